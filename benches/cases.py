@@ -1,0 +1,111 @@
+"""What is measured: an operation on so many rows, and the buffers that it rotates over.
+
+Buffers rotate by bytes: one replay of a graph touches several times the L2 cache, so that no launch finds its rows there
+because an earlier one of the same replay, or of the replay before, left them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+OPS = ("gather", "scatter", "slot", "pad")
+ELEMENT_BYTES = 2  # bf16
+LEAST_LAUNCHES = 8  # in a graph, so that the cost of launching the graph itself is shared
+MOST_LAUNCHES = 16384
+POISON = 0x5555  # what an output holds before a launch that is checked
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation on `rows` rows of `columns` elements."""
+
+    op: str
+    rows: int
+    columns: int
+    traffic: int  # bytes that one replay must touch
+
+    @property
+    def output_rows(self) -> int:
+        """Rows of the output that one launch owns: all of them for pad, a buffer of twice the rows for slot."""
+        return {"pad": self.rows + max(1, self.rows // 4), "slot": 2 * self.rows}.get(self.op, self.rows)
+
+    @property
+    def offset(self) -> int:
+        """Where the slot begins in the output."""
+        return (self.rows + 1) // 2
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that one launch must read and write."""
+        written = self.output_rows if self.op == "pad" else self.rows
+        return (self.rows + written) * self.columns * ELEMENT_BYTES
+
+    @property
+    def sets(self) -> int:
+        """Distinct sets of rows."""
+        return min(-(-self.traffic // self.bytes), MOST_LAUNCHES)
+
+    @property
+    def launches(self) -> int:
+        """Launches in a graph: every set equally often."""
+        return self.sets * -(-LEAST_LAUNCHES // self.sets)
+
+    @property
+    def pool_rows(self) -> int:
+        """Rows that indices point into: twice as many as are touched, in random order."""
+        return 2 * self.sets * self.rows
+
+    def request(self) -> dict:
+        """The same case for the other side."""
+        fields = ("op", "rows", "columns", "sets", "launches", "pool_rows", "output_rows", "offset")
+        return {"dtype": "bf16", **{field: getattr(self, field) for field in fields}}
+
+
+class Buffers:
+    """Random source rows, an output, and an index vector, with a view of each for every set."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        touched = case.sets * case.rows
+        source_rows = case.pool_rows if case.op == "gather" else touched
+        output_rows = case.pool_rows if case.op == "scatter" else case.sets * case.output_rows
+        shape = (source_rows, case.columns)
+        # Random bits rather than random numbers: movement must keep NaNs and denormals too.
+        self._source = torch.randint(-(2**15), 2**15, shape, dtype=torch.int16, device="cuda")
+        self._output = torch.empty((output_rows, case.columns), dtype=torch.int16, device="cuda")
+        source, output = self._source.view(torch.bfloat16), self._output.view(torch.bfloat16)
+        whole_source, whole_output = case.op == "gather", case.op == "scatter"
+        self.source = [source] * case.sets if whole_source else list(source.split(case.rows))
+        self.output = [output] * case.sets if whole_output else list(output.split(case.output_rows))
+        if case.op in ("gather", "scatter"):
+            self._index = torch.randperm(case.pool_rows, device="cuda")[:touched]
+            self.index64 = list(self._index.split(case.rows))
+            self.index32 = list(self._index.int().split(case.rows))
+        else:
+            self._index = None
+            self.index64 = self.index32 = []
+        self.offset = torch.tensor(case.offset, device="cuda")
+        self.count = torch.tensor(case.rows, device="cuda")
+
+    def poison(self) -> None:
+        """Makes every element of the output wrong."""
+        self._output.fill_(POISON)
+
+    def is_right(self) -> bool:
+        """Whether the output holds, bit for bit, what the operation leaves after `poison`."""
+        case = self.case
+        if case.op == "gather":
+            return torch.equal(self._output, self._source[self._index])
+        if case.op == "scatter":
+            untouched = torch.ones(case.pool_rows, dtype=torch.bool, device="cuda")
+            untouched[self._index] = False
+            return torch.equal(self._output[self._index], self._source) and bool(
+                (self._output[untouched] == POISON).all()
+            )
+        output = self._output.view(case.sets, case.output_rows, case.columns)
+        source = self._source.view(case.sets, case.rows, case.columns)
+        first = case.offset if case.op == "slot" else 0
+        last = first + case.rows
+        around = POISON if case.op == "slot" else 0
+        outside = bool((output[:, :first] == around).all()) and bool((output[:, last:] == around).all())
+        return outside and torch.equal(output[:, first:last], source)

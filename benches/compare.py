@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Row movement in Tilewright, Triton and torch, side by side in one run on one GPU.
+
+    compare.py --ours PATH/movement --out reading.jsonl
+
+Every contestant's launches are captured in a CUDA graph over the same number of rotating sets of rows, so that neither the
+cost of launching nor the L2 cache flatters anyone. Results are compared bit for bit before anything is timed. Contestants
+take turns: each round measures all of them, and a figure is the median over the rounds of the medians over the replays.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from statistics import median
+
+# Before the imports: neither Triton's compile cache nor Python's is to leave files behind or be found from before.
+os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp())
+sys.dont_write_bytecode = True
+
+import torch
+import triton
+
+from cases import OPS, Buffers, Case
+from ours import Ours, OursError
+from peers import peers
+from replay import best_of
+
+ROWS = (1, 8, 64, 256, 1024, 4096, 16384, 65536)
+LEAST_TRAFFIC = 240_000_000  # bytes, and at least four times the L2
+
+
+def main() -> int:
+    options = parse()
+    torch.manual_seed(options.seed)
+    try:
+        ours = Ours(options.ours) if options.ours else None
+        machine = describe(ours)
+    except (OSError, OursError) as error:
+        print(f"{options.ours} cannot be measured: {error}", file=sys.stderr)
+        return 2
+    traffic = max(LEAST_TRAFFIC, 4 * machine["l2_bytes"])
+    method = {"rounds": options.rounds, "replays": options.replays, "traffic": traffic, "seed": options.seed}
+    lines, wrong = [], 0
+    with open(options.out, "w", encoding="utf-8") as out:
+
+        def write(line: dict) -> None:
+            lines.append(line)
+            out.write(json.dumps(line) + "\n")
+            out.flush()
+
+        write({"kind": "machine", **machine, **method})
+        for op in options.ops:
+            for rows in options.rows:
+                began = time.monotonic()
+                for line in measure(Case(op, rows, options.columns, traffic), ours, options):
+                    wrong += line["kind"] == "error"
+                    write(line)
+                print(f"{op} {rows}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    if ours:
+        ours.close()
+    print_table([line for line in lines if line["kind"] == "reading"])
+    for line in lines:
+        if line["kind"] == "error":
+            print(f"{line['op']} {line['rows']} {line['who']}: {line['reason']}")
+    return 1 if wrong else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ours", help="the movement benchmark's program; without it only the peers are measured")
+    parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
+    parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
+    parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
+    parser.add_argument("--columns", type=int, default=7168)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--replays", type=int, default=20, help="replays a round (default: %(default)s)")
+    parser.add_argument(
+        "--tuning-replays", type=int, default=5, help="replays per Triton configuration (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def describe(ours: Ours | None) -> dict:
+    """The machine and the versions, as far as they bear on the figures."""
+    gpu = torch.cuda.get_device_properties(0)
+    return {
+        "name": gpu.name,
+        "sms": gpu.multi_processor_count,
+        "l2_bytes": gpu.L2_cache_size,
+        "driver": driver_version(),
+        "cuda": torch.version.cuda,
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "ours": ours.hello() if ours else None,
+    }
+
+
+def driver_version() -> str:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
+    except OSError:
+        return "unknown"
+
+
+def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[dict]:
+    """The readings of one case, and what went wrong with it."""
+    about = {"op": case.op, "rows": case.rows, "columns": case.columns, "dtype": "bf16"}
+    lines = []
+
+    def fail(who: str, reason: str) -> None:
+        lines.append({"kind": "error", **about, "who": who, "reason": reason})
+
+    buffers = Buffers(case)
+    contestants = []  # name, role, configuration, how to measure
+    for peer in peers(buffers):
+        label, replay = best_of(peer.configurations, case.sets, case.launches, options.tuning_replays)
+        buffers.poison()
+        torch.cuda.synchronize()
+        replay.run()
+        if peer.role == "peer" and not buffers.is_right():
+            fail(peer.name, f"wrong result ({label})")
+            continue
+        contestants.append((peer.name, peer.role, label, replay.measure))
+    for variant in ours.hello()["variants"] if ours else ():
+        try:
+            prepared = ours.prepare(case.request(), variant)
+        except OursError as error:
+            fail(f"Tilewright {variant}", str(error))
+            continue
+        if "absent" in prepared:
+            continue
+        if prepared["bytes"] != case.bytes:
+            fail(f"Tilewright {variant}", f"moves {prepared['bytes']} bytes, not {case.bytes}")
+            continue
+
+        def ours_measure(replays: int, variant: str = variant) -> list[float]:
+            return ours.measure(variant, replays)
+
+        contestants.append((f"Tilewright {variant}", "ours", prepared["variant"], ours_measure))
+
+    rounds: dict[str, list[list[float]]] = {name: [] for name, *_ in contestants}
+    for turn in range(options.rounds if contestants else 0):
+        # Another one begins each round, so that none always follows the same neighbour's leftovers.
+        first = turn % len(contestants)
+        for name, _, _, time_it in contestants[first:] + contestants[:first]:
+            torch.cuda.synchronize()
+            try:
+                rounds[name].append(time_it(options.replays))
+            except OursError as error:
+                fail(name, str(error))
+    for name, role, label, _ in contestants:
+        if not rounds[name]:
+            continue
+        medians = [median(times) for times in rounds[name]]
+        us = median(medians)
+        every = sorted(time for times in rounds[name] for time in times)
+        lines.append({
+            "kind": "reading", **about, "who": name, "role": role, "configuration": label,
+            "us": round(us, 4), "rounds_us": [round(value, 4) for value in medians],
+            "least_us": round(every[0], 4), "most_us": round(every[-1], 4),
+            "bytes": case.bytes, "gb_per_s": round(case.bytes / us / 1e3, 1), "sets": case.sets, "launches": case.launches,
+        })  # fmt: skip
+    if ours:
+        try:
+            ours.release()
+        except OursError as error:
+            fail("Tilewright", str(error))
+    del buffers, contestants
+    torch.cuda.empty_cache()
+    return lines
+
+
+def print_table(readings: list[dict]) -> None:
+    """Operation, rows, microseconds of everyone, the best of ours beside the best peer."""
+    for op in dict.fromkeys(line["op"] for line in readings):
+        of_op = [line for line in readings if line["op"] == op]
+        names = list(dict.fromkeys(line["who"] for line in of_op))
+        print(
+            f"\n{op:>8} {'rows':>6} "
+            + " ".join(f"{name:>18}" for name in names)
+            + "  ours/best     GB/s  Triton's best"
+        )
+        for rows in dict.fromkeys(line["rows"] for line in of_op):
+            case = {line["who"]: line for line in of_op if line["rows"] == rows}
+            cells = " ".join(f"{case[name]['us']:>18.2f}" if name in case else f"{'-':>18}" for name in names)
+            mine = [line["us"] for line in case.values() if line["role"] == "ours"]
+            theirs = [line["us"] for line in case.values() if line["role"] == "peer"]
+            ratio = f"{min(mine) / min(theirs):.3f}" if mine and theirs else "-"
+            quickest = min(mine or theirs or [float("nan")])
+            rate = next(iter(case.values()))["bytes"] / quickest / 1e3
+            chosen = case.get("Triton (tuned)", {}).get("configuration", "")
+            print(f"{'':8} {rows:>6} {cells}  {ratio:>9} {rate:>8.0f}  {chosen}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+//! What is asked to be measured. The Python side chooses every number, so that both sides do the same.
+
+use serde::Deserialize;
+
+/// An operation on rows of a hidden state.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// `out[i] = source[index[i]]`
+    Gather,
+    /// `out[index[i]] = source[i]`
+    Scatter,
+    /// `out[offset + i] = source[i]`
+    Slot,
+    /// `out[i] = source[i]`, and zeros to the end
+    Pad,
+}
+
+/// How the counts of a launch (rows, offset) reach the kernel.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// As literals in the code.
+    Exact,
+    /// As arguments.
+    Runtime,
+    /// Read from device memory.
+    Device,
+}
+
+impl Binding {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Exact, Self::Runtime, Self::Device];
+
+    /// As it is written in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Runtime => "runtime",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// An operation on so many rows, and the buffers it rotates over.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Case {
+    /// What is done.
+    pub op: Op,
+    /// The element type.
+    pub dtype: String,
+    /// Rows that a launch moves.
+    pub rows: usize,
+    /// Elements in a row.
+    pub columns: usize,
+    /// Distinct sets of rows.
+    pub sets: usize,
+    /// Launches in a graph.
+    pub launches: usize,
+    /// Rows that indices point into.
+    pub pool_rows: usize,
+    /// Rows of the output that a set owns.
+    pub output_rows: usize,
+    /// Where the slot begins among them.
+    pub offset: usize,
+}
+
+impl Case {
+    /// Whether the operation can be launched like that: a gather or scatter has no count that could lie on the device.
+    pub fn has(&self, binding: Binding) -> bool {
+        binding != Binding::Device || matches!(self.op, Op::Slot | Op::Pad)
+    }
+
+    /// Bytes that one launch must read and write.
+    pub fn bytes(&self) -> usize {
+        let written = if self.op == Op::Pad {
+            self.output_rows
+        } else {
+            self.rows
+        };
+        (self.rows + written) * self.columns * size_of::<u16>()
+    }
+
+    /// Refuses what cannot be done.
+    pub fn check(&self) -> Result<(), String> {
+        let touched = self.sets * self.rows;
+        let fits = match self.op {
+            Op::Gather | Op::Scatter => touched <= self.pool_rows && self.output_rows == self.rows,
+            Op::Slot => self.offset + self.rows <= self.output_rows,
+            Op::Pad => self.rows <= self.output_rows,
+        };
+        match () {
+            () if self.dtype != "bf16" => Err(format!("dtype {} is not measured, only bf16", self.dtype)),
+            () if touched == 0 || self.columns == 0 || self.launches < self.sets => Err("nothing to launch".to_owned()),
+            () if !fits => Err("the rows do not fit the buffers".to_owned()),
+            () => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+"""The same work in Triton and in torch.
+
+A Triton kernel is tried in every configuration of `CONFIGURATIONS`, at every size; the best one is the peer.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+from cases import Buffers
+
+BLOCKS = (512, 1024, 2048, 4096, 8192)
+WARPS = (2, 4, 8, 16)
+CONFIGURATIONS = [(block, warps) for block in BLOCKS for warps in WARPS]
+
+Launch = Callable[[int], None]  # launches the work on the set of buffers of that number
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way of doing the work, in one or many configurations."""
+
+    name: str
+    role: str  # "peer", or "floor": a copy of as many bytes, for orientation only
+    configurations: list[tuple[str, Launch]]
+
+
+@triton.jit
+def move_row(to, source, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
+    if SPLIT:
+        o = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(to + o, tl.load(source + o, mask=o < H), mask=o < H)
+    else:
+        for c in tl.static_range(0, H, BLOCK):
+            o = c + tl.arange(0, BLOCK)
+            tl.store(to + o, tl.load(source + o, mask=o < H), mask=o < H)
+
+
+@triton.jit
+def gather_rows(dst, src, idx, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
+    r = tl.program_id(0)
+    s = tl.load(idx + r).to(tl.int64)
+    move_row(dst + r.to(tl.int64) * H, src + s * H, H, BLOCK, SPLIT)
+
+
+@triton.jit
+def scatter_rows(dst, src, idx, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
+    r = tl.program_id(0)
+    s = tl.load(idx + r).to(tl.int64)
+    move_row(dst + s * H, src + r.to(tl.int64) * H, H, BLOCK, SPLIT)
+
+
+@triton.jit
+def pad_rows(dst, src, n, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
+    r = tl.program_id(0)
+    row = r.to(tl.int64) * H
+    if SPLIT:
+        o = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(dst + row + o, tl.load(src + row + o, mask=(o < H) & (r < n), other=0.0), mask=o < H)
+    else:
+        for c in tl.static_range(0, H, BLOCK):
+            o = c + tl.arange(0, BLOCK)
+            tl.store(dst + row + o, tl.load(src + row + o, mask=(o < H) & (r < n), other=0.0), mask=o < H)
+
+
+@triton.jit
+def copy_slot(dst, src, offset_ptr, size_ptr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):
+    """As SGLang's data-parallel gather: offset and size are read from the device."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    off = tl.load(offset_ptr).to(tl.int64) * CHUNK
+    n = tl.load(size_ptr).to(tl.int64) * CHUNK
+    tl.store(dst + off + i, tl.load(src + i, mask=i < n), mask=i < n)
+
+
+def triton_launches(b: Buffers) -> Iterator[tuple[str, Launch]]:
+    """Every configuration: a program per row, a program per block of a row, or of the slot, a program per block."""
+    case, h = b.case, b.case.columns
+    for block, warps in CONFIGURATIONS:
+        if case.op == "slot":
+            grid = (triton.cdiv(case.rows * h, block),)
+
+            def slot(i, grid=grid, block=block, warps=warps):
+                copy_slot[grid](b.output[i], b.source[i], b.offset, b.count, h, block, num_warps=warps)
+
+            yield f"block {block}, {warps} warps", slot
+            continue
+        kernel = {"gather": gather_rows, "scatter": scatter_rows, "pad": pad_rows}[case.op]
+        third = [case.rows] * case.sets if case.op == "pad" else b.index32
+        rows = case.output_rows if case.op == "pad" else case.rows
+        for split in (False, True) if block < h else (False,):
+            grid = (rows, triton.cdiv(h, block)) if split else (rows,)
+
+            def row(i, kernel=kernel, grid=grid, third=third, block=block, split=split, warps=warps):
+                kernel[grid](b.output[i], b.source[i], third[i], h, block, split, num_warps=warps)
+
+            yield f"block {block}, {warps} warps" + (", row split" if split else ""), row
+
+
+def torch_launch(b: Buffers) -> tuple[str, Launch]:
+    """What torch has for the operation."""
+    n, first = b.case.rows, b.case.offset
+    if b.case.op == "gather":
+        return "torch index_select", lambda i: torch.index_select(b.source[i], 0, b.index64[i], out=b.output[i])
+    if b.case.op == "scatter":
+        return "torch index_copy_", lambda i: b.output[i].index_copy_(0, b.index64[i], b.source[i])
+    if b.case.op == "slot":
+        slots = [output[first : first + n] for output in b.output]
+        return "torch copy_", lambda i: slots[i].copy_(b.source[i])
+    real, rest = [output[:n] for output in b.output], [output[n:] for output in b.output]
+
+    def pad(i: int) -> None:
+        real[i].copy_(b.source[i])
+        rest[i].zero_()
+
+    return "torch copy_, zero_", pad
+
+
+def contiguous_copy(b: Buffers) -> Launch:
+    """A copy of as many bytes, from rows that lie together to rows that lie together."""
+    n, gather = b.case.rows, b.case.op == "gather"
+    source = b.source[0][: b.case.sets * n].split(n) if gather else b.source
+    output = b.output if gather else b.output[0][: b.case.sets * n].split(n)
+    return lambda i: output[i].copy_(source[i])
+
+
+def peers(b: Buffers) -> list[Peer]:
+    """All that this case is set beside."""
+    name, launch = torch_launch(b)
+    found = [Peer("Triton (tuned)", "peer", list(triton_launches(b))), Peer(name, "peer", [("", launch)])]
+    if b.case.op in ("gather", "scatter"):
+        found.append(Peer("copy", "floor", [("", contiguous_copy(b))]))
+    return found

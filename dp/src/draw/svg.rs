@@ -1,0 +1,259 @@
+//! A gathered buffer as a scalable image.
+
+use std::fmt::Write;
+
+use super::{bytes, quantity, summary};
+use crate::layout::GatheredLayout;
+
+const WIDTH: f64 = 960.0;
+const MARGIN: f64 = 24.0;
+/// Where the bars begin and end, left of them rank and start row, right of them the rows.
+const BAR_LEFT: f64 = 170.0;
+const BAR_RIGHT: f64 = 800.0;
+const BAR_HEIGHT: f64 = 18.0;
+const LINE: f64 = 26.0;
+const HEADER: f64 = 104.0;
+const STRIP_HEIGHT: f64 = 22.0;
+/// Start rows are written under the strip unless they would run into each other.
+const LABEL_WIDTH: f64 = 52.0;
+
+const STYLE: &str = "\
+text { font-family: ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; font-size: 13px; fill: #1f2430 }
+.title { font-size: 18px; font-weight: 600 }
+.quiet { fill: #5b6474; font-size: 12px }
+.number { font-variant-numeric: tabular-nums }
+.right { text-anchor: end }
+.middle { text-anchor: middle }
+.real { fill: #1769aa }
+.padding { fill: url(#hatch) }
+.outline { fill: none; stroke: #8b95a5; stroke-width: 1 }
+.tick { stroke: #8b95a5; stroke-width: 1 }
+";
+
+/// Draws a layout as an SVG document: one labelled bar per rank, to a common scale, and the whole buffer as one strip
+/// with the row at which each rank starts.
+///
+/// ```
+/// use tilewright_dp::{draw, layout::{GatheredLayout, HiddenState, PaddingMode}};
+///
+/// let layout = GatheredLayout::new(PaddingMode::Max, &[20, 3, 0, 10], 1, HiddenState::bf16(7168))?;
+/// assert!(draw::svg(&layout).starts_with("<svg "));
+/// # Ok::<(), tilewright_dp::layout::LayoutError>(())
+/// ```
+pub fn svg(layout: &GatheredLayout) -> String {
+    let bars_end = HEADER + layout.ranks() as f64 * LINE;
+    let height = bars_end + 112.0;
+    let mut image = Image::default();
+    image.header(layout, height);
+    image.bars(layout);
+    image.strip(layout, bars_end + 40.0);
+    image.text.push_str("</svg>\n");
+    image.text
+}
+
+#[derive(Default)]
+struct Image {
+    text: String,
+}
+
+impl Image {
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn label(&mut self, class: &str, x: f64, y: f64, text: &str) {
+        self.line(format_args!(
+            r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{text}</text>"#
+        ));
+    }
+
+    fn rectangle(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64) {
+        if width > 0.0 {
+            self.line(format_args!(
+                r#"<rect class="{class}" x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{height:.1}"/>"#
+            ));
+        }
+    }
+
+    fn header(&mut self, layout: &GatheredLayout, height: f64) {
+        self.line(format_args!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">"#
+        ));
+        self.line(format_args!("<title>Gathered buffer, {}</title>", summary(layout)));
+        self.line(format_args!("<style>\n{STYLE}</style>"));
+        self.text.push_str(concat!(
+            r##"<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">"##,
+            r##"<rect width="6" height="6" fill="#f0f2f5"/><rect width="2" height="6" fill="#c3cad4"/></pattern></defs>"##,
+            "\n",
+        ));
+        self.line(format_args!(
+            r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##
+        ));
+        self.label(
+            "title",
+            MARGIN,
+            36.0,
+            &format!("Gathered buffer, {} layout", layout.mode()),
+        );
+        let hidden = layout.hidden();
+        let totals = format!(
+            "{} = {} × {} elements × {} B, of them {} of tokens and {} of padding; attention TP {}",
+            bytes(layout.bytes()),
+            quantity(layout.rows(), "row"),
+            hidden.size,
+            hidden.element_bytes,
+            quantity(layout.real_rows(), "row"),
+            quantity(layout.rows() - layout.real_rows(), "row"),
+            layout.attention_tp(),
+        );
+        self.label("quiet number", MARGIN, 58.0, &totals);
+        let y = HEADER - 14.0;
+        self.label("quiet", MARGIN, y, "rank");
+        self.label("quiet right", BAR_LEFT - 16.0, y, "start row");
+        self.label("quiet right", WIDTH - MARGIN, y, "tokens of rows");
+        let mut x = BAR_LEFT;
+        for (class, name) in [("real", "tokens"), ("padding", "padding")] {
+            self.rectangle(class, x, y - 10.0, 12.0, 12.0);
+            self.label("quiet", x + 18.0, y, name);
+            x += 84.0;
+        }
+    }
+
+    /// One bar per rank, its length proportional to its rows.
+    fn bars(&mut self, layout: &GatheredLayout) {
+        let longest = layout.padded().iter().copied().max().unwrap_or(0).max(1);
+        let scale = (BAR_RIGHT - BAR_LEFT) / longest as f64;
+        for rank in 0..layout.ranks() {
+            let (count, padded) = (layout.counts()[rank], layout.padded()[rank]);
+            let top = HEADER + rank as f64 * LINE;
+            let baseline = top + BAR_HEIGHT - 4.5;
+            let real = count as f64 * scale;
+            let whole = padded as f64 * scale;
+            self.label("number", MARGIN, baseline, &rank.to_string());
+            self.label(
+                "number right",
+                BAR_LEFT - 16.0,
+                baseline,
+                &layout.starts()[rank].to_string(),
+            );
+            self.rectangle("padding", BAR_LEFT + real, top, whole - real, BAR_HEIGHT);
+            self.rectangle("real", BAR_LEFT, top, real, BAR_HEIGHT);
+            self.rectangle("outline", BAR_LEFT, top, whole, BAR_HEIGHT);
+            self.label(
+                "number right",
+                WIDTH - MARGIN,
+                baseline,
+                &format!("{count} of {padded}"),
+            );
+        }
+    }
+
+    /// The whole buffer, row 0 on the left.
+    fn strip(&mut self, layout: &GatheredLayout, top: f64) {
+        let (left, width) = (MARGIN, WIDTH - 2.0 * MARGIN);
+        self.label(
+            "quiet",
+            left,
+            top - 8.0,
+            "the buffer in memory, and the rows at which ranks start",
+        );
+        let scale = width / layout.rows().max(1) as f64;
+        let at = |row: u64| left + row as f64 * scale;
+        let bottom = top + STRIP_HEIGHT;
+        let mut labelled = f64::NEG_INFINITY;
+        let mut ticks = Vec::new();
+        for rank in 0..layout.ranks() {
+            let (start, count, padded) = (layout.starts()[rank], layout.counts()[rank], layout.padded()[rank]);
+            self.rectangle("real", at(start), top, count as f64 * scale, STRIP_HEIGHT);
+            self.rectangle(
+                "padding",
+                at(start + count),
+                top,
+                (padded - count) as f64 * scale,
+                STRIP_HEIGHT,
+            );
+            if padded > 0 {
+                ticks.push(start);
+            }
+        }
+        self.rectangle("outline", left, top, width, STRIP_HEIGHT);
+        for row in ticks.into_iter().chain([layout.rows()]) {
+            let x = at(row);
+            self.line(format_args!(
+                r#"<line class="tick" x1="{x:.2}" x2="{x:.2}" y1="{top:.1}" y2="{:.1}"/>"#,
+                bottom + 5.0
+            ));
+            // The end is always labelled, so nothing may come close to it.
+            let is_end = row == layout.rows();
+            if is_end || (x - labelled >= LABEL_WIDTH && left + width - x >= LABEL_WIDTH) {
+                let class = if is_end {
+                    "quiet number right"
+                } else if row == 0 {
+                    "quiet number"
+                } else {
+                    "quiet number middle"
+                };
+                self.label(class, x, bottom + 20.0, &row.to_string());
+                labelled = x;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{HiddenState, PaddingMode};
+
+    fn draw(mode: PaddingMode, counts: &[u64]) -> String {
+        svg(&GatheredLayout::new(mode, counts, 1, HiddenState::bf16(7168)).unwrap())
+    }
+
+    /// The widths of all rectangles of a class.
+    fn widths(svg: &str, class: &str) -> Vec<f64> {
+        let of_class = svg
+            .lines()
+            .filter(|line| line.starts_with(&format!(r#"<rect class="{class}""#)));
+        let width = |line: &str| line.split("width=\"").nth(1)?.split('"').next()?.parse().ok();
+        of_class.filter_map(width).collect()
+    }
+
+    #[test]
+    fn bars_are_to_scale() {
+        let image = draw(PaddingMode::Max, &[20, 5, 0, 10]);
+        // The legend, the ranks, the strip.
+        assert_eq!(widths(&image, "real"), [12.0, 630.0, 157.5, 315.0, 228.0, 57.0, 114.0]);
+        assert_eq!(
+            widths(&image, "padding"),
+            [12.0, 472.5, 630.0, 315.0, 171.0, 228.0, 114.0]
+        );
+        for text in [
+            ">20 of 20<",
+            ">5 of 20<",
+            ">0 of 20<",
+            ">60<",
+            ">80<",
+            "80 rows × 7168 elements × 2 B",
+        ] {
+            assert!(image.contains(text), "{text}\n{image}");
+        }
+    }
+
+    #[test]
+    fn one_layout_has_one_picture_and_nothing_runs_outside() {
+        let counts: Vec<u64> = (0..64).map(|rank| rank * 37 % 101).collect();
+        for mode in [PaddingMode::Max, PaddingMode::Sum] {
+            let image = draw(mode, &counts);
+            assert_eq!(image, draw(mode, &counts));
+            assert!(!image.contains("NaN") && !image.contains("inf") && !image.contains("=\"-"));
+            assert_eq!(image.matches("<svg").count(), image.matches("</svg>").count());
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_draws() {
+        let image = draw(PaddingMode::Sum, &[0, 0]);
+        assert!(image.contains(">0 of 0<") && !image.contains("NaN"));
+    }
+}

@@ -1,0 +1,34 @@
+//! The kernels that move hidden states, ids and masks, each a few lines of the tile language.
+//!
+//! | kernels | move |
+//! |---|---|
+//! | [`gather`] | rows from where an index says |
+//! | [`scatter`] | rows to where an index says |
+//! | [`slot`] | a rank's rows into and out of its slot of a gathered buffer |
+//! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
+//! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
+//!
+//! What holds for all of them:
+//!
+//! * A row is one tile. The row length (the hidden size) is a literal of the compiled variant; the number of rows is not,
+//!   so one variant serves every batch unless a launch asks for exact counts.
+//! * Counts and offsets are parameters of type [`Count`](tilewright_dsl::lang::Count): passed as
+//!   [`Exact`](tilewright_dsl::call::Exact) they are literals of the code, as [`Runtime`](tilewright_dsl::call::Runtime)
+//!   arguments, and from device memory a captured graph sees new values at every replay.
+//! * Nothing outside a tensor is ever read or written. A count that is too large is clamped to the tensors, an index
+//!   outside its axis is skipped or gives zeros, as each kernel says.
+//! * Elements are moved as raw bits: NaNs keep their payload, and padding is +0.
+//! * Index arithmetic is 64-bit wherever 32 bits are not proved enough, so buffers may exceed 2³¹ elements.
+//! * The destination is a `&mut` argument and therefore shares no memory with the sources.
+
+pub mod gather;
+pub mod pad;
+pub mod scatter;
+pub mod segment;
+pub mod slot;
+
+pub use gather::{gather_four, gather_rows, gather_rows_of};
+pub use pad::{fill_and_place, mask_padding_ids, pad_ids, pad_rows, pad_rows_with};
+pub use scatter::scatter_rows;
+pub use segment::{pack_segments, pad_segments, pad_segments_with_mask};
+pub use slot::{copy_from_slot, copy_from_slot_padded, copy_to_slot};

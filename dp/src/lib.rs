@@ -1,0 +1,28 @@
+//! Data-parallel attention: the gathered buffer of hidden states, and the kernels that fill, pad and empty it.
+//!
+//! With data-parallel attention every rank attends to its own requests, and before the MLP or the experts the hidden
+//! states of all ranks meet in one *gathered buffer*. How many rows a rank contributes changes every step, so the buffer
+//! is laid out again for every batch:
+//!
+//! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
+//! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
+//! * [`draw`] shows a layout in a terminal or as SVG,
+//! * [`trace`] turns a recorded request trace into the token counts of every step, and [`counts`] reads counts written
+//!   by hand.
+//!
+//! ```
+//! use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
+//!
+//! let layout = GatheredLayout::new(PaddingMode::Sum, &[20, 3, 0, 7], 1, HiddenState::bf16(7168))?;
+//! assert_eq!(layout.starts(), [0, 20, 23, 23]);
+//! assert_eq!(layout.rows(), 30);
+//! # Ok::<(), tilewright_dp::layout::LayoutError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod counts;
+pub mod draw;
+pub mod kernels;
+pub mod layout;
+pub mod trace;

@@ -1,0 +1,73 @@
+//! Which powers of two divide an integer value, in every program and for every element of a tile.
+//!
+//! Only powers of two are tracked: they survive wrapping, and alignment needs no others.
+
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Layout, Symbol, UnaryOp};
+
+/// What divides zero: more than any alignment that matters.
+pub const EVERYTHING: u64 = 1 << 32;
+
+/// The largest power of two, up to [`EVERYTHING`], known to divide `value`.
+pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
+    let of = |value: &Handle<Expression>| divisor(kernel, *value);
+    match &kernel.expressions[value] {
+        Expression::Literal(literal) => literal.as_integer().map_or(1, of_integer),
+        Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
+        Expression::Arange(1) => EVERYTHING,
+        Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => of(value),
+        Expression::Cast { value, to } if to.is_integer() && kernel.ty(*value).element.is_integer() => of(value),
+        Expression::Unary { op: UnaryOp::Negate | UnaryOp::Abs, value } => of(value),
+        Expression::Binary { op, left, right } => match op {
+            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Min | BinaryOp::Max | BinaryOp::Or | BinaryOp::Xor => {
+                of(left).min(of(right))
+            }
+            BinaryOp::Multiply => of(left).saturating_mul(of(right)).min(EVERYTHING),
+            BinaryOp::And => of(left).max(of(right)),
+            BinaryOp::ShiftLeft => match kernel.expressions[*right] {
+                Expression::Literal(by) => of(left).saturating_mul(1 << (by.bits % 32)).min(EVERYTHING),
+                _ => of(left),
+            },
+            BinaryOp::Divide | BinaryOp::Remainder | BinaryOp::ShiftRight => 1,
+        },
+        Expression::Select { accept, reject, .. } => of(accept).min(of(reject)),
+        Expression::Unary { op: UnaryOp::Not, .. }
+        | Expression::Arange(_)
+        | Expression::Cast { .. }
+        | Expression::Compare { .. }
+        | Expression::Argument(_)
+        | Expression::Induction(_)
+        | Expression::Local(_)
+        | Expression::Load(_) => 1,
+    }
+}
+
+fn of_integer(value: i128) -> u64 {
+    if value == 0 { EVERYTHING } else { (1u64 << value.trailing_zeros().min(32)).min(EVERYTHING) }
+}
+
+fn of_symbol(kernel: &Kernel, symbol: Symbol) -> u64 {
+    if let Some(value) = kernel.bindings.exact(symbol) {
+        return of_integer(value as i128);
+    }
+    match symbol {
+        Symbol::Stride { tensor, axis } => stride_divisor(kernel, tensor, axis),
+        Symbol::ProgramId(_) | Symbol::NumPrograms(_) | Symbol::Extent { .. } | Symbol::Count(_) => 1,
+    }
+}
+
+/// The largest power of two known to divide the stride, in elements, of an axis of a tensor.
+pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
+    let Some(parameter) = kernel.tensor(tensor) else { return 1 };
+    let symbol = Symbol::Stride { tensor, axis };
+    if let Some(value) = kernel.bindings.exact(symbol) {
+        return of_integer(value as i128);
+    }
+    match parameter.layout {
+        Layout::Contiguous => (axis + 1..parameter.rank)
+            .map(|axis| of_symbol(kernel, Symbol::Extent { tensor, axis }))
+            .fold(1, |product: u64, divisor| product.saturating_mul(divisor).min(EVERYTHING)),
+        Layout::Rows { .. } if axis + 1 == parameter.rank => 1,
+        Layout::Rows { multiple } => of_integer(multiple as i128),
+        Layout::Strided => 1,
+    }
+}

@@ -1,0 +1,176 @@
+//! Which tensors a kernel reads and writes, and whether the threads of a program ever depend on one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ir::{Access, BinaryOp, Block, Expression, Handle, Kernel, Statement};
+
+/// What a kernel does to memory.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    /// Tensors that are read.
+    pub loaded: BTreeSet<u32>,
+    /// Tensors that are written.
+    pub stored: BTreeSet<u32>,
+    /// Written tensors on which the order of a program's accesses matters between threads: they are also read, or are
+    /// written at several places or in several trips of a loop that may meet.
+    pub ordered: BTreeSet<u32>,
+    /// Whether a variable holds a tile.
+    pub has_tile_locals: bool,
+}
+
+impl Effects {
+    /// The effects of `kernel`.
+    pub fn of(kernel: &Kernel) -> Self {
+        let mut effects = Self::default();
+        effects.has_tile_locals = kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar());
+        kernel.body.walk(&mut |statement, _| match statement {
+            Statement::Let(value) => {
+                if let Expression::Load(access) = &kernel.expressions[*value] {
+                    effects.loaded.insert(access.tensor);
+                }
+            }
+            Statement::Store { access, .. } => {
+                effects.stored.insert(access.tensor);
+            }
+            _ => {}
+        });
+        effects.ordered = effects.stored.intersection(&effects.loaded).copied().collect();
+        let mut meet = Meetings { kernel, loops: Vec::new(), ordered: BTreeSet::new() };
+        meet.block(&kernel.body, &BTreeMap::new());
+        effects.ordered.extend(meet.ordered);
+        effects
+    }
+
+    /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
+    /// blocks, and several programs may share one.
+    pub fn threads_are_independent(&self) -> bool {
+        self.ordered.is_empty() && !self.has_tile_locals
+    }
+
+    /// Whether what a load from `tensor` reads depends on when it happens.
+    pub fn is_changing(&self, tensor: u32) -> bool {
+        self.stored.contains(&tensor)
+    }
+}
+
+/// Finds stores of one program that may write the same element.
+struct Meetings<'a> {
+    kernel: &'a Kernel,
+    /// For each open loop, its induction value (none for `while`) and the values defined inside it.
+    loops: Vec<(Option<Handle<Expression>>, BTreeSet<Handle<Expression>>)>,
+    ordered: BTreeSet<u32>,
+}
+
+impl Meetings<'_> {
+    /// Walks a block that runs after `before`: tensors that may have been written, and where. Returns what may have been
+    /// written after it, or `None` if nothing after it runs.
+    fn block(&mut self, block: &Block, before: &BTreeMap<u32, Access>) -> Option<BTreeMap<u32, Access>> {
+        let mut written = before.clone();
+        for (statement, _) in block {
+            match statement {
+                Statement::Let(value) => {
+                    for (_, defined) in &mut self.loops {
+                        defined.insert(*value);
+                    }
+                }
+                Statement::Store { access, .. } => {
+                    // The same places again are written by the same threads.
+                    let apart = written.get(&access.tensor).is_none_or(|earlier| earlier.indices == access.indices);
+                    let disjoint = (0..self.loops.len()).all(|depth| self.trips_do_not_meet(depth, access));
+                    if !apart || !disjoint {
+                        self.ordered.insert(access.tensor);
+                    }
+                    written.insert(access.tensor, access.clone());
+                }
+                Statement::If { accept, reject, .. } => {
+                    let (accepted, rejected) = (self.block(accept, &written), self.block(reject, &written));
+                    match (accepted, rejected) {
+                        (None, None) => return None,
+                        (Some(one), None) | (None, Some(one)) => written = one,
+                        (Some(accepted), Some(rejected)) => {
+                            for (tensor, access) in rejected {
+                                if accepted.get(&tensor).is_some_and(|other| other.indices != access.indices) {
+                                    // Two places: a third store can agree with at most one of them.
+                                    self.ordered.insert(tensor);
+                                }
+                                written.insert(tensor, access);
+                            }
+                            written.extend(accepted);
+                        }
+                    }
+                }
+                Statement::While { header, body, .. } => {
+                    self.loops.push((None, BTreeSet::new()));
+                    if let Some(after) = self.block(header, &written) {
+                        written.extend(after.clone());
+                        written.extend(self.block(body, &after).unwrap_or_default());
+                    }
+                    self.loops.pop();
+                }
+                Statement::For { induction, body, .. } => {
+                    self.loops.push((Some(*induction), BTreeSet::new()));
+                    let after = self.block(body, &written);
+                    written.extend(after.unwrap_or_default());
+                    self.loops.pop();
+                }
+                Statement::Break | Statement::Continue | Statement::Return => return None,
+                Statement::Assign { .. } => {}
+            }
+        }
+        Some(written)
+    }
+
+    /// Whether a store in the loop at `depth` writes the same places with the same threads in every trip, or other
+    /// places in every trip.
+    fn trips_do_not_meet(&self, depth: usize, access: &Access) -> bool {
+        let (induction, defined) = &self.loops[depth];
+        let invariant = |value: Handle<Expression>| !depends(self.kernel, value, *induction, defined);
+        if access.indices.iter().all(|&index| invariant(index)) {
+            return true;
+        }
+        let Some(induction) = induction else { return false };
+        access.indices.iter().any(|&index| {
+            self.kernel.ty(index).is_scalar() && self.grows_with(index, *induction, defined)
+        })
+    }
+
+    /// Whether `value` is the induction value plus or minus something that does not change in the loop.
+    fn grows_with(&self, value: Handle<Expression>, induction: Handle<Expression>, defined: &BTreeSet<Handle<Expression>>) -> bool {
+        let invariant = |value| !depends(self.kernel, value, Some(induction), defined);
+        match &self.kernel.expressions[value] {
+            _ if value == induction => true,
+            Expression::Binary { op: BinaryOp::Add, left, right } => {
+                (self.grows_with(*left, induction, defined) && invariant(*right))
+                    || (invariant(*left) && self.grows_with(*right, induction, defined))
+            }
+            Expression::Binary { op: BinaryOp::Subtract, left, right } => {
+                (self.grows_with(*left, induction, defined) && invariant(*right))
+                    || (invariant(*left) && self.grows_with(*right, induction, defined))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether `value` may differ between trips of a loop with this induction value and these definitions.
+fn depends(
+    kernel: &Kernel,
+    value: Handle<Expression>,
+    induction: Option<Handle<Expression>>,
+    defined: &BTreeSet<Handle<Expression>>,
+) -> bool {
+    if Some(value) == induction {
+        return true;
+    }
+    if !defined.contains(&value) {
+        return false;
+    }
+    match &kernel.expressions[value] {
+        Expression::Local(_) | Expression::Load(_) => true,
+        node => {
+            let mut any = false;
+            node.for_each_operand(|operand| any |= depends(kernel, operand, induction, defined));
+            any
+        }
+    }
+}

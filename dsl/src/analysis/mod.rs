@@ -1,0 +1,15 @@
+//! What is proved about a kernel.
+//!
+//! * [`linear`]: integer values as sums of multiples of unknowns,
+//! * [`range`]: bounds of every integer value, symbolic and numeric, refined by the conditions around it,
+//! * [`divisibility`]: which powers of two divide a value,
+//! * [`contiguity`]: how an access moves through memory as the innermost tile axis advances,
+//! * [`effects`]: which tensors are read and written, and whether a program's threads are independent.
+//!
+//! Uniformity needs no analysis: scalars are uniform over a program by construction.
+
+pub mod contiguity;
+pub mod divisibility;
+pub mod effects;
+pub mod linear;
+pub mod range;

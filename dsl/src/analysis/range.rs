@@ -1,0 +1,471 @@
+//! Bounds of integer values.
+//!
+//! Each value has a few lower and a few upper bounds, each a [`Linear`] form that holds on its own: one of them may be
+//! numeric, another may mention the extent that an index is compared with. Bounds come from what a value is made of and
+//! from the conditions it is used under. Of unknowns only their numeric range is known, so `index < extent` is proved
+//! when `extent - 1 - bound` has a minimum of at least 0 for some upper bound of the index.
+
+use arrayvec::ArrayVec;
+
+use super::linear::{Linear, Unknown};
+use crate::call::MAX_COUNT;
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+
+const MAX_BOUNDS: usize = 4;
+
+/// Alternative bounds on one side of a value; each one holds.
+type Bounds = ArrayVec<Linear, MAX_BOUNDS>;
+
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    lower: Bounds,
+    upper: Bounds,
+}
+
+/// What is known at one place of a kernel about the values in scope there.
+#[derive(Clone)]
+pub struct Ranges<'a> {
+    kernel: &'a Kernel,
+    symbols: &'a [(Symbol, i64)],
+    facts: Vec<Option<Facts>>,
+    /// The value that each local now holds.
+    locals: Vec<Option<Handle<Expression>>>,
+}
+
+impl<'a> Ranges<'a> {
+    /// What is known at the start of a program, given the values of some symbols.
+    pub fn new(kernel: &'a Kernel, symbols: &'a [(Symbol, i64)]) -> Self {
+        Self {
+            kernel,
+            symbols,
+            facts: vec![None; kernel.expressions.len()],
+            locals: vec![None; kernel.locals.len()],
+        }
+    }
+
+    /// Whether `value` (every element of it) is at least 0.
+    pub fn is_non_negative(&self, value: Handle<Expression>) -> bool {
+        self.facts(value).lower.iter().any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
+    }
+
+    /// Whether `value` (every element of it) is below the extent of an axis.
+    pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
+        let extent = self.symbol(Symbol::Extent { tensor, axis });
+        let proves = |bound: &Linear| {
+            let slack = extent.subtract(bound).and_then(|d| d.offset(-1)).and_then(|slack| self.minimum(&slack));
+            slack.is_some_and(|slack| slack >= 0)
+        };
+        self.facts(value).upper.iter().any(proves)
+    }
+
+    /// The smallest and largest value that `value` can have.
+    pub fn numeric(&self, value: Handle<Expression>) -> (i128, i128) {
+        self.numeric_of(&self.facts(value), self.kernel.ty(value).element)
+    }
+
+    fn numeric_of(&self, facts: &Facts, element: ElementType) -> (i128, i128) {
+        let (low, high) = element_range(element);
+        let low = facts.lower.iter().filter_map(|b| self.minimum(b)).fold(low, i128::max);
+        let high = facts.upper.iter().filter_map(|b| b.maximum(|u| self.unknown(u))).fold(high, i128::min);
+        (low, high)
+    }
+
+    fn minimum(&self, form: &Linear) -> Option<i128> {
+        form.minimum(|u| self.unknown(u))
+    }
+
+    /// The numeric range of an unknown.
+    fn unknown(&self, unknown: Unknown) -> (i128, i128) {
+        match unknown {
+            Unknown::Symbol(symbol) => {
+                if let Some((_, value)) = self.symbols.iter().find(|(s, _)| *s == symbol) {
+                    return (*value as i128, *value as i128);
+                }
+                let most = MAX_COUNT as i128;
+                match symbol {
+                    Symbol::Extent { .. } | Symbol::Count(_) => (0, most),
+                    // A program that runs is one of at least one and at most 2^31 - 1.
+                    Symbol::NumPrograms(_) => (1, i32::MAX as i128),
+                    Symbol::ProgramId(axis) => (0, self.unknown(Unknown::Symbol(Symbol::NumPrograms(axis))).1 - 1),
+                    Symbol::Stride { .. } => (-most, most),
+                }
+            }
+            Unknown::Value(value) => element_range(self.kernel.ty(value).element),
+        }
+    }
+
+    /// A symbol as a linear form: its literal if it has one in this variant.
+    fn symbol(&self, symbol: Symbol) -> Linear {
+        match self.kernel.bindings.exact(symbol) {
+            Some(value) => Linear::constant(value as i128),
+            None => Linear::unknown(Unknown::Symbol(symbol)),
+        }
+    }
+
+    fn facts(&self, value: Handle<Expression>) -> Facts {
+        match &self.facts[value.index()] {
+            Some(facts) => facts.clone(),
+            None => self.derive(value),
+        }
+    }
+
+    /// Bounds of `value` from what it is.
+    fn derive(&self, value: Handle<Expression>) -> Facts {
+        let ty = self.kernel.ty(value);
+        if !ty.element.is_integer() && ty.element != ElementType::Bool {
+            return Facts::default();
+        }
+        let mut facts = self.structural(value);
+        // A bound outside the type means that the operation may wrap: then only the type bounds the result.
+        let (low, high) = element_range(ty.element);
+        let (l, h) = self.extremes(&facts);
+        if l.is_none_or(|l| l < low) || h.is_none_or(|h| h > high) {
+            facts = Facts::default();
+            facts.lower.push(Linear::constant(low));
+            facts.upper.push(Linear::constant(high));
+        }
+        if ty.is_scalar() && !matches!(self.kernel.expressions[value], Expression::Literal(_) | Expression::Symbol(_)) {
+            let itself = Linear::unknown(Unknown::Value(value));
+            push(&mut facts.lower, itself.clone());
+            push(&mut facts.upper, itself);
+        }
+        facts
+    }
+
+    /// The best numeric bounds among the alternatives.
+    fn extremes(&self, facts: &Facts) -> (Option<i128>, Option<i128>) {
+        let low = facts.lower.iter().filter_map(|b| self.minimum(b)).max();
+        let high = facts.upper.iter().filter_map(|b| b.maximum(|u| self.unknown(u))).min();
+        (low, high)
+    }
+
+    fn structural(&self, value: Handle<Expression>) -> Facts {
+        match &self.kernel.expressions[value] {
+            Expression::Literal(literal) => match literal.as_integer() {
+                Some(v) => Facts::both(Linear::constant(v)),
+                None => Facts::default(),
+            },
+            Expression::Symbol(symbol) => self.of_symbol(*symbol),
+            Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
+            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
+            Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
+            Expression::Unary { op: UnaryOp::Negate, value } => {
+                let facts = self.facts(*value);
+                let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(-1)).collect();
+                Facts { lower: flip(&facts.upper), upper: flip(&facts.lower) }
+            }
+            Expression::Unary { op: UnaryOp::Abs, value } => {
+                let (low, high) = self.numeric(*value);
+                Facts::between(if low > 0 { low } else { 0 }, high.max(-low))
+            }
+            Expression::Select { accept, reject, .. } => {
+                let ((al, ah), (rl, rh)) = (self.numeric(*accept), self.numeric(*reject));
+                Facts::between(al.min(rl), ah.max(rh))
+            }
+            Expression::Cast { value: operand, .. } => {
+                let from = self.kernel.ty(*operand).element;
+                if from.is_integer() || from == ElementType::Bool { self.facts(*operand) } else { self.of_type(value) }
+            }
+            Expression::Local(local) => match self.locals[local.index()] {
+                Some(held) => self.facts(held),
+                None => self.of_type(value),
+            },
+            Expression::Unary { op: UnaryOp::Not, .. }
+            | Expression::Compare { .. }
+            | Expression::Argument(_)
+            | Expression::Induction(_)
+            | Expression::Load(_) => self.of_type(value),
+        }
+    }
+
+    fn of_type(&self, value: Handle<Expression>) -> Facts {
+        let (low, high) = element_range(self.kernel.ty(value).element);
+        Facts::between(low, high)
+    }
+
+    fn of_symbol(&self, symbol: Symbol) -> Facts {
+        let mut facts = Facts::both(self.symbol(symbol));
+        if let Symbol::ProgramId(axis) = symbol {
+            push(&mut facts.lower, Linear::constant(0));
+            let last = self.symbol(Symbol::NumPrograms(axis)).offset(-1);
+            last.into_iter().for_each(|last| push(&mut facts.upper, last));
+            // There are as many programs as the grid says, and this is one of them.
+            if let Some(&extent) = self.kernel.grid.get(axis as usize) {
+                for bound in &self.facts(extent).upper {
+                    bound.offset(-1).into_iter().for_each(|last| push(&mut facts.upper, last));
+                }
+            }
+        }
+        facts
+    }
+
+    fn of_binary(&self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Facts {
+        let (l, r) = (self.facts(left), self.facts(right));
+        let (ln, rn) = (self.numeric(left), self.numeric(right));
+        let constant = |(low, high): (i128, i128)| (low == high).then_some(low);
+        match op {
+            BinaryOp::Add => Facts { lower: cross(&l.lower, &r.lower, Linear::add), upper: cross(&l.upper, &r.upper, Linear::add) },
+            BinaryOp::Subtract => Facts {
+                lower: cross(&l.lower, &r.upper, Linear::subtract),
+                upper: cross(&l.upper, &r.lower, Linear::subtract),
+            },
+            BinaryOp::Multiply => {
+                let scaled = |facts: &Facts, by: i128| {
+                    let scale = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(by)).collect();
+                    let (lower, upper) = (scale(&facts.lower), scale(&facts.upper));
+                    if by >= 0 { Facts { lower, upper } } else { Facts { lower: upper, upper: lower } }
+                };
+                match (constant(ln), constant(rn)) {
+                    (_, Some(by)) => scaled(&l, by),
+                    (Some(by), _) => scaled(&r, by),
+                    _ => {
+                        let product = |a: i128, b: i128| a.checked_mul(b);
+                        let corners = [product(ln.0, rn.0), product(ln.0, rn.1), product(ln.1, rn.0), product(ln.1, rn.1)];
+                        let known: Option<Vec<i128>> = corners.into_iter().collect();
+                        match known.and_then(|c| Some((*c.iter().min()?, *c.iter().max()?))) {
+                            Some((low, high)) => Facts::between(low, high),
+                            None => Facts::default(),
+                        }
+                    }
+                }
+            }
+            BinaryOp::Divide if rn.0 > 0 => {
+                let low = if ln.0 >= 0 { ln.0 / rn.1 } else { ln.0 / rn.0 };
+                let high = if ln.1 >= 0 { ln.1 / rn.0 } else { ln.1 / rn.1 };
+                let mut facts = Facts::between(low, high);
+                // A quotient of a value that is not negative is no larger than the value.
+                if ln.0 >= 0 {
+                    l.upper.iter().for_each(|bound| push(&mut facts.upper, bound.clone()));
+                }
+                facts
+            }
+            BinaryOp::Remainder if rn.0 > 0 => {
+                let last = rn.1 - 1;
+                let mut facts = Facts::between(if ln.0 >= 0 { 0 } else { -last }, last.min(ln.1.max(0)));
+                for bound in &r.upper {
+                    bound.offset(-1).into_iter().for_each(|last| push(&mut facts.upper, last));
+                }
+                facts
+            }
+            BinaryOp::Min => {
+                let mut upper = l.upper.clone();
+                r.upper.iter().for_each(|bound| push(&mut upper, bound.clone()));
+                let mut lower = Bounds::new();
+                push(&mut lower, Linear::constant(ln.0.min(rn.0)));
+                Facts { lower, upper }
+            }
+            BinaryOp::Max => {
+                // Where one side is always the larger, its bounds are the result's.
+                if rn.1 <= ln.0 {
+                    return l;
+                }
+                if ln.1 <= rn.0 {
+                    return r;
+                }
+                let mut lower = l.lower.clone();
+                r.lower.iter().for_each(|bound| push(&mut lower, bound.clone()));
+                let mut upper = Bounds::new();
+                push(&mut upper, Linear::constant(ln.1.max(rn.1)));
+                Facts { lower, upper }
+            }
+            BinaryOp::And if ln.0 >= 0 && rn.0 >= 0 => Facts::between(0, ln.1.min(rn.1)),
+            BinaryOp::And if rn.0 >= 0 => Facts::between(0, rn.1),
+            BinaryOp::And if ln.0 >= 0 => Facts::between(0, ln.1),
+            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 && (0..64).contains(&rn.0) => {
+                Facts::between(ln.0 >> rn.0, ln.1 >> rn.0)
+            }
+            // Anything else is bounded by its type.
+            _ => Facts::default(),
+        }
+    }
+
+    /// Learns that `condition` is `truth` from here on.
+    pub fn assume(&mut self, condition: Handle<Expression>, truth: bool) {
+        match self.kernel.expressions[condition].clone() {
+            Expression::Binary { op: BinaryOp::And, left, right } if truth => {
+                self.assume(left, true);
+                self.assume(right, true);
+            }
+            Expression::Binary { op: BinaryOp::Or, left, right } if !truth => {
+                self.assume(left, false);
+                self.assume(right, false);
+            }
+            Expression::Unary { op: UnaryOp::Not, value } => self.assume(value, !truth),
+            Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
+                let op = if truth { op } else { op.negated() };
+                match op {
+                    CompareOp::Less => self.assume_at_most(left, right, -1),
+                    CompareOp::LessEqual => self.assume_at_most(left, right, 0),
+                    CompareOp::Greater => self.assume_at_most(right, left, -1),
+                    CompareOp::GreaterEqual => self.assume_at_most(right, left, 0),
+                    CompareOp::Equal => {
+                        self.assume_at_most(left, right, 0);
+                        self.assume_at_most(right, left, 0);
+                    }
+                    CompareOp::NotEqual => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Learns that `smaller <= larger + offset`.
+    fn assume_at_most(&mut self, smaller: Handle<Expression>, larger: Handle<Expression>, offset: i128) {
+        let (mut s, mut l) = (self.facts(smaller), self.facts(larger));
+        for bound in &self.facts(larger).upper {
+            bound.offset(offset).into_iter().for_each(|bound| push_front(&mut s.upper, bound));
+        }
+        for bound in &self.facts(smaller).lower {
+            bound.offset(-offset).into_iter().for_each(|bound| push_front(&mut l.lower, bound));
+        }
+        self.learn(smaller, s);
+        self.learn(larger, l);
+    }
+
+    /// Replaces the facts of a value and of the value that it is a copy of.
+    fn learn(&mut self, value: Handle<Expression>, facts: Facts) {
+        if let Expression::Local(local) = self.kernel.expressions[value] {
+            // The variable holds what was just read until it is assigned again.
+            if let Some(held) = self.locals[local.index()] {
+                self.facts[held.index()] = Some(facts.clone());
+            }
+        }
+        self.facts[value.index()] = Some(facts);
+    }
+
+    /// Runs over `block`, calling `visit` before every statement with what is known there.
+    pub fn walk(&mut self, block: &Block, visit: &mut impl FnMut(&Ranges<'a>, &Statement, crate::ir::Span)) {
+        for (statement, span) in block {
+            visit(self, statement, *span);
+            self.step(statement, visit);
+        }
+    }
+
+    fn step(&mut self, statement: &Statement, visit: &mut impl FnMut(&Ranges<'a>, &Statement, crate::ir::Span)) {
+        match statement {
+            Statement::Let(value) => {
+                let facts = self.derive(*value);
+                self.facts[value.index()] = Some(facts);
+                if let Expression::Local(local) = self.kernel.expressions[*value] {
+                    self.locals[local.index()].get_or_insert(*value);
+                }
+            }
+            Statement::Assign { local, value } => self.locals[local.index()] = Some(*value),
+            Statement::If { condition, accept, reject } => {
+                let mut accepted = self.clone();
+                accepted.assume(*condition, true);
+                accepted.walk(accept, visit);
+                let mut rejected = self.clone();
+                rejected.assume(*condition, false);
+                rejected.walk(reject, visit);
+                *self = match (accept.diverges(), reject.diverges()) {
+                    (true, _) => rejected,
+                    (false, true) => accepted,
+                    (false, false) => {
+                        self.join(&accepted, &rejected);
+                        return;
+                    }
+                };
+            }
+            Statement::While { header, condition, body } => {
+                self.forget_assigned(header);
+                self.forget_assigned(body);
+                let mut inside = self.clone();
+                inside.walk(header, visit);
+                inside.assume(*condition, true);
+                inside.walk(body, visit);
+            }
+            Statement::For { induction, start, end, step, body } => {
+                self.forget_assigned(body);
+                let mut inside = self.clone();
+                let mut facts = Facts::default();
+                let (start, end) = (self.facts(*start), self.facts(*end));
+                let shift = |bounds: &Bounds, by| bounds.iter().filter_map(|b| b.offset(by)).collect();
+                if *step > 0 {
+                    facts.lower = start.lower;
+                    facts.upper = shift(&end.upper, -1);
+                } else {
+                    facts.lower = shift(&end.lower, 1);
+                    facts.upper = start.upper;
+                }
+                inside.facts[induction.index()] = Some(facts);
+                inside.walk(body, visit);
+            }
+            Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
+        }
+    }
+
+    /// Keeps what both ways agree on.
+    fn join(&mut self, accepted: &Ranges<'a>, rejected: &Ranges<'a>) {
+        for (index, local) in self.locals.iter_mut().enumerate() {
+            *local = if accepted.locals[index] == rejected.locals[index] { accepted.locals[index] } else { None };
+        }
+        // A value defined in only one of the branches is out of scope now; facts from before still hold.
+        for local in &mut self.locals {
+            if local.is_some_and(|held| self.facts[held.index()].is_none() && !self.kernel.expressions[held].is_global()) {
+                *local = None;
+            }
+        }
+    }
+
+    fn forget_assigned(&mut self, block: &Block) {
+        let mut assigned: Vec<Handle<Local>> = Vec::new();
+        block.walk(&mut |statement, _| {
+            if let Statement::Assign { local, .. } = statement {
+                assigned.push(*local);
+            }
+        });
+        for local in assigned {
+            self.locals[local.index()] = None;
+        }
+    }
+}
+
+impl Facts {
+    fn both(form: Linear) -> Self {
+        let mut facts = Self::default();
+        facts.lower.push(form.clone());
+        facts.upper.push(form);
+        facts
+    }
+
+    fn between(low: i128, high: i128) -> Self {
+        let mut facts = Self::default();
+        facts.lower.push(Linear::constant(low));
+        facts.upper.push(Linear::constant(high));
+        facts
+    }
+}
+
+fn element_range(element: ElementType) -> (i128, i128) {
+    element.integer_range().unwrap_or((0, 1))
+}
+
+/// Adds a bound while there is room; one that is there already adds nothing.
+fn push(bounds: &mut Bounds, bound: Linear) {
+    if !bounds.contains(&bound) {
+        let _ = bounds.try_push(bound);
+    }
+}
+
+/// Adds a bound that is worth more than the last one.
+fn push_front(bounds: &mut Bounds, bound: Linear) {
+    if !bounds.contains(&bound) {
+        if bounds.is_full() {
+            bounds.pop();
+        }
+        bounds.insert(0, bound);
+    }
+}
+
+/// Every combination of a bound from each side.
+fn cross(left: &Bounds, right: &Bounds, combine: impl Fn(&Linear, &Linear) -> Option<Linear>) -> Bounds {
+    let mut bounds = Bounds::new();
+    for l in left {
+        for r in right {
+            combine(l, r).into_iter().for_each(|bound| push(&mut bounds, bound));
+        }
+    }
+    bounds
+}

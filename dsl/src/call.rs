@@ -1,0 +1,407 @@
+//! A kernel as the host sees it: its definition, the arguments of one launch, and the call that joins them.
+//!
+//! The expansion of `#[kernel]` makes a [`Call`]; a runtime launches it. What this module knows of memory is only what
+//! the [`Memory`] trait says, so that any runtime can stand below it.
+
+use std::any::{Any, TypeId};
+
+use arrayvec::ArrayVec;
+
+use crate::element::ElementType;
+use crate::ir::{Kernel, Layout, Literal, Symbol};
+use crate::lang::TraceError;
+
+/// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element.
+pub const MAX_PARAMETERS: usize = 256;
+
+/// A kernel before tracing: its name, its compile-time arguments, and how to record its body.
+///
+/// `definition()` of the type that `#[kernel]` makes beside the function returns one:
+///
+/// ```
+/// use tilewright_dsl::{kernel, lang::*};
+///
+/// #[kernel(grid = [out.extent(0)])]
+/// fn zero_rows(out: &mut Tensor<f32, 2>) {
+///     let cols = arange(out.extent(1));
+///     out.store([program_id(0), cols], 0.0);
+/// }
+///
+/// assert_eq!(zero_rows::definition().name(), "zero_rows");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Definition {
+    name: &'static str,
+    identity: TypeId,
+    comptime: ArrayVec<ComptimeValue, 8>,
+    record: fn(&[ComptimeValue]),
+    file: &'static str,
+    line: u32,
+}
+
+/// The value of a `#[comptime]` parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ComptimeValue {
+    /// An integer of any type.
+    Integer(i128),
+    /// A bool.
+    Bool(bool),
+    /// A float, as the bits of an `f64`.
+    Float(u64),
+}
+
+/// A type that `#[comptime]` parameters can have: `usize`, `bool`, `f32`, `f64` and the fixed-width integers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the type of a `#[comptime]` parameter",
+    note = "compile-time parameters are usize, bool, f32, f64 or fixed-width integers"
+)]
+pub trait Comptime: Copy + 'static {
+    /// The value, as a key.
+    fn into_value(self) -> ComptimeValue;
+    /// The value that [`Comptime::into_value`] made the key from.
+    fn from_value(value: ComptimeValue) -> Self;
+}
+
+macro_rules! comptime_integers {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl Comptime for $ty {
+            fn into_value(self) -> ComptimeValue {
+                ComptimeValue::Integer(self as i128)
+            }
+            fn from_value(value: ComptimeValue) -> Self {
+                match value {
+                    ComptimeValue::Integer(v) => v as $ty,
+                    ComptimeValue::Bool(v) => v as $ty,
+                    ComptimeValue::Float(v) => f64::from_bits(v) as $ty,
+                }
+            }
+        }
+    )*};
+}
+comptime_integers!(usize, i8, i16, i32, i64, u8, u16, u32, u64);
+
+#[diagnostic::do_not_recommend]
+impl Comptime for bool {
+    fn into_value(self) -> ComptimeValue {
+        ComptimeValue::Bool(self)
+    }
+    fn from_value(value: ComptimeValue) -> Self {
+        matches!(value, ComptimeValue::Bool(true))
+    }
+}
+
+macro_rules! comptime_floats {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl Comptime for $ty {
+            fn into_value(self) -> ComptimeValue {
+                ComptimeValue::Float((self as f64).to_bits())
+            }
+            fn from_value(value: ComptimeValue) -> Self {
+                match value {
+                    ComptimeValue::Float(v) => f64::from_bits(v) as $ty,
+                    ComptimeValue::Integer(v) => v as $ty,
+                    ComptimeValue::Bool(v) => v as u8 as $ty,
+                }
+            }
+        }
+    )*};
+}
+comptime_floats!(f32, f64);
+
+/// What a trace may rely on: the facts about each parameter that hold for every launch of the traced class.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TraceRequest {
+    /// One entry per parameter, array parameters element by element.
+    pub parameters: Vec<ParameterFacts>,
+}
+
+/// What is known about one parameter when a kernel is traced.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ParameterFacts {
+    /// A tensor.
+    Tensor(TensorFacts),
+    /// A count or any other scalar: nothing.
+    Value,
+}
+
+/// What is known about a tensor when a kernel is traced.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TensorFacts {
+    /// The extents of the launch at hand. Only those that shape a tile become part of the class.
+    pub extents: ArrayVec<u64, 4>,
+    /// How strides relate to extents.
+    pub layout: Layout,
+    /// The largest power of two, up to 16, that divides the address of the first element.
+    pub alignment: u32,
+}
+
+impl TensorFacts {
+    /// A row-major tensor without gaps whose first element is 16-byte aligned.
+    pub fn contiguous(extents: &[u64]) -> Self {
+        Self { extents: extents.iter().copied().take(4).collect(), layout: Layout::Contiguous, alignment: 16 }
+    }
+}
+
+/// A recorded kernel and what its shape depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traced {
+    /// The kernel, verified.
+    pub kernel: Kernel,
+    /// The extents and strides that shaped a tile or a compile-time decision, with the values they had. The kernel
+    /// serves exactly the launches that agree with them.
+    pub pinned: Vec<(Symbol, i64)>,
+}
+
+impl Traced {
+    /// The extents that are literals in every variant of this class, given the extents of the launch at hand: the pinned
+    /// ones, and every other inner extent that equals a pinned one. The rows of a destination are usually as long as
+    /// those of the source that shaped the tile; saying so makes addresses and alignment known.
+    pub fn literal_extents(&self, launch: &TraceRequest) -> Vec<(Symbol, i64)> {
+        let mut literals = self.pinned.clone();
+        for (position, facts) in launch.parameters.iter().enumerate() {
+            let ParameterFacts::Tensor(facts) = facts else { continue };
+            for (axis, &extent) in facts.extents.iter().enumerate().skip(1) {
+                let symbol = Symbol::Extent { tensor: position as u32, axis: axis as u8 };
+                let value = extent.min(i64::MAX as u64) as i64;
+                if self.pinned.iter().any(|(_, pinned)| *pinned == value) {
+                    literals.push((symbol, value));
+                }
+            }
+        }
+        literals.sort_unstable();
+        literals.dedup();
+        literals
+    }
+}
+
+impl Definition {
+    /// Used by the expansion of `#[kernel]`. `K` is the type made for the kernel, generics included.
+    #[doc(hidden)]
+    pub fn new<K: 'static>(
+        name: &'static str,
+        file: &'static str,
+        line: u32,
+        comptime: &[ComptimeValue],
+        record: fn(&[ComptimeValue]),
+    ) -> Self {
+        Self { name, identity: TypeId::of::<K>(), comptime: comptime.iter().copied().take(8).collect(), record, file, line }
+    }
+
+    /// The name of the author's function.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The file and line of the author's function.
+    pub fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+
+    /// What tells this definition from every other in the process: the kernel with its generic arguments, and the
+    /// values of its compile-time parameters.
+    pub fn identity(&self) -> (TypeId, &[ComptimeValue]) {
+        (self.identity, &self.comptime)
+    }
+
+    /// Records the kernel for the launches that `request` describes, and verifies what was recorded.
+    ///
+    /// # Errors
+    /// What only shows for concrete extents: shapes that do not broadcast, a tile shaped by a value that is unknown
+    /// until launch, a loop that cannot be unrolled. The error names the kernel, the file and the line.
+    pub fn trace(&self, request: &TraceRequest) -> Result<Traced, TraceError> {
+        crate::lang::record(self.name, self.file, self.line, request, || (self.record)(&self.comptime))
+    }
+}
+
+/// Device memory, as much of it as argument checking needs. Runtimes downcast it to their own type.
+pub trait Memory: Any + Send + Sync {
+    /// The memory as the runtime's own type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The argument of a tensor parameter: a region of memory with a shape.
+#[derive(Clone)]
+pub struct TensorArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// Whether the kernel may write it.
+    pub mutable: bool,
+    /// The extents, outermost first.
+    pub extents: ArrayVec<u64, 4>,
+    /// The distance in elements between neighbours on each axis.
+    pub strides: ArrayVec<i64, 4>,
+    /// The memory the tensor lies in.
+    pub memory: &'a dyn Memory,
+    /// Bytes from the start of the memory to the first element.
+    pub offset: u64,
+}
+
+/// The argument of a count parameter, and how the count is bound.
+#[derive(Clone)]
+pub enum CountArgument<'a> {
+    /// A literal in the code of the variant that serves the launch.
+    Exact(i64),
+    /// A kernel argument.
+    Runtime(i64),
+    /// Read from device memory by every program, so that a captured graph sees new values.
+    Device {
+        /// The memory that holds the count.
+        memory: &'a dyn Memory,
+        /// Bytes from the start of the memory to the count.
+        offset: u64,
+        /// The type of the count in memory: i32 or i64.
+        element: ElementType,
+        /// The largest value the count may have; it sizes the grid. A larger or negative value in memory is clamped.
+        maximum: i64,
+    },
+}
+
+/// One argument of a launch.
+#[derive(Clone)]
+pub enum ArgumentValue<'a> {
+    /// A tensor.
+    Tensor(TensorArgument<'a>),
+    /// A count.
+    Count(CountArgument<'a>),
+    /// Any other scalar.
+    Scalar(Literal),
+}
+
+/// The arguments of a launch, in the order of the parameters.
+#[derive(Clone, Default)]
+pub struct Arguments<'a> {
+    values: Vec<ArgumentValue<'a>>,
+}
+
+impl<'a> Arguments<'a> {
+    /// No arguments yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an argument.
+    pub fn push(&mut self, value: ArgumentValue<'a>) {
+        self.values.push(value);
+    }
+
+    /// The arguments in order.
+    pub fn values(&self) -> &[ArgumentValue<'a>] {
+        &self.values
+    }
+}
+
+/// A value that can be passed for a kernel parameter written as the type `P`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
+    note = "element type, rank and mutability of a tensor must be the parameter's; a mutable parameter takes `&mut`"
+)]
+pub trait Argument<'a, P> {
+    /// Appends the value to the arguments of a launch.
+    fn push(self, arguments: &mut Arguments<'a>);
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        self.into_iter().for_each(|argument| argument.push(arguments));
+    }
+}
+
+/// A count bound as a literal: the launch is served by a variant with this value in its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exact(pub u64);
+
+/// A count bound as a kernel argument: the launch is served by a variant for every value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runtime(pub u64);
+
+/// The largest count: 2^40. Products of a few counts and strides below it cannot overflow 64 bits.
+pub const MAX_COUNT: u64 = 1 << 40;
+
+fn saturate(count: u64) -> i64 {
+    // A count over MAX_COUNT is refused when the launch is checked; here it only has to stay too large.
+    count.min(i64::MAX as u64) as i64
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for Exact {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for Runtime {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(self));
+    }
+}
+
+macro_rules! scalar_arguments {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<'a> Argument<'a, $ty> for $ty {
+            fn push(self, arguments: &mut Arguments<'a>) {
+                arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+            }
+        }
+    )*};
+}
+scalar_arguments!(bool, i8, i16, i32, i64, u8, u16, u32, u64, half::f16, half::bf16, f32, f64);
+
+/// How the extents and strides of a launch's tensors are bound, where they are not part of the variant's class anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Binding {
+    /// As literals in the code.
+    Exact,
+    /// As kernel arguments.
+    #[default]
+    Runtime,
+}
+
+/// A kernel with its arguments, ready to be launched by a runtime.
+#[must_use = "a call does nothing until it is launched"]
+#[derive(Clone)]
+pub struct Call<'a> {
+    definition: Definition,
+    arguments: Arguments<'a>,
+    extents: Binding,
+}
+
+impl<'a> Call<'a> {
+    /// Joins a kernel and its arguments. The expansion of `#[kernel]` guarantees that they fit each other.
+    #[doc(hidden)]
+    pub fn new(definition: Definition, arguments: Arguments<'a>) -> Self {
+        Self { definition, arguments, extents: Binding::default() }
+    }
+
+    /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
+    pub fn exact_extents(mut self) -> Self {
+        self.extents = Binding::Exact;
+        self
+    }
+
+    /// The kernel.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The arguments.
+    pub fn arguments(&self) -> &[ArgumentValue<'a>] {
+        self.arguments.values()
+    }
+
+    /// How extents and strides are bound.
+    pub fn extents(&self) -> Binding {
+        self.extents
+    }
+}

@@ -1,0 +1,282 @@
+//! Statements, in order.
+
+use std::collections::BTreeSet;
+
+use super::group::{Group, Sink};
+use super::pull::Point;
+use super::types::c_type;
+use super::writer::{Placed, Writer};
+use super::{LowerError, Module};
+use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, verify};
+use crate::schedule::Schedule;
+
+/// The most shared memory that a block has without asking.
+const SHARED_BYTES: u64 = 48 << 10;
+
+/// Prints `kernel`, spread as `schedule` says, as CUDA C++.
+///
+/// # Errors
+/// If the kernel breaks the rules of the IR, the schedule does not fit it, or its threads would have to exchange a tile
+/// larger than shared memory.
+pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError> {
+    let name = || kernel.name.clone();
+    verify::verify(kernel).map_err(|e| LowerError::Malformed { kernel: name(), message: e.to_string() })?;
+    schedule.fits(kernel).map_err(|source| LowerError::Schedule { kernel: name(), source })?;
+    let mut writer = Writer::new(kernel, schedule);
+    writer.choose_lanes();
+    writer.declare_locals();
+    let mut order = Order::default();
+    writer.block(&kernel.body, &mut order)?;
+    let entry = entry_name(&kernel.name);
+    let (source, arguments, traps) = writer.finish(&entry);
+    Ok(Module { source, entry, arguments, schedule: *schedule, traps })
+}
+
+fn entry_name(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    format!("tilewright_{plain}")
+}
+
+/// Tensors on which order matters that have been touched since the last barrier.
+#[derive(Clone, Default)]
+struct Order {
+    read: BTreeSet<u32>,
+    written: BTreeSet<u32>,
+}
+
+impl Order {
+    fn union(&mut self, other: &Order) {
+        self.read.extend(&other.read);
+        self.written.extend(&other.written);
+    }
+}
+
+impl Writer<'_> {
+    /// Decides how many neighbouring elements a thread holds of tiles in registers: as many as make wide accesses, where
+    /// every tile of that many elements has rows to match.
+    fn choose_lanes(&mut self) {
+        let kernel = self.kernel;
+        let narrowest = kernel.expressions.iter().map(|(e, _)| kernel.ty(e)).filter(|ty| !ty.is_scalar());
+        let narrowest = narrowest.map(|ty| ty.element.size()).filter(|&size| size > 1).min().unwrap_or(4);
+        let widest = (16 / narrowest.clamp(2, 16)) as u32;
+        for (handle, _) in kernel.expressions.iter() {
+            let shape = kernel.ty(handle).shape;
+            if shape.rank() == 0 {
+                continue;
+            }
+            let mut lanes = widest;
+            while lanes > 1 && shape.innermost() % lanes != 0 {
+                lanes /= 2;
+            }
+            // An axis of extent 1 says nothing about how the elements lie.
+            if shape.innermost() > 1 || shape.elements() == 1 {
+                self.lanes.entry(shape.elements()).and_modify(|l| *l = (*l).min(lanes)).or_insert(lanes);
+            }
+        }
+    }
+
+    fn declare_locals(&mut self) {
+        for (handle, local) in self.kernel.locals.iter() {
+            let name = self.locals[&handle].clone();
+            let ty = c_type(local.ty.element);
+            if local.ty.is_scalar() {
+                self.line(format!("{ty} {name};"));
+            } else {
+                let registers = self.registers_of(local.ty.shape.elements());
+                self.line(format!("{ty} {name}[{registers}];"));
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block, order: &mut Order) -> Result<(), LowerError> {
+        for (statement, span) in block {
+            self.at(*span);
+            self.statement(statement, *span, order)?;
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self, statement: &Statement, span: Span, order: &mut Order) -> Result<(), LowerError> {
+        match statement {
+            Statement::Let(value) => self.define_value(*value, order)?,
+            Statement::Store { access, value } => {
+                self.before_write(access.tensor, order);
+                let shape = self.kernel.ty(*value).shape;
+                if shape.rank() == 0 {
+                    self.open("if (worker == 0) {");
+                    let value = self.scalar(*value);
+                    self.store_element(access, &value, &Point::scalar(), shape, span);
+                    self.close();
+                } else {
+                    let group = Group { value: *value, shape, sink: Sink::Store(access), span };
+                    self.checked_group(&group)?;
+                }
+            }
+            Statement::Assign { local, value } => {
+                let name = self.locals[local].clone();
+                let shape = self.kernel.ty(*value).shape;
+                if shape.rank() == 0 {
+                    let value = self.scalar(*value);
+                    self.line(format!("{name} = {value};"));
+                } else {
+                    let group = Group { value: *value, shape, sink: Sink::Registers(name), span };
+                    self.checked_group(&group)?;
+                }
+            }
+            Statement::If { condition, accept, reject } => {
+                let condition = self.scalar(*condition);
+                self.open(format!("if ({condition}) {{"));
+                let mut accepted = order.clone();
+                self.block(accept, &mut accepted)?;
+                let mut rejected = order.clone();
+                if !reject.is_empty() {
+                    self.otherwise();
+                    self.block(reject, &mut rejected)?;
+                }
+                self.close();
+                let leaves = [(accept, accepted), (reject, rejected)];
+                *order = Order::default();
+                leaves.iter().filter(|(block, _)| !block.diverges()).for_each(|(_, after)| order.union(after));
+            }
+            Statement::While { header, condition, body } => {
+                order.union(&self.touched(header));
+                order.union(&self.touched(body));
+                self.open("while (true) {");
+                self.block(header, order)?;
+                let condition = self.scalar(*condition);
+                self.line(format!("if (!{condition}) break;"));
+                self.block(body, order)?;
+                self.close();
+                order.union(&self.touched(header));
+                order.union(&self.touched(body));
+            }
+            Statement::For { induction, start, end, step, body } => {
+                order.union(&self.touched(body));
+                self.for_loop(*induction, *start, *end, *step);
+                self.block(body, order)?;
+                self.close();
+                order.union(&self.touched(body));
+            }
+            Statement::Break => self.line("break;"),
+            Statement::Continue => self.line("continue;"),
+            Statement::Return => self.line("return;"),
+        }
+        Ok(())
+    }
+
+    /// Opens a counted loop: the number of trips is computed first, so that no value steps past its type's range.
+    fn for_loop(&mut self, induction: Handle<Expression>, start: Handle<Expression>, end: Handle<Expression>, step: i64) {
+        let ty = c_type(self.kernel.ty(induction).element);
+        let (start, end) = (self.scalar(start), self.scalar(end));
+        let (trips, trip, name) = (self.fresh("trips"), self.fresh("trip"), self.fresh("i"));
+        let (before, distance) = if step > 0 {
+            (format!("{start} < {end}"), format!("(unsigned long long){end} - (unsigned long long){start} - 1ULL"))
+        } else {
+            (format!("{start} > {end}"), format!("(unsigned long long){start} - (unsigned long long){end} - 1ULL"))
+        };
+        let by = step.unsigned_abs();
+        self.line(format!("const unsigned long long {trips} = {before} ? ({distance}) / {by}ULL + 1ULL : 0ULL;"));
+        self.open(format!("for (unsigned long long {trip} = 0; {trip} < {trips}; ++{trip}) {{"));
+        let sign = if step > 0 { "+" } else { "-" };
+        self.line(format!("const {ty} {name} = ({ty})((unsigned long long){start} {sign} {trip} * {by}ULL);"));
+        self.placed.insert(induction, Placed::Scalar(name));
+    }
+
+    fn define_value(&mut self, value: Handle<Expression>, order: &mut Order) -> Result<(), LowerError> {
+        let ty = self.kernel.ty(value);
+        if let Expression::Load(access) = &self.kernel.expressions[value] {
+            self.before_read(access.tensor, order);
+        }
+        if ty.is_scalar() {
+            let text = self.scalar_text(value);
+            let name = self.define("v", c_type(ty.element), &text);
+            self.placed.insert(value, Placed::Scalar(name));
+            return Ok(());
+        }
+        match &self.kernel.expressions[value] {
+            // What a variable holds now, or memory that may change, is kept.
+            Expression::Local(local) => {
+                let source = self.locals[local].clone();
+                let name = self.declare_registers(value);
+                let registers = self.registers_of(ty.shape.elements());
+                self.line("#pragma unroll");
+                self.line(format!("for (int r = 0; r < {registers}; ++r) {name}[r] = {source}[r];"));
+                self.placed.insert(value, Placed::Registers(name));
+            }
+            Expression::Load(access) if self.effects.is_changing(access.tensor) => {
+                let name = self.declare_registers(value);
+                let span = self.kernel.spans[value.index()];
+                let group = Group { value, shape: ty.shape, sink: Sink::Registers(name.clone()), span };
+                self.checked_group(&group)?;
+                self.placed.insert(value, Placed::Registers(name));
+            }
+            _ => {
+                self.placed.insert(value, Placed::Lazy);
+            }
+        }
+        Ok(())
+    }
+
+    fn declare_registers(&mut self, value: Handle<Expression>) -> String {
+        let ty = self.kernel.ty(value);
+        let name = self.fresh("v");
+        let registers = self.registers_of(ty.shape.elements());
+        self.line(format!("{} {name}[{registers}];", c_type(ty.element)));
+        name
+    }
+
+    fn checked_group(&mut self, group: &Group<'_>) -> Result<(), LowerError> {
+        let exchanged = self.leaves(group).exchanged;
+        let size = |value: &Handle<Expression>| {
+            let ty = self.kernel.ty(*value);
+            ty.shape.elements() * ty.element.size() as u64
+        };
+        let bytes: u64 = exchanged.iter().map(size).sum();
+        if bytes > SHARED_BYTES {
+            let (kernel, span) = (self.kernel.name.clone(), group.span);
+            return Err(LowerError::Exchange { kernel, bytes, limit: SHARED_BYTES, span });
+        }
+        self.group(group);
+        Ok(())
+    }
+
+    /// Every access to a tensor on which order matters in a block and what is nested in it.
+    fn touched(&self, block: &Block) -> Order {
+        let mut order = Order::default();
+        block.walk(&mut |statement, _| match statement {
+            Statement::Let(value) => {
+                if let Expression::Load(access) = &self.kernel.expressions[*value] {
+                    order.read.insert(access.tensor);
+                }
+            }
+            Statement::Store { access, .. } => {
+                order.written.insert(access.tensor);
+            }
+            _ => {}
+        });
+        order
+    }
+
+    fn before_read(&mut self, tensor: u32, order: &mut Order) {
+        if self.effects.ordered.contains(&tensor) {
+            if order.written.contains(&tensor) {
+                self.barrier(order);
+            }
+            order.read.insert(tensor);
+        }
+    }
+
+    fn before_write(&mut self, tensor: u32, order: &mut Order) {
+        if self.effects.ordered.contains(&tensor) {
+            if order.written.contains(&tensor) || order.read.contains(&tensor) {
+                self.barrier(order);
+            }
+            order.written.insert(tensor);
+        }
+    }
+
+    fn barrier(&mut self, order: &mut Order) {
+        self.line("__syncthreads();");
+        *order = Order::default();
+    }
+}

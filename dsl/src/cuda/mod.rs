@@ -1,0 +1,116 @@
+//! IR and schedule to CUDA C++.
+//!
+//! The text needs no header, is the same for the same kernel and schedule, and is compiled straight to a cubin. Scalars
+//! become variables that every thread of a program computes. Tiles are *pulled*: a store or an assignment is a loop over
+//! its elements, and each thread computes its elements from their coordinates, down to the loads. Only what has an
+//! identity in time, a variable that holds a tile or a load from a tensor that the kernel writes, is kept in registers.
+//!
+//! * [`lower`] walks the statements and inserts barriers where threads depend on one another;
+//! * `group` is the loop over one store or assignment: vector width, peeling, accesses in flight;
+//! * `pull` is the value of a tile at a coordinate;
+//! * `access` is addresses, bounds and masks;
+//! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
+
+mod access;
+mod group;
+mod lower;
+mod prelude;
+mod pull;
+mod scalar;
+mod types;
+mod writer;
+
+pub use lower::lower;
+
+use crate::ir::{Span, Symbol};
+use crate::schedule::{Schedule, ScheduleError};
+
+/// A kernel as CUDA C++, and how to launch it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// The text.
+    pub source: String,
+    /// The name of the `extern "C"` kernel in it.
+    pub entry: String,
+    /// What the kernel takes, in order.
+    pub arguments: Vec<Slot>,
+    /// How it is spread over threads and blocks.
+    pub schedule: Schedule,
+    /// The accesses that report an index out of bounds, by the number they report.
+    pub traps: Vec<TrapSite>,
+}
+
+/// One argument of the CUDA kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// The address of the first element of the tensor parameter at this position.
+    Pointer(u32),
+    /// The value of a launch symbol, as i64.
+    Symbol(Symbol),
+    /// The scalar parameter at this position, in its element type (bool as one byte).
+    Scalar(u32),
+    /// The address of the device-resident count at this position, and
+    DeviceCount(u32),
+    /// the largest value that this count may have, as i64.
+    DeviceCountMaximum(u32),
+    /// The address of the error record: four u64, zero until an access traps.
+    Trap,
+}
+
+/// An access that reports an index out of bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrapSite {
+    /// Where it was written.
+    pub span: Span,
+    /// The tensor parameter.
+    pub tensor: u32,
+    /// The axis whose index was out of bounds.
+    pub axis: u8,
+}
+
+impl Module {
+    /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.
+    pub fn blocks(&self, programs: u64) -> Option<u32> {
+        self.schedule.blocks(programs)
+    }
+
+    /// Threads of a block on each axis.
+    pub fn threads(&self) -> [u32; 3] {
+        [self.schedule.threads, self.schedule.programs_per_block, 1]
+    }
+}
+
+/// A kernel that cannot be printed under a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// The schedule does not fit.
+    #[error("kernel `{kernel}` cannot have this schedule: {source}")]
+    Schedule {
+        /// The kernel.
+        kernel: String,
+        /// What does not fit.
+        source: ScheduleError,
+    },
+    /// A tile that threads must exchange is larger than shared memory.
+    #[error(
+        "kernel `{kernel}`: a tile of {bytes} bytes is broadcast from registers, and a block can exchange at most {limit}\n  --> {span}\n  = help: use smaller tiles, or load the values again from an immutable tensor"
+    )]
+    Exchange {
+        /// The kernel.
+        kernel: String,
+        /// The tile's size.
+        bytes: u64,
+        /// The most a block can exchange.
+        limit: u64,
+        /// Where the tile is used.
+        span: Span,
+    },
+    /// The kernel breaks the rules of the IR.
+    #[error("kernel `{kernel}` is malformed: {message}")]
+    Malformed {
+        /// The kernel.
+        kernel: String,
+        /// Which rule.
+        message: String,
+    },
+}

@@ -1,0 +1,349 @@
+//! The text under construction: lines, names, what each value has become, and what the kernel takes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::prelude::Need;
+use super::scalar::Text;
+use super::types::{c_type, literal, memory_type};
+use super::{Slot, TrapSite};
+use crate::analysis::effects::Effects;
+use crate::element::ElementType;
+use crate::ir::{Expression, Handle, Kernel, Layout, Local, ParameterKind, Span, Symbol};
+use crate::schedule::Schedule;
+
+/// Where the elements of a tile are, if they are anywhere.
+#[derive(Debug, Clone)]
+pub(super) enum Placed {
+    /// A scalar: a variable that every thread has.
+    Scalar(String),
+    /// Registers of the program's threads, in the layout of its element count.
+    Registers(String),
+    /// Computed from coordinates where it is used.
+    Lazy,
+}
+
+/// A value at a coordinate, for look-up.
+pub(super) type PullKey = (Handle<Expression>, Vec<String>);
+
+pub(super) struct Writer<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) schedule: &'a Schedule,
+    pub(super) effects: Effects,
+    /// Elements that a thread holds side by side, by the element count of a tile in registers.
+    pub(super) lanes: BTreeMap<u64, u32>,
+    pub(super) placed: HashMap<Handle<Expression>, Placed>,
+    pub(super) locals: HashMap<Handle<Local>, String>,
+    pub(super) slots: BTreeSet<SlotOrder>,
+    pub(super) traps: Vec<TrapSite>,
+    pub(super) needs: BTreeSet<Need>,
+    /// Values already computed at a coordinate, innermost scope last.
+    pub(super) pulled: Vec<HashMap<PullKey, String>>,
+    /// What stands for a load in the lane of a vector.
+    pub(super) substitutes: BTreeMap<Handle<Expression>, String>,
+    pub(super) parameters: Vec<String>,
+    body: String,
+    indent: usize,
+    next: usize,
+    line: Option<(&'static str, u32)>,
+}
+
+/// Slots in the order of the argument list: pointers, then integers, then scalars, then the record of traps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SlotOrder {
+    Pointer(u32),
+    DeviceCount(u32),
+    DeviceCountMaximum(u32),
+    Symbol(Symbol),
+    Scalar(u32),
+    Trap,
+}
+
+impl From<SlotOrder> for Slot {
+    fn from(order: SlotOrder) -> Slot {
+        match order {
+            SlotOrder::Pointer(p) => Slot::Pointer(p),
+            SlotOrder::DeviceCount(p) => Slot::DeviceCount(p),
+            SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
+            SlotOrder::Symbol(s) => Slot::Symbol(s),
+            SlotOrder::Scalar(p) => Slot::Scalar(p),
+            SlotOrder::Trap => Slot::Trap,
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
+        let mut used = BTreeSet::new();
+        let parameters = kernel.parameters.iter().map(|p| unique(&identifier(&p.name), &mut used)).collect();
+        let locals = kernel.locals.iter().map(|(handle, l)| (handle, unique(&format!("{}_", identifier(&l.name)), &mut used)));
+        Self {
+            kernel,
+            schedule,
+            effects: Effects::of(kernel),
+            lanes: BTreeMap::new(),
+            placed: HashMap::new(),
+            locals: locals.collect(),
+            slots: BTreeSet::new(),
+            traps: Vec::new(),
+            needs: BTreeSet::new(),
+            pulled: vec![HashMap::new()],
+            substitutes: BTreeMap::new(),
+            parameters,
+            body: String::new(),
+            indent: 1,
+            next: 0,
+            line: None,
+        }
+    }
+
+    /// Writes one line.
+    pub(super) fn line(&mut self, text: impl AsRef<str>) {
+        for _ in 0..self.indent {
+            self.body.push_str("  ");
+        }
+        self.body.push_str(text.as_ref());
+        self.body.push('\n');
+    }
+
+    /// Writes a line that opens a block.
+    pub(super) fn open(&mut self, text: impl AsRef<str>) {
+        self.line(text);
+        self.indent += 1;
+        self.pulled.push(HashMap::new());
+    }
+
+    /// Closes the innermost block.
+    pub(super) fn close(&mut self) {
+        self.pulled.pop();
+        self.indent = self.indent.saturating_sub(1).max(1);
+        self.line("}");
+    }
+
+    /// Closes the innermost block and opens its `else`.
+    pub(super) fn otherwise(&mut self) {
+        self.pulled.pop();
+        self.indent -= 1;
+        self.line("} else {");
+        self.indent += 1;
+        self.pulled.push(HashMap::new());
+    }
+
+    /// Tells the compiler which line of the author's source what follows belongs to.
+    pub(super) fn at(&mut self, span: Span) {
+        if span.is_known() && self.line != Some((span.file, span.line)) {
+            self.line = Some((span.file, span.line));
+            let file = span.file.replace('\\', "/").replace('"', "");
+            self.body.push_str(&format!("#line {} \"{file}\"\n", span.line));
+        }
+    }
+
+    /// A name that is not used yet.
+    pub(super) fn fresh(&mut self, prefix: &str) -> String {
+        self.next += 1;
+        format!("{prefix}{}", self.next)
+    }
+
+    /// The text of an operation; what it calls is printed.
+    pub(super) fn text(&mut self, text: Text) -> String {
+        text.needs.into_iter().for_each(|need| self.need(need));
+        text.text
+    }
+
+    pub(super) fn need(&mut self, need: Need) {
+        need.requires().iter().for_each(|&need| self.need(need));
+        self.needs.insert(need);
+    }
+
+    /// Stores `text` in a new constant of type `ty` and returns its name.
+    pub(super) fn define(&mut self, prefix: &str, ty: &str, text: &str) -> String {
+        let name = self.fresh(prefix);
+        self.line(format!("const {ty} {name} = {text};"));
+        name
+    }
+
+    /// A launch symbol as an `long long` expression.
+    pub(super) fn symbol(&mut self, symbol: Symbol) -> String {
+        if let Some(value) = self.kernel.bindings.exact(symbol) {
+            return literal(crate::ir::Literal::index(value));
+        }
+        match symbol {
+            Symbol::ProgramId(axis) => self.program_id(axis),
+            Symbol::Count(count) if self.kernel.bindings.device(count).is_some() => {
+                self.slots.insert(SlotOrder::DeviceCount(count));
+                self.slots.insert(SlotOrder::DeviceCountMaximum(count));
+                format!("count_{}", self.parameters[count as usize])
+            }
+            Symbol::Stride { tensor, axis } => match self.kernel.tensor(tensor).map(|t| (t.layout, t.rank)) {
+                Some((Layout::Contiguous | Layout::Rows { .. }, rank)) if axis + 1 == rank => "1LL".to_owned(),
+                Some((Layout::Contiguous, rank)) => {
+                    let inner: Vec<String> =
+                        (axis + 1..rank).map(|axis| self.symbol(Symbol::Extent { tensor, axis })).collect();
+                    format!("({})", inner.join(" * "))
+                }
+                _ => self.symbol_slot(symbol),
+            },
+            _ => self.symbol_slot(symbol),
+        }
+    }
+
+    fn symbol_slot(&mut self, symbol: Symbol) -> String {
+        self.slots.insert(SlotOrder::Symbol(symbol));
+        self.symbol_name(symbol)
+    }
+
+    fn symbol_name(&self, symbol: Symbol) -> String {
+        let parameter = |p: u32| self.parameters[p as usize].as_str();
+        match symbol {
+            Symbol::ProgramId(axis) => format!("program_{axis}"),
+            Symbol::NumPrograms(axis) => format!("programs_{axis}"),
+            Symbol::Extent { tensor, axis } => format!("extent_{}_{axis}", parameter(tensor)),
+            Symbol::Stride { tensor, axis } => format!("stride_{}_{axis}", parameter(tensor)),
+            Symbol::Count(count) => format!("count_{}", parameter(count)),
+        }
+    }
+
+    fn program_id(&mut self, axis: u8) -> String {
+        if self.kernel.grid.len() <= 1 {
+            return if axis == 0 { "program".to_owned() } else { "0LL".to_owned() };
+        }
+        let n0 = self.symbol(Symbol::NumPrograms(0));
+        match (axis, self.kernel.grid.len()) {
+            (0, _) => format!("(program % {n0})"),
+            (1, 2) => format!("(program / {n0})"),
+            (1, _) => {
+                let n1 = self.symbol(Symbol::NumPrograms(1));
+                format!("(program / {n0} % {n1})")
+            }
+            (2, 3) => {
+                let n1 = self.symbol(Symbol::NumPrograms(1));
+                format!("(program / ({n0} * {n1}))")
+            }
+            _ => "0LL".to_owned(),
+        }
+    }
+
+    /// The pointer to a tensor's first element.
+    pub(super) fn pointer(&mut self, tensor: u32) -> String {
+        self.slots.insert(SlotOrder::Pointer(tensor));
+        self.parameters[tensor as usize].clone()
+    }
+
+    /// The element type of a tensor.
+    pub(super) fn element(&self, tensor: u32) -> ElementType {
+        self.kernel.tensor(tensor).map_or(ElementType::U8, |t| t.element)
+    }
+
+    /// How a load from `tensor` treats the caches: 0 for memory that this kernel writes.
+    pub(super) fn load_hint(&self, tensor: u32) -> u32 {
+        match self.schedule.load {
+            _ if self.effects.is_changing(tensor) => 0,
+            crate::schedule::LoadHint::Cached => 1,
+            crate::schedule::LoadHint::Streaming => 2,
+        }
+    }
+
+    pub(super) fn store_hint(&self) -> u32 {
+        match self.schedule.store {
+            crate::schedule::StoreHint::Cached => 0,
+            crate::schedule::StoreHint::Streaming => 1,
+        }
+    }
+
+    /// The whole text.
+    pub(super) fn finish(mut self, entry: &str) -> (String, Vec<Slot>, Vec<TrapSite>) {
+        let schedule = self.schedule;
+        let mut head = Vec::new();
+        // A thread's place among those that work on its program, and the program's among all.
+        let (threads, splits, shared) = (schedule.threads, schedule.splits, schedule.programs_per_block);
+        if shared > 1 {
+            head.push(format!("const long long program = (long long)blockIdx.x * {shared}LL + threadIdx.y;"));
+            let all: Vec<String> =
+                (0..self.kernel.grid.len()).map(|axis| self.symbol(Symbol::NumPrograms(axis as u8))).collect();
+            head.push(format!("if (program >= {}) return;", all.join(" * ")));
+            head.push("const int worker = (int)threadIdx.x;".to_owned());
+        } else if splits > 1 {
+            head.push(format!("const long long program = (long long)(blockIdx.x / {splits}U);"));
+            head.push(format!("const int worker = (int)(threadIdx.x + blockIdx.x % {splits}U * {threads}U);"));
+        } else {
+            head.push("const long long program = (long long)blockIdx.x;".to_owned());
+            head.push("const int worker = (int)threadIdx.x;".to_owned());
+        }
+        for slot in &self.slots {
+            if let SlotOrder::DeviceCount(count) = *slot {
+                let name = &self.parameters[count as usize];
+                head.push(format!(
+                    "const long long count_{name} = tw_clamp_count((long long)*at_{name}, most_{name});"
+                ));
+            }
+        }
+        let mut text = String::new();
+        let kernel = self.kernel;
+        text.push_str(&format!("// {}: {schedule}\n", kernel.name));
+        // Not every coordinate of a loop is used by what it computes.
+        text.push_str("#pragma nv_diag_suppress 177, 550\n");
+        for need in &self.needs {
+            text.push_str(need.text());
+        }
+        if self.slots.iter().any(|slot| matches!(slot, SlotOrder::DeviceCount(_))) {
+            text.push_str(
+                "static __device__ __forceinline__ long long tw_clamp_count(long long count, long long most) {\n  return count < 0 ? 0 : count > most ? most : count;\n}\n",
+            );
+        }
+        let arguments: Vec<String> = self.slots.iter().map(|slot| self.declaration(*slot)).collect();
+        let block = threads * shared;
+        text.push_str(&format!("extern \"C\" __global__ void __launch_bounds__({block}) {entry}(\n    "));
+        text.push_str(&arguments.join(",\n    "));
+        text.push_str(") {\n");
+        for line in head {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push_str(&self.body);
+        text.push_str("}\n");
+        (text, self.slots.iter().map(|&slot| slot.into()).collect(), self.traps)
+    }
+
+    fn declaration(&self, slot: SlotOrder) -> String {
+        let name = |p: u32| self.parameters[p as usize].as_str();
+        match slot {
+            SlotOrder::Pointer(p) => {
+                // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict.
+                let constant = if self.effects.is_changing(p) { "" } else { "const " };
+                format!("{constant}{}* __restrict__ {}", memory_type(self.element(p)), name(p))
+            }
+            SlotOrder::DeviceCount(p) => {
+                let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);
+                format!("const {}* __restrict__ at_{}", c_type(element), name(p))
+            }
+            SlotOrder::DeviceCountMaximum(p) => format!("const long long most_{}", name(p)),
+            SlotOrder::Symbol(symbol) => format!("const long long {}", self.symbol_name(symbol)),
+            SlotOrder::Scalar(p) => {
+                let element = match self.kernel.parameters[p as usize].kind {
+                    ParameterKind::Scalar(element) => element,
+                    ParameterKind::Tensor(_) | ParameterKind::Count => ElementType::I64,
+                };
+                format!("const {} {}", c_type(element), name(p))
+            }
+            SlotOrder::Trap => "unsigned long long* trap_record".to_owned(),
+        }
+    }
+}
+
+/// `name` as a C++ identifier that is no keyword and no name of ours.
+fn identifier(name: &str) -> String {
+    let mut text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    while text.ends_with('_') {
+        text.pop();
+    }
+    // Every C++ keyword, builtin variable and name of this module lacks the prefix.
+    format!("p_{text}")
+}
+
+fn unique(name: &str, used: &mut BTreeSet<String>) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 1;
+    while !used.insert(candidate.clone()) {
+        number += 1;
+        candidate = format!("{name}{number}");
+    }
+    candidate
+}

@@ -1,0 +1,200 @@
+//! What can go wrong in a run.
+
+use std::fmt;
+
+use arrayvec::ArrayVec;
+
+use super::GridError;
+use crate::element::ElementType;
+use crate::ir::verify::VerifyError;
+use crate::ir::{Layout, Span, Symbol};
+
+/// Why a kernel did not run, or did not run as it should.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InterpretError {
+    /// The kernel breaks a rule of the IR. Nothing ran.
+    #[error("kernel `{kernel}` is malformed: {error} ({})", error.span)]
+    Malformed {
+        /// The kernel.
+        kernel: String,
+        /// The rule.
+        error: VerifyError,
+    },
+    /// There is no grid to run. Nothing ran.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// The number of arguments is not the number of parameters. Nothing ran.
+    #[error("kernel `{kernel}` takes {expected} arguments and got {found}")]
+    ArgumentCount {
+        /// The kernel.
+        kernel: String,
+        /// The number of parameters.
+        expected: usize,
+        /// The number of arguments.
+        found: usize,
+    },
+    /// An argument does not fit its parameter. Nothing ran.
+    #[error("argument `{parameter}` of kernel `{kernel}` {fault}")]
+    Argument {
+        /// The kernel.
+        kernel: String,
+        /// The parameter.
+        parameter: String,
+        /// What is wrong with the argument.
+        fault: ArgumentFault,
+    },
+    /// An access with the policy `Trap` or `Unchecked` left its tensor; of several, the first in program order. After
+    /// `Trap` the other accesses have run.
+    #[error("out of bounds: {0}")]
+    OutOfBounds(Box<BadAccess>),
+    /// An access left its axis on a side whose guard had been removed as proved: a defect of this crate.
+    #[error(
+        "the bounds check of an access was removed, and the access is out of bounds (a defect of the compiler): {0}"
+    )]
+    UnsoundProof(Box<BadAccess>),
+    /// Two programs wrote the same byte. The memory has been written.
+    #[error(transparent)]
+    WriteConflict(Box<Conflict>),
+    /// A program took more steps than allowed.
+    #[error("program {program:?} of kernel `{kernel}` took more than {limit} steps ({span})")]
+    StepLimit {
+        /// The kernel.
+        kernel: String,
+        /// Where the program was.
+        span: Span,
+        /// The program's coordinates, innermost grid axis first.
+        program: [u64; 3],
+        /// The number of steps allowed.
+        limit: u64,
+    },
+}
+
+/// What is wrong with an argument.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentFault {
+    /// It is of another kind than the parameter.
+    #[error("must be a {0}")]
+    Kind(&'static str),
+    /// A scalar of another type.
+    #[error("must be of type {expected} and is of type {found}")]
+    Element {
+        /// The parameter's type.
+        expected: ElementType,
+        /// The argument's type.
+        found: ElementType,
+    },
+    /// A tensor of another rank, or with another number of strides than extents.
+    #[error("must be a tensor of rank {expected} and has {extents} extents and {strides} strides")]
+    Rank {
+        /// The parameter's rank.
+        expected: u8,
+        /// The number of extents.
+        extents: usize,
+        /// The number of strides.
+        strides: usize,
+    },
+    /// A count below 0 or an extent above `i64::MAX`.
+    #[error("has the count or extent {0}, which is out of range")]
+    Count(i128),
+    /// Strides that the kernel's variant does not serve.
+    #[error("has strides that the layout `{0}` of this variant does not allow")]
+    Layout(Layout),
+    /// A first element that is not naturally aligned in its memory.
+    #[error("starts at byte {offset}, which is not a multiple of the element size {size}")]
+    Misaligned {
+        /// The offset of the first element.
+        offset: u64,
+        /// The size of an element.
+        size: usize,
+    },
+    /// Some element is outside of the memory.
+    #[error("reaches from byte {first} to {end} of a memory of {available} bytes")]
+    OutsideMemory {
+        /// The first byte of the lowest element.
+        first: i128,
+        /// The byte after the highest element.
+        end: i128,
+        /// The size of the memory.
+        available: u64,
+    },
+    /// A symbol that this variant binds to another literal.
+    #[error("gives {symbol:?} the value {found}, and this variant is for {expected}")]
+    Bound {
+        /// The symbol.
+        symbol: Symbol,
+        /// The variant's literal.
+        expected: i64,
+        /// The argument's value.
+        found: i64,
+    },
+}
+
+/// An access whose index is outside of its axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadAccess {
+    /// The kernel.
+    pub kernel: String,
+    /// Where the access was written.
+    pub span: Span,
+    /// The tensor parameter.
+    pub tensor: String,
+    /// The axis, outermost first.
+    pub axis: usize,
+    /// The index.
+    pub index: i64,
+    /// The extent of the axis.
+    pub extent: u64,
+    /// The program's coordinates, innermost grid axis first.
+    pub program: [u64; 3],
+}
+
+impl fmt::Display for BadAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            span,
+            tensor,
+            axis,
+            index,
+            extent,
+            program,
+        } = self;
+        write!(
+            f,
+            "kernel `{kernel}`, program {program:?}: index {index} of axis {axis} of `{tensor}`, whose extent is {extent} ({span})"
+        )
+    }
+}
+
+/// Two programs that wrote one element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The kernel.
+    pub kernel: String,
+    /// Where the store of the second program was written.
+    pub span: Span,
+    /// The tensor parameter.
+    pub tensor: String,
+    /// The element's index, one per axis.
+    pub element: ArrayVec<u64, 4>,
+    /// The coordinates of both programs, innermost grid axis first.
+    pub programs: [[u64; 3]; 2],
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            span,
+            tensor,
+            element,
+            programs: [first, second],
+        } = self;
+        write!(
+            f,
+            "kernel `{kernel}`: programs {first:?} and {second:?} both wrote `{tensor}`{element:?} ({span})"
+        )
+    }
+}
+
+impl std::error::Error for Conflict {}

@@ -1,0 +1,174 @@
+//! Running all programs of a launch.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use super::argument::Arguments;
+use super::conflict::{self, Written};
+use super::program::Machine;
+use super::{BadAccess, Binding, Conflict, GridError, InterpretError, MAX_PROGRAMS, grid};
+use crate::ir::{Kernel, verify};
+
+/// How to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The most statements and loop trips that one program may run; without limit by default.
+    pub max_steps: u64,
+    /// Whether to check that no two programs write the same byte; on by default.
+    pub check_conflicts: bool,
+    /// The grid, innermost first, instead of the kernel's own: for a kernel that leaves it to the host.
+    pub grid: Option<[u64; 3]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_steps: u64::MAX,
+            check_conflicts: true,
+            grid: None,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The grid, innermost first.
+    pub grid: [u64; 3],
+    /// The first access, in program order, that was outside of its tensor and was skipped, read as zero or clamped, as
+    /// its policy says. Not an error.
+    pub outside: Option<BadAccess>,
+}
+
+/// What all programs of a run share.
+pub(super) struct Launch<'k, 'a> {
+    pub kernel: &'k Kernel,
+    pub arguments: Arguments<'k, 'a>,
+    pub grid: [u64; 3],
+    pub max_steps: u64,
+    /// Whether writes are noted.
+    pub log: bool,
+}
+
+/// What the programs that one thread ran in a row came to.
+struct Report {
+    /// The number of the program that had to stop, and why.
+    stopped: Option<(u64, InterpretError)>,
+    trapped: Option<BadAccess>,
+    outside: Option<BadAccess>,
+    written: Vec<Written>,
+}
+
+/// Runs every program of `kernel`.
+///
+/// The result is deterministic: of several errors, the first kind listed below is reported, and of one kind the first in
+/// program order. Programs that race on memory, which is an error, may leave different bytes there in every run.
+///
+/// # Errors
+/// * Before anything runs: a kernel that breaks the rules of the IR, arguments that do not fit it, a grid that is too large.
+/// * From a program that had to stop, which leaves memory partly written: [`InterpretError::UnsoundProof`],
+///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
+/// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap, then
+///   [`InterpretError::WriteConflict`].
+pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Result<Outcome, InterpretError> {
+    verify::verify(kernel).map_err(|error| InterpretError::Malformed {
+        kernel: kernel.name.clone(),
+        error,
+    })?;
+    let arguments = Arguments::check(kernel, arguments)?;
+    let grid = match options.grid {
+        Some(grid) => grid,
+        None => grid(kernel, &|symbol| arguments.symbol(symbol))?,
+    };
+    let programs = if grid.contains(&0) {
+        0
+    } else {
+        grid.iter().fold(1u64, |all, &n| all.saturating_mul(n))
+    };
+    if programs > MAX_PROGRAMS {
+        return Err(GridError::TooLarge {
+            kernel: kernel.name.clone(),
+            grid,
+        }
+        .into());
+    }
+    let log = options.check_conflicts && programs > 1;
+    let launch = Launch {
+        kernel,
+        arguments,
+        grid,
+        max_steps: options.max_steps,
+        log,
+    };
+
+    // Enough pieces to keep all threads busy, large enough to reuse a machine.
+    let piece = (programs / (16 * rayon::current_num_threads() as u64)).clamp(1, 1024);
+    let stopped = AtomicU64::new(u64::MAX);
+    let reports: Vec<Report> = (0..programs.div_ceil(piece))
+        .into_par_iter()
+        .map(|i| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped))
+        .collect();
+    launch.conclude(reports)
+}
+
+impl Launch<'_, '_> {
+    /// Runs the programs `first..end`, up to one that has to stop, and none after one that had to.
+    fn piece(&self, first: u64, end: u64, stopped: &AtomicU64) -> Report {
+        let mut report = Report {
+            stopped: None,
+            trapped: None,
+            outside: None,
+            written: Vec::new(),
+        };
+        let mut machine = Machine::new(self);
+        for number in first..end {
+            if number > stopped.load(Relaxed) {
+                break;
+            }
+            if let Err(error) = machine.run(number) {
+                stopped.fetch_min(number, Relaxed);
+                report.stopped = Some((number, error));
+                break;
+            }
+        }
+        (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
+        report.written = machine.log.into_entries();
+        report
+    }
+
+    fn conclude(&self, mut reports: Vec<Report>) -> Result<Outcome, InterpretError> {
+        let stopped = reports.iter_mut().filter_map(|report| report.stopped.take());
+        if let Some((_, error)) = stopped.min_by_key(|(number, _)| *number) {
+            return Err(error);
+        }
+        if let Some(access) = reports.iter_mut().find_map(|report| report.trapped.take()) {
+            return Err(InterpretError::OutOfBounds(Box::new(access)));
+        }
+        let outside = reports.iter_mut().find_map(|report| report.outside.take());
+        let written = reports.into_iter().flat_map(|report| report.written).collect();
+        if let Some((first, second, address)) = conflict::find(written) {
+            return Err(InterpretError::WriteConflict(Box::new(Conflict {
+                kernel: self.kernel.name.clone(),
+                span: second.span,
+                tensor: self.arguments.name(second.tensor),
+                element: self
+                    .arguments
+                    .tensor(second.tensor)
+                    .map(|t| t.element(address))
+                    .unwrap_or_default(),
+                programs: [self.coordinates(first.into()), self.coordinates(second.program.into())],
+            })));
+        }
+        Ok(Outcome {
+            grid: self.grid,
+            outside,
+        })
+    }
+
+    /// The coordinates of a program.
+    pub fn coordinates(&self, number: u64) -> [u64; 3] {
+        let [x, y, _] = self.grid.map(|extent| extent.max(1));
+        [number % x, number / x % y, number / x / y]
+    }
+}

@@ -1,0 +1,132 @@
+//! A whole kernel.
+
+use super::{Arena, Block, Expression, Handle, Span, Symbol, Type};
+use crate::element::ElementType;
+
+/// What one program of a kernel does, and how many programs there are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    /// The name of the author's function.
+    pub name: String,
+    /// Where the author's function stands.
+    pub span: Span,
+    /// The parameters in order; `[&Tensor; N]` takes N of them.
+    pub parameters: Vec<Parameter>,
+    /// All values.
+    pub expressions: Arena<Expression>,
+    /// The type of each expression, by its index.
+    pub types: Vec<Type>,
+    /// Where each expression was written, by its index.
+    pub spans: Vec<Span>,
+    /// All variables.
+    pub locals: Arena<Local>,
+    /// The number of programs on each grid axis, innermost first: 1 to 3 scalar i64 values that the host can compute,
+    /// being made of literals, extents, strides and counts only. They are not defined by the body.
+    pub grid: Vec<Handle<Expression>>,
+    /// What a program does.
+    pub body: Block,
+    /// How the launch symbols are bound in this variant; nothing is, as recorded.
+    pub bindings: Bindings,
+}
+
+/// How launch symbols are bound in one variant of a kernel. A symbol listed nowhere is a kernel argument.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Bindings {
+    /// Extents, strides and counts that are literals here, in order. Expressions no longer refer to them; addresses and
+    /// bounds checks do.
+    pub exact: Vec<(Symbol, i64)>,
+    /// Count parameters that are read from device memory, in order, with their type in memory: i32 or i64.
+    pub device: Vec<(u32, ElementType)>,
+}
+
+impl Bindings {
+    /// The literal value of `symbol`, if it has one here.
+    pub fn exact(&self, symbol: Symbol) -> Option<i64> {
+        self.exact.iter().find(|(s, _)| *s == symbol).map(|(_, value)| *value)
+    }
+
+    /// The type in memory of the count parameter at `position`, if it is read from there.
+    pub fn device(&self, position: u32) -> Option<ElementType> {
+        self.device.iter().find(|(p, _)| *p == position).map(|(_, element)| *element)
+    }
+}
+
+/// A parameter of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Parameter {
+    /// The author's name for it; `name[i]` inside an array.
+    pub name: String,
+    /// What it is.
+    pub kind: ParameterKind,
+}
+
+/// What a parameter is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ParameterKind {
+    /// A tensor in device memory.
+    Tensor(TensorParameter),
+    /// A count: an i64 that is never negative.
+    Count,
+    /// Any other scalar.
+    Scalar(ElementType),
+}
+
+/// What is known about a tensor in every launch of one variant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TensorParameter {
+    /// The element type.
+    pub element: ElementType,
+    /// The number of axes, 1 to 4.
+    pub rank: u8,
+    /// Whether the kernel may write it. A mutable tensor shares no byte with any other tensor of the launch.
+    pub mutable: bool,
+    /// How strides relate to extents.
+    pub layout: Layout,
+    /// The address of the first element is a multiple of this: a power of two, at least the element size.
+    pub alignment: u32,
+}
+
+/// How the strides of a tensor relate to its extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Row-major without gaps: strides follow from extents.
+    Contiguous,
+    /// Neighbours on the innermost axis are adjacent; every other stride is a multiple of `multiple` elements.
+    Rows {
+        /// Every outer stride is a multiple of this.
+        multiple: u32,
+    },
+    /// Any strides.
+    Strided,
+}
+
+/// A variable: the only thing that changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Local {
+    /// The author's name, for the printed text.
+    pub name: String,
+    /// The type of every value it holds.
+    pub ty: Type,
+}
+
+impl Kernel {
+    /// The type of an expression.
+    pub fn ty(&self, expression: Handle<Expression>) -> Type {
+        self.types[expression.index()]
+    }
+
+    /// The tensor parameter at `position`, if there is one.
+    pub fn tensor(&self, position: u32) -> Option<&TensorParameter> {
+        match &self.parameters.get(position as usize)?.kind {
+            ParameterKind::Tensor(tensor) => Some(tensor),
+            ParameterKind::Count | ParameterKind::Scalar(_) => None,
+        }
+    }
+
+    /// Stores an expression of type `ty`.
+    pub fn append(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
+        self.types.push(ty);
+        self.spans.push(span);
+        self.expressions.append(expression)
+    }
+}

@@ -1,0 +1,27 @@
+//! The intermediate representation of a kernel: typed arenas of locals and expressions, structured statements.
+//!
+//! A [`Kernel`] describes what *one program* does. Expressions are values: each is defined once, by a
+//! [`Statement::Let`] (or a loop's induction value), and can be used wherever that definition is in scope; literals,
+//! launch symbols and scalar arguments are in scope everywhere. Everything that changes is a [`Local`], read by
+//! [`Expression::Local`] and written by [`Statement::Assign`]. Scalars (rank 0) are uniform over a program, so control
+//! flow, which only ever depends on scalars, is too.
+//!
+//! [`verify::verify`] states and checks the rules; every later stage relies on them.
+
+mod arena;
+mod expression;
+mod kernel;
+mod literal;
+pub mod print;
+mod span;
+mod statement;
+mod types;
+pub mod verify;
+
+pub use arena::{Arena, Handle};
+pub use expression::{Access, Bounds, CompareOp, Expression, Guard, Symbol, UnaryOp, BinaryOp};
+pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
+pub use literal::Literal;
+pub use span::Span;
+pub use statement::{Block, Statement};
+pub use types::{MAX_RANK, Shape, Type};

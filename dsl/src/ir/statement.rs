@@ -1,0 +1,181 @@
+//! What a program does, in order.
+
+use super::{Access, Expression, Handle, Local, Span};
+
+/// Statements in the order they run, each with the place its author wrote it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Block {
+    items: Vec<(Statement, Span)>,
+}
+
+/// One step of a program. Control flow is structured, and its conditions are scalars.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// Defines an expression: from here to the end of the enclosing block it can be used. A load reads memory here.
+    Let(Handle<Expression>),
+    /// Writes elements to a tensor. `value` has the tensor's element type and the access's shape.
+    Store {
+        /// Where to write.
+        access: Access,
+        /// What to write.
+        value: Handle<Expression>,
+    },
+    /// Gives a local another value, of the local's type.
+    Assign {
+        /// The local.
+        local: Handle<Local>,
+        /// Its new value.
+        value: Handle<Expression>,
+    },
+    /// Runs one of two blocks.
+    If {
+        /// A scalar bool.
+        condition: Handle<Expression>,
+        /// Runs if the condition holds.
+        accept: Block,
+        /// Runs if it does not.
+        reject: Block,
+    },
+    /// Runs `header`, then, while `condition` holds, `body` and `header` again. What `header` defines is in scope in
+    /// `body`.
+    While {
+        /// Computes the condition.
+        header: Block,
+        /// A scalar bool.
+        condition: Handle<Expression>,
+        /// One trip.
+        body: Block,
+    },
+    /// Runs `body` for `start`, `start + step`, … as long as the value is before `end` (below it for a positive step,
+    /// above it for a negative one). The bounds are read once. A step past the type's range ends the loop.
+    For {
+        /// The [`Expression::Induction`] that is the current value, in scope in `body`.
+        induction: Handle<Expression>,
+        /// The first value; a scalar of the induction's type.
+        start: Handle<Expression>,
+        /// The exclusive end; a scalar of the induction's type.
+        end: Handle<Expression>,
+        /// The distance between values; not 0.
+        step: i64,
+        /// One trip.
+        body: Block,
+    },
+    /// Leaves the innermost loop.
+    Break,
+    /// Starts the next trip of the innermost loop.
+    Continue,
+    /// Ends the program.
+    Return,
+}
+
+impl Block {
+    /// A block without statements.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a statement.
+    pub fn push(&mut self, statement: Statement, span: Span) {
+        self.items.push((statement, span));
+    }
+
+    /// Appends all statements of `other`.
+    pub fn append(&mut self, mut other: Block) {
+        self.items.append(&mut other.items);
+    }
+
+    /// Whether there are no statements.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The number of statements, not counting nested ones.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The statements with their spans.
+    pub fn iter(&self) -> std::slice::Iter<'_, (Statement, Span)> {
+        self.items.iter()
+    }
+
+    /// The statements with their spans, to be changed.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, (Statement, Span)> {
+        self.items.iter_mut()
+    }
+
+    /// Calls `visit` with every statement, outer before inner, in order.
+    pub fn walk(&self, visit: &mut impl FnMut(&Statement, Span)) {
+        for (statement, span) in &self.items {
+            visit(statement, *span);
+            statement.for_each_block(|block| block.walk(visit));
+        }
+    }
+
+    /// Whether the last statement leaves the block, so that nothing after the block's place runs.
+    pub fn diverges(&self) -> bool {
+        match self.items.last() {
+            Some((Statement::Break | Statement::Continue | Statement::Return, _)) => true,
+            Some((Statement::If { accept, reject, .. }, _)) => accept.diverges() && reject.diverges(),
+            _ => false,
+        }
+    }
+}
+
+impl IntoIterator for Block {
+    type Item = (Statement, Span);
+    type IntoIter = std::vec::IntoIter<(Statement, Span)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Block {
+    type Item = &'a (Statement, Span);
+    type IntoIter = std::slice::Iter<'a, (Statement, Span)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+impl FromIterator<(Statement, Span)> for Block {
+    fn from_iter<I: IntoIterator<Item = (Statement, Span)>>(iter: I) -> Self {
+        Self { items: iter.into_iter().collect() }
+    }
+}
+
+impl Statement {
+    /// Calls `visit` with each block directly inside this statement.
+    pub fn for_each_block<'a>(&'a self, mut visit: impl FnMut(&'a Block)) {
+        match self {
+            Self::If { accept, reject, .. } => {
+                visit(accept);
+                visit(reject);
+            }
+            Self::While { header, body, .. } => {
+                visit(header);
+                visit(body);
+            }
+            Self::For { body, .. } => visit(body),
+            Self::Let(_) | Self::Store { .. } | Self::Assign { .. } | Self::Break | Self::Continue | Self::Return => {}
+        }
+    }
+
+    /// Calls `visit` with every expression this statement uses directly (not those of nested blocks, and not the one a
+    /// `Let` or a loop defines).
+    pub fn for_each_use(&self, mut visit: impl FnMut(Handle<Expression>)) {
+        match self {
+            Self::Store { access, value } => {
+                access.operands().for_each(&mut visit);
+                visit(*value);
+            }
+            Self::Assign { value, .. } => visit(*value),
+            Self::If { condition, .. } | Self::While { condition, .. } => visit(*condition),
+            Self::For { start, end, .. } => {
+                visit(*start);
+                visit(*end);
+            }
+            Self::Let(_) | Self::Break | Self::Continue | Self::Return => {}
+        }
+    }
+}

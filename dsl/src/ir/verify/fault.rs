@@ -1,0 +1,151 @@
+//! The kinds of fault, each with its message.
+
+use crate::element::ElementType;
+use crate::ir::{Layout, Shape, Symbol, Type};
+
+/// A rule of the IR and how a kernel breaks it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // The message of each variant says what it is and what its fields are.
+pub enum Fault {
+    // Handles.
+    #[error("{expressions} expressions come with {types} types and {spans} spans; there must be one of each")]
+    ArenaLengths {
+        expressions: usize,
+        types: usize,
+        spans: usize,
+    },
+    #[error("expression {expression} refers to expression {operand}, which is not an earlier one")]
+    ForwardReference { expression: usize, operand: usize },
+    #[error("expression {0} does not exist")]
+    UnknownExpression(usize),
+    #[error("local {0} does not exist")]
+    UnknownLocal(usize),
+    #[error("blocks are nested more than {} deep", super::MAX_NESTING)]
+    NestingTooDeep,
+
+    // Signature.
+    #[error("two parameters are named `{0}`")]
+    DuplicateParameter(String),
+    #[error("tensor `{name}` has {rank} axes; tensors have 1 to 4")]
+    TensorRank { name: String, rank: u8 },
+    #[error(
+        "tensor `{name}` of {element} cannot be aligned to {alignment} bytes: an alignment is a power of two and at least the element's size"
+    )]
+    Alignment {
+        name: String,
+        element: ElementType,
+        alignment: u32,
+    },
+    #[error("the layout {layout:?} of tensor `{name}` makes every row stride a multiple of zero")]
+    RowMultiple { name: String, layout: Layout },
+
+    #[error("{0:?} cannot be bound, or is bound twice")]
+    Binding(Symbol),
+    #[error("the exact value {value} of {symbol:?} is negative")]
+    NegativeBinding { symbol: Symbol, value: i64 },
+    #[error("{0:?} is bound to a literal, and an expression still refers to it")]
+    BoundSymbol(Symbol),
+    #[error("a count is read from memory as {0}; it must be i32 or i64")]
+    DeviceCount(ElementType),
+
+    // Shapes.
+    #[error("a tile of shape {0} is empty; every extent is at least 1")]
+    EmptyShape(Shape),
+    #[error("a tile of shape {shape} has over {limit} elements")]
+    TooManyElements { shape: Shape, limit: u64 },
+
+    // Values.
+    #[error("the literal of type {element} has bits 0x{bits:x}, which that type does not have")]
+    LiteralBits { element: ElementType, bits: u64 },
+    #[error("parameter {position} is not a {expected}")]
+    ParameterKind { position: u32, expected: &'static str },
+    #[error("tensor `{tensor}` has {rank} axes, so none is number {axis}")]
+    TensorAxis { tensor: String, axis: u8, rank: u8 },
+    #[error("a grid has the axes 0 to 2, and this names {0}")]
+    GridAxis(u8),
+    #[error("a loop counts with integers, not {0}")]
+    InductionElement(ElementType),
+    #[error("the value is recorded as {recorded} and is {actual}")]
+    RecordedType { recorded: Type, actual: Type },
+    #[error("a tile of shape {from} does not broadcast to {to}")]
+    Broadcast { from: Shape, to: Shape },
+    #[error("a tile of shape {from} cannot be reshaped to {to}: the element counts differ")]
+    Reshape { from: Shape, to: Shape },
+    #[error("`{operator}` is not defined on {element}")]
+    Operator {
+        operator: &'static str,
+        element: ElementType,
+    },
+    #[error("`{operator}` has operands of the types {left} and {right}; they must be equal")]
+    OperandTypes {
+        operator: &'static str,
+        left: Type,
+        right: Type,
+    },
+    #[error(
+        "a selection between tiles of type {operands} has a condition of type {condition}; it must be a bool of their shape"
+    )]
+    SelectCondition { condition: Type, operands: Type },
+    #[error("{from} cannot be cast to {to}: the 8-bit floats are only moved")]
+    StorageCast { from: ElementType, to: ElementType },
+
+    // Accesses.
+    #[error("an access to `{tensor}`, of rank {rank}, has {found} indices")]
+    IndexCount { tensor: String, rank: u8, found: usize },
+    #[error("an access to `{tensor}`, of rank {rank}, has {found} guards")]
+    GuardCount { tensor: String, rank: u8, found: usize },
+    #[error("index {axis} of an access to `{tensor}` is of type {element}; indices are integers")]
+    IndexElement {
+        tensor: String,
+        axis: usize,
+        element: ElementType,
+    },
+    #[error("the indices of an access to `{tensor}` have the shapes {left} and {right}, which do not broadcast")]
+    IndexShapes { tensor: String, left: Shape, right: Shape },
+    #[error("the mask of an access to `{tensor}` of shape {shape} is of type {mask}; it must be a bool of that shape")]
+    MaskType { tensor: String, mask: Type, shape: Shape },
+    #[error("an unchecked access to `{0}` has guards")]
+    UncheckedGuards(String),
+    #[error("tensor `{0}` is written, and the kernel may only read it")]
+    ImmutableStore(String),
+    #[error("a value of type {value} is stored to `{tensor}` where {expected} is needed")]
+    StoreType {
+        tensor: String,
+        value: Type,
+        expected: Type,
+    },
+
+    // Grid.
+    #[error("a grid has 1 to 3 axes, and this one {0}")]
+    GridRank(usize),
+    #[error("grid axis {axis} is of type {found}; it must be a scalar i64")]
+    GridType { axis: usize, found: Type },
+    #[error("grid axis {axis} depends on {what}, which the host does not know before the launch")]
+    GridValue { axis: usize, what: &'static str },
+
+    // Body.
+    #[error("expression {0} is in scope everywhere and is defined again")]
+    LetOfGlobal(usize),
+    #[error("expression {0} is the value of a loop and is defined by something else")]
+    LetOfInduction(usize),
+    #[error("expression {0} is defined twice")]
+    Redefinition(usize),
+    #[error("expression {0} is used where its definition is not in scope")]
+    OutOfScope(usize),
+    #[error("the loop's value is expression {0}, which is not an induction value")]
+    NotAnInduction(usize),
+    #[error("a loop with step 0 never ends")]
+    ZeroStep,
+    #[error("the bound of a loop over {expected} is of type {found}")]
+    LoopBound { expected: Type, found: Type },
+    #[error("a condition is of type {0}; it must be a scalar bool")]
+    ConditionType(Type),
+    #[error("`{local}` holds {expected} and is assigned {found}")]
+    AssignType { local: String, expected: Type, found: Type },
+    #[error("`{0}` is read where not every path has assigned it")]
+    UnassignedLocal(String),
+    #[error("`{0}` is outside of any loop's body")]
+    OutsideLoop(&'static str),
+    #[error("a statement follows `{0}` and can never run")]
+    Unreachable(&'static str),
+}

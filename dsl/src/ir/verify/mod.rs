@@ -1,0 +1,81 @@
+//! The rules of the IR, and the check that a kernel keeps them.
+//!
+//! The promise: **what [`verify`] accepts, no later stage panics on.** It accepts or refuses any [`Kernel`] value
+//! without panicking itself. The rules, by the module that checks them:
+//!
+//! * `handles`: there is one type and one span per expression. An expression refers only to earlier ones, so a walk in
+//!   order sees operands first and there are no cycles. Statements, grid and accesses refer to expressions and locals that
+//!   exist. Blocks nest at most [`MAX_NESTING`] deep.
+//! * `signature`: parameter names differ. Tensors have rank 1 to 4, a power-of-two alignment of at least the element
+//!   size, and rows whose stride multiple is not zero. A symbol is bound once, an extent or count not to a negative
+//!   value; counts in memory are i32 or i64; no expression refers to a symbol that is bound to a literal.
+//! * `shapes`: no tile or local has an extent of 0 or more than [`MAX_ELEMENTS`] elements.
+//! * `values`: the recorded type of every expression is the one its typing rule gives; operators are defined on their
+//!   operands' element type; literals have no bits beyond their width; symbols and arguments name parameters of the
+//!   right kind and axes that exist.
+//! * `access`: one integer index and one guard per axis, which broadcast to one shape; the mask is a bool of that shape;
+//!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type.
+//! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or
+//!   the number of programs on that very axis, where the grid is left to the host.
+//! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
+//!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
+//!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds
+//!   have the induction's type and the step is not 0. `break` and `continue` are inside a loop's body, and nothing
+//!   follows them, or `return`, in a block. A local is read only where every path has assigned it, and holds one type.
+
+mod access;
+mod assigned;
+mod body;
+#[cfg(test)]
+pub(crate) mod build;
+mod fault;
+mod grid;
+mod handles;
+mod shapes;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use fault::Fault;
+pub use shapes::MAX_ELEMENTS;
+
+use super::{Expression, Handle, Kernel, Span};
+
+/// How deep blocks nest at most, so that passes may recurse over them.
+pub const MAX_NESTING: usize = 128;
+
+/// A kernel that breaks a rule of the IR.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{fault}")]
+pub struct VerifyError {
+    /// The rule and how it is broken.
+    pub fault: Fault,
+    /// Where the offending part was written.
+    pub span: Span,
+}
+
+/// Checks every rule of the module's documentation.
+///
+/// # Errors
+/// The first rule found broken, with the place it was written.
+pub fn verify(kernel: &Kernel) -> Result<(), VerifyError> {
+    // Everything after this may follow handles freely.
+    handles::check(kernel)?;
+    signature::check(kernel)?;
+    shapes::check(kernel)?;
+    values::check(kernel)?;
+    grid::check(kernel)?;
+    body::check(kernel)
+}
+
+impl Fault {
+    fn at(self, span: Span) -> VerifyError {
+        VerifyError { fault: self, span }
+    }
+
+    fn of(self, kernel: &Kernel, expression: Handle<Expression>) -> VerifyError {
+        let span = kernel.spans.get(expression.index()).copied().unwrap_or(kernel.span);
+        self.at(span)
+    }
+}

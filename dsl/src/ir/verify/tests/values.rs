@@ -1,0 +1,282 @@
+//! Typing rules.
+
+use super::*;
+use crate::ir::{BinaryOp, CompareOp, Expression, Literal, Symbol, Type, UnaryOp};
+
+/// The fault of appending the expression that `make` gives.
+fn fault_with(make: impl FnOnce(&mut Builder) -> Expression) -> Fault {
+    let (mut b, ..) = builder();
+    let expression = make(&mut b);
+    b.append(expression);
+    fault(b)
+}
+
+#[test]
+fn literals_have_only_the_bits_of_their_type() {
+    for (element, bits) in [
+        (ElementType::Bool, 2),
+        (ElementType::I8, 256),
+        (ElementType::BF16, 1 << 16),
+    ] {
+        assert_eq!(
+            fault_with(|_| Expression::Literal(Literal { element, bits })),
+            Fault::LiteralBits { element, bits }
+        );
+    }
+}
+
+#[test]
+fn symbols_and_arguments_name_parameters_of_the_right_kind() {
+    let tensor = |position| Fault::ParameterKind {
+        position,
+        expected: "tensor",
+    };
+    assert_eq!(
+        fault_with(|_| Expression::Symbol(Symbol::Extent { tensor: 7, axis: 0 })),
+        tensor(7)
+    );
+    assert_eq!(
+        fault_with(|_| Expression::Symbol(Symbol::Stride {
+            tensor: u32::MAX,
+            axis: 0
+        })),
+        tensor(u32::MAX)
+    );
+    let count = Fault::ParameterKind {
+        position: 0,
+        expected: "count",
+    };
+    assert_eq!(fault_with(|_| Expression::Symbol(Symbol::Count(0))), count);
+    assert_eq!(
+        fault_with(|_| Expression::Argument(0)),
+        Fault::ParameterKind {
+            position: 0,
+            expected: "scalar"
+        }
+    );
+}
+
+#[test]
+fn axes_exist() {
+    let missing = Fault::TensorAxis {
+        tensor: "out".into(),
+        axis: 2,
+        rank: 2,
+    };
+    assert_eq!(
+        fault_with(|_| Expression::Symbol(Symbol::Extent { tensor: 0, axis: 2 })),
+        missing
+    );
+    assert_eq!(
+        fault_with(|_| Expression::Symbol(Symbol::ProgramId(3))),
+        Fault::GridAxis(3)
+    );
+    assert_eq!(
+        fault_with(|_| Expression::Symbol(Symbol::NumPrograms(9))),
+        Fault::GridAxis(9)
+    );
+}
+
+#[test]
+fn loops_count_with_integers() {
+    let fault = fault_with(|_| Expression::Induction(ElementType::F32));
+    assert_eq!(fault, Fault::InductionElement(ElementType::F32));
+}
+
+#[test]
+fn the_recorded_type_is_the_actual_one() {
+    let (mut b, ..) = builder();
+    let one = b.index(1);
+    let recorded = Type::scalar(ElementType::I32);
+    b.kernel.types[one.index()] = recorded;
+    assert_eq!(
+        fault(b),
+        Fault::RecordedType {
+            recorded,
+            actual: Type::INDEX
+        }
+    );
+}
+
+#[test]
+fn broadcasts_stretch_and_never_shrink() {
+    for to in [shape(&[5]), shape(&[1]), Shape::SCALAR] {
+        let fault = fault_with(|b| Expression::Broadcast {
+            value: b.arange(4),
+            shape: to,
+        });
+        assert_eq!(fault, Fault::Broadcast { from: shape(&[4]), to });
+    }
+}
+
+#[test]
+fn reshapes_keep_the_element_count() {
+    let to = shape(&[2, 3]);
+    let fault = fault_with(|b| Expression::Reshape {
+        value: b.arange(4),
+        shape: to,
+    });
+    assert_eq!(fault, Fault::Reshape { from: shape(&[4]), to });
+}
+
+#[test]
+fn operators_are_defined_on_their_element_type() {
+    let fault = fault_with(|b| Expression::Unary {
+        op: UnaryOp::Negate,
+        value: b.literal(1u8),
+    });
+    assert_eq!(
+        fault,
+        Fault::Operator {
+            operator: "neg",
+            element: ElementType::U8
+        }
+    );
+    let fault = fault_with(|b| {
+        let x = b.literal(1f32);
+        Expression::Binary {
+            op: BinaryOp::Xor,
+            left: x,
+            right: x,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::Operator {
+            operator: "xor",
+            element: ElementType::F32
+        }
+    );
+    let fault = fault_with(|b| {
+        let x = b.literal(true);
+        Expression::Compare {
+            op: CompareOp::Less,
+            left: x,
+            right: x,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::Operator {
+            operator: "lt",
+            element: ElementType::Bool
+        }
+    );
+    let fault = fault_with(|b| {
+        let x = b.literal(float8::F8E4M3::from_bits(0));
+        Expression::Binary {
+            op: BinaryOp::Add,
+            left: x,
+            right: x,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::Operator {
+            operator: "add",
+            element: ElementType::F8E4M3
+        }
+    );
+}
+
+#[test]
+fn operands_have_one_type() {
+    let (left, right) = (Type::INDEX, Type::scalar(ElementType::I32));
+    let fault = fault_with(|b| {
+        let (left, right) = (b.index(1), b.literal(1i32));
+        Expression::Binary {
+            op: BinaryOp::Add,
+            left,
+            right,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::OperandTypes {
+            operator: "add",
+            left,
+            right
+        }
+    );
+    let fault = fault_with(|b| {
+        let (left, right) = (b.index(1), b.literal(1i32));
+        Expression::Compare {
+            op: CompareOp::Equal,
+            left,
+            right,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::OperandTypes {
+            operator: "eq",
+            left,
+            right
+        }
+    );
+    let fault = fault_with(|b| {
+        let (condition, accept, reject) = (b.literal(true), b.index(1), b.literal(1i32));
+        Expression::Select {
+            condition,
+            accept,
+            reject,
+        }
+    });
+    assert_eq!(
+        fault,
+        Fault::OperandTypes {
+            operator: "select",
+            left,
+            right
+        }
+    );
+}
+
+#[test]
+fn selections_have_a_condition_per_element() {
+    let fault = fault_with(|b| {
+        let (condition, value) = (b.literal(true), b.arange(4));
+        Expression::Select {
+            condition,
+            accept: value,
+            reject: value,
+        }
+    });
+    let operands = Type {
+        shape: shape(&[4]),
+        ..Type::INDEX
+    };
+    assert_eq!(
+        fault,
+        Fault::SelectCondition {
+            condition: Type::CONDITION,
+            operands
+        }
+    );
+}
+
+#[test]
+fn eight_bit_floats_are_not_cast() {
+    let fault = fault_with(|b| Expression::Cast {
+        value: b.literal(1f32),
+        to: ElementType::F8E5M2,
+    });
+    assert_eq!(
+        fault,
+        Fault::StorageCast {
+            from: ElementType::F32,
+            to: ElementType::F8E5M2
+        }
+    );
+    let fault = fault_with(|b| Expression::Cast {
+        value: b.literal(float8::F8E4M3::from_bits(0)),
+        to: ElementType::F32,
+    });
+    assert_eq!(
+        fault,
+        Fault::StorageCast {
+            from: ElementType::F8E4M3,
+            to: ElementType::F32
+        }
+    );
+}

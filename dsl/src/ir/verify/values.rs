@@ -1,0 +1,161 @@
+//! The typing rules of expressions.
+
+use super::{Fault, VerifyError, access, shapes};
+use crate::element::{ElementKind, ElementType};
+use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
+
+pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
+    for (handle, expression) in kernel.expressions.iter() {
+        let actual = infer(kernel, expression).map_err(|fault| fault.of(kernel, handle))?;
+        let recorded = kernel.ty(handle);
+        if actual != recorded {
+            return Err(Fault::RecordedType { recorded, actual }.of(kernel, handle));
+        }
+    }
+    Ok(())
+}
+
+/// The type that the typing rule of `expression` gives. Its operands exist and their recorded types are right.
+pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fault> {
+    match expression {
+        Expression::Literal(value) => literal(*value),
+        Expression::Symbol(value) if kernel.bindings.exact(*value).is_some() => Err(Fault::BoundSymbol(*value)),
+        Expression::Symbol(value) => symbol(kernel, *value).map(|()| Type::INDEX),
+        Expression::Argument(position) => match kernel.parameters.get(*position as usize).map(|p| &p.kind) {
+            Some(ParameterKind::Scalar(element)) => Ok(Type::scalar(*element)),
+            _ => Err(Fault::ParameterKind {
+                position: *position,
+                expected: "scalar",
+            }),
+        },
+        Expression::Induction(element) if element.is_integer() => Ok(Type::scalar(*element)),
+        Expression::Induction(element) => Err(Fault::InductionElement(*element)),
+        Expression::Arange(extent) => {
+            let shape = Shape::new(&[*extent]).unwrap_or(Shape::SCALAR);
+            shapes::shape(shape)?;
+            Ok(Type {
+                element: ElementType::I64,
+                shape,
+            })
+        }
+        Expression::Broadcast { value, shape } => {
+            let ty = kernel.ty(*value);
+            shapes::shape(*shape)?;
+            match ty.shape.broadcast(*shape) {
+                Some(common) if common == *shape => Ok(Type { shape: *shape, ..ty }),
+                _ => Err(Fault::Broadcast {
+                    from: ty.shape,
+                    to: *shape,
+                }),
+            }
+        }
+        Expression::Reshape { value, shape } => {
+            let ty = kernel.ty(*value);
+            shapes::shape(*shape)?;
+            if ty.shape.elements() != shape.elements() {
+                return Err(Fault::Reshape {
+                    from: ty.shape,
+                    to: *shape,
+                });
+            }
+            Ok(Type { shape: *shape, ..ty })
+        }
+        Expression::Unary { op, value } => {
+            let ty = kernel.ty(*value);
+            defined(op.accepts(ty.element), op.name(), ty.element)?;
+            Ok(ty)
+        }
+        Expression::Binary { op, left, right } => {
+            let ty = equal(op.name(), kernel.ty(*left), kernel.ty(*right))?;
+            defined(op.accepts(ty.element), op.name(), ty.element)?;
+            Ok(ty)
+        }
+        Expression::Compare { op, left, right } => {
+            let ty = equal(op.name(), kernel.ty(*left), kernel.ty(*right))?;
+            defined(op.accepts(ty.element), op.name(), ty.element)?;
+            Ok(ty.with_element(ElementType::Bool))
+        }
+        Expression::Select {
+            condition,
+            accept,
+            reject,
+        } => {
+            let operands = equal("select", kernel.ty(*accept), kernel.ty(*reject))?;
+            let condition = kernel.ty(*condition);
+            if condition != operands.with_element(ElementType::Bool) {
+                return Err(Fault::SelectCondition { condition, operands });
+            }
+            Ok(operands)
+        }
+        Expression::Cast { value, to } => {
+            let ty = kernel.ty(*value);
+            if ty.element.kind() == ElementKind::Storage || to.kind() == ElementKind::Storage {
+                return Err(Fault::StorageCast {
+                    from: ty.element,
+                    to: *to,
+                });
+            }
+            Ok(ty.with_element(*to))
+        }
+        Expression::Local(local) => match kernel.locals.get(*local) {
+            Some(local) => Ok(local.ty),
+            None => Err(Fault::UnknownLocal(local.index())),
+        },
+        Expression::Load(load) => access::infer(kernel, load),
+    }
+}
+
+fn literal(value: Literal) -> Result<Type, Fault> {
+    let limit = match value.element {
+        ElementType::Bool => 1,
+        element => u64::MAX >> (64 - element.bits()),
+    };
+    if value.bits > limit {
+        return Err(Fault::LiteralBits {
+            element: value.element,
+            bits: value.bits,
+        });
+    }
+    Ok(Type::scalar(value.element))
+}
+
+pub(super) fn symbol(kernel: &Kernel, symbol: Symbol) -> Result<(), Fault> {
+    match symbol {
+        Symbol::ProgramId(axis) | Symbol::NumPrograms(axis) if axis > 2 => Err(Fault::GridAxis(axis)),
+        Symbol::ProgramId(_) | Symbol::NumPrograms(_) => Ok(()),
+        Symbol::Extent { tensor, axis } | Symbol::Stride { tensor, axis } => {
+            let (name, found) = access::tensor(kernel, tensor)?;
+            if axis >= found.rank {
+                return Err(Fault::TensorAxis {
+                    tensor: name.to_owned(),
+                    axis,
+                    rank: found.rank,
+                });
+            }
+            Ok(())
+        }
+        Symbol::Count(position) => match kernel.parameters.get(position as usize).map(|p| &p.kind) {
+            Some(ParameterKind::Count) => Ok(()),
+            _ => Err(Fault::ParameterKind {
+                position,
+                expected: "count",
+            }),
+        },
+    }
+}
+
+fn equal(operator: &'static str, left: Type, right: Type) -> Result<Type, Fault> {
+    if left == right {
+        Ok(left)
+    } else {
+        Err(Fault::OperandTypes { operator, left, right })
+    }
+}
+
+fn defined(defined: bool, operator: &'static str, element: ElementType) -> Result<(), Fault> {
+    if defined {
+        Ok(())
+    } else {
+        Err(Fault::Operator { operator, element })
+    }
+}

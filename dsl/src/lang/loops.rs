@@ -1,0 +1,364 @@
+//! `for` loops: ranges whose bounds may be known only at launch, and whatever Rust can iterate over while recording.
+
+use super::recorder::{self, DETACHED};
+use super::staging::{happens_now, literal};
+use super::tensor::Tensor;
+use super::tile::{IntoValue, Scalar, Tile};
+use crate::element::{Element, Integer};
+use crate::ir::{Expression, Handle, Literal, Span, Statement, Type};
+
+/// The bounds of a `for` loop, `start..end`.
+pub struct Range<T> {
+    start: T,
+    end: T,
+    step: i64,
+}
+
+impl<T> Range<T> {
+    /// Every `step`-th value.
+    #[track_caller]
+    pub fn step_by(mut self, step: usize) -> Self {
+        if step == 0 {
+            let span = Span::here();
+            recorder::with((), |r| r.fail(span, "`step_by(0)` never ends", None));
+        }
+        self.step = self.step.saturating_mul(step.max(1) as i64);
+        self
+    }
+}
+
+impl<T: Integer> Range<Scalar<T>> {
+    /// From the last value to the first.
+    #[track_caller]
+    pub fn rev(self) -> Self {
+        let span = Span::here();
+        if self.step != 1 {
+            let advice = "reverse first: `(a..b).rev().step_by(n)`";
+            recorder::with((), |r| r.fail(span, "`rev` after `step_by`", Some(advice)));
+        }
+        if !T::TYPE.is_signed() {
+            let advice = "loop over i64 bounds, or count up and subtract";
+            recorder::with((), |r| {
+                r.fail(span, "`rev` of a range of unsigned run-time bounds", Some(advice))
+            });
+        }
+        let one = Scalar::<T>::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::wrap(T::TYPE, 1))));
+        Self {
+            start: self.end - one,
+            end: self.start - one,
+            step: -1,
+        }
+    }
+}
+
+impl Range<usize> {
+    /// From the last value to the first.
+    pub fn rev(self) -> std::iter::Rev<std::iter::StepBy<std::ops::Range<usize>>> {
+        (self.start..self.end).step_by(self.step as usize).rev()
+    }
+}
+
+/// Two bounds of one range.
+#[diagnostic::on_unimplemented(
+    message = "a range cannot go from `{Self}` to `{End}`",
+    note = "both bounds need one integer type; cast one of them: `.cast::<i64>()`"
+)]
+pub trait RangeBounds<End> {
+    /// What the range counts with.
+    type Value;
+    /// `start..end` at the head of a `for`.
+    #[doc(hidden)]
+    fn range(self, end: End) -> Range<Self::Value>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
+    type Value = Scalar<T>;
+    fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
+        Range {
+            start: self,
+            end,
+            step: 1,
+        }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> RangeBounds<T> for Scalar<T> {
+    type Value = Scalar<T>;
+    fn range(self, end: T) -> Range<Scalar<T>> {
+        Range {
+            start: self,
+            end: end.into_value(),
+            step: 1,
+        }
+    }
+}
+
+/// Compile-time bounds beside run-time ones; a literal's type falls back to i32.
+macro_rules! beside_index {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl RangeBounds<$ty> for Scalar<i64> {
+            type Value = Scalar<i64>;
+            fn range(self, end: $ty) -> Range<Scalar<i64>> {
+                Range { start: self, end: literal(end as i64), step: 1 }
+            }
+        }
+        #[diagnostic::do_not_recommend]
+        impl RangeBounds<Scalar<i64>> for $ty {
+            type Value = Scalar<i64>;
+            fn range(self, end: Scalar<i64>) -> Range<Scalar<i64>> {
+                Range { start: literal(self as i64), end, step: 1 }
+            }
+        }
+    )*};
+}
+beside_index!(usize, i32);
+
+#[diagnostic::do_not_recommend]
+impl RangeBounds<usize> for usize {
+    type Value = usize;
+    fn range(self, end: usize) -> Range<usize> {
+        Range {
+            start: self,
+            end,
+            step: 1,
+        }
+    }
+}
+
+macro_rules! plain_start {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl RangeBounds<Scalar<$ty>> for $ty {
+            type Value = Scalar<$ty>;
+            fn range(self, end: Scalar<$ty>) -> Range<Scalar<$ty>> {
+                Range { start: literal(self), end, step: 1 }
+            }
+        }
+    )*};
+}
+plain_start!(i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// The trips of a `for` loop: recorded as one, or run one by one.
+pub trait Trips {
+    /// The loop variable.
+    type Item;
+    #[doc(hidden)]
+    fn next(&mut self) -> Option<Self::Item>;
+    #[doc(hidden)]
+    fn leave(&self) -> bool;
+    #[doc(hidden)]
+    fn skip(&self) -> bool;
+}
+
+/// What a `for` loop can go over: ranges, and anything Rust can iterate over while recording.
+#[diagnostic::on_unimplemented(
+    message = "a `for` loop cannot go over `{Self}`",
+    label = "neither a range nor something to iterate over while the kernel is compiled",
+    note = "to visit a tensor, loop over indices and load: `for i in 0..tensor.extent(0)`"
+)]
+pub trait IntoTrips {
+    #[doc(hidden)]
+    type Trips: Trips;
+    /// Begins a `for` loop.
+    #[doc(hidden)]
+    #[track_caller]
+    fn trips(self) -> Self::Trips;
+}
+
+/// Begins a `for` loop. (`O` instead of `I::Trips`: see [`equal`](super::staging::equal).)
+#[track_caller]
+pub fn trips<I: IntoTrips<Trips = O>, O>(iterable: I) -> O {
+    iterable.trips()
+}
+
+/// A recorded `for` loop.
+pub struct RecordedTrips<T: Integer> {
+    range: Range<Scalar<T>>,
+    induction: Option<Handle<Expression>>,
+    span: Span,
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> IntoTrips for Range<Scalar<T>> {
+    type Trips = RecordedTrips<T>;
+    #[track_caller]
+    fn trips(self) -> RecordedTrips<T> {
+        RecordedTrips {
+            range: self,
+            induction: None,
+            span: Span::here(),
+        }
+    }
+}
+
+impl<T: Integer> Trips for RecordedTrips<T> {
+    type Item = Scalar<T>;
+
+    fn next(&mut self) -> Option<Scalar<T>> {
+        match self.induction {
+            None => recorder::with(None, |r| {
+                let induction = r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span);
+                self.induction = Some(induction);
+                r.open();
+                Some(Tile::from_handle(induction))
+            }),
+            Some(induction) => {
+                let Range { start, end, step } = &self.range;
+                recorder::with((), |r| {
+                    let body = r.close();
+                    let (start, end) = (start.handle, end.handle);
+                    r.push(
+                        Statement::For {
+                            induction,
+                            start,
+                            end,
+                            step: *step,
+                            body,
+                        },
+                        self.span,
+                    );
+                });
+                None
+            }
+        }
+    }
+
+    #[track_caller]
+    fn leave(&self) -> bool {
+        happens_now(true, 0, Statement::Break, Span::here())
+    }
+
+    #[track_caller]
+    fn skip(&self) -> bool {
+        happens_now(true, 0, Statement::Continue, Span::here())
+    }
+}
+
+/// An unrolled `for` loop.
+pub struct UnrolledTrips<I> {
+    iterator: I,
+    depth: usize,
+}
+
+impl<I: Iterator> Trips for UnrolledTrips<I> {
+    type Item = I::Item;
+    fn next(&mut self) -> Option<I::Item> {
+        self.iterator.next()
+    }
+    #[track_caller]
+    fn leave(&self) -> bool {
+        happens_now(false, self.depth, Statement::Break, Span::here())
+    }
+    #[track_caller]
+    fn skip(&self) -> bool {
+        happens_now(false, self.depth, Statement::Continue, Span::here())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl IntoTrips for Range<usize> {
+    type Trips = UnrolledTrips<std::iter::StepBy<std::ops::Range<usize>>>;
+    fn trips(self) -> Self::Trips {
+        let iterator = (self.start..self.end).step_by(self.step as usize);
+        UnrolledTrips {
+            iterator,
+            depth: recorder::with(0, |r| r.depth()),
+        }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<I: IntoIterator> IntoTrips for I {
+    type Trips = UnrolledTrips<I::IntoIter>;
+    fn trips(self) -> Self::Trips {
+        UnrolledTrips {
+            iterator: self.into_iter(),
+            depth: recorder::with(0, |r| r.depth()),
+        }
+    }
+}
+
+/// What an integer literal at the other end of a range is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a bound of a range",
+    note = "bounds are integers, or scalars of integers; cast it: `value as i64`"
+)]
+pub trait Bound {
+    /// The type of the literal.
+    type Number: Default;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer + Default> Bound for Scalar<T> {
+    type Number = T;
+}
+
+macro_rules! bounds {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl Bound for $ty {
+            type Number = $ty;
+        }
+    )*};
+}
+bounds!(usize, i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// A number of the type that a literal has in a range whose other bound is `bound`.
+pub fn bound_beside<A: Bound>(_: &A) -> A::Number {
+    A::Number::default()
+}
+
+/// What a tensor would need to be looped over. None has it: the implementations below only keep rustc from explaining
+/// that a tensor is no iterator.
+pub trait Looped {}
+
+macro_rules! never_looped {
+    ($($tensor:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<'p, T: Element, const R: usize> IntoTrips for $tensor
+        where
+            Tensor<T, R>: Looped,
+        {
+            type Trips = UnrolledTrips<std::iter::Empty<Scalar<T>>>;
+            fn trips(self) -> Self::Trips {
+                UnrolledTrips { iterator: std::iter::empty(), depth: 0 }
+            }
+        }
+    )*};
+}
+never_looped!(&'p Tensor<T, R>, &'p mut Tensor<T, R>);
+
+/// `range.rev()`.
+#[track_caller]
+pub fn reversed<R: Reverse>(range: R) -> R::Reversed {
+    range.reversed()
+}
+
+/// A range that can run from its end to its start.
+pub trait Reverse {
+    /// The range in the other direction.
+    type Reversed;
+    #[doc(hidden)]
+    #[track_caller]
+    fn reversed(self) -> Self::Reversed;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> Reverse for Range<Scalar<T>> {
+    type Reversed = Self;
+    #[track_caller]
+    fn reversed(self) -> Self {
+        self.rev()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl Reverse for Range<usize> {
+    type Reversed = std::iter::Rev<std::iter::StepBy<std::ops::Range<usize>>>;
+    fn reversed(self) -> Self::Reversed {
+        self.rev()
+    }
+}

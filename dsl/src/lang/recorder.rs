@@ -1,0 +1,324 @@
+//! The recording of one kernel: where every operation of the language ends up.
+//!
+//! The recorder is found through a thread-local, so that tiles are plain `Copy` values and operators work on them.
+//! The first mistake is kept and recording goes on, so that a body needs no `?`.
+
+use std::cell::RefCell;
+
+use super::TraceError;
+use crate::call::{ParameterFacts, TraceRequest, Traced};
+use crate::element::ElementType;
+use crate::ir::{
+    Arena, Bindings, Block, Bounds, Expression, Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement,
+    Symbol, TensorParameter, Type, verify,
+};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+}
+
+/// The kernel being recorded on this thread.
+pub(crate) struct Recorder {
+    kernel: Kernel,
+    request: TraceRequest,
+    /// The block being recorded, inside those it is nested in.
+    blocks: Vec<OpenBlock>,
+    /// Symbols whose value shaped the recording.
+    pinned: Vec<(Symbol, i64)>,
+    bounds: Bounds,
+    error: Option<TraceError>,
+}
+
+#[derive(Default)]
+struct OpenBlock {
+    block: Block,
+    /// Set after `break`, `continue` or `return`: what follows never runs.
+    dead: bool,
+}
+
+/// Runs `body` with a fresh recorder and returns what it recorded.
+pub(crate) fn record(
+    name: &str,
+    file: &'static str,
+    line: u32,
+    request: &TraceRequest,
+    body: impl FnOnce(),
+) -> Result<Traced, TraceError> {
+    let span = Span { file, line, column: 1 };
+    let kernel = Kernel {
+        name: name.to_owned(),
+        span,
+        parameters: Vec::new(),
+        expressions: Arena::new(),
+        types: Vec::new(),
+        spans: Vec::new(),
+        locals: Arena::new(),
+        grid: Vec::new(),
+        body: Block::new(),
+        bindings: Bindings::default(),
+    };
+    let fresh = Recorder {
+        kernel,
+        request: request.clone(),
+        blocks: vec![OpenBlock::default()],
+        pinned: Vec::new(),
+        bounds: Bounds::default(),
+        error: None,
+    };
+    let outer = CURRENT.replace(Some(fresh));
+    body();
+    let Some(mut done) = CURRENT.replace(outer) else {
+        return Err(TraceError { kernel: name.to_owned(), message: "the recording was lost".into(), span, advice: None });
+    };
+    if let Some(error) = done.error {
+        return Err(error);
+    }
+    done.kernel.body = done.blocks.pop().map(|open| open.block).unwrap_or_default();
+    done.pinned.sort_unstable();
+    done.pinned.dedup();
+    verify::verify(&done.kernel).map_err(|e| TraceError {
+        kernel: name.to_owned(),
+        message: e.to_string(),
+        span: e.span,
+        advice: None,
+    })?;
+    Ok(Traced { kernel: done.kernel, pinned: done.pinned })
+}
+
+/// Calls `f` with the recorder of this thread; gives `fallback` outside a recording, where a language operation means
+/// nothing.
+pub(crate) fn with<R>(fallback: R, f: impl FnOnce(&mut Recorder) -> R) -> R {
+    CURRENT.with_borrow_mut(|current| match current {
+        Some(recorder) => f(recorder),
+        None => fallback,
+    })
+}
+
+/// The handle an operation gives outside a recording.
+pub(crate) const DETACHED: Handle<Expression> = Handle::from_index(u32::MAX as usize);
+
+impl Recorder {
+    /// Keeps the first mistake.
+    pub(crate) fn fail(&mut self, span: Span, message: impl Into<String>, advice: Option<&str>) {
+        if self.error.is_none() {
+            self.error = Some(TraceError {
+                kernel: self.kernel.name.clone(),
+                message: message.into(),
+                span,
+                advice: advice.map(str::to_owned),
+            });
+        }
+    }
+
+    /// The type of a value; a scalar i64 for a value from outside this recording.
+    pub(crate) fn ty(&self, value: Handle<Expression>) -> Type {
+        self.kernel.types.get(value.index()).copied().unwrap_or(Type::INDEX)
+    }
+
+    /// Appends an expression and, unless it is in scope everywhere, defines it here.
+    pub(crate) fn emit(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
+        let global = expression.is_global();
+        let handle = self.kernel.append(expression, ty, span);
+        if !global {
+            self.push(Statement::Let(handle), span);
+        }
+        handle
+    }
+
+    /// Appends an expression that a statement other than `Let` defines.
+    pub(crate) fn emit_undefined(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
+        self.kernel.append(expression, ty, span)
+    }
+
+    /// A constant.
+    pub(crate) fn literal(&mut self, literal: Literal) -> Handle<Expression> {
+        self.emit(Expression::Literal(literal), Type::scalar(literal.element), Span::UNKNOWN)
+    }
+
+    /// Stretches `value` to `shape`; the shapes are known to broadcast.
+    pub(crate) fn stretch(&mut self, value: Handle<Expression>, shape: Shape, span: Span) -> Handle<Expression> {
+        let ty = self.ty(value);
+        if ty.shape == shape { value } else { self.emit(Expression::Broadcast { value, shape }, Type { shape, ..ty }, span) }
+    }
+
+    /// The shape that all values broadcast to; on a mismatch, the first one's, and the mistake is kept.
+    pub(crate) fn common_shape(&mut self, values: &[Handle<Expression>], what: &str, span: Span) -> Shape {
+        let mut shape = Shape::SCALAR;
+        for &value in values {
+            let other = self.ty(value).shape;
+            match shape.broadcast(other) {
+                Some(common) => shape = common,
+                None => {
+                    let message = format!("{what} has tiles of shapes {shape} and {other}, which do not broadcast");
+                    self.fail(span, message, Some("axes are aligned from the innermost; extents must be equal, or 1"));
+                    return shape;
+                }
+            }
+        }
+        shape
+    }
+
+    /// Stretches all values to their common shape.
+    pub(crate) fn unify<const N: usize>(
+        &mut self,
+        values: [Handle<Expression>; N],
+        what: &str,
+        span: Span,
+    ) -> ([Handle<Expression>; N], Shape) {
+        let shape = self.common_shape(&values, what, span);
+        if self.error.is_some() {
+            return (values, shape);
+        }
+        (values.map(|value| self.stretch(value, shape, span)), shape)
+    }
+
+    /// Appends a statement to the open block, unless it can never run.
+    pub(crate) fn push(&mut self, statement: Statement, span: Span) {
+        if let Some(open) = self.blocks.last_mut() {
+            if !open.dead {
+                open.block.push(statement, span);
+            }
+        }
+    }
+
+    /// Appends a statement that leaves the open block.
+    pub(crate) fn leave(&mut self, statement: Statement, span: Span) {
+        self.push(statement, span);
+        if let Some(open) = self.blocks.last_mut() {
+            open.dead = true;
+        }
+    }
+
+    /// Opens a nested block.
+    pub(crate) fn open(&mut self) {
+        self.blocks.push(OpenBlock::default());
+    }
+
+    /// Closes the innermost block and returns it.
+    pub(crate) fn close(&mut self) -> Block {
+        if self.blocks.len() > 1 { self.blocks.pop().map(|open| open.block).unwrap_or_default() } else { Block::new() }
+    }
+
+    /// Closes the innermost block and continues the one around it with its statements.
+    pub(crate) fn splice(&mut self) {
+        let block = self.close();
+        for (statement, span) in block {
+            self.push(statement, span);
+        }
+    }
+
+    /// How many blocks are open: 1 in straight-line code.
+    pub(crate) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Declares a variable.
+    pub(crate) fn declare(&mut self, name: &str, ty: Type) -> Handle<Local> {
+        self.kernel.locals.append(Local { name: name.to_owned(), ty })
+    }
+
+    /// The type of a variable.
+    pub(crate) fn local_type(&self, local: Handle<Local>) -> Type {
+        self.kernel.locals.get(local).map_or(Type::INDEX, |l| l.ty)
+    }
+
+    /// Declares the next parameter, a tensor.
+    pub(crate) fn declare_tensor(&mut self, name: String, element: ElementType, rank: usize, mutable: bool) -> u32 {
+        let position = self.kernel.parameters.len();
+        let (layout, alignment) = match self.request.parameters.get(position) {
+            Some(ParameterFacts::Tensor(facts)) if facts.extents.len() == rank => (facts.layout, facts.alignment),
+            _ => {
+                let message = format!("parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one");
+                self.fail(self.kernel.span, message, None);
+                (Layout::Strided, 1)
+            }
+        };
+        let alignment = alignment.max(element.size() as u32);
+        let tensor = TensorParameter { element, rank: rank as u8, mutable, layout, alignment };
+        self.kernel.parameters.push(Parameter { name, kind: ParameterKind::Tensor(tensor) });
+        position as u32
+    }
+
+    /// Declares the next parameter, a count or scalar.
+    pub(crate) fn declare_value(&mut self, name: String, kind: ParameterKind) -> u32 {
+        self.kernel.parameters.push(Parameter { name, kind });
+        self.kernel.parameters.len() as u32 - 1
+    }
+
+    /// The grid of the kernel.
+    pub(crate) fn set_grid(&mut self, grid: Vec<Handle<Expression>>) {
+        self.kernel.grid = grid;
+    }
+
+    /// The policy of accesses that name none.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Sets the policy of accesses that name none.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
+    pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
+        let advice = "a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters";
+        match self.evaluate(expression) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.fail(span, format!("a compile-time integer is needed here, but this depends on {what}"), Some(advice));
+                None
+            }
+        }
+    }
+
+    fn evaluate(&mut self, expression: Handle<Expression>) -> Result<i64, String> {
+        use crate::arithmetic;
+        let Some(node) = self.kernel.expressions.get(expression).cloned() else {
+            return Err("a value from outside the kernel".into());
+        };
+        match &node {
+            Expression::Literal(literal) => literal.as_integer().and_then(|v| i64::try_from(v).ok()).ok_or("a float".into()),
+            Expression::Symbol(symbol) => self.pin(*symbol),
+            Expression::Binary { op, left, right } => {
+                let (l, r) = (self.evaluate(*left)?, self.evaluate(*right)?);
+                arithmetic::binary(*op, Literal::index(l), Literal::index(r))
+                    .and_then(|v| v.get::<i64>())
+                    .ok_or_else(|| "arithmetic on other types than i64".into())
+            }
+            Expression::Unary { op, value } => {
+                let v = self.evaluate(*value)?;
+                arithmetic::unary(*op, Literal::index(v)).and_then(|v| v.get::<i64>()).ok_or_else(|| "a float".into())
+            }
+            Expression::Cast { value, to } if to.is_integer() => self.evaluate(*value),
+            Expression::Argument(_) => Err("a run-time argument".into()),
+            Expression::Local(_) => Err("a mutable variable".into()),
+            Expression::Load(_) => Err("a value loaded from memory".into()),
+            _ => Err("a run-time value".into()),
+        }
+    }
+
+    /// The value of a launch symbol, which becomes part of the variant's class.
+    fn pin(&mut self, symbol: Symbol) -> Result<i64, String> {
+        let Symbol::Extent { tensor, axis } = symbol else {
+            return Err(match symbol {
+                Symbol::ProgramId(_) => "the program's id",
+                Symbol::NumPrograms(_) => "the number of programs",
+                Symbol::Count(_) => "a count, which differs from launch to launch",
+                Symbol::Stride { .. } | Symbol::Extent { .. } => "a stride",
+            }
+            .into());
+        };
+        match self.request.parameters.get(tensor as usize) {
+            Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
+                Some(&extent) => {
+                    let extent = extent.min(i64::MAX as u64) as i64;
+                    self.pinned.push((symbol, extent));
+                    Ok(extent)
+                }
+                None => Err("the extent of an axis that the tensor does not have".into()),
+            },
+            _ => Err("the extent of an undescribed tensor".into()),
+        }
+    }
+}

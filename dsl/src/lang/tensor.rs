@@ -1,0 +1,194 @@
+//! Tensor parameters: extents, loads and stores.
+
+use std::marker::PhantomData;
+
+use arrayvec::ArrayVec;
+
+use super::broadcast::Rank;
+use super::index::Indices;
+use super::recorder::{self, DETACHED};
+use super::tile::{IntoValue, Scalar, Tile};
+use crate::element::Element;
+use crate::ir::{Access, Bounds, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
+
+/// A tensor of `R` axes (1 to 4) in device memory, as a kernel sees it.
+///
+/// `&Tensor` can be loaded from, `&mut Tensor` also stored to. A mutable tensor shares no memory with any other tensor
+/// of a launch, so what is loaded from a `&Tensor` does not change while the kernel runs.
+pub struct Tensor<T: Element, const R: usize> {
+    pub(crate) parameter: u32,
+    marker: PhantomData<*const T>,
+}
+
+impl<T: Element, const R: usize> Tensor<T, R> {
+    pub(crate) fn from_parameter(parameter: u32) -> Self {
+        Self { parameter, marker: PhantomData }
+    }
+
+    /// The number of elements on `axis`. Where it shapes a tile it is a literal of the variant, else a count.
+    #[track_caller]
+    pub fn extent(&self, axis: usize) -> Scalar<i64> {
+        self.symbol(axis, "extent", |tensor, axis| Symbol::Extent { tensor, axis })
+    }
+
+    /// The distance in elements between neighbours on `axis`.
+    #[track_caller]
+    pub fn stride(&self, axis: usize) -> Scalar<i64> {
+        self.symbol(axis, "stride", |tensor, axis| Symbol::Stride { tensor, axis })
+    }
+
+    #[track_caller]
+    fn symbol(&self, axis: usize, name: &str, symbol: fn(u32, u8) -> Symbol) -> Scalar<i64> {
+        let span = Span::here();
+        if axis >= R {
+            let message = format!("`{name}({axis})` of a tensor of rank {R}");
+            recorder::with((), |r| r.fail(span, message, Some("axes are numbered from 0, outermost first")));
+        }
+        let axis = axis.min(R.saturating_sub(1)) as u8;
+        Tile::emit(Expression::Symbol(symbol(self.parameter, axis)), Shape::SCALAR, span)
+    }
+
+    /// Reads the elements at `indices`, written `[i, j]` with one index per axis. The indices broadcast, and the result has
+    /// their shape. An index outside its axis follows the kernel's policy: by default it reads zero.
+    #[track_caller]
+    pub fn load<I: Indices<R>>(&self, indices: I) -> <I::Rank as Rank>::Tile<T> {
+        self.read::<I>(indices.indices(), None, None, Span::here())
+    }
+
+    /// Reads the elements at `indices` where `mask` holds, zero elsewhere.
+    #[track_caller]
+    pub fn load_where<I: Indices<R>, const M: usize>(&self, indices: I, mask: Tile<bool, M>) -> <I::Rank as Rank>::Tile<T> {
+        self.read::<I>(indices.indices(), Some(mask.handle), None, Span::here())
+    }
+
+    /// Reads the elements at `indices` without any check.
+    ///
+    /// # Safety
+    /// Every index must be inside its axis in every program of every launch.
+    #[track_caller]
+    #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+    pub unsafe fn load_unchecked<I: Indices<R>>(&self, indices: I) -> <I::Rank as Rank>::Tile<T> {
+        self.read::<I>(indices.indices(), None, Some(Bounds::Unchecked), Span::here())
+    }
+
+    fn read<I: Indices<R>>(
+        &self,
+        indices: [Handle<Expression>; R],
+        mask: Option<Handle<Expression>>,
+        bounds: Option<Bounds>,
+        span: Span,
+    ) -> <I::Rank as Rank>::Tile<T> {
+        let handle = recorder::with(DETACHED, |r| {
+            let bounds = bounds.unwrap_or(r.bounds());
+            let (access, shape) = self.access(r, indices, mask, bounds, "`load`", span);
+            r.emit(Expression::Load(access), Type { element: T::TYPE, shape }, span)
+        });
+        <I::Rank as Rank>::tile(handle)
+    }
+
+    /// Writes `value` to the elements at `indices`, written `[i, j]` with one index per axis. The value broadcasts to the
+    /// indices' shape. An index outside its axis follows the kernel's policy: by default nothing is written there.
+    ///
+    /// Two programs must not write one element; the CPU device reports it if they do.
+    #[track_caller]
+    pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
+        self.write(indices.indices(), value.stored(), None, None, Span::here());
+    }
+
+    /// Writes `value` to the elements at `indices` where `mask` holds.
+    #[track_caller]
+    pub fn store_where<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        mask: Tile<bool, M>,
+    ) {
+        self.write(indices.indices(), value.stored(), Some(mask.handle), None, Span::here());
+    }
+
+    /// Writes `value` to the elements at `indices` without any check.
+    ///
+    /// # Safety
+    /// Every index must be inside its axis in every program of every launch.
+    #[track_caller]
+    #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+    pub unsafe fn store_unchecked<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
+        self.write(indices.indices(), value.stored(), None, Some(Bounds::Unchecked), Span::here());
+    }
+
+    fn write(
+        &self,
+        indices: [Handle<Expression>; R],
+        value: Handle<Expression>,
+        mask: Option<Handle<Expression>>,
+        bounds: Option<Bounds>,
+        span: Span,
+    ) {
+        recorder::with((), |r| {
+            let bounds = bounds.unwrap_or(r.bounds());
+            let (access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
+            let from = r.ty(value).shape;
+            if from.broadcast(shape) != Some(shape) {
+                let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
+                r.fail(span, message, Some("the value must broadcast to the shape of the indices"));
+                return;
+            }
+            let value = r.stretch(value, shape, span);
+            r.push(Statement::Store { access, value }, span);
+        });
+    }
+
+    fn access(
+        &self,
+        r: &mut recorder::Recorder,
+        indices: [Handle<Expression>; R],
+        mask: Option<Handle<Expression>>,
+        bounds: Bounds,
+        what: &str,
+        span: Span,
+    ) -> (Access, Shape) {
+        let shape = r.common_shape(&indices, what, span);
+        let mask = mask.map(|mask| {
+            let from = r.ty(mask).shape;
+            if from.broadcast(shape) != Some(shape) {
+                r.fail(span, format!("{what} with a mask of shape {from} and indices of shape {shape}"), None);
+                return mask;
+            }
+            r.stretch(mask, shape, span)
+        });
+        let guard = if bounds == Bounds::Unchecked { Guard::NONE } else { Guard::FULL };
+        let access = Access {
+            tensor: self.parameter,
+            indices: indices.into_iter().collect::<ArrayVec<_, 4>>(),
+            bounds,
+            guards: std::iter::repeat_n(guard, R).collect(),
+            mask,
+        };
+        (access, shape)
+    }
+}
+
+/// What can be stored to a tensor of `T`: a tile or scalar of `T`, or a plain value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored to a tensor of `{T}`",
+    note = "the element types must be equal; cast the value: `value as T`, `.cast::<T>()`"
+)]
+pub trait StoreValue<T: Element, const V: usize> {
+    #[doc(hidden)]
+    fn stored(self) -> Handle<Expression>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Element, const V: usize> StoreValue<T, V> for Tile<T, V> {
+    fn stored(self) -> Handle<Expression> {
+        self.handle
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Element> StoreValue<T, 0> for T {
+    fn stored(self) -> Handle<Expression> {
+        let value: Scalar<T> = self.into_value();
+        value.handle
+    }
+}

@@ -1,0 +1,34 @@
+//! The Tilewright tile language, its intermediate representation, what is proved about it, and the text it becomes.
+//!
+//! This crate knows no GPU library and does no I/O:
+//!
+//! * [`lang`] is what a kernel body is written in,
+//! * [`ir`] is what running a body records,
+//! * [`analysis`] proves things about the IR, [`transform`] folds and simplifies it,
+//! * [`schedule`] decides how tiles are spread over threads and blocks,
+//! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
+//!
+//! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
+
+pub mod analysis;
+pub mod arithmetic;
+pub mod call;
+pub mod cuda;
+pub mod element;
+pub mod interpret;
+pub mod ir;
+pub mod lang;
+pub mod schedule;
+pub mod transform;
+
+extern crate self as tilewright_dsl;
+
+pub use tilewright_macros::{device, kernel};
+
+/// What the expansion of `#[kernel]` and `#[device]` refers to. Not part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::call::{Argument, Arguments, Call, Definition};
+    pub use crate::lang::staging::*;
+    pub use crate::lang::{Count, Scalar, Tensor, Tile};
+}

@@ -1,0 +1,137 @@
+//! How a kernel is spread over threads and blocks: the choices, as data.
+//!
+//! A schedule never changes what a kernel computes, only how fast. [`choose`] makes one from the kernel, the machine and
+//! the number of programs; any other schedule that [`Schedule::fits`] the kernel gives the same result.
+
+mod choose;
+
+use std::fmt;
+
+pub use choose::{Work, choose};
+
+use crate::analysis::effects::Effects;
+use crate::ir::Kernel;
+
+/// Threads of a warp.
+pub const WARP: u32 = 32;
+
+/// The most threads of a block.
+pub const MAX_THREADS: u32 = 1024;
+
+/// The bytes of one access at full width.
+pub const VECTOR_BYTES: u32 = 16;
+
+/// The machine that a schedule is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Machine {
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of L2 cache.
+    pub l2_bytes: u64,
+    /// Compute capability.
+    pub capability: (u32, u32),
+}
+
+impl Machine {
+    /// An H200, for texts that are generated without a GPU at hand.
+    pub const H200: Machine = Machine { multiprocessors: 132, l2_bytes: 60 << 20, capability: (9, 0) };
+}
+
+/// How programs and tiles are spread over the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Schedule {
+    /// Threads that work on one program within one block.
+    pub threads: u32,
+    /// Programs that share a block; more than one only where [`Schedule::splits`] is 1.
+    pub programs_per_block: u32,
+    /// Blocks that share a program, each doing a part of every tile.
+    pub splits: u32,
+    /// Accesses of 16 bytes that a thread has in flight before its first store.
+    pub unroll: u32,
+    /// Cache hint of loads from tensors that the kernel does not write.
+    pub load: LoadHint,
+    /// Cache hint of stores.
+    pub store: StoreHint,
+}
+
+/// What a load asks of the caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LoadHint {
+    /// Keep in L1 and L2.
+    Cached,
+    /// Read once: leave L1 alone.
+    Streaming,
+}
+
+/// What a store asks of the caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StoreHint {
+    /// Keep in L2, where the next kernel finds it.
+    Cached,
+    /// Written once and more than the cache holds: leave it early.
+    Streaming,
+}
+
+/// A schedule that a kernel cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// A number of threads that no block has.
+    #[error("a block of {0} threads: a block has 1 to 1024, and over 32 a multiple of 32")]
+    Threads(u32),
+    /// A count that is zero.
+    #[error("{0} is 0; it is at least 1")]
+    Zero(&'static str),
+    /// Splitting or sharing where the threads of a program depend on one another.
+    #[error("the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1")]
+    Dependent(String),
+    /// Both at once.
+    #[error("a program that is split over blocks cannot share them: one of splits and programs_per_block is 1")]
+    SplitAndShared,
+}
+
+impl Schedule {
+    /// Whether `kernel` can be run in this way.
+    ///
+    /// # Errors
+    /// Says which choice is impossible.
+    pub fn fits(&self, kernel: &Kernel) -> Result<(), ScheduleError> {
+        let block = self.threads.saturating_mul(self.programs_per_block);
+        for (name, value) in [
+            ("threads", self.threads),
+            ("programs_per_block", self.programs_per_block),
+            ("splits", self.splits),
+            ("unroll", self.unroll),
+        ] {
+            if value == 0 {
+                return Err(ScheduleError::Zero(name));
+            }
+        }
+        if block > MAX_THREADS || (block > WARP && block % WARP != 0) {
+            return Err(ScheduleError::Threads(block));
+        }
+        if self.splits > 1 && self.programs_per_block > 1 {
+            return Err(ScheduleError::SplitAndShared);
+        }
+        let alone = self.splits == 1 && self.programs_per_block == 1;
+        if !alone && !Effects::of(kernel).threads_are_independent() {
+            return Err(ScheduleError::Dependent(kernel.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.
+    pub fn blocks(&self, programs: u64) -> Option<u32> {
+        let blocks = programs.div_ceil(self.programs_per_block as u64).checked_mul(self.splits as u64)?;
+        u32::try_from(blocks).ok().filter(|&blocks| blocks <= i32::MAX as u32)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} threads per program, {} programs per block, {} blocks per program, {} accesses in flight, {:?} loads, {:?} stores",
+            self.threads, self.programs_per_block, self.splits, self.unroll, self.load, self.store
+        )
+    }
+}

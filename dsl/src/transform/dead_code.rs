@@ -1,0 +1,165 @@
+//! Removing what nothing observes, and renumbering what is left.
+
+use crate::ir::{Arena, Block, Expression, Handle, Kernel, Local, Statement};
+
+/// `kernel` without values that nothing uses, variables that nothing reads and branches that do nothing.
+pub(super) fn eliminate(kernel: Kernel) -> Kernel {
+    let mut kernel = kernel;
+    loop {
+        let live = Live::of(&kernel);
+        let body = std::mem::take(&mut kernel.body);
+        let mut changed = false;
+        kernel.body = sweep(body, &live, &mut changed);
+        if !changed {
+            return compact(kernel, &live);
+        }
+    }
+}
+
+/// What is used.
+struct Live {
+    expressions: Vec<bool>,
+    locals: Vec<bool>,
+}
+
+impl Live {
+    fn of(kernel: &Kernel) -> Self {
+        let mut live = Self { expressions: vec![false; kernel.expressions.len()], locals: vec![false; kernel.locals.len()] };
+        for &extent in &kernel.grid {
+            live.mark(kernel, extent);
+        }
+        // A variable is read by expressions, which are only live if something uses them; its assignments then make
+        // their values live, which can make further reads live.
+        loop {
+            let before = live.count();
+            kernel.body.walk(&mut |statement, _| match statement {
+                Statement::Assign { local, .. } if !live.locals[local.index()] => {}
+                Statement::For { induction, .. } => {
+                    live.mark(kernel, *induction);
+                    statement.for_each_use(|value| live.mark(kernel, value));
+                }
+                _ => statement.for_each_use(|value| live.mark(kernel, value)),
+            });
+            if live.count() == before {
+                return live;
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.expressions.iter().chain(&self.locals).filter(|live| **live).count()
+    }
+
+    fn mark(&mut self, kernel: &Kernel, expression: Handle<Expression>) {
+        if std::mem::replace(&mut self.expressions[expression.index()], true) {
+            return;
+        }
+        let node = &kernel.expressions[expression];
+        if let Expression::Local(local) = node {
+            self.locals[local.index()] = true;
+        }
+        node.for_each_operand(|operand| self.mark(kernel, operand));
+    }
+}
+
+fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
+    let before = block.len();
+    let swept: Block = block
+        .into_iter()
+        .filter_map(|(statement, span)| {
+            let kept = match statement {
+                Statement::Let(expression) => live.expressions[expression.index()].then_some(Statement::Let(expression)),
+                Statement::Assign { local, value } => live.locals[local.index()].then_some(Statement::Assign { local, value }),
+                Statement::If { condition, accept, reject } => {
+                    let (accept, reject) = (sweep(accept, live, changed), sweep(reject, live, changed));
+                    (!accept.is_empty() || !reject.is_empty()).then_some(Statement::If { condition, accept, reject })
+                }
+                Statement::While { header, condition, body } => {
+                    let (header, body) = (sweep(header, live, changed), sweep(body, live, changed));
+                    Some(Statement::While { header, condition, body })
+                }
+                Statement::For { induction, start, end, step, body } => {
+                    let body = sweep(body, live, changed);
+                    (!body.is_empty()).then_some(Statement::For { induction, start, end, step, body })
+                }
+                other @ (Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return) => Some(other),
+            };
+            kept.map(|statement| (statement, span))
+        })
+        .collect();
+    *changed |= swept.len() != before;
+    swept
+}
+
+/// Drops dead items from the arenas, keeping the order of the rest.
+fn compact(kernel: Kernel, live: &Live) -> Kernel {
+    let mut expressions: Vec<Option<Handle<Expression>>> = vec![None; kernel.expressions.len()];
+    let mut locals: Vec<Option<Handle<Local>>> = vec![None; kernel.locals.len()];
+    let mut compacted = Kernel { expressions: Arena::new(), types: Vec::new(), spans: Vec::new(), locals: Arena::new(), ..kernel.clone() };
+    for (handle, local) in kernel.locals.iter() {
+        if live.locals[handle.index()] {
+            locals[handle.index()] = Some(compacted.locals.append(local.clone()));
+        }
+    }
+    for (handle, node) in kernel.expressions.iter() {
+        if live.expressions[handle.index()] {
+            let mut node = node.clone();
+            if let Expression::Local(local) = &mut node {
+                *local = locals[local.index()].unwrap_or(*local);
+            }
+            node.map_operands(|operand| expressions[operand.index()].unwrap_or(operand));
+            expressions[handle.index()] = Some(compacted.append(node, kernel.ty(handle), kernel.spans[handle.index()]));
+        }
+    }
+    let map = Renumber { expressions, locals };
+    compacted.grid = kernel.grid.iter().map(|&extent| map.expression(extent)).collect();
+    compacted.body = map.block(kernel.body);
+    compacted
+}
+
+struct Renumber {
+    expressions: Vec<Option<Handle<Expression>>>,
+    locals: Vec<Option<Handle<Local>>>,
+}
+
+impl Renumber {
+    fn expression(&self, old: Handle<Expression>) -> Handle<Expression> {
+        self.expressions[old.index()].unwrap_or(old)
+    }
+
+    fn block(&self, block: Block) -> Block {
+        block.into_iter().map(|(statement, span)| (self.statement(statement), span)).collect()
+    }
+
+    fn statement(&self, statement: Statement) -> Statement {
+        match statement {
+            Statement::Let(value) => Statement::Let(self.expression(value)),
+            Statement::Store { mut access, value } => {
+                access.map_operands(|operand| self.expression(operand));
+                Statement::Store { access, value: self.expression(value) }
+            }
+            Statement::Assign { local, value } => Statement::Assign {
+                local: self.locals[local.index()].unwrap_or(local),
+                value: self.expression(value),
+            },
+            Statement::If { condition, accept, reject } => Statement::If {
+                condition: self.expression(condition),
+                accept: self.block(accept),
+                reject: self.block(reject),
+            },
+            Statement::While { header, condition, body } => Statement::While {
+                header: self.block(header),
+                condition: self.expression(condition),
+                body: self.block(body),
+            },
+            Statement::For { induction, start, end, step, body } => Statement::For {
+                induction: self.expression(induction),
+                start: self.expression(start),
+                end: self.expression(end),
+                step,
+                body: self.block(body),
+            },
+            leave @ (Statement::Break | Statement::Continue | Statement::Return) => leave,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Removing the bounds checks that are proved to pass.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::analysis::range::Ranges;
+use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Span, Statement, Symbol};
+
+/// What is known of one access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Whether it writes.
+    pub store: bool,
+    /// The name of the tensor parameter.
+    pub tensor: String,
+    /// Where it was written.
+    pub span: Span,
+    /// For each axis, why its index is in range.
+    pub axes: Vec<ProvedBy>,
+}
+
+/// Why an index is inside its axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProvedBy {
+    /// It is in every launch.
+    Proof,
+    /// The host has checked that it is in this launch.
+    Host,
+    /// The kernel checks it.
+    Guard,
+    /// The author has promised it.
+    Author,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}[", if self.store { "store" } else { "load" }, self.tensor)?;
+        for (axis, by) in self.axes.iter().enumerate() {
+            let word = match by {
+                ProvedBy::Proof => "proved",
+                ProvedBy::Host => "host-checked",
+                ProvedBy::Guard => "guarded",
+                ProvedBy::Author => "unchecked",
+            };
+            write!(f, "{}{word}", if axis == 0 { "" } else { ", " })?;
+        }
+        write!(f, "] at {}", self.span)
+    }
+}
+
+/// Removes every bounds check that holds for all launches, or for one whose symbols have the values `known`, and tells
+/// what became of each access, in the order of the text.
+pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
+    let always = guards(&kernel, &[]);
+    let here = if known.is_empty() { always.clone() } else { guards(&kernel, known) };
+    let proofs = always
+        .iter()
+        .zip(&here)
+        .map(|(always, here)| {
+            let access = &here.access;
+            let axes = (0..access.guards.len()).map(|axis| match access.bounds {
+                Bounds::Unchecked => ProvedBy::Author,
+                _ if !always.access.guards[axis].any() => ProvedBy::Proof,
+                _ if !access.guards[axis].any() => ProvedBy::Host,
+                _ => ProvedBy::Guard,
+            });
+            Proof {
+                store: here.load.is_none(),
+                tensor: kernel.parameters[access.tensor as usize].name.clone(),
+                span: here.span,
+                axes: axes.collect(),
+            }
+        })
+        .collect();
+    (apply(kernel, here), proofs)
+}
+
+impl Kernel {
+    /// What is known of every access in all launches: proved, or guarded. In one launch the host's checks turn many
+    /// guarded accesses into checked ones.
+    pub fn proofs(&self) -> Vec<Proof> {
+        prove(self.clone(), &[]).1
+    }
+}
+
+/// An access with the checks that it still needs.
+#[derive(Clone)]
+struct Guarded {
+    access: Access,
+    span: Span,
+    /// The load, or none for a store.
+    load: Option<Handle<Expression>>,
+}
+
+fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
+    let mut found = Vec::new();
+    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, span: Span| {
+        let (access, load) = match statement {
+            Statement::Let(value) => match &kernel.expressions[*value] {
+                Expression::Load(access) => (access, Some(*value)),
+                _ => return,
+            },
+            Statement::Store { access, .. } => (access, None),
+            _ => return,
+        };
+        let mut access = access.clone();
+        for axis in 0..access.indices.len() {
+            let (index, guard) = (access.indices[axis], access.guards[axis]);
+            access.guards[axis] = Guard {
+                lower: guard.lower && !ranges.is_non_negative(index),
+                upper: guard.upper && !ranges.is_below_extent(index, access.tensor, axis as u8),
+            };
+        }
+        found.push(Guarded { access, span, load });
+    };
+    Ranges::new(kernel, known).walk(&kernel.body, &mut visit);
+    found
+}
+
+fn apply(mut kernel: Kernel, found: Vec<Guarded>) -> Kernel {
+    let mut stores = Vec::new();
+    let mut loads = HashMap::new();
+    for guarded in found {
+        match guarded.load {
+            Some(load) => {
+                loads.insert(load, guarded.access);
+            }
+            None => stores.push(guarded.access),
+        }
+    }
+    for (load, access) in loads {
+        kernel.expressions[load] = Expression::Load(access);
+    }
+    let mut body = std::mem::take(&mut kernel.body);
+    replace_stores(&mut body, &mut stores.into_iter());
+    kernel.body = body;
+    kernel
+}
+
+fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) {
+    for (statement, _) in block.iter_mut() {
+        match statement {
+            Statement::Store { access, .. } => {
+                if let Some(proved) = stores.next() {
+                    *access = proved;
+                }
+            }
+            Statement::If { accept, reject, .. } => {
+                replace_stores(accept, stores);
+                replace_stores(reject, stores);
+            }
+            Statement::While { header, body, .. } => {
+                replace_stores(header, stores);
+                replace_stores(body, stores);
+            }
+            Statement::For { body, .. } => replace_stores(body, stores),
+            Statement::Let(_) | Statement::Assign { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
+        }
+    }
+}

@@ -1,0 +1,10 @@
+use tilewright_dsl::kernel;
+use tilewright_dsl::lang::*;
+
+#[kernel(grid = [1])]
+fn example(out: &mut Tensor<f32, 1>, a: &Tensor<i32, 1>) {
+    let i = program_id(0);
+    out.store([i], a.load([i]));
+}
+
+fn main() {}

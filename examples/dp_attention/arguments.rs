@@ -1,0 +1,137 @@
+//! What the command line asks for.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use tilewright::dp::counts;
+use tilewright::dp::layout::PaddingMode;
+use tilewright::dp::trace::{ReplayOptions, Trace};
+use tilewright::prelude::*;
+
+/// Moves the hidden states of data-parallel ranks through a gathered buffer and checks every bit.
+#[derive(Parser)]
+#[command(group = clap::ArgGroup::new("tokens").required(true))]
+pub struct Arguments {
+    /// Tokens of each rank in one step, separated by commas: 20,20,0,7
+    #[arg(long, group = "tokens", allow_hyphen_values = true)]
+    counts: Option<String>,
+    /// A request trace to draw token counts from: CSV with the columns TIMESTAMP,ContextTokens,GeneratedTokens
+    #[arg(long, group = "tokens", value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Steps of the trace to run
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "counts")]
+    steps: u64,
+    /// Steps of the trace to pass over first, so that the ranks have requests to decode
+    #[arg(long, default_value_t = 1000, conflicts_with = "counts")]
+    skip: usize,
+    /// Data-parallel ranks that serve the trace
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=512), conflicts_with = "counts")]
+    ranks: u16,
+    /// The most prompt tokens that a rank prefills in a step
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "counts")]
+    chunk: u64,
+    /// Elements of a hidden state, in bfloat16
+    #[arg(long, default_value_t = 7168, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub hidden: u64,
+    /// How ranks are padded: to the longest, not at all, or one after the other
+    #[arg(long, value_enum, default_value_t = Mode::Both)]
+    pub mode: Mode,
+    /// GPUs that share the attention of one rank; its rows are padded to a multiple
+    #[arg(long, default_value_t = 1, value_name = "SIZE")]
+    pub attention_tp: u64,
+    /// Where the kernels run
+    #[arg(long, value_enum, default_value_t = Place::Best)]
+    pub device: Place,
+    /// Writes the layout of the last step as an SVG image; with --mode both, one image for each mode
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Every rank has as many rows as the longest
+    Max,
+    /// Every rank has its own rows only
+    Sum,
+    /// Both, one after the other
+    Both,
+}
+
+impl Mode {
+    pub fn modes(self) -> impl Iterator<Item = PaddingMode> {
+        let max = matches!(self, Self::Max | Self::Both).then_some(PaddingMode::Max);
+        let sum = matches!(self, Self::Sum | Self::Both).then_some(PaddingMode::Sum);
+        max.into_iter().chain(sum)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    /// The interpreter, which is always there
+    Cpu,
+    /// The first GPU
+    Cuda,
+    /// The first GPU if there is one
+    Best,
+}
+
+impl Place {
+    pub fn open(self) -> Result<Device, Box<dyn Error>> {
+        match self {
+            Self::Cpu => Ok(Device::cpu()),
+            Self::Best => Ok(Device::best()),
+            Self::Cuda => {
+                let advice = "run on the CPU device with `--device cpu`";
+                Device::cuda(0).map_err(|error| format!("cannot use a GPU: {error}; {advice}").into())
+            }
+        }
+    }
+}
+
+impl Arguments {
+    /// The token counts of every step to run.
+    pub fn steps(&self) -> Result<Vec<Vec<u64>>, Box<dyn Error>> {
+        if let Some(text) = &self.counts {
+            return Ok(vec![
+                counts::parse(text).map_err(|error| format!("--counts {text}: {error}"))?,
+            ]);
+        }
+        let Some(file) = &self.trace else {
+            return Err("neither --counts nor --trace is given".into());
+        };
+        let trace = Trace::read(file)?;
+        let options = ReplayOptions {
+            ranks: self.ranks.into(),
+            chunk: self.chunk,
+            ..ReplayOptions::default()
+        };
+        let steps: Vec<_> = trace
+            .replay(options)
+            .skip(self.skip)
+            .take(self.steps as usize)
+            .map(|step| step.counts)
+            .collect();
+        if steps.is_empty() {
+            let advice = "pass over fewer with `--skip`";
+            return Err(format!(
+                "{}: the trace ends within its first {} steps; {advice}",
+                file.display(),
+                self.skip
+            )
+            .into());
+        }
+        Ok(steps)
+    }
+
+    /// Where the drawing of a mode goes.
+    pub fn svg_file(&self, mode: PaddingMode) -> Option<PathBuf> {
+        let file = self.svg.clone()?;
+        if self.mode != Mode::Both {
+            return Some(file);
+        }
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{stem}-{}.svg", mode.name().to_lowercase());
+        Some(file.with_file_name(name))
+    }
+}

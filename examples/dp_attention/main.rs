@@ -1,0 +1,109 @@
+//! Data-parallel attention's gathered buffer, from token counts to checked bits, on one device.
+//!
+//! Every data-parallel rank has hidden states of its own. For the MLP they meet in one gathered buffer, padded to the
+//! longest rank (MAX) or packed (SUM); afterwards every rank takes its rows back. This program does all of that for the
+//! ranks of one step, with kernels specialised to the exact token counts, and compares every bit with the host:
+//!
+//! ```text
+//! cargo run --release --example dp_attention -- --counts 20,20,20,20,20,20,20,20
+//! cargo run --release --example dp_attention -- --trace trace.csv --ranks 8 --steps 50 --svg buffer.svg
+//! ```
+
+mod arguments;
+mod check;
+mod report;
+mod source;
+mod step;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use arguments::Arguments;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use report::Table;
+use tilewright::dp::draw;
+use tilewright::dp::layout::{GatheredLayout, HiddenState};
+use tilewright::prelude::*;
+
+/// Runs of more steps than this show a progress bar.
+const QUIET_STEPS: u64 = 4;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let hidden = HiddenState::bf16(arguments.hidden);
+    // All layouts first: a mistake in the counts shows before any work is done.
+    let mut steps = Vec::new();
+    for counts in arguments.steps()? {
+        let mut layouts = Vec::new();
+        for mode in arguments.mode.modes() {
+            let layout = GatheredLayout::new(mode, &counts, arguments.attention_tp, hidden)?;
+            step::check_size(&layout)?;
+            layouts.push(layout);
+        }
+        steps.push((counts, layouts));
+    }
+    let device = arguments.device.open()?;
+    describe(&device);
+
+    let mut table = Table::default();
+    let progress = progress_bar(steps.len() as u64);
+    for (counts, layouts) in &steps {
+        progress.set_message(format!("{} tokens", counts.iter().sum::<u64>()));
+        progress.suspend(|| table.begin_step(counts));
+        for layout in layouts {
+            let measured = step::run(&device, layout)?;
+            progress.suspend(|| table.print(layout, &measured));
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    table.print_summary(&device);
+
+    for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
+        println!("\n{}", draw::terminal(layout, columns()).trim_end());
+        if let Some(file) = arguments.svg_file(layout.mode()) {
+            let written = std::fs::write(&file, draw::svg(layout));
+            written.map_err(|error| format!("cannot write the drawing {}: {error}", file.display()))?;
+            println!("drawn in {}", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn describe(device: &Device) {
+    println!("running on {device}");
+    if let Some(reason) = device.why() {
+        println!("no GPU is used, because {reason}");
+    }
+    if !device.is_cuda() {
+        println!("the CPU device interprets kernels and checks every access: its times say nothing about a GPU");
+    }
+    println!();
+}
+
+fn progress_bar(steps: u64) -> ProgressBar {
+    if steps <= QUIET_STEPS {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left   {msg}");
+    let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// The width of the terminal as shells export it, within what reads well.
+fn columns() -> usize {
+    let exported = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    exported.unwrap_or(80usize).clamp(60, 120)
+}

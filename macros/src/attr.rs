@@ -1,0 +1,162 @@
+//! The keys of the attributes.
+
+use proc_macro2::{Span, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, Ident, LitStr, Path, Token};
+
+use crate::span::Errors;
+
+/// `#[kernel(...)]` or `#[device(...)]`.
+#[derive(Default)]
+pub struct Arguments {
+    /// The extents of the grid.
+    pub grid: Vec<Expr>,
+    /// The policy of accesses out of bounds.
+    pub bounds: Option<Bounds>,
+    /// Where Tilewright is found.
+    pub root: Option<Path>,
+    has_grid: bool,
+}
+
+/// `bounds = "..."`.
+pub struct Bounds {
+    /// The variant of the policy's type.
+    pub variant: &'static str,
+    /// The author's value.
+    pub span: Span,
+}
+
+const KERNEL_EXAMPLE: &str = "`#[kernel(grid = [out.extent(0)])]`";
+const POLICIES: [(&str, &str); 3] = [("zero", "ReadZeroSkipWrite"), ("clamp", "Clamp"), ("trap", "Trap")];
+
+/// Which attribute is parsed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// `#[kernel]`
+    Kernel,
+    /// `#[device]`
+    Device,
+}
+
+impl Arguments {
+    /// Reads what stands in the attribute's parentheses. What is wrong is left out and added to `errors`.
+    pub fn parse(attribute: Attribute, tokens: proc_macro2::TokenStream, errors: &mut Errors) -> Self {
+        let mut arguments = Self::default();
+        let mut seen = Vec::new();
+        let parser = |input: ParseStream| arguments.parse_all(attribute, input, &mut seen, errors);
+        if let Err(error) = parser.parse2(tokens) {
+            errors.add(error);
+            // What follows the mistake is unread.
+            arguments.has_grid = true;
+            return arguments;
+        }
+        arguments.has_grid = seen.iter().any(|key| key == "grid");
+        arguments
+    }
+
+    /// Reports a kernel without a grid at its name, for the attribute may have no tokens to report it at.
+    pub fn require_grid(&self, kernel: &Ident, errors: &mut Errors) {
+        if !self.has_grid {
+            errors.push(
+                kernel,
+                format!("the kernel has no grid: write how many programs run it, {KERNEL_EXAMPLE}"),
+            );
+        }
+    }
+
+    fn parse_all(
+        &mut self,
+        attribute: Attribute,
+        input: ParseStream,
+        seen: &mut Vec<Ident>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
+        while !input.is_empty() {
+            let key = input.call(Ident::parse_any)?;
+            let known = match attribute {
+                Attribute::Kernel => key == "grid" || key == "bounds" || key == "crate",
+                Attribute::Device => key == "crate",
+            };
+            if !known {
+                let valid = match attribute {
+                    Attribute::Kernel => "the keys of `#[kernel]` are `grid`, `bounds` and `crate`",
+                    Attribute::Device => "the only key of `#[device]` is `crate`",
+                };
+                errors.push(&key, format!("unknown key `{key}`: {valid}"));
+                skip(input)?;
+                continue;
+            }
+            if seen.contains(&key) {
+                errors.push(&key, format!("`{key}` is given twice: remove one of them"));
+                skip(input)?;
+                continue;
+            }
+            input.parse::<Token![=]>()?;
+            match key.to_string().as_str() {
+                "grid" => self.grid = grid(input.parse()?, errors),
+                "bounds" => self.bounds = bounds(input.parse()?, errors),
+                _ => self.root = Some(input.call(Path::parse_mod_style)?),
+            }
+            seen.push(key);
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes over the value of a key that is already reported.
+fn skip(input: ParseStream) -> syn::Result<()> {
+    while !input.is_empty() {
+        if input.parse::<Option<Token![,]>>()?.is_some() {
+            break;
+        }
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn grid(value: Expr, errors: &mut Errors) -> Vec<Expr> {
+    match value {
+        Expr::Array(array) if (1..=3).contains(&array.elems.len()) => array.elems.into_iter().collect(),
+        Expr::Array(array) => {
+            let message = format!("a grid has one to three axes, and this one has {}", array.elems.len());
+            errors.push(array, message);
+            Vec::new()
+        }
+        other => {
+            errors.push(
+                other,
+                format!("the grid is a list with the number of programs on each axis: {KERNEL_EXAMPLE}"),
+            );
+            Vec::new()
+        }
+    }
+}
+
+fn bounds(value: Expr, errors: &mut Errors) -> Option<Bounds> {
+    const ADVICE: &str = "write `bounds = \"zero\"`, `\"clamp\"` or `\"trap\"`";
+    let literal: LitStr = match &value {
+        Expr::Lit(syn::ExprLit {
+            lit: syn::Lit::Str(literal),
+            ..
+        }) => literal.clone(),
+        other => {
+            errors.push(
+                other,
+                format!("the policy for indices out of bounds is a string: {ADVICE}"),
+            );
+            return None;
+        }
+    };
+    let policy = POLICIES.iter().find(|(name, _)| literal.value() == *name);
+    if policy.is_none() {
+        errors.push(&literal, format!("unknown policy \"{}\": {ADVICE}", literal.value()));
+    }
+    policy.map(|(_, variant)| Bounds {
+        variant,
+        span: literal.span(),
+    })
+}

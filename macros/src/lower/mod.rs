@@ -1,0 +1,410 @@
+//! Bodies: Rust's operators and control flow become calls that run or record, as their operands' types say.
+//!
+//! The table of what becomes what is in `tilewright_dsl::lang::staging`.
+
+mod control;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod variable;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::visit_mut::{self, VisitMut};
+use syn::{BinOp, Block, Expr, Ident, Macro, Stmt};
+
+use crate::span::{self, Errors, Root, identifiers};
+use control::Loop;
+use scope::Scopes;
+
+/// What becomes of an expression's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is used.
+    Value,
+    /// It is `()`, or dropped.
+    Statement,
+}
+
+/// The lowering of one body.
+pub struct Lowering<'a> {
+    root: &'a Root,
+    errors: &'a mut Errors,
+    /// The function's type parameters, which are element types.
+    elements: Vec<String>,
+    scopes: Scopes,
+    /// The loops around the expression, innermost last.
+    loops: Vec<Loop>,
+    /// How many constructs with variables of their own are around the expression.
+    depth: usize,
+}
+
+/// Whether the method takes a list with one entry per axis as its first argument.
+pub fn takes_list(method: &str) -> bool {
+    ["load", "store", "atomic_", "scatter"]
+        .iter()
+        .any(|prefix| method.starts_with(prefix))
+        || matches!(method, "reshape" | "broadcast_to")
+}
+
+/// Whether the function is `full`, which takes such a list too.
+pub fn is_full(function: &Expr) -> bool {
+    matches!(function, Expr::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == "full"))
+}
+
+/// The operator of a compound assignment.
+pub fn compound(op: &BinOp) -> Option<TokenStream> {
+    let span = op.span();
+    Some(match op {
+        BinOp::AddAssign(_) => quote_spanned!(span=> +),
+        BinOp::SubAssign(_) => quote_spanned!(span=> -),
+        BinOp::MulAssign(_) => quote_spanned!(span=> *),
+        BinOp::DivAssign(_) => quote_spanned!(span=> /),
+        BinOp::RemAssign(_) => quote_spanned!(span=> %),
+        BinOp::BitXorAssign(_) => quote_spanned!(span=> ^),
+        BinOp::BitAndAssign(_) => quote_spanned!(span=> &),
+        BinOp::BitOrAssign(_) => quote_spanned!(span=> |),
+        BinOp::ShlAssign(_) => quote_spanned!(span=> <<),
+        BinOp::ShrAssign(_) => quote_spanned!(span=> >>),
+        _ => return None,
+    })
+}
+
+fn comparison(op: &BinOp) -> Option<&'static str> {
+    Some(match op {
+        BinOp::Eq(_) => "equal",
+        BinOp::Ne(_) => "not_equal",
+        BinOp::Lt(_) => "less",
+        BinOp::Le(_) => "less_equal",
+        BinOp::Gt(_) => "greater",
+        BinOp::Ge(_) => "greater_equal",
+        _ => return None,
+    })
+}
+
+impl<'a> Lowering<'a> {
+    /// A lowering in whose scope are no variables.
+    pub fn new(root: &'a Root, errors: &'a mut Errors, elements: Vec<String>) -> Self {
+        Self {
+            root,
+            errors,
+            elements,
+            scopes: Scopes::default(),
+            loops: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    fn at(&self, span: Span, name: &str) -> TokenStream {
+        self.root.at(span, name)
+    }
+
+    /// Lowers a block and the scope it is.
+    pub fn block(&mut self, block: &mut Block, place: Place) {
+        let mark = self.scopes.enter();
+        let count = block.stmts.len();
+        let mut lowered = Vec::with_capacity(count);
+        for (index, statement) in std::mem::take(&mut block.stmts).into_iter().enumerate() {
+            let last = index + 1 == count;
+            match statement {
+                Stmt::Local(local) => self.local(local, &mut lowered),
+                Stmt::Item(item) => lowered.push(Stmt::Item(item)),
+                Stmt::Macro(statement) => {
+                    self.macro_call(&statement.mac);
+                    lowered.push(Stmt::Macro(statement));
+                }
+                Stmt::Expr(mut expression, semicolon) => {
+                    let span = expression.span();
+                    let leaves = semicolon.is_some() && control::leaves(&expression);
+                    let is_tail = last && semicolon.is_none();
+                    self.expression(&mut expression, if is_tail { place } else { Place::Statement });
+                    lowered.push(Stmt::Expr(expression, semicolon));
+                    if last && leaves && place == Place::Value {
+                        lowered.push(Stmt::Expr(self.unreached(span), None));
+                    }
+                }
+            }
+        }
+        block.stmts = lowered;
+        self.scopes.leave(mark);
+    }
+
+    /// Lowers an expression in place.
+    pub fn expression(&mut self, expression: &mut Expr, place: Place) {
+        let lowered = match expression {
+            Expr::Path(path) => match self.variable(path) {
+                Some(name) => quote_spanned!(name.span()=> #name.read()),
+                None => return,
+            },
+            Expr::Paren(paren) => return self.expression(&mut paren.expr, place),
+            Expr::Group(group) => return self.expression(&mut group.expr, place),
+            Expr::Block(block) => return self.block(&mut block.block, place),
+            Expr::Unsafe(block) => return self.block(&mut block.block, place),
+            Expr::Binary(binary) => match self.binary(binary) {
+                Some(lowered) => lowered,
+                None => return,
+            },
+            Expr::Cast(cast) => {
+                self.expression(&mut cast.expr, Place::Value);
+                let (trait_, value, ty) = (self.at(cast.as_token.span, "CastTo"), &cast.expr, &cast.ty);
+                quote_spanned!(cast.as_token.span=> #trait_::<#ty>::cast_to(#value))
+            }
+            Expr::Assign(assign) => match self.assign(assign) {
+                Some(lowered) => lowered,
+                None => return,
+            },
+            Expr::If(conditional) => match self.conditional(conditional, place) {
+                Some(lowered) => lowered,
+                None => return,
+            },
+            Expr::Match(it) => return self.match_arms(it, place),
+            Expr::Let(it) => {
+                self.expression(&mut it.expr, Place::Value);
+                return self.scopes.bind(&it.pat);
+            }
+            Expr::While(it) => self.while_loop(it),
+            Expr::Loop(it) => self.endless_loop(it),
+            Expr::ForLoop(it) => self.for_loop(it),
+            Expr::Break(it) => self.leave_loop(it.break_token.span, "leave", quote!(break), place),
+            Expr::Continue(it) => self.leave_loop(it.continue_token.span, "skip", quote!(continue), place),
+            Expr::Return(it) => self.leave_program(it.return_token.span, place),
+            Expr::Closure(closure) => return self.closure(closure),
+            Expr::Reference(reference) if reference.mutability.is_some() => {
+                self.borrowed(&reference.expr);
+                return self.expression(&mut reference.expr, Place::Value);
+            }
+            Expr::MethodCall(call) => {
+                if takes_list(&call.method.to_string()) {
+                    list_to_tuple(call.args.first_mut());
+                }
+                return visit_mut::visit_expr_method_call_mut(self, call);
+            }
+            Expr::Call(call) => {
+                if is_full(&call.func) {
+                    list_to_tuple(call.args.first_mut());
+                }
+                return visit_mut::visit_expr_call_mut(self, call);
+            }
+            Expr::Repeat(repeat) => return self.expression(&mut repeat.expr, Place::Value),
+            Expr::Macro(it) => return self.macro_call(&it.mac),
+            Expr::Const(_) | Expr::Async(_) => return,
+            _ => return visit_mut::visit_expr_mut(self, expression),
+        };
+        *expression = Expr::Verbatim(lowered);
+    }
+
+    /// The mutable variable that a path names.
+    fn variable(&self, path: &syn::ExprPath) -> Option<Ident> {
+        let name = path.path.get_ident().filter(|_| path.qself.is_none())?;
+        self.scopes.is_variable(name).then(|| name.clone())
+    }
+
+    fn named_variable(&self, expression: &Expr) -> Option<Ident> {
+        match expression {
+            Expr::Path(path) => self.variable(path),
+            Expr::Paren(paren) => self.named_variable(&paren.expr),
+            _ => None,
+        }
+    }
+
+    /// Comparisons, logic and compound assignment to a variable; other operators stay, with lowered operands.
+    fn binary(&mut self, binary: &mut syn::ExprBinary) -> Option<TokenStream> {
+        let span = binary.op.span();
+        if let Some(op) = compound(&binary.op) {
+            if let Some(name) = self.named_variable(&binary.left) {
+                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+                // The right side may bind less tightly than the operator.
+                let right = if is_operand(&binary.right) || !before.is_empty() {
+                    right
+                } else {
+                    quote!((#right))
+                };
+                let assign = quote_spanned!(span=> #name.assign(#left #op #right));
+                return Some(if before.is_empty() {
+                    assign
+                } else {
+                    quote_spanned!(span=> { #before #assign })
+                });
+            }
+            self.field_of_variable(&binary.left);
+            self.expression(&mut binary.left, Place::Value);
+            self.expression(&mut binary.right, Place::Value);
+            return None;
+        }
+        if let BinOp::And(_) | BinOp::Or(_) = &binary.op {
+            self.expression(&mut binary.left, Place::Value);
+            self.expression(&mut binary.right, Place::Value);
+            let (left, right, logic) = (&binary.left, &binary.right, self.at(span, "Logic"));
+            let method = Ident::new(
+                if matches!(binary.op, BinOp::And(_)) {
+                    "and"
+                } else {
+                    "or"
+                },
+                span,
+            );
+            return Some(quote_spanned!(span=> #logic::#method(#left, || #right)));
+        }
+        let comparison = comparison(&binary.op);
+        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+        let lowered = match comparison {
+            Some(name) => {
+                let function = self.at(span, name);
+                quote_spanned!(span=> #function(#left, #right))
+            }
+            None if before.is_empty() => return None,
+            None => {
+                let op = &binary.op;
+                quote!(#left #op #right)
+            }
+        };
+        Some(if before.is_empty() {
+            lowered
+        } else {
+            quote_spanned!(span=> { #before #lowered })
+        })
+    }
+
+    /// Lowers two operands. An integer literal, or a name for one, takes its type from what it stands beside: both then stand in
+    /// variables, which the first tokens of the result declare. `number` is the function that knows the type.
+    fn operands(&mut self, left: &mut Expr, right: &mut Expr, number: &str, span: Span) -> [TokenStream; 3] {
+        let plain = [self.is_plain(left), self.is_plain(right)];
+        self.expression(left, Place::Value);
+        self.expression(right, Place::Value);
+        let [at_left, at_right] = [span::first(left), span::first(right)];
+        let names = [
+            span::fresh("left", self.depth, at_left),
+            span::fresh("right", self.depth, at_right),
+        ];
+        let [left_name, right_name] = &names;
+        // An array has one type, and a literal that does not fit is reported as nothing but that. (Of an array of two,
+        // rustc would suspect a `;` for the comma.)
+        let before = match plain {
+            [false, true] => {
+                let number = self.at(at_left, number);
+                let sample = quote_spanned!(at_left=> #number({ &#left_name }));
+                quote_spanned!(span=> let #left_name = #left; let [_, _, #right_name] = [#sample, #sample, #right];)
+            }
+            [true, false] => {
+                let number = self.at(at_right, number);
+                let sample = quote_spanned!(at_right=> #number({ &#right_name }));
+                quote_spanned!(span=> let #right_name = #right; let [_, _, #left_name] = [#sample, #sample, #left];)
+            }
+            _ => return [TokenStream::new(), left.to_token_stream(), right.to_token_stream()],
+        };
+        [before, left_name.to_token_stream(), right_name.to_token_stream()]
+    }
+
+    /// Whether an expression is an integer whose type only its use decides, as far as its syntax and the names in scope
+    /// tell.
+    fn is_plain(&self, expression: &Expr) -> bool {
+        match expression {
+            Expr::Path(path) => path.path.get_ident().is_some_and(|name| self.scopes.is_integer(name)),
+            Expr::Paren(paren) => self.is_plain(&paren.expr),
+            Expr::Unary(unary) => matches!(unary.op, syn::UnOp::Neg(_)) && self.is_plain(&unary.expr),
+            Expr::Binary(binary) => {
+                is_arithmetic(&binary.op) && self.is_plain(&binary.left) && self.is_plain(&binary.right)
+            }
+            Expr::Lit(literal) => matches!(&literal.lit, syn::Lit::Int(number) if number.suffix().is_empty()),
+            _ => false,
+        }
+    }
+
+    fn closure(&mut self, closure: &mut syn::ExprClosure) {
+        let mark = self.scopes.enter();
+        let mut redeclared = Vec::new();
+        for input in &mut closure.inputs {
+            redeclared.extend(self.pattern(input));
+        }
+        let loops = std::mem::take(&mut self.loops);
+        self.expression(&mut closure.body, Place::Value);
+        self.loops = loops;
+        if !redeclared.is_empty() {
+            let body = &closure.body;
+            *closure.body = Expr::Verbatim(quote!({ #(#redeclared)* #body }));
+        }
+        self.scopes.leave(mark);
+    }
+
+    /// A value that is never reached, of whatever type the context needs.
+    fn unreached(&self, span: Span) -> Expr {
+        let function = self.at(span, "unreached");
+        Expr::Verbatim(quote_spanned!(span=> #function()))
+    }
+
+    /// A macro's arguments are not Rust to us: variables in them would go unnoticed.
+    fn macro_call(&mut self, call: &Macro) {
+        let (scopes, errors) = (&self.scopes, &mut *self.errors);
+        identifiers(call.tokens.clone(), &mut |name| {
+            if scopes.is_variable(name) {
+                let advice = format!("bind its value first: `let value = {name};`");
+                errors.push(
+                    name,
+                    format!("a macro cannot read the mutable variable `{name}` of a kernel: {advice}"),
+                );
+            }
+        });
+    }
+
+    fn borrowed(&mut self, target: &Expr) {
+        if let Some(name) = self.named_variable(target) {
+            let advice = format!("let the function return the new value: `{name} = f({name});`");
+            self.errors.push(
+                target,
+                format!("`{name}` is a variable of the kernel and cannot be borrowed mutably: {advice}"),
+            );
+        }
+    }
+}
+
+fn is_arithmetic(op: &BinOp) -> bool {
+    compound(op).is_none() && comparison(op).is_none() && !matches!(op, BinOp::And(_) | BinOp::Or(_))
+}
+
+/// A list of indices or extents becomes a tuple, because its entries have different types.
+fn list_to_tuple(argument: Option<&mut Expr>) {
+    let Some(argument) = argument else { return };
+    let Expr::Array(array) = argument else { return };
+    let mut elems = std::mem::take(&mut array.elems);
+    if elems.len() == 1 && !elems.trailing_punct() {
+        elems.push_punct(syn::token::Comma(array.bracket_token.span.close()));
+    }
+    let paren_token = syn::token::Paren(array.bracket_token.span.join());
+    *argument = Expr::Tuple(syn::ExprTuple {
+        attrs: Vec::new(),
+        paren_token,
+        elems,
+    });
+}
+
+/// Whether an expression can stand beside any operator without parentheses.
+fn is_operand(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Lit(_)
+            | Expr::Path(_)
+            | Expr::Paren(_)
+            | Expr::Call(_)
+            | Expr::MethodCall(_)
+            | Expr::Field(_)
+            | Expr::Index(_)
+            | Expr::Verbatim(_)
+    )
+}
+
+impl VisitMut for Lowering<'_> {
+    fn visit_expr_mut(&mut self, expression: &mut Expr) {
+        self.expression(expression, Place::Value);
+    }
+    fn visit_block_mut(&mut self, block: &mut Block) {
+        self.block(block, Place::Value);
+    }
+    // Types, patterns and items are plain Rust, constants in them included.
+    fn visit_type_mut(&mut self, _: &mut syn::Type) {}
+    fn visit_generic_argument_mut(&mut self, _: &mut syn::GenericArgument) {}
+    fn visit_pat_mut(&mut self, _: &mut syn::Pat) {}
+    fn visit_path_mut(&mut self, _: &mut syn::Path) {}
+    fn visit_item_mut(&mut self, _: &mut syn::Item) {}
+    fn visit_attribute_mut(&mut self, _: &mut syn::Attribute) {}
+}

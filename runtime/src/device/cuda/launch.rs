@@ -1,0 +1,55 @@
+//! The one call of the hot path.
+
+#![allow(unsafe_code)]
+
+use std::{ffi::c_void, ptr};
+
+use cudarc::driver::sys;
+
+use super::{CudaFunction, CudaStream, driver::During};
+use crate::device::DeviceError;
+
+/// Puts a kernel into a stream: one driver call, nothing on the heap, no lock. A grid of zero blocks does nothing.
+///
+/// `args` points to the value of each parameter; the values are copied by the call.
+///
+/// # Safety
+///
+/// * There is a pointer for each parameter of the kernel, in order, to a value of the parameter's size and alignment.
+/// * Every address among the values is valid for what the kernel does there until it has run: memory is neither dropped
+///   before, unless the device's own stream waits for this one, nor written by another stream meanwhile.
+/// * The kernel itself stays within the memory it is given.
+#[inline]
+pub unsafe fn launch(
+    function: &CudaFunction,
+    grid: u32,
+    block: [u32; 3],
+    shared_bytes: u32,
+    args: &mut [*mut c_void],
+    stream: &CudaStream,
+) -> Result<(), DeviceError> {
+    if grid == 0 {
+        return Ok(());
+    }
+    stream.bind()?;
+    let [x, y, z] = block;
+    let (function, stream, args) = (function.raw(), stream.raw(), args.as_mut_ptr());
+    // SAFETY: function and stream are alive while they are borrowed; the rest is the caller's promise.
+    unsafe {
+        sys::cuLaunchKernel(
+            function,
+            grid,
+            1,
+            1,
+            x,
+            y,
+            z,
+            shared_bytes,
+            stream,
+            args,
+            ptr::null_mut(),
+        )
+    }
+    .result()
+    .during("cuLaunchKernel")
+}

@@ -1,0 +1,34 @@
+//! One NVIDIA GPU, through its driver.
+//!
+//! A thin layer over cudarc: a context, streams, memory, modules, launches and graphs, with typed errors. It knows
+//! addresses and bytes; the types are the business of what is built on it. All of it works from any thread: every call
+//! makes the device's context current first.
+//!
+//! Work is ordered by streams. A device has one of its own, which transfers and the freeing of memory are ordered by;
+//! whoever launches on another stream orders the two with events.
+
+mod context;
+mod driver;
+mod event;
+mod graph;
+mod launch;
+mod memory;
+mod module;
+mod properties;
+mod stream;
+
+pub use context::CudaDevice;
+pub use driver::{device_count, driver_version};
+pub use event::CudaEvent;
+pub use graph::CudaGraph;
+pub use launch::launch;
+pub use memory::CudaMemory;
+pub use module::{CudaFunction, CudaModule};
+pub use properties::CudaProperties;
+pub use stream::CudaStream;
+
+/// cudarc, in the version whose contexts and streams this layer takes and gives.
+pub use cudarc;
+
+#[cfg(test)]
+mod tests;

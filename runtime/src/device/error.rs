@@ -1,0 +1,164 @@
+//! What can go wrong on a device.
+
+use std::fmt;
+
+/// Why a device did not do what it was asked.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no CUDA driver on this machine, or the loader does not find it.
+    #[error(
+        "the CUDA driver library (libcuda.so.1) was not found: install NVIDIA's driver for this GPU. In a container, start \
+         it with the NVIDIA container runtime. Without a GPU, use the CPU device."
+    )]
+    MissingDriver,
+    /// The driver is older than the calls made of it.
+    #[error(
+        "the CUDA driver is of CUDA {}.{}, and at least {}.{} is needed: update NVIDIA's driver",
+        found.0, found.1, needed.0, needed.1
+    )]
+    OldDriver {
+        /// The CUDA version of the driver.
+        found: (u32, u32),
+        /// The least that will do.
+        needed: (u32, u32),
+    },
+    /// The driver is there and sees no GPU.
+    #[error(
+        "the CUDA driver finds no GPU: check that `nvidia-smi` lists one, that CUDA_VISIBLE_DEVICES does not hide it, and \
+         that this process may open /dev/nvidia*"
+    )]
+    NoDevice,
+    /// There are fewer GPUs than that.
+    #[error(
+        "there is no CUDA device {ordinal}: this process sees {count}, numbered from 0 (CUDA_VISIBLE_DEVICES chooses)"
+    )]
+    NoSuchDevice {
+        /// The device asked for.
+        ordinal: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// Something of CUDA was given to the CPU device.
+    #[error("{what} was given to the CPU device: use the GPU that it belongs to")]
+    NotCuda {
+        /// What was given.
+        what: &'static str,
+    },
+    /// The device's memory does not hold as much. The device stays usable.
+    #[error("out of device memory: {asked} bytes asked for, {free} of {total} free")]
+    OutOfMemory {
+        /// The bytes asked for.
+        asked: usize,
+        /// The bytes free when it failed.
+        free: usize,
+        /// The bytes of the device.
+        total: usize,
+    },
+    /// The host's memory does not hold as much.
+    #[error("the host has no room for {asked} bytes")]
+    OutOfHostMemory {
+        /// The bytes asked for.
+        asked: usize,
+    },
+    /// A transfer that would leave the allocation. Nothing was transferred.
+    #[error("{what} of {bytes} bytes at offset {offset} leaves an allocation of {length} bytes")]
+    OutOfRange {
+        /// The transfer.
+        what: &'static str,
+        /// Where it would begin.
+        offset: usize,
+        /// How long it would be.
+        bytes: usize,
+        /// How long the allocation is.
+        length: usize,
+    },
+    /// A copy between two overlapping parts of one allocation.
+    #[error("a copy of {bytes} bytes from offset {from} to offset {to} of the same allocation overlaps itself")]
+    Overlap {
+        /// Where it would read.
+        from: usize,
+        /// Where it would write.
+        to: usize,
+        /// How long it would be.
+        bytes: usize,
+    },
+    /// Two things that must belong to one device belong to two.
+    #[error("{what} belongs to CUDA device {found}, not to device {expected}: move it, or use that device's stream")]
+    OtherDevice {
+        /// The thing.
+        what: &'static str,
+        /// The device it belongs to.
+        found: u32,
+        /// The device it is used with.
+        expected: u32,
+    },
+    /// Something that a graph cannot hold was asked for while its stream was captured.
+    #[error("{what} was asked for while a graph is captured on the stream: do it before the capture")]
+    Capturing {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The module has no kernel of that name.
+    #[error("the module has no kernel named `{name}`: is it declared `extern \"C\" __global__`?")]
+    NoSuchFunction {
+        /// The name asked for.
+        name: String,
+    },
+    /// A module's bytes are no whole cubin.
+    #[error(transparent)]
+    Cubin(#[from] crate::compile::CubinError),
+    /// A call to the driver failed.
+    #[error("{call} failed: {message} ({name}, {code}){}", advice(*code))]
+    Driver {
+        /// The driver function.
+        call: &'static str,
+        /// Its result.
+        code: u32,
+        /// The driver's name for that result.
+        name: String,
+        /// What the driver says about it.
+        message: String,
+    },
+}
+
+/// The same text as [`Display`](fmt::Display): what a failed `unwrap` or `main` prints is meant for people too.
+impl fmt::Debug for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What to do about the failures that people meet.
+fn advice(code: u32) -> &'static str {
+    match code {
+        34 => ". This libcuda is a toolkit's stub for linking: remove it from LD_LIBRARY_PATH",
+        200 | 209 | 300 => {
+            ". The cubin is for another architecture or a newer CUDA than this driver's: compile it again"
+        }
+        // The driver refuses every later call of the process.
+        700 | 702 | 710 | 714..=719 => ". The CUDA context is lost: the process must be started again",
+        802 | 803 => ". Driver and libraries do not match, or the fabric manager is not running",
+        900..=908 => ". The capture of a graph is over or broken: nothing but stream-ordered work may happen in it",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_failure_says_which_call_failed_and_what_to_do() {
+        let error = DeviceError::Driver {
+            call: "cuStreamSynchronize",
+            code: 700,
+            name: "CUDA_ERROR_ILLEGAL_ADDRESS".to_owned(),
+            message: "an illegal memory access was encountered".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cuStreamSynchronize failed: an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS, 700). \
+             The CUDA context is lost: the process must be started again"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! Streams: in which order a device does its work.
+
+use std::sync::Arc;
+
+use super::cuda::{CudaEvent, CudaStream};
+use super::{Device, DeviceError, Engine};
+
+/// A queue of launches on a device, done in order. Clones are the same stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    device: Device,
+    queue: Queue,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Queue {
+    /// Work is done before the call that asks for it returns.
+    Immediate,
+    /// A stream of a GPU.
+    Cuda(CudaStream),
+}
+
+impl Stream {
+    pub(super) fn default_of(device: &Device) -> Self {
+        let queue = match device.engine() {
+            Engine::Cpu => Queue::Immediate,
+            Engine::Cuda(cuda) => Queue::Cuda(cuda.stream().clone()),
+        };
+        Self {
+            device: device.clone(),
+            queue,
+        }
+    }
+
+    pub(super) fn new_of(device: &Device) -> Result<Self, DeviceError> {
+        let queue = match device.engine() {
+            Engine::Cpu => Queue::Immediate,
+            Engine::Cuda(cuda) => Queue::Cuda(cuda.new_stream()?),
+        };
+        Ok(Self {
+            device: device.clone(),
+            queue,
+        })
+    }
+
+    /// A stream of cudarc, an engine's own for example, as a stream of `device`.
+    ///
+    /// # Errors
+    /// The device is no GPU, or the stream belongs to another one.
+    pub fn from_cudarc(
+        device: &Device,
+        stream: Arc<super::cuda::cudarc::driver::CudaStream>,
+    ) -> Result<Self, DeviceError> {
+        let cuda = device.as_cuda().ok_or(DeviceError::NotCuda {
+            what: "a stream of cudarc",
+        })?;
+        Ok(Self {
+            device: device.clone(),
+            queue: Queue::Cuda(CudaStream::of(cuda, stream)?),
+        })
+    }
+
+    /// The device whose stream this is.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The GPU's stream below this one, if the device is a GPU.
+    pub fn as_cuda(&self) -> Option<&CudaStream> {
+        match &self.queue {
+            Queue::Immediate => None,
+            Queue::Cuda(stream) => Some(stream),
+        }
+    }
+
+    /// Waits until everything in the stream is done. Traps are reported by [`Device::synchronize`].
+    ///
+    /// # Errors
+    /// The device failed, or the stream is being captured.
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.as_cuda().map_or(Ok(()), CudaStream::synchronize)
+    }
+
+    /// Lets what is asked of this stream from now on wait for what has been asked of `other` so far. Memory orders itself;
+    /// this is for work that shares none.
+    ///
+    /// # Errors
+    /// The driver refuses, for example while one of the streams is captured.
+    pub fn wait_for(&self, other: &Stream) -> Result<(), DeviceError> {
+        if let (Some(this), Some(source), Some(device)) = (self.as_cuda(), other.as_cuda(), other.device.as_cuda()) {
+            let event = CudaEvent::new(device)?;
+            event.record(source)?;
+            this.wait(&event)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}

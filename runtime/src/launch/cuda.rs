@@ -1,0 +1,108 @@
+//! A launch on a GPU: the arguments as words, and one driver call.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+
+use arrayvec::ArrayVec;
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
+use tilewright_dsl::cuda::Slot;
+
+use super::{LaunchError, value_of};
+use crate::device::cuda::{self, CudaStream};
+use crate::device::{Device, DeviceError};
+use crate::memory::{CudaAllocation, Place, Storage, put_in_order};
+use crate::specialize::{CudaProgram, Plan};
+
+/// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
+const MAX_ARGUMENTS: usize = 512;
+
+/// Puts the plan's kernel into the stream. The call is checked.
+pub(super) fn launch(
+    call: &Call<'_>,
+    plan: &Plan,
+    program: &CudaProgram,
+    blocks: u32,
+    device: &Device,
+    stream: &CudaStream,
+) -> Result<(), LaunchError> {
+    let kernel = call.definition().name();
+    let found = program.module.arguments.len();
+    if found > MAX_ARGUMENTS {
+        return Err(LaunchError::TooManyCudaArguments {
+            kernel,
+            found,
+            most: MAX_ARGUMENTS,
+        });
+    }
+    let mut words = ArrayVec::<u64, MAX_ARGUMENTS>::new();
+    for slot in &program.module.arguments {
+        let missing = || LaunchError::WrongArguments {
+            kernel,
+            reason: format!("nothing fits {slot:?}"),
+        };
+        words.push(word(call, plan, program, *slot).ok_or_else(missing)?);
+    }
+    let mut pointers: ArrayVec<*mut c_void, MAX_ARGUMENTS> =
+        words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
+    put_in_order(device, stream, allocations(call), || {
+        // SAFETY: the pointers are to the words of the slots that the kernel was printed with, in their order, and a word
+        // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
+        // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
+        // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
+        // `unsafe` block.
+        unsafe {
+            cuda::launch(
+                &program.function,
+                blocks,
+                program.module.threads(),
+                0,
+                &mut pointers,
+                stream,
+            )
+        }
+    })
+    .map_err(|error: DeviceError| error.into())
+}
+
+/// The value of a slot, in the low bytes of a word where it is smaller: the order of bytes is that of the device.
+fn word(call: &Call<'_>, plan: &Plan, program: &CudaProgram, slot: Slot) -> Option<u64> {
+    let argument = |position: u32| call.arguments().get(position as usize);
+    match slot {
+        Slot::Pointer(position) => match argument(position)? {
+            ArgumentValue::Tensor(tensor) => Some(Storage::of(tensor.memory)?.address() + tensor.offset),
+            _ => None,
+        },
+        Slot::Symbol(symbol) => value_of(call, plan.grid, symbol).map(i64::cast_unsigned),
+        Slot::Scalar(position) => match argument(position)? {
+            ArgumentValue::Scalar(literal) => Some(literal.bits),
+            _ => None,
+        },
+        Slot::DeviceCount(position) => match argument(position)? {
+            ArgumentValue::Count(CountArgument::Device { memory, offset, .. }) => {
+                Some(Storage::of(*memory)?.address() + offset)
+            }
+            _ => None,
+        },
+        Slot::DeviceCountMaximum(position) => match argument(position)? {
+            ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
+            _ => None,
+        },
+        Slot::Trap => program.traps.as_ref().map(|record| record.arm()),
+    }
+}
+
+/// The allocations that a call uses.
+fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocation> + Clone {
+    call.arguments().iter().filter_map(|argument| {
+        let memory = match argument {
+            ArgumentValue::Tensor(tensor) => tensor.memory,
+            ArgumentValue::Count(CountArgument::Device { memory, .. }) => *memory,
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => return None,
+        };
+        match Storage::of(memory)?.place() {
+            Place::Cuda(allocation) => Some(allocation),
+            Place::Host(_) => None,
+        }
+    })
+}

@@ -1,0 +1,157 @@
+//! What can go wrong with a launch.
+
+use tilewright_dsl::call::{MAX_COUNT, MAX_PARAMETERS};
+use tilewright_dsl::cuda::LowerError;
+use tilewright_dsl::interpret::{GridError, InterpretError};
+use tilewright_dsl::ir::Span;
+use tilewright_dsl::lang::TraceError;
+
+use crate::compile::CompileError;
+use crate::device::DeviceError;
+
+/// Why a call was not launched, or what a launched kernel reported.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LaunchError {
+    /// The kernel cannot be recorded for these extents.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// No CUDA C++ can be written for the kernel.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// NVRTC is missing, or rejects the CUDA C++.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The CPU device found the kernel at fault.
+    #[error(transparent)]
+    Interpret(Box<InterpretError>),
+    /// More parameters than a kernel may have.
+    #[error(
+        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements"
+    )]
+    TooManyParameters {
+        /// The kernel.
+        kernel: &'static str,
+        /// The number of arguments.
+        found: usize,
+    },
+    /// The arguments are not those of the kernel's parameters.
+    #[error("kernel `{kernel}`: the arguments do not fit its parameters: {reason}")]
+    WrongArguments {
+        /// The kernel.
+        kernel: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A tensor or count lies in memory of another device.
+    #[error("kernel `{kernel}`: {parameter} is on {found}, and the launch is on {expected}: move one to the other")]
+    OtherDevice {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The device whose memory it is.
+        found: String,
+        /// The device of the launch.
+        expected: String,
+    },
+    /// A tensor or count lies in memory that this runtime does not manage.
+    #[error("kernel `{kernel}`: {parameter} is memory of another runtime: copy it to a tensor of {expected}")]
+    ForeignMemory {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The device of the launch.
+        expected: String,
+    },
+    /// A count, or an extent, is out of range.
+    #[error("kernel `{kernel}`: {parameter} is {value}, and a count is 0 to 2^40 ({MAX_COUNT})")]
+    CountOutOfRange {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The value, saturated.
+        value: i64,
+    },
+    /// A tensor that the kernel may write shares memory with another tensor of the launch.
+    #[error(
+        "kernel `{kernel}`: {written}, which it may write, shares memory with {other}: give it memory of its own, or views \
+         that do not overlap"
+    )]
+    Overlap {
+        /// The kernel.
+        kernel: &'static str,
+        /// The mutable parameter.
+        written: String,
+        /// The other parameter.
+        other: String,
+    },
+    /// The first element of a tensor is not where an element may be.
+    #[error(
+        "kernel `{kernel}`: {parameter} begins at address {address:#x}, which is no multiple of its element size, \
+         {element_bytes} bytes"
+    )]
+    Misaligned {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The address.
+        address: u64,
+        /// Bytes of one element.
+        element_bytes: usize,
+    },
+    /// The grid cannot be computed for these arguments, or has too many programs.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// More blocks than a launch can have.
+    #[error(
+        "kernel `{kernel}`: {programs} programs take {blocks} CUDA blocks, and a launch has at most 2^31 - 1: launch a part at a time"
+    )]
+    TooManyBlocks {
+        /// The kernel.
+        kernel: &'static str,
+        /// The number of programs.
+        programs: u64,
+        /// The number of blocks they take.
+        blocks: u64,
+    },
+    /// More arguments than a CUDA kernel can take.
+    #[error(
+        "kernel `{kernel}` needs {found} CUDA arguments, and {most} are supported: bind its extents as literals with `exact_extents()`"
+    )]
+    TooManyCudaArguments {
+        /// The kernel.
+        kernel: &'static str,
+        /// How many it needs.
+        found: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// A kernel that was launched earlier met an index that is out of range, under the policy *trap*.
+    #[error(
+        "kernel `{kernel}`: index {index} is out of range on an axis of `{parameter}`, in program {program}\n  --> {span}"
+    )]
+    Trapped {
+        /// The kernel.
+        kernel: String,
+        /// The tensor.
+        parameter: String,
+        /// Where the access was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+        /// The index.
+        index: i64,
+    },
+}
+
+impl From<InterpretError> for LaunchError {
+    fn from(error: InterpretError) -> Self {
+        Self::Interpret(Box::new(error))
+    }
+}

@@ -1,0 +1,108 @@
+//! A launch on the CPU device: the interpreter runs the variant's kernel at once.
+
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory};
+use tilewright_dsl::interpret::{self, BadAccess, Binding, HostMemory, InterpretError, Options};
+use tilewright_dsl::ir::{Bounds, Expression, Kernel, Literal, Statement};
+
+use super::LaunchError;
+use super::check::parameter;
+use crate::device::Device;
+use crate::memory::{Place, Storage};
+use crate::specialize::{Plan, Variant};
+
+/// Runs a plan's kernel: the proved one, so that a wrong proof is found.
+pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &Device) -> Result<(), LaunchError> {
+    let kernel = variant.kernel();
+    // The canonical kernel leaves its grid to the host.
+    let options = Options {
+        grid: Some(plan.grid),
+        ..Options::default()
+    };
+    let binding = |(position, argument)| {
+        let missing = || LaunchError::ForeignMemory {
+            kernel: call.definition().name(),
+            parameter: parameter(call, position),
+            expected: device.to_string(),
+        };
+        binding(argument).ok_or_else(missing)
+    };
+    let bindings = call
+        .arguments()
+        .iter()
+        .enumerate()
+        .map(binding)
+        .collect::<Result<Vec<_>, _>>()?;
+    match interpret::run(kernel, &bindings, &options) {
+        Ok(_) => Ok(()),
+        // As on a GPU: the launch has happened, and the report waits.
+        Err(InterpretError::OutOfBounds(access)) if is_trap(kernel, &access) => {
+            device.traps().report(trapped(*access, plan.grid));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An argument as the interpreter takes it; `None` if its memory is not the CPU device's.
+fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
+    Some(match argument {
+        ArgumentValue::Tensor(tensor) => Binding::Tensor {
+            memory: memory(tensor.memory)?,
+            offset: tensor.offset,
+            extents: tensor.extents.clone(),
+            strides: tensor.strides.clone(),
+        },
+        ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Binding::Count(*value),
+        ArgumentValue::Count(CountArgument::Device {
+            memory: at,
+            offset,
+            element,
+            maximum,
+        }) => {
+            let bits = memory(*at)?.get(*offset, element.size()).ok()?;
+            let value = Literal {
+                element: *element,
+                bits,
+            }
+            .as_integer()?;
+            Binding::Count(i64::try_from(value).ok()?.clamp(0, *maximum))
+        }
+        ArgumentValue::Scalar(literal) => Binding::Scalar(*literal),
+    })
+}
+
+fn memory(memory: &dyn Memory) -> Option<&HostMemory> {
+    match Storage::of(memory)?.place() {
+        Place::Host(host) => Some(host.memory()),
+        Place::Cuda(_) => None,
+    }
+}
+
+/// Whether the policy of the access that was out of bounds is to report it. The other policy with a report is the
+/// author's promise, and a broken promise is an error at once.
+fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
+    let mut found = false;
+    kernel.body.walk(&mut |statement, span| {
+        let access = match statement {
+            Statement::Let(value) => match kernel.expressions.get(*value) {
+                Some(Expression::Load(access)) => access,
+                _ => return,
+            },
+            Statement::Store { access, .. } => access,
+            _ => return,
+        };
+        found |= span == bad.span && access.bounds == Bounds::Trap;
+    });
+    found
+}
+
+fn trapped(access: BadAccess, grid: [u64; 3]) -> LaunchError {
+    let [x, y, z] = access.program;
+    LaunchError::Trapped {
+        kernel: access.kernel,
+        parameter: access.tensor,
+        span: access.span,
+        program: x + grid[0] * (y + grid[1] * z),
+        index: access.index,
+    }
+}

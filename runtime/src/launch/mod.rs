@@ -1,0 +1,115 @@
+//! Launching a call.
+//!
+//! ```text
+//! check    every argument against the device and the other arguments
+//! plan     grid and variant: looked up, or made (see `specialize`)
+//! cuda     the arguments as words, one driver call       host   the interpreter, at once
+//! ```
+//!
+//! On a GPU a launch is put into a stream and returns; what it does later is seen by whatever comes after it in the
+//! order of the calls. A launch that was made before, with other addresses and scalars perhaps, records nothing, compiles
+//! nothing and hashes no text.
+
+mod check;
+mod cuda;
+mod error;
+mod host;
+mod overlap;
+mod trap;
+mod values;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tilewright_dsl::call::Call;
+
+pub use error::LaunchError;
+pub(crate) use trap::{TrapRecord, Traps};
+pub(crate) use values::{known_counts, tensor_symbols, value_of};
+
+use crate::device::{Device, Queue, Stream, Tally};
+use crate::specialize::{Program, Variant, VariantId};
+
+/// What can be launched: a call of a kernel.
+pub trait Launch: Sized {
+    /// Launches on the device's own stream.
+    ///
+    /// # Errors
+    /// The arguments are refused, the kernel cannot be recorded or compiled for them, or the device fails. What a kernel
+    /// reports itself comes later, from [`Device::synchronize`].
+    fn launch(self, device: &Device) -> Result<Launched, LaunchError> {
+        self.launch_on(&device.stream())
+    }
+
+    /// Launches on a stream.
+    ///
+    /// # Errors
+    /// As for [`Launch::launch`].
+    fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError>;
+}
+
+/// What a launch has done.
+#[derive(Debug, Clone)]
+pub struct Launched {
+    programs: u64,
+    variant: Option<Arc<Variant>>,
+    built: bool,
+}
+
+impl Launched {
+    /// How many programs were launched.
+    pub fn programs(&self) -> u64 {
+        self.programs
+    }
+
+    /// The variant that served the launch; `None` for a launch of no programs.
+    pub fn variant(&self) -> Option<&Arc<Variant>> {
+        self.variant.as_ref()
+    }
+
+    /// The name of that variant.
+    pub fn variant_id(&self) -> Option<VariantId> {
+        self.variant.as_ref().map(|variant| variant.id())
+    }
+
+    /// Whether this launch had to build its variant: on a GPU, to compile it.
+    pub fn compiled(&self) -> bool {
+        self.built
+    }
+
+    /// How long building took, if this launch had to.
+    pub fn compile_time(&self) -> Option<Duration> {
+        self.variant
+            .as_ref()
+            .filter(|_| self.built)
+            .map(|variant| variant.build_time())
+    }
+}
+
+impl Launch for Call<'_> {
+    fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
+        let device = stream.device();
+        check::check(&self, device)?;
+        let (plan, built) = device.specializer().plan(&self, device)?;
+        if let Some(served) = &plan.served {
+            match (served.variant.program(), stream.queue()) {
+                (Program::Cuda(program), Queue::Cuda(stream)) => {
+                    cuda::launch(&self, &plan, program, served.blocks, device, stream)?;
+                }
+                _ => host::launch(&self, &plan, &served.variant, device)?,
+            }
+        }
+        Tally::add(&device.tally().launches);
+        if !built {
+            Tally::add(&device.tally().hits);
+        }
+        Ok(Launched {
+            programs: plan.programs,
+            variant: plan.served.as_ref().map(|served| served.variant.clone()),
+            built,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Whether a tensor that is written shares memory with another one.
+
+use arrayvec::ArrayVec;
+use tilewright_dsl::call::TensorArgument;
+
+/// The bytes of a tensor in its device's address space.
+pub(crate) struct Footprint<'c, 'a> {
+    tensor: &'c TensorArgument<'a>,
+    start: u64,
+    end: u64,
+}
+
+impl<'c, 'a> Footprint<'c, 'a> {
+    /// The bytes of a tensor whose first element is at `address`; `None` if it has no elements.
+    pub(crate) fn new(tensor: &'c TensorArgument<'a>, address: u64) -> Option<Self> {
+        if tensor.extents.contains(&0) {
+            return None;
+        }
+        let size = tensor.element.size() as i128;
+        let (mut start, mut end) = (i128::from(address), i128::from(address) + size);
+        for (extent, stride) in tensor.extents.iter().zip(&tensor.strides) {
+            let reach = i128::from(extent - 1) * i128::from(*stride) * size;
+            if reach < 0 { start += reach } else { end += reach }
+        }
+        let clamp = |bound: i128| bound.clamp(0, i128::from(u64::MAX)) as u64;
+        Some(Self {
+            tensor,
+            start: clamp(start),
+            end: clamp(end),
+        })
+    }
+
+    /// The address of the first byte, and the one after the last.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.start, self.end)
+    }
+
+    /// Whether the tensors may share a byte. Columns of one matrix that have none in common do not.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end && other.start < self.end && !self.interleaves(other)
+    }
+
+    /// Whether the tensors keep to different residues modulo a common pitch, as disjoint columns of one matrix do.
+    fn interleaves(&self, other: &Self) -> bool {
+        let axes: ArrayVec<(u64, u64), 8> = self.axes().chain(other.axes()).collect();
+        // Any pitch will do; one of the strides is the only one that can.
+        axes.iter().any(|&(_, pitch)| {
+            let residues = |tensor: &Self| {
+                let mut width = tensor.tensor.element.size() as u64;
+                for (extent, stride) in tensor.axes() {
+                    if stride % pitch != 0 {
+                        width = width.checked_add(stride.checked_mul(extent - 1)?)?;
+                    }
+                }
+                (width <= pitch).then_some((tensor.start % pitch, width))
+            };
+            let (Some((one, one_width)), Some((two, two_width))) = (residues(self), residues(other)) else {
+                return false;
+            };
+            let distance = (two + pitch - one) % pitch;
+            distance >= one_width && pitch - distance >= two_width
+        })
+    }
+
+    /// Extent, and stride in bytes, of each axis with more than one element.
+    fn axes(&self) -> impl Iterator<Item = (u64, u64)> {
+        let size = self.tensor.element.size() as u64;
+        let axes = self.tensor.extents.iter().zip(&self.tensor.strides);
+        axes.filter(|(extent, stride)| **extent > 1 && **stride != 0)
+            .map(move |(&extent, stride)| (extent, stride.unsigned_abs().saturating_mul(size)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tilewright_dsl::call::Memory;
+    use tilewright_dsl::element::ElementType;
+
+    struct Nowhere;
+    impl Memory for Nowhere {
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
+
+    fn tensor(extents: &[u64], strides: &[i64]) -> TensorArgument<'static> {
+        TensorArgument {
+            element: ElementType::F32,
+            mutable: true,
+            extents: extents.iter().copied().collect(),
+            strides: strides.iter().copied().collect(),
+            memory: &Nowhere,
+            offset: 0,
+        }
+    }
+
+    fn overlap(one: (&[u64], &[i64], u64), two: (&[u64], &[i64], u64)) -> bool {
+        let (a, b) = (tensor(one.0, one.1), tensor(two.0, two.1));
+        let (Some(a), Some(b)) = (Footprint::new(&a, one.2), Footprint::new(&b, two.2)) else {
+            return false;
+        };
+        let (ab, ba) = (a.overlaps(&b), b.overlaps(&a));
+        assert_eq!(ab, ba, "overlapping is mutual");
+        ab
+    }
+
+    #[test]
+    fn adjacent_rows_do_not_overlap_and_shared_rows_do() {
+        assert!(!overlap((&[2, 8], &[8, 1], 0), (&[2, 8], &[8, 1], 64)));
+        assert!(overlap((&[3, 8], &[8, 1], 0), (&[2, 8], &[8, 1], 64)));
+    }
+
+    #[test]
+    fn disjoint_columns_of_one_matrix_do_not_overlap() {
+        // Columns 0..3 and 3..8 of a matrix of 8 columns, and their transposes.
+        assert!(!overlap((&[4, 3], &[8, 1], 0), (&[4, 5], &[8, 1], 12)));
+        assert!(!overlap((&[3, 4], &[1, 8], 0), (&[4, 5], &[8, 1], 12)));
+        assert!(overlap((&[4, 4], &[8, 1], 0), (&[4, 5], &[8, 1], 12)));
+        assert!(
+            overlap((&[4, 6], &[8, 1], 12), (&[4, 3], &[8, 1], 0)),
+            "the second wraps around to column 1"
+        );
+    }
+
+    #[test]
+    fn even_and_odd_columns_do_not_overlap() {
+        assert!(!overlap((&[4], &[2], 0), (&[4], &[2], 4)));
+        assert!(overlap((&[4], &[2], 0), (&[4], &[3], 4)));
+    }
+
+    #[test]
+    fn a_tensor_without_elements_overlaps_nothing() {
+        assert!(!overlap((&[0, 8], &[8, 1], 0), (&[2, 8], &[8, 1], 0)));
+    }
+}

@@ -1,0 +1,111 @@
+//! Accesses that report an index out of bounds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+
+use parking_lot::Mutex;
+
+use super::LaunchError;
+use crate::device::cuda::{CudaDevice, CudaMemory};
+use crate::device::{Device, DeviceError};
+use crate::specialize::{CudaProgram, Program, Variant};
+
+/// What the CPU device has to report.
+#[derive(Default)]
+pub(crate) struct Traps(Mutex<Option<LaunchError>>);
+
+impl Traps {
+    /// Keeps the first report until it is taken.
+    pub(crate) fn report(&self, trap: LaunchError) {
+        self.0.lock().get_or_insert(trap);
+    }
+
+    /// Takes the report, once everything launched is done.
+    pub(crate) fn take(&self, device: &Device) -> Result<(), LaunchError> {
+        if let Some(trap) = self.0.lock().take() {
+            return Err(trap);
+        }
+        if device.is_cuda() {
+            // One report is returned, all are taken.
+            let mut first = Ok(());
+            for variant in device.specializer().variants() {
+                first = first.and(take_from(&variant));
+            }
+            return first;
+        }
+        Ok(())
+    }
+}
+
+/// The four words in which a variant on a GPU reports: 1 + the number of the access, the program, the index, unused.
+pub(crate) struct TrapRecord {
+    memory: CudaMemory,
+    /// Whether the variant was launched since the record was read.
+    armed: AtomicBool,
+}
+
+const WORDS: usize = 4;
+
+impl TrapRecord {
+    pub(crate) fn new(cuda: &CudaDevice) -> Result<Self, DeviceError> {
+        let memory = CudaMemory::zeroed(cuda, WORDS * size_of::<u64>())?;
+        // Other streams may be the first to use it.
+        cuda.stream().synchronize()?;
+        Ok(Self {
+            memory,
+            armed: AtomicBool::new(false),
+        })
+    }
+
+    /// The address to launch with.
+    pub(crate) fn arm(&self) -> u64 {
+        self.armed.store(true, Release);
+        self.memory.address()
+    }
+
+    fn take(&self) -> Result<Option<[u64; WORDS]>, DeviceError> {
+        if !self.armed.swap(false, AcqRel) {
+            return Ok(None);
+        }
+        let mut bytes = [0; WORDS * size_of::<u64>()];
+        self.memory.download(0, &mut bytes)?;
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        if words[0] == 0 {
+            return Ok(None);
+        }
+        self.memory.zero()?;
+        self.memory.device().stream().synchronize()?;
+        Ok(Some(words))
+    }
+}
+
+fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {
+    let Program::Cuda(program) = variant.program() else {
+        return Ok(());
+    };
+    let CudaProgram {
+        module,
+        traps: Some(record),
+        ..
+    } = &**program
+    else {
+        return Ok(());
+    };
+    let Some([access, program, index, _]) = record.take()? else {
+        return Ok(());
+    };
+    let site = usize::try_from(access - 1)
+        .ok()
+        .and_then(|access| module.traps.get(access));
+    let parameter = site.and_then(|site| variant.kernel().parameters.get(site.tensor as usize));
+    Err(LaunchError::Trapped {
+        kernel: variant.name().to_owned(),
+        parameter: parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone()),
+        span: site.map_or(variant.kernel().span, |site| site.span),
+        program,
+        index: index.cast_signed(),
+    })
+}

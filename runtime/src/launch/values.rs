@@ -1,0 +1,66 @@
+//! The integers of a launch, by the symbols that kernels name them with.
+
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
+use tilewright_dsl::ir::{Layout, Symbol};
+
+use crate::specialize::layout_of;
+
+/// The value of a symbol in this launch; of a count in device memory, the maximum, which sizes the grid. `None` for what
+/// the host does not know.
+pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Option<i64> {
+    let argument = |position: u32| call.arguments().get(position as usize);
+    match symbol {
+        Symbol::ProgramId(_) => None,
+        Symbol::NumPrograms(axis) => grid
+            .get(usize::from(axis))
+            .and_then(|&extent| i64::try_from(extent).ok()),
+        Symbol::Extent { tensor, axis } => match argument(tensor)? {
+            ArgumentValue::Tensor(tensor) => i64::try_from(*tensor.extents.get(usize::from(axis))?).ok(),
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => None,
+        },
+        Symbol::Stride { tensor, axis } => match argument(tensor)? {
+            ArgumentValue::Tensor(tensor) => tensor.strides.get(usize::from(axis)).copied(),
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => None,
+        },
+        Symbol::Count(position) => match argument(position)? {
+            ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Some(*value),
+            ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(*maximum),
+            ArgumentValue::Tensor(_) | ArgumentValue::Scalar(_) => None,
+        },
+    }
+}
+
+/// The extents of every tensor, and the strides that do not follow from them.
+pub(crate) fn tensor_symbols(call: &Call<'_>) -> Vec<(Symbol, i64)> {
+    let mut symbols = Vec::new();
+    for (position, argument) in (0u32..).zip(call.arguments()) {
+        let ArgumentValue::Tensor(tensor) = argument else {
+            continue;
+        };
+        let with_value = |symbol| value_of(call, [0; 3], symbol).map(|value| (symbol, value));
+        let rank = tensor.extents.len() as u8;
+        symbols.extend((0..rank).filter_map(|axis| with_value(Symbol::Extent { tensor: position, axis })));
+        // An innermost stride of 1 is a fact of every layout but one.
+        let free = match layout_of(tensor) {
+            Layout::Contiguous => 0,
+            Layout::Rows { .. } => rank - 1,
+            Layout::Strided => rank,
+        };
+        symbols.extend((0..free).filter_map(|axis| with_value(Symbol::Stride { tensor: position, axis })));
+    }
+    symbols
+}
+
+/// The counts that the host knows.
+pub(crate) fn known_counts(call: &Call<'_>) -> impl Iterator<Item = (Symbol, i64)> {
+    (0u32..)
+        .zip(call.arguments())
+        .filter_map(|(position, argument)| match argument {
+            ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => {
+                Some((Symbol::Count(position), *value))
+            }
+            ArgumentValue::Count(CountArgument::Device { .. })
+            | ArgumentValue::Tensor(_)
+            | ArgumentValue::Scalar(_) => None,
+        })
+}

@@ -1,0 +1,30 @@
+//! Tilewright at run time: devices, their memory, and how a [`Call`](tilewright_dsl::call::Call) becomes a launch.
+//!
+//! ```text
+//! Call --launch/--> checked arguments --specialize/--> Variant --launch/--> the CPU interpreter, or one driver call
+//!                                        |  |  |
+//!                     classes (traces) --+  |  +-- cache/ (variants by content, each built once)
+//!                                plans -----+ (variants by launch, no tracing and no text)
+//! ```
+//!
+//! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
+//! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
+//! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
+//! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod compile;
+pub mod device;
+pub mod doctor;
+pub mod launch;
+pub mod tensor;
+
+mod cache;
+mod memory;
+mod specialize;
+
+pub use device::{Counters, Device, DeviceError, Stream};
+pub use launch::{Launch, LaunchError, Launched};
+pub use specialize::{Variant, VariantId};
+pub use tensor::{DeviceCount, DeviceTensor, TensorError, TensorView, TensorViewMut, device_count};

@@ -1,0 +1,66 @@
+//! Building a variant: nothing for the CPU device; CUDA C++, a cubin and a loaded module for a GPU.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tilewright_dsl::cuda::{Module, Slot, lower};
+
+use super::stage::{Staged, identify, schedule};
+use super::variant::{CudaProgram, Program, Variant};
+use crate::cache::Variants;
+use crate::compile::{CompileOptions, compile};
+use crate::device::cuda::{CudaDevice, CudaModule};
+use crate::device::{Device, Engine, Tally};
+use crate::launch::{LaunchError, TrapRecord};
+
+/// The variant for a staged kernel, and whether it was built by this call.
+pub(super) fn variant(
+    variants: &Variants,
+    device: &Device,
+    staged: Staged,
+    programs: u64,
+) -> Result<(Arc<Variant>, bool), LaunchError> {
+    let Staged { kernel, proofs } = staged;
+    let started = Instant::now();
+    let chosen = device
+        .as_cuda()
+        .map(|cuda| (cuda.properties(), schedule(&kernel, cuda.properties(), programs)));
+    let id = identify(
+        &kernel,
+        chosen.as_ref().map(|(properties, schedule)| (*properties, schedule)),
+    );
+    variants.get_or_build(id, || {
+        let program = match (device.engine(), &chosen) {
+            (Engine::Cuda(cuda), Some((_, schedule))) => {
+                Program::Cuda(Box::new(program(cuda, lower(&kernel, schedule)?)?))
+            }
+            _ => Program::Interpreted,
+        };
+        let build_time = started.elapsed();
+        tracing::debug!(kernel = kernel.name, variant = %id, elapsed = ?build_time, "built a variant for {device}");
+        Tally::add(&device.tally().compiles);
+        Tally::add(&device.tally().variants);
+        Ok(Variant {
+            id,
+            kernel,
+            proofs,
+            program,
+            build_time,
+        })
+    })
+}
+
+fn program(cuda: &CudaDevice, module: Module) -> Result<CudaProgram, LaunchError> {
+    let options = CompileOptions::new(cuda.properties().architecture);
+    let cubin = compile(&module.source, &module.entry, &options)?;
+    let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
+    let traps = match module.arguments.contains(&Slot::Trap) {
+        true => Some(TrapRecord::new(cuda)?),
+        false => None,
+    };
+    Ok(CudaProgram {
+        module,
+        function,
+        traps,
+    })
+}

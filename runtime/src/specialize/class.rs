@@ -1,0 +1,79 @@
+//! Classes of launches: which recording of a kernel serves one.
+//!
+//! A recording depends on the facts about its parameters, and on the extents that shaped a tile, which it lists. Every
+//! launch with the same facts that agrees on those extents is served by it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tilewright_dsl::call::{ArgumentValue, Call, Traced};
+use tilewright_dsl::ir::{Parameter, ParameterKind};
+
+use super::facts::trace_request;
+use super::key::Key;
+use crate::device::{Device, Tally};
+use crate::launch::{LaunchError, value_of};
+
+/// The recordings made for a device.
+#[derive(Default)]
+pub(super) struct Classes(RwLock<HashMap<Key, Vec<Arc<Traced>>>>);
+
+impl Classes {
+    /// The recording that serves a call; made now if there is none.
+    pub(super) fn serve(&self, call: &Call<'_>, device: &Device) -> Result<Arc<Traced>, LaunchError> {
+        let key = Key::of_facts(call);
+        if let Some(class) = self.0.read().get(&key).and_then(|classes| find(classes, call)) {
+            return Ok(class);
+        }
+        // Two threads may both record it; the first one's is kept.
+        let traced = Arc::new(call.definition().trace(&trace_request(call))?);
+        check_parameters(call, &traced.kernel.parameters)?;
+        let mut all = self.0.write();
+        let classes = all.entry(key).or_default();
+        if let Some(class) = find(classes, call) {
+            return Ok(class);
+        }
+        Tally::add(&device.tally().traces);
+        classes.push(traced.clone());
+        Ok(traced)
+    }
+}
+
+fn find(classes: &[Arc<Traced>], call: &Call<'_>) -> Option<Arc<Traced>> {
+    let serves = |class: &&Arc<Traced>| {
+        class
+            .pinned
+            .iter()
+            .all(|&(symbol, value)| value_of(call, [0; 3], symbol) == Some(value))
+    };
+    classes.iter().find(serves).cloned()
+}
+
+/// The expansion of `#[kernel]` makes arguments that fit; a call made by hand may not.
+fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
+    let kernel = call.definition().name();
+    let arguments = call.arguments();
+    if arguments.len() != parameters.len() {
+        let reason = format!("{} arguments for {} parameters", arguments.len(), parameters.len());
+        return Err(LaunchError::WrongArguments { kernel, reason });
+    }
+    for (argument, parameter) in arguments.iter().zip(parameters) {
+        let fits = match (argument, &parameter.kind) {
+            (ArgumentValue::Tensor(argument), ParameterKind::Tensor(tensor)) => {
+                argument.element == tensor.element
+                    && argument.extents.len() == usize::from(tensor.rank)
+                    && argument.strides.len() == usize::from(tensor.rank)
+                    && argument.mutable == tensor.mutable
+            }
+            (ArgumentValue::Count(_), ParameterKind::Count) => true,
+            (ArgumentValue::Scalar(literal), ParameterKind::Scalar(element)) => literal.element == *element,
+            _ => false,
+        };
+        if !fits {
+            let reason = format!("`{}` is of another type, rank or mutability", parameter.name);
+            return Err(LaunchError::WrongArguments { kernel, reason });
+        }
+    }
+    Ok(())
+}

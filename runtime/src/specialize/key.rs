@@ -1,0 +1,94 @@
+//! What tells launches apart, as keys of tables.
+
+use std::any::TypeId;
+
+use arrayvec::ArrayVec;
+use tilewright_dsl::call::{ArgumentValue, Binding, Call, ComptimeValue, CountArgument};
+use tilewright_dsl::element::ElementType;
+use tilewright_dsl::ir::Layout;
+
+use super::facts::{alignment_of, layout_of};
+
+/// A kernel and words about its arguments.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    kernel: TypeId,
+    comptime: ArrayVec<ComptimeValue, 8>,
+    words: Vec<u64>,
+}
+
+impl Key {
+    /// A key to be refilled.
+    pub(super) fn empty() -> Self {
+        Self {
+            kernel: TypeId::of::<()>(),
+            comptime: ArrayVec::new(),
+            words: Vec::new(),
+        }
+    }
+
+    /// Everything about a launch but addresses (their alignment aside) and the values of scalars.
+    pub(super) fn refill_for_launch(&mut self, call: &Call<'_>) {
+        self.refill(call);
+        self.words.push(match call.extents() {
+            Binding::Exact => 0,
+            Binding::Runtime => 1,
+        });
+        for argument in call.arguments() {
+            match argument {
+                ArgumentValue::Tensor(tensor) => {
+                    self.words.extend(&tensor.extents);
+                    self.words.extend(tensor.strides.iter().map(|&stride| stride as u64));
+                }
+                ArgumentValue::Count(CountArgument::Exact(value)) => self.words.extend([0, *value as u64]),
+                ArgumentValue::Count(CountArgument::Runtime(value)) => self.words.extend([1, *value as u64]),
+                ArgumentValue::Count(CountArgument::Device { element, maximum, .. }) => {
+                    self.words.extend([2 + code(*element), *maximum as u64]);
+                }
+                ArgumentValue::Scalar(_) => {}
+            }
+        }
+    }
+
+    /// What a recording may rely on, but the extents.
+    pub(super) fn of_facts(call: &Call<'_>) -> Self {
+        let mut key = Self::empty();
+        key.refill(call);
+        key
+    }
+
+    fn refill(&mut self, call: &Call<'_>) {
+        let (kernel, comptime) = call.definition().identity();
+        self.kernel = kernel;
+        self.comptime.clear();
+        self.comptime
+            .extend(comptime.iter().copied().take(self.comptime.capacity()));
+        self.words.clear();
+        self.words.extend(call.arguments().iter().map(facts));
+    }
+}
+
+/// Kind, type, rank, mutability, alignment and layout in one word.
+fn facts(argument: &ArgumentValue<'_>) -> u64 {
+    match argument {
+        ArgumentValue::Tensor(tensor) => {
+            let layout = match layout_of(tensor) {
+                Layout::Contiguous => 0,
+                Layout::Rows { multiple } => u64::from(multiple),
+                Layout::Strided => 0xff,
+            };
+            let rank = tensor.extents.len() as u64;
+            1 | code(tensor.element) << 8
+                | rank << 16
+                | u64::from(tensor.mutable) << 24
+                | u64::from(alignment_of(tensor)) << 32
+                | layout << 40
+        }
+        ArgumentValue::Count(_) => 2,
+        ArgumentValue::Scalar(literal) => 3 | code(literal.element) << 8,
+    }
+}
+
+fn code(element: ElementType) -> u64 {
+    element as u64
+}

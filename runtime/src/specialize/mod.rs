@@ -1,0 +1,26 @@
+//! Which variant of a kernel serves a launch.
+//!
+//! ```text
+//! launch -> plan?  the same arguments were launched before: the variant is known (`plan`)
+//!        -> class  a recording that serves these facts and extents, or a new one (`class`)
+//!        -> bind, prove, canonical: what is a literal, which checks the host has made, what of it decides the code (`stage`)
+//!        -> variant by content, from the cache, or built now (`build`)
+//! ```
+//!
+//! Counts that end up in the grid or in an argument only do not reach the canonical kernel, so their variants are one.
+//! A variant is built in the thread that wants it, and only threads that want the same one wait for it. Building in the
+//! background while a variant with run-time counts serves the launch belongs between `plan` and `build`: a plan may be
+//! replaced at any time, since a launch holds the one that it uses.
+
+mod build;
+mod class;
+mod facts;
+mod key;
+mod plan;
+mod stage;
+mod variant;
+
+pub(crate) use facts::{layout_of, trace_request};
+pub(crate) use plan::{Plan, Specializer};
+pub(crate) use variant::{CudaProgram, Program};
+pub use variant::{Variant, VariantId};

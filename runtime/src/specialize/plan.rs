@@ -1,0 +1,124 @@
+//! Plans: everything about a launch that does not depend on addresses and scalars, looked up by the arguments.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tilewright_dsl::call::Call;
+use tilewright_dsl::interpret;
+
+use super::class::Classes;
+use super::key::Key;
+use super::{build, stage, variant::Program, variant::Variant};
+use crate::cache::Variants;
+use crate::device::Device;
+use crate::launch::{LaunchError, value_of};
+
+/// How many plans are kept. One takes under a kilobyte; a launch whose plan is gone makes it again in microseconds, and
+/// its variant is still there.
+const MAX_PLANS: usize = 1 << 14;
+
+/// How a launch is done.
+pub(crate) struct Plan {
+    /// The extents of the grid; 1 on axes that it does not have.
+    pub(crate) grid: [u64; 3],
+    /// Their product.
+    pub(crate) programs: u64,
+    /// What runs; `None` for no programs.
+    pub(crate) served: Option<Served>,
+}
+
+/// The variant that serves a launch.
+pub(crate) struct Served {
+    pub(crate) variant: Arc<Variant>,
+    /// The CUDA blocks; 0 on the CPU device.
+    pub(crate) blocks: u32,
+}
+
+/// What is kept per device, from recordings to variants.
+#[derive(Default)]
+pub(crate) struct Specializer {
+    plans: RwLock<HashMap<Key, Arc<Plan>>>,
+    classes: Classes,
+    variants: Variants,
+}
+
+thread_local! {
+    /// The key of the launch at hand, kept for its memory.
+    static KEY: RefCell<Key> = RefCell::new(Key::empty());
+}
+
+impl Specializer {
+    /// The plan of a checked call, and whether a variant was built for it now.
+    pub(crate) fn plan(&self, call: &Call<'_>, device: &Device) -> Result<(Arc<Plan>, bool), LaunchError> {
+        let known = KEY.with_borrow_mut(|key| {
+            key.refill_for_launch(call);
+            self.plans.read().get(key).cloned()
+        });
+        if let Some(plan) = known {
+            return Ok((plan, false));
+        }
+        let (plan, built) = self.make(call, device)?;
+        let plan = Arc::new(plan);
+        let key = KEY.with_borrow_mut(|key| {
+            // A kernel's body may have launched others while it was recorded.
+            key.refill_for_launch(call);
+            key.clone()
+        });
+        let mut plans = self.plans.write();
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        plans.insert(key, plan.clone());
+        Ok((plan, built))
+    }
+
+    fn make(&self, call: &Call<'_>, device: &Device) -> Result<(Plan, bool), LaunchError> {
+        let traced = self.classes.serve(call, device)?;
+        let grid = interpret::grid(&traced.kernel, &|symbol| value_of(call, [0; 3], symbol))?;
+        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        if programs == 0 {
+            return Ok((
+                Plan {
+                    grid,
+                    programs,
+                    served: None,
+                },
+                false,
+            ));
+        }
+        let staged = stage::stage(&traced, call, grid);
+        let (variant, built) = build::variant(&self.variants, device, staged, programs)?;
+        let blocks = blocks(call, &variant, programs)?;
+        Ok((
+            Plan {
+                grid,
+                programs,
+                served: Some(Served { variant, blocks }),
+            },
+            built,
+        ))
+    }
+
+    pub(crate) fn variants(&self) -> Vec<Arc<Variant>> {
+        self.variants.all()
+    }
+}
+
+fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
+    let Program::Cuda(program) = variant.program() else {
+        return Ok(0);
+    };
+    program.module.blocks(programs).ok_or_else(|| {
+        let schedule = &program.module.schedule;
+        let blocks = programs
+            .div_ceil(u64::from(schedule.programs_per_block))
+            .saturating_mul(u64::from(schedule.splits));
+        LaunchError::TooManyBlocks {
+            kernel: call.definition().name(),
+            programs,
+            blocks,
+        }
+    })
+}

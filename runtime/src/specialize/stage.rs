@@ -1,0 +1,75 @@
+//! From a recording to the kernel that one launch needs: the stages of the code generator, in their order.
+
+use tilewright_dsl::call::{ArgumentValue, Binding, Call, CountArgument, Traced};
+use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
+use tilewright_dsl::schedule::{Machine, Schedule, choose};
+use tilewright_dsl::transform::{Proof, bind, canonical, prove};
+
+use super::variant::VariantId;
+use crate::device::cuda::CudaProperties;
+use crate::launch::{known_counts, tensor_symbols};
+
+/// A kernel that is ready to be scheduled.
+pub(super) struct Staged {
+    /// The canonical kernel: launches for which it is equal share a variant.
+    pub(super) kernel: Kernel,
+    /// What is known of its accesses.
+    pub(super) proofs: Vec<Proof>,
+}
+
+/// Binds what the call binds as literals, and removes the checks that the host can make for this launch.
+pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Staged {
+    let bound = bind(&traced.kernel, &bindings(traced, call));
+    let mut known = tensor_symbols(call);
+    known.extend(known_counts(call));
+    let axes = (0u8..).zip(&grid).take(traced.kernel.grid.len());
+    known.extend(axes.filter_map(|(axis, &extent)| Some((Symbol::NumPrograms(axis), i64::try_from(extent).ok()?))));
+    let (proved, proofs) = prove(bound, &known);
+    Staged {
+        kernel: canonical(proved),
+        proofs,
+    }
+}
+
+fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
+    let mut bindings = Bindings {
+        exact: traced.pinned.clone(),
+        device: Vec::new(),
+    };
+    if call.extents() == Binding::Exact {
+        bindings.exact.extend(tensor_symbols(call));
+    }
+    for (position, argument) in (0u32..).zip(call.arguments()) {
+        match argument {
+            ArgumentValue::Count(CountArgument::Exact(value)) => bindings.exact.push((Symbol::Count(position), *value)),
+            ArgumentValue::Count(CountArgument::Device { element, .. }) => bindings.device.push((position, *element)),
+            ArgumentValue::Count(CountArgument::Runtime(_)) | ArgumentValue::Tensor(_) | ArgumentValue::Scalar(_) => {}
+        }
+    }
+    bindings.exact.sort_unstable();
+    bindings.exact.dedup();
+    bindings
+}
+
+/// The schedule for a launch of this many programs.
+pub(super) fn schedule(kernel: &Kernel, properties: &CudaProperties, programs: u64) -> Schedule {
+    let machine = Machine {
+        multiprocessors: properties.multiprocessors,
+        l2_bytes: properties.l2_bytes as u64,
+        capability: (properties.architecture.major, properties.architecture.minor),
+    };
+    choose(kernel, &machine, programs)
+}
+
+/// The name of a variant. The disk cache will need the compiler's identity and options as well; within one process they
+/// do not change.
+pub(super) fn identify(kernel: &Kernel, target: Option<(&CudaProperties, &Schedule)>) -> VariantId {
+    let mut hash = blake3::Hasher::new();
+    hash.update(kernel.to_string().as_bytes());
+    // Facts about a tensor decide code that the text of the body does not show.
+    hash.update(format!("{:?}{:?}", kernel.parameters, kernel.bindings).as_bytes());
+    if let Some((properties, schedule)) = target {
+        hash.update(format!("{}{schedule:?}", properties.architecture).as_bytes());
+    }
+    VariantId(*hash.finalize().as_bytes())
+}

@@ -1,0 +1,105 @@
+//! A kernel specialised for some launches, ready to run.
+
+use std::fmt;
+use std::time::Duration;
+
+use tilewright_dsl::cuda::Module;
+use tilewright_dsl::ir::Kernel;
+use tilewright_dsl::transform::Proof;
+
+use crate::device::cuda::CudaFunction;
+use crate::launch::TrapRecord;
+
+/// A kernel with some of its symbols as literals, proved and compiled for a device.
+pub struct Variant {
+    pub(super) id: VariantId,
+    pub(super) kernel: Kernel,
+    pub(super) proofs: Vec<Proof>,
+    pub(super) program: Program,
+    pub(super) build_time: Duration,
+}
+
+/// The name of a variant: a hash of everything that decides its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VariantId(pub(super) [u8; 32]);
+
+/// What runs when a variant is launched.
+pub(crate) enum Program {
+    /// The interpreter, on the kernel itself.
+    Interpreted,
+    /// A kernel on a GPU.
+    Cuda(Box<CudaProgram>),
+}
+
+/// A loaded CUDA kernel.
+pub(crate) struct CudaProgram {
+    pub(crate) module: Module,
+    pub(crate) function: CudaFunction,
+    /// Where its accesses report an index out of bounds, if any of them does.
+    pub(crate) traps: Option<TrapRecord>,
+}
+
+impl Variant {
+    /// Its name.
+    pub fn id(&self) -> VariantId {
+        self.id
+    }
+
+    /// The name of the author's function.
+    pub fn name(&self) -> &str {
+        &self.kernel.name
+    }
+
+    /// The IR: bound, proved, and without what does not change the code.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// What was proved of each access, in the order of the text, for the launch that the variant was made for.
+    pub fn proofs(&self) -> &[Proof] {
+        &self.proofs
+    }
+
+    /// The CUDA C++ and its schedule; `None` on the CPU device.
+    pub fn module(&self) -> Option<&Module> {
+        match &self.program {
+            Program::Interpreted => None,
+            Program::Cuda(program) => Some(&program.module),
+        }
+    }
+
+    /// How long it took to build, compilation and loading included.
+    pub fn build_time(&self) -> Duration {
+        self.build_time
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl fmt::Debug for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Variant({} {})", self.name(), self.id)
+    }
+}
+
+impl VariantId {
+    /// All of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for VariantId {
+    /// The first 12 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for VariantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VariantId({self})")
+    }
+}

@@ -1,0 +1,61 @@
+//! Tensors as arguments of a launch.
+
+use tilewright_dsl::call::{Argument, ArgumentValue, Arguments, TensorArgument};
+use tilewright_dsl::element::Element;
+use tilewright_dsl::lang::Tensor;
+
+use super::geometry::Geometry;
+use super::{DeviceTensor, TensorView, TensorViewMut};
+use crate::memory::Storage;
+
+fn tensor<'a, T: Element, const R: usize>(
+    arguments: &mut Arguments<'a>,
+    mutable: bool,
+    storage: &'a Storage,
+    geometry: &Geometry<R>,
+) {
+    arguments.push(ArgumentValue::Tensor(TensorArgument {
+        element: T::TYPE,
+        mutable,
+        extents: geometry.extents.iter().map(|&extent| extent as u64).collect(),
+        strides: geometry.strides.iter().copied().collect(),
+        memory: storage,
+        offset: (geometry.offset * T::TYPE.size()) as u64,
+    }));
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for TensorView<'a, T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        tensor::<T, R>(arguments, false, self.storage, &self.geometry);
+    }
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &TensorView<'a, T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        tensor::<T, R>(arguments, false, self.storage, &self.geometry);
+    }
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceTensor<T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        Argument::<&Tensor<T, R>>::push(self.view(), arguments);
+    }
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        tensor::<T, R>(arguments, true, self.storage, &self.geometry);
+    }
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        tensor::<T, R>(arguments, true, self.storage, &self.geometry);
+    }
+}
+
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut DeviceTensor<T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        Argument::<&mut Tensor<T, R>>::push(self.view_mut(), arguments);
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong with tensors on a device.
+
+use crate::device::DeviceError;
+
+/// Why a tensor could not be made, filled, read or sliced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TensorError {
+    /// An axis is longer than any axis may be.
+    #[error("axis {axis} of a tensor of extents {extents:?} is too long: at most 2^40 elements")]
+    TooLong {
+        /// The extents asked for.
+        extents: Vec<usize>,
+        /// The axis, outermost first.
+        axis: usize,
+    },
+    /// The tensor has more bytes than an allocation can have.
+    #[error("a tensor of extents {extents:?} with elements of {element_bytes} bytes is too large for any memory")]
+    TooLarge {
+        /// The extents asked for.
+        extents: Vec<usize>,
+        /// Bytes of one element.
+        element_bytes: usize,
+    },
+    /// As many elements were given as the tensor does not have.
+    #[error("{found} elements were given for a tensor of extents {extents:?}, which has {expected}")]
+    WrongLength {
+        /// The tensor's extents.
+        extents: Vec<usize>,
+        /// The number of its elements.
+        expected: usize,
+        /// The number of elements given.
+        found: usize,
+    },
+    /// There is no such axis.
+    #[error("axis {axis} of a tensor of rank {rank}: axes are numbered from 0, outermost first")]
+    NoSuchAxis {
+        /// The axis asked for.
+        axis: usize,
+        /// The tensor's rank.
+        rank: usize,
+    },
+    /// A slice that is not within its axis.
+    #[error("the slice {start}..{end} of axis {axis} is not within its extent of {extent}")]
+    OutOfRange {
+        /// The axis, outermost first.
+        axis: usize,
+        /// The first index.
+        start: usize,
+        /// The index after the last.
+        end: usize,
+        /// The extent of the axis.
+        extent: usize,
+    },
+    /// Elements were written to a view whose elements do not follow each other in memory.
+    #[error(
+        "the elements of a view of extents {extents:?} and strides {strides:?} do not follow each other: write its rows"
+    )]
+    NotContiguous {
+        /// The view's extents.
+        extents: Vec<usize>,
+        /// The view's strides, in elements.
+        strides: Vec<i64>,
+    },
+    /// The greatest value of a count in device memory is more than a count may be.
+    #[error("a count in device memory may be at most 2^40, and {maximum} was named as its maximum")]
+    MaximumTooLarge {
+        /// The maximum named.
+        maximum: u64,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}

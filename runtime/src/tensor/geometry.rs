@@ -1,0 +1,203 @@
+//! Where the elements of a tensor are, relative to the start of its memory.
+
+use std::ops::{Bound, RangeBounds};
+
+use tilewright_dsl::call::MAX_COUNT;
+
+use super::TensorError;
+
+/// Extents, strides and where the first element is, all in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Geometry<const R: usize> {
+    pub(super) extents: [usize; R],
+    pub(super) strides: [i64; R],
+    pub(super) offset: usize,
+}
+
+impl<const R: usize> Geometry<R> {
+    /// Row-major, without gaps. The size in bytes is checked, so that no later arithmetic on it can overflow.
+    pub(super) fn contiguous(extents: [usize; R], element_bytes: usize) -> Result<Self, TensorError> {
+        const { assert!(R >= 1 && R <= 4, "a tensor has 1 to 4 axes") };
+        if let Some(axis) = extents.iter().position(|&extent| extent as u64 > MAX_COUNT) {
+            return Err(TensorError::TooLong {
+                extents: extents.to_vec(),
+                axis,
+            });
+        }
+        let mut strides = [1; R];
+        let mut elements = 1usize;
+        for axis in (0..R).rev() {
+            strides[axis] = elements as i64;
+            // An empty axis takes no memory, and the strides outside it stay in range.
+            let next = elements
+                .checked_mul(extents[axis].max(1))
+                .filter(|&e| e <= isize::MAX as usize / element_bytes);
+            elements = next.ok_or_else(|| TensorError::TooLarge {
+                extents: extents.to_vec(),
+                element_bytes,
+            })?;
+        }
+        Ok(Self {
+            extents,
+            strides,
+            offset: 0,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.extents.iter().product()
+    }
+
+    /// Whether the elements follow each other in row-major order.
+    pub(super) fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.len() == 0
+            || (0..R).rev().all(|axis| {
+                let fits = self.extents[axis] == 1 || self.strides[axis] == expected;
+                expected *= self.extents[axis] as i64;
+                fits
+            })
+    }
+
+    fn check_axis(axis: usize) -> Result<(), TensorError> {
+        if axis < R {
+            Ok(())
+        } else {
+            Err(TensorError::NoSuchAxis { axis, rank: R })
+        }
+    }
+
+    /// The part whose indices on `axis` are within `range`.
+    pub(super) fn slice(&self, axis: usize, range: impl RangeBounds<usize>) -> Result<Self, TensorError> {
+        Self::check_axis(axis)?;
+        let extent = self.extents[axis];
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => extent,
+        };
+        if start > end || end > extent {
+            return Err(TensorError::OutOfRange {
+                axis,
+                start,
+                end,
+                extent,
+            });
+        }
+        let mut part = *self;
+        part.extents[axis] = end - start;
+        // An empty part begins where the whole does: where it would begin there may be nothing.
+        if part.len() > 0 {
+            part.offset += start * self.strides[axis] as usize;
+        }
+        Ok(part)
+    }
+
+    /// The same elements with two axes exchanged.
+    pub(super) fn transpose(&self, one: usize, other: usize) -> Result<Self, TensorError> {
+        Self::check_axis(one)?;
+        Self::check_axis(other)?;
+        let mut turned = *self;
+        turned.extents.swap(one, other);
+        turned.strides.swap(one, other);
+        Ok(turned)
+    }
+
+    /// The number of elements from the first to the last, both included; 0 for an empty tensor.
+    pub(super) fn span(&self) -> usize {
+        if self.len() == 0 {
+            return 0;
+        }
+        1 + self
+            .extents
+            .iter()
+            .zip(&self.strides)
+            .map(|(&extent, &stride)| (extent - 1) * stride as usize)
+            .sum::<usize>()
+    }
+
+    /// Calls `visit` with the position of each element in row-major order, counted from the first.
+    pub(super) fn for_each_position(&self, mut visit: impl FnMut(usize)) {
+        let mut index = [0usize; R];
+        for _ in 0..self.len() {
+            visit(
+                index
+                    .iter()
+                    .zip(&self.strides)
+                    .map(|(&index, &stride)| index * stride as usize)
+                    .sum(),
+            );
+            for axis in (0..R).rev() {
+                index[axis] += 1;
+                if index[axis] < self.extents[axis] {
+                    break;
+                }
+                index[axis] = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_may_have_as_many_elements_as_a_count_and_no_more() {
+        assert!(Geometry::contiguous([1 << 40], 1).is_ok());
+        let error = Geometry::contiguous([2, (1 << 40) + 1], 1).expect_err("too long");
+        assert!(matches!(error, TensorError::TooLong { axis: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_product_of_extents_that_overflows_is_an_error_even_beside_an_empty_axis() {
+        for extents in [
+            [1 << 40, 1 << 40, 1 << 40],
+            [1 << 40, 1 << 40, 0],
+            [0, 1 << 40, 1 << 40],
+        ] {
+            let error = Geometry::contiguous(extents, 8).expect_err("too large");
+            assert!(
+                matches!(error, TensorError::TooLarge { element_bytes: 8, .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn slices_out_of_range_are_errors() {
+        let whole = Geometry::contiguous([4, 6], 4).expect("small");
+        assert_eq!(
+            whole.slice(0, 1..3).map(|part| (part.offset, part.extents)),
+            Ok((6, [2, 6]))
+        );
+        assert_eq!(whole.slice(1, ..=5).map(|part| part.extents), Ok([4, 6]));
+        for error in [whole.slice(0, 3..5), whole.slice(0, ..=usize::MAX), whole.slice(2, ..)] {
+            assert!(error.is_err());
+        }
+        #[allow(clippy::reversed_empty_ranges)]
+        let backwards = whole.slice(1, 4..3).expect_err("backwards");
+        assert_eq!(
+            backwards.to_string(),
+            "the slice 4..3 of axis 1 is not within its extent of 6"
+        );
+    }
+
+    #[test]
+    fn a_transposed_part_knows_its_elements() {
+        let part = Geometry::contiguous([3, 4], 4)
+            .and_then(|g| g.slice(1, 1..3))
+            .and_then(|g| g.transpose(0, 1));
+        let part = part.expect("in range");
+        assert!(!part.is_contiguous());
+        assert_eq!((part.offset, part.span()), (1, 10));
+        let mut positions = Vec::new();
+        part.for_each_position(|position| positions.push(position));
+        assert_eq!(positions, [0, 4, 8, 1, 5, 9]);
+    }
+}

@@ -1,0 +1,28 @@
+//! Tensors in a device's memory, and views of parts of them.
+//!
+//! ```
+//! use tilewright_runtime::Device;
+//!
+//! let device = Device::cpu();
+//! let mut tensor = device.zeros::<f32, 2>([2, 3])?;
+//! tensor.copy_from(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+//! assert_eq!(tensor.columns(1..)?.download()?, [2.0, 3.0, 5.0, 6.0]);
+//! # Ok::<(), tilewright_runtime::TensorError>(())
+//! ```
+
+mod argument;
+mod count;
+mod error;
+mod geometry;
+mod owned;
+mod view;
+mod view_mut;
+
+pub use count::{CountElement, DeviceCount, device_count};
+pub use error::TensorError;
+pub use owned::DeviceTensor;
+pub use view::TensorView;
+pub use view_mut::TensorViewMut;
+
+#[cfg(test)]
+mod tests;

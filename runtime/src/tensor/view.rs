@@ -1,0 +1,142 @@
+//! Views to read.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::RangeBounds;
+
+use tilewright_dsl::element::Element;
+
+use super::geometry::Geometry;
+use super::{DeviceTensor, TensorError};
+use crate::device::Device;
+use crate::memory::{Storage, from_bytes};
+
+/// A part of a tensor in a device's memory, to be read.
+pub struct TensorView<'a, T: Element, const R: usize> {
+    pub(super) storage: &'a Storage,
+    pub(super) geometry: Geometry<R>,
+    element: PhantomData<&'a T>,
+}
+
+impl<T: Element, const R: usize> Clone for TensorView<'_, T, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Element, const R: usize> Copy for TensorView<'_, T, R> {}
+
+impl<'a, T: Element, const R: usize> From<&'a DeviceTensor<T, R>> for TensorView<'a, T, R> {
+    fn from(tensor: &'a DeviceTensor<T, R>) -> Self {
+        tensor.view()
+    }
+}
+
+impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
+    pub(super) fn new(storage: &'a Storage, geometry: Geometry<R>) -> Self {
+        Self {
+            storage,
+            geometry,
+            element: PhantomData,
+        }
+    }
+
+    /// The extents, outermost first.
+    pub fn extents(&self) -> [usize; R] {
+        self.geometry.extents
+    }
+
+    /// The distance in elements between neighbours on each axis.
+    pub fn strides(&self) -> [i64; R] {
+        self.geometry.strides
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.geometry.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the elements follow each other in row-major order.
+    pub fn is_contiguous(&self) -> bool {
+        self.geometry.is_contiguous()
+    }
+
+    /// The device whose memory this is.
+    pub fn device(&self) -> &'a Device {
+        self.storage.device()
+    }
+
+    /// The elements, in row-major order, once everything asked of the tensor is done. What lies between the elements of a
+    /// view with gaps is transferred too.
+    ///
+    /// # Errors
+    /// The device failed, or its stream is being captured.
+    pub fn download(&self) -> Result<Vec<T>, TensorError> {
+        let size = T::TYPE.size();
+        let mut bytes = vec![0; self.geometry.span() * size];
+        self.storage.download(self.geometry.offset * size, &mut bytes)?;
+        if self.is_contiguous() {
+            return Ok(from_bytes(&bytes));
+        }
+        let all: Vec<T> = from_bytes(&bytes);
+        let mut elements = Vec::with_capacity(self.len());
+        self.geometry.for_each_position(|position| elements.push(all[position]));
+        Ok(elements)
+    }
+
+    /// The part whose indices on `axis` are within `range`.
+    ///
+    /// # Errors
+    /// There is no such axis, or the range leaves it.
+    pub fn slice(&self, axis: usize, range: impl RangeBounds<usize>) -> Result<Self, TensorError> {
+        Ok(Self {
+            geometry: self.geometry.slice(axis, range)?,
+            ..*self
+        })
+    }
+
+    /// A range of the outermost axis.
+    ///
+    /// # Errors
+    /// The range leaves the axis.
+    pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Self, TensorError> {
+        self.slice(0, range)
+    }
+
+    /// A range of the innermost axis.
+    ///
+    /// # Errors
+    /// The range leaves the axis.
+    pub fn columns(&self, range: impl RangeBounds<usize>) -> Result<Self, TensorError> {
+        self.slice(R - 1, range)
+    }
+
+    /// The same elements with two axes exchanged.
+    ///
+    /// # Errors
+    /// There is no such axis.
+    pub fn transpose(&self, one: usize, other: usize) -> Result<Self, TensorError> {
+        Ok(Self {
+            geometry: self.geometry.transpose(one, other)?,
+            ..*self
+        })
+    }
+}
+
+impl<T: Element, const R: usize> fmt::Debug for TensorView<'_, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TensorView<{}>{:?} with strides {:?} on {}",
+            T::TYPE,
+            self.extents(),
+            self.strides(),
+            self.device()
+        )
+    }
+}

@@ -1,0 +1,49 @@
+//! Triton-style tile kernels in Rust, compiled by NVRTC at run time, for the kernels that move tokens.
+//!
+//! A kernel is a Rust function over tiles, marked [`#[kernel]`](kernel). Calling it gives a [`Call`](dsl::call::Call);
+//! launching that on a [`Device`](runtime::Device) runs it, on a GPU or on the CPU:
+//!
+//! ```
+//! use tilewright::prelude::*;
+//!
+//! /// out[i] = src[index[i]]; a row whose index is out of range is zero.
+//! #[kernel(grid = [out.extent(0)])]
+//! fn gather_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, index: &Tensor<i32, 1>) {
+//!     let row = program_id(0);
+//!     let from = index.load([row]);
+//!     let cols = arange(src.extent(1));
+//!     out.store([row, cols], src.load([from, cols]));
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::best();
+//! let src = device.upload(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [3, 2])?;
+//! let index = device.upload(&[2, 0, -1], [3])?;
+//! let mut out = device.zeros::<f32, 2>([3, 2])?;
+//! gather_rows::<f32>(&mut out, &src, &index).launch(&device)?;
+//! assert_eq!(out.download()?, [5.0, 6.0, 1.0, 2.0, 0.0, 0.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate only joins the others: [`dsl`] is the language and the code generator, [`runtime`] is devices and launches,
+//! [`dp`] is data-parallel attention.
+
+pub use tilewright_dp as dp;
+pub use tilewright_dsl as dsl;
+pub use tilewright_runtime as runtime;
+
+#[doc(hidden)]
+pub use tilewright_dsl::__private;
+pub use tilewright_dsl::{device, kernel};
+
+/// What kernels are written with, and what launches them.
+pub mod prelude {
+    pub use tilewright_dsl::call::{Exact, Runtime};
+    pub use tilewright_dsl::lang::*;
+    pub use tilewright_dsl::{device, kernel};
+    pub use tilewright_runtime::{
+        Device, DeviceTensor, Launch, LaunchError, Launched, Stream, TensorError, TensorView, TensorViewMut,
+        device_count,
+    };
+}

@@ -1,0 +1,185 @@
+//! `cargo xtask gpu-bundle`: programs for a GPU host that has no Rust.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{At, TaskError},
+    messages::{Program, build},
+    wheel::entries,
+    workspace::Workspace,
+};
+
+/// The most the bundle may weigh.
+const LIMIT_MIB: u64 = 64;
+
+/// Tests that read the source tree or run rustc, neither of which is on the GPU host.
+const LEFT_OUT_TESTS: [&str; 2] = ["compile_fail", "golden"];
+
+/// Packages with nothing for a GPU in them, or whose tests run the package's own program.
+const LEFT_OUT_PACKAGES: [&str; 3] = ["xtask", "tilewright-macros", "tilewright-cli"];
+
+/// Builds the bundle anew.
+pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
+    let folder = workspace.path("gpu-bundle");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).at(&folder)?;
+    }
+    let tests = compiled(workspace, &["test", "--no-run", "--lib", "--bins", "--tests"])?;
+    let others = compiled(workspace, &["build", "--examples", "--bench", "*"])?;
+    for program in tests.iter().chain(&others) {
+        if let Some(place) = place(program) {
+            copy(&program.file, &folder.join(place))?;
+        }
+    }
+    let benches = workspace.path("benches");
+    for script in entries(&benches)?
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
+    {
+        copy(
+            script,
+            &folder.join("bench").join(script.file_name().unwrap_or_default()),
+        )?;
+    }
+    copy(&workspace.path("xtask/src/run.sh"), &folder.join("run.sh"))?;
+    weigh(&folder)
+}
+
+/// Builds with the release profile, stripped: names of symbols are half of the weight, and a panic says its line without.
+fn compiled(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<Program>, TaskError> {
+    let common = ["--workspace", "--release", "--message-format=json-render-diagnostics"];
+    let excluded = LEFT_OUT_PACKAGES.iter().flat_map(|package| ["--exclude", package]);
+    let arguments: Vec<_> = arguments
+        .iter()
+        .copied()
+        .chain(common)
+        .chain(excluded)
+        .map(str::to_owned)
+        .collect();
+    build(
+        workspace
+            .cargo(&arguments)
+            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+    )
+}
+
+/// Where in the bundle a program goes; nothing for one that stays here.
+fn place(program: &Program) -> Option<PathBuf> {
+    let Program {
+        package,
+        target,
+        kind,
+        is_test,
+        ..
+    } = program;
+    match (kind.as_str(), is_test) {
+        ("test", true) if LEFT_OUT_TESTS.contains(&target.as_str()) => None,
+        ("test", true) if package == "tilewright" => Some(Path::new("tests").join(target)),
+        ("test", true) => Some(Path::new("tests").join(format!("{package}.{target}"))),
+        ("lib" | "bin", true) => Some(Path::new("tests").join(format!("{package}.unit"))),
+        ("example", false) => Some(Path::new("examples").join(target)),
+        ("bench", _) => Some(Path::new("bench").join(target)),
+        _ => None,
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), TaskError> {
+    let folder = to.parent().unwrap_or(to);
+    fs::create_dir_all(folder).at(folder)?;
+    fs::copy(from, to).map(|_| ()).at(from)
+}
+
+/// Says how heavy the bundle is, and refuses one that is too heavy.
+fn weigh(folder: &Path) -> Result<(), TaskError> {
+    let mut files = Vec::new();
+    for part in entries(folder)? {
+        let inside = if part.is_dir() { entries(&part)? } else { vec![part] };
+        for file in inside {
+            files.push((fs::metadata(&file).at(&file)?.len(), file));
+        }
+    }
+    files.sort_by(|one, other| other.cmp(one));
+    let size: u64 = files.iter().map(|(size, _)| size).sum();
+    if size > LIMIT_MIB << 20 {
+        let lines = files
+            .iter()
+            .take(8)
+            .map(|(size, file)| format!("  {:>4} MiB {}", size.div_ceil(1 << 20), file.display()));
+        let largest = lines.collect::<Vec<_>>().join("\n");
+        return Err(TaskError::TooLarge {
+            size,
+            limit_mib: LIMIT_MIB,
+            largest,
+        });
+    }
+    println!(
+        "{}: {} files, {} MiB. On the GPU host: {0}/run.sh",
+        folder.display(),
+        files.len(),
+        size.div_ceil(1 << 20)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(package: &str, target: &str, kind: &str, is_test: bool) -> Option<String> {
+        let (package, target, kind) = (package.to_owned(), target.to_owned(), kind.to_owned());
+        place(&Program {
+            package,
+            target,
+            kind,
+            is_test,
+            file: PathBuf::new(),
+        })
+        .map(|path| path.display().to_string())
+    }
+
+    #[test]
+    fn programs_have_their_places_and_those_that_need_the_sources_stay() {
+        assert_eq!(
+            placed("tilewright", "gpu_movement", "test", true).as_deref(),
+            Some("tests/gpu_movement")
+        );
+        assert_eq!(
+            placed("tilewright-dp", "plans", "test", true).as_deref(),
+            Some("tests/tilewright-dp.plans")
+        );
+        assert_eq!(
+            placed("tilewright-dsl", "tilewright_dsl", "lib", true).as_deref(),
+            Some("tests/tilewright-dsl.unit")
+        );
+        assert_eq!(
+            placed("tilewright", "gather", "example", false).as_deref(),
+            Some("examples/gather")
+        );
+        assert_eq!(
+            placed("tilewright", "movement", "bench", false).as_deref(),
+            Some("bench/movement")
+        );
+        assert_eq!(placed("tilewright", "golden", "test", true), None);
+        assert_eq!(placed("tilewright", "some", "bin", false), None);
+    }
+
+    #[test]
+    fn a_bundle_over_the_limit_is_refused_with_its_largest_files() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("tests/large");
+        fs::create_dir_all(folder.path().join("tests")).expect("a folder");
+        // A sparse file: it weighs without taking room.
+        fs::File::create(&file)
+            .and_then(|file| file.set_len((LIMIT_MIB << 20) + 1))
+            .expect("a file");
+        let error = weigh(folder.path()).expect_err("too heavy").to_string();
+        assert!(
+            error.contains("65 MiB, more than 64 MiB") && error.contains("tests/large"),
+            "{error}"
+        );
+    }
+}

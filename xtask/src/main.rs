@@ -1,0 +1,76 @@
+//! `cargo xtask …`: the project's tasks.
+
+mod bundle;
+mod error;
+mod messages;
+mod process;
+mod report;
+mod tally;
+mod test;
+mod toolkit;
+mod wheel;
+mod workspace;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use error::TaskError;
+use workspace::Workspace;
+
+/// The project's tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs every test of the workspace, fetching NVRTC and the disassemblers where the machine has none.
+    Test(TestArguments),
+    /// Builds tests, examples and benches into `gpu-bundle/`, which runs on a GPU host without Rust.
+    GpuBundle,
+    /// Prints the Markdown tables of a reading made by `benches/compare.py`.
+    BenchReport {
+        /// The reading: JSON lines.
+        file: PathBuf,
+    },
+    /// Runs what continuous integration runs.
+    Ci,
+}
+
+#[derive(Args)]
+struct TestArguments {
+    /// Fail where no NVRTC can be found or fetched, instead of skipping the tests that compile CUDA text. CI=true asks
+    /// for the same.
+    #[arg(long)]
+    require_nvrtc: bool,
+    /// For `cargo test`, and after another `--` for the tests themselves: `cargo xtask test -- -p tilewright-dsl -- proofs`.
+    #[arg(last = true)]
+    cargo: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does the task. Returns whether what it checks is well.
+fn run(task: Task) -> Result<bool, TaskError> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Test(arguments) => return test::run(&workspace, arguments.require_nvrtc, &arguments.cargo),
+        Task::GpuBundle => bundle::run(&workspace)?,
+        Task::BenchReport { file } => report::run(&file)?,
+        Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
+    }
+    Ok(true)
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Runs the programs of this bundle on a GPU host; Rust is not needed there.
+#
+#   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
+#   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: those named gpu_*)
+#   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
+#
+# Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
+# tests.log. A program that fails does not stop the others; the exit status says whether any did.
+# LIMIT is the most seconds that one program may take (default: 240).
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+here=$PWD
+cd - >/dev/null
+out=${OUT:-out}
+mkdir -p "$out"
+export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+failures=0
+
+# one KIND NAME COMMAND…: runs it and writes its line.
+one() {
+    local kind=$1 name=$2 log start status summary passed failed seconds
+    shift 2
+    log=$(mktemp)
+    start=$(date +%s.%N)
+    timeout --kill-after=10 "${LIMIT:-240}" "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }')
+    summary=$(grep '^test result: ' "$log" | tail -n 1)
+    passed=$(sed -n 's/.* \([0-9]*\) passed;.*/\1/p' <<<"$summary")
+    failed=$(sed -n 's/.* \([0-9]*\) failed;.*/\1/p' <<<"$summary")
+    # Without a summary (an example, a crash, a time-out) the status tells.
+    if [ -z "$summary" ]; then passed=$((status == 0)); failed=0; fi
+    if [ "$status" -ne 0 ]; then
+        [ "$failed" -gt 0 ] || failed=1
+        failures=$((failures + 1))
+    fi
+    printf '{"name":"%s","kind":"%s","passed":%d,"failed":%d,"seconds":%s,"status":%d}\n' \
+        "$name" "$kind" "$passed" "$failed" "$seconds" "$status" >>"$out/tests.jsonl"
+    { printf '\n===== %s %s (status %d)\n' "$kind" "$name" "$status"; cat "$log"; } >>"$out/tests.log"
+    if [ "$status" -ne 0 ]; then
+        printf 'FAILED %s %s (status %d, %s s)\n' "$kind" "$name" "$status" "$seconds"
+        # The tests that failed and what they said; of a crash or a time-out, the end.
+        if grep -q '^failures:' "$log"; then sed -n '/^failures:/,$p' "$log" | head -n 40; else tail -n 15 "$log"; fi
+    else
+        printf 'ok %s %s: %d passed, %s s\n' "$kind" "$name" "$passed" "$seconds"
+    fi
+    rm -f "$log"
+}
+
+tests() {
+    local file
+    for file in "$here"/tests/*; do [ -f "$file" ] && one test "$(basename "$file")" "$file"; done
+    for file in "$here"/examples/*; do [ -f "$file" ] && one example "$(basename "$file")" "$file"; done
+}
+
+sanitize() {
+    local name tool file
+    if [ $# -eq 0 ]; then
+        for file in "$here"/tests/gpu_*; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
+    fi
+    for name in "$@"; do
+        for tool in memcheck racecheck; do
+            # One test at a time: the sanitizer stops the whole device at each launch anyway.
+            one "$tool" "$name" compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/$name" --test-threads=1
+        done
+    done
+}
+
+task=${1:-tests}
+[ $# -gt 0 ] && shift
+case $task in
+    tests | sanitize)
+        : >"$out/tests.jsonl"
+        : >"$out/tests.log"
+        "$task" "$@"
+        # What was to run and did not is a failure too.
+        [ -s "$out/tests.jsonl" ] || { echo "nothing ran: no such program in $here/tests"; exit 1; }
+        awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed }' "$out/tests.jsonl"
+        [ "$failures" -eq 0 ]
+        ;;
+    bench) python3 "$here/bench/compare.py" --ours "$here/bench/movement" --out "$out/reading.jsonl" "$@" ;;
+    *) echo "unknown task '$task': tests, sanitize or bench" >&2; exit 2 ;;
+esac

@@ -1,0 +1,165 @@
+//! `cargo xtask test`.
+
+use std::{env, ffi::OsString};
+
+use crate::{
+    error::TaskError,
+    process::{read_lines, shown},
+    tally::Tally,
+    toolkit::{CUOBJDUMP, NVDISASM, NVRTC},
+    workspace::Workspace,
+};
+
+/// Every test of the workspace, with what `arguments` add for cargo and, after `--`, for the tests. Returns whether all
+/// passed.
+pub fn run(workspace: &Workspace, require_nvrtc: bool, arguments: &[String]) -> Result<bool, TaskError> {
+    let require = require_nvrtc || env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    let variables = toolkit(workspace, require)?;
+    let mut tally = Tally::default();
+    let mut failed = Vec::new();
+    for arguments in runs(arguments) {
+        let mut cargo = workspace.cargo(&arguments);
+        cargo.envs(variables.iter().map(|(name, value)| (name, value)));
+        let status = read_lines(&mut cargo, |line| {
+            if tally.line(line) {
+                println!("{line}");
+            }
+        })?;
+        if !status.success() {
+            failed.push(shown(&cargo));
+        }
+    }
+    for (reason, tests) in &tally.reasons {
+        println!("{tests} skipped: {reason}");
+    }
+    for command in &failed {
+        println!("failed: {command}");
+    }
+    // Alone on the last line, where a reader and a machine look first.
+    println!("{tally}");
+    Ok(failed.is_empty())
+}
+
+/// The environment that tells the tests where the toolkit's parts are.
+fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, OsString)>, TaskError> {
+    let mut variables = Vec::new();
+    for part in [NVRTC, CUOBJDUMP, NVDISASM] {
+        match part.provide(workspace) {
+            Ok(file) => {
+                println!("{}: {}", part.name, file.display());
+                variables.push((part.variable, file.into_os_string()));
+            }
+            Err(reason) if require => {
+                let (name, variable) = (part.name, part.variable);
+                return Err(TaskError::Required {
+                    name,
+                    variable,
+                    reason: Box::new(reason),
+                });
+            }
+            Err(reason) => println!(
+                "{}: none, so the tests that need it will be skipped. {reason}",
+                part.name
+            ),
+        }
+    }
+    if require {
+        variables.push(("TILEWRIGHT_REQUIRE_NVRTC", "1".into()));
+    }
+    Ok(variables)
+}
+
+/// The cargo commands: tests of every kind but benches, which want a GPU, and then those in the documentation.
+///
+/// Arguments that choose packages or kinds of tests take the place of that choice.
+fn runs(arguments: &[String]) -> Vec<Vec<String>> {
+    let split = arguments
+        .iter()
+        .position(|argument| argument == "--")
+        .unwrap_or(arguments.len());
+    let (cargo, tests) = arguments.split_at(split);
+    let chosen = |names: &[&str]| {
+        cargo
+            .iter()
+            .any(|argument| names.contains(&argument.split('=').next().unwrap_or(argument)))
+    };
+    let packages: &[&str] = if chosen(&["-p", "--package", "--workspace"]) {
+        &[]
+    } else {
+        &["--workspace"]
+    };
+    let named = [
+        "--lib",
+        "--bins",
+        "--bin",
+        "--tests",
+        "--test",
+        "--examples",
+        "--example",
+        "--benches",
+        "--bench",
+    ];
+    let kinds: &[&[&str]] = if chosen(&named) || chosen(&["--all-targets", "--doc"]) {
+        &[&[]]
+    } else if chosen(&["-p", "--package"]) {
+        // A package without a library has no documentation tests, and cargo refuses `--lib` and `--doc` for it.
+        &[&["--no-fail-fast"]]
+    } else {
+        &[
+            &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"],
+            &["--no-fail-fast", "--doc"],
+        ]
+    };
+    kinds
+        .iter()
+        .map(|kinds| {
+            let own = ["test"]
+                .iter()
+                .chain(packages)
+                .chain(*kinds)
+                .map(|argument| (*argument).to_owned());
+            let harness = ["--".to_owned(), "--show-output".to_owned()];
+            own.chain(cargo.iter().cloned())
+                .chain(harness)
+                .chain(tests.iter().skip(1).cloned())
+                .collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(arguments: &[&str]) -> Vec<String> {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        runs(&arguments).iter().map(|run| run.join(" ")).collect()
+    }
+
+    #[test]
+    fn without_arguments_everything_but_the_benches_is_tested() {
+        let expected = [
+            "test --workspace --no-fail-fast --lib --bins --tests --examples -- --show-output",
+            "test --workspace --no-fail-fast --doc -- --show-output",
+        ];
+        assert_eq!(lines(&[]), expected);
+    }
+
+    #[test]
+    fn a_choice_takes_the_place_of_everything() {
+        assert_eq!(lines(&["-p", "x"]), ["test --no-fail-fast -p x -- --show-output"]);
+        assert_eq!(
+            lines(&["--test=golden"]),
+            ["test --workspace --test=golden -- --show-output"]
+        );
+        assert_eq!(lines(&["-p", "x", "--lib"]), ["test -p x --lib -- --show-output"]);
+    }
+
+    #[test]
+    fn arguments_after_the_second_dashes_go_to_the_tests() {
+        assert_eq!(
+            lines(&["--release", "--", "a_name"])[1],
+            "test --workspace --no-fail-fast --doc --release -- --show-output a_name"
+        );
+    }
+}
