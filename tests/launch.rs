@@ -115,7 +115,10 @@ fn parts_of_tensors_are_arguments_too() -> Result<(), Failure> {
 #[test]
 fn an_array_of_tensors_is_one_argument() -> Result<(), Failure> {
     on_each_device(|device| {
-        let parts = [device.upload(&[1.0f32; 8], [2, 4])?, device.upload(&[2.0f32; 8], [2, 4])?];
+        let parts = [
+            device.upload(&[1.0f32; 8], [2, 4])?,
+            device.upload(&[2.0f32; 8], [2, 4])?,
+        ];
         let mut out = device.zeros([2, 4])?;
         sum_parts::<2>(&mut out, parts.each_ref()).launch(device)?;
         assert_eq!(out.download()?, [3.0; 8]);
@@ -132,7 +135,14 @@ fn a_tensor_of_another_device_is_refused_by_name() -> Result<(), Failure> {
     let cpu = Device::cpu();
     let (src, index) = (cpu.zeros([2, 4])?, gpu.zeros([2])?);
     let mut out = gpu.zeros::<f32, 2>([2, 4])?;
-    let error = gather_rows::<f32>(&mut out, &src, &index).launch(&gpu).expect_err("two devices");
-    assert!(error.to_string().contains("`src` is on the CPU device, and the launch is on CUDA device 0"), "{error}");
+    let error = gather_rows::<f32>(&mut out, &src, &index)
+        .launch(&gpu)
+        .expect_err("two devices");
+    assert!(
+        error
+            .to_string()
+            .contains("`src` is on the CPU device, and the launch is on CUDA device 0"),
+        "{error}"
+    );
     Ok(())
 }

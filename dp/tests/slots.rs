@@ -139,8 +139,8 @@ fn long_and_odd_rows_keep_their_tails() {
 #[test]
 fn counts_in_device_memory_are_read_by_every_launch() {
     for_each_device(|device| {
-        let (columns, dst_rows) = (40, 8);
-        let matrix = unique::<bf16>(5, columns, 2);
+        let (columns, rows_of_both) = (40, 8);
+        let matrix = unique::<bf16>(rows_of_both, columns, 2);
         let src = Guarded::<bf16>::new(device, &matrix, columns, Placement::Contiguous);
         let mut wide = device.zeros::<i64, 1>([2]).unwrap();
         let mut narrow = device.zeros::<i32, 1>([2]).unwrap();
@@ -148,25 +148,26 @@ fn counts_in_device_memory_are_read_by_every_launch() {
         for (offset, rows, clamped) in [(2, 3, 3), (0, 1, 1), (3, 0, 0), (1, -7, 0), (1, 1 << 20, 5)] {
             wide.copy_from(&[offset, rows]).unwrap();
             narrow.copy_from(&[offset as i32, rows as i32]).unwrap();
-            let case = (5, dst_rows, offset as u64, clamped);
-            let expected = expected::<bf16>(Kernel::To, case, &matrix, columns);
-
-            let mut dst = Guarded::<bf16>::untouched(device, dst_rows, columns, Placement::Contiguous);
-            let (offset, rows) = (device_count(&wide, 0, 8).unwrap(), device_count(&wide, 1, 5).unwrap());
-            copy_to_slot(dst.view_mut(), src.view(), offset, rows)
-                .launch(device)
-                .unwrap();
-            assert_rows(&dst.read(), &expected, case);
-
-            let mut dst = Guarded::<bf16>::untouched(device, dst_rows, columns, Placement::Contiguous);
-            let (offset, rows) = (
+            let wide = [device_count(&wide, 0, 8).unwrap(), device_count(&wide, 1, 5).unwrap()];
+            let narrow = [
                 device_count(&narrow, 0, 8).unwrap(),
                 device_count(&narrow, 1, 5).unwrap(),
-            );
-            copy_to_slot(dst.view_mut(), src.view(), offset, rows)
-                .launch(device)
-                .unwrap();
-            assert_rows(&dst.read(), &expected, case);
+            ];
+            for [offset_of, rows_of] in [wide, narrow] {
+                for kernel in [Kernel::To, Kernel::From, Kernel::FromPadded] {
+                    let mut dst = Guarded::<bf16>::untouched(device, rows_of_both, columns, Placement::Contiguous);
+                    let (to, from) = (dst.view_mut(), src.view());
+                    let call = match kernel {
+                        Kernel::To => copy_to_slot(to, from, offset_of, rows_of),
+                        Kernel::From => copy_from_slot(to, from, offset_of, rows_of),
+                        Kernel::FromPadded => copy_from_slot_padded(to, from, offset_of, rows_of),
+                    };
+                    call.launch(device).unwrap();
+                    let case = (rows_of_both, rows_of_both, offset as u64, clamped);
+                    let expected = expected::<bf16>(kernel, case, &matrix, columns);
+                    assert_rows(&dst.read(), &expected, (kernel, case));
+                }
+            }
         }
     });
 }

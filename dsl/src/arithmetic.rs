@@ -17,11 +17,20 @@ pub fn unary(op: UnaryOp, value: Literal) -> Option<Literal> {
     }
     let sign = 1u64 << (element.bits() - 1);
     Some(match (op, element.kind()) {
-        (UnaryOp::Negate, ElementKind::Float) => Literal { element, bits: value.bits ^ sign },
-        (UnaryOp::Abs, ElementKind::Float) => Literal { element, bits: value.bits & !sign },
+        (UnaryOp::Negate, ElementKind::Float) => Literal {
+            element,
+            bits: value.bits ^ sign,
+        },
+        (UnaryOp::Abs, ElementKind::Float) => Literal {
+            element,
+            bits: value.bits & !sign,
+        },
         (UnaryOp::Negate, _) => Literal::wrap(element, -value.as_integer()?),
         (UnaryOp::Abs, _) => Literal::wrap(element, value.as_integer()?.abs()),
-        (UnaryOp::Not, ElementKind::Bool) => Literal { element, bits: !value.as_bool() as u64 },
+        (UnaryOp::Not, ElementKind::Bool) => Literal {
+            element,
+            bits: !value.as_bool() as u64,
+        },
         (UnaryOp::Not, _) => Literal::wrap(element, !value.as_integer()?),
     })
 }
@@ -65,7 +74,14 @@ fn float_binary(op: BinaryOp, left: Literal, right: Literal) -> Option<Literal> 
     let element = left.element;
     if element == ElementType::F64 {
         let value = float_op(op, f64::from_bits(left.bits), f64::from_bits(right.bits))?;
-        return Some(Literal { element, bits: if value.is_nan() { 0x7fff_ffff_ffff_ffff } else { value.to_bits() } });
+        return Some(Literal {
+            element,
+            bits: if value.is_nan() {
+                0x7fff_ffff_ffff_ffff
+            } else {
+                value.to_bits()
+            },
+        });
     }
     let value = float_op(op, to_f32(left)?, to_f32(right)?)?;
     Some(from_f32(element, value))
@@ -138,7 +154,10 @@ pub fn cast(value: Literal, to: ElementType) -> Option<Literal> {
             Some(v) => v != 0,
             None => to_f64(value)? != 0.0,
         };
-        return Some(Literal { element: to, bits: truth as u64 });
+        return Some(Literal {
+            element: to,
+            bits: truth as u64,
+        });
     }
     match (value.as_integer(), to.integer_range()) {
         (Some(v), Some(_)) => Some(Literal::wrap(to, v)),
@@ -156,7 +175,14 @@ pub fn cast(value: Literal, to: ElementType) -> Option<Literal> {
 }
 
 fn canonical_f64(value: f64) -> Literal {
-    if value.is_nan() { Literal { element: ElementType::F64, bits: 0x7fff_ffff_ffff_ffff } } else { Literal::new(value) }
+    if value.is_nan() {
+        Literal {
+            element: ElementType::F64,
+            bits: 0x7fff_ffff_ffff_ffff,
+        }
+    } else {
+        Literal::new(value)
+    }
 }
 
 fn narrow_f64(to: ElementType, value: f64) -> Literal {
@@ -209,27 +235,51 @@ mod tests {
 
     #[test]
     fn integers_wrap_and_division_by_zero_is_zero() {
-        assert_eq!(binary(BinaryOp::Add, Literal::new(i32::MAX), Literal::new(1i32)), Some(Literal::new(i32::MIN)));
+        assert_eq!(
+            binary(BinaryOp::Add, Literal::new(i32::MAX), Literal::new(1i32)),
+            Some(Literal::new(i32::MIN))
+        );
         assert_eq!(binary(BinaryOp::Divide, index(7), index(0)), Some(index(0)));
         assert_eq!(binary(BinaryOp::Remainder, index(-7), index(4)), Some(index(-3)));
-        assert_eq!(binary(BinaryOp::Divide, index(i64::MIN), index(-1)), Some(index(i64::MIN)));
-        assert_eq!(binary(BinaryOp::Multiply, Literal::new(u64::MAX), Literal::new(u64::MAX)), Some(Literal::new(1u64)));
-        assert_eq!(binary(BinaryOp::ShiftRight, Literal::new(-8i8), Literal::new(9i8)), Some(Literal::new(-4i8)));
+        assert_eq!(
+            binary(BinaryOp::Divide, index(i64::MIN), index(-1)),
+            Some(index(i64::MIN))
+        );
+        assert_eq!(
+            binary(BinaryOp::Multiply, Literal::new(u64::MAX), Literal::new(u64::MAX)),
+            Some(Literal::new(1u64))
+        );
+        assert_eq!(
+            binary(BinaryOp::ShiftRight, Literal::new(-8i8), Literal::new(9i8)),
+            Some(Literal::new(-4i8))
+        );
     }
 
     #[test]
     fn float_casts_to_integers_saturate_and_nan_is_zero() {
-        assert_eq!(cast(Literal::new(1e10f32), ElementType::I32), Some(Literal::new(i32::MAX)));
+        assert_eq!(
+            cast(Literal::new(1e10f32), ElementType::I32),
+            Some(Literal::new(i32::MAX))
+        );
         assert_eq!(cast(Literal::new(-1.0f32), ElementType::U8), Some(Literal::new(0u8)));
         assert_eq!(cast(Literal::new(f32::NAN), ElementType::I64), Some(index(0)));
-        assert_eq!(cast(Literal::new(f64::MAX), ElementType::U64), Some(Literal::new(u64::MAX)));
+        assert_eq!(
+            cast(Literal::new(f64::MAX), ElementType::U64),
+            Some(Literal::new(u64::MAX))
+        );
         assert_eq!(cast(Literal::new(2.9f32), ElementType::I8), Some(Literal::new(2i8)));
     }
 
     #[test]
     fn arithmetic_nan_is_canonical_and_negation_only_flips_the_sign() {
-        let nan = Literal { element: ElementType::F32, bits: 0xffc0_1234 };
-        assert_eq!(binary(BinaryOp::Add, nan, Literal::new(1f32)).map(|v| v.bits), Some(0x7fff_ffff));
+        let nan = Literal {
+            element: ElementType::F32,
+            bits: 0xffc0_1234,
+        };
+        assert_eq!(
+            binary(BinaryOp::Add, nan, Literal::new(1f32)).map(|v| v.bits),
+            Some(0x7fff_ffff)
+        );
         assert_eq!(unary(UnaryOp::Negate, nan).map(|v| v.bits), Some(0x7fc0_1234));
         assert_eq!(binary(BinaryOp::Min, nan, Literal::new(1f32)), Some(Literal::new(1f32)));
     }
@@ -237,6 +287,9 @@ mod tests {
     #[test]
     fn half_precision_rounds_to_nearest_even_after_every_operation() {
         let (one, tiny) = (bf16::from_f32(1.0), bf16::from_f32(1.0 / 256.0));
-        assert_eq!(binary(BinaryOp::Add, Literal::new(one), Literal::new(tiny)), Some(Literal::new(one)));
+        assert_eq!(
+            binary(BinaryOp::Add, Literal::new(one), Literal::new(tiny)),
+            Some(Literal::new(one))
+        );
     }
 }

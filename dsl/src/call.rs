@@ -140,7 +140,11 @@ pub struct TensorFacts {
 impl TensorFacts {
     /// A row-major tensor without gaps whose first element is 16-byte aligned.
     pub fn contiguous(extents: &[u64]) -> Self {
-        Self { extents: extents.iter().copied().take(4).collect(), layout: Layout::Contiguous, alignment: 16 }
+        Self {
+            extents: extents.iter().copied().take(4).collect(),
+            layout: Layout::Contiguous,
+            alignment: 16,
+        }
     }
 }
 
@@ -163,7 +167,10 @@ impl Traced {
         for (position, facts) in launch.parameters.iter().enumerate() {
             let ParameterFacts::Tensor(facts) = facts else { continue };
             for (axis, &extent) in facts.extents.iter().enumerate().skip(1) {
-                let symbol = Symbol::Extent { tensor: position as u32, axis: axis as u8 };
+                let symbol = Symbol::Extent {
+                    tensor: position as u32,
+                    axis: axis as u8,
+                };
                 let value = extent.min(i64::MAX as u64) as i64;
                 if self.pinned.iter().any(|(_, pinned)| *pinned == value) {
                     literals.push((symbol, value));
@@ -186,7 +193,14 @@ impl Definition {
         comptime: &[ComptimeValue],
         record: fn(&[ComptimeValue]),
     ) -> Self {
-        Self { name, identity: TypeId::of::<K>(), comptime: comptime.iter().copied().take(8).collect(), record, file, line }
+        Self {
+            name,
+            identity: TypeId::of::<K>(),
+            comptime: comptime.iter().copied().take(8).collect(),
+            record,
+            file,
+            line,
+        }
     }
 
     /// The name of the author's function.
@@ -211,7 +225,9 @@ impl Definition {
     /// What only shows for concrete extents: shapes that do not broadcast, a tile shaped by a value that is unknown
     /// until launch, a loop that cannot be unrolled. The error names the kernel, the file and the line.
     pub fn trace(&self, request: &TraceRequest) -> Result<Traced, TraceError> {
-        crate::lang::record(self.name, self.file, self.line, request, || (self.record)(&self.comptime))
+        crate::lang::record(self.name, self.file, self.line, request, || {
+            (self.record)(&self.comptime)
+        })
     }
 }
 
@@ -356,7 +372,21 @@ macro_rules! scalar_arguments {
         }
     )*};
 }
-scalar_arguments!(bool, i8, i16, i32, i64, u8, u16, u32, u64, half::f16, half::bf16, f32, f64);
+scalar_arguments!(
+    bool,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u16,
+    u32,
+    u64,
+    half::f16,
+    half::bf16,
+    f32,
+    f64
+);
 
 /// How the extents and strides of a launch's tensors are bound, where they are not part of the variant's class anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -381,7 +411,11 @@ impl<'a> Call<'a> {
     /// Joins a kernel and its arguments. The expansion of `#[kernel]` guarantees that they fit each other.
     #[doc(hidden)]
     pub fn new(definition: Definition, arguments: Arguments<'a>) -> Self {
-        Self { definition, arguments, extents: Binding::default() }
+        Self {
+            definition,
+            arguments,
+            extents: Binding::default(),
+        }
     }
 
     /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-
 /// The type of one element of a tensor, tile or scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ElementType {
@@ -185,7 +184,10 @@ pub trait Float: Number {}
 pub trait Signed: Number {}
 
 /// An element type with bitwise operators: integers and `bool`.
-#[diagnostic::on_unimplemented(message = "`{Self}` has no bitwise operators", note = "they are defined on integers and bool")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no bitwise operators",
+    note = "they are defined on integers and bool"
+)]
 pub trait Bits: Element {}
 
 mod sealed {
@@ -237,7 +239,6 @@ marker!(Float: half::f16, half::bf16, f32, f64);
 marker!(Signed: i8, i16, i32, i64, half::f16, half::bf16, f32, f64);
 marker!(Bits: bool, i8, i16, i32, i64, u8, u16, u32, u64);
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +247,11 @@ mod tests {
     fn every_element_type_keeps_its_bits() {
         fn check<T: Element>() {
             for bits in [0u64, 1, 0x7f, 0x80, 0x7fff_ffff_ffff_ffff, u64::MAX] {
-                let mask = if T::TYPE.bits() == 64 { u64::MAX } else { (1 << T::TYPE.bits()) - 1 };
+                let mask = if T::TYPE.bits() == 64 {
+                    u64::MAX
+                } else {
+                    (1 << T::TYPE.bits()) - 1
+                };
                 assert_eq!(T::from_bits64(bits & mask).to_bits64(), bits & mask, "{}", T::TYPE);
             }
         }
@@ -263,7 +268,10 @@ mod tests {
 
     #[test]
     fn integer_ranges_are_exact() {
-        assert_eq!(ElementType::I32.integer_range(), Some((i32::MIN as i128, i32::MAX as i128)));
+        assert_eq!(
+            ElementType::I32.integer_range(),
+            Some((i32::MIN as i128, i32::MAX as i128))
+        );
         assert_eq!(ElementType::U64.integer_range(), Some((0, u64::MAX as i128)));
         assert_eq!(ElementType::F32.integer_range(), None);
     }

@@ -39,11 +39,7 @@ pub struct Compiler {
 
 /// Looks at the driver, the GPUs and the compiler. It never fails: what is missing is in the report.
 pub fn doctor() -> Report {
-    let gpus = device_count().and_then(|count| {
-        (0..count)
-            .map(CudaProperties::of)
-            .collect::<Result<Vec<_>, _>>()
-    });
+    let gpus = device_count().and_then(|count| (0..count).map(CudaProperties::of).collect::<Result<Vec<_>, _>>());
     let first = gpus.iter().flatten().next().map(|gpu| gpu.architecture);
     Report {
         driver: driver_version(),
@@ -55,13 +51,11 @@ pub fn doctor() -> Report {
 fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> Compiler {
     let supported = nvrtc.supported().to_vec();
     // Without a GPU any architecture shows that the compiler works.
-    let architecture = gpu
-        .or(supported.last().copied())
-        .unwrap_or(Architecture::new(9, 0));
+    let architecture = gpu.or(supported.last().copied()).unwrap_or(Architecture::new(9, 0));
     let started = Instant::now();
     let source = "extern \"C\" __global__ void doctor(int* out) { out[threadIdx.x] = 1; }";
-    let trial = compile(source, "doctor", &CompileOptions::new(architecture))
-        .map(|_| (architecture, started.elapsed()));
+    let trial =
+        compile(source, "doctor", &CompileOptions::new(architecture)).map(|_| (architecture, started.elapsed()));
     Compiler {
         path: nvrtc.path().to_owned(),
         version: nvrtc.version(),
@@ -78,9 +72,7 @@ impl Report {
 
     /// Whether kernels can be compiled here, which needs no GPU.
     pub fn can_compile(&self) -> bool {
-        self.compiler
-            .as_ref()
-            .is_ok_and(|compiler| compiler.trial.is_ok())
+        self.compiler.as_ref().is_ok_and(|compiler| compiler.trial.is_ok())
     }
 }
 
@@ -94,8 +86,16 @@ impl fmt::Display for Report {
             Ok(gpus) if gpus.is_empty() => writeln!(f, "GPU       none: {}", DeviceError::NoDevice)?,
             Ok(gpus) => gpus.iter().enumerate().try_for_each(|(ordinal, gpu)| {
                 let gib = gpu.memory_bytes as f64 / f64::from(1 << 30);
-                let CudaProperties { name, architecture, multiprocessors, .. } = gpu;
-                writeln!(f, "GPU {ordinal}     {name}, {architecture}, {multiprocessors} multiprocessors, {gib:.0} GiB")
+                let CudaProperties {
+                    name,
+                    architecture,
+                    multiprocessors,
+                    ..
+                } = gpu;
+                writeln!(
+                    f,
+                    "GPU {ordinal}     {name}, {architecture}, {multiprocessors} multiprocessors, {gib:.0} GiB"
+                )
             })?,
             // Said already: without a driver nothing is known of GPUs.
             Err(error) if self.driver.as_ref().err() == Some(error) => {}
@@ -141,10 +141,7 @@ mod tests {
         let report = doctor();
         let shown = report.to_string();
         println!("{shown}");
-        assert!(
-            shown.contains("driver    ") && shown.contains("NVRTC     "),
-            "{shown}"
-        );
+        assert!(shown.contains("driver    ") && shown.contains("NVRTC     "), "{shown}");
         assert_eq!(report.can_compile(), report.compiler.is_ok());
     }
 
@@ -153,20 +150,14 @@ mod tests {
         let report = Report {
             driver: Err(DeviceError::MissingDriver),
             gpus: Err(DeviceError::MissingDriver),
-            compiler: Err(CompileError::NvrtcNotFound {
-                searched: Vec::new(),
-            }),
+            compiler: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
         };
         let shown = report.to_string();
         assert!(
-            shown.contains("install NVIDIA's driver")
-                && shown.contains("pip install nvidia-cuda-nvrtc"),
+            shown.contains("install NVIDIA's driver") && shown.contains("pip install nvidia-cuda-nvrtc"),
             "{shown}"
         );
-        assert!(
-            shown.ends_with("Kernels run on the CPU device only."),
-            "{shown}"
-        );
+        assert!(shown.ends_with("Kernels run on the CPU device only."), "{shown}");
         assert_eq!(shown.matches("libcuda.so.1").count(), 1, "{shown}");
     }
 }

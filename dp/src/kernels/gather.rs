@@ -34,7 +34,7 @@ pub fn gather_rows<T: Element, I: Integer>(out: &mut Tensor<T, 2>, src: &Tensor<
 /// Gathers rows of `N` buffers of one element type by one index, in one launch: `outs[b][i] = srcs[b][index[i]]`.
 ///
 /// * Every pair of buffers has its own width. Rows that the index misses are zero, as in
-///   [`gather_rows`].
+///   [`gather_rows()`].
 /// * One program per index moves that row of all buffers, so the index is read once. Specialised for the types, `N` and
 ///   every width.
 /// * Engines do this with one launch per buffer: hidden states, residual, auxiliary hidden states.
@@ -71,7 +71,7 @@ pub fn gather_rows_of<T: Element, I: Integer, const N: usize>(
 /// Gathers rows of four buffers, each of its own element type and width, by one index in one launch.
 ///
 /// * `out_x[i] = x[index[i]]` for each of the four; rows that the index misses are zero, as in
-///   [`gather_rows`].
+///   [`gather_rows()`].
 /// * One program per index. Specialised for all types and widths.
 /// * The buffers of a batch that is reordered: hidden states, positions, token ids and cache locations, say.
 ///

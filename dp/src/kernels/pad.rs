@@ -35,7 +35,7 @@ pub fn pad_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, rows: Co
 
 /// Pads a batch to the length of `out` with a value: `out[0..rows) = src[0..rows)`, `out[rows..) = fill`.
 ///
-/// * As [`pad_rows`], for element types with arithmetic; `fill` is converted as by `as`. Rows that `src` does not have are
+/// * As [`pad_rows()`], for element types with arithmetic; `fill` is converted as by `as`. Rows that `src` does not have are
 ///   filled.
 /// * TensorRT-LLM fills the ids of padding tokens with 1, because zeros gave NaNs.
 ///
@@ -62,7 +62,7 @@ pub fn pad_rows_with<T: Number>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, rows
     }
 }
 
-/// Ids per program of [`pad_ids`].
+/// Ids per program of [`pad_ids()`].
 const IDS: usize = 1024;
 
 /// Pads a list of ids to the length of `out`: `out[0..count) = ids[0..count)`, `out[count..) = fill`.
@@ -134,7 +134,7 @@ pub fn fill_and_place<T: Element, const N: usize>(
     out.store([row, cols], zero::<T>());
 }
 
-/// Rows per program of [`mask_padding_ids`].
+/// Rows per program of [`mask_padding_ids()`].
 const ID_ROWS: usize = 128;
 
 /// Takes the padding rows of a MAX layout out of expert routing: `ids[r * rows_per_rank + p] = -1` for `p >= counts[r]`.

@@ -69,7 +69,7 @@ pub fn pad_segments<T: Element, I: Integer>(out: &mut Tensor<T, 3>, packed: &Ten
     }
 }
 
-/// Pads sequences as [`pad_segments`] does and says which rows are real: `mask[b][i] = i < starts[b + 1] - starts[b]`.
+/// Pads sequences as [`pad_segments()`] does and says which rows are real: `mask[b][i] = i < starts[b + 1] - starts[b]`.
 ///
 /// * `mask` `[batch, length]`; the rest as there.
 /// * One launch for what engines do in two.

@@ -39,7 +39,7 @@ pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offs
 ///
 /// * `dst` `[m, hidden]`, the rank's hidden states; `src` `[n, hidden]`, the gathered buffer; `offset` and `rows` counts.
 /// * `rows` is clamped to the rows that `dst` has and that `src` has from `offset` on; every other row of `dst` keeps its
-///   value. [`copy_from_slot_padded`] fills them with zeros.
+///   value. [`copy_from_slot_padded()`] fills them with zeros.
 /// * One program per row copied. Specialised for the element type and the hidden size, and for the counts if they are
 ///   exact.
 /// * SGLang has it as the memcpy kernel of `dp_scatter`.
@@ -69,7 +69,7 @@ pub fn copy_from_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, of
 /// Copies a rank's rows out of its slot and fills the rest of its tensor with zeros: `dst[0..rows) =
 /// src[offset..offset + rows)`, `dst[rows..) = 0`.
 ///
-/// * As [`copy_from_slot`], but every row of `dst` is written exactly once; rows that `src` does not have are zeros too.
+/// * As [`copy_from_slot()`], but every row of `dst` is written exactly once; rows that `src` does not have are zeros too.
 ///   With `rows` = 0 nothing is read.
 /// * One program per row of `dst`. Specialised for the element type and the hidden size, and for the counts if they are
 ///   exact.

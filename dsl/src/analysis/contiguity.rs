@@ -17,21 +17,32 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
             Some(axis) => step(kernel, *value, axis),
             None => Some(0),
         },
-        Expression::Reshape { value, .. } => step(kernel, *value, reshape_axis(kernel.ty(*value).shape, ty.shape, axis)?),
-        Expression::Binary { op: BinaryOp::Add, left, right } if exact(ty.element) => {
-            step(kernel, *left, axis)?.checked_add(step(kernel, *right, axis)?)
+        Expression::Reshape { value, .. } => {
+            step(kernel, *value, reshape_axis(kernel.ty(*value).shape, ty.shape, axis)?)
         }
-        Expression::Binary { op: BinaryOp::Subtract, left, right } if exact(ty.element) => {
-            step(kernel, *left, axis)?.checked_sub(step(kernel, *right, axis)?)
-        }
-        Expression::Binary { op: BinaryOp::Multiply, left, right } if exact(ty.element) => {
-            match (constant(kernel, *left), constant(kernel, *right)) {
-                (_, Some(by)) => step(kernel, *left, axis)?.checked_mul(by),
-                (Some(by), _) => step(kernel, *right, axis)?.checked_mul(by),
-                _ => unchanging(kernel, node, axis),
-            }
-        }
-        Expression::Unary { op: UnaryOp::Negate, value } if exact(ty.element) => step(kernel, *value, axis)?.checked_neg(),
+        Expression::Binary {
+            op: BinaryOp::Add,
+            left,
+            right,
+        } if exact(ty.element) => step(kernel, *left, axis)?.checked_add(step(kernel, *right, axis)?),
+        Expression::Binary {
+            op: BinaryOp::Subtract,
+            left,
+            right,
+        } if exact(ty.element) => step(kernel, *left, axis)?.checked_sub(step(kernel, *right, axis)?),
+        Expression::Binary {
+            op: BinaryOp::Multiply,
+            left,
+            right,
+        } if exact(ty.element) => match (constant(kernel, *left), constant(kernel, *right)) {
+            (_, Some(by)) => step(kernel, *left, axis)?.checked_mul(by),
+            (Some(by), _) => step(kernel, *right, axis)?.checked_mul(by),
+            _ => unchanging(kernel, node, axis),
+        },
+        Expression::Unary {
+            op: UnaryOp::Negate,
+            value,
+        } if exact(ty.element) => step(kernel, *value, axis)?.checked_neg(),
         Expression::Cast { value, to } if *to == ElementType::I64 && kernel.ty(*value).element.is_integer() => {
             step(kernel, *value, axis)
         }
@@ -78,10 +89,23 @@ pub fn broadcast_axis(from: Shape, to: Shape, axis: usize) -> Option<usize> {
 
 /// The axis of `from` that is `axis` of the reshaped `to`, where the two shapes differ in axes of extent 1 only.
 pub fn reshape_axis(from: Shape, to: Shape, axis: usize) -> Option<usize> {
-    let long = |shape: Shape| shape.extents().iter().copied().filter(|&e| e != 1).collect::<arrayvec::ArrayVec<u32, 3>>();
+    let long = |shape: Shape| {
+        shape
+            .extents()
+            .iter()
+            .copied()
+            .filter(|&e| e != 1)
+            .collect::<arrayvec::ArrayVec<u32, 3>>()
+    };
     if long(from) == long(to) {
         let position = to.extents()[..axis].iter().filter(|&&e| e != 1).count();
-        return from.extents().iter().enumerate().filter(|(_, e)| **e != 1).map(|(i, _)| i).nth(position);
+        return from
+            .extents()
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| **e != 1)
+            .map(|(i, _)| i)
+            .nth(position);
     }
     // Rows of equal length stay rows.
     let innermost = axis + 1 == to.rank() && from.rank() > 0 && from.innermost() == to.innermost();
@@ -90,7 +114,10 @@ pub fn reshape_axis(from: Shape, to: Shape, axis: usize) -> Option<usize> {
 
 /// The shape that the indices of an access broadcast to.
 pub fn access_shape(kernel: &Kernel, access: &Access) -> Option<Shape> {
-    access.indices.iter().try_fold(Shape::SCALAR, |shape, &index| shape.broadcast(kernel.ty(index).shape))
+    access
+        .indices
+        .iter()
+        .try_fold(Shape::SCALAR, |shape, &index| shape.broadcast(kernel.ty(index).shape))
 }
 
 /// How an access moves through memory along one axis of its tile.
@@ -124,14 +151,21 @@ pub fn walk(kernel: &Kernel, access: &Access, axis: usize) -> Walk {
     }
     match moving {
         None => Walk::Still,
-        Some(position) if position + 1 == tensor.rank as usize && unit_stride(kernel, access.tensor) => Walk::Adjacent(position),
+        Some(position) if position + 1 == tensor.rank as usize && unit_stride(kernel, access.tensor) => {
+            Walk::Adjacent(position)
+        }
         Some(_) => Walk::Scattered,
     }
 }
 
 /// Whether neighbours on the innermost axis of a tensor are memory neighbours.
 fn unit_stride(kernel: &Kernel, tensor: u32) -> bool {
-    let Some(parameter) = kernel.tensor(tensor) else { return false };
-    let symbol = crate::ir::Symbol::Stride { tensor, axis: parameter.rank - 1 };
+    let Some(parameter) = kernel.tensor(tensor) else {
+        return false;
+    };
+    let symbol = crate::ir::Symbol::Stride {
+        tensor,
+        axis: parameter.rank - 1,
+    };
     parameter.layout != Layout::Strided || kernel.bindings.exact(symbol) == Some(1)
 }

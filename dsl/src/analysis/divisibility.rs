@@ -16,7 +16,10 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         Expression::Arange(1) => EVERYTHING,
         Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => of(value),
         Expression::Cast { value, to } if to.is_integer() && kernel.ty(*value).element.is_integer() => of(value),
-        Expression::Unary { op: UnaryOp::Negate | UnaryOp::Abs, value } => of(value),
+        Expression::Unary {
+            op: UnaryOp::Negate | UnaryOp::Abs,
+            value,
+        } => of(value),
         Expression::Binary { op, left, right } => match op {
             BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Min | BinaryOp::Max | BinaryOp::Or | BinaryOp::Xor => {
                 of(left).min(of(right))
@@ -42,7 +45,11 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
 }
 
 fn of_integer(value: i128) -> u64 {
-    if value == 0 { EVERYTHING } else { (1u64 << value.trailing_zeros().min(32)).min(EVERYTHING) }
+    if value == 0 {
+        EVERYTHING
+    } else {
+        (1u64 << value.trailing_zeros().min(32)).min(EVERYTHING)
+    }
 }
 
 fn of_symbol(kernel: &Kernel, symbol: Symbol) -> u64 {
@@ -57,7 +64,9 @@ fn of_symbol(kernel: &Kernel, symbol: Symbol) -> u64 {
 
 /// The largest power of two known to divide the stride, in elements, of an axis of a tensor.
 pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
-    let Some(parameter) = kernel.tensor(tensor) else { return 1 };
+    let Some(parameter) = kernel.tensor(tensor) else {
+        return 1;
+    };
     let symbol = Symbol::Stride { tensor, axis };
     if let Some(value) = kernel.bindings.exact(symbol) {
         return of_integer(value as i128);
@@ -65,7 +74,9 @@ pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
     match parameter.layout {
         Layout::Contiguous => (axis + 1..parameter.rank)
             .map(|axis| of_symbol(kernel, Symbol::Extent { tensor, axis }))
-            .fold(1, |product: u64, divisor| product.saturating_mul(divisor).min(EVERYTHING)),
+            .fold(1, |product: u64, divisor| {
+                product.saturating_mul(divisor).min(EVERYTHING)
+            }),
         Layout::Rows { .. } if axis + 1 == parameter.rank => 1,
         Layout::Rows { multiple } => of_integer(multiple as i128),
         Layout::Strided => 1,

@@ -35,7 +35,11 @@ impl Effects {
             _ => {}
         });
         effects.ordered = effects.stored.intersection(&effects.loaded).copied().collect();
-        let mut meet = Meetings { kernel, loops: Vec::new(), ordered: BTreeSet::new() };
+        let mut meet = Meetings {
+            kernel,
+            loops: Vec::new(),
+            ordered: BTreeSet::new(),
+        };
         meet.block(&kernel.body, &BTreeMap::new());
         effects.ordered.extend(meet.ordered);
         effects
@@ -75,7 +79,9 @@ impl Meetings<'_> {
                 }
                 Statement::Store { access, .. } => {
                     // The same places again are written by the same threads.
-                    let apart = written.get(&access.tensor).is_none_or(|earlier| earlier.indices == access.indices);
+                    let apart = written
+                        .get(&access.tensor)
+                        .is_none_or(|earlier| earlier.indices == access.indices);
                     let disjoint = (0..self.loops.len()).all(|depth| self.trips_do_not_meet(depth, access));
                     if !apart || !disjoint {
                         self.ordered.insert(access.tensor);
@@ -89,7 +95,10 @@ impl Meetings<'_> {
                         (Some(one), None) | (None, Some(one)) => written = one,
                         (Some(accepted), Some(rejected)) => {
                             for (tensor, access) in rejected {
-                                if accepted.get(&tensor).is_some_and(|other| other.indices != access.indices) {
+                                if accepted
+                                    .get(&tensor)
+                                    .is_some_and(|other| other.indices != access.indices)
+                                {
                                     // Two places: a third store can agree with at most one of them.
                                     self.ordered.insert(tensor);
                                 }
@@ -129,21 +138,35 @@ impl Meetings<'_> {
             return true;
         }
         let Some(induction) = induction else { return false };
-        access.indices.iter().any(|&index| {
-            self.kernel.ty(index).is_scalar() && self.grows_with(index, *induction, defined)
-        })
+        access
+            .indices
+            .iter()
+            .any(|&index| self.kernel.ty(index).is_scalar() && self.grows_with(index, *induction, defined))
     }
 
     /// Whether `value` is the induction value plus or minus something that does not change in the loop.
-    fn grows_with(&self, value: Handle<Expression>, induction: Handle<Expression>, defined: &BTreeSet<Handle<Expression>>) -> bool {
+    fn grows_with(
+        &self,
+        value: Handle<Expression>,
+        induction: Handle<Expression>,
+        defined: &BTreeSet<Handle<Expression>>,
+    ) -> bool {
         let invariant = |value| !depends(self.kernel, value, Some(induction), defined);
         match &self.kernel.expressions[value] {
             _ if value == induction => true,
-            Expression::Binary { op: BinaryOp::Add, left, right } => {
+            Expression::Binary {
+                op: BinaryOp::Add,
+                left,
+                right,
+            } => {
                 (self.grows_with(*left, induction, defined) && invariant(*right))
                     || (invariant(*left) && self.grows_with(*right, induction, defined))
             }
-            Expression::Binary { op: BinaryOp::Subtract, left, right } => {
+            Expression::Binary {
+                op: BinaryOp::Subtract,
+                left,
+                right,
+            } => {
                 (self.grows_with(*left, induction, defined) && invariant(*right))
                     || (invariant(*left) && self.grows_with(*right, induction, defined))
             }

@@ -27,7 +27,10 @@ const MAX_TERMS: usize = 6;
 impl Linear {
     /// A constant.
     pub fn constant(value: i128) -> Self {
-        Self { constant: value, terms: ArrayVec::new() }
+        Self {
+            constant: value,
+            terms: ArrayVec::new(),
+        }
     }
 
     /// One unknown.
@@ -85,10 +88,12 @@ impl Linear {
 
     /// The smallest value, given the smallest and largest of each unknown; `None` on overflow.
     pub fn minimum(&self, range: impl Fn(Unknown) -> (i128, i128)) -> Option<i128> {
-        self.terms.iter().try_fold(self.constant, |sum, &(unknown, coefficient)| {
-            let (low, high) = range(unknown);
-            sum.checked_add(coefficient.checked_mul(if coefficient > 0 { low } else { high })?)
-        })
+        self.terms
+            .iter()
+            .try_fold(self.constant, |sum, &(unknown, coefficient)| {
+                let (low, high) = range(unknown);
+                sum.checked_add(coefficient.checked_mul(if coefficient > 0 { low } else { high })?)
+            })
     }
 
     /// The largest value, given the smallest and largest of each unknown; `None` on overflow.

@@ -46,14 +46,20 @@ impl<'a> Ranges<'a> {
 
     /// Whether `value` (every element of it) is at least 0.
     pub fn is_non_negative(&self, value: Handle<Expression>) -> bool {
-        self.facts(value).lower.iter().any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
+        self.facts(value)
+            .lower
+            .iter()
+            .any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
     }
 
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
         let extent = self.symbol(Symbol::Extent { tensor, axis });
         let proves = |bound: &Linear| {
-            let slack = extent.subtract(bound).and_then(|d| d.offset(-1)).and_then(|slack| self.minimum(&slack));
+            let slack = extent
+                .subtract(bound)
+                .and_then(|d| d.offset(-1))
+                .and_then(|slack| self.minimum(&slack));
             slack.is_some_and(|slack| slack >= 0)
         };
         self.facts(value).upper.iter().any(proves)
@@ -67,7 +73,11 @@ impl<'a> Ranges<'a> {
     fn numeric_of(&self, facts: &Facts, element: ElementType) -> (i128, i128) {
         let (low, high) = element_range(element);
         let low = facts.lower.iter().filter_map(|b| self.minimum(b)).fold(low, i128::max);
-        let high = facts.upper.iter().filter_map(|b| b.maximum(|u| self.unknown(u))).fold(high, i128::min);
+        let high = facts
+            .upper
+            .iter()
+            .filter_map(|b| b.maximum(|u| self.unknown(u)))
+            .fold(high, i128::min);
         (low, high)
     }
 
@@ -125,7 +135,12 @@ impl<'a> Ranges<'a> {
             facts.lower.push(Linear::constant(low));
             facts.upper.push(Linear::constant(high));
         }
-        if ty.is_scalar() && !matches!(self.kernel.expressions[value], Expression::Literal(_) | Expression::Symbol(_)) {
+        if ty.is_scalar()
+            && !matches!(
+                self.kernel.expressions[value],
+                Expression::Literal(_) | Expression::Symbol(_)
+            )
+        {
             let itself = Linear::unknown(Unknown::Value(value));
             push(&mut facts.lower, itself.clone());
             push(&mut facts.upper, itself);
@@ -150,12 +165,21 @@ impl<'a> Ranges<'a> {
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
             Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
             Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
-            Expression::Unary { op: UnaryOp::Negate, value } => {
+            Expression::Unary {
+                op: UnaryOp::Negate,
+                value,
+            } => {
                 let facts = self.facts(*value);
                 let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(-1)).collect();
-                Facts { lower: flip(&facts.upper), upper: flip(&facts.lower) }
+                Facts {
+                    lower: flip(&facts.upper),
+                    upper: flip(&facts.lower),
+                }
             }
-            Expression::Unary { op: UnaryOp::Abs, value } => {
+            Expression::Unary {
+                op: UnaryOp::Abs,
+                value,
+            } => {
                 let (low, high) = self.numeric(*value);
                 Facts::between(if low > 0 { low } else { 0 }, high.max(-low))
             }
@@ -165,7 +189,11 @@ impl<'a> Ranges<'a> {
             }
             Expression::Cast { value: operand, .. } => {
                 let from = self.kernel.ty(*operand).element;
-                if from.is_integer() || from == ElementType::Bool { self.facts(*operand) } else { self.of_type(value) }
+                if from.is_integer() || from == ElementType::Bool {
+                    self.facts(*operand)
+                } else {
+                    self.of_type(value)
+                }
             }
             Expression::Local(local) => match self.locals[local.index()] {
                 Some(held) => self.facts(held),
@@ -193,7 +221,10 @@ impl<'a> Ranges<'a> {
             // There are as many programs as the grid says, and this is one of them.
             if let Some(&extent) = self.kernel.grid.get(axis as usize) {
                 for bound in &self.facts(extent).upper {
-                    bound.offset(-1).into_iter().for_each(|last| push(&mut facts.upper, last));
+                    bound
+                        .offset(-1)
+                        .into_iter()
+                        .for_each(|last| push(&mut facts.upper, last));
                 }
             }
         }
@@ -205,7 +236,10 @@ impl<'a> Ranges<'a> {
         let (ln, rn) = (self.numeric(left), self.numeric(right));
         let constant = |(low, high): (i128, i128)| (low == high).then_some(low);
         match op {
-            BinaryOp::Add => Facts { lower: cross(&l.lower, &r.lower, Linear::add), upper: cross(&l.upper, &r.upper, Linear::add) },
+            BinaryOp::Add => Facts {
+                lower: cross(&l.lower, &r.lower, Linear::add),
+                upper: cross(&l.upper, &r.upper, Linear::add),
+            },
             BinaryOp::Subtract => Facts {
                 lower: cross(&l.lower, &r.upper, Linear::subtract),
                 upper: cross(&l.upper, &r.lower, Linear::subtract),
@@ -214,14 +248,26 @@ impl<'a> Ranges<'a> {
                 let scaled = |facts: &Facts, by: i128| {
                     let scale = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(by)).collect();
                     let (lower, upper) = (scale(&facts.lower), scale(&facts.upper));
-                    if by >= 0 { Facts { lower, upper } } else { Facts { lower: upper, upper: lower } }
+                    if by >= 0 {
+                        Facts { lower, upper }
+                    } else {
+                        Facts {
+                            lower: upper,
+                            upper: lower,
+                        }
+                    }
                 };
                 match (constant(ln), constant(rn)) {
                     (_, Some(by)) => scaled(&l, by),
                     (Some(by), _) => scaled(&r, by),
                     _ => {
                         let product = |a: i128, b: i128| a.checked_mul(b);
-                        let corners = [product(ln.0, rn.0), product(ln.0, rn.1), product(ln.1, rn.0), product(ln.1, rn.1)];
+                        let corners = [
+                            product(ln.0, rn.0),
+                            product(ln.0, rn.1),
+                            product(ln.1, rn.0),
+                            product(ln.1, rn.1),
+                        ];
                         let known: Option<Vec<i128>> = corners.into_iter().collect();
                         match known.and_then(|c| Some((*c.iter().min()?, *c.iter().max()?))) {
                             Some((low, high)) => Facts::between(low, high),
@@ -244,7 +290,10 @@ impl<'a> Ranges<'a> {
                 let last = rn.1 - 1;
                 let mut facts = Facts::between(if ln.0 >= 0 { 0 } else { -last }, last.min(ln.1.max(0)));
                 for bound in &r.upper {
-                    bound.offset(-1).into_iter().for_each(|last| push(&mut facts.upper, last));
+                    bound
+                        .offset(-1)
+                        .into_iter()
+                        .for_each(|last| push(&mut facts.upper, last));
                 }
                 facts
             }
@@ -283,15 +332,26 @@ impl<'a> Ranges<'a> {
     /// Learns that `condition` is `truth` from here on.
     pub fn assume(&mut self, condition: Handle<Expression>, truth: bool) {
         match self.kernel.expressions[condition].clone() {
-            Expression::Binary { op: BinaryOp::And, left, right } if truth => {
+            Expression::Binary {
+                op: BinaryOp::And,
+                left,
+                right,
+            } if truth => {
                 self.assume(left, true);
                 self.assume(right, true);
             }
-            Expression::Binary { op: BinaryOp::Or, left, right } if !truth => {
+            Expression::Binary {
+                op: BinaryOp::Or,
+                left,
+                right,
+            } if !truth => {
                 self.assume(left, false);
                 self.assume(right, false);
             }
-            Expression::Unary { op: UnaryOp::Not, value } => self.assume(value, !truth),
+            Expression::Unary {
+                op: UnaryOp::Not,
+                value,
+            } => self.assume(value, !truth),
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
                 let op = if truth { op } else { op.negated() };
                 match op {
@@ -314,10 +374,16 @@ impl<'a> Ranges<'a> {
     fn assume_at_most(&mut self, smaller: Handle<Expression>, larger: Handle<Expression>, offset: i128) {
         let (mut s, mut l) = (self.facts(smaller), self.facts(larger));
         for bound in &self.facts(larger).upper {
-            bound.offset(offset).into_iter().for_each(|bound| push_front(&mut s.upper, bound));
+            bound
+                .offset(offset)
+                .into_iter()
+                .for_each(|bound| push_front(&mut s.upper, bound));
         }
         for bound in &self.facts(smaller).lower {
-            bound.offset(-offset).into_iter().for_each(|bound| push_front(&mut l.lower, bound));
+            bound
+                .offset(-offset)
+                .into_iter()
+                .for_each(|bound| push_front(&mut l.lower, bound));
         }
         self.learn(smaller, s);
         self.learn(larger, l);
@@ -352,7 +418,11 @@ impl<'a> Ranges<'a> {
                 }
             }
             Statement::Assign { local, value } => self.locals[local.index()] = Some(*value),
-            Statement::If { condition, accept, reject } => {
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
                 let mut accepted = self.clone();
                 accepted.assume(*condition, true);
                 accepted.walk(accept, visit);
@@ -368,7 +438,11 @@ impl<'a> Ranges<'a> {
                     }
                 };
             }
-            Statement::While { header, condition, body } => {
+            Statement::While {
+                header,
+                condition,
+                body,
+            } => {
                 self.forget_assigned(header);
                 self.forget_assigned(body);
                 let mut inside = self.clone();
@@ -376,7 +450,13 @@ impl<'a> Ranges<'a> {
                 inside.assume(*condition, true);
                 inside.walk(body, visit);
             }
-            Statement::For { induction, start, end, step, body } => {
+            Statement::For {
+                induction,
+                start,
+                end,
+                step,
+                body,
+            } => {
                 self.forget_assigned(body);
                 let mut inside = self.clone();
                 let mut facts = Facts::default();
@@ -399,11 +479,17 @@ impl<'a> Ranges<'a> {
     /// Keeps what both ways agree on.
     fn join(&mut self, accepted: &Ranges<'a>, rejected: &Ranges<'a>) {
         for (index, local) in self.locals.iter_mut().enumerate() {
-            *local = if accepted.locals[index] == rejected.locals[index] { accepted.locals[index] } else { None };
+            *local = if accepted.locals[index] == rejected.locals[index] {
+                accepted.locals[index]
+            } else {
+                None
+            };
         }
         // A value defined in only one of the branches is out of scope now; facts from before still hold.
         for local in &mut self.locals {
-            if local.is_some_and(|held| self.facts[held.index()].is_none() && !self.kernel.expressions[held].is_global()) {
+            if local
+                .is_some_and(|held| self.facts[held.index()].is_none() && !self.kernel.expressions[held].is_global())
+            {
                 *local = None;
             }
         }

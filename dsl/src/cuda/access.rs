@@ -1,10 +1,10 @@
 //! Addresses, bounds and masks of loads and stores.
 
+use super::TrapSite;
 use super::prelude::Need;
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::{SlotOrder, Writer};
-use super::TrapSite;
 use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis};
 use crate::analysis::divisibility::{EVERYTHING, divisor, stride_divisor};
 use crate::element::{ElementKind, ElementType};
@@ -31,11 +31,21 @@ impl Writer<'_> {
     }
 
     /// One element of a load: zero where the access is masked or out of bounds.
-    pub(super) fn load_element(&mut self, access: &Access, load: Handle<Expression>, point: &Point, shape: Shape) -> String {
+    pub(super) fn load_element(
+        &mut self,
+        access: &Access,
+        load: Handle<Expression>,
+        point: &Point,
+        shape: Shape,
+    ) -> String {
         let span = self.kernel.spans[load.index()];
         let (place, condition) = self.place(access, point, shape, span);
         let element = self.element(access.tensor);
-        let read = if element == ElementType::Bool { format!("({place} != 0)") } else { place };
+        let read = if element == ElementType::Bool {
+            format!("({place} != 0)")
+        } else {
+            place
+        };
         match condition {
             Some(condition) => format!("({condition} ? {read} : {})", Self::zero(element)),
             None => read,
@@ -76,18 +86,33 @@ impl Writer<'_> {
     }
 
     /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index.
-    fn checked(&mut self, access: &Access, axis: usize, index: String, span: Span, mask: Option<&str>, conditions: &mut Vec<String>) -> String {
+    fn checked(
+        &mut self,
+        access: &Access,
+        axis: usize,
+        index: String,
+        span: Span,
+        mask: Option<&str>,
+        conditions: &mut Vec<String>,
+    ) -> String {
         let guard = access.guards[axis];
         if !guard.any() {
             return index;
         }
-        let extent = self.symbol(Symbol::Extent { tensor: access.tensor, axis: axis as u8 });
+        let extent = self.symbol(Symbol::Extent {
+            tensor: access.tensor,
+            axis: axis as u8,
+        });
         let unsigned = self.kernel.ty(access.indices[axis]).element.kind() == ElementKind::Unsigned;
         let (as_signed, as_unsigned) = (format!("(long long){index}"), format!("(unsigned long long){index}"));
         if access.bounds == Bounds::Clamp {
             // An axis without elements has nothing to clamp to.
             conditions.push(format!("{extent} > 0LL"));
-            let below = if guard.lower && !unsigned { format!("{as_signed} < 0LL ? 0LL : ") } else { String::new() };
+            let below = if guard.lower && !unsigned {
+                format!("{as_signed} < 0LL ? 0LL : ")
+            } else {
+                String::new()
+            };
             let above = format!("{as_unsigned} >= (unsigned long long){extent} ? {extent} - 1LL : {as_signed}");
             return self.define("i", "long long", &format!("{below}{above}"));
         }
@@ -98,18 +123,27 @@ impl Writer<'_> {
         };
         if access.bounds == Bounds::Trap {
             let site = self.traps.len();
-            self.traps.push(TrapSite { span, tensor: access.tensor, axis: axis as u8 });
+            self.traps.push(TrapSite {
+                span,
+                tensor: access.tensor,
+                axis: axis as u8,
+            });
             self.slots.insert(SlotOrder::Trap);
             self.need(Need::Trap);
             let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
-            self.line(format!("if ({masked}!({inside})) tw_trap(trap_record, {site}ULL, program, {as_signed});"));
+            self.line(format!(
+                "if ({masked}!({inside})) tw_trap(trap_record, {site}ULL, program, {as_signed});"
+            ));
         }
         conditions.push(inside);
         index
     }
 
     fn term(&mut self, access: &Access, axis: usize, index: &str) -> String {
-        let stride = self.symbol(Symbol::Stride { tensor: access.tensor, axis: axis as u8 });
+        let stride = self.symbol(Symbol::Stride {
+            tensor: access.tensor,
+            axis: axis as u8,
+        });
         match stride.as_str() {
             "1LL" => index.to_owned(),
             _ => format!("(long long){index} * {stride}"),
@@ -127,10 +161,21 @@ impl Writer<'_> {
             if axis == adjacent {
                 let guard = access.guards[axis];
                 if guard.any() {
-                    let extent = self.symbol(Symbol::Extent { tensor: access.tensor, axis: axis as u8 });
+                    let extent = self.symbol(Symbol::Extent {
+                        tensor: access.tensor,
+                        axis: axis as u8,
+                    });
                     let n = shape.innermost();
-                    let low = if guard.lower { format!("tw_clip(-(long long){index}, {n})") } else { "0".to_owned() };
-                    let high = if guard.upper { format!("tw_clip({extent} - (long long){index}, {n})") } else { n.to_string() };
+                    let low = if guard.lower {
+                        format!("tw_clip(-(long long){index}, {n})")
+                    } else {
+                        "0".to_owned()
+                    };
+                    let high = if guard.upper {
+                        format!("tw_clip({extent} - (long long){index}, {n})")
+                    } else {
+                        n.to_string()
+                    };
                     self.need(Need::Clip);
                     let low = self.define("low", "int", &low);
                     let high = self.define("high", "int", &high);
@@ -147,13 +192,21 @@ impl Writer<'_> {
             conditions.push(mask);
         }
         let base = self.pointer(access.tensor);
-        let constant = if self.effects.is_changing(access.tensor) { "" } else { "const " };
+        let constant = if self.effects.is_changing(access.tensor) {
+            ""
+        } else {
+            "const "
+        };
         let ty = format!("{constant}{}*", super::types::memory_type(self.element(access.tensor)));
         let offset = sum(terms);
         let pointer = self.fresh("row");
         self.line(format!("{ty} const {pointer} = {base} + ({offset});"));
         let condition = join(conditions).map(|condition| self.define("ok", "bool", &condition));
-        Row { pointer, condition, valid }
+        Row {
+            pointer,
+            condition,
+            valid,
+        }
     }
 
     /// The power of two, up to 16, that divides the address of an access at innermost coordinate 0 of every row.
@@ -163,18 +216,28 @@ impl Writer<'_> {
         };
         let own_axis = |index| broadcast_axis(self.kernel.ty(index).shape, shape, shape.rank().saturating_sub(1));
         let size = tensor.element.size() as u64;
-        let offset = access.indices.iter().enumerate().fold(EVERYTHING, |all, (axis, &index)| {
-            let stride = stride_divisor(self.kernel, access.tensor, axis as u8);
-            let by = if axis == adjacent { self.start_divisor(index, own_axis(index)) } else { divisor(self.kernel, index) };
-            all.min(by.saturating_mul(stride))
-        });
+        let offset = access
+            .indices
+            .iter()
+            .enumerate()
+            .fold(EVERYTHING, |all, (axis, &index)| {
+                let stride = stride_divisor(self.kernel, access.tensor, axis as u8);
+                let by = if axis == adjacent {
+                    self.start_divisor(index, own_axis(index))
+                } else {
+                    divisor(self.kernel, index)
+                };
+                all.min(by.saturating_mul(stride))
+            });
         offset.saturating_mul(size).min(tensor.alignment as u64).min(16)
     }
 
     /// What divides an index at coordinate 0 of its axis `axis`, along which it advances by one; of an index without such
     /// an axis, what divides it anywhere.
     fn start_divisor(&self, index: Handle<Expression>, axis: Option<usize>) -> u64 {
-        let Some(axis) = axis else { return divisor(self.kernel, index) };
+        let Some(axis) = axis else {
+            return divisor(self.kernel, index);
+        };
         let shape = self.kernel.ty(index).shape;
         let from = |value: &Handle<Expression>| self.kernel.ty(*value).shape;
         match &self.kernel.expressions[index] {
@@ -182,9 +245,13 @@ impl Writer<'_> {
             Expression::Broadcast { value, .. } => self.start_divisor(*value, broadcast_axis(from(value), shape, axis)),
             Expression::Reshape { value, .. } => self.start_divisor(*value, reshape_axis(from(value), shape, axis)),
             Expression::Cast { value, to } if to.is_integer() => self.start_divisor(*value, Some(axis)),
-            Expression::Binary { op: BinaryOp::Add | BinaryOp::Subtract, left, right } => {
-                self.start_divisor(*left, Some(axis)).min(self.start_divisor(*right, Some(axis)))
-            }
+            Expression::Binary {
+                op: BinaryOp::Add | BinaryOp::Subtract,
+                left,
+                right,
+            } => self
+                .start_divisor(*left, Some(axis))
+                .min(self.start_divisor(*right, Some(axis))),
             _ => divisor(self.kernel, index),
         }
     }
@@ -192,7 +259,11 @@ impl Writer<'_> {
 
 fn sum(terms: Vec<String>) -> String {
     let terms: Vec<String> = terms.into_iter().filter(|term| term != "0LL" && term != "0").collect();
-    if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") }
+    if terms.is_empty() {
+        "0".to_owned()
+    } else {
+        terms.join(" + ")
+    }
 }
 
 /// All conditions at once.
@@ -200,6 +271,13 @@ pub(super) fn join(conditions: Vec<String>) -> Option<String> {
     match conditions.len() {
         0 => None,
         1 => conditions.into_iter().next(),
-        _ => Some(format!("({})", conditions.into_iter().map(|c| format!("({c})")).collect::<Vec<_>>().join(" && "))),
+        _ => Some(format!(
+            "({})",
+            conditions
+                .into_iter()
+                .map(|c| format!("({c})"))
+                .collect::<Vec<_>>()
+                .join(" && ")
+        )),
     }
 }

@@ -80,8 +80,17 @@ impl<'a> Writer<'a> {
     /// The coordinates that the loops of a group define: `i0`, `i1` and the innermost one.
     fn symbolic_point(shape: Shape, inner: &str) -> Point {
         let rank = shape.rank();
-        let coordinates = (0..rank).map(|axis| if axis + 1 == rank { inner.to_owned() } else { format!("i{axis}") });
-        Point { coordinates: coordinates.collect(), register: Some("r".to_owned()) }
+        let coordinates = (0..rank).map(|axis| {
+            if axis + 1 == rank {
+                inner.to_owned()
+            } else {
+                format!("i{axis}")
+            }
+        });
+        Point {
+            coordinates: coordinates.collect(),
+            register: Some("r".to_owned()),
+        }
     }
 
     /// What the elements of a group are made of, by the coordinates at which they are read.
@@ -118,12 +127,16 @@ impl<'a> Writer<'a> {
             return;
         }
         match &self.kernel.expressions[value] {
-            Expression::Broadcast { value, .. } => {
-                self.descend(*value, &point.before_broadcast(self.kernel.ty(*value).shape, ty.shape), leaves)
-            }
-            Expression::Reshape { value, .. } => {
-                self.descend(*value, &point.before_reshape(self.kernel.ty(*value).shape, ty.shape), leaves)
-            }
+            Expression::Broadcast { value, .. } => self.descend(
+                *value,
+                &point.before_broadcast(self.kernel.ty(*value).shape, ty.shape),
+                leaves,
+            ),
+            Expression::Reshape { value, .. } => self.descend(
+                *value,
+                &point.before_reshape(self.kernel.ty(*value).shape, ty.shape),
+                leaves,
+            ),
             Expression::Load(access) => {
                 let kind = self.leaf_kind(access, point);
                 let leaf = leaves.loads.entry(value).or_insert_with(|| Leaf {
@@ -143,21 +156,25 @@ impl<'a> Writer<'a> {
             node => {
                 let mut operands = Vec::new();
                 node.for_each_operand(|operand| operands.push(operand));
-                operands.into_iter().for_each(|operand| self.descend(operand, point, leaves));
+                operands
+                    .into_iter()
+                    .for_each(|operand| self.descend(operand, point, leaves));
             }
         }
     }
 
     fn leaf_kind(&self, access: &Access, point: &Point) -> LeafKind {
-        let moving: Vec<usize> =
-            (0..point.coordinates.len()).filter(|&axis| mentions_inner(&point.coordinates[axis])).collect();
+        let moving: Vec<usize> = (0..point.coordinates.len())
+            .filter(|&axis| mentions_inner(&point.coordinates[axis]))
+            .collect();
         match moving.as_slice() {
             [] => LeafKind::Still,
             [axis] if point.coordinates[*axis] == INNER => match walk(self.kernel, access, *axis) {
                 Walk::Still if self.is_still(access.mask, *axis) => LeafKind::Still,
-                Walk::Adjacent(tensor_axis) if self.is_row(access, tensor_axis, *axis) => {
-                    LeafKind::Adjacent { axis: tensor_axis, aligned: false }
-                }
+                Walk::Adjacent(tensor_axis) if self.is_row(access, tensor_axis, *axis) => LeafKind::Adjacent {
+                    axis: tensor_axis,
+                    aligned: false,
+                },
                 _ => LeafKind::Scattered,
             },
             _ => LeafKind::Scattered,
@@ -209,7 +226,10 @@ impl<'a> Writer<'a> {
             _ => None,
         };
         let Some(axis) = adjacent else {
-            leaves.loads.values_mut().for_each(|leaf| leaf.kind = leaf.kind.unless_adjacent());
+            leaves
+                .loads
+                .values_mut()
+                .for_each(|leaf| leaf.kind = leaf.kind.unless_adjacent());
             return self.flat(group, access, leaves);
         };
         let aligned = self.row_alignment(access, axis) >= VECTOR_BYTES as u64;
@@ -234,7 +254,16 @@ impl<'a> Writer<'a> {
 
     /// Rows that are whole numbers of aligned vectors: one loop over all vectors.
     #[allow(clippy::too_many_arguments)] // They are the loop's geometry; a struct for one caller says no more.
-    fn whole_vectors(&mut self, group: &Group<'_>, access: &Access, axis: usize, leaves: &Leaves, rows: u64, vectors: u64, lanes: u64) {
+    fn whole_vectors(
+        &mut self,
+        group: &Group<'_>,
+        access: &Access,
+        axis: usize,
+        leaves: &Leaves,
+        rows: u64,
+        vectors: u64,
+        lanes: u64,
+    ) {
         let single = rows == 1;
         let setup = |w: &mut Self, q: &str| {
             if !single {
@@ -242,7 +271,13 @@ impl<'a> Writer<'a> {
                 w.outer_coordinates(group.shape, "row");
             }
         };
-        let inner = |q: &str| if single { format!("{q} * {lanes}") } else { format!("({q} - row * {vectors}) * {lanes}") };
+        let inner = |q: &str| {
+            if single {
+                format!("{q} * {lanes}")
+            } else {
+                format!("({q} - row * {vectors}) * {lanes}")
+            }
+        };
         self.open("{");
         if single {
             self.line_zero_coordinates(group.shape);
@@ -250,24 +285,37 @@ impl<'a> Writer<'a> {
         let shared = single.then(|| self.rows(group, access, axis, leaves));
         let element = memory_type(self.element(access.tensor));
         let out = |u: &str| format!("out[{u}]");
-        self.chunks(Count::Known(rows * vectors), &format!("tw_vec<{element}, {lanes}>"), |w, phase, u, q| {
-            setup(w, q);
-            w.line(format!("const int {INNER} = {};", inner(q)));
-            let rows = match &shared {
-                Some(rows) => rows.clone(),
-                None => w.rows(group, access, axis, leaves),
-            };
-            match phase {
-                Phase::Load => w.vector_value(group, leaves, &rows, lanes, &out(u)),
-                Phase::Store => w.store_vector(access, &rows.store, lanes, &out(u)),
-            }
-        });
+        self.chunks(
+            Count::Known(rows * vectors),
+            &format!("tw_vec<{element}, {lanes}>"),
+            |w, phase, u, q| {
+                setup(w, q);
+                w.line(format!("const int {INNER} = {};", inner(q)));
+                let rows = match &shared {
+                    Some(rows) => rows.clone(),
+                    None => w.rows(group, access, axis, leaves),
+                };
+                match phase {
+                    Phase::Load => w.vector_value(group, leaves, &rows, lanes, &out(u)),
+                    Phase::Store => w.store_vector(access, &rows.store, lanes, &out(u)),
+                }
+            },
+        );
         self.close();
     }
 
     /// Rows whose ends are not multiples of 16 bytes: peeled one by one.
     #[allow(clippy::too_many_arguments)] // They are the loop's geometry; a struct for one caller says no more.
-    fn peeled_rows(&mut self, group: &Group<'_>, access: &Access, axis: usize, leaves: &Leaves, rows: u64, aligned: bool, lanes: u64) {
+    fn peeled_rows(
+        &mut self,
+        group: &Group<'_>,
+        access: &Access,
+        axis: usize,
+        leaves: &Leaves,
+        rows: u64,
+        aligned: bool,
+        lanes: u64,
+    ) {
         let n = group.shape.innermost() as u64;
         let element = self.element(access.tensor);
         if rows == 1 {
@@ -288,7 +336,11 @@ impl<'a> Writer<'a> {
             self.line(format!("const int head = {bytes} / {};", element.size()));
             self.line(format!("const int vectors = ({n} - head) / {lanes};"));
         }
-        let count = if aligned { Count::Known(n / lanes) } else { Count::AtMost("vectors".into(), n / lanes) };
+        let count = if aligned {
+            Count::Known(n / lanes)
+        } else {
+            Count::AtMost("vectors".into(), n / lanes)
+        };
         let ty = format!("tw_vec<{}, {lanes}>", memory_type(element));
         self.chunks(count, &ty, |w, phase, u, q| {
             w.line(format!("const int {INNER} = head + {q} * {lanes};"));
@@ -349,7 +401,11 @@ impl<'a> Writer<'a> {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let bytes = (lanes * self.element(leaf.access.tensor).size() as u64).min(16);
                 let direct = lanes > 1 && n % lanes == 0 && self.row_alignment(&leaf.access, axis) >= bytes;
-                leaf.kind = if direct { LeafKind::Adjacent { axis, aligned: true } } else { LeafKind::Scattered };
+                leaf.kind = if direct {
+                    LeafKind::Adjacent { axis, aligned: true }
+                } else {
+                    LeafKind::Scattered
+                };
             }
         }
         let trips = elements.div_ceil(threads * lanes);
@@ -361,7 +417,10 @@ impl<'a> Writer<'a> {
             self.open(format!("if (first < {elements}) {{"));
         }
         let mut point = self.coordinates_of(shape, "first");
-        self.line(format!("const int {INNER} = {};", point.coordinates.last().cloned().unwrap_or_default()));
+        self.line(format!(
+            "const int {INNER} = {};",
+            point.coordinates.last().cloned().unwrap_or_default()
+        ));
         if let Some(last) = point.coordinates.last_mut() {
             *last = INNER.to_owned();
         }
@@ -372,7 +431,10 @@ impl<'a> Writer<'a> {
         let mut substitutes = self.vector_leaves(leaves, &rows, lanes);
         let out = store.map(|(access, _)| {
             let name = self.fresh("out");
-            self.line(format!("tw_vec<{}, {lanes}> {name};", memory_type(self.element(access.tensor))));
+            self.line(format!(
+                "tw_vec<{}, {lanes}> {name};",
+                memory_type(self.element(access.tensor))
+            ));
             name
         });
         self.line("#pragma unroll");
@@ -403,18 +465,31 @@ impl<'a> Writer<'a> {
     fn exchange(&mut self, leaves: &Leaves) {
         for &value in &leaves.exchanged {
             let ty = self.kernel.ty(value);
-            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else { continue };
-            self.line(format!("__shared__ {} {name}_shared[{}];", c_type(ty.element), ty.shape.elements()));
+            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
+                continue;
+            };
+            self.line(format!(
+                "__shared__ {} {name}_shared[{}];",
+                c_type(ty.element),
+                ty.shape.elements()
+            ));
         }
         self.line("__syncthreads();");
         for &value in &leaves.exchanged {
             let ty = self.kernel.ty(value);
-            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else { continue };
+            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
+                continue;
+            };
             let (elements, threads) = (ty.shape.elements(), self.schedule.threads as u64);
             let lanes = self.lanes_of(elements);
             self.line("#pragma unroll");
-            self.open(format!("for (int r = 0; r < {}; ++r) {{", elements.div_ceil(threads * lanes) * lanes));
-            self.line(format!("const int e = (r / {lanes} * {threads} + worker) * {lanes} + r % {lanes};"));
+            self.open(format!(
+                "for (int r = 0; r < {}; ++r) {{",
+                elements.div_ceil(threads * lanes) * lanes
+            ));
+            self.line(format!(
+                "const int e = (r / {lanes} * {threads} + worker) * {lanes} + r % {lanes};"
+            ));
             self.line(format!("if (e < {elements}) {name}_shared[e] = {name}[r];"));
             self.close();
         }
@@ -467,14 +542,20 @@ impl<'a> Writer<'a> {
             ],
             _ => Vec::new(),
         };
-        Point { coordinates, register: None }
+        Point {
+            coordinates,
+            register: None,
+        }
     }
 
     /// The rows of a group's store and of the loads that move along them, at the outer coordinates in scope.
     fn rows(&mut self, group: &Group<'_>, access: &Access, axis: usize, leaves: &Leaves) -> Rows {
         let start = Self::symbolic_point(group.shape, "0");
         let store = self.row(access, axis, &start, group.shape, group.span);
-        Rows { store, loads: self.rows_of_leaves(leaves) }
+        Rows {
+            store,
+            loads: self.rows_of_leaves(leaves),
+        }
     }
 
     fn rows_of_leaves(&mut self, leaves: &Leaves) -> BTreeMap<Handle<Expression>, Row> {
@@ -482,7 +563,11 @@ impl<'a> Writer<'a> {
         for (&load, leaf) in &leaves.loads {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let mut start = leaf.point.clone();
-                start.coordinates.iter_mut().filter(|c| *c == INNER).for_each(|c| *c = "0".to_owned());
+                start
+                    .coordinates
+                    .iter_mut()
+                    .filter(|c| *c == INNER)
+                    .for_each(|c| *c = "0".to_owned());
                 let span = self.kernel.spans[load.index()];
                 rows.insert(load, self.row(&leaf.access, axis, &start, leaf.shape, span));
             }
@@ -501,7 +586,10 @@ impl<'a> Writer<'a> {
         let mut substitutes = self.vector_leaves(leaves, &rows.loads, lanes);
         self.line("#pragma unroll");
         self.open(format!("for (int v = 0; v < {lanes}; ++v) {{"));
-        let lane = Point { register: None, ..Self::symbolic_point(group.shape, &format!("({INNER} + v)")) };
+        let lane = Point {
+            register: None,
+            ..Self::symbolic_point(group.shape, &format!("({INNER} + v)"))
+        };
         std::mem::swap(&mut self.substitutes, &mut substitutes);
         let value = self.pull(group.value, &lane);
         std::mem::swap(&mut self.substitutes, &mut substitutes);
@@ -525,10 +613,20 @@ impl<'a> Writer<'a> {
                     self.line(format!("tw_vec<{}, {lanes}> {name};", memory_type(element)));
                     self.load_vector(leaf, row, lanes, &name);
                     let lane = format!("{name}.e[v]");
-                    substitutes.insert(load, if element == ElementType::Bool { format!("({lane} != 0)") } else { lane });
+                    substitutes.insert(
+                        load,
+                        if element == ElementType::Bool {
+                            format!("({lane} != 0)")
+                        } else {
+                            lane
+                        },
+                    );
                 }
                 (LeafKind::Still, _) => {
-                    let point = Point { register: None, ..leaf.point.clone() };
+                    let point = Point {
+                        register: None,
+                        ..leaf.point.clone()
+                    };
                     let value = self.pull(load, &point);
                     substitutes.insert(load, value);
                 }
@@ -544,7 +642,10 @@ impl<'a> Writer<'a> {
         let hint = self.load_hint(leaf.access.tensor);
         self.need(if aligned { Need::Load } else { Need::Realign });
         let function = if aligned { "tw_load" } else { "tw_load_any" };
-        let load = format!("{target} = {function}<{hint}, {ty}, {lanes}>({} + {INNER});", row.pointer);
+        let load = format!(
+            "{target} = {function}<{hint}, {ty}, {lanes}>({} + {INNER});",
+            row.pointer
+        );
         if row.condition.is_none() && row.valid.is_none() {
             return self.line(load);
         }
@@ -612,14 +713,21 @@ impl<'a> Writer<'a> {
             Count::AtMost(text, most) => (*most, text.clone()),
         };
         let trips = most.div_ceil(workers);
-        let unroll = if trips <= MAX_UNROLL { trips } else { self.schedule.unroll as u64 };
+        let unroll = if trips <= MAX_UNROLL {
+            trips
+        } else {
+            self.schedule.unroll as u64
+        };
         let exact = matches!(count, Count::Known(count) if count % (workers * unroll) == 0);
         let once = trips <= unroll;
         if once {
             self.open("{");
             self.line("const int base = worker;");
         } else {
-            self.open(format!("for (int base = worker; base < {text}; base += {}) {{", workers * unroll));
+            self.open(format!(
+                "for (int base = worker; base < {text}; base += {}) {{",
+                workers * unroll
+            ));
         }
         self.line(format!("{ty} out[{unroll}];"));
         for phase in [Phase::Load, Phase::Store] {
@@ -661,11 +769,17 @@ enum Phase {
 
 impl LeafKind {
     fn unless_adjacent(self) -> Self {
-        if matches!(self, Self::Adjacent { .. }) { Self::Scattered } else { self }
+        if matches!(self, Self::Adjacent { .. }) {
+            Self::Scattered
+        } else {
+            self
+        }
     }
 }
 
 /// Whether a coordinate depends on the innermost one.
 fn mentions_inner(coordinate: &str) -> bool {
-    coordinate.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == INNER)
+    coordinate
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word == INNER)
 }

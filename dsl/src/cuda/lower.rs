@@ -20,8 +20,13 @@ const SHARED_BYTES: u64 = 48 << 10;
 /// larger than shared memory.
 pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError> {
     let name = || kernel.name.clone();
-    verify::verify(kernel).map_err(|e| LowerError::Malformed { kernel: name(), message: e.to_string() })?;
-    schedule.fits(kernel).map_err(|source| LowerError::Schedule { kernel: name(), source })?;
+    verify::verify(kernel).map_err(|e| LowerError::Malformed {
+        kernel: name(),
+        message: e.to_string(),
+    })?;
+    schedule
+        .fits(kernel)
+        .map_err(|source| LowerError::Schedule { kernel: name(), source })?;
     let mut writer = Writer::new(kernel, schedule);
     writer.choose_lanes();
     writer.declare_locals();
@@ -29,11 +34,20 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
     writer.block(&kernel.body, &mut order)?;
     let entry = entry_name(&kernel.name);
     let (source, arguments, traps) = writer.finish(&entry);
-    Ok(Module { source, entry, arguments, schedule: *schedule, traps })
+    Ok(Module {
+        source,
+        entry,
+        arguments,
+        schedule: *schedule,
+        traps,
+    })
 }
 
 fn entry_name(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
+        .collect();
     format!("tilewright_{plain}")
 }
 
@@ -56,8 +70,16 @@ impl Writer<'_> {
     /// every tile of that many elements has rows to match.
     fn choose_lanes(&mut self) {
         let kernel = self.kernel;
-        let narrowest = kernel.expressions.iter().map(|(e, _)| kernel.ty(e)).filter(|ty| !ty.is_scalar());
-        let narrowest = narrowest.map(|ty| ty.element.size()).filter(|&size| size > 1).min().unwrap_or(4);
+        let narrowest = kernel
+            .expressions
+            .iter()
+            .map(|(e, _)| kernel.ty(e))
+            .filter(|ty| !ty.is_scalar());
+        let narrowest = narrowest
+            .map(|ty| ty.element.size())
+            .filter(|&size| size > 1)
+            .min()
+            .unwrap_or(4);
         let widest = (16 / narrowest.clamp(2, 16)) as u32;
         for (handle, _) in kernel.expressions.iter() {
             let shape = kernel.ty(handle).shape;
@@ -70,7 +92,10 @@ impl Writer<'_> {
             }
             // An axis of extent 1 says nothing about how the elements lie.
             if shape.innermost() > 1 || shape.elements() == 1 {
-                self.lanes.entry(shape.elements()).and_modify(|l| *l = (*l).min(lanes)).or_insert(lanes);
+                self.lanes
+                    .entry(shape.elements())
+                    .and_modify(|l| *l = (*l).min(lanes))
+                    .or_insert(lanes);
             }
         }
     }
@@ -108,7 +133,12 @@ impl Writer<'_> {
                     self.store_element(access, &value, &Point::scalar(), shape, span);
                     self.close();
                 } else {
-                    let group = Group { value: *value, shape, sink: Sink::Store(access), span };
+                    let group = Group {
+                        value: *value,
+                        shape,
+                        sink: Sink::Store(access),
+                        span,
+                    };
                     self.checked_group(&group)?;
                 }
             }
@@ -119,11 +149,20 @@ impl Writer<'_> {
                     let value = self.scalar(*value);
                     self.line(format!("{name} = {value};"));
                 } else {
-                    let group = Group { value: *value, shape, sink: Sink::Registers(name), span };
+                    let group = Group {
+                        value: *value,
+                        shape,
+                        sink: Sink::Registers(name),
+                        span,
+                    };
                     self.checked_group(&group)?;
                 }
             }
-            Statement::If { condition, accept, reject } => {
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
                 let condition = self.scalar(*condition);
                 self.open(format!("if ({condition}) {{"));
                 let mut accepted = order.clone();
@@ -136,9 +175,16 @@ impl Writer<'_> {
                 self.close();
                 let leaves = [(accept, accepted), (reject, rejected)];
                 *order = Order::default();
-                leaves.iter().filter(|(block, _)| !block.diverges()).for_each(|(_, after)| order.union(after));
+                leaves
+                    .iter()
+                    .filter(|(block, _)| !block.diverges())
+                    .for_each(|(_, after)| order.union(after));
             }
-            Statement::While { header, condition, body } => {
+            Statement::While {
+                header,
+                condition,
+                body,
+            } => {
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
                 self.open("while (true) {");
@@ -150,7 +196,13 @@ impl Writer<'_> {
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
             }
-            Statement::For { induction, start, end, step, body } => {
+            Statement::For {
+                induction,
+                start,
+                end,
+                step,
+                body,
+            } => {
                 order.union(&self.touched(body));
                 self.for_loop(*induction, *start, *end, *step);
                 self.block(body, order)?;
@@ -165,20 +217,38 @@ impl Writer<'_> {
     }
 
     /// Opens a counted loop: the number of trips is computed first, so that no value steps past its type's range.
-    fn for_loop(&mut self, induction: Handle<Expression>, start: Handle<Expression>, end: Handle<Expression>, step: i64) {
+    fn for_loop(
+        &mut self,
+        induction: Handle<Expression>,
+        start: Handle<Expression>,
+        end: Handle<Expression>,
+        step: i64,
+    ) {
         let ty = c_type(self.kernel.ty(induction).element);
         let (start, end) = (self.scalar(start), self.scalar(end));
         let (trips, trip, name) = (self.fresh("trips"), self.fresh("trip"), self.fresh("i"));
         let (before, distance) = if step > 0 {
-            (format!("{start} < {end}"), format!("(unsigned long long){end} - (unsigned long long){start} - 1ULL"))
+            (
+                format!("{start} < {end}"),
+                format!("(unsigned long long){end} - (unsigned long long){start} - 1ULL"),
+            )
         } else {
-            (format!("{start} > {end}"), format!("(unsigned long long){start} - (unsigned long long){end} - 1ULL"))
+            (
+                format!("{start} > {end}"),
+                format!("(unsigned long long){start} - (unsigned long long){end} - 1ULL"),
+            )
         };
         let by = step.unsigned_abs();
-        self.line(format!("const unsigned long long {trips} = {before} ? ({distance}) / {by}ULL + 1ULL : 0ULL;"));
-        self.open(format!("for (unsigned long long {trip} = 0; {trip} < {trips}; ++{trip}) {{"));
+        self.line(format!(
+            "const unsigned long long {trips} = {before} ? ({distance}) / {by}ULL + 1ULL : 0ULL;"
+        ));
+        self.open(format!(
+            "for (unsigned long long {trip} = 0; {trip} < {trips}; ++{trip}) {{"
+        ));
         let sign = if step > 0 { "+" } else { "-" };
-        self.line(format!("const {ty} {name} = ({ty})((unsigned long long){start} {sign} {trip} * {by}ULL);"));
+        self.line(format!(
+            "const {ty} {name} = ({ty})((unsigned long long){start} {sign} {trip} * {by}ULL);"
+        ));
         self.placed.insert(induction, Placed::Scalar(name));
     }
 
@@ -200,13 +270,20 @@ impl Writer<'_> {
                 let name = self.declare_registers(value);
                 let registers = self.registers_of(ty.shape.elements());
                 self.line("#pragma unroll");
-                self.line(format!("for (int r = 0; r < {registers}; ++r) {name}[r] = {source}[r];"));
+                self.line(format!(
+                    "for (int r = 0; r < {registers}; ++r) {name}[r] = {source}[r];"
+                ));
                 self.placed.insert(value, Placed::Registers(name));
             }
             Expression::Load(access) if self.effects.is_changing(access.tensor) => {
                 let name = self.declare_registers(value);
                 let span = self.kernel.spans[value.index()];
-                let group = Group { value, shape: ty.shape, sink: Sink::Registers(name.clone()), span };
+                let group = Group {
+                    value,
+                    shape: ty.shape,
+                    sink: Sink::Registers(name.clone()),
+                    span,
+                };
                 self.checked_group(&group)?;
                 self.placed.insert(value, Placed::Registers(name));
             }
@@ -234,7 +311,12 @@ impl Writer<'_> {
         let bytes: u64 = exchanged.iter().map(size).sum();
         if bytes > SHARED_BYTES {
             let (kernel, span) = (self.kernel.name.clone(), group.span);
-            return Err(LowerError::Exchange { kernel, bytes, limit: SHARED_BYTES, span });
+            return Err(LowerError::Exchange {
+                kernel,
+                bytes,
+                limit: SHARED_BYTES,
+                span,
+            });
         }
         self.group(group);
         Ok(())

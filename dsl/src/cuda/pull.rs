@@ -20,7 +20,10 @@ pub(super) struct Point {
 impl Point {
     /// The only point of a scalar.
     pub(super) fn scalar() -> Self {
-        Self { coordinates: Vec::new(), register: None }
+        Self {
+            coordinates: Vec::new(),
+            register: None,
+        }
     }
 
     /// The point of an index or mask of shape `own` for an access of shape `shape`.
@@ -38,14 +41,25 @@ impl Point {
                 coordinates[own] = self.coordinates[axis].clone();
             }
         }
-        let register = if from.elements() == to.elements() { self.register.clone() } else { None };
+        let register = if from.elements() == to.elements() {
+            self.register.clone()
+        } else {
+            None
+        };
         Point { coordinates, register }
     }
 
     /// The same element of the tile of shape `from` that was reshaped to `to`.
     pub(super) fn before_reshape(&self, from: Shape, to: Shape) -> Point {
         let mut coordinates = vec!["0".to_owned(); from.rank()];
-        let long = |shape: Shape| shape.extents().iter().copied().filter(|&e| e != 1).collect::<Vec<u32>>();
+        let long = |shape: Shape| {
+            shape
+                .extents()
+                .iter()
+                .copied()
+                .filter(|&e| e != 1)
+                .collect::<Vec<u32>>()
+        };
         if long(from) == long(to) {
             for axis in 0..to.rank() {
                 if to.extents()[axis] != 1 {
@@ -65,7 +79,10 @@ impl Point {
                 }
             }
         }
-        Point { coordinates, register: self.register.clone() }
+        Point {
+            coordinates,
+            register: self.register.clone(),
+        }
     }
 }
 
@@ -73,7 +90,11 @@ impl Point {
 pub(super) fn linear(coordinates: &[String], shape: Shape) -> String {
     let mut text = String::from("0");
     for (coordinate, extent) in coordinates.iter().zip(shape.extents()) {
-        text = if text == "0" { coordinate.clone() } else { format!("(({text}) * {extent} + {coordinate})") };
+        text = if text == "0" {
+            coordinate.clone()
+        } else {
+            format!("(({text}) * {extent} + {coordinate})")
+        };
     }
     text
 }
@@ -114,8 +135,14 @@ impl Writer<'_> {
             _ => self.compute(value, point, ty),
         };
         // What is only a name or a number needs no name of its own.
-        let simple = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '[' || c == ']');
-        let name = if simple { text } else { self.define("t", c_type(ty.element), &text) };
+        let simple = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '[' || c == ']');
+        let name = if simple {
+            text
+        } else {
+            self.define("t", c_type(ty.element), &text)
+        };
         if let Some(scope) = self.pulled.last_mut() {
             scope.insert(key, name.clone());
         }
@@ -139,12 +166,20 @@ impl Writer<'_> {
             Expression::Arange(_) => format!("(long long){}", point.coordinates[0]),
             Expression::Broadcast { value, .. } => {
                 let from = kernel.ty(*value).shape;
-                let point = if from.rank() == 0 { Point::scalar() } else { point.before_broadcast(from, ty.shape) };
+                let point = if from.rank() == 0 {
+                    Point::scalar()
+                } else {
+                    point.before_broadcast(from, ty.shape)
+                };
                 self.pull(*value, &point)
             }
             Expression::Reshape { value, .. } => {
                 let from = kernel.ty(*value).shape;
-                let point = if from.rank() == 0 { Point::scalar() } else { point.before_reshape(from, ty.shape) };
+                let point = if from.rank() == 0 {
+                    Point::scalar()
+                } else {
+                    point.before_reshape(from, ty.shape)
+                };
                 self.pull(*value, &point)
             }
             Expression::Unary { op, value } => {
@@ -159,7 +194,11 @@ impl Writer<'_> {
                 let (l, r) = (self.pull(*left, point), self.pull(*right, point));
                 self.text(scalar::compare(*op, element_of(*left), &l, &r))
             }
-            Expression::Select { condition, accept, reject } => {
+            Expression::Select {
+                condition,
+                accept,
+                reject,
+            } => {
                 let c = self.pull(*condition, point);
                 let (a, b) = (self.pull(*accept, point), self.pull(*reject, point));
                 format!("({c} ? {a} : {b})")
@@ -185,7 +224,10 @@ impl Writer<'_> {
             // A reshape of a single element has no coordinate to keep.
             Expression::Reshape { value, .. } | Expression::Broadcast { value, .. } => {
                 let rank = self.kernel.ty(*value).shape.rank();
-                let point = Point { coordinates: vec!["0".to_owned(); rank], register: None };
+                let point = Point {
+                    coordinates: vec!["0".to_owned(); rank],
+                    register: None,
+                };
                 self.pull(*value, &point)
             }
             Expression::Local(local) => self.locals.get(local).cloned().unwrap_or_default(),

@@ -13,11 +13,17 @@ pub(super) struct Text {
 
 impl Text {
     fn plain(text: String) -> Self {
-        Self { text, needs: Vec::new() }
+        Self {
+            text,
+            needs: Vec::new(),
+        }
     }
 
     fn with(text: String, need: Need) -> Self {
-        Self { text, needs: vec![need] }
+        Self {
+            text,
+            needs: vec![need],
+        }
     }
 }
 
@@ -105,7 +111,9 @@ fn integer_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -
         BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply => {
             Text::plain(format!("({ty})(({wide}){left} {} ({wide}){right})", bit_operator(op)))
         }
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => Text::plain(format!("({ty})({left} {} {right})", bit_operator(op))),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
+            Text::plain(format!("({ty})({left} {} {right})", bit_operator(op)))
+        }
         BinaryOp::Min => Text::plain(format!("({left} < {right} ? {left} : {right})")),
         BinaryOp::Max => Text::plain(format!("({left} > {right} ? {left} : {right})")),
         BinaryOp::ShiftLeft => Text::plain(format!("({ty})(({wide}){left} << ((unsigned int){right} & {mask}U))")),
@@ -126,7 +134,10 @@ fn float_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -> 
     if matches!(op, BinaryOp::Min | BinaryOp::Max) {
         needs.push(Need::FloatMinMax);
     }
-    Text { text: narrow(element, &value), needs }
+    Text {
+        text: narrow(element, &value),
+        needs,
+    }
 }
 
 pub(super) fn compare(op: CompareOp, element: ElementType, left: &str, right: &str) -> Text {

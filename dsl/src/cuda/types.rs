@@ -63,5 +63,9 @@ pub(super) fn literal(literal: Literal) -> String {
 }
 
 fn signed(value: i64, suffix: &str) -> String {
-    if value < 0 { format!("({value}{suffix})") } else { format!("{value}{suffix}") }
+    if value < 0 {
+        format!("({value}{suffix})")
+    } else {
+        format!("{value}{suffix}")
+    }
 }

@@ -74,8 +74,15 @@ impl From<SlotOrder> for Slot {
 impl<'a> Writer<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
         let mut used = BTreeSet::new();
-        let parameters = kernel.parameters.iter().map(|p| unique(&identifier(&p.name), &mut used)).collect();
-        let locals = kernel.locals.iter().map(|(handle, l)| (handle, unique(&format!("{}_", identifier(&l.name)), &mut used)));
+        let parameters = kernel
+            .parameters
+            .iter()
+            .map(|p| unique(&identifier(&p.name), &mut used))
+            .collect();
+        let locals = kernel
+            .locals
+            .iter()
+            .map(|(handle, l)| (handle, unique(&format!("{}_", identifier(&l.name)), &mut used)));
         Self {
             kernel,
             schedule,
@@ -176,8 +183,9 @@ impl<'a> Writer<'a> {
             Symbol::Stride { tensor, axis } => match self.kernel.tensor(tensor).map(|t| (t.layout, t.rank)) {
                 Some((Layout::Contiguous | Layout::Rows { .. }, rank)) if axis + 1 == rank => "1LL".to_owned(),
                 Some((Layout::Contiguous, rank)) => {
-                    let inner: Vec<String> =
-                        (axis + 1..rank).map(|axis| self.symbol(Symbol::Extent { tensor, axis })).collect();
+                    let inner: Vec<String> = (axis + 1..rank)
+                        .map(|axis| self.symbol(Symbol::Extent { tensor, axis }))
+                        .collect();
                     format!("({})", inner.join(" * "))
                 }
                 _ => self.symbol_slot(symbol),
@@ -204,7 +212,11 @@ impl<'a> Writer<'a> {
 
     fn program_id(&mut self, axis: u8) -> String {
         if self.kernel.grid.len() <= 1 {
-            return if axis == 0 { "program".to_owned() } else { "0LL".to_owned() };
+            return if axis == 0 {
+                "program".to_owned()
+            } else {
+                "0LL".to_owned()
+            };
         }
         let n0 = self.symbol(Symbol::NumPrograms(0));
         match (axis, self.kernel.grid.len()) {
@@ -256,14 +268,21 @@ impl<'a> Writer<'a> {
         // A thread's place among those that work on its program, and the program's among all.
         let (threads, splits, shared) = (schedule.threads, schedule.splits, schedule.programs_per_block);
         if shared > 1 {
-            head.push(format!("const long long program = (long long)blockIdx.x * {shared}LL + threadIdx.y;"));
-            let all: Vec<String> =
-                (0..self.kernel.grid.len()).map(|axis| self.symbol(Symbol::NumPrograms(axis as u8))).collect();
+            head.push(format!(
+                "const long long program = (long long)blockIdx.x * {shared}LL + threadIdx.y;"
+            ));
+            let all: Vec<String> = (0..self.kernel.grid.len())
+                .map(|axis| self.symbol(Symbol::NumPrograms(axis as u8)))
+                .collect();
             head.push(format!("if (program >= {}) return;", all.join(" * ")));
             head.push("const int worker = (int)threadIdx.x;".to_owned());
         } else if splits > 1 {
-            head.push(format!("const long long program = (long long)(blockIdx.x / {splits}U);"));
-            head.push(format!("const int worker = (int)(threadIdx.x + blockIdx.x % {splits}U * {threads}U);"));
+            head.push(format!(
+                "const long long program = (long long)(blockIdx.x / {splits}U);"
+            ));
+            head.push(format!(
+                "const int worker = (int)(threadIdx.x + blockIdx.x % {splits}U * {threads}U);"
+            ));
         } else {
             head.push("const long long program = (long long)blockIdx.x;".to_owned());
             head.push("const int worker = (int)threadIdx.x;".to_owned());
@@ -291,7 +310,9 @@ impl<'a> Writer<'a> {
         }
         let arguments: Vec<String> = self.slots.iter().map(|slot| self.declaration(*slot)).collect();
         let block = threads * shared;
-        text.push_str(&format!("extern \"C\" __global__ void __launch_bounds__({block}) {entry}(\n    "));
+        text.push_str(&format!(
+            "extern \"C\" __global__ void __launch_bounds__({block}) {entry}(\n    "
+        ));
         text.push_str(&arguments.join(",\n    "));
         text.push_str(") {\n");
         for line in head {
@@ -330,7 +351,10 @@ impl<'a> Writer<'a> {
 
 /// `name` as a C++ identifier that is no keyword and no name of ours.
 fn identifier(name: &str) -> String {
-    let mut text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let mut text: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
     while text.ends_with('_') {
         text.pop();
     }

@@ -15,7 +15,10 @@ pub struct Handle<T> {
 impl<T> Handle<T> {
     /// The handle of the item at `index`. Whether an arena has such an item is for the verifier to say.
     pub const fn from_index(index: usize) -> Self {
-        Self { index: index as u32, marker: PhantomData }
+        Self {
+            index: index as u32,
+            marker: PhantomData,
+        }
     }
 
     /// The position of the item in its arena.
@@ -98,7 +101,10 @@ impl<T> Arena<T> {
 
     /// All items with their handles, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Handle<T>, &T)> + ExactSizeIterator {
-        self.items.iter().enumerate().map(|(i, item)| (Handle::from_index(i), item))
+        self.items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| (Handle::from_index(i), item))
     }
 }
 

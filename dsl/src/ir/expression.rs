@@ -208,9 +208,15 @@ pub struct Guard {
 
 impl Guard {
     /// Both sides are to be checked.
-    pub const FULL: Guard = Guard { lower: true, upper: true };
+    pub const FULL: Guard = Guard {
+        lower: true,
+        upper: true,
+    };
     /// Nothing is to be checked.
-    pub const NONE: Guard = Guard { lower: false, upper: false };
+    pub const NONE: Guard = Guard {
+        lower: false,
+        upper: false,
+    };
 
     /// Whether anything is to be checked.
     pub fn any(self) -> bool {
@@ -240,15 +246,25 @@ impl Expression {
     /// Calls `visit` with every expression this one refers to, in order.
     pub fn for_each_operand(&self, mut visit: impl FnMut(Handle<Expression>)) {
         match self {
-            Self::Literal(_) | Self::Symbol(_) | Self::Argument(_) | Self::Induction(_) | Self::Arange(_) | Self::Local(_) => {}
-            Self::Broadcast { value, .. } | Self::Reshape { value, .. } | Self::Unary { value, .. } | Self::Cast { value, .. } => {
-                visit(*value)
-            }
+            Self::Literal(_)
+            | Self::Symbol(_)
+            | Self::Argument(_)
+            | Self::Induction(_)
+            | Self::Arange(_)
+            | Self::Local(_) => {}
+            Self::Broadcast { value, .. }
+            | Self::Reshape { value, .. }
+            | Self::Unary { value, .. }
+            | Self::Cast { value, .. } => visit(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 visit(*left);
                 visit(*right);
             }
-            Self::Select { condition, accept, reject } => {
+            Self::Select {
+                condition,
+                accept,
+                reject,
+            } => {
                 visit(*condition);
                 visit(*accept);
                 visit(*reject);
@@ -260,15 +276,25 @@ impl Expression {
     /// Replaces every expression this one refers to by what `map` gives for it.
     pub fn map_operands(&mut self, mut map: impl FnMut(Handle<Expression>) -> Handle<Expression>) {
         match self {
-            Self::Literal(_) | Self::Symbol(_) | Self::Argument(_) | Self::Induction(_) | Self::Arange(_) | Self::Local(_) => {}
-            Self::Broadcast { value, .. } | Self::Reshape { value, .. } | Self::Unary { value, .. } | Self::Cast { value, .. } => {
-                *value = map(*value)
-            }
+            Self::Literal(_)
+            | Self::Symbol(_)
+            | Self::Argument(_)
+            | Self::Induction(_)
+            | Self::Arange(_)
+            | Self::Local(_) => {}
+            Self::Broadcast { value, .. }
+            | Self::Reshape { value, .. }
+            | Self::Unary { value, .. }
+            | Self::Cast { value, .. } => *value = map(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 *left = map(*left);
                 *right = map(*right);
             }
-            Self::Select { condition, accept, reject } => {
+            Self::Select {
+                condition,
+                accept,
+                reject,
+            } => {
                 *condition = map(*condition);
                 *accept = map(*accept);
                 *reject = map(*reject);
@@ -375,7 +401,9 @@ impl CompareOp {
     /// Whether the comparison is defined on `element`: ordering needs a number, equality anything computable.
     pub const fn accepts(self, element: ElementType) -> bool {
         match self {
-            Self::Equal | Self::NotEqual => element.is_integer() || element.is_float() || matches!(element, ElementType::Bool),
+            Self::Equal | Self::NotEqual => {
+                element.is_integer() || element.is_float() || matches!(element, ElementType::Bool)
+            }
             _ => element.is_integer() || element.is_float(),
         }
     }

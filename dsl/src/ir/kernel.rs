@@ -47,7 +47,10 @@ impl Bindings {
 
     /// The type in memory of the count parameter at `position`, if it is read from there.
     pub fn device(&self, position: u32) -> Option<ElementType> {
-        self.device.iter().find(|(p, _)| *p == position).map(|(_, element)| *element)
+        self.device
+            .iter()
+            .find(|(p, _)| *p == position)
+            .map(|(_, element)| *element)
     }
 }
 

@@ -16,7 +16,10 @@ pub struct Literal {
 impl Literal {
     /// The constant `value`.
     pub fn new<T: Element>(value: T) -> Self {
-        Self { element: T::TYPE, bits: value.to_bits64() }
+        Self {
+            element: T::TYPE,
+            bits: value.to_bits64(),
+        }
     }
 
     /// An index, an extent, a count.
@@ -32,7 +35,14 @@ impl Literal {
     /// The integer of type `element` that is congruent to `value` modulo two to its bit width.
     pub fn wrap(element: ElementType, value: i128) -> Self {
         let bits = value as u128 as u64;
-        Self { element, bits: if element.bits() == 64 { bits } else { bits & ((1 << element.bits()) - 1) } }
+        Self {
+            element,
+            bits: if element.bits() == 64 {
+                bits
+            } else {
+                bits & ((1 << element.bits()) - 1)
+            },
+        }
     }
 
     /// The value of an integer or bool constant; `None` for floats.

@@ -19,7 +19,7 @@ mod types;
 pub mod verify;
 
 pub use arena::{Arena, Handle};
-pub use expression::{Access, Bounds, CompareOp, Expression, Guard, Symbol, UnaryOp, BinaryOp};
+pub use expression::{Access, BinaryOp, Bounds, CompareOp, Expression, Guard, Symbol, UnaryOp};
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;
 pub use span::Span;

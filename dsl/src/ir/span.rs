@@ -16,7 +16,11 @@ pub struct Span {
 
 impl Span {
     /// No position.
-    pub const UNKNOWN: Span = Span { file: "", line: 0, column: 0 };
+    pub const UNKNOWN: Span = Span {
+        file: "",
+        line: 0,
+        column: 0,
+    };
 
     /// The position of the caller of the nearest function that is not `#[track_caller]`.
     #[track_caller]
@@ -32,12 +36,20 @@ impl Span {
 
 impl From<&'static Location<'static>> for Span {
     fn from(location: &'static Location<'static>) -> Self {
-        Self { file: location.file(), line: location.line(), column: location.column() }
+        Self {
+            file: location.file(),
+            line: location.line(),
+            column: location.column(),
+        }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_known() { write!(f, "{}:{}:{}", self.file, self.line, self.column) } else { f.write_str("<unknown>") }
+        if self.is_known() {
+            write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        } else {
+            f.write_str("<unknown>")
+        }
     }
 }

@@ -140,7 +140,9 @@ impl<'a> IntoIterator for &'a Block {
 
 impl FromIterator<(Statement, Span)> for Block {
     fn from_iter<I: IntoIterator<Item = (Statement, Span)>>(iter: I) -> Self {
-        Self { items: iter.into_iter().collect() }
+        Self {
+            items: iter.into_iter().collect(),
+        }
     }
 }
 

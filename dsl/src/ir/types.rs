@@ -16,7 +16,10 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of a scalar.
-    pub const SCALAR: Shape = Shape { rank: 0, extents: [0; MAX_RANK] };
+    pub const SCALAR: Shape = Shape {
+        rank: 0,
+        extents: [0; MAX_RANK],
+    };
 
     /// The shape with these extents; `None` if there are more than [`MAX_RANK`].
     pub fn new(extents: &[u32]) -> Option<Self> {
@@ -92,7 +95,10 @@ pub struct Type {
 impl Type {
     /// The type of a scalar.
     pub const fn scalar(element: ElementType) -> Self {
-        Self { element, shape: Shape::SCALAR }
+        Self {
+            element,
+            shape: Shape::SCALAR,
+        }
     }
 
     /// The type of an index, an extent, a count.
@@ -115,7 +121,11 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.element)?;
-        if self.is_scalar() { Ok(()) } else { write!(f, "{}", self.shape) }
+        if self.is_scalar() {
+            Ok(())
+        } else {
+            write!(f, "{}", self.shape)
+        }
     }
 }
 

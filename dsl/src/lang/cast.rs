@@ -4,7 +4,10 @@ use super::Tile;
 use crate::element::Element;
 
 /// A value that `as` can convert to the type `U`.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot be cast to `{U}`", note = "`as` converts numbers and tiles of numbers")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cast to `{U}`",
+    note = "`as` converts numbers and tiles of numbers"
+)]
 pub trait CastTo<U> {
     /// A tile for a tile, a plain number for a plain number.
     type Output;

@@ -22,7 +22,13 @@ pub fn num_programs(axis: usize) -> Scalar<i64> {
 fn grid_symbol(axis: usize, name: &str, symbol: fn(u8) -> Symbol) -> Scalar<i64> {
     let span = Span::here();
     if axis > 2 {
-        recorder::with((), |r| r.fail(span, format!("`{name}({axis})`: a grid has at most three axes, 0 to 2"), None));
+        recorder::with((), |r| {
+            r.fail(
+                span,
+                format!("`{name}({axis})`: a grid has at most three axes, 0 to 2"),
+                None,
+            )
+        });
     }
     Tile::emit(Expression::Symbol(symbol(axis.min(2) as u8)), Shape::SCALAR, span)
 }
@@ -72,8 +78,20 @@ where
 {
     let span = Span::here();
     let handle = recorder::with(DETACHED, |r| {
-        let ([condition, accept, reject], shape) = r.unify([condition.handle, accept.handle, reject.handle], "`select`", span);
-        r.emit(Expression::Select { condition, accept, reject }, Type { element: T::TYPE, shape }, span)
+        let ([condition, accept, reject], shape) =
+            r.unify([condition.handle, accept.handle, reject.handle], "`select`", span);
+        r.emit(
+            Expression::Select {
+                condition,
+                accept,
+                reject,
+            },
+            Type {
+                element: T::TYPE,
+                shape,
+            },
+            span,
+        )
     });
     <<<Dim<C> as Join<Dim<A>>>::Output as Join<Dim<B>>>::Output as Rank>::tile(handle)
 }
@@ -124,7 +142,11 @@ fn checked(extent: i128, span: Span) -> Option<u32> {
     }
     recorder::with((), |r| {
         let advice = "block longer axes: give each program `arange(BLOCK)` and an offset";
-        r.fail(span, format!("a tile cannot have extent {extent}; extents are 1 to {MAX_ELEMENTS}"), Some(advice));
+        r.fail(
+            span,
+            format!("a tile cannot have extent {extent}; extents are 1 to {MAX_ELEMENTS}"),
+            Some(advice),
+        );
     });
     None
 }

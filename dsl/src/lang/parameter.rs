@@ -64,7 +64,11 @@ impl<'p> Parameter<'p> for Count {
     type Staged = Scalar<i64>;
     fn declare(name: String) -> Scalar<i64> {
         let position = recorder::with(0, |r| r.declare_value(name, ParameterKind::Count));
-        Tile::emit(Expression::Symbol(crate::ir::Symbol::Count(position)), Shape::SCALAR, Span::UNKNOWN)
+        Tile::emit(
+            Expression::Symbol(crate::ir::Symbol::Count(position)),
+            Shape::SCALAR,
+            Span::UNKNOWN,
+        )
     }
     fn lend(owned: &'p mut Scalar<i64>) -> Scalar<i64> {
         *owned
@@ -91,7 +95,21 @@ macro_rules! scalars {
         }
     )*};
 }
-scalars!(bool, i8, i16, i32, i64, u8, u16, u32, u64, half::f16, half::bf16, f32, f64);
+scalars!(
+    bool,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u16,
+    u32,
+    u64,
+    half::f16,
+    half::bf16,
+    f32,
+    f64
+);
 
 #[diagnostic::do_not_recommend]
 impl<'p, P: Parameter<'p>, const N: usize> Parameter<'p> for [P; N]

@@ -9,8 +9,8 @@ use super::TraceError;
 use crate::call::{ParameterFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, Bindings, Block, Bounds, Expression, Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement,
-    Symbol, TensorParameter, Type, verify,
+    Arena, Bindings, Block, Bounds, Expression, Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind,
+    Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
 
 thread_local! {
@@ -68,7 +68,12 @@ pub(crate) fn record(
     let outer = CURRENT.replace(Some(fresh));
     body();
     let Some(mut done) = CURRENT.replace(outer) else {
-        return Err(TraceError { kernel: name.to_owned(), message: "the recording was lost".into(), span, advice: None });
+        return Err(TraceError {
+            kernel: name.to_owned(),
+            message: "the recording was lost".into(),
+            span,
+            advice: None,
+        });
     };
     if let Some(error) = done.error {
         return Err(error);
@@ -82,7 +87,10 @@ pub(crate) fn record(
         span: e.span,
         advice: None,
     })?;
-    Ok(Traced { kernel: done.kernel, pinned: done.pinned })
+    Ok(Traced {
+        kernel: done.kernel,
+        pinned: done.pinned,
+    })
 }
 
 /// Calls `f` with the recorder of this thread; gives `fallback` outside a recording, where a language operation means
@@ -132,13 +140,21 @@ impl Recorder {
 
     /// A constant.
     pub(crate) fn literal(&mut self, literal: Literal) -> Handle<Expression> {
-        self.emit(Expression::Literal(literal), Type::scalar(literal.element), Span::UNKNOWN)
+        self.emit(
+            Expression::Literal(literal),
+            Type::scalar(literal.element),
+            Span::UNKNOWN,
+        )
     }
 
     /// Stretches `value` to `shape`; the shapes are known to broadcast.
     pub(crate) fn stretch(&mut self, value: Handle<Expression>, shape: Shape, span: Span) -> Handle<Expression> {
         let ty = self.ty(value);
-        if ty.shape == shape { value } else { self.emit(Expression::Broadcast { value, shape }, Type { shape, ..ty }, span) }
+        if ty.shape == shape {
+            value
+        } else {
+            self.emit(Expression::Broadcast { value, shape }, Type { shape, ..ty }, span)
+        }
     }
 
     /// The shape that all values broadcast to; on a mismatch, the first one's, and the mistake is kept.
@@ -150,7 +166,11 @@ impl Recorder {
                 Some(common) => shape = common,
                 None => {
                     let message = format!("{what} has tiles of shapes {shape} and {other}, which do not broadcast");
-                    self.fail(span, message, Some("axes are aligned from the innermost; extents must be equal, or 1"));
+                    self.fail(
+                        span,
+                        message,
+                        Some("axes are aligned from the innermost; extents must be equal, or 1"),
+                    );
                     return shape;
                 }
             }
@@ -196,7 +216,11 @@ impl Recorder {
 
     /// Closes the innermost block and returns it.
     pub(crate) fn close(&mut self) -> Block {
-        if self.blocks.len() > 1 { self.blocks.pop().map(|open| open.block).unwrap_or_default() } else { Block::new() }
+        if self.blocks.len() > 1 {
+            self.blocks.pop().map(|open| open.block).unwrap_or_default()
+        } else {
+            Block::new()
+        }
     }
 
     /// Closes the innermost block and continues the one around it with its statements.
@@ -214,7 +238,10 @@ impl Recorder {
 
     /// Declares a variable.
     pub(crate) fn declare(&mut self, name: &str, ty: Type) -> Handle<Local> {
-        self.kernel.locals.append(Local { name: name.to_owned(), ty })
+        self.kernel.locals.append(Local {
+            name: name.to_owned(),
+            ty,
+        })
     }
 
     /// The type of a variable.
@@ -228,14 +255,25 @@ impl Recorder {
         let (layout, alignment) = match self.request.parameters.get(position) {
             Some(ParameterFacts::Tensor(facts)) if facts.extents.len() == rank => (facts.layout, facts.alignment),
             _ => {
-                let message = format!("parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one");
+                let message = format!(
+                    "parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one"
+                );
                 self.fail(self.kernel.span, message, None);
                 (Layout::Strided, 1)
             }
         };
         let alignment = alignment.max(element.size() as u32);
-        let tensor = TensorParameter { element, rank: rank as u8, mutable, layout, alignment };
-        self.kernel.parameters.push(Parameter { name, kind: ParameterKind::Tensor(tensor) });
+        let tensor = TensorParameter {
+            element,
+            rank: rank as u8,
+            mutable,
+            layout,
+            alignment,
+        };
+        self.kernel.parameters.push(Parameter {
+            name,
+            kind: ParameterKind::Tensor(tensor),
+        });
         position as u32
     }
 
@@ -266,7 +304,11 @@ impl Recorder {
         match self.evaluate(expression) {
             Ok(value) => Some(value),
             Err(what) => {
-                self.fail(span, format!("a compile-time integer is needed here, but this depends on {what}"), Some(advice));
+                self.fail(
+                    span,
+                    format!("a compile-time integer is needed here, but this depends on {what}"),
+                    Some(advice),
+                );
                 None
             }
         }
@@ -278,7 +320,10 @@ impl Recorder {
             return Err("a value from outside the kernel".into());
         };
         match &node {
-            Expression::Literal(literal) => literal.as_integer().and_then(|v| i64::try_from(v).ok()).ok_or("a float".into()),
+            Expression::Literal(literal) => literal
+                .as_integer()
+                .and_then(|v| i64::try_from(v).ok())
+                .ok_or("a float".into()),
             Expression::Symbol(symbol) => self.pin(*symbol),
             Expression::Binary { op, left, right } => {
                 let (l, r) = (self.evaluate(*left)?, self.evaluate(*right)?);
@@ -288,7 +333,9 @@ impl Recorder {
             }
             Expression::Unary { op, value } => {
                 let v = self.evaluate(*value)?;
-                arithmetic::unary(*op, Literal::index(v)).and_then(|v| v.get::<i64>()).ok_or_else(|| "a float".into())
+                arithmetic::unary(*op, Literal::index(v))
+                    .and_then(|v| v.get::<i64>())
+                    .ok_or_else(|| "a float".into())
             }
             Expression::Cast { value, to } if to.is_integer() => self.evaluate(*value),
             Expression::Argument(_) => Err("a run-time argument".into()),

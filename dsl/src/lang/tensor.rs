@@ -22,7 +22,10 @@ pub struct Tensor<T: Element, const R: usize> {
 
 impl<T: Element, const R: usize> Tensor<T, R> {
     pub(crate) fn from_parameter(parameter: u32) -> Self {
-        Self { parameter, marker: PhantomData }
+        Self {
+            parameter,
+            marker: PhantomData,
+        }
     }
 
     /// The number of elements on `axis`. Where it shapes a tile it is a literal of the variant, else a count.
@@ -42,7 +45,9 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         let span = Span::here();
         if axis >= R {
             let message = format!("`{name}({axis})` of a tensor of rank {R}");
-            recorder::with((), |r| r.fail(span, message, Some("axes are numbered from 0, outermost first")));
+            recorder::with((), |r| {
+                r.fail(span, message, Some("axes are numbered from 0, outermost first"))
+            });
         }
         let axis = axis.min(R.saturating_sub(1)) as u8;
         Tile::emit(Expression::Symbol(symbol(self.parameter, axis)), Shape::SCALAR, span)
@@ -57,7 +62,11 @@ impl<T: Element, const R: usize> Tensor<T, R> {
 
     /// Reads the elements at `indices` where `mask` holds, zero elsewhere.
     #[track_caller]
-    pub fn load_where<I: Indices<R>, const M: usize>(&self, indices: I, mask: Tile<bool, M>) -> <I::Rank as Rank>::Tile<T> {
+    pub fn load_where<I: Indices<R>, const M: usize>(
+        &self,
+        indices: I,
+        mask: Tile<bool, M>,
+    ) -> <I::Rank as Rank>::Tile<T> {
         self.read::<I>(indices.indices(), Some(mask.handle), None, Span::here())
     }
 
@@ -81,7 +90,14 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         let handle = recorder::with(DETACHED, |r| {
             let bounds = bounds.unwrap_or(r.bounds());
             let (access, shape) = self.access(r, indices, mask, bounds, "`load`", span);
-            r.emit(Expression::Load(access), Type { element: T::TYPE, shape }, span)
+            r.emit(
+                Expression::Load(access),
+                Type {
+                    element: T::TYPE,
+                    shape,
+                },
+                span,
+            )
         });
         <I::Rank as Rank>::tile(handle)
     }
@@ -113,7 +129,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     #[track_caller]
     #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
     pub unsafe fn store_unchecked<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(indices.indices(), value.stored(), None, Some(Bounds::Unchecked), Span::here());
+        self.write(
+            indices.indices(),
+            value.stored(),
+            None,
+            Some(Bounds::Unchecked),
+            Span::here(),
+        );
     }
 
     fn write(
@@ -130,7 +152,11 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             let from = r.ty(value).shape;
             if from.broadcast(shape) != Some(shape) {
                 let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
-                r.fail(span, message, Some("the value must broadcast to the shape of the indices"));
+                r.fail(
+                    span,
+                    message,
+                    Some("the value must broadcast to the shape of the indices"),
+                );
                 return;
             }
             let value = r.stretch(value, shape, span);
@@ -151,12 +177,20 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         let mask = mask.map(|mask| {
             let from = r.ty(mask).shape;
             if from.broadcast(shape) != Some(shape) {
-                r.fail(span, format!("{what} with a mask of shape {from} and indices of shape {shape}"), None);
+                r.fail(
+                    span,
+                    format!("{what} with a mask of shape {from} and indices of shape {shape}"),
+                    None,
+                );
                 return mask;
             }
             r.stretch(mask, shape, span)
         });
-        let guard = if bounds == Bounds::Unchecked { Guard::NONE } else { Guard::FULL };
+        let guard = if bounds == Bounds::Unchecked {
+            Guard::NONE
+        } else {
+            Guard::FULL
+        };
         let access = Access {
             tensor: self.parameter,
             indices: indices.into_iter().collect::<ArrayVec<_, 4>>(),

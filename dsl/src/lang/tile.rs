@@ -35,12 +35,18 @@ impl<T: Element, const R: usize> std::fmt::Debug for Tile<T, R> {
 
 impl<T: Element, const R: usize> Tile<T, R> {
     pub(crate) fn from_handle(handle: Handle<Expression>) -> Self {
-        Self { handle, marker: PhantomData }
+        Self {
+            handle,
+            marker: PhantomData,
+        }
     }
 
     /// Records an expression of this element type and `shape`.
     pub(crate) fn emit(expression: Expression, shape: Shape, span: Span) -> Self {
-        let ty = Type { element: T::TYPE, shape };
+        let ty = Type {
+            element: T::TYPE,
+            shape,
+        };
         Self::from_handle(recorder::with(DETACHED, |r| r.emit(expression, ty, span)))
     }
 
@@ -57,7 +63,14 @@ impl<T: Element, const R: usize> Tile<T, R> {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
             let ([left, right], shape) = r.unify([self.handle, other.handle], &format!("`{}`", op.name()), span);
-            r.emit(Expression::Binary { op, left, right }, Type { element: T::TYPE, shape }, span)
+            r.emit(
+                Expression::Binary { op, left, right },
+                Type {
+                    element: T::TYPE,
+                    shape,
+                },
+                span,
+            )
         });
         Tile::from_handle(handle)
     }
@@ -70,7 +83,14 @@ impl<T: Element, const R: usize> Tile<T, R> {
         if U::TYPE == T::TYPE {
             return Tile::from_handle(self.handle);
         }
-        Tile::emit(Expression::Cast { value: self.handle, to: U::TYPE }, shape, Span::here())
+        Tile::emit(
+            Expression::Cast {
+                value: self.handle,
+                to: U::TYPE,
+            },
+            shape,
+            Span::here(),
+        )
     }
 
     /// The same elements in row-major order under another shape, of `N` axes.
@@ -79,29 +99,52 @@ impl<T: Element, const R: usize> Tile<T, R> {
     #[track_caller]
     pub fn reshape<const N: usize>(self, extents: impl super::Extents<N>) -> Tile<T, N> {
         let span = Span::here();
-        let Some(shape) = extents.shape(span) else { return Tile::from_handle(self.handle) };
+        let Some(shape) = extents.shape(span) else {
+            return Tile::from_handle(self.handle);
+        };
         let ok = recorder::with(false, |r| {
             let from = r.ty(self.handle).shape;
             if from.elements() != shape.elements() {
-                let message = format!("`reshape` of {from} ({} elements) to {shape} ({} elements)", from.elements(), shape.elements());
+                let message = format!(
+                    "`reshape` of {from} ({} elements) to {shape} ({} elements)",
+                    from.elements(),
+                    shape.elements()
+                );
                 r.fail(span, message, Some("the element counts must be equal"));
             }
             from.elements() == shape.elements()
         });
-        if ok { Tile::emit(Expression::Reshape { value: self.handle, shape }, shape, span) } else { Tile::from_handle(self.handle) }
+        if ok {
+            Tile::emit(
+                Expression::Reshape {
+                    value: self.handle,
+                    shape,
+                },
+                shape,
+                span,
+            )
+        } else {
+            Tile::from_handle(self.handle)
+        }
     }
 
     /// This tile stretched to the given extents; axes are aligned from the innermost.
     #[track_caller]
     pub fn broadcast_to<const N: usize>(self, extents: impl super::Extents<N>) -> Tile<T, N> {
         let span = Span::here();
-        let Some(shape) = extents.shape(span) else { return Tile::from_handle(self.handle) };
+        let Some(shape) = extents.shape(span) else {
+            return Tile::from_handle(self.handle);
+        };
         let handle = recorder::with(DETACHED, |r| {
             let from = r.ty(self.handle).shape;
             if from.broadcast(shape) == Some(shape) {
                 return r.stretch(self.handle, shape, span);
             }
-            r.fail(span, format!("a tile of shape {from} does not broadcast to {shape}"), None);
+            r.fail(
+                span,
+                format!("a tile of shape {from} does not broadcast to {shape}"),
+                None,
+            );
             self.handle
         });
         Tile::from_handle(handle)

@@ -21,7 +21,12 @@ impl Work {
     /// The work of one program of `kernel`.
     pub fn of(kernel: &Kernel) -> Self {
         let independent = Effects::of(kernel).threads_are_independent();
-        let mut work = Self { vectors: 1, elements: 1, independent, indirect: false };
+        let mut work = Self {
+            vectors: 1,
+            elements: 1,
+            independent,
+            indirect: false,
+        };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
@@ -41,7 +46,9 @@ impl Work {
             let ty = kernel.ty(value);
             let elements = ty.shape.elements();
             work.elements = work.elements.max(elements);
-            work.vectors = work.vectors.max((elements * ty.element.size() as u64).div_ceil(VECTOR_BYTES as u64));
+            work.vectors = work
+                .vectors
+                .max((elements * ty.element.size() as u64).div_ceil(VECTOR_BYTES as u64));
         });
         work
     }
@@ -95,7 +102,11 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
     if !work.independent {
         // One block does all of it, with enough threads that a tile of registers stays small.
         let wanted = if work.elements >= 8192 { 512 } else { BLOCK };
-        return Schedule { load: LoadHint::Cached, store: StoreHint::Cached, ..alone(round_to_warps(work.vectors.min(wanted)), 4) };
+        return Schedule {
+            load: LoadHint::Cached,
+            store: StoreHint::Cached,
+            ..alone(round_to_warps(work.vectors.min(wanted)), 4)
+        };
     }
     let in_flight = work.in_flight(programs);
     if work.vectors <= WARP as u64 * in_flight {
@@ -110,19 +121,30 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
         return alone(round_to_warps(threads), in_flight);
     }
     let splits = lanes.div_ceil(BLOCK);
-    Schedule { splits: splits as u32, ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight) }
+    Schedule {
+        splits: splits as u32,
+        ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
+    }
 }
 
 /// Programs that a warp or less can do: several share a block where there are many.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
-    let threads = vectors.div_ceil(base.unroll as u64).max(1).next_power_of_two().min(WARP as u64) as u32;
+    let threads = vectors
+        .div_ceil(base.unroll as u64)
+        .max(1)
+        .next_power_of_two()
+        .min(WARP as u64) as u32;
     let full = 256 / threads;
     // Few programs are better spread over multiprocessors than packed.
     let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
     let programs_per_block = u64::from(full).min(spread.next_power_of_two()) as u32;
     // A block is at least a warp, or it leaves lanes idle.
     let programs_per_block = programs_per_block.max(WARP / threads);
-    Schedule { threads, programs_per_block, ..base }
+    Schedule {
+        threads,
+        programs_per_block,
+        ..base
+    }
 }
 
 fn round_to_warps(threads: u64) -> u32 {

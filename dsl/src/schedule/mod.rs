@@ -34,7 +34,11 @@ pub struct Machine {
 
 impl Machine {
     /// An H200, for texts that are generated without a GPU at hand.
-    pub const H200: Machine = Machine { multiprocessors: 132, l2_bytes: 60 << 20, capability: (9, 0) };
+    pub const H200: Machine = Machine {
+        multiprocessors: 132,
+        l2_bytes: 60 << 20,
+        capability: (9, 0),
+    };
 }
 
 /// How programs and tiles are spread over the machine.
@@ -82,7 +86,9 @@ pub enum ScheduleError {
     #[error("{0} is 0; it is at least 1")]
     Zero(&'static str),
     /// Splitting or sharing where the threads of a program depend on one another.
-    #[error("the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1")]
+    #[error(
+        "the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1"
+    )]
     Dependent(String),
     /// Both at once.
     #[error("a program that is split over blocks cannot share them: one of splits and programs_per_block is 1")]
@@ -121,7 +127,9 @@ impl Schedule {
 
     /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.
     pub fn blocks(&self, programs: u64) -> Option<u32> {
-        let blocks = programs.div_ceil(self.programs_per_block as u64).checked_mul(self.splits as u64)?;
+        let blocks = programs
+            .div_ceil(self.programs_per_block as u64)
+            .checked_mul(self.splits as u64)?;
         u32::try_from(blocks).ok().filter(|&blocks| blocks <= i32::MAX as u32)
     }
 }

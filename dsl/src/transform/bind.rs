@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{dead_code, fold};
-use crate::ir::{Block, Bindings, Expression, Handle, Kernel, Layout, Literal, Local, Span, Statement, Symbol, Type};
+use crate::ir::{Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Span, Statement, Symbol, Type};
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
 /// are read from memory.
@@ -56,7 +56,11 @@ impl<'a> Folder<'a> {
                 *assignments.entry(*local).or_default() += 1;
             }
         });
-        let single = assignments.into_iter().filter(|(_, count)| *count == 1).map(|(local, _)| (local, None)).collect();
+        let single = assignments
+            .into_iter()
+            .filter(|(_, count)| *count == 1)
+            .map(|(local, _)| (local, None))
+            .collect();
         Self {
             source,
             target,
@@ -126,17 +130,32 @@ impl<'a> Folder<'a> {
                 }
                 self.push(Statement::Assign { local: *local, value }, span);
             }
-            Statement::If { condition, accept, reject } => {
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
                 let condition = self.value(*condition);
                 match self.literal(condition) {
                     Some(literal) => self.inline(if literal.as_bool() { accept } else { reject }),
                     None => {
                         let (accept, reject) = (self.block(accept), self.block(reject));
-                        self.push(Statement::If { condition, accept, reject }, span);
+                        self.push(
+                            Statement::If {
+                                condition,
+                                accept,
+                                reject,
+                            },
+                            span,
+                        );
                     }
                 }
             }
-            Statement::While { header, condition, body } => {
+            Statement::While {
+                header,
+                condition,
+                body,
+            } => {
                 // What the header defines is in scope in the body, so both are built in one scope.
                 self.output.push(Block::new());
                 self.scopes.push(HashMap::new());
@@ -151,7 +170,14 @@ impl<'a> Folder<'a> {
                 };
                 self.scopes.pop();
                 match body {
-                    Some(body) => self.push(Statement::While { header, condition, body }, span),
+                    Some(body) => self.push(
+                        Statement::While {
+                            header,
+                            condition,
+                            body,
+                        },
+                        span,
+                    ),
                     None => {
                         if let Some(output) = self.output.last_mut() {
                             output.append(header);
@@ -159,7 +185,13 @@ impl<'a> Folder<'a> {
                     }
                 }
             }
-            Statement::For { induction, start, end, step, body } => {
+            Statement::For {
+                induction,
+                start,
+                end,
+                step,
+                body,
+            } => {
                 let (start, end) = (self.value(*start), self.value(*end));
                 let bounds = self.literal(start).zip(self.literal(end));
                 if let Some((Some(s), Some(e))) = bounds.map(|(s, e)| (s.as_integer(), e.as_integer())) {
@@ -168,10 +200,21 @@ impl<'a> Folder<'a> {
                     }
                 }
                 let node = self.source.expressions[*induction].clone();
-                let fresh = self.target.append(node, self.source.ty(*induction), self.source.spans[induction.index()]);
+                let fresh = self
+                    .target
+                    .append(node, self.source.ty(*induction), self.source.spans[induction.index()]);
                 self.values[induction.index()] = Some(fresh);
                 let body = self.block(body);
-                self.push(Statement::For { induction: fresh, start, end, step: *step, body }, span);
+                self.push(
+                    Statement::For {
+                        induction: fresh,
+                        start,
+                        end,
+                        step: *step,
+                        body,
+                    },
+                    span,
+                );
             }
             Statement::Break | Statement::Continue | Statement::Return => self.push(statement.clone(), span),
         }
@@ -217,7 +260,9 @@ impl<'a> Folder<'a> {
         };
         match fold::fold(&self.target, &node, ty) {
             Some(fold::Folded::Value(value)) => value,
-            Some(fold::Folded::Literal(literal)) => self.interned(Expression::Literal(literal), Type::scalar(literal.element), span),
+            Some(fold::Folded::Literal(literal)) => {
+                self.interned(Expression::Literal(literal), Type::scalar(literal.element), span)
+            }
             Some(fold::Folded::Expression(node)) => self.emit(node, ty, span),
             Some(fold::Folded::Uniform(scalar)) => {
                 let value = self.emit(scalar, Type::scalar(ty.element), span);
@@ -241,8 +286,16 @@ impl<'a> Folder<'a> {
                 if parameter.layout == Layout::Contiguous {
                     // The stride of an axis is the product of the extents inside it.
                     let (op, inner) = (crate::ir::BinaryOp::Multiply, axis + 1);
-                    let left = self.emit(Expression::Symbol(Symbol::Extent { tensor, axis: inner }), Type::INDEX, span);
-                    let right = self.emit(Expression::Symbol(Symbol::Stride { tensor, axis: inner }), Type::INDEX, span);
+                    let left = self.emit(
+                        Expression::Symbol(Symbol::Extent { tensor, axis: inner }),
+                        Type::INDEX,
+                        span,
+                    );
+                    let right = self.emit(
+                        Expression::Symbol(Symbol::Stride { tensor, axis: inner }),
+                        Type::INDEX,
+                        span,
+                    );
                     return self.emit(Expression::Binary { op, left, right }, Type::INDEX, span);
                 }
             }
@@ -258,7 +311,11 @@ impl<'a> Folder<'a> {
         let global = key.0.is_global();
         let value = self.append(key.0.clone(), ty, span);
         // Outside a block, in the grid, everything is in scope for the grid only.
-        let scope = if global { self.scopes.first_mut() } else { self.scopes.last_mut() };
+        let scope = if global {
+            self.scopes.first_mut()
+        } else {
+            self.scopes.last_mut()
+        };
         if let Some(scope) = scope {
             if global || !self.output.is_empty() {
                 scope.insert(key, value);

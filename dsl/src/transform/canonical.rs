@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use super::dead_code;
 use crate::analysis::contiguity;
 use crate::element::ElementType;
-use crate::ir::{
-    Access, Bounds, CompareOp, Expression, Handle, Kernel, Layout, Span, Statement, Symbol, Type,
-};
+use crate::ir::{Access, Bounds, CompareOp, Expression, Handle, Kernel, Layout, Span, Statement, Symbol, Type};
 
 /// `kernel` with everything left out that does not change its code: the grid, which the host computes, and the literals
 /// that no address and no check refers to. Two launches whose canonical kernels are equal share a binary.
@@ -28,7 +26,13 @@ pub fn canonical(kernel: Kernel) -> Kernel {
     exits.extend(std::mem::take(&mut kernel.body));
     kernel.body = exits.into_iter().collect();
     kernel.grid = (0..grid.len())
-        .map(|axis| kernel.append(Expression::Symbol(Symbol::NumPrograms(axis as u8)), Type::INDEX, Span::UNKNOWN))
+        .map(|axis| {
+            kernel.append(
+                Expression::Symbol(Symbol::NumPrograms(axis as u8)),
+                Type::INDEX,
+                Span::UNKNOWN,
+            )
+        })
         .collect();
     dead_code::eliminate(kernel)
 }
@@ -37,21 +41,32 @@ pub fn canonical(kernel: Kernel) -> Kernel {
 fn relevant(kernel: &Kernel) -> BTreeSet<Symbol> {
     let mut relevant = BTreeSet::new();
     let mut access = |access: &Access| {
-        let Some(tensor) = kernel.tensor(access.tensor) else { return };
+        let Some(tensor) = kernel.tensor(access.tensor) else {
+            return;
+        };
         for axis in 0..tensor.rank {
             let guarded = access.guards.get(axis as usize).is_some_and(|g| g.any());
             // A stride is multiplied by the index, unless that is always 0.
             let index = access.indices.get(axis as usize);
             let used = index.is_some_and(|&index| contiguity::constant(kernel, index) != Some(0));
             if guarded || access.bounds == Bounds::Clamp {
-                relevant.insert(Symbol::Extent { tensor: access.tensor, axis });
+                relevant.insert(Symbol::Extent {
+                    tensor: access.tensor,
+                    axis,
+                });
             }
             match tensor.layout {
                 Layout::Contiguous if used => {
-                    relevant.extend((axis + 1..tensor.rank).map(|axis| Symbol::Extent { tensor: access.tensor, axis }));
+                    relevant.extend((axis + 1..tensor.rank).map(|axis| Symbol::Extent {
+                        tensor: access.tensor,
+                        axis,
+                    }));
                 }
                 Layout::Rows { .. } | Layout::Strided if used => {
-                    relevant.insert(Symbol::Stride { tensor: access.tensor, axis });
+                    relevant.insert(Symbol::Stride {
+                        tensor: access.tensor,
+                        axis,
+                    });
                 }
                 _ => {}
             }
@@ -85,11 +100,22 @@ fn end_surplus_programs(kernel: &mut Kernel, axis: u8, extent: Handle<Expression
     let span = kernel.span;
     define(kernel, extent, exits);
     let left = kernel.append(Expression::Symbol(Symbol::ProgramId(axis)), Type::INDEX, span);
-    let compare = Expression::Compare { op: CompareOp::GreaterEqual, left, right: extent };
+    let compare = Expression::Compare {
+        op: CompareOp::GreaterEqual,
+        left,
+        right: extent,
+    };
     let condition = kernel.append(compare, Type::scalar(ElementType::Bool), span);
     exits.push((Statement::Let(condition), span));
     let accept = std::iter::once((Statement::Return, span)).collect();
-    exits.push((Statement::If { condition, accept, reject: Default::default() }, span));
+    exits.push((
+        Statement::If {
+            condition,
+            accept,
+            reject: Default::default(),
+        },
+        span,
+    ));
 }
 
 /// Defines what a grid extent is made of: in the grid it needed no definition.

@@ -24,7 +24,10 @@ struct Live {
 
 impl Live {
     fn of(kernel: &Kernel) -> Self {
-        let mut live = Self { expressions: vec![false; kernel.expressions.len()], locals: vec![false; kernel.locals.len()] };
+        let mut live = Self {
+            expressions: vec![false; kernel.expressions.len()],
+            locals: vec![false; kernel.locals.len()],
+        };
         for &extent in &kernel.grid {
             live.mark(kernel, extent);
         }
@@ -47,7 +50,11 @@ impl Live {
     }
 
     fn count(&self) -> usize {
-        self.expressions.iter().chain(&self.locals).filter(|live| **live).count()
+        self.expressions
+            .iter()
+            .chain(&self.locals)
+            .filter(|live| **live)
+            .count()
     }
 
     fn mark(&mut self, kernel: &Kernel, expression: Handle<Expression>) {
@@ -68,21 +75,55 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
         .into_iter()
         .filter_map(|(statement, span)| {
             let kept = match statement {
-                Statement::Let(expression) => live.expressions[expression.index()].then_some(Statement::Let(expression)),
-                Statement::Assign { local, value } => live.locals[local.index()].then_some(Statement::Assign { local, value }),
-                Statement::If { condition, accept, reject } => {
+                Statement::Let(expression) => {
+                    live.expressions[expression.index()].then_some(Statement::Let(expression))
+                }
+                Statement::Assign { local, value } => {
+                    live.locals[local.index()].then_some(Statement::Assign { local, value })
+                }
+                Statement::If {
+                    condition,
+                    accept,
+                    reject,
+                } => {
                     let (accept, reject) = (sweep(accept, live, changed), sweep(reject, live, changed));
-                    (!accept.is_empty() || !reject.is_empty()).then_some(Statement::If { condition, accept, reject })
+                    (!accept.is_empty() || !reject.is_empty()).then_some(Statement::If {
+                        condition,
+                        accept,
+                        reject,
+                    })
                 }
-                Statement::While { header, condition, body } => {
+                Statement::While {
+                    header,
+                    condition,
+                    body,
+                } => {
                     let (header, body) = (sweep(header, live, changed), sweep(body, live, changed));
-                    Some(Statement::While { header, condition, body })
+                    Some(Statement::While {
+                        header,
+                        condition,
+                        body,
+                    })
                 }
-                Statement::For { induction, start, end, step, body } => {
+                Statement::For {
+                    induction,
+                    start,
+                    end,
+                    step,
+                    body,
+                } => {
                     let body = sweep(body, live, changed);
-                    (!body.is_empty()).then_some(Statement::For { induction, start, end, step, body })
+                    (!body.is_empty()).then_some(Statement::For {
+                        induction,
+                        start,
+                        end,
+                        step,
+                        body,
+                    })
                 }
-                other @ (Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return) => Some(other),
+                other @ (Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return) => {
+                    Some(other)
+                }
             };
             kept.map(|statement| (statement, span))
         })
@@ -95,7 +136,13 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
 fn compact(kernel: Kernel, live: &Live) -> Kernel {
     let mut expressions: Vec<Option<Handle<Expression>>> = vec![None; kernel.expressions.len()];
     let mut locals: Vec<Option<Handle<Local>>> = vec![None; kernel.locals.len()];
-    let mut compacted = Kernel { expressions: Arena::new(), types: Vec::new(), spans: Vec::new(), locals: Arena::new(), ..kernel.clone() };
+    let mut compacted = Kernel {
+        expressions: Arena::new(),
+        types: Vec::new(),
+        spans: Vec::new(),
+        locals: Arena::new(),
+        ..kernel.clone()
+    };
     for (handle, local) in kernel.locals.iter() {
         if live.locals[handle.index()] {
             locals[handle.index()] = Some(compacted.locals.append(local.clone()));
@@ -128,7 +175,10 @@ impl Renumber {
     }
 
     fn block(&self, block: Block) -> Block {
-        block.into_iter().map(|(statement, span)| (self.statement(statement), span)).collect()
+        block
+            .into_iter()
+            .map(|(statement, span)| (self.statement(statement), span))
+            .collect()
     }
 
     fn statement(&self, statement: Statement) -> Statement {
@@ -136,23 +186,40 @@ impl Renumber {
             Statement::Let(value) => Statement::Let(self.expression(value)),
             Statement::Store { mut access, value } => {
                 access.map_operands(|operand| self.expression(operand));
-                Statement::Store { access, value: self.expression(value) }
+                Statement::Store {
+                    access,
+                    value: self.expression(value),
+                }
             }
             Statement::Assign { local, value } => Statement::Assign {
                 local: self.locals[local.index()].unwrap_or(local),
                 value: self.expression(value),
             },
-            Statement::If { condition, accept, reject } => Statement::If {
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => Statement::If {
                 condition: self.expression(condition),
                 accept: self.block(accept),
                 reject: self.block(reject),
             },
-            Statement::While { header, condition, body } => Statement::While {
+            Statement::While {
+                header,
+                condition,
+                body,
+            } => Statement::While {
                 header: self.block(header),
                 condition: self.expression(condition),
                 body: self.block(body),
             },
-            Statement::For { induction, start, end, step, body } => Statement::For {
+            Statement::For {
+                induction,
+                start,
+                end,
+                step,
+                body,
+            } => Statement::For {
                 induction: self.expression(induction),
                 start: self.expression(start),
                 end: self.expression(end),

@@ -31,17 +31,24 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         Expression::Broadcast { value, shape } => match &kernel.expressions[*value] {
             _ if kernel.ty(*value).shape == *shape => Some(Folded::Value(*value)),
             Expression::Broadcast { value, .. } if kernel.ty(*value).is_scalar() => {
-                Some(Folded::Expression(Expression::Broadcast { value: *value, shape: *shape }))
+                Some(Folded::Expression(Expression::Broadcast {
+                    value: *value,
+                    shape: *shape,
+                }))
             }
             _ => None,
         },
         Expression::Reshape { value, shape } => match &kernel.expressions[*value] {
             _ if kernel.ty(*value).shape == *shape => Some(Folded::Value(*value)),
-            Expression::Reshape { value, .. } => {
-                Some(Folded::Expression(Expression::Reshape { value: *value, shape: *shape }))
-            }
+            Expression::Reshape { value, .. } => Some(Folded::Expression(Expression::Reshape {
+                value: *value,
+                shape: *shape,
+            })),
             Expression::Broadcast { value, .. } if kernel.ty(*value).is_scalar() && shape.rank() > 0 => {
-                Some(Folded::Expression(Expression::Broadcast { value: *value, shape: *shape }))
+                Some(Folded::Expression(Expression::Broadcast {
+                    value: *value,
+                    shape: *shape,
+                }))
             }
             _ => None,
         },
@@ -54,7 +61,11 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
             let (l, r) = (literal(*left)?, literal(*right)?);
             arithmetic::compare(*op, l, r).map(|truth| Folded::Literal(Literal::new(truth)))
         }
-        Expression::Select { condition, accept, reject } => match literal(*condition) {
+        Expression::Select {
+            condition,
+            accept,
+            reject,
+        } => match literal(*condition) {
             Some(truth) => Some(Folded::Value(if truth.as_bool() { *accept } else { *reject })),
             None => (accept == reject).then_some(Folded::Value(*accept)),
         },
@@ -76,7 +87,11 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
 fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
     if !matches!(
         node,
-        Expression::Unary { .. } | Expression::Binary { .. } | Expression::Compare { .. } | Expression::Select { .. } | Expression::Cast { .. }
+        Expression::Unary { .. }
+            | Expression::Binary { .. }
+            | Expression::Compare { .. }
+            | Expression::Select { .. }
+            | Expression::Cast { .. }
     ) {
         return None;
     }

@@ -52,7 +52,11 @@ impl fmt::Display for Proof {
 /// what became of each access, in the order of the text.
 pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
     let always = guards(&kernel, &[]);
-    let here = if known.is_empty() { always.clone() } else { guards(&kernel, known) };
+    let here = if known.is_empty() {
+        always.clone()
+    } else {
+        guards(&kernel, known)
+    };
     let proofs = always
         .iter()
         .zip(&here)
@@ -154,7 +158,11 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
                 replace_stores(body, stores);
             }
             Statement::For { body, .. } => replace_stores(body, stores),
-            Statement::Let(_) | Statement::Assign { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
+            Statement::Let(_)
+            | Statement::Assign { .. }
+            | Statement::Break
+            | Statement::Continue
+            | Statement::Return => {}
         }
     }
 }

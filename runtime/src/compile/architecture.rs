@@ -31,9 +31,7 @@ impl fmt::Display for Architecture {
 
 /// A text that names no GPU architecture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` names no GPU architecture: write it as `sm_90` or as the compute capability `9.0`"
-)]
+#[error("`{text}` names no GPU architecture: write it as `sm_90` or as the compute capability `9.0`")]
 pub struct ArchitectureError {
     /// What was read.
     pub text: String,
@@ -43,9 +41,7 @@ impl FromStr for Architecture {
     type Err = ArchitectureError;
 
     fn from_str(text: &str) -> Result<Self, ArchitectureError> {
-        let wrong = || ArchitectureError {
-            text: text.to_owned(),
-        };
+        let wrong = || ArchitectureError { text: text.to_owned() };
         let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
             true => digits.parse::<u32>().map_err(|_| wrong()),
             false => Err(wrong()),

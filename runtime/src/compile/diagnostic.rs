@@ -88,14 +88,11 @@ pub fn parse(log: &str) -> Vec<Diagnostic> {
             open = true;
         } else if line.trim().is_empty() {
             open = false;
-        } else if let Some(diagnostic) = found.last_mut().filter(|_| open && line.starts_with(' '))
-        {
+        } else if let Some(diagnostic) = found.last_mut().filter(|_| open && line.starts_with(' ')) {
             diagnostic.excerpt.push(line.trim_end().to_owned());
         }
     }
-    found
-        .iter_mut()
-        .for_each(|diagnostic| outdent(&mut diagnostic.excerpt));
+    found.iter_mut().for_each(|diagnostic| outdent(&mut diagnostic.excerpt));
     found
 }
 
@@ -145,19 +142,13 @@ mod tests {
     fn findings_carry_the_file_and_line_of_the_rust_source() {
         let found = parse(LOG);
         assert_eq!(found.len(), 2, "{found:#?}");
-        assert_eq!(
-            (found[0].file.as_str(), found[0].line),
-            ("src/my kernel.rs", 12)
-        );
+        assert_eq!((found[0].file.as_str(), found[0].line), ("src/my kernel.rs", 12));
         assert_eq!((found[1].file.as_str(), found[1].line), ("gather.cu", 3));
         assert_eq!(
             (found[0].severity, found[1].severity),
             (Severity::Error, Severity::Warning)
         );
-        assert_eq!(
-            found[1].message,
-            "variable \"x\" was declared but never referenced"
-        );
+        assert_eq!(found[1].message, "variable \"x\" was declared but never referenced");
     }
 
     #[test]
@@ -171,14 +162,8 @@ mod tests {
     #[test]
     fn a_file_name_with_parentheses_is_read_whole() {
         let found = parse("src/a (1): b(2).rs(7): catastrophic error: too deep\n");
-        assert_eq!(
-            (found[0].file.as_str(), found[0].line),
-            ("src/a (1): b(2).rs", 7)
-        );
-        assert_eq!(
-            found[0].to_string(),
-            "error: too deep\n  --> src/a (1): b(2).rs:7"
-        );
+        assert_eq!((found[0].file.as_str(), found[0].line), ("src/a (1): b(2).rs", 7));
+        assert_eq!(found[0].to_string(), "error: too deep\n  --> src/a (1): b(2).rs:7");
     }
 
     #[test]
@@ -201,8 +186,6 @@ mod tests {
     #[test]
     fn a_log_of_no_findings_gives_none() {
         assert!(parse("").is_empty());
-        assert!(
-            parse("1 error detected in the compilation of \"x.cu\".\n    indented\n").is_empty()
-        );
+        assert!(parse("1 error detected in the compilation of \"x.cu\".\n    indented\n").is_empty());
     }
 }

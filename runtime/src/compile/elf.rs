@@ -30,8 +30,7 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>, CubinError> {
         return Err(malformed("it does not begin like a 64-bit ELF file"));
     }
     let cut = || malformed("a part that its header speaks of lies outside it");
-    let segments =
-        span(u64_at(file, 0x20), u16_at(file, 0x36), u16_at(file, 0x38)).ok_or_else(cut)?;
+    let segments = span(u64_at(file, 0x20), u16_at(file, 0x36), u16_at(file, 0x38)).ok_or_else(cut)?;
     file.get(segments).ok_or_else(cut)?;
     let table = u64_at(file, 0x28).ok_or_else(cut)?;
     let entry = u16_at(file, 0x3a).ok_or_else(cut)?;
@@ -45,9 +44,7 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>, CubinError> {
         let (offset, size) = (u64_at(header, 0x18)?, u64_at(header, 0x20)?);
         let data = match u32_at(header, 4)? {
             RESERVED_ONLY => &[][..],
-            _ => file.get(
-                usize::try_from(offset).ok()?..usize::try_from(offset.checked_add(size)?).ok()?,
-            )?,
+            _ => file.get(usize::try_from(offset).ok()?..usize::try_from(offset.checked_add(size)?).ok()?)?,
         };
         Some((u32_at(header, 0)?, data, size, u32_at(header, 0x28)?))
     };
@@ -61,9 +58,7 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>, CubinError> {
             link: link as usize,
         })
     };
-    (0..count)
-        .map(|index| section(index).ok_or_else(cut))
-        .collect()
+    (0..count).map(|index| section(index).ok_or_else(cut)).collect()
 }
 
 /// Where a table of entries lies.
@@ -76,16 +71,8 @@ fn span(start: Option<u64>, entry: Option<u16>, count: Option<u16>) -> Option<Ra
 pub(super) fn build_id(path: &Path) -> Option<String> {
     // The notes lie right behind the program headers, at the beginning.
     let mut start = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(1 << 16)
-        .read_to_end(&mut start)
-        .ok()?;
-    let (table, entry, count) = (
-        u64_at(&start, 0x20)?,
-        u16_at(&start, 0x36)?,
-        u16_at(&start, 0x38)?,
-    );
+    File::open(path).ok()?.take(1 << 16).read_to_end(&mut start).ok()?;
+    let (table, entry, count) = (u64_at(&start, 0x20)?, u16_at(&start, 0x36)?, u16_at(&start, 0x38)?);
     (0..count).find_map(|index| {
         const NOTE: u32 = 4;
         let at = usize::try_from(table)

@@ -8,10 +8,7 @@ use super::{Architecture, Diagnostic};
 #[derive(Clone, thiserror::Error)]
 pub enum CompileError {
     /// No place that could hold NVRTC holds one that loads.
-    #[error(
-        "NVRTC, NVIDIA's run-time compiler, was not found.\n{}{INSTALL}",
-        Looked(searched)
-    )]
+    #[error("NVRTC, NVIDIA's run-time compiler, was not found.\n{}{INSTALL}", Looked(searched))]
     NvrtcNotFound {
         /// Where it was looked for, in order, and why each place did not do.
         searched: Vec<Searched>,
@@ -114,12 +111,7 @@ struct Looked<'a>(&'a [Searched]);
 
 impl fmt::Display for Looked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Searched {
-            origin,
-            place,
-            outcome,
-        } in self.0
-        {
+        for Searched { origin, place, outcome } in self.0 {
             writeln!(f, "  {origin}: {}: {outcome}", place.display())?;
         }
         Ok(())

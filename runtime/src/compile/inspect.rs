@@ -38,15 +38,11 @@ pub fn resources(cubin: &[u8]) -> Result<Vec<(String, Resources)>, CubinError> {
     for section in sections.iter().filter(|section| section.name == ".nv.info") {
         for attribute in Attributes(section.data) {
             let Attribute { kind, payload } = attribute?;
-            let (Some(symbol), Some(value)) = (elf::u32_at(payload, 0), elf::u32_at(payload, 4))
-            else {
+            let (Some(symbol), Some(value)) = (elf::u32_at(payload, 0), elf::u32_at(payload, 4)) else {
                 continue;
             };
             let name = symbol_name(&sections, section.link, symbol);
-            let Some((_, found)) = kernels
-                .iter_mut()
-                .find(|(kernel, _)| Some(kernel.as_str()) == name)
-            else {
+            let Some((_, found)) = kernels.iter_mut().find(|(kernel, _)| Some(kernel.as_str()) == name) else {
                 continue;
             };
             match kind {
@@ -101,10 +97,7 @@ fn shared(sections: &[Section<'_>], kernel: &str) -> u32 {
     // From sm_90 on, CUDA keeps the beginning for itself. That counts for how many blocks fit, and the driver leaves it out
     // of what the kernel has.
     const RESERVED: u64 = 1024;
-    let reserved = if sections
-        .iter()
-        .any(|section| section.name == ".nv.shared.reserved.0")
-    {
+    let reserved = if sections.iter().any(|section| section.name == ".nv.shared.reserved.0") {
         RESERVED
     } else {
         0
@@ -150,31 +143,20 @@ mod tests {
     #[test]
     fn registers_local_memory_and_shared_memory_are_read_from_the_cubin() {
         let Some(nvrtc) = nvrtc() else { return };
-        for architecture in
-            [(8, 0), (9, 0), (10, 0)].map(|(major, minor)| Architecture::new(major, minor))
-        {
+        for architecture in [(8, 0), (9, 0), (10, 0)].map(|(major, minor)| Architecture::new(major, minor)) {
             if !nvrtc.supported().contains(&architecture) {
                 continue;
             }
-            let cubin =
-                compile(SOURCE, "three", &CompileOptions::new(architecture)).expect("it compiles");
+            let cubin = compile(SOURCE, "three", &CompileOptions::new(architecture)).expect("it compiles");
             let found = resources(&cubin.bytes).expect("a cubin");
             let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["calling", "plain", "sharing"]);
             assert!(
-                found
-                    .iter()
-                    .all(|(_, kernel)| (4..=64).contains(&kernel.registers)),
+                found.iter().all(|(_, kernel)| (4..=64).contains(&kernel.registers)),
                 "{found:?}"
             );
-            assert_eq!(
-                [0, 1, 2].map(|index: usize| found[index].1.stack_bytes),
-                [64, 0, 0]
-            );
-            assert_eq!(
-                [0, 1, 2].map(|index: usize| found[index].1.shared_bytes),
-                [0, 0, 1024]
-            );
+            assert_eq!([0, 1, 2].map(|index: usize| found[index].1.stack_bytes), [64, 0, 0]);
+            assert_eq!([0, 1, 2].map(|index: usize| found[index].1.shared_bytes), [0, 0, 1024]);
         }
     }
 
@@ -183,12 +165,7 @@ mod tests {
         if nvrtc().is_none() {
             return;
         }
-        let cubin = compile(
-            SOURCE,
-            "three",
-            &CompileOptions::new(Architecture::new(9, 0)),
-        )
-        .expect("it compiles");
+        let cubin = compile(SOURCE, "three", &CompileOptions::new(Architecture::new(9, 0))).expect("it compiles");
         for cut in 0..cubin.bytes.len() {
             assert!(resources(&cubin.bytes[..cut]).is_err(), "cut at {cut}");
         }

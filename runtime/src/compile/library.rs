@@ -151,10 +151,7 @@ impl Nvrtc {
         }
         // Starting Python is the last thing to try: the iterator gets there only when all else has failed.
         let places = search::Surroundings::current().places();
-        for place in places
-            .into_iter()
-            .chain(std::iter::from_fn(search::ask_python).take(1))
-        {
+        for place in places.into_iter().chain(std::iter::from_fn(search::ask_python).take(1)) {
             let candidates = search::libraries(&place.root);
             if candidates.is_empty() {
                 searched.push(nothing_in(place.origin, place.root));
@@ -193,11 +190,7 @@ impl Nvrtc {
     }
 }
 
-fn first_of(
-    origin: &'static str,
-    candidates: Vec<PathBuf>,
-    searched: &mut Vec<Searched>,
-) -> Option<Nvrtc> {
+fn first_of(origin: &'static str, candidates: Vec<PathBuf>, searched: &mut Vec<Searched>) -> Option<Nvrtc> {
     for place in candidates {
         let place = if place.components().count() > 1 {
             absolute(&place).unwrap_or(place)
@@ -206,11 +199,7 @@ fn first_of(
         };
         match Nvrtc::open(&place) {
             Ok(nvrtc) => return Some(nvrtc),
-            Err(outcome) => searched.push(Searched {
-                origin,
-                place,
-                outcome,
-            }),
+            Err(outcome) => searched.push(Searched { origin, place, outcome }),
         }
     }
     None
@@ -228,11 +217,7 @@ fn load_library(path: &Path) -> Result<Library, String> {
     // SAFETY: the initialisers of NVIDIA's libraries have no preconditions; a path is only ever one of theirs.
     let loaded = unsafe { Library::new(path) };
     // The loader's own words are behind the error.
-    loaded.map_err(|error| {
-        error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string)
-    })
+    loaded.map_err(|error| error.source().map_or_else(|| error.to_string(), ToString::to_string))
 }
 
 fn version_of(entry: &EntryPoints) -> Result<(u32, u32), String> {
@@ -250,9 +235,7 @@ fn supported_by(entry: &EntryPoints) -> Result<Vec<Architecture>, String> {
     // SAFETY: it points to a c_int.
     let code = unsafe { (entry.nvrtcGetNumSupportedArchs)(&mut count) };
     if code != 0 {
-        return Err(format!(
-            "nvrtcGetNumSupportedArchs failed with result {code}"
-        ));
+        return Err(format!("nvrtcGetNumSupportedArchs failed with result {code}"));
     }
     let mut numbers = vec![0; usize::try_from(count).unwrap_or(0)];
     // SAFETY: there is room for as many as the call before counted.
@@ -281,8 +264,7 @@ fn loaded_file(address: usize) -> Option<PathBuf> {
 }
 
 fn identity_of(path: &Path, (major, minor): (u32, u32)) -> String {
-    let build =
-        elf::build_id(path).or_else(|| Some(format!("{} bytes", fs::metadata(path).ok()?.len())));
+    let build = elf::build_id(path).or_else(|| Some(format!("{} bytes", fs::metadata(path).ok()?.len())));
     let mut identity = format!("nvrtc {major}.{minor} {}", build.unwrap_or_default());
     for variable in ["NVRTC_PREPEND_FLAGS", "NVRTC_APPEND_FLAGS"] {
         if let Some(flags) = env::var_os(variable) {
@@ -299,10 +281,7 @@ mod tests {
     #[test]
     fn a_named_library_that_is_not_there_is_an_error_and_not_another_library() {
         let value = PathBuf::from("/no/such/libnvrtc.so");
-        let error = Nvrtc::named(value)
-            .err()
-            .expect("nothing to load")
-            .to_string();
+        let error = Nvrtc::named(value).err().expect("nothing to load").to_string();
         assert!(
             error.starts_with("TILEWRIGHT_NVRTC is set to `/no/such/libnvrtc.so`"),
             "{error}"

@@ -49,11 +49,7 @@ pub fn compile(source: &str, name: &str, options: &CompileOptions) -> Result<Cub
 }
 
 /// Compiles a source to PTX, the assembly that people read. Nothing loads it.
-pub fn compile_ptx(
-    source: &str,
-    name: &str,
-    options: &CompileOptions,
-) -> Result<String, CompileError> {
+pub fn compile_ptx(source: &str, name: &str, options: &CompileOptions) -> Result<String, CompileError> {
     let (mut text, _) = run(source, name, options, options.ptx_arguments(), Output::Ptx)?;
     while text.pop_if(|last| *last == 0).is_some() {}
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -63,10 +63,7 @@ pub(super) fn run(
     }
     let mut program = Program::new(nvrtc, task, &source, &file)?;
     let mut code = program.compile(&arguments);
-    if code == INVALID_OPTION
-        && arguments.iter().any(is_minimal)
-        && program.log()?.contains("minimal")
-    {
+    if code == INVALID_OPTION && arguments.iter().any(is_minimal) && program.log()?.contains("minimal") {
         arguments.retain(|argument| !is_minimal(argument));
         nvrtc.without_minimal.store(true, Ordering::Relaxed);
         program = Program::new(nvrtc, task, &source, &file)?;
@@ -96,12 +93,7 @@ type SizeOf = unsafe extern "C" fn(Handle, *mut usize) -> c_int;
 type Fill = unsafe extern "C" fn(Handle, *mut c_char) -> c_int;
 
 impl<'a> Program<'a> {
-    fn new(
-        nvrtc: &'a Nvrtc,
-        task: &'a Task<'a>,
-        source: &CStr,
-        file: &CStr,
-    ) -> Result<Self, CompileError> {
+    fn new(nvrtc: &'a Nvrtc, task: &'a Task<'a>, source: &CStr, file: &CStr) -> Result<Self, CompileError> {
         let mut program = Self {
             nvrtc,
             task,
@@ -110,16 +102,7 @@ impl<'a> Program<'a> {
         let (source, file) = (source.as_ptr(), file.as_ptr());
         let create = nvrtc.entry.nvrtcCreateProgram;
         // SAFETY: both texts end in NUL and are copied by the call; there are no headers.
-        let code = unsafe {
-            create(
-                &mut program.handle,
-                source,
-                file,
-                0,
-                ptr::null(),
-                ptr::null(),
-            )
-        };
+        let code = unsafe { create(&mut program.handle, source, file, 0, ptr::null(), ptr::null()) };
         match code {
             0 => Ok(program),
             code => Err(program.failed("nvrtcCreateProgram", code, String::new())),
@@ -127,8 +110,7 @@ impl<'a> Program<'a> {
     }
 
     fn compile(&mut self, arguments: &[CString]) -> c_int {
-        let pointers: Vec<*const c_char> =
-            arguments.iter().map(|argument| argument.as_ptr()).collect();
+        let pointers: Vec<*const c_char> = arguments.iter().map(|argument| argument.as_ptr()).collect();
         let count = c_int::try_from(pointers.len()).unwrap_or(c_int::MAX);
         // SAFETY: the program is live, and there are at least `count` texts that outlive the call.
         unsafe { (self.nvrtc.entry.nvrtcCompileProgram)(self.handle, count, pointers.as_ptr()) }
@@ -148,21 +130,12 @@ impl<'a> Program<'a> {
     fn output(&self, output: Output) -> Result<Vec<u8>, CompileError> {
         let entry = &self.nvrtc.entry;
         match output {
-            Output::Cubin => self.read(
-                "nvrtcGetCUBIN",
-                entry.nvrtcGetCUBINSize,
-                entry.nvrtcGetCUBIN,
-            ),
+            Output::Cubin => self.read("nvrtcGetCUBIN", entry.nvrtcGetCUBINSize, entry.nvrtcGetCUBIN),
             Output::Ptx => self.read("nvrtcGetPTX", entry.nvrtcGetPTXSize, entry.nvrtcGetPTX),
         }
     }
 
-    fn read(
-        &self,
-        call: &'static str,
-        size_of: SizeOf,
-        fill: Fill,
-    ) -> Result<Vec<u8>, CompileError> {
+    fn read(&self, call: &'static str, size_of: SizeOf, fill: Fill) -> Result<Vec<u8>, CompileError> {
         let checked = |code| match code {
             0 => Ok(()),
             code => Err(self.failed(call, code, String::new())),

@@ -35,11 +35,7 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub(super) fn current() -> Self {
-        let set = |name| {
-            env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self {
             cuda_home: set("CUDA_HOME"),
             cuda_path: set("CUDA_PATH"),
@@ -57,41 +53,22 @@ impl Surroundings {
     pub(super) fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
         let mut add = |origin, root| places.push(Place { origin, root });
-        for (origin, root) in [
-            ("CUDA_HOME", &self.cuda_home),
-            ("CUDA_PATH", &self.cuda_path),
-        ] {
+        for (origin, root) in [("CUDA_HOME", &self.cuda_home), ("CUDA_PATH", &self.cuda_path)] {
             root.iter().for_each(|root| add(origin, root.clone()));
         }
         for toolkit in children(&self.toolkits, "cuda") {
             add("an installed CUDA toolkit", toolkit);
         }
-        for root in self
-            .virtual_env
-            .iter()
-            .flat_map(|prefix| site_packages(prefix))
-        {
+        for root in self.virtual_env.iter().flat_map(|prefix| site_packages(prefix)) {
             add("the packages of VIRTUAL_ENV", root);
         }
-        for root in self
-            .home
-            .iter()
-            .flat_map(|home| site_packages(&home.join(".local")))
-        {
+        for root in self.home.iter().flat_map(|home| site_packages(&home.join(".local"))) {
             add("the user's Python packages", root);
         }
-        for root in self
-            .python()
-            .iter()
-            .flat_map(|prefix| site_packages(prefix))
-        {
+        for root in self.python().iter().flat_map(|prefix| site_packages(prefix)) {
             add("the packages of python3", root);
         }
-        for folder in self
-            .current_dir
-            .iter()
-            .flat_map(|folder| folder.ancestors())
-        {
+        for folder in self.current_dir.iter().flat_map(|folder| folder.ancestors()) {
             let root = folder.join("target/nvrtc");
             if root.is_dir() {
                 add("the project", root);
@@ -112,13 +89,7 @@ impl Surroundings {
         if named.join("pyvenv.cfg").is_file() {
             return Some(named);
         }
-        Some(
-            fs::canonicalize(&found)
-                .ok()?
-                .parent()?
-                .parent()?
-                .to_owned(),
-        )
+        Some(fs::canonicalize(&found).ok()?.parent()?.parent()?.to_owned())
     }
 }
 
@@ -154,8 +125,7 @@ pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
     for folder in folders {
         for library in children(&folder, "libnvrtc.so") {
             // A folder is often linked under several names, and a library under several versions.
-            let seen =
-                |known: &PathBuf| fs::canonicalize(known).ok() == fs::canonicalize(&library).ok();
+            let seen = |known: &PathBuf| fs::canonicalize(known).ok() == fs::canonicalize(&library).ok();
             if !found.iter().any(seen) {
                 found.push(library);
             }
@@ -168,9 +138,7 @@ pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
 pub(super) fn builtins_beside(library: &Path) -> Vec<PathBuf> {
     let named = library.to_owned();
     let files = fs::canonicalize(library).into_iter().chain([named]);
-    let mut folders: Vec<_> = files
-        .filter_map(|file| Some(file.parent()?.to_owned()))
-        .collect();
+    let mut folders: Vec<_> = files.filter_map(|file| Some(file.parent()?.to_owned())).collect();
     folders.dedup();
     folders
         .iter()
@@ -195,10 +163,7 @@ fn children(folder: &Path, beginning: &str) -> Vec<PathBuf> {
         .map(|name| (version(&name), name))
         .collect();
     names.sort_by(|one, other| other.cmp(one));
-    names
-        .into_iter()
-        .map(|(_, name)| folder.join(name))
-        .collect()
+    names.into_iter().map(|(_, name)| folder.join(name)).collect()
 }
 
 /// The numbers in a name: `libnvrtc.so.13` is 13, `cuda-12.4` is 12, 4.
@@ -244,10 +209,7 @@ mod tests {
     fn the_newest_library_of_a_folder_comes_first() {
         let folder = tree(&["libnvrtc.so.9.2", "libnvrtc.so.13", "libnvrtc.so.12"]);
         let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.9.2"];
-        assert_eq!(
-            libraries(folder.path()),
-            names.map(|name| folder.path().join(name))
-        );
+        assert_eq!(libraries(folder.path()), names.map(|name| folder.path().join(name)));
         assert!(libraries(&folder.path().join("nothing here")).is_empty());
     }
 
@@ -287,11 +249,7 @@ mod tests {
             current_dir: Some(at("project/member")),
             toolkits: at("local"),
         };
-        let mut roots: Vec<_> = surroundings
-            .places()
-            .into_iter()
-            .map(|place| place.root)
-            .collect();
+        let mut roots: Vec<_> = surroundings.places().into_iter().map(|place| place.root).collect();
         roots.retain(|root| !root.ends_with("dist-packages"));
         let expected = [
             "toolkit",

@@ -6,9 +6,7 @@ use super::*;
 pub(super) fn nvrtc() -> Option<&'static Nvrtc> {
     match Nvrtc::load() {
         Ok(nvrtc) => Some(nvrtc),
-        Err(error)
-            if std::env::var_os("TILEWRIGHT_REQUIRE_NVRTC").is_some_and(|value| value == "1") =>
-        {
+        Err(error) if std::env::var_os("TILEWRIGHT_REQUIRE_NVRTC").is_some_and(|value| value == "1") => {
             panic!("TILEWRIGHT_REQUIRE_NVRTC is set: {error}")
         }
         Err(error) => {
@@ -22,7 +20,8 @@ fn hopper() -> CompileOptions {
     CompileOptions::new(Architecture::new(9, 0))
 }
 
-const COPY: &str = r#"extern "C" __global__ void copy(uint4* out, const uint4* in) { out[threadIdx.x] = in[threadIdx.x]; }"#;
+const COPY: &str =
+    r#"extern "C" __global__ void copy(uint4* out, const uint4* in) { out[threadIdx.x] = in[threadIdx.x]; }"#;
 
 #[test]
 fn a_source_becomes_a_cubin_of_the_architecture_asked_for() {
@@ -31,10 +30,7 @@ fn a_source_becomes_a_cubin_of_the_architecture_asked_for() {
     assert!(nvrtc.path().is_absolute(), "{}", nvrtc.path().display());
     let cubin = compile(COPY, "copy", &hopper()).expect("it compiles");
     assert!(cubin.bytes.starts_with(b"\x7fELF"));
-    assert_eq!(
-        (cubin.architecture, cubin.log.as_str()),
-        (Architecture::new(9, 0), "")
-    );
+    assert_eq!((cubin.architecture, cubin.log.as_str()), (Architecture::new(9, 0), ""));
     assert_eq!(
         compile(COPY, "copy", &hopper()).expect("it compiles again"),
         cubin,
@@ -66,10 +62,7 @@ fn ptx_is_text_that_can_be_searched() {
         ptx.contains(".entry copy(") && ptx.contains(".target sm_90") && ptx.contains(".v4."),
         "{ptx}"
     );
-    assert!(
-        ptx.ends_with('\n') || ptx.ends_with('}'),
-        "no NUL at the end"
-    );
+    assert!(ptx.ends_with('\n') || ptx.ends_with('}'), "no NUL at the end");
 }
 
 #[test]
@@ -80,9 +73,7 @@ fn an_error_points_at_the_line_directive_and_not_at_the_generated_source() {
     let source = "extern \"C\" __global__ void bad(int* out) {\n#line 41 \"src/my kernel.rs\"\n  out[0] = nope;\n}\n";
     let error = compile(source, "bad", &hopper()).expect_err("it does not compile");
     let CompileError::Rejected {
-        kernel,
-        diagnostics,
-        ..
+        kernel, diagnostics, ..
     } = &error
     else {
         panic!("{error:?}")
@@ -137,9 +128,7 @@ fn an_unknown_extra_option_is_a_rejection_with_its_reason() {
     }
     let mut options = hopper();
     options.extra.push("--no-such-option".to_owned());
-    let error = compile(COPY, "copy", &options)
-        .expect_err("no such option")
-        .to_string();
+    let error = compile(COPY, "copy", &options).expect_err("no such option").to_string();
     assert!(error.contains("no-such-option"), "{error}");
 }
 
@@ -148,9 +137,7 @@ fn a_nul_byte_in_the_source_is_an_error_that_says_where() {
     if nvrtc().is_none() {
         return;
     }
-    let error = compile("ab\0c", "copy", &hopper())
-        .expect_err("no C text")
-        .to_string();
+    let error = compile("ab\0c", "copy", &hopper()).expect_err("no C text").to_string();
     assert_eq!(
         error,
         "the source of kernel `copy` holds a NUL byte at offset 2: remove it"
@@ -166,10 +153,7 @@ fn threads_compile_at_once_and_agree_with_one_alone() {
     std::thread::scope(|scope| {
         let threads = [(); 4].map(|()| scope.spawn(|| compile(COPY, "copy", &hopper())));
         for thread in threads {
-            assert_eq!(
-                thread.join().expect("no panic").expect("it compiles"),
-                alone
-            );
+            assert_eq!(thread.join().expect("no panic").expect("it compiles"), alone);
         }
     });
 }

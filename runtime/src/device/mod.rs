@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::compile::Nvrtc;
 use crate::launch::{LaunchError, Traps};
 use crate::specialize::Specializer;
-use cuda::CudaDevice;
+use cuda::{CudaDevice, CudaStream};
 
 /// A place where kernels run, with the variants that were made for it. Clones are the same device.
 ///
@@ -46,6 +46,8 @@ struct Shared {
     tally: Tally,
     specializer: Specializer,
     traps: Traps,
+    /// The streams besides the device's own, kept until their work is known to be done.
+    streams: Mutex<Vec<CudaStream>>,
     /// Held for reading while work is put into a stream, for writing while memory moves from one stream to another.
     order: RwLock<()>,
 }
@@ -104,6 +106,7 @@ impl Device {
             tally: Tally::default(),
             specializer: Specializer::default(),
             traps: Traps::default(),
+            streams: Mutex::default(),
             order: RwLock::new(()),
         }))
     }
@@ -151,16 +154,35 @@ impl Device {
         Stream::new_of(self)
     }
 
-    /// Waits until the device has done everything asked of it.
+    /// Waits until the device has done everything asked of it, on every stream that was made or taken over by this device.
     ///
     /// # Errors
     /// A kernel trapped since the last call ([`LaunchError::Trapped`], the first one if there are several; the device
-    /// stays usable), or the device failed.
+    /// stays usable), a stream is being captured, or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
         if let Some(device) = self.as_cuda() {
-            device.synchronize()?;
+            self.synchronize_streams(device)?;
         }
         self.0.traps.take(self)
+    }
+
+    /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
+    fn synchronize_streams(&self, device: &CudaDevice) -> Result<(), DeviceError> {
+        let streams = self.0.streams.lock().clone();
+        // A stream that only the list and this copy of it hold will get no more work.
+        let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
+        let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
+        device.stream().synchronize()?;
+        streams.iter().try_for_each(CudaStream::synchronize)?;
+        let same = |one: &CudaStream, other: &CudaStream| Arc::ptr_eq(one.stream(), other.stream());
+        let mut kept = self.0.streams.lock();
+        kept.retain(|stream| !abandoned.iter().any(|abandoned| same(stream, abandoned)));
+        Ok(())
+    }
+
+    /// Lets [`Device::synchronize`] wait for a stream too.
+    fn keep(&self, stream: &CudaStream) {
+        self.0.streams.lock().push(stream.clone());
     }
 
     /// What happened on this device so far.

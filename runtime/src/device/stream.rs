@@ -35,7 +35,11 @@ impl Stream {
     pub(super) fn new_of(device: &Device) -> Result<Self, DeviceError> {
         let queue = match device.engine() {
             Engine::Cpu => Queue::Immediate,
-            Engine::Cuda(cuda) => Queue::Cuda(cuda.new_stream()?),
+            Engine::Cuda(cuda) => {
+                let stream = cuda.new_stream()?;
+                device.keep(&stream);
+                Queue::Cuda(stream)
+            }
         };
         Ok(Self {
             device: device.clone(),
@@ -54,9 +58,11 @@ impl Stream {
         let cuda = device.as_cuda().ok_or(DeviceError::NotCuda {
             what: "a stream of cudarc",
         })?;
+        let stream = CudaStream::of(cuda, stream)?;
+        device.keep(&stream);
         Ok(Self {
             device: device.clone(),
-            queue: Queue::Cuda(CudaStream::of(cuda, stream)?),
+            queue: Queue::Cuda(stream),
         })
     }
 

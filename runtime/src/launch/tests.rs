@@ -510,7 +510,9 @@ fn threads_that_want_the_same_variant_build_it_once() -> Outcome {
 #[test]
 #[ignore = "a measurement"]
 fn the_cost_of_a_repeated_launch_to_the_host() -> Outcome {
-    let Ok(device) = Device::fresh_cuda() else { return Ok(()) };
+    let Ok(device) = Device::fresh_cuda() else {
+        return Ok(());
+    };
     let (src, index) = (device.zeros([64, 1024])?, device.zeros([16])?);
     let mut out = device.zeros([16, 1024])?;
     let stream = device.stream();
@@ -520,7 +522,10 @@ fn the_cost_of_a_repeated_launch_to_the_host() -> Outcome {
         for _ in 0..LAUNCHES {
             gather(&mut out, &src, &index).launch_on(&stream)?;
         }
-        println!("{:?} per launch, the driver's part included", started.elapsed() / LAUNCHES);
+        println!(
+            "{:?} per launch, the driver's part included",
+            started.elapsed() / LAUNCHES
+        );
         device.synchronize()?;
     }
     Ok(())

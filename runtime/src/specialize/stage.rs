@@ -5,6 +5,7 @@ use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
 use tilewright_dsl::transform::{Proof, bind, canonical, prove};
 
+use super::facts::trace_request;
 use super::variant::VariantId;
 use crate::device::cuda::CudaProperties;
 use crate::launch::{known_counts, tensor_symbols};

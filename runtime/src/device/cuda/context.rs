@@ -42,11 +42,7 @@ impl CudaDevice {
         Self::adopt(ordinal, CudaProperties::of(ordinal)?, context.clone())
     }
 
-    fn adopt(
-        ordinal: u32,
-        properties: CudaProperties,
-        context: Arc<CudaContext>,
-    ) -> Result<Self, DeviceError> {
+    fn adopt(ordinal: u32, properties: CudaProperties, context: Arc<CudaContext>) -> Result<Self, DeviceError> {
         // SAFETY: tracking orders cudarc's own slices between streams. None is made here, and a stream captured into a
         // graph must not wait for events of outside.
         unsafe { context.disable_event_tracking() };
@@ -109,10 +105,6 @@ impl CudaDevice {
 
 impl std::fmt::Debug for CudaDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "CudaDevice({}, {})",
-            self.0.ordinal, self.0.properties.name
-        )
+        write!(f, "CudaDevice({}, {})", self.0.ordinal, self.0.properties.name)
     }
 }

@@ -32,9 +32,7 @@ pub fn driver_version() -> Result<(u32, u32), DeviceError> {
 /// How many GPUs this process may use.
 pub fn device_count() -> Result<u32, DeviceError> {
     start()?;
-    Ok(result::device::get_count()
-        .during("cuDeviceGetCount")?
-        .unsigned_abs())
+    Ok(result::device::get_count().during("cuDeviceGetCount")?.unsigned_abs())
 }
 
 /// Initialises the driver. Nothing of cudarc may be called before: it panics where the library is missing.
@@ -45,10 +43,7 @@ pub(super) fn start() -> Result<(), DeviceError> {
     }
     let found = driver_version()?;
     if found < NEEDED {
-        return Err(DeviceError::OldDriver {
-            found,
-            needed: NEEDED,
-        });
+        return Err(DeviceError::OldDriver { found, needed: NEEDED });
     }
     match result::init() {
         Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Err(DeviceError::NoDevice),
@@ -71,9 +66,7 @@ pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
 
 /// Does something that a graph captured elsewhere would forbid, such as loading a module on a background thread, without
 /// breaking that capture.
-pub(super) fn beside_captures<T>(
-    body: impl FnOnce() -> Result<T, DeviceError>,
-) -> Result<T, DeviceError> {
+pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
     let result = body();
     exchange(before)?;
@@ -103,14 +96,11 @@ impl<T> During<T> for Result<T, DriverError> {
 
 #[cold]
 fn described(call: &'static str, error: DriverError) -> DeviceError {
-    let text = |text: Result<&std::ffi::CStr, _>| {
-        text.map(|text| text.to_string_lossy().into_owned()).ok()
-    };
+    let text = |text: Result<&std::ffi::CStr, _>| text.map(|text| text.to_string_lossy().into_owned()).ok();
     DeviceError::Driver {
         call,
         code: error.0 as u32,
         name: text(error.error_name()).unwrap_or_else(|| "a result without a name".to_owned()),
-        message: text(error.error_string())
-            .unwrap_or_else(|| "the driver does not say why".to_owned()),
+        message: text(error.error_string()).unwrap_or_else(|| "the driver does not say why".to_owned()),
     }
 }

@@ -28,16 +28,11 @@ unsafe impl Sync for CudaGraph {}
 impl CudaStream {
     /// Captures what the body asks of this stream, instead of doing it. The body must not wait, load or allocate. An error
     /// of the body ends the capture, and so does a panic.
-    pub fn capture<E: From<DeviceError>>(
-        &self,
-        body: impl FnOnce() -> Result<(), E>,
-    ) -> Result<CudaGraph, E> {
+    pub fn capture<E: From<DeviceError>>(&self, body: impl FnOnce() -> Result<(), E>) -> Result<CudaGraph, E> {
         self.refuse_capture("another capture")?;
         // Other threads, which may load modules meanwhile, are none of this capture's business.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        self.stream()
-            .begin_capture(mode)
-            .during("cuStreamBeginCapture")?;
+        self.stream().begin_capture(mode).during("cuStreamBeginCapture")?;
         let capture = Capture {
             stream: self,
             ended: false,
@@ -75,10 +70,7 @@ impl Capture<'_> {
 impl Drop for Capture<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let _ = self
-                .stream
-                .stream()
-                .end_capture(CUgraphInstantiate_flags(0));
+            let _ = self.stream.stream().end_capture(CUgraphInstantiate_flags(0));
         }
     }
 }

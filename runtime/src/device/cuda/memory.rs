@@ -87,8 +87,7 @@ impl CudaMemory {
             return Ok(());
         }
         // SAFETY: the part lies in this allocation, and `bytes` is borrowed until the stream has been waited for.
-        unsafe { result::memcpy_htod_async(address, bytes, stream.raw()) }
-            .during("cuMemcpyHtoDAsync")?;
+        unsafe { result::memcpy_htod_async(address, bytes, stream.raw()) }.during("cuMemcpyHtoDAsync")?;
         stream.synchronize()
     }
 
@@ -101,8 +100,7 @@ impl CudaMemory {
             return Ok(());
         }
         // SAFETY: the part lies in this allocation, and `bytes` is borrowed until the stream has been waited for.
-        unsafe { result::memcpy_dtoh_async(bytes, address, stream.raw()) }
-            .during("cuMemcpyDtoHAsync")?;
+        unsafe { result::memcpy_dtoh_async(bytes, address, stream.raw()) }.during("cuMemcpyDtoHAsync")?;
         stream.synchronize()
     }
 
@@ -118,13 +116,7 @@ impl CudaMemory {
     }
 
     /// Copies bytes of another allocation of the same device, or of another part of this one, to an offset.
-    pub fn copy_from(
-        &self,
-        offset: usize,
-        source: &Self,
-        from: usize,
-        bytes: usize,
-    ) -> Result<(), DeviceError> {
+    pub fn copy_from(&self, offset: usize, source: &Self, from: usize, bytes: usize) -> Result<(), DeviceError> {
         let to_address = self.part("a copy to a part", offset, bytes)?;
         let from_address = source.part("a copy from a part", from, bytes)?;
         if source.device.context() != self.device.context() {
@@ -186,9 +178,7 @@ impl Drop for CudaMemory {
 
 fn free_the_unfreed(device: &CudaDevice) -> Result<(), DeviceError> {
     let unfreed = std::mem::take(&mut *device.unfreed().lock());
-    unfreed
-        .into_iter()
-        .try_for_each(|address| free(device, address))
+    unfreed.into_iter().try_for_each(|address| free(device, address))
 }
 
 fn allocate(device: &CudaDevice, len: usize) -> Result<u64, DriverError> {
@@ -205,9 +195,7 @@ fn allocate(device: &CudaDevice, len: usize) -> Result<u64, DriverError> {
 fn free(device: &CudaDevice, address: u64) -> Result<(), DeviceError> {
     match device.context().has_async_alloc() {
         // SAFETY: the owner is gone, and the stream has everything that the owner was asked in front of this.
-        true => {
-            unsafe { result::free_async(address, device.stream().raw()) }.during("cuMemFreeAsync")
-        }
+        true => unsafe { result::free_async(address, device.stream().raw()) }.during("cuMemFreeAsync"),
         // SAFETY: the owner is gone, and the call waits for the device.
         false => unsafe { result::free_sync(address) }.during("cuMemFree"),
     }

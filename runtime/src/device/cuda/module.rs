@@ -39,8 +39,7 @@ impl CudaModule {
         device.bind()?;
         driver::beside_captures(|| {
             // SAFETY: every part that the header of the image speaks of lies in the image.
-            let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }
-                .during("cuModuleLoadData")?;
+            let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }.during("cuModuleLoadData")?;
             Ok(Self(Arc::new(Loaded {
                 device: device.clone(),
                 module,
@@ -50,9 +49,7 @@ impl CudaModule {
 
     /// The kernel of a name.
     pub fn function(&self, name: &str) -> Result<CudaFunction, DeviceError> {
-        let missing = || DeviceError::NoSuchFunction {
-            name: name.to_owned(),
-        };
+        let missing = || DeviceError::NoSuchFunction { name: name.to_owned() };
         let text = CString::new(name).map_err(|_| missing())?;
         self.0.device.bind()?;
         // SAFETY: the module is loaded.
@@ -121,8 +118,7 @@ impl CudaFunction {
         self.device().bind()?;
         let read = |attribute| {
             // SAFETY: the function's module is loaded.
-            let value =
-                unsafe { result::function::get_function_attribute(self.function, attribute) };
+            let value = unsafe { result::function::get_function_attribute(self.function, attribute) };
             value.during("cuFuncGetAttribute").map(i32::unsigned_abs)
         };
         Ok(compile::Resources {

@@ -57,26 +57,17 @@ impl CudaProperties {
             memory_bytes: total_memory(device)?,
             max_grid: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X)?,
             max_threads_per_block: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?,
-            max_threads_per_multiprocessor: read(
-                Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR,
-            )?,
-            shared_bytes_per_block: read(
-                Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK,
-            )?,
-            shared_bytes_per_block_optin: read(
-                Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
-            )?,
-            shared_bytes_per_multiprocessor: read(
-                Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
-            )?,
+            max_threads_per_multiprocessor: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR)?,
+            shared_bytes_per_block: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK)?,
+            shared_bytes_per_block_optin: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+            shared_bytes_per_multiprocessor: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)?,
         })
     }
 }
 
 fn attribute_of(device: CUdevice, attribute: Attribute) -> Result<u32, DeviceError> {
     // SAFETY: the device comes from the driver.
-    let value = unsafe { result::device::get_attribute(device, attribute) }
-        .during("cuDeviceGetAttribute")?;
+    let value = unsafe { result::device::get_attribute(device, attribute) }.during("cuDeviceGetAttribute")?;
     Ok(value.unsigned_abs())
 }
 

@@ -84,8 +84,7 @@ impl CudaStream {
     pub fn is_capturing(&self) -> Result<bool, DeviceError> {
         self.bind()?;
         // SAFETY: the stream is alive while it is borrowed.
-        let status =
-            unsafe { result::stream::is_capturing(self.raw()) }.during("cuStreamIsCapturing")?;
+        let status = unsafe { result::stream::is_capturing(self.raw()) }.during("cuStreamIsCapturing")?;
         Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
     }
 

@@ -14,9 +14,7 @@ use crate::{
 fn gpu() -> Option<CudaDevice> {
     match CudaDevice::open(0) {
         Ok(device) => Some(device),
-        Err(error)
-            if std::env::var_os("TILEWRIGHT_REQUIRE_GPU").is_some_and(|value| value == "1") =>
-        {
+        Err(error) if std::env::var_os("TILEWRIGHT_REQUIRE_GPU").is_some_and(|value| value == "1") => {
             panic!("TILEWRIGHT_REQUIRE_GPU is set: {error}")
         }
         Err(error) => {
@@ -50,13 +48,7 @@ fn module(device: &CudaDevice) -> CudaModule {
     CudaModule::load(device, &cubin.bytes).expect("it loads")
 }
 
-fn add(
-    function: &CudaFunction,
-    stream: &CudaStream,
-    out: &CudaMemory,
-    input: &CudaMemory,
-    amount: u32,
-) {
+fn add(function: &CudaFunction, stream: &CudaStream, out: &CudaMemory, input: &CudaMemory, amount: u32) {
     let count = out.len() as u32 / 4;
     let (mut to, mut from, mut amount, mut items) = (out.address(), input.address(), amount, count);
     let mut args = [
@@ -66,17 +58,7 @@ fn add(
         pointer(&mut items),
     ];
     // SAFETY: the types are those of the kernel, which stays within `count` elements; the callers wait before they drop.
-    unsafe {
-        launch(
-            function,
-            count.div_ceil(128),
-            [128, 1, 1],
-            0,
-            &mut args,
-            stream,
-        )
-    }
-    .expect("a launch");
+    unsafe { launch(function, count.div_ceil(128), [128, 1, 1], 0, &mut args, stream) }.expect("a launch");
 }
 
 fn pointer<T>(value: &mut T) -> *mut c_void {
@@ -96,28 +78,17 @@ fn upload(device: &CudaDevice, values: &[u32]) -> CudaMemory {
 }
 
 fn numbers(count: u32) -> Vec<u32> {
-    (0..count)
-        .map(|index| index.wrapping_mul(2_654_435_761))
-        .collect()
+    (0..count).map(|index| index.wrapping_mul(2_654_435_761)).collect()
 }
 
 #[test]
 fn a_machine_without_a_driver_gets_an_error_that_says_what_to_install() {
     match driver_version() {
-        Ok(version) => println!(
-            "skipped: there is a driver, of CUDA {}.{}",
-            version.0, version.1
-        ),
+        Ok(version) => println!("skipped: there is a driver, of CUDA {}.{}", version.0, version.1),
         Err(error) => {
             assert_eq!(error, DeviceError::MissingDriver);
-            assert!(matches!(
-                CudaDevice::open(0),
-                Err(DeviceError::MissingDriver)
-            ));
-            assert!(
-                error.to_string().contains("install NVIDIA's driver"),
-                "{error}"
-            );
+            assert!(matches!(CudaDevice::open(0), Err(DeviceError::MissingDriver)));
+            assert!(error.to_string().contains("install NVIDIA's driver"), "{error}");
         }
     }
 }
@@ -127,9 +98,7 @@ fn a_device_that_is_not_there_is_named_beside_how_many_are() {
     if gpu().is_none() {
         return;
     }
-    let error = CudaDevice::open(77)
-        .expect_err("no such device")
-        .to_string();
+    let error = CudaDevice::open(77).expect_err("no such device").to_string();
     assert!(error.starts_with("there is no CUDA device 77"), "{error}");
 }
 
@@ -151,10 +120,7 @@ fn what_is_uploaded_is_what_is_downloaded() {
 #[test]
 fn memory_of_no_bytes_is_memory_like_any_other() {
     let Some(device) = gpu() else { return };
-    let (one, other) = (
-        CudaMemory::zeroed(&device, 0),
-        CudaMemory::from_bytes(&device, &[]),
-    );
+    let (one, other) = (CudaMemory::zeroed(&device, 0), CudaMemory::from_bytes(&device, &[]));
     let (one, other) = (one.expect("memory"), other.expect("memory"));
     assert!(one.is_empty() && one.address() != 0 && one.address() != other.address());
     one.copy_from(0, &other, 0, 0).expect("nothing to copy");
@@ -221,10 +187,7 @@ fn a_kernel_runs_with_its_arguments_on_any_stream_and_thread() {
                 stream.follow(device.stream()).expect("a wait");
                 add(function, &stream, &out, input, amount);
                 stream.synchronize().expect("it ran");
-                let expected: Vec<_> = values
-                    .iter()
-                    .map(|value| value.wrapping_add(amount))
-                    .collect();
+                let expected: Vec<_> = values.iter().map(|value| value.wrapping_add(amount)).collect();
                 assert_eq!(download(&out), expected);
             });
         }
@@ -245,12 +208,7 @@ fn a_function_that_is_not_in_the_module_is_an_error_that_names_it() {
     let Some(device) = gpu() else { return };
     for name in ["nope", "no\0pe"] {
         let error = module(&device).function(name).expect_err("no such kernel");
-        assert_eq!(
-            error,
-            DeviceError::NoSuchFunction {
-                name: name.to_owned()
-            }
-        );
+        assert_eq!(error, DeviceError::NoSuchFunction { name: name.to_owned() });
     }
 }
 
@@ -258,10 +216,7 @@ fn a_function_that_is_not_in_the_module_is_an_error_that_names_it() {
 fn bytes_that_are_no_cubin_never_reach_the_driver() {
     let Some(device) = gpu() else { return };
     for bytes in [&b""[..], b"PTX?", b"\x7fELF\x02\x01"] {
-        assert!(matches!(
-            CudaModule::load(&device, bytes),
-            Err(DeviceError::Cubin(_))
-        ));
+        assert!(matches!(CudaModule::load(&device, bytes), Err(DeviceError::Cubin(_))));
     }
 }
 
@@ -269,13 +224,9 @@ fn bytes_that_are_no_cubin_never_reach_the_driver() {
 fn a_cubin_of_another_architecture_is_refused_with_advice() {
     let Some(device) = gpu() else { return };
     let mut options = CompileOptions::new(device.properties().architecture);
-    options.arch = if options.arch.major == 8 {
-        "sm_90"
-    } else {
-        "sm_80"
-    }
-    .parse()
-    .expect("an architecture");
+    options.arch = if options.arch.major == 8 { "sm_90" } else { "sm_80" }
+        .parse()
+        .expect("an architecture");
     let cubin = compile(SOURCE, "tests", &options).expect("it compiles");
     let error = CudaModule::load(&device, &cubin.bytes)
         .expect_err("another architecture")
@@ -288,11 +239,7 @@ fn a_misaligned_cubin_loads_like_an_aligned_one() {
     let Some(device) = gpu() else { return };
     let options = CompileOptions::new(device.properties().architecture);
     let mut bytes = vec![0];
-    bytes.extend_from_slice(
-        &compile(SOURCE, "tests", &options)
-            .expect("it compiles")
-            .bytes,
-    );
+    bytes.extend_from_slice(&compile(SOURCE, "tests", &options).expect("it compiles").bytes);
     CudaModule::load(&device, &bytes[1..])
         .expect("it loads")
         .function("slow")
@@ -333,9 +280,7 @@ fn a_kernel_may_be_allowed_more_shared_memory_than_every_block_has() {
     let Some(device) = gpu() else { return };
     let bytes = 16 * 1024 * 4;
     assert!(bytes > device.properties().shared_bytes_per_block);
-    let function = module(&device)
-        .function("shared_memory")
-        .expect("the kernel");
+    let function = module(&device).function("shared_memory").expect("the kernel");
     let out = CudaMemory::zeroed(&device, 16 * 4).expect("memory");
     let run = || {
         let mut address = out.address();
@@ -358,9 +303,7 @@ fn a_kernel_may_be_allowed_more_shared_memory_than_every_block_has() {
             ..
         })
     ));
-    function
-        .allow_shared(bytes)
-        .expect("it is within the limit");
+    function.allow_shared(bytes).expect("it is within the limit");
     run().expect("a launch");
     assert_eq!(download(&out), (1..=16).collect::<Vec<_>>());
 }
@@ -380,9 +323,7 @@ fn a_graph_replays_what_was_captured_with_the_values_of_the_moment() {
         .expect("a graph");
     assert_eq!(download(&out), [0, 0, 0], "a capture runs nothing");
     for values in [[1, 2, 3], [7, 8, 9]] {
-        input
-            .upload(0, bytemuck::cast_slice(&values))
-            .expect("an upload");
+        input.upload(0, bytemuck::cast_slice(&values)).expect("an upload");
         // SAFETY: all that the graph uses is alive until it has been waited for.
         unsafe { graph.launch() }.expect("a replay");
         stream.synchronize().expect("it ran");
@@ -396,9 +337,7 @@ fn a_capture_refuses_what_a_graph_cannot_hold_and_goes_on() {
     let function = module(&device).function("add").expect("the kernel");
     let out = upload(&device, &[5]);
     let mut dropped = Some(upload(&device, &[6]));
-    let capturing = |result: Result<(), DeviceError>| {
-        assert!(matches!(result, Err(DeviceError::Capturing { .. })))
-    };
+    let capturing = |result: Result<(), DeviceError>| assert!(matches!(result, Err(DeviceError::Capturing { .. })));
     let mut graph = device
         .stream()
         .capture(|| {
@@ -433,9 +372,8 @@ fn an_error_or_a_panic_in_a_capture_ends_it() {
     let failed = stream.capture(|| Err(DeviceError::MissingDriver));
     assert_eq!(failed.err(), Some(DeviceError::MissingDriver));
     assert_eq!(stream.is_capturing(), Ok(false));
-    let panicked = std::panic::AssertUnwindSafe(|| {
-        stream.capture(|| -> Result<(), DeviceError> { panic!("in a capture") })
-    });
+    let panicked =
+        std::panic::AssertUnwindSafe(|| stream.capture(|| -> Result<(), DeviceError> { panic!("in a capture") }));
     assert!(std::panic::catch_unwind(panicked).is_err());
     assert_eq!(stream.is_capturing(), Ok(false));
 }
@@ -471,8 +409,7 @@ fn a_cudarc_context_and_stream_can_be_used_as_they_are() {
     copy.copy_from(0, &upload(&same, &numbers(1024)), 0, 4096)
         .expect("a copy between two handles of one device");
     assert_eq!(download(&copy), numbers(1024));
-    let stream =
-        CudaStream::of(&device, context.new_stream().expect("a stream")).expect("the same context");
+    let stream = CudaStream::of(&device, context.new_stream().expect("a stream")).expect("the same context");
     let function = module(&same).function("add").expect("the kernel");
     let out = upload(&same, &[1]);
     add(&function, &stream, &out, &out, 1);

@@ -1,0 +1,49 @@
+//! Where the kernels of this suite run.
+
+use std::fmt::Debug;
+
+use tilewright::dsl::{cuda, schedule};
+use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright::runtime::{Device, Variant};
+
+/// Runs `test` on the CPU device and, if there is one, on a GPU: both must return the same. `TILEWRIGHT_REQUIRE_GPU=1`
+/// makes it a failure that there is none.
+pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
+    let cpu = Device::cpu();
+    let expected = test(&cpu);
+    for variant in cpu.variants() {
+        compile_everywhere(&variant);
+    }
+    match Device::cuda(0) {
+        Ok(gpu) => assert_eq!(test(&gpu), expected, "{gpu} and the CPU device differ"),
+        Err(error) if required("TILEWRIGHT_REQUIRE_GPU") => panic!("there is no GPU: {error}"),
+        Err(error) => println!("skipped: no GPU ({error})"),
+    }
+    expected
+}
+
+fn required(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| value == "1")
+}
+
+/// Prints a variant for few programs and for many, and compiles both texts for every architecture.
+fn compile_everywhere(variant: &Variant) {
+    if let Err(error) = Nvrtc::load() {
+        assert!(!required("TILEWRIGHT_REQUIRE_NVRTC"), "{error}");
+        println!("skipped: no NVRTC ({error})");
+        return;
+    }
+    for programs in [1, 100_000] {
+        let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, programs);
+        let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
+        for architecture in ["sm_80", "sm_90", "sm_100"] {
+            let architecture: Architecture = architecture.parse().unwrap();
+            compile(&module.source, &module.entry, &CompileOptions::new(architecture))
+                .unwrap_or_else(|error| panic!("{error}\n{}", module.source));
+            // One text for all of them: the first says whether it compiles, the rest that the instructions exist.
+            if programs != 1 {
+                break;
+            }
+        }
+    }
+}

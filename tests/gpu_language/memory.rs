@@ -1,0 +1,169 @@
+//! Accesses: bounds policies, masks, indirect indices, views, counts in device memory.
+
+use tilewright::prelude::*;
+use tilewright::runtime::device_count;
+
+use crate::devices::on_every_device;
+
+#[kernel(grid = [1], bounds = "clamp")]
+fn clamped(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
+    let i = arange(index.extent(0));
+    out.store([i], src.load([index.load([i])]));
+}
+
+#[kernel(grid = [1])]
+fn zeroed(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
+    let i = arange(index.extent(0));
+    let at = index.load([i]);
+    out.store([at], src.load([at]) + 1);
+}
+
+const INDICES: [i64; 9] = [0, 4, 5, -1, i64::MAX, i64::MIN, 2, 1 << 40, -(1 << 33)];
+
+#[test]
+fn an_index_out_of_bounds_is_clamped_where_the_kernel_says_so() {
+    let out = on_every_device(|device| {
+        let src = device.upload(&[10, 11, 12, 13, 14], [5]).unwrap();
+        let index = device.upload(&INDICES, [9]).unwrap();
+        let mut out = device.zeros::<i32, 1>([9]).unwrap();
+        clamped(&mut out, &src, &index).launch(device).unwrap();
+        out.download().unwrap()
+    });
+    assert_eq!(out, [10, 14, 14, 10, 14, 10, 12, 14, 10]);
+}
+
+#[test]
+fn an_index_out_of_bounds_reads_zero_and_writes_nothing_otherwise() {
+    let out = on_every_device(|device| {
+        let src = device.upload(&[10, 11, 12, 13, 14], [5]).unwrap();
+        let index = device.upload(&INDICES, [9]).unwrap();
+        let mut out = device.upload(&[-7i32; 5], [5]).unwrap();
+        zeroed(&mut out, &src, &index).launch(device).unwrap();
+        out.download().unwrap()
+    });
+    assert_eq!(out, [11, -7, 13, -7, 15]);
+}
+
+#[kernel(grid = [1], bounds = "trap")]
+fn trapping(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
+    let i = arange(index.extent(0));
+    out.store([i], src.load([index.load([i])]));
+}
+
+#[test]
+fn a_trap_is_an_error_and_the_next_launch_is_right() {
+    on_every_device(|device| {
+        let src = device.upload(&[10, 11, 12, 13, 14], [5]).unwrap();
+        let index = device.upload(&[3i64, 9, 1], [3]).unwrap();
+        let mut out = device.zeros::<i32, 1>([3]).unwrap();
+        let failure = match trapping(&mut out, &src, &index).launch(device) {
+            Err(error) => error,
+            Ok(_) => device.synchronize().unwrap_err(),
+        };
+        let text = failure.to_string();
+        for part in ["trapping", "memory.rs", "src"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let index = device.upload(&[3i64, 0, 1], [3]).unwrap();
+        trapping(&mut out, &src, &index).launch(device).unwrap();
+        device.synchronize().unwrap();
+        assert_eq!(out.download().unwrap(), [13, 10, 11]);
+    });
+}
+
+#[kernel(grid = [1])]
+fn masked(out: &mut Tensor<u8, 1>, src: &Tensor<u8, 1>, n: Count) {
+    let i = arange(src.extent(0));
+    let odd = i % 2 == 1;
+    let read = src.load_where([i], odd);
+    out.store_where([i], read + 1, i < n);
+}
+
+#[test]
+fn a_mask_reads_zero_and_writes_nothing() {
+    for n in [0, 1, 50, 99, 100] {
+        let out = on_every_device(|device| {
+            let src = device.upload(&(0..100).collect::<Vec<u8>>(), [100]).unwrap();
+            let mut out = device.upload(&[200u8; 100], [100]).unwrap();
+            masked(&mut out, &src, Runtime(n)).launch(device).unwrap();
+            out.download().unwrap()
+        });
+        let expected: Vec<u8> = (0..100u8)
+            .map(|i| {
+                if (i as u64) < n {
+                    if i % 2 == 1 { i + 1 } else { 1 }
+                } else {
+                    200
+                }
+            })
+            .collect();
+        assert_eq!(out, expected);
+    }
+}
+
+#[kernel(grid = [cdiv(out.extent(0), 1024)])]
+fn copy_blocks(out: &mut Tensor<u16, 1>, src: &Tensor<u16, 1>) {
+    let i = arange(1024) + program_id(0) * 1024;
+    out.store([i], src.load([i]));
+}
+
+#[test]
+fn a_copy_by_blocks_is_exact_at_every_length_and_alignment() {
+    for n in [1usize, 2, 31, 32, 33, 127, 128, 129, 255, 1000, 1024, 1025, 4097] {
+        for (from, to) in [(0, 0), (1, 0), (0, 1), (3, 5), (8, 8)] {
+            let values: Vec<u16> = (0..n as u16 + 20).collect();
+            let out = on_every_device(|device| {
+                let src = device.upload(&values, [n + 20]).unwrap();
+                let mut out = device.upload(&vec![0xffffu16; n + 20], [n + 20]).unwrap();
+                copy_blocks(
+                    out.view_mut().rows(to..to + n).unwrap(),
+                    src.rows(from..from + n).unwrap(),
+                )
+                .launch(device)
+                .unwrap();
+                out.download().unwrap()
+            });
+            let mut expected = vec![0xffff; n + 20];
+            expected[to..to + n].copy_from_slice(&values[from..from + n]);
+            assert_eq!(out, expected, "{n} elements from {from} to {to}");
+        }
+    }
+}
+
+#[kernel(grid = [rows])]
+fn fill_rows(out: &mut Tensor<i32, 2>, rows: Count, value: i32) {
+    out.store([program_id(0), arange(out.extent(1))], value);
+}
+
+#[test]
+fn a_count_is_read_from_device_memory_when_the_kernel_runs() {
+    let out = on_every_device(|device| {
+        let mut filled = Vec::new();
+        for count in [0i32, 3, 8, 20, -4] {
+            let counts = device.upload(&[7, count], [2]).unwrap();
+            let mut out = device.zeros::<i32, 2>([8, 5]).unwrap();
+            fill_rows(&mut out, device_count(&counts, 1, 8).unwrap(), 9)
+                .launch(device)
+                .unwrap();
+            filled.push(out.download().unwrap().iter().filter(|&&v| v == 9).count());
+        }
+        filled
+    });
+    assert_eq!(out, [0, 15, 40, 40, 0]);
+}
+
+#[kernel(grid = [4])]
+fn everyone_writes_zero(out: &mut Tensor<i32, 1>) {
+    out.store([0], program_id(0) as i32);
+}
+
+#[test]
+fn the_cpu_device_reports_two_programs_that_write_one_element() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<i32, 1>([4]).unwrap();
+    let error = everyone_writes_zero(&mut out).launch(&device).unwrap_err().to_string();
+    assert!(
+        error.contains("everyone_writes_zero") && error.contains("memory.rs"),
+        "{error}"
+    );
+}
