@@ -242,7 +242,7 @@ fn loops_over_scalars_are_recorded() {
     let traced = trace(&loops::definition(), &[Some(&[4]), None, None]);
     assert_eq!(
         outline(&traced.kernel),
-        "total = for 1 { == if { break } == if { continue } total = } for -4 { total = } total = total = total = \
+        "total = for 1 { == if { break } == if { continue } total = } for 4 { total = } total = total = total = \
          while ( > ) { total = } while ( ) { total = > > if { break } } store"
     );
 }

@@ -1,20 +1,30 @@
 //! `for` loops: ranges whose bounds may be known only at launch, and whatever Rust can iterate over while recording.
 
-use super::recorder::{self, DETACHED};
+use super::recorder;
 use super::staging::{happens_now, literal};
 use super::tensor::Tensor;
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::element::{Element, Integer};
-use crate::ir::{Expression, Handle, Literal, Span, Statement, Type};
+use crate::ir::{Expression, Handle, Span, Statement, Type};
 
 /// The bounds of a `for` loop, `start..end`.
 pub struct Range<T> {
     start: T,
     end: T,
     step: i64,
+    backwards: bool,
 }
 
 impl<T> Range<T> {
+    fn new(start: T, end: T) -> Self {
+        Self {
+            start,
+            end,
+            step: 1,
+            backwards: false,
+        }
+    }
+
     /// Every `step`-th value.
     #[track_caller]
     pub fn step_by(mut self, step: usize) -> Self {
@@ -30,24 +40,24 @@ impl<T> Range<T> {
 impl<T: Integer> Range<Scalar<T>> {
     /// From the last value to the first.
     #[track_caller]
-    pub fn rev(self) -> Self {
+    pub fn rev(mut self) -> Self {
         let span = Span::here();
-        if self.step != 1 {
-            let advice = "reverse first: `(a..b).rev().step_by(n)`";
-            recorder::with((), |r| r.fail(span, "`rev` after `step_by`", Some(advice)));
+        if self.step != 1 || self.backwards {
+            let advice = "reverse once, and first: `(a..b).rev().step_by(n)`";
+            recorder::with((), |r| r.fail(span, "`rev` after `step_by` or `rev`", Some(advice)));
         }
-        if !T::TYPE.is_signed() {
-            let advice = "loop over i64 bounds, or count up and subtract";
-            recorder::with((), |r| {
-                r.fail(span, "`rev` of a range of unsigned run-time bounds", Some(advice))
-            });
+        self.backwards = true;
+        self
+    }
+
+    /// The value of a trip, given the one that a loop over `start..end` has. Counting up and mirroring cannot step past
+    /// the ends of the type.
+    fn value(&self, forwards: Scalar<T>) -> Scalar<T> {
+        if !self.backwards {
+            return forwards;
         }
-        let one = Scalar::<T>::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::wrap(T::TYPE, 1))));
-        Self {
-            start: self.end - one,
-            end: self.start - one,
-            step: -1,
-        }
+        let one = literal(T::from_bits64(1));
+        (self.end - one) - (forwards - self.start)
     }
 }
 
@@ -75,11 +85,7 @@ pub trait RangeBounds<End> {
 impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
-        Range {
-            start: self,
-            end,
-            step: 1,
-        }
+        Range::new(self, end)
     }
 }
 
@@ -87,11 +93,7 @@ impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
 impl<T: Integer> RangeBounds<T> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: T) -> Range<Scalar<T>> {
-        Range {
-            start: self,
-            end: end.into_value(),
-            step: 1,
-        }
+        Range::new(self, end.into_value())
     }
 }
 
@@ -102,14 +104,14 @@ macro_rules! beside_index {
         impl RangeBounds<$ty> for Scalar<i64> {
             type Value = Scalar<i64>;
             fn range(self, end: $ty) -> Range<Scalar<i64>> {
-                Range { start: self, end: literal(end as i64), step: 1 }
+                Range::new(self, literal(end as i64))
             }
         }
         #[diagnostic::do_not_recommend]
         impl RangeBounds<Scalar<i64>> for $ty {
             type Value = Scalar<i64>;
             fn range(self, end: Scalar<i64>) -> Range<Scalar<i64>> {
-                Range { start: literal(self as i64), end, step: 1 }
+                Range::new(literal(self as i64), end)
             }
         }
     )*};
@@ -120,11 +122,7 @@ beside_index!(usize, i32);
 impl RangeBounds<usize> for usize {
     type Value = usize;
     fn range(self, end: usize) -> Range<usize> {
-        Range {
-            start: self,
-            end,
-            step: 1,
-        }
+        Range::new(self, end)
     }
 }
 
@@ -134,7 +132,7 @@ macro_rules! plain_start {
         impl RangeBounds<Scalar<$ty>> for $ty {
             type Value = Scalar<$ty>;
             fn range(self, end: Scalar<$ty>) -> Range<Scalar<$ty>> {
-                Range { start: literal(self), end, step: 1 }
+                Range::new(literal(self), end)
             }
         }
     )*};
@@ -199,14 +197,15 @@ impl<T: Integer> Trips for RecordedTrips<T> {
 
     fn next(&mut self) -> Option<Scalar<T>> {
         match self.induction {
-            None => recorder::with(None, |r| {
-                let induction = r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span);
-                self.induction = Some(induction);
-                r.open();
-                Some(Tile::from_handle(induction))
-            }),
+            None => {
+                self.induction = recorder::with(None, |r| {
+                    r.open();
+                    Some(r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span))
+                });
+                self.induction.map(|induction| self.range.value(Tile::from_handle(induction)))
+            }
             Some(induction) => {
-                let Range { start, end, step } = &self.range;
+                let Range { start, end, step, .. } = &self.range;
                 recorder::with((), |r| {
                     let body = r.close();
                     let (start, end) = (start.handle, end.handle);

@@ -34,7 +34,7 @@ pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Staged 
 
 fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
     let mut bindings = Bindings {
-        exact: traced.pinned.clone(),
+        exact: traced.literal_extents(&trace_request(call)),
         device: Vec::new(),
     };
     if call.extents() == Binding::Exact {

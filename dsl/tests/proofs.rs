@@ -1,0 +1,236 @@
+//! What is proved about the accesses of a kernel, and that checks go only where it is.
+
+use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
+use tilewright_dsl::kernel;
+use tilewright_dsl::lang::*;
+use tilewright_dsl::transform::{bind, canonical, prove};
+
+/// The kernel for tensors of these extents; `None` is a count or scalar.
+fn trace(definition: &Definition, parameters: &[Option<&[u64]>]) -> Kernel {
+    let parameters = parameters.iter().map(|extents| match extents {
+        Some(extents) => ParameterFacts::Tensor(TensorFacts::contiguous(extents)),
+        None => ParameterFacts::Value,
+    });
+    let request = TraceRequest {
+        parameters: parameters.collect(),
+    };
+    let traced = definition.trace(&request).unwrap();
+    let exact = traced.literal_extents(&request);
+    bind(
+        &traced.kernel,
+        &Bindings {
+            exact,
+            device: Vec::new(),
+        },
+    )
+}
+
+/// What is known of every access, without the places in the source.
+fn proofs(kernel: Kernel, known: &[(Symbol, i64)]) -> Vec<String> {
+    let (_, proofs) = prove(kernel, known);
+    proofs
+        .iter()
+        .map(|proof| proof.to_string().split(" at ").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn extent(tensor: u32, axis: u8) -> Symbol {
+    Symbol::Extent { tensor, axis }
+}
+
+#[kernel(grid = [out.extent(0)])]
+fn gather(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, index: &Tensor<i32, 1>) {
+    let row = program_id(0);
+    let cols = arange(src.extent(1));
+    out.store([row, cols], src.load([index.load([row]), cols]));
+}
+
+const GATHER: [Option<&[u64]>; 3] = [Some(&[4, 96]), Some(&[9, 96]), Some(&[4])];
+
+#[test]
+fn a_program_id_is_below_the_extent_that_the_grid_has() {
+    let kernel = trace(&gather::definition(), &GATHER);
+    assert_eq!(
+        proofs(kernel, &[]),
+        [
+            "load index[guarded]",
+            "load src[guarded, proved]",
+            "store out[proved, proved]"
+        ]
+    );
+}
+
+#[test]
+fn the_host_checks_what_only_this_launch_guarantees() {
+    let known = [(extent(0, 0), 4), (extent(2, 0), 4), (Symbol::NumPrograms(0), 4)];
+    let kernel = trace(&gather::definition(), &GATHER);
+    assert_eq!(proofs(kernel.clone(), &known)[0], "load index[host-checked]");
+    let short = [(extent(0, 0), 4), (extent(2, 0), 3), (Symbol::NumPrograms(0), 4)];
+    assert_eq!(proofs(kernel, &short)[0], "load index[guarded]");
+}
+
+#[kernel(grid = [out.extent(0).min(n)])]
+fn conditions(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, start: Count, n: Count) {
+    let row = program_id(0);
+    let local = row - start;
+    if local >= 0 && local < src.extent(0) {
+        out.store([row], src.load([local]));
+        return;
+    }
+    if row + 1 >= src.extent(0) {
+        return;
+    }
+    out.store([row], src.load([row + 1]));
+}
+
+#[test]
+fn conditions_and_early_returns_bound_what_follows() {
+    let kernel = trace(&conditions::definition(), &[Some(&[4]), Some(&[9]), None, None]);
+    let expected = [
+        "load src[proved]",
+        "store out[proved]",
+        "load src[proved]",
+        "store out[proved]",
+    ];
+    assert_eq!(proofs(kernel, &[]), expected);
+}
+
+#[kernel(grid = [1])]
+fn loops(out: &mut Tensor<i64, 1>, src: &Tensor<i64, 1>, n: Count) {
+    for i in 0..src.extent(0) {
+        out.store([i], src.load([i]));
+    }
+    for i in (1..src.extent(0)).rev().step_by(2) {
+        out.store([i], src.load([i - 1]));
+    }
+    let mut at = 0;
+    while at < src.extent(0) {
+        out.store([at], src.load([at]));
+        at += n;
+    }
+}
+
+#[test]
+fn loop_variables_are_between_their_bounds_and_assigned_ones_are_not() {
+    let kernel = trace(&loops::definition(), &[Some(&[8]), Some(&[8]), None]);
+    let found = proofs(kernel, &[]);
+    assert_eq!(found[0], "load src[proved]");
+    assert_eq!(found[2], "load src[proved]");
+    // `at` may have wrapped below zero: only its upper bound is known.
+    assert_eq!(found[4], "load src[guarded]");
+}
+
+#[kernel(grid = [cdiv(out.extent(0), 64)])]
+fn blocks(out: &mut Tensor<u8, 1>, src: &Tensor<u8, 1>) {
+    let i = program_id(0) * 64 + arange(64);
+    out.store([i], src.load([i]));
+}
+
+#[test]
+fn whole_blocks_are_proved_where_the_extent_is_a_multiple() {
+    let kernel = trace(&blocks::definition(), &[Some(&[640]), Some(&[640])]);
+    let whole = [(extent(0, 0), 640), (extent(1, 0), 640), (Symbol::NumPrograms(0), 10)];
+    assert_eq!(
+        proofs(kernel.clone(), &whole),
+        ["load src[host-checked]", "store out[host-checked]"]
+    );
+    let ragged = [(extent(0, 0), 630), (extent(1, 0), 640), (Symbol::NumPrograms(0), 10)];
+    assert_eq!(
+        proofs(kernel, &ragged),
+        ["load src[host-checked]", "store out[guarded]"]
+    );
+}
+
+#[kernel(grid = [1])]
+fn wrapping(out: &mut Tensor<u8, 1>, x: i32) {
+    let small = x % 10;
+    out.store([small + 100], 1u8);
+    out.store([(small + 2147483640).max(0)], 2u8);
+    out.store([(x & 63) + 1], 3u8);
+}
+
+#[test]
+fn arithmetic_that_may_wrap_proves_nothing() {
+    let kernel = trace(&wrapping::definition(), &[Some(&[200]), None]);
+    let known = [(extent(0, 0), 200)];
+    assert_eq!(
+        proofs(kernel, &known),
+        [
+            "store out[host-checked]",
+            "store out[guarded]",
+            "store out[host-checked]"
+        ]
+    );
+}
+
+#[kernel(grid = [rows])]
+fn counted(out: &mut Tensor<f32, 2>, rows: Count) {
+    out.store([program_id(0), arange(out.extent(1))], 1.0);
+}
+
+#[test]
+fn counts_that_change_nothing_in_the_code_leave_no_trace_in_it() {
+    let text = |rows: i64, exact: bool| {
+        let definition = counted::definition();
+        let parameters = vec![
+            ParameterFacts::Tensor(TensorFacts::contiguous(&[100, 64])),
+            ParameterFacts::Value,
+        ];
+        let request = TraceRequest { parameters };
+        let traced = definition.trace(&request).unwrap();
+        let mut bindings = Bindings {
+            exact: traced.literal_extents(&request),
+            device: Vec::new(),
+        };
+        if exact {
+            bindings.exact.push((Symbol::Count(1), rows));
+        }
+        let known = [
+            (extent(0, 0), 100),
+            (Symbol::Count(1), rows),
+            (Symbol::NumPrograms(0), rows),
+        ];
+        canonical(prove(bind(&traced.kernel, &bindings), &known).0).to_string()
+    };
+    assert_eq!(text(20, true), text(24, true));
+    assert_eq!(text(20, true), text(31, false));
+    // Beyond the tensor's rows a check is needed, and that is other code.
+    assert_ne!(text(20, true), text(101, true));
+}
+
+#[test]
+fn a_device_resident_count_ends_surplus_programs() {
+    let request = TraceRequest {
+        parameters: vec![
+            ParameterFacts::Tensor(TensorFacts::contiguous(&[100, 64])),
+            ParameterFacts::Value,
+        ],
+    };
+    let traced = counted::definition().trace(&request).unwrap();
+    let bindings = Bindings {
+        exact: traced.literal_extents(&request),
+        device: vec![(1, ElementType::I32)],
+    };
+    let kernel = canonical(prove(bind(&traced.kernel, &bindings), &[(extent(0, 0), 100)]).0);
+    let text = kernel.to_string();
+    assert!(text.contains("return"), "{text}");
+    assert!(text.contains("guard"), "a device count may exceed the tensor:\n{text}");
+}
+
+#[allow(unsafe_code)]
+#[kernel(grid = [1])]
+fn unchecked(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, at: i64) {
+    // SAFETY: the caller's duty, as far as this test goes.
+    let value = unsafe { src.load_unchecked([at]) };
+    out.store([0], value);
+}
+
+#[test]
+fn an_unchecked_access_is_listed_as_the_authors() {
+    let kernel = trace(&unchecked::definition(), &[Some(&[4]), Some(&[4]), None]);
+    assert_eq!(
+        proofs(kernel, &[(extent(0, 0), 4)]),
+        ["load src[unchecked]", "store out[host-checked]"]
+    );
+}
