@@ -51,7 +51,13 @@ one() {
 tests() {
     local file
     for file in "$here"/tests/*; do [ -f "$file" ] && one test "$(basename "$file")" "$file"; done
-    for file in "$here"/examples/*; do [ -f "$file" ] && one example "$(basename "$file")" "$file"; done
+    for file in "$here"/examples/*; do
+        case $(basename "$file") in
+            dp_attention) set -- --counts 20,20,20,20,20,20,20,20 --device cuda ;;
+            *) set -- ;;
+        esac
+        [ -f "$file" ] && one example "$(basename "$file")" "$file" "$@"
+    done
 }
 
 sanitize() {

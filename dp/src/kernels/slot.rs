@@ -7,8 +7,8 @@ use tilewright_dsl::{kernel, lang::*};
 /// * `dst` `[n, hidden]`, the gathered buffer; `src` `[m, hidden]`, the rank's hidden states; `offset` and `rows` counts.
 /// * `rows` is clamped to the rows that `src` has and that `dst` has from `offset` on; every other row of `dst` keeps its
 ///   value. A plan that is larger than the tensors therefore copies what there is and touches nothing else.
-/// * One program per row copied. Specialised for the element type and the hidden size, and for the counts if they are
-///   exact.
+/// * One program per row copied: `rows` is in the grid, on the device too, and not in the code. Specialised for the element
+///   type and the hidden size, and for `offset` if it is exact.
 /// * SGLang has it as the memcpy kernel of `dp_gather` (offset and size on the device, not clamped).
 ///
 /// ```
@@ -29,10 +29,8 @@ use tilewright_dsl::{kernel, lang::*};
 #[kernel(grid = [src.extent(0).min(rows)])]
 pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offset: Count, rows: Count) {
     let row = program_id(0);
-    if row < rows {
-        let cols = arange(src.extent(1));
-        dst.store([offset + row, cols], src.load([row, cols]));
-    }
+    let cols = arange(src.extent(1));
+    dst.store([offset + row, cols], src.load([row, cols]));
 }
 
 /// Copies a rank's rows out of its slot: `dst[0..rows) = src[offset..offset + rows)`.
@@ -40,8 +38,8 @@ pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offs
 /// * `dst` `[m, hidden]`, the rank's hidden states; `src` `[n, hidden]`, the gathered buffer; `offset` and `rows` counts.
 /// * `rows` is clamped to the rows that `dst` has and that `src` has from `offset` on; every other row of `dst` keeps its
 ///   value. [`copy_from_slot_padded()`] fills them with zeros.
-/// * One program per row copied. Specialised for the element type and the hidden size, and for the counts if they are
-///   exact.
+/// * One program per row copied: `rows` is in the grid, on the device too, and not in the code. Specialised for the element
+///   type and the hidden size, and for `offset` if it is exact.
 /// * SGLang has it as the memcpy kernel of `dp_scatter`.
 ///
 /// ```
@@ -60,7 +58,7 @@ pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offs
 pub fn copy_from_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offset: Count, rows: Count) {
     let row = program_id(0);
     let from = offset + row;
-    if row < rows && from < src.extent(0) {
+    if from < src.extent(0) {
         let cols = arange(dst.extent(1));
         dst.store([row, cols], src.load([from, cols]));
     }

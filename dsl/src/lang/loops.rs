@@ -202,7 +202,8 @@ impl<T: Integer> Trips for RecordedTrips<T> {
                     r.open();
                     Some(r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span))
                 });
-                self.induction.map(|induction| self.range.value(Tile::from_handle(induction)))
+                self.induction
+                    .map(|induction| self.range.value(Tile::from_handle(induction)))
             }
             Some(induction) => {
                 let Range { start, end, step, .. } = &self.range;

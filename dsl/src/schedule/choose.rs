@@ -113,17 +113,22 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
         return short_programs(work.vectors, programs, machine, alone(WARP, in_flight));
     }
     let lanes = work.vectors.div_ceil(in_flight);
-    if in_flight >= 4 {
-        // One block per program; a longer one takes more trips.
-        let threads = lanes.div_ceil(lanes.div_ceil(BLOCK));
-        let even = threads.div_ceil(EVEN) * EVEN;
-        let threads = if even * 7 <= threads * 8 { even } else { threads };
-        return alone(round_to_warps(threads), in_flight);
+    if in_flight == 1 {
+        let splits = lanes.div_ceil(BLOCK);
+        return Schedule {
+            splits: splits as u32,
+            ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
+        };
     }
-    let splits = lanes.div_ceil(BLOCK);
+    // Many programs: one block each, or two; a longer program takes more trips.
+    let splits = lanes.div_ceil(BLOCK).min(2);
+    let trips = lanes.div_ceil(splits * BLOCK);
+    let threads = lanes.div_ceil(splits * trips);
+    let even = threads.div_ceil(EVEN) * EVEN;
+    let threads = if even * 7 <= threads * 8 { even } else { threads };
     Schedule {
         splits: splits as u32,
-        ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
+        ..alone(round_to_warps(threads), in_flight)
     }
 }
 

@@ -45,7 +45,10 @@ pub enum DeviceError {
         what: &'static str,
     },
     /// The device's memory does not hold as much. The device stays usable.
-    #[error("out of device memory: {asked} bytes asked for, {free} of {total} free")]
+    #[error(
+        "out of device memory: {asked} bytes asked for, {free} of {total} free: drop tensors that are no longer needed, or \
+         work on fewer rows at a time"
+    )]
     OutOfMemory {
         /// The bytes asked for.
         asked: usize,

@@ -41,7 +41,11 @@ pub(super) fn launch(
             kernel,
             reason: format!("nothing fits {slot:?}"),
         };
-        words.push(word(call, plan, program, *slot).ok_or_else(missing)?);
+        let word = match (slot, &program.traps) {
+            (Slot::Trap, Some(record)) => Some(record.arm(stream)?),
+            _ => word(call, plan, *slot),
+        };
+        words.push(word.ok_or_else(missing)?);
     }
     let mut pointers: ArrayVec<*mut c_void, MAX_ARGUMENTS> =
         words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
@@ -66,7 +70,7 @@ pub(super) fn launch(
 }
 
 /// The value of a slot, in the low bytes of a word where it is smaller: the order of bytes is that of the device.
-fn word(call: &Call<'_>, plan: &Plan, program: &CudaProgram, slot: Slot) -> Option<u64> {
+fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
     let argument = |position: u32| call.arguments().get(position as usize);
     match slot {
         Slot::Pointer(position) => match argument(position)? {
@@ -88,7 +92,8 @@ fn word(call: &Call<'_>, plan: &Plan, program: &CudaProgram, slot: Slot) -> Opti
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
             _ => None,
         },
-        Slot::Trap => program.traps.as_ref().map(|record| record.arm()),
+        // Every program with such a slot has a record, whose address is taken above.
+        Slot::Trap => None,
     }
 }
 

@@ -106,8 +106,8 @@ pub enum LaunchError {
         element_bytes: usize,
     },
     /// The grid cannot be computed for these arguments, or has too many programs.
-    #[error(transparent)]
-    Grid(#[from] GridError),
+    #[error("{error}{advice}", error = .0, advice = advice(.0))]
+    Grid(GridError),
     /// More blocks than a launch can have.
     #[error(
         "kernel `{kernel}`: {programs} programs take {blocks} CUDA blocks, and a launch has at most 2^31 - 1: launch a part at a time"
@@ -148,6 +148,22 @@ pub enum LaunchError {
         /// The index.
         index: i64,
     },
+}
+
+/// What to do about a grid that is no grid.
+fn advice(error: &GridError) -> &'static str {
+    match error {
+        GridError::TooLarge { .. } => {
+            ": check the counts, or launch a part at a time, with views of some rows of the tensors"
+        }
+        GridError::Unknown { .. } | GridError::Malformed { .. } => "",
+    }
+}
+
+impl From<GridError> for LaunchError {
+    fn from(error: GridError) -> Self {
+        Self::Grid(error)
+    }
 }
 
 impl From<InterpretError> for LaunchError {

@@ -1,12 +1,12 @@
 //! Accesses that report an index out of bounds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 use parking_lot::Mutex;
 
 use super::LaunchError;
-use crate::device::cuda::{CudaDevice, CudaMemory};
+use crate::device::cuda::{CudaDevice, CudaMemory, CudaStream};
 use crate::device::{Device, DeviceError};
 use crate::specialize::{CudaProgram, Program, Variant};
 
@@ -42,6 +42,8 @@ pub(crate) struct TrapRecord {
     memory: CudaMemory,
     /// Whether the variant was launched since the record was read.
     armed: AtomicBool,
+    /// Whether a graph holds a launch of the variant: it may run at any time, so the record is always read.
+    captured: AtomicBool,
 }
 
 const WORDS: usize = 4;
@@ -54,17 +56,21 @@ impl TrapRecord {
         Ok(Self {
             memory,
             armed: AtomicBool::new(false),
+            captured: AtomicBool::new(false),
         })
     }
 
-    /// The address to launch with.
-    pub(crate) fn arm(&self) -> u64 {
+    /// The address to launch with on a stream.
+    pub(crate) fn arm(&self, stream: &CudaStream) -> Result<u64, DeviceError> {
+        if stream.is_capturing()? {
+            self.captured.store(true, Release);
+        }
         self.armed.store(true, Release);
-        self.memory.address()
+        Ok(self.memory.address())
     }
 
     fn take(&self) -> Result<Option<[u64; WORDS]>, DeviceError> {
-        if !self.armed.swap(false, AcqRel) {
+        if !self.armed.swap(false, AcqRel) && !self.captured.load(Acquire) {
             return Ok(None);
         }
         let mut bytes = [0; WORDS * size_of::<u64>()];

@@ -1,0 +1,369 @@
+//! Counts in device memory under graph replay (acceptance case 9): what a graph captured once does at each replay follows
+//! the counts of that moment, and nothing is recorded, compiled, allocated or waited for while it is captured.
+//!
+//! | case | tests |
+//! |---|---|
+//! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
+//! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
+//! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
+//! | 95, an index out of range in a replay | `an_index_*` |
+//!
+//! Without a GPU there are no graphs: `skipped: ` is printed, and with `TILEWRIGHT_REQUIRE_GPU=1` it is a failure.
+
+#![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
+
+use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tilewright::dp::kernels::{copy_from_slot, copy_from_slot_padded, copy_to_slot, fill_and_place, pad_ids, pad_rows};
+use tilewright::prelude::*;
+use tilewright::runtime::device::cuda::{CudaGraph, CudaStream};
+use tilewright::runtime::tensor::CountElement;
+use tilewright::runtime::{DeviceCount, DeviceError};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// The GPU, for one test at a time: all of them share its stream, and a capture takes what any thread asks of it.
+fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    match Device::cuda(0) {
+        Ok(gpu) => Some((gpu, TURN.lock().unwrap_or_else(PoisonError::into_inner))),
+        Err(error) if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
+            panic!("TILEWRIGHT_REQUIRE_GPU=1: {error}");
+        }
+        Err(error) => {
+            println!("skipped: no GPU ({error})");
+            None
+        }
+    }
+}
+
+fn cuda(stream: &Stream) -> &CudaStream {
+    stream.as_cuda().expect("the stream of a GPU")
+}
+
+/// Captures launches that were made before. None of them may record or build anything, and nothing runs.
+fn captured(stream: &Stream, launches: impl FnOnce() -> Result<(), LaunchError>) -> Result<CudaGraph, LaunchError> {
+    let device = stream.device();
+    let before = device.counters();
+    let graph = cuda(stream).capture(launches)?;
+    let after = device.counters();
+    assert!(after.launches > before.launches, "nothing was captured");
+    assert_eq!(
+        (after.traces, after.variants, after.compiles),
+        (before.traces, before.variants, before.compiles),
+        "a kernel was built during the capture"
+    );
+    assert_eq!(after.hits - before.hits, after.launches - before.launches);
+    assert!(!cuda(stream).is_capturing().unwrap_or(true));
+    Ok(graph)
+}
+
+/// Runs the captured work once.
+fn replay(graph: &mut CudaGraph) -> Result<(), DeviceError> {
+    // SAFETY: every tensor of these tests is declared before the graphs that use it and so outlives them, kernels live as
+    // long as the device, and nobody else uses the tensors until the replay has been waited for.
+    unsafe { graph.launch() }?;
+    graph.stream().synchronize()
+}
+
+/// Rows before and after each destination that nothing may write.
+const GUARD: usize = 2;
+const SENTINEL: u16 = 0xa5c3;
+/// No multiple of a vector of any width.
+const COLUMNS: usize = 131;
+
+/// A destination of sentinels between guard rows.
+struct Guarded(DeviceTensor<u16, 2>);
+
+impl Guarded {
+    fn new(device: &Device, rows: usize) -> Result<Self, TensorError> {
+        let rows = rows + 2 * GUARD;
+        let tensor = device.upload(&vec![SENTINEL; rows * COLUMNS], [rows, COLUMNS])?;
+        Ok(Self(tensor))
+    }
+
+    fn view_mut(&mut self) -> TensorViewMut<'_, u16, 2> {
+        let end = self.0.extents()[0] - GUARD;
+        self.0.view_mut().rows(GUARD..end).expect("rows between the guards")
+    }
+
+    fn view(&self) -> TensorView<'_, u16, 2> {
+        let end = self.0.extents()[0] - GUARD;
+        self.0.rows(GUARD..end).expect("rows between the guards")
+    }
+
+    fn clear(&mut self) -> Result<(), TensorError> {
+        let len = self.0.len();
+        self.0.copy_from(&vec![SENTINEL; len])
+    }
+
+    /// Compares with `expected`, a row or sentinels for each row, and the guards with themselves.
+    #[track_caller]
+    fn assert(&self, expected: impl Fn(usize) -> Option<Vec<u16>>, what: &str) -> Outcome {
+        let rows = self.0.extents()[0];
+        for (row, found) in self.0.download()?.chunks(COLUMNS).enumerate() {
+            let inside = (GUARD..rows - GUARD).contains(&row);
+            let expected = if inside { expected(row - GUARD) } else { None };
+            let expected = expected.unwrap_or_else(|| vec![SENTINEL; COLUMNS]);
+            assert!(
+                found == expected,
+                "{what}: row {row} of {rows}, {GUARD} of them guards at either end"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A row that no other (rank, row) has.
+fn row_of(rank: usize, row: usize) -> Vec<u16> {
+    let first = (rank * 64 + row) * COLUMNS;
+    (first..first + COLUMNS)
+        .map(|i| (i as u16).wrapping_mul(40503) | 1)
+        .collect()
+}
+
+fn source(device: &Device, rank: usize, rows: usize) -> Result<DeviceTensor<u16, 2>, TensorError> {
+    let rows_of_rank: Vec<u16> = (0..rows).flat_map(|row| row_of(rank, row)).collect();
+    device.upload(&rows_of_rank, [rows, COLUMNS])
+}
+
+/// Offset and rows of the copies to be replayed, and how many rows arrive: from the specification's example (3 at 2, then
+/// 1 at 0), then nothing, all, up to the end, past the end, at and behind the end, and values that are clamped.
+const COPIES: [(i64, i64, usize); 9] = [
+    (2, 3, 3),
+    (0, 1, 1),
+    (4, 0, 0),
+    (0, 5, 5),
+    (7, 5, 5),
+    (10, 5, 2),
+    (12, 5, 0),
+    (1, -3, 0),
+    (3, 1 << 30, 5),
+];
+
+/// Copies 5 rows into a buffer of 12 and out of one, by counts of type `T`.
+fn copies_follow<T: CountElement>(stream: &Stream) -> Outcome {
+    let device = stream.device();
+    let (local, whole) = (source(device, 0, 5)?, source(device, 1, 12)?);
+    let (mut to, mut from, mut padded) = (
+        Guarded::new(device, 12)?,
+        Guarded::new(device, 5)?,
+        Guarded::new(device, 5)?,
+    );
+    let mut counts = device.zeros::<T, 1>([2])?;
+
+    // Once before the capture: kernels are compiled, and the memory passes to the stream.
+    launch_copies(stream, [&mut to, &mut from, &mut padded], [&local, &whole], &counts)?;
+    let mut graph = captured(stream, || {
+        launch_copies(stream, [&mut to, &mut from, &mut padded], [&local, &whole], &counts)
+    })?;
+    for (offset, rows, arrive) in COPIES {
+        let what = format!("{} counts, {rows} rows at {offset}", T::TYPE);
+        counts.copy_from(&[offset, rows].map(|count| T::from_bits64(count as u64)))?;
+        for buffer in [&mut to, &mut from, &mut padded] {
+            buffer.clear()?;
+        }
+        let compiles = device.counters().compiles;
+        replay(&mut graph)?;
+        let offset = offset as usize;
+        let in_slot = |row: usize| row.checked_sub(offset).filter(|&row| row < arrive);
+        to.assert(|row| in_slot(row).map(|row| row_of(0, row)), &what)?;
+        from.assert(|row| (row < arrive).then(|| row_of(1, offset + row)), &what)?;
+        let zeros_behind = |row: usize| match row < arrive {
+            true => Some(row_of(1, offset + row)),
+            false => Some(vec![0; COLUMNS]),
+        };
+        padded.assert(zeros_behind, &what)?;
+        assert_eq!(device.counters().compiles, compiles);
+    }
+    Ok(())
+}
+
+fn launch_copies<T: CountElement>(
+    stream: &Stream,
+    [to, from, padded]: [&mut Guarded; 3],
+    [local, whole]: [&DeviceTensor<u16, 2>; 2],
+    counts: &DeviceTensor<T, 1>,
+) -> Result<(), LaunchError> {
+    let (offset, rows) = (count(counts, 0, 12), count(counts, 1, 5));
+    copy_to_slot(to.view_mut(), local, offset, rows).launch_on(stream)?;
+    copy_from_slot(from.view_mut(), whole, offset, rows).launch_on(stream)?;
+    copy_from_slot_padded(padded.view_mut(), whole, offset, rows).launch_on(stream)?;
+    Ok(())
+}
+
+fn count<T: CountElement>(counts: &DeviceTensor<T, 1>, index: usize, maximum: u64) -> DeviceCount<'_> {
+    device_count(counts, index, maximum).expect("an element and a maximum in range")
+}
+
+#[test]
+fn a_captured_copy_follows_offset_and_rows() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    copies_follow::<i32>(&device.stream())?;
+    copies_follow::<i64>(&device.stream())?;
+    copies_follow::<i64>(&device.new_stream()?)
+}
+
+/// Rows of each of three ranks in the test below: they change from replay to replay, the buffers do not.
+const STEPS: [[i64; 3]; 5] = [[4, 2, 6], [0, 0, 0], [6, 6, 6], [0, 1, 0], [1, 5, 3]];
+const MOST: usize = 6;
+const BUCKET: usize = 20;
+
+/// Everything that one step asks of the GPU, and where it goes.
+struct Step<T: CountElement> {
+    /// Starts of the ranks, then their rows.
+    counts: DeviceTensor<T, 1>,
+    ranks: [DeviceTensor<u16, 2>; 3],
+    ids: DeviceTensor<i64, 1>,
+    gathered: Guarded,
+    batch: Guarded,
+    padded_ids: DeviceTensor<i64, 1>,
+    back: [Guarded; 3],
+}
+
+impl<T: CountElement> Step<T> {
+    fn new(device: &Device) -> Result<Self, TensorError> {
+        Ok(Self {
+            counts: device.zeros([6])?,
+            ranks: [
+                source(device, 0, MOST)?,
+                source(device, 1, MOST)?,
+                source(device, 2, MOST)?,
+            ],
+            ids: device.upload(&[10, 11, 12, 13, 14, 15], [MOST])?,
+            gathered: Guarded::new(device, BUCKET)?,
+            batch: Guarded::new(device, 9)?,
+            padded_ids: device.zeros([9])?,
+            back: [
+                Guarded::new(device, MOST)?,
+                Guarded::new(device, MOST)?,
+                Guarded::new(device, MOST)?,
+            ],
+        })
+    }
+
+    fn launch(&mut self, stream: &Stream) -> Result<(), LaunchError> {
+        let [a, b, c] = &self.ranks;
+        let starts: [_; 3] = std::array::from_fn(|rank| count(&self.counts, rank, BUCKET as u64));
+        let rows: [_; 3] = std::array::from_fn(|rank| count(&self.counts, 3 + rank, MOST as u64));
+        fill_and_place(self.gathered.view_mut(), [a, b, c], starts, rows).launch_on(stream)?;
+        pad_rows(self.batch.view_mut(), c, rows[2]).launch_on(stream)?;
+        pad_ids(&mut self.padded_ids, &self.ids, rows[2], -1i64).launch_on(stream)?;
+        for (rank, back) in self.back.iter_mut().enumerate() {
+            let gathered = self.gathered.view();
+            copy_from_slot_padded(back.view_mut(), gathered, starts[rank], rows[rank]).launch_on(stream)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, rows: [i64; 3]) -> Result<(), TensorError> {
+        let all = [0, rows[0], rows[0] + rows[1], rows[0], rows[1], rows[2]];
+        self.counts.copy_from(&all.map(|count| T::from_bits64(count as u64)))?;
+        self.gathered.clear()?;
+        self.batch.clear()?;
+        self.padded_ids.copy_from(&[7; 9])?;
+        self.back.iter_mut().try_for_each(Guarded::clear)
+    }
+
+    #[track_caller]
+    fn assert(&self, rows: [i64; 3]) -> Outcome {
+        let rows = rows.map(|rows| rows as usize);
+        let what = format!("{} counts {rows:?}", T::TYPE);
+        let packed: Vec<_> = (0..3)
+            .flat_map(|rank| (0..rows[rank]).map(move |row| row_of(rank, row)))
+            .collect();
+        let or_zeros = |row: Option<Vec<u16>>| Some(row.unwrap_or_else(|| vec![0; COLUMNS]));
+        self.gathered.assert(|row| or_zeros(packed.get(row).cloned()), &what)?;
+        let of_rank = |rank: usize, row: usize| or_zeros((row < rows[rank]).then(|| row_of(rank, row)));
+        self.batch.assert(|row| of_rank(2, row), &what)?;
+        for (rank, back) in self.back.iter().enumerate() {
+            back.assert(|row| of_rank(rank, row), &what)?;
+        }
+        let ids: Vec<i64> = (0..9).map(|i| if i < rows[2] { 10 + i as i64 } else { -1 }).collect();
+        assert_eq!(self.padded_ids.download()?, ids, "{what}");
+        Ok(())
+    }
+}
+
+fn whole_steps_follow<T: CountElement>(stream: &Stream) -> Outcome {
+    let mut step = Step::<T>::new(stream.device())?;
+    step.launch(stream)?;
+    let mut graph = captured(stream, || step.launch(stream))?;
+    for rows in STEPS {
+        step.write(rows)?;
+        replay(&mut graph)?;
+        step.assert(rows)?;
+    }
+    // Launches beside the graph still go where they should.
+    step.write(STEPS[0])?;
+    step.launch(stream)?;
+    step.assert(STEPS[0])
+}
+
+#[test]
+fn a_whole_step_follows_the_counts_of_all_ranks() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    whole_steps_follow::<i32>(&device.stream())?;
+    let stream = device.new_stream()?;
+    whole_steps_follow::<i32>(&stream)?;
+    whole_steps_follow::<i64>(&stream)
+}
+
+/// `out[index[i]] = i`, with a report of what does not fit.
+#[kernel(grid = [index.extent(0)], bounds = "trap")]
+fn put(out: &mut Tensor<i64, 1>, index: &Tensor<i32, 1>) {
+    let i = program_id(0);
+    out.store([index.load([i])], i);
+}
+
+#[test]
+fn an_index_out_of_range_is_reported_by_every_replay_that_meets_it() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let mut index = device.upload(&[3, 0, 1], [3])?;
+    let mut out = device.zeros::<i64, 1>([4])?;
+    put(&mut out, &index).launch_on(&stream)?;
+    let mut graph = captured(&stream, || put(&mut out, &index).launch_on(&stream).map(|_| ()))?;
+    for (at, reported) in [(1, false), (77, true), (2, false), (-5, true), (99, true), (0, false)] {
+        index.copy_from(&[3, at, 1])?;
+        replay(&mut graph)?;
+        match device.synchronize() {
+            Ok(()) => assert!(!reported, "{at} was not reported"),
+            Err(LaunchError::Trapped { index, program, .. }) => {
+                assert_eq!((index, program, reported), (at.into(), 1, true))
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Memory that another stream used last cannot be passed on inside a graph: the error says so, and the stream goes on.
+#[test]
+fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let (stream, mut step) = (device.new_stream()?, Step::<i32>::new(&device)?);
+    // On the device's stream, and captured on another.
+    step.launch(&device.stream())?;
+    let Err(error) = cuda(&stream).capture(|| step.launch(&stream)) else {
+        return Err("captured".into());
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains("another stream used last") && text.contains("do it before the capture"),
+        "{text}"
+    );
+    // What a capture cannot hold.
+    let refused = cuda(&device.stream()).capture(|| {
+        let Err(TensorError::Device(error)) = device.zeros::<u8, 1>([1]) else {
+            panic!("memory was allocated in a capture");
+        };
+        assert!(matches!(error, DeviceError::Capturing { .. }), "{error}");
+        assert!(step.counts.download().is_err() && device.synchronize().is_err());
+        Err::<(), _>(error)
+    });
+    assert!(matches!(refused, Err(DeviceError::Capturing { .. })));
+    whole_steps_follow::<i32>(&stream)?;
+    whole_steps_follow::<i32>(&device.stream())
+}
