@@ -2,7 +2,7 @@
 # Runs the programs of this bundle on a GPU host; Rust is not needed there.
 #
 #   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
-#   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: those named gpu_*)
+#   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites)
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #
 # Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
@@ -63,7 +63,7 @@ tests() {
 sanitize() {
     local name tool file
     if [ $# -eq 0 ]; then
-        for file in "$here"/tests/gpu_*; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
+        for file in "$here"/tests/{gpu_*,tilewright-dp.{rows,slots,gathered,padding}}; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
     fi
     for name in "$@"; do
         for tool in memcheck racecheck; do

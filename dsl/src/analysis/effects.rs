@@ -21,8 +21,10 @@ pub struct Effects {
 impl Effects {
     /// The effects of `kernel`.
     pub fn of(kernel: &Kernel) -> Self {
-        let mut effects = Self::default();
-        effects.has_tile_locals = kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar());
+        let mut effects = Self {
+            has_tile_locals: kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar()),
+            ..Self::default()
+        };
         kernel.body.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
                 if let Expression::Load(access) = &kernel.expressions[*value] {
@@ -57,11 +59,27 @@ impl Effects {
     }
 }
 
+/// A loop around the statement that is walked.
+struct OpenLoop {
+    /// Its induction value; none for `while`.
+    induction: Option<Handle<Expression>>,
+    /// The values defined inside it.
+    defined: BTreeSet<Handle<Expression>>,
+}
+
+impl OpenLoop {
+    fn over(induction: Option<Handle<Expression>>) -> Self {
+        Self {
+            induction,
+            defined: BTreeSet::new(),
+        }
+    }
+}
+
 /// Finds stores of one program that may write the same element.
 struct Meetings<'a> {
     kernel: &'a Kernel,
-    /// For each open loop, its induction value (none for `while`) and the values defined inside it.
-    loops: Vec<(Option<Handle<Expression>>, BTreeSet<Handle<Expression>>)>,
+    loops: Vec<OpenLoop>,
     ordered: BTreeSet<u32>,
 }
 
@@ -73,8 +91,8 @@ impl Meetings<'_> {
         for (statement, _) in block {
             match statement {
                 Statement::Let(value) => {
-                    for (_, defined) in &mut self.loops {
-                        defined.insert(*value);
+                    for open in &mut self.loops {
+                        open.defined.insert(*value);
                     }
                 }
                 Statement::Store { access, .. } => {
@@ -109,7 +127,7 @@ impl Meetings<'_> {
                     }
                 }
                 Statement::While { header, body, .. } => {
-                    self.loops.push((None, BTreeSet::new()));
+                    self.loops.push(OpenLoop::over(None));
                     if let Some(after) = self.block(header, &written) {
                         written.extend(after.clone());
                         written.extend(self.block(body, &after).unwrap_or_default());
@@ -117,7 +135,7 @@ impl Meetings<'_> {
                     self.loops.pop();
                 }
                 Statement::For { induction, body, .. } => {
-                    self.loops.push((Some(*induction), BTreeSet::new()));
+                    self.loops.push(OpenLoop::over(Some(*induction)));
                     let after = self.block(body, &written);
                     written.extend(after.unwrap_or_default());
                     self.loops.pop();
@@ -132,7 +150,7 @@ impl Meetings<'_> {
     /// Whether a store in the loop at `depth` writes the same places with the same threads in every trip, or other
     /// places in every trip.
     fn trips_do_not_meet(&self, depth: usize, access: &Access) -> bool {
-        let (induction, defined) = &self.loops[depth];
+        let OpenLoop { induction, defined } = &self.loops[depth];
         let invariant = |value: Handle<Expression>| !depends(self.kernel, value, *induction, defined);
         if access.indices.iter().all(|&index| invariant(index)) {
             return true;

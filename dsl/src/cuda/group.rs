@@ -245,7 +245,7 @@ impl<'a> Writer<'a> {
             }
         }
         let rows = shape.elements() / n;
-        if aligned && n % lanes == 0 {
+        if aligned && n.is_multiple_of(lanes) {
             self.whole_vectors(group, access, axis, leaves, rows, n / lanes, lanes);
         } else {
             self.peeled_rows(group, access, axis, leaves, rows, aligned, lanes);
@@ -400,7 +400,7 @@ impl<'a> Writer<'a> {
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let bytes = (lanes * self.element(leaf.access.tensor).size() as u64).min(16);
-                let direct = lanes > 1 && n % lanes == 0 && self.row_alignment(&leaf.access, axis) >= bytes;
+                let direct = lanes > 1 && n.is_multiple_of(lanes) && self.row_alignment(&leaf.access, axis) >= bytes;
                 leaf.kind = if direct {
                     LeafKind::Adjacent { axis, aligned: true }
                 } else {
@@ -412,7 +412,7 @@ impl<'a> Writer<'a> {
         self.line("#pragma unroll");
         self.open(format!("for (int k = 0; k < {trips}; ++k) {{"));
         self.line(format!("const int first = (k * {threads} + worker) * {lanes};"));
-        let partial = elements % (threads * lanes) != 0;
+        let partial = !elements.is_multiple_of(threads * lanes);
         if partial {
             self.open(format!("if (first < {elements}) {{"));
         }
@@ -578,10 +578,10 @@ impl<'a> Writer<'a> {
     /// Computes the vector at innermost coordinate `c` into `target`.
     fn vector_value(&mut self, group: &Group<'_>, leaves: &Leaves, rows: &Rows, lanes: u64, target: &str) {
         // A plain move needs no look at the elements; a bool has to become 0 or 1.
-        if let (Some(leaf), Some(row)) = (leaves.loads.get(&group.value), rows.loads.get(&group.value)) {
-            if self.element(leaf.access.tensor) != ElementType::Bool {
-                return self.load_vector(leaf, row, lanes, target);
-            }
+        if let (Some(leaf), Some(row)) = (leaves.loads.get(&group.value), rows.loads.get(&group.value))
+            && self.element(leaf.access.tensor) != ElementType::Bool
+        {
+            return self.load_vector(leaf, row, lanes, target);
         }
         let mut substitutes = self.vector_leaves(leaves, &rows.loads, lanes);
         self.line("#pragma unroll");

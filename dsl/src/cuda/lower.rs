@@ -87,7 +87,7 @@ impl Writer<'_> {
                 continue;
             }
             let mut lanes = widest;
-            while lanes > 1 && shape.innermost() % lanes != 0 {
+            while lanes > 1 && !shape.innermost().is_multiple_of(lanes) {
                 lanes /= 2;
             }
             // An axis of extent 1 says nothing about how the elements lie.

@@ -62,10 +62,10 @@ impl Point {
         };
         if long(from) == long(to) {
             for axis in 0..to.rank() {
-                if to.extents()[axis] != 1 {
-                    if let Some(own) = reshape_axis(from, to, axis) {
-                        coordinates[own] = self.coordinates[axis].clone();
-                    }
+                if to.extents()[axis] != 1
+                    && let Some(own) = reshape_axis(from, to, axis)
+                {
+                    coordinates[own] = self.coordinates[axis].clone();
                 }
             }
         } else {
@@ -131,7 +131,7 @@ impl Writer<'_> {
             return name.clone();
         }
         let text = match self.placed.get(&value) {
-            Some(Placed::Registers(name)) => self.from_registers(name.clone(), point, ty),
+            Some(Placed::Registers(name)) => in_registers(name, point, ty),
             _ => self.compute(value, point, ty),
         };
         // What is only a name or a number needs no name of its own.
@@ -147,15 +147,6 @@ impl Writer<'_> {
             scope.insert(key, name.clone());
         }
         name
-    }
-
-    /// An element of a tile in registers: this thread's own, or another thread's through shared memory, where the group
-    /// has put it.
-    fn from_registers(&mut self, name: String, point: &Point, ty: Type) -> String {
-        match &point.register {
-            Some(register) => format!("{name}[{register}]"),
-            None => format!("{name}_shared[{}]", linear(&point.coordinates, ty.shape)),
-        }
     }
 
     fn compute(&mut self, value: Handle<Expression>, point: &Point, ty: Type) -> String {
@@ -238,5 +229,14 @@ impl Writer<'_> {
     /// Marks the part of the prelude that loads and stores of whole vectors use.
     pub(super) fn needs_vectors(&mut self, store: bool) {
         self.need(if store { Need::Store } else { Need::Load });
+    }
+}
+
+/// An element of a tile in registers: this thread's own, or another thread's through shared memory, where the group has
+/// put it.
+fn in_registers(name: &str, point: &Point, ty: Type) -> String {
+    match &point.register {
+        Some(register) => format!("{name}[{register}]"),
+        None => format!("{name}_shared[{}]", linear(&point.coordinates, ty.shape)),
     }
 }

@@ -194,10 +194,10 @@ impl Recorder {
 
     /// Appends a statement to the open block, unless it can never run.
     pub(crate) fn push(&mut self, statement: Statement, span: Span) {
-        if let Some(open) = self.blocks.last_mut() {
-            if !open.dead {
-                open.block.push(statement, span);
-            }
+        if let Some(open) = self.blocks.last_mut()
+            && !open.dead
+        {
+            open.block.push(statement, span);
         }
     }
 

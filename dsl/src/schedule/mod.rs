@@ -112,7 +112,7 @@ impl Schedule {
                 return Err(ScheduleError::Zero(name));
             }
         }
-        if block > MAX_THREADS || (block > WARP && block % WARP != 0) {
+        if block > MAX_THREADS || (block > WARP && !block.is_multiple_of(WARP)) {
             return Err(ScheduleError::Threads(block));
         }
         if self.splits > 1 && self.programs_per_block > 1 {

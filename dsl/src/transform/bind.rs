@@ -194,10 +194,10 @@ impl<'a> Folder<'a> {
             } => {
                 let (start, end) = (self.value(*start), self.value(*end));
                 let bounds = self.literal(start).zip(self.literal(end));
-                if let Some((Some(s), Some(e))) = bounds.map(|(s, e)| (s.as_integer(), e.as_integer())) {
-                    if (*step > 0 && s >= e) || (*step < 0 && s <= e) {
-                        return;
-                    }
+                if let Some((Some(s), Some(e))) = bounds.map(|(s, e)| (s.as_integer(), e.as_integer()))
+                    && ((*step > 0 && s >= e) || (*step < 0 && s <= e))
+                {
+                    return;
                 }
                 let node = self.source.expressions[*induction].clone();
                 let fresh = self
@@ -277,27 +277,27 @@ impl<'a> Folder<'a> {
         if let Some(value) = self.target.bindings.exact(symbol) {
             return self.interned(Expression::Literal(Literal::index(value)), Type::INDEX, span);
         }
-        if let Symbol::Stride { tensor, axis } = symbol {
-            if let Some(parameter) = self.target.tensor(tensor).cloned() {
-                let last = axis + 1 == parameter.rank;
-                if last && parameter.layout != Layout::Strided {
-                    return self.interned(Expression::Literal(Literal::index(1)), Type::INDEX, span);
-                }
-                if parameter.layout == Layout::Contiguous {
-                    // The stride of an axis is the product of the extents inside it.
-                    let (op, inner) = (crate::ir::BinaryOp::Multiply, axis + 1);
-                    let left = self.emit(
-                        Expression::Symbol(Symbol::Extent { tensor, axis: inner }),
-                        Type::INDEX,
-                        span,
-                    );
-                    let right = self.emit(
-                        Expression::Symbol(Symbol::Stride { tensor, axis: inner }),
-                        Type::INDEX,
-                        span,
-                    );
-                    return self.emit(Expression::Binary { op, left, right }, Type::INDEX, span);
-                }
+        if let Symbol::Stride { tensor, axis } = symbol
+            && let Some(parameter) = self.target.tensor(tensor).cloned()
+        {
+            let last = axis + 1 == parameter.rank;
+            if last && parameter.layout != Layout::Strided {
+                return self.interned(Expression::Literal(Literal::index(1)), Type::INDEX, span);
+            }
+            if parameter.layout == Layout::Contiguous {
+                // The stride of an axis is the product of the extents inside it.
+                let (op, inner) = (crate::ir::BinaryOp::Multiply, axis + 1);
+                let left = self.emit(
+                    Expression::Symbol(Symbol::Extent { tensor, axis: inner }),
+                    Type::INDEX,
+                    span,
+                );
+                let right = self.emit(
+                    Expression::Symbol(Symbol::Stride { tensor, axis: inner }),
+                    Type::INDEX,
+                    span,
+                );
+                return self.emit(Expression::Binary { op, left, right }, Type::INDEX, span);
             }
         }
         self.interned(Expression::Symbol(symbol), Type::INDEX, span)
@@ -316,10 +316,10 @@ impl<'a> Folder<'a> {
         } else {
             self.scopes.last_mut()
         };
-        if let Some(scope) = scope {
-            if global || !self.output.is_empty() {
-                scope.insert(key, value);
-            }
+        if let Some(scope) = scope
+            && (global || !self.output.is_empty())
+        {
+            scope.insert(key, value);
         }
         value
     }

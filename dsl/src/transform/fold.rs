@@ -22,10 +22,10 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         _ => None,
     };
     // A tile operation on values that are the same for every element is a scalar operation.
-    if !ty.is_scalar() {
-        if let Some(scalar) = uniform(kernel, node) {
-            return Some(Folded::Uniform(scalar));
-        }
+    if !ty.is_scalar()
+        && let Some(scalar) = uniform(kernel, node)
+    {
+        return Some(Folded::Uniform(scalar));
     }
     match node {
         Expression::Broadcast { value, shape } => match &kernel.expressions[*value] {

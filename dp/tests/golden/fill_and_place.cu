@@ -1,0 +1,183 @@
+// 1024 programs.
+// fill_and_place: 224 threads per program, 1 programs per block, 4 blocks per program, 1 accesses in flight, Streaming loads, Streaming stores
+#pragma nv_diag_suppress 177, 550
+// From prelude.cu: tw_vec, tw_load16, tw_load, tw_store16, tw_store.
+// Argument 0: Pointer(0).
+// Argument 1: Pointer(1).
+// Argument 2: Pointer(2).
+// Argument 3: Pointer(3).
+// Argument 4: Pointer(4).
+// Argument 5: Symbol(Count(5)).
+// Argument 6: Symbol(Count(6)).
+// Argument 7: Symbol(Count(7)).
+// Argument 8: Symbol(Count(8)).
+// Argument 9: Symbol(Count(9)).
+// Argument 10: Symbol(Count(10)).
+// Argument 11: Symbol(Count(11)).
+// Argument 12: Symbol(Count(12)).
+extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
+    unsigned short* __restrict__ p_out,
+    const unsigned short* __restrict__ p_segments_0,
+    const unsigned short* __restrict__ p_segments_1,
+    const unsigned short* __restrict__ p_segments_2,
+    const unsigned short* __restrict__ p_segments_3,
+    const long long count_p_starts_0,
+    const long long count_p_starts_1,
+    const long long count_p_starts_2,
+    const long long count_p_starts_3,
+    const long long count_p_rows_0,
+    const long long count_p_rows_1,
+    const long long count_p_rows_2,
+    const long long count_p_rows_3) {
+  const long long program = (long long)(blockIdx.x / 4U);
+  const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
+#line 126 "dp/src/kernels/pad.rs"
+#line 128 "dp/src/kernels/pad.rs"
+  const long long v1 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_0);
+#line 129 "dp/src/kernels/pad.rs"
+  const bool v2 = (v1 >= 0LL);
+  const bool v3 = (v1 < count_p_rows_0);
+  const bool v4 = (v2 & v3);
+  if (v4) {
+#line 130 "dp/src/kernels/pad.rs"
+    {
+      unsigned short* const row5 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row6 = p_segments_0 + ((long long)v1 * (7168LL));
+      {
+        const int base = worker;
+        tw_vec<unsigned short, 8> out[1];
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          out[u] = tw_load<2, unsigned short, 8>(row6 + c);
+        }
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          tw_store<1, unsigned short, 8>(row5 + c, out[u]);
+        }
+      }
+    }
+#line 131 "dp/src/kernels/pad.rs"
+    return;
+  }
+#line 128 "dp/src/kernels/pad.rs"
+  const long long v7 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_1);
+#line 129 "dp/src/kernels/pad.rs"
+  const bool v8 = (v7 >= 0LL);
+  const bool v9 = (v7 < count_p_rows_1);
+  const bool v10 = (v8 & v9);
+  if (v10) {
+#line 130 "dp/src/kernels/pad.rs"
+    {
+      unsigned short* const row11 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row12 = p_segments_1 + ((long long)v7 * (7168LL));
+      {
+        const int base = worker;
+        tw_vec<unsigned short, 8> out[1];
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          out[u] = tw_load<2, unsigned short, 8>(row12 + c);
+        }
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          tw_store<1, unsigned short, 8>(row11 + c, out[u]);
+        }
+      }
+    }
+#line 131 "dp/src/kernels/pad.rs"
+    return;
+  }
+#line 128 "dp/src/kernels/pad.rs"
+  const long long v13 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_2);
+#line 129 "dp/src/kernels/pad.rs"
+  const bool v14 = (v13 >= 0LL);
+  const bool v15 = (v13 < count_p_rows_2);
+  const bool v16 = (v14 & v15);
+  if (v16) {
+#line 130 "dp/src/kernels/pad.rs"
+    {
+      unsigned short* const row17 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row18 = p_segments_2 + ((long long)v13 * (7168LL));
+      {
+        const int base = worker;
+        tw_vec<unsigned short, 8> out[1];
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          out[u] = tw_load<2, unsigned short, 8>(row18 + c);
+        }
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          tw_store<1, unsigned short, 8>(row17 + c, out[u]);
+        }
+      }
+    }
+#line 131 "dp/src/kernels/pad.rs"
+    return;
+  }
+#line 128 "dp/src/kernels/pad.rs"
+  const long long v19 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_3);
+#line 129 "dp/src/kernels/pad.rs"
+  const bool v20 = (v19 >= 0LL);
+  const bool v21 = (v19 < count_p_rows_3);
+  const bool v22 = (v20 & v21);
+  if (v22) {
+#line 130 "dp/src/kernels/pad.rs"
+    {
+      unsigned short* const row23 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row24 = p_segments_3 + ((long long)v19 * (7168LL));
+      {
+        const int base = worker;
+        tw_vec<unsigned short, 8> out[1];
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          out[u] = tw_load<2, unsigned short, 8>(row24 + c);
+        }
+        #pragma unroll
+        for (int u = 0; u < 1; ++u) {
+          const int q = base + u * 896;
+          const int c = q * 8;
+          tw_store<1, unsigned short, 8>(row23 + c, out[u]);
+        }
+      }
+    }
+#line 131 "dp/src/kernels/pad.rs"
+    return;
+  }
+#line 134 "dp/src/kernels/pad.rs"
+  {
+    unsigned short* const row25 = p_out + ((long long)program * (7168LL));
+    {
+      const int base = worker;
+      tw_vec<unsigned short, 8> out[1];
+      #pragma unroll
+      for (int u = 0; u < 1; ++u) {
+        const int q = base + u * 896;
+        const int c = q * 8;
+        #pragma unroll
+        for (int v = 0; v < 8; ++v) {
+          const unsigned short t26 = (unsigned short)0x0000U;
+          out[u].e[v] = t26;
+        }
+      }
+      #pragma unroll
+      for (int u = 0; u < 1; ++u) {
+        const int q = base + u * 896;
+        const int c = q * 8;
+        tw_store<1, unsigned short, 8>(row25 + c, out[u]);
+      }
+    }
+  }
+}
