@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Row movement in Tilewright, Triton and torch, side by side in one run on one GPU.
 
-    compare.py --ours PATH/movement --out reading.jsonl
+    compare.py --ours PATH/libmovement.so --out reading.jsonl
 
 Every contestant's launches are captured in a CUDA graph over the same number of rotating sets of rows, so that neither the
 cost of launching nor the L2 cache flatters anyone. Results are compared bit for bit before anything is timed. Contestants
@@ -60,8 +60,6 @@ def main() -> int:
                     wrong += line["kind"] == "error"
                     write(line)
                 print(f"{op} {rows}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-    if ours:
-        ours.close()
     print_table([line for line in lines if line["kind"] == "reading"])
     for line in lines:
         if line["kind"] == "error":
@@ -71,7 +69,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ours", help="the movement benchmark's program; without it only the peers are measured")
+    parser.add_argument("--ours", help="the library `movement` (crate tilewright-benches); without it only the peers are measured")
     parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
     parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
@@ -130,7 +128,7 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
         contestants.append((peer.name, peer.role, label, replay.measure))
     for variant in ours.hello()["variants"] if ours else ():
         try:
-            prepared = ours.prepare(case.request(), variant)
+            prepared = ours.prepare(variant, case.request(), variant)
         except OursError as error:
             fail(f"Tilewright {variant}", str(error))
             continue

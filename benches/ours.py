@@ -1,51 +1,45 @@
-"""The other side: `movement --serve`, a child process that answers lines of JSON with lines of JSON."""
+"""The other side: the library `movement`, which answers JSON with JSON."""
 
+import ctypes
 import json
-import subprocess
 
 
 class OursError(Exception):
-    """What the child says is wrong, or that it is gone."""
+    """What the library says is wrong."""
 
 
 class Ours:
-    """The running child."""
+    """The loaded library."""
 
-    def __init__(self, program: str):
-        self._child = subprocess.Popen([program, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, library: str):
+        loaded = ctypes.CDLL(library)
+        self._ask, self._free = loaded.movement_ask, loaded.movement_free
+        self._ask.argtypes, self._ask.restype = [ctypes.c_char_p], ctypes.c_void_p
+        self._free.argtypes, self._free.restype = [ctypes.c_void_p], None
 
     def ask(self, **request) -> dict:
-        """Sends a request and waits for its answer."""
+        """Asks and returns the answer."""
+        pointer = self._ask(json.dumps(request).encode())
         try:
-            self._child.stdin.write(json.dumps(request) + "\n")
-            self._child.stdin.flush()
-            line = self._child.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise OursError(f"the child ended with status {self._child.wait()}")
-        answer = json.loads(line)
+            answer = json.loads(ctypes.string_at(pointer))
+        finally:
+            self._free(pointer)
         if "error" in answer:
             raise OursError(answer["error"])
         return answer
 
     def hello(self) -> dict:
-        """What the child says about itself: its variants, the GPU, the compiler."""
+        """What it says about itself: its variants, the GPU, the compiler."""
         return self.ask(do="hello")
 
-    def prepare(self, case: dict, variant: str) -> dict:
-        """Allocates, compiles, captures a graph, checks what it does; `absent` where the operation has no such variant."""
-        return self.ask(do="prepare", variant=variant, **case)
+    def prepare(self, name: str, case: dict, binding: str, schedule: dict | None = None, check: bool = True) -> dict:
+        """Allocates, compiles, captures a graph, checks what it does; `absent` where the operation has no such binding."""
+        return self.ask(do="prepare", name=name, binding=binding, schedule=schedule, check=check, **case)
 
-    def measure(self, variant: str, replays: int, warm_up: int = 2) -> list[float]:
-        """Device microseconds of one launch of a prepared variant, one figure per replay."""
-        return self.ask(do="measure", variant=variant, replays=replays, warm_up=warm_up)["us"]
+    def measure(self, name: str, replays: int, warm_up: int = 2) -> list[float]:
+        """Device microseconds of one launch of what was prepared, one figure per replay."""
+        return self.ask(do="measure", name=name, replays=replays, warm_up=warm_up)["us"]
 
     def release(self) -> None:
         """Frees what `prepare` took."""
         self.ask(do="release")
-
-    def close(self) -> None:
-        """Ends the child."""
-        self._child.stdin.close()
-        self._child.wait()

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | counts that are negative, no numbers, or too large | `counts_*`, `a_count_*` |
 //! | a trace that is missing, empty or malformed | `a_trace_*` |
-//! | tensors of the wrong type or rank | `rustc_refuses_*` (with `bad_input/*.rs`), `arguments_*` |
+//! | tensors of the wrong type or rank | `compile_fail.rs`, `arguments_*` |
 //! | tensors of the wrong extents | `a_destination_*`, `shapes_*`, `elements_*` |
 //! | source and destination overlap (acceptance case 16) | `rustc_refuses_*`, `a_destination_that_*` |
 //! | no rows, too many rows | `no_rows_*`, `a_grid_*` |
@@ -249,13 +249,14 @@ fn a_count_in_device_memory_is_clamped_and_its_index_and_maximum_are_checked() -
 #[test]
 fn a_trace_that_is_missing_empty_or_malformed_names_the_file_and_the_line() -> Outcome {
     const HEADER: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let scratch = tempfile::tempdir()?;
+    let folder = scratch.path();
     fails(
         Trace::read(folder.join("no such trace.csv")),
         &["cannot open the trace", "no such trace.csv", "No such file"],
     );
     fails(
-        Trace::read(&folder),
+        Trace::read(folder),
         &[&folder.display().to_string(), "cannot read the trace"],
     );
 
@@ -326,13 +327,7 @@ fn elements_and_slices_that_do_not_fit_their_tensor_are_refused() -> Outcome {
     })
 }
 
-/// The whole texts are beside the programs, in `bad_input/*.stderr`.
-#[test]
-fn rustc_refuses_what_it_can_see() {
-    trybuild::TestCases::new().compile_fail("tests/bad_input/*.rs");
-}
-
-/// What rustc refuses can be put together by hand.
+/// What rustc refuses (`compile_fail.rs`) can be put together by hand.
 #[test]
 fn arguments_of_another_type_rank_or_number_are_refused() -> Outcome {
     on_each_device(|device| {
@@ -712,7 +707,8 @@ fn cuda_text_that_nvrtc_refuses_is_reported_at_the_line_of_the_rust_source() -> 
 /// NVRTC is loaded once a process, so this takes another one, which runs the ignored test below.
 #[test]
 fn an_nvrtc_that_is_none_is_named() -> Outcome {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("libnvrtc.so.13");
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("libnvrtc.so.13");
     std::fs::write(&file, "no library")?;
     for named in [file, PathBuf::from("/no/such/libnvrtc.so")] {
         let child = Command::new(std::env::current_exe()?)

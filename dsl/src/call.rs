@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use crate::element::ElementType;
 use crate::ir::{Kernel, Layout, Literal, Symbol};
 use crate::lang::TraceError;
+use crate::schedule::Schedule;
 
 /// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element.
 pub const MAX_PARAMETERS: usize = 256;
@@ -405,6 +406,7 @@ pub struct Call<'a> {
     definition: Definition,
     arguments: Arguments<'a>,
     extents: Binding,
+    schedule: Option<Schedule>,
 }
 
 impl<'a> Call<'a> {
@@ -415,12 +417,22 @@ impl<'a> Call<'a> {
             definition,
             arguments,
             extents: Binding::default(),
+            schedule: None,
         }
     }
 
     /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
     pub fn exact_extents(mut self) -> Self {
         self.extents = Binding::Exact;
+        self
+    }
+
+    /// Spreads the kernel over threads and blocks of a GPU in this way, instead of the one that
+    /// [`choose`](crate::schedule::choose) picks. The result is the same; the CPU device has no use for it.
+    ///
+    /// The launch is refused if the schedule does not [fit](Schedule::fits) the kernel.
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
         self
     }
 
@@ -432,6 +444,11 @@ impl<'a> Call<'a> {
     /// The arguments.
     pub fn arguments(&self) -> &[ArgumentValue<'a>] {
         self.arguments.values()
+    }
+
+    /// The schedule asked for, if one is.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
     }
 
     /// How extents and strides are bound.

@@ -4,5 +4,6 @@
 mod control_flow;
 mod devices;
 mod memory;
+mod schedules;
 mod tiles;
 mod values;

@@ -28,7 +28,7 @@ pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
         fs::remove_dir_all(&folder).at(&folder)?;
     }
     let tests = compiled(workspace, &["test", "--no-run", "--lib", "--bins", "--tests"])?;
-    let others = compiled(workspace, &["build", "--examples", "--bench", "*"])?;
+    let others = compiled(workspace, &["build", "--examples", "--lib"])?;
     for program in tests.iter().chain(&others) {
         if let Some(place) = place(program) {
             copy(&program.file, &folder.join(place))?;
@@ -82,7 +82,7 @@ fn place(program: &Program) -> Option<PathBuf> {
         ("test", true) => Some(Path::new("tests").join(format!("{package}.{target}"))),
         ("lib" | "bin", true) => Some(Path::new("tests").join(format!("{package}.unit"))),
         ("example", false) => Some(Path::new("examples").join(target)),
-        ("bench", _) => Some(Path::new("bench").join(target)),
+        ("cdylib", false) => Some(Path::new("bench").join(program.file.file_name()?)),
         _ => None,
     }
 }
@@ -132,11 +132,11 @@ mod tests {
     fn placed(package: &str, target: &str, kind: &str, is_test: bool) -> Option<String> {
         let (package, target, kind) = (package.to_owned(), target.to_owned(), kind.to_owned());
         place(&Program {
+            file: format!("target/release/lib{target}.so").into(),
             package,
             target,
             kind,
             is_test,
-            file: PathBuf::new(),
         })
         .map(|path| path.display().to_string())
     }
@@ -160,8 +160,8 @@ mod tests {
             Some("examples/gather")
         );
         assert_eq!(
-            placed("tilewright", "movement", "bench", false).as_deref(),
-            Some("bench/movement")
+            placed("tilewright-benches", "movement", "cdylib", false).as_deref(),
+            Some("bench/libmovement.so")
         );
         assert_eq!(placed("tilewright", "golden", "test", true), None);
         assert_eq!(placed("tilewright", "some", "bin", false), None);

@@ -16,7 +16,7 @@ pub struct Program {
     pub package: String,
     /// The target in that package.
     pub target: String,
-    /// The kind of target, as cargo names it: `lib`, `bin`, `test`, `example`, `bench`.
+    /// The kind of target, as cargo names it: `lib`, `bin`, `test`, `example`, `cdylib`.
     pub kind: String,
     /// Whether it is a test harness.
     pub is_test: bool,
@@ -38,12 +38,19 @@ fn program(line: &str) -> Option<Program> {
         return None;
     }
     let target = &message["target"];
+    // A library that C can load is a file of its own, as programs are.
+    let is_cdylib = target["kind"][0] == "cdylib" && message["profile"]["test"] == false;
+    let file = if is_cdylib {
+        &message["filenames"][0]
+    } else {
+        &message["executable"]
+    };
     Some(Program {
         package: package_name(message["package_id"].as_str()?).to_owned(),
         target: target["name"].as_str()?.to_owned(),
         kind: target["kind"][0].as_str()?.to_owned(),
         is_test: message["profile"]["test"].as_bool()?,
-        file: message["executable"].as_str()?.into(),
+        file: file.as_str()?.into(),
     })
 }
 

@@ -4,6 +4,7 @@
 #   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
 #   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites)
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
+#   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
 #
 # Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
 # tests.log. A program that fails does not stop the others; the exit status says whether any did.
@@ -85,6 +86,7 @@ case $task in
         awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed }' "$out/tests.jsonl"
         [ "$failures" -eq 0 ]
         ;;
-    bench) python3 "$here/bench/compare.py" --ours "$here/bench/movement" --out "$out/reading.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize or bench" >&2; exit 2 ;;
+    bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
+    schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
+    *) echo "unknown task '$task': tests, sanitize, bench or schedules" >&2; exit 2 ;;
 esac

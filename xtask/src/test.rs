@@ -69,7 +69,7 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
     Ok(variables)
 }
 
-/// The cargo commands: tests of every kind but benches, which want a GPU, and then those in the documentation.
+/// The cargo commands: tests of every kind, and then those in the documentation.
 ///
 /// Arguments that choose packages or kinds of tests take the place of that choice.
 fn runs(arguments: &[String]) -> Vec<Vec<String>> {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn without_arguments_everything_but_the_benches_is_tested() {
+    fn without_arguments_everything_is_tested() {
         let expected = [
             "test --workspace --no-fail-fast --lib --bins --tests --examples -- --show-output",
             "test --workspace --no-fail-fast --doc -- --show-output",

@@ -66,9 +66,6 @@ pub(super) struct Leaves {
 /// The name of the innermost coordinate of the vector at hand.
 const INNER: &str = "c";
 
-/// Accesses that a thread may have in flight when its whole share of a tile fits.
-const MAX_UNROLL: u64 = 8;
-
 impl Leaves {
     /// Whether any of it is in registers.
     pub(super) fn has_registers(&self) -> bool {
@@ -713,11 +710,7 @@ impl<'a> Writer<'a> {
             Count::AtMost(text, most) => (*most, text.clone()),
         };
         let trips = most.div_ceil(workers);
-        let unroll = if trips <= MAX_UNROLL {
-            trips
-        } else {
-            self.schedule.unroll as u64
-        };
+        let unroll = trips.min(self.schedule.unroll as u64);
         let exact = matches!(count, Count::Known(count) if count % (workers * unroll) == 0);
         let once = trips <= unroll;
         if once {

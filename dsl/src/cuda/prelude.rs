@@ -70,10 +70,13 @@ const VECTOR: &str = r#"template <class T, int N> union alignas(16) tw_vec {
 };
 "#;
 
-// HINT 0: memory that the kernel writes; 1: read-only; 2: read-only and read once.
+// HINT 0: memory that the kernel writes; 1: read-only; 2: read-only and read once; 3: as 2, and a strong load, which the
+// assembler does not move below a condition that only the store has.
 const LOAD: &str = r#"template <int HINT> static __device__ __forceinline__ uint4 tw_load16(const void* p) {
   uint4 q;
-  if constexpr (HINT == 2)
+  if constexpr (HINT == 3)
+    asm volatile("ld.relaxed.gpu.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(q.x), "=r"(q.y), "=r"(q.z), "=r"(q.w) : "l"(p));
+  else if constexpr (HINT == 2)
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(q.x), "=r"(q.y), "=r"(q.z), "=r"(q.w) : "l"(p));
   else if constexpr (HINT == 1)
     asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(q.x), "=r"(q.y), "=r"(q.z), "=r"(q.w) : "l"(p));

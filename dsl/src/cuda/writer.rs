@@ -251,6 +251,7 @@ impl<'a> Writer<'a> {
             _ if self.effects.is_changing(tensor) => 0,
             crate::schedule::LoadHint::Cached => 1,
             crate::schedule::LoadHint::Streaming => 2,
+            crate::schedule::LoadHint::Early => 3,
         }
     }
 

@@ -13,8 +13,10 @@ pub struct Work {
     pub elements: u64,
     /// Whether its threads can work without waiting for one another.
     pub independent: bool,
-    /// Whether an address depends on a loaded index, so that a program waits for memory twice.
-    pub indirect: bool,
+    /// Whether it loads from where a loaded index says, so that it waits for memory twice.
+    pub indirect_load: bool,
+    /// Whether it stores to where a loaded index says.
+    pub indirect_store: bool,
 }
 
 impl Work {
@@ -25,19 +27,20 @@ impl Work {
             vectors: 1,
             elements: 1,
             independent,
-            indirect: false,
+            indirect_load: false,
+            indirect_store: false,
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value } => {
-                    work.indirect |= loaded(access);
+                    work.indirect_store |= loaded(access);
                     *value
                 }
                 Statement::Assign { value, .. } => *value,
                 Statement::Let(value) => {
                     if let Expression::Load(access) = &kernel.expressions[*value] {
-                        work.indirect |= loaded(access);
+                        work.indirect_load |= loaded(access);
                     }
                     return;
                 }
@@ -53,20 +56,45 @@ impl Work {
         work
     }
 
-    /// Accesses that each thread should have in flight when there are `programs` programs.
+    /// The share of each thread of `programs` programs: accesses that it has in flight, and how often.
     ///
-    /// Measured on an H200 with rows of 14,336 bytes and L2 cold. Rows whose place is known at once are fastest with one
-    /// access per thread at every size. Where a row's place has to be loaded first, a block that is too small to hide
-    /// that wait does better with more, until the launch is so long that the blocks hide each other's.
-    fn in_flight(&self, programs: u64) -> u64 {
-        let total = self.vectors.saturating_mul(programs);
-        match self.indirect {
-            false => 1,
-            true if total < 32 << 10 => 1,
-            true if total < 2 << 20 => 4,
-            true => 2,
+    /// Measured on an H200 with rows of 14,336 bytes and L2 cold (`benches/readings/schedules-h200.jsonl`). Rows whose
+    /// place is known at once are fastest with one access per thread at every size. Where a row's place has to be loaded
+    /// first, a block that is too small to hide that wait does better with more, until the launch is so long that the
+    /// blocks hide each other's; then half as many blocks, each in two trips, wait half as often.
+    fn share(&self, programs: u64) -> Share {
+        let share = |in_flight, trips| Share { in_flight, trips };
+        match self.indirect_load || self.indirect_store {
+            false => share(1, 1),
+            true if self.is_short(programs) => share(1, 1),
+            true if self.vectors.saturating_mul(programs) < 2 << 20 => share(4, 1),
+            true => share(1, 2),
         }
     }
+
+    /// Whether the launch takes not much longer than the memory's latency.
+    fn is_short(&self, programs: u64) -> bool {
+        self.vectors.saturating_mul(programs) < 32 << 10
+    }
+
+    /// How loads treat the caches. What is moved is read once and is more than L1 holds; and where latency is all,
+    /// a store's condition that has to be loaded must not hold up what is stored.
+    fn load_hint(&self, programs: u64) -> LoadHint {
+        if self.indirect_store && !self.indirect_load && self.is_short(programs) {
+            LoadHint::Early
+        } else {
+            LoadHint::Streaming
+        }
+    }
+}
+
+/// What a thread does of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Share {
+    /// Accesses in flight at once.
+    in_flight: u64,
+    /// How often.
+    trips: u64,
 }
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
@@ -89,8 +117,8 @@ const EVEN: u64 = 4 * WARP as u64;
 /// A schedule for `programs` programs of `kernel` on `machine`.
 pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
     let work = Work::of(kernel);
-    // What is moved is read once and is more than L1 holds; written once, it had better not wait in L2 for eviction.
-    let (load, store) = (LoadHint::Streaming, StoreHint::Streaming);
+    // What is written once had better not wait in L2 for eviction.
+    let (load, store) = (work.load_hint(programs), StoreHint::Streaming);
     let alone = |threads: u32, unroll: u64| Schedule {
         threads,
         programs_per_block: 1,
@@ -108,20 +136,20 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
             ..alone(round_to_warps(work.vectors.min(wanted)), 4)
         };
     }
-    let in_flight = work.in_flight(programs);
+    let Share { in_flight, trips } = work.share(programs);
     if work.vectors <= WARP as u64 * in_flight {
         return short_programs(work.vectors, programs, machine, alone(WARP, in_flight));
     }
-    let lanes = work.vectors.div_ceil(in_flight);
+    let lanes = work.vectors.div_ceil(in_flight * trips);
+    let splits = lanes.div_ceil(BLOCK);
     if in_flight == 1 {
-        let splits = lanes.div_ceil(BLOCK);
         return Schedule {
             splits: splits as u32,
             ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
         };
     }
     // Many programs: one block each, or two; a longer program takes more trips.
-    let splits = lanes.div_ceil(BLOCK).min(2);
+    let splits = splits.min(2);
     let trips = lanes.div_ceil(splits * BLOCK);
     let threads = lanes.div_ceil(splits * trips);
     let even = threads.div_ceil(EVEN) * EVEN;

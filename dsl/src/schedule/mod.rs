@@ -65,6 +65,9 @@ pub enum LoadHint {
     Cached,
     /// Read once: leave L1 alone.
     Streaming,
+    /// As streaming, and issued before a condition on the store is known. A compiler would rather not load what may not
+    /// be stored; but then the load waits for the index that decides it.
+    Early,
 }
 
 /// What a store asks of the caches.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tilewright_dsl::cuda::{Module, Slot, lower};
+use tilewright_dsl::cuda::{LowerError, Module, Slot, lower};
+use tilewright_dsl::schedule::Schedule;
 
-use super::stage::{Staged, identify, schedule};
+use super::stage::{Staged, identify, schedule_for};
 use super::variant::{CudaProgram, Program, Variant};
 use crate::cache::Variants;
 use crate::compile::{CompileOptions, compile};
@@ -19,12 +20,24 @@ pub(super) fn variant(
     device: &Device,
     staged: Staged,
     programs: u64,
+    requested: Option<&Schedule>,
 ) -> Result<(Arc<Variant>, bool), LaunchError> {
     let Staged { kernel, proofs } = staged;
     let started = Instant::now();
-    let chosen = device
-        .as_cuda()
-        .map(|cuda| (cuda.properties(), schedule(&kernel, cuda.properties(), programs)));
+    if let Some(schedule) = requested {
+        schedule.fits(&kernel).map_err(|source| LowerError::Schedule {
+            kernel: kernel.name.clone(),
+            source,
+        })?;
+    }
+    let chosen = device.as_cuda().map(|cuda| {
+        let properties = cuda.properties();
+        let schedule = requested.copied();
+        (
+            properties,
+            schedule.unwrap_or_else(|| schedule_for(&kernel, properties, programs)),
+        )
+    });
     let id = identify(
         &kernel,
         chosen.as_ref().map(|(properties, schedule)| (*properties, schedule)),

@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Binding, Call, ComptimeValue, CountArgument};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Layout;
+use tilewright_dsl::schedule::Schedule;
 
 use super::facts::{alignment_of, layout_of};
 
@@ -15,6 +16,8 @@ pub(super) struct Key {
     kernel: TypeId,
     comptime: ArrayVec<ComptimeValue, 8>,
     words: Vec<u64>,
+    /// The schedule that the launch asks for.
+    schedule: Option<Schedule>,
 }
 
 impl Key {
@@ -24,12 +27,14 @@ impl Key {
             kernel: TypeId::of::<()>(),
             comptime: ArrayVec::new(),
             words: Vec::new(),
+            schedule: None,
         }
     }
 
     /// Everything about a launch but addresses (their alignment aside) and the values of scalars.
     pub(super) fn refill_for_launch(&mut self, call: &Call<'_>) {
         self.refill(call);
+        self.schedule = call.schedule().copied();
         self.words.push(match call.extents() {
             Binding::Exact => 0,
             Binding::Runtime => 1,
@@ -64,6 +69,7 @@ impl Key {
         self.comptime
             .extend(comptime.iter().copied().take(self.comptime.capacity()));
         self.words.clear();
+        self.schedule = None;
         self.words.extend(call.arguments().iter().map(facts));
     }
 }

@@ -89,7 +89,7 @@ impl Specializer {
             ));
         }
         let staged = stage::stage(&traced, call, grid);
-        let (variant, built) = build::variant(&self.variants, device, staged, programs)?;
+        let (variant, built) = build::variant(&self.variants, device, staged, programs, call.schedule())?;
         let blocks = blocks(call, &variant, programs)?;
         Ok((
             Plan {

@@ -53,7 +53,7 @@ fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
 }
 
 /// The schedule for a launch of this many programs.
-pub(super) fn schedule(kernel: &Kernel, properties: &CudaProperties, programs: u64) -> Schedule {
+pub(super) fn schedule_for(kernel: &Kernel, properties: &CudaProperties, programs: u64) -> Schedule {
     let machine = Machine {
         multiprocessors: properties.multiprocessors,
         l2_bytes: properties.l2_bytes as u64,

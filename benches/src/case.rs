@@ -1,6 +1,7 @@
 //! What is asked to be measured. The Python side chooses every number, so that both sides do the same.
 
 use serde::Deserialize;
+use tilewright_dsl::schedule::{LoadHint, Schedule, StoreHint};
 
 /// An operation on rows of a hidden state.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -94,6 +95,63 @@ impl Case {
             () if touched == 0 || self.columns == 0 || self.launches < self.sets => Err("nothing to launch".to_owned()),
             () if !fits => Err("the rows do not fit the buffers".to_owned()),
             () => Ok(()),
+        }
+    }
+}
+
+/// How a case is launched.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Way {
+    /// How its counts are bound.
+    pub binding: Binding,
+    /// How it is spread over threads and blocks, if that is not to be chosen.
+    #[serde(default)]
+    pub schedule: Option<Spread>,
+    /// Whether the result is compared with the operation's definition.
+    pub check: bool,
+}
+
+/// A schedule as it is written in a request.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Spread {
+    threads: u32,
+    splits: u32,
+    unroll: u32,
+    load: Load,
+    store: Store,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Load {
+    Cached,
+    Streaming,
+    Early,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Store {
+    Cached,
+    Streaming,
+}
+
+impl From<Spread> for Schedule {
+    fn from(spread: Spread) -> Self {
+        Self {
+            threads: spread.threads,
+            programs_per_block: 1,
+            splits: spread.splits,
+            unroll: spread.unroll,
+            load: match spread.load {
+                Load::Cached => LoadHint::Cached,
+                Load::Streaming => LoadHint::Streaming,
+                Load::Early => LoadHint::Early,
+            },
+            store: match spread.store {
+                Store::Cached => StoreHint::Cached,
+                Store::Streaming => StoreHint::Streaming,
+            },
         }
     }
 }

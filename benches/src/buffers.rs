@@ -8,7 +8,7 @@ use tilewright_dp::kernels::{copy_to_slot, gather_rows, pad_rows, scatter_rows};
 use tilewright_dsl::call::{Call, Exact, Runtime};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, device_count};
 
-use crate::case::{Binding, Case, Op};
+use crate::case::{Binding, Case, Op, Way};
 
 /// What an output holds before a launch that is checked: no padding, and no row of random bits.
 const POISON: u16 = 0x5555;
@@ -60,7 +60,7 @@ impl Buffers {
     }
 
     /// Launches the operation on one set of rows.
-    pub fn launch(&mut self, device: &Device, binding: Binding, set: usize) -> Result<Launched, Box<dyn Error>> {
+    pub fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
         let Case {
             op,
             rows,
@@ -77,7 +77,7 @@ impl Buffers {
             Op::Scatter => scatter_rows(output, source.rows(mine.clone())?, index.rows(mine)?),
             Op::Slot => {
                 let (output, source) = (output.rows(part(set, output_rows))?, source.rows(mine)?);
-                match binding {
+                match way.binding {
                     Binding::Exact => copy_to_slot(output, source, Exact(first), Exact(n)),
                     Binding::Runtime => copy_to_slot(output, source, Runtime(first), Runtime(n)),
                     Binding::Device => {
@@ -89,17 +89,20 @@ impl Buffers {
             }
             Op::Pad => {
                 let (output, source) = (output.rows(part(set, output_rows))?, source.rows(mine)?);
-                match binding {
+                match way.binding {
                     Binding::Exact => pad_rows(output, source, Exact(n)),
                     Binding::Runtime => pad_rows(output, source, Runtime(n)),
                     Binding::Device => pad_rows(output, source, device_count(&self.counts, 0, n)?),
                 }
             }
         };
-        let call = if binding == Binding::Exact {
-            call.exact_extents()
-        } else {
-            call
+        let call = match way.binding {
+            Binding::Exact => call.exact_extents(),
+            Binding::Runtime | Binding::Device => call,
+        };
+        let call = match way.schedule {
+            Some(schedule) => call.with_schedule(schedule.into()),
+            None => call,
         };
         Ok(call.launch(device)?)
     }

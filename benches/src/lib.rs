@@ -1,0 +1,146 @@
+//! Tilewright's side of `benches/compare.py`, which loads this library: [`movement_ask`] answers JSON with JSON. Both sides
+//! run in one process and one CUDA context, because the launches of a process are slower while another one holds a context
+//! on the same GPU. They have the same method (`benches/replay.py`): a CUDA graph of launches over rotating sets of rows,
+//! replayed between two events; and this side compares every result with the operation's definition.
+
+mod buffers;
+mod case;
+mod replay;
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::ffi::{CStr, CString, c_char};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tilewright_runtime::{Device, compile::Nvrtc};
+
+use buffers::Buffers;
+use case::{Binding, Case, Way};
+use replay::Replay;
+
+/// What can be asked.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Ask {
+    /// What this is and what it can do.
+    Hello,
+    /// Make one case ready under a name.
+    Prepare {
+        name: String,
+        #[serde(flatten)]
+        case: Case,
+        #[serde(flatten)]
+        way: Way,
+    },
+    /// Time what was made ready.
+    Measure {
+        name: String,
+        replays: usize,
+        warm_up: usize,
+    },
+    /// Free everything.
+    Release,
+}
+
+/// What is ready. The graphs come first: they are dropped before the memory they use.
+struct Ready {
+    replays: Vec<(String, Replay)>,
+    buffers: Buffers,
+}
+
+thread_local! {
+    /// What the thread that asks has ready.
+    static READY: RefCell<Option<Ready>> = const { RefCell::new(None) };
+}
+
+/// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
+///
+/// # Safety
+/// `request` points to a string that ends with a zero byte.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn movement_ask(request: *const c_char) -> *mut c_char {
+    // SAFETY: as the caller promises.
+    let request = unsafe { CStr::from_ptr(request) };
+    let answer = READY.with_borrow_mut(|ready| answer(request, ready));
+    let answer = answer.unwrap_or_else(|error| json!({ "error": error.to_string() }));
+    // JSON escapes zero bytes.
+    CString::new(answer.to_string()).unwrap_or_default().into_raw()
+}
+
+/// Frees an answer.
+///
+/// # Safety
+/// `answer` comes from [`movement_ask`] and was not freed before.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn movement_free(answer: *mut c_char) {
+    // SAFETY: as the caller promises.
+    drop(unsafe { CString::from_raw(answer) });
+}
+
+fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Error>> {
+    let device = &Device::cuda(0)?;
+    Ok(match serde_json::from_str(request.to_str()?)? {
+        Ask::Hello => {
+            let (major, minor) = Nvrtc::load()?.version();
+            let variants = Binding::ALL.map(Binding::name);
+            json!({ "variants": variants, "gpu": device.name(), "nvrtc": format!("{major}.{minor}") })
+        }
+        Ask::Prepare { case, way, .. } if !case.has(way.binding) => {
+            json!({ "absent": format!("{:?} has no count", case.op) })
+        }
+        Ask::Prepare { name, case, way } => {
+            case.check()?;
+            if ready.as_ref().is_some_and(|ready| ready.buffers.case() != &case) {
+                *ready = None;
+            }
+            let ready = match ready {
+                Some(ready) => ready,
+                None => ready.insert(Ready {
+                    replays: Vec::new(),
+                    buffers: Buffers::new(device, case)?,
+                }),
+            };
+            prepare(device, ready, name, &way)?
+        }
+        Ask::Measure { name, replays, warm_up } => {
+            let prepared = ready
+                .iter_mut()
+                .flat_map(|ready| &mut ready.replays)
+                .find(|(prepared, _)| *prepared == name);
+            let (_, replay) = prepared.ok_or("nothing is prepared under that name")?;
+            json!({ "us": replay.measure(replays, warm_up)? })
+        }
+        Ask::Release => {
+            *ready = None;
+            json!({ "released": true })
+        }
+    })
+}
+
+/// Captures, runs once on an output made wrong before, and compares.
+fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
+    let Ready { replays, buffers } = ready;
+    replays.retain(|(prepared, _)| *prepared != name);
+    // Compiles and loads, which a capture must not.
+    let launched = buffers.launch(device, way, 0)?;
+    device.synchronize()?;
+    if way.check {
+        buffers.poison()?;
+    }
+    let (sets, launches) = (buffers.case().sets, buffers.case().launches);
+    let mut replay = Replay::capture(device, launches, |launch| {
+        buffers.launch(device, way, launch % sets).map(drop)
+    })?;
+    if way.check {
+        replay.measure(1, 0)?;
+        device.synchronize()?;
+        buffers.check()?;
+    }
+    let bytes = buffers.case().bytes();
+    replays.push((name, replay));
+    let variant = launched.variant_id().map(|id| id.to_string());
+    Ok(json!({ "variant": variant, "bytes": bytes, "checked": way.check }))
+}

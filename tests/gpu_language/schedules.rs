@@ -1,0 +1,97 @@
+//! Schedules that a launch asks for: they change how fast it is and nothing else.
+
+use tilewright::dp::kernels::{gather_rows, scatter_rows};
+use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
+use tilewright::prelude::*;
+
+use crate::devices::on_every_device;
+
+fn schedules() -> Vec<Schedule> {
+    let mut schedules = Vec::new();
+    for load in [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early] {
+        for store in [StoreHint::Cached, StoreHint::Streaming] {
+            for (threads, programs_per_block, splits, unroll) in [
+                (32, 1, 1, 1),
+                (96, 1, 3, 2),
+                (16, 8, 1, 4),
+                (1024, 1, 1, 16),
+                (128, 1, 7, 1),
+            ] {
+                schedules.push(Schedule {
+                    threads,
+                    programs_per_block,
+                    splits,
+                    unroll,
+                    load,
+                    store,
+                });
+            }
+        }
+    }
+    schedules
+}
+
+#[test]
+fn every_schedule_moves_the_same_bits() {
+    const COLUMNS: usize = 1021;
+    let values: Vec<u16> = (0..9 * COLUMNS).map(|i| i as u16).collect();
+    let index = [3i32, 0, -1, 8, 9, 5];
+    let results = on_every_device(|device| {
+        let src = device.upload(&values, [9, COLUMNS]).unwrap();
+        let index = device.upload(&index, [6]).unwrap();
+        let mut results = Vec::new();
+        for schedule in schedules() {
+            let mut out = device.upload(&[7u16; 6 * COLUMNS], [6, COLUMNS]).unwrap();
+            let call = gather_rows(&mut out, &src, &index).with_schedule(schedule);
+            call.launch(device).unwrap();
+            let mut back = device.upload(&[7u16; 9 * COLUMNS], [9, COLUMNS]).unwrap();
+            let call = scatter_rows(&mut back, &out, &index).with_schedule(schedule);
+            call.launch(device).unwrap();
+            results.push((out.download().unwrap(), back.download().unwrap()));
+        }
+        results
+    });
+    let row = |i: usize| &values[i * COLUMNS..][..COLUMNS];
+    let (zeros, kept) = ([0; COLUMNS], [7; COLUMNS]);
+    for (out, back) in results {
+        assert_eq!(out, [row(3), row(0), &zeros, row(8), &zeros, row(5)].concat());
+        let rows = [row(0), &kept, &kept, row(3), &kept, row(5), &kept, &kept, row(8)];
+        assert_eq!(back, rows.concat());
+    }
+}
+
+#[kernel(grid = [1])]
+fn running_total(out: &mut Tensor<i32, 1>) {
+    let at = arange(out.extent(0));
+    let mut total = full([out.extent(0)], 0i32);
+    for _ in 0..3 {
+        total += 1;
+    }
+    out.store([at], total);
+}
+
+#[test]
+fn a_schedule_that_does_not_fit_is_refused_and_says_why() {
+    on_every_device(|device| {
+        let mut out = device.zeros::<i32, 1>([64]).unwrap();
+        let good = schedules()[0];
+        let mut refused = |schedule: Schedule| {
+            let launched = running_total(&mut out).with_schedule(schedule).launch(device);
+            launched.expect_err("it does not fit").to_string()
+        };
+        let messages = [
+            refused(Schedule {
+                threads: 3 * 32 + 1,
+                ..good
+            }),
+            refused(Schedule { unroll: 0, ..good }),
+            refused(Schedule { splits: 2, ..good }),
+        ];
+        let parts = ["a block of 97 threads", "unroll is 0", "depend on one another"];
+        for (message, part) in messages.iter().zip(parts) {
+            assert!(message.contains("running_total") && message.contains(part), "{message}");
+        }
+        running_total(&mut out).with_schedule(good).launch(device).unwrap();
+        (messages, out.download().unwrap())
+    });
+}
