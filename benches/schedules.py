@@ -9,14 +9,12 @@ Buffers, graphs and turns are those of compare.py. The constants of `dsl/src/sch
 import argparse
 import itertools
 import json
-import os
 import sys
 from statistics import median
 
-os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
 sys.dont_write_bytecode = True
 
-from cases import OPS, Case
+from cases import ELEMENT_BYTES, OPS, Case
 from ours import Ours, OursError
 
 VECTOR_BYTES = 16
@@ -67,7 +65,7 @@ def operation(text: str) -> tuple[str, int]:
 
 def schedules(case: Case, options: argparse.Namespace):
     """Every combination in which no block is idle and no thread's share is exceeded by what it has in flight."""
-    vectors = case.columns * 2 // VECTOR_BYTES
+    vectors = case.columns * ELEMENT_BYTES // VECTOR_BYTES
     axes = (options.splits, options.threads, options.unrolls, options.loads, options.stores)
     for splits, threads, unroll, load, store in itertools.product(*axes):
         trips = -(-vectors // (splits * threads))

@@ -120,7 +120,7 @@ fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Er
     })
 }
 
-/// Captures, runs once on an output made wrong before, and compares.
+/// Captures and, if asked to, runs once on an output made wrong before, and compares.
 fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
     let Ready { replays, buffers } = ready;
     replays.retain(|(prepared, _)| *prepared != name);
