@@ -54,15 +54,40 @@ impl<'a> Ranges<'a> {
 
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
-        let extent = self.symbol(Symbol::Extent { tensor, axis });
-        let proves = |bound: &Linear| {
-            let slack = extent
-                .subtract(bound)
-                .and_then(|d| d.offset(-1))
-                .and_then(|slack| self.minimum(&slack));
-            slack.is_some_and(|slack| slack >= 0)
+        let extent = Facts::both(self.symbol(Symbol::Extent { tensor, axis }));
+        self.is_at_most(&self.facts(value), &extent, -1)
+    }
+
+    /// What the comparison of two integers (every pair of elements) is bound to give; `None` if it may be either.
+    pub fn decide(&self, op: CompareOp, left: Handle<Expression>, right: Handle<Expression>) -> Option<bool> {
+        let (l, r) = (self.facts(left), self.facts(right));
+        let below = |a: &Facts, b: &Facts| self.is_at_most(a, b, -1);
+        let at_most = |a: &Facts, b: &Facts| self.is_at_most(a, b, 0);
+        let decided = |holds: bool, fails: bool| match (holds, fails) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
         };
-        self.facts(value).upper.iter().any(proves)
+        match op {
+            CompareOp::Less => decided(below(&l, &r), at_most(&r, &l)),
+            CompareOp::LessEqual => decided(at_most(&l, &r), below(&r, &l)),
+            CompareOp::Greater => decided(below(&r, &l), at_most(&l, &r)),
+            CompareOp::GreaterEqual => decided(at_most(&r, &l), below(&l, &r)),
+            CompareOp::Equal => decided(at_most(&l, &r) && at_most(&r, &l), below(&l, &r) || below(&r, &l)),
+            CompareOp::NotEqual => self.decide(CompareOp::Equal, left, right).map(|equal| !equal),
+        }
+    }
+
+    /// Whether what `smaller` tells of is always at most what `larger` tells of, plus `offset`.
+    fn is_at_most(&self, smaller: &Facts, larger: &Facts, offset: i128) -> bool {
+        smaller.upper.iter().any(|upper| {
+            larger.lower.iter().any(|lower| {
+                let slack = lower.subtract(upper).and_then(|slack| slack.offset(offset));
+                slack
+                    .and_then(|slack| self.minimum(&slack))
+                    .is_some_and(|slack| slack >= 0)
+            })
+        })
     }
 
     /// The smallest and largest value that `value` can have.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{Group, Sink};
+use super::leaves::{Group, Sink};
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::{Placed, Writer};

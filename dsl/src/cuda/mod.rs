@@ -6,18 +6,23 @@
 //! identity in time, a variable that holds a tile or a load from a tensor that the kernel writes, is kept in registers.
 //!
 //! * [`lower`] walks the statements and inserts barriers where threads depend on one another;
-//! * `group` is the loop over one store or assignment: vector width, peeling, accesses in flight;
+//! * `group` is the loop over one store or assignment, in two forms: `stream` (vector width, peeling, accesses in flight)
+//!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
 //! * `pull` is the value of a tile at a coordinate;
 //! * `access` is addresses, bounds and masks;
 //! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
 
 mod access;
 mod group;
+mod leaves;
 mod lower;
 mod prelude;
 mod pull;
+mod registers;
 mod scalar;
+mod stream;
 mod types;
+mod vector;
 mod writer;
 
 pub use lower::lower;
