@@ -1,6 +1,7 @@
 //! What one expression folds to.
 
 use crate::arithmetic;
+use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Type};
 
 /// What takes the place of an expression.
@@ -107,7 +108,7 @@ fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
     all.then_some(scalar)
 }
 
-/// `x + 0`, `x * 1` and the like, on integers and bool.
+/// `x + 0`, `x * 1`, `x & true` and the like, on integers and bool.
 fn identity(
     op: BinaryOp,
     left: Handle<Expression>,
@@ -115,6 +116,17 @@ fn identity(
     right: Handle<Expression>,
     r: Option<Literal>,
 ) -> Option<Folded> {
+    let all_ones = |value: Option<Literal>| {
+        value.is_some_and(|v| match v.element.integer_range() {
+            Some(_) => v.bits == u64::MAX >> (64 - v.element.bits()),
+            None => v.element == ElementType::Bool && v.as_bool(),
+        })
+    };
+    match op {
+        BinaryOp::And if all_ones(r) => return Some(Folded::Value(left)),
+        BinaryOp::And if all_ones(l) => return Some(Folded::Value(right)),
+        _ => {}
+    }
     let (l, r) = (l.and_then(Literal::as_integer), r.and_then(Literal::as_integer));
     let element = |value: Option<i128>, of: i128| value == Some(of);
     match op {
