@@ -15,11 +15,30 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
         Expression::Arange(1) => EVERYTHING,
         Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => of(value),
-        Expression::Cast { value, to } if to.is_integer() && kernel.ty(*value).element.is_integer() => of(value),
-        Expression::Unary {
-            op: UnaryOp::Negate | UnaryOp::Abs,
-            value,
-        } => of(value),
+        Expression::Cast { value, to } | Expression::Bitcast { value, to }
+            if to.is_integer() && kernel.ty(*value).element.is_integer() =>
+        {
+            of(value)
+        }
+        Expression::Unary { op, value } => match op {
+            UnaryOp::Negate | UnaryOp::Abs => of(value),
+            UnaryOp::Not
+            | UnaryOp::CountOnes
+            | UnaryOp::LeadingZeros
+            | UnaryOp::TrailingZeros
+            | UnaryOp::Floor
+            | UnaryOp::Ceil
+            | UnaryOp::Round
+            | UnaryOp::Trunc
+            | UnaryOp::Sqrt
+            | UnaryOp::Rsqrt
+            | UnaryOp::Exp
+            | UnaryOp::Exp2
+            | UnaryOp::Ln
+            | UnaryOp::Log2
+            | UnaryOp::Sin
+            | UnaryOp::Cos => 1,
+        },
         Expression::Binary { op, left, right } => match op {
             BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Min | BinaryOp::Max | BinaryOp::Or | BinaryOp::Xor => {
                 of(left).min(of(right))
@@ -30,12 +49,18 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
                 Expression::Literal(by) => of(left).saturating_mul(1 << (by.bits % 32)).min(EVERYTHING),
                 _ => of(left),
             },
-            BinaryOp::Divide | BinaryOp::Remainder | BinaryOp::ShiftRight => 1,
+            BinaryOp::MultiplyHigh
+            | BinaryOp::Divide
+            | BinaryOp::Remainder
+            | BinaryOp::Minimum
+            | BinaryOp::Maximum
+            | BinaryOp::ShiftRight => 1,
         },
         Expression::Select { accept, reject, .. } => of(accept).min(of(reject)),
-        Expression::Unary { op: UnaryOp::Not, .. }
+        Expression::MulAdd { .. }
         | Expression::Arange(_)
         | Expression::Cast { .. }
+        | Expression::Bitcast { .. }
         | Expression::Compare { .. }
         | Expression::Argument(_)
         | Expression::Induction(_)

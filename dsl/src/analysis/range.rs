@@ -190,24 +190,7 @@ impl<'a> Ranges<'a> {
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
             Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
             Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
-            Expression::Unary {
-                op: UnaryOp::Negate,
-                value,
-            } => {
-                let facts = self.facts(*value);
-                let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(-1)).collect();
-                Facts {
-                    lower: flip(&facts.upper),
-                    upper: flip(&facts.lower),
-                }
-            }
-            Expression::Unary {
-                op: UnaryOp::Abs,
-                value,
-            } => {
-                let (low, high) = self.numeric(*value);
-                Facts::between(if low > 0 { low } else { 0 }, high.max(-low))
-            }
+            Expression::Unary { op, value: operand } => self.of_unary(*op, *operand),
             Expression::Select { accept, reject, .. } => {
                 let ((al, ah), (rl, rh)) = (self.numeric(*accept), self.numeric(*reject));
                 Facts::between(al.min(rl), ah.max(rh))
@@ -224,7 +207,8 @@ impl<'a> Ranges<'a> {
                 Some(held) => self.facts(held),
                 None => self.of_type(value),
             },
-            Expression::Unary { op: UnaryOp::Not, .. }
+            Expression::MulAdd { .. }
+            | Expression::Bitcast { .. }
             | Expression::Compare { .. }
             | Expression::Argument(_)
             | Expression::Induction(_)
@@ -256,6 +240,40 @@ impl<'a> Ranges<'a> {
         facts
     }
 
+    fn of_unary(&self, op: UnaryOp, operand: Handle<Expression>) -> Facts {
+        match op {
+            UnaryOp::Negate => {
+                let facts = self.facts(operand);
+                let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(-1)).collect();
+                Facts {
+                    lower: flip(&facts.upper),
+                    upper: flip(&facts.lower),
+                }
+            }
+            UnaryOp::Abs => {
+                let (low, high) = self.numeric(operand);
+                Facts::between(if low > 0 { low } else { 0 }, high.max(-low))
+            }
+            UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
+                Facts::between(0, self.kernel.ty(operand).element.bits().into())
+            }
+            // Bounded by its type, if it is an integer at all.
+            UnaryOp::Not
+            | UnaryOp::Floor
+            | UnaryOp::Ceil
+            | UnaryOp::Round
+            | UnaryOp::Trunc
+            | UnaryOp::Sqrt
+            | UnaryOp::Rsqrt
+            | UnaryOp::Exp
+            | UnaryOp::Exp2
+            | UnaryOp::Ln
+            | UnaryOp::Log2
+            | UnaryOp::Sin
+            | UnaryOp::Cos => Facts::default(),
+        }
+    }
+
     fn of_binary(&self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Facts {
         let (l, r) = (self.facts(left), self.facts(right));
         let (ln, rn) = (self.numeric(left), self.numeric(right));
@@ -269,6 +287,13 @@ impl<'a> Ranges<'a> {
                 lower: cross(&l.lower, &r.upper, Linear::subtract),
                 upper: cross(&l.upper, &r.lower, Linear::subtract),
             },
+            BinaryOp::MultiplyHigh => {
+                let bits = self.kernel.ty(left).element.bits();
+                match products(ln, rn) {
+                    Some((low, high)) => Facts::between(low >> bits, high >> bits),
+                    None => Facts::default(),
+                }
+            }
             BinaryOp::Multiply => {
                 let scaled = |facts: &Facts, by: i128| {
                     let scale = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(by)).collect();
@@ -285,20 +310,10 @@ impl<'a> Ranges<'a> {
                 match (constant(ln), constant(rn)) {
                     (_, Some(by)) => scaled(&l, by),
                     (Some(by), _) => scaled(&r, by),
-                    _ => {
-                        let product = |a: i128, b: i128| a.checked_mul(b);
-                        let corners = [
-                            product(ln.0, rn.0),
-                            product(ln.0, rn.1),
-                            product(ln.1, rn.0),
-                            product(ln.1, rn.1),
-                        ];
-                        let known: Option<Vec<i128>> = corners.into_iter().collect();
-                        match known.and_then(|c| Some((*c.iter().min()?, *c.iter().max()?))) {
-                            Some((low, high)) => Facts::between(low, high),
-                            None => Facts::default(),
-                        }
-                    }
+                    _ => match products(ln, rn) {
+                        Some((low, high)) => Facts::between(low, high),
+                        None => Facts::default(),
+                    },
                 }
             }
             BinaryOp::Divide if rn.0 > 0 => {
@@ -350,7 +365,15 @@ impl<'a> Ranges<'a> {
                 Facts::between(ln.0 >> rn.0, ln.1 >> rn.0)
             }
             // Anything else is bounded by its type.
-            _ => Facts::default(),
+            BinaryOp::Divide
+            | BinaryOp::Remainder
+            | BinaryOp::Minimum
+            | BinaryOp::Maximum
+            | BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Xor
+            | BinaryOp::ShiftLeft
+            | BinaryOp::ShiftRight => Facts::default(),
         }
     }
 
@@ -551,6 +574,17 @@ impl Facts {
 
 fn element_range(element: ElementType) -> (i128, i128) {
     element.integer_range().unwrap_or((0, 1))
+}
+
+/// The smallest and largest product of a value in each range.
+fn products(left: (i128, i128), right: (i128, i128)) -> Option<(i128, i128)> {
+    let corners = [
+        left.0.checked_mul(right.0)?,
+        left.0.checked_mul(right.1)?,
+        left.1.checked_mul(right.0)?,
+        left.1.checked_mul(right.1)?,
+    ];
+    Some((*corners.iter().min()?, *corners.iter().max()?))
 }
 
 /// Adds a bound while there is room; one that is there already adds nothing.

@@ -181,6 +181,14 @@ impl Writer<'_> {
                 let (l, r) = (self.pull(*left, point), self.pull(*right, point));
                 self.text(scalar::binary(*op, element_of(*left), &l, &r))
             }
+            Expression::MulAdd { left, right, addend } => {
+                let (l, r, a) = (
+                    self.pull(*left, point),
+                    self.pull(*right, point),
+                    self.pull(*addend, point),
+                );
+                self.text(scalar::mul_add(ty.element, &l, &r, &a))
+            }
             Expression::Compare { op, left, right } => {
                 let (l, r) = (self.pull(*left, point), self.pull(*right, point));
                 self.text(scalar::compare(*op, element_of(*left), &l, &r))
@@ -197,6 +205,10 @@ impl Writer<'_> {
             Expression::Cast { value, to } => {
                 let operand = self.pull(*value, point);
                 self.text(scalar::cast(element_of(*value), *to, &operand))
+            }
+            Expression::Bitcast { value, to } => {
+                let operand = self.pull(*value, point);
+                self.text(scalar::bitcast(element_of(*value), *to, &operand))
             }
             Expression::Load(access) => self.load_element(access, value, point, ty.shape),
             // Scalars and placed values do not come here.

@@ -27,20 +27,24 @@ impl Text {
     }
 }
 
-/// A 16-bit float as `float`; any other float as it is.
+/// A float of less than 32 bits as `float`; any other value as it is.
 fn widen(element: ElementType, value: &str) -> String {
     match element {
         ElementType::F16 => format!("tw_f16_to_f32({value})"),
         ElementType::BF16 => format!("tw_bf16_to_f32({value})"),
+        ElementType::F8E4M3 => format!("tw_e4m3_to_f32({value})"),
+        ElementType::F8E5M2 => format!("tw_e5m2_to_f32({value})"),
         _ => value.to_owned(),
     }
 }
 
-/// A `float` rounded to a 16-bit float; for f32 and f64, the value with NaN made canonical.
+/// A `float` rounded to a float of less than 32 bits; for f32 and f64, the value with NaN made canonical.
 fn narrow(element: ElementType, value: &str) -> String {
     match element {
         ElementType::F16 => format!("tw_f32_to_f16({value})"),
         ElementType::BF16 => format!("tw_f32_to_bf16({value})"),
+        ElementType::F8E4M3 => format!("tw_f32_to_f8<3>({value})"),
+        ElementType::F8E5M2 => format!("tw_f32_to_f8<2>({value})"),
         ElementType::F64 => format!("tw_canonical_f64({value})"),
         _ => format!("tw_canonical({value})"),
     }
@@ -50,30 +54,114 @@ fn conversions(element: ElementType) -> Need {
     match element {
         ElementType::F16 => Need::F16,
         ElementType::BF16 => Need::BF16,
+        ElementType::F8E4M3 | ElementType::F8E5M2 => Need::F8,
         _ => Need::Canonical,
     }
 }
 
+/// What a float operation on `value` calls, rounded to its type.
+fn rounded(element: ElementType, value: &str, need: Option<Need>) -> Text {
+    Text {
+        text: narrow(element, value),
+        needs: [conversions(element)].into_iter().chain(need).collect(),
+    }
+}
+
 pub(super) fn unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
-    let (ty, unsigned) = (c_type(element), unsigned_type(element));
-    Text::plain(match (op, element.kind()) {
-        (UnaryOp::Not, ElementKind::Bool) => format!("!{value}"),
-        (UnaryOp::Not, _) => format!("({ty})~{value}"),
-        (UnaryOp::Negate, ElementKind::Float) => match element {
+    match element.kind() {
+        ElementKind::Float => float_unary(op, element, value),
+        ElementKind::Bool => Text::plain(format!("!{value}")),
+        ElementKind::Signed | ElementKind::Unsigned | ElementKind::Storage => {
+            Text::plain(integer_unary(op, element, value))
+        }
+    }
+}
+
+fn integer_unary(op: UnaryOp, element: ElementType, value: &str) -> String {
+    let (ty, unsigned, bits) = (c_type(element), unsigned_type(element), element.bits());
+    let suffix = if bits == 64 { "ll" } else { "" };
+    // At least 32 bits; the narrower types are extended with zeros.
+    let (wide, signed) = if bits == 64 {
+        ("unsigned long long", "long long")
+    } else {
+        ("unsigned int", "int")
+    };
+    let extended = format!("({wide})({unsigned}){value}");
+    match op {
+        UnaryOp::Not => format!("({ty})~{value}"),
+        UnaryOp::Negate => format!("({ty})(({unsigned})0 - ({unsigned}){value})"),
+        UnaryOp::Abs => format!("({value} < 0 ? ({ty})(({unsigned})0 - ({unsigned}){value}) : {value})"),
+        UnaryOp::CountOnes => format!("({ty})__popc{suffix}({extended})"),
+        UnaryOp::LeadingZeros => {
+            format!(
+                "({ty})(__clz{suffix}(({signed})({extended})) - {})",
+                if bits < 32 { 32 - bits } else { 0 }
+            )
+        }
+        // The ones below the lowest one; a one above a narrow type's bits ends those of zero.
+        UnaryOp::TrailingZeros => {
+            let ended = if bits < 32 {
+                format!("({extended} | {}U)", 1u32 << bits)
+            } else {
+                format!("({extended})")
+            };
+            format!("({ty})__popc{suffix}(~{ended} & ({ended} - 1U))")
+        }
+        // Of floats only.
+        UnaryOp::Floor
+        | UnaryOp::Ceil
+        | UnaryOp::Round
+        | UnaryOp::Trunc
+        | UnaryOp::Sqrt
+        | UnaryOp::Rsqrt
+        | UnaryOp::Exp
+        | UnaryOp::Exp2
+        | UnaryOp::Ln
+        | UnaryOp::Log2
+        | UnaryOp::Sin
+        | UnaryOp::Cos => value.to_owned(),
+    }
+}
+
+fn float_unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
+    let is_double = element == ElementType::F64;
+    let x = widen(element, value);
+    let library = |name: &str| {
+        let suffix = if is_double { "" } else { "f" };
+        rounded(element, &format!("{name}{suffix}({x})"), None)
+    };
+    let function = |name: &str, need| rounded(element, &format!("{name}({x})"), Some(need));
+    let sqrt = if is_double { "__dsqrt_rn" } else { "__fsqrt_rn" };
+    match op {
+        UnaryOp::Negate => Text::plain(match element {
             ElementType::F32 => format!("__int_as_float(__float_as_int({value}) ^ (int)0x80000000)"),
             ElementType::F64 => {
                 format!("__longlong_as_double(__double_as_longlong({value}) ^ (long long)0x8000000000000000ULL)")
             }
             _ => format!("(unsigned short)({value} ^ 0x8000U)"),
-        },
-        (UnaryOp::Abs, ElementKind::Float) => match element {
+        }),
+        UnaryOp::Abs => Text::plain(match element {
             ElementType::F32 => format!("__int_as_float(__float_as_int({value}) & 0x7fffffff)"),
             ElementType::F64 => format!("__longlong_as_double(__double_as_longlong({value}) & 0x7fffffffffffffffLL)"),
             _ => format!("(unsigned short)({value} & 0x7fffU)"),
-        },
-        (UnaryOp::Negate, _) => format!("({ty})(({unsigned})0 - ({unsigned}){value})"),
-        (UnaryOp::Abs, _) => format!("({value} < 0 ? ({ty})(({unsigned})0 - ({unsigned}){value}) : {value})"),
-    })
+        }),
+        UnaryOp::Floor => library("floor"),
+        UnaryOp::Ceil => library("ceil"),
+        UnaryOp::Round => library("rint"),
+        UnaryOp::Trunc => library("trunc"),
+        UnaryOp::Sqrt => rounded(element, &format!("{sqrt}({x})"), None),
+        UnaryOp::Rsqrt => rounded(element, &format!("1 / {sqrt}({x})"), None),
+        UnaryOp::Exp => function("tw_exp", Need::Functions),
+        UnaryOp::Exp2 => function("tw_exp2", Need::Functions),
+        UnaryOp::Ln => function("tw_ln", Need::Functions),
+        UnaryOp::Log2 => function("tw_log2", Need::Functions),
+        UnaryOp::Sin => function("tw_sin", Need::Trigonometry),
+        UnaryOp::Cos => function("tw_cos", Need::Trigonometry),
+        // Of integers only.
+        UnaryOp::Not | UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
+            Text::plain(value.to_owned())
+        }
+    }
 }
 
 pub(super) fn binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -> Text {
@@ -94,9 +182,12 @@ fn bit_operator(op: BinaryOp) -> &'static str {
         BinaryOp::Xor => "^",
         // On bool nothing else is defined; on floats these are the operators.
         BinaryOp::Divide
+        | BinaryOp::MultiplyHigh
         | BinaryOp::Remainder
         | BinaryOp::Min
         | BinaryOp::Max
+        | BinaryOp::Minimum
+        | BinaryOp::Maximum
         | BinaryOp::ShiftLeft
         | BinaryOp::ShiftRight => "/",
     }
@@ -114,8 +205,19 @@ fn integer_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -
         BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => {
             Text::plain(format!("({ty})({left} {} {right})", bit_operator(op)))
         }
-        BinaryOp::Min => Text::plain(format!("({left} < {right} ? {left} : {right})")),
-        BinaryOp::Max => Text::plain(format!("({left} > {right} ? {left} : {right})")),
+        BinaryOp::MultiplyHigh => Text::plain(match element {
+            ElementType::I64 => format!("__mul64hi({left}, {right})"),
+            ElementType::U64 => format!("__umul64hi({left}, {right})"),
+            ElementType::I32 => format!("__mulhi({left}, {right})"),
+            ElementType::U32 => format!("__umulhi({left}, {right})"),
+            _ if element.is_signed() => format!("({ty})((int){left} * (int){right} >> {})", element.bits()),
+            _ => format!(
+                "({ty})((unsigned int){left} * (unsigned int){right} >> {})",
+                element.bits()
+            ),
+        }),
+        BinaryOp::Min | BinaryOp::Minimum => Text::plain(format!("({left} < {right} ? {left} : {right})")),
+        BinaryOp::Max | BinaryOp::Maximum => Text::plain(format!("({left} > {right} ? {left} : {right})")),
         BinaryOp::ShiftLeft => Text::plain(format!("({ty})(({wide}){left} << ((unsigned int){right} & {mask}U))")),
         BinaryOp::ShiftRight => Text::plain(format!("({ty})({left} >> ((unsigned int){right} & {mask}U))")),
         BinaryOp::Divide => Text::with(format!("tw_div<{ty}>({left}, {right})"), Need::Division),
@@ -125,19 +227,24 @@ fn integer_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -
 
 fn float_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -> Text {
     let (l, r) = (widen(element, left), widen(element, right));
-    let value = match op {
-        BinaryOp::Min => format!("tw_fmin({l}, {r})"),
-        BinaryOp::Max => format!("tw_fmax({l}, {r})"),
-        _ => format!("({l} {} {r})", bit_operator(op)),
+    let function = |name: &str| rounded(element, &format!("{name}({l}, {r})"), Some(Need::FloatMinMax));
+    match op {
+        BinaryOp::Min => function("tw_fmin"),
+        BinaryOp::Max => function("tw_fmax"),
+        BinaryOp::Minimum => function("tw_fminimum"),
+        BinaryOp::Maximum => function("tw_fmaximum"),
+        _ => rounded(element, &format!("({l} {} {r})", bit_operator(op)), None),
+    }
+}
+
+pub(super) fn mul_add(element: ElementType, left: &str, right: &str, addend: &str) -> Text {
+    let [l, r, a] = [left, right, addend].map(|value| widen(element, value));
+    let function = if element == ElementType::F64 {
+        "__fma_rn"
+    } else {
+        "__fmaf_rn"
     };
-    let mut needs = vec![conversions(element), Need::Canonical];
-    if matches!(op, BinaryOp::Min | BinaryOp::Max) {
-        needs.push(Need::FloatMinMax);
-    }
-    Text {
-        text: narrow(element, &value),
-        needs,
-    }
+    rounded(element, &format!("{function}({l}, {r}, {a})"), None)
 }
 
 pub(super) fn compare(op: CompareOp, element: ElementType, left: &str, right: &str) -> Text {
@@ -151,39 +258,48 @@ pub(super) fn compare(op: CompareOp, element: ElementType, left: &str, right: &s
 pub(super) fn cast(from: ElementType, to: ElementType, value: &str) -> Text {
     let wide = widen(from, value);
     let mut needs = Vec::new();
-    if matches!(from, ElementType::F16 | ElementType::BF16) {
+    if wide != value {
         needs.push(conversions(from));
     }
-    let text = match (from.kind(), to.kind()) {
-        (ElementKind::Float, ElementKind::Bool) => format!("({wide} != 0)"),
-        (_, ElementKind::Bool) => format!("({value} != 0)"),
-        (ElementKind::Float, ElementKind::Float) => {
-            needs.push(conversions(to));
-            match (from, to) {
-                (ElementType::F64, ElementType::F16) => {
-                    needs.push(Need::NarrowF64);
-                    format!("tw_f64_to_f16({wide})")
-                }
-                (ElementType::F64, ElementType::BF16) => {
-                    needs.push(Need::NarrowF64);
-                    format!("tw_f64_to_bf16({wide})")
-                }
-                (_, ElementType::F64) => format!("tw_canonical_f64((double){wide})"),
-                _ => narrow(to, &format!("(float){wide}")),
-            }
-        }
-        (ElementKind::Float, _) => {
+    let is_integer = matches!(
+        from.kind(),
+        ElementKind::Bool | ElementKind::Signed | ElementKind::Unsigned
+    );
+    let text = match (to.kind(), to) {
+        (ElementKind::Bool, _) => format!("({wide} != 0)"),
+        (ElementKind::Signed | ElementKind::Unsigned, _) if is_integer => format!("({}){value}", c_type(to)),
+        (ElementKind::Signed | ElementKind::Unsigned, _) => {
             needs.push(Need::FloatToInteger);
-            format!("tw_float_to_integer<{}>((double){wide})", c_type(to))
+            format!("tw_float_to_integer<{}>({wide})", c_type(to))
         }
-        (_, ElementKind::Float) => {
+        (ElementKind::Float | ElementKind::Storage, ElementType::F32 | ElementType::F64) if is_integer => {
+            format!("({}){value}", c_type(to))
+        }
+        (ElementKind::Float | ElementKind::Storage, ElementType::F32 | ElementType::F64) => {
             needs.push(conversions(to));
-            match to {
-                ElementType::F64 => format!("(double){value}"),
-                _ => narrow(to, &format!("(float){value}")),
+            narrow(to, &format!("({}){wide}", c_type(to)))
+        }
+        // Narrower floats: from what a `float` holds exactly, or else from a `float` that was rounded to odd.
+        (ElementKind::Float | ElementKind::Storage, _) => {
+            needs.push(conversions(to));
+            if from.size() < 4 || from == ElementType::F32 {
+                narrow(to, &format!("(float){wide}"))
+            } else {
+                needs.push(Need::RoundToOdd);
+                narrow(to, &format!("tw_to_odd({wide})"))
             }
         }
-        _ => format!("({}){value}", c_type(to)),
     };
     Text { text, needs }
+}
+
+pub(super) fn bitcast(from: ElementType, to: ElementType, value: &str) -> Text {
+    Text::plain(match (from, to) {
+        (ElementType::F32, ElementType::F32) | (ElementType::F64, ElementType::F64) => value.to_owned(),
+        (ElementType::F32, _) => format!("({})__float_as_int({value})", c_type(to)),
+        (ElementType::F64, _) => format!("({})__double_as_longlong({value})", c_type(to)),
+        (_, ElementType::F32) => format!("__int_as_float((int){value})"),
+        (_, ElementType::F64) => format!("__longlong_as_double((long long){value})"),
+        _ => format!("({}){value}", c_type(to)),
+    })
 }

@@ -109,6 +109,21 @@ pub(super) fn binary(op: BinaryOp, element: ElementType, extents: Extents, left:
     }
 }
 
+/// The product of the first two operands, plus the third, of each three elements.
+pub(super) fn mul_add(element: ElementType, extents: Extents, operands: [&Value; 3]) -> Value {
+    let apply = |operands: [u64; 3]| {
+        let [left, right, addend] = operands.map(|bits| Literal { element, bits });
+        bits(arithmetic::mul_add(left, right, addend))
+    };
+    if let [Value::Uniform(left), Value::Uniform(right), Value::Uniform(addend)] = operands {
+        return Value::Uniform(apply([*left, *right, *addend]));
+    }
+    let operands = operands.map(|value| Operand::new(value, element, extents));
+    tile(element, extents, |i| {
+        apply(operands.each_ref().map(|operand| operand.bits(i)))
+    })
+}
+
 /// Sums, differences and scalar multiples of index tiles stay unevaluated. Wrapping makes them exact.
 fn affine(op: BinaryOp, element: ElementType, left: &Value, right: &Value) -> Option<Value> {
     let ((l, l_steps), (r, r_steps)) = (left.as_affine(element)?, right.as_affine(element)?);
@@ -171,10 +186,25 @@ pub(super) fn select(
 
 /// Each element converted to `to`.
 pub(super) fn cast(from: ElementType, to: ElementType, extents: Extents, value: &Value) -> Value {
+    convert(from, to, extents, value, arithmetic::cast)
+}
+
+/// The bits of each element as the type `to`.
+pub(super) fn bitcast(from: ElementType, to: ElementType, extents: Extents, value: &Value) -> Value {
+    convert(from, to, extents, value, arithmetic::bitcast)
+}
+
+fn convert(
+    from: ElementType,
+    to: ElementType,
+    extents: Extents,
+    value: &Value,
+    conversion: impl Fn(Literal, ElementType) -> Option<Literal>,
+) -> Value {
     if from == to {
         return value.clone();
     }
-    let apply = |bits: u64| self::bits(arithmetic::cast(Literal { element: from, bits }, to));
+    let apply = |bits: u64| self::bits(conversion(Literal { element: from, bits }, to));
     match value {
         Value::Uniform(bits) => Value::Uniform(apply(*bits)),
         _ => {

@@ -68,6 +68,10 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             Expression::Binary { op, left, right } => {
                 of(left).zip(of(right)).and_then(|(l, r)| arithmetic::binary(*op, l, r))
             }
+            Expression::MulAdd { left, right, addend } => of(left)
+                .zip(of(right))
+                .zip(of(addend))
+                .and_then(|((l, r), a)| arithmetic::mul_add(l, r, a)),
             Expression::Compare { op, left, right } => of(left)
                 .zip(of(right))
                 .and_then(|(l, r)| arithmetic::compare(*op, l, r))
@@ -78,6 +82,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
                 reject,
             } => of(condition).and_then(|c| if c.as_bool() { of(accept) } else { of(reject) }),
             Expression::Cast { value, to } => of(value).and_then(|v| arithmetic::cast(v, *to)),
+            Expression::Bitcast { value, to } => of(value).and_then(|v| arithmetic::bitcast(v, *to)),
             Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Arange(_)

@@ -203,6 +203,9 @@ impl<'l> Machine<'l> {
             Expression::Binary { op, left, right } => {
                 elementwise::binary(*op, element, extents, value(*left), value(*right))
             }
+            Expression::MulAdd { left, right, addend } => {
+                elementwise::mul_add(element, extents, [value(*left), value(*right), value(*addend)])
+            }
             Expression::Compare { op, left, right } => {
                 elementwise::compare(*op, kernel.ty(*left).element, extents, value(*left), value(*right))
             }
@@ -213,6 +216,9 @@ impl<'l> Machine<'l> {
             } => elementwise::select(element, extents, value(*condition), value(*accept), value(*reject)),
             Expression::Cast { value: from, to } => {
                 elementwise::cast(kernel.ty(*from).element, *to, extents, value(*from))
+            }
+            Expression::Bitcast { value: from, to } => {
+                elementwise::bitcast(kernel.ty(*from).element, *to, extents, value(*from))
             }
             Expression::Local(local) => self.locals[local.index()].clone(),
             Expression::Load(access) => self.load(access, handle, span)?,

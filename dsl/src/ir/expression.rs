@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{Handle, Literal, Local, Shape};
+use super::{BinaryOp, CompareOp, Handle, Literal, Local, Shape, UnaryOp};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -50,6 +50,16 @@ pub enum Expression {
         /// The right operand.
         right: Handle<Expression>,
     },
+    /// `left * right + addend` of each triple of elements, rounded once; of f16 and bf16 in f32, whose result is rounded
+    /// again. Floats; the three operands have one type, which is the result's.
+    MulAdd {
+        /// The first factor.
+        left: Handle<Expression>,
+        /// The second factor.
+        right: Handle<Expression>,
+        /// What is added to the product.
+        addend: Handle<Expression>,
+    },
     /// A comparison of each pair of elements. Both operands have one type; bool of that shape.
     Compare {
         /// What to test.
@@ -69,12 +79,18 @@ pub enum Expression {
         /// Taken where the condition is false.
         reject: Handle<Expression>,
     },
-    /// Each element converted as Rust's `as` does it (floats to integers saturate, NaN becomes 0; to narrower floats
-    /// round to nearest even); to bool: whether it differs from zero. The shape of `value`.
+    /// Each element converted as [`crate::arithmetic::cast`] says. The shape of `value`.
     Cast {
         /// The operand.
         value: Handle<Expression>,
         /// The element type to convert to.
+        to: ElementType,
+    },
+    /// The bits of each element read as another type of the same size; neither is bool. The shape of `value`.
+    Bitcast {
+        /// The operand.
+        value: Handle<Expression>,
+        /// The element type to read the bits as.
         to: ElementType,
     },
     /// The present value of a local. The local's type.
@@ -106,63 +122,6 @@ pub enum Symbol {
     },
     /// The count parameter at this position.
     Count(u32),
-}
-
-/// Operations on one operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UnaryOp {
-    /// Negation of signed integers (wrapping) and floats (the sign bit flips, for NaN too).
-    Negate,
-    /// Complement of every bit of an integer; logical not of bool.
-    Not,
-    /// Absolute value of signed integers (wrapping) and floats (the sign bit clears, for NaN too).
-    Abs,
-}
-
-/// Operations on two operands of one type. Integers wrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BinaryOp {
-    /// Sum.
-    Add,
-    /// Difference.
-    Subtract,
-    /// Product.
-    Multiply,
-    /// Quotient; of integers rounded toward zero, and 0 where the divisor is 0.
-    Divide,
-    /// Remainder with the dividend's sign; 0 where an integer divisor is 0. Integers only.
-    Remainder,
-    /// The smaller; of floats, the other one if one is NaN.
-    Min,
-    /// The larger; of floats, the other one if one is NaN.
-    Max,
-    /// Bitwise and; integers and bool.
-    And,
-    /// Bitwise or; integers and bool.
-    Or,
-    /// Bitwise exclusive or; integers and bool.
-    Xor,
-    /// Shift toward the high bits by the right operand modulo the bit width. Integers only.
-    ShiftLeft,
-    /// Shift toward the low bits by the right operand modulo the bit width; signed types keep their sign. Integers only.
-    ShiftRight,
-}
-
-/// Comparisons. Comparing with NaN is false, except for [`CompareOp::NotEqual`], which is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CompareOp {
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `<`
-    Less,
-    /// `<=`
-    LessEqual,
-    /// `>`
-    Greater,
-    /// `>=`
-    GreaterEqual,
 }
 
 /// Where a load reads or a store writes: one index per axis of the tensor.
@@ -255,10 +214,16 @@ impl Expression {
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
             | Self::Unary { value, .. }
-            | Self::Cast { value, .. } => visit(*value),
+            | Self::Cast { value, .. }
+            | Self::Bitcast { value, .. } => visit(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 visit(*left);
                 visit(*right);
+            }
+            Self::MulAdd { left, right, addend } => {
+                visit(*left);
+                visit(*right);
+                visit(*addend);
             }
             Self::Select {
                 condition,
@@ -285,10 +250,16 @@ impl Expression {
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
             | Self::Unary { value, .. }
-            | Self::Cast { value, .. } => *value = map(*value),
+            | Self::Cast { value, .. }
+            | Self::Bitcast { value, .. } => *value = map(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 *left = map(*left);
                 *right = map(*right);
+            }
+            Self::MulAdd { left, right, addend } => {
+                *left = map(*left);
+                *right = map(*right);
+                *addend = map(*addend);
             }
             Self::Select {
                 condition,
@@ -306,106 +277,6 @@ impl Expression {
     /// Whether the value is in scope everywhere without a [`super::Statement::Let`].
     pub fn is_global(&self) -> bool {
         matches!(self, Self::Literal(_) | Self::Symbol(_) | Self::Argument(_))
-    }
-}
-
-impl UnaryOp {
-    /// The name the IR prints.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Negate => "neg",
-            Self::Not => "not",
-            Self::Abs => "abs",
-        }
-    }
-}
-
-impl BinaryOp {
-    /// The name the IR prints.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Subtract => "sub",
-            Self::Multiply => "mul",
-            Self::Divide => "div",
-            Self::Remainder => "rem",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Xor => "xor",
-            Self::ShiftLeft => "shl",
-            Self::ShiftRight => "shr",
-        }
-    }
-
-    /// Whether the operation is defined on `element`.
-    pub const fn accepts(self, element: ElementType) -> bool {
-        match self {
-            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Min | Self::Max => {
-                element.is_integer() || element.is_float()
-            }
-            Self::Remainder | Self::ShiftLeft | Self::ShiftRight => element.is_integer(),
-            Self::And | Self::Or | Self::Xor => element.is_integer() || matches!(element, ElementType::Bool),
-        }
-    }
-}
-
-impl UnaryOp {
-    /// Whether the operation is defined on `element`.
-    pub const fn accepts(self, element: ElementType) -> bool {
-        match self {
-            Self::Negate | Self::Abs => element.is_signed() || element.is_float(),
-            Self::Not => element.is_integer() || matches!(element, ElementType::Bool),
-        }
-    }
-}
-
-impl CompareOp {
-    /// The operator as Rust and C++ write it.
-    pub const fn symbol(self) -> &'static str {
-        match self {
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterEqual => ">=",
-        }
-    }
-
-    /// The name the IR prints.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Equal => "eq",
-            Self::NotEqual => "ne",
-            Self::Less => "lt",
-            Self::LessEqual => "le",
-            Self::Greater => "gt",
-            Self::GreaterEqual => "ge",
-        }
-    }
-
-    /// The comparison that holds exactly when this one does not (NaN aside).
-    pub const fn negated(self) -> Self {
-        match self {
-            Self::Equal => Self::NotEqual,
-            Self::NotEqual => Self::Equal,
-            Self::Less => Self::GreaterEqual,
-            Self::LessEqual => Self::Greater,
-            Self::Greater => Self::LessEqual,
-            Self::GreaterEqual => Self::Less,
-        }
-    }
-
-    /// Whether the comparison is defined on `element`: ordering needs a number, equality anything computable.
-    pub const fn accepts(self, element: ElementType) -> bool {
-        match self {
-            Self::Equal | Self::NotEqual => {
-                element.is_integer() || element.is_float() || matches!(element, ElementType::Bool)
-            }
-            _ => element.is_integer() || element.is_float(),
-        }
     }
 }
 

@@ -231,6 +231,7 @@ impl<'k, 'w> Printer<'k, 'w> {
             Expression::Unary { op, value } => format!("{} {}", op.name(), self.value(*value)),
             Expression::Binary { op, left, right } => format!("{} {}", op.name(), self.list(&[*left, *right])),
             Expression::Compare { op, left, right } => format!("{} {}", op.name(), self.list(&[*left, *right])),
+            Expression::MulAdd { left, right, addend } => format!("fma {}", self.list(&[*left, *right, *addend])),
             Expression::Select {
                 condition,
                 accept,
@@ -239,6 +240,7 @@ impl<'k, 'w> Printer<'k, 'w> {
                 format!("select {}", self.list(&[*condition, *accept, *reject]))
             }
             Expression::Cast { value, .. } => format!("cast {}", self.value(*value)),
+            Expression::Bitcast { value, .. } => format!("bitcast {}", self.value(*value)),
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
         }

@@ -21,7 +21,7 @@ pub trait Compare<Rhs> {
 }
 
 #[track_caller]
-fn record<T: Element, const A: usize, const B: usize, const O: usize>(
+pub(super) fn record<T: Element, const A: usize, const B: usize, const O: usize>(
     op: CompareOp,
     left: Tile<T, A>,
     right: Tile<T, B>,

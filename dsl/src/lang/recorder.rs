@@ -301,7 +301,11 @@ impl Recorder {
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
     pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
         let advice = "a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters";
-        match self.evaluate(expression) {
+        let value = self.evaluate(expression).and_then(|value| {
+            let integer = value.as_integer().and_then(|v| i64::try_from(v).ok());
+            integer.ok_or_else(|| "a float".into())
+        });
+        match value {
             Ok(value) => Some(value),
             Err(what) => {
                 self.fail(
@@ -314,35 +318,25 @@ impl Recorder {
         }
     }
 
-    fn evaluate(&mut self, expression: Handle<Expression>) -> Result<i64, String> {
+    fn evaluate(&mut self, expression: Handle<Expression>) -> Result<Literal, String> {
         use crate::arithmetic;
         let Some(node) = self.kernel.expressions.get(expression).cloned() else {
             return Err("a value from outside the kernel".into());
         };
-        match &node {
-            Expression::Literal(literal) => literal
-                .as_integer()
-                .and_then(|v| i64::try_from(v).ok())
-                .ok_or("a float".into()),
-            Expression::Symbol(symbol) => self.pin(*symbol),
+        let value = match &node {
+            Expression::Literal(literal) => Some(*literal),
+            Expression::Symbol(symbol) => Some(Literal::index(self.pin(*symbol)?)),
             Expression::Binary { op, left, right } => {
-                let (l, r) = (self.evaluate(*left)?, self.evaluate(*right)?);
-                arithmetic::binary(*op, Literal::index(l), Literal::index(r))
-                    .and_then(|v| v.get::<i64>())
-                    .ok_or_else(|| "arithmetic on other types than i64".into())
+                arithmetic::binary(*op, self.evaluate(*left)?, self.evaluate(*right)?)
             }
-            Expression::Unary { op, value } => {
-                let v = self.evaluate(*value)?;
-                arithmetic::unary(*op, Literal::index(v))
-                    .and_then(|v| v.get::<i64>())
-                    .ok_or_else(|| "a float".into())
-            }
-            Expression::Cast { value, to } if to.is_integer() => self.evaluate(*value),
-            Expression::Argument(_) => Err("a run-time argument".into()),
-            Expression::Local(_) => Err("a mutable variable".into()),
-            Expression::Load(_) => Err("a value loaded from memory".into()),
-            _ => Err("a run-time value".into()),
-        }
+            Expression::Unary { op, value } => arithmetic::unary(*op, self.evaluate(*value)?),
+            Expression::Cast { value, to } => arithmetic::cast(self.evaluate(*value)?, *to),
+            Expression::Argument(_) => return Err("a run-time argument".into()),
+            Expression::Local(_) => return Err("a mutable variable".into()),
+            Expression::Load(_) => return Err("a value loaded from memory".into()),
+            _ => None,
+        };
+        value.ok_or_else(|| "a run-time value".into())
     }
 
     /// The value of a launch symbol, which becomes part of the variant's class.

@@ -3,14 +3,17 @@
 use std::marker::PhantomData;
 
 use super::recorder::{self, DETACHED};
-use crate::element::{Element, Integer, Number, Signed};
+use crate::element::Element;
 use crate::ir::{BinaryOp, Expression, Handle, Literal, Shape, Span, Type, UnaryOp};
 
 /// A block of elements that one program computes with, of rank `R` (0 to 3) and any extents.
 ///
 /// Operators work element by element; operands of different shapes broadcast as in NumPy: axes are aligned from the
-/// innermost, and an axis of extent 1 stretches. Integer arithmetic wraps; integer division by zero gives 0. Arithmetic on f16 and bf16 is computed
-/// in f32 and rounded to nearest even after every operation.
+/// innermost, and an axis of extent 1 stretches.
+///
+/// Integer arithmetic wraps; integer division by zero gives 0. Floats are computed as IEEE says, with subnormals and to
+/// nearest even; f16 and bf16 in f32, rounded after every operation. Every NaN that an operation gives is the same one.
+/// All of it has the same bits on every device.
 pub struct Tile<T: Element, const R: usize> {
     pub(crate) handle: Handle<Expression>,
     // Tiles belong to the recording of one thread.
@@ -60,9 +63,15 @@ impl<T: Element, const R: usize> Tile<T, R> {
     /// Records `op` on two operands, broadcast to a common shape, whose rank the caller states as `O`.
     #[track_caller]
     pub(crate) fn binary<const B: usize, const O: usize>(self, op: BinaryOp, other: Tile<T, B>) -> Tile<T, O> {
+        self.combine(op, other.handle)
+    }
+
+    /// As [`Tile::binary`], of an operand whose rank is not stated.
+    #[track_caller]
+    pub(super) fn combine<const O: usize>(self, op: BinaryOp, other: Handle<Expression>) -> Tile<T, O> {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
-            let ([left, right], shape) = r.unify([self.handle, other.handle], &format!("`{}`", op.name()), span);
+            let ([left, right], shape) = r.unify([self.handle, other], &format!("`{}`", op.name()), span);
             r.emit(
                 Expression::Binary { op, left, right },
                 Type {
@@ -73,24 +82,6 @@ impl<T: Element, const R: usize> Tile<T, R> {
             )
         });
         Tile::from_handle(handle)
-    }
-
-    /// Converts every element as Rust's `as` does: floats to integers saturate and NaN becomes 0; narrower floats round
-    /// to nearest even. `x as i64` in a kernel means the same.
-    #[track_caller]
-    pub fn cast<U: Element>(self) -> Tile<U, R> {
-        let shape = recorder::with(Shape::SCALAR, |r| r.ty(self.handle).shape);
-        if U::TYPE == T::TYPE {
-            return Tile::from_handle(self.handle);
-        }
-        Tile::emit(
-            Expression::Cast {
-                value: self.handle,
-                to: U::TYPE,
-            },
-            shape,
-            Span::here(),
-        )
     }
 
     /// The same elements in row-major order under another shape, of `N` axes.
@@ -177,46 +168,6 @@ macro_rules! expand_dims {
 }
 expand_dims!(0 => 1, 1 => 2, 2 => 3);
 
-impl<T: Number, const R: usize> Tile<T, R> {
-    /// The smaller of each pair of elements; of floats, the other one if one is NaN.
-    #[track_caller]
-    pub fn min(self, other: impl IntoValue<Tile<T, R>>) -> Self {
-        self.binary(BinaryOp::Min, other.into_value())
-    }
-
-    /// The larger of each pair of elements; of floats, the other one if one is NaN.
-    #[track_caller]
-    pub fn max(self, other: impl IntoValue<Tile<T, R>>) -> Self {
-        self.binary(BinaryOp::Max, other.into_value())
-    }
-
-    /// Each element limited to `low..=high`.
-    #[track_caller]
-    pub fn clamp(self, low: impl IntoValue<Tile<T, R>>, high: impl IntoValue<Tile<T, R>>) -> Self {
-        self.max(low).min(high)
-    }
-}
-
-impl<T: Signed, const R: usize> Tile<T, R> {
-    /// The absolute value of each element; the smallest signed integer stays itself.
-    #[track_caller]
-    pub fn abs(self) -> Self {
-        self.unary(UnaryOp::Abs)
-    }
-}
-
-impl<T: Integer, const R: usize> Tile<T, R> {
-    /// Each element divided by `divisor` and rounded up, for elements that are not negative and a positive divisor.
-    #[track_caller]
-    pub fn div_ceil(self, divisor: impl IntoValue<Tile<T, R>>) -> Self {
-        let divisor = divisor.into_value();
-        let one = Scalar::<T>::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::wrap(T::TYPE, 1))));
-        let raised: Self = self.binary(BinaryOp::Add, divisor);
-        let raised: Self = raised.binary(BinaryOp::Subtract, one);
-        raised.binary(BinaryOp::Divide, divisor)
-    }
-}
-
 /// What can be used where a value of type `V` is expected: the value itself, or, for a tile, a plain Rust number.
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot be used where `{V}` is expected")]
 pub trait IntoValue<V> {
@@ -238,3 +189,32 @@ impl<T: Element, const R: usize> IntoValue<Tile<T, R>> for T {
         Tile::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::new(self))))
     }
 }
+
+/// What can stand beside a tile of rank `R` in a method: a tile of at most that rank, which broadcasts, or a plain number.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand beside a tile of `{T}` of rank {R}",
+    note = "both need one element type, and the argument has at most the tile's rank"
+)]
+pub trait Operand<T: Element, const R: usize> {
+    #[doc(hidden)]
+    fn into_operand(self) -> Handle<Expression>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Element, const R: usize> Operand<T, R> for T {
+    fn into_operand(self) -> Handle<Expression> {
+        recorder::with(DETACHED, |r| r.literal(Literal::new(self)))
+    }
+}
+
+macro_rules! operands {
+    ($($own:literal beside $rank:literal),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<T: Element> Operand<T, $rank> for Tile<T, $own> {
+            fn into_operand(self) -> Handle<Expression> {
+                self.handle
+            }
+        }
+    )*};
+}
+operands!(0 beside 0, 0 beside 1, 1 beside 1, 0 beside 2, 1 beside 2, 2 beside 2, 0 beside 3, 1 beside 3, 2 beside 3, 3 beside 3);

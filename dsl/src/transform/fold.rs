@@ -56,8 +56,13 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         Expression::Unary { op, value } => arithmetic::unary(*op, literal(*value)?).map(Folded::Literal),
         Expression::Binary { op, left, right } => match (literal(*left), literal(*right)) {
             (Some(l), Some(r)) => arithmetic::binary(*op, l, r).map(Folded::Literal),
+            // On floats `x + 0` is not always `x`, nor is the smaller of a NaN and itself that NaN.
+            _ if ty.element.is_float() => None,
             (l, r) => identity(*op, *left, l, *right, r),
         },
+        Expression::MulAdd { left, right, addend } => {
+            arithmetic::mul_add(literal(*left)?, literal(*right)?, literal(*addend)?).map(Folded::Literal)
+        }
         Expression::Compare { op, left, right } => {
             let (l, r) = (literal(*left)?, literal(*right)?);
             arithmetic::compare(*op, l, r).map(|truth| Folded::Literal(Literal::new(truth)))
@@ -73,6 +78,14 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         Expression::Cast { value, to } => match literal(*value) {
             Some(constant) => arithmetic::cast(constant, *to).map(Folded::Literal),
             None => (kernel.ty(*value).element == *to).then_some(Folded::Value(*value)),
+        },
+        Expression::Bitcast { value, to } => match (literal(*value), &kernel.expressions[*value]) {
+            (Some(constant), _) => arithmetic::bitcast(constant, *to).map(Folded::Literal),
+            _ if kernel.ty(*value).element == *to => Some(Folded::Value(*value)),
+            (None, Expression::Bitcast { value, .. }) => {
+                Some(Folded::Expression(Expression::Bitcast { value: *value, to: *to }))
+            }
+            _ => None,
         },
         Expression::Literal(_)
         | Expression::Symbol(_)
@@ -90,9 +103,11 @@ fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
         node,
         Expression::Unary { .. }
             | Expression::Binary { .. }
+            | Expression::MulAdd { .. }
             | Expression::Compare { .. }
             | Expression::Select { .. }
             | Expression::Cast { .. }
+            | Expression::Bitcast { .. }
     ) {
         return None;
     }

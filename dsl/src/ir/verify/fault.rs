@@ -86,8 +86,8 @@ pub enum Fault {
         "a selection between tiles of type {operands} has a condition of type {condition}; it must be a bool of their shape"
     )]
     SelectCondition { condition: Type, operands: Type },
-    #[error("{from} cannot be cast to {to}: the 8-bit floats are only moved")]
-    StorageCast { from: ElementType, to: ElementType },
+    #[error("the bits of {from} cannot be read as {to}: both need one size, and neither may be bool")]
+    Bitcast { from: ElementType, to: ElementType },
 
     // Accesses.
     #[error("an access to `{tensor}`, of rank {rank}, has {found} indices")]

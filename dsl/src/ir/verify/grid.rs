@@ -38,9 +38,11 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         | Expression::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. } | Symbol::Count(_))
         | Expression::Unary { .. }
         | Expression::Binary { .. }
+        | Expression::MulAdd { .. }
         | Expression::Compare { .. }
         | Expression::Select { .. }
-        | Expression::Cast { .. } => None,
+        | Expression::Cast { .. }
+        | Expression::Bitcast { .. } => None,
         Expression::Symbol(Symbol::ProgramId(_)) => Some("the program's id"),
         Expression::Symbol(Symbol::NumPrograms(_)) => Some("the grid itself"),
         Expression::Argument(_) => Some("a scalar argument"),

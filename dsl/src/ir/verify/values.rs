@@ -1,7 +1,7 @@
 //! The typing rules of expressions.
 
 use super::{Fault, VerifyError, access, shapes};
-use crate::element::{ElementKind, ElementType};
+use crate::element::ElementType;
 use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
@@ -70,6 +70,12 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             defined(op.accepts(ty.element), op.name(), ty.element)?;
             Ok(ty)
         }
+        Expression::MulAdd { left, right, addend } => {
+            let product = equal("fma", kernel.ty(*left), kernel.ty(*right))?;
+            let ty = equal("fma", product, kernel.ty(*addend))?;
+            defined(ty.element.is_float(), "fma", ty.element)?;
+            Ok(ty)
+        }
         Expression::Compare { op, left, right } => {
             let ty = equal(op.name(), kernel.ty(*left), kernel.ty(*right))?;
             defined(op.accepts(ty.element), op.name(), ty.element)?;
@@ -89,8 +95,13 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
         }
         Expression::Cast { value, to } => {
             let ty = kernel.ty(*value);
-            if ty.element.kind() == ElementKind::Storage || to.kind() == ElementKind::Storage {
-                return Err(Fault::StorageCast {
+            Ok(ty.with_element(*to))
+        }
+        Expression::Bitcast { value, to } => {
+            let ty = kernel.ty(*value);
+            let bool = ty.element == ElementType::Bool || *to == ElementType::Bool;
+            if bool || ty.element.size() != to.size() {
+                return Err(Fault::Bitcast {
                     from: ty.element,
                     to: *to,
                 });

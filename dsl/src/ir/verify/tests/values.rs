@@ -256,27 +256,44 @@ fn selections_have_a_condition_per_element() {
 }
 
 #[test]
-fn eight_bit_floats_are_not_cast() {
-    let fault = fault_with(|b| Expression::Cast {
-        value: b.literal(1f32),
-        to: ElementType::F8E5M2,
-    });
-    assert_eq!(
-        fault,
-        Fault::StorageCast {
-            from: ElementType::F32,
-            to: ElementType::F8E5M2
+fn a_bitcast_is_between_types_of_one_size_and_never_bool() {
+    for (from, to) in [
+        (Literal::new(1f32), ElementType::F64),
+        (Literal::new(1u8), ElementType::Bool),
+        (Literal::new(true), ElementType::I8),
+    ] {
+        let fault = fault_with(|b| Expression::Bitcast {
+            value: b.emit(Expression::Literal(from)),
+            to,
+        });
+        assert_eq!(fault, Fault::Bitcast { from: from.element, to });
+    }
+}
+
+#[test]
+fn a_fused_multiplication_is_of_three_floats_of_one_type() {
+    let fault = fault_with(|b| {
+        let (left, right) = (b.literal(1f32), b.literal(1f64));
+        Expression::MulAdd {
+            left,
+            right: left,
+            addend: right,
         }
-    );
-    let fault = fault_with(|b| Expression::Cast {
-        value: b.literal(float8::F8E4M3::from_bits(0)),
-        to: ElementType::F32,
+    });
+    assert!(matches!(fault, Fault::OperandTypes { operator: "fma", .. }), "{fault}");
+    let fault = fault_with(|b| {
+        let one = b.literal(1i32);
+        Expression::MulAdd {
+            left: one,
+            right: one,
+            addend: one,
+        }
     });
     assert_eq!(
         fault,
-        Fault::StorageCast {
-            from: ElementType::F8E4M3,
-            to: ElementType::F32
+        Fault::Operator {
+            operator: "fma",
+            element: ElementType::I32
         }
     );
 }

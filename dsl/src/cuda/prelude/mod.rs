@@ -1,5 +1,8 @@
 //! Device functions that generated text may call. Only those that are needed are printed.
 
+mod functions;
+mod numbers;
+
 /// A part of the prelude. Parts print in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Need {
@@ -17,10 +20,16 @@ pub(super) enum Need {
     F16,
     /// bf16 to f32 and back.
     BF16,
-    /// f64 to 16 bits with one rounding.
-    NarrowF64,
+    /// 8-bit floats to f32 and back.
+    F8,
+    /// What is wider than f32 to an f32 that can be rounded again.
+    RoundToOdd,
     /// Minimum and maximum of floats.
     FloatMinMax,
+    /// Exponential functions and logarithms.
+    Functions,
+    /// Sine and cosine.
+    Trigonometry,
     /// Integer division by zero gives zero.
     Division,
     /// Saturating conversion.
@@ -37,7 +46,8 @@ impl Need {
         match self {
             Need::Load | Need::Store => &[Need::Vector],
             Need::Realign => &[Need::Vector, Need::Load],
-            Need::NarrowF64 => &[Need::F16, Need::BF16],
+            Need::F8 => &[Need::F16],
+            Need::Trigonometry => &[Need::Functions],
             _ => &[],
         }
     }
@@ -48,13 +58,16 @@ impl Need {
             Need::Load => LOAD,
             Need::Realign => REALIGN,
             Need::Store => STORE,
-            Need::Canonical => CANONICAL,
-            Need::F16 => F16,
-            Need::BF16 => BF16,
-            Need::NarrowF64 => NARROW_F64,
-            Need::FloatMinMax => FLOAT_MIN_MAX,
-            Need::Division => DIVISION,
-            Need::FloatToInteger => FLOAT_TO_INTEGER,
+            Need::Canonical => numbers::CANONICAL,
+            Need::F16 => numbers::F16,
+            Need::BF16 => numbers::BF16,
+            Need::F8 => numbers::F8,
+            Need::RoundToOdd => numbers::ROUND_TO_ODD,
+            Need::FloatMinMax => numbers::FLOAT_MIN_MAX,
+            Need::Functions => functions::FUNCTIONS,
+            Need::Trigonometry => functions::TRIGONOMETRY,
+            Need::Division => numbers::DIVISION,
+            Need::FloatToInteger => numbers::FLOAT_TO_INTEGER,
             Need::Clip => CLIP,
             Need::Trap => TRAP,
         }
@@ -137,78 +150,6 @@ template <int HINT, class T, int N> static __device__ __forceinline__ void tw_st
   else if constexpr (sizeof(T) * N == 4) *(unsigned int*)p = v.w;
   else if constexpr (sizeof(T) * N == 2) *(unsigned short*)p = v.h;
   else *p = v.e[0];
-}
-"#;
-
-const CANONICAL: &str = r#"static __device__ __forceinline__ float tw_canonical(float x) { return x != x ? __int_as_float(0x7fffffff) : x; }
-static __device__ __forceinline__ double tw_canonical_f64(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
-"#;
-
-const F16: &str = r#"static __device__ __forceinline__ float tw_f16_to_f32(unsigned short h) {
-  float f;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
-  return f;
-}
-static __device__ __forceinline__ unsigned short tw_f32_to_f16(float f) {
-  unsigned short h;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
-  return f != f ? (unsigned short)0x7fffU : h;
-}
-"#;
-
-const BF16: &str = r#"static __device__ __forceinline__ float tw_bf16_to_f32(unsigned short h) { return __int_as_float((int)((unsigned int)h << 16)); }
-static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) {
-  const unsigned int bits = (unsigned int)__float_as_int(f);
-  return f != f ? (unsigned short)0x7fffU : (unsigned short)((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-}
-"#;
-
-// Rounding to odd in f32 first keeps what the second rounding needs to know.
-const NARROW_F64: &str = r#"static __device__ __forceinline__ float tw_round_to_odd(double d) {
-  float f;
-  asm("cvt.rz.f32.f64 %0, %1;" : "=f"(f) : "d"(d));
-  const bool finite = (__float_as_int(f) & 0x7f800000) != 0x7f800000;
-  return finite && (double)f != d ? __int_as_float(__float_as_int(f) | 1) : f;
-}
-static __device__ __forceinline__ unsigned short tw_f64_to_f16(double d) { return d != d ? (unsigned short)0x7fffU : tw_f32_to_f16(tw_round_to_odd(d)); }
-static __device__ __forceinline__ unsigned short tw_f64_to_bf16(double d) { return d != d ? (unsigned short)0x7fffU : tw_f32_to_bf16(tw_round_to_odd(d)); }
-"#;
-
-const FLOAT_MIN_MAX: &str = r#"template <class T> static __device__ __forceinline__ bool tw_negative(T x) {
-  if constexpr (sizeof(T) == 4) return __float_as_int(x) < 0;
-  else return __double_as_longlong(x) < 0;
-}
-template <class T> static __device__ __forceinline__ T tw_fmin(T l, T r) {
-  if (l != l) return r;
-  return (r != r || l < r || (l == r && tw_negative(l))) ? l : r;
-}
-template <class T> static __device__ __forceinline__ T tw_fmax(T l, T r) {
-  if (l != l) return r;
-  return (r != r || l > r || (l == r && !tw_negative(l))) ? l : r;
-}
-"#;
-
-const DIVISION: &str = r#"template <class T> static __device__ __forceinline__ T tw_div(T l, T r) {
-  if (r == 0) return 0;
-  if ((T)-1 < 0 && r == (T)-1) return (T)(0ULL - (unsigned long long)l);
-  return (T)(l / r);
-}
-template <class T> static __device__ __forceinline__ T tw_rem(T l, T r) {
-  if (r == 0 || ((T)-1 < 0 && r == (T)-1)) return 0;
-  return (T)(l % r);
-}
-"#;
-
-const FLOAT_TO_INTEGER: &str = r#"template <class T> static __device__ __forceinline__ T tw_float_to_integer(double v) {
-  const bool is_signed = (T)-1 < 0;
-  const int bits = (int)sizeof(T) * 8 - (is_signed ? 1 : 0);
-  const T most = is_signed ? (T)((1ULL << (bits & 63)) - 1ULL) : (T)~0ULL;
-  const T least = is_signed ? (T)(-most - 1) : (T)0;
-  const double end = (double)(1ULL << (bits - 1)) * 2.0;
-  if (v != v) return 0;
-  if (v >= end) return most;
-  if (v <= (is_signed ? -end : 0.0)) return least;
-  return (T)v;
 }
 "#;
 
