@@ -10,7 +10,9 @@ use arrayvec::ArrayVec;
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+use crate::ir::{
+    BinaryOp, Block, Combine, CompareOp, Expression, Handle, Kernel, Local, Reduction, Statement, Symbol, UnaryOp,
+};
 
 const MAX_BOUNDS: usize = 4;
 
@@ -188,7 +190,34 @@ impl<'a> Ranges<'a> {
             },
             Expression::Symbol(symbol) => self.of_symbol(*symbol),
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
+            Expression::Broadcast { value, .. }
+            | Expression::Reshape { value, .. }
+            | Expression::Permute { value, .. }
+            | Expression::Slice { value, .. }
+            | Expression::Take { value, .. } => self.facts(*value),
+            Expression::Concatenate { left, right, .. } => {
+                let ((ll, lh), (rl, rh)) = (self.numeric(*left), self.numeric(*right));
+                Facts::between(ll.min(rl), lh.max(rh))
+            }
+            Expression::Reduce {
+                value: operand,
+                axis,
+                reduction,
+            } => match reduction {
+                Reduction::ArgMin | Reduction::ArgMax => Facts::between(0, self.extent(*operand, *axis) - 1),
+                Reduction::Combine(combine) => self.of_combined(combine, *operand, *axis, value),
+            },
+            Expression::Scan {
+                value: operand,
+                axis,
+                combine,
+            } => self.of_combined(combine, *operand, *axis, value),
+            Expression::ArgSort {
+                value: operand, axis, ..
+            } => Facts::between(0, self.extent(*operand, *axis) - 1),
+            Expression::Histogram { value: operand, .. } => {
+                Facts::between(0, self.kernel.ty(*operand).shape.elements().into())
+            }
             Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
             Expression::Unary { op, value: operand } => self.of_unary(*op, *operand),
             Expression::Select { accept, reject, .. } => {
@@ -213,6 +242,30 @@ impl<'a> Ranges<'a> {
             | Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Load(_) => self.of_type(value),
+        }
+    }
+
+    fn extent(&self, value: Handle<Expression>, axis: u8) -> i128 {
+        self.kernel.ty(value).shape.extents()[axis as usize].into()
+    }
+
+    /// What up to all elements of an axis give together.
+    fn of_combined(
+        &self,
+        combine: &Combine,
+        operand: Handle<Expression>,
+        axis: u8,
+        value: Handle<Expression>,
+    ) -> Facts {
+        let (low, high) = self.numeric(operand);
+        let count = self.extent(operand, axis);
+        match combine {
+            Combine::Operator(BinaryOp::Min | BinaryOp::Max) => Facts::between(low, high),
+            Combine::Operator(BinaryOp::Add) => match (low.checked_mul(count), high.checked_mul(count)) {
+                (Some(all_low), Some(all_high)) => Facts::between(low.min(all_low), high.max(all_high)),
+                _ => self.of_type(value),
+            },
+            Combine::Operator(_) | Combine::Function(_) => self.of_type(value),
         }
     }
 

@@ -95,6 +95,13 @@ impl Writer<'_> {
         leaves
     }
 
+    /// What the element of `value` at `point` is made of.
+    pub(super) fn leaves_at(&self, value: Handle<Expression>, point: &Point) -> Leaves {
+        let mut leaves = Leaves::default();
+        self.descend(value, point, &mut leaves);
+        leaves
+    }
+
     fn descend_index(&self, operand: Handle<Expression>, shape: Shape, point: &Point, leaves: &mut Leaves) {
         let own = self.kernel.ty(operand).shape;
         if own.rank() > 0 {
@@ -112,6 +119,9 @@ impl Writer<'_> {
             if point.register.is_none() {
                 leaves.exchanged.insert(value);
             }
+            return;
+        }
+        if let Some(Placed::Shared(_) | Placed::Repeated(_)) = self.placed.get(&value) {
             return;
         }
         match &self.kernel.expressions[value] {
@@ -140,6 +150,25 @@ impl Writer<'_> {
                 for operand in access.operands() {
                     self.descend_index(operand, ty.shape, point, leaves);
                 }
+            }
+            Expression::Permute { value, axes } => self.descend(*value, &point.before_permute(axes), leaves),
+            Expression::Slice {
+                value,
+                axis,
+                start,
+                step,
+                ..
+            } => self.descend(*value, &point.before_slice(*axis, *start, *step), leaves),
+            Expression::Concatenate { left, right, axis } => {
+                let extent = self.kernel.ty(*left).shape.extents()[*axis as usize];
+                let [l, r] = point.before_concatenate(*axis, extent);
+                self.descend(*left, &l, leaves);
+                self.descend(*right, &r, leaves);
+            }
+            Expression::Take { value, index, axis } => {
+                self.descend(*index, point, leaves);
+                // Where an index points is known only where it is read.
+                self.descend(*value, &point.with(*axis, format!("take({INNER})")), leaves);
             }
             node => {
                 let mut operands = Vec::new();

@@ -94,11 +94,8 @@ impl Writer<'_> {
             let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
                 continue;
             };
-            self.line(format!(
-                "__shared__ {} {name}_shared[{}];",
-                c_type(ty.element),
-                ty.shape.elements()
-            ));
+            let shared = format!("{name}_shared");
+            self.declare_shared(c_type(ty.element), ty.element.size(), &shared, ty.shape.elements());
         }
         self.line("__syncthreads();");
         for &value in &leaves.exchanged {

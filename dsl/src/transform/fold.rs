@@ -53,6 +53,23 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
             }
             _ => None,
         },
+        Expression::Permute { value, axes } => {
+            let same = axes.iter().copied().eq(0..axes.len() as u8);
+            if same {
+                Some(Folded::Value(*value))
+            } else {
+                repeated(kernel, *value, ty)
+            }
+        }
+        Expression::Slice { value, start, step, .. } => {
+            let same = *start == 0 && *step == 1 && kernel.ty(*value) == ty;
+            if same {
+                Some(Folded::Value(*value))
+            } else {
+                repeated(kernel, *value, ty)
+            }
+        }
+        Expression::Take { value, .. } => repeated(kernel, *value, ty),
         Expression::Unary { op, value } => arithmetic::unary(*op, literal(*value)?).map(Folded::Literal),
         Expression::Binary { op, left, right } => match (literal(*left), literal(*right)) {
             (Some(l), Some(r)) => arithmetic::binary(*op, l, r).map(Folded::Literal),
@@ -92,8 +109,23 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Arange(_)
+        | Expression::Concatenate { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. }
         | Expression::Local(_)
         | Expression::Load(_) => None,
+    }
+}
+
+/// A tile of type `ty` that repeats what `value` repeats, if that is one scalar.
+fn repeated(kernel: &Kernel, value: Handle<Expression>, ty: Type) -> Option<Folded> {
+    match kernel.expressions[value] {
+        Expression::Broadcast { value, .. } if kernel.ty(value).is_scalar() => {
+            Some(Folded::Expression(Expression::Broadcast { value, shape: ty.shape }))
+        }
+        _ => None,
     }
 }
 
