@@ -72,7 +72,7 @@ impl fmt::Display for Comparison {
             "mode",
             "buffer rows",
             "buffer bytes",
-            "allocated a step",
+            "bytes allocated",
             "logits bytes",
         ];
         let rows: Vec<_> = self.plans.iter().map(row).collect();

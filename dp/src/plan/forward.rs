@@ -54,7 +54,8 @@ impl ForwardMode {
         !self.is_extend()
     }
 
-    /// The widths of this forward. `None` if it is speculative and there is no speculation.
+    /// The widths of this forward (SGLang: `get_spec_adjust_token_coefficient`). `None` if it is speculative and there is no
+    /// speculation.
     ///
     /// Pull request 8277 gave draft-extend one row of logits per request; after 9136 it has as many tokens and rows as a
     /// verification.

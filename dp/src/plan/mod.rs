@@ -94,7 +94,8 @@ pub struct Slot {
 }
 
 impl Plan {
-    /// Plans a step.
+    /// Plans a step: what SGLang spreads over `prepare_mlp_sync_batch`, its graph runners and `set_dp_buffer_len`. It
+    /// allocates the lists of its result and nothing else.
     ///
     /// # Errors
     /// The request contradicts itself, or a size is over [`MAX_ROWS`].
@@ -179,7 +180,7 @@ impl Plan {
         &self.logits
     }
 
-    /// Where a rank's rows lie. A plan from the local rank's count alone has the same slot for every rank.
+    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan from the local rank's count alone has the same slot for every rank.
     ///
     /// ```
     /// use tilewright_dp::plan::{Plan, Request, Slot};

@@ -27,7 +27,7 @@ pub struct Request {
     #[serde(default)]
     pub profile: Profile,
     /// One count per data-parallel rank as the scheduler has it: tokens where a rank prefills, requests otherwise. Where
-    /// only the attention TP group gathers, the list has the local rank's count alone.
+    /// only the attention TP group gathers, the list has the local rank's count alone. SGLang: `global_num_tokens`.
     pub raw: Vec<u64>,
     /// Data-parallel attention ranks, the number of slots that an all-gather fills.
     pub dp: u64,
@@ -35,16 +35,16 @@ pub struct Request {
     #[serde(default = "one")]
     pub attn_tp: u64,
     /// Tokens per count of [`raw`](Self::raw) in this forward, such as the draft tokens that a verification checks; 1 by
-    /// default.
+    /// default. SGLang: `num_tokens_per_req` of the speculative input.
     #[serde(default = "one")]
     pub coef: u64,
-    /// Rows per count at the logits stage; [`coef`](Self::coef) by default.
+    /// Rows per count at the logits stage; [`coef`](Self::coef) by default. SGLang: `num_tokens_for_logprob_per_req`.
     #[serde(default)]
     pub coef_lp: Option<u64>,
-    /// Counts of the logits stage; [`raw`](Self::raw) by default.
+    /// Counts of the logits stage; [`raw`](Self::raw) by default. SGLang: `num_tokens_for_logprob` of every rank.
     #[serde(default)]
     pub raw_lp: Option<Vec<u64>>,
-    /// Whether any rank prefills.
+    /// Whether any rank prefills. SGLang: `is_extend_in_batch`, the maximum over ranks.
     #[serde(default)]
     pub extend: bool,
     /// Context parallelism splits a rank's rows into a multiple of this; 1 by default. For `main-2026-09`.
@@ -53,7 +53,7 @@ pub struct Request {
     /// Batch sizes, in requests, for which a graph was captured; none by default.
     #[serde(default)]
     pub graph_buckets: Option<Vec<u64>>,
-    /// Whether every rank voted for a graph: all decode or idle.
+    /// Whether every rank voted for a graph: all decode or idle. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
     #[serde(default)]
     pub graph_ok: bool,
     /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
@@ -196,6 +196,17 @@ mod tests {
         assert_eq!(request, Request::new(vec![1, 2], 2));
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+    }
+
+    #[test]
+    fn every_rank_is_scaled_by_one_width() {
+        let request = Request {
+            coef: 6,
+            coef_lp: Some(2),
+            ..Request::new(vec![1, 3, 0, 2], 4)
+        };
+        assert_eq!(request.scaled(), Ok(vec![6, 18, 0, 12]));
+        assert_eq!(request.logprob(), Ok(vec![2, 6, 0, 4]));
     }
 
     #[test]
