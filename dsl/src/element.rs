@@ -175,9 +175,9 @@ pub trait Number: Element {}
 #[diagnostic::on_unimplemented(message = "`{Self}` is not an integer type")]
 pub trait Integer: Number {}
 
-/// A floating-point element type with arithmetic.
+/// A floating-point element type with arithmetic; all of them are signed.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a floating-point type with arithmetic")]
-pub trait Float: Number {}
+pub trait Float: Signed {}
 
 /// An element type whose values can be negated: signed integers and floats.
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot be negated", note = "it is not a signed number")]

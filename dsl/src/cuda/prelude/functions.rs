@@ -104,7 +104,11 @@ pub(super) const TRIGONOMETRY: &str = r#"static __device__ const unsigned long l
 };
 static __device__ __forceinline__ float tw_from_u64(float, unsigned long long v) { return __ull2float_rn(v); }
 static __device__ __forceinline__ double tw_from_u64(double, unsigned long long v) { return __ull2double_rn(v); }
-template <class T> static __device__ __forceinline__ unsigned int tw_quadrant(T x, T& high_part, T& low_part) {
+template <class T> struct tw_angle {
+  T high, low;
+  unsigned int quadrant;
+};
+template <class T> static __device__ __noinline__ tw_angle<T> tw_quadrant(T x) {
   typedef tw_real<T> R;
   const unsigned long long magnitude = (unsigned long long)tw_bits(x), hidden = 1ULL << R::mantissa;
   const int biased = (int)(magnitude >> R::mantissa);
@@ -127,18 +131,20 @@ template <class T> static __device__ __forceinline__ unsigned int tw_quadrant(T 
   const unsigned long long all = (high << zeros) | (low >> 1 >> (63 - zeros)), rest = all & ((1ULL << (63 - R::mantissa)) - 1ULL);
   const T power = tw_power_of_two<T>(-64 - zeros), unit = negative ? -power : power;
   const T digits = tw_from_u64(x, all - rest) * unit, lost = tw_from_u64(x, rest) * unit;
-  high_part = digits * R::half_pi_high;
-  low_part = tw_fma(digits, R::half_pi_high, -high_part) + tw_fma(digits, R::half_pi_low, lost * R::half_pi_high);
-  return (unsigned int)(upper >> 62) + (negative ? 1U : 0U);
+  tw_angle<T> angle;
+  angle.high = digits * R::half_pi_high;
+  angle.low = tw_fma(digits, R::half_pi_high, -angle.high) + tw_fma(digits, R::half_pi_low, lost * R::half_pi_high);
+  angle.quadrant = (unsigned int)(upper >> 62) + (negative ? 1U : 0U);
+  return angle;
 }
 template <class T> static __device__ __forceinline__ T tw_sine_from(T x, unsigned int shift) {
   typedef tw_real<T> R;
   const T magnitude = x < (T)0 ? -x : x;
   if (!(magnitude < tw_infinity<T>())) return tw_infinity<T>() - tw_infinity<T>();
-  T r = magnitude, low = (T)0;
-  unsigned int quadrant = shift;
-  if (magnitude > (T)0.75) quadrant += tw_quadrant(magnitude, r, low);
-  const T z = r * r;
+  tw_angle<T> angle = {magnitude, (T)0, 0U};
+  if (magnitude > (T)0.75) angle = tw_quadrant(magnitude);
+  const T r = angle.high, low = angle.low, z = r * r;
+  const unsigned int quadrant = angle.quadrant + shift;
   T value;
   if (quadrant % 2U == 0U) {
     value = r + tw_fma(r * z, tw_polynomial<R::sin_terms - 1>(z, [](int k) { return k % 2 == 0 ? -tw_inverse_factorials[2 * k + 3] : tw_inverse_factorials[2 * k + 3]; }), low);
