@@ -94,6 +94,18 @@ template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { r
 template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
 "#;
 
+pub(super) const MIN_MAX_I8: &str = r#"static __device__ __forceinline__ signed char tw_min_i8(signed char l, signed char r) {
+  int least;
+  asm("min.s32 %0, %1, %2;" : "=r"(least) : "r"((int)l), "r"((int)r));
+  return (signed char)least;
+}
+static __device__ __forceinline__ signed char tw_max_i8(signed char l, signed char r) {
+  int most;
+  asm("max.s32 %0, %1, %2;" : "=r"(most) : "r"((int)l), "r"((int)r));
+  return (signed char)most;
+}
+"#;
+
 pub(super) const DIVISION: &str = r#"template <class T> static __device__ __forceinline__ T tw_div(T l, T r) {
   if (r == 0) return 0;
   if ((T)-1 < 0 && r == (T)-1) return (T)(0ULL - (unsigned long long)l);
