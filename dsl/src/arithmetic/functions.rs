@@ -114,7 +114,7 @@ pub(super) fn log2<R: Real>(x: R) -> R {
 }
 
 /// The bits of 2/pi, after 64 zeros.
-const TWO_OVER_PI: [u64; 20] = [
+pub(crate) const TWO_OVER_PI: [u64; 20] = [
     0x0000000000000000,
     0xa2f9836e4e441529,
     0xfc2757d1f534ddc0,
