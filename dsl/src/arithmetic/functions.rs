@@ -185,7 +185,7 @@ fn sine_from<R: Real>(x: R, shift: u64) -> R {
     };
     let z = r * r;
     let quadrant = quadrant + shift;
-    let value = if quadrant % 2 == 0 {
+    let value = if quadrant.is_multiple_of(2) {
         let series = polynomial(z, R::TERMS[2] - 1, |k| alternating(k + 1, 2 * k + 3));
         r + (r * z).mul_add(series, low)
     } else {
