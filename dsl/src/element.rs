@@ -172,11 +172,17 @@ pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
 pub trait Number: Element {}
 
 /// An integer element type.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an integer type")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an integer type",
+    note = "i8 to i64 and u8 to u64 are; `.cast` converts a value, `.bitcast` reads its bits"
+)]
 pub trait Integer: Number {}
 
 /// A floating-point element type with arithmetic; all of them are signed.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a floating-point type with arithmetic")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a floating-point type with arithmetic",
+    note = "f16, bf16, f32 and f64 are; cast first: `.cast::<f32>()`"
+)]
 pub trait Float: Signed {}
 
 /// An element type whose values can be negated: signed integers and floats.
@@ -230,7 +236,10 @@ elements! {
 }
 
 macro_rules! marker {
-    ($trait:ident: $($rust:ty),*) => {$(impl $trait for $rust {})*};
+    ($trait:ident: $($rust:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl $trait for $rust {}
+    )*};
 }
 
 marker!(Number: i8, i16, i32, i64, u8, u16, u32, u64, half::f16, half::bf16, f32, f64);

@@ -277,3 +277,65 @@ fn an_unchecked_access_is_listed_as_the_authors() {
         ["load src[unchecked]", "store out[host-checked]"]
     );
 }
+
+#[kernel(grid = [1])]
+fn bounded_by_operators(out: &mut Tensor<i64, 1>, word: &Tensor<u64, 1>, any: &Tensor<i64, 1>) {
+    let (w, x) = (word.load([0usize]), any.load([0usize]));
+    // The numbers of bits are 0 to 64, and the high half of a product with n is below n.
+    out.store([w.count_ones()], 1);
+    out.store([w.leading_zeros()], 2);
+    out.store([x.trailing_zeros()], 3);
+    out.store([(w >> 1).mul_high(130u64)], 4);
+    out.store([x.clamp(0, 64)], 5);
+    out.store([x.max(0).min(64)], 6);
+    out.store([x.maximum(-64).minimum(64).abs()], 7);
+    // These are not.
+    out.store([x.abs()], 8);
+    out.store([x.mul_high(x)], 9);
+    out.store([w.mul_high(66u64)], 10);
+    out.store([w.bitcast::<i64>()], 11);
+}
+
+#[test]
+fn counts_of_bits_high_products_and_limits_bound_an_index() {
+    let kernel = trace(
+        &bounded_by_operators::definition(),
+        &[Some(&[65]), Some(&[1]), Some(&[1])],
+    );
+    let known = [(extent(0, 0), 65), (extent(1, 0), 1), (extent(2, 0), 1)];
+    let mut expected = vec!["load word[host-checked]", "load any[host-checked]"];
+    expected.extend(["store out[host-checked]"; 7]);
+    expected.extend(["store out[guarded]"; 4]);
+    assert_eq!(proofs(kernel, &known), expected);
+}
+
+#[kernel(grid = [1])]
+fn folded(out: &mut Tensor<f32, 1>) {
+    let i = arange(1);
+    let half = full([1], 0.5f32);
+    out.store([i], half.exp().ln().sqrt());
+    out.store([i + 1], half.mul_add(2.0, -0.25).max(f32::NAN));
+    out.store(
+        [i + 2],
+        half.bitcast::<u32>()
+            .count_ones()
+            .cast::<float8::F8E4M3>()
+            .cast::<f32>(),
+    );
+    // The smaller of a NaN and itself is the canonical NaN, not that one.
+    let nan = full([1], f32::from_bits(0xffc0_1234));
+    out.store([i + 3], nan.min(nan));
+    out.store([i + 4], nan.clamp(0.0, 1.0));
+}
+
+#[test]
+fn operations_on_constants_are_folded_to_what_the_devices_compute() {
+    let text = trace(&folded::definition(), &[Some(&[5])]).to_string();
+    for word in ["exp", "fma", "popcount", "cast", "min"] {
+        assert!(!text.contains(&format!(" {word} ")), "{text}");
+    }
+    assert!(
+        text.contains("f32(0x7fffffff)") && !text.contains("f32(0xffc01234)"),
+        "{text}"
+    );
+}

@@ -317,6 +317,38 @@ fn an_array_of_tensors_unrolls() {
     assert_eq!(traced.kernel.grid.len(), 2);
 }
 
+#[kernel(grid = [1])]
+fn as_many_as_bits(out: &mut Tensor<i64, 1>) {
+    // In i32, not in i64: 31 leading zeros of 1.
+    let steps = comptime((out.extent(0).cast::<i32>().leading_zeros() - 26).cast::<i64>());
+    for step in 0..steps {
+        out.store([step], 0);
+    }
+}
+
+#[test]
+fn an_extent_is_computed_in_the_type_that_it_is_written_in() {
+    let traced = trace(&as_many_as_bits::definition(), &[Some(&[1])]);
+    assert_eq!(outline(&traced.kernel), "store store store store store");
+}
+
+#[kernel(grid = [1])]
+fn compares_storage(out: &mut Tensor<bool, 1>, x: &Tensor<float8::F8E4M3, 1>) {
+    let i = arange(x.extent(0));
+    out.store([i], x.load([i]) == x.load([i]));
+}
+
+#[test]
+fn eight_bit_floats_are_compared_after_a_cast() {
+    let facts = [TensorFacts::contiguous(&[4]), TensorFacts::contiguous(&[4])];
+    let request = TraceRequest {
+        parameters: facts.map(ParameterFacts::Tensor).into(),
+    };
+    let error = compares_storage::definition().trace(&request).unwrap_err();
+    assert_eq!(error.message, "`==` is not defined on f8e4m3");
+    assert_eq!(error.advice.as_deref(), Some("cast first: `.cast::<f32>()`"));
+}
+
 #[device]
 fn relu(x: Scalar<f32>, mut slope: Scalar<f32>) -> Scalar<f32> {
     slope *= 2.0;

@@ -4,7 +4,7 @@ use float8::{F8E4M3, F8E5M2};
 use half::{bf16, f16};
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, ptx};
 use crate::values::{bits, patterns};
 
 macro_rules! casts {
@@ -112,4 +112,28 @@ fn a_bitcast_keeps_every_bit_those_of_nan_included() {
     check_reread::<u32, f32, i32>();
     check_reread::<f64, i64, u64>();
     check_reread::<u64, f64, i64>();
+}
+
+#[kernel(grid = [1])]
+fn quantise(e4m3: &mut Tensor<F8E4M3, 1>, e5m2: &mut Tensor<F8E5M2, 1>, src: &Tensor<f32, 1>) {
+    let i = arange(src.extent(0));
+    e4m3.store([i], src.load([i]).cast::<F8E4M3>());
+    e5m2.store([i], src.load([i]).cast::<F8E5M2>());
+}
+
+#[test]
+fn a_cast_to_8_bit_floats_is_the_instruction_where_there_is_one() {
+    let cpu = Device::cpu();
+    let src = cpu.zeros::<f32, 1>([64]).unwrap();
+    let mut e4m3 = cpu.zeros::<F8E4M3, 1>([64]).unwrap();
+    let mut e5m2 = cpu.zeros::<F8E5M2, 1>([64]).unwrap();
+    quantise(&mut e4m3, &mut e5m2, &src).launch(&cpu).unwrap();
+    let variant = &cpu.variants()[0];
+    for instruction in ["cvt.rn.satfinite.e4m3x2.f32", "cvt.rn.satfinite.e5m2x2.f32"] {
+        for (architecture, has_it) in [("sm_80", false), ("sm_86", false), ("sm_89", true), ("sm_90", true)] {
+            if let Some(text) = ptx(variant, architecture) {
+                assert_eq!(text.contains(instruction), has_it, "{architecture}: {instruction}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use tilewright::dsl::{cuda, schedule};
-use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
 
 /// Runs `test` on the CPU device and, if there is one, on a GPU: both must return the same. `TILEWRIGHT_REQUIRE_GPU=1`
@@ -26,11 +26,32 @@ fn required(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|value| value == "1")
 }
 
+/// The PTX of a variant for an architecture; nothing, with the reason printed, where there is no NVRTC.
+pub fn ptx(variant: &Variant, architecture: &str) -> Option<String> {
+    if !has_nvrtc() {
+        return None;
+    }
+    let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, 1);
+    let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
+    let options = CompileOptions::new(architecture.parse().unwrap());
+    let text = compile_ptx(&module.source, &module.entry, &options);
+    Some(text.unwrap_or_else(|error| panic!("{error}\n{}", module.source)))
+}
+
+fn has_nvrtc() -> bool {
+    match Nvrtc::load() {
+        Ok(_) => true,
+        Err(error) if required("TILEWRIGHT_REQUIRE_NVRTC") => panic!("{error}"),
+        Err(error) => {
+            println!("skipped: no NVRTC ({error})");
+            false
+        }
+    }
+}
+
 /// Prints a variant for few programs and for many, and compiles both texts for every architecture.
 fn compile_everywhere(variant: &Variant) {
-    if let Err(error) = Nvrtc::load() {
-        assert!(!required("TILEWRIGHT_REQUIRE_NVRTC"), "{error}");
-        println!("skipped: no NVRTC ({error})");
+    if !has_nvrtc() {
         return;
     }
     for programs in [1, 100_000] {

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, ptx};
 use crate::values::{bits, edges, pairs, patterns};
 
 #[kernel(grid = [1])]
@@ -172,6 +172,26 @@ floats! {
     operators_are_the_same_on_bf16, functions_are_the_same_on_bf16: bf16;
     operators_are_the_same_on_f32, functions_are_the_same_on_f32: f32;
     operators_are_the_same_on_f64, functions_are_the_same_on_f64: f64;
+}
+
+#[test]
+fn functions_are_made_of_exactly_rounded_instructions() {
+    let cpu = Device::cpu();
+    let (x, n) = (cpu.zeros::<f32, 1>([64]).unwrap(), 64);
+    let mut out = cpu.zeros::<f32, 2>([6, n]).unwrap();
+    let mut kinds = cpu.zeros::<bool, 2>([2, n]).unwrap();
+    functions(&mut out, &x).launch(&cpu).unwrap();
+    rounding(&mut out, &mut kinds, &x).launch(&cpu).unwrap();
+    arithmetic(&mut cpu.zeros::<f32, 2>([15, n]).unwrap(), &x, &x)
+        .launch(&cpu)
+        .unwrap();
+    let variants = cpu.variants();
+    assert_eq!(variants.len(), 3);
+    for text in variants.iter().filter_map(|variant| ptx(variant, "sm_90")) {
+        for inexact in [".approx", ".ftz", "div.full"] {
+            assert!(!text.contains(inexact), "{inexact}");
+        }
+    }
 }
 
 #[test]

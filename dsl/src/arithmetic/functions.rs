@@ -114,7 +114,7 @@ pub(super) fn log2<R: Real>(x: R) -> R {
 }
 
 /// The bits of 2/pi, after 64 zeros.
-const TWO_OVER_PI: [u64; 20] = [
+pub(crate) const TWO_OVER_PI: [u64; 20] = [
     0x0000000000000000,
     0xa2f9836e4e441529,
     0xfc2757d1f534ddc0,
@@ -185,7 +185,7 @@ fn sine_from<R: Real>(x: R, shift: u64) -> R {
     };
     let z = r * r;
     let quadrant = quadrant + shift;
-    let value = if quadrant % 2 == 0 {
+    let value = if quadrant.is_multiple_of(2) {
         let series = polynomial(z, R::TERMS[2] - 1, |k| alternating(k + 1, 2 * k + 3));
         r + (r * z).mul_add(series, low)
     } else {

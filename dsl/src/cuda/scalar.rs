@@ -95,7 +95,7 @@ fn integer_unary(op: UnaryOp, element: ElementType, value: &str) -> String {
         UnaryOp::LeadingZeros => {
             format!(
                 "({ty})(__clz{suffix}(({signed})({extended})) - {})",
-                if bits < 32 { 32 - bits } else { 0 }
+                32u32.saturating_sub(bits)
             )
         }
         // The ones below the lowest one; a one above a narrow type's bits ends those of zero.

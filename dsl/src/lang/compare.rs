@@ -3,7 +3,7 @@
 use super::broadcast::for_each_rank_pair;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
-use crate::element::{Element, ElementType};
+use crate::element::{Element, ElementKind, ElementType};
 use crate::ir::{CompareOp, Expression, Span, Type};
 
 /// Values that a kernel can compare with `==`, `!=`, `<`, `<=`, `>` and `>=`.
@@ -29,7 +29,11 @@ pub(super) fn record<T: Element, const A: usize, const B: usize, const O: usize>
     let span = Span::here();
     let handle = recorder::with(DETACHED, |r| {
         if !op.accepts(T::TYPE) {
-            r.fail(span, format!("`{}` is not defined on {}", op.symbol(), T::TYPE), None);
+            let advice = match T::TYPE.kind() {
+                ElementKind::Storage => Some("cast first: `.cast::<f32>()`"),
+                _ => None,
+            };
+            r.fail(span, format!("`{}` is not defined on {}", op.symbol(), T::TYPE), advice);
         }
         let ([left, right], shape) = r.unify([left.handle, right.handle], &format!("`{}`", op.symbol()), span);
         r.emit(

@@ -8,6 +8,22 @@
 //! * `usize` (extents by const generic or `#[comptime]`, loop counters of unrolled loops) is the type of what is known
 //!   while recording; plain Rust control flow over it runs while recording.
 //! * Control flow over scalars is recorded.
+//!
+//! # What operations compute
+//!
+//! Every operation has the same bits on every device; [`crate::arithmetic`] is its meaning.
+//!
+//! | on | operations |
+//! |---|---|
+//! | integers and floats | `+ - * /`, comparisons, [`Tile::min`], [`Tile::max`] (which prefer numbers to NaN), [`Tile::minimum`], [`Tile::maximum`] (which are NaN where an operand is), [`Tile::clamp`] |
+//! | signed integers and floats | `-`, [`Tile::abs`] |
+//! | integers | `%`, `<<`, `>>`, [`Tile::mul_high`], [`Tile::count_ones`], [`Tile::leading_zeros`], [`Tile::trailing_zeros`], [`Tile::div_ceil`] |
+//! | integers and bool | `& \| ^ !` |
+//! | floats, exactly rounded | [`Tile::mul_add`], [`Tile::sqrt`], [`Tile::floor`], [`Tile::ceil`], [`Tile::round_ties_even`], [`Tile::trunc`] |
+//! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
+//! | all | [`Tile::cast`], [`Tile::bitcast`] between types of one size, [`select`] |
+//!
+//! The 8-bit floats are only stored and converted: cast them to compute or compare.
 
 mod branches;
 mod broadcast;

@@ -7,7 +7,9 @@ use crate::arithmetic::{error_bound, from_f32, to_f32, unary};
 use crate::element::ElementType;
 use crate::ir::{Literal, UnaryOp};
 
-const FUNCTIONS: [(UnaryOp, fn(f64) -> f64); 8] = [
+type Function = fn(f64) -> f64;
+
+const FUNCTIONS: [(UnaryOp, Function); 8] = [
     (UnaryOp::Sqrt, f64::sqrt),
     (UnaryOp::Rsqrt, |x| 1.0 / x.sqrt()),
     (UnaryOp::Exp, f64::exp),

@@ -159,3 +159,18 @@ template <class T> static __device__ __forceinline__ T tw_sin(T x) {
 }
 template <class T> static __device__ __forceinline__ T tw_cos(T x) { return tw_sine_from(x, 1U); }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arithmetic::TWO_OVER_PI;
+
+    #[test]
+    fn the_bits_of_two_over_pi_are_those_of_the_cpu_device() {
+        let text: Vec<String> = TWO_OVER_PI.iter().map(|word| format!("0x{word:016x}ULL")).collect();
+        let start = TRIGONOMETRY.find('{').unwrap() + 1;
+        let end = TRIGONOMETRY.find('}').unwrap();
+        let printed: Vec<&str> = TRIGONOMETRY[start..end].split(',').map(str::trim).collect();
+        assert_eq!(printed, text);
+    }
+}

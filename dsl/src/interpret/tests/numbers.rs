@@ -5,21 +5,6 @@ use crate::arithmetic;
 use crate::element::ElementKind;
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
 
-const BINARY: [BinaryOp; 12] = [
-    BinaryOp::Add,
-    BinaryOp::Subtract,
-    BinaryOp::Multiply,
-    BinaryOp::Divide,
-    BinaryOp::Remainder,
-    BinaryOp::Min,
-    BinaryOp::Max,
-    BinaryOp::And,
-    BinaryOp::Or,
-    BinaryOp::Xor,
-    BinaryOp::ShiftLeft,
-    BinaryOp::ShiftRight,
-];
-
 /// Interesting bit patterns of a type, NaNs and extremes included.
 fn samples(element: ElementType) -> Vec<Literal> {
     let top = 1u64 << (element.bits() - 1);
@@ -81,7 +66,7 @@ fn pairs(element: ElementType) -> (Vec<Literal>, Vec<Literal>) {
 fn operators_compute_what_arithmetic_says() {
     for element in ElementType::ALL {
         let (left, right) = pairs(element);
-        for op in BINARY.into_iter().filter(|op| op.accepts(element)) {
+        for op in BinaryOp::ALL.into_iter().filter(|op| op.accepts(element)) {
             let found = results(element, element, &left, &right, |b, x, y| b.binary(op, x, y));
             for (i, (&l, &r)) in left.iter().zip(&right).enumerate() {
                 assert_eq!(
@@ -92,10 +77,7 @@ fn operators_compute_what_arithmetic_says() {
                 );
             }
         }
-        for op in [UnaryOp::Negate, UnaryOp::Not, UnaryOp::Abs]
-            .into_iter()
-            .filter(|op| op.accepts(element))
-        {
+        for op in UnaryOp::ALL.into_iter().filter(|op| op.accepts(element)) {
             let found = results(element, element, &left, &right, |b, x, _| {
                 b.emit(Expression::Unary { op, value: x })
             });
@@ -139,14 +121,9 @@ fn comparisons_compute_what_arithmetic_says() {
 
 #[test]
 fn casts_compute_what_arithmetic_says() {
-    let computable = || {
-        ElementType::ALL
-            .into_iter()
-            .filter(|element| element.kind() != ElementKind::Storage)
-    };
-    for from in computable() {
+    for from in ElementType::ALL {
         let samples = samples(from);
-        for to in computable() {
+        for to in ElementType::ALL {
             let found = results(from, to, &samples, &samples, |b, x, _| b.cast(x, to));
             for (&found, &value) in found.iter().zip(&samples) {
                 assert_eq!(
@@ -155,6 +132,39 @@ fn casts_compute_what_arithmetic_says() {
                     "{value} as {to}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_bitcast_moves_the_bits() {
+    for from in ElementType::ALL {
+        let samples = samples(from);
+        let bits: Vec<u64> = samples.iter().map(|value| value.bits).collect();
+        for to in ElementType::ALL {
+            if arithmetic::bitcast(samples[0], to).is_some() {
+                let found = results(from, to, &samples, &samples, |b, value, _| {
+                    b.emit(Expression::Bitcast { value, to })
+                });
+                assert_eq!(found, bits, "{from} as {to}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fused_multiplications_compute_what_arithmetic_says() {
+    for element in ElementType::ALL.into_iter().filter(|element| element.is_float()) {
+        let (left, right) = pairs(element);
+        let found = results(element, element, &left, &right, |b, left, right| {
+            b.emit(Expression::MulAdd {
+                left,
+                right,
+                addend: left,
+            })
+        });
+        for (i, (&l, &r)) in left.iter().zip(&right).enumerate() {
+            assert_eq!(Some(found[i]), arithmetic::mul_add(l, r, l).map(|v| v.bits), "{l} {r}");
         }
     }
 }
