@@ -1,5 +1,7 @@
 //! The `tilewright` command.
 
+mod plan;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Tells which of driver, GPU and compiler are there, and what to install.
     Doctor,
+    /// Plans a step of data-parallel attention: padding, buffers, graph and logits, by the rules of an engine version.
+    Plan(Box<plan::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -26,5 +30,12 @@ fn main() -> ExitCode {
             println!("{report}");
             ExitCode::SUCCESS
         }
+        Command::Plan(arguments) => match plan::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -3,7 +3,7 @@
 //! Two layouts are in use. [`PaddingMode::Max`] pads every rank to the longest one, so that ranks can all-gather equal
 //! pieces; [`PaddingMode::Sum`] packs the ranks one after the other, so that the buffer is as small as it can be and ranks
 //! all-reduce it. Attention tensor parallelism splits a rank's rows evenly, so counts are first raised to a multiple of
-//! its size.
+//! its size, the *alignment*. Which mode and alignment a step has is for the [planner](crate::plan) to decide.
 //!
 //! Every size here derives from one [`GatheredLayout`]: kernels, buffers and drawings take their numbers from it and
 //! compute none of their own.
@@ -11,7 +11,8 @@
 use tilewright_dsl::call::MAX_COUNT;
 
 /// How the ranks of a gathered buffer are padded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PaddingMode {
     /// Every rank has as many rows as the longest.
     Max,
@@ -26,29 +27,6 @@ impl PaddingMode {
             Self::Max => "MAX",
             Self::Sum => "SUM",
         }
-    }
-
-    /// The mode that moves fewer bytes for these counts: all-gathering `MAX` moves the longest rank's rows once per rank,
-    /// all-reducing `SUM` moves every row about twice. A tie is `MAX`.
-    ///
-    /// A step in which any of several ranks extends (prefills) is always `SUM`: one long prefill would pad every other
-    /// rank to its length, and attention would see padding rows that its metadata does not describe.
-    ///
-    /// # Errors
-    /// As [`GatheredLayout::new`].
-    pub fn choose(counts: &[u64], attention_tp: u64, extend: bool) -> Result<Self, LayoutError> {
-        // The only rule so far. Rules of particular engine versions belong in a planner above this module.
-        let aligned = align(counts, attention_tp)?;
-        if extend && aligned.len() > 1 {
-            return Ok(Self::Sum);
-        }
-        let longest = aligned.iter().copied().max().unwrap_or(0) as u128;
-        let sum: u128 = aligned.iter().map(|&count| count as u128).sum();
-        Ok(if 2 * sum >= longest * aligned.len() as u128 {
-            Self::Max
-        } else {
-            Self::Sum
-        })
     }
 }
 
@@ -80,20 +58,34 @@ pub enum LayoutError {
     /// There are no counts.
     #[error("a gathered buffer needs at least one rank; pass one token count per rank")]
     NoRanks,
-    /// The size of the attention TP group is zero.
-    #[error("the attention TP size is 0; it is the number of ranks that share one attention, at least 1")]
-    NoAttentionTp,
+    /// The alignment is zero.
+    #[error("the alignment is 0; it is the number of GPUs among which a rank's rows are split evenly, at least 1")]
+    NoAlignment,
     /// A count is over [`MAX_COUNT`], as it is or once it is aligned.
-    #[error(
-        "rank {rank} has {count} tokens, aligned to an attention TP size of {attention_tp}; the largest count is {MAX_COUNT}"
-    )]
+    #[error("rank {rank} has {count} tokens, raised to a multiple of {alignment}; the largest count is {MAX_COUNT}")]
     CountTooLarge {
         /// The rank, counted from 0.
         rank: usize,
         /// Its tokens.
         count: u64,
-        /// The size of the attention TP group.
-        attention_tp: u64,
+        /// The alignment.
+        alignment: u64,
+    },
+    /// A buffer of a fixed size is too small for the counts.
+    #[error("{needed} rows do not fit in a buffer of {rows}; take a larger one")]
+    DoesNotFit {
+        /// The rows that the counts need in the layout's mode.
+        needed: u64,
+        /// The rows of the buffer.
+        rows: u64,
+    },
+    /// A buffer of a fixed size has no equal part for every rank.
+    #[error("a buffer of {rows} rows cannot be split into {ranks} equal parts, as mode MAX does")]
+    Uneven {
+        /// The rows of the buffer.
+        rows: u64,
+        /// The number of ranks.
+        ranks: usize,
     },
     /// All ranks together have more rows than a launch can count.
     #[error("the gathered buffer of {ranks} ranks in mode {mode} would have over {MAX_COUNT} rows")]
@@ -132,7 +124,7 @@ pub enum LayoutError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GatheredLayout {
     mode: PaddingMode,
-    attention_tp: u64,
+    alignment: u64,
     hidden: HiddenState,
     counts: Vec<u64>,
     padded: Vec<u64>,
@@ -142,40 +134,92 @@ pub struct GatheredLayout {
 }
 
 impl GatheredLayout {
-    /// Lays out a buffer for one token count per rank. `attention_tp` is the number of GPUs that share one rank's
-    /// attention; each rank's rows are a multiple of it, and a rank without tokens stays without rows.
+    /// Lays out a buffer for one token count per rank. Each rank's rows are a multiple of `alignment`, the number of GPUs
+    /// that share one rank's attention, and a rank without tokens stays without rows.
     ///
     /// # Errors
-    /// No ranks, an attention TP size of zero, or sizes that are too large to count.
-    pub fn new(mode: PaddingMode, counts: &[u64], attention_tp: u64, hidden: HiddenState) -> Result<Self, LayoutError> {
-        let mut padded = align(counts, attention_tp)?;
+    /// No ranks, an alignment of zero, or sizes that are too large to count.
+    pub fn new(mode: PaddingMode, counts: &[u64], alignment: u64, hidden: HiddenState) -> Result<Self, LayoutError> {
+        Self::of(mode, counts.to_vec(), alignment, hidden)
+    }
+
+    /// [`new`](Self::new), keeping the counts.
+    pub(crate) fn of(
+        mode: PaddingMode,
+        counts: Vec<u64>,
+        alignment: u64,
+        hidden: HiddenState,
+    ) -> Result<Self, LayoutError> {
+        let mut padded = align(&counts, alignment)?;
         if mode == PaddingMode::Max {
             let longest = padded.iter().copied().max().unwrap_or(0);
             padded.fill(longest);
         }
-        let mut starts = Vec::with_capacity(padded.len());
-        let mut rows = 0u64;
-        for &count in &padded {
-            starts.push(rows);
-            let end = rows.checked_add(count).filter(|&end| end <= MAX_COUNT);
-            rows = end.ok_or(LayoutError::TooManyRows {
-                ranks: padded.len(),
-                mode,
-            })?;
-        }
-        let row_bytes = hidden.size.checked_mul(hidden.element_bytes);
-        let bytes = row_bytes
-            .and_then(|row| row.checked_mul(rows))
-            .ok_or(LayoutError::TooManyBytes { rows, hidden })?;
+        let (starts, rows) = starts(mode, &padded)?;
         Ok(Self {
             mode,
-            attention_tp,
+            alignment,
             hidden,
-            counts: counts.to_vec(),
+            counts,
             padded,
             starts,
             rows,
-            bytes,
+            bytes: bytes(rows, hidden)?,
+        })
+    }
+
+    /// Lays out a buffer whose rows were fixed before the counts were known, as those of a captured graph are. `MAX` gives
+    /// every rank an equal part; `SUM` packs the ranks, and the rows after the last one belong to nobody.
+    ///
+    /// ```
+    /// use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
+    ///
+    /// let hidden = HiddenState::bf16(7168);
+    /// let layout = GatheredLayout::fixed(PaddingMode::Max, &[3, 5], 16, hidden)?;
+    /// assert_eq!((layout.padded(), layout.starts()), (&[8, 8][..], &[0, 8][..]));
+    /// let layout = GatheredLayout::fixed(PaddingMode::Sum, &[3, 5], 16, hidden)?;
+    /// assert_eq!((layout.padded(), layout.starts(), layout.rows()), (&[3, 5][..], &[0, 3][..], 16));
+    /// # Ok::<(), tilewright_dp::layout::LayoutError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No ranks, counts that do not fit, rows that cannot be split equally, or sizes that are too large to count.
+    pub fn fixed(mode: PaddingMode, counts: &[u64], rows: u64, hidden: HiddenState) -> Result<Self, LayoutError> {
+        Self::fixed_of(mode, counts.to_vec(), rows, hidden)
+    }
+
+    /// [`fixed`](Self::fixed), keeping the counts.
+    pub(crate) fn fixed_of(
+        mode: PaddingMode,
+        counts: Vec<u64>,
+        rows: u64,
+        hidden: HiddenState,
+    ) -> Result<Self, LayoutError> {
+        let mut padded = align(&counts, 1)?;
+        let ranks = padded.len() as u64;
+        if mode == PaddingMode::Max {
+            let longest = padded.iter().copied().max().unwrap_or(0);
+            if !rows.is_multiple_of(ranks) {
+                return Err(LayoutError::Uneven {
+                    rows,
+                    ranks: padded.len(),
+                });
+            }
+            padded.fill(longest.max(rows / ranks));
+        }
+        let (starts, needed) = starts(mode, &padded)?;
+        if needed > rows {
+            return Err(LayoutError::DoesNotFit { needed, rows });
+        }
+        Ok(Self {
+            mode,
+            alignment: 1,
+            hidden,
+            counts,
+            padded,
+            starts,
+            rows,
+            bytes: bytes(rows, hidden)?,
         })
     }
 
@@ -184,9 +228,9 @@ impl GatheredLayout {
         self.mode
     }
 
-    /// The number of GPUs that share one rank's attention.
-    pub fn attention_tp(&self) -> u64 {
-        self.attention_tp
+    /// What each rank's rows are a multiple of: the number of GPUs that share one rank's attention.
+    pub fn alignment(&self) -> u64 {
+        self.alignment
     }
 
     /// A row of the buffer.
@@ -202,6 +246,12 @@ impl GatheredLayout {
     /// The tokens each rank really has.
     pub fn counts(&self) -> &[u64] {
         &self.counts
+    }
+
+    /// The tokens of each rank raised to a multiple of the alignment: what it needs, before padding to the longest rank.
+    pub fn aligned(&self) -> impl ExactSizeIterator<Item = u64> {
+        // That these do not overflow was checked when the counts were laid out.
+        self.counts.iter().map(|count| count.next_multiple_of(self.alignment))
     }
 
     /// The rows each rank is given.
@@ -224,6 +274,12 @@ impl GatheredLayout {
         self.counts.iter().sum()
     }
 
+    /// The bytes of a row.
+    pub fn row_bytes(&self) -> u64 {
+        // Checked when the buffer was laid out, even if it has no rows.
+        self.hidden.size * self.hidden.element_bytes
+    }
+
     /// The bytes of the buffer.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -232,30 +288,45 @@ impl GatheredLayout {
     /// The bytes of the rows that hold a token.
     pub fn real_bytes(&self) -> u64 {
         // Real rows are never more than rows, whose bytes were checked.
-        self.real_rows() * self.hidden.size * self.hidden.element_bytes
+        self.real_rows() * self.row_bytes()
     }
 }
 
-/// Every count raised to a multiple of the attention TP size; 0 stays 0.
-fn align(counts: &[u64], attention_tp: u64) -> Result<Vec<u64>, LayoutError> {
+/// Every count raised to a multiple of the alignment; 0 stays 0.
+fn align(counts: &[u64], alignment: u64) -> Result<Vec<u64>, LayoutError> {
     if counts.is_empty() {
         return Err(LayoutError::NoRanks);
     }
-    if attention_tp == 0 {
-        return Err(LayoutError::NoAttentionTp);
+    if alignment == 0 {
+        return Err(LayoutError::NoAlignment);
     }
     let raise = |(rank, &count): (usize, &u64)| {
         let aligned = count
-            .div_ceil(attention_tp)
-            .checked_mul(attention_tp)
+            .checked_next_multiple_of(alignment)
             .filter(|&aligned| aligned <= MAX_COUNT);
-        aligned.ok_or(LayoutError::CountTooLarge {
-            rank,
-            count,
-            attention_tp,
-        })
+        aligned.ok_or(LayoutError::CountTooLarge { rank, count, alignment })
     };
     counts.iter().enumerate().map(raise).collect()
+}
+
+/// The row at which each rank starts, and the row after the last rank.
+fn starts(mode: PaddingMode, padded: &[u64]) -> Result<(Vec<u64>, u64), LayoutError> {
+    let ranks = padded.len();
+    let mut starts = Vec::with_capacity(ranks);
+    let mut rows = 0u64;
+    for &count in padded {
+        starts.push(rows);
+        let end = rows.checked_add(count).filter(|&end| end <= MAX_COUNT);
+        rows = end.ok_or(LayoutError::TooManyRows { ranks, mode })?;
+    }
+    Ok((starts, rows))
+}
+
+fn bytes(rows: u64, hidden: HiddenState) -> Result<u64, LayoutError> {
+    let row_bytes = hidden.size.checked_mul(hidden.element_bytes);
+    row_bytes
+        .and_then(|row| row.checked_mul(rows))
+        .ok_or(LayoutError::TooManyBytes { rows, hidden })
 }
 
 #[cfg(test)]
@@ -265,8 +336,8 @@ mod tests {
 
     const ROW: HiddenState = HiddenState::bf16(7168);
 
-    fn layout(mode: PaddingMode, counts: &[u64], attention_tp: u64) -> GatheredLayout {
-        GatheredLayout::new(mode, counts, attention_tp, ROW).unwrap()
+    fn layout(mode: PaddingMode, counts: &[u64], alignment: u64) -> GatheredLayout {
+        GatheredLayout::new(mode, counts, alignment, ROW).unwrap()
     }
 
     #[test]
@@ -303,14 +374,14 @@ mod tests {
     fn impossible_sizes_are_errors() {
         let new = |counts: &[u64], tp, hidden| GatheredLayout::new(PaddingMode::Max, counts, tp, hidden).unwrap_err();
         assert_eq!(new(&[], 1, ROW), LayoutError::NoRanks);
-        assert_eq!(new(&[1], 0, ROW), LayoutError::NoAttentionTp);
+        assert_eq!(new(&[1], 0, ROW), LayoutError::NoAlignment);
         let large = MAX_COUNT + 1;
         assert_eq!(
             new(&[1, large], 1, ROW),
             LayoutError::CountTooLarge {
                 rank: 1,
                 count: large,
-                attention_tp: 1
+                alignment: 1
             }
         );
         assert!(matches!(new(&[u64::MAX], 7, ROW), LayoutError::CountTooLarge { .. }));
@@ -330,16 +401,27 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_follows_the_bytes_moved() {
-        let choose = |counts: &[u64], extend| PaddingMode::choose(counts, 1, extend).unwrap();
-        assert_eq!(choose(&[20; 8], false), PaddingMode::Max);
-        assert_eq!(choose(&[100, 0, 0, 0], false), PaddingMode::Sum);
-        // 2 * 8 = 8 * 2: a tie.
-        assert_eq!(choose(&[8, 0], false), PaddingMode::Max);
-        assert_eq!(choose(&[0, 0, 0], false), PaddingMode::Max);
-        assert_eq!(choose(&[20; 8], true), PaddingMode::Sum);
-        assert_eq!(choose(&[20], true), PaddingMode::Max);
-        assert_eq!(PaddingMode::choose(&[], 1, false), Err(LayoutError::NoRanks));
+    fn a_fixed_buffer_keeps_its_rows() {
+        let fixed = |mode, counts: &[u64], rows| GatheredLayout::fixed(mode, counts, rows, ROW);
+        let max = fixed(PaddingMode::Max, &[20, 0, 3], 72).unwrap();
+        assert_eq!((max.padded(), max.starts()), (&[24; 3][..], &[0, 24, 48][..]));
+        assert_eq!((max.rows(), max.real_rows(), max.bytes()), (72, 23, 72 * 14336));
+        let sum = fixed(PaddingMode::Sum, &[20, 0, 3], 24).unwrap();
+        assert_eq!((sum.padded(), sum.starts()), (&[20, 0, 3][..], &[0, 20, 20][..]));
+        assert_eq!((sum.rows(), sum.bytes()), (24, 24 * 14336));
+        assert_eq!(
+            fixed(PaddingMode::Sum, &[20, 5], 24),
+            Err(LayoutError::DoesNotFit { needed: 25, rows: 24 })
+        );
+        assert_eq!(
+            fixed(PaddingMode::Max, &[13, 5], 24),
+            Err(LayoutError::DoesNotFit { needed: 26, rows: 24 })
+        );
+        assert_eq!(
+            fixed(PaddingMode::Max, &[3, 5], 17),
+            Err(LayoutError::Uneven { rows: 17, ranks: 2 })
+        );
+        assert_eq!(fixed(PaddingMode::Sum, &[], 17), Err(LayoutError::NoRanks));
     }
 
     proptest! {
@@ -352,6 +434,7 @@ mod tests {
                 prop_assert_eq!(layout.starts()[rank], next);
                 prop_assert_eq!(layout.padded()[rank] % tp, 0);
                 prop_assert!(layout.padded()[rank] >= count);
+                prop_assert!(layout.aligned().nth(rank) <= Some(layout.padded()[rank]));
                 next += layout.padded()[rank];
             }
             prop_assert_eq!(layout.rows(), next);

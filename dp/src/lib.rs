@@ -4,6 +4,8 @@
 //! states of all ranks meet in one *gathered buffer*. How many rows a rank contributes changes every step, so the buffer
 //! is laid out again for every batch:
 //!
+//! * [`plan`] decides, from the counts that the ranks exchanged, how they are padded, in which buffer and graph they run,
+//!   and why,
 //! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
 //! * [`draw`] shows a layout in a terminal or as SVG,
@@ -25,4 +27,5 @@ pub mod counts;
 pub mod draw;
 pub mod kernels;
 pub mod layout;
+pub mod plan;
 pub mod trace;

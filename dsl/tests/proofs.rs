@@ -199,6 +199,49 @@ fn counts_that_change_nothing_in_the_code_leave_no_trace_in_it() {
     assert_ne!(text(20, true), text(101, true));
 }
 
+#[kernel(grid = [out.extent(0)])]
+fn pad(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, rows: Count) {
+    let row = program_id(0);
+    let cols = arange(out.extent(1));
+    if row < rows {
+        out.store([row, cols], src.load([row, cols]));
+    } else {
+        out.store([row, cols], 0.0);
+    }
+}
+
+#[test]
+fn a_comparison_that_an_exact_count_decides_is_folded() {
+    let text = |rows: i64, exact: bool| {
+        let tensor = |rows| ParameterFacts::Tensor(TensorFacts::contiguous(&[rows, 64]));
+        let request = TraceRequest {
+            parameters: vec![tensor(24), tensor(100), ParameterFacts::Value],
+        };
+        let traced = pad::definition().trace(&request).unwrap();
+        let mut bindings = Bindings {
+            exact: traced.literal_extents(&request),
+            device: Vec::new(),
+        };
+        if exact {
+            bindings.exact.push((Symbol::Count(2), rows));
+        }
+        let known = [
+            (extent(0, 0), 24),
+            (extent(1, 0), 100),
+            (Symbol::Count(2), rows),
+            (Symbol::NumPrograms(0), 24),
+        ];
+        canonical(prove(bind(&traced.kernel, &bindings), &known).0).to_string()
+    };
+    // Every row is real: a plain copy, whatever the count. None is: nothing is loaded.
+    assert!(!text(24, true).contains("if "), "{}", text(24, true));
+    assert_eq!(text(24, true), text(25, true));
+    assert!(!text(0, true).contains("load"), "{}", text(0, true));
+    assert!(text(20, true).contains("if "));
+    // A count that may change keeps its comparison.
+    assert_eq!(text(24, false), text(20, false));
+}
+
 #[test]
 fn a_device_resident_count_ends_surplus_programs() {
     let request = TraceRequest {

@@ -2,10 +2,12 @@
 //! one, which must give the same bits. Every variant is also compiled for all architectures, wherever NVRTC is.
 
 mod casts;
+mod collectives;
 mod control_flow;
 mod devices;
 mod memory;
 mod operators;
 mod schedules;
+mod shapes;
 mod tiles;
 mod values;

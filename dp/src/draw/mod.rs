@@ -11,23 +11,31 @@ pub use terminal::terminal;
 
 use crate::layout::GatheredLayout;
 
-/// One line that says what a layout is: `MAX: 160 rows (30 padding) × 14336 B = 2.19 MiB, 8 ranks, attention TP 1`.
+/// One line that says what a layout is: `MAX: 160 rows (30 padding) × 14336 B = 2.19 MiB, 8 ranks`, followed by the
+/// alignment if there is one.
 pub fn summary(layout: &GatheredLayout) -> String {
-    let hidden = layout.hidden();
-    let row_bytes = hidden.size * hidden.element_bytes;
     format!(
-        "{}: {} ({} padding) × {row_bytes} B = {}, {}, attention TP {}",
+        "{}: {} ({} padding) × {} B = {}, {}{}",
         layout.mode(),
         quantity(layout.rows(), "row"),
         layout.rows() - layout.real_rows(),
+        layout.row_bytes(),
         bytes(layout.bytes()),
         quantity(layout.ranks() as u64, "rank"),
-        layout.attention_tp(),
+        alignment(layout, ", "),
     )
 }
 
+/// `aligned to 4 rows` after a separator; nothing where rows are not aligned.
+fn alignment(layout: &GatheredLayout, separator: &str) -> String {
+    match layout.alignment() {
+        1 => String::new(),
+        alignment => format!("{separator}aligned to {alignment} rows"),
+    }
+}
+
 /// `1 row`, `2 rows`.
-fn quantity(count: u64, noun: &str) -> String {
+pub(crate) fn quantity(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -77,10 +85,13 @@ mod tests {
 
     #[test]
     fn the_summary_counts_in_words() {
-        let layout = GatheredLayout::new(PaddingMode::Max, &[1, 0], 1, HiddenState::bf16(7168)).unwrap();
+        let summary = |alignment| {
+            summary(&GatheredLayout::new(PaddingMode::Max, &[1, 0], alignment, HiddenState::bf16(7168)).unwrap())
+        };
+        assert_eq!(summary(1), "MAX: 2 rows (1 padding) × 14336 B = 28.0 KiB, 2 ranks");
         assert_eq!(
-            summary(&layout),
-            "MAX: 2 rows (1 padding) × 14336 B = 28.0 KiB, 2 ranks, attention TP 1"
+            summary(2),
+            "MAX: 4 rows (3 padding) × 14336 B = 56.0 KiB, 2 ranks, aligned to 2 rows"
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{bytes, quantity, summary};
+use super::{alignment, bytes, quantity, summary};
 use crate::layout::GatheredLayout;
 
 const WIDTH: f64 = 960.0;
@@ -96,16 +96,14 @@ impl Image {
             36.0,
             &format!("Gathered buffer, {} layout", layout.mode()),
         );
-        let hidden = layout.hidden();
         let totals = format!(
-            "{} = {} × {} elements × {} B, of them {} of tokens and {} of padding; attention TP {}",
+            "{} = {} × {} B, of them {} of tokens and {} of padding{}",
             bytes(layout.bytes()),
             quantity(layout.rows(), "row"),
-            hidden.size,
-            hidden.element_bytes,
+            layout.row_bytes(),
             quantity(layout.real_rows(), "row"),
             quantity(layout.rows() - layout.real_rows(), "row"),
-            layout.attention_tp(),
+            alignment(layout, "; "),
         );
         self.label("quiet number", MARGIN, 58.0, &totals);
         let y = HEADER - 14.0;
@@ -234,7 +232,7 @@ mod tests {
             ">0 of 20<",
             ">60<",
             ">80<",
-            "80 rows × 7168 elements × 2 B",
+            "80 rows × 14336 B",
         ] {
             assert!(image.contains(text), "{text}\n{image}");
         }

@@ -19,7 +19,7 @@ const MIN_BAR: usize = 10;
 ///
 /// let layout = GatheredLayout::new(PaddingMode::Max, &[20, 3, 0, 10], 1, HiddenState::bf16(7168))?;
 /// assert_eq!(draw::terminal(&layout, 80), "\
-/// MAX: 80 rows (47 padding) × 14336 B = 1.09 MiB, 4 ranks, attention TP 1
+/// MAX: 80 rows (47 padding) × 14336 B = 1.09 MiB, 4 ranks
 /// rank  start  real  rows
 ///    0      0    20    20  ████████████████████
 ///    1     20     3    20  ███░░░░░░░░░░░░░░░░░
@@ -101,7 +101,7 @@ mod tests {
     fn a_long_rank_is_scaled_to_the_columns() {
         let text = draw(PaddingMode::Sum, &[32768, 64, 0], 80);
         let expected = "\
-SUM: 32832 rows (0 padding) × 14336 B = 449 MiB, 3 ranks, attention TP 1
+SUM: 32832 rows (0 padding) × 14336 B = 449 MiB, 3 ranks
 rank  start   real   rows
    0      0  32768  32768  █████████████████████████████████████████████████████
    1  32768     64     64  █

@@ -4,38 +4,32 @@
 // From prelude.cu: tw_vec, tw_load16, tw_load, tw_store16, tw_store.
 // Argument 0: Pointer(0).
 // Argument 1: Pointer(1).
-// Argument 2: Symbol(Extent { tensor: 1, axis: 0 }).
 extern "C" __global__ void __launch_bounds__(224) tilewright_copy_from_slot(
     unsigned short* __restrict__ p_dst,
-    const unsigned short* __restrict__ p_src,
-    const long long extent_p_src_0) {
+    const unsigned short* __restrict__ p_src) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
 #line 60 "dp/src/kernels/slot.rs"
   const long long v1 = (long long)((unsigned long long)2LL + (unsigned long long)program);
-#line 61 "dp/src/kernels/slot.rs"
-  const bool v2 = (v1 < extent_p_src_0);
-  if (v2) {
 #line 62 "dp/src/kernels/slot.rs"
 #line 63 "dp/src/kernels/slot.rs"
+  {
+    unsigned short* const row2 = p_dst + ((long long)program * (7168LL));
+    const unsigned short* const row3 = p_src + ((long long)v1 * (7168LL));
     {
-      unsigned short* const row3 = p_dst + ((long long)program * (7168LL));
-      const unsigned short* const row4 = p_src + ((long long)v1 * (7168LL));
-      {
-        const int base = worker;
-        tw_vec<unsigned short, 8> out[1];
-        #pragma unroll
-        for (int u = 0; u < 1; ++u) {
-          const int q = base + u * 896;
-          const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row4 + c);
-        }
-        #pragma unroll
-        for (int u = 0; u < 1; ++u) {
-          const int q = base + u * 896;
-          const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row3 + c, out[u]);
-        }
+      const int base = worker;
+      tw_vec<unsigned short, 8> out[1];
+      #pragma unroll
+      for (int u = 0; u < 1; ++u) {
+        const int q = base + u * 896;
+        const int c = q * 8;
+        out[u] = tw_load<2, unsigned short, 8>(row3 + c);
+      }
+      #pragma unroll
+      for (int u = 0; u < 1; ++u) {
+        const int q = base + u * 896;
+        const int c = q * 8;
+        tw_store<1, unsigned short, 8>(row2 + c, out[u]);
       }
     }
   }

@@ -17,14 +17,12 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
 #line 126 "dp/src/kernels/pad.rs"
 #line 129 "dp/src/kernels/pad.rs"
-  const bool v1 = (program >= 0LL);
-  const bool v2 = (program < 2LL);
-  const bool v3 = (v1 & v2);
-  if (v3) {
+  const bool v1 = (program < 2LL);
+  if (v1) {
 #line 130 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row4 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row5 = p_segments_0 + ((long long)program * (7168LL));
+      unsigned short* const row2 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row3 = p_segments_0 + ((long long)program * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -32,13 +30,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row5 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row3 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row4 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row2 + c, out[u]);
         }
       }
     }
@@ -46,16 +44,16 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 128 "dp/src/kernels/pad.rs"
-  const long long v6 = (long long)((unsigned long long)program - (unsigned long long)2LL);
+  const long long v4 = (long long)((unsigned long long)program - (unsigned long long)2LL);
 #line 129 "dp/src/kernels/pad.rs"
-  const bool v7 = (v6 >= 0LL);
-  const bool v8 = (v6 < 1LL);
-  const bool v9 = (v7 & v8);
-  if (v9) {
+  const bool v5 = (v4 >= 0LL);
+  const bool v6 = (v4 < 1LL);
+  const bool v7 = (v5 & v6);
+  if (v7) {
 #line 130 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row10 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row11 = p_segments_1 + ((long long)v6 * (7168LL));
+      unsigned short* const row8 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row9 = p_segments_1 + ((long long)v4 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -63,13 +61,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row11 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row9 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row10 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row8 + c, out[u]);
         }
       }
     }
@@ -77,16 +75,16 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 128 "dp/src/kernels/pad.rs"
-  const long long v12 = (long long)((unsigned long long)program - (unsigned long long)4LL);
+  const long long v10 = (long long)((unsigned long long)program - (unsigned long long)4LL);
 #line 129 "dp/src/kernels/pad.rs"
-  const bool v13 = (v12 >= 0LL);
-  const bool v14 = (v12 < 0LL);
-  const bool v15 = (v13 & v14);
-  if (v15) {
+  const bool v11 = (v10 >= 0LL);
+  const bool v12 = (v10 < 0LL);
+  const bool v13 = (v11 & v12);
+  if (v13) {
 #line 130 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row16 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row17 = p_segments_2 + ((long long)v12 * (7168LL));
+      unsigned short* const row14 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row15 = p_segments_2 + ((long long)v10 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -94,13 +92,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row17 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row15 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row16 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row14 + c, out[u]);
         }
       }
     }
@@ -108,16 +106,14 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 128 "dp/src/kernels/pad.rs"
-  const long long v18 = (long long)((unsigned long long)program - (unsigned long long)6LL);
+  const long long v16 = (long long)((unsigned long long)program - (unsigned long long)6LL);
 #line 129 "dp/src/kernels/pad.rs"
-  const bool v19 = (v18 >= 0LL);
-  const bool v20 = (v18 < 2LL);
-  const bool v21 = (v19 & v20);
-  if (v21) {
+  const bool v17 = (v16 >= 0LL);
+  if (v17) {
 #line 130 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row22 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row23 = p_segments_3 + ((long long)v18 * (7168LL));
+      unsigned short* const row18 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row19 = p_segments_3 + ((long long)v16 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -125,13 +121,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row23 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row19 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row22 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row18 + c, out[u]);
         }
       }
     }
@@ -140,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
   }
 #line 134 "dp/src/kernels/pad.rs"
   {
-    unsigned short* const row24 = p_out + ((long long)program * (7168LL));
+    unsigned short* const row20 = p_out + ((long long)program * (7168LL));
     {
       const int base = worker;
       tw_vec<unsigned short, 8> out[1];
@@ -150,15 +146,15 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         const int c = q * 8;
         #pragma unroll
         for (int v = 0; v < 8; ++v) {
-          const unsigned short t25 = (unsigned short)0x0000U;
-          out[u].e[v] = t25;
+          const unsigned short t21 = (unsigned short)0x0000U;
+          out[u].e[v] = t21;
         }
       }
       #pragma unroll
       for (int u = 0; u < 1; ++u) {
         const int q = base + u * 896;
         const int c = q * 8;
-        tw_store<1, unsigned short, 8>(row24 + c, out[u]);
+        tw_store<1, unsigned short, 8>(row20 + c, out[u]);
       }
     }
   }

@@ -46,8 +46,28 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
         Expression::Cast { value, to } if *to == ElementType::I64 && kernel.ty(*value).element.is_integer() => {
             step(kernel, *value, axis)
         }
-        // Every element of a variable may differ.
-        Expression::Local(_) => None,
+        Expression::Permute { value, axes } => step(kernel, *value, *axes.get(axis)? as usize),
+        Expression::Slice {
+            value,
+            axis: sliced,
+            step: by,
+            ..
+        } => {
+            let own = step(kernel, *value, axis)?;
+            if *sliced as usize == axis {
+                own.checked_mul(i64::from(*by))
+            } else {
+                Some(own)
+            }
+        }
+        // Every element of a variable, or of what elements met in, may differ.
+        Expression::Local(_)
+        | Expression::Concatenate { .. }
+        | Expression::Take { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. } => None,
         _ => unchanging(kernel, node, axis),
     }
 }

@@ -14,7 +14,12 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         Expression::Literal(literal) => literal.as_integer().map_or(1, of_integer),
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
         Expression::Arange(1) => EVERYTHING,
-        Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => of(value),
+        Expression::Broadcast { value, .. }
+        | Expression::Reshape { value, .. }
+        | Expression::Permute { value, .. }
+        | Expression::Slice { value, .. }
+        | Expression::Take { value, .. } => of(value),
+        Expression::Concatenate { left, right, .. } => of(left).min(of(right)),
         Expression::Cast { value, to } | Expression::Bitcast { value, to }
             if to.is_integer() && kernel.ty(*value).element.is_integer() =>
         {
@@ -62,6 +67,10 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Cast { .. }
         | Expression::Bitcast { .. }
         | Expression::Compare { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. }
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Local(_)

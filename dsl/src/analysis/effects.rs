@@ -16,6 +16,8 @@ pub struct Effects {
     pub ordered: BTreeSet<u32>,
     /// Whether a variable holds a tile.
     pub has_tile_locals: bool,
+    /// Whether elements of a tile meet, as in a reduction.
+    pub has_collectives: bool,
 }
 
 impl Effects {
@@ -27,7 +29,9 @@ impl Effects {
         };
         kernel.body.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
-                if let Expression::Load(access) = &kernel.expressions[*value] {
+                let node = &kernel.expressions[*value];
+                effects.has_collectives |= node.is_collective();
+                if let Expression::Load(access) = node {
                     effects.loaded.insert(access.tensor);
                 }
             }
@@ -50,7 +54,7 @@ impl Effects {
     /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
     /// blocks, and several programs may share one.
     pub fn threads_are_independent(&self) -> bool {
-        self.ordered.is_empty() && !self.has_tile_locals
+        self.ordered.is_empty() && !self.has_tile_locals && !self.has_collectives
     }
 
     /// Whether what a load from `tensor` reads depends on when it happens.

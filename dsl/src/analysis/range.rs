@@ -10,7 +10,9 @@ use arrayvec::ArrayVec;
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+use crate::ir::{
+    BinaryOp, Block, Combine, CompareOp, Expression, Handle, Kernel, Local, Reduction, Statement, Symbol, UnaryOp,
+};
 
 const MAX_BOUNDS: usize = 4;
 
@@ -54,15 +56,40 @@ impl<'a> Ranges<'a> {
 
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
-        let extent = self.symbol(Symbol::Extent { tensor, axis });
-        let proves = |bound: &Linear| {
-            let slack = extent
-                .subtract(bound)
-                .and_then(|d| d.offset(-1))
-                .and_then(|slack| self.minimum(&slack));
-            slack.is_some_and(|slack| slack >= 0)
+        let extent = Facts::both(self.symbol(Symbol::Extent { tensor, axis }));
+        self.is_at_most(&self.facts(value), &extent, -1)
+    }
+
+    /// What the comparison of two integers (every pair of elements) is bound to give; `None` if it may be either.
+    pub fn decide(&self, op: CompareOp, left: Handle<Expression>, right: Handle<Expression>) -> Option<bool> {
+        let (l, r) = (self.facts(left), self.facts(right));
+        let below = |a: &Facts, b: &Facts| self.is_at_most(a, b, -1);
+        let at_most = |a: &Facts, b: &Facts| self.is_at_most(a, b, 0);
+        let decided = |holds: bool, fails: bool| match (holds, fails) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
         };
-        self.facts(value).upper.iter().any(proves)
+        match op {
+            CompareOp::Less => decided(below(&l, &r), at_most(&r, &l)),
+            CompareOp::LessEqual => decided(at_most(&l, &r), below(&r, &l)),
+            CompareOp::Greater => decided(below(&r, &l), at_most(&l, &r)),
+            CompareOp::GreaterEqual => decided(at_most(&r, &l), below(&l, &r)),
+            CompareOp::Equal => decided(at_most(&l, &r) && at_most(&r, &l), below(&l, &r) || below(&r, &l)),
+            CompareOp::NotEqual => self.decide(CompareOp::Equal, left, right).map(|equal| !equal),
+        }
+    }
+
+    /// Whether what `smaller` tells of is always at most what `larger` tells of, plus `offset`.
+    fn is_at_most(&self, smaller: &Facts, larger: &Facts, offset: i128) -> bool {
+        smaller.upper.iter().any(|upper| {
+            larger.lower.iter().any(|lower| {
+                let slack = lower.subtract(upper).and_then(|slack| slack.offset(offset));
+                slack
+                    .and_then(|slack| self.minimum(&slack))
+                    .is_some_and(|slack| slack >= 0)
+            })
+        })
     }
 
     /// The smallest and largest value that `value` can have.
@@ -163,7 +190,34 @@ impl<'a> Ranges<'a> {
             },
             Expression::Symbol(symbol) => self.of_symbol(*symbol),
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
+            Expression::Broadcast { value, .. }
+            | Expression::Reshape { value, .. }
+            | Expression::Permute { value, .. }
+            | Expression::Slice { value, .. }
+            | Expression::Take { value, .. } => self.facts(*value),
+            Expression::Concatenate { left, right, .. } => {
+                let ((ll, lh), (rl, rh)) = (self.numeric(*left), self.numeric(*right));
+                Facts::between(ll.min(rl), lh.max(rh))
+            }
+            Expression::Reduce {
+                value: operand,
+                axis,
+                reduction,
+            } => match reduction {
+                Reduction::ArgMin | Reduction::ArgMax => Facts::between(0, self.extent(*operand, *axis) - 1),
+                Reduction::Combine(combine) => self.of_combined(combine, *operand, *axis, value),
+            },
+            Expression::Scan {
+                value: operand,
+                axis,
+                combine,
+            } => self.of_combined(combine, *operand, *axis, value),
+            Expression::ArgSort {
+                value: operand, axis, ..
+            } => Facts::between(0, self.extent(*operand, *axis) - 1),
+            Expression::Histogram { value: operand, .. } => {
+                Facts::between(0, self.kernel.ty(*operand).shape.elements().into())
+            }
             Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
             Expression::Unary { op, value: operand } => self.of_unary(*op, *operand),
             Expression::Select { accept, reject, .. } => {
@@ -188,6 +242,30 @@ impl<'a> Ranges<'a> {
             | Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Load(_) => self.of_type(value),
+        }
+    }
+
+    fn extent(&self, value: Handle<Expression>, axis: u8) -> i128 {
+        self.kernel.ty(value).shape.extents()[axis as usize].into()
+    }
+
+    /// What up to all elements of an axis give together.
+    fn of_combined(
+        &self,
+        combine: &Combine,
+        operand: Handle<Expression>,
+        axis: u8,
+        value: Handle<Expression>,
+    ) -> Facts {
+        let (low, high) = self.numeric(operand);
+        let count = self.extent(operand, axis);
+        match combine {
+            Combine::Operator(BinaryOp::Min | BinaryOp::Max) => Facts::between(low, high),
+            Combine::Operator(BinaryOp::Add) => match (low.checked_mul(count), high.checked_mul(count)) {
+                (Some(all_low), Some(all_high)) => Facts::between(low.min(all_low), high.max(all_high)),
+                _ => self.of_type(value),
+            },
+            Combine::Operator(_) | Combine::Function(_) => self.of_type(value),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{Group, Sink};
+use super::leaves::{Group, Sink};
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::{Placed, Writer};
@@ -117,13 +117,14 @@ impl Writer<'_> {
         for (statement, span) in block {
             self.at(*span);
             self.statement(statement, *span, order)?;
+            self.check_shared(*span)?;
         }
         Ok(())
     }
 
     fn statement(&mut self, statement: &Statement, span: Span, order: &mut Order) -> Result<(), LowerError> {
         match statement {
-            Statement::Let(value) => self.define_value(*value, order)?,
+            Statement::Let(value) => self.define_value(*value, order),
             Statement::Store { access, value } => {
                 self.before_write(access.tensor, order);
                 let shape = self.kernel.ty(*value).shape;
@@ -139,7 +140,7 @@ impl Writer<'_> {
                         sink: Sink::Store(access),
                         span,
                     };
-                    self.checked_group(&group)?;
+                    self.group(&group);
                 }
             }
             Statement::Assign { local, value } => {
@@ -155,7 +156,7 @@ impl Writer<'_> {
                         sink: Sink::Registers(name),
                         span,
                     };
-                    self.checked_group(&group)?;
+                    self.group(&group);
                 }
             }
             Statement::If {
@@ -188,10 +189,12 @@ impl Writer<'_> {
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
                 self.open("while (true) {");
+                self.loops += 1;
                 self.block(header, order)?;
                 let condition = self.scalar(*condition);
                 self.line(format!("if (!{condition}) break;"));
                 self.block(body, order)?;
+                self.loops -= 1;
                 self.close();
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
@@ -205,7 +208,9 @@ impl Writer<'_> {
             } => {
                 order.union(&self.touched(body));
                 self.for_loop(*induction, *start, *end, *step);
+                self.loops += 1;
                 self.block(body, order)?;
+                self.loops -= 1;
                 self.close();
                 order.union(&self.touched(body));
             }
@@ -252,16 +257,20 @@ impl Writer<'_> {
         self.placed.insert(induction, Placed::Scalar(name));
     }
 
-    fn define_value(&mut self, value: Handle<Expression>, order: &mut Order) -> Result<(), LowerError> {
+    fn define_value(&mut self, value: Handle<Expression>, order: &mut Order) {
         let ty = self.kernel.ty(value);
         if let Expression::Load(access) = &self.kernel.expressions[value] {
             self.before_read(access.tensor, order);
+        }
+        if self.kernel.expressions[value].is_collective() {
+            self.collective(value);
+            return;
         }
         if ty.is_scalar() {
             let text = self.scalar_text(value);
             let name = self.define("v", c_type(ty.element), &text);
             self.placed.insert(value, Placed::Scalar(name));
-            return Ok(());
+            return;
         }
         match &self.kernel.expressions[value] {
             // What a variable holds now, or memory that may change, is kept.
@@ -284,14 +293,13 @@ impl Writer<'_> {
                     sink: Sink::Registers(name.clone()),
                     span,
                 };
-                self.checked_group(&group)?;
+                self.group(&group);
                 self.placed.insert(value, Placed::Registers(name));
             }
             _ => {
                 self.placed.insert(value, Placed::Lazy);
             }
         }
-        Ok(())
     }
 
     fn declare_registers(&mut self, value: Handle<Expression>) -> String {
@@ -302,23 +310,16 @@ impl Writer<'_> {
         name
     }
 
-    fn checked_group(&mut self, group: &Group<'_>) -> Result<(), LowerError> {
-        let exchanged = self.leaves(group).exchanged;
-        let size = |value: &Handle<Expression>| {
-            let ty = self.kernel.ty(*value);
-            ty.shape.elements() * ty.element.size() as u64
-        };
-        let bytes: u64 = exchanged.iter().map(size).sum();
-        if bytes > SHARED_BYTES {
-            let (kernel, span) = (self.kernel.name.clone(), group.span);
-            return Err(LowerError::Exchange {
-                kernel,
-                bytes,
+    /// Whether what has been written so far fits shared memory.
+    fn check_shared(&self, span: Span) -> Result<(), LowerError> {
+        if self.shared_bytes > SHARED_BYTES {
+            return Err(LowerError::SharedMemory {
+                kernel: self.kernel.name.clone(),
+                bytes: self.shared_bytes,
                 limit: SHARED_BYTES,
                 span,
             });
         }
-        self.group(group);
         Ok(())
     }
 

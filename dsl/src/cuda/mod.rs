@@ -6,18 +6,25 @@
 //! identity in time, a variable that holds a tile or a load from a tensor that the kernel writes, is kept in registers.
 //!
 //! * [`lower`] walks the statements and inserts barriers where threads depend on one another;
-//! * `group` is the loop over one store or assignment: vector width, peeling, accesses in flight;
+//! * `group` is the loop over one store or assignment, in two forms: `stream` (vector width, peeling, accesses in flight)
+//!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
+//! * `collective` is reductions, scans, sorts and histograms, by warp shuffles and shared memory;
 //! * `pull` is the value of a tile at a coordinate;
 //! * `access` is addresses, bounds and masks;
 //! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
 
 mod access;
+mod collective;
 mod group;
+mod leaves;
 mod lower;
 mod prelude;
 mod pull;
+mod registers;
 mod scalar;
+mod stream;
 mod types;
+mod vector;
 mod writer;
 
 pub use lower::lower;
@@ -91,18 +98,18 @@ pub enum LowerError {
         /// What does not fit.
         source: ScheduleError,
     },
-    /// A tile that threads must exchange is larger than shared memory.
+    /// What elements that meet, or that threads exchange, take of shared memory.
     #[error(
-        "kernel `{kernel}`: a tile of {bytes} bytes is broadcast from registers, and a block can exchange at most {limit}\n  --> {span}\n  = help: use smaller tiles, or load the values again from an immutable tensor"
+        "kernel `{kernel}`: tiles of which threads read each other's elements take {bytes} bytes of shared memory up to here, and a block has {limit}\n  --> {span}\n  = help: use smaller tiles, or load values again from an immutable tensor instead of keeping them"
     )]
-    Exchange {
+    SharedMemory {
         /// The kernel.
         kernel: String,
-        /// The tile's size.
+        /// What it needs.
         bytes: u64,
-        /// The most a block can exchange.
+        /// What there is.
         limit: u64,
-        /// Where the tile is used.
+        /// Where it exceeds that.
         span: Span,
     },
     /// The kernel breaks the rules of the IR.

@@ -49,6 +49,55 @@ impl Point {
         Point { coordinates, register }
     }
 
+    /// The same point with another coordinate on one axis.
+    pub(super) fn with(&self, axis: u8, coordinate: String) -> Point {
+        let mut coordinates = self.coordinates.clone();
+        coordinates[axis as usize] = coordinate;
+        Point {
+            coordinates,
+            register: None,
+        }
+    }
+
+    /// The same element of the tile whose axes were reordered.
+    pub(super) fn before_permute(&self, axes: &[u8]) -> Point {
+        let mut coordinates = self.coordinates.clone();
+        for (axis, &from) in axes.iter().enumerate() {
+            coordinates[from as usize] = self.coordinates[axis].clone();
+        }
+        Point {
+            coordinates,
+            register: None,
+        }
+    }
+
+    /// The same element of the tile that was sliced along `axis`.
+    pub(super) fn before_slice(&self, axis: u8, start: u32, step: i32) -> Point {
+        let coordinate = &self.coordinates[axis as usize];
+        let scaled = match step {
+            1 => coordinate.clone(),
+            step => format!("{coordinate} * ({step})"),
+        };
+        self.with(
+            axis,
+            match start {
+                0 => scaled,
+                start => format!("({start} + {scaled})"),
+            },
+        )
+    }
+
+    /// The element of the left and of the right tile of a concatenation along `axis`, the left of which has `extent`
+    /// elements there; where the element is the other's, one that exists.
+    pub(super) fn before_concatenate(&self, axis: u8, extent: u32) -> [Point; 2] {
+        let coordinate = &self.coordinates[axis as usize];
+        [
+            format!("({coordinate} < {extent} ? {coordinate} : {})", extent - 1),
+            format!("({coordinate} < {extent} ? 0 : {coordinate} - {extent})"),
+        ]
+        .map(|coordinate| self.with(axis, coordinate))
+    }
+
     /// The same element of the tile of shape `from` that was reshaped to `to`.
     pub(super) fn before_reshape(&self, from: Shape, to: Shape) -> Point {
         let mut coordinates = vec!["0".to_owned(); from.rank()];
@@ -132,6 +181,14 @@ impl Writer<'_> {
         }
         let text = match self.placed.get(&value) {
             Some(Placed::Registers(name)) => in_registers(name, point, ty),
+            Some(Placed::Shared(name)) => {
+                format!(
+                    "({}){name}[{}]",
+                    c_type(ty.element),
+                    linear(&point.coordinates, ty.shape)
+                )
+            }
+            Some(Placed::Repeated(name)) => name.clone(),
             _ => self.compute(value, point, ty),
         };
         // What is only a name or a number needs no name of its own.
@@ -172,6 +229,33 @@ impl Writer<'_> {
                     point.before_reshape(from, ty.shape)
                 };
                 self.pull(*value, &point)
+            }
+            Expression::Permute { value, axes } => {
+                let point = point.before_permute(axes);
+                self.pull(*value, &point)
+            }
+            Expression::Slice {
+                value,
+                axis,
+                start,
+                step,
+                ..
+            } => {
+                let point = point.before_slice(*axis, *start, *step);
+                self.pull(*value, &point)
+            }
+            Expression::Concatenate { left, right, axis } => {
+                let extent = kernel.ty(*left).shape.extents()[*axis as usize];
+                let [l, r] = point.before_concatenate(*axis, extent);
+                let (l, r) = (self.pull(*left, &l), self.pull(*right, &r));
+                format!("({} < {extent} ? {l} : {r})", point.coordinates[*axis as usize])
+            }
+            Expression::Take { value, index, axis } => {
+                let index = self.pull(*index, point);
+                let last = kernel.ty(*value).shape.extents()[*axis as usize] - 1;
+                self.need(Need::Clip);
+                let index = self.define("at", "int", &format!("tw_clip({index}, {last})"));
+                self.pull(*value, &point.with(*axis, index))
             }
             Expression::Unary { op, value } => {
                 let operand = self.pull(*value, point);
@@ -216,6 +300,10 @@ impl Writer<'_> {
             | Expression::Symbol(_)
             | Expression::Argument(_)
             | Expression::Induction(_)
+            | Expression::Reduce { .. }
+            | Expression::Scan { .. }
+            | Expression::ArgSort { .. }
+            | Expression::Histogram { .. }
             | Expression::Local(_) => "0".to_owned(),
         }
     }

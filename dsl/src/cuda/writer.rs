@@ -18,6 +18,10 @@ pub(super) enum Placed {
     Scalar(String),
     /// Registers of the program's threads, in the layout of its element count.
     Registers(String),
+    /// Shared memory, row-major.
+    Shared(String),
+    /// A tile of one element: a variable that every thread has.
+    Repeated(String),
     /// Computed from coordinates where it is used.
     Lazy,
 }
@@ -41,6 +45,10 @@ pub(super) struct Writer<'a> {
     /// What stands for a load in the lane of a vector.
     pub(super) substitutes: BTreeMap<Handle<Expression>, String>,
     pub(super) parameters: Vec<String>,
+    /// How many loops what is written now is in.
+    pub(super) loops: usize,
+    /// Bytes of shared memory declared so far.
+    pub(super) shared_bytes: u64,
     body: String,
     indent: usize,
     next: usize,
@@ -96,6 +104,8 @@ impl<'a> Writer<'a> {
             pulled: vec![HashMap::new()],
             substitutes: BTreeMap::new(),
             parameters,
+            loops: 0,
+            shared_bytes: 0,
             body: String::new(),
             indent: 1,
             next: 0,
@@ -159,6 +169,12 @@ impl<'a> Writer<'a> {
     pub(super) fn need(&mut self, need: Need) {
         need.requires().iter().for_each(|&need| self.need(need));
         self.needs.insert(need);
+    }
+
+    /// Declares an array in shared memory.
+    pub(super) fn declare_shared(&mut self, ty: &str, bytes: usize, name: &str, count: u64) {
+        self.shared_bytes += count * bytes as u64;
+        self.line(format!("__shared__ {ty} {name}[{count}];"));
     }
 
     /// Stores `text` in a new constant of type `ty` and returns its name.

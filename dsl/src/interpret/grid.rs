@@ -88,6 +88,14 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             | Expression::Arange(_)
             | Expression::Broadcast { .. }
             | Expression::Reshape { .. }
+            | Expression::Permute { .. }
+            | Expression::Slice { .. }
+            | Expression::Concatenate { .. }
+            | Expression::Take { .. }
+            | Expression::Reduce { .. }
+            | Expression::Scan { .. }
+            | Expression::ArgSort { .. }
+            | Expression::Histogram { .. }
             | Expression::Local(_)
             | Expression::Load(_) => None,
         };

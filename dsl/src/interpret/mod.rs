@@ -10,6 +10,7 @@
 
 mod access;
 mod argument;
+mod collective;
 mod conflict;
 mod elementwise;
 mod error;
@@ -19,6 +20,7 @@ mod memory;
 mod program;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod value;
 
 pub use argument::Binding;

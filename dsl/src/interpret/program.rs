@@ -4,7 +4,7 @@ use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
 use super::conflict::{Log, Written};
 use super::launch::Launch;
 use super::value::{Value, padded, put};
-use super::{BadAccess, InterpretError, elementwise};
+use super::{BadAccess, InterpretError, collective, elementwise, tiles};
 use crate::element::ElementType;
 use crate::ir::{Access, Block, Bounds, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type};
 
@@ -199,6 +199,14 @@ impl<'l> Machine<'l> {
             Expression::Reshape { value: from, .. } => {
                 value(*from).reshaped(element.size(), padded(kernel.ty(*from).shape), extents)
             }
+            Expression::Permute { .. }
+            | Expression::Slice { .. }
+            | Expression::Concatenate { .. }
+            | Expression::Take { .. } => tiles::rearrange(kernel, handle, value),
+            Expression::Reduce { .. }
+            | Expression::Scan { .. }
+            | Expression::ArgSort { .. }
+            | Expression::Histogram { .. } => collective::evaluate(kernel, handle, value),
             Expression::Unary { op, value: from } => elementwise::unary(*op, element, extents, value(*from)),
             Expression::Binary { op, left, right } => {
                 elementwise::binary(*op, element, extents, value(*left), value(*right))

@@ -61,7 +61,7 @@ impl<T> fmt::Debug for Handle<T> {
 }
 
 /// Items in the order they were appended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Arena<T> {
     items: Vec<T>,
 }
@@ -82,6 +82,11 @@ impl<T> Arena<T> {
     pub fn append(&mut self, item: T) -> Handle<T> {
         self.items.push(item);
         Handle::from_index(self.items.len() - 1)
+    }
+
+    /// Forgets the items from position `length` on.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.items.truncate(length);
     }
 
     /// The number of items.

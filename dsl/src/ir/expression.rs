@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{BinaryOp, CompareOp, Handle, Literal, Local, Shape, UnaryOp};
+use super::{BinaryOp, Combine, CompareOp, Handle, Literal, Local, MAX_RANK, Reduction, Shape, UnaryOp};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -33,6 +33,96 @@ pub enum Expression {
         value: Handle<Expression>,
         /// The new shape.
         shape: Shape,
+    },
+    /// The elements of `value` under reordered axes: axis `i` of the result is axis `axes[i]` of `value`. The element type
+    /// of `value`.
+    Permute {
+        /// A tile.
+        value: Handle<Expression>,
+        /// Each axis of `value`, once.
+        axes: ArrayVec<u8, MAX_RANK>,
+    },
+    /// Elements `start`, `start + step`, … of an axis of `value`, `extent` of them, all of which it has. The element type
+    /// of `value`; its shape with that extent.
+    Slice {
+        /// A tile.
+        value: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+        /// The first element.
+        start: u32,
+        /// From one element to the next; may be negative.
+        step: i32,
+        /// How many elements.
+        extent: u32,
+    },
+    /// `left` and then `right` along an axis. Both have one element type, which is the result's, and the same other
+    /// extents.
+    Concatenate {
+        /// A tile.
+        left: Handle<Expression>,
+        /// A tile.
+        right: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+    },
+    /// Elements of an axis of `value` by index: on that axis element `i` of the result is element `index[i]` of `value`,
+    /// the nearest there is if there is none. `index` is of i64 and has the extents of `value` on the other axes; the
+    /// element type of `value`, the shape of `index`.
+    Take {
+        /// A tile.
+        value: Handle<Expression>,
+        /// Where on the axis.
+        index: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+    },
+    /// What [`Reduction`] leaves of an axis: the shape of `value` without it. The element type of `value`, or i64 for an
+    /// index.
+    ///
+    /// The order is a matter of the extent alone, not of the schedule: the axis is cut into chunks of
+    /// [`Expression::CHUNK`] elements, each combined by halves (element `i` with `i + h` for `h` = 4, 2, 1); chunks that
+    /// are a multiple of [`Expression::LEAVES`] apart are combined one after the other; what is left is combined by
+    /// halves, beginning with half the next power of two.
+    Reduce {
+        /// A tile.
+        value: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+        /// What becomes of it.
+        reduction: Reduction,
+    },
+    /// Each element of an axis combined with all before it. The type of `value`.
+    ///
+    /// The order is a matter of the extent alone: within chunks of [`Expression::CHUNK`] elements one after the other;
+    /// over the chunks' totals in groups of 32, and over the groups' totals in groups of 32, by doubling distances
+    /// (`i - d` with `i` for `d` = 1, 2, 4, 8, 16); groups of groups one after the other.
+    Scan {
+        /// A tile.
+        value: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+        /// How.
+        combine: Combine,
+    },
+    /// The indices that put an axis into order: smallest (or largest) element first, NaN as the largest, equal elements
+    /// by index. i64 of the shape of `value`.
+    ArgSort {
+        /// A tile.
+        value: Handle<Expression>,
+        /// The axis.
+        axis: u8,
+        /// Whether the largest comes first.
+        descending: bool,
+    },
+    /// How often each of `0, 1, …, bins - 1` is in a tile; other values count for nothing. i32 of shape `[bins]`.
+    Histogram {
+        /// A tile of integers.
+        value: Handle<Expression>,
+        /// A bool of the tile's shape; elements where it is false are left out.
+        mask: Option<Handle<Expression>>,
+        /// How many values are counted.
+        bins: u32,
     },
     /// An operation on each element. See [`UnaryOp`]; the type of `value`.
     Unary {
@@ -213,12 +303,27 @@ impl Expression {
             | Self::Local(_) => {}
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
+            | Self::Permute { value, .. }
+            | Self::Slice { value, .. }
+            | Self::Reduce { value, .. }
+            | Self::Scan { value, .. }
+            | Self::ArgSort { value, .. }
             | Self::Unary { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. } => visit(*value),
-            Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
+            Self::Binary { left, right, .. }
+            | Self::Compare { left, right, .. }
+            | Self::Concatenate { left, right, .. } => {
                 visit(*left);
                 visit(*right);
+            }
+            Self::Take { value, index, .. } => {
+                visit(*value);
+                visit(*index);
+            }
+            Self::Histogram { value, mask, .. } => {
+                visit(*value);
+                mask.iter().for_each(|&mask| visit(mask));
             }
             Self::MulAdd { left, right, addend } => {
                 visit(*left);
@@ -249,12 +354,27 @@ impl Expression {
             | Self::Local(_) => {}
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
+            | Self::Permute { value, .. }
+            | Self::Slice { value, .. }
+            | Self::Reduce { value, .. }
+            | Self::Scan { value, .. }
+            | Self::ArgSort { value, .. }
             | Self::Unary { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. } => *value = map(*value),
-            Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
+            Self::Binary { left, right, .. }
+            | Self::Compare { left, right, .. }
+            | Self::Concatenate { left, right, .. } => {
                 *left = map(*left);
                 *right = map(*right);
+            }
+            Self::Take { value, index, .. } => {
+                *value = map(*value);
+                *index = map(*index);
+            }
+            Self::Histogram { value, mask, .. } => {
+                *value = map(*value);
+                mask.iter_mut().for_each(|mask| *mask = map(*mask));
             }
             Self::MulAdd { left, right, addend } => {
                 *left = map(*left);
@@ -272,6 +392,20 @@ impl Expression {
             }
             Self::Load(access) => access.map_operands(map),
         }
+    }
+
+    /// Elements that [`Expression::Reduce`] and [`Expression::Scan`] combine first.
+    pub const CHUNK: usize = 8;
+
+    /// Partial results that [`Expression::Reduce`] combines by halves.
+    pub const LEAVES: usize = 1024;
+
+    /// Whether elements of the operand meet, so that the threads of a program work on it together.
+    pub fn is_collective(&self) -> bool {
+        matches!(
+            self,
+            Self::Reduce { .. } | Self::Scan { .. } | Self::ArgSort { .. } | Self::Histogram { .. }
+        )
     }
 
     /// Whether the value is in scope everywhere without a [`super::Statement::Let`].

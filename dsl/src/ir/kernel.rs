@@ -126,6 +126,13 @@ impl Kernel {
         }
     }
 
+    /// Forgets the expressions from position `length` on, which nothing refers to any more.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.expressions.truncate(length);
+        self.types.truncate(length);
+        self.spans.truncate(length);
+    }
+
     /// Stores an expression of type `ty`.
     pub fn append(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
         self.types.push(ty);

@@ -9,6 +9,7 @@
 //! [`verify::verify`] states and checks the rules; every later stage relies on them.
 
 mod arena;
+mod collective;
 mod expression;
 mod kernel;
 mod literal;
@@ -20,6 +21,7 @@ mod types;
 pub mod verify;
 
 pub use arena::{Arena, Handle};
+pub use collective::{Combine, Function, Reduction};
 pub use expression::{Access, Bounds, Expression, Guard, Symbol};
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;

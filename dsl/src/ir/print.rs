@@ -228,6 +228,37 @@ impl<'k, 'w> Printer<'k, 'w> {
             Expression::Arange(_) => "arange".to_owned(),
             Expression::Broadcast { value, .. } => format!("broadcast {}", self.value(*value)),
             Expression::Reshape { value, .. } => format!("reshape {}", self.value(*value)),
+            Expression::Permute { value, axes } => {
+                let axes: Vec<String> = axes.iter().map(u8::to_string).collect();
+                format!("permute [{}] {}", axes.join(", "), self.value(*value))
+            }
+            Expression::Slice {
+                value,
+                axis,
+                start,
+                step,
+                ..
+            } => format!("slice axis {axis} from {start} step {step} {}", self.value(*value)),
+            Expression::Concatenate { left, right, axis } => {
+                format!("concatenate axis {axis} {}", self.list(&[*left, *right]))
+            }
+            Expression::Take { value, index, axis } => format!("take axis {axis} {}", self.list(&[*value, *index])),
+            Expression::Reduce { value, axis, reduction } => {
+                format!("reduce axis {axis} {reduction} {}", self.value(*value))
+            }
+            Expression::Scan { value, axis, combine } => format!("scan axis {axis} {combine} {}", self.value(*value)),
+            Expression::ArgSort {
+                value,
+                axis,
+                descending,
+            } => {
+                let order = if *descending { "descending" } else { "ascending" };
+                format!("argsort axis {axis} {order} {}", self.value(*value))
+            }
+            Expression::Histogram { value, mask, .. } => match mask {
+                Some(mask) => format!("histogram {} where {}", self.value(*value), self.value(*mask)),
+                None => format!("histogram {}", self.value(*value)),
+            },
             Expression::Unary { op, value } => format!("{} {}", op.name(), self.value(*value)),
             Expression::Binary { op, left, right } => format!("{} {}", op.name(), self.list(&[*left, *right])),
             Expression::Compare { op, left, right } => format!("{} {}", op.name(), self.list(&[*left, *right])),

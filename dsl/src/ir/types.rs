@@ -39,6 +39,12 @@ impl Shape {
         &self.extents[..self.rank()]
     }
 
+    /// The shape with another extent on an axis; `None` if there is no such axis.
+    pub fn with_extent(mut self, axis: usize, extent: u32) -> Option<Shape> {
+        *self.extents[..self.rank as usize].get_mut(axis)? = extent;
+        Some(self)
+    }
+
     /// The number of elements; 1 for a scalar.
     pub fn elements(&self) -> u64 {
         self.extents().iter().map(|&e| e as u64).product()
@@ -110,6 +116,11 @@ impl Type {
     /// Whether this is a scalar.
     pub fn is_scalar(&self) -> bool {
         self.shape.rank() == 0
+    }
+
+    /// The same element type with another shape.
+    pub fn with_shape(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 
     /// The same shape with another element type.

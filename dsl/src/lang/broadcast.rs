@@ -21,6 +21,35 @@ pub trait Join<Other: Rank>: Rank {
     type Output: Rank;
 }
 
+/// A rank with an axis to give up.
+#[diagnostic::on_unimplemented(
+    message = "a scalar has no axis",
+    note = "reduce or split a tile, not a single value"
+)]
+pub trait Below: Rank {
+    /// One axis less.
+    type Output: Rank;
+}
+
+/// A rank that can have another axis.
+#[diagnostic::on_unimplemented(message = "a tile has at most three axes")]
+pub trait Above: Rank {
+    /// One axis more.
+    type Output: Rank;
+}
+
+macro_rules! neighbours {
+    ($($low:literal, $high:literal;)*) => {$(
+        impl Below for Dim<$high> {
+            type Output = Dim<$low>;
+        }
+        impl Above for Dim<$low> {
+            type Output = Dim<$high>;
+        }
+    )*};
+}
+neighbours! { 0, 1; 1, 2; 2, 3; }
+
 macro_rules! ranks {
     ($($rank:literal),*) => {$(
         impl Rank for Dim<$rank> {

@@ -57,6 +57,11 @@ pub fn full<T: Element, const N: usize>(extents: impl Extents<N>, value: impl In
     Tile::from_handle(handle)
 }
 
+/// A tile of this shape, all of whose elements are `value`.
+pub(super) fn full_like<T: Element, const R: usize>(shape: Shape, value: Scalar<T>, span: Span) -> Tile<T, R> {
+    Tile::from_handle(recorder::with(DETACHED, |r| r.stretch(value.handle, shape, span)))
+}
+
 /// Zero, `false`, +0.0.
 pub fn zero<T: Element>() -> Scalar<T> {
     Tile::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::zero(T::TYPE))))

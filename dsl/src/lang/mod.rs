@@ -37,13 +37,17 @@ mod math;
 mod operators;
 mod parameter;
 mod recorder;
+mod reduce;
+mod scan;
+mod shape;
+mod sort;
 pub mod staging;
 mod tensor;
 mod tile;
 mod variable;
 
 pub use crate::element::{Bits, Element, ElementType, Float, Integer, Number, Signed};
-pub use broadcast::{Join, Rank};
+pub use broadcast::{Above, Below, Join, Rank};
 pub use cast::BitcastTo;
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;

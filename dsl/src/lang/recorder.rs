@@ -4,13 +4,14 @@
 //! The first mistake is kept and recording goes on, so that a body needs no `?`.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use super::TraceError;
 use crate::call::{ParameterFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, Bindings, Block, Bounds, Expression, Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind,
-    Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
+    Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
+    ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
 
 thread_local! {
@@ -99,6 +100,36 @@ pub(crate) fn with<R>(fallback: R, f: impl FnOnce(&mut Recorder) -> R) -> R {
     CURRENT.with_borrow_mut(|current| match current {
         Some(recorder) => f(recorder),
         None => fallback,
+    })
+}
+
+/// Records what `combine` does with two scalars of type `element` as a function of its own.
+pub(crate) fn function(
+    element: ElementType,
+    span: Span,
+    combine: impl FnOnce(Handle<Expression>, Handle<Expression>) -> Handle<Expression>,
+) -> Option<Function> {
+    let (mark, left, right) = with(None, |r| {
+        let mark = r.kernel.expressions.len();
+        r.open();
+        // Positions that no parameter has.
+        let mut operand = |position| r.emit(Expression::Argument(position), Type::scalar(element), span);
+        Some((mark, operand(u32::MAX - 1), operand(u32::MAX)))
+    })?;
+    let result = combine(left, right);
+    with(None, |r| {
+        let block = r.close();
+        let computes = |statement: &Statement| match statement {
+            Statement::Let(value) => r.kernel.expressions.get(*value).is_some_and(Function::allows),
+            _ => false,
+        };
+        let pure = block.iter().all(|(statement, _)| computes(statement));
+        let function = match pure {
+            true => r.function(mark, [left, right, result], span),
+            false => r.no_function(span),
+        };
+        r.kernel.truncate(mark);
+        function
     })
 }
 
@@ -207,6 +238,88 @@ impl Recorder {
         if let Some(open) = self.blocks.last_mut() {
             open.dead = true;
         }
+    }
+
+    /// The axis as the IR counts it, of a tile of this rank; 0, with the mistake kept, if there is no such axis.
+    pub(crate) fn axis(&mut self, axis: usize, rank: usize, what: &str, span: Span) -> u8 {
+        if axis < rank {
+            return axis as u8;
+        }
+        let message = format!("`{what}` along axis {axis} of a tile of rank {rank}");
+        self.fail(span, message, Some("axes are counted from 0, outermost first"));
+        0
+    }
+
+    /// What `result` computes from the two arguments `left` and `right`, as a function of its own; what has been recorded
+    /// since the arena had `mark` expressions is forgotten. `None`, with the mistake kept, if it depends on anything else.
+    fn function(
+        &mut self,
+        mark: usize,
+        [left, right, result]: [Handle<Expression>; 3],
+        span: Span,
+    ) -> Option<Function> {
+        let element = self.ty(left).element;
+        let mut function = Function {
+            element,
+            expressions: Arena::new(),
+            types: Vec::new(),
+            result: Handle::from_index(0),
+        };
+        let mut copied: HashMap<Handle<Expression>, Handle<Expression>> = HashMap::new();
+        let append = |function: &mut Function, node, ty| {
+            function.types.push(ty);
+            function.expressions.append(node)
+        };
+        for (position, operand) in [(0, left), (1, right)] {
+            let own = append(&mut function, Expression::Argument(position), Type::scalar(element));
+            copied.insert(operand, own);
+        }
+        // Operands come before their users.
+        let mut needed: Vec<Handle<Expression>> = vec![result];
+        let mut all = BTreeSet::new();
+        while let Some(next) = needed.pop() {
+            if copied.contains_key(&next) || !all.insert(next) {
+                continue;
+            }
+            match self.kernel.expressions.get(next) {
+                Some(node) => node.for_each_operand(|operand| needed.push(operand)),
+                None => return self.no_function(span),
+            }
+        }
+        for handle in all {
+            let mut node = self.kernel.expressions[handle].clone();
+            let literal = matches!(node, Expression::Literal(_));
+            if !Function::allows(&node)
+                || matches!(node, Expression::Argument(_))
+                || (handle.index() < mark && !literal)
+            {
+                return self.no_function(span);
+            }
+            node.map_operands(|operand| copied.get(&operand).copied().unwrap_or(operand));
+            let own = append(&mut function, node, self.ty(handle));
+            copied.insert(handle, own);
+        }
+        function.result = *copied.get(&result)?;
+        if function.expressions.len() > Function::MAX_EXPRESSIONS {
+            let message = format!(
+                "a combining function of {} operations; it may have {}",
+                function.expressions.len(),
+                Function::MAX_EXPRESSIONS
+            );
+            self.fail(span, message, None);
+            return None;
+        }
+        Some(function)
+    }
+
+    fn no_function(&mut self, span: Span) -> Option<Function> {
+        let advice = "compute with its two arguments and constants only, and choose with `select`";
+        self.fail(
+            span,
+            "the combining function uses a variable, memory or control flow",
+            Some(advice),
+        );
+        None
     }
 
     /// Opens a nested block.

@@ -38,12 +38,17 @@ impl Work {
                     *value
                 }
                 Statement::Assign { value, .. } => *value,
-                Statement::Let(value) => {
-                    if let Expression::Load(access) = &kernel.expressions[*value] {
+                Statement::Let(value) => match &kernel.expressions[*value] {
+                    Expression::Load(access) => {
                         work.indirect_load |= loaded(access);
+                        return;
                     }
-                    return;
-                }
+                    Expression::Reduce { value, .. }
+                    | Expression::Scan { value, .. }
+                    | Expression::ArgSort { value, .. }
+                    | Expression::Histogram { value, .. } => *value,
+                    _ => return,
+                },
                 _ => return,
             };
             let ty = kernel.ty(value);

@@ -93,6 +93,16 @@ pub enum ScheduleError {
         "the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1"
     )]
     Dependent(String),
+    /// Warps that are not whole where elements meet.
+    #[error(
+        "{threads} threads for a program of `{kernel}`, in which elements meet: it takes whole warps, a multiple of 32"
+    )]
+    Warps {
+        /// The kernel.
+        kernel: String,
+        /// The threads asked for.
+        threads: u32,
+    },
     /// Both at once.
     #[error("a program that is split over blocks cannot share them: one of splits and programs_per_block is 1")]
     SplitAndShared,
@@ -122,7 +132,14 @@ impl Schedule {
             return Err(ScheduleError::SplitAndShared);
         }
         let alone = self.splits == 1 && self.programs_per_block == 1;
-        if !alone && !Effects::of(kernel).threads_are_independent() {
+        let effects = Effects::of(kernel);
+        if effects.has_collectives && !self.threads.is_multiple_of(WARP) {
+            return Err(ScheduleError::Warps {
+                kernel: kernel.name.clone(),
+                threads: self.threads,
+            });
+        }
+        if !alone && !effects.threads_are_independent() {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         Ok(())

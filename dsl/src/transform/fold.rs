@@ -1,6 +1,7 @@
 //! What one expression folds to.
 
 use crate::arithmetic;
+use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Type};
 
 /// What takes the place of an expression.
@@ -52,6 +53,23 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
             }
             _ => None,
         },
+        Expression::Permute { value, axes } => {
+            let same = axes.iter().copied().eq(0..axes.len() as u8);
+            if same {
+                Some(Folded::Value(*value))
+            } else {
+                repeated(kernel, *value, ty)
+            }
+        }
+        Expression::Slice { value, start, step, .. } => {
+            let same = *start == 0 && *step == 1 && kernel.ty(*value) == ty;
+            if same {
+                Some(Folded::Value(*value))
+            } else {
+                repeated(kernel, *value, ty)
+            }
+        }
+        Expression::Take { value, .. } => repeated(kernel, *value, ty),
         Expression::Unary { op, value } => arithmetic::unary(*op, literal(*value)?).map(Folded::Literal),
         Expression::Binary { op, left, right } => match (literal(*left), literal(*right)) {
             (Some(l), Some(r)) => arithmetic::binary(*op, l, r).map(Folded::Literal),
@@ -91,8 +109,23 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Arange(_)
+        | Expression::Concatenate { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. }
         | Expression::Local(_)
         | Expression::Load(_) => None,
+    }
+}
+
+/// A tile of type `ty` that repeats what `value` repeats, if that is one scalar.
+fn repeated(kernel: &Kernel, value: Handle<Expression>, ty: Type) -> Option<Folded> {
+    match kernel.expressions[value] {
+        Expression::Broadcast { value, .. } if kernel.ty(value).is_scalar() => {
+            Some(Folded::Expression(Expression::Broadcast { value, shape: ty.shape }))
+        }
+        _ => None,
     }
 }
 
@@ -122,7 +155,7 @@ fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
     all.then_some(scalar)
 }
 
-/// `x + 0`, `x * 1` and the like, on integers and bool.
+/// `x + 0`, `x * 1`, `x & true` and the like, on integers and bool.
 fn identity(
     op: BinaryOp,
     left: Handle<Expression>,
@@ -130,6 +163,17 @@ fn identity(
     right: Handle<Expression>,
     r: Option<Literal>,
 ) -> Option<Folded> {
+    let all_ones = |value: Option<Literal>| {
+        value.is_some_and(|v| match v.element.integer_range() {
+            Some(_) => v.bits == u64::MAX >> (64 - v.element.bits()),
+            None => v.element == ElementType::Bool && v.as_bool(),
+        })
+    };
+    match op {
+        BinaryOp::And if all_ones(r) => return Some(Folded::Value(left)),
+        BinaryOp::And if all_ones(l) => return Some(Folded::Value(right)),
+        _ => {}
+    }
     let (l, r) = (l.and_then(Literal::as_integer), r.and_then(Literal::as_integer));
     let element = |value: Option<i128>, of: i128| value == Some(of);
     match op {

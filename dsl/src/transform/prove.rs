@@ -1,10 +1,11 @@
-//! Removing the bounds checks that are proved to pass.
+//! Removing the bounds checks that are proved to pass, and the conditions that are proved to hold or fail.
 
 use std::collections::HashMap;
 use std::fmt;
 
+use super::bind;
 use crate::analysis::range::Ranges;
-use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Span, Statement, Symbol};
+use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Literal, Span, Statement, Symbol};
 
 /// What is known of one access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +50,9 @@ impl fmt::Display for Proof {
 }
 
 /// Removes every bounds check that holds for all launches, or for one whose symbols have the values `known`, and tells
-/// what became of each access, in the order of the text.
+/// what became of each access, in the order of the text. Comparisons that extents and exact counts decide are folded.
 pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
+    let kernel = decide(kernel, known);
     let always = guards(&kernel, &[]);
     let here = if known.is_empty() {
         always.clone()
@@ -85,6 +87,32 @@ impl Kernel {
     pub fn proofs(&self) -> Vec<Proof> {
         prove(self.clone(), &[]).1
     }
+}
+
+/// Folds the scalar comparisons with only one possible result. Of counts bound at run time, and of grids that follow from
+/// them, nothing is used: a variant made for one of their values would not serve the next.
+fn decide(mut kernel: Kernel, known: &[(Symbol, i64)]) -> Kernel {
+    let lasting = |(symbol, _): &&(Symbol, i64)| matches!(symbol, Symbol::Extent { .. } | Symbol::Stride { .. });
+    let lasting: Vec<_> = known.iter().filter(lasting).copied().collect();
+    let mut decided = Vec::new();
+    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, _: Span| {
+        if let Statement::Let(value) = statement
+            && let Expression::Compare { op, left, right } = kernel.expressions[*value]
+            && kernel.ty(left).is_scalar()
+            && kernel.ty(left).element.is_integer()
+            && let Some(truth) = ranges.decide(op, left, right)
+        {
+            decided.push((*value, truth));
+        }
+    };
+    Ranges::new(&kernel, &lasting).walk(&kernel.body, &mut visit);
+    if decided.is_empty() {
+        return kernel;
+    }
+    for (value, truth) in decided {
+        kernel.expressions[value] = Expression::Literal(Literal::new(truth));
+    }
+    bind(&kernel, &kernel.bindings)
 }
 
 /// An access with the checks that it still needs.

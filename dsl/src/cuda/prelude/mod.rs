@@ -36,6 +36,8 @@ pub(super) enum Need {
     FloatToInteger,
     /// The part of a row that is in bounds.
     Clip,
+    /// Values of other threads of the warp.
+    Shuffle,
     /// Reports of indices out of bounds.
     Trap,
 }
@@ -69,6 +71,7 @@ impl Need {
             Need::Division => numbers::DIVISION,
             Need::FloatToInteger => numbers::FLOAT_TO_INTEGER,
             Need::Clip => CLIP,
+            Need::Shuffle => SHUFFLE,
             Need::Trap => TRAP,
         }
     }
@@ -151,6 +154,27 @@ template <int HINT, class T, int N> static __device__ __forceinline__ void tw_st
   else if constexpr (sizeof(T) * N == 2) *(unsigned short*)p = v.h;
   else *p = v.e[0];
 }
+"#;
+
+// All threads of the warp take part.
+const SHUFFLE: &str = r#"template <class T> union tw_word {
+  T t;
+  unsigned int w;
+  unsigned long long d;
+};
+#define TW_SHUFFLE(NAME, INSTRUCTION) \
+  template <class T> static __device__ __forceinline__ T NAME(T value, int by) { \
+    tw_word<T> x; \
+    x.d = 0ULL; \
+    x.t = value; \
+    if constexpr (sizeof(T) == 8) x.d = INSTRUCTION(0xffffffffU, x.d, by); \
+    else x.w = INSTRUCTION(0xffffffffU, x.w, by); \
+    return x.t; \
+  }
+TW_SHUFFLE(tw_shuffle, __shfl_sync)
+TW_SHUFFLE(tw_shuffle_up, __shfl_up_sync)
+TW_SHUFFLE(tw_shuffle_down, __shfl_down_sync)
+#undef TW_SHUFFLE
 "#;
 
 const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x, int n) { return x < 0 ? 0 : x > n ? n : (int)x; }

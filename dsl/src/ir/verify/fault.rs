@@ -55,6 +55,52 @@ pub enum Fault {
     TooManyElements { shape: Shape, limit: u64 },
 
     // Values.
+    #[error("{operation} along axis {axis} of a value of shape {shape}, which has no such axis")]
+    Axis {
+        operation: &'static str,
+        axis: u8,
+        shape: Shape,
+    },
+    #[error("{axes:?} is not an order of the axes of shape {shape}")]
+    Permutation { axes: Vec<u8>, shape: Shape },
+    #[error("{extent} elements from {start} in steps of {step} along axis {axis} are not all inside shape {shape}")]
+    Slice {
+        start: u32,
+        step: i32,
+        extent: u32,
+        axis: u8,
+        shape: Shape,
+    },
+    #[error("{left} and {right} cannot be concatenated along axis {axis}: all else must be equal")]
+    Concatenate { left: Type, right: Type, axis: u8 },
+    #[error(
+        "elements of {value} cannot be taken along axis {axis} by {index}: an i64 index with the other extents equal"
+    )]
+    Take { value: Type, index: Type, axis: u8 },
+    #[error("an operation on tiles is expected")]
+    NotATile,
+    #[error("`{0}` is not associative, so an axis cannot be combined with it")]
+    NotAssociative(&'static str),
+    #[error("a combining function of {function} is used on {element}")]
+    FunctionElement {
+        function: ElementType,
+        element: ElementType,
+    },
+    #[error(
+        "a combining function has {count} operations; it may have {}",
+        crate::ir::Function::MAX_EXPRESSIONS
+    )]
+    FunctionLength { count: usize },
+    #[error("a combining function lacks types, or its result does not exist")]
+    FunctionArena,
+    #[error("operation {0} of a combining function is no scalar operation on earlier ones, the operands and literals")]
+    FunctionBody(usize),
+    #[error("a combining function of {element} gives {result}")]
+    FunctionResult { result: ElementType, element: ElementType },
+    #[error("a histogram counts the elements of a tile of integers, not of {0}")]
+    HistogramOf(Type),
+    #[error("a histogram of {value} is masked by {mask}; it must be a bool of the same shape")]
+    HistogramMask { mask: Type, value: Type },
     #[error("the literal of type {element} has bits 0x{bits:x}, which that type does not have")]
     LiteralBits { element: ElementType, bits: u64 },
     #[error("parameter {position} is not a {expected}")]

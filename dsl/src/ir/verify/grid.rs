@@ -47,7 +47,17 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         Expression::Symbol(Symbol::NumPrograms(_)) => Some("the grid itself"),
         Expression::Argument(_) => Some("a scalar argument"),
         Expression::Induction(_) => Some("a loop's value"),
-        Expression::Arange(_) | Expression::Broadcast { .. } | Expression::Reshape { .. } => Some("a tile"),
+        Expression::Arange(_)
+        | Expression::Broadcast { .. }
+        | Expression::Reshape { .. }
+        | Expression::Permute { .. }
+        | Expression::Slice { .. }
+        | Expression::Concatenate { .. }
+        | Expression::Take { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. } => Some("a tile"),
         Expression::Local(_) => Some("a variable"),
         Expression::Load(_) => Some("a value in memory"),
     }

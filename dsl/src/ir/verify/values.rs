@@ -1,6 +1,6 @@
 //! The typing rules of expressions.
 
-use super::{Fault, VerifyError, access, shapes};
+use super::{Fault, VerifyError, access, shapes, tiles};
 use crate::element::ElementType;
 use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
 
@@ -60,6 +60,14 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             }
             Ok(Type { shape: *shape, ..ty })
         }
+        Expression::Permute { .. }
+        | Expression::Slice { .. }
+        | Expression::Concatenate { .. }
+        | Expression::Take { .. } => tiles::rearranged(kernel, expression),
+        Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. } => tiles::collective(kernel, expression),
         Expression::Unary { op, value } => {
             let ty = kernel.ty(*value);
             defined(op.accepts(ty.element), op.name(), ty.element)?;

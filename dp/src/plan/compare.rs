@@ -1,0 +1,87 @@
+//! One step under the rules of every version.
+
+use std::fmt;
+
+use super::{
+    Plan, PlanError, Profile, Request,
+    table::{self, grouped},
+};
+
+/// The plans of one request under every profile, oldest first. It prints as a table.
+///
+/// ```
+/// use tilewright_dp::plan::{Comparison, Request, capture_sizes};
+///
+/// let decode = Request {
+///     graph_ok: true,
+///     graph_buckets: Some(capture_sizes(false, 160)),
+///     ..Request::new(vec![20; 8], 8)
+/// };
+/// let comparison = Comparison::new(&decode)?;
+/// assert_eq!(comparison.plans().len(), 7);
+/// assert!(comparison.to_string().ends_with("before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes\n"));
+/// # Ok::<(), tilewright_dp::plan::PlanError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Comparison {
+    plans: Vec<Plan>,
+}
+
+impl Comparison {
+    /// Plans a request under every profile, whatever its own is.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn new(request: &Request) -> Result<Self, PlanError> {
+        let mut request = request.clone();
+        let plan = |profile| {
+            request.profile = profile;
+            Plan::new(&request)
+        };
+        let plans = Profile::ALL.into_iter().map(plan).collect::<Result<_, _>>()?;
+        Ok(Self { plans })
+    }
+
+    /// The plans, oldest profile first.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    fn allocated_bytes(&self, profile: Profile) -> u64 {
+        let plan = self.plans.iter().find(|plan| plan.profile() == profile);
+        plan.map_or(0, Plan::allocated_bytes)
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |plan: &Plan| {
+            [
+                plan.profile().to_string(),
+                plan.execution().to_string(),
+                plan.mode().to_string(),
+                grouped(plan.layout().rows()),
+                grouped(plan.layout().bytes()),
+                grouped(plan.allocated_bytes()),
+                grouped(plan.logits().bytes()),
+            ]
+        };
+        let header = [
+            "profile",
+            "run",
+            "mode",
+            "buffer rows",
+            "buffer bytes",
+            "bytes allocated",
+            "logits bytes",
+        ];
+        let rows: Vec<_> = self.plans.iter().map(row).collect();
+        table::write(f, header, &rows)?;
+        writeln!(
+            f,
+            "before pull request 8277: {} bytes a step; after it: {} bytes",
+            grouped(self.allocated_bytes(Profile::Base8277)),
+            grouped(self.allocated_bytes(Profile::Pr8277)),
+        )
+    }
+}

@@ -1,0 +1,223 @@
+//! What a step of data-parallel attention needs: counts, padding, buffers, graph, logits.
+//!
+//! Before every step the ranks exchange their counts, and from then on each has to come to the same answers: how many rows
+//! every rank contributes, where they lie, whether a graph runs and in which buffer. A [`Plan`] is all of these answers.
+//! It is computed from a [`Request`] alone, without a device, and everything that is sized by a step takes its sizes from
+//! it.
+//!
+//! SGLang has changed the rules many times; a [`Profile`] is one version's. The first two are those before and after its
+//! pull request 8277, which stopped allocating a gathered buffer where a graph runs:
+//!
+//! ```
+//! use tilewright_dp::plan::{Plan, Profile, Request, capture_sizes};
+//!
+//! let before = Request {
+//!     profile: Profile::Base8277,
+//!     graph_ok: true,
+//!     graph_buckets: Some(capture_sizes(false, 160)),
+//!     ..Request::new(vec![20; 8], 8)
+//! };
+//! let after = Request { profile: Profile::Pr8277, ..before.clone() };
+//! assert_eq!(Plan::new(&before)?.allocated_bytes(), 2_293_760);
+//! assert_eq!(Plan::new(&after)?.allocated_bytes(), 0);
+//! # Ok::<(), tilewright_dp::plan::PlanError>(())
+//! ```
+//!
+//! | file | answers |
+//! |---|---|
+//! | `request` | what is asked; what is refused |
+//! | `step`, `forward`, `topology` | how an engine's step becomes a request |
+//! | `mode` | alignment; `MAX` or `SUM`, and why |
+//! | `graph` | which graph runs, and what it needs |
+//! | `logits` | rows of the logits stage |
+//! | `batch` | how a rank's own tensors are padded |
+//! | `explain`, `serialize`, `compare` | a plan for people, for programs, and beside other versions' |
+
+mod batch;
+mod compare;
+mod error;
+mod explain;
+mod forward;
+mod graph;
+mod logits;
+mod mode;
+mod profile;
+mod request;
+mod serialize;
+mod step;
+mod table;
+mod topology;
+
+pub use batch::{BatchPlan, Fill, TensorPadding};
+pub use compare::Comparison;
+pub use error::PlanError;
+pub use forward::{ForwardMode, Speculation, Width};
+pub use graph::{Execution, Graph, WhyEager, capture_sizes};
+pub use logits::{LogitsStage, Prompt, logprob_rows};
+pub use mode::ModeReason;
+pub use profile::Profile;
+pub use request::Request;
+pub use step::{RankStep, Step};
+pub use topology::{ContextParallel, Topology};
+
+use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
+
+/// The most rows of a buffer, and the largest of any size that a request names: what the 32-bit counts of a captured graph
+/// can hold.
+pub const MAX_ROWS: u64 = i32::MAX as u64;
+
+/// The plan of one step. It prints as a table, [explains](Self::explain) itself, and serialises.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Plan {
+    profile: Profile,
+    /// Data-parallel ranks; the layout has one slot for each, or one for the local rank alone.
+    dp: u64,
+    /// Tokens per request of this forward.
+    width: u64,
+    /// Whether any rank prefills.
+    extend: bool,
+    execution: Execution,
+    reason: ModeReason,
+    layout: GatheredLayout,
+    logits: LogitsStage,
+}
+
+/// One rank's part of the gathered buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// Its first row.
+    pub start: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// The rows that hold a token.
+    pub tokens: u64,
+}
+
+impl Plan {
+    /// Plans a step: what SGLang spreads over `prepare_mlp_sync_batch`, its graph runners and `set_dp_buffer_len`. It
+    /// allocates the lists of its result and nothing else.
+    ///
+    /// # Errors
+    /// The request contradicts itself, or a size is over [`MAX_ROWS`].
+    pub fn new(request: &Request) -> Result<Self, PlanError> {
+        request.check()?;
+        let scaled = request.scaled()?;
+        // Only the bytes of a row are known here, not what it is made of.
+        let hidden = HiddenState {
+            size: request.row_bytes,
+            element_bytes: 1,
+        };
+        let ranks = scaled.len();
+        let execution = graph::choose(request, &scaled)?;
+        let (reason, layout) = match &execution {
+            Execution::Graph(graph) => {
+                let (mode, reason) = match request.profile {
+                    Profile::Base8277 | Profile::Pr8277 => (PaddingMode::Sum, ModeReason::OnlyMode),
+                    _ => (PaddingMode::Max, ModeReason::Captured),
+                };
+                if graph.rows > MAX_ROWS {
+                    return Err(mode::too_many_rows(ranks));
+                }
+                (reason, GatheredLayout::fixed_of(mode, scaled, graph.rows, hidden)?)
+            }
+            Execution::Eager(_) => {
+                let (mode, reason) = mode::choose(request, &scaled)?;
+                let layout = GatheredLayout::of(mode, scaled, mode::alignment(request), hidden)?;
+                (reason, layout)
+            }
+        };
+        if layout.rows() > MAX_ROWS {
+            return Err(mode::too_many_rows(ranks));
+        }
+        let logits = LogitsStage::new(request, &execution, &layout, hidden)?;
+        Ok(Self {
+            profile: request.profile,
+            dp: request.dp,
+            width: request.coef,
+            extend: request.extend,
+            execution,
+            reason,
+            layout,
+            logits,
+        })
+    }
+
+    /// Whose rules were followed.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// How the step is run.
+    pub fn execution(&self) -> &Execution {
+        &self.execution
+    }
+
+    /// The graph that runs the step, if one does.
+    pub fn graph(&self) -> Option<&Graph> {
+        match &self.execution {
+            Execution::Graph(graph) => Some(graph),
+            Execution::Eager(_) => None,
+        }
+    }
+
+    /// The gathered buffer that the step runs in, the graph's own if one runs: tokens, rows and start of every rank.
+    pub fn layout(&self) -> &GatheredLayout {
+        &self.layout
+    }
+
+    /// How ranks are padded.
+    pub fn mode(&self) -> PaddingMode {
+        self.layout.mode()
+    }
+
+    /// Why they are padded so.
+    pub fn reason(&self) -> ModeReason {
+        self.reason
+    }
+
+    /// The rows that the LM head sees.
+    pub fn logits(&self) -> &LogitsStage {
+        &self.logits
+    }
+
+    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan from the local rank's count alone has the same slot for every rank.
+    ///
+    /// ```
+    /// use tilewright_dp::plan::{Plan, Request, Slot};
+    ///
+    /// let plan = Plan::new(&Request::new(vec![10, 3, 0, 7], 4))?;
+    /// assert_eq!(plan.slot(1)?, Slot { start: 10, rows: 10, tokens: 3 });
+    /// assert_eq!(plan.slot(4).unwrap_err().to_string(), "there is no rank 4; there are 4, counted from 0");
+    /// # Ok::<(), tilewright_dp::plan::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such rank.
+    pub fn slot(&self, rank: u64) -> Result<Slot, PlanError> {
+        if rank >= self.dp {
+            return Err(PlanError::NoSuchRank { rank, ranks: self.dp });
+        }
+        let layout = &self.layout;
+        let slot = if layout.ranks() == 1 { 0 } else { rank as usize };
+        Ok(Slot {
+            start: layout.starts()[slot],
+            rows: layout.padded()[slot],
+            tokens: layout.counts()[slot],
+        })
+    }
+
+    /// Rows of the gathered buffers that are allocated for this step alone: the buffer of an eager forward; under a graph
+    /// none, except before pull request 8277.
+    pub fn allocated_rows(&self) -> u64 {
+        match &self.execution {
+            Execution::Eager(_) => self.layout.rows(),
+            Execution::Graph(graph) => graph.transient_rows,
+        }
+    }
+
+    /// Bytes of [`allocated_rows`](Self::allocated_rows).
+    pub fn allocated_bytes(&self) -> u64 {
+        // Both are at most MAX_ROWS: transient rows are at most those of the graph, which hold them.
+        self.allocated_rows() * self.layout.row_bytes()
+    }
+}

@@ -1,0 +1,271 @@
+//! How an eager forward pads its ranks, and why.
+//!
+//! All-gathering a `MAX` buffer moves the longest rank's rows once for every rank, all-reducing a `SUM` buffer moves every
+//! row about twice; from pull request 8280 on the cheaper is taken, with exceptions that came later.
+
+use std::fmt;
+
+use super::{MAX_ROWS, PlanError, Profile, Request};
+use crate::layout::PaddingMode;
+
+/// Why a plan has the padding mode that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModeReason {
+    /// The profile knows `SUM` only (before pull request 8280).
+    OnlyMode,
+    /// The graph was captured with equal ranks (from pull request 8280 on).
+    Captured,
+    /// Whichever moves fewer rows.
+    Cost {
+        /// Rows that an all-gather moves.
+        gathered: u64,
+        /// Rows that an all-reduce moves.
+        reduced: u64,
+    },
+    /// A rank prefills, which would pad all others to its length (from pull request 10414 on).
+    Extend,
+    /// The back end of the experts needs equal ranks.
+    Forced,
+    /// A rank without tokens joins the prefill of a hybrid model.
+    HybridIdle,
+    /// A rank that just joined has no all-gather yet.
+    ElasticJoin,
+    /// A captured prefill graph holds the longest rank.
+    PrefillGraph {
+        /// Rows of the longest rank.
+        longest: u64,
+        /// The longest prompt captured.
+        largest: u64,
+    },
+}
+
+impl fmt::Display for ModeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnlyMode => f.write_str("this version has no other mode"),
+            Self::Captured => f.write_str("the graph was captured with equal ranks"),
+            Self::Cost { gathered, reduced } => {
+                let relation = match reduced.cmp(gathered) {
+                    std::cmp::Ordering::Less => "more than",
+                    std::cmp::Ordering::Equal => "as many as",
+                    std::cmp::Ordering::Greater => "fewer than",
+                };
+                write!(
+                    f,
+                    "an all-gather of equal ranks would move {gathered} rows, {relation} the {reduced} of an all-reduce"
+                )
+            }
+            Self::Extend => f.write_str("a rank prefills, and the others are not padded to its length"),
+            Self::Forced => f.write_str("the all-to-all back end needs equal ranks"),
+            Self::HybridIdle => f.write_str("a rank without tokens joins the prefill of a hybrid model"),
+            Self::ElasticJoin => f.write_str("a rank is just joining, and an all-reduce works without it"),
+            Self::PrefillGraph { longest, largest } => write!(
+                f,
+                "all ranks voted for a prefill graph, and the longest rank's {longest} rows fit the {largest} captured"
+            ),
+        }
+    }
+}
+
+/// What each rank's rows become a multiple of. Context parallelism splits what attention TP has split, and the multiple
+/// serves both: SGLang aligns to one and then to the other, which can lose the first.
+pub(super) fn alignment(request: &Request) -> u64 {
+    match request.profile {
+        Profile::Base8277 | Profile::Pr8277 => 1,
+        Profile::Main202609 => least_common_multiple(request.attn_tp, request.cp_align),
+        _ => request.attn_tp,
+    }
+}
+
+fn least_common_multiple(one: u64, other: u64) -> u64 {
+    let (mut a, mut b) = (one, other);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    one / a * other
+}
+
+/// The mode of an eager forward, from the tokens of every rank.
+pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, ModeReason), PlanError> {
+    let profile = request.profile;
+    if profile < Profile::Pr8280 {
+        return Ok((PaddingMode::Sum, ModeReason::OnlyMode));
+    }
+    let alignment = alignment(request);
+    let (mut sum, mut longest, mut idle) = (0, 0, false);
+    for &count in scaled {
+        let rows = count.next_multiple_of(alignment);
+        sum += rows;
+        longest = longest.max(rows);
+        idle |= rows == 0;
+        // No layout of these counts is possible; stopping here keeps the numbers below within 64 bits.
+        if sum > MAX_ROWS {
+            return Err(too_many_rows(scaled.len()));
+        }
+    }
+
+    let newest = profile == Profile::Main202609;
+    let prefills = match profile {
+        Profile::Pr10414 => request.extend,
+        _ => request.extend && profile > Profile::Pr10414 && request.dp > 1,
+    };
+    let (mode, reason) = if newest && request.force_max {
+        (PaddingMode::Max, ModeReason::Forced)
+    } else if newest && prefills && request.hybrid_idle && idle {
+        (PaddingMode::Max, ModeReason::HybridIdle)
+    } else if prefills {
+        (PaddingMode::Sum, ModeReason::Extend)
+    } else {
+        by_cost(profile, longest * request.dp, 2 * sum)
+    };
+
+    if !newest {
+        return Ok((mode, reason));
+    }
+    let largest = request.prefill_buckets.iter().flatten().copied().max();
+    Ok(match largest {
+        Some(largest) if request.extend && longest <= largest => {
+            (PaddingMode::Max, ModeReason::PrefillGraph { longest, largest })
+        }
+        _ if request.elastic_join => (PaddingMode::Sum, ModeReason::ElasticJoin),
+        _ => (mode, reason),
+    })
+}
+
+/// A tie is `SUM` up to pull request 20406 and `MAX` from it on.
+fn by_cost(profile: Profile, gathered: u64, reduced: u64) -> (PaddingMode, ModeReason) {
+    let tie = profile >= Profile::Pr20406 && reduced == gathered;
+    let mode = if reduced > gathered || tie {
+        PaddingMode::Max
+    } else {
+        PaddingMode::Sum
+    };
+    (mode, ModeReason::Cost { gathered, reduced })
+}
+
+pub(super) fn too_many_rows(ranks: usize) -> PlanError {
+    PlanError::TooManyRows {
+        buffer: "gathered buffer",
+        ranks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PaddingMode::{Max, Sum};
+
+    fn request(profile: Profile, raw: &[u64], extend: bool) -> Request {
+        Request {
+            profile,
+            extend,
+            ..Request::new(raw.to_vec(), raw.len() as u64)
+        }
+    }
+
+    fn mode(request: &Request) -> PaddingMode {
+        choose(request, &request.raw).unwrap().0
+    }
+
+    /// The mode under every profile, oldest first.
+    fn modes(raw: &[u64], extend: bool) -> [PaddingMode; 7] {
+        Profile::ALL.map(|profile| mode(&request(profile, raw, extend)))
+    }
+
+    #[test]
+    fn the_cheaper_mode_is_taken_from_8280_on() {
+        assert_eq!(modes(&[20; 8], false), [Sum, Sum, Max, Max, Max, Max, Max]);
+        assert_eq!(modes(&[100, 0, 0, 0], false), [Sum; 7]);
+    }
+
+    #[test]
+    fn a_tie_turned_from_sum_to_max() {
+        assert_eq!(modes(&[8, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
+    }
+
+    #[test]
+    fn all_idle_ranks_are_a_tie() {
+        assert_eq!(modes(&[0, 0, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
+        assert_eq!(modes(&[0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
+    }
+
+    #[test]
+    fn a_single_rank_that_prefills_was_sum_in_one_version_only() {
+        assert_eq!(modes(&[20], true), [Sum, Sum, Max, Max, Sum, Max, Max]);
+        assert_eq!(modes(&[20; 2], true), [Sum, Sum, Max, Max, Sum, Sum, Sum]);
+    }
+
+    #[test]
+    fn the_local_count_alone_is_compared_with_all_ranks() {
+        for (dp, expected) in [
+            (2, [Sum, Sum, Sum, Sum, Sum, Max, Max]),
+            (3, [Sum, Sum, Sum, Sum, Sum, Sum, Sum]),
+        ] {
+            let found = Profile::ALL.map(|profile| {
+                mode(&Request {
+                    dp,
+                    ..request(profile, &[13], false)
+                })
+            });
+            assert_eq!(found, expected, "dp {dp}");
+        }
+    }
+
+    #[test]
+    fn exceptions_are_the_newest_versions_alone() {
+        for profile in Profile::ALL {
+            let newest = profile == Profile::Main202609;
+            let base = |raw: &[u64]| request(profile, raw, true);
+            let reason = |request: Request| choose(&request, &request.raw).unwrap();
+            let forced = Request {
+                force_max: true,
+                ..base(&[9, 0])
+            };
+            assert_eq!(reason(forced) == (Max, ModeReason::Forced), newest);
+            let hybrid = |raw| Request {
+                hybrid_idle: true,
+                ..base(raw)
+            };
+            assert_eq!(reason(hybrid(&[9, 0])) == (Max, ModeReason::HybridIdle), newest);
+            assert_ne!(reason(hybrid(&[9, 1])).1, ModeReason::HybridIdle);
+            let joining = Request {
+                elastic_join: true,
+                force_max: true,
+                ..base(&[9, 9])
+            };
+            assert_eq!(reason(joining) == (Sum, ModeReason::ElasticJoin), newest);
+            let captured = |largest| Request {
+                prefill_buckets: Some(vec![4, largest]),
+                ..base(&[9, 0])
+            };
+            let expected = ModeReason::PrefillGraph { longest: 9, largest: 9 };
+            assert_eq!(reason(captured(9)) == (Max, expected), newest);
+            assert_eq!(reason(captured(8)).0, Sum);
+        }
+    }
+
+    #[test]
+    fn alignment_serves_attention_and_context_parallelism_alike() {
+        let alignment = |attn_tp, cp_align| {
+            alignment(&Request {
+                attn_tp,
+                cp_align,
+                ..Request::new(vec![5], 1)
+            })
+        };
+        assert_eq!(alignment(1, 1), 1);
+        assert_eq!(alignment(2, 4), 4);
+        assert_eq!(alignment(8, 6), 24);
+        assert_eq!(alignment(MAX_ROWS, MAX_ROWS - 1), MAX_ROWS * (MAX_ROWS - 1));
+    }
+
+    #[test]
+    fn an_alignment_of_one_changes_nothing() {
+        for raw in [vec![7, 0, 13, 1], vec![1], vec![0, 0]] {
+            for profile in Profile::ALL {
+                let plan = super::super::Plan::new(&request(profile, &raw, false)).unwrap();
+                assert_eq!(plan.layout().aligned().collect::<Vec<_>>(), raw);
+            }
+        }
+    }
+}

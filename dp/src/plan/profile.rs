@@ -1,0 +1,115 @@
+//! The versions of SGLang whose rules the planner follows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::PlanError;
+
+/// A version's set of rules, in the order of time: a rule that came with a version holds from it on, so rules compare
+/// profiles with `<` and `>=`.
+///
+/// ```
+/// use tilewright_dp::plan::Profile;
+///
+/// assert_eq!("pr-8277".parse(), Ok(Profile::Pr8277));
+/// assert_eq!(Profile::default().to_string(), "main-2026-09");
+/// assert!(Profile::Pr8277 < Profile::Pr8280);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+pub enum Profile {
+    /// What pull request 8277 started from: every forward allocates a packed buffer, graph or not.
+    #[serde(rename = "base-8277")]
+    Base8277,
+    /// Pull request 8277, "Reduce the memory usage of gathered buffer in DP attention": a graph allocates none, and
+    /// draft-extend computes logits for one row per request.
+    #[serde(rename = "pr-8277")]
+    Pr8277,
+    /// Pull request 8280, which merged 8276 to 8279: `MAX` by cost, alignment to attention TP, every batch padded, graph
+    /// buckets by the longest rank.
+    #[serde(rename = "pr-8280")]
+    Pr8280,
+    /// Pull request 9136 with 8343 and 8723: reduce-scatter, the logits stage sized by its own rows, decode requests
+    /// padded with their tokens. Buffers as before.
+    #[serde(rename = "pr-9136")]
+    Pr9136,
+    /// Pull request 10414 with 12115: a step in which any rank prefills is `SUM`.
+    #[serde(rename = "pr-10414")]
+    Pr10414,
+    /// Pull request 20406: a single rank that prefills may be `MAX`, and a tie is `MAX`.
+    #[serde(rename = "pr-20406")]
+    Pr20406,
+    /// The main branch of September 2026: alignment to context parallelism, exceptions for hybrid models, all-to-all
+    /// back ends, elastic ranks and prefill graphs.
+    #[default]
+    #[serde(rename = "main-2026-09")]
+    Main202609,
+}
+
+impl Profile {
+    /// Every profile, oldest first.
+    pub const ALL: [Self; 7] = [
+        Self::Base8277,
+        Self::Pr8277,
+        Self::Pr8280,
+        Self::Pr9136,
+        Self::Pr10414,
+        Self::Pr20406,
+        Self::Main202609,
+    ];
+
+    /// The name in requests, in plans and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Base8277 => "base-8277",
+            Self::Pr8277 => "pr-8277",
+            Self::Pr8280 => "pr-8280",
+            Self::Pr9136 => "pr-9136",
+            Self::Pr10414 => "pr-10414",
+            Self::Pr20406 => "pr-20406",
+            Self::Main202609 => "main-2026-09",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = PlanError;
+
+    fn from_str(name: &str) -> Result<Self, PlanError> {
+        let found = Self::ALL.into_iter().find(|profile| profile.name() == name);
+        found.ok_or_else(|| PlanError::UnknownProfile { name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_has_one_name_everywhere() {
+        for profile in Profile::ALL {
+            let json = format!("\"{profile}\"");
+            assert_eq!(profile.name().parse(), Ok(profile));
+            assert_eq!(serde_json::to_string(&profile).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+        }
+        assert!(Profile::ALL.is_sorted());
+    }
+
+    #[test]
+    fn an_unknown_profile_is_told_the_valid_ones() {
+        let error = "pr-1".parse::<Profile>().unwrap_err().to_string();
+        let json = serde_json::from_str::<Profile>("\"pr-1\"").unwrap_err().to_string();
+        for profile in Profile::ALL {
+            assert!(
+                error.contains(profile.name()) && json.contains(profile.name()),
+                "{error}\n{json}"
+            );
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What a plan is made from.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_ROWS, PlanError, Profile};
+
+/// Everything that decides the plan of one step: what the ranks exchanged, how they are grouped, and which graphs there
+/// are. Every rank that plans the same request comes to the same plan.
+///
+/// In JSON the fields have the same names; those with a default here may be left out, others are refused.
+///
+/// ```
+/// use tilewright_dp::plan::{Plan, Profile, Request};
+///
+/// let request = Request { attn_tp: 4, ..Request::new(vec![1, 9], 2) };
+/// assert_eq!(Plan::new(&request)?.layout().padded(), [12, 12]);
+///
+/// let request: Request = serde_json::from_str(r#"{"profile": "pr-8277", "raw": [1, 9], "dp": 2, "attn_tp": 4}"#)?;
+/// assert_eq!(request.profile, Profile::Pr8277);
+/// assert_eq!(Plan::new(&request)?.layout().padded(), [1, 9]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Whose rules to follow; by default the latest.
+    #[serde(default)]
+    pub profile: Profile,
+    /// One count per data-parallel rank as the scheduler has it: tokens where a rank prefills, requests otherwise. Where
+    /// only the attention TP group gathers, the list has the local rank's count alone. SGLang: `global_num_tokens`.
+    pub raw: Vec<u64>,
+    /// Data-parallel attention ranks, the number of slots that an all-gather fills.
+    pub dp: u64,
+    /// GPUs that share one rank's attention; 1 by default.
+    #[serde(default = "one")]
+    pub attn_tp: u64,
+    /// Tokens per count of [`raw`](Self::raw) in this forward, such as the draft tokens that a verification checks; 1 by
+    /// default. SGLang: `num_tokens_per_req` of the speculative input.
+    #[serde(default = "one")]
+    pub coef: u64,
+    /// Rows per count at the logits stage; [`coef`](Self::coef) by default. SGLang: `num_tokens_for_logprob_per_req`.
+    #[serde(default)]
+    pub coef_lp: Option<u64>,
+    /// Counts of the logits stage; [`raw`](Self::raw) by default. SGLang: `num_tokens_for_logprob` of every rank.
+    #[serde(default)]
+    pub raw_lp: Option<Vec<u64>>,
+    /// Whether any rank prefills. SGLang: `is_extend_in_batch`, the maximum over ranks.
+    #[serde(default)]
+    pub extend: bool,
+    /// Context parallelism splits a rank's rows into a multiple of this; 1 by default. For `main-2026-09`.
+    #[serde(default = "one")]
+    pub cp_align: u64,
+    /// Batch sizes, in requests, for which a graph was captured; none by default.
+    #[serde(default)]
+    pub graph_buckets: Option<Vec<u64>>,
+    /// Whether every rank voted for a graph: all decode or idle. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
+    #[serde(default)]
+    pub graph_ok: bool,
+    /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
+    /// For `main-2026-09`.
+    #[serde(default)]
+    pub hybrid_idle: bool,
+    /// Whether the all-to-all back end of the experts needs equal ranks: pplx, or DeepEP told so. For `main-2026-09`.
+    #[serde(default)]
+    pub force_max: bool,
+    /// Whether a rank is just joining an elastic group. For `main-2026-09`.
+    #[serde(default)]
+    pub elastic_join: bool,
+    /// Prompt lengths for which a prefill graph was captured, if every rank voted to use it; none by default. For
+    /// `main-2026-09`.
+    #[serde(default)]
+    pub prefill_buckets: Option<Vec<u64>>,
+    /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.
+    #[serde(default = "row_bytes")]
+    pub row_bytes: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn row_bytes() -> u64 {
+    7168 * 2
+}
+
+impl Request {
+    /// A request for these counts with every other field at its default.
+    pub fn new(raw: Vec<u64>, dp: u64) -> Self {
+        Self {
+            profile: Profile::default(),
+            raw,
+            dp,
+            attn_tp: 1,
+            coef: 1,
+            coef_lp: None,
+            raw_lp: None,
+            extend: false,
+            cp_align: 1,
+            graph_buckets: None,
+            graph_ok: false,
+            hybrid_idle: false,
+            force_max: false,
+            elastic_join: false,
+            prefill_buckets: None,
+            row_bytes: row_bytes(),
+        }
+    }
+
+    /// Tokens of every rank: counts times width.
+    pub(super) fn scaled(&self) -> Result<Vec<u64>, PlanError> {
+        scale("raw", &self.raw, self.coef)
+    }
+
+    /// Rows of every rank at the logits stage.
+    pub(super) fn logprob(&self) -> Result<Vec<u64>, PlanError> {
+        match &self.raw_lp {
+            Some(counts) => scale("raw_lp", counts, self.logprob_width()),
+            None => scale("raw", &self.raw, self.logprob_width()),
+        }
+    }
+
+    /// Rows per count at the logits stage.
+    pub(super) fn logprob_width(&self) -> u64 {
+        self.coef_lp.unwrap_or(self.coef)
+    }
+
+    /// Refuses what no plan can be made from. Afterwards no size is over [`MAX_ROWS`], so two of them can be multiplied.
+    pub(super) fn check(&self) -> Result<(), PlanError> {
+        let counts = self.raw.len();
+        if counts == 0 {
+            return Err(PlanError::NoCounts);
+        }
+        let sizes = [
+            ("dp", self.dp),
+            ("attn_tp", self.attn_tp),
+            ("coef", self.coef),
+            ("coef_lp", self.logprob_width()),
+            ("cp_align", self.cp_align),
+            ("row_bytes", self.row_bytes),
+        ];
+        let buckets = |field, sizes: &Option<Vec<u64>>| {
+            let sizes = sizes.as_deref().unwrap_or_default();
+            sizes.iter().try_for_each(|&size| check_size(field, size))
+        };
+        sizes
+            .into_iter()
+            .try_for_each(|(field, size)| check_size(field, size))?;
+        buckets("graph_buckets", &self.graph_buckets)?;
+        buckets("prefill_buckets", &self.prefill_buckets)?;
+        if counts != 1 && counts as u64 != self.dp {
+            return Err(PlanError::WrongNumberOfCounts { counts, dp: self.dp });
+        }
+        match &self.raw_lp {
+            Some(logprob) if logprob.len() != counts => Err(PlanError::WrongNumberOfLogprobCounts {
+                counts,
+                logprob: logprob.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_size(field: &'static str, value: u64) -> Result<(), PlanError> {
+    match value {
+        0 => Err(PlanError::Zero { field }),
+        1..=MAX_ROWS => Ok(()),
+        _ => Err(PlanError::TooLarge { field, value }),
+    }
+}
+
+fn scale(field: &'static str, counts: &[u64], width: u64) -> Result<Vec<u64>, PlanError> {
+    let scaled = |(rank, &count): (usize, &u64)| {
+        let rows = count.checked_mul(width).filter(|&rows| rows <= MAX_ROWS);
+        rows.ok_or(PlanError::CountTooLarge {
+            field,
+            rank,
+            count,
+            width,
+        })
+    };
+    counts.iter().enumerate().map(scaled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Plan;
+    use super::*;
+
+    fn refused(request: Request) -> PlanError {
+        Plan::new(&request).unwrap_err()
+    }
+
+    #[test]
+    fn fields_left_out_have_their_defaults() {
+        let request: Request = serde_json::from_str(r#"{"raw": [1, 2], "dp": 2}"#).unwrap();
+        assert_eq!(request, Request::new(vec![1, 2], 2));
+        let json = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+    }
+
+    #[test]
+    fn every_rank_is_scaled_by_one_width() {
+        let request = Request {
+            coef: 6,
+            coef_lp: Some(2),
+            ..Request::new(vec![1, 3, 0, 2], 4)
+        };
+        assert_eq!(request.scaled(), Ok(vec![6, 18, 0, 12]));
+        assert_eq!(request.logprob(), Ok(vec![2, 6, 0, 4]));
+    }
+
+    #[test]
+    fn an_unknown_field_is_told_the_valid_ones() {
+        let error = serde_json::from_str::<Request>(r#"{"raw": [1], "dp": 1, "tp": 8}"#).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("unknown field `tp`, expected one of `profile`, `raw`, `dp`"));
+        assert!(error.contains("`row_bytes`"), "{error}");
+    }
+
+    #[test]
+    fn sizes_of_zero_are_refused_by_name() {
+        let base = || Request::new(vec![4, 4], 2);
+        for (request, field) in [
+            (Request { dp: 0, ..base() }, "dp"),
+            (Request { attn_tp: 0, ..base() }, "attn_tp"),
+            (Request { coef: 0, ..base() }, "coef"),
+            (
+                Request {
+                    coef_lp: Some(0),
+                    ..base()
+                },
+                "coef_lp",
+            ),
+            (Request { cp_align: 0, ..base() }, "cp_align"),
+            (Request { row_bytes: 0, ..base() }, "row_bytes"),
+            (
+                Request {
+                    graph_buckets: Some(vec![8, 0]),
+                    ..base()
+                },
+                "graph_buckets",
+            ),
+        ] {
+            assert_eq!(refused(request), PlanError::Zero { field });
+        }
+    }
+
+    #[test]
+    fn counts_have_to_match_the_ranks() {
+        assert_eq!(refused(Request::new(vec![], 2)), PlanError::NoCounts);
+        assert_eq!(
+            refused(Request::new(vec![1, 2, 3], 2)),
+            PlanError::WrongNumberOfCounts { counts: 3, dp: 2 }
+        );
+        let request = Request {
+            raw_lp: Some(vec![1]),
+            ..Request::new(vec![1, 2], 2)
+        };
+        assert_eq!(
+            refused(request),
+            PlanError::WrongNumberOfLogprobCounts { counts: 2, logprob: 1 }
+        );
+    }
+
+    #[test]
+    fn counts_near_32_bits_are_errors_and_never_wrap() {
+        for profile in Profile::ALL {
+            let request = |raw: &[u64], coef| Request {
+                profile,
+                coef,
+                ..Request::new(raw.to_vec(), raw.len() as u64)
+            };
+            for count in [MAX_ROWS + 1, u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
+                assert_eq!(
+                    refused(request(&[0, count], 1)),
+                    PlanError::CountTooLarge {
+                        field: "raw",
+                        rank: 1,
+                        count,
+                        width: 1
+                    }
+                );
+            }
+            assert!(matches!(
+                refused(request(&[MAX_ROWS / 4 + 1], 4)),
+                PlanError::CountTooLarge { width: 4, .. }
+            ));
+            assert_eq!(Plan::new(&request(&[MAX_ROWS], 1)).unwrap().layout().rows(), MAX_ROWS);
+            // Every rank alone is small enough, all together are not.
+            assert!(matches!(
+                refused(request(&[MAX_ROWS, MAX_ROWS], 1)),
+                PlanError::TooManyRows { ranks: 2, .. }
+            ));
+        }
+        // Alignment takes the last rows over the limit.
+        let request = Request {
+            attn_tp: 8,
+            ..Request::new(vec![MAX_ROWS], 1)
+        };
+        assert!(matches!(refused(request), PlanError::TooManyRows { ranks: 1, .. }));
+        let request = Request {
+            attn_tp: MAX_ROWS + 1,
+            ..Request::new(vec![1], 1)
+        };
+        assert!(matches!(refused(request), PlanError::TooLarge { field: "attn_tp", .. }));
+    }
+}

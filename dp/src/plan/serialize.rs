@@ -1,0 +1,40 @@
+//! A plan as JSON and the like.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Execution, Plan};
+
+/// A map of what applies to the step. An eager forward has its aligned and padded counts and its buffer, one under a graph
+/// the graph's bucket, its buffer, and what is allocated besides.
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let layout = self.layout();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("profile", &self.profile)?;
+        map.serialize_entry("scaled", layout.counts())?;
+        map.serialize_entry("logprob", self.logits.counts())?;
+        map.serialize_entry("graph", &self.graph().is_some())?;
+        match &self.execution {
+            Execution::Eager(_) => {
+                map.serialize_entry("aligned", &layout.aligned().collect::<Vec<_>>())?;
+                map.serialize_entry("mode", &layout.mode())?;
+                map.serialize_entry("padded", layout.padded())?;
+                map.serialize_entry("buffer_rows", &layout.rows())?;
+                map.serialize_entry("buffer_bytes", &layout.bytes())?;
+                map.serialize_entry("local_start", layout.starts())?;
+            }
+            Execution::Graph(graph) => {
+                map.serialize_entry("bucket", &graph.bucket)?;
+                map.serialize_entry("graph_rows", &layout.rows())?;
+                map.serialize_entry("graph_bytes", &layout.bytes())?;
+                map.serialize_entry("transient_rows", &self.allocated_rows())?;
+                map.serialize_entry("transient_bytes", &self.allocated_bytes())?;
+                map.serialize_entry("mode", &layout.mode())?;
+                map.serialize_entry("local_start", layout.starts())?;
+                map.serialize_entry("local_rows_copied", layout.padded())?;
+                map.serialize_entry("attn_rows_per_rank", &graph.attention_rows)?;
+            }
+        }
+        map.end()
+    }
+}

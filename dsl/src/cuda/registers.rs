@@ -1,0 +1,132 @@
+//! Tiles that threads keep in registers, and exchange through shared memory.
+
+use super::leaves::{Group, INNER, LeafKind, Leaves, Sink};
+use super::types::{c_type, memory_type};
+use super::writer::{Placed, Writer};
+use crate::analysis::contiguity::{Walk, walk};
+
+impl Writer<'_> {
+    /// Tiles of registers: each thread does the elements that it holds.
+    pub(super) fn register_group(&mut self, group: &Group<'_>, leaves: &mut Leaves) {
+        let shape = group.shape;
+        let elements = shape.elements();
+        let lanes = self.lanes_of(elements);
+        let n = shape.innermost() as u64;
+        let threads = self.schedule.threads as u64;
+        let store = match &group.sink {
+            Sink::Store(access) => match walk(self.kernel, access, shape.rank() - 1) {
+                Walk::Adjacent(axis) if lanes > 1 && self.is_row(access, axis, shape.rank() - 1) => {
+                    let bytes = (lanes * self.element(access.tensor).size() as u64).min(16);
+                    (self.row_alignment(access, axis) >= bytes).then_some((*access, axis))
+                }
+                _ => None,
+            },
+            Sink::Registers(_) => None,
+        };
+        for leaf in leaves.loads.values_mut() {
+            if let LeafKind::Adjacent { axis, .. } = leaf.kind {
+                let bytes = (lanes * self.element(leaf.access.tensor).size() as u64).min(16);
+                let direct = lanes > 1 && n.is_multiple_of(lanes) && self.row_alignment(&leaf.access, axis) >= bytes;
+                leaf.kind = if direct {
+                    LeafKind::Adjacent { axis, aligned: true }
+                } else {
+                    LeafKind::Scattered
+                };
+            }
+        }
+        let trips = elements.div_ceil(threads * lanes);
+        self.line("#pragma unroll");
+        self.open(format!("for (int k = 0; k < {trips}; ++k) {{"));
+        self.line(format!("const int first = (k * {threads} + worker) * {lanes};"));
+        let partial = !elements.is_multiple_of(threads * lanes);
+        if partial {
+            self.open(format!("if (first < {elements}) {{"));
+        }
+        let mut point = self.coordinates_of(shape, "first");
+        self.line(format!(
+            "const int {INNER} = {};",
+            point.coordinates.last().cloned().unwrap_or_default()
+        ));
+        if let Some(last) = point.coordinates.last_mut() {
+            *last = INNER.to_owned();
+        }
+        for (axis, coordinate) in point.coordinates.iter().enumerate().take(shape.rank() - 1) {
+            self.line(format!("const int i{axis} = {coordinate};"));
+        }
+        let rows = self.rows_of_leaves(leaves);
+        let mut substitutes = self.vector_leaves(leaves, &rows, lanes);
+        let out = store.map(|(access, _)| {
+            let name = self.fresh("out");
+            self.line(format!(
+                "tw_vec<{}, {lanes}> {name};",
+                memory_type(self.element(access.tensor))
+            ));
+            name
+        });
+        self.line("#pragma unroll");
+        self.open(format!("for (int v = 0; v < {lanes}; ++v) {{"));
+        let mut lane = Self::symbolic_point(shape, &format!("({INNER} + v)"));
+        lane.register = Some(format!("k * {lanes} + v"));
+        std::mem::swap(&mut self.substitutes, &mut substitutes);
+        let value = self.pull(group.value, &lane);
+        match (&group.sink, &out) {
+            (Sink::Registers(name), _) => self.line(format!("{name}[k * {lanes} + v] = {value};")),
+            (Sink::Store(_), Some(out)) => self.line(format!("{out}.e[v] = {value};")),
+            (Sink::Store(access), None) => self.store_element(access, &value, &lane, shape, group.span),
+        }
+        std::mem::swap(&mut self.substitutes, &mut substitutes);
+        self.close();
+        if let (Some((access, axis)), Some(out)) = (store, out) {
+            let start = Self::symbolic_point(shape, "0");
+            let row = self.row(access, axis, &start, shape, group.span);
+            self.store_vector(access, &row, lanes, &out);
+        }
+        if partial {
+            self.close();
+        }
+        self.close();
+    }
+
+    /// Puts tiles of which threads read each other's elements into shared memory.
+    pub(super) fn exchange(&mut self, leaves: &Leaves) {
+        for &value in &leaves.exchanged {
+            let ty = self.kernel.ty(value);
+            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
+                continue;
+            };
+            let shared = format!("{name}_shared");
+            self.declare_shared(c_type(ty.element), ty.element.size(), &shared, ty.shape.elements());
+        }
+        self.line("__syncthreads();");
+        for &value in &leaves.exchanged {
+            let ty = self.kernel.ty(value);
+            let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
+                continue;
+            };
+            let (elements, threads) = (ty.shape.elements(), self.schedule.threads as u64);
+            let lanes = self.lanes_of(elements);
+            self.line("#pragma unroll");
+            self.open(format!(
+                "for (int r = 0; r < {}; ++r) {{",
+                elements.div_ceil(threads * lanes) * lanes
+            ));
+            self.line(format!(
+                "const int e = (r / {lanes} * {threads} + worker) * {lanes} + r % {lanes};"
+            ));
+            self.line(format!("if (e < {elements}) {name}_shared[e] = {name}[r];"));
+            self.close();
+        }
+        self.line("__syncthreads();");
+    }
+
+    /// Elements that a thread holds side by side of a tile of `elements` elements in registers.
+    pub(super) fn lanes_of(&self, elements: u64) -> u64 {
+        self.lanes.get(&elements).copied().unwrap_or(1) as u64
+    }
+
+    /// Registers that a thread holds of a tile of `elements` elements.
+    pub(super) fn registers_of(&self, elements: u64) -> u64 {
+        let lanes = self.lanes_of(elements);
+        elements.div_ceil(self.schedule.threads as u64 * lanes) * lanes
+    }
+}
