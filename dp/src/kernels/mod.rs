@@ -7,6 +7,10 @@
 //! | [`slot`] | a rank's rows into and out of its slot of a gathered buffer |
 //! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
+//! | [`expert`] | rows to experts and back, and where each expert's begin |
+//! | [`quantize`] | rows to 8-bit floats with scales, and back |
+//! | [`cache`] | rows of the key-value cache |
+//! | [`request`] | positions, slots and pages of requests |
 //!
 //! What holds for all of them:
 //!
@@ -21,14 +25,22 @@
 //! * Index arithmetic is 64-bit wherever 32 bits are not proved enough, so buffers may exceed 2³¹ elements.
 //! * The destination is a `&mut` argument and therefore shares no memory with the sources.
 
+pub mod cache;
+pub mod expert;
 pub mod gather;
 pub mod pad;
+pub mod quantize;
+pub mod request;
 pub mod scatter;
 pub mod segment;
 pub mod slot;
 
+pub use cache::{copy_kv_layers, store_kv, store_mla, zero_pages};
+pub use expert::{combine_rows, count_experts, expert_offsets, invert_permutation, permute_rows};
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, mask_padding_ids, pad_ids, pad_rows, pad_rows_with};
+pub use quantize::{dequantize_rows, quantize_rows};
+pub use request::{alloc_extend, kv_indices, last_slot, ragged_positions, translate_ids};
 pub use scatter::scatter_rows;
 pub use segment::{pack_segments, pad_segments, pad_segments_with_mask};
 pub use slot::{copy_from_slot, copy_from_slot_padded, copy_to_slot};

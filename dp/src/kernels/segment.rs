@@ -8,9 +8,9 @@ use tilewright_dsl::{kernel, lang::*};
 
 /// Packs sequences: `out[starts[b] + i] = padded[b][i]` for `i < starts[b + 1] - starts[b]`.
 ///
-/// * `out` `[total, hidden]`, `padded` `[batch, length, hidden]` of any element type, `starts` `[batch + 1]` of i32 or i64.
-///   Rows of `out` that no sequence covers keep their values; a sequence longer than `length` has only `length` rows to
-///   give.
+/// * `out` `[total, hidden]`, `padded` `[batch, length, hidden]` of any element type, `sequences` the [`Ragged`] layout of
+///   the packed rows: a tensor `[batch + 1]` of starts, i32 or i64. Rows of `out` that no sequence covers keep their
+///   values; a sequence longer than `length` has only `length` rows to give.
 /// * One program per row of `padded`. Specialised for the element and index type and the hidden size.
 /// * TensorRT-LLM's MLA kernels have it as `unpad_draft_extend_output`; others mask and select.
 ///
@@ -27,11 +27,10 @@ use tilewright_dsl::{kernel, lang::*};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [padded.extent(0) * padded.extent(1)])]
-pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Tensor<T, 3>, starts: &Tensor<I, 1>) {
+pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Tensor<T, 3>, sequences: &Ragged<I>) {
     let (sequence, position) = (program_id(0) / padded.extent(1), program_id(0) % padded.extent(1));
-    let start = starts.load([sequence]).cast::<i64>();
-    let end = starts.load([sequence + 1]).cast::<i64>();
-    if position < end - start {
+    let start = sequences.start(sequence);
+    if position < sequences.rows(sequence) {
         let cols = arange(out.extent(1));
         out.store([start + position, cols], padded.load([sequence, position, cols]));
     }
@@ -39,8 +38,8 @@ pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Te
 
 /// Pads sequences: `out[b][i] = packed[starts[b] + i]` for `i < starts[b + 1] - starts[b]`, zeros behind.
 ///
-/// * `out` `[batch, length, hidden]`, `packed` `[total, hidden]` of any element type, `starts` `[batch + 1]` of i32 or i64.
-///   A sequence longer than `length` is cut.
+/// * `out` `[batch, length, hidden]`, `packed` `[total, hidden]` of any element type, `sequences` the [`Ragged`] layout of
+///   the packed rows: a tensor `[batch + 1]` of starts, i32 or i64. A sequence longer than `length` is cut.
 /// * One program per row of `out`, each written once. Specialised for the element and index type and the hidden size.
 /// * TensorRT-LLM's MLA kernels have it as `pad_draft_extend_query`, onto a buffer that was zeroed before.
 ///
@@ -57,12 +56,11 @@ pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Te
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [out.extent(0) * out.extent(1)])]
-pub fn pad_segments<T: Element, I: Integer>(out: &mut Tensor<T, 3>, packed: &Tensor<T, 2>, starts: &Tensor<I, 1>) {
+pub fn pad_segments<T: Element, I: Integer>(out: &mut Tensor<T, 3>, packed: &Tensor<T, 2>, sequences: &Ragged<I>) {
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
-    let start = starts.load([sequence]).cast::<i64>();
-    let end = starts.load([sequence + 1]).cast::<i64>();
+    let start = sequences.start(sequence);
     let cols = arange(out.extent(2));
-    if position < end - start {
+    if position < sequences.rows(sequence) {
         out.store([sequence, position, cols], packed.load([start + position, cols]));
     } else {
         out.store([sequence, position, cols], zero::<T>());
@@ -93,13 +91,12 @@ pub fn pad_segments_with_mask<T: Element, I: Integer>(
     out: &mut Tensor<T, 3>,
     mask: &mut Tensor<bool, 2>,
     packed: &Tensor<T, 2>,
-    starts: &Tensor<I, 1>,
+    sequences: &Ragged<I>,
 ) {
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
-    let start = starts.load([sequence]).cast::<i64>();
-    let end = starts.load([sequence + 1]).cast::<i64>();
+    let start = sequences.start(sequence);
     let cols = arange(out.extent(2));
-    let is_real = position < end - start;
+    let is_real = position < sequences.rows(sequence);
     mask.store([sequence, position], is_real);
     if is_real {
         out.store([sequence, position, cols], packed.load([start + position, cols]));

@@ -7,6 +7,7 @@
 //!   a [`Scalar`] is a tile of rank 0.
 //! * `usize` (extents by const generic or `#[comptime]`, loop counters of unrolled loops) is the type of what is known
 //!   while recording; plain Rust control flow over it runs while recording.
+//! * [`Ragged`] parameters are segments of different lengths.
 //! * Control flow over scalars is recorded.
 //!
 //! # What operations compute
@@ -36,6 +37,7 @@ mod loops;
 mod math;
 mod operators;
 mod parameter;
+mod ragged;
 mod recorder;
 mod reduce;
 mod scan;
@@ -53,6 +55,7 @@ pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, pr
 pub use error::TraceError;
 pub use index::{Index, Indices};
 pub use parameter::{Count, Parameter};
+pub use ragged::Ragged;
 pub(crate) use recorder::record;
 pub use tensor::Tensor;
 pub use tile::{IntoValue, Operand, Scalar, Tile};

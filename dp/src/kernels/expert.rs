@@ -1,0 +1,154 @@
+//! Mixture of experts: where the tokens of each expert go, and their rows there and back.
+
+use tilewright_dsl::{kernel, lang::*};
+
+/// Ids per trip of [`count_experts()`].
+const IDS: usize = 4096;
+
+/// Counts the tokens of each expert: `counts[e]` is how often `e` is among `ids`.
+///
+/// * `counts` `[experts]` of i32; `ids` `[n]` of i32 or i64, the expert ids of all tokens one after the other. Ids that are no
+///   expert, the -1 of padding among them, count for nothing.
+/// * One program, which goes through the ids 4096 at a time. Specialised for the id type and the number of experts.
+/// * vLLM and SGLang do it in `moe_align_block_size`.
+///
+/// ```
+/// use tilewright_dp::kernels::count_experts;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let ids = device.upload(&[2i32, 0, 2, -1], [4])?;
+/// let mut counts = device.zeros::<i32, 1>([3])?;
+/// count_experts(&mut counts, &ids).launch(&device)?;
+/// assert_eq!(counts.download()?, [1, 0, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [1])]
+pub fn count_experts<I: Integer>(counts: &mut Tensor<i32, 1>, ids: &Tensor<I, 1>) {
+    let expert = arange(counts.extent(0));
+    let mut sum = full([counts.extent(0)], 0i32);
+    for trip in 0..cdiv(ids.extent(0), IDS) {
+        let at = arange(IDS) + trip * IDS;
+        let there = at < ids.extent(0);
+        sum += ids.load([at]).histogram_where(counts.extent(0), there);
+    }
+    counts.store([expert], sum);
+}
+
+/// Where the rows of each expert begin, each expert padded to whole blocks: `starts[e + 1] = starts[e] + counts[e]` rounded
+/// up to a multiple of `block`.
+///
+/// * `starts` `[experts + 1]` of i32 or i64, `counts` `[experts]` of i32 or i64; `block` a count, 1 for no padding. The last
+///   entry is the rows of the whole buffer.
+/// * One program. Specialised for the types and the number of experts, and for `block` if it is exact.
+/// * DeepEP's contiguous layout (blocks of 128), `moe_align_block_size`.
+///
+/// ```
+/// use tilewright_dp::kernels::expert_offsets;
+/// use tilewright_dsl::call::Exact;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let counts = device.upload(&[3i32, 0, 5], [3])?;
+/// let mut starts = device.zeros::<i32, 1>([4])?;
+/// expert_offsets(&mut starts, &counts, Exact(4)).launch(&device)?;
+/// assert_eq!(starts.download()?, [0, 4, 4, 12]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [1])]
+pub fn expert_offsets<S: Integer, C: Integer>(starts: &mut Tensor<S, 1>, counts: &Tensor<C, 1>, block: Count) {
+    let expert = arange(counts.extent(0));
+    let rows = counts.load([expert]).cast::<i64>().max(0);
+    let padded = rows.div_ceil(block.max(1)) * block.max(1);
+    starts.store([expert], padded.cumulative_sum_exclusive(0).cast::<S>());
+    starts.store([counts.extent(0)], padded.sum_axis(0).cast::<S>());
+}
+
+/// Copies each row to its `k` destinations: `out[positions[t][j]] = src[t]`.
+///
+/// * `out` `[m, hidden]`, `src` `[n, hidden]` of any element type, `positions` `[n, k]` of i32 or i64. A negative position, or
+///   one not below `m`, is skipped; no two positions are equal. Rows of `out` that no position names keep their values.
+/// * One program per token and destination. Specialised for the types, `k` and the hidden size.
+/// * SGLang's `deepep_permute` and `pre_reorder`.
+///
+/// ```
+/// use tilewright_dp::kernels::permute_rows;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[1i32, 2], [2, 1])?;
+/// let positions = device.upload(&[3i32, 0, -1, 2], [2, 2])?;
+/// let mut out = device.zeros::<i32, 2>([4, 1])?;
+/// permute_rows(&mut out, &src, &positions).launch(&device)?;
+/// assert_eq!(out.download()?, [1, 0, 2, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [positions.extent(1), positions.extent(0).min(src.extent(0))])]
+pub fn permute_rows<T: Element, I: Integer>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, positions: &Tensor<I, 2>) {
+    let (choice, token) = (program_id(0), program_id(1));
+    let to = positions.load([token, choice]);
+    let cols = arange(src.extent(1));
+    out.store([to, cols], src.load([token, cols]));
+}
+
+/// Combines the rows of each token's experts: `out[t]` is the sum over `j` of `weights[t][j] * x[positions[t][j]]`.
+///
+/// * `out` `[n, hidden]` and `x` `[m, hidden]` of one float type, `positions` `[n, k]` of i32 or i64, `weights` `[n, k]` of f32.
+///   A negative position, or one not below `m`, adds nothing.
+/// * Products and sums are f32, `j` ascending from +0; the sum is rounded once, to nearest even.
+/// * One program per token. Specialised for the types, `k` and the hidden size.
+/// * SGLang's `post_reorder` and `ep_gather`, `apply_shuffle_mul_sum`.
+///
+/// ```
+/// use tilewright_dp::kernels::combine_rows;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let x = device.upload(&[1.0f32, 10.0, 100.0], [3, 1])?;
+/// let positions = device.upload(&[2i32, 0, 1, -1], [2, 2])?;
+/// let weights = device.upload(&[0.5f32, 2.0, 1.0, 1.0], [2, 2])?;
+/// let mut out = device.zeros::<f32, 2>([2, 1])?;
+/// combine_rows(&mut out, &x, &positions, &weights).launch(&device)?;
+/// assert_eq!(out.download()?, [52.0, 10.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [out.extent(0).min(positions.extent(0))])]
+pub fn combine_rows<T: Float, I: Integer>(
+    out: &mut Tensor<T, 2>,
+    x: &Tensor<T, 2>,
+    positions: &Tensor<I, 2>,
+    weights: &Tensor<f32, 2>,
+) {
+    let token = program_id(0);
+    let cols = arange(out.extent(1));
+    let sum = (0..comptime(positions.extent(1))).fold(full([out.extent(1)], 0.0f32), |sum, j| {
+        let from = positions.load([token, j]).cast::<i64>();
+        let term = x.load([from, cols]).cast::<f32>() * weights.load([token, j]);
+        select(from >= 0 && from < x.extent(0), sum + term, sum)
+    });
+    out.store([token, cols], sum.cast::<T>());
+}
+
+/// Inverts a permutation: `out[index[i]] = i`.
+///
+/// * `out` `[m]` of i32 or i64, `index` `[n]` of i32 or i64 without repetition. A negative index, or one not below `m`, is
+///   skipped; entries of `out` that no index names keep their values.
+/// * One program per 1024 indices. Specialised for the types.
+/// * SGLang's `compute_src2dst`.
+///
+/// ```
+/// use tilewright_dp::kernels::invert_permutation;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let sorted = device.upload(&[2i32, 0, 1], [3])?;
+/// let mut place = device.zeros::<i32, 1>([3])?;
+/// invert_permutation(&mut place, &sorted).launch(&device)?;
+/// assert_eq!(place.download()?, [1, 2, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [cdiv(index.extent(0), 1024)])]
+pub fn invert_permutation<O: Integer, I: Integer>(out: &mut Tensor<O, 1>, index: &Tensor<I, 1>) {
+    let i = arange(1024) + program_id(0) * 1024;
+    out.store_where([index.load([i])], i.cast::<O>(), i < index.extent(0));
+}

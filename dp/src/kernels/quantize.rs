@@ -1,0 +1,75 @@
+//! Rows in 8-bit floats, with a scale for every 128 columns.
+
+use float8::F8E4M3;
+use tilewright_dsl::{kernel, lang::*};
+
+/// Columns that share a scale.
+pub const GROUP: usize = 128;
+
+/// The largest e4m3.
+const LARGEST: f32 = 448.0;
+
+/// The smallest magnitude that a scale is made for, so that rows of zeros have one.
+const SMALLEST: f32 = 1e-10;
+
+/// Quantises rows to e4m3: each group of 128 columns is divided by its scale, the largest magnitude in it over 448.
+///
+/// * `out` `[n, hidden]`, `scales` `[n, hidden / 128]` of f32, `src` `[n, hidden]` of a float type; `hidden` is a multiple of
+///   128. A group of zeros stays zero, with the scale of 1e-10.
+/// * The division is f32, rounded to nearest even once more to e4m3; NaN stays NaN and does not count for the scale.
+/// * One program per row. Specialised for the type and the hidden size.
+/// * SGLang's `per_token_group_quant_8bit`, DeepEP's fp8 dispatch. Bytes of a row of 7168: 7392 instead of 14336.
+///
+/// ```
+/// use tilewright_dp::kernels::quantize_rows;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[[3.5f32; 64], [-0.875; 64]].concat(), [1, 128])?;
+/// let mut out = device.zeros::<float8::F8E4M3, 2>([1, 128])?;
+/// let mut scales = device.zeros::<f32, 2>([1, 1])?;
+/// quantize_rows(&mut out, &mut scales, &src).launch(&device)?;
+/// assert_eq!(scales.download()?, [3.5 / 448.0]);
+/// assert_eq!(out.download()?[0].to_f32(), 448.0);
+/// assert_eq!(out.download()?[127].to_f32(), -112.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [out.extent(0).min(src.extent(0))])]
+pub fn quantize_rows<T: Float>(out: &mut Tensor<F8E4M3, 2>, scales: &mut Tensor<f32, 2>, src: &Tensor<T, 2>) {
+    let row = program_id(0);
+    let (cols, groups) = (arange(src.extent(1)), comptime(src.extent(1)) / GROUP);
+    let x = src.load([row, cols]).cast::<f32>().reshape([groups, GROUP]);
+    let scale = x.abs().max_axis(1).max(SMALLEST) / LARGEST;
+    scales.store([row, arange(groups)], scale);
+    let quantized = (x / scale.expand_dims(1)).cast::<F8E4M3>();
+    out.store([row, cols], quantized.reshape([src.extent(1)]));
+}
+
+/// The rows that [`quantize_rows()`] has quantised: `out = src * scale` of the group, in f32, rounded to the type of `out`.
+///
+/// * `out` `[n, hidden]` of a float type, `src` `[n, hidden]`, `scales` `[n, hidden / 128]`; `hidden` is a multiple of 128.
+/// * One program per row. Specialised for the type and the hidden size.
+/// * SGLang's fp8 wire of the gathered buffer.
+///
+/// ```
+/// use float8::F8E4M3;
+/// use tilewright_dp::kernels::dequantize_rows;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[F8E4M3::from_f32(2.0); 128], [1, 128])?;
+/// let scales = device.upload(&[0.25f32], [1, 1])?;
+/// let mut out = device.zeros::<f32, 2>([1, 128])?;
+/// dequantize_rows(&mut out, &src, &scales).launch(&device)?;
+/// assert_eq!(out.download()?, [0.5; 128]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [out.extent(0).min(src.extent(0))])]
+pub fn dequantize_rows<T: Float>(out: &mut Tensor<T, 2>, src: &Tensor<F8E4M3, 2>, scales: &Tensor<f32, 2>) {
+    let row = program_id(0);
+    let (cols, groups) = (arange(out.extent(1)), comptime(out.extent(1)) / GROUP);
+    let x = src.load([row, cols]).cast::<f32>().reshape([groups, GROUP]);
+    let scale = scales.load([row, arange(groups)]);
+    let wide = (x * scale.expand_dims(1)).cast::<T>();
+    out.store([row, cols], wide.reshape([out.extent(1)]));
+}

@@ -1,0 +1,115 @@
+//! Ragged layouts: segments of different lengths, one behind the other.
+
+use super::parameter::Parameter;
+use super::recorder;
+use super::tensor::Tensor;
+use super::tile::Scalar;
+use super::{select, zero};
+use crate::call::{Argument, Arguments};
+use crate::device;
+use crate::element::Integer;
+
+/// Segments of different lengths packed one behind the other: requests and their tokens, experts and their rows.
+///
+/// As a kernel parameter it is written `&Ragged<I>` and takes, at a launch, a tensor of `I` with one entry more than
+/// there are segments: the exclusive prefix sums of their rows, as engines keep them (`cu_seqlens`, `kv_indptr`,
+/// `expert_offsets`). Segment `s` is rows `starts[s]..starts[s + 1]`; where the entries decrease it is empty.
+///
+/// ```
+/// # use tilewright_dsl::{kernel, lang::*};
+/// /// The position of each packed token in its request.
+/// #[kernel(grid = [positions.extent(0)])]
+/// fn positions<I: Integer>(positions: &mut Tensor<i64, 1>, requests: &Ragged<I>) {
+///     let row = program_id(0);
+///     let request = requests.segment_of(row);
+///     positions.store([row], row - requests.start(request));
+/// }
+/// ```
+pub struct Ragged<I: Integer> {
+    starts: Tensor<I, 1>,
+}
+
+impl<I: Integer> Ragged<I> {
+    /// The number of segments.
+    #[track_caller]
+    pub fn segments(&self) -> Scalar<i64> {
+        self.starts.extent(0) - 1i64
+    }
+
+    /// The tensor of starts, for tiles of them.
+    pub fn starts(&self) -> &Tensor<I, 1> {
+        &self.starts
+    }
+
+    /// The first row of a segment.
+    #[track_caller]
+    pub fn start(&self, segment: Scalar<i64>) -> Scalar<i64> {
+        self.starts.load((segment,)).cast::<i64>()
+    }
+
+    /// The rows of a segment; 0 for one that does not exist.
+    #[track_caller]
+    pub fn rows(&self, segment: Scalar<i64>) -> Scalar<i64> {
+        rows_between(&self.starts, segment)
+    }
+
+    /// The row behind the last segment.
+    #[track_caller]
+    pub fn total(&self) -> Scalar<i64> {
+        self.start(self.segments())
+    }
+
+    /// The segment that a packed row belongs to, found by halving. Of a row before the first or behind the last segment it
+    /// is the first or the last one.
+    #[track_caller]
+    pub fn segment_of(&self, row: Scalar<i64>) -> Scalar<i64> {
+        last_at_most(&self.starts, row)
+    }
+}
+
+/// What is between an entry and the next; 0 where there are none, or they decrease.
+#[device]
+fn rows_between<I: Integer>(starts: &Tensor<I, 1>, segment: Scalar<i64>) -> Scalar<i64> {
+    let rows = starts.load([segment + 1]).cast::<i64>() - starts.load([segment]).cast::<i64>();
+    let exists = segment >= 0 && segment < starts.extent(0) - 1;
+    select(exists, rows.max(0), zero::<i64>())
+}
+
+/// The last entry but one that is at most `row`, or 0.
+#[device]
+fn last_at_most<I: Integer>(starts: &Tensor<I, 1>, row: Scalar<i64>) -> Scalar<i64> {
+    let mut low = 0i64;
+    let mut high = starts.extent(0) - 1;
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if starts.load([middle]).cast::<i64>() <= row {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+#[diagnostic::do_not_recommend]
+impl<'p, I: Integer> Parameter<'p> for &'p Ragged<I> {
+    type Owned = Ragged<I>;
+    type Staged = &'p Ragged<I>;
+    fn declare(name: String) -> Ragged<I> {
+        let position = recorder::with(0, |r| r.declare_tensor(name, I::TYPE, 1, false));
+        Ragged {
+            starts: Tensor::from_parameter(position),
+        }
+    }
+    fn lend(owned: &'p mut Ragged<I>) -> &'p Ragged<I> {
+        owned
+    }
+}
+
+/// What can be passed for the tensor of starts can be passed for the layout.
+#[diagnostic::do_not_recommend]
+impl<'a, 'p, I: Integer, A: Argument<'a, &'p Tensor<I, 1>>> Argument<'a, &'p Ragged<I>> for A {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        Argument::<&'p Tensor<I, 1>>::push(self, arguments);
+    }
+}
