@@ -33,7 +33,7 @@ pub fn ragged_positions<P: Integer, I: Integer, L: Integer>(
     prefix: &Tensor<L, 1>,
 ) {
     let request = program_id(0);
-    let (start, rows) = (requests.start(request), requests.rows(request));
+    let (start, rows) = requests.span(request);
     let first = prefix.load([request]).cast::<i64>();
     for block in 0..cdiv(rows, BLOCK) {
         let i = arange(BLOCK) + block * BLOCK;
@@ -71,7 +71,7 @@ pub fn kv_indices<O: Integer, I: Integer, R: Integer>(
     pool: &Tensor<i32, 2>,
 ) {
     let request = program_id(0);
-    let (start, count) = (requests.start(request), requests.rows(request));
+    let (start, count) = requests.span(request);
     let (row, first) = (rows.load([request]), first.load([request]).cast::<i64>());
     for block in 0..cdiv(count, BLOCK) {
         let i = arange(BLOCK) + block * BLOCK;
@@ -168,7 +168,7 @@ pub fn alloc_extend<I: Integer>(
         let more = (had + new).div_ceil(page) - had.div_ceil(page);
         taken += select(other < request, more, zero::<i64>()).sum_axis(0);
     }
-    let (start, new) = (requests.start(request), requests.rows(request));
+    let (start, new) = requests.span(request);
     let (had, last) = (prefix.load([request]), last.load([request]));
     let own_pages = had.div_ceil(page);
     for block in 0..cdiv(new, BLOCK) {

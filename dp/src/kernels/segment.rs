@@ -29,8 +29,8 @@ use tilewright_dsl::{kernel, lang::*};
 #[kernel(grid = [padded.extent(0) * padded.extent(1)])]
 pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Tensor<T, 3>, sequences: &Ragged<I>) {
     let (sequence, position) = (program_id(0) / padded.extent(1), program_id(0) % padded.extent(1));
-    let start = sequences.start(sequence);
-    if position < sequences.rows(sequence) {
+    let (start, rows) = sequences.span(sequence);
+    if position < rows {
         let cols = arange(out.extent(1));
         out.store([start + position, cols], padded.load([sequence, position, cols]));
     }
@@ -58,9 +58,9 @@ pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Te
 #[kernel(grid = [out.extent(0) * out.extent(1)])]
 pub fn pad_segments<T: Element, I: Integer>(out: &mut Tensor<T, 3>, packed: &Tensor<T, 2>, sequences: &Ragged<I>) {
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
-    let start = sequences.start(sequence);
+    let (start, rows) = sequences.span(sequence);
     let cols = arange(out.extent(2));
-    if position < sequences.rows(sequence) {
+    if position < rows {
         out.store([sequence, position, cols], packed.load([start + position, cols]));
     } else {
         out.store([sequence, position, cols], zero::<T>());
@@ -94,9 +94,9 @@ pub fn pad_segments_with_mask<T: Element, I: Integer>(
     sequences: &Ragged<I>,
 ) {
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
-    let start = sequences.start(sequence);
+    let (start, rows) = sequences.span(sequence);
     let cols = arange(out.extent(2));
-    let is_real = position < sequences.rows(sequence);
+    let is_real = position < rows;
     mask.store([sequence, position], is_real);
     if is_real {
         out.store([sequence, position, cols], packed.load([start + position, cols]));

@@ -188,7 +188,26 @@ pub fn others() -> Vec<Arc<Variant>> {
     let mut bucket = device.zeros::<i64, 1>([4096]).expect("host memory");
     let mut experts = device.zeros::<i32, 2>([256, 8]).expect("host memory");
     let counts = device.upload(&[5i64, 20], [2]).expect("host memory");
+    let positions = device.zeros::<i32, 2>([4, 8]).expect("host memory");
+    let weights = device.zeros::<f32, 2>([4, 8]).expect("host memory");
+    let mut narrow = device.zeros::<float8::F8E4M3, 2>([3, 7168]).expect("host memory");
+    let mut scales = device.zeros::<f32, 2>([3, 56]).expect("host memory");
+    let wire = device.zeros::<float8::F8E4M3, 2>([3, 7168]).expect("host memory");
+    let wire_scales = device.zeros::<f32, 2>([3, 56]).expect("host memory");
+    let mut cache = device.zeros::<half::bf16, 2>([9, 576]).expect("host memory");
+    let nope = device.zeros::<half::bf16, 2>([3, 512]).expect("host memory");
+    let rope = device.zeros::<half::bf16, 2>([3, 64]).expect("host memory");
+    let slots = device.upload(&[4i64, 2, 0], [3]).expect("host memory");
+    let mut loads = device.zeros::<i32, 1>([256]).expect("host memory");
+    let mut starts = device.zeros::<i32, 1>([257]).expect("host memory");
+    let tokens = device.zeros::<i32, 1>([256]).expect("host memory");
     vec![
+        variant(&device, combine_rows(&mut padded, &source, &positions, &weights)),
+        variant(&device, quantize_rows(&mut narrow, &mut scales, &source)),
+        variant(&device, dequantize_rows(&mut padded, &wire, &wire_scales)),
+        variant(&device, store_mla(&mut cache, &nope, &rope, &slots)),
+        variant(&device, count_experts(&mut loads, &ids)),
+        variant(&device, expert_offsets(&mut starts, &tokens, Runtime(128))),
         variant(&device, pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32)),
         variant(&device, pad_ids(&mut bucket, &ids, Runtime(3000), -1i64)),
         variant(&device, mask_padding_ids(&mut experts, &counts, Runtime(128))),

@@ -4,7 +4,6 @@ use super::parameter::Parameter;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::Scalar;
-use super::{select, zero};
 use crate::call::{Argument, Arguments};
 use crate::device;
 use crate::element::Integer;
@@ -47,10 +46,17 @@ impl<I: Integer> Ragged<I> {
         self.starts.load((segment,)).cast::<i64>()
     }
 
-    /// The rows of a segment; 0 for one that does not exist.
+    /// The rows of a segment; 0 for one behind the last.
     #[track_caller]
     pub fn rows(&self, segment: Scalar<i64>) -> Scalar<i64> {
-        rows_between(&self.starts, segment)
+        self.span(segment).1
+    }
+
+    /// The first row and the rows of a segment.
+    #[track_caller]
+    pub fn span(&self, segment: Scalar<i64>) -> (Scalar<i64>, Scalar<i64>) {
+        let (start, end) = (self.start(segment), self.start(segment + 1i64));
+        (start, (end - start).max(0i64))
     }
 
     /// The row behind the last segment.
@@ -65,14 +71,6 @@ impl<I: Integer> Ragged<I> {
     pub fn segment_of(&self, row: Scalar<i64>) -> Scalar<i64> {
         last_at_most(&self.starts, row)
     }
-}
-
-/// What is between an entry and the next; 0 where there are none, or they decrease.
-#[device]
-fn rows_between<I: Integer>(starts: &Tensor<I, 1>, segment: Scalar<i64>) -> Scalar<i64> {
-    let rows = starts.load([segment + 1]).cast::<i64>() - starts.load([segment]).cast::<i64>();
-    let exists = segment >= 0 && segment < starts.extent(0) - 1;
-    select(exists, rows.max(0), zero::<i64>())
 }
 
 /// The last entry but one that is at most `row`, or 0.

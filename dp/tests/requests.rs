@@ -1,0 +1,294 @@
+//! The key-value cache, and the indices of requests.
+
+mod support;
+
+use half::bf16;
+use support::*;
+use tilewright_dp::kernels::{
+    alloc_extend, copy_kv_layers, kv_indices, last_slot, ragged_positions, store_kv, store_mla, translate_ids,
+    zero_pages,
+};
+use tilewright_dsl::call::{Exact, Runtime};
+use tilewright_dsl::element::{Element, Integer};
+use tilewright_runtime::{Device, DeviceTensor, Launch};
+
+fn index<I: Integer>(device: &Device, values: &[i64]) -> DeviceTensor<I, 1> {
+    let values: Vec<I> = values.iter().map(|&v| I::from_bits64(v as u64)).collect();
+    device.upload(&values, [values.len()]).unwrap()
+}
+
+/// Slots of a cache of 40: none twice, some skipped.
+const SLOTS: [i64; 9] = [39, 0, 7, -1, 12, 40, 3, i32::MIN as i64, 20];
+
+/// `old` with the rows of `new` at their slots.
+fn stored(old: &Rows, new: &Rows, slots: &[i64]) -> Rows {
+    let mut rows = old.clone();
+    for (row, &slot) in new.iter().zip(slots) {
+        if let Some(to) = usize::try_from(slot).ok().and_then(|slot| rows.get_mut(slot)) {
+            to.clone_from(row);
+        }
+    }
+    rows
+}
+
+fn store<T: Element, I: Integer>(device: &Device, widths: [usize; 2], placement: Placement) {
+    let [k, v] = [0, 1].map(|i| unique::<T>(SLOTS.len(), widths[i], 1 + i as u64));
+    let [old_keys, old_values] = [0, 1].map(|i| unique::<T>(40, widths[i], 3 + i as u64));
+    let (k_on, v_on) = (
+        Guarded::<T>::new(device, &k, widths[0], placement),
+        Guarded::<T>::new(device, &v, widths[1], placement),
+    );
+    let mut keys = Guarded::<T>::new(device, &old_keys, widths[0], placement);
+    let mut values = Guarded::<T>::new(device, &old_values, widths[1], placement);
+    let slots = index::<I>(device, &SLOTS);
+    store_kv(keys.view_mut(), values.view_mut(), k_on.view(), v_on.view(), &slots)
+        .launch(device)
+        .unwrap();
+    assert_rows(&keys.read(), &stored(&old_keys, &k, &SLOTS), (T::TYPE, I::TYPE, widths));
+    assert_rows(
+        &values.read(),
+        &stored(&old_values, &v, &SLOTS),
+        (T::TYPE, I::TYPE, widths),
+    );
+}
+
+#[test]
+fn keys_and_values_go_to_their_slots_and_no_other_changes() {
+    for_each_device(|device| {
+        for placement in PLACEMENTS {
+            for bytes in [128, 256, 1024] {
+                store::<bf16, i32>(device, [bytes / 2, bytes / 4], placement);
+                store::<u8, i64>(device, [bytes, bytes + 1], placement);
+            }
+            store::<f32, i64>(device, [1, 131], placement);
+            store::<u64, i32>(device, [7, 2], placement);
+        }
+    });
+}
+
+#[test]
+fn both_parts_of_a_latent_go_to_one_row() {
+    for_each_device(|device| {
+        for placement in PLACEMENTS {
+            for [latent, rope_width] in [[512, 64], [16, 8], [5, 3], [1, 1]] {
+                let width = latent + rope_width;
+                let (nope, rope) = (
+                    unique::<bf16>(SLOTS.len(), latent, 1),
+                    unique::<bf16>(SLOTS.len(), rope_width, 2),
+                );
+                let old = unique::<bf16>(40, width, 3);
+                let (n_on, r_on) = (
+                    Guarded::<bf16>::new(device, &nope, latent, placement),
+                    Guarded::<bf16>::new(device, &rope, rope_width, placement),
+                );
+                let mut cache = Guarded::<bf16>::new(device, &old, width, placement);
+                store_mla(
+                    cache.view_mut(),
+                    n_on.view(),
+                    r_on.view(),
+                    &index::<i64>(device, &SLOTS),
+                )
+                .launch(device)
+                .unwrap();
+                let both: Rows = nope
+                    .iter()
+                    .zip(&rope)
+                    .map(|(n, r)| [n.clone(), r.clone()].concat())
+                    .collect();
+                assert_rows(
+                    &cache.read(),
+                    &stored(&old, &both, &SLOTS),
+                    (latent, rope_width, placement),
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn slots_are_copied_in_every_layer_at_once() {
+    for_each_device(|device| {
+        let (to, from) = ([3i64, 9, -1, 4, 40], [1i64, 2, 5, -3, 6]);
+        let old = [1, 2, 3].map(|layer| unique::<bf16>(10, 96, layer));
+        let [mut a, mut b, mut c] = [0, 1, 2].map(|l| Guarded::<bf16>::new(device, &old[l], 96, Placement::Contiguous));
+        copy_kv_layers(
+            [a.view_mut(), b.view_mut(), c.view_mut()],
+            &index::<i32>(device, &to),
+            &index::<i32>(device, &from),
+        )
+        .launch(device)
+        .unwrap();
+        for (layer, after) in [a, b, c].iter().enumerate() {
+            let mut expected = old[layer].clone();
+            expected[3] = old[layer][1].clone();
+            expected[9] = old[layer][2].clone();
+            assert_rows(&after.read(), &expected, layer);
+        }
+    });
+}
+
+#[test]
+fn the_listed_pages_become_zero() {
+    for_each_device(|device| {
+        let old = unique::<u16>(12, 64 * 9, 1);
+        let mut cache = Guarded::<u16>::new(device, &old, 64 * 9, Placement::Contiguous);
+        zero_pages(cache.view_mut(), &index::<i64>(device, &[11, 2, -1, 12]))
+            .launch(device)
+            .unwrap();
+        let mut expected = old;
+        expected[11].fill(0);
+        expected[2].fill(0);
+        assert_rows(&cache.read(), &expected, "pages");
+    });
+}
+
+/// Requests of these lengths: their starts.
+fn starts(lengths: &[i64]) -> Vec<i64> {
+    let mut starts = vec![0];
+    lengths
+        .iter()
+        .for_each(|length| starts.push(starts[starts.len() - 1] + length));
+    starts
+}
+
+const LENGTHS: [&[i64]; 5] = [&[3, 0, 1, 700, 256, 257, 0], &[1], &[0, 0], &[], &[513]];
+
+#[test]
+fn tokens_are_numbered_from_the_prefix_of_their_request() {
+    for lengths in LENGTHS {
+        let prefix: Vec<i64> = (0..lengths.len() as i64).map(|b| b * b * 100).collect();
+        let total = lengths.iter().sum::<i64>() as usize;
+        for_each_device(|device| {
+            let mut positions = device.upload(&vec![-5i64; total + 2], [total + 2]).unwrap();
+            ragged_positions(
+                &mut positions,
+                &index::<i32>(device, &starts(lengths)),
+                &index::<i32>(device, &prefix),
+            )
+            .launch(device)
+            .unwrap();
+            let mut expected: Vec<i64> = Vec::new();
+            for (b, &length) in lengths.iter().enumerate() {
+                expected.extend((0..length).map(|i| prefix[b] + i));
+            }
+            expected.extend([-5, -5]);
+            assert_eq!(positions.download().unwrap(), expected);
+        });
+    }
+}
+
+#[test]
+fn slots_of_requests_are_packed_and_the_last_of_a_prefix_is_found() {
+    for lengths in LENGTHS {
+        let (requests, length) = (20usize, 900usize);
+        let pool: Vec<i32> = (0..requests * length).map(|i| i as i32 * 3 + 1).collect();
+        let rows: Vec<i64> = (0..lengths.len() as i64).map(|b| (b * 7 + 2) % 20).collect();
+        let first: Vec<i64> = (0..lengths.len() as i64).map(|b| b * 5).collect();
+        let total = lengths.iter().sum::<i64>() as usize;
+        for_each_device(|device| {
+            let pool_on = device.upload(&pool, [requests, length]).unwrap();
+            let mut out = device.zeros::<i32, 1>([total]).unwrap();
+            let rows_on = index::<i64>(device, &rows);
+            kv_indices(
+                &mut out,
+                &index::<i32>(device, &starts(lengths)),
+                &rows_on,
+                &index::<i64>(device, &first),
+                &pool_on,
+            )
+            .launch(device)
+            .unwrap();
+            let mut expected = Vec::new();
+            for (b, &count) in lengths.iter().enumerate() {
+                let at = rows[b] as usize * length + first[b] as usize;
+                expected.extend_from_slice(&pool[at..][..count as usize]);
+            }
+            assert_eq!(out.download().unwrap(), expected);
+
+            let mut last = device.zeros::<i64, 1>([lengths.len()]).unwrap();
+            last_slot(&mut last, &rows_on, &index::<i64>(device, lengths), &pool_on)
+                .launch(device)
+                .unwrap();
+            let slot = |b: usize| match lengths[b] {
+                0 => -1,
+                prefix => i64::from(pool[rows[b] as usize * length + prefix as usize - 1]),
+            };
+            assert_eq!(
+                last.download().unwrap(),
+                (0..lengths.len()).map(slot).collect::<Vec<_>>()
+            );
+        });
+    }
+}
+
+#[test]
+fn new_tokens_fill_the_last_page_and_then_take_new_ones() {
+    for page in [1i64, 16, 64] {
+        for batch in [1usize, 7, 300] {
+            let prefix: Vec<i64> = (0..batch as i64).map(|b| (b * 37) % 150).collect();
+            let new: Vec<i64> = (0..batch as i64)
+                .map(|b| (b * 53 + 5) % 400 * i64::from(b % 5 != 3))
+                .collect();
+            let last: Vec<i64> = (0..batch as i64)
+                .map(|b| 1_000_000 + b * page + (prefix[b as usize] - 1).rem_euclid(page))
+                .collect();
+            let (mut expected, mut used) = (Vec::new(), 0usize);
+            let free = |i: usize| (i as i64 * 7919) % 100_003 + 1;
+            for b in 0..batch {
+                let mut at = last[b];
+                for position in prefix[b]..prefix[b] + new[b] {
+                    at = if position % page == 0 {
+                        used += 1;
+                        free(used - 1) * page
+                    } else {
+                        at + 1
+                    };
+                    expected.push(at);
+                }
+            }
+            let pages: Vec<i64> = (0..used + 3).map(free).collect();
+            for_each_device(|device| {
+                let mut slots = device.zeros::<i64, 1>([expected.len()]).unwrap();
+                let mut taken = device.zeros::<i64, 1>([1]).unwrap();
+                alloc_extend(
+                    &mut slots,
+                    &mut taken,
+                    &index::<i64>(device, &starts(&new)),
+                    &index::<i64>(device, &prefix),
+                    &index::<i64>(device, &last),
+                    &index::<i64>(device, &pages),
+                    Exact(page as u64),
+                )
+                .launch(device)
+                .unwrap();
+                assert_eq!(taken.download().unwrap(), [used as i64]);
+                assert_eq!(slots.download().unwrap(), expected, "page {page}, batch {batch}");
+            });
+        }
+    }
+}
+
+#[test]
+fn ids_are_translated_and_what_is_behind_the_count_is_zero() {
+    for_each_device(|device| {
+        let table: Vec<i64> = (0..100).map(|v| v * 11 + 3).collect();
+        let ids: Vec<i64> = (0..600).map(|i| (i * 29) % 110 - 5).collect();
+        let mut out = device.upload(&[9i64; 600], [600]).unwrap();
+        translate_ids(
+            &mut out,
+            &index::<i32>(device, &ids),
+            &index::<i64>(device, &table),
+            Runtime(523),
+        )
+        .launch(device)
+        .unwrap();
+        let expected = |(i, &id): (usize, &i64)| match usize::try_from(id) {
+            Ok(id) if i < 523 => table.get(id).copied().unwrap_or(0),
+            _ => 0,
+        };
+        assert_eq!(
+            out.download().unwrap(),
+            ids.iter().enumerate().map(expected).collect::<Vec<_>>()
+        );
+    });
+}
