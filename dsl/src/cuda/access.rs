@@ -165,7 +165,7 @@ impl Writer<'_> {
                         tensor: access.tensor,
                         axis: axis as u8,
                     });
-                    let n = shape.innermost();
+                    let n = shape.elements();
                     let low = if guard.lower {
                         format!("tw_clip(-(long long){index}, {n})")
                     } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::access::Row;
 use super::leaves::{Group, INNER, LeafKind, Leaves, Sink};
-use super::pull::Point;
+use super::pull::{Point, start_of};
 use super::writer::Writer;
 use crate::ir::{Access, Expression, Handle, Shape};
 
@@ -84,11 +84,15 @@ impl Writer<'_> {
         for (&load, leaf) in &leaves.loads {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let mut start = leaf.point.clone();
-                start
-                    .coordinates
-                    .iter_mut()
-                    .filter(|c| *c == INNER)
-                    .for_each(|c| *c = "0".to_owned());
+                for coordinate in &mut start.coordinates {
+                    if let Some((first, _)) = start_of(coordinate, INNER) {
+                        *coordinate = if first == "0" {
+                            first.to_owned()
+                        } else {
+                            format!("({first})")
+                        };
+                    }
+                }
                 let span = self.kernel.spans[load.index()];
                 rows.insert(load, self.row(&leaf.access, axis, &start, leaf.shape, span));
             }

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pull::Point;
+use super::pull::{Point, mentions, start_of};
 use super::writer::{Placed, Writer};
 use crate::analysis::contiguity::{Walk, step, walk};
+use crate::analysis::divisibility::EVERYTHING;
 use crate::ir::{Access, Bounds, Expression, Handle, Shape, Span};
 
 /// Where the elements go.
@@ -32,6 +33,8 @@ pub(super) struct Leaf {
     pub(super) shape: Shape,
     pub(super) point: Point,
     pub(super) kind: LeafKind,
+    /// What divides the element of a row at which it is read first.
+    pub(super) start: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,11 +140,17 @@ impl Writer<'_> {
             ),
             Expression::Load(access) => {
                 let kind = self.leaf_kind(access, point);
+                let starts = point
+                    .coordinates
+                    .iter()
+                    .filter_map(|c| start_of(c, INNER))
+                    .map(|(_, start)| start);
                 let leaf = leaves.loads.entry(value).or_insert_with(|| Leaf {
                     access: access.clone(),
                     shape: ty.shape,
                     point: point.clone(),
                     kind,
+                    start: starts.min().unwrap_or(EVERYTHING),
                 });
                 // Read at two places: each reads for itself.
                 if leaf.point.coordinates != point.coordinates {
@@ -182,11 +191,11 @@ impl Writer<'_> {
 
     fn leaf_kind(&self, access: &Access, point: &Point) -> LeafKind {
         let moving: Vec<usize> = (0..point.coordinates.len())
-            .filter(|&axis| mentions_inner(&point.coordinates[axis]))
+            .filter(|&axis| mentions(&point.coordinates[axis], INNER))
             .collect();
         match moving.as_slice() {
             [] => LeafKind::Still,
-            [axis] if point.coordinates[*axis] == INNER => match walk(self.kernel, access, *axis) {
+            [axis] if start_of(&point.coordinates[*axis], INNER).is_some() => match walk(self.kernel, access, *axis) {
                 Walk::Still if self.is_still(access.mask, *axis) => LeafKind::Still,
                 Walk::Adjacent(tensor_axis) if self.is_row(access, tensor_axis, *axis) => LeafKind::Adjacent {
                     axis: tensor_axis,
@@ -196,6 +205,13 @@ impl Writer<'_> {
             },
             _ => LeafKind::Scattered,
         }
+    }
+
+    /// The power of two, up to 16, that divides the address at which a leaf's rows are read first.
+    pub(super) fn leaf_alignment(&self, leaf: &Leaf, axis: usize) -> u64 {
+        let size = self.element(leaf.access.tensor).size() as u64;
+        self.row_alignment(&leaf.access, axis)
+            .min(leaf.start.saturating_mul(size))
     }
 
     fn is_still(&self, mask: Option<Handle<Expression>>, axis: usize) -> bool {
@@ -213,11 +229,4 @@ impl Writer<'_> {
         };
         skips && self.is_still(access.mask, axis)
     }
-}
-
-/// Whether a coordinate depends on the innermost one.
-fn mentions_inner(coordinate: &str) -> bool {
-    coordinate
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|word| word == INNER)
 }

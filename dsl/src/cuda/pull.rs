@@ -5,6 +5,7 @@ use super::scalar;
 use super::types::{c_type, literal};
 use super::writer::{Placed, SlotOrder, Writer};
 use crate::analysis::contiguity::{broadcast_axis, reshape_axis};
+use crate::analysis::divisibility::EVERYTHING;
 use crate::ir::{Expression, Handle, Shape, Type};
 
 /// Where in a tile a value is wanted.
@@ -76,7 +77,7 @@ impl Point {
         let coordinate = &self.coordinates[axis as usize];
         let scaled = match step {
             1 => coordinate.clone(),
-            step => format!("{coordinate} * ({step})"),
+            step => format!("({coordinate} * ({step}))"),
         };
         self.with(
             axis,
@@ -121,10 +122,10 @@ impl Point {
             let mut rest = linear(&self.coordinates, to);
             for (axis, &extent) in from.extents().iter().enumerate().rev() {
                 if axis == 0 {
-                    coordinates[0] = format!("({rest})");
+                    coordinates[0] = rest.clone();
                 } else {
-                    coordinates[axis] = format!("(({rest}) % {extent})");
-                    rest = format!("({rest}) / {extent}");
+                    coordinates[axis] = format!("({rest} % {extent})");
+                    rest = format!("({rest} / {extent})");
                 }
             }
         }
@@ -146,6 +147,30 @@ pub(super) fn linear(coordinates: &[String], shape: Shape) -> String {
         };
     }
     text
+}
+
+/// Where a coordinate starts that advances by one with `inner`, and what divides the start: the coordinate is `inner`
+/// itself, or what [`linear`] makes of it at the end of longer rows.
+pub(super) fn start_of<'c>(coordinate: &'c str, inner: &str) -> Option<(&'c str, u64)> {
+    if coordinate == inner {
+        return Some(("0", EVERYTHING));
+    }
+    let head = coordinate
+        .strip_prefix('(')?
+        .strip_suffix(')')?
+        .strip_suffix(inner)?
+        .strip_suffix(" + ")?;
+    let (outer, extent) = head.rsplit_once(" * ")?;
+    let extent: u64 = extent.parse().ok()?;
+    let whole = outer.starts_with('(') && outer.ends_with(')') && !mentions(outer, inner);
+    whole.then_some((head, 1 << extent.trailing_zeros()))
+}
+
+/// Whether a coordinate depends on the variable `inner`.
+pub(super) fn mentions(coordinate: &str, inner: &str) -> bool {
+    coordinate
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word == inner)
 }
 
 impl Writer<'_> {

@@ -26,7 +26,7 @@ impl Writer<'_> {
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let bytes = (lanes * self.element(leaf.access.tensor).size() as u64).min(16);
-                let direct = lanes > 1 && n.is_multiple_of(lanes) && self.row_alignment(&leaf.access, axis) >= bytes;
+                let direct = lanes > 1 && n.is_multiple_of(lanes) && self.leaf_alignment(leaf, axis) >= bytes;
                 leaf.kind = if direct {
                     LeafKind::Adjacent { axis, aligned: true }
                 } else {

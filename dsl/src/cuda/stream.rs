@@ -30,7 +30,7 @@ impl Writer<'_> {
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let size = self.element(leaf.access.tensor).size();
-                let direct = aligned && self.row_alignment(&leaf.access, axis) >= (lanes * size as u64).min(16);
+                let direct = aligned && self.leaf_alignment(leaf, axis) >= (lanes * size as u64).min(16);
                 leaf.kind = match (direct, size == element.size()) {
                     (true, _) => LeafKind::Adjacent { axis, aligned: true },
                     (false, true) => LeafKind::Adjacent { axis, aligned: false },

@@ -400,6 +400,20 @@ impl Expression {
     /// Partial results that [`Expression::Reduce`] combines by halves.
     pub const LEAVES: usize = 1024;
 
+    /// Whether each element is computed from the same elements of the operands.
+    pub fn is_elementwise(&self) -> bool {
+        matches!(
+            self,
+            Self::Unary { .. }
+                | Self::Binary { .. }
+                | Self::MulAdd { .. }
+                | Self::Compare { .. }
+                | Self::Select { .. }
+                | Self::Cast { .. }
+                | Self::Bitcast { .. }
+        )
+    }
+
     /// Whether elements of the operand meet, so that the threads of a program work on it together.
     pub fn is_collective(&self) -> bool {
         matches!(

@@ -1,5 +1,7 @@
 //! The choice of a schedule.
 
+use std::collections::BTreeSet;
+
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
 use crate::analysis::effects::Effects;
 use crate::ir::{Access, Expression, Handle, Kernel, Statement};
@@ -17,6 +19,8 @@ pub struct Work {
     pub indirect_load: bool,
     /// Whether it stores to where a loaded index says.
     pub indirect_store: bool,
+    /// Loads that an element of what it stores is made of, at most.
+    pub loads: u64,
 }
 
 impl Work {
@@ -29,12 +33,16 @@ impl Work {
             independent,
             indirect_load: false,
             indirect_store: false,
+            loads: 1,
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value } => {
                     work.indirect_store |= loaded(access);
+                    let mut loads = BTreeSet::new();
+                    tile_loads(kernel, *value, &mut loads);
+                    work.loads = work.loads.max(loads.len() as u64);
                     *value
                 }
                 Statement::Assign { value, .. } => *value,
@@ -72,7 +80,7 @@ impl Work {
         match self.indirect_load || self.indirect_store {
             false => share(1, 1),
             true if self.is_short(programs) => share(1, 1),
-            true if self.vectors.saturating_mul(programs) < 2 << 20 => share(4, 1),
+            true if self.vectors.saturating_mul(programs) < 2 << 20 => share((4 / self.loads).max(1), 1),
             true => share(1, 2),
         }
     }
@@ -100,6 +108,19 @@ struct Share {
     in_flight: u64,
     /// How often.
     trips: u64,
+}
+
+/// The loads of tiles that `value` is made of.
+fn tile_loads(kernel: &Kernel, value: Handle<Expression>, loads: &mut BTreeSet<Handle<Expression>>) {
+    if kernel.ty(value).is_scalar() || loads.contains(&value) {
+        return;
+    }
+    match &kernel.expressions[value] {
+        Expression::Load(_) => {
+            loads.insert(value);
+        }
+        node => node.for_each_operand(|operand| tile_loads(kernel, operand, loads)),
+    }
 }
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{dead_code, fold};
-use crate::ir::{Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Span, Statement, Symbol, Type};
+use crate::ir::{
+    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Shape, Span, Statement, Symbol, Type,
+};
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
 /// are read from memory.
@@ -258,6 +260,12 @@ impl<'a> Folder<'a> {
             Expression::Symbol(symbol) => return self.symbol(symbol, span),
             node => node,
         };
+        if let Expression::Reshape { value, shape } = node
+            && shape != self.target.ty(value).shape
+            && let Some(node) = self.reshaped_operands(value, shape, span)
+        {
+            return self.emit(node, ty, span);
+        }
         match fold::fold(&self.target, &node, ty) {
             Some(fold::Folded::Value(value)) => value,
             Some(fold::Folded::Literal(literal)) => {
@@ -270,6 +278,20 @@ impl<'a> Folder<'a> {
             }
             None => self.interned(node, ty, span),
         }
+    }
+
+    /// An element-wise operation on tiles, on its operands reshaped: reshapes move towards loads, where they vanish or tell
+    /// how rows lie.
+    fn reshaped_operands(&mut self, value: Handle<Expression>, shape: Shape, span: Span) -> Option<Expression> {
+        if self.target.ty(value).is_scalar() || shape.rank() == 0 || !self.target.expressions[value].is_elementwise() {
+            return None;
+        }
+        let mut node = self.target.expressions[value].clone();
+        node.map_operands(|operand| {
+            let ty = self.target.ty(operand).with_shape(shape);
+            self.emit(Expression::Reshape { value: operand, shape }, ty, span)
+        });
+        Some(node)
     }
 
     /// A symbol as what this variant knows of it.

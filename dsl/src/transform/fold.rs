@@ -131,16 +131,7 @@ fn repeated(kernel: &Kernel, value: Handle<Expression>, ty: Type) -> Option<Fold
 
 /// `node` on the scalars that its operands repeat, if all of them repeat one.
 fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
-    if !matches!(
-        node,
-        Expression::Unary { .. }
-            | Expression::Binary { .. }
-            | Expression::MulAdd { .. }
-            | Expression::Compare { .. }
-            | Expression::Select { .. }
-            | Expression::Cast { .. }
-            | Expression::Bitcast { .. }
-    ) {
+    if !node.is_elementwise() {
         return None;
     }
     let mut scalar = node.clone();

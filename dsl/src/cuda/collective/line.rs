@@ -97,7 +97,7 @@ impl Writer<'_> {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let size = self.element(leaf.access.tensor).size() as u64;
                 let own = (16 / size).min(CHUNK);
-                if !line.is_ragged() && self.row_alignment(&leaf.access, axis) >= own * size {
+                if !line.is_ragged() && self.leaf_alignment(leaf, axis) >= own * size {
                     leaf.kind = LeafKind::Adjacent { axis, aligned: true };
                     lanes = lanes.min(own);
                 } else {
