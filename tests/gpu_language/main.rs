@@ -1,6 +1,7 @@
 //! The language on every device: each kernel runs on the CPU device, where the host checks it, and on a GPU if there is
 //! one, which must give the same bits. Every variant is also compiled for all architectures, wherever NVRTC is.
 
+mod atomics;
 mod control_flow;
 mod devices;
 mod memory;

@@ -46,8 +46,8 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
         Expression::Cast { value, to } if *to == ElementType::I64 && kernel.ty(*value).element.is_integer() => {
             step(kernel, *value, axis)
         }
-        // Every element of a variable may differ.
-        Expression::Local(_) => None,
+        // Every element of a variable may differ, and so may what equal atomic operations find.
+        Expression::Local(_) | Expression::Atomic(_) => None,
         _ => unchanging(kernel, node, axis),
     }
 }

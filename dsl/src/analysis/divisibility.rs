@@ -40,7 +40,8 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Local(_)
-        | Expression::Load(_) => 1,
+        | Expression::Load(_)
+        | Expression::Atomic(_) => 1,
     }
 }
 

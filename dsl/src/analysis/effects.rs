@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::atomics::Atomics;
 use crate::ir::{Access, BinaryOp, Block, Expression, Handle, Kernel, Statement};
 
 /// What a kernel does to memory.
@@ -12,8 +13,10 @@ pub struct Effects {
     /// Tensors that are written.
     pub stored: BTreeSet<u32>,
     /// Written tensors on which the order of a program's accesses matters between threads: they are also read, or are
-    /// written at several places or in several trips of a loop that may meet.
+    /// written at several places or in several trips of a loop that may meet, or are changed atomically as well.
     pub ordered: BTreeSet<u32>,
+    /// The atomic operations.
+    pub atomics: Atomics,
     /// Whether a variable holds a tile.
     pub has_tile_locals: bool,
 }
@@ -36,7 +39,12 @@ impl Effects {
             }
             _ => {}
         });
+        effects.atomics = Atomics::of(kernel, &effects.loaded, &effects.stored);
         effects.ordered = effects.stored.intersection(&effects.loaded).copied().collect();
+        // Atomic operations need no order among themselves, but plain accesses beside them do.
+        let plain = effects.stored.union(&effects.loaded);
+        let mixed: Vec<u32> = plain.filter(|t| effects.atomics.tensors.contains(t)).copied().collect();
+        effects.ordered.extend(mixed);
         let mut meet = Meetings {
             kernel,
             loops: Vec::new(),
@@ -50,12 +58,17 @@ impl Effects {
     /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
     /// blocks, and several programs may share one.
     pub fn threads_are_independent(&self) -> bool {
-        self.ordered.is_empty() && !self.has_tile_locals
+        self.ordered.is_empty() && !self.has_tile_locals && self.atomics.threads_are_independent()
     }
 
     /// Whether what a load from `tensor` reads depends on when it happens.
     pub fn is_changing(&self, tensor: u32) -> bool {
-        self.stored.contains(&tensor)
+        self.stored.contains(&tensor) || self.atomics.tensors.contains(&tensor)
+    }
+
+    /// Whether threads see each other's work through `tensor`.
+    pub fn is_shared(&self, tensor: u32) -> bool {
+        self.ordered.contains(&tensor) || self.atomics.tensors.contains(&tensor)
     }
 }
 
@@ -207,7 +220,7 @@ fn depends(
         return false;
     }
     match &kernel.expressions[value] {
-        Expression::Local(_) | Expression::Load(_) => true,
+        Expression::Local(_) | Expression::Load(_) | Expression::Atomic(_) => true,
         node => {
             let mut any = false;
             node.for_each_operand(|operand| any |= depends(kernel, operand, induction, defined));

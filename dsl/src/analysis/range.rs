@@ -228,7 +228,8 @@ impl<'a> Ranges<'a> {
             | Expression::Compare { .. }
             | Expression::Argument(_)
             | Expression::Induction(_)
-            | Expression::Load(_) => self.of_type(value),
+            | Expression::Load(_)
+            | Expression::Atomic(_) => self.of_type(value),
         }
     }
 

@@ -62,7 +62,13 @@ impl Writer<'_> {
     }
 
     /// The lvalue of one element, and what must hold for it to be accessed.
-    fn place(&mut self, access: &Access, point: &Point, shape: Shape, span: Span) -> (String, Option<String>) {
+    pub(super) fn place(
+        &mut self,
+        access: &Access,
+        point: &Point,
+        shape: Shape,
+        span: Span,
+    ) -> (String, Option<String>) {
         let mut terms = Vec::new();
         let mask = access.mask.map(|mask| self.pull(mask, point));
         let mut conditions: Vec<String> = mask.iter().cloned().collect();

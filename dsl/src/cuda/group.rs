@@ -22,6 +22,8 @@ impl Writer<'_> {
             self.register_group(group, &mut leaves);
         } else if let Sink::Store(access) = group.sink.clone() {
             self.stream_group(group, access, &mut leaves);
+        } else {
+            self.effect_group(group);
         }
         if exchange {
             self.close();

@@ -15,6 +15,8 @@ pub(super) enum Sink<'a> {
     Store(&'a Access),
     /// To the registers of a variable or value.
     Registers(String),
+    /// Nowhere: they are computed for what computing them does.
+    Effect,
 }
 
 /// One store or assignment of a tile.
@@ -140,6 +142,15 @@ impl Writer<'_> {
                 for operand in access.operands() {
                     self.descend_index(operand, ty.shape, point, leaves);
                 }
+            }
+            Expression::Atomic(atomic) => {
+                for operand in atomic.access.operands() {
+                    self.descend_index(operand, ty.shape, point, leaves);
+                }
+                atomic
+                    .update
+                    .operands()
+                    .for_each(|operand| self.descend(operand, point, leaves));
             }
             node => {
                 let mut operands = Vec::new();

@@ -7,6 +7,7 @@ use super::pull::Point;
 use super::types::c_type;
 use super::writer::{Placed, Writer};
 use super::{LowerError, Module};
+use crate::analysis::effects::Effects;
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
 
@@ -53,15 +54,24 @@ fn entry_name(name: &str) -> String {
 
 /// Tensors on which order matters that have been touched since the last barrier.
 #[derive(Clone, Default)]
-struct Order {
+pub(super) struct Order {
     read: BTreeSet<u32>,
     written: BTreeSet<u32>,
+    /// Changed by atomic operations, which need no barrier among themselves.
+    atomic: BTreeSet<u32>,
 }
 
 impl Order {
     fn union(&mut self, other: &Order) {
         self.read.extend(&other.read);
         self.written.extend(&other.written);
+        self.atomic.extend(&other.atomic);
+    }
+
+    pub(super) fn changed_atomically(&mut self, tensor: u32, effects: &Effects) {
+        if effects.ordered.contains(&tensor) {
+            self.atomic.insert(tensor);
+        }
     }
 }
 
@@ -253,9 +263,12 @@ impl Writer<'_> {
     }
 
     fn define_value(&mut self, value: Handle<Expression>, order: &mut Order) -> Result<(), LowerError> {
-        let ty = self.kernel.ty(value);
-        if let Expression::Load(access) = &self.kernel.expressions[value] {
-            self.before_read(access.tensor, order);
+        let kernel = self.kernel;
+        let ty = kernel.ty(value);
+        match &kernel.expressions[value] {
+            Expression::Load(access) => self.before_read(access.tensor, order),
+            Expression::Atomic(atomic) => return self.define_atomic(value, atomic, order),
+            _ => {}
         }
         if ty.is_scalar() {
             let text = self.scalar_text(value);
@@ -294,7 +307,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn declare_registers(&mut self, value: Handle<Expression>) -> String {
+    pub(super) fn declare_registers(&mut self, value: Handle<Expression>) -> String {
         let ty = self.kernel.ty(value);
         let name = self.fresh("v");
         let registers = self.registers_of(ty.shape.elements());
@@ -302,7 +315,7 @@ impl Writer<'_> {
         name
     }
 
-    fn checked_group(&mut self, group: &Group<'_>) -> Result<(), LowerError> {
+    pub(super) fn checked_group(&mut self, group: &Group<'_>) -> Result<(), LowerError> {
         let exchanged = self.leaves(group).exchanged;
         let size = |value: &Handle<Expression>| {
             let ty = self.kernel.ty(*value);
@@ -327,9 +340,11 @@ impl Writer<'_> {
         let mut order = Order::default();
         block.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
-                if let Expression::Load(access) = &self.kernel.expressions[*value] {
-                    order.read.insert(access.tensor);
-                }
+                match &self.kernel.expressions[*value] {
+                    Expression::Load(access) => order.read.insert(access.tensor),
+                    Expression::Atomic(atomic) => order.atomic.insert(atomic.access.tensor),
+                    _ => false,
+                };
             }
             Statement::Store { access, .. } => {
                 order.written.insert(access.tensor);
@@ -341,7 +356,7 @@ impl Writer<'_> {
 
     fn before_read(&mut self, tensor: u32, order: &mut Order) {
         if self.effects.ordered.contains(&tensor) {
-            if order.written.contains(&tensor) {
+            if order.written.contains(&tensor) || order.atomic.contains(&tensor) {
                 self.barrier(order);
             }
             order.read.insert(tensor);
@@ -350,14 +365,20 @@ impl Writer<'_> {
 
     fn before_write(&mut self, tensor: u32, order: &mut Order) {
         if self.effects.ordered.contains(&tensor) {
-            if order.written.contains(&tensor) || order.read.contains(&tensor) {
+            if order.written.contains(&tensor) || order.read.contains(&tensor) || order.atomic.contains(&tensor) {
                 self.barrier(order);
             }
             order.written.insert(tensor);
         }
     }
 
-    fn barrier(&mut self, order: &mut Order) {
+    pub(super) fn before_atomic(&mut self, tensor: u32, order: &mut Order) {
+        if self.effects.ordered.contains(&tensor) && (order.written.contains(&tensor) || order.read.contains(&tensor)) {
+            self.barrier(order);
+        }
+    }
+
+    pub(super) fn barrier(&mut self, order: &mut Order) {
         self.line("__syncthreads();");
         *order = Order::default();
     }

@@ -9,10 +9,11 @@
 //! * `group` is the loop over one store or assignment, in two forms: `stream` (vector width, peeling, accesses in flight)
 //!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
 //! * `pull` is the value of a tile at a coordinate;
-//! * `access` is addresses, bounds and masks;
+//! * `access` is addresses, bounds and masks; `atomic` is atomic operations;
 //! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
 
 mod access;
+mod atomic;
 mod group;
 mod leaves;
 mod lower;

@@ -21,7 +21,7 @@ impl Writer<'_> {
                 }
                 _ => None,
             },
-            Sink::Registers(_) => None,
+            Sink::Registers(_) | Sink::Effect => None,
         };
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
@@ -71,6 +71,7 @@ impl Writer<'_> {
         let value = self.pull(group.value, &lane);
         match (&group.sink, &out) {
             (Sink::Registers(name), _) => self.line(format!("{name}[k * {lanes} + v] = {value};")),
+            (Sink::Effect, _) => {}
             (Sink::Store(_), Some(out)) => self.line(format!("{out}.e[v] = {value};")),
             (Sink::Store(access), None) => self.store_element(access, &value, &lane, shape, group.span),
         }

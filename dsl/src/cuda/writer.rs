@@ -328,9 +328,11 @@ impl<'a> Writer<'a> {
         let name = |p: u32| self.parameters[p as usize].as_str();
         match slot {
             SlotOrder::Pointer(p) => {
-                // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict.
+                // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict. But of
+                // a restrict pointer the compiler takes it that no other thread writes there, barrier or not.
                 let constant = if self.effects.is_changing(p) { "" } else { "const " };
-                format!("{constant}{}* __restrict__ {}", memory_type(self.element(p)), name(p))
+                let restrict = if self.effects.is_shared(p) { "" } else { " __restrict__" };
+                format!("{constant}{}*{restrict} {}", memory_type(self.element(p)), name(p))
             }
             SlotOrder::DeviceCount(p) => {
                 let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);

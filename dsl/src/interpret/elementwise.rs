@@ -8,20 +8,20 @@ use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
 
 /// The elements of an operand, ready to be read one by one in row-major order.
-enum Operand<'a> {
+pub(super) enum Operand<'a> {
     Uniform(u64),
     Elements(Cow<'a, [u8]>, usize),
 }
 
 impl<'a> Operand<'a> {
-    fn new(value: &'a Value, element: ElementType, extents: Extents) -> Self {
+    pub(super) fn new(value: &'a Value, element: ElementType, extents: Extents) -> Self {
         match value {
             Value::Uniform(bits) => Self::Uniform(*bits),
             _ => Self::Elements(value.elements(element.size(), extents), element.size()),
         }
     }
 
-    fn bits(&self, index: usize) -> u64 {
+    pub(super) fn bits(&self, index: usize) -> u64 {
         match self {
             Self::Uniform(bits) => *bits,
             Self::Elements(bytes, size) => get(bytes, *size, index),

@@ -52,7 +52,8 @@ pub enum InterpretError {
         "the bounds check of an access was removed, and the access is out of bounds (a defect of the compiler): {0}"
     )]
     UnsoundProof(Box<BadAccess>),
-    /// Two programs wrote the same byte. The memory has been written.
+    /// Two programs wrote the same byte, or one changed it atomically and another touched it plainly. The memory has been
+    /// written.
     #[error(transparent)]
     WriteConflict(Box<Conflict>),
     /// A program took more steps than allowed.
@@ -166,12 +167,12 @@ impl fmt::Display for BadAccess {
     }
 }
 
-/// Two programs that wrote one element.
+/// Two programs that touched one element in ways that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The kernel.
     pub kernel: String,
-    /// Where the store of the second program was written.
+    /// Where the access of the second program was written.
     pub span: Span,
     /// The tensor parameter.
     pub tensor: String,
@@ -179,6 +180,8 @@ pub struct Conflict {
     pub element: ArrayVec<u64, 4>,
     /// The coordinates of both programs, innermost grid axis first.
     pub programs: [[u64; 3]; 2],
+    /// Whether one of them changed it atomically and the other touched it plainly; otherwise both wrote it.
+    pub atomic: bool,
 }
 
 impl fmt::Display for Conflict {
@@ -189,10 +192,16 @@ impl fmt::Display for Conflict {
             tensor,
             element,
             programs: [first, second],
+            atomic,
         } = self;
+        let did = if *atomic {
+            "touched, one atomically and one with a plain load or store,"
+        } else {
+            "both wrote"
+        };
         write!(
             f,
-            "kernel `{kernel}`: programs {first:?} and {second:?} both wrote `{tensor}`{element:?} ({span})"
+            "kernel `{kernel}`: programs {first:?} and {second:?} {did} `{tensor}`{element:?} ({span})"
         )
     }
 }

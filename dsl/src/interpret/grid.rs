@@ -84,7 +84,8 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             | Expression::Broadcast { .. }
             | Expression::Reshape { .. }
             | Expression::Local(_)
-            | Expression::Load(_) => None,
+            | Expression::Load(_)
+            | Expression::Atomic(_) => None,
         };
         values.insert(handle, value.ok_or_else(malformed)?);
     }

@@ -1,13 +1,15 @@
 //! Running all programs of a launch.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
 use super::argument::Arguments;
-use super::conflict::{self, Written};
+use super::conflict::{self, Touch, Touched};
 use super::program::Machine;
 use super::{BadAccess, Binding, Conflict, GridError, InterpretError, MAX_PROGRAMS, grid};
+use crate::analysis::effects::Effects;
 use crate::ir::{Kernel, verify};
 
 /// How to run.
@@ -49,6 +51,8 @@ pub(super) struct Launch<'k, 'a> {
     pub max_steps: u64,
     /// Whether writes are noted.
     pub log: bool,
+    /// The tensors that are changed atomically, and plainly loaded or stored as well.
+    mixed: BTreeSet<u32>,
 }
 
 /// What the programs that one thread ran in a row came to.
@@ -57,7 +61,7 @@ struct Report {
     stopped: Option<(u64, InterpretError)>,
     trapped: Option<BadAccess>,
     outside: Option<BadAccess>,
-    written: Vec<Written>,
+    touched: Vec<Touched>,
 }
 
 /// Runs every program of `kernel`.
@@ -94,12 +98,19 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
         .into());
     }
     let log = options.check_conflicts && programs > 1;
+    let effects = Effects::of(kernel);
+    let plain = effects.stored.union(&effects.loaded);
+    let mixed = plain
+        .filter(|tensor| effects.atomics.tensors.contains(tensor))
+        .copied()
+        .collect();
     let launch = Launch {
         kernel,
         arguments,
         grid,
         max_steps: options.max_steps,
         log,
+        mixed,
     };
 
     // Enough pieces to keep all threads busy, large enough to reuse a machine.
@@ -119,7 +130,7 @@ impl Launch<'_, '_> {
             stopped: None,
             trapped: None,
             outside: None,
-            written: Vec::new(),
+            touched: Vec::new(),
         };
         let mut machine = Machine::new(self);
         for number in first..end {
@@ -133,7 +144,7 @@ impl Launch<'_, '_> {
             }
         }
         (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
-        report.written = machine.log.into_entries();
+        report.touched = machine.log.into_entries();
         report
     }
 
@@ -146,24 +157,27 @@ impl Launch<'_, '_> {
             return Err(InterpretError::OutOfBounds(Box::new(access)));
         }
         let outside = reports.iter_mut().find_map(|report| report.outside.take());
-        let written = reports.into_iter().flat_map(|report| report.written).collect();
-        if let Some((first, second, address)) = conflict::find(written) {
+        let touched = reports.into_iter().flat_map(|report| report.touched).collect();
+        if let Some(conflict::Meeting { first, second, address }) = conflict::find(touched) {
+            let tensor = self.arguments.tensor(second.tensor);
             return Err(InterpretError::WriteConflict(Box::new(Conflict {
                 kernel: self.kernel.name.clone(),
                 span: second.span,
                 tensor: self.arguments.name(second.tensor),
-                element: self
-                    .arguments
-                    .tensor(second.tensor)
-                    .map(|t| t.element(address))
-                    .unwrap_or_default(),
-                programs: [self.coordinates(first.into()), self.coordinates(second.program.into())],
+                element: tensor.map(|t| t.element(address)).unwrap_or_default(),
+                programs: [first, second].map(|of| self.coordinates(of.program.into())),
+                atomic: [first, second].iter().any(|of| of.touch == Touch::Atomic),
             })));
         }
         Ok(Outcome {
             grid: self.grid,
             outside,
         })
+    }
+
+    /// Whether `tensor` is changed atomically, and plainly loaded or stored as well.
+    pub fn is_mixed(&self, tensor: u32) -> bool {
+        self.mixed.contains(&tensor)
     }
 
     /// The coordinates of a program.

@@ -10,6 +10,7 @@
 
 mod access;
 mod argument;
+mod atomic;
 mod conflict;
 mod elementwise;
 mod error;

@@ -1,7 +1,7 @@
 //! One program, statement by statement.
 
 use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
-use super::conflict::{Log, Written};
+use super::conflict::{self, Log, Touch};
 use super::launch::Launch;
 use super::value::{Value, padded, put};
 use super::{BadAccess, InterpretError, elementwise};
@@ -10,13 +10,13 @@ use crate::ir::{Access, Block, Bounds, Expression, Handle, Literal, MAX_RANK, Sp
 
 /// Runs programs, one after the other.
 pub(super) struct Machine<'l> {
-    launch: &'l Launch<'l, 'l>,
+    pub launch: &'l Launch<'l, 'l>,
     /// The present value of each expression.
-    values: Vec<Value>,
+    pub values: Vec<Value>,
     locals: Vec<Value>,
     /// The expressions that are this program's coordinate on an axis.
     ids: Vec<(Handle<Expression>, u8)>,
-    number: u64,
+    pub number: u64,
     steps: u64,
     pub log: Log,
     /// The first access that trapped.
@@ -216,6 +216,7 @@ impl<'l> Machine<'l> {
             }
             Expression::Local(local) => self.locals[local.index()].clone(),
             Expression::Load(access) => self.load(access, handle, span)?,
+            Expression::Atomic(atomic) => self.atomic(atomic, handle, span)?,
         })
     }
 
@@ -226,7 +227,25 @@ impl<'l> Machine<'l> {
         let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
             return Ok(Value::Uniform(0));
         };
+        // Loads only matter where another program may change the element atomically.
+        let noted = self.launch.log && self.launch.is_mixed(access.tensor);
+        let mut log = std::mem::take(&mut self.log);
+        let mut note = |start: i64, count: usize| {
+            log.push(conflict::Touched {
+                tensor: access.tensor,
+                program: self.number as u32,
+                start,
+                end: start + (count * size) as i64,
+                span,
+                touch: Touch::Read,
+            });
+        };
         let visit = |run: Run| {
+            if noted && (run.count == 1 || run.step == size as i64) {
+                note(run.address, run.count);
+            } else if noted {
+                (0..run.count).for_each(|k| note(run.address + k as i64 * run.step, 1));
+            }
             let read = if run.count == 1 || run.step == size as i64 {
                 tensor
                     .memory
@@ -241,6 +260,7 @@ impl<'l> Machine<'l> {
             debug_assert!(read.is_ok(), "tensors are inside their memory");
         };
         let touched = self.walk(access, extents, visit);
+        self.log = log;
         self.judge(touched, access, span)?;
         if element == ElementType::Bool {
             // Any other byte than 0 counts as true.
@@ -271,12 +291,13 @@ impl<'l> Machine<'l> {
         let mut note = |start: i64, count: usize| {
             if self.launch.log {
                 let end = start + (count * size) as i64;
-                log.push(Written {
+                log.push(conflict::Touched {
                     tensor: access.tensor,
                     program: self.number as u32,
                     start,
                     end,
                     span,
+                    touch: Touch::Write,
                 });
             }
         };
@@ -301,7 +322,12 @@ impl<'l> Machine<'l> {
     }
 
     /// Calls `visit` with what `access` touches.
-    fn walk(&self, access: &Access, extents: [usize; MAX_RANK], visit: impl FnMut(Run)) -> Result<Touched, Unguarded> {
+    pub fn walk(
+        &self,
+        access: &Access,
+        extents: [usize; MAX_RANK],
+        visit: impl FnMut(Run),
+    ) -> Result<Touched, Unguarded> {
         let launch = self.launch;
         let Some(tensor) = launch.arguments.tensor(access.tensor) else {
             return Ok(Touched::default());
@@ -321,7 +347,7 @@ impl<'l> Machine<'l> {
     }
 
     /// Reports or refuses what was outside, as the policy of the access says.
-    fn judge(
+    pub fn judge(
         &mut self,
         touched: Result<Touched, Unguarded>,
         access: &Access,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{Handle, Literal, Local, Shape};
+use super::{Atomic, Handle, Literal, Local, Shape};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -81,6 +81,9 @@ pub enum Expression {
     Local(Handle<Local>),
     /// Elements read from a tensor. The tensor's element type; the shape its indices share.
     Load(Access),
+    /// Elements of a tensor before an atomic operation changes them. The tensor's element type; the shape its indices
+    /// share. Evaluated exactly once, where it is defined, whether anything uses it or not.
+    Atomic(Atomic),
 }
 
 /// An integer that is known to the host at launch, or to a program at its start.
@@ -270,6 +273,7 @@ impl Expression {
                 visit(*reject);
             }
             Self::Load(access) => access.operands().for_each(visit),
+            Self::Atomic(atomic) => atomic.operands().for_each(visit),
         }
     }
 
@@ -300,7 +304,31 @@ impl Expression {
                 *reject = map(*reject);
             }
             Self::Load(access) => access.map_operands(map),
+            Self::Atomic(atomic) => atomic.map_operands(map),
         }
+    }
+
+    /// The memory that it reads or changes, if it does.
+    pub fn access(&self) -> Option<&Access> {
+        match self {
+            Self::Load(access) => Some(access),
+            Self::Atomic(atomic) => Some(&atomic.access),
+            _ => None,
+        }
+    }
+
+    /// As [`Expression::access`], to be changed.
+    pub fn access_mut(&mut self) -> Option<&mut Access> {
+        match self {
+            Self::Load(access) => Some(access),
+            Self::Atomic(atomic) => Some(&mut atomic.access),
+            _ => None,
+        }
+    }
+
+    /// Whether defining the value does something that others see, so that it must happen even if nothing uses the value.
+    pub fn has_effect(&self) -> bool {
+        matches!(self, Self::Atomic(_))
     }
 
     /// Whether the value is in scope everywhere without a [`super::Statement::Let`].

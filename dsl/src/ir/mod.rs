@@ -9,6 +9,7 @@
 //! [`verify::verify`] states and checks the rules; every later stage relies on them.
 
 mod arena;
+mod atomic;
 mod expression;
 mod kernel;
 mod literal;
@@ -19,6 +20,7 @@ mod types;
 pub mod verify;
 
 pub use arena::{Arena, Handle};
+pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope};
 pub use expression::{Access, BinaryOp, Bounds, CompareOp, Expression, Guard, Symbol, UnaryOp};
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;

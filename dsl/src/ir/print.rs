@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use super::{
-    Access, Block, Expression, Guard, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement, Symbol,
+    Access, Atomic, Block, Expression, Guard, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement,
+    Symbol,
 };
 
 impl fmt::Display for Kernel {
@@ -241,7 +242,18 @@ impl<'k, 'w> Printer<'k, 'w> {
             Expression::Cast { value, .. } => format!("cast {}", self.value(*value)),
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
+            Expression::Atomic(atomic) => self.atomic(atomic),
         }
+    }
+
+    fn atomic(&self, atomic: &Atomic) -> String {
+        let (access, order, scope) = (self.access(&atomic.access), atomic.order.name(), atomic.scope.name());
+        let values: Vec<_> = atomic.update.operands().collect();
+        format!(
+            "atomic {} {order} {scope} {access} by {}",
+            atomic.update.name(),
+            self.list(&values)
+        )
     }
 
     fn value(&self, value: Handle<Expression>) -> String {

@@ -9,6 +9,7 @@
 //!   while recording; plain Rust control flow over it runs while recording.
 //! * Control flow over scalars is recorded.
 
+mod atomic;
 mod branches;
 mod broadcast;
 mod cast;
@@ -26,6 +27,8 @@ mod tile;
 mod variable;
 
 pub use crate::element::{Bits, Element, ElementType, Float, Integer, Number, Signed};
+pub use crate::ir::{MemoryOrder, MemoryScope};
+pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
 pub use broadcast::{Join, Rank};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;

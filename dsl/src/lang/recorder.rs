@@ -340,7 +340,7 @@ impl Recorder {
             Expression::Cast { value, to } if to.is_integer() => self.evaluate(*value),
             Expression::Argument(_) => Err("a run-time argument".into()),
             Expression::Local(_) => Err("a mutable variable".into()),
-            Expression::Load(_) => Err("a value loaded from memory".into()),
+            Expression::Load(_) | Expression::Atomic(_) => Err("a value loaded from memory".into()),
             _ => Err("a run-time value".into()),
         }
     }

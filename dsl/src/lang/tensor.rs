@@ -164,7 +164,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         });
     }
 
-    fn access(
+    pub(super) fn access(
         &self,
         r: &mut recorder::Recorder,
         indices: [Handle<Expression>; R],

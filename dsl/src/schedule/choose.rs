@@ -39,8 +39,16 @@ impl Work {
                 }
                 Statement::Assign { value, .. } => *value,
                 Statement::Let(value) => {
-                    if let Expression::Load(access) = &kernel.expressions[*value] {
-                        work.indirect_load |= loaded(access);
+                    match &kernel.expressions[*value] {
+                        Expression::Load(access) => work.indirect_load |= loaded(access),
+                        Expression::Atomic(atomic) => {
+                            work.indirect_store |= loaded(&atomic.access);
+                            // Each element is an access of its own.
+                            let elements = kernel.ty(*value).shape.elements();
+                            work.elements = work.elements.max(elements);
+                            work.vectors = work.vectors.max(elements);
+                        }
+                        _ => {}
                     }
                     return;
                 }
@@ -99,7 +107,7 @@ struct Share {
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
     match &kernel.expressions[value] {
-        Expression::Load(_) => true,
+        Expression::Load(_) | Expression::Atomic(_) => true,
         node => {
             let mut any = false;
             node.for_each_operand(|operand| any |= depends_on_load(kernel, operand));

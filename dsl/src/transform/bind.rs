@@ -238,7 +238,8 @@ impl<'a> Folder<'a> {
                 Some(Some((value, _))) => *value,
                 _ => self.append(node, ty, span),
             },
-            Expression::Load(_) => self.append(node, ty, span),
+            // What memory holds may differ from one place to the next.
+            Expression::Load(_) | Expression::Atomic(_) => self.append(node, ty, span),
             _ => self.emit(node, ty, span),
         };
         self.values[expression.index()] = Some(value);

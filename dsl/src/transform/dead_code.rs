@@ -41,6 +41,7 @@ impl Live {
                     live.mark(kernel, *induction);
                     statement.for_each_use(|value| live.mark(kernel, value));
                 }
+                Statement::Let(value) if kernel.expressions[*value].has_effect() => live.mark(kernel, *value),
                 _ => statement.for_each_use(|value| live.mark(kernel, value)),
             });
             if live.count() == before {

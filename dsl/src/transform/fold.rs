@@ -80,7 +80,8 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::Induction(_)
         | Expression::Arange(_)
         | Expression::Local(_)
-        | Expression::Load(_) => None,
+        | Expression::Load(_)
+        | Expression::Atomic(_) => None,
     }
 }
 

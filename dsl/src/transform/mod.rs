@@ -12,4 +12,4 @@ mod prove;
 
 pub use bind::bind;
 pub use canonical::canonical;
-pub use prove::{Proof, ProvedBy, prove};
+pub use prove::{AccessKind, Proof, ProvedBy, prove};

@@ -84,9 +84,9 @@ fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
     let mut found = false;
     kernel.body.walk(&mut |statement, span| {
         let access = match statement {
-            Statement::Let(value) => match kernel.expressions.get(*value) {
-                Some(Expression::Load(access)) => access,
-                _ => return,
+            Statement::Let(value) => match kernel.expressions.get(*value).and_then(Expression::access) {
+                Some(access) => access,
+                None => return,
             },
             Statement::Store { access, .. } => access,
             _ => return,

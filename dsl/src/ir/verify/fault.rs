@@ -115,6 +115,23 @@ pub enum Fault {
         expected: Type,
     },
 
+    // Atomics.
+    #[error("tensor `{0}` is changed atomically, and the kernel may only read it")]
+    ImmutableAtomic(String),
+    #[error("the atomic operation `{operation}` is not defined on {element}, the element type of `{tensor}`")]
+    AtomicElement {
+        tensor: String,
+        operation: &'static str,
+        element: ElementType,
+    },
+    #[error("an atomic `{operation}` on `{tensor}` takes a value of type {value} where {expected} is needed")]
+    AtomicValue {
+        tensor: String,
+        operation: &'static str,
+        value: Type,
+        expected: Type,
+    },
+
     // Grid.
     #[error("a grid has 1 to 3 axes, and this one {0}")]
     GridRank(usize),

@@ -47,6 +47,6 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         Expression::Induction(_) => Some("a loop's value"),
         Expression::Arange(_) | Expression::Broadcast { .. } | Expression::Reshape { .. } => Some("a tile"),
         Expression::Local(_) => Some("a variable"),
-        Expression::Load(_) => Some("a value in memory"),
+        Expression::Load(_) | Expression::Atomic(_) => Some("a value in memory"),
     }
 }

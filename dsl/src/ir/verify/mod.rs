@@ -15,6 +15,8 @@
 //!   right kind and axes that exist.
 //! * `access`: one integer index and one guard per axis, which broadcast to one shape; the mask is a bool of that shape;
 //!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type.
+//! * `atomic`: an atomic operation is on a mutable tensor and defined on its element type; its values have the tensor's
+//!   element type and the access's shape.
 //! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or
 //!   the number of programs on that very axis, where the grid is left to the host.
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
@@ -25,6 +27,7 @@
 
 mod access;
 mod assigned;
+mod atomic;
 mod body;
 #[cfg(test)]
 pub(crate) mod build;

@@ -1,6 +1,6 @@
 //! The typing rules of expressions.
 
-use super::{Fault, VerifyError, access, shapes};
+use super::{Fault, VerifyError, access, atomic, shapes};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
 
@@ -102,6 +102,7 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             None => Err(Fault::UnknownLocal(local.index())),
         },
         Expression::Load(load) => access::infer(kernel, load),
+        Expression::Atomic(operation) => atomic::infer(kernel, operation),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One malformed kernel per kind of fault.
 
 mod accesses;
+mod atomics;
 mod bodies;
 mod grids;
 mod references;
