@@ -31,6 +31,7 @@ fn outline(kernel: &Kernel) -> String {
                     _ => {}
                 },
                 Statement::Store { .. } => words.push("store".into()),
+                Statement::Check { kind, .. } => words.push(kind.name().into()),
                 Statement::Assign { local, .. } => {
                     words.push(format!(
                         "{} =",

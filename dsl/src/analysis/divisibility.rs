@@ -15,6 +15,7 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
         Expression::Arange(1) => EVERYTHING,
         Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => of(value),
+        Expression::MultipleOf { value, by } => of(value).max(of_integer(i128::from(*by))),
         Expression::Cast { value, to } if to.is_integer() && kernel.ty(*value).element.is_integer() => of(value),
         Expression::Unary {
             op: UnaryOp::Negate | UnaryOp::Abs,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::atomics::Atomics;
-use crate::ir::{Access, BinaryOp, Block, Expression, Handle, Kernel, Statement};
+use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, Handle, Kernel, Statement};
 
 /// What a kernel does to memory.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Effects {
     pub atomics: Atomics,
     /// Whether a variable holds a tile.
     pub has_tile_locals: bool,
+    /// Whether programs must run one after the other.
+    pub in_order: bool,
 }
 
 impl Effects {
@@ -28,14 +30,23 @@ impl Effects {
             has_tile_locals: kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar()),
             ..Self::default()
         };
+        // Tensors with stores that do not promise to be disjoint.
+        let mut may_meet = BTreeSet::new();
+        let mut last_wins = BTreeSet::new();
         kernel.body.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
                 if let Expression::Load(access) = &kernel.expressions[*value] {
                     effects.loaded.insert(access.tensor);
                 }
             }
-            Statement::Store { access, .. } => {
+            Statement::Store { access, conflict, .. } => {
                 effects.stored.insert(access.tensor);
+                match conflict {
+                    Some(Conflict::Disjoint) => {}
+                    None => drop(may_meet.insert(access.tensor)),
+                    // One thread may write what another does in the next statement.
+                    Some(Conflict::LastWins) => drop(last_wins.insert(access.tensor)),
+                }
             }
             _ => {}
         });
@@ -51,14 +62,16 @@ impl Effects {
             ordered: BTreeSet::new(),
         };
         meet.block(&kernel.body, &BTreeMap::new());
-        effects.ordered.extend(meet.ordered);
+        effects.ordered.extend(meet.ordered.intersection(&may_meet));
+        effects.in_order = !last_wins.is_empty();
+        effects.ordered.extend(last_wins);
         effects
     }
 
     /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
     /// blocks, and several programs may share one.
     pub fn threads_are_independent(&self) -> bool {
-        self.ordered.is_empty() && !self.has_tile_locals && self.atomics.threads_are_independent()
+        !self.in_order && self.ordered.is_empty() && !self.has_tile_locals && self.atomics.threads_are_independent()
     }
 
     /// Whether what a load from `tensor` reads depends on when it happens.
@@ -154,7 +167,7 @@ impl Meetings<'_> {
                     self.loops.pop();
                 }
                 Statement::Break | Statement::Continue | Statement::Return => return None,
-                Statement::Assign { .. } => {}
+                Statement::Assign { .. } | Statement::Check { .. } => {}
             }
         }
         Some(written)

@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+use crate::ir::{BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
 
 const MAX_BOUNDS: usize = 4;
 
@@ -188,7 +188,9 @@ impl<'a> Ranges<'a> {
             },
             Expression::Symbol(symbol) => self.of_symbol(*symbol),
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.facts(*value),
+            Expression::Broadcast { value, .. }
+            | Expression::Reshape { value, .. }
+            | Expression::MultipleOf { value, .. } => self.facts(*value),
             Expression::Binary { op, left, right } => self.of_binary(*op, *left, *right),
             Expression::Unary {
                 op: UnaryOp::Negate,
@@ -497,6 +499,14 @@ impl<'a> Ranges<'a> {
                 }
                 inside.facts[induction.index()] = Some(facts);
                 inside.walk(body, visit);
+            }
+            Statement::Check { condition, kind, .. } => {
+                // A program in which a scalar check failed has ended; of a tile a checked build only reports it.
+                let ended = self.kernel.ty(*condition).is_scalar();
+                let trusted = *kind == CheckKind::Assume && !self.kernel.checked;
+                if ended || trusted {
+                    self.assume(*condition, true);
+                }
             }
             Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
         }

@@ -69,15 +69,6 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A loop over the elements of a tile that are computed for their effect alone.
-    pub(super) fn effect_group(&mut self, group: &Group<'_>) {
-        let (elements, workers) = (group.shape.elements(), self.workers());
-        self.open(format!("for (int e = worker; e < {elements}; e += {workers}) {{"));
-        let point = self.coordinates_of(group.shape, "e");
-        self.pull(group.value, &point);
-        self.close();
-    }
-
     /// Does one element of an operation; returns its old value if something uses it.
     pub(super) fn atomic_element(
         &mut self,

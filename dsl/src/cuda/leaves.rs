@@ -17,6 +17,12 @@ pub(super) enum Sink<'a> {
     Registers(String),
     /// Nowhere: they are computed for what computing them does.
     Effect,
+    /// Nowhere: each must be true, or reports from this place.
+    Check(usize),
+    /// Nowhere: the places of this access are marked as written.
+    Mark(&'a Access),
+    /// To memory, one after the other.
+    InOrder(&'a Access),
 }
 
 /// One store or assignment of a tile.
@@ -86,9 +92,13 @@ impl Writer<'_> {
     /// What the elements of a group are made of, by the coordinates at which they are read.
     pub(super) fn leaves(&self, group: &Group<'_>) -> Leaves {
         let mut leaves = Leaves::default();
-        let point = Self::symbolic_point(group.shape, INNER);
+        let mut point = Self::symbolic_point(group.shape, INNER);
+        if matches!(group.sink, Sink::InOrder(_)) {
+            // One thread needs the elements of all others.
+            point.register = None;
+        }
         self.descend(group.value, &point, &mut leaves);
-        if let Sink::Store(access) = &group.sink {
+        if let Sink::Store(access) | Sink::Mark(access) | Sink::InOrder(access) = &group.sink {
             let operands: Vec<_> = access.operands().collect();
             for operand in operands {
                 self.descend_index(operand, group.shape, &point, &mut leaves);

@@ -8,7 +8,7 @@ use super::types::c_type;
 use super::writer::{Placed, Writer};
 use super::{LowerError, Module};
 use crate::analysis::effects::Effects;
-use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, verify};
+use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
 
 /// The most shared memory that a block has without asking.
@@ -34,6 +34,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
     let mut order = Order::default();
     writer.block(&kernel.body, &mut order)?;
     let entry = entry_name(&kernel.name);
+    let in_order = writer.effects.in_order;
     let (source, arguments, traps) = writer.finish(&entry);
     Ok(Module {
         source,
@@ -41,6 +42,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
         arguments,
         schedule: *schedule,
         traps,
+        in_order,
     })
 }
 
@@ -134,8 +136,21 @@ impl Writer<'_> {
     fn statement(&mut self, statement: &Statement, span: Span, order: &mut Order) -> Result<(), LowerError> {
         match statement {
             Statement::Let(value) => self.define_value(*value, order)?,
-            Statement::Store { access, value } => {
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => self.check(*condition, *kind, message, span)?,
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                if *conflict == Some(Conflict::Disjoint) && self.kernel.checked {
+                    self.mark(access, *value, span)?;
+                }
                 self.before_write(access.tensor, order);
+                let in_order = *conflict == Some(Conflict::LastWins) && !self.is_distinct(access);
                 let shape = self.kernel.ty(*value).shape;
                 if shape.rank() == 0 {
                     self.open("if (worker == 0) {");
@@ -146,7 +161,11 @@ impl Writer<'_> {
                     let group = Group {
                         value: *value,
                         shape,
-                        sink: Sink::Store(access),
+                        sink: if in_order {
+                            Sink::InOrder(access)
+                        } else {
+                            Sink::Store(access)
+                        },
                         span,
                     };
                     self.checked_group(&group)?;

@@ -27,7 +27,9 @@ pub(super) enum Need {
     FloatToInteger,
     /// The part of a row that is in bounds.
     Clip,
-    /// Reports of indices out of bounds.
+    /// Which elements a scatter has written.
+    Mark,
+    /// Reports of what goes wrong.
     Trap,
 }
 
@@ -56,6 +58,7 @@ impl Need {
             Need::Division => DIVISION,
             Need::FloatToInteger => FLOAT_TO_INTEGER,
             Need::Clip => CLIP,
+            Need::Mark => MARK,
             Need::Trap => TRAP,
         }
     }
@@ -213,6 +216,14 @@ const FLOAT_TO_INTEGER: &str = r#"template <class T> static __device__ __forcein
 "#;
 
 const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x, int n) { return x < 0 ? 0 : x > n ? n : (int)x; }
+"#;
+
+const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned int* marks, long long element) {
+  unsigned int before;
+  const unsigned int bit = 1U << (element & 31);
+  asm volatile("atom.relaxed.gpu.global.or.b32 %0, [%1], %2;" : "=r"(before) : "l"(marks + (element >> 5)), "r"(bit) : "memory");
+  return (before & bit) != 0U;
+}
 "#;
 
 // The first access to trap keeps the record: 1 + its number, the program, the index.

@@ -198,6 +198,7 @@ impl Writer<'_> {
                 let operand = self.pull(*value, point);
                 self.text(scalar::cast(element_of(*value), *to, &operand))
             }
+            Expression::MultipleOf { value, .. } => self.pull(*value, point),
             Expression::Load(access) => self.load_element(access, value, point, ty.shape),
             Expression::Atomic(atomic) => self.atomic_element(value, atomic, point, ty.shape),
             // Scalars and placed values do not come here.

@@ -47,7 +47,7 @@ pub(super) struct Writer<'a> {
     line: Option<(&'static str, u32)>,
 }
 
-/// Slots in the order of the argument list: pointers, then integers, then scalars, then the record of traps.
+/// Slots in the order of the argument list: pointers, then integers, then scalars, then what the runtime adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SlotOrder {
     Pointer(u32),
@@ -55,6 +55,7 @@ pub(super) enum SlotOrder {
     DeviceCountMaximum(u32),
     Symbol(Symbol),
     Scalar(u32),
+    Marks(u32),
     Trap,
 }
 
@@ -66,6 +67,7 @@ impl From<SlotOrder> for Slot {
             SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
             SlotOrder::Symbol(s) => Slot::Symbol(s),
             SlotOrder::Scalar(p) => Slot::Scalar(p),
+            SlotOrder::Marks(p) => Slot::Marks(p),
             SlotOrder::Trap => Slot::Trap,
         }
     }
@@ -268,14 +270,17 @@ impl<'a> Writer<'a> {
         let mut head = Vec::new();
         // A thread's place among those that work on its program, and the program's among all.
         let (threads, splits, shared) = (schedule.threads, schedule.splits, schedule.programs_per_block);
-        if shared > 1 {
+        let in_order = self.effects.in_order;
+        if in_order {
+            head.push("const int worker = (int)threadIdx.x;".to_owned());
+            let all = self.all_programs();
+            head.push(format!("const long long programs = {all};"));
+        } else if shared > 1 {
             head.push(format!(
                 "const long long program = (long long)blockIdx.x * {shared}LL + threadIdx.y;"
             ));
-            let all: Vec<String> = (0..self.kernel.grid.len())
-                .map(|axis| self.symbol(Symbol::NumPrograms(axis as u8)))
-                .collect();
-            head.push(format!("if (program >= {}) return;", all.join(" * ")));
+            let all = self.all_programs();
+            head.push(format!("if (program >= {all}) return;"));
             head.push("const int worker = (int)threadIdx.x;".to_owned());
         } else if splits > 1 {
             head.push(format!(
@@ -319,9 +324,23 @@ impl<'a> Writer<'a> {
         for line in head {
             text.push_str(&format!("  {line}\n"));
         }
-        text.push_str(&self.body);
+        if in_order {
+            // A program that returns ends itself and not the block.
+            text.push_str("  for (long long program = 0; program < programs; ++program) {\n  [&] {\n");
+            text.push_str(&self.body);
+            text.push_str("  }();\n  __syncthreads();\n  }\n");
+        } else {
+            text.push_str(&self.body);
+        }
         text.push_str("}\n");
         (text, self.slots.iter().map(|&slot| slot.into()).collect(), self.traps)
+    }
+
+    /// The number of programs.
+    fn all_programs(&mut self) -> String {
+        let axes = 0..self.kernel.grid.len() as u8;
+        let all: Vec<String> = axes.map(|axis| self.symbol(Symbol::NumPrograms(axis))).collect();
+        all.join(" * ")
     }
 
     fn declaration(&self, slot: SlotOrder) -> String {
@@ -347,6 +366,7 @@ impl<'a> Writer<'a> {
                 };
                 format!("const {} {}", c_type(element), name(p))
             }
+            SlotOrder::Marks(p) => format!("unsigned int* marks_{}", name(p)),
             SlotOrder::Trap => "unsigned long long* trap_record".to_owned(),
         }
     }

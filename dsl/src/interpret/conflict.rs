@@ -11,19 +11,32 @@ pub(super) enum Touch {
     Read,
     /// An atomic operation.
     Atomic,
+    /// A scatter of which the last write wins.
+    LastWins,
+    /// A scatter that promises to be disjoint.
+    Disjoint,
     /// A plain store.
     Write,
 }
 
 impl Touch {
-    const ALL: [Touch; 3] = [Touch::Read, Touch::Atomic, Touch::Write];
+    const ALL: [Touch; 5] = [
+        Touch::Read,
+        Touch::Atomic,
+        Touch::LastWins,
+        Touch::Disjoint,
+        Touch::Write,
+    ];
 
     /// Whether two programs must not do this and that to one byte.
     fn conflicts_with(self, other: Touch) -> bool {
-        matches!(
-            (self.min(other), self.max(other)),
-            (Touch::Write, Touch::Write) | (Touch::Atomic, Touch::Write) | (Touch::Read, Touch::Atomic)
-        )
+        match (self.min(other), self.max(other)) {
+            // Loads of what another program stores are not this check's business.
+            (Touch::Read, other) => other == Touch::Atomic,
+            (Touch::Atomic, other) => other != Touch::Atomic,
+            (Touch::LastWins, other) => other != Touch::LastWins,
+            (Touch::Disjoint | Touch::Write, _) => true,
+        }
     }
 }
 
@@ -64,6 +77,8 @@ pub(super) struct Log {
     first: usize,
     /// At how many entries those of the present program are merged.
     limit: usize,
+    /// The first byte that one program wrote twice in scatters that promise to be disjoint.
+    pub repeated: Option<Meeting>,
 }
 
 /// Programs that touch more places than this have them merged on the way, so that a loop does not fill the memory.
@@ -108,6 +123,13 @@ impl Log {
         for i in self.first + 1..self.all.len() {
             let (last, mut next) = (self.all[kept], self.all[i]);
             if last.same_kind(&next) {
+                if next.touch == Touch::Disjoint && next.start < last.end && self.repeated.is_none() {
+                    self.repeated = Some(Meeting {
+                        first: last,
+                        second: next,
+                        address: next.start,
+                    });
+                }
                 next.start = next.start.max(last.end);
                 if next.start >= next.end {
                     continue;
@@ -124,11 +146,12 @@ impl Log {
     }
 }
 
-/// Two programs that touched one byte in ways that do not go together.
+/// Two accesses to one byte that do not go together.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Meeting {
-    /// The lower program.
+    /// That of the lower program.
     pub first: Touched,
-    /// The higher one.
+    /// That of the higher one.
     pub second: Touched,
     /// The byte.
     pub address: i64,
@@ -256,12 +279,19 @@ mod tests {
 
     #[test]
     fn atomic_operations_meet_each_other_and_nothing_else() {
-        use Touch::{Atomic, Read, Write};
+        use Touch::{Atomic, Disjoint, LastWins, Read, Write};
         for (one, other, fine) in [
             (Atomic, Atomic, true),
             (Read, Read, true),
-            // Loads of what another program stores are not this check's business.
             (Read, Write, true),
+            (LastWins, LastWins, true),
+            (LastWins, Write, false),
+            (LastWins, Atomic, false),
+            (Disjoint, Disjoint, false),
+            (Disjoint, Write, false),
+            (LastWins, Disjoint, false),
+            (Atomic, Disjoint, false),
+            (Read, Disjoint, true),
             (Write, Write, false),
             (Atomic, Write, false),
             (Write, Atomic, false),
@@ -272,6 +302,21 @@ mod tests {
             assert_eq!(found.is_none(), fine, "{one:?} {other:?}");
             assert!(find(vec![touched(one, 4, 0, 8), touched(other, 4, 4, 12)]).is_none());
         }
+    }
+
+    #[test]
+    fn a_scatter_that_promises_to_be_disjoint_meets_itself() {
+        let mut log = Log::default();
+        for (start, touch) in [(0, Touch::Disjoint), (8, Touch::Disjoint), (8, Touch::Write)] {
+            log.push(touched(touch, 0, start, start + 4));
+        }
+        log.finish();
+        assert!(log.repeated.is_none());
+        for start in [0, 4, 8, 12, 6] {
+            log.push(touched(Touch::Disjoint, 1, start, start + 4));
+        }
+        log.finish();
+        assert_eq!(log.repeated.unwrap().address, 6);
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
                 reject,
             } => of(condition).and_then(|c| if c.as_bool() { of(accept) } else { of(reject) }),
             Expression::Cast { value, to } => of(value).and_then(|v| arithmetic::cast(v, *to)),
+            Expression::MultipleOf { value, .. } => of(value),
             Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Arange(_)

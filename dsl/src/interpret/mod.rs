@@ -23,7 +23,7 @@ mod tests;
 mod value;
 
 pub use argument::Binding;
-pub use error::{ArgumentFault, BadAccess, Conflict, InterpretError};
+pub use error::{ArgumentFault, BadAccess, Conflict, ConflictKind, FailedCheck, InterpretError};
 pub use grid::{GridError, MAX_PROGRAMS, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -4,9 +4,11 @@ use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
 use super::conflict::{self, Log, Touch};
 use super::launch::Launch;
 use super::value::{Value, padded, put};
-use super::{BadAccess, InterpretError, elementwise};
+use super::{BadAccess, FailedCheck, InterpretError, elementwise};
 use crate::element::ElementType;
-use crate::ir::{Access, Block, Bounds, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type};
+use crate::ir::{
+    Access, Block, Bounds, CheckKind, Conflict, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type,
+};
 
 /// Runs programs, one after the other.
 pub(super) struct Machine<'l> {
@@ -19,8 +21,8 @@ pub(super) struct Machine<'l> {
     pub number: u64,
     steps: u64,
     pub log: Log,
-    /// The first access that trapped.
-    pub trapped: Option<BadAccess>,
+    /// The first access that trapped or check that failed.
+    pub trapped: Option<InterpretError>,
     /// The first access that was outside and did not trap.
     pub outside: Option<BadAccess>,
 }
@@ -96,7 +98,23 @@ impl<'l> Machine<'l> {
                 self.values[value.index()] = self.evaluate(*value, span)?;
                 Ok(Flow::Next)
             }
-            Statement::Store { access, value } => self.store(access, *value, span).map(|()| Flow::Next),
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                let touch = match conflict {
+                    None => Touch::Write,
+                    Some(Conflict::Disjoint) => Touch::Disjoint,
+                    Some(Conflict::LastWins) => Touch::LastWins,
+                };
+                self.store(access, *value, touch, span).map(|()| Flow::Next)
+            }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => Ok(self.check(*condition, *kind, message, span)),
             Statement::Assign { local, value } => {
                 self.locals[local.index()] = self.values[value.index()].clone();
                 Ok(Flow::Next)
@@ -211,6 +229,7 @@ impl<'l> Machine<'l> {
                 accept,
                 reject,
             } => elementwise::select(element, extents, value(*condition), value(*accept), value(*reject)),
+            Expression::MultipleOf { value: from, .. } => value(*from).clone(),
             Expression::Cast { value: from, to } => {
                 elementwise::cast(kernel.ty(*from).element, *to, extents, value(*from))
             }
@@ -273,7 +292,35 @@ impl<'l> Machine<'l> {
         })
     }
 
-    fn store(&mut self, access: &Access, value: Handle<Expression>, span: Span) -> Result<(), InterpretError> {
+    /// Ends the program if not every element of `condition` holds.
+    fn check(&mut self, condition: Handle<Expression>, kind: CheckKind, message: &str, span: Span) -> Flow {
+        let extents = padded(self.launch.kernel.ty(condition).shape);
+        let holds = match &self.values[condition.index()] {
+            Value::Uniform(bits) => *bits != 0,
+            value => value.elements(1, extents).iter().all(|&byte| byte != 0),
+        };
+        if holds {
+            return Flow::Next;
+        }
+        let failed = FailedCheck {
+            kernel: self.launch.kernel.name.clone(),
+            span,
+            kind,
+            message: message.to_owned(),
+            program: self.launch.coordinates(self.number),
+        };
+        self.trapped
+            .get_or_insert_with(|| InterpretError::CheckFailed(Box::new(failed)));
+        Flow::Return
+    }
+
+    fn store(
+        &mut self,
+        access: &Access,
+        value: Handle<Expression>,
+        touch: Touch,
+        span: Span,
+    ) -> Result<(), InterpretError> {
         let Type { element, shape } = self.launch.kernel.ty(value);
         let (size, extents) = (element.size(), padded(shape));
         let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
@@ -297,7 +344,7 @@ impl<'l> Machine<'l> {
                     start,
                     end,
                     span,
-                    touch: Touch::Write,
+                    touch,
                 });
             }
         };
@@ -356,16 +403,17 @@ impl<'l> Machine<'l> {
         match (touched, access.bounds) {
             (Ok(Touched { outside: None }), _) => Ok(()),
             (Ok(Touched { outside: Some(outside) }), bounds) => {
-                let first = match bounds {
-                    Bounds::Trap => &self.trapped,
-                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => &self.outside,
+                let known = match bounds {
+                    Bounds::Trap => self.trapped.is_some(),
+                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside.is_some(),
                 };
-                if first.is_none() {
-                    let bad = Some(self.bad(outside, access, span));
-                    match bounds {
-                        Bounds::Trap => self.trapped = bad,
-                        Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside = bad,
-                    }
+                if known {
+                    return Ok(());
+                }
+                let bad = self.bad(outside, access, span);
+                match bounds {
+                    Bounds::Trap => self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad))),
+                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside = Some(bad),
                 }
                 Ok(())
             }

@@ -77,6 +77,14 @@ pub enum Expression {
         /// The element type to convert to.
         to: ElementType,
     },
+    /// `value`, every element of which its author claims to be a multiple of `by`; a [`Check`](super::Statement::Check) tests
+    /// it. The type of `value`, which is an integer type that `by`, at least 1, fits.
+    MultipleOf {
+        /// The operand.
+        value: Handle<Expression>,
+        /// What divides it.
+        by: u32,
+    },
     /// The present value of a local. The local's type.
     Local(Handle<Local>),
     /// Elements read from a tensor. The tensor's element type; the shape its indices share.
@@ -258,6 +266,7 @@ impl Expression {
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
             | Self::Unary { value, .. }
+            | Self::MultipleOf { value, .. }
             | Self::Cast { value, .. } => visit(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 visit(*left);
@@ -289,6 +298,7 @@ impl Expression {
             Self::Broadcast { value, .. }
             | Self::Reshape { value, .. }
             | Self::Unary { value, .. }
+            | Self::MultipleOf { value, .. }
             | Self::Cast { value, .. } => *value = map(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 *left = map(*left);

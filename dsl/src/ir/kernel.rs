@@ -27,6 +27,8 @@ pub struct Kernel {
     pub body: Block,
     /// How the launch symbols are bound in this variant; nothing is, as recorded.
     pub bindings: Bindings,
+    /// Whether generated code tests what its author claims; not, as recorded.
+    pub checked: bool,
 }
 
 /// How launch symbols are bound in one variant of a kernel. A symbol listed nowhere is a kernel argument.

@@ -25,5 +25,5 @@ pub use expression::{Access, BinaryOp, Bounds, CompareOp, Expression, Guard, Sym
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;
 pub use span::Span;
-pub use statement::{Block, Statement};
+pub use statement::{Block, CheckKind, Conflict, Statement};
 pub use types::{MAX_RANK, Shape, Type};

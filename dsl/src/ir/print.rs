@@ -80,6 +80,9 @@ impl<'k, 'w> Printer<'k, 'w> {
         for &(position, element) in &kernel.bindings.device {
             writeln!(self.out, "device {} : {element}", self.symbol(Symbol::Count(position)))?;
         }
+        if kernel.checked {
+            writeln!(self.out, "checked")?;
+        }
         self.grid()?;
         self.block(&kernel.body)?;
         writeln!(self.out)
@@ -151,10 +154,20 @@ impl<'k, 'w> Printer<'k, 'w> {
                 let name = self.define(*value);
                 write!(self.out, "{name} = {text}{}", self.ty(*value))?;
             }
-            Statement::Store { access, value } => {
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
                 let (access, value) = (self.access(access), self.value(*value));
-                write!(self.out, "store {access} = {value}")?;
+                let contract = conflict.map(|c| format!(" {}", c.name())).unwrap_or_default();
+                write!(self.out, "store{contract} {access} = {value}")?;
             }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => write!(self.out, "{} {} {message:?}", kind.name(), self.value(*condition))?,
             Statement::Assign { local, value } => {
                 let (local, value) = (self.local(*local), self.value(*value));
                 write!(self.out, "{local} = {value}")?;
@@ -240,6 +253,7 @@ impl<'k, 'w> Printer<'k, 'w> {
                 format!("select {}", self.list(&[*condition, *accept, *reject]))
             }
             Expression::Cast { value, .. } => format!("cast {}", self.value(*value)),
+            Expression::MultipleOf { value, by } => format!("multiple_of {by} {}", self.value(*value)),
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
             Expression::Atomic(atomic) => self.atomic(atomic),
@@ -511,9 +525,14 @@ grid [%grid.1, 128i64]
         b.push(Statement::Store {
             access: access.clone(),
             value,
+            conflict: None,
         });
         access.guards[0] = Guard::NONE;
-        b.push(Statement::Store { access, value });
+        b.push(Statement::Store {
+            access,
+            value,
+            conflict: None,
+        });
         let text = b.launch(1).to_string();
         assert!(
             text.contains("exact extent(out, 1) = 4\ndevice count(n) : i32\n"),
@@ -532,7 +551,11 @@ grid [%grid.1, 128i64]
         let missing = Handle::from_index(77);
         b.push(Statement::Let(missing));
         let access = b.access(9, &[missing]);
-        b.push(Statement::Store { access, value: missing });
+        b.push(Statement::Store {
+            access,
+            value: missing,
+            conflict: None,
+        });
         b.kernel.grid = vec![missing];
         b.kernel.body = b.block(|_| {});
         assert!(b.kernel.to_string().contains("grid [?]"));

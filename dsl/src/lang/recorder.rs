@@ -56,6 +56,7 @@ pub(crate) fn record(
         grid: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
+        checked: false,
     };
     let fresh = Recorder {
         kernel,
@@ -338,6 +339,7 @@ impl Recorder {
                     .ok_or_else(|| "a float".into())
             }
             Expression::Cast { value, to } if to.is_integer() => self.evaluate(*value),
+            Expression::MultipleOf { value, .. } => self.evaluate(*value),
             Expression::Argument(_) => Err("a run-time argument".into()),
             Expression::Local(_) => Err("a mutable variable".into()),
             Expression::Load(_) | Expression::Atomic(_) => Err("a value loaded from memory".into()),

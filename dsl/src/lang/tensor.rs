@@ -9,7 +9,7 @@ use super::index::Indices;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::element::Element;
-use crate::ir::{Access, Bounds, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
+use crate::ir::{Access, Bounds, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
 
 /// A tensor of `R` axes (1 to 4) in device memory, as a kernel sees it.
 ///
@@ -105,10 +105,11 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// Writes `value` to the elements at `indices`, written `[i, j]` with one index per axis. The value broadcasts to the
     /// indices' shape. An index outside its axis follows the kernel's policy: by default nothing is written there.
     ///
-    /// Two programs must not write one element; the CPU device reports it if they do.
+    /// Two programs must not write one element; the CPU device reports it if they do. Where they may, say what holds then
+    /// with [`Tensor::scatter`].
     #[track_caller]
     pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(indices.indices(), value.stored(), None, None, Span::here());
+        self.write(indices.indices(), value.stored(), None, None, None, Span::here());
     }
 
     /// Writes `value` to the elements at `indices` where `mask` holds.
@@ -119,7 +120,14 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         value: impl StoreValue<T, V>,
         mask: Tile<bool, M>,
     ) {
-        self.write(indices.indices(), value.stored(), Some(mask.handle), None, Span::here());
+        self.write(
+            indices.indices(),
+            value.stored(),
+            Some(mask.handle),
+            None,
+            None,
+            Span::here(),
+        );
     }
 
     /// Writes `value` to the elements at `indices` without any check.
@@ -134,16 +142,19 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             value.stored(),
             None,
             Some(Bounds::Unchecked),
+            None,
             Span::here(),
         );
     }
 
-    fn write(
+    #[allow(clippy::too_many_arguments)] // They are a store's; a struct for them would be the statement itself.
+    pub(super) fn write(
         &self,
         indices: [Handle<Expression>; R],
         value: Handle<Expression>,
         mask: Option<Handle<Expression>>,
         bounds: Option<Bounds>,
+        conflict: Option<Conflict>,
         span: Span,
     ) {
         recorder::with((), |r| {
@@ -160,7 +171,14 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                 return;
             }
             let value = r.stretch(value, shape, span);
-            r.push(Statement::Store { access, value }, span);
+            r.push(
+                Statement::Store {
+                    access,
+                    value,
+                    conflict,
+                },
+                span,
+            );
         });
     }
 

@@ -33,7 +33,7 @@ impl Work {
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
-                Statement::Store { access, value } => {
+                Statement::Store { access, value, .. } => {
                     work.indirect_store |= loaded(access);
                     *value
                 }

@@ -49,6 +49,7 @@ impl<'a> Folder<'a> {
             grid: Vec::new(),
             body: Block::new(),
             bindings,
+            checked: source.checked,
         };
         let mut assignments: HashMap<Handle<Local>, usize> = HashMap::new();
         source.body.walk(&mut |statement, _| {
@@ -117,11 +118,41 @@ impl<'a> Folder<'a> {
             Statement::Let(expression) => {
                 self.define(*expression);
             }
-            Statement::Store { access, value } => {
-                let mut access = access.clone();
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                let (mut access, conflict) = (access.clone(), *conflict);
                 access.map_operands(|operand| self.value(operand));
                 let value = self.value(*value);
-                self.push(Statement::Store { access, value }, span);
+                self.push(
+                    Statement::Store {
+                        access,
+                        value,
+                        conflict,
+                    },
+                    span,
+                );
+            }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => {
+                let condition = self.value(*condition);
+                if self.is_true(condition) {
+                    return;
+                }
+                let (kind, message) = (*kind, message.clone());
+                self.push(
+                    Statement::Check {
+                        condition,
+                        kind,
+                        message,
+                    },
+                    span,
+                );
             }
             Statement::Assign { local, value } => {
                 let value = self.value(*value);
@@ -244,6 +275,14 @@ impl<'a> Folder<'a> {
         };
         self.values[expression.index()] = Some(value);
         value
+    }
+
+    /// Whether every element is known to be true.
+    fn is_true(&self, value: Handle<Expression>) -> bool {
+        match self.target.expressions[value] {
+            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.is_true(value),
+            _ => self.literal(value).is_some_and(Literal::as_bool),
+        }
     }
 
     fn literal(&self, value: Handle<Expression>) -> Option<Literal> {

@@ -122,9 +122,11 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                         body,
                     })
                 }
-                other @ (Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return) => {
-                    Some(other)
-                }
+                other @ (Statement::Store { .. }
+                | Statement::Check { .. }
+                | Statement::Break
+                | Statement::Continue
+                | Statement::Return) => Some(other),
             };
             kept.map(|statement| (statement, span))
         })
@@ -185,13 +187,27 @@ impl Renumber {
     fn statement(&self, statement: Statement) -> Statement {
         match statement {
             Statement::Let(value) => Statement::Let(self.expression(value)),
-            Statement::Store { mut access, value } => {
+            Statement::Store {
+                mut access,
+                value,
+                conflict,
+            } => {
                 access.map_operands(|operand| self.expression(operand));
                 Statement::Store {
                     access,
                     value: self.expression(value),
+                    conflict,
                 }
             }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => Statement::Check {
+                condition: self.expression(condition),
+                kind,
+                message,
+            },
             Statement::Assign { local, value } => Statement::Assign {
                 local: self.locals[local.index()].unwrap_or(local),
                 value: self.expression(value),

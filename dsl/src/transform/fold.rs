@@ -74,6 +74,7 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
             Some(constant) => arithmetic::cast(constant, *to).map(Folded::Literal),
             None => (kernel.ty(*value).element == *to).then_some(Folded::Value(*value)),
         },
+        Expression::MultipleOf { value, .. } => literal(*value).map(|_| Folded::Value(*value)),
         Expression::Literal(_)
         | Expression::Symbol(_)
         | Expression::Argument(_)

@@ -205,6 +205,7 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
             }
             Statement::For { body, .. } => replace_stores(body, stores),
             Statement::Let(_)
+            | Statement::Check { .. }
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

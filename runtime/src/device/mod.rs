@@ -157,8 +157,8 @@ impl Device {
     /// Waits until the device has done everything asked of it, on every stream that was made or taken over by this device.
     ///
     /// # Errors
-    /// A kernel trapped since the last call ([`LaunchError::Trapped`], the first one if there are several; the device
-    /// stays usable), a stream is being captured, or the device failed.
+    /// A kernel trapped since the last call ([`LaunchError::Trapped`], [`LaunchError::CheckFailed`] or
+    /// [`LaunchError::NotDisjoint`], the first one if there are several; the device stays usable), a stream is being captured, or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
         if let Some(device) = self.as_cuda() {
             self.synchronize_streams(device)?;

@@ -3,7 +3,7 @@
 use tilewright_dsl::call::{MAX_COUNT, MAX_PARAMETERS};
 use tilewright_dsl::cuda::LowerError;
 use tilewright_dsl::interpret::{GridError, InterpretError};
-use tilewright_dsl::ir::Span;
+use tilewright_dsl::ir::{CheckKind, Span};
 use tilewright_dsl::lang::TraceError;
 
 use crate::compile::CompileError;
@@ -148,6 +148,43 @@ pub enum LaunchError {
         /// The index.
         index: i64,
     },
+    /// A kernel that was launched earlier wrote an element twice in scatters that it declares disjoint.
+    #[error(
+        "kernel `{kernel}`: element {element} of `{parameter}`, counted in row-major order, is written twice in a scatter that is declared disjoint, in program {program}\n  --> {span}\n  = help: make the indices differ, declare `Conflict::LastWins`, or use an atomic operation"
+    )]
+    NotDisjoint {
+        /// The kernel.
+        kernel: String,
+        /// The tensor.
+        parameter: String,
+        /// Where the scatter was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+        /// The row-major position of the element.
+        element: i64,
+    },
+    /// An assertion or an assumption of a kernel that was launched earlier did not hold.
+    #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]
+    CheckFailed {
+        /// The kernel.
+        kernel: String,
+        /// Who says that it holds.
+        kind: CheckKind,
+        /// What the author says about it.
+        message: String,
+        /// Where it was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+    },
+}
+
+fn check_name(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Assert => "assertion",
+        CheckKind::Assume => "assumption",
+    }
 }
 
 /// What to do about a grid that is no grid.

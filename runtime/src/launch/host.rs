@@ -1,7 +1,7 @@
 //! A launch on the CPU device: the interpreter runs the variant's kernel at once.
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory};
-use tilewright_dsl::interpret::{self, BadAccess, Binding, HostMemory, InterpretError, Options};
+use tilewright_dsl::interpret::{self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options};
 use tilewright_dsl::ir::{Bounds, Expression, Kernel, Literal, Statement};
 
 use super::LaunchError;
@@ -37,6 +37,10 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
         // As on a GPU: the launch has happened, and the report waits.
         Err(InterpretError::OutOfBounds(access)) if is_trap(kernel, &access) => {
             device.traps().report(trapped(*access, plan.grid));
+            Ok(())
+        }
+        Err(InterpretError::CheckFailed(check)) => {
+            device.traps().report(failed(*check, plan.grid));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -96,13 +100,27 @@ fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
     found
 }
 
+/// The number of a program, counted with the innermost grid axis fastest.
+fn number([x, y, z]: [u64; 3], grid: [u64; 3]) -> u64 {
+    x + grid[0] * (y + grid[1] * z)
+}
+
+fn failed(check: FailedCheck, grid: [u64; 3]) -> LaunchError {
+    LaunchError::CheckFailed {
+        kernel: check.kernel,
+        kind: check.kind,
+        message: check.message,
+        span: check.span,
+        program: number(check.program, grid),
+    }
+}
+
 fn trapped(access: BadAccess, grid: [u64; 3]) -> LaunchError {
-    let [x, y, z] = access.program;
     LaunchError::Trapped {
         kernel: access.kernel,
         parameter: access.tensor,
         span: access.span,
-        program: x + grid[0] * (y + grid[1] * z),
+        program: number(access.program, grid),
         index: access.index,
     }
 }

@@ -1,9 +1,11 @@
-//! Accesses that report an index out of bounds.
+//! What kernels report while they run: indices out of bounds, and what was checked and does not hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 use parking_lot::Mutex;
+
+use tilewright_dsl::cuda::{Module, TrapFault, TrapSite};
 
 use super::LaunchError;
 use crate::device::cuda::{CudaDevice, CudaMemory, CudaStream};
@@ -37,7 +39,7 @@ impl Traps {
     }
 }
 
-/// The four words in which a variant on a GPU reports: 1 + the number of the access, the program, the index, unused.
+/// The four words in which a variant on a GPU reports: 1 + the number of the place, the program, a value, unused.
 pub(crate) struct TrapRecord {
     memory: CudaMemory,
     /// Whether the variant was launched since the record was read.
@@ -100,18 +102,50 @@ fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {
     else {
         return Ok(());
     };
-    let Some([access, program, index, _]) = record.take()? else {
+    let Some([number, program, value, _]) = record.take()? else {
         return Ok(());
     };
-    let site = usize::try_from(access - 1)
-        .ok()
-        .and_then(|access| module.traps.get(access));
-    let parameter = site.and_then(|site| variant.kernel().parameters.get(site.tensor as usize));
-    Err(LaunchError::Trapped {
-        kernel: variant.name().to_owned(),
-        parameter: parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone()),
-        span: site.map_or(variant.kernel().span, |site| site.span),
-        program,
-        index: index.cast_signed(),
-    })
+    Err(report(variant, module, number, program, value.cast_signed()))
+}
+
+/// What a record with these words says.
+fn report(variant: &Variant, module: &Module, number: u64, program: u64, value: i64) -> LaunchError {
+    let kernel = variant.name().to_owned();
+    let site = number.checked_sub(1).and_then(|number| usize::try_from(number).ok());
+    let named = |tensor: u32| {
+        let parameter = variant.kernel().parameters.get(tensor as usize);
+        parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone())
+    };
+    match site.and_then(|site| module.traps.get(site)) {
+        Some(TrapSite { span, fault }) => match fault {
+            TrapFault::OutOfBounds { tensor, .. } => LaunchError::Trapped {
+                kernel,
+                parameter: named(*tensor),
+                span: *span,
+                program,
+                index: value,
+            },
+            TrapFault::NotDisjoint { tensor } => LaunchError::NotDisjoint {
+                kernel,
+                parameter: named(*tensor),
+                span: *span,
+                program,
+                element: value,
+            },
+            TrapFault::Check { kind, message } => LaunchError::CheckFailed {
+                kernel,
+                kind: *kind,
+                message: message.clone(),
+                span: *span,
+                program,
+            },
+        },
+        None => LaunchError::Trapped {
+            kernel,
+            parameter: "an unknown tensor".to_owned(),
+            span: variant.kernel().span,
+            program,
+            index: value,
+        },
+    }
 }

@@ -39,6 +39,7 @@ impl Key {
             Binding::Exact => 0,
             Binding::Runtime => 1,
         });
+        self.words.push(call.is_checked().into());
         for argument in call.arguments() {
             match argument {
                 ArgumentValue::Tensor(tensor) => {

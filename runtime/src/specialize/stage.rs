@@ -3,7 +3,7 @@
 use tilewright_dsl::call::{ArgumentValue, Binding, Call, CountArgument, Traced};
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
-use tilewright_dsl::transform::{Proof, bind, canonical, prove};
+use tilewright_dsl::transform::{Proof, bind, canonical, checked, prove};
 
 use super::facts::trace_request;
 use super::variant::VariantId;
@@ -21,6 +21,7 @@ pub(super) struct Staged {
 /// Binds what the call binds as literals, and removes the checks that the host can make for this launch.
 pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Staged {
     let bound = bind(&traced.kernel, &bindings(traced, call));
+    let bound = if call.is_checked() { checked(bound) } else { bound };
     let mut known = tensor_symbols(call);
     known.extend(known_counts(call));
     let axes = (0u8..).zip(&grid).take(traced.kernel.grid.len());

@@ -23,7 +23,6 @@ pub(super) fn infer(kernel: &Kernel, atomic: &Atomic) -> Result<Type, Fault> {
         if value != expected {
             return Err(Fault::AtomicValue {
                 tensor: name.to_owned(),
-                operation,
                 value,
                 expected,
             });

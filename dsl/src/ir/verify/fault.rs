@@ -124,13 +124,18 @@ pub enum Fault {
         operation: &'static str,
         element: ElementType,
     },
-    #[error("an atomic `{operation}` on `{tensor}` takes a value of type {value} where {expected} is needed")]
+    #[error("an atomic operation on `{tensor}` takes a value of type {value} where {expected} is needed")]
     AtomicValue {
         tensor: String,
-        operation: &'static str,
         value: Type,
         expected: Type,
     },
+
+    // Claims.
+    #[error("a check is of the type {0}; it must be a bool or a tile of bool")]
+    CheckType(Type),
+    #[error("{0} cannot be claimed to be a multiple of {1}: only integers can, of a number that they can hold")]
+    MultipleOf(Type, u32),
 
     // Grid.
     #[error("a grid has 1 to 3 axes, and this one {0}")]

@@ -40,6 +40,7 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         | Expression::Binary { .. }
         | Expression::Compare { .. }
         | Expression::Select { .. }
+        | Expression::MultipleOf { .. }
         | Expression::Cast { .. } => None,
         Expression::Symbol(Symbol::ProgramId(_)) => Some("the program's id"),
         Expression::Symbol(Symbol::NumPrograms(_)) => Some("the grid itself"),

@@ -63,6 +63,7 @@ fn block(kernel: &Kernel, block: &Block, depth_left: usize) -> Result<(), Verify
             }
             Statement::Assign { .. }
             | Statement::Store { .. }
+            | Statement::Check { .. }
             | Statement::If { .. }
             | Statement::While { .. }
             | Statement::Break

@@ -19,6 +19,8 @@
 //!   element type and the access's shape.
 //! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or
 //!   the number of programs on that very axis, where the grid is left to the host.
+//! * claims, in `values` and `body`: what a check tests is a bool or a tile of bool; only an integer is claimed to be a
+//!   multiple, of a number that its type holds.
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
 //!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
 //!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds

@@ -97,6 +97,13 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             }
             Ok(ty.with_element(*to))
         }
+        Expression::MultipleOf { value, by } => {
+            let ty = kernel.ty(*value);
+            match ty.element.integer_range() {
+                Some((_, most)) if *by > 0 && i128::from(*by) <= most => Ok(ty),
+                _ => Err(Fault::MultipleOf(ty, *by)),
+            }
+        }
         Expression::Local(local) => match kernel.locals.get(*local) {
             Some(local) => Ok(local.ty),
             None => Err(Fault::UnknownLocal(local.index())),

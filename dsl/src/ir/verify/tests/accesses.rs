@@ -112,7 +112,11 @@ fn stored_values_have_the_type_of_the_access() {
     let (mut b, out, _) = builder();
     let (zero, cols, value) = (b.index(0), b.arange(4), b.literal(0f32));
     let access = b.access(out, &[zero, cols]);
-    b.push(Statement::Store { access, value });
+    b.push(Statement::Store {
+        access,
+        value,
+        conflict: None,
+    });
     let expected = Type {
         element: ElementType::F32,
         shape: shape(&[4]),

@@ -71,7 +71,6 @@ fn every_value_of_an_atomic_operation_has_the_type_of_its_elements() {
         fault(b),
         Fault::AtomicValue {
             tensor: "index".into(),
-            operation: "compare_exchange",
             value: Type::INDEX,
             expected: Type::scalar(ElementType::I32)
         }

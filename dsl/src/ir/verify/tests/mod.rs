@@ -3,6 +3,7 @@
 mod accesses;
 mod atomics;
 mod bodies;
+mod claims;
 mod grids;
 mod references;
 mod values;
