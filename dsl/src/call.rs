@@ -408,6 +408,7 @@ pub struct Call<'a> {
     extents: Binding,
     schedule: Option<Schedule>,
     checked: bool,
+    reports: bool,
 }
 
 impl<'a> Call<'a> {
@@ -420,6 +421,7 @@ impl<'a> Call<'a> {
             extents: Binding::default(),
             schedule: None,
             checked: false,
+            reports: false,
         }
     }
 
@@ -447,6 +449,18 @@ impl<'a> Call<'a> {
     pub fn checked(mut self) -> Self {
         self.checked = true;
         self
+    }
+
+    /// Reports the first index that is out of bounds whatever the policy, as an access that traps does. The results are those
+    /// of the policy: zeros and skipped writes, or the nearest elements.
+    pub fn report_out_of_bounds(mut self) -> Self {
+        self.reports = true;
+        self
+    }
+
+    /// Whether an index out of bounds is to be reported under every policy.
+    pub fn reports_out_of_bounds(&self) -> bool {
+        self.reports
     }
 
     /// Whether a checked build is asked for.

@@ -6,6 +6,7 @@ mod contracts;
 mod control_flow;
 mod devices;
 mod memory;
+mod policies;
 mod schedules;
 mod tiles;
 mod values;

@@ -52,6 +52,17 @@ impl<'a> Ranges<'a> {
             .any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
     }
 
+    /// Whether `value` may be any negative number of its type, so that nothing that the host knows of a launch bounds it: it
+    /// comes from memory, say, and is not tested.
+    pub fn may_be_any_negative(&self, value: Handle<Expression>) -> bool {
+        let least = [ElementType::I8, ElementType::I16, ElementType::I32, ElementType::I64].map(|e| element_range(e).0);
+        let facts = self.facts(value);
+        // A scalar is its own bound, which says nothing.
+        let itself = Linear::unknown(Unknown::Value(value));
+        let mut bounds = facts.lower.iter().filter(|bound| **bound != itself);
+        bounds.all(|bound| bound.as_constant().is_some_and(|low| least.contains(&low)))
+    }
+
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
         let extent = Facts::both(self.symbol(Symbol::Extent { tensor, axis }));

@@ -125,6 +125,20 @@ impl Writer<'_> {
         });
         let unsigned = self.kernel.ty(access.indices[axis]).element.kind() == ElementKind::Unsigned;
         let (as_signed, as_unsigned) = (format!("(long long){index}"), format!("(unsigned long long){index}"));
+        let inside = match (guard.lower && !unsigned, guard.upper) {
+            (true, false) => format!("{as_signed} >= 0LL"),
+            (false, true) if !unsigned => format!("{as_signed} < {extent}"),
+            _ => format!("{as_unsigned} < (unsigned long long){extent}"),
+        };
+        if self.kernel.reports(access) {
+            let fault = TrapFault::OutOfBounds {
+                tensor: access.tensor,
+                axis: axis as u8,
+            };
+            let site = self.trap_site(span, fault);
+            let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
+            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed)));
+        }
         if access.bounds == Bounds::Clamp {
             // An axis without elements has nothing to clamp to.
             conditions.push(format!("{extent} > 0LL"));
@@ -135,20 +149,6 @@ impl Writer<'_> {
             };
             let above = format!("{as_unsigned} >= (unsigned long long){extent} ? {extent} - 1LL : {as_signed}");
             return self.define("i", "long long", &format!("{below}{above}"));
-        }
-        let inside = match (guard.lower && !unsigned, guard.upper) {
-            (true, false) => format!("{as_signed} >= 0LL"),
-            (false, true) if !unsigned => format!("{as_signed} < {extent}"),
-            _ => format!("{as_unsigned} < (unsigned long long){extent}"),
-        };
-        if access.bounds == Bounds::Trap {
-            let fault = TrapFault::OutOfBounds {
-                tensor: access.tensor,
-                axis: axis as u8,
-            };
-            let site = self.trap_site(span, fault);
-            let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
-            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed)));
         }
         conditions.push(inside);
         index

@@ -198,10 +198,11 @@ impl Writer<'_> {
     /// along it, and where it leaves the tensor elements are just left out.
     pub(super) fn is_row(&self, access: &Access, tensor_axis: usize, axis: usize) -> bool {
         let guarded = access.guards[tensor_axis].any();
+        // A report is made where the element is, and not where the mask leaves it out.
+        let reported = self.kernel.reports(access) && access.is_guarded() && (guarded || access.mask.is_some());
         let skips = match access.bounds {
-            Bounds::ReadZeroSkipWrite | Bounds::Unchecked => true,
-            Bounds::Clamp => !guarded,
-            Bounds::Trap => !access.is_guarded() || (!guarded && access.mask.is_none()),
+            Bounds::ReadZeroSkipWrite | Bounds::Unchecked | Bounds::Trap => !reported,
+            Bounds::Clamp => !guarded && !reported,
         };
         skips && self.is_still(access.mask, axis)
     }

@@ -226,13 +226,15 @@ const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned in
 }
 "#;
 
-// The first access to trap keeps the record: 1 + its number, the program, the index.
+// The first to trap keeps the record, in memory that the host reads at any time: 1 + the number of the place, the program,
+// a value, and the first word again once all is there.
 const TRAP: &str = r#"static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index) {
   unsigned long long before;
   asm volatile("atom.global.cas.b64 %0, [%1], 0, %2;" : "=l"(before) : "l"(record), "l"(site + 1ULL) : "memory");
   if (before == 0ULL) {
     record[1] = (unsigned long long)program;
     record[2] = (unsigned long long)index;
+    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 3), "l"(site + 1ULL) : "memory");
   }
 }
 "#;

@@ -402,18 +402,13 @@ impl<'l> Machine<'l> {
     ) -> Result<(), InterpretError> {
         match (touched, access.bounds) {
             (Ok(Touched { outside: None }), _) => Ok(()),
-            (Ok(Touched { outside: Some(outside) }), bounds) => {
-                let known = match bounds {
-                    Bounds::Trap => self.trapped.is_some(),
-                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside.is_some(),
-                };
-                if known {
-                    return Ok(());
-                }
-                let bad = self.bad(outside, access, span);
-                match bounds {
-                    Bounds::Trap => self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad))),
-                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside = Some(bad),
+            (Ok(Touched { outside: Some(outside) }), _) => {
+                let reports = self.launch.kernel.reports(access);
+                if reports && self.trapped.is_none() {
+                    let bad = self.bad(outside, access, span);
+                    self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad)));
+                } else if !reports && self.outside.is_none() {
+                    self.outside = Some(self.bad(outside, access, span));
                 }
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! A whole kernel.
 
-use super::{Arena, Block, Expression, Handle, Span, Symbol, Type};
+use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Symbol, Type};
 use crate::element::ElementType;
 
 /// What one program of a kernel does, and how many programs there are.
@@ -29,6 +29,10 @@ pub struct Kernel {
     pub bindings: Bindings,
     /// Whether generated code tests what its author claims; not, as recorded.
     pub checked: bool,
+    /// Whether an index out of bounds is reported under every policy, and not under *trap* alone; not, as recorded.
+    pub reports: bool,
+    /// Whether a launch is refused if a bounds check is left in it.
+    pub denies_guards: bool,
 }
 
 /// How launch symbols are bound in one variant of a kernel. A symbol listed nowhere is a kernel argument.
@@ -125,6 +129,15 @@ impl Kernel {
         match &self.parameters.get(position as usize)?.kind {
             ParameterKind::Tensor(tensor) => Some(tensor),
             ParameterKind::Count | ParameterKind::Scalar(_) => None,
+        }
+    }
+
+    /// Whether `access` reports an index that is out of bounds.
+    pub fn reports(&self, access: &Access) -> bool {
+        match access.bounds {
+            Bounds::Trap => true,
+            Bounds::ReadZeroSkipWrite | Bounds::Clamp => self.reports,
+            Bounds::Unchecked => false,
         }
     }
 

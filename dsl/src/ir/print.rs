@@ -83,6 +83,9 @@ impl<'k, 'w> Printer<'k, 'w> {
         if kernel.checked {
             writeln!(self.out, "checked")?;
         }
+        if kernel.reports {
+            writeln!(self.out, "reports")?;
+        }
         self.grid()?;
         self.block(&kernel.body)?;
         writeln!(self.out)

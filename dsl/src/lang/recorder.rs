@@ -12,6 +12,7 @@ use crate::ir::{
     Arena, Bindings, Block, Bounds, Expression, Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind,
     Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
+use crate::transform::hopeless;
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -57,6 +58,8 @@ pub(crate) fn record(
         body: Block::new(),
         bindings: Bindings::default(),
         checked: false,
+        reports: false,
+        denies_guards: false,
     };
     let fresh = Recorder {
         kernel,
@@ -88,6 +91,16 @@ pub(crate) fn record(
         span: e.span,
         advice: None,
     })?;
+    if done.kernel.denies_guards
+        && let Some(proof) = hopeless(&done.kernel)
+    {
+        return Err(TraceError {
+            kernel: name.to_owned(),
+            message: format!("the kernel denies bounds checks, and no launch can do without one: {proof}"),
+            span: proof.span,
+            advice: Some("bound the index with an `if` or `assume`, or leave out `deny_guarded`".to_owned()),
+        });
+    }
     Ok(Traced {
         kernel: done.kernel,
         pinned: done.pinned,
@@ -297,6 +310,11 @@ impl Recorder {
     /// Sets the policy of accesses that name none.
     pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
+    }
+
+    /// Refuses launches in which a bounds check is left.
+    pub(crate) fn deny_guarded(&mut self) {
+        self.kernel.denies_guards = true;
     }
 
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.

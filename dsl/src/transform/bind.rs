@@ -50,6 +50,8 @@ impl<'a> Folder<'a> {
             body: Block::new(),
             bindings,
             checked: source.checked,
+            reports: source.reports,
+            denies_guards: source.denies_guards,
         };
         let mut assignments: HashMap<Handle<Local>, usize> = HashMap::new();
         source.body.walk(&mut |statement, _| {

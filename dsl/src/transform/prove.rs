@@ -1,5 +1,6 @@
 //! Removing the bounds checks that are proved to pass, and the conditions that are proved to hold or fail.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::bind;
@@ -86,11 +87,7 @@ pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
                 _ => ProvedBy::Guard,
             });
             Proof {
-                kind: match here.value.map(|value| &kernel.expressions[value]) {
-                    None => AccessKind::Store,
-                    Some(Expression::Atomic(_)) => AccessKind::Atomic,
-                    Some(_) => AccessKind::Load,
-                },
+                kind: kind(&kernel, here.value),
                 tensor: kernel.parameters[access.tensor as usize].name.clone(),
                 span: here.span,
                 axes: axes.collect(),
@@ -98,6 +95,57 @@ pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
         })
         .collect();
     (apply(kernel, here), proofs)
+}
+
+/// The first access, of those that every program comes to, that needs a check whatever the host knows: its index is an
+/// unknown integer that may be negative.
+pub fn hopeless(kernel: &Kernel) -> Option<Proof> {
+    let mut conditional = HashSet::new();
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::If { accept, reject, .. } = statement {
+            let mut note = |inner: &Statement, _: Span| {
+                conditional.insert(std::ptr::from_ref(inner));
+            };
+            accept.walk(&mut note);
+            reject.walk(&mut note);
+        }
+    });
+    let mut found = None;
+    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, span: Span| {
+        let value = match statement {
+            Statement::Let(value) => Some(*value),
+            _ => None,
+        };
+        let access = match statement {
+            Statement::Store { access, .. } => Some(access),
+            _ => value.and_then(|value| kernel.expressions[value].access()),
+        };
+        let Some(access) = access.filter(|_| found.is_none() && !conditional.contains(&std::ptr::from_ref(statement)))
+        else {
+            return;
+        };
+        let unknown = |axis: usize| access.guards[axis].lower && ranges.may_be_any_negative(access.indices[axis]);
+        if (0..access.indices.len()).any(unknown) {
+            let guarded = |axis| if unknown(axis) { ProvedBy::Guard } else { ProvedBy::Host };
+            found = Some(Proof {
+                kind: kind(kernel, value),
+                tensor: kernel.parameters[access.tensor as usize].name.clone(),
+                span,
+                axes: (0..access.indices.len()).map(guarded).collect(),
+            });
+        }
+    };
+    Ranges::new(kernel, &[]).walk(&kernel.body, &mut visit);
+    found
+}
+
+/// What the access of a value is, or that of a store.
+fn kind(kernel: &Kernel, value: Option<Handle<Expression>>) -> AccessKind {
+    match value.map(|value| &kernel.expressions[value]) {
+        None => AccessKind::Store,
+        Some(Expression::Atomic(_)) => AccessKind::Atomic,
+        Some(_) => AccessKind::Load,
+    }
 }
 
 impl Kernel {

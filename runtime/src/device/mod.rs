@@ -166,6 +166,15 @@ impl Device {
         self.0.traps.take(self)
     }
 
+    /// What kernels have reported so far, without waiting for those that still run and without asking the driver: the error
+    /// that [`Device::synchronize`] would return, as soon as it is known. It is returned once.
+    ///
+    /// # Errors
+    /// A kernel has trapped, or a check in it did not hold.
+    pub fn reported(&self) -> Result<(), LaunchError> {
+        self.0.traps.take(self)
+    }
+
     /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
     fn synchronize_streams(&self, device: &CudaDevice) -> Result<(), DeviceError> {
         let streams = self.0.streams.lock().clone();

@@ -44,7 +44,7 @@ pub(super) fn launch(
             reason: format!("nothing fits {slot:?}"),
         };
         let word = match (slot, &program.traps) {
-            (Slot::Trap, Some(record)) => Some(record.arm(stream)?),
+            (Slot::Trap, Some(record)) => Some(record.address()),
             (Slot::Marks(position), _) => match marks_for(call, *position, device)? {
                 Some(storage) => {
                     marks.push(storage);

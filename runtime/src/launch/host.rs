@@ -2,7 +2,7 @@
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory};
 use tilewright_dsl::interpret::{self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options};
-use tilewright_dsl::ir::{Bounds, Expression, Kernel, Literal, Statement};
+use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
 use super::LaunchError;
 use super::check::parameter;
@@ -82,8 +82,8 @@ fn memory(memory: &dyn Memory) -> Option<&HostMemory> {
     }
 }
 
-/// Whether the policy of the access that was out of bounds is to report it. The other policy with a report is the
-/// author's promise, and a broken promise is an error at once.
+/// Whether the access that was out of bounds is one that reports it. The other one with an error is the author's promise, and
+/// a broken promise is an error at once.
 fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
     let mut found = false;
     kernel.body.walk(&mut |statement, span| {
@@ -95,7 +95,7 @@ fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
             Statement::Store { access, .. } => access,
             _ => return,
         };
-        found |= span == bad.span && access.bounds == Bounds::Trap;
+        found |= span == bad.span && kernel.reports(access);
     });
     found
 }
@@ -119,6 +119,7 @@ fn trapped(access: BadAccess, grid: [u64; 3]) -> LaunchError {
     LaunchError::Trapped {
         kernel: access.kernel,
         parameter: access.tensor,
+        axis: access.axis,
         span: access.span,
         program: number(access.program, grid),
         index: access.index,

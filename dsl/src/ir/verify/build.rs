@@ -36,6 +36,8 @@ impl Builder {
             body: Block::new(),
             bindings: Bindings::default(),
             checked: false,
+            reports: false,
+            denies_guards: false,
         };
         Self {
             kernel,
