@@ -2,6 +2,7 @@
 //! one, which must give the same bits. Every variant is also compiled for all architectures, wherever NVRTC is.
 
 mod atomics;
+mod caches;
 mod contracts;
 mod control_flow;
 mod devices;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::atomics::Atomics;
-use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, Handle, Kernel, Statement};
+use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, GridDependency, Handle, Kernel, Statement};
 
 /// What a kernel does to memory.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct Effects {
     pub has_tile_locals: bool,
     /// Whether programs must run one after the other.
     pub in_order: bool,
+    /// Whether programs wait for launches before theirs, which may write what they read.
+    pub waits: bool,
 }
 
 impl Effects {
@@ -48,6 +50,7 @@ impl Effects {
                     Some(Conflict::LastWins) => drop(last_wins.insert(access.tensor)),
                 }
             }
+            Statement::GridDependency(GridDependency::Wait) => effects.waits = true,
             _ => {}
         });
         effects.atomics = Atomics::of(kernel, &effects.loaded, &effects.stored);
@@ -167,7 +170,10 @@ impl Meetings<'_> {
                     self.loops.pop();
                 }
                 Statement::Break | Statement::Continue | Statement::Return => return None,
-                Statement::Assign { .. } | Statement::Check { .. } => {}
+                Statement::Assign { .. }
+                | Statement::Check { .. }
+                | Statement::Prefetch(_)
+                | Statement::GridDependency(_) => {}
             }
         }
         Some(written)

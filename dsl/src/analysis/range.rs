@@ -519,7 +519,12 @@ impl<'a> Ranges<'a> {
                     self.assume(*condition, true);
                 }
             }
-            Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
+            Statement::Store { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
+            | Statement::Break
+            | Statement::Continue
+            | Statement::Return => {}
         }
     }
 

@@ -42,10 +42,11 @@ impl Writer<'_> {
         let span = self.kernel.spans[load.index()];
         let (place, condition) = self.place(access, point, shape, span);
         let element = self.element(access.tensor);
+        let read = self.read(access, &place);
         let read = if element == ElementType::Bool {
-            format!("({place} != 0)")
+            format!("({read} != 0)")
         } else {
-            place
+            read
         };
         match condition {
             Some(condition) => format!("({condition} ? {read} : {})", Self::zero(element)),
@@ -56,9 +57,10 @@ impl Writer<'_> {
     /// Stores one element, unless it is masked or out of bounds.
     pub(super) fn store_element(&mut self, access: &Access, value: &str, point: &Point, shape: Shape, span: Span) {
         let (place, condition) = self.place(access, point, shape, span);
+        let write = self.written(access, &place, value);
         match condition {
-            Some(condition) => self.line(format!("if ({condition}) {place} = {value};")),
-            None => self.line(format!("{place} = {value};")),
+            Some(condition) => self.line(format!("if ({condition}) {write}")),
+            None => self.line(write),
         }
     }
 

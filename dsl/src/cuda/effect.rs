@@ -30,6 +30,7 @@ impl Writer<'_> {
                 self.line(format!("if (!{holds}) {}", trap(*site, &format!("(long long){at}"))));
             }
             Sink::Mark(access) => self.mark_element(access, point, group.shape, group.span),
+            Sink::Prefetch(access) => self.prefetch_element(access, point, group.shape, group.span),
             Sink::InOrder(access) => {
                 let value = self.pull(group.value, point);
                 self.store_element(access, &value, point, group.shape, group.span);

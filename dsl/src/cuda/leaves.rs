@@ -21,6 +21,8 @@ pub(super) enum Sink<'a> {
     Check(usize),
     /// Nowhere: the places of this access are marked as written.
     Mark(&'a Access),
+    /// Nowhere: the elements of this access are asked for.
+    Prefetch(&'a Access),
     /// To memory, one after the other.
     InOrder(&'a Access),
 }
@@ -97,8 +99,10 @@ impl Writer<'_> {
             // One thread needs the elements of all others.
             point.register = None;
         }
-        self.descend(group.value, &point, &mut leaves);
-        if let Sink::Store(access) | Sink::Mark(access) | Sink::InOrder(access) = &group.sink {
+        if !matches!(group.sink, Sink::Prefetch(_)) {
+            self.descend(group.value, &point, &mut leaves);
+        }
+        if let Sink::Store(access) | Sink::Mark(access) | Sink::InOrder(access) | Sink::Prefetch(access) = &group.sink {
             let operands: Vec<_> = access.operands().collect();
             for operand in operands {
                 self.descend_index(operand, group.shape, &point, &mut leaves);

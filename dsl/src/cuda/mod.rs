@@ -9,11 +9,13 @@
 //! * `group` is the loop over one store or assignment, in two forms: `stream` (vector width, peeling, accesses in flight)
 //!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
 //! * `pull` is the value of a tile at a coordinate;
-//! * `access` is addresses, bounds and masks; `atomic` is atomic operations, `effect` checks and stores in order;
+//! * `access` is addresses, bounds and masks; `atomic` is atomic operations, `effect` checks and stores in order,
+//!   `cache` hints and prefetches;
 //! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
 
 mod access;
 mod atomic;
+mod cache;
 mod effect;
 mod group;
 mod leaves;

@@ -1,5 +1,7 @@
 //! Device functions that generated text may call. Only those that are needed are printed.
 
+use crate::ir::CacheHint;
+
 /// A part of the prelude. Parts print in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Need {
@@ -11,6 +13,10 @@ pub(super) enum Need {
     Realign,
     /// Stores of up to 16 bytes that are aligned.
     Store,
+    /// Loads of up to 16 bytes with a hint of the author's, from memory that no one writes or any other.
+    CachedLoad { hint: CacheHint, constant: bool },
+    /// Stores of up to 16 bytes with a hint of the author's.
+    CachedStore(CacheHint),
     /// One NaN for all that arithmetic makes.
     Canonical,
     /// f16 to f32 and back.
@@ -37,7 +43,7 @@ impl Need {
     /// What must be printed before this part.
     pub(super) fn requires(self) -> &'static [Need] {
         match self {
-            Need::Load | Need::Store => &[Need::Vector],
+            Need::Load | Need::Store | Need::CachedLoad { .. } | Need::CachedStore(_) => &[Need::Vector],
             Need::Realign => &[Need::Vector, Need::Load],
             Need::NarrowF64 => &[Need::F16, Need::BF16],
             _ => &[],
@@ -58,6 +64,8 @@ impl Need {
             Need::Division => DIVISION,
             Need::FloatToInteger => FLOAT_TO_INTEGER,
             Need::Clip => CLIP,
+            // Made for the hint.
+            Need::CachedLoad { .. } | Need::CachedStore(_) => "",
             Need::Mark => MARK,
             Need::Trap => TRAP,
         }

@@ -21,7 +21,12 @@ impl Writer<'_> {
                 }
                 _ => None,
             },
-            Sink::Registers(_) | Sink::Effect | Sink::Check(_) | Sink::Mark(_) | Sink::InOrder(_) => None,
+            Sink::Registers(_)
+            | Sink::Effect
+            | Sink::Check(_)
+            | Sink::Mark(_)
+            | Sink::Prefetch(_)
+            | Sink::InOrder(_) => None,
         };
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
@@ -81,7 +86,9 @@ impl Writer<'_> {
                 let value = self.pull(group.value, &lane);
                 self.store_element(access, &value, &lane, shape, group.span);
             }
-            (Sink::Effect | Sink::Check(_) | Sink::Mark(_) | Sink::InOrder(_), _) => self.element_effect(group, &lane),
+            (Sink::Effect | Sink::Check(_) | Sink::Mark(_) | Sink::Prefetch(_) | Sink::InOrder(_), _) => {
+                self.element_effect(group, &lane)
+            }
         }
         std::mem::swap(&mut self.substitutes, &mut substitutes);
         self.close();

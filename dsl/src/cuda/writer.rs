@@ -247,10 +247,10 @@ impl<'a> Writer<'a> {
         self.kernel.tensor(tensor).map_or(ElementType::U8, |t| t.element)
     }
 
-    /// How a load from `tensor` treats the caches: 0 for memory that this kernel writes.
+    /// How a load from `tensor` treats the caches: 0 for memory that this kernel, or one that it waits for, writes.
     pub(super) fn load_hint(&self, tensor: u32) -> u32 {
         match self.schedule.load {
-            _ if self.effects.is_changing(tensor) => 0,
+            _ if self.effects.waits || self.effects.is_changing(tensor) => 0,
             crate::schedule::LoadHint::Cached => 1,
             crate::schedule::LoadHint::Streaming => 2,
             crate::schedule::LoadHint::Early => 3,
@@ -308,6 +308,7 @@ impl<'a> Writer<'a> {
         text.push_str("#pragma nv_diag_suppress 177, 550\n");
         for need in &self.needs {
             text.push_str(need.text());
+            text.push_str(&need.cached().unwrap_or_default());
         }
         if self.slots.iter().any(|slot| matches!(slot, SlotOrder::DeviceCount(_))) {
             text.push_str(
@@ -349,8 +350,18 @@ impl<'a> Writer<'a> {
             SlotOrder::Pointer(p) => {
                 // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict. But of
                 // a restrict pointer the compiler takes it that no other thread writes there, barrier or not.
-                let constant = if self.effects.is_changing(p) { "" } else { "const " };
-                let restrict = if self.effects.is_shared(p) { "" } else { " __restrict__" };
+                // Nor does it know that a wait lets another launch finish.
+                let waits = self.effects.waits;
+                let constant = if waits || self.effects.is_changing(p) {
+                    ""
+                } else {
+                    "const "
+                };
+                let restrict = if waits || self.effects.is_shared(p) {
+                    ""
+                } else {
+                    " __restrict__"
+                };
                 format!("{constant}{}*{restrict} {}", memory_type(self.element(p)), name(p))
             }
             SlotOrder::DeviceCount(p) => {

@@ -110,6 +110,8 @@ impl<'l> Machine<'l> {
                 };
                 self.store(access, *value, touch, span).map(|()| Flow::Next)
             }
+            // Programs run after all launches before, and there is no cache to fill.
+            Statement::Prefetch(_) | Statement::GridDependency(_) => Ok(Flow::Next),
             Statement::Check {
                 condition,
                 kind,

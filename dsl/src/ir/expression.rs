@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{Atomic, Handle, Literal, Local, Shape};
+use super::{Atomic, CacheHint, Handle, Literal, Local, Shape};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -192,6 +192,8 @@ pub struct Access {
     pub guards: ArrayVec<Guard, 4>,
     /// A bool of the access's shape; where it is false, a load reads zero and a store writes nothing.
     pub mask: Option<Handle<Expression>>,
+    /// What it asks of the caches, if its author says so; else the schedule does.
+    pub cache: Option<CacheHint>,
 }
 
 /// What an access does with an index that is outside its axis.

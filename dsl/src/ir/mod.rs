@@ -10,6 +10,7 @@
 
 mod arena;
 mod atomic;
+mod cache;
 mod expression;
 mod kernel;
 mod literal;
@@ -21,6 +22,7 @@ pub mod verify;
 
 pub use arena::{Arena, Handle};
 pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope};
+pub use cache::{CacheHint, GridDependency};
 pub use expression::{Access, BinaryOp, Bounds, CompareOp, Expression, Guard, Symbol, UnaryOp};
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;

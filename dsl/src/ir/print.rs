@@ -166,6 +166,8 @@ impl<'k, 'w> Printer<'k, 'w> {
                 let contract = conflict.map(|c| format!(" {}", c.name())).unwrap_or_default();
                 write!(self.out, "store{contract} {access} = {value}")?;
             }
+            Statement::Prefetch(access) => write!(self.out, "prefetch {}", self.access(access))?,
+            Statement::GridDependency(dependency) => write!(self.out, "grid {}", dependency.name())?,
             Statement::Check {
                 condition,
                 kind,
@@ -337,6 +339,9 @@ impl<'k, 'w> Printer<'k, 'w> {
         let mut text = format!("{}[{}]", self.parameter(access.tensor), self.list(&access.indices));
         if let Some(mask) = access.mask {
             text += &format!(" where {}", self.value(mask));
+        }
+        if let Some(hint) = access.cache {
+            text += &format!(" cache {}", hint.qualifier());
         }
         let sides = |guard: &Guard| match (guard.lower, guard.upper) {
             (true, true) => Some("lower upper"),

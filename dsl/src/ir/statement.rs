@@ -1,6 +1,6 @@
 //! What a program does, in order.
 
-use super::{Access, Expression, Handle, Local, Span};
+use super::{Access, Expression, GridDependency, Handle, Local, Span};
 
 /// Statements in the order they run, each with the place its author wrote it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,6 +31,10 @@ pub enum Statement {
         /// What to report if it does not hold.
         message: String,
     },
+    /// Asks for elements to be brought into L2. Nothing happens where the access is masked or out of bounds.
+    Prefetch(Access),
+    /// Meets the launches before or after this one, on a GPU that has it.
+    GridDependency(GridDependency),
     /// Gives a local another value, of the local's type.
     Assign {
         /// The local.
@@ -213,6 +217,8 @@ impl Statement {
             Self::Let(_)
             | Self::Store { .. }
             | Self::Check { .. }
+            | Self::Prefetch(_)
+            | Self::GridDependency(_)
             | Self::Assign { .. }
             | Self::Break
             | Self::Continue
@@ -228,6 +234,7 @@ impl Statement {
                 access.operands().for_each(&mut visit);
                 visit(*value);
             }
+            Self::Prefetch(access) => access.operands().for_each(visit),
             Self::Assign { value, .. } => visit(*value),
             Self::If { condition, .. } | Self::While { condition, .. } | Self::Check { condition, .. } => {
                 visit(*condition)
@@ -236,7 +243,7 @@ impl Statement {
                 visit(*start);
                 visit(*end);
             }
-            Self::Let(_) | Self::Break | Self::Continue | Self::Return => {}
+            Self::Let(_) | Self::GridDependency(_) | Self::Break | Self::Continue | Self::Return => {}
         }
     }
 }

@@ -12,6 +12,7 @@
 mod atomic;
 mod branches;
 mod broadcast;
+mod cache;
 mod cast;
 mod claims;
 mod compare;
@@ -29,9 +30,10 @@ mod tile;
 mod variable;
 
 pub use crate::element::{Bits, Element, ElementType, Float, Integer, Number, Signed};
-pub use crate::ir::{Conflict, MemoryOrder, MemoryScope};
+pub use crate::ir::{CacheHint, Conflict, MemoryOrder, MemoryScope};
 pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
 pub use broadcast::{Join, Rank};
+pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use claims::{assume, device_assert, static_assert};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;

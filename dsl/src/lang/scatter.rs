@@ -47,7 +47,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         conflict: Conflict,
     ) {
         let (indices, value) = (indices.indices(), value.stored());
-        self.write(indices, value, None, None, Some(conflict), Span::here());
+        self.write(indices, value, None, None, Some(conflict), None, Span::here());
     }
 
     /// As [`Tensor::scatter`], where `mask` holds.
@@ -60,6 +60,14 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         conflict: Conflict,
     ) {
         let (indices, value) = (indices.indices(), value.stored());
-        self.write(indices, value, Some(mask.handle), None, Some(conflict), Span::here());
+        self.write(
+            indices,
+            value,
+            Some(mask.handle),
+            None,
+            Some(conflict),
+            None,
+            Span::here(),
+        );
     }
 }

@@ -9,7 +9,7 @@ use super::index::Indices;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::element::Element;
-use crate::ir::{Access, Bounds, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
+use crate::ir::{Access, Bounds, CacheHint, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
 
 /// A tensor of `R` axes (1 to 4) in device memory, as a kernel sees it.
 ///
@@ -109,7 +109,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// with [`Tensor::scatter`].
     #[track_caller]
     pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(indices.indices(), value.stored(), None, None, None, Span::here());
+        self.write(indices.indices(), value.stored(), None, None, None, None, Span::here());
     }
 
     /// Writes `value` to the elements at `indices` where `mask` holds.
@@ -124,6 +124,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             indices.indices(),
             value.stored(),
             Some(mask.handle),
+            None,
             None,
             None,
             Span::here(),
@@ -143,6 +144,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             None,
             Some(Bounds::Unchecked),
             None,
+            None,
             Span::here(),
         );
     }
@@ -155,11 +157,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         mask: Option<Handle<Expression>>,
         bounds: Option<Bounds>,
         conflict: Option<Conflict>,
+        cache: Option<CacheHint>,
         span: Span,
     ) {
         recorder::with((), |r| {
             let bounds = bounds.unwrap_or(r.bounds());
-            let (access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
+            let (mut access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
+            access.cache = cache;
             let from = r.ty(value).shape;
             if from.broadcast(shape) != Some(shape) {
                 let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
@@ -215,6 +219,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             bounds,
             guards: std::iter::repeat_n(guard, R).collect(),
             mask,
+            cache: None,
         };
         (access, shape)
     }

@@ -137,6 +137,11 @@ impl<'a> Folder<'a> {
                     span,
                 );
             }
+            Statement::Prefetch(access) => {
+                let mut access = access.clone();
+                access.map_operands(|operand| self.value(operand));
+                self.push(Statement::Prefetch(access), span);
+            }
             Statement::Check {
                 condition,
                 kind,
@@ -249,7 +254,9 @@ impl<'a> Folder<'a> {
                     span,
                 );
             }
-            Statement::Break | Statement::Continue | Statement::Return => self.push(statement.clone(), span),
+            Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return => {
+                self.push(statement.clone(), span)
+            }
         }
     }
 

@@ -38,6 +38,8 @@ fn stores(block: &mut Block) {
             Statement::For { body, .. } => stores(body),
             Statement::Let(_)
             | Statement::Check { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

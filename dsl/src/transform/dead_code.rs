@@ -124,6 +124,8 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                 }
                 other @ (Statement::Store { .. }
                 | Statement::Check { .. }
+                | Statement::Prefetch(_)
+                | Statement::GridDependency(_)
                 | Statement::Break
                 | Statement::Continue
                 | Statement::Return) => Some(other),
@@ -243,7 +245,13 @@ impl Renumber {
                 step,
                 body: self.block(body),
             },
-            leave @ (Statement::Break | Statement::Continue | Statement::Return) => leave,
+            Statement::Prefetch(mut access) => {
+                access.map_operands(|operand| self.expression(operand));
+                Statement::Prefetch(access)
+            }
+            leave @ (Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return) => {
+                leave
+            }
         }
     }
 }

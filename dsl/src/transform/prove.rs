@@ -254,6 +254,8 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
             Statement::For { body, .. } => replace_stores(body, stores),
             Statement::Let(_)
             | Statement::Check { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

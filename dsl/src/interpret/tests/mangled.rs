@@ -212,6 +212,8 @@ fn change_block(dice: &mut Dice, kernel: &Kernel, block: &Block) -> Block {
                         2 => *step = dice.one(&[0, -1, 3, i64::MIN, i64::MAX]),
                         _ => *body = change_block(dice, kernel, body),
                     },
+                    Statement::Prefetch(access) => change_access(dice, kernel, access),
+                    Statement::GridDependency(_) => {}
                     Statement::Check { condition, .. } => *condition = value(dice, kernel),
                     Statement::Break | Statement::Continue | Statement::Return => {}
                 },

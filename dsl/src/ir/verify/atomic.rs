@@ -6,6 +6,7 @@ use crate::ir::{Atomic, Kernel, Type};
 /// The type of an atomic operation: that of the elements it changes.
 pub(super) fn infer(kernel: &Kernel, atomic: &Atomic) -> Result<Type, Fault> {
     let expected = access::infer(kernel, &atomic.access)?;
+    access::cache(kernel, &atomic.access, "atomic operation", |_| false)?;
     let (name, tensor) = access::tensor(kernel, atomic.access.tensor)?;
     if !tensor.mutable {
         return Err(Fault::ImmutableAtomic(name.to_owned()));

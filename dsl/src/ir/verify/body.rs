@@ -83,6 +83,11 @@ impl Walk<'_> {
             Statement::Store { access, value, .. } => {
                 access::store(kernel, access, *value).map_err(|fault| fault.at(span))?;
             }
+            Statement::Prefetch(access) => {
+                access::infer(kernel, access).map_err(|fault| fault.at(span))?;
+                access::cache(kernel, access, "prefetch", |_| false).map_err(|fault| fault.at(span))?;
+            }
+            Statement::GridDependency(_) => {}
             Statement::Check { condition, .. } => {
                 let found = kernel.ty(*condition);
                 if found.element != ElementType::Bool {

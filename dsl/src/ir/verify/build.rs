@@ -201,6 +201,7 @@ impl Builder {
             bounds: self.bounds,
             guards: indices.iter().map(|_| guard).collect(),
             mask: None,
+            cache: None,
         }
     }
 

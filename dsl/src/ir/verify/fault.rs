@@ -1,7 +1,7 @@
 //! The kinds of fault, each with its message.
 
 use crate::element::ElementType;
-use crate::ir::{Layout, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Layout, Shape, Symbol, Type};
 
 /// A rule of the IR and how a kernel breaks it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +114,9 @@ pub enum Fault {
         value: Type,
         expected: Type,
     },
+
+    #[error("the {0} at `{1}` asks for the cache hint {2:?}, which no {0} has")]
+    CacheHint(&'static str, String, CacheHint),
 
     // Atomics.
     #[error("tensor `{0}` is changed atomically, and the kernel may only read it")]

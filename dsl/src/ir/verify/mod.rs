@@ -14,7 +14,8 @@
 //!   operands' element type; literals have no bits beyond their width; symbols and arguments name parameters of the
 //!   right kind and axes that exist.
 //! * `access`: one integer index and one guard per axis, which broadcast to one shape; the mask is a bool of that shape;
-//!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type.
+//!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type; a cache hint is
+//!   one of loads or stores, and atomic operations and prefetches have none.
 //! * `atomic`: an atomic operation is on a mutable tensor and defined on its element type; its values have the tensor's
 //!   element type and the access's shape.
 //! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or

@@ -2,7 +2,7 @@
 
 use super::{Fault, VerifyError, access, atomic, shapes};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for (handle, expression) in kernel.expressions.iter() {
@@ -108,7 +108,10 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             Some(local) => Ok(local.ty),
             None => Err(Fault::UnknownLocal(local.index())),
         },
-        Expression::Load(load) => access::infer(kernel, load),
+        Expression::Load(load) => {
+            access::cache(kernel, load, "load", CacheHint::is_for_loads)?;
+            access::infer(kernel, load)
+        }
         Expression::Atomic(operation) => atomic::infer(kernel, operation),
     }
 }
