@@ -407,6 +407,8 @@ pub struct Call<'a> {
     arguments: Arguments<'a>,
     extents: Binding,
     schedule: Option<Schedule>,
+    checked: bool,
+    reports: bool,
 }
 
 impl<'a> Call<'a> {
@@ -418,6 +420,8 @@ impl<'a> Call<'a> {
             arguments,
             extents: Binding::default(),
             schedule: None,
+            checked: false,
+            reports: false,
         }
     }
 
@@ -434,6 +438,34 @@ impl<'a> Call<'a> {
     pub fn with_schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = Some(schedule);
         self
+    }
+
+    /// Builds the kernel so that it tests what its author claims instead of relying on it: unchecked accesses, assumptions,
+    /// multiples and disjoint scatters. What does not hold is reported as an access that traps is, when the device is
+    /// synchronised. Results are the same, more slowly. The CPU device tests all of it in any build.
+    ///
+    /// A disjoint scatter takes a bit of device memory per element of its tensor in every launch, and so cannot be put into
+    /// a graph.
+    pub fn checked(mut self) -> Self {
+        self.checked = true;
+        self
+    }
+
+    /// Reports the first index that is out of bounds whatever the policy, as an access that traps does. The results are those
+    /// of the policy: zeros and skipped writes, or the nearest elements.
+    pub fn report_out_of_bounds(mut self) -> Self {
+        self.reports = true;
+        self
+    }
+
+    /// Whether an index out of bounds is to be reported under every policy.
+    pub fn reports_out_of_bounds(&self) -> bool {
+        self.reports
+    }
+
+    /// Whether a checked build is asked for.
+    pub fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// The kernel.

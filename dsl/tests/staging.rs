@@ -31,6 +31,9 @@ fn outline(kernel: &Kernel) -> String {
                     _ => {}
                 },
                 Statement::Store { .. } => words.push("store".into()),
+                Statement::Check { kind, .. } => words.push(kind.name().into()),
+                Statement::Prefetch(_) => words.push("prefetch".into()),
+                Statement::GridDependency(dependency) => words.push(dependency.name().into()),
                 Statement::Assign { local, .. } => {
                     words.push(format!(
                         "{} =",

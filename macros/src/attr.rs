@@ -14,6 +14,8 @@ pub struct Arguments {
     pub grid: Vec<Expr>,
     /// The policy of accesses out of bounds.
     pub bounds: Option<Bounds>,
+    /// Whether no bounds check may be left in a launch.
+    pub deny_guarded: bool,
     /// Where Tilewright is found.
     pub root: Option<Path>,
     has_grid: bool,
@@ -75,12 +77,14 @@ impl Arguments {
         while !input.is_empty() {
             let key = input.call(Ident::parse_any)?;
             let known = match attribute {
-                Attribute::Kernel => key == "grid" || key == "bounds" || key == "crate",
+                Attribute::Kernel => ["grid", "bounds", "deny_guarded", "crate"]
+                    .iter()
+                    .any(|name| key == name),
                 Attribute::Device => key == "crate",
             };
             if !known {
                 let valid = match attribute {
-                    Attribute::Kernel => "the keys of `#[kernel]` are `grid`, `bounds` and `crate`",
+                    Attribute::Kernel => "the keys of `#[kernel]` are `grid`, `bounds`, `deny_guarded` and `crate`",
                     Attribute::Device => "the only key of `#[device]` is `crate`",
                 };
                 errors.push(&key, format!("unknown key `{key}`: {valid}"));
@@ -90,6 +94,15 @@ impl Arguments {
             if seen.contains(&key) {
                 errors.push(&key, format!("`{key}` is given twice: remove one of them"));
                 skip(input)?;
+                continue;
+            }
+            if key == "deny_guarded" {
+                // It has no value.
+                self.deny_guarded = true;
+                seen.push(key);
+                if !input.is_empty() {
+                    input.parse::<Token![,]>()?;
+                }
                 continue;
             }
             input.parse::<Token![=]>()?;

@@ -223,7 +223,9 @@ impl Kernel {
     /// The author's body over the types that it sees.
     fn body(&self, arguments: Arguments, errors: &mut Errors) -> TokenStream {
         let mut lowering = Lowering::new(&self.root, errors, model::type_parameters(&self.function));
-        let [set_grid, set_bounds, policy] = ["set_grid", "set_bounds", "Bounds"].map(|name| self.at_name(name));
+        let [set_grid, set_bounds, policy, deny_guarded] =
+            ["set_grid", "set_bounds", "Bounds", "deny_guarded"].map(|name| self.at_name(name));
+        let denied = arguments.deny_guarded.then(|| quote!(#deny_guarded();));
         let bounds = arguments.bounds.map(|bounds| {
             let variant = Ident::new(bounds.variant, bounds.span);
             quote!(#set_bounds(#policy::#variant);)
@@ -261,6 +263,7 @@ impl Kernel {
             #quiet
             fn __body(#(#parameters),*) {
                 #bounds
+                #denied
                 #set_grid([#(#grid),*]);
                 #(#redeclared)*
                 #block

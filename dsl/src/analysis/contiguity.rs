@@ -17,6 +17,7 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
             Some(axis) => step(kernel, *value, axis),
             None => Some(0),
         },
+        Expression::MultipleOf { value, .. } => step(kernel, *value, axis),
         Expression::Reshape { value, .. } => {
             step(kernel, *value, reshape_axis(kernel.ty(*value).shape, ty.shape, axis)?)
         }
@@ -60,8 +61,9 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
                 Some(own)
             }
         }
-        // Every element of a variable, or of what elements met in, may differ.
+        // Every element of a variable, or of what elements met in, may differ; so may what equal atomic operations find.
         Expression::Local(_)
+        | Expression::Atomic(_)
         | Expression::Concatenate { .. }
         | Expression::Take { .. }
         | Expression::Reduce { .. }
@@ -96,7 +98,9 @@ fn unchanging(kernel: &Kernel, node: &Expression, axis: usize) -> Option<i64> {
 pub fn constant(kernel: &Kernel, value: Handle<Expression>) -> Option<i64> {
     match &kernel.expressions[value] {
         Expression::Literal(literal) => literal.as_integer().and_then(|v| i64::try_from(v).ok()),
-        Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => constant(kernel, *value),
+        Expression::Broadcast { value, .. }
+        | Expression::Reshape { value, .. }
+        | Expression::MultipleOf { value, .. } => constant(kernel, *value),
         _ => None,
     }
 }

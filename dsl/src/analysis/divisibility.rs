@@ -19,6 +19,7 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Permute { value, .. }
         | Expression::Slice { value, .. }
         | Expression::Take { value, .. } => of(value),
+        Expression::MultipleOf { value, by } => of(value).max(of_integer(i128::from(*by))),
         Expression::Concatenate { left, right, .. } => of(left).min(of(right)),
         Expression::Cast { value, to } | Expression::Bitcast { value, to }
             if to.is_integer() && kernel.ty(*value).element.is_integer() =>
@@ -74,7 +75,8 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Local(_)
-        | Expression::Load(_) => 1,
+        | Expression::Load(_)
+        | Expression::Atomic(_) => 1,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ir::{Access, BinaryOp, Block, Expression, Handle, Kernel, Statement};
+use super::atomics::Atomics;
+use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, GridDependency, Handle, Kernel, Statement};
 
 /// What a kernel does to memory.
 #[derive(Debug, Clone, Default)]
@@ -12,12 +13,18 @@ pub struct Effects {
     /// Tensors that are written.
     pub stored: BTreeSet<u32>,
     /// Written tensors on which the order of a program's accesses matters between threads: they are also read, or are
-    /// written at several places or in several trips of a loop that may meet.
+    /// written at several places or in several trips of a loop that may meet, or are changed atomically as well.
     pub ordered: BTreeSet<u32>,
+    /// The atomic operations.
+    pub atomics: Atomics,
     /// Whether a variable holds a tile.
     pub has_tile_locals: bool,
     /// Whether elements of a tile meet, as in a reduction.
     pub has_collectives: bool,
+    /// Whether programs must run one after the other.
+    pub in_order: bool,
+    /// Whether programs wait for launches before theirs, which may write what they read.
+    pub waits: bool,
 }
 
 impl Effects {
@@ -27,6 +34,9 @@ impl Effects {
             has_tile_locals: kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar()),
             ..Self::default()
         };
+        // Tensors with stores that do not promise to be disjoint.
+        let mut may_meet = BTreeSet::new();
+        let mut last_wins = BTreeSet::new();
         kernel.body.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
                 let node = &kernel.expressions[*value];
@@ -35,31 +45,54 @@ impl Effects {
                     effects.loaded.insert(access.tensor);
                 }
             }
-            Statement::Store { access, .. } => {
+            Statement::Store { access, conflict, .. } => {
                 effects.stored.insert(access.tensor);
+                match conflict {
+                    Some(Conflict::Disjoint) => {}
+                    None => drop(may_meet.insert(access.tensor)),
+                    // One thread may write what another does in the next statement.
+                    Some(Conflict::LastWins) => drop(last_wins.insert(access.tensor)),
+                }
             }
+            Statement::GridDependency(GridDependency::Wait) => effects.waits = true,
             _ => {}
         });
+        effects.atomics = Atomics::of(kernel, &effects.loaded, &effects.stored);
         effects.ordered = effects.stored.intersection(&effects.loaded).copied().collect();
+        // Atomic operations need no order among themselves, but plain accesses beside them do.
+        let plain = effects.stored.union(&effects.loaded);
+        let mixed: Vec<u32> = plain.filter(|t| effects.atomics.tensors.contains(t)).copied().collect();
+        effects.ordered.extend(mixed);
         let mut meet = Meetings {
             kernel,
             loops: Vec::new(),
             ordered: BTreeSet::new(),
         };
         meet.block(&kernel.body, &BTreeMap::new());
-        effects.ordered.extend(meet.ordered);
+        effects.ordered.extend(meet.ordered.intersection(&may_meet));
+        effects.in_order = !last_wins.is_empty();
+        effects.ordered.extend(last_wins);
         effects
     }
 
     /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
     /// blocks, and several programs may share one.
     pub fn threads_are_independent(&self) -> bool {
-        self.ordered.is_empty() && !self.has_tile_locals && !self.has_collectives
+        !self.in_order
+            && self.ordered.is_empty()
+            && !self.has_tile_locals
+            && !self.has_collectives
+            && self.atomics.threads_are_independent()
     }
 
     /// Whether what a load from `tensor` reads depends on when it happens.
     pub fn is_changing(&self, tensor: u32) -> bool {
-        self.stored.contains(&tensor)
+        self.stored.contains(&tensor) || self.atomics.tensors.contains(&tensor)
+    }
+
+    /// Whether threads see each other's work through `tensor`.
+    pub fn is_shared(&self, tensor: u32) -> bool {
+        self.ordered.contains(&tensor) || self.atomics.tensors.contains(&tensor)
     }
 }
 
@@ -145,7 +178,10 @@ impl Meetings<'_> {
                     self.loops.pop();
                 }
                 Statement::Break | Statement::Continue | Statement::Return => return None,
-                Statement::Assign { .. } => {}
+                Statement::Assign { .. }
+                | Statement::Check { .. }
+                | Statement::Prefetch(_)
+                | Statement::GridDependency(_) => {}
             }
         }
         Some(written)
@@ -211,7 +247,7 @@ fn depends(
         return false;
     }
     match &kernel.expressions[value] {
-        Expression::Local(_) | Expression::Load(_) => true,
+        Expression::Local(_) | Expression::Load(_) | Expression::Atomic(_) => true,
         node => {
             let mut any = false;
             node.for_each_operand(|operand| any |= depends(kernel, operand, induction, defined));

@@ -8,6 +8,7 @@
 //!
 //! Uniformity needs no analysis: scalars are uniform over a program by construction.
 
+pub mod atomics;
 pub mod contiguity;
 pub mod divisibility;
 pub mod effects;

@@ -11,7 +11,8 @@ use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
 use crate::ir::{
-    BinaryOp, Block, Combine, CompareOp, Expression, Handle, Kernel, Local, Reduction, Statement, Symbol, UnaryOp,
+    BinaryOp, Block, CheckKind, Combine, CompareOp, Expression, Handle, Kernel, Local, Reduction, Statement, Symbol,
+    UnaryOp,
 };
 
 const MAX_BOUNDS: usize = 4;
@@ -52,6 +53,17 @@ impl<'a> Ranges<'a> {
             .lower
             .iter()
             .any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
+    }
+
+    /// Whether `value` may be any negative number of its type, so that nothing that the host knows of a launch bounds it: it
+    /// comes from memory, say, and is not tested.
+    pub fn may_be_any_negative(&self, value: Handle<Expression>) -> bool {
+        let least = [ElementType::I8, ElementType::I16, ElementType::I32, ElementType::I64].map(|e| element_range(e).0);
+        let facts = self.facts(value);
+        // A scalar is its own bound, which says nothing.
+        let itself = Linear::unknown(Unknown::Value(value));
+        let mut bounds = facts.lower.iter().filter(|bound| **bound != itself);
+        bounds.all(|bound| bound.as_constant().is_some_and(|low| least.contains(&low)))
     }
 
     /// Whether `value` (every element of it) is below the extent of an axis.
@@ -194,7 +206,8 @@ impl<'a> Ranges<'a> {
             | Expression::Reshape { value, .. }
             | Expression::Permute { value, .. }
             | Expression::Slice { value, .. }
-            | Expression::Take { value, .. } => self.facts(*value),
+            | Expression::Take { value, .. }
+            | Expression::MultipleOf { value, .. } => self.facts(*value),
             Expression::Concatenate { left, right, .. } => {
                 let ((ll, lh), (rl, rh)) = (self.numeric(*left), self.numeric(*right));
                 Facts::between(ll.min(rl), lh.max(rh))
@@ -241,7 +254,8 @@ impl<'a> Ranges<'a> {
             | Expression::Compare { .. }
             | Expression::Argument(_)
             | Expression::Induction(_)
-            | Expression::Load(_) => self.of_type(value),
+            | Expression::Load(_)
+            | Expression::Atomic(_) => self.of_type(value),
         }
     }
 
@@ -573,7 +587,20 @@ impl<'a> Ranges<'a> {
                 inside.facts[induction.index()] = Some(facts);
                 inside.walk(body, visit);
             }
-            Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return => {}
+            Statement::Check { condition, kind, .. } => {
+                // A program in which a scalar check failed has ended; of a tile a checked build only reports it.
+                let ended = self.kernel.ty(*condition).is_scalar();
+                let trusted = *kind == CheckKind::Assume && !self.kernel.checked;
+                if ended || trusted {
+                    self.assume(*condition, true);
+                }
+            }
+            Statement::Store { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
+            | Statement::Break
+            | Statement::Continue
+            | Statement::Return => {}
         }
     }
 

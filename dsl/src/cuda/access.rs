@@ -1,10 +1,11 @@
 //! Addresses, bounds and masks of loads and stores.
 
-use super::TrapSite;
+use super::TrapFault;
+use super::effect::trap;
 use super::prelude::Need;
 use super::pull::Point;
 use super::types::c_type;
-use super::writer::{SlotOrder, Writer};
+use super::writer::Writer;
 use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis};
 use crate::analysis::divisibility::{EVERYTHING, divisor, stride_divisor};
 use crate::element::{ElementKind, ElementType};
@@ -41,10 +42,11 @@ impl Writer<'_> {
         let span = self.kernel.spans[load.index()];
         let (place, condition) = self.place(access, point, shape, span);
         let element = self.element(access.tensor);
+        let read = self.read(access, &place);
         let read = if element == ElementType::Bool {
-            format!("({place} != 0)")
+            format!("({read} != 0)")
         } else {
-            place
+            read
         };
         match condition {
             Some(condition) => format!("({condition} ? {read} : {})", Self::zero(element)),
@@ -55,24 +57,44 @@ impl Writer<'_> {
     /// Stores one element, unless it is masked or out of bounds.
     pub(super) fn store_element(&mut self, access: &Access, value: &str, point: &Point, shape: Shape, span: Span) {
         let (place, condition) = self.place(access, point, shape, span);
+        let write = self.written(access, &place, value);
         match condition {
-            Some(condition) => self.line(format!("if ({condition}) {place} = {value};")),
-            None => self.line(format!("{place} = {value};")),
+            Some(condition) => self.line(format!("if ({condition}) {write}")),
+            None => self.line(write),
         }
     }
 
     /// The lvalue of one element, and what must hold for it to be accessed.
-    fn place(&mut self, access: &Access, point: &Point, shape: Shape, span: Span) -> (String, Option<String>) {
-        let mut terms = Vec::new();
+    pub(super) fn place(
+        &mut self,
+        access: &Access,
+        point: &Point,
+        shape: Shape,
+        span: Span,
+    ) -> (String, Option<String>) {
+        let (indices, condition) = self.indices(access, point, shape, span);
+        let terms = indices.iter().enumerate();
+        let terms = terms.map(|(axis, index)| self.term(access, axis, index)).collect();
+        let pointer = self.pointer(access.tensor);
+        (format!("{pointer}[{}]", sum(terms)), condition)
+    }
+
+    /// The indices of one element, and what must hold for it to be accessed.
+    pub(super) fn indices(
+        &mut self,
+        access: &Access,
+        point: &Point,
+        shape: Shape,
+        span: Span,
+    ) -> (Vec<String>, Option<String>) {
         let mask = access.mask.map(|mask| self.pull(mask, point));
         let mut conditions: Vec<String> = mask.iter().cloned().collect();
+        let mut indices = Vec::new();
         for axis in 0..access.indices.len() {
             let index = self.index(access, axis, point, shape);
-            let index = self.checked(access, axis, index, span, mask.as_deref(), &mut conditions);
-            terms.push(self.term(access, axis, &index));
+            indices.push(self.checked(access, axis, index, span, mask.as_deref(), &mut conditions));
         }
-        let pointer = self.pointer(access.tensor);
-        (format!("{pointer}[{}]", sum(terms)), join(conditions))
+        (indices, join(conditions))
     }
 
     /// One index of an access at a point of the access's shape.
@@ -105,6 +127,20 @@ impl Writer<'_> {
         });
         let unsigned = self.kernel.ty(access.indices[axis]).element.kind() == ElementKind::Unsigned;
         let (as_signed, as_unsigned) = (format!("(long long){index}"), format!("(unsigned long long){index}"));
+        let inside = match (guard.lower && !unsigned, guard.upper) {
+            (true, false) => format!("{as_signed} >= 0LL"),
+            (false, true) if !unsigned => format!("{as_signed} < {extent}"),
+            _ => format!("{as_unsigned} < (unsigned long long){extent}"),
+        };
+        if self.kernel.reports(access) {
+            let fault = TrapFault::OutOfBounds {
+                tensor: access.tensor,
+                axis: axis as u8,
+            };
+            let site = self.trap_site(span, fault);
+            let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
+            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed)));
+        }
         if access.bounds == Bounds::Clamp {
             // An axis without elements has nothing to clamp to.
             conditions.push(format!("{extent} > 0LL"));
@@ -115,25 +151,6 @@ impl Writer<'_> {
             };
             let above = format!("{as_unsigned} >= (unsigned long long){extent} ? {extent} - 1LL : {as_signed}");
             return self.define("i", "long long", &format!("{below}{above}"));
-        }
-        let inside = match (guard.lower && !unsigned, guard.upper) {
-            (true, false) => format!("{as_signed} >= 0LL"),
-            (false, true) if !unsigned => format!("{as_signed} < {extent}"),
-            _ => format!("{as_unsigned} < (unsigned long long){extent}"),
-        };
-        if access.bounds == Bounds::Trap {
-            let site = self.traps.len();
-            self.traps.push(TrapSite {
-                span,
-                tensor: access.tensor,
-                axis: axis as u8,
-            });
-            self.slots.insert(SlotOrder::Trap);
-            self.need(Need::Trap);
-            let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
-            self.line(format!(
-                "if ({masked}!({inside})) tw_trap(trap_record, {site}ULL, program, {as_signed});"
-            ));
         }
         conditions.push(inside);
         index
@@ -245,6 +262,9 @@ impl Writer<'_> {
             Expression::Broadcast { value, .. } => self.start_divisor(*value, broadcast_axis(from(value), shape, axis)),
             Expression::Reshape { value, .. } => self.start_divisor(*value, reshape_axis(from(value), shape, axis)),
             Expression::Cast { value, to } if to.is_integer() => self.start_divisor(*value, Some(axis)),
+            Expression::MultipleOf { value, .. } => {
+                self.start_divisor(*value, Some(axis)).max(divisor(self.kernel, index))
+            }
             Expression::Binary {
                 op: BinaryOp::Add | BinaryOp::Subtract,
                 left,

@@ -18,10 +18,14 @@ impl Writer<'_> {
             self.open("{");
             self.exchange(&leaves);
         }
-        if leaves.has_registers() || matches!(group.sink, Sink::Registers(_)) {
+        if let Sink::InOrder(_) = group.sink {
+            self.in_order_group(group);
+        } else if leaves.has_registers() || matches!(group.sink, Sink::Registers(_)) {
             self.register_group(group, &mut leaves);
         } else if let Sink::Store(access) = group.sink.clone() {
             self.stream_group(group, access, &mut leaves);
+        } else {
+            self.effect_group(group);
         }
         if exchange {
             self.close();

@@ -16,6 +16,16 @@ pub(super) enum Sink<'a> {
     Store(&'a Access),
     /// To the registers of a variable or value.
     Registers(String),
+    /// Nowhere: they are computed for what computing them does.
+    Effect,
+    /// Nowhere: each must be true, or reports from this place.
+    Check(usize),
+    /// Nowhere: the places of this access are marked as written.
+    Mark(&'a Access),
+    /// Nowhere: the elements of this access are asked for.
+    Prefetch(&'a Access),
+    /// To memory, one after the other.
+    InOrder(&'a Access),
 }
 
 /// One store or assignment of a tile.
@@ -87,9 +97,15 @@ impl Writer<'_> {
     /// What the elements of a group are made of, by the coordinates at which they are read.
     pub(super) fn leaves(&self, group: &Group<'_>) -> Leaves {
         let mut leaves = Leaves::default();
-        let point = Self::symbolic_point(group.shape, INNER);
-        self.descend(group.value, &point, &mut leaves);
-        if let Sink::Store(access) = &group.sink {
+        let mut point = Self::symbolic_point(group.shape, INNER);
+        if matches!(group.sink, Sink::InOrder(_)) {
+            // One thread needs the elements of all others.
+            point.register = None;
+        }
+        if !matches!(group.sink, Sink::Prefetch(_)) {
+            self.descend(group.value, &point, &mut leaves);
+        }
+        if let Sink::Store(access) | Sink::Mark(access) | Sink::InOrder(access) | Sink::Prefetch(access) = &group.sink {
             let operands: Vec<_> = access.operands().collect();
             for operand in operands {
                 self.descend_index(operand, group.shape, &point, &mut leaves);
@@ -179,6 +195,15 @@ impl Writer<'_> {
                 // Where an index points is known only where it is read.
                 self.descend(*value, &point.with(*axis, format!("take({INNER})")), leaves);
             }
+            Expression::Atomic(atomic) => {
+                for operand in atomic.access.operands() {
+                    self.descend_index(operand, ty.shape, point, leaves);
+                }
+                atomic
+                    .update
+                    .operands()
+                    .for_each(|operand| self.descend(operand, point, leaves));
+            }
             node => {
                 let mut operands = Vec::new();
                 node.for_each_operand(|operand| operands.push(operand));
@@ -222,10 +247,11 @@ impl Writer<'_> {
     /// along it, and where it leaves the tensor elements are just left out.
     pub(super) fn is_row(&self, access: &Access, tensor_axis: usize, axis: usize) -> bool {
         let guarded = access.guards[tensor_axis].any();
+        // A report is made where the element is, and not where the mask leaves it out.
+        let reported = self.kernel.reports(access) && access.is_guarded() && (guarded || access.mask.is_some());
         let skips = match access.bounds {
-            Bounds::ReadZeroSkipWrite | Bounds::Unchecked => true,
-            Bounds::Clamp => !guarded,
-            Bounds::Trap => !access.is_guarded() || (!guarded && access.mask.is_none()),
+            Bounds::ReadZeroSkipWrite | Bounds::Unchecked | Bounds::Trap => !reported,
+            Bounds::Clamp => !guarded && !reported,
         };
         skips && self.is_still(access.mask, axis)
     }

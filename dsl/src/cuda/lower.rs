@@ -7,7 +7,8 @@ use super::pull::Point;
 use super::types::c_type;
 use super::writer::{Placed, Writer};
 use super::{LowerError, Module};
-use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, verify};
+use crate::analysis::effects::Effects;
+use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
 
 /// The most shared memory that a block has without asking.
@@ -33,6 +34,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
     let mut order = Order::default();
     writer.block(&kernel.body, &mut order)?;
     let entry = entry_name(&kernel.name);
+    let in_order = writer.effects.in_order;
     let (source, arguments, traps) = writer.finish(&entry);
     Ok(Module {
         source,
@@ -40,6 +42,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
         arguments,
         schedule: *schedule,
         traps,
+        in_order,
     })
 }
 
@@ -53,15 +56,24 @@ fn entry_name(name: &str) -> String {
 
 /// Tensors on which order matters that have been touched since the last barrier.
 #[derive(Clone, Default)]
-struct Order {
+pub(super) struct Order {
     read: BTreeSet<u32>,
     written: BTreeSet<u32>,
+    /// Changed by atomic operations, which need no barrier among themselves.
+    atomic: BTreeSet<u32>,
 }
 
 impl Order {
     fn union(&mut self, other: &Order) {
         self.read.extend(&other.read);
         self.written.extend(&other.written);
+        self.atomic.extend(&other.atomic);
+    }
+
+    pub(super) fn changed_atomically(&mut self, tensor: u32, effects: &Effects) {
+        if effects.ordered.contains(&tensor) {
+            self.atomic.insert(tensor);
+        }
     }
 }
 
@@ -125,8 +137,23 @@ impl Writer<'_> {
     fn statement(&mut self, statement: &Statement, span: Span, order: &mut Order) -> Result<(), LowerError> {
         match statement {
             Statement::Let(value) => self.define_value(*value, order),
-            Statement::Store { access, value } => {
+            Statement::Prefetch(access) => self.prefetch(access, span),
+            Statement::GridDependency(dependency) => self.grid_dependency(*dependency),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => self.check(*condition, *kind, message, span),
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                if *conflict == Some(Conflict::Disjoint) && self.kernel.checked {
+                    self.mark(access, *value, span);
+                }
                 self.before_write(access.tensor, order);
+                let in_order = *conflict == Some(Conflict::LastWins) && !self.is_distinct(access);
                 let shape = self.kernel.ty(*value).shape;
                 if shape.rank() == 0 {
                     self.open("if (worker == 0) {");
@@ -137,7 +164,11 @@ impl Writer<'_> {
                     let group = Group {
                         value: *value,
                         shape,
-                        sink: Sink::Store(access),
+                        sink: if in_order {
+                            Sink::InOrder(access)
+                        } else {
+                            Sink::Store(access)
+                        },
                         span,
                     };
                     self.group(&group);
@@ -258,9 +289,12 @@ impl Writer<'_> {
     }
 
     fn define_value(&mut self, value: Handle<Expression>, order: &mut Order) {
-        let ty = self.kernel.ty(value);
-        if let Expression::Load(access) = &self.kernel.expressions[value] {
-            self.before_read(access.tensor, order);
+        let kernel = self.kernel;
+        let ty = kernel.ty(value);
+        match &kernel.expressions[value] {
+            Expression::Load(access) => self.before_read(access.tensor, order),
+            Expression::Atomic(atomic) => return self.define_atomic(value, atomic, order),
+            _ => {}
         }
         if self.kernel.expressions[value].is_collective() {
             self.collective(value);
@@ -302,7 +336,7 @@ impl Writer<'_> {
         }
     }
 
-    fn declare_registers(&mut self, value: Handle<Expression>) -> String {
+    pub(super) fn declare_registers(&mut self, value: Handle<Expression>) -> String {
         let ty = self.kernel.ty(value);
         let name = self.fresh("v");
         let registers = self.registers_of(ty.shape.elements());
@@ -328,9 +362,11 @@ impl Writer<'_> {
         let mut order = Order::default();
         block.walk(&mut |statement, _| match statement {
             Statement::Let(value) => {
-                if let Expression::Load(access) = &self.kernel.expressions[*value] {
-                    order.read.insert(access.tensor);
-                }
+                match &self.kernel.expressions[*value] {
+                    Expression::Load(access) => order.read.insert(access.tensor),
+                    Expression::Atomic(atomic) => order.atomic.insert(atomic.access.tensor),
+                    _ => false,
+                };
             }
             Statement::Store { access, .. } => {
                 order.written.insert(access.tensor);
@@ -342,7 +378,7 @@ impl Writer<'_> {
 
     fn before_read(&mut self, tensor: u32, order: &mut Order) {
         if self.effects.ordered.contains(&tensor) {
-            if order.written.contains(&tensor) {
+            if order.written.contains(&tensor) || order.atomic.contains(&tensor) {
                 self.barrier(order);
             }
             order.read.insert(tensor);
@@ -351,14 +387,20 @@ impl Writer<'_> {
 
     fn before_write(&mut self, tensor: u32, order: &mut Order) {
         if self.effects.ordered.contains(&tensor) {
-            if order.written.contains(&tensor) || order.read.contains(&tensor) {
+            if order.written.contains(&tensor) || order.read.contains(&tensor) || order.atomic.contains(&tensor) {
                 self.barrier(order);
             }
             order.written.insert(tensor);
         }
     }
 
-    fn barrier(&mut self, order: &mut Order) {
+    pub(super) fn before_atomic(&mut self, tensor: u32, order: &mut Order) {
+        if self.effects.ordered.contains(&tensor) && (order.written.contains(&tensor) || order.read.contains(&tensor)) {
+            self.barrier(order);
+        }
+    }
+
+    pub(super) fn barrier(&mut self, order: &mut Order) {
         self.line("__syncthreads();");
         *order = Order::default();
     }

@@ -10,11 +10,15 @@
 //!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
 //! * `collective` is reductions, scans, sorts and histograms, by warp shuffles and shared memory;
 //! * `pull` is the value of a tile at a coordinate;
-//! * `access` is addresses, bounds and masks;
+//! * `access` is addresses, bounds and masks; `atomic` is atomic operations, `effect` checks and stores in order,
+//!   `cache` hints and prefetches;
 //! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
 
 mod access;
+mod atomic;
+mod cache;
 mod collective;
+mod effect;
 mod group;
 mod leaves;
 mod lower;
@@ -29,7 +33,7 @@ mod writer;
 
 pub use lower::lower;
 
-use crate::ir::{Span, Symbol};
+use crate::ir::{CheckKind, Span, Symbol};
 use crate::schedule::{Schedule, ScheduleError};
 
 /// A kernel as CUDA C++, and how to launch it.
@@ -43,8 +47,10 @@ pub struct Module {
     pub arguments: Vec<Slot>,
     /// How it is spread over threads and blocks.
     pub schedule: Schedule,
-    /// The accesses that report an index out of bounds, by the number they report.
+    /// The places that report errors, by the number they report.
     pub traps: Vec<TrapSite>,
+    /// Whether one block runs all programs, one after the other.
+    pub in_order: bool,
 }
 
 /// One argument of the CUDA kernel.
@@ -60,25 +66,54 @@ pub enum Slot {
     DeviceCount(u32),
     /// the largest value that this count may have, as i64.
     DeviceCountMaximum(u32),
-    /// The address of the error record: four u64, zero until an access traps.
+    /// The address of one bit per element of the tensor parameter at this position, all zero: four bytes for every 32
+    /// elements and part of them.
+    Marks(u32),
+    /// The address of the error record: four u64, zero until something traps.
     Trap,
 }
 
-/// An access that reports an index out of bounds.
+/// A place that reports an error while the kernel runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrapSite {
     /// Where it was written.
     pub span: Span,
-    /// The tensor parameter.
-    pub tensor: u32,
-    /// The axis whose index was out of bounds.
-    pub axis: u8,
+    /// What it reports.
+    pub fault: TrapFault,
+}
+
+/// What is wrong where a kernel traps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrapFault {
+    /// An index, which is the third word of the record, is out of bounds.
+    OutOfBounds {
+        /// The tensor parameter.
+        tensor: u32,
+        /// The axis.
+        axis: u8,
+    },
+    /// An element, whose row-major position is the third word of the record, is written twice by scatters that are declared
+    /// disjoint.
+    NotDisjoint {
+        /// The tensor parameter.
+        tensor: u32,
+    },
+    /// A condition does not hold; of a tile, at the row-major position that is the third word of the record.
+    Check {
+        /// Who says that it holds.
+        kind: CheckKind,
+        /// What the author says about it.
+        message: String,
+    },
 }
 
 impl Module {
     /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.
     pub fn blocks(&self, programs: u64) -> Option<u32> {
-        self.schedule.blocks(programs)
+        match self.in_order {
+            true => Some(1),
+            false => self.schedule.blocks(programs),
+        }
     }
 
     /// Threads of a block on each axis.

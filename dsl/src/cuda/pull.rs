@@ -319,7 +319,9 @@ impl Writer<'_> {
                 let operand = self.pull(*value, point);
                 self.text(scalar::bitcast(element_of(*value), *to, &operand))
             }
+            Expression::MultipleOf { value, .. } => self.pull(*value, point),
             Expression::Load(access) => self.load_element(access, value, point, ty.shape),
+            Expression::Atomic(atomic) => self.atomic_element(value, atomic, point, ty.shape),
             // Scalars and placed values do not come here.
             Expression::Literal(_)
             | Expression::Symbol(_)

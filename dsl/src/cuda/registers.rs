@@ -21,7 +21,12 @@ impl Writer<'_> {
                 }
                 _ => None,
             },
-            Sink::Registers(_) => None,
+            Sink::Registers(_)
+            | Sink::Effect
+            | Sink::Check(_)
+            | Sink::Mark(_)
+            | Sink::Prefetch(_)
+            | Sink::InOrder(_) => None,
         };
         for leaf in leaves.loads.values_mut() {
             if let LeafKind::Adjacent { axis, .. } = leaf.kind {
@@ -68,11 +73,22 @@ impl Writer<'_> {
         let mut lane = Self::symbolic_point(shape, &format!("({INNER} + v)"));
         lane.register = Some(format!("k * {lanes} + v"));
         std::mem::swap(&mut self.substitutes, &mut substitutes);
-        let value = self.pull(group.value, &lane);
         match (&group.sink, &out) {
-            (Sink::Registers(name), _) => self.line(format!("{name}[k * {lanes} + v] = {value};")),
-            (Sink::Store(_), Some(out)) => self.line(format!("{out}.e[v] = {value};")),
-            (Sink::Store(access), None) => self.store_element(access, &value, &lane, shape, group.span),
+            (Sink::Registers(name), _) => {
+                let value = self.pull(group.value, &lane);
+                self.line(format!("{name}[k * {lanes} + v] = {value};"));
+            }
+            (Sink::Store(_), Some(out)) => {
+                let value = self.pull(group.value, &lane);
+                self.line(format!("{out}.e[v] = {value};"));
+            }
+            (Sink::Store(access), None) => {
+                let value = self.pull(group.value, &lane);
+                self.store_element(access, &value, &lane, shape, group.span);
+            }
+            (Sink::Effect | Sink::Check(_) | Sink::Mark(_) | Sink::Prefetch(_) | Sink::InOrder(_), _) => {
+                self.element_effect(group, &lane)
+            }
         }
         std::mem::swap(&mut self.substitutes, &mut substitutes);
         self.close();

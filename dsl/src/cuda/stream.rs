@@ -33,8 +33,8 @@ impl Writer<'_> {
                 let direct = aligned && self.leaf_alignment(leaf, axis) >= (lanes * size as u64).min(16);
                 leaf.kind = match (direct, size == element.size()) {
                     (true, _) => LeafKind::Adjacent { axis, aligned: true },
-                    (false, true) => LeafKind::Adjacent { axis, aligned: false },
-                    (false, false) => LeafKind::Scattered,
+                    (false, true) if leaf.access.cache.is_none() => LeafKind::Adjacent { axis, aligned: false },
+                    (false, _) => LeafKind::Scattered,
                 };
             }
         }

@@ -79,11 +79,17 @@ impl Writer<'_> {
         let ty = memory_type(self.element(leaf.access.tensor));
         let hint = self.load_hint(leaf.access.tensor);
         self.need(if aligned { Need::Load } else { Need::Realign });
-        let function = if aligned { "tw_load" } else { "tw_load_any" };
-        let load = format!(
-            "{target} = {function}<{hint}, {ty}, {lanes}>({} + {INNER});",
-            row.pointer
-        );
+        let load = match self.hinted_load(&leaf.access) {
+            // Only aligned accesses keep a hint of their author's: others are done one by one.
+            Some(function) => format!("{target} = {function}<{ty}, {lanes}>({} + {INNER});", row.pointer),
+            None => {
+                let function = if aligned { "tw_load" } else { "tw_load_any" };
+                format!(
+                    "{target} = {function}<{hint}, {ty}, {lanes}>({} + {INNER});",
+                    row.pointer
+                )
+            }
+        };
         if row.condition.is_none() && row.valid.is_none() {
             return self.line(load);
         }
@@ -99,9 +105,9 @@ impl Writer<'_> {
                 self.otherwise();
                 self.line("#pragma unroll");
                 self.open(format!("for (int v = 0; v < {lanes}; ++v) {{"));
+                let read = self.read(&leaf.access, &format!("{}[{INNER} + v]", row.pointer));
                 self.line(format!(
-                    "if ({INNER} + v >= {low} && {INNER} + v < {high}) {target}.e[v] = {}[{INNER} + v];",
-                    row.pointer
+                    "if ({INNER} + v >= {low} && {INNER} + v < {high}) {target}.e[v] = {read};"
                 ));
                 self.close();
                 self.close();
@@ -116,7 +122,11 @@ impl Writer<'_> {
         let ty = memory_type(self.element(access.tensor));
         let hint = self.store_hint();
         self.need(Need::Store);
-        let store = format!("tw_store<{hint}, {ty}, {lanes}>({} + {INNER}, {source});", row.pointer);
+        let function = match self.hinted_store(access) {
+            Some(function) => format!("{function}<{ty}, {lanes}>"),
+            None => format!("tw_store<{hint}, {ty}, {lanes}>"),
+        };
+        let store = format!("{function}({} + {INNER}, {source});", row.pointer);
         if let Some(condition) = &row.condition {
             self.open(format!("if ({condition}) {{"));
         }
@@ -128,10 +138,9 @@ impl Writer<'_> {
                 self.otherwise();
                 self.line("#pragma unroll");
                 self.open(format!("for (int v = 0; v < {lanes}; ++v) {{"));
-                self.line(format!(
-                    "if ({INNER} + v >= {low} && {INNER} + v < {high}) {}[{INNER} + v] = {source}.e[v];",
-                    row.pointer
-                ));
+                let place = format!("{}[{INNER} + v]", row.pointer);
+                let write = self.written(access, &place, &format!("{source}.e[v]"));
+                self.line(format!("if ({INNER} + v >= {low} && {INNER} + v < {high}) {write}"));
                 self.close();
                 self.close();
             }

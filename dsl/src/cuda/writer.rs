@@ -55,7 +55,7 @@ pub(super) struct Writer<'a> {
     line: Option<(&'static str, u32)>,
 }
 
-/// Slots in the order of the argument list: pointers, then integers, then scalars, then the record of traps.
+/// Slots in the order of the argument list: pointers, then integers, then scalars, then what the runtime adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SlotOrder {
     Pointer(u32),
@@ -63,6 +63,7 @@ pub(super) enum SlotOrder {
     DeviceCountMaximum(u32),
     Symbol(Symbol),
     Scalar(u32),
+    Marks(u32),
     Trap,
 }
 
@@ -74,6 +75,7 @@ impl From<SlotOrder> for Slot {
             SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
             SlotOrder::Symbol(s) => Slot::Symbol(s),
             SlotOrder::Scalar(p) => Slot::Scalar(p),
+            SlotOrder::Marks(p) => Slot::Marks(p),
             SlotOrder::Trap => Slot::Trap,
         }
     }
@@ -91,10 +93,13 @@ impl<'a> Writer<'a> {
             .locals
             .iter()
             .map(|(handle, l)| (handle, unique(&format!("{}_", identifier(&l.name)), &mut used)));
+        let effects = Effects::of(kernel);
+        // Programs that run in order are trips of a loop.
+        let loops = usize::from(effects.in_order);
         Self {
             kernel,
             schedule,
-            effects: Effects::of(kernel),
+            effects,
             lanes: BTreeMap::new(),
             placed: HashMap::new(),
             locals: locals.collect(),
@@ -104,7 +109,7 @@ impl<'a> Writer<'a> {
             pulled: vec![HashMap::new()],
             substitutes: BTreeMap::new(),
             parameters,
-            loops: 0,
+            loops,
             shared_bytes: 0,
             body: String::new(),
             indent: 1,
@@ -261,10 +266,10 @@ impl<'a> Writer<'a> {
         self.kernel.tensor(tensor).map_or(ElementType::U8, |t| t.element)
     }
 
-    /// How a load from `tensor` treats the caches: 0 for memory that this kernel writes.
+    /// How a load from `tensor` treats the caches: 0 for memory that this kernel, or one that it waits for, writes.
     pub(super) fn load_hint(&self, tensor: u32) -> u32 {
         match self.schedule.load {
-            _ if self.effects.is_changing(tensor) => 0,
+            _ if self.effects.waits || self.effects.is_changing(tensor) => 0,
             crate::schedule::LoadHint::Cached => 1,
             crate::schedule::LoadHint::Streaming => 2,
             crate::schedule::LoadHint::Early => 3,
@@ -284,14 +289,17 @@ impl<'a> Writer<'a> {
         let mut head = Vec::new();
         // A thread's place among those that work on its program, and the program's among all.
         let (threads, splits, shared) = (schedule.threads, schedule.splits, schedule.programs_per_block);
-        if shared > 1 {
+        let in_order = self.effects.in_order;
+        if in_order {
+            head.push("const int worker = (int)threadIdx.x;".to_owned());
+            let all = self.all_programs();
+            head.push(format!("const long long programs = {all};"));
+        } else if shared > 1 {
             head.push(format!(
                 "const long long program = (long long)blockIdx.x * {shared}LL + threadIdx.y;"
             ));
-            let all: Vec<String> = (0..self.kernel.grid.len())
-                .map(|axis| self.symbol(Symbol::NumPrograms(axis as u8)))
-                .collect();
-            head.push(format!("if (program >= {}) return;", all.join(" * ")));
+            let all = self.all_programs();
+            head.push(format!("if (program >= {all}) return;"));
             head.push("const int worker = (int)threadIdx.x;".to_owned());
         } else if splits > 1 {
             head.push(format!(
@@ -319,6 +327,7 @@ impl<'a> Writer<'a> {
         text.push_str("#pragma nv_diag_suppress 177, 550\n");
         for need in &self.needs {
             text.push_str(need.text());
+            text.push_str(&need.cached().unwrap_or_default());
         }
         if self.slots.iter().any(|slot| matches!(slot, SlotOrder::DeviceCount(_))) {
             text.push_str(
@@ -335,18 +344,44 @@ impl<'a> Writer<'a> {
         for line in head {
             text.push_str(&format!("  {line}\n"));
         }
-        text.push_str(&self.body);
+        if in_order {
+            // A program that returns ends itself and not the block.
+            text.push_str("  for (long long program = 0; program < programs; ++program) {\n  [&] {\n");
+            text.push_str(&self.body);
+            text.push_str("  }();\n  __syncthreads();\n  }\n");
+        } else {
+            text.push_str(&self.body);
+        }
         text.push_str("}\n");
         (text, self.slots.iter().map(|&slot| slot.into()).collect(), self.traps)
+    }
+
+    /// The number of programs.
+    fn all_programs(&mut self) -> String {
+        let axes = 0..self.kernel.grid.len() as u8;
+        let all: Vec<String> = axes.map(|axis| self.symbol(Symbol::NumPrograms(axis))).collect();
+        all.join(" * ")
     }
 
     fn declaration(&self, slot: SlotOrder) -> String {
         let name = |p: u32| self.parameters[p as usize].as_str();
         match slot {
             SlotOrder::Pointer(p) => {
-                // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict.
-                let constant = if self.effects.is_changing(p) { "" } else { "const " };
-                format!("{constant}{}* __restrict__ {}", memory_type(self.element(p)), name(p))
+                // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict. But of
+                // a restrict pointer the compiler takes it that no other thread writes there, barrier or not.
+                // Nor does it know that a wait lets another launch finish.
+                let waits = self.effects.waits;
+                let constant = if waits || self.effects.is_changing(p) {
+                    ""
+                } else {
+                    "const "
+                };
+                let restrict = if waits || self.effects.is_shared(p) {
+                    ""
+                } else {
+                    " __restrict__"
+                };
+                format!("{constant}{}*{restrict} {}", memory_type(self.element(p)), name(p))
             }
             SlotOrder::DeviceCount(p) => {
                 let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);
@@ -361,6 +396,7 @@ impl<'a> Writer<'a> {
                 };
                 format!("const {} {}", c_type(element), name(p))
             }
+            SlotOrder::Marks(p) => format!("unsigned int* marks_{}", name(p)),
             SlotOrder::Trap => "unsigned long long* trap_record".to_owned(),
         }
     }

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use super::GridError;
 use crate::element::ElementType;
 use crate::ir::verify::VerifyError;
-use crate::ir::{Layout, Span, Symbol};
+use crate::ir::{CheckKind, Layout, Span, Symbol};
 
 /// Why a kernel did not run, or did not run as it should.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -52,7 +52,11 @@ pub enum InterpretError {
         "the bounds check of an access was removed, and the access is out of bounds (a defect of the compiler): {0}"
     )]
     UnsoundProof(Box<BadAccess>),
-    /// Two programs wrote the same byte. The memory has been written.
+    /// A check did not hold; of several, the first in program order. The program ended there, and the others have run.
+    #[error(transparent)]
+    CheckFailed(Box<FailedCheck>),
+    /// Two programs wrote the same byte, or one changed it atomically and another touched it plainly. The memory has been
+    /// written.
     #[error(transparent)]
     WriteConflict(Box<Conflict>),
     /// A program took more steps than allowed.
@@ -166,12 +170,49 @@ impl fmt::Display for BadAccess {
     }
 }
 
-/// Two programs that wrote one element.
+/// A condition that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCheck {
+    /// The kernel.
+    pub kernel: String,
+    /// Where the check was written.
+    pub span: Span,
+    /// Who said that it holds.
+    pub kind: CheckKind,
+    /// What the author says about it.
+    pub message: String,
+    /// The program's coordinates, innermost grid axis first.
+    pub program: [u64; 3],
+}
+
+impl fmt::Display for FailedCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            span,
+            kind,
+            message,
+            program,
+        } = self;
+        let what = match kind {
+            CheckKind::Assert => "assertion",
+            CheckKind::Assume => "assumption",
+        };
+        write!(
+            f,
+            "kernel `{kernel}`, program {program:?}: {what} failed: {message} ({span})"
+        )
+    }
+}
+
+impl std::error::Error for FailedCheck {}
+
+/// Two programs that touched one element in ways that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The kernel.
     pub kernel: String,
-    /// Where the store of the second program was written.
+    /// Where the access of the second program was written.
     pub span: Span,
     /// The tensor parameter.
     pub tensor: String,
@@ -179,6 +220,19 @@ pub struct Conflict {
     pub element: ArrayVec<u64, 4>,
     /// The coordinates of both programs, innermost grid axis first.
     pub programs: [[u64; 3]; 2],
+    /// Why that does not go together.
+    pub kind: ConflictKind,
+}
+
+/// Why two accesses to one element do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConflictKind {
+    /// Both wrote it.
+    Written,
+    /// One changed it atomically, and the other loaded or stored it plainly.
+    Atomic,
+    /// One is a scatter that promises that nothing else writes its elements; the other may be of the same program.
+    Disjoint,
 }
 
 impl fmt::Display for Conflict {
@@ -189,10 +243,22 @@ impl fmt::Display for Conflict {
             tensor,
             element,
             programs: [first, second],
+            kind,
         } = self;
+        let did = match kind {
+            ConflictKind::Written => "both wrote",
+            ConflictKind::Atomic => "touched, one atomically and one with a plain load or store,",
+            ConflictKind::Disjoint if first == second => {
+                return write!(
+                    f,
+                    "kernel `{kernel}`: program {first:?} wrote `{tensor}`{element:?} twice, in a scatter that is declared disjoint ({span})"
+                );
+            }
+            ConflictKind::Disjoint => "wrote, in a scatter that is declared disjoint,",
+        };
         write!(
             f,
-            "kernel `{kernel}`: programs {first:?} and {second:?} both wrote `{tensor}`{element:?} ({span})"
+            "kernel `{kernel}`: programs {first:?} and {second:?} {did} `{tensor}`{element:?} ({span})"
         )
     }
 }

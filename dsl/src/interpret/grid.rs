@@ -83,6 +83,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             } => of(condition).and_then(|c| if c.as_bool() { of(accept) } else { of(reject) }),
             Expression::Cast { value, to } => of(value).and_then(|v| arithmetic::cast(v, *to)),
             Expression::Bitcast { value, to } => of(value).and_then(|v| arithmetic::bitcast(v, *to)),
+            Expression::MultipleOf { value, .. } => of(value),
             Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Arange(_)
@@ -97,7 +98,8 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             | Expression::ArgSort { .. }
             | Expression::Histogram { .. }
             | Expression::Local(_)
-            | Expression::Load(_) => None,
+            | Expression::Load(_)
+            | Expression::Atomic(_) => None,
         };
         values.insert(handle, value.ok_or_else(malformed)?);
     }

@@ -1,14 +1,16 @@
 //! Running all programs of a launch.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
 use super::argument::Arguments;
-use super::conflict::{self, Written};
+use super::conflict::{self, Meeting, Touch, Touched};
 use super::program::Machine;
-use super::{BadAccess, Binding, Conflict, GridError, InterpretError, MAX_PROGRAMS, grid};
-use crate::ir::{Kernel, verify};
+use super::{BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, grid};
+use crate::analysis::effects::Effects;
+use crate::ir::{self, Kernel, Statement, verify};
 
 /// How to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +51,18 @@ pub(super) struct Launch<'k, 'a> {
     pub max_steps: u64,
     /// Whether writes are noted.
     pub log: bool,
+    /// The tensors that are changed atomically, and plainly loaded or stored as well.
+    mixed: BTreeSet<u32>,
 }
 
 /// What the programs that one thread ran in a row came to.
 struct Report {
     /// The number of the program that had to stop, and why.
     stopped: Option<(u64, InterpretError)>,
-    trapped: Option<BadAccess>,
+    trapped: Option<InterpretError>,
     outside: Option<BadAccess>,
-    written: Vec<Written>,
+    touched: Vec<Touched>,
+    repeated: Option<Meeting>,
 }
 
 /// Runs every program of `kernel`.
@@ -69,8 +74,8 @@ struct Report {
 /// * Before anything runs: a kernel that breaks the rules of the IR, arguments that do not fit it, a grid that is too large.
 /// * From a program that had to stop, which leaves memory partly written: [`InterpretError::UnsoundProof`],
 ///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
-/// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap, then
-///   [`InterpretError::WriteConflict`].
+/// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap or
+///   [`InterpretError::CheckFailed`], whichever comes first in program order, then [`InterpretError::WriteConflict`].
 pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Result<Outcome, InterpretError> {
     verify::verify(kernel).map_err(|error| InterpretError::Malformed {
         kernel: kernel.name.clone(),
@@ -93,23 +98,48 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
         }
         .into());
     }
-    let log = options.check_conflicts && programs > 1;
+    let effects = Effects::of(kernel);
+    // Within one program, only a promise can be broken.
+    let log = options.check_conflicts && (programs > 1 || promises(kernel));
+    let plain = effects.stored.union(&effects.loaded);
+    let mixed = plain
+        .filter(|tensor| effects.atomics.tensors.contains(tensor))
+        .copied()
+        .collect();
     let launch = Launch {
         kernel,
         arguments,
         grid,
         max_steps: options.max_steps,
         log,
+        mixed,
     };
 
     // Enough pieces to keep all threads busy, large enough to reuse a machine.
     let piece = (programs / (16 * rayon::current_num_threads() as u64)).clamp(1, 1024);
+    // Where the last write wins there is but one piece.
+    let piece = if effects.in_order { programs.max(1) } else { piece };
     let stopped = AtomicU64::new(u64::MAX);
     let reports: Vec<Report> = (0..programs.div_ceil(piece))
         .into_par_iter()
         .map(|i| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped))
         .collect();
     launch.conclude(reports)
+}
+
+/// Whether a store promises that no element is written twice.
+fn promises(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.body.walk(&mut |statement, _| {
+        found |= matches!(
+            statement,
+            Statement::Store {
+                conflict: Some(ir::Conflict::Disjoint),
+                ..
+            }
+        );
+    });
+    found
 }
 
 impl Launch<'_, '_> {
@@ -119,7 +149,8 @@ impl Launch<'_, '_> {
             stopped: None,
             trapped: None,
             outside: None,
-            written: Vec::new(),
+            touched: Vec::new(),
+            repeated: None,
         };
         let mut machine = Machine::new(self);
         for number in first..end {
@@ -133,7 +164,8 @@ impl Launch<'_, '_> {
             }
         }
         (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
-        report.written = machine.log.into_entries();
+        report.repeated = machine.log.repeated;
+        report.touched = machine.log.into_entries();
         report
     }
 
@@ -142,28 +174,39 @@ impl Launch<'_, '_> {
         if let Some((_, error)) = stopped.min_by_key(|(number, _)| *number) {
             return Err(error);
         }
-        if let Some(access) = reports.iter_mut().find_map(|report| report.trapped.take()) {
-            return Err(InterpretError::OutOfBounds(Box::new(access)));
+        if let Some(trapped) = reports.iter_mut().find_map(|report| report.trapped.take()) {
+            return Err(trapped);
         }
         let outside = reports.iter_mut().find_map(|report| report.outside.take());
-        let written = reports.into_iter().flat_map(|report| report.written).collect();
-        if let Some((first, second, address)) = conflict::find(written) {
+        let repeated = reports.iter().find_map(|report| report.repeated);
+        let touched = reports.into_iter().flat_map(|report| report.touched).collect();
+        if let Some(Meeting { first, second, address }) = repeated.or_else(|| conflict::find(touched)) {
+            let touches = |touch| first.touch == touch || second.touch == touch;
+            let tensor = self.arguments.tensor(second.tensor);
             return Err(InterpretError::WriteConflict(Box::new(Conflict {
                 kernel: self.kernel.name.clone(),
                 span: second.span,
                 tensor: self.arguments.name(second.tensor),
-                element: self
-                    .arguments
-                    .tensor(second.tensor)
-                    .map(|t| t.element(address))
-                    .unwrap_or_default(),
-                programs: [self.coordinates(first.into()), self.coordinates(second.program.into())],
+                element: tensor.map(|t| t.element(address)).unwrap_or_default(),
+                programs: [first, second].map(|of| self.coordinates(of.program.into())),
+                kind: if touches(Touch::Atomic) {
+                    ConflictKind::Atomic
+                } else if touches(Touch::Disjoint) {
+                    ConflictKind::Disjoint
+                } else {
+                    ConflictKind::Written
+                },
             })));
         }
         Ok(Outcome {
             grid: self.grid,
             outside,
         })
+    }
+
+    /// Whether `tensor` is changed atomically, and plainly loaded or stored as well.
+    pub fn is_mixed(&self, tensor: u32) -> bool {
+        self.mixed.contains(&tensor)
     }
 
     /// The coordinates of a program.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering, Ordering::Relaxed};
 
 const WORD: usize = 8;
 
@@ -152,6 +152,44 @@ impl HostMemory {
         self.write(offset, &bits.to_le_bytes()[..size.min(WORD)])
     }
 
+    /// Replaces the naturally aligned element of `size` bytes (1, 2, 4 or 8) at `offset` by what `change` makes of it, in one
+    /// step, and returns what it was. `change` may be called again if another thread came between.
+    ///
+    /// # Errors
+    /// If it is not inside the memory; nothing is changed then.
+    pub fn update(
+        &self,
+        offset: u64,
+        size: usize,
+        order: Ordering,
+        mut change: impl FnMut(u64) -> u64,
+    ) -> Result<u64, MemoryError> {
+        let range = self.range(offset, size as u64)?;
+        let Some(word) = self.words.get(range.start / WORD) else {
+            return Ok(0);
+        };
+        let from = range.start % WORD;
+        let element = from..(from + size).min(WORD);
+        let bits = |word: u64| {
+            let mut bytes = [0; WORD];
+            bytes[..element.len()].copy_from_slice(&word.to_le_bytes()[element.clone()]);
+            u64::from_le_bytes(bytes)
+        };
+        let changed = |old: u64| {
+            let mut bytes = old.to_le_bytes();
+            let new = change(bits(old)).to_le_bytes();
+            bytes[element.clone()].copy_from_slice(&new[..element.len()]);
+            Some(u64::from_le_bytes(bytes))
+        };
+        let read = match order {
+            Ordering::Acquire | Ordering::AcqRel | Ordering::SeqCst => Ordering::Acquire,
+            _ => Relaxed,
+        };
+        // The closure always gives a value, so the update always succeeds.
+        let (Ok(old) | Err(old)) = word.fetch_update(order, read, changed);
+        Ok(bits(old))
+    }
+
     /// A copy of all bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self
@@ -245,6 +283,22 @@ mod tests {
         assert!(memory.get(u64::MAX, 8).is_err());
         assert_eq!(memory.to_vec(), vec![0; 13]);
         assert!(HostMemory::zeroed(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn updates_of_neighbours_by_several_threads_are_one_step_each() {
+        for size in [1usize, 2, 4, 8] {
+            let memory = HostMemory::zeroed(16).unwrap();
+            let elements = 16 / size as u64;
+            (0..2000u64).into_par_iter().for_each(|i| {
+                memory
+                    .update(i % elements * size as u64, size, Ordering::AcqRel, |old| old + 1)
+                    .unwrap();
+            });
+            let total: u64 = (0..elements).map(|i| memory.get(i * size as u64, size).unwrap()).sum();
+            assert_eq!(total, 2000, "{size} bytes");
+        }
+        assert!(HostMemory::zeroed(4).unwrap().update(4, 4, Relaxed, |old| old).is_err());
     }
 
     #[test]

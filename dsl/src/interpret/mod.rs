@@ -10,6 +10,7 @@
 
 mod access;
 mod argument;
+mod atomic;
 mod collective;
 mod conflict;
 mod elementwise;
@@ -24,7 +25,7 @@ mod tiles;
 mod value;
 
 pub use argument::Binding;
-pub use error::{ArgumentFault, BadAccess, Conflict, InterpretError};
+pub use error::{ArgumentFault, BadAccess, Conflict, ConflictKind, FailedCheck, InterpretError};
 pub use grid::{GridError, MAX_PROGRAMS, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -1,26 +1,28 @@
 //! One program, statement by statement.
 
 use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
-use super::conflict::{Log, Written};
+use super::conflict::{self, Log, Touch};
 use super::launch::Launch;
 use super::value::{Value, padded, put};
-use super::{BadAccess, InterpretError, collective, elementwise, tiles};
+use super::{BadAccess, FailedCheck, InterpretError, collective, elementwise, tiles};
 use crate::element::ElementType;
-use crate::ir::{Access, Block, Bounds, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type};
+use crate::ir::{
+    Access, Block, Bounds, CheckKind, Conflict, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type,
+};
 
 /// Runs programs, one after the other.
 pub(super) struct Machine<'l> {
-    launch: &'l Launch<'l, 'l>,
+    pub launch: &'l Launch<'l, 'l>,
     /// The present value of each expression.
-    values: Vec<Value>,
+    pub values: Vec<Value>,
     locals: Vec<Value>,
     /// The expressions that are this program's coordinate on an axis.
     ids: Vec<(Handle<Expression>, u8)>,
-    number: u64,
+    pub number: u64,
     steps: u64,
     pub log: Log,
-    /// The first access that trapped.
-    pub trapped: Option<BadAccess>,
+    /// The first access that trapped or check that failed.
+    pub trapped: Option<InterpretError>,
     /// The first access that was outside and did not trap.
     pub outside: Option<BadAccess>,
 }
@@ -96,7 +98,25 @@ impl<'l> Machine<'l> {
                 self.values[value.index()] = self.evaluate(*value, span)?;
                 Ok(Flow::Next)
             }
-            Statement::Store { access, value } => self.store(access, *value, span).map(|()| Flow::Next),
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                let touch = match conflict {
+                    None => Touch::Write,
+                    Some(Conflict::Disjoint) => Touch::Disjoint,
+                    Some(Conflict::LastWins) => Touch::LastWins,
+                };
+                self.store(access, *value, touch, span).map(|()| Flow::Next)
+            }
+            // Programs run after all launches before, and there is no cache to fill.
+            Statement::Prefetch(_) | Statement::GridDependency(_) => Ok(Flow::Next),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => Ok(self.check(*condition, *kind, message, span)),
             Statement::Assign { local, value } => {
                 self.locals[local.index()] = self.values[value.index()].clone();
                 Ok(Flow::Next)
@@ -222,6 +242,7 @@ impl<'l> Machine<'l> {
                 accept,
                 reject,
             } => elementwise::select(element, extents, value(*condition), value(*accept), value(*reject)),
+            Expression::MultipleOf { value: from, .. } => value(*from).clone(),
             Expression::Cast { value: from, to } => {
                 elementwise::cast(kernel.ty(*from).element, *to, extents, value(*from))
             }
@@ -230,6 +251,7 @@ impl<'l> Machine<'l> {
             }
             Expression::Local(local) => self.locals[local.index()].clone(),
             Expression::Load(access) => self.load(access, handle, span)?,
+            Expression::Atomic(atomic) => self.atomic(atomic, handle, span)?,
         })
     }
 
@@ -240,7 +262,25 @@ impl<'l> Machine<'l> {
         let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
             return Ok(Value::Uniform(0));
         };
+        // Loads only matter where another program may change the element atomically.
+        let noted = self.launch.log && self.launch.is_mixed(access.tensor);
+        let mut log = std::mem::take(&mut self.log);
+        let mut note = |start: i64, count: usize| {
+            log.push(conflict::Touched {
+                tensor: access.tensor,
+                program: self.number as u32,
+                start,
+                end: start + (count * size) as i64,
+                span,
+                touch: Touch::Read,
+            });
+        };
         let visit = |run: Run| {
+            if noted && (run.count == 1 || run.step == size as i64) {
+                note(run.address, run.count);
+            } else if noted {
+                (0..run.count).for_each(|k| note(run.address + k as i64 * run.step, 1));
+            }
             let read = if run.count == 1 || run.step == size as i64 {
                 tensor
                     .memory
@@ -255,6 +295,7 @@ impl<'l> Machine<'l> {
             debug_assert!(read.is_ok(), "tensors are inside their memory");
         };
         let touched = self.walk(access, extents, visit);
+        self.log = log;
         self.judge(touched, access, span)?;
         if element == ElementType::Bool {
             // Any other byte than 0 counts as true.
@@ -267,7 +308,35 @@ impl<'l> Machine<'l> {
         })
     }
 
-    fn store(&mut self, access: &Access, value: Handle<Expression>, span: Span) -> Result<(), InterpretError> {
+    /// Ends the program if not every element of `condition` holds.
+    fn check(&mut self, condition: Handle<Expression>, kind: CheckKind, message: &str, span: Span) -> Flow {
+        let extents = padded(self.launch.kernel.ty(condition).shape);
+        let holds = match &self.values[condition.index()] {
+            Value::Uniform(bits) => *bits != 0,
+            value => value.elements(1, extents).iter().all(|&byte| byte != 0),
+        };
+        if holds {
+            return Flow::Next;
+        }
+        let failed = FailedCheck {
+            kernel: self.launch.kernel.name.clone(),
+            span,
+            kind,
+            message: message.to_owned(),
+            program: self.launch.coordinates(self.number),
+        };
+        self.trapped
+            .get_or_insert_with(|| InterpretError::CheckFailed(Box::new(failed)));
+        Flow::Return
+    }
+
+    fn store(
+        &mut self,
+        access: &Access,
+        value: Handle<Expression>,
+        touch: Touch,
+        span: Span,
+    ) -> Result<(), InterpretError> {
         let Type { element, shape } = self.launch.kernel.ty(value);
         let (size, extents) = (element.size(), padded(shape));
         let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
@@ -285,12 +354,13 @@ impl<'l> Machine<'l> {
         let mut note = |start: i64, count: usize| {
             if self.launch.log {
                 let end = start + (count * size) as i64;
-                log.push(Written {
+                log.push(conflict::Touched {
                     tensor: access.tensor,
                     program: self.number as u32,
                     start,
                     end,
                     span,
+                    touch,
                 });
             }
         };
@@ -315,7 +385,12 @@ impl<'l> Machine<'l> {
     }
 
     /// Calls `visit` with what `access` touches.
-    fn walk(&self, access: &Access, extents: [usize; MAX_RANK], visit: impl FnMut(Run)) -> Result<Touched, Unguarded> {
+    pub fn walk(
+        &self,
+        access: &Access,
+        extents: [usize; MAX_RANK],
+        visit: impl FnMut(Run),
+    ) -> Result<Touched, Unguarded> {
         let launch = self.launch;
         let Some(tensor) = launch.arguments.tensor(access.tensor) else {
             return Ok(Touched::default());
@@ -335,7 +410,7 @@ impl<'l> Machine<'l> {
     }
 
     /// Reports or refuses what was outside, as the policy of the access says.
-    fn judge(
+    pub fn judge(
         &mut self,
         touched: Result<Touched, Unguarded>,
         access: &Access,
@@ -343,17 +418,13 @@ impl<'l> Machine<'l> {
     ) -> Result<(), InterpretError> {
         match (touched, access.bounds) {
             (Ok(Touched { outside: None }), _) => Ok(()),
-            (Ok(Touched { outside: Some(outside) }), bounds) => {
-                let first = match bounds {
-                    Bounds::Trap => &self.trapped,
-                    Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => &self.outside,
-                };
-                if first.is_none() {
-                    let bad = Some(self.bad(outside, access, span));
-                    match bounds {
-                        Bounds::Trap => self.trapped = bad,
-                        Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Unchecked => self.outside = bad,
-                    }
+            (Ok(Touched { outside: Some(outside) }), _) => {
+                let reports = self.launch.kernel.reports(access);
+                if reports && self.trapped.is_none() {
+                    let bad = self.bad(outside, access, span);
+                    self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad)));
+                } else if !reports && self.outside.is_none() {
+                    self.outside = Some(self.bad(outside, access, span));
                 }
                 Ok(())
             }

@@ -61,6 +61,8 @@ impl Function {
             | Expression::ArgSort { .. }
             | Expression::Histogram { .. }
             | Expression::Local(_)
+            | Expression::MultipleOf { .. }
+            | Expression::Atomic(_)
             | Expression::Load(_) => false,
         }
     }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{BinaryOp, Combine, CompareOp, Handle, Literal, Local, MAX_RANK, Reduction, Shape, UnaryOp};
+use super::{
+    Atomic, BinaryOp, CacheHint, Combine, CompareOp, Handle, Literal, Local, MAX_RANK, Reduction, Shape, UnaryOp,
+};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -183,10 +185,21 @@ pub enum Expression {
         /// The element type to read the bits as.
         to: ElementType,
     },
+    /// `value`, every element of which its author claims to be a multiple of `by`; a [`Check`](super::Statement::Check) tests
+    /// it. The type of `value`, which is an integer type that `by`, at least 1, fits.
+    MultipleOf {
+        /// The operand.
+        value: Handle<Expression>,
+        /// What divides it.
+        by: u32,
+    },
     /// The present value of a local. The local's type.
     Local(Handle<Local>),
     /// Elements read from a tensor. The tensor's element type; the shape its indices share.
     Load(Access),
+    /// Elements of a tensor before an atomic operation changes them. The tensor's element type; the shape its indices
+    /// share. Evaluated exactly once, where it is defined, whether anything uses it or not.
+    Atomic(Atomic),
 }
 
 /// An integer that is known to the host at launch, or to a program at its start.
@@ -230,6 +243,8 @@ pub struct Access {
     pub guards: ArrayVec<Guard, 4>,
     /// A bool of the access's shape; where it is false, a load reads zero and a store writes nothing.
     pub mask: Option<Handle<Expression>>,
+    /// What it asks of the caches, if its author says so; else the schedule does.
+    pub cache: Option<CacheHint>,
 }
 
 /// What an access does with an index that is outside its axis.
@@ -309,6 +324,7 @@ impl Expression {
             | Self::Scan { value, .. }
             | Self::ArgSort { value, .. }
             | Self::Unary { value, .. }
+            | Self::MultipleOf { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. } => visit(*value),
             Self::Binary { left, right, .. }
@@ -340,6 +356,7 @@ impl Expression {
                 visit(*reject);
             }
             Self::Load(access) => access.operands().for_each(visit),
+            Self::Atomic(atomic) => atomic.operands().for_each(visit),
         }
     }
 
@@ -360,6 +377,7 @@ impl Expression {
             | Self::Scan { value, .. }
             | Self::ArgSort { value, .. }
             | Self::Unary { value, .. }
+            | Self::MultipleOf { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. } => *value = map(*value),
             Self::Binary { left, right, .. }
@@ -391,6 +409,7 @@ impl Expression {
                 *reject = map(*reject);
             }
             Self::Load(access) => access.map_operands(map),
+            Self::Atomic(atomic) => atomic.map_operands(map),
         }
     }
 
@@ -420,6 +439,29 @@ impl Expression {
             self,
             Self::Reduce { .. } | Self::Scan { .. } | Self::ArgSort { .. } | Self::Histogram { .. }
         )
+    }
+
+    /// The memory that it reads or changes, if it does.
+    pub fn access(&self) -> Option<&Access> {
+        match self {
+            Self::Load(access) => Some(access),
+            Self::Atomic(atomic) => Some(&atomic.access),
+            _ => None,
+        }
+    }
+
+    /// As [`Expression::access`], to be changed.
+    pub fn access_mut(&mut self) -> Option<&mut Access> {
+        match self {
+            Self::Load(access) => Some(access),
+            Self::Atomic(atomic) => Some(&mut atomic.access),
+            _ => None,
+        }
+    }
+
+    /// Whether defining the value does something that others see, so that it must happen even if nothing uses the value.
+    pub fn has_effect(&self) -> bool {
+        matches!(self, Self::Atomic(_))
     }
 
     /// Whether the value is in scope everywhere without a [`super::Statement::Let`].

@@ -1,6 +1,6 @@
 //! A whole kernel.
 
-use super::{Arena, Block, Expression, Handle, Span, Symbol, Type};
+use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Symbol, Type};
 use crate::element::ElementType;
 
 /// What one program of a kernel does, and how many programs there are.
@@ -27,6 +27,12 @@ pub struct Kernel {
     pub body: Block,
     /// How the launch symbols are bound in this variant; nothing is, as recorded.
     pub bindings: Bindings,
+    /// Whether generated code tests what its author claims; not, as recorded.
+    pub checked: bool,
+    /// Whether an index out of bounds is reported under every policy, and not under *trap* alone; not, as recorded.
+    pub reports: bool,
+    /// Whether a launch is refused if a bounds check is left in it.
+    pub denies_guards: bool,
 }
 
 /// How launch symbols are bound in one variant of a kernel. A symbol listed nowhere is a kernel argument.
@@ -131,6 +137,15 @@ impl Kernel {
         self.expressions.truncate(length);
         self.types.truncate(length);
         self.spans.truncate(length);
+    }
+
+    /// Whether `access` reports an index that is out of bounds.
+    pub fn reports(&self, access: &Access) -> bool {
+        match access.bounds {
+            Bounds::Trap => true,
+            Bounds::ReadZeroSkipWrite | Bounds::Clamp => self.reports,
+            Bounds::Unchecked => false,
+        }
     }
 
     /// Stores an expression of type `ty`.

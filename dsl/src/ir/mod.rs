@@ -9,6 +9,8 @@
 //! [`verify::verify`] states and checks the rules; every later stage relies on them.
 
 mod arena;
+mod atomic;
+mod cache;
 mod collective;
 mod expression;
 mod kernel;
@@ -21,11 +23,13 @@ mod types;
 pub mod verify;
 
 pub use arena::{Arena, Handle};
+pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope};
+pub use cache::{CacheHint, GridDependency};
 pub use collective::{Combine, Function, Reduction};
 pub use expression::{Access, Bounds, Expression, Guard, Symbol};
 pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, TensorParameter};
 pub use literal::Literal;
 pub use operator::{BinaryOp, CompareOp, UnaryOp};
 pub use span::Span;
-pub use statement::{Block, Statement};
+pub use statement::{Block, CheckKind, Conflict, Statement};
 pub use types::{MAX_RANK, Shape, Type};

@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use super::{
-    Access, Block, Expression, Guard, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement, Symbol,
+    Access, Atomic, Block, Expression, Guard, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement,
+    Symbol,
 };
 
 impl fmt::Display for Kernel {
@@ -78,6 +79,12 @@ impl<'k, 'w> Printer<'k, 'w> {
         }
         for &(position, element) in &kernel.bindings.device {
             writeln!(self.out, "device {} : {element}", self.symbol(Symbol::Count(position)))?;
+        }
+        if kernel.checked {
+            writeln!(self.out, "checked")?;
+        }
+        if kernel.reports {
+            writeln!(self.out, "reports")?;
         }
         self.grid()?;
         self.block(&kernel.body)?;
@@ -150,10 +157,22 @@ impl<'k, 'w> Printer<'k, 'w> {
                 let name = self.define(*value);
                 write!(self.out, "{name} = {text}{}", self.ty(*value))?;
             }
-            Statement::Store { access, value } => {
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
                 let (access, value) = (self.access(access), self.value(*value));
-                write!(self.out, "store {access} = {value}")?;
+                let contract = conflict.map(|c| format!(" {}", c.name())).unwrap_or_default();
+                write!(self.out, "store{contract} {access} = {value}")?;
             }
+            Statement::Prefetch(access) => write!(self.out, "prefetch {}", self.access(access))?,
+            Statement::GridDependency(dependency) => write!(self.out, "grid {}", dependency.name())?,
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => write!(self.out, "{} {} {message:?}", kind.name(), self.value(*condition))?,
             Statement::Assign { local, value } => {
                 let (local, value) = (self.local(*local), self.value(*value));
                 write!(self.out, "{local} = {value}")?;
@@ -272,9 +291,21 @@ impl<'k, 'w> Printer<'k, 'w> {
             }
             Expression::Cast { value, .. } => format!("cast {}", self.value(*value)),
             Expression::Bitcast { value, .. } => format!("bitcast {}", self.value(*value)),
+            Expression::MultipleOf { value, by } => format!("multiple_of {by} {}", self.value(*value)),
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
+            Expression::Atomic(atomic) => self.atomic(atomic),
         }
+    }
+
+    fn atomic(&self, atomic: &Atomic) -> String {
+        let (access, order, scope) = (self.access(&atomic.access), atomic.order.name(), atomic.scope.name());
+        let values: Vec<_> = atomic.update.operands().collect();
+        format!(
+            "atomic {} {order} {scope} {access} by {}",
+            atomic.update.name(),
+            self.list(&values)
+        )
     }
 
     fn value(&self, value: Handle<Expression>) -> String {
@@ -341,6 +372,9 @@ impl<'k, 'w> Printer<'k, 'w> {
         let mut text = format!("{}[{}]", self.parameter(access.tensor), self.list(&access.indices));
         if let Some(mask) = access.mask {
             text += &format!(" where {}", self.value(mask));
+        }
+        if let Some(hint) = access.cache {
+            text += &format!(" cache {}", hint.qualifier());
         }
         let sides = |guard: &Guard| match (guard.lower, guard.upper) {
             (true, true) => Some("lower upper"),
@@ -532,9 +566,14 @@ grid [%grid.1, 128i64]
         b.push(Statement::Store {
             access: access.clone(),
             value,
+            conflict: None,
         });
         access.guards[0] = Guard::NONE;
-        b.push(Statement::Store { access, value });
+        b.push(Statement::Store {
+            access,
+            value,
+            conflict: None,
+        });
         let text = b.launch(1).to_string();
         assert!(
             text.contains("exact extent(out, 1) = 4\ndevice count(n) : i32\n"),
@@ -553,7 +592,11 @@ grid [%grid.1, 128i64]
         let missing = Handle::from_index(77);
         b.push(Statement::Let(missing));
         let access = b.access(9, &[missing]);
-        b.push(Statement::Store { access, value: missing });
+        b.push(Statement::Store {
+            access,
+            value: missing,
+            conflict: None,
+        });
         b.kernel.grid = vec![missing];
         b.kernel.body = b.block(|_| {});
         assert!(b.kernel.to_string().contains("grid [?]"));

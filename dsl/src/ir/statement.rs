@@ -1,6 +1,6 @@
 //! What a program does, in order.
 
-use super::{Access, Expression, Handle, Local, Span};
+use super::{Access, Expression, GridDependency, Handle, Local, Span};
 
 /// Statements in the order they run, each with the place its author wrote it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,7 +19,22 @@ pub enum Statement {
         access: Access,
         /// What to write.
         value: Handle<Expression>,
+        /// What is said about elements that are written more than once, if anything is.
+        conflict: Option<Conflict>,
     },
+    /// Tests a condition that the author claims or demands to hold. Where it does not hold for a scalar, the program ends.
+    Check {
+        /// A bool of any shape, which must hold for every element.
+        condition: Handle<Expression>,
+        /// Who says so.
+        kind: CheckKind,
+        /// What to report if it does not hold.
+        message: String,
+    },
+    /// Asks for elements to be brought into L2. Nothing happens where the access is masked or out of bounds.
+    Prefetch(Access),
+    /// Meets the launches before or after this one, on a GPU that has it.
+    GridDependency(GridDependency),
     /// Gives a local another value, of the local's type.
     Assign {
         /// The local.
@@ -66,6 +81,46 @@ pub enum Statement {
     Continue,
     /// Ends the program.
     Return,
+}
+
+/// What a store says about elements that it writes more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Conflict {
+    /// There are none: of all elements that stores with this contract write to a tensor in a launch, no two are in one
+    /// place. The author promises it; the CPU device and checked builds test it.
+    Disjoint,
+    /// The last one stays: in the order of programs (the innermost grid axis fastest), then of the program's statements,
+    /// then of the tile in row-major order. The programs of such a kernel run one after the other, in one block of a GPU.
+    LastWins,
+}
+
+/// Who says that a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckKind {
+    /// The author demands it: it is tested everywhere.
+    Assert,
+    /// The author claims it, and what follows from it is used: it is tested on the CPU device and in checked builds.
+    Assume,
+}
+
+impl Conflict {
+    /// The name the IR prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disjoint => "disjoint",
+            Self::LastWins => "last_wins",
+        }
+    }
+}
+
+impl CheckKind {
+    /// The name the IR prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Assert => "assert",
+            Self::Assume => "assume",
+        }
+    }
 }
 
 impl Block {
@@ -159,7 +214,15 @@ impl Statement {
                 visit(body);
             }
             Self::For { body, .. } => visit(body),
-            Self::Let(_) | Self::Store { .. } | Self::Assign { .. } | Self::Break | Self::Continue | Self::Return => {}
+            Self::Let(_)
+            | Self::Store { .. }
+            | Self::Check { .. }
+            | Self::Prefetch(_)
+            | Self::GridDependency(_)
+            | Self::Assign { .. }
+            | Self::Break
+            | Self::Continue
+            | Self::Return => {}
         }
     }
 
@@ -167,17 +230,20 @@ impl Statement {
     /// `Let` or a loop defines).
     pub fn for_each_use(&self, mut visit: impl FnMut(Handle<Expression>)) {
         match self {
-            Self::Store { access, value } => {
+            Self::Store { access, value, .. } => {
                 access.operands().for_each(&mut visit);
                 visit(*value);
             }
+            Self::Prefetch(access) => access.operands().for_each(visit),
             Self::Assign { value, .. } => visit(*value),
-            Self::If { condition, .. } | Self::While { condition, .. } => visit(*condition),
+            Self::If { condition, .. } | Self::While { condition, .. } | Self::Check { condition, .. } => {
+                visit(*condition)
+            }
             Self::For { start, end, .. } => {
                 visit(*start);
                 visit(*end);
             }
-            Self::Let(_) | Self::Break | Self::Continue | Self::Return => {}
+            Self::Let(_) | Self::GridDependency(_) | Self::Break | Self::Continue | Self::Return => {}
         }
     }
 }

@@ -26,9 +26,12 @@
 //!
 //! The 8-bit floats are only stored and converted: cast them to compute or compare.
 
+mod atomic;
 mod branches;
 mod broadcast;
+mod cache;
 mod cast;
+mod claims;
 mod compare;
 mod create;
 mod error;
@@ -41,6 +44,7 @@ mod ragged;
 mod recorder;
 mod reduce;
 mod scan;
+mod scatter;
 mod shape;
 mod sort;
 pub mod staging;
@@ -49,8 +53,12 @@ mod tile;
 mod variable;
 
 pub use crate::element::{Bits, Element, ElementType, Float, Integer, Number, Signed};
+pub use crate::ir::{CacheHint, Conflict, MemoryOrder, MemoryScope};
+pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
 pub use broadcast::{Above, Below, Join, Rank};
+pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
+pub use claims::{assume, device_assert, static_assert};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;
 pub use index::{Index, Indices};

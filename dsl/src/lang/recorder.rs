@@ -13,6 +13,7 @@ use crate::ir::{
     Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
     ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
+use crate::transform::hopeless;
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -57,6 +58,9 @@ pub(crate) fn record(
         grid: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
+        checked: false,
+        reports: false,
+        denies_guards: false,
     };
     let fresh = Recorder {
         kernel,
@@ -88,6 +92,16 @@ pub(crate) fn record(
         span: e.span,
         advice: None,
     })?;
+    if done.kernel.denies_guards
+        && let Some(proof) = hopeless(&done.kernel)
+    {
+        return Err(TraceError {
+            kernel: name.to_owned(),
+            message: format!("the kernel denies bounds checks, and no launch can do without one: {proof}"),
+            span: proof.span,
+            advice: Some("bound the index with an `if` or `assume`, or leave out `deny_guarded`".to_owned()),
+        });
+    }
     Ok(Traced {
         kernel: done.kernel,
         pinned: done.pinned,
@@ -411,6 +425,11 @@ impl Recorder {
         self.bounds = bounds;
     }
 
+    /// Refuses launches in which a bounds check is left.
+    pub(crate) fn deny_guarded(&mut self) {
+        self.kernel.denies_guards = true;
+    }
+
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
     pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
         let advice = "a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters";
@@ -444,9 +463,10 @@ impl Recorder {
             }
             Expression::Unary { op, value } => arithmetic::unary(*op, self.evaluate(*value)?),
             Expression::Cast { value, to } => arithmetic::cast(self.evaluate(*value)?, *to),
+            Expression::MultipleOf { value, .. } => Some(self.evaluate(*value)?),
             Expression::Argument(_) => return Err("a run-time argument".into()),
             Expression::Local(_) => return Err("a mutable variable".into()),
-            Expression::Load(_) => return Err("a value loaded from memory".into()),
+            Expression::Load(_) | Expression::Atomic(_) => return Err("a value loaded from memory".into()),
             _ => None,
         };
         value.ok_or_else(|| "a run-time value".into())

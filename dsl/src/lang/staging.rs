@@ -69,6 +69,11 @@ pub fn set_bounds(bounds: Bounds) {
     recorder::with((), |r| r.set_bounds(bounds));
 }
 
+/// Refuses launches in which a bounds check is left.
+pub fn deny_guarded() {
+    recorder::with((), |r| r.deny_guarded());
+}
+
 /// A mutable variable.
 pub struct Var<V: Value> {
     slot: V::Slot,

@@ -9,7 +9,7 @@ use super::index::Indices;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::element::Element;
-use crate::ir::{Access, Bounds, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
+use crate::ir::{Access, Bounds, CacheHint, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
 
 /// A tensor of `R` axes (1 to 4) in device memory, as a kernel sees it.
 ///
@@ -105,10 +105,11 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// Writes `value` to the elements at `indices`, written `[i, j]` with one index per axis. The value broadcasts to the
     /// indices' shape. An index outside its axis follows the kernel's policy: by default nothing is written there.
     ///
-    /// Two programs must not write one element; the CPU device reports it if they do.
+    /// Two programs must not write one element; the CPU device reports it if they do. Where they may, say what holds then
+    /// with [`Tensor::scatter`].
     #[track_caller]
     pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(indices.indices(), value.stored(), None, None, Span::here());
+        self.write(indices.indices(), value.stored(), None, None, None, None, Span::here());
     }
 
     /// Writes `value` to the elements at `indices` where `mask` holds.
@@ -119,7 +120,15 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         value: impl StoreValue<T, V>,
         mask: Tile<bool, M>,
     ) {
-        self.write(indices.indices(), value.stored(), Some(mask.handle), None, Span::here());
+        self.write(
+            indices.indices(),
+            value.stored(),
+            Some(mask.handle),
+            None,
+            None,
+            None,
+            Span::here(),
+        );
     }
 
     /// Writes `value` to the elements at `indices` without any check.
@@ -134,21 +143,27 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             value.stored(),
             None,
             Some(Bounds::Unchecked),
+            None,
+            None,
             Span::here(),
         );
     }
 
-    fn write(
+    #[allow(clippy::too_many_arguments)] // They are a store's; a struct for them would be the statement itself.
+    pub(super) fn write(
         &self,
         indices: [Handle<Expression>; R],
         value: Handle<Expression>,
         mask: Option<Handle<Expression>>,
         bounds: Option<Bounds>,
+        conflict: Option<Conflict>,
+        cache: Option<CacheHint>,
         span: Span,
     ) {
         recorder::with((), |r| {
             let bounds = bounds.unwrap_or(r.bounds());
-            let (access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
+            let (mut access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
+            access.cache = cache;
             let from = r.ty(value).shape;
             if from.broadcast(shape) != Some(shape) {
                 let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
@@ -160,11 +175,18 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                 return;
             }
             let value = r.stretch(value, shape, span);
-            r.push(Statement::Store { access, value }, span);
+            r.push(
+                Statement::Store {
+                    access,
+                    value,
+                    conflict,
+                },
+                span,
+            );
         });
     }
 
-    fn access(
+    pub(super) fn access(
         &self,
         r: &mut recorder::Recorder,
         indices: [Handle<Expression>; R],
@@ -197,6 +219,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             bounds,
             guards: std::iter::repeat_n(guard, R).collect(),
             mask,
+            cache: None,
         };
         (access, shape)
     }

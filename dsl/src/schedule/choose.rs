@@ -38,7 +38,7 @@ impl Work {
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
-                Statement::Store { access, value } => {
+                Statement::Store { access, value, .. } => {
                     work.indirect_store |= loaded(access);
                     let mut loads = BTreeSet::new();
                     tile_loads(kernel, *value, &mut loads);
@@ -49,6 +49,14 @@ impl Work {
                 Statement::Let(value) => match &kernel.expressions[*value] {
                     Expression::Load(access) => {
                         work.indirect_load |= loaded(access);
+                        return;
+                    }
+                    Expression::Atomic(atomic) => {
+                        work.indirect_store |= loaded(&atomic.access);
+                        // Each element is an access of its own.
+                        let elements = kernel.ty(*value).shape.elements();
+                        work.elements = work.elements.max(elements);
+                        work.vectors = work.vectors.max(elements);
                         return;
                     }
                     Expression::Reduce { value, .. }
@@ -125,7 +133,7 @@ fn tile_loads(kernel: &Kernel, value: Handle<Expression>, loads: &mut BTreeSet<H
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
     match &kernel.expressions[value] {
-        Expression::Load(_) => true,
+        Expression::Load(_) | Expression::Atomic(_) => true,
         node => {
             let mut any = false;
             node.for_each_operand(|operand| any |= depends_on_load(kernel, operand));

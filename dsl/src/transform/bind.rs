@@ -51,6 +51,9 @@ impl<'a> Folder<'a> {
             grid: Vec::new(),
             body: Block::new(),
             bindings,
+            checked: source.checked,
+            reports: source.reports,
+            denies_guards: source.denies_guards,
         };
         let mut assignments: HashMap<Handle<Local>, usize> = HashMap::new();
         source.body.walk(&mut |statement, _| {
@@ -119,11 +122,46 @@ impl<'a> Folder<'a> {
             Statement::Let(expression) => {
                 self.define(*expression);
             }
-            Statement::Store { access, value } => {
-                let mut access = access.clone();
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => {
+                let (mut access, conflict) = (access.clone(), *conflict);
                 access.map_operands(|operand| self.value(operand));
                 let value = self.value(*value);
-                self.push(Statement::Store { access, value }, span);
+                self.push(
+                    Statement::Store {
+                        access,
+                        value,
+                        conflict,
+                    },
+                    span,
+                );
+            }
+            Statement::Prefetch(access) => {
+                let mut access = access.clone();
+                access.map_operands(|operand| self.value(operand));
+                self.push(Statement::Prefetch(access), span);
+            }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => {
+                let condition = self.value(*condition);
+                if self.is_true(condition) {
+                    return;
+                }
+                let (kind, message) = (*kind, message.clone());
+                self.push(
+                    Statement::Check {
+                        condition,
+                        kind,
+                        message,
+                    },
+                    span,
+                );
             }
             Statement::Assign { local, value } => {
                 let value = self.value(*value);
@@ -218,7 +256,9 @@ impl<'a> Folder<'a> {
                     span,
                 );
             }
-            Statement::Break | Statement::Continue | Statement::Return => self.push(statement.clone(), span),
+            Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return => {
+                self.push(statement.clone(), span)
+            }
         }
     }
 
@@ -240,11 +280,20 @@ impl<'a> Folder<'a> {
                 Some(Some((value, _))) => *value,
                 _ => self.append(node, ty, span),
             },
-            Expression::Load(_) => self.append(node, ty, span),
+            // What memory holds may differ from one place to the next.
+            Expression::Load(_) | Expression::Atomic(_) => self.append(node, ty, span),
             _ => self.emit(node, ty, span),
         };
         self.values[expression.index()] = Some(value);
         value
+    }
+
+    /// Whether every element is known to be true.
+    fn is_true(&self, value: Handle<Expression>) -> bool {
+        match self.target.expressions[value] {
+            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.is_true(value),
+            _ => self.literal(value).is_some_and(Literal::as_bool),
+        }
     }
 
     fn literal(&self, value: Handle<Expression>) -> Option<Literal> {

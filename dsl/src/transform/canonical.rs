@@ -74,9 +74,7 @@ fn relevant(kernel: &Kernel) -> BTreeSet<Symbol> {
     };
     kernel.body.walk(&mut |statement, _| match statement {
         Statement::Let(value) => {
-            if let Expression::Load(load) = &kernel.expressions[*value] {
-                access(load);
-            }
+            kernel.expressions[*value].access().into_iter().for_each(&mut access);
         }
         Statement::Store { access: store, .. } => access(store),
         _ => {}

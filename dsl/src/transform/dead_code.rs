@@ -41,6 +41,7 @@ impl Live {
                     live.mark(kernel, *induction);
                     statement.for_each_use(|value| live.mark(kernel, value));
                 }
+                Statement::Let(value) if kernel.expressions[*value].has_effect() => live.mark(kernel, *value),
                 _ => statement.for_each_use(|value| live.mark(kernel, value)),
             });
             if live.count() == before {
@@ -121,9 +122,13 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                         body,
                     })
                 }
-                other @ (Statement::Store { .. } | Statement::Break | Statement::Continue | Statement::Return) => {
-                    Some(other)
-                }
+                other @ (Statement::Store { .. }
+                | Statement::Check { .. }
+                | Statement::Prefetch(_)
+                | Statement::GridDependency(_)
+                | Statement::Break
+                | Statement::Continue
+                | Statement::Return) => Some(other),
             };
             kept.map(|statement| (statement, span))
         })
@@ -184,13 +189,27 @@ impl Renumber {
     fn statement(&self, statement: Statement) -> Statement {
         match statement {
             Statement::Let(value) => Statement::Let(self.expression(value)),
-            Statement::Store { mut access, value } => {
+            Statement::Store {
+                mut access,
+                value,
+                conflict,
+            } => {
                 access.map_operands(|operand| self.expression(operand));
                 Statement::Store {
                     access,
                     value: self.expression(value),
+                    conflict,
                 }
             }
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => Statement::Check {
+                condition: self.expression(condition),
+                kind,
+                message,
+            },
             Statement::Assign { local, value } => Statement::Assign {
                 local: self.locals[local.index()].unwrap_or(local),
                 value: self.expression(value),
@@ -226,7 +245,13 @@ impl Renumber {
                 step,
                 body: self.block(body),
             },
-            leave @ (Statement::Break | Statement::Continue | Statement::Return) => leave,
+            Statement::Prefetch(mut access) => {
+                access.map_operands(|operand| self.expression(operand));
+                Statement::Prefetch(access)
+            }
+            leave @ (Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return) => {
+                leave
+            }
         }
     }
 }

@@ -104,6 +104,7 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
             }
             _ => None,
         },
+        Expression::MultipleOf { value, .. } => literal(*value).map(|_| Folded::Value(*value)),
         Expression::Literal(_)
         | Expression::Symbol(_)
         | Expression::Argument(_)
@@ -115,7 +116,8 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::ArgSort { .. }
         | Expression::Histogram { .. }
         | Expression::Local(_)
-        | Expression::Load(_) => None,
+        | Expression::Load(_)
+        | Expression::Atomic(_) => None,
     }
 }
 

@@ -1,15 +1,17 @@
 //! Kernel to kernel: binding exact values, folding, dead code, and the removal of proved bounds checks.
 //!
 //! ```text
-//! trace -> bind (literals for exact symbols, folded) -> prove (checks removed) -> canonical (what decides the code)
+//! trace -> bind (literals for exact symbols, folded) -> checked, if asked for -> prove (checks removed) -> canonical (what decides the code)
 //! ```
 
 mod bind;
 mod canonical;
+mod checked;
 mod dead_code;
 mod fold;
 mod prove;
 
 pub use bind::bind;
 pub use canonical::canonical;
-pub use prove::{Proof, ProvedBy, prove};
+pub use checked::checked;
+pub use prove::{AccessKind, Proof, ProvedBy, hopeless, prove};

@@ -1,6 +1,6 @@
 //! Removing the bounds checks that are proved to pass, and the conditions that are proved to hold or fail.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use super::bind;
@@ -10,14 +10,25 @@ use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Litera
 /// What is known of one access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// Whether it writes.
-    pub store: bool,
+    /// What it does.
+    pub kind: AccessKind,
     /// The name of the tensor parameter.
     pub tensor: String,
     /// Where it was written.
     pub span: Span,
     /// For each axis, why its index is in range.
     pub axes: Vec<ProvedBy>,
+}
+
+/// What an access does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccessKind {
+    /// It reads.
+    Load,
+    /// It writes.
+    Store,
+    /// It reads and changes in one step.
+    Atomic,
 }
 
 /// Why an index is inside its axis.
@@ -35,7 +46,12 @@ pub enum ProvedBy {
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}[", if self.store { "store" } else { "load" }, self.tensor)?;
+        let kind = match self.kind {
+            AccessKind::Load => "load",
+            AccessKind::Store => "store",
+            AccessKind::Atomic => "atomic",
+        };
+        write!(f, "{kind} {}[", self.tensor)?;
         for (axis, by) in self.axes.iter().enumerate() {
             let word = match by {
                 ProvedBy::Proof => "proved",
@@ -71,7 +87,7 @@ pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
                 _ => ProvedBy::Guard,
             });
             Proof {
-                store: here.load.is_none(),
+                kind: kind(&kernel, here.value),
                 tensor: kernel.parameters[access.tensor as usize].name.clone(),
                 span: here.span,
                 axes: axes.collect(),
@@ -79,6 +95,57 @@ pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
         })
         .collect();
     (apply(kernel, here), proofs)
+}
+
+/// The first access, of those that every program comes to, that needs a check whatever the host knows: its index is an
+/// unknown integer that may be negative.
+pub fn hopeless(kernel: &Kernel) -> Option<Proof> {
+    let mut conditional = HashSet::new();
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::If { accept, reject, .. } = statement {
+            let mut note = |inner: &Statement, _: Span| {
+                conditional.insert(std::ptr::from_ref(inner));
+            };
+            accept.walk(&mut note);
+            reject.walk(&mut note);
+        }
+    });
+    let mut found = None;
+    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, span: Span| {
+        let value = match statement {
+            Statement::Let(value) => Some(*value),
+            _ => None,
+        };
+        let access = match statement {
+            Statement::Store { access, .. } => Some(access),
+            _ => value.and_then(|value| kernel.expressions[value].access()),
+        };
+        let Some(access) = access.filter(|_| found.is_none() && !conditional.contains(&std::ptr::from_ref(statement)))
+        else {
+            return;
+        };
+        let unknown = |axis: usize| access.guards[axis].lower && ranges.may_be_any_negative(access.indices[axis]);
+        if (0..access.indices.len()).any(unknown) {
+            let guarded = |axis| if unknown(axis) { ProvedBy::Guard } else { ProvedBy::Host };
+            found = Some(Proof {
+                kind: kind(kernel, value),
+                tensor: kernel.parameters[access.tensor as usize].name.clone(),
+                span,
+                axes: (0..access.indices.len()).map(guarded).collect(),
+            });
+        }
+    };
+    Ranges::new(kernel, &[]).walk(&kernel.body, &mut visit);
+    found
+}
+
+/// What the access of a value is, or that of a store.
+fn kind(kernel: &Kernel, value: Option<Handle<Expression>>) -> AccessKind {
+    match value.map(|value| &kernel.expressions[value]) {
+        None => AccessKind::Store,
+        Some(Expression::Atomic(_)) => AccessKind::Atomic,
+        Some(_) => AccessKind::Load,
+    }
 }
 
 impl Kernel {
@@ -120,17 +187,17 @@ fn decide(mut kernel: Kernel, known: &[(Symbol, i64)]) -> Kernel {
 struct Guarded {
     access: Access,
     span: Span,
-    /// The load, or none for a store.
-    load: Option<Handle<Expression>>,
+    /// The load or atomic operation, or none for a store.
+    value: Option<Handle<Expression>>,
 }
 
 fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
     let mut found = Vec::new();
     let mut visit = |ranges: &Ranges<'_>, statement: &Statement, span: Span| {
-        let (access, load) = match statement {
-            Statement::Let(value) => match &kernel.expressions[*value] {
-                Expression::Load(access) => (access, Some(*value)),
-                _ => return,
+        let (access, value) = match statement {
+            Statement::Let(value) => match kernel.expressions[*value].access() {
+                Some(access) => (access, Some(*value)),
+                None => return,
             },
             Statement::Store { access, .. } => (access, None),
             _ => return,
@@ -143,7 +210,7 @@ fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
                 upper: guard.upper && !ranges.is_below_extent(index, access.tensor, axis as u8),
             };
         }
-        found.push(Guarded { access, span, load });
+        found.push(Guarded { access, span, value });
     };
     Ranges::new(kernel, known).walk(&kernel.body, &mut visit);
     found
@@ -151,17 +218,16 @@ fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
 
 fn apply(mut kernel: Kernel, found: Vec<Guarded>) -> Kernel {
     let mut stores = Vec::new();
-    let mut loads = HashMap::new();
     for guarded in found {
-        match guarded.load {
-            Some(load) => {
-                loads.insert(load, guarded.access);
+        match guarded.value {
+            Some(value) => {
+                let node = &mut kernel.expressions[value];
+                node.access_mut()
+                    .into_iter()
+                    .for_each(|access| *access = guarded.access.clone());
             }
             None => stores.push(guarded.access),
         }
-    }
-    for (load, access) in loads {
-        kernel.expressions[load] = Expression::Load(access);
     }
     let mut body = std::mem::take(&mut kernel.body);
     replace_stores(&mut body, &mut stores.into_iter());
@@ -187,6 +253,9 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
             }
             Statement::For { body, .. } => replace_stores(body, stores),
             Statement::Let(_)
+            | Statement::Check { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

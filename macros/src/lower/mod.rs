@@ -42,7 +42,7 @@ pub struct Lowering<'a> {
 
 /// Whether the method takes a list with one entry per axis as its first argument.
 pub fn takes_list(method: &str) -> bool {
-    ["load", "store", "atomic_", "scatter"]
+    ["load", "store", "atomic_", "scatter", "prefetch"]
         .iter()
         .any(|prefix| method.starts_with(prefix))
         || matches!(method, "reshape" | "broadcast_to")

@@ -157,12 +157,21 @@ impl Device {
     /// Waits until the device has done everything asked of it, on every stream that was made or taken over by this device.
     ///
     /// # Errors
-    /// A kernel trapped since the last call ([`LaunchError::Trapped`], the first one if there are several; the device
-    /// stays usable), a stream is being captured, or the device failed.
+    /// A kernel trapped since the last call ([`LaunchError::Trapped`], [`LaunchError::CheckFailed`] or
+    /// [`LaunchError::NotDisjoint`], the first one if there are several; the device stays usable), a stream is being captured, or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
         if let Some(device) = self.as_cuda() {
             self.synchronize_streams(device)?;
         }
+        self.0.traps.take(self)
+    }
+
+    /// What kernels have reported so far, without waiting for those that still run and without asking the driver: the error
+    /// that [`Device::synchronize`] would return, as soon as it is known. It is returned once.
+    ///
+    /// # Errors
+    /// A kernel has trapped, or a check in it did not hold.
+    pub fn reported(&self) -> Result<(), LaunchError> {
         self.0.traps.take(self)
     }
 

@@ -36,20 +36,30 @@ pub(super) fn launch(
         });
     }
     let mut words = ArrayVec::<u64, MAX_ARGUMENTS>::new();
+    // Freed when they are dropped, which the stream does after the launch.
+    let mut marks = Vec::new();
     for slot in &program.module.arguments {
         let missing = || LaunchError::WrongArguments {
             kernel,
             reason: format!("nothing fits {slot:?}"),
         };
         let word = match (slot, &program.traps) {
-            (Slot::Trap, Some(record)) => Some(record.arm(stream)?),
+            (Slot::Trap, Some(record)) => Some(record.address()),
+            (Slot::Marks(position), _) => match marks_for(call, *position, device)? {
+                Some(storage) => {
+                    marks.push(storage);
+                    marks.last().map(Storage::address)
+                }
+                None => None,
+            },
             _ => word(call, plan, *slot),
         };
         words.push(word.ok_or_else(missing)?);
     }
     let mut pointers: ArrayVec<*mut c_void, MAX_ARGUMENTS> =
         words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
-    put_in_order(device, stream, allocations(call), || {
+    let used = allocations(call).chain(marks.iter().filter_map(allocation));
+    put_in_order(device, stream, used, || {
         // SAFETY: the pointers are to the words of the slots that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
         // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
@@ -92,8 +102,8 @@ fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
             _ => None,
         },
-        // Every program with such a slot has a record, whose address is taken above.
-        Slot::Trap => None,
+        // They belong to no argument, and are made above.
+        Slot::Trap | Slot::Marks(_) => None,
     }
 }
 
@@ -105,9 +115,28 @@ fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocatio
             ArgumentValue::Count(CountArgument::Device { memory, .. }) => *memory,
             ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => return None,
         };
-        match Storage::of(memory)?.place() {
-            Place::Cuda(allocation) => Some(allocation),
-            Place::Host(_) => None,
-        }
+        allocation(Storage::of(memory)?)
     })
+}
+
+fn allocation(storage: &Storage) -> Option<&CudaAllocation> {
+    match storage.place() {
+        Place::Cuda(allocation) => Some(allocation),
+        Place::Host(_) => None,
+    }
+}
+
+/// One bit for each element of a tensor, none set.
+fn marks_for(call: &Call<'_>, position: u32, device: &Device) -> Result<Option<Storage>, DeviceError> {
+    const WORD_BITS: u64 = 32;
+    let Some(ArgumentValue::Tensor(tensor)) = call.arguments().get(position as usize) else {
+        return Ok(None);
+    };
+    let elements = tensor
+        .extents
+        .iter()
+        .fold(1u64, |all, &extent| all.saturating_mul(extent));
+    let bytes = elements.div_ceil(WORD_BITS).saturating_mul(size_of::<u32>() as u64);
+    // What no address space holds, the allocator refuses.
+    Storage::zeroed(device, usize::try_from(bytes).unwrap_or(usize::MAX)).map(Some)
 }

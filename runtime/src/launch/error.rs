@@ -3,8 +3,9 @@
 use tilewright_dsl::call::{MAX_COUNT, MAX_PARAMETERS};
 use tilewright_dsl::cuda::LowerError;
 use tilewright_dsl::interpret::{GridError, InterpretError};
-use tilewright_dsl::ir::Span;
+use tilewright_dsl::ir::{CheckKind, Span};
 use tilewright_dsl::lang::TraceError;
+use tilewright_dsl::transform::Proof;
 
 use crate::compile::CompileError;
 use crate::device::DeviceError;
@@ -105,6 +106,16 @@ pub enum LaunchError {
         /// Bytes of one element.
         element_bytes: usize,
     },
+    /// An access of a kernel that is marked `deny_guarded` can neither be proved to be in bounds nor be checked by the host.
+    #[error(
+        "kernel `{kernel}` denies bounds checks, and one is left for this launch: {proof}\n  = help: bound the index with an `if` or `assume`, pass tensors whose extents fit, or leave out `deny_guarded`"
+    )]
+    Guarded {
+        /// The kernel.
+        kernel: String,
+        /// The access.
+        proof: Proof,
+    },
     /// The grid cannot be computed for these arguments, or has too many programs.
     #[error("{error}{advice}", error = .0, advice = advice(.0))]
     Grid(GridError),
@@ -132,15 +143,18 @@ pub enum LaunchError {
         /// How many there can be.
         most: usize,
     },
-    /// A kernel that was launched earlier met an index that is out of range, under the policy *trap*.
+    /// A kernel that was launched earlier met an index that is out of range, under the policy *trap* or where the launch asked
+    /// for reports.
     #[error(
-        "kernel `{kernel}`: index {index} is out of range on an axis of `{parameter}`, in program {program}\n  --> {span}"
+        "kernel `{kernel}`: index {index} is out of range on axis {axis} of `{parameter}`, in program {program}\n  --> {span}"
     )]
     Trapped {
         /// The kernel.
         kernel: String,
         /// The tensor.
         parameter: String,
+        /// The axis, outermost first.
+        axis: usize,
         /// Where the access was written.
         span: Span,
         /// The program, counted with the innermost grid axis fastest.
@@ -148,6 +162,43 @@ pub enum LaunchError {
         /// The index.
         index: i64,
     },
+    /// A kernel that was launched earlier wrote an element twice in scatters that it declares disjoint.
+    #[error(
+        "kernel `{kernel}`: element {element} of `{parameter}`, counted in row-major order, is written twice in a scatter that is declared disjoint, in program {program}\n  --> {span}\n  = help: make the indices differ, declare `Conflict::LastWins`, or use an atomic operation"
+    )]
+    NotDisjoint {
+        /// The kernel.
+        kernel: String,
+        /// The tensor.
+        parameter: String,
+        /// Where the scatter was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+        /// The row-major position of the element.
+        element: i64,
+    },
+    /// An assertion or an assumption of a kernel that was launched earlier did not hold.
+    #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]
+    CheckFailed {
+        /// The kernel.
+        kernel: String,
+        /// Who says that it holds.
+        kind: CheckKind,
+        /// What the author says about it.
+        message: String,
+        /// Where it was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+    },
+}
+
+fn check_name(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Assert => "assertion",
+        CheckKind::Assume => "assumption",
+    }
 }
 
 /// What to do about a grid that is no grid.

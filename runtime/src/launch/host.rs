@@ -1,8 +1,8 @@
 //! A launch on the CPU device: the interpreter runs the variant's kernel at once.
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory};
-use tilewright_dsl::interpret::{self, BadAccess, Binding, HostMemory, InterpretError, Options};
-use tilewright_dsl::ir::{Bounds, Expression, Kernel, Literal, Statement};
+use tilewright_dsl::interpret::{self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options};
+use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
 use super::LaunchError;
 use super::check::parameter;
@@ -37,6 +37,10 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
         // As on a GPU: the launch has happened, and the report waits.
         Err(InterpretError::OutOfBounds(access)) if is_trap(kernel, &access) => {
             device.traps().report(trapped(*access, plan.grid));
+            Ok(())
+        }
+        Err(InterpretError::CheckFailed(check)) => {
+            device.traps().report(failed(*check, plan.grid));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -78,31 +82,46 @@ fn memory(memory: &dyn Memory) -> Option<&HostMemory> {
     }
 }
 
-/// Whether the policy of the access that was out of bounds is to report it. The other policy with a report is the
-/// author's promise, and a broken promise is an error at once.
+/// Whether the access that was out of bounds is one that reports it. The other one with an error is the author's promise, and
+/// a broken promise is an error at once.
 fn is_trap(kernel: &Kernel, bad: &BadAccess) -> bool {
     let mut found = false;
     kernel.body.walk(&mut |statement, span| {
         let access = match statement {
-            Statement::Let(value) => match kernel.expressions.get(*value) {
-                Some(Expression::Load(access)) => access,
-                _ => return,
+            Statement::Let(value) => match kernel.expressions.get(*value).and_then(Expression::access) {
+                Some(access) => access,
+                None => return,
             },
             Statement::Store { access, .. } => access,
             _ => return,
         };
-        found |= span == bad.span && access.bounds == Bounds::Trap;
+        found |= span == bad.span && kernel.reports(access);
     });
     found
 }
 
+/// The number of a program, counted with the innermost grid axis fastest.
+fn number([x, y, z]: [u64; 3], grid: [u64; 3]) -> u64 {
+    x + grid[0] * (y + grid[1] * z)
+}
+
+fn failed(check: FailedCheck, grid: [u64; 3]) -> LaunchError {
+    LaunchError::CheckFailed {
+        kernel: check.kernel,
+        kind: check.kind,
+        message: check.message,
+        span: check.span,
+        program: number(check.program, grid),
+    }
+}
+
 fn trapped(access: BadAccess, grid: [u64; 3]) -> LaunchError {
-    let [x, y, z] = access.program;
     LaunchError::Trapped {
         kernel: access.kernel,
         parameter: access.tensor,
+        axis: access.axis,
         span: access.span,
-        program: x + grid[0] * (y + grid[1] * z),
+        program: number(access.program, grid),
         index: access.index,
     }
 }

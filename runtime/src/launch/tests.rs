@@ -259,6 +259,7 @@ fn an_index_out_of_range_under_the_policy_trap_is_reported_once_and_the_device_s
         let Err(LaunchError::Trapped {
             kernel,
             parameter,
+            axis,
             span,
             program,
             index: value,
@@ -267,11 +268,16 @@ fn an_index_out_of_range_under_the_policy_trap_is_reported_once_and_the_device_s
             panic!("the index 7 is out of range");
         };
         assert_eq!(
-            (kernel.as_str(), parameter.as_str(), program, value),
-            ("put", "out", 2, 7)
+            (kernel.as_str(), parameter.as_str(), axis, program, value),
+            ("put", "out", 0, 2, 7)
         );
         assert!(span.file.ends_with("launch/tests.rs"), "{span}");
         assert!(device.synchronize().is_ok(), "what was reported is not reported again");
+        put(&mut out, &index, Runtime(5)).launch(device)?;
+        // A stream can be waited for without the device's being synchronised, and then a report is there to be read.
+        device.stream().synchronize()?;
+        assert!(matches!(device.reported(), Err(LaunchError::Trapped { index: 7, .. })));
+        assert!(device.reported().is_ok(), "what was reported is not reported again");
         let index = device.upload(&[1, 3, 2, 0], [4])?;
         put(&mut out, &index, Runtime(6)).launch(device)?;
         device.synchronize()?;

@@ -1,12 +1,14 @@
-//! Accesses that report an index out of bounds.
+//! What kernels report while they run: indices out of bounds, and what was checked and does not hold.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use parking_lot::Mutex;
 
+use tilewright_dsl::cuda::{Module, TrapFault, TrapSite};
+
 use super::LaunchError;
-use crate::device::cuda::{CudaDevice, CudaMemory, CudaStream};
+use crate::device::cuda::{CudaDevice, MappedWords};
 use crate::device::{Device, DeviceError};
 use crate::specialize::{CudaProgram, Program, Variant};
 
@@ -20,7 +22,7 @@ impl Traps {
         self.0.lock().get_or_insert(trap);
     }
 
-    /// Takes the report, once everything launched is done.
+    /// Takes the first report, of what has been reported so far.
     pub(crate) fn take(&self, device: &Device) -> Result<(), LaunchError> {
         if let Some(trap) = self.0.lock().take() {
             return Err(trap);
@@ -37,54 +39,34 @@ impl Traps {
     }
 }
 
-/// The four words in which a variant on a GPU reports: 1 + the number of the access, the program, the index, unused.
-pub(crate) struct TrapRecord {
-    memory: CudaMemory,
-    /// Whether the variant was launched since the record was read.
-    armed: AtomicBool,
-    /// Whether a graph holds a launch of the variant: it may run at any time, so the record is always read.
-    captured: AtomicBool,
-}
+/// The four words in which a variant on a GPU reports: 1 + the number of the place, the program, a value, and the first one
+/// again once all of them are there. The host reads them at any time, so that a report needs no waiting.
+pub(crate) struct TrapRecord(MappedWords<WORDS>);
 
 const WORDS: usize = 4;
 
 impl TrapRecord {
     pub(crate) fn new(cuda: &CudaDevice) -> Result<Self, DeviceError> {
-        let memory = CudaMemory::zeroed(cuda, WORDS * size_of::<u64>())?;
-        // Other streams may be the first to use it.
-        cuda.stream().synchronize()?;
-        Ok(Self {
-            memory,
-            armed: AtomicBool::new(false),
-            captured: AtomicBool::new(false),
-        })
+        MappedWords::new(cuda).map(Self)
     }
 
-    /// The address to launch with on a stream.
-    pub(crate) fn arm(&self, stream: &CudaStream) -> Result<u64, DeviceError> {
-        if stream.is_capturing()? {
-            self.captured.store(true, Release);
-        }
-        self.armed.store(true, Release);
-        Ok(self.memory.address())
+    /// The address to launch with.
+    pub(crate) fn address(&self) -> u64 {
+        self.0.address()
     }
 
-    fn take(&self) -> Result<Option<[u64; WORDS]>, DeviceError> {
-        if !self.armed.swap(false, AcqRel) && !self.captured.load(Acquire) {
-            return Ok(None);
+    /// The number of the place, from 1, the program and the value, if there is a whole report. It is gone then.
+    fn take(&self) -> Option<[u64; 3]> {
+        let [claimed, program, value, complete] = self.0.words();
+        let number = complete.load(Acquire);
+        if number == 0 {
+            return None;
         }
-        let mut bytes = [0; WORDS * size_of::<u64>()];
-        self.memory.download(0, &mut bytes)?;
-        let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        if words[0] == 0 {
-            return Ok(None);
-        }
-        self.memory.zero()?;
-        self.memory.device().stream().synchronize()?;
-        Ok(Some(words))
+        let report = [number, program.load(Relaxed), value.load(Relaxed)];
+        // From the last store on, a kernel may report again.
+        complete.store(0, Release);
+        claimed.store(0, Release);
+        Some(report)
     }
 }
 
@@ -100,18 +82,52 @@ fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {
     else {
         return Ok(());
     };
-    let Some([access, program, index, _]) = record.take()? else {
+    let Some([number, program, value]) = record.take() else {
         return Ok(());
     };
-    let site = usize::try_from(access - 1)
-        .ok()
-        .and_then(|access| module.traps.get(access));
-    let parameter = site.and_then(|site| variant.kernel().parameters.get(site.tensor as usize));
-    Err(LaunchError::Trapped {
-        kernel: variant.name().to_owned(),
-        parameter: parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone()),
-        span: site.map_or(variant.kernel().span, |site| site.span),
-        program,
-        index: index.cast_signed(),
-    })
+    Err(report(variant, module, number, program, value.cast_signed()))
+}
+
+/// What a record with these words says.
+fn report(variant: &Variant, module: &Module, number: u64, program: u64, value: i64) -> LaunchError {
+    let kernel = variant.name().to_owned();
+    let site = number.checked_sub(1).and_then(|number| usize::try_from(number).ok());
+    let named = |tensor: u32| {
+        let parameter = variant.kernel().parameters.get(tensor as usize);
+        parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone())
+    };
+    match site.and_then(|site| module.traps.get(site)) {
+        Some(TrapSite { span, fault }) => match fault {
+            TrapFault::OutOfBounds { tensor, axis } => LaunchError::Trapped {
+                kernel,
+                parameter: named(*tensor),
+                axis: usize::from(*axis),
+                span: *span,
+                program,
+                index: value,
+            },
+            TrapFault::NotDisjoint { tensor } => LaunchError::NotDisjoint {
+                kernel,
+                parameter: named(*tensor),
+                span: *span,
+                program,
+                element: value,
+            },
+            TrapFault::Check { kind, message } => LaunchError::CheckFailed {
+                kernel,
+                kind: *kind,
+                message: message.clone(),
+                span: *span,
+                program,
+            },
+        },
+        None => LaunchError::Trapped {
+            kernel,
+            parameter: "an unknown tensor".to_owned(),
+            axis: 0,
+            span: variant.kernel().span,
+            program,
+            index: value,
+        },
+    }
 }

@@ -88,7 +88,7 @@ impl Specializer {
                 false,
             ));
         }
-        let staged = stage::stage(&traced, call, grid);
+        let staged = stage::stage(&traced, call, grid)?;
         let (variant, built) = build::variant(&self.variants, device, staged, programs, call.schedule())?;
         let blocks = blocks(call, &variant, programs)?;
         Ok((

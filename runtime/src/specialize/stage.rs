@@ -3,12 +3,12 @@
 use tilewright_dsl::call::{ArgumentValue, Binding, Call, CountArgument, Traced};
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
-use tilewright_dsl::transform::{Proof, bind, canonical, prove};
+use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked, prove};
 
 use super::facts::trace_request;
 use super::variant::VariantId;
 use crate::device::cuda::CudaProperties;
-use crate::launch::{known_counts, tensor_symbols};
+use crate::launch::{LaunchError, known_counts, tensor_symbols};
 
 /// A kernel that is ready to be scheduled.
 pub(super) struct Staged {
@@ -19,17 +19,32 @@ pub(super) struct Staged {
 }
 
 /// Binds what the call binds as literals, and removes the checks that the host can make for this launch.
-pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Staged {
+///
+/// # Errors
+/// A check is left in a kernel that denies them.
+pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Result<Staged, LaunchError> {
     let bound = bind(&traced.kernel, &bindings(traced, call));
+    let mut bound = if call.is_checked() { checked(bound) } else { bound };
+    bound.reports = call.reports_out_of_bounds();
     let mut known = tensor_symbols(call);
     known.extend(known_counts(call));
     let axes = (0u8..).zip(&grid).take(traced.kernel.grid.len());
     known.extend(axes.filter_map(|(axis, &extent)| Some((Symbol::NumPrograms(axis), i64::try_from(extent).ok()?))));
     let (proved, proofs) = prove(bound, &known);
-    Staged {
+    // What a checked build checks again was promised.
+    if proved.denies_guards
+        && !proved.checked
+        && let Some(proof) = proofs.iter().find(|proof| proof.axes.contains(&ProvedBy::Guard))
+    {
+        return Err(LaunchError::Guarded {
+            kernel: proved.name.clone(),
+            proof: proof.clone(),
+        });
+    }
+    Ok(Staged {
         kernel: canonical(proved),
         proofs,
-    }
+    })
 }
 
 fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {

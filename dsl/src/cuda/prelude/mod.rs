@@ -3,6 +3,8 @@
 mod functions;
 mod numbers;
 
+use crate::ir::CacheHint;
+
 /// A part of the prelude. Parts print in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Need {
@@ -14,6 +16,10 @@ pub(super) enum Need {
     Realign,
     /// Stores of up to 16 bytes that are aligned.
     Store,
+    /// Loads of up to 16 bytes with a hint of the author's, from memory that no one writes or any other.
+    CachedLoad { hint: CacheHint, constant: bool },
+    /// Stores of up to 16 bytes with a hint of the author's.
+    CachedStore(CacheHint),
     /// One NaN for all that arithmetic makes.
     Canonical,
     /// f16 to f32 and back.
@@ -40,7 +46,9 @@ pub(super) enum Need {
     Clip,
     /// Values of other threads of the warp.
     Shuffle,
-    /// Reports of indices out of bounds.
+    /// Which elements a scatter has written.
+    Mark,
+    /// Reports of what goes wrong.
     Trap,
 }
 
@@ -48,7 +56,7 @@ impl Need {
     /// What must be printed before this part.
     pub(super) fn requires(self) -> &'static [Need] {
         match self {
-            Need::Load | Need::Store => &[Need::Vector],
+            Need::Load | Need::Store | Need::CachedLoad { .. } | Need::CachedStore(_) => &[Need::Vector],
             Need::Realign => &[Need::Vector, Need::Load],
             Need::F8 => &[Need::F16],
             Need::Trigonometry => &[Need::Functions],
@@ -75,6 +83,9 @@ impl Need {
             Need::FloatToInteger => numbers::FLOAT_TO_INTEGER,
             Need::Clip => CLIP,
             Need::Shuffle => SHUFFLE,
+            // Made for the hint.
+            Need::CachedLoad { .. } | Need::CachedStore(_) => "",
+            Need::Mark => MARK,
             Need::Trap => TRAP,
         }
     }
@@ -183,13 +194,23 @@ TW_SHUFFLE(tw_shuffle_down, __shfl_down_sync)
 const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x, int n) { return x < 0 ? 0 : x > n ? n : (int)x; }
 "#;
 
-// The first access to trap keeps the record: 1 + its number, the program, the index.
+const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned int* marks, long long element) {
+  unsigned int before;
+  const unsigned int bit = 1U << (element & 31);
+  asm volatile("atom.relaxed.gpu.global.or.b32 %0, [%1], %2;" : "=r"(before) : "l"(marks + (element >> 5)), "r"(bit) : "memory");
+  return (before & bit) != 0U;
+}
+"#;
+
+// The first to trap keeps the record, in memory that the host reads at any time: 1 + the number of the place, the program,
+// a value, and the first word again once all is there.
 const TRAP: &str = r#"static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index) {
   unsigned long long before;
   asm volatile("atom.global.cas.b64 %0, [%1], 0, %2;" : "=l"(before) : "l"(record), "l"(site + 1ULL) : "memory");
   if (before == 0ULL) {
     record[1] = (unsigned long long)program;
     record[2] = (unsigned long long)index;
+    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 3), "l"(site + 1ULL) : "memory");
   }
 }
 "#;

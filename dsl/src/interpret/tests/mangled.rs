@@ -172,7 +172,9 @@ fn change_block(dice: &mut Dice, kernel: &Kernel, block: &Block) -> Block {
                 2 => statement = dice.one(&[Statement::Break, Statement::Continue, Statement::Return]),
                 _ => match &mut statement {
                     Statement::Let(handle) => *handle = value(dice, kernel),
-                    Statement::Store { access, value: stored } => match dice.below(2) {
+                    Statement::Store {
+                        access, value: stored, ..
+                    } => match dice.below(2) {
                         0 => change_access(dice, kernel, access),
                         _ => *stored = value(dice, kernel),
                     },
@@ -210,6 +212,9 @@ fn change_block(dice: &mut Dice, kernel: &Kernel, block: &Block) -> Block {
                         2 => *step = dice.one(&[0, -1, 3, i64::MIN, i64::MAX]),
                         _ => *body = change_block(dice, kernel, body),
                     },
+                    Statement::Prefetch(access) => change_access(dice, kernel, access),
+                    Statement::GridDependency(_) => {}
+                    Statement::Check { condition, .. } => *condition = value(dice, kernel),
                     Statement::Break | Statement::Continue | Statement::Return => {}
                 },
             }

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use crate::element::ElementType;
-use crate::ir::{Access, Bounds, Expression, Handle, Kernel, ParameterKind, Shape, TensorParameter, Type};
+use crate::ir::{Access, Bounds, CacheHint, Expression, Handle, Kernel, ParameterKind, Shape, TensorParameter, Type};
 
 /// The tensor parameter at `position` and its name.
 pub(super) fn tensor(kernel: &Kernel, position: u32) -> Result<(&str, &TensorParameter), Fault> {
@@ -76,9 +76,27 @@ pub(super) fn infer(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
     })
 }
 
+/// Checks that an access of this kind can have its cache hint.
+pub(super) fn cache(
+    kernel: &Kernel,
+    access: &Access,
+    what: &'static str,
+    has: fn(CacheHint) -> bool,
+) -> Result<(), Fault> {
+    match access.cache {
+        Some(hint) if !has(hint) => Err(Fault::CacheHint(
+            what,
+            tensor(kernel, access.tensor)?.0.to_owned(),
+            hint,
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Checks a store of `value` through `access`.
 pub(super) fn store(kernel: &Kernel, access: &Access, value: Handle<Expression>) -> Result<(), Fault> {
     let expected = infer(kernel, access)?;
+    cache(kernel, access, "store", CacheHint::is_for_stores)?;
     let (name, tensor) = tensor(kernel, access.tensor)?;
     if !tensor.mutable {
         return Err(Fault::ImmutableStore(name.to_owned()));

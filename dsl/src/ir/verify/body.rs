@@ -2,6 +2,7 @@
 
 use super::assigned::Assigned;
 use super::{Fault, VerifyError, access};
+use crate::element::ElementType;
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
@@ -79,8 +80,19 @@ impl Walk<'_> {
                 self.define(*value, span)?;
                 opened.push(*value);
             }
-            Statement::Store { access, value } => {
+            Statement::Store { access, value, .. } => {
                 access::store(kernel, access, *value).map_err(|fault| fault.at(span))?;
+            }
+            Statement::Prefetch(access) => {
+                access::infer(kernel, access).map_err(|fault| fault.at(span))?;
+                access::cache(kernel, access, "prefetch", |_| false).map_err(|fault| fault.at(span))?;
+            }
+            Statement::GridDependency(_) => {}
+            Statement::Check { condition, .. } => {
+                let found = kernel.ty(*condition);
+                if found.element != ElementType::Bool {
+                    return Err(Fault::CheckType(found).at(span));
+                }
             }
             Statement::Assign { local, value } => {
                 let found = kernel.ty(*value);

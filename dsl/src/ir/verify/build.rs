@@ -35,6 +35,9 @@ impl Builder {
             grid: Vec::new(),
             body: Block::new(),
             bindings: Bindings::default(),
+            checked: false,
+            reports: false,
+            denies_guards: false,
         };
         Self {
             kernel,
@@ -198,6 +201,7 @@ impl Builder {
             bounds: self.bounds,
             guards: indices.iter().map(|_| guard).collect(),
             mask: None,
+            cache: None,
         }
     }
 
@@ -220,7 +224,11 @@ impl Builder {
             .iter()
             .fold(Shape::SCALAR, |shape, &i| shape.broadcast(self.shape(i)).unwrap());
         let value = self.stretch(value, shape);
-        self.push(Statement::Store { access, value });
+        self.push(Statement::Store {
+            access,
+            value,
+            conflict: None,
+        });
     }
 
     pub fn store_where(&mut self, tensor: u32, indices: &[Value], value: Value, mask: Value) {
@@ -228,7 +236,11 @@ impl Builder {
             mask: Some(mask),
             ..self.access(tensor, indices)
         };
-        self.push(Statement::Store { access, value });
+        self.push(Statement::Store {
+            access,
+            value,
+            conflict: None,
+        });
     }
 
     pub fn declare(&mut self, name: &str, ty: Type) -> Handle<Local> {

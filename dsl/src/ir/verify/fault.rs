@@ -1,7 +1,7 @@
 //! The kinds of fault, each with its message.
 
 use crate::element::ElementType;
-use crate::ir::{Layout, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Layout, Shape, Symbol, Type};
 
 /// A rule of the IR and how a kernel breaks it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +160,31 @@ pub enum Fault {
         value: Type,
         expected: Type,
     },
+
+    #[error("the {0} at `{1}` asks for the cache hint {2:?}, which no {0} has")]
+    CacheHint(&'static str, String, CacheHint),
+
+    // Atomics.
+    #[error("tensor `{0}` is changed atomically, and the kernel may only read it")]
+    ImmutableAtomic(String),
+    #[error("the atomic operation `{operation}` is not defined on {element}, the element type of `{tensor}`")]
+    AtomicElement {
+        tensor: String,
+        operation: &'static str,
+        element: ElementType,
+    },
+    #[error("an atomic operation on `{tensor}` takes a value of type {value} where {expected} is needed")]
+    AtomicValue {
+        tensor: String,
+        value: Type,
+        expected: Type,
+    },
+
+    // Claims.
+    #[error("a check is of the type {0}; it must be a bool or a tile of bool")]
+    CheckType(Type),
+    #[error("{0} cannot be claimed to be a multiple of {1}: only integers can, of a number that they can hold")]
+    MultipleOf(Type, u32),
 
     // Grid.
     #[error("a grid has 1 to 3 axes, and this one {0}")]

@@ -41,6 +41,7 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         | Expression::MulAdd { .. }
         | Expression::Compare { .. }
         | Expression::Select { .. }
+        | Expression::MultipleOf { .. }
         | Expression::Cast { .. }
         | Expression::Bitcast { .. } => None,
         Expression::Symbol(Symbol::ProgramId(_)) => Some("the program's id"),
@@ -59,6 +60,6 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         | Expression::ArgSort { .. }
         | Expression::Histogram { .. } => Some("a tile"),
         Expression::Local(_) => Some("a variable"),
-        Expression::Load(_) => Some("a value in memory"),
+        Expression::Load(_) | Expression::Atomic(_) => Some("a value in memory"),
     }
 }

@@ -63,6 +63,9 @@ fn block(kernel: &Kernel, block: &Block, depth_left: usize) -> Result<(), Verify
             }
             Statement::Assign { .. }
             | Statement::Store { .. }
+            | Statement::Check { .. }
+            | Statement::Prefetch(_)
+            | Statement::GridDependency(_)
             | Statement::If { .. }
             | Statement::While { .. }
             | Statement::Break

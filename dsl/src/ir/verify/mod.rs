@@ -17,9 +17,14 @@
 //!   combined with is associative and defined on them, and a combining function has at most [`Function::MAX_EXPRESSIONS`]
 //!   scalar operations on its operands.
 //! * `access`: one integer index and one guard per axis, which broadcast to one shape; the mask is a bool of that shape;
-//!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type.
+//!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type; a cache hint is
+//!   one of loads or stores, and atomic operations and prefetches have none.
+//! * `atomic`: an atomic operation is on a mutable tensor and defined on its element type; its values have the tensor's
+//!   element type and the access's shape.
 //! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or
 //!   the number of programs on that very axis, where the grid is left to the host.
+//! * claims, in `values` and `body`: what a check tests is a bool or a tile of bool; only an integer is claimed to be a
+//!   multiple, of a number that its type holds.
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
 //!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
 //!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds
@@ -28,6 +33,7 @@
 
 mod access;
 mod assigned;
+mod atomic;
 mod body;
 #[cfg(test)]
 pub(crate) mod build;

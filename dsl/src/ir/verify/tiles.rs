@@ -200,6 +200,9 @@ fn function(function: &Function) -> Result<(), Fault> {
         grid: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
+        checked: false,
+        denies_guards: false,
+        reports: false,
     };
     for (handle, expression) in body.expressions.iter() {
         let mut backward = true;

@@ -1,8 +1,8 @@
 //! The typing rules of expressions.
 
-use super::{Fault, VerifyError, access, shapes, tiles};
+use super::{Fault, VerifyError, access, atomic, shapes, tiles};
 use crate::element::ElementType;
-use crate::ir::{Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for (handle, expression) in kernel.expressions.iter() {
@@ -116,11 +116,22 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             }
             Ok(ty.with_element(*to))
         }
+        Expression::MultipleOf { value, by } => {
+            let ty = kernel.ty(*value);
+            match ty.element.integer_range() {
+                Some((_, most)) if *by > 0 && i128::from(*by) <= most => Ok(ty),
+                _ => Err(Fault::MultipleOf(ty, *by)),
+            }
+        }
         Expression::Local(local) => match kernel.locals.get(*local) {
             Some(local) => Ok(local.ty),
             None => Err(Fault::UnknownLocal(local.index())),
         },
-        Expression::Load(load) => access::infer(kernel, load),
+        Expression::Load(load) => {
+            access::cache(kernel, load, "load", CacheHint::is_for_loads)?;
+            access::infer(kernel, load)
+        }
+        Expression::Atomic(operation) => atomic::infer(kernel, operation),
     }
 }
 

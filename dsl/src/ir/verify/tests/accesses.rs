@@ -1,7 +1,7 @@
 //! Loads and stores.
 
 use super::*;
-use crate::ir::{Access, Bounds, Expression, Guard, Statement, Type};
+use crate::ir::{Access, Bounds, CacheHint, Expression, Guard, Statement, Type};
 
 fn fault_of_load(change: impl FnOnce(&mut Builder, &mut Access)) -> Fault {
     let (mut b, out, _) = builder();
@@ -112,7 +112,11 @@ fn stored_values_have_the_type_of_the_access() {
     let (mut b, out, _) = builder();
     let (zero, cols, value) = (b.index(0), b.arange(4), b.literal(0f32));
     let access = b.access(out, &[zero, cols]);
-    b.push(Statement::Store { access, value });
+    b.push(Statement::Store {
+        access,
+        value,
+        conflict: None,
+    });
     let expected = Type {
         element: ElementType::F32,
         shape: shape(&[4]),
@@ -126,4 +130,33 @@ fn stored_values_have_the_type_of_the_access() {
             expected
         }
     );
+}
+
+#[test]
+fn an_access_has_only_cache_hints_of_its_kind() {
+    let fault = fault_of_load(|_, access| access.cache = Some(CacheHint::WriteBack));
+    assert_eq!(fault, Fault::CacheHint("load", "out".into(), CacheHint::WriteBack));
+    assert_eq!(
+        fault.to_string(),
+        "the load at `out` asks for the cache hint WriteBack, which no load has"
+    );
+    for statement in [true, false] {
+        let (mut b, out, _) = builder();
+        let (zero, value) = (b.index(0), b.literal(1f32));
+        let mut access = b.access(out, &[zero, zero]);
+        access.cache = Some(CacheHint::Volatile);
+        b.push(match statement {
+            true => Statement::Store {
+                access,
+                value,
+                conflict: None,
+            },
+            false => Statement::Prefetch(access),
+        });
+        let what = if statement { "store" } else { "prefetch" };
+        assert_eq!(
+            super::fault(b),
+            Fault::CacheHint(what, "out".into(), CacheHint::Volatile)
+        );
+    }
 }

@@ -1,7 +1,9 @@
 //! One malformed kernel per kind of fault.
 
 mod accesses;
+mod atomics;
 mod bodies;
+mod claims;
 mod grids;
 mod references;
 mod values;

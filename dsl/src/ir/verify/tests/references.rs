@@ -48,7 +48,11 @@ fn statements_and_grids_name_values_that_exist() {
     assert_eq!(b.verified(&[missing]).unwrap_err().fault, Fault::UnknownExpression(9));
     let (mut b, ..) = builder();
     let access = b.access(0, &[missing, missing]);
-    b.push(Statement::Store { access, value: missing });
+    b.push(Statement::Store {
+        access,
+        value: missing,
+        conflict: None,
+    });
     assert_eq!(fault(b), Fault::UnknownExpression(9));
 }
 

@@ -1,0 +1,431 @@
+//! The operations, as methods of tensors.
+
+use super::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
+use crate::element::Element;
+use crate::ir::{Atomic, AtomicOp, AtomicUpdate, Expression, Handle, Span, Type};
+use crate::lang::broadcast::Rank;
+use crate::lang::index::Indices;
+use crate::lang::recorder::{self, DETACHED};
+use crate::lang::tensor::{StoreValue, Tensor};
+
+/// Atomic operations. Each one returns what the elements held before; where the mask does not hold, or an index is out of
+/// bounds under the default policy, that is zero and nothing happens.
+///
+/// A scalar operation happens once per program. Of a tile every element happens once, in no order: where two elements of
+/// one operation are in the same place, which of them comes first differs from run to run.
+impl<T: Element, const R: usize> Tensor<T, R> {
+    /// Adds `value` to the elements at `indices`. Integers wrap. The sum of f32 takes subnormal numbers for zero, on every
+    /// device.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// /// Gives every row that is not empty a slot of its own: slots[row] is its number.
+    /// #[kernel(grid = [lengths.extent(0)])]
+    /// fn assign_slots(slots: &mut Tensor<i32, 1>, next: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>) {
+    ///     let row = program_id(0);
+    ///     if lengths.load([row]) > 0 {
+    ///         let slot = next.atomic_add([0], 1);
+    ///         slots.store([row], slot);
+    ///     }
+    /// }
+    /// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory}};
+    /// # let facts = |n| ParameterFacts::Tensor(TensorFacts::contiguous(&[n]));
+    /// # let request = TraceRequest { parameters: vec![facts(3), facts(1), facts(3)] };
+    /// # let kernel = assign_slots::definition().trace(&request).unwrap().kernel;
+    /// # let memory = |v: [i32; 3]| HostMemory::from_bytes(&v.map(i32::to_le_bytes).concat()).unwrap();
+    /// # let (slots, next, lengths) = (memory([-1; 3]), memory([0; 3]), memory([5, 0, 2]));
+    /// # let arguments = [(&slots, 3), (&next, 1), (&lengths, 3)].map(|(m, n)| Binding::contiguous(m, &[n]));
+    /// # interpret::run(&kernel, &arguments, &interpret::Options::default()).unwrap();
+    /// # assert_eq!(slots.get(4, 4), Ok(0xffff_ffff));
+    /// # assert_eq!(slots.get(0, 4).unwrap() + slots.get(8, 4).unwrap(), 1);
+    /// # assert_eq!(next.get(0, 4), Ok(2));
+    /// ```
+    #[track_caller]
+    pub fn atomic_add<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicAdd,
+    {
+        self.combine(
+            AtomicOp::Add,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_add`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_add`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_add_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicAdd,
+    {
+        self.combine(
+            AtomicOp::Add,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_add`",
+            Span::here(),
+        )
+    }
+
+    /// Makes the elements at `indices` no larger than `value`. Of floats, the other one if one is NaN.
+    #[track_caller]
+    pub fn atomic_min<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Min,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_min`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_min`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_min_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Min,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_min`",
+            Span::here(),
+        )
+    }
+
+    /// Makes the elements at `indices` no smaller than `value`. Of floats, the other one if one is NaN.
+    #[track_caller]
+    pub fn atomic_max<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Max,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_max`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_max`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_max_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Max,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_max`",
+            Span::here(),
+        )
+    }
+
+    /// Clears the bits that `value` does not have.
+    #[track_caller]
+    pub fn atomic_and<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::And,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_and`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_and`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_and_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::And,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_and`",
+            Span::here(),
+        )
+    }
+
+    /// Sets the bits that `value` has.
+    #[track_caller]
+    pub fn atomic_or<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::Or,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_or`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_or`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_or_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::Or,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_or`",
+            Span::here(),
+        )
+    }
+
+    /// Flips the bits that `value` has.
+    #[track_caller]
+    pub fn atomic_xor<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::Xor,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_xor`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_xor`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_xor_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        self.combine(
+            AtomicOp::Xor,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_xor`",
+            Span::here(),
+        )
+    }
+
+    /// Replaces the elements at `indices` by `value`.
+    #[track_caller]
+    pub fn atomic_exchange<I: Indices<R>, const V: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Exchange,
+            indices,
+            value.stored(),
+            AtomicOptions::new(),
+            "`atomic_exchange`",
+            Span::here(),
+        )
+    }
+
+    /// As [`Tensor::atomic_exchange`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_exchange_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.combine(
+            AtomicOp::Exchange,
+            indices,
+            value.stored(),
+            options,
+            "`atomic_exchange`",
+            Span::here(),
+        )
+    }
+
+    /// Replaces the elements at `indices` that equal `current` by `new`. It has succeeded where the result equals `current`.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// /// The first program to come to a slot owns it.
+    /// #[kernel(grid = [wanted.extent(0)])]
+    /// fn claim(owner: &mut Tensor<i32, 1>, wanted: &Tensor<i32, 1>, won: &mut Tensor<i32, 1>) {
+    ///     let program = program_id(0);
+    ///     let before = owner.atomic_compare_exchange([wanted.load([program])], -1, program as i32);
+    ///     won.store([program], (before == -1) as i32);
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn atomic_compare_exchange<I: Indices<R>, const C: usize, const V: usize>(
+        &mut self,
+        indices: I,
+        current: impl StoreValue<T, C>,
+        new: impl StoreValue<T, V>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        let values = [current.stored(), new.stored()];
+        let (update, text) = (compare_exchange, "`atomic_compare_exchange`");
+        self.atomic(indices, values, update, AtomicOptions::new(), text, Span::here())
+    }
+
+    /// As [`Tensor::atomic_compare_exchange`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_compare_exchange_with<I: Indices<R>, const C: usize, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        current: impl StoreValue<T, C>,
+        new: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicInteger,
+    {
+        let values = [current.stored(), new.stored()];
+        let (update, text) = (compare_exchange, "`atomic_compare_exchange`");
+        self.atomic(indices, values, update, options, text, Span::here())
+    }
+
+    fn combine<I: Indices<R>, const M: usize>(
+        &mut self,
+        op: AtomicOp,
+        indices: I,
+        value: Handle<Expression>,
+        options: AtomicOptions<M>,
+        what: &str,
+        span: Span,
+    ) -> <I::Rank as Rank>::Tile<T> {
+        let update = |[value]: [Handle<Expression>; 1]| AtomicUpdate::Combine { op, value };
+        self.atomic(indices, [value], update, options, what, span)
+    }
+
+    fn atomic<I: Indices<R>, const M: usize, const N: usize>(
+        &mut self,
+        indices: I,
+        values: [Handle<Expression>; N],
+        update: impl FnOnce([Handle<Expression>; N]) -> AtomicUpdate,
+        options: AtomicOptions<M>,
+        what: &str,
+        span: Span,
+    ) -> <I::Rank as Rank>::Tile<T> {
+        let indices = indices.indices();
+        let handle = recorder::with(DETACHED, |r| {
+            let mask = options.mask.map(|mask| mask.handle);
+            let (access, shape) = self.access(r, indices, mask, r.bounds(), what, span);
+            for value in values {
+                let from = r.ty(value).shape;
+                if from.broadcast(shape) != Some(shape) {
+                    let message = format!("{what} of a tile of shape {from} at indices of shape {shape}");
+                    r.fail(
+                        span,
+                        message,
+                        Some("the value must broadcast to the shape of the indices"),
+                    );
+                    return DETACHED;
+                }
+            }
+            let atomic = Atomic {
+                access,
+                update: update(values.map(|value| r.stretch(value, shape, span))),
+                order: options.order,
+                scope: options.scope,
+            };
+            let ty = Type {
+                element: T::TYPE,
+                shape,
+            };
+            r.emit(Expression::Atomic(atomic), ty, span)
+        });
+        <I::Rank as Rank>::tile(handle)
+    }
+}
+
+fn compare_exchange([current, new]: [Handle<Expression>; 2]) -> AtomicUpdate {
+    AtomicUpdate::CompareExchange { current, new }
+}

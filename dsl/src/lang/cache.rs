@@ -1,0 +1,159 @@
+//! What accesses ask of the caches, and kernels of the launches around them.
+
+use super::broadcast::Rank;
+use super::index::Indices;
+use super::recorder::{self, DETACHED};
+use super::tensor::{StoreValue, Tensor};
+use super::tile::Tile;
+use crate::element::Element;
+use crate::ir::{Bounds, CacheHint, Expression, GridDependency, Span, Statement, Type};
+
+/// How a load or store is done: its cache hint and its mask. The default is neither: the schedule then chooses the hint.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "options do nothing until they are given to an access"]
+pub struct AccessOptions<const M: usize = 0> {
+    cache: Option<CacheHint>,
+    mask: Option<Tile<bool, M>>,
+}
+
+impl AccessOptions {
+    /// The defaults.
+    #[allow(clippy::new_without_default)] // `Default` would let the rank of a mask that is not there be anything.
+    pub fn new() -> Self {
+        Self {
+            cache: None,
+            mask: None,
+        }
+    }
+}
+
+impl<const M: usize> AccessOptions<M> {
+    /// With this hint. It is in the instruction that a GPU runs, or the kernel is refused: loads have no hints about
+    /// writing, and stores none about reading.
+    pub fn cache(self, hint: CacheHint) -> Self {
+        Self {
+            cache: Some(hint),
+            ..self
+        }
+    }
+
+    /// Only where `mask` holds; elsewhere a load reads zero and a store writes nothing.
+    pub fn mask<const N: usize>(self, mask: Tile<bool, N>) -> AccessOptions<N> {
+        AccessOptions {
+            cache: self.cache,
+            mask: Some(mask),
+        }
+    }
+}
+
+const LOADS: &str = "a load asks for AllLevels, GlobalLevel, Streaming, Volatile, NoAllocate, EvictFirst or EvictLast";
+const STORES: &str = "a store asks for WriteBack, GlobalLevel, Streaming, WriteThrough, EvictFirst or EvictLast";
+
+impl<T: Element, const R: usize> Tensor<T, R> {
+    /// As [`Tensor::load`], with a cache hint or mask.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn copy(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
+    ///     let (row, cols) = (program_id(0), arange(src.extent(1)));
+    ///     let once = AccessOptions::new().cache(CacheHint::EvictFirst);
+    ///     let value = src.load_with([row, cols], once);
+    ///     out.store_with([row, cols], value, AccessOptions::new().cache(CacheHint::Streaming));
+    /// }
+    /// # use tilewright_dsl::call::*;
+    /// # let facts = ParameterFacts::Tensor(TensorFacts::contiguous(&[4, 64]));
+    /// # let request = TraceRequest { parameters: vec![facts.clone(), facts] };
+    /// # let text = copy::definition().trace(&request).unwrap().kernel.to_string();
+    /// # assert!(text.contains("cache L1::evict_first") && text.contains("cache cs"));
+    /// ```
+    #[track_caller]
+    pub fn load_with<I: Indices<R>, const M: usize>(
+        &self,
+        indices: I,
+        options: AccessOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T> {
+        let (indices, span) = (indices.indices(), Span::here());
+        let handle = recorder::with(DETACHED, |r| {
+            if let Some(hint) = options.cache.filter(|hint| !hint.is_for_loads()) {
+                r.fail(span, format!("a load has no cache hint {hint:?}"), Some(LOADS));
+            }
+            let mask = options.mask.map(|mask| mask.handle);
+            let (mut access, shape) = self.access(r, indices, mask, r.bounds(), "`load_with`", span);
+            access.cache = options.cache;
+            let ty = Type {
+                element: T::TYPE,
+                shape,
+            };
+            r.emit(Expression::Load(access), ty, span)
+        });
+        <I::Rank as Rank>::tile(handle)
+    }
+
+    /// As [`Tensor::store`], with a cache hint or mask.
+    #[track_caller]
+    pub fn store_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AccessOptions<M>,
+    ) {
+        let (indices, value, span) = (indices.indices(), value.stored(), Span::here());
+        recorder::with((), |r| {
+            if let Some(hint) = options.cache.filter(|hint| !hint.is_for_stores()) {
+                r.fail(span, format!("a store has no cache hint {hint:?}"), Some(STORES));
+            }
+        });
+        let mask = options.mask.map(|mask| mask.handle);
+        self.write(indices, value, mask, None, None, options.cache, span);
+    }
+
+    /// Asks for the elements at `indices` to be brought into L2, for a load that comes later. Nothing happens where an index
+    /// is out of bounds, nor on the CPU device.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [1])]
+    /// fn sum_rows(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 2>) {
+    ///     let cols = arange(src.extent(1));
+    ///     let mut sum = full([src.extent(1)], 0.0);
+    ///     for row in 0..src.extent(0) {
+    ///         src.prefetch([row + 4, cols]);
+    ///         sum += src.load([row, cols]);
+    ///     }
+    ///     out.store([cols], sum);
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn prefetch<I: Indices<R>>(&self, indices: I) {
+        let (indices, span) = (indices.indices(), Span::here());
+        recorder::with((), |r| {
+            // A hint does not trap.
+            let bounds = Bounds::ReadZeroSkipWrite;
+            let (access, _) = self.access(r, indices, None, bounds, "`prefetch`", span);
+            r.push(Statement::Prefetch(access), span);
+        });
+    }
+}
+
+/// Waits until the launches before this one are done and what they wrote can be seen, where the launch lets them overlap
+/// (programmatic dependent launch, on GPUs of compute capability 9.0 and up). Everywhere else there is nothing to wait for.
+///
+/// What such a kernel does before must not depend on what launches before it write.
+#[track_caller]
+pub fn wait_for_previous_launch() {
+    dependency(GridDependency::Wait, Span::here());
+}
+
+/// Lets the launches after this one begin, where they are made to overlap with it; see [`wait_for_previous_launch`]. It
+/// promises nothing about memory: what they read of this launch's results, they wait for themselves.
+#[track_caller]
+pub fn trigger_next_launch() {
+    dependency(GridDependency::Trigger, Span::here());
+}
+
+fn dependency(dependency: GridDependency, span: Span) {
+    recorder::with((), |r| r.push(Statement::GridDependency(dependency), span));
+}

@@ -1,0 +1,296 @@
+//! What kernels say about their stores and values: contracts, assumptions, assertions, and builds that test them.
+
+use tilewright::prelude::*;
+
+use crate::devices::on_every_device;
+
+#[kernel(grid = [slots.extent(0)])]
+fn assign(owner: &mut Tensor<i32, 1>, slots: &Tensor<i32, 1>) {
+    let request = program_id(0);
+    if request % 3 == 2 {
+        return;
+    }
+    owner.scatter([slots.load([request])], request as i32, Conflict::LastWins);
+}
+
+#[test]
+fn the_last_program_that_writes_a_slot_wins() {
+    let slots: Vec<i32> = (0..700).map(|i| (i * i) % 41 - 2).collect();
+    let owners = on_every_device(|device| {
+        let slots = device.upload(&slots, [700]).unwrap();
+        let mut owner = device.upload(&[-1; 39], [39]).unwrap();
+        assign(&mut owner, &slots).launch(device).unwrap();
+        owner.download().unwrap()
+    });
+    let mut expected = [-1; 39];
+    for (request, &slot) in slots.iter().enumerate().filter(|(i, _)| i % 3 != 2) {
+        if slot >= 0 && (slot as usize) < expected.len() {
+            expected[slot as usize] = request as i32;
+        }
+    }
+    assert_eq!(owners, expected);
+}
+
+#[kernel(grid = [slots.extent(0), 3])]
+fn rows_and_tiles(
+    rows: &mut Tensor<i32, 2>,
+    tile: &mut Tensor<i32, 1>,
+    sums: &mut Tensor<i32, 1>,
+    slots: &Tensor<i32, 1>,
+    index: &Tensor<i32, 2>,
+) {
+    let (program, layer) = (program_id(0), program_id(1));
+    let cols = arange(rows.extent(1));
+    let value = (program + layer * 100) as i32;
+    rows.scatter([slots.load([program]), cols], cols as i32 + value, Conflict::LastWins);
+    // Many elements of one tile are in one place.
+    let i = arange(50);
+    let at = index.load([program, i]);
+    let mut held = i as i32 * 1000;
+    held += value;
+    tile.scatter_where([at], held, i % 5 != 0, Conflict::LastWins);
+    // What earlier programs have written is there.
+    sums.store([program + layer * slots.extent(0)], tile.load([3]));
+}
+
+#[test]
+fn within_a_program_the_last_element_in_row_major_order_wins() {
+    let slots = [2, 0, 2, 5, 0, 2];
+    let index: Vec<i32> = (0..6 * 50).map(|i| (i * 7) % 11).collect();
+    let (rows, tile, sums) = on_every_device(|device| {
+        let there = device.upload(&slots, [6]).unwrap();
+        let index = device.upload(&index, [6, 50]).unwrap();
+        let mut rows = device.zeros::<i32, 2>([6, 37]).unwrap();
+        let mut tile = device.zeros::<i32, 1>([11]).unwrap();
+        let mut sums = device.zeros::<i32, 1>([18]).unwrap();
+        rows_and_tiles(&mut rows, &mut tile, &mut sums, &there, &index)
+            .launch(device)
+            .unwrap();
+        (
+            rows.download().unwrap(),
+            tile.download().unwrap(),
+            sums.download().unwrap(),
+        )
+    });
+    let (mut expected_rows, mut expected_tile, mut expected_sums) = (vec![0; 6 * 37], [0; 11], vec![0; 18]);
+    for layer in 0..3 {
+        for program in 0..6 {
+            let value = (program + layer * 100) as i32;
+            for column in 0..37 {
+                expected_rows[slots[program] as usize * 37 + column] = column as i32 + value;
+            }
+            for i in (0..50).filter(|i| i % 5 != 0) {
+                expected_tile[index[program * 50 + i] as usize] = i as i32 * 1000 + value;
+            }
+            expected_sums[program + layer * 6] = expected_tile[3];
+        }
+    }
+    assert_eq!((rows, tile), (expected_rows, expected_tile.to_vec()));
+    assert_eq!(sums, expected_sums);
+}
+
+#[kernel(grid = [1])]
+fn permute(out: &mut Tensor<i32, 1>, index: &Tensor<i32, 1>) {
+    for block in 0..4 {
+        let i = arange(64) + block * 64;
+        out.scatter([index.load([i])], i as i32, Conflict::Disjoint);
+    }
+}
+
+/// Launches `permute`, checked or not; the error of the launch or of what it reports.
+fn permuted(device: &Device, index: &[i32], checked: bool) -> Result<Vec<i32>, LaunchError> {
+    let index = device.upload(index, [index.len()]).unwrap();
+    let mut out = device.upload(&[-1; 300], [300]).unwrap();
+    let call = permute(&mut out, &index);
+    let call = if checked { call.checked() } else { call };
+    call.launch(device)?;
+    device.synchronize()?;
+    Ok(out.download().unwrap())
+}
+
+#[test]
+fn a_disjoint_scatter_is_tested_by_the_cpu_device_and_in_checked_builds() {
+    let permutation: Vec<i32> = (0..256).map(|i| (i * 77) % 256 + 20).collect();
+    for checked in [false, true] {
+        let out = on_every_device(|device| permuted(device, &permutation, checked).unwrap());
+        for (i, &at) in permutation.iter().enumerate() {
+            assert_eq!(out[at as usize], i as i32);
+        }
+    }
+    // In one tile, and in two trips.
+    for (one, other) in [(3, 60), (10, 200)] {
+        let mut index = permutation.clone();
+        index[other] = index[one];
+        let element = index[one];
+        on_every_device(|device| {
+            let error = permuted(device, &index, true).unwrap_err().to_string();
+            for part in ["permute", "`out`", &element.to_string(), "disjoint", "contracts.rs"] {
+                assert!(error.contains(part), "{error}");
+            }
+            assert!(permuted(device, &permutation, true).is_ok());
+        });
+        let error = permuted(&Device::cpu(), &index, false).unwrap_err().to_string();
+        assert!(
+            error.contains("program [0, 0, 0] wrote `out`") && error.contains("twice"),
+            "{error}"
+        );
+    }
+}
+
+#[kernel(grid = [4])]
+fn meeting(out: &mut Tensor<i32, 1>) {
+    out.scatter([program_id(0) / 2], 1, Conflict::Disjoint);
+}
+
+#[test]
+fn two_programs_that_break_the_promise_are_named() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<i32, 1>([4]).unwrap();
+    let error = meeting(&mut out).launch(&device).unwrap_err().to_string();
+    assert!(
+        error.contains("[0, 0, 0] and [1, 0, 0] wrote, in a scatter that is declared disjoint, `out`[0]"),
+        "{error}"
+    );
+}
+
+#[kernel(grid = [1])]
+#[allow(unsafe_code)]
+fn unchecked(out: &mut Tensor<i32, 1>, index: &Tensor<i32, 1>, src: &Tensor<i32, 1>) {
+    let i = arange(40);
+    // Sound as long as what the test passes is: it passes something else only to checked builds.
+    let value = unsafe { src.load_unchecked([index.load([i])]) };
+    out.store([i], value);
+}
+
+#[test]
+fn an_unchecked_access_is_checked_in_a_checked_build() {
+    on_every_device(|device| {
+        let src = device.upload(&(100..140).collect::<Vec<i32>>(), [40]).unwrap();
+        let mut out = device.zeros::<i32, 1>([40]).unwrap();
+        let mut run = |bad: i32| {
+            let mut index: Vec<i32> = (0..40).rev().collect();
+            index[17] = bad;
+            let index = device.upload(&index, [40]).unwrap();
+            unchecked(&mut out, &index, &src).checked().launch(device)?;
+            device.synchronize()?;
+            Ok::<_, LaunchError>(out.download().unwrap()[17])
+        };
+        let LaunchError::Trapped { parameter, index, .. } = run(4000).unwrap_err() else {
+            panic!("it is out of bounds");
+        };
+        assert_eq!((parameter.as_str(), index), ("src", 4000));
+        assert_eq!(run(8).unwrap(), 108);
+    });
+}
+
+#[kernel(grid = [index.extent(0)])]
+fn assuming(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, index: &Tensor<i32, 1>) {
+    let row = program_id(0);
+    let from = index.load([row]) as i64;
+    assume(from >= 0 && from < src.extent(0));
+    let cols = arange(out.extent(1));
+    out.store([row, cols], src.load([from, cols]));
+}
+
+#[kernel(grid = [1])]
+fn aligned(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, start: i64) {
+    let cols = arange(64);
+    out.store([cols], src.load([start.multiple_of(4) + cols]));
+}
+
+/// The error that a launch reports, now or when the device is synchronised.
+fn failure(device: &Device, call: impl Launch) -> LaunchError {
+    match call.launch(device) {
+        Err(error) => error,
+        Ok(_) => device.synchronize().unwrap_err(),
+    }
+}
+
+#[test]
+fn assumptions_are_used_and_tested() {
+    on_every_device(|device| {
+        let src = device.upload(&(0..6 * 40).collect::<Vec<i32>>(), [6, 40]).unwrap();
+        let mut out = device.zeros::<i32, 2>([3, 40]).unwrap();
+        let index = device.upload(&[5, 0, 3], [3]).unwrap();
+        let launched = assuming(&mut out, &src, &index).launch(device).unwrap();
+        let proofs = launched.variant().unwrap().proofs().iter().map(ToString::to_string);
+        assert!(proofs.into_iter().any(|p| p.starts_with("load src[proved")));
+        assuming(&mut out, &src, &index).checked().launch(device).unwrap();
+        device.synchronize().unwrap();
+        assert_eq!(out.download().unwrap()[40..42], [0, 1]);
+
+        let index = device.upload(&[5, 0, 6], [3]).unwrap();
+        let LaunchError::CheckFailed { program, span, .. } =
+            failure(device, assuming(&mut out, &src, &index).checked())
+        else {
+            panic!("it does not hold");
+        };
+        assert_eq!((program, span.file.ends_with("contracts.rs")), (2, true));
+        assert!(device.synchronize().is_ok());
+    });
+    // The CPU device needs no checked build for it.
+    let device = Device::cpu();
+    let src = device.zeros::<i32, 2>([6, 40]).unwrap();
+    let mut out = device.zeros::<i32, 2>([1, 40]).unwrap();
+    let index = device.upload(&[-1], [1]).unwrap();
+    let error = failure(&device, assuming(&mut out, &src, &index)).to_string();
+    assert!(error.contains("assumption failed"), "{error}");
+}
+
+#[test]
+fn a_claimed_multiple_makes_rows_aligned_and_is_tested() {
+    let out = on_every_device(|device| {
+        let src = device.upload(&(0..200).collect::<Vec<i32>>(), [200]).unwrap();
+        let mut out = device.zeros::<i32, 1>([64]).unwrap();
+        aligned(&mut out, &src, 12).launch(device).unwrap();
+        let error = failure(device, aligned(&mut out, &src, 14).checked()).to_string();
+        assert!(error.contains("a value is a multiple of 4"), "{error}");
+        out.download().unwrap()
+    });
+    assert_eq!(out, (12..76).collect::<Vec<i32>>());
+    let device = Device::cpu();
+    let src = device.zeros::<i32, 1>([200]).unwrap();
+    let mut out = device.zeros::<i32, 1>([64]).unwrap();
+    let launched = aligned(&mut out, &src, 12).launch(&device).unwrap();
+    use tilewright::dsl::{cuda, schedule};
+    let kernel = launched.variant().unwrap().kernel();
+    let schedule = schedule::choose(kernel, &schedule::Machine::H200, 1);
+    let source = cuda::lower(kernel, &schedule).unwrap().source;
+    assert!(
+        source.contains("tw_load<") && !source.contains("tw_load_any<"),
+        "{source}"
+    );
+}
+
+#[kernel(grid = [lengths.extent(0)])]
+fn asserting(out: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>, tiles: &Tensor<i32, 1>) {
+    let row = program_id(0);
+    let length = lengths.load([row]);
+    device_assert(length <= 100, "a sequence is too long");
+    device_assert(tiles.load([arange(33)]) != -7, "no tile holds -7");
+    out.store([row], length);
+}
+
+#[test]
+fn an_assertion_names_the_kernel_the_line_and_the_message() {
+    on_every_device(|device| {
+        let mut out = device.upload(&[0; 5], [5]).unwrap();
+        let mut run = |lengths: &[i32; 5], tile: i32| {
+            let lengths = device.upload(lengths, [5]).unwrap();
+            let tiles = device.upload(&[tile; 33], [33]).unwrap();
+            asserting(&mut out, &lengths, &tiles).launch(device).unwrap();
+            let reported = device.synchronize().map_err(|error| error.to_string());
+            (reported, out.download().unwrap())
+        };
+        let (reported, out) = run(&[1, 2, 101, 3, 100], 0);
+        let error = reported.unwrap_err();
+        for part in ["asserting", "a sequence is too long", "program 2", "contracts.rs"] {
+            assert!(error.contains(part), "{error}");
+        }
+        // The program ended there.
+        assert_eq!(out, [1, 2, 0, 3, 100]);
+        let error = run(&[1; 5], -7).0.unwrap_err();
+        assert!(error.contains("no tile holds -7"), "{error}");
+        assert_eq!(run(&[9; 5], 0), (Ok(()), vec![9; 5]));
+    });
+}
