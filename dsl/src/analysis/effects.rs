@@ -173,7 +173,8 @@ impl Meetings<'_> {
                 Statement::Assign { .. }
                 | Statement::Check { .. }
                 | Statement::Prefetch(_)
-                | Statement::GridDependency(_) => {}
+                | Statement::GridDependency(_)
+                | Statement::Print { .. } => {}
             }
         }
         Some(written)

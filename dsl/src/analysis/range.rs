@@ -522,6 +522,7 @@ impl<'a> Ranges<'a> {
             Statement::Store { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
+            | Statement::Print { .. }
             | Statement::Break
             | Statement::Continue
             | Statement::Return => {}

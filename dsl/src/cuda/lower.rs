@@ -136,6 +136,7 @@ impl Writer<'_> {
     fn statement(&mut self, statement: &Statement, span: Span, order: &mut Order) -> Result<(), LowerError> {
         match statement {
             Statement::Let(value) => self.define_value(*value, order)?,
+            Statement::Print { format, values } => self.print(format, values),
             Statement::Prefetch(access) => self.prefetch(access, span)?,
             Statement::GridDependency(dependency) => self.grid_dependency(*dependency),
             Statement::Check {

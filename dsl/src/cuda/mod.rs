@@ -21,6 +21,7 @@ mod group;
 mod leaves;
 mod lower;
 mod prelude;
+mod print;
 mod pull;
 mod registers;
 mod scalar;

@@ -33,6 +33,8 @@ pub(super) enum Need {
     FloatToInteger,
     /// The part of a row that is in bounds.
     Clip,
+    /// Printing.
+    Print,
     /// Which elements a scatter has written.
     Mark,
     /// Reports of what goes wrong.
@@ -66,6 +68,7 @@ impl Need {
             Need::Clip => CLIP,
             // Made for the hint.
             Need::CachedLoad { .. } | Need::CachedStore(_) => "",
+            Need::Print => PRINT,
             Need::Mark => MARK,
             Need::Trap => TRAP,
         }
@@ -224,6 +227,9 @@ const FLOAT_TO_INTEGER: &str = r#"template <class T> static __device__ __forcein
 "#;
 
 const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x, int n) { return x < 0 ? 0 : x > n ? n : (int)x; }
+"#;
+
+const PRINT: &str = r#"extern "C" __device__ int vprintf(const char*, void*);
 "#;
 
 const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned int* marks, long long element) {

@@ -110,6 +110,18 @@ impl<'l> Machine<'l> {
                 };
                 self.store(access, *value, touch, span).map(|()| Flow::Next)
             }
+            Statement::Print { format, values } => {
+                let mut values = values.iter().map(|&value| text(self.scalar(value)));
+                let mut line = String::new();
+                for (number, part) in format.split("{}").enumerate() {
+                    if number > 0 {
+                        line += &values.next().unwrap_or_default();
+                    }
+                    line += part;
+                }
+                (self.launch.print)(&line);
+                Ok(Flow::Next)
+            }
             // Programs run after all launches before, and there is no cache to fill.
             Statement::Prefetch(_) | Statement::GridDependency(_) => Ok(Flow::Next),
             Statement::Check {
@@ -433,5 +445,15 @@ impl<'l> Machine<'l> {
             extent: outside.extent as u64,
             program: self.launch.coordinates(self.number),
         }
+    }
+}
+
+/// A scalar as a printed line shows it.
+fn text(value: Literal) -> String {
+    match (value.element, value.as_integer()) {
+        (ElementType::Bool, _) => value.as_bool().to_string(),
+        (ElementType::F64, _) => f64::from_bits(value.bits).to_string(),
+        (_, Some(integer)) => integer.to_string(),
+        (_, None) => crate::arithmetic::to_f32(value).unwrap_or(f32::NAN).to_string(),
     }
 }

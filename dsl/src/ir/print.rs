@@ -167,6 +167,7 @@ impl<'k, 'w> Printer<'k, 'w> {
                 write!(self.out, "store{contract} {access} = {value}")?;
             }
             Statement::Prefetch(access) => write!(self.out, "prefetch {}", self.access(access))?,
+            Statement::Print { format, values } => write!(self.out, "print {format:?} ({})", self.list(values))?,
             Statement::GridDependency(dependency) => write!(self.out, "grid {}", dependency.name())?,
             Statement::Check {
                 condition,

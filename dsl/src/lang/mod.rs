@@ -22,6 +22,7 @@ mod index;
 mod loops;
 mod operators;
 mod parameter;
+mod print;
 mod recorder;
 mod scatter;
 pub mod staging;
@@ -39,6 +40,7 @@ pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, pr
 pub use error::TraceError;
 pub use index::{Index, Indices};
 pub use parameter::{Count, Parameter};
+pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub(crate) use recorder::record;
 pub use tensor::Tensor;
 pub use tile::{IntoValue, Scalar, Tile};

@@ -140,6 +140,12 @@ pub enum Fault {
     #[error("{0} cannot be claimed to be a multiple of {1}: only integers can, of a number that they can hold")]
     MultipleOf(Type, u32),
 
+    // Printing.
+    #[error("a line with {places} places is printed with {values} values; there must be one of each")]
+    PrintValues { places: usize, values: usize },
+    #[error("a value of type {0} is printed; only scalars are, and no 8-bit floats")]
+    PrintType(Type),
+
     // Grid.
     #[error("a grid has 1 to 3 axes, and this one {0}")]
     GridRank(usize),
