@@ -6,6 +6,7 @@ mod caches;
 mod contracts;
 mod control_flow;
 mod devices;
+mod inline_ptx;
 mod memory;
 mod policies;
 mod schedules;

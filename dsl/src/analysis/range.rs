@@ -242,6 +242,7 @@ impl<'a> Ranges<'a> {
             | Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Load(_)
+            | Expression::Ptx(_)
             | Expression::Atomic(_) => self.of_type(value),
         }
     }

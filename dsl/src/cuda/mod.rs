@@ -22,6 +22,7 @@ mod leaves;
 mod lower;
 mod prelude;
 mod print;
+mod ptx;
 mod pull;
 mod registers;
 mod scalar;

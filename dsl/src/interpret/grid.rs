@@ -86,6 +86,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             | Expression::Reshape { .. }
             | Expression::Local(_)
             | Expression::Load(_)
+            | Expression::Ptx(_)
             | Expression::Atomic(_) => None,
         };
         values.insert(handle, value.ok_or_else(malformed)?);

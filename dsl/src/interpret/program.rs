@@ -244,6 +244,17 @@ impl<'l> Machine<'l> {
                 reject,
             } => elementwise::select(element, extents, value(*condition), value(*accept), value(*reject)),
             Expression::MultipleOf { value: from, .. } => value(*from).clone(),
+            Expression::Ptx(code) => {
+                let Some(meaning) = &code.meaning else {
+                    return Err(InterpretError::NoMeaning {
+                        kernel: kernel.name.clone(),
+                        span,
+                        text: code.text.clone(),
+                    });
+                };
+                let inputs: Vec<_> = code.inputs.iter().map(|&i| (value(i), kernel.ty(i).element)).collect();
+                elementwise::ptx(code, meaning, element, extents, &inputs)
+            }
             Expression::Cast { value: from, to } => {
                 elementwise::cast(kernel.ty(*from).element, *to, extents, value(*from))
             }

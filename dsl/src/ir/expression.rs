@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::{Atomic, CacheHint, Handle, Literal, Local, Shape};
+use super::{Atomic, CacheHint, Handle, Literal, Local, Ptx, Shape};
 use crate::element::ElementType;
 
 /// A value of a kernel. The typing rule of each kind is the last sentence of its description.
@@ -85,6 +85,9 @@ pub enum Expression {
         /// What divides it.
         by: u32,
     },
+    /// What the author's own instructions compute. The type of the output, in the shape of the inputs; 8-bit types and 8-bit
+    /// floats have no registers.
+    Ptx(Box<Ptx>),
     /// The present value of a local. The local's type.
     Local(Handle<Local>),
     /// Elements read from a tensor. The tensor's element type; the shape its indices share.
@@ -285,6 +288,7 @@ impl Expression {
             }
             Self::Load(access) => access.operands().for_each(visit),
             Self::Atomic(atomic) => atomic.operands().for_each(visit),
+            Self::Ptx(ptx) => ptx.inputs.iter().copied().for_each(visit),
         }
     }
 
@@ -317,6 +321,7 @@ impl Expression {
             }
             Self::Load(access) => access.map_operands(map),
             Self::Atomic(atomic) => atomic.map_operands(map),
+            Self::Ptx(ptx) => ptx.inputs.iter_mut().for_each(|input| *input = map(*input)),
         }
     }
 

@@ -263,6 +263,11 @@ impl<'k, 'w> Printer<'k, 'w> {
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
             Expression::Atomic(atomic) => self.atomic(atomic),
+            Expression::Ptx(ptx) => {
+                let outputs: Vec<&str> = ptx.outputs.iter().map(|element| element.name()).collect();
+                let (outputs, inputs) = (outputs.join(", "), self.list(&ptx.inputs));
+                format!("ptx {:?} [{outputs}] {} ({inputs})", ptx.text, ptx.output)
+            }
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::Arange(_)
         | Expression::Local(_)
         | Expression::Load(_)
+        | Expression::Ptx(_)
         | Expression::Atomic(_) => None,
     }
 }
@@ -95,6 +96,7 @@ fn uniform(kernel: &Kernel, node: &Expression) -> Option<Expression> {
             | Expression::Compare { .. }
             | Expression::Select { .. }
             | Expression::Cast { .. }
+            | Expression::Ptx(_)
     ) {
         return None;
     }

@@ -47,6 +47,7 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         Expression::Argument(_) => Some("a scalar argument"),
         Expression::Induction(_) => Some("a loop's value"),
         Expression::Arange(_) | Expression::Broadcast { .. } | Expression::Reshape { .. } => Some("a tile"),
+        Expression::Ptx(_) => Some("instructions of a GPU"),
         Expression::Local(_) => Some("a variable"),
         Expression::Load(_) | Expression::Atomic(_) => Some("a value in memory"),
     }
