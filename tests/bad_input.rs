@@ -416,7 +416,7 @@ fn a_destination_smaller_than_the_tile_is_reported_if_the_kernel_asks_for_it() -
         );
         let error = fails(
             reported,
-            &["`copy_all_rows`", "is out of range on an axis of `out`", &place],
+            &["`copy_all_rows`", "is out of range on axis 1 of `out`", &place],
         );
         let LaunchError::Trapped { index, .. } = error else {
             panic!("{error}")

@@ -32,6 +32,7 @@ fn outline(kernel: &Kernel) -> String {
                 },
                 Statement::Store { .. } => words.push("store".into()),
                 Statement::Check { kind, .. } => words.push(kind.name().into()),
+                Statement::Print { .. } => words.push("print".into()),
                 Statement::Prefetch(_) => words.push("prefetch".into()),
                 Statement::GridDependency(dependency) => words.push(dependency.name().into()),
                 Statement::Assign { local, .. } => {

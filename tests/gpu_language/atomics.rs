@@ -213,9 +213,9 @@ fn a_slot_has_one_winner_of_compare_exchange() {
         claim(&mut owner, &wanted_there, &mut won).launch(device).unwrap();
         let (owner, won) = (owner.download().unwrap(), won.download().unwrap());
         assert_eq!(owner[9], -1);
-        for (slot, owner) in (0..9).zip(owner) {
-            let winner = (owner - 1000) as usize;
-            assert_eq!((wanted[winner], won[winner]), (slot, 1));
+        for (slot, &of) in owner[..9].iter().enumerate() {
+            let winner = (of - 1000) as usize;
+            assert_eq!((wanted[winner], won[winner]), (slot as i32, 1));
         }
         won.iter().sum::<i32>()
     });

@@ -224,3 +224,38 @@ fn a_grid_has_up_to_three_axes() {
         .collect();
     assert_eq!(out, expected);
 }
+
+#[kernel(grid = [3])]
+fn printing(out: &mut Tensor<i64, 1>, scale: f32) {
+    let program = program_id(0);
+    let value = program * 1000;
+    device_print(
+        "100% of \"{}\" at {}: {} {}",
+        (value, scale, program == 1, program as u8),
+    );
+    device_print("é", ());
+    out.store([program], value);
+}
+
+#[test]
+fn a_kernel_can_print() {
+    let out = fill!(printing(0.5f32));
+    assert_eq!(out[..4], [0, 1000, 2000, -1]);
+}
+
+#[kernel(grid = [1])]
+fn printing_too_little(out: &mut Tensor<i64, 1>) {
+    device_print("{} {}", (program_id(0),));
+    out.store([0], 1);
+}
+
+#[test]
+fn a_line_with_a_place_too_many_is_refused() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<i64, 1>([1]).unwrap();
+    let error = printing_too_little(&mut out).launch(&device).unwrap_err().to_string();
+    assert!(
+        error.contains("1 values with 2 places") && error.contains("control_flow.rs"),
+        "{error}"
+    );
+}

@@ -76,6 +76,7 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Induction(_)
         | Expression::Local(_)
         | Expression::Load(_)
+        | Expression::Ptx(_)
         | Expression::Atomic(_) => 1,
     }
 }

@@ -181,7 +181,8 @@ impl Meetings<'_> {
                 Statement::Assign { .. }
                 | Statement::Check { .. }
                 | Statement::Prefetch(_)
-                | Statement::GridDependency(_) => {}
+                | Statement::GridDependency(_)
+                | Statement::Print { .. } => {}
             }
         }
         Some(written)

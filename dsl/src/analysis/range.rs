@@ -255,6 +255,7 @@ impl<'a> Ranges<'a> {
             | Expression::Argument(_)
             | Expression::Induction(_)
             | Expression::Load(_)
+            | Expression::Ptx(_)
             | Expression::Atomic(_) => self.of_type(value),
         }
     }
@@ -598,6 +599,7 @@ impl<'a> Ranges<'a> {
             Statement::Store { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
+            | Statement::Print { .. }
             | Statement::Break
             | Statement::Continue
             | Statement::Return => {}

@@ -138,6 +138,7 @@ impl Writer<'_> {
         match statement {
             Statement::Let(value) => self.define_value(*value, order),
             Statement::Prefetch(access) => self.prefetch(access, span),
+            Statement::Print { format, values } => self.print(format, values),
             Statement::GridDependency(dependency) => self.grid_dependency(*dependency),
             Statement::Check {
                 condition,

@@ -23,6 +23,8 @@ mod group;
 mod leaves;
 mod lower;
 mod prelude;
+mod print;
+mod ptx;
 mod pull;
 mod registers;
 mod scalar;

@@ -320,6 +320,7 @@ impl Writer<'_> {
                 self.text(scalar::bitcast(element_of(*value), *to, &operand))
             }
             Expression::MultipleOf { value, .. } => self.pull(*value, point),
+            Expression::Ptx(code) => self.ptx(code, point),
             Expression::Load(access) => self.load_element(access, value, point, ty.shape),
             Expression::Atomic(atomic) => self.atomic_element(value, atomic, point, ty.shape),
             // Scalars and placed values do not come here.

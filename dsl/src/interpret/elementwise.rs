@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::value::{Extents, Value, get, put};
 use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Literal, Meaning, Ptx, UnaryOp};
 
 /// The elements of an operand, ready to be read one by one in row-major order.
 pub(super) enum Operand<'a> {
@@ -182,6 +182,27 @@ pub(super) fn select(
             reject.bits(i)
         }
     })
+}
+
+/// What the instructions mean, for each element.
+pub(super) fn ptx(
+    code: &Ptx,
+    meaning: &Meaning,
+    element: ElementType,
+    extents: Extents,
+    inputs: &[(&Value, ElementType)],
+) -> Value {
+    let operands: Vec<Operand<'_>> = inputs.iter().map(|(v, e)| Operand::new(v, *e, extents)).collect();
+    let mut outputs = vec![0; code.outputs.len()];
+    let mut apply = |i: usize| {
+        let bits: Vec<u64> = operands.iter().map(|operand| operand.bits(i)).collect();
+        meaning.compute(&bits, &mut outputs);
+        outputs.get(code.output).copied().unwrap_or(0)
+    };
+    if operands.iter().all(|operand| matches!(operand, Operand::Uniform(_))) {
+        return Value::Uniform(apply(0));
+    }
+    tile(element, extents, apply)
 }
 
 /// Each element converted to `to`.

@@ -52,6 +52,18 @@ pub enum InterpretError {
         "the bounds check of an access was removed, and the access is out of bounds (a defect of the compiler): {0}"
     )]
     UnsoundProof(Box<BadAccess>),
+    /// A program came to instructions of its author's own that only a GPU can run.
+    #[error(
+        "kernel `{kernel}` runs the PTX {text:?}, and the CPU device does not know what it means: give `inline_ptx` a closure that computes it ({span})"
+    )]
+    NoMeaning {
+        /// The kernel.
+        kernel: String,
+        /// Where they were written.
+        span: Span,
+        /// The instructions.
+        text: String,
+    },
     /// A check did not hold; of several, the first in program order. The program ended there, and the others have run.
     #[error(transparent)]
     CheckFailed(Box<FailedCheck>),

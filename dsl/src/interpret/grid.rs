@@ -99,6 +99,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
             | Expression::Histogram { .. }
             | Expression::Local(_)
             | Expression::Load(_)
+            | Expression::Ptx(_)
             | Expression::Atomic(_) => None,
         };
         values.insert(handle, value.ok_or_else(malformed)?);

@@ -13,7 +13,7 @@ use crate::analysis::effects::Effects;
 use crate::ir::{self, Kernel, Statement, verify};
 
 /// How to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The most statements and loop trips that one program may run; without limit by default.
     pub max_steps: u64,
@@ -21,6 +21,8 @@ pub struct Options {
     pub check_conflicts: bool,
     /// The grid, innermost first, instead of the kernel's own: for a kernel that leaves it to the host.
     pub grid: Option<[u64; 3]>,
+    /// What becomes of the lines that programs print, from several threads; by default they go nowhere.
+    pub print: fn(&str),
 }
 
 impl Default for Options {
@@ -29,6 +31,7 @@ impl Default for Options {
             max_steps: u64::MAX,
             check_conflicts: true,
             grid: None,
+            print: |_| {},
         }
     }
 }
@@ -49,6 +52,7 @@ pub(super) struct Launch<'k, 'a> {
     pub arguments: Arguments<'k, 'a>,
     pub grid: [u64; 3],
     pub max_steps: u64,
+    pub print: fn(&str),
     /// Whether writes are noted.
     pub log: bool,
     /// The tensors that are changed atomically, and plainly loaded or stored as well.
@@ -111,6 +115,7 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
         arguments,
         grid,
         max_steps: options.max_steps,
+        print: options.print,
         log,
         mixed,
     };

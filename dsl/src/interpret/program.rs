@@ -110,6 +110,18 @@ impl<'l> Machine<'l> {
                 };
                 self.store(access, *value, touch, span).map(|()| Flow::Next)
             }
+            Statement::Print { format, values } => {
+                let mut values = values.iter().map(|&value| text(self.scalar(value)));
+                let mut line = String::new();
+                for (number, part) in format.split("{}").enumerate() {
+                    if number > 0 {
+                        line += &values.next().unwrap_or_default();
+                    }
+                    line += part;
+                }
+                (self.launch.print)(&line);
+                Ok(Flow::Next)
+            }
             // Programs run after all launches before, and there is no cache to fill.
             Statement::Prefetch(_) | Statement::GridDependency(_) => Ok(Flow::Next),
             Statement::Check {
@@ -243,6 +255,17 @@ impl<'l> Machine<'l> {
                 reject,
             } => elementwise::select(element, extents, value(*condition), value(*accept), value(*reject)),
             Expression::MultipleOf { value: from, .. } => value(*from).clone(),
+            Expression::Ptx(code) => {
+                let Some(meaning) = &code.meaning else {
+                    return Err(InterpretError::NoMeaning {
+                        kernel: kernel.name.clone(),
+                        span,
+                        text: code.text.clone(),
+                    });
+                };
+                let inputs: Vec<_> = code.inputs.iter().map(|&i| (value(i), kernel.ty(i).element)).collect();
+                elementwise::ptx(code, meaning, element, extents, &inputs)
+            }
             Expression::Cast { value: from, to } => {
                 elementwise::cast(kernel.ty(*from).element, *to, extents, value(*from))
             }
@@ -447,5 +470,15 @@ impl<'l> Machine<'l> {
             extent: outside.extent as u64,
             program: self.launch.coordinates(self.number),
         }
+    }
+}
+
+/// A scalar as a printed line shows it.
+fn text(value: Literal) -> String {
+    match (value.element, value.as_integer()) {
+        (ElementType::Bool, _) => value.as_bool().to_string(),
+        (ElementType::F64, _) => f64::from_bits(value.bits).to_string(),
+        (_, Some(integer)) => integer.to_string(),
+        (_, None) => crate::arithmetic::to_f32(value).unwrap_or(f32::NAN).to_string(),
     }
 }

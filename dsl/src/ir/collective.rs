@@ -63,6 +63,7 @@ impl Function {
             | Expression::Local(_)
             | Expression::MultipleOf { .. }
             | Expression::Atomic(_)
+            | Expression::Ptx(_)
             | Expression::Load(_) => false,
         }
     }

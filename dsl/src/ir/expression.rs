@@ -5,7 +5,7 @@ use std::fmt;
 use arrayvec::ArrayVec;
 
 use super::{
-    Atomic, BinaryOp, CacheHint, Combine, CompareOp, Handle, Literal, Local, MAX_RANK, Reduction, Shape, UnaryOp,
+    Atomic, BinaryOp, CacheHint, Combine, CompareOp, Handle, Literal, Local, MAX_RANK, Ptx, Reduction, Shape, UnaryOp,
 };
 use crate::element::ElementType;
 
@@ -193,6 +193,9 @@ pub enum Expression {
         /// What divides it.
         by: u32,
     },
+    /// What the author's own instructions compute. The type of the output, in the shape of the inputs; 8-bit types and 8-bit
+    /// floats have no registers.
+    Ptx(Box<Ptx>),
     /// The present value of a local. The local's type.
     Local(Handle<Local>),
     /// Elements read from a tensor. The tensor's element type; the shape its indices share.
@@ -357,6 +360,7 @@ impl Expression {
             }
             Self::Load(access) => access.operands().for_each(visit),
             Self::Atomic(atomic) => atomic.operands().for_each(visit),
+            Self::Ptx(ptx) => ptx.inputs.iter().copied().for_each(visit),
         }
     }
 
@@ -410,6 +414,7 @@ impl Expression {
             }
             Self::Load(access) => access.map_operands(map),
             Self::Atomic(atomic) => atomic.map_operands(map),
+            Self::Ptx(ptx) => ptx.inputs.iter_mut().for_each(|input| *input = map(*input)),
         }
     }
 
@@ -430,6 +435,7 @@ impl Expression {
                 | Self::Select { .. }
                 | Self::Cast { .. }
                 | Self::Bitcast { .. }
+                | Self::Ptx(_)
         )
     }
 

@@ -167,6 +167,7 @@ impl<'k, 'w> Printer<'k, 'w> {
                 write!(self.out, "store{contract} {access} = {value}")?;
             }
             Statement::Prefetch(access) => write!(self.out, "prefetch {}", self.access(access))?,
+            Statement::Print { format, values } => write!(self.out, "print {format:?} ({})", self.list(values))?,
             Statement::GridDependency(dependency) => write!(self.out, "grid {}", dependency.name())?,
             Statement::Check {
                 condition,
@@ -295,6 +296,11 @@ impl<'k, 'w> Printer<'k, 'w> {
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
             Expression::Atomic(atomic) => self.atomic(atomic),
+            Expression::Ptx(ptx) => {
+                let outputs: Vec<&str> = ptx.outputs.iter().map(|element| element.name()).collect();
+                let (outputs, inputs) = (outputs.join(", "), self.list(&ptx.inputs));
+                format!("ptx {:?} [{outputs}] {} ({inputs})", ptx.text, ptx.output)
+            }
         }
     }
 

@@ -35,6 +35,13 @@ pub enum Statement {
     Prefetch(Access),
     /// Meets the launches before or after this one, on a GPU that has it.
     GridDependency(GridDependency),
+    /// Prints a line, once per program.
+    Print {
+        /// What to print; each `{}` stands for a value.
+        format: String,
+        /// Scalars that are no 8-bit floats, as many as `{}`.
+        values: Vec<Handle<Expression>>,
+    },
     /// Gives a local another value, of the local's type.
     Assign {
         /// The local.
@@ -219,6 +226,7 @@ impl Statement {
             | Self::Check { .. }
             | Self::Prefetch(_)
             | Self::GridDependency(_)
+            | Self::Print { .. }
             | Self::Assign { .. }
             | Self::Break
             | Self::Continue
@@ -235,6 +243,7 @@ impl Statement {
                 visit(*value);
             }
             Self::Prefetch(access) => access.operands().for_each(visit),
+            Self::Print { values, .. } => values.iter().copied().for_each(visit),
             Self::Assign { value, .. } => visit(*value),
             Self::If { condition, .. } | Self::While { condition, .. } | Self::Check { condition, .. } => {
                 visit(*condition)

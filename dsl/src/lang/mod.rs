@@ -40,6 +40,8 @@ mod loops;
 mod math;
 mod operators;
 mod parameter;
+mod print;
+mod ptx;
 mod ragged;
 mod recorder;
 mod reduce;
@@ -63,6 +65,8 @@ pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, pr
 pub use error::TraceError;
 pub use index::{Index, Indices};
 pub use parameter::{Count, Parameter};
+pub use print::{PrintValue, PrintValues, Printable, device_print};
+pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};
 pub use ragged::Ragged;
 pub(crate) use recorder::record;
 pub use tensor::Tensor;

@@ -139,6 +139,11 @@ impl<'a> Folder<'a> {
                     span,
                 );
             }
+            Statement::Print { format, values } => {
+                let values = values.iter().map(|&value| self.value(value)).collect();
+                let format = format.clone();
+                self.push(Statement::Print { format, values }, span);
+            }
             Statement::Prefetch(access) => {
                 let mut access = access.clone();
                 access.map_operands(|operand| self.value(operand));

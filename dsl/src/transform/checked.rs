@@ -40,6 +40,7 @@ fn stores(block: &mut Block) {
             | Statement::Check { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
+            | Statement::Print { .. }
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

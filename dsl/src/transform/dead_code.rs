@@ -126,6 +126,7 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                 | Statement::Check { .. }
                 | Statement::Prefetch(_)
                 | Statement::GridDependency(_)
+                | Statement::Print { .. }
                 | Statement::Break
                 | Statement::Continue
                 | Statement::Return) => Some(other),
@@ -244,6 +245,10 @@ impl Renumber {
                 end: self.expression(end),
                 step,
                 body: self.block(body),
+            },
+            Statement::Print { format, values } => Statement::Print {
+                format,
+                values: values.into_iter().map(|value| self.expression(value)).collect(),
             },
             Statement::Prefetch(mut access) => {
                 access.map_operands(|operand| self.expression(operand));

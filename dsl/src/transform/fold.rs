@@ -117,6 +117,7 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         | Expression::Histogram { .. }
         | Expression::Local(_)
         | Expression::Load(_)
+        | Expression::Ptx(_)
         | Expression::Atomic(_) => None,
     }
 }

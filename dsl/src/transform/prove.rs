@@ -256,6 +256,7 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
             | Statement::Check { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
+            | Statement::Print { .. }
             | Statement::Assign { .. }
             | Statement::Break
             | Statement::Continue

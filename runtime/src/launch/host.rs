@@ -16,6 +16,7 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
     // The canonical kernel leaves its grid to the host.
     let options = Options {
         grid: Some(plan.grid),
+        print: |line| println!("{line}"),
         ..Options::default()
     };
     let binding = |(position, argument)| {

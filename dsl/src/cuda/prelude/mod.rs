@@ -46,6 +46,8 @@ pub(super) enum Need {
     Clip,
     /// Values of other threads of the warp.
     Shuffle,
+    /// Printing.
+    Print,
     /// Which elements a scatter has written.
     Mark,
     /// Reports of what goes wrong.
@@ -85,6 +87,7 @@ impl Need {
             Need::Shuffle => SHUFFLE,
             // Made for the hint.
             Need::CachedLoad { .. } | Need::CachedStore(_) => "",
+            Need::Print => PRINT,
             Need::Mark => MARK,
             Need::Trap => TRAP,
         }
@@ -192,6 +195,9 @@ TW_SHUFFLE(tw_shuffle_down, __shfl_down_sync)
 "#;
 
 const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x, int n) { return x < 0 ? 0 : x > n ? n : (int)x; }
+"#;
+
+const PRINT: &str = r#"extern "C" __device__ int vprintf(const char*, void*);
 "#;
 
 const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned int* marks, long long element) {

@@ -214,6 +214,7 @@ fn change_block(dice: &mut Dice, kernel: &Kernel, block: &Block) -> Block {
                     },
                     Statement::Prefetch(access) => change_access(dice, kernel, access),
                     Statement::GridDependency(_) => {}
+                    Statement::Print { values, .. } => values.push(value(dice, kernel)),
                     Statement::Check { condition, .. } => *condition = value(dice, kernel),
                     Statement::Break | Statement::Continue | Statement::Return => {}
                 },

@@ -2,7 +2,7 @@
 
 use super::assigned::Assigned;
 use super::{Fault, VerifyError, access};
-use crate::element::ElementType;
+use crate::element::{ElementKind, ElementType};
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
@@ -88,6 +88,16 @@ impl Walk<'_> {
                 access::cache(kernel, access, "prefetch", |_| false).map_err(|fault| fault.at(span))?;
             }
             Statement::GridDependency(_) => {}
+            Statement::Print { format, values } => {
+                let (places, count) = (format.matches("{}").count(), values.len());
+                if places != count {
+                    return Err(Fault::PrintValues { places, values: count }.at(span));
+                }
+                let printable = |ty: &Type| ty.is_scalar() && ty.element.kind() != ElementKind::Storage;
+                if let Some(ty) = values.iter().map(|&value| kernel.ty(value)).find(|ty| !printable(ty)) {
+                    return Err(Fault::PrintType(ty).at(span));
+                }
+            }
             Statement::Check { condition, .. } => {
                 let found = kernel.ty(*condition);
                 if found.element != ElementType::Bool {

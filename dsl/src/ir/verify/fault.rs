@@ -186,6 +186,19 @@ pub enum Fault {
     #[error("{0} cannot be claimed to be a multiple of {1}: only integers can, of a number that they can hold")]
     MultipleOf(Type, u32),
 
+    #[error("instructions have {outputs} outputs, and this is number {output}")]
+    PtxOutput { outputs: usize, output: usize },
+    #[error("a value of type {0} cannot be in a register of PTX: only 16, 32 and 64 bits can")]
+    PtxType(ElementType),
+    #[error("instructions take values of the shapes {0} and {1}; they must be equal")]
+    PtxShapes(Shape, Shape),
+
+    // Printing.
+    #[error("a line with {places} places is printed with {values} values; there must be one of each")]
+    PrintValues { places: usize, values: usize },
+    #[error("a value of type {0} is printed; only scalars are, and no 8-bit floats")]
+    PrintType(Type),
+
     // Grid.
     #[error("a grid has 1 to 3 axes, and this one {0}")]
     GridRank(usize),

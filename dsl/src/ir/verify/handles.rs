@@ -66,6 +66,7 @@ fn block(kernel: &Kernel, block: &Block, depth_left: usize) -> Result<(), Verify
             | Statement::Check { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
+            | Statement::Print { .. }
             | Statement::If { .. }
             | Statement::While { .. }
             | Statement::Break

@@ -25,6 +25,8 @@
 //!   the number of programs on that very axis, where the grid is left to the host.
 //! * claims, in `values` and `body`: what a check tests is a bool or a tile of bool; only an integer is claimed to be a
 //!   multiple, of a number that its type holds.
+//! * instructions of the author's own, in `values`: inputs of one shape, registers of 16, 32 or 64 bits, an output that exists.
+//! * printing, in `body`: a line has as many places as values, which are scalars but no 8-bit floats.
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
 //!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
 //!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds

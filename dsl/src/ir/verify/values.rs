@@ -2,7 +2,7 @@
 
 use super::{Fault, VerifyError, access, atomic, shapes, tiles};
 use crate::element::ElementType;
-use crate::ir::{CacheHint, Expression, Kernel, Literal, ParameterKind, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Expression, Kernel, Literal, ParameterKind, Ptx, Shape, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for (handle, expression) in kernel.expressions.iter() {
@@ -123,6 +123,7 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
                 _ => Err(Fault::MultipleOf(ty, *by)),
             }
         }
+        Expression::Ptx(code) => ptx(kernel, code),
         Expression::Local(local) => match kernel.locals.get(*local) {
             Some(local) => Ok(local.ty),
             None => Err(Fault::UnknownLocal(local.index())),
@@ -132,6 +133,25 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
             access::infer(kernel, load)
         }
         Expression::Atomic(operation) => atomic::infer(kernel, operation),
+    }
+}
+
+fn ptx(kernel: &Kernel, code: &Ptx) -> Result<Type, Fault> {
+    let Some(&element) = code.outputs.get(code.output) else {
+        return Err(Fault::PtxOutput {
+            outputs: code.outputs.len(),
+            output: code.output,
+        });
+    };
+    let inputs = code.inputs.iter().map(|&input| kernel.ty(input));
+    let mut all = code.outputs.iter().copied().chain(inputs.clone().map(|ty| ty.element));
+    if let Some(element) = all.find(|element| element.size() < 2) {
+        return Err(Fault::PtxType(element));
+    }
+    let shape = inputs.clone().next().map_or(Shape::SCALAR, |ty| ty.shape);
+    match inputs.map(|ty| ty.shape).find(|&other| other != shape) {
+        Some(other) => Err(Fault::PtxShapes(shape, other)),
+        None => Ok(Type { element, shape }),
     }
 }
 

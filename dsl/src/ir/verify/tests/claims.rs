@@ -82,3 +82,30 @@ fn contracts_and_claims_show_in_the_text() {
         assert!(text.contains(line), "{text}");
     }
 }
+
+#[test]
+fn a_printed_line_has_a_place_for_every_scalar() {
+    let print = |format: &str, element: ElementType| {
+        let (mut b, ..) = builder();
+        let value = b.scalar("x", element);
+        b.push(Statement::Print {
+            format: format.into(),
+            values: vec![value],
+        });
+        fault(b)
+    };
+    assert_eq!(
+        print("none", ElementType::I32),
+        Fault::PrintValues { places: 0, values: 1 }
+    );
+    let storage = ElementType::F8E4M3;
+    assert_eq!(print("{}", storage), Fault::PrintType(Type::scalar(storage)));
+    let (mut b, ..) = builder();
+    let values = vec![b.arange(4)];
+    b.push(Statement::Print {
+        format: "{}".into(),
+        values: values.clone(),
+    });
+    let ty = b.kernel.ty(values[0]);
+    assert_eq!(fault(b), Fault::PrintType(ty));
+}

@@ -1,7 +1,7 @@
 //! Typing rules.
 
 use super::*;
-use crate::ir::{BinaryOp, CompareOp, Expression, Literal, Symbol, Type, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, Ptx, Symbol, Type, UnaryOp};
 
 /// The fault of appending the expression that `make` gives.
 fn fault_with(make: impl FnOnce(&mut Builder) -> Expression) -> Fault {
@@ -296,4 +296,36 @@ fn a_fused_multiplication_is_of_three_floats_of_one_type() {
             element: ElementType::I32
         }
     );
+}
+
+#[test]
+fn instructions_take_registers_of_one_shape_and_have_the_output_that_is_asked_for() {
+    let code = |outputs: &[ElementType], inputs: &[Handle<Expression>], output| {
+        Expression::Ptx(Box::new(Ptx {
+            text: "mov.u32 %0, %1;".into(),
+            outputs: outputs.to_vec(),
+            inputs: inputs.to_vec(),
+            output,
+            meaning: None,
+        }))
+    };
+    let (mut b, ..) = builder();
+    let (tile, scalar, byte) = (b.arange(4), b.index(1), b.literal(1u8));
+    let two = [ElementType::U32, ElementType::F64];
+    let value = b.append(code(&two, &[tile, tile], 1));
+    assert_eq!(b.kernel.ty(value).to_string(), "f64[4]");
+    for (node, expected) in [
+        (code(&two, &[tile], 2), Fault::PtxOutput { outputs: 2, output: 2 }),
+        (code(&two, &[byte], 0), Fault::PtxType(ElementType::U8)),
+        (
+            code(&[ElementType::Bool], &[tile], 0),
+            Fault::PtxType(ElementType::Bool),
+        ),
+        (
+            code(&two, &[tile, scalar], 0),
+            Fault::PtxShapes(b.shape(tile), b.shape(scalar)),
+        ),
+    ] {
+        assert_eq!(super::super::values::infer(&b.kernel, &node), Err(expected));
+    }
 }

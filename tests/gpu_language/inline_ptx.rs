@@ -1,0 +1,91 @@
+//! Instructions of the author's own: one or several outputs, every width, and what the CPU device makes of them.
+
+use half::bf16;
+use tilewright::prelude::*;
+
+use crate::devices::on_every_device;
+
+fn multiply((a, b): (u32, u32)) -> (u32, u32) {
+    let product = u64::from(a) * u64::from(b);
+    ((product >> 32) as u32, product as u32)
+}
+
+#[kernel(grid = [cdiv(high.extent(0), 128)])]
+fn products(high: &mut Tensor<u32, 1>, low: &mut Tensor<u32, 1>, a: &Tensor<u32, 1>, b: &Tensor<u32, 1>) {
+    let i = program_id(0) * 128 + arange(128);
+    let text = "mul.hi.u32 %0, %2, %3;\n mul.lo.u32 %1, %2, %3;";
+    // The second operand is one value for all.
+    let (h, l) = inline_ptx(text, (a.load([i]), b.load([arange(1)])), multiply);
+    high.store([i], h);
+    low.store([i], l);
+}
+
+#[test]
+fn instructions_can_have_several_outputs_and_inputs_that_broadcast() {
+    let a: Vec<u32> = (0..300u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+    let (high, low) = on_every_device(|device| {
+        let there = device.upload(&a, [300]).unwrap();
+        let b = device.upload(&[0xdead_beefu32], [1]).unwrap();
+        let mut high = device.zeros::<u32, 1>([300]).unwrap();
+        let mut low = device.zeros::<u32, 1>([300]).unwrap();
+        products(&mut high, &mut low, &there, &b).launch(device).unwrap();
+        (high.download().unwrap(), low.download().unwrap())
+    });
+    let expected: Vec<(u32, u32)> = a.iter().map(|&a| multiply((a, 0xdead_beef))).collect();
+    assert_eq!(high.into_iter().zip(low).collect::<Vec<_>>(), expected);
+}
+
+#[kernel(grid = [1])]
+fn every_width(out: &mut Tensor<f64, 1>, shorts: &Tensor<bf16, 1>, floats: &Tensor<f32, 1>, scale: f64, by: i64) {
+    let i = arange(33);
+    // A sign bit flipped in 16 bits, a float rounded down, a scalar of 64 bits.
+    let (negated,) = inline_ptx("xor.b16 %0, %1, 0x8000;", (shorts.load([i]),), |(v,): (bf16,)| (-v,));
+    let (floor,) = inline_ptx("cvt.rmi.f32.f32 %0, %1;", (floats.load([i]),), |(v,): (f32,)| {
+        (v.floor(),)
+    });
+    let (scaled, shifted) = inline_ptx(
+        "mul.rn.f64 %0, %2, 0d4000000000000000;\n shl.b64 %1, %3, 4;",
+        (scale, by),
+        |(scale, by): (f64, i64)| (scale * 2.0, by << 4),
+    );
+    let sum = negated.cast::<f64>() + floor.cast::<f64>();
+    out.store([i], sum * scaled + shifted as f64);
+}
+
+#[test]
+fn registers_of_every_width_hold_their_types() {
+    let shorts: Vec<bf16> = (0..33).map(|i| bf16::from_f32(i as f32 - 9.0)).collect();
+    let floats: Vec<f32> = (0..33).map(|i| i as f32 * 0.75 - 8.0).collect();
+    let out = on_every_device(|device| {
+        let (there, floats) = (
+            device.upload(&shorts, [33]).unwrap(),
+            device.upload(&floats, [33]).unwrap(),
+        );
+        let mut out = device.zeros::<f64, 1>([33]).unwrap();
+        every_width(&mut out, &there, &floats, 1.25f64, -3i64)
+            .launch(device)
+            .unwrap();
+        out.download().unwrap()
+    });
+    for (i, value) in out.into_iter().enumerate() {
+        let expected = (f64::from(-shorts[i].to_f32()) + f64::from(floats[i].floor())) * 2.5 - 48.0;
+        assert_eq!(value, expected, "{i}");
+    }
+}
+
+#[kernel(grid = [1])]
+fn clock(out: &mut Tensor<u32, 1>) {
+    let zero = (program_id(0) as u32,);
+    let (lane,) = inline_ptx_on_gpu::<_, (u32,), 0>("mov.u32 %0, %%laneid; add.u32 %0, %0, %1;", zero);
+    out.store([0], lane);
+}
+
+#[test]
+fn the_cpu_device_refuses_instructions_without_a_meaning() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<u32, 1>([1]).unwrap();
+    let error = clock(&mut out).launch(&device).unwrap_err().to_string();
+    for part in ["clock", "laneid", "inline_ptx", "closure", "inline_ptx.rs"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
