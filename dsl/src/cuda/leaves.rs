@@ -95,6 +95,15 @@ impl Writer<'_> {
         leaves
     }
 
+    /// What the only element of a tile is made of, that a scalar is reshaped from.
+    pub(super) fn leaves_of_scalar(&self, value: Handle<Expression>) -> Leaves {
+        let mut leaves = Leaves::default();
+        if let Expression::Reshape { value, .. } = &self.kernel.expressions[value] {
+            self.descend(*value, &Point::first(self.kernel.ty(*value).shape), &mut leaves);
+        }
+        leaves
+    }
+
     fn descend_index(&self, operand: Handle<Expression>, shape: Shape, point: &Point, leaves: &mut Leaves) {
         let own = self.kernel.ty(operand).shape;
         if own.rank() > 0 {

@@ -258,8 +258,7 @@ impl Writer<'_> {
             self.before_read(access.tensor, order);
         }
         if ty.is_scalar() {
-            let text = self.scalar_text(value);
-            let name = self.define("v", c_type(ty.element), &text);
+            let name = self.define_scalar(value, c_type(ty.element));
             self.placed.insert(value, Placed::Scalar(name));
             return Ok(());
         }
@@ -292,6 +291,23 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Defines a scalar. One that is the only element of a tile in registers is in one thread only until it is exchanged.
+    fn define_scalar(&mut self, value: Handle<Expression>, ty: &str) -> String {
+        let leaves = self.leaves_of_scalar(value);
+        if leaves.exchanged.is_empty() {
+            let text = self.scalar_text(value);
+            return self.define("v", ty, &text);
+        }
+        let name = self.fresh("v");
+        self.line(format!("{ty} {name};"));
+        self.open("{");
+        self.exchange(&leaves);
+        let text = self.scalar_text(value);
+        self.line(format!("{name} = {text};"));
+        self.close();
+        name
     }
 
     fn declare_registers(&mut self, value: Handle<Expression>) -> String {

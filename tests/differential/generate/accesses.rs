@@ -79,7 +79,7 @@ impl Generator {
         self.b.push(Statement::Store { access, value });
     }
 
-    fn extents(&self, tensor: u32) -> Vec<u64> {
+    pub fn extents(&self, tensor: u32) -> Vec<u64> {
         match &self.arguments[tensor as usize] {
             Argument::Tensor(tensor) => tensor.extents.clone(),
             Argument::Count(_) | Argument::Scalar(_) => Vec::new(),

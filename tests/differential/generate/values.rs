@@ -144,7 +144,10 @@ impl Generator {
                 ParameterKind::Tensor(tensor) => {
                     let axis = self.rng.u8(..tensor.rank);
                     symbols.push(Symbol::Extent { tensor: position, axis });
-                    symbols.push(Symbol::Stride { tensor: position, axis });
+                    // The stride of an axis without neighbours means nothing.
+                    if self.extents(position).iter().all(|&extent| extent > 1) {
+                        symbols.push(Symbol::Stride { tensor: position, axis });
+                    }
                 }
                 ParameterKind::Count => symbols.extend([Symbol::Count(position); 3]),
                 ParameterKind::Scalar(_) => {}
