@@ -37,7 +37,10 @@ fn required(name: &str) -> bool {
 pub fn panic_of(run: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
     let text = panic.downcast_ref::<String>().cloned();
-    Some(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    Some(
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default(),
+    )
 }
 
 #[test]
@@ -124,17 +127,27 @@ fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
         let (name, kernel) = (stage.name, &stage.kernel);
         verify(kernel).unwrap_or_else(|error| panic!("{name}, the kernel is malformed: {error}\n{kernel}"));
         let found = oracle::run(kernel, &case, stage.grid, u64::MAX);
-        same(name, &found.unwrap_or_else(|error| panic!("{name}: {error}\n{kernel}")), kernel);
+        same(
+            name,
+            &found.unwrap_or_else(|error| panic!("{name}: {error}\n{kernel}")),
+            kernel,
+        );
     }
     let definition = case.definition();
     let cpu = Shared::new(Device::cpu());
-    let (found, variant) = cpu.run(&case, &definition, None).unwrap_or_else(|error| panic!("CPU device: {error}"));
-    let Some(variant) = variant else { return same("CPU device", &found, &case.kernel) };
+    let (found, variant) = cpu
+        .run(&case, &definition, None)
+        .unwrap_or_else(|error| panic!("CPU device: {error}"));
+    let Some(variant) = variant else {
+        return same("CPU device", &found, &case.kernel);
+    };
     let kernel = variant.kernel();
     same("CPU device", &found, kernel);
 
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
-    let mut schedules: Vec<_> = [1, 1000, 1_000_000].map(|programs| choose(kernel, &Machine::H200, programs)).to_vec();
+    let mut schedules: Vec<_> = [1, 1000, 1_000_000]
+        .map(|programs| choose(kernel, &Machine::H200, programs))
+        .to_vec();
     schedules.extend((0..3).map(|_| schedules::random(&mut rng, kernel)));
     for (number, schedule) in schedules.iter().enumerate() {
         match lower(kernel, schedule) {
@@ -173,7 +186,15 @@ fn random_kernels_are_varied() {
     for element in ElementType::ALL {
         everything.extend([format!("tensor of {element}"), format!("value of {element}")]);
     }
-    for what in ["store zero", "store clamp", "store unchecked", "rank 0", "rank 1", "rank 2", "empty tensor"] {
+    for what in [
+        "store zero",
+        "store clamp",
+        "store unchecked",
+        "rank 0",
+        "rank 1",
+        "rank 2",
+        "empty tensor",
+    ] {
         everything.push(what.to_owned());
     }
     for extent in [1, 2, 31, 32, 33, 127, 129, 255, 576, 1000, 1024, 4097, 5000] {
@@ -187,6 +208,9 @@ fn random_kernels_are_varied() {
 fn a_seed_gives_the_same_case_every_time() {
     let text = |case: Case| format!("{}{:?}{:?}", case.kernel, case.arguments, case.pinned);
     for seed in 0..20 {
-        assert_eq!(text(generate::case(seed, Size::Full)), text(generate::case(seed, Size::Full)));
+        assert_eq!(
+            text(generate::case(seed, Size::Full)),
+            text(generate::case(seed, Size::Full))
+        );
     }
 }

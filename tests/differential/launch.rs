@@ -64,7 +64,11 @@ impl Shared {
             Argument::Count(_) | Argument::Scalar(_) => None,
         };
         let upload = |bytes: Vec<u8>| self.device.upload(&bytes, [bytes.len()]).expect("the device has room");
-        let memories: Vec<_> = case.arguments.iter().map(|argument| stored(argument).map(upload)).collect();
+        let memories: Vec<_> = case
+            .arguments
+            .iter()
+            .map(|argument| stored(argument).map(upload))
+            .collect();
         let mut arguments = Arguments::new();
         for (argument, memory) in case.arguments.iter().zip(&memories) {
             arguments.push(value(argument, memory.as_ref()));
@@ -77,8 +81,14 @@ impl Shared {
             call = call.with_schedule(schedule);
         }
         let launched = call.launch(&self.device)?;
-        let tensors = case.arguments.iter().zip(&memories).filter(|(a, _)| matches!(a, Argument::Tensor(_)));
-        let memories = tensors.filter_map(|(_, memory)| memory.as_ref()).map(|memory| memory.download());
+        let tensors = case
+            .arguments
+            .iter()
+            .zip(&memories)
+            .filter(|(a, _)| matches!(a, Argument::Tensor(_)));
+        let memories = tensors
+            .filter_map(|(_, memory)| memory.as_ref())
+            .map(|memory| memory.download());
         Ok((
             Outcome {
                 memories: memories.collect::<Result<_, _>>().expect("the device still works"),
@@ -145,14 +155,20 @@ pub fn difference(case: &Case, expected: &Outcome, found: &Outcome) -> Option<St
         (Trapped::No, Trapped::No) | (Trapped::Load, _) | (Trapped::Yes, Trapped::Yes | Trapped::Load) => {}
         (expected, found) => return Some(format!("trapped: {found:?}, expected {expected:?}")),
     }
-    let tensors = case.arguments.iter().enumerate().filter_map(|(position, argument)| match argument {
-        Argument::Tensor(tensor) => Some((position, tensor)),
-        Argument::Count(_) | Argument::Scalar(_) => None,
-    });
+    let tensors = case
+        .arguments
+        .iter()
+        .enumerate()
+        .filter_map(|(position, argument)| match argument {
+            Argument::Tensor(tensor) => Some((position, tensor)),
+            Argument::Count(_) | Argument::Scalar(_) => None,
+        });
     for ((position, tensor), (expected, found)) in tensors.zip(expected.memories.iter().zip(&found.memories)) {
         let size = tensor.element.size();
         let start = tensor.offset as usize % size;
-        let elements = expected[start..].chunks_exact(size).zip(found[start..].chunks_exact(size));
+        let elements = expected[start..]
+            .chunks_exact(size)
+            .zip(found[start..].chunks_exact(size));
         for (index, (expected, found)) in elements.enumerate() {
             if expected != found && distance(tensor.element, expected, found) > case.ulps {
                 let first = tensor.offset as usize / size;
@@ -176,5 +192,9 @@ fn distance(element: ElementType, one: &[u8], other: &[u8]) -> u64 {
         let bits = (u64::from_le_bytes(bits) << shift) as i64;
         (if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }) >> shift
     };
-    if element.is_float() { ordered(one).abs_diff(ordered(other)) } else { u64::MAX }
+    if element.is_float() {
+        ordered(one).abs_diff(ordered(other))
+    } else {
+        u64::MAX
+    }
 }

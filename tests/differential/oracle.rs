@@ -42,7 +42,12 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
         },
         (Argument::Tensor(_), None) => panic!("no memory"),
     };
-    let bindings: Vec<_> = case.arguments.iter().zip(memories.iter().map(Option::as_ref)).map(binding).collect();
+    let bindings: Vec<_> = case
+        .arguments
+        .iter()
+        .zip(memories.iter().map(Option::as_ref))
+        .map(binding)
+        .collect();
     let options = Options {
         max_steps: steps,
         grid,
@@ -108,7 +113,11 @@ pub struct Stage {
 
 /// `case.kernel` after each transformation that a launch makes.
 pub fn stages(case: &Case) -> Vec<Stage> {
-    let mut exact: Vec<_> = case.pinned.iter().filter_map(|&symbol| Some((symbol, case.value(symbol)?))).collect();
+    let mut exact: Vec<_> = case
+        .pinned
+        .iter()
+        .filter_map(|&symbol| Some((symbol, case.value(symbol)?)))
+        .collect();
     if case.exact_extents {
         exact.extend(case.tensor_symbols());
     }

@@ -10,9 +10,14 @@ const REGISTERS: u64 = 64;
 pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
     let largest = kernel.types.iter().map(|ty| ty.shape.elements()).max().unwrap_or(1);
     let independent = Effects::of(kernel).threads_are_independent();
-    let any: Vec<u32> = [1, 2, 4, 7, 16, 31].into_iter().chain((1..=32).map(|warps| warps * 32)).collect();
+    let any: Vec<u32> = [1, 2, 4, 7, 16, 31]
+        .into_iter()
+        .chain((1..=32).map(|warps| warps * 32))
+        .collect();
     let enough = |threads: &u32| independent || largest <= u64::from(*threads) * REGISTERS;
-    let threads = rng.choice(any.into_iter().filter(enough).collect::<Vec<_>>()).unwrap_or(1024);
+    let threads = rng
+        .choice(any.into_iter().filter(enough).collect::<Vec<_>>())
+        .unwrap_or(1024);
     let (mut programs_per_block, mut splits) = (1, 1);
     if independent {
         match rng.u8(..3) {
@@ -29,7 +34,11 @@ pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
         programs_per_block,
         splits,
         unroll: rng.u32(1..=9),
-        load: rng.choice([LoadHint::Cached, LoadHint::Streaming, LoadHint::Early]).unwrap_or(LoadHint::Cached),
-        store: rng.choice([StoreHint::Cached, StoreHint::Streaming]).unwrap_or(StoreHint::Cached),
+        load: rng
+            .choice([LoadHint::Cached, LoadHint::Streaming, LoadHint::Early])
+            .unwrap_or(LoadHint::Cached),
+        store: rng
+            .choice([StoreHint::Cached, StoreHint::Streaming])
+            .unwrap_or(StoreHint::Cached),
     }
 }

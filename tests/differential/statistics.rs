@@ -88,16 +88,17 @@ impl Statistics {
                     let ty = kernel.ty(*value);
                     self.add(&mut seen, format!("value of {}", ty.element));
                     self.add(&mut seen, format!("rank {}", ty.shape.rank()));
-                    ty.shape.extents().iter().for_each(|e| self.add(&mut seen, format!("extent {e}")));
+                    ty.shape
+                        .extents()
+                        .iter()
+                        .for_each(|e| self.add(&mut seen, format!("extent {e}")));
                     return;
                 }
                 Statement::Store { access, .. } => return self.access(&mut seen, case, "store", access),
-                Statement::Assign { local, .. } => {
-                    match kernel.locals[*local].ty.is_scalar() {
-                        true => "scalar variable",
-                        false => "tile variable",
-                    }
-                }
+                Statement::Assign { local, .. } => match kernel.locals[*local].ty.is_scalar() {
+                    true => "scalar variable",
+                    false => "tile variable",
+                },
                 Statement::If { .. } => "if",
                 Statement::While { body, .. } => {
                     loops.push(body.clone());
@@ -148,7 +149,11 @@ impl Statistics {
         if access.mask.is_some() {
             self.add(seen, format!("masked {kind}"));
         }
-        if access.indices.iter().any(|&index| matches!(kernel.expressions[index], Expression::Load(_))) {
+        if access
+            .indices
+            .iter()
+            .any(|&index| matches!(kernel.expressions[index], Expression::Load(_)))
+        {
             self.add(seen, "indirect index");
         }
         if kind == "load" && kernel.tensor(access.tensor).is_some_and(|tensor| tensor.mutable) {
@@ -159,9 +164,17 @@ impl Statistics {
     /// Panics if the cases are not as varied as they should be.
     pub fn check(&self, everything: &[String]) {
         let found = |what: &str| self.counts.get(what).copied().unwrap_or(0);
-        let rare = SHARES.iter().filter(|(what, share)| found(what) * 100 < share * self.cases);
-        let rare: Vec<_> = rare.map(|(what, share)| format!("{what}: {} of {}, not {share} %", found(what), self.cases)).collect();
+        let rare = SHARES
+            .iter()
+            .filter(|(what, share)| found(what) * 100 < share * self.cases);
+        let rare: Vec<_> = rare
+            .map(|(what, share)| format!("{what}: {} of {}, not {share} %", found(what), self.cases))
+            .collect();
         let missing: Vec<_> = everything.iter().filter(|what| found(what) == 0).collect();
-        assert!(rare.is_empty() && missing.is_empty(), "{rare:?}, none of {missing:?} in {:#?}", self.counts);
+        assert!(
+            rare.is_empty() && missing.is_empty(),
+            "{rare:?}, none of {missing:?} in {:#?}",
+            self.counts
+        );
     }
 }

@@ -97,7 +97,9 @@ impl Generator {
 
     fn access(&mut self, tensor: u32, indices: Vec<Value>, bounds: Bounds, shape: Shape, depth: u32) -> Access {
         let mut indices = indices;
-        let common = indices.iter().try_fold(Shape::SCALAR, |s, &i| s.broadcast(self.b.ty(i).shape));
+        let common = indices
+            .iter()
+            .try_fold(Shape::SCALAR, |s, &i| s.broadcast(self.b.ty(i).shape));
         if common != Some(shape) {
             indices[0] = self.b.broadcast(indices[0], shape);
         }
@@ -105,7 +107,11 @@ impl Generator {
             let element = ElementType::Bool;
             self.value(Type { element, shape }, depth.min(2))
         });
-        let guard = if bounds == Bounds::Unchecked { Guard::NONE } else { Guard::FULL };
+        let guard = if bounds == Bounds::Unchecked {
+            Guard::NONE
+        } else {
+            Guard::FULL
+        };
         Access {
             tensor,
             guards: indices.iter().map(|_| guard).collect(),
@@ -139,7 +145,11 @@ impl Generator {
             return self.b.index(0);
         }
         let flat = self.b.arange(part.elements() as u32);
-        if self.b.ty(flat).shape == part { flat } else { self.b.reshape(flat, part) }
+        if self.b.ty(flat).shape == part {
+            flat
+        } else {
+            self.b.reshape(flat, part)
+        }
     }
 
     /// The index on the outermost axis of what this program owns.
@@ -160,7 +170,11 @@ impl Generator {
             }
             1 | 2 if self.b.kernel.tensor(self.indices).is_some() => {
                 let access = self.access(self.indices, vec![at], Bounds::default(), shape, 0);
-                let element = self.b.kernel.tensor(self.indices).map_or(ElementType::I64, |t| t.element);
+                let element = self
+                    .b
+                    .kernel
+                    .tensor(self.indices)
+                    .map_or(ElementType::I64, |t| t.element);
                 self.b.emit(Expression::Load(access), Type { element, shape })
             }
             3 => {
@@ -216,7 +230,11 @@ impl Generator {
         if self.rng.u8(..4) == 0 {
             let shape = self.b.ty(at).shape;
             let access = self.access_to_permutation(at);
-            let element = self.b.kernel.tensor(self.permutation).map_or(ElementType::I64, |t| t.element);
+            let element = self
+                .b
+                .kernel
+                .tensor(self.permutation)
+                .map_or(ElementType::I64, |t| t.element);
             return (self.b.emit(Expression::Load(access), Type { element, shape }), false);
         }
         let (index, step, offset) = self.affine(at, extent);

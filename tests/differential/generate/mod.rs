@@ -136,13 +136,24 @@ impl Generator {
         let largest = self.shapes.iter().map(Shape::elements).max().unwrap_or(1);
         self.grid((work / largest).clamp(1, 24));
         let programs = self.bounds.iter().product();
-        let innermost = self.shapes.iter().map(|shape| u64::from(shape.innermost())).max().unwrap_or(1);
+        let innermost = self
+            .shapes
+            .iter()
+            .map(|shape| u64::from(shape.innermost()))
+            .max()
+            .unwrap_or(1);
 
         let (any, nearby) = (self.rng.u64(..), self.rng.u64(1..=largest + 4));
         let element = self.index_element();
-        self.indices = self.tensor(element, &[largest], false, Some(&|i| {
-            (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ any) % (nearby + 4) ^ if i % 7 == 6 { u64::MAX } else { 0 }
-        }));
+        self.indices = self.tensor(
+            element,
+            &[largest],
+            false,
+            Some(&|i| {
+                (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ any) % (nearby + 4)
+                    ^ if i % 7 == 6 { u64::MAX } else { 0 }
+            }),
+        );
         let element = self.index_element();
         let key = self.rng.u64(..16);
         self.permutation = self.tensor(element, &[largest + 3], false, Some(&|i| i ^ key));
@@ -237,7 +248,10 @@ impl Generator {
                     1 => self.rng.i64(0..=value),
                     _ => value,
                 },
-                element: self.rng.choice([ElementType::I32, ElementType::I64]).unwrap_or(ElementType::I64),
+                element: self
+                    .rng
+                    .choice([ElementType::I32, ElementType::I64])
+                    .unwrap_or(ElementType::I64),
                 maximum: value,
             },
         };
@@ -251,14 +265,20 @@ impl Generator {
     }
 
     fn index_element(&mut self) -> ElementType {
-        self.rng.choice([ElementType::I32, ElementType::I64]).unwrap_or(ElementType::I64)
+        self.rng
+            .choice([ElementType::I32, ElementType::I64])
+            .unwrap_or(ElementType::I64)
     }
 
     fn source_extents(&mut self, rank: usize, innermost: u64, largest: u64) -> Vec<u64> {
         let mut room = 4 * largest + 64;
         let mut extents = vec![1; rank];
         for axis in (0..rank).rev() {
-            let near = if axis + 1 == rank { innermost } else { self.rng.u64(1..=6) };
+            let near = if axis + 1 == rank {
+                innermost
+            } else {
+                self.rng.u64(1..=6)
+            };
             let extent = match self.rng.u8(..24) {
                 0 => 0,
                 1 => largest,
@@ -275,11 +295,23 @@ impl Generator {
     fn destination(&mut self, programs: u64, innermost: u64, largest: u64) {
         let element = self.element();
         let rank = self.rng.usize(1..=3);
-        let block = if rank == 1 { largest + self.rng.u64(..3) } else { self.rng.u64(1..=3) };
-        let missing = if self.rng.u8(..4) == 0 { self.rng.u64(0..=block) } else { 0 };
+        let block = if rank == 1 {
+            largest + self.rng.u64(..3)
+        } else {
+            self.rng.u64(1..=3)
+        };
+        let missing = if self.rng.u8(..4) == 0 {
+            self.rng.u64(0..=block)
+        } else {
+            0
+        };
         let mut extents = vec![programs * block - missing.min(programs * block - 1)];
         for axis in 1..rank {
-            let extent = if axis + 1 == rank { innermost + self.rng.u64(..4) } else { self.rng.u64(1..=4) };
+            let extent = if axis + 1 == rank {
+                innermost + self.rng.u64(..4)
+            } else {
+                self.rng.u64(1..=4)
+            };
             extents.push(extent - u64::from(extent > 2 && self.rng.u8(..4) == 0));
         }
         let tensor = self.tensor(element, &extents, true, None);
@@ -316,5 +348,8 @@ impl Generator {
 
 /// The names of all operations.
 pub fn operation_names() -> Vec<String> {
-    table::OPERATIONS.iter().map(|operation| operation.name().to_owned()).collect()
+    table::OPERATIONS
+        .iter()
+        .map(|operation| operation.name().to_owned())
+        .collect()
 }

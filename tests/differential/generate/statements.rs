@@ -163,7 +163,11 @@ impl Generator {
             let trip = self.b.read(trips);
             let more = self.b.compare(CompareOp::Less, trip, limit);
             let other = self.scalar(ElementType::Bool, 2);
-            if self.rng.bool() { self.b.binary(BinaryOp::And, more, other) } else { more }
+            if self.rng.bool() {
+                self.b.binary(BinaryOp::And, more, other)
+            } else {
+                more
+            }
         };
         let header = self.b.close();
 

@@ -29,17 +29,28 @@ impl Generator {
         }));
         let strides = self.strides(extents, mutable || fill.is_some());
         let reach = |forward: bool| -> u64 {
-            let axes = extents.iter().zip(&strides).filter(|(_, stride)| (**stride > 0) == forward);
-            axes.map(|(&extent, stride)| extent.saturating_sub(1) * stride.unsigned_abs()).sum()
+            let axes = extents
+                .iter()
+                .zip(&strides)
+                .filter(|(_, stride)| (**stride > 0) == forward);
+            axes.map(|(&extent, stride)| extent.saturating_sub(1) * stride.unsigned_abs())
+                .sum()
         };
         // Where half of the tensors begin says nothing about alignment.
         let shift = if self.rng.bool() { 0 } else { self.rng.u64(..16) };
         let first = GUARD + shift + reach(false).next_multiple_of(16);
         let size = element.size() as u64;
-        let offset = if shift == 0 { (first * size).next_multiple_of(16) } else { first * size };
+        let offset = if shift == 0 {
+            (first * size).next_multiple_of(16)
+        } else {
+            first * size
+        };
         let length = offset / size + reach(true) + 1 + GUARD;
         let bytes = (0..length).flat_map(|i| {
-            let bits = fill.map_or_else(|| pattern(&mut self.rng, element), |fill| fill(i.wrapping_sub(offset / size)));
+            let bits = fill.map_or_else(
+                || pattern(&mut self.rng, element),
+                |fill| fill(i.wrapping_sub(offset / size)),
+            );
             bits.to_le_bytes().into_iter().take(size as usize)
         });
         let tensor = Tensor {

@@ -129,7 +129,10 @@ impl Generator {
     fn argument(&mut self, element: ElementType) -> Option<u32> {
         let fits = |kind: &ParameterKind| *kind == ParameterKind::Scalar(element);
         let parameters = self.b.kernel.parameters.iter().enumerate();
-        let fitting: Vec<_> = parameters.filter(|(_, p)| fits(&p.kind)).map(|(i, _)| i as u32).collect();
+        let fitting: Vec<_> = parameters
+            .filter(|(_, p)| fits(&p.kind))
+            .map(|(i, _)| i as u32)
+            .collect();
         self.rng.choice(fitting)
     }
 
