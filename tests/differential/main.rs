@@ -15,6 +15,8 @@ mod case;
 mod cases;
 mod generate;
 mod launch;
+mod mutate;
 mod oracle;
 mod schedules;
 mod statistics;
+mod verifier;

@@ -17,6 +17,7 @@ use tilewright::dsl::ir::{BinaryOp, Expression, ParameterKind, Shape, Symbol, Ty
 
 use self::builder::{Builder, Value};
 use self::statements::Around;
+pub use self::values::literal;
 use crate::case::{Argument, Case, Count};
 
 /// Extents of tiles: most are no powers of two.
