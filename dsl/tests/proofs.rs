@@ -1,7 +1,8 @@
 //! What is proved about the accesses of a kernel, and that checks go only where it is.
 
+use tilewright_dsl::analysis::divisibility::divisor;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
-use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
+use tilewright_dsl::ir::{Bindings, Kernel, Statement, Symbol};
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
 use tilewright_dsl::transform::{bind, canonical, prove};
@@ -275,5 +276,43 @@ fn an_unchecked_access_is_listed_as_the_authors() {
     assert_eq!(
         proofs(kernel, &[(extent(0, 0), 4)]),
         ["load src[unchecked]", "store out[host-checked]"]
+    );
+}
+
+#[kernel(grid = [1])]
+fn contradictory(out: &mut Tensor<i64, 1>, n: i64, by: i64) {
+    if by > 5 {
+        if by < 3 {
+            out.store([n / by], n % by);
+        }
+    }
+}
+
+#[test]
+fn conditions_that_contradict_each_other_are_no_trouble() {
+    let kernel = trace(&contradictory::definition(), &[Some(&[4]), None, None]);
+    assert_eq!(proofs(kernel, &[(extent(0, 0), 4)]).len(), 1);
+}
+
+#[kernel(grid = [1])]
+fn shifted(out: &mut Tensor<i64, 1>, n: i32, by: i8) {
+    out.store([(n & 4095) >> 40], 1);
+    out.store([(by << 9) as i64], 2);
+}
+
+#[test]
+fn a_shift_is_by_the_amount_modulo_the_width_in_proofs_too() {
+    let kernel = trace(&shifted::definition(), &[Some(&[1]), None, None]);
+    let mut divisors = Vec::new();
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::Store { access, .. } = statement {
+            divisors.push(divisor(&kernel, access.indices[0]));
+        }
+    });
+    assert_eq!(divisors, [1, 2]);
+    // 4095 >> 8 is 15, and only 0 is inside.
+    assert_eq!(
+        proofs(kernel, &[(extent(0, 0), 1)]),
+        ["store out[guarded]", "store out[guarded]"]
     );
 }

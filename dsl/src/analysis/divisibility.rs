@@ -27,7 +27,10 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
             BinaryOp::Multiply => of(left).saturating_mul(of(right)).min(EVERYTHING),
             BinaryOp::And => of(left).max(of(right)),
             BinaryOp::ShiftLeft => match kernel.expressions[*right] {
-                Expression::Literal(by) => of(left).saturating_mul(1 << (by.bits % 32)).min(EVERYTHING),
+                Expression::Literal(by) => {
+                    let by = by.bits % u64::from(by.element.bits());
+                    of(left).saturating_mul(1 << by).min(EVERYTHING)
+                }
                 _ => of(left),
             },
             BinaryOp::Divide | BinaryOp::Remainder | BinaryOp::ShiftRight => 1,

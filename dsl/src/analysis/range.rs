@@ -301,7 +301,8 @@ impl<'a> Ranges<'a> {
                     }
                 }
             }
-            BinaryOp::Divide if rn.0 > 0 => {
+            // Where conditions contradict each other, nothing runs, and a range may end before it begins.
+            BinaryOp::Divide if rn.0 > 0 && rn.1 >= rn.0 => {
                 let low = if ln.0 >= 0 { ln.0 / rn.1 } else { ln.0 / rn.0 };
                 let high = if ln.1 >= 0 { ln.1 / rn.0 } else { ln.1 / rn.1 };
                 let mut facts = Facts::between(low, high);
@@ -346,8 +347,9 @@ impl<'a> Ranges<'a> {
             BinaryOp::And if ln.0 >= 0 && rn.0 >= 0 => Facts::between(0, ln.1.min(rn.1)),
             BinaryOp::And if rn.0 >= 0 => Facts::between(0, rn.1),
             BinaryOp::And if ln.0 >= 0 => Facts::between(0, ln.1),
-            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 && (0..64).contains(&rn.0) => {
-                Facts::between(ln.0 >> rn.0, ln.1 >> rn.0)
+            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 => {
+                let by = rn.0.rem_euclid(self.kernel.ty(left).element.bits().into());
+                Facts::between(ln.0 >> by, ln.1 >> by)
             }
             // Anything else is bounded by its type.
             _ => Facts::default(),

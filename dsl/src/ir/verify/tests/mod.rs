@@ -3,6 +3,7 @@
 mod accesses;
 mod bodies;
 mod grids;
+mod kinds;
 mod references;
 mod values;
 
