@@ -131,3 +131,19 @@ fn run(kernel: &Kernel, case: &Case) {
         let _ = oracle::run(kernel, case, Some(grid), 200);
     }
 }
+
+/// Chains as long as they may be, and values that are used twice over and over: recursion must not run out
+/// of stack, nor visit every path.
+#[test]
+fn long_chains_and_shared_values_take_no_longer_than_they_must() {
+    for (depth, tile) in [(60, false), (60, true), (900, false), (900, true)] {
+        let kernel = generate::chain(depth, tile);
+        verify(&kernel).expect("a chain is well-formed");
+        let bound = bind(&kernel, &Bindings::default());
+        let (proved, _) = prove(bound, &[]);
+        let canonical = canonical(proved);
+        verify(&canonical).expect("a chain stays well-formed");
+        let schedule = choose(&canonical, &Machine::H200, 1);
+        lower(&canonical, &schedule).expect("a chain can be lowered");
+    }
+}

@@ -172,6 +172,7 @@ impl Meetings<'_> {
         let invariant = |value| !depends(self.kernel, value, Some(induction), defined);
         match &self.kernel.expressions[value] {
             _ if value == induction => true,
+            _ if invariant(value) => false,
             Expression::Binary {
                 op: BinaryOp::Add,
                 left,
@@ -200,18 +201,10 @@ fn depends(
     induction: Option<Handle<Expression>>,
     defined: &BTreeSet<Handle<Expression>>,
 ) -> bool {
-    if Some(value) == induction {
-        return true;
-    }
-    if !defined.contains(&value) {
-        return false;
-    }
-    match &kernel.expressions[value] {
-        Expression::Local(_) | Expression::Load(_) => true,
-        node => {
-            let mut any = false;
-            node.for_each_operand(|operand| any |= depends(kernel, operand, induction, defined));
-            any
-        }
-    }
+    // What is defined outside of the loop is the same in every trip.
+    let varies = |value| {
+        let changes = matches!(kernel.expressions[value], Expression::Local(_) | Expression::Load(_));
+        Some(value) == induction || (changes && defined.contains(&value))
+    };
+    kernel.is_made_of(value, |value| defined.contains(&value), varies)
 }

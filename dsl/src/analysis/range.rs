@@ -36,12 +36,26 @@ pub struct Ranges<'a> {
 impl<'a> Ranges<'a> {
     /// What is known at the start of a program, given the values of some symbols.
     pub fn new(kernel: &'a Kernel, symbols: &'a [(Symbol, i64)]) -> Self {
-        Self {
+        let mut ranges = Self {
             kernel,
             symbols,
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
+        };
+        // No statement defines what the grid is made of.
+        let mut needed = vec![false; kernel.expressions.len()];
+        kernel.grid.iter().for_each(|extent| needed[extent.index()] = true);
+        for (value, expression) in kernel.expressions.iter().rev() {
+            if needed[value.index()] {
+                expression.for_each_operand(|operand| needed[operand.index()] = true);
+            }
         }
+        for (value, expression) in kernel.expressions.iter() {
+            if needed[value.index()] && !expression.is_global() {
+                ranges.facts[value.index()] = Some(ranges.derive(value));
+            }
+        }
+        ranges
     }
 
     /// Whether `value` (every element of it) is at least 0.

@@ -5,7 +5,7 @@ use super::prelude::Need;
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::{SlotOrder, Writer};
-use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis};
+use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis, step};
 use crate::analysis::divisibility::{EVERYTHING, divisor, stride_divisor};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, BinaryOp, Bounds, Expression, Handle, Shape, Span, Symbol};
@@ -238,6 +238,9 @@ impl Writer<'_> {
         let Some(axis) = axis else {
             return divisor(self.kernel, index);
         };
+        if step(self.kernel, index, axis) == Some(0) {
+            return divisor(self.kernel, index);
+        }
         let shape = self.kernel.ty(index).shape;
         let from = |value: &Handle<Expression>| self.kernel.ty(*value).shape;
         match &self.kernel.expressions[index] {

@@ -52,6 +52,8 @@ pub(super) struct Leaves {
     registers: BTreeSet<Handle<Expression>>,
     /// Tiles in registers of which a thread reads elements that another holds.
     pub(super) exchanged: BTreeSet<Handle<Expression>>,
+    /// What has been looked at: values, where, and whether the reading thread holds the element.
+    visited: BTreeSet<(Handle<Expression>, Vec<String>, bool)>,
 }
 
 /// The name of the innermost coordinate of the vector at hand.
@@ -113,7 +115,8 @@ impl Writer<'_> {
 
     fn descend(&self, value: Handle<Expression>, point: &Point, leaves: &mut Leaves) {
         let ty = self.kernel.ty(value);
-        if ty.is_scalar() {
+        let place = (value, point.coordinates.clone(), point.register.is_some());
+        if ty.is_scalar() || !leaves.visited.insert(place) {
             return;
         }
         if let Some(Placed::Registers(_)) = self.placed.get(&value) {

@@ -98,14 +98,8 @@ struct Share {
 }
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
-    match &kernel.expressions[value] {
-        Expression::Load(_) => true,
-        node => {
-            let mut any = false;
-            node.for_each_operand(|operand| any |= depends_on_load(kernel, operand));
-            any
-        }
-    }
+    let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_));
+    kernel.is_made_of(value, |_| true, is_load)
 }
 
 /// Threads of a block that does part of a program.

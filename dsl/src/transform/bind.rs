@@ -16,7 +16,12 @@ pub fn bind(kernel: &Kernel, bindings: &Bindings) -> Kernel {
     let mut device = bindings.device.clone();
     device.sort_unstable();
     let mut folder = Folder::new(kernel, Bindings { exact, device });
-    folder.target.grid = kernel.grid.iter().map(|&extent| folder.global(extent)).collect();
+    let mut known = HashMap::new();
+    folder.target.grid = kernel
+        .grid
+        .iter()
+        .map(|&extent| folder.global(extent, &mut known))
+        .collect();
     folder.scopes.push(HashMap::new());
     let body = folder.block(&kernel.body);
     folder.target.body = body;
@@ -71,11 +76,21 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// A grid extent: everything it is made of is in scope everywhere and never defined by a statement.
-    fn global(&mut self, expression: Handle<Expression>) -> Handle<Expression> {
+    /// A grid extent: everything it is made of is in scope everywhere and never defined by a statement. `known` is what
+    /// parts of the grid have become.
+    fn global(
+        &mut self,
+        expression: Handle<Expression>,
+        known: &mut HashMap<Handle<Expression>, Handle<Expression>>,
+    ) -> Handle<Expression> {
+        if let Some(value) = known.get(&expression) {
+            return *value;
+        }
         let mut node = self.source.expressions[expression].clone();
-        node.map_operands(|operand| self.global(operand));
-        self.emit(node, self.source.ty(expression), self.source.spans[expression.index()])
+        node.map_operands(|operand| self.global(operand, known));
+        let value = self.emit(node, self.source.ty(expression), self.source.spans[expression.index()]);
+        known.insert(expression, value);
+        value
     }
 
     fn block(&mut self, block: &Block) -> Block {

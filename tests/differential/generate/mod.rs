@@ -13,7 +13,10 @@ mod tensors;
 mod values;
 
 use tilewright::dsl::element::ElementType;
-use tilewright::dsl::ir::{BinaryOp, Expression, ParameterKind, Shape, Symbol, Type};
+use tilewright::dsl::ir::{
+    Access, BinaryOp, Bounds, Expression, Guard, Kernel, Layout, ParameterKind, Shape, Statement, Symbol,
+    TensorParameter, Type,
+};
 
 use self::builder::{Builder, Value};
 use self::statements::Around;
@@ -353,4 +356,42 @@ pub fn operation_names() -> Vec<String> {
         .iter()
         .map(|operation| operation.name().to_owned())
         .collect()
+}
+
+/// A kernel that adds a value to itself `depth` times over, and uses the result as number of programs, index and value.
+pub fn chain(depth: usize, tile: bool) -> Kernel {
+    let mut b = Builder::new("chain");
+    let layout = Layout::Strided;
+    let parameter = TensorParameter {
+        element: ElementType::I64,
+        rank: 1,
+        mutable: true,
+        layout,
+        alignment: 8,
+    };
+    let tensor = b.parameter(ParameterKind::Tensor(parameter));
+    let first = b.symbol(Symbol::Extent { tensor, axis: 0 });
+    let mut extent = first;
+    for _ in 0..depth {
+        let (op, left, right) = (BinaryOp::Add, extent, extent);
+        extent = b.append(Expression::Binary { op, left, right }, Type::INDEX);
+    }
+    b.kernel.grid.push(extent);
+    let mut value = if tile {
+        b.arange(64)
+    } else {
+        b.symbol(Symbol::ProgramId(0))
+    };
+    for _ in 0..depth {
+        value = b.binary(BinaryOp::Add, value, value);
+    }
+    let access = Access {
+        tensor,
+        indices: [value].into_iter().collect(),
+        bounds: Bounds::default(),
+        guards: [Guard::FULL].into_iter().collect(),
+        mask: None,
+    };
+    b.push(Statement::Store { access, value });
+    b.finish()
 }

@@ -5,7 +5,7 @@ use std::mem::discriminant;
 
 use super::super::build::Value;
 use super::*;
-use crate::ir::verify::MAX_NESTING;
+use crate::ir::verify::{MAX_DEPTH, MAX_NESTING};
 use crate::ir::{
     BinaryOp, Block, Bounds, CompareOp, Expression, Guard, Handle, Layout, Literal, ParameterKind, Statement, Symbol,
     Type, UnaryOp,
@@ -81,6 +81,12 @@ fn expressions() -> Vec<Row> {
             let one = b.index(1);
             b.kernel.expressions[one] = Expression::Unary { op: UnaryOp::Negate, value: one };
         };
+        "a sum of too many in a row": |b| {
+            let mut sum = b.index(1);
+            for _ in 0..=MAX_DEPTH {
+                sum = b.add(sum, sum);
+            }
+        };
         "a definition of nothing": |b| b.push(Statement::Let(MISSING));
         "a variable that does not exist": |b| b.append(Expression::Local(Handle::from_index(2)));
         "a tile without elements": |b| b.append(Expression::Arange(0));
@@ -121,7 +127,7 @@ fn expressions() -> Vec<Row> {
             b.append(Expression::Select { condition, accept: tile, reject: tile })
         };
         "a conversion to an 8-bit float": |b| { let one = b.literal(1f32); b.cast(one, ElementType::F8E5M2) };
-        "fewer indices than axes": |b| load(b, |_, access| drop(access.indices.pop()));
+        "fewer indices than axes": |b| load(b, |_, access| access.indices.truncate(1));
         "more guards than axes": |b| load(b, |_, access| access.guards.push(Guard::FULL));
         "an index that is a float": |b| load(b, |b, access| access.indices[0] = b.literal(1f32));
         "indices that do not broadcast": |b| load(b, |b, access| access.indices[0] = b.arange(3));
