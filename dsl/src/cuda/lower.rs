@@ -378,3 +378,27 @@ impl Writer<'_> {
         *order = Order::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::ElementType;
+    use crate::ir::verify::build::Builder;
+    use crate::schedule::{Machine, choose};
+
+    #[test]
+    fn the_only_element_of_a_variable_reaches_every_thread() {
+        let mut b = Builder::new("one");
+        let out = b.tensor("out", ElementType::I64, 1);
+        let tile = b.arange(1);
+        let x = b.variable("x", tile);
+        let held = b.read(x);
+        let only = b.reshape(held, &[]);
+        let i = b.arange(40);
+        b.store(out, &[i], only);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let (declared, used) = (source.find("__shared__ long long"), source.find("_shared[0]"));
+        assert!(declared.is_some() && used.is_some() && declared < used, "{source}");
+    }
+}
