@@ -7,7 +7,6 @@
 //! TILEWRIGHT_FUZZ_INPUTS=10000000 cargo test --release --test differential verifier
 //! ```
 
-use rayon::prelude::*;
 use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::interpret::GridError;
 use tilewright::dsl::ir::{Arena, Bindings, Kernel, verify::verify};
@@ -15,7 +14,7 @@ use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::dsl::transform::{bind, canonical, prove};
 
 use crate::case::Case;
-use crate::cases::{panic_of, variable};
+use crate::cases::{in_parallel, panic_of, variable};
 use crate::generate::{self, Size};
 use crate::mutate::Mutator;
 use crate::{oracle, schedules};
@@ -32,18 +31,13 @@ const PROGRAMS: u64 = 64;
 fn what_the_verifier_accepts_no_later_stage_panics_on() {
     let inputs = variable("TILEWRIGHT_FUZZ_INPUTS").unwrap_or(20_000);
     let first = variable("TILEWRIGHT_FUZZ_FIRST").unwrap_or(0);
-    let seeds = first..first + inputs.div_ceil(DAMAGED + GARBAGE);
-    let (accepted, failures) = seeds
-        .into_par_iter()
-        .map(|seed| {
-            let mut failures = Vec::new();
-            let accepted = family(seed, &mut failures);
-            (accepted, failures)
-        })
-        .reduce(Default::default, |(one, mut all), (other, failures)| {
-            all.extend(failures);
-            (one + other, all)
-        });
+    let seeds: Vec<u64> = (first..first + inputs.div_ceil(DAMAGED + GARBAGE)).collect();
+    let results = in_parallel(&seeds, |seed| {
+        let mut failures = Vec::new();
+        (family(seed, &mut failures), failures)
+    });
+    let accepted: u64 = results.iter().map(|(accepted, _)| accepted).sum();
+    let failures: Vec<String> = results.into_iter().flat_map(|(_, failures)| failures).collect();
     println!("{inputs} kernels, of which {accepted} are well-formed");
     let shown = failures.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} kernels\n{shown}", failures.len());
