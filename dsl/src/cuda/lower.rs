@@ -187,14 +187,13 @@ impl Writer<'_> {
             } => {
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
+                let mut inside = order.clone();
                 self.open("while (true) {");
-                self.block(header, order)?;
+                self.block(header, &mut inside)?;
                 let condition = self.scalar(*condition);
                 self.line(format!("if (!{condition}) break;"));
-                self.block(body, order)?;
+                self.block(body, &mut inside)?;
                 self.close();
-                order.union(&self.touched(header));
-                order.union(&self.touched(body));
             }
             Statement::For {
                 induction,
@@ -203,11 +202,12 @@ impl Writer<'_> {
                 step,
                 body,
             } => {
+                // A barrier inside is none for a loop without trips, so what was pending before it still is after it.
                 order.union(&self.touched(body));
+                let mut inside = order.clone();
                 self.for_loop(*induction, *start, *end, *step);
-                self.block(body, order)?;
+                self.block(body, &mut inside)?;
                 self.close();
-                order.union(&self.touched(body));
             }
             Statement::Break => self.line("break;"),
             Statement::Continue => self.line("continue;"),
@@ -400,5 +400,31 @@ mod tests {
         let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
         let (declared, used) = (source.find("__shared__ long long"), source.find("_shared[0]"));
         assert!(declared.is_some() && used.is_some() && declared < used, "{source}");
+    }
+
+    #[test]
+    fn a_barrier_in_a_loop_is_none_for_what_follows_a_loop_without_trips() {
+        let mut b = Builder::new("loops");
+        let (out, other) = (
+            b.tensor("out", ElementType::I64, 1),
+            b.tensor("other", ElementType::I64, 1),
+        );
+        let (i, n) = (b.arange(100), b.count("n"));
+        let (zero, one) = (b.index(0), b.index(1));
+        let shifted = b.add(i, one);
+        b.store(out, &[i], i);
+        b.for_loop(zero, n, 1, |b, _| {
+            let moved = b.load(other, &[shifted]);
+            b.store(other, &[i], moved);
+        });
+        b.store(out, &[shifted], i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        // Of the body of the kernel, not of the loop.
+        let (loops, barrier) = (
+            source.find("for (unsigned long long trip"),
+            source.rfind("\n  __syncthreads();"),
+        );
+        assert!(loops.is_some() && loops < barrier, "{source}");
     }
 }
