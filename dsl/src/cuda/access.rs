@@ -167,7 +167,8 @@ impl Writer<'_> {
                     });
                     let n = shape.innermost();
                     let low = if guard.lower {
-                        format!("tw_clip(-(long long){index}, {n})")
+                        // The smallest integer has no negative.
+                        format!("{n} - tw_clip((long long){index} + {n}LL, {n})")
                     } else {
                         "0".to_owned()
                     };

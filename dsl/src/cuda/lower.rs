@@ -427,4 +427,63 @@ mod tests {
         );
         assert!(loops.is_some() && loops < barrier, "{source}");
     }
+
+    /// The kernel text of what `fill` records over `out: i64[..]` and 100 indices.
+    fn source_of(fill: impl FnOnce(&mut Builder, u32, crate::ir::verify::build::Value)) -> String {
+        let mut b = Builder::new("stores");
+        let out = b.tensor("out", ElementType::I64, 1);
+        let i = b.arange(100);
+        fill(&mut b, out, i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        source[source.find("extern").unwrap()..].to_owned()
+    }
+
+    #[test]
+    fn stores_of_one_place_are_ordered_where_different_threads_make_them() {
+        let again = |masked: bool| {
+            source_of(|b, out, i| {
+                b.store(out, &[i], i);
+                let (two, shape) = (b.index(2), b.shape(i));
+                let two = b.stretch(two, shape);
+                let rest = b.binary(crate::ir::BinaryOp::Remainder, i, two);
+                let mask = b.compare(crate::ir::CompareOp::Less, rest, two);
+                match masked {
+                    true => b.store_where(out, &[i], two, mask),
+                    false => b.store(out, &[i], two),
+                }
+            })
+        };
+        assert!(again(true).contains("__syncthreads"));
+        assert!(!again(false).contains("__syncthreads"));
+    }
+
+    #[test]
+    fn a_store_before_continue_is_ordered_before_what_follows_the_loop() {
+        let source = source_of(|b, out, i| {
+            let (zero, one, n) = (b.index(0), b.index(1), b.count("n"));
+            b.for_loop(zero, n, 1, |b, _| {
+                b.store(out, &[i], i);
+                b.push(Statement::Continue);
+            });
+            let shifted = b.add(i, one);
+            b.store(out, &[shifted], i);
+        });
+        assert!(source.contains("\n  __syncthreads"), "{source}");
+    }
+
+    #[test]
+    fn the_smallest_index_is_far_below_the_row() {
+        // `-index` would be the smallest integer again, and the row would seem to begin inside.
+        let mut b = Builder::new("row");
+        let out = b.tensor("out", ElementType::I64, 1);
+        b.tensor_mut(out).layout = crate::ir::Layout::Contiguous;
+        let (i, n) = (b.arange(100), b.scalar("n", ElementType::I64));
+        let at = b.add(i, n);
+        b.store(out, &[at], i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        assert!(source.contains("100 - tw_clip("), "{source}");
+        assert!(!source.contains("tw_clip(-"), "{source}");
+    }
 }
