@@ -25,7 +25,7 @@ pub enum Trapped {
 }
 
 /// Runs a kernel on the arguments of `case`. `steps` bounds what one program may do.
-pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> Result<Outcome, InterpretError> {
+pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> Result<Outcome, Box<InterpretError>> {
     let memory = |argument: &Argument| match argument {
         Argument::Tensor(tensor) => HostMemory::from_bytes(&tensor.bytes).ok(),
         Argument::Count(_) | Argument::Scalar(_) => None,
@@ -58,9 +58,9 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
         // The other accesses have run.
         Err(InterpretError::OutOfBounds(access)) => match trap_at(kernel, access.span) {
             Some(trapped) => trapped,
-            None => return Err(InterpretError::OutOfBounds(access)),
+            None => return Err(Box::new(InterpretError::OutOfBounds(access))),
         },
-        Err(error) => return Err(error),
+        Err(error) => return Err(Box::new(error)),
     };
     let bytes = |memory: &HostMemory| {
         let mut bytes = vec![0; memory.len() as usize];

@@ -154,8 +154,8 @@ impl Generator {
             &[largest],
             false,
             Some(&|i| {
-                (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ any) % (nearby + 4)
-                    ^ if i % 7 == 6 { u64::MAX } else { 0 }
+                let near = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ any) % (nearby + 4);
+                if i % 7 == 6 { !near } else { near }
             }),
         );
         let element = self.index_element();
