@@ -4,11 +4,13 @@
 //! the [`Memory`] trait says, so that any runtime can stand below it.
 
 use std::any::{Any, TypeId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrayvec::ArrayVec;
 
 use crate::element::ElementType;
-use crate::ir::{Kernel, Layout, Literal, Symbol};
+use crate::ir::{Kernel, Layout, Literal, ParameterKind, Span, Symbol, verify};
 use crate::lang::TraceError;
 use crate::schedule::Schedule;
 
@@ -35,9 +37,18 @@ pub struct Definition {
     name: &'static str,
     identity: TypeId,
     comptime: ArrayVec<ComptimeValue, 8>,
-    record: fn(&[ComptimeValue]),
+    recording: Recording,
     file: &'static str,
     line: u32,
+}
+
+/// Where the IR of a definition comes from.
+#[derive(Debug, Clone)]
+enum Recording {
+    /// It is recorded by running the staged body.
+    Body(fn(&[ComptimeValue])),
+    /// It is there.
+    Done(Arc<Traced>),
 }
 
 /// The value of a `#[comptime]` parameter.
@@ -198,7 +209,25 @@ impl Definition {
             name,
             identity: TypeId::of::<K>(),
             comptime: comptime.iter().copied().take(8).collect(),
-            record,
+            recording: Recording::Body(record),
+            file,
+            line,
+        }
+    }
+
+    /// A kernel that is IR already, made by something else than a function marked `#[kernel]`. Every call of this gives a
+    /// kernel of its own.
+    ///
+    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them.
+    pub fn of_ir(name: &'static str, traced: Traced) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = ComptimeValue::Integer(NEXT.fetch_add(1, Relaxed).into());
+        let Span { file, line, .. } = traced.kernel.span;
+        Self {
+            name,
+            identity: TypeId::of::<Traced>(),
+            comptime: [number].into_iter().collect(),
+            recording: Recording::Done(Arc::new(traced)),
             file,
             line,
         }
@@ -226,9 +255,30 @@ impl Definition {
     /// What only shows for concrete extents: shapes that do not broadcast, a tile shaped by a value that is unknown
     /// until launch, a loop that cannot be unrolled. The error names the kernel, the file and the line.
     pub fn trace(&self, request: &TraceRequest) -> Result<Traced, TraceError> {
-        crate::lang::record(self.name, self.file, self.line, request, || {
-            (self.record)(&self.comptime)
-        })
+        match &self.recording {
+            Recording::Body(record) => {
+                crate::lang::record(self.name, self.file, self.line, request, || record(&self.comptime))
+            }
+            Recording::Done(traced) => self.adapted(traced, request),
+        }
+    }
+
+    /// `traced` with what `request` says about its tensors.
+    fn adapted(&self, traced: &Traced, request: &TraceRequest) -> Result<Traced, TraceError> {
+        let mut traced = traced.clone();
+        for (parameter, facts) in traced.kernel.parameters.iter_mut().zip(&request.parameters) {
+            if let (ParameterKind::Tensor(tensor), ParameterFacts::Tensor(facts)) = (&mut parameter.kind, facts) {
+                tensor.layout = facts.layout;
+                tensor.alignment = facts.alignment.max(tensor.element.size() as u32);
+            }
+        }
+        verify::verify(&traced.kernel).map_err(|error| TraceError {
+            kernel: self.name.to_owned(),
+            message: error.to_string(),
+            span: error.span,
+            advice: None,
+        })?;
+        Ok(traced)
     }
 }
 

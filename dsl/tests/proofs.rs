@@ -1,7 +1,8 @@
 //! What is proved about the accesses of a kernel, and that checks go only where it is.
 
+use tilewright_dsl::analysis::divisibility::divisor;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
-use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
+use tilewright_dsl::ir::{Bindings, Kernel, Statement, Symbol};
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
 use tilewright_dsl::transform::{bind, canonical, prove};
@@ -337,5 +338,41 @@ fn operations_on_constants_are_folded_to_what_the_devices_compute() {
     assert!(
         text.contains("f32(0x7fffffff)") && !text.contains("f32(0xffc01234)"),
         "{text}"
+    );
+}
+
+#[kernel(grid = [1])]
+fn empty_loop(out: &mut Tensor<i64, 1>, n: Count, most: i64) {
+    for i in 5..most.min(1) {
+        out.store([n / i], n % i);
+    }
+}
+
+#[test]
+fn a_quotient_in_a_loop_that_has_no_trips_is_no_trouble() {
+    let kernel = trace(&empty_loop::definition(), &[Some(&[4]), None, None]);
+    assert_eq!(proofs(kernel, &[(extent(0, 0), 4)]), ["store out[guarded]"]);
+}
+
+#[kernel(grid = [1])]
+fn shifted(out: &mut Tensor<i64, 1>, n: i32, by: i8) {
+    out.store([(n & 4095) >> 40], 1);
+    out.store([(by << 9) as i64], 2);
+}
+
+#[test]
+fn a_shift_is_by_the_amount_modulo_the_width_in_proofs_too() {
+    let kernel = trace(&shifted::definition(), &[Some(&[1]), None, None]);
+    let mut divisors = Vec::new();
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::Store { access, .. } = statement {
+            divisors.push(divisor(&kernel, access.indices[0]));
+        }
+    });
+    assert_eq!(divisors, [1, 2]);
+    // 4095 >> 8 is 15, and only 0 is inside.
+    assert_eq!(
+        proofs(kernel, &[(extent(0, 0), 1)]),
+        ["store out[guarded]", "store out[guarded]"]
     );
 }

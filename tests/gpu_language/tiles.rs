@@ -218,3 +218,32 @@ fn computing_rows_agree_at_every_width_and_number_of_programs() {
         }
     }
 }
+
+#[kernel(grid = [1])]
+fn columns_and_rows(out: &mut Tensor<i64, 2>, src: &Tensor<i64, 1>, times: Count) {
+    let i = arange(96);
+    let mut row = i * 10;
+    let mut column = i.expand_dims(1) * 10;
+    for t in 0..times {
+        row += t;
+        column += t + i.expand_dims(1);
+    }
+    out.store([0, i], row);
+    out.store([1, i.expand_dims(1)], column);
+    // Loads at places that a variable holds, which do not change along the innermost axis.
+    out.store([2, i.expand_dims(1)], src.load([column % 96]));
+}
+
+#[test]
+fn a_variable_of_one_column_is_as_good_as_one_row() {
+    let values: Vec<i64> = (0..96).map(|i| 7 * i + 1).collect();
+    let out = on_every_device(|device| {
+        let src = device.upload(&values, [96]).unwrap();
+        let mut out = device.zeros::<i64, 2>([3, 96]).unwrap();
+        columns_and_rows(&mut out, &src, Runtime(3)).launch(device).unwrap();
+        out.download().unwrap()
+    });
+    let rows: [fn(i64) -> i64; 3] = [|i| 10 * i + 3, |i| 13 * i + 3, |i| 7 * ((13 * i + 3) % 96) + 1];
+    let expected: Vec<i64> = rows.iter().flat_map(|row| (0..96).map(row)).collect();
+    assert_eq!(out, expected);
+}

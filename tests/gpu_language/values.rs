@@ -111,3 +111,28 @@ fn scalar_arguments_arrive_exact_at_the_limits_of_their_types() {
         assert_eq!(out, (vec![a, b as i64, c as i64, d as i64, n as i64], bits(vec![e])));
     }
 }
+
+#[kernel(grid = [1])]
+fn with_itself(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 1>) {
+    let i = arange(src.extent(0));
+    let x = src.load([i]);
+    out.store([0, i], x.min(x));
+    out.store([1, i], x.max(x));
+}
+
+#[test]
+fn the_smaller_and_the_larger_of_a_nan_and_itself_are_canonical() {
+    let values = [0x7fc0_0001, 0xffff_ffff, 0x8000_0000, 0x3f80_0000].map(f32::from_bits);
+    let out = on_every_device(|device| {
+        let src = device.upload(&values, [4]).unwrap();
+        let mut out = device.zeros::<f32, 2>([2, 4]).unwrap();
+        with_itself(&mut out, &src).launch(device).unwrap();
+        out.download()
+            .unwrap()
+            .into_iter()
+            .map(f32::to_bits)
+            .collect::<Vec<_>>()
+    });
+    let expected = [0x7fff_ffff, 0x7fff_ffff, 0x8000_0000, 0x3f80_0000];
+    assert_eq!(out, [expected, expected].concat());
+}

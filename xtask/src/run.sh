@@ -3,6 +3,8 @@
 #
 #   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
 #   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites)
+#   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 4 minutes on 16 cores); a failure
+#                           names its seed, and TILEWRIGHT_FUZZ_SEED=… runs that case alone
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
 #
@@ -74,10 +76,15 @@ sanitize() {
     done
 }
 
+fuzz() {
+    TILEWRIGHT_FUZZ_CASES=${1:-10000} LIMIT=${LIMIT:-900} one fuzz differential "$here/tests/differential" --nocapture same_bits
+    grep ' cases from seed ' "$out/tests.log"
+}
+
 task=${1:-tests}
 [ $# -gt 0 ] && shift
 case $task in
-    tests | sanitize)
+    tests | sanitize | fuzz)
         : >"$out/tests.jsonl"
         : >"$out/tests.log"
         "$task" "$@"
@@ -88,5 +95,5 @@ case $task in
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, bench or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, bench or schedules" >&2; exit 2 ;;
 esac

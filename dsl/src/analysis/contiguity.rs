@@ -1,11 +1,29 @@
 //! How values and accesses change along one axis of a tile.
 
+use std::collections::HashMap;
+
 use crate::element::ElementType;
 use crate::ir::{Access, BinaryOp, Expression, Handle, Kernel, Layout, Shape, UnaryOp};
 
 /// How much `value` grows from one element to the next along `axis`, if it is the same everywhere; 0 where it does not
 /// change.
 pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i64> {
+    known_step(kernel, value, axis, &mut HashMap::new())
+}
+
+/// The steps found so far, so that values used often are looked at once.
+type Known = HashMap<(Handle<Expression>, usize), Option<i64>>;
+
+fn known_step(kernel: &Kernel, value: Handle<Expression>, axis: usize, known: &mut Known) -> Option<i64> {
+    if let Some(step) = known.get(&(value, axis)) {
+        return *step;
+    }
+    let step = find_step(kernel, value, axis, known);
+    known.insert((value, axis), step);
+    step
+}
+
+fn find_step(kernel: &Kernel, value: Handle<Expression>, axis: usize, known: &mut Known) -> Option<i64> {
     let ty = kernel.ty(value);
     if ty.shape.extents().get(axis).is_none_or(|&extent| extent == 1) {
         return Some(0);
@@ -14,47 +32,54 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
     match node {
         Expression::Arange(_) => Some(1),
         Expression::Broadcast { value, .. } => match broadcast_axis(kernel.ty(*value).shape, ty.shape, axis) {
-            Some(axis) => step(kernel, *value, axis),
+            Some(axis) => known_step(kernel, *value, axis, known),
             None => Some(0),
         },
-        Expression::MultipleOf { value, .. } => step(kernel, *value, axis),
-        Expression::Reshape { value, .. } => {
-            step(kernel, *value, reshape_axis(kernel.ty(*value).shape, ty.shape, axis)?)
-        }
+        Expression::MultipleOf { value, .. } => known_step(kernel, *value, axis, known),
+        Expression::Reshape { value, .. } => known_step(
+            kernel,
+            *value,
+            reshape_axis(kernel.ty(*value).shape, ty.shape, axis)?,
+            known,
+        ),
         Expression::Binary {
             op: BinaryOp::Add,
             left,
             right,
-        } if exact(ty.element) => step(kernel, *left, axis)?.checked_add(step(kernel, *right, axis)?),
+        } if exact(ty.element) => {
+            known_step(kernel, *left, axis, known)?.checked_add(known_step(kernel, *right, axis, known)?)
+        }
         Expression::Binary {
             op: BinaryOp::Subtract,
             left,
             right,
-        } if exact(ty.element) => step(kernel, *left, axis)?.checked_sub(step(kernel, *right, axis)?),
+        } if exact(ty.element) => {
+            known_step(kernel, *left, axis, known)?.checked_sub(known_step(kernel, *right, axis, known)?)
+        }
         Expression::Binary {
             op: BinaryOp::Multiply,
             left,
             right,
         } if exact(ty.element) => match (constant(kernel, *left), constant(kernel, *right)) {
-            (_, Some(by)) => step(kernel, *left, axis)?.checked_mul(by),
-            (Some(by), _) => step(kernel, *right, axis)?.checked_mul(by),
-            _ => unchanging(kernel, node, axis),
+            (_, Some(by)) => known_step(kernel, *left, axis, known)?.checked_mul(by),
+            (Some(by), _) => known_step(kernel, *right, axis, known)?.checked_mul(by),
+            _ => unchanging(kernel, node, axis, known),
         },
         Expression::Unary {
             op: UnaryOp::Negate,
             value,
-        } if exact(ty.element) => step(kernel, *value, axis)?.checked_neg(),
+        } if exact(ty.element) => known_step(kernel, *value, axis, known)?.checked_neg(),
         Expression::Cast { value, to } if *to == ElementType::I64 && kernel.ty(*value).element.is_integer() => {
-            step(kernel, *value, axis)
+            known_step(kernel, *value, axis, known)
         }
-        Expression::Permute { value, axes } => step(kernel, *value, *axes.get(axis)? as usize),
+        Expression::Permute { value, axes } => known_step(kernel, *value, *axes.get(axis)? as usize, known),
         Expression::Slice {
             value,
             axis: sliced,
             step: by,
             ..
         } => {
-            let own = step(kernel, *value, axis)?;
+            let own = known_step(kernel, *value, axis, known)?;
             if *sliced as usize == axis {
                 own.checked_mul(i64::from(*by))
             } else {
@@ -70,7 +95,7 @@ pub fn step(kernel: &Kernel, value: Handle<Expression>, axis: usize) -> Option<i
         | Expression::Scan { .. }
         | Expression::ArgSort { .. }
         | Expression::Histogram { .. } => None,
-        _ => unchanging(kernel, node, axis),
+        _ => unchanging(kernel, node, axis, known),
     }
 }
 
@@ -80,7 +105,7 @@ fn exact(element: ElementType) -> bool {
 }
 
 /// An operation on values that do not change gives one that does not change.
-fn unchanging(kernel: &Kernel, node: &Expression, axis: usize) -> Option<i64> {
+fn unchanging(kernel: &Kernel, node: &Expression, axis: usize, known: &mut Known) -> Option<i64> {
     let mut same = true;
     let rank = |value: Handle<Expression>| kernel.ty(value).shape.rank();
     node.for_each_operand(|operand| {
@@ -89,7 +114,7 @@ fn unchanging(kernel: &Kernel, node: &Expression, axis: usize) -> Option<i64> {
             Expression::Load(access) => access_shape(kernel, access).map_or(0, |shape| shape.rank()) - rank(operand),
             _ => 0,
         };
-        same &= axis < offset || step(kernel, operand, axis - offset) == Some(0);
+        same &= axis < offset || known_step(kernel, operand, axis - offset, known) == Some(0);
     });
     same.then_some(0)
 }

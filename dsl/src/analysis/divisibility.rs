@@ -2,6 +2,8 @@
 //!
 //! Only powers of two are tracked: they survive wrapping, and alignment needs no others.
 
+use std::collections::HashMap;
+
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Layout, Symbol, UnaryOp};
 
 /// What divides zero: more than any alignment that matters.
@@ -9,8 +11,16 @@ pub const EVERYTHING: u64 = 1 << 32;
 
 /// The largest power of two, up to [`EVERYTHING`], known to divide `value`.
 pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
-    let of = |value: &Handle<Expression>| divisor(kernel, *value);
-    match &kernel.expressions[value] {
+    known_divisor(kernel, value, &mut HashMap::new())
+}
+
+/// As [`divisor`]; `known` are the divisors found so far, so that values used often are looked at once.
+fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap<Handle<Expression>, u64>) -> u64 {
+    if let Some(divisor) = known.get(&value) {
+        return *divisor;
+    }
+    let mut of = |value: &Handle<Expression>| known_divisor(kernel, *value, known);
+    let divisor = match &kernel.expressions[value] {
         Expression::Literal(literal) => literal.as_integer().map_or(1, of_integer),
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
         Expression::Arange(1) => EVERYTHING,
@@ -52,7 +62,10 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
             BinaryOp::Multiply => of(left).saturating_mul(of(right)).min(EVERYTHING),
             BinaryOp::And => of(left).max(of(right)),
             BinaryOp::ShiftLeft => match kernel.expressions[*right] {
-                Expression::Literal(by) => of(left).saturating_mul(1 << (by.bits % 32)).min(EVERYTHING),
+                Expression::Literal(by) => {
+                    let by = by.bits % u64::from(by.element.bits());
+                    of(left).saturating_mul(1 << by).min(EVERYTHING)
+                }
                 _ => of(left),
             },
             BinaryOp::MultiplyHigh
@@ -78,7 +91,9 @@ pub fn divisor(kernel: &Kernel, value: Handle<Expression>) -> u64 {
         | Expression::Load(_)
         | Expression::Ptx(_)
         | Expression::Atomic(_) => 1,
-    }
+    };
+    known.insert(value, divisor);
+    divisor
 }
 
 fn of_integer(value: i128) -> u64 {

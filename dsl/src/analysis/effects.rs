@@ -65,6 +65,7 @@ impl Effects {
         effects.ordered.extend(mixed);
         let mut meet = Meetings {
             kernel,
+            has_registers: effects.has_tile_locals || !effects.ordered.is_empty(),
             loops: Vec::new(),
             ordered: BTreeSet::new(),
         };
@@ -116,6 +117,8 @@ impl OpenLoop {
 /// Finds stores of one program that may write the same element.
 struct Meetings<'a> {
     kernel: &'a Kernel,
+    /// Whether any tile is in registers.
+    has_registers: bool,
     loops: Vec<OpenLoop>,
     ordered: BTreeSet<u32>,
 }
@@ -133,10 +136,9 @@ impl Meetings<'_> {
                     }
                 }
                 Statement::Store { access, .. } => {
-                    // The same places again are written by the same threads.
                     let apart = written
                         .get(&access.tensor)
-                        .is_none_or(|earlier| earlier.indices == access.indices);
+                        .is_none_or(|earlier| self.same_threads(earlier, access));
                     let disjoint = (0..self.loops.len()).all(|depth| self.trips_do_not_meet(depth, access));
                     if !apart || !disjoint {
                         self.ordered.insert(access.tensor);
@@ -152,7 +154,7 @@ impl Meetings<'_> {
                             for (tensor, access) in rejected {
                                 if accepted
                                     .get(&tensor)
-                                    .is_some_and(|other| other.indices != access.indices)
+                                    .is_some_and(|other| !self.same_threads(other, &access))
                                 {
                                     // Two places: a third store can agree with at most one of them.
                                     self.ordered.insert(tensor);
@@ -166,16 +168,16 @@ impl Meetings<'_> {
                 Statement::While { header, body, .. } => {
                     self.loops.push(OpenLoop::over(None));
                     if let Some(after) = self.block(header, &written) {
-                        written.extend(after.clone());
-                        written.extend(self.block(body, &after).unwrap_or_default());
+                        self.block(body, &after);
                     }
                     self.loops.pop();
+                    self.stores_of_loop([header, body], &mut written);
                 }
                 Statement::For { induction, body, .. } => {
                     self.loops.push(OpenLoop::over(Some(*induction)));
-                    let after = self.block(body, &written);
-                    written.extend(after.unwrap_or_default());
+                    self.block(body, &written);
                     self.loops.pop();
+                    self.stores_of_loop([body], &mut written);
                 }
                 Statement::Break | Statement::Continue | Statement::Return => return None,
                 Statement::Assign { .. }
@@ -186,6 +188,29 @@ impl Meetings<'_> {
             }
         }
         Some(written)
+    }
+
+    /// Whether two stores, if they write an element, do it with the same thread: they are spread over threads alike where
+    /// all of the access is equal, unless the value of one is in registers.
+    fn same_threads(&self, one: &Access, other: &Access) -> bool {
+        one == other && !self.has_registers
+    }
+
+    /// Adds what the blocks of a loop write, on whatever way they are left. One trip may store at one place, and the next
+    /// one at another.
+    fn stores_of_loop<'b>(&mut self, blocks: impl IntoIterator<Item = &'b Block>, written: &mut BTreeMap<u32, Access>) {
+        let mut inside: BTreeMap<u32, Access> = BTreeMap::new();
+        for block in blocks {
+            block.walk(&mut |statement, _| {
+                if let Statement::Store { access, .. } = statement
+                    && let Some(other) = inside.insert(access.tensor, access.clone())
+                    && !self.same_threads(&other, access)
+                {
+                    self.ordered.insert(access.tensor);
+                }
+            });
+        }
+        written.extend(inside);
     }
 
     /// Whether a store in the loop at `depth` writes the same places with the same threads in every trip, or other
@@ -213,6 +238,7 @@ impl Meetings<'_> {
         let invariant = |value| !depends(self.kernel, value, Some(induction), defined);
         match &self.kernel.expressions[value] {
             _ if value == induction => true,
+            _ if invariant(value) => false,
             Expression::Binary {
                 op: BinaryOp::Add,
                 left,
@@ -241,18 +267,13 @@ fn depends(
     induction: Option<Handle<Expression>>,
     defined: &BTreeSet<Handle<Expression>>,
 ) -> bool {
-    if Some(value) == induction {
-        return true;
-    }
-    if !defined.contains(&value) {
-        return false;
-    }
-    match &kernel.expressions[value] {
-        Expression::Local(_) | Expression::Load(_) | Expression::Atomic(_) => true,
-        node => {
-            let mut any = false;
-            node.for_each_operand(|operand| any |= depends(kernel, operand, induction, defined));
-            any
-        }
-    }
+    // What is defined outside of the loop is the same in every trip.
+    let varies = |value| {
+        let changes = matches!(
+            kernel.expressions[value],
+            Expression::Local(_) | Expression::Load(_) | Expression::Atomic(_)
+        );
+        Some(value) == induction || (changes && defined.contains(&value))
+    };
+    kernel.is_made_of(value, |value| defined.contains(&value), varies)
 }

@@ -39,12 +39,26 @@ pub struct Ranges<'a> {
 impl<'a> Ranges<'a> {
     /// What is known at the start of a program, given the values of some symbols.
     pub fn new(kernel: &'a Kernel, symbols: &'a [(Symbol, i64)]) -> Self {
-        Self {
+        let mut ranges = Self {
             kernel,
             symbols,
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
+        };
+        // No statement defines what the grid is made of.
+        let mut needed = vec![false; kernel.expressions.len()];
+        kernel.grid.iter().for_each(|extent| needed[extent.index()] = true);
+        for (value, expression) in kernel.expressions.iter().rev() {
+            if needed[value.index()] {
+                expression.for_each_operand(|operand| needed[operand.index()] = true);
+            }
         }
+        for (value, expression) in kernel.expressions.iter() {
+            if needed[value.index()] && !expression.is_global() {
+                ranges.facts[value.index()] = Some(ranges.derive(value));
+            }
+        }
+        ranges
     }
 
     /// Whether `value` (every element of it) is at least 0.
@@ -384,7 +398,8 @@ impl<'a> Ranges<'a> {
                     },
                 }
             }
-            BinaryOp::Divide if rn.0 > 0 => {
+            // Where conditions contradict each other, nothing runs, and a range may end before it begins.
+            BinaryOp::Divide if rn.0 > 0 && rn.1 >= rn.0 => {
                 let low = if ln.0 >= 0 { ln.0 / rn.1 } else { ln.0 / rn.0 };
                 let high = if ln.1 >= 0 { ln.1 / rn.0 } else { ln.1 / rn.1 };
                 let mut facts = Facts::between(low, high);
@@ -429,8 +444,9 @@ impl<'a> Ranges<'a> {
             BinaryOp::And if ln.0 >= 0 && rn.0 >= 0 => Facts::between(0, ln.1.min(rn.1)),
             BinaryOp::And if rn.0 >= 0 => Facts::between(0, rn.1),
             BinaryOp::And if ln.0 >= 0 => Facts::between(0, ln.1),
-            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 && (0..64).contains(&rn.0) => {
-                Facts::between(ln.0 >> rn.0, ln.1 >> rn.0)
+            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 => {
+                let by = rn.0.rem_euclid(self.kernel.ty(left).element.bits().into());
+                Facts::between(ln.0 >> by, ln.1 >> by)
             }
             // Anything else is bounded by its type.
             BinaryOp::Divide

@@ -6,7 +6,7 @@ use super::prelude::Need;
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::Writer;
-use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis};
+use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis, step};
 use crate::analysis::divisibility::{EVERYTHING, divisor, stride_divisor};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, BinaryOp, Bounds, Expression, Handle, Shape, Span, Symbol};
@@ -184,7 +184,8 @@ impl Writer<'_> {
                     });
                     let n = shape.elements();
                     let low = if guard.lower {
-                        format!("tw_clip(-(long long){index}, {n})")
+                        // The smallest integer has no negative.
+                        format!("{n} - tw_clip((long long){index} + {n}LL, {n})")
                     } else {
                         "0".to_owned()
                     };
@@ -255,6 +256,9 @@ impl Writer<'_> {
         let Some(axis) = axis else {
             return divisor(self.kernel, index);
         };
+        if step(self.kernel, index, axis) == Some(0) {
+            return divisor(self.kernel, index);
+        }
         let shape = self.kernel.ty(index).shape;
         let from = |value: &Handle<Expression>| self.kernel.ty(*value).shape;
         match &self.kernel.expressions[index] {

@@ -65,6 +65,8 @@ pub(super) struct Leaves {
     registers: BTreeSet<Handle<Expression>>,
     /// Tiles in registers of which a thread reads elements that another holds.
     pub(super) exchanged: BTreeSet<Handle<Expression>>,
+    /// What has been looked at: values, where, and whether the reading thread holds the element.
+    visited: BTreeSet<(Handle<Expression>, Vec<String>, bool)>,
 }
 
 /// The name of the innermost coordinate of the vector at hand.
@@ -121,6 +123,15 @@ impl Writer<'_> {
         leaves
     }
 
+    /// What the only element of a tile is made of, that a scalar is reshaped from.
+    pub(super) fn leaves_of_scalar(&self, value: Handle<Expression>) -> Leaves {
+        let mut leaves = Leaves::default();
+        if let Expression::Reshape { value, .. } = &self.kernel.expressions[value] {
+            self.descend(*value, &Point::first(self.kernel.ty(*value).shape), &mut leaves);
+        }
+        leaves
+    }
+
     fn descend_index(&self, operand: Handle<Expression>, shape: Shape, point: &Point, leaves: &mut Leaves) {
         let own = self.kernel.ty(operand).shape;
         if own.rank() > 0 {
@@ -130,7 +141,8 @@ impl Writer<'_> {
 
     fn descend(&self, value: Handle<Expression>, point: &Point, leaves: &mut Leaves) {
         let ty = self.kernel.ty(value);
-        if ty.is_scalar() {
+        let place = (value, point.coordinates.clone(), point.register.is_some());
+        if ty.is_scalar() || !leaves.visited.insert(place) {
             return;
         }
         if let Some(Placed::Registers(_)) = self.placed.get(&value) {

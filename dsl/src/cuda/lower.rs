@@ -220,16 +220,15 @@ impl Writer<'_> {
             } => {
                 order.union(&self.touched(header));
                 order.union(&self.touched(body));
+                let mut inside = order.clone();
                 self.open("while (true) {");
                 self.loops += 1;
-                self.block(header, order)?;
+                self.block(header, &mut inside)?;
                 let condition = self.scalar(*condition);
                 self.line(format!("if (!{condition}) break;"));
-                self.block(body, order)?;
+                self.block(body, &mut inside)?;
                 self.loops -= 1;
                 self.close();
-                order.union(&self.touched(header));
-                order.union(&self.touched(body));
             }
             Statement::For {
                 induction,
@@ -238,13 +237,14 @@ impl Writer<'_> {
                 step,
                 body,
             } => {
+                // A barrier inside is none for a loop without trips, so what was pending before it still is after it.
                 order.union(&self.touched(body));
+                let mut inside = order.clone();
                 self.for_loop(*induction, *start, *end, *step);
                 self.loops += 1;
-                self.block(body, order)?;
+                self.block(body, &mut inside)?;
                 self.loops -= 1;
                 self.close();
-                order.union(&self.touched(body));
             }
             Statement::Break => self.line("break;"),
             Statement::Continue => self.line("continue;"),
@@ -302,8 +302,7 @@ impl Writer<'_> {
             return;
         }
         if ty.is_scalar() {
-            let text = self.scalar_text(value);
-            let name = self.define("v", c_type(ty.element), &text);
+            let name = self.define_scalar(value, c_type(ty.element));
             self.placed.insert(value, Placed::Scalar(name));
             return;
         }
@@ -335,6 +334,23 @@ impl Writer<'_> {
                 self.placed.insert(value, Placed::Lazy);
             }
         }
+    }
+
+    /// Defines a scalar. One that is the only element of a tile in registers is in one thread only until it is exchanged.
+    fn define_scalar(&mut self, value: Handle<Expression>, ty: &str) -> String {
+        let leaves = self.leaves_of_scalar(value);
+        if leaves.exchanged.is_empty() {
+            let text = self.scalar_text(value);
+            return self.define("v", ty, &text);
+        }
+        let name = self.fresh("v");
+        self.line(format!("{ty} {name};"));
+        self.open("{");
+        self.exchange(&leaves);
+        let text = self.scalar_text(value);
+        self.line(format!("{name} = {text};"));
+        self.close();
+        name
     }
 
     pub(super) fn declare_registers(&mut self, value: Handle<Expression>) -> String {
@@ -404,5 +420,114 @@ impl Writer<'_> {
     pub(super) fn barrier(&mut self, order: &mut Order) {
         self.line("__syncthreads();");
         *order = Order::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::ElementType;
+    use crate::ir::verify::build::Builder;
+    use crate::schedule::{Machine, choose};
+
+    #[test]
+    fn the_only_element_of_a_variable_reaches_every_thread() {
+        let mut b = Builder::new("one");
+        let out = b.tensor("out", ElementType::I64, 1);
+        let tile = b.arange(1);
+        let x = b.variable("x", tile);
+        let held = b.read(x);
+        let only = b.reshape(held, &[]);
+        let i = b.arange(40);
+        b.store(out, &[i], only);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let (declared, used) = (source.find("__shared__ long long"), source.find("_shared[0]"));
+        assert!(declared.is_some() && used.is_some() && declared < used, "{source}");
+    }
+
+    #[test]
+    fn a_barrier_in_a_loop_is_none_for_what_follows_a_loop_without_trips() {
+        let mut b = Builder::new("loops");
+        let (out, other) = (
+            b.tensor("out", ElementType::I64, 1),
+            b.tensor("other", ElementType::I64, 1),
+        );
+        let (i, n) = (b.arange(100), b.count("n"));
+        let (zero, one) = (b.index(0), b.index(1));
+        let shifted = b.add(i, one);
+        b.store(out, &[i], i);
+        b.for_loop(zero, n, 1, |b, _| {
+            let moved = b.load(other, &[shifted]);
+            b.store(other, &[i], moved);
+        });
+        b.store(out, &[shifted], i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        // Of the body of the kernel, not of the loop.
+        let (loops, barrier) = (
+            source.find("for (unsigned long long trip"),
+            source.rfind("\n  __syncthreads();"),
+        );
+        assert!(loops.is_some() && loops < barrier, "{source}");
+    }
+
+    /// The kernel text of what `fill` records over `out: i64[..]` and 100 indices.
+    fn source_of(fill: impl FnOnce(&mut Builder, u32, crate::ir::verify::build::Value)) -> String {
+        let mut b = Builder::new("stores");
+        let out = b.tensor("out", ElementType::I64, 1);
+        let i = b.arange(100);
+        fill(&mut b, out, i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        source[source.find("extern").unwrap()..].to_owned()
+    }
+
+    #[test]
+    fn stores_of_one_place_are_ordered_where_different_threads_make_them() {
+        let again = |masked: bool| {
+            source_of(|b, out, i| {
+                b.store(out, &[i], i);
+                let (two, shape) = (b.index(2), b.shape(i));
+                let two = b.stretch(two, shape);
+                let rest = b.binary(crate::ir::BinaryOp::Remainder, i, two);
+                let mask = b.compare(crate::ir::CompareOp::Less, rest, two);
+                match masked {
+                    true => b.store_where(out, &[i], two, mask),
+                    false => b.store(out, &[i], two),
+                }
+            })
+        };
+        assert!(again(true).contains("__syncthreads"));
+        assert!(!again(false).contains("__syncthreads"));
+    }
+
+    #[test]
+    fn a_store_before_continue_is_ordered_before_what_follows_the_loop() {
+        let source = source_of(|b, out, i| {
+            let (zero, one, n) = (b.index(0), b.index(1), b.count("n"));
+            b.for_loop(zero, n, 1, |b, _| {
+                b.store(out, &[i], i);
+                b.push(Statement::Continue);
+            });
+            let shifted = b.add(i, one);
+            b.store(out, &[shifted], i);
+        });
+        assert!(source.contains("\n  __syncthreads"), "{source}");
+    }
+
+    #[test]
+    fn the_smallest_index_is_far_below_the_row() {
+        // `-index` would be the smallest integer again, and the row would seem to begin inside.
+        let mut b = Builder::new("row");
+        let out = b.tensor("out", ElementType::I64, 1);
+        b.tensor_mut(out).layout = crate::ir::Layout::Contiguous;
+        let (i, n) = (b.arange(100), b.scalar("n", ElementType::I64));
+        let at = b.add(i, n);
+        b.store(out, &[at], i);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        assert!(source.contains("100 - tw_clip("), "{source}");
+        assert!(!source.contains("tw_clip(-"), "{source}");
     }
 }

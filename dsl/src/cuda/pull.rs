@@ -27,6 +27,14 @@ impl Point {
         }
     }
 
+    /// The first element, whichever thread holds it.
+    pub(super) fn first(shape: Shape) -> Self {
+        Self {
+            coordinates: vec!["0".to_owned(); shape.rank()],
+            register: None,
+        }
+    }
+
     /// The point of an index or mask of shape `own` for an access of shape `shape`.
     pub(super) fn aligned_with(&self, own: Shape, shape: Shape) -> Point {
         let point = self.before_broadcast(own, shape);
@@ -342,12 +350,8 @@ impl Writer<'_> {
         match &self.kernel.expressions[value] {
             // A reshape of a single element has no coordinate to keep.
             Expression::Reshape { value, .. } | Expression::Broadcast { value, .. } => {
-                let rank = self.kernel.ty(*value).shape.rank();
-                let point = Point {
-                    coordinates: vec!["0".to_owned(); rank],
-                    register: None,
-                };
-                self.pull(*value, &point)
+                let first = Point::first(self.kernel.ty(*value).shape);
+                self.pull(*value, &first)
             }
             Expression::Local(local) => self.locals.get(local).cloned().unwrap_or_default(),
             _ => self.compute(value, &Point::scalar(), ty),

@@ -4,6 +4,7 @@ use super::leaves::{Group, INNER, LeafKind, Leaves, Sink};
 use super::types::{c_type, memory_type};
 use super::writer::{Placed, Writer};
 use crate::analysis::contiguity::{Walk, walk};
+use crate::ir::Shape;
 
 impl Writer<'_> {
     /// Tiles of registers: each thread does the elements that it holds.
@@ -28,8 +29,12 @@ impl Writer<'_> {
             | Sink::Prefetch(_)
             | Sink::InOrder(_) => None,
         };
+        // Where the innermost axis has extent 1, a thread's neighbouring elements lie along an outer one.
+        let along_outer = n == 1 && lanes > 1;
         for leaf in leaves.loads.values_mut() {
-            if let LeafKind::Adjacent { axis, .. } = leaf.kind {
+            if along_outer {
+                leaf.kind = LeafKind::Scattered;
+            } else if let LeafKind::Adjacent { axis, .. } = leaf.kind {
                 let bytes = (lanes * self.element(leaf.access.tensor).size() as u64).min(16);
                 let direct = lanes > 1 && n.is_multiple_of(lanes) && self.leaf_alignment(leaf, axis) >= bytes;
                 leaf.kind = if direct {
@@ -47,16 +52,8 @@ impl Writer<'_> {
         if partial {
             self.open(format!("if (first < {elements}) {{"));
         }
-        let mut point = self.coordinates_of(shape, "first");
-        self.line(format!(
-            "const int {INNER} = {};",
-            point.coordinates.last().cloned().unwrap_or_default()
-        ));
-        if let Some(last) = point.coordinates.last_mut() {
-            *last = INNER.to_owned();
-        }
-        for (axis, coordinate) in point.coordinates.iter().enumerate().take(shape.rank() - 1) {
-            self.line(format!("const int i{axis} = {coordinate};"));
+        if !along_outer {
+            self.coordinates(shape, "first");
         }
         let rows = self.rows_of_leaves(leaves);
         let mut substitutes = self.vector_leaves(leaves, &rows, lanes);
@@ -70,7 +67,12 @@ impl Writer<'_> {
         });
         self.line("#pragma unroll");
         self.open(format!("for (int v = 0; v < {lanes}; ++v) {{"));
-        let mut lane = Self::symbolic_point(shape, &format!("({INNER} + v)"));
+        let mut lane = if along_outer {
+            self.coordinates(shape, "(first + v)");
+            Self::symbolic_point(shape, INNER)
+        } else {
+            Self::symbolic_point(shape, &format!("({INNER} + v)"))
+        };
         lane.register = Some(format!("k * {lanes} + v"));
         std::mem::swap(&mut self.substitutes, &mut substitutes);
         match (&group.sink, &out) {
@@ -101,6 +103,19 @@ impl Writer<'_> {
             self.close();
         }
         self.close();
+    }
+
+    /// Defines the coordinates of the element at a row-major position.
+    fn coordinates(&mut self, shape: Shape, position: &str) {
+        let point = self.coordinates_of(shape, position);
+        for (axis, coordinate) in point.coordinates.iter().enumerate() {
+            let name = if axis + 1 == shape.rank() {
+                INNER.to_owned()
+            } else {
+                format!("i{axis}")
+            };
+            self.line(format!("const int {name} = {coordinate};"));
+        }
     }
 
     /// Puts tiles of which threads read each other's elements into shared memory.

@@ -61,8 +61,9 @@ impl Writer<'_> {
                     );
                 }
                 (LeafKind::Still, _) => {
+                    // Its indices may be in registers: those of the vector's first lane.
                     let point = Point {
-                        register: None,
+                        register: leaf.point.register.as_ref().map(|_| format!("k * {lanes}")),
                         ..leaf.point.clone()
                     };
                     let value = self.pull(load, &point);

@@ -258,7 +258,8 @@ pub enum Bounds {
     ReadZeroSkipWrite,
     /// The index becomes the nearest valid one. On an axis of extent 0 a load reads zero and a store writes nothing.
     Clamp,
-    /// As [`Bounds::ReadZeroSkipWrite`], and the launch reports the access as an error.
+    /// As [`Bounds::ReadZeroSkipWrite`], and the launch reports the access as an error. A load whose value nothing needs
+    /// may be left out, and then is not reported.
     Trap,
     /// The author has promised, in an `unsafe` block, that it does not happen.
     Unchecked,

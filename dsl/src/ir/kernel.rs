@@ -1,5 +1,7 @@
 //! A whole kernel.
 
+use std::collections::HashSet;
+
 use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Symbol, Type};
 use crate::element::ElementType;
 
@@ -122,6 +124,26 @@ impl Kernel {
     /// The type of an expression.
     pub fn ty(&self, expression: Handle<Expression>) -> Type {
         self.types[expression.index()]
+    }
+
+    /// Whether `value`, or anything it is made of, satisfies `test`. Each expression is looked at once, however often it is
+    /// used; what `within` refuses is not looked into.
+    pub fn is_made_of(
+        &self,
+        value: Handle<Expression>,
+        within: impl Fn(Handle<Expression>) -> bool,
+        test: impl Fn(Handle<Expression>) -> bool,
+    ) -> bool {
+        let (mut open, mut seen) = (vec![value], HashSet::new());
+        while let Some(value) = open.pop() {
+            if test(value) {
+                return true;
+            }
+            if within(value) && seen.insert(value) {
+                self.expressions[value].for_each_operand(|operand| open.push(operand));
+            }
+        }
+        false
     }
 
     /// The tensor parameter at `position`, if there is one.

@@ -1,6 +1,6 @@
 //! The choice of a schedule.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
 
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
 use crate::analysis::effects::Effects;
@@ -40,9 +40,7 @@ impl Work {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
                     work.indirect_store |= loaded(access);
-                    let mut loads = BTreeSet::new();
-                    tile_loads(kernel, *value, &mut loads);
-                    work.loads = work.loads.max(loads.len() as u64);
+                    work.loads = work.loads.max(tile_loads(kernel, *value));
                     *value
                 }
                 Statement::Assign { value, .. } => *value,
@@ -118,28 +116,22 @@ struct Share {
     trips: u64,
 }
 
-/// The loads of tiles that `value` is made of.
-fn tile_loads(kernel: &Kernel, value: Handle<Expression>, loads: &mut BTreeSet<Handle<Expression>>) {
-    if kernel.ty(value).is_scalar() || loads.contains(&value) {
-        return;
-    }
-    match &kernel.expressions[value] {
-        Expression::Load(_) => {
-            loads.insert(value);
-        }
-        node => node.for_each_operand(|operand| tile_loads(kernel, operand, loads)),
-    }
+/// How many loads of tiles `value` is made of.
+fn tile_loads(kernel: &Kernel, value: Handle<Expression>) -> u64 {
+    let loads = Cell::new(0);
+    let is_tile = |value| !kernel.ty(value).is_scalar();
+    let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_));
+    let within = |value| {
+        loads.set(loads.get() + u64::from(is_tile(value) && is_load(value)));
+        is_tile(value) && !is_load(value)
+    };
+    kernel.is_made_of(value, within, |_| false);
+    loads.get()
 }
 
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
-    match &kernel.expressions[value] {
-        Expression::Load(_) | Expression::Atomic(_) => true,
-        node => {
-            let mut any = false;
-            node.for_each_operand(|operand| any |= depends_on_load(kernel, operand));
-            any
-        }
-    }
+    let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_) | Expression::Atomic(_));
+    kernel.is_made_of(value, |_| true, is_load)
 }
 
 /// Threads of a block that does part of a program.

@@ -18,12 +18,20 @@ pub fn bind(kernel: &Kernel, bindings: &Bindings) -> Kernel {
     let mut device = bindings.device.clone();
     device.sort_unstable();
     let mut folder = Folder::new(kernel, Bindings { exact, device });
-    folder.target.grid = kernel.grid.iter().map(|&extent| folder.global(extent)).collect();
+    let mut known = HashMap::new();
+    folder.target.grid = kernel
+        .grid
+        .iter()
+        .map(|&extent| folder.global(extent, &mut known))
+        .collect();
     folder.scopes.push(HashMap::new());
     let body = folder.block(&kernel.body);
     folder.target.body = body;
     dead_code::eliminate(folder.target)
 }
+
+/// How many operations a reshape moves past, so that no chain of them takes all of the stack.
+const MAX_RESHAPES: usize = 64;
 
 struct Folder<'a> {
     source: &'a Kernel,
@@ -36,6 +44,8 @@ struct Folder<'a> {
     single: HashMap<Handle<Local>, Option<(Handle<Expression>, usize)>>,
     /// Statements emitted for the block being built.
     output: Vec<Block>,
+    /// Operations that a reshape is moving past.
+    reshaping: usize,
 }
 
 impl<'a> Folder<'a> {
@@ -73,14 +83,25 @@ impl<'a> Folder<'a> {
             scopes: vec![HashMap::new()],
             single,
             output: Vec::new(),
+            reshaping: 0,
         }
     }
 
-    /// A grid extent: everything it is made of is in scope everywhere and never defined by a statement.
-    fn global(&mut self, expression: Handle<Expression>) -> Handle<Expression> {
+    /// A grid extent: everything it is made of is in scope everywhere and never defined by a statement. `known` is what
+    /// parts of the grid have become.
+    fn global(
+        &mut self,
+        expression: Handle<Expression>,
+        known: &mut HashMap<Handle<Expression>, Handle<Expression>>,
+    ) -> Handle<Expression> {
+        if let Some(value) = known.get(&expression) {
+            return *value;
+        }
         let mut node = self.source.expressions[expression].clone();
-        node.map_operands(|operand| self.global(operand));
-        self.emit(node, self.source.ty(expression), self.source.spans[expression.index()])
+        node.map_operands(|operand| self.global(operand, known));
+        let value = self.emit(node, self.source.ty(expression), self.source.spans[expression.index()]);
+        known.insert(expression, value);
+        value
     }
 
     fn block(&mut self, block: &Block) -> Block {
@@ -337,14 +358,20 @@ impl<'a> Folder<'a> {
     /// An element-wise operation on tiles, on its operands reshaped: reshapes move towards loads, where they vanish or tell
     /// how rows lie.
     fn reshaped_operands(&mut self, value: Handle<Expression>, shape: Shape, span: Span) -> Option<Expression> {
-        if self.target.ty(value).is_scalar() || shape.rank() == 0 || !self.target.expressions[value].is_elementwise() {
+        if self.reshaping >= MAX_RESHAPES
+            || self.target.ty(value).is_scalar()
+            || shape.rank() == 0
+            || !self.target.expressions[value].is_elementwise()
+        {
             return None;
         }
         let mut node = self.target.expressions[value].clone();
+        self.reshaping += 1;
         node.map_operands(|operand| {
             let ty = self.target.ty(operand).with_shape(shape);
             self.emit(Expression::Reshape { value: operand, shape }, ty, span)
         });
+        self.reshaping -= 1;
         Some(node)
     }
 

@@ -83,14 +83,11 @@ fn relevant(kernel: &Kernel) -> BTreeSet<Symbol> {
 }
 
 fn depends_on_device_count(kernel: &Kernel, value: Handle<Expression>) -> bool {
-    match &kernel.expressions[value] {
-        Expression::Symbol(Symbol::Count(count)) => kernel.bindings.device(*count).is_some(),
-        node => {
-            let mut any = false;
-            node.for_each_operand(|operand| any |= depends_on_device_count(kernel, operand));
-            any
-        }
-    }
+    let in_memory = |value| match kernel.expressions[value] {
+        Expression::Symbol(Symbol::Count(count)) => kernel.bindings.device(count).is_some(),
+        _ => false,
+    };
+    kernel.is_made_of(value, |_| true, in_memory)
 }
 
 /// Appends to `exits` what ends the programs whose coordinate on `axis` is not below `extent`.

@@ -73,6 +73,10 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         Expression::Unary { op, value } => arithmetic::unary(*op, literal(*value)?).map(Folded::Literal),
         Expression::Binary { op, left, right } => match (literal(*left), literal(*right)) {
             (Some(l), Some(r)) => arithmetic::binary(*op, l, r).map(Folded::Literal),
+            // The smaller of two NaNs is the canonical one, whichever they are.
+            _ if left == right && matches!(op, BinaryOp::Min | BinaryOp::Max) && ty.element.is_integer() => {
+                Some(Folded::Value(*left))
+            }
             // On floats `x + 0` is not always `x`, nor is the smaller of a NaN and itself that NaN.
             _ if ty.element.is_float() => None,
             (l, r) => identity(*op, *left, l, *right, r),
@@ -178,7 +182,6 @@ fn identity(
         BinaryOp::Multiply if element(l, 1) => Some(Folded::Value(right)),
         BinaryOp::Multiply | BinaryOp::And if element(r, 0) => Some(Folded::Value(right)),
         BinaryOp::Multiply | BinaryOp::And if element(l, 0) => Some(Folded::Value(left)),
-        BinaryOp::Min | BinaryOp::Max if left == right => Some(Folded::Value(left)),
         _ => None,
     }
 }

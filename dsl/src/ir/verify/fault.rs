@@ -16,6 +16,10 @@ pub enum Fault {
     },
     #[error("expression {expression} refers to expression {operand}, which is not an earlier one")]
     ForwardReference { expression: usize, operand: usize },
+    #[error(
+        "expression {expression} is the last of more than {most} that are made of each other; a variable breaks the chain"
+    )]
+    TooDeep { expression: usize, most: u32 },
     #[error("expression {0} does not exist")]
     UnknownExpression(usize),
     #[error("local {0} does not exist")]

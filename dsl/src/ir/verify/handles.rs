@@ -1,6 +1,6 @@
 //! References: everything that is named exists, and operands come before their users.
 
-use super::{Fault, MAX_NESTING, VerifyError};
+use super::{Fault, MAX_DEPTH, MAX_NESTING, VerifyError};
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
@@ -13,10 +13,13 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
         }
         .at(kernel.span));
     }
+    let mut depths: Vec<u32> = Vec::with_capacity(expressions);
     for (handle, expression) in kernel.expressions.iter() {
         let mut forward = None;
-        expression.for_each_operand(|operand| {
-            if operand >= handle {
+        let mut depth = 0;
+        expression.for_each_operand(|operand| match depths.get(operand.index()) {
+            Some(below) => depth = depth.max(below + 1),
+            None => {
                 forward.get_or_insert(operand);
             }
         });
@@ -27,6 +30,11 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
             }
             .of(kernel, handle));
         }
+        if depth > MAX_DEPTH {
+            let (expression, most) = (handle.index(), MAX_DEPTH);
+            return Err(Fault::TooDeep { expression, most }.of(kernel, handle));
+        }
+        depths.push(depth);
         match expression {
             Expression::Local(local) if local.index() >= kernel.locals.len() => {
                 return Err(Fault::UnknownLocal(local.index()).of(kernel, handle));

@@ -4,7 +4,7 @@
 //! without panicking itself. The rules, by the module that checks them:
 //!
 //! * `handles`: there is one type and one span per expression. An expression refers only to earlier ones, so a walk in
-//!   order sees operands first and there are no cycles. Statements, grid and accesses refer to expressions and locals that
+//!   order sees operands first and there are no cycles, and at most [`MAX_DEPTH`] stand in a row. Statements, grid and accesses refer to expressions and locals that
 //!   exist. Blocks nest at most [`MAX_NESTING`] deep.
 //! * `signature`: parameter names differ. Tensors have rank 1 to 4, a power-of-two alignment of at least the element
 //!   size, and rows whose stride multiple is not zero. A symbol is bound once, an extent or count not to a negative
@@ -56,6 +56,9 @@ use super::{Expression, Handle, Kernel, Span};
 
 /// How deep blocks nest at most, so that passes may recurse over them.
 pub const MAX_NESTING: usize = 128;
+
+/// How many expressions in a row are made of each other at most, so that passes may recurse over them.
+pub const MAX_DEPTH: u32 = 1000;
 
 /// A kernel that breaks a rule of the IR.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -5,6 +5,7 @@ mod atomics;
 mod bodies;
 mod claims;
 mod grids;
+mod kinds;
 mod references;
 mod values;
 

@@ -1,0 +1,235 @@
+//! The differential test: what is done with each case.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+use tilewright::dsl::cuda::{LowerError, lower};
+use tilewright::dsl::element::ElementType;
+use tilewright::dsl::ir::{Kernel, verify::verify};
+use tilewright::dsl::schedule::{Machine, choose};
+use tilewright::runtime::Device;
+use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+
+use crate::case::Case;
+use crate::generate::{self, Size};
+use crate::launch::{Shared, difference};
+use crate::oracle::{self, Outcome};
+use crate::schedules;
+use crate::statistics::Statistics;
+
+/// Of so many cases, the text of one is compiled where no GPU compiles all of them.
+const COMPILED: u64 = 10;
+
+/// Cases that share a device object, and with it the memory of the variants.
+const BATCH: u64 = 512;
+
+/// The number in an environment variable.
+pub fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+fn required(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
+}
+
+/// What `run` panicked with.
+pub fn panic_of(run: impl FnOnce()) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default(),
+    )
+}
+
+/// What `run` gives for each seed, in any order. The threads are not rayon's: a thread of those that waits for the
+/// interpreter would begin another case inside of the present one, and so on down its stack.
+pub fn in_parallel<R: Send>(seeds: &[u64], run: impl Fn(u64) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut results = Vec::new();
+        while let Some(&seed) = seeds.get(next.fetch_add(1, Relaxed)) {
+            results.push(run(seed));
+        }
+        results
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let results = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("panics are caught"));
+        results.flatten().collect()
+    })
+}
+
+#[test]
+fn random_kernels_leave_the_same_bits_in_every_way() {
+    let (first, count) = match variable("TILEWRIGHT_FUZZ_SEED") {
+        Some(seed) => (seed, 1),
+        None => (
+            variable("TILEWRIGHT_FUZZ_FIRST").unwrap_or(0),
+            variable("TILEWRIGHT_FUZZ_CASES").unwrap_or(300),
+        ),
+    };
+    let has_nvrtc = Nvrtc::load().is_ok();
+    assert!(has_nvrtc || !required("TILEWRIGHT_REQUIRE_NVRTC"), "there is no NVRTC");
+    let mut failures = Vec::new();
+    let mut tally = Tally::default();
+    for batch in (first..first + count).collect::<Vec<_>>().chunks(BATCH as usize) {
+        let gpu = match Device::cuda(0) {
+            Ok(device) => Some(Shared::new(device)),
+            Err(error) if required("TILEWRIGHT_REQUIRE_GPU") => panic!("there is no GPU: {error}"),
+            Err(_) => None,
+        };
+        let results = in_parallel(batch, |seed| {
+            let mut tally = Tally::default();
+            let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);
+            let panic = panic_of(|| check(seed, gpu.as_ref(), compiled, &mut tally));
+            (tally, panic.map(|panic| describe(seed, &panic)))
+        });
+        for (part, failure) in results {
+            tally.add(part);
+            failures.extend(failure);
+        }
+    }
+    println!("{count} cases from seed {first}: {tally:?}");
+    let shown = failures.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} of {count} cases fail\n{shown}", failures.len());
+    // Few may be too large to lower, or the rest says little.
+    assert!(tally.refused * 20 <= tally.lowered, "{tally:?}");
+}
+
+fn describe(seed: u64, panic: &str) -> String {
+    let kernel = panic_of(|| drop(generate::case(seed, Size::Full)));
+    let text = match kernel {
+        Some(panic) => format!("the generator: {panic}"),
+        None => generate::case(seed, Size::Full).kernel.to_string(),
+    };
+    format!("TILEWRIGHT_FUZZ_SEED={seed}\n{panic}\n{text}")
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Texts generated.
+    lowered: usize,
+    /// Texts refused, because threads would have to exchange more than they can.
+    refused: usize,
+    compiled: usize,
+    /// Launches on a GPU.
+    launched: usize,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.lowered += other.lowered;
+        self.refused += other.refused;
+        self.compiled += other.compiled;
+        self.launched += other.launched;
+    }
+}
+
+/// Panics if anything about the case of this seed is not as it should be.
+fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
+    let case = generate::case(seed, Size::Full);
+    verify(&case.kernel).unwrap_or_else(|error| panic!("the generator made a malformed kernel: {error}"));
+    let expected = oracle::run(&case.kernel, &case, None, u64::MAX).unwrap_or_else(|error| panic!("oracle: {error}"));
+    let same = |way: &str, found: &Outcome, kernel: &Kernel| {
+        if let Some(difference) = difference(&case, &expected, found) {
+            panic!("{way}: {difference}\n{kernel}");
+        }
+    };
+    for stage in oracle::stages(&case) {
+        let (name, kernel) = (stage.name, &stage.kernel);
+        verify(kernel).unwrap_or_else(|error| panic!("{name}, the kernel is malformed: {error}\n{kernel}"));
+        let found = oracle::run(kernel, &case, stage.grid, u64::MAX);
+        same(
+            name,
+            &found.unwrap_or_else(|error| panic!("{name}: {error}\n{kernel}")),
+            kernel,
+        );
+    }
+    let definition = case.definition();
+    let cpu = Shared::new(Device::cpu());
+    let (found, variant) = cpu
+        .run(&case, &definition, None)
+        .unwrap_or_else(|error| panic!("CPU device: {error}"));
+    let Some(variant) = variant else {
+        return same("CPU device", &found, &case.kernel);
+    };
+    let kernel = variant.kernel();
+    same("CPU device", &found, kernel);
+
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    let mut schedules: Vec<_> = [1, 1000, 1_000_000]
+        .map(|programs| choose(kernel, &Machine::H200, programs))
+        .to_vec();
+    schedules.extend((0..3).map(|_| schedules::random(&mut rng, kernel)));
+    for (number, schedule) in schedules.iter().enumerate() {
+        match lower(kernel, schedule) {
+            Ok(module) if compiled && number % 3 == 0 => {
+                let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
+                compile(&module.source, &module.entry, &options)
+                    .unwrap_or_else(|error| panic!("{error}\n{schedule}\n{}", module.source));
+                (tally.lowered, tally.compiled) = (tally.lowered + 1, tally.compiled + 1);
+            }
+            Ok(_) => tally.lowered += 1,
+            Err(LowerError::SharedMemory { .. }) => tally.refused += 1,
+            Err(error) => panic!("{error}\n{kernel}"),
+        }
+    }
+    let Some(gpu) = gpu else { return };
+    for schedule in [None, schedules.last().copied()] {
+        match gpu.run(&case, &definition, schedule) {
+            Ok((found, variant)) => {
+                let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.source)));
+                if let Some(difference) = difference(&case, &expected, &found) {
+                    panic!("GPU: {difference}\n{kernel}\n{}", text.unwrap_or_default());
+                }
+                tally.launched += 1;
+            }
+            Err(error) if error.to_string().contains("a block can exchange at most") => {}
+            Err(error) => panic!("GPU: {error}\n{kernel}"),
+        }
+    }
+}
+
+#[test]
+fn random_kernels_are_varied() {
+    let mut statistics = Statistics::default();
+    (0..300).for_each(|seed| statistics.note(&generate::case(seed, Size::Full)));
+    let mut everything: Vec<String> = crate::generate::operation_names();
+    for element in ElementType::ALL {
+        everything.extend([format!("tensor of {element}"), format!("value of {element}")]);
+    }
+    for what in [
+        "store zero",
+        "store clamp",
+        "store unchecked",
+        "rank 0",
+        "rank 1",
+        "rank 2",
+        "empty tensor",
+    ] {
+        everything.push(what.to_owned());
+    }
+    for extent in [1, 2, 31, 32, 33, 127, 129, 255, 576, 1000, 1024, 4097, 5000] {
+        everything.push(format!("extent {extent}"));
+    }
+    statistics.check(&everything);
+}
+
+/// A case is made of its seed and nothing else.
+#[test]
+fn a_seed_gives_the_same_case_every_time() {
+    let text = |case: Case| format!("{}{:?}{:?}", case.kernel, case.arguments, case.pinned);
+    for seed in 0..20 {
+        assert_eq!(
+            text(generate::case(seed, Size::Full)),
+            text(generate::case(seed, Size::Full))
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Launching a case through the runtime, on any device.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tilewright::dsl::call::{self, ArgumentValue, Arguments, Call, CountArgument, Definition, Memory, TensorArgument};
+use tilewright::dsl::element::ElementType;
+use tilewright::dsl::ir::{Bounds, Expression, Kernel, Statement};
+use tilewright::dsl::lang::Tensor;
+use tilewright::dsl::schedule::Schedule;
+use tilewright::prelude::*;
+use tilewright::runtime::Variant;
+
+use crate::case::{Argument, Case, Count};
+use crate::oracle::{Outcome, Trapped};
+
+/// A device that several threads launch on. Reports of accesses that trap do not say whose they are, so a kernel with
+/// such an access is launched alone.
+pub struct Shared {
+    pub device: Device,
+    alone: RwLock<()>,
+}
+
+impl Shared {
+    pub fn new(device: Device) -> Self {
+        let alone = RwLock::new(());
+        Self { device, alone }
+    }
+
+    /// Launches `definition`, which is that of `case`. Also gives the variant; there is none for no programs.
+    pub fn run(
+        &self,
+        case: &Case,
+        definition: &Definition,
+        schedule: Option<Schedule>,
+    ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
+        let together = self.alone.read();
+        let launched = self.once(case, definition, schedule)?;
+        drop(together);
+        if !traps(&case.kernel) {
+            return Ok(launched);
+        }
+        // It is compiled now, so that the others do not wait for long.
+        let _alone = self.alone.write();
+        let _ = self.device.synchronize();
+        let (mut outcome, variant) = self.once(case, definition, schedule)?;
+        outcome.trapped = match self.device.synchronize() {
+            Ok(()) => Trapped::No,
+            Err(LaunchError::Trapped { .. }) => Trapped::Yes,
+            Err(error) => return Err(error),
+        };
+        Ok((outcome, variant))
+    }
+
+    fn once(
+        &self,
+        case: &Case,
+        definition: &Definition,
+        schedule: Option<Schedule>,
+    ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
+        let stored = |argument: &Argument| match argument {
+            Argument::Tensor(tensor) => Some(tensor.bytes.clone()),
+            Argument::Count(Count::Device { stored, .. }) => Some(stored.to_le_bytes().to_vec()),
+            Argument::Count(_) | Argument::Scalar(_) => None,
+        };
+        let upload = |bytes: Vec<u8>| self.device.upload(&bytes, [bytes.len()]).expect("the device has room");
+        let memories: Vec<_> = case
+            .arguments
+            .iter()
+            .map(|argument| stored(argument).map(upload))
+            .collect();
+        let mut arguments = Arguments::new();
+        for (argument, memory) in case.arguments.iter().zip(&memories) {
+            arguments.push(value(argument, memory.as_ref()));
+        }
+        let mut call = Call::new(definition.clone(), arguments);
+        if case.exact_extents {
+            call = call.exact_extents();
+        }
+        if let Some(schedule) = schedule {
+            call = call.with_schedule(schedule);
+        }
+        let launched = call.launch(&self.device)?;
+        let tensors = case
+            .arguments
+            .iter()
+            .zip(&memories)
+            .filter(|(a, _)| matches!(a, Argument::Tensor(_)));
+        let memories = tensors
+            .filter_map(|(_, memory)| memory.as_ref())
+            .map(|memory| memory.download());
+        Ok((
+            Outcome {
+                memories: memories.collect::<Result<_, _>>().expect("the device still works"),
+                trapped: Trapped::No,
+            },
+            launched.variant().cloned(),
+        ))
+    }
+}
+
+fn value<'a>(argument: &Argument, memory: Option<&'a DeviceTensor<u8, 1>>) -> ArgumentValue<'a> {
+    match (argument, memory) {
+        (Argument::Scalar(literal), _) => ArgumentValue::Scalar(*literal),
+        (Argument::Count(Count::Exact(value)), _) => ArgumentValue::Count(CountArgument::Exact(*value)),
+        (Argument::Count(Count::Runtime(value)), _) => ArgumentValue::Count(CountArgument::Runtime(*value)),
+        (Argument::Count(Count::Device { element, maximum, .. }), Some(memory)) => {
+            ArgumentValue::Count(CountArgument::Device {
+                memory: whole(memory),
+                offset: 0,
+                element: *element,
+                maximum: *maximum,
+            })
+        }
+        (Argument::Tensor(tensor), Some(memory)) => ArgumentValue::Tensor(TensorArgument {
+            element: tensor.element,
+            mutable: tensor.mutable,
+            extents: tensor.extents.iter().copied().collect(),
+            strides: tensor.strides.iter().copied().collect(),
+            memory: whole(memory),
+            offset: tensor.offset,
+        }),
+        (Argument::Tensor(_) | Argument::Count(Count::Device { .. }), None) => panic!("it was not uploaded"),
+    }
+}
+
+/// The memory of a tensor, of which a launch can name any part by hand.
+fn whole(memory: &DeviceTensor<u8, 1>) -> &dyn Memory {
+    let mut arguments = Arguments::new();
+    let view = memory.view();
+    call::Argument::<&Tensor<u8, 1>>::push(view, &mut arguments);
+    match arguments.values() {
+        [ArgumentValue::Tensor(tensor)] => tensor.memory,
+        _ => panic!("a tensor is pushed"),
+    }
+}
+
+fn traps(kernel: &Kernel) -> bool {
+    let mut found = false;
+    kernel.body.walk(&mut |statement, _| {
+        found |= match statement {
+            Statement::Let(value) => {
+                matches!(&kernel.expressions[*value], Expression::Load(access) if access.bounds == Bounds::Trap)
+            }
+            Statement::Store { access, .. } => access.bounds == Bounds::Trap,
+            _ => false,
+        }
+    });
+    found
+}
+
+/// The first byte where two runs differ by more than the case allows.
+pub fn difference(case: &Case, expected: &Outcome, found: &Outcome) -> Option<String> {
+    match (expected.trapped, found.trapped) {
+        (Trapped::No, Trapped::No) | (Trapped::Load, _) | (Trapped::Yes, Trapped::Yes | Trapped::Load) => {}
+        (expected, found) => return Some(format!("trapped: {found:?}, expected {expected:?}")),
+    }
+    let tensors = case
+        .arguments
+        .iter()
+        .enumerate()
+        .filter_map(|(position, argument)| match argument {
+            Argument::Tensor(tensor) => Some((position, tensor)),
+            Argument::Count(_) | Argument::Scalar(_) => None,
+        });
+    for ((position, tensor), (expected, found)) in tensors.zip(expected.memories.iter().zip(&found.memories)) {
+        let size = tensor.element.size();
+        let start = tensor.offset as usize % size;
+        let elements = expected[start..]
+            .chunks_exact(size)
+            .zip(found[start..].chunks_exact(size));
+        for (index, (expected, found)) in elements.enumerate() {
+            if expected != found && distance(tensor.element, expected, found) > case.ulps {
+                let first = tensor.offset as usize / size;
+                return Some(format!(
+                    "p{position}: {expected:02x?} expected and {found:02x?} found, {} elements after the first",
+                    index as i64 - first as i64
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// How many values of the type lie between two floats; the largest number for anything else.
+fn distance(element: ElementType, one: &[u8], other: &[u8]) -> u64 {
+    let ordered = |bytes: &[u8]| {
+        let mut bits = [0; 8];
+        bits[..bytes.len()].copy_from_slice(bytes);
+        let shift = 64 - element.bits();
+        // With the sign in the top bit, negative floats count downwards.
+        let bits = (u64::from_le_bytes(bits) << shift) as i64;
+        (if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }) >> shift
+    };
+    if element.is_float() {
+        ordered(one).abs_diff(ordered(other))
+    } else {
+        u64::MAX
+    }
+}

@@ -1,0 +1,153 @@
+//! What a case computes on the CPU: as generated, and after every transformation.
+
+use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options};
+use tilewright::dsl::ir::{Bindings, Bounds, Expression, Kernel, Span, Statement, Symbol};
+use tilewright::dsl::transform::{bind, canonical, prove};
+
+use crate::case::{Argument, Case, Count};
+
+/// What a launch leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The bytes of each tensor's memory, guards included.
+    pub memories: Vec<Vec<u8>>,
+    /// Whether an access whose policy is to trap was out of bounds.
+    pub trapped: Trapped,
+}
+
+/// What is known of accesses that trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trapped {
+    No,
+    /// A load did: one whose value nothing needs may be left out, so another run may not report it.
+    Load,
+    Yes,
+}
+
+/// Runs a kernel on the arguments of `case`. `steps` bounds what one program may do.
+pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> Result<Outcome, Box<InterpretError>> {
+    let memory = |argument: &Argument| match argument {
+        Argument::Tensor(tensor) => HostMemory::from_bytes(&tensor.bytes).ok(),
+        Argument::Count(_) | Argument::Scalar(_) => None,
+    };
+    let memories: Vec<_> = case.arguments.iter().map(memory).collect();
+    let binding = |(argument, memory)| match (argument, memory) {
+        (&Argument::Count(count), _) => Binding::Count(Count::value(count)),
+        (&Argument::Scalar(literal), _) => Binding::Scalar(literal),
+        (Argument::Tensor(tensor), Some(memory)) => Binding::Tensor {
+            memory,
+            offset: tensor.offset,
+            extents: tensor.extents.iter().copied().collect(),
+            strides: tensor.strides.iter().copied().collect(),
+        },
+        (Argument::Tensor(_), None) => panic!("no memory"),
+    };
+    let bindings: Vec<_> = case
+        .arguments
+        .iter()
+        .zip(memories.iter().map(Option::as_ref))
+        .map(binding)
+        .collect();
+    let options = Options {
+        max_steps: steps,
+        grid,
+        ..Options::default()
+    };
+    let trapped = match interpret::run(kernel, &bindings, &options) {
+        Ok(_) => Trapped::No,
+        // The other accesses have run.
+        Err(InterpretError::OutOfBounds(access)) => match trap_at(kernel, access.span) {
+            Some(trapped) => trapped,
+            None => return Err(Box::new(InterpretError::OutOfBounds(access))),
+        },
+        Err(error) => return Err(Box::new(error)),
+    };
+    let bytes = |memory: &HostMemory| {
+        let mut bytes = vec![0; memory.len() as usize];
+        memory.read(0, &mut bytes).map(|()| bytes)
+    };
+    let memories = memories.iter().flatten().map(bytes).collect::<Result<_, _>>();
+    Ok(Outcome {
+        memories: memories.expect("all of a memory can be read"),
+        trapped,
+    })
+}
+
+/// What the access at `place` does where it is out of bounds, if it traps.
+fn trap_at(kernel: &Kernel, place: Span) -> Option<Trapped> {
+    let mut found = None;
+    kernel.body.walk(&mut |statement, span| {
+        let (access, kind) = match statement {
+            Statement::Let(value) => match &kernel.expressions[*value] {
+                Expression::Load(access) => (access, Trapped::Load),
+                _ => return,
+            },
+            Statement::Store { access, .. } => (access, Trapped::Yes),
+            _ => return,
+        };
+        if span == place && access.bounds == Bounds::Trap {
+            found = Some(kind);
+        }
+    });
+    found
+}
+
+/// The grid of a launch: counts in device memory at their maximum.
+pub fn launch_grid(kernel: &Kernel, case: &Case) -> [u64; 3] {
+    let value = |symbol| match (symbol, &case.arguments) {
+        (Symbol::Count(position), arguments) => match arguments.get(position as usize) {
+            Some(Argument::Count(count)) => Some(count.maximum()),
+            _ => None,
+        },
+        _ => case.value(symbol),
+    };
+    interpret::grid(kernel, &value).expect("the grid is made of what the host knows")
+}
+
+/// A kernel after one of the transformations, and how it is launched.
+pub struct Stage {
+    pub name: &'static str,
+    pub kernel: Kernel,
+    pub grid: Option<[u64; 3]>,
+}
+
+/// `case.kernel` after each transformation that a launch makes.
+pub fn stages(case: &Case) -> Vec<Stage> {
+    let mut exact: Vec<_> = case
+        .pinned
+        .iter()
+        .filter_map(|&symbol| Some((symbol, case.value(symbol)?)))
+        .collect();
+    if case.exact_extents {
+        exact.extend(case.tensor_symbols());
+    }
+    let (mut device, mut known) = (Vec::new(), case.tensor_symbols());
+    for (position, argument) in (0u32..).zip(&case.arguments) {
+        let symbol = Symbol::Count(position);
+        match argument {
+            Argument::Count(Count::Exact(value)) => exact.push((symbol, *value)),
+            Argument::Count(Count::Device { element, .. }) => device.push((position, *element)),
+            _ => {}
+        }
+        if let Argument::Count(Count::Exact(value) | Count::Runtime(value)) = argument {
+            known.push((symbol, *value));
+        }
+    }
+    let grid = launch_grid(&case.kernel, case);
+    let axes = (0u8..).zip(grid).take(case.kernel.grid.len());
+    known.extend(axes.map(|(axis, extent)| (Symbol::NumPrograms(axis), extent as i64)));
+
+    let folded = bind(&case.kernel, &Bindings::default());
+    let bound = bind(&case.kernel, &Bindings { exact, device });
+    let (always, _) = prove(bound.clone(), &[]);
+    let (proved, _) = prove(bound.clone(), &known);
+    let canonical = canonical(proved.clone());
+    let stage = |name, kernel, grid| Stage { name, kernel, grid };
+    vec![
+        stage("folded", folded, None),
+        stage("bound", bound, None),
+        stage("proved for every launch", always, None),
+        stage("proved", proved, None),
+        stage("canonical", canonical, Some(grid)),
+    ]
+}

@@ -1,0 +1,184 @@
+//! What random kernels are made of, so that the generator cannot become trivial unnoticed.
+
+use std::collections::BTreeMap;
+
+use tilewright::dsl::analysis::effects::Effects;
+use tilewright::dsl::ir::{Access, Bounds, Expression, Statement};
+
+use crate::case::{Argument, Case, Count};
+
+/// In how many cases each thing occurs.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    pub cases: usize,
+    counts: BTreeMap<String, usize>,
+}
+
+/// What must occur in at least this share of the cases, in percent. Types, operations and the rest occur at least once.
+const SHARES: [(&str, usize); 24] = [
+    ("if", 30),
+    ("for", 20),
+    ("while", 8),
+    ("break", 4),
+    ("continue", 3),
+    ("return", 3),
+    ("scalar variable", 20),
+    ("tile variable", 25),
+    ("variable assigned in a loop", 10),
+    ("masked load", 15),
+    ("masked store", 25),
+    ("load zero", 50),
+    ("load clamp", 25),
+    ("load trap", 5),
+    ("load unchecked", 10),
+    ("store trap", 5),
+    ("indirect index", 25),
+    ("read of a destination", 10),
+    ("rank 3", 15),
+    ("view with gaps", 25),
+    ("misaligned", 40),
+    ("exact count", 10),
+    ("run-time count", 10),
+    ("count in device memory", 10),
+];
+
+impl Statistics {
+    fn add(&mut self, seen: &mut Vec<String>, what: impl Into<String>) {
+        let what = what.into();
+        if !seen.contains(&what) {
+            *self.counts.entry(what.clone()).or_default() += 1;
+            seen.push(what);
+        }
+    }
+
+    pub fn note(&mut self, case: &Case) {
+        self.cases += 1;
+        let kernel = &case.kernel;
+        let mut seen = Vec::new();
+        for argument in &case.arguments {
+            match argument {
+                Argument::Tensor(tensor) => {
+                    self.add(&mut seen, format!("tensor of {}", tensor.element));
+                    let inner = tensor.extents.iter().zip(&tensor.strides).skip(1);
+                    let dense = tensor.extents.windows(2).zip(tensor.strides.windows(2));
+                    if inner.len() > 0 && dense.into_iter().any(|(e, s)| s[0] != s[1] * e[1] as i64) {
+                        self.add(&mut seen, "view with gaps");
+                    }
+                    if tensor.offset % 16 != 0 {
+                        self.add(&mut seen, "misaligned");
+                    }
+                    if tensor.extents.contains(&0) {
+                        self.add(&mut seen, "empty tensor");
+                    }
+                }
+                Argument::Count(Count::Exact(_)) => self.add(&mut seen, "exact count"),
+                Argument::Count(Count::Runtime(_)) => self.add(&mut seen, "run-time count"),
+                Argument::Count(Count::Device { .. }) => self.add(&mut seen, "count in device memory"),
+                Argument::Scalar(_) => self.add(&mut seen, "scalar argument"),
+            }
+        }
+        if !Effects::of(kernel).threads_are_independent() {
+            self.add(&mut seen, "dependent threads");
+        }
+        let mut loops = Vec::new();
+        kernel.body.walk(&mut |statement, _| {
+            let name = match statement {
+                Statement::Let(value) => {
+                    self.expression(&mut seen, case, &kernel.expressions[*value]);
+                    let ty = kernel.ty(*value);
+                    self.add(&mut seen, format!("value of {}", ty.element));
+                    self.add(&mut seen, format!("rank {}", ty.shape.rank()));
+                    ty.shape
+                        .extents()
+                        .iter()
+                        .for_each(|e| self.add(&mut seen, format!("extent {e}")));
+                    return;
+                }
+                Statement::Store { access, .. } => return self.access(&mut seen, case, "store", access),
+                Statement::Assign { local, .. } => match kernel.locals[*local].ty.is_scalar() {
+                    true => "scalar variable",
+                    false => "tile variable",
+                },
+                Statement::Check { .. } => "check",
+                Statement::Prefetch(_) => "prefetch",
+                Statement::GridDependency(_) => "grid dependency",
+                Statement::Print { .. } => "print",
+                Statement::If { .. } => "if",
+                Statement::While { body, .. } => {
+                    loops.push(body.clone());
+                    "while"
+                }
+                Statement::For { body, .. } => {
+                    loops.push(body.clone());
+                    "for"
+                }
+                Statement::Break => "break",
+                Statement::Continue => "continue",
+                Statement::Return => "return",
+            };
+            self.add(&mut seen, name);
+        });
+        for body in loops {
+            body.walk(&mut |statement, _| {
+                if let Statement::Assign { .. } = statement {
+                    self.add(&mut seen, "variable assigned in a loop");
+                }
+            });
+        }
+    }
+
+    fn expression(&mut self, seen: &mut Vec<String>, case: &Case, expression: &Expression) {
+        match expression {
+            Expression::Unary { op, .. } => self.add(seen, op.name()),
+            Expression::Binary { op, .. } => self.add(seen, op.name()),
+            Expression::Compare { op, .. } => self.add(seen, op.name()),
+            Expression::Select { .. } => self.add(seen, "select"),
+            Expression::Cast { to, .. } => self.add(seen, format!("cast to {to}")),
+            Expression::Broadcast { .. } => self.add(seen, "broadcast"),
+            Expression::Reshape { .. } => self.add(seen, "reshape"),
+            Expression::Load(access) => self.access(seen, case, "load", access),
+            _ => {}
+        }
+    }
+
+    fn access(&mut self, seen: &mut Vec<String>, case: &Case, kind: &str, access: &Access) {
+        let kernel = &case.kernel;
+        let policy = match access.bounds {
+            Bounds::ReadZeroSkipWrite => "zero",
+            Bounds::Clamp => "clamp",
+            Bounds::Trap => "trap",
+            Bounds::Unchecked => "unchecked",
+        };
+        self.add(seen, format!("{kind} {policy}"));
+        if access.mask.is_some() {
+            self.add(seen, format!("masked {kind}"));
+        }
+        if access
+            .indices
+            .iter()
+            .any(|&index| matches!(kernel.expressions[index], Expression::Load(_)))
+        {
+            self.add(seen, "indirect index");
+        }
+        if kind == "load" && kernel.tensor(access.tensor).is_some_and(|tensor| tensor.mutable) {
+            self.add(seen, "read of a destination");
+        }
+    }
+
+    /// Panics if the cases are not as varied as they should be.
+    pub fn check(&self, everything: &[String]) {
+        let found = |what: &str| self.counts.get(what).copied().unwrap_or(0);
+        let rare = SHARES
+            .iter()
+            .filter(|(what, share)| found(what) * 100 < share * self.cases);
+        let rare: Vec<_> = rare
+            .map(|(what, share)| format!("{what}: {} of {}, not {share} %", found(what), self.cases))
+            .collect();
+        let missing: Vec<_> = everything.iter().filter(|what| found(what) == 0).collect();
+        assert!(
+            rare.is_empty() && missing.is_empty(),
+            "{rare:?}, none of {missing:?} in {:#?}",
+            self.counts
+        );
+    }
+}
