@@ -26,7 +26,7 @@ impl Register for f64 {}
 /// The inputs of instructions: a tuple of one to four tiles of rank `R`, or of scalars.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the inputs of `inline_ptx`",
-    note = "write a tuple of one to four tiles of one rank: `(a,)`, `(a, b)`"
+    note = "write a tuple of one to four tiles of one rank: `(a,)`, `(a, b)`; registers hold i16 to i64, u16 to u64, f16, bf16, f32 and f64"
 )]
 pub trait PtxInputs<const R: usize> {
     /// One element of each.

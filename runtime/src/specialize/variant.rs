@@ -35,7 +35,8 @@ pub(crate) enum Program {
 pub(crate) struct CudaProgram {
     pub(crate) module: Module,
     pub(crate) function: CudaFunction,
-    /// Where its accesses report an index out of bounds, if any of them does.
+    /// Where it reports what goes wrong, if anything in it does. Dropped after the function, whose module the driver unloads
+    /// only when no kernel of it runs any more.
     pub(crate) traps: Option<TrapRecord>,
 }
 

@@ -1,0 +1,10 @@
+use tilewright_dsl::kernel;
+use tilewright_dsl::lang::*;
+
+#[kernel(grid = [1])]
+fn example(out: &mut Tensor<f32, 1>, n: i32) {
+    assume(n);
+    out.store([0], 1.0);
+}
+
+fn main() {}
