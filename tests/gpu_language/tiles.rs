@@ -247,3 +247,29 @@ fn a_variable_of_one_column_is_as_good_as_one_row() {
     let expected: Vec<i64> = rows.iter().flat_map(|row| (0..96).map(row)).collect();
     assert_eq!(out, expected);
 }
+
+#[kernel(grid = [1])]
+fn store_where_a_flag_was(out: &mut Tensor<i32, 1>, flags: &mut Tensor<bool, 1>, src: &Tensor<i32, 1>) {
+    let i = arange(576);
+    // One flag for all elements, in registers because the tensor changes.
+    let first = flags.load([full([576], 0i64)]);
+    let second = flags.load([full([576], 1i64)]);
+    flags.store([arange(2)], false);
+    out.store_where([i], src.load([i]), first);
+    out.store_where([i + 576], src.load([i]), second);
+}
+
+#[test]
+fn a_mask_in_registers_that_is_the_same_along_a_row_holds_for_the_row() {
+    let values: Vec<i32> = (0..576).map(|i| i * 7 + 1).collect();
+    let (out, flags) = on_every_device(|device| {
+        let src = device.upload(&values, [576]).unwrap();
+        let mut flags = device.upload(&[true, false], [2]).unwrap();
+        let mut out = device.zeros::<i32, 1>([1152]).unwrap();
+        store_where_a_flag_was(&mut out, &mut flags, &src).launch(device).unwrap();
+        (out.download().unwrap(), flags.download().unwrap())
+    });
+    assert_eq!(out[..576], values);
+    assert_eq!(out[576..], [0; 576]);
+    assert_eq!(flags, [false, false]);
+}

@@ -48,6 +48,8 @@ impl Writer<'_> {
         self.line("#pragma unroll");
         self.open(format!("for (int k = 0; k < {trips}; ++k) {{"));
         self.line(format!("const int first = (k * {threads} + worker) * {lanes};"));
+        // What is the same along a row, and the row itself, is found at its first element here.
+        self.line(format!("const int r = k * {lanes};"));
         let partial = !elements.is_multiple_of(threads * lanes);
         if partial {
             self.open(format!("if (first < {elements}) {{"));

@@ -72,7 +72,11 @@ pub(super) fn unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
         ElementKind::Float => float_unary(op, element, value),
         ElementKind::Bool => Text::plain(format!("!{value}")),
         ElementKind::Signed | ElementKind::Unsigned | ElementKind::Storage => {
-            Text::plain(integer_unary(op, element, value))
+            let text = integer_unary(op, element, value);
+            match op {
+                UnaryOp::Abs => Text::with(text, Need::IntegerAbs),
+                _ => Text::plain(text),
+            }
         }
     }
 }
@@ -90,7 +94,7 @@ fn integer_unary(op: UnaryOp, element: ElementType, value: &str) -> String {
     match op {
         UnaryOp::Not => format!("({ty})~{value}"),
         UnaryOp::Negate => format!("({ty})(({unsigned})0 - ({unsigned}){value})"),
-        UnaryOp::Abs => format!("({value} < 0 ? ({ty})(({unsigned})0 - ({unsigned}){value}) : {value})"),
+        UnaryOp::Abs => format!("tw_abs<{ty}>({value})"),
         UnaryOp::CountOnes => format!("({ty})__popc{suffix}({extended})"),
         UnaryOp::LeadingZeros => {
             format!(

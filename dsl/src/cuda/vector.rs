@@ -61,12 +61,7 @@ impl Writer<'_> {
                     );
                 }
                 (LeafKind::Still, _) => {
-                    // Its indices may be in registers: those of the vector's first lane.
-                    let point = Point {
-                        register: leaf.point.register.as_ref().map(|_| format!("k * {lanes}")),
-                        ..leaf.point.clone()
-                    };
-                    let value = self.pull(load, &point);
+                    let value = self.pull(load, &leaf.point);
                     substitutes.insert(load, value);
                 }
                 _ => {}

@@ -32,6 +32,8 @@ pub(super) enum Need {
     RoundToOdd,
     /// Minimum and maximum of floats.
     FloatMinMax,
+    /// Absolute values of integers.
+    IntegerAbs,
     /// Minimum and maximum of 8-bit signed integers.
     MinMaxI8,
     /// Exponential functions and logarithms.
@@ -78,6 +80,7 @@ impl Need {
             Need::F8 => numbers::F8,
             Need::RoundToOdd => numbers::ROUND_TO_ODD,
             Need::FloatMinMax => numbers::FLOAT_MIN_MAX,
+            Need::IntegerAbs => numbers::INTEGER_ABS,
             Need::MinMaxI8 => numbers::MIN_MAX_I8,
             Need::Functions => functions::FUNCTIONS,
             Need::Trigonometry => functions::TRIGONOMETRY,

@@ -94,6 +94,20 @@ template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { r
 template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
 "#;
 
+// The smallest integer stays itself: the assembler takes what `abs` gives for not negative, so it sees none.
+pub(super) const INTEGER_ABS: &str = r#"template <class T> static __device__ __forceinline__ T tw_abs(T x) {
+  if constexpr (sizeof(T) == 8) {
+    long long negative;
+    asm("neg.s64 %0, %1;" : "=l"(negative) : "l"((long long)x));
+    return x < 0 ? negative : x;
+  } else {
+    int negative;
+    asm("neg.s32 %0, %1;" : "=r"(negative) : "r"((int)x));
+    return x < 0 ? (T)negative : x;
+  }
+}
+"#;
+
 pub(super) const MIN_MAX_I8: &str = r#"static __device__ __forceinline__ signed char tw_min_i8(signed char l, signed char r) {
   int least;
   asm("min.s32 %0, %1, %2;" : "=r"(least) : "r"((int)l), "r"((int)r));
