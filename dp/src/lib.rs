@@ -8,6 +8,7 @@
 //!   and why,
 //! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
+//! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] turns a recorded request trace into the token counts of every step, and [`counts`] reads counts written
 //!   by hand.
@@ -23,6 +24,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
+pub mod collective;
 pub mod counts;
 pub mod draw;
 pub mod kernels;

@@ -5,6 +5,9 @@
 //! | [`gather`] | rows from where an index says |
 //! | [`scatter`] | rows to where an index says |
 //! | [`slot`] | a rank's rows into and out of its slot of a gathered buffer |
+//! | [`place`] | a rank's rows into and out of a whole buffer, in one pass, with a report of what did not fit; padding out of routing |
+//! | [`wire`] | the same in 8 bits, and back |
+//! | [`reduce`] | sums over ranks |
 //! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
 //!
@@ -23,12 +26,18 @@
 
 pub mod gather;
 pub mod pad;
+pub mod place;
+pub mod reduce;
 pub mod scatter;
 pub mod segment;
 pub mod slot;
+pub mod wire;
 
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, mask_padding_ids, pad_ids, pad_rows, pad_rows_with};
+pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
+pub use reduce::{add_rows, convert_rows};
 pub use scatter::scatter_rows;
 pub use segment::{pack_segments, pad_segments, pad_segments_with_mask};
 pub use slot::{copy_from_slot, copy_from_slot_padded, copy_to_slot};
+pub use wire::{WIRE_GROUP, dequantize_rows, quantize_to_slot};
