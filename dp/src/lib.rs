@@ -30,5 +30,6 @@ pub mod counts;
 pub mod draw;
 pub mod kernels;
 pub mod layout;
+pub mod movement;
 pub mod plan;
 pub mod trace;
