@@ -196,7 +196,10 @@ fn binaries(kernel: &Kernel, reading: Reading, about: &str) -> Vec<Binary> {
             let binary = build(module, architecture, disassemble, what);
             assert_eq!(binary.resources.stack_bytes, 0, "local memory: {binary:?}");
             assert_eq!(binary.accesses.local, 0, "local memory: {binary:?}");
-            assert_eq!(binary.resources.shared_bytes, 0, "shared memory: {binary:?}");
+            // A scale is a maximum over threads, one for each of 56 groups.
+            let meets = kernel.name == "quantize_to_slot";
+            let shared = if meets { 56 * 4 } else { 0 };
+            assert_eq!(binary.resources.shared_bytes, shared, "shared memory: {binary:?}");
             assert!(binary.resources.registers <= 64, "many registers: {binary:?}");
             // The compiler calls a function of its own for 64-bit division.
             let divides = module.source.contains("tw_div") || module.source.contains("tw_rem");

@@ -31,9 +31,10 @@ use tilewright_dsl::{kernel, lang::*};
 #[kernel(grid = [out.extent(0)])]
 pub fn place_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, start: Count, first: Count, rows: Count) {
     let row = program_id(0);
-    let from = row - start + first;
+    let local = row - start;
+    let from = local + first;
     let cols = arange(out.extent(1));
-    if row >= start && from < rows {
+    if local >= 0 && from < rows {
         out.store([row, cols], src.load([from, cols]));
     } else {
         out.store([row, cols], zero::<T>());
@@ -70,9 +71,10 @@ pub fn place_rows_with_report<T: Element>(
     rows: Count,
 ) {
     let row = program_id(0);
-    let from = row - start + first;
+    let local = row - start;
+    let from = local + first;
     let cols = arange(out.extent(1));
-    if row >= start && from < rows {
+    if local >= 0 && from < rows {
         out.store([row, cols], src.load([from, cols]));
     } else {
         out.store([row, cols], zero::<T>());

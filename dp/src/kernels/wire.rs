@@ -44,10 +44,11 @@ pub fn quantize_to_slot<T: Number>(
     rows: Count,
 ) {
     let row = program_id(0);
-    let from = row - start + first;
+    let local = row - start;
+    let from = local + first;
     let groups = arange(scales.extent(1));
     let cols = groups.expand_dims(1) * WIRE_GROUP + arange(WIRE_GROUP).expand_dims(0);
-    if row >= start && from < rows {
+    if local >= 0 && from < rows {
         let x = src.load([from, cols]).cast::<f32>();
         let scale = x.abs().max_axis(1) / LARGEST;
         scales.store([row, groups], scale);
