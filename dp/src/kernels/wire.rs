@@ -10,7 +10,8 @@ pub const WIRE_GROUP: usize = 128;
 const LARGEST: f32 = 448.0;
 
 /// Places a rank's rows as [`place_rows()`](super::place_rows) does, each group of 128 elements as 8-bit floats with one
-/// scale: `payload[r, c] = src[i, c] / scales[r, c / 128]`, where a scale is the largest magnitude of its group over 448.
+/// scale: `payload[r, c] * scales[r, c / 128]` is close to `src[i, c]`, and a scale is the largest magnitude of its group
+/// over 448.
 ///
 /// * `payload` `[n, groups * 128]`, `scales` `[n, groups]`; `src` `[m, groups * 128]`; `start`, `first` and `rows` as in
 ///   [`place_rows()`](super::place_rows).
@@ -50,11 +51,11 @@ pub fn quantize_to_slot<T: Number>(
     let cols = groups.expand_dims(1) * WIRE_GROUP + arange(WIRE_GROUP).expand_dims(0);
     if local >= 0 && from < rows {
         let x = src.load([from, cols]).cast::<f32>();
-        let scale = x.abs().max_axis(1) / LARGEST;
-        scales.store([row, groups], scale);
-        // Dividing a group of zeros by 1 keeps them zeros.
-        let divisor = select(scale > 0.0, scale, full([1], 1.0f32));
-        payload.store([row, cols], (x / divisor.expand_dims(1)).cast::<F8E4M3>());
+        let most = x.abs().max_axis(1);
+        scales.store([row, groups], most / LARGEST);
+        // One division for a group. Limited, so that a zero times it is zero whatever the group.
+        let inverse = (full([1], LARGEST) / most).min(f32::MAX);
+        payload.store([row, cols], (x * inverse.expand_dims(1)).cast::<F8E4M3>());
     } else {
         scales.store([row, groups], 0.0);
         payload.store([row, cols], zero::<F8E4M3>());
