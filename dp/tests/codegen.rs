@@ -196,13 +196,18 @@ fn binaries(kernel: &Kernel, reading: Reading, about: &str) -> Vec<Binary> {
             let binary = build(module, architecture, disassemble, what);
             assert_eq!(binary.resources.stack_bytes, 0, "local memory: {binary:?}");
             assert_eq!(binary.accesses.local, 0, "local memory: {binary:?}");
-            // A scale is a maximum over threads, one for each of 56 groups.
-            let meets = kernel.name == "quantize_to_slot";
-            let shared = if meets { 56 * 4 } else { 0 };
+            let shared = match kernel.name.as_str() {
+                // A scale is a maximum over threads, one for each of 56 groups.
+                "quantize_to_slot" => 56 * 4,
+                // Whether each of 128 rows is padding, for the threads that write its ids.
+                "mask_rows_outside" => 128,
+                _ => 0,
+            };
             assert_eq!(binary.resources.shared_bytes, shared, "shared memory: {binary:?}");
             assert!(binary.resources.registers <= 64, "many registers: {binary:?}");
             // The compiler calls a function of its own for 64-bit division, and for the seldom cases of one in f32.
-            let divides = meets || module.source.contains("tw_div") || module.source.contains("tw_rem");
+            let is_f32 = kernel.name == "quantize_to_slot";
+            let divides = is_f32 || module.source.contains("tw_div") || module.source.contains("tw_rem");
             assert!(
                 divides || binary.accesses.calls == 0,
                 "a function is not inlined: {binary:?}"
