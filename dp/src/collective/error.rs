@@ -96,14 +96,10 @@ pub enum CollectiveError {
         /// What the system says.
         reason: String,
     },
-    /// NCCL refuses or fails.
-    #[error("{call} failed: {reason}")]
-    Nccl {
-        /// The call.
-        call: &'static str,
-        /// What NCCL says.
-        reason: String,
-    },
+    /// NCCL is missing, refuses or fails.
+    #[cfg(feature = "nccl")]
+    #[error(transparent)]
+    Nccl(#[from] tilewright_runtime::device::cuda::NcclError),
     /// A kernel that moves rows was not launched.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -16,6 +16,8 @@ mod agreement;
 mod error;
 mod exchange;
 mod local;
+#[cfg(feature = "nccl")]
+mod nccl;
 mod request;
 mod tcp;
 
@@ -23,6 +25,8 @@ pub use agreement::Agreement;
 pub use error::CollectiveError;
 pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
+#[cfg(feature = "nccl")]
+pub use nccl::NcclGroup;
 pub use request::{Operation, RequestedCollective};
 pub use tcp::TcpExchange;
 

@@ -14,6 +14,8 @@ mod graph;
 mod launch;
 mod memory;
 mod module;
+#[cfg(feature = "nccl")]
+mod nccl;
 mod properties;
 mod stream;
 
@@ -24,6 +26,8 @@ pub use graph::CudaGraph;
 pub use launch::launch;
 pub use memory::CudaMemory;
 pub use module::{CudaFunction, CudaModule};
+#[cfg(feature = "nccl")]
+pub use nccl::{CudaCommunicator, NcclError, NcclId};
 pub use properties::CudaProperties;
 pub use stream::CudaStream;
 
