@@ -9,10 +9,12 @@ use float8::F8E4M3;
 use half::bf16;
 use support::*;
 use tilewright_dp::collective::{Group, LocalGroup, Summand};
+use tilewright_dp::kernels::place_rows;
 use tilewright_dp::movement::{Contribution, Counts, Groups, Moved, Movement, MovementError, OnMismatch};
 use tilewright_dp::plan::{Plan, Profile, Request, Topology};
+use tilewright_dsl::call::{ArgumentValue, Arguments, Call, CountArgument, Exact, TensorArgument};
 use tilewright_dsl::element::Element;
-use tilewright_runtime::{Device, device_count};
+use tilewright_runtime::{Device, Launch, LaunchError, device_count};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -451,6 +453,38 @@ fn tensors_of_other_sizes_are_refused() {
     on_all(&device, &other, |groups| {
         let error = Movement::new(&plan, &topology, groups).err().unwrap().to_string();
         assert_eq!(error, "the world group has 2 ranks and the topology says 1");
+    });
+}
+
+/// Safe code cannot even say it; by hand, a launch whose buffer is its own source is refused by address.
+#[test]
+fn a_source_within_the_buffer_is_refused_before_the_launch() {
+    for_each_device(|device| {
+        let mut buffer = device.upload(&[5i32; 24], [8, 3]).unwrap();
+        let other = device.zeros::<i32, 2>([2, 3]).unwrap();
+        let call = place_rows(buffer.view_mut(), &other, Exact(1), Exact(0), Exact(2));
+        let ArgumentValue::Tensor(out) = call.arguments()[0].clone() else {
+            panic!("the buffer comes first")
+        };
+        let definition = call.definition().clone();
+        // Its last two rows, and the two behind it, which are another's.
+        for (first, refused) in [(6u64, true), (0, true), (8, false)] {
+            let mut arguments = Arguments::new();
+            arguments.push(ArgumentValue::Tensor(out.clone()));
+            arguments.push(ArgumentValue::Tensor(TensorArgument {
+                mutable: false,
+                extents: [2, 3].into_iter().collect(),
+                offset: out.offset + first * 12,
+                ..out.clone()
+            }));
+            for count in [1, 0, 2] {
+                arguments.push(ArgumentValue::Count(CountArgument::Exact(count)));
+            }
+            let error = Call::new(definition.clone(), arguments).launch(device).unwrap_err();
+            assert_eq!(matches!(error, LaunchError::Overlap { .. }), refused, "{error}");
+        }
+        drop(out);
+        assert_eq!(buffer.download().unwrap(), [5; 24]);
     });
 }
 
