@@ -17,7 +17,7 @@
 //!     assert_eq!(view.extents(), [plan.layout().rows() as usize, 4]);
 //! }
 //! assert_eq!(arena.usage().growths, 1);
-//! assert_eq!(arena.usage().peak_bytes, 23 * 16);
+//! assert_eq!(arena.usage().peak_bytes, 40 * 16);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -86,7 +86,7 @@ pub fn place_rows_with_report<T: Element>(
     }
 }
 
-/// Takes a rank's rows out of a buffer, as [`copy_from_slot_padded()`](super::copy_from_slot_padded) does, and says how many
+/// Takes a rank's rows out of a buffer, as [`copy_from_slot_padded()`](super::copy_from_slot_padded()) does, and says how many
 /// rows that were planned had a row of `src` and one of `out`.
 ///
 /// * `out[0..rows) = src[start..start + rows)`, `out[rows..) = 0`; `report` `[2]` as in [`place_rows_with_report()`].
@@ -135,7 +135,7 @@ const ID_ROWS: usize = 128;
 /// * `ids` `[rows, k]`, the top-k expert ids of every row of the buffer; `starts` and `counts` `[ranks]`, where each rank
 ///   begins and how many tokens it has, in device memory; both i32 or i64. Ids of real rows keep their values.
 /// * For any layout: aligned ranks in mode SUM, and the rows behind the last rank of a graph's buffer. Where every rank has
-///   equally many rows, [`mask_padding_ids()`](super::mask_padding_ids) needs no search.
+///   equally many rows, [`mask_padding_ids()`](super::mask_padding_ids()) needs no search.
 /// * One program per 128 rows. Specialised for the types and `k`.
 /// * SGLang has it for mode MAX only, as `mask_dp_pad_moe_topk_ids`.
 ///

@@ -9,12 +9,12 @@ pub const WIRE_GROUP: usize = 128;
 /// The largest value of `F8E4M3`.
 const LARGEST: f32 = 448.0;
 
-/// Places a rank's rows as [`place_rows()`](super::place_rows) does, each group of 128 elements as 8-bit floats with one
+/// Places a rank's rows as [`place_rows()`](super::place_rows()) does, each group of 128 elements as 8-bit floats with one
 /// scale: `payload[r, c] * scales[r, c / 128]` is close to `src[i, c]`, and a scale is the largest magnitude of its group
 /// over 448.
 ///
 /// * `payload` `[n, groups * 128]`, `scales` `[n, groups]`; `src` `[m, groups * 128]`; `start`, `first` and `rows` as in
-///   [`place_rows()`](super::place_rows).
+///   [`place_rows()`](super::place_rows()).
 /// * Rows without a token, and groups of zeros, are zeros with a scale of zero, and come back as exact zeros. NaN stays NaN;
 ///   a group with an infinity comes back as NaN.
 /// * One program per row of `payload`, each byte written once. Specialised for the element type and the hidden size, and for

@@ -19,6 +19,7 @@
 //!
 //! ```
 //! use std::time::Duration;
+//! use tilewright_dp::collective::{Group, LocalGroup};
 //! use tilewright_dp::movement::{Contribution, Counts, Groups, Movement, MovementError};
 //! use tilewright_dp::plan::{Plan, Request, Topology};
 //! use tilewright_runtime::Device;
@@ -26,7 +27,7 @@
 //! let (device, topology) = (Device::cpu(), Topology::new(2, 2)?);
 //! let plan = Plan::new(&Request { row_bytes: 4, ..Request::new(vec![3, 1], 2) })?;
 //! let back = std::thread::scope(|scope| {
-//!     let rank = |groups: Groups<_>| -> Result<Vec<i32>, MovementError> {
+//!     let rank = |groups: Groups<LocalGroup>| -> Result<Vec<i32>, MovementError> {
 //!         let movement = Movement::new(&plan, &topology, &groups)?;
 //!         let rows = movement.slot().tokens as usize;
 //!         let mine = vec![10 + groups.world().rank() as i32; rows];
@@ -37,7 +38,6 @@
 //!         movement.scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)?;
 //!         Ok(back.download()?)
 //!     };
-//!     # use tilewright_dp::collective::Group;
 //!     let groups = Groups::local(&device, &topology, Duration::from_secs(10))?;
 //!     let threads: Vec<_> = groups.into_iter().map(|groups| scope.spawn(move || rank(groups))).collect();
 //!     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<Vec<_>, _>>()
