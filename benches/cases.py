@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-OPS = ("gather", "scatter", "slot", "pad")
+OPS = ("gather", "scatter", "slot", "pad", "place")
 ELEMENT_BYTES = 2  # bf16
 LEAST_LAUNCHES = 8  # in a graph, so that the cost of launching the graph itself is shared
 MOST_LAUNCHES = 16384
@@ -26,8 +26,9 @@ class Case:
 
     @property
     def output_rows(self) -> int:
-        """Rows of the output that one launch owns: all of them for pad, a buffer of twice the rows for slot."""
-        return {"pad": self.rows + max(1, self.rows // 4), "slot": 2 * self.rows}.get(self.op, self.rows)
+        """Rows of the output that one launch owns: all of them for pad, a buffer of twice the rows for slot and place."""
+        more = {"pad": self.rows + max(1, self.rows // 4), "slot": 2 * self.rows, "place": 2 * self.rows}
+        return more.get(self.op, self.rows)
 
     @property
     def offset(self) -> int:
@@ -37,7 +38,7 @@ class Case:
     @property
     def bytes(self) -> int:
         """Bytes that one launch must read and write."""
-        written = self.output_rows if self.op == "pad" else self.rows
+        written = self.output_rows if self.op in ("pad", "place") else self.rows
         return (self.rows + written) * self.columns * ELEMENT_BYTES
 
     @property
@@ -104,7 +105,7 @@ class Buffers:
             )
         output = self._output.view(case.sets, case.output_rows, case.columns)
         source = self._source.view(case.sets, case.rows, case.columns)
-        first = case.offset if case.op == "slot" else 0
+        first = 0 if case.op == "pad" else case.offset
         last = first + case.rows
         around = POISON if case.op == "slot" else 0
         outside = bool((output[:, :first] == around).all()) and bool((output[:, last:] == around).all())

@@ -76,7 +76,10 @@ def copy_slot(dst, src, offset_ptr, size_ptr, CHUNK: tl.constexpr, BLOCK: tl.con
 
 
 def triton_launches(b: Buffers) -> Iterator[tuple[str, Launch]]:
-    """Every configuration: a program per row, a program per block of a row, or of the slot, a program per block."""
+    """Every configuration: a program per row, a program per block of a row, or of the slot, a program per block.
+
+    What SGLang does for `place` is a fill of the whole buffer, then the copy to the slot.
+    """
     case, h = b.case, b.case.columns
     for block, warps in CONFIGURATIONS:
         if case.op == "slot":
@@ -86,6 +89,15 @@ def triton_launches(b: Buffers) -> Iterator[tuple[str, Launch]]:
                 copy_slot[grid](b.output[i], b.source[i], b.offset, b.count, h, block, num_warps=warps)
 
             yield f"block {block}, {warps} warps", slot
+            continue
+        if case.op == "place":
+            grid = (triton.cdiv(case.rows * h, block),)
+
+            def place(i, grid=grid, block=block, warps=warps):
+                b.output[i].zero_()
+                copy_slot[grid](b.output[i], b.source[i], b.offset, b.count, h, block, num_warps=warps)
+
+            yield f"zero_, then block {block}, {warps} warps", place
             continue
         kernel = {"gather": gather_rows, "scatter": scatter_rows, "pad": pad_rows}[case.op]
         third = [case.rows] * case.sets if case.op == "pad" else b.index32
@@ -109,6 +121,14 @@ def torch_launch(b: Buffers) -> tuple[str, Launch]:
     if b.case.op == "slot":
         slots = [output[first : first + n] for output in b.output]
         return "torch copy_", lambda i: slots[i].copy_(b.source[i])
+    if b.case.op == "place":
+        slots = [output[first : first + n] for output in b.output]
+
+        def place(i: int) -> None:
+            b.output[i].zero_()
+            slots[i].copy_(b.source[i])
+
+        return "torch zero_, copy_", place
     real, rest = [output[:n] for output in b.output], [output[n:] for output in b.output]
 
     def pad(i: int) -> None:

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ops::Range;
 
 use half::bf16;
-use tilewright_dp::kernels::{copy_to_slot, gather_rows, pad_rows, scatter_rows};
+use tilewright_dp::kernels::{copy_to_slot, gather_rows, pad_rows, place_rows, scatter_rows};
 use tilewright_dsl::call::{Call, Exact, Runtime};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, device_count};
 
@@ -87,6 +87,18 @@ impl Buffers {
                     }
                 }
             }
+            Op::Place => {
+                let (output, source) = (output.rows(part(set, output_rows))?, source.rows(mine)?);
+                match way.binding {
+                    Binding::Exact => place_rows(output, source, Exact(first), Exact(0), Exact(n)),
+                    Binding::Runtime => place_rows(output, source, Runtime(first), Exact(0), Runtime(n)),
+                    Binding::Device => {
+                        let most = output_rows as u64;
+                        let (n, first) = (device_count(&self.counts, 0, n)?, device_count(&self.counts, 1, most)?);
+                        place_rows(output, source, first, Exact(0), n)
+                    }
+                }
+            }
             Op::Pad => {
                 let (output, source) = (output.rows(part(set, output_rows))?, source.rows(mine)?);
                 match way.binding {
@@ -122,7 +134,10 @@ impl Buffers {
         for (from, to) in self.moves() {
             wanted[to] = Some(&self.source_bits[from * columns..][..columns]);
         }
-        let around = if self.case.op == Op::Pad { 0 } else { POISON };
+        let around = match self.case.op {
+            Op::Pad | Op::Place => 0,
+            _ => POISON,
+        };
         for (row, (found, wanted)) in output.chunks_exact(columns).zip(wanted).enumerate() {
             let right = wanted.map_or_else(|| found.iter().all(|bits| *bits == around), |wanted| found == wanted);
             if !right {
@@ -150,7 +165,7 @@ impl Buffers {
             .map(move |(row, &index)| match op {
                 Op::Gather => (index as usize, row),
                 Op::Scatter => (row, index as usize),
-                Op::Slot => (row, row / rows * output_rows + offset + row % rows),
+                Op::Slot | Op::Place => (row, row / rows * output_rows + offset + row % rows),
                 Op::Pad => (row, row / rows * output_rows + row % rows),
             })
     }

@@ -15,6 +15,8 @@ pub enum Op {
     Slot,
     /// `out[i] = source[i]`, and zeros to the end
     Pad,
+    /// `out[offset + i] = source[i]`, and zeros everywhere else: a rank's part of a gathered buffer
+    Place,
 }
 
 /// How the counts of a launch (rows, offset) reach the kernel.
@@ -69,12 +71,12 @@ pub struct Case {
 impl Case {
     /// Whether the operation can be launched like that: a gather or scatter has no count that could lie on the device.
     pub fn has(&self, binding: Binding) -> bool {
-        binding != Binding::Device || matches!(self.op, Op::Slot | Op::Pad)
+        binding != Binding::Device || matches!(self.op, Op::Slot | Op::Pad | Op::Place)
     }
 
     /// Bytes that one launch must read and write.
     pub fn bytes(&self) -> usize {
-        let written = if self.op == Op::Pad {
+        let written = if matches!(self.op, Op::Pad | Op::Place) {
             self.output_rows
         } else {
             self.rows
@@ -87,7 +89,7 @@ impl Case {
         let touched = self.sets * self.rows;
         let fits = match self.op {
             Op::Gather | Op::Scatter => touched <= self.pool_rows && self.output_rows == self.rows,
-            Op::Slot => self.offset + self.rows <= self.output_rows,
+            Op::Slot | Op::Place => self.offset + self.rows <= self.output_rows,
             Op::Pad => self.rows <= self.output_rows,
         };
         match () {

@@ -8,9 +8,11 @@
 //!   and why,
 //! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
+//! * [`movement`] moves a step's rows with them, between the ranks of a [`collective`] group,
+//! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
-//! * [`trace`] turns a recorded request trace into the token counts of every step, and [`counts`] reads counts written
-//!   by hand.
+//! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
+//!   [`counts`] reads counts written by hand.
 //!
 //! ```
 //! use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
@@ -23,9 +25,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
+pub mod collective;
 pub mod counts;
 pub mod draw;
 pub mod kernels;
 pub mod layout;
+pub mod movement;
 pub mod plan;
+pub mod simulate;
 pub mod trace;
+
+mod table;

@@ -21,7 +21,7 @@ const PROGRAMS: u64 = 1024;
 /// A name for the files, the kernel, the length of its rows, where they are written and read, and how counts are bound.
 type Case = (&'static str, &'static str, usize, Place, Place, Binding);
 
-const CASES: [Case; 10] = {
+const CASES: [Case; 11] = {
     use Binding::{Device, Exact, Runtime};
     use Place::{Shifted, Whole};
     [
@@ -40,6 +40,7 @@ const CASES: [Case; 10] = {
         ("pad_rows", "pad_rows", 7168, Whole, Whole, Runtime),
         ("fill_and_place", "fill_and_place", 7168, Whole, Whole, Runtime),
         ("fill_and_place_exact", "fill_and_place", 7168, Whole, Whole, Exact),
+        ("place_rows_exact", "place_rows", 7168, Whole, Whole, Exact),
         ("gather_rows_7167", "gather_rows", 7167, Whole, Whole, Runtime),
         ("copy_to_slot_misaligned", "copy_to_slot", 7168, Shifted, Whole, Runtime),
     ]

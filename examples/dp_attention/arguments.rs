@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use tilewright::dp::counts;
 use tilewright::dp::layout::PaddingMode;
-use tilewright::dp::trace::{ReplayOptions, Trace};
+use tilewright::dp::simulate::{Options, Simulation};
+use tilewright::dp::trace::Trace;
 use tilewright::prelude::*;
 
 /// Moves the hidden states of data-parallel ranks through a gathered buffer and checks every bit.
@@ -101,16 +102,15 @@ impl Arguments {
             return Err("neither --counts nor --trace is given".into());
         };
         let trace = Trace::read(file)?;
-        let options = ReplayOptions {
+        let options = Options {
             ranks: self.ranks.into(),
             chunk: self.chunk,
-            ..ReplayOptions::default()
+            ..Options::default()
         };
-        let steps: Vec<_> = trace
-            .replay(options)
+        let steps: Vec<_> = Simulation::new(&trace, options)
             .skip(self.skip)
             .take(self.steps as usize)
-            .map(|step| step.counts)
+            .map(|step| step.counts().to_vec())
             .collect();
         if steps.is_empty() {
             let advice = "pass over fewer with `--skip`";

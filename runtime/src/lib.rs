@@ -10,10 +10,13 @@
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
+//! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[cfg(feature = "nccl")]
+pub mod communicator;
 pub mod compile;
 pub mod device;
 pub mod doctor;

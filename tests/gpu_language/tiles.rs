@@ -266,7 +266,9 @@ fn a_mask_in_registers_that_is_the_same_along_a_row_holds_for_the_row() {
         let src = device.upload(&values, [576]).unwrap();
         let mut flags = device.upload(&[true, false], [2]).unwrap();
         let mut out = device.zeros::<i32, 1>([1152]).unwrap();
-        store_where_a_flag_was(&mut out, &mut flags, &src).launch(device).unwrap();
+        store_where_a_flag_was(&mut out, &mut flags, &src)
+            .launch(device)
+            .unwrap();
         (out.download().unwrap(), flags.download().unwrap())
     });
     assert_eq!(out[..576], values);

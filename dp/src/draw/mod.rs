@@ -1,13 +1,15 @@
 //! Pictures of a gathered buffer: one bar per rank, its real rows and its padding.
 //!
 //! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image. Both are
-//! deterministic: one layout has one picture.
+//! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time.
 
 mod svg;
 mod terminal;
+mod timeline;
 
 pub use svg::svg;
 pub use terminal::terminal;
+pub use timeline::{Lane, timeline};
 
 use crate::layout::GatheredLayout;
 

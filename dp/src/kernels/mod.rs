@@ -5,6 +5,8 @@
 //! | [`gather`] | rows from where an index says |
 //! | [`scatter`] | rows to where an index says |
 //! | [`slot`] | a rank's rows into and out of its slot of a gathered buffer |
+//! | [`place`] | a rank's rows into and out of a whole buffer, in one pass, with a report of what did not fit; padding out of routing |
+//! | [`reduce`] | sums over ranks |
 //! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
 //! | [`expert`] | rows to experts and back, and where each expert's begin |
@@ -29,7 +31,9 @@ pub mod cache;
 pub mod expert;
 pub mod gather;
 pub mod pad;
+pub mod place;
 pub mod quantize;
+pub mod reduce;
 pub mod request;
 pub mod scatter;
 pub mod segment;
@@ -39,7 +43,9 @@ pub use cache::{copy_kv_layers, store_kv, store_mla, zero_pages};
 pub use expert::{combine_rows, count_experts, expert_offsets, invert_permutation, permute_rows};
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, mask_padding_ids, pad_ids, pad_rows, pad_rows_with};
-pub use quantize::{dequantize_rows, quantize_rows};
+pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
+pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot};
+pub use reduce::{add_rows, convert_rows};
 pub use request::{alloc_extend, kv_indices, last_slot, ragged_positions, translate_ids};
 pub use scatter::scatter_rows;
 pub use segment::{pack_segments, pad_segments, pad_segments_with_mask};

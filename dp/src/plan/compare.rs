@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use super::{
-    Plan, PlanError, Profile, Request,
-    table::{self, grouped},
-};
+use super::{Plan, PlanError, Profile, Request};
+use crate::table::{self, grouped};
 
 /// The plans of one request under every profile, oldest first. It prints as a table.
 ///

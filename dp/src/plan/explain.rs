@@ -2,11 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use super::{
-    Execution, Plan, Profile,
-    table::{self, grouped},
-};
+use super::{Execution, Plan, Profile};
 use crate::draw::{bytes, quantity, summary};
+use crate::table::{self, grouped};
 
 impl Plan {
     /// Why the plan is as it is: one line for each decision.

@@ -45,7 +45,6 @@ mod profile;
 mod request;
 mod serialize;
 mod step;
-mod table;
 mod topology;
 
 pub use batch::{BatchPlan, Fill, TensorPadding};

@@ -1,16 +1,14 @@
-//! Recorded request traces, and the token counts that serving them produces.
+//! Recorded request traces.
 //!
 //! A [`Trace`] is a list of requests with an arrival time, a prompt length and an answer length, read from a CSV file with
 //! the columns `TIMESTAMP,ContextTokens,GeneratedTokens`: the format of the Azure LLM inference traces (Azure Public
 //! Dataset, CC-BY 4.0; Patel et al., "Splitwise: Efficient generative LLM inference using phase splitting", ISCA 2024).
-//! [`Trace::replay`] simulates data-parallel ranks serving it and yields the counts of every step.
+//! A [`Simulation`](crate::simulate::Simulation) serves one with data-parallel ranks and yields the counts of every step.
 
 mod read;
-mod replay;
 mod timestamp;
 
 pub use read::TraceError;
-pub use replay::{Replay, ReplayOptions, Step};
 
 use std::time::Duration;
 
@@ -32,6 +30,12 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// A trace of these requests, in the order of their arrival; `None` if there are none.
+    pub fn new(mut requests: Vec<Request>) -> Option<Self> {
+        requests.sort_by_key(|request| request.arrival);
+        (!requests.is_empty()).then_some(Self { requests })
+    }
+
     /// The requests, ordered by arrival.
     pub fn requests(&self) -> &[Request] {
         &self.requests

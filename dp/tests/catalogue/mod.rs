@@ -122,6 +122,7 @@ pub fn movers<T: Element>(columns: usize, to: Place, from: Place, binding: Bindi
     let mut buffer = Placed::<T, 2>::new(&device, [8, columns], to);
     let mut padded = Placed::<T, 3>::new(&device, [2, 3, columns], to);
     let mut mask = device.zeros::<bool, 2>([2, 3]).expect("host memory");
+    let mut report = device.zeros::<i64, 1>([2]).expect("host memory");
     let index = device.upload(&[3i32, 0, 1, 2], [4]).expect("host memory");
     let starts = device.upload(&[0i64, 3, 4], [3]).expect("host memory");
     let numbers = device
@@ -172,6 +173,13 @@ pub fn movers<T: Element>(columns: usize, to: Place, from: Place, binding: Bindi
     add(pad_rows(buffer.view_mut(), s, count(3)), 2, read(1), 0);
     let (at, rows) = ([0, 2, 4, 6].map(count), [2, 1, 0, 2].map(count));
     add(fill_and_place(buffer.view_mut(), [s; 4], at, rows), 5, read(8), 0);
+    let call = place_rows(buffer.view_mut(), s, count(2), count(1), count(3));
+    add(call, 2, read(3), 0);
+    let (at, first, rows) = (count(2), count(1), count(3));
+    let call = place_rows_with_report(buffer.view_mut(), &mut report, s, at, first, rows);
+    add(call, 2, read(3), 2);
+    let call = take_rows_with_report(local.view_mut(), &mut report, gathered.view(), count(2), count(3));
+    add(call, 2, read(2), 2);
     add(pack_segments(buffer.view_mut(), packed_up.view(), &starts), 1, 2, 0);
     add(pad_segments(padded.view_mut(), s, &starts), 2, 2, 0);
     let call = pad_segments_with_mask(padded.view_mut(), &mut mask, s, &starts);
@@ -188,6 +196,8 @@ pub fn others() -> Vec<Arc<Variant>> {
     let mut bucket = device.zeros::<i64, 1>([4096]).expect("host memory");
     let mut experts = device.zeros::<i32, 2>([256, 8]).expect("host memory");
     let counts = device.upload(&[5i64, 20], [2]).expect("host memory");
+    let mut sum = device.zeros::<f32, 2>([3, 7168]).expect("host memory");
+    let (start, rows) = (Runtime(1), Runtime(3));
     let positions = device.zeros::<i32, 2>([4, 8]).expect("host memory");
     let weights = device.zeros::<f32, 2>([4, 8]).expect("host memory");
     let mut narrow = device.zeros::<float8::F8E4M3, 2>([3, 7168]).expect("host memory");
@@ -208,6 +218,13 @@ pub fn others() -> Vec<Arc<Variant>> {
         variant(&device, store_mla(&mut cache, &nope, &rope, &slots)),
         variant(&device, count_experts(&mut loads, &ids)),
         variant(&device, expert_offsets(&mut starts, &tokens, Runtime(128))),
+        variant(&device, convert_rows(&mut sum, &source)),
+        variant(&device, add_rows(&mut sum, &source)),
+        variant(
+            &device,
+            quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
+        ),
+        variant(&device, mask_rows_outside(&mut experts, &counts, &counts)),
         variant(&device, pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32)),
         variant(&device, pad_ids(&mut bucket, &ids, Runtime(3000), -1i64)),
         variant(&device, mask_padding_ids(&mut experts, &counts, Runtime(128))),

@@ -48,6 +48,17 @@ pub fn device_count<'a, T: CountElement>(
     })
 }
 
+impl DeviceCount<'_> {
+    /// The same count, a value above `maximum` clamped to it.
+    #[must_use]
+    pub fn at_most(self, maximum: u64) -> Self {
+        Self {
+            maximum: self.maximum.min(i64::try_from(maximum).unwrap_or(i64::MAX)),
+            ..self
+        }
+    }
+}
+
 impl<'a> Argument<'a, Count> for DeviceCount<'a> {
     fn push(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Device {

@@ -20,7 +20,7 @@ mod view_mut;
 
 pub use count::{CountElement, DeviceCount, device_count};
 pub use error::TensorError;
-pub use owned::DeviceTensor;
+pub use owned::{DeviceTensor, Hold};
 pub use view::TensorView;
 pub use view_mut::TensorViewMut;
 

@@ -53,6 +53,28 @@ impl Device {
     }
 }
 
+/// Keeps the memory of a tensor allocated, and says nothing of what is in it.
+#[derive(Clone)]
+pub struct Hold(Storage);
+
+impl Hold {
+    /// Where the memory begins.
+    pub fn address(&self) -> u64 {
+        self.0.address()
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold({} bytes on {})", self.bytes(), self.0.device())
+    }
+}
+
 pub(super) fn check_length<const R: usize>(geometry: &Geometry<R>, found: usize) -> Result<(), TensorError> {
     match geometry.len() {
         expected if expected == found => Ok(()),
@@ -99,6 +121,22 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// it is ordered by nobody.
     pub fn address(&self) -> u64 {
         self.storage.address()
+    }
+
+    /// Something that keeps the memory allocated when the tensor is dropped: for a captured graph, which owns nothing of
+    /// what its work uses.
+    ///
+    /// ```
+    /// # use tilewright_runtime::Device;
+    /// let tensor = Device::cpu().zeros::<f32, 1>([4])?;
+    /// let hold = tensor.hold();
+    /// let address = tensor.address();
+    /// drop(tensor);
+    /// assert_eq!((hold.address(), hold.bytes()), (address, 16));
+    /// # Ok::<(), tilewright_runtime::TensorError>(())
+    /// ```
+    pub fn hold(&self) -> Hold {
+        Hold(self.storage.clone())
     }
 
     /// The elements, in row-major order, once everything asked of the tensor is done.

@@ -59,6 +59,13 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
         self.storage.device()
     }
 
+    /// The allocation, and where in it the first element is, in bytes, if the elements follow each other.
+    #[cfg(feature = "nccl")]
+    pub(crate) fn contiguous(&self) -> Option<(&'a Storage, u64)> {
+        let offset = (self.geometry.offset * T::TYPE.size()) as u64;
+        self.geometry.is_contiguous().then_some((self.storage, offset))
+    }
+
     /// The same part, to be read while this is borrowed.
     pub fn view(&self) -> TensorView<'_, T, R> {
         TensorView::new(self.storage, self.geometry)

@@ -36,6 +36,13 @@ impl CudaEvent {
         self.0.synchronize().during("cuEventSynchronize")
     }
 
+    /// Whether the GPU has passed it.
+    #[cfg(feature = "nccl")]
+    pub fn is_passed(&self) -> Result<bool, DeviceError> {
+        driver::bind(self.0.context())?;
+        self.0.try_is_complete().during("cuEventQuery")
+    }
+
     /// The microseconds from this event to a later one. Waits for both.
     pub fn elapsed_us(&self, end: &CudaEvent) -> Result<f64, DeviceError> {
         driver::bind(self.0.context())?;

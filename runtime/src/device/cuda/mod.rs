@@ -15,6 +15,8 @@ mod launch;
 mod mapped;
 mod memory;
 mod module;
+#[cfg(feature = "nccl")]
+mod nccl;
 mod properties;
 mod stream;
 
@@ -26,6 +28,8 @@ pub use launch::launch;
 pub use mapped::MappedWords;
 pub use memory::CudaMemory;
 pub use module::{CudaFunction, CudaModule};
+#[cfg(feature = "nccl")]
+pub use nccl::{CudaCommunicator, NcclError, NcclId};
 pub use properties::CudaProperties;
 pub use stream::CudaStream;
 

@@ -1,18 +1,23 @@
 //! `tilewright plan`: requests in, plans out.
 
-use std::fs;
+mod trace;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args};
 use tilewright::dp::counts::{self, CountsError};
 use tilewright::dp::draw;
 use tilewright::dp::plan::{Comparison, Plan, PlanError, Profile, Request, capture_sizes};
+use tilewright::dp::trace::TraceError;
+use trace::TraceArguments;
 
 /// What the command line asks for. The flags of a request have the names of its JSON fields.
 #[derive(Args)]
+#[command(group = ArgGroup::new("given").args(["raw", "trace"]))]
+#[command(group = ArgGroup::new("captured").args(["graph_ok", "trace"]))]
 pub struct Arguments {
     /// Reads one request or an array of requests from standard input, and prints an array of plans in the same order
     #[arg(long, conflicts_with_all = ["raw", "profile"])]
@@ -22,26 +27,27 @@ pub struct Arguments {
         long,
         value_name = "COUNTS",
         allow_hyphen_values = true,
-        required_unless_present = "json"
+        required_unless_present_any = ["json", "trace"],
+        conflicts_with = "trace"
     )]
     raw: Option<Counts>,
     /// Whose rules to follow
     #[arg(long, requires = "raw", value_parser = profile_parser(), default_value = Profile::default().name())]
     profile: Profile,
     /// Plans by the rules of every version, side by side
-    #[arg(long, requires = "raw", conflicts_with = "profile")]
+    #[arg(long, requires = "given", conflicts_with = "profile")]
     compare: bool,
     /// Also prints why the plan is as it is
     #[arg(long, requires = "raw", conflicts_with = "compare")]
     explain: bool,
-    /// Also draws the buffer as an SVG image
-    #[arg(long, value_name = "FILE", requires = "raw", conflicts_with = "compare")]
+    /// Also draws the buffer, or with --trace what is allocated over time, as an SVG image
+    #[arg(long, value_name = "FILE", requires = "given")]
     svg: Option<PathBuf>,
     /// Data-parallel ranks [default: as many as there are counts]
-    #[arg(long, requires = "raw")]
+    #[arg(long, requires = "given")]
     dp: Option<u64>,
     /// GPUs that share one rank's attention [default: 1]
-    #[arg(long, requires = "raw")]
+    #[arg(long, requires = "given")]
     attn_tp: Option<u64>,
     /// Tokens per count in this forward [default: 1]
     #[arg(long, requires = "raw")]
@@ -62,8 +68,8 @@ pub struct Arguments {
     #[arg(long, requires = "raw")]
     graph_ok: bool,
     /// Batch sizes that were captured: `decode` or `spec` for an engine's default up to 256, or sizes separated by commas
-    /// [default: decode]
-    #[arg(long, value_name = "SIZES", requires = "graph_ok")]
+    /// [default: decode, and with --speculate spec]
+    #[arg(long, value_name = "SIZES", requires = "captured")]
     graph_buckets: Option<Buckets>,
     /// The model is a hybrid, whose ranks without tokens join a prefill padded to the longest
     #[arg(long, requires = "raw")]
@@ -78,8 +84,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZES", requires = "extend")]
     prefill_buckets: Option<Counts>,
     /// Bytes of one hidden state [default: 14336, that is 7168 bfloat16]
-    #[arg(long, requires = "raw")]
+    #[arg(long, requires = "given")]
     row_bytes: Option<u64>,
+    #[command(flatten)]
+    trace: TraceArguments,
 }
 
 /// Why the command failed.
@@ -97,6 +105,12 @@ pub enum CommandError {
     /// The request of the command line has no plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A buffer is drawn of one version only.
+    #[error("--svg draws the buffer of one version: leave out --compare, or compare over a --trace")]
+    ComparisonDrawn,
     /// There is nothing to plan.
     #[error("there are no counts; give them with --raw, or requests with --json")]
     NoCounts,
@@ -109,6 +123,8 @@ pub enum CommandError {
 pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let text = if arguments.json {
         json(&io::read_to_string(io::stdin().lock())?)?
+    } else if let Some(text) = trace::compare(arguments)? {
+        text
     } else {
         from_flags(arguments)?
     };
@@ -138,15 +154,15 @@ fn json(input: &str) -> Result<String, CommandError> {
 /// A table for people.
 fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
     let request = arguments.request().ok_or(CommandError::NoCounts)?;
+    if arguments.compare && arguments.svg.is_some() {
+        return Err(CommandError::ComparisonDrawn);
+    }
     if arguments.compare {
         return Ok(Comparison::new(&request)?.to_string());
     }
     let plan = Plan::new(&request)?;
     if let Some(file) = &arguments.svg {
-        fs::write(file, draw::svg(plan.layout())).map_err(|source| CommandError::Svg {
-            file: file.clone(),
-            source,
-        })?;
+        trace::write(file, &draw::svg(plan.layout()))?;
     }
     let mut text = plan.to_string();
     if arguments.explain {

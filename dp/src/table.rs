@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Writes rows under a header, the first column to the left and the others to the right.
-pub(super) fn write<const N: usize>(
+pub(crate) fn write<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     header: [&str; N],
     rows: &[[String; N]],
@@ -26,8 +26,8 @@ pub(super) fn write<const N: usize>(
 }
 
 /// A number with its thousands set apart: `2,293,760`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
+pub(crate) fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (2_293_760, "2,293,760")] {
+        for (number, text) in [(0u64, "0"), (999, "999"), (1000, "1,000"), (2_293_760, "2,293,760")] {
             assert_eq!(grouped(number), text);
         }
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");

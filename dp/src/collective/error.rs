@@ -1,0 +1,112 @@
+//! What can go wrong between ranks.
+
+use std::time::Duration;
+
+use tilewright_runtime::{DeviceError, LaunchError, TensorError};
+
+use super::RequestedCollective;
+
+/// Why a collective did not happen. All ranks of a group get an error, if not the same one.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CollectiveError {
+    /// Ranks ask for different things.
+    #[error(
+        "rank {rank} asks for {mine} and rank {other} for {theirs}: all ranks have to plan with the same exchanged counts"
+    )]
+    Disagreement {
+        /// This rank.
+        rank: usize,
+        /// What it asks for.
+        mine: String,
+        /// A rank that asks for something else.
+        other: usize,
+        /// What that one asks for.
+        theirs: String,
+    },
+    /// Ranks did not come within the group's time.
+    #[error(
+        "rank {rank} waited {limit:?} for ranks {missing:?}: they died, hang, or do something else; restart the group \
+         without them"
+    )]
+    Late {
+        /// The rank that waited.
+        rank: usize,
+        /// How long it waited.
+        limit: Duration,
+        /// Those that did not come.
+        missing: Vec<usize>,
+    },
+    /// A rank left its group, or its process ended.
+    #[error("rank {gone} has left the group: make a new group of the ranks that are alive")]
+    Gone {
+        /// The rank.
+        gone: usize,
+    },
+    /// An earlier error has left the ranks in different places.
+    #[error("the group failed before ({reason}): make a new one")]
+    Failed {
+        /// What happened first.
+        reason: String,
+    },
+    /// A collective has not come to its end within the group's time.
+    #[error("a collective of rank {rank} is not done after {limit:?}: another rank died or does something else")]
+    Unfinished {
+        /// This rank.
+        rank: usize,
+        /// How long it waited.
+        limit: Duration,
+    },
+    /// There are more or fewer parts than ranks.
+    #[error("{parts} parts were given for a group of {ranks} ranks: give one for each, 0 where a rank has no rows")]
+    WrongNumberOfParts {
+        /// The parts given.
+        parts: usize,
+        /// The ranks.
+        ranks: usize,
+    },
+    /// The parts have more rows than the buffer.
+    #[error("parts of {parts:?} rows do not fit in a buffer of {rows}")]
+    PartsTooLarge {
+        /// The parts.
+        parts: Vec<u64>,
+        /// Rows of the buffer.
+        rows: u64,
+    },
+    /// A sum is not what the host computes.
+    #[error(
+        "{collective}: row {row}, column {column} is {found:#x} and the host computes {expected:#x}; this is a bug"
+    )]
+    WrongSum {
+        /// The collective.
+        collective: Box<RequestedCollective>,
+        /// The row of this rank's part.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// The bits on the device.
+        found: u64,
+        /// The bits that the host computes.
+        expected: u64,
+    },
+    /// The connection to another process failed.
+    #[error("rank {rank} cannot reach the others: {reason}")]
+    Connection {
+        /// This rank.
+        rank: usize,
+        /// What the system says.
+        reason: String,
+    },
+    /// NCCL is missing, refuses or fails.
+    #[cfg(feature = "nccl")]
+    #[error(transparent)]
+    Nccl(#[from] tilewright_runtime::device::cuda::NcclError),
+    /// A kernel that moves rows was not launched.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Memory for rows on their way could not be had.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}

@@ -1,0 +1,119 @@
+//! Collectives: how ranks bring their rows together.
+//!
+//! A [`Group`] is one rank's end of a group of ranks. Every operation works in place on a buffer whose rows are divided into
+//! one part for each rank, equal or not: before an all-gather a rank has filled its own part, after a reduce-scatter its
+//! own part holds the sum. So no operation needs a second buffer, and none can be given one that overlaps the first.
+//!
+//! * [`LocalGroup`]: ranks that are threads of one process and share a device, the CPU device or a GPU. Rows really move, and
+//!   every sum is compared with the host's.
+//! * `NcclGroup`, with the feature `nccl`: one GPU for each rank, through NCCL.
+//!
+//! All ranks of a group have to ask for the same things in the same order. A rank that asks for something else, or nothing,
+//! is an error on every rank, after the group's time limit at the latest: what is asked is compared through an [`Exchange`]
+//! on the host before any row moves.
+
+mod agreement;
+mod error;
+mod exchange;
+mod local;
+#[cfg(feature = "nccl")]
+mod nccl;
+mod request;
+mod tcp;
+
+pub use agreement::Agreement;
+pub use error::CollectiveError;
+pub use exchange::{Exchange, ThreadExchange};
+pub use local::LocalGroup;
+#[cfg(feature = "nccl")]
+pub use nccl::NcclGroup;
+pub use request::{Operation, RequestedCollective};
+pub use tcp::TcpExchange;
+
+use tilewright_dsl::element::{Element, Number};
+use tilewright_runtime::{Stream, TensorViewMut};
+
+/// One rank's end of a group of ranks.
+///
+/// ```
+/// use std::time::Duration;
+/// use tilewright_dp::collective::{CollectiveError, Group, LocalGroup};
+/// use tilewright_runtime::Device;
+///
+/// let device = Device::cpu();
+/// let ranks = LocalGroup::ranks(&device, 2, Duration::from_secs(10));
+/// let sums: Vec<Vec<f32>> = std::thread::scope(|scope| {
+///     let run = |group: LocalGroup| {
+///         let mine = 1.0 + group.rank() as f32;
+///         let mut buffer = group.stream().device().upload(&[mine, 10.0 * mine], [2, 1])?;
+///         group.all_reduce(&mut buffer.view_mut())?;
+///         group.finish()?;
+///         Ok(buffer.download()?)
+///     };
+///     let threads: Vec<_> = ranks.into_iter().map(|group| scope.spawn(move || run(group))).collect();
+///     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<_, CollectiveError>>()
+/// })?;
+/// assert_eq!(sums, [[3.0, 30.0], [3.0, 30.0]]);
+/// # Ok::<(), CollectiveError>(())
+/// ```
+pub trait Group {
+    /// This rank, from 0.
+    fn rank(&self) -> usize;
+
+    /// The number of ranks.
+    fn size(&self) -> usize;
+
+    /// The stream that the rows move on, and the device.
+    fn stream(&self) -> &Stream;
+
+    /// Every row becomes the sum of that row on all ranks. Floats below 32 bits are summed in f32 by [`LocalGroup`], and as
+    /// NCCL does it by `NcclGroup`. A sum of floats keeps neither the sign of a zero nor the payload of a NaN.
+    ///
+    /// # Errors
+    /// Ranks disagree, one of them is gone or late, or the device fails.
+    fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError>;
+
+    /// Every rank's part becomes what that rank has in it. `parts` are the rows of each rank, one after the other from row 0;
+    /// rows after the last part keep their values.
+    ///
+    /// # Errors
+    /// There are more or fewer parts than ranks, or more rows in them than in the buffer; or as for
+    /// [`all_reduce`](Self::all_reduce).
+    fn all_gather<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError>;
+
+    /// This rank's part becomes the sum of it on all ranks. The other parts hold anything afterwards.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Self::all_gather).
+    fn reduce_scatter<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError>;
+
+    /// Waits until this rank has what it asked for.
+    ///
+    /// # Errors
+    /// A rank is gone, the group's time is over, or the device failed.
+    fn finish(&self) -> Result<(), CollectiveError>;
+}
+
+/// A number that ranks can sum.
+pub trait Summand: Number {
+    /// The type that sums are computed in.
+    type Sum: Number;
+}
+
+macro_rules! summands {
+    ($($element:ty => $sum:ty),*) => {$(
+        impl Summand for $element {
+            type Sum = $sum;
+        }
+    )*};
+}
+summands!(half::f16 => f32, half::bf16 => f32, f32 => f32, f64 => f64);
+summands!(i8 => i8, i16 => i16, i32 => i32, i64 => i64, u8 => u8, u16 => u16, u32 => u32, u64 => u64);

@@ -1,0 +1,114 @@
+//! Ranks that have a GPU each.
+
+use std::sync::Arc;
+
+use tilewright_dsl::element::Element;
+use tilewright_runtime::communicator::Communicator;
+use tilewright_runtime::device::cuda::NcclError;
+use tilewright_runtime::{Stream, TensorViewMut};
+
+use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand};
+
+/// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is.
+///
+/// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape; so a shape has to be
+/// used once before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
+/// and the group is over.
+pub struct NcclGroup {
+    communicator: Communicator,
+    agreement: Agreement,
+    stream: Stream,
+}
+
+impl NcclGroup {
+    /// Joins the group of all ranks of an exchange. `stream` is one of this rank's GPU.
+    ///
+    /// # Errors
+    /// NCCL is missing or fails, or not all ranks come.
+    pub fn join(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
+        // Rank 0 names the group. If it cannot, the others must hear of that too.
+        let id = (exchange.rank() == 0).then(Communicator::new_id).transpose();
+        let words: Vec<u64> = match &id {
+            Ok(Some(id)) => id.chunks_exact(8).map(word).collect(),
+            _ => Vec::new(),
+        };
+        let all = exchange.all_gather(&words)?;
+        id?;
+        let bytes: Vec<u8> = all
+            .first()
+            .into_iter()
+            .flatten()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        let id = bytes.try_into().map_err(|_| CollectiveError::Failed {
+            reason: "rank 0 could not name the group; its error says why".to_owned(),
+        })?;
+        let (rank, size, limit) = (exchange.rank(), exchange.size(), exchange.limit());
+        Ok(Self {
+            communicator: Communicator::join(stream, &id, rank, size, limit)?,
+            agreement: Agreement::new(exchange),
+            stream: stream.clone(),
+        })
+    }
+
+    fn agree<T: Element>(
+        &self,
+        operation: Operation,
+        buffer: &TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::new(operation, buffer, parts, self.size())?;
+        self.agreement.on(&request)
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+impl Group for NcclGroup {
+    fn rank(&self) -> usize {
+        self.communicator.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.communicator.size()
+    }
+
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
+        self.agree(Operation::AllReduce, buffer, &[])?;
+        Ok(self.communicator.all_reduce(buffer)?)
+    }
+
+    fn all_gather<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError> {
+        self.agree(Operation::AllGather, buffer, parts)?;
+        Ok(self.communicator.all_gather(buffer, parts)?)
+    }
+
+    fn reduce_scatter<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError> {
+        self.agree(Operation::ReduceScatter, buffer, parts)?;
+        Ok(self.communicator.reduce_scatter(buffer, parts)?)
+    }
+
+    fn finish(&self) -> Result<(), CollectiveError> {
+        self.communicator.finish().map_err(|error| match error {
+            NcclError::Late { limit, .. } => CollectiveError::Unfinished {
+                rank: self.rank(),
+                limit,
+            },
+            other => other.into(),
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! All ranks' rows into the gathered buffer.
+
+use tilewright_dsl::call::Exact;
+use tilewright_dsl::element::Element;
+use tilewright_runtime::{Launch, TensorView, TensorViewMut};
+
+use super::{Contribution, Counts, Moved, Movement, MovementError, OnMismatch, rows_of};
+use crate::collective::{Group, Summand};
+use crate::kernels::{pad_rows, place_rows, place_rows_with_report};
+use crate::layout::PaddingMode;
+
+impl<G: Group> Movement<'_, G> {
+    /// Fills the gathered buffer with the rows of all ranks: tokens at their places, zeros everywhere else.
+    ///
+    /// * In mode SUM one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the ranks. Of GPUs
+    ///   whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so all bits arrive but the
+    ///   sign of a zero and the payload of a NaN; [`gather_variable`](Self::gather_variable) keeps those.
+    /// * In mode MAX one kernel writes the GPU's share of the rank's rows and zeros behind them, and an all-gather brings
+    ///   the shares together. Partial sums are reduce-scattered within the rank first.
+    ///
+    /// # Errors
+    /// The tensors do not fit the plan, or another rank does not come along.
+    pub fn gather<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        local: TensorView<'_, T, 2>,
+        contribution: Contribution,
+        counts: Counts<'_>,
+    ) -> Result<Moved, MovementError> {
+        match self.layout.mode() {
+            PaddingMode::Max => self.gather_variable(buffer, local, contribution, counts),
+            PaddingMode::Sum => {
+                let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
+                let writes = contribution == Contribution::Partial || self.attention.rank() == 0;
+                self.place(buffer.reborrow(), local, writes, counts)?;
+                self.gathering.all_reduce(buffer)?;
+                Ok(moved)
+            }
+        }
+    }
+
+    /// Fills the gathered buffer as [`gather`](Self::gather) does, in any mode by an all-gather of each GPU's share, equal
+    /// or not. Replicated rows arrive with all their bits; fewer bytes move than in an all-reduce.
+    ///
+    /// # Errors
+    /// As for [`gather`](Self::gather).
+    pub fn gather_variable<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        local: TensorView<'_, T, 2>,
+        contribution: Contribution,
+        counts: Counts<'_>,
+    ) -> Result<Moved, MovementError> {
+        let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
+        let (first, rows) = self.own_share();
+        let is_partial = contribution == Contribution::Partial && self.attention.size() > 1;
+        if is_partial {
+            let mut slot = rows_of(buffer, self.slot.start, self.slot.rows)?;
+            self.place_share(slot.reborrow(), local, 0, counts)?;
+            self.attention.reduce_scatter(&mut slot, &self.own_shares())?;
+        } else {
+            self.place_share(rows_of(buffer, self.slot.start + first, rows)?, local, first, counts)?;
+        }
+        self.gathering.all_gather(buffer, &self.shares())?;
+        self.zero_tail(buffer)?;
+        Ok(moved)
+    }
+
+    /// The rows that a captured graph's buffer has behind the last rank belong to nobody, and the MLP reads them.
+    pub(super) fn zero_tail<T: Element>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), MovementError> {
+        let end: u64 = self.layout.padded().iter().sum();
+        let tail = self.layout.rows() - end;
+        if tail > 0 {
+            let (ranks, tail) = buffer.reborrow().split_at(0, end as usize)?;
+            pad_rows(tail, ranks.view(), Exact(0)).launch_on(self.gathering.stream())?;
+        }
+        Ok(())
+    }
+
+    /// What counts in device memory are, the host does not know: their kernels clamp and report.
+    pub(super) fn strictness(&self, counts: &Counts<'_>) -> OnMismatch {
+        match counts {
+            Counts::Planned => self.on_mismatch,
+            Counts::OnDevice { .. } => OnMismatch::Clamp,
+        }
+    }
+
+    /// Writes a whole buffer: the rank's rows from its start on if this GPU `writes`, zeros everywhere else.
+    fn place<T: Element>(
+        &self,
+        out: TensorViewMut<'_, T, 2>,
+        local: TensorView<'_, T, 2>,
+        writes: bool,
+        counts: Counts<'_>,
+    ) -> Result<(), MovementError> {
+        let (stream, first) = (self.gathering.stream(), Exact(0));
+        match counts {
+            Counts::Planned => {
+                let tokens = if writes { self.slot.tokens } else { 0 };
+                place_rows(out, local, Exact(self.slot.start), first, Exact(tokens)).launch_on(stream)?;
+            }
+            Counts::OnDevice { start, tokens, report } if writes => {
+                place_rows_with_report(out, report, local, start, first, tokens).launch_on(stream)?;
+            }
+            Counts::OnDevice { .. } => {
+                place_rows(out, local, Exact(0), first, Exact(0)).launch_on(stream)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a part of the rank's slot, its row 0 from row `first` of the rank's on.
+    fn place_share<T: Element>(
+        &self,
+        out: TensorViewMut<'_, T, 2>,
+        local: TensorView<'_, T, 2>,
+        first: u64,
+        counts: Counts<'_>,
+    ) -> Result<(), MovementError> {
+        let (stream, end) = (self.gathering.stream(), first + out.extents()[0] as u64);
+        match counts {
+            Counts::Planned => {
+                place_rows(out, local, Exact(0), Exact(first), Exact(self.slot.tokens)).launch_on(stream)?;
+            }
+            Counts::OnDevice { tokens, report, .. } => {
+                // Tokens beyond the part are another GPU's to report, those beyond the slot the last one's.
+                let tokens = if end < self.slot.rows {
+                    tokens.at_most(end)
+                } else {
+                    tokens
+                };
+                place_rows_with_report(out, report, local, Exact(0), Exact(first), tokens).launch_on(stream)?;
+            }
+        }
+        Ok(())
+    }
+}

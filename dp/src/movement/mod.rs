@@ -1,0 +1,232 @@
+//! Moving the rows of a step: into the gathered buffer, between ranks, and back.
+//!
+//! A [`Movement`] is one rank's part in one step. It takes every number from the step's [`Plan`] and every row that it
+//! moves from the tensors it is given, and checks one against the other: rows that a plan has and a tensor does not, or
+//! the reverse, are refused, or clamped and [reported](Moved) if asked for. Nothing outside a tensor is ever read or
+//! written.
+//!
+//! | operation | what it does | in SGLang |
+//! |---|---|---|
+//! | [`gather`](Movement::gather) | all ranks' rows into the buffer: all-reduce in mode SUM, all-gather in MAX | `dp_gather_partial`, `dp_gather_replicate` |
+//! | [`gather_variable`](Movement::gather_variable) | the same without sums, by an all-gather of parts of any length | gatherv |
+//! | [`gather_quantized`](Movement::gather_quantized) | the same in 8 bits | the fp8 wire |
+//! | [`scatter`](Movement::scatter) | the rank's rows back, padding zeroed, in one pass | `dp_scatter` |
+//! | [`reduce_scatter`](Movement::reduce_scatter) | the sum of all ranks' buffers, the rank's rows of it | `dp_reduce_scatter_tensor` |
+//! | [`mask_expert_ids`](Movement::mask_expert_ids) | rows without a token out of routing | `mask_dp_pad_moe_topk_ids` |
+//!
+//! A gather writes every byte of its part of the buffer once, with no fill before, and leaves the caller's tensor as it is;
+//! SGLang zeroes the tensors of replicated ranks in place.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tilewright_dp::collective::{Group, LocalGroup};
+//! use tilewright_dp::movement::{Contribution, Counts, Groups, Movement, MovementError};
+//! use tilewright_dp::plan::{Plan, Request, Topology};
+//! use tilewright_runtime::Device;
+//!
+//! let (device, topology) = (Device::cpu(), Topology::new(2, 2)?);
+//! let plan = Plan::new(&Request { row_bytes: 4, ..Request::new(vec![3, 1], 2) })?;
+//! let back = std::thread::scope(|scope| {
+//!     let rank = |groups: Groups<LocalGroup>| -> Result<Vec<i32>, MovementError> {
+//!         let movement = Movement::new(&plan, &topology, &groups)?;
+//!         let rows = movement.slot().tokens as usize;
+//!         let mine = vec![10 + groups.world().rank() as i32; rows];
+//!         let local = device.upload(&mine, [rows, 1])?;
+//!         let mut buffer = device.zeros::<i32, 2>([plan.layout().rows() as usize, 1])?;
+//!         movement.gather(&mut buffer.view_mut(), local.view(), Contribution::Partial, Counts::Planned)?;
+//!         let mut back = device.zeros::<i32, 2>([movement.slot().rows as usize, 1])?;
+//!         movement.scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)?;
+//!         Ok(back.download()?)
+//!     };
+//!     let groups = Groups::local(&device, &topology, Duration::from_secs(10))?;
+//!     let threads: Vec<_> = groups.into_iter().map(|groups| scope.spawn(move || rank(groups))).collect();
+//!     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<Vec<_>, _>>()
+//! })?;
+//! // One rank has one token, and padding as far as the plan goes.
+//! assert_eq!(back[0], [10, 10, 10]);
+//! assert_eq!(back[1][0], 11);
+//! assert!(back[1][1..].iter().all(|&padding| padding == 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod error;
+mod gather;
+mod groups;
+mod scatter;
+mod wire;
+
+pub use check::{Moved, OnMismatch};
+pub use error::MovementError;
+pub use groups::Groups;
+
+use tilewright_dsl::element::Integer;
+use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
+
+use crate::collective::Group;
+use crate::kernels::{mask_padding_ids, mask_rows_outside};
+use crate::layout::{GatheredLayout, PaddingMode};
+use crate::plan::{Plan, Slot, Topology};
+use tilewright_dsl::call::Exact;
+
+/// What the tensors of the GPUs that share one rank's attention hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contribution {
+    /// A part of a sum each: the output of attention before its all-reduce.
+    Partial,
+    /// The same each.
+    Replicate,
+}
+
+/// Where the counts of a step come from.
+pub enum Counts<'a> {
+    /// From the plan, as literals of the code.
+    Planned,
+    /// From device memory when the kernel runs, so that a captured graph follows new ones. The host cannot check those, so
+    /// the kernel writes what it did to `report`: the rows planned, and those moved.
+    OnDevice {
+        /// The row of the buffer at which the rank starts.
+        start: DeviceCount<'a>,
+        /// The rank's tokens.
+        tokens: DeviceCount<'a>,
+        /// `[2]`, read by [`Moved::read`].
+        report: TensorViewMut<'a, i64, 1>,
+    },
+}
+
+/// One rank's part in moving the rows of one step.
+pub struct Movement<'a, G: Group> {
+    layout: &'a GatheredLayout,
+    slot: Slot,
+    /// The rank's place in the layout.
+    position: usize,
+    /// All GPUs that gather.
+    gathering: &'a G,
+    /// Those that share the rank's attention.
+    attention: &'a G,
+    on_mismatch: OnMismatch,
+}
+
+impl<'a, G: Group> Movement<'a, G> {
+    /// A rank's part in a step.
+    ///
+    /// Where the plan has the local rank's count alone, only the attention group gathers.
+    ///
+    /// # Errors
+    /// The plan, the topology and the groups are not of one size, or attention is split over contexts.
+    pub fn new(plan: &'a Plan, topology: &Topology, groups: &'a Groups<G>) -> Result<Self, MovementError> {
+        if topology.context().size() > 1 {
+            return Err(MovementError::ContextParallel);
+        }
+        let world = groups.world();
+        let sizes = [
+            ("the world group", world.size() as u64, topology.tp()),
+            (
+                "the attention group",
+                groups.attention().size() as u64,
+                topology.attention_tp(),
+            ),
+        ];
+        for (what, found, expected) in sizes {
+            if found != expected {
+                return Err(MovementError::WrongSize { what, found, expected });
+            }
+        }
+        let layout = plan.layout();
+        let ranks = layout.ranks() as u64;
+        let dp_rank = topology.dp_rank(world.rank() as u64)?;
+        let (position, gathering) = match ranks {
+            _ if ranks == topology.dp() => (dp_rank as usize, world),
+            1 => (0, groups.attention()),
+            _ => {
+                return Err(MovementError::WrongSize {
+                    what: "the plan",
+                    found: ranks,
+                    expected: topology.dp(),
+                });
+            }
+        };
+        Ok(Self {
+            layout,
+            slot: Slot {
+                start: layout.starts()[position],
+                rows: layout.padded()[position],
+                tokens: layout.counts()[position],
+            },
+            position,
+            gathering,
+            attention: groups.attention(),
+            on_mismatch: OnMismatch::Refuse,
+        })
+    }
+
+    /// The same with another answer to tensors that the plan does not fit.
+    #[must_use]
+    pub fn on_mismatch(self, on_mismatch: OnMismatch) -> Self {
+        Self { on_mismatch, ..self }
+    }
+
+    /// The rank's rows of the buffer.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Sets the ids of experts to -1 in every row of the buffer that holds no token, so that padding is not routed. It has
+    /// to come after ids were mapped to local experts.
+    ///
+    /// * `ids` `[buffer rows, k]`; `starts` and `counts` `[ranks]`, where each rank begins and its tokens, in device memory.
+    ///
+    /// # Errors
+    /// `ids` has more or fewer rows than the buffer, or the launch failed.
+    pub fn mask_expert_ids<I: Integer, C: Integer>(
+        &self,
+        ids: &mut TensorViewMut<'_, I, 2>,
+        starts: TensorView<'_, C, 1>,
+        counts: TensorView<'_, C, 1>,
+    ) -> Result<(), MovementError> {
+        self.check_buffer("the tensor of expert ids", ids.extents()[0])?;
+        let stream = self.gathering.stream();
+        let equal = self.slot.rows * self.layout.ranks() as u64 == self.layout.rows();
+        if self.layout.mode() == PaddingMode::Max && equal {
+            mask_padding_ids(ids, counts, Exact(self.slot.rows)).launch_on(stream)?;
+        } else {
+            mask_rows_outside(ids, starts, counts).launch_on(stream)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of the buffer that each GPU brings: its share of its rank's rows, as equal as can be. A rank's GPUs are
+    /// numbered one after the other, so the shares lie in the order of the GPUs.
+    fn shares(&self) -> Vec<u64> {
+        let of_rank = |&rows| shares_of(rows, self.attention.size());
+        self.layout.padded().iter().flat_map(of_rank).collect()
+    }
+
+    /// The rank's rows as its GPUs share them.
+    fn own_shares(&self) -> Vec<u64> {
+        shares_of(self.slot.rows, self.attention.size())
+    }
+
+    /// The first of the rank's rows that this GPU brings, and how many.
+    fn own_share(&self) -> (u64, u64) {
+        let shares = self.own_shares();
+        let rank = self.attention.rank();
+        (shares[..rank].iter().sum(), shares[rank])
+    }
+}
+
+/// Rows split over GPUs, as equal as can be.
+fn shares_of(rows: u64, gpus: usize) -> Vec<u64> {
+    let gpus = gpus as u64;
+    let end = |gpu: u64| rows * gpu / gpus;
+    (0..gpus).map(|gpu| end(gpu + 1) - end(gpu)).collect()
+}
+
+/// Some rows of a buffer, to be written.
+fn rows_of<'v, T: tilewright_dsl::element::Element>(
+    buffer: &'v mut TensorViewMut<'_, T, 2>,
+    first: u64,
+    count: u64,
+) -> Result<TensorViewMut<'v, T, 2>, MovementError> {
+    Ok(buffer.reborrow().rows(first as usize..(first + count) as usize)?)
+}

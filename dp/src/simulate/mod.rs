@@ -1,0 +1,229 @@
+//! Data-parallel ranks serving a request trace, step by step.
+//!
+//! A [`Simulation`] keeps what shapes the counts of an engine's steps and nothing else:
+//!
+//! * Requests go to the ranks in turn, in order of arrival, and a rank admits a request at the first step that begins when
+//!   or after it arrives (continuous batching).
+//! * A rank with prompts to prefill prefills them, first come first served, up to [`Options::chunk`] tokens a step: a long
+//!   prompt takes several steps, and short ones share one. Its running requests wait for that step.
+//! * A rank without prompts decodes: one token for each running request. Prefilling a prompt gives the first token of the
+//!   answer.
+//! * With [speculative decoding](Drafting) prefill and decode share no step: while any rank prefills, those without prompts
+//!   are idle. A decode step is several forwards: drafts, a verification, and a draft-extend over what was accepted.
+//! * Ranks step together; a rank with nothing to do contributes 0 tokens. When all have nothing to do, no step is run and
+//!   time passes until the next arrival.
+//!
+//! A [`Summary`] plans every forward by the rules of one engine version and adds up what it needs.
+
+mod rank;
+mod summary;
+
+pub use summary::{Serving, Summary, TraceComparison};
+
+use std::time::Duration;
+
+use crate::plan::{ForwardMode, RankStep, Speculation};
+use crate::trace::{Request, Trace};
+use rank::Rank;
+
+/// How a trace is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The number of data-parallel ranks; 0 counts as 1.
+    pub ranks: usize,
+    /// The most prompt tokens that one rank prefills in one step; 0 counts as 1.
+    pub chunk: u64,
+    /// How long a step takes; 0 counts as one nanosecond.
+    pub step: Duration,
+    /// How requests draft, if they do.
+    pub drafting: Option<Drafting>,
+}
+
+impl Default for Options {
+    /// Eight ranks, chunks of 4096 tokens (a chunked-prefill size of 32768 divided by the ranks), steps of 30 ms, no drafts.
+    fn default() -> Self {
+        Self {
+            ranks: 8,
+            chunk: 4096,
+            step: Duration::from_millis(30),
+            drafting: None,
+        }
+    }
+}
+
+/// Speculative decoding, and how well it guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drafting {
+    /// The widths.
+    pub speculation: Speculation,
+    /// Of 100 drafted tokens whose predecessors were accepted, those that are too.
+    pub accepted_percent: u64,
+    /// What the guesses follow from: the same seed gives the same steps.
+    pub seed: u64,
+}
+
+/// One step of all ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// When the step begins, after the first request of the trace.
+    pub begin: Duration,
+    /// What is run, one after the other.
+    pub forwards: Vec<Forward>,
+}
+
+/// One forward of all ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// What every rank tells the others, from which all plan.
+    pub ranks: Vec<RankStep>,
+    /// Token rows that every rank really has. After a verification they are fewer than planned: rejected drafts and finished
+    /// requests are gone.
+    pub tokens: Vec<u64>,
+}
+
+impl Step {
+    /// The tokens that each rank computes with the target model.
+    pub fn counts(&self) -> &[u64] {
+        let is_draft = |rank: &RankStep| rank.forward == ForwardMode::DraftDecode;
+        let target = self.forwards.iter().find(|forward| !forward.ranks.iter().any(is_draft));
+        target.map_or(&[], |forward| &forward.tokens)
+    }
+
+    /// Whether any rank prefills.
+    pub fn extend(&self) -> bool {
+        let mut ranks = self.forwards.iter().flat_map(|forward| &forward.ranks);
+        ranks.any(|rank| rank.forward.is_extend())
+    }
+}
+
+/// The steps of a trace that is served.
+///
+/// ```
+/// use tilewright_dp::simulate::{Options, Simulation};
+/// use tilewright_dp::trace::Trace;
+///
+/// let csv = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
+///            2023-11-16 18:15:46,5,3\n\
+///            2023-11-16 18:15:46,2,2\n";
+/// let trace = Trace::parse(csv.as_bytes(), "example.csv")?;
+/// let options = Options { ranks: 2, chunk: 4, ..Options::default() };
+/// let counts: Vec<_> = Simulation::new(&trace, options).map(|step| step.counts().to_vec()).collect();
+/// assert_eq!(counts, [[4, 2], [1, 1], [1, 0], [1, 0]]);
+/// # Ok::<(), tilewright_dp::trace::TraceError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Simulation<'a> {
+    requests: &'a [Request],
+    /// The next request to arrive.
+    next: usize,
+    ranks: Vec<Rank>,
+    options: Options,
+    now: Duration,
+    guesses: Guesses,
+}
+
+impl<'a> Simulation<'a> {
+    /// Serves a trace from its first request on.
+    pub fn new(trace: &'a Trace, options: Options) -> Self {
+        Self {
+            requests: trace.requests(),
+            next: 0,
+            ranks: vec![Rank::default(); options.ranks.max(1)],
+            options: Options {
+                chunk: options.chunk.max(1),
+                step: options.step.max(Duration::from_nanos(1)),
+                ..options
+            },
+            now: Duration::ZERO,
+            guesses: Guesses(options.drafting.map_or(0, |drafting| drafting.seed)),
+        }
+    }
+
+    /// What the ranks run now.
+    fn forwards(&mut self) -> Vec<Forward> {
+        let (chunk, ranks) = (self.options.chunk, &mut self.ranks);
+        let prefills = ranks.iter().any(Rank::prefills);
+        let Some(drafting) = self.options.drafting else {
+            let step = |rank: &mut Rank| {
+                if rank.prefills() {
+                    rank.prefill(chunk)
+                } else {
+                    rank.decode()
+                }
+            };
+            return vec![Forward::of(ranks.iter_mut().map(step))];
+        };
+        if prefills {
+            let target = Forward::of(ranks.iter_mut().map(|rank| rank.prefill(chunk)));
+            // The draft model computes the same prompts.
+            return vec![target.clone(), target];
+        }
+        let Speculation {
+            topk,
+            steps,
+            draft_tokens,
+        } = drafting.speculation;
+        let running =
+            |forward: ForwardMode, width: u64| Forward::of(ranks.iter().map(|rank| rank.running(forward, width)));
+        // The first draft comes from the draft-extend before.
+        let mut forwards = vec![running(ForwardMode::DraftDecode, topk); steps.saturating_sub(1) as usize];
+        forwards.push(running(ForwardMode::TargetVerify, draft_tokens));
+        let guesses = &mut self.guesses;
+        let mut accept = || guesses.accepted(steps, drafting.accepted_percent);
+        forwards.push(Forward::of(ranks.iter_mut().map(|rank| rank.accept(&mut accept))));
+        forwards
+    }
+}
+
+impl Iterator for Simulation<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            if self.ranks.iter().all(Rank::is_idle) {
+                self.now = self.now.max(self.requests.get(self.next)?.arrival);
+            }
+            let is_here = |request: &&Request| request.arrival <= self.now;
+            while let Some(request) = self.requests.get(self.next).filter(is_here) {
+                let rank = self.next % self.ranks.len();
+                self.ranks[rank].admit(request);
+                self.next += 1;
+            }
+            let begin = self.now;
+            self.now = self.now.saturating_add(self.options.step);
+            // Requests without any token to compute make no step.
+            if !self.ranks.iter().all(Rank::is_idle) {
+                let forwards = self.forwards();
+                return Some(Step { begin, forwards });
+            }
+        }
+    }
+}
+
+impl Forward {
+    fn of(ranks: impl Iterator<Item = (RankStep, u64)>) -> Self {
+        let (ranks, tokens) = ranks.unzip();
+        Self { ranks, tokens }
+    }
+}
+
+/// Which drafts are right: SplitMix64.
+#[derive(Debug, Clone)]
+struct Guesses(u64);
+
+impl Guesses {
+    /// How many of `drafts` tokens are accepted, one after the other until one is not.
+    fn accepted(&mut self, drafts: u64, percent: u64) -> u64 {
+        (0..drafts).take_while(|_| self.next() % 100 < percent).count() as u64
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What one rank has to do.
+
+use std::collections::VecDeque;
+
+use crate::plan::{ForwardMode, RankStep};
+use crate::trace::Request;
+
+/// The requests of one rank. Each method that runs something returns what the rank tells the others, and its token rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rank {
+    prompts: VecDeque<Prompt>,
+    /// For every running request, the tokens still to decode: at least one.
+    running: Vec<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Prompt {
+    context: u64,
+    generated: u64,
+}
+
+impl Rank {
+    pub(super) fn is_idle(&self) -> bool {
+        self.prompts.is_empty() && self.running.is_empty()
+    }
+
+    pub(super) fn prefills(&self) -> bool {
+        !self.prompts.is_empty()
+    }
+
+    pub(super) fn admit(&mut self, request: &Request) {
+        match (request.context_tokens, request.generated_tokens) {
+            (0, 0) => {}
+            (0, generated) => self.running.push(generated),
+            (context, generated) => self.prompts.push_back(Prompt { context, generated }),
+        }
+    }
+
+    /// Prefills up to `chunk` tokens; idle if there are no prompts. Each prompt has one row at the logits stage.
+    pub(super) fn prefill(&mut self, chunk: u64) -> (RankStep, u64) {
+        let (mut room, mut prompts) = (chunk, 0);
+        while let Some(first) = self.prompts.front_mut().filter(|_| room > 0) {
+            let tokens = first.context.min(room);
+            first.context -= tokens;
+            room -= tokens;
+            prompts += 1;
+            if first.context == 0 {
+                let left = first.generated.saturating_sub(1);
+                self.prompts.pop_front();
+                self.running.extend((left > 0).then_some(left));
+            }
+        }
+        match chunk - room {
+            0 => (RankStep::idle(), 0),
+            tokens => (RankStep::prefill(tokens, prompts), tokens),
+        }
+    }
+
+    /// Decodes one token for each running request.
+    pub(super) fn decode(&mut self) -> (RankStep, u64) {
+        let step = self.running(ForwardMode::Decode, 1);
+        self.running.retain_mut(|left| {
+            *left -= 1;
+            *left > 0
+        });
+        step
+    }
+
+    /// A forward of `width` tokens for each running request.
+    pub(super) fn running(&self, forward: ForwardMode, width: u64) -> (RankStep, u64) {
+        match self.running.len() as u64 {
+            0 => (RankStep::idle(), 0),
+            requests => (RankStep::new(forward, requests), requests.saturating_mul(width)),
+        }
+    }
+
+    /// The draft-extend after a verification that `accept`s so many drafts of each request, and gives one token more. It
+    /// was planned for all requests, and has the tokens of those that are not finished.
+    pub(super) fn accept(&mut self, accept: &mut impl FnMut() -> u64) -> (RankStep, u64) {
+        let (step, _) = self.running(ForwardMode::DraftExtend, 1);
+        let mut tokens = 0;
+        self.running.retain_mut(|left| {
+            let new = accept() + 1;
+            let is_running = new < *left;
+            if is_running {
+                *left -= new;
+                tokens += new;
+            }
+            is_running
+        });
+        (step, tokens)
+    }
+}

@@ -1,0 +1,173 @@
+use super::*;
+use proptest::prelude::*;
+
+fn trace(requests: &[(u64, u64, u64)]) -> Trace {
+    let request = |&(milliseconds, context_tokens, generated_tokens): &(u64, u64, u64)| Request {
+        arrival: Duration::from_millis(milliseconds),
+        context_tokens,
+        generated_tokens,
+    };
+    Trace::new(requests.iter().map(request).collect()).unwrap()
+}
+
+fn options(ranks: usize, chunk: u64) -> Options {
+    Options {
+        ranks,
+        chunk,
+        step: Duration::from_millis(10),
+        drafting: None,
+    }
+}
+
+fn counts(requests: &[(u64, u64, u64)], ranks: usize, chunk: u64) -> Vec<Vec<u64>> {
+    let trace = trace(requests);
+    Simulation::new(&trace, options(ranks, chunk))
+        .map(|step| step.counts().to_vec())
+        .collect()
+}
+
+/// What runs, and how many tokens each rank has.
+fn drafted(requests: &[(u64, u64, u64)], ranks: usize, percent: u64) -> Vec<(ForwardMode, Vec<u64>, Vec<u64>)> {
+    let drafting = Drafting {
+        speculation: Speculation {
+            topk: 1,
+            steps: 3,
+            draft_tokens: 4,
+        },
+        accepted_percent: percent,
+        seed: 1,
+    };
+    let options = Options {
+        drafting: Some(drafting),
+        ..options(ranks, 100)
+    };
+    let trace = trace(requests);
+    let forwards = Simulation::new(&trace, options).flat_map(|step| step.forwards);
+    let forward = |forward: Forward| {
+        let busy = forward.ranks.iter().find(|rank| rank.forward != ForwardMode::Idle);
+        let counts = forward.ranks.iter().map(|rank| rank.count).collect();
+        (busy.expect("somebody works").forward, counts, forward.tokens)
+    };
+    forwards.map(forward).collect()
+}
+
+#[test]
+fn a_prompt_is_prefilled_in_chunks_and_then_decoded() {
+    assert_eq!(counts(&[(0, 10, 3)], 1, 4), [[4], [4], [2], [1], [1]]);
+    assert_eq!(counts(&[(0, 10, 1)], 1, 16), [[10]]);
+    assert_eq!(counts(&[(0, 10, 0)], 1, 16), [[10]]);
+}
+
+#[test]
+fn short_prompts_share_a_step_and_decodes_wait() {
+    assert_eq!(
+        counts(&[(0, 3, 3), (0, 2, 2), (10, 4, 1)], 1, 4),
+        [[4], [4], [1], [2], [1]]
+    );
+}
+
+#[test]
+fn ranks_take_requests_in_turn_and_idle_ranks_have_no_tokens() {
+    assert_eq!(
+        counts(&[(0, 3, 2), (0, 2, 1), (10, 5, 1)], 2, 8),
+        [[3, 2], [5, 0], [1, 0]]
+    );
+}
+
+#[test]
+fn silence_is_skipped() {
+    let trace = trace(&[(0, 1, 1), (95_000, 1, 1)]);
+    let steps: Vec<_> = Simulation::new(&trace, Options::default()).collect();
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[1].begin, Duration::from_secs(95));
+    assert!(steps[1].extend());
+}
+
+#[test]
+fn requests_without_tokens_make_no_step() {
+    assert_eq!(counts(&[(0, 0, 0), (50, 0, 2)], 1, 4), [[1], [1]]);
+    assert!(counts(&[(0, 0, 0)], 1, 4).is_empty());
+}
+
+#[test]
+fn each_prompt_of_a_chunk_has_a_row_of_logits() {
+    let trace = trace(&[(0, 3, 1), (0, 2, 1), (0, 9, 1)]);
+    let mut steps = Simulation::new(&trace, options(1, 7));
+    let ranks = |step: Step| step.forwards[0].ranks.clone();
+    assert_eq!(steps.next().map(ranks), Some(vec![RankStep::prefill(7, 3)]));
+    assert_eq!(steps.next().map(ranks), Some(vec![RankStep::prefill(7, 1)]));
+}
+
+#[test]
+fn a_prefill_and_a_decode_share_a_step_only_without_drafts() {
+    use ForwardMode::{DraftDecode, DraftExtend, Extend, TargetVerify};
+    let requests = [(0, 5, 9), (10, 0, 0), (10, 4, 1), (10, 6, 1)];
+    assert_eq!(counts(&requests, 2, 100)[..2], [[5, 0], [4, 6]]);
+    let requests = [(0, 5, 9), (10, 6, 1)];
+    assert_eq!(counts(&requests, 2, 100)[..2], [[5, 0], [1, 6]]);
+    let found = drafted(&requests, 2, 100);
+    let busy: Vec<_> = found.iter().map(|(forward, ..)| *forward).collect();
+    let decode = [DraftDecode, DraftDecode, TargetVerify, DraftExtend];
+    assert_eq!(busy[..4], [Extend; 4]);
+    assert_eq!(busy[4..8], decode);
+    assert_eq!(found[2].2, [0, 6]);
+}
+
+#[test]
+fn a_draft_extend_has_the_tokens_of_unfinished_requests_only() {
+    // All drafts are right: 4 tokens a step, so 8 tokens after the first are two steps, and 3 are one.
+    let found = drafted(&[(0, 2, 9), (0, 2, 4)], 1, 100);
+    assert_eq!(
+        found[4..6],
+        [
+            (ForwardMode::TargetVerify, vec![2], vec![8]),
+            (ForwardMode::DraftExtend, vec![2], vec![4]),
+        ]
+    );
+    assert_eq!(found.last(), Some(&(ForwardMode::DraftExtend, vec![1], vec![0])));
+    // None is right: one token a step.
+    let found = drafted(&[(0, 2, 4)], 1, 0);
+    let tokens: Vec<_> = found
+        .into_iter()
+        .filter(|(forward, ..)| *forward == ForwardMode::DraftExtend)
+        .collect();
+    let one = |tokens| (ForwardMode::DraftExtend, vec![1], vec![tokens]);
+    assert_eq!(tokens, [one(1), one(1), one(0)]);
+}
+
+proptest! {
+    #[test]
+    fn every_token_is_computed_once(
+        mut requests in prop::collection::vec((0u64..300, 0u64..50, 0u64..9), 1..40),
+        ranks in 1usize..5,
+        chunk in 1u64..64,
+    ) {
+        requests.sort();
+        // The first token of an answer comes with its prompt.
+        let tokens = |&(_, context, generated): &(u64, u64, u64)| {
+            context + if context > 0 { generated.saturating_sub(1) } else { generated }
+        };
+        let expected: u64 = requests.iter().map(tokens).sum();
+        let computed: u64 = counts(&requests, ranks, chunk).iter().flatten().sum();
+        prop_assert_eq!(computed, expected);
+    }
+
+    #[test]
+    fn drafts_never_bring_more_rows_than_were_planned(
+        mut requests in prop::collection::vec((0u64..300, 0u64..50, 0u64..30), 1..40),
+        ranks in 1usize..5,
+        percent in 0u64..=100,
+    ) {
+        requests.sort();
+        for (forward, counts, tokens) in drafted(&requests, ranks, percent) {
+            for (count, tokens) in counts.into_iter().zip(tokens) {
+                let planned = match forward {
+                    ForwardMode::TargetVerify | ForwardMode::DraftExtend => 4 * count,
+                    _ => count,
+                };
+                prop_assert!(tokens <= planned);
+                prop_assert!(forward == ForwardMode::DraftExtend || tokens == planned);
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Collectives between GPUs, through NCCL: a thin layer that knows addresses and counts.
+//!
+//! Communicators do not block: a call that waits for other ranks is asked again and again until it is done or its time is
+//! over, and then the communicator is given up, so that a rank that died is an error and no hang.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use cudarc::nccl::sys::{self, ncclComm_t, ncclDataType_t, ncclRedOp_t, ncclResult_t};
+use parking_lot::Mutex;
+use tilewright_dsl::element::ElementType;
+
+use super::{CudaDevice, CudaEvent, CudaStream};
+use crate::device::DeviceError;
+
+/// How long to leave NCCL alone before asking again.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What tells NCCL that a configuration is one, and that a field of it was not set (nccl.h).
+const MAGIC: u32 = 0xcafe_beef;
+const UNSET: i32 = i32::MIN;
+/// The version of the header that cudarc's bindings are of: 2.30.
+const HEADER: u32 = 23000;
+
+/// What all ranks of a communicator have in common: made by one, told to the others.
+pub type NcclId = [u8; 128];
+
+/// What can go wrong with NCCL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NcclError {
+    /// The library is not there.
+    #[error(
+        "NCCL was not found: install it (`pip install nvidia-nccl-cu13`), and have a file or link named libnccl.so where the \
+         loader looks (LD_LIBRARY_PATH)"
+    )]
+    Missing,
+    /// A call failed.
+    #[error("{call} failed: {reason}")]
+    Failed {
+        /// The call.
+        call: &'static str,
+        /// What NCCL says.
+        reason: String,
+    },
+    /// Other ranks did not do their part in time. The communicator was given up.
+    #[error("{call} is not done after {limit:?}: another rank died or does something else; make a new communicator")]
+    Late {
+        /// What was waited for.
+        call: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// The communicator was given up after an earlier error.
+    #[error("the communicator was given up after an error: make a new one")]
+    GivenUp,
+    /// NCCL has no sums of that type.
+    #[error("NCCL cannot add elements of type {element}")]
+    NoSum {
+        /// The type.
+        element: ElementType,
+    },
+    /// The rows do not follow each other in memory.
+    #[error(
+        "the elements of a tensor between GPUs have to follow each other in memory; these are a part of wider rows"
+    )]
+    NotContiguous,
+    /// The parts do not fit the communicator or the tensor.
+    #[error("{parts:?} rows are no parts of a tensor of {rows} rows for {ranks} ranks")]
+    WrongParts {
+        /// The parts.
+        parts: Vec<u64>,
+        /// Rows of the tensor.
+        rows: u64,
+        /// The ranks.
+        ranks: usize,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// One rank of a group of GPUs.
+pub struct CudaCommunicator {
+    /// `None` once it was given up.
+    handle: Mutex<Option<Handle>>,
+    device: CudaDevice,
+    stream: CudaStream,
+    rank: usize,
+    size: usize,
+    limit: Duration,
+}
+
+struct Handle(ncclComm_t);
+
+// SAFETY: a communicator may be used from any thread, one at a time, which the mutex around it sees to.
+unsafe impl Send for Handle {}
+
+impl CudaCommunicator {
+    /// A new group's name.
+    pub fn new_id() -> Result<NcclId, NcclError> {
+        find()?;
+        let mut id = MaybeUninit::uninit();
+        // SAFETY: it points to an id, which is written if the call succeeds.
+        let id = unsafe {
+            done("ncclGetUniqueId", sys::ncclGetUniqueId(id.as_mut_ptr()))?;
+            id.assume_init()
+        };
+        Ok(id.internal.map(|byte| byte as u8))
+    }
+
+    /// Joins a group of `size` ranks, and waits until all have joined or `limit` is over. Its work goes into `stream`.
+    pub fn join(
+        device: &CudaDevice,
+        stream: &CudaStream,
+        id: &NcclId,
+        rank: usize,
+        size: usize,
+        limit: Duration,
+    ) -> Result<Self, NcclError> {
+        find()?;
+        device.bind()?;
+        let id = sys::ncclUniqueId {
+            internal: id.map(|byte| byte as std::ffi::c_char),
+        };
+        let (ranks, number) = (as_int(size), as_int(rank));
+        let mut config = configuration();
+        let mut comm = std::ptr::null_mut();
+        // SAFETY: the pointers are to a communicator and a configuration, which NCCL has copied when the call returns.
+        let asked = unsafe { sys::ncclCommInitRankConfig(&mut comm, ranks, id, number, &mut config) };
+        if !matches!(asked, ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress) {
+            return Err(failed("ncclCommInitRankConfig", asked));
+        }
+        let joined = Self {
+            handle: Mutex::new(Some(Handle(comm))),
+            device: device.clone(),
+            stream: stream.clone(),
+            rank,
+            size,
+            limit,
+        };
+        joined.call("ncclCommInitRankConfig", |_| asked)?;
+        Ok(joined)
+    }
+
+    /// This rank.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The number of ranks.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The stream that the work goes into.
+    pub fn stream(&self) -> &CudaStream {
+        &self.stream
+    }
+
+    /// Adds up `count` elements of all ranks, in place.
+    ///
+    /// # Safety
+    /// The elements lie at `address` in an allocation of the device that is alive until the stream has done it, and every
+    /// rank asks for as many of the same type.
+    pub unsafe fn all_reduce(&self, address: u64, count: u64, element: ElementType) -> Result<(), NcclError> {
+        let ty = sum_type(element)?;
+        self.call("ncclAllReduce", |comm| {
+            let (at, sum, count) = (address as *mut _, ncclRedOp_t::ncclSum, count as usize);
+            // SAFETY: as the caller promises; the communicator and the stream are alive.
+            unsafe { sys::ncclAllReduce(at, at, count, ty, sum, comm, self.stream.raw().cast()) }
+        })
+    }
+
+    /// Brings the bytes of each rank's part to all ranks, in place: parts lie one after the other from `address` on.
+    ///
+    /// # Safety
+    /// As for [`all_reduce`](Self::all_reduce); there are as many parts as ranks.
+    pub unsafe fn all_gather(&self, address: u64, bytes: &[u64]) -> Result<(), NcclError> {
+        let places = places(address, bytes, 1);
+        let ty = ncclDataType_t::ncclUint8;
+        let stream = self.stream.raw().cast();
+        let Some(&(mine, own)) = places.get(self.rank) else {
+            return Ok(());
+        };
+        if bytes.iter().all(|&other| other == bytes[0]) {
+            return self.call("ncclAllGather", |comm| {
+                // SAFETY: as the caller promises; a rank's own part is where an all-gather in place wants it.
+                unsafe { sys::ncclAllGather(mine as *const _, address as *mut _, own, ty, comm, stream) }
+            });
+        }
+        self.group("ncclSend and ncclRecv", |comm| {
+            for (peer, &(at, bytes)) in places.iter().enumerate().filter(|&(peer, _)| peer != self.rank) {
+                let peer = as_int(peer);
+                if own > 0 {
+                    // SAFETY: as the caller promises.
+                    accepted(unsafe { sys::ncclSend(mine as *const _, own, ty, peer, comm, stream) })?;
+                }
+                if bytes > 0 {
+                    // SAFETY: as the caller promises; the parts of other ranks are not this rank's.
+                    accepted(unsafe { sys::ncclRecv(at as *mut _, bytes, ty, peer, comm, stream) })?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds up each rank's part on that rank, in place; `counts` are the elements of each part.
+    ///
+    /// # Safety
+    /// As for [`all_gather`](Self::all_gather).
+    pub unsafe fn reduce_scatter(&self, address: u64, counts: &[u64], element: ElementType) -> Result<(), NcclError> {
+        let places = places(address, counts, element.size() as u64);
+        let (ty, sum) = (sum_type(element)?, ncclRedOp_t::ncclSum);
+        let stream = self.stream.raw().cast();
+        let Some(&(mine, own)) = places.get(self.rank) else {
+            return Ok(());
+        };
+        if counts.iter().all(|&other| other == counts[0]) {
+            return self.call("ncclReduceScatter", |comm| {
+                // SAFETY: as the caller promises; a rank's own part is where a reduce-scatter in place wants it.
+                unsafe { sys::ncclReduceScatter(address as *const _, mine as *mut _, own, ty, sum, comm, stream) }
+            });
+        }
+        self.group("ncclReduce", |comm| {
+            for (root, &(at, count)) in places.iter().enumerate().filter(|(_, place)| place.1 > 0) {
+                let (at, root) = (at as *mut _, as_int(root));
+                // SAFETY: as the caller promises.
+                accepted(unsafe { sys::ncclReduce(at, at, count, ty, sum, root, comm, stream) })?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until the stream has done what was asked of it, or the limit is over.
+    pub fn finish(&self) -> Result<(), NcclError> {
+        let event = CudaEvent::new(&self.device)?;
+        event.record(&self.stream)?;
+        let deadline = Instant::now() + self.limit;
+        while !event.is_passed()? {
+            self.check("a collective", deadline)?;
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Asks for several things at once.
+    fn group(
+        &self,
+        call: &'static str,
+        ask: impl FnOnce(ncclComm_t) -> Result<(), ncclResult_t>,
+    ) -> Result<(), NcclError> {
+        self.call(call, |comm| {
+            // SAFETY: a group has no precondition, and is ended whatever happens within.
+            let begun = accepted(unsafe { sys::ncclGroupStart() });
+            let asked = begun.and_then(|()| ask(comm));
+            // SAFETY: as above.
+            let ended = unsafe { sys::ncclGroupEnd() };
+            asked.err().unwrap_or(ended)
+        })
+    }
+
+    /// Makes a call, and waits until NCCL has taken it.
+    fn call(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> ncclResult_t) -> Result<(), NcclError> {
+        self.stream.bind()?;
+        let asked = {
+            let handle = self.handle.lock();
+            ask(handle.as_ref().ok_or(NcclError::GivenUp)?.0)
+        };
+        match asked {
+            ncclResult_t::ncclSuccess => Ok(()),
+            ncclResult_t::ncclInProgress => {
+                let deadline = Instant::now() + self.limit;
+                while !self.check(call, deadline)? {
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(())
+            }
+            error => {
+                self.give_up();
+                Err(failed(call, error))
+            }
+        }
+    }
+
+    /// Whether NCCL has taken all calls. An error, or a deadline that has passed, ends the communicator.
+    fn check(&self, call: &'static str, deadline: Instant) -> Result<bool, NcclError> {
+        let mut state = ncclResult_t::ncclSuccess;
+        {
+            let handle = self.handle.lock();
+            let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.0;
+            // SAFETY: the communicator is alive, and the pointer is to a result.
+            done("ncclCommGetAsyncError", unsafe {
+                sys::ncclCommGetAsyncError(comm, &mut state)
+            })?;
+        }
+        let error = match state {
+            ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress if Instant::now() < deadline => {
+                return Ok(state == ncclResult_t::ncclSuccess);
+            }
+            ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress => NcclError::Late {
+                call,
+                limit: self.limit,
+            },
+            error => failed(call, error),
+        };
+        self.give_up();
+        Err(error)
+    }
+
+    /// Breaks off whatever goes on, on this rank.
+    fn give_up(&self) {
+        if let Some(Handle(comm)) = self.handle.lock().take() {
+            // SAFETY: the communicator is alive, and nobody has it any more.
+            let aborted = unsafe { sys::ncclCommAbort(comm) };
+            tracing::debug!(?aborted, "a communicator was given up");
+        }
+    }
+}
+
+impl Drop for CudaCommunicator {
+    fn drop(&mut self) {
+        // What the stream was asked may be going on.
+        if let Err(error) = self.finish() {
+            tracing::debug!(%error, "a communicator was dropped before its work was done");
+        }
+        if self.stream.bind().is_ok() {
+            self.give_up();
+        }
+    }
+}
+
+/// Where each part begins, and its elements.
+fn places(address: u64, counts: &[u64], element_bytes: u64) -> Vec<(u64, usize)> {
+    let begin = |at: &mut u64, &count: &u64| {
+        let place = (*at, count as usize);
+        *at += count * element_bytes;
+        Some(place)
+    };
+    counts.iter().scan(address, begin).collect()
+}
+
+/// Nothing of cudarc's NCCL may be called before: it panics where the library is missing.
+fn find() -> Result<(), NcclError> {
+    // SAFETY: it only tries to load the library.
+    match unsafe { sys::is_culib_present() } {
+        true => Ok(()),
+        false => Err(NcclError::Missing),
+    }
+}
+
+/// Everything as NCCL likes it, but that calls return at once.
+fn configuration() -> sys::ncclConfig_t {
+    sys::ncclConfig_t {
+        size: size_of::<sys::ncclConfig_t>(),
+        magic: MAGIC,
+        version: HEADER,
+        blocking: 0,
+        cgaClusterSize: UNSET,
+        minCTAs: UNSET,
+        maxCTAs: UNSET,
+        netName: std::ptr::null(),
+        splitShare: UNSET,
+        trafficClass: UNSET,
+        commName: std::ptr::null(),
+        collnetEnable: UNSET,
+        CTAPolicy: UNSET,
+        shrinkShare: UNSET,
+        nvlsCTAs: UNSET,
+        nChannelsPerNetPeer: UNSET,
+        nvlinkCentricSched: UNSET,
+        graphUsageMode: UNSET,
+        numRmaCtx: UNSET,
+        maxP2pPeers: UNSET,
+    }
+}
+
+fn as_int(number: usize) -> std::ffi::c_int {
+    std::ffi::c_int::try_from(number).unwrap_or(std::ffi::c_int::MAX)
+}
+
+fn sum_type(element: ElementType) -> Result<ncclDataType_t, NcclError> {
+    Ok(match element {
+        ElementType::I8 => ncclDataType_t::ncclInt8,
+        ElementType::U8 => ncclDataType_t::ncclUint8,
+        ElementType::I32 => ncclDataType_t::ncclInt32,
+        ElementType::U32 => ncclDataType_t::ncclUint32,
+        ElementType::I64 => ncclDataType_t::ncclInt64,
+        ElementType::U64 => ncclDataType_t::ncclUint64,
+        ElementType::F16 => ncclDataType_t::ncclFloat16,
+        ElementType::BF16 => ncclDataType_t::ncclBfloat16,
+        ElementType::F32 => ncclDataType_t::ncclFloat32,
+        ElementType::F64 => ncclDataType_t::ncclFloat64,
+        _ => return Err(NcclError::NoSum { element }),
+    })
+}
+
+/// A call within a group, which is taken when the group ends.
+fn accepted(result: ncclResult_t) -> Result<(), ncclResult_t> {
+    match result {
+        ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress => Ok(()),
+        error => Err(error),
+    }
+}
+
+fn done(call: &'static str, result: ncclResult_t) -> Result<(), NcclError> {
+    match result {
+        ncclResult_t::ncclSuccess => Ok(()),
+        error => Err(failed(call, error)),
+    }
+}
+
+#[cold]
+fn failed(call: &'static str, result: ncclResult_t) -> NcclError {
+    // SAFETY: NCCL returns a constant string for every result, or none.
+    let reason = unsafe {
+        let text = sys::ncclGetErrorString(result);
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    };
+    NcclError::Failed {
+        call,
+        reason: reason.unwrap_or_else(|| format!("{result:?}")),
+    }
+}
