@@ -6,8 +6,8 @@ use float8::F8E4M3;
 use half::bf16;
 use support::*;
 use tilewright_dp::kernels::{
-    combine_rows, count_experts, dequantize_rows, expert_offsets, gather_four, invert_permutation, permute_rows,
-    quantize_rows,
+    claim_slots, combine_rows, count_experts, dequantize_rows, expert_offsets, gather_four, invert_permutation,
+    permute_rows, quantize_rows,
 };
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::{Element, Integer};
@@ -123,6 +123,57 @@ fn every_row_goes_to_its_experts_and_comes_back_weighted() {
                 };
                 let expected: Rows = (0..tokens).map(|t| (0..columns).map(|c| sum(t, c)).collect()).collect();
                 assert_rows(&out.read(), &expected, (k, experts, tokens, columns));
+            });
+        }
+    }
+}
+
+#[test]
+fn every_choice_claims_a_slot_of_its_own_in_the_segment_of_its_expert() {
+    for (k, experts) in [(1, 1), (2, 16), (8, 256)] {
+        for tokens in [0, 1, 255, 257, 700] {
+            let mut ids_of = routing(tokens, k, experts);
+            // Ids of no expert at all are padding too.
+            ids_of
+                .iter_mut()
+                .skip(3)
+                .step_by(41)
+                .for_each(|id| *id = experts as i64);
+            let real: Vec<i64> = ids_of
+                .iter()
+                .map(|&id| if id < experts as i64 { id } else { -1 })
+                .collect();
+            let (_, counts, starts_of) = positions(&real, experts, 4);
+            // Two batches share the cursor: the second one goes on where the first one ends.
+            let (first, second) = ids_of.split_at(tokens / 2 * k);
+            for_each_device(|device| {
+                let starts = device.upload(&starts_of, [experts + 1]).unwrap();
+                let mut cursor = device.zeros::<i32, 1>([experts]).unwrap();
+                let mut slots = Vec::new();
+                for batch in [first, second] {
+                    let ids = ids::<i32>(device, batch, [batch.len() / k, k]);
+                    let mut claimed = device.upload(&vec![-9i64; batch.len()], [batch.len() / k, k]).unwrap();
+                    claim_slots(&mut claimed, &mut cursor, &ids, &starts)
+                        .launch(device)
+                        .unwrap();
+                    slots.extend(claimed.download().unwrap());
+                }
+                let mut claimed = vec![Vec::new(); experts];
+                for (&id, &slot) in real.iter().zip(&slots) {
+                    match usize::try_from(id) {
+                        Ok(expert) => claimed[expert].push(slot),
+                        Err(_) => assert_eq!(slot, -1),
+                    }
+                }
+                for (expert, slots) in claimed.iter_mut().enumerate() {
+                    slots.sort_unstable();
+                    let all = starts_of[expert]..starts_of[expert] + counts[expert];
+                    assert!(slots.iter().copied().eq(all), "expert {expert} of {experts}: {slots:?}");
+                }
+                let counted: Vec<i64> = cursor.download().unwrap().into_iter().map(i64::from).collect();
+                assert_eq!(counted, counts);
+                // Nothing here depends on the order in which the devices claimed.
+                claimed
             });
         }
     }

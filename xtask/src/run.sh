@@ -57,6 +57,7 @@ tests() {
     for file in "$here"/examples/*; do
         case $(basename "$file") in
             dp_attention) set -- --counts 20,20,20,20,20,20,20,20 --device cuda ;;
+            kv_cache | moe_permute | quantize) set -- --device cuda ;;
             *) set -- ;;
         esac
         [ -f "$file" ] && one example "$(basename "$file")" "$file" "$@"

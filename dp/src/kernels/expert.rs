@@ -5,6 +5,9 @@ use tilewright_dsl::{kernel, lang::*};
 /// Ids per trip of [`count_experts()`].
 const IDS: usize = 4096;
 
+/// Tokens per program of [`claim_slots()`].
+const CLAIMS: usize = 256;
+
 /// Counts the tokens of each expert: `counts[e]` is how often `e` is among `ids`.
 ///
 /// * `counts` `[experts]` of i32; `ids` `[n]` of i32 or i64, the expert ids of all tokens one after the other. Ids that are no
@@ -62,6 +65,56 @@ pub fn expert_offsets<S: Integer, C: Integer>(starts: &mut Tensor<S, 1>, counts:
     let padded = rows.div_ceil(block.max(1)) * block.max(1);
     starts.store([expert], padded.cumulative_sum_exclusive(0).cast::<S>());
     starts.store([counts.extent(0)], padded.sum_axis(0).cast::<S>());
+}
+
+/// Claims a slot for each token and expert, in whatever order they come: `slots[t][j] = starts[e] + cursor[e]` with
+/// `e = ids[t][j]`, and `cursor[e]` grows by one.
+///
+/// * `slots` and `ids` `[n, k]` of i32 or i64; `starts` `[experts + 1]` or `[experts]`, as [`expert_offsets()`] makes them;
+///   `cursor` `[experts]` of i32, zero before the first launch and afterwards the tokens of each expert. An id that is no
+///   expert, the -1 of padding among them, gets the slot -1.
+/// * Of each expert every slot from its start on is claimed once, without holes. Which token has which of them may differ
+///   from run to run, so use it where the order of an expert's rows does not matter.
+/// * One program per 256 tokens; experts count by atomic additions. Specialised for the types and `k`.
+/// * SGLang's `ep_scatter`.
+///
+/// ```
+/// use tilewright_dp::kernels::claim_slots;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let ids = device.upload(&[1i32, 0, 1, -1], [2, 2])?;
+/// let starts = device.upload(&[0i32, 4, 8], [3])?;
+/// let mut cursor = device.zeros::<i32, 1>([2])?;
+/// let mut slots = device.zeros::<i32, 2>([2, 2])?;
+/// claim_slots(&mut slots, &mut cursor, &ids, &starts).launch(&device)?;
+/// let slots = slots.download()?;
+/// // Both tokens of expert 1 have one of its first two slots.
+/// assert!([slots[0], slots[2]] == [4, 5] || [slots[0], slots[2]] == [5, 4]);
+/// assert_eq!([slots[1], slots[3]], [0, -1]);
+/// assert_eq!(cursor.download()?, [1, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [cdiv(slots.extent(0).min(ids.extent(0)), CLAIMS)])]
+pub fn claim_slots<S: Integer, I: Integer>(
+    slots: &mut Tensor<S, 2>,
+    cursor: &mut Tensor<i32, 1>,
+    ids: &Tensor<I, 2>,
+    starts: &Tensor<S, 1>,
+) {
+    let token = (arange(CLAIMS) + program_id(0) * CLAIMS).expand_dims(1);
+    let choice = arange(slots.extent(1));
+    let expert = ids.load([token, choice]).cast::<i64>();
+    let there = token < ids.extent(0).min(slots.extent(0));
+    let real = there & (choice < ids.extent(1)) & (expert >= 0) & (expert < cursor.extent(0).min(starts.extent(0)));
+    let options = AtomicOptions::new().order(MemoryOrder::Relaxed).mask(real);
+    let place = cursor.atomic_add_with([expert], 1, options).cast::<i64>();
+    let slot = starts.load_where([expert], real).cast::<i64>() + place;
+    slots.store_where(
+        [token, choice],
+        select(real, slot, zero::<i64>() - 1).cast::<S>(),
+        there,
+    );
 }
 
 /// Copies each row to its `k` destinations: `out[positions[t][j]] = src[t]`.
