@@ -5,6 +5,7 @@
 //! |---|---|
 //! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
 //! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
+//! | 9, a movement in an arena's pinned buffer | `a_captured_movement_*` |
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
 //!
@@ -14,8 +15,13 @@
 
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tilewright::dp::buffer::{Arena, Role};
+use tilewright::dp::collective::LocalGroup;
 use tilewright::dp::kernels::{copy_from_slot, copy_from_slot_padded, copy_to_slot, fill_and_place, pad_ids, pad_rows};
+use tilewright::dp::movement::{Contribution, Counts, Groups, Moved, Movement, MovementError};
+use tilewright::dp::plan::{Plan, Profile, Request, Topology};
 use tilewright::prelude::*;
 use tilewright::runtime::device::cuda::{CudaGraph, CudaStream};
 use tilewright::runtime::tensor::CountElement;
@@ -308,6 +314,79 @@ fn a_whole_step_follows_the_counts_of_all_ranks() -> Outcome {
     let stream = device.new_stream()?;
     whole_steps_follow::<i32>(&stream)?;
     whole_steps_follow::<i64>(&stream)
+}
+
+/// Gathers 5 rows into the arena's buffer and scatters them back, by a start and tokens in device memory.
+fn move_rows(
+    movement: &Movement<'_, LocalGroup>,
+    arena: &mut Arena<u16>,
+    local: &DeviceTensor<u16, 2>,
+    back: &mut Guarded,
+    counts: &DeviceTensor<i64, 1>,
+    report: &mut DeviceTensor<i64, 1>,
+) -> Result<(), LaunchError> {
+    let (start, tokens) = (count(counts, 0, 16), count(counts, 1, 64));
+    let mut buffer = arena.rows(16).expect("it has as many");
+    let gathered = Counts::OnDevice {
+        start,
+        tokens,
+        report: report.view_mut(),
+    };
+    let gather = movement.gather(&mut buffer, local.view(), Contribution::Replicate, gathered);
+    let scattered = Counts::OnDevice {
+        start,
+        tokens,
+        report: report.view_mut(),
+    };
+    gather
+        .and_then(|_| movement.scatter(&mut back.view_mut(), buffer.view(), scattered))
+        .map(|_| ())
+        .map_err(|error| match error {
+            MovementError::Launch(error) => error,
+            other => panic!("{other}"),
+        })
+}
+
+#[test]
+fn a_captured_movement_follows_counts_in_a_buffer_that_its_arena_has_outgrown() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let topology = Topology::new(1, 1)?;
+    let plan = Plan::new(&Request {
+        profile: Profile::Pr8277,
+        graph_ok: true,
+        graph_buckets: Some(vec![16]),
+        ..Request::new(vec![5], 1)
+    })?;
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10))?.remove(0);
+    let movement = Movement::new(&plan, &topology, &groups)?;
+    let mut arena = Arena::new(&device, Role::Graph, COLUMNS);
+    let (local, mut back) = (source(&device, 0, 5)?, Guarded::new(&device, 7)?);
+    let (mut counts, mut report) = (device.zeros([2])?, device.zeros([2])?);
+    move_rows(&movement, &mut arena, &local, &mut back, &counts, &mut report)?;
+    let pin = arena.pin().ok_or("it has a buffer")?;
+    let mut graph = captured(&stream, || {
+        move_rows(&movement, &mut arena, &local, &mut back, &counts, &mut report)
+    })?;
+    // The graph keeps its buffer, and what takes the place of its arena's gets none of its bytes.
+    let other = arena.rows(40)?.view().download()?;
+    assert_ne!(arena.pin().ok_or("it has a buffer")?.address(), pin.address());
+    for (start, tokens, arrive) in [(0, 5, 5), (3, 2, 2), (1, 0, 0), (0, 40, 5), (14, 5, 2), (16, 1, 0)] {
+        counts.copy_from(&[start, tokens])?;
+        back.clear()?;
+        replay(&mut graph)?;
+        let expected = |row: usize| match row < arrive {
+            true => Some(row_of(0, row)),
+            false => Some(vec![0; COLUMNS]),
+        };
+        back.assert(expected, &format!("{tokens} tokens at {start}"))?;
+        // The scatter reports last: what is in the buffer, whose rows end at 16, and in the tensor, of 7.
+        let planned = tokens as u64;
+        let moved = planned.min(16 - start as u64).min(7);
+        assert_eq!(Moved::read(&report)?, Moved { planned, moved });
+    }
+    assert!(arena.rows(40)?.view().download()? == other);
+    Ok(())
 }
 
 /// `out[index[i]] = i`, with a report of what does not fit.

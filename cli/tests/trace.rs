@@ -109,5 +109,7 @@ fn mistakes_are_told() {
     assert!(files.fail(&["--speculate", "1,0,4"]).contains("at least 1"));
     assert!(files.fail(&["--accept", "50"]).contains("--speculate"));
     assert!(files.fail(&["--dp", "0"]).contains("is 0; it is at least 1"));
-    assert!(files.fail(&["--extend"]).contains("--raw"));
+    for flag in ["--extend", "--graph-ok", "--json", "--profile=pr-8277"] {
+        assert!(files.fail(&[flag]).contains("cannot be used with"), "{flag}");
+    }
 }

@@ -12,12 +12,28 @@ use tilewright::dp::trace::Trace;
 
 use super::{Arguments, Buckets, CommandError, default_buckets};
 
+/// What the steps of a trace decide themselves.
+const OF_ONE_STEP: [&str; 12] = [
+    "json",
+    "explain",
+    "coef",
+    "coef_lp",
+    "raw_lp",
+    "extend",
+    "cp_align",
+    "graph_ok",
+    "hybrid_idle",
+    "force_max",
+    "elastic_join",
+    "prefill_buckets",
+];
+
 /// How a trace is served.
 #[derive(Args)]
 pub struct TraceArguments {
     /// Serves a request trace instead of one step: CSV with the columns TIMESTAMP,ContextTokens,GeneratedTokens. The ranks
     /// are 8 unless --dp says otherwise
-    #[arg(long, value_name = "FILE", requires = "compare")]
+    #[arg(long, value_name = "FILE", requires = "compare", conflicts_with_all = OF_ONE_STEP)]
     trace: Option<PathBuf>,
     /// The most prompt tokens that a rank prefills in a step [default: 4096]
     #[arg(long, requires = "trace", value_parser = clap::value_parser!(u64).range(1..))]
