@@ -16,7 +16,7 @@ pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
         .chain((1..=32).map(|warps| warps * 32))
         .collect();
     // Elements that meet do so in whole warps.
-    let whole = |threads: &u32| !effects.has_collectives || threads % 32 == 0;
+    let whole = |threads: &u32| !effects.has_collectives || threads.is_multiple_of(32);
     let enough = |threads: &u32| independent || largest <= u64::from(*threads) * REGISTERS;
     let threads = rng
         .choice(any.into_iter().filter(whole).filter(enough).collect::<Vec<_>>())

@@ -56,7 +56,7 @@ impl Generator {
         if extent < 2 {
             return None;
         }
-        let first = if extent % 2 == 0 && self.rng.bool() {
+        let first = if extent.is_multiple_of(2) && self.rng.bool() {
             extent / 2
         } else {
             self.rng.u32(1..extent)
