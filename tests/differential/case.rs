@@ -14,6 +14,8 @@ pub struct Case {
     pub arguments: Vec<Argument>,
     /// Whether all extents and strides become literals.
     pub exact_extents: bool,
+    /// Whether what the kernel claims is tested; it holds.
+    pub checked: bool,
     /// How many units in the last place a float may differ on a GPU: 0 unless an operation of the kernel says otherwise.
     pub ulps: u64,
 }

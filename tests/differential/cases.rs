@@ -6,7 +6,7 @@ use std::thread;
 
 use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::element::ElementType;
-use tilewright::dsl::ir::{Kernel, verify::verify};
+use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::Device;
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
@@ -99,7 +99,12 @@ fn random_kernels_leave_the_same_bits_in_every_way() {
         }
     }
     println!("{count} cases from seed {first}: {tally:?}");
-    let shown = failures.iter().take(3).cloned().collect::<Vec<_>>().join("\n");
+    let shown = failures
+        .iter()
+        .take(variable("TILEWRIGHT_FUZZ_SHOWN").unwrap_or(3) as usize)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(failures.is_empty(), "{} of {count} cases fail\n{shown}", failures.len());
     // Few may be too large to lower, or the rest says little.
     assert!(tally.refused * 20 <= tally.lowered, "{tally:?}");
@@ -209,6 +214,54 @@ fn random_kernels_are_varied() {
         everything.extend([format!("tensor of {element}"), format!("value of {element}")]);
     }
     for what in [
+        "reduce argmin",
+        "reduce axis 0",
+        "reduce axis 1",
+        "reduce axis 2",
+        "scan axis 0",
+        "scan axis 1",
+        "scan axis 2",
+        "argsort axis 0",
+        "argsort axis 1",
+        "argsort axis 2",
+        "ascending",
+        "descending",
+        "masked histogram",
+        "combine add",
+        "combine mul",
+        "combine min",
+        "combine max",
+        "combine minimum",
+        "combine maximum",
+        "combine and",
+        "combine or",
+        "combine xor",
+        "combine by a function",
+        "atomic add",
+        "atomic min",
+        "atomic max",
+        "atomic and",
+        "atomic or",
+        "atomic xor",
+        "atomic exchange",
+        "atomic compare_exchange",
+        "atomic of relaxed",
+        "atomic of acquire",
+        "atomic of release",
+        "atomic of acq_rel",
+        "atomic in block",
+        "atomic in device",
+        "atomic in system",
+        "masked atomic",
+        "disjoint",
+        "last_wins",
+        "assume",
+        "assert",
+        "prefetch",
+        "grid dependency",
+        "print",
+        "checked",
+        "reports",
         "store zero",
         "store clamp",
         "store unchecked",
@@ -218,6 +271,13 @@ fn random_kernels_are_varied() {
         "empty tensor",
     ] {
         everything.push(what.to_owned());
+    }
+    for hint in CacheHint::ALL {
+        for (kind, fits) in [("load", hint.is_for_loads()), ("store", hint.is_for_stores())] {
+            if fits {
+                everything.push(format!("{kind} {}", hint.qualifier()));
+            }
+        }
     }
     for extent in [1, 2, 31, 32, 33, 127, 129, 255, 576, 1000, 1024, 4097, 5000] {
         everything.push(format!("extent {extent}"));

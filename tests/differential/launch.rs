@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tilewright::dsl::call::{self, ArgumentValue, Arguments, Call, CountArgument, Definition, Memory, TensorArgument};
 use tilewright::dsl::element::ElementType;
-use tilewright::dsl::ir::{Bounds, Expression, Kernel, Statement};
+use tilewright::dsl::ir::{Kernel, Statement};
 use tilewright::dsl::lang::Tensor;
 use tilewright::dsl::schedule::Schedule;
 use tilewright::prelude::*;
@@ -77,6 +77,12 @@ impl Shared {
         if case.exact_extents {
             call = call.exact_extents();
         }
+        if case.checked {
+            call = call.checked();
+        }
+        if case.kernel.reports {
+            call = call.report_out_of_bounds();
+        }
         if let Some(schedule) = schedule {
             call = call.with_schedule(schedule);
         }
@@ -139,10 +145,10 @@ fn traps(kernel: &Kernel) -> bool {
     let mut found = false;
     kernel.body.walk(&mut |statement, _| {
         found |= match statement {
-            Statement::Let(value) => {
-                matches!(&kernel.expressions[*value], Expression::Load(access) if access.bounds == Bounds::Trap)
-            }
-            Statement::Store { access, .. } => access.bounds == Bounds::Trap,
+            Statement::Let(value) => kernel.expressions[*value]
+                .access()
+                .is_some_and(|access| kernel.reports(access)),
+            Statement::Store { access, .. } => kernel.reports(access),
             _ => false,
         }
     });

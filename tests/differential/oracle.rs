@@ -1,8 +1,8 @@
 //! What a case computes on the CPU: as generated, and after every transformation.
 
 use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options};
-use tilewright::dsl::ir::{Bindings, Bounds, Expression, Kernel, Span, Statement, Symbol};
-use tilewright::dsl::transform::{bind, canonical, prove};
+use tilewright::dsl::ir::{Bindings, Expression, Kernel, Span, Statement, Symbol};
+use tilewright::dsl::transform::{bind, canonical, checked, prove};
 
 use crate::case::{Argument, Case, Count};
 
@@ -80,12 +80,13 @@ fn trap_at(kernel: &Kernel, place: Span) -> Option<Trapped> {
         let (access, kind) = match statement {
             Statement::Let(value) => match &kernel.expressions[*value] {
                 Expression::Load(access) => (access, Trapped::Load),
+                Expression::Atomic(atomic) => (&atomic.access, Trapped::Yes),
                 _ => return,
             },
             Statement::Store { access, .. } => (access, Trapped::Yes),
             _ => return,
         };
-        if span == place && access.bounds == Bounds::Trap {
+        if span == place && kernel.reports(access) {
             found = Some(kind);
         }
     });
@@ -139,6 +140,7 @@ pub fn stages(case: &Case) -> Vec<Stage> {
 
     let folded = bind(&case.kernel, &Bindings::default());
     let bound = bind(&case.kernel, &Bindings { exact, device });
+    let tested = checked(bound.clone());
     let (always, _) = prove(bound.clone(), &[]);
     let (proved, _) = prove(bound.clone(), &known);
     let canonical = canonical(proved.clone());
@@ -146,6 +148,7 @@ pub fn stages(case: &Case) -> Vec<Stage> {
     vec![
         stage("folded", folded, None),
         stage("bound", bound, None),
+        stage("checked", tested, None),
         stage("proved for every launch", always, None),
         stage("proved", proved, None),
         stage("canonical", canonical, Some(grid)),

@@ -9,14 +9,17 @@ const REGISTERS: u64 = 64;
 
 pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
     let largest = kernel.types.iter().map(|ty| ty.shape.elements()).max().unwrap_or(1);
-    let independent = Effects::of(kernel).threads_are_independent();
+    let effects = Effects::of(kernel);
+    let independent = effects.threads_are_independent();
     let any: Vec<u32> = [1, 2, 4, 7, 16, 31]
         .into_iter()
         .chain((1..=32).map(|warps| warps * 32))
         .collect();
+    // Elements that meet do so in whole warps.
+    let whole = |threads: &u32| !effects.has_collectives || threads.is_multiple_of(32);
     let enough = |threads: &u32| independent || largest <= u64::from(*threads) * REGISTERS;
     let threads = rng
-        .choice(any.into_iter().filter(enough).collect::<Vec<_>>())
+        .choice(any.into_iter().filter(whole).filter(enough).collect::<Vec<_>>())
         .unwrap_or(1024);
     let (mut programs_per_block, mut splits) = (1, 1);
     if independent {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tilewright::dsl::analysis::effects::Effects;
-use tilewright::dsl::ir::{Access, Bounds, Expression, Statement};
+use tilewright::dsl::ir::{Access, Bounds, Combine, Expression, Reduction, Statement};
 
 use crate::case::{Argument, Case, Count};
 
@@ -80,6 +80,12 @@ impl Statistics {
         if !Effects::of(kernel).threads_are_independent() {
             self.add(&mut seen, "dependent threads");
         }
+        if case.checked {
+            self.add(&mut seen, "checked");
+        }
+        if kernel.reports {
+            self.add(&mut seen, "reports");
+        }
         let mut loops = Vec::new();
         kernel.body.walk(&mut |statement, _| {
             let name = match statement {
@@ -94,12 +100,17 @@ impl Statistics {
                         .for_each(|e| self.add(&mut seen, format!("extent {e}")));
                     return;
                 }
-                Statement::Store { access, .. } => return self.access(&mut seen, case, "store", access),
+                Statement::Store { access, conflict, .. } => {
+                    if let Some(conflict) = conflict {
+                        self.add(&mut seen, conflict.name());
+                    }
+                    return self.access(&mut seen, case, "store", access);
+                }
                 Statement::Assign { local, .. } => match kernel.locals[*local].ty.is_scalar() {
                     true => "scalar variable",
                     false => "tile variable",
                 },
-                Statement::Check { .. } => "check",
+                Statement::Check { kind, .. } => kind.name(),
                 Statement::Prefetch(_) => "prefetch",
                 Statement::GridDependency(_) => "grid dependency",
                 Statement::Print { .. } => "print",
@@ -119,10 +130,12 @@ impl Statistics {
             self.add(&mut seen, name);
         });
         for body in loops {
-            body.walk(&mut |statement, _| {
-                if let Statement::Assign { .. } = statement {
-                    self.add(&mut seen, "variable assigned in a loop");
+            body.walk(&mut |statement, _| match statement {
+                Statement::Assign { .. } => self.add(&mut seen, "variable assigned in a loop"),
+                Statement::Let(value) if kernel.expressions[*value].is_collective() => {
+                    self.add(&mut seen, "collective in a loop");
                 }
+                _ => {}
             });
         }
     }
@@ -132,12 +145,59 @@ impl Statistics {
             Expression::Unary { op, .. } => self.add(seen, op.name()),
             Expression::Binary { op, .. } => self.add(seen, op.name()),
             Expression::Compare { op, .. } => self.add(seen, op.name()),
+            Expression::MulAdd { .. } => self.add(seen, "fma"),
+            Expression::Permute { .. } => self.add(seen, "permute"),
+            Expression::Slice { .. } => self.add(seen, "slice"),
+            Expression::Concatenate { .. } => self.add(seen, "concatenate"),
+            Expression::Take { .. } => self.add(seen, "take"),
+            Expression::Reduce { axis, reduction, .. } => {
+                match reduction {
+                    Reduction::Combine(combine) => {
+                        self.add(seen, "reduce");
+                        self.combine(seen, combine);
+                    }
+                    other => self.add(seen, format!("reduce {other}")),
+                }
+                self.add(seen, format!("reduce axis {axis}"));
+            }
+            Expression::Scan { axis, combine, .. } => {
+                self.add(seen, "scan");
+                self.add(seen, format!("scan axis {axis}"));
+                self.combine(seen, combine);
+            }
+            Expression::ArgSort { axis, descending, .. } => {
+                self.add(seen, "argsort");
+                self.add(seen, format!("argsort axis {axis}"));
+                self.add(seen, if *descending { "descending" } else { "ascending" });
+            }
+            Expression::Histogram { mask, .. } => {
+                self.add(seen, "histogram");
+                if mask.is_some() {
+                    self.add(seen, "masked histogram");
+                }
+            }
+            Expression::Bitcast { .. } => self.add(seen, "bitcast"),
+            Expression::MultipleOf { .. } => self.add(seen, "multiple of"),
+            Expression::Ptx(_) => self.add(seen, "ptx"),
+            Expression::Atomic(atomic) => {
+                self.add(seen, format!("atomic {}", atomic.update.name()));
+                self.add(seen, format!("atomic of {}", atomic.order.name()));
+                self.add(seen, format!("atomic in {}", atomic.scope.name()));
+                self.access(seen, case, "atomic", &atomic.access);
+            }
             Expression::Select { .. } => self.add(seen, "select"),
             Expression::Cast { to, .. } => self.add(seen, format!("cast to {to}")),
             Expression::Broadcast { .. } => self.add(seen, "broadcast"),
             Expression::Reshape { .. } => self.add(seen, "reshape"),
             Expression::Load(access) => self.access(seen, case, "load", access),
             _ => {}
+        }
+    }
+
+    fn combine(&mut self, seen: &mut Vec<String>, combine: &Combine) {
+        match combine {
+            Combine::Operator(op) => self.add(seen, format!("combine {}", op.name())),
+            Combine::Function(_) => self.add(seen, "combine by a function"),
         }
     }
 
@@ -150,6 +210,9 @@ impl Statistics {
             Bounds::Unchecked => "unchecked",
         };
         self.add(seen, format!("{kind} {policy}"));
+        if let Some(hint) = access.cache {
+            self.add(seen, format!("{kind} {}", hint.qualifier()));
+        }
         if access.mask.is_some() {
             self.add(seen, format!("masked {kind}"));
         }

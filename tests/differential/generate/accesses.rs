@@ -5,20 +5,29 @@
 //! stays in it whatever its bounds policy. Within a store no two elements meet: its indices are one-to-one.
 
 use tilewright::dsl::element::ElementType;
-use tilewright::dsl::ir::{Access, BinaryOp, Bounds, Expression, Guard, Shape, Statement, Symbol, Type};
+use tilewright::dsl::ir::{
+    Access, BinaryOp, Bounds, CacheHint, Conflict, Expression, Guard, Shape, Statement, Symbol, Type,
+};
 
 use super::builder::Value;
+use super::statements::Around;
 use super::{Destination, Generator};
 use crate::case::Argument;
 
 impl Generator {
     /// A load of type `ty`, if there is a tensor with its elements.
     pub fn load(&mut self, ty: Type, depth: u32) -> Option<Value> {
-        let tensors = self.sources.iter().chain(self.destinations.iter().map(|d| &d.tensor));
+        let written = self.destinations.iter().map(|d| &d.tensor);
+        let tensors = self.sources.iter().chain(written).chain(&self.scattered);
         let fits = |t: &u32| self.b.kernel.tensor(*t).is_some_and(|t| t.element == ty.element);
         let tensors: Vec<_> = tensors.copied().filter(fits).collect();
         let tensor = self.rng.choice(tensors)?;
         let own = self.destinations.iter().find(|d| d.tensor == tensor).cloned();
+        if own.is_none() {
+            let mut access = self.any_access(tensor, ty.shape, depth);
+            access.cache = self.hint(CacheHint::is_for_loads);
+            return Some(self.b.emit(Expression::Load(access), ty));
+        }
         let extents = self.extents(tensor);
         let whole = own.as_ref().is_none_or(|own| own.is_whole);
         let bounds = self.policy(whole && !extents.contains(&0));
@@ -35,12 +44,31 @@ impl Generator {
             };
             indices.push(index);
         }
-        let access = self.access(tensor, indices, bounds, ty.shape, depth);
+        let mut access = self.access(tensor, indices, bounds, ty.shape, depth);
+        access.cache = self.hint(CacheHint::is_for_loads);
         Some(self.b.emit(Expression::Load(access), ty))
     }
 
     /// A store to one of the destinations.
-    pub fn store(&mut self) {
+    pub fn store(&mut self, around: Around) {
+        let (mut access, ty) = self.own_access();
+        access.cache = self.hint(CacheHint::is_for_stores);
+        let value = self.value(ty, 3);
+        // Each promise is of one store that runs once.
+        let once = around.loops == 0 && !self.disjoint.contains(&access.tensor);
+        let conflict = (once && self.rng.u8(..4) == 0).then_some(Conflict::Disjoint);
+        if conflict.is_some() {
+            self.disjoint.push(access.tensor);
+        }
+        self.b.push(Statement::Store {
+            access,
+            value,
+            conflict,
+        });
+    }
+
+    /// Elements of a destination that this program owns, no two of which meet.
+    pub fn own_access(&mut self) -> (Access, Type) {
         let own = self.rng.usize(..self.destinations.len());
         let own = self.destinations[own].clone();
         let extents = self.extents(own.tensor);
@@ -74,13 +102,30 @@ impl Generator {
             bounds => bounds,
         };
         let element = self.b.kernel.tensor(own.tensor).map_or(ElementType::I32, |t| t.element);
-        let value = self.value(Type { element, shape }, 3);
         let access = self.access(own.tensor, indices, bounds, shape, 2);
-        self.b.push(Statement::Store {
-            access,
-            value,
-            conflict: None,
-        });
+        (access, Type { element, shape })
+    }
+
+    /// Any elements of a tensor, some of which may be the same.
+    pub fn any_access(&mut self, tensor: u32, shape: Shape, depth: u32) -> Access {
+        let extents = self.extents(tensor);
+        let bounds = self.policy(!extents.contains(&0));
+        let inside = bounds == Bounds::Unchecked;
+        let mut indices = Vec::new();
+        for (axis, axes) in self.spread(shape, extents.len()).into_iter().enumerate() {
+            let at = self.coordinate(shape, &axes);
+            indices.push(self.any_index(at, extents[axis], inside, depth, Some((tensor, axis as u8))));
+        }
+        self.access(tensor, indices, bounds, shape, depth)
+    }
+
+    fn hint(&mut self, fits: impl Fn(CacheHint) -> bool) -> Option<CacheHint> {
+        let hints: Vec<_> = CacheHint::ALL.into_iter().filter(|&hint| fits(hint)).collect();
+        if self.rng.u8(..6) == 0 {
+            self.rng.choice(hints)
+        } else {
+            None
+        }
     }
 
     pub fn extents(&self, tensor: u32) -> Vec<u64> {
@@ -142,7 +187,7 @@ impl Generator {
 
     /// The position of each element of a tile among those that differ on `axes` only: a scalar, or a tile whose other
     /// axes have extent 1.
-    fn coordinate(&mut self, shape: Shape, axes: &[usize]) -> Value {
+    pub fn coordinate(&mut self, shape: Shape, axes: &[usize]) -> Value {
         let mut extents = [1; 3];
         axes.iter().for_each(|&axis| extents[axis] = shape.extents()[axis]);
         let part = Shape::new(&extents[..shape.rank()]).unwrap_or(Shape::SCALAR);
@@ -165,7 +210,7 @@ impl Generator {
     }
 
     /// Any integers of the shape of `at`, a coordinate; `inside` an axis of this extent where that is needed.
-    fn any_index(&mut self, at: Value, extent: u64, inside: bool, depth: u32, axis: Option<(u32, u8)>) -> Value {
+    pub fn any_index(&mut self, at: Value, extent: u64, inside: bool, depth: u32, axis: Option<(u32, u8)>) -> Value {
         let shape = self.b.ty(at).shape;
         let index = match self.rng.u8(..8) {
             0 => {

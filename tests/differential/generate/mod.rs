@@ -1,20 +1,24 @@
 //! Random kernels with launches of them, from a seed.
 //!
 //! * `table` lists the operations; a new operation of the language is a row there;
-//! * `values`, `accesses` and `statements` make expressions, loads and stores, and control flow;
+//! * `values`, `tiles` and `collectives` make expressions;
+//! * `accesses`, `effects` and `statements` make loads and stores, what else does something, and control flow;
 //! * `tensors` makes arguments;
 //! * `builder` puts it together.
 
 mod accesses;
 mod builder;
+mod collectives;
+mod effects;
 mod statements;
 mod table;
 mod tensors;
+mod tiles;
 mod values;
 
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
-    Access, BinaryOp, Bounds, Expression, Guard, Kernel, Layout, ParameterKind, Shape, Statement, Symbol,
+    Access, AtomicOp, BinaryOp, Bounds, Expression, Guard, Kernel, Layout, ParameterKind, Shape, Statement, Symbol,
     TensorParameter, Type,
 };
 
@@ -51,6 +55,14 @@ pub struct Generator {
     elements: Vec<ElementType>,
     destinations: Vec<Destination>,
     sources: Vec<u32>,
+    /// Destinations with a store that promises to meet no other.
+    disjoint: Vec<u32>,
+    /// A tensor to which all programs scatter, the last of which wins.
+    scattered: Option<u32>,
+    /// Tensors that all programs change atomically, each in one way whose order does not matter.
+    counters: Vec<(u32, AtomicOp)>,
+    /// Elements of the largest tile.
+    room: u64,
     /// A source of indices, some of which are out of range.
     indices: u32,
     /// A source of indices that all differ.
@@ -87,7 +99,8 @@ pub fn case(seed: u64, size: Size) -> Case {
         ulps,
         ..
     } = generator;
-    let kernel = b.finish();
+    let mut kernel = b.finish();
+    kernel.reports = rng.u8(..12) == 0;
     let mut pinned = Vec::new();
     for (tensor, argument) in (0u32..).zip(&arguments) {
         let Argument::Tensor(argument) = argument else { continue };
@@ -99,6 +112,7 @@ pub fn case(seed: u64, size: Size) -> Case {
         pinned,
         arguments,
         exact_extents: rng.u8(..4) == 0,
+        checked: rng.u8(..4) == 0,
         ulps,
     }
 }
@@ -122,6 +136,10 @@ impl Generator {
             elements,
             destinations: Vec::new(),
             sources: Vec::new(),
+            disjoint: Vec::new(),
+            scattered: None,
+            counters: Vec::new(),
+            room: 1,
             indices: u32::MAX,
             permutation: u32::MAX,
             bounds: Vec::new(),
@@ -139,7 +157,8 @@ impl Generator {
         self.tile_shapes(work);
         let largest = self.shapes.iter().map(Shape::elements).max().unwrap_or(1);
         self.grid((work / largest).clamp(1, 24));
-        let programs = self.bounds.iter().product();
+        let programs = self.bounds.iter().product::<u64>();
+        self.room = (work / programs).max(largest);
         let innermost = self
             .shapes
             .iter()
@@ -172,6 +191,7 @@ impl Generator {
         for _ in 0..self.rng.u8(1..=2) {
             self.destination(programs, innermost, largest);
         }
+        self.shared_destinations(innermost);
         for _ in 0..self.rng.u8(0..=2) {
             let element = self.rng.choice(self.elements.clone()).unwrap_or(ElementType::F32);
             if element.kind() != tilewright::dsl::element::ElementKind::Storage {
@@ -346,7 +366,7 @@ impl Generator {
         while self.budget > 0 {
             self.statements(Around::default());
         }
-        self.store();
+        self.store(Around::default());
     }
 }
 

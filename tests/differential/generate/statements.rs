@@ -14,9 +14,9 @@ const DEPTH: u32 = 3;
 /// What surrounds a block.
 #[derive(Clone, Copy, Default)]
 pub struct Around {
-    depth: u32,
+    pub depth: u32,
     /// Loops, each of which multiplies the work.
-    loops: u32,
+    pub loops: u32,
     /// Whether `break` and `continue` mean something here.
     in_loop: bool,
 }
@@ -30,8 +30,13 @@ impl Generator {
             }
             self.budget -= 1;
             let nested = around.depth < DEPTH;
-            match self.rng.u8(..20) {
-                0..=5 => self.store(),
+            match self.rng.u8(..28) {
+                0..=5 => self.store(around),
+                20 | 21 => self.atomic(),
+                22 | 23 => self.count_atomically(),
+                24 | 25 => self.scatter(),
+                26 => self.check(),
+                27 => self.rare(around),
                 6..=8 => {
                     let ty = self.any_type();
                     self.value(ty, 3);
@@ -45,12 +50,12 @@ impl Generator {
                 14..=16 if nested => self.conditional(around),
                 17 | 18 if nested && around.loops < 2 => self.for_loop(around),
                 19 if nested && around.loops < 2 => self.while_loop(around),
-                _ => self.store(),
+                _ => self.store(around),
             }
         }
     }
 
-    fn any_type(&mut self) -> Type {
+    pub fn any_type(&mut self) -> Type {
         let (elements, shapes) = (self.elements.clone(), self.shapes.clone());
         Type {
             element: self.rng.choice(elements).unwrap_or(ElementType::I64),

@@ -1,8 +1,8 @@
 //! The operations that random kernels are made of. A new operation of the language is a new row here, and a new [`Rule`]
 //! where it is a new kind of expression.
 
-use tilewright::dsl::element::{ElementKind, ElementType};
-use tilewright::dsl::ir::{BinaryOp, CompareOp, Type, UnaryOp};
+use tilewright::dsl::element::ElementType;
+use tilewright::dsl::ir::{BinaryOp, CompareOp, MAX_RANK, Type, UnaryOp};
 
 /// A way to make a value.
 pub struct Operation {
@@ -19,10 +19,23 @@ pub enum Rule {
     Unary(UnaryOp),
     Binary(BinaryOp),
     Compare(CompareOp),
+    MulAdd,
     Select,
     Cast,
+    Bitcast,
     Broadcast,
     Reshape,
+    Permute,
+    Slice,
+    Concatenate,
+    Take,
+    Reduce,
+    ArgReduce,
+    Scan,
+    ArgSort,
+    Histogram,
+    MultipleOf,
+    Ptx,
     Load,
 }
 
@@ -30,17 +43,35 @@ const fn row(rule: Rule, weight: u32) -> Operation {
     Operation { rule, weight, ulps: 0 }
 }
 
-pub const OPERATIONS: [Operation; 26] = [
+pub const OPERATIONS: [Operation; 57] = [
     row(Rule::Unary(UnaryOp::Negate), 2),
     row(Rule::Unary(UnaryOp::Not), 2),
     row(Rule::Unary(UnaryOp::Abs), 2),
+    row(Rule::Unary(UnaryOp::CountOnes), 1),
+    row(Rule::Unary(UnaryOp::LeadingZeros), 1),
+    row(Rule::Unary(UnaryOp::TrailingZeros), 1),
+    row(Rule::Unary(UnaryOp::Floor), 1),
+    row(Rule::Unary(UnaryOp::Ceil), 1),
+    row(Rule::Unary(UnaryOp::Round), 1),
+    row(Rule::Unary(UnaryOp::Trunc), 1),
+    row(Rule::Unary(UnaryOp::Sqrt), 1),
+    row(Rule::Unary(UnaryOp::Rsqrt), 1),
+    row(Rule::Unary(UnaryOp::Exp), 1),
+    row(Rule::Unary(UnaryOp::Exp2), 1),
+    row(Rule::Unary(UnaryOp::Ln), 1),
+    row(Rule::Unary(UnaryOp::Log2), 1),
+    row(Rule::Unary(UnaryOp::Sin), 1),
+    row(Rule::Unary(UnaryOp::Cos), 1),
     row(Rule::Binary(BinaryOp::Add), 4),
     row(Rule::Binary(BinaryOp::Subtract), 3),
     row(Rule::Binary(BinaryOp::Multiply), 3),
+    row(Rule::Binary(BinaryOp::MultiplyHigh), 1),
     row(Rule::Binary(BinaryOp::Divide), 2),
     row(Rule::Binary(BinaryOp::Remainder), 2),
     row(Rule::Binary(BinaryOp::Min), 2),
     row(Rule::Binary(BinaryOp::Max), 2),
+    row(Rule::Binary(BinaryOp::Minimum), 2),
+    row(Rule::Binary(BinaryOp::Maximum), 2),
     row(Rule::Binary(BinaryOp::And), 2),
     row(Rule::Binary(BinaryOp::Or), 2),
     row(Rule::Binary(BinaryOp::Xor), 2),
@@ -52,10 +83,23 @@ pub const OPERATIONS: [Operation; 26] = [
     row(Rule::Compare(CompareOp::LessEqual), 2),
     row(Rule::Compare(CompareOp::Greater), 2),
     row(Rule::Compare(CompareOp::GreaterEqual), 2),
+    row(Rule::MulAdd, 2),
     row(Rule::Select, 5),
     row(Rule::Cast, 6),
+    row(Rule::Bitcast, 2),
     row(Rule::Broadcast, 4),
     row(Rule::Reshape, 3),
+    row(Rule::Permute, 2),
+    row(Rule::Slice, 2),
+    row(Rule::Concatenate, 2),
+    row(Rule::Take, 2),
+    row(Rule::Reduce, 4),
+    row(Rule::ArgReduce, 3),
+    row(Rule::Scan, 2),
+    row(Rule::ArgSort, 2),
+    row(Rule::Histogram, 4),
+    row(Rule::MultipleOf, 2),
+    row(Rule::Ptx, 1),
     row(Rule::Load, 12),
 ];
 
@@ -67,9 +111,18 @@ impl Rule {
             Self::Unary(op) => op.accepts(element),
             Self::Binary(op) => op.accepts(element),
             Self::Compare(_) => element == ElementType::Bool,
-            Self::Cast => element.kind() != ElementKind::Storage,
-            Self::Broadcast => !ty.is_scalar(),
-            Self::Select | Self::Reshape | Self::Load => true,
+            Self::MulAdd => element.is_float(),
+            Self::Bitcast => element != ElementType::Bool,
+            Self::Broadcast | Self::Slice | Self::Concatenate | Self::Take => !ty.is_scalar(),
+            Self::Permute => ty.shape.rank() > 1,
+            Self::Reduce => ty.shape.rank() < MAX_RANK,
+            Self::ArgReduce => element == ElementType::I64 && ty.shape.rank() < MAX_RANK,
+            Self::Scan => !ty.is_scalar(),
+            Self::ArgSort => element == ElementType::I64 && !ty.is_scalar(),
+            Self::Histogram => element == ElementType::I32 && ty.shape.rank() == 1,
+            Self::MultipleOf => element.is_integer(),
+            Self::Ptx => element.is_integer() && element.size() > 1,
+            Self::Cast | Self::Select | Self::Reshape | Self::Load => true,
         }
     }
 }
@@ -81,7 +134,20 @@ impl Operation {
             Rule::Unary(op) => op.name(),
             Rule::Binary(op) => op.name(),
             Rule::Compare(op) => op.name(),
+            Rule::MulAdd => "fma",
             Rule::Select => "select",
+            Rule::Bitcast => "bitcast",
+            Rule::Permute => "permute",
+            Rule::Slice => "slice",
+            Rule::Concatenate => "concatenate",
+            Rule::Take => "take",
+            Rule::Reduce => "reduce",
+            Rule::ArgReduce => "reduce argmax",
+            Rule::Scan => "scan",
+            Rule::ArgSort => "argsort",
+            Rule::Histogram => "histogram",
+            Rule::MultipleOf => "multiple of",
+            Rule::Ptx => "ptx",
             Rule::Cast => "cast to f32",
             Rule::Broadcast => "broadcast",
             Rule::Reshape => "reshape",

@@ -1,11 +1,12 @@
 //! Random values of a wanted type.
 
-use tilewright::dsl::element::{ElementKind, ElementType};
+use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{Expression, Literal, ParameterKind, Shape, Symbol, Type};
 
 use super::Generator;
 use super::builder::Value;
 use super::table::{OPERATIONS, Operation, Rule};
+use crate::case::Argument;
 
 impl Generator {
     /// A value of type `ty`, of at most `depth` new operations in a row.
@@ -75,10 +76,24 @@ impl Generator {
                 };
                 self.b.emit(select, ty)
             }
+            Rule::MulAdd => {
+                let [left, right, addend] = [(); 3].map(|()| self.value(ty, depth));
+                self.b.emit(Expression::MulAdd { left, right, addend }, ty)
+            }
+            Rule::Bitcast => {
+                let same = |e: &ElementType| *e != ElementType::Bool && e.size() == ty.element.size();
+                let from = self
+                    .rng
+                    .choice(ElementType::ALL.into_iter().filter(same).collect::<Vec<_>>())?;
+                let value = self.value(ty.with_element(from), depth);
+                self.b.emit(Expression::Bitcast { value, to: ty.element }, ty)
+            }
+            Rule::MultipleOf => self.multiple(ty, depth),
+            Rule::Ptx => self.ptx(ty, depth)?,
             Rule::Cast => {
-                let castable = |e: &ElementType| e.kind() != ElementKind::Storage && *e != ty.element;
-                let from = self.elements.clone().into_iter().filter(castable);
-                let from = self.rng.choice(from.collect::<Vec<_>>())?;
+                let mut from = self.elements.clone();
+                from.retain(|element| *element != ty.element);
+                let from = self.rng.choice(from)?;
                 let value = self.value(ty.with_element(from), depth);
                 self.b.cast(value, ty.element)
             }
@@ -94,6 +109,15 @@ impl Generator {
                 self.b.reshape(value, ty.shape)
             }
             Rule::Load => self.load(ty, depth)?,
+            Rule::Permute
+            | Rule::Slice
+            | Rule::Concatenate
+            | Rule::Take
+            | Rule::Reduce
+            | Rule::ArgReduce
+            | Rule::Scan
+            | Rule::ArgSort
+            | Rule::Histogram => self.tile_operation(operation.rule, ty, depth)?,
         };
         self.ulps = self.ulps.max(operation.ulps);
         Some(value)
@@ -157,6 +181,23 @@ impl Generator {
             }
         }
         self.rng.choice(symbols).unwrap_or(Symbol::ProgramId(0))
+    }
+
+    /// The value of a symbol in every program of the launch, if it has one.
+    pub fn known(&self, symbol: Symbol) -> Option<i64> {
+        let argument = |position: u32| self.arguments.get(position as usize);
+        match symbol {
+            Symbol::Count(position) => match argument(position) {
+                Some(Argument::Count(count)) => Some(count.value()),
+                _ => None,
+            },
+            Symbol::Extent { tensor, axis } => Some(self.extents(tensor)[axis as usize] as i64),
+            Symbol::Stride { tensor, axis } => match argument(tensor) {
+                Some(Argument::Tensor(tensor)) => Some(tensor.strides[axis as usize]),
+                _ => None,
+            },
+            Symbol::ProgramId(_) | Symbol::NumPrograms(_) => None,
+        }
     }
 
     pub fn random_literal(&mut self, element: ElementType) -> Value {

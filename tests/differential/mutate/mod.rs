@@ -1,9 +1,12 @@
 //! Random damage to kernels, and kernels of random parts.
 
+mod tiles;
+
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
-    Access, BinaryOp, Block, Bounds, Combine, CompareOp, Conflict, Expression, Guard, Handle, Kernel, Layout, Literal,
-    Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, UnaryOp,
+    Access, BinaryOp, Block, Bounds, CacheHint, CheckKind, CompareOp, Conflict, Expression, GridDependency, Guard,
+    Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter,
+    Type, UnaryOp,
 };
 
 use crate::generate::literal;
@@ -28,7 +31,12 @@ impl<'r> Mutator<'r> {
 
     /// Changes one thing.
     pub fn mutate(&mut self, kernel: &mut Kernel) {
-        match self.rng.u8(..20) {
+        match self.rng.u8(..22) {
+            20 => kernel.checked = !kernel.checked,
+            21 => match self.rng.bool() {
+                true => kernel.reports = !kernel.reports,
+                false => kernel.denies_guards = !kernel.denies_guards,
+            },
             0..=5 => self.mutate_expression(kernel),
             6..=11 => {
                 let mut body = std::mem::take(&mut kernel.body);
@@ -103,7 +111,7 @@ impl<'r> Mutator<'r> {
         kernel.grid.extend((0..self.rng.usize(..5)).map(|_| self.value()));
     }
 
-    fn position(&mut self, length: usize) -> Option<usize> {
+    pub fn position(&mut self, length: usize) -> Option<usize> {
         (length > 0).then(|| self.rng.usize(..length))
     }
 
@@ -151,42 +159,14 @@ impl<'r> Mutator<'r> {
                 Expression::Cast { to, .. } => *to = self.element(),
                 Expression::Local(local) => *local = Handle::from_index(self.rng.usize(..=self.locals)),
                 Expression::Load(access) => self.mutate_access(access),
-                Expression::Permute { axes, .. } => {
-                    if let Some(axis) = axes.first_mut() {
-                        *axis = self.rng.u8(..5);
-                    }
-                }
-                Expression::Slice {
-                    axis,
-                    start,
-                    step,
-                    extent,
-                    ..
-                } => match self.rng.u8(..4) {
-                    0 => *axis = self.rng.u8(..5),
-                    1 => *start = self.rng.u32(..50),
-                    2 => *step = self.rng.i32(-9..9),
-                    _ => *extent = self.rng.u32(..50),
-                },
-                Expression::Concatenate { axis, .. }
-                | Expression::Take { axis, .. }
-                | Expression::Reduce { axis, .. }
-                | Expression::ArgSort { axis, .. } => *axis = self.rng.u8(..5),
-                Expression::Scan { axis, combine, .. } => match self.rng.bool() {
-                    true => *axis = self.rng.u8(..5),
-                    false => *combine = Combine::Operator(self.binary()),
-                },
-                Expression::Histogram { bins, .. } => *bins = self.rng.u32(..),
-                Expression::Bitcast { to, .. } => *to = self.element(),
-                Expression::MultipleOf { by, .. } => *by = self.rng.u32(..4),
-                Expression::Atomic(atomic) => self.mutate_access(&mut atomic.access),
-                Expression::MulAdd { .. } | Expression::Ptx(_) | Expression::Select { .. } => {}
+                other => self.mutate_tiles(other),
             },
         }
     }
 
-    fn mutate_access(&mut self, access: &mut Access) {
-        match self.rng.u8(..8) {
+    pub fn mutate_access(&mut self, access: &mut Access) {
+        match self.rng.u8(..9) {
+            8 => access.cache = self.hint(),
             0 => access.tensor = self.rng.u32(..8),
             1 => drop(access.indices.pop()),
             2 => drop(access.indices.try_push(self.value())),
@@ -228,8 +208,13 @@ impl<'r> Mutator<'r> {
     fn mutate_statement(&mut self, statement: &mut Statement, depth: u32) {
         match statement {
             Statement::Let(value) => *value = self.value(),
-            Statement::Store { access, value, .. } => match self.rng.u8(..4) {
+            Statement::Store {
+                access,
+                value,
+                conflict,
+            } => match self.rng.u8(..5) {
                 0 => *value = self.value(),
+                1 => *conflict = self.conflict(),
                 _ => self.mutate_access(access),
             },
             Statement::Assign { local, value } => match self.rng.bool() {
@@ -269,9 +254,19 @@ impl<'r> Mutator<'r> {
                 3 => *step = self.rng.choice([0, 1, -1, i64::MIN, i64::MAX, 7]).unwrap_or(0),
                 _ => self.mutate_block(body, depth + 1),
             },
-            Statement::Check { condition, .. } => *condition = self.value(),
+            Statement::Check { condition, kind, .. } => match self.rng.bool() {
+                true => *condition = self.value(),
+                false => *kind = self.check(),
+            },
             Statement::Prefetch(access) => self.mutate_access(access),
-            Statement::Print { values, .. } => values.push(self.value()),
+            Statement::Print { format, values } => match self.rng.u8(..3) {
+                0 => values.push(self.value()),
+                1 => format.push_str("{} %d \\ \" \n"),
+                _ => {
+                    format.push_str("{}");
+                    values.push(self.value());
+                }
+            },
             other @ (Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return) => {
                 *other = self.statement(depth);
             }
@@ -279,16 +274,13 @@ impl<'r> Mutator<'r> {
     }
 
     fn statement(&mut self, depth: u32) -> Statement {
-        let kinds = if depth < 4 { 9 } else { 6 };
+        let kinds = if depth < 4 { 13 } else { 10 };
         match self.rng.u8(..kinds) {
             0 => Statement::Let(self.value()),
             1 => Statement::Store {
                 access: self.access(),
                 value: self.value(),
-                conflict: self
-                    .rng
-                    .choice([None, Some(Conflict::Disjoint), Some(Conflict::LastWins)])
-                    .unwrap_or(None),
+                conflict: self.conflict(),
             },
             2 => Statement::Assign {
                 local: Handle::from_index(self.rng.usize(..=self.locals)),
@@ -297,12 +289,26 @@ impl<'r> Mutator<'r> {
             3 => Statement::Break,
             4 => Statement::Continue,
             5 => Statement::Return,
-            6 => Statement::If {
+            6 => Statement::Check {
+                condition: self.value(),
+                kind: self.check(),
+                message: "a\\ \"%s\"\n".to_owned(),
+            },
+            7 => Statement::Prefetch(self.access()),
+            8 => Statement::GridDependency(match self.rng.bool() {
+                true => GridDependency::Wait,
+                false => GridDependency::Trigger,
+            }),
+            9 => Statement::Print {
+                format: "a {} {}".to_owned(),
+                values: (0..self.rng.usize(1..4)).map(|_| self.value()).collect(),
+            },
+            10 => Statement::If {
                 condition: self.value(),
                 accept: self.block(depth),
                 reject: self.block(depth),
             },
-            7 => Statement::While {
+            11 => Statement::While {
                 header: self.block(depth),
                 condition: self.value(),
                 body: self.block(depth),
@@ -324,7 +330,7 @@ impl<'r> Mutator<'r> {
     }
 
     /// A handle, rarely of nothing.
-    fn value(&mut self) -> Handle<Expression> {
+    pub fn value(&mut self) -> Handle<Expression> {
         Handle::from_index(match self.rng.u8(..40) {
             0 => u32::MAX as usize,
             1 => self.expressions,
@@ -332,8 +338,8 @@ impl<'r> Mutator<'r> {
         })
     }
 
-    fn expression(&mut self) -> Expression {
-        match self.rng.u8(..13) {
+    pub fn expression(&mut self) -> Expression {
+        match self.rng.u8(..20) {
             0 => {
                 let element = self.element();
                 Expression::Literal(literal(self.rng, element))
@@ -373,14 +379,15 @@ impl<'r> Mutator<'r> {
                 value: self.value(),
                 to: self.element(),
             },
-            _ => match self.rng.bool() {
+            12 => match self.rng.bool() {
                 true => Expression::Local(Handle::from_index(self.rng.usize(..=self.locals))),
                 false => Expression::Load(self.access()),
             },
+            _ => self.tiles(),
         }
     }
 
-    fn access(&mut self) -> Access {
+    pub fn access(&mut self) -> Access {
         let rank = self.rng.usize(..=4);
         Access {
             tensor: self.rng.u32(..=self.parameters as u32),
@@ -388,7 +395,7 @@ impl<'r> Mutator<'r> {
             bounds: self.bounds(),
             guards: (0..rank).map(|_| self.guard()).collect(),
             mask: (self.rng.u8(..4) == 0).then(|| self.value()),
-            cache: None,
+            cache: self.hint(),
         }
     }
 
@@ -425,7 +432,7 @@ impl<'r> Mutator<'r> {
         }
     }
 
-    fn shape(&mut self) -> Shape {
+    pub fn shape(&mut self) -> Shape {
         let extents = [0, 1, 1, 2, 3, 4, 7, 32, 1 << 12, u32::MAX];
         let rank = self.rng.usize(..=3);
         let extents: Vec<u32> = (0..rank).map(|_| self.rng.choice(extents).unwrap_or(1)).collect();
@@ -439,7 +446,7 @@ impl<'r> Mutator<'r> {
         }
     }
 
-    fn element(&mut self) -> ElementType {
+    pub fn element(&mut self) -> ElementType {
         self.rng.choice(ElementType::ALL).unwrap_or(ElementType::I64)
     }
 
@@ -460,25 +467,33 @@ impl<'r> Mutator<'r> {
         }
     }
 
-    fn unary(&mut self) -> UnaryOp {
-        self.rng
-            .choice([UnaryOp::Negate, UnaryOp::Not, UnaryOp::Abs])
-            .unwrap_or(UnaryOp::Not)
+    pub fn unary(&mut self) -> UnaryOp {
+        self.rng.choice(UnaryOp::ALL).unwrap_or(UnaryOp::Not)
     }
 
-    fn binary(&mut self) -> BinaryOp {
-        let all = [
-            BinaryOp::Add,
-            BinaryOp::Divide,
-            BinaryOp::Remainder,
-            BinaryOp::Min,
-            BinaryOp::And,
-            BinaryOp::ShiftLeft,
-        ];
-        self.rng.choice(all).unwrap_or(BinaryOp::Add)
+    pub fn binary(&mut self) -> BinaryOp {
+        self.rng.choice(BinaryOp::ALL).unwrap_or(BinaryOp::Add)
     }
 
-    fn compare(&mut self) -> CompareOp {
+    fn conflict(&mut self) -> Option<Conflict> {
+        let all = [None, Some(Conflict::Disjoint), Some(Conflict::LastWins)];
+        self.rng.choice(all).unwrap_or(None)
+    }
+
+    fn check(&mut self) -> CheckKind {
+        let all = [CheckKind::Assert, CheckKind::Assume];
+        self.rng.choice(all).unwrap_or(CheckKind::Assert)
+    }
+
+    fn hint(&mut self) -> Option<CacheHint> {
+        if self.rng.u8(..4) == 0 {
+            self.rng.choice(CacheHint::ALL)
+        } else {
+            None
+        }
+    }
+
+    pub fn compare(&mut self) -> CompareOp {
         let all = [CompareOp::Equal, CompareOp::Less, CompareOp::GreaterEqual];
         self.rng.choice(all).unwrap_or(CompareOp::Equal)
     }
