@@ -18,6 +18,7 @@ use catalogue::{Binding, Mover, Place, module, movers, others, variant};
 use float8::F8E4M3;
 use half::bf16;
 use tilewright_dp::kernels::{copy_from_slot, copy_to_slot, fill_and_place, gather_rows, pad_rows};
+use tilewright_dsl::analysis::effects::Effects;
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::cuda::Module;
 use tilewright_dsl::element::Element;
@@ -196,8 +197,12 @@ fn binaries(kernel: &Kernel, reading: Reading, about: &str) -> Vec<Binary> {
             let binary = build(module, architecture, disassemble, what);
             assert_eq!(binary.resources.stack_bytes, 0, "local memory: {binary:?}");
             assert_eq!(binary.accesses.local, 0, "local memory: {binary:?}");
-            let meets = kernel.expressions.iter().any(|(_, node)| node.is_collective());
-            assert!(meets || binary.resources.shared_bytes == 0, "shared memory: {binary:?}");
+            // Threads that do not depend on one another exchange nothing.
+            let alone = Effects::of(kernel).threads_are_independent();
+            assert!(
+                !alone || binary.resources.shared_bytes == 0,
+                "shared memory: {binary:?}"
+            );
             assert!(binary.resources.registers <= 64, "many registers: {binary:?}");
             // The compiler calls functions of its own for 64-bit division and for the rare cases of division of floats.
             let divides = kernel.expressions.iter().any(|(_, node)| {
