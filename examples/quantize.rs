@@ -41,7 +41,7 @@ fn hidden_states() -> Vec<bf16> {
     let mut next = |i: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let x = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
-        bf16::from_f32(if i % 1021 == 0 { 100.0 * x } else { x })
+        bf16::from_f32(if i.is_multiple_of(1021) { 100.0 * x } else { x })
     };
     (0..ROWS * HIDDEN).map(&mut next).collect()
 }
