@@ -26,7 +26,7 @@ enum Place {
 pub fn device() -> Result<Device, Box<dyn Error>> {
     let device = match Arguments::parse().device {
         Place::Cpu => Device::cpu(),
-        Place::Cuda => Device::cuda(0).map_err(|error| format!("cannot use a GPU: {error}; leave out `--device`"))?,
+        Place::Cuda => Device::cuda(0).map_err(|error| format!("cannot use a GPU: {error}"))?,
     };
     println!("running on {device}");
     Ok(device)

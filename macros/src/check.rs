@@ -147,9 +147,18 @@ fn kernel_parameter(typed: &syn::PatType, comptime: bool, errors: &mut Errors) {
 
 /// The types that newcomers try. Others that cannot be passed are rustc's to report.
 fn kernel_type(ty: &Type, errors: &mut Errors) {
-    let Type::Path(path) = ty else { return };
+    let (path, mutable) = match ty {
+        Type::Path(path) => (path, false),
+        Type::Reference(reference) => match &*reference.elem {
+            Type::Path(path) if reference.mutability.is_some() => (path, true),
+            _ => return,
+        },
+        _ => return,
+    };
     let Some(last) = path.path.segments.last() else { return };
     let message = match last.ident.to_string().as_str() {
+        "Ragged" => "a kernel reads a ragged layout: write `&Ragged<I>`; to write starts, take a `&mut Tensor<I, 1>`",
+        _ if mutable => return,
         "Tensor" => {
             "a kernel takes tensors by reference: `&Tensor<T, R>` to load from, `&mut Tensor<T, R>` to store to"
         }

@@ -176,6 +176,92 @@ fn rounded_sums_are_the_same_bits_on_every_device_and_with_every_schedule() {
     }
 }
 
+#[kernel(grid = [out.extent(0)])]
+fn reduce_words(out: &mut Tensor<i64, 2>, before: &mut Tensor<u32, 2>, src: &Tensor<u32, 2>) {
+    let row = program_id(0);
+    let cols = arange(src.extent(1));
+    let x = src.load([row, cols]);
+    let even = (x & 1) == 0;
+    out.store([row, 0], x.product_axis(0).cast::<i64>());
+    out.store([row, 1], x.min_axis(0).cast::<i64>());
+    out.store([row, 2], x.argmin_axis(0));
+    out.store([row, 3], even.count_axis(0));
+    out.store([row, 4], even.any_axis(0).cast::<i64>());
+    out.store([row, 5], even.all_axis(0).cast::<i64>());
+    before.store([row, cols], x.scan_axis_exclusive(0, u32::MAX, |a, b| a.min(b)));
+}
+
+#[test]
+fn products_least_elements_and_conditions_of_every_extent_are_reduced() {
+    for columns in EXTENTS {
+        let rows = 3;
+        // The last row is even throughout, and the one before has no even element.
+        let word = |(i, v): (usize, &u32)| match i / columns {
+            0 => *v,
+            1 => v | 1,
+            _ => v & !1,
+        };
+        let values: Vec<u32> = noise(rows * columns).iter().enumerate().map(word).collect();
+        let (out, before) = on_every_device(|device| {
+            let src = device.upload(&values, [rows, columns]).unwrap();
+            let mut out = device.zeros::<i64, 2>([rows, 6]).unwrap();
+            let mut before = device.zeros::<u32, 2>([rows, columns]).unwrap();
+            reduce_words(&mut out, &mut before, &src).launch(device).unwrap();
+            (out.download().unwrap(), before.download().unwrap())
+        });
+        for (row, line) in values.chunks(columns).enumerate() {
+            let product = line.iter().fold(1u32, |a, &b| a.wrapping_mul(b));
+            let least = line.iter().copied().min().unwrap();
+            let first = line.iter().position(|&v| v == least).unwrap();
+            let even = line.iter().filter(|v| *v % 2 == 0).count();
+            let expected = [
+                product.into(),
+                least.into(),
+                first as i64,
+                even as i64,
+                (even > 0).into(),
+                (even == columns).into(),
+            ];
+            assert_eq!(out[row * 6..][..6], expected, "row {row} of {columns} columns");
+            let mut smallest = u32::MAX;
+            for (i, &value) in line.iter().enumerate() {
+                assert_eq!(before[row * columns + i], smallest, "element {i} of {columns} columns");
+                smallest = smallest.min(value);
+            }
+        }
+    }
+}
+
+#[kernel(grid = [owners.extent(0)])]
+fn own(owners: &mut Tensor<i64, 1>, positions: &mut Tensor<i64, 1>, segments: &Ragged<i32>) {
+    let row = program_id(0);
+    let segment = segments.segment_of(row);
+    owners.store([row], segment);
+    positions.store([row], row - segments.start(segment));
+}
+
+#[test]
+fn a_row_knows_its_segment_among_empty_ones_too() {
+    for lengths in [vec![1], vec![3, 0, 5], vec![0, 0, 2, 0, 0, 7, 1, 0], vec![40; 33]] {
+        let starts: Vec<i32> = (0..=lengths.len()).map(|s| lengths[..s].iter().sum()).collect();
+        let rows = starts[lengths.len()] as usize;
+        let (owners, positions) = on_every_device(|device| {
+            let starts = device.upload(&starts, [starts.len()]).unwrap();
+            let [mut owners, mut positions] = [0; 2].map(|_| device.zeros::<i64, 1>([rows]).unwrap());
+            own(&mut owners, &mut positions, &starts).launch(device).unwrap();
+            (owners.download().unwrap(), positions.download().unwrap())
+        });
+        let mut row = 0;
+        for (segment, &length) in lengths.iter().enumerate() {
+            for position in 0..length {
+                assert_eq!((owners[row], positions[row]), (segment as i64, i64::from(position)));
+                row += 1;
+            }
+        }
+        assert_eq!(row, rows);
+    }
+}
+
 #[kernel(grid = [sums.extent(0)])]
 fn scan_rows<T: Number>(
     sums: &mut Tensor<T, 2>,

@@ -2,6 +2,7 @@
 
 use super::Tile;
 use crate::element::Element;
+use crate::ir::{Expression, Handle};
 
 /// The rank `R` as a type.
 pub struct Dim<const R: usize>;
@@ -12,7 +13,7 @@ pub trait Rank {
     type Tile<T: Element>;
     /// Wraps a recorded value.
     #[doc(hidden)]
-    fn tile<T: Element>(handle: crate::ir::Handle<crate::ir::Expression>) -> Self::Tile<T>;
+    fn tile<T: Element>(handle: Handle<Expression>) -> Self::Tile<T>;
 }
 
 /// The rank that operands of ranks `Self` and `Other` broadcast to: the larger.
@@ -21,30 +22,47 @@ pub trait Join<Other: Rank>: Rank {
     type Output: Rank;
 }
 
-/// A rank with an axis to give up.
+/// A tile with an axis to give up: a reduction or [`Tile::split`] leaves one axis less.
 #[diagnostic::on_unimplemented(
-    message = "a scalar has no axis",
-    note = "reduce or split a tile, not a single value"
+    message = "`{Self}` has no axis",
+    label = "this is a single value",
+    note = "reduce or split a tile: `tensor.load([arange(8)])` has one axis"
 )]
-pub trait Below: Rank {
-    /// One axis less.
-    type Output: Rank;
+pub trait WithAxis {
+    /// A tile of `U` of one axis less.
+    type Without<U: Element>;
+    #[doc(hidden)]
+    fn without<U: Element>(handle: Handle<Expression>) -> Self::Without<U>;
 }
 
-/// A rank that can have another axis.
-#[diagnostic::on_unimplemented(message = "a tile has at most three axes")]
-pub trait Above: Rank {
-    /// One axis more.
-    type Output: Rank;
+/// A tile that can have another axis.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot have another axis",
+    label = "this has three axes",
+    note = "a tile has at most three axes: `reshape` it first, or join parts of it"
+)]
+pub trait WithRoom {
+    /// The tile of one axis more.
+    type With;
+    #[doc(hidden)]
+    fn with(handle: Handle<Expression>) -> Self::With;
 }
 
 macro_rules! neighbours {
     ($($low:literal, $high:literal;)*) => {$(
-        impl Below for Dim<$high> {
-            type Output = Dim<$low>;
+        #[diagnostic::do_not_recommend]
+        impl<T: Element> WithAxis for Tile<T, $high> {
+            type Without<U: Element> = Tile<U, $low>;
+            fn without<U: Element>(handle: Handle<Expression>) -> Tile<U, $low> {
+                Tile::from_handle(handle)
+            }
         }
-        impl Above for Dim<$low> {
-            type Output = Dim<$high>;
+        #[diagnostic::do_not_recommend]
+        impl<T: Element> WithRoom for Tile<T, $low> {
+            type With = Tile<T, $high>;
+            fn with(handle: Handle<Expression>) -> Tile<T, $high> {
+                Tile::from_handle(handle)
+            }
         }
     )*};
 }
@@ -54,7 +72,7 @@ macro_rules! ranks {
     ($($rank:literal),*) => {$(
         impl Rank for Dim<$rank> {
             type Tile<T: Element> = Tile<T, $rank>;
-            fn tile<T: Element>(handle: crate::ir::Handle<crate::ir::Expression>) -> Tile<T, $rank> {
+            fn tile<T: Element>(handle: Handle<Expression>) -> Tile<T, $rank> {
                 Tile::from_handle(handle)
             }
         }

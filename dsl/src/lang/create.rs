@@ -141,16 +141,18 @@ pub trait Extent {
 /// The largest number of elements of a tile.
 const MAX_ELEMENTS: u64 = 1 << 24;
 
+/// What to do about a tile that is too large.
+const BLOCK_ADVICE: &str = "block longer axes: give each program `arange(BLOCK)` and an offset";
+
 fn checked(extent: i128, span: Span) -> Option<u32> {
     if (1..=MAX_ELEMENTS as i128).contains(&extent) {
         return Some(extent as u32);
     }
     recorder::with((), |r| {
-        let advice = "block longer axes: give each program `arange(BLOCK)` and an offset";
         r.fail(
             span,
             format!("a tile cannot have extent {extent}; extents are 1 to {MAX_ELEMENTS}"),
-            Some(advice),
+            Some(BLOCK_ADVICE),
         );
     });
     None
@@ -183,6 +185,10 @@ macro_rules! plain_extents {
 plain_extents!(usize, i32, i64, u32);
 
 /// The extents of a tile of rank `N`: in a kernel written as an array, `[4, src.extent(1)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no list of extents",
+    note = "write one to three extents: `[8]`, `[4, src.extent(1)]`"
+)]
 pub trait Extents<const N: usize> {
     #[doc(hidden)]
     fn shape(self, span: Span) -> Option<Shape>;
@@ -198,7 +204,8 @@ macro_rules! extent_tuples {
                 let shape = Shape::new(&[$($name.extent(span)?),*])?;
                 if shape.elements() > MAX_ELEMENTS {
                     recorder::with((), |r| {
-                        r.fail(span, format!("a tile of shape {shape} has over {MAX_ELEMENTS} elements"), None);
+                        let message = format!("a tile of shape {shape} has over {MAX_ELEMENTS} elements");
+                        r.fail(span, message, Some(BLOCK_ADVICE));
                     });
                     return None;
                 }

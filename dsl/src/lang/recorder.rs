@@ -259,8 +259,17 @@ impl Recorder {
         if axis < rank {
             return axis as u8;
         }
-        let message = format!("`{what}` along axis {axis} of a tile of rank {rank}");
-        self.fail(span, message, Some("axes are counted from 0, outermost first"));
+        let (message, advice) = match rank {
+            0 => (
+                format!("`{what}` of a scalar, which has no axis"),
+                "use it on a tile: `tensor.load([arange(8)])` has one axis",
+            ),
+            _ => (
+                format!("`{what}` along axis {axis} of a tile of rank {rank}"),
+                "axes are counted from 0, outermost first",
+            ),
+        };
+        self.fail(span, message, Some(advice));
         0
     }
 

@@ -1,20 +1,17 @@
 //! Reductions along an axis.
 
-use super::broadcast::{Below, Dim, Rank};
+use super::broadcast::WithAxis;
 use super::recorder::{self, DETACHED};
 use super::tile::{Scalar, Tile};
 use crate::element::{Element, Number};
 use crate::ir::{BinaryOp, Combine, Expression, Reduction, Shape, Span};
 
 /// A tile of one axis less.
-type Reduced<T, const R: usize> = <<Dim<R> as Below>::Output as Rank>::Tile<T>;
+type Reduced<T, const R: usize> = <Tile<T, R> as WithAxis>::Without<T>;
 
 /// Of the elements along an axis, together. The order in which they are combined depends on the extent alone, so results
 /// are the same on every device and with every schedule; [`Expression::Reduce`] states it.
-impl<T: Element, const R: usize> Tile<T, R>
-where
-    Dim<R>: Below,
-{
+impl<T: Element, const R: usize> Tile<T, R> {
     /// The sum of the elements along an axis. Integers wrap; f16 and bf16 round after every addition, so cast to f32 first.
     ///
     /// ```
@@ -31,6 +28,7 @@ where
     pub fn sum_axis(self, axis: usize) -> Reduced<T, R>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduced(axis, BinaryOp::Add, "sum_axis")
     }
@@ -40,6 +38,7 @@ where
     pub fn product_axis(self, axis: usize) -> Reduced<T, R>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduced(axis, BinaryOp::Multiply, "product_axis")
     }
@@ -49,6 +48,7 @@ where
     pub fn min_axis(self, axis: usize) -> Reduced<T, R>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduced(axis, BinaryOp::Min, "min_axis")
     }
@@ -58,24 +58,27 @@ where
     pub fn max_axis(self, axis: usize) -> Reduced<T, R>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduced(axis, BinaryOp::Max, "max_axis")
     }
 
     /// The index of the smallest element along an axis, the first of several; numbers come before NaN.
     #[track_caller]
-    pub fn argmin_axis(self, axis: usize) -> Reduced<i64, R>
+    pub fn argmin_axis(self, axis: usize) -> <Self as WithAxis>::Without<i64>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduce_to::<i64>(axis, Some(Reduction::ArgMin), "argmin_axis")
     }
 
     /// The index of the largest element along an axis, the first of several; numbers come before NaN.
     #[track_caller]
-    pub fn argmax_axis(self, axis: usize) -> Reduced<i64, R>
+    pub fn argmax_axis(self, axis: usize) -> <Self as WithAxis>::Without<i64>
     where
         T: Number,
+        Self: WithAxis,
     {
         self.reduce_to::<i64>(axis, Some(Reduction::ArgMax), "argmax_axis")
     }
@@ -94,18 +97,32 @@ where
     /// }
     /// ```
     #[track_caller]
-    pub fn reduce_axis(self, axis: usize, combine: impl FnOnce(Scalar<T>, Scalar<T>) -> Scalar<T>) -> Reduced<T, R> {
+    pub fn reduce_axis(self, axis: usize, combine: impl FnOnce(Scalar<T>, Scalar<T>) -> Scalar<T>) -> Reduced<T, R>
+    where
+        Self: WithAxis,
+    {
         let combine = super::scan::function(combine, Span::here());
         self.reduce_to(axis, combine.map(Reduction::Combine), "reduce_axis")
     }
 
     #[track_caller]
-    fn reduced(self, axis: usize, op: BinaryOp, what: &str) -> Reduced<T, R> {
+    fn reduced(self, axis: usize, op: BinaryOp, what: &str) -> Reduced<T, R>
+    where
+        Self: WithAxis,
+    {
         self.reduce_to(axis, Some(Reduction::Combine(Combine::Operator(op))), what)
     }
 
     #[track_caller]
-    fn reduce_to<U: Element>(self, axis: usize, reduction: Option<Reduction>, what: &str) -> Reduced<U, R> {
+    fn reduce_to<U: Element>(
+        self,
+        axis: usize,
+        reduction: Option<Reduction>,
+        what: &str,
+    ) -> <Self as WithAxis>::Without<U>
+    where
+        Self: WithAxis,
+    {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
             let ty = r.ty(self.handle);
@@ -121,30 +138,36 @@ where
             let value = self.handle;
             r.emit(Expression::Reduce { value, axis, reduction }, ty, span)
         });
-        <<Dim<R> as Below>::Output as Rank>::tile(handle)
+        Self::without(handle)
     }
 }
 
 /// Of conditions along an axis.
-impl<const R: usize> Tile<bool, R>
-where
-    Dim<R>: Below,
-{
+impl<const R: usize> Tile<bool, R> {
     /// Whether any element along an axis is true.
     #[track_caller]
-    pub fn any_axis(self, axis: usize) -> Reduced<bool, R> {
+    pub fn any_axis(self, axis: usize) -> Reduced<bool, R>
+    where
+        Self: WithAxis,
+    {
         self.reduced(axis, BinaryOp::Or, "any_axis")
     }
 
     /// Whether all elements along an axis are true.
     #[track_caller]
-    pub fn all_axis(self, axis: usize) -> Reduced<bool, R> {
+    pub fn all_axis(self, axis: usize) -> Reduced<bool, R>
+    where
+        Self: WithAxis,
+    {
         self.reduced(axis, BinaryOp::And, "all_axis")
     }
 
     /// How many elements along an axis are true.
     #[track_caller]
-    pub fn count_axis(self, axis: usize) -> Reduced<i64, R> {
+    pub fn count_axis(self, axis: usize) -> Reduced<i64, R>
+    where
+        Tile<i64, R>: WithAxis,
+    {
         self.cast::<i64>().sum_axis(axis)
     }
 }

@@ -47,7 +47,8 @@ impl<T: Element, const R: usize> Tile<T, R> {
         T: Number,
     {
         let zero = Tile::from_handle(recorder::with(DETACHED, |r| r.literal(Literal::zero(T::TYPE))));
-        self.cumulative_sum(axis).shifted(axis, zero)
+        let sum = Some(Combine::Operator(BinaryOp::Add));
+        self.scanned(axis, sum, "cumulative_sum_exclusive").shifted(axis, zero)
     }
 
     /// The largest of each element and all before it along an axis; of floats, NaN only while all are NaN.
@@ -75,7 +76,9 @@ impl<T: Element, const R: usize> Tile<T, R> {
         identity: impl IntoValue<Scalar<T>>,
         combine: impl FnOnce(Scalar<T>, Scalar<T>) -> Scalar<T>,
     ) -> Self {
-        self.scan_axis(axis, combine).shifted(axis, identity.into_value())
+        let combine = function(combine, Span::here());
+        self.scanned(axis, combine, "scan_axis_exclusive")
+            .shifted(axis, identity.into_value())
     }
 
     #[track_caller]

@@ -1,6 +1,6 @@
 //! Tiles rearranged: the same elements at other places.
 
-use super::broadcast::{Above, Below, Dim, Rank};
+use super::broadcast::{WithAxis, WithRoom};
 use super::create::Extent;
 use super::recorder::{self, DETACHED, Recorder};
 use super::tile::Tile;
@@ -161,9 +161,9 @@ impl<T: Element, const R: usize> Tile<T, R> {
 
     /// Two tiles of one shape side by side on a new innermost axis of extent 2.
     #[track_caller]
-    pub fn join(self, other: Tile<T, R>) -> <<Dim<R> as Above>::Output as Rank>::Tile<T>
+    pub fn join(self, other: Tile<T, R>) -> <Self as WithRoom>::With
     where
-        Dim<R>: Above,
+        Self: WithRoom,
     {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
@@ -186,20 +186,15 @@ impl<T: Element, const R: usize> Tile<T, R> {
             let axis = R as u8;
             r.emit(Expression::Concatenate { left, right, axis }, ty, span)
         });
-        <<Dim<R> as Above>::Output as Rank>::tile(handle)
+        Self::with(handle)
     }
 
     /// The two halves of an innermost axis of extent 2: the inverse of [`Tile::join`].
     #[track_caller]
     #[allow(clippy::type_complexity)]
-    pub fn split(
-        self,
-    ) -> (
-        <<Dim<R> as Below>::Output as Rank>::Tile<T>,
-        <<Dim<R> as Below>::Output as Rank>::Tile<T>,
-    )
+    pub fn split(self) -> (<Self as WithAxis>::Without<T>, <Self as WithAxis>::Without<T>)
     where
-        Dim<R>: Below,
+        Self: WithAxis,
     {
         let span = Span::here();
         let half = |start: u32| {
@@ -230,7 +225,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
                 let shape = Shape::new(&extents).unwrap_or(ty.shape);
                 r.emit(Expression::Reshape { value, shape }, ty.with_shape(shape), span)
             });
-            <<Dim<R> as Below>::Output as Rank>::tile(handle)
+            Self::without(handle)
         };
         (half(0), half(1))
     }

@@ -3,34 +3,46 @@
 use super::create::Extent;
 use super::recorder::{self, DETACHED};
 use super::tile::Tile;
-use crate::element::{ElementType, Integer, Number};
+use crate::element::{Element, ElementType, Integer, Number};
 use crate::ir::{Expression, Handle, Shape, Span, Type};
 
 /// Of the elements along an axis, in order. NaN counts as the largest number, -0 equals +0, and equal elements stay in the
 /// order of their indices, so the result is the same on every device.
-impl<T: Number, const R: usize> Tile<T, R> {
+impl<T: Element, const R: usize> Tile<T, R> {
     /// The indices that put an axis into ascending order.
     #[track_caller]
-    pub fn argsort_axis(self, axis: usize) -> Tile<i64, R> {
+    pub fn argsort_axis(self, axis: usize) -> Tile<i64, R>
+    where
+        T: Number,
+    {
         self.order(axis, false, "argsort_axis")
     }
 
     /// The indices that put an axis into descending order.
     #[track_caller]
-    pub fn argsort_descending_axis(self, axis: usize) -> Tile<i64, R> {
+    pub fn argsort_descending_axis(self, axis: usize) -> Tile<i64, R>
+    where
+        T: Number,
+    {
         self.order(axis, true, "argsort_descending_axis")
     }
 
     /// The elements of an axis in ascending order.
     #[track_caller]
-    pub fn sort_axis(self, axis: usize) -> Self {
-        self.take(axis, self.argsort_axis(axis))
+    pub fn sort_axis(self, axis: usize) -> Self
+    where
+        T: Number,
+    {
+        self.take(axis, self.order(axis, false, "sort_axis"))
     }
 
     /// The elements of an axis in descending order.
     #[track_caller]
-    pub fn sort_descending_axis(self, axis: usize) -> Self {
-        self.take(axis, self.argsort_descending_axis(axis))
+    pub fn sort_descending_axis(self, axis: usize) -> Self
+    where
+        T: Number,
+    {
+        self.take(axis, self.order(axis, true, "sort_descending_axis"))
     }
 
     /// The `k` largest elements of an axis, largest first, and their indices.
@@ -49,13 +61,29 @@ impl<T: Number, const R: usize> Tile<T, R> {
     /// }
     /// ```
     #[track_caller]
-    pub fn top_k(self, axis: usize, k: impl Extent) -> (Self, Tile<i64, R>) {
-        let index = self.argsort_descending_axis(axis).slice(axis, 0, k);
+    pub fn top_k(self, axis: usize, k: impl Extent) -> (Self, Tile<i64, R>)
+    where
+        T: Number,
+    {
+        let span = Span::here();
+        let k = k.extent(span).unwrap_or(1);
+        let order = self.order(axis, true, "top_k");
+        recorder::with((), |r| {
+            let shape = r.ty(self.handle).shape;
+            if shape.extents().get(axis).is_some_and(|&extent| k > extent) {
+                let message = format!("`top_k` of {k} elements of axis {axis} of a tile of shape {shape}");
+                r.fail(span, message, Some("`k` is at most the extent of the axis"));
+            }
+        });
+        let index = order.sliced(axis, 0, 1, k);
         (self.take(axis, index), index)
     }
 
     #[track_caller]
-    fn order(self, axis: usize, descending: bool, what: &str) -> Tile<i64, R> {
+    fn order(self, axis: usize, descending: bool, what: &str) -> Tile<i64, R>
+    where
+        T: Number,
+    {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
             let ty = r.ty(self.handle);
@@ -75,7 +103,7 @@ impl<T: Number, const R: usize> Tile<T, R> {
 }
 
 /// Of integers, counted.
-impl<T: Integer, const R: usize> Tile<T, R> {
+impl<T: Element, const R: usize> Tile<T, R> {
     /// How often each of `0, 1, …, bins - 1` is an element; other values count for nothing.
     ///
     /// ```
@@ -88,18 +116,27 @@ impl<T: Integer, const R: usize> Tile<T, R> {
     /// }
     /// ```
     #[track_caller]
-    pub fn histogram(self, bins: impl Extent) -> Tile<i32, 1> {
+    pub fn histogram(self, bins: impl Extent) -> Tile<i32, 1>
+    where
+        T: Integer,
+    {
         self.counted(bins, None)
     }
 
     /// As [`Tile::histogram`], of the elements where `mask` is true.
     #[track_caller]
-    pub fn histogram_where(self, bins: impl Extent, mask: Tile<bool, R>) -> Tile<i32, 1> {
+    pub fn histogram_where(self, bins: impl Extent, mask: Tile<bool, R>) -> Tile<i32, 1>
+    where
+        T: Integer,
+    {
         self.counted(bins, Some(mask.handle))
     }
 
     #[track_caller]
-    fn counted(self, bins: impl Extent, mask: Option<Handle<Expression>>) -> Tile<i32, 1> {
+    fn counted(self, bins: impl Extent, mask: Option<Handle<Expression>>) -> Tile<i32, 1>
+    where
+        T: Integer,
+    {
         let span = Span::here();
         let bins = bins.extent(span).unwrap_or(1);
         let handle = recorder::with(DETACHED, |r| {
@@ -111,7 +148,8 @@ impl<T: Integer, const R: usize> Tile<T, R> {
             let mask = mask.and_then(|mask| {
                 let own = r.ty(mask).shape;
                 if own.broadcast(shape) != Some(shape) {
-                    r.fail(span, format!("a mask of shape {own} for a tile of shape {shape}"), None);
+                    let message = format!("a mask of shape {own} for a tile of shape {shape}");
+                    r.fail(span, message, Some("the mask must broadcast to the shape of the tile"));
                     return None;
                 }
                 Some(r.stretch(mask, shape, span))

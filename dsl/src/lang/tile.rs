@@ -134,7 +134,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
             r.fail(
                 span,
                 format!("a tile of shape {from} does not broadcast to {shape}"),
-                None,
+                Some("axes are aligned from the innermost; extents must be equal, or 1"),
             );
             self.handle
         });

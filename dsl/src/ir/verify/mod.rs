@@ -14,8 +14,8 @@
 //!   operands' element type; literals have no bits beyond their width; symbols and arguments name parameters of the
 //!   right kind and axes that exist.
 //! * `tiles`: axes exist; slices stay inside, concatenated and taken tiles agree on the other axes; what elements are
-//!   combined with is associative and defined on them, and a combining function has at most [`Function::MAX_EXPRESSIONS`](crate::ir::Function::MAX_EXPRESSIONS)
-//!   scalar operations on its operands.
+//!   combined with is associative and defined on them, and a combining function has at most
+//!   [`Function::MAX_EXPRESSIONS`](super::Function::MAX_EXPRESSIONS) scalar operations on its operands.
 //! * `access`: one integer index and one guard per axis, which broadcast to one shape; the mask is a bool of that shape;
 //!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type; a cache hint is
 //!   one of loads or stores, and atomic operations and prefetches have none.

@@ -1,0 +1,11 @@
+use tilewright_dsl::kernel;
+use tilewright_dsl::lang::*;
+
+#[kernel(grid = [1])]
+fn example(out: &mut Tensor<f32, 1>, x: &Tensor<f32, 1>) {
+    let i = arange(8);
+    let row = x.load([i]);
+    out.store([arange(16)], row.concatenate(row.expand_dims(0), 0));
+}
+
+fn main() {}
