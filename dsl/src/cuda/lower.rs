@@ -530,4 +530,56 @@ mod tests {
         assert!(source.contains("100 - tw_clip("), "{source}");
         assert!(!source.contains("tw_clip(-"), "{source}");
     }
+
+    #[test]
+    fn a_tile_in_registers_that_a_histogram_and_its_mask_read_is_exchanged_once() {
+        let mut b = Builder::new("masked");
+        let out = b.tensor("out", ElementType::I32, 1);
+        let i = b.arange(100);
+        let x = b.variable("x", i);
+        let value = b.read(x);
+        let mask = b.compare(crate::ir::CompareOp::Less, value, i);
+        let counts = b.emit(Expression::Histogram {
+            value,
+            mask: Some(mask),
+            bins: 8,
+        });
+        let bins = b.arange(8);
+        b.store(out, &[bins], counts);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        assert_eq!(source.matches("__shared__ long long").count(), 1, "{source}");
+    }
+
+    #[test]
+    fn what_an_atomic_operation_found_takes_shared_memory_too() {
+        let full = |atomic: bool| {
+            let mut b = Builder::new("full");
+            let out = b.tensor("out", ElementType::I64, 1);
+            let (i, zero) = (b.arange(4096), b.index(0));
+            // 16 KiB of indices, 16 of keys and 16 of their order.
+            let value = b.cast(i, ElementType::I32);
+            let sorted = b.emit(Expression::ArgSort {
+                value,
+                axis: 0,
+                descending: true,
+            });
+            b.store(out, &[i], sorted);
+            if atomic {
+                let counted = b.emit(Expression::Atomic(crate::ir::Atomic {
+                    access: b.access(out, &[zero]),
+                    update: crate::ir::AtomicUpdate::Combine {
+                        op: crate::ir::AtomicOp::Add,
+                        value: zero,
+                    },
+                    order: Default::default(),
+                    scope: Default::default(),
+                }));
+                b.store(out, &[zero], counted);
+            }
+            let kernel = b.launch(1);
+            lower(&kernel, &choose(&kernel, &Machine::H200, 1)).is_ok()
+        };
+        assert_eq!([false, true].map(full), [true, false]);
+    }
 }
