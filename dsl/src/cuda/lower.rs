@@ -503,6 +503,26 @@ mod tests {
     }
 
     #[test]
+    fn a_store_of_what_an_atomic_operation_found_is_ordered_after_one_of_the_same_places() {
+        let source = source_of(|b, out, i| {
+            let counter = b.tensor("counter", ElementType::I64, 1);
+            b.store(out, &[i], i);
+            let old = b.emit(Expression::Atomic(crate::ir::Atomic {
+                access: b.access(counter, &[i]),
+                update: crate::ir::AtomicUpdate::Combine {
+                    op: crate::ir::AtomicOp::Add,
+                    value: i,
+                },
+                order: crate::ir::MemoryOrder::Relaxed,
+                scope: Default::default(),
+            }));
+            // It is in registers, and so in other threads than what is computed on the way.
+            b.store(out, &[i], old);
+        });
+        assert!(source.contains("__syncthreads"), "{source}");
+    }
+
+    #[test]
     fn a_store_before_continue_is_ordered_before_what_follows_the_loop() {
         let source = source_of(|b, out, i| {
             let (zero, one, n) = (b.index(0), b.index(1), b.count("n"));
