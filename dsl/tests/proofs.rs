@@ -376,3 +376,43 @@ fn a_shift_is_by_the_amount_modulo_the_width_in_proofs_too() {
         ["store out[guarded]", "store out[guarded]"]
     );
 }
+
+#[kernel(grid = [1])]
+fn tested_too_late(out: &mut Tensor<i64, 1>, any: &Tensor<i64, 1>) {
+    let mut at = any.load([0]);
+    let before = at;
+    at = any.load([1]);
+    if before >= 0i64 && before < 8i64 {
+        out.store([at], at);
+    }
+}
+
+#[test]
+fn a_test_of_what_a_variable_held_says_nothing_of_what_it_holds_now() {
+    let kernel = trace(&tested_too_late::definition(), &[Some(&[8]), Some(&[2])]);
+    let found = proofs(kernel, &[(extent(0, 0), 8)]);
+    assert_eq!(found.last().map(String::as_str), Some("store out[guarded]"));
+}
+
+#[kernel(grid = [1])]
+fn multiples(out: &mut Tensor<i64, 1>, any: &Tensor<i64, 1>) {
+    let at = any.load([arange(4)]).multiple_of(8);
+    out.store([at], at);
+}
+
+#[test]
+fn a_checked_build_does_not_rely_on_what_it_only_reports() {
+    let mut kernel = trace(&multiples::definition(), &[Some(&[64]), Some(&[4])]);
+    let divisor = |kernel: &Kernel| {
+        let mut found = None;
+        kernel.body.walk(&mut |statement, _| {
+            if let Statement::Store { access, .. } = statement {
+                found = Some(divisor(kernel, access.indices[0]));
+            }
+        });
+        found
+    };
+    assert_eq!(divisor(&kernel), Some(8));
+    kernel.checked = true;
+    assert_eq!(divisor(&kernel), Some(1));
+}

@@ -65,7 +65,9 @@ impl Effects {
         effects.ordered.extend(mixed);
         let mut meet = Meetings {
             kernel,
-            has_registers: effects.has_tile_locals || !effects.ordered.is_empty(),
+            has_registers: effects.has_tile_locals
+                || !effects.ordered.is_empty()
+                || effects.atomics.used.iter().any(|&found| !kernel.ty(found).is_scalar()),
             loops: Vec::new(),
             ordered: BTreeSet::new(),
         };

@@ -34,6 +34,8 @@ pub struct Ranges<'a> {
     facts: Vec<Option<Facts>>,
     /// The value that each local now holds.
     locals: Vec<Option<Handle<Expression>>>,
+    /// Of each read of a local, the value that it found.
+    found: Vec<Option<Handle<Expression>>>,
 }
 
 impl<'a> Ranges<'a> {
@@ -44,6 +46,7 @@ impl<'a> Ranges<'a> {
             symbols,
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
+            found: vec![None; kernel.expressions.len()],
         };
         // No statement defines what the grid is made of.
         let mut needed = vec![false; kernel.expressions.len()];
@@ -523,11 +526,9 @@ impl<'a> Ranges<'a> {
 
     /// Replaces the facts of a value and of the value that it is a copy of.
     fn learn(&mut self, value: Handle<Expression>, facts: Facts) {
-        if let Expression::Local(local) = self.kernel.expressions[value] {
-            // The variable holds what was just read until it is assigned again.
-            if let Some(held) = self.locals[local.index()] {
-                self.facts[held.index()] = Some(facts.clone());
-            }
+        // Not what the variable holds by now.
+        if let Some(found) = self.found[value.index()] {
+            self.facts[found.index()] = Some(facts.clone());
         }
         self.facts[value.index()] = Some(facts);
     }
@@ -546,7 +547,8 @@ impl<'a> Ranges<'a> {
                 let facts = self.derive(*value);
                 self.facts[value.index()] = Some(facts);
                 if let Expression::Local(local) = self.kernel.expressions[*value] {
-                    self.locals[local.index()].get_or_insert(*value);
+                    let held = *self.locals[local.index()].get_or_insert(*value);
+                    self.found[value.index()] = Some(held);
                 }
             }
             Statement::Assign { local, value } => self.locals[local.index()] = Some(*value),

@@ -29,13 +29,13 @@ impl Writer<'_> {
         }
         if ty.is_scalar() && used {
             let (name, element) = (self.fresh("v"), c_type(ty.element));
-            self.line(format!("__shared__ {element} {name}_shared;"));
+            self.declare_shared(element, ty.element.size(), &format!("{name}_shared"), 1);
             self.open("if (worker == 0) {");
             let old = self.atomic_element(value, atomic, &Point::scalar(), ty.shape);
-            self.line(format!("{name}_shared = {old};"));
+            self.line(format!("{name}_shared[0] = {old};"));
             self.close();
             self.barrier(order);
-            self.line(format!("const {element} {name} = {name}_shared;"));
+            self.line(format!("const {element} {name} = {name}_shared[0];"));
             self.placed.insert(value, Placed::Scalar(name));
         } else if ty.is_scalar() {
             self.open("if (worker == 0) {");

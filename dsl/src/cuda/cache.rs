@@ -6,7 +6,7 @@ use super::pull::Point;
 use super::types::memory_type;
 use super::writer::Writer;
 use crate::analysis::contiguity::{Walk, access_shape, walk};
-use crate::ir::{Access, CacheHint, GridDependency, Shape, Span};
+use crate::ir::{Access, Bounds, CacheHint, GridDependency, Shape, Span};
 
 /// Bytes that one prefetch brings.
 const LINE_BYTES: u64 = 128;
@@ -81,7 +81,12 @@ impl Writer<'_> {
         } else {
             self.open("{");
         }
-        let (place, condition) = self.place(access, point, shape, span);
+        // Out of bounds nothing happens, whatever the policy: nothing is reported, and nothing else is fetched.
+        let silent = Access {
+            bounds: Bounds::Unchecked,
+            ..access.clone()
+        };
+        let (place, condition) = self.place(&silent, point, shape, span);
         let prefetch = format!("asm volatile(\"prefetch.global.L2 [%0];\" :: \"l\"(&{place}));");
         match condition {
             Some(condition) => self.line(format!("if ({condition}) {prefetch}")),
@@ -173,3 +178,34 @@ const STORE: &str = r#"template <class T, int N> static __device__ __forceinline
     asm volatile("INSTRUCTION.u8 [%0], %1;" :: "l"(p), "h"((unsigned short)v.e[0]) : "memory");
 }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::lower;
+    use crate::element::ElementType;
+    use crate::ir::verify::build::Builder;
+    use crate::ir::{Bounds, Statement};
+    use crate::schedule::{Machine, choose};
+
+    #[test]
+    fn a_prefetch_out_of_bounds_reports_nothing() {
+        let mut b = Builder::new("ahead");
+        let src = b.tensor("src", ElementType::I64, 1);
+        let row = b.program(0);
+        for bounds in [Bounds::default(), Bounds::Trap, Bounds::Clamp] {
+            let access = b.access(src, &[row]);
+            b.push(Statement::Prefetch(Access { bounds, ..access }));
+        }
+        let mut kernel = b.launch(4);
+        kernel.reports = true;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap().source;
+        assert!(!source.contains("tw_trap"), "{source}");
+        // Every one of them is tested.
+        assert_eq!(
+            source.matches("if ((unsigned long long)program < ").count(),
+            3,
+            "{source}"
+        );
+    }
+}

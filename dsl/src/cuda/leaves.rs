@@ -116,10 +116,10 @@ impl Writer<'_> {
         leaves
     }
 
-    /// What the element of `value` at `point` is made of.
-    pub(super) fn leaves_at(&self, value: Handle<Expression>, point: &Point) -> Leaves {
+    /// What the elements of `values` at `point` are made of.
+    pub(super) fn leaves_at(&self, values: &[Handle<Expression>], point: &Point) -> Leaves {
         let mut leaves = Leaves::default();
-        self.descend(value, point, &mut leaves);
+        values.iter().for_each(|&value| self.descend(value, point, &mut leaves));
         leaves
     }
 

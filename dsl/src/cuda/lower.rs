@@ -503,6 +503,26 @@ mod tests {
     }
 
     #[test]
+    fn a_store_of_what_an_atomic_operation_found_is_ordered_after_one_of_the_same_places() {
+        let source = source_of(|b, out, i| {
+            let counter = b.tensor("counter", ElementType::I64, 1);
+            b.store(out, &[i], i);
+            let old = b.emit(Expression::Atomic(crate::ir::Atomic {
+                access: b.access(counter, &[i]),
+                update: crate::ir::AtomicUpdate::Combine {
+                    op: crate::ir::AtomicOp::Add,
+                    value: i,
+                },
+                order: crate::ir::MemoryOrder::Relaxed,
+                scope: Default::default(),
+            }));
+            // It is in registers, and so in other threads than what is computed on the way.
+            b.store(out, &[i], old);
+        });
+        assert!(source.contains("__syncthreads"), "{source}");
+    }
+
+    #[test]
     fn a_store_before_continue_is_ordered_before_what_follows_the_loop() {
         let source = source_of(|b, out, i| {
             let (zero, one, n) = (b.index(0), b.index(1), b.count("n"));
@@ -529,5 +549,57 @@ mod tests {
         let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
         assert!(source.contains("100 - tw_clip("), "{source}");
         assert!(!source.contains("tw_clip(-"), "{source}");
+    }
+
+    #[test]
+    fn a_tile_in_registers_that_a_histogram_and_its_mask_read_is_exchanged_once() {
+        let mut b = Builder::new("masked");
+        let out = b.tensor("out", ElementType::I32, 1);
+        let i = b.arange(100);
+        let x = b.variable("x", i);
+        let value = b.read(x);
+        let mask = b.compare(crate::ir::CompareOp::Less, value, i);
+        let counts = b.emit(Expression::Histogram {
+            value,
+            mask: Some(mask),
+            bins: 8,
+        });
+        let bins = b.arange(8);
+        b.store(out, &[bins], counts);
+        let kernel = b.launch(1);
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        assert_eq!(source.matches("__shared__ long long").count(), 1, "{source}");
+    }
+
+    #[test]
+    fn what_an_atomic_operation_found_takes_shared_memory_too() {
+        let full = |atomic: bool| {
+            let mut b = Builder::new("full");
+            let out = b.tensor("out", ElementType::I64, 1);
+            let (i, zero) = (b.arange(4096), b.index(0));
+            // 16 KiB of indices, 16 of keys and 16 of their order.
+            let value = b.cast(i, ElementType::I32);
+            let sorted = b.emit(Expression::ArgSort {
+                value,
+                axis: 0,
+                descending: true,
+            });
+            b.store(out, &[i], sorted);
+            if atomic {
+                let counted = b.emit(Expression::Atomic(crate::ir::Atomic {
+                    access: b.access(out, &[zero]),
+                    update: crate::ir::AtomicUpdate::Combine {
+                        op: crate::ir::AtomicOp::Add,
+                        value: zero,
+                    },
+                    order: Default::default(),
+                    scope: Default::default(),
+                }));
+                b.store(out, &[zero], counted);
+            }
+            let kernel = b.launch(1);
+            lower(&kernel, &choose(&kernel, &Machine::H200, 1)).is_ok()
+        };
+        assert_eq!([false, true].map(full), [true, false]);
     }
 }

@@ -178,7 +178,8 @@ impl<'a> Writer<'a> {
 
     /// Declares an array in shared memory.
     pub(super) fn declare_shared(&mut self, ty: &str, bytes: usize, name: &str, count: u64) {
-        self.shared_bytes += count * bytes as u64;
+        // Whatever stands before it, no array needs more to be aligned.
+        self.shared_bytes += (count * bytes as u64).next_multiple_of(8);
         self.line(format!("__shared__ {ty} {name}[{count}];"));
     }
 

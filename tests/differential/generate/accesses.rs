@@ -30,7 +30,11 @@ impl Generator {
         }
         let extents = self.extents(tensor);
         let whole = own.as_ref().is_none_or(|own| own.is_whole);
-        let bounds = self.policy(whole && !extents.contains(&0));
+        let bounds = match self.policy(whole && !extents.contains(&0)) {
+            // The nearest element may be another program's.
+            Bounds::Clamp if !whole => Bounds::ReadZeroSkipWrite,
+            bounds => bounds,
+        };
         let inside = bounds == Bounds::Unchecked;
         let mut indices = Vec::new();
         for (axis, axes) in self.spread(ty.shape, extents.len()).into_iter().enumerate() {

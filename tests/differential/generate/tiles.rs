@@ -130,23 +130,28 @@ impl Generator {
     pub fn ptx(&mut self, ty: Type, depth: u32) -> Option<Value> {
         let bits = ty.element.bits();
         let mask = u64::MAX >> (64 - bits);
-        let both: (String, Meaning) = match self.rng.u8(..3) {
+        // Damage may take inputs and outputs away.
+        let meaning = |compute: fn(u64, u64) -> [u64; 2]| {
+            Meaning::new(move |inputs, outputs| {
+                let of = |i: usize| inputs.get(i).copied().unwrap_or(0);
+                let results = compute(of(0), of(1));
+                outputs
+                    .iter_mut()
+                    .zip(results)
+                    .for_each(|(out, bits)| *out = bits & mask);
+            })
+        };
+        let (text, meaning) = match self.rng.u8(..3) {
             0 => (
                 format!("add.u{bits} %0, %1, %2;"),
-                Meaning::new(move |inputs, outputs| outputs[0] = inputs[0].wrapping_add(inputs[1]) & mask),
+                meaning(|a, b| [a.wrapping_add(b), 0]),
             ),
-            1 => (
-                format!("xor.b{bits} %0, %1, %2;"),
-                Meaning::new(|inputs, outputs| outputs[0] = inputs[0] ^ inputs[1]),
-            ),
+            1 => (format!("xor.b{bits} %0, %1, %2;"), meaning(|a, b| [a ^ b, 0])),
             _ => (
                 format!("min.u{bits} %0, %2, %3; max.u{bits} %1, %2, %3;"),
-                Meaning::new(|inputs, outputs| {
-                    (outputs[0], outputs[1]) = (inputs[0].min(inputs[1]), inputs[0].max(inputs[1]));
-                }),
+                meaning(|a, b| [a.min(b), a.max(b)]),
             ),
         };
-        let (text, meaning) = both;
         let outputs = vec![ty.element; if text.contains("%3") { 2 } else { 1 }];
         let inputs = vec![self.value(ty, depth), self.value(ty, depth)];
         let output = self.rng.usize(..outputs.len());

@@ -88,7 +88,7 @@ impl Writer<'_> {
     /// What the elements of a line are made of, and how many neighbours one access can have. Tiles in registers have been
     /// exchanged.
     pub(super) fn line_leaves(&mut self, line: &Line) -> (Leaves, u64) {
-        let mut leaves = self.leaves_at(line.value, &line.point(INNER));
+        let mut leaves = self.leaves_at(&[line.value], &line.point(INNER));
         if !leaves.exchanged.is_empty() {
             self.exchange(&leaves);
         }

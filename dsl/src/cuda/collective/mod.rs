@@ -53,8 +53,8 @@ impl Writer<'_> {
         let name = self.fresh("counts");
         self.declare_shared("int", 4, &name, bins.into());
         self.open("{");
-        self.exchange_operands(value, ty.shape);
-        mask.into_iter().for_each(|mask| self.exchange_operands(mask, ty.shape));
+        let operands: Vec<_> = std::iter::once(value).chain(mask).collect();
+        self.exchange_operands(&operands, ty.shape);
         self.barrier_in_loop();
         self.line(format!(
             "for (int e = worker; e < {bins}; e += {threads}) {name}[e] = 0;"
@@ -78,15 +78,13 @@ impl Writer<'_> {
         Placed::Shared(name)
     }
 
-    /// Puts tiles in registers that `value` reads into shared memory.
-    fn exchange_operands(&mut self, value: Handle<Expression>, shape: Shape) {
-        let leaves = self.leaves_at(
-            value,
-            &Point {
-                register: None,
-                ..Self::symbolic_point(shape, super::leaves::INNER)
-            },
-        );
+    /// Puts tiles in registers that `values` read into shared memory, each once.
+    fn exchange_operands(&mut self, values: &[Handle<Expression>], shape: Shape) {
+        let point = Point {
+            register: None,
+            ..Self::symbolic_point(shape, super::leaves::INNER)
+        };
+        let leaves = self.leaves_at(values, &point);
         if !leaves.exchanged.is_empty() {
             self.exchange(&leaves);
         }
