@@ -134,6 +134,43 @@ fn every_axis_of_a_tile_can_be_reduced() {
     }
 }
 
+#[kernel(grid = [1])]
+fn reduce_lines(rows: &mut Tensor<i32, 1>, columns: &mut Tensor<i32, 1>, src: &Tensor<i32, 2>) {
+    let (i, j) = (arange(src.extent(0)), arange(src.extent(1)));
+    let x = src.load([i.expand_dims(1), j]);
+    rows.store([i], x.sum_axis(1));
+    columns.store([j], x.sum_axis(0));
+}
+
+#[test]
+fn many_lines_are_reduced_by_any_number_of_warps() {
+    for [a, b] in [[700, 3], [5, 1000], [40, 300]] {
+        let values: Vec<i32> = noise(a * b).iter().map(|v| (v % 100) as i32 + 1).collect();
+        for threads in [32, 96, 192, 224, 1024] {
+            let (rows, columns) = on_every_device(|device| {
+                let src = device.upload(&values, [a, b]).unwrap();
+                let mut rows = device.zeros::<i32, 1>([a]).unwrap();
+                let mut columns = device.zeros::<i32, 1>([b]).unwrap();
+                reduce_lines(&mut rows, &mut columns, &src)
+                    .with_schedule(Schedule {
+                        threads,
+                        programs_per_block: 1,
+                        splits: 1,
+                        unroll: 1,
+                        load: LoadHint::Cached,
+                        store: StoreHint::Cached,
+                    })
+                    .launch(device)
+                    .unwrap();
+                (rows.download().unwrap(), columns.download().unwrap())
+            });
+            let at = |i: usize, j: usize| values[i * b + j];
+            assert!((0..a).all(|i| rows[i] == (0..b).map(|j| at(i, j)).sum::<i32>()));
+            assert!((0..b).all(|j| columns[j] == (0..a).map(|i| at(i, j)).sum::<i32>()));
+        }
+    }
+}
+
 #[kernel(grid = [floats.extent(0)])]
 fn reduce_inexactly(floats: &mut Tensor<f32, 1>, halves: &mut Tensor<bf16, 1>, src: &Tensor<bf16, 2>) {
     let row = program_id(0);

@@ -15,11 +15,18 @@ use crate::{
 /// The most the bundle may weigh.
 const LIMIT_MIB: u64 = 64;
 
-/// Tests that read the source tree or run rustc, neither of which is on the GPU host.
-const LEFT_OUT_TESTS: [&str; 2] = ["compile_fail", "golden"];
+/// Tests that read the source tree or run rustc, neither of which is on the GPU host, or that have no use for a GPU.
+const LEFT_OUT_TESTS: [&str; 6] = [
+    "compile_fail",
+    "golden",
+    "codegen",
+    "plan_properties",
+    "plan_speed",
+    "plan_vectors",
+];
 
 /// Packages with nothing for a GPU in them, or whose tests run the package's own program.
-const LEFT_OUT_PACKAGES: [&str; 3] = ["xtask", "tilewright-macros", "tilewright-cli"];
+const LEFT_OUT_PACKAGES: [&str; 4] = ["xtask", "tilewright-macros", "tilewright-dsl", "tilewright-cli"];
 
 /// Builds the bundle anew.
 pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
@@ -148,12 +155,12 @@ mod tests {
             Some("tests/gpu_movement")
         );
         assert_eq!(
-            placed("tilewright-dp", "plans", "test", true).as_deref(),
-            Some("tests/tilewright-dp.plans")
+            placed("tilewright-dp", "rows", "test", true).as_deref(),
+            Some("tests/tilewright-dp.rows")
         );
         assert_eq!(
-            placed("tilewright-dsl", "tilewright_dsl", "lib", true).as_deref(),
-            Some("tests/tilewright-dsl.unit")
+            placed("tilewright-runtime", "tilewright_runtime", "lib", true).as_deref(),
+            Some("tests/tilewright-runtime.unit")
         );
         assert_eq!(
             placed("tilewright", "gather", "example", false).as_deref(),

@@ -85,13 +85,13 @@ impl Writer<'_> {
         }
         let partial = self.declare_partials("acc", &line, reduction, share.leaves);
         let all_active = share.replicated || (lines == 1 && group == self.schedule.threads.into());
+        // Threads beyond a power of two would do the next lines a second time.
+        let within = if !share.replicated && lines * group < self.schedule.threads.into() {
+            format!(" && worker < {}", lines * group)
+        } else {
+            String::new()
+        };
         if !all_active {
-            let idle = lines * group < self.schedule.threads.into();
-            let within = if idle {
-                format!(" && worker < {}", lines * group)
-            } else {
-                String::new()
-            };
             self.open(format!("if (place < {}{within}) {{", line.places));
         }
         self.at_place(&line, "place");
@@ -138,7 +138,7 @@ impl Writer<'_> {
             self.close();
         } else {
             self.line(format!(
-                "if (lane == 0 && place < {}) {name}[place] = {total};",
+                "if (lane == 0 && place < {}{within}) {name}[place] = {total};",
                 line.places
             ));
             // What the next lines exchange has been read by then.
