@@ -211,7 +211,7 @@ fn random_kernels_are_varied() {
     (0..300).for_each(|seed| statistics.note(&generate::case(seed, Size::Full)));
     let mut everything: Vec<String> = crate::generate::operation_names();
     for element in ElementType::ALL {
-        everything.extend([format!("tensor of {element}"), format!("value of {element}")]);
+        everything.extend(["tensor of", "value of", "cast to"].map(|what| format!("{what} {element}")));
     }
     for what in [
         "reduce argmin",
@@ -227,6 +227,9 @@ fn random_kernels_are_varied() {
         "ascending",
         "descending",
         "masked histogram",
+        "collective in a loop",
+        "collective of a variable",
+        "collective of a destination",
         "combine add",
         "combine mul",
         "combine min",

@@ -141,6 +141,20 @@ impl Statistics {
     }
 
     fn expression(&mut self, seen: &mut Vec<String>, case: &Case, expression: &Expression) {
+        let kernel = &case.kernel;
+        if let Expression::Reduce { value, .. }
+        | Expression::Scan { value, .. }
+        | Expression::ArgSort { value, .. }
+        | Expression::Histogram { value, .. } = expression
+        {
+            match &kernel.expressions[*value] {
+                Expression::Local(_) => self.add(seen, "collective of a variable"),
+                Expression::Load(access) if kernel.tensor(access.tensor).is_some_and(|tensor| tensor.mutable) => {
+                    self.add(seen, "collective of a destination");
+                }
+                _ => {}
+            }
+        }
         match expression {
             Expression::Unary { op, .. } => self.add(seen, op.name()),
             Expression::Binary { op, .. } => self.add(seen, op.name()),

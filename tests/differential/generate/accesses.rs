@@ -55,7 +55,13 @@ impl Generator {
 
     /// A store to one of the destinations.
     pub fn store(&mut self, around: Around) {
-        let (mut access, ty) = self.own_access();
+        // Two stores to the same places show whether they are in order.
+        let again = self.last.clone().filter(|(access, _)| self.is_in_scope(access));
+        let (mut access, ty) = match again {
+            Some(again) if self.rng.u8(..4) == 0 => again,
+            _ => self.own_access(),
+        };
+        self.last = Some((access.clone(), ty));
         access.cache = self.hint(CacheHint::is_for_stores);
         let value = self.value(ty, 3);
         // Each promise is of one store that runs once.
@@ -69,6 +75,11 @@ impl Generator {
             value,
             conflict,
         });
+    }
+
+    fn is_in_scope(&self, access: &Access) -> bool {
+        let mut operands = access.operands();
+        operands.all(|value| self.b.kernel.expressions[value].is_global() || self.b.values.contains(&value))
     }
 
     /// Elements of a destination that this program owns, no two of which meet.

@@ -55,6 +55,8 @@ pub struct Generator {
     elements: Vec<ElementType>,
     destinations: Vec<Destination>,
     sources: Vec<u32>,
+    /// Where the last store went.
+    last: Option<(Access, Type)>,
     /// Destinations with a store that promises to meet no other.
     disjoint: Vec<u32>,
     /// A tensor to which all programs scatter, the last of which wins.
@@ -136,6 +138,7 @@ impl Generator {
             elements,
             destinations: Vec::new(),
             sources: Vec::new(),
+            last: None,
             disjoint: Vec::new(),
             scattered: None,
             counters: Vec::new(),
