@@ -20,7 +20,7 @@ pub use convert::{bitcast, cast, from_f32, to_f32};
 pub(crate) use functions::TWO_OVER_PI;
 
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, UnaryOp};
 use convert::{canonical_f64, to_f64};
 use real::Real;
 
@@ -198,6 +198,44 @@ pub fn mul_add(left: Literal, right: Literal, addend: Literal) -> Option<Literal
         element,
         to_f32(left)?.mul_add(to_f32(right)?, to_f32(addend)?),
     ))
+}
+
+/// The value of an operation on scalars, whose operands have the values that `of` gives; `None` if it is none, or if a type
+/// does not have it.
+pub(crate) fn evaluate(operation: &Expression, of: impl Fn(Handle<Expression>) -> Option<Literal>) -> Option<Literal> {
+    match operation {
+        Expression::Literal(literal) => Some(*literal),
+        Expression::Unary { op, value } => unary(*op, of(*value)?),
+        Expression::Binary { op, left, right } => binary(*op, of(*left)?, of(*right)?),
+        Expression::MulAdd { left, right, addend } => mul_add(of(*left)?, of(*right)?, of(*addend)?),
+        Expression::Compare { op, left, right } => compare(*op, of(*left)?, of(*right)?).map(Literal::new),
+        Expression::Select {
+            condition,
+            accept,
+            reject,
+        } => of(if of(*condition)?.as_bool() { *accept } else { *reject }),
+        Expression::Cast { value, to } => cast(of(*value)?, *to),
+        Expression::Bitcast { value, to } => bitcast(of(*value)?, *to),
+        Expression::MultipleOf { value, .. } => of(*value),
+        Expression::Symbol(_)
+        | Expression::Argument(_)
+        | Expression::Induction(_)
+        | Expression::Arange(_)
+        | Expression::Broadcast { .. }
+        | Expression::Reshape { .. }
+        | Expression::Permute { .. }
+        | Expression::Slice { .. }
+        | Expression::Concatenate { .. }
+        | Expression::Take { .. }
+        | Expression::Reduce { .. }
+        | Expression::Scan { .. }
+        | Expression::ArgSort { .. }
+        | Expression::Histogram { .. }
+        | Expression::Local(_)
+        | Expression::Load(_)
+        | Expression::Ptx(_)
+        | Expression::Atomic(_) => None,
+    }
 }
 
 /// `left op right`; `None` if the types differ or do not have the comparison.

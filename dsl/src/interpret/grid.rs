@@ -52,9 +52,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
     let mut values = BTreeMap::new();
     for handle in needed(kernel) {
         let expression = kernel.expressions.get(handle).ok_or_else(malformed)?;
-        let of = |operand: &Handle<Expression>| values.get(operand).copied();
         let value = match expression {
-            Expression::Literal(literal) => Some(*literal),
             Expression::Symbol(s) => match kernel.bindings.exact(*s).or_else(|| symbol(*s)) {
                 Some(value) => Some(Literal::index(value)),
                 None => {
@@ -64,43 +62,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
                     });
                 }
             },
-            Expression::Unary { op, value } => of(value).and_then(|v| arithmetic::unary(*op, v)),
-            Expression::Binary { op, left, right } => {
-                of(left).zip(of(right)).and_then(|(l, r)| arithmetic::binary(*op, l, r))
-            }
-            Expression::MulAdd { left, right, addend } => of(left)
-                .zip(of(right))
-                .zip(of(addend))
-                .and_then(|((l, r), a)| arithmetic::mul_add(l, r, a)),
-            Expression::Compare { op, left, right } => of(left)
-                .zip(of(right))
-                .and_then(|(l, r)| arithmetic::compare(*op, l, r))
-                .map(Literal::new),
-            Expression::Select {
-                condition,
-                accept,
-                reject,
-            } => of(condition).and_then(|c| if c.as_bool() { of(accept) } else { of(reject) }),
-            Expression::Cast { value, to } => of(value).and_then(|v| arithmetic::cast(v, *to)),
-            Expression::Bitcast { value, to } => of(value).and_then(|v| arithmetic::bitcast(v, *to)),
-            Expression::MultipleOf { value, .. } => of(value),
-            Expression::Argument(_)
-            | Expression::Induction(_)
-            | Expression::Arange(_)
-            | Expression::Broadcast { .. }
-            | Expression::Reshape { .. }
-            | Expression::Permute { .. }
-            | Expression::Slice { .. }
-            | Expression::Concatenate { .. }
-            | Expression::Take { .. }
-            | Expression::Reduce { .. }
-            | Expression::Scan { .. }
-            | Expression::ArgSort { .. }
-            | Expression::Histogram { .. }
-            | Expression::Local(_)
-            | Expression::Load(_)
-            | Expression::Ptx(_)
-            | Expression::Atomic(_) => None,
+            operation => arithmetic::evaluate(operation, |operand| values.get(&operand).copied()),
         };
         values.insert(handle, value.ok_or_else(malformed)?);
     }

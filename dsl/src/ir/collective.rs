@@ -72,31 +72,10 @@ impl Function {
     pub fn apply(&self, left: Literal, right: Literal) -> Option<Literal> {
         let mut values: Vec<Literal> = Vec::with_capacity(self.expressions.len());
         for (_, expression) in self.expressions.iter() {
-            let of = |handle: &Handle<Expression>| values.get(handle.index()).copied();
             values.push(match expression {
-                Expression::Literal(literal) => *literal,
                 Expression::Argument(0) => left,
                 Expression::Argument(1) => right,
-                Expression::Unary { op, value } => arithmetic::unary(*op, of(value)?)?,
-                Expression::Binary { op, left, right } => arithmetic::binary(*op, of(left)?, of(right)?)?,
-                Expression::Compare { op, left, right } => {
-                    Literal::new(arithmetic::compare(*op, of(left)?, of(right)?)?)
-                }
-                Expression::Select {
-                    condition,
-                    accept,
-                    reject,
-                } => {
-                    if of(condition)?.as_bool() {
-                        of(accept)?
-                    } else {
-                        of(reject)?
-                    }
-                }
-                Expression::Cast { value, to } => arithmetic::cast(of(value)?, *to)?,
-                Expression::Bitcast { value, to } => arithmetic::bitcast(of(value)?, *to)?,
-                Expression::MulAdd { left, right, addend } => arithmetic::mul_add(of(left)?, of(right)?, of(addend)?)?,
-                _ => return None,
+                operation => arithmetic::evaluate(operation, |operand| values.get(operand.index()).copied())?,
             });
         }
         values.get(self.result.index()).copied()

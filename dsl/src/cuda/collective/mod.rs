@@ -11,14 +11,12 @@ mod sort;
 
 use line::Line;
 
-use super::prelude::Need;
 use super::pull::Point;
 use super::scalar;
 use super::types::{c_type, literal};
 use super::writer::{Placed, Writer};
 use crate::element::ElementType;
 use crate::ir::{Combine, Expression, Function, Handle, Shape};
-use crate::schedule::WARP;
 
 impl Writer<'_> {
     /// Writes the collective operation that defines `value`.
@@ -139,14 +137,5 @@ impl Writer<'_> {
             names.push(self.define("f", ty, &text));
         }
         names.swap_remove(function.result.index())
-    }
-
-    /// The lane of the warp.
-    fn lane(&mut self) {
-        self.line(format!("const int lane = worker % {WARP};"));
-    }
-
-    fn need_shuffles(&mut self) {
-        self.need(Need::Shuffle);
     }
 }

@@ -1,5 +1,6 @@
 //! Reductions: chunks in a thread, lines over the threads of a warp or of several.
 
+use super::super::prelude::Need;
 use super::super::scalar;
 use super::super::types::c_type;
 use super::super::writer::{Placed, Writer};
@@ -68,7 +69,7 @@ impl Writer<'_> {
         } else {
             self.declare_shared(result, ty.element.size(), &name, line.places);
         }
-        self.need_shuffles();
+        self.need(Need::Shuffle);
         self.open("{");
         let (leaves, lanes) = self.line_leaves(&line);
         if !share.replicated && share.group <= WARP.into() {
@@ -115,8 +116,6 @@ impl Writer<'_> {
             self.open("if (chunk == leaf) {");
             self.assign(&partial.at("l"), &chunk);
             self.otherwise();
-        }
-        if long {
             self.accumulate(&line, reduction, &partial.at("l"), &chunk);
             self.close();
             self.close();
@@ -130,7 +129,7 @@ impl Writer<'_> {
             self.close();
         }
         let total = self.across_threads(&line, reduction, &share, &partial.at(0));
-        let total = total.index.map_or(total.value, |index| index);
+        let total = total.index.unwrap_or(total.value);
         if share.replicated {
             self.line(format!(
                 "{name} = tw_shuffle({total}, worker % {WARP} / {group} * {group});"
@@ -150,8 +149,8 @@ impl Writer<'_> {
         }
         self.close();
         match (ty.is_scalar(), share.replicated) {
-            (_, true) if ty.is_scalar() => Placed::Scalar(name),
-            (true, _) => {
+            (true, true) => Placed::Scalar(name),
+            (true, false) => {
                 let element = format!("{name}[0]");
                 Placed::Scalar(self.define("v", result, &element))
             }

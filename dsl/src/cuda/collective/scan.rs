@@ -1,5 +1,6 @@
 //! Scans: chunks in a thread, 32 chunks in a warp, 32 groups of them in one warp.
 
+use super::super::prelude::Need;
 use super::super::writer::{Placed, Writer};
 use super::line::{CHUNK, Line};
 use crate::ir::Combine;
@@ -13,14 +14,14 @@ impl Writer<'_> {
     pub(super) fn scan(&mut self, line: Line, combine: &Combine) -> Placed {
         let name = self.fresh("scanned");
         self.declare_shared(line.ty(), line.element.size(), &name, line.extent * line.places);
-        self.need_shuffles();
+        self.need(Need::Shuffle);
         self.open("{");
         let (leaves, lanes) = self.line_leaves(&line);
         self.barrier_in_loop();
         let (chunks, ty) = (line.chunks(), line.ty());
         let groups = chunks.div_ceil(GROUP);
         let warps = u64::from(self.schedule.threads / WARP);
-        self.lane();
+        self.line(format!("const int lane = worker % {WARP};"));
         self.line(format!("const int warp = worker / {WARP};"));
         let totals = (groups > 1).then(|| self.fresh("totals"));
         if let Some(totals) = &totals {

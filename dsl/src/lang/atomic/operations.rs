@@ -50,14 +50,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicAdd,
     {
-        self.combine(
-            AtomicOp::Add,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_add`",
-            Span::here(),
-        )
+        self.atomic_add_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_add`], with an order, scope or mask.
@@ -91,14 +84,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicNumber,
     {
-        self.combine(
-            AtomicOp::Min,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_min`",
-            Span::here(),
-        )
+        self.atomic_min_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_min`], with an order, scope or mask.
@@ -132,14 +118,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicNumber,
     {
-        self.combine(
-            AtomicOp::Max,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_max`",
-            Span::here(),
-        )
+        self.atomic_max_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_max`], with an order, scope or mask.
@@ -173,14 +152,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicInteger,
     {
-        self.combine(
-            AtomicOp::And,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_and`",
-            Span::here(),
-        )
+        self.atomic_and_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_and`], with an order, scope or mask.
@@ -214,14 +186,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicInteger,
     {
-        self.combine(
-            AtomicOp::Or,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_or`",
-            Span::here(),
-        )
+        self.atomic_or_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_or`], with an order, scope or mask.
@@ -255,14 +220,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicInteger,
     {
-        self.combine(
-            AtomicOp::Xor,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_xor`",
-            Span::here(),
-        )
+        self.atomic_xor_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_xor`], with an order, scope or mask.
@@ -296,14 +254,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicNumber,
     {
-        self.combine(
-            AtomicOp::Exchange,
-            indices,
-            value.stored(),
-            AtomicOptions::new(),
-            "`atomic_exchange`",
-            Span::here(),
-        )
+        self.atomic_exchange_with(indices, value, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_exchange`], with an order, scope or mask.
@@ -350,9 +301,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     where
         T: AtomicInteger,
     {
-        let values = [current.stored(), new.stored()];
-        let (update, text) = (compare_exchange, "`atomic_compare_exchange`");
-        self.atomic(indices, values, update, AtomicOptions::new(), text, Span::here())
+        self.atomic_compare_exchange_with(indices, current, new, AtomicOptions::new())
     }
 
     /// As [`Tensor::atomic_compare_exchange`], with an order, scope or mask.
