@@ -98,6 +98,30 @@ fn sums_of_floats_that_are_exact_do_not_depend_on_the_order() {
 }
 
 #[test]
+fn a_sum_that_is_nan_has_the_same_bits_whatever_nan_went_in() {
+    macro_rules! check {
+        ($($add:ident($ty:ident): $infinite:expr, $nans:expr, $canonical:expr;)*) => {$(
+            for nan in $nans.map($ty::from_bits) {
+                let mut values = vec![$infinite; 300];
+                assert!(values.iter().all(|v| !v.is_nan()) && nan.is_nan());
+                let sums = |values: &[$ty], first| $add::run(values, first).iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                // In memory already, among the values, and made from what is none.
+                assert_eq!(sums(&values, nan), [$canonical; 7]);
+                values[150..157].fill(nan);
+                assert_eq!(sums(&values, $infinite), [$canonical; 7]);
+                assert_eq!(sums(&vec![$infinite; 300], -$infinite), [$canonical; 7]);
+            }
+        )*};
+    }
+    check! {
+        add_f64(f64): f64::INFINITY, [0xfff0_0000_0000_0001u64, 0x7ff8_0000_0000_0000, u64::MAX], i64::MAX as u64;
+        add_f32(f32): f32::INFINITY, [0xff80_0001u32, 0x7fc0_0000, u32::MAX], i32::MAX as u32;
+        add_f16(f16): f16::INFINITY, [0xfc01u16, 0x7e00, u16::MAX], 0x7fff;
+        add_bf16(bf16): bf16::INFINITY, [0xff81u16, 0x7fc0, u16::MAX], 0x7fff;
+    }
+}
+
+#[test]
 fn the_least_and_greatest_float_is_found_and_nan_is_passed_over() {
     let mut f32s: Vec<f32> = (0..300).map(|i| ((i * 7919) % 1000) as f32 * 0.37 - 100.0).collect();
     f32s[11] = f32::NAN;

@@ -1,5 +1,6 @@
 //! Reductions, scans, sorts and histograms of every extent.
 
+use float8::F8E4M3;
 use half::bf16;
 use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
 use tilewright::prelude::*;
@@ -342,6 +343,36 @@ fn rows_of_every_extent_are_scanned() {
             }
         }
     }
+}
+
+#[kernel(grid = [1])]
+fn latest<T: Element>(out: &mut Tensor<T, 1>, src: &Tensor<T, 1>) {
+    let i = arange(src.extent(0));
+    out.store([i], src.load([i]).scan_axis(0, |_, b| b.cast::<T>()));
+}
+
+#[test]
+fn a_cast_to_the_same_type_keeps_all_bits_in_a_combining_function_too() {
+    let eights: Vec<F8E4M3> = (0..=255).map(F8E4M3::from_bits).collect();
+    let halves: Vec<bf16> = (0..256).map(|i| bf16::from_bits(0xff00 | i)).collect();
+    let (found_eights, found_halves) = on_every_device(|device| {
+        let (src, mut out) = (device.upload(&eights, [256]).unwrap(), device.zeros([256]).unwrap());
+        latest::<F8E4M3>(&mut out, &src).launch(device).unwrap();
+        let (src, mut halves) = (device.upload(&halves, [256]).unwrap(), device.zeros([256]).unwrap());
+        latest::<bf16>(&mut halves, &src).launch(device).unwrap();
+        let bits = out.download().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        (
+            bits,
+            halves
+                .download()
+                .unwrap()
+                .iter()
+                .map(|v| v.to_bits())
+                .collect::<Vec<_>>(),
+        )
+    });
+    assert_eq!(found_eights, (0..=255).collect::<Vec<u8>>());
+    assert_eq!(found_halves, halves.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
 }
 
 #[kernel(grid = [1])]

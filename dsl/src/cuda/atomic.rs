@@ -7,6 +7,7 @@
 
 use super::leaves::{Group, Sink};
 use super::lower::Order;
+use super::prelude::Need;
 use super::pull::Point;
 use super::scalar;
 use super::types::c_type;
@@ -126,7 +127,8 @@ impl Writer<'_> {
                 self.line("#endif");
             }
             (AtomicOp::Add, ElementType::F16) => self.line(instruction.text("add.noftz", "f", &[value])),
-            (AtomicOp::Add, ElementType::F32 | ElementType::F64) => self.line(instruction.text("add", "f", &[value])),
+            (AtomicOp::Add, ElementType::F32) => self.line(instruction.text("add", "f", &[value])),
+            (AtomicOp::Add, ElementType::F64) => self.add_doubles(instruction, value),
             // The sum is the same for both signs, and only one of the 64-bit ones exists.
             (AtomicOp::Add, _) => self.line(instruction.text("add", "u", &[value])),
             (AtomicOp::Min, ElementType::F32 | ElementType::F64) => {
@@ -142,6 +144,26 @@ impl Writer<'_> {
             (AtomicOp::Xor, _) => self.line(instruction.text("xor", "b", &[value])),
             (AtomicOp::Exchange, _) => self.line(instruction.text("exch", "b", &[value])),
         }
+    }
+
+    /// The instruction, and the one NaN after it: unlike those for the other floats, it keeps the bits of an operand's.
+    fn add_doubles(&mut self, instruction: &Instruction, value: &str) {
+        let old = instruction.old.clone().unwrap_or_else(|| {
+            let name = self.fresh("old");
+            self.line(format!("double {name};"));
+            name
+        });
+        let address = instruction.address.clone();
+        let line = Instruction {
+            old: Some(old.clone()),
+            address: address.clone(),
+            ..*instruction
+        }
+        .text("add", "f", &[value]);
+        self.line(line);
+        self.need(Need::SettleNan);
+        let sum = self.define("sum", "double", &format!("{old} + {value}"));
+        self.line(format!("if ({sum} != {sum}) tw_settle_nan({address});"));
     }
 
     /// Replaces the element by its combination with `value`, once nothing came between reading and writing it.

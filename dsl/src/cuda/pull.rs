@@ -290,42 +290,15 @@ impl Writer<'_> {
                 let index = self.define("at", "int", &format!("tw_clip({index}, {last})"));
                 self.pull(*value, &point.with(*axis, index))
             }
-            Expression::Unary { op, value } => {
-                let operand = self.pull(*value, point);
-                self.text(scalar::unary(*op, element_of(*value), &operand))
-            }
-            Expression::Binary { op, left, right } => {
-                let (l, r) = (self.pull(*left, point), self.pull(*right, point));
-                self.text(scalar::binary(*op, element_of(*left), &l, &r))
-            }
-            Expression::MulAdd { left, right, addend } => {
-                let (l, r, a) = (
-                    self.pull(*left, point),
-                    self.pull(*right, point),
-                    self.pull(*addend, point),
-                );
-                self.text(scalar::mul_add(ty.element, &l, &r, &a))
-            }
-            Expression::Compare { op, left, right } => {
-                let (l, r) = (self.pull(*left, point), self.pull(*right, point));
-                self.text(scalar::compare(*op, element_of(*left), &l, &r))
-            }
-            Expression::Select {
-                condition,
-                accept,
-                reject,
-            } => {
-                let c = self.pull(*condition, point);
-                let (a, b) = (self.pull(*accept, point), self.pull(*reject, point));
-                format!("({c} ? {a} : {b})")
-            }
-            Expression::Cast { value, to } => {
-                let operand = self.pull(*value, point);
-                self.text(scalar::cast(element_of(*value), *to, &operand))
-            }
-            Expression::Bitcast { value, to } => {
-                let operand = self.pull(*value, point);
-                self.text(scalar::bitcast(element_of(*value), *to, &operand))
+            operation @ (Expression::Unary { .. }
+            | Expression::Binary { .. }
+            | Expression::MulAdd { .. }
+            | Expression::Compare { .. }
+            | Expression::Select { .. }
+            | Expression::Cast { .. }
+            | Expression::Bitcast { .. }) => {
+                let text = scalar::operation(operation, element_of, |operand| self.pull(operand, point));
+                text.map_or_else(|| "0".to_owned(), |text| self.text(text))
             }
             Expression::MultipleOf { value, .. } => self.pull(*value, point),
             Expression::Ptx(code) => self.ptx(code, point),

@@ -3,7 +3,7 @@
 use super::prelude::Need;
 use super::types::{c_type, unsigned_type};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{BinaryOp, CompareOp, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
 
 /// The text of an operation and what of the prelude it calls.
 pub(super) struct Text {
@@ -25,6 +25,35 @@ impl Text {
             needs: vec![need],
         }
     }
+}
+
+/// An operation on the elements at one coordinate, given the texts of its operands; `None` for whatever else an expression is.
+pub(super) fn operation(
+    expression: &Expression,
+    element: impl Fn(Handle<Expression>) -> ElementType,
+    mut operand: impl FnMut(Handle<Expression>) -> String,
+) -> Option<Text> {
+    Some(match *expression {
+        Expression::Unary { op, value } => unary(op, element(value), &operand(value)),
+        Expression::Binary { op, left, right } => binary(op, element(left), &operand(left), &operand(right)),
+        Expression::MulAdd { left, right, addend } => {
+            mul_add(element(left), &operand(left), &operand(right), &operand(addend))
+        }
+        Expression::Compare { op, left, right } => compare(op, element(left), &operand(left), &operand(right)),
+        Expression::Select {
+            condition,
+            accept,
+            reject,
+        } => Text::plain(format!(
+            "({} ? {} : {})",
+            operand(condition),
+            operand(accept),
+            operand(reject)
+        )),
+        Expression::Cast { value, to } => cast(element(value), to, &operand(value)),
+        Expression::Bitcast { value, to } => bitcast(element(value), to, &operand(value)),
+        _ => return None,
+    })
 }
 
 /// A float of less than 32 bits as `float`; any other value as it is.
@@ -267,6 +296,10 @@ pub(super) fn compare(op: CompareOp, element: ElementType, left: &str, right: &s
 }
 
 pub(super) fn cast(from: ElementType, to: ElementType, value: &str) -> Text {
+    // Nothing is rounded, so a NaN keeps its bits.
+    if from == to {
+        return Text::plain(value.to_owned());
+    }
     let wide = widen(from, value);
     let mut needs = Vec::new();
     if wide != value {

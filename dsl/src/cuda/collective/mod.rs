@@ -106,32 +106,16 @@ impl Writer<'_> {
     fn applied(&mut self, function: &Function, left: &str, right: &str) -> String {
         let mut names: Vec<String> = Vec::with_capacity(function.expressions.len());
         for (handle, expression) in function.expressions.iter() {
-            let element = |operand: &Handle<Expression>| function.types[operand.index()].element;
-            let name = |operand: &Handle<Expression>| names[operand.index()].clone();
+            let element = |operand: Handle<Expression>| function.types[operand.index()].element;
+            let name = |operand: Handle<Expression>| names[operand.index()].clone();
             let text = match expression {
                 Expression::Literal(constant) => literal(*constant),
                 Expression::Argument(0) => left.to_owned(),
                 Expression::Argument(_) => right.to_owned(),
-                Expression::Unary { op, value } => self.text(scalar::unary(*op, element(value), &name(value))),
-                Expression::Binary { op, left, right } => {
-                    self.text(scalar::binary(*op, element(left), &name(left), &name(right)))
+                // The verifier lets nothing else than operations into a function.
+                operation => {
+                    scalar::operation(operation, element, name).map_or_else(String::new, |text| self.text(text))
                 }
-                Expression::MulAdd { left, right, addend } => {
-                    let (l, r, a) = (name(left), name(right), name(addend));
-                    self.text(scalar::mul_add(element(left), &l, &r, &a))
-                }
-                Expression::Compare { op, left, right } => {
-                    self.text(scalar::compare(*op, element(left), &name(left), &name(right)))
-                }
-                Expression::Select {
-                    condition,
-                    accept,
-                    reject,
-                } => format!("({} ? {} : {})", name(condition), name(accept), name(reject)),
-                Expression::Cast { value, to } => self.text(scalar::cast(element(value), *to, &name(value))),
-                Expression::Bitcast { value, to } => self.text(scalar::bitcast(element(value), *to, &name(value))),
-                // The verifier lets nothing else into a function.
-                _ => String::new(),
             };
             let ty = c_type(function.types[handle.index()].element);
             names.push(self.define("f", ty, &text));

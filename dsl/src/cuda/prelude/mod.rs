@@ -22,6 +22,8 @@ pub(super) enum Need {
     CachedStore(CacheHint),
     /// One NaN for all that arithmetic makes.
     Canonical,
+    /// The same NaN for what an atomic addition of f64 leaves in memory.
+    SettleNan,
     /// f16 to f32 and back.
     F16,
     /// bf16 to f32 and back.
@@ -75,6 +77,7 @@ impl Need {
             Need::Realign => REALIGN,
             Need::Store => STORE,
             Need::Canonical => numbers::CANONICAL,
+            Need::SettleNan => numbers::SETTLE_NAN,
             Need::F16 => numbers::F16,
             Need::BF16 => numbers::BF16,
             Need::F8 => numbers::F8,

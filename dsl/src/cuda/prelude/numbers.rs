@@ -4,6 +4,19 @@ pub(super) const CANONICAL: &str = r#"static __device__ __forceinline__ float tw
 static __device__ __forceinline__ double tw_canonical_f64(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
 "#;
 
+// Once an element is NaN every later sum is, so the canonical one may come a moment later.
+pub(super) const SETTLE_NAN: &str = r#"static __device__ __noinline__ void tw_settle_nan(const double* p) {
+  const unsigned long long canonical = 0x7fffffffffffffffULL;
+  unsigned long long seen, found;
+  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(seen) : "l"(p) : "memory");
+  while (seen != canonical && (seen & canonical) > 0x7ff0000000000000ULL) {
+    asm volatile("atom.relaxed.sys.global.cas.b64 %0, [%1], %2, %3;" : "=l"(found) : "l"(p), "l"(seen), "l"(canonical) : "memory");
+    if (found == seen) break;
+    seen = found;
+  }
+}
+"#;
+
 pub(super) const F16: &str = r#"static __device__ __forceinline__ float tw_f16_to_f32(unsigned short h) {
   float f;
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
