@@ -2,9 +2,11 @@
 # Runs the programs of this bundle on a GPU host; Rust is not needed there.
 #
 #   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
-#   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites)
-#   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 4 minutes on 16 cores); a failure
-#                           names its seed, and TILEWRIGHT_FUZZ_SEED=… runs that case alone
+#   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites), with
+#                           the tools $TOOLS (default: memcheck racecheck initcheck)
+#   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 4 minutes on 16 cores), from seed
+#                           TILEWRIGHT_FUZZ_FIRST on (default: 0); a failure names its seed, and TILEWRIGHT_FUZZ_SEED=…
+#                           runs that case alone
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
 #
@@ -18,11 +20,10 @@ cd - >/dev/null
 out=${OUT:-out}
 mkdir -p "$out"
 export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
-failures=0
 
-# one KIND NAME COMMAND…: runs it and writes its line.
+# one KIND NAME COMMAND…: runs it and writes its line. Several may run at a time.
 one() {
-    local kind=$1 name=$2 log start status summary passed failed seconds
+    local kind=$1 name=$2 log start status summary passed failed seconds lock
     shift 2
     log=$(mktemp)
     start=$(date +%s.%N)
@@ -36,8 +37,9 @@ one() {
     if [ -z "$summary" ]; then passed=$((status == 0)); failed=0; fi
     if [ "$status" -ne 0 ]; then
         [ "$failed" -gt 0 ] || failed=1
-        failures=$((failures + 1))
     fi
+    exec {lock}>"$out/tests.lock"
+    flock "$lock"
     printf '{"name":"%s","kind":"%s","passed":%d,"failed":%d,"seconds":%s,"status":%d}\n' \
         "$name" "$kind" "$passed" "$failed" "$seconds" "$status" >>"$out/tests.jsonl"
     { printf '\n===== %s %s (status %d)\n' "$kind" "$name" "$status"; cat "$log"; } >>"$out/tests.log"
@@ -48,6 +50,7 @@ one() {
     else
         printf 'ok %s %s: %d passed, %s s\n' "$kind" "$name" "$passed" "$seconds"
     fi
+    exec {lock}>&-
     rm -f "$log"
 }
 
@@ -67,19 +70,37 @@ tests() {
 sanitize() {
     local name tool file
     if [ $# -eq 0 ]; then
-        for file in "$here"/tests/{gpu_*,tilewright-dp.{rows,slots,gathered,padding}}; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
+        for file in "$here"/tests/{gpu_*,tilewright-dp.*}; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
     fi
     for name in "$@"; do
-        for tool in memcheck racecheck; do
-            # One test at a time: the sanitizer stops the whole device at each launch anyway.
-            one "$tool" "$name" compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/$name" --test-threads=1
+        for tool in ${TOOLS:-memcheck racecheck initcheck}; do
+            [ "$(jobs -rp | wc -l)" -lt 8 ] || wait -n
+            # One test at a time: the sanitizer stops the whole process at each launch anyway.
+            one "$tool" "$name" compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/$name" --test-threads=1 &
         done
     done
+    wait
 }
 
+# NVRTC compiles one program at a time in a process, so there is a process for every two cores.
 fuzz() {
-    TILEWRIGHT_FUZZ_CASES=${1:-10000} LIMIT=${LIMIT:-900} one fuzz differential "$here/tests/differential" --nocapture same_bits
-    grep ' cases from seed ' "$out/tests.log"
+    local cases=${1:-10000} chunk=200 from=${TILEWRIGHT_FUZZ_FIRST:-0} workers=$((($(nproc) + 1) / 2)) worker
+    [ -z "${TILEWRIGHT_FUZZ_SEED:-}" ] || cases=1
+    for ((worker = 0; worker < workers; worker++)); do
+        seeds "$worker" &
+    done
+    wait
+    grep ' cases from seed ' "$out/tests.log" | awk '{ cases += $1 } END { printf "%d cases\n", cases }'
+}
+
+# The chunks of one worker.
+seeds() {
+    local cores=$((2 * $1)),$((2 * $1 + 1)) first
+    for ((first = $1 * chunk; first < cases; first += workers * chunk)); do
+        export TILEWRIGHT_FUZZ_FIRST=$((from + first))
+        export TILEWRIGHT_FUZZ_CASES=$((cases - first < chunk ? cases - first : chunk))
+        one fuzz "seeds-$TILEWRIGHT_FUZZ_FIRST" taskset -c "$cores" "$here/tests/differential" --nocapture same_bits
+    done
 }
 
 task=${1:-tests}
@@ -91,8 +112,7 @@ case $task in
         "$task" "$@"
         # What was to run and did not is a failure too.
         [ -s "$out/tests.jsonl" ] || { echo "nothing ran: no such program in $here/tests"; exit 1; }
-        awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed }' "$out/tests.jsonl"
-        [ "$failures" -eq 0 ]
+        awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed; exit failed > 0 }' "$out/tests.jsonl"
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
