@@ -13,6 +13,7 @@ use crate::element::ElementType;
 use crate::ir::{Kernel, Layout, Literal, ParameterKind, Span, Symbol, verify};
 use crate::lang::TraceError;
 use crate::schedule::Schedule;
+use crate::transform::fuse;
 
 /// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element.
 pub const MAX_PARAMETERS: usize = 256;
@@ -49,6 +50,16 @@ enum Recording {
     Body(fn(&[ComptimeValue])),
     /// It is there.
     Done(Arc<Traced>),
+    /// Those of several, side by side.
+    Fused(Arc<[Part]>),
+}
+
+/// A kernel that is fused with others.
+#[derive(Debug, Clone)]
+struct Part {
+    definition: Definition,
+    /// How many of the arguments are its own.
+    parameters: usize,
 }
 
 /// The value of a `#[comptime]` parameter.
@@ -233,7 +244,24 @@ impl Definition {
         }
     }
 
-    /// The name of the author's function.
+    /// Several kernels as one.
+    #[track_caller]
+    fn fused(parts: Vec<Part>) -> Self {
+        let here = std::panic::Location::caller();
+        let (file, line) = parts
+            .first()
+            .map_or((here.file(), here.line()), |part| part.definition.location());
+        Self {
+            name: "fused",
+            identity: TypeId::of::<Part>(),
+            comptime: ArrayVec::new(),
+            recording: Recording::Fused(parts.into()),
+            file,
+            line,
+        }
+    }
+
+    /// The name of the author's function; `fused` of [several](Call::fuse).
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -244,9 +272,14 @@ impl Definition {
     }
 
     /// What tells this definition from every other in the process: the kernel with its generic arguments, and the
-    /// values of its compile-time parameters.
-    pub fn identity(&self) -> (TypeId, &[ComptimeValue]) {
-        (self.identity, &self.comptime)
+    /// values of its compile-time parameters; of [fused](Call::fuse) kernels, those of each.
+    pub fn identity(&self) -> impl Iterator<Item = (TypeId, &[ComptimeValue])> {
+        let parts = match &self.recording {
+            Recording::Fused(parts) => &parts[..],
+            Recording::Body(_) | Recording::Done(_) => &[],
+        };
+        let all = std::iter::once(self).chain(parts.iter().map(|part| &part.definition));
+        all.map(|definition| (definition.identity, &definition.comptime[..]))
     }
 
     /// Records the kernel for the launches that `request` describes, and verifies what was recorded.
@@ -260,7 +293,28 @@ impl Definition {
                 crate::lang::record(self.name, self.file, self.line, request, || record(&self.comptime))
             }
             Recording::Done(traced) => self.adapted(traced, request),
+            Recording::Fused(parts) => self.trace_fused(parts, request),
         }
+    }
+
+    fn trace_fused(&self, parts: &[Part], request: &TraceRequest) -> Result<Traced, TraceError> {
+        let mut facts = request.parameters.iter().cloned();
+        let traced = parts.iter().map(|part| {
+            let parameters = facts.by_ref().take(part.parameters).collect();
+            part.definition.trace(&TraceRequest { parameters })
+        });
+        let traced = fuse(&traced.collect::<Result<Vec<_>, _>>()?);
+        self.verified(traced)
+    }
+
+    fn verified(&self, traced: Traced) -> Result<Traced, TraceError> {
+        verify::verify(&traced.kernel).map_err(|error| TraceError {
+            kernel: self.name.to_owned(),
+            message: error.to_string(),
+            span: error.span,
+            advice: None,
+        })?;
+        Ok(traced)
     }
 
     /// `traced` with what `request` says about its tensors.
@@ -272,13 +326,7 @@ impl Definition {
                 tensor.alignment = facts.alignment.max(tensor.element.size() as u32);
             }
         }
-        verify::verify(&traced.kernel).map_err(|error| TraceError {
-            kernel: self.name.to_owned(),
-            message: error.to_string(),
-            span: error.span,
-            advice: None,
-        })?;
-        Ok(traced)
+        self.verified(traced)
     }
 }
 
@@ -473,6 +521,52 @@ impl<'a> Call<'a> {
             checked: false,
             reports: false,
         }
+    }
+
+    /// All of `calls` as one: a launch of it does what launching each of them does, side by side and in no order.
+    ///
+    /// * Its programs are those of all calls; a block of threads looks for the call that its number belongs to. So many small
+    ///   launches cost as much as one (*horizontal fusion*).
+    /// * As within any launch, what one call writes may share no memory with what another reads or writes.
+    /// * A call whose grid depends on a count in device memory has as many programs as the count says when it runs.
+    /// * Checked builds, reports and exact extents are asked of all if they are asked of one. A schedule is for the call that
+    ///   it was made for, so the result has none.
+    ///
+    /// ```
+    /// use tilewright_dsl::call::{Argument, Arguments, Call, Exact};
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [programs])]
+    /// fn greet(programs: Count) {
+    ///     device_print("{} of {}", (program_id(0), programs));
+    /// }
+    ///
+    /// let both = Call::fuse([greet(Exact(3)), greet(Exact(2))]);
+    /// assert_eq!(both.arguments().len(), 2);
+    /// ```
+    #[track_caller]
+    pub fn fuse(calls: impl IntoIterator<Item = Self>) -> Self {
+        let (mut parts, mut all) = (Vec::new(), Vec::new());
+        let mut fused = Self::new(Definition::fused(Vec::new()), Arguments::new());
+        for call in calls {
+            let parameters = call.arguments.values.len();
+            all.extend(call.arguments.values);
+            match &call.definition.recording {
+                Recording::Fused(inner) => parts.extend(inner.iter().cloned()),
+                Recording::Body(_) | Recording::Done(_) => parts.push(Part {
+                    definition: call.definition,
+                    parameters,
+                }),
+            }
+            fused.checked |= call.checked;
+            fused.reports |= call.reports;
+            if call.extents == Binding::Exact {
+                fused.extents = Binding::Exact;
+            }
+        }
+        fused.definition = Definition::fused(parts);
+        fused.arguments.values = all;
+        fused
     }
 
     /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.

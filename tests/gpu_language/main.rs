@@ -8,6 +8,7 @@ mod collectives;
 mod contracts;
 mod control_flow;
 mod devices;
+mod fusion;
 mod inline_ptx;
 mod memory;
 mod operators;

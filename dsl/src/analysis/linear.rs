@@ -45,6 +45,11 @@ impl Linear {
         self.terms.is_empty().then_some(self.constant)
     }
 
+    /// How many unknowns there are in it.
+    pub fn terms(&self) -> usize {
+        self.terms.len()
+    }
+
     /// The sum; `None` if it has too many terms.
     pub fn add(&self, other: &Linear) -> Option<Linear> {
         let mut sum = self.clone();

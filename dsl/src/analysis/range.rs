@@ -15,7 +15,7 @@ use crate::ir::{
     UnaryOp,
 };
 
-const MAX_BOUNDS: usize = 4;
+const MAX_BOUNDS: usize = 6;
 
 /// Alternative bounds on one side of a value; each one holds.
 type Bounds = ArrayVec<Linear, MAX_BOUNDS>;
@@ -191,15 +191,9 @@ impl<'a> Ranges<'a> {
             facts.lower.push(Linear::constant(low));
             facts.upper.push(Linear::constant(high));
         }
-        if ty.is_scalar()
-            && !matches!(
-                self.kernel.expressions[value],
-                Expression::Literal(_) | Expression::Symbol(_)
-            )
-        {
-            let itself = Linear::unknown(Unknown::Value(value));
-            push(&mut facts.lower, itself.clone());
-            push(&mut facts.upper, itself);
+        if let Some(itself) = self.itself(value) {
+            push_front(&mut facts.lower, itself.clone());
+            push_front(&mut facts.upper, itself);
         }
         facts
     }
@@ -365,12 +359,12 @@ impl<'a> Ranges<'a> {
         let constant = |(low, high): (i128, i128)| (low == high).then_some(low);
         match op {
             BinaryOp::Add => Facts {
-                lower: cross(&l.lower, &r.lower, Linear::add),
-                upper: cross(&l.upper, &r.upper, Linear::add),
+                lower: cross(&l.lower, &r.lower, Linear::add, i128::max, ln.0 + rn.0),
+                upper: cross(&l.upper, &r.upper, Linear::add, i128::min, ln.1 + rn.1),
             },
             BinaryOp::Subtract => Facts {
-                lower: cross(&l.lower, &r.upper, Linear::subtract),
-                upper: cross(&l.upper, &r.lower, Linear::subtract),
+                lower: cross(&l.lower, &r.upper, Linear::subtract, i128::max, ln.0 - rn.1),
+                upper: cross(&l.upper, &r.lower, Linear::subtract, i128::min, ln.1 - rn.0),
             },
             BinaryOp::MultiplyHigh => {
                 let bits = self.kernel.ty(left).element.bits();
@@ -507,21 +501,36 @@ impl<'a> Ranges<'a> {
 
     /// Learns that `smaller <= larger + offset`.
     fn assume_at_most(&mut self, smaller: Handle<Expression>, larger: Handle<Expression>, offset: i128) {
-        let (mut s, mut l) = (self.facts(smaller), self.facts(larger));
-        for bound in &self.facts(larger).upper {
-            bound
-                .offset(offset)
-                .into_iter()
-                .for_each(|bound| push_front(&mut s.upper, bound));
+        let (s, l) = (self.facts(smaller), self.facts(larger));
+        let (mut below, mut above) = (s.clone(), l.clone());
+        self.learn_bounds(&mut below.upper, smaller, &l.upper, offset);
+        self.learn_bounds(&mut above.lower, larger, &s.lower, -offset);
+        self.learn(smaller, below);
+        self.learn(larger, above);
+    }
+
+    /// Puts `learnt` before what was known of one side of `value`. That a value bounds itself is never forgotten.
+    fn learn_bounds(&self, bounds: &mut Bounds, value: Handle<Expression>, learnt: &Bounds, offset: i128) {
+        for bound in learnt.iter().rev().filter_map(|bound| bound.offset(offset)) {
+            push_front(bounds, bound);
         }
-        for bound in &self.facts(smaller).lower {
-            bound
-                .offset(-offset)
-                .into_iter()
-                .for_each(|bound| push_front(&mut l.lower, bound));
+        if let Some(itself) = self.itself(value) {
+            bounds.retain(|bound| *bound != itself);
+            push_front(bounds, itself);
         }
-        self.learn(smaller, s);
-        self.learn(larger, l);
+    }
+
+    /// A scalar as a bound of itself.
+    fn itself(&self, value: Handle<Expression>) -> Option<Linear> {
+        match self.kernel.expressions[value] {
+            Expression::Literal(_) => None,
+            Expression::Symbol(symbol) => Some(self.symbol(symbol)),
+            _ => self
+                .kernel
+                .ty(value)
+                .is_scalar()
+                .then(|| Linear::unknown(Unknown::Value(value))),
+        }
     }
 
     /// Replaces the facts of a value and of the value that it is a copy of.
@@ -704,13 +713,31 @@ fn push_front(bounds: &mut Bounds, bound: Linear) {
     }
 }
 
-/// Every combination of a bound from each side.
-fn cross(left: &Bounds, right: &Bounds, combine: impl Fn(&Linear, &Linear) -> Option<Linear>) -> Bounds {
-    let mut bounds = Bounds::new();
-    for l in left {
-        for r in right {
-            combine(l, r).into_iter().for_each(|bound| push(&mut bounds, bound));
+/// The simplest combinations of a bound from each side: what cancels says most. Of constants the `tightest` is enough; if
+/// nothing else is one, there is `numeric`, for sums of more unknowns than a form has.
+fn cross(
+    left: &Bounds,
+    right: &Bounds,
+    combine: impl Fn(&Linear, &Linear) -> Option<Linear>,
+    tightest: fn(i128, i128) -> i128,
+    numeric: i128,
+) -> Bounds {
+    let mut constant = None;
+    let mut others = ArrayVec::<Linear, { MAX_BOUNDS * MAX_BOUNDS }>::new();
+    for (l, r) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
+        let Some(bound) = combine(l, r) else { continue };
+        match bound.as_constant() {
+            Some(value) => constant = Some(constant.map_or(value, |other| tightest(other, value))),
+            None if others.contains(&bound) => {}
+            None => others.push(bound),
         }
+    }
+    others.sort_by_key(Linear::terms);
+    // A constant comes with them, and the value itself.
+    others.truncate(MAX_BOUNDS - 2);
+    let mut bounds: Bounds = constant.map(Linear::constant).into_iter().chain(others).collect();
+    if constant.is_none() {
+        bounds.push(Linear::constant(numeric));
     }
     bounds
 }

@@ -1,6 +1,7 @@
 //! Removing what nothing observes, and renumbering what is left.
 
-use crate::ir::{Arena, Block, Expression, Handle, Kernel, Local, Statement};
+use super::renumber::Renumber;
+use crate::ir::{Arena, Block, Expression, Handle, Kernel, Statement};
 
 /// `kernel` without values that nothing uses, variables that nothing reads and branches that do nothing.
 pub(super) fn eliminate(kernel: Kernel) -> Kernel {
@@ -140,8 +141,7 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
 
 /// Drops dead items from the arenas, keeping the order of the rest.
 fn compact(kernel: Kernel, live: &Live) -> Kernel {
-    let mut expressions: Vec<Option<Handle<Expression>>> = vec![None; kernel.expressions.len()];
-    let mut locals: Vec<Option<Handle<Local>>> = vec![None; kernel.locals.len()];
+    let mut map = Renumber::new(&kernel, 0);
     let mut compacted = Kernel {
         expressions: Arena::new(),
         types: Vec::new(),
@@ -151,112 +151,17 @@ fn compact(kernel: Kernel, live: &Live) -> Kernel {
     };
     for (handle, local) in kernel.locals.iter() {
         if live.locals[handle.index()] {
-            locals[handle.index()] = Some(compacted.locals.append(local.clone()));
+            map.locals[handle.index()] = Some(compacted.locals.append(local.clone()));
         }
     }
     for (handle, node) in kernel.expressions.iter() {
         if live.expressions[handle.index()] {
-            let mut node = node.clone();
-            if let Expression::Local(local) = &mut node {
-                *local = locals[local.index()].unwrap_or(*local);
-            }
-            node.map_operands(|operand| expressions[operand.index()].unwrap_or(operand));
-            expressions[handle.index()] = Some(compacted.append(node, kernel.ty(handle), kernel.spans[handle.index()]));
+            let node = map.node(node.clone());
+            let place = compacted.append(node, kernel.ty(handle), kernel.spans[handle.index()]);
+            map.expressions[handle.index()] = Some(place);
         }
     }
-    let map = Renumber { expressions, locals };
     compacted.grid = kernel.grid.iter().map(|&extent| map.expression(extent)).collect();
     compacted.body = map.block(kernel.body);
     compacted
-}
-
-struct Renumber {
-    expressions: Vec<Option<Handle<Expression>>>,
-    locals: Vec<Option<Handle<Local>>>,
-}
-
-impl Renumber {
-    fn expression(&self, old: Handle<Expression>) -> Handle<Expression> {
-        self.expressions[old.index()].unwrap_or(old)
-    }
-
-    fn block(&self, block: Block) -> Block {
-        block
-            .into_iter()
-            .map(|(statement, span)| (self.statement(statement), span))
-            .collect()
-    }
-
-    fn statement(&self, statement: Statement) -> Statement {
-        match statement {
-            Statement::Let(value) => Statement::Let(self.expression(value)),
-            Statement::Store {
-                mut access,
-                value,
-                conflict,
-            } => {
-                access.map_operands(|operand| self.expression(operand));
-                Statement::Store {
-                    access,
-                    value: self.expression(value),
-                    conflict,
-                }
-            }
-            Statement::Check {
-                condition,
-                kind,
-                message,
-            } => Statement::Check {
-                condition: self.expression(condition),
-                kind,
-                message,
-            },
-            Statement::Assign { local, value } => Statement::Assign {
-                local: self.locals[local.index()].unwrap_or(local),
-                value: self.expression(value),
-            },
-            Statement::If {
-                condition,
-                accept,
-                reject,
-            } => Statement::If {
-                condition: self.expression(condition),
-                accept: self.block(accept),
-                reject: self.block(reject),
-            },
-            Statement::While {
-                header,
-                condition,
-                body,
-            } => Statement::While {
-                header: self.block(header),
-                condition: self.expression(condition),
-                body: self.block(body),
-            },
-            Statement::For {
-                induction,
-                start,
-                end,
-                step,
-                body,
-            } => Statement::For {
-                induction: self.expression(induction),
-                start: self.expression(start),
-                end: self.expression(end),
-                step,
-                body: self.block(body),
-            },
-            Statement::Print { format, values } => Statement::Print {
-                format,
-                values: values.into_iter().map(|value| self.expression(value)).collect(),
-            },
-            Statement::Prefetch(mut access) => {
-                access.map_operands(|operand| self.expression(operand));
-                Statement::Prefetch(access)
-            }
-            leave @ (Statement::GridDependency(_) | Statement::Break | Statement::Continue | Statement::Return) => {
-                leave
-            }
-        }
-    }
 }

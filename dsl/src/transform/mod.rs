@@ -9,9 +9,12 @@ mod canonical;
 mod checked;
 mod dead_code;
 mod fold;
+mod fuse;
 mod prove;
+mod renumber;
 
 pub use bind::bind;
 pub use canonical::canonical;
 pub use checked::checked;
+pub use fuse::fuse;
 pub use prove::{AccessKind, Proof, ProvedBy, hopeless, prove};

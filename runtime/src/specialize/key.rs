@@ -2,7 +2,6 @@
 
 use std::any::TypeId;
 
-use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Binding, Call, ComptimeValue, CountArgument};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Layout;
@@ -13,8 +12,10 @@ use super::facts::{alignment_of, layout_of};
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    kernel: TypeId,
-    comptime: ArrayVec<ComptimeValue, 8>,
+    /// One, or several that are fused.
+    kernels: Vec<TypeId>,
+    /// Of all kernels; each has as many as its type says.
+    comptime: Vec<ComptimeValue>,
     words: Vec<u64>,
     /// The schedule that the launch asks for.
     schedule: Option<Schedule>,
@@ -24,8 +25,8 @@ impl Key {
     /// A key to be refilled.
     pub(super) fn empty() -> Self {
         Self {
-            kernel: TypeId::of::<()>(),
-            comptime: ArrayVec::new(),
+            kernels: Vec::new(),
+            comptime: Vec::new(),
             words: Vec::new(),
             schedule: None,
         }
@@ -65,11 +66,12 @@ impl Key {
     }
 
     fn refill(&mut self, call: &Call<'_>) {
-        let (kernel, comptime) = call.definition().identity();
-        self.kernel = kernel;
+        self.kernels.clear();
         self.comptime.clear();
-        self.comptime
-            .extend(comptime.iter().copied().take(self.comptime.capacity()));
+        for (kernel, comptime) in call.definition().identity() {
+            self.kernels.push(kernel);
+            self.comptime.extend(comptime);
+        }
         self.words.clear();
         self.schedule = None;
         self.words.extend(call.arguments().iter().map(facts));

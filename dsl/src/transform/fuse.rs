@@ -1,0 +1,201 @@
+//! Several kernels as one: each does its part of one grid.
+
+use super::renumber::Renumber;
+use crate::call::Traced;
+use crate::element::ElementType;
+use crate::ir::{
+    BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Literal, Parameter, Span, Statement, Symbol, Type,
+};
+
+/// A kernel that does what all `parts` do, side by side. Its parameters are those of the first part, then those of the
+/// second, and so on; its grid has one axis, with the programs of the first part first, in their order.
+///
+/// A part whose grid depends on a count in device memory has as many programs as the count says when the kernel runs.
+pub fn fuse(parts: &[Traced]) -> Traced {
+    let mut fusion = Fusion::new(parts);
+    // Where each part's programs begin, known to all of them.
+    let mut starts = vec![fusion.index(0)];
+    let mut grids = Vec::new();
+    let mut first_parameter = 0;
+    for part in parts {
+        let grid = fusion.grid(&part.kernel, first_parameter);
+        let programs = grid
+            .iter()
+            .copied()
+            .reduce(|all, axis| fusion.binary(BinaryOp::Multiply, all, axis));
+        let end = match programs {
+            Some(programs) => fusion.binary(BinaryOp::Add, starts[starts.len() - 1], programs),
+            None => starts[starts.len() - 1],
+        };
+        starts.push(end);
+        grids.push(grid);
+        first_parameter += part.kernel.parameters.len() as u32;
+    }
+    fusion.kernel.grid = vec![starts[parts.len()]];
+    let program = fusion.append(Expression::Symbol(Symbol::ProgramId(0)), Type::INDEX);
+    let mut branches = Vec::new();
+    first_parameter = 0;
+    let mut body = std::mem::take(&mut fusion.output);
+    for (index, (part, grid)) in parts.iter().zip(&grids).enumerate() {
+        fusion.span = part.kernel.span;
+        let test = Expression::Compare {
+            op: CompareOp::Less,
+            left: program,
+            right: starts[index + 1],
+        };
+        let condition = fusion.append(test, Type::scalar(ElementType::Bool));
+        let outer = std::mem::take(&mut fusion.output);
+        let local = fusion.binary(BinaryOp::Subtract, program, starts[index]);
+        fusion.part(&part.kernel, local, grid, first_parameter);
+        branches.push((outer, condition, std::mem::take(&mut fusion.output)));
+        first_parameter += part.kernel.parameters.len() as u32;
+    }
+    // A program that is not of one part is of one behind it.
+    let rest = branches
+        .into_iter()
+        .rev()
+        .fold(Block::new(), |reject, (mut block, condition, accept)| {
+            let branch = Statement::If {
+                condition,
+                accept,
+                reject,
+            };
+            block.push(branch, fusion.kernel.span);
+            block
+        });
+    body.append(rest);
+    fusion.kernel.body = body;
+    Traced {
+        kernel: fusion.kernel,
+        pinned: fusion.pinned,
+    }
+}
+
+struct Fusion {
+    kernel: Kernel,
+    pinned: Vec<(Symbol, i64)>,
+    /// The block being built.
+    output: Block,
+    /// Of the part at hand.
+    span: Span,
+}
+
+impl Fusion {
+    fn new(parts: &[Traced]) -> Self {
+        let kernels = || parts.iter().map(|part| &part.kernel);
+        let mut name = String::from("fused");
+        let mut named = Vec::new();
+        for kernel in kernels() {
+            if !named.contains(&&kernel.name) {
+                named.push(&kernel.name);
+                name = format!("{name}_{}", kernel.name);
+            }
+        }
+        let span = kernels().next().map_or(Span::UNKNOWN, |kernel| kernel.span);
+        // Parts of one kernel have parameters of one name.
+        let parameters = kernels().enumerate().flat_map(|(index, kernel)| {
+            kernel.parameters.iter().map(move |parameter| Parameter {
+                name: format!("{}#{index}.{}", kernel.name, parameter.name),
+                kind: parameter.kind.clone(),
+            })
+        });
+        let kernel = Kernel {
+            name,
+            span,
+            parameters: parameters.collect(),
+            expressions: Default::default(),
+            types: Vec::new(),
+            spans: Vec::new(),
+            locals: Default::default(),
+            grid: Vec::new(),
+            body: Block::new(),
+            bindings: Default::default(),
+            checked: false,
+            reports: false,
+            denies_guards: kernels().any(|kernel| kernel.denies_guards),
+        };
+        let mut pinned = Vec::new();
+        let mut first_parameter = 0;
+        for part in parts {
+            let map = Renumber::new(&part.kernel, first_parameter);
+            pinned.extend(part.pinned.iter().map(|&(symbol, value)| (map.symbol(symbol), value)));
+            first_parameter += part.kernel.parameters.len() as u32;
+        }
+        Self {
+            kernel,
+            pinned,
+            output: Block::new(),
+            span,
+        }
+    }
+
+    fn append(&mut self, node: Expression, ty: Type) -> Handle<Expression> {
+        let is_global = node.is_global();
+        let value = self.kernel.append(node, ty, self.span);
+        if !is_global {
+            self.output.push(Statement::Let(value), self.span);
+        }
+        value
+    }
+
+    fn index(&mut self, value: i64) -> Handle<Expression> {
+        self.append(Expression::Literal(Literal::index(value)), Type::INDEX)
+    }
+
+    fn binary(&mut self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Handle<Expression> {
+        self.append(Expression::Binary { op, left, right }, Type::INDEX)
+    }
+
+    /// The extents of a part's grid.
+    fn grid(&mut self, part: &Kernel, first_parameter: u32) -> Vec<Handle<Expression>> {
+        self.span = part.span;
+        let mut needed = vec![false; part.expressions.len()];
+        part.grid.iter().for_each(|extent| needed[extent.index()] = true);
+        for (value, expression) in part.expressions.iter().rev() {
+            if needed[value.index()] {
+                expression.for_each_operand(|operand| needed[operand.index()] = true);
+            }
+        }
+        let mut map = Renumber::new(part, first_parameter);
+        for (value, expression) in part.expressions.iter().filter(|(value, _)| needed[value.index()]) {
+            let node = map.node(expression.clone());
+            map.expressions[value.index()] = Some(self.append(node, part.ty(value)));
+        }
+        part.grid.iter().map(|&extent| map.expression(extent)).collect()
+    }
+
+    /// Appends the body of a part, for its program number `local` of a grid.
+    fn part(&mut self, part: &Kernel, local: Handle<Expression>, grid: &[Handle<Expression>], first_parameter: u32) {
+        let mut ids = Vec::new();
+        let mut rest = local;
+        for (axis, &extent) in grid.iter().enumerate() {
+            // The outermost axis has what is left.
+            if axis + 1 == grid.len() {
+                ids.push(rest);
+            } else {
+                ids.push(self.binary(BinaryOp::Remainder, rest, extent));
+                rest = self.binary(BinaryOp::Divide, rest, extent);
+            }
+        }
+        let mut map = Renumber::new(part, first_parameter);
+        for (handle, local) in part.locals.iter() {
+            map.locals[handle.index()] = Some(self.kernel.locals.append(local.clone()));
+        }
+        for (value, expression) in part.expressions.iter() {
+            let place = match expression {
+                Expression::Symbol(Symbol::ProgramId(axis)) => ids.get(usize::from(*axis)).copied(),
+                Expression::Symbol(Symbol::NumPrograms(axis)) => grid.get(usize::from(*axis)).copied(),
+                _ => None,
+            };
+            let span = part.spans[value.index()];
+            map.expressions[value.index()] = Some(match place {
+                Some(place) => place,
+                // An axis that the part's grid does not have.
+                None if matches!(expression, Expression::Symbol(Symbol::ProgramId(_))) => self.index(0),
+                None if matches!(expression, Expression::Symbol(Symbol::NumPrograms(_))) => self.index(1),
+                None => self.kernel.append(map.node(expression.clone()), part.ty(value), span),
+            });
+        }
+        self.output.append(map.block(part.body.clone()));
+    }
+}
