@@ -11,6 +11,7 @@ mod devices;
 mod inline_ptx;
 mod memory;
 mod operators;
+mod overlap;
 mod policies;
 mod schedules;
 mod shapes;
