@@ -15,5 +15,6 @@ mod overlap;
 mod policies;
 mod schedules;
 mod shapes;
+mod strides;
 mod tiles;
 mod values;
