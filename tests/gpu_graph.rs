@@ -8,6 +8,7 @@
 //! | 9, a movement in an arena's pinned buffer | `a_captured_movement_*` |
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
+//! | launches that overlap in a replay | `a_captured_chain_*` |
 //!
 //! Without a GPU there are no graphs: `skipped: ` is printed, and with `TILEWRIGHT_REQUIRE_GPU=1` it is a failure.
 
@@ -414,6 +415,58 @@ fn an_index_out_of_range_is_reported_by_every_replay_that_meets_it() -> Outcome 
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    Ok(())
+}
+
+/// `out[i] = 3 * src[i + 1] + amount`, where the row after the last is the first, and the amount is what the launch before
+/// left in `amount`; the next one is to have one more.
+#[kernel(grid = [out.extent(0)])]
+fn step_on(out: &mut Tensor<i64, 1>, next: &mut Tensor<i64, 1>, src: &Tensor<i64, 1>, amount: Count) {
+    trigger_next_launch();
+    wait_for_previous_launch();
+    let row = program_id(0);
+    out.store([row], src.load([(row + 1) % src.extent(0)]) * 3 + amount);
+    if row == 0 {
+        next.store([0], amount + 1);
+    }
+}
+
+#[test]
+fn a_captured_chain_of_overlapping_launches_is_replayed_in_order() -> Outcome {
+    const ROWS: usize = 1000;
+    const STEPS: usize = 200;
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let mut values = [device.zeros::<i64, 1>([ROWS])?, device.zeros::<i64, 1>([ROWS])?];
+    let mut amounts = [device.zeros::<i64, 1>([1])?, device.zeros::<i64, 1>([1])?];
+    let mut chain = || -> Result<(), LaunchError> {
+        let ([a, b], [m, n]) = (&mut values, &mut amounts);
+        for _ in 0..STEPS / 2 {
+            step_on(&mut *b, &mut *n, &*a, count(&*m, 0, 1 << 40))
+                .overlapping()
+                .launch_on(&stream)?;
+            step_on(&mut *a, &mut *m, &*b, count(&*n, 0, 1 << 40))
+                .overlapping()
+                .launch_on(&stream)?;
+        }
+        Ok(())
+    };
+    chain()?;
+    let mut graph = captured(&stream, chain)?;
+    for first in [0i64, 17] {
+        let mut expected: Vec<i64> = (0..ROWS as i64).collect();
+        values[0].copy_from(&expected)?;
+        amounts[0].copy_from(&[first])?;
+        replay(&mut graph)?;
+        for amount in (first..).take(STEPS) {
+            expected.rotate_left(1);
+            expected
+                .iter_mut()
+                .for_each(|value| *value = value.wrapping_mul(3).wrapping_add(amount));
+        }
+        assert!(values[0].download()? == expected, "from {first}");
+        assert_eq!(amounts[0].download()?, [first + STEPS as i64]);
     }
     Ok(())
 }

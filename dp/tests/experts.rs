@@ -68,9 +68,21 @@ fn positions(ids: &[i64], experts: usize, block: usize) -> (Vec<i64>, Vec<i64>, 
 
 #[test]
 fn every_row_goes_to_its_experts_and_comes_back_weighted() {
-    for (k, experts) in [(2, 16), (6, 64), (8, 256)] {
+    for (k, all, ranks) in [
+        (2, 16, 1),
+        (6, 64, 1),
+        (8, 256, 1),
+        (2, 16, 16),
+        (6, 64, 4),
+        (8, 256, 4),
+        (8, 256, 16),
+    ] {
         for (tokens, columns) in [(0, 64), (1, 64), (33, 131), (20, 576)] {
-            let ids_of = routing(tokens, k, experts);
+            // The experts of the last rank: tokens of all others are none of its business.
+            let experts = all / ranks;
+            let first = (all - experts) as i64;
+            let own = |id: i64| if id >= first { id - first } else { -1 };
+            let ids_of: Vec<i64> = routing(tokens, k, all).into_iter().map(own).collect();
             let (places, counts, starts) = positions(&ids_of, experts, 4);
             let rows = starts[experts] as usize;
             for_each_device(|device| {

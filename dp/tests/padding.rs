@@ -9,7 +9,7 @@ use tilewright_dp::kernels::{
 };
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::{Element, Integer};
-use tilewright_runtime::{Device, Launch};
+use tilewright_runtime::{Device, Launch, device_count};
 
 fn pad<T: Element>(device: &Device, rows: usize, bucket: usize, columns: usize) {
     let matrix = unique::<T>(rows, columns, 5);
@@ -90,6 +90,48 @@ fn lists_of_ids_are_padded() {
         pad_list::<i64>(device, 0);
         pad_list::<i64>(device, -1);
         pad_list::<u8>(device, 1);
+    });
+}
+
+/// Hidden states, ids and positions of a batch, padded by a count that the host does not know.
+#[test]
+fn what_is_behind_a_count_in_device_memory_gets_its_value() {
+    for_each_device(|device| {
+        let (have, bucket, columns) = (9, 16, 37);
+        let hidden = unique::<f32>(have, columns, 1);
+        let src = Guarded::<f32>::new(device, &hidden, columns, Placement::Misaligned);
+        let ids: Vec<i32> = (0..have as i32).map(|i| i * 7 + 1).collect();
+        let positions: Vec<i64> = (0..have as i64).map(|i| i << 33).collect();
+        let ids_on = device.upload(&ids, [have]).unwrap();
+        let positions_on = device.upload(&positions, [have]).unwrap();
+        for rows in [0i64, 1, 5, 9, 12, -3, 1 << 40] {
+            let count = device.upload(&[rows], [1]).unwrap();
+            let count = || device_count(&count, 0, bucket as u64).unwrap();
+            let kept = rows.clamp(0, have as i64) as usize;
+            let mut out = Guarded::<f32>::untouched(device, bucket, columns, Placement::Contiguous);
+            pad_rows_with(out.view_mut(), src.view(), count(), -0.5f32)
+                .launch(device)
+                .unwrap();
+            let mut expected = hidden[..kept].to_vec();
+            expected.resize(bucket, vec![(-0.5f32).to_bits64(); columns]);
+            assert_rows(&out.read(), &expected, rows);
+
+            let mut padded_ids = device.zeros::<i32, 1>([bucket]).unwrap();
+            pad_ids(&mut padded_ids, &ids_on, count(), -1i64)
+                .launch(device)
+                .unwrap();
+            let mut expected = ids[..kept].to_vec();
+            expected.resize(bucket, -1);
+            assert_eq!(padded_ids.download().unwrap(), expected, "{rows} rows");
+
+            let mut padded_positions = device.upload(&vec![3i64; bucket], [bucket]).unwrap();
+            pad_ids(&mut padded_positions, &positions_on, count(), 0i64)
+                .launch(device)
+                .unwrap();
+            let mut expected = positions[..kept].to_vec();
+            expected.resize(bucket, 0);
+            assert_eq!(padded_positions.download().unwrap(), expected, "{rows} rows");
+        }
     });
 }
 

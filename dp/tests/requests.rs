@@ -5,12 +5,12 @@ mod support;
 use half::bf16;
 use support::*;
 use tilewright_dp::kernels::{
-    alloc_extend, copy_kv_layers, kv_indices, last_slot, ragged_positions, store_kv, store_mla, translate_ids,
-    zero_pages,
+    alloc_extend, copy_fields, copy_kv_layers, kv_indices, last_slot, ragged_positions, store_kv, store_mla,
+    translate_ids, zero_pages,
 };
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::{Element, Integer};
-use tilewright_runtime::{Device, DeviceTensor, Launch};
+use tilewright_runtime::{Device, DeviceTensor, Launch, device_count};
 
 fn index<I: Integer>(device: &Device, values: &[i64]) -> DeviceTensor<I, 1> {
     let values: Vec<I> = values.iter().map(|&v| I::from_bits64(v as u64)).collect();
@@ -291,4 +291,55 @@ fn ids_are_translated_and_what_is_behind_the_count_is_zero() {
             ids.iter().enumerate().map(expected).collect::<Vec<_>>()
         );
     });
+}
+
+#[test]
+fn fields_of_two_types_and_any_strides_are_copied_in_one_launch() {
+    const HAVE: usize = 300;
+    for rows in [0usize, 1, 256, 257, 300, 310] {
+        for_each_device(|device| {
+            let narrow = [1, 1, 3].map(|width| unique::<i32>(HAVE, width, width as u64));
+            let wide = [1, 2].map(|width| unique::<i64>(HAVE + width, width, 10 + width as u64));
+            // A list, a column of a table, and columns of a wider one; of 64 bits a column, and one row more than the others.
+            let a = Guarded::<i32>::new(device, &narrow[0], 1, Placement::Contiguous);
+            let b = Guarded::<i32>::new(device, &narrow[1], 1, Placement::Misaligned);
+            let c = Guarded::<i32>::new(device, &narrow[2], 3, Placement::Misaligned);
+            let d = Guarded::<i64>::new(device, &wide[0], 1, Placement::Misaligned);
+            let e = Guarded::<i64>::new(device, &wide[1], 2, Placement::Contiguous);
+            let count = device.upload(&[rows as i64], [1]).unwrap();
+            for bound in 0..3 {
+                let mut a_out = Guarded::<i32>::untouched(device, 305, 1, Placement::Misaligned);
+                let mut b_out = Guarded::<i32>::untouched(device, 100, 1, Placement::Contiguous);
+                let mut c_out = Guarded::<i32>::untouched(device, 305, 3, Placement::Contiguous);
+                let mut d_out = Guarded::<i64>::untouched(device, 305, 1, Placement::Contiguous);
+                let mut e_out = Guarded::<i64>::untouched(device, 305, 2, Placement::Misaligned);
+                let outs = [a_out.view_mut(), b_out.view_mut(), c_out.view_mut()];
+                let wide_outs = [d_out.view_mut(), e_out.view_mut()];
+                let (fields, wide_fields) = ([a.view(), b.view(), c.view()], [d.view(), e.view()]);
+                let call = match BINDINGS.get(bound) {
+                    Some(bind) => copy_fields(outs, wide_outs, fields, wide_fields, bind(rows as u64)),
+                    None => copy_fields(
+                        outs,
+                        wide_outs,
+                        fields,
+                        wide_fields,
+                        device_count(&count, 0, 1000).unwrap(),
+                    ),
+                };
+                call.launch(device).unwrap();
+                let copied = |mut out: Rows, field: &Rows| {
+                    let n = rows.min(out.len()).min(field.len());
+                    out[..n].clone_from_slice(&field[..n]);
+                    out
+                };
+                let narrow_rows = |n, width| sentinels::<i32>(n, width);
+                let wide_rows = |width| sentinels::<i64>(305, width);
+                assert_rows(&a_out.read(), &copied(narrow_rows(305, 1), &narrow[0]), ("a", rows));
+                assert_rows(&b_out.read(), &copied(narrow_rows(100, 1), &narrow[1]), ("b", rows));
+                assert_rows(&c_out.read(), &copied(narrow_rows(305, 3), &narrow[2]), ("c", rows));
+                assert_rows(&d_out.read(), &copied(wide_rows(1), &wide[0]), ("d", rows));
+                assert_rows(&e_out.read(), &copied(wide_rows(2), &wide[1]), ("e", rows));
+            }
+        });
+    }
 }

@@ -4,7 +4,9 @@ mod support;
 
 use half::bf16;
 use support::*;
-use tilewright_dp::kernels::{gather_four, gather_rows, gather_rows_of, scatter_rows};
+use tilewright_dp::kernels::{
+    gather_four, gather_rows, gather_rows_of, invert_permutation, scatter_rows, scatter_rows_except,
+};
 use tilewright_dsl::element::{Element, Integer};
 use tilewright_dsl::{kernel, lang::*};
 use tilewright_runtime::{Device, DeviceTensor, Launch};
@@ -86,6 +88,65 @@ fn rows_are_scattered() {
             }
         }
         scatter::<bf16, i64>(device, &[1 << 40, -(1 << 40), 2], 10, 16, Placement::Contiguous);
+    });
+}
+
+fn scatter_but_for<I: Integer>(device: &Device, index: &[i64], reserved: i64) {
+    let (rows, columns) = (10, 37);
+    let (matrix, old) = (
+        unique::<bf16>(index.len(), columns, 3),
+        unique::<bf16>(rows, columns, 4),
+    );
+    let src = Guarded::<bf16>::new(device, &matrix, columns, Placement::Misaligned);
+    let mut dst = Guarded::<bf16>::new(device, &old, columns, Placement::Contiguous);
+    let on_device = upload_index::<I>(device, index);
+    scatter_rows_except(dst.view_mut(), src.view(), &on_device, reserved)
+        .launch(device)
+        .unwrap();
+    let mut expected = old;
+    for (row, &at) in index.iter().enumerate().filter(|(_, at)| **at != reserved) {
+        if let Some(at) = named(rows, at) {
+            expected[at] = matrix[row].clone();
+        }
+    }
+    assert_rows(&dst.read(), &expected, (I::TYPE, index, reserved));
+}
+
+#[test]
+fn a_reserved_slot_is_never_written_however_many_rows_have_it() {
+    for_each_device(|device| {
+        scatter_but_for::<i32>(device, &[0, 0, 7, -1, 9, 0, 10, 3], 0);
+        scatter_but_for::<i64>(device, &[9, 5, 9, 9, -1, 0], 9);
+        // Reserved numbers that are no slots, one of which is slot 0 in 32 bits.
+        for reserved in [-1, 10, i64::MAX, 1 << 32] {
+            scatter_but_for::<i32>(device, &[8, 2, 7, -1, 9, 10, 0, 3], reserved);
+            scatter_but_for::<i64>(device, &[8, 2, 7, -1, 9, 10, 0, 3], reserved);
+        }
+    });
+}
+
+/// Rows find their places in a padded buffer by the inverse of where they go; what no row goes to is zero.
+#[test]
+fn a_padded_buffer_is_filled_through_the_inverse_of_its_index() {
+    for_each_device(|device| {
+        for (packed, padded, columns) in [(9usize, 24usize, 131), (24, 24, 8), (0, 5, 16), (1, 1, 1)] {
+            let places: Vec<i64> = (0..packed as i64).map(|i| (i * 5 + 3) % padded as i64).collect();
+            let mut inverse = device.upload(&vec![-1i32; padded], [padded]).unwrap();
+            invert_permutation(&mut inverse, &upload_index::<i64>(device, &places))
+                .launch(device)
+                .unwrap();
+            let matrix = unique::<bf16>(packed, columns, 3);
+            let src = Guarded::<bf16>::new(device, &matrix, columns, Placement::Contiguous);
+            let mut out = Guarded::<bf16>::untouched(device, padded, columns, Placement::Misaligned);
+            gather_rows(out.view_mut(), src.view(), &inverse)
+                .launch(device)
+                .unwrap();
+            let mut expected = zeros(padded, columns);
+            for (row, &place) in places.iter().enumerate() {
+                expected[place as usize] = matrix[row].clone();
+            }
+            assert_rows(&out.read(), &expected, (packed, padded, columns));
+        }
     });
 }
 

@@ -507,6 +507,7 @@ pub struct Call<'a> {
     schedule: Option<Schedule>,
     checked: bool,
     reports: bool,
+    overlapping: bool,
 }
 
 impl<'a> Call<'a> {
@@ -520,6 +521,7 @@ impl<'a> Call<'a> {
             schedule: None,
             checked: false,
             reports: false,
+            overlapping: false,
         }
     }
 
@@ -600,6 +602,44 @@ impl<'a> Call<'a> {
     pub fn report_out_of_bounds(mut self) -> Self {
         self.reports = true;
         self
+    }
+
+    /// Lets the launch begin before the launch before it in the stream has ended: once all programs of that one have
+    /// [triggered](crate::lang::trigger_next_launch) or ended. Its programs then [wait](crate::lang::wait_for_previous_launch)
+    /// for it to end, so that results are the same; only the start of this launch is hidden behind the end of that one.
+    ///
+    /// The kernel must begin with the wait: before it there may be triggers, and values that nothing is loaded for, but no
+    /// access of memory, branch, check or print. Otherwise the launch is refused. Counts in device memory are read after
+    /// the wait.
+    ///
+    /// It is a plain launch on the CPU device, which refuses the same kernels, and on GPUs below compute capability 9.0 or
+    /// with a driver below CUDA 12.3. In a captured graph the two launches are joined by a programmatic edge.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn double(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>) {
+    ///     wait_for_previous_launch();
+    ///     trigger_next_launch();
+    ///     out.store([program_id(0)], src.load([program_id(0)]) * 2.0);
+    /// }
+    /// # use tilewright_dsl::analysis::opening::opening;
+    /// # use tilewright_dsl::call::*;
+    /// # let facts = ParameterFacts::Tensor(TensorFacts::contiguous(&[4]));
+    /// # let request = TraceRequest { parameters: vec![facts.clone(), facts] };
+    /// # assert!(opening(&double::definition().trace(&request).unwrap().kernel).is_ok());
+    /// ```
+    ///
+    /// `double(&mut out, &src).overlapping().launch(&device)` then launches it so.
+    pub fn overlapping(mut self) -> Self {
+        self.overlapping = true;
+        self
+    }
+
+    /// Whether the launch may begin before the launch before it has ended.
+    pub fn is_overlapping(&self) -> bool {
+        self.overlapping
     }
 
     /// Whether an index out of bounds is to be reported under every policy.

@@ -271,6 +271,38 @@ fn a_spin_lock_lets_one_program_in_at_a_time() {
     assert_eq!(counts, (vec![0], vec![500]));
 }
 
+/// Each program takes a number, and waits until it is its turn.
+#[kernel(grid = [programs])]
+fn take_turns(lock: &mut Tensor<u32, 1>, total: &mut Tensor<i32, 1>, order: &mut Tensor<i32, 1>, programs: Count) {
+    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
+    let acquire = AtomicOptions::new().order(MemoryOrder::Acquire);
+    let release = AtomicOptions::new().order(MemoryOrder::Release);
+    let ticket = lock.atomic_add_with([0], 1, relaxed);
+    while lock.atomic_or_with([1], 0, acquire) != ticket {}
+    let before = total.atomic_or_with([0], 0, relaxed);
+    total.atomic_exchange_with([0], before + 1, relaxed);
+    lock.atomic_add_with([1], 1, release);
+    order.store([program_id(0)], before - ticket as i32);
+}
+
+#[test]
+fn a_ticket_lock_lets_programs_in_in_the_order_of_their_tickets() {
+    let (lock, total, order) = on_every_device(|device| {
+        let mut lock = device.zeros::<u32, 1>([2]).unwrap();
+        let mut total = device.zeros::<i32, 1>([1]).unwrap();
+        let mut order = device.upload(&[-1; 300], [300]).unwrap();
+        take_turns(&mut lock, &mut total, &mut order, Runtime(300))
+            .launch(device)
+            .unwrap();
+        (
+            lock.download().unwrap(),
+            total.download().unwrap(),
+            order.download().unwrap(),
+        )
+    });
+    assert_eq!((lock, total, order), (vec![300; 2], vec![300], vec![0; 300]));
+}
+
 #[kernel(grid = [src.extent(0)])]
 fn sum_by_the_last(
     sum: &mut Tensor<i32, 1>,

@@ -4,7 +4,7 @@ use tilewright::dsl::ir::CacheHint as Hint;
 use tilewright::dsl::{cuda, schedule};
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, ptx};
 
 fn load_hint(number: usize) -> AccessOptions {
     let hints: Vec<Hint> = Hint::ALL.into_iter().filter(|hint| hint.is_for_loads()).collect();
@@ -111,6 +111,37 @@ fn a_hint_is_in_every_instruction_of_its_access() {
                     assert!(!body.contains(plain), "{plain}: {body}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_hint_survives_in_the_compiled_text() {
+    let device = Device::cpu();
+    let src = device.zeros::<f32, 2>([2, 64]).unwrap();
+    let index = device.zeros::<i32, 1>([3]).unwrap();
+    let mut out = device.zeros::<f32, 2>([3, 64]).unwrap();
+    let loads = Hint::ALL.iter().filter(|hint| hint.is_for_loads());
+    let stores = Hint::ALL.iter().filter(|hint| hint.is_for_stores());
+    let (loads, stores): (Vec<_>, Vec<_>) = (loads.collect(), stores.collect());
+    for number in 0..loads.len() {
+        let (load, store) = (loads[number], stores[number % stores.len()]);
+        let call = hinted::<f32>(&mut out, &src, &index, number, number % stores.len());
+        let launched = call.launch(&device).unwrap();
+        let Some(text) = ptx(launched.variant().unwrap(), "sm_90") else {
+            return;
+        };
+        let lines = |access: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.trim_start().starts_with(access));
+            lines.map(str::to_owned).collect()
+        };
+        for (lines, hint) in [(lines("ld.global"), load), (lines("st.global"), store)] {
+            let qualifier = format!(".{}.", hint.qualifier());
+            assert!(lines.len() > 1, "{text}");
+            assert!(
+                lines.iter().all(|line| line.contains(&qualifier)),
+                "{hint:?}: {lines:#?}"
+            );
         }
     }
 }

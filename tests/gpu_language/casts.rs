@@ -115,6 +115,55 @@ fn a_bitcast_keeps_every_bit_those_of_nan_included() {
 }
 
 #[kernel(grid = [1])]
+fn there_and_back<T: Element>(wide: &mut Tensor<f32, 1>, back: &mut Tensor<T, 1>, src: &Tensor<T, 1>) {
+    let i = arange(src.extent(0));
+    let value = src.load([i]).cast::<f32>();
+    wide.store([i], value);
+    // Through memory, so that nothing is folded into one cast.
+    back.store([i], wide.load([i]).cast::<T>());
+}
+
+/// Every encoding as an f32, and the encoding that the f32 becomes.
+fn round_trip<T: Element>() -> Vec<(u64, f32, u64)> {
+    let encodings = patterns::<T>();
+    assert_eq!(encodings.len(), 256);
+    let (wide, back) = on_every_device(|device| {
+        let src = device.upload(&encodings, [256]).unwrap();
+        let mut wide = device.zeros::<f32, 1>([256]).unwrap();
+        let mut back = device.zeros::<T, 1>([256]).unwrap();
+        there_and_back(&mut wide, &mut back, &src).launch(device).unwrap();
+        (bits(wide.download().unwrap()), bits(back.download().unwrap()))
+    });
+    let wide = wide.into_iter().map(|bits| f32::from_bits(bits as u32));
+    let all = bits(encodings).into_iter().zip(wide).zip(back);
+    all.map(|((from, wide), back)| (from, wide, back)).collect()
+}
+
+#[test]
+fn every_8_bit_float_comes_back_from_f32_as_it_was() {
+    let mut special = [0; 2];
+    for (from, wide, back) in round_trip::<F8E4M3>() {
+        special[0] += usize::from(wide.is_nan());
+        assert_eq!(back & 0x7f == 0x7f, wide.is_nan(), "{from:#x}");
+        assert!(
+            wide.is_nan() || back == from,
+            "{from:#x} is {wide} and becomes {back:#x}"
+        );
+    }
+    for (from, wide, back) in round_trip::<F8E5M2>() {
+        special[1] += usize::from(!wide.is_finite());
+        match wide {
+            _ if wide.is_nan() => assert!(back & 0x7f > 0x7c, "{from:#x}"),
+            // Casts saturate.
+            _ if wide.is_infinite() => assert_eq!(back, from - 1, "{from:#x}"),
+            _ => assert_eq!(back, from, "{from:#x} is {wide}"),
+        }
+    }
+    // Two NaNs, and two infinities beside six NaNs.
+    assert_eq!(special, [2, 8]);
+}
+
+#[kernel(grid = [1])]
 fn quantise(e4m3: &mut Tensor<F8E4M3, 1>, e5m2: &mut Tensor<F8E5M2, 1>, src: &Tensor<f32, 1>) {
     let i = arange(src.extent(0));
     e4m3.store([i], src.load([i]).cast::<F8E4M3>());

@@ -183,6 +183,28 @@ fn an_unchecked_access_is_checked_in_a_checked_build() {
     });
 }
 
+#[test]
+fn an_unchecked_access_is_not_checked_in_any_other_build() {
+    let index: Vec<i32> = (0..40).map(|i| (i * 27 + 5) % 40).collect();
+    let out = on_every_device(|device| {
+        let src = device.upload(&(100..140).collect::<Vec<i32>>(), [40]).unwrap();
+        let mut out = device.zeros::<i32, 1>([40]).unwrap();
+        let index = device.upload(&index, [40]).unwrap();
+        let launched = unchecked(&mut out, &index, &src).launch(device).unwrap();
+        let proofs: Vec<String> = launched
+            .variant()
+            .unwrap()
+            .proofs()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let load = proofs.iter().find(|proof| proof.starts_with("load src")).unwrap();
+        assert!(!load.contains("guarded"), "{load}");
+        out.download().unwrap()
+    });
+    assert_eq!(out, index.iter().map(|&at| 100 + at).collect::<Vec<_>>());
+}
+
 #[kernel(grid = [index.extent(0)])]
 fn assuming(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, index: &Tensor<i32, 1>) {
     let row = program_id(0);

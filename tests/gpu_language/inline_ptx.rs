@@ -73,6 +73,54 @@ fn registers_of_every_width_hold_their_types() {
     }
 }
 
+/// Four bytes in one register: the sum of their products with those of `b`, and the bytes of `a` turned around.
+fn dot_and_turn((a, b): (u32, u32)) -> (u32, u32) {
+    let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
+    let dot = products.map(|(a, b)| u32::from(a) * u32::from(b)).sum();
+    (dot, a.swap_bytes())
+}
+
+#[kernel(grid = [dot.extent(0)])]
+fn packed_bytes(dot: &mut Tensor<u32, 2>, turned: &mut Tensor<u8, 2>, a: &Tensor<u8, 2>, b: &Tensor<u8, 2>) {
+    let row = program_id(0);
+    let words = arange(dot.extent(1));
+    let mut packed_a = full([dot.extent(1)], 0u32);
+    let mut packed_b = full([dot.extent(1)], 0u32);
+    for byte in 0..4usize {
+        let at = words * 4 + byte as i64;
+        packed_a = packed_a | (a.load([row, at]).cast::<u32>() << (8 * byte) as u32);
+        packed_b = packed_b | (b.load([row, at]).cast::<u32>() << (8 * byte) as u32);
+    }
+    let text = "dp4a.u32.u32 %0, %2, %3, 0;\n prmt.b32 %1, %2, 0, 0x0123;";
+    let (sums, backwards) = inline_ptx(text, (packed_a, packed_b), dot_and_turn);
+    dot.store([row, words], sums);
+    for byte in 0..4usize {
+        turned.store(
+            [row, words * 4 + byte as i64],
+            (backwards >> (8 * byte) as u32).cast::<u8>(),
+        );
+    }
+}
+
+#[test]
+fn a_register_can_hold_four_packed_bytes() {
+    let (rows, columns) = (3, 256);
+    let a: Vec<u8> = (0..rows * columns).map(|i| (i * 37 + 11) as u8).collect();
+    let b: Vec<u8> = (0..rows * columns).map(|i| (i * 101 + i / 256) as u8).collect();
+    let (dot, turned) = on_every_device(|device| {
+        let [a, b] = [&a, &b].map(|bytes| device.upload(bytes, [rows, columns]).unwrap());
+        let mut dot = device.zeros::<u32, 2>([rows, columns / 4]).unwrap();
+        let mut turned = device.zeros::<u8, 2>([rows, columns]).unwrap();
+        packed_bytes(&mut dot, &mut turned, &a, &b).launch(device).unwrap();
+        (dot.download().unwrap(), turned.download().unwrap())
+    });
+    for (word, &dot) in dot.iter().enumerate() {
+        let bytes = 4 * word..4 * word + 4;
+        assert_eq!(dot, bytes.clone().map(|i| u32::from(a[i]) * u32::from(b[i])).sum());
+        assert!(turned[bytes.clone()].iter().eq(a[bytes].iter().rev()));
+    }
+}
+
 #[kernel(grid = [1])]
 fn clock(out: &mut Tensor<u32, 1>) {
     let zero = (program_id(0) as u32,);

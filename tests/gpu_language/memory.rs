@@ -3,7 +3,7 @@
 use tilewright::prelude::*;
 use tilewright::runtime::device_count;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, ptx};
 
 #[kernel(grid = [1], bounds = "clamp")]
 fn clamped(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
@@ -101,6 +101,31 @@ fn a_mask_reads_zero_and_writes_nothing() {
     }
 }
 
+#[kernel(grid = [1], bounds = "trap")]
+fn masked_anywhere(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>, other: i32) {
+    let i = arange(index.extent(0));
+    let at = index.load([i]);
+    let valid = (at >= 0) & (at < src.extent(0));
+    let value = select(valid, src.load_where([at], valid), other);
+    out.store_where([at], value + 1, valid);
+    out.store_where([i + src.extent(0)], value, at != 2);
+}
+
+#[test]
+fn where_a_mask_is_false_an_index_may_be_any_and_another_value_takes_the_place() {
+    let out = on_every_device(|device| {
+        let src = device.upload(&[10, 11, 12, 13, 14], [5]).unwrap();
+        let index = device.upload(&INDICES, [9]).unwrap();
+        let mut out = device.upload(&[-7; 15], [15]).unwrap();
+        masked_anywhere(&mut out, &src, &index, 99).launch(device).unwrap();
+        // Nothing is reported, though the kernel traps.
+        device.synchronize().unwrap();
+        out.download().unwrap()
+    });
+    assert_eq!(out[..5], [11, -7, 13, -7, 15]);
+    assert_eq!(out[5..], [10, 14, 99, 99, 99, 99, -7, 99, 99, -7]);
+}
+
 #[kernel(grid = [cdiv(out.extent(0), 1024)])]
 fn copy_blocks(out: &mut Tensor<u16, 1>, src: &Tensor<u16, 1>) {
     let i = arange(1024) + program_id(0) * 1024;
@@ -126,6 +151,31 @@ fn a_copy_by_blocks_is_exact_at_every_length_and_alignment() {
             let mut expected = vec![0xffff; n + 20];
             expected[to..to + n].copy_from_slice(&values[from..from + n]);
             assert_eq!(out, expected, "{n} elements from {from} to {to}");
+        }
+    }
+}
+
+#[kernel(grid = [out.extent(0)])]
+fn copy_whole_rows(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    out.store([row, cols], src.load([row, cols]));
+}
+
+#[test]
+fn rows_of_whole_vectors_are_moved_in_vectors_and_others_have_ends() {
+    let device = Device::cpu();
+    for (columns, whole) in [(16, true), (64, true), (1024, true), (10, false), (11, false)] {
+        let src = device.zeros::<f32, 2>([3, columns]).unwrap();
+        let mut out = device.zeros::<f32, 2>([3, columns]).unwrap();
+        let launched = copy_whole_rows(&mut out, &src).launch(&device).unwrap();
+        let Some(text) = ptx(launched.variant().unwrap(), "sm_90") else {
+            return;
+        };
+        for access in ["ld.global", "st.global"] {
+            let lines = text.lines().filter(|line| line.trim_start().starts_with(access));
+            let (wide, narrow): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains(".v4."));
+            assert!(!wide.is_empty(), "rows of {columns}: {text}");
+            assert_eq!(narrow.is_empty(), whole, "rows of {columns}: {text}");
         }
     }
 }

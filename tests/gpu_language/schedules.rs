@@ -60,6 +60,57 @@ fn every_schedule_moves_the_same_bits() {
     }
 }
 
+/// Tiles in registers that threads exchange, and elements that meet.
+#[kernel(grid = [out.extent(0)])]
+fn exchanging(out: &mut Tensor<i64, 2>, src: &Tensor<i64, 2>) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    let mut held = src.load([row, cols]);
+    held += held.sum_axis(0);
+    out.store([row, cols], held.flip(0).cumulative_sum(0));
+}
+
+#[test]
+fn every_number_of_warps_up_to_32_gives_the_same_and_more_are_refused() {
+    const COLUMNS: usize = 700;
+    let values: Vec<i64> = (0..2 * COLUMNS as i64).map(|i| i * i % 1009).collect();
+    let results = on_every_device(|device| {
+        let src = device.upload(&values, [2, COLUMNS]).unwrap();
+        let run = |threads: u32| {
+            let mut out = device.zeros::<i64, 2>([2, COLUMNS]).unwrap();
+            let schedule = Schedule {
+                threads,
+                programs_per_block: 1,
+                splits: 1,
+                unroll: 1,
+                load: LoadHint::Cached,
+                store: StoreHint::Cached,
+            };
+            let launched = exchanging(&mut out, &src).with_schedule(schedule).launch(device);
+            launched.map_err(|error| error.to_string())?;
+            Ok::<_, String>(out.download().unwrap())
+        };
+        for threads in [0, 16, 33, 1024 + 32] {
+            let error = run(threads).unwrap_err();
+            assert!(
+                error.contains("exchanging") && error.contains("threads"),
+                "{threads}: {error}"
+            );
+        }
+        // Not powers of two alone.
+        [1, 2, 3, 4, 8, 16, 31, 32].map(|warps| run(32 * warps).unwrap())
+    });
+    let mut expected = Vec::new();
+    for row in values.chunks(COLUMNS) {
+        let all: i64 = row.iter().sum();
+        let mut sum = 0;
+        expected.extend(row.iter().rev().map(|value| {
+            sum += value + all;
+            sum
+        }));
+    }
+    assert!(results.iter().all(|result| *result == expected));
+}
+
 #[kernel(grid = [1])]
 fn running_total(out: &mut Tensor<i32, 1>) {
     let at = arange(out.extent(0));

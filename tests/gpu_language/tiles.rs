@@ -18,7 +18,9 @@ fn window_sum(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>, window: Count) {
 
 #[test]
 fn a_variable_can_hold_a_tile_of_any_extent() {
-    for columns in [1, 2, 31, 32, 33, 127, 128, 129, 255, 576, 1000, 1024, 2880, 4097, 7168] {
+    for columns in [
+        1, 2, 31, 32, 33, 127, 128, 129, 131, 255, 576, 1000, 1024, 2880, 4097, 5120, 7168,
+    ] {
         let values: Vec<bf16> = (0..6 * columns).map(|i| bf16::from_f32((i % 97) as f32)).collect();
         let out = on_every_device(|device| {
             let src = device.upload(&values, [6, columns]).unwrap();

@@ -98,6 +98,8 @@ fn scalar_arguments_arrive_exact_at_the_limits_of_their_types() {
         (i64::MIN, 0u64, i32::MIN, false, f32::MIN_POSITIVE, 0u64),
         (i64::MAX, u64::MAX, i32::MAX, true, f32::NEG_INFINITY, 1 << 40),
         (-(1 << 31) - 1, 1 << 63, -1, true, -0.0, 1),
+        (1 << 31, (1 << 63) - 1, 1, false, f32::NAN, (1 << 31) - 1),
+        (-(1 << 31), 1 << 31, 0, true, 1.5, 1 << 31),
     ];
     for (a, b, c, d, e, n) in cases {
         let out = on_every_device(|device| {

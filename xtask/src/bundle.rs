@@ -16,7 +16,8 @@ use crate::{
 const LIMIT_MIB: u64 = 64;
 
 /// Tests that read the source tree or run rustc, neither of which is on the GPU host, or that have no use for a GPU.
-const LEFT_OUT_TESTS: [&str; 6] = [
+const LEFT_OUT_TESTS: [&str; 7] = [
+    "cases",
     "compile_fail",
     "golden",
     "codegen",

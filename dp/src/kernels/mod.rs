@@ -12,7 +12,7 @@
 //! | [`expert`] | rows to experts and back, and where each expert's begin |
 //! | [`quantize`] | rows to 8-bit floats with scales, and back |
 //! | [`cache`] | rows of the key-value cache |
-//! | [`request`] | positions, slots and pages of requests |
+//! | [`request`] | positions, slots and pages of requests; the fields of a batch |
 //!
 //! What holds for all of them:
 //!
@@ -46,7 +46,7 @@ pub use pad::{fill_and_place, mask_padding_ids, pad_ids, pad_rows, pad_rows_with
 pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
 pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot};
 pub use reduce::{add_rows, convert_rows};
-pub use request::{alloc_extend, kv_indices, last_slot, ragged_positions, translate_ids};
-pub use scatter::scatter_rows;
+pub use request::{alloc_extend, copy_fields, kv_indices, last_slot, ragged_positions, translate_ids};
+pub use scatter::{scatter_rows, scatter_rows_except};
 pub use segment::{pack_segments, pad_segments, pad_segments_with_mask};
 pub use slot::{copy_from_slot, copy_from_slot_padded, copy_to_slot};

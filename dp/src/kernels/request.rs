@@ -218,3 +218,53 @@ pub fn translate_ids<T: Integer, I: Integer>(
     let id = ids.load_where([i], real);
     out.store([i], table.load_where([id], real));
 }
+
+/// Copies the fields of a batch, all in one launch: `out[i] = field[i]` for `i < rows`, of `N` fields of one type and `M` of
+/// another.
+///
+/// * Each field is `[n, width]`, its copy `[m, width]`, with an `n`, `m`, width and strides of its own: a part of a larger
+///   table if need be. `narrow` of one element type (i32, say), `wide` of another (i64); `rows` a count. Rows that a field
+///   or its copy does not have are left out, and rows of a copy from `rows` on keep their values.
+/// * One program per field and 256 rows. Specialised for the types, `N`, `M` and the widths.
+/// * Engines bring ids, positions, lengths and slots of a step into the buffers of a graph so: a launch for each would take
+///   longer than the copies.
+///
+/// ```
+/// use tilewright_dp::kernels::copy_fields;
+/// use tilewright_dsl::call::Runtime;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let (ids, lengths) = (device.upload(&[1i32, 2, 3], [3, 1])?, device.upload(&[4i32, 5], [2, 1])?);
+/// let slots = device.upload(&[6i64, 7, 8, 9], [2, 2])?;
+/// let (mut a, mut b) = (device.zeros::<i32, 2>([4, 1])?, device.zeros::<i32, 2>([4, 1])?);
+/// let mut c = device.zeros::<i64, 2>([4, 2])?;
+/// copy_fields([&mut a, &mut b], [&mut c], [&ids, &lengths], [&slots], Runtime(2)).launch(&device)?;
+/// assert_eq!((a.download()?, b.download()?), (vec![1, 2, 0, 0], vec![4, 5, 0, 0]));
+/// assert_eq!(c.download()?, [6, 7, 8, 9, 0, 0, 0, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [cdiv(rows, BLOCK), (N + M) as i64])]
+pub fn copy_fields<A: Element, B: Element, const N: usize, const M: usize>(
+    narrow_out: [&mut Tensor<A, 2>; N],
+    wide_out: [&mut Tensor<B, 2>; M],
+    narrow: [&Tensor<A, 2>; N],
+    wide: [&Tensor<B, 2>; M],
+    rows: Count,
+) {
+    let (row, field) = ((program_id(0) * BLOCK + arange(BLOCK)).expand_dims(1), program_id(1));
+    for f in 0..N {
+        if field == f as i64 {
+            let real = row < rows.min(narrow[f].extent(0));
+            let cols = arange(narrow_out[f].extent(1));
+            narrow_out[f].store_where([row, cols], narrow[f].load_where([row, cols], real), real);
+        }
+    }
+    for f in 0..M {
+        if field == (N + f) as i64 {
+            let real = row < rows.min(wide[f].extent(0));
+            let cols = arange(wide_out[f].extent(1));
+            wide_out[f].store_where([row, cols], wide[f].load_where([row, cols], real), real);
+        }
+    }
+}

@@ -31,3 +31,37 @@ pub fn scatter_rows<T: Element, I: Integer>(dst: &mut Tensor<T, 2>, src: &Tensor
     let cols = arange(src.extent(1));
     dst.store([to, cols], src.load([row, cols]));
 }
+
+/// As [`scatter_rows()`], but for the rows of one reserved index: `dst[index[i]] = src[i]` where `index[i] != reserved`.
+///
+/// * `dst`, `src` and `index` as there; `reserved` any number. Several rows may have the reserved index; none is written.
+/// * One program per row of `src`. Specialised for the element and index type and the hidden size.
+/// * Engines reserve a slot, the first one usually, for the tokens of padding: it takes their writes in a kernel that cannot
+///   skip, and stays as it is here.
+///
+/// ```
+/// use tilewright_dp::kernels::scatter_rows_except;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[1u8, 2, 3], [3, 1])?;
+/// let index = device.upload(&[2i32, 0, 0], [3])?;
+/// let mut dst = device.upload(&[9u8; 4], [4, 1])?;
+/// scatter_rows_except(&mut dst, &src, &index, 0).launch(&device)?;
+/// assert_eq!(dst.download()?, [9, 9, 1, 9]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [src.extent(0).min(index.extent(0))])]
+pub fn scatter_rows_except<T: Element, I: Integer>(
+    dst: &mut Tensor<T, 2>,
+    src: &Tensor<T, 2>,
+    index: &Tensor<I, 1>,
+    reserved: i64,
+) {
+    let row = program_id(0);
+    let to = index.load([row]).cast::<i64>();
+    if to != reserved {
+        let cols = arange(src.extent(1));
+        dst.store([to, cols], src.load([row, cols]));
+    }
+}

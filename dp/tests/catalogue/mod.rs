@@ -164,6 +164,7 @@ pub fn movers<T: Element>(columns: usize, to: Place, from: Place, binding: Bindi
     );
     add(call, 4, 1, 0);
     add(scatter_rows(buffer.view_mut(), s, i), 1, 1, 0);
+    add(scatter_rows_except(buffer.view_mut(), s, i, 0), 1, 1, 0);
     let call = copy_to_slot(buffer.view_mut(), s, count(2), count(4));
     add(call, 1, read(2), 0);
     let call = copy_from_slot(local.view_mut(), gathered.view(), count(2), count(3));

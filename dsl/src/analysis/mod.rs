@@ -4,7 +4,8 @@
 //! * [`range`]: bounds of every integer value, symbolic and numeric, refined by the conditions around it,
 //! * [`divisibility`]: which powers of two divide a value,
 //! * [`contiguity`]: how an access moves through memory as the innermost tile axis advances,
-//! * [`effects`]: which tensors are read and written, and whether a program's threads are independent.
+//! * [`effects`]: which tensors are read and written, and whether a program's threads are independent,
+//! * [`opening`]: what a program does before it waits for the launches before its own.
 //!
 //! Uniformity needs no analysis: scalars are uniform over a program by construction.
 
@@ -13,4 +14,5 @@ pub mod contiguity;
 pub mod divisibility;
 pub mod effects;
 pub mod linear;
+pub mod opening;
 pub mod range;

@@ -95,16 +95,29 @@ impl Writer<'_> {
         self.close();
     }
 
-    /// Older GPUs run one launch after the other anyway.
+    /// A wait or a trigger, unless it is one of the opening, which [`Writer::finish`] prints ahead of everything.
     pub(super) fn grid_dependency(&mut self, dependency: GridDependency) {
-        let instruction = match dependency {
-            GridDependency::Wait => "griddepcontrol.wait",
-            GridDependency::Trigger => "griddepcontrol.launch_dependents",
-        };
-        self.line("#if __CUDA_ARCH__ >= 900");
-        self.line(format!("asm volatile(\"{instruction};\" ::: \"memory\");"));
-        self.line("#endif");
+        if self.opening > 0 {
+            self.opening -= 1;
+            return;
+        }
+        for line in grid_dependency(dependency) {
+            self.line(line);
+        }
     }
+}
+
+/// Older GPUs run one launch after the other anyway.
+pub(super) fn grid_dependency(dependency: GridDependency) -> [String; 3] {
+    let instruction = match dependency {
+        GridDependency::Wait => "griddepcontrol.wait",
+        GridDependency::Trigger => "griddepcontrol.launch_dependents",
+    };
+    [
+        "#if __CUDA_ARCH__ >= 900".to_owned(),
+        format!("asm volatile(\"{instruction};\" ::: \"memory\");"),
+        "#endif".to_owned(),
+    ]
 }
 
 impl Need {

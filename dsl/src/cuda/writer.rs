@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::cache::grid_dependency;
 use super::prelude::Need;
 use super::scalar::Text;
 use super::types::{c_type, literal, memory_type};
 use super::{Slot, TrapSite};
 use crate::analysis::effects::Effects;
+use crate::analysis::opening::opening;
 use crate::element::ElementType;
 use crate::ir::{Expression, Handle, Kernel, Layout, Local, ParameterKind, Span, Symbol};
 use crate::schedule::Schedule;
@@ -53,6 +55,8 @@ pub(super) struct Writer<'a> {
     indent: usize,
     next: usize,
     line: Option<(&'static str, u32)>,
+    /// The waits and triggers to come that [`Writer::finish`] prints.
+    pub(super) opening: usize,
 }
 
 /// Slots in the order of the argument list: pointers, then integers, then scalars, then what the runtime adds.
@@ -115,6 +119,7 @@ impl<'a> Writer<'a> {
             indent: 1,
             next: 0,
             line: None,
+            opening: opening(kernel).map_or(0, |dependencies| dependencies.len()),
         }
     }
 
@@ -291,6 +296,10 @@ impl<'a> Writer<'a> {
         // A thread's place among those that work on its program, and the program's among all.
         let (threads, splits, shared) = (schedule.threads, schedule.splits, schedule.programs_per_block);
         let in_order = self.effects.in_order;
+        // Every thread waits, also one without a program, and before counts are read.
+        for dependency in opening(self.kernel).unwrap_or_default() {
+            head.extend(grid_dependency(dependency));
+        }
         if in_order {
             head.push("const int worker = (int)threadIdx.x;".to_owned());
             let all = self.all_programs();
@@ -386,7 +395,8 @@ impl<'a> Writer<'a> {
             }
             SlotOrder::DeviceCount(p) => {
                 let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);
-                format!("const {}* __restrict__ at_{}", c_type(element), name(p))
+                let restrict = if self.effects.waits { "" } else { " __restrict__" };
+                format!("const {}*{restrict} at_{}", c_type(element), name(p))
             }
             SlotOrder::DeviceCountMaximum(p) => format!("const long long most_{}", name(p)),
             SlotOrder::Symbol(symbol) => format!("const long long {}", self.symbol_name(symbol)),

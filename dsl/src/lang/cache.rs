@@ -138,10 +138,9 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     }
 }
 
-/// Waits until the launches before this one are done and what they wrote can be seen, where the launch lets them overlap
-/// (programmatic dependent launch, on GPUs of compute capability 9.0 and up). Everywhere else there is nothing to wait for.
-///
-/// What such a kernel does before must not depend on what launches before it write.
+/// Waits until the launches before this one are done and what they wrote can be seen, where the launch lets them overlap:
+/// see [`Call::overlapping`](crate::call::Call::overlapping), which takes kernels that begin with this. Everywhere else
+/// there is nothing to wait for.
 #[track_caller]
 pub fn wait_for_previous_launch() {
     dependency(GridDependency::Wait, Span::here());

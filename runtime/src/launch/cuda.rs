@@ -58,6 +58,10 @@ pub(super) fn launch(
     }
     let mut pointers: ArrayVec<*mut c_void, MAX_ARGUMENTS> =
         words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
+    let put = match call.is_overlapping() {
+        true => cuda::launch_overlapping,
+        false => cuda::launch,
+    };
     let used = allocations(call).chain(marks.iter().filter_map(allocation));
     put_in_order(device, stream, used, || {
         // SAFETY: the pointers are to the words of the slots that the kernel was printed with, in their order, and a word
@@ -65,8 +69,9 @@ pub(super) fn launch(
         // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
         // `unsafe` block.
+        // An overlapping launch was planned for a kernel that begins with waiting only.
         unsafe {
-            cuda::launch(
+            put(
                 &program.function,
                 blocks,
                 program.module.threads(),

@@ -116,6 +116,16 @@ pub enum LaunchError {
         /// The access.
         proof: Proof,
     },
+    /// A launch is to overlap the one before it, and its kernel does not begin with waiting for that one.
+    #[error(
+        "kernel `{kernel}` cannot overlap the launch before it, because it may touch memory before it waits\n  --> {span}\n  = help: make `wait_for_previous_launch()` the first line of its body, or leave out `overlapping()`"
+    )]
+    NotWaiting {
+        /// The kernel.
+        kernel: String,
+        /// What may come before the wait; the kernel itself if it never waits.
+        span: Span,
+    },
     /// The grid cannot be computed for these arguments, or has too many programs.
     #[error("{error}{advice}", error = .0, advice = advice(.0))]
     Grid(GridError),

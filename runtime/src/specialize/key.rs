@@ -40,7 +40,8 @@ impl Key {
             Binding::Exact => 0,
             Binding::Runtime => 1,
         });
-        let asked = [call.is_checked(), call.reports_out_of_bounds()];
+        // Whether a launch may overlap changes no code, but not every kernel may.
+        let asked = [call.is_checked(), call.reports_out_of_bounds(), call.is_overlapping()];
         self.words.extend(asked.map(u64::from));
         for argument in call.arguments() {
             match argument {

@@ -1,5 +1,6 @@
 //! From a recording to the kernel that one launch needs: the stages of the code generator, in their order.
 
+use tilewright_dsl::analysis::opening::opening;
 use tilewright_dsl::call::{ArgumentValue, Binding, Call, CountArgument, Traced};
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
@@ -21,7 +22,7 @@ pub(super) struct Staged {
 /// Binds what the call binds as literals, and removes the checks that the host can make for this launch.
 ///
 /// # Errors
-/// A check is left in a kernel that denies them.
+/// A check is left in a kernel that denies them, or a launch is to overlap whose kernel does not begin with waiting.
 pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Result<Staged, LaunchError> {
     let bound = bind(&traced.kernel, &bindings(traced, call));
     let mut bound = if call.is_checked() { checked(bound) } else { bound };
@@ -41,10 +42,14 @@ pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Result<
             proof: proof.clone(),
         });
     }
-    Ok(Staged {
-        kernel: canonical(proved),
-        proofs,
-    })
+    let kernel = canonical(proved);
+    if call.is_overlapping()
+        && let Err(span) = opening(&kernel)
+    {
+        let kernel = kernel.name;
+        return Err(LaunchError::NotWaiting { kernel, span });
+    }
+    Ok(Staged { kernel, proofs })
 }
 
 fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {

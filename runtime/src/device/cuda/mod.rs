@@ -24,7 +24,7 @@ pub use context::CudaDevice;
 pub use driver::{device_count, driver_version};
 pub use event::CudaEvent;
 pub use graph::CudaGraph;
-pub use launch::launch;
+pub use launch::{launch, launch_overlapping};
 pub use mapped::MappedWords;
 pub use memory::CudaMemory;
 pub use module::{CudaFunction, CudaModule};

@@ -35,7 +35,13 @@ pub struct CudaProperties {
     pub shared_bytes_per_block_optin: u32,
     /// Bytes of shared memory of a multiprocessor.
     pub shared_bytes_per_multiprocessor: u32,
+    /// Whether a launch may begin before the one before it has ended: from compute capability 9.0 on, with a driver of CUDA
+    /// 12.3, the first that also captures such launches, or later.
+    pub overlapping_launches: bool,
 }
+
+const OVERLAPPING_CAPABILITY: u32 = 9;
+const OVERLAPPING_DRIVER: (u32, u32) = (12, 3);
 
 impl CudaProperties {
     /// Those of a GPU by its number, without opening it.
@@ -46,12 +52,13 @@ impl CudaProperties {
         }
         let device = result::device::get(ordinal.cast_signed()).during("cuDeviceGet")?;
         let read = |attribute| attribute_of(device, attribute);
+        let architecture = Architecture::new(
+            read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
         Ok(Self {
             name: result::device::get_name(device).during("cuDeviceGetName")?,
-            architecture: Architecture::new(
-                read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-                read(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-            ),
+            architecture,
             multiprocessors: read(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             l2_bytes: read(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)? as usize,
             memory_bytes: total_memory(device)?,
@@ -61,6 +68,8 @@ impl CudaProperties {
             shared_bytes_per_block: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK)?,
             shared_bytes_per_block_optin: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
             shared_bytes_per_multiprocessor: read(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)?,
+            overlapping_launches: architecture.major >= OVERLAPPING_CAPABILITY
+                && driver::driver_version()? >= OVERLAPPING_DRIVER,
         })
     }
 }

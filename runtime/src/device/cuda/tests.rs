@@ -331,6 +331,69 @@ fn a_graph_replays_what_was_captured_with_the_values_of_the_moment() {
     }
 }
 
+/// What the bindings of older versions of CUDA cannot ask for.
+#[cfg(feature = "cuda-13000")]
+#[test]
+fn an_overlapping_launch_is_joined_to_the_one_before_it_by_a_programmatic_edge() {
+    use cudarc::driver::sys;
+    let Some(device) = gpu() else { return };
+    if !device.properties().overlapping_launches {
+        println!("skipped: launches do not overlap here");
+        return;
+    }
+    let function = module(&device).function("add").expect("the kernel");
+    let out = upload(&device, &[0]);
+    let stream = device.new_stream().expect("a stream");
+    let (mut to, mut amount, mut count) = (out.address(), 1u32, 1u32);
+    let mut from = to;
+    let mut args = [
+        pointer(&mut to),
+        pointer(&mut from),
+        pointer(&mut amount),
+        pointer(&mut count),
+    ];
+    let captured = stream.stream();
+    captured
+        .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+        .expect("a capture");
+    // SAFETY: the types are those of the kernel; nothing of it is ever run.
+    unsafe {
+        launch(&function, 1, [32, 1, 1], 0, &mut args, &stream).expect("a launch");
+        launch_overlapping(&function, 1, [32, 1, 1], 0, &mut args, &stream).expect("a launch");
+        launch(&function, 1, [32, 1, 1], 0, &mut args, &stream).expect("a launch");
+    }
+    let graph = captured
+        .end_capture(sys::CUgraphInstantiate_flags(0))
+        .expect("a graph")
+        .expect("something was captured");
+    let mut edges = 2;
+    let mut from = [std::ptr::null_mut(); 2];
+    let mut to = [std::ptr::null_mut(); 2];
+    let mut data = [sys::CUgraphEdgeData {
+        from_port: 0,
+        to_port: 0,
+        type_: 0,
+        reserved: [0; 5],
+    }; 2];
+    // SAFETY: the arrays are as long as `edges` says.
+    unsafe {
+        sys::cuGraphGetEdges_v2(
+            graph.cu_graph(),
+            from.as_mut_ptr(),
+            to.as_mut_ptr(),
+            data.as_mut_ptr(),
+            &mut edges,
+        )
+    }
+    .result()
+    .expect("edges");
+    assert_eq!(edges, 2);
+    let programmatic = sys::CUgraphDependencyType::CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC as u8;
+    // Edges come in no order: the one whose end is where the other begins is the first.
+    let first = usize::from(to[0] != from[1]);
+    assert_eq!([data[first].type_, data[1 - first].type_], [programmatic, 0]);
+}
+
 #[test]
 fn a_capture_refuses_what_a_graph_cannot_hold_and_goes_on() {
     let Some(device) = gpu() else { return };
