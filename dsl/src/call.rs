@@ -531,8 +531,8 @@ impl<'a> Call<'a> {
     ///   launches cost as much as one (*horizontal fusion*).
     /// * As within any launch, what one call writes may share no memory with what another reads or writes.
     /// * A call whose grid depends on a count in device memory has as many programs as the count says when it runs.
-    /// * Checked builds, reports and exact extents are asked of all if they are asked of one. A schedule is for the call that
-    ///   it was made for, so the result has none.
+    /// * Checked builds, reports, exact extents and [overlapping](Call::overlapping) are asked of all if they are asked of one;
+    ///   to overlap, all must begin with the wait. A schedule is for the call that it was made for, so the result has none.
     ///
     /// ```
     /// use tilewright_dsl::call::{Argument, Arguments, Call, Exact};
@@ -562,6 +562,7 @@ impl<'a> Call<'a> {
             }
             fused.checked |= call.checked;
             fused.reports |= call.reports;
+            fused.overlapping |= call.overlapping;
             if call.extents == Binding::Exact {
                 fused.extents = Binding::Exact;
             }

@@ -226,3 +226,34 @@ fn a_trap_names_the_line_and_the_part() {
         outs.map(|out| out.download().unwrap())
     });
 }
+
+#[kernel(grid = [out.extent(0)])]
+fn waiting(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>) {
+    wait_for_previous_launch();
+    trigger_next_launch();
+    out.store([program_id(0)], src.load([program_id(0)]) + 1);
+}
+
+#[test]
+fn fused_calls_that_all_wait_first_can_overlap_the_launch_before() {
+    let found = on_every_device(|device| {
+        let mut a = device.zeros::<i32, 1>([70]).unwrap();
+        let mut b = device.zeros::<i32, 1>([70]).unwrap();
+        let mut c = device.zeros::<i32, 1>([70]).unwrap();
+        for _ in 0..50 {
+            Call::fuse([waiting(&mut b, &a), waiting(&mut c, &a)])
+                .overlapping()
+                .launch(device)
+                .unwrap();
+            waiting(&mut a, &c).overlapping().launch(device).unwrap();
+        }
+        let pair = device.zeros::<i32, 2>([1, 70]).unwrap();
+        let mut other = device.zeros::<i32, 2>([1, 70]).unwrap();
+        let error = Call::fuse([waiting(&mut b, &a).overlapping(), copy(&mut other, &pair)])
+            .launch(device)
+            .unwrap_err();
+        assert!(matches!(error, LaunchError::NotWaiting { .. }), "{error}");
+        (a.download().unwrap(), b.download().unwrap())
+    });
+    assert_eq!(found, (vec![100; 70], vec![99; 70]));
+}

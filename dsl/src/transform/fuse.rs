@@ -1,10 +1,12 @@
 //! Several kernels as one: each does its part of one grid.
 
 use super::renumber::Renumber;
+use crate::analysis::opening::opening;
 use crate::call::Traced;
 use crate::element::ElementType;
 use crate::ir::{
-    BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Literal, Parameter, Span, Statement, Symbol, Type,
+    BinaryOp, Block, CompareOp, Expression, GridDependency, Handle, Kernel, Literal, Parameter, Span, Statement,
+    Symbol, Type,
 };
 
 /// A kernel that does what all `parts` do, side by side. Its parameters are those of the first part, then those of the
@@ -64,6 +66,11 @@ pub fn fuse(parts: &[Traced]) -> Traced {
             block
         });
     body.append(rest);
+    // Waiting twice is waiting once.
+    if !parts.is_empty() && parts.iter().all(|part| opening(&part.kernel).is_ok()) {
+        let wait = (Statement::GridDependency(GridDependency::Wait), fusion.kernel.span);
+        body = std::iter::once(wait).chain(body).collect();
+    }
     fusion.kernel.body = body;
     Traced {
         kernel: fusion.kernel,
