@@ -9,6 +9,7 @@
 //! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
 //! * [`movement`] moves a step's rows with them, between the ranks of a [`collective`] group,
+//! * [`batch`] pads all tensors of a rank's batch to what was planned in one launch,
 //! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
@@ -25,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod buffer;
 pub mod collective;
 pub mod counts;

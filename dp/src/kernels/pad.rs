@@ -90,6 +90,79 @@ pub fn pad_ids<I: Integer>(out: &mut Tensor<I, 1>, ids: &Tensor<I, 1>, count: Co
     out.store([at], select(real, ids.load_where([at], real), fill.cast::<I>()));
 }
 
+/// Pads rows of raw bits with a pattern: `out[0..rows) = src[0..rows)`, `out[rows..) = fill`.
+///
+/// * `out` `[length, columns]`, `src` `[n, columns]` of an unsigned type as wide as the elements; `rows` a count; the low bits
+///   of `fill` are the pattern. Rows that `src` does not have are filled. Without `fills`, rows from `rows` on keep what they
+///   have.
+/// * One program per `block` rows. Specialised for the width, the columns, `block` and `fills`, and for the count if it is
+///   exact.
+/// * [`Padding`](crate::batch::Padding) fuses it for all tensors of a batch.
+///
+/// ```
+/// use tilewright_dp::kernels::pad_bits;
+/// use tilewright_dsl::call::Exact;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[1.0f32, 2.0, 3.0], [3, 1])?;
+/// let mut out = device.zeros::<f32, 2>([4, 1])?;
+/// let fill = u64::from(0.5f32.to_bits());
+/// pad_bits::<u32>(out.view_mut().bits()?, src.view().bits()?, Exact(2), fill, 16, true).launch(&device)?;
+/// assert_eq!(out.download()?, [1.0, 2.0, 0.5, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [cdiv(out.extent(0), block)])]
+pub fn pad_bits<W: Integer>(
+    out: &mut Tensor<W, 2>,
+    src: &Tensor<W, 2>,
+    rows: Count,
+    fill: u64,
+    #[comptime] block: usize,
+    #[comptime] fills: bool,
+) {
+    let cols = arange(out.extent(1));
+    let rows = rows.min(src.extent(0));
+    if block == 1 {
+        let row = program_id(0);
+        if row < rows {
+            out.store([row, cols], src.load([row, cols]));
+        } else if fills {
+            out.store([row, cols], fill.cast::<W>());
+        }
+    } else {
+        let row = (program_id(0) * block + arange(block)).expand_dims(1);
+        let real = row < rows;
+        let bits = src.load_where([row, cols], real);
+        if fills {
+            out.store([row, cols], select(real, bits, fill.cast::<W>()));
+        } else {
+            out.store_where([row, cols], bits, real);
+        }
+    }
+}
+
+/// Fills rows of raw bits from a row on: `out[rows..) = fill`.
+///
+/// * As [`pad_bits()`], in place: rows before `rows` keep what they have.
+///
+/// ```
+/// use tilewright_dp::kernels::fill_bits;
+/// use tilewright_dsl::call::Exact;
+/// use tilewright_runtime::{Device, Launch};
+///
+/// let device = Device::cpu();
+/// let mut lengths = device.upload(&[7i32, 8, 9], [3, 1])?;
+/// fill_bits::<u32>(lengths.view_mut().bits()?, Exact(1), 1, 16).launch(&device)?;
+/// assert_eq!(lengths.download()?, [7, 1, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [cdiv(out.extent(0), block)])]
+pub fn fill_bits<W: Integer>(out: &mut Tensor<W, 2>, rows: Count, fill: u64, #[comptime] block: usize) {
+    let row = (program_id(0) * block + arange(block)).expand_dims(1);
+    out.store_where([row, arange(out.extent(1))], fill.cast::<W>(), row >= rows);
+}
+
 /// Writes a whole gathered buffer in one pass: `N` segments at their places, zeros everywhere else.
 ///
 /// * `out` `[n, hidden]`; `segments[s]` `[m_s, hidden]`; `starts[s]` and `rows[s]` counts: `out[starts[s] + i] =

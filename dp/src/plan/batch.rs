@@ -19,6 +19,9 @@ pub struct BatchPlan {
     /// Whether the rank has no request and runs a made-up one, of all its rows, so that the experts' all-to-all is not
     /// starved. For `main-2026-09`; its rows count as tokens.
     pub is_dummy: bool,
+    /// Rows of logits and of hidden states that belong to requests: the first of what the forward leaves. The rest is cut off
+    /// after it; of a prefill, whose rows the logits stage picks, nothing.
+    pub kept: u64,
     /// What the sum of sequence lengths grows by, which pull request 8280 leaves as it was.
     pub sequence_lengths_added: u64,
     /// The tensors that are padded, those of them that the batch has. Empty where nothing is.
@@ -80,10 +83,27 @@ impl Plan {
         if requests.checked_mul(width).is_none_or(|needed| needed > rows) {
             return Err(PlanError::BatchTooLarge { rank, requests, rows });
         }
-        Ok(match &self.execution {
+        let batch = match &self.execution {
             Execution::Graph(graph) => replayed(forward, rows, graph.bucket, requests),
             Execution::Eager(_) => self.eager_batch(forward, rows, requests),
+        };
+        Ok(BatchPlan {
+            kept: self.kept(forward, rows, requests),
+            ..batch
         })
+    }
+
+    fn kept(&self, forward: ForwardMode, rows: u64, requests: u64) -> u64 {
+        use ForwardMode::{Decode, DraftDecode, DraftExtend, Extend, Idle, Mixed, TargetVerify};
+        match forward {
+            // Nothing was cut before there was padding in all modes.
+            _ if self.profile < Profile::Pr8280 => rows,
+            Extend | Mixed => rows,
+            Decode | Idle => requests,
+            // One row for each request, until all drafts had one width.
+            DraftExtend if self.profile < Profile::Main202609 => requests,
+            DraftDecode | TargetVerify | DraftExtend => requests * self.width,
+        }
     }
 
     fn eager_batch(&self, forward: ForwardMode, rows: u64, requests: u64) -> BatchPlan {
@@ -95,6 +115,7 @@ impl Plan {
             rows,
             requests,
             is_dummy: false,
+            kept: rows,
             sequence_lengths_added: 0,
             tensors: Vec::new(),
         };
@@ -226,6 +247,7 @@ fn replayed(forward: ForwardMode, rows: u64, bucket: u64, requests: u64) -> Batc
         rows,
         requests: bucket,
         is_dummy: false,
+        kept: rows,
         sequence_lengths_added: bucket - requests,
         tensors: Vec::new(),
     };
@@ -429,6 +451,34 @@ mod tests {
             let full = plan.batch(0, ForwardMode::Decode, 24).unwrap();
             assert!(full.tensors.is_empty());
         }
+    }
+
+    #[test]
+    fn what_padding_added_is_cut_off_after_the_forward() {
+        let kept = |profile, forward, coef, requests| {
+            let request = Request {
+                coef,
+                ..Request::new(vec![6, 4], 2)
+            };
+            plan(profile, request).batch(0, forward, requests).unwrap().kept
+        };
+        let newest = Profile::Main202609;
+        for profile in [Profile::Pr8280, Profile::Pr9136, Profile::Pr20406, newest] {
+            assert_eq!(kept(profile, ForwardMode::Decode, 1, 5), 5);
+            assert_eq!(kept(profile, ForwardMode::TargetVerify, 4, 5), 20);
+            assert_eq!(kept(profile, ForwardMode::DraftDecode, 2, 5), 10);
+            assert_eq!(kept(profile, ForwardMode::Extend, 1, 2), 6);
+        }
+        assert_eq!(kept(Profile::Pr20406, ForwardMode::DraftExtend, 4, 5), 5);
+        assert_eq!(kept(newest, ForwardMode::DraftExtend, 4, 5), 20);
+        assert_eq!(kept(Profile::Pr8277, ForwardMode::Decode, 1, 5), 6);
+        let captured = Request {
+            graph_ok: true,
+            graph_buckets: Some(vec![8]),
+            ..Request::new(vec![5, 6], 2)
+        };
+        let batch = plan(newest, captured).batch(0, ForwardMode::Decode, 5).unwrap();
+        assert_eq!((batch.rows, batch.kept), (8, 5));
     }
 
     #[test]

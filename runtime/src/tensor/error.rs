@@ -1,5 +1,7 @@
 //! What can go wrong with tensors on a device.
 
+use tilewright_dsl::element::ElementType;
+
 use crate::device::DeviceError;
 
 /// Why a tensor could not be made, filled, read or sliced.
@@ -60,6 +62,26 @@ pub enum TensorError {
         extents: Vec<usize>,
         /// The view's strides, in elements.
         strides: Vec<i64>,
+    },
+    /// A view was to be a matrix, and the other axes of its tensor are not one run of elements.
+    #[error(
+        "a view of extents {extents:?} and strides {strides:?} is no matrix of rows along axis {axis}: its other axes do not follow each other"
+    )]
+    NoMatrix {
+        /// The view's extents.
+        extents: Vec<usize>,
+        /// The view's strides, in elements.
+        strides: Vec<i64>,
+        /// The axis of the rows.
+        axis: usize,
+    },
+    /// Elements of one size were to be seen as elements of another size.
+    #[error("{from} has elements of {} bytes and {to} of {}: the bits of one are not one of the other", from.size(), to.size())]
+    OtherSize {
+        /// The type of the elements.
+        from: ElementType,
+        /// The type that was asked for.
+        to: ElementType,
     },
     /// The greatest value of a count in device memory is more than a count may be.
     #[error("a count in device memory may be at most 2^40, and {maximum} was named as its maximum")]

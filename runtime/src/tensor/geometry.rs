@@ -108,6 +108,33 @@ impl<const R: usize> Geometry<R> {
         Ok(turned)
     }
 
+    /// The elements with the indices on `axis` as rows; what the other axes hold becomes the columns.
+    pub(super) fn matrix(&self, axis: usize) -> Result<Geometry<2>, TensorError> {
+        Self::check_axis(axis)?;
+        let mut columns = (1, 1);
+        // From the innermost axis outwards: each axis has to step over all of those inside it.
+        for other in (0..R).rev().filter(|&other| other != axis && self.extents[other] != 1) {
+            let (extent, stride) = (self.extents[other], self.strides[other]);
+            columns = match columns {
+                (1, _) => (extent, stride),
+                (inner, step) if stride == inner as i64 * step => (inner * extent, step),
+                _ if self.len() == 0 => (0, 1),
+                _ => {
+                    return Err(TensorError::NoMatrix {
+                        extents: self.extents.to_vec(),
+                        strides: self.strides.to_vec(),
+                        axis,
+                    });
+                }
+            };
+        }
+        Ok(Geometry {
+            extents: [self.extents[axis], columns.0],
+            strides: [self.strides[axis], columns.1],
+            offset: self.offset,
+        })
+    }
+
     /// The number of elements from the first to the last, both included; 0 for an empty tensor.
     pub(super) fn span(&self) -> usize {
         if self.len() == 0 {

@@ -101,3 +101,41 @@ fn a_count_in_device_memory_has_an_index_and_a_maximum_in_range() -> Result<(), 
     ));
     Ok(())
 }
+
+#[test]
+fn a_view_is_a_matrix_along_each_axis_whose_others_have_no_gaps() -> Result<(), TensorError> {
+    let mut tensor = Device::cpu().upload(&(0..24).collect::<Vec<i32>>(), [2, 3, 4])?;
+    let first = tensor.view().matrix(0)?;
+    assert_eq!((first.extents(), first.strides()), ([2, 12], [12, 1]));
+    let last = tensor.view().matrix(2)?;
+    assert_eq!((last.extents(), last.strides()), ([4, 6], [1, 4]));
+    assert_eq!(last.rows(1..2)?.download()?, [1, 5, 9, 13, 17, 21]);
+    let error = tensor.view().matrix(1).expect_err("rows of two planes have a gap");
+    assert!(error.to_string().contains("rows along axis 1"), "{error}");
+    // An axis of one element has no gap.
+    assert_eq!(tensor.slice(0, 1..)?.matrix(1)?.extents(), [3, 4]);
+    let list = tensor.view_mut().matrix(0)?.rows(1..)?.matrix(1)?;
+    assert_eq!((list.extents(), list.strides()), ([12, 1], [1, 1]));
+    assert_eq!(tensor.slice(1, 0..0)?.matrix(0)?.extents(), [2, 0]);
+    let list = Device::cpu().zeros::<i32, 1>([5])?;
+    assert_eq!(list.view().matrix(0)?.extents(), [5, 1]);
+    assert_eq!(
+        list.view().matrix(1).expect_err("a list has one axis"),
+        TensorError::NoSuchAxis { axis: 1, rank: 1 }
+    );
+    Ok(())
+}
+
+#[test]
+fn bits_are_seen_as_another_type_of_the_same_size() -> Result<(), TensorError> {
+    let mut tensor = Device::cpu().upload(&[1.0f32, -0.0], [2])?;
+    assert_eq!(tensor.view().bits::<u32>()?.download()?, [0x3f80_0000, 0x8000_0000]);
+    tensor.view_mut().bits::<u32>()?.copy_from(&[0, 0x4000_0000])?;
+    assert_eq!(tensor.download()?, [0.0, 2.0]);
+    let error = tensor.view().bits::<u16>().expect_err("half of them would be missing");
+    assert_eq!(
+        error.to_string(),
+        "f32 has elements of 4 bytes and u16 of 2: the bits of one are not one of the other"
+    );
+    Ok(())
+}

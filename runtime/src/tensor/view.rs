@@ -126,6 +126,27 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
             ..*self
         })
     }
+
+    /// The elements as a matrix: the indices on `axis` are its rows, and what the other axes hold is each row's columns, in
+    /// row-major order.
+    ///
+    /// # Errors
+    /// There is no such axis, or the others have gaps between them.
+    pub fn matrix(&self, axis: usize) -> Result<TensorView<'a, T, 2>, TensorError> {
+        Ok(TensorView::new(self.storage, self.geometry.matrix(axis)?))
+    }
+
+    /// The same bits as elements of another type of the same size.
+    ///
+    /// # Errors
+    /// The sizes differ.
+    pub fn bits<U: Element>(&self) -> Result<TensorView<'a, U, R>, TensorError> {
+        let (from, to) = (T::TYPE, U::TYPE);
+        if from.size() != to.size() {
+            return Err(TensorError::OtherSize { from, to });
+        }
+        Ok(TensorView::new(self.storage, self.geometry))
+    }
 }
 
 impl<T: Element, const R: usize> fmt::Debug for TensorView<'_, T, R> {

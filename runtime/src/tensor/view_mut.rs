@@ -137,6 +137,27 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
         let (front, back) = (self.geometry.slice(axis, ..index)?, self.geometry.slice(axis, index..)?);
         Ok((Self::new(self.storage, front), Self::new(self.storage, back)))
     }
+
+    /// The elements as a matrix: the indices on `axis` are its rows, and what the other axes hold is each row's columns, in
+    /// row-major order.
+    ///
+    /// # Errors
+    /// There is no such axis, or the others have gaps between them.
+    pub fn matrix(self, axis: usize) -> Result<TensorViewMut<'a, T, 2>, TensorError> {
+        Ok(TensorViewMut::new(self.storage, self.geometry.matrix(axis)?))
+    }
+
+    /// The same bits as elements of another type of the same size.
+    ///
+    /// # Errors
+    /// The sizes differ.
+    pub fn bits<U: Element>(self) -> Result<TensorViewMut<'a, U, R>, TensorError> {
+        let (from, to) = (T::TYPE, U::TYPE);
+        if from.size() != to.size() {
+            return Err(TensorError::OtherSize { from, to });
+        }
+        Ok(TensorViewMut::new(self.storage, self.geometry))
+    }
 }
 
 impl<T: Element, const R: usize> fmt::Debug for TensorViewMut<'_, T, R> {
