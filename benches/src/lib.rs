@@ -3,6 +3,7 @@
 //! on the same GPU. They have the same method (`benches/replay.py`): a CUDA graph of launches over rotating sets of rows,
 //! replayed between two events; and this side compares every result with the operation's definition.
 
+mod batch;
 mod buffers;
 mod case;
 mod replay;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tilewright_runtime::{Device, compile::Nvrtc};
 
+use batch::{Batch, BatchCase};
 use buffers::Buffers;
 use case::{Binding, Case, Way};
 use replay::Replay;
@@ -39,6 +41,17 @@ enum Ask {
         replays: usize,
         warm_up: usize,
     },
+    /// Make a batch of tensors ready to be padded.
+    PrepareBatch {
+        #[serde(flatten)]
+        case: BatchCase,
+    },
+    /// Time the padding of a batch: launches from the host, and in a graph.
+    MeasureBatch {
+        launches: usize,
+        replays: usize,
+        warm_up: usize,
+    },
     /// Free everything.
     Release,
 }
@@ -52,6 +65,8 @@ struct Ready {
 thread_local! {
     /// What the thread that asks has ready.
     static READY: RefCell<Option<Ready>> = const { RefCell::new(None) };
+    /// The batch that it has ready.
+    static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
 }
 
 /// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
@@ -113,8 +128,24 @@ fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Er
             let (_, replay) = prepared.ok_or("nothing is prepared under that name")?;
             json!({ "us": replay.measure(replays, warm_up)? })
         }
+        Ask::PrepareBatch { case } => {
+            let batch = Batch::new(device, case)?;
+            BATCH.set(Some(batch));
+            json!({ "checked": true })
+        }
+        Ask::MeasureBatch {
+            launches,
+            replays,
+            warm_up,
+        } => BATCH.with_borrow_mut(|batch| -> Result<Value, Box<dyn Error>> {
+            let batch = batch.as_mut().ok_or("no batch is prepared")?;
+            let timed = batch.measure_launches(device, launches, warm_up)?;
+            let graph_us = batch.measure_graph(replays, warm_up)?;
+            Ok(json!({ "host_us": timed.host_us, "total_us": timed.total_us, "graph_us": graph_us }))
+        })?,
         Ask::Release => {
             *ready = None;
+            BATCH.set(None);
             json!({ "released": true })
         }
     })

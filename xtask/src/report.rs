@@ -24,6 +24,16 @@ struct Reading {
     machine: String,
     /// In the order of the file.
     figures: Vec<Figure>,
+    batches: Vec<BatchFigure>,
+}
+
+/// How long one way of padding a whole batch takes, in microseconds.
+#[derive(Debug)]
+struct BatchFigure {
+    who: String,
+    role: Role,
+    /// Until the host can go on, until it is done, and of a GPU's in a graph.
+    times: [f64; 3],
 }
 
 /// How long one way of doing one thing takes.
@@ -56,6 +66,9 @@ impl Reading {
                 Some("reading") => reading
                     .figures
                     .push(figure(&value).map_err(|field| at(format!("no `{field}`")))?),
+                Some("batch") => reading
+                    .batches
+                    .push(batch_figure(&value).map_err(|field| at(format!("no `{field}`")))?),
                 // Later versions may say more.
                 _ => {}
             }
@@ -75,6 +88,9 @@ impl Reading {
                 .filter(|figure| figure.operation == operation)
                 .collect();
             table(&mut out, operation, &figures);
+        }
+        if !self.batches.is_empty() {
+            batch_table(&mut out, &self.batches);
         }
         out
     }
@@ -121,6 +137,45 @@ fn table(out: &mut String, operation: &str, figures: &[&Figure]) {
     out.push('\n');
 }
 
+/// One line for each way, and for ours how many times longer the best peer takes.
+fn batch_table(out: &mut String, figures: &[BatchFigure]) {
+    let _ = writeln!(out, "**whole batch padded**, microseconds (best peer / this)\n");
+    let _ = writeln!(
+        out,
+        "| | host | host and device | device, in a graph |\n|---|---:|---:|---:|"
+    );
+    for figure in figures {
+        let cells = figure.times.iter().enumerate().map(|(column, &time)| {
+            let peers = figures.iter().filter(|other| other.role == Role::Peer);
+            let best = peers.map(|other| other.times[column]).min_by(f64::total_cmp);
+            match (figure.role, best) {
+                (Role::Ours, Some(best)) => format!("{time:.2} ({:.1} x)", best / time),
+                _ => format!("{time:.2}"),
+            }
+        });
+        let _ = writeln!(out, "| {} | {} |", figure.who, cells.collect::<Vec<_>>().join(" | "));
+    }
+    out.push('\n');
+}
+
+fn batch_figure(value: &Value) -> Result<BatchFigure, &'static str> {
+    let time = |field: &'static str| value[field].as_f64().ok_or(field);
+    Ok(BatchFigure {
+        who: value["who"].as_str().ok_or("who")?.to_owned(),
+        role: role(value)?,
+        times: [time("host_us")?, time("total_us")?, time("graph_us")?],
+    })
+}
+
+fn role(value: &Value) -> Result<Role, &'static str> {
+    match value["role"].as_str().ok_or("role")? {
+        "floor" => Ok(Role::Floor),
+        "peer" => Ok(Role::Peer),
+        "ours" => Ok(Role::Ours),
+        _ => Err("role that is floor, peer or ours"),
+    }
+}
+
 fn machine(value: &Value) -> String {
     let text = |field: &str| value[field].as_str().unwrap_or("?").to_owned();
     format!(
@@ -133,17 +188,11 @@ fn machine(value: &Value) -> String {
 }
 
 fn figure(value: &Value) -> Result<Figure, &'static str> {
-    let role = match value["role"].as_str().ok_or("role")? {
-        "floor" => Role::Floor,
-        "peer" => Role::Peer,
-        "ours" => Role::Ours,
-        _ => return Err("role that is floor, peer or ours"),
-    };
     Ok(Figure {
         operation: value["op"].as_str().ok_or("op")?.to_owned(),
         rows: value["rows"].as_u64().ok_or("rows")?,
         who: value["who"].as_str().ok_or("who")?.to_owned(),
-        role,
+        role: role(value)?,
         microseconds: value["us"].as_f64().ok_or("us")?,
         bytes: value["bytes"].as_f64().ok_or("bytes")?,
     })
@@ -181,6 +230,29 @@ mod tests {
             | 8 | 1.50 | 2.50 | 2.00 | 0.800 | 4000 |\n\
             | 64 | - | 3.00 | - | - | - |\n\n";
         assert_eq!(Reading::parse(LINES).expect("a reading").markdown(), expected);
+    }
+
+    #[test]
+    fn a_batch_is_one_table_with_ratios_to_the_best_peer() {
+        let lines = [("torch cat", "peer", 8.0), ("torch pad", "peer", 6.0), ("Tilewright", "ours", 2.0)].map(
+            |(who, role, us)| {
+                format!(
+                    "{{\"kind\":\"batch\",\"who\":\"{who}\",\"role\":\"{role}\",\"host_us\":{us},\"total_us\":{},\"graph_us\":1}}",
+                    us + 1.0
+                )
+            },
+        );
+        let text = Reading::parse(&lines.join("\n")).expect("a reading").markdown();
+        assert!(text.contains("| torch cat | 8.00 | 9.00 | 1.00 |"), "{text}");
+        assert!(
+            text.contains("| Tilewright | 2.00 (3.0 x) | 3.00 (2.3 x) | 1.00 (1.0 x) |"),
+            "{text}"
+        );
+        let damaged = lines.join("\n").replacen("host_us", "host", 1);
+        assert_eq!(
+            Reading::parse(&damaged).expect_err("damaged"),
+            (1, "no `host_us`".to_owned())
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 #                           TILEWRIGHT_FUZZ_FIRST on (default: 0); a failure names its seed, and TILEWRIGHT_FUZZ_SEED=…
 #                           runs that case alone
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
+#   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
 #
 # Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
@@ -115,6 +116,7 @@ case $task in
         awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed; exit failed > 0 }' "$out/tests.jsonl"
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
+    batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, bench or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, bench, batch or schedules" >&2; exit 2 ;;
 esac
