@@ -5,6 +5,7 @@
 //! |---|---|
 //! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
 //! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
+//! | 9, a whole batch padded by one launch | `a_captured_batch_*` |
 //! | 9, a movement in an arena's pinned buffer | `a_captured_movement_*` |
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
@@ -18,6 +19,7 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tilewright::dp::batch::Padding;
 use tilewright::dp::buffer::{Arena, Role};
 use tilewright::dp::collective::LocalGroup;
 use tilewright::dp::kernels::{copy_from_slot, copy_from_slot_padded, copy_to_slot, fill_and_place, pad_ids, pad_rows};
@@ -50,7 +52,7 @@ fn cuda(stream: &Stream) -> &CudaStream {
 }
 
 /// Captures launches that were made before. None of them may record or build anything, and nothing runs.
-fn captured(stream: &Stream, launches: impl FnOnce() -> Result<(), LaunchError>) -> Result<CudaGraph, LaunchError> {
+fn captured<E: From<DeviceError>>(stream: &Stream, launches: impl FnOnce() -> Result<(), E>) -> Result<CudaGraph, E> {
     let device = stream.device();
     let before = device.counters();
     let graph = cuda(stream).capture(launches)?;
@@ -210,6 +212,43 @@ fn a_captured_copy_follows_offset_and_rows() -> Outcome {
     copies_follow::<i32>(&device.stream())?;
     copies_follow::<i64>(&device.stream())?;
     copies_follow::<i64>(&device.new_stream()?)
+}
+
+#[test]
+fn a_captured_batch_is_padded_behind_the_tokens_and_requests_of_the_moment() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let hidden = source(&device, 0, 5)?;
+    let ids = device.upload(&[10i64, 11, 12, 13, 14], [5])?;
+    let lengths = device.upload(&[70i32, 71, 72], [3])?;
+    let mut counts = device.zeros::<i32, 1>([2])?;
+    let mut padded_hidden = Guarded::new(&device, 8)?;
+    let mut padded_ids = device.zeros::<i64, 1>([8])?;
+    let mut padded_lengths = device.zeros::<i32, 1>([6])?;
+    let mut launch = |hidden_out: &mut Guarded, ids_out: &mut DeviceTensor<i64, 1>, counts: &DeviceTensor<i32, 1>| {
+        let mut padding = Padding::new();
+        let (tokens, requests) = (count(counts, 0, 5), count(counts, 1, 3));
+        padding.pad(hidden_out.view_mut(), &hidden, 0, tokens, 0)?;
+        padding.pad(ids_out, &ids, 0, tokens, -1)?;
+        padding.pad(&mut padded_lengths, &lengths, 0, requests, 1)?;
+        padding.launch_on(&stream)?;
+        Ok::<_, Box<dyn Error>>(())
+    };
+    launch(&mut padded_hidden, &mut padded_ids, &counts)?;
+    let mut graph = captured(&stream, || launch(&mut padded_hidden, &mut padded_ids, &counts))?;
+    for (tokens, requests) in [(5, 3), (0, 0), (1, 2), (99, -1)] {
+        counts.copy_from(&[tokens, requests])?;
+        padded_hidden.clear()?;
+        replay(&mut graph)?;
+        let [tokens, requests] = [tokens.min(5) as usize, requests.max(0) as usize];
+        let row = |row| if row < tokens { row_of(0, row) } else { vec![0; COLUMNS] };
+        padded_hidden.assert(|at| Some(row(at)), &format!("{tokens} tokens"))?;
+        let expected: Vec<i64> = (0..8).map(|i| if i < tokens { 10 + i as i64 } else { -1 }).collect();
+        assert_eq!(padded_ids.download()?, expected);
+        let expected: Vec<i32> = (0..6).map(|i| if i < requests { 70 + i as i32 } else { 1 }).collect();
+        assert_eq!(padded_lengths.download()?, expected);
+    }
+    Ok(())
 }
 
 /// Rows of each of three ranks in the test below: they change from replay to replay, the buffers do not.
