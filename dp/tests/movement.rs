@@ -66,6 +66,34 @@ fn expected_buffer<T: Element>(plan: &Plan, columns: usize) -> Rows {
 enum How {
     Gather,
     Variable,
+    Quantized,
+}
+
+/// Gathers in one of the ways.
+fn gather<T: Summand>(
+    movement: &Movement<'_, LocalGroup>,
+    how: How,
+    buffer: &mut Guarded<T>,
+    local: &Guarded<T>,
+    contribution: Contribution,
+    counts: Counts<'_>,
+) -> Result<Moved, MovementError> {
+    let (mut buffer, local) = (buffer.view_mut(), local.view());
+    match how {
+        How::Gather => movement.gather(&mut buffer, local, contribution, counts),
+        How::Variable => movement.gather_variable(&mut buffer, local, contribution, counts),
+        How::Quantized => {
+            let [rows, columns] = buffer.extents();
+            let device = buffer.device().clone();
+            let mut payload = Guarded::<F8E4M3>::untouched(&device, rows, columns, Placement::Contiguous);
+            let mut scales = Guarded::<f32>::untouched(&device, rows, columns / 128, Placement::Contiguous);
+            let (mut bits, mut sizes) = (payload.view_mut(), scales.view_mut());
+            let moved = movement.gather_quantized(&mut buffer, &mut bits, &mut sizes, local, counts);
+            payload.read();
+            scales.read();
+            moved
+        }
+    }
 }
 
 /// Gathers and scatters on every GPU, from tensors of the rank's tokens or, `padded`, of all its rows.
@@ -104,12 +132,7 @@ fn round_trip<T: Summand>(
         let local = Guarded::<T>::new(device, &mine, columns, Placement::Contiguous);
         let rows = plan.layout().rows() as usize;
         let mut buffer = Guarded::<T>::untouched(device, rows, columns, Placement::Contiguous);
-        let gathered = match how {
-            How::Gather => movement.gather(&mut buffer.view_mut(), local.view(), contribution, Counts::Planned),
-            How::Variable => {
-                movement.gather_variable(&mut buffer.view_mut(), local.view(), contribution, Counts::Planned)
-            }
-        };
+        let gathered = gather(&movement, how, &mut buffer, &local, contribution, Counts::Planned);
         assert!(gathered.unwrap().is_all());
         groups.world().finish().unwrap();
         assert_rows(&buffer.read(), &expected, what);
@@ -329,11 +352,22 @@ fn a_draft_extend_of_finished_requests_moves_what_there_is() {
     });
 }
 
+/// Rows of one magnitude each, which 8 bits and a scale keep exactly.
+fn even_rows(rank: usize, rows: usize, columns: usize) -> Rows {
+    let each = rows_of_rank::<bf16>(rank, rows, 1).into_iter();
+    each.map(|row| vec![row[0]; columns]).collect()
+}
+
 #[test]
 fn counts_in_device_memory_are_clamped_and_reported() {
     for_each_device(|device| {
-        let (topology, columns) = (Topology::new(4, 2).unwrap(), 6);
-        for extend in [false, true] {
+        let (topology, columns) = (Topology::new(4, 2).unwrap(), 128);
+        for (extend, how) in [
+            (false, How::Variable),
+            (true, How::Variable),
+            (false, How::Quantized),
+            (true, How::Quantized),
+        ] {
             let plan = plan(&[4, 4], 2, Profile::Main202609, extend);
             // Tokens that the device counts, and rows that the tensor has.
             for (tokens, there) in [(4i64, 4usize), (0, 4), (3, 4), (4, 2), (9, 4), (-1, 4), (4, 0)] {
@@ -341,7 +375,7 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                     let movement = Movement::new(&plan, &topology, groups).unwrap();
                     let rank = groups.world().rank() / 2;
                     let slot = movement.slot();
-                    let rows = rows_of_rank::<bf16>(rank, there, columns);
+                    let rows = even_rows(rank, there, columns);
                     let local = Guarded::<bf16>::new(device, &rows, columns, Placement::Contiguous);
                     let counts = device.upload(&[slot.start as i64, tokens], [2]).unwrap();
                     let (start, on_device) = (
@@ -355,20 +389,21 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                         tokens: on_device,
                         report: report.view_mut(),
                     };
-                    movement
-                        .gather_variable(
-                            &mut buffer.view_mut(),
-                            local.view(),
-                            Contribution::Replicate,
-                            from_device,
-                        )
-                        .unwrap();
+                    gather(
+                        &movement,
+                        how,
+                        &mut buffer,
+                        &local,
+                        Contribution::Replicate,
+                        from_device,
+                    )
+                    .unwrap();
                     let real = (tokens.max(0) as usize).min(there).min(4);
                     let mut expected = zeros(8, columns);
                     for (rank, slot) in expected.chunks_mut(4).enumerate() {
-                        slot[..real].clone_from_slice(&rows_of_rank::<bf16>(rank, real, columns));
+                        slot[..real].clone_from_slice(&even_rows(rank, real, columns));
                     }
-                    assert_rows(&buffer.read(), &expected, (tokens, there, extend));
+                    assert_rows(&buffer.read(), &expected, (tokens, there, extend, how));
                     let gpu = groups.attention().rank() as i64;
                     let share = |tokens: i64| (tokens - 2 * gpu).clamp(0, 2) as u64;
                     let planned = if gpu == 1 {
@@ -383,7 +418,7 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                             planned,
                             moved: share(tokens.min(there as i64))
                         },
-                        "{tokens} {there} {gpu}"
+                        "{tokens} {there} {gpu} {how:?}"
                     );
 
                     let mut back = Guarded::<bf16>::untouched(device, 4, columns, Placement::Contiguous);
@@ -395,9 +430,9 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                     movement
                         .scatter(&mut back.view_mut(), buffer.view(), from_device)
                         .unwrap();
-                    let mut expected = rows_of_rank::<bf16>(rank, real, columns);
+                    let mut expected = even_rows(rank, real, columns);
                     expected.resize(4, vec![0; columns]);
-                    assert_rows(&back.read(), &expected, (tokens, there, extend));
+                    assert_rows(&back.read(), &expected, (tokens, there, extend, how));
                     groups.world().finish().unwrap();
                 });
             }
@@ -517,6 +552,7 @@ fn eight_bits_on_the_way_keep_zeros_and_most_of_a_value() {
                         &mut payload.view_mut(),
                         &mut scales.view_mut(),
                         local.view(),
+                        Counts::Planned,
                     )
                     .unwrap();
                 groups.world().finish().unwrap();

@@ -2,7 +2,7 @@
 
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Element;
-use tilewright_runtime::{Launch, TensorView, TensorViewMut};
+use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
 use super::{Contribution, Counts, Moved, Movement, MovementError, OnMismatch, rows_of};
 use crate::collective::{Group, Summand};
@@ -123,15 +123,20 @@ impl<G: Group> Movement<'_, G> {
                 place_rows(out, local, Exact(0), Exact(first), Exact(self.slot.tokens)).launch_on(stream)?;
             }
             Counts::OnDevice { tokens, report, .. } => {
-                // Tokens beyond the part are another GPU's to report, those beyond the slot the last one's.
-                let tokens = if end < self.slot.rows {
-                    tokens.at_most(end)
-                } else {
-                    tokens
-                };
+                let tokens = self.up_to(tokens, end);
                 place_rows_with_report(out, report, local, Exact(0), Exact(first), tokens).launch_on(stream)?;
             }
         }
         Ok(())
+    }
+
+    /// The tokens that a part of the rank's rows which ends at `end` reports: those beyond it are another GPU's to report,
+    /// those beyond the slot the last one's.
+    pub(super) fn up_to<'c>(&self, tokens: DeviceCount<'c>, end: u64) -> DeviceCount<'c> {
+        if end < self.slot.rows {
+            tokens.at_most(end)
+        } else {
+            tokens
+        }
     }
 }

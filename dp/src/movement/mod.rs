@@ -83,7 +83,8 @@ pub enum Counts<'a> {
     /// From the plan, as literals of the code.
     Planned,
     /// From device memory when the kernel runs, so that a captured graph follows new ones. The host cannot check those, so
-    /// the kernel writes what it did to `report`: the rows planned, and those moved.
+    /// the kernel writes what it did to `report`: the rows planned, and those moved. A GPU that gathers a share of its rank's
+    /// rows reports that share.
     OnDevice {
         /// The row of the buffer at which the rank starts.
         start: DeviceCount<'a>,
