@@ -358,7 +358,7 @@ fn a_captured_movement_follows_counts_in_a_buffer_that_its_arena_has_outgrown() 
         graph_buckets: Some(vec![16]),
         ..Request::new(vec![5], 1)
     })?;
-    let groups = Groups::local(&device, &topology, Duration::from_secs(10))?.remove(0);
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10)).remove(0);
     let movement = Movement::new(&plan, &topology, &groups)?;
     let mut arena = Arena::new(&device, Role::Graph, COLUMNS);
     let (local, mut back) = (source(&device, 0, 5)?, Guarded::new(&device, 7)?);
@@ -405,7 +405,7 @@ fn a_captured_movement_in_8_bits_follows_counts() -> Outcome {
         graph_buckets: Some(vec![16]),
         ..Request::new(vec![5], 1)
     })?;
-    let groups = Groups::local(&device, &topology, Duration::from_secs(10))?.remove(0);
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10)).remove(0);
     let movement = Movement::new(&plan, &topology, &groups)?;
     let rows: Vec<f32> = (0..4).flat_map(even_row).collect();
     let local = device.upload(&rows, [4, 256])?;
