@@ -57,7 +57,12 @@ pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
 
 /// Builds with the release profile, stripped: names of symbols are half of the weight, and a panic says its line without.
 fn compiled(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<Program>, TaskError> {
-    let common = ["--workspace", "--release", "--message-format=json-render-diagnostics"];
+    let common = [
+        "--workspace",
+        "--release",
+        "--features=tilewright-dp/nccl",
+        "--message-format=json-render-diagnostics",
+    ];
     let excluded = LEFT_OUT_PACKAGES.iter().flat_map(|package| ["--exclude", package]);
     let arguments: Vec<_> = arguments
         .iter()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the programs of this bundle on a GPU host; Rust is not needed there.
 #
-#   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
+#   run.sh [tests]          every test and example; a test that finds no GPU, NVRTC or NCCL fails
 #   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites)
 #   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 4 minutes on 16 cores); a failure
 #                           names its seed, and TILEWRIGHT_FUZZ_SEED=… runs that case alone
@@ -17,7 +17,7 @@ here=$PWD
 cd - >/dev/null
 out=${OUT:-out}
 mkdir -p "$out"
-export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 TILEWRIGHT_REQUIRE_NCCL=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 failures=0
 
 # one KIND NAME COMMAND…: runs it and writes its line.
