@@ -15,6 +15,11 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
 cd - >/dev/null
+# The programs travel packed, and those of an earlier bundle must not run.
+if [ -f "$here/programs.tar.gz" ]; then
+    rm -rf "$here"/{tests,examples,bench}
+    tar -C "$here" -xzf "$here/programs.tar.gz" || exit 1
+fi
 out=${OUT:-out}
 mkdir -p "$out"
 export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 TILEWRIGHT_REQUIRE_NCCL=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
