@@ -5,8 +5,12 @@
 //! |---|---|
 //! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
 //! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
+<<<<<<< HEAD
 //! | 9, a whole batch padded by one launch | `a_captured_batch_*` |
 //! | 9, a movement in an arena's pinned buffer | `a_captured_movement_*` |
+=======
+//! | 9, a movement in an arena's pinned buffer, and one in 8 bits | `a_captured_movement_*` |
+>>>>>>> wt-b
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
 //! | launches that overlap in a replay | `a_captured_chain_*` |
@@ -398,7 +402,7 @@ fn a_captured_movement_follows_counts_in_a_buffer_that_its_arena_has_outgrown() 
         graph_buckets: Some(vec![16]),
         ..Request::new(vec![5], 1)
     })?;
-    let groups = Groups::local(&device, &topology, Duration::from_secs(10))?.remove(0);
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10)).remove(0);
     let movement = Movement::new(&plan, &topology, &groups)?;
     let mut arena = Arena::new(&device, Role::Graph, COLUMNS);
     let (local, mut back) = (source(&device, 0, 5)?, Guarded::new(&device, 7)?);
@@ -426,6 +430,65 @@ fn a_captured_movement_follows_counts_in_a_buffer_that_its_arena_has_outgrown() 
         assert_eq!(Moved::read(&report)?, Moved { planned, moved });
     }
     assert!(arena.rows(40)?.view().download()? == other);
+    Ok(())
+}
+
+/// A row of one magnitude, which 8 bits and a scale keep exactly.
+fn even_row(row: usize) -> impl Iterator<Item = f32> {
+    (0..256).map(move |column| (row as f32 + 1.0) * if column % 3 == 0 { -0.5 } else { 0.5 })
+}
+
+#[test]
+fn a_captured_movement_in_8_bits_follows_counts() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let topology = Topology::new(1, 1)?;
+    let plan = Plan::new(&Request {
+        profile: Profile::Pr8277,
+        graph_ok: true,
+        graph_buckets: Some(vec![16]),
+        ..Request::new(vec![5], 1)
+    })?;
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10)).remove(0);
+    let movement = Movement::new(&plan, &topology, &groups)?;
+    let rows: Vec<f32> = (0..4).flat_map(even_row).collect();
+    let local = device.upload(&rows, [4, 256])?;
+    let mut buffer = device.zeros::<f32, 2>([16, 256])?;
+    let (mut payload, mut scales) = (device.zeros([16, 256])?, device.zeros([16, 2])?);
+    let (mut counts, mut report) = (device.zeros::<i64, 1>([2])?, device.zeros([2])?);
+    let mut gather = || {
+        let on_device = Counts::OnDevice {
+            start: count(&counts, 0, 16),
+            tokens: count(&counts, 1, 64),
+            report: report.view_mut(),
+        };
+        let (mut payload, mut scales) = (payload.view_mut(), scales.view_mut());
+        movement
+            .gather_quantized(
+                &mut buffer.view_mut(),
+                &mut payload,
+                &mut scales,
+                local.view(),
+                on_device,
+            )
+            .map(|_| ())
+            .map_err(|error| match error {
+                MovementError::Launch(error) => error,
+                other => panic!("{other}"),
+            })
+    };
+    gather()?;
+    let mut graph = captured(&stream, gather)?;
+    for (tokens, planned, moved) in [(4, 4, 4), (1, 1, 1), (0, 0, 0), (5, 5, 4), (40, 40, 4), (-2, 0, 0)] {
+        counts.copy_from(&[0, tokens])?;
+        buffer.copy_from(&[7.0; 16 * 256])?;
+        replay(&mut graph)?;
+        let mut expected: Vec<f32> = (0..moved).flat_map(even_row).collect();
+        expected.resize(16 * 256, 0.0);
+        assert!(buffer.download()? == expected, "{tokens} tokens");
+        let moved = moved as u64;
+        assert_eq!(Moved::read(&report)?, Moved { planned, moved }, "{tokens} tokens");
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Rows between GPUs, through NCCL, on as many as there are: one will do.
 //!
 //! Needs the feature `nccl`. Without a GPU or NCCL a reason is printed; with `TILEWRIGHT_REQUIRE_GPU=1` a missing GPU is a
-//! failure.
+//! failure, with `TILEWRIGHT_REQUIRE_NCCL=1` a missing NCCL.
 
 #![cfg(feature = "nccl")]
 
@@ -17,19 +17,25 @@ use tilewright_dp::collective::{CollectiveError, Group, NcclGroup, ThreadExchang
 use tilewright_dp::movement::{Contribution, Counts, Groups, Movement};
 use tilewright_dp::plan::{Plan, Request, Topology};
 use tilewright_runtime::Device;
-use tilewright_runtime::device::cuda::{NcclError, device_count};
+use tilewright_runtime::device::cuda::{Nccl, NcclError, device_count};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a rank for each GPU. Nothing, with a reason, where there is none or no NCCL.
 fn on_all_gpus(run: impl Fn(&Device, NcclGroup, NcclGroup) + Sync) {
+    let required = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
     let gpus = match device_count() {
         Ok(gpus @ 1..) => gpus as usize,
-        found if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
+        found if required("TILEWRIGHT_REQUIRE_GPU") => {
             panic!("TILEWRIGHT_REQUIRE_GPU=1, and there is no GPU: {found:?}");
         }
         found => return println!("skipped: no GPU ({found:?})"),
     };
+    match Nccl::load() {
+        Ok(_) => {}
+        Err(error) if required("TILEWRIGHT_REQUIRE_NCCL") => panic!("TILEWRIGHT_REQUIRE_NCCL=1: {error}"),
+        Err(error) => return println!("skipped: no NCCL ({error})"),
+    }
     let exchanges = ThreadExchange::ranks(gpus, LIMIT);
     thread::scope(|scope| {
         for (gpu, exchange) in exchanges.into_iter().enumerate() {
@@ -39,10 +45,7 @@ fn on_all_gpus(run: impl Fn(&Device, NcclGroup, NcclGroup) + Sync) {
                 // Attention is not shared: its group is the rank alone.
                 let alone = ThreadExchange::ranks(1, LIMIT).remove(0);
                 let join = |exchange| NcclGroup::join(&device.stream(), Arc::new(exchange));
-                match (join(exchange), join(alone)) {
-                    (Err(CollectiveError::Nccl(NcclError::Missing)), _) => println!("skipped: no NCCL"),
-                    (world, alone) => run(&device, world.unwrap(), alone.unwrap()),
-                }
+                run(&device, join(exchange).unwrap(), join(alone).unwrap());
             });
         }
     });

@@ -12,7 +12,8 @@ use crate::memory::{CudaAllocation, Place, put_in_order};
 use crate::{Stream, TensorViewMut};
 
 /// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
-/// sizes: NCCL does not compare them, and what differs hangs until the time is over.
+/// sizes: NCCL does not compare them, and what differs hangs until the time is over. Drop it when all ranks are done: others
+/// may still be reading what this one gave them.
 pub struct Communicator {
     nccl: CudaCommunicator,
     stream: Stream,

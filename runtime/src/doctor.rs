@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "nccl")]
+use crate::device::cuda::{Nccl, NcclError};
 use crate::{
     compile::{Architecture, CompileError, CompileOptions, Nvrtc, compile},
     device::{
@@ -22,6 +24,9 @@ pub struct Report {
     pub gpus: Result<Vec<CudaProperties>, DeviceError>,
     /// The compiler.
     pub compiler: Result<Compiler, CompileError>,
+    /// The library of collectives between GPUs.
+    #[cfg(feature = "nccl")]
+    pub nccl: Result<&'static Nccl, NcclError>,
 }
 
 /// The compiler that was found.
@@ -45,6 +50,8 @@ pub fn doctor() -> Report {
         driver: driver_version(),
         compiler: Nvrtc::load().map(|nvrtc| examine(nvrtc, first)),
         gpus,
+        #[cfg(feature = "nccl")]
+        nccl: Nccl::load(),
     }
 }
 
@@ -105,6 +112,14 @@ impl fmt::Display for Report {
             Ok(compiler) => write!(f, "{compiler}")?,
             Err(error) => writeln!(f, "NVRTC     missing: {error}")?,
         }
+        #[cfg(feature = "nccl")]
+        match &self.nccl {
+            Ok(nccl) => {
+                let (major, minor, patch) = nccl.version();
+                writeln!(f, "NCCL      {major}.{minor}.{patch}, {}", nccl.path().display())?;
+            }
+            Err(error) => writeln!(f, "NCCL      missing: {error}")?,
+        }
         f.write_str(match (self.can_run_on_gpu(), self.can_compile()) {
             (true, _) => "Kernels compile and run on the GPU.",
             (false, true) => "Kernels compile for GPUs and run on the CPU device.",
@@ -142,6 +157,7 @@ mod tests {
         let shown = report.to_string();
         println!("{shown}");
         assert!(shown.contains("driver    ") && shown.contains("NVRTC     "), "{shown}");
+        assert_eq!(shown.contains("NCCL      "), cfg!(feature = "nccl"), "{shown}");
         assert_eq!(report.can_compile(), report.compiler.is_ok());
     }
 
@@ -151,8 +167,12 @@ mod tests {
             driver: Err(DeviceError::MissingDriver),
             gpus: Err(DeviceError::MissingDriver),
             compiler: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+            #[cfg(feature = "nccl")]
+            nccl: Err(NcclError::Missing { searched: Vec::new() }),
         };
         let shown = report.to_string();
+        #[cfg(feature = "nccl")]
+        assert!(shown.contains("pip install nvidia-nccl-cu13"), "{shown}");
         assert!(
             shown.contains("install NVIDIA's driver") && shown.contains("pip install nvidia-cuda-nvrtc"),
             "{shown}"

@@ -24,6 +24,7 @@ pub mod launch;
 pub mod tensor;
 
 mod cache;
+mod library;
 mod memory;
 mod specialize;
 

@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{
     error::{At, TaskError},
     messages::{Program, build},
+    process,
     wheel::entries,
     workspace::Workspace,
 };
@@ -53,12 +55,18 @@ pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
         )?;
     }
     copy(&workspace.path("xtask/src/run.sh"), &folder.join("run.sh"))?;
-    weigh(&folder)
+    let programs = pack(&folder)?;
+    weigh(&folder, &programs)
 }
 
 /// Builds with the release profile, stripped: names of symbols are half of the weight, and a panic says its line without.
 fn compiled(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<Program>, TaskError> {
-    let common = ["--workspace", "--release", "--message-format=json-render-diagnostics"];
+    let common = [
+        "--workspace",
+        "--release",
+        "--features=tilewright-dp/nccl",
+        "--message-format=json-render-diagnostics",
+    ];
     let excluded = LEFT_OUT_PACKAGES.iter().flat_map(|package| ["--exclude", package]);
     let arguments: Vec<_> = arguments
         .iter()
@@ -88,7 +96,8 @@ fn place(program: &Program) -> Option<PathBuf> {
         ("test", true) if LEFT_OUT_TESTS.contains(&target.as_str()) => None,
         ("test", true) if package == "tilewright" => Some(Path::new("tests").join(target)),
         ("test", true) => Some(Path::new("tests").join(format!("{package}.{target}"))),
-        ("lib" | "bin", true) => Some(Path::new("tests").join(format!("{package}.unit"))),
+        // Of the unit tests, those of the run time alone use a GPU.
+        ("lib", true) if package == "tilewright-runtime" => Some(Path::new("tests").join(format!("{package}.unit"))),
         ("example", false) => Some(Path::new("examples").join(target)),
         ("cdylib", false) => Some(Path::new("bench").join(program.file.file_name()?)),
         _ => None,
@@ -101,33 +110,53 @@ fn copy(from: &Path, to: &Path) -> Result<(), TaskError> {
     fs::copy(from, to).map(|_| ()).at(from)
 }
 
-/// Says how heavy the bundle is, and refuses one that is too heavy.
-fn weigh(folder: &Path) -> Result<(), TaskError> {
+/// Puts the folders of the bundle into one compressed file, less than half as heavy, which `run.sh` unpacks. Returns their
+/// files and sizes.
+fn pack(folder: &Path) -> Result<Vec<(u64, PathBuf)>, TaskError> {
     let mut files = Vec::new();
-    for part in entries(folder)? {
-        let inside = if part.is_dir() { entries(&part)? } else { vec![part] };
-        for file in inside {
+    let mut tar = Command::new("tar");
+    tar.arg("-C")
+        .arg(folder)
+        .arg("-czf")
+        .arg(folder.join("programs.tar.gz"));
+    let folders: Vec<_> = entries(folder)?.into_iter().filter(|part| part.is_dir()).collect();
+    for part in &folders {
+        tar.args(part.file_name());
+        for file in entries(part)? {
             files.push((fs::metadata(&file).at(&file)?.len(), file));
         }
     }
-    files.sort_by(|one, other| other.cmp(one));
-    let size: u64 = files.iter().map(|(size, _)| size).sum();
+    process::run(&mut tar)?;
+    for part in &folders {
+        fs::remove_dir_all(part).at(part)?;
+    }
+    Ok(files)
+}
+
+/// Says how heavy the bundle is, and refuses one that is too heavy.
+fn weigh(folder: &Path, programs: &[(u64, PathBuf)]) -> Result<(), TaskError> {
+    let mut size = 0;
+    for file in entries(folder)? {
+        size += fs::metadata(&file).at(&file)?.len();
+    }
     if size > LIMIT_MIB << 20 {
-        let lines = files
+        let mut programs: Vec<_> = programs.iter().collect();
+        programs.sort_by(|one, other| other.cmp(one));
+        let lines = programs
             .iter()
             .take(8)
             .map(|(size, file)| format!("  {:>4} MiB {}", size.div_ceil(1 << 20), file.display()));
-        let largest = lines.collect::<Vec<_>>().join("\n");
         return Err(TaskError::TooLarge {
             size,
             limit_mib: LIMIT_MIB,
-            largest,
+            largest: lines.collect::<Vec<_>>().join("\n"),
         });
     }
     println!(
-        "{}: {} files, {} MiB. On the GPU host: {0}/run.sh",
+        "{}: {} files of {} MiB in {} MiB. On the GPU host: {0}/run.sh",
         folder.display(),
-        files.len(),
+        programs.len(),
+        programs.iter().map(|(size, _)| size).sum::<u64>().div_ceil(1 << 20),
         size.div_ceil(1 << 20)
     );
     Ok(())
@@ -171,23 +200,39 @@ mod tests {
             placed("tilewright-benches", "movement", "cdylib", false).as_deref(),
             Some("bench/libmovement.so")
         );
+        assert_eq!(placed("tilewright-dp", "tilewright_dp", "lib", true), None);
         assert_eq!(placed("tilewright", "golden", "test", true), None);
         assert_eq!(placed("tilewright", "some", "bin", false), None);
     }
 
     #[test]
+    fn programs_are_packed_and_their_folders_are_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir_all(at("tests")).expect("a folder");
+        fs::write(at("tests/some"), "text").expect("a file");
+        fs::write(at("run.sh"), "").expect("a file");
+        assert_eq!(pack(folder.path()).expect("packed"), [(4, at("tests/some"))]);
+        assert!(!at("tests").exists() && at("run.sh").exists());
+        process::run(
+            Command::new("tar")
+                .current_dir(&folder)
+                .args(["-xzf", "programs.tar.gz"]),
+        )
+        .expect("unpacked");
+        assert_eq!(fs::read_to_string(at("tests/some")).expect("a file"), "text");
+    }
+
+    #[test]
     fn a_bundle_over_the_limit_is_refused_with_its_largest_files() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("tests/large");
-        fs::create_dir_all(folder.path().join("tests")).expect("a folder");
         // A sparse file: it weighs without taking room.
-        fs::File::create(&file)
+        fs::File::create(folder.path().join("programs.tar.gz"))
             .and_then(|file| file.set_len((LIMIT_MIB << 20) + 1))
             .expect("a file");
-        let error = weigh(folder.path()).expect_err("too heavy").to_string();
-        assert!(
-            error.contains("65 MiB, more than 64 MiB") && error.contains("tests/large"),
-            "{error}"
-        );
+        let programs = [(1, "tests/small".into()), (90 << 20, "tests/large".into())];
+        let error = weigh(folder.path(), &programs).expect_err("too heavy").to_string();
+        assert!(error.contains("65 MiB, more than 64 MiB"), "{error}");
+        assert!(error.find("tests/large") < error.find("tests/small"), "{error}");
     }
 }

@@ -71,7 +71,7 @@ pub enum TaskError {
     },
     /// A bundle that a GPU host may not accept.
     #[error(
-        "the bundle is {} MiB, more than {limit_mib} MiB; the largest files:\n{largest}\n\
+        "the bundle is {} MiB, more than {limit_mib} MiB; the largest of its programs, unpacked:\n{largest}\n\
          Merge test binaries, or name one in xtask/src/bundle.rs among those left out.",
         size.div_ceil(1 << 20)
     )]
@@ -80,7 +80,7 @@ pub enum TaskError {
         size: u64,
         /// The most it may be, in MiB.
         limit_mib: u64,
-        /// The largest files, one a line.
+        /// The largest programs, one a line.
         largest: String,
     },
     /// A line of a reading that is not what `benches/compare.py` writes.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the programs of this bundle on a GPU host; Rust is not needed there.
 #
-#   run.sh [tests]          every test and example; a test that finds no GPU or no NVRTC fails
+#   run.sh [tests]          every test and example; a test that finds no GPU, NVRTC or NCCL fails
 #   run.sh sanitize [NAME…] compute-sanitizer over test programs (default: gpu_* and the movement kernels' suites), with
 #                           the tools $TOOLS (default: memcheck racecheck initcheck)
 #   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 4 minutes on 16 cores), from seed
@@ -18,9 +18,14 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
 cd - >/dev/null
+# The programs travel packed, and those of an earlier bundle must not run.
+if [ -f "$here/programs.tar.gz" ]; then
+    rm -rf "$here"/{tests,examples,bench}
+    tar -C "$here" -xzf "$here/programs.tar.gz" || exit 1
+fi
 out=${OUT:-out}
 mkdir -p "$out"
-export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 TILEWRIGHT_REQUIRE_NCCL=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 
 # one KIND NAME COMMAND…: runs it and writes its line. Several may run at a time.
 one() {

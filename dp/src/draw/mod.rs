@@ -3,6 +3,7 @@
 //! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image. Both are
 //! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time.
 
+mod image;
 mod svg;
 mod terminal;
 mod timeline;

@@ -1,12 +1,9 @@
 //! A gathered buffer as a scalable image.
 
-use std::fmt::Write;
-
+use super::image::{Image, MARGIN, WIDTH};
 use super::{alignment, bytes, quantity, summary};
 use crate::layout::GatheredLayout;
 
-const WIDTH: f64 = 960.0;
-const MARGIN: f64 = 24.0;
 /// Where the bars begin and end, left of them rank and start row, right of them the rows.
 const BAR_LEFT: f64 = 170.0;
 const BAR_RIGHT: f64 = 800.0;
@@ -16,19 +13,6 @@ const HEADER: f64 = 104.0;
 const STRIP_HEIGHT: f64 = 22.0;
 /// Start rows are written under the strip unless they would run into each other.
 const LABEL_WIDTH: f64 = 52.0;
-
-const STYLE: &str = "\
-text { font-family: ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; font-size: 13px; fill: #1f2430 }
-.title { font-size: 18px; font-weight: 600 }
-.quiet { fill: #5b6474; font-size: 12px }
-.number { font-variant-numeric: tabular-nums }
-.right { text-anchor: end }
-.middle { text-anchor: middle }
-.real { fill: #1769aa }
-.padding { fill: url(#hatch) }
-.outline { fill: none; stroke: #8b95a5; stroke-width: 1 }
-.tick { stroke: #8b95a5; stroke-width: 1 }
-";
 
 /// Draws a layout as an SVG document: one labelled bar per rank, to a common scale, and the whole buffer as one strip
 /// with the row at which each rank starts.
@@ -43,158 +27,114 @@ text { font-family: ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans
 pub fn svg(layout: &GatheredLayout) -> String {
     let bars_end = HEADER + layout.ranks() as f64 * LINE;
     let height = bars_end + 112.0;
-    let mut image = Image::default();
-    image.header(layout, height);
-    image.bars(layout);
-    image.strip(layout, bars_end + 40.0);
-    image.text.push_str("</svg>\n");
-    image.text
+    let heading = format!("Gathered buffer, {} layout", layout.mode());
+    let mut image = Image::new(&format!("Gathered buffer, {}", summary(layout)), &heading, height);
+    header(&mut image, layout);
+    bars(&mut image, layout);
+    strip(&mut image, layout, bars_end + 40.0);
+    image.finish()
 }
 
-#[derive(Default)]
-struct Image {
-    text: String,
+/// What the numbers add up to, and what the columns are.
+fn header(image: &mut Image, layout: &GatheredLayout) {
+    let totals = format!(
+        "{} = {} × {} B, of them {} of tokens and {} of padding{}",
+        bytes(layout.bytes()),
+        quantity(layout.rows(), "row"),
+        layout.row_bytes(),
+        quantity(layout.real_rows(), "row"),
+        quantity(layout.rows() - layout.real_rows(), "row"),
+        alignment(layout, "; "),
+    );
+    image.label("quiet number", MARGIN, 58.0, &totals);
+    let y = HEADER - 14.0;
+    image.label("quiet", MARGIN, y, "rank");
+    image.label("quiet right", BAR_LEFT - 16.0, y, "start row");
+    image.label("quiet right", WIDTH - MARGIN, y, "tokens of rows");
+    let mut x = BAR_LEFT;
+    for (class, name) in [("real", "tokens"), ("padding", "padding")] {
+        image.rectangle(class, x, y - 10.0, 12.0, 12.0);
+        image.label("quiet", x + 18.0, y, name);
+        x += 84.0;
+    }
 }
 
-impl Image {
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{line}");
-    }
-
-    fn label(&mut self, class: &str, x: f64, y: f64, text: &str) {
-        self.line(format_args!(
-            r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{text}</text>"#
-        ));
-    }
-
-    fn rectangle(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64) {
-        if width > 0.0 {
-            self.line(format_args!(
-                r#"<rect class="{class}" x="{x:.2}" y="{y:.1}" width="{width:.2}" height="{height:.1}"/>"#
-            ));
-        }
-    }
-
-    fn header(&mut self, layout: &GatheredLayout, height: f64) {
-        self.line(format_args!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">"#
-        ));
-        self.line(format_args!("<title>Gathered buffer, {}</title>", summary(layout)));
-        self.line(format_args!("<style>\n{STYLE}</style>"));
-        self.text.push_str(concat!(
-            r##"<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">"##,
-            r##"<rect width="6" height="6" fill="#f0f2f5"/><rect width="2" height="6" fill="#c3cad4"/></pattern></defs>"##,
-            "\n",
-        ));
-        self.line(format_args!(
-            r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##
-        ));
-        self.label(
-            "title",
-            MARGIN,
-            36.0,
-            &format!("Gathered buffer, {} layout", layout.mode()),
+/// One bar per rank, its length proportional to its rows.
+fn bars(image: &mut Image, layout: &GatheredLayout) {
+    let longest = layout.padded().iter().copied().max().unwrap_or(0).max(1);
+    let scale = (BAR_RIGHT - BAR_LEFT) / longest as f64;
+    for rank in 0..layout.ranks() {
+        let (count, padded) = (layout.counts()[rank], layout.padded()[rank]);
+        let top = HEADER + rank as f64 * LINE;
+        let baseline = top + BAR_HEIGHT - 4.5;
+        let real = count as f64 * scale;
+        let whole = padded as f64 * scale;
+        image.label("number", MARGIN, baseline, &rank.to_string());
+        image.label(
+            "number right",
+            BAR_LEFT - 16.0,
+            baseline,
+            &layout.starts()[rank].to_string(),
         );
-        let totals = format!(
-            "{} = {} × {} B, of them {} of tokens and {} of padding{}",
-            bytes(layout.bytes()),
-            quantity(layout.rows(), "row"),
-            layout.row_bytes(),
-            quantity(layout.real_rows(), "row"),
-            quantity(layout.rows() - layout.real_rows(), "row"),
-            alignment(layout, "; "),
+        image.rectangle("padding", BAR_LEFT + real, top, whole - real, BAR_HEIGHT);
+        image.rectangle("real", BAR_LEFT, top, real, BAR_HEIGHT);
+        image.rectangle("outline", BAR_LEFT, top, whole, BAR_HEIGHT);
+        image.label(
+            "number right",
+            WIDTH - MARGIN,
+            baseline,
+            &format!("{count} of {padded}"),
         );
-        self.label("quiet number", MARGIN, 58.0, &totals);
-        let y = HEADER - 14.0;
-        self.label("quiet", MARGIN, y, "rank");
-        self.label("quiet right", BAR_LEFT - 16.0, y, "start row");
-        self.label("quiet right", WIDTH - MARGIN, y, "tokens of rows");
-        let mut x = BAR_LEFT;
-        for (class, name) in [("real", "tokens"), ("padding", "padding")] {
-            self.rectangle(class, x, y - 10.0, 12.0, 12.0);
-            self.label("quiet", x + 18.0, y, name);
-            x += 84.0;
+    }
+}
+
+/// The whole buffer, row 0 on the left.
+fn strip(image: &mut Image, layout: &GatheredLayout, top: f64) {
+    let (left, width) = (MARGIN, WIDTH - 2.0 * MARGIN);
+    image.label(
+        "quiet",
+        left,
+        top - 8.0,
+        "the buffer in memory, and the rows at which ranks start",
+    );
+    let scale = width / layout.rows().max(1) as f64;
+    let at = |row: u64| left + row as f64 * scale;
+    let bottom = top + STRIP_HEIGHT;
+    let mut labelled = f64::NEG_INFINITY;
+    let mut ticks = Vec::new();
+    for rank in 0..layout.ranks() {
+        let (start, count, padded) = (layout.starts()[rank], layout.counts()[rank], layout.padded()[rank]);
+        image.rectangle("real", at(start), top, count as f64 * scale, STRIP_HEIGHT);
+        image.rectangle(
+            "padding",
+            at(start + count),
+            top,
+            (padded - count) as f64 * scale,
+            STRIP_HEIGHT,
+        );
+        if padded > 0 {
+            ticks.push(start);
         }
     }
-
-    /// One bar per rank, its length proportional to its rows.
-    fn bars(&mut self, layout: &GatheredLayout) {
-        let longest = layout.padded().iter().copied().max().unwrap_or(0).max(1);
-        let scale = (BAR_RIGHT - BAR_LEFT) / longest as f64;
-        for rank in 0..layout.ranks() {
-            let (count, padded) = (layout.counts()[rank], layout.padded()[rank]);
-            let top = HEADER + rank as f64 * LINE;
-            let baseline = top + BAR_HEIGHT - 4.5;
-            let real = count as f64 * scale;
-            let whole = padded as f64 * scale;
-            self.label("number", MARGIN, baseline, &rank.to_string());
-            self.label(
-                "number right",
-                BAR_LEFT - 16.0,
-                baseline,
-                &layout.starts()[rank].to_string(),
-            );
-            self.rectangle("padding", BAR_LEFT + real, top, whole - real, BAR_HEIGHT);
-            self.rectangle("real", BAR_LEFT, top, real, BAR_HEIGHT);
-            self.rectangle("outline", BAR_LEFT, top, whole, BAR_HEIGHT);
-            self.label(
-                "number right",
-                WIDTH - MARGIN,
-                baseline,
-                &format!("{count} of {padded}"),
-            );
-        }
-    }
-
-    /// The whole buffer, row 0 on the left.
-    fn strip(&mut self, layout: &GatheredLayout, top: f64) {
-        let (left, width) = (MARGIN, WIDTH - 2.0 * MARGIN);
-        self.label(
-            "quiet",
-            left,
-            top - 8.0,
-            "the buffer in memory, and the rows at which ranks start",
-        );
-        let scale = width / layout.rows().max(1) as f64;
-        let at = |row: u64| left + row as f64 * scale;
-        let bottom = top + STRIP_HEIGHT;
-        let mut labelled = f64::NEG_INFINITY;
-        let mut ticks = Vec::new();
-        for rank in 0..layout.ranks() {
-            let (start, count, padded) = (layout.starts()[rank], layout.counts()[rank], layout.padded()[rank]);
-            self.rectangle("real", at(start), top, count as f64 * scale, STRIP_HEIGHT);
-            self.rectangle(
-                "padding",
-                at(start + count),
-                top,
-                (padded - count) as f64 * scale,
-                STRIP_HEIGHT,
-            );
-            if padded > 0 {
-                ticks.push(start);
-            }
-        }
-        self.rectangle("outline", left, top, width, STRIP_HEIGHT);
-        for row in ticks.into_iter().chain([layout.rows()]) {
-            let x = at(row);
-            self.line(format_args!(
-                r#"<line class="tick" x1="{x:.2}" x2="{x:.2}" y1="{top:.1}" y2="{:.1}"/>"#,
-                bottom + 5.0
-            ));
-            // The end is always labelled, so nothing may come close to it.
-            let is_end = row == layout.rows();
-            if is_end || (x - labelled >= LABEL_WIDTH && left + width - x >= LABEL_WIDTH) {
-                let class = if is_end {
-                    "quiet number right"
-                } else if row == 0 {
-                    "quiet number"
-                } else {
-                    "quiet number middle"
-                };
-                self.label(class, x, bottom + 20.0, &row.to_string());
-                labelled = x;
-            }
+    image.rectangle("outline", left, top, width, STRIP_HEIGHT);
+    for row in ticks.into_iter().chain([layout.rows()]) {
+        let x = at(row);
+        image.line(format_args!(
+            r#"<line class="tick" x1="{x:.2}" x2="{x:.2}" y1="{top:.1}" y2="{:.1}"/>"#,
+            bottom + 5.0
+        ));
+        // The end is always labelled, so nothing may come close to it.
+        let is_end = row == layout.rows();
+        if is_end || (x - labelled >= LABEL_WIDTH && left + width - x >= LABEL_WIDTH) {
+            let class = if is_end {
+                "quiet number right"
+            } else if row == 0 {
+                "quiet number"
+            } else {
+                "quiet number middle"
+            };
+            image.label(class, x, bottom + 20.0, &row.to_string());
+            labelled = x;
         }
     }
 }

@@ -4,25 +4,16 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::bytes;
+use super::image::{Image, MARGIN, WIDTH};
 
-const WIDTH: f64 = 960.0;
 const LEFT: f64 = 130.0;
-const RIGHT: f64 = 936.0;
+const RIGHT: f64 = WIDTH - MARGIN;
 const TOP: f64 = 64.0;
 const LANE: f64 = 64.0;
 /// The part of a lane that its curve may fill.
 const CURVE: f64 = 48.0;
 /// Columns of a curve; each shows the most of the time that it stands for.
 const COLUMNS: usize = 806;
-
-const STYLE: &str = "\
-text { font-family: ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans-serif; font-size: 13px; fill: #1f2430 }
-.title { font-size: 18px; font-weight: 600 }
-.quiet { fill: #5b6474; font-size: 12px }
-.end { text-anchor: end }
-.curve { fill: #1769aa }
-.ground { stroke: #8b95a5; stroke-width: 1 }
-";
 
 /// One curve of a [`timeline()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,52 +41,25 @@ pub fn timeline(title: &str, lanes: &[Lane]) -> String {
     let end = points().map(|(time, _)| *time).max().unwrap_or_default();
     let most = points().map(|(_, bytes)| *bytes).max().unwrap_or(0);
     let height = TOP + LANE * lanes.len() as f64 + 32.0;
-    let mut image = String::new();
-    // Writing to a string cannot fail.
-    let mut line = |text: std::fmt::Arguments<'_>| {
-        let _ = writeln!(image, "{text}");
-    };
-    line(format_args!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">"#
-    ));
-    line(format_args!("<title>{title}</title>"));
-    line(format_args!("<style>\n{STYLE}</style>"));
-    line(format_args!(
-        r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##
-    ));
-    line(format_args!(r#"<text class="title" x="24" y="36">{title}</text>"#));
-    line(format_args!(
-        r#"<text class="quiet end" x="{RIGHT}" y="36">a lane is {} high</text>"#,
-        bytes(most)
-    ));
+    let mut image = Image::new(title, title, height);
+    let scale = format!("a lane is {} high", bytes(most));
+    image.label("quiet right", RIGHT, 36.0, &scale);
     for (i, lane) in lanes.iter().enumerate() {
         let ground = TOP + LANE * (i + 1) as f64 - 8.0;
-        line(format_args!(
-            r#"<text x="24" y="{}">{}</text>"#,
-            ground - 18.0,
-            lane.name
-        ));
-        line(format_args!(
-            r#"<text class="quiet" x="24" y="{}">{}</text>"#,
-            ground - 2.0,
-            lane.note
-        ));
-        line(format_args!(
-            r#"<path class="curve" d="{}"/>"#,
+        image.label("name", MARGIN, ground - 18.0, &lane.name);
+        image.label("quiet", MARGIN, ground - 2.0, &lane.note);
+        image.line(format_args!(
+            r#"<path class="real" d="{}"/>"#,
             curve(lane, end, most, ground)
         ));
-        line(format_args!(
-            r#"<line class="ground" x1="{LEFT}" x2="{RIGHT}" y1="{ground}" y2="{ground}"/>"#
+        image.line(format_args!(
+            r#"<line class="tick" x1="{LEFT}" x2="{RIGHT}" y1="{ground}" y2="{ground}"/>"#
         ));
     }
     let below = height - 12.0;
-    line(format_args!(r#"<text class="quiet" x="{LEFT}" y="{below}">0 s</text>"#));
-    line(format_args!(
-        r#"<text class="quiet end" x="{RIGHT}" y="{below}">{:.0} s</text>"#,
-        end.as_secs_f64()
-    ));
-    line(format_args!("</svg>"));
-    image
+    image.label("quiet", LEFT, below, "0 s");
+    image.label("quiet right", RIGHT, below, &format!("{:.0} s", end.as_secs_f64()));
+    image.finish()
 }
 
 /// One bar for each column that is not empty.
@@ -134,7 +98,7 @@ mod tests {
     #[test]
     fn lanes_have_one_scale_and_a_column_shows_the_most() {
         let image = timeline("t", &[lane(&[(0, 50), (0, 100), (9, 25)]), lane(&[(0, 1)])]);
-        let heights: Vec<_> = image.lines().filter(|line| line.contains("curve\" d")).collect();
+        let heights: Vec<_> = image.lines().filter(|line| line.contains("<path")).collect();
         assert_eq!(heights.len(), 2);
         assert!(
             heights[0].contains("v-48.00") && heights[0].contains("v-12.00"),

@@ -44,7 +44,7 @@ pub use expert::{claim_slots, combine_rows, count_experts, expert_offsets, inver
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, fill_bits, mask_padding_ids, pad_bits, pad_ids, pad_rows, pad_rows_with};
 pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
-pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot};
+pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot, quantize_to_slot_with_report};
 pub use reduce::{add_rows, convert_rows};
 pub use request::{alloc_extend, copy_fields, kv_indices, last_slot, ragged_positions, translate_ids};
 pub use scatter::{scatter_rows, scatter_rows_except};

@@ -2,7 +2,7 @@
 //!
 //! Those that report are for counts in device memory, which the host cannot check before the launch.
 
-use tilewright_dsl::{kernel, lang::*};
+use tilewright_dsl::{device, kernel, lang::*};
 
 /// Writes a rank's rows to where they belong in a buffer and zeros everywhere else: `out[start + i] = src[first + i]` for
 /// the rows `first + i < rows` that `src` has, `out[r] = 0` for every other `r`.
@@ -80,9 +80,7 @@ pub fn place_rows_with_report<T: Element>(
         out.store([row, cols], zero::<T>());
     }
     if row == 0 {
-        let there = (src.extent(0) - first).min(out.extent(0) - start);
-        report.store([0], (rows - first).max(0));
-        report.store([1], (rows - first).min(there).max(0));
+        report_rows(report, rows - first, (src.extent(0) - first).min(out.extent(0) - start));
     }
 }
 
@@ -120,10 +118,15 @@ pub fn take_rows_with_report<T: Element>(
         out.store([row, cols], zero::<T>());
     }
     if row == 0 {
-        let there = (src.extent(0) - start).min(out.extent(0));
-        report.store([0], rows);
-        report.store([1], rows.min(there).max(0));
+        report_rows(report, rows, (src.extent(0) - start).min(out.extent(0)));
     }
+}
+
+/// Writes a report: the rows planned, and those of them that are there.
+#[device]
+pub(super) fn report_rows(report: &mut Tensor<i64, 1>, planned: Scalar<i64>, there: Scalar<i64>) {
+    report.store([0], planned.max(0));
+    report.store([1], planned.min(there).max(0));
 }
 
 /// Rows per program of [`mask_rows_outside()`].

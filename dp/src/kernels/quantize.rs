@@ -1,7 +1,9 @@
 //! Rows in 8-bit floats, with a scale for every 128 columns.
 
 use float8::F8E4M3;
-use tilewright_dsl::{kernel, lang::*};
+use tilewright_dsl::{device, kernel, lang::*};
+
+use super::place::report_rows;
 
 /// Columns that share a scale.
 pub const GROUP: usize = 128;
@@ -109,6 +111,60 @@ pub fn quantize_to_slot<T: Number>(
     start: Count,
     first: Count,
     rows: Count,
+) {
+    quantize_row(payload, scales, src, start, first, rows);
+}
+
+/// [`quantize_to_slot()`], and says how many rows that were planned had a row of `src` and one of `payload`.
+///
+/// * `report` `[2]` as in [`place_rows_with_report()`](super::place_rows_with_report()).
+///
+/// ```
+/// use float8::F8E4M3;
+/// use tilewright_dp::kernels::quantize_to_slot_with_report;
+/// use tilewright_dsl::call::Exact;
+/// use tilewright_runtime::{Device, Launch, device_count};
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[-3.5f32; 128], [1, 128])?;
+/// let planned = device.upload(&[20i64], [1])?;
+/// let (mut payload, mut scales) = (device.zeros::<F8E4M3, 2>([2, 128])?, device.zeros::<f32, 2>([2, 1])?);
+/// let mut report = device.zeros::<i64, 1>([2])?;
+/// let rows = device_count(&planned, 0, 64)?;
+/// quantize_to_slot_with_report(&mut payload, &mut scales, &mut report, &src, Exact(1), Exact(0), rows).launch(&device)?;
+/// assert_eq!(scales.download()?, [0.0, 3.5 / 448.0]);
+/// assert_eq!(report.download()?, [20, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[kernel(grid = [payload.extent(0)])]
+pub fn quantize_to_slot_with_report<T: Number>(
+    payload: &mut Tensor<F8E4M3, 2>,
+    scales: &mut Tensor<f32, 2>,
+    report: &mut Tensor<i64, 1>,
+    src: &Tensor<T, 2>,
+    start: Count,
+    first: Count,
+    rows: Count,
+) {
+    quantize_row(payload, scales, src, start, first, rows);
+    if program_id(0) == 0 {
+        report_rows(
+            report,
+            rows - first,
+            (src.extent(0) - first).min(payload.extent(0) - start),
+        );
+    }
+}
+
+/// A program's row of a slot.
+#[device]
+fn quantize_row<T: Number>(
+    payload: &mut Tensor<F8E4M3, 2>,
+    scales: &mut Tensor<f32, 2>,
+    src: &Tensor<T, 2>,
+    start: Scalar<i64>,
+    first: Scalar<i64>,
+    rows: Scalar<i64>,
 ) {
     let row = program_id(0);
     let local = row - start;

@@ -18,9 +18,18 @@ pub enum MovementError {
         /// Those of the topology.
         expected: u64,
     },
-    /// Attention is split over contexts.
-    #[error("the rows of context-parallel parts are not moved here: gather each part as a rank of its own")]
-    ContextParallel,
+    /// A GPU is not where the topology has it.
+    #[error(
+        "in {what} this GPU is number {found} and by the topology it is number {expected}: number GPUs as in the world group"
+    )]
+    WrongNumber {
+        /// The group.
+        what: &'static str,
+        /// The GPU's number in it.
+        found: u64,
+        /// That of the topology.
+        expected: u64,
+    },
     /// A buffer that is not the plan's.
     #[error("{what} has {found} rows and the plan's buffer has {planned}: take the buffer that the plan asks for")]
     WrongBuffer {

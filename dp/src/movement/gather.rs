@@ -2,7 +2,7 @@
 
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Element;
-use tilewright_runtime::{Launch, TensorView, TensorViewMut};
+use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
 use super::{Contribution, Counts, Moved, Movement, MovementError, OnMismatch, rows_of};
 use crate::collective::{Group, Summand};
@@ -13,10 +13,10 @@ impl<G: Group> Movement<'_, G> {
     /// Fills the gathered buffer with the rows of all ranks: tokens at their places, zeros everywhere else.
     ///
     /// * In mode SUM one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the ranks. Of GPUs
-    ///   whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so all bits arrive but the
+    ///   or context-parallel parts whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so all bits arrive but the
     ///   sign of a zero and the payload of a NaN; [`gather_variable`](Self::gather_variable) keeps those.
     /// * In mode MAX one kernel writes the GPU's share of the rank's rows and zeros behind them, and an all-gather brings
-    ///   the shares together. Partial sums are reduce-scattered within the rank first.
+    ///   the shares together. Partial sums are reduce-scattered first, among the GPUs that have parts of them.
     ///
     /// # Errors
     /// The tensors do not fit the plan, or another rank does not come along.
@@ -31,7 +31,12 @@ impl<G: Group> Movement<'_, G> {
             PaddingMode::Max => self.gather_variable(buffer, local, contribution, counts),
             PaddingMode::Sum => {
                 let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
-                let writes = contribution == Contribution::Partial || self.attention.rank() == 0;
+                let writing = match contribution {
+                    Contribution::Partial => self.attention.size(),
+                    Contribution::PartialOverContext => self.rank.size(),
+                    Contribution::Replicate => 1,
+                };
+                let writes = self.rank.rank() < writing;
                 self.place(buffer.reborrow(), local, writes, counts)?;
                 self.gathering.all_reduce(buffer)?;
                 Ok(moved)
@@ -52,14 +57,22 @@ impl<G: Group> Movement<'_, G> {
         counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
         let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
-        let (first, rows) = self.own_share();
-        let is_partial = contribution == Contribution::Partial && self.attention.size() > 1;
-        if is_partial {
-            let mut slot = rows_of(buffer, self.slot.start, self.slot.rows)?;
-            self.place_share(slot.reborrow(), local, 0, counts)?;
-            self.attention.reduce_scatter(&mut slot, &self.own_shares())?;
-        } else {
-            self.place_share(rows_of(buffer, self.slot.start + first, rows)?, local, first, counts)?;
+        // Of the rank's GPUs, those that have parts of one sum: each context-parallel part sums the rows that its GPUs bring.
+        let (gpu, shares) = (self.rank.rank(), self.own_shares());
+        let (summing, gpus) = match contribution {
+            Contribution::Partial => {
+                let first = gpu - self.attention.rank();
+                (self.attention, first..first + self.attention.size())
+            }
+            Contribution::PartialOverContext => (self.rank, 0..self.rank.size()),
+            Contribution::Replicate => (self.rank, gpu..gpu + 1),
+        };
+        let first = shares[..gpus.start].iter().sum();
+        let parts = &shares[gpus];
+        let mut part = rows_of(buffer, self.slot.start + first, parts.iter().sum())?;
+        self.place_share(part.reborrow(), local, first, counts)?;
+        if parts.len() > 1 {
+            summing.reduce_scatter(&mut part, parts)?;
         }
         self.gathering.all_gather(buffer, &self.shares())?;
         self.zero_tail(buffer)?;
@@ -123,15 +136,20 @@ impl<G: Group> Movement<'_, G> {
                 place_rows(out, local, Exact(0), Exact(first), Exact(self.slot.tokens)).launch_on(stream)?;
             }
             Counts::OnDevice { tokens, report, .. } => {
-                // Tokens beyond the part are another GPU's to report, those beyond the slot the last one's.
-                let tokens = if end < self.slot.rows {
-                    tokens.at_most(end)
-                } else {
-                    tokens
-                };
+                let tokens = self.up_to(tokens, end);
                 place_rows_with_report(out, report, local, Exact(0), Exact(first), tokens).launch_on(stream)?;
             }
         }
         Ok(())
+    }
+
+    /// The tokens that a part of the rank's rows which ends at `end` reports: those beyond it are another GPU's to report,
+    /// those beyond the slot the last one's.
+    pub(super) fn up_to<'c>(&self, tokens: DeviceCount<'c>, end: u64) -> DeviceCount<'c> {
+        if end < self.slot.rows {
+            tokens.at_most(end)
+        } else {
+            tokens
+        }
     }
 }

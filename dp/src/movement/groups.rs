@@ -4,20 +4,36 @@ use std::time::Duration;
 
 use tilewright_runtime::Device;
 
-use super::MovementError;
 use crate::collective::{Group, LocalGroup};
 use crate::plan::Topology;
 
-/// The groups of one GPU: all GPUs, and those that share its rank's attention.
+/// The groups of one GPU: all GPUs, those of its data-parallel rank, and those that share its attention. In each the GPUs
+/// have the order they have among all.
 pub struct Groups<G> {
     world: G,
+    /// `None` where it is the attention group.
+    rank: Option<G>,
     attention: G,
 }
 
 impl<G: Group> Groups<G> {
-    /// The groups of one GPU. In the attention group its rank is its number among the GPUs of its data-parallel rank.
+    /// The groups of one GPU without context parallelism, where a data-parallel rank's GPUs share one attention.
     pub fn new(world: G, attention: G) -> Self {
-        Self { world, attention }
+        Self {
+            world,
+            rank: None,
+            attention,
+        }
+    }
+
+    /// The groups of one GPU with context parallelism: `rank` is the GPUs of all context-parallel parts of its data-parallel
+    /// rank, `attention` those of its own part.
+    pub fn with_context(world: G, rank: G, attention: G) -> Self {
+        Self {
+            world,
+            rank: Some(rank),
+            attention,
+        }
     }
 
     /// All GPUs.
@@ -25,24 +41,29 @@ impl<G: Group> Groups<G> {
         &self.world
     }
 
-    /// Those that share the rank's attention.
+    /// Those of the data-parallel rank.
+    pub fn rank(&self) -> &G {
+        self.rank.as_ref().unwrap_or(&self.attention)
+    }
+
+    /// Those that share the attention: of the rank's, the ones of one context-parallel part.
     pub fn attention(&self) -> &G {
         &self.attention
     }
 }
 
 impl Groups<LocalGroup> {
-    /// The groups of every rank of a topology, as threads that share a device. `limit` is how long a rank waits for others.
-    ///
-    /// # Errors
-    /// Attention is split over contexts.
-    pub fn local(device: &Device, topology: &Topology, limit: Duration) -> Result<Vec<Self>, MovementError> {
-        if topology.context().size() > 1 {
-            return Err(MovementError::ContextParallel);
-        }
-        let group = |size: u64| LocalGroup::ranks(device, size as usize, limit);
-        let attention = (0..topology.dp()).flat_map(|_| group(topology.attention_tp()));
-        let groups = group(topology.tp()).into_iter().zip(attention);
-        Ok(groups.map(|(world, attention)| Self { world, attention }).collect())
+    /// The groups of every GPU of a topology, as threads that share a device. `limit` is how long one waits for others.
+    pub fn local(device: &Device, topology: &Topology, limit: Duration) -> Vec<Self> {
+        // GPUs are numbered by rank, then part, then attention: so many groups, one after the other.
+        let groups = |count: u64| {
+            let size = (topology.tp() / count) as usize;
+            (0..count).flat_map(move |_| LocalGroup::ranks(device, size, limit))
+        };
+        let (world, ranks) = (groups(1), groups(topology.dp()));
+        let attention = groups(topology.dp() * topology.context().size());
+        let gpus = world.zip(ranks).zip(attention);
+        gpus.map(|((world, rank), attention)| Self::with_context(world, rank, attention))
+            .collect()
     }
 }

@@ -17,6 +17,11 @@
 //! A gather writes every byte of its part of the buffer once, with no fill before, and leaves the caller's tensor as it is;
 //! SGLang zeroes the tensors of replicated ranks in place.
 //!
+//! With context parallelism a data-parallel rank has attention TP times context GPUs, which share its rows for every
+//! collective, whether or not the rows divide evenly. Each has a tensor of the whole rank's rows, before and after: what an
+//! engine splits between contexts for attention is either whole again, or its other rows are zeros
+//! ([`Contribution::PartialOverContext`]).
+//!
 //! ```
 //! use std::time::Duration;
 //! use tilewright_dp::collective::{Group, LocalGroup};
@@ -38,7 +43,7 @@
 //!         movement.scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)?;
 //!         Ok(back.download()?)
 //!     };
-//!     let groups = Groups::local(&device, &topology, Duration::from_secs(10))?;
+//!     let groups = Groups::local(&device, &topology, Duration::from_secs(10));
 //!     let threads: Vec<_> = groups.into_iter().map(|groups| scope.spawn(move || rank(groups))).collect();
 //!     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<Vec<_>, _>>()
 //! })?;
@@ -69,11 +74,15 @@ use crate::layout::{GatheredLayout, PaddingMode};
 use crate::plan::{Plan, Slot, Topology};
 use tilewright_dsl::call::Exact;
 
-/// What the tensors of the GPUs that share one rank's attention hold.
+/// What the tensors of the GPUs of one rank hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contribution {
-    /// A part of a sum each: the output of attention before its all-reduce.
+    /// A part of a sum on each GPU that shares an attention: its output before the all-reduce. Context-parallel parts have the
+    /// same sum each, and one of them counts.
     Partial,
+    /// A part of a sum on each GPU of the rank, those of all context-parallel parts: as where a part has the rows of its own
+    /// tokens, and zeros for those of others. Without context parallelism it is [`Partial`](Self::Partial).
+    PartialOverContext,
     /// The same each.
     Replicate,
 }
@@ -83,7 +92,8 @@ pub enum Counts<'a> {
     /// From the plan, as literals of the code.
     Planned,
     /// From device memory when the kernel runs, so that a captured graph follows new ones. The host cannot check those, so
-    /// the kernel writes what it did to `report`: the rows planned, and those moved.
+    /// the kernel writes what it did to `report`: the rows planned, and those moved. A GPU that gathers a share of its rank's
+    /// rows reports that share.
     OnDevice {
         /// The row of the buffer at which the rank starts.
         start: DeviceCount<'a>,
@@ -102,7 +112,8 @@ pub struct Movement<'a, G: Group> {
     position: usize,
     /// All GPUs that gather.
     gathering: &'a G,
-    /// Those that share the rank's attention.
+    /// Those of the rank, and of them those that share an attention.
+    rank: &'a G,
     attention: &'a G,
     on_mismatch: OnMismatch,
 }
@@ -110,34 +121,34 @@ pub struct Movement<'a, G: Group> {
 impl<'a, G: Group> Movement<'a, G> {
     /// A rank's part in a step.
     ///
-    /// Where the plan has the local rank's count alone, only the attention group gathers.
+    /// Where the plan has the local rank's count alone, only the rank's own GPUs gather.
     ///
     /// # Errors
-    /// The plan, the topology and the groups are not of one size, or attention is split over contexts.
+    /// The plan, the topology and the groups are not of one size, or number their GPUs differently.
     pub fn new(plan: &'a Plan, topology: &Topology, groups: &'a Groups<G>) -> Result<Self, MovementError> {
-        if topology.context().size() > 1 {
-            return Err(MovementError::ContextParallel);
-        }
         let world = groups.world();
-        let sizes = [
-            ("the world group", world.size() as u64, topology.tp()),
-            (
-                "the attention group",
-                groups.attention().size() as u64,
-                topology.attention_tp(),
-            ),
+        let gpu = world.rank() as u64;
+        let of_groups = [
+            ("the world group", world, topology.tp()),
+            ("the rank's group", groups.rank(), topology.tp() / topology.dp()),
+            ("the attention group", groups.attention(), topology.attention_tp()),
         ];
-        for (what, found, expected) in sizes {
+        for (what, group, expected) in of_groups {
+            let found = group.size() as u64;
             if found != expected {
                 return Err(MovementError::WrongSize { what, found, expected });
+            }
+            let (found, expected) = (group.rank() as u64, gpu % expected);
+            if found != expected {
+                return Err(MovementError::WrongNumber { what, found, expected });
             }
         }
         let layout = plan.layout();
         let ranks = layout.ranks() as u64;
-        let dp_rank = topology.dp_rank(world.rank() as u64)?;
+        let dp_rank = topology.dp_rank(gpu)?;
         let (position, gathering) = match ranks {
             _ if ranks == topology.dp() => (dp_rank as usize, world),
-            1 => (0, groups.attention()),
+            1 => (0, groups.rank()),
             _ => {
                 return Err(MovementError::WrongSize {
                     what: "the plan",
@@ -155,6 +166,7 @@ impl<'a, G: Group> Movement<'a, G> {
             },
             position,
             gathering,
+            rank: groups.rank(),
             attention: groups.attention(),
             on_mismatch: OnMismatch::Refuse,
         })
@@ -198,20 +210,20 @@ impl<'a, G: Group> Movement<'a, G> {
     /// The rows of the buffer that each GPU brings: its share of its rank's rows, as equal as can be. A rank's GPUs are
     /// numbered one after the other, so the shares lie in the order of the GPUs.
     fn shares(&self) -> Vec<u64> {
-        let of_rank = |&rows| shares_of(rows, self.attention.size());
+        let of_rank = |&rows| shares_of(rows, self.rank.size());
         self.layout.padded().iter().flat_map(of_rank).collect()
     }
 
     /// The rank's rows as its GPUs share them.
     fn own_shares(&self) -> Vec<u64> {
-        shares_of(self.slot.rows, self.attention.size())
+        shares_of(self.slot.rows, self.rank.size())
     }
 
     /// The first of the rank's rows that this GPU brings, and how many.
     fn own_share(&self) -> (u64, u64) {
         let shares = self.own_shares();
-        let rank = self.attention.rank();
-        (shares[..rank].iter().sum(), shares[rank])
+        let gpu = self.rank.rank();
+        (shares[..gpu].iter().sum(), shares[gpu])
     }
 }
 

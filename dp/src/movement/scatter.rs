@@ -10,7 +10,7 @@ use crate::kernels::{copy_from_slot_padded, take_rows_with_report};
 
 impl<G: Group> Movement<'_, G> {
     /// Takes the rank's tokens out of the buffer and zeroes the rest of its tensor, in one pass: whatever the MLP made of
-    /// padding does not come back.
+    /// padding does not come back. Every GPU of the rank gets all its rows, in all context-parallel parts.
     ///
     /// # Errors
     /// The tensors do not fit the plan, or the launch failed.
@@ -37,6 +37,9 @@ impl<G: Group> Movement<'_, G> {
     /// a reduce-scatter of each GPU's share, an all-gather of the shares within the rank, and a [`scatter`](Self::scatter).
     /// Half the traffic of an all-reduce. The buffer holds anything outside the rank's rows afterwards.
     ///
+    /// Shares may be unequal. SGLang falls back to an all-reduce and a slice where context parallelism leaves rows that its
+    /// GPUs do not divide; the rows that come out are the same.
+    ///
     /// # Errors
     /// The tensors do not fit the plan, or another rank does not come along.
     pub fn reduce_scatter<T: Summand>(
@@ -48,7 +51,7 @@ impl<G: Group> Movement<'_, G> {
         self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
         self.gathering.reduce_scatter(buffer, &self.shares())?;
         let mut slot = rows_of(buffer, self.slot.start, self.slot.rows)?;
-        self.attention.all_gather(&mut slot, &self.own_shares())?;
+        self.rank.all_gather(&mut slot, &self.own_shares())?;
         self.scatter(local, buffer.view(), counts)
     }
 }

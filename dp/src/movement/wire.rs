@@ -5,10 +5,10 @@ use tilewright_dsl::call::Exact;
 use tilewright_runtime::{Launch, TensorView, TensorViewMut};
 
 use super::check::check_columns;
-use super::{Moved, Movement, MovementError, rows_of};
+use super::{Counts, Moved, Movement, MovementError, rows_of};
 use crate::collective::{Group, Summand};
 use crate::kernels::quantize::GROUP;
-use crate::kernels::{dequantize_rows, quantize_to_slot};
+use crate::kernels::{dequantize_rows, quantize_to_slot, quantize_to_slot_with_report};
 
 impl<G: Group> Movement<'_, G> {
     /// Fills the gathered buffer as [`gather_variable`](Self::gather_variable) does for replicated tensors, with the rows in
@@ -26,8 +26,9 @@ impl<G: Group> Movement<'_, G> {
         payload: &mut TensorViewMut<'_, F8E4M3, 2>,
         scales: &mut TensorViewMut<'_, f32, 2>,
         local: TensorView<'_, T, 2>,
+        counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
-        let moved = self.check(buffer.extents(), local.extents(), self.on_mismatch)?;
+        let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
         let [_, columns] = buffer.extents();
         if !columns.is_multiple_of(GROUP) || columns == 0 {
             return Err(MovementError::NoGroups {
@@ -43,15 +44,18 @@ impl<G: Group> Movement<'_, G> {
         let stream = self.gathering.stream();
         let (first, rows) = self.own_share();
         let start = self.slot.start + first;
-        quantize_to_slot(
-            rows_of(payload, start, rows)?,
-            rows_of(scales, start, rows)?,
-            local,
-            Exact(0),
-            Exact(first),
-            Exact(self.slot.tokens),
-        )
-        .launch_on(stream)?;
+        let (place, scale) = (rows_of(payload, start, rows)?, rows_of(scales, start, rows)?);
+        let (at, from) = (Exact(0), Exact(first));
+        match counts {
+            Counts::Planned => {
+                let tokens = Exact(self.slot.tokens);
+                quantize_to_slot(place, scale, local, at, from, tokens).launch_on(stream)?;
+            }
+            Counts::OnDevice { tokens, report, .. } => {
+                let tokens = self.up_to(tokens, first + rows);
+                quantize_to_slot_with_report(place, scale, report, local, at, from, tokens).launch_on(stream)?;
+            }
+        }
         let shares = self.shares();
         self.gathering.all_gather(payload, &shares)?;
         self.gathering.all_gather(scales, &shares)?;

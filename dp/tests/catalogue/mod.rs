@@ -198,6 +198,7 @@ pub fn others() -> Vec<Arc<Variant>> {
     let mut experts = device.zeros::<i32, 2>([256, 8]).expect("host memory");
     let counts = device.upload(&[5i64, 20], [2]).expect("host memory");
     let mut sum = device.zeros::<f32, 2>([3, 7168]).expect("host memory");
+    let mut report = device.zeros::<i64, 1>([2]).expect("host memory");
     let (start, rows) = (Runtime(1), Runtime(3));
     let positions = device.zeros::<i32, 2>([4, 8]).expect("host memory");
     let weights = device.zeros::<f32, 2>([4, 8]).expect("host memory");
@@ -224,6 +225,10 @@ pub fn others() -> Vec<Arc<Variant>> {
         variant(
             &device,
             quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
+        ),
+        variant(
+            &device,
+            quantize_to_slot_with_report(&mut narrow, &mut scales, &mut report, &source, start, Runtime(0), rows),
         ),
         variant(&device, mask_rows_outside(&mut experts, &counts, &counts)),
         variant(&device, pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32)),

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{Architecture, Diagnostic};
+use crate::library::{Looked, Searched};
 
 /// Why a source did not become a cubin.
 #[derive(Clone, thiserror::Error)]
@@ -95,28 +96,6 @@ impl fmt::Debug for CompileError {
 
 const INSTALL: &str = "To install it: `pip install nvidia-cuda-nvrtc` (it needs no GPU), or install a CUDA toolkit, \
                        version 12 or 13. To name one: set TILEWRIGHT_NVRTC to libnvrtc.so or to its folder.";
-
-/// One place where NVRTC was looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Searched {
-    /// Why this place: a variable's name, or what usually lies there.
-    pub origin: &'static str,
-    /// The folder, the file, or the name given to the loader.
-    pub place: PathBuf,
-    /// What was wrong with it.
-    pub outcome: String,
-}
-
-struct Looked<'a>(&'a [Searched]);
-
-impl fmt::Display for Looked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Searched { origin, place, outcome } in self.0 {
-            writeln!(f, "  {origin}: {}: {outcome}", place.display())?;
-        }
-        Ok(())
-    }
-}
 
 /// The findings, or the log itself where nothing could be read out of it.
 struct Findings<'a>(&'a [Diagnostic], &'a str);

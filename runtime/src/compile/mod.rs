@@ -11,17 +11,18 @@ mod inspect;
 mod library;
 mod nvrtc;
 mod options;
-mod search;
 
 use std::{sync::Arc, time::Instant};
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use diagnostic::{Diagnostic, Severity, parse as parse_log};
 pub use elf::CubinError;
-pub use error::{CompileError, Searched};
+pub use error::CompileError;
 pub use inspect::{Resources, check_cubin, resources};
 pub use library::Nvrtc;
 pub use options::CompileOptions;
+
+pub use crate::library::Searched;
 
 use nvrtc::{Output, Task};
 

@@ -1,4 +1,4 @@
-//! Where NVRTC may lie on this machine.
+//! Where a library may lie on this machine.
 
 use std::{
     env, fs,
@@ -6,10 +6,9 @@ use std::{
     process::Command,
 };
 
-/// The names that the system's loader is asked for, newest first.
-pub(super) const LOADER_NAMES: [&str; 3] = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
+use super::Wanted;
 
-/// A folder in or below which NVRTC may lie.
+/// A folder in or below which a library may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// Why this folder.
@@ -50,7 +49,7 @@ impl Surroundings {
     }
 
     /// The places to look in, in order.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self, wanted: &Wanted) -> Vec<Place> {
         let mut places = Vec::new();
         let mut add = |origin, root| places.push(Place { origin, root });
         for (origin, root) in [("CUDA_HOME", &self.cuda_home), ("CUDA_PATH", &self.cuda_path)] {
@@ -69,7 +68,7 @@ impl Surroundings {
             add("the packages of python3", root);
         }
         for folder in self.current_dir.iter().flat_map(|folder| folder.ancestors()) {
-            let root = folder.join("target/nvrtc");
+            let root = folder.join("target").join(wanted.project);
             if root.is_dir() {
                 add("the project", root);
             }
@@ -108,8 +107,8 @@ pub(super) fn ask_python() -> Option<Place> {
     })
 }
 
-/// The NVRTC libraries in a folder or where toolkits and wheels keep them below it, the newest first.
-pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
+/// The libraries in a folder or where toolkits and wheels keep them below it, the newest first.
+pub(super) fn libraries(wanted: &Wanted, root: &Path) -> Vec<PathBuf> {
     let mut folders = vec![root.to_owned(), root.join("lib64"), root.join("lib")];
     folders.extend(
         children(&root.join("targets"), "")
@@ -117,13 +116,13 @@ pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
             .map(|target| target.join("lib")),
     );
     folders.extend(
-        children(&root.join("nvidia"), "cu")
+        children(&root.join("nvidia"), wanted.package)
             .into_iter()
             .map(|package| package.join("lib")),
     );
     let mut found = Vec::new();
     for folder in folders {
-        for library in children(&folder, "libnvrtc.so") {
+        for library in children(&folder, wanted.file) {
             // A folder is often linked under several names, and a library under several versions.
             let seen = |known: &PathBuf| fs::canonicalize(known).ok() == fs::canonicalize(&library).ok();
             if !found.iter().any(seen) {
@@ -134,16 +133,13 @@ pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The builtins that lie next to an NVRTC library, or next to the file that it links to.
-pub(super) fn builtins_beside(library: &Path) -> Vec<PathBuf> {
+/// The libraries whose names begin so and that lie next to a library, or next to the file that it links to.
+pub(crate) fn beside(library: &Path, beginning: &str) -> Vec<PathBuf> {
     let named = library.to_owned();
     let files = fs::canonicalize(library).into_iter().chain([named]);
     let mut folders: Vec<_> = files.filter_map(|file| Some(file.parent()?.to_owned())).collect();
     folders.dedup();
-    folders
-        .iter()
-        .flat_map(|folder| children(folder, "libnvrtc-builtins.so"))
-        .collect()
+    folders.iter().flat_map(|folder| children(folder, beginning)).collect()
 }
 
 fn site_packages(prefix: &Path) -> Vec<PathBuf> {
@@ -177,6 +173,14 @@ fn version(name: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
+    const NVRTC: Wanted = Wanted {
+        variable: "TILEWRIGHT_NVRTC",
+        loader_names: &[],
+        file: "libnvrtc.so",
+        package: "cu",
+        project: "nvrtc",
+    };
+
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for file in files {
@@ -201,7 +205,7 @@ mod tests {
                 "nvidia/cu13/lib/libnvrtc.alt.so.13",
                 "lib/libnvrtc-builtins.so.13.0",
             ]);
-            assert_eq!(libraries(folder.path()), [folder.path().join(file)]);
+            assert_eq!(libraries(&NVRTC, folder.path()), [folder.path().join(file)]);
         }
     }
 
@@ -209,12 +213,15 @@ mod tests {
     fn the_newest_library_of_a_folder_comes_first() {
         let folder = tree(&["libnvrtc.so.9.2", "libnvrtc.so.13", "libnvrtc.so.12"]);
         let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.9.2"];
-        assert_eq!(libraries(folder.path()), names.map(|name| folder.path().join(name)));
-        assert!(libraries(&folder.path().join("nothing here")).is_empty());
+        assert_eq!(
+            libraries(&NVRTC, folder.path()),
+            names.map(|name| folder.path().join(name))
+        );
+        assert!(libraries(&NVRTC, &folder.path().join("nothing here")).is_empty());
     }
 
     #[test]
-    fn the_builtins_are_those_beside_the_library() {
+    fn what_lies_beside_a_library_is_found_by_its_beginning() {
         let folder = tree(&[
             "lib/libnvrtc.so.13",
             "lib/libnvrtc-builtins.so.13.0",
@@ -222,7 +229,7 @@ mod tests {
         ]);
         let library = folder.path().join("lib/libnvrtc.so.13");
         assert_eq!(
-            builtins_beside(&library),
+            beside(&library, "libnvrtc-builtins.so"),
             [folder.path().join("lib/libnvrtc-builtins.so.13.0")]
         );
     }
@@ -249,7 +256,11 @@ mod tests {
             current_dir: Some(at("project/member")),
             toolkits: at("local"),
         };
-        let mut roots: Vec<_> = surroundings.places().into_iter().map(|place| place.root).collect();
+        let mut roots: Vec<_> = surroundings
+            .places(&NVRTC)
+            .into_iter()
+            .map(|place| place.root)
+            .collect();
         roots.retain(|root| !root.ends_with("dist-packages"));
         let expected = [
             "toolkit",

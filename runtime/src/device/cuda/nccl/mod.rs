@@ -5,16 +5,22 @@
 
 #![allow(unsafe_code)]
 
+mod error;
+mod library;
+
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
-use cudarc::nccl::sys::{self, ncclComm_t, ncclDataType_t, ncclRedOp_t, ncclResult_t};
+use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};
 use parking_lot::Mutex;
 use tilewright_dsl::element::ElementType;
 
 use super::{CudaDevice, CudaEvent, CudaStream};
-use crate::device::DeviceError;
+use library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
+
+pub use error::NcclError;
+pub use library::Nccl;
 
 /// How long to leave NCCL alone before asking again.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -28,62 +34,9 @@ const HEADER: u32 = 23000;
 /// What all ranks of a communicator have in common: made by one, told to the others.
 pub type NcclId = [u8; 128];
 
-/// What can go wrong with NCCL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NcclError {
-    /// The library is not there.
-    #[error(
-        "NCCL was not found: install it (`pip install nvidia-nccl-cu13`), and have a file or link named libnccl.so where the \
-         loader looks (LD_LIBRARY_PATH)"
-    )]
-    Missing,
-    /// A call failed.
-    #[error("{call} failed: {reason}")]
-    Failed {
-        /// The call.
-        call: &'static str,
-        /// What NCCL says.
-        reason: String,
-    },
-    /// Other ranks did not do their part in time. The communicator was given up.
-    #[error("{call} is not done after {limit:?}: another rank died or does something else; make a new communicator")]
-    Late {
-        /// What was waited for.
-        call: &'static str,
-        /// How long.
-        limit: Duration,
-    },
-    /// The communicator was given up after an earlier error.
-    #[error("the communicator was given up after an error: make a new one")]
-    GivenUp,
-    /// NCCL has no sums of that type.
-    #[error("NCCL cannot add elements of type {element}")]
-    NoSum {
-        /// The type.
-        element: ElementType,
-    },
-    /// The rows do not follow each other in memory.
-    #[error(
-        "the elements of a tensor between GPUs have to follow each other in memory; these are a part of wider rows"
-    )]
-    NotContiguous,
-    /// The parts do not fit the communicator or the tensor.
-    #[error("{parts:?} rows are no parts of a tensor of {rows} rows for {ranks} ranks")]
-    WrongParts {
-        /// The parts.
-        parts: Vec<u64>,
-        /// Rows of the tensor.
-        rows: u64,
-        /// The ranks.
-        ranks: usize,
-    },
-    /// The device failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-}
-
 /// One rank of a group of GPUs.
 pub struct CudaCommunicator {
+    nccl: &'static EntryPoints,
     /// `None` once it was given up.
     handle: Mutex<Option<Handle>>,
     device: CudaDevice,
@@ -101,11 +54,11 @@ unsafe impl Send for Handle {}
 impl CudaCommunicator {
     /// A new group's name.
     pub fn new_id() -> Result<NcclId, NcclError> {
-        find()?;
+        let nccl = &Nccl::load()?.entry;
         let mut id = MaybeUninit::uninit();
         // SAFETY: it points to an id, which is written if the call succeeds.
         let id = unsafe {
-            done("ncclGetUniqueId", sys::ncclGetUniqueId(id.as_mut_ptr()))?;
+            done(nccl, "ncclGetUniqueId", (nccl.ncclGetUniqueId)(id.as_mut_ptr()))?;
             id.assume_init()
         };
         Ok(id.internal.map(|byte| byte as u8))
@@ -120,20 +73,21 @@ impl CudaCommunicator {
         size: usize,
         limit: Duration,
     ) -> Result<Self, NcclError> {
-        find()?;
+        let nccl = &Nccl::load()?.entry;
         device.bind()?;
-        let id = sys::ncclUniqueId {
+        let id = ncclUniqueId {
             internal: id.map(|byte| byte as std::ffi::c_char),
         };
         let (ranks, number) = (as_int(size), as_int(rank));
         let mut config = configuration();
         let mut comm = std::ptr::null_mut();
         // SAFETY: the pointers are to a communicator and a configuration, which NCCL has copied when the call returns.
-        let asked = unsafe { sys::ncclCommInitRankConfig(&mut comm, ranks, id, number, &mut config) };
-        if !matches!(asked, ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress) {
-            return Err(failed("ncclCommInitRankConfig", asked));
+        let asked = unsafe { (nccl.ncclCommInitRankConfig)(&mut comm, ranks, id, number, &mut config) };
+        if !matches!(asked, SUCCESS | IN_PROGRESS) {
+            return Err(failed(nccl, "ncclCommInitRankConfig", asked));
         }
         let joined = Self {
+            nccl,
             handle: Mutex::new(Some(Handle(comm))),
             device: device.clone(),
             stream: stream.clone(),
@@ -170,7 +124,7 @@ impl CudaCommunicator {
         self.call("ncclAllReduce", |comm| {
             let (at, sum, count) = (address as *mut _, ncclRedOp_t::ncclSum, count as usize);
             // SAFETY: as the caller promises; the communicator and the stream are alive.
-            unsafe { sys::ncclAllReduce(at, at, count, ty, sum, comm, self.stream.raw().cast()) }
+            unsafe { (self.nccl.ncclAllReduce)(at, at, count, ty, sum, comm, self.stream.raw().cast()) }
         })
     }
 
@@ -188,7 +142,7 @@ impl CudaCommunicator {
         if bytes.iter().all(|&other| other == bytes[0]) {
             return self.call("ncclAllGather", |comm| {
                 // SAFETY: as the caller promises; a rank's own part is where an all-gather in place wants it.
-                unsafe { sys::ncclAllGather(mine as *const _, address as *mut _, own, ty, comm, stream) }
+                unsafe { (self.nccl.ncclAllGather)(mine as *const _, address as *mut _, own, ty, comm, stream) }
             });
         }
         self.group("ncclSend and ncclRecv", |comm| {
@@ -196,11 +150,11 @@ impl CudaCommunicator {
                 let peer = as_int(peer);
                 if own > 0 {
                     // SAFETY: as the caller promises.
-                    accepted(unsafe { sys::ncclSend(mine as *const _, own, ty, peer, comm, stream) })?;
+                    accepted(unsafe { (self.nccl.ncclSend)(mine as *const _, own, ty, peer, comm, stream) })?;
                 }
                 if bytes > 0 {
                     // SAFETY: as the caller promises; the parts of other ranks are not this rank's.
-                    accepted(unsafe { sys::ncclRecv(at as *mut _, bytes, ty, peer, comm, stream) })?;
+                    accepted(unsafe { (self.nccl.ncclRecv)(at as *mut _, bytes, ty, peer, comm, stream) })?;
                 }
             }
             Ok(())
@@ -221,14 +175,16 @@ impl CudaCommunicator {
         if counts.iter().all(|&other| other == counts[0]) {
             return self.call("ncclReduceScatter", |comm| {
                 // SAFETY: as the caller promises; a rank's own part is where a reduce-scatter in place wants it.
-                unsafe { sys::ncclReduceScatter(address as *const _, mine as *mut _, own, ty, sum, comm, stream) }
+                unsafe {
+                    (self.nccl.ncclReduceScatter)(address as *const _, mine as *mut _, own, ty, sum, comm, stream)
+                }
             });
         }
         self.group("ncclReduce", |comm| {
             for (root, &(at, count)) in places.iter().enumerate().filter(|(_, place)| place.1 > 0) {
                 let (at, root) = (at as *mut _, as_int(root));
                 // SAFETY: as the caller promises.
-                accepted(unsafe { sys::ncclReduce(at, at, count, ty, sum, root, comm, stream) })?;
+                accepted(unsafe { (self.nccl.ncclReduce)(at, at, count, ty, sum, root, comm, stream) })?;
             }
             Ok(())
         })
@@ -247,31 +203,27 @@ impl CudaCommunicator {
     }
 
     /// Asks for several things at once.
-    fn group(
-        &self,
-        call: &'static str,
-        ask: impl FnOnce(ncclComm_t) -> Result<(), ncclResult_t>,
-    ) -> Result<(), NcclError> {
+    fn group(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> Result<(), Code>) -> Result<(), NcclError> {
         self.call(call, |comm| {
             // SAFETY: a group has no precondition, and is ended whatever happens within.
-            let begun = accepted(unsafe { sys::ncclGroupStart() });
+            let begun = accepted(unsafe { (self.nccl.ncclGroupStart)() });
             let asked = begun.and_then(|()| ask(comm));
             // SAFETY: as above.
-            let ended = unsafe { sys::ncclGroupEnd() };
+            let ended = unsafe { (self.nccl.ncclGroupEnd)() };
             asked.err().unwrap_or(ended)
         })
     }
 
     /// Makes a call, and waits until NCCL has taken it.
-    fn call(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> ncclResult_t) -> Result<(), NcclError> {
+    fn call(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> Code) -> Result<(), NcclError> {
         self.stream.bind()?;
         let asked = {
             let handle = self.handle.lock();
             ask(handle.as_ref().ok_or(NcclError::GivenUp)?.0)
         };
         match asked {
-            ncclResult_t::ncclSuccess => Ok(()),
-            ncclResult_t::ncclInProgress => {
+            SUCCESS => Ok(()),
+            IN_PROGRESS => {
                 let deadline = Instant::now() + self.limit;
                 while !self.check(call, deadline)? {
                     std::thread::sleep(PAUSE);
@@ -280,31 +232,31 @@ impl CudaCommunicator {
             }
             error => {
                 self.give_up();
-                Err(failed(call, error))
+                Err(failed(self.nccl, call, error))
             }
         }
     }
 
     /// Whether NCCL has taken all calls. An error, or a deadline that has passed, ends the communicator.
     fn check(&self, call: &'static str, deadline: Instant) -> Result<bool, NcclError> {
-        let mut state = ncclResult_t::ncclSuccess;
+        let mut state = SUCCESS;
         {
             let handle = self.handle.lock();
             let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.0;
             // SAFETY: the communicator is alive, and the pointer is to a result.
-            done("ncclCommGetAsyncError", unsafe {
-                sys::ncclCommGetAsyncError(comm, &mut state)
+            done(self.nccl, "ncclCommGetAsyncError", unsafe {
+                (self.nccl.ncclCommGetAsyncError)(comm, &mut state)
             })?;
         }
         let error = match state {
-            ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress if Instant::now() < deadline => {
-                return Ok(state == ncclResult_t::ncclSuccess);
+            SUCCESS | IN_PROGRESS if Instant::now() < deadline => {
+                return Ok(state == SUCCESS);
             }
-            ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress => NcclError::Late {
+            SUCCESS | IN_PROGRESS => NcclError::Late {
                 call,
                 limit: self.limit,
             },
-            error => failed(call, error),
+            error => failed(self.nccl, call, error),
         };
         self.give_up();
         Err(error)
@@ -314,7 +266,7 @@ impl CudaCommunicator {
     fn give_up(&self) {
         if let Some(Handle(comm)) = self.handle.lock().take() {
             // SAFETY: the communicator is alive, and nobody has it any more.
-            let aborted = unsafe { sys::ncclCommAbort(comm) };
+            let aborted = unsafe { (self.nccl.ncclCommAbort)(comm) };
             tracing::debug!(?aborted, "a communicator was given up");
         }
     }
@@ -342,19 +294,10 @@ fn places(address: u64, counts: &[u64], element_bytes: u64) -> Vec<(u64, usize)>
     counts.iter().scan(address, begin).collect()
 }
 
-/// Nothing of cudarc's NCCL may be called before: it panics where the library is missing.
-fn find() -> Result<(), NcclError> {
-    // SAFETY: it only tries to load the library.
-    match unsafe { sys::is_culib_present() } {
-        true => Ok(()),
-        false => Err(NcclError::Missing),
-    }
-}
-
 /// Everything as NCCL likes it, but that calls return at once.
-fn configuration() -> sys::ncclConfig_t {
-    sys::ncclConfig_t {
-        size: size_of::<sys::ncclConfig_t>(),
+fn configuration() -> ncclConfig_t {
+    ncclConfig_t {
+        size: size_of::<ncclConfig_t>(),
         magic: MAGIC,
         version: HEADER,
         blocking: 0,
@@ -398,29 +341,51 @@ fn sum_type(element: ElementType) -> Result<ncclDataType_t, NcclError> {
 }
 
 /// A call within a group, which is taken when the group ends.
-fn accepted(result: ncclResult_t) -> Result<(), ncclResult_t> {
+fn accepted(result: Code) -> Result<(), Code> {
     match result {
-        ncclResult_t::ncclSuccess | ncclResult_t::ncclInProgress => Ok(()),
+        SUCCESS | IN_PROGRESS => Ok(()),
         error => Err(error),
     }
 }
 
-fn done(call: &'static str, result: ncclResult_t) -> Result<(), NcclError> {
+fn done(nccl: &EntryPoints, call: &'static str, result: Code) -> Result<(), NcclError> {
     match result {
-        ncclResult_t::ncclSuccess => Ok(()),
-        error => Err(failed(call, error)),
+        SUCCESS => Ok(()),
+        error => Err(failed(nccl, call, error)),
     }
 }
 
 #[cold]
-fn failed(call: &'static str, result: ncclResult_t) -> NcclError {
+fn failed(nccl: &EntryPoints, call: &'static str, result: Code) -> NcclError {
     // SAFETY: NCCL returns a constant string for every result, or none.
-    let reason = unsafe {
-        let text = sys::ncclGetErrorString(result);
-        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-    };
+    let what = unsafe { text((nccl.ncclGetErrorString)(result)) };
+    // SAFETY: it takes no communicator as any, and returns what this thread did last, which nobody changes meanwhile.
+    let last = unsafe { text((nccl.ncclGetLastError)(std::ptr::null_mut())) };
+    let reasons = [what.or_else(|| Some(format!("result {result}"))), last];
     NcclError::Failed {
         call,
-        reason: reason.unwrap_or_else(|| format!("{result:?}")),
+        reason: reasons.into_iter().flatten().collect::<Vec<_>>().join(": "),
+    }
+}
+
+/// # Safety
+/// It is null, or a string that lives until the call returns.
+unsafe fn text(of_nccl: *const std::ffi::c_char) -> Option<String> {
+    // SAFETY: as the caller promises.
+    let text = unsafe { (!of_nccl.is_null()).then(|| CStr::from_ptr(of_nccl)) }?.to_string_lossy();
+    (!text.is_empty()).then(|| text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Needs no GPU, but NCCL.
+    #[test]
+    fn every_group_has_a_name_of_its_own() {
+        match (CudaCommunicator::new_id(), CudaCommunicator::new_id()) {
+            (Ok(one), Ok(other)) => assert_ne!(one, other),
+            (Err(error), _) | (_, Err(error)) => println!("skipped: no NCCL ({error})"),
+        }
     }
 }

@@ -1,0 +1,9 @@
+//! Rows through the gathered buffer and back, between ranks that are threads.
+
+mod context;
+mod mismatch;
+mod ranks;
+mod round_trips;
+#[path = "../support/mod.rs"]
+mod support;
+mod wire;
