@@ -5,12 +5,8 @@
 //! |---|---|
 //! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
 //! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
-<<<<<<< HEAD
 //! | 9, a whole batch padded by one launch | `a_captured_batch_*` |
-//! | 9, a movement in an arena's pinned buffer | `a_captured_movement_*` |
-=======
 //! | 9, a movement in an arena's pinned buffer, and one in 8 bits | `a_captured_movement_*` |
->>>>>>> wt-b
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
 //! | launches that overlap in a replay | `a_captured_chain_*` |
