@@ -11,7 +11,7 @@ use tilewright_dsl::ir::{BinaryOp, Literal};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Stream, TensorView, TensorViewMut};
 
 use super::exchange::Seat;
-use super::{CollectiveError, Group, Operation, RequestedCollective, Summand};
+use super::{CollectiveError, Group, Operation, RequestedCollective, Summand, even_parts};
 use crate::kernels::{add_rows, convert_rows, copy_to_slot};
 
 /// One rank of a group of threads that share a device. What a rank gives is copied, as to another GPU, and every sum is
@@ -138,14 +138,6 @@ fn sum_on_host<T: Element>(elements: impl Iterator<Item = T>, in_type: ElementTy
     Some(arithmetic::cast(sum?, T::TYPE)?.bits)
 }
 
-/// Rows of each rank where nobody says otherwise: as equal as can be.
-fn even_parts(rows: u64, ranks: usize) -> Vec<u64> {
-    let ranks = ranks as u64;
-    (0..ranks)
-        .map(|rank| rows * (rank + 1) / ranks - rows * rank / ranks)
-        .collect()
-}
-
 impl Group for LocalGroup {
     fn rank(&self) -> usize {
         self.seat.rank
@@ -229,13 +221,6 @@ impl Group for LocalGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_as_equal_as_can_be() {
-        assert_eq!(even_parts(10, 4), [2, 3, 2, 3]);
-        assert_eq!(even_parts(0, 3), [0, 0, 0]);
-        assert_eq!(even_parts(2, 5).iter().sum::<u64>(), 2);
-    }
 
     #[test]
     fn a_narrow_sum_is_rounded_once() {

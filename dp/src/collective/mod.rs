@@ -117,3 +117,23 @@ macro_rules! summands {
 }
 summands!(half::f16 => f32, half::bf16 => f32, f32 => f32, f64 => f64);
 summands!(i8 => i8, i16 => i16, i32 => i32, i64 => i64, u8 => u8, u16 => u16, u32 => u32, u64 => u64);
+
+/// Rows divided among ranks as equally as can be, larger and smaller parts mixed.
+pub(crate) fn even_parts(rows: u64, ranks: usize) -> Vec<u64> {
+    let ranks = ranks as u64;
+    (0..ranks)
+        .map(|rank| rows * (rank + 1) / ranks - rows * rank / ranks)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_as_equal_as_can_be() {
+        assert_eq!(even_parts(10, 4), [2, 3, 2, 3]);
+        assert_eq!(even_parts(0, 3), [0, 0, 0]);
+        assert_eq!(even_parts(2, 5).iter().sum::<u64>(), 2);
+    }
+}

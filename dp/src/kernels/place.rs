@@ -30,15 +30,7 @@ use tilewright_dsl::{device, kernel, lang::*};
 /// ```
 #[kernel(grid = [out.extent(0)])]
 pub fn place_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, start: Count, first: Count, rows: Count) {
-    let row = program_id(0);
-    let local = row - start;
-    let from = local + first;
-    let cols = arange(out.extent(1));
-    if local >= 0 && from < rows {
-        out.store([row, cols], src.load([from, cols]));
-    } else {
-        out.store([row, cols], zero::<T>());
-    }
+    place_row(out, src, start, first, rows);
 }
 
 /// [`place_rows()`], and says how many rows that were planned had a row of `src` and one of `out`.
@@ -70,16 +62,8 @@ pub fn place_rows_with_report<T: Element>(
     first: Count,
     rows: Count,
 ) {
-    let row = program_id(0);
-    let local = row - start;
-    let from = local + first;
-    let cols = arange(out.extent(1));
-    if local >= 0 && from < rows {
-        out.store([row, cols], src.load([from, cols]));
-    } else {
-        out.store([row, cols], zero::<T>());
-    }
-    if row == 0 {
+    place_row(out, src, start, first, rows);
+    if program_id(0) == 0 {
         report_rows(report, rows - first, (src.extent(0) - first).min(out.extent(0) - start));
     }
 }
@@ -119,6 +103,26 @@ pub fn take_rows_with_report<T: Element>(
     }
     if row == 0 {
         report_rows(report, rows, (src.extent(0) - start).min(out.extent(0)));
+    }
+}
+
+/// A program's row of the buffer.
+#[device]
+fn place_row<T: Element>(
+    out: &mut Tensor<T, 2>,
+    src: &Tensor<T, 2>,
+    start: Scalar<i64>,
+    first: Scalar<i64>,
+    rows: Scalar<i64>,
+) {
+    let row = program_id(0);
+    let local = row - start;
+    let from = local + first;
+    let cols = arange(out.extent(1));
+    if local >= 0 && from < rows {
+        out.store([row, cols], src.load([from, cols]));
+    } else {
+        out.store([row, cols], zero::<T>());
     }
 }
 

@@ -68,7 +68,7 @@ pub use groups::Groups;
 use tilewright_dsl::element::Integer;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
-use crate::collective::Group;
+use crate::collective::{Group, even_parts};
 use crate::kernels::{mask_padding_ids, mask_rows_outside};
 use crate::layout::{GatheredLayout, PaddingMode};
 use crate::plan::{Plan, Slot, Topology};
@@ -210,13 +210,13 @@ impl<'a, G: Group> Movement<'a, G> {
     /// The rows of the buffer that each GPU brings: its share of its rank's rows, as equal as can be. A rank's GPUs are
     /// numbered one after the other, so the shares lie in the order of the GPUs.
     fn shares(&self) -> Vec<u64> {
-        let of_rank = |&rows| shares_of(rows, self.rank.size());
+        let of_rank = |&rows| even_parts(rows, self.rank.size());
         self.layout.padded().iter().flat_map(of_rank).collect()
     }
 
     /// The rank's rows as its GPUs share them.
     fn own_shares(&self) -> Vec<u64> {
-        shares_of(self.slot.rows, self.rank.size())
+        even_parts(self.slot.rows, self.rank.size())
     }
 
     /// The first of the rank's rows that this GPU brings, and how many.
@@ -225,13 +225,6 @@ impl<'a, G: Group> Movement<'a, G> {
         let gpu = self.rank.rank();
         (shares[..gpu].iter().sum(), shares[gpu])
     }
-}
-
-/// Rows split over GPUs, as equal as can be.
-fn shares_of(rows: u64, gpus: usize) -> Vec<u64> {
-    let gpus = gpus as u64;
-    let end = |gpu: u64| rows * gpu / gpus;
-    (0..gpus).map(|gpu| end(gpu + 1) - end(gpu)).collect()
 }
 
 /// Some rows of a buffer, to be written.
