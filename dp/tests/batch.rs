@@ -173,9 +173,7 @@ fn pad_all(device: &Device, batch: &BatchPlan, tokens: u64, requests: u64) -> us
     floats.iter_mut().for_each(|field| field.pad(&mut padding));
     hidden.iter_mut().for_each(|field| field.pad(&mut padding));
     masks.iter_mut().for_each(|field| field.pad(&mut padding));
-    let before = device.counters().launches;
     padding.launch_on(&device.stream()).unwrap();
-    assert_eq!(device.counters().launches - before, 1);
     longs.iter().for_each(|field| field.check(batch));
     ints.iter().for_each(|field| field.check(batch));
     floats.iter().for_each(|field| field.check(batch));

@@ -39,15 +39,18 @@ impl Traps {
     }
 }
 
-/// The four words in which a variant on a GPU reports: 1 + the number of the place, the program, a value, and the first one
-/// again once all of them are there. The host reads them at any time, so that a report needs no waiting.
+/// The words in which a variant on a GPU reports: the number of the report that is wanted, from 1; the place, the program, a
+/// value; and the number again once all of them are there. The host reads them at any time, so that a report needs no
+/// waiting.
 pub(crate) struct TrapRecord(MappedWords<WORDS>);
 
-const WORDS: usize = 4;
+const WORDS: usize = 5;
 
 impl TrapRecord {
     pub(crate) fn new(cuda: &CudaDevice) -> Result<Self, DeviceError> {
-        MappedWords::new(cuda).map(Self)
+        let words = MappedWords::new(cuda)?;
+        words.words()[0].store(1, Release);
+        Ok(Self(words))
     }
 
     /// The address to launch with.
@@ -55,18 +58,17 @@ impl TrapRecord {
         self.0.address()
     }
 
-    /// The number of the place, from 1, the program and the value, if there is a whole report. It is gone then.
+    /// The number of the place, the program and the value, if there is a whole report. It is gone then.
     fn take(&self) -> Option<[u64; 3]> {
-        let [claimed, program, value, complete] = self.0.words();
-        let number = complete.load(Acquire);
-        if number == 0 {
+        let [wanted, place, program, value, complete] = self.0.words();
+        let number = wanted.load(Acquire);
+        if complete.load(Acquire) != number {
             return None;
         }
-        let report = [number, program.load(Relaxed), value.load(Relaxed)];
-        // From the last store on, a kernel may report again.
-        complete.store(0, Release);
-        claimed.store(0, Release);
-        Some(report)
+        let report = [place, program, value].map(|word| word.load(Relaxed));
+        // From here on, a kernel may report again. If another thread took this one, it has said so already.
+        let next = wanted.compare_exchange(number, number + 1, Release, Relaxed);
+        next.ok().map(|_| report)
     }
 }
 
@@ -82,16 +84,16 @@ fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {
     else {
         return Ok(());
     };
-    let Some([number, program, value]) = record.take() else {
+    let Some([place, program, value]) = record.take() else {
         return Ok(());
     };
-    Err(report(variant, module, number, program, value.cast_signed()))
+    Err(report(variant, module, place, program, value.cast_signed()))
 }
 
 /// What a record with these words says.
-fn report(variant: &Variant, module: &Module, number: u64, program: u64, value: i64) -> LaunchError {
+fn report(variant: &Variant, module: &Module, place: u64, program: u64, value: i64) -> LaunchError {
     let kernel = variant.name().to_owned();
-    let site = number.checked_sub(1).and_then(|number| usize::try_from(number).ok());
+    let site = usize::try_from(place).ok();
     let named = |tensor: u32| {
         let parameter = variant.kernel().parameters.get(tensor as usize);
         parameter.map_or_else(|| "an unknown tensor".to_owned(), |parameter| parameter.name.clone())

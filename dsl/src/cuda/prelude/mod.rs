@@ -214,15 +214,19 @@ const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned in
 }
 "#;
 
-// The first to trap keeps the record, in memory that the host reads at any time: 1 + the number of the place, the program,
-// a value, and the first word again once all is there.
-const TRAP: &str = r#"static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index) {
-  unsigned long long before;
-  asm volatile("atom.global.cas.b64 %0, [%1], 0, %2;" : "=l"(before) : "l"(record), "l"(site + 1ULL) : "memory");
-  if (before == 0ULL) {
-    record[1] = (unsigned long long)program;
-    record[2] = (unsigned long long)index;
-    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 3), "l"(site + 1ULL) : "memory");
+// The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the place, the
+// program, a value, and the number again once all is there. Atomic operations do not reach the host's memory reliably, so who
+// makes a report is settled in the GPU's.
+const TRAP: &str = r#"static __device__ unsigned long long tw_begun = 0ULL;
+static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index) {
+  unsigned long long wanted, before;
+  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(wanted) : "l"(record) : "memory");
+  asm volatile("atom.relaxed.gpu.global.max.u64 %0, [%1], %2;" : "=l"(before) : "l"(&tw_begun), "l"(wanted) : "memory");
+  if (before < wanted) {
+    record[1] = site;
+    record[2] = (unsigned long long)program;
+    record[3] = (unsigned long long)index;
+    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 4), "l"(wanted) : "memory");
   }
 }
 "#;
