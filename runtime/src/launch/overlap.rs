@@ -36,6 +36,7 @@ impl<'c, 'a> Footprint<'c, 'a> {
     }
 
     /// Whether the tensors may share a byte. Columns of one matrix that have none in common do not.
+    #[inline]
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.start < other.end && other.start < self.end && !self.interleaves(other)
     }

@@ -39,7 +39,8 @@ pub(crate) struct Served {
 /// What is kept per device, from recordings to variants.
 #[derive(Default)]
 pub(crate) struct Specializer {
-    plans: RwLock<HashMap<Key, Arc<Plan>>>,
+    /// Looked up by every launch, so by a hash that is quick on long keys.
+    plans: RwLock<HashMap<Key, Arc<Plan>, foldhash::fast::RandomState>>,
     classes: Classes,
     variants: Variants,
 }
