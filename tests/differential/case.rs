@@ -4,6 +4,7 @@
 use tilewright::dsl::call::{Definition, Traced};
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{Kernel, Literal, Symbol};
+use tilewright::dsl::transform::fuse;
 
 /// A random kernel and a launch of it.
 pub struct Case {
@@ -87,16 +88,31 @@ impl Case {
         }
     }
 
+    /// The launches of all `parts` as one. They agree on what is reported.
+    pub fn fused(parts: &[&Self]) -> Self {
+        let Traced { mut kernel, pinned } = fuse(&parts.iter().map(|part| part.traced()).collect::<Vec<_>>());
+        kernel.reports = parts.iter().any(|part| part.kernel.reports);
+        Self {
+            kernel,
+            pinned: pinned.into_iter().map(|(symbol, _)| symbol).collect(),
+            arguments: parts.iter().flat_map(|part| part.arguments.clone()).collect(),
+            exact_extents: parts.iter().any(|part| part.exact_extents),
+            checked: parts.iter().any(|part| part.checked),
+            ulps: parts.iter().map(|part| part.ulps).max().unwrap_or(0),
+        }
+    }
+
+    fn traced(&self) -> Traced {
+        let with_value = |&symbol: &Symbol| self.value(symbol).map(|value| (symbol, value));
+        Traced {
+            kernel: self.kernel.clone(),
+            pinned: self.pinned.iter().filter_map(with_value).collect(),
+        }
+    }
+
     /// The kernel with its pinned extents, as a definition that a runtime can launch.
     pub fn definition(&self) -> Definition {
-        let with_value = |&symbol: &Symbol| self.value(symbol).map(|value| (symbol, value));
-        Definition::of_ir(
-            "fuzz",
-            Traced {
-                kernel: self.kernel.clone(),
-                pinned: self.pinned.iter().filter_map(with_value).collect(),
-            },
-        )
+        Definition::of_ir("fuzz", self.traced())
     }
 
     /// The symbols of all tensors, with their values.

@@ -143,27 +143,61 @@ impl Tally {
 /// Panics if anything about the case of this seed is not as it should be.
 fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
     let case = generate::case(seed, Size::Full);
+    let expected = alone(&case);
+    in_every_way(&[&case], &case, &expected, seed, gpu, compiled, tally);
+
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xf05e);
+    let mut others = [0; 2].map(|_| generate::case(rng.u64(..), Size::Small));
+    // A fused call reports what any of its parts does.
+    others
+        .iter_mut()
+        .for_each(|other| other.kernel.reports = case.kernel.reports);
+    let [one, two] = &others;
+    let mut parts = match rng.u8(..4) {
+        0 => vec![&case, &case],
+        1 => vec![&case, one, two],
+        _ => vec![&case, one],
+    };
+    rng.shuffle(&mut parts);
+    let expected = Outcome::of_all(parts.iter().map(|part| alone(part)));
+    in_every_way(&parts, &Case::fused(&parts), &expected, seed, gpu, compiled, tally);
+}
+
+/// What a case leaves as it was generated.
+fn alone(case: &Case) -> Outcome {
     verify(&case.kernel).unwrap_or_else(|error| panic!("the generator made a malformed kernel: {error}"));
-    let expected = oracle::run(&case.kernel, &case, None, STEPS).unwrap_or_else(|error| panic!("oracle: {error}"));
+    oracle::run(&case.kernel, case, None, STEPS).unwrap_or_else(|error| panic!("oracle: {error}"))
+}
+
+/// Runs `case`, which is that of all `parts`, transformed and on every device, and the parts as one call.
+fn in_every_way(
+    parts: &[&Case],
+    case: &Case,
+    expected: &Outcome,
+    seed: u64,
+    gpu: Option<&Shared>,
+    compiled: bool,
+    tally: &mut Tally,
+) {
     let same = |way: &str, found: &Outcome, kernel: &Kernel| {
-        if let Some(difference) = difference(&case, &expected, found) {
+        if let Some(difference) = difference(case, expected, found) {
             panic!("{way}: {difference}\n{kernel}");
         }
     };
-    for stage in oracle::stages(&case) {
+    for stage in oracle::stages(case) {
         let (name, kernel) = (stage.name, &stage.kernel);
         verify(kernel).unwrap_or_else(|error| panic!("{name}, the kernel is malformed: {error}\n{kernel}"));
-        let found = oracle::run(kernel, &case, stage.grid, STEPS);
+        let found = oracle::run(kernel, case, stage.grid, STEPS);
         same(
             name,
             &found.unwrap_or_else(|error| panic!("{name}: {error}\n{kernel}")),
             kernel,
         );
     }
-    let definition = case.definition();
+    let parts: Vec<_> = parts.iter().map(|part| (*part, part.definition())).collect();
     let cpu = Shared::new(Device::cpu());
     let (found, variant) = cpu
-        .run(&case, &definition, None)
+        .run(&parts, None)
         .unwrap_or_else(|error| panic!("CPU device: {error}"));
     let Some(variant) = variant else {
         return same("CPU device", &found, &case.kernel);
@@ -191,10 +225,10 @@ fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
     }
     let Some(gpu) = gpu else { return };
     for schedule in [None, schedules.last().copied()] {
-        match gpu.run(&case, &definition, schedule) {
+        match gpu.run(&parts, schedule) {
             Ok((found, variant)) => {
                 let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.source)));
-                if let Some(difference) = difference(&case, &expected, &found) {
+                if let Some(difference) = difference(case, expected, &found) {
                     panic!("GPU: {difference}\n{kernel}\n{}", text.unwrap_or_default());
                 }
                 tally.launched += 1;

@@ -27,23 +27,23 @@ impl Shared {
         Self { device, alone }
     }
 
-    /// Launches `definition`, which is that of `case`. Also gives the variant; there is none for no programs.
+    /// Launches cases with their definitions, several of them as one call. Also gives the variant; there is none for no
+    /// programs.
     pub fn run(
         &self,
-        case: &Case,
-        definition: &Definition,
+        parts: &[(&Case, Definition)],
         schedule: Option<Schedule>,
     ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
         let together = self.alone.read();
-        let launched = self.once(case, definition, schedule)?;
+        let launched = self.once(parts, schedule)?;
         drop(together);
-        if !traps(&case.kernel) {
+        if !parts.iter().any(|(case, _)| traps(&case.kernel)) {
             return Ok(launched);
         }
         // It is compiled now, so that the others do not wait for long.
         let _alone = self.alone.write();
         let _ = self.device.synchronize();
-        let (mut outcome, variant) = self.once(case, definition, schedule)?;
+        let (mut outcome, variant) = self.once(parts, schedule)?;
         outcome.trapped = match self.device.synchronize() {
             Ok(()) => Trapped::No,
             Err(LaunchError::Trapped { .. }) => Trapped::Yes,
@@ -54,55 +54,65 @@ impl Shared {
 
     fn once(
         &self,
-        case: &Case,
-        definition: &Definition,
+        parts: &[(&Case, Definition)],
         schedule: Option<Schedule>,
     ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
+        let memories: Vec<_> = parts.iter().map(|(case, _)| self.upload(case)).collect();
+        let calls = parts.iter().zip(&memories);
+        let mut calls: Vec<_> = calls
+            .map(|((case, definition), memories)| call(case, definition, memories))
+            .collect();
+        let mut call = match calls.pop() {
+            Some(only) if calls.is_empty() => only,
+            last => Call::fuse(calls.into_iter().chain(last)),
+        };
+        if let Some(schedule) = schedule {
+            call = call.with_schedule(schedule);
+        }
+        let launched = call.launch(&self.device)?;
+        let outcomes = parts.iter().zip(&memories).map(|((case, _), memories)| {
+            let tensors = case.arguments.iter().zip(memories);
+            let tensors = tensors.filter(|(argument, _)| matches!(argument, Argument::Tensor(_)));
+            let bytes = tensors
+                .filter_map(|(_, memory)| memory.as_ref())
+                .map(|memory| memory.download());
+            Outcome {
+                memories: bytes.collect::<Result<_, _>>().expect("the device still works"),
+                trapped: Trapped::No,
+            }
+        });
+        Ok((Outcome::of_all(outcomes), launched.variant().cloned()))
+    }
+
+    /// The memory of each argument that has one.
+    fn upload(&self, case: &Case) -> Vec<Option<DeviceTensor<u8, 1>>> {
         let stored = |argument: &Argument| match argument {
             Argument::Tensor(tensor) => Some(tensor.bytes.clone()),
             Argument::Count(Count::Device { stored, .. }) => Some(stored.to_le_bytes().to_vec()),
             Argument::Count(_) | Argument::Scalar(_) => None,
         };
         let upload = |bytes: Vec<u8>| self.device.upload(&bytes, [bytes.len()]).expect("the device has room");
-        let memories: Vec<_> = case
-            .arguments
-            .iter()
-            .map(|argument| stored(argument).map(upload))
-            .collect();
-        let mut arguments = Arguments::new();
-        for (argument, memory) in case.arguments.iter().zip(&memories) {
-            arguments.push(value(argument, memory.as_ref()));
-        }
-        let mut call = Call::new(definition.clone(), arguments);
-        if case.exact_extents {
-            call = call.exact_extents();
-        }
-        if case.checked {
-            call = call.checked();
-        }
-        if case.kernel.reports {
-            call = call.report_out_of_bounds();
-        }
-        if let Some(schedule) = schedule {
-            call = call.with_schedule(schedule);
-        }
-        let launched = call.launch(&self.device)?;
-        let tensors = case
-            .arguments
-            .iter()
-            .zip(&memories)
-            .filter(|(a, _)| matches!(a, Argument::Tensor(_)));
-        let memories = tensors
-            .filter_map(|(_, memory)| memory.as_ref())
-            .map(|memory| memory.download());
-        Ok((
-            Outcome {
-                memories: memories.collect::<Result<_, _>>().expect("the device still works"),
-                trapped: Trapped::No,
-            },
-            launched.variant().cloned(),
-        ))
+        let arguments = case.arguments.iter();
+        arguments.map(|argument| stored(argument).map(upload)).collect()
     }
+}
+
+fn call<'a>(case: &Case, definition: &Definition, memories: &'a [Option<DeviceTensor<u8, 1>>]) -> Call<'a> {
+    let mut arguments = Arguments::new();
+    for (argument, memory) in case.arguments.iter().zip(memories) {
+        arguments.push(value(argument, memory.as_ref()));
+    }
+    let mut call = Call::new(definition.clone(), arguments);
+    if case.exact_extents {
+        call = call.exact_extents();
+    }
+    if case.checked {
+        call = call.checked();
+    }
+    if case.kernel.reports {
+        call = call.report_out_of_bounds();
+    }
+    call
 }
 
 fn value<'a>(argument: &Argument, memory: Option<&'a DeviceTensor<u8, 1>>) -> ArgumentValue<'a> {

@@ -15,8 +15,23 @@ pub struct Outcome {
     pub trapped: Trapped,
 }
 
+impl Outcome {
+    /// What launches that have nothing to do with each other leave behind together.
+    pub fn of_all(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        let nothing = Self {
+            memories: Vec::new(),
+            trapped: Trapped::No,
+        };
+        outcomes.into_iter().fold(nothing, |mut all, one| {
+            all.memories.extend(one.memories);
+            all.trapped = all.trapped.max(one.trapped);
+            all
+        })
+    }
+}
+
 /// What is known of accesses that trap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trapped {
     No,
     /// A load did: one whose value nothing needs may be left out, so another run may not report it.

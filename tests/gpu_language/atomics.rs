@@ -275,6 +275,101 @@ fn a_spin_lock_lets_one_program_in_at_a_time() {
     assert_eq!(counts, (vec![0], vec![500]));
 }
 
+/// Plain loads and stores between taking the lock and giving it back, in two trips.
+#[kernel(grid = [programs])]
+fn sum_under_lock(lock: &mut Tensor<i32, 1>, total: &mut Tensor<i32, 2>, programs: Count) {
+    let acquire = AtomicOptions::new().order(MemoryOrder::Acquire);
+    let release = AtomicOptions::new().order(MemoryOrder::Release);
+    for trip in 0..total.extent(0) {
+        while lock.atomic_compare_exchange_with([0], 0, 1, acquire) != 0 {}
+        let cols = arange(total.extent(1));
+        total.store([trip, cols], total.load([trip, cols]) + cols as i32 + 1);
+        lock.atomic_exchange_with([0], 0, release);
+    }
+}
+
+#[test]
+fn plain_stores_under_a_lock_are_no_conflict() {
+    const COLUMNS: usize = 131;
+    let total = on_every_device(|device| {
+        let mut lock = device.zeros::<i32, 1>([1]).unwrap();
+        let mut total = device.zeros::<i32, 2>([2, COLUMNS]).unwrap();
+        sum_under_lock(&mut lock, &mut total, Runtime(200))
+            .launch(device)
+            .unwrap();
+        total.download().unwrap()
+    });
+    let row = (1..=COLUMNS as i32).map(|i| 200 * i);
+    assert_eq!(total, row.clone().chain(row).collect::<Vec<_>>());
+}
+
+/// How a lock can fail to guard a store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mistake {
+    Early,
+    Late,
+    LocksOfTheirOwn,
+    TakenRelaxed,
+    GivenBackRelaxed,
+}
+
+fn relaxed_if(relaxed: bool, otherwise: MemoryOrder) -> AtomicOptions {
+    AtomicOptions::new().order(if relaxed { MemoryOrder::Relaxed } else { otherwise })
+}
+
+#[kernel(grid = [2])]
+fn badly_locked(
+    lock: &mut Tensor<i32, 1>,
+    out: &mut Tensor<i32, 1>,
+    #[comptime] early: bool,
+    #[comptime] late: bool,
+    #[comptime] own: bool,
+    #[comptime] take_relaxed: bool,
+    #[comptime] give_relaxed: bool,
+) {
+    let take = relaxed_if(take_relaxed, MemoryOrder::Acquire);
+    let give = relaxed_if(give_relaxed, MemoryOrder::Release);
+    let at = if own { program_id(0) } else { program_id(0) * 0 };
+    if early {
+        out.store([3], 1);
+    }
+    while lock.atomic_compare_exchange_with([at], 0, 1, take) != 0 {}
+    if !early && !late {
+        out.store([3], 1);
+    }
+    lock.atomic_exchange_with([at], 0, give);
+    if late {
+        out.store([3], 1);
+    }
+}
+
+#[test]
+fn the_cpu_device_reports_stores_that_a_lock_does_not_guard() {
+    use Mistake::{Early, GivenBackRelaxed, Late, LocksOfTheirOwn, TakenRelaxed};
+    for mistake in [Early, Late, LocksOfTheirOwn, TakenRelaxed, GivenBackRelaxed] {
+        let device = Device::cpu();
+        let mut lock = device.zeros::<i32, 1>([2]).unwrap();
+        let mut out = device.zeros::<i32, 1>([4]).unwrap();
+        let is = |other| mistake == other;
+        let error = badly_locked(
+            &mut lock,
+            &mut out,
+            is(Early),
+            is(Late),
+            is(LocksOfTheirOwn),
+            is(TakenRelaxed),
+            is(GivenBackRelaxed),
+        )
+        .launch(&device)
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("programs [0, 0, 0] and [1, 0, 0] both wrote `out`[3]"),
+            "{mistake:?}: {error}"
+        );
+    }
+}
+
 /// Each program takes a number, and waits until it is its turn.
 #[kernel(grid = [programs])]
 fn take_turns(lock: &mut Tensor<u32, 1>, total: &mut Tensor<i32, 1>, order: &mut Tensor<i32, 1>, programs: Count) {

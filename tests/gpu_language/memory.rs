@@ -44,6 +44,27 @@ fn an_index_out_of_bounds_reads_zero_and_writes_nothing_otherwise() {
     assert_eq!(out, [11, -7, 13, -7, 15]);
 }
 
+#[kernel(grid = [1])]
+fn at_literals(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 2>, one: &Tensor<i32, 1>) {
+    out.store([0], src.load([1, 2]).max(3));
+    out.store([1], src.load([-1, 0x0]).max(3));
+    out.store([2], one.load([0]).abs() + one.load([(1)]));
+    let before = out.atomic_add([4], 5).max(3);
+    out.store([3], before);
+}
+
+#[test]
+fn a_literal_index_needs_no_type_whatever_is_done_with_what_is_loaded() {
+    let out = on_every_device(|device| {
+        let src = device.upload(&[10, 11, 12, 13, 14, 15], [2, 3]).unwrap();
+        let one = device.upload(&[-20, 1], [2]).unwrap();
+        let mut out = device.upload(&[-7, -7, -7, -7, 40, -7], [6]).unwrap();
+        at_literals(&mut out, &src, &one).launch(device).unwrap();
+        out.download().unwrap()
+    });
+    assert_eq!(out, [15, 3, 21, 40, 45, -7]);
+}
+
 #[kernel(grid = [1], bounds = "trap")]
 fn trapping(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
     let i = arange(index.extent(0));

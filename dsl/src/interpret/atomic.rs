@@ -1,17 +1,19 @@
 //! Atomic operations: every element in one step, among programs that run on several threads.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::InterpretError;
 use super::access::Run;
 use super::conflict::{Touch, Touched};
 use super::elementwise::Operand;
+use super::order::Event;
 use super::program::Machine;
 use super::value::{Value, get, padded, put};
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{
-    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Span,
+    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Span,
 };
 
 impl Machine<'_> {
@@ -43,6 +45,10 @@ impl Machine<'_> {
         };
         let touch = touch.filter(|_| self.launch.log);
         let order = ordering(atomic.order);
+        // Only a scalar one that other programs can learn from.
+        let orders =
+            ty.shape == Shape::SCALAR && atomic.scope != MemoryScope::Block && atomic.order != MemoryOrder::Relaxed;
+        let clock = self.launch.clock.as_ref().filter(|_| orders);
         let visit = |run: Run| {
             for k in 0..run.count {
                 let (at, i) = (run.address + k as i64 * run.step, run.element + k);
@@ -54,12 +60,25 @@ impl Machine<'_> {
                         end: at + size as i64,
                         span,
                         touch,
+                        epoch: 0,
                     });
                 }
                 let change = |bits| update.apply(i, Literal { element, bits });
+                // Held over the operation, so that times are in the order in which an element changes.
+                let mut time = clock.map(|clock| clock.lock().unwrap_or_else(PoisonError::into_inner));
                 let before = tensor.memory.update(at as u64, size, order, change);
                 debug_assert!(before.is_ok(), "tensors are inside their memory");
-                put(&mut old, size, i, before.unwrap_or(0));
+                let before = before.unwrap_or(0);
+                if let Some(now) = &mut time {
+                    **now += 1;
+                    let released = atomic.order.releases() && update.succeeds(i, before);
+                    log.order(Event {
+                        place: (access.tensor, at),
+                        acquired: atomic.order.acquires().then_some(**now),
+                        released: released.then_some(**now),
+                    });
+                }
+                put(&mut old, size, i, before);
             }
         };
         let outside = self.walk(access, extents, visit);
@@ -81,6 +100,14 @@ enum Update<'v> {
 }
 
 impl Update<'_> {
+    /// Whether element `i`, which held `old`, is written, be it with what it held.
+    fn succeeds(&self, i: usize, old: u64) -> bool {
+        match self {
+            Self::Combine(..) => true,
+            Self::CompareExchange(current, _) => old == current.bits(i),
+        }
+    }
+
     /// The bits of element `i` after the update.
     fn apply(&self, i: usize, old: Literal) -> u64 {
         let element = old.element;

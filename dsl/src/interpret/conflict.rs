@@ -2,6 +2,7 @@
 
 use rayon::slice::ParallelSliceMut;
 
+use super::order::{Event, Order};
 use crate::ir::Span;
 
 /// How a program touched some bytes.
@@ -51,16 +52,18 @@ pub(super) struct Touched {
     /// The access.
     pub span: Span,
     pub touch: Touch,
+    /// How many events of the program come before a plain store; 0 for anything else.
+    pub epoch: u32,
 }
 
 impl Touched {
-    fn place(&self) -> (u32, Touch, i64, i64) {
-        (self.tensor, self.touch, self.start, self.end)
+    fn kind(&self) -> (u32, Touch, u32) {
+        (self.tensor, self.touch, self.epoch)
     }
 
     /// Whether both are among the same bytes, which are then kept disjoint.
     fn same_kind(&self, other: &Self) -> bool {
-        self.tensor == other.tensor && self.touch == other.touch
+        self.kind() == other.kind()
     }
 
     fn same_access(&self, other: &Self) -> bool {
@@ -77,6 +80,12 @@ pub(super) struct Log {
     first: usize,
     /// At how many entries those of the present program are merged.
     limit: usize,
+    /// What may order the stores of the present program.
+    events: Vec<Event>,
+    /// Whether the present program has stored since the last of them.
+    stored: bool,
+    /// Those of the programs before that have any.
+    ordered: Vec<(u32, Vec<Event>)>,
     /// The first byte that one program wrote twice in scatters that promise to be disjoint.
     pub repeated: Option<Meeting>,
 }
@@ -86,7 +95,10 @@ const MERGE_AT: usize = 1 << 12;
 
 impl Log {
     /// Notes what the present program touches.
-    pub fn push(&mut self, touched: Touched) {
+    pub fn push(&mut self, mut touched: Touched) {
+        if touched.touch == Touch::Write {
+            (touched.epoch, self.stored) = (self.events.len() as u32, true);
+        }
         match self.all[self.first..].last_mut() {
             Some(last) if last.same_access(&touched) && last.end == touched.start => last.end = touched.end,
             Some(last) if last.same_access(&touched) && last.start == touched.end => last.start = touched.start,
@@ -100,25 +112,38 @@ impl Log {
         }
     }
 
-    /// Ends the present program.
-    pub fn finish(&mut self) {
+    /// Notes what the present program may order its stores by.
+    pub fn order(&mut self, event: Event) {
+        match self.events.last_mut() {
+            Some(last) if last.place == event.place && !self.stored => last.join(event),
+            _ => self.events.push(event),
+        }
+        self.stored = false;
+    }
+
+    /// Ends the present program, which has this number.
+    pub fn finish(&mut self, program: u32) {
         self.merge();
+        if !self.events.is_empty() {
+            self.ordered.push((program, std::mem::take(&mut self.events)));
+        }
+        self.stored = false;
         self.first = self.all.len();
         self.limit = 0;
     }
 
-    /// Everything touched.
-    pub fn into_entries(self) -> Vec<Touched> {
-        self.all
+    /// Everything touched, and the events of each program that has any.
+    pub fn into_parts(self) -> (Vec<Touched>, Vec<(u32, Vec<Event>)>) {
+        (self.all, self.ordered)
     }
 
     /// Sorts the entries of the present program and makes those of one kind disjoint.
     fn merge(&mut self) {
         let own = &mut self.all[self.first..];
-        if own.is_sorted_by(|a, b| (a.tensor, a.touch) < (b.tensor, b.touch) || (a.same_kind(b) && a.end <= b.start)) {
+        if own.is_sorted_by(|a, b| a.kind() < b.kind() || (a.same_kind(b) && a.end <= b.start)) {
             return;
         }
-        own.sort_by_key(Touched::place);
+        own.sort_by_key(|touched| (touched.kind(), touched.start, touched.end));
         let mut kept = self.first;
         for i in self.first + 1..self.all.len() {
             let (last, mut next) = (self.all[kept], self.all[i]);
@@ -157,19 +182,32 @@ pub(super) struct Meeting {
     pub address: i64,
 }
 
-/// The first such byte, by tensor and address.
-pub(super) fn find(mut entries: Vec<Touched>) -> Option<Meeting> {
+/// The first such byte, by tensor and address. Plain stores go together if `order` says which comes first.
+pub(super) fn find(mut entries: Vec<Touched>, order: &Order) -> Option<Meeting> {
     // The entries of one program and kind are disjoint, so this order is total.
-    let key = |entry: &Touched| (entry.tensor, entry.start, entry.touch, entry.program);
+    let key = |entry: &Touched| (entry.tensor, entry.start, entry.touch, entry.program, entry.epoch);
     entries.par_sort_unstable_by_key(key);
-    let mut tensor = None;
-    let mut reached = [Reach::default(); Touch::ALL.len()];
-    for entry in entries {
-        if tensor != Some(entry.tensor) {
-            (tensor, reached) = (Some(entry.tensor), Default::default());
+    entries.chunk_by(|a, b| a.tensor == b.tensor).find_map(|of_tensor| {
+        let found = clashing(of_tensor, order.is_empty());
+        if order.is_empty() {
+            return found;
         }
+        let stores = of_tensor.iter().filter(|entry| entry.touch == Touch::Write);
+        let unordered = order.unordered(&stores.copied().collect::<Vec<_>>());
+        found.into_iter().chain(unordered).min_by_key(|meeting| meeting.address)
+    })
+}
+
+/// The first byte of one tensor that two programs touch in ways that do not go together: two plain stores do if they are
+/// not to be `exclusive`.
+fn clashing(entries: &[Touched], exclusive: bool) -> Option<Meeting> {
+    let mut reached = [Reach::default(); Touch::ALL.len()];
+    for &entry in entries {
+        let is_conflict = |touch: Touch| {
+            touch.conflicts_with(entry.touch) && (exclusive || [touch, entry.touch] != [Touch::Write; 2])
+        };
         let others = Touch::ALL.into_iter().zip(&reached);
-        let others = others.filter(|(touch, _)| touch.conflicts_with(entry.touch));
+        let others = others.filter(|(touch, _)| is_conflict(*touch));
         if let Some(before) = others.filter_map(|(_, reach)| reach.of_another(&entry)).next() {
             let (first, second) = if before.program < entry.program {
                 (before, entry)
@@ -229,7 +267,12 @@ mod tests {
                 column: 1,
             },
             touch: Touch::Write,
+            epoch: 0,
         }
+    }
+
+    fn find(entries: Vec<Touched>) -> Option<Meeting> {
+        super::find(entries, &Order::default())
     }
 
     fn touched(touch: Touch, program: u32, start: i64, end: i64) -> Touched {
@@ -244,8 +287,9 @@ mod tests {
         entries
             .iter()
             .for_each(|&(start, end, line)| log.push(written(0, start, end, line)));
-        log.finish();
-        log.into_entries()
+        log.finish(0);
+        log.into_parts()
+            .0
             .iter()
             .map(|w| (w.start, w.end, w.span.line))
             .collect()
@@ -310,12 +354,12 @@ mod tests {
         for (start, touch) in [(0, Touch::Disjoint), (8, Touch::Disjoint), (8, Touch::Write)] {
             log.push(touched(touch, 0, start, start + 4));
         }
-        log.finish();
+        log.finish(0);
         assert!(log.repeated.is_none());
         for start in [0, 4, 8, 12, 6] {
             log.push(touched(Touch::Disjoint, 1, start, start + 4));
         }
-        log.finish();
+        log.finish(0);
         assert_eq!(log.repeated.unwrap().address, 6);
     }
 

@@ -1,12 +1,14 @@
 //! Running all programs of a launch.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
 use super::argument::Arguments;
 use super::conflict::{self, Meeting, Touch, Touched};
+use super::order::{self, Event, Order};
 use super::program::Machine;
 use super::{BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, grid};
 use crate::analysis::effects::Effects;
@@ -57,6 +59,8 @@ pub(super) struct Launch<'k, 'a> {
     pub log: bool,
     /// The tensors that are changed atomically, and plainly loaded or stored as well.
     mixed: BTreeSet<u32>,
+    /// When the last atomic operation happened that may order stores, if any may.
+    pub clock: Option<Mutex<u64>>,
 }
 
 /// What the programs that one thread ran in a row came to.
@@ -66,13 +70,15 @@ struct Report {
     trapped: Option<InterpretError>,
     outside: Option<BadAccess>,
     touched: Vec<Touched>,
+    ordered: Vec<(u32, Vec<Event>)>,
     repeated: Option<Meeting>,
 }
 
 /// Runs every program of `kernel`.
 ///
 /// The result is deterministic: of several errors, the first kind listed below is reported, and of one kind the first in
-/// program order. Programs that race on memory, which is an error, may leave different bytes there in every run.
+/// program order. Programs that race on memory, which is an error, may leave different bytes there in every run; where a
+/// kernel also orders stores by atomic operations, a race shows in those runs where the order did not happen to hold.
 ///
 /// # Errors
 /// * Before anything runs: a kernel that breaks the rules of the IR, arguments that do not fit it, a grid that is too large.
@@ -118,6 +124,7 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
         print: options.print,
         log,
         mixed,
+        clock: (log && order::is_kept(kernel)).then(Mutex::default),
     };
 
     // Enough pieces to keep all threads busy, large enough to reuse a machine.
@@ -155,6 +162,7 @@ impl Launch<'_, '_> {
             trapped: None,
             outside: None,
             touched: Vec::new(),
+            ordered: Vec::new(),
             repeated: None,
         };
         let mut machine = Machine::new(self);
@@ -170,7 +178,7 @@ impl Launch<'_, '_> {
         }
         (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
         report.repeated = machine.log.repeated;
-        report.touched = machine.log.into_entries();
+        (report.touched, report.ordered) = machine.log.into_parts();
         report
     }
 
@@ -184,8 +192,12 @@ impl Launch<'_, '_> {
         }
         let outside = reports.iter_mut().find_map(|report| report.outside.take());
         let repeated = reports.iter().find_map(|report| report.repeated);
+        let ordered = reports
+            .iter_mut()
+            .flat_map(|report| std::mem::take(&mut report.ordered));
+        let order = ordered.collect::<Order>();
         let touched = reports.into_iter().flat_map(|report| report.touched).collect();
-        if let Some(Meeting { first, second, address }) = repeated.or_else(|| conflict::find(touched)) {
+        if let Some(Meeting { first, second, address }) = repeated.or_else(|| conflict::find(touched, &order)) {
             let touches = |touch| first.touch == touch || second.touch == touch;
             let tensor = self.arguments.tensor(second.tensor);
             return Err(InterpretError::WriteConflict(Box::new(Conflict {

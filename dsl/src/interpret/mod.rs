@@ -2,7 +2,7 @@
 //!
 //! Programs run in parallel, each one sequentially, and every access is checked: an index against its extent whatever
 //! the kernel's guards say, a tensor's region against its memory, and, after the run, the stores of different programs
-//! against each other. The checks that transformations removed are not trusted but tested: an index that leaves an axis
+//! against each other, unless a lock orders them. The checks that transformations removed are not trusted but tested: an index that leaves an axis
 //! on a side whose guard was removed is an [`InterpretError::UnsoundProof`].
 //!
 //! Scalar operations mean what [`crate::arithmetic`] says. Tiles stay unevaluated where that is cheap (constants,
@@ -18,6 +18,7 @@ mod error;
 mod grid;
 mod launch;
 mod memory;
+mod order;
 mod program;
 #[cfg(test)]
 mod tests;

@@ -77,7 +77,7 @@ impl<'l> Machine<'l> {
         }
         (self.number, self.steps) = (number, 0);
         self.block(&self.launch.kernel.body)?;
-        self.log.finish();
+        self.log.finish(number as u32);
         Ok(())
     }
 
@@ -296,6 +296,7 @@ impl<'l> Machine<'l> {
                 end: start + (count * size) as i64,
                 span,
                 touch: Touch::Read,
+                epoch: 0,
             });
         };
         let visit = |run: Run| {
@@ -384,6 +385,7 @@ impl<'l> Machine<'l> {
                     end,
                     span,
                     touch,
+                    epoch: 0,
                 });
             }
         };

@@ -111,11 +111,12 @@ tuples! {
 ///     ((product >> 32) as u32, product as u32)
 /// }
 /// ```
+// `V` is named so that inputs that cannot be are reported where they stand.
 #[track_caller]
-pub fn inline_ptx<I: PtxInputs<R>, O: PtxOutputs<R>, const R: usize>(
+pub fn inline_ptx<I: PtxInputs<R, Values = V>, O: PtxOutputs<R>, V, const R: usize>(
     text: &str,
     inputs: I,
-    meaning: impl Fn(I::Values) -> O + Send + Sync + 'static,
+    meaning: impl Fn(V) -> O + Send + Sync + 'static,
 ) -> O::Tiles {
     let function = move |bits: &[u64], outputs: &mut [u64]| {
         if let Some(values) = I::values(bits) {

@@ -105,8 +105,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// Writes `value` to the elements at `indices`, written `[i, j]` with one index per axis. The value broadcasts to the
     /// indices' shape. An index outside its axis follows the kernel's policy: by default nothing is written there.
     ///
-    /// Two programs must not write one element; the CPU device reports it if they do. Where they may, say what holds then
-    /// with [`Tensor::scatter`].
+    /// Two programs must not write one element, unless both hold a [lock](Tensor::atomic_compare_exchange_with);
+    /// the CPU device reports it if they do. Where they may, say what holds then with [`Tensor::scatter`].
     #[track_caller]
     pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
         self.write(indices.indices(), value.stored(), None, None, None, None, Span::here());

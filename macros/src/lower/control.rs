@@ -364,10 +364,7 @@ fn make_usize(expression: &mut Expr) {
     match expression {
         Expr::Lit(literal) => {
             if let Lit::Int(number) = &literal.lit {
-                literal.lit = Lit::Int(syn::LitInt::new(
-                    &format!("{}usize", number.base10_digits()),
-                    number.span(),
-                ));
+                literal.lit = Lit::Int(super::with_type(number, "usize"));
             }
         }
         Expr::Paren(paren) => make_usize(&mut paren.expr),

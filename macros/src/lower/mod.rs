@@ -42,10 +42,14 @@ pub struct Lowering<'a> {
 
 /// Whether the method takes a list with one entry per axis as its first argument.
 pub fn takes_list(method: &str) -> bool {
+    takes_indices(method) || matches!(method, "reshape" | "broadcast_to")
+}
+
+/// Whether the entries of that list are indices.
+fn takes_indices(method: &str) -> bool {
     ["load", "store", "atomic_", "scatter", "prefetch"]
         .iter()
         .any(|prefix| method.starts_with(prefix))
-        || matches!(method, "reshape" | "broadcast_to")
 }
 
 /// Whether the function is `full`, which takes such a list too.
@@ -175,7 +179,11 @@ impl<'a> Lowering<'a> {
                 return self.expression(&mut reference.expr, Place::Value);
             }
             Expr::MethodCall(call) => {
-                if takes_list(&call.method.to_string()) {
+                let method = call.method.to_string();
+                if takes_indices(&method) {
+                    type_indices(call.args.first_mut());
+                }
+                if takes_list(&method) {
                     list_to_tuple(call.args.first_mut());
                 }
                 return visit_mut::visit_expr_method_call_mut(self, call);
@@ -360,6 +368,32 @@ impl<'a> Lowering<'a> {
 
 fn is_arithmetic(op: &BinOp) -> bool {
     compound(op).is_none() && comparison(op).is_none() && !matches!(op, BinOp::And(_) | BinOp::Or(_))
+}
+
+/// Indices that are bare literals are `i64`. Any integer is an index, so nothing else would decide their type before the
+/// result of a load needs its rank.
+fn type_indices(argument: Option<&mut Expr>) {
+    fn type_index(index: &mut Expr) {
+        match index {
+            Expr::Lit(literal) => match &literal.lit {
+                syn::Lit::Int(number) if number.suffix().is_empty() => {
+                    literal.lit = syn::Lit::Int(with_type(number, "i64"));
+                }
+                _ => {}
+            },
+            Expr::Unary(unary) if matches!(unary.op, syn::UnOp::Neg(_)) => type_index(&mut unary.expr),
+            Expr::Paren(paren) => type_index(&mut paren.expr),
+            _ => {}
+        }
+    }
+    if let Some(Expr::Array(list)) = argument {
+        list.elems.iter_mut().for_each(type_index);
+    }
+}
+
+/// An integer literal with a suffix, on the author's token.
+fn with_type(number: &syn::LitInt, ty: &str) -> syn::LitInt {
+    syn::LitInt::new(&format!("{}{ty}", number.base10_digits()), number.span())
 }
 
 /// A list of indices or extents becomes a tuple, because its entries have different types.

@@ -281,15 +281,17 @@ fn a_loop_between_literals_unrolls() {
 }
 
 #[test]
-fn lists_of_indices_become_tuples() {
+fn lists_of_indices_become_tuples_with_typed_literals() {
     check(
         parse_quote!({
             out.store([row], src.load([row, 0]));
+            out.store([-1, 2u32, (0x1F)], x);
             let t = full([4], 0.0);
             let a = [1, 2];
         }),
         quote!({
-            out.store((row,), src.load((row, 0)));
+            out.store((row,), src.load((row, 0i64)));
+            out.store((-1i64, 2u32, (31i64)), x);
             let t = full((4,), 0.0);
             let a = [1, 2];
         }),

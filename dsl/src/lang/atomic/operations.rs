@@ -13,6 +13,11 @@ use crate::lang::tensor::{StoreValue, Tensor};
 ///
 /// A scalar operation happens once per program. Of a tile every element happens once, in no order: where two elements of
 /// one operation are in the same place, which of them comes first differs from run to run.
+///
+/// A lock is an element that programs take by a scalar operation that acquires and give back by one that releases, as
+/// [`Tensor::atomic_compare_exchange_with`] shows. What they load and store in between is theirs alone. The CPU device
+/// reports two stores to one element unless the earlier program released to some element behind its store, and the later
+/// one then acquired from that very element ahead of its own; an order that only a third program makes does not count.
 impl<T: Element, const R: usize> Tensor<T, R> {
     /// Adds `value` to the elements at `indices`. Integers wrap. The sum of f32 takes subnormal numbers for zero, on every
     /// device.
@@ -305,6 +310,32 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     }
 
     /// As [`Tensor::atomic_compare_exchange`], with an order, scope or mask.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// /// Puts the row of `src` whose first element is the largest into `best`, which holds -1 at first.
+    /// #[kernel(grid = [src.extent(0)])]
+    /// fn largest_row(best: &mut Tensor<i32, 1>, lock: &mut Tensor<i32, 1>, src: &Tensor<i32, 2>) {
+    ///     let acquire = AtomicOptions::new().order(MemoryOrder::Acquire);
+    ///     let release = AtomicOptions::new().order(MemoryOrder::Release);
+    ///     let row = src.load([program_id(0), arange(best.extent(0))]);
+    ///     while lock.atomic_compare_exchange_with([0], 0, 1, acquire) != 0 {}
+    ///     if src.load([program_id(0), 0]) > best.load([0]) {
+    ///         best.store([arange(best.extent(0))], row);
+    ///     }
+    ///     lock.atomic_exchange_with([0], 0, release);
+    /// }
+    /// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory}};
+    /// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
+    /// # let request = TraceRequest { parameters: vec![facts(&[2]), facts(&[1]), facts(&[3, 2])] };
+    /// # let kernel = largest_row::definition().trace(&request).unwrap().kernel;
+    /// # let memory = |v: &[i32]| HostMemory::from_bytes(&v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    /// # let (best, lock, src) = (memory(&[-1, -1]), memory(&[0]), memory(&[4, 40, 7, 70, 5, 50]));
+    /// # let arguments = [(&best, &[2][..]), (&lock, &[1]), (&src, &[3, 2])].map(|(m, e)| Binding::contiguous(m, e));
+    /// # interpret::run(&kernel, &arguments, &interpret::Options::default()).unwrap();
+    /// # assert_eq!((best.get(0, 4), best.get(4, 4)), (Ok(7), Ok(70)));
+    /// ```
     #[track_caller]
     pub fn atomic_compare_exchange_with<I: Indices<R>, const C: usize, const V: usize, const M: usize>(
         &mut self,

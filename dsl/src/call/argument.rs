@@ -1,0 +1,170 @@
+//! The arguments of a launch, and what may be passed for a parameter.
+
+use std::any::Any;
+
+use arrayvec::ArrayVec;
+
+use crate::element::ElementType;
+use crate::ir::Literal;
+
+/// Device memory, as much of it as argument checking needs. Runtimes downcast it to their own type.
+pub trait Memory: Any + Send + Sync {
+    /// The memory as the runtime's own type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The argument of a tensor parameter: a region of memory with a shape.
+#[derive(Clone)]
+pub struct TensorArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// Whether the kernel may write it.
+    pub mutable: bool,
+    /// The extents, outermost first.
+    pub extents: ArrayVec<u64, 4>,
+    /// The distance in elements between neighbours on each axis.
+    pub strides: ArrayVec<i64, 4>,
+    /// The memory the tensor lies in.
+    pub memory: &'a dyn Memory,
+    /// Bytes from the start of the memory to the first element.
+    pub offset: u64,
+}
+
+/// The argument of a count parameter, and how the count is bound.
+#[derive(Clone)]
+pub enum CountArgument<'a> {
+    /// A literal in the code of the variant that serves the launch.
+    Exact(i64),
+    /// A kernel argument.
+    Runtime(i64),
+    /// Read from device memory by every program, so that a captured graph sees new values.
+    Device {
+        /// The memory that holds the count.
+        memory: &'a dyn Memory,
+        /// Bytes from the start of the memory to the count.
+        offset: u64,
+        /// The type of the count in memory: i32 or i64.
+        element: ElementType,
+        /// The largest value the count may have; it sizes the grid. A larger or negative value in memory is clamped.
+        maximum: i64,
+    },
+}
+
+/// One argument of a launch.
+#[derive(Clone)]
+pub enum ArgumentValue<'a> {
+    /// A tensor.
+    Tensor(TensorArgument<'a>),
+    /// A count.
+    Count(CountArgument<'a>),
+    /// Any other scalar.
+    Scalar(Literal),
+}
+
+/// The arguments of a launch, in the order of the parameters.
+#[derive(Clone, Default)]
+pub struct Arguments<'a> {
+    values: Vec<ArgumentValue<'a>>,
+}
+
+impl<'a> Arguments<'a> {
+    /// No arguments yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an argument.
+    pub fn push(&mut self, value: ArgumentValue<'a>) {
+        self.values.push(value);
+    }
+
+    /// Appends the arguments of another launch.
+    pub(super) fn append(&mut self, other: Self) {
+        self.values.extend(other.values);
+    }
+
+    /// The arguments in order.
+    pub fn values(&self) -> &[ArgumentValue<'a>] {
+        &self.values
+    }
+}
+
+/// A value that can be passed for a kernel parameter written as the type `P`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
+    note = "element type, rank and mutability of a tensor must be the parameter's; a mutable parameter takes `&mut`"
+)]
+pub trait Argument<'a, P> {
+    /// Appends the value to the arguments of a launch.
+    fn push(self, arguments: &mut Arguments<'a>);
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        self.into_iter().for_each(|argument| argument.push(arguments));
+    }
+}
+
+/// A count bound as a literal: the launch is served by a variant with this value in its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exact(pub u64);
+
+/// A count bound as a kernel argument: the launch is served by a variant for every value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runtime(pub u64);
+
+/// The largest count: 2^40. Products of a few counts and strides below it cannot overflow 64 bits.
+pub const MAX_COUNT: u64 = 1 << 40;
+
+fn saturate(count: u64) -> i64 {
+    // A count over MAX_COUNT is refused when the launch is checked; here it only has to stay too large.
+    count.min(i64::MAX as u64) as i64
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for Exact {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for Runtime {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(self));
+    }
+}
+
+macro_rules! scalar_arguments {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<'a> Argument<'a, $ty> for $ty {
+            fn push(self, arguments: &mut Arguments<'a>) {
+                arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+            }
+        }
+    )*};
+}
+scalar_arguments!(
+    bool,
+    i8,
+    i16,
+    i32,
+    i64,
+    u8,
+    u16,
+    u32,
+    u64,
+    half::f16,
+    half::bf16,
+    f32,
+    f64
+);

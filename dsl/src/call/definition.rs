@@ -1,0 +1,188 @@
+//! Definitions: kernels before tracing, and what tracing makes of them.
+
+use std::any::TypeId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arrayvec::ArrayVec;
+
+use super::ComptimeValue;
+use super::trace::{ParameterFacts, TraceRequest, Traced};
+use crate::ir::{ParameterKind, Span, verify};
+use crate::lang::TraceError;
+use crate::transform::fuse;
+
+/// A kernel before tracing: its name, its compile-time arguments, and how to record its body.
+///
+/// `definition()` of the type that `#[kernel]` makes beside the function returns one:
+///
+/// ```
+/// use tilewright_dsl::{kernel, lang::*};
+///
+/// #[kernel(grid = [out.extent(0)])]
+/// fn zero_rows(out: &mut Tensor<f32, 2>) {
+///     let cols = arange(out.extent(1));
+///     out.store([program_id(0), cols], 0.0);
+/// }
+///
+/// assert_eq!(zero_rows::definition().name(), "zero_rows");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Definition {
+    name: &'static str,
+    identity: TypeId,
+    comptime: ArrayVec<ComptimeValue, 8>,
+    recording: Recording,
+    file: &'static str,
+    line: u32,
+}
+
+/// Where the IR of a definition comes from.
+#[derive(Debug, Clone)]
+enum Recording {
+    /// It is recorded by running the staged body.
+    Body(fn(&[ComptimeValue])),
+    /// It is there.
+    Done(Arc<Traced>),
+    /// Those of several, side by side.
+    Fused(Arc<[Part]>),
+}
+
+/// A kernel that is fused with others.
+#[derive(Debug, Clone)]
+struct Part {
+    definition: Definition,
+    /// How many of the arguments are its own.
+    parameters: usize,
+}
+
+impl Definition {
+    /// Used by the expansion of `#[kernel]`. `K` is the type made for the kernel, generics included.
+    #[doc(hidden)]
+    pub fn new<K: 'static>(
+        name: &'static str,
+        file: &'static str,
+        line: u32,
+        comptime: &[ComptimeValue],
+        record: fn(&[ComptimeValue]),
+    ) -> Self {
+        Self {
+            name,
+            identity: TypeId::of::<K>(),
+            comptime: comptime.iter().copied().take(8).collect(),
+            recording: Recording::Body(record),
+            file,
+            line,
+        }
+    }
+
+    /// A kernel that is IR already, made by something else than a function marked `#[kernel]`. Every call of this gives a
+    /// kernel of its own.
+    ///
+    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them.
+    pub fn of_ir(name: &'static str, traced: Traced) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = ComptimeValue::Integer(NEXT.fetch_add(1, Relaxed).into());
+        let Span { file, line, .. } = traced.kernel.span;
+        Self {
+            name,
+            identity: TypeId::of::<Traced>(),
+            comptime: [number].into_iter().collect(),
+            recording: Recording::Done(Arc::new(traced)),
+            file,
+            line,
+        }
+    }
+
+    /// Several kernels as one, each with how many of the arguments are its own.
+    #[track_caller]
+    pub(super) fn fused(kernels: impl IntoIterator<Item = (Self, usize)>) -> Self {
+        let mut parts = Vec::new();
+        for (definition, parameters) in kernels {
+            match &definition.recording {
+                Recording::Fused(inner) => parts.extend(inner.iter().cloned()),
+                Recording::Body(_) | Recording::Done(_) => parts.push(Part { definition, parameters }),
+            }
+        }
+        let here = std::panic::Location::caller();
+        let (file, line) = parts
+            .first()
+            .map_or((here.file(), here.line()), |part| part.definition.location());
+        Self {
+            name: "fused",
+            identity: TypeId::of::<Part>(),
+            comptime: ArrayVec::new(),
+            recording: Recording::Fused(parts.into()),
+            file,
+            line,
+        }
+    }
+
+    /// The name of the author's function; `fused` of [several](super::Call::fuse).
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The file and line of the author's function.
+    pub fn location(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+
+    /// What tells this definition from every other in the process: the kernel with its generic arguments, and the
+    /// values of its compile-time parameters; of [fused](super::Call::fuse) kernels, those of each.
+    pub fn identity(&self) -> impl Iterator<Item = (TypeId, &[ComptimeValue])> {
+        let parts = match &self.recording {
+            Recording::Fused(parts) => &parts[..],
+            Recording::Body(_) | Recording::Done(_) => &[],
+        };
+        let all = std::iter::once(self).chain(parts.iter().map(|part| &part.definition));
+        all.map(|definition| (definition.identity, &definition.comptime[..]))
+    }
+
+    /// Records the kernel for the launches that `request` describes, and verifies what was recorded.
+    ///
+    /// # Errors
+    /// What only shows for concrete extents: shapes that do not broadcast, a tile shaped by a value that is unknown
+    /// until launch, a loop that cannot be unrolled. The error names the kernel, the file and the line.
+    pub fn trace(&self, request: &TraceRequest) -> Result<Traced, TraceError> {
+        match &self.recording {
+            Recording::Body(record) => {
+                crate::lang::record(self.name, self.file, self.line, request, || record(&self.comptime))
+            }
+            Recording::Done(traced) => self.adapted(traced, request),
+            Recording::Fused(parts) => self.trace_fused(parts, request),
+        }
+    }
+
+    fn trace_fused(&self, parts: &[Part], request: &TraceRequest) -> Result<Traced, TraceError> {
+        let mut facts = request.parameters.iter().cloned();
+        let traced = parts.iter().map(|part| {
+            let parameters = facts.by_ref().take(part.parameters).collect();
+            part.definition.trace(&TraceRequest { parameters })
+        });
+        let traced = fuse(&traced.collect::<Result<Vec<_>, _>>()?);
+        self.verified(traced)
+    }
+
+    fn verified(&self, traced: Traced) -> Result<Traced, TraceError> {
+        verify::verify(&traced.kernel).map_err(|error| TraceError {
+            kernel: self.name.to_owned(),
+            message: error.to_string(),
+            span: error.span,
+            advice: None,
+        })?;
+        Ok(traced)
+    }
+
+    /// `traced` with what `request` says about its tensors.
+    fn adapted(&self, traced: &Traced, request: &TraceRequest) -> Result<Traced, TraceError> {
+        let mut traced = traced.clone();
+        for (parameter, facts) in traced.kernel.parameters.iter_mut().zip(&request.parameters) {
+            if let (ParameterKind::Tensor(tensor), ParameterFacts::Tensor(facts)) = (&mut parameter.kind, facts) {
+                tensor.layout = facts.layout;
+                tensor.alignment = facts.alignment.max(tensor.element.size() as u32);
+            }
+        }
+        self.verified(traced)
+    }
+}

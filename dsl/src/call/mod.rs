@@ -1,0 +1,200 @@
+//! A kernel as the host sees it: its definition, the arguments of one launch, and the call that joins them.
+//!
+//! The expansion of `#[kernel]` makes a [`Call`]; a runtime launches it. What this module knows of memory is only what
+//! the [`Memory`] trait says, so that any runtime can stand below it.
+
+mod argument;
+mod comptime;
+mod definition;
+mod trace;
+
+pub use argument::{
+    Argument, ArgumentValue, Arguments, CountArgument, Exact, MAX_COUNT, Memory, Runtime, TensorArgument,
+};
+pub use comptime::{Comptime, ComptimeValue};
+pub use definition::Definition;
+pub use trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
+
+use crate::schedule::Schedule;
+
+/// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element.
+pub const MAX_PARAMETERS: usize = 256;
+
+/// How the extents and strides of a launch's tensors are bound, where they are not part of the variant's class anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Binding {
+    /// As literals in the code.
+    Exact,
+    /// As kernel arguments.
+    #[default]
+    Runtime,
+}
+
+/// A kernel with its arguments, ready to be launched by a runtime.
+#[must_use = "a call does nothing until it is launched"]
+#[derive(Clone)]
+pub struct Call<'a> {
+    definition: Definition,
+    arguments: Arguments<'a>,
+    extents: Binding,
+    schedule: Option<Schedule>,
+    checked: bool,
+    reports: bool,
+    overlapping: bool,
+}
+
+impl<'a> Call<'a> {
+    /// Joins a kernel and its arguments. The expansion of `#[kernel]` guarantees that they fit each other.
+    #[doc(hidden)]
+    pub fn new(definition: Definition, arguments: Arguments<'a>) -> Self {
+        Self {
+            definition,
+            arguments,
+            extents: Binding::default(),
+            schedule: None,
+            checked: false,
+            reports: false,
+            overlapping: false,
+        }
+    }
+
+    /// All of `calls` as one: a launch of it does what launching each of them does, side by side and in no order.
+    ///
+    /// * Its programs are those of all calls; a block of threads looks for the call that its number belongs to. So many small
+    ///   launches cost as much as one (*horizontal fusion*).
+    /// * As within any launch, what one call writes may share no memory with what another reads or writes.
+    /// * A call whose grid depends on a count in device memory has as many programs as the count says when it runs.
+    /// * Checked builds, reports, exact extents and [overlapping](Call::overlapping) are asked of all if they are asked of one;
+    ///   to overlap, all must begin with the wait. A schedule is for the call that it was made for, so the result has none.
+    ///
+    /// ```
+    /// use tilewright_dsl::call::{Argument, Arguments, Call, Exact};
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [programs])]
+    /// fn greet(programs: Count) {
+    ///     device_print("{} of {}", (program_id(0), programs));
+    /// }
+    ///
+    /// let both = Call::fuse([greet(Exact(3)), greet(Exact(2))]);
+    /// assert_eq!(both.arguments().len(), 2);
+    /// ```
+    #[track_caller]
+    pub fn fuse(calls: impl IntoIterator<Item = Self>) -> Self {
+        let mut parts = Vec::new();
+        let mut fused = Self::new(Definition::fused([]), Arguments::new());
+        for call in calls {
+            parts.push((call.definition, call.arguments.values().len()));
+            fused.arguments.append(call.arguments);
+            fused.checked |= call.checked;
+            fused.reports |= call.reports;
+            fused.overlapping |= call.overlapping;
+            if call.extents == Binding::Exact {
+                fused.extents = Binding::Exact;
+            }
+        }
+        fused.definition = Definition::fused(parts);
+        fused
+    }
+
+    /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
+    pub fn exact_extents(mut self) -> Self {
+        self.extents = Binding::Exact;
+        self
+    }
+
+    /// Spreads the kernel over threads and blocks of a GPU in this way, instead of the one that
+    /// [`choose`](crate::schedule::choose) picks. The result is the same; the CPU device has no use for it.
+    ///
+    /// The launch is refused if the schedule does not [fit](Schedule::fits) the kernel.
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// Builds the kernel so that it tests what its author claims instead of relying on it: unchecked accesses, assumptions,
+    /// multiples and disjoint scatters. What does not hold is reported as an access that traps is, when the device is
+    /// synchronised. Results are the same, more slowly. The CPU device tests all of it in any build.
+    ///
+    /// A disjoint scatter takes a bit of device memory per element of its tensor in every launch, and so cannot be put into
+    /// a graph.
+    pub fn checked(mut self) -> Self {
+        self.checked = true;
+        self
+    }
+
+    /// Reports the first index that is out of bounds whatever the policy, as an access that traps does. The results are those
+    /// of the policy: zeros and skipped writes, or the nearest elements.
+    pub fn report_out_of_bounds(mut self) -> Self {
+        self.reports = true;
+        self
+    }
+
+    /// Lets the launch begin before the launch before it in the stream has ended: once all programs of that one have
+    /// [triggered](crate::lang::trigger_next_launch) or ended. Its programs then [wait](crate::lang::wait_for_previous_launch)
+    /// for it to end, so that results are the same; only the start of this launch is hidden behind the end of that one.
+    ///
+    /// The kernel must begin with the wait: before it there may be triggers, and values that nothing is loaded for, but no
+    /// access of memory, branch, check or print. Otherwise the launch is refused. Counts in device memory are read after
+    /// the wait.
+    ///
+    /// It is a plain launch on the CPU device, which refuses the same kernels, and on GPUs below compute capability 9.0 or
+    /// with a driver below CUDA 12.3. In a captured graph the two launches are joined by a programmatic edge.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn double(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>) {
+    ///     wait_for_previous_launch();
+    ///     trigger_next_launch();
+    ///     out.store([program_id(0)], src.load([program_id(0)]) * 2.0);
+    /// }
+    /// # use tilewright_dsl::analysis::opening::opening;
+    /// # use tilewright_dsl::call::*;
+    /// # let facts = ParameterFacts::Tensor(TensorFacts::contiguous(&[4]));
+    /// # let request = TraceRequest { parameters: vec![facts.clone(), facts] };
+    /// # assert!(opening(&double::definition().trace(&request).unwrap().kernel).is_ok());
+    /// ```
+    ///
+    /// `double(&mut out, &src).overlapping().launch(&device)` then launches it so.
+    pub fn overlapping(mut self) -> Self {
+        self.overlapping = true;
+        self
+    }
+
+    /// Whether the launch may begin before the launch before it has ended.
+    pub fn is_overlapping(&self) -> bool {
+        self.overlapping
+    }
+
+    /// Whether an index out of bounds is to be reported under every policy.
+    pub fn reports_out_of_bounds(&self) -> bool {
+        self.reports
+    }
+
+    /// Whether a checked build is asked for.
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    /// The kernel.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The arguments.
+    pub fn arguments(&self) -> &[ArgumentValue<'a>] {
+        self.arguments.values()
+    }
+
+    /// The schedule asked for, if one is.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// How extents and strides are bound.
+    pub fn extents(&self) -> Binding {
+        self.extents
+    }
+}
