@@ -61,7 +61,7 @@ def main() -> int:
         out.write(json.dumps({"kind": "machine", **machine, **method, "sets": sets}) + "\n")
         for name, (role, _) in contestants.items():
             figures = {}
-            for figure in ("host_us", "total_us", "graph_us"):
+            for figure in rounds[name][0]:
                 medians = [median(turn[figure]) for turn in rounds[name]]
                 figures[figure] = round(median(medians), 3)
                 figures[f"{figure[:-3]}_rounds_us"] = [round(value, 3) for value in medians]

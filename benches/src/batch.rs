@@ -9,7 +9,7 @@ use tilewright_dp::batch::{Padding, PaddingError};
 use tilewright_dsl::call::{Argument, Exact, Runtime};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::lang::Count;
-use tilewright_runtime::{Device, DeviceTensor, Launched, TensorError, TensorView, device_count};
+use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, TensorView, device_count};
 
 use crate::case::Binding;
 use crate::replay::Replay;
@@ -139,7 +139,10 @@ impl Tensors {
 }
 
 /// Microseconds of launches that are waited for one by one.
+#[derive(Default)]
 pub struct Launches {
+    /// Until the call is made that is then launched.
+    pub call_us: Vec<f64>,
     /// Until the host can go on.
     pub host_us: Vec<f64>,
     /// Until the batch is padded.
@@ -172,6 +175,10 @@ impl Batch {
     }
 
     fn launch(&mut self, device: &Device, set: usize) -> Result<Launched, Box<dyn Error>> {
+        Ok(self.padding(set)?.launch_on(&device.stream())?)
+    }
+
+    fn padding(&mut self, set: usize) -> Result<Padding<'_>, Box<dyn Error>> {
         let mut padding = Padding::new();
         let (real, tensors) = (self.case.real as u64, &mut self.sets[set]);
         match self.case.binding {
@@ -179,7 +186,7 @@ impl Batch {
             Binding::Runtime => tensors.pad(&mut padding, Runtime(real))?,
             Binding::Device => tensors.pad(&mut padding, device_count(&self.count, 0, real)?)?,
         }
-        Ok(padding.launch_on(&device.stream())?)
+        Ok(padding)
     }
 
     /// Times launches from the host, the first of which are not counted.
@@ -189,18 +196,23 @@ impl Batch {
         launches: usize,
         warm_up: usize,
     ) -> Result<Launches, Box<dyn Error>> {
-        let (mut host_us, mut total_us) = (Vec::new(), Vec::new());
+        let mut timed = Launches::default();
+        let stream = device.stream();
         for launch in 0..warm_up + launches {
             let begin = Instant::now();
-            self.launch(device, launch % self.case.sets)?;
-            let host = begin.elapsed();
+            let us = || begin.elapsed().as_secs_f64() * 1e6;
+            let call = self.padding(launch % self.case.sets)?.into_call();
+            let made = us();
+            call.launch_on(&stream)?;
+            let launched = us();
             device.synchronize()?;
             if launch >= warm_up {
-                host_us.push(host.as_secs_f64() * 1e6);
-                total_us.push(begin.elapsed().as_secs_f64() * 1e6);
+                timed.call_us.push(made);
+                timed.host_us.push(launched);
+                timed.total_us.push(us());
             }
         }
-        Ok(Launches { host_us, total_us })
+        Ok(timed)
     }
 
     /// Device microseconds of one launch in the graph, one figure per replay.

@@ -141,7 +141,7 @@ fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Er
             let batch = batch.as_mut().ok_or("no batch is prepared")?;
             let timed = batch.measure_launches(device, launches, warm_up)?;
             let graph_us = batch.measure_graph(replays, warm_up)?;
-            Ok(json!({ "host_us": timed.host_us, "total_us": timed.total_us, "graph_us": graph_us }))
+            Ok(json!({ "call_us": timed.call_us, "host_us": timed.host_us, "total_us": timed.total_us, "graph_us": graph_us }))
         })?,
         Ask::Release => {
             *ready = None;

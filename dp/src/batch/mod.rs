@@ -67,15 +67,28 @@ const BLOCK: usize = 1024;
 /// assert_eq!(weights.download()?, [0.5, 0.25, 0.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Default)]
 pub struct Padding<'a> {
-    calls: Vec<Call<'a>>,
+    call: Call<'a>,
+    tensors: usize,
+}
+
+/// Tensors that there is room for at first: a batch has about as many.
+const ROOM: usize = 16;
+
+impl Default for Padding<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> Padding<'a> {
     /// Nothing to be padded.
+    #[track_caller]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            call: Call::nothing(ROOM),
+            tensors: 0,
+        }
     }
 
     /// Makes `out` the first `count` elements of `src` on `axis`, and `fill` behind them.
@@ -123,7 +136,7 @@ impl<'a> Padding<'a> {
     ) -> Result<&mut Self, PaddingError> {
         let out = out.into().matrix(axis)?;
         let fill = fill.to_bits64();
-        self.calls.push(match T::TYPE.size() {
+        self.join(match T::TYPE.size() {
             1 => fill_words::<T, u8>(out, count, fill)?,
             2 => fill_words::<T, u16>(out, count, fill)?,
             4 => fill_words::<T, u32>(out, count, fill)?,
@@ -142,7 +155,7 @@ impl<'a> Padding<'a> {
     ) -> Result<&mut Self, PaddingError> {
         let (out, src) = (out.matrix(axis)?, src.matrix(axis)?);
         let fill = fill.map(T::to_bits64);
-        self.calls.push(match T::TYPE.size() {
+        self.join(match T::TYPE.size() {
             1 => copy_words::<T, u8>(out, src, count, fill)?,
             2 => copy_words::<T, u16>(out, src, count, fill)?,
             4 => copy_words::<T, u32>(out, src, count, fill)?,
@@ -151,19 +164,24 @@ impl<'a> Padding<'a> {
         Ok(self)
     }
 
+    fn join(&mut self, call: Call<'a>) {
+        self.call.join(call);
+        self.tensors += 1;
+    }
+
     /// How many tensors there are.
     pub fn len(&self) -> usize {
-        self.calls.len()
+        self.tensors
     }
 
     /// Whether there is nothing to be padded.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.tensors == 0
     }
 
     /// The one call that does all of it, for options of a launch or to be fused with others.
     pub fn into_call(self) -> Call<'a> {
-        Call::fuse(self.calls)
+        self.call
     }
 
     /// Pads all of them in one launch.

@@ -73,7 +73,16 @@ impl<'a> Arguments<'a> {
         Self::default()
     }
 
+    /// None yet, with room for those of so many calls.
+    pub(super) fn with_room_for(calls: usize) -> Self {
+        const EACH: usize = 4;
+        Self {
+            values: Vec::with_capacity(EACH * calls),
+        }
+    }
+
     /// Appends an argument.
+    #[inline]
     pub fn push(&mut self, value: ArgumentValue<'a>) {
         self.values.push(value);
     }
@@ -84,6 +93,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The arguments in order.
+    #[inline]
     pub fn values(&self) -> &[ArgumentValue<'a>] {
         &self.values
     }

@@ -3,8 +3,8 @@
 /// The value of a `#[comptime]` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ComptimeValue {
-    /// An integer of any type.
-    Integer(i128),
+    /// An integer of any type, its sign extended to 64 bits.
+    Integer(u64),
     /// A bool.
     Bool(bool),
     /// A float, as the bits of an `f64`.
@@ -28,7 +28,7 @@ macro_rules! comptime_integers {
         #[diagnostic::do_not_recommend]
         impl Comptime for $ty {
             fn into_value(self) -> ComptimeValue {
-                ComptimeValue::Integer(self as i128)
+                ComptimeValue::Integer(self as u64)
             }
             fn from_value(value: ComptimeValue) -> Self {
                 match value {

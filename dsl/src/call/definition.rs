@@ -12,6 +12,9 @@ use crate::ir::{ParameterKind, Span, verify};
 use crate::lang::TraceError;
 use crate::transform::fuse;
 
+/// The most compile-time parameters that a kernel has; the macro refuses more.
+const MAX_COMPTIME: usize = 8;
+
 /// A kernel before tracing: its name, its compile-time arguments, and how to record its body.
 ///
 /// `definition()` of the type that `#[kernel]` makes beside the function returns one:
@@ -31,7 +34,7 @@ use crate::transform::fuse;
 pub struct Definition {
     name: &'static str,
     identity: TypeId,
-    comptime: ArrayVec<ComptimeValue, 8>,
+    comptime: ArrayVec<ComptimeValue, MAX_COMPTIME>,
     recording: Recording,
     file: &'static str,
     line: u32,
@@ -45,7 +48,7 @@ enum Recording {
     /// It is there.
     Done(Arc<Traced>),
     /// Those of several, side by side.
-    Fused(Arc<[Part]>),
+    Fused(Vec<Part>),
 }
 
 /// A kernel that is fused with others.
@@ -59,6 +62,7 @@ struct Part {
 impl Definition {
     /// Used by the expansion of `#[kernel]`. `K` is the type made for the kernel, generics included.
     #[doc(hidden)]
+    #[inline]
     pub fn new<K: 'static>(
         name: &'static str,
         file: &'static str,
@@ -69,7 +73,7 @@ impl Definition {
         Self {
             name,
             identity: TypeId::of::<K>(),
-            comptime: comptime.iter().copied().take(8).collect(),
+            comptime: comptime.iter().copied().take(MAX_COMPTIME).collect(),
             recording: Recording::Body(record),
             file,
             line,
@@ -82,7 +86,7 @@ impl Definition {
     /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them.
     pub fn of_ir(name: &'static str, traced: Traced) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = ComptimeValue::Integer(NEXT.fetch_add(1, Relaxed).into());
+        let number = ComptimeValue::Integer(NEXT.fetch_add(1, Relaxed));
         let Span { file, line, .. } = traced.kernel.span;
         Self {
             name,
@@ -94,27 +98,39 @@ impl Definition {
         }
     }
 
-    /// Several kernels as one, each with how many of the arguments are its own.
+    /// No kernel, with room for so many.
     #[track_caller]
-    pub(super) fn fused(kernels: impl IntoIterator<Item = (Self, usize)>) -> Self {
-        let mut parts = Vec::new();
-        for (definition, parameters) in kernels {
-            match &definition.recording {
-                Recording::Fused(inner) => parts.extend(inner.iter().cloned()),
-                Recording::Body(_) | Recording::Done(_) => parts.push(Part { definition, parameters }),
-            }
-        }
+    pub(super) fn nothing(room: usize) -> Self {
         let here = std::panic::Location::caller();
-        let (file, line) = parts
-            .first()
-            .map_or((here.file(), here.line()), |part| part.definition.location());
         Self {
             name: "fused",
             identity: TypeId::of::<Part>(),
             comptime: ArrayVec::new(),
-            recording: Recording::Fused(parts.into()),
-            file,
-            line,
+            recording: Recording::Fused(Vec::with_capacity(room)),
+            file: here.file(),
+            line: here.line(),
+        }
+    }
+
+    /// Fuses this kernel, of `parameters` parameters, with another one. It has the location of the first.
+    #[track_caller]
+    pub(super) fn join(&mut self, parameters: usize, other: Self, other_parameters: usize) {
+        if !matches!(self.recording, Recording::Fused(_)) {
+            let definition = std::mem::replace(self, Self::nothing(2));
+            self.join(0, definition, parameters);
+        }
+        let Recording::Fused(parts) = &mut self.recording else {
+            return;
+        };
+        if parts.is_empty() {
+            (self.file, self.line) = other.location();
+        }
+        match other.recording {
+            Recording::Fused(inner) => parts.extend(inner),
+            Recording::Body(_) | Recording::Done(_) => parts.push(Part {
+                definition: other,
+                parameters: other_parameters,
+            }),
         }
     }
 

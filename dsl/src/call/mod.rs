@@ -46,6 +46,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Joins a kernel and its arguments. The expansion of `#[kernel]` guarantees that they fit each other.
     #[doc(hidden)]
+    #[inline]
     pub fn new(definition: Definition, arguments: Arguments<'a>) -> Self {
         Self {
             definition,
@@ -81,20 +82,33 @@ impl<'a> Call<'a> {
     /// ```
     #[track_caller]
     pub fn fuse(calls: impl IntoIterator<Item = Self>) -> Self {
-        let mut parts = Vec::new();
-        let mut fused = Self::new(Definition::fused([]), Arguments::new());
+        let calls = calls.into_iter();
+        let mut fused = Self::nothing(calls.size_hint().0);
         for call in calls {
-            parts.push((call.definition, call.arguments.values().len()));
-            fused.arguments.append(call.arguments);
-            fused.checked |= call.checked;
-            fused.reports |= call.reports;
-            fused.overlapping |= call.overlapping;
-            if call.extents == Binding::Exact {
-                fused.extents = Binding::Exact;
-            }
+            fused.join(call);
         }
-        fused.definition = Definition::fused(parts);
         fused
+    }
+
+    /// A call of nothing, with room to [`join`](Call::join) so many.
+    #[track_caller]
+    pub fn nothing(room: usize) -> Self {
+        Self::new(Definition::nothing(room), Arguments::with_room_for(room))
+    }
+
+    /// Fuses another call with this one, as [`Call::fuse`] does.
+    #[track_caller]
+    pub fn join(&mut self, other: Self) {
+        let (own, others) = (self.arguments.values().len(), other.arguments.values().len());
+        self.definition.join(own, other.definition, others);
+        self.arguments.append(other.arguments);
+        self.schedule = None;
+        self.checked |= other.checked;
+        self.reports |= other.reports;
+        self.overlapping |= other.overlapping;
+        if other.extents == Binding::Exact {
+            self.extents = Binding::Exact;
+        }
     }
 
     /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
