@@ -1,6 +1,6 @@
 //! Random kernels, run in every way there is: the interpreter on the kernel as generated is the oracle; the kernel after
 //! each transformation, the CPU device and, where there is one, a GPU under several schedules must leave the same bits in
-//! memory, guards included. Texts are compiled wherever NVRTC is.
+//! memory, guards included. So must the kernel fused with others, of each of them. Texts are compiled wherever NVRTC is.
 //!
 //! A failure prints the seed of its case and the kernel. To run that case alone, and to run more cases:
 //!

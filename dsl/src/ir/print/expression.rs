@@ -129,7 +129,7 @@ impl<'k> Printer<'k, '_> {
         }
     }
 
-    pub(super) fn parameter(&self, position: u32) -> &'k str {
+    fn parameter(&self, position: u32) -> &'k str {
         self.kernel
             .parameters
             .get(position as usize)
