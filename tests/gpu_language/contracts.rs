@@ -316,3 +316,35 @@ fn an_assertion_names_the_kernel_the_line_and_the_message() {
         assert_eq!(run(&[9; 5], 0), (Ok(()), vec![9; 5]));
     });
 }
+
+/// One thread is long at work, storing in order and reporting, when the others have come to a barrier in a branch.
+#[kernel(grid = [2], bounds = "trap")]
+fn wait_for_the_slow(out: &mut Tensor<i64, 2>, slow: &mut Tensor<u8, 1>, index: &Tensor<i64, 1>) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    slow.scatter([cols * 3], 1, Conflict::LastWins);
+    // Others' elements, and then one's own.
+    out.store([row, index.load([cols])], zero::<i64>());
+    if row > 0 {
+        slow.scatter([cols * 0], 2, Conflict::LastWins);
+    } else {
+        slow.scatter([cols * 0], 3, Conflict::LastWins);
+    }
+    out.store([row, cols], cols);
+}
+
+#[test]
+fn a_barrier_waits_for_a_thread_that_reports_again_and_again() {
+    const COLUMNS: usize = 2112;
+    // Another warp's column.
+    let index: Vec<i64> = (0..COLUMNS as i64).map(|column| column ^ 64).collect();
+    let out = on_every_device(|device| {
+        let index = device.upload(&index, [COLUMNS]).unwrap();
+        let mut out = device.zeros::<i64, 2>([2, COLUMNS]).unwrap();
+        let mut slow = device.zeros::<u8, 1>([3]).unwrap();
+        wait_for_the_slow(&mut out, &mut slow, &index).launch(device).unwrap();
+        device.synchronize().unwrap_err();
+        out.download().unwrap()
+    });
+    let row = 0..COLUMNS as i64;
+    assert_eq!(out, row.clone().chain(row).collect::<Vec<_>>());
+}

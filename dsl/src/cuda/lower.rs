@@ -418,7 +418,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn barrier(&mut self, order: &mut Order) {
-        self.line("__syncthreads();");
+        self.synchronize();
         *order = Order::default();
     }
 }
@@ -467,7 +467,7 @@ mod tests {
         // Of the body of the kernel, not of the loop.
         let (loops, barrier) = (
             source.find("for (unsigned long long trip"),
-            source.rfind("\n  __syncthreads();"),
+            source.rfind("\n  __barrier_sync(0);"),
         );
         assert!(loops.is_some() && loops < barrier, "{source}");
     }
@@ -498,8 +498,8 @@ mod tests {
                 }
             })
         };
-        assert!(again(true).contains("__syncthreads"));
-        assert!(!again(false).contains("__syncthreads"));
+        assert!(again(true).contains("__barrier_sync"));
+        assert!(!again(false).contains("__barrier_sync"));
     }
 
     #[test]
@@ -519,7 +519,7 @@ mod tests {
             // It is in registers, and so in other threads than what is computed on the way.
             b.store(out, &[i], old);
         });
-        assert!(source.contains("__syncthreads"), "{source}");
+        assert!(source.contains("__barrier_sync"), "{source}");
     }
 
     #[test]
@@ -533,7 +533,7 @@ mod tests {
             let shifted = b.add(i, one);
             b.store(out, &[shifted], i);
         });
-        assert!(source.contains("\n  __syncthreads"), "{source}");
+        assert!(source.contains("\n  __barrier_sync"), "{source}");
     }
 
     #[test]

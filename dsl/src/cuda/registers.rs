@@ -130,7 +130,7 @@ impl Writer<'_> {
             let shared = format!("{name}_shared");
             self.declare_shared(c_type(ty.element), ty.element.size(), &shared, ty.shape.elements());
         }
-        self.line("__syncthreads();");
+        self.synchronize();
         for &value in &leaves.exchanged {
             let ty = self.kernel.ty(value);
             let Some(Placed::Registers(name)) = self.placed.get(&value).cloned() else {
@@ -149,7 +149,7 @@ impl Writer<'_> {
             self.line(format!("if (e < {elements}) {name}_shared[e] = {name}[r];"));
             self.close();
         }
-        self.line("__syncthreads();");
+        self.synchronize();
     }
 
     /// Elements that a thread holds side by side of a tile of `elements` elements in registers.

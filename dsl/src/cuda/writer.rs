@@ -31,6 +31,10 @@ pub(super) enum Placed {
 /// A value at a coordinate, for look-up.
 pub(super) type PullKey = (Handle<Expression>, Vec<String>);
 
+/// All threads of a block meet. Not `__syncthreads()`, whose aligned form takes it that no warp has diverged: on an H200 (NVRTC
+/// 13.0) one in a branch let the others pass while a thread of a diverged warp was still at its stores in order.
+const SYNCHRONIZE: &str = "__barrier_sync(0);";
+
 pub(super) struct Writer<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) schedule: &'a Schedule,
@@ -121,6 +125,11 @@ impl<'a> Writer<'a> {
             line: None,
             opening: opening(kernel).map_or(0, |dependencies| dependencies.len()),
         }
+    }
+
+    /// Lets the threads of the block meet: what each has stored before, all see after.
+    pub(super) fn synchronize(&mut self) {
+        self.line(SYNCHRONIZE);
     }
 
     /// Writes one line.
@@ -358,7 +367,7 @@ impl<'a> Writer<'a> {
             // A program that returns ends itself and not the block.
             text.push_str("  for (long long program = 0; program < programs; ++program) {\n  [&] {\n");
             text.push_str(&self.body);
-            text.push_str("  }();\n  __syncthreads();\n  }\n");
+            text.push_str(&format!("  }}();\n  {SYNCHRONIZE}\n  }}\n"));
         } else {
             text.push_str(&self.body);
         }

@@ -57,7 +57,7 @@ impl Writer<'_> {
         self.line(format!(
             "for (int e = worker; e < {bins}; e += {threads}) {name}[e] = 0;"
         ));
-        self.line("__syncthreads();");
+        self.synchronize();
         self.open(format!("for (int e = worker; e < {elements}; e += {threads}) {{"));
         let point = self.coordinates_of(ty.shape, "e");
         if let Some(mask) = mask {
@@ -71,7 +71,7 @@ impl Writer<'_> {
         };
         self.line(format!("if ({below}) atomicAdd(&{name}[(int){bin}], 1);"));
         self.close();
-        self.line("__syncthreads();");
+        self.synchronize();
         self.close();
         Placed::Shared(name)
     }
@@ -91,7 +91,7 @@ impl Writer<'_> {
     /// What shared memory held in the trip before has been read.
     fn barrier_in_loop(&mut self) {
         if self.loops > 0 {
-            self.line("__syncthreads();");
+            self.synchronize();
         }
     }
 

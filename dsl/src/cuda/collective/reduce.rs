@@ -142,10 +142,10 @@ impl Writer<'_> {
             ));
             // What the next lines exchange has been read by then.
             if group > WARP.into() && line.places > lines {
-                self.line("__syncthreads();");
+                self.synchronize();
             }
             self.close();
-            self.line("__syncthreads();");
+            self.synchronize();
         }
         self.close();
         match (ty.is_scalar(), share.replicated) {
@@ -243,7 +243,7 @@ impl Writer<'_> {
             self.open(format!("if (worker < {}) {{", share.lines * group));
             self.assign(&shared.at("worker"), own);
             self.close();
-            self.line("__syncthreads();");
+            self.synchronize();
             // The first warp of the group takes the results of the others' same lanes.
             self.open(format!("if (lane < {warp} && worker < {}) {{", share.lines * group));
             let rows = group / warp;

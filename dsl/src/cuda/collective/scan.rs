@@ -44,9 +44,9 @@ impl Writer<'_> {
         self.scan_group(&line, combine, lanes, &leaves, &name, totals.as_deref());
         if let Some(totals) = &totals {
             self.close();
-            self.line("__syncthreads();");
+            self.synchronize();
             self.scan_totals(&line, combine, groups, totals);
-            self.line("__syncthreads();");
+            self.synchronize();
             self.open(format!(
                 "for (int e = worker + {}; e < {}; e += {}) {{",
                 GROUP * CHUNK,
@@ -59,11 +59,11 @@ impl Writer<'_> {
             self.line(format!("{place} = {text};"));
             self.close();
             if line.places > 1 {
-                self.line("__syncthreads();");
+                self.synchronize();
             }
         }
         self.close();
-        self.line("__syncthreads();");
+        self.synchronize();
         self.close();
         Placed::Shared(name)
     }

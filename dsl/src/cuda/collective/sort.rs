@@ -26,7 +26,7 @@ impl Writer<'_> {
         self.line(format!("{keys}[e] = {key};"));
         self.close();
         self.close();
-        self.line("__syncthreads();");
+        self.synchronize();
         self.line("#pragma unroll 1");
         self.open(format!("for (int size = 2; size <= {padded}; size *= 2) {{"));
         self.line("#pragma unroll 1");
@@ -53,13 +53,13 @@ impl Writer<'_> {
         self.close();
         self.close();
         self.close();
-        self.line("__syncthreads();");
+        self.synchronize();
         self.close();
         self.close();
         self.open(format!("for (int e = worker; e < {n}; e += {threads}) {{"));
         self.line(format!("{name}[{}] = {order}[e];", line.position("e")));
         self.close();
-        self.line("__syncthreads();");
+        self.synchronize();
         self.close();
         self.close();
         Placed::Shared(name)
