@@ -21,6 +21,9 @@ use crate::statistics::Statistics;
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.
 const COMPILED: u64 = 10;
 
+/// Of so many cases, one is launched on a GPU fused with others too.
+const FUSED: u64 = 4;
+
 /// More than any program takes, so that a loop that has lost its end is found.
 const STEPS: u64 = 1 << 13;
 
@@ -160,6 +163,7 @@ fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
     };
     rng.shuffle(&mut parts);
     let expected = Outcome::of_all(parts.iter().map(|part| alone(part)));
+    let gpu = gpu.filter(|_| seed.is_multiple_of(FUSED));
     in_every_way(&parts, &Case::fused(&parts), &expected, seed, gpu, compiled, tally);
 }
 
