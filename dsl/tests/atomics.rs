@@ -44,7 +44,7 @@ fn an_operation_whose_value_nothing_uses_is_a_reduction_that_any_thread_may_do()
     let text = code(&kernel);
     // Nothing else on the device could tell the order.
     assert!(text.contains("red.relaxed.gpu.global.add.u32"), "{text}");
-    assert!(!text.contains("__syncthreads") && !text.contains("atom."), "{text}");
+    assert!(!text.contains("__barrier_sync") && !text.contains("atom."), "{text}");
     assert!(is_split(&kernel));
 }
 
@@ -96,7 +96,7 @@ fn what_threads_stored_before_a_release_is_waited_for() {
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
     let release = at("atom.release.gpu.global.exch.b32");
     let stored = at("tw_store<");
-    let barrier = at("__syncthreads();");
+    let barrier = at("__barrier_sync(0);");
     assert!(stored < barrier && barrier < release, "{text}");
     // The compiler must not take it that only this thread writes there.
     assert!(
@@ -121,7 +121,7 @@ fn relaxed(counts: &mut Tensor<f32, 1>, values: &Tensor<f32, 1>) {
 fn relaxed_operations_need_no_barrier_in_a_loop_either() {
     let kernel = staged(relaxed::definition(), &[&[256], &[256]]);
     let text = code(&kernel);
-    assert!(!text.contains("__syncthreads"), "{text}");
+    assert!(!text.contains("__barrier_sync"), "{text}");
     assert!(text.contains("red.relaxed.gpu.global.add.f32"), "{text}");
     // There is no instruction for the maximum of floats.
     assert!(text.contains("atom.relaxed.gpu.global.cas.b32"), "{text}");
@@ -141,9 +141,9 @@ fn plain_after(counts: &mut Tensor<i32, 1>, out: &mut Tensor<i32, 1>) {
 fn a_plain_load_after_atomic_operations_waits_for_them() {
     let kernel = staged(plain_after::definition(), &[&[300], &[256]]);
     let text = code(&kernel);
-    assert_eq!(text.matches("__syncthreads();").count(), 1, "{text}");
+    assert_eq!(text.matches("__barrier_sync(0);").count(), 1, "{text}");
     let at = |part: &str| text.rfind(part).unwrap_or_else(|| panic!("no {part} in {text}"));
-    assert!(at("red.relaxed") < at("__syncthreads();"), "{text}");
+    assert!(at("red.relaxed") < at("__barrier_sync(0);"), "{text}");
     assert!(!is_split(&kernel));
 }
 
