@@ -56,8 +56,9 @@ pub(super) fn launch(
         };
         words.push(word.ok_or_else(missing)?);
     }
-    let mut pointers: ArrayVec<*mut c_void, MAX_ARGUMENTS> =
-        words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
+    // Filled where they are: collecting would move all of the room that there is.
+    let mut pointers = ArrayVec::<*mut c_void, MAX_ARGUMENTS>::new();
+    pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));
     let put = match call.is_overlapping() {
         true => cuda::launch_overlapping,
         false => cuda::launch,
