@@ -1,8 +1,8 @@
 //! All tensors of a rank's batch, padded to what was planned in one launch.
 //!
 //! The ids, positions, cache locations, sequence lengths and hidden states of a batch are padded to the rows and requests of
-//! its [`BatchPlan`](crate::plan::BatchPlan). Engines do that tensor by tensor: some dozen small launches, each of which costs the host more than the
-//! GPU. [`Padding`] collects them, whatever their types, row sizes and fill values, and
+//! its [`BatchPlan`](crate::plan::BatchPlan). Engines do that tensor by tensor: some dozen small launches, each of which
+//! costs the host more than the GPU. [`Padding`] collects them, whatever their types, row sizes and fill values, and
 //! [fuses](tilewright_dsl::call::Call::fuse) them into one kernel.
 //!
 //! ```

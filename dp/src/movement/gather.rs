@@ -12,9 +12,10 @@ use crate::layout::PaddingMode;
 impl<G: Group> Movement<'_, G> {
     /// Fills the gathered buffer with the rows of all ranks: tokens at their places, zeros everywhere else.
     ///
-    /// * In mode SUM one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the ranks. Of GPUs
-    ///   or context-parallel parts whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so all bits arrive but the
-    ///   sign of a zero and the payload of a NaN; [`gather_variable`](Self::gather_variable) keeps those.
+    /// * In mode SUM one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the ranks. Of GPUs or
+    ///   context-parallel parts whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so
+    ///   all bits arrive but the sign of a zero and the payload of a NaN; [`gather_variable`](Self::gather_variable) keeps
+    ///   those.
     /// * In mode MAX one kernel writes the GPU's share of the rank's rows and zeros behind them, and an all-gather brings
     ///   the shares together. Partial sums are reduce-scattered first, among the GPUs that have parts of them.
     ///

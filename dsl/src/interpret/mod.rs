@@ -1,9 +1,9 @@
 //! Executing the IR on the CPU: the oracle that generated code is compared with, and the engine of the CPU device.
 //!
-//! Programs run in parallel, each one sequentially, and every access is checked: an index against its extent whatever
-//! the kernel's guards say, a tensor's region against its memory, and, after the run, the stores of different programs
-//! against each other, unless a lock orders them. The checks that transformations removed are not trusted but tested: an index that leaves an axis
-//! on a side whose guard was removed is an [`InterpretError::UnsoundProof`].
+//! Programs run in parallel, each one sequentially, and every access is checked: an index against its extent whatever the
+//! kernel's guards say, a tensor's region against its memory, and, after the run, the stores of different programs against
+//! each other, unless a lock orders them. The checks that transformations removed are not trusted but tested: an index that
+//! leaves an axis on a side whose guard was removed is an [`InterpretError::UnsoundProof`].
 //!
 //! Scalar operations mean what [`crate::arithmetic`] says. Tiles stay unevaluated where that is cheap (constants,
 //! index ranges, broadcasts), and runs of adjacent elements move as blocks of memory.
