@@ -8,6 +8,8 @@
 mod bounds;
 mod operations;
 
+use std::rc::Rc;
+
 use self::bounds::{Bounds, Facts, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
@@ -18,8 +20,10 @@ use crate::ir::{BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kerne
 #[derive(Clone)]
 pub struct Ranges<'a> {
     kernel: &'a Kernel,
-    symbols: &'a [(Symbol, i64)],
-    facts: Vec<Option<Facts>>,
+    /// In order, to be searched.
+    symbols: Rc<[(Symbol, i64)]>,
+    /// Shared between what is known in different branches, most of which is the same.
+    facts: Vec<Option<Rc<Facts>>>,
     /// The value that each local now holds.
     locals: Vec<Option<Handle<Expression>>>,
     /// Of each read of a local, the value that it found.
@@ -28,10 +32,12 @@ pub struct Ranges<'a> {
 
 impl<'a> Ranges<'a> {
     /// What is known at the start of a program, given the values of some symbols.
-    pub fn new(kernel: &'a Kernel, symbols: &'a [(Symbol, i64)]) -> Self {
+    pub fn new(kernel: &'a Kernel, symbols: &[(Symbol, i64)]) -> Self {
+        let mut symbols = symbols.to_vec();
+        symbols.sort_unstable();
         let mut ranges = Self {
             kernel,
-            symbols,
+            symbols: symbols.into(),
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
             found: vec![None; kernel.expressions.len()],
@@ -46,7 +52,7 @@ impl<'a> Ranges<'a> {
         }
         for (value, expression) in kernel.expressions.iter() {
             if needed[value.index()] && !expression.is_global() {
-                ranges.facts[value.index()] = Some(ranges.derive(value));
+                ranges.facts[value.index()] = Some(ranges.derive(value).into());
             }
         }
         ranges
@@ -133,8 +139,9 @@ impl<'a> Ranges<'a> {
     fn unknown(&self, unknown: Unknown) -> (i128, i128) {
         match unknown {
             Unknown::Symbol(symbol) => {
-                if let Some((_, value)) = self.symbols.iter().find(|(s, _)| *s == symbol) {
-                    return (*value as i128, *value as i128);
+                if let Ok(at) = self.symbols.binary_search_by_key(&symbol, |(symbol, _)| *symbol) {
+                    let value = self.symbols[at].1.into();
+                    return (value, value);
                 }
                 let most = MAX_COUNT as i128;
                 match symbol {
@@ -157,10 +164,10 @@ impl<'a> Ranges<'a> {
         }
     }
 
-    fn facts(&self, value: Handle<Expression>) -> Facts {
+    fn facts(&self, value: Handle<Expression>) -> Rc<Facts> {
         match &self.facts[value.index()] {
             Some(facts) => facts.clone(),
-            None => self.derive(value),
+            None => self.derive(value).into(),
         }
     }
 
@@ -208,11 +215,11 @@ impl<'a> Ranges<'a> {
     /// Learns that `smaller <= larger + offset`.
     fn assume_at_most(&mut self, smaller: Handle<Expression>, larger: Handle<Expression>, offset: i128) {
         let (s, l) = (self.facts(smaller), self.facts(larger));
-        let (mut below, mut above) = (s.clone(), l.clone());
+        let (mut below, mut above) = (Facts::clone(&s), Facts::clone(&l));
         self.learn_bounds(&mut below.upper, smaller, &l.upper, offset);
         self.learn_bounds(&mut above.lower, larger, &s.lower, -offset);
-        self.learn(smaller, below);
-        self.learn(larger, above);
+        self.learn(smaller, below.into());
+        self.learn(larger, above.into());
     }
 
     /// Puts `learnt` before what was known of one side of `value`. That a value bounds itself is never forgotten.
@@ -240,7 +247,7 @@ impl<'a> Ranges<'a> {
     }
 
     /// Replaces the facts of a value and of the value that it is a copy of.
-    fn learn(&mut self, value: Handle<Expression>, facts: Facts) {
+    fn learn(&mut self, value: Handle<Expression>, facts: Rc<Facts>) {
         // Not what the variable holds by now.
         if let Some(found) = self.found[value.index()] {
             self.facts[found.index()] = Some(facts.clone());
@@ -260,7 +267,7 @@ impl<'a> Ranges<'a> {
         match statement {
             Statement::Let(value) => {
                 let facts = self.derive(*value);
-                self.facts[value.index()] = Some(facts);
+                self.facts[value.index()] = Some(facts.into());
                 if let Expression::Local(local) = self.kernel.expressions[*value] {
                     let held = *self.locals[local.index()].get_or_insert(*value);
                     self.found[value.index()] = Some(held);
@@ -312,13 +319,13 @@ impl<'a> Ranges<'a> {
                 let (start, end) = (self.facts(*start), self.facts(*end));
                 let shift = |bounds: &Bounds, by| bounds.iter().filter_map(|b| b.offset(by)).collect();
                 if *step > 0 {
-                    facts.lower = start.lower;
+                    facts.lower = start.lower.clone();
                     facts.upper = shift(&end.upper, -1);
                 } else {
                     facts.lower = shift(&end.lower, 1);
-                    facts.upper = start.upper;
+                    facts.upper = start.upper.clone();
                 }
-                inside.facts[induction.index()] = Some(facts);
+                inside.facts[induction.index()] = Some(facts.into());
                 inside.walk(body, visit);
             }
             Statement::Check { condition, kind, .. } => {

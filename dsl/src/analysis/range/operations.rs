@@ -49,7 +49,7 @@ impl Ranges<'_> {
             | Expression::Permute { value, .. }
             | Expression::Slice { value, .. }
             | Expression::Take { value, .. }
-            | Expression::MultipleOf { value, .. } => self.facts(*value),
+            | Expression::MultipleOf { value, .. } => Facts::clone(&self.facts(*value)),
             Expression::Concatenate { left, right, .. } => {
                 let ((ll, lh), (rl, rh)) = (self.numeric(*left), self.numeric(*right));
                 Facts::between(ll.min(rl), lh.max(rh))
@@ -82,13 +82,13 @@ impl Ranges<'_> {
             Expression::Cast { value: operand, .. } => {
                 let from = self.kernel.ty(*operand).element;
                 if from.is_integer() || from == ElementType::Bool {
-                    self.facts(*operand)
+                    Facts::clone(&self.facts(*operand))
                 } else {
                     self.of_type(value)
                 }
             }
             Expression::Local(local) => match self.locals[local.index()] {
-                Some(held) => self.facts(held),
+                Some(held) => Facts::clone(&self.facts(held)),
                 None => self.of_type(value),
             },
             Expression::MulAdd { .. }
@@ -258,10 +258,10 @@ impl Ranges<'_> {
             BinaryOp::Max => {
                 // Where one side is always the larger, its bounds are the result's.
                 if rn.1 <= ln.0 {
-                    return l;
+                    return Facts::clone(&l);
                 }
                 if ln.1 <= rn.0 {
-                    return r;
+                    return Facts::clone(&r);
                 }
                 let mut lower = l.lower.clone();
                 r.lower.iter().for_each(|bound| push(&mut lower, bound.clone()));
