@@ -14,13 +14,20 @@ use crate::ir::{
 ///
 /// A part whose grid depends on a count in device memory has as many programs as the count says when the kernel runs.
 pub fn fuse(parts: &[Traced]) -> Traced {
-    let mut fusion = Fusion::new(parts);
+    let firsts: Vec<u32> = parts
+        .iter()
+        .scan(0, |next, part| {
+            let first = *next;
+            *next += part.kernel.parameters.len() as u32;
+            Some(first)
+        })
+        .collect();
+    let mut fusion = Fusion::new(parts, &firsts);
     // Where each part's programs begin, known to all of them.
     let mut starts = vec![fusion.index(0)];
     let mut grids = Vec::new();
-    let mut first_parameter = 0;
-    for part in parts {
-        let grid = fusion.grid(&part.kernel, first_parameter);
+    for (part, &first) in parts.iter().zip(&firsts) {
+        let grid = fusion.grid(&part.kernel, first);
         let programs = grid
             .iter()
             .copied()
@@ -31,12 +38,10 @@ pub fn fuse(parts: &[Traced]) -> Traced {
         };
         starts.push(end);
         grids.push(grid);
-        first_parameter += part.kernel.parameters.len() as u32;
     }
     fusion.kernel.grid = vec![starts[parts.len()]];
     let program = fusion.append(Expression::Symbol(Symbol::ProgramId(0)), Type::INDEX);
     let mut branches = Vec::new();
-    first_parameter = 0;
     let mut body = std::mem::take(&mut fusion.output);
     for (index, (part, grid)) in parts.iter().zip(&grids).enumerate() {
         fusion.span = part.kernel.span;
@@ -48,9 +53,8 @@ pub fn fuse(parts: &[Traced]) -> Traced {
         let condition = fusion.append(test, Type::scalar(ElementType::Bool));
         let outer = std::mem::take(&mut fusion.output);
         let local = fusion.binary(BinaryOp::Subtract, program, starts[index]);
-        fusion.part(&part.kernel, local, grid, first_parameter);
+        fusion.part(&part.kernel, local, grid, firsts[index]);
         branches.push((outer, condition, std::mem::take(&mut fusion.output)));
-        first_parameter += part.kernel.parameters.len() as u32;
     }
     // A program that is not of one part is of one behind it.
     let rest = branches
@@ -88,7 +92,8 @@ struct Fusion {
 }
 
 impl Fusion {
-    fn new(parts: &[Traced]) -> Self {
+    /// No body yet. `firsts` is where each part's parameters begin.
+    fn new(parts: &[Traced], firsts: &[u32]) -> Self {
         let kernels = || parts.iter().map(|part| &part.kernel);
         let mut name = String::from("fused");
         let mut named = Vec::new();
@@ -121,16 +126,15 @@ impl Fusion {
             reports: false,
             denies_guards: kernels().any(|kernel| kernel.denies_guards),
         };
-        let mut pinned = Vec::new();
-        let mut first_parameter = 0;
-        for part in parts {
-            let map = Renumber::new(&part.kernel, first_parameter);
-            pinned.extend(part.pinned.iter().map(|&(symbol, value)| (map.symbol(symbol), value)));
-            first_parameter += part.kernel.parameters.len() as u32;
-        }
+        let pinned = parts.iter().zip(firsts).flat_map(|(part, &first)| {
+            let map = Renumber::new(&part.kernel, first);
+            part.pinned
+                .iter()
+                .map(move |&(symbol, value)| (map.symbol(symbol), value))
+        });
         Self {
             kernel,
-            pinned,
+            pinned: pinned.collect(),
             output: Block::new(),
             span,
         }
