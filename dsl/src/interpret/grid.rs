@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{Expression, Handle, Kernel, Literal, Symbol};
+use crate::ir::{Expression, Kernel, Literal, Symbol};
 
 /// The most programs of a launch.
 pub const MAX_PROGRAMS: u64 = (1 << 31) - 1;
@@ -50,7 +50,7 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
         return Err(malformed());
     }
     let mut values = BTreeMap::new();
-    for handle in needed(kernel) {
+    for handle in kernel.grid_values() {
         let expression = kernel.expressions.get(handle).ok_or_else(malformed)?;
         let value = match expression {
             Expression::Symbol(s) => match kernel.bindings.exact(*s).or_else(|| symbol(*s)) {
@@ -86,17 +86,4 @@ pub fn grid(kernel: &Kernel, symbol: &dyn Fn(Symbol) -> Option<i64>) -> Result<[
         });
     }
     Ok(grid)
-}
-
-/// What the grid depends on, operands first.
-fn needed(kernel: &Kernel) -> impl Iterator<Item = Handle<Expression>> {
-    let mut needed: std::collections::BTreeSet<_> = kernel.grid.iter().copied().collect();
-    let mut next = needed.last().copied();
-    while let Some(value) = next {
-        if let Some(expression) = kernel.expressions.get(value) {
-            expression.for_each_operand(|operand| needed.extend((operand < value).then_some(operand)));
-        }
-        next = needed.range(..value).next_back().copied();
-    }
-    needed.into_iter()
 }

@@ -1,6 +1,6 @@
 //! A whole kernel.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Symbol, Type};
 use crate::element::ElementType;
@@ -144,6 +144,21 @@ impl Kernel {
             }
         }
         false
+    }
+
+    /// What the grid is made of, in the order of the arena: operands first. Of a malformed kernel there may be values that it
+    /// does not have.
+    pub(crate) fn grid_values(&self) -> BTreeSet<Handle<Expression>> {
+        let mut needed: BTreeSet<_> = self.grid.iter().copied().collect();
+        let mut next = needed.last().copied();
+        while let Some(value) = next {
+            if let Some(expression) = self.expressions.get(value) {
+                // In a well-formed kernel operands come earlier; in another one this still ends.
+                expression.for_each_operand(|operand| needed.extend((operand < value).then_some(operand)));
+            }
+            next = needed.range(..value).next_back().copied();
+        }
+        needed
     }
 
     /// The tensor parameter at `position`, if there is one.

@@ -160,16 +160,9 @@ impl Fusion {
     /// The extents of a part's grid.
     fn grid(&mut self, part: &Kernel, first_parameter: u32) -> Vec<Handle<Expression>> {
         self.span = part.span;
-        let mut needed = vec![false; part.expressions.len()];
-        part.grid.iter().for_each(|extent| needed[extent.index()] = true);
-        for (value, expression) in part.expressions.iter().rev() {
-            if needed[value.index()] {
-                expression.for_each_operand(|operand| needed[operand.index()] = true);
-            }
-        }
         let mut map = Renumber::new(part, first_parameter);
-        for (value, expression) in part.expressions.iter().filter(|(value, _)| needed[value.index()]) {
-            let node = map.node(expression.clone());
+        for value in part.grid_values() {
+            let node = map.node(part.expressions[value].clone());
             map.expressions[value.index()] = Some(self.append(node, part.ty(value)));
         }
         part.grid.iter().map(|&extent| map.expression(extent)).collect()

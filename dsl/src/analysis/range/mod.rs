@@ -43,15 +43,8 @@ impl<'a> Ranges<'a> {
             found: vec![None; kernel.expressions.len()],
         };
         // No statement defines what the grid is made of.
-        let mut needed = vec![false; kernel.expressions.len()];
-        kernel.grid.iter().for_each(|extent| needed[extent.index()] = true);
-        for (value, expression) in kernel.expressions.iter().rev() {
-            if needed[value.index()] {
-                expression.for_each_operand(|operand| needed[operand.index()] = true);
-            }
-        }
-        for (value, expression) in kernel.expressions.iter() {
-            if needed[value.index()] && !expression.is_global() {
+        for value in kernel.grid_values() {
+            if !kernel.expressions[value].is_global() {
                 ranges.facts[value.index()] = Some(ranges.derive(value).into());
             }
         }

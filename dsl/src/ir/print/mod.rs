@@ -95,18 +95,7 @@ impl<'k, 'w> Printer<'k, 'w> {
     /// The grid, with what it is computed from under names of its own.
     fn grid(&mut self) -> fmt::Result {
         let kernel = self.kernel;
-        let mut needed: BTreeSet<Handle<Expression>> = kernel.grid.iter().copied().collect();
-        let mut next = needed.last().copied();
-        while let Some(value) = next {
-            if let Some(expression) = kernel.expressions.get(value) {
-                // In a well-formed kernel operands come earlier; in another one this still ends.
-                expression.for_each_operand(|operand| {
-                    needed.extend((operand < value).then_some(operand));
-                });
-            }
-            next = needed.range(..value).next_back().copied();
-        }
-        for value in needed {
+        for value in kernel.grid_values() {
             let Some(expression) = kernel.expressions.get(value).filter(|e| !e.is_global()) else {
                 continue;
             };
