@@ -79,13 +79,22 @@ sanitize() {
         for file in "$here"/tests/{gpu_*,tilewright-dp.*}; do [ -f "$file" ] && set -- "$@" "$(basename "$file")"; done
     fi
     for name in "$@"; do
-        for tool in ${TOOLS:-memcheck racecheck initcheck}; do
-            [ "$(jobs -rp | wc -l)" -lt 8 ] || wait -n
-            # One test at a time: the sanitizer stops the whole process at each launch anyway.
-            one "$tool" "$name" compute-sanitizer --tool "$tool" --error-exitcode 1 "$here/tests/$name" --test-threads=1 &
-        done
+        for tool in ${TOOLS:-memcheck racecheck initcheck}; do pairs "$tool" "$name"; done
     done
     wait
+}
+
+# pairs TOOL NAME: the tests of a program under a tool, two in each process, since a tool makes a test tens of times slower.
+pairs() {
+    local tool=$1 name=$2 count=2 first
+    local -a tests
+    mapfile -t tests < <("$here/tests/$name" --list --format terse | sed -n 's/: test$//p')
+    for ((first = 0; first < ${#tests[@]}; first += count)); do
+        [ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n
+        # One test at a time: the sanitizer stops the whole process at each launch anyway.
+        one "$tool" "$name.${tests[first]//::/.}" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+            "$here/tests/$name" --test-threads=1 --exact "${tests[@]:first:count}" &
+    done
 }
 
 # NVRTC compiles one program at a time in a process, so there is a process for every two cores.
