@@ -364,7 +364,7 @@ fn move_rows(
     back: &mut Guarded,
     counts: &DeviceTensor<i64, 1>,
     report: &mut DeviceTensor<i64, 1>,
-) -> Result<(), LaunchError> {
+) -> Result<(), MovementError> {
     let (start, tokens) = (count(counts, 0, 16), count(counts, 1, 64));
     let mut buffer = arena.rows(16).expect("it has as many");
     let gathered = Counts::OnDevice {
@@ -378,13 +378,10 @@ fn move_rows(
         tokens,
         report: report.view_mut(),
     };
-    gather
-        .and_then(|_| movement.scatter(&mut back.view_mut(), buffer.view(), scattered))
+    gather?;
+    movement
+        .scatter(&mut back.view_mut(), buffer.view(), scattered)
         .map(|_| ())
-        .map_err(|error| match error {
-            MovementError::Launch(error) => error,
-            other => panic!("{other}"),
-        })
 }
 
 #[test]
@@ -468,10 +465,6 @@ fn a_captured_movement_in_8_bits_follows_counts() -> Outcome {
                 on_device,
             )
             .map(|_| ())
-            .map_err(|error| match error {
-                MovementError::Launch(error) => error,
-                other => panic!("{other}"),
-            })
     };
     gather()?;
     let mut graph = captured(&stream, gather)?;

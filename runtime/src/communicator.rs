@@ -12,8 +12,11 @@ use crate::memory::{CudaAllocation, Place, put_in_order};
 use crate::{Stream, TensorViewMut};
 
 /// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
-/// sizes: NCCL does not compare them, and what differs hangs until the time is over. Drop it when all ranks are done: others
-/// may still be reading what this one gave them.
+/// sizes: NCCL does not compare them, and what differs hangs until the time is over.
+///
+/// Dropping it waits until this rank's work is done and passed on to the others, as long as the limit at most. If a graph has
+/// captured work of it, only for the work that was asked for: NCCL keeps what graphs need until they are destroyed, and the
+/// rest is done in the background then.
 pub struct Communicator {
     nccl: CudaCommunicator,
     stream: Stream,

@@ -1,6 +1,6 @@
 //! Why rows were not moved.
 
-use tilewright_runtime::{LaunchError, TensorError};
+use tilewright_runtime::{DeviceError, LaunchError, TensorError};
 
 use crate::collective::CollectiveError;
 use crate::plan::PlanError;
@@ -85,4 +85,7 @@ pub enum MovementError {
     /// A tensor could not be used.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The device failed, or refused a capture.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }

@@ -36,6 +36,8 @@ entry_points! { "NCCL":
     ncclGetUniqueId(*mut ncclUniqueId) -> Code;
     ncclCommInitRankConfig(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t) -> Code;
     ncclCommGetAsyncError(ncclComm_t, *mut Code) -> Code;
+    ncclCommFinalize(ncclComm_t) -> Code;
+    ncclCommDestroy(ncclComm_t) -> Code;
     ncclCommAbort(ncclComm_t) -> Code;
     ncclGroupStart() -> Code;
     ncclGroupEnd() -> Code;

@@ -10,7 +10,9 @@ mod library;
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use std::{sync::mpsc, thread};
 
 use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};
 use parking_lot::Mutex;
@@ -39,6 +41,8 @@ pub struct CudaCommunicator {
     nccl: &'static EntryPoints,
     /// `None` once it was given up.
     handle: Mutex<Option<Handle>>,
+    /// Whether a graph has work of it.
+    is_captured: AtomicBool,
     device: CudaDevice,
     stream: CudaStream,
     rank: usize,
@@ -89,6 +93,7 @@ impl CudaCommunicator {
         let joined = Self {
             nccl,
             handle: Mutex::new(Some(Handle(comm))),
+            is_captured: AtomicBool::new(false),
             device: device.clone(),
             stream: stream.clone(),
             rank,
@@ -197,7 +202,7 @@ impl CudaCommunicator {
         let deadline = Instant::now() + self.limit;
         while !event.is_passed()? {
             self.check("a collective", deadline)?;
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
         }
         Ok(())
     }
@@ -216,7 +221,9 @@ impl CudaCommunicator {
 
     /// Makes a call, and waits until NCCL has taken it.
     fn call(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> Code) -> Result<(), NcclError> {
-        self.stream.bind()?;
+        if self.stream.is_capturing()? {
+            self.is_captured.store(true, Relaxed);
+        }
         let asked = {
             let handle = self.handle.lock();
             ask(handle.as_ref().ok_or(NcclError::GivenUp)?.0)
@@ -226,7 +233,7 @@ impl CudaCommunicator {
             IN_PROGRESS => {
                 let deadline = Instant::now() + self.limit;
                 while !self.check(call, deadline)? {
-                    std::thread::sleep(PAUSE);
+                    thread::sleep(PAUSE);
                 }
                 Ok(())
             }
@@ -264,10 +271,35 @@ impl CudaCommunicator {
 
     /// Breaks off whatever goes on, on this rank.
     fn give_up(&self) {
-        if let Some(Handle(comm)) = self.handle.lock().take() {
-            // SAFETY: the communicator is alive, and nobody has it any more.
-            let aborted = unsafe { (self.nccl.ncclCommAbort)(comm) };
-            tracing::debug!(?aborted, "a communicator was given up");
+        self.end(|nccl, comm, _| {
+            // SAFETY: the communicator is alive, and nobody else has it any more.
+            unsafe { (nccl.ncclCommAbort)(comm) }
+        });
+    }
+
+    /// Ends the communicator, if it was not before, and waits for that as long as the limit. Where a graph has work of it
+    /// nobody waits: NCCL ends nothing before the graph is destroyed.
+    fn end(&self, how: fn(&EntryPoints, ncclComm_t, Duration) -> Code) {
+        let Some(handle) = self.handle.lock().take() else {
+            return;
+        };
+        let (nccl, limit) = (self.nccl, self.limit);
+        let (ended, has_ended) = mpsc::channel();
+        let end = move || {
+            let handle = handle;
+            let result = how(nccl, handle.0, limit);
+            tracing::debug!(result, "a communicator has ended");
+            // Nobody may be waiting any more.
+            let _ = ended.send(());
+        };
+        match thread::Builder::new().name("tilewright-nccl".to_owned()).spawn(end) {
+            Ok(_) if self.is_captured.load(Relaxed) => {}
+            Ok(_) if has_ended.recv_timeout(limit).is_ok() => {}
+            Ok(_) => tracing::warn!(
+                ?limit,
+                "a communicator has not ended in time: other ranks may be missing"
+            ),
+            Err(error) => tracing::warn!(%error, "a communicator was not ended"),
         }
     }
 }
@@ -278,9 +310,28 @@ impl Drop for CudaCommunicator {
         if let Err(error) = self.finish() {
             tracing::debug!(%error, "a communicator was dropped before its work was done");
         }
-        if self.stream.bind().is_ok() {
-            self.give_up();
+        self.end(leave);
+    }
+}
+
+/// Ends a communicator of whose work nothing is left on this rank: NCCL passes on what other ranks have not read yet.
+fn leave(nccl: &EntryPoints, comm: ncclComm_t, limit: Duration) -> Code {
+    let deadline = Instant::now() + limit;
+    // SAFETY: the communicator is alive, and nobody else has it any more.
+    let mut state = unsafe { (nccl.ncclCommFinalize)(comm) };
+    while state == IN_PROGRESS && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+        // SAFETY: as above, and the pointer is to a result.
+        let asked = unsafe { (nccl.ncclCommGetAsyncError)(comm, &mut state) };
+        if asked != SUCCESS {
+            state = asked;
         }
+    }
+    match state {
+        // SAFETY: as above. Unlike breaking off it waits for what others still have to be sent.
+        SUCCESS => unsafe { (nccl.ncclCommDestroy)(comm) },
+        // SAFETY: as above.
+        _ => unsafe { (nccl.ncclCommAbort)(comm) },
     }
 }
 
