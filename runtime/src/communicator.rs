@@ -16,7 +16,8 @@ use crate::{Stream, TensorViewMut};
 ///
 /// Dropping it waits until this rank's work is done and passed on to the others, as long as the limit at most. If a graph has
 /// captured work of it, only for the work that was asked for: NCCL keeps what graphs need until they are destroyed, and the
-/// rest is done in the background then.
+/// rest is done in the background then. With `NCCL_CUMEM_ENABLE=0`, ranks of one process use each other's memory as it is:
+/// let all of them finish before any is dropped.
 pub struct Communicator {
     nccl: CudaCommunicator,
     stream: Stream,
