@@ -285,9 +285,12 @@ impl CudaCommunicator {
         };
         let (nccl, limit) = (self.nccl, self.limit);
         let (ended, has_ended) = mpsc::channel();
+        // The context and the stream outlive what NCCL has in them.
+        let used = (self.device.clone(), self.stream.clone());
         let end = move || {
             let handle = handle;
             let result = how(nccl, handle.0, limit);
+            drop(used);
             tracing::debug!(result, "a communicator has ended");
             // Nobody may be waiting any more.
             let _ = ended.send(());
