@@ -42,7 +42,7 @@ fn gpus(at_least: usize) -> Option<(usize, MutexGuard<'static, ()>)> {
     match Nccl::load() {
         Ok(_) if gpus >= at_least => Some((gpus, TURN.lock().unwrap_or_else(PoisonError::into_inner))),
         Ok(_) => {
-            println!("skipped: {at_least} GPUs are needed, and there is one");
+            println!("skipped: {at_least} GPUs are needed, and there are {gpus}");
             None
         }
         Err(error) if required("TILEWRIGHT_REQUIRE_NCCL") => panic!("TILEWRIGHT_REQUIRE_NCCL=1: {error}"),

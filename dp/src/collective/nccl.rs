@@ -13,7 +13,7 @@ use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCol
 ///
 /// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape; so a shape has to be
 /// used once before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
-/// and the group is over.
+/// and the group is over. What dropping one waits for, [`Communicator`] says.
 pub struct NcclGroup {
     communicator: Communicator,
     agreement: Agreement,

@@ -41,7 +41,7 @@ pub struct CudaCommunicator {
     nccl: &'static EntryPoints,
     /// `None` once it was given up.
     handle: Mutex<Option<Handle>>,
-    /// Whether a graph has work of it.
+    /// Whether a graph was given work of it, and may be there still.
     is_captured: AtomicBool,
     device: CudaDevice,
     stream: CudaStream,
@@ -221,6 +221,7 @@ impl CudaCommunicator {
 
     /// Makes a call, and waits until NCCL has taken it.
     fn call(&self, call: &'static str, ask: impl FnOnce(ncclComm_t) -> Code) -> Result<(), NcclError> {
+        // This makes the context current, too.
         if self.stream.is_capturing()? {
             self.is_captured.store(true, Relaxed);
         }
@@ -246,15 +247,12 @@ impl CudaCommunicator {
 
     /// Whether NCCL has taken all calls. An error, or a deadline that has passed, ends the communicator.
     fn check(&self, call: &'static str, deadline: Instant) -> Result<bool, NcclError> {
-        let mut state = SUCCESS;
-        {
+        let state = {
             let handle = self.handle.lock();
             let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.0;
-            // SAFETY: the communicator is alive, and the pointer is to a result.
-            done(self.nccl, "ncclCommGetAsyncError", unsafe {
-                (self.nccl.ncclCommGetAsyncError)(comm, &mut state)
-            })?;
-        }
+            // SAFETY: nobody takes the communicator away while it is locked.
+            unsafe { state_of(self.nccl, comm) }?
+        };
         let error = match state {
             SUCCESS | IN_PROGRESS if Instant::now() < deadline => {
                 return Ok(state == SUCCESS);
@@ -321,21 +319,31 @@ impl Drop for CudaCommunicator {
 fn leave(nccl: &EntryPoints, comm: ncclComm_t, limit: Duration) -> Code {
     let deadline = Instant::now() + limit;
     // SAFETY: the communicator is alive, and nobody else has it any more.
-    let mut state = unsafe { (nccl.ncclCommFinalize)(comm) };
-    while state == IN_PROGRESS && Instant::now() < deadline {
+    let mut state = Ok(unsafe { (nccl.ncclCommFinalize)(comm) });
+    while state == Ok(IN_PROGRESS) && Instant::now() < deadline {
         thread::sleep(PAUSE);
-        // SAFETY: as above, and the pointer is to a result.
-        let asked = unsafe { (nccl.ncclCommGetAsyncError)(comm, &mut state) };
-        if asked != SUCCESS {
-            state = asked;
-        }
+        // SAFETY: as above.
+        state = unsafe { state_of(nccl, comm) };
     }
     match state {
         // SAFETY: as above. Unlike breaking off it waits for what others still have to be sent.
-        SUCCESS => unsafe { (nccl.ncclCommDestroy)(comm) },
+        Ok(SUCCESS) => unsafe { (nccl.ncclCommDestroy)(comm) },
         // SAFETY: as above.
         _ => unsafe { (nccl.ncclCommAbort)(comm) },
     }
+}
+
+/// How far what was asked of a communicator is.
+///
+/// # Safety
+/// The communicator is alive until the call returns.
+unsafe fn state_of(nccl: &EntryPoints, comm: ncclComm_t) -> Result<Code, NcclError> {
+    let mut state = SUCCESS;
+    // SAFETY: as the caller promises, and the pointer is to a result.
+    done(nccl, "ncclCommGetAsyncError", unsafe {
+        (nccl.ncclCommGetAsyncError)(comm, &mut state)
+    })?;
+    Ok(state)
 }
 
 /// Where each part begins, and its elements.
