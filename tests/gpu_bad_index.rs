@@ -9,10 +9,10 @@
 //!
 //! It is a program of its own because reports belong to the device, which tests of one process share.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tilewright::prelude::*;
+use tilewright_testing::{Part, turn};
 
 /// `out[i] = src[index[i]]`, and so are the next two.
 #[kernel(grid = [index.extent(0)], bounds = "zero")]
@@ -195,17 +195,10 @@ fn one_bad_index<I: Integer>(device: &Device, bad: i64) {
 
 /// The CPU device and, for one test at a time, the GPU.
 fn on_each_device(test: impl Fn(&Device)) {
-    static TURN: Mutex<()> = Mutex::new(());
     test(&Device::cpu());
-    match Device::cuda(0) {
-        Ok(gpu) => {
-            let _turn = TURN.lock();
-            test(&gpu);
-        }
-        Err(error) if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU=1: {error}");
-        }
-        Err(error) => println!("skipped: no GPU ({error})"),
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+        let _turn = turn();
+        test(&gpu);
     }
 }
 

@@ -11,12 +11,12 @@
 //! | 95, an index out of range in a replay | `an_index_*` |
 //! | launches that overlap in a replay | `a_captured_chain_*` |
 //!
-//! Without a GPU there are no graphs: `skipped: ` is printed, and with `TILEWRIGHT_REQUIRE_GPU=1` it is a failure.
+//! Without a GPU there are no graphs, and no test of them.
 
 #![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
 
 use std::error::Error;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use tilewright::dp::batch::Padding;
@@ -29,22 +29,13 @@ use tilewright::prelude::*;
 use tilewright::runtime::device::cuda::{CudaGraph, CudaStream};
 use tilewright::runtime::tensor::CountElement;
 use tilewright::runtime::{DeviceCount, DeviceError};
+use tilewright_testing::{Part, turn};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// The GPU, for one test at a time: all of them share its stream, and a capture takes what any thread asks of it.
 fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
-    static TURN: Mutex<()> = Mutex::new(());
-    match Device::cuda(0) {
-        Ok(gpu) => Some((gpu, TURN.lock().unwrap_or_else(PoisonError::into_inner))),
-        Err(error) if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU=1: {error}");
-        }
-        Err(error) => {
-            println!("skipped: no GPU ({error})");
-            None
-        }
-    }
+    Part::Gpu.or_skip(Device::cuda(0)).map(|gpu| (gpu, turn()))
 }
 
 fn cuda(stream: &Stream) -> &CudaStream {

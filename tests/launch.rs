@@ -2,17 +2,13 @@
 //! GPU where there is one.
 
 use tilewright::prelude::*;
+use tilewright_testing::Part;
 
 type Failure = Box<dyn std::error::Error>;
 
 fn on_each_device(test: impl Fn(&Device) -> Result<(), Failure>) -> Result<(), Failure> {
     test(&Device::cpu())?;
-    let best = Device::best();
-    match best.why() {
-        None => test(&best)?,
-        Some(reason) => println!("not tested on a GPU: {reason}"),
-    }
-    Ok(())
+    Part::Gpu.if_there(Device::cuda(0)).map_or(Ok(()), |gpu| test(&gpu))
 }
 
 /// `out[i] = src[index[i]]`; a row whose index is out of range is zero.
@@ -128,8 +124,7 @@ fn an_array_of_tensors_is_one_argument() -> Result<(), Failure> {
 
 #[test]
 fn a_tensor_of_another_device_is_refused_by_name() -> Result<(), Failure> {
-    let Ok(gpu) = Device::cuda(0) else {
-        println!("not tested: it takes a GPU");
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
         return Ok(());
     };
     let cpu = Device::cpu();

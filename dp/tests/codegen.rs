@@ -25,6 +25,7 @@ use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::{BinaryOp, Expression, Kernel};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, Resources, compile, compile_ptx, resources};
 use tilewright_runtime::{Device, DeviceTensor, VariantId};
+use tilewright_testing::Part;
 
 const ARCHITECTURES: [Architecture; 3] = [
     Architecture::new(8, 0),
@@ -61,18 +62,9 @@ struct Binary {
     accesses: Accesses,
 }
 
-/// Whether there is NVRTC; a test that needs it returns if not. `TILEWRIGHT_REQUIRE_NVRTC=1` makes that a failure.
+/// Whether there is NVRTC; a test that needs it returns if not.
 fn has_nvrtc() -> bool {
-    match Nvrtc::load() {
-        Ok(_) => true,
-        Err(error) if env::var("TILEWRIGHT_REQUIRE_NVRTC").is_ok_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_NVRTC=1: {error}")
-        }
-        Err(_) => {
-            println!("skipped: no NVRTC");
-            false
-        }
-    }
+    Part::Nvrtc.or_skip(Nvrtc::load()).is_some()
 }
 
 /// The disassembler, if there is one.

@@ -12,6 +12,7 @@ use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Element as Elements;
 use tilewright_dsl::{kernel, lang::*};
 use tilewright_runtime::{Device, DeviceTensor, Launch, device_count};
+use tilewright_testing::Part;
 
 /// `count` grows by the elements of `cache` that are not zero.
 #[kernel(grid = [cache.extent(0)])]
@@ -144,18 +145,13 @@ fn check<T: Number + PartialEq + std::fmt::Debug>(device: &Device, width: usize,
 
 #[test]
 fn slots_behind_the_element_2_to_the_32_are_exact() {
-    match Device::cuda(0) {
-        Ok(gpu) => {
-            // Rows in whole vectors, and rows that begin anywhere; 4 GiB and 8 GiB.
-            for width in [1024, 1000 + 1] {
-                check::<u8>(&gpu, width, &[1 << 31, 1 << 32]);
-                check::<bf16>(&gpu, width, &[1 << 31, 1 << 32]);
-            }
-        }
-        Err(error) if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU=1: {error}");
-        }
-        Err(error) => println!("skipped: no GPU ({error})"),
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return;
+    };
+    // Rows in whole vectors, and rows that begin anywhere; 4 GiB and 8 GiB.
+    for width in [1024, 1000 + 1] {
+        check::<u8>(&gpu, width, &[1 << 31, 1 << 32]);
+        check::<bf16>(&gpu, width, &[1 << 31, 1 << 32]);
     }
 }
 
@@ -168,7 +164,7 @@ fn slots_behind_the_element_2_to_the_31_are_exact_on_the_cpu_device() {
 /// The same on a small cache, so that the test itself is tested everywhere.
 #[test]
 fn slots_around_any_element_are_exact() {
-    for device in [Device::cpu()].into_iter().chain(Device::cuda(0)) {
+    for device in [Device::cpu()].into_iter().chain(Part::Gpu.if_there(Device::cuda(0))) {
         check::<u8>(&device, 33, &[1000, 2000]);
         check::<bf16>(&device, 64, &[1000, 2000]);
     }

@@ -1,7 +1,6 @@
 //! Rows between GPUs, through NCCL, on as many as there are: one will do, but for what takes two.
 //!
-//! Needs the feature `nccl`. Without a GPU or NCCL a reason is printed; with `TILEWRIGHT_REQUIRE_GPU=1` a missing GPU is a
-//! failure, with `TILEWRIGHT_REQUIRE_NCCL=1` a missing NCCL.
+//! Needs the feature `nccl`.
 
 #![cfg(feature = "nccl")]
 #![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
@@ -10,7 +9,7 @@ mod support;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,37 +19,28 @@ use tilewright_dp::collective::{CollectiveError, Group, NcclGroup, TcpExchange, 
 use tilewright_dp::movement::{Contribution, Counts, Groups, Movement};
 use tilewright_dp::plan::{Plan, Request, Topology};
 use tilewright_runtime::device::cuda::{CudaGraph, Nccl, NcclError, device_count};
-use tilewright_runtime::{Device, DeviceTensor};
+use tilewright_runtime::{Device, DeviceError, DeviceTensor};
+use tilewright_testing::{Part, skip, turn};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many GPUs there are, for one test at a time: all share their streams, and a capture takes what any thread asks of
-/// them. Nothing, with a reason, where there are fewer than a test needs or no NCCL.
+/// How many GPUs there are, for one test at a time. Nothing, with a reason, where there are fewer than a test needs or no
+/// NCCL.
 fn gpus(at_least: usize) -> Option<(usize, MutexGuard<'static, ()>)> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let required = |variable| std::env::var(variable).is_ok_and(|value| value == "1");
-    let gpus = match device_count() {
-        Ok(gpus @ 1..) => gpus as usize,
-        found if required("TILEWRIGHT_REQUIRE_GPU") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU=1, and there is no GPU: {found:?}");
+    let found = device_count().and_then(|gpus| {
+        if gpus == 0 {
+            Err(DeviceError::NoDevice)
+        } else {
+            Ok(gpus as usize)
         }
-        found => {
-            println!("skipped: no GPU ({found:?})");
-            return None;
-        }
-    };
-    match Nccl::load() {
-        Ok(_) if gpus >= at_least => Some((gpus, TURN.lock().unwrap_or_else(PoisonError::into_inner))),
-        Ok(_) => {
-            println!("skipped: {at_least} GPUs are needed, and there are {gpus}");
-            None
-        }
-        Err(error) if required("TILEWRIGHT_REQUIRE_NCCL") => panic!("TILEWRIGHT_REQUIRE_NCCL=1: {error}"),
-        Err(error) => {
-            println!("skipped: no NCCL ({error})");
-            None
-        }
+    });
+    let gpus = Part::Gpu.or_skip(found)?;
+    Part::Nccl.or_skip(Nccl::load())?;
+    if gpus < at_least {
+        skip(format_args!("{at_least} GPUs are needed, and there are {gpus}"));
+        return None;
     }
+    Some((gpus, turn()))
 }
 
 /// Joins a group of a rank for each GPU, and returns what each rank makes of it.

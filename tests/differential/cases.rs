@@ -10,6 +10,7 @@ use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::Device;
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright_testing::Part;
 
 use crate::case::Case;
 use crate::generate::{self, Size};
@@ -34,10 +35,6 @@ const BATCH: u64 = 512;
 pub fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
-fn required(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|value| value == "1")
 }
 
 /// What `run` panicked with.
@@ -80,16 +77,11 @@ fn random_kernels_leave_the_same_bits_in_every_way() {
             variable("TILEWRIGHT_FUZZ_CASES").unwrap_or(300),
         ),
     };
-    let has_nvrtc = Nvrtc::load().is_ok();
-    assert!(has_nvrtc || !required("TILEWRIGHT_REQUIRE_NVRTC"), "there is no NVRTC");
+    let has_nvrtc = Part::Nvrtc.if_there(Nvrtc::load()).is_some();
     let mut failures = Vec::new();
     let mut tally = Tally::default();
     for batch in (first..first + count).collect::<Vec<_>>().chunks(BATCH as usize) {
-        let gpu = match Device::cuda(0) {
-            Ok(device) => Some(Shared::new(device)),
-            Err(error) if required("TILEWRIGHT_REQUIRE_GPU") => panic!("there is no GPU: {error}"),
-            Err(_) => None,
-        };
+        let gpu = Part::Gpu.if_there(Device::cuda(0)).map(Shared::new);
         let results = in_parallel(batch, |seed| {
             let mut tally = Tally::default();
             let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);

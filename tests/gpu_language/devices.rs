@@ -5,25 +5,19 @@ use std::fmt::Debug;
 use tilewright::dsl::{cuda, schedule};
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
+use tilewright_testing::Part;
 
-/// Runs `test` on the CPU device and, if there is one, on a GPU: both must return the same. `TILEWRIGHT_REQUIRE_GPU=1`
-/// makes it a failure that there is none.
+/// Runs `test` on the CPU device and, if there is one, on a GPU: both must return the same.
 pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
     let cpu = Device::cpu();
     let expected = test(&cpu);
     for variant in cpu.variants() {
         compile_everywhere(&variant);
     }
-    match Device::cuda(0) {
-        Ok(gpu) => assert_eq!(test(&gpu), expected, "{gpu} and the CPU device differ"),
-        Err(error) if required("TILEWRIGHT_REQUIRE_GPU") => panic!("there is no GPU: {error}"),
-        Err(error) => println!("skipped: no GPU ({error})"),
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+        assert_eq!(test(&gpu), expected, "{gpu} and the CPU device differ");
     }
     expected
-}
-
-fn required(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|value| value == "1")
 }
 
 /// The PTX of a variant for an architecture; nothing, with the reason printed, where there is no NVRTC.
@@ -39,14 +33,7 @@ pub fn ptx(variant: &Variant, architecture: &str) -> Option<String> {
 }
 
 fn has_nvrtc() -> bool {
-    match Nvrtc::load() {
-        Ok(_) => true,
-        Err(error) if required("TILEWRIGHT_REQUIRE_NVRTC") => panic!("{error}"),
-        Err(error) => {
-            println!("skipped: no NVRTC ({error})");
-            false
-        }
-    }
+    Part::Nvrtc.if_there(Nvrtc::load()).is_some()
 }
 
 /// Prints a variant for few programs and for many, and compiles both texts for every architecture.

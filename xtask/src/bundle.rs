@@ -29,7 +29,13 @@ const LEFT_OUT_TESTS: [&str; 7] = [
 ];
 
 /// Packages with nothing for a GPU in them, or whose tests run the package's own program.
-const LEFT_OUT_PACKAGES: [&str; 4] = ["xtask", "tilewright-macros", "tilewright-dsl", "tilewright-cli"];
+const LEFT_OUT_PACKAGES: [&str; 5] = [
+    "xtask",
+    "tilewright-macros",
+    "tilewright-dsl",
+    "tilewright-cli",
+    "tilewright-testing",
+];
 
 /// Builds the bundle anew.
 pub fn run(workspace: &Workspace) -> Result<(), TaskError> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 /// The sum of many test runs.
 ///
 /// A test that lacks what it needs (a GPU, NVRTC) prints a line `skipped: why` and returns, which its runner counts as
-/// passed. With `--show-output` the runner prints such lines after the tests; they are taken out of what is shown and
-/// counted here for what they are.
+/// passed. One that ran on what there is, the CPU device say, prints `ran with no …`: it did pass. With `--show-output`
+/// the runner prints such lines after the tests; they are taken out of what is shown and counted here for what they are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Tests that ran and passed.
@@ -15,19 +15,24 @@ pub struct Tally {
     pub failed: usize,
     /// Tests that were ignored, or said they skipped.
     pub skipped: usize,
-    /// Why tests skipped, and how many.
+    /// Those lines, and how many tests printed each.
     pub reasons: BTreeMap<String, usize>,
     part: Part,
     /// Skips of the run that is being read, which its own summary counts as passed.
     of_this_run: usize,
+    /// Its tests that another one runs, in a process of their own, and that its summary counts as ignored.
+    run_by_others: usize,
 }
+
+/// What the line of a test that did not run begins with.
+const SKIPPED: &str = "skipped: ";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Part {
     #[default]
     Tests,
-    /// The output of tests that passed. `counted`: the test it belongs to is known as skipped.
-    Successes { counted: bool },
+    /// The output of tests that passed, with those lines of the test it belongs to.
+    Successes { told: Vec<String> },
 }
 
 impl Tally {
@@ -37,25 +42,27 @@ impl Tally {
             self.part = Part::Tests;
             self.passed += count(counts, "passed").saturating_sub(self.of_this_run);
             self.failed += count(counts, "failed");
-            self.skipped += count(counts, "ignored") + self.of_this_run;
-            self.of_this_run = 0;
+            self.skipped += count(counts, "ignored").saturating_sub(self.run_by_others) + self.of_this_run;
+            (self.of_this_run, self.run_by_others) = (0, 0);
             return true;
         }
         match line {
-            "successes:" => self.part = Part::Successes { counted: false },
+            "successes:" => self.part = Part::Successes { told: Vec::new() },
             "failures:" => self.part = Part::Tests,
             _ if line.starts_with("---- ") && self.part != Part::Tests => {
-                self.part = Part::Successes { counted: false }
+                self.part = Part::Successes { told: Vec::new() }
             }
             _ => {}
         }
-        let Part::Successes { counted } = &mut self.part else {
+        let Part::Successes { told } = &mut self.part else {
+            self.run_by_others += usize::from(line.contains(" ... ignored, run by "));
             return true;
         };
-        if let Some(reason) = line.strip_prefix("skipped: ").filter(|_| !*counted) {
-            *counted = true;
-            self.of_this_run += 1;
-            *self.reasons.entry(reason.to_owned()).or_default() += 1;
+        let skipped = line.starts_with(SKIPPED);
+        if (skipped || line.starts_with("ran with no ")) && !told.iter().any(|known| known == line) {
+            self.of_this_run += usize::from(skipped && !told.iter().any(|known| known.starts_with(SKIPPED)));
+            *self.reasons.entry(line.to_owned()).or_default() += 1;
+            told.push(line.to_owned());
         }
         false
     }
@@ -83,25 +90,33 @@ mod tests {
     use super::*;
 
     const TWO_RUNS: &str = "
-running 4 tests
+running 5 tests
 test a ... ok
 test b ... ok
 test c ... ignored
+test g ... ignored, run by `a`, in an environment of its own
+test f ... ok
 
 successes:
 
 ---- a stdout ----
 skipped: no GPU
 skipped: no GPU
+skipped: no NCCL
 ---- b stdout ----
 hello
+---- f stdout ----
+ran with no GPU (none)
+ran with no GPU (none)
+ran with no NVRTC (none)
 
 
 successes:
     a
     b
+    f
 
-test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
+test result: ok. 3 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s
 
 running 2 tests
 test d ... ok
@@ -123,13 +138,19 @@ failures:
 test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.00s";
 
     #[test]
-    fn runs_are_added_up_and_a_skip_is_not_a_pass() {
+    fn runs_are_added_up_and_what_ran_on_the_cpu_device_or_by_another_test_is_not_skipped() {
         let mut tally = Tally::default();
         for line in TWO_RUNS.lines() {
             tally.line(line);
         }
-        assert_eq!(tally.to_string(), "2 passed, 1 failed, 2 skipped");
-        assert_eq!(tally.reasons, BTreeMap::from([("no GPU".to_owned(), 1)]));
+        assert_eq!(tally.to_string(), "3 passed, 1 failed, 2 skipped");
+        let reasons = [
+            "ran with no GPU (none)",
+            "ran with no NVRTC (none)",
+            "skipped: no GPU",
+            "skipped: no NCCL",
+        ];
+        assert_eq!(tally.reasons, reasons.map(|reason| (reason.to_owned(), 1)).into());
     }
 
     #[test]

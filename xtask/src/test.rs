@@ -30,7 +30,7 @@ pub fn run(workspace: &Workspace, require_nvrtc: bool, arguments: &[String]) -> 
         }
     }
     for (reason, tests) in &tally.reasons {
-        println!("{tests} skipped: {reason}");
+        println!("{tests} {reason}");
     }
     for command in &failed {
         println!("failed: {command}");

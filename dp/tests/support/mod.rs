@@ -10,17 +10,13 @@ use std::fmt::Debug;
 use tilewright_dsl::call::CountArgument;
 use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::{Device, DeviceTensor, TensorView, TensorViewMut};
+use tilewright_testing::Part;
 
-/// Runs a test on the CPU device and, if there is one, on the GPU; both must return the same. With
-/// `TILEWRIGHT_REQUIRE_GPU=1` it is a failure that there is none.
+/// Runs a test on the CPU device and, if there is one, on the GPU; both must return the same.
 pub fn for_each_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) {
     let on_cpu = test(&Device::cpu());
-    match Device::cuda(0) {
-        Ok(device) => assert_eq!(test(&device), on_cpu, "{device} and the CPU device differ"),
-        Err(error) if std::env::var("TILEWRIGHT_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU=1, and there is no GPU: {error}");
-        }
-        Err(error) => println!("skipped on a GPU: {error}"),
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+        assert_eq!(test(&gpu), on_cpu, "{gpu} and the CPU device differ");
     }
 }
 

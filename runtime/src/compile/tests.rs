@@ -1,19 +1,12 @@
 //! Compiling, with NVRTC where it is installed.
 
+use tilewright_testing::Part;
+
 use super::*;
 
-/// NVRTC, or nothing and a printed reason. Where the environment requires it, its absence is a failure.
+/// NVRTC.
 pub(super) fn nvrtc() -> Option<&'static Nvrtc> {
-    match Nvrtc::load() {
-        Ok(nvrtc) => Some(nvrtc),
-        Err(error) if std::env::var_os("TILEWRIGHT_REQUIRE_NVRTC").is_some_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_NVRTC is set: {error}")
-        }
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
-    }
+    Part::Nvrtc.or_skip(Nvrtc::load())
 }
 
 fn hopper() -> CompileOptions {

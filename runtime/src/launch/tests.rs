@@ -8,6 +8,7 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Bounds;
 use tilewright_dsl::lang::staging::{set_bounds, set_grid};
 use tilewright_dsl::lang::{Count, Parameter, Tensor, arange, program_id};
+use tilewright_testing::Part;
 
 use crate::{Device, Launch, LaunchError, TensorError, device_count};
 
@@ -123,13 +124,9 @@ type Outcome = Result<(), Failure>;
 /// The CPU device, and the GPU if there is one, with counters of their own.
 fn on_each_device(test: impl Fn(&Device) -> Outcome) -> Outcome {
     test(&Device::cpu())?;
-    match Device::fresh_cuda() {
-        Ok(gpu) => test(&gpu),
-        Err(reason) => {
-            println!("not tested on a GPU: {reason}");
-            Ok(())
-        }
-    }
+    Part::Gpu
+        .if_there(Device::fresh_cuda())
+        .map_or(Ok(()), |gpu| test(&gpu))
 }
 
 #[test]

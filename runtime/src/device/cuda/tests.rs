@@ -4,24 +4,17 @@
 
 use std::ffi::c_void;
 
+use tilewright_testing::{Part, skip};
+
 use super::*;
 use crate::{
     compile::{CompileOptions, compile},
     device::DeviceError,
 };
 
-/// The first GPU, or nothing and a printed reason. Where the environment requires one, its absence is a failure.
+/// The first GPU.
 fn gpu() -> Option<CudaDevice> {
-    match CudaDevice::open(0) {
-        Ok(device) => Some(device),
-        Err(error) if std::env::var_os("TILEWRIGHT_REQUIRE_GPU").is_some_and(|value| value == "1") => {
-            panic!("TILEWRIGHT_REQUIRE_GPU is set: {error}")
-        }
-        Err(error) => {
-            println!("skipped: {error}");
-            None
-        }
-    }
+    Part::Gpu.or_skip(CudaDevice::open(0))
 }
 
 const SOURCE: &str = r#"
@@ -84,7 +77,7 @@ fn numbers(count: u32) -> Vec<u32> {
 #[test]
 fn a_machine_without_a_driver_gets_an_error_that_says_what_to_install() {
     match driver_version() {
-        Ok(version) => println!("skipped: there is a driver, of CUDA {}.{}", version.0, version.1),
+        Ok(version) => skip(format_args!("there is a driver, of CUDA {}.{}", version.0, version.1)),
         Err(error) => {
             assert_eq!(error, DeviceError::MissingDriver);
             assert!(matches!(CudaDevice::open(0), Err(DeviceError::MissingDriver)));
@@ -338,7 +331,7 @@ fn an_overlapping_launch_is_joined_to_the_one_before_it_by_a_programmatic_edge()
     use cudarc::driver::sys;
     let Some(device) = gpu() else { return };
     if !device.properties().overlapping_launches {
-        println!("skipped: launches do not overlap here");
+        skip("launches do not overlap here");
         return;
     }
     let function = module(&device).function("add").expect("the kernel");
