@@ -188,8 +188,18 @@ pub fn movers<T: Element>(columns: usize, to: Place, from: Place, binding: Bindi
     movers
 }
 
+/// A kernel that does more than to move rows, and the bytes that its accesses have.
+pub struct Other {
+    pub variant: Arc<Variant>,
+    pub loads: &'static [u32],
+    pub stores: &'static [u32],
+}
+
 /// The kernels that do arithmetic with what they move, and those that move ids.
-pub fn others() -> Vec<Arc<Variant>> {
+///
+/// The bytes are those of today: `store_mla` and `quantize_to_slot` read rows element by element, and `pad_ids` ids, where
+/// wider accesses are possible.
+pub fn others() -> Vec<Other> {
     let device = Device::cpu();
     let source = device.zeros::<half::bf16, 2>([3, 7168]).expect("host memory");
     let mut padded = device.zeros::<half::bf16, 2>([4, 7168]).expect("host memory");
@@ -213,26 +223,37 @@ pub fn others() -> Vec<Arc<Variant>> {
     let mut loads = device.zeros::<i32, 1>([256]).expect("host memory");
     let mut starts = device.zeros::<i32, 1>([257]).expect("host memory");
     let tokens = device.zeros::<i32, 1>([256]).expect("host memory");
+    let other = |call: Call<'_>, loads, stores| Other {
+        variant: variant(&device, call),
+        loads,
+        stores,
+    };
     vec![
-        variant(&device, combine_rows(&mut padded, &source, &positions, &weights)),
-        variant(&device, quantize_rows(&mut narrow, &mut scales, &source)),
-        variant(&device, dequantize_rows(&mut padded, &wire, &wire_scales)),
-        variant(&device, store_mla(&mut cache, &nope, &rope, &slots)),
-        variant(&device, count_experts(&mut loads, &ids)),
-        variant(&device, expert_offsets(&mut starts, &tokens, Runtime(128))),
-        variant(&device, convert_rows(&mut sum, &source)),
-        variant(&device, add_rows(&mut sum, &source)),
-        variant(
-            &device,
+        other(
+            combine_rows(&mut padded, &source, &positions, &weights),
+            &[4, 16],
+            &[16],
+        ),
+        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[4, 16]),
+        other(dequantize_rows(&mut padded, &wire, &wire_scales), &[4, 8], &[16]),
+        other(store_mla(&mut cache, &nope, &rope, &slots), &[2, 8], &[2, 16]),
+        other(count_experts(&mut loads, &ids), &[8], &[16]),
+        other(expert_offsets(&mut starts, &tokens, Runtime(128)), &[16], &[4, 16]),
+        other(convert_rows(&mut sum, &source), &[8], &[16]),
+        other(add_rows(&mut sum, &source), &[16], &[16]),
+        other(
             quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
+            &[2],
+            &[1, 16],
         ),
-        variant(
-            &device,
+        other(
             quantize_to_slot_with_report(&mut narrow, &mut scales, &mut report, &source, start, Runtime(0), rows),
+            &[2],
+            &[1, 8, 16],
         ),
-        variant(&device, mask_rows_outside(&mut experts, &counts, &counts)),
-        variant(&device, pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32)),
-        variant(&device, pad_ids(&mut bucket, &ids, Runtime(3000), -1i64)),
-        variant(&device, mask_padding_ids(&mut experts, &counts, Runtime(128))),
+        other(mask_rows_outside(&mut experts, &counts, &counts), &[8], &[16]),
+        other(pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32), &[16], &[16]),
+        other(pad_ids(&mut bucket, &ids, Runtime(3000), -1i64), &[8], &[16]),
+        other(mask_padding_ids(&mut experts, &counts, Runtime(128)), &[8], &[16]),
     ]
 }

@@ -4,16 +4,13 @@
 //! Accesses are counted in the PTX, and where it says so in the machine code, if `nvdisasm` is there (where
 //! `TILEWRIGHT_NVDISASM` says, in `PATH`, or unpacked below `target`): it takes ten times as long as the compiler.
 
+mod accesses;
+#[path = "../catalogue/mod.rs"]
 mod catalogue;
 
 use std::collections::HashSet;
-use std::env;
-use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
 
+use accesses::{Accesses, nvdisasm};
 use catalogue::{Binding, Mover, Place, module, movers, others, variant};
 use float8::F8E4M3;
 use half::bf16;
@@ -36,23 +33,6 @@ const ARCHITECTURES: [Architecture; 3] = [
 /// Few programs, some, and many: each has its own schedule.
 const PROGRAMS: [u64; 3] = [1, 1024, 65_536];
 
-/// Memory accesses in the text of a kernel's machine code, by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Accesses {
-    /// Loads from global memory of 16 bytes.
-    wide_loads: usize,
-    /// Narrower ones.
-    narrow_loads: usize,
-    /// Stores to global memory of 16 bytes.
-    wide_stores: usize,
-    /// Narrower ones.
-    narrow_stores: usize,
-    /// Loads and stores of local memory.
-    local: usize,
-    /// Calls of functions that were not inlined.
-    calls: usize,
-}
-
 /// One compiled text.
 #[derive(Debug)]
 struct Binary {
@@ -65,78 +45,6 @@ struct Binary {
 /// Whether there is NVRTC; a test that needs it returns if not.
 fn has_nvrtc() -> bool {
     Part::Nvrtc.or_skip(Nvrtc::load()).is_some()
-}
-
-/// The disassembler, if there is one.
-fn nvdisasm() -> Option<&'static OsString> {
-    static FOUND: OnceLock<Option<OsString>> = OnceLock::new();
-    let works = |program: &OsString| {
-        let status = Command::new(program).arg("--version").output();
-        status.is_ok_and(|output| output.status.success())
-    };
-    let find = || {
-        let named = env::var_os("TILEWRIGHT_NVDISASM").filter(|value| !value.is_empty());
-        if let Some(named) = named {
-            assert!(works(&named), "TILEWRIGHT_NVDISASM names {named:?}, which does not run");
-            return Some(named);
-        }
-        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cuda-tools/nvidia/cu13/bin/nvdisasm");
-        [OsString::from("nvdisasm"), unpacked.into()].into_iter().find(works)
-    };
-    FOUND.get_or_init(find).as_ref()
-}
-
-/// The accesses in machine code as `nvdisasm` prints it.
-fn accesses_of_code(program: &OsString, cubin: &[u8]) -> Accesses {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("kernel.cubin");
-    fs::write(&file, cubin).expect("a temporary file");
-    let output = Command::new(program)
-        .arg("-c")
-        .arg(&file)
-        .output()
-        .expect("nvdisasm runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut found = Accesses::default();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
-        let words = line.split_whitespace().skip_while(|word| !word.starts_with("/*"));
-        let mut words = words.skip(1).skip_while(|word| word.starts_with('@'));
-        let Some(operation) = words.next() else { continue };
-        let wide = operation.contains(".128");
-        match operation.split('.').next().unwrap_or_default() {
-            "LDG" | "LD" if wide => found.wide_loads += 1,
-            "LDG" | "LD" => found.narrow_loads += 1,
-            "STG" | "ST" if wide => found.wide_stores += 1,
-            "STG" | "ST" => found.narrow_stores += 1,
-            "LDL" | "STL" => found.local += 1,
-            "CALL" => found.calls += 1,
-            _ => {}
-        }
-    }
-    found
-}
-
-/// The accesses in PTX.
-fn accesses_of_ptx(ptx: &str) -> Accesses {
-    let mut found = Accesses::default();
-    for line in ptx.lines() {
-        let mut words = line.split_whitespace().skip_while(|word| word.starts_with('@'));
-        let Some(operation) = words.next() else { continue };
-        let wide = operation.contains(".v4.") || operation.contains(".v2.u64") || operation.contains(".v2.b64");
-        let global_load = operation.starts_with("ld.") && operation.contains(".global");
-        match operation {
-            _ if global_load && wide => found.wide_loads += 1,
-            _ if global_load => found.narrow_loads += 1,
-            _ if operation.starts_with("st.global") && wide => found.wide_stores += 1,
-            _ if operation.starts_with("st.global") => found.narrow_stores += 1,
-            ".local" => found.local += 1,
-            _ if operation.starts_with("ld.local") || operation.starts_with("st.local") => found.local += 1,
-            _ if operation.starts_with("call") => found.calls += 1,
-            _ => {}
-        }
-    }
-    found
 }
 
 /// What accesses are counted in.
@@ -160,8 +68,8 @@ fn build(module: &Module, architecture: Architecture, disassemble: bool, what: S
     };
     assert_eq!(*name, module.entry);
     let accesses = match nvdisasm().filter(|_| disassemble) {
-        Some(program) => accesses_of_code(program, &cubin.bytes),
-        None => accesses_of_ptx(&compile_ptx(&module.source, &module.entry, &options).expect("it compiled before")),
+        Some(program) => Accesses::of_code(program, &cubin.bytes),
+        None => Accesses::of_ptx(&compile_ptx(&module.source, &module.entry, &options).expect("it compiled before")),
     };
     Binary {
         what,
@@ -226,30 +134,30 @@ fn for_each_binary(movers: &[Mover], reading: Reading, about: &str, check: impl 
 
 /// Rows are moved in accesses of 16 bytes and in no other.
 fn assert_wide(mover: &Mover, binary: &Binary) {
-    let found = binary.accesses;
-    assert_eq!(found.narrow_loads, mover.single_loads, "element-wise loads: {binary:?}");
-    assert_eq!(
-        found.narrow_stores, mover.single_stores,
-        "element-wise stores: {binary:?}"
-    );
-    assert!(found.wide_loads > 0, "no wide loads: {binary:?}");
-    assert!(found.wide_stores > 0, "no wide stores: {binary:?}");
+    let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
+    assert_eq!(loads.narrow(), mover.single_loads, "element-wise loads: {binary:?}");
+    assert_eq!(stores.narrow(), mover.single_stores, "element-wise stores: {binary:?}");
+    assert!(loads.wide() > 0, "no wide loads: {binary:?}");
+    assert!(stores.wide() > 0, "no wide stores: {binary:?}");
 }
 
 /// Rows are moved in accesses of 16 bytes, but for their ends: each store of rows has a loop that moves single elements,
 /// which the compiler may make twice, for rows that are read and for rows that are zero.
 fn assert_peeled(mover: &Mover, binary: &Binary) {
-    let found = binary.accesses;
+    let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
     println!("{} {binary:?}", mover.stores);
-    let loads = found.narrow_loads.saturating_sub(mover.single_loads);
-    let stores = found.narrow_stores.saturating_sub(mover.single_stores);
-    assert!((1..=mover.stores).contains(&loads), "element-wise loads: {binary:?}");
+    let single_loads = loads.narrow().saturating_sub(mover.single_loads);
+    let single_stores = stores.narrow().saturating_sub(mover.single_stores);
     assert!(
-        (1..=2 * mover.stores).contains(&stores),
+        (1..=mover.stores).contains(&single_loads),
+        "element-wise loads: {binary:?}"
+    );
+    assert!(
+        (1..=2 * mover.stores).contains(&single_stores),
         "element-wise stores: {binary:?}"
     );
-    assert!(found.wide_loads > 0, "no wide loads: {binary:?}");
-    assert!(found.wide_stores > 0, "no wide stores: {binary:?}");
+    assert!(loads.wide() > 0, "no wide loads: {binary:?}");
+    assert!(stores.wide() > 0, "no wide stores: {binary:?}");
 }
 
 fn whole_rows_are_wide<T: Element>(columns: usize, reading: Reading) {
@@ -352,11 +260,13 @@ fn rows_that_are_read_2_bytes_off_are_realigned_and_not_peeled() {
 }
 
 #[test]
-fn kernels_that_compute_what_they_move_use_no_local_memory() {
+fn kernels_that_compute_what_they_move_use_no_local_memory_and_accesses_of_known_widths() {
     if has_nvrtc() {
-        for variant in others() {
-            for binary in binaries(variant.kernel(), Reading::Some, "bf16 or ids") {
-                println!("{binary:?}");
+        for other in others() {
+            for binary in binaries(other.variant.kernel(), Reading::Some, "bf16 or ids") {
+                let Accesses { loads, stores, .. } = &binary.accesses;
+                assert_eq!(loads.bytes(), other.loads, "loads: {binary:?}");
+                assert_eq!(stores.bytes(), other.stores, "stores: {binary:?}");
             }
         }
     }
@@ -374,15 +284,12 @@ fn eight_segments_with_exact_counts_are_placed_by_one_function_without_local_mem
     let rows = [4, 1, 0, 3, 4, 2, 4, 1].map(Exact);
     let variant = variant(&device, fill_and_place(&mut out, [&segment; 8], starts, rows));
     for binary in binaries(variant.kernel(), Reading::Code, "eight segments") {
-        assert_eq!(
-            (binary.accesses.narrow_loads, binary.accesses.narrow_stores),
-            (0, 0),
-            "{binary:?}"
-        );
+        let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
+        assert_eq!((loads.narrow(), stores.narrow()), (0, 0), "{binary:?}");
         assert_eq!(binary.accesses.calls, 0, "{binary:?}");
         // A copy for each segment, and the zeros; the segment without rows may be left out.
-        assert!((7..=8).contains(&binary.accesses.wide_loads), "{binary:?}");
-        assert!((1..=9).contains(&binary.accesses.wide_stores), "{binary:?}");
+        assert!((7..=8).contains(&loads.wide()), "{binary:?}");
+        assert!((1..=9).contains(&stores.wide()), "{binary:?}");
     }
 }
 
