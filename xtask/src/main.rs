@@ -43,10 +43,10 @@ enum Task {
 
 #[derive(Args)]
 struct TestArguments {
-    /// Fail where no NVRTC can be found or fetched, instead of skipping the tests that compile CUDA text. CI=true asks
-    /// for the same.
+    /// Fail where NVRTC, the disassemblers or NCCL can neither be found nor fetched, instead of skipping the tests that
+    /// need them. CI=true asks for the same.
     #[arg(long)]
-    require_nvrtc: bool,
+    require_libraries: bool,
     /// For `cargo test`, and after another `--` for the tests themselves: `cargo xtask test -- -p tilewright-dsl -- proofs`.
     #[arg(last = true)]
     cargo: Vec<String>,
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<bool, TaskError> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Test(arguments) => return test::run(&workspace, arguments.require_nvrtc, &arguments.cargo),
+        Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
         Task::BenchReport { file } => report::run(&file)?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,

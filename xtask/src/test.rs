@@ -6,14 +6,14 @@ use crate::{
     error::TaskError,
     process::{read_lines, shown},
     tally::Tally,
-    toolkit::{CUOBJDUMP, NVDISASM, NVRTC},
+    toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC},
     workspace::Workspace,
 };
 
 /// Every test of the workspace, with what `arguments` add for cargo and, after `--`, for the tests. Returns whether all
 /// passed.
-pub fn run(workspace: &Workspace, require_nvrtc: bool, arguments: &[String]) -> Result<bool, TaskError> {
-    let require = require_nvrtc || env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String]) -> Result<bool, TaskError> {
+    let require = require_libraries || env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     let variables = toolkit(workspace, require)?;
     let mut tally = Tally::default();
     let mut failed = Vec::new();
@@ -43,7 +43,12 @@ pub fn run(workspace: &Workspace, require_nvrtc: bool, arguments: &[String]) -> 
 /// The environment that tells the tests where the toolkit's parts are.
 fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, OsString)>, TaskError> {
     let mut variables = Vec::new();
-    for part in [NVRTC, CUOBJDUMP, NVDISASM] {
+    let mut parts = vec![NVRTC, CUOBJDUMP, NVDISASM];
+    // NCCL is 300 MB, for few tests that need no GPU: it is fetched where nothing may be missing, and used where it is.
+    if require || NCCL.find(workspace).is_some() {
+        parts.push(NCCL);
+    }
+    for part in parts {
         match part.provide(workspace) {
             Ok(file) => {
                 println!("{}: {}", part.name, file.display());
@@ -64,12 +69,15 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
         }
     }
     if require {
-        variables.push(("TILEWRIGHT_REQUIRE_NVRTC", "1".into()));
+        variables.extend(["TILEWRIGHT_REQUIRE_NVRTC", "TILEWRIGHT_REQUIRE_NCCL"].map(|name| (name, "1".into())));
     }
     Ok(variables)
 }
 
-/// The cargo commands: tests of every kind, and then those in the documentation.
+/// What compiles without what it needs when it runs.
+const FEATURES: &str = "--features=nccl";
+
+/// The cargo commands: tests of every kind, and then those in the documentation. All features are on: they only add.
 ///
 /// Arguments that choose packages or kinds of tests take the place of that choice.
 fn runs(arguments: &[String]) -> Vec<Vec<String>> {
@@ -106,8 +114,8 @@ fn runs(arguments: &[String]) -> Vec<Vec<String>> {
         &[&["--no-fail-fast"]]
     } else {
         &[
-            &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"],
-            &["--no-fail-fast", "--doc"],
+            &["--no-fail-fast", FEATURES, "--lib", "--bins", "--tests", "--examples"],
+            &["--no-fail-fast", FEATURES, "--doc"],
         ]
     };
     kinds
@@ -139,8 +147,8 @@ mod tests {
     #[test]
     fn without_arguments_everything_is_tested() {
         let expected = [
-            "test --workspace --no-fail-fast --lib --bins --tests --examples -- --show-output",
-            "test --workspace --no-fail-fast --doc -- --show-output",
+            "test --workspace --no-fail-fast --features=nccl --lib --bins --tests --examples -- --show-output",
+            "test --workspace --no-fail-fast --features=nccl --doc -- --show-output",
         ];
         assert_eq!(lines(&[]), expected);
     }
@@ -159,7 +167,7 @@ mod tests {
     fn arguments_after_the_second_dashes_go_to_the_tests() {
         assert_eq!(
             lines(&["--release", "--", "a_name"])[1],
-            "test --workspace --no-fail-fast --doc --release -- --show-output a_name"
+            "test --workspace --no-fail-fast --features=nccl --doc --release -- --show-output a_name"
         );
     }
 }

