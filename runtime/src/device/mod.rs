@@ -254,9 +254,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_device_is_a_gpu_or_says_why_not() {
+    fn the_best_device_is_the_first_gpu_or_says_what_is_missing() {
+        let missing = match (Device::cuda(0), Nvrtc::load()) {
+            (Ok(_), Ok(_)) => None,
+            (Err(error), _) => Some(error.to_string()),
+            (_, Err(error)) => Some(error.to_string()),
+        };
         let device = Device::best();
-        assert_eq!(device.is_cuda(), device.why().is_none(), "{device}");
+        assert_eq!(device.is_cuda(), missing.is_none(), "{device}");
+        assert_eq!(device.why(), missing.as_deref());
+        assert!(
+            Device::cpu().why().is_none(),
+            "nothing was missing where nothing else was asked for"
+        );
     }
 
     #[test]
