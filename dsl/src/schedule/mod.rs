@@ -26,19 +26,11 @@ pub const VECTOR_BYTES: u32 = 16;
 pub struct Machine {
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Bytes of L2 cache.
-    pub l2_bytes: u64,
-    /// Compute capability.
-    pub capability: (u32, u32),
 }
 
 impl Machine {
     /// An H200, for texts that are generated without a GPU at hand.
-    pub const H200: Machine = Machine {
-        multiprocessors: 132,
-        l2_bytes: 60 << 20,
-        capability: (9, 0),
-    };
+    pub const H200: Machine = Machine { multiprocessors: 132 };
 }
 
 /// How programs and tiles are spread over the machine.

@@ -76,8 +76,6 @@ fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
 pub(super) fn schedule_for(kernel: &Kernel, properties: &CudaProperties, programs: u64) -> Schedule {
     let machine = Machine {
         multiprocessors: properties.multiprocessors,
-        l2_bytes: properties.l2_bytes as u64,
-        capability: (properties.architecture.major, properties.architecture.minor),
     };
     choose(kernel, &machine, programs)
 }
