@@ -1,4 +1,4 @@
-//! The table of cases in `README.md` names tests that exist.
+//! The table of cases in `README.md` names tests that exist, and that of `ARCHITECTURE.md` every part of the crates.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,4 +54,37 @@ fn every_case_has_a_test_that_exists() {
     }
     cases.dedup();
     assert_eq!(cases, CASES);
+}
+
+/// The crates whose parts the table of `ARCHITECTURE.md` lists.
+const CRATES: [&str; 3] = ["dsl", "runtime", "dp"];
+
+#[test]
+fn the_architecture_names_what_exists_and_leaves_no_part_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the text");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    let place = |row: &str| row.split('|').nth(1).expect("a first cell").trim().to_owned();
+    for row in &rows {
+        // `dp/src/plan`, or several folders of which the first says where the others are.
+        let mut folder = root.to_owned();
+        for name in place(row).split('`').skip(1).step_by(2) {
+            let path = [root.join(name), folder.join(name)]
+                .into_iter()
+                .find(|path| path.exists());
+            let path = path.unwrap_or_else(|| panic!("there is no {name}: {row}"));
+            folder = path.parent().expect("a folder").to_owned();
+        }
+    }
+    for name in CRATES {
+        let of_crate = |row: &&&str| place(row).starts_with(&format!("`{name}/"));
+        let told: String = rows.iter().filter(of_crate).copied().collect();
+        for entry in fs::read_dir(root.join(name).join("src")).expect("the sources") {
+            let part = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            let told = [format!("/{part}`"), format!("`{part}`"), format!("`{part}/`")]
+                .iter()
+                .any(|form| told.contains(form));
+            assert!(told || part == "lib.rs", "{name}/src/{part} is in no row");
+        }
+    }
 }

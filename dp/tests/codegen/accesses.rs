@@ -138,7 +138,7 @@ fn bytes_of_ptx(operation: &str) -> u32 {
     let bits = operation
         .split('.')
         .filter_map(|part| number(part, &['b', 'u', 's', 'f']))
-        .last();
+        .next_back();
     lanes.unwrap_or(1) * bits.unwrap_or_else(|| panic!("an access of no type: {operation}")) / 8
 }
 

@@ -11,8 +11,9 @@
 //! * `collective` is reductions, scans, sorts and histograms, by warp shuffles and shared memory;
 //! * `pull` is the value of a tile at a coordinate;
 //! * `access` is addresses, bounds and masks; `atomic` is atomic operations, `effect` checks and stores in order,
-//!   `cache` hints and prefetches;
-//! * `scalar` and `types` are operators and literals; `prelude` holds the device functions that the text may call.
+//!   `cache` hints and prefetches, `print` lines of the author's, `ptx` instructions of the author's;
+//! * `scalar` and `types` are operators and literals; `writer` holds the text and the names in it; `prelude` holds the
+//!   device functions that the text may call.
 
 mod access;
 mod atomic;
@@ -71,7 +72,9 @@ pub enum Slot {
     /// The address of one bit per element of the tensor parameter at this position, all zero: four bytes for every 32
     /// elements and part of them.
     Marks(u32),
-    /// The address of the error record: four u64, zero until something traps.
+    /// The address of the error record, five u64: the number of the report that is wanted, from 1, which whoever reads
+    /// reports sets; the number of the [`TrapSite`], the program and a value; and the first number again, once all of them
+    /// are there.
     Trap,
 }
 
@@ -87,20 +90,20 @@ pub struct TrapSite {
 /// What is wrong where a kernel traps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrapFault {
-    /// An index, which is the third word of the record, is out of bounds.
+    /// An index, which is the value of the record, is out of bounds.
     OutOfBounds {
         /// The tensor parameter.
         tensor: u32,
         /// The axis.
         axis: u8,
     },
-    /// An element, whose row-major position is the third word of the record, is written twice by scatters that are declared
+    /// An element, whose row-major position is the value of the record, is written twice by scatters that are declared
     /// disjoint.
     NotDisjoint {
         /// The tensor parameter.
         tensor: u32,
     },
-    /// A condition does not hold; of a tile, at the row-major position that is the third word of the record.
+    /// A condition does not hold; of a tile, at the row-major position that is the value of the record.
     Check {
         /// Who says that it holds.
         kind: CheckKind,

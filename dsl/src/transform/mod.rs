@@ -1,4 +1,5 @@
-//! Kernel to kernel: binding exact values, folding, dead code, and the removal of proved bounds checks.
+//! Kernel to kernel: binding exact values, folding, dead code, the removal of proved bounds checks, and several kernels as
+//! one ([`fuse`](fuse())).
 //!
 //! ```text
 //! trace -> bind (literals for exact symbols, folded) -> checked, if asked for -> prove (checks removed) -> canonical (what decides the code)

@@ -3,7 +3,8 @@
 //! ```text
 //! launch -> plan?  the same arguments were launched before: the variant is known (`plan`)
 //!        -> class  a recording that serves these facts and extents, or a new one (`class`)
-//!        -> bind, prove, canonical: what is a literal, which checks the host has made, what of it decides the code (`stage`)
+//!        -> bind, checked if asked for, prove, canonical: what is a literal, what is tested again, which checks the host
+//!           has made, what of it decides the code (`stage`)
 //!        -> variant by content, from the cache, or built now (`build`)
 //! ```
 //!
