@@ -74,10 +74,14 @@ impl Plan {
     /// ```
     ///
     /// # Errors
-    /// There is no such rank, or it was planned with fewer rows than the requests need.
+    /// There is no such rank, it was planned with fewer rows than the requests need, or it prefills and a decode graph was
+    /// planned.
     pub fn batch(&self, rank: u64, forward: ForwardMode, requests: u64) -> Result<BatchPlan, PlanError> {
         let slot = self.slot(rank)?;
         let rows = self.graph().map_or(slot.rows, |graph| graph.attention_rows);
+        if self.graph().is_some() && forward.is_extend() {
+            return Err(PlanError::PrefillInGraph { rank, forward });
+        }
         // The width is a request's tokens; a prompt has at least one.
         let width = if forward.is_extend() { 1 } else { self.width };
         if requests.checked_mul(width).is_none_or(|needed| needed > rows) {

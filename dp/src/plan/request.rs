@@ -1,13 +1,19 @@
 //! What a plan is made from.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::{MAX_ROWS, PlanError, Profile};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::topology::check_ranks;
+use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile};
 
 /// Everything that decides the plan of one step: what the ranks exchanged, how they are grouped, and which graphs there
 /// are. Every rank that plans the same request comes to the same plan.
 ///
-/// In JSON the fields have the same names; those with a default here may be left out, others are refused.
+/// In JSON a request is an object whose fields have the same names; those with a default here may be left out, others are
+/// refused.
 ///
 /// ```
 /// use tilewright_dp::plan::{Plan, Profile, Request};
@@ -21,7 +27,7 @@ use super::{MAX_ROWS, PlanError, Profile};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Request {
     /// Whose rules to follow; by default the latest.
     #[serde(default)]
@@ -38,7 +44,7 @@ pub struct Request {
     /// default. SGLang: `num_tokens_per_req` of the speculative input.
     #[serde(default = "one")]
     pub coef: u64,
-    /// Rows per count at the logits stage; [`coef`](Self::coef) by default. SGLang: `num_tokens_for_logprob_per_req`.
+    /// Rows per count at the logits stage, at most [`coef`](Self::coef), which is the default. SGLang: `num_tokens_for_logprob_per_req`.
     #[serde(default)]
     pub coef_lp: Option<u64>,
     /// Counts of the logits stage; [`raw`](Self::raw) by default. SGLang: `num_tokens_for_logprob` of every rank.
@@ -53,7 +59,7 @@ pub struct Request {
     /// Batch sizes, in requests, for which a graph was captured; none by default.
     #[serde(default)]
     pub graph_buckets: Option<Vec<u64>>,
-    /// Whether every rank voted for a graph: all decode or idle. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
+    /// Whether every rank voted for a decode graph: all decode or idle, so none may prefill. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
     #[serde(default)]
     pub graph_ok: bool,
     /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
@@ -66,13 +72,46 @@ pub struct Request {
     /// Whether a rank is just joining an elastic group. For `main-2026-09`.
     #[serde(default)]
     pub elastic_join: bool,
-    /// Prompt lengths for which a prefill graph was captured, if every rank voted to use it; none by default. For
+    /// Token counts for which a prefill graph was captured, if every rank voted to use it; none by default. For
     /// `main-2026-09`.
+    ///
+    /// Sizes that attention TP does not divide serve too, other than those of [`graph_buckets`](Self::graph_buckets):
+    /// SGLang takes them all (`PrefillCudaGraphRunner.__init__` sorts them and filters for context parallelism only,
+    /// `get_batch_sizes_to_capture` filters those of decode graphs), since a rank's rows are aligned to attention TP first
+    /// and then padded within the graph. With them ranks are `MAX`, also if one is idle, for which the engine leaves the
+    /// graph but keeps the mode.
     #[serde(default)]
     pub prefill_buckets: Option<Vec<u64>>,
     /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.
     #[serde(default = "row_bytes")]
     pub row_bytes: u64,
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// By names only: a derived implementation also takes a list of the fields in order, of which nobody knows what is which.
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Request;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a request, an object such as {\"raw\": [20, 3], \"dp\": 2}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Request, A::Error> {
+                Request::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 fn one() -> u64 {
@@ -130,8 +169,8 @@ impl Request {
         if counts == 0 {
             return Err(PlanError::NoCounts);
         }
+        check_ranks("dp", self.dp)?;
         let sizes = [
-            ("dp", self.dp),
             ("attn_tp", self.attn_tp),
             ("coef", self.coef),
             ("coef_lp", self.logprob_width()),
@@ -140,7 +179,10 @@ impl Request {
         ];
         let buckets = |field, sizes: &Option<Vec<u64>>| {
             let sizes = sizes.as_deref().unwrap_or_default();
-            sizes.iter().try_for_each(|&size| check_size(field, size))
+            match sizes.len() {
+                0..=MAX_SIZES => sizes.iter().try_for_each(|&size| check_size(field, size)),
+                sizes => Err(PlanError::TooManySizes { field, sizes }),
+            }
         };
         sizes
             .into_iter()
@@ -149,6 +191,15 @@ impl Request {
         buckets("prefill_buckets", &self.prefill_buckets)?;
         if counts != 1 && counts as u64 != self.dp {
             return Err(PlanError::WrongNumberOfCounts { counts, dp: self.dp });
+        }
+        if self.logprob_width() > self.coef {
+            return Err(PlanError::MoreLogitsThanTokens {
+                tokens: self.coef,
+                logprob: self.logprob_width(),
+            });
+        }
+        if self.extend && self.graph_ok {
+            return Err(PlanError::ExtendInGraph);
         }
         match &self.raw_lp {
             Some(logprob) if logprob.len() != counts => Err(PlanError::WrongNumberOfLogprobCounts {
@@ -160,7 +211,8 @@ impl Request {
     }
 }
 
-fn check_size(field: &'static str, value: u64) -> Result<(), PlanError> {
+/// Refuses 0, and more than [`MAX_ROWS`].
+pub(crate) fn check_size(field: &'static str, value: u64) -> Result<(), PlanError> {
     match value {
         0 => Err(PlanError::Zero { field }),
         1..=MAX_ROWS => Ok(()),
