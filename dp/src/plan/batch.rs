@@ -292,6 +292,24 @@ mod tests {
         Some((padding.axis, padding.length, padding.fill))
     }
 
+    #[test]
+    fn no_prefill_runs_in_a_decode_graph() {
+        let graph = Request {
+            coef: 4,
+            graph_ok: true,
+            graph_buckets: Some(vec![8]),
+            ..Request::new(vec![3, 5], 2)
+        };
+        for profile in Profile::ALL {
+            let plan = plan(profile, graph.clone());
+            // As many prompts as rows, which are more than the graph has requests.
+            for forward in [ForwardMode::Extend, ForwardMode::Mixed] {
+                let error = plan.batch(1, forward, 20).unwrap_err();
+                assert_eq!(error, PlanError::PrefillInGraph { rank: 1, forward });
+            }
+        }
+    }
+
     fn decode(profile: Profile) -> BatchPlan {
         let request = Request {
             attn_tp: 4,

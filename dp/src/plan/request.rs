@@ -235,7 +235,7 @@ fn scale(field: &'static str, counts: &[u64], width: u64) -> Result<Vec<u64>, Pl
 
 #[cfg(test)]
 mod tests {
-    use super::super::Plan;
+    use super::super::{MAX_RANKS, Plan};
     use super::*;
 
     fn refused(request: Request) -> PlanError {
@@ -311,6 +311,70 @@ mod tests {
         assert_eq!(
             refused(request),
             PlanError::WrongNumberOfLogprobCounts { counts: 2, logprob: 1 }
+        );
+    }
+
+    #[test]
+    fn ranks_and_captured_sizes_are_no_more_than_the_most() {
+        let most = Request::new(vec![1; MAX_RANKS as usize], MAX_RANKS);
+        assert_eq!(Plan::new(&most).unwrap().layout().rows(), MAX_RANKS);
+        for ranks in [MAX_RANKS + 1, 1_000_000_000, u64::MAX] {
+            let field = "dp";
+            assert_eq!(
+                refused(Request::new(vec![1], ranks)),
+                PlanError::TooManyRanks { field, ranks }
+            );
+        }
+        let sizes = |sizes: usize| Some(vec![1; sizes]);
+        for field in ["graph_buckets", "prefill_buckets"] {
+            let request = |sizes| match field {
+                "graph_buckets" => Request {
+                    graph_buckets: sizes,
+                    ..Request::new(vec![1], 1)
+                },
+                _ => Request {
+                    prefill_buckets: sizes,
+                    ..Request::new(vec![1], 1)
+                },
+            };
+            assert!(Plan::new(&request(sizes(MAX_SIZES))).is_ok());
+            assert_eq!(
+                refused(request(sizes(MAX_SIZES + 1))),
+                PlanError::TooManySizes {
+                    field,
+                    sizes: MAX_SIZES + 1
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let wide = |coef, coef_lp| Request {
+            coef,
+            coef_lp: Some(coef_lp),
+            ..Request::new(vec![5], 1)
+        };
+        assert!(Plan::new(&wide(4, 4)).is_ok());
+        assert_eq!(
+            refused(wide(4, 5)),
+            PlanError::MoreLogitsThanTokens { tokens: 4, logprob: 5 }
+        );
+        let voted = Request {
+            extend: true,
+            graph_ok: true,
+            ..Request::new(vec![5], 1)
+        };
+        assert_eq!(refused(voted), PlanError::ExtendInGraph);
+    }
+
+    #[test]
+    fn a_request_is_no_list_of_its_fields() {
+        let list = r#"["main-2026-09", [1], 1, 1, 1, null, null, false, 1, null, false, false, false, false, null, 2]"#;
+        let error = serde_json::from_str::<Request>(list).unwrap_err().to_string();
+        assert!(
+            error.starts_with("invalid type: sequence, expected a request, an object"),
+            "{error}"
         );
     }
 
