@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use tilewright::dp::counts;
 use tilewright::dp::layout::PaddingMode;
 use tilewright::dp::simulate::{Options, Simulation};
@@ -28,19 +28,19 @@ pub struct Arguments {
     #[arg(long, group = "tokens", value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Steps of the trace to run
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_STEPS), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u64).range(1..=MAX_STEPS), conflicts_with = "counts")]
     steps: u64,
     /// Steps of the trace to pass over first, so that the ranks have requests to decode
     #[arg(long, default_value_t = 1000, conflicts_with = "counts")]
     skip: usize,
     /// Data-parallel ranks that serve the trace
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=MAX_RANKS as i64), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u16).range(1..=MAX_RANKS as i64), conflicts_with = "counts")]
     ranks: u16,
     /// The most prompt tokens that a rank prefills in a step
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 512, value_parser = value_parser!(u64).range(1..), conflicts_with = "counts")]
     chunk: u64,
     /// Elements of a hidden state, in bfloat16
-    #[arg(long, default_value_t = 7168, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, default_value_t = 7168, value_parser = value_parser!(u64).range(1..=1 << 20))]
     pub hidden: u64,
     /// How ranks are padded: to the longest, not at all, or one after the other
     #[arg(long, value_enum, default_value_t = Mode::Both)]

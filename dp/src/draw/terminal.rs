@@ -14,8 +14,8 @@ const MIN_BAR: usize = 10;
 /// The most columns that are drawn; a wider terminal is left empty on the right.
 pub const MAX_COLUMNS: usize = 1 << 10;
 
-/// Draws a layout for a terminal of `columns` columns, of which it takes at most [`MAX_COLUMNS`]. Each rank has one line: where it starts, its real and padded
-/// rows, and a bar whose length is proportional to its rows.
+/// Draws a layout for a terminal of `columns` columns, of which it takes at most [`MAX_COLUMNS`]. Each rank has one line:
+/// where it starts, its real and padded rows, and a bar whose length is proportional to its rows.
 ///
 /// ```
 /// use tilewright_dp::{draw, layout::{GatheredLayout, HiddenState, PaddingMode}};

@@ -67,7 +67,7 @@ pub enum PlanError {
     },
     /// More rows at the logits stage than tokens, per count.
     #[error(
-        "`coef_lp` is {logprob} and `coef` is {tokens}; the logits stage picks rows of the forward, so it has no more of them"
+        "`coef_lp` is {logprob} and `coef` is {tokens}; the logits stage picks rows of the forward, so it has no more"
     )]
     MoreLogitsThanTokens {
         /// Tokens per count.

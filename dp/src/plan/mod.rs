@@ -191,8 +191,8 @@ impl Plan {
         &self.logits
     }
 
-    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan
-    /// from the local rank's count alone has the same slot for every rank.
+    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan from the local
+    /// rank's count alone has the same slot for every rank.
     ///
     /// ```
     /// use tilewright_dp::plan::{Plan, Request, Slot};

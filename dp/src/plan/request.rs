@@ -44,7 +44,8 @@ pub struct Request {
     /// default. SGLang: `num_tokens_per_req` of the speculative input.
     #[serde(default = "one")]
     pub coef: u64,
-    /// Rows per count at the logits stage, at most [`coef`](Self::coef), which is the default. SGLang: `num_tokens_for_logprob_per_req`.
+    /// Rows per count at the logits stage, at most [`coef`](Self::coef), which is the default. SGLang:
+    /// `num_tokens_for_logprob_per_req`.
     #[serde(default)]
     pub coef_lp: Option<u64>,
     /// Counts of the logits stage; [`raw`](Self::raw) by default. SGLang: `num_tokens_for_logprob` of every rank.
@@ -59,7 +60,8 @@ pub struct Request {
     /// Batch sizes, in requests, for which a graph was captured; none by default.
     #[serde(default)]
     pub graph_buckets: Option<Vec<u64>>,
-    /// Whether every rank voted for a decode graph: all decode or idle, so none may prefill. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
+    /// Whether every rank voted for a decode graph: all decode or idle, so none may prefill. SGLang:
+    /// `can_run_dp_cuda_graph`, the minimum over ranks.
     #[serde(default)]
     pub graph_ok: bool,
     /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
@@ -76,10 +78,10 @@ pub struct Request {
     /// `main-2026-09`.
     ///
     /// Sizes that attention TP does not divide serve too, other than those of [`graph_buckets`](Self::graph_buckets):
-    /// SGLang takes them all (`PrefillCudaGraphRunner.__init__` sorts them and filters for context parallelism only,
-    /// `get_batch_sizes_to_capture` filters those of decode graphs), since a rank's rows are aligned to attention TP first
-    /// and then padded within the graph. With them ranks are `MAX`, also if one is idle, for which the engine leaves the
-    /// graph but keeps the mode.
+    /// SGLang's `PrefillCudaGraphRunner.__init__` takes them all but for context parallelism, and its `load_batch` pads a
+    /// rank's aligned rows to the next of them; only `get_batch_sizes_to_capture`, of decode graphs, filters. With them
+    /// ranks are `MAX`, also if one is idle, for which the engine leaves the graph (`_has_inactive_dp_rank`) but not the
+    /// mode.
     #[serde(default)]
     pub prefill_buckets: Option<Vec<u64>>,
     /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.

@@ -1,5 +1,5 @@
-//! What is read from others, under random damage: requests as JSON, traces as CSV. No input panics, takes long or never ends,
-//! and what is accepted goes through everything that is made of it.
+//! What is read from others, under random damage: requests as JSON, traces as CSV. No input panics, takes long or never
+//! ends, and what is accepted goes through everything that is made of it.
 //!
 //! A failure prints the seed of its input. To run that one alone, and to run more:
 //!
