@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 const EIGHT_TIMES_TWENTY: &str = "20,20,20,20,20,20,20,20";
 
 fn run(arguments: &[&str], input: &str) -> Output {
+    run_with(arguments, input.as_bytes())
+}
+
+fn run_with(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tilewright"))
         .arg("plan")
         .args(arguments)
@@ -17,7 +21,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     // A command that refuses its arguments does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
@@ -99,12 +103,154 @@ fn bad_requests_say_which_and_what_is_valid() {
     );
     let error = fail(&["--json"], r#"{"raw": [4294967295], "dp": 1}"#);
     assert!(error.contains("4294967295"), "{error}");
-    for input in ["", "7", "{", r#"{"raw": [-1], "dp": 1}"#, r#"{"raw": [1]}"#, "[1]"] {
+    for input in [
+        "",
+        " \n",
+        "7",
+        "{",
+        r#"{"raw": [-1], "dp": 1}"#,
+        r#"{"raw": [1]}"#,
+        "[1]",
+    ] {
         let error = fail(&["--json"], input);
         assert!(
             error.starts_with("error: standard input is neither"),
             "{input}: {error}"
         );
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let request = r#"{"raw": [1], "dp": 1}"#;
+    let plan = succeed(&["--json"], request);
+    assert_eq!(succeed(&["--json"], &format!("\u{feff}{request}")), plan);
+    assert_eq!(succeed(&["--json"], &format!("\u{feff} [{request}]")), plan);
+    let of_utf_16 = |first: u16| {
+        let units = [first].into_iter().chain(request.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    for first in [0xfeff, 0xfffe] {
+        let error = String::from_utf8(run_with(&["--json"], &of_utf_16(first)).stderr).unwrap();
+        assert_eq!(error, "error: standard input is UTF-16; write it as UTF-8\n");
+    }
+    let error = String::from_utf8(run_with(&["--json"], b"{\"raw\xff").stderr).unwrap();
+    assert!(error.starts_with("error: standard input is neither"), "{error}");
+}
+
+#[test]
+fn a_request_is_an_object_and_no_list_of_its_fields() {
+    for input in [
+        r#"["main-2026-09", [1], 1]"#,
+        r#"[["main-2026-09", [1], 1]]"#,
+        r#"[["main-2026-09", [1], 1, 1, 1, null, null, false, 1, null, false, false, false, false, null, 2]]"#,
+    ] {
+        let error = fail(&["--json"], input);
+        assert!(error.contains("expected a request, an object such as"), "{error}");
+    }
+    let error = fail(&["--json"], r#"{"raw": [1], "raw": [2], "dp": 1}"#);
+    assert!(error.contains("duplicate field `raw`"), "{error}");
+}
+
+#[test]
+fn what_is_huge_is_refused_in_time_and_not_repeated_whole() {
+    let huge = "x".repeat(1 << 20);
+    for input in [
+        format!(r#"{{"{huge}": 1}}"#),
+        format!(r#"{{"profile": "{huge}", "raw": [1], "dp": 1}}"#),
+        format!(r#"{{"raw": "{huge}", "dp": 1}}"#),
+        format!(r#""{huge}""#),
+        huge.clone(),
+        "[".repeat(1 << 20),
+        r#"{"raw":"#.repeat(1 << 18),
+        "9".repeat(1 << 20),
+        format!(r#"{{"raw": [{}1], "dp": 1}}"#, "1,".repeat(1 << 20)),
+        format!(
+            r#"{{"raw": [1], "dp": 1, "graph_buckets": [{}1]}}"#,
+            "1,".repeat(1 << 20)
+        ),
+    ] {
+        let error = fail(&["--json"], &input);
+        assert!(error.len() < 1200, "{} bytes: {}", error.len(), &error[..1200]);
+    }
+    let error = fail(&["--json"], &" ".repeat((16 << 20) + 1));
+    assert!(error.contains("over 16777216 bytes"), "{error}");
+
+    // The longest argument that Linux takes has 128 KiB.
+    let huge = &huge[..100_000];
+    for arguments in [
+        ["--raw", huge],
+        ["--raw", &"9".repeat(100_000)],
+        ["--raw=1", &format!("--profile={huge}")],
+        ["--raw=1", &format!("--dp={huge}")],
+        ["--raw=1", &format!("--dp={}", "9".repeat(100_000))],
+        ["--raw=1", &format!("--raw-lp={huge}")],
+        ["--raw=1", &format!("--svg=/{huge}")],
+        ["--raw=1", &format!("--{huge}")],
+        ["--raw=1", huge],
+        ["--compare", &format!("--trace=/{huge}")],
+        ["--compare", &format!("--speculate={huge}")],
+        ["--graph-ok", &format!("--graph-buckets={huge}")],
+        ["--extend", &format!("--prefill-buckets={huge}")],
+        [&format!("--raw=\u{1b}[2J{huge}"), "--json"],
+    ] {
+        let error = fail(&arguments, "");
+        assert!(error.len() < 1000, "{} bytes: {}", error.len(), &error[..1000]);
+        assert!(!error.contains('\u{1b}'), "{error}");
+    }
+}
+
+#[test]
+fn numbers_of_any_size_give_a_plan_or_an_error() {
+    let numbers = [
+        "0",
+        "1",
+        "2147483647",
+        "2147483648",
+        "4294967296",
+        "18446744073709551615",
+    ];
+    for flag in ["dp", "attn-tp", "coef", "coef-lp", "cp-align", "row-bytes"] {
+        for number in numbers {
+            for raw in ["--raw=0,7", "--raw=2147483647"] {
+                let output = run(&[raw, "--explain", &format!("--{flag}={number}")], "");
+                let error = String::from_utf8(output.stderr).unwrap();
+                assert!(
+                    matches!(output.status.code(), Some(0 | 1)),
+                    "--{flag}={number}: {error}"
+                );
+                assert!(
+                    error.is_empty() || error.starts_with("error: "),
+                    "--{flag}={number}: {error}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        fail(&["--raw=1", "--dp=1000000000"], ""),
+        "error: `dp` is 1000000000; the most ranks of a group are 16384\n"
+    );
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let error = fail(&["--raw=20,3", "--coef=4", "--coef-lp=5"], "");
+    assert!(error.starts_with("error: `coef_lp` is 5 and `coef` is 4"), "{error}");
+    assert!(fail(&["--raw=20,3", "--extend", "--graph-ok"], "").contains("cannot be used with"));
+    let both = r#"{"raw": [20, 3], "dp": 2, "extend": true, "graph_ok": true}"#;
+    assert!(fail(&["--json"], both).contains("never votes for it"));
+}
+
+#[test]
+fn a_prefill_graph_is_no_decode_graph() {
+    let flags = ["--raw=20,3", "--attn-tp=8", "--extend", "--prefill-buckets=4,12,20,28"];
+    let text = succeed(&[&flags[..], &["--explain"]].concat(), "");
+    // Attention TP divides none of the sizes, and all of them serve.
+    for line in [
+        "run: eager, because not every rank voted for a decode graph\n",
+        "mode: MAX, because all ranks voted for a prefill graph, and the longest rank's 24 rows fit the 28 captured\n",
+    ] {
+        assert!(text.contains(line), "{text}");
     }
 }
 
@@ -134,7 +280,7 @@ fn every_flag_reaches_the_plan() {
     for flags in [
         &["--profile", "pr-8277", "--attn-tp", "2"][..],
         &["--dp", "2", "--coef", "3"],
-        &["--coef-lp", "2"],
+        &["--coef", "3", "--coef-lp", "2"],
         &["--raw-lp", "4,0"],
         &["--cp-align", "4"],
         &["--graph-ok"],
@@ -196,6 +342,23 @@ fn bad_flags_are_told_what_is_wrong() {
     assert!(error.contains("pr-8277") && error.contains("main-2026-09"), "{error}");
     assert!(fail(&["--json", "--raw", "1"], "{}").contains("cannot be used with"));
     assert!(fail(&["--raw", "1", "--graph-buckets", "8"], "").contains("--graph-ok"));
+    for (sizes, words) in [
+        ("5,", "entry 2 of the list of sizes is missing; leave out the comma"),
+        (
+            "5,0",
+            "entry 2 of the list of sizes is `0`, which is not a whole number from 1",
+        ),
+        (
+            "-5",
+            "entry 1 of the list of sizes is `-5`, which is not a whole number from 1",
+        ),
+        ("", "the list of sizes is empty"),
+    ] {
+        for flags in [["--graph-ok", "--graph-buckets"], ["--extend", "--prefill-buckets"]] {
+            let error = fail(&[&["--raw", "1"], &flags[..], &[sizes]].concat(), "");
+            assert!(error.contains(words), "{flags:?} {sizes}: {error}");
+        }
+    }
     assert!(fail(&["--raw", "1,2", "--dp", "3"], "").contains("`raw` has 2 counts and `dp` is 3"));
     assert!(fail(&["--raw", "4294967295"], "").contains("the most rows are 2147483647"));
 }

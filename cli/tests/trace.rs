@@ -96,6 +96,88 @@ fn what_is_allocated_over_time_is_drawn() {
 }
 
 #[test]
+fn widths_that_contradict_one_another_are_refused() {
+    let files = Files::new(TRACE);
+    for (widths, rule) in [
+        ("1,4,4", "1 branch of 4 draft steps has 5 draft tokens, not 4"),
+        ("1,4,6", "1 branch of 4 draft steps has 5 draft tokens, not 6"),
+        (
+            "2,1,4",
+            "2 branches draft 2 tokens in 1 step, so with the one that is certain at most 3 can be verified, not 4",
+        ),
+        (
+            "1,18446744073709551615,4",
+            "`steps` is 18446744073709551615; the largest width is 256",
+        ),
+        ("1,18446744073709551616,4", "three whole numbers up to 256 are needed"),
+        ("1,-3,4", "three whole numbers up to 256 are needed"),
+    ] {
+        for ranks in ["1", "8"] {
+            let error = files.fail(&["--dp", ranks, "--speculate", widths]);
+            assert!(error.contains(rule), "{widths}: {error}");
+        }
+    }
+    // Three of a tree's tokens are verified, so a step brings three at most: the answers of 3 and 5 take one and two steps.
+    let text = files.succeed(&["--dp", "1", "--speculate", "4,5,3", "--accept", "100"]);
+    assert!(text.starts_with("2 requests, 3 steps, 14 forwards\n"), "{text}");
+}
+
+#[test]
+fn what_would_take_hours_is_refused_at_once() {
+    let files = Files::new(TRACE);
+    for ranks in ["16385", "1000000000", "18446744073709551615"] {
+        let error = files.fail(&["--dp", ranks]);
+        assert_eq!(
+            error,
+            format!("error: `dp` is {ranks}; the most ranks of a group are 16384\n")
+        );
+    }
+    let error = files.fail(&["--dp", "16384", "--attn-tp", "2"]);
+    assert!(error.starts_with("error: `tp` is 32768"), "{error}");
+    assert!(files.succeed(&["--dp", "16384"]).starts_with("2 requests, 5 steps"));
+    let row = |tokens: &str| Files::new(&format!("{TRACE}2023-11-16 18:15:46.0,{tokens}\n"));
+    for tokens in ["4294967296,1", "1,4294967296", "16777217,1"] {
+        let error = row(tokens).fail(&[]);
+        assert!(
+            error.contains("trace.csv:4") && error.contains("up to 16777216"),
+            "{error}"
+        );
+    }
+    for flags in [&["--chunk", "1"][..], &["--chunk", "3", "--dp", "1"]] {
+        let error = row("16777216,1").fail(flags);
+        assert!(
+            error.starts_with("error: serving the trace takes over 4,194,304 steps"),
+            "{error}"
+        );
+    }
+    let error = row("1,16777216").fail(&[]);
+    assert!(
+        error.starts_with("error: serving the trace takes over 4,194,304 steps"),
+        "{error}"
+    );
+    let error = row("1,4000000").fail(&["--dp", "1024"]);
+    assert!(error.starts_with("error: serving the trace takes too long"), "{error}");
+    for flag in ["--chunk", "--row-bytes", "--graph-buckets"] {
+        assert!(
+            files
+                .fail(&[flag, "18446744073709551615"])
+                .contains("18446744073709551615")
+        );
+    }
+    files.succeed(&["--step-ms", "18446744073709551615"]);
+}
+
+#[test]
+fn a_column_that_is_there_twice_is_refused() {
+    let files = Files::new("TIMESTAMP,ContextTokens,GeneratedTokens,ContextTokens\n2023-11-16 18:15:46.0,1,3,2\n");
+    let error = files.fail(&[]);
+    assert!(
+        error.contains("trace.csv:1: the trace has two columns `ContextTokens`; leave out one"),
+        "{error}"
+    );
+}
+
+#[test]
 fn mistakes_are_told() {
     let files = Files::new("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.0,ten,3\n");
     assert!(files.fail(&[]).contains("trace.csv:2"), "{}", files.fail(&[]));
@@ -108,7 +190,15 @@ fn mistakes_are_told() {
     );
     assert!(files.fail(&["--speculate", "1,0,4"]).contains("at least 1"));
     assert!(files.fail(&["--accept", "50"]).contains("--speculate"));
-    assert!(files.fail(&["--dp", "0"]).contains("is 0; it is at least 1"));
+    assert_eq!(files.fail(&["--dp", "0"]), "error: `dp` is 0; it is at least 1\n");
+    assert_eq!(
+        files.fail(&["--attn-tp", "0"]),
+        "error: `attn_tp` is 0; it is at least 1\n"
+    );
+    assert_eq!(
+        files.fail(&["--svg", files.trace.to_str().unwrap()]),
+        "error: --svg names the file of --trace; draw into another\n"
+    );
     for flag in ["--extend", "--graph-ok", "--json", "--profile=pr-8277"] {
         assert!(files.fail(&[flag]).contains("cannot be used with"), "{flag}");
     }

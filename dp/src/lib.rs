@@ -13,7 +13,7 @@
 //! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
-//!   [`counts`] reads counts written by hand.
+//!   [`counts`] reads counts written by hand; [`text`] is how messages repeat what was written.
 //!
 //! ```
 //! use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
@@ -36,6 +36,7 @@ pub mod layout;
 pub mod movement;
 pub mod plan;
 pub mod simulate;
+pub mod text;
 pub mod trace;
 
 mod table;

@@ -3,12 +3,19 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use tilewright::dp::counts;
 use tilewright::dp::layout::PaddingMode;
 use tilewright::dp::simulate::{Options, Simulation};
+use tilewright::dp::text;
 use tilewright::dp::trace::Trace;
 use tilewright::prelude::*;
+
+/// The most ranks; each has tensors of its own.
+const MAX_RANKS: u16 = 512;
+
+/// The most steps that are kept and run.
+const MAX_STEPS: u64 = 1 << 16;
 
 /// Moves the hidden states of data-parallel ranks through a gathered buffer and checks every bit.
 #[derive(Parser)]
@@ -21,19 +28,19 @@ pub struct Arguments {
     #[arg(long, group = "tokens", value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Steps of the trace to run
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u64).range(1..=MAX_STEPS), conflicts_with = "counts")]
     steps: u64,
     /// Steps of the trace to pass over first, so that the ranks have requests to decode
     #[arg(long, default_value_t = 1000, conflicts_with = "counts")]
     skip: usize,
     /// Data-parallel ranks that serve the trace
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=512), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u16).range(1..=MAX_RANKS as i64), conflicts_with = "counts")]
     ranks: u16,
     /// The most prompt tokens that a rank prefills in a step
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "counts")]
+    #[arg(long, default_value_t = 512, value_parser = value_parser!(u64).range(1..), conflicts_with = "counts")]
     chunk: u64,
     /// Elements of a hidden state, in bfloat16
-    #[arg(long, default_value_t = 7168, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, default_value_t = 7168, value_parser = value_parser!(u64).range(1..=1 << 20))]
     pub hidden: u64,
     /// How ranks are padded: to the longest, not at all, or one after the other
     #[arg(long, value_enum, default_value_t = Mode::Both)]
@@ -94,9 +101,16 @@ impl Arguments {
     /// The token counts of every step to run.
     pub fn steps(&self) -> Result<Vec<Vec<u64>>, Box<dyn Error>> {
         if let Some(text) = &self.counts {
-            return Ok(vec![
-                counts::parse(text).map_err(|error| format!("--counts {text}: {error}"))?,
-            ]);
+            let shown = text::shortened(text, text::VALUE);
+            let counts = counts::parse(text).map_err(|error| format!("--counts {shown}: {error}"))?;
+            if counts.len() > MAX_RANKS.into() {
+                return Err(format!(
+                    "--counts {shown}: these are {} ranks; the most are {MAX_RANKS}",
+                    counts.len()
+                )
+                .into());
+            }
+            return Ok(vec![counts]);
         }
         let Some(file) = &self.trace else {
             return Err("neither --counts nor --trace is given".into());
@@ -107,7 +121,7 @@ impl Arguments {
             chunk: self.chunk,
             ..Options::default()
         };
-        let steps: Vec<_> = Simulation::new(&trace, options)
+        let steps: Vec<_> = Simulation::new(&trace, options)?
             .skip(self.skip)
             .take(self.steps as usize)
             .map(|step| step.counts().to_vec())

@@ -16,6 +16,7 @@ mod source;
 mod step;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,17 +28,28 @@ use tilewright::dp::draw;
 use tilewright::dp::layout::{GatheredLayout, HiddenState};
 use tilewright::prelude::*;
 
+/// How a shell sees a program that SIGPIPE ended: 128 and the signal's number.
+const CLOSED_PIPE: u8 = 128 + 13;
+
 /// Runs of more steps than this show a progress bar.
 const QUIET_STEPS: u64 = 4;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&*error) => ExitCode::from(CLOSED_PIPE),
         Err(error) => {
-            eprintln!("error: {error}");
+            // If standard error fails, there is nowhere to tell.
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether whoever read the output has seen enough.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -54,42 +66,44 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         steps.push((counts, layouts));
     }
     let device = arguments.device.open()?;
-    describe(&device);
+    describe(&device)?;
 
     let mut table = Table::default();
     let progress = progress_bar(steps.len() as u64);
     for (counts, layouts) in &steps {
         progress.set_message(format!("{} tokens", counts.iter().sum::<u64>()));
-        progress.suspend(|| table.begin_step(counts));
+        progress.suspend(|| table.begin_step(counts))?;
         for layout in layouts {
             let measured = step::run(&device, layout)?;
-            progress.suspend(|| table.print(layout, &measured));
+            progress.suspend(|| table.print(layout, &measured))?;
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    table.print_summary(&device);
+    table.print_summary(&device)?;
 
     for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
-        println!("\n{}", draw::terminal(layout, columns()).trim_end());
+        writeln!(io::stdout(), "\n{}", draw::terminal(layout, columns()).trim_end())?;
         if let Some(file) = arguments.svg_file(layout.mode()) {
             let written = std::fs::write(&file, draw::svg(layout));
             written.map_err(|error| format!("cannot write the drawing {}: {error}", file.display()))?;
-            println!("drawn in {}", file.display());
+            writeln!(io::stdout(), "drawn in {}", file.display())?;
         }
     }
     Ok(())
 }
 
-fn describe(device: &Device) {
-    println!("running on {device}");
+fn describe(device: &Device) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "running on {device}")?;
     if let Some(reason) = device.why() {
-        println!("no GPU is used, because {reason}");
+        writeln!(out, "no GPU is used, because {reason}")?;
     }
     if !device.is_cuda() {
-        println!("the CPU device interprets kernels and checks every access: its times say nothing about a GPU");
+        let advice = "interprets kernels and checks every access: its times say nothing about a GPU";
+        writeln!(out, "the CPU device {advice}")?;
     }
-    println!();
+    writeln!(out)
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -1,5 +1,6 @@
 //! What was measured, as a table.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use tilewright::dp::draw;
@@ -17,19 +18,24 @@ pub struct Table {
 
 impl Table {
     /// Prints the counts of a step.
-    pub fn begin_step(&mut self, counts: &[u64]) {
+    pub fn begin_step(&mut self, counts: &[u64]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
         if self.steps == 0 {
-            println!("mode  tokens   rows      buffer  variants  phase  first run   best run   bandwidth");
+            writeln!(
+                out,
+                "mode  tokens   rows      buffer  variants  phase  first run   best run   bandwidth"
+            )?;
         }
         self.steps += 1;
-        println!("counts {}", list(counts));
+        writeln!(out, "counts {}", list(counts))
     }
 
     /// Prints what was measured of a layout of the step.
-    pub fn print(&mut self, layout: &GatheredLayout, measured: &Measured) {
+    pub fn print(&mut self, layout: &GatheredLayout, measured: &Measured) -> io::Result<()> {
+        let mut out = io::stdout().lock();
         self.bytes += layout.bytes();
         if layout.padded() != layout.counts() {
-            println!("padded {}", list(layout.padded()));
+            writeln!(out, "padded {}", list(layout.padded()))?;
         }
         let step = format!(
             "{:<4}  {:>6}  {:>5}  {:>10}  {:>8}",
@@ -47,23 +53,28 @@ impl Table {
         for (i, (name, phase)) in phases.into_iter().enumerate() {
             let step = if i == 0 { step.as_str() } else { "" };
             let (first, best) = (time(phase.first), time(phase.best));
-            println!("{step:<41}  {name:<5}  {first:>9}  {best:>9}  {:>10}", bandwidth(phase));
+            let bandwidth = bandwidth(phase);
+            writeln!(out, "{step:<41}  {name:<5}  {first:>9}  {best:>9}  {bandwidth:>10}")?;
         }
+        Ok(())
     }
 
     /// Prints what holds for all steps.
-    pub fn print_summary(&self, device: &Device) {
+    pub fn print_summary(&self, device: &Device) -> io::Result<()> {
+        let mut out = io::stdout().lock();
         let counters = device.counters();
-        println!(
+        writeln!(
+            out,
             "\nevery bit of {} gathered in {} step{} was checked: tokens, padding and guard rows are right",
             draw::bytes(self.bytes),
             self.steps,
             if self.steps == 1 { "" } else { "s" }
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "{} launches, {} of them without building a variant; {} variants",
             counters.launches, counters.hits, counters.variants
-        );
+        )
     }
 }
 

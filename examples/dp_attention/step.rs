@@ -7,6 +7,7 @@ use half::bf16;
 use tilewright::dp::draw;
 use tilewright::dp::kernels::{copy_from_slot_padded, fill_and_place};
 use tilewright::dp::layout::GatheredLayout;
+use tilewright::dp::text;
 use tilewright::prelude::*;
 
 use crate::check;
@@ -54,8 +55,8 @@ pub fn check_size(layout: &GatheredLayout) -> Result<(), Box<dyn Error>> {
     let (mode, size, limit) = (layout.mode(), draw::bytes(layout.bytes()), draw::bytes(MAX_BYTES));
     let advice = "take fewer tokens, a smaller `--hidden`, or `--mode sum`";
     Err(format!(
-        "the {mode} buffer for counts {:?} is {size}, and this program stops at {limit}; {advice}",
-        layout.counts()
+        "the {mode} buffer for counts {} is {size}, and this program stops at {limit}; {advice}",
+        text::shortened(&format!("{:?}", layout.counts()), text::VALUE)
     )
     .into())
 }

@@ -18,11 +18,12 @@ use crate::{
 const LIMIT_MIB: u64 = 64;
 
 /// Tests that read the source tree or run rustc, neither of which is on the GPU host, or that have no use for a GPU.
-const LEFT_OUT_TESTS: [&str; 7] = [
+const LEFT_OUT_TESTS: [&str; 8] = [
     "cases",
     "compile_fail",
     "golden",
     "codegen",
+    "fuzz",
     "plan_properties",
     "plan_speed",
     "plan_vectors",

@@ -1,25 +1,29 @@
 //! `tilewright plan`: requests in, plans out.
 
+mod json;
 mod trace;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
-use tilewright::dp::counts::{self, CountsError};
+pub use json::MAX_BYTES as MAX_JSON_BYTES;
+use tilewright::dp::counts::{self, CountsError, SizesError};
 use tilewright::dp::draw;
-use tilewright::dp::plan::{Comparison, Plan, PlanError, Profile, Request, capture_sizes};
-use tilewright::dp::trace::TraceError;
+use tilewright::dp::plan::{Comparison, Plan, Profile, Request, capture_sizes};
 use trace::TraceArguments;
+
+use crate::error::CommandError;
+use crate::output;
 
 /// What the command line asks for. The flags of a request have the names of its JSON fields.
 #[derive(Args)]
 #[command(group = ArgGroup::new("given").args(["raw", "trace"]))]
 #[command(group = ArgGroup::new("captured").args(["graph_ok", "trace"]))]
 pub struct Arguments {
-    /// Reads one request or an array of requests from standard input, and prints an array of plans in the same order
+    /// Reads one request or an array of requests from standard input, up to 16 MiB of JSON, and prints an array of plans in
+    /// the same order
     #[arg(long, conflicts_with_all = ["raw", "profile"])]
     json: bool,
     /// Counts of each rank, separated by commas, tokens where a rank prefills and requests otherwise: 20,20,0,7
@@ -52,7 +56,7 @@ pub struct Arguments {
     /// Tokens per count in this forward [default: 1]
     #[arg(long, requires = "raw")]
     coef: Option<u64>,
-    /// Rows per count at the logits stage [default: as --coef]
+    /// Rows per count at the logits stage, at most --coef [default: as --coef]
     #[arg(long, requires = "raw")]
     coef_lp: Option<u64>,
     /// Counts of the logits stage [default: as --raw]
@@ -64,12 +68,12 @@ pub struct Arguments {
     /// Context parallelism splits a rank's rows into a multiple of this [default: 1]
     #[arg(long, requires = "raw")]
     cp_align: Option<u64>,
-    /// Every rank voted for a graph
-    #[arg(long, requires = "raw")]
+    /// Every rank voted for a decode graph; one that prefills does not
+    #[arg(long, requires = "raw", conflicts_with = "extend")]
     graph_ok: bool,
     /// Batch sizes that were captured: `decode` or `spec` for an engine's default up to 256, or sizes separated by commas
     /// [default: decode, and with --speculate spec]
-    #[arg(long, value_name = "SIZES", requires = "captured")]
+    #[arg(long, value_name = "SIZES", allow_hyphen_values = true, requires = "captured")]
     graph_buckets: Option<Buckets>,
     /// The model is a hybrid, whose ranks without tokens join a prefill padded to the longest
     #[arg(long, requires = "raw")]
@@ -80,9 +84,10 @@ pub struct Arguments {
     /// A rank is just joining an elastic group
     #[arg(long, requires = "raw")]
     elastic_join: bool,
-    /// Prompt lengths whose prefill was captured and that every rank voted for, separated by commas
-    #[arg(long, value_name = "SIZES", requires = "extend")]
-    prefill_buckets: Option<Counts>,
+    /// Token counts of captured prefill graphs, for which every rank voted, separated by commas; other than those of decode
+    /// graphs, --attn-tp need not divide them
+    #[arg(long, value_name = "SIZES", allow_hyphen_values = true, requires = "extend")]
+    prefill_buckets: Option<Sizes>,
     /// Bytes of one hidden state [default: 14336, that is 7168 bfloat16]
     #[arg(long, requires = "given")]
     row_bytes: Option<u64>,
@@ -90,65 +95,16 @@ pub struct Arguments {
     trace: TraceArguments,
 }
 
-/// Why the command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// Standard input or output failed.
-    #[error("standard input or output: {0}")]
-    Io(#[from] io::Error),
-    /// Standard input is not what was asked for.
-    #[error("standard input is neither a request nor an array of requests: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A request of an array has no plan.
-    #[error("request {index}, counted from 0: {source}")]
-    Request { index: usize, source: PlanError },
-    /// The request of the command line has no plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The trace cannot be read.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
-    /// A buffer is drawn of one version only.
-    #[error("--svg draws the buffer of one version: leave out --compare, or compare over a --trace")]
-    ComparisonDrawn,
-    /// There is nothing to plan.
-    #[error("there are no counts; give them with --raw, or requests with --json")]
-    NoCounts,
-    /// The picture cannot be written.
-    #[error("cannot write {}: {source}", file.display())]
-    Svg { file: PathBuf, source: io::Error },
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let text = if arguments.json {
-        json(&io::read_to_string(io::stdin().lock())?)?
+        json::plans()?
     } else if let Some(text) = trace::compare(arguments)? {
         text
     } else {
         from_flags(arguments)?
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
-}
-
-/// The plans of requests, one a line.
-fn json(input: &str) -> Result<String, CommandError> {
-    let requests: Vec<Request> = if input.trim_start().starts_with('[') {
-        serde_json::from_str(input)?
-    } else {
-        vec![serde_json::from_str(input)?]
-    };
-    let plan = |(index, request): (usize, &Request)| {
-        let plan = Plan::new(request).map_err(|source| CommandError::Request { index, source })?;
-        Ok(serde_json::to_string(&plan)?)
-    };
-    let plans = requests.iter().enumerate().map(plan);
-    let plans = plans.collect::<Result<Vec<_>, CommandError>>()?;
-    Ok(format!("[\n{}\n]\n", plans.join(",\n")))
+    Ok(output::print(&text)?)
 }
 
 /// A table for people.
@@ -162,7 +118,7 @@ fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
     }
     let plan = Plan::new(&request)?;
     if let Some(file) = &arguments.svg {
-        trace::write(file, &draw::svg(plan.layout()))?;
+        output::write(file, &draw::svg(plan.layout()))?;
     }
     let mut text = plan.to_string();
     if arguments.explain {
@@ -216,7 +172,19 @@ impl FromStr for Counts {
     }
 }
 
-/// Batch sizes of captured graphs.
+/// Sizes of captured graphs as one argument.
+#[derive(Clone)]
+struct Sizes(Vec<u64>);
+
+impl FromStr for Sizes {
+    type Err = SizesError;
+
+    fn from_str(text: &str) -> Result<Self, SizesError> {
+        counts::parse_sizes(text).map(Self)
+    }
+}
+
+/// Batch sizes of captured graphs, or whose default they are.
 #[derive(Clone)]
 struct Buckets(Vec<u64>);
 
@@ -226,13 +194,13 @@ fn default_buckets(speculative: bool) -> Vec<u64> {
 }
 
 impl FromStr for Buckets {
-    type Err = CountsError;
+    type Err = SizesError;
 
-    fn from_str(text: &str) -> Result<Self, CountsError> {
+    fn from_str(text: &str) -> Result<Self, SizesError> {
         Ok(Self(match text {
             "decode" => default_buckets(false),
             "spec" => default_buckets(true),
-            _ => counts::parse(text)?,
+            _ => counts::parse_sizes(text)?,
         }))
     }
 }

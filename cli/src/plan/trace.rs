@@ -1,16 +1,17 @@
 //! `tilewright plan --compare --trace`: what every version needs for a whole trace.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use tilewright::dp::plan::{PlanError, Request, Speculation, Topology};
+use tilewright::dp::plan::{MAX_SPECULATION, PlanError, Request, Speculation, Topology};
 use tilewright::dp::simulate::{Drafting, Options, Serving, TraceComparison};
 use tilewright::dp::trace::Trace;
 
-use super::{Arguments, Buckets, CommandError, default_buckets};
+use super::{Arguments, Buckets, default_buckets};
+use crate::error::CommandError;
+use crate::output;
 
 /// What the steps of a trace decide themselves.
 const OF_ONE_STEP: [&str; 12] = [
@@ -41,30 +42,36 @@ pub struct TraceArguments {
     /// How long a step takes, in milliseconds [default: 30]
     #[arg(long, requires = "trace", value_name = "TIME", value_parser = clap::value_parser!(u64).range(1..))]
     step_ms: Option<u64>,
-    /// Decodes speculatively: branches, draft steps and draft tokens, as in 1,3,4
-    #[arg(long, requires = "trace", value_name = "WIDTHS")]
+    /// Decodes speculatively: branches, draft steps and draft tokens, as in 1,3,4. With one branch the draft tokens are the
+    /// steps and one more
+    #[arg(long, requires = "trace", value_name = "WIDTHS", allow_hyphen_values = true)]
     speculate: Option<Widths>,
     /// Of 100 drafted tokens, how many are accepted if all before were [default: 70]
     #[arg(long, requires = "speculate", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(..=100))]
     accept: Option<u64>,
 }
 
-/// The widths of speculative decoding.
+/// The widths of speculative decoding as one argument.
 #[derive(Clone)]
 struct Widths(Speculation);
 
-impl FromStr for Widths {
-    type Err = String;
+/// Widths that are none.
+#[derive(Debug, thiserror::Error)]
+enum WidthsError {
+    #[error("three whole numbers up to {MAX_SPECULATION} are needed: branches, draft steps, draft tokens")]
+    NotThree,
+    #[error(transparent)]
+    Contradiction(#[from] PlanError),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let widths: Result<Vec<u64>, _> = text.split(',').map(str::parse).collect();
+impl FromStr for Widths {
+    type Err = WidthsError;
+
+    fn from_str(text: &str) -> Result<Self, WidthsError> {
+        let widths: Result<Vec<u64>, _> = text.split(',').map(|width| width.trim().parse()).collect();
         match widths.as_deref() {
-            Ok(&[topk, steps, draft_tokens]) if topk.min(steps).min(draft_tokens) > 0 => Ok(Self(Speculation {
-                topk,
-                steps,
-                draft_tokens,
-            })),
-            _ => Err("three numbers of at least 1 are needed: branches, draft steps, draft tokens".to_owned()),
+            Ok(&[topk, steps, draft_tokens]) => Ok(Self(Speculation::new(topk, steps, draft_tokens)?)),
+            _ => Err(WidthsError::NotThree),
         }
     }
 }
@@ -74,10 +81,14 @@ pub(super) fn compare(arguments: &Arguments) -> Result<Option<String>, CommandEr
     let Some(file) = &arguments.trace.trace else {
         return Ok(None);
     };
+    if arguments.svg.as_ref().is_some_and(|svg| is_one_file(svg, file)) {
+        return Err(CommandError::TraceOverwritten);
+    }
+    let serving = serving(arguments)?;
     let trace = Trace::read(file)?;
-    let comparison = TraceComparison::new(&trace, &serving(arguments)?)?;
+    let comparison = TraceComparison::new(&trace, &serving)?;
     if let Some(file) = &arguments.svg {
-        write(file, &comparison.svg())?;
+        output::write(file, &comparison.svg())?;
     }
     let requests = trace.requests().len();
     Ok(Some(format!("{requests} requests, {comparison}")))
@@ -86,11 +97,6 @@ pub(super) fn compare(arguments: &Arguments) -> Result<Option<String>, CommandEr
 fn serving(arguments: &Arguments) -> Result<Serving, PlanError> {
     let (given, default) = (&arguments.trace, Options::default());
     let dp = arguments.dp.unwrap_or(default.ranks as u64);
-    let attention_tp = arguments.attn_tp.unwrap_or(1);
-    let tp = dp.checked_mul(attention_tp).ok_or(PlanError::TooLarge {
-        field: "attn_tp",
-        value: attention_tp,
-    })?;
     let drafting = given.speculate.as_ref().map(|widths| Drafting {
         speculation: widths.0,
         accepted_percent: given.accept.unwrap_or(70),
@@ -101,7 +107,7 @@ fn serving(arguments: &Arguments) -> Result<Serving, PlanError> {
         None => default_buckets(drafting.is_some()),
     };
     Ok(Serving {
-        topology: Topology::new(tp, dp)?,
+        topology: Topology::of_ranks(dp, arguments.attn_tp.unwrap_or(1))?,
         graph_buckets: Some(buckets),
         row_bytes: arguments.row_bytes.unwrap_or(Request::new(Vec::new(), dp).row_bytes),
         options: Options {
@@ -113,9 +119,9 @@ fn serving(arguments: &Arguments) -> Result<Serving, PlanError> {
     })
 }
 
-pub(super) fn write(file: &Path, image: &str) -> Result<(), CommandError> {
-    fs::write(file, image).map_err(|source| CommandError::Svg {
-        file: file.to_owned(),
-        source,
-    })
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }

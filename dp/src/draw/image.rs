@@ -72,7 +72,7 @@ impl Image {
     }
 }
 
-/// Text whose characters are no markup.
+/// Text whose characters are no markup, and none of which breaks a document.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -80,6 +80,8 @@ impl fmt::Display for Escaped<'_> {
         self.0.chars().try_for_each(|character| match character {
             '&' => f.write_str("&amp;"),
             '<' => f.write_str("&lt;"),
+            // XML has no way to write most of them.
+            character if character.is_control() => f.write_char('\u{fffd}'),
             character => f.write_char(character),
         })
     }
@@ -92,9 +94,13 @@ mod tests {
     #[test]
     fn text_is_no_markup() {
         let mut image = Image::new("a<b", "a & b", 10.0);
-        image.label("quiet", 1.0, 2.0, "<c");
+        image.label("quiet", 1.0, 2.0, "<c\0\u{1b}");
         let text = image.finish();
-        for part in ["<title>a&lt;b</title>", ">a &amp; b</text>", ">&lt;c</text>"] {
+        for part in [
+            "<title>a&lt;b</title>",
+            ">a &amp; b</text>",
+            ">&lt;c\u{fffd}\u{fffd}</text>",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -9,7 +9,7 @@ mod terminal;
 mod timeline;
 
 pub use svg::svg;
-pub use terminal::terminal;
+pub use terminal::{MAX_COLUMNS, terminal};
 pub use timeline::{Lane, timeline};
 
 use crate::layout::GatheredLayout;

@@ -11,8 +11,11 @@ const PADDING: char = '░';
 /// Bars shorter than this say nothing; a narrower terminal wraps.
 const MIN_BAR: usize = 10;
 
-/// Draws a layout for a terminal of `columns` columns. Each rank has one line: where it starts, its real and padded
-/// rows, and a bar whose length is proportional to its rows.
+/// The most columns that are drawn; a wider terminal is left empty on the right.
+pub const MAX_COLUMNS: usize = 1 << 10;
+
+/// Draws a layout for a terminal of `columns` columns, of which it takes at most [`MAX_COLUMNS`]. Each rank has one line:
+/// where it starts, its real and padded rows, and a bar whose length is proportional to its rows.
 ///
 /// ```
 /// use tilewright_dp::{draw, layout::{GatheredLayout, HiddenState, PaddingMode}};
@@ -39,7 +42,7 @@ pub fn terminal(layout: &GatheredLayout, columns: usize) -> String {
     let real = width(layout.counts(), "real");
     let rows = width(layout.padded(), "rows");
     let labels = rank + start + real + rows + 4 * 2;
-    let bar = columns.saturating_sub(labels).max(MIN_BAR) as u64;
+    let bar = columns.min(MAX_COLUMNS).saturating_sub(labels).max(MIN_BAR) as u64;
     let longest = layout.padded().iter().copied().max().unwrap_or(0);
     let scale = longest.div_ceil(bar).max(1);
 
@@ -137,6 +140,13 @@ rank  start   real   rows
         );
         assert_eq!(blocks(1, 2, 2), "█");
         assert_eq!(blocks(0, 0, 1), "");
+    }
+
+    #[test]
+    fn the_widest_terminal_draws() {
+        let text = draw(PaddingMode::Max, &[1 << 30, 1], usize::MAX);
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!((MAX_COLUMNS - 10..=MAX_COLUMNS).contains(&longest), "{longest}");
     }
 
     #[test]

@@ -74,10 +74,14 @@ impl Plan {
     /// ```
     ///
     /// # Errors
-    /// There is no such rank, or it was planned with fewer rows than the requests need.
+    /// There is no such rank, it was planned with fewer rows than the requests need, or it prefills and a decode graph was
+    /// planned.
     pub fn batch(&self, rank: u64, forward: ForwardMode, requests: u64) -> Result<BatchPlan, PlanError> {
         let slot = self.slot(rank)?;
         let rows = self.graph().map_or(slot.rows, |graph| graph.attention_rows);
+        if self.graph().is_some() && forward.is_extend() {
+            return Err(PlanError::PrefillInGraph { rank, forward });
+        }
         // The width is a request's tokens; a prompt has at least one.
         let width = if forward.is_extend() { 1 } else { self.width };
         if requests.checked_mul(width).is_none_or(|needed| needed > rows) {
@@ -286,6 +290,24 @@ mod tests {
     fn find(batch: &BatchPlan, tensor: &str) -> Option<(usize, u64, Fill)> {
         let padding = batch.tensors.iter().find(|padding| padding.tensor == tensor)?;
         Some((padding.axis, padding.length, padding.fill))
+    }
+
+    #[test]
+    fn no_prefill_runs_in_a_decode_graph() {
+        let graph = Request {
+            coef: 4,
+            graph_ok: true,
+            graph_buckets: Some(vec![8]),
+            ..Request::new(vec![3, 5], 2)
+        };
+        for profile in Profile::ALL {
+            let plan = plan(profile, graph.clone());
+            // As many prompts as rows, which are more than the graph has requests.
+            for forward in [ForwardMode::Extend, ForwardMode::Mixed] {
+                let error = plan.batch(1, forward, 20).unwrap_err();
+                assert_eq!(error, PlanError::PrefillInGraph { rank: 1, forward });
+            }
+        }
     }
 
     fn decode(profile: Profile) -> BatchPlan {

@@ -1,13 +1,15 @@
 //! Why there is no plan.
 
-use super::{ForwardMode, MAX_ROWS, Profile};
+use super::{ForwardMode, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION, Profile};
+use crate::draw::quantity;
 use crate::layout::LayoutError;
+use crate::text::value;
 
 /// A request that cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A name that is no profile's.
-    #[error("there is no profile `{name}`; the profiles are {}", Profile::ALL.map(Profile::name).join(", "))]
+    #[error("there is no profile `{}`; the profiles are {}", value(name), Profile::ALL.map(Profile::name).join(", "))]
     UnknownProfile {
         /// The name.
         name: String,
@@ -46,6 +48,72 @@ pub enum PlanError {
         field: &'static str,
         /// Its value, or the largest of its values.
         value: u64,
+    },
+    /// A number of ranks is over [`MAX_RANKS`].
+    #[error("`{field}` is {ranks}; the most ranks of a group are {MAX_RANKS}")]
+    TooManyRanks {
+        /// The field of the request.
+        field: &'static str,
+        /// The number of ranks.
+        ranks: u64,
+    },
+    /// A list of captured sizes is longer than [`MAX_SIZES`].
+    #[error("`{field}` lists {sizes} sizes; the most are {MAX_SIZES}, far more than engines capture")]
+    TooManySizes {
+        /// The field of the request.
+        field: &'static str,
+        /// The number of sizes.
+        sizes: usize,
+    },
+    /// More rows at the logits stage than tokens, per count.
+    #[error(
+        "`coef_lp` is {logprob} and `coef` is {tokens}; the logits stage picks rows of the forward, so it has no more"
+    )]
+    MoreLogitsThanTokens {
+        /// Tokens per count.
+        tokens: u64,
+        /// Rows per count at the logits stage.
+        logprob: u64,
+    },
+    /// A step in which a rank prefills, and all voted for a decode graph.
+    #[error(
+        "`graph_ok` says that every rank voted for a decode graph and `extend` that one prefills, which never votes for it; \
+         set one of them, or give `prefill_buckets` for a prefill graph"
+    )]
+    ExtendInGraph,
+    /// A width of speculative decoding is over [`MAX_SPECULATION`].
+    #[error("the speculation's `{field}` is {value}; the largest width is {MAX_SPECULATION}")]
+    WidthTooLarge {
+        /// The width.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// One branch has another number of draft tokens than steps and one.
+    #[error(
+        "1 branch of {} has {} draft tokens, not {draft_tokens}: one from each step, after the one that is certain",
+        quantity(*steps, "draft step"), steps + 1
+    )]
+    ChainWidths {
+        /// Draft steps.
+        steps: u64,
+        /// Draft tokens.
+        draft_tokens: u64,
+    },
+    /// More tokens of a tree are to be verified than it has.
+    #[error(
+        "{topk} branches draft {} in {}, so with the one that is certain at most {} can be verified, not {draft_tokens}",
+        quantity(*drafted, "token"), quantity(*steps, "step"), drafted + 1
+    )]
+    TreeWidths {
+        /// Branches.
+        topk: u64,
+        /// Draft steps.
+        steps: u64,
+        /// Draft tokens.
+        draft_tokens: u64,
+        /// Tokens that all branches draft together.
+        drafted: u64,
     },
     /// A rank has more than [`MAX_ROWS`] rows.
     #[error(
@@ -93,6 +161,16 @@ pub enum PlanError {
         requests: u64,
         /// Rows that were planned.
         rows: u64,
+    },
+    /// A batch that prefills, in a step that a decode graph runs.
+    #[error(
+        "rank {rank} runs {forward} and the step was planned as a decode graph; plan with `extend` where a rank prefills"
+    )]
+    PrefillInGraph {
+        /// The rank, counted from 0.
+        rank: u64,
+        /// What it runs.
+        forward: ForwardMode,
     },
     /// The tensor-parallel group cannot be split as asked.
     #[error(

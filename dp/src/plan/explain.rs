@@ -16,7 +16,7 @@ impl Plan {
     /// assert_eq!(plan.explain(), "\
     /// rules: main-2026-09
     /// counts: 2 ranks with 10 tokens
-    /// run: eager, because not every rank voted for a graph
+    /// run: eager, because not every rank voted for a decode graph
     /// alignment: every rank has a multiple of 4 rows, so 10 tokens need 16 rows
     /// mode: MAX, because an all-gather of equal ranks would move 24 rows, fewer than the 32 of an all-reduce
     /// buffer: 24 rows of 14336 B, 336 KiB, allocated for this step

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Profile;
+use super::{Profile, Speculation};
 
 /// What a rank runs in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,17 +21,6 @@ pub enum ForwardMode {
     TargetVerify,
     /// The draft model over what was accepted.
     DraftExtend,
-}
-
-/// The widths of speculative decoding, per request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Speculation {
-    /// Branches of a draft step (`speculative_eagle_topk`).
-    pub topk: u64,
-    /// Draft steps (`speculative_num_steps`).
-    pub steps: u64,
-    /// Drafted tokens that a verification checks (`speculative_num_draft_tokens`).
-    pub draft_tokens: u64,
 }
 
 /// Rows per request of one forward.
@@ -63,10 +52,11 @@ impl ForwardMode {
     /// ```
     /// use tilewright_dp::plan::{ForwardMode, Profile, Speculation, Width};
     ///
-    /// let eagle = Some(Speculation { topk: 1, steps: 3, draft_tokens: 4 });
+    /// let eagle = Some(Speculation::new(1, 3, 4)?);
     /// let width = |profile| ForwardMode::DraftExtend.width(profile, eagle);
     /// assert_eq!(width(Profile::Base8277), Some(Width { tokens: 4, logprob: 4 }));
     /// assert_eq!(width(Profile::Pr8277), Some(Width { tokens: 4, logprob: 1 }));
+    /// # Ok::<(), tilewright_dp::plan::PlanError>(())
     /// ```
     pub fn width(self, profile: Profile, speculation: Option<Speculation>) -> Option<Width> {
         let equal = |tokens| Width {
@@ -75,18 +65,18 @@ impl ForwardMode {
         };
         Some(match self {
             Self::Idle | Self::Decode | Self::Extend | Self::Mixed => equal(1),
-            Self::DraftDecode => equal(speculation?.topk),
-            Self::TargetVerify => equal(speculation?.draft_tokens),
+            Self::DraftDecode => equal(speculation?.topk()),
+            Self::TargetVerify => equal(speculation?.draft_tokens()),
             Self::DraftExtend => {
                 let speculation = speculation?;
-                let accepted_at_most = speculation.steps.saturating_add(1);
+                let accepted_at_most = speculation.steps() + 1;
                 match profile {
                     Profile::Base8277 => equal(accepted_at_most),
                     Profile::Pr8277 | Profile::Pr8280 | Profile::Pr9136 => Width {
                         tokens: accepted_at_most,
                         logprob: 1,
                     },
-                    Profile::Pr10414 | Profile::Pr20406 | Profile::Main202609 => equal(speculation.draft_tokens),
+                    Profile::Pr10414 | Profile::Pr20406 | Profile::Main202609 => equal(speculation.draft_tokens()),
                 }
             }
         })
@@ -113,11 +103,7 @@ mod tests {
 
     #[test]
     fn only_speculative_forwards_have_widths_over_one() {
-        let eagle = Speculation {
-            topk: 2,
-            steps: 3,
-            draft_tokens: 8,
-        };
+        let eagle = Speculation::new(2, 3, 8).unwrap();
         let width = |tokens, logprob| Some(Width { tokens, logprob });
         for profile in Profile::ALL {
             for forward in [

@@ -19,7 +19,7 @@ pub enum Execution {
 /// Why no graph runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WhyEager {
-    /// Not every rank voted for a graph.
+    /// Not every rank voted for a decode graph; one that prefills never does.
     NotVoted,
     /// No graph was captured that this topology can use.
     NotCaptured,
@@ -59,8 +59,8 @@ impl fmt::Display for Execution {
 impl fmt::Display for WhyEager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotVoted => f.write_str("not every rank voted for a graph"),
-            Self::NotCaptured => f.write_str("no usable graph was captured"),
+            Self::NotVoted => f.write_str("not every rank voted for a decode graph"),
+            Self::NotCaptured => f.write_str("no usable decode graph was captured"),
             Self::TooLarge { key, largest } => {
                 write!(f, "the batch of {key} is larger than the largest graph, {largest}")
             }
@@ -69,7 +69,8 @@ impl fmt::Display for WhyEager {
 }
 
 /// The batch sizes that SGLang captures by default, in requests, up to `largest`: 160 on most GPUs, 256 on those with over
-/// 90 GiB, 512 on those with over 160 GB. `speculative` is for models that draft, whose batches are smaller.
+/// 90 GiB, 512 on those with over 160 GB. `speculative` is for models that draft, whose batches are smaller. The list ends
+/// at 8192 at the latest, where it is well within [`MAX_SIZES`](super::MAX_SIZES).
 ///
 /// ```
 /// use tilewright_dp::plan::capture_sizes;
@@ -89,7 +90,7 @@ pub fn capture_sizes(speculative: bool, largest: u64) -> Vec<u64> {
         ]
     };
     let medium = (168..=256).step_by(8);
-    let large = (272..=largest.max(256)).step_by(16);
+    let large = (272..=8192).step_by(16);
     let sizes = small.iter().copied().chain(medium).chain(large);
     sizes.take_while(|&size| size <= largest).collect()
 }
@@ -251,5 +252,10 @@ mod tests {
         assert_eq!(all.last(), Some(&512));
         assert!(all.is_sorted() && capture_sizes(true, 512).is_sorted());
         assert!(capture_sizes(false, 0).is_empty());
+        for speculative in [false, true] {
+            let longest = capture_sizes(speculative, u64::MAX);
+            assert_eq!(longest.last(), Some(&8192));
+            assert!(longest.len() <= super::super::MAX_SIZES);
+        }
     }
 }

@@ -26,7 +26,7 @@
 //! | file | answers |
 //! |---|---|
 //! | `request` | what is asked; what is refused |
-//! | `step`, `forward`, `topology` | how an engine's step becomes a request |
+//! | `step`, `forward`, `speculation`, `topology` | how an engine's step becomes a request |
 //! | `mode` | alignment; `MAX` or `SUM`, and why |
 //! | `graph` | which graph runs, and what it needs |
 //! | `logits` | rows of the logits stage |
@@ -44,26 +44,38 @@ mod mode;
 mod profile;
 mod request;
 mod serialize;
+mod speculation;
 mod step;
 mod topology;
 
 pub use batch::{BatchPlan, Fill, TensorPadding};
 pub use compare::Comparison;
 pub use error::PlanError;
-pub use forward::{ForwardMode, Speculation, Width};
+pub use forward::{ForwardMode, Width};
 pub use graph::{Execution, Graph, WhyEager, capture_sizes};
 pub use logits::{LogitsStage, Prompt, logprob_rows};
 pub use mode::ModeReason;
 pub use profile::Profile;
 pub use request::Request;
+pub use speculation::{MAX_SPECULATION, Speculation};
 pub use step::{RankStep, Step};
 pub use topology::{ContextParallel, Topology};
+
+pub(crate) use request::check_size;
+pub(crate) use topology::check_ranks;
 
 use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
 
 /// The most rows of a buffer, and the largest of any size that a request names: what the 32-bit counts of a captured graph
 /// can hold.
 pub const MAX_ROWS: u64 = i32::MAX as u64;
+
+/// The most ranks of a group: data-parallel ranks, and GPUs of a tensor-parallel group. It is far above what engines run,
+/// and what is planned for each of them fits in memory.
+pub const MAX_RANKS: u64 = 1 << 14;
+
+/// The most captured sizes that a request lists. Engines capture a few dozen, and every plan looks through all of them.
+pub const MAX_SIZES: usize = 1 << 10;
 
 /// The plan of one step. It prints as a table, [explains](Self::explain) itself, and serialises.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,7 +109,7 @@ impl Plan {
     /// allocates the lists of its result and nothing else.
     ///
     /// # Errors
-    /// The request contradicts itself, or a size is over [`MAX_ROWS`].
+    /// The request contradicts itself, or a size is over [`MAX_ROWS`], [`MAX_RANKS`] or [`MAX_SIZES`].
     pub fn new(request: &Request) -> Result<Self, PlanError> {
         request.check()?;
         let scaled = request.scaled()?;
@@ -179,7 +191,8 @@ impl Plan {
         &self.logits
     }
 
-    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan from the local rank's count alone has the same slot for every rank.
+    /// Where a rank's rows lie (SGLang: `dp_local_start_pos` and `dp_local_num_tokens`). A plan from the local
+    /// rank's count alone has the same slot for every rank.
     ///
     /// ```
     /// use tilewright_dp::plan::{Plan, Request, Slot};

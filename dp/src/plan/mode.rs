@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn prefill_sizes_serve_whether_attention_tp_divides_them_or_not() {
+        let request = |largest| Request {
+            attn_tp: 8,
+            prefill_buckets: Some(vec![4, 12, 20, largest]),
+            ..request(Profile::Main202609, &[20, 3], true)
+        };
+        let fits = |largest| ModeReason::PrefillGraph { longest: 24, largest };
+        for largest in [24, 25, 28] {
+            assert_eq!(choose(&request(largest), &[20, 3]), Ok((Max, fits(largest))));
+        }
+        assert_eq!(choose(&request(23), &[20, 3]), Ok((Sum, ModeReason::Extend)));
+    }
+
+    #[test]
     fn alignment_serves_attention_and_context_parallelism_alike() {
         let alignment = |attn_tp, cp_align| {
             alignment(&Request {

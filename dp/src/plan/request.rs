@@ -1,13 +1,19 @@
 //! What a plan is made from.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::{MAX_ROWS, PlanError, Profile};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::topology::check_ranks;
+use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile};
 
 /// Everything that decides the plan of one step: what the ranks exchanged, how they are grouped, and which graphs there
 /// are. Every rank that plans the same request comes to the same plan.
 ///
-/// In JSON the fields have the same names; those with a default here may be left out, others are refused.
+/// In JSON a request is an object whose fields have the same names; those with a default here may be left out, others are
+/// refused.
 ///
 /// ```
 /// use tilewright_dp::plan::{Plan, Profile, Request};
@@ -21,7 +27,7 @@ use super::{MAX_ROWS, PlanError, Profile};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Request {
     /// Whose rules to follow; by default the latest.
     #[serde(default)]
@@ -38,7 +44,8 @@ pub struct Request {
     /// default. SGLang: `num_tokens_per_req` of the speculative input.
     #[serde(default = "one")]
     pub coef: u64,
-    /// Rows per count at the logits stage; [`coef`](Self::coef) by default. SGLang: `num_tokens_for_logprob_per_req`.
+    /// Rows per count at the logits stage, at most [`coef`](Self::coef), which is the default. SGLang:
+    /// `num_tokens_for_logprob_per_req`.
     #[serde(default)]
     pub coef_lp: Option<u64>,
     /// Counts of the logits stage; [`raw`](Self::raw) by default. SGLang: `num_tokens_for_logprob` of every rank.
@@ -53,7 +60,8 @@ pub struct Request {
     /// Batch sizes, in requests, for which a graph was captured; none by default.
     #[serde(default)]
     pub graph_buckets: Option<Vec<u64>>,
-    /// Whether every rank voted for a graph: all decode or idle. SGLang: `can_run_dp_cuda_graph`, the minimum over ranks.
+    /// Whether every rank voted for a decode graph: all decode or idle, so none may prefill. SGLang:
+    /// `can_run_dp_cuda_graph`, the minimum over ranks.
     #[serde(default)]
     pub graph_ok: bool,
     /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
@@ -66,13 +74,46 @@ pub struct Request {
     /// Whether a rank is just joining an elastic group. For `main-2026-09`.
     #[serde(default)]
     pub elastic_join: bool,
-    /// Prompt lengths for which a prefill graph was captured, if every rank voted to use it; none by default. For
+    /// Token counts for which a prefill graph was captured, if every rank voted to use it; none by default. For
     /// `main-2026-09`.
+    ///
+    /// Sizes that attention TP does not divide serve too, other than those of [`graph_buckets`](Self::graph_buckets):
+    /// SGLang's `PrefillCudaGraphRunner.__init__` takes them all but for context parallelism, and its `load_batch` pads a
+    /// rank's aligned rows to the next of them; only `get_batch_sizes_to_capture`, of decode graphs, filters. With them
+    /// ranks are `MAX`, also if one is idle, for which the engine leaves the graph (`_has_inactive_dp_rank`) but not the
+    /// mode.
     #[serde(default)]
     pub prefill_buckets: Option<Vec<u64>>,
     /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.
     #[serde(default = "row_bytes")]
     pub row_bytes: u64,
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// By names only: a derived implementation also takes a list of the fields in order, of which nobody knows what is which.
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Request;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a request, an object such as {\"raw\": [20, 3], \"dp\": 2}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Request, A::Error> {
+                Request::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 fn one() -> u64 {
@@ -130,8 +171,8 @@ impl Request {
         if counts == 0 {
             return Err(PlanError::NoCounts);
         }
+        check_ranks("dp", self.dp)?;
         let sizes = [
-            ("dp", self.dp),
             ("attn_tp", self.attn_tp),
             ("coef", self.coef),
             ("coef_lp", self.logprob_width()),
@@ -140,7 +181,10 @@ impl Request {
         ];
         let buckets = |field, sizes: &Option<Vec<u64>>| {
             let sizes = sizes.as_deref().unwrap_or_default();
-            sizes.iter().try_for_each(|&size| check_size(field, size))
+            match sizes.len() {
+                0..=MAX_SIZES => sizes.iter().try_for_each(|&size| check_size(field, size)),
+                sizes => Err(PlanError::TooManySizes { field, sizes }),
+            }
         };
         sizes
             .into_iter()
@@ -149,6 +193,15 @@ impl Request {
         buckets("prefill_buckets", &self.prefill_buckets)?;
         if counts != 1 && counts as u64 != self.dp {
             return Err(PlanError::WrongNumberOfCounts { counts, dp: self.dp });
+        }
+        if self.logprob_width() > self.coef {
+            return Err(PlanError::MoreLogitsThanTokens {
+                tokens: self.coef,
+                logprob: self.logprob_width(),
+            });
+        }
+        if self.extend && self.graph_ok {
+            return Err(PlanError::ExtendInGraph);
         }
         match &self.raw_lp {
             Some(logprob) if logprob.len() != counts => Err(PlanError::WrongNumberOfLogprobCounts {
@@ -160,7 +213,8 @@ impl Request {
     }
 }
 
-fn check_size(field: &'static str, value: u64) -> Result<(), PlanError> {
+/// Refuses 0, and more than [`MAX_ROWS`].
+pub(crate) fn check_size(field: &'static str, value: u64) -> Result<(), PlanError> {
     match value {
         0 => Err(PlanError::Zero { field }),
         1..=MAX_ROWS => Ok(()),
@@ -183,7 +237,7 @@ fn scale(field: &'static str, counts: &[u64], width: u64) -> Result<Vec<u64>, Pl
 
 #[cfg(test)]
 mod tests {
-    use super::super::Plan;
+    use super::super::{MAX_RANKS, Plan};
     use super::*;
 
     fn refused(request: Request) -> PlanError {
@@ -259,6 +313,70 @@ mod tests {
         assert_eq!(
             refused(request),
             PlanError::WrongNumberOfLogprobCounts { counts: 2, logprob: 1 }
+        );
+    }
+
+    #[test]
+    fn ranks_and_captured_sizes_are_no_more_than_the_most() {
+        let most = Request::new(vec![1; MAX_RANKS as usize], MAX_RANKS);
+        assert_eq!(Plan::new(&most).unwrap().layout().rows(), MAX_RANKS);
+        for ranks in [MAX_RANKS + 1, 1_000_000_000, u64::MAX] {
+            let field = "dp";
+            assert_eq!(
+                refused(Request::new(vec![1], ranks)),
+                PlanError::TooManyRanks { field, ranks }
+            );
+        }
+        let sizes = |sizes: usize| Some(vec![1; sizes]);
+        for field in ["graph_buckets", "prefill_buckets"] {
+            let request = |sizes| match field {
+                "graph_buckets" => Request {
+                    graph_buckets: sizes,
+                    ..Request::new(vec![1], 1)
+                },
+                _ => Request {
+                    prefill_buckets: sizes,
+                    ..Request::new(vec![1], 1)
+                },
+            };
+            assert!(Plan::new(&request(sizes(MAX_SIZES))).is_ok());
+            assert_eq!(
+                refused(request(sizes(MAX_SIZES + 1))),
+                PlanError::TooManySizes {
+                    field,
+                    sizes: MAX_SIZES + 1
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let wide = |coef, coef_lp| Request {
+            coef,
+            coef_lp: Some(coef_lp),
+            ..Request::new(vec![5], 1)
+        };
+        assert!(Plan::new(&wide(4, 4)).is_ok());
+        assert_eq!(
+            refused(wide(4, 5)),
+            PlanError::MoreLogitsThanTokens { tokens: 4, logprob: 5 }
+        );
+        let voted = Request {
+            extend: true,
+            graph_ok: true,
+            ..Request::new(vec![5], 1)
+        };
+        assert_eq!(refused(voted), PlanError::ExtendInGraph);
+    }
+
+    #[test]
+    fn a_request_is_no_list_of_its_fields() {
+        let list = r#"["main-2026-09", [1], 1, 1, 1, null, null, false, 1, null, false, false, false, false, null, 2]"#;
+        let error = serde_json::from_str::<Request>(list).unwrap_err().to_string();
+        assert!(
+            error.starts_with("invalid type: sequence, expected a request, an object"),
+            "{error}"
         );
     }
 

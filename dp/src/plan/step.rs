@@ -12,7 +12,7 @@ use super::{ForwardMode, PlanError, Profile, Request, Speculation, Topology, Wid
 /// let step = Step {
 ///     profile: Profile::Pr8277,
 ///     topology: Topology::new(4, 4)?,
-///     speculation: Some(Speculation { topk: 1, steps: 3, draft_tokens: 4 }),
+///     speculation: Some(Speculation::new(1, 3, 4)?),
 ///     ranks: vec![RankStep::new(ForwardMode::DraftExtend, 5); 4],
 ///     graph_buckets: None,
 /// };
@@ -133,11 +133,7 @@ mod tests {
         Step {
             profile,
             topology: Topology::new(8, ranks.len() as u64).unwrap(),
-            speculation: Some(Speculation {
-                topk: 2,
-                steps: 3,
-                draft_tokens: 8,
-            }),
+            speculation: Some(Speculation::new(2, 3, 8).unwrap()),
             ranks: ranks.to_vec(),
             graph_buckets: Some(vec![8]),
         }

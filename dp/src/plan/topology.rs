@@ -1,6 +1,6 @@
 //! How the GPUs of a tensor-parallel group are split for attention.
 
-use super::PlanError;
+use super::{MAX_RANKS, PlanError};
 
 /// A tensor-parallel group of `tp` GPUs, split into data-parallel ranks, each of them into context-parallel parts, each of
 /// those into an attention TP group.
@@ -49,6 +49,7 @@ impl ContextParallel {
         match self {
             Self::Off | Self::Unaligned(_) | Self::ZigZag(1) => 1,
             Self::Interleaved(size) => size,
+            // Of a topology; any other size is too large all the same.
             Self::ZigZag(size) => size.saturating_mul(2),
         }
     }
@@ -58,25 +59,40 @@ impl Topology {
     /// A group of `tp` GPUs in `dp` data-parallel ranks, without context parallelism.
     ///
     /// # Errors
-    /// A size is 0, or `dp` does not divide `tp`.
+    /// A size is 0, `dp` does not divide `tp`, or there are over [`MAX_RANKS`] GPUs.
     pub fn new(tp: u64, dp: u64) -> Result<Self, PlanError> {
         Self::with_context(tp, dp, ContextParallel::Off)
+    }
+
+    /// A group of `dp` data-parallel ranks with `attention_tp` GPUs each, without context parallelism.
+    ///
+    /// ```
+    /// use tilewright_dp::plan::Topology;
+    ///
+    /// assert_eq!(Topology::of_ranks(2, 4), Topology::new(8, 2));
+    /// assert_eq!(Topology::of_ranks(0, 4).unwrap_err().to_string(), "`dp` is 0; it is at least 1");
+    /// ```
+    ///
+    /// # Errors
+    /// A size is 0, or there are over [`MAX_RANKS`] GPUs.
+    pub fn of_ranks(dp: u64, attention_tp: u64) -> Result<Self, PlanError> {
+        check_ranks("dp", dp)?;
+        check_ranks("attn_tp", attention_tp)?;
+        Self::new(dp * attention_tp, dp)
     }
 
     /// A group of `tp` GPUs in `dp` data-parallel ranks of context-parallel parts.
     ///
     /// # Errors
-    /// A size is 0, or `dp` times the number of parts does not divide `tp`.
+    /// A size is 0, `dp` times the number of parts does not divide `tp`, or there are over [`MAX_RANKS`] GPUs.
     pub fn with_context(tp: u64, dp: u64, context: ContextParallel) -> Result<Self, PlanError> {
         let cp = context.size();
-        for (field, size) in [("tp", tp), ("dp", dp), ("cp", cp)] {
-            if size == 0 {
-                return Err(PlanError::Zero { field });
-            }
+        for (field, ranks) in [("dp", dp), ("cp", cp), ("tp", tp)] {
+            check_ranks(field, ranks)?;
         }
-        match dp.checked_mul(cp) {
-            Some(parts) if tp.is_multiple_of(parts) => Ok(Self { tp, dp, context }),
-            _ => Err(PlanError::UnevenTopology { tp, dp, cp }),
+        match tp.is_multiple_of(dp * cp) {
+            true => Ok(Self { tp, dp, context }),
+            false => Err(PlanError::UnevenTopology { tp, dp, cp }),
         }
     }
 
@@ -124,6 +140,15 @@ impl Topology {
     }
 }
 
+/// Refuses no ranks, and more than [`MAX_RANKS`]; two numbers of ranks can be multiplied.
+pub(crate) fn check_ranks(field: &'static str, ranks: u64) -> Result<(), PlanError> {
+    match ranks {
+        0 => Err(PlanError::Zero { field }),
+        1..=MAX_RANKS => Ok(()),
+        _ => Err(PlanError::TooManyRanks { field, ranks }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,8 +180,27 @@ mod tests {
             Err(PlanError::UnevenTopology { tp: 8, dp: 3, cp: 1 })
         );
         assert_eq!(Topology::new(8, 0), Err(PlanError::Zero { field: "dp" }));
+        assert_eq!(Topology::new(0, 2), Err(PlanError::Zero { field: "tp" }));
+        assert_eq!(Topology::of_ranks(2, 0), Err(PlanError::Zero { field: "attn_tp" }));
         assert!(Topology::with_context(8, 4, ContextParallel::Interleaved(4)).is_err());
         assert!(Topology::with_context(8, u64::MAX, ContextParallel::Interleaved(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn a_group_has_no_more_ranks_than_the_most() {
+        assert!(Topology::new(MAX_RANKS, MAX_RANKS).is_ok());
+        for ranks in [MAX_RANKS + 1, u64::MAX] {
+            for (topology, field) in [
+                (Topology::new(ranks, 1), "tp"),
+                (Topology::new(ranks, ranks), "dp"),
+                (Topology::of_ranks(ranks, 1), "dp"),
+                (Topology::of_ranks(1, ranks), "attn_tp"),
+                (Topology::with_context(8, 1, ContextParallel::ZigZag(ranks)), "cp"),
+            ] {
+                assert_eq!(topology, Err(PlanError::TooManyRanks { field, ranks }));
+            }
+        }
+        assert!(Topology::of_ranks(MAX_RANKS, 2).is_err());
     }
 
     #[test]

@@ -15,25 +15,35 @@
 //!
 //! A [`Summary`] plans every forward by the rules of one engine version and adds up what it needs.
 
+mod error;
 mod rank;
 mod summary;
 
+pub use error::SimulationError;
 pub use summary::{Serving, Summary, TraceComparison};
 
 use std::time::Duration;
 
-use crate::plan::{ForwardMode, RankStep, Speculation};
+use crate::plan::{ForwardMode, PlanError, RankStep, Speculation, check_ranks, check_size};
 use crate::trace::{Request, Trace};
 use rank::Rank;
+
+/// The most steps that a [`Summary`] is made of. It keeps two numbers for each, and at 30 ms a step they are 34 hours.
+pub const MAX_STEPS: u64 = 1 << 22;
+
+/// The most work of a [`Summary`]: of every forward, its ranks, its running requests and the captured sizes to choose from.
+/// This is what keeps a trace from being served for hours.
+pub const MAX_WORK: u64 = 1 << 28;
 
 /// How a trace is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// The number of data-parallel ranks; 0 counts as 1.
+    /// The number of data-parallel ranks, from 1 to [`MAX_RANKS`](crate::plan::MAX_RANKS).
     pub ranks: usize,
-    /// The most prompt tokens that one rank prefills in one step; 0 counts as 1.
+    /// The most prompt tokens that one rank prefills in one step, from 1 to
+    /// [`MAX_ROWS`](crate::plan::MAX_ROWS).
     pub chunk: u64,
-    /// How long a step takes; 0 counts as one nanosecond.
+    /// How long a step takes, not 0.
     pub step: Duration,
     /// How requests draft, if they do.
     pub drafting: Option<Drafting>,
@@ -51,12 +61,41 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn check(&self) -> Result<(), SimulationError> {
+        check_ranks("ranks", self.ranks as u64)?;
+        check_size("chunk", self.chunk)?;
+        if self.step.is_zero() {
+            return Err(PlanError::Zero { field: "step" }.into());
+        }
+        match self.drafting.map_or(0, |drafting| drafting.accepted_percent) {
+            0..=100 => Ok(()),
+            percent => Err(SimulationError::TooManyAccepted { percent }),
+        }
+    }
+
+    /// The fewest steps that serve a trace, as far as a single request tells.
+    fn fewest_steps(&self, trace: &Trace) -> u64 {
+        let a_step = 1 + self
+            .drafting
+            .map_or(0, |drafting| drafting.speculation.accepted_at_most());
+        let steps = |request: &Request| {
+            // The first token of an answer comes with its prompt.
+            let decoded = request.generated_tokens.saturating_sub(1);
+            let chunks = request.context_tokens.div_ceil(self.chunk);
+            chunks.saturating_add(decoded.div_ceil(a_step))
+        };
+        trace.requests().iter().map(steps).max().unwrap_or(0)
+    }
+}
+
 /// Speculative decoding, and how well it guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drafting {
     /// The widths.
     pub speculation: Speculation,
-    /// Of 100 drafted tokens whose predecessors were accepted, those that are too.
+    /// Of 100 drafted tokens whose predecessors were accepted, those that are too; at most 100. Of one request no more are
+    /// accepted than were [verified](Speculation::accepted_at_most).
     pub accepted_percent: u64,
     /// What the guesses follow from: the same seed gives the same steps.
     pub seed: u64,
@@ -107,9 +146,9 @@ impl Step {
 ///            2023-11-16 18:15:46,2,2\n";
 /// let trace = Trace::parse(csv.as_bytes(), "example.csv")?;
 /// let options = Options { ranks: 2, chunk: 4, ..Options::default() };
-/// let counts: Vec<_> = Simulation::new(&trace, options).map(|step| step.counts().to_vec()).collect();
+/// let counts: Vec<_> = Simulation::new(&trace, options)?.map(|step| step.counts().to_vec()).collect();
 /// assert_eq!(counts, [[4, 2], [1, 1], [1, 0], [1, 0]]);
-/// # Ok::<(), tilewright_dp::trace::TraceError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Simulation<'a> {
@@ -124,19 +163,19 @@ pub struct Simulation<'a> {
 
 impl<'a> Simulation<'a> {
     /// Serves a trace from its first request on.
-    pub fn new(trace: &'a Trace, options: Options) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// An option is 0 or too large.
+    pub fn new(trace: &'a Trace, options: Options) -> Result<Self, SimulationError> {
+        options.check()?;
+        Ok(Self {
             requests: trace.requests(),
             next: 0,
-            ranks: vec![Rank::default(); options.ranks.max(1)],
-            options: Options {
-                chunk: options.chunk.max(1),
-                step: options.step.max(Duration::from_nanos(1)),
-                ..options
-            },
+            ranks: vec![Rank::default(); options.ranks],
+            options,
             now: Duration::ZERO,
             guesses: Guesses(options.drafting.map_or(0, |drafting| drafting.seed)),
-        }
+        })
     }
 
     /// What the ranks run now.
@@ -158,18 +197,15 @@ impl<'a> Simulation<'a> {
             // The draft model computes the same prompts.
             return vec![target.clone(), target];
         }
-        let Speculation {
-            topk,
-            steps,
-            draft_tokens,
-        } = drafting.speculation;
+        let speculation = drafting.speculation;
         let running =
             |forward: ForwardMode, width: u64| Forward::of(ranks.iter().map(|rank| rank.running(forward, width)));
         // The first draft comes from the draft-extend before.
-        let mut forwards = vec![running(ForwardMode::DraftDecode, topk); steps.saturating_sub(1) as usize];
-        forwards.push(running(ForwardMode::TargetVerify, draft_tokens));
+        let drafts = running(ForwardMode::DraftDecode, speculation.topk());
+        let mut forwards = vec![drafts; speculation.steps() as usize - 1];
+        forwards.push(running(ForwardMode::TargetVerify, speculation.draft_tokens()));
         let guesses = &mut self.guesses;
-        let mut accept = || guesses.accepted(steps, drafting.accepted_percent);
+        let mut accept = || guesses.accepted(speculation.accepted_at_most(), drafting.accepted_percent);
         forwards.push(Forward::of(ranks.iter_mut().map(|rank| rank.accept(&mut accept))));
         forwards
     }

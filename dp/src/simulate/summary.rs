@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
-use super::{Options, Simulation};
+use super::{Forward, MAX_STEPS, MAX_WORK, Options, Simulation, SimulationError};
 use crate::draw::{Lane, bytes, timeline};
-use crate::plan::{Plan, PlanError, Profile, Request, Step, Topology};
+use crate::plan::{Plan, PlanError, Profile, RankStep, Request, Step, Topology};
 use crate::table::{self, grouped};
 use crate::trace::Trace;
 
@@ -21,6 +22,53 @@ pub struct Serving {
     pub row_bytes: u64,
     /// How requests are served; its number of ranks is the topology's.
     pub options: Options,
+}
+
+impl Serving {
+    fn plan(&self, profile: Profile, forward: Forward) -> Result<Plan, PlanError> {
+        let step = Step {
+            profile,
+            topology: self.topology,
+            speculation: self.options.drafting.map(|drafting| drafting.speculation),
+            ranks: forward.ranks,
+            graph_buckets: self.graph_buckets.clone(),
+        };
+        Plan::new(&Request {
+            row_bytes: self.row_bytes,
+            ..step.request()?
+        })
+    }
+
+    /// What a forward takes, in the units of [`MAX_WORK`].
+    fn work(&self, forward: &Forward) -> u64 {
+        let sizes = self.graph_buckets.as_ref().map_or(0, Vec::len);
+        let running = |rank: &RankStep| if rank.forward.is_extend() { 0 } else { rank.count };
+        let running: u64 = forward.ranks.iter().map(running).sum();
+        (sizes + forward.ranks.len()) as u64 + running
+    }
+}
+
+/// Where a summary stops.
+pub(super) struct Limits {
+    pub steps: u64,
+    pub work: u64,
+}
+
+impl Limits {
+    const MOST: Self = Self {
+        steps: MAX_STEPS,
+        work: MAX_WORK,
+    };
+
+    fn check(&self, steps: u64, work: u64) -> Result<(), SimulationError> {
+        if steps > self.steps {
+            return Err(SimulationError::TooManySteps);
+        }
+        match work > self.work {
+            true => Err(SimulationError::TooMuchWork),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What one version needs for a whole trace.
@@ -56,10 +104,20 @@ impl Summary {
     /// Serves a trace and plans every forward.
     ///
     /// # Errors
-    /// A forward has no plan, because of its sizes.
-    pub fn new(trace: &Trace, profile: Profile, serving: &Serving) -> Result<Self, PlanError> {
+    /// An option is out of its range, a forward has no plan, because of its sizes, or the trace takes over [`MAX_STEPS`] or
+    /// [`MAX_WORK`].
+    pub fn new(trace: &Trace, profile: Profile, serving: &Serving) -> Result<Self, SimulationError> {
+        Self::within(&Limits::MOST, trace, profile, serving)
+    }
+
+    pub(super) fn within(
+        limits: &Limits,
+        trace: &Trace,
+        profile: Profile,
+        serving: &Serving,
+    ) -> Result<Self, SimulationError> {
         let options = Options {
-            ranks: usize::try_from(serving.topology.dp()).unwrap_or(usize::MAX),
+            ranks: serving.topology.dp() as usize,
             ..serving.options
         };
         let mut summary = Self {
@@ -76,26 +134,25 @@ impl Summary {
             logits_peak_bytes: 0,
             timeline: Vec::new(),
         };
+        // Plans of many ranks are large, and what is asked is only how many there are. Of a million that differ, two share
+        // their 64 bits less than once in a million traces.
+        let fingerprint = BuildHasherDefault::<DefaultHasher>::default();
         let mut plans = HashSet::new();
-        for step in Simulation::new(trace, options) {
+        let simulation = Simulation::new(trace, options)?;
+        // Most of what never ends shows before it begins.
+        let fewest = options.fewest_steps(trace);
+        limits.check(fewest, fewest.saturating_mul(options.ranks as u64))?;
+        let mut work = 0;
+        for step in simulation {
             let mut most = 0;
             for forward in step.forwards {
+                work += serving.work(&forward);
+                limits.check(summary.steps + 1, work)?;
                 let tokens = forward.tokens.iter().sum();
-                let request = Step {
-                    profile,
-                    topology: serving.topology,
-                    speculation: options.drafting.map(|drafting| drafting.speculation),
-                    ranks: forward.ranks,
-                    graph_buckets: serving.graph_buckets.clone(),
-                }
-                .request()?;
-                let plan = Plan::new(&Request {
-                    row_bytes: serving.row_bytes,
-                    ..request
-                })?;
+                let plan = serving.plan(profile, forward)?;
                 summary.add(&plan, tokens);
                 most = most.max(plan.allocated_bytes());
-                plans.insert(plan);
+                plans.insert(fingerprint.hash_one(&plan));
             }
             summary.steps += 1;
             summary.timeline.push((step.begin, most));
@@ -114,6 +171,7 @@ impl Summary {
         self.peak_bytes = self.peak_bytes.max(plan.allocated_bytes());
         self.total_bytes += u128::from(plan.allocated_bytes());
         self.rows += layout.rows();
+        // No rank has more tokens than were planned for it: of a draft-extend, at most those that were verified.
         self.padding_rows += layout.rows() - tokens;
         self.logits_peak_bytes = self.logits_peak_bytes.max(plan.logits().bytes());
     }
@@ -154,7 +212,7 @@ impl TraceComparison {
     ///
     /// # Errors
     /// As for [`Summary::new`].
-    pub fn new(trace: &Trace, serving: &Serving) -> Result<Self, PlanError> {
+    pub fn new(trace: &Trace, serving: &Serving) -> Result<Self, SimulationError> {
         let summary = |profile| Summary::new(trace, profile, serving);
         let summaries = Profile::ALL.into_iter().map(summary).collect::<Result<_, _>>()?;
         Ok(Self { summaries })

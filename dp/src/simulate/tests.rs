@@ -1,4 +1,6 @@
+use super::summary::Limits;
 use super::*;
+use crate::plan::{MAX_RANKS, MAX_ROWS, MAX_SPECULATION, Profile, Topology};
 use proptest::prelude::*;
 
 fn trace(requests: &[(u64, u64, u64)]) -> Trace {
@@ -22,6 +24,7 @@ fn options(ranks: usize, chunk: u64) -> Options {
 fn counts(requests: &[(u64, u64, u64)], ranks: usize, chunk: u64) -> Vec<Vec<u64>> {
     let trace = trace(requests);
     Simulation::new(&trace, options(ranks, chunk))
+        .unwrap()
         .map(|step| step.counts().to_vec())
         .collect()
 }
@@ -29,11 +32,7 @@ fn counts(requests: &[(u64, u64, u64)], ranks: usize, chunk: u64) -> Vec<Vec<u64
 /// What runs, and how many tokens each rank has.
 fn drafted(requests: &[(u64, u64, u64)], ranks: usize, percent: u64) -> Vec<(ForwardMode, Vec<u64>, Vec<u64>)> {
     let drafting = Drafting {
-        speculation: Speculation {
-            topk: 1,
-            steps: 3,
-            draft_tokens: 4,
-        },
+        speculation: Speculation::new(1, 3, 4).unwrap(),
         accepted_percent: percent,
         seed: 1,
     };
@@ -42,7 +41,7 @@ fn drafted(requests: &[(u64, u64, u64)], ranks: usize, percent: u64) -> Vec<(For
         ..options(ranks, 100)
     };
     let trace = trace(requests);
-    let forwards = Simulation::new(&trace, options).flat_map(|step| step.forwards);
+    let forwards = Simulation::new(&trace, options).unwrap().flat_map(|step| step.forwards);
     let forward = |forward: Forward| {
         let busy = forward.ranks.iter().find(|rank| rank.forward != ForwardMode::Idle);
         let counts = forward.ranks.iter().map(|rank| rank.count).collect();
@@ -77,7 +76,7 @@ fn ranks_take_requests_in_turn_and_idle_ranks_have_no_tokens() {
 #[test]
 fn silence_is_skipped() {
     let trace = trace(&[(0, 1, 1), (95_000, 1, 1)]);
-    let steps: Vec<_> = Simulation::new(&trace, Options::default()).collect();
+    let steps: Vec<_> = Simulation::new(&trace, Options::default()).unwrap().collect();
     assert_eq!(steps.len(), 2);
     assert_eq!(steps[1].begin, Duration::from_secs(95));
     assert!(steps[1].extend());
@@ -92,7 +91,7 @@ fn requests_without_tokens_make_no_step() {
 #[test]
 fn each_prompt_of_a_chunk_has_a_row_of_logits() {
     let trace = trace(&[(0, 3, 1), (0, 2, 1), (0, 9, 1)]);
-    let mut steps = Simulation::new(&trace, options(1, 7));
+    let mut steps = Simulation::new(&trace, options(1, 7)).unwrap();
     let ranks = |step: Step| step.forwards[0].ranks.clone();
     assert_eq!(steps.next().map(ranks), Some(vec![RankStep::prefill(7, 3)]));
     assert_eq!(steps.next().map(ranks), Some(vec![RankStep::prefill(7, 1)]));
@@ -135,6 +134,105 @@ fn a_draft_extend_has_the_tokens_of_unfinished_requests_only() {
     assert_eq!(tokens, [one(1), one(1), one(0)]);
 }
 
+fn serving(speculation: Option<Speculation>, options: Options) -> Serving {
+    let drafting = speculation.map(|speculation| Drafting {
+        speculation,
+        accepted_percent: 100,
+        seed: 0,
+    });
+    Serving {
+        topology: Topology::new(options.ranks as u64, options.ranks as u64).unwrap(),
+        graph_buckets: None,
+        row_bytes: 2,
+        options: Options { drafting, ..options },
+    }
+}
+
+#[test]
+fn no_more_is_accepted_than_was_verified() {
+    // Of a tree of five levels three tokens are verified, so a step brings at most three: nine tokens after the first are
+    // three steps, each with four drafts, a verification and a draft-extend, after a prefill of both models.
+    let tree = Speculation::new(4, 5, 3).unwrap();
+    let comparison = TraceComparison::new(&trace(&[(0, 2, 10)]), &serving(Some(tree), options(1, 100))).unwrap();
+    for summary in comparison.summaries() {
+        assert_eq!(
+            (summary.steps, summary.forwards),
+            (1 + 3, 2 + 3 * 6),
+            "{}",
+            summary.profile
+        );
+    }
+}
+
+#[test]
+fn options_out_of_their_ranges_are_refused() {
+    let trace = trace(&[(0, 1, 1)]);
+    let new = |options: Options| Simulation::new(&trace, options).unwrap_err();
+    let zero = |field| SimulationError::Plan(PlanError::Zero { field });
+    assert_eq!(new(options(0, 1)), zero("ranks"));
+    assert_eq!(new(options(1, 0)), zero("chunk"));
+    let step = Duration::ZERO;
+    assert_eq!(new(Options { step, ..options(1, 1) }), zero("step"));
+    for ranks in [MAX_RANKS as usize + 1, usize::MAX] {
+        assert!(matches!(
+            new(options(ranks, 1)),
+            SimulationError::Plan(PlanError::TooManyRanks { field: "ranks", .. })
+        ));
+    }
+    for chunk in [MAX_ROWS + 1, u64::MAX] {
+        assert!(matches!(
+            new(options(1, chunk)),
+            SimulationError::Plan(PlanError::TooLarge { field: "chunk", .. })
+        ));
+    }
+    let drafting = Some(Drafting {
+        speculation: Speculation::new(1, 3, 4).unwrap(),
+        accepted_percent: 101,
+        seed: 0,
+    });
+    assert_eq!(
+        new(Options {
+            drafting,
+            ..options(1, 1)
+        }),
+        SimulationError::TooManyAccepted { percent: 101 }
+    );
+    let widest = options(MAX_RANKS as usize, MAX_ROWS);
+    assert_eq!(Simulation::new(&trace, widest).unwrap().count(), 1);
+}
+
+#[test]
+fn a_summary_stops_where_it_is_limited() {
+    // A prompt in four chunks and two decode steps, and as many of another request: twelve steps, of two ranks.
+    let trace = trace(&[(0, 4, 3), (1000, 4, 3)]);
+    let summary = |steps, work| {
+        let limits = Limits { steps, work };
+        let summary = Summary::within(&limits, &trace, Profile::Base8277, &serving(None, options(2, 1)));
+        summary.map(|summary| summary.steps)
+    };
+    // A unit for each rank of each step, and one for each request that decodes.
+    let work = 12 * 2 + 4;
+    assert_eq!(summary(12, work), Ok(12));
+    assert_eq!(summary(11, work), Err(SimulationError::TooManySteps));
+    assert_eq!(summary(12, work - 1), Err(SimulationError::TooMuchWork));
+}
+
+#[test]
+fn a_trace_that_takes_hours_is_refused_in_time() {
+    // One request of so many tokens that its steps would never end.
+    let endless = trace(&[(0, u64::MAX, u64::MAX)]);
+    let error = Summary::new(&endless, Profile::Base8277, &serving(None, options(1, 1))).unwrap_err();
+    assert_eq!(error, SimulationError::TooManySteps);
+    // The most of everything.
+    let widest = Speculation::new(1, 255, 256).unwrap();
+    let all = serving(Some(widest), options(MAX_RANKS as usize, MAX_ROWS));
+    let long = trace(&[(0, 1, MAX_STEPS * 100)]);
+    assert_eq!(
+        Summary::new(&long, Profile::Base8277, &all),
+        Err(SimulationError::TooMuchWork)
+    );
+}
+
 proptest! {
     #[test]
     fn every_token_is_computed_once(
@@ -150,6 +248,34 @@ proptest! {
         let expected: u64 = requests.iter().map(tokens).sum();
         let computed: u64 = counts(&requests, ranks, chunk).iter().flatten().sum();
         prop_assert_eq!(computed, expected);
+    }
+
+    #[test]
+    fn no_version_is_given_more_rows_than_it_planned(
+        mut requests in prop::collection::vec((0u64..300, 0u64..50, 0u64..30), 1..20),
+        (topk, steps, tokens) in (1u64..5, 1u64..9, 0u64..1000),
+        ranks in 1usize..5,
+    ) {
+        requests.sort();
+        let most = topk + (steps - 1) * topk * topk + 1;
+        let draft_tokens = if topk == 1 { steps + 1 } else { 1 + tokens % most.min(MAX_SPECULATION) };
+        let speculation = Speculation::new(topk, steps, draft_tokens).unwrap();
+        let comparison = TraceComparison::new(&trace(&requests), &serving(Some(speculation), options(ranks, 64))).unwrap();
+        for summary in comparison.summaries() {
+            prop_assert!(summary.padding_rows <= summary.rows);
+        }
+        let options = serving(Some(speculation), options(ranks, 64)).options;
+        for forward in Simulation::new(&trace(&requests), options).unwrap().flat_map(|step| step.forwards) {
+            for (rank, tokens) in forward.ranks.iter().zip(forward.tokens) {
+                let most = match rank.forward {
+                    ForwardMode::DraftExtend => draft_tokens.min(steps + 1) * rank.count,
+                    ForwardMode::TargetVerify => draft_tokens * rank.count,
+                    ForwardMode::DraftDecode => topk * rank.count,
+                    _ => rank.count,
+                };
+                prop_assert!(tokens <= most, "{:?}: {} of {}", rank, tokens, most);
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub(super) fn parse(text: &str) -> Option<i128> {
         return None;
     }
     let nanoseconds = number(fraction)? * 10i64.pow(9 - fraction.len() as u32);
-    let valid = (1..=12).contains(&month)
+    let valid = year > 0
+        && (1..=12).contains(&month)
         && (1..=days_of(year, month)).contains(&day)
         && hour < 24
         && minute < 60
@@ -90,6 +91,7 @@ mod tests {
             "2023-11-16 18:15:46.0123456789",
             "2023-11-16 18:15:-6",
             "2023-11-16 18:15:46+02:00",
+            "0000-02-29 18:15:46",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -1,0 +1,58 @@
+//! Why the command failed.
+
+use std::io;
+
+use tilewright::dp::plan::PlanError;
+use tilewright::dp::simulate::SimulationError;
+use tilewright::dp::text;
+use tilewright::dp::trace::TraceError;
+
+use crate::output::OutputError;
+use crate::plan::MAX_JSON_BYTES;
+
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Output failed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Standard input failed.
+    #[error("cannot read standard input: {0}")]
+    Input(#[from] io::Error),
+    /// Standard input has nothing in it.
+    #[error("standard input is neither a request nor an array of requests: it is empty")]
+    NoInput,
+    /// Standard input has over [`MAX_JSON_BYTES`].
+    #[error("standard input has over {MAX_JSON_BYTES} bytes; plan fewer requests at a time")]
+    InputTooLarge,
+    /// Standard input begins with the mark of another encoding.
+    #[error("standard input is UTF-16; write it as UTF-8")]
+    Utf16,
+    /// Standard input is not what was asked for.
+    #[error(
+        "standard input is neither a request nor an array of requests: {}",
+        text::shortened(&_0.to_string(), text::MESSAGE)
+    )]
+    Json(#[from] serde_json::Error),
+    /// A request of an array has no plan.
+    #[error("request {index}, counted from 0: {source}")]
+    Request { index: usize, source: PlanError },
+    /// The request of the command line has no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The trace cannot be served.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// A buffer is drawn of one version only.
+    #[error("--svg draws the buffer of one version: leave out --compare, or compare over a --trace")]
+    ComparisonDrawn,
+    /// The picture would take the place of the trace.
+    #[error("--svg names the file of --trace; draw into another")]
+    TraceOverwritten,
+    /// There is nothing to plan.
+    #[error("there are no counts; give them with --raw, or requests with --json")]
+    NoCounts,
+}

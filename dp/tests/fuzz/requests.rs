@@ -1,0 +1,148 @@
+//! Requests as JSON.
+
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+use tilewright_dp::draw;
+use tilewright_dp::plan::{Comparison, ForwardMode, Plan, Profile, Request};
+
+use crate::damage::{NUMBERS, damage};
+use crate::{Read, try_all};
+
+#[test]
+fn no_request_panics_or_takes_long() {
+    try_all("requests", |rng| {
+        let mut document = match rng.u8(0..4) {
+            0 => Value::Array((0..rng.usize(0..4)).map(|_| request(rng)).collect()),
+            _ => request(rng),
+        };
+        if rng.u8(0..3) == 0 {
+            change(rng, &mut document);
+        }
+        let mut bytes = serde_json::to_vec(&document).unwrap();
+        if rng.u8(0..3) > 0 {
+            damage(rng, &mut bytes);
+        }
+        let requests: Vec<Request> = match serde_json::from_slice(&bytes) {
+            Ok(request) => vec![request],
+            Err(_) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        };
+        let mut read = Read::Refused;
+        // Of thousands of copies a few do.
+        for request in requests.iter().take(8) {
+            if plan(rng, request) {
+                read = Read::Accepted;
+            }
+        }
+        read
+    });
+}
+
+/// A well-formed request, whose values are now and then extreme.
+fn request(rng: &mut Rng) -> Value {
+    let ranks = rng.usize(1..9);
+    let counts = |rng: &mut Rng| (0..ranks).map(|_| number(rng, 300)).collect::<Value>();
+    let mut request = json!({ "raw": counts(rng), "dp": ranks });
+    let mut set = |rng: &mut Rng, field: &str, value: &dyn Fn(&mut Rng) -> Value| {
+        if rng.u8(0..4) == 0 {
+            request[field] = value(rng);
+        }
+    };
+    set(rng, "profile", &|rng| json!(Profile::ALL[rng.usize(0..7)]));
+    set(rng, "raw_lp", &counts);
+    for field in ["attn_tp", "coef", "coef_lp", "cp_align"] {
+        set(rng, field, &|rng| number(rng, 9));
+    }
+    set(rng, "row_bytes", &|rng| number(rng, 20_000));
+    for field in ["extend", "graph_ok", "hybrid_idle", "force_max", "elastic_join"] {
+        set(rng, field, &|rng| json!(rng.bool()));
+    }
+    for field in ["graph_buckets", "prefill_buckets"] {
+        set(rng, field, &|rng| {
+            (0..rng.usize(0..9)).map(|_| number(rng, 600)).collect()
+        });
+    }
+    request
+}
+
+fn number(rng: &mut Rng, most: u64) -> Value {
+    match rng.u8(0..40) {
+        0 => serde_json::from_str(NUMBERS[rng.usize(0..NUMBERS.len() - 2)]).unwrap(),
+        _ => json!(rng.u64(1..most)),
+    }
+}
+
+/// Changes the structure: another kind of value, a field less or more, lists in lists.
+fn change(rng: &mut Rng, value: &mut Value) {
+    match value {
+        Value::Array(values) if !values.is_empty() && rng.bool() => {
+            let at = rng.usize(0..values.len());
+            change(rng, &mut values[at]);
+        }
+        Value::Object(fields) if !fields.is_empty() && rng.u8(0..4) > 0 => change_field(rng, fields),
+        Value::Array(values) if rng.bool() => {
+            let copies = [2, 100, 5000, 20_000][rng.usize(0..4)];
+            let value = values.first().cloned().unwrap_or(json!(1));
+            values.resize(copies, value);
+        }
+        _ => {
+            *value = match rng.u8(0..8) {
+                0 => Value::Null,
+                1 => json!(rng.bool()),
+                2 => json!(rng.u64(..)),
+                3 => json!(-rng.i64(0..)),
+                4 => json!(rng.f64() * 1e30),
+                5 => json!("x".repeat(rng.usize(0..200))),
+                6 => json!([value.take()]),
+                _ => json!({ "raw": value.take() }),
+            }
+        }
+    }
+}
+
+fn change_field(rng: &mut Rng, fields: &mut Map<String, Value>) {
+    let names: Vec<String> = fields.keys().cloned().collect();
+    let name = &names[rng.usize(0..names.len())];
+    match rng.u8(0..6) {
+        0 => drop(fields.remove(name)),
+        1 => drop(fields.insert("x".repeat(rng.usize(0..200)), json!(1))),
+        _ => change(rng, &mut fields[name]),
+    }
+}
+
+/// Takes a request through everything that is made of it. Returns whether it has a plan.
+fn plan(rng: &mut Rng, request: &Request) -> bool {
+    if let Ok(comparison) = Comparison::new(request) {
+        assert_eq!(comparison.plans().len(), Profile::ALL.len());
+        assert!(comparison.to_string().ends_with("bytes\n"));
+    }
+    let plan = match Plan::new(request) {
+        Ok(plan) => plan,
+        Err(error) => {
+            assert!(error.to_string().len() < 1000);
+            return false;
+        }
+    };
+    assert!(plan.explain().starts_with("rules: "));
+    assert!(plan.to_string().ends_with("bytes\n"));
+    assert!(serde_json::to_string(&plan).unwrap().starts_with('{'));
+    assert!(draw::svg(plan.layout()).ends_with("</svg>\n"));
+    assert!(draw::terminal(plan.layout(), rng.usize(..)).contains("rank"));
+    assert!(plan.allocated_rows() * request.row_bytes == plan.allocated_bytes());
+    for _ in 0..4 {
+        let forward = [
+            ForwardMode::Idle,
+            ForwardMode::Decode,
+            ForwardMode::Extend,
+            ForwardMode::Mixed,
+            ForwardMode::DraftDecode,
+            ForwardMode::TargetVerify,
+            ForwardMode::DraftExtend,
+        ][rng.usize(0..7)];
+        let requests = [0, 1, rng.u64(0..300), u64::MAX][rng.usize(0..4)];
+        let rank = rng.u64(0..=request.dp);
+        if let Ok(batch) = plan.batch(rank, forward, requests) {
+            assert!(batch.requests >= requests && batch.rows >= batch.requests && batch.kept <= batch.rows);
+        }
+    }
+    true
+}
