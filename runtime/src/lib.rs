@@ -24,10 +24,13 @@ pub mod launch;
 pub mod tensor;
 
 mod cache;
+mod deadline;
+mod elf;
 mod library;
 mod memory;
 mod specialize;
 
+pub use deadline::Deadline;
 pub use device::{Counters, Device, DeviceError, Stream};
 pub use launch::{Launch, LaunchError, Launched};
 pub use specialize::{Variant, VariantId};
