@@ -1,5 +1,8 @@
 //! ELF files, cubins and libraries, read without trusting them: each part that a header speaks of is looked for first.
 
+#[cfg(test)]
+pub(crate) mod image;
+
 use object::elf::{FileHeader64, PT_NULL, ProgramHeader64, SHT_NULL, SHT_STRTAB, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, ReadRef};
@@ -156,4 +159,59 @@ pub(crate) fn text_at(bytes: &[u8], at: usize) -> Option<&str> {
     let bytes = bytes.get(at..)?;
     let end = bytes.iter().take(LONGEST).position(|byte| *byte == 0)?;
     std::str::from_utf8(&bytes[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_elf_file_are_told_from_those_that_were_cut_off() {
+        assert_eq!(Elf::read(&b""[..]).err(), Some(ElfError::Empty));
+        for file in [&b"cubin?"[..], b"\x7fELG", b"\x7fELF\x01\x01\x01", b"\0"] {
+            let file = [file, &[0; 100]].concat();
+            assert_eq!(Elf::read(&file[..]).err(), Some(ElfError::Foreign));
+        }
+        let library = image::library("libsome.so", true).bytes;
+        let length = library.len() as u64;
+        assert!(Elf::read(&library[..]).is_ok());
+        for cut in 1..library.len() {
+            let error = Elf::read(&library[..cut]).err().expect("it was cut off");
+            assert!(
+                matches!(error, ElfError::Cut { end, length, .. } if length == cut as u64 && end > length),
+                "{error}"
+            );
+        }
+        let error = Elf::read(&library[..100]).err().expect("it was cut off").to_string();
+        assert_eq!(
+            error,
+            format!("it was cut off: it has 100 bytes, and its list of sections ends at byte {length}")
+        );
+    }
+
+    #[test]
+    fn a_file_whose_end_was_never_written_is_damaged() {
+        let mut library = image::library("libsome.so", true).bytes;
+        let begin = library.len() - 128;
+        library[begin..].fill(0);
+        let error = Elf::read(&library[..]).err().expect("it is damaged").to_string();
+        assert_eq!(error, "it is damaged: its sections have no names");
+    }
+
+    #[test]
+    fn a_build_id_is_found_among_the_notes() {
+        let library = image::library("libsome.so", false).bytes;
+        let elf = Elf::read(&library[..]).expect("a library");
+        assert_eq!(elf.build_id().as_deref(), Some(image::BUILD_ID));
+        let cubin = image::cubin().bytes;
+        assert_eq!(Elf::read(&cubin[..]).expect("a cubin").build_id(), None);
+    }
+
+    #[test]
+    fn a_text_ends() {
+        assert_eq!(text_at(b"one\0two\0", 4), Some("two"));
+        assert_eq!(text_at(b"one\0two", 4), None);
+        assert_eq!(text_at(b"one\0", 9), None);
+        assert_eq!(text_at(&[b'x'; 1 << 20], 0), None);
+    }
 }

@@ -26,6 +26,8 @@ pub mod tensor;
 mod cache;
 mod deadline;
 mod elf;
+#[cfg(test)]
+mod fuzz;
 mod library;
 mod memory;
 mod specialize;

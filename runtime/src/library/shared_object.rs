@@ -58,6 +58,7 @@ struct Mapped {
     file_end: u64,
     end: u64,
     offset: u64,
+    is_readable: bool,
     is_writable: bool,
 }
 
@@ -77,6 +78,7 @@ impl Memory {
                 file_end: start + file_size,
                 end,
                 offset,
+                is_readable: segment.p_flags(ENDIAN).contains(elf::PF_R),
                 is_writable: segment.p_flags(ENDIAN).contains(elf::PF_W),
             });
         }
@@ -86,14 +88,19 @@ impl Memory {
         Ok(Self(mapped))
     }
 
-    /// The place in the file of addresses whose bytes are all there.
+    /// The place in the file of addresses whose bytes are all there, to be read.
     fn in_file(&self, start: u64, size: u64) -> Option<u64> {
         let end = start.checked_add(size)?;
         let mapped = self
             .0
             .iter()
-            .find(|mapped| mapped.start <= start && end <= mapped.file_end)?;
+            .find(|mapped| mapped.is_readable && mapped.start <= start && end <= mapped.file_end)?;
         Some(start - mapped.start + mapped.offset)
+    }
+
+    fn is_writable(&self, address: u64) -> bool {
+        let mut mapped = self.0.iter();
+        mapped.any(|mapped| mapped.is_writable && mapped.start <= address && address < mapped.end)
     }
 
     /// Whether addresses belong to a segment; pages are mapped as a whole.
@@ -161,17 +168,25 @@ const PLACES: [(DynamicTag, u64); 7] = [
     (elf::DT_PLTGOT, WORD),
 ];
 
-/// Sizes and kinds that the loader takes for granted.
-const CONSTANTS: [(DynamicTag, u64); 4] = [
-    (elf::DT_PLTREL, elf::DT_RELA.0 as u64),
-    (elf::DT_RELAENT, RELOCATION),
-    (elf::DT_RELRENT, WORD),
-    (elf::DT_SYMENT, SYMBOL),
+/// Kinds and sizes of the entries of tables, which the loader takes for granted.
+const CONSTANTS: [(DynamicTag, DynamicTag, u64); 4] = [
+    (elf::DT_JMPREL, elf::DT_PLTREL, elf::DT_RELA.0 as u64),
+    (elf::DT_RELA, elf::DT_RELAENT, RELOCATION),
+    (elf::DT_RELR, elf::DT_RELRENT, WORD),
+    (elf::DT_SYMTAB, elf::DT_SYMENT, SYMBOL),
 ];
 
 const WORD: u64 = 8;
 const SYMBOL: u64 = size_of::<elf::Sym64<LittleEndian>>() as u64;
 const RELOCATION: u64 = size_of::<elf::Rela64<LittleEndian>>() as u64;
+
+/// The number of a version, without the bit that hides it.
+const VERSION: u16 = 0x7fff;
+
+/// The next of a list whose last says zero.
+fn behind(address: u64, distance: u32) -> Option<u64> {
+    (distance > 0).then(|| address.saturating_add(distance.into()))
+}
 
 impl<'data, R: ReadRef<'data>> Dynamic<R> {
     fn of(elf: &Elf<'data, R>, memory: Memory) -> Result<Self, ElfError> {
@@ -183,7 +198,10 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
             return Err(ElfError::damaged("it has not one dynamic section"));
         };
         let (offset, size) = segment.file_range(ENDIAN);
-        if memory.in_file(segment.p_vaddr(ENDIAN), size) != Some(offset) {
+        let start = segment.p_vaddr(ENDIAN);
+        // The loader writes there if this segment says that it may.
+        let is_writable = !segment.p_flags(ENDIAN).contains(elf::PF_W) || memory.is_writable(start);
+        if memory.in_file(start, size) != Some(offset) || !is_writable {
             return Err(ElfError::damaged("its dynamic section is not in memory"));
         }
         let list = segment
@@ -218,6 +236,12 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
         self.data.read_bytes_at(self.memory.in_file(address, size)?, size).ok()
     }
 
+    fn at<T: Pod>(&self, address: u64) -> Option<&'data T> {
+        self.data
+            .read_at(self.memory.in_file(address, size_of::<T>() as u64)?)
+            .ok()
+    }
+
     fn check_tables(&self) -> Result<(), ElfError> {
         let missing =
             |tag: DynamicTag| ElfError::damaged(format!("the table of dynamic entry {:#x} is not there", tag.0));
@@ -240,8 +264,9 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
                 return Err(missing(place));
             }
         }
-        for (tag, expected) in CONSTANTS {
-            if self.entries.iter().any(|entry| entry.0 == tag && entry.1 != expected) {
+        for (table, tag, expected) in CONSTANTS {
+            let is_there = self.value(table).is_some() || self.value(tag).is_some();
+            if is_there && self.value(tag) != Some(expected) {
                 return Err(ElfError::damaged(format!(
                     "dynamic entry {:#x} has no valid value",
                     tag.0
@@ -350,11 +375,62 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
         if symbols.any(|symbol| u64::from(symbol.st_name(ENDIAN)) >= names) {
             return Err(damaged());
         }
-        let versions = self.value(elf::DT_VERSYM);
-        match versions.is_none_or(|versions| self.memory.in_file(versions, count * 2).is_some()) {
+        self.check_versions(count)
+    }
+
+    /// The versions of symbols up to a number are numbers in lists, which name their libraries.
+    fn check_versions(&self, count: u64) -> Result<(), ElfError> {
+        let damaged = || ElfError::damaged("its versions of symbols cannot be read");
+        let last = self.last_version().ok_or_else(damaged)?;
+        let Some(versions) = self.value(elf::DT_VERSYM) else {
+            return Ok(());
+        };
+        let versions = self.bytes(versions, count * 2).ok_or_else(damaged)?.as_chunks().0;
+        match versions
+            .iter()
+            .all(|version| u16::from_le_bytes(*version) & VERSION <= last)
+        {
             true => Ok(()),
             false => Err(damaged()),
         }
+    }
+
+    /// The highest number of a version that is defined or needed, if the lists can be followed. What is needed is needed of
+    /// a library that is needed.
+    fn last_version(&self) -> Option<u16> {
+        let is_needed = |name: &str| {
+            let mut needed = self.entries.iter().filter(|entry| entry.0 == elf::DT_NEEDED);
+            needed.any(|&(_, offset)| self.text(offset).as_deref() == Some(name))
+        };
+        let mut last = 0;
+        let mut steps = 0..1u32 << 16;
+        let mut next = self.value(elf::DT_VERNEED);
+        while let Some(address) = next {
+            steps.next()?;
+            let need: &elf::Verneed<LittleEndian> = self.at(address)?;
+            self.text(need.vn_file.get(ENDIAN).into())
+                .filter(|name| is_needed(name))?;
+            let mut next_of_it = Some(address.checked_add(need.vn_aux.get(ENDIAN).into())?);
+            while let Some(address) = next_of_it {
+                steps.next()?;
+                let version: &elf::Vernaux<LittleEndian> = self.at(address)?;
+                self.text(version.vna_name.get(ENDIAN).into())?;
+                last = last.max(version.vna_other.get(ENDIAN).0 & VERSION);
+                next_of_it = behind(address, version.vna_next.get(ENDIAN));
+            }
+            next = behind(address, need.vn_next.get(ENDIAN));
+        }
+        let mut next = self.value(elf::DT_VERDEF);
+        while let Some(address) = next {
+            steps.next()?;
+            let definition: &elf::Verdef<LittleEndian> = self.at(address)?;
+            let name: &elf::Verdaux<LittleEndian> =
+                self.at(address.checked_add(definition.vd_aux.get(ENDIAN).into())?)?;
+            self.text(name.vda_name.get(ENDIAN).into())?;
+            last = last.max(definition.vd_ndx.get(ENDIAN).0 & VERSION);
+            next = behind(address, definition.vd_next.get(ENDIAN));
+        }
+        Some(last)
     }
 
     /// Names of libraries and folders lie in the table of names, which ends with an end.
@@ -384,5 +460,87 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
     fn text(&self, offset: u64) -> Option<String> {
         let names = self.bytes(self.value(elf::DT_STRTAB)?, self.value(elf::DT_STRSZ)?)?;
         Some(text_at(names, usize::try_from(offset).ok()?)?.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use object::read::ReadCache;
+
+    use super::*;
+    use crate::elf::image::{BUILD_ID, Image, cubin, library};
+    use crate::fuzz::fuzz;
+
+    fn read(bytes: &[u8]) -> Result<SharedObject, ElfError> {
+        SharedObject::read(bytes)
+    }
+
+    #[test]
+    fn a_library_tells_its_name_and_build() {
+        for has_gnu_hash in [false, true] {
+            let found = read(&library("libsome.so.1", has_gnu_hash).bytes).expect("a library");
+            assert_eq!(found.soname.as_deref(), Some("libsome.so.1"));
+            assert_eq!(found.build_id.as_deref(), Some(BUILD_ID));
+        }
+    }
+
+    #[test]
+    fn what_is_no_library_for_this_machine_is_refused() {
+        assert_eq!(
+            read(&cubin().bytes).expect_err("a cubin").to_string(),
+            "it is damaged: it is no shared library"
+        );
+        let mut other = library("libsome.so", true).bytes;
+        other[18] = 8;
+        assert_eq!(read(&other), Err(ElfError::OtherMachine));
+    }
+
+    #[test]
+    fn tables_that_lie_elsewhere_are_found_out() {
+        let Image { bytes, headers } = library("libsome.so", true);
+        let dynamic = headers[3].clone();
+        for entry in dynamic.step_by(16) {
+            let mut damaged = bytes.clone();
+            damaged[entry + 8..entry + 16].fill(0xff);
+            let is_end = bytes[entry..entry + 16] == [0; 16];
+            assert_eq!(read(&damaged).is_ok(), is_end, "the entry at {entry:#x}");
+        }
+    }
+
+    /// Where segments end by what the headers say, read by hand.
+    fn ends(bytes: &[u8]) -> Vec<u64> {
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let count = usize::from(u16::from_le_bytes([bytes[56], bytes[57]]));
+        let begin = word(32) as usize;
+        let headers = (0..count).map(|index| begin + index * 56);
+        let loaded = headers.filter(|at| bytes[*at..at + 4] == [1, 0, 0, 0]);
+        loaded.map(|at| word(at + 8).saturating_add(word(at + 32))).collect()
+    }
+
+    #[test]
+    fn fuzz_the_reader_of_elf_files() {
+        let images = [library("libsome.so.1", true), library("libsome.so.1", false), cubin()];
+        let (inputs, accepted) = fuzz(|rng| {
+            let mut image = images[rng.usize(..images.len())].clone();
+            image.damage(rng, false);
+            let bytes = &image.bytes[..];
+            let found = read(bytes);
+            let cached = SharedObject::read(&ReadCache::new(Cursor::new(bytes)));
+            assert_eq!(cached, found, "from a file");
+            let facts = crate::compile::resources(bytes);
+            let is_cubin = crate::compile::check_cubin(bytes);
+            assert!(found.is_err() || is_cubin.is_ok());
+            assert!(facts.is_err() || is_cubin.is_ok());
+            if found.is_ok() {
+                assert!(ends(bytes).iter().all(|end| *end <= bytes.len() as u64));
+            }
+            found.is_ok() || facts.is_ok()
+        });
+        assert!(
+            accepted * 10 > inputs && accepted * 10 < inputs * 9,
+            "{accepted} of {inputs}"
+        );
     }
 }
