@@ -334,3 +334,90 @@ fn a_group_that_is_not_complete_is_an_error_within_the_limit() {
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert!(TcpExchange::join(nowhere, 1, 2, LIMIT).is_err());
 }
+
+/// What is no time at all for one rank is none for the others; the one that comes last waits for nobody.
+#[test]
+fn a_limit_of_nothing_is_late_and_one_of_everything_is_not() {
+    for limit in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_secs(1 << 62),
+        AMPLE,
+    ] {
+        let groups = LocalGroup::ranks(&Device::cpu(), 2, limit);
+        on_all(groups, |group| {
+            let mut buffer = Device::cpu().upload(&[1.0f32], [1, 1]).unwrap();
+            group.all_reduce(&mut buffer.view_mut()).unwrap();
+            group.finish().unwrap();
+            assert_eq!(buffer.download().unwrap(), [2.0]);
+        });
+        let all = on_all(ThreadExchange::ranks(2, limit), |rank| rank.all_gather(&[7]).unwrap());
+        assert_eq!(all, [[[7], [7]], [[7], [7]]]);
+        let all = on_all(joined(over_tcp(3, limit)), |rank| rank.all_gather(&[8]).unwrap());
+        assert_eq!(all[2], [[8], [8], [8]]);
+    }
+    let begin = Instant::now();
+    let mut ranks = ThreadExchange::ranks(2, Duration::ZERO);
+    let late = ranks[0].all_gather(&[1]).unwrap_err();
+    assert!(
+        matches!(&late, CollectiveError::Late { missing, .. } if missing == &[1]),
+        "{late}"
+    );
+    drop(ranks.pop());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let late = TcpExchange::host(listener, 2, Duration::ZERO).unwrap_err();
+    assert!(
+        matches!(&late, CollectiveError::Late { missing, .. } if missing == &[1]),
+        "{late}"
+    );
+    let nobody = TcpExchange::join(address, 1, 2, Duration::ZERO).unwrap_err();
+    assert!(matches!(nobody, CollectiveError::Connection { .. }), "{nobody}");
+    assert!(begin.elapsed() < LIMIT * 4);
+}
+
+#[test]
+fn someone_who_connects_and_says_nothing_keeps_no_rank_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let mut half = std::net::TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut half, &[2, 0, 0]).unwrap();
+    let other = thread::spawn(move || TcpExchange::join(address, 1, 2, AMPLE));
+    let begin = Instant::now();
+    let host = TcpExchange::host(listener, 2, AMPLE).unwrap();
+    assert!(begin.elapsed() < AMPLE / 4);
+    let other = other.join().unwrap().unwrap();
+    let all = on_all(vec![host, other], |rank| {
+        rank.all_gather(&[rank.rank() as u64]).unwrap()
+    });
+    assert_eq!(all[0], [[0], [1]]);
+    drop((silent, half));
+}
+
+/// A peer that sends a little now and then is not waited for longer than one that sends nothing.
+#[test]
+fn words_that_drip_are_late() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let dripping = thread::spawn(move || {
+        let mut peer = std::net::TcpStream::connect(address).unwrap();
+        let greeting: Vec<u8> = [2u64, 1, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+        std::io::Write::write_all(&mut peer, &greeting).unwrap();
+        let words = 1000u64.to_le_bytes().into_iter().chain(std::iter::repeat(0)).take(8008);
+        let sent = words.take_while(|byte| {
+            thread::sleep(Duration::from_millis(20));
+            std::io::Write::write_all(&mut peer, &[*byte]).is_ok()
+        });
+        sent.count()
+    });
+    let host = TcpExchange::host(listener, 2, LIMIT).unwrap();
+    let begin = Instant::now();
+    let late = host.all_gather(&[1]).unwrap_err();
+    assert!(
+        matches!(&late, CollectiveError::Late { missing, .. } if missing == &[1]),
+        "{late}"
+    );
+    assert!(begin.elapsed() < LIMIT * 4, "{:?}", begin.elapsed());
+    assert!(dripping.join().unwrap() < 8008);
+}

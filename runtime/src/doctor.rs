@@ -8,7 +8,7 @@ use std::{
 #[cfg(feature = "nccl")]
 use crate::device::cuda::{Nccl, NcclError};
 use crate::{
-    compile::{Architecture, CompileError, CompileOptions, Nvrtc, compile},
+    compile::{Architecture, CompileError, CompileOptions, Nvrtc, Searched, compile},
     device::{
         DeviceError,
         cuda::{CudaProperties, device_count, driver_version},
@@ -38,6 +38,8 @@ pub struct Compiler {
     pub version: (u32, u32),
     /// The architectures that it compiles for, oldest first.
     pub supported: Vec<Architecture>,
+    /// The files that would have come first but did not do, and why.
+    pub passed_over: Vec<Searched>,
     /// For what a kernel of one line was compiled, and how long that took.
     pub trial: Result<(Architecture, Duration), CompileError>,
 }
@@ -67,6 +69,7 @@ fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> Compiler {
         path: nvrtc.path().to_owned(),
         version: nvrtc.version(),
         supported,
+        passed_over: nvrtc.passed_over().to_vec(),
         trial,
     }
 }
@@ -117,6 +120,7 @@ impl fmt::Display for Report {
             Ok(nccl) => {
                 let (major, minor, patch) = nccl.version();
                 writeln!(f, "NCCL      {major}.{minor}.{patch}, {}", nccl.path().display())?;
+                passed_over(f, nccl.passed_over())?;
             }
             Err(error) => writeln!(f, "NCCL      missing: {error}")?,
         }
@@ -128,11 +132,19 @@ impl fmt::Display for Report {
     }
 }
 
+/// What was found before the one that is used.
+fn passed_over(f: &mut fmt::Formatter<'_>, files: &[Searched]) -> fmt::Result {
+    files
+        .iter()
+        .try_for_each(|file| writeln!(f, "          passed over, {file}"))
+}
+
 impl fmt::Display for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor) = self.version;
         writeln!(f, "NVRTC     {major}.{minor}, {}", self.path.display())?;
         let supported: Vec<_> = self.supported.iter().map(ToString::to_string).collect();
+        passed_over(f, &self.passed_over)?;
         writeln!(f, "          compiles for {}", supported.join(" "))?;
         match &self.trial {
             Ok((architecture, elapsed)) => {

@@ -24,10 +24,15 @@ pub mod launch;
 pub mod tensor;
 
 mod cache;
+mod deadline;
+mod elf;
+#[cfg(test)]
+mod fuzz;
 mod library;
 mod memory;
 mod specialize;
 
+pub use deadline::Deadline;
 pub use device::{Counters, Device, DeviceError, Stream};
 pub use launch::{Launch, LaunchError, Launched};
 pub use specialize::{Variant, VariantId};

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tilewright_runtime::Deadline;
 
 use super::CollectiveError;
 
@@ -102,7 +103,7 @@ impl<V> Seat<V> {
     /// Puts down a value and waits for those of the others.
     pub(super) fn meet(&self, value: V) -> Result<Arc<[V]>, CollectiveError> {
         let Table { limit, round, changed } = &*self.table;
-        let deadline = Instant::now() + *limit;
+        let deadline = Deadline::after(*limit);
         let mut round = round.lock();
         if let Some(failure) = &round.failure {
             return Err(repeated(failure));
@@ -116,7 +117,10 @@ impl<V> Seat<V> {
             return Ok(round.last.clone());
         }
         loop {
-            let is_late = changed.wait_until(&mut round, deadline).timed_out();
+            match deadline.instant() {
+                Some(instant) => drop(changed.wait_until(&mut round, instant)),
+                None => changed.wait(&mut round),
+            }
             // No later round can have begun: it would need this rank.
             if round.number > number {
                 return Ok(round.last.clone());
@@ -124,7 +128,7 @@ impl<V> Seat<V> {
             if let Some(failure) = &round.failure {
                 return Err(failure.clone());
             }
-            if is_late {
+            if deadline.is_past() {
                 let values = round.values.iter().enumerate();
                 let missing = values
                     .filter(|(_, value)| value.is_none())

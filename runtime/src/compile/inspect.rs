@@ -1,6 +1,22 @@
 //! Facts about a cubin, read without a GPU.
 
-use super::elf::{self, CubinError, Section};
+use std::collections::{BTreeMap, HashMap};
+
+use object::LittleEndian;
+use object::elf::Sym64;
+use object::pod::slice_from_bytes;
+use object::read::elf::{FileHeader, SectionHeader, Sym};
+
+use crate::elf::{ENDIAN, Elf, ElfError, Section, text_at};
+
+/// Bytes that should be a cubin are not, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are no cubin: {reason}. Delete the file they came from and compile again")]
+pub struct CubinError {
+    /// What did not fit.
+    #[from]
+    pub reason: ElfError,
+}
 
 /// What one kernel takes of a multiprocessor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,33 +32,34 @@ pub struct Resources {
 /// Whether the bytes are an ELF file with every part that its header speaks of: a driver would read beyond the end of one
 /// that was cut off.
 pub fn check_cubin(bytes: &[u8]) -> Result<(), CubinError> {
-    elf::sections(bytes).map(|_| ())
+    Ok(Elf::read(bytes).map(|_| ())?)
 }
 
 /// The resources of every kernel of a cubin, in the order of their names.
 pub fn resources(cubin: &[u8]) -> Result<Vec<(String, Resources)>, CubinError> {
-    let sections = elf::sections(cubin)?;
-    let mut kernels: Vec<(String, Resources)> = sections
-        .iter()
-        .filter_map(|section| section.name.strip_prefix(".nv.info."))
-        .map(|kernel| {
-            (
-                kernel.to_owned(),
-                Resources {
-                    shared_bytes: shared(&sections, kernel),
-                    ..Default::default()
-                },
-            )
-        })
-        .collect();
-    for section in sections.iter().filter(|section| section.name == ".nv.info") {
-        for attribute in Attributes(section.data) {
+    let cubin = Cubin::read(cubin)?;
+    let reserved = cubin.reserved();
+    let mut kernels: BTreeMap<&str, Resources> = BTreeMap::new();
+    for name in cubin.sections.keys() {
+        let Some(kernel) = name.strip_prefix(".nv.info.") else {
+            continue;
+        };
+        let shared = cubin.sections.get(format!(".nv.shared.{kernel}").as_str());
+        let shared = shared.map_or(0, |section| section.sh_size(ENDIAN).saturating_sub(reserved));
+        let found = Resources {
+            shared_bytes: u32::try_from(shared).unwrap_or(u32::MAX),
+            ..Default::default()
+        };
+        kernels.insert(kernel, found);
+    }
+    if let Some(facts) = cubin.sections.get(".nv.info") {
+        for attribute in Attributes(cubin.data(facts)) {
             let Attribute { kind, payload } = attribute?;
-            let (Some(symbol), Some(value)) = (elf::u32_at(payload, 0), elf::u32_at(payload, 4)) else {
+            let (Some(symbol), Some(value)) = (word_at(payload, 0), word_at(payload, 4)) else {
                 continue;
             };
-            let name = symbol_name(&sections, section.link, symbol);
-            let Some((_, found)) = kernels.iter_mut().find(|(kernel, _)| Some(kernel.as_str()) == name) else {
+            let kernel = cubin.symbol_name(facts, symbol);
+            let Some(found) = kernel.and_then(|kernel| kernels.get_mut(kernel)) else {
                 continue;
             };
             match kind {
@@ -53,8 +70,64 @@ pub fn resources(cubin: &[u8]) -> Result<Vec<(String, Resources)>, CubinError> {
             }
         }
     }
-    kernels.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Ok(kernels)
+    Ok(kernels
+        .into_iter()
+        .map(|(kernel, found)| (kernel.to_owned(), found))
+        .collect())
+}
+
+/// A cubin, and its sections by their names.
+struct Cubin<'a> {
+    elf: Elf<'a, &'a [u8]>,
+    sections: HashMap<&'a str, &'a Section>,
+}
+
+impl<'a> Cubin<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, ElfError> {
+        let elf = Elf::read(bytes)?;
+        let mut sections = HashMap::new();
+        if !elf.sections.is_empty() {
+            let names = elf
+                .header
+                .section_strings_index(ENDIAN, bytes)
+                .map_err(ElfError::damaged)?;
+            let names = elf.sections[names.0].data(ENDIAN, bytes).map_err(ElfError::damaged)?;
+            for section in elf.sections {
+                let name = text_at(names, section.sh_name(ENDIAN) as usize);
+                let name = name.ok_or_else(|| ElfError::damaged("a section has no name"))?;
+                sections.entry(name).or_insert(section);
+            }
+        }
+        Ok(Self { elf, sections })
+    }
+
+    /// The bytes of a section; none if it only reserves memory.
+    fn data(&self, section: &Section) -> &'a [u8] {
+        section.data(ENDIAN, self.elf.data).unwrap_or_default()
+    }
+
+    /// The bytes of shared memory at the beginning that CUDA keeps for itself, from sm_90 on. They count for how many blocks
+    /// fit, and the driver leaves them out of what the kernel has.
+    fn reserved(&self) -> u64 {
+        match self.sections.contains_key(".nv.shared.reserved.0") {
+            true => 1024,
+            false => 0,
+        }
+    }
+
+    /// The name of a symbol in the table that a section refers to.
+    fn symbol_name(&self, section: &Section, symbol: u32) -> Option<&'a str> {
+        let table = self.elf.sections.get(section.sh_link(ENDIAN) as usize)?;
+        let bytes = self.data(table);
+        let (symbols, _) =
+            slice_from_bytes::<Sym64<LittleEndian>>(bytes, bytes.len() / size_of::<Sym64<LittleEndian>>()).ok()?;
+        let names = self.elf.sections.get(table.sh_link(ENDIAN) as usize)?;
+        text_at(self.data(names), symbols.get(symbol as usize)?.st_name(ENDIAN) as usize)
+    }
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 const FRAME_SIZE: u8 = 0x11;
@@ -84,38 +157,11 @@ impl<'a> Iterator for Attributes<'a> {
         };
         let Some((payload, rest)) = rest.split_at_checked(size) else {
             self.0 = &[];
-            return Some(Err(CubinError {
-                reason: "an entry of .nv.info runs past its end",
-            }));
+            return Some(Err(ElfError::damaged("an entry of .nv.info runs past its end").into()));
         };
         self.0 = rest;
         Some(Ok(Attribute { kind, payload }))
     }
-}
-
-fn shared(sections: &[Section<'_>], kernel: &str) -> u32 {
-    // From sm_90 on, CUDA keeps the beginning for itself. That counts for how many blocks fit, and the driver leaves it out
-    // of what the kernel has.
-    const RESERVED: u64 = 1024;
-    let reserved = if sections.iter().any(|section| section.name == ".nv.shared.reserved.0") {
-        RESERVED
-    } else {
-        0
-    };
-    let own = sections
-        .iter()
-        .find(|section| section.name.strip_prefix(".nv.shared.") == Some(kernel));
-    own.map_or(0, |section| {
-        u32::try_from(section.size.saturating_sub(reserved)).unwrap_or(u32::MAX)
-    })
-}
-
-/// The name of a symbol in the table that a section refers to.
-fn symbol_name<'a>(sections: &[Section<'a>], table: usize, symbol: u32) -> Option<&'a str> {
-    const ENTRY: usize = 24;
-    let table = sections.get(table)?;
-    let name = elf::u32_at(table.data, (symbol as usize).checked_mul(ENTRY)?)?;
-    elf::text_at(sections.get(table.link)?.data, name as usize)
 }
 
 #[cfg(test)]

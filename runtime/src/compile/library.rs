@@ -3,19 +3,16 @@
 #![allow(unsafe_code)]
 
 use std::{
-    env, fs,
-    os::raw::{c_char, c_int, c_void},
+    env,
+    os::raw::{c_char, c_int},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
-use libloading::Library;
+use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
 
-use super::{Architecture, CompileError, elf};
-use crate::library::{self, Absent, Once, Wanted, entry_points};
-
-/// NVRTC's `nvrtcProgram`.
-pub(super) type Handle = *mut c_void;
+use super::{Architecture, CompileError, Searched};
+use crate::library::{self, Absent, Found, Loaded, Once, Wanted, entry_points};
 
 const NVRTC: Wanted = Wanted {
     variable: "TILEWRIGHT_NVRTC",
@@ -25,23 +22,28 @@ const NVRTC: Wanted = Wanted {
     project: "nvrtc",
 };
 
-entry_points! { "NVRTC":
-    nvrtcVersion(*mut c_int, *mut c_int) -> c_int;
-    nvrtcGetErrorString(c_int) -> *const c_char;
-    nvrtcGetNumSupportedArchs(*mut c_int) -> c_int;
-    nvrtcGetSupportedArchs(*mut c_int) -> c_int;
+/// A result of NVRTC's.
+pub(super) type Code = c_int;
+pub(super) const SUCCESS: Code = nvrtcResult::NVRTC_SUCCESS as Code;
+
+entry_points! { "NVRTC", nvrtcResult as Code where {
+    nvrtcVersion(*mut c_int, *mut c_int);
+    nvrtcGetNumSupportedArchs(*mut c_int);
+    nvrtcGetSupportedArchs(*mut c_int);
     nvrtcCreateProgram(
-        *mut Handle, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char
-    ) -> c_int;
-    nvrtcDestroyProgram(*mut Handle) -> c_int;
-    nvrtcCompileProgram(Handle, c_int, *const *const c_char) -> c_int;
-    nvrtcGetProgramLogSize(Handle, *mut usize) -> c_int;
-    nvrtcGetProgramLog(Handle, *mut c_char) -> c_int;
-    nvrtcGetCUBINSize(Handle, *mut usize) -> c_int;
-    nvrtcGetCUBIN(Handle, *mut c_char) -> c_int;
-    nvrtcGetPTXSize(Handle, *mut usize) -> c_int;
-    nvrtcGetPTX(Handle, *mut c_char) -> c_int;
-}
+        *mut nvrtcProgram, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char
+    );
+    nvrtcDestroyProgram(*mut nvrtcProgram);
+    nvrtcCompileProgram(nvrtcProgram, c_int, *const *const c_char);
+    nvrtcGetProgramLogSize(nvrtcProgram, *mut usize);
+    nvrtcGetProgramLog(nvrtcProgram, *mut c_char);
+    nvrtcGetCUBINSize(nvrtcProgram, *mut usize);
+    nvrtcGetCUBIN(nvrtcProgram, *mut c_char);
+    nvrtcGetPTXSize(nvrtcProgram, *mut usize);
+    nvrtcGetPTX(nvrtcProgram, *mut c_char);
+} else {
+    nvrtcGetErrorString(Code) -> *const c_char;
+} }
 
 /// NVIDIA's run-time compiler, loaded once a process and never unloaded.
 pub struct Nvrtc {
@@ -52,25 +54,30 @@ pub struct Nvrtc {
     version: (u32, u32),
     supported: Vec<Architecture>,
     identity: String,
+    passed_over: Vec<Searched>,
     /// Keeps the function pointers valid, and the builtins where NVRTC finds them.
-    _libraries: Vec<Library>,
+    _libraries: [Loaded; 2],
 }
 
 impl Nvrtc {
     /// NVRTC, found and loaded by the first call that succeeds: a failure is not remembered.
     ///
-    /// It is looked for where `TILEWRIGHT_NVRTC` says, and nowhere else if that is set; else under the loader's names, in
-    /// `CUDA_HOME` and `CUDA_PATH`, in installed CUDA toolkits, among Python packages (`nvidia-cuda-nvrtc`), and in
-    /// `target/nvrtc` of the current folder and those above it.
+    /// It is the one that `TILEWRIGHT_NVRTC` names, or none: a file, a folder, or the name of a file that is searched for. If
+    /// that is not set, it is one that is in this process already, or on the loader's path, in `CUDA_HOME` and `CUDA_PATH`, in
+    /// installed CUDA toolkits, among Python packages (`nvidia-cuda-nvrtc`), or in `target/nvrtc` of the current folder and
+    /// those above it. One that is not whole, such as one without its builtins, is [passed over](Self::passed_over).
+    ///
+    /// # Errors
+    /// There is none, with the places that were searched and what was wrong with each.
     pub fn load() -> Result<&'static Self, CompileError> {
         static LOADED: Once<Nvrtc> = Once::new();
         LOADED.get_or_load(|| {
-            let found = NVRTC.find(Self::open).map_err(|absent| match absent {
+            let Found { library, passed_over } = NVRTC.find(Self::open).map_err(|absent| match absent {
                 Absent::Named { value, searched } => CompileError::NamedNvrtc { value, searched },
                 Absent::NotFound { searched } => CompileError::NvrtcNotFound { searched },
             })?;
-            tracing::debug!(path = %found.path.display(), version = ?found.version, "loaded NVRTC");
-            Ok(found)
+            tracing::debug!(path = %library.path.display(), version = ?library.version, ?passed_over, "loaded NVRTC");
+            Ok(Self { passed_over, ..library })
         })
     }
 
@@ -95,30 +102,30 @@ impl Nvrtc {
         &self.identity
     }
 
-    /// Loads the library at a path, or under a name that the loader resolves.
+    /// The files that would have come first but did not do, and why.
+    pub fn passed_over(&self) -> &[Searched] {
+        &self.passed_over
+    }
+
+    /// Loads the library at a path, and its builtins.
     fn open(path: &Path) -> Result<Self, String> {
-        let mut libraries = Vec::new();
-        if library::is_path(path) {
-            // NVRTC asks the loader for its builtins by name alone. The loader hands out what is loaded under that name
-            // already, so loading them first spares the user an LD_LIBRARY_PATH.
-            for builtins in library::beside(path, "libnvrtc-builtins.so") {
-                libraries.push(library::load(&builtins)?);
-            }
-        }
-        let nvrtc = library::load(path)?;
+        let nvrtc = library::load(path, None).map_err(|error| error.to_string())?;
         // SAFETY: a library of this name that has these symbols is NVRTC; it is kept in the same struct.
-        let entry = unsafe { EntryPoints::of(&nvrtc) }.map_err(|error| error.to_string())?;
-        libraries.push(nvrtc);
-        let path = library::loaded_file(entry.nvrtcVersion as usize).unwrap_or_else(|| path.to_owned());
+        let entry = unsafe { EntryPoints::of(&nvrtc) }?;
         let version = version_of(&entry)?;
+        // NVRTC asks the loader for these by name alone when it compiles. Loading them first spares the user an
+        // LD_LIBRARY_PATH, and tells now whether they are there.
+        let builtins = format!("libnvrtc-builtins.so.{}.{}", version.0, version.1);
+        let builtins = library::load_companion(path, &builtins)?;
         Ok(Self {
             supported: supported_by(&entry)?,
-            identity: identity_of(&path, version),
+            identity: identity_of(&nvrtc.build, version),
             without_minimal: AtomicBool::new(false),
             entry,
-            path,
+            path: nvrtc.file.clone(),
             version,
-            _libraries: libraries,
+            passed_over: Vec::new(),
+            _libraries: [nvrtc, builtins],
         })
     }
 }
@@ -128,7 +135,7 @@ fn version_of(entry: &EntryPoints) -> Result<(u32, u32), String> {
     // SAFETY: both point to a c_int.
     let code = unsafe { (entry.nvrtcVersion)(&mut major, &mut minor) };
     match code {
-        0 => Ok((major.unsigned_abs(), minor.unsigned_abs())),
+        SUCCESS => Ok((major.unsigned_abs(), minor.unsigned_abs())),
         code => Err(format!("nvrtcVersion failed with result {code}")),
     }
 }
@@ -137,13 +144,13 @@ fn supported_by(entry: &EntryPoints) -> Result<Vec<Architecture>, String> {
     let mut count = 0;
     // SAFETY: it points to a c_int.
     let code = unsafe { (entry.nvrtcGetNumSupportedArchs)(&mut count) };
-    if code != 0 {
+    if code != SUCCESS {
         return Err(format!("nvrtcGetNumSupportedArchs failed with result {code}"));
     }
     let mut numbers = vec![0; usize::try_from(count).unwrap_or(0)];
     // SAFETY: there is room for as many as the call before counted.
     let code = unsafe { (entry.nvrtcGetSupportedArchs)(numbers.as_mut_ptr()) };
-    if code != 0 {
+    if code != SUCCESS {
         return Err(format!("nvrtcGetSupportedArchs failed with result {code}"));
     }
     let mut supported: Vec<_> = numbers
@@ -154,9 +161,8 @@ fn supported_by(entry: &EntryPoints) -> Result<Vec<Architecture>, String> {
     Ok(supported)
 }
 
-fn identity_of(path: &Path, (major, minor): (u32, u32)) -> String {
-    let build = elf::build_id(path).or_else(|| Some(format!("{} bytes", fs::metadata(path).ok()?.len())));
-    let mut identity = format!("nvrtc {major}.{minor} {}", build.unwrap_or_default());
+fn identity_of(build: &str, (major, minor): (u32, u32)) -> String {
+    let mut identity = format!("nvrtc {major}.{minor} {build}");
     for variable in ["NVRTC_PREPEND_FLAGS", "NVRTC_APPEND_FLAGS"] {
         if let Some(flags) = env::var_os(variable) {
             identity.push_str(&format!(" {variable}={}", flags.display()));

@@ -5,7 +5,6 @@
 
 mod architecture;
 mod diagnostic;
-mod elf;
 mod error;
 mod inspect;
 mod library;
@@ -16,12 +15,12 @@ use std::{sync::Arc, time::Instant};
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use diagnostic::{Diagnostic, Severity, parse as parse_log};
-pub use elf::CubinError;
 pub use error::CompileError;
-pub use inspect::{Resources, check_cubin, resources};
+pub use inspect::{CubinError, Resources, check_cubin, resources};
 pub use library::Nvrtc;
 pub use options::CompileOptions;
 
+pub use crate::elf::ElfError;
 pub use crate::library::Searched;
 
 use nvrtc::{Output, Task};

@@ -9,10 +9,13 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{CompileError, diagnostic, library::Handle, library::Nvrtc, options::MINIMAL};
+use cudarc::nvrtc::sys::{nvrtcProgram, nvrtcResult};
 
-const INVALID_OPTION: c_int = 5;
-const COMPILATION: c_int = 6;
+use super::library::{Code, Nvrtc, SUCCESS};
+use super::{CompileError, diagnostic, options::MINIMAL};
+
+const INVALID_OPTION: Code = nvrtcResult::NVRTC_ERROR_INVALID_OPTION as Code;
+const COMPILATION: Code = nvrtcResult::NVRTC_ERROR_COMPILATION as Code;
 
 /// What is compiled, and for what: what an error speaks of.
 pub(super) struct Task<'a> {
@@ -71,7 +74,7 @@ pub(super) fn run(
     }
     let log = program.log()?;
     match code {
-        0 => Ok((program.output(output)?, log)),
+        SUCCESS => Ok((program.output(output)?, log)),
         COMPILATION | INVALID_OPTION => Err(CompileError::Rejected {
             kernel: task.kernel.to_owned(),
             architecture: task.architecture,
@@ -86,11 +89,11 @@ pub(super) fn run(
 struct Program<'a> {
     nvrtc: &'a Nvrtc,
     task: &'a Task<'a>,
-    handle: Handle,
+    handle: nvrtcProgram,
 }
 
-type SizeOf = unsafe extern "C" fn(Handle, *mut usize) -> c_int;
-type Fill = unsafe extern "C" fn(Handle, *mut c_char) -> c_int;
+type SizeOf = unsafe extern "C" fn(nvrtcProgram, *mut usize) -> Code;
+type Fill = unsafe extern "C" fn(nvrtcProgram, *mut c_char) -> Code;
 
 impl<'a> Program<'a> {
     fn new(nvrtc: &'a Nvrtc, task: &'a Task<'a>, source: &CStr, file: &CStr) -> Result<Self, CompileError> {
@@ -104,12 +107,12 @@ impl<'a> Program<'a> {
         // SAFETY: both texts end in NUL and are copied by the call; there are no headers.
         let code = unsafe { create(&mut program.handle, source, file, 0, ptr::null(), ptr::null()) };
         match code {
-            0 => Ok(program),
+            SUCCESS => Ok(program),
             code => Err(program.failed("nvrtcCreateProgram", code, String::new())),
         }
     }
 
-    fn compile(&mut self, arguments: &[CString]) -> c_int {
+    fn compile(&mut self, arguments: &[CString]) -> Code {
         let pointers: Vec<*const c_char> = arguments.iter().map(|argument| argument.as_ptr()).collect();
         let count = c_int::try_from(pointers.len()).unwrap_or(c_int::MAX);
         // SAFETY: the program is live, and there are at least `count` texts that outlive the call.
@@ -137,7 +140,7 @@ impl<'a> Program<'a> {
 
     fn read(&self, call: &'static str, size_of: SizeOf, fill: Fill) -> Result<Vec<u8>, CompileError> {
         let checked = |code| match code {
-            0 => Ok(()),
+            SUCCESS => Ok(()),
             code => Err(self.failed(call, code, String::new())),
         };
         let mut size = 0;
@@ -151,7 +154,7 @@ impl<'a> Program<'a> {
         Ok(bytes)
     }
 
-    fn failed(&self, call: &'static str, code: c_int, log: String) -> CompileError {
+    fn failed(&self, call: &'static str, code: Code, log: String) -> CompileError {
         // SAFETY: NVRTC returns a static text for every code, known or not.
         let message = unsafe { CStr::from_ptr((self.nvrtc.entry.nvrtcGetErrorString)(code)) };
         CompileError::Nvrtc {

@@ -1,6 +1,6 @@
 //! What can go wrong on a device.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// Why a device did not do what it was asked.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,18 @@ pub enum DeviceError {
          it with the NVIDIA container runtime. Without a GPU, use the CPU device."
     )]
     MissingDriver,
+    /// The loader would take a file for the CUDA driver that ends the process.
+    #[error(
+        "the CUDA driver library would be {}, which cannot be loaded: {reason}. Remove it from the loader's path, or install \
+         NVIDIA's driver again",
+        file.display()
+    )]
+    DamagedDriver {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The driver is older than the calls made of it.
     #[error(
         "the CUDA driver is of CUDA {}.{}, and at least {}.{} is needed: update NVIDIA's driver",

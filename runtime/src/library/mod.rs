@@ -1,40 +1,66 @@
-//! Libraries of NVIDIA's: found, loaded, and their functions by name.
+//! Libraries of NVIDIA's: found, looked at, loaded, and their functions by name.
 //!
-//! cudarc's loader can be given no path and panics where a library is missing, so the few functions needed are bound here.
+//! cudarc's loader can be given no path, panics where a library is missing and believes every file, so the few functions
+//! needed are bound here. [`find`] decides which file is taken, [`loader`] and [`shared_object`] whether it can be.
 
 #![allow(unsafe_code)]
 
-mod search;
+mod disk;
+mod find;
+mod listed;
+mod loader;
+mod places;
+mod question;
+mod shared_object;
+
+#[cfg(test)]
+mod fuzz;
 
 use std::{
-    env,
-    error::Error,
-    fmt, fs,
-    path::{Path, PathBuf, absolute},
+    fmt,
+    path::{Path, PathBuf},
+    process::Command,
     sync::OnceLock,
+    time::Duration,
 };
 
-use libloading::Library;
 use parking_lot::Mutex;
 
-pub(crate) use search::beside;
+pub(crate) use loader::{Loaded, load};
+
+use disk::Machine;
+use find::Search;
+use loader::{LoadError, Loader, look};
+use places::Surroundings;
 
 /// Declares a struct of a library's functions, and how the loaded library fills it.
+///
+/// What returns a result is declared as cudarc's bindings have it in `sys`, which the compiler compares. Results are numbers
+/// here: a library that is newer than the bindings has more of them than their enums. What takes results, or returns something else, stands
+/// under `else`.
 macro_rules! entry_points {
-    ($library:literal: $($name:ident($($argument:ty),* $(,)?) -> $result:ty;)*) => {
+    (
+        $library:literal, $result:ty as $code:ty
+        where { $($name:ident($($argument:ty),* $(,)?);)* }
+        else { $($other:ident($($taken:ty),* $(,)?) -> $returned:ty;)* }
+    ) => {
         #[doc = concat!("The functions of ", $library, " that are used, under their own names.")]
         #[allow(non_snake_case)]
         pub(super) struct EntryPoints {
-            $(pub $name: unsafe extern "C" fn($($argument),*) -> $result,)*
+            $(pub $name: unsafe extern "C" fn($($argument),*) -> $code,)*
+            $(pub $other: unsafe extern "C" fn($($taken),*) -> $returned,)*
         }
+
+        $(const _: unsafe fn($($argument),*) -> $result = sys::$name;)*
 
         impl EntryPoints {
             /// # Safety
             #[doc = concat!("The library must be ", $library, ", and outlive the result.")]
-            unsafe fn of(library: &libloading::Library) -> Result<Self, libloading::Error> {
+            unsafe fn of(library: &$crate::library::Loaded) -> Result<Self, String> {
+                // SAFETY: the caller promises the library, whose header declares this signature under this name.
                 Ok(Self {
-                    // SAFETY: the caller promises the library, whose header declares this signature under this name.
-                    $($name: unsafe { *library.get(stringify!($name).as_bytes())? },)*
+                    $($name: unsafe { library.function(stringify!($name))? },)*
+                    $($other: unsafe { library.function(stringify!($other))? },)*
                 })
             }
         }
@@ -47,14 +73,21 @@ pub(crate) use entry_points;
 pub(crate) struct Wanted {
     /// The variable that names the file or its folder. Nothing else is tried if it is set.
     pub variable: &'static str,
-    /// What the system's loader is asked for, in order.
+    /// The names that the system's loader has it under, in order.
     pub loader_names: &'static [&'static str],
-    /// How the names of its files begin.
+    /// Its file without a version.
     pub file: &'static str,
     /// How the folders of its Python packages begin, below `nvidia`.
     pub package: &'static str,
     /// Its folder below a project's `target`.
     pub project: &'static str,
+}
+
+/// A library, and what would have come first but did not do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found<L> {
+    pub library: L,
+    pub passed_over: Vec<Searched>,
 }
 
 /// Why no library was loaded.
@@ -71,10 +104,17 @@ pub(crate) enum Absent {
 pub struct Searched {
     /// Why this place: a variable's name, or what usually lies there.
     pub origin: &'static str,
-    /// The folder, the file, or the name given to the loader.
+    /// The folder, the file, or the name that the loader knows.
     pub place: PathBuf,
     /// What was wrong with it.
     pub outcome: String,
+}
+
+impl fmt::Display for Searched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, place, outcome } = self;
+        write!(f, "{origin}: {}: {outcome}", place.display())
+    }
 }
 
 /// The places, a line each.
@@ -82,115 +122,78 @@ pub(crate) struct Looked<'a>(pub &'a [Searched]);
 
 impl fmt::Display for Looked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Searched { origin, place, outcome } in self.0 {
-            writeln!(f, "  {origin}: {}: {outcome}", place.display())?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|searched| writeln!(f, "  {searched}"))
     }
 }
 
 impl Wanted {
-    /// The first library that opens: where the variable says, or else under the loader's names, in `CUDA_HOME` and
-    /// `CUDA_PATH`, in installed CUDA toolkits, among Python packages, and in `target` of the current folder and those above.
-    pub fn find<L>(&self, open: impl Fn(&Path) -> Result<L, String>) -> Result<L, Absent> {
-        match env::var_os(self.variable) {
-            Some(value) => self.named(value.into(), open),
-            None => self.search(open),
-        }
-    }
-
-    /// The library that the user named, or an error: no silent change to another one.
-    fn named<L>(&self, value: PathBuf, open: impl Fn(&Path) -> Result<L, String>) -> Result<L, Absent> {
-        let mut searched = Vec::new();
-        let candidates = if value.is_dir() {
-            search::libraries(self, &value)
-        } else {
-            vec![value.clone()]
+    /// The first library that opens: where the variable says, or else among the libraries of this process, on the loader's
+    /// path, in `CUDA_HOME` and `CUDA_PATH`, in installed CUDA toolkits, among Python packages, and in `target` of the
+    /// current folder and those above.
+    pub fn find<L>(&self, open: impl FnMut(&Path) -> Result<L, String>) -> Result<Found<L>, Absent> {
+        let search = Search {
+            wanted: self,
+            around: &Surroundings::current(self.variable),
+            disk: &Machine,
         };
-        if candidates.is_empty() {
-            searched.push(self.nothing_in(self.variable, value.clone()));
-        } else if !value.exists() {
-            searched.push(Searched {
-                origin: self.variable,
-                place: value.clone(),
-                outcome: "no such file or folder".to_owned(),
-            });
-        } else if let Some(library) = first_of(self.variable, candidates, &open, &mut searched) {
-            return Ok(library);
-        }
-        Err(Absent::Named { value, searched })
-    }
-
-    fn search<L>(&self, open: impl Fn(&Path) -> Result<L, String>) -> Result<L, Absent> {
-        let mut searched = Vec::new();
-        let names = self.loader_names.iter().map(PathBuf::from).collect();
-        if let Some(library) = first_of("the loader's path", names, &open, &mut searched) {
-            return Ok(library);
-        }
-        // Starting Python is the last thing to try: the iterator gets there only when all else has failed.
-        let places = search::Surroundings::current().places(self);
-        for place in places.into_iter().chain(std::iter::from_fn(search::ask_python).take(1)) {
-            let candidates = search::libraries(self, &place.root);
-            if candidates.is_empty() {
-                searched.push(self.nothing_in(place.origin, place.root));
-            } else if let Some(library) = first_of(place.origin, candidates, &open, &mut searched) {
-                return Ok(library);
-            }
-        }
-        Err(Absent::NotFound { searched })
-    }
-
-    fn nothing_in(&self, origin: &'static str, place: PathBuf) -> Searched {
-        Searched {
-            origin,
-            place,
-            outcome: format!("no {} in it", self.file),
-        }
+        search.run(open, ask_python)
     }
 }
 
-fn first_of<L>(
-    origin: &'static str,
-    candidates: Vec<PathBuf>,
-    open: impl Fn(&Path) -> Result<L, String>,
-    searched: &mut Vec<Searched>,
-) -> Option<L> {
-    for place in candidates {
-        let place = if is_path(&place) {
-            absolute(&place).unwrap_or(place)
-        } else {
-            place
-        };
-        match open(&place) {
-            Ok(library) => return Some(library),
-            Err(outcome) => searched.push(Searched { origin, place, outcome }),
+/// Asks `python3` itself where its packages are: for installations whose layout tells nothing. It costs a process, once.
+fn ask_python() -> Option<PathBuf> {
+    /// Longer than it takes from a cold disk.
+    const LIMIT: Duration = Duration::from_secs(5);
+    static TOLD: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let ask = || {
+        let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
+        let told = question::ask(Command::new("python3").args(["-c", script]), LIMIT)?;
+        let root = String::from_utf8(told).ok()?.trim().to_owned();
+        (!root.is_empty()).then(|| root.into())
+    };
+    TOLD.get_or_init(ask).clone()
+}
+
+impl Loaded {
+    /// A function, by its name.
+    ///
+    /// # Safety
+    /// It must have this type under this name.
+    pub unsafe fn function<F: Copy>(&self, name: &str) -> Result<F, String> {
+        // SAFETY: as the caller promises.
+        let found = unsafe { self.library.get::<F>(name) };
+        found
+            .map(|function| *function)
+            .map_err(|_| format!("it has no function {name}"))
+    }
+}
+
+/// Loads the library that another one asks the loader for by name alone, from beside that one or from the loader's path. The
+/// loader hands out what is loaded under a name already, so this one is what the other gets.
+pub(crate) fn load_companion(library: &Path, name: &str) -> Result<Loaded, String> {
+    let beside = places::beside(&Machine, library, name);
+    let mut reasons = Vec::new();
+    for place in beside.into_iter().chain(Loader::current().places(name)) {
+        match load(&place, Some(name)) {
+            Ok(loaded) => return Ok(loaded),
+            Err(LoadError::NotFound) => {}
+            Err(error) => reasons.push(format!("{}: {error}", place.display())),
         }
     }
-    None
+    if reasons.is_empty() {
+        reasons.push("neither beside it nor on the loader's path".to_owned());
+    }
+    Err(format!("it lacks its {name}: {}", reasons.join("; ")))
 }
 
-/// Whether a library is named by its place, and not by a name that the loader resolves.
-pub(crate) fn is_path(library: &Path) -> bool {
-    library.components().count() > 1
-}
-
-/// Loads the library at a path, or under a name that the loader resolves.
-pub(crate) fn load(path: &Path) -> Result<Library, String> {
-    // SAFETY: the initialisers of NVIDIA's libraries have no preconditions; a path is only ever one of theirs.
-    let loaded = unsafe { Library::new(path) };
-    // The loader's own words are behind the error.
-    loaded.map_err(|error| error.source().map_or_else(|| error.to_string(), ToString::to_string))
-}
-
-/// The file that an address was loaded from, where the system tells: the loader's names say nothing of the place.
-pub(crate) fn loaded_file(address: usize) -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines().find_map(|line| {
-        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-        range
-            .contains(&address)
-            .then(|| line.find('/').map(|at| PathBuf::from(&line[at..])))?
+/// A file that the loader would take for one of these names and that would end this process: for libraries that others load.
+pub(crate) fn deadly(names: &[String]) -> Option<(PathBuf, String)> {
+    let loader = Loader::current();
+    names.iter().find_map(|name| {
+        // What it cannot use at all it leaves alone, and goes on to the next folder.
+        let mut looks = loader.places(name).map(|place| (look(&place), place));
+        let taken = looks.find(|(look, _)| look.as_ref().map_or_else(LoadError::is_deadly, |_| true));
+        taken.and_then(|(look, place)| Some((place, look.err()?.to_string())))
     })
 }
 
@@ -217,55 +220,5 @@ impl<T> Once<T> {
             Some(loaded) => Ok(loaded),
             None => load().map(|loaded| self.loaded.get_or_init(|| loaded)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WANTED: Wanted = Wanted {
-        variable: "SOME_LIBRARY",
-        loader_names: &["libnowhere.so.1"],
-        file: "libnowhere.so",
-        package: "nowhere",
-        project: "nowhere",
-    };
-
-    fn named(value: &Path) -> String {
-        match WANTED.named(value.into(), load) {
-            Err(Absent::Named { searched, .. }) => Looked(&searched).to_string(),
-            other => panic!("{:?}", other.err()),
-        }
-    }
-
-    #[test]
-    fn a_named_library_that_is_not_there_is_an_error_and_not_another_library() {
-        let text = named(Path::new("/no/such/libnowhere.so"));
-        assert_eq!(text, "  SOME_LIBRARY: /no/such/libnowhere.so: no such file or folder\n");
-    }
-
-    #[test]
-    fn a_named_folder_without_a_library_says_so() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let text = named(folder.path());
-        assert!(text.contains("no libnowhere.so in it"), "{text}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_library_is_reported_with_the_loaders_reason() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("libnowhere.so.13");
-        fs::write(&file, "not a library").expect("a file");
-        let text = named(folder.path());
-        assert!(text.contains(&file.display().to_string()), "{text}");
-    }
-
-    #[test]
-    fn a_failure_to_load_is_not_remembered() {
-        let once = Once::new();
-        assert_eq!(once.get_or_load(|| Err("missing")), Err("missing"));
-        assert_eq!(once.get_or_load(|| Ok::<_, &str>(3)), Ok(&3));
-        assert_eq!(once.get_or_load(|| Err("missing")), Ok(&3));
     }
 }

@@ -8,14 +8,23 @@ use cudarc::driver::{
     CudaContext, DriverError, result,
     sys::{self, CUresult, CUstreamCaptureMode},
 };
+use cudarc::get_lib_name_candidates;
 
-use crate::device::DeviceError;
+use crate::{device::DeviceError, library};
 
 /// The oldest CUDA whose driver has every call made here.
 const NEEDED: (u32, u32) = (12, 0);
 
 /// The CUDA version that the driver supports: (13, 0). It needs no GPU.
 pub fn driver_version() -> Result<(u32, u32), DeviceError> {
+    // cudarc asks the loader for these names, one after the other, and the loader believes every file.
+    let names: Vec<String> = ["cuda", "nvcuda"]
+        .iter()
+        .flat_map(|name| get_lib_name_candidates(name))
+        .collect();
+    if let Some((file, reason)) = library::deadly(&names) {
+        return Err(DeviceError::DamagedDriver { file, reason });
+    }
     // SAFETY: it only tries to load the library.
     if !unsafe { sys::is_culib_present() } {
         return Err(DeviceError::MissingDriver);

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};
-use libloading::Library;
+use cudarc::nccl::sys::{
+    self, cudaStream_t, ncclComm_t, ncclConfig_t, ncclDataType_t, ncclRedOp_t, ncclResult_t, ncclUniqueId,
+};
 
 use super::NcclError;
-use crate::library::{self, Absent, Once, Wanted, entry_points};
+use crate::library::{self, Absent, Found, Loaded, Once, Searched, Wanted, entry_points};
 
 const NCCL: Wanted = Wanted {
     variable: "TILEWRIGHT_NCCL",
@@ -22,66 +23,65 @@ const NCCL: Wanted = Wanted {
 
 /// NCCL's `ncclResult_t`: a number, because later versions have more of them.
 pub(super) type Code = c_int;
-pub(super) const SUCCESS: Code = 0;
+pub(super) const SUCCESS: Code = ncclResult_t::ncclSuccess as Code;
 /// The call goes on; `ncclCommGetAsyncError` tells when it is done.
-pub(super) const IN_PROGRESS: Code = 7;
+pub(super) const IN_PROGRESS: Code = ncclResult_t::ncclInProgress as Code;
 
-/// A stream, as the driver has it.
-type Stream = *mut c_void;
-
-entry_points! { "NCCL":
-    ncclGetVersion(*mut c_int) -> Code;
-    ncclGetErrorString(Code) -> *const c_char;
-    ncclGetLastError(ncclComm_t) -> *const c_char;
-    ncclGetUniqueId(*mut ncclUniqueId) -> Code;
-    ncclCommInitRankConfig(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t) -> Code;
-    ncclCommGetAsyncError(ncclComm_t, *mut Code) -> Code;
-    ncclCommFinalize(ncclComm_t) -> Code;
-    ncclCommDestroy(ncclComm_t) -> Code;
-    ncclCommAbort(ncclComm_t) -> Code;
-    ncclGroupStart() -> Code;
-    ncclGroupEnd() -> Code;
+entry_points! { "NCCL", ncclResult_t as Code where {
+    ncclGetVersion(*mut c_int);
+    ncclGetUniqueId(*mut ncclUniqueId);
+    ncclCommInitRankConfig(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t);
+    ncclCommFinalize(ncclComm_t);
+    ncclCommDestroy(ncclComm_t);
+    ncclCommAbort(ncclComm_t);
+    ncclGroupStart();
+    ncclGroupEnd();
     ncclAllReduce(
-        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, Stream
-    ) -> Code;
-    ncclAllGather(*const c_void, *mut c_void, usize, ncclDataType_t, ncclComm_t, Stream) -> Code;
+        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t
+    );
+    ncclAllGather(*const c_void, *mut c_void, usize, ncclDataType_t, ncclComm_t, cudaStream_t);
     ncclReduceScatter(
-        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, Stream
-    ) -> Code;
+        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t
+    );
     ncclReduce(
-        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, c_int, ncclComm_t, Stream
-    ) -> Code;
-    ncclSend(*const c_void, usize, ncclDataType_t, c_int, ncclComm_t, Stream) -> Code;
-    ncclRecv(*mut c_void, usize, ncclDataType_t, c_int, ncclComm_t, Stream) -> Code;
-}
+        *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, c_int, ncclComm_t, cudaStream_t
+    );
+    ncclSend(*const c_void, usize, ncclDataType_t, c_int, ncclComm_t, cudaStream_t);
+    ncclRecv(*mut c_void, usize, ncclDataType_t, c_int, ncclComm_t, cudaStream_t);
+} else {
+    ncclGetErrorString(Code) -> *const c_char;
+    ncclCommGetAsyncError(ncclComm_t, *mut Code) -> Code;
+    ncclGetLastError(ncclComm_t) -> *const c_char;
+} }
 
 /// NVIDIA's library of collectives, loaded once a process and never unloaded.
 pub struct Nccl {
     pub(super) entry: EntryPoints,
     path: PathBuf,
     version: (u32, u32, u32),
+    passed_over: Vec<Searched>,
     /// Keeps the function pointers valid.
-    _library: Library,
+    _library: Loaded,
 }
 
 impl Nccl {
     /// NCCL, found and loaded by the first call that succeeds: a failure is not remembered.
     ///
-    /// It is looked for where `TILEWRIGHT_NCCL` says, and nowhere else if that is set; else as NVRTC is, among Python
-    /// packages in those of `nvidia-nccl-cu13` or `nvidia-nccl-cu12`, which PyTorch brings along. A process that has loaded
-    /// it already, for PyTorch say, gets the same one.
+    /// It is looked for as NVRTC is, by `TILEWRIGHT_NCCL`, and among Python packages in those of `nvidia-nccl-cu13` or
+    /// `nvidia-nccl-cu12`, which PyTorch brings along. A process that has loaded it already, for PyTorch say, gets the same
+    /// one, unless the variable names another.
     ///
     /// # Errors
-    /// There is none, with the places that were searched.
+    /// There is none, with the places that were searched and what was wrong with each.
     pub fn load() -> Result<&'static Self, NcclError> {
         static LOADED: Once<Nccl> = Once::new();
         LOADED.get_or_load(|| {
-            let found = NCCL.find(Self::open).map_err(|absent| match absent {
+            let Found { library, passed_over } = NCCL.find(Self::open).map_err(|absent| match absent {
                 Absent::Named { value, searched } => NcclError::Named { value, searched },
                 Absent::NotFound { searched } => NcclError::Missing { searched },
             })?;
-            tracing::debug!(path = %found.path.display(), version = ?found.version, "loaded NCCL");
-            Ok(found)
+            tracing::debug!(path = %library.path.display(), version = ?library.version, ?passed_over, "loaded NCCL");
+            Ok(Self { passed_over, ..library })
         })
     }
 
@@ -95,11 +95,16 @@ impl Nccl {
         self.version
     }
 
-    /// Loads the library at a path, or under a name that the loader resolves.
+    /// The files that would have come first but did not do, and why.
+    pub fn passed_over(&self) -> &[Searched] {
+        &self.passed_over
+    }
+
+    /// Loads the library at a path.
     fn open(path: &Path) -> Result<Self, String> {
-        let nccl = library::load(path)?;
+        let nccl = library::load(path, None).map_err(|error| error.to_string())?;
         // SAFETY: a library of this name that has these symbols is NCCL; it is kept in the same struct.
-        let entry = unsafe { EntryPoints::of(&nccl) }.map_err(|error| error.to_string())?;
+        let entry = unsafe { EntryPoints::of(&nccl) }?;
         let mut version = 0;
         // SAFETY: it points to a c_int.
         match unsafe { (entry.ncclGetVersion)(&mut version) } {
@@ -107,8 +112,9 @@ impl Nccl {
             error => return Err(format!("ncclGetVersion failed with result {error}")),
         }
         Ok(Self {
-            path: library::loaded_file(entry.ncclGetVersion as usize).unwrap_or_else(|| path.to_owned()),
+            path: nccl.file.clone(),
             version: parts(version.unsigned_abs()),
+            passed_over: Vec::new(),
             entry,
             _library: nccl,
         })

@@ -11,7 +11,7 @@ mod library;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{sync::mpsc, thread};
 
 use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};
@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tilewright_dsl::element::ElementType;
 
 use super::{CudaDevice, CudaEvent, CudaStream};
+use crate::Deadline;
 use library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 
 pub use error::NcclError;
@@ -199,12 +200,14 @@ impl CudaCommunicator {
     pub fn finish(&self) -> Result<(), NcclError> {
         let event = CudaEvent::new(&self.device)?;
         event.record(&self.stream)?;
-        let deadline = Instant::now() + self.limit;
-        while !event.is_passed()? {
-            self.check("a collective", deadline)?;
-            thread::sleep(PAUSE);
-        }
-        Ok(())
+        self.wait("a collective", || {
+            let is_done = event.is_passed()?;
+            if !is_done {
+                // It may have failed.
+                self.has_taken("a collective")?;
+            }
+            Ok(is_done)
+        })
     }
 
     /// Asks for several things at once.
@@ -231,13 +234,7 @@ impl CudaCommunicator {
         };
         match asked {
             SUCCESS => Ok(()),
-            IN_PROGRESS => {
-                let deadline = Instant::now() + self.limit;
-                while !self.check(call, deadline)? {
-                    thread::sleep(PAUSE);
-                }
-                Ok(())
-            }
+            IN_PROGRESS => self.wait(call, || self.has_taken(call)),
             error => {
                 self.give_up();
                 Err(failed(self.nccl, call, error))
@@ -245,26 +242,35 @@ impl CudaCommunicator {
         }
     }
 
-    /// Whether NCCL has taken all calls. An error, or a deadline that has passed, ends the communicator.
-    fn check(&self, call: &'static str, deadline: Instant) -> Result<bool, NcclError> {
+    /// Waits until something is so. Where that takes too long, it ends the communicator.
+    fn wait(&self, call: &'static str, mut is_so: impl FnMut() -> Result<bool, NcclError>) -> Result<(), NcclError> {
+        let deadline = Deadline::after(self.limit);
+        while !is_so()? {
+            if deadline.is_past() {
+                self.give_up();
+                let limit = self.limit;
+                return Err(NcclError::Late { call, limit });
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Whether NCCL has taken all calls. An error ends the communicator.
+    fn has_taken(&self, call: &'static str) -> Result<bool, NcclError> {
         let state = {
             let handle = self.handle.lock();
             let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.0;
             // SAFETY: nobody takes the communicator away while it is locked.
             unsafe { state_of(self.nccl, comm) }?
         };
-        let error = match state {
-            SUCCESS | IN_PROGRESS if Instant::now() < deadline => {
-                return Ok(state == SUCCESS);
+        match state {
+            SUCCESS | IN_PROGRESS => Ok(state == SUCCESS),
+            error => {
+                self.give_up();
+                Err(failed(self.nccl, call, error))
             }
-            SUCCESS | IN_PROGRESS => NcclError::Late {
-                call,
-                limit: self.limit,
-            },
-            error => failed(self.nccl, call, error),
-        };
-        self.give_up();
-        Err(error)
+        }
     }
 
     /// Breaks off whatever goes on, on this rank.
@@ -317,10 +323,10 @@ impl Drop for CudaCommunicator {
 
 /// Ends a communicator of whose work nothing is left on this rank: NCCL passes on what other ranks have not read yet.
 fn leave(nccl: &EntryPoints, comm: ncclComm_t, limit: Duration) -> Code {
-    let deadline = Instant::now() + limit;
+    let deadline = Deadline::after(limit);
     // SAFETY: the communicator is alive, and nobody else has it any more.
     let mut state = Ok(unsafe { (nccl.ncclCommFinalize)(comm) });
-    while state == Ok(IN_PROGRESS) && Instant::now() < deadline {
+    while state == Ok(IN_PROGRESS) && !deadline.is_past() {
         thread::sleep(PAUSE);
         // SAFETY: as above.
         state = unsafe { state_of(nccl, comm) };

@@ -1,12 +1,11 @@
-//! Where a library may lie on this machine.
+//! Where a library may lie.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::env;
+use std::path::{Path, PathBuf};
 
-use super::Wanted;
+use super::disk::Disk;
+use super::loader::Loader;
+use super::{Searched, Wanted};
 
 /// A folder in or below which a library may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +19,9 @@ pub(super) struct Place {
 /// What of the process's surroundings decides where to look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
+    /// What the library's own variable holds.
+    pub named: Option<PathBuf>,
+    pub loader: Loader,
     pub cuda_home: Option<PathBuf>,
     pub cuda_path: Option<PathBuf>,
     pub virtual_env: Option<PathBuf>,
@@ -33,9 +35,11 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// Those of this process.
-    pub(super) fn current() -> Self {
+    pub fn current(variable: &str) -> Self {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self {
+            named: set(variable),
+            loader: Loader::current(),
             cuda_home: set("CUDA_HOME"),
             cuda_path: set("CUDA_PATH"),
             virtual_env: set("VIRTUAL_ENV"),
@@ -49,27 +53,31 @@ impl Surroundings {
     }
 
     /// The places to look in, in order.
-    pub(super) fn places(&self, wanted: &Wanted) -> Vec<Place> {
+    pub fn places(&self, wanted: &Wanted, disk: &impl Disk) -> Vec<Place> {
         let mut places = Vec::new();
         let mut add = |origin, root| places.push(Place { origin, root });
         for (origin, root) in [("CUDA_HOME", &self.cuda_home), ("CUDA_PATH", &self.cuda_path)] {
             root.iter().for_each(|root| add(origin, root.clone()));
         }
-        for toolkit in children(&self.toolkits, "cuda") {
+        for toolkit in children(disk, &self.toolkits, "cuda") {
             add("an installed CUDA toolkit", toolkit);
         }
-        for root in self.virtual_env.iter().flat_map(|prefix| site_packages(prefix)) {
+        for root in self.virtual_env.iter().flat_map(|prefix| site_packages(disk, prefix)) {
             add("the packages of VIRTUAL_ENV", root);
         }
-        for root in self.home.iter().flat_map(|home| site_packages(&home.join(".local"))) {
+        for root in self
+            .home
+            .iter()
+            .flat_map(|home| site_packages(disk, &home.join(".local")))
+        {
             add("the user's Python packages", root);
         }
-        for root in self.python().iter().flat_map(|prefix| site_packages(prefix)) {
+        for root in self.python(disk).iter().flat_map(|prefix| site_packages(disk, prefix)) {
             add("the packages of python3", root);
         }
         for folder in self.current_dir.iter().flat_map(|folder| folder.ancestors()) {
             let root = folder.join("target").join(wanted.project);
-            if root.is_dir() {
+            if disk.is_folder(&root) {
                 add("the project", root);
             }
         }
@@ -77,84 +85,82 @@ impl Surroundings {
     }
 
     /// The prefix that the `python3` on the path is installed under.
-    fn python(&self) -> Option<PathBuf> {
-        let found = self
-            .path
-            .iter()
-            .map(|folder| folder.join("python3"))
-            .find(|file| file.is_file())?;
+    fn python(&self, disk: &impl Disk) -> Option<PathBuf> {
+        let mut programs = self.path.iter().map(|folder| folder.join("python3"));
+        let found = programs.find(|file| disk.exists(file) && !disk.is_folder(file))?;
         let named = found.parent()?.parent()?.to_owned();
         // A virtual environment links to the interpreter elsewhere but holds the packages itself.
-        if named.join("pyvenv.cfg").is_file() {
+        if disk.exists(&named.join("pyvenv.cfg")) {
             return Some(named);
         }
-        Some(fs::canonicalize(&found).ok()?.parent()?.parent()?.to_owned())
+        Some(disk.canonical(&found)?.parent()?.parent()?.to_owned())
+    }
+
+    /// A path that the loader does not take for a name to search.
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        self.current_dir.as_deref().unwrap_or(Path::new(".")).join(path)
     }
 }
 
-/// Asks `python3` itself where its packages are: for installations whose layout tells nothing. It costs a process.
-pub(super) fn ask_python() -> Option<Place> {
-    let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
-    let output = Command::new("python3")
-        .args(["-c", script])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    let root = String::from_utf8(output.stdout).ok()?.trim().into();
-    Some(Place {
-        origin: "the packages python3 reports",
-        root,
-    })
+/// Which files are wanted of a folder.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Names<'a> {
+    /// That of the library, with or without a version.
+    Usual,
+    /// One name.
+    Exactly(&'a str),
 }
 
 /// The libraries in a folder or where toolkits and wheels keep them below it, the newest first.
-pub(super) fn libraries(wanted: &Wanted, root: &Path) -> Vec<PathBuf> {
+pub(super) fn libraries(disk: &impl Disk, wanted: &Wanted, names: Names<'_>, root: &Path) -> Vec<PathBuf> {
     let mut folders = vec![root.to_owned(), root.join("lib64"), root.join("lib")];
-    folders.extend(
-        children(&root.join("targets"), "")
+    let targets = children(disk, &root.join("targets"), "");
+    folders.extend(targets.into_iter().map(|target| target.join("lib")));
+    let packages = children(disk, &root.join("nvidia"), wanted.package);
+    folders.extend(packages.into_iter().map(|package| package.join("lib")));
+    let files = folders.iter().flat_map(|folder| match names {
+        Names::Usual => versions(disk, folder, wanted.file),
+        Names::Exactly(name) => Some(folder.join(name))
+            .filter(|file| disk.exists(file))
             .into_iter()
-            .map(|target| target.join("lib")),
-    );
-    folders.extend(
-        children(&root.join("nvidia"), wanted.package)
-            .into_iter()
-            .map(|package| package.join("lib")),
-    );
-    let mut found = Vec::new();
-    for folder in folders {
-        for library in children(&folder, wanted.file) {
-            // A folder is often linked under several names, and a library under several versions.
-            let seen = |known: &PathBuf| fs::canonicalize(known).ok() == fs::canonicalize(&library).ok();
-            if !found.iter().any(seen) {
-                found.push(library);
-            }
-        }
-    }
-    found
+            .collect(),
+    });
+    files.collect()
 }
 
-/// The libraries whose names begin so and that lie next to a library, or next to the file that it links to.
-pub(crate) fn beside(library: &Path, beginning: &str) -> Vec<PathBuf> {
-    let named = library.to_owned();
-    let files = fs::canonicalize(library).into_iter().chain([named]);
+/// The files of one name that lie next to a library, or next to the file that it links to.
+pub(super) fn beside(disk: &impl Disk, library: &Path, name: &str) -> Vec<PathBuf> {
+    let files = disk.canonical(library).into_iter().chain([library.to_owned()]);
     let mut folders: Vec<_> = files.filter_map(|file| Some(file.parent()?.to_owned())).collect();
     folders.dedup();
-    folders.iter().flat_map(|folder| children(folder, beginning)).collect()
+    let files = folders.iter().map(|folder| folder.join(name));
+    files.filter(|file| disk.exists(file)).collect()
 }
 
-fn site_packages(prefix: &Path) -> Vec<PathBuf> {
-    let versions = children(&prefix.join("lib"), "python3");
-    versions
-        .iter()
-        .flat_map(|python| [python.join("site-packages"), python.join("dist-packages")])
-        .collect()
+fn site_packages(disk: &impl Disk, prefix: &Path) -> Vec<PathBuf> {
+    let versions = children(disk, &prefix.join("lib"), "python3");
+    let folders = |python: &PathBuf| [python.join("site-packages"), python.join("dist-packages")];
+    versions.iter().flat_map(folders).collect()
+}
+
+/// What a folder holds under a name, or that name with a version behind it.
+fn versions(disk: &impl Disk, folder: &Path, name: &str) -> Vec<PathBuf> {
+    let mut files = children(disk, folder, name);
+    files.retain(|file| {
+        let rest = file.file_name().and_then(|file| file.to_str()?.strip_prefix(name));
+        let is_version = |rest: &str| rest.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') && is_version(rest))
+    });
+    files
 }
 
 /// What a folder holds under names with the given beginning, the higher versions first; nothing if there is no folder.
-fn children(folder: &Path, beginning: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
+fn children(disk: &impl Disk, folder: &Path, beginning: &str) -> Vec<PathBuf> {
+    let names = disk
+        .names(folder)
+        .into_iter()
+        .filter_map(|name| name.into_string().ok());
+    let mut names: Vec<_> = names
         .filter(|name| name.starts_with(beginning))
         .map(|name| (version(&name), name))
         .collect();
@@ -169,8 +175,26 @@ fn version(name: &str) -> Vec<u32> {
         .collect()
 }
 
+impl Wanted {
+    /// What is said of a place that holds none.
+    pub(super) fn nothing_in(&self, names: Names<'_>, origin: &'static str, place: PathBuf) -> Searched {
+        let name = match names {
+            Names::Usual => self.file,
+            Names::Exactly(name) => name,
+        };
+        Searched {
+            origin,
+            place,
+            outcome: format!("no {name} in it"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::disk::Machine;
     use super::*;
 
     const NVRTC: Wanted = Wanted {
@@ -191,6 +215,10 @@ mod tests {
         folder
     }
 
+    fn usual(root: &Path) -> Vec<PathBuf> {
+        libraries(&Machine, &NVRTC, Names::Usual, root)
+    }
+
     #[test]
     fn a_toolkit_and_a_wheel_are_searched_where_they_keep_libraries() {
         for file in [
@@ -204,8 +232,10 @@ mod tests {
                 file,
                 "nvidia/cu13/lib/libnvrtc.alt.so.13",
                 "lib/libnvrtc-builtins.so.13.0",
+                "lib/libnvrtc.so.13.sha256",
+                "lib/libnvrtc.sound",
             ]);
-            assert_eq!(libraries(&NVRTC, folder.path()), [folder.path().join(file)]);
+            assert_eq!(usual(folder.path()), [folder.path().join(file)]);
         }
     }
 
@@ -213,23 +243,23 @@ mod tests {
     fn the_newest_library_of_a_folder_comes_first() {
         let folder = tree(&["libnvrtc.so.9.2", "libnvrtc.so.13", "libnvrtc.so.12"]);
         let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.9.2"];
-        assert_eq!(
-            libraries(&NVRTC, folder.path()),
-            names.map(|name| folder.path().join(name))
-        );
-        assert!(libraries(&NVRTC, &folder.path().join("nothing here")).is_empty());
+        assert_eq!(usual(folder.path()), names.map(|name| folder.path().join(name)));
+        assert!(usual(&folder.path().join("nothing here")).is_empty());
+        let exactly = libraries(&Machine, &NVRTC, Names::Exactly("libnvrtc.so.12"), folder.path());
+        assert_eq!(exactly, [folder.path().join("libnvrtc.so.12")]);
     }
 
     #[test]
-    fn what_lies_beside_a_library_is_found_by_its_beginning() {
+    fn what_lies_beside_a_library_is_found_by_its_name() {
         let folder = tree(&[
             "lib/libnvrtc.so.13",
             "lib/libnvrtc-builtins.so.13.0",
-            "libnvrtc-builtins.so.12.4",
+            "lib/libnvrtc-builtins.so.12.0",
+            "libnvrtc-builtins.so.13.0",
         ]);
         let library = folder.path().join("lib/libnvrtc.so.13");
         assert_eq!(
-            beside(&library, "libnvrtc-builtins.so"),
+            beside(&Machine, &library, "libnvrtc-builtins.so.13.0"),
             [folder.path().join("lib/libnvrtc-builtins.so.13.0")]
         );
     }
@@ -249,18 +279,15 @@ mod tests {
         let at = |path: &str| folder.path().join(path);
         let surroundings = Surroundings {
             cuda_home: Some(at("toolkit")),
-            cuda_path: None,
             virtual_env: Some(at("venv")),
             home: Some(at("home")),
             path: vec![at("nowhere"), at("usr/bin")],
             current_dir: Some(at("project/member")),
             toolkits: at("local"),
+            ..Default::default()
         };
-        let mut roots: Vec<_> = surroundings
-            .places(&NVRTC)
-            .into_iter()
-            .map(|place| place.root)
-            .collect();
+        let places = surroundings.places(&NVRTC, &Machine);
+        let mut roots: Vec<_> = places.into_iter().map(|place| place.root).collect();
         roots.retain(|root| !root.ends_with("dist-packages"));
         let expected = [
             "toolkit",
