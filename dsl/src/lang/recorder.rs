@@ -13,7 +13,7 @@ use crate::ir::{
     Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
     ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
-use crate::transform::hopeless;
+use crate::transform::{hopeless, without_empty_tiles};
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -84,6 +84,7 @@ pub(crate) fn record(
         return Err(error);
     }
     done.kernel.body = done.blocks.pop().map(|open| open.block).unwrap_or_default();
+    done.kernel = without_empty_tiles(done.kernel);
     done.pinned.sort_unstable();
     done.pinned.dedup();
     verify::verify(&done.kernel).map_err(|e| TraceError {
