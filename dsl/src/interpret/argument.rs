@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{ArgumentFault, HostMemory, InterpretError};
+use super::{ArgumentFault, HostMemory, InterpretError, Known};
 use crate::element::ElementType;
 use crate::ir::{Kernel, Layout, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
 
@@ -156,24 +156,6 @@ impl<'k, 'a> Arguments<'k, 'a> {
         })
     }
 
-    /// The value of a symbol that is known before the grid is.
-    pub fn symbol(&self, symbol: Symbol) -> Option<i64> {
-        let position = match symbol {
-            Symbol::Extent { tensor, .. } | Symbol::Stride { tensor, .. } => tensor,
-            Symbol::Count(position) => position,
-            Symbol::ProgramId(_) | Symbol::NumPrograms(_) => return None,
-        };
-        self.bindings.get(position as usize)?.symbol(symbol)
-    }
-
-    /// The scalar argument at `position`.
-    pub fn scalar(&self, position: u32) -> Option<Literal> {
-        match self.bindings.get(position as usize) {
-            Some(Binding::Scalar(literal)) => Some(*literal),
-            _ => None,
-        }
-    }
-
     /// The tensor argument at `position`.
     pub fn tensor(&self, position: u32) -> Option<&Tensor<'a>> {
         self.tensors.get(position as usize)?.as_ref()
@@ -186,6 +168,24 @@ impl<'k, 'a> Arguments<'k, 'a> {
             .get(position as usize)
             .map(|p| p.name.clone())
             .unwrap_or_default()
+    }
+}
+
+impl Known for Arguments<'_, '_> {
+    fn symbol(&self, symbol: Symbol) -> Option<i64> {
+        let position = match symbol {
+            Symbol::Extent { tensor, .. } | Symbol::Stride { tensor, .. } => tensor,
+            Symbol::Count(position) => position,
+            Symbol::ProgramId(_) | Symbol::NumPrograms(_) => return None,
+        };
+        self.bindings.get(position as usize)?.symbol(symbol)
+    }
+
+    fn scalar(&self, position: u32) -> Option<Literal> {
+        match self.bindings.get(position as usize) {
+            Some(Binding::Scalar(literal)) => Some(*literal),
+            _ => None,
+        }
     }
 }
 

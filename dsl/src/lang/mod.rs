@@ -60,7 +60,7 @@ pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
 pub use broadcast::{Join, Rank, WithAxis, WithRoom};
 pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
-pub use claims::{assume, device_assert, static_assert};
+pub use claims::{assume, device_assert, require, static_assert};
 pub use compare::{Compare, Logic};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;

@@ -10,8 +10,8 @@ use super::TraceError;
 use crate::call::{ParameterFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
-    ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
+    Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
+    ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
 use crate::transform::{hopeless, without_empty_tiles};
 
@@ -56,6 +56,7 @@ pub(crate) fn record(
         spans: Vec::new(),
         locals: Arena::new(),
         grid: Vec::new(),
+        requirements: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
         checked: false,
@@ -423,6 +424,37 @@ impl Recorder {
     /// The grid of the kernel.
     pub(crate) fn set_grid(&mut self, grid: Vec<Handle<Expression>>) {
         self.kernel.grid = grid;
+    }
+
+    /// Has the host test a condition before every launch: of several joined by "and" each on its own, for its own values.
+    pub(crate) fn require(&mut self, condition: Handle<Expression>, span: Span) {
+        if self.error.is_some() {
+            return;
+        }
+        if let Some(Expression::Binary {
+            op: BinaryOp::And,
+            left,
+            right,
+        }) = self.kernel.expressions.get(condition)
+        {
+            let (left, right) = (*left, *right);
+            self.require(left, span);
+            return self.require(right, span);
+        }
+        if self.depth() > 1 {
+            let message = "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does";
+            let advice = "write it before the `if` or loop, or use `device_assert`";
+            return self.fail(span, message, Some(advice));
+        }
+        if condition.index() < self.kernel.expressions.len()
+            && let Some((value, what)) = verify::unknown_to_host(&self.kernel, condition)
+        {
+            let place = self.kernel.spans.get(value.index()).copied().filter(Span::is_known);
+            let message = format!("`require` is tested before the launch, and this depends on {what}");
+            let advice = "use `device_assert` for what only the device knows";
+            return self.fail(place.unwrap_or(span), message, Some(advice));
+        }
+        self.kernel.requirements.push(Requirement { condition, span });
     }
 
     /// The policy of accesses that name none.

@@ -45,6 +45,7 @@ pub(crate) fn without_empty_tiles(kernel: Kernel) -> Kernel {
     let body = removal.pruned(&kernel.body);
     let Removal { map, mut target, .. } = removal;
     target.grid = kernel.grid.iter().map(|&extent| map.expression(extent)).collect();
+    target.requirements = map.requirements(&kernel.requirements);
     target.body = map.block(body);
     target
 }

@@ -31,6 +31,16 @@ impl Facts {
         facts.upper.push(Linear::constant(high));
         facts
     }
+
+    /// The largest of `low` and the numeric lower bounds.
+    pub fn least(&self, low: i128) -> i128 {
+        self.lower.iter().filter_map(Linear::as_constant).fold(low, i128::max)
+    }
+
+    /// The smallest of `high` and the numeric upper bounds.
+    pub fn most(&self, high: i128) -> i128 {
+        self.upper.iter().filter_map(Linear::as_constant).fold(high, i128::min)
+    }
 }
 
 pub(super) fn element_range(element: ElementType) -> (i128, i128) {

@@ -2,12 +2,13 @@
 //!
 //! Each value has a few lower and a few upper bounds, each a [`Linear`] form that holds on its own: one of them may be
 //! numeric, another may mention the extent that an index is compared with. Bounds come from what a value is made of and
-//! from the conditions it is used under. Of unknowns only their numeric range is known, so `index < extent` is proved
+//! from the conditions it is used under, the requirements of the kernel first. Of unknowns only their numeric range is known, so `index < extent` is proved
 //! when `extent - 1 - bound` has a minimum of at least 0 for some upper bound of the index.
 
 mod bounds;
 mod operations;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use self::bounds::{Bounds, Facts, element_range, push_front};
@@ -22,6 +23,8 @@ pub struct Ranges<'a> {
     kernel: &'a Kernel,
     /// In order, to be searched.
     symbols: Rc<[(Symbol, i64)]>,
+    /// What the kernel's requirements say about symbols, beside what a symbol is.
+    required: Rc<BTreeMap<Symbol, Facts>>,
     /// Shared between what is known in different branches, most of which is the same.
     facts: Vec<Option<Rc<Facts>>>,
     /// The value that each local now holds.
@@ -38,6 +41,7 @@ impl<'a> Ranges<'a> {
         let mut ranges = Self {
             kernel,
             symbols: symbols.into(),
+            required: Rc::default(),
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
             found: vec![None; kernel.expressions.len()],
@@ -48,7 +52,24 @@ impl<'a> Ranges<'a> {
                 ranges.facts[value.index()] = Some(ranges.derive(value).into());
             }
         }
+        for requirement in &kernel.requirements {
+            ranges.assume(requirement.condition, true);
+            ranges.keep_what_symbols_are();
+        }
         ranges
+    }
+
+    /// Moves what has just been learnt about symbols to where every use of them sees it.
+    fn keep_what_symbols_are(&mut self) {
+        let mut required = BTreeMap::clone(&self.required);
+        for value in self.kernel.requirement_values() {
+            if let Expression::Symbol(symbol) = self.kernel.expressions[value]
+                && let Some(facts) = self.facts[value.index()].take()
+            {
+                required.insert(symbol, Facts::clone(&facts));
+            }
+        }
+        self.required = required.into();
     }
 
     /// Whether `value` (every element of it) is at least 0.
@@ -72,7 +93,7 @@ impl<'a> Ranges<'a> {
 
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
-        let extent = Facts::both(self.symbol(Symbol::Extent { tensor, axis }));
+        let extent = self.of_symbol(Symbol::Extent { tensor, axis });
         self.is_at_most(&self.facts(value), &extent, -1)
     }
 
@@ -137,12 +158,16 @@ impl<'a> Ranges<'a> {
                     return (value, value);
                 }
                 let most = MAX_COUNT as i128;
-                match symbol {
+                let (low, high) = match symbol {
                     Symbol::Extent { .. } | Symbol::Count(_) => (0, most),
                     // A program that runs is one of at least one and at most 2^31 - 1.
                     Symbol::NumPrograms(_) => (1, i32::MAX as i128),
                     Symbol::ProgramId(axis) => (0, self.unknown(Unknown::Symbol(Symbol::NumPrograms(axis))).1 - 1),
                     Symbol::Stride { .. } => (-most, most),
+                };
+                match self.required.get(&symbol) {
+                    Some(facts) => (facts.least(low), facts.most(high)),
+                    None => (low, high),
                 }
             }
             Unknown::Value(value) => element_range(self.kernel.ty(value).element),
