@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::{ArgumentFault, HostMemory, InterpretError, Known};
+use crate::call::canonical_strides;
 use crate::element::ElementType;
 use crate::ir::{Kernel, Layout, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
 
@@ -189,7 +190,7 @@ impl Known for Arguments<'_, '_> {
     }
 }
 
-/// Checks one argument, and gives a contiguous tensor the strides its extents imply.
+/// Checks one argument, and gives a tensor its canonical strides.
 fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Option<Tensor<'a>>, ArgumentFault> {
     match (kind, binding) {
         (
@@ -293,10 +294,6 @@ fn layout(layout: Layout, extents: &[u64], strides: &mut ArrayVec<i64, 4>) -> Re
     if !strides.iter().enumerate().all(|(axis, &stride)| allowed(axis, stride)) {
         return Err(ArgumentFault::Layout(layout));
     }
-    match layout {
-        Layout::Contiguous => *strides = implied,
-        Layout::Rows { .. } => strides.iter_mut().skip(last).for_each(|stride| *stride = 1),
-        Layout::Strided => {}
-    }
+    canonical_strides(extents, strides);
     Ok(())
 }

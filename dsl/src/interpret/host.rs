@@ -17,6 +17,17 @@ pub trait Known {
     fn scalar(&self, position: u32) -> Option<Literal>;
 }
 
+/// Of a launch without scalar arguments, the values of symbols are enough.
+impl<F: Fn(Symbol) -> Option<i64>> Known for F {
+    fn symbol(&self, symbol: Symbol) -> Option<i64> {
+        self(symbol)
+    }
+
+    fn scalar(&self, _: u32) -> Option<Literal> {
+        None
+    }
+}
+
 /// Why there is no grid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {

@@ -474,7 +474,8 @@ impl Recorder {
 
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
     pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
-        let advice = "a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters";
+        let advice =
+            "a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters";
         let value = self.evaluate(expression).and_then(|value| {
             let integer = value.as_integer().and_then(|v| i64::try_from(v).ok());
             integer.ok_or_else(|| "a float".into())
@@ -516,25 +517,27 @@ impl Recorder {
 
     /// The value of a launch symbol, which becomes part of the variant's class.
     fn pin(&mut self, symbol: Symbol) -> Result<i64, String> {
-        let Symbol::Extent { tensor, axis } = symbol else {
-            return Err(match symbol {
-                Symbol::ProgramId(_) => "the program's id",
-                Symbol::NumPrograms(_) => "the number of programs",
-                Symbol::Count(_) => "a count, which differs from launch to launch",
-                Symbol::Stride { .. } | Symbol::Extent { .. } => "a stride",
-            }
-            .into());
-        };
-        match self.request.parameters.get(tensor as usize) {
-            Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
-                Some(&extent) => {
-                    let extent = extent.min(i64::MAX as u64) as i64;
-                    self.pinned.push((symbol, extent));
-                    Ok(extent)
-                }
-                None => Err("the extent of an axis that the tensor does not have".into()),
+        let facts = |position: u32| self.request.parameters.get(position as usize);
+        let value = match symbol {
+            Symbol::Extent { tensor, axis } => match facts(tensor) {
+                Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
+                    Some(&extent) => extent.min(i64::MAX as u64) as i64,
+                    None => return Err("the extent of an axis that the tensor does not have".into()),
+                },
+                _ => return Err("the extent of an undescribed tensor".into()),
             },
-            _ => Err("the extent of an undescribed tensor".into()),
-        }
+            Symbol::Count(position) => match facts(position) {
+                Some(ParameterFacts::Exact(count)) => *count,
+                _ => {
+                    let name = self.kernel.parameters.get(position as usize).map_or("", |p| &p.name);
+                    return Err(format!("the count `{name}`, which this launch does not bind as `Exact`"));
+                }
+            },
+            Symbol::ProgramId(_) => return Err("the program's id".into()),
+            Symbol::NumPrograms(_) => return Err("the number of programs".into()),
+            Symbol::Stride { .. } => return Err("a stride".into()),
+        };
+        self.pinned.push((symbol, value));
+        Ok(value)
     }
 }
