@@ -112,7 +112,9 @@ fn of_symbol(kernel: &Kernel, symbol: Symbol) -> u64 {
     }
     match symbol {
         // What divides the strides of rows is said of axes that are stepped along, and this may be one of a single element.
-        Symbol::Stride { tensor, .. } if matches!(kernel.tensor(tensor), Some(t) if t.layout != Layout::Contiguous) => 1,
+        Symbol::Stride { tensor, .. } if matches!(kernel.tensor(tensor), Some(t) if t.layout != Layout::Contiguous) => {
+            1
+        }
         Symbol::Stride { tensor, axis } => stride_divisor(kernel, tensor, axis),
         Symbol::ProgramId(_) | Symbol::NumPrograms(_) | Symbol::Extent { .. } | Symbol::Count(_) => 1,
     }

@@ -9,7 +9,8 @@ mod definition;
 mod trace;
 
 pub use argument::{
-    Argument, ArgumentValue, Arguments, CountArgument, Exact, MAX_COUNT, Memory, Runtime, TensorArgument, canonical_strides,
+    Argument, ArgumentValue, Arguments, CountArgument, Exact, MAX_COUNT, Memory, Runtime, TensorArgument,
+    canonical_strides,
 };
 pub use comptime::{Comptime, ComptimeValue};
 pub use definition::Definition;

@@ -92,7 +92,11 @@ fn found(values: &Option<[Literal; 2]>) -> String {
         _ => literal.to_string(),
     };
     match values {
-        Some([left, right]) => format!(", and here the left side is {} and the right side {}", text(left), text(right)),
+        Some([left, right]) => format!(
+            ", and here the left side is {} and the right side {}",
+            text(left),
+            text(right)
+        ),
         None => ", which does not hold here".to_owned(),
     }
 }

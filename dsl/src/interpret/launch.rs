@@ -10,7 +10,9 @@ use super::argument::Arguments;
 use super::conflict::{self, Meeting, Touch, Touched};
 use super::order::{self, Event, Order};
 use super::program::Machine;
-use super::{BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid};
+use super::{
+    BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid,
+};
 use crate::analysis::effects::Effects;
 use crate::ir::{self, Kernel, Statement, verify};
 

@@ -442,7 +442,8 @@ impl Recorder {
             return self.require(right, span);
         }
         if self.depth() > 1 {
-            let message = "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does";
+            let message =
+                "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does";
             let advice = "write it before the `if` or loop, or use `device_assert`";
             return self.fail(span, message, Some(advice));
         }
@@ -530,7 +531,9 @@ impl Recorder {
                 Some(ParameterFacts::Exact(count)) => *count,
                 _ => {
                     let name = self.kernel.parameters.get(position as usize).map_or("", |p| &p.name);
-                    return Err(format!("the count `{name}`, which this launch does not bind as `Exact`"));
+                    return Err(format!(
+                        "the count `{name}`, which this launch does not bind as `Exact`"
+                    ));
                 }
             },
             Symbol::ProgramId(_) => return Err("the program's id".into()),

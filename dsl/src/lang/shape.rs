@@ -90,8 +90,14 @@ impl<T: Element, const R: usize> Tile<T, R> {
             };
             if !inside {
                 let message = match extent {
-                    0 => format!("no elements from {start} on of axis {axis} of a tile of shape {}", ty.shape),
-                    _ => format!("elements {start} to {last} of axis {axis} of a tile of shape {}", ty.shape),
+                    0 => format!(
+                        "no elements from {start} on of axis {axis} of a tile of shape {}",
+                        ty.shape
+                    ),
+                    _ => format!(
+                        "elements {start} to {last} of axis {axis} of a tile of shape {}",
+                        ty.shape
+                    ),
                 };
                 r.fail(span, message, Some("a slice stays inside its axis"));
                 return None;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{dead_code, fold};
 use crate::ir::{
-    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement, Symbol, Type,
+    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement, Symbol,
+    Type,
 };
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`

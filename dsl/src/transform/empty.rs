@@ -4,7 +4,8 @@ use super::renumber::Renumber;
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{
-    Access, Arena, BinaryOp, Block, Combine, Expression, Handle, Kernel, Literal, Local, Reduction, Shape, Statement, Type,
+    Access, Arena, BinaryOp, Block, Combine, Expression, Handle, Kernel, Literal, Local, Reduction, Shape, Statement,
+    Type,
 };
 
 /// `kernel` without tiles and variables that have no element, and without what is done with them: loads, stores, atomic
@@ -16,7 +17,10 @@ use crate::ir::{
 /// * a histogram of nothing counts nothing, and an element taken from an axis without elements is zero;
 /// * of two tiles one behind the other the one that has elements is the result.
 pub(crate) fn without_empty_tiles(kernel: Kernel) -> Kernel {
-    let tiles = kernel.types.iter().chain(kernel.locals.iter().map(|(_, local)| &local.ty));
+    let tiles = kernel
+        .types
+        .iter()
+        .chain(kernel.locals.iter().map(|(_, local)| &local.ty));
     if tiles.into_iter().all(|ty| !is_empty(*ty)) {
         return kernel;
     }
@@ -71,7 +75,9 @@ impl Removal<'_> {
     fn expression(&mut self, handle: Handle<Expression>, expression: &Expression) {
         let (ty, span) = (self.source.ty(handle), self.source.spans[handle.index()]);
         let constant = match expression {
-            Expression::Reduce { value, reduction, .. } if self.is_empty(*value) => Some(of_nothing(reduction, ty.element)),
+            Expression::Reduce { value, reduction, .. } if self.is_empty(*value) => {
+                Some(of_nothing(reduction, ty.element))
+            }
             Expression::Histogram { value, .. } | Expression::Take { value, .. } if self.is_empty(*value) => {
                 Some(Literal::zero(ty.element))
             }

@@ -58,7 +58,9 @@ pub(crate) struct HostKnows<'c, 'a>(pub(crate) &'c Call<'a>);
 impl Known for HostKnows<'_, '_> {
     fn symbol(&self, symbol: Symbol) -> Option<i64> {
         match symbol {
-            Symbol::Count(_) => known_counts(self.0).find(|(count, _)| *count == symbol).map(|(_, value)| value),
+            Symbol::Count(_) => known_counts(self.0)
+                .find(|(count, _)| *count == symbol)
+                .map(|(_, value)| value),
             _ => value_of(self.0, [0; 3], symbol),
         }
     }

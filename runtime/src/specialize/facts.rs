@@ -1,6 +1,8 @@
 //! What a class of launches has in common: the facts about each parameter that a kernel is recorded with.
 
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest};
+use tilewright_dsl::call::{
+    ArgumentValue, Call, CountArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest,
+};
 use tilewright_dsl::ir::Layout;
 
 use crate::memory::Storage;

@@ -134,8 +134,14 @@ impl Ranges<'_> {
     pub(super) fn of_symbol(&self, symbol: Symbol) -> Facts {
         let mut facts = Facts::both(self.symbol(symbol));
         if let Some(required) = self.required.get(&symbol) {
-            required.lower.iter().for_each(|bound| push(&mut facts.lower, bound.clone()));
-            required.upper.iter().for_each(|bound| push(&mut facts.upper, bound.clone()));
+            required
+                .lower
+                .iter()
+                .for_each(|bound| push(&mut facts.lower, bound.clone()));
+            required
+                .upper
+                .iter()
+                .for_each(|bound| push(&mut facts.upper, bound.clone()));
         }
         if let Symbol::ProgramId(axis) = symbol {
             push(&mut facts.lower, Linear::constant(0));

@@ -36,7 +36,9 @@ impl Kernel {
             }
             return;
         }
-        let Some(expression) = self.expressions.get(value) else { return };
+        let Some(expression) = self.expressions.get(value) else {
+            return;
+        };
         let own = binding(expression);
         if own < outer {
             text.push('(');
@@ -121,7 +123,9 @@ impl Kernel {
     }
 
     fn parameter_name(&self, position: u32) -> &str {
-        self.parameters.get(position as usize).map_or("?", |parameter| &parameter.name)
+        self.parameters
+            .get(position as usize)
+            .map_or("?", |parameter| &parameter.name)
     }
 }
 
