@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{Expression, Handle, Kernel, Literal, Span, Symbol};
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Span, Symbol, UnaryOp};
 
 /// The most programs of a launch.
 pub const MAX_PROGRAMS: u64 = (1 << 31) - 1;
@@ -67,6 +67,18 @@ pub enum RequirementError {
         condition: String,
         /// The values of the two sides, if it compares two.
         values: Option<[Literal; 2]>,
+        /// Where it was written.
+        span: Span,
+    },
+    /// A condition cannot be told: a sum, difference or product in it is more than its type holds.
+    #[error("kernel `{kernel}` requires `{condition}`, and `{overflowing}` overflows here\n  --> {span}")]
+    Overflow {
+        /// The kernel.
+        kernel: String,
+        /// The condition.
+        condition: String,
+        /// What overflows.
+        overflowing: String,
         /// Where it was written.
         span: Span,
     },
@@ -156,6 +168,14 @@ pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), Req
             span,
         };
         let values = evaluate(kernel, kernel.made_of([condition]), known).map_err(unknown)?;
+        if let Some(overflowing) = overflowing(kernel, &values) {
+            return Err(RequirementError::Overflow {
+                kernel: kernel.name.clone(),
+                condition: text(),
+                overflowing: kernel.text_of(overflowing),
+                span,
+            });
+        }
         if !values.get(&condition).is_some_and(|value| value.as_bool()) {
             let sides = match kernel.expressions.get(condition) {
                 Some(Expression::Compare { left, right, .. }) => values.get(left).zip(values.get(right)),
@@ -170,6 +190,34 @@ pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), Req
         }
     }
     Ok(())
+}
+
+/// The first integer operation whose exact result is none of its type's.
+fn overflowing(kernel: &Kernel, values: &BTreeMap<Handle<Expression>, Literal>) -> Option<Handle<Expression>> {
+    let exact = |expression: &Expression| {
+        let integer = |operand| values.get(&operand)?.as_integer();
+        match *expression {
+            Expression::Binary { op, left, right } => {
+                let (left, right) = (integer(left)?, integer(right)?);
+                match op {
+                    BinaryOp::Add => left.checked_add(right),
+                    BinaryOp::Subtract => left.checked_sub(right),
+                    BinaryOp::Multiply => left.checked_mul(right),
+                    _ => None,
+                }
+            }
+            Expression::Unary {
+                op: UnaryOp::Negate,
+                value,
+            } => integer(value)?.checked_neg(),
+            _ => None,
+        }
+    };
+    let overflows = |(handle, value): (&Handle<Expression>, &Literal)| {
+        let exact = exact(kernel.expressions.get(*handle)?)?;
+        (value.as_integer() != Some(exact)).then_some(*handle)
+    };
+    values.iter().find_map(overflows)
 }
 
 /// The values of expressions, operands before their users. The error is the symbol or argument that has none; nothing, if no

@@ -10,6 +10,15 @@ const MAX_BOUNDS: usize = 6;
 /// Alternative bounds on one side of a value; each one holds.
 pub(super) type Bounds = ArrayVec<Linear, MAX_BOUNDS>;
 
+/// A side of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// What it is at least.
+    Lower,
+    /// What it is at most.
+    Upper,
+}
+
 /// What bounds a value on both sides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {

@@ -7,11 +7,12 @@
 
 mod bounds;
 mod operations;
+mod requirements;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use self::bounds::{Bounds, Facts, element_range, push_front};
+use self::bounds::{Bounds, Facts, Side, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
@@ -52,24 +53,8 @@ impl<'a> Ranges<'a> {
                 ranges.facts[value.index()] = Some(ranges.derive(value).into());
             }
         }
-        for requirement in &kernel.requirements {
-            ranges.assume(requirement.condition, true);
-            ranges.keep_what_symbols_are();
-        }
+        ranges.learn_requirements();
         ranges
-    }
-
-    /// Moves what has just been learnt about symbols to where every use of them sees it.
-    fn keep_what_symbols_are(&mut self) {
-        let mut required = BTreeMap::clone(&self.required);
-        for value in self.kernel.requirement_values() {
-            if let Expression::Symbol(symbol) = self.kernel.expressions[value]
-                && let Some(facts) = self.facts[value.index()].take()
-            {
-                required.insert(symbol, Facts::clone(&facts));
-            }
-        }
-        self.required = required.into();
     }
 
     /// Whether `value` (every element of it) is at least 0.
@@ -238,6 +223,17 @@ impl<'a> Ranges<'a> {
         self.learn_bounds(&mut above.lower, larger, &s.lower, -offset);
         self.learn(smaller, below.into());
         self.learn(larger, above.into());
+    }
+
+    /// Learns that `bounds` bound `value` from below or above.
+    fn learn_side(&mut self, value: Handle<Expression>, side: Side, bounds: &Bounds) {
+        let mut facts = Facts::clone(&self.facts(value));
+        let known = match side {
+            Side::Lower => &mut facts.lower,
+            Side::Upper => &mut facts.upper,
+        };
+        self.learn_bounds(known, value, bounds, 0);
+        self.learn(value, facts.into());
     }
 
     /// Puts `learnt` before what was known of one side of `value`. That a value bounds itself is never forgotten.

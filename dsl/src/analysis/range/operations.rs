@@ -36,7 +36,7 @@ impl Ranges<'_> {
         (low, high)
     }
 
-    fn structural(&self, value: Handle<Expression>) -> Facts {
+    pub(super) fn structural(&self, value: Handle<Expression>) -> Facts {
         match &self.kernel.expressions[value] {
             Expression::Literal(literal) => match literal.as_integer() {
                 Some(v) => Facts::both(Linear::constant(v)),

@@ -1,5 +1,6 @@
 //! Values that the host computes, as their author may have written them.
 
+use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Symbol, UnaryOp};
 
 /// The longest text; what is beyond it is left out.
@@ -8,16 +9,18 @@ const MAX_LENGTH: usize = 400;
 /// How tightly operators bind, as in Rust.
 mod precedence {
     pub const LOWEST: u8 = 0;
-    pub const COMPARE: u8 = 1;
-    pub const OR: u8 = 2;
-    pub const XOR: u8 = 3;
-    pub const AND: u8 = 4;
-    pub const SHIFT: u8 = 5;
-    pub const SUM: u8 = 6;
-    pub const PRODUCT: u8 = 7;
-    pub const CAST: u8 = 8;
-    pub const UNARY: u8 = 9;
-    pub const METHOD: u8 = 10;
+    pub const EITHER: u8 = 1;
+    pub const BOTH: u8 = 2;
+    pub const COMPARE: u8 = 3;
+    pub const OR: u8 = 4;
+    pub const XOR: u8 = 5;
+    pub const AND: u8 = 6;
+    pub const SHIFT: u8 = 7;
+    pub const SUM: u8 = 8;
+    pub const PRODUCT: u8 = 9;
+    pub const CAST: u8 = 10;
+    pub const UNARY: u8 = 11;
+    pub const METHOD: u8 = 12;
 }
 
 impl Kernel {
@@ -39,20 +42,22 @@ impl Kernel {
         let Some(expression) = self.expressions.get(value) else {
             return;
         };
-        let own = binding(expression);
+        let element = self.types.get(value.index()).map(|ty| ty.element);
+        let is_condition = element == Some(ElementType::Bool);
+        let own = binding(expression, is_condition);
         if own < outer {
             text.push('(');
         }
-        self.write_node(text, expression, own);
+        self.write_node(text, expression, is_condition, own);
         if own < outer {
             text.push(')');
         }
     }
 
-    fn write_node(&self, text: &mut String, expression: &Expression, own: u8) {
+    fn write_node(&self, text: &mut String, expression: &Expression, is_condition: bool, own: u8) {
         match expression {
             Expression::Literal(literal) => match literal.as_integer() {
-                Some(_) if literal.element == crate::element::ElementType::Bool => text.push_str(&literal.to_string()),
+                Some(_) if literal.element == ElementType::Bool => text.push_str(&literal.to_string()),
                 Some(value) => text.push_str(&value.to_string()),
                 None => text.push_str(&literal.to_string()),
             },
@@ -65,7 +70,7 @@ impl Kernel {
                 }
                 _ => self.method(text, *value, op.name(), &[]),
             },
-            Expression::Binary { op, left, right } => match infix(*op) {
+            Expression::Binary { op, left, right } => match infix(*op, is_condition) {
                 Some((symbol, _)) => self.between(text, *left, symbol, *right, own),
                 None => self.method(text, *left, op.name(), &[*right]),
             },
@@ -129,10 +134,10 @@ impl Kernel {
     }
 }
 
-fn binding(expression: &Expression) -> u8 {
+fn binding(expression: &Expression, is_condition: bool) -> u8 {
     match expression {
         Expression::Compare { .. } => precedence::COMPARE,
-        Expression::Binary { op, .. } => infix(*op).map_or(precedence::METHOD, |(_, precedence)| precedence),
+        Expression::Binary { op, .. } => infix(*op, is_condition).map_or(precedence::METHOD, |(_, precedence)| precedence),
         Expression::Unary {
             op: UnaryOp::Negate | UnaryOp::Not,
             ..
@@ -143,8 +148,10 @@ fn binding(expression: &Expression) -> u8 {
     }
 }
 
-fn infix(op: BinaryOp) -> Option<(&'static str, u8)> {
+fn infix(op: BinaryOp, is_condition: bool) -> Option<(&'static str, u8)> {
     Some(match op {
+        BinaryOp::And if is_condition => ("&&", precedence::BOTH),
+        BinaryOp::Or if is_condition => ("||", precedence::EITHER),
         BinaryOp::Add => ("+", precedence::SUM),
         BinaryOp::Subtract => ("-", precedence::SUM),
         BinaryOp::Multiply => ("*", precedence::PRODUCT),
