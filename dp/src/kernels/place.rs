@@ -55,7 +55,7 @@ pub fn place_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, start:
 /// assert_eq!(report.download()?, [20, 3]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [out.extent(0)])]
+#[kernel(grid = [out.extent(0).max(1)])]
 pub fn place_rows_with_report<T: Element>(
     out: &mut Tensor<T, 2>,
     report: &mut Tensor<i64, 1>,
@@ -88,7 +88,7 @@ pub fn place_rows_with_report<T: Element>(
 /// assert_eq!(report.download()?, [3, 2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [out.extent(0)])]
+#[kernel(grid = [out.extent(0).max(1)])]
 pub fn take_rows_with_report<T: Element>(
     out: &mut Tensor<T, 2>,
     report: &mut Tensor<i64, 1>,

@@ -138,7 +138,7 @@ pub fn quantize_to_slot<T: Number>(
 /// assert_eq!(report.download()?, [20, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [payload.extent(0)])]
+#[kernel(grid = [payload.extent(0).max(1)])]
 pub fn quantize_to_slot_with_report<T: Number>(
     payload: &mut Tensor<F8E4M3, 2>,
     scales: &mut Tensor<f32, 2>,

@@ -173,7 +173,7 @@ pub fn last_slot<O: Integer, R: Integer>(
 /// assert_eq!(used.download()?, [2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [prefix.extent(0)])]
+#[kernel(grid = [prefix.extent(0).max(1)])]
 pub fn alloc_extend<I: Integer>(
     slots: &mut Tensor<i64, 1>,
     used: &mut Tensor<i64, 1>,
@@ -197,6 +197,8 @@ pub fn alloc_extend<I: Integer>(
         taken += select(other < request, more, zero::<i64>()).sum_axis(0);
     }
     let (start, new) = requests.span(request);
+    // Without requests there is one program all the same, to say that no page is used.
+    let new = select(request < prefix.extent(0), new, zero::<i64>());
     let (had, last) = (counted(prefix.load([request])), last.load([request]));
     let own_pages = had.div_ceil(page);
     let (before, end) = part_inside(start, new, slots.extent(0));
