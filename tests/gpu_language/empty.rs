@@ -9,7 +9,12 @@ use crate::devices::on_every_device;
 
 /// What each reduction leaves of the rows of a tensor, one column each.
 #[kernel(grid = [1])]
-fn reductions<T: Number>(out: &mut Tensor<T, 2>, indices: &mut Tensor<i64, 2>, logic: &mut Tensor<bool, 2>, x: &Tensor<T, 2>) {
+fn reductions<T: Number>(
+    out: &mut Tensor<T, 2>,
+    indices: &mut Tensor<i64, 2>,
+    logic: &mut Tensor<bool, 2>,
+    x: &Tensor<T, 2>,
+) {
     let (rows, cols) = (arange(x.extent(0)), arange(x.extent(1)));
     let x = x.load([rows.expand_dims(1), cols]);
     out.store([rows, 0], x.sum_axis(1));
@@ -52,13 +57,20 @@ fn reduced_to_identities<T: Ends>() {
         let mut out = device.upload(&[T::ONE; 12], [2, 6]).unwrap();
         let mut indices = device.upload(&[9i64; 6], [2, 3]).unwrap();
         let mut logic = device.upload(&[true, false, true, false], [2, 2]).unwrap();
-        reductions(&mut out, &mut indices, &mut logic, &x).launch(device).unwrap();
+        reductions(&mut out, &mut indices, &mut logic, &x)
+            .launch(device)
+            .unwrap();
         let bits: Vec<u64> = out.download().unwrap().into_iter().map(Element::to_bits64).collect();
         (bits, indices.download().unwrap(), logic.download().unwrap())
     });
     let [low, high] = T::ENDS;
     let row = [T::default(), T::ONE, high, low, T::default(), T::ONE].map(Element::to_bits64);
-    assert_eq!(found, ([row, row].concat(), vec![0; 6], vec![false, true, false, true]), "{}", T::TYPE);
+    assert_eq!(
+        found,
+        ([row, row].concat(), vec![0; 6], vec![false, true, false, true]),
+        "{}",
+        T::TYPE
+    );
 }
 
 #[test]
@@ -79,7 +91,12 @@ fn a_reduction_over_no_element_is_what_leaves_another_as_it_is() {
 
 /// Everything that rearranges or orders tiles, then a line that shows that the program came this far.
 #[kernel(grid = [1], bounds = "trap")]
-fn everything<const K: usize>(out: &mut Tensor<i32, 2>, counters: &mut Tensor<i32, 1>, done: &mut Tensor<i32, 1>, x: &Tensor<i32, 2>) {
+fn everything<const K: usize>(
+    out: &mut Tensor<i32, 2>,
+    counters: &mut Tensor<i32, 1>,
+    done: &mut Tensor<i32, 1>,
+    x: &Tensor<i32, 2>,
+) {
     let (rows, cols) = (arange(x.extent(0)).expand_dims(1), arange(x.extent(1)));
     let whole = x.load([rows, cols]);
     let mut held = whole + 1;
@@ -94,15 +111,24 @@ fn everything<const K: usize>(out: &mut Tensor<i32, 2>, counters: &mut Tensor<i3
     let (left, right) = both.join(both).split();
     let picked = select(left > right, left, both).take(1, arange(0).broadcast_to([x.extent(0), 0]));
     out.store([rows, arange(0)], picked.argsort_axis(1) as i32);
-    out.store([rows, cols], whole.broadcast_to([x.extent(0), x.extent(1)]).permute([0, 1]));
+    out.store(
+        [rows, cols],
+        whole.broadcast_to([x.extent(0), x.extent(1)]).permute([0, 1]),
+    );
     device_assert(held == held, "what is not there is as it should be");
     assume(held != held + 1);
     let old = counters.atomic_add([rows + cols + 1], whole);
     counters.scatter([rows + cols + 1], old + 1, Conflict::LastWins);
     out.prefetch([rows, cols]);
     let counts = whole.histogram(4);
-    counters.store([arange(counters.extent(0).min(1)) + 0 * comptime(x.extent(0))], 5 + counts.sum_axis(0));
-    done.store([arange(done.extent(0))], 1 + comptime(x.extent(0)) as i32 + whole.reshape([x.extent(1), x.extent(0)]).max_axis(0).max_axis(0).max(0));
+    counters.store(
+        [arange(counters.extent(0).min(1)) + 0 * comptime(x.extent(0))],
+        5 + counts.sum_axis(0),
+    );
+    done.store(
+        [arange(done.extent(0))],
+        1 + comptime(x.extent(0)) as i32 + whole.reshape([x.extent(1), x.extent(0)]).max_axis(0).max_axis(0).max(0),
+    );
 }
 
 #[test]
@@ -113,7 +139,9 @@ fn every_operation_takes_tiles_without_elements() {
             let mut out = device.zeros::<i32, 2>([rows, columns]).unwrap();
             let mut counters = device.upload(&[7; 1], [1]).unwrap();
             let mut done = device.zeros::<i32, 1>([2]).unwrap();
-            everything::<0>(&mut out, &mut counters, &mut done, &x).launch(device).unwrap();
+            everything::<0>(&mut out, &mut counters, &mut done, &x)
+                .launch(device)
+                .unwrap();
             device.synchronize().unwrap();
             (counters.download().unwrap(), done.download().unwrap())
         });
@@ -122,7 +150,13 @@ fn every_operation_takes_tiles_without_elements() {
 }
 
 #[kernel(grid = [1])]
-fn joined(out: &mut Tensor<u8, 1>, counts: &mut Tensor<i32, 1>, taken: &mut Tensor<u8, 1>, a: &Tensor<u8, 1>, b: &Tensor<u8, 1>) {
+fn joined(
+    out: &mut Tensor<u8, 1>,
+    counts: &mut Tensor<i32, 1>,
+    taken: &mut Tensor<u8, 1>,
+    a: &Tensor<u8, 1>,
+    b: &Tensor<u8, 1>,
+) {
     let (a, b) = (a.load([arange(a.extent(0))]), b.load([arange(b.extent(0))]));
     out.store([arange(out.extent(0))], a.concatenate(b, 0));
     counts.store([arange(counts.extent(0))], a.histogram(counts.extent(0)));
@@ -135,11 +169,26 @@ fn an_empty_part_adds_nothing_counts_nothing_and_gives_zero() {
         let mut out = device.zeros::<u8, 1>([a.len() + b.len()]).unwrap();
         let mut counts = device.upload(&[9; 3], [3]).unwrap();
         let mut taken = device.upload(&[9u8; 2], [2]).unwrap();
-        let (a, b) = (device.upload(a, [a.len()]).unwrap(), device.upload(b, [b.len()]).unwrap());
-        joined(&mut out, &mut counts, &mut taken, &a, &b).launch(device).unwrap();
-        (out.download().unwrap(), counts.download().unwrap(), taken.download().unwrap())
+        let (a, b) = (
+            device.upload(a, [a.len()]).unwrap(),
+            device.upload(b, [b.len()]).unwrap(),
+        );
+        joined(&mut out, &mut counts, &mut taken, &a, &b)
+            .launch(device)
+            .unwrap();
+        (
+            out.download().unwrap(),
+            counts.download().unwrap(),
+            taken.download().unwrap(),
+        )
     };
-    let found = on_every_device(|device| [join(device, &[], &[1, 2]), join(device, &[2, 2], &[]), join(device, &[], &[])]);
+    let found = on_every_device(|device| {
+        [
+            join(device, &[], &[1, 2]),
+            join(device, &[2, 2], &[]),
+            join(device, &[], &[]),
+        ]
+    });
     assert_eq!(
         found,
         [

@@ -49,8 +49,14 @@ fn a_launch_that_is_not_what_its_kernel_requires_is_refused_however_often_others
             assert_eq!(copied(device, [2, 2], i64::MAX, 2), Err(overflow.to_owned()));
             assert_eq!(copied(device, [2, 2], 0, 3), said("count <= out.extent(0)", 3, 2, 14));
             // Too narrow, too wide.
-            assert_eq!(copied(device, [1, 2], 0, 2), said("out.extent(1) == src.extent(1)", 1, 2, 12));
-            assert_eq!(copied(device, [3, 2], 0, 2), said("out.extent(1) == src.extent(1)", 3, 2, 12));
+            assert_eq!(
+                copied(device, [1, 2], 0, 2),
+                said("out.extent(1) == src.extent(1)", 1, 2, 12)
+            );
+            assert_eq!(
+                copied(device, [3, 2], 0, 2),
+                said("out.extent(1) == src.extent(1)", 3, 2, 12)
+            );
         }
     });
 }
@@ -61,7 +67,13 @@ fn what_a_kernel_requires_is_known_to_hold_in_it() {
     let src = device.zeros::<i32, 2>([4, 5]).unwrap();
     let mut out = device.zeros::<i32, 2>([2, 5]).unwrap();
     let launched = copy_rows(&mut out, &src, 1, Runtime(2)).launch(&device).unwrap();
-    let proofs: Vec<String> = launched.variant().unwrap().proofs().iter().map(ToString::to_string).collect();
+    let proofs: Vec<String> = launched
+        .variant()
+        .unwrap()
+        .proofs()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert!(proofs[0].starts_with("load src[proved, proved]"), "{proofs:?}");
     assert!(proofs[1].starts_with("store out[proved, proved]"), "{proofs:?}");
 }
@@ -74,7 +86,10 @@ fn a_requirement_about_a_count_in_device_memory_is_refused_where_it_stands() {
         let counts = device.upload(&[1i32], [1]).unwrap();
         let count = device_count(&counts, 0, 2).unwrap();
         let error = copy_rows(&mut out, &src, 0, count).launch(device).unwrap_err();
-        assert!(matches!(error, LaunchError::Requirement(RequirementError::Unknown { .. })));
+        assert!(matches!(
+            error,
+            LaunchError::Requirement(RequirementError::Unknown { .. })
+        ));
         assert_eq!(
             error.to_string(),
             "kernel `copy_rows` requires `count <= out.extent(0)`, and the host does not know `count` in this launch\n  \
@@ -103,10 +118,16 @@ fn each_call_of_a_fusion_is_what_its_own_kernel_requires() {
             assert_eq!(launch([2, 3]).unwrap(), 5);
             assert_eq!(launch([-1, 3]).unwrap(), 5);
             let error = launch([2, 2]).unwrap_err().to_string();
-            assert!(error.contains("requires `fill_up_to#1.out.extent(0) <= fill_up_to#1.limit || "), "{error}");
+            assert!(
+                error.contains("requires `fill_up_to#1.out.extent(0) <= fill_up_to#1.limit || "),
+                "{error}"
+            );
             assert!(launch([1, 3]).is_err());
         }
-        assert_eq!(tensors.map(|tensor| tensor.download().unwrap()), [vec![-1; 2], vec![3; 3]]);
+        assert_eq!(
+            tensors.map(|tensor| tensor.download().unwrap()),
+            [vec![-1; 2], vec![3; 3]]
+        );
     });
 }
 
@@ -124,7 +145,10 @@ fn what_one_call_of_a_fusion_requires_says_nothing_about_another() {
         let numbers = device.upload(&[1, 2, 3, 4], [4]).unwrap();
         let short = device.upload(&[10], [1]).unwrap();
         let [mut first, mut second] = [0, 1].map(|_| device.zeros::<i32, 1>([3]).unwrap());
-        let calls = [gathered(&mut first, &numbers, &numbers), gathered(&mut second, &numbers, &short)];
+        let calls = [
+            gathered(&mut first, &numbers, &numbers),
+            gathered(&mut second, &numbers, &short),
+        ];
         Call::fuse(calls).launch(device).unwrap();
         (first.download().unwrap(), second.download().unwrap())
     });
@@ -151,7 +175,10 @@ fn a_grid_may_be_made_of_scalar_arguments_and_follows_their_values() {
             }
             let mut out = device.zeros::<i64, 1>([1]).unwrap();
             let error = counted(&mut out, 1 << 40, 0, 0).launch(device).unwrap_err();
-            assert!(error.to_string().contains("has more than 2147483647 programs"), "{error}");
+            assert!(
+                error.to_string().contains("has more than 2147483647 programs"),
+                "{error}"
+            );
         }
     });
 }

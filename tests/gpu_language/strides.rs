@@ -119,7 +119,13 @@ fn a_transposed_view_is_read_and_written_as_what_it_shows() {
 }
 
 #[kernel(grid = [1])]
-fn strides_of<T: Element>(out: &mut Tensor<i64, 1>, one: &Tensor<T, 1>, two: &Tensor<T, 2>, three: &Tensor<T, 3>, four: &Tensor<T, 4>) {
+fn strides_of<T: Element>(
+    out: &mut Tensor<i64, 1>,
+    one: &Tensor<T, 1>,
+    two: &Tensor<T, 2>,
+    three: &Tensor<T, 3>,
+    four: &Tensor<T, 4>,
+) {
     out.store([0], one.stride(0));
     for axis in 0..2 {
         out.store([1 + axis], two.stride(axis));
@@ -133,9 +139,15 @@ fn strides_of<T: Element>(out: &mut Tensor<i64, 1>, one: &Tensor<T, 1>, two: &Te
 }
 
 /// The part `ranges` of a tensor, with two axes exchanged.
-fn part<'a, const R: usize>(tensor: &'a DeviceTensor<u8, R>, ranges: [[usize; 2]; R], turn: [usize; 2]) -> TensorView<'a, u8, R> {
+fn part<'a, const R: usize>(
+    tensor: &'a DeviceTensor<u8, R>,
+    ranges: [[usize; 2]; R],
+    turn: [usize; 2],
+) -> TensorView<'a, u8, R> {
     let whole = tensor.view();
-    let cut = (0..R).fold(whole, |view, axis| view.slice(axis, ranges[axis][0]..ranges[axis][1]).unwrap());
+    let cut = (0..R).fold(whole, |view, axis| {
+        view.slice(axis, ranges[axis][0]..ranges[axis][1]).unwrap()
+    });
     cut.transpose(turn[0], turn[1]).unwrap()
 }
 

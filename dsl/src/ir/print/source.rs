@@ -137,7 +137,9 @@ impl Kernel {
 fn binding(expression: &Expression, is_condition: bool) -> u8 {
     match expression {
         Expression::Compare { .. } => precedence::COMPARE,
-        Expression::Binary { op, .. } => infix(*op, is_condition).map_or(precedence::METHOD, |(_, precedence)| precedence),
+        Expression::Binary { op, .. } => {
+            infix(*op, is_condition).map_or(precedence::METHOD, |(_, precedence)| precedence)
+        }
         Expression::Unary {
             op: UnaryOp::Negate | UnaryOp::Not,
             ..
