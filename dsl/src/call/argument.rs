@@ -141,7 +141,8 @@ impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] 
     }
 }
 
-/// A count bound as a literal: the launch is served by a variant with this value in its code.
+/// A count bound as a literal: the launch is served by a variant with this value in its code. It may shape a tile, as no other
+/// count can: `arange(block)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exact(pub u64);
 

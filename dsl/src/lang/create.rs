@@ -35,7 +35,7 @@ fn grid_symbol(axis: usize, name: &str, symbol: fn(u8) -> Symbol) -> Scalar<i64>
 
 /// The indices `0, 1, …, extent - 1`.
 ///
-/// `extent` is an integer, a const generic or a tensor's extent, which becomes a literal of the variant. It may be 0: what is
+/// `extent` is an integer, a const generic, a tensor's extent or an exact count, which becomes a literal of the variant. It may be 0: what is
 /// done with a tile without elements is nothing.
 #[track_caller]
 pub fn arange(extent: impl Extent) -> Tile<i64, 1> {
@@ -131,7 +131,7 @@ impl IntoIndex for Scalar<i64> {
 /// The extent of a tile: known while recording.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an extent of a tile",
-    note = "extents are integers known at compile time or `tensor.extent(axis)`"
+    note = "extents are integers known at compile time, `tensor.extent(axis)` or a count that is bound as `Exact`"
 )]
 pub trait Extent {
     /// The extent; `None`, with the mistake kept, if it is not known or out of range.
