@@ -73,9 +73,11 @@ pub fn device_assert<const R: usize>(condition: Tile<bool, R>, message: &str) {
 /// # use tilewright_dsl::interpret::{Binding, HostMemory, Options, run};
 /// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
 /// # let request = TraceRequest { parameters: vec![facts(&[2, 4]), facts(&[3, 4])] };
-/// # let kernel = copy_rows::definition().trace(&request)?.kernel;
+/// # let Traced { kernel, pinned } = copy_rows::definition().trace(&request)?;
+/// # let literals = tilewright_dsl::ir::Bindings { exact: pinned, device: vec![] };
+/// # let bound = tilewright_dsl::transform::bind(&kernel, &literals);
 /// // No access is left with a check, whatever tensors a launch has.
-/// assert!(kernel.proofs().iter().all(|proof| proof.to_string().contains("[proved, proved]")));
+/// assert!(bound.proofs().iter().all(|proof| proof.to_string().contains("[proved, proved]")));
 /// # let [out, src] = [32, 60].map(|bytes| HostMemory::from_bytes(&vec![0; bytes]).unwrap());
 /// # let arguments = [Binding::contiguous(&out, &[2, 4]), Binding::contiguous(&src, &[3, 5])];
 /// # let error = run(&kernel, &arguments, &Options::default()).unwrap_err();
