@@ -194,6 +194,9 @@ fn a_negative_grid_takes_no_programs_from_the_calls_it_is_fused_with() {
     assert_eq!(found, (4, vec![0; 4], vec![5; 4]));
 }
 
+/// The line of the tile in the kernel below.
+const TILE: u32 = line!() + 5;
+
 #[kernel(grid = [out.extent(0)])]
 fn blocks(out: &mut Tensor<i64, 2>, src: &Tensor<i64, 2>, block: Count) {
     let row = program_id(0);
@@ -219,9 +222,11 @@ fn an_exact_count_shapes_a_tile_and_its_value_is_part_of_the_class() {
             let error = blocks(&mut out, &src, Runtime(block)).launch(device).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "kernel `blocks`: a compile-time integer is needed here, but this depends on the count `block`, which this \
-                 launch does not bind as `Exact`\n  --> tests/gpu_language/requirements.rs:173:16\n  \
+                format!(
+                    "kernel `blocks`: a compile-time integer is needed here, but this depends on the count `block`, which this \
+                 launch does not bind as `Exact`\n  --> tests/gpu_language/requirements.rs:{TILE}:16\n  \
                  = help: a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters"
+                )
             );
         }
     });
