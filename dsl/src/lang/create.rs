@@ -35,8 +35,8 @@ fn grid_symbol(axis: usize, name: &str, symbol: fn(u8) -> Symbol) -> Scalar<i64>
 
 /// The indices `0, 1, …, extent - 1`.
 ///
-/// `extent` is an integer, a const generic, a tensor's extent or an exact count, which becomes a literal of the variant. It may be 0: what is
-/// done with a tile without elements is nothing.
+/// `extent` is an integer, a const generic, a tensor's extent or an exact count, which becomes a literal of the variant. It
+/// may be 0: what is done with a tile without elements is nothing.
 #[track_caller]
 pub fn arange(extent: impl Extent) -> Tile<i64, 1> {
     let span = Span::here();
