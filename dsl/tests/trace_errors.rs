@@ -153,14 +153,55 @@ mistakes! {
     }, "a tile of shape [4] does not broadcast to [8]",
        Some("axes are aligned from the innermost; extents must be equal, or 1");
 
-    a_tile_of_no_elements(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
-        out.store([arange(0)], 1.0);
-    }, "a tile cannot have extent 0; extents are 1 to 16777216",
-       Some("block longer axes: give each program `arange(BLOCK)` and an offset");
+    a_tile_of_fewer_than_no_elements(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
+        out.store([arange(x.extent(0) - 9)], 1.0);
+    }, "a tile cannot have extent -1; extents are 0 to 16777216", None;
+
+    no_elements_from_beyond_the_end(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
+        out.store([arange(0)], x.load([arange(8)]).slice(0, 9, 0));
+    }, "no elements from 9 on of axis 0 of a tile of shape [8]", Some("a slice stays inside its axis");
+
+    one_of_the_largest_of_none(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [0]) {
+        let (best, _) = x.load([arange(x.extent(0))]).top_k(0, 1);
+        out.store([arange(1)], best);
+    }, "`top_k` of 1 elements of axis 0 of a tile of shape [0]", Some("`k` is at most the extent of the axis");
+
+    a_requirement_on_what_is_in_memory(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        require(x.load([0]) < out.extent(0));
+    }, "`require` is tested before the launch, and this depends on a value in memory",
+       Some("use `device_assert` for what only the device knows");
+
+    a_requirement_on_the_program(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        require(x.extent(0) > 0 && program_id(0) < out.extent(0));
+    }, "`require` is tested before the launch, and this depends on the program's id",
+       Some("use `device_assert` for what only the device knows");
+
+    a_requirement_on_a_variable(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        let mut n = 1i64;
+        n += 1;
+        require(n < out.extent(0));
+    }, "`require` is tested before the launch, and this depends on a variable",
+       Some("use `device_assert` for what only the device knows");
+
+    a_requirement_on_the_grid(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        require(num_programs(0) == 1);
+    }, "`require` is tested before the launch, and this depends on the grid itself",
+       Some("use `device_assert` for what only the device knows");
+
+    a_requirement_under_a_condition(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        if program_id(0) == 0 {
+            require(out.extent(0) == x.extent(0));
+        }
+    }, "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does",
+       Some("write it before the `if` or loop, or use `device_assert`");
+
+    a_requirement_that_no_launch_fulfils(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
+        require(1 > 2);
+    }, "a requirement does not hold, whatever the arguments are", None;
 
     an_axis_that_is_too_long(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [1 << 30]) {
         out.store([program_id(0)], x.load([arange(x.extent(0))]).sum_axis(0));
-    }, "a tile cannot have extent 1073741824; extents are 1 to 16777216",
+    }, "a tile cannot have extent 1073741824; extents are 0 to 16777216",
        Some("block longer axes: give each program `arange(BLOCK)` and an offset");
 
     a_tile_that_is_too_large(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
@@ -171,7 +212,7 @@ mistakes! {
     an_extent_from_memory(out: &mut Tensor<f32, 1> = [8], x: &Tensor<i64, 1> = [8]) {
         out.store([arange(x.load([program_id(0)]))], 1.0);
     }, "a compile-time integer is needed here, but this depends on a value loaded from memory",
-       Some("a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters");
+       Some("a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters");
 
     a_load_of_shapes_that_do_not_broadcast(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 2> = [8, 8]) {
         out.store([arange(8)], x.load([arange(8), arange(4)]));

@@ -32,7 +32,8 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// * `grid = [...]`: the number of programs on one to three axes, innermost first. Required.
+/// * `grid = [...]`: the number of programs on one to three axes, innermost first, made of what the host knows: extents, strides,
+///   counts, scalar arguments. Required. An extent below 1 is no programs.
 /// * `bounds = "zero"`, `"clamp"` or `"trap"`: what an index outside its axis does. By default, a load gives zero and a
 ///   store writes nothing.
 /// * `crate = path`: where Tilewright is found, if it is re-exported by another crate.

@@ -68,6 +68,7 @@ fn family(seed: u64, failures: &mut Vec<String>) -> u64 {
                 spans: Vec::new(),
                 locals: Arena::new(),
                 grid: Vec::new(),
+                requirements: Vec::new(),
                 body: Default::default(),
                 bindings: Bindings::default(),
                 ..kernel

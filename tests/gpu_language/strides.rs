@@ -117,3 +117,77 @@ fn a_transposed_view_is_read_and_written_as_what_it_shows() {
     assert_eq!(read, expected);
     assert_eq!(written, expected);
 }
+
+#[kernel(grid = [1])]
+fn strides_of<T: Element>(
+    out: &mut Tensor<i64, 1>,
+    one: &Tensor<T, 1>,
+    two: &Tensor<T, 2>,
+    three: &Tensor<T, 3>,
+    four: &Tensor<T, 4>,
+) {
+    out.store([0], one.stride(0));
+    for axis in 0..2 {
+        out.store([1 + axis], two.stride(axis));
+    }
+    for axis in 0..3 {
+        out.store([3 + axis], three.stride(axis));
+    }
+    for axis in 0..4 {
+        out.store([6 + axis], four.stride(axis));
+    }
+}
+
+/// The part `ranges` of a tensor, with two axes exchanged.
+fn part<'a, const R: usize>(
+    tensor: &'a DeviceTensor<u8, R>,
+    ranges: [[usize; 2]; R],
+    turn: [usize; 2],
+) -> TensorView<'a, u8, R> {
+    let whole = tensor.view();
+    let cut = (0..R).fold(whole, |view, axis| {
+        view.slice(axis, ranges[axis][0]..ranges[axis][1]).unwrap()
+    });
+    cut.transpose(turn[0], turn[1]).unwrap()
+}
+
+#[test]
+fn a_kernel_sees_the_strides_that_the_host_sees() {
+    // Ranges of axes of 6, among them such of one element and of none.
+    let ranges = [[0, 6], [2, 5], [3, 4], [4, 4]];
+    on_every_device(|device| {
+        let one = device.zeros::<u8, 1>([6]).unwrap();
+        let two = device.zeros::<u8, 2>([6; 2]).unwrap();
+        let three = device.zeros::<u8, 3>([6; 3]).unwrap();
+        let four = device.zeros::<u8, 4>([6; 4]).unwrap();
+        for i in 0..256usize {
+            let of = |axis: u32| ranges[i / 4usize.pow(axis) % 4];
+            let turn = [i % 2, i / 2 % 2];
+            let (a, b) = (part(&one, [of(0)], [0, 0]), part(&two, [of(0), of(1)], turn));
+            let c = part(&three, [of(0), of(1), of(2)], turn);
+            let d = part(&four, [of(0), of(1), of(2), of(3)], [turn[0], 3]);
+            let expected = [&a.strides()[..], &b.strides(), &c.strides(), &d.strides()].concat();
+            for exact in [false, true] {
+                let mut out = device.zeros::<i64, 1>([10]).unwrap();
+                let call = strides_of(&mut out, a, b, c, d);
+                let call = if exact { call.exact_extents() } else { call };
+                call.launch(device).unwrap();
+                assert_eq!(out.download().unwrap(), expected, "{a:?}, {b:?}, {c:?}, {d:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn strides_that_mean_nothing_are_those_of_a_tensor_without_gaps() {
+    let device = Device::cpu();
+    let tensor = device.zeros::<u8, 2>([4, 8]).unwrap();
+    let strides = |rows: [usize; 2], columns: [usize; 2]| part(&tensor, [rows, columns], [0, 0]).strides();
+    assert_eq!(strides([1, 3], [2, 6]), [8, 1]);
+    assert_eq!(strides([1, 2], [2, 6]), [4, 1]);
+    assert_eq!(strides([1, 3], [2, 3]), [8, 1]);
+    assert_eq!(strides([1, 1], [2, 6]), [4, 1]);
+    assert_eq!(strides([1, 3], [2, 2]), [0, 1]);
+    assert_eq!(tensor.transpose(0, 1).unwrap().columns(1..2).unwrap().strides(), [1, 1]);
+    assert_eq!(device.zeros::<u8, 3>([2, 0, 3]).unwrap().strides(), [0, 3, 1]);
+}

@@ -32,6 +32,8 @@ pub fn store_kv<T: Element, I: Integer>(
     v: &Tensor<T, 2>,
     slots: &Tensor<I, 1>,
 ) {
+    require(keys.extent(1) == k.extent(1) && values.extent(1) == v.extent(1));
+    require(k.extent(0) >= slots.extent(0) && v.extent(0) >= slots.extent(0));
     let token = program_id(0);
     let slot = slots.load([token]);
     let cols = arange(keys.extent(1));
@@ -66,6 +68,8 @@ pub fn store_mla<T: Element, I: Integer>(
     rope: &Tensor<T, 2>,
     slots: &Tensor<I, 1>,
 ) {
+    require(cache.extent(1) == nope.extent(1) + rope.extent(1));
+    require(nope.extent(0) >= slots.extent(0) && rope.extent(0) >= slots.extent(0));
     let token = program_id(0);
     let slot = slots.load([token]);
     let latent = nope.load([token, arange(nope.extent(1))]);

@@ -2,8 +2,13 @@
 
 use tilewright_dsl::{kernel, lang::*};
 
+use super::integer::{check_fits, counted, largest, placed};
+
 /// Ids per trip of [`count_experts()`].
 const IDS: usize = 4096;
+
+/// The most experts of [`expert_offsets()`]: so many counts of rows, padded, add up to less than 2^63.
+const MAX_EXPERTS: usize = 1 << 20;
 
 /// Tokens per program of [`claim_slots()`].
 const CLAIMS: usize = 256;
@@ -28,6 +33,7 @@ const CLAIMS: usize = 256;
 /// ```
 #[kernel(grid = [1])]
 pub fn count_experts<I: Integer>(counts: &mut Tensor<i32, 1>, ids: &Tensor<I, 1>) {
+    require(ids.extent(0) <= largest::<i32>());
     let expert = arange(counts.extent(0));
     let mut sum = full([counts.extent(0)], 0i32);
     for trip in 0..cdiv(ids.extent(0), IDS) {
@@ -42,7 +48,8 @@ pub fn count_experts<I: Integer>(counts: &mut Tensor<i32, 1>, ids: &Tensor<I, 1>
 /// up to a multiple of `block`.
 ///
 /// * `starts` `[experts + 1]` of i32 or i64, `counts` `[experts]` of i32 or i64; `block` a count, 1 for no padding. The last
-///   entry is the rows of the whole buffer.
+///   entry is the rows of the whole buffer. If the type of `starts` is too narrow for them, nothing is stored, and the launch
+///   reports it. There are at most 2^20 experts.
 /// * One program. Specialised for the types and the number of experts, and for `block` if it is exact.
 /// * DeepEP's contiguous layout (blocks of 128), `moe_align_block_size`.
 ///
@@ -60,11 +67,18 @@ pub fn count_experts<I: Integer>(counts: &mut Tensor<i32, 1>, ids: &Tensor<I, 1>
 /// ```
 #[kernel(grid = [1])]
 pub fn expert_offsets<S: Integer, C: Integer>(starts: &mut Tensor<S, 1>, counts: &Tensor<C, 1>, block: Count) {
+    require(starts.extent(0) > counts.extent(0) && counts.extent(0) <= MAX_EXPERTS);
     let expert = arange(counts.extent(0));
-    let rows = counts.load([expert]).cast::<i64>().max(0);
+    let rows = counted(counts.load([expert]));
     let padded = rows.div_ceil(block.max(1)) * block.max(1);
+    let total = padded.sum_axis(0);
+    check_fits::<S, 0>(
+        total,
+        i64::MAX,
+        "the rows of all experts are more than the type of `starts` holds",
+    );
     starts.store([expert], padded.cumulative_sum_exclusive(0).cast::<S>());
-    starts.store([counts.extent(0)], padded.sum_axis(0).cast::<S>());
+    starts.store([counts.extent(0)], total.cast::<S>());
 }
 
 /// Claims a slot for each token and expert, in whatever order they come: `slots[t][j] = starts[e] + cursor[e]` with
@@ -102,19 +116,18 @@ pub fn claim_slots<S: Integer, I: Integer>(
     ids: &Tensor<I, 2>,
     starts: &Tensor<S, 1>,
 ) {
+    require(slots.extent(1) == ids.extent(1));
     let token = (arange(CLAIMS) + program_id(0) * CLAIMS).expand_dims(1);
     let choice = arange(slots.extent(1));
-    let expert = ids.load([token, choice]).cast::<i64>();
+    let expert = placed(ids.load([token, choice]));
     let there = token < ids.extent(0).min(slots.extent(0));
-    let real = there & (choice < ids.extent(1)) & (expert >= 0) & (expert < cursor.extent(0).min(starts.extent(0)));
+    let real = there & (expert >= 0) & (expert < cursor.extent(0).min(starts.extent(0)));
     let options = AtomicOptions::new().order(MemoryOrder::Relaxed).mask(real);
     let place = cursor.atomic_add_with([expert], 1, options).cast::<i64>();
-    let slot = starts.load_where([expert], real).cast::<i64>() + place;
-    slots.store_where(
-        [token, choice],
-        select(real, slot, zero::<i64>() - 1).cast::<S>(),
-        there,
-    );
+    let slot = placed(starts.load_where([expert], real)) + place;
+    let slot = select(real, slot, zero::<i64>() - 1);
+    check_fits::<S, 2>(slot, i64::MAX, "a slot is more than the type of `slots` holds");
+    slots.store_where([token, choice], slot.cast::<S>(), there);
 }
 
 /// Copies each row to its `k` destinations: `out[positions[t][j]] = src[t]`.
@@ -138,6 +151,7 @@ pub fn claim_slots<S: Integer, I: Integer>(
 /// ```
 #[kernel(grid = [positions.extent(1), positions.extent(0).min(src.extent(0))])]
 pub fn permute_rows<T: Element, I: Integer>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, positions: &Tensor<I, 2>) {
+    require(out.extent(1) == src.extent(1));
     let (choice, token) = (program_id(0), program_id(1));
     let to = positions.load([token, choice]);
     let cols = arange(src.extent(1));
@@ -172,10 +186,12 @@ pub fn combine_rows<T: Float, I: Integer>(
     positions: &Tensor<I, 2>,
     weights: &Tensor<f32, 2>,
 ) {
+    require(out.extent(1) == x.extent(1));
+    require(weights.extent(0) == positions.extent(0) && weights.extent(1) == positions.extent(1));
     let token = program_id(0);
     let cols = arange(out.extent(1));
     let sum = (0..comptime(positions.extent(1))).fold(full([out.extent(1)], 0.0f32), |sum, j| {
-        let from = positions.load([token, j]).cast::<i64>();
+        let from = placed(positions.load([token, j]));
         let term = x.load([from, cols]).cast::<f32>() * weights.load([token, j]);
         select(from >= 0 && from < x.extent(0), sum + term, sum)
     });
@@ -185,7 +201,7 @@ pub fn combine_rows<T: Float, I: Integer>(
 /// Inverts a permutation: `out[index[i]] = i`.
 ///
 /// * `out` `[m]` of i32 or i64, `index` `[n]` of i32 or i64 without repetition. A negative index, or one not below `m`, is
-///   skipped; entries of `out` that no index names keep their values.
+///   skipped; entries of `out` that no index names keep their values. The type of `out` holds every number below `n`.
 /// * One program per 1024 indices. Specialised for the types.
 /// * SGLang's `compute_src2dst`.
 ///
@@ -202,6 +218,7 @@ pub fn combine_rows<T: Float, I: Integer>(
 /// ```
 #[kernel(grid = [cdiv(index.extent(0), 1024)])]
 pub fn invert_permutation<O: Integer, I: Integer>(out: &mut Tensor<O, 1>, index: &Tensor<I, 1>) {
+    require(index.extent(0) - 1 <= largest::<O>());
     let i = arange(1024) + program_id(0) * 1024;
     out.store_where([index.load([i])], i.cast::<O>(), i < index.extent(0));
 }

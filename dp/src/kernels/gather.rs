@@ -25,6 +25,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [out.extent(0).min(index.extent(0))])]
 pub fn gather_rows<T: Element, I: Integer>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, index: &Tensor<I, 1>) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let from = index.load([row]);
     let cols = arange(out.extent(1));
@@ -63,6 +64,7 @@ pub fn gather_rows_of<T: Element, I: Integer, const N: usize>(
     let row = program_id(0);
     let from = index.load([row]);
     for b in 0..N {
+        require(outs[b].extent(1) == srcs[b].extent(1));
         let cols = arange(outs[b].extent(1));
         outs[b].store([row, cols], srcs[b].load([from, cols]));
     }
@@ -104,6 +106,8 @@ pub fn gather_four<A: Element, B: Element, C: Element, D: Element, I: Integer>(
     d: &Tensor<D, 2>,
     index: &Tensor<I, 1>,
 ) {
+    require(out_a.extent(1) == a.extent(1) && out_b.extent(1) == b.extent(1));
+    require(out_c.extent(1) == c.extent(1) && out_d.extent(1) == d.extent(1));
     let row = program_id(0);
     let from = index.load([row]);
     let (cols_a, cols_b) = (arange(out_a.extent(1)), arange(out_b.extent(1)));

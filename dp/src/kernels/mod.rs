@@ -22,7 +22,12 @@
 //!   [`Exact`](tilewright_dsl::call::Exact) they are literals of the code, as [`Runtime`](tilewright_dsl::call::Runtime)
 //!   arguments, and from device memory a captured graph sees new values at every replay.
 //! * Nothing outside a tensor is ever read or written. A count that is too large is clamped to the tensors, an index
-//!   outside its axis is skipped or gives zeros, as each kernel says.
+//!   outside its axis is skipped or gives zeros, as each kernel says. Rows that have to be of one length and lists that belong
+//!   together are [required](tilewright_dsl::lang::require) to be: a launch with others is an error.
+//! * Indices, counts and ids are of any integer type, i32 or i64 mostly, and mean the same in each: a number that a type cannot
+//!   hold is never computed with. -1 in an unsigned type is its largest value. Results that do not fit the type they are stored
+//!   in are reported by [`Device::synchronize`](tilewright_runtime::Device::synchronize), or refused at the launch.
+//! * Where an extent or a count is 0 there is nothing to do for it.
 //! * Elements are moved as raw bits: NaNs keep their payload, and padding is +0.
 //! * Index arithmetic is 64-bit wherever 32 bits are not proved enough, so buffers may exceed 2³¹ elements.
 //! * The destination is a `&mut` argument and therefore shares no memory with the sources.
@@ -30,6 +35,7 @@
 pub mod cache;
 pub mod expert;
 pub mod gather;
+mod integer;
 pub mod pad;
 pub mod place;
 pub mod quantize;

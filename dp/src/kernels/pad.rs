@@ -2,6 +2,8 @@
 
 use tilewright_dsl::{kernel, lang::*};
 
+use super::integer::{counted, nowhere};
+
 /// Pads a batch to the length of `out`: `out[0..rows) = src[0..rows)`, `out[rows..) = 0`.
 ///
 /// * `out` `[bucket, hidden]`, `src` `[n, hidden]` of any element type; `rows` a count. Rows that `src` does not have are
@@ -24,6 +26,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [out.extent(0)])]
 pub fn pad_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, rows: Count) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(out.extent(1));
     if row < rows {
@@ -53,6 +56,7 @@ pub fn pad_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, rows: Co
 /// ```
 #[kernel(grid = [out.extent(0)])]
 pub fn pad_rows_with<T: Number>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, rows: Count, fill: f32) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(out.extent(1));
     if row < rows && row < src.extent(0) {
@@ -85,6 +89,7 @@ const IDS: usize = 1024;
 /// ```
 #[kernel(grid = [cdiv(out.extent(0), IDS)])]
 pub fn pad_ids<I: Integer>(out: &mut Tensor<I, 1>, ids: &Tensor<I, 1>, count: Count, fill: i64) {
+    require(fill.cast::<I>().cast::<i64>() == fill);
     let at = program_id(0) * IDS + arange(IDS);
     let real = at < count.min(ids.extent(0));
     out.store([at], select(real, ids.load_where([at], real), fill.cast::<I>()));
@@ -121,6 +126,7 @@ pub fn pad_bits<W: Integer>(
     #[comptime] block: usize,
     #[comptime] fills: bool,
 ) {
+    require(out.extent(1) == src.extent(1));
     let cols = arange(out.extent(1));
     let rows = rows.min(src.extent(0));
     if block == 1 {
@@ -198,6 +204,7 @@ pub fn fill_and_place<T: Element, const N: usize>(
     let row = program_id(0);
     let cols = arange(out.extent(1));
     for s in 0..N {
+        require(segments[s].extent(1) == out.extent(1));
         let local = row - starts[s];
         if local >= 0 && local < rows[s] {
             out.store([row, cols], segments[s].load([local, cols]));
@@ -233,9 +240,9 @@ const ID_ROWS: usize = 128;
 #[kernel(grid = [cdiv(ids.extent(0), ID_ROWS)])]
 pub fn mask_padding_ids<I: Integer, C: Integer>(ids: &mut Tensor<I, 2>, counts: &Tensor<C, 1>, rows_per_rank: Count) {
     let rows = program_id(0) * ID_ROWS + arange(ID_ROWS);
-    let (rank, position) = (rows / rows_per_rank, rows % rows_per_rank);
-    let is_padding = position >= counts.load([rank]).cast::<i64>();
-    let nowhere = (zero::<i64>() - 1).cast::<I>();
+    // Where ranks have no rows, none of those here is a rank's.
+    let real = counted(counts.load([rows / rows_per_rank])).min(rows_per_rank);
+    let is_padding = rows % rows_per_rank >= real;
     let cols = arange(ids.extent(1));
-    ids.store_where([rows.expand_dims(1), cols], nowhere, is_padding.expand_dims(1));
+    ids.store_where([rows.expand_dims(1), cols], nowhere::<I>(), is_padding.expand_dims(1));
 }

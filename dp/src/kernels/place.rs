@@ -4,6 +4,8 @@
 
 use tilewright_dsl::{device, kernel, lang::*};
 
+use super::integer::{counted, nowhere, placed};
+
 /// Writes a rank's rows to where they belong in a buffer and zeros everywhere else: `out[start + i] = src[first + i]` for
 /// the rows `first + i < rows` that `src` has, `out[r] = 0` for every other `r`.
 ///
@@ -53,7 +55,7 @@ pub fn place_rows<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>, start:
 /// assert_eq!(report.download()?, [20, 3]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [out.extent(0)])]
+#[kernel(grid = [out.extent(0).max(1)])]
 pub fn place_rows_with_report<T: Element>(
     out: &mut Tensor<T, 2>,
     report: &mut Tensor<i64, 1>,
@@ -86,7 +88,7 @@ pub fn place_rows_with_report<T: Element>(
 /// assert_eq!(report.download()?, [3, 2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [out.extent(0)])]
+#[kernel(grid = [out.extent(0).max(1)])]
 pub fn take_rows_with_report<T: Element>(
     out: &mut Tensor<T, 2>,
     report: &mut Tensor<i64, 1>,
@@ -94,6 +96,7 @@ pub fn take_rows_with_report<T: Element>(
     start: Count,
     rows: Count,
 ) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(out.extent(1));
     if row < rows {
@@ -115,6 +118,7 @@ fn place_row<T: Element>(
     first: Scalar<i64>,
     rows: Scalar<i64>,
 ) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let local = row - start;
     let from = local + first;
@@ -160,14 +164,14 @@ const ID_ROWS: usize = 128;
 /// ```
 #[kernel(grid = [cdiv(ids.extent(0), ID_ROWS)])]
 pub fn mask_rows_outside<I: Integer, C: Integer>(ids: &mut Tensor<I, 2>, starts: &Tensor<C, 1>, counts: &Tensor<C, 1>) {
+    require(starts.extent(0) == counts.extent(0));
     let rows = program_id(0) * ID_ROWS + arange(ID_ROWS);
     let mut is_padding = rows >= 0;
     for s in 0..starts.extent(0) {
-        let start = starts.load([s]).cast::<i64>();
-        let end = start + counts.load([s]).cast::<i64>();
+        let start = placed(starts.load([s]));
+        let end = start + counted(counts.load([s]));
         is_padding = is_padding & ((rows < start) | (rows >= end));
     }
-    let nowhere = (zero::<i64>() - 1).cast::<I>();
     let cols = arange(ids.extent(1));
-    ids.store_where([rows.expand_dims(1), cols], nowhere, is_padding.expand_dims(1));
+    ids.store_where([rows.expand_dims(1), cols], nowhere::<I>(), is_padding.expand_dims(1));
 }

@@ -38,6 +38,7 @@ const SMALLEST: f32 = 1e-10;
 /// ```
 #[kernel(grid = [out.extent(0).min(src.extent(0))])]
 pub fn quantize_rows<T: Float>(out: &mut Tensor<F8E4M3, 2>, scales: &mut Tensor<f32, 2>, src: &Tensor<T, 2>) {
+    require(src.extent(1) % GROUP == 0 && scales.extent(1) == src.extent(1) / GROUP && out.extent(1) == src.extent(1));
     let row = program_id(0);
     let (cols, groups) = (arange(src.extent(1)), comptime(src.extent(1)) / GROUP);
     let x = src.load([row, cols]).cast::<f32>().reshape([groups, GROUP]);
@@ -69,6 +70,7 @@ pub fn quantize_rows<T: Float>(out: &mut Tensor<F8E4M3, 2>, scales: &mut Tensor<
 /// ```
 #[kernel(grid = [out.extent(0)])]
 pub fn dequantize_rows<T: Number>(out: &mut Tensor<T, 2>, src: &Tensor<F8E4M3, 2>, scales: &Tensor<f32, 2>) {
+    require(out.extent(1) % GROUP == 0 && scales.extent(1) == out.extent(1) / GROUP && src.extent(1) == out.extent(1));
     let row = program_id(0);
     let (cols, groups) = (arange(out.extent(1)), comptime(out.extent(1)) / GROUP);
     let x = src.load([row, cols]).cast::<f32>().reshape([groups, GROUP]);
@@ -136,7 +138,7 @@ pub fn quantize_to_slot<T: Number>(
 /// assert_eq!(report.download()?, [20, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [payload.extent(0)])]
+#[kernel(grid = [payload.extent(0).max(1)])]
 pub fn quantize_to_slot_with_report<T: Number>(
     payload: &mut Tensor<F8E4M3, 2>,
     scales: &mut Tensor<f32, 2>,
@@ -166,6 +168,7 @@ fn quantize_row<T: Number>(
     first: Scalar<i64>,
     rows: Scalar<i64>,
 ) {
+    require(payload.extent(1) == scales.extent(1) * GROUP && src.extent(1) == payload.extent(1));
     let row = program_id(0);
     let local = row - start;
     let from = local + first;

@@ -21,6 +21,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [out.extent(0)])]
 pub fn convert_rows<T: Element, U: Element>(out: &mut Tensor<T, 2>, src: &Tensor<U, 2>) {
+    require(out.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(out.extent(1));
     out.store([row, cols], src.load([row, cols]).cast::<T>());
@@ -45,6 +46,7 @@ pub fn convert_rows<T: Element, U: Element>(out: &mut Tensor<T, 2>, src: &Tensor
 /// ```
 #[kernel(grid = [sum.extent(0)])]
 pub fn add_rows<S: Number, T: Number>(sum: &mut Tensor<S, 2>, src: &Tensor<T, 2>) {
+    require(sum.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(sum.extent(1));
     let so_far = sum.load([row, cols]);

@@ -2,7 +2,19 @@
 //!
 //! A request pool `[requests, length]` holds, in row `r`, the slot of every token of request `r`.
 
-use tilewright_dsl::{kernel, lang::*};
+use tilewright_dsl::{device, kernel, lang::*};
+
+use super::integer::{check_fits, counted, placed};
+
+/// The largest slot that a request pool holds.
+const LARGEST_SLOT: i64 = i32::MAX as i64;
+
+/// Which of `rows` rows from `start` on are among `extent`: from one, and up to another. There is no going through all that
+/// starts may say.
+#[device]
+fn part_inside(start: Scalar<i64>, rows: Scalar<i64>, extent: Scalar<i64>) -> (Scalar<i64>, Scalar<i64>) {
+    ((zero::<i64>() - start).max(0), rows.min(extent - start))
+}
 
 /// Tokens per trip, and requests per program where a program does several.
 const BLOCK: usize = 256;
@@ -32,10 +44,17 @@ pub fn ragged_positions<P: Integer, I: Integer, L: Integer>(
     requests: &Ragged<I>,
     prefix: &Tensor<L, 1>,
 ) {
+    require(requests.segments() >= prefix.extent(0));
     let request = program_id(0);
     let (start, rows) = requests.span(request);
-    let first = prefix.load([request]).cast::<i64>();
-    for block in 0..cdiv(rows, BLOCK) {
+    let first = counted(prefix.load([request]));
+    check_fits::<P, 0>(
+        first + rows - 1,
+        i64::MAX,
+        "a position is more than the type of `positions` holds",
+    );
+    let (before, end) = part_inside(start, rows, positions.extent(0));
+    for block in before / BLOCK..cdiv(end, BLOCK) {
         let i = arange(BLOCK) + block * BLOCK;
         positions.store_where([start + i], (first + i).cast::<P>(), i < rows);
     }
@@ -70,12 +89,19 @@ pub fn kv_indices<O: Integer, I: Integer, R: Integer>(
     first: &Tensor<R, 1>,
     pool: &Tensor<i32, 2>,
 ) {
+    require(requests.segments() >= rows.extent(0) && first.extent(0) == rows.extent(0));
     let request = program_id(0);
     let (start, count) = requests.span(request);
-    let (row, first) = (rows.load([request]), first.load([request]).cast::<i64>());
-    for block in 0..cdiv(count, BLOCK) {
+    let (row, first) = (placed(rows.load([request])), placed(first.load([request])));
+    let (before, end) = part_inside(start, count, out.extent(0));
+    for block in before / BLOCK..cdiv(end, BLOCK) {
         let i = arange(BLOCK) + block * BLOCK;
-        let slot = pool.load([row.cast::<i64>(), first + i]);
+        let slot = pool.load([row, first + i]).cast::<i64>();
+        check_fits::<O, 1>(
+            select(i < count, slot, zero::<i64>()),
+            LARGEST_SLOT,
+            "a slot is more than the type of `out` holds",
+        );
         out.store_where([start + i], slot.cast::<O>(), i < count);
     }
 }
@@ -106,15 +132,17 @@ pub fn last_slot<O: Integer, R: Integer>(
     prefix: &Tensor<R, 1>,
     pool: &Tensor<i32, 2>,
 ) {
+    require(rows.extent(0) == out.extent(0) && prefix.extent(0) == out.extent(0));
     let request = arange(BLOCK) + program_id(0) * BLOCK;
-    let row = rows.load([request]).cast::<i64>();
-    let last = prefix.load([request]).cast::<i64>() - 1;
+    let row = placed(rows.load([request]));
+    let last = placed(prefix.load([request])) - 1;
     let there = (row >= 0) & (row < pool.extent(0)) & (last >= 0) & (last < pool.extent(1));
     let slot = select(
         there,
         pool.load_where([row, last], there).cast::<i64>(),
         zero::<i64>() - 1,
     );
+    check_fits::<O, 1>(slot, LARGEST_SLOT, "a slot is more than the type of `out` holds");
     out.store([request], slot.cast::<O>());
 }
 
@@ -145,7 +173,7 @@ pub fn last_slot<O: Integer, R: Integer>(
 /// assert_eq!(used.download()?, [2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [prefix.extent(0)])]
+#[kernel(grid = [prefix.extent(0).max(1)])]
 pub fn alloc_extend<I: Integer>(
     slots: &mut Tensor<i64, 1>,
     used: &mut Tensor<i64, 1>,
@@ -155,23 +183,26 @@ pub fn alloc_extend<I: Integer>(
     pages: &Tensor<i64, 1>,
     page: Count,
 ) {
+    require(requests.segments() >= prefix.extent(0) && last.extent(0) == prefix.extent(0));
     let request = program_id(0);
     let page = page.max(1);
     // Pages that the requests before this one take.
     let mut taken = 0i64;
     for block in 0..cdiv(request, BLOCK) {
         let other = arange(BLOCK) + block * BLOCK;
-        let had = prefix.load([other]);
-        let new = (requests.starts().load([other + 1]) - requests.starts().load([other]))
-            .cast::<i64>()
-            .max(0);
+        let had = counted(prefix.load([other]));
+        let starts = requests.starts();
+        let new = (placed(starts.load([other + 1])) - placed(starts.load([other]))).max(0);
         let more = (had + new).div_ceil(page) - had.div_ceil(page);
         taken += select(other < request, more, zero::<i64>()).sum_axis(0);
     }
     let (start, new) = requests.span(request);
-    let (had, last) = (prefix.load([request]), last.load([request]));
+    // Without requests there is one program all the same, to say that no page is used.
+    let new = select(request < prefix.extent(0), new, zero::<i64>());
+    let (had, last) = (counted(prefix.load([request])), last.load([request]));
     let own_pages = had.div_ceil(page);
-    for block in 0..cdiv(new, BLOCK) {
+    let (before, end) = part_inside(start, new, slots.extent(0));
+    for block in before / BLOCK..cdiv(end, BLOCK) {
         let i = arange(BLOCK) + block * BLOCK;
         let position = had + i;
         let fresh = position / page - own_pages;
@@ -254,6 +285,7 @@ pub fn copy_fields<A: Element, B: Element, const N: usize, const M: usize>(
 ) {
     let (row, field) = ((program_id(0) * BLOCK + arange(BLOCK)).expand_dims(1), program_id(1));
     for f in 0..N {
+        require(narrow_out[f].extent(1) == narrow[f].extent(1));
         if field == f as i64 {
             let real = row < rows.min(narrow[f].extent(0));
             let cols = arange(narrow_out[f].extent(1));
@@ -261,6 +293,7 @@ pub fn copy_fields<A: Element, B: Element, const N: usize, const M: usize>(
         }
     }
     for f in 0..M {
+        require(wide_out[f].extent(1) == wide[f].extent(1));
         if field == (N + f) as i64 {
             let real = row < rows.min(wide[f].extent(0));
             let cols = arange(wide_out[f].extent(1));

@@ -26,6 +26,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [src.extent(0).min(index.extent(0))])]
 pub fn scatter_rows<T: Element, I: Integer>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, index: &Tensor<I, 1>) {
+    require(dst.extent(1) == src.extent(1));
     let row = program_id(0);
     let to = index.load([row]);
     let cols = arange(src.extent(1));
@@ -58,8 +59,9 @@ pub fn scatter_rows_except<T: Element, I: Integer>(
     index: &Tensor<I, 1>,
     reserved: i64,
 ) {
+    require(dst.extent(1) == src.extent(1));
     let row = program_id(0);
-    let to = index.load([row]).cast::<i64>();
+    let to = index.load([row]).saturating_cast::<i64>();
     if to != reserved {
         let cols = arange(src.extent(1));
         dst.store([to, cols], src.load([row, cols]));

@@ -28,6 +28,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [padded.extent(0) * padded.extent(1)])]
 pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Tensor<T, 3>, sequences: &Ragged<I>) {
+    require(out.extent(1) == padded.extent(2));
     let (sequence, position) = (program_id(0) / padded.extent(1), program_id(0) % padded.extent(1));
     let (start, rows) = sequences.span(sequence);
     if position < rows {
@@ -57,6 +58,7 @@ pub fn pack_segments<T: Element, I: Integer>(out: &mut Tensor<T, 2>, padded: &Te
 /// ```
 #[kernel(grid = [out.extent(0) * out.extent(1)])]
 pub fn pad_segments<T: Element, I: Integer>(out: &mut Tensor<T, 3>, packed: &Tensor<T, 2>, sequences: &Ragged<I>) {
+    require(out.extent(2) == packed.extent(1));
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
     let (start, rows) = sequences.span(sequence);
     let cols = arange(out.extent(2));
@@ -93,6 +95,8 @@ pub fn pad_segments_with_mask<T: Element, I: Integer>(
     packed: &Tensor<T, 2>,
     sequences: &Ragged<I>,
 ) {
+    require(out.extent(2) == packed.extent(1));
+    require(mask.extent(0) == out.extent(0) && mask.extent(1) == out.extent(1));
     let (sequence, position) = (program_id(0) / out.extent(1), program_id(0) % out.extent(1));
     let (start, rows) = sequences.span(sequence);
     let cols = arange(out.extent(2));

@@ -28,6 +28,7 @@ use tilewright_dsl::{kernel, lang::*};
 /// ```
 #[kernel(grid = [src.extent(0).min(rows)])]
 pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offset: Count, rows: Count) {
+    require(dst.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(src.extent(1));
     dst.store([offset + row, cols], src.load([row, cols]));
@@ -56,6 +57,7 @@ pub fn copy_to_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offs
 /// ```
 #[kernel(grid = [dst.extent(0).min(rows)])]
 pub fn copy_from_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offset: Count, rows: Count) {
+    require(dst.extent(1) == src.extent(1));
     let row = program_id(0);
     let from = offset + row;
     if from < src.extent(0) {
@@ -87,6 +89,7 @@ pub fn copy_from_slot<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, of
 /// ```
 #[kernel(grid = [dst.extent(0)])]
 pub fn copy_from_slot_padded<T: Element>(dst: &mut Tensor<T, 2>, src: &Tensor<T, 2>, offset: Count, rows: Count) {
+    require(dst.extent(1) == src.extent(1));
     let row = program_id(0);
     let cols = arange(dst.extent(1));
     if row < rows {

@@ -30,7 +30,7 @@ impl<G: Group> Movement<'_, G> {
     ) -> Result<Moved, MovementError> {
         let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
         let [_, columns] = buffer.extents();
-        if !columns.is_multiple_of(GROUP) || columns == 0 {
+        if !columns.is_multiple_of(GROUP) {
             return Err(MovementError::NoGroups {
                 columns: columns as u64,
                 group: GROUP as u64,

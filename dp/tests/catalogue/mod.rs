@@ -238,7 +238,12 @@ pub fn others() -> Vec<Other> {
         other(dequantize_rows(&mut padded, &wire, &wire_scales), &[4, 8], &[16]),
         other(store_mla(&mut cache, &nope, &rope, &slots), &[2, 8], &[2, 16]),
         other(count_experts(&mut loads, &ids), &[8], &[16]),
-        other(expert_offsets(&mut starts, &tokens, Runtime(128)), &[16], &[4, 16]),
+        // What it reports is told in words of 8 bytes.
+        other(
+            expert_offsets(&mut starts, &tokens, Runtime(128)),
+            &[8, 16],
+            &[4, 8, 16],
+        ),
         other(convert_rows(&mut sum, &source), &[8], &[16]),
         other(add_rows(&mut sum, &source), &[16], &[16]),
         other(

@@ -9,10 +9,10 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_copy_from_slot(
     const unsigned short* __restrict__ p_src) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 60 "dp/src/kernels/slot.rs"
-  const long long v1 = (long long)((unsigned long long)2LL + (unsigned long long)program);
 #line 62 "dp/src/kernels/slot.rs"
-#line 63 "dp/src/kernels/slot.rs"
+  const long long v1 = (long long)((unsigned long long)2LL + (unsigned long long)program);
+#line 64 "dp/src/kernels/slot.rs"
+#line 65 "dp/src/kernels/slot.rs"
   {
     unsigned short* const row2 = p_dst + ((long long)program * (7168LL));
     const unsigned short* const row3 = p_src + ((long long)v1 * (7168LL));

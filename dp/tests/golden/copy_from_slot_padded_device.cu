@@ -21,11 +21,11 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_copy_from_slot_padd
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
   const long long count_p_offset = tw_clamp_count((long long)*at_p_offset, most_p_offset);
   const long long count_p_rows = tw_clamp_count((long long)*at_p_rows, most_p_rows);
-#line 91 "dp/src/kernels/slot.rs"
-#line 92 "dp/src/kernels/slot.rs"
+#line 94 "dp/src/kernels/slot.rs"
+#line 95 "dp/src/kernels/slot.rs"
   const bool v1 = (program < count_p_rows);
   if (v1) {
-#line 93 "dp/src/kernels/slot.rs"
+#line 96 "dp/src/kernels/slot.rs"
     const long long v2 = (long long)((unsigned long long)count_p_offset + (unsigned long long)program);
     {
       unsigned short* const row3 = p_dst + ((long long)program * (7168LL));
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_copy_from_slot_padd
       }
     }
   } else {
-#line 95 "dp/src/kernels/slot.rs"
+#line 98 "dp/src/kernels/slot.rs"
     {
       unsigned short* const row6 = p_dst + ((long long)program * (7168LL));
       {

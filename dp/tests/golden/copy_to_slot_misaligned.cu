@@ -13,8 +13,8 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_copy_to_slot(
     const long long count_p_offset) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 32 "dp/src/kernels/slot.rs"
 #line 33 "dp/src/kernels/slot.rs"
+#line 34 "dp/src/kernels/slot.rs"
   const long long v1 = (long long)((unsigned long long)count_p_offset + (unsigned long long)program);
   {
     unsigned short* const row2 = p_dst + ((long long)v1 * stride_p_dst_0);

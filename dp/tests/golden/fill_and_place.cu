@@ -31,15 +31,15 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     const long long count_p_rows_3) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 199 "dp/src/kernels/pad.rs"
-#line 201 "dp/src/kernels/pad.rs"
+#line 205 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v1 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_0);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v2 = (v1 >= 0LL);
   const bool v3 = (v1 < count_p_rows_0);
   const bool v4 = (v2 & v3);
   if (v4) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row5 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row6 = p_segments_0 + ((long long)v1 * (7168LL));
@@ -60,17 +60,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v7 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_1);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v8 = (v7 >= 0LL);
   const bool v9 = (v7 < count_p_rows_1);
   const bool v10 = (v8 & v9);
   if (v10) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row11 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row12 = p_segments_1 + ((long long)v7 * (7168LL));
@@ -91,17 +91,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v13 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_2);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v14 = (v13 >= 0LL);
   const bool v15 = (v13 < count_p_rows_2);
   const bool v16 = (v14 & v15);
   if (v16) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row17 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row18 = p_segments_2 + ((long long)v13 * (7168LL));
@@ -122,17 +122,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v19 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_3);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v20 = (v19 >= 0LL);
   const bool v21 = (v19 < count_p_rows_3);
   const bool v22 = (v20 & v21);
   if (v22) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row23 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row24 = p_segments_3 + ((long long)v19 * (7168LL));
@@ -153,10 +153,10 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 207 "dp/src/kernels/pad.rs"
+#line 214 "dp/src/kernels/pad.rs"
   {
     unsigned short* const row25 = p_out + ((long long)program * (7168LL));
     {

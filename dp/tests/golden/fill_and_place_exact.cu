@@ -15,11 +15,11 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     const unsigned short* __restrict__ p_segments_3) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 199 "dp/src/kernels/pad.rs"
-#line 202 "dp/src/kernels/pad.rs"
+#line 205 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v1 = (program < 2LL);
   if (v1) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row2 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row3 = p_segments_0 + ((long long)program * (7168LL));
@@ -40,17 +40,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v4 = (long long)((unsigned long long)program - (unsigned long long)2LL);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v5 = (v4 >= 0LL);
   const bool v6 = (v4 < 1LL);
   const bool v7 = (v5 & v6);
   if (v7) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row8 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row9 = p_segments_1 + ((long long)v4 * (7168LL));
@@ -71,17 +71,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v10 = (long long)((unsigned long long)program - (unsigned long long)4LL);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v11 = (v10 >= 0LL);
   const bool v12 = (v10 < 0LL);
   const bool v13 = (v11 & v12);
   if (v13) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row14 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row15 = p_segments_2 + ((long long)v10 * (7168LL));
@@ -102,15 +102,15 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 201 "dp/src/kernels/pad.rs"
+#line 208 "dp/src/kernels/pad.rs"
   const long long v16 = (long long)((unsigned long long)program - (unsigned long long)6LL);
-#line 202 "dp/src/kernels/pad.rs"
+#line 209 "dp/src/kernels/pad.rs"
   const bool v17 = (v16 >= 0LL);
   if (v17) {
-#line 203 "dp/src/kernels/pad.rs"
+#line 210 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row18 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row19 = p_segments_3 + ((long long)v16 * (7168LL));
@@ -131,10 +131,10 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         }
       }
     }
-#line 204 "dp/src/kernels/pad.rs"
+#line 211 "dp/src/kernels/pad.rs"
     return;
   }
-#line 207 "dp/src/kernels/pad.rs"
+#line 214 "dp/src/kernels/pad.rs"
   {
     unsigned short* const row20 = p_out + ((long long)program * (7168LL));
     {

@@ -13,10 +13,10 @@ extern "C" __global__ void __launch_bounds__(256) tilewright_gather_rows(
     const long long extent_p_src_0) {
   const long long program = (long long)blockIdx.x;
   const int worker = (int)threadIdx.x;
-#line 29 "dp/src/kernels/gather.rs"
-  const int v1 = p_index[program];
 #line 30 "dp/src/kernels/gather.rs"
+  const int v1 = p_index[program];
 #line 31 "dp/src/kernels/gather.rs"
+#line 32 "dp/src/kernels/gather.rs"
   {
     unsigned short* const row2 = p_out + ((long long)program * (7167LL));
     const unsigned short* const row3 = p_src + ((long long)v1 * (7167LL));

@@ -11,11 +11,11 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_pad_rows(
     const long long count_p_rows) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 28 "dp/src/kernels/pad.rs"
-#line 29 "dp/src/kernels/pad.rs"
+#line 31 "dp/src/kernels/pad.rs"
+#line 32 "dp/src/kernels/pad.rs"
   const bool v1 = (program < count_p_rows);
   if (v1) {
-#line 30 "dp/src/kernels/pad.rs"
+#line 33 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row2 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row3 = p_src + ((long long)program * (7168LL));
@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_pad_rows(
       }
     }
   } else {
-#line 32 "dp/src/kernels/pad.rs"
+#line 35 "dp/src/kernels/pad.rs"
     {
       unsigned short* const row4 = p_out + ((long long)program * (7168LL));
       {

@@ -11,17 +11,17 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_place_rows(
     const long long extent_p_src_0) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
-#line 119 "dp/src/kernels/place.rs"
+#line 123 "dp/src/kernels/place.rs"
   const long long v1 = (long long)((unsigned long long)program - (unsigned long long)2LL);
-#line 120 "dp/src/kernels/place.rs"
+#line 124 "dp/src/kernels/place.rs"
   const long long v2 = (long long)((unsigned long long)v1 + (unsigned long long)1LL);
-#line 121 "dp/src/kernels/place.rs"
-#line 122 "dp/src/kernels/place.rs"
+#line 125 "dp/src/kernels/place.rs"
+#line 126 "dp/src/kernels/place.rs"
   const bool v3 = (v1 >= 0LL);
   const bool v4 = (v2 < 3LL);
   const bool v5 = (v3 & v4);
   if (v5) {
-#line 123 "dp/src/kernels/place.rs"
+#line 127 "dp/src/kernels/place.rs"
     {
       unsigned short* const row6 = p_out + ((long long)program * (7168LL));
       const unsigned short* const row7 = p_src + ((long long)v2 * (7168LL));
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_place_rows(
       }
     }
   } else {
-#line 125 "dp/src/kernels/place.rs"
+#line 129 "dp/src/kernels/place.rs"
     {
       unsigned short* const row9 = p_out + ((long long)program * (7168LL));
       {

@@ -13,10 +13,10 @@ extern "C" __global__ void __launch_bounds__(256) tilewright_scatter_rows(
     const long long extent_p_dst_0) {
   const long long program = (long long)blockIdx.x;
   const int worker = (int)threadIdx.x;
-#line 30 "dp/src/kernels/scatter.rs"
-  const int v1 = p_index[program];
 #line 31 "dp/src/kernels/scatter.rs"
+  const int v1 = p_index[program];
 #line 32 "dp/src/kernels/scatter.rs"
+#line 33 "dp/src/kernels/scatter.rs"
   {
     unsigned short* const row2 = p_dst + ((long long)v1 * (7168LL));
     const bool ok3 = (unsigned long long)v1 < (unsigned long long)extent_p_dst_0;

@@ -51,6 +51,21 @@ fn every_way_of_gathering_makes_the_round_trip() {
 }
 
 #[test]
+fn rows_without_columns_make_the_round_trip_in_every_way() {
+    for_each_device(|device| {
+        let topology = Topology::new(4, 2).unwrap();
+        for counts in [[3, 1], [0, 0]] {
+            let plan = plan(&counts, 2, Profile::Main202609, true);
+            for how in [How::Gather, How::Variable, How::Quantized] {
+                for contribution in [Contribution::Partial, Contribution::Replicate] {
+                    round_trip::<bf16>(device, &plan, &topology, how, contribution, true, 0);
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn every_type_of_a_sum_makes_the_round_trip() {
     for_each_device(|device| {
         let topology = Topology::new(4, 2).unwrap();

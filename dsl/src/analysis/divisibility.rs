@@ -111,12 +111,17 @@ fn of_symbol(kernel: &Kernel, symbol: Symbol) -> u64 {
         return of_integer(value as i128);
     }
     match symbol {
+        // What divides the strides of rows is said of axes that are stepped along, and this may be one of a single element.
+        Symbol::Stride { tensor, .. } if matches!(kernel.tensor(tensor), Some(t) if t.layout != Layout::Contiguous) => {
+            1
+        }
         Symbol::Stride { tensor, axis } => stride_divisor(kernel, tensor, axis),
         Symbol::ProgramId(_) | Symbol::NumPrograms(_) | Symbol::Extent { .. } | Symbol::Count(_) => 1,
     }
 }
 
-/// The largest power of two known to divide the stride, in elements, of an axis of a tensor.
+/// The largest power of two known to divide the stride, in elements, of an axis of a tensor, if it has more than one element: as
+/// a factor of an index, that is.
 pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
     let Some(parameter) = kernel.tensor(tensor) else {
         return 1;

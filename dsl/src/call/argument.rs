@@ -30,6 +30,28 @@ pub struct TensorArgument<'a> {
     pub offset: u64,
 }
 
+/// Gives the strides that no two elements are apart by the values that views and kernels have for them: the stride of an axis of
+/// one element is the extent times the stride of the axis inside it, and 1 of the innermost; a tensor without elements has the
+/// strides of a row-major one without gaps.
+///
+/// ```
+/// use tilewright_dsl::call::canonical_strides;
+///
+/// let mut strides = [8, 1];
+/// canonical_strides(&[1, 4], &mut strides);
+/// assert_eq!(strides, [4, 1]);
+/// ```
+pub fn canonical_strides(extents: &[u64], strides: &mut [i64]) {
+    let empty = extents.contains(&0);
+    let mut inner = 1i64;
+    for (&extent, stride) in extents.iter().zip(strides).rev() {
+        if empty || extent == 1 {
+            *stride = inner;
+        }
+        inner = stride.saturating_mul(i64::try_from(extent).unwrap_or(i64::MAX));
+    }
+}
+
 /// The argument of a count parameter, and how the count is bound.
 #[derive(Clone)]
 pub enum CountArgument<'a> {
@@ -81,9 +103,12 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Appends an argument.
+    /// Appends an argument. Of a tensor, strides without meaning become [canonical](canonical_strides).
     #[inline]
-    pub fn push(&mut self, value: ArgumentValue<'a>) {
+    pub fn push(&mut self, mut value: ArgumentValue<'a>) {
+        if let ArgumentValue::Tensor(tensor) = &mut value {
+            canonical_strides(&tensor.extents, &mut tensor.strides);
+        }
         self.values.push(value);
     }
 
@@ -116,7 +141,8 @@ impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] 
     }
 }
 
-/// A count bound as a literal: the launch is served by a variant with this value in its code.
+/// A count bound as a literal: the launch is served by a variant with this value in its code. It may shape a tile, as no other
+/// count can: `arange(block)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exact(pub u64);
 

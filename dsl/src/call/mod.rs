@@ -10,6 +10,7 @@ mod trace;
 
 pub use argument::{
     Argument, ArgumentValue, Arguments, CountArgument, Exact, MAX_COUNT, Memory, Runtime, TensorArgument,
+    canonical_strides,
 };
 pub use comptime::{Comptime, ComptimeValue};
 pub use definition::Definition;

@@ -16,7 +16,10 @@ pub struct TraceRequest {
 pub enum ParameterFacts {
     /// A tensor.
     Tensor(TensorFacts),
-    /// A count or any other scalar: nothing.
+    /// A count that is bound as a literal, and its value in the launch at hand. Only a count that shapes a tile becomes part of
+    /// the class.
+    Exact(i64),
+    /// Any other count or scalar: nothing.
     Value,
 }
 
@@ -47,7 +50,7 @@ impl TensorFacts {
 pub struct Traced {
     /// The kernel, verified.
     pub kernel: Kernel,
-    /// The extents and strides that shaped a tile or a compile-time decision, with the values they had. The kernel
+    /// The extents and exact counts that shaped a tile or a compile-time decision, with the values they had. The kernel
     /// serves exactly the launches that agree with them.
     pub pinned: Vec<(Symbol, i64)>,
 }

@@ -2,7 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::{ArgumentFault, HostMemory, InterpretError};
+use super::{ArgumentFault, HostMemory, InterpretError, Known};
+use crate::call::canonical_strides;
 use crate::element::ElementType;
 use crate::ir::{Kernel, Layout, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
 
@@ -156,24 +157,6 @@ impl<'k, 'a> Arguments<'k, 'a> {
         })
     }
 
-    /// The value of a symbol that is known before the grid is.
-    pub fn symbol(&self, symbol: Symbol) -> Option<i64> {
-        let position = match symbol {
-            Symbol::Extent { tensor, .. } | Symbol::Stride { tensor, .. } => tensor,
-            Symbol::Count(position) => position,
-            Symbol::ProgramId(_) | Symbol::NumPrograms(_) => return None,
-        };
-        self.bindings.get(position as usize)?.symbol(symbol)
-    }
-
-    /// The scalar argument at `position`.
-    pub fn scalar(&self, position: u32) -> Option<Literal> {
-        match self.bindings.get(position as usize) {
-            Some(Binding::Scalar(literal)) => Some(*literal),
-            _ => None,
-        }
-    }
-
     /// The tensor argument at `position`.
     pub fn tensor(&self, position: u32) -> Option<&Tensor<'a>> {
         self.tensors.get(position as usize)?.as_ref()
@@ -189,7 +172,25 @@ impl<'k, 'a> Arguments<'k, 'a> {
     }
 }
 
-/// Checks one argument, and gives a contiguous tensor the strides its extents imply.
+impl Known for Arguments<'_, '_> {
+    fn symbol(&self, symbol: Symbol) -> Option<i64> {
+        let position = match symbol {
+            Symbol::Extent { tensor, .. } | Symbol::Stride { tensor, .. } => tensor,
+            Symbol::Count(position) => position,
+            Symbol::ProgramId(_) | Symbol::NumPrograms(_) => return None,
+        };
+        self.bindings.get(position as usize)?.symbol(symbol)
+    }
+
+    fn scalar(&self, position: u32) -> Option<Literal> {
+        match self.bindings.get(position as usize) {
+            Some(Binding::Scalar(literal)) => Some(*literal),
+            _ => None,
+        }
+    }
+}
+
+/// Checks one argument, and gives a tensor its canonical strides.
 fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Option<Tensor<'a>>, ArgumentFault> {
     match (kind, binding) {
         (
@@ -293,10 +294,6 @@ fn layout(layout: Layout, extents: &[u64], strides: &mut ArrayVec<i64, 4>) -> Re
     if !strides.iter().enumerate().all(|(axis, &stride)| allowed(axis, stride)) {
         return Err(ArgumentFault::Layout(layout));
     }
-    match layout {
-        Layout::Contiguous => *strides = implied,
-        Layout::Rows { .. } => strides.iter_mut().skip(last).for_each(|stride| *stride = 1),
-        Layout::Strided => {}
-    }
+    canonical_strides(extents, strides);
     Ok(())
 }

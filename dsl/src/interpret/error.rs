@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
-use super::GridError;
+use super::{GridError, RequirementError};
 use crate::element::ElementType;
 use crate::ir::verify::VerifyError;
 use crate::ir::{CheckKind, Layout, Span, Symbol};
@@ -23,6 +23,9 @@ pub enum InterpretError {
     /// There is no grid to run. Nothing ran.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// The arguments are not what the kernel requires. Nothing ran.
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
     /// The number of arguments is not the number of parameters. Nothing ran.
     #[error("kernel `{kernel}` takes {expected} arguments and got {found}")]
     ArgumentCount {

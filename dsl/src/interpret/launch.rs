@@ -10,7 +10,9 @@ use super::argument::Arguments;
 use super::conflict::{self, Meeting, Touch, Touched};
 use super::order::{self, Event, Order};
 use super::program::Machine;
-use super::{BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, grid};
+use super::{
+    BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid,
+};
 use crate::analysis::effects::Effects;
 use crate::ir::{self, Kernel, Statement, verify};
 
@@ -81,7 +83,8 @@ struct Report {
 /// kernel also orders stores by atomic operations, a race shows in those runs where the order did not happen to hold.
 ///
 /// # Errors
-/// * Before anything runs: a kernel that breaks the rules of the IR, arguments that do not fit it, a grid that is too large.
+/// * Before anything runs: a kernel that breaks the rules of the IR, arguments that do not fit it or are not what it
+///   requires, a grid that is too large.
 /// * From a program that had to stop, which leaves memory partly written: [`InterpretError::UnsoundProof`],
 ///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
 /// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap or
@@ -94,8 +97,9 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
     let arguments = Arguments::check(kernel, arguments)?;
     let grid = match options.grid {
         Some(grid) => grid,
-        None => grid(kernel, &|symbol| arguments.symbol(symbol))?,
+        None => grid(kernel, &arguments)?,
     };
+    check_requirements(kernel, &arguments)?;
     let programs = if grid.contains(&0) {
         0
     } else {

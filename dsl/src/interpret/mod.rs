@@ -15,7 +15,7 @@ mod collective;
 mod conflict;
 mod elementwise;
 mod error;
-mod grid;
+mod host;
 mod launch;
 mod memory;
 mod order;
@@ -27,6 +27,6 @@ mod value;
 
 pub use argument::Binding;
 pub use error::{ArgumentFault, BadAccess, Conflict, ConflictKind, FailedCheck, InterpretError};
-pub use grid::{GridError, MAX_PROGRAMS, grid};
+pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -1,5 +1,6 @@
 //! One program, statement by statement.
 
+use super::Known;
 use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
 use super::conflict::{self, Log, Touch};
 use super::launch::Launch;

@@ -23,8 +23,10 @@ pub struct Kernel {
     /// All variables.
     pub locals: Arena<Local>,
     /// The number of programs on each grid axis, innermost first: 1 to 3 scalar i64 values that the host can compute,
-    /// being made of literals, extents, strides and counts only. They are not defined by the body.
+    /// being made of literals, extents, strides, counts and scalar arguments only. They are not defined by the body.
     pub grid: Vec<Handle<Expression>>,
+    /// What the arguments of every launch have to fulfil: the host tests it before the launch, so it is known to hold in it.
+    pub requirements: Vec<Requirement>,
     /// What a program does.
     pub body: Block,
     /// How the launch symbols are bound in this variant; nothing is, as recorded.
@@ -35,6 +37,15 @@ pub struct Kernel {
     pub reports: bool,
     /// Whether a launch is refused if a bounds check is left in it.
     pub denies_guards: bool,
+}
+
+/// A condition on the arguments of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Requirement {
+    /// A scalar bool that the host can compute, as it does the grid. The body need not define it.
+    pub condition: Handle<Expression>,
+    /// Where it was written.
+    pub span: Span,
 }
 
 /// How launch symbols are bound in one variant of a kernel. A symbol listed nowhere is a kernel argument.
@@ -149,7 +160,31 @@ impl Kernel {
     /// What the grid is made of, in the order of the arena: operands first. Of a malformed kernel there may be values that it
     /// does not have.
     pub(crate) fn grid_values(&self) -> BTreeSet<Handle<Expression>> {
-        let mut needed: BTreeSet<_> = self.grid.iter().copied().collect();
+        self.made_of(self.grid.iter().copied())
+    }
+
+    /// What the requirements are made of, as [`Kernel::grid_values`] says.
+    pub(crate) fn requirement_values(&self) -> BTreeSet<Handle<Expression>> {
+        self.made_of(self.requirements.iter().map(|requirement| requirement.condition))
+    }
+
+    /// The scalar parameters that the host needs to know for the grid and the requirements.
+    pub fn host_scalars(&self) -> Vec<u32> {
+        let values = self.grid_values().into_iter().chain(self.requirement_values());
+        let mut scalars: Vec<u32> = values
+            .filter_map(|value| match self.expressions.get(value) {
+                Some(Expression::Argument(position)) => Some(*position),
+                _ => None,
+            })
+            .collect();
+        scalars.sort_unstable();
+        scalars.dedup();
+        scalars
+    }
+
+    /// `values` and all that they are made of.
+    pub(crate) fn made_of(&self, values: impl IntoIterator<Item = Handle<Expression>>) -> BTreeSet<Handle<Expression>> {
+        let mut needed: BTreeSet<_> = values.into_iter().collect();
         let mut next = needed.last().copied();
         while let Some(value) = next {
             if let Some(expression) = self.expressions.get(value) {

@@ -2,8 +2,8 @@
 
 use super::Tile;
 use super::recorder;
-use crate::element::Element;
-use crate::ir::{Expression, Shape, Span};
+use crate::element::{Element, ElementType, Integer};
+use crate::ir::{Expression, Literal, Shape, Span};
 
 impl<T: Element, const R: usize> Tile<T, R> {
     /// Converts every element, between any two element types. `x as i64` in a kernel means the same.
@@ -27,6 +27,35 @@ impl<T: Element, const R: usize> Tile<T, R> {
     #[track_caller]
     pub fn cast<U: Element>(self) -> Tile<U, R> {
         self.converted(|value| Expression::Cast { value, to: U::TYPE })
+    }
+
+    /// Converts every integer to the nearest one of another type, where [`Tile::cast`] wraps.
+    ///
+    /// ```
+    /// # use tilewright_dsl::{kernel, lang::*};
+    /// /// Ids of any type as i64: no large u64 becomes a negative one.
+    /// #[kernel(grid = [1])]
+    /// fn widen<I: Integer>(out: &mut Tensor<i64, 1>, ids: &Tensor<I, 1>) {
+    ///     let i = arange(ids.extent(0));
+    ///     out.store([i], ids.load([i]).saturating_cast::<i64>());
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn saturating_cast<U: Integer>(self) -> Tile<U, R>
+    where
+        T: Integer,
+    {
+        let range = |element: ElementType| element.integer_range().unwrap_or_default();
+        let ((least, most), (low, high)) = (range(T::TYPE), range(U::TYPE));
+        let limit = |value: i128| T::from_bits64(Literal::wrap(T::TYPE, value).bits);
+        let mut limited = self;
+        if least < low {
+            limited = limited.max(limit(low));
+        }
+        if most > high {
+            limited = limited.min(limit(high));
+        }
+        limited.cast::<U>()
     }
 
     /// The bits of every element read as another type of the same size, those of NaN included.

@@ -1,6 +1,7 @@
 //! What an author claims about values, or demands of them.
 
 use super::recorder::{self, DETACHED};
+use super::staging::{Condition, Decision};
 use super::tile::Tile;
 use crate::element::{Element, Integer};
 use crate::ir::{BinaryOp, CheckKind, CompareOp, Expression, Literal, Span, Statement, Type};
@@ -48,6 +49,54 @@ pub fn assume<const R: usize>(condition: Tile<bool, R>) {
 #[track_caller]
 pub fn device_assert<const R: usize>(condition: Tile<bool, R>, message: &str) {
     check(condition, CheckKind::Assert, message, Span::here());
+}
+
+/// Demands that `condition` holds of the arguments of every launch: the host tests it before each, on every device and in
+/// every build, and refuses a launch for which it does not hold, naming the condition and the values of its two sides. What
+/// follows from it is used to remove bounds checks.
+///
+/// It is made of what the host knows: extents, strides, counts, scalar arguments, and arithmetic and comparisons of them,
+/// joined by `&&`. It stands outside of recorded control flow, since it is tested whatever the kernel does. A launch whose count
+/// in device memory appears in it is refused; [`device_assert`] tests what only the device knows, and [`static_assert`] what
+/// is known when the kernel is recorded.
+///
+/// ```
+/// use tilewright_dsl::{kernel, lang::*};
+///
+/// #[kernel(grid = [out.extent(0)])]
+/// fn copy_rows(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
+///     require(out.extent(0) <= src.extent(0) && out.extent(1) == src.extent(1));
+///     let (row, cols) = (program_id(0), arange(src.extent(1)));
+///     out.store([row, cols], src.load([row, cols]));
+/// }
+/// # use tilewright_dsl::call::*;
+/// # use tilewright_dsl::interpret::{Binding, HostMemory, Options, run};
+/// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
+/// # let request = TraceRequest { parameters: vec![facts(&[2, 4]), facts(&[3, 4])] };
+/// # let Traced { kernel, pinned } = copy_rows::definition().trace(&request)?;
+/// # let literals = tilewright_dsl::ir::Bindings { exact: pinned, device: vec![] };
+/// # let bound = tilewright_dsl::transform::bind(&kernel, &literals);
+/// // No access is left with a check, whatever tensors a launch has.
+/// assert!(bound.proofs().iter().all(|proof| proof.to_string().contains("[proved, proved]")));
+/// # let [out, src] = [32, 60].map(|bytes| HostMemory::from_bytes(&vec![0; bytes]).unwrap());
+/// # let arguments = [Binding::contiguous(&out, &[2, 4]), Binding::contiguous(&src, &[3, 5])];
+/// # let error = run(&kernel, &arguments, &Options::default()).unwrap_err();
+/// // A launch of tensors of 4 and 5 columns says:
+/// assert!(error.to_string().starts_with(
+///     "kernel `copy_rows` requires `out.extent(1) == src.extent(1)`, and here the left side is 4 and the right side 5"
+/// ));
+/// # Ok::<(), TraceError>(())
+/// ```
+#[track_caller]
+pub fn require(condition: impl Condition) {
+    let span = Span::here();
+    match condition.decide() {
+        Decision::Known(true) => {}
+        Decision::Known(false) => recorder::with((), |r| {
+            r.fail(span, "a requirement does not hold, whatever the arguments are", None)
+        }),
+        Decision::Recorded(condition) => recorder::with((), |r| r.require(condition, span)),
+    }
 }
 
 /// Demands that a compile-time condition holds: if it does not, the kernel cannot be recorded, and the error says `message`.

@@ -35,7 +35,8 @@ fn grid_symbol(axis: usize, name: &str, symbol: fn(u8) -> Symbol) -> Scalar<i64>
 
 /// The indices `0, 1, …, extent - 1`.
 ///
-/// `extent` is an integer, a const generic or a tensor's extent, which becomes a literal of the variant.
+/// `extent` is an integer, a const generic, a tensor's extent or an exact count, which becomes a literal of the variant. It
+/// may be 0: what is done with a tile without elements is nothing.
 #[track_caller]
 pub fn arange(extent: impl Extent) -> Tile<i64, 1> {
     let span = Span::here();
@@ -130,7 +131,7 @@ impl IntoIndex for Scalar<i64> {
 /// The extent of a tile: known while recording.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an extent of a tile",
-    note = "extents are integers known at compile time or `tensor.extent(axis)`"
+    note = "extents are integers known at compile time, `tensor.extent(axis)` or a count that is bound as `Exact`"
 )]
 pub trait Extent {
     /// The extent; `None`, with the mistake kept, if it is not known or out of range.
@@ -145,14 +146,14 @@ const MAX_ELEMENTS: u64 = 1 << 24;
 const BLOCK_ADVICE: &str = "block longer axes: give each program `arange(BLOCK)` and an offset";
 
 fn checked(extent: i128, span: Span) -> Option<u32> {
-    if (1..=MAX_ELEMENTS as i128).contains(&extent) {
+    if (0..=MAX_ELEMENTS as i128).contains(&extent) {
         return Some(extent as u32);
     }
     recorder::with((), |r| {
         r.fail(
             span,
-            format!("a tile cannot have extent {extent}; extents are 1 to {MAX_ELEMENTS}"),
-            Some(BLOCK_ADVICE),
+            format!("a tile cannot have extent {extent}; extents are 0 to {MAX_ELEMENTS}"),
+            (extent > 0).then_some(BLOCK_ADVICE),
         );
     });
     None

@@ -6,8 +6,8 @@ use super::compare;
 use super::recorder::{self, DETACHED};
 use super::tile::{Operand, Scalar, Tile};
 use crate::arithmetic;
-use crate::element::{Element, Float, Integer, Number, Signed};
-use crate::ir::{BinaryOp, CompareOp, Expression, Literal, Span, Type, UnaryOp};
+use crate::element::{Element, ElementType, Float, Integer, Number, Signed};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, Span, Type, UnaryOp};
 
 /// Of numbers.
 impl<T: Element, const R: usize> Tile<T, R> {
@@ -140,13 +140,29 @@ impl<T: Element, const R: usize> Tile<T, R> {
         self.unary(UnaryOp::TrailingZeros)
     }
 
-    /// Each element divided by `divisor` and rounded up, for elements that are not negative and a positive divisor.
+    /// Each element divided by `divisor` and rounded up, for elements that are not negative and a positive divisor. Of 64-bit
+    /// integers, an element and the divisor add up to no more than the type holds.
     #[track_caller]
     pub fn div_ceil(self, divisor: impl Operand<T, R>) -> Self
     where
         T: Integer,
     {
         let divisor = divisor.into_operand();
+        if T::TYPE.size() == 8 {
+            return self.raised_and_divided(divisor);
+        }
+        // In a type that holds the sum.
+        let span = Span::here();
+        let divisor = recorder::with(DETACHED, |r| {
+            let to = ElementType::I64;
+            let ty = r.ty(divisor).with_element(to);
+            r.emit(Expression::Cast { value: divisor, to }, ty, span)
+        });
+        self.cast::<i64>().raised_and_divided(divisor).cast::<T>()
+    }
+
+    #[track_caller]
+    fn raised_and_divided(self, divisor: Handle<Expression>) -> Self {
         let one = recorder::with(DETACHED, |r| r.literal(Literal::wrap(T::TYPE, 1)));
         let raised: Self = self.combine(BinaryOp::Add, divisor);
         let raised: Self = raised.combine(BinaryOp::Subtract, one);

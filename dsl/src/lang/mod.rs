@@ -22,6 +22,7 @@
 //! | integers and bool | `& \| ^ !` |
 //! | floats, exactly rounded | [`Tile::mul_add`], [`Tile::sqrt`], [`Tile::floor`], [`Tile::ceil`], [`Tile::round_ties_even`], [`Tile::trunc`] |
 //! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
+//! | integers | [`Tile::saturating_cast`] |
 //! | all | [`Tile::cast`], [`Tile::bitcast`] between types of one size, [`select`] |
 //!
 //! The 8-bit floats are only stored and converted: cast them to compute or compare.
@@ -60,7 +61,7 @@ pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
 pub use broadcast::{Join, Rank, WithAxis, WithRoom};
 pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
-pub use claims::{assume, device_assert, static_assert};
+pub use claims::{assume, device_assert, require, static_assert};
 pub use compare::{Compare, Logic};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;

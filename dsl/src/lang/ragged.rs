@@ -4,7 +4,7 @@ use super::parameter::Parameter;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::Scalar;
-use crate::call::{Argument, Arguments};
+use crate::call::{Argument, Arguments, MAX_COUNT};
 use crate::device;
 use crate::element::Integer;
 
@@ -12,7 +12,8 @@ use crate::element::Integer;
 ///
 /// As a kernel parameter it is written `&Ragged<I>` and takes, at a launch, a tensor of `I` with one entry more than
 /// there are segments: the exclusive prefix sums of their rows, as engines keep them (`cu_seqlens`, `kv_indptr`,
-/// `expert_offsets`). Segment `s` is rows `starts[s]..starts[s + 1]`; where the entries decrease it is empty.
+/// `expert_offsets`). Segment `s` is rows `starts[s]..starts[s + 1]`; where the entries decrease it is empty, and entries beyond
+/// 2^40 on either side count as that.
 ///
 /// ```
 /// # use tilewright_dsl::{kernel, lang::*};
@@ -43,7 +44,7 @@ impl<I: Integer> Ragged<I> {
     /// The first row of a segment.
     #[track_caller]
     pub fn start(&self, segment: Scalar<i64>) -> Scalar<i64> {
-        self.starts.load((segment,)).cast::<i64>()
+        as_row(self.starts.load((segment,)))
     }
 
     /// The rows of a segment; 0 for one behind the last.
@@ -73,6 +74,17 @@ impl<I: Integer> Ragged<I> {
     }
 }
 
+/// A start as a row: limited to where rows can be, so that no difference of two wraps.
+#[track_caller]
+fn as_row<I: Integer>(start: Scalar<I>) -> Scalar<i64> {
+    const MOST: i64 = MAX_COUNT as i64;
+    let row = start.saturating_cast::<i64>();
+    match I::TYPE.size() {
+        8 => row.max(-MOST).min(MOST),
+        _ => row,
+    }
+}
+
 /// The last entry but one that is at most `row`, or 0.
 #[device]
 fn last_at_most<I: Integer>(starts: &Tensor<I, 1>, row: Scalar<i64>) -> Scalar<i64> {
@@ -80,7 +92,7 @@ fn last_at_most<I: Integer>(starts: &Tensor<I, 1>, row: Scalar<i64>) -> Scalar<i
     let mut high = starts.extent(0) - 1;
     while high - low > 1 {
         let middle = (low + high) / 2;
-        if starts.load([middle]).cast::<i64>() <= row {
+        if starts.load([middle]).saturating_cast::<i64>() <= row {
             low = middle;
         } else {
             high = middle;

@@ -10,10 +10,10 @@ use super::TraceError;
 use crate::call::{ParameterFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
-    ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
+    Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
+    ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
-use crate::transform::hopeless;
+use crate::transform::{hopeless, without_empty_tiles};
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -56,6 +56,7 @@ pub(crate) fn record(
         spans: Vec::new(),
         locals: Arena::new(),
         grid: Vec::new(),
+        requirements: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
         checked: false,
@@ -84,6 +85,7 @@ pub(crate) fn record(
         return Err(error);
     }
     done.kernel.body = done.blocks.pop().map(|open| open.block).unwrap_or_default();
+    done.kernel = without_empty_tiles(done.kernel);
     done.pinned.sort_unstable();
     done.pinned.dedup();
     verify::verify(&done.kernel).map_err(|e| TraceError {
@@ -424,6 +426,38 @@ impl Recorder {
         self.kernel.grid = grid;
     }
 
+    /// Has the host test a condition before every launch: of several joined by "and" each on its own, for its own values.
+    pub(crate) fn require(&mut self, condition: Handle<Expression>, span: Span) {
+        if self.error.is_some() {
+            return;
+        }
+        if let Some(Expression::Binary {
+            op: BinaryOp::And,
+            left,
+            right,
+        }) = self.kernel.expressions.get(condition)
+        {
+            let (left, right) = (*left, *right);
+            self.require(left, span);
+            return self.require(right, span);
+        }
+        if self.depth() > 1 {
+            let message =
+                "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does";
+            let advice = "write it before the `if` or loop, or use `device_assert`";
+            return self.fail(span, message, Some(advice));
+        }
+        if condition.index() < self.kernel.expressions.len()
+            && let Some((value, what)) = verify::unknown_to_host(&self.kernel, condition)
+        {
+            let place = self.kernel.spans.get(value.index()).copied().filter(Span::is_known);
+            let message = format!("`require` is tested before the launch, and this depends on {what}");
+            let advice = "use `device_assert` for what only the device knows";
+            return self.fail(place.unwrap_or(span), message, Some(advice));
+        }
+        self.kernel.requirements.push(Requirement { condition, span });
+    }
+
     /// The policy of accesses that name none.
     pub(crate) fn bounds(&self) -> Bounds {
         self.bounds
@@ -441,7 +475,8 @@ impl Recorder {
 
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
     pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
-        let advice = "a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters";
+        let advice =
+            "a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters";
         let value = self.evaluate(expression).and_then(|value| {
             let integer = value.as_integer().and_then(|v| i64::try_from(v).ok());
             integer.ok_or_else(|| "a float".into())
@@ -483,25 +518,29 @@ impl Recorder {
 
     /// The value of a launch symbol, which becomes part of the variant's class.
     fn pin(&mut self, symbol: Symbol) -> Result<i64, String> {
-        let Symbol::Extent { tensor, axis } = symbol else {
-            return Err(match symbol {
-                Symbol::ProgramId(_) => "the program's id",
-                Symbol::NumPrograms(_) => "the number of programs",
-                Symbol::Count(_) => "a count, which differs from launch to launch",
-                Symbol::Stride { .. } | Symbol::Extent { .. } => "a stride",
-            }
-            .into());
-        };
-        match self.request.parameters.get(tensor as usize) {
-            Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
-                Some(&extent) => {
-                    let extent = extent.min(i64::MAX as u64) as i64;
-                    self.pinned.push((symbol, extent));
-                    Ok(extent)
-                }
-                None => Err("the extent of an axis that the tensor does not have".into()),
+        let facts = |position: u32| self.request.parameters.get(position as usize);
+        let value = match symbol {
+            Symbol::Extent { tensor, axis } => match facts(tensor) {
+                Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
+                    Some(&extent) => extent.min(i64::MAX as u64) as i64,
+                    None => return Err("the extent of an axis that the tensor does not have".into()),
+                },
+                _ => return Err("the extent of an undescribed tensor".into()),
             },
-            _ => Err("the extent of an undescribed tensor".into()),
-        }
+            Symbol::Count(position) => match facts(position) {
+                Some(ParameterFacts::Exact(count)) => *count,
+                _ => {
+                    let name = self.kernel.parameters.get(position as usize).map_or("", |p| &p.name);
+                    return Err(format!(
+                        "the count `{name}`, which this launch does not bind as `Exact`"
+                    ));
+                }
+            },
+            Symbol::ProgramId(_) => return Err("the program's id".into()),
+            Symbol::NumPrograms(_) => return Err("the number of programs".into()),
+            Symbol::Stride { .. } => return Err("a stride".into()),
+        };
+        self.pinned.push((symbol, value));
+        Ok(value)
     }
 }

@@ -11,6 +11,11 @@ type Reduced<T, const R: usize> = <Tile<T, R> as WithAxis>::Without<T>;
 
 /// Of the elements along an axis, together. The order in which they are combined depends on the extent alone, so results
 /// are the same on every device and with every schedule; [`Expression::Reduce`] states it.
+///
+/// Over an axis without elements each gives what would leave another element as it is: 0 of a sum, 1 of a product, of a
+/// smallest (largest) element the largest (smallest) value of the type, which of floats is an infinity, `false` of
+/// [`Tile::any_axis`] and `true` of [`Tile::all_axis`]. The index of the smallest or largest is 0 there, and of
+/// [`Tile::reduce_axis`], whose function says nothing about it, the result is zero.
 impl<T: Element, const R: usize> Tile<T, R> {
     /// The sum of the elements along an axis. Integers wrap; f16 and bf16 round after every addition, so cast to f32 first.
     ///

@@ -109,7 +109,9 @@ impl<T: Element, const R: usize> Tile<T, R> {
                 .with_extent(axis, 1)
                 .zip(r.ty(self.handle).shape.extents().get(axis).copied())
         });
-        let Some((shape, extent)) = shape else { return self };
+        let Some((shape, extent @ 1..)) = shape else {
+            return self;
+        };
         let first: Self = full_like(shape, first, span);
         if extent == 1 {
             return first;

@@ -41,7 +41,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
         })
     }
 
-    /// `extent` elements of an axis from element `start` on.
+    /// `extent` elements of an axis from element `start` on; none if it is 0.
     ///
     /// ```
     /// # use tilewright_dsl::{kernel, lang::*};
@@ -74,7 +74,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
                 .copied()
                 .unwrap_or(1)
         });
-        self.sliced(axis, extent as usize - 1, -1, extent)
+        self.sliced(axis, (extent as usize).saturating_sub(1), -1, extent)
     }
 
     #[track_caller]
@@ -84,11 +84,21 @@ impl<T: Element, const R: usize> Tile<T, R> {
             let mut extents = ty.shape.extents().to_vec();
             let own = std::mem::replace(extents.get_mut(axis as usize)?, extent);
             let last = start as i64 + i64::from(step) * (i64::from(extent) - 1);
-            if start >= own as usize || !(0..i64::from(own)).contains(&last) {
-                let message = format!(
-                    "elements {start} to {last} of axis {axis} of a tile of shape {}",
-                    ty.shape
-                );
+            let inside = match extent {
+                0 => start <= own as usize,
+                _ => start < own as usize && (0..i64::from(own)).contains(&last),
+            };
+            if !inside {
+                let message = match extent {
+                    0 => format!(
+                        "no elements from {start} on of axis {axis} of a tile of shape {}",
+                        ty.shape
+                    ),
+                    _ => format!(
+                        "elements {start} to {last} of axis {axis} of a tile of shape {}",
+                        ty.shape
+                    ),
+                };
                 r.fail(span, message, Some("a slice stays inside its axis"));
                 return None;
             }
@@ -112,7 +122,9 @@ impl<T: Element, const R: usize> Tile<T, R> {
             let axis = r.axis(axis, R, "concatenate", span);
             let beside = r.ty(other.handle).shape;
             let mut extents = ty.shape.extents().to_vec();
-            *extents.get_mut(axis as usize)? += beside.extents()[axis as usize];
+            let along = extents.get_mut(axis as usize)?;
+            // A sum that wraps would be over the limit of a tile as well.
+            *along = along.saturating_add(*beside.extents().get(axis as usize)?);
             let equal = (0..R).all(|a| a == axis as usize || extents[a] == beside.extents()[a]);
             if !equal {
                 let message = format!("`concatenate` of shapes {} and {beside} along axis {axis}", ty.shape);
@@ -131,7 +143,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
     }
 
     /// Elements of an axis by index: on that axis element `i` of the result is element `index[i]` of this tile, the nearest
-    /// there is if there is none. Along the other axes `index` has this tile's extents.
+    /// there is if there is none, and zero if the axis has no elements. Along the other axes `index` has this tile's extents.
     ///
     /// Indices of memory need no tile: `tensor.load([index])`.
     #[track_caller]

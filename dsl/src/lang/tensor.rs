@@ -34,7 +34,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         self.symbol(axis, "extent", |tensor, axis| Symbol::Extent { tensor, axis })
     }
 
-    /// The distance in elements between neighbours on `axis`.
+    /// The distance in elements between neighbours on `axis`. Where there are no neighbours it is
+    /// [as in a tensor without gaps](crate::call::canonical_strides).
     #[track_caller]
     pub fn stride(&self, axis: usize) -> Scalar<i64> {
         self.symbol(axis, "stride", |tensor, axis| Symbol::Stride { tensor, axis })

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{dead_code, fold};
 use crate::ir::{
-    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Shape, Span, Statement, Symbol, Type,
+    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement, Symbol,
+    Type,
 };
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
@@ -24,6 +25,12 @@ pub fn bind(kernel: &Kernel, bindings: &Bindings) -> Kernel {
         .iter()
         .map(|&extent| folder.global(extent, &mut known))
         .collect();
+    for &Requirement { condition, span } in &kernel.requirements {
+        let condition = folder.global(condition, &mut known);
+        if !folder.is_true(condition) {
+            folder.target.requirements.push(Requirement { condition, span });
+        }
+    }
     folder.scopes.push(HashMap::new());
     let body = folder.block(&kernel.body);
     folder.target.body = body;
@@ -59,6 +66,7 @@ impl<'a> Folder<'a> {
             spans: Vec::new(),
             locals: source.locals.clone(),
             grid: Vec::new(),
+            requirements: Vec::new(),
             body: Block::new(),
             bindings,
             checked: source.checked,
@@ -87,8 +95,8 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// A grid extent: everything it is made of is in scope everywhere and never defined by a statement. `known` is what
-    /// parts of the grid have become.
+    /// A grid extent or a requirement: everything it is made of is in scope everywhere and never defined by a statement. `known` is what
+    /// parts of them have become.
     fn global(
         &mut self,
         expression: Handle<Expression>,
@@ -413,7 +421,7 @@ impl<'a> Folder<'a> {
         }
         let global = key.0.is_global();
         let value = self.append(key.0.clone(), ty, span);
-        // Outside a block, in the grid, everything is in scope for the grid only.
+        // Outside a block, in the grid and the requirements, everything is in scope for them only.
         let scope = if global {
             self.scopes.first_mut()
         } else {

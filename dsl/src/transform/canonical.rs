@@ -7,7 +7,8 @@ use crate::analysis::contiguity;
 use crate::element::ElementType;
 use crate::ir::{Access, Bounds, CompareOp, Expression, Handle, Kernel, Layout, Span, Statement, Symbol, Type};
 
-/// `kernel` with everything left out that does not change its code: the grid, which the host computes, and the literals
+/// `kernel` with everything left out that does not change its code: the grid and the requirements, which are the host's, and
+/// the literals
 /// that no address and no check refers to. Two launches whose canonical kernels are equal share a binary.
 ///
 /// Where the grid depends on a device-resident count, the host launches as many programs as its maximum asks for, and
@@ -16,6 +17,7 @@ pub fn canonical(kernel: Kernel) -> Kernel {
     let mut kernel = kernel;
     let relevant = relevant(&kernel);
     kernel.bindings.exact.retain(|(symbol, _)| relevant.contains(symbol));
+    kernel.requirements.clear();
     let grid = std::mem::take(&mut kernel.grid);
     let mut exits = Vec::new();
     for (axis, &extent) in grid.iter().enumerate() {

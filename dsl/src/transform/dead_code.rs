@@ -32,6 +32,9 @@ impl Live {
         for &extent in &kernel.grid {
             live.mark(kernel, extent);
         }
+        for requirement in &kernel.requirements {
+            live.mark(kernel, requirement.condition);
+        }
         // A variable is read by expressions, which are only live if something uses them; its assignments then make
         // their values live, which can make further reads live.
         loop {
@@ -162,6 +165,7 @@ fn compact(kernel: Kernel, live: &Live) -> Kernel {
         }
     }
     compacted.grid = kernel.grid.iter().map(|&extent| map.expression(extent)).collect();
+    compacted.requirements = map.requirements(&kernel.requirements);
     compacted.body = map.block(kernel.body);
     compacted
 }

@@ -2,6 +2,7 @@
 
 use super::renumber::Renumber;
 use crate::analysis::opening::opening;
+use crate::analysis::range::Ranges;
 use crate::call::Traced;
 use crate::element::ElementType;
 use crate::ir::{
@@ -120,6 +121,7 @@ impl Fusion {
             spans: Vec::new(),
             locals: Default::default(),
             grid: Vec::new(),
+            requirements: Vec::new(),
             body: Block::new(),
             bindings: Default::default(),
             checked: false,
@@ -165,7 +167,20 @@ impl Fusion {
             let node = map.node(part.expressions[value].clone());
             map.expressions[value.index()] = Some(self.append(node, part.ty(value)));
         }
-        part.grid.iter().map(|&extent| map.expression(extent)).collect()
+        let ranges = Ranges::new(part, &[]);
+        let mut extents = Vec::new();
+        for &extent in &part.grid {
+            let value = map.expression(extent);
+            // A part with a negative extent has no programs, rather than taking those of the next.
+            extents.push(match ranges.is_non_negative(extent) {
+                true => value,
+                false => {
+                    let zero = self.index(0);
+                    self.binary(BinaryOp::Max, value, zero)
+                }
+            });
+        }
+        extents
     }
 
     /// Appends the body of a part, for its program number `local` of a grid.
@@ -200,6 +215,7 @@ impl Fusion {
                 None => self.kernel.append(map.node(expression.clone()), part.ty(value), span),
             });
         }
+        self.kernel.requirements.extend(map.requirements(&part.requirements));
         self.output.append(map.block(part.body.clone()));
     }
 }

@@ -1,6 +1,6 @@
 //! Other names for the items of a kernel: positions in another one.
 
-use crate::ir::{Access, Block, Expression, Handle, Kernel, Local, Statement, Symbol};
+use crate::ir::{Access, Block, Expression, Handle, Kernel, Local, Requirement, Statement, Symbol};
 
 /// Where the items of a kernel are in another one.
 pub(super) struct Renumber {
@@ -44,6 +44,14 @@ impl Renumber {
             }
         }
         node
+    }
+
+    pub(super) fn requirements(&self, requirements: &[Requirement]) -> Vec<Requirement> {
+        let renumbered = requirements.iter().map(|&Requirement { condition, span }| Requirement {
+            condition: self.expression(condition),
+            span,
+        });
+        renumbered.collect()
     }
 
     pub(super) fn symbol(&self, symbol: Symbol) -> Symbol {

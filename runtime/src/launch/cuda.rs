@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
 use tilewright_dsl::cuda::Slot;
 
-use super::{LaunchError, value_of};
+use super::{LaunchError, scalar, value_of};
 use crate::device::cuda::{self, CudaStream};
 use crate::device::{Device, DeviceError};
 use crate::memory::{CudaAllocation, Place, Storage, put_in_order};
@@ -94,10 +94,7 @@ fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
             _ => None,
         },
         Slot::Symbol(symbol) => value_of(call, plan.grid, symbol).map(i64::cast_unsigned),
-        Slot::Scalar(position) => match argument(position)? {
-            ArgumentValue::Scalar(literal) => Some(literal.bits),
-            _ => None,
-        },
+        Slot::Scalar(position) => scalar(call.arguments(), position).map(|literal| literal.bits),
         Slot::DeviceCount(position) => match argument(position)? {
             ArgumentValue::Count(CountArgument::Device { memory, offset, .. }) => {
                 Some(Storage::of(*memory)?.address() + offset)

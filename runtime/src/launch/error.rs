@@ -2,7 +2,7 @@
 
 use tilewright_dsl::call::{MAX_COUNT, MAX_PARAMETERS};
 use tilewright_dsl::cuda::LowerError;
-use tilewright_dsl::interpret::{GridError, InterpretError};
+use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
 use tilewright_dsl::ir::{CheckKind, Span};
 use tilewright_dsl::lang::TraceError;
 use tilewright_dsl::transform::Proof;
@@ -28,6 +28,9 @@ pub enum LaunchError {
     /// The CPU device found the kernel at fault.
     #[error(transparent)]
     Interpret(Box<InterpretError>),
+    /// The arguments are not what the kernel [requires](tilewright_dsl::lang::require).
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
     /// More parameters than a kernel may have.
     #[error(
         "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements"

@@ -25,7 +25,7 @@ use tilewright_dsl::call::Call;
 
 pub use error::LaunchError;
 pub(crate) use trap::{TrapRecord, Traps};
-pub(crate) use values::{known_counts, tensor_symbols, value_of};
+pub(crate) use values::{AtMost, HostKnows, known_counts, scalar, tensor_symbols, value_of};
 
 use crate::device::{Device, Queue, Stream, Tally};
 use crate::specialize::{Program, Variant, VariantId};

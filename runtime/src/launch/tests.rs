@@ -475,7 +475,7 @@ fn a_kernel_that_cannot_be_recorded_says_where_it_was_written() {
         arange(count);
     }
     let mut arguments = Arguments::new();
-    push::<Count>(&mut arguments, Exact(2));
+    push::<Count>(&mut arguments, Runtime(2));
     let error = Call::new(definition!("unknown", record), arguments)
         .launch(&Device::cpu())
         .expect_err("no literal");

@@ -1,7 +1,8 @@
 //! The integers of a launch, by the symbols that kernels name them with.
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::ir::{Layout, Symbol};
+use tilewright_dsl::interpret::Known;
+use tilewright_dsl::ir::{Layout, Literal, Symbol};
 
 use crate::specialize::layout_of;
 
@@ -27,6 +28,45 @@ pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Optio
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(*maximum),
             ArgumentValue::Tensor(_) | ArgumentValue::Scalar(_) => None,
         },
+    }
+}
+
+/// The scalar argument at a position.
+pub(crate) fn scalar(arguments: &[ArgumentValue<'_>], position: u32) -> Option<Literal> {
+    match arguments.get(position as usize)? {
+        ArgumentValue::Scalar(literal) => Some(*literal),
+        ArgumentValue::Tensor(_) | ArgumentValue::Count(_) => None,
+    }
+}
+
+/// What sizes the grid: a count in device memory is at most its maximum.
+pub(crate) struct AtMost<'c, 'a>(pub(crate) &'c Call<'a>);
+
+impl Known for AtMost<'_, '_> {
+    fn symbol(&self, symbol: Symbol) -> Option<i64> {
+        value_of(self.0, [0; 3], symbol)
+    }
+
+    fn scalar(&self, position: u32) -> Option<Literal> {
+        scalar(self.0.arguments(), position)
+    }
+}
+
+/// What the host knows for certain: no count in device memory.
+pub(crate) struct HostKnows<'c, 'a>(pub(crate) &'c Call<'a>);
+
+impl Known for HostKnows<'_, '_> {
+    fn symbol(&self, symbol: Symbol) -> Option<i64> {
+        match symbol {
+            Symbol::Count(_) => known_counts(self.0)
+                .find(|(count, _)| *count == symbol)
+                .map(|(_, value)| value),
+            _ => value_of(self.0, [0; 3], symbol),
+        }
+    }
+
+    fn scalar(&self, position: u32) -> Option<Literal> {
+        scalar(self.0.arguments(), position)
     }
 }
 

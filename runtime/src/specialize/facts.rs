@@ -1,6 +1,8 @@
 //! What a class of launches has in common: the facts about each parameter that a kernel is recorded with.
 
-use tilewright_dsl::call::{ArgumentValue, Call, ParameterFacts, TensorArgument, TensorFacts, TraceRequest};
+use tilewright_dsl::call::{
+    ArgumentValue, Call, CountArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest,
+};
 use tilewright_dsl::ir::Layout;
 
 use crate::memory::Storage;
@@ -56,6 +58,7 @@ pub(crate) fn trace_request(call: &Call<'_>) -> TraceRequest {
             layout: layout_of(tensor),
             alignment: alignment_of(tensor),
         }),
+        ArgumentValue::Count(CountArgument::Exact(value)) => ParameterFacts::Exact(*value),
         ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => ParameterFacts::Value,
     };
     TraceRequest {

@@ -8,6 +8,7 @@ use tilewright_dsl::ir::Layout;
 use tilewright_dsl::schedule::Schedule;
 
 use super::facts::{alignment_of, layout_of};
+use crate::launch::scalar;
 
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,7 +33,8 @@ impl Key {
         }
     }
 
-    /// Everything about a launch but addresses (their alignment aside) and the values of scalars.
+    /// Everything about a launch but addresses (their alignment aside) and the values of scalars; those that the host needs
+    /// [complete](Self::complete) the key.
     pub(super) fn refill_for_launch(&mut self, call: &Call<'_>) {
         self.refill(call);
         self.schedule = call.schedule().copied();
@@ -57,6 +59,13 @@ impl Key {
                 ArgumentValue::Scalar(_) => {}
             }
         }
+    }
+
+    /// Adds the values of the scalars that the plan depends on.
+    pub(super) fn complete(&mut self, call: &Call<'_>, scalars: &[u32]) {
+        let arguments = call.arguments();
+        let values = scalars.iter().filter_map(|&position| scalar(arguments, position));
+        self.words.extend(values.map(|literal| literal.bits));
     }
 
     /// What a recording may rely on, but the extents.
@@ -95,7 +104,8 @@ fn facts(argument: &ArgumentValue<'_>) -> u64 {
                 | u64::from(alignment_of(tensor)) << 32
                 | layout << 40
         }
-        ArgumentValue::Count(_) => 2,
+        ArgumentValue::Count(CountArgument::Exact(_)) => 4,
+        ArgumentValue::Count(CountArgument::Runtime(_) | CountArgument::Device { .. }) => 2,
         ArgumentValue::Scalar(literal) => 3 | code(literal.element) << 8,
     }
 }

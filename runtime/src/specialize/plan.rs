@@ -1,11 +1,12 @@
-//! Plans: everything about a launch that does not depend on addresses and scalars, looked up by the arguments.
+//! Plans: everything about a launch that does not depend on addresses, nor on scalars that the host has no use for; looked up by
+//! the arguments.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright_dsl::call::Call;
+use tilewright_dsl::call::{Call, Traced};
 use tilewright_dsl::interpret;
 
 use super::class::Classes;
@@ -13,7 +14,7 @@ use super::key::Key;
 use super::{build, stage, variant::Program, variant::Variant};
 use crate::cache::Variants;
 use crate::device::Device;
-use crate::launch::{LaunchError, value_of};
+use crate::launch::{AtMost, HostKnows, LaunchError};
 
 /// How many plans are kept. One takes under a kilobyte; a launch whose plan is gone makes it again in microseconds, and
 /// its variant is still there.
@@ -36,11 +37,20 @@ pub(crate) struct Served {
     pub(crate) blocks: u32,
 }
 
+/// What is known about a key.
+#[derive(Clone)]
+enum Known {
+    /// The plan. What the kernel requires has been tested for this key, and so holds whenever it is found.
+    Plan(Arc<Plan>),
+    /// The grid or a requirement depends on these scalar arguments: their values complete the key.
+    Scalars(Arc<[u32]>),
+}
+
 /// What is kept per device, from recordings to variants.
 #[derive(Default)]
 pub(crate) struct Specializer {
     /// Looked up by every launch, so by a hash that is quick on long keys.
-    plans: RwLock<HashMap<Key, Arc<Plan>, foldhash::fast::RandomState>>,
+    plans: RwLock<HashMap<Key, Known, foldhash::fast::RandomState>>,
     classes: Classes,
     variants: Variants,
 }
@@ -55,14 +65,25 @@ impl Specializer {
     pub(crate) fn plan(&self, call: &Call<'_>, device: &Device) -> Result<(Arc<Plan>, bool), LaunchError> {
         let known = KEY.with_borrow_mut(|key| {
             key.refill_for_launch(call);
-            self.plans.read().get(key).cloned()
+            let plans = self.plans.read();
+            match plans.get(key)? {
+                Known::Plan(plan) => Some(plan.clone()),
+                Known::Scalars(positions) => {
+                    key.complete(call, positions);
+                    match plans.get(key)? {
+                        Known::Plan(plan) => Some(plan.clone()),
+                        Known::Scalars(_) => None,
+                    }
+                }
+            }
         });
         if let Some(plan) = known {
             return Ok((plan, false));
         }
-        let (plan, built) = self.make(call, device)?;
+        let traced = self.classes.serve(call, device)?;
+        let (plan, built) = self.make(&traced, call, device)?;
         let plan = Arc::new(plan);
-        let key = KEY.with_borrow_mut(|key| {
+        let mut key = KEY.with_borrow_mut(|key| {
             // A kernel's body may have launched others while it was recorded.
             key.refill_for_launch(call);
             key.clone()
@@ -71,13 +92,19 @@ impl Specializer {
         if plans.len() >= MAX_PLANS {
             plans.clear();
         }
-        plans.insert(key, plan.clone());
+        let scalars = traced.kernel.host_scalars();
+        if !scalars.is_empty() {
+            let scalars: Arc<[u32]> = scalars.into();
+            plans.insert(key.clone(), Known::Scalars(scalars.clone()));
+            key.complete(call, &scalars);
+        }
+        plans.insert(key, Known::Plan(plan.clone()));
         Ok((plan, built))
     }
 
-    fn make(&self, call: &Call<'_>, device: &Device) -> Result<(Plan, bool), LaunchError> {
-        let traced = self.classes.serve(call, device)?;
-        let grid = interpret::grid(&traced.kernel, &|symbol| value_of(call, [0; 3], symbol))?;
+    fn make(&self, traced: &Traced, call: &Call<'_>, device: &Device) -> Result<(Plan, bool), LaunchError> {
+        interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
+        let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
         let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
         if programs == 0 {
             return Ok((
@@ -89,7 +116,7 @@ impl Specializer {
                 false,
             ));
         }
-        let staged = stage::stage(&traced, call, grid)?;
+        let staged = stage::stage(traced, call, grid)?;
         let (variant, built) = build::variant(&self.variants, device, staged, programs, call.schedule())?;
         let blocks = blocks(call, &variant, programs)?;
         Ok((

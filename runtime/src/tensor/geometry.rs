@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use tilewright_dsl::call::MAX_COUNT;
+use tilewright_dsl::call::{MAX_COUNT, canonical_strides};
 
 use super::TensorError;
 
@@ -41,7 +41,14 @@ impl<const R: usize> Geometry<R> {
             extents,
             strides,
             offset: 0,
-        })
+        }
+        .canonical())
+    }
+
+    /// The same elements, with the values for strides that mean nothing which kernels have for them as well.
+    fn canonical(mut self) -> Self {
+        canonical_strides(&self.extents.map(|extent| extent as u64), &mut self.strides);
+        self
     }
 
     pub(super) fn len(&self) -> usize {
@@ -95,7 +102,7 @@ impl<const R: usize> Geometry<R> {
         if part.len() > 0 {
             part.offset += start * self.strides[axis] as usize;
         }
-        Ok(part)
+        Ok(part.canonical())
     }
 
     /// The same elements with two axes exchanged.
@@ -105,7 +112,7 @@ impl<const R: usize> Geometry<R> {
         let mut turned = *self;
         turned.extents.swap(one, other);
         turned.strides.swap(one, other);
-        Ok(turned)
+        Ok(turned.canonical())
     }
 
     /// The elements with the indices on `axis` as rows; what the other axes hold becomes the columns.
@@ -118,7 +125,7 @@ impl<const R: usize> Geometry<R> {
             columns = match columns {
                 (1, _) => (extent, stride),
                 (inner, step) if stride == inner as i64 * step => (inner * extent, step),
-                _ if self.len() == 0 => (0, 1),
+                (inner, step) if self.len() == 0 => (inner * extent, step),
                 _ => {
                     return Err(TensorError::NoMatrix {
                         extents: self.extents.to_vec(),
@@ -132,7 +139,8 @@ impl<const R: usize> Geometry<R> {
             extents: [self.extents[axis], columns.0],
             strides: [self.strides[axis], columns.1],
             offset: self.offset,
-        })
+        }
+        .canonical())
     }
 
     /// The number of elements from the first to the last, both included; 0 for an empty tensor.

@@ -92,7 +92,8 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
         self.geometry.extents
     }
 
-    /// The distance in elements between neighbours on each axis.
+    /// The distance in elements between neighbours on each axis, as `Tensor::stride` is in a kernel. Where there are no neighbours
+    /// it is [as in a tensor without gaps](tilewright_dsl::call::canonical_strides).
     pub fn strides(&self) -> [i64; R] {
         self.geometry.strides
     }

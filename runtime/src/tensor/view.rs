@@ -46,7 +46,8 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
         self.geometry.extents
     }
 
-    /// The distance in elements between neighbours on each axis.
+    /// The distance in elements between neighbours on each axis, as `Tensor::stride` is in a kernel. Where there are no neighbours
+    /// it is [as in a tensor without gaps](tilewright_dsl::call::canonical_strides).
     pub fn strides(&self) -> [i64; R] {
         self.geometry.strides
     }

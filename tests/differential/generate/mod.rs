@@ -10,6 +10,7 @@ mod accesses;
 mod builder;
 mod collectives;
 mod effects;
+mod requirements;
 mod statements;
 mod table;
 mod tensors;
@@ -94,6 +95,7 @@ pub fn case(seed: u64, size: Size) -> Case {
     let mut generator = Generator::new(seed, size);
     generator.signature(size);
     generator.body();
+    generator.requirements(&mut fastrand::Rng::with_seed(seed ^ 0x4e9));
     let Generator {
         mut rng,
         b,

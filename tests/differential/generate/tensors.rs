@@ -1,5 +1,6 @@
 //! Tensors as arguments: what they hold and how they lie in memory.
 
+use tilewright::dsl::call::canonical_strides;
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{Layout, ParameterKind, TensorParameter};
 
@@ -86,6 +87,7 @@ impl Generator {
             let axis = self.rng.usize(..extents.len());
             strides[axis] *= self.rng.i64(-1..=0);
         }
+        canonical_strides(extents, &mut strides);
         strides
     }
 }

@@ -5,8 +5,8 @@ mod tiles;
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
     Access, BinaryOp, Block, Bounds, CacheHint, CheckKind, CompareOp, Conflict, Expression, GridDependency, Guard,
-    Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter,
-    Type, UnaryOp,
+    Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol,
+    TensorParameter, Type, UnaryOp,
 };
 
 use crate::generate::literal;
@@ -83,6 +83,7 @@ impl<'r> Mutator<'r> {
                 }
             }
             18 => drop(kernel.types.pop()),
+            19 => self.require(kernel),
             _ => kernel.spans.push(Span::UNKNOWN),
         }
     }
@@ -109,6 +110,14 @@ impl<'r> Mutator<'r> {
             kernel.body.push(statement, Span::UNKNOWN);
         }
         kernel.grid.extend((0..self.rng.usize(..5)).map(|_| self.value()));
+        if self.rng.u8(..3) == 0 {
+            self.require(kernel);
+        }
+    }
+
+    fn require(&mut self, kernel: &mut Kernel) {
+        let (condition, span) = (self.value(), Span::UNKNOWN);
+        kernel.requirements.push(Requirement { condition, span });
     }
 
     pub fn position(&mut self, length: usize) -> Option<usize> {

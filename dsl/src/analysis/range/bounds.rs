@@ -10,6 +10,15 @@ const MAX_BOUNDS: usize = 6;
 /// Alternative bounds on one side of a value; each one holds.
 pub(super) type Bounds = ArrayVec<Linear, MAX_BOUNDS>;
 
+/// A side of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// What it is at least.
+    Lower,
+    /// What it is at most.
+    Upper,
+}
+
 /// What bounds a value on both sides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
@@ -30,6 +39,16 @@ impl Facts {
         facts.lower.push(Linear::constant(low));
         facts.upper.push(Linear::constant(high));
         facts
+    }
+
+    /// The largest of `low` and the numeric lower bounds.
+    pub fn least(&self, low: i128) -> i128 {
+        self.lower.iter().filter_map(Linear::as_constant).fold(low, i128::max)
+    }
+
+    /// The smallest of `high` and the numeric upper bounds.
+    pub fn most(&self, high: i128) -> i128 {
+        self.upper.iter().filter_map(Linear::as_constant).fold(high, i128::min)
     }
 }
 

@@ -2,15 +2,17 @@
 //!
 //! Each value has a few lower and a few upper bounds, each a [`Linear`] form that holds on its own: one of them may be
 //! numeric, another may mention the extent that an index is compared with. Bounds come from what a value is made of and
-//! from the conditions it is used under. Of unknowns only their numeric range is known, so `index < extent` is proved
+//! from the conditions it is used under, the requirements of the kernel first. Of unknowns only their numeric range is known, so `index < extent` is proved
 //! when `extent - 1 - bound` has a minimum of at least 0 for some upper bound of the index.
 
 mod bounds;
 mod operations;
+mod requirements;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use self::bounds::{Bounds, Facts, element_range, push_front};
+use self::bounds::{Bounds, Facts, Side, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
@@ -22,6 +24,8 @@ pub struct Ranges<'a> {
     kernel: &'a Kernel,
     /// In order, to be searched.
     symbols: Rc<[(Symbol, i64)]>,
+    /// What the kernel's requirements say about symbols, beside what a symbol is.
+    required: Rc<BTreeMap<Symbol, Facts>>,
     /// Shared between what is known in different branches, most of which is the same.
     facts: Vec<Option<Rc<Facts>>>,
     /// The value that each local now holds.
@@ -38,6 +42,7 @@ impl<'a> Ranges<'a> {
         let mut ranges = Self {
             kernel,
             symbols: symbols.into(),
+            required: Rc::default(),
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
             found: vec![None; kernel.expressions.len()],
@@ -48,6 +53,7 @@ impl<'a> Ranges<'a> {
                 ranges.facts[value.index()] = Some(ranges.derive(value).into());
             }
         }
+        ranges.learn_requirements();
         ranges
     }
 
@@ -72,7 +78,7 @@ impl<'a> Ranges<'a> {
 
     /// Whether `value` (every element of it) is below the extent of an axis.
     pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
-        let extent = Facts::both(self.symbol(Symbol::Extent { tensor, axis }));
+        let extent = self.of_symbol(Symbol::Extent { tensor, axis });
         self.is_at_most(&self.facts(value), &extent, -1)
     }
 
@@ -137,12 +143,16 @@ impl<'a> Ranges<'a> {
                     return (value, value);
                 }
                 let most = MAX_COUNT as i128;
-                match symbol {
+                let (low, high) = match symbol {
                     Symbol::Extent { .. } | Symbol::Count(_) => (0, most),
                     // A program that runs is one of at least one and at most 2^31 - 1.
                     Symbol::NumPrograms(_) => (1, i32::MAX as i128),
                     Symbol::ProgramId(axis) => (0, self.unknown(Unknown::Symbol(Symbol::NumPrograms(axis))).1 - 1),
                     Symbol::Stride { .. } => (-most, most),
+                };
+                match self.required.get(&symbol) {
+                    Some(facts) => (facts.least(low), facts.most(high)),
+                    None => (low, high),
                 }
             }
             Unknown::Value(value) => element_range(self.kernel.ty(value).element),
@@ -213,6 +223,17 @@ impl<'a> Ranges<'a> {
         self.learn_bounds(&mut above.lower, larger, &s.lower, -offset);
         self.learn(smaller, below.into());
         self.learn(larger, above.into());
+    }
+
+    /// Learns that `bounds` bound `value` from below or above.
+    fn learn_side(&mut self, value: Handle<Expression>, side: Side, bounds: &Bounds) {
+        let mut facts = Facts::clone(&self.facts(value));
+        let known = match side {
+            Side::Lower => &mut facts.lower,
+            Side::Upper => &mut facts.upper,
+        };
+        self.learn_bounds(known, value, bounds, 0);
+        self.learn(value, facts.into());
     }
 
     /// Puts `learnt` before what was known of one side of `value`. That a value bounds itself is never forgotten.

@@ -36,7 +36,7 @@ impl Ranges<'_> {
         (low, high)
     }
 
-    fn structural(&self, value: Handle<Expression>) -> Facts {
+    pub(super) fn structural(&self, value: Handle<Expression>) -> Facts {
         match &self.kernel.expressions[value] {
             Expression::Literal(literal) => match literal.as_integer() {
                 Some(v) => Facts::both(Linear::constant(v)),
@@ -131,8 +131,18 @@ impl Ranges<'_> {
         Facts::between(low, high)
     }
 
-    fn of_symbol(&self, symbol: Symbol) -> Facts {
+    pub(super) fn of_symbol(&self, symbol: Symbol) -> Facts {
         let mut facts = Facts::both(self.symbol(symbol));
+        if let Some(required) = self.required.get(&symbol) {
+            required
+                .lower
+                .iter()
+                .for_each(|bound| push(&mut facts.lower, bound.clone()));
+            required
+                .upper
+                .iter()
+                .for_each(|bound| push(&mut facts.upper, bound.clone()));
+        }
         if let Symbol::ProgramId(axis) = symbol {
             push(&mut facts.lower, Linear::constant(0));
             let last = self.symbol(Symbol::NumPrograms(axis)).offset(-1);

@@ -204,7 +204,7 @@ fn a_grid_is_computed_from_the_symbols_of_a_launch() {
         unknown,
         Err(GridError::Unknown {
             kernel: kernel_name,
-            symbol: Symbol::Count(1)
+            unknown: kernel.parameters[1].name.clone()
         })
     );
 }

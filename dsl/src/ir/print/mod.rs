@@ -19,6 +19,7 @@
 //! positions are left out, except by [`Kernel::to_string_with_spans`].
 
 mod expression;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,10 @@ impl<'k, 'w> Printer<'k, 'w> {
             self.values.insert(value, name);
         }
         writeln!(self.out, "grid [{}]", self.list(&kernel.grid))?;
+        for requirement in &kernel.requirements {
+            write!(self.out, "require {}", kernel.text_of(requirement.condition))?;
+            self.end(requirement.span)?;
+        }
         // The body defines what it uses itself.
         self.values.clear();
         Ok(())

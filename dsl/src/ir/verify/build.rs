@@ -33,6 +33,7 @@ impl Builder {
             spans: Vec::new(),
             locals: Arena::new(),
             grid: Vec::new(),
+            requirements: Vec::new(),
             body: Block::new(),
             bindings: Bindings::default(),
             checked: false,

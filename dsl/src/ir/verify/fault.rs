@@ -211,6 +211,12 @@ pub enum Fault {
     #[error("grid axis {axis} depends on {what}, which the host does not know before the launch")]
     GridValue { axis: usize, what: &'static str },
 
+    // Requirements.
+    #[error("a requirement is of type {0}; it must be a scalar bool")]
+    RequirementType(Type),
+    #[error("a requirement depends on {0}, which the host does not know before the launch")]
+    RequirementValue(&'static str),
+
     // Body.
     #[error("expression {0} is in scope everywhere and is defined again")]
     LetOfGlobal(usize),

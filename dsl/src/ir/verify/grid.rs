@@ -1,7 +1,7 @@
-//! The number of programs.
+//! What the host computes: the number of programs, and the conditions on arguments.
 
 use super::{Fault, VerifyError};
-use crate::ir::{Expression, Kernel, Symbol, Type};
+use crate::ir::{Expression, Handle, Kernel, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     if !(1..=3).contains(&kernel.grid.len()) {
@@ -16,25 +16,46 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
         if kernel.expressions[extent] == Expression::Symbol(Symbol::NumPrograms(axis as u8)) {
             continue;
         }
-        // Operands come earlier, so one walk downwards finds everything the extent depends on.
-        let mut needed = vec![false; extent.index() + 1];
-        needed[extent.index()] = true;
-        for (handle, expression) in kernel.expressions.iter().take(extent.index() + 1).rev() {
-            if !needed[handle.index()] {
-                continue;
-            }
-            if let Some(what) = unknown_to_host(expression) {
-                return Err(Fault::GridValue { axis, what }.of(kernel, handle));
-            }
-            expression.for_each_operand(|operand| needed[operand.index()] = true);
+        if let Some((handle, what)) = unknown_to_host(kernel, extent) {
+            return Err(Fault::GridValue { axis, what }.of(kernel, handle));
+        }
+    }
+    for requirement in &kernel.requirements {
+        let found = kernel.ty(requirement.condition);
+        if found != Type::CONDITION {
+            return Err(Fault::RequirementType(found).at(requirement.span));
+        }
+        if let Some((_, what)) = unknown_to_host(kernel, requirement.condition) {
+            return Err(Fault::RequirementValue(what).at(requirement.span));
         }
     }
     Ok(())
 }
 
-fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
+/// Of what `value` is made of, the last that the host does not know before a launch, and what that is.
+pub(crate) fn unknown_to_host(
+    kernel: &Kernel,
+    value: Handle<Expression>,
+) -> Option<(Handle<Expression>, &'static str)> {
+    // Operands come earlier, so one walk downwards finds everything the value depends on.
+    let mut needed = vec![false; value.index() + 1];
+    needed[value.index()] = true;
+    for (handle, expression) in kernel.expressions.iter().take(value.index() + 1).rev() {
+        if !needed[handle.index()] {
+            continue;
+        }
+        if let Some(what) = unknown(expression) {
+            return Some((handle, what));
+        }
+        expression.for_each_operand(|operand| needed[operand.index()] = true);
+    }
+    None
+}
+
+fn unknown(expression: &Expression) -> Option<&'static str> {
     match expression {
         Expression::Literal(_)
+        | Expression::Argument(_)
         | Expression::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. } | Symbol::Count(_))
         | Expression::Unary { .. }
         | Expression::Binary { .. }
@@ -46,7 +67,6 @@ fn unknown_to_host(expression: &Expression) -> Option<&'static str> {
         | Expression::Bitcast { .. } => None,
         Expression::Symbol(Symbol::ProgramId(_)) => Some("the program's id"),
         Expression::Symbol(Symbol::NumPrograms(_)) => Some("the grid itself"),
-        Expression::Argument(_) => Some("a scalar argument"),
         Expression::Induction(_) => Some("a loop's value"),
         Expression::Arange(_)
         | Expression::Broadcast { .. }

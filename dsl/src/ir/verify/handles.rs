@@ -45,6 +45,9 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for &extent in &kernel.grid {
         exists(kernel, extent, kernel.span)?;
     }
+    for requirement in &kernel.requirements {
+        exists(kernel, requirement.condition, requirement.span)?;
+    }
     block(kernel, &kernel.body, MAX_NESTING)
 }
 

@@ -21,8 +21,9 @@
 //!   one of loads or stores, and atomic operations and prefetches have none.
 //! * `atomic`: an atomic operation is on a mutable tensor and defined on its element type; its values have the tensor's
 //!   element type and the access's shape.
-//! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts and scalar operations on them; or
-//!   the number of programs on that very axis, where the grid is left to the host.
+//! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts, scalar arguments and scalar operations
+//!   on them; or the number of programs on that very axis, where the grid is left to the host. Requirements are scalar bools
+//!   made of the same.
 //! * claims, in `values` and `body`: what a check tests is a bool or a tile of bool; only an integer is claimed to be a
 //!   multiple, of a number that its type holds.
 //! * instructions of the author's own, in `values`: inputs of one shape, registers of 16, 32 or 64 bits, an output that exists.
@@ -50,6 +51,7 @@ mod tiles;
 mod values;
 
 pub use fault::Fault;
+pub(crate) use grid::unknown_to_host;
 pub use shapes::MAX_ELEMENTS;
 
 use super::{Expression, Handle, Kernel, Span};
@@ -90,7 +92,7 @@ impl Fault {
     }
 
     fn of(self, kernel: &Kernel, expression: Handle<Expression>) -> VerifyError {
-        let span = kernel.spans.get(expression.index()).copied().unwrap_or(kernel.span);
-        self.at(span)
+        let span = kernel.spans.get(expression.index()).copied();
+        self.at(span.filter(Span::is_known).unwrap_or(kernel.span))
     }
 }

@@ -198,6 +198,7 @@ fn function(function: &Function) -> Result<(), Fault> {
         spans: vec![crate::ir::Span::UNKNOWN; count],
         locals: Default::default(),
         grid: Vec::new(),
+        requirements: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
         checked: false,

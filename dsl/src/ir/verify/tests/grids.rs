@@ -1,7 +1,7 @@
 //! Numbers of programs.
 
 use super::*;
-use crate::ir::{BinaryOp, Expression, Symbol, Type};
+use crate::ir::{BinaryOp, CompareOp, Expression, Requirement, Symbol, Type};
 
 #[test]
 fn a_grid_has_one_to_three_axes() {
@@ -40,16 +40,59 @@ fn the_host_can_compute_the_grid() {
     };
     let unknown = |what| Fault::GridValue { axis: 1, what };
     assert_eq!(grid_of(&|b| b.program(0)), unknown("the program's id"));
-    assert_eq!(
-        grid_of(&|b| b.scalar("n", ElementType::I64)),
-        unknown("a scalar argument")
-    );
     let loaded = grid_of(&|b| {
         let zero = b.index(0);
         let value = b.load(1, &[zero]);
         b.cast(value, ElementType::I64)
     });
     assert_eq!(loaded, unknown("a value in memory"));
+}
+
+#[test]
+fn a_grid_may_depend_on_a_scalar_argument() {
+    let (mut b, ..) = builder();
+    let n = b.scalar("n", ElementType::I64);
+    let kernel = b.verified(&[n]).unwrap();
+    assert_eq!(kernel.host_scalars(), [2]);
+}
+
+#[test]
+fn requirements_are_conditions_that_the_host_can_test() {
+    let fault_of = |make: &dyn Fn(&mut Builder) -> crate::ir::Handle<Expression>| {
+        let (mut b, ..) = builder();
+        let (condition, one) = (make(&mut b), b.index(1));
+        let span = b.kernel.span;
+        b.kernel.requirements.push(Requirement { condition, span });
+        b.verified(&[one]).err().map(|error| error.fault)
+    };
+    let compared = |b: &mut Builder, right| {
+        let left = b.extent(0, 0);
+        b.append(Expression::Compare {
+            op: CompareOp::Less,
+            left,
+            right,
+        })
+    };
+    let scalar = fault_of(&|b| {
+        let n = b.scalar("n", ElementType::I64);
+        compared(b, n)
+    });
+    assert_eq!(scalar, None);
+    assert_eq!(fault_of(&|b| b.extent(0, 0)), Some(Fault::RequirementType(Type::INDEX)));
+    let program = fault_of(&|b| {
+        let id = b.program(0);
+        compared(b, id)
+    });
+    assert_eq!(program, Some(Fault::RequirementValue("the program's id")));
+    let loaded = fault_of(&|b| {
+        let zero = b.index(0);
+        let value = b.load(1, &[zero]);
+        let value = b.cast(value, ElementType::I64);
+        compared(b, value)
+    });
+    assert_eq!(loaded, Some(Fault::RequirementValue("a value in memory")));
+    let missing = fault_of(&|_| crate::ir::Handle::from_index(99));
+    assert_eq!(missing, Some(Fault::UnknownExpression(99)));
 }
 
 #[test]

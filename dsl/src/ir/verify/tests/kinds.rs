@@ -238,9 +238,6 @@ fn signatures() -> Vec<Row> {
         ("a grid of four axes", |b| Some(vec![b.index(1); 4])),
         ("a grid extent of i32", |b| Some(vec![b.literal(1i32)])),
         ("a grid that depends on the program", |b| Some(vec![b.program(0)])),
-        ("a grid that depends on a scalar", |b| {
-            Some(vec![b.scalar("n", ElementType::I64)])
-        }),
     ]);
     all
 }
