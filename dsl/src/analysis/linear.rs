@@ -9,6 +9,8 @@ use crate::ir::{Expression, Handle, Symbol};
 pub enum Unknown {
     /// A launch symbol.
     Symbol(Symbol),
+    /// An extent or stride of the tensor of a list that a value names.
+    Member(Symbol, Handle<Expression>),
     /// A scalar value of the kernel.
     Value(Handle<Expression>),
 }

@@ -30,6 +30,19 @@ pub struct TensorArgument<'a> {
     pub offset: u64,
 }
 
+/// The argument of a list: tensors of one element type, rank and mutability.
+#[derive(Clone)]
+pub struct ListArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// The number of axes of each tensor.
+    pub rank: usize,
+    /// Whether the kernel may write them.
+    pub mutable: bool,
+    /// The tensors.
+    pub tensors: Vec<TensorArgument<'a>>,
+}
+
 /// The argument of a count parameter, and how the count is bound.
 #[derive(Clone)]
 pub enum CountArgument<'a> {
@@ -55,6 +68,8 @@ pub enum CountArgument<'a> {
 pub enum ArgumentValue<'a> {
     /// A tensor.
     Tensor(TensorArgument<'a>),
+    /// A list of tensors.
+    List(ListArgument<'a>),
     /// A count.
     Count(CountArgument<'a>),
     /// Any other scalar.
@@ -90,6 +105,11 @@ impl<'a> Arguments<'a> {
     /// Appends the arguments of another launch.
     pub(super) fn append(&mut self, other: Self) {
         self.values.extend(other.values);
+    }
+
+    /// The arguments in order, to be kept.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = ArgumentValue<'a>> {
+        self.values.into_iter()
     }
 
     /// The arguments in order.

@@ -388,6 +388,7 @@ pub fn chain(depth: usize, tile: bool) -> Kernel {
     let parameter = TensorParameter {
         element: ElementType::I64,
         rank: 1,
+        list: None,
         mutable: true,
         layout,
         alignment: 8,

@@ -23,6 +23,7 @@ impl Generator {
         let parameter = self.b.parameter(ParameterKind::Tensor(TensorParameter {
             element,
             rank: extents.len() as u8,
+            list: None,
             mutable,
             layout: Layout::Strided,
             alignment: element.size() as u32,

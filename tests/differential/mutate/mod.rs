@@ -5,7 +5,7 @@ mod tiles;
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
     Access, BinaryOp, Block, Bounds, CacheHint, CheckKind, CompareOp, Conflict, Expression, GridDependency, Guard,
-    Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter,
+    Handle, Kernel, Layout, List, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter,
     Type, UnaryOp,
 };
 
@@ -407,6 +407,9 @@ impl<'r> Mutator<'r> {
             _ => ParameterKind::Tensor(TensorParameter {
                 element: self.element(),
                 rank: self.rng.u8(..6),
+                list: (self.rng.u8(..4) == 0).then(|| List {
+                    shared: std::array::from_fn(|axis| axis > 0 && self.rng.u8(..4) == 0),
+                }),
                 mutable: self.rng.bool(),
                 layout: match self.rng.u8(..3) {
                     0 => Layout::Contiguous,

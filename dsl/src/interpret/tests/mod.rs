@@ -38,7 +38,7 @@ fn whole<T: Element>(memory: &HostMemory) -> Binding<'_> {
 }
 
 fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[i64]) -> Binding<'a> {
-    Binding::Tensor {
+    Binding::Tensor(TensorBinding {
         memory,
         offset,
         extents: extents.iter().copied().collect(),

@@ -61,6 +61,7 @@ impl Builder {
         let tensor = TensorParameter {
             element,
             rank,
+            list: None,
             mutable: true,
             layout: Layout::Strided,
             alignment,

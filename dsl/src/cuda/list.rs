@@ -1,0 +1,163 @@
+//! Which tensor an access is to: a parameter, or one of a list, which is looked up in the list's table.
+
+use std::ops::Range;
+
+use super::types::memory_type;
+use super::writer::{SlotOrder, Writer};
+use super::{Slot, TABLE_EXTENTS};
+use crate::ir::{Access, Expression, Handle, Layout, Span, Symbol};
+
+/// The tensor of an access.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) tensor: u32,
+    /// Which one of a list.
+    member: Option<Handle<Expression>>,
+}
+
+impl Subject {
+    /// The axes of the tensor, as the access counts them: the first index of one of a list says which it is.
+    pub(super) fn axes(self, access: &Access) -> Range<usize> {
+        usize::from(self.member.is_some())..access.indices.len()
+    }
+}
+
+impl Writer<'_> {
+    /// The tensor of an access. Of a list, `conditions` get what must hold for it to be there, and its entry of the table is
+    /// found; where it is not there, that is the first entry, which there always is.
+    pub(super) fn subject(
+        &mut self,
+        access: &Access,
+        span: Span,
+        mask: Option<&str>,
+        conditions: &mut Vec<String>,
+    ) -> Subject {
+        let tensor = access.tensor;
+        if self.list(tensor).is_none() {
+            return Subject { tensor, member: None };
+        }
+        let index = self.scalar(access.indices[0]);
+        let index = self.checked(access, None, 0, index, span, mask, conditions);
+        let subject = Subject {
+            tensor,
+            member: Some(access.indices[0]),
+        };
+        let key = (access.indices[0], vec![format!("entry {tensor} {} {:?}", access.bounds, access.guards[0])]);
+        let known = self.pulled.iter().rev().find_map(|scope| scope.get(&key)).cloned();
+        let entry = known.unwrap_or_else(|| {
+            let inside = if access.guards[0].any() {
+                let length = self.symbol(Symbol::Extent { tensor, axis: 0 });
+                format!("((unsigned long long){index} < (unsigned long long){length} ? (long long){index} : 0LL)")
+            } else {
+                format!("(long long){index}")
+            };
+            self.slots.insert(SlotOrder::Table(tensor));
+            let table = self.table_name(tensor);
+            let entry = format!("{table} + {inside} * {}", self.entry_words(tensor));
+            self.define("entry", "unsigned long long*", &entry)
+        });
+        // Also by the index alone: what is asked of the tensor next is asked of this entry.
+        if let Some(scope) = self.pulled.last_mut() {
+            scope.insert(key, entry.clone());
+            scope.insert((access.indices[0], vec![format!("entry {tensor}")]), entry);
+        }
+        subject
+    }
+
+    /// The extent of an axis, as the access counts axes.
+    pub(super) fn extent(&mut self, subject: Subject, axis: usize) -> String {
+        let (tensor, number) = (subject.tensor, axis as u8);
+        match subject.member {
+            Some(member) if self.kernel.differs(tensor, number) => {
+                self.entry(tensor, member, TABLE_EXTENTS + axis - 1, "long long")
+            }
+            _ => self.symbol(Symbol::Extent { tensor, axis: number }),
+        }
+    }
+
+    /// The stride of an axis, as the access counts axes.
+    pub(super) fn stride(&mut self, subject: Subject, axis: usize) -> String {
+        let (tensor, number) = (subject.tensor, axis as u8);
+        let Some(member) = subject.member else {
+            return self.symbol(Symbol::Stride { tensor, axis: number });
+        };
+        let (layout, rank) = self.list(tensor).unwrap_or((Layout::Strided, 1));
+        match layout {
+            Layout::Contiguous | Layout::Rows { .. } if axis + 1 == rank => "1LL".to_owned(),
+            Layout::Contiguous => {
+                let inner: Vec<String> = (axis + 1..rank).map(|axis| self.extent(subject, axis)).collect();
+                format!("({})", inner.join(" * "))
+            }
+            _ => self.entry(tensor, member, TABLE_EXTENTS + rank - 1 + axis - 1, "long long"),
+        }
+    }
+
+    /// The pointer to the first element.
+    pub(super) fn pointer(&mut self, subject: Subject) -> String {
+        let tensor = subject.tensor;
+        let Some(member) = subject.member else {
+            self.slots.insert(SlotOrder::Pointer(tensor));
+            return self.parameters[tensor as usize].clone();
+        };
+        let constant = if self.effects.is_changing(tensor) { "" } else { "const " };
+        let ty = format!("{constant}{}*", memory_type(self.element(tensor)));
+        self.entry(tensor, member, 0, &ty)
+    }
+
+    /// How many elements the tensors before this one have; 0 of a tensor that is in no list.
+    pub(super) fn elements_before(&mut self, subject: Subject) -> String {
+        match subject.member {
+            Some(member) => self.entry(subject.tensor, member, 1, "long long"),
+            None => "0LL".to_owned(),
+        }
+    }
+
+    /// The extent or stride of one tensor of a list.
+    pub(super) fn of_member(&mut self, symbol: Symbol, access: &Access, span: Span) -> String {
+        let mut conditions = Vec::new();
+        let subject = self.subject(access, span, None, &mut conditions);
+        let value = match symbol {
+            Symbol::Stride { axis, .. } => self.stride(subject, usize::from(axis)),
+            Symbol::Extent { axis, .. } => self.extent(subject, usize::from(axis)),
+            // The verifier has seen one of both.
+            _ => "0LL".to_owned(),
+        };
+        match super::access::join(conditions) {
+            Some(condition) => format!("({condition} ? {value} : 0LL)"),
+            None => value,
+        }
+    }
+
+    /// A word of the entry that was found last for the tensor `member` of a list.
+    fn entry(&mut self, tensor: u32, member: Handle<Expression>, word: usize, ty: &str) -> String {
+        let find = |w: &Self, what: String| {
+            let key = (member, vec![what]);
+            w.pulled.iter().rev().find_map(|scope| scope.get(&key)).cloned()
+        };
+        let entry = find(self, format!("entry {tensor}")).unwrap_or_else(|| self.table_name(tensor));
+        let place = format!("{entry}[{word}]");
+        if let Some(known) = find(self, place.clone()) {
+            return known;
+        }
+        let name = self.define("member", ty, &format!("({ty}){place}"));
+        if let Some(scope) = self.pulled.last_mut() {
+            scope.insert((member, vec![place]), name.clone());
+        }
+        name
+    }
+
+    /// The layout of a list, and its axes with its own.
+    fn list(&self, tensor: u32) -> Option<(Layout, usize)> {
+        let parameter = self.kernel.tensor(tensor)?;
+        parameter.list.map(|_| (parameter.layout, usize::from(parameter.rank)))
+    }
+
+    fn entry_words(&self, tensor: u32) -> usize {
+        let rank = self.list(tensor).map_or(1, |(_, rank)| rank);
+        Slot::table_words(rank - 1)
+    }
+
+    pub(super) fn table_name(&self, tensor: u32) -> String {
+        format!("table_{}", self.parameters[tensor as usize])
+    }
+}
