@@ -42,6 +42,13 @@ impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceT
     }
 }
 
+/// What a list of borrowed tensors lends.
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a &DeviceTensor<T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        Argument::<&Tensor<T, R>>::push(self.view(), arguments);
+    }
+}
+
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
@@ -51,6 +58,13 @@ impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorV
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
+    }
+}
+
+/// What a list of mutably borrowed tensors lends.
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut &mut DeviceTensor<T, R> {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        Argument::<&mut Tensor<T, R>>::push(self.view_mut(), arguments);
     }
 }
 
