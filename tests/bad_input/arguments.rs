@@ -43,9 +43,9 @@ fn arguments_of_another_type_rank_or_number_are_refused() -> Outcome {
         let call = copy_rows(&mut tensors.out, &tensors.src, Exact(0), Exact(1));
         let good = arguments_of(&call);
         let mut others = Arguments::new();
-        Argument::<&Tensor<f32, 2>>::push(&floats, &mut others);
-        Argument::<&Tensor<i32, 1>>::push(&flat, &mut others);
-        Argument::<i64>::push(1, &mut others);
+        Argument::<&Tensor<f32, 2>>::pass(&floats, &mut others);
+        Argument::<&Tensor<i32, 1>>::pass(&flat, &mut others);
+        Argument::<i64>::pass(1, &mut others);
         for other in others.values() {
             let values = [good[0].clone(), other.clone(), good[2].clone(), good[3].clone()];
             let error = fails(call_of(&call, values).launch(device), &["`copy_rows`", "`src`", "rank"]);

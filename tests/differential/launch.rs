@@ -144,7 +144,7 @@ fn value<'a>(argument: &Argument, memory: Option<&'a DeviceTensor<u8, 1>>) -> Ar
 fn whole(memory: &DeviceTensor<u8, 1>) -> &dyn Memory {
     let mut arguments = Arguments::new();
     let view = memory.view();
-    call::Argument::<&Tensor<u8, 1>>::push(view, &mut arguments);
+    call::Argument::<&Tensor<u8, 1>>::pass(view, &mut arguments);
     match arguments.values() {
         [ArgumentValue::Tensor(tensor)] => tensor.memory,
         _ => panic!("a tensor is pushed"),

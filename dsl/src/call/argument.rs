@@ -126,13 +126,13 @@ impl<'a> Arguments<'a> {
 )]
 pub trait Argument<'a, P> {
     /// Appends the value to the arguments of a launch.
-    fn push(self, arguments: &mut Arguments<'a>);
+    fn pass(self, arguments: &mut Arguments<'a>);
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] {
-    fn push(self, arguments: &mut Arguments<'a>) {
-        self.into_iter().for_each(|argument| argument.push(arguments));
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        self.into_iter().for_each(|argument| argument.pass(arguments));
     }
 }
 
@@ -154,21 +154,21 @@ fn saturate(count: u64) -> i64 {
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for Exact {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for Runtime {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(self));
     }
 }
@@ -177,7 +177,7 @@ macro_rules! scalar_arguments {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
         impl<'a> Argument<'a, $ty> for $ty {
-            fn push(self, arguments: &mut Arguments<'a>) {
+            fn pass(self, arguments: &mut Arguments<'a>) {
                 arguments.push(ArgumentValue::Scalar(Literal::new(self)));
             }
         }

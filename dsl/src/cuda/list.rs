@@ -139,7 +139,8 @@ impl Writer<'_> {
         if let Some(known) = find(self, place.clone()) {
             return known;
         }
-        let name = self.define("member", ty, &format!("({ty}){place}"));
+        let name = self.fresh("member");
+        self.line(format!("{ty} const {name} = ({ty}){place};"));
         if let Some(scope) = self.pulled.last_mut() {
             scope.insert((member, vec![place]), name.clone());
         }

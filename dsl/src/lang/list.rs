@@ -136,7 +136,7 @@ fn push<'a, T: Element, const R: usize, P, A: Argument<'a, P>>(
     arguments: &mut Arguments<'a>,
 ) {
     let mut list = Arguments::new();
-    members.into_iter().for_each(|member| member.push(&mut list));
+    members.into_iter().for_each(|member| member.pass(&mut list));
     let tensors = list.into_values().filter_map(|value| match value {
         ArgumentValue::Tensor(tensor) => Some(tensor),
         _ => None,
@@ -149,7 +149,8 @@ fn push<'a, T: Element, const R: usize, P, A: Argument<'a, P>>(
     }));
 }
 
-/// What lends or gives arguments one by one can be passed for a list: slices, arrays and vectors.
+/// What lends arguments one by one can be passed for a list, borrowed: slices, arrays and vectors. So can an array of
+/// arguments.
 macro_rules! lists {
     ($([$($generics:tt)*] $collection:ty;)*) => {$(
         #[diagnostic::do_not_recommend]
@@ -157,7 +158,7 @@ macro_rules! lists {
         where
             &'a A: Argument<'a, &'p Tensor<T, R>>,
         {
-            fn push(self, arguments: &mut Arguments<'a>) {
+            fn pass(self, arguments: &mut Arguments<'a>) {
                 push::<T, R, &'p Tensor<T, R>, _>(self, false, arguments);
             }
         }
@@ -168,7 +169,7 @@ macro_rules! lists {
         where
             &'a mut A: Argument<'a, &'p mut Tensor<T, R>>,
         {
-            fn push(self, arguments: &mut Arguments<'a>) {
+            fn pass(self, arguments: &mut Arguments<'a>) {
                 push::<T, R, &'p mut Tensor<T, R>, _>(self, true, arguments);
             }
         }
@@ -180,30 +181,22 @@ lists! {
     [const N: usize] [A; N];
 }
 
-macro_rules! owned_lists {
-    ($([$($generics:tt)*] $collection:ty;)*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<'a, 'p, T: Element, const R: usize, A, $($generics)*> Argument<'a, &'p TensorList<T, R>> for $collection
-        where
-            A: Argument<'a, &'p Tensor<T, R>>,
-        {
-            fn push(self, arguments: &mut Arguments<'a>) {
-                push::<T, R, &'p Tensor<T, R>, _>(self, false, arguments);
-            }
-        }
-
-        #[diagnostic::do_not_recommend]
-        impl<'a, 'p, T: Element, const R: usize, A, $($generics)*> Argument<'a, &'p mut TensorList<T, R>> for $collection
-        where
-            A: Argument<'a, &'p mut Tensor<T, R>>,
-        {
-            fn push(self, arguments: &mut Arguments<'a>) {
-                push::<T, R, &'p mut Tensor<T, R>, _>(self, true, arguments);
-            }
-        }
-    )*};
+#[diagnostic::do_not_recommend]
+impl<'a, 'p, T: Element, const R: usize, A, const N: usize> Argument<'a, &'p TensorList<T, R>> for [A; N]
+where
+    A: Argument<'a, &'p Tensor<T, R>>,
+{
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        push::<T, R, &'p Tensor<T, R>, _>(self, false, arguments);
+    }
 }
-owned_lists! {
-    [] Vec<A>;
-    [const N: usize] [A; N];
+
+#[diagnostic::do_not_recommend]
+impl<'a, 'p, T: Element, const R: usize, A, const N: usize> Argument<'a, &'p mut TensorList<T, R>> for [A; N]
+where
+    A: Argument<'a, &'p mut Tensor<T, R>>,
+{
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        push::<T, R, &'p mut Tensor<T, R>, _>(self, true, arguments);
+    }
 }

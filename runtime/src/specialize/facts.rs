@@ -101,7 +101,7 @@ mod tests {
 
     fn facts<T: Element, const R: usize>(view: TensorView<'_, T, R>) -> (Layout, u32) {
         let mut arguments = Arguments::new();
-        Argument::<&Tensor<T, R>>::push(view, &mut arguments);
+        Argument::<&Tensor<T, R>>::pass(view, &mut arguments);
         match &arguments.values()[0] {
             ArgumentValue::Tensor(tensor) => (layout_of(tensor), alignment_of(tensor)),
             _ => panic!("a tensor is pushed"),
