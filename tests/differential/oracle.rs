@@ -1,6 +1,6 @@
 //! What a case computes on the CPU: as generated, and after every transformation.
 
-use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options};
+use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options, TensorBinding};
 use tilewright::dsl::ir::{Bindings, Expression, Kernel, Span, Statement, Symbol};
 use tilewright::dsl::transform::{bind, canonical, checked, prove};
 
@@ -49,12 +49,12 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
     let binding = |(argument, memory)| match (argument, memory) {
         (&Argument::Count(count), _) => Binding::Count(Count::value(count)),
         (&Argument::Scalar(literal), _) => Binding::Scalar(literal),
-        (Argument::Tensor(tensor), Some(memory)) => Binding::Tensor {
+        (Argument::Tensor(tensor), Some(memory)) => Binding::Tensor(TensorBinding {
             memory,
             offset: tensor.offset,
             extents: tensor.extents.iter().copied().collect(),
             strides: tensor.strides.iter().copied().collect(),
-        },
+        }),
         (Argument::Tensor(_), None) => panic!("no memory"),
     };
     let bindings: Vec<_> = case

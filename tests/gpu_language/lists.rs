@@ -60,18 +60,30 @@ impl<T: Element> Guarded<T> {
         let guard = GUARD * columns;
         let inside = guard..bits.len() - guard;
         let guards = bits[..inside.start].iter().chain(&bits[inside.end..]);
-        assert!(guards.into_iter().all(|&bits| bits == sentinel.to_bits64()), "a guard row");
+        assert!(
+            guards.into_iter().all(|&bits| bits == sentinel.to_bits64()),
+            "a guard row"
+        );
         bits[inside].to_vec()
     }
 }
 
 fn bits<T: Element>(tensor: &DeviceTensor<T, 2>) -> Vec<u64> {
-    tensor.download().unwrap().iter().map(|element| element.to_bits64()).collect()
+    tensor
+        .download()
+        .unwrap()
+        .iter()
+        .map(|element| element.to_bits64())
+        .collect()
 }
 
 /// Elements of any bits, of `rows` rows.
 fn some<T: Element>(seed: u64, rows: usize, columns: usize) -> Vec<T> {
-    let word = |i: usize| (seed << 20 | i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29);
+    let word = |i: usize| {
+        (seed << 20 | i as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_right(29)
+    };
     let mask = match T::TYPE {
         ElementType::Bool => 1,
         element => u64::MAX >> (64 - element.bits()),
@@ -83,7 +95,9 @@ fn some<T: Element>(seed: u64, rows: usize, columns: usize) -> Vec<T> {
 fn joined<T: Element>(device: &Device, rows: &[usize], columns: usize) -> (Vec<u64>, Vec<u64>) {
     let values: Vec<Vec<T>> = (1..).zip(rows).map(|(seed, &rows)| some(seed, rows, columns)).collect();
     let pieces = values.iter().zip(rows);
-    let pieces: Vec<_> = pieces.map(|(values, &rows)| device.upload(values, [rows, columns]).unwrap()).collect();
+    let pieces: Vec<_> = pieces
+        .map(|(values, &rows)| device.upload(values, [rows, columns]).unwrap())
+        .collect();
     let sentinel = T::from_bits64(1);
     let mut out = Guarded::new(device, rows.iter().sum(), columns, sentinel);
     join(out.view(), &pieces).launch(device).unwrap();
@@ -132,11 +146,24 @@ fn every_element_type_keeps_its_bits() {
 #[test]
 fn rows_are_gathered_from_the_buffers_of_layers_of_different_sizes() {
     let rows = [5usize, 1, 0, 9];
-    let at = [(3i64, 8i64), (0, 4), (1, 0), (2, 0), (1, 1), (3, -1), (-1, 0), (4, 0), (i64::MAX, 0), (i64::MIN, 3)];
+    let at = [
+        (3i64, 8i64),
+        (0, 4),
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (3, -1),
+        (-1, 0),
+        (4, 0),
+        (i64::MAX, 0),
+        (i64::MIN, 3),
+    ];
     on_every_device(|device| {
         let values: Vec<Vec<u16>> = (0..).zip(rows).map(|(seed, rows)| some(seed, rows, 72)).collect();
         let layers = values.iter().zip(rows);
-        let layers: Vec<_> = layers.map(|(values, rows)| device.upload(values, [rows, 72]).unwrap()).collect();
+        let layers: Vec<_> = layers
+            .map(|(values, rows)| device.upload(values, [rows, 72]).unwrap())
+            .collect();
         let upload = |index: fn(&(i64, i64)) -> i64| device.upload(&at.iter().map(index).collect::<Vec<_>>(), [10]);
         let (layer, row) = (upload(|at| at.0).unwrap(), upload(|at| at.1).unwrap());
         let mut out = Guarded::new(device, 10, 72, 7u16);
@@ -158,7 +185,10 @@ fn rows_are_gathered_from_the_buffers_of_layers_of_different_sizes() {
 fn one_variant_serves_every_number_of_layers() {
     on_every_device(|device| {
         let before = device.counters();
-        let (to, from) = (device.upload(&[0i32, 9, 3], [3]).unwrap(), device.upload(&[4i32, 1, 77], [3]).unwrap());
+        let (to, from) = (
+            device.upload(&[0i32, 9, 3], [3]).unwrap(),
+            device.upload(&[4i32, 1, 77], [3]).unwrap(),
+        );
         for count in [1usize, 2, 61, 300, 0, 61] {
             let values: Vec<Vec<i16>> = (0..count).map(|layer| some(layer as u64, 5, 64)).collect();
             let upload = |values: &Vec<i16>| device.upload(values, [5, 64]).unwrap();
@@ -202,10 +232,18 @@ fn whatever_lends_tensors_one_by_one_is_a_list() {
         copy_kv_layers(&mut tensors, &at, &from).launch(device).unwrap();
         copy_kv_layers(&mut tensors[..], &at, &from).launch(device).unwrap();
         let [a, b, c] = &mut tensors;
-        copy_kv_layers([&mut *a, &mut *b, &mut *c], &at, &from).launch(device).unwrap();
-        copy_kv_layers(&mut [&mut *a, &mut *b], &at, &from).launch(device).unwrap();
-        copy_kv_layers([a.view_mut(), b.view_mut()], &at, &from).launch(device).unwrap();
-        copy_kv_layers(&mut vec![a.view_mut(), b.view_mut()], &at, &from).launch(device).unwrap();
+        copy_kv_layers([&mut *a, &mut *b, &mut *c], &at, &from)
+            .launch(device)
+            .unwrap();
+        copy_kv_layers(&mut [&mut *a, &mut *b], &at, &from)
+            .launch(device)
+            .unwrap();
+        copy_kv_layers([a.view_mut(), b.view_mut()], &at, &from)
+            .launch(device)
+            .unwrap();
+        copy_kv_layers(&mut vec![a.view_mut(), b.view_mut()], &at, &from)
+            .launch(device)
+            .unwrap();
         let rows: Vec<_> = tensors.iter().map(bits).collect();
         assert!(rows.iter().all(|rows| rows[..4] == rows[4..]), "{rows:?}");
     });
@@ -270,7 +308,10 @@ fn the_most_unfavourable_strides_and_addresses_among_the_tensors_decide() {
             assert!(out.download().unwrap() == expected);
         }
         // Columns as rows: no two neighbours are adjacent.
-        let list = [part(0..64 - 44, 0..3).transpose(0, 1).unwrap(), part(0..20, 9..10).transpose(0, 1).unwrap()];
+        let list = [
+            part(0..64 - 44, 0..3).transpose(0, 1).unwrap(),
+            part(0..20, 9..10).transpose(0, 1).unwrap(),
+        ];
         let expected: Vec<_> = list.iter().flat_map(|view| view.download().unwrap()).collect();
         let mut out = device.zeros::<i16, 2>([4, 20]).unwrap();
         join(&mut out, &list).launch(device).unwrap();
@@ -302,17 +343,28 @@ fn move_four(to: &mut TensorList<i32, 1>, from: &TensorList<i32, 1>, at: &Tensor
     to[at.load([i, 2])].store([cols + at.load([i, 3])], row);
 }
 
-type Copier = for<'a> fn(&'a mut Vec<DeviceTensor<i32, 1>>, &'a [DeviceTensor<i32, 1>], &'a DeviceTensor<i64, 2>) -> Call<'a>;
+type Copier =
+    for<'a> fn(&'a mut Vec<DeviceTensor<i32, 1>>, &'a [DeviceTensor<i32, 1>], &'a DeviceTensor<i64, 2>) -> Call<'a>;
 
 /// What a policy makes of these indices, and what is reported.
-fn copied(device: &Device, call: Copier, lengths: &[usize], at: [i64; 4]) -> (Vec<Vec<i32>>, Option<(String, usize, i64)>) {
+fn copied(
+    device: &Device,
+    call: Copier,
+    lengths: &[usize],
+    at: [i64; 4],
+) -> (Vec<Vec<i32>>, Option<(String, usize, i64)>) {
     let upload = |values: Vec<i32>| device.upload(&values, [values.len()]).unwrap();
-    let from: Vec<_> = (1..).zip(lengths).map(|(t, &n)| upload((0..n as i32).map(|i| 100 * t + i).collect())).collect();
+    let from: Vec<_> = (1..)
+        .zip(lengths)
+        .map(|(t, &n)| upload((0..n as i32).map(|i| 100 * t + i).collect()))
+        .collect();
     let mut to: Vec<_> = lengths.iter().map(|&n| upload(vec![-1; n])).collect();
     let at = device.upload(&at, [1, 4]).unwrap();
     call(&mut to, &from, &at).launch(device).unwrap();
     let report = match device.synchronize() {
-        Err(LaunchError::Trapped { parameter, axis, index, .. }) => Some((parameter.replace("[1]", "[_]"), axis, index)),
+        Err(LaunchError::Trapped {
+            parameter, axis, index, ..
+        }) => Some((parameter.replace("[1]", "[_]"), axis, index)),
         other => {
             other.unwrap();
             None
@@ -323,8 +375,11 @@ fn copied(device: &Device, call: Copier, lengths: &[usize], at: [i64; 4]) -> (Ve
 
 #[test]
 fn an_index_of_no_tensor_does_what_the_policy_says_and_no_more() {
-    let (zero, clamping, trapping): (Copier, Copier, Copier) =
-        (|to, from, at| skip(to, from, at), |to, from, at| clamp(to, from, at), |to, from, at| trap(to, from, at));
+    let (zero, clamping, trapping): (Copier, Copier, Copier) = (
+        |to, from, at| skip(to, from, at),
+        |to, from, at| clamp(to, from, at),
+        |to, from, at| trap(to, from, at),
+    );
     let lengths = [4, 6];
     for (missing, nearest) in [(2i64, 1usize), (-1, 0), (i64::MAX, 1), (i64::MIN, 0), (1 << 32, 1)] {
         let read = on_every_device(|device| copied(device, zero, &lengths, [missing, 0, 0, 0]));
@@ -341,13 +396,25 @@ fn an_index_of_no_tensor_does_what_the_policy_says_and_no_more() {
         assert_eq!(written, (expected, None));
 
         let read = on_every_device(|device| copied(device, trapping, &lengths, [missing, 0, 0, 0]));
-        assert_eq!(read, (vec![vec![0; 4], vec![-1; 6]], Some(("from".to_owned(), 0, missing))));
+        assert_eq!(
+            read,
+            (vec![vec![0; 4], vec![-1; 6]], Some(("from".to_owned(), 0, missing)))
+        );
         let written = on_every_device(|device| copied(device, trapping, &lengths, [0, 0, missing, 0]));
-        assert_eq!(written, (vec![vec![-1; 4], vec![-1; 6]], Some(("to".to_owned(), 0, missing))));
+        assert_eq!(
+            written,
+            (vec![vec![-1; 4], vec![-1; 6]], Some(("to".to_owned(), 0, missing)))
+        );
     }
     // Indices in a tensor are judged by that tensor: the other one has six elements.
     let read = on_every_device(|device| copied(device, trapping, &lengths, [1, 4, 0, 0]));
-    assert_eq!(read, (vec![vec![204, 205, 0, 0], vec![-1; 6]], Some(("from[_]".to_owned(), 0, 6))));
+    assert_eq!(
+        read,
+        (
+            vec![vec![204, 205, 0, 0], vec![-1; 6]],
+            Some(("from[_]".to_owned(), 0, 6))
+        )
+    );
     let read = on_every_device(|device| copied(device, clamping, &lengths, [0, 2, 1, 3]));
     assert_eq!(read.0[1][..3], [-1; 3]);
     // Lists of no tensors, and of tensors without elements.
@@ -415,7 +482,9 @@ fn loops_over_a_list_and_over_its_tensors_need_no_check() {
     let sums = on_every_device(|device| {
         let values = [(2usize, 3usize), (0, 4), (4, 1)];
         let upload = |(rows, columns)| {
-            device.upload(&(1..=(rows * columns) as i64).collect::<Vec<_>>(), [rows, columns]).unwrap()
+            device
+                .upload(&(1..=(rows * columns) as i64).collect::<Vec<_>>(), [rows, columns])
+                .unwrap()
         };
         let list = values.map(upload);
         let mut out = device.zeros::<i64, 1>([3]).unwrap();
@@ -437,7 +506,10 @@ fn refused<T: Debug>(result: Result<T, LaunchError>) -> String {
 #[test]
 fn tensors_of_a_list_that_share_memory_are_refused_if_one_is_written() {
     on_every_device(|device| {
-        let (to, from) = (device.upload(&[0i32], [1]).unwrap(), device.upload(&[1i32], [1]).unwrap());
+        let (to, from) = (
+            device.upload(&[0i32], [1]).unwrap(),
+            device.upload(&[1i32], [1]).unwrap(),
+        );
         let mut whole = device.zeros::<i32, 2>([400, 8]).unwrap();
         for count in [2usize, 100] {
             // Two rows for each; the second ones of the last overlap.
@@ -453,8 +525,14 @@ fn tensors_of_a_list_that_share_memory_are_refused_if_one_is_written() {
             let shared = overlapping(&whole, count, [&to, &from]);
             let error = refused(shared.launch(device));
             let (one, other) = (count, count - 1);
-            assert!(error.contains(&format!("`layers[{one}]`, which it may write")), "{error}");
-            assert!(error.contains(&format!("shares memory with `layers[{other}]`")), "{error}");
+            assert!(
+                error.contains(&format!("`layers[{one}]`, which it may write")),
+                "{error}"
+            );
+            assert!(
+                error.contains(&format!("shares memory with `layers[{other}]`")),
+                "{error}"
+            );
         }
         // With another parameter; of lists that are read, anything goes.
         let view = whole.rows(3..5).unwrap();
@@ -462,7 +540,10 @@ fn tensors_of_a_list_that_share_memory_are_refused_if_one_is_written() {
         let mut out = device.zeros::<i32, 2>([13, 8]).unwrap();
         join(&mut out, &list).launch(device).unwrap();
         let error = refused(joined_into(&whole, &list).launch(device));
-        assert!(error.contains("`out`, which it may write, shares memory with `pieces[0]`"), "{error}");
+        assert!(
+            error.contains("`out`, which it may write, shares memory with `pieces[0]`"),
+            "{error}"
+        );
         assert_eq!(error.matches("pieces").count(), 1, "{error}");
     });
 }

@@ -94,11 +94,7 @@ pub fn store_mla<T: Element, I: Integer>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [to.extent(0).min(from.extent(0)), layers.len()])]
-pub fn copy_kv_layers<T: Element, I: Integer>(
-    layers: &mut TensorList<T, 2>,
-    to: &Tensor<I, 1>,
-    from: &Tensor<I, 1>,
-) {
+pub fn copy_kv_layers<T: Element, I: Integer>(layers: &mut TensorList<T, 2>, to: &Tensor<I, 1>, from: &Tensor<I, 1>) {
     let pair = program_id(0);
     let (to, from) = (to.load([pair]).cast::<i64>(), from.load([pair]).cast::<i64>());
     let cols = arange(layers.extent(1));

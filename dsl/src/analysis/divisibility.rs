@@ -139,11 +139,9 @@ pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
         false => of_symbol(kernel, Symbol::Extent { tensor, axis }),
     };
     match parameter.layout {
-        Layout::Contiguous => (axis + 1..parameter.rank)
-            .map(extent)
-            .fold(1, |product: u64, divisor| {
-                product.saturating_mul(divisor).min(EVERYTHING)
-            }),
+        Layout::Contiguous => (axis + 1..parameter.rank).map(extent).fold(1, |product: u64, divisor| {
+            product.saturating_mul(divisor).min(EVERYTHING)
+        }),
         Layout::Rows { .. } if axis + 1 == parameter.rank => 1,
         Layout::Rows { multiple } => of_integer(multiple as i128),
         Layout::Strided => 1,

@@ -95,7 +95,15 @@ impl Writer<'_> {
         let subject = self.subject(access, span, mask.as_deref(), &mut conditions);
         for axis in subject.axes(access) {
             let index = self.index(access, axis, point, shape);
-            let index = self.checked(access, Some(subject), axis, index, span, mask.as_deref(), &mut conditions);
+            let index = self.checked(
+                access,
+                Some(subject),
+                axis,
+                index,
+                span,
+                mask.as_deref(),
+                &mut conditions,
+            );
             indices.push((axis, index));
         }
         (subject, indices, join(conditions))

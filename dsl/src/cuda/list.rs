@@ -42,7 +42,10 @@ impl Writer<'_> {
             tensor,
             member: Some(access.indices[0]),
         };
-        let key = (access.indices[0], vec![format!("entry {tensor} {} {:?}", access.bounds, access.guards[0])]);
+        let key = (
+            access.indices[0],
+            vec![format!("entry {tensor} {} {:?}", access.bounds, access.guards[0])],
+        );
         let known = self.pulled.iter().rev().find_map(|scope| scope.get(&key)).cloned();
         let entry = known.unwrap_or_else(|| {
             let inside = if access.guards[0].any() {
@@ -140,7 +143,12 @@ impl Writer<'_> {
             return known;
         }
         let name = self.fresh("member");
-        self.line(format!("{ty} const {name} = ({ty}){place};"));
+        // That the address is one of global memory the compiler cannot see.
+        let value = match word {
+            0 => format!("__cvta_global_to_generic({place})"),
+            _ => place.clone(),
+        };
+        self.line(format!("{ty} const {name} = ({ty}){value};"));
         if let Some(scope) = self.pulled.last_mut() {
             scope.insert((member, vec![place]), name.clone());
         }

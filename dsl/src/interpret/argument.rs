@@ -219,7 +219,11 @@ impl<'k, 'a> Arguments<'k, 'a> {
 
     /// The place of one tensor of the list at `position`.
     pub fn member(&self, position: u32, index: i64) -> Option<u32> {
-        let place = self.lists.get(position as usize)?.clone().nth(usize::try_from(index).ok()?)?;
+        let place = self
+            .lists
+            .get(position as usize)?
+            .clone()
+            .nth(usize::try_from(index).ok()?)?;
         u32::try_from(place).ok()
     }
 
@@ -231,7 +235,10 @@ impl<'k, 'a> Arguments<'k, 'a> {
         let Some(Binding::List(tensors)) = self.bindings.get(tensor as usize) else {
             return None;
         };
-        let (member, axis) = (tensors.get(usize::try_from(index).ok()?)?, usize::from(axis).checked_sub(1)?);
+        let (member, axis) = (
+            tensors.get(usize::try_from(index).ok()?)?,
+            usize::from(axis).checked_sub(1)?,
+        );
         match symbol {
             Symbol::Stride { .. } => member.strides.get(axis).copied(),
             _ => member.extent(axis),
@@ -271,7 +278,9 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
             let one = |argument| tensor(parameter, parameter.rank - 1, argument);
             let tensors = arguments.iter_mut().map(one).collect::<Result<Vec<_>, _>>()?;
             for axis in (0..shared.len() - 1).filter(|axis| shared[axis + 1]) {
-                let differs = tensors.windows(2).find(|pair| pair[0].extents[axis] != pair[1].extents[axis]);
+                let differs = tensors
+                    .windows(2)
+                    .find(|pair| pair[0].extents[axis] != pair[1].extents[axis]);
                 if let Some([one, other]) = differs {
                     let (one, other) = (one.extents[axis], other.extents[axis]);
                     return Err(ArgumentFault::Shared { axis, one, other });
@@ -293,7 +302,9 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
             expected: *expected,
             found: literal.element,
         }),
-        (ParameterKind::Tensor(TensorParameter { list: Some(_), .. }), _) => Err(ArgumentFault::Kind("list of tensors")),
+        (ParameterKind::Tensor(TensorParameter { list: Some(_), .. }), _) => {
+            Err(ArgumentFault::Kind("list of tensors"))
+        }
         (ParameterKind::Tensor(_), _) => Err(ArgumentFault::Kind("tensor")),
         (ParameterKind::Count, _) => Err(ArgumentFault::Kind("count")),
         (ParameterKind::Scalar(_), _) => Err(ArgumentFault::Kind("scalar")),

@@ -19,13 +19,18 @@ impl<'l> Machine<'l> {
         let launch = self.launch;
         let list = launch.kernel.tensor(access.tensor).and_then(|tensor| tensor.list);
         if list.is_none() {
-            return Ok(launch.arguments.tensor(access.tensor).map(|tensor| (access.tensor, tensor)));
+            return Ok(launch
+                .arguments
+                .tensor(access.tensor)
+                .map(|tensor| (access.tensor, tensor)));
         }
         let masked = access.mask.map(|mask| &self.values[mask.index()]);
         if masked.is_some_and(|mask| mask.elements(1, extents).iter().all(|&byte| byte == 0)) {
             return Ok(None);
         }
-        let place = self.member(access, span)?.and_then(|index| launch.arguments.member(access.tensor, index));
+        let place = self
+            .member(access, span)?
+            .and_then(|index| launch.arguments.member(access.tensor, index));
         Ok(place.and_then(|place| Some((place, launch.arguments.tensor(place)?))))
     }
 
@@ -42,9 +47,7 @@ impl<'l> Machine<'l> {
         let outside = Outside { axis: 0, index, extent };
         let touched = match (below && !guard.lower) || (above && !guard.upper) {
             true => Err(Unguarded(outside)),
-            false => Ok(Touched {
-                outside: Some(outside),
-            }),
+            false => Ok(Touched { outside: Some(outside) }),
         };
         self.judge(touched, access, access.tensor, span)?;
         Ok((access.bounds == Bounds::Clamp && extent > 0).then(|| index.clamp(0, extent - 1)))
@@ -70,7 +73,9 @@ impl<'l> Machine<'l> {
             }
             _ => {
                 let member = self.member(access, span)?;
-                member.and_then(|index| launch.arguments.of_member(symbol, index)).unwrap_or(0)
+                member
+                    .and_then(|index| launch.arguments.of_member(symbol, index))
+                    .unwrap_or(0)
             }
         };
         Ok(Value::Uniform(value.cast_unsigned()))

@@ -556,7 +556,8 @@ impl Recorder {
             .into());
         };
         match self.request.parameters.get(tensor as usize) {
-            Some(ParameterFacts::Tensor(facts) | ParameterFacts::List(facts)) => match facts.extents.get(axis as usize) {
+            Some(ParameterFacts::Tensor(facts) | ParameterFacts::List(facts)) => match facts.extents.get(axis as usize)
+            {
                 Some(&extent) => {
                     let extent = extent.min(i64::MAX as u64) as i64;
                     self.pinned.push((symbol, extent));

@@ -99,12 +99,7 @@ fn check_tensor(
     Ok(address)
 }
 
-fn check_count(
-    call: &Call<'_>,
-    device: &Device,
-    place: Place,
-    count: &CountArgument<'_>,
-) -> Result<(), LaunchError> {
+fn check_count(call: &Call<'_>, device: &Device, place: Place, count: &CountArgument<'_>) -> Result<(), LaunchError> {
     let value = match *count {
         CountArgument::Exact(value) | CountArgument::Runtime(value) => value,
         CountArgument::Device {

@@ -132,7 +132,8 @@ fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocatio
             ArgumentValue::Count(CountArgument::Device { memory, .. }) => (Some(*memory), None),
             ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => (None, None),
         };
-        one.into_iter().chain(list.into_iter().flatten().map(|tensor| tensor.memory))
+        one.into_iter()
+            .chain(list.into_iter().flatten().map(|tensor| tensor.memory))
     };
     let memories = call.arguments().iter().flat_map(memories);
     memories.filter_map(|memory| allocation(Storage::of(memory)?))
@@ -157,7 +158,9 @@ fn table_for(
         return Ok(None);
     };
     let words = words_of(list);
-    words.map(|words| device.tables().find(cuda, &words, stream)).transpose()
+    words
+        .map(|words| device.tables().find(cuda, &words, stream))
+        .transpose()
 }
 
 /// One bit for each element of a tensor or list, none set.

@@ -1,7 +1,9 @@
 //! A launch on the CPU device: the interpreter runs the variant's kernel at once.
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory, TensorArgument};
-use tilewright_dsl::interpret::{self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options, TensorBinding};
+use tilewright_dsl::interpret::{
+    self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options, TensorBinding,
+};
 use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
 use super::LaunchError;
@@ -52,9 +54,7 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
 fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
     Some(match argument {
         ArgumentValue::Tensor(tensor) => Binding::Tensor(tensor_binding(tensor)?),
-        ArgumentValue::List(list) => {
-            Binding::List(list.tensors.iter().map(tensor_binding).collect::<Option<_>>()?)
-        }
+        ArgumentValue::List(list) => Binding::List(list.tensors.iter().map(tensor_binding).collect::<Option<_>>()?),
         ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Binding::Count(*value),
         ArgumentValue::Count(CountArgument::Device {
             memory: at,

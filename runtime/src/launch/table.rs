@@ -64,7 +64,10 @@ impl Tables {
             table.captured.store(true, Relaxed);
         }
         let mut readers = table.readers.lock();
-        if !readers.iter().any(|reader| Arc::ptr_eq(reader.stream(), stream.stream())) {
+        if !readers
+            .iter()
+            .any(|reader| Arc::ptr_eq(reader.stream(), stream.stream()))
+        {
             readers.push(stream.clone());
         }
         drop(readers);
@@ -75,7 +78,8 @@ impl Tables {
 impl Kept {
     fn make(&mut self, cuda: &CudaDevice, words: &[u64]) -> Result<Arc<Table>, DeviceError> {
         if self.words + words.len() > MAX_WORDS {
-            self.tables.retain(|_, table| Arc::strong_count(table) > 1 || !table.is_forgettable());
+            self.tables
+                .retain(|_, table| Arc::strong_count(table) > 1 || !table.is_forgettable());
             self.words = self.tables.keys().map(|words| words.len()).sum();
         }
         let beside = match &self.beside {

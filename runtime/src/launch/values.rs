@@ -62,9 +62,8 @@ pub(crate) fn tensor_symbols(call: &Call<'_>) -> Vec<(Symbol, i64)> {
     let mut symbols = Vec::new();
     for (position, argument) in (0u32..).zip(call.arguments()) {
         let with_value = |symbol| value_of(call, [0; 3], symbol).map(|value| (symbol, value));
-        let extents = |rank: usize| {
-            (0..rank as u8).filter_map(move |axis| with_value(Symbol::Extent { tensor: position, axis }))
-        };
+        let extents =
+            |rank: usize| (0..rank as u8).filter_map(move |axis| with_value(Symbol::Extent { tensor: position, axis }));
         let tensor = match argument {
             ArgumentValue::Tensor(tensor) => tensor,
             ArgumentValue::List(list) => {

@@ -1,6 +1,8 @@
 //! What a class of launches has in common: the facts about each parameter that a kernel is recorded with.
 
-use tilewright_dsl::call::{ArgumentValue, Call, ListArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest};
+use tilewright_dsl::call::{
+    ArgumentValue, Call, ListArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest,
+};
 use tilewright_dsl::ir::Layout;
 
 use crate::launch::list_extents;
@@ -44,10 +46,18 @@ fn rows_of(tensor: &TensorArgument<'_>) -> Option<u32> {
 
 /// What the strides of all tensors of a list have in common.
 pub(crate) fn layout_of_list(list: &ListArgument<'_>) -> Layout {
-    if list.tensors.iter().all(|tensor| layout_of(tensor) == Layout::Contiguous) {
+    if list
+        .tensors
+        .iter()
+        .all(|tensor| layout_of(tensor) == Layout::Contiguous)
+    {
         return Layout::Contiguous;
     }
-    let multiple = list.tensors.iter().map(rows_of).try_fold(u32::MAX, |least, one| Some(least.min(one?)));
+    let multiple = list
+        .tensors
+        .iter()
+        .map(rows_of)
+        .try_fold(u32::MAX, |least, one| Some(least.min(one?)));
     multiple.map_or(Layout::Strided, |multiple| Layout::Rows { multiple })
 }
 

@@ -54,7 +54,8 @@ impl Key {
                 // Which tensors they are decides nothing, but whether all have one extent.
                 ArgumentValue::List(list) => {
                     self.words.extend(list_extents(list));
-                    self.words.extend((0..list.rank).map(|axis| u64::from(differing(list, axis).is_some())));
+                    self.words
+                        .extend((0..list.rank).map(|axis| u64::from(differing(list, axis).is_some())));
                 }
                 ArgumentValue::Count(CountArgument::Exact(value)) => self.words.extend([0, *value as u64]),
                 ArgumentValue::Count(CountArgument::Runtime(value)) => self.words.extend([1, *value as u64]),

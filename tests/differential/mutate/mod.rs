@@ -5,8 +5,8 @@ mod tiles;
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
     Access, BinaryOp, Block, Bounds, CacheHint, CheckKind, CompareOp, Conflict, Expression, GridDependency, Guard,
-    Handle, Kernel, Layout, List, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter,
-    Type, UnaryOp,
+    Handle, Kernel, Layout, List, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol,
+    TensorParameter, Type, UnaryOp,
 };
 
 use crate::generate::literal;

@@ -14,7 +14,9 @@ use self::bounds::{Bounds, Facts, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
-use crate::ir::{Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+use crate::ir::{
+    Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
+};
 
 /// What is known at one place of a kernel about the values in scope there.
 #[derive(Clone)]

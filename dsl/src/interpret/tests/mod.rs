@@ -43,7 +43,7 @@ fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[
         offset,
         extents: extents.iter().copied().collect(),
         strides: strides.iter().copied().collect(),
-    }
+    })
 }
 
 fn run_default(kernel: &Kernel, arguments: &[Binding<'_>]) -> Result<Outcome, InterpretError> {

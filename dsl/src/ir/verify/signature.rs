@@ -22,7 +22,10 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
                 rank: tensor.rank,
             }
         } else if let Some(List { shared }) = tensor.list
-            && (tensor.rank < 2 || (0..).zip(shared).any(|(axis, shared)| shared && !(1..tensor.rank).contains(&axis)))
+            && (tensor.rank < 2
+                || (0..)
+                    .zip(shared)
+                    .any(|(axis, shared)| shared && !(1..tensor.rank).contains(&axis)))
         {
             Fault::List {
                 name: name(),
