@@ -379,9 +379,13 @@ impl<'r> Mutator<'r> {
                 value: self.value(),
                 to: self.element(),
             },
-            12 => match self.rng.bool() {
-                true => Expression::Local(Handle::from_index(self.rng.usize(..=self.locals))),
-                false => Expression::Load(self.access()),
+            12 => match self.rng.u8(..3) {
+                0 => Expression::Member {
+                    symbol: self.symbol(),
+                    access: self.access(),
+                },
+                1 => Expression::Local(Handle::from_index(self.rng.usize(..=self.locals))),
+                _ => Expression::Load(self.access()),
             },
             _ => self.tiles(),
         }
