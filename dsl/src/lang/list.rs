@@ -92,7 +92,8 @@ impl<T: Element, const R: usize> TensorList<T, R> {
     #[track_caller]
     fn member(&self, index: impl ListIndex) -> &mut Tensor<T, R> {
         let span = Span::here();
-        let index = recorder::with(recorder::DETACHED, |r| r.as_index(index.list_index(), span));
+        let index = index.list_index();
+        let index = recorder::with(recorder::DETACHED, |r| r.as_index(index, span));
         self.members.alloc(Tensor::of_list(self.parameter, index))
     }
 }
