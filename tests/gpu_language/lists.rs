@@ -107,8 +107,8 @@ fn joined<T: Element>(device: &Device, rows: &[usize], columns: usize) -> (Vec<u
 }
 
 #[test]
-fn pieces_of_any_lengths_are_joined_none_and_empty_ones_included() {
-    for rows in [&[3, 1, 7, 2][..], &[0, 5, 0, 0, 1], &[4], &[0], &[], &[1; 40]] {
+fn pieces_of_any_lengths_are_joined_empty_ones_included() {
+    for rows in [&[3, 1, 7, 2][..], &[0, 5, 0, 0, 1], &[4], &[0], &[1; 40]] {
         for columns in [1, 33, 136] {
             on_every_device(|device| {
                 let (found, expected) = joined::<f32>(device, rows, columns);
@@ -189,7 +189,7 @@ fn one_variant_serves_every_number_of_layers() {
             device.upload(&[0i32, 9, 3], [3]).unwrap(),
             device.upload(&[4i32, 1, 77], [3]).unwrap(),
         );
-        for count in [1usize, 2, 61, 300, 0, 61] {
+        for count in [1usize, 2, 61, 300, 61] {
             let values: Vec<Vec<i16>> = (0..count).map(|layer| some(layer as u64, 5, 64)).collect();
             let upload = |values: &Vec<i16>| device.upload(values, [5, 64]).unwrap();
             let mut layers: Vec<_> = values.iter().map(upload).collect();
@@ -249,6 +249,17 @@ fn whatever_lends_tensors_one_by_one_is_a_list() {
     });
 }
 
+#[test]
+fn of_a_list_of_no_tensors_everything_is_zero() {
+    on_every_device(|device| {
+        let none: [DeviceTensor<u16, 2>; 0] = [];
+        let at = device.upload(&[0i32, -1, 5], [3]).unwrap();
+        let mut out = Guarded::new(device, 3, 72, 7u16);
+        gather_layers(out.view(), &none, &at, &at).launch(device).unwrap();
+        assert!(out.bits(7) == [0; 3 * 72]);
+    });
+}
+
 /// What one tensor says of itself, and the list of all; `at` is which.
 #[kernel(grid = [at.extent(0)])]
 fn describe(out: &mut Tensor<i64, 2>, list: &TensorList<u8, 3>, at: &Tensor<i64, 1>) {
@@ -260,7 +271,7 @@ fn describe(out: &mut Tensor<i64, 2>, list: &TensorList<u8, 3>, at: &Tensor<i64,
     }
     out.store([i, 6], one.stride(0));
     out.store([i, 7], one.stride(1));
-    out.store([i, 8], list.len());
+    out.store([i, 8], list.len() + list[0].extent(0) - list[0i32].extent(0));
 }
 
 #[test]
@@ -497,6 +508,154 @@ fn loops_over_a_list_and_over_its_tensors_need_no_check() {
         out.download().unwrap()
     });
     assert_eq!(sums, [21 + 2, 2, 10 + 2]);
+}
+
+#[kernel(grid = [counters.len(), 3])]
+fn count(counters: &mut TensorList<i32, 1>, found: &mut Tensor<i32, 1>, which: &Tensor<i64, 1>) {
+    let (number, round) = (program_id(0), program_id(1));
+    let one = &mut counters[which.load([number])];
+    found.atomic_add([number], one.extent(0).cast::<i32>());
+    one.atomic_add([round], 1);
+    one.atomic_max([arange(2) + 3], number.cast::<i32>());
+}
+
+#[test]
+fn tensors_of_a_list_are_changed_atomically() {
+    let found = on_every_device(|device| {
+        let mut counters = [5, 9, 5].map(|n| device.zeros::<i32, 1>([n]).unwrap());
+        let mut found = device.zeros::<i32, 1>([3]).unwrap();
+        let which = device.upload(&[1i64, 1, 0], [3]).unwrap();
+        count(&mut counters, &mut found, &which).launch(device).unwrap();
+        device.synchronize().unwrap();
+        let counters = counters.map(|counter| counter.download().unwrap()[..5].to_vec());
+        (counters.to_vec(), found.download().unwrap())
+    });
+    let expected = vec![vec![1, 1, 1, 2, 2], vec![2, 2, 2, 1, 1], vec![0; 5]];
+    assert_eq!(found, (expected, vec![27, 27, 15]));
+}
+
+#[kernel(grid = [1])]
+fn scatter_to(list: &mut TensorList<i32, 1>, which: i64, at: &Tensor<i32, 1>) {
+    for i in 0..at.extent(0) {
+        list[which].scatter([at.load([i])], i as i32, Conflict::Disjoint);
+    }
+    list[which + 1].scatter([at.load([0])], 7, Conflict::Disjoint);
+}
+
+#[test]
+fn a_disjoint_scatter_to_tensors_of_a_list_is_tested() {
+    let run = |device: &Device, at: &[i32], which: i64| {
+        let mut list = [40, 40, 40].map(|n| device.zeros::<i32, 1>([n]).unwrap());
+        let at = device.upload(at, [at.len()]).unwrap();
+        scatter_to(&mut list, which, &at).checked().launch(device)?;
+        device.synchronize()?;
+        Ok::<_, LaunchError>(list.map(|one| one.download().unwrap()[30]).to_vec())
+    };
+    // One place of two tensors is two places.
+    assert_eq!(on_every_device(|device| run(device, &[30, 3], 0).unwrap()), [0, 7, 0]);
+    assert_eq!(on_every_device(|device| run(device, &[3, 30], 1).unwrap()), [0, 1, 0]);
+    on_every_device(|device| {
+        let error = run(device, &[3, 30, 4, 30], 1).unwrap_err().to_string();
+        for part in ["scatter_to", "list", "disjoint", "lists.rs"] {
+            assert!(error.contains(part), "{error}");
+        }
+    });
+}
+
+/// Elements of one tensor where a mask holds, with a hint and after a prefetch; the others keep theirs.
+#[kernel(grid = [list.len()])]
+fn masked(out: &mut TensorList<u8, 2>, list: &TensorList<u8, 2>) {
+    let number = program_id(0);
+    let cols = arange(list.max_extent(1));
+    for row in 0..list[number].extent(0) {
+        list[number].prefetch([row + 1, cols]);
+        let value = list[number].load_where([row, cols], cols % 3 != 1);
+        out[number].store_where([row, cols], value, cols % 2 == 0);
+    }
+}
+
+#[test]
+fn masks_and_prefetches_reach_tensors_of_different_widths() {
+    on_every_device(|device| {
+        let shapes = [(2usize, 33usize), (1, 100), (0, 7), (3, 1)];
+        let values: Vec<Vec<u8>> = (0..)
+            .zip(shapes)
+            .map(|(seed, (rows, columns))| some(seed, rows, columns))
+            .collect();
+        let upload = |(values, shape): (&Vec<u8>, (usize, usize))| device.upload(values, [shape.0, shape.1]).unwrap();
+        let list: Vec<_> = values.iter().zip(shapes).map(upload).collect();
+        let mut out: Vec<_> = values
+            .iter()
+            .zip(shapes)
+            .map(|(v, s)| upload((&vec![77; v.len()], s)))
+            .collect();
+        masked(&mut out, &list).launch(device).unwrap();
+        masked(&mut out, &list).exact_extents().launch(device).unwrap();
+        for ((out, values), (_, columns)) in out.iter().zip(&values).zip(shapes) {
+            let expected = values.iter().enumerate().map(|(i, &value)| match i % columns {
+                column if column % 2 != 0 => 77,
+                column if column % 3 == 1 => 0,
+                _ => value,
+            });
+            assert!(
+                out.download().unwrap() == expected.collect::<Vec<_>>(),
+                "{columns} columns"
+            );
+        }
+    });
+}
+
+#[test]
+fn calls_with_lists_are_fused_with_others() {
+    let found = on_every_device(|device| {
+        let pieces = [1, 2].map(|seed| device.upload(&some::<i32>(seed, 3, 20), [3, 20]).unwrap());
+        let more = [3, 4, 5].map(|seed| device.upload(&some::<i32>(seed, 1, 20), [1, 20]).unwrap());
+        let (mut a, mut b) = (
+            device.zeros::<i32, 2>([6, 20]).unwrap(),
+            device.zeros::<i32, 2>([3, 20]).unwrap(),
+        );
+        let launched = Call::fuse([join(&mut a, &pieces), join(&mut b, &more)])
+            .launch(device)
+            .unwrap();
+        assert_eq!(launched.programs(), 3 * 2 + 3);
+        [bits(&a), bits(&b)].concat()
+    });
+    let rows = [(1, 3), (2, 3), (3, 1), (4, 1), (5, 1)]
+        .map(|(seed, rows)| some::<i32>(seed, rows, 20))
+        .concat();
+    assert_eq!(
+        found,
+        rows.iter().map(|element| element.to_bits64()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn tensors_that_differ_where_the_kernel_shares_an_extent_are_named() {
+    on_every_device(|device| {
+        let list = [(2, 16), (5, 16), (2, 12)].map(|(rows, columns)| device.zeros::<i16, 2>([rows, columns]).unwrap());
+        let mut out = device.zeros::<i16, 2>([7, 16]).unwrap();
+        for _ in 0..2 {
+            let error = refused(join(&mut out, &list).launch(device));
+            let told = "the tensors of `pieces` differ in extent(1): `pieces[0]` has 16 and `pieces[2]` has 12";
+            assert!(error.contains(told), "{error}");
+            join(&mut out, &list[..2]).launch(device).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_tensor_of_another_device_or_out_of_range_is_named() {
+    let (cpu, other) = (Device::cpu(), Device::cpu());
+    let mut list: Vec<_> = (0..3).map(|_| cpu.zeros::<i32, 2>([2, 4]).unwrap()).collect();
+    list.push(other.zeros::<i32, 2>([2, 4]).unwrap());
+    let mut out = cpu.zeros::<i32, 2>([8, 4]).unwrap();
+    // Memory of one CPU device can be used with all of them.
+    join(&mut out, &list).launch(&cpu).unwrap();
+    if let Some(gpu) = tilewright_testing::Part::Gpu.or_skip(Device::cuda(0)) {
+        list.insert(2, gpu.zeros::<i32, 2>([2, 4]).unwrap());
+        let error = refused(join(&mut out, &list).launch(&cpu));
+        assert!(error.contains("`pieces[2]` is on CUDA device 0"), "{error}");
+    }
 }
 
 fn refused<T: Debug>(result: Result<T, LaunchError>) -> String {

@@ -178,6 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn of_many_tensors_the_first_two_that_clash_are_found() {
+        let row = tensor(&[8], &[1]);
+        let places = |count: u64| (0..count).map(move |i| (i * 37 % count * 32) + 4);
+        for count in [3u64, 100] {
+            let footprint = |address| Footprint::new(&row, address).unwrap();
+            let mut all: Vec<_> = places(count).map(|address| (true, footprint(address))).collect();
+            assert_eq!(clash(&all), None);
+            // The last byte of the second one.
+            all.push((false, footprint(all[1].1.start + 31)));
+            assert_eq!(clash(&all), Some((1, count as usize)));
+            all.iter_mut().for_each(|(written, _)| *written = false);
+            assert_eq!(clash(&all), None);
+            all[count as usize].0 = true;
+            assert_eq!(clash(&all), Some((count as usize, 1)));
+        }
+    }
+
+    #[test]
     fn a_tensor_without_elements_overlaps_nothing() {
         assert!(!overlap((&[0, 8], &[8, 1], 0), (&[2, 8], &[8, 1], 0)));
     }

@@ -84,7 +84,7 @@ impl Kept {
         }
         let beside = match &self.beside {
             Some(beside) => beside,
-            None => self.beside.insert(CudaDevice::of(cuda.context())?),
+            None => self.beside.insert(CudaTable::beside(cuda)?),
         };
         let words: Arc<[u64]> = words.into();
         let table = Arc::new(Table {

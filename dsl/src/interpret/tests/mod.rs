@@ -4,6 +4,7 @@ mod arguments;
 mod bounds;
 mod conflicts;
 mod control;
+mod lists;
 mod mangled;
 mod movement;
 mod numbers;

@@ -25,8 +25,12 @@ pub struct CudaTable {
 }
 
 impl CudaTable {
-    /// A copy of the words. `beside` is a handle of the device whose stream nothing else uses, so that the copy waits for
-    /// nothing and is in nobody's graph.
+    /// A handle of the device whose stream nothing else uses, for [`CudaTable::new`].
+    pub fn beside(device: &CudaDevice) -> Result<CudaDevice, DeviceError> {
+        driver::beside_captures(|| CudaDevice::of(device.context()))
+    }
+
+    /// A copy of the words, made by the stream of `beside`: it waits for nothing and is in nobody's graph.
     pub fn new(beside: &CudaDevice, words: Arc<[u64]>) -> Result<Self, DeviceError> {
         driver::beside_captures(|| {
             let table = Self {
