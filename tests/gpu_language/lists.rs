@@ -207,6 +207,7 @@ fn one_variant_serves_every_number_of_layers() {
 }
 
 #[test]
+#[allow(clippy::needless_borrows_for_generic_args)] // Both are to be taken.
 fn whatever_lends_tensors_one_by_one_is_a_list() {
     on_every_device(|device| {
         let tensors = [1, 2, 3].map(|seed| device.upload(&some::<i32>(seed, 2, 4), [2, 4]).unwrap());
@@ -287,7 +288,7 @@ fn a_tensor_of_a_list_says_its_own_extents_and_strides() {
         ];
         let at = device.upload(&[0i64, 1, 2, 3, 4, -1], [6]).unwrap();
         let mut out = device.zeros::<i64, 2>([6, 9]).unwrap();
-        describe(&mut out, &list, &at).launch(device).unwrap();
+        describe(&mut out, list, &at).launch(device).unwrap();
         let row = |extents: [usize; 3], strides: [i64; 3]| {
             let extents = extents.map(|extent| extent as i64);
             [&extents[..], &[6, 6, 9], &strides[..2], &[4]].concat()
@@ -325,7 +326,7 @@ fn the_most_unfavourable_strides_and_addresses_among_the_tensors_decide() {
         ];
         let expected: Vec<_> = list.iter().flat_map(|view| view.download().unwrap()).collect();
         let mut out = device.zeros::<i16, 2>([4, 20]).unwrap();
-        join(&mut out, &list).launch(device).unwrap();
+        join(&mut out, list).launch(device).unwrap();
         assert!(out.download().unwrap() == expected);
     });
 }
@@ -357,13 +358,11 @@ fn move_four(to: &mut TensorList<i32, 1>, from: &TensorList<i32, 1>, at: &Tensor
 type Copier =
     for<'a> fn(&'a mut Vec<DeviceTensor<i32, 1>>, &'a [DeviceTensor<i32, 1>], &'a DeviceTensor<i64, 2>) -> Call<'a>;
 
-/// What a policy makes of these indices, and what is reported.
-fn copied(
-    device: &Device,
-    call: Copier,
-    lengths: &[usize],
-    at: [i64; 4],
-) -> (Vec<Vec<i32>>, Option<(String, usize, i64)>) {
+/// What is in each destination, and what is reported: of which tensor, axis and index.
+type Copied = (Vec<Vec<i32>>, Option<(String, usize, i64)>);
+
+/// What a policy makes of these indices.
+fn copied(device: &Device, call: Copier, lengths: &[usize], at: [i64; 4]) -> Copied {
     let upload = |values: Vec<i32>| device.upload(&values, [values.len()]).unwrap();
     let from: Vec<_> = (1..)
         .zip(lengths)
@@ -697,7 +696,7 @@ fn tensors_of_a_list_that_share_memory_are_refused_if_one_is_written() {
         let view = whole.rows(3..5).unwrap();
         let list = [view, whole.rows(0..9).unwrap(), view];
         let mut out = device.zeros::<i32, 2>([13, 8]).unwrap();
-        join(&mut out, &list).launch(device).unwrap();
+        join(&mut out, list).launch(device).unwrap();
         let error = refused(joined_into(&whole, &list).launch(device));
         assert!(
             error.contains("`out`, which it may write, shares memory with `pieces[0]`"),

@@ -75,8 +75,8 @@ impl Writer<'_> {
     ) -> (String, Option<String>) {
         let (subject, indices, condition) = self.indices(access, point, shape, span);
         let terms = indices.iter();
-        let terms = terms.map(|(axis, index)| self.term(subject, *axis, index)).collect();
-        let pointer = self.pointer(subject);
+        let terms = terms.map(|(axis, index)| self.term(&subject, *axis, index)).collect();
+        let pointer = self.pointer(&subject);
         (format!("{pointer}[{}]", sum(terms)), condition)
     }
 
@@ -97,7 +97,7 @@ impl Writer<'_> {
             let index = self.index(access, axis, point, shape);
             let index = self.checked(
                 access,
-                Some(subject),
+                Some(&subject),
                 axis,
                 index,
                 span,
@@ -125,7 +125,7 @@ impl Writer<'_> {
     pub(super) fn checked(
         &mut self,
         access: &Access,
-        subject: Option<Subject>,
+        subject: Option<&Subject>,
         axis: usize,
         index: String,
         span: Span,
@@ -169,7 +169,7 @@ impl Writer<'_> {
         index
     }
 
-    fn term(&mut self, subject: Subject, axis: usize, index: &str) -> String {
+    fn term(&mut self, subject: &Subject, axis: usize, index: &str) -> String {
         let stride = self.stride(subject, axis);
         match stride.as_str() {
             "1LL" => index.to_owned(),
@@ -189,7 +189,7 @@ impl Writer<'_> {
             if axis == adjacent {
                 let guard = access.guards[axis];
                 if guard.any() {
-                    let extent = self.extent(subject, axis);
+                    let extent = self.extent(&subject, axis);
                     let n = shape.elements();
                     let low = if guard.lower {
                         // The smallest integer has no negative.
@@ -207,17 +207,17 @@ impl Writer<'_> {
                     let high = self.define("high", "int", &high);
                     valid = Some((low, high));
                 }
-                terms.push(self.term(subject, axis, &index));
+                terms.push(self.term(&subject, axis, &index));
             } else {
-                let index = self.checked(access, Some(subject), axis, index, span, None, &mut conditions);
-                terms.push(self.term(subject, axis, &index));
+                let index = self.checked(access, Some(&subject), axis, index, span, None, &mut conditions);
+                terms.push(self.term(&subject, axis, &index));
             }
         }
         if let Some(mask) = access.mask {
             let mask = self.pull(mask, point);
             conditions.push(mask);
         }
-        let base = self.pointer(subject);
+        let base = self.pointer(&subject);
         let constant = if self.effects.is_changing(access.tensor) {
             ""
         } else {

@@ -118,10 +118,10 @@ impl Writer<'_> {
         let (subject, indices, condition) = self.indices(access, point, shape, span);
         let mut element = String::from("0LL");
         for (axis, index) in &indices {
-            let extent = self.extent(subject, *axis);
+            let extent = self.extent(&subject, *axis);
             element = format!("({element} * {extent} + (long long){index})");
         }
-        let before = self.elements_before(subject);
+        let before = self.elements_before(&subject);
         if before != "0LL" {
             element = format!("({before} + {element})");
         }

@@ -8,17 +8,17 @@ use super::{Slot, TABLE_EXTENTS};
 use crate::ir::{Access, Expression, Handle, Layout, Span, Symbol};
 
 /// The tensor of an access.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Subject {
-    pub(super) tensor: u32,
-    /// Which one of a list.
-    member: Option<Handle<Expression>>,
+    tensor: u32,
+    /// Of one of a list, its index and the name of its entry in the table.
+    entry: Option<(Handle<Expression>, String)>,
 }
 
 impl Subject {
     /// The axes of the tensor, as the access counts them: the first index of one of a list says which it is.
-    pub(super) fn axes(self, access: &Access) -> Range<usize> {
-        usize::from(self.member.is_some())..access.indices.len()
+    pub(super) fn axes(&self, access: &Access) -> Range<usize> {
+        usize::from(self.entry.is_some())..access.indices.len()
     }
 }
 
@@ -34,14 +34,10 @@ impl Writer<'_> {
     ) -> Subject {
         let tensor = access.tensor;
         if self.list(tensor).is_none() {
-            return Subject { tensor, member: None };
+            return Subject { tensor, entry: None };
         }
         let index = self.scalar(access.indices[0]);
         let index = self.checked(access, None, 0, index, span, mask, conditions);
-        let subject = Subject {
-            tensor,
-            member: Some(access.indices[0]),
-        };
         let key = (
             access.indices[0],
             vec![format!("entry {tensor} {} {:?}", access.bounds, access.guards[0])],
@@ -59,29 +55,30 @@ impl Writer<'_> {
             let entry = format!("{table} + {inside} * {}", self.entry_words(tensor));
             self.define("entry", "unsigned long long*", &entry)
         });
-        // Also by the index alone: what is asked of the tensor next is asked of this entry.
         if let Some(scope) = self.pulled.last_mut() {
             scope.insert(key, entry.clone());
-            scope.insert((access.indices[0], vec![format!("entry {tensor}")]), entry);
         }
-        subject
+        Subject {
+            tensor,
+            entry: Some((access.indices[0], entry)),
+        }
     }
 
     /// The extent of an axis, as the access counts axes.
-    pub(super) fn extent(&mut self, subject: Subject, axis: usize) -> String {
+    pub(super) fn extent(&mut self, subject: &Subject, axis: usize) -> String {
         let (tensor, number) = (subject.tensor, axis as u8);
-        match subject.member {
-            Some(member) if self.kernel.differs(tensor, number) => {
-                self.entry(tensor, member, TABLE_EXTENTS + axis - 1, "long long")
+        match &subject.entry {
+            Some(entry) if self.kernel.differs(tensor, number) => {
+                self.entry_word(entry, TABLE_EXTENTS + axis - 1, "long long")
             }
             _ => self.symbol(Symbol::Extent { tensor, axis: number }),
         }
     }
 
     /// The stride of an axis, as the access counts axes.
-    pub(super) fn stride(&mut self, subject: Subject, axis: usize) -> String {
+    pub(super) fn stride(&mut self, subject: &Subject, axis: usize) -> String {
         let (tensor, number) = (subject.tensor, axis as u8);
-        let Some(member) = subject.member else {
+        let Some(entry) = &subject.entry else {
             return self.symbol(Symbol::Stride { tensor, axis: number });
         };
         let (layout, rank) = self.list(tensor).unwrap_or((Layout::Strided, 1));
@@ -91,26 +88,26 @@ impl Writer<'_> {
                 let inner: Vec<String> = (axis + 1..rank).map(|axis| self.extent(subject, axis)).collect();
                 format!("({})", inner.join(" * "))
             }
-            _ => self.entry(tensor, member, TABLE_EXTENTS + rank - 1 + axis - 1, "long long"),
+            _ => self.entry_word(entry, TABLE_EXTENTS + rank - 1 + axis - 1, "long long"),
         }
     }
 
     /// The pointer to the first element.
-    pub(super) fn pointer(&mut self, subject: Subject) -> String {
+    pub(super) fn pointer(&mut self, subject: &Subject) -> String {
         let tensor = subject.tensor;
-        let Some(member) = subject.member else {
+        let Some(entry) = &subject.entry else {
             self.slots.insert(SlotOrder::Pointer(tensor));
             return self.parameters[tensor as usize].clone();
         };
         let constant = if self.effects.is_changing(tensor) { "" } else { "const " };
         let ty = format!("{constant}{}*", memory_type(self.element(tensor)));
-        self.entry(tensor, member, 0, &ty)
+        self.entry_word(entry, 0, &ty)
     }
 
     /// How many elements the tensors before this one have; 0 of a tensor that is in no list.
-    pub(super) fn elements_before(&mut self, subject: Subject) -> String {
-        match subject.member {
-            Some(member) => self.entry(subject.tensor, member, 1, "long long"),
+    pub(super) fn elements_before(&mut self, subject: &Subject) -> String {
+        match &subject.entry {
+            Some(entry) => self.entry_word(entry, 1, "long long"),
             None => "0LL".to_owned(),
         }
     }
@@ -120,8 +117,8 @@ impl Writer<'_> {
         let mut conditions = Vec::new();
         let subject = self.subject(access, span, None, &mut conditions);
         let value = match symbol {
-            Symbol::Stride { axis, .. } => self.stride(subject, usize::from(axis)),
-            Symbol::Extent { axis, .. } => self.extent(subject, usize::from(axis)),
+            Symbol::Stride { axis, .. } => self.stride(&subject, usize::from(axis)),
+            Symbol::Extent { axis, .. } => self.extent(&subject, usize::from(axis)),
             // The verifier has seen one of both.
             _ => "0LL".to_owned(),
         };
@@ -131,16 +128,12 @@ impl Writer<'_> {
         }
     }
 
-    /// A word of the entry that was found last for the tensor `member` of a list.
-    fn entry(&mut self, tensor: u32, member: Handle<Expression>, word: usize, ty: &str) -> String {
-        let find = |w: &Self, what: String| {
-            let key = (member, vec![what]);
-            w.pulled.iter().rev().find_map(|scope| scope.get(&key)).cloned()
-        };
-        let entry = find(self, format!("entry {tensor}")).unwrap_or_else(|| self.table_name(tensor));
+    /// A word of an entry.
+    fn entry_word(&mut self, (member, entry): &(Handle<Expression>, String), word: usize, ty: &str) -> String {
         let place = format!("{entry}[{word}]");
-        if let Some(known) = find(self, place.clone()) {
-            return known;
+        let key = (*member, vec![place.clone()]);
+        if let Some(known) = self.pulled.iter().rev().find_map(|scope| scope.get(&key)) {
+            return known.clone();
         }
         let name = self.fresh("member");
         // That the address is one of global memory the compiler cannot see.
@@ -150,7 +143,7 @@ impl Writer<'_> {
         };
         self.line(format!("{ty} const {name} = ({ty}){value};"));
         if let Some(scope) = self.pulled.last_mut() {
-            scope.insert((member, vec![place]), name.clone());
+            scope.insert(key, name.clone());
         }
         name
     }

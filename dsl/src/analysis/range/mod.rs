@@ -77,7 +77,7 @@ impl<'a> Ranges<'a> {
         let (tensor, number) = (access.tensor, axis as u8);
         let symbol = Symbol::Extent { tensor, axis: number };
         let extent = match self.kernel.differs(tensor, number) {
-            true => Linear::unknown(Unknown::Member(symbol, access.indices[0])),
+            true => member(symbol, access),
             false => self.symbol(symbol),
         };
         self.is_at_most(&self.facts(access.indices[axis]), &Facts::both(extent), -1)
@@ -152,7 +152,7 @@ impl<'a> Ranges<'a> {
                     Symbol::Stride { .. } => (-most, most),
                 }
             }
-            Unknown::Member(symbol @ Symbol::Extent { .. }, _) => {
+            Unknown::Member(symbol @ Symbol::Extent { .. }, ..) => {
                 // No tensor of the list has more.
                 let most = self.symbol(symbol);
                 (0, most.maximum(|most| self.unknown(most)).unwrap_or(MAX_COUNT as i128))
@@ -244,9 +244,7 @@ impl<'a> Ranges<'a> {
         match self.kernel.expressions[value] {
             Expression::Literal(_) => None,
             Expression::Symbol(symbol) => Some(self.symbol(symbol)),
-            Expression::Member { symbol, ref access } => {
-                Some(Linear::unknown(Unknown::Member(symbol, access.indices[0])))
-            }
+            Expression::Member { symbol, ref access } => Some(member(symbol, access)),
             _ => self
                 .kernel
                 .ty(value)
@@ -385,4 +383,13 @@ impl<'a> Ranges<'a> {
             self.locals[local.index()] = None;
         }
     }
+}
+
+/// An extent or stride of the tensor that an access is to.
+fn member(symbol: Symbol, access: &Access) -> Linear {
+    Linear::unknown(Unknown::Member(
+        symbol,
+        access.indices[0],
+        access.bounds == crate::ir::Bounds::Clamp,
+    ))
 }
