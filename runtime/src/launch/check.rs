@@ -9,6 +9,9 @@ use crate::device::Device;
 use crate::memory::Storage;
 use crate::specialize::trace_request;
 
+/// Of a tensor's four axes one counts the tensors of a list.
+const MAX_LIST_RANK: usize = 3;
+
 /// Checks the arguments of a call against the device and against each other.
 pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError> {
     let arguments = call.arguments();
@@ -22,6 +25,15 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
     for (position, argument) in arguments.iter().enumerate() {
         let tensors = match argument {
             ArgumentValue::Tensor(tensor) => std::slice::from_ref(tensor),
+            ArgumentValue::List(list) if !(1..=MAX_LIST_RANK).contains(&list.rank) => {
+                let reason = format!(
+                    "{} is a list of tensors of rank {}",
+                    parameter(call, position),
+                    list.rank
+                );
+                let kernel = call.definition().name();
+                return Err(LaunchError::WrongArguments { kernel, reason });
+            }
             ArgumentValue::List(list) => &list.tensors,
             ArgumentValue::Count(count) => {
                 check_count(call, device, Place::of(position), count)?;

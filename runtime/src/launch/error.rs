@@ -30,7 +30,7 @@ pub enum LaunchError {
     Interpret(Box<InterpretError>),
     /// More parameters than a kernel may have.
     #[error(
-        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements"
+        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements and a `TensorList` as one"
     )]
     TooManyParameters {
         /// The kernel.
