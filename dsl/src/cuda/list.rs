@@ -163,3 +163,53 @@ impl Writer<'_> {
         format!("table_{}", self.parameters[tensor as usize])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::{Module, lower};
+    use crate::element::ElementType;
+    use crate::ir::verify::build::Builder;
+    use crate::schedule::{Machine, choose};
+
+    fn lowered(b: Builder) -> Module {
+        let kernel = b.launch(4);
+        lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap()
+    }
+
+    #[test]
+    fn where_a_list_lacks_a_tensor_the_first_entry_is_read_and_nothing_else() {
+        let mut b = Builder::new("listed");
+        let (list, out) = (
+            b.list("list", ElementType::F32, 2),
+            b.tensor("out", ElementType::F32, 1),
+        );
+        let (which, row) = (b.scalar("which", ElementType::I64), b.index(1));
+        let value = b.load(list, &[which, row, row]);
+        b.store(out, &[row], value);
+        let Module { source, arguments, .. } = lowered(b);
+        assert!(arguments.contains(&Slot::Table(list)) && !arguments.contains(&Slot::Pointer(list)));
+        let entry = "table_p_list + ((unsigned long long)p_which < (unsigned long long)extent_p_list_0 ? (long long)p_which : 0LL) * 6;";
+        assert_eq!(source.matches(entry).count(), 1, "{source}");
+    }
+
+    #[test]
+    fn an_entry_is_found_once_for_all_that_is_asked_of_it() {
+        let mut b = Builder::new("listed");
+        let (list, out) = (
+            b.list("list", ElementType::I64, 2),
+            b.tensor("out", ElementType::I64, 1),
+        );
+        let (which, row) = (b.program(0), b.index(1));
+        let rows = b.of_member(Symbol::Extent { tensor: list, axis: 1 }, list, which);
+        let columns = b.of_member(Symbol::Extent { tensor: list, axis: 2 }, list, which);
+        let value = b.load(list, &[which, row, row]);
+        let sum = b.add(rows, columns);
+        let sum = b.add(sum, value);
+        b.store(out, &[row], sum);
+        let source = lowered(b).source;
+        assert_eq!(source.matches("table_p_list + ").count(), 1, "{source}");
+        // Both extents, both strides and the address.
+        assert_eq!(source.matches("const member").count(), 5, "{source}");
+    }
+}

@@ -21,7 +21,8 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             found: arguments.len(),
         });
     }
-    let (mut places, mut footprints) = (Vec::new(), Vec::new());
+    let mut places = Vec::with_capacity(arguments.len());
+    let mut footprints = Vec::with_capacity(arguments.len());
     for (position, argument) in arguments.iter().enumerate() {
         let tensors = match argument {
             ArgumentValue::Tensor(tensor) => std::slice::from_ref(tensor),
