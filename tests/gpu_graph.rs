@@ -10,6 +10,7 @@
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
 //! | launches that overlap in a replay | `a_captured_chain_*` |
+//! | lists of tensors, those that were never launched with included | `captured_lists_*` |
 //!
 //! Without a GPU there are no graphs, and no test of them.
 
@@ -580,4 +581,57 @@ fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcom
     assert!(matches!(refused, Err(DeviceError::Capturing { .. })));
     whole_steps_follow::<i32>(&stream)?;
     whole_steps_follow::<i32>(&device.stream())
+}
+
+/// Row `i` of every tensor of a list, one behind the other.
+#[kernel(grid = [list.len()])]
+fn rows_of(out: &mut Tensor<u16, 2>, list: &TensorList<u16, 2>, i: i64) {
+    let cols = arange(list.extent(1));
+    out.store([program_id(0), cols], list[program_id(0)].load([i, cols]));
+}
+
+#[test]
+fn captured_lists_are_read_at_every_replay_whatever_lists_come_between() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    for stream in [device.stream(), device.new_stream()?] {
+        let mut layers: Vec<_> = (0..7)
+            .map(|layer| source(&device, layer, 3))
+            .collect::<Result<_, _>>()?;
+        let (mut all, mut some) = (Guarded::new(&device, 7)?, Guarded::new(&device, 4)?);
+        rows_of(all.view_mut(), &layers, 1).launch_on(&stream)?;
+        // The memory passes to the stream, and the second list is one that no launch had.
+        rows_of(some.view_mut(), &layers[..4], 1).launch_on(&stream)?;
+        let mut graph = captured(&stream, || {
+            rows_of(all.view_mut(), &layers, 1).launch_on(&stream)?;
+            rows_of(some.view_mut(), &layers[3..], 2).launch_on(&stream)?;
+            Ok::<_, LaunchError>(())
+        })?;
+        for round in 0..3 {
+            // So many that tables are forgotten.
+            let many: Vec<_> = layers
+                .iter()
+                .map(DeviceTensor::view)
+                .cycle()
+                .take(9000 + round)
+                .collect();
+            for skipped in 0..12 {
+                let mut out = device.zeros::<u16, 2>([many.len() - skipped, COLUMNS])?;
+                rows_of(&mut out, &many[skipped..], 0).launch_on(&stream)?;
+                let found = out.download()?;
+                for (row, found) in found.chunks(COLUMNS).enumerate().step_by(997) {
+                    assert!(*found == many[row + skipped].download()?[..COLUMNS], "row {row}");
+                }
+            }
+            for (layer, tensor) in layers.iter_mut().enumerate() {
+                let rows: Vec<_> = (0..3).flat_map(|row| row_of(layer + 10 * round, row)).collect();
+                tensor.copy_from(&rows)?;
+            }
+            all.clear()?;
+            some.clear()?;
+            replay(&mut graph)?;
+            all.assert(|layer| Some(row_of(layer + 10 * round, 1)), "all layers")?;
+            some.assert(|layer| Some(row_of(layer + 3 + 10 * round, 2)), "the last layers")?;
+        }
+    }
+    Ok(())
 }

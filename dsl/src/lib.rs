@@ -30,5 +30,5 @@ pub use tilewright_macros::{device, kernel};
 pub mod __private {
     pub use crate::call::{Argument, Arguments, Call, Definition};
     pub use crate::lang::staging::*;
-    pub use crate::lang::{Count, Scalar, Tensor, Tile};
+    pub use crate::lang::{Count, Scalar, Tensor, TensorList, Tile};
 }

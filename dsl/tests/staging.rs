@@ -440,13 +440,13 @@ fn patterns_over_compile_time_values_are_plain_rust() {
 struct Buffer(i64);
 
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a Buffer {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Exact(self.0)));
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut Buffer {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Runtime(self.0)));
     }
 }

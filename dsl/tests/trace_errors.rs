@@ -6,7 +6,11 @@ use tilewright_dsl::lang::*;
 
 /// The error of recording a kernel for tensors of these extents; it points at the marked line of this file.
 fn error(definition: &Definition, tensors: &[&[u64]]) -> TraceError {
-    let facts = |extents: &&[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
+    // Of a list, the number of tensors comes first, with the extents.
+    let facts = |extents: &&[u64]| match extents.len() {
+        ..3 => ParameterFacts::Tensor(TensorFacts::contiguous(extents)),
+        _ => ParameterFacts::List(TensorFacts::contiguous(extents)),
+    };
     let parameters = tensors.iter().map(facts).collect();
     let error = definition.trace(&TraceRequest { parameters }).unwrap_err();
     assert!(error.span.file.ends_with("trace_errors.rs"), "{error}");
@@ -31,6 +35,14 @@ macro_rules! mistakes {
 }
 
 mistakes! {
+    a_tile_as_wide_as_one_tensor_of_a_list(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
+        out.store([arange(8)], list[1].load([0, arange(list[1].extent(1))]));
+    }, "a compile-time integer is needed here, but this depends on the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of what all of them share, or `list.max_extent(axis)`", Some("a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters");
+
+    an_axis_that_tensors_of_a_list_do_not_have(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
+        out.store([0], list.extent(2).cast::<f32>());
+    }, "`extent(2)` of a list of tensors of rank 2", Some("axes are numbered from 0, outermost first; `len()` is the number of tensors");
+
     a_reduction_along_an_axis_that_is_not_there(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
         out.store([program_id(0)], x.load([arange(8)]).sum_axis(1));
     }, "`sum_axis` along axis 1 of a tile of rank 1", Some("axes are counted from 0, outermost first");

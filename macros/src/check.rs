@@ -151,6 +151,10 @@ fn kernel_type(ty: &Type, errors: &mut Errors) {
         Type::Path(path) => (path, false),
         Type::Reference(reference) => match &*reference.elem {
             Type::Path(path) if reference.mutability.is_some() => (path, true),
+            Type::Slice(_) => {
+                let advice = "write `&TensorList<T, R>` to load from, `&mut TensorList<T, R>` to store to";
+                return errors.push(ty, format!("a kernel takes any number of tensors as a list: {advice}"));
+            }
             _ => return,
         },
         _ => return,
@@ -161,6 +165,9 @@ fn kernel_type(ty: &Type, errors: &mut Errors) {
         _ if mutable => return,
         "Tensor" => {
             "a kernel takes tensors by reference: `&Tensor<T, R>` to load from, `&mut Tensor<T, R>` to store to"
+        }
+        "TensorList" => {
+            "a kernel takes lists by reference: `&TensorList<T, R>` to load from, `&mut TensorList<T, R>` to store to"
         }
         "Scalar" | "Tile" => "a kernel takes plain numbers: write `f32` or `Count`; in the body, it is a scalar",
         "usize" | "isize" => {

@@ -164,7 +164,7 @@ impl Kernel {
         let values = self.comptime().map(|parameter| &parameter.name);
         quote! {
             let mut #arguments = #arguments_type::new();
-            #(#argument::push(#lent, &mut #arguments);)*
+            #(#argument::pass(#lent, &mut #arguments);)*
             #call::new(#name #generics::definition(#(#values),*), #arguments)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tilewright::dsl::call::{Argument, Arguments};
+use tilewright::dsl::call::{Argument, ArgumentValue, Arguments, ListArgument};
 use tilewright::prelude::*;
 
 use crate::kernels::copy_rows;
@@ -43,9 +43,9 @@ fn arguments_of_another_type_rank_or_number_are_refused() -> Outcome {
         let call = copy_rows(&mut tensors.out, &tensors.src, Exact(0), Exact(1));
         let good = arguments_of(&call);
         let mut others = Arguments::new();
-        Argument::<&Tensor<f32, 2>>::push(&floats, &mut others);
-        Argument::<&Tensor<i32, 1>>::push(&flat, &mut others);
-        Argument::<i64>::push(1, &mut others);
+        Argument::<&Tensor<f32, 2>>::pass(&floats, &mut others);
+        Argument::<&Tensor<i32, 1>>::pass(&flat, &mut others);
+        Argument::<i64>::pass(1, &mut others);
         for other in others.values() {
             let values = [good[0].clone(), other.clone(), good[2].clone(), good[3].clone()];
             let error = fails(call_of(&call, values).launch(device), &["`copy_rows`", "`src`", "rank"]);
@@ -143,5 +143,55 @@ fn a_destination_that_shares_memory_with_a_source_is_refused() -> Outcome {
         expected.copy_within(44..48, 40);
         assert_eq!(buffer.download()?, expected);
         Ok(())
+    })
+}
+
+#[kernel(grid = [list.len()])]
+fn first_rows(out: &mut Tensor<i32, 2>, list: &TensorList<i32, 2>) {
+    let cols = arange(out.extent(1));
+    out.store([program_id(0), cols], list[program_id(0)].load([0, cols]));
+}
+
+#[test]
+fn lists_that_do_not_fit_their_parameter_are_refused() -> Outcome {
+    on_each_device(|device| {
+        let mut tensors = Tensors::new(device)?;
+        let call = first_rows(&mut tensors.out, [&tensors.src, &tensors.src]);
+        let good = arguments_of(&call);
+        let ArgumentValue::List(list) = &good[1] else {
+            panic!("a list")
+        };
+        let refused = |other: ArgumentValue<'_>| {
+            let values = [good[0].clone(), other];
+            let error = fails(call_of(&call, values).launch(device), &["`first_rows`"]);
+            let told = matches!(
+                error,
+                LaunchError::WrongArguments { .. } | LaunchError::Trace(_) | LaunchError::Overlap { .. }
+            );
+            assert!(told, "{error}");
+        };
+        let changed = |change: &dyn Fn(&mut ListArgument<'_>)| {
+            let mut list = list.clone();
+            change(&mut list);
+            refused(ArgumentValue::List(list));
+        };
+        changed(&|list| list.rank = usize::MAX);
+        changed(&|list| list.rank = 0);
+        changed(&|list| list.rank = 1);
+        changed(&|list| list.element = ElementType::F32);
+        changed(&|list| list.mutable = true);
+        changed(&|list| list.tensors[1].element = ElementType::U32);
+        changed(&|list| list.tensors[1].mutable = true);
+        changed(&|list| list.tensors[1].strides.truncate(1));
+        changed(&|list| {
+            list.tensors[0].extents.truncate(1);
+            list.tensors[0].strides.truncate(1);
+        });
+        changed(&|list| list.tensors[1].offset = 1 << 40);
+        refused(good[0].clone());
+        refused(ArgumentValue::Tensor(list.tensors[0].clone()));
+        let values = [good[1].clone(), good[1].clone()];
+        fails(call_of(&call, values).launch(device), &["`first_rows`"]);
+        tensors.are_untouched_and_usable()
     })
 }

@@ -35,12 +35,14 @@ pub struct Tensor {
     pub element: ElementType,
     pub mutable: bool,
     pub extents: Vec<u64>,
-    /// In elements.
+    /// In elements; of a list there are none.
     pub strides: Vec<i64>,
     /// The byte where the first element starts.
     pub offset: u64,
     /// What the whole memory holds.
     pub bytes: Vec<u8>,
+    /// Of a list, its tensors, which have no bytes of their own; then the extents are what the list's symbols mean.
+    pub members: Option<Vec<Tensor>>,
 }
 
 /// A count and how it is bound.

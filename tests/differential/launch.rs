@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright::dsl::call::{self, ArgumentValue, Arguments, Call, CountArgument, Definition, Memory, TensorArgument};
+use tilewright::dsl::call::{
+    self, ArgumentValue, Arguments, Call, CountArgument, Definition, ListArgument, Memory, TensorArgument,
+};
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{Kernel, Statement};
-use tilewright::dsl::lang::Tensor;
+use tilewright::dsl::lang;
 use tilewright::dsl::schedule::Schedule;
-use tilewright::prelude::*;
+use tilewright::prelude::{Device, DeviceTensor, Launch, LaunchError};
 use tilewright::runtime::Variant;
 
-use crate::case::{Argument, Case, Count};
+use crate::case::{Argument, Case, Count, Tensor};
 use crate::oracle::{Outcome, Trapped};
 
 /// A device that several threads launch on. Reports of accesses that trap do not say whose they are, so a kernel with
@@ -128,15 +130,27 @@ fn value<'a>(argument: &Argument, memory: Option<&'a DeviceTensor<u8, 1>>) -> Ar
                 maximum: *maximum,
             })
         }
-        (Argument::Tensor(tensor), Some(memory)) => ArgumentValue::Tensor(TensorArgument {
-            element: tensor.element,
-            mutable: tensor.mutable,
-            extents: tensor.extents.iter().copied().collect(),
-            strides: tensor.strides.iter().copied().collect(),
-            memory: whole(memory),
-            offset: tensor.offset,
-        }),
+        (Argument::Tensor(tensor), Some(memory)) => match &tensor.members {
+            None => ArgumentValue::Tensor(part(tensor, memory)),
+            Some(members) => ArgumentValue::List(ListArgument {
+                element: tensor.element,
+                rank: tensor.extents.len() - 1,
+                mutable: tensor.mutable,
+                tensors: members.iter().map(|member| part(member, memory)).collect(),
+            }),
+        },
         (Argument::Tensor(_) | Argument::Count(Count::Device { .. }), None) => panic!("it was not uploaded"),
+    }
+}
+
+fn part<'a>(tensor: &Tensor, memory: &'a DeviceTensor<u8, 1>) -> TensorArgument<'a> {
+    TensorArgument {
+        element: tensor.element,
+        mutable: tensor.mutable,
+        extents: tensor.extents.iter().copied().collect(),
+        strides: tensor.strides.iter().copied().collect(),
+        memory: whole(memory),
+        offset: tensor.offset,
     }
 }
 
@@ -144,7 +158,7 @@ fn value<'a>(argument: &Argument, memory: Option<&'a DeviceTensor<u8, 1>>) -> Ar
 fn whole(memory: &DeviceTensor<u8, 1>) -> &dyn Memory {
     let mut arguments = Arguments::new();
     let view = memory.view();
-    call::Argument::<&Tensor<u8, 1>>::push(view, &mut arguments);
+    call::Argument::<&lang::Tensor<u8, 1>>::pass(view, &mut arguments);
     match arguments.values() {
         [ArgumentValue::Tensor(tensor)] => tensor.memory,
         _ => panic!("a tensor is pushed"),

@@ -1,10 +1,10 @@
 //! What a case computes on the CPU: as generated, and after every transformation.
 
-use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options};
+use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options, TensorBinding};
 use tilewright::dsl::ir::{Bindings, Expression, Kernel, Span, Statement, Symbol};
 use tilewright::dsl::transform::{bind, canonical, checked, prove};
 
-use crate::case::{Argument, Case, Count};
+use crate::case::{Argument, Case, Count, Tensor};
 
 /// What a launch leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +49,9 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
     let binding = |(argument, memory)| match (argument, memory) {
         (&Argument::Count(count), _) => Binding::Count(Count::value(count)),
         (&Argument::Scalar(literal), _) => Binding::Scalar(literal),
-        (Argument::Tensor(tensor), Some(memory)) => Binding::Tensor {
-            memory,
-            offset: tensor.offset,
-            extents: tensor.extents.iter().copied().collect(),
-            strides: tensor.strides.iter().copied().collect(),
+        (Argument::Tensor(tensor), Some(memory)) => match &tensor.members {
+            None => Binding::Tensor(binding_of(tensor, memory)),
+            Some(members) => Binding::List(members.iter().map(|member| binding_of(member, memory)).collect()),
         },
         (Argument::Tensor(_), None) => panic!("no memory"),
     };
@@ -88,13 +86,22 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
     })
 }
 
+fn binding_of<'a>(tensor: &Tensor, memory: &'a HostMemory) -> TensorBinding<'a> {
+    TensorBinding {
+        memory,
+        offset: tensor.offset,
+        extents: tensor.extents.iter().copied().collect(),
+        strides: tensor.strides.iter().copied().collect(),
+    }
+}
+
 /// What the access at `place` does where it is out of bounds, if it traps.
 fn trap_at(kernel: &Kernel, place: Span) -> Option<Trapped> {
     let mut found = None;
     kernel.body.walk(&mut |statement, span| {
         let (access, kind) = match statement {
             Statement::Let(value) => match &kernel.expressions[*value] {
-                Expression::Load(access) => (access, Trapped::Load),
+                Expression::Load(access) | Expression::Member { access, .. } => (access, Trapped::Load),
                 Expression::Atomic(atomic) => (&atomic.access, Trapped::Yes),
                 _ => return,
             },

@@ -15,7 +15,7 @@ pub struct Statistics {
 }
 
 /// What must occur in at least this share of the cases, in percent. Types, operations and the rest occur at least once.
-const SHARES: [(&str, usize); 24] = [
+const SHARES: [(&str, usize); 27] = [
     ("if", 30),
     ("for", 20),
     ("while", 8),
@@ -40,6 +40,9 @@ const SHARES: [(&str, usize); 24] = [
     ("exact count", 10),
     ("run-time count", 10),
     ("count in device memory", 10),
+    ("list", 20),
+    ("store to one of a list", 8),
+    ("extent of one of a list", 5),
 ];
 
 impl Statistics {
@@ -59,6 +62,9 @@ impl Statistics {
             match argument {
                 Argument::Tensor(tensor) => {
                     self.add(&mut seen, format!("tensor of {}", tensor.element));
+                    if tensor.members.is_some() {
+                        self.add(&mut seen, "list");
+                    }
                     let inner = tensor.extents.iter().zip(&tensor.strides).skip(1);
                     let dense = tensor.extents.windows(2).zip(tensor.strides.windows(2));
                     if inner.len() > 0 && dense.into_iter().any(|(e, s)| s[0] != s[1] * e[1] as i64) {
@@ -204,6 +210,7 @@ impl Statistics {
             Expression::Broadcast { .. } => self.add(seen, "broadcast"),
             Expression::Reshape { .. } => self.add(seen, "reshape"),
             Expression::Load(access) => self.access(seen, case, "load", access),
+            Expression::Member { .. } => self.add(seen, "extent of one of a list"),
             _ => {}
         }
     }
@@ -236,6 +243,12 @@ impl Statistics {
             .any(|&index| matches!(kernel.expressions[index], Expression::Load(_)))
         {
             self.add(seen, "indirect index");
+        }
+        if kernel.tensor(access.tensor).is_some_and(|tensor| tensor.list.is_some()) {
+            self.add(
+                seen,
+                format!("{kind} {} one of a list", if kind == "store" { "to" } else { "of" }),
+            );
         }
         if kind == "load" && kernel.tensor(access.tensor).is_some_and(|tensor| tensor.mutable) {
             self.add(seen, "read of a destination");

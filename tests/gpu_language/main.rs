@@ -11,6 +11,7 @@ mod devices;
 mod empty;
 mod fusion;
 mod inline_ptx;
+mod lists;
 mod memory;
 mod operators;
 mod overlap;

@@ -79,10 +79,10 @@ pub fn store_mla<T: Element, I: Integer>(
 
 /// Moves rows inside the cache of every layer, in one launch: `layers[l][to[i]] = layers[l][from[i]]`.
 ///
-/// * `layers` `L` buffers `[slots, width]` of any element type; `to` and `from` `[n]` of i32 or i64, without a slot in common
-///   and `to` without repetition. A pair with a slot that a cache does not have is skipped.
-/// * One program per pair and layer. Specialised for the types, `L` and the width.
-/// * SGLang's `copy_all_layer_kv_cache`; its table of pointers is the list of arguments here.
+/// * `layers` any number of buffers `[slots, width]` of any element type and one width; `to` and `from` `[n]` of i32 or i64,
+///   without a slot in common and `to` without repetition. A pair with a slot that a cache does not have is skipped.
+/// * One program per pair and layer. Specialised for the types and the width.
+/// * SGLang's `copy_all_layer_kv_cache`; its table of pointers is the list here.
 ///
 /// ```
 /// use tilewright_dp::kernels::copy_kv_layers;
@@ -97,20 +97,15 @@ pub fn store_mla<T: Element, I: Integer>(
 /// assert_eq!(second.download()?, [6, 5, 6]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [to.extent(0).min(from.extent(0)), LAYERS as i64])]
-pub fn copy_kv_layers<T: Element, I: Integer, const LAYERS: usize>(
-    layers: [&mut Tensor<T, 2>; LAYERS],
-    to: &Tensor<I, 1>,
-    from: &Tensor<I, 1>,
-) {
-    let (pair, layer) = (program_id(0), program_id(1));
+#[kernel(grid = [to.extent(0).min(from.extent(0)), layers.len()])]
+pub fn copy_kv_layers<T: Element, I: Integer>(layers: &mut TensorList<T, 2>, to: &Tensor<I, 1>, from: &Tensor<I, 1>) {
+    let pair = program_id(0);
     let (to, from) = (to.load([pair]).cast::<i64>(), from.load([pair]).cast::<i64>());
-    for l in 0..LAYERS {
-        if layer == l as i64 && from >= 0 && from < layers[l].extent(0) {
-            let cols = arange(layers[l].extent(1));
-            let row = layers[l].load([from, cols]);
-            layers[l].store([to, cols], row);
-        }
+    let cols = arange(layers.extent(1));
+    let layer = &mut layers[program_id(1)];
+    if from >= 0 && from < layer.extent(0) {
+        let row = layer.load([from, cols]);
+        layer.store([to, cols], row);
     }
 }
 

@@ -69,11 +69,11 @@ enum AnyCount<'a> {
 }
 
 impl<'a> Argument<'a, Count> for AnyCount<'a> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         match self {
-            AnyCount::Exact(count) => Argument::<Count>::push(count, arguments),
-            AnyCount::Runtime(count) => Argument::<Count>::push(count, arguments),
-            AnyCount::Device(count) => Argument::<Count>::push(count, arguments),
+            AnyCount::Exact(count) => Argument::<Count>::pass(count, arguments),
+            AnyCount::Runtime(count) => Argument::<Count>::pass(count, arguments),
+            AnyCount::Device(count) => Argument::<Count>::pass(count, arguments),
         }
     }
 }

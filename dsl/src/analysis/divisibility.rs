@@ -23,6 +23,10 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
     let divisor = match &kernel.expressions[value] {
         Expression::Literal(literal) => literal.as_integer().map_or(1, of_integer),
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),
+        Expression::Member {
+            symbol: Symbol::Stride { tensor, axis },
+            ..
+        } => stride_divisor(kernel, *tensor, *axis),
         Expression::Arange(1) => EVERYTHING,
         Expression::Broadcast { value, .. }
         | Expression::Reshape { value, .. }
@@ -87,6 +91,7 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
         | Expression::Scan { .. }
         | Expression::ArgSort { .. }
         | Expression::Histogram { .. }
+        | Expression::Member { .. }
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Local(_)
@@ -126,16 +131,22 @@ pub fn stride_divisor(kernel: &Kernel, tensor: u32, axis: u8) -> u64 {
     let Some(parameter) = kernel.tensor(tensor) else {
         return 1;
     };
+    // Which tensor of a list it is moves no index.
+    if parameter.list.is_some() && axis == 0 {
+        return EVERYTHING;
+    }
     let symbol = Symbol::Stride { tensor, axis };
     if let Some(value) = kernel.bindings.exact(symbol) {
         return of_integer(value as i128);
     }
+    let extent = |axis| match kernel.differs(tensor, axis) {
+        true => 1,
+        false => of_symbol(kernel, Symbol::Extent { tensor, axis }),
+    };
     match parameter.layout {
-        Layout::Contiguous => (axis + 1..parameter.rank)
-            .map(|axis| of_symbol(kernel, Symbol::Extent { tensor, axis }))
-            .fold(1, |product: u64, divisor| {
-                product.saturating_mul(divisor).min(EVERYTHING)
-            }),
+        Layout::Contiguous => (axis + 1..parameter.rank).map(extent).fold(1, |product: u64, divisor| {
+            product.saturating_mul(divisor).min(EVERYTHING)
+        }),
         Layout::Rows { .. } if axis + 1 == parameter.rank => 1,
         Layout::Rows { multiple } => of_integer(multiple as i128),
         Layout::Strided => 1,

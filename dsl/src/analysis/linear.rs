@@ -9,6 +9,9 @@ use crate::ir::{Expression, Handle, Symbol};
 pub enum Unknown {
     /// A launch symbol.
     Symbol(Symbol),
+    /// An extent or stride of the tensor of a list that a value names, and whether that is the nearest one where there is
+    /// none.
+    Member(Symbol, Handle<Expression>, bool),
     /// A scalar value of the kernel.
     Value(Handle<Expression>),
 }

@@ -218,6 +218,7 @@ pub(crate) fn evaluate(operation: &Expression, of: impl Fn(Handle<Expression>) -
         Expression::Bitcast { value, to } => bitcast(of(*value)?, *to),
         Expression::MultipleOf { value, .. } => of(*value),
         Expression::Symbol(_)
+        | Expression::Member { .. }
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Arange(_)

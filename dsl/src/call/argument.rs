@@ -52,6 +52,19 @@ pub fn canonical_strides(extents: &[u64], strides: &mut [i64]) {
     }
 }
 
+/// The argument of a list: tensors of one element type, rank and mutability.
+#[derive(Clone)]
+pub struct ListArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// The number of axes of each tensor.
+    pub rank: usize,
+    /// Whether the kernel may write them.
+    pub mutable: bool,
+    /// The tensors.
+    pub tensors: Vec<TensorArgument<'a>>,
+}
+
 /// The argument of a count parameter, and how the count is bound.
 #[derive(Clone)]
 pub enum CountArgument<'a> {
@@ -77,6 +90,8 @@ pub enum CountArgument<'a> {
 pub enum ArgumentValue<'a> {
     /// A tensor.
     Tensor(TensorArgument<'a>),
+    /// A list of tensors.
+    List(ListArgument<'a>),
     /// A count.
     Count(CountArgument<'a>),
     /// Any other scalar.
@@ -117,6 +132,11 @@ impl<'a> Arguments<'a> {
         self.values.extend(other.values);
     }
 
+    /// The arguments in order, to be kept.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = ArgumentValue<'a>> {
+        self.values.into_iter()
+    }
+
     /// The arguments in order.
     #[inline]
     pub fn values(&self) -> &[ArgumentValue<'a>] {
@@ -131,13 +151,13 @@ impl<'a> Arguments<'a> {
 )]
 pub trait Argument<'a, P> {
     /// Appends the value to the arguments of a launch.
-    fn push(self, arguments: &mut Arguments<'a>);
+    fn pass(self, arguments: &mut Arguments<'a>);
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] {
-    fn push(self, arguments: &mut Arguments<'a>) {
-        self.into_iter().for_each(|argument| argument.push(arguments));
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        self.into_iter().for_each(|argument| argument.pass(arguments));
     }
 }
 
@@ -160,21 +180,21 @@ fn saturate(count: u64) -> i64 {
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for Exact {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for Runtime {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(self));
     }
 }
@@ -183,7 +203,7 @@ macro_rules! scalar_arguments {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
         impl<'a> Argument<'a, $ty> for $ty {
-            fn push(self, arguments: &mut Arguments<'a>) {
+            fn pass(self, arguments: &mut Arguments<'a>) {
                 arguments.push(ArgumentValue::Scalar(Literal::new(self)));
             }
         }

@@ -194,7 +194,9 @@ impl Definition {
     fn adapted(&self, traced: &Traced, request: &TraceRequest) -> Result<Traced, TraceError> {
         let mut traced = traced.clone();
         for (parameter, facts) in traced.kernel.parameters.iter_mut().zip(&request.parameters) {
-            if let (ParameterKind::Tensor(tensor), ParameterFacts::Tensor(facts)) = (&mut parameter.kind, facts) {
+            if let ParameterKind::Tensor(tensor) = &mut parameter.kind
+                && let ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) = facts
+            {
                 tensor.layout = facts.layout;
                 tensor.alignment = facts.alignment.max(tensor.element.size() as u32);
             }

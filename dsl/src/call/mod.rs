@@ -9,7 +9,7 @@ mod definition;
 mod trace;
 
 pub use argument::{
-    Argument, ArgumentValue, Arguments, CountArgument, Exact, MAX_COUNT, Memory, Runtime, TensorArgument,
+    Argument, ArgumentValue, Arguments, CountArgument, Exact, ListArgument, MAX_COUNT, Memory, Runtime, TensorArgument,
     canonical_strides,
 };
 pub use comptime::{Comptime, ComptimeValue};

@@ -16,6 +16,8 @@ pub struct TraceRequest {
 pub enum ParameterFacts {
     /// A tensor.
     Tensor(TensorFacts),
+    /// A list of tensors: what all of them have in common. The first extent is their number, and the others are the largest.
+    List(TensorFacts),
     /// A count that is bound as a literal, and its value in the launch at hand. Only a count that shapes a tile becomes part of
     /// the class.
     Exact(i64),
@@ -62,7 +64,9 @@ impl Traced {
     pub fn literal_extents(&self, launch: &TraceRequest) -> Vec<(Symbol, i64)> {
         let mut literals = self.pinned.clone();
         for (position, facts) in launch.parameters.iter().enumerate() {
-            let ParameterFacts::Tensor(facts) = facts else { continue };
+            let (ParameterFacts::Tensor(facts) | ParameterFacts::List(facts)) = facts else {
+                continue;
+            };
             for (axis, &extent) in facts.extents.iter().enumerate().skip(1) {
                 let symbol = Symbol::Extent {
                     tensor: position as u32,

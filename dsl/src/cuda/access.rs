@@ -2,6 +2,7 @@
 
 use super::TrapFault;
 use super::effect::trap;
+use super::list::Subject;
 use super::prelude::Need;
 use super::pull::Point;
 use super::types::c_type;
@@ -72,29 +73,40 @@ impl Writer<'_> {
         shape: Shape,
         span: Span,
     ) -> (String, Option<String>) {
-        let (indices, condition) = self.indices(access, point, shape, span);
-        let terms = indices.iter().enumerate();
-        let terms = terms.map(|(axis, index)| self.term(access, axis, index)).collect();
-        let pointer = self.pointer(access.tensor);
+        let (subject, indices, condition) = self.indices(access, point, shape, span);
+        let terms = indices.iter();
+        let terms = terms.map(|(axis, index)| self.term(&subject, *axis, index)).collect();
+        let pointer = self.pointer(&subject);
         (format!("{pointer}[{}]", sum(terms)), condition)
     }
 
-    /// The indices of one element, and what must hold for it to be accessed.
+    /// The tensor of an access, the indices of one element in it, each with its axis, and what must hold for the element to
+    /// be accessed.
     pub(super) fn indices(
         &mut self,
         access: &Access,
         point: &Point,
         shape: Shape,
         span: Span,
-    ) -> (Vec<String>, Option<String>) {
+    ) -> (Subject, Vec<(usize, String)>, Option<String>) {
         let mask = access.mask.map(|mask| self.pull(mask, point));
         let mut conditions: Vec<String> = mask.iter().cloned().collect();
         let mut indices = Vec::new();
-        for axis in 0..access.indices.len() {
+        let subject = self.subject(access, span, mask.as_deref(), &mut conditions);
+        for axis in subject.axes(access) {
             let index = self.index(access, axis, point, shape);
-            indices.push(self.checked(access, axis, index, span, mask.as_deref(), &mut conditions));
+            let index = self.checked(
+                access,
+                Some(&subject),
+                axis,
+                index,
+                span,
+                mask.as_deref(),
+                &mut conditions,
+            );
+            indices.push((axis, index));
         }
-        (indices, join(conditions))
+        (subject, indices, join(conditions))
     }
 
     /// One index of an access at a point of the access's shape.
@@ -107,10 +119,13 @@ impl Writer<'_> {
         self.pull(index, &point.aligned_with(own, shape))
     }
 
-    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index.
-    fn checked(
+    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index. Of the index that says
+    /// which tensor of a list it is, there is no `subject` yet.
+    #[allow(clippy::too_many_arguments)] // They are an index's; a struct for them would be the access itself.
+    pub(super) fn checked(
         &mut self,
         access: &Access,
+        subject: Option<&Subject>,
         axis: usize,
         index: String,
         span: Span,
@@ -121,10 +136,11 @@ impl Writer<'_> {
         if !guard.any() {
             return index;
         }
-        let extent = self.symbol(Symbol::Extent {
-            tensor: access.tensor,
-            axis: axis as u8,
-        });
+        let (tensor, number) = (access.tensor, axis as u8);
+        let extent = match subject {
+            Some(subject) => self.extent(subject, axis),
+            None => self.symbol(Symbol::Extent { tensor, axis: number }),
+        };
         let unsigned = self.kernel.ty(access.indices[axis]).element.kind() == ElementKind::Unsigned;
         let (as_signed, as_unsigned) = (format!("(long long){index}"), format!("(unsigned long long){index}"));
         let inside = match (guard.lower && !unsigned, guard.upper) {
@@ -133,10 +149,7 @@ impl Writer<'_> {
             _ => format!("{as_unsigned} < (unsigned long long){extent}"),
         };
         if self.kernel.reports(access) {
-            let fault = TrapFault::OutOfBounds {
-                tensor: access.tensor,
-                axis: axis as u8,
-            };
+            let fault = TrapFault::OutOfBounds { tensor, axis: number };
             let site = self.trap_site(span, fault);
             let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
             self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed)));
@@ -156,11 +169,8 @@ impl Writer<'_> {
         index
     }
 
-    fn term(&mut self, access: &Access, axis: usize, index: &str) -> String {
-        let stride = self.symbol(Symbol::Stride {
-            tensor: access.tensor,
-            axis: axis as u8,
-        });
+    fn term(&mut self, subject: &Subject, axis: usize, index: &str) -> String {
+        let stride = self.stride(subject, axis);
         match stride.as_str() {
             "1LL" => index.to_owned(),
             _ => format!("(long long){index} * {stride}"),
@@ -173,15 +183,13 @@ impl Writer<'_> {
         let mut terms = Vec::new();
         let mut conditions = Vec::new();
         let mut valid = None;
-        for axis in 0..access.indices.len() {
+        let subject = self.subject(access, span, None, &mut conditions);
+        for axis in subject.axes(access) {
             let index = self.index(access, axis, point, shape);
             if axis == adjacent {
                 let guard = access.guards[axis];
                 if guard.any() {
-                    let extent = self.symbol(Symbol::Extent {
-                        tensor: access.tensor,
-                        axis: axis as u8,
-                    });
+                    let extent = self.extent(&subject, axis);
                     let n = shape.elements();
                     let low = if guard.lower {
                         // The smallest integer has no negative.
@@ -199,17 +207,17 @@ impl Writer<'_> {
                     let high = self.define("high", "int", &high);
                     valid = Some((low, high));
                 }
-                terms.push(self.term(access, axis, &index));
+                terms.push(self.term(&subject, axis, &index));
             } else {
-                let index = self.checked(access, axis, index, span, None, &mut conditions);
-                terms.push(self.term(access, axis, &index));
+                let index = self.checked(access, Some(&subject), axis, index, span, None, &mut conditions);
+                terms.push(self.term(&subject, axis, &index));
             }
         }
         if let Some(mask) = access.mask {
             let mask = self.pull(mask, point);
             conditions.push(mask);
         }
-        let base = self.pointer(access.tensor);
+        let base = self.pointer(&subject);
         let constant = if self.effects.is_changing(access.tensor) {
             ""
         } else {

@@ -7,7 +7,7 @@ use super::pull::{Point, linear};
 use super::writer::{SlotOrder, Writer};
 use super::{TrapFault, TrapSite};
 use crate::analysis::contiguity::{access_shape, broadcast_axis, step};
-use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Shape, Span, Symbol};
+use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Shape, Span};
 
 impl Writer<'_> {
     /// A loop over the elements of a tile, each of which some thread does.
@@ -115,12 +115,15 @@ impl Writer<'_> {
 
     fn mark_element(&mut self, access: &Access, point: &Point, shape: Shape, span: Span) {
         let tensor = access.tensor;
-        let (indices, condition) = self.indices(access, point, shape, span);
+        let (subject, indices, condition) = self.indices(access, point, shape, span);
         let mut element = String::from("0LL");
-        for (axis, index) in indices.iter().enumerate() {
-            let axis = axis as u8;
-            let extent = self.symbol(Symbol::Extent { tensor, axis });
+        for (axis, index) in &indices {
+            let extent = self.extent(&subject, *axis);
             element = format!("({element} * {extent} + (long long){index})");
+        }
+        let before = self.elements_before(&subject);
+        if before != "0LL" {
+            element = format!("({before} + {element})");
         }
         self.need(Need::Mark);
         self.slots.insert(SlotOrder::Marks(tensor));

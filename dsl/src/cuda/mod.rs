@@ -10,8 +10,8 @@
 //!   and `registers` (tiles that threads keep and exchange); `leaves` finds what it reads, `vector` moves 16 bytes;
 //! * `collective` is reductions, scans, sorts and histograms, by warp shuffles and shared memory;
 //! * `pull` is the value of a tile at a coordinate;
-//! * `access` is addresses, bounds and masks; `atomic` is atomic operations, `effect` checks and stores in order,
-//!   `cache` hints and prefetches, `print` lines of the author's, `ptx` instructions of the author's;
+//! * `access` is addresses, bounds and masks, `list` which tensor of a list they are of; `atomic` is atomic operations,
+//!   `effect` checks and stores in order, `cache` hints and prefetches, `print` lines of the author's, `ptx` instructions of the author's;
 //! * `scalar` and `types` are operators and literals; `writer` holds the text and the names in it; `prelude` holds the
 //!   device functions that the text may call.
 
@@ -22,6 +22,7 @@ mod collective;
 mod effect;
 mod group;
 mod leaves;
+mod list;
 mod lower;
 mod prelude;
 mod print;
@@ -61,6 +62,10 @@ pub struct Module {
 pub enum Slot {
     /// The address of the first element of the tensor parameter at this position.
     Pointer(u32),
+    /// The address of the table of the list parameter at this position: [`Slot::table_words`] words of 8 bytes for each
+    /// tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of the tensor's first
+    /// element, the number of elements that the tensors before it have together, its extents, and its strides in elements.
+    Table(u32),
     /// The value of a launch symbol, as i64.
     Symbol(Symbol),
     /// The scalar parameter at this position, in its element type (bool as one byte).
@@ -69,7 +74,7 @@ pub enum Slot {
     DeviceCount(u32),
     /// the largest value that this count may have, as i64.
     DeviceCountMaximum(u32),
-    /// The address of one bit per element of the tensor parameter at this position, all zero: four bytes for every 32
+    /// The address of one bit per element of the tensor parameter at this position, or of all tensors of the list, all zero: four bytes for every 32
     /// elements and part of them.
     Marks(u32),
     /// The address of the error record, five u64: the number of the report that is wanted, from 1, which whoever reads
@@ -97,7 +102,8 @@ pub enum TrapFault {
         /// The axis.
         axis: u8,
     },
-    /// An element, whose row-major position is the value of the record, is written twice by scatters that are declared
+    /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the value of
+    /// the record, is written twice by scatters that are declared
     /// disjoint.
     NotDisjoint {
         /// The tensor parameter.
@@ -110,6 +116,16 @@ pub enum TrapFault {
         /// What the author says about it.
         message: String,
     },
+}
+
+/// Where the extents begin in an entry of a [table](Slot::Table).
+const TABLE_EXTENTS: usize = 2;
+
+impl Slot {
+    /// How many words a [table](Slot::Table) has for each tensor of this rank.
+    pub const fn table_words(rank: usize) -> usize {
+        TABLE_EXTENTS + 2 * rank
+    }
 }
 
 impl Module {

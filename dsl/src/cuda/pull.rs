@@ -302,6 +302,7 @@ impl Writer<'_> {
             }
             Expression::MultipleOf { value, .. } => self.pull(*value, point),
             Expression::Ptx(code) => self.ptx(code, point),
+            Expression::Member { symbol, access } => self.of_member(*symbol, access, kernel.spans[value.index()]),
             Expression::Load(access) => self.load_element(access, value, point, ty.shape),
             Expression::Atomic(atomic) => self.atomic_element(value, atomic, point, ty.shape),
             // Scalars and placed values do not come here.

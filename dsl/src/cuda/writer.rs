@@ -67,6 +67,7 @@ pub(super) struct Writer<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SlotOrder {
     Pointer(u32),
+    Table(u32),
     DeviceCount(u32),
     DeviceCountMaximum(u32),
     Symbol(Symbol),
@@ -79,6 +80,7 @@ impl From<SlotOrder> for Slot {
     fn from(order: SlotOrder) -> Slot {
         match order {
             SlotOrder::Pointer(p) => Slot::Pointer(p),
+            SlotOrder::Table(p) => Slot::Table(p),
             SlotOrder::DeviceCount(p) => Slot::DeviceCount(p),
             SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
             SlotOrder::Symbol(s) => Slot::Symbol(s),
@@ -270,12 +272,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The pointer to a tensor's first element.
-    pub(super) fn pointer(&mut self, tensor: u32) -> String {
-        self.slots.insert(SlotOrder::Pointer(tensor));
-        self.parameters[tensor as usize].clone()
-    }
-
     /// The element type of a tensor.
     pub(super) fn element(&self, tensor: u32) -> ElementType {
         self.kernel.tensor(tensor).map_or(ElementType::U8, |t| t.element)
@@ -402,6 +398,8 @@ impl<'a> Writer<'a> {
                 };
                 format!("{constant}{}*{restrict} {}", memory_type(self.element(p)), name(p))
             }
+            // Nothing writes a table while a kernel runs that has it.
+            SlotOrder::Table(p) => format!("const unsigned long long* __restrict__ {}", self.table_name(p)),
             SlotOrder::DeviceCount(p) => {
                 let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);
                 let restrict = if self.effects.waits { "" } else { " __restrict__" };

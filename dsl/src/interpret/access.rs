@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::argument::Tensor;
 use super::value::{Extents, Value, affine, get, index};
 use crate::element::ElementType;
-use crate::ir::{Access, Bounds, Guard, MAX_RANK};
+use crate::ir::{Bounds, Guard, MAX_RANK};
 
 /// Elements that an access touches.
 #[derive(Debug, Clone, Copy)]
@@ -281,13 +281,12 @@ fn inside(start: i64, step: i64, extent: i64, count: usize) -> (usize, usize) {
 }
 
 impl<'v> Index<'v> {
-    /// The indices of `access`, whose values `value` gives.
+    /// Indices whose values `value` gives.
     pub fn all(
-        access: &Access,
+        indices: &[crate::ir::Handle<crate::ir::Expression>],
         mut value: impl FnMut(crate::ir::Handle<crate::ir::Expression>) -> (&'v Value, ElementType),
     ) -> ArrayVec<Self, 4> {
-        access
-            .indices
+        indices
             .iter()
             .map(|&index| {
                 let (value, element) = value(index);

@@ -1,55 +1,77 @@
 //! The arguments of a run.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use super::{ArgumentFault, HostMemory, InterpretError, Known};
 use crate::call::canonical_strides;
 use crate::element::ElementType;
-use crate::ir::{Kernel, Layout, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
+use crate::ir::{Kernel, Layout, List, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
 
 /// The argument of one parameter.
 #[derive(Debug, Clone)]
 pub enum Binding<'a> {
     /// A tensor.
-    Tensor {
-        /// The memory it lies in.
-        memory: &'a HostMemory,
-        /// Bytes from the start of the memory to the first element.
-        offset: u64,
-        /// The extents, outermost first.
-        extents: ArrayVec<u64, 4>,
-        /// The distance in elements between neighbours on each axis.
-        strides: ArrayVec<i64, 4>,
-    },
+    Tensor(TensorBinding<'a>),
+    /// A list of tensors.
+    List(Vec<TensorBinding<'a>>),
     /// A count.
     Count(i64),
     /// Any other scalar.
     Scalar(Literal),
 }
 
+/// The argument of a tensor parameter, or one tensor of a list.
+#[derive(Debug, Clone)]
+pub struct TensorBinding<'a> {
+    /// The memory it lies in.
+    pub memory: &'a HostMemory,
+    /// Bytes from the start of the memory to the first element.
+    pub offset: u64,
+    /// The extents, outermost first.
+    pub extents: ArrayVec<u64, 4>,
+    /// The distance in elements between neighbours on each axis.
+    pub strides: ArrayVec<i64, 4>,
+}
+
 impl<'a> Binding<'a> {
     /// A row-major tensor without gaps at the start of `memory`; extents after the fourth are left out.
     pub fn contiguous(memory: &'a HostMemory, extents: &[u64]) -> Self {
-        let extents: ArrayVec<u64, 4> = extents.iter().copied().take(4).collect();
-        let strides = row_major(&extents);
-        Self::Tensor {
-            memory,
-            offset: 0,
-            extents,
-            strides,
-        }
+        Self::Tensor(TensorBinding::contiguous(memory, extents))
     }
 
     /// The value that this argument gives a symbol of its parameter.
     fn symbol(&self, symbol: Symbol) -> Option<i64> {
         match (self, symbol) {
-            (Self::Tensor { extents, .. }, Symbol::Extent { axis, .. }) => extents
-                .get(axis as usize)
-                .map(|&extent| extent.min(i64::MAX as u64) as i64),
-            (Self::Tensor { strides, .. }, Symbol::Stride { axis, .. }) => strides.get(axis as usize).copied(),
+            (Self::Tensor(tensor), Symbol::Extent { axis, .. }) => tensor.extent(axis as usize),
+            (Self::Tensor(tensor), Symbol::Stride { axis, .. }) => tensor.strides.get(axis as usize).copied(),
+            (Self::List(tensors), Symbol::Extent { axis: 0, .. }) => i64::try_from(tensors.len()).ok(),
+            (Self::List(tensors), Symbol::Extent { axis, .. }) => {
+                let mut extents = tensors.iter().map(|tensor| tensor.extent(axis as usize - 1));
+                extents.try_fold(0, |most, extent| Some(extent?.max(most)))
+            }
             (Self::Count(count), Symbol::Count(_)) => Some(*count),
             _ => None,
         }
+    }
+}
+
+impl<'a> TensorBinding<'a> {
+    /// A row-major tensor without gaps at the start of `memory`; extents after the fourth are left out.
+    pub fn contiguous(memory: &'a HostMemory, extents: &[u64]) -> Self {
+        let extents: ArrayVec<u64, 4> = extents.iter().copied().take(4).collect();
+        Self {
+            memory,
+            offset: 0,
+            strides: row_major(&extents),
+            extents,
+        }
+    }
+
+    fn extent(&self, axis: usize) -> Option<i64> {
+        let extent = self.extents.get(axis)?;
+        Some((*extent).min(i64::MAX as u64) as i64)
     }
 }
 
@@ -98,7 +120,10 @@ impl Tensor<'_> {
 pub(super) struct Arguments<'k, 'a> {
     kernel: &'k Kernel,
     bindings: Vec<Binding<'a>>,
+    /// By place: first those of the parameters, by position, then those of the lists.
     tensors: Vec<Option<Tensor<'a>>>,
+    /// Of each parameter that is a list, the places of its tensors.
+    lists: Vec<Range<usize>>,
 }
 
 impl<'k, 'a> Arguments<'k, 'a> {
@@ -116,9 +141,16 @@ impl<'k, 'a> Arguments<'k, 'a> {
             fault,
         };
         let mut bindings = bindings.to_vec();
-        let mut tensors = Vec::with_capacity(bindings.len());
-        for (parameter, binding) in kernel.parameters.iter().zip(&mut bindings) {
-            tensors.push(check(&parameter.kind, binding).map_err(|f| fault(parameter, f))?);
+        let mut tensors = vec![None; bindings.len()];
+        let mut lists = Vec::with_capacity(bindings.len());
+        for (position, (parameter, binding)) in kernel.parameters.iter().zip(&mut bindings).enumerate() {
+            let first = tensors.len();
+            let found = check(&parameter.kind, binding).map_err(|f| fault(parameter, f))?;
+            match binding {
+                Binding::Tensor(_) => tensors[position] = found.into_iter().next(),
+                _ => tensors.extend(found.into_iter().map(Some)),
+            }
+            lists.push(first..tensors.len());
         }
         for &(symbol, expected) in &kernel.bindings.exact {
             let position = match symbol {
@@ -131,8 +163,8 @@ impl<'k, 'a> Arguments<'k, 'a> {
             };
             // The stride of an axis without neighbours means nothing.
             let free = match (symbol, binding) {
-                (Symbol::Stride { axis, .. }, Binding::Tensor { extents, .. }) => {
-                    extents.get(axis as usize).is_some_and(|&extent| extent <= 1)
+                (Symbol::Stride { axis, .. }, Binding::Tensor(tensor)) => {
+                    tensor.extents.get(axis as usize).is_some_and(|&extent| extent <= 1)
                 }
                 _ => false,
             };
@@ -154,21 +186,60 @@ impl<'k, 'a> Arguments<'k, 'a> {
             kernel,
             bindings,
             tensors,
+            lists,
         })
     }
 
-    /// The tensor argument at `position`.
-    pub fn tensor(&self, position: u32) -> Option<&Tensor<'a>> {
-        self.tensors.get(position as usize)?.as_ref()
+    /// The tensor at a place.
+    pub fn tensor(&self, place: u32) -> Option<&Tensor<'a>> {
+        self.tensors.get(place as usize)?.as_ref()
     }
 
-    /// The name of the parameter at `position`.
-    pub fn name(&self, position: u32) -> String {
-        self.kernel
-            .parameters
-            .get(position as usize)
-            .map(|p| p.name.clone())
-            .unwrap_or_default()
+    /// How many tensors the list at `position` has.
+    pub fn members(&self, position: u32) -> usize {
+        self.lists.get(position as usize).map_or(0, Range::len)
+    }
+
+    /// The place of one tensor of the list at `position`.
+    pub fn member(&self, position: u32, index: i64) -> Option<u32> {
+        let place = self
+            .lists
+            .get(position as usize)?
+            .clone()
+            .nth(usize::try_from(index).ok()?)?;
+        u32::try_from(place).ok()
+    }
+
+    /// An extent or stride of one tensor of a list.
+    pub fn of_member(&self, symbol: Symbol, index: i64) -> Option<i64> {
+        let (Symbol::Extent { tensor, axis } | Symbol::Stride { tensor, axis }) = symbol else {
+            return None;
+        };
+        let Some(Binding::List(tensors)) = self.bindings.get(tensor as usize) else {
+            return None;
+        };
+        let (member, axis) = (
+            tensors.get(usize::try_from(index).ok()?)?,
+            usize::from(axis).checked_sub(1)?,
+        );
+        match symbol {
+            Symbol::Stride { .. } => member.strides.get(axis).copied(),
+            _ => member.extent(axis),
+        }
+    }
+
+    /// The name of the parameter that the tensor at a place is the argument of; of one of a list, with its number.
+    pub fn name(&self, place: u32) -> String {
+        let place = place as usize;
+        let list = self.lists.iter().position(|places| places.contains(&place));
+        let name = |position: usize| self.kernel.parameters.get(position).map(|p| p.name.clone());
+        match list {
+            Some(position) => {
+                let number = place - self.lists[position].start;
+                format!("{}[{number}]", name(position).unwrap_or_default())
+            }
+            None => name(place).unwrap_or_default(),
+        }
     }
 }
 
@@ -190,19 +261,35 @@ impl Known for Arguments<'_, '_> {
     }
 }
 
-/// Checks one argument, and gives a tensor its canonical strides.
-fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Option<Tensor<'a>>, ArgumentFault> {
+/// Checks one argument, and gives tensors their canonical strides; returns them.
+fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tensor<'a>>, ArgumentFault> {
     match (kind, binding) {
+        (ParameterKind::Tensor(parameter @ TensorParameter { list: None, .. }), Binding::Tensor(argument)) => {
+            Ok(vec![tensor(parameter, parameter.rank, argument)?])
+        }
         (
-            ParameterKind::Tensor(parameter),
-            Binding::Tensor {
-                memory,
-                offset,
-                extents,
-                strides,
-            },
-        ) => tensor(parameter, memory, *offset, extents, strides).map(Some),
-        (ParameterKind::Count, Binding::Count(count)) if *count >= 0 => Ok(None),
+            ParameterKind::Tensor(
+                parameter @ TensorParameter {
+                    list: Some(List { shared }),
+                    ..
+                },
+            ),
+            Binding::List(arguments),
+        ) => {
+            let one = |argument| tensor(parameter, parameter.rank - 1, argument);
+            let tensors = arguments.iter_mut().map(one).collect::<Result<Vec<_>, _>>()?;
+            for axis in (0..shared.len() - 1).filter(|axis| shared[axis + 1]) {
+                let differs = tensors
+                    .windows(2)
+                    .find(|pair| pair[0].extents[axis] != pair[1].extents[axis]);
+                if let Some([one, other]) = differs {
+                    let (one, other) = (one.extents[axis], other.extents[axis]);
+                    return Err(ArgumentFault::Shared { axis, one, other });
+                }
+            }
+            Ok(tensors)
+        }
+        (ParameterKind::Count, Binding::Count(count)) if *count >= 0 => Ok(Vec::new()),
         (ParameterKind::Count, Binding::Count(count)) => Err(ArgumentFault::Count(i128::from(*count))),
         (ParameterKind::Scalar(expected), Binding::Scalar(literal)) if literal.element == *expected => {
             // Bits beyond the type's width are no part of the value.
@@ -210,12 +297,15 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Option<T
             if *expected == ElementType::Bool {
                 literal.bits = u64::from(literal.as_bool());
             }
-            Ok(None)
+            Ok(Vec::new())
         }
         (ParameterKind::Scalar(expected), Binding::Scalar(literal)) => Err(ArgumentFault::Element {
             expected: *expected,
             found: literal.element,
         }),
+        (ParameterKind::Tensor(TensorParameter { list: Some(_), .. }), _) => {
+            Err(ArgumentFault::Kind("list of tensors"))
+        }
         (ParameterKind::Tensor(_), _) => Err(ArgumentFault::Kind("tensor")),
         (ParameterKind::Count, _) => Err(ArgumentFault::Kind("count")),
         (ParameterKind::Scalar(_), _) => Err(ArgumentFault::Kind("scalar")),
@@ -224,15 +314,19 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Option<T
 
 fn tensor<'a>(
     parameter: &TensorParameter,
-    memory: &'a HostMemory,
-    offset: u64,
-    extents: &ArrayVec<u64, 4>,
-    strides: &mut ArrayVec<i64, 4>,
+    rank: u8,
+    argument: &mut TensorBinding<'a>,
 ) -> Result<Tensor<'a>, ArgumentFault> {
-    let (rank, size) = (parameter.rank as usize, parameter.element.size());
-    if extents.len() != rank || strides.len() != rank {
+    let TensorBinding {
+        memory,
+        offset,
+        extents,
+        strides,
+    } = argument;
+    let (memory, offset, size) = (*memory, *offset, parameter.element.size());
+    if extents.len() != rank as usize || strides.len() != rank as usize {
         return Err(ArgumentFault::Rank {
-            expected: parameter.rank,
+            expected: rank,
             extents: extents.len(),
             strides: strides.len(),
         });

@@ -27,7 +27,7 @@ impl Machine<'_> {
         let ty = self.launch.kernel.ty(handle);
         let (element, size, extents) = (ty.element, ty.element.size(), padded(ty.shape));
         let access = &atomic.access;
-        let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
+        let Some((place, tensor)) = self.target(access, extents, span)? else {
             return Ok(Value::Uniform(0));
         };
         let mut old = vec![0u8; extents.iter().product::<usize>() * size];
@@ -54,7 +54,7 @@ impl Machine<'_> {
                 let (at, i) = (run.address + k as i64 * run.step, run.element + k);
                 if let Some(touch) = touch {
                     log.push(Touched {
-                        tensor: access.tensor,
+                        tensor: place,
                         program: self.number as u32,
                         start: at,
                         end: at + size as i64,
@@ -73,7 +73,7 @@ impl Machine<'_> {
                     **now += 1;
                     let released = atomic.order.releases() && update.succeeds(i, before);
                     log.order(Event {
-                        place: (access.tensor, at),
+                        place: (place, at),
                         acquired: atomic.order.acquires().then_some(**now),
                         released: released.then_some(**now),
                     });
@@ -81,10 +81,10 @@ impl Machine<'_> {
                 put(&mut old, size, i, before);
             }
         };
-        let outside = self.walk(access, extents, visit);
+        let outside = self.walk(access, tensor, extents, visit);
         drop(update);
         self.log = log;
-        self.judge(outside, access, span)?;
+        self.judge(outside, access, place, span)?;
         Ok(if old.len() == size {
             Value::Uniform(get(&old, size, 0))
         } else {

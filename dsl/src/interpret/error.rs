@@ -112,6 +112,16 @@ pub enum ArgumentFault {
         /// The number of strides.
         strides: usize,
     },
+    /// Tensors of a list whose extents differ on an axis that the kernel needs them to share.
+    #[error("has tensors that differ in extent({axis}): {one} and {other}")]
+    Shared {
+        /// The axis of the tensors.
+        axis: usize,
+        /// The extent of one.
+        one: i64,
+        /// The extent of another.
+        other: i64,
+    },
     /// A count below 0 or an extent above `i64::MAX`.
     #[error("has the count or extent {0}, which is out of range")]
     Count(i128),

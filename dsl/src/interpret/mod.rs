@@ -17,6 +17,7 @@ mod elementwise;
 mod error;
 mod host;
 mod launch;
+mod list;
 mod memory;
 mod order;
 mod program;
@@ -25,7 +26,7 @@ mod tests;
 mod tiles;
 mod value;
 
-pub use argument::Binding;
+pub use argument::{Binding, TensorBinding};
 pub use error::{ArgumentFault, BadAccess, Conflict, ConflictKind, FailedCheck, InterpretError};
 pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};

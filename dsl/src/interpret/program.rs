@@ -2,6 +2,7 @@
 
 use super::Known;
 use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
+use super::argument::Tensor;
 use super::conflict::{self, Log, Touch};
 use super::launch::Launch;
 use super::value::{Value, padded, put};
@@ -201,7 +202,7 @@ impl<'l> Machine<'l> {
     }
 
     /// The bits of a scalar.
-    fn scalar(&self, value: Handle<Expression>) -> Literal {
+    pub fn scalar(&self, value: Handle<Expression>) -> Literal {
         let element = self.launch.kernel.ty(value).element;
         Literal {
             element,
@@ -211,10 +212,6 @@ impl<'l> Machine<'l> {
 
     fn holds(&self, condition: Handle<Expression>) -> bool {
         self.scalar(condition).as_bool()
-    }
-
-    fn integer(&self, value: Handle<Expression>) -> i128 {
-        self.scalar(value).as_integer().unwrap_or(0)
     }
 
     fn evaluate(&mut self, handle: Handle<Expression>, span: Span) -> Result<Value, InterpretError> {
@@ -274,6 +271,7 @@ impl<'l> Machine<'l> {
                 elementwise::bitcast(kernel.ty(*from).element, *to, extents, value(*from))
             }
             Expression::Local(local) => self.locals[local.index()].clone(),
+            Expression::Member { symbol, access } => self.of_member(*symbol, access, span)?,
             Expression::Load(access) => self.load(access, handle, span)?,
             Expression::Atomic(atomic) => self.atomic(atomic, handle, span)?,
         })
@@ -282,16 +280,16 @@ impl<'l> Machine<'l> {
     fn load(&mut self, access: &Access, handle: Handle<Expression>, span: Span) -> Result<Value, InterpretError> {
         let Type { element, shape } = self.launch.kernel.ty(handle);
         let (size, extents) = (element.size(), padded(shape));
-        let mut out = vec![0u8; extents.iter().product::<usize>() * size];
-        let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
+        let Some((place, tensor)) = self.target(access, extents, span)? else {
             return Ok(Value::Uniform(0));
         };
+        let mut out = vec![0u8; extents.iter().product::<usize>() * size];
         // Loads only matter where another program may change the element atomically.
         let noted = self.launch.log && self.launch.is_mixed(access.tensor);
         let mut log = std::mem::take(&mut self.log);
         let mut note = |start: i64, count: usize| {
             log.push(conflict::Touched {
-                tensor: access.tensor,
+                tensor: place,
                 program: self.number as u32,
                 start,
                 end: start + (count * size) as i64,
@@ -319,9 +317,9 @@ impl<'l> Machine<'l> {
             };
             debug_assert!(read.is_ok(), "tensors are inside their memory");
         };
-        let touched = self.walk(access, extents, visit);
+        let touched = self.walk(access, tensor, extents, visit);
         self.log = log;
-        self.judge(touched, access, span)?;
+        self.judge(touched, access, place, span)?;
         if element == ElementType::Bool {
             // Any other byte than 0 counts as true.
             out.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
@@ -364,7 +362,7 @@ impl<'l> Machine<'l> {
     ) -> Result<(), InterpretError> {
         let Type { element, shape } = self.launch.kernel.ty(value);
         let (size, extents) = (element.size(), padded(shape));
-        let Some(tensor) = self.launch.arguments.tensor(access.tensor) else {
+        let Some((place, tensor)) = self.target(access, extents, span)? else {
             return Ok(());
         };
         // A uniform value needs one row, from which every run takes its part.
@@ -380,7 +378,7 @@ impl<'l> Machine<'l> {
             if self.launch.log {
                 let end = start + (count * size) as i64;
                 log.push(conflict::Touched {
-                    tensor: access.tensor,
+                    tensor: place,
                     program: self.number as u32,
                     start,
                     end,
@@ -404,29 +402,29 @@ impl<'l> Machine<'l> {
             };
             debug_assert!(written.is_ok(), "tensors are inside their memory");
         };
-        let touched = self.walk(access, extents, visit);
+        let touched = self.walk(access, tensor, extents, visit);
         drop(source);
         self.log = log;
-        self.judge(touched, access, span)
+        self.judge(touched, access, place, span)
     }
 
-    /// Calls `visit` with what `access` touches.
+    /// Calls `visit` with what `access` touches of `tensor`.
     pub fn walk(
         &self,
         access: &Access,
+        tensor: &Tensor<'_>,
         extents: [usize; MAX_RANK],
         visit: impl FnMut(Run),
     ) -> Result<Touched, Unguarded> {
         let launch = self.launch;
-        let Some(tensor) = launch.arguments.tensor(access.tensor) else {
-            return Ok(Touched::default());
-        };
+        // Which tensor of a list it is has been seen to.
+        let first = access.indices.len() - tensor.extents.len();
         let value = |handle: Handle<Expression>| (&self.values[handle.index()], launch.kernel.ty(handle).element);
         Walk {
             tensor,
             bounds: access.bounds,
-            guards: &access.guards,
-            indices: Index::all(access, value),
+            guards: &access.guards[first..],
+            indices: Index::all(&access.indices[first..], value),
             mask: access.mask.map(|mask| &self.values[mask.index()]),
             extents,
             touched: Touched::default(),
@@ -435,11 +433,12 @@ impl<'l> Machine<'l> {
         .run()
     }
 
-    /// Reports or refuses what was outside, as the policy of the access says.
+    /// Reports or refuses what was outside of the tensor at `place`, as the policy of the access says.
     pub fn judge(
         &mut self,
         touched: Result<Touched, Unguarded>,
         access: &Access,
+        place: u32,
         span: Span,
     ) -> Result<(), InterpretError> {
         match (touched, access.bounds) {
@@ -447,27 +446,27 @@ impl<'l> Machine<'l> {
             (Ok(Touched { outside: Some(outside) }), _) => {
                 let reports = self.launch.kernel.reports(access);
                 if reports && self.trapped.is_none() {
-                    let bad = self.bad(outside, access, span);
+                    let bad = self.bad(outside, place, span);
                     self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad)));
                 } else if !reports && self.outside.is_none() {
-                    self.outside = Some(self.bad(outside, access, span));
+                    self.outside = Some(self.bad(outside, place, span));
                 }
                 Ok(())
             }
             (Err(Unguarded(outside)), Bounds::Unchecked) => {
-                Err(InterpretError::OutOfBounds(Box::new(self.bad(outside, access, span))))
+                Err(InterpretError::OutOfBounds(Box::new(self.bad(outside, place, span))))
             }
             (Err(Unguarded(outside)), Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Trap) => {
-                Err(InterpretError::UnsoundProof(Box::new(self.bad(outside, access, span))))
+                Err(InterpretError::UnsoundProof(Box::new(self.bad(outside, place, span))))
             }
         }
     }
 
-    fn bad(&self, outside: Outside, access: &Access, span: Span) -> BadAccess {
+    fn bad(&self, outside: Outside, place: u32, span: Span) -> BadAccess {
         BadAccess {
             kernel: self.launch.kernel.name.clone(),
             span,
-            tensor: self.launch.arguments.name(access.tensor),
+            tensor: self.launch.arguments.name(place),
             axis: outside.axis,
             index: outside.index,
             extent: outside.extent as u64,

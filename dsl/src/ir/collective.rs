@@ -62,6 +62,7 @@ impl Function {
             | Expression::Histogram { .. }
             | Expression::Local(_)
             | Expression::MultipleOf { .. }
+            | Expression::Member { .. }
             | Expression::Atomic(_)
             | Expression::Ptx(_)
             | Expression::Load(_) => false,

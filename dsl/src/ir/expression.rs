@@ -16,6 +16,15 @@ pub enum Expression {
     Literal(Literal),
     /// An integer fixed for the launch, or for the program. A scalar i64.
     Symbol(Symbol),
+    /// The extent or stride of one tensor of a list, on an axis of its tensors: as the list shares it, as it follows from
+    /// the layout, or read from where the list is. Reading it of a tensor that the list does not have gives 0, or follows
+    /// the policy of the access. A scalar i64.
+    Member {
+        /// What it is of the list.
+        symbol: Symbol,
+        /// Which tensor: an access with the first index only, which is a scalar i64.
+        access: Access,
+    },
     /// The scalar parameter at this position. A scalar of the parameter's type.
     Argument(u32),
     /// The value of the loop whose induction value this is. A scalar integer: the type of the loop's bounds.
@@ -212,14 +221,15 @@ pub enum Symbol {
     ProgramId(u8),
     /// The grid's extent on an axis.
     NumPrograms(u8),
-    /// The extent of the tensor parameter `tensor` on `axis`.
+    /// The extent of the tensor parameter `tensor` on `axis`; of a list, how many tensors there are, and on the other axes the
+    /// largest extent of any.
     Extent {
         /// Position of the tensor among the parameters.
         tensor: u32,
         /// The axis, outermost first.
         axis: u8,
     },
-    /// The distance, in elements, between neighbours on `axis` of the tensor parameter `tensor`.
+    /// The distance, in elements, between neighbours on `axis` of the tensor parameter `tensor`, which is no list.
     Stride {
         /// Position of the tensor among the parameters.
         tensor: u32,
@@ -230,7 +240,8 @@ pub enum Symbol {
     Count(u32),
 }
 
-/// Where a load reads or a store writes: one index per axis of the tensor.
+/// Where a load reads or a store writes: one index per axis of the tensor. Of a list, the first one is a scalar that says
+/// which tensor, and the bounds of the others are that tensor's.
 ///
 /// Each index is an integer scalar or tile; they broadcast to one shape, the shape of the access. Element `e` of the
 /// access is the tensor's element at the indices' values at `e`.
@@ -359,7 +370,7 @@ impl Expression {
                 visit(*accept);
                 visit(*reject);
             }
-            Self::Load(access) => access.operands().for_each(visit),
+            Self::Load(access) | Self::Member { access, .. } => access.operands().for_each(visit),
             Self::Atomic(atomic) => atomic.operands().for_each(visit),
             Self::Ptx(ptx) => ptx.inputs.iter().copied().for_each(visit),
         }
@@ -413,7 +424,7 @@ impl Expression {
                 *accept = map(*accept);
                 *reject = map(*reject);
             }
-            Self::Load(access) => access.map_operands(map),
+            Self::Load(access) | Self::Member { access, .. } => access.map_operands(map),
             Self::Atomic(atomic) => atomic.map_operands(map),
             Self::Ptx(ptx) => ptx.inputs.iter_mut().for_each(|input| *input = map(*input)),
         }
@@ -451,7 +462,7 @@ impl Expression {
     /// The memory that it reads or changes, if it does.
     pub fn access(&self) -> Option<&Access> {
         match self {
-            Self::Load(access) => Some(access),
+            Self::Load(access) | Self::Member { access, .. } => Some(access),
             Self::Atomic(atomic) => Some(&atomic.access),
             _ => None,
         }
@@ -460,7 +471,7 @@ impl Expression {
     /// As [`Expression::access`], to be changed.
     pub fn access_mut(&mut self) -> Option<&mut Access> {
         match self {
-            Self::Load(access) => Some(access),
+            Self::Load(access) | Self::Member { access, .. } => Some(access),
             Self::Atomic(atomic) => Some(&mut atomic.access),
             _ => None,
         }

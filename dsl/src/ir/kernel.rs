@@ -85,7 +85,7 @@ pub struct Parameter {
 /// What a parameter is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ParameterKind {
-    /// A tensor in device memory.
+    /// A tensor in device memory, or a list of them.
     Tensor(TensorParameter),
     /// A count: an i64 that is never negative.
     Count,
@@ -98,14 +98,23 @@ pub enum ParameterKind {
 pub struct TensorParameter {
     /// The element type.
     pub element: ElementType,
-    /// The number of axes, 1 to 4.
+    /// The number of axes, 1 to 4. Of a list, the first one counts its tensors, and the others are theirs.
     pub rank: u8,
+    /// Whether it is a list of tensors.
+    pub list: Option<List>,
     /// Whether the kernel may write it. A mutable tensor shares no byte with any other tensor of the launch.
     pub mutable: bool,
     /// How strides relate to extents.
     pub layout: Layout,
     /// The address of the first element is a multiple of this: a power of two, at least the element size.
     pub alignment: u32,
+}
+
+/// Tensors of one element type and rank, whose number a launch decides. Layout and alignment are what all of them have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct List {
+    /// The axes of the parameter on which the kernel needs all tensors to have one extent.
+    pub shared: [bool; 4],
 }
 
 /// How the strides of a tensor relate to its extents.
@@ -202,6 +211,12 @@ impl Kernel {
             ParameterKind::Tensor(tensor) => Some(tensor),
             ParameterKind::Count | ParameterKind::Scalar(_) => None,
         }
+    }
+
+    /// Whether the extent of this axis differs from tensor to tensor of a list.
+    pub fn differs(&self, tensor: u32, axis: u8) -> bool {
+        let list = self.tensor(tensor).and_then(|tensor| tensor.list);
+        list.is_some_and(|list| axis > 0 && !list.shared.get(usize::from(axis)).is_some_and(|&shared| shared))
     }
 
     /// Forgets the expressions from position `length` on, which nothing refers to any more.

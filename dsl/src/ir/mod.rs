@@ -28,7 +28,7 @@ pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope};
 pub use cache::{CacheHint, GridDependency};
 pub use collective::{Combine, Function, Reduction};
 pub use expression::{Access, Bounds, Expression, Guard, Symbol};
-pub use kernel::{Bindings, Kernel, Layout, Local, Parameter, ParameterKind, Requirement, TensorParameter};
+pub use kernel::{Bindings, Kernel, Layout, List, Local, Parameter, ParameterKind, Requirement, TensorParameter};
 pub use literal::Literal;
 pub use operator::{BinaryOp, CompareOp, UnaryOp};
 pub use ptx::{Meaning, Ptx};

@@ -1,5 +1,6 @@
 //! `for` loops: ranges whose bounds may be known only at launch, and whatever Rust can iterate over while recording.
 
+use super::list::TensorList;
 use super::recorder;
 use super::staging::{happens_now, literal};
 use super::tensor::Tensor;
@@ -155,7 +156,7 @@ pub trait Trips {
 #[diagnostic::on_unimplemented(
     message = "a `for` loop cannot go over `{Self}`",
     label = "neither a range nor something to iterate over while the kernel is compiled",
-    note = "to visit a tensor, loop over indices and load: `for i in 0..tensor.extent(0)`"
+    note = "to visit a tensor, loop over indices and load: `for i in 0..tensor.extent(0)`; to visit a list, `for i in 0..list.len()`"
 )]
 pub trait IntoTrips {
     #[doc(hidden)]
@@ -311,8 +312,8 @@ pub fn bound_beside<A: Bound>(_: &A) -> A::Number {
     A::Number::default()
 }
 
-/// What a tensor would need to be looped over. None has it: the implementations below only keep rustc from explaining
-/// that a tensor is no iterator.
+/// What a tensor or list would need to be looped over. None has it: the implementations below only keep rustc from explaining
+/// that it is no iterator.
 pub trait Looped {}
 
 macro_rules! never_looped {
@@ -329,7 +330,12 @@ macro_rules! never_looped {
         }
     )*};
 }
-never_looped!(&'p Tensor<T, R>, &'p mut Tensor<T, R>);
+never_looped!(
+    &'p Tensor<T, R>,
+    &'p mut Tensor<T, R>,
+    &'p TensorList<T, R>,
+    &'p mut TensorList<T, R>
+);
 
 /// `range.rev()`.
 #[track_caller]

@@ -7,7 +7,7 @@
 //!   a [`Scalar`] is a tile of rank 0.
 //! * `usize` (extents by const generic or `#[comptime]`, loop counters of unrolled loops) is the type of what is known
 //!   while recording; plain Rust control flow over it runs while recording.
-//! * [`Ragged`] parameters are segments of different lengths.
+//! * [`Ragged`] parameters are segments of different lengths; [`TensorList`] parameters are tensors, as many as a launch has.
 //! * Control flow over scalars is recorded.
 //!
 //! # What operations compute
@@ -37,6 +37,7 @@ mod compare;
 mod create;
 mod error;
 mod index;
+mod list;
 mod loops;
 mod math;
 mod operators;
@@ -66,6 +67,7 @@ pub use compare::{Compare, Logic};
 pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
 pub use error::TraceError;
 pub use index::{Index, Indices};
+pub use list::{ListIndex, TensorList};
 pub use loops::Bound;
 pub use parameter::{Count, Parameter};
 pub use print::{PrintValue, PrintValues, Printable, device_print};

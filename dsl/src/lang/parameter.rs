@@ -1,5 +1,6 @@
 //! Parameter types: what a kernel's signature may say, and what the body sees for it.
 
+use super::list::TensorList;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
@@ -15,7 +16,7 @@ pub struct Count(());
 /// A type that a kernel parameter can have.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a kernel parameter",
-    note = "parameters are `&Tensor<T, R>`, `&mut Tensor<T, R>`, `Count`, numbers, arrays of these, or `#[comptime]` values"
+    note = "parameters are `&Tensor<T, R>`, `&mut Tensor<T, R>`, `&TensorList<T, R>`, `Count`, numbers, arrays of these, or `#[comptime]` values"
 )]
 pub trait Parameter<'p> {
     /// What the recording owns for the parameter.
@@ -54,6 +55,34 @@ impl<'p, T: Element, const R: usize> Parameter<'p> for &'p mut Tensor<T, R> {
         tensor(name, true)
     }
     fn lend(owned: &'p mut Tensor<T, R>) -> &'p mut Tensor<T, R> {
+        owned
+    }
+}
+
+fn list<T: Element, const R: usize>(name: String, mutable: bool) -> TensorList<T, R> {
+    TensorList::from_parameter(recorder::with(0, |r| r.declare_list(name, T::TYPE, R, mutable)))
+}
+
+#[diagnostic::do_not_recommend]
+impl<'p, T: Element, const R: usize> Parameter<'p> for &'p TensorList<T, R> {
+    type Owned = TensorList<T, R>;
+    type Staged = &'p TensorList<T, R>;
+    fn declare(name: String) -> TensorList<T, R> {
+        list(name, false)
+    }
+    fn lend(owned: &'p mut TensorList<T, R>) -> &'p TensorList<T, R> {
+        owned
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'p, T: Element, const R: usize> Parameter<'p> for &'p mut TensorList<T, R> {
+    type Owned = TensorList<T, R>;
+    type Staged = &'p mut TensorList<T, R>;
+    fn declare(name: String) -> TensorList<T, R> {
+        list(name, true)
+    }
+    fn lend(owned: &'p mut TensorList<T, R>) -> &'p mut TensorList<T, R> {
         owned
     }
 }

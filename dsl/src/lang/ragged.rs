@@ -119,7 +119,7 @@ impl<'p, I: Integer> Parameter<'p> for &'p Ragged<I> {
 /// What can be passed for the tensor of starts can be passed for the layout.
 #[diagnostic::do_not_recommend]
 impl<'a, 'p, I: Integer, A: Argument<'a, &'p Tensor<I, 1>>> Argument<'a, &'p Ragged<I>> for A {
-    fn push(self, arguments: &mut Arguments<'a>) {
-        Argument::<&'p Tensor<I, 1>>::push(self, arguments);
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&'p Tensor<I, 1>>::pass(self, arguments);
     }
 }

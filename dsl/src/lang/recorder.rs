@@ -7,13 +7,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::TraceError;
-use crate::call::{ParameterFacts, TraceRequest, Traced};
+use crate::call::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, Literal, Local, Parameter,
-    ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
+    Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, List, Literal, Local,
+    Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
 use crate::transform::{hopeless, without_empty_tiles};
+
+/// The most axes that a tensor has.
+const MAX_AXES: usize = 4;
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -389,21 +392,53 @@ impl Recorder {
 
     /// Declares the next parameter, a tensor.
     pub(crate) fn declare_tensor(&mut self, name: String, element: ElementType, rank: usize, mutable: bool) -> u32 {
-        let position = self.kernel.parameters.len();
-        let (layout, alignment) = match self.request.parameters.get(position) {
-            Some(ParameterFacts::Tensor(facts)) if facts.extents.len() == rank => (facts.layout, facts.alignment),
-            _ => {
-                let message = format!(
-                    "parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one"
-                );
-                self.fail(self.kernel.span, message, None);
-                (Layout::Strided, 1)
-            }
+        let facts = match self.request.parameters.get(self.kernel.parameters.len()) {
+            Some(ParameterFacts::Tensor(facts)) if facts.extents.len() == rank => Some(facts.clone()),
+            _ => None,
         };
+        if facts.is_none() {
+            let message =
+                format!("parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one");
+            self.fail(self.kernel.span, message, None);
+        }
+        self.declare_memory(name, element, rank, None, mutable, facts)
+    }
+
+    /// Declares the next parameter, a list of tensors of this rank.
+    pub(crate) fn declare_list(&mut self, name: String, element: ElementType, rank: usize, mutable: bool) -> u32 {
+        let facts = match self.request.parameters.get(self.kernel.parameters.len()) {
+            Some(ParameterFacts::List(facts)) if facts.extents.len() == rank + 1 => Some(facts.clone()),
+            _ => None,
+        };
+        if !(1..MAX_AXES).contains(&rank) {
+            let message = format!("`{name}` is a list of tensors of rank {rank}; lists are of rank 1 to 3");
+            self.fail(self.kernel.span, message, None);
+        } else if facts.is_none() {
+            let message = format!(
+                "parameter `{name}` is a list of tensors of rank {rank}, and the trace request does not describe one"
+            );
+            self.fail(self.kernel.span, message, None);
+        }
+        let list = Some(List::default());
+        self.declare_memory(name, element, (rank + 1).min(MAX_AXES), list, mutable, facts)
+    }
+
+    fn declare_memory(
+        &mut self,
+        name: String,
+        element: ElementType,
+        rank: usize,
+        list: Option<List>,
+        mutable: bool,
+        facts: Option<TensorFacts>,
+    ) -> u32 {
+        let position = self.kernel.parameters.len();
+        let (layout, alignment) = facts.map_or((Layout::Strided, 1), |facts| (facts.layout, facts.alignment));
         let alignment = alignment.max(element.size() as u32);
         let tensor = TensorParameter {
             element,
             rank: rank as u8,
+            list,
             mutable,
             layout,
             alignment,
@@ -413,6 +448,27 @@ impl Recorder {
             kind: ParameterKind::Tensor(tensor),
         });
         position as u32
+    }
+
+    /// Needs all tensors of a list to have one extent on `axis`.
+    pub(crate) fn share(&mut self, parameter: u32, axis: u8) {
+        let parameter = self.kernel.parameters.get_mut(parameter as usize);
+        if let Some(ParameterKind::Tensor(tensor)) = parameter.map(|parameter| &mut parameter.kind)
+            && let Some(list) = &mut tensor.list
+        {
+            list.shared[usize::from(axis)] = true;
+        }
+    }
+
+    /// A scalar of any integer type as an index.
+    pub(crate) fn as_index(&mut self, value: Handle<Expression>, span: Span) -> Handle<Expression> {
+        match self.ty(value) {
+            Type::INDEX => value,
+            _ => {
+                let to = ElementType::I64;
+                self.emit(Expression::Cast { value, to }, Type::INDEX, span)
+            }
+        }
     }
 
     /// Declares the next parameter, a count or scalar.
@@ -511,6 +567,13 @@ impl Recorder {
             Expression::Argument(_) => return Err("a run-time argument".into()),
             Expression::Local(_) => return Err("a mutable variable".into()),
             Expression::Load(_) | Expression::Atomic(_) => return Err("a value loaded from memory".into()),
+            Expression::Member { .. } => {
+                return Err(
+                    "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of \
+                     what all of them share, or `list.max_extent(axis)`"
+                        .into(),
+                );
+            }
             _ => None,
         };
         value.ok_or_else(|| "a run-time value".into())
@@ -521,10 +584,12 @@ impl Recorder {
         let facts = |position: u32| self.request.parameters.get(position as usize);
         let value = match symbol {
             Symbol::Extent { tensor, axis } => match facts(tensor) {
-                Some(ParameterFacts::Tensor(facts)) => match facts.extents.get(axis as usize) {
-                    Some(&extent) => extent.min(i64::MAX as u64) as i64,
-                    None => return Err("the extent of an axis that the tensor does not have".into()),
-                },
+                Some(ParameterFacts::Tensor(facts) | ParameterFacts::List(facts)) => {
+                    match facts.extents.get(axis as usize) {
+                        Some(&extent) => extent.min(i64::MAX as u64) as i64,
+                        None => return Err("the extent of an axis that the tensor does not have".into()),
+                    }
+                }
                 _ => return Err("the extent of an undescribed tensor".into()),
             },
             Symbol::Count(position) => match facts(position) {

@@ -17,6 +17,8 @@ use crate::ir::{Access, Bounds, CacheHint, Conflict, Expression, Guard, Handle, 
 /// of a launch, so what is loaded from a `&Tensor` does not change while the kernel runs.
 pub struct Tensor<T: Element, const R: usize> {
     pub(crate) parameter: u32,
+    /// Which tensor of the parameter, if that is a list.
+    member: Option<Handle<Expression>>,
     marker: PhantomData<*const T>,
 }
 
@@ -24,7 +26,15 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     pub(crate) fn from_parameter(parameter: u32) -> Self {
         Self {
             parameter,
+            member: None,
             marker: PhantomData,
+        }
+    }
+
+    pub(super) fn of_list(parameter: u32, member: Handle<Expression>) -> Self {
+        Self {
+            member: Some(member),
+            ..Self::from_parameter(parameter)
         }
     }
 
@@ -51,7 +61,21 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             });
         }
         let axis = axis.min(R.saturating_sub(1)) as u8;
-        Tile::emit(Expression::Symbol(symbol(self.parameter, axis)), Shape::SCALAR, span)
+        let expression = match self.member {
+            None => Expression::Symbol(symbol(self.parameter, axis)),
+            Some(member) => Expression::Member {
+                symbol: symbol(self.parameter, axis + 1),
+                access: Access {
+                    tensor: self.parameter,
+                    indices: [member].into_iter().collect(),
+                    bounds: recorder::with(Bounds::default(), |r| r.bounds()),
+                    guards: [Guard::FULL].into_iter().collect(),
+                    mask: None,
+                    cache: None,
+                },
+            },
+        };
+        Tile::emit(expression, Shape::SCALAR, span)
     }
 
     /// Reads the elements at `indices`, written `[i, j]` with one index per axis. The indices broadcast, and the result has
@@ -214,11 +238,12 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         } else {
             Guard::FULL
         };
+        let indices: ArrayVec<_, 4> = self.member.into_iter().chain(indices).collect();
         let access = Access {
             tensor: self.parameter,
-            indices: indices.into_iter().collect::<ArrayVec<_, 4>>(),
+            guards: indices.iter().map(|_| guard).collect(),
+            indices,
             bounds,
-            guards: std::iter::repeat_n(guard, R).collect(),
             mask,
             cache: None,
         };

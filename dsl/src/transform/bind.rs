@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{dead_code, fold};
 use crate::ir::{
-    Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement, Symbol,
-    Type,
+    Access, Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement,
+    Symbol, Type,
 };
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
@@ -341,6 +341,7 @@ impl<'a> Folder<'a> {
     fn emit(&mut self, node: Expression, ty: Type, span: Span) -> Handle<Expression> {
         let node = match node {
             Expression::Symbol(symbol) => return self.symbol(symbol, span),
+            Expression::Member { symbol, access } => return self.member(symbol, access, span),
             node => node,
         };
         if let Expression::Reshape { value, shape } = node
@@ -412,6 +413,30 @@ impl<'a> Folder<'a> {
             }
         }
         self.interned(Expression::Symbol(symbol), Type::INDEX, span)
+    }
+
+    /// An extent or stride of one tensor of a list, as what this variant knows of all of them.
+    fn member(&mut self, symbol: Symbol, access: Access, span: Span) -> Handle<Expression> {
+        match symbol {
+            Symbol::Extent { tensor, axis } if !self.target.differs(tensor, axis) => return self.symbol(symbol, span),
+            Symbol::Stride { tensor, axis } => {
+                let known = self.target.tensor(tensor).map(|list| (list.layout, list.rank));
+                match known {
+                    Some((Layout::Contiguous | Layout::Rows { .. }, rank)) if axis + 1 == rank => {
+                        return self.interned(Expression::Literal(Literal::index(1)), Type::INDEX, span);
+                    }
+                    Some((Layout::Contiguous, _)) => {
+                        let (op, axis) = (crate::ir::BinaryOp::Multiply, axis + 1);
+                        let left = self.member(Symbol::Extent { tensor, axis }, access.clone(), span);
+                        let right = self.member(Symbol::Stride { tensor, axis }, access, span);
+                        return self.emit(Expression::Binary { op, left, right }, Type::INDEX, span);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        self.interned(Expression::Member { symbol, access }, Type::INDEX, span)
     }
 
     fn interned(&mut self, node: Expression, ty: Type, span: Span) -> Handle<Expression> {

@@ -50,19 +50,20 @@ fn relevant(kernel: &Kernel) -> BTreeSet<Symbol> {
             let guarded = access.guards.get(axis as usize).is_some_and(|g| g.any());
             // A stride is multiplied by the index, unless that is always 0.
             let index = access.indices.get(axis as usize);
-            let used = index.is_some_and(|&index| contiguity::constant(kernel, index) != Some(0));
-            if guarded || access.bounds == Bounds::Clamp {
-                relevant.insert(Symbol::Extent {
-                    tensor: access.tensor,
-                    axis,
-                });
+            let moves = tensor.list.is_none() || axis > 0;
+            let used = moves && index.is_some_and(|&index| contiguity::constant(kernel, index) != Some(0));
+            let extent = |axis| Symbol::Extent {
+                tensor: access.tensor,
+                axis,
+            };
+            // What differs between the tensors of a list is no literal.
+            let same = |axis: &u8| !kernel.differs(access.tensor, *axis);
+            if (guarded || access.bounds == Bounds::Clamp) && same(&axis) {
+                relevant.insert(extent(axis));
             }
             match tensor.layout {
                 Layout::Contiguous if used => {
-                    relevant.extend((axis + 1..tensor.rank).map(|axis| Symbol::Extent {
-                        tensor: access.tensor,
-                        axis,
-                    }));
+                    relevant.extend((axis + 1..tensor.rank).filter(same).map(extent));
                 }
                 Layout::Rows { .. } | Layout::Strided if used => {
                     relevant.insert(Symbol::Stride {

@@ -111,6 +111,7 @@ pub(super) fn fold(kernel: &Kernel, node: &Expression, ty: Type) -> Option<Folde
         Expression::MultipleOf { value, .. } => literal(*value).map(|_| Folded::Value(*value)),
         Expression::Literal(_)
         | Expression::Symbol(_)
+        | Expression::Member { .. }
         | Expression::Argument(_)
         | Expression::Induction(_)
         | Expression::Arange(_)

@@ -204,10 +204,10 @@ fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
         };
         let mut access = access.clone();
         for axis in 0..access.indices.len() {
-            let (index, guard) = (access.indices[axis], access.guards[axis]);
+            let guard = access.guards[axis];
             access.guards[axis] = Guard {
-                lower: guard.lower && !ranges.is_non_negative(index),
-                upper: guard.upper && !ranges.is_below_extent(index, access.tensor, axis as u8),
+                lower: guard.lower && !ranges.is_non_negative(access.indices[axis]),
+                upper: guard.upper && !ranges.is_below_extent(&access, axis),
             };
         }
         found.push(Guarded { access, span, value });

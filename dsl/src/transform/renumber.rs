@@ -38,6 +38,9 @@ impl Renumber {
             Expression::Argument(position) => *position += self.first_parameter,
             Expression::Symbol(symbol) => *symbol = self.symbol(*symbol),
             other => {
+                if let Expression::Member { symbol, .. } = other {
+                    *symbol = self.symbol(*symbol);
+                }
                 if let Some(access) = other.access_mut() {
                     access.tensor += self.first_parameter;
                 }

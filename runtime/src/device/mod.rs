@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 
 use crate::compile::Nvrtc;
-use crate::launch::{LaunchError, Traps};
+use crate::launch::{LaunchError, Tables, Traps};
 use crate::specialize::Specializer;
 use cuda::{CudaDevice, CudaStream};
 
@@ -46,6 +46,7 @@ struct Shared {
     tally: Tally,
     specializer: Specializer,
     traps: Traps,
+    tables: Tables,
     /// The streams besides the device's own, kept until their work is known to be done.
     streams: Mutex<Vec<CudaStream>>,
     /// Held for reading while work is put into a stream, for writing while memory moves from one stream to another.
@@ -106,6 +107,7 @@ impl Device {
             tally: Tally::default(),
             specializer: Specializer::default(),
             traps: Traps::default(),
+            tables: Tables::default(),
             streams: Mutex::default(),
             order: RwLock::new(()),
         }))
@@ -227,6 +229,10 @@ impl Device {
 
     pub(crate) fn traps(&self) -> &Traps {
         &self.0.traps
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.0.tables
     }
 
     pub(crate) fn order(&self) -> &RwLock<()> {

@@ -1,14 +1,16 @@
 //! What is checked before anything else sees the arguments of a launch.
 
-use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, MAX_COUNT, MAX_PARAMETERS, Memory, TensorArgument};
 use tilewright_dsl::element::ElementType;
 
 use super::LaunchError;
-use super::overlap::Footprint;
+use super::overlap::{Footprint, clash};
 use crate::device::Device;
 use crate::memory::Storage;
 use crate::specialize::trace_request;
+
+/// Of a tensor's four axes one counts the tensors of a list.
+const MAX_LIST_RANK: usize = 3;
 
 /// Checks the arguments of a call against the device and against each other.
 pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError> {
@@ -19,69 +21,98 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             found: arguments.len(),
         });
     }
-    let mut footprints = ArrayVec::<(usize, bool, Footprint<'_, '_>), MAX_PARAMETERS>::new();
+    let mut places = Vec::with_capacity(arguments.len());
+    let mut footprints = Vec::with_capacity(arguments.len());
     for (position, argument) in arguments.iter().enumerate() {
-        match argument {
-            ArgumentValue::Tensor(tensor) => {
-                let address = check_tensor(call, device, position, tensor)?;
-                if let Some(footprint) = Footprint::new(tensor, address) {
-                    footprints.push((position, tensor.mutable, footprint));
-                }
+        let tensors = match argument {
+            ArgumentValue::Tensor(tensor) => std::slice::from_ref(tensor),
+            ArgumentValue::List(list) if !(1..=MAX_LIST_RANK).contains(&list.rank) => {
+                let reason = format!(
+                    "{} is a list of tensors of rank {}",
+                    parameter(call, position),
+                    list.rank
+                );
+                let kernel = call.definition().name();
+                return Err(LaunchError::WrongArguments { kernel, reason });
             }
-            ArgumentValue::Count(count) => check_count(call, device, position, count)?,
-            ArgumentValue::Scalar(_) => {}
+            ArgumentValue::List(list) => &list.tensors,
+            ArgumentValue::Count(count) => {
+                check_count(call, device, Place::of(position), count)?;
+                continue;
+            }
+            ArgumentValue::Scalar(_) => continue,
+        };
+        let listed = matches!(argument, ArgumentValue::List(_));
+        for (number, tensor) in tensors.iter().enumerate() {
+            let place = Place {
+                position,
+                number: listed.then_some(number),
+            };
+            let address = check_tensor(call, device, place, tensor)?;
+            if let Some(footprint) = Footprint::new(tensor, address) {
+                places.push(place);
+                footprints.push((tensor.mutable, footprint));
+            }
         }
     }
-    for (index, (position, mutable, footprint)) in footprints.iter().enumerate() {
-        for (other, other_mutable, other_footprint) in &footprints[..index] {
-            if (*mutable || *other_mutable) && footprint.overlaps(other_footprint) {
-                let (written, other) = if *mutable {
-                    (*position, *other)
-                } else {
-                    (*other, *position)
-                };
-                return Err(overlap(call, written, other));
-            }
+    match clash(&footprints) {
+        Some((written, other)) => Err(overlap(call, places[written], places[other])),
+        None => Ok(()),
+    }
+}
+
+/// What an error is about: a parameter, or one tensor of a list.
+#[derive(Clone, Copy)]
+struct Place {
+    position: usize,
+    number: Option<usize>,
+}
+
+impl Place {
+    fn of(position: usize) -> Self {
+        Self { position, number: None }
+    }
+
+    fn name(self, call: &Call<'_>) -> String {
+        let name = parameter(call, self.position);
+        match (self.number, name.strip_suffix('`')) {
+            (Some(number), Some(open)) => format!("{open}[{number}]`"),
+            (Some(number), None) => format!("tensor {number} of {name}"),
+            (None, _) => name,
         }
     }
-    Ok(())
 }
 
 /// Returns the address of the first element.
 fn check_tensor(
     call: &Call<'_>,
     device: &Device,
-    position: usize,
+    place: Place,
     tensor: &TensorArgument<'_>,
 ) -> Result<u64, LaunchError> {
-    let storage = check_memory(call, device, position, tensor.memory)?;
+    let storage = check_memory(call, device, place, tensor.memory)?;
     if tensor.extents.len() != tensor.strides.len() {
-        return Err(outside(call, position));
+        return Err(outside(call, place));
     }
     if let Some(&extent) = tensor.extents.iter().find(|&&extent| extent > MAX_COUNT) {
         return Err(count_out_of_range(
             call,
-            position,
+            place,
             i64::try_from(extent).unwrap_or(i64::MAX),
         ));
     }
     let address = storage.address().saturating_add(tensor.offset);
     check_within(
         call,
-        position,
+        place,
         storage,
         Footprint::new(tensor, address).map(|footprint| footprint.range()),
     )?;
-    check_alignment(call, position, address, tensor.element)?;
+    check_alignment(call, place, address, tensor.element)?;
     Ok(address)
 }
 
-fn check_count(
-    call: &Call<'_>,
-    device: &Device,
-    position: usize,
-    count: &CountArgument<'_>,
-) -> Result<(), LaunchError> {
+fn check_count(call: &Call<'_>, device: &Device, place: Place, count: &CountArgument<'_>) -> Result<(), LaunchError> {
     let value = match *count {
         CountArgument::Exact(value) | CountArgument::Runtime(value) => value,
         CountArgument::Device {
@@ -90,90 +121,90 @@ fn check_count(
             element,
             maximum,
         } => {
-            let storage = check_memory(call, device, position, memory)?;
+            let storage = check_memory(call, device, place, memory)?;
             let address = storage.address().saturating_add(offset);
             check_within(
                 call,
-                position,
+                place,
                 storage,
                 Some((address, address.saturating_add(element.size() as u64))),
             )?;
-            check_alignment(call, position, address, element)?;
+            check_alignment(call, place, address, element)?;
             maximum
         }
     };
     match u64::try_from(value) {
         Ok(0..=MAX_COUNT) => Ok(()),
-        _ => Err(count_out_of_range(call, position, value)),
+        _ => Err(count_out_of_range(call, place, value)),
     }
 }
 
 fn check_memory<'a>(
     call: &Call<'_>,
     device: &Device,
-    position: usize,
+    place: Place,
     memory: &'a dyn Memory,
 ) -> Result<&'a Storage, LaunchError> {
     match Storage::of(memory) {
         Some(storage) if storage.device().shares_memory_with(device) => Ok(storage),
-        found => Err(other_device(call, device, position, found)),
+        found => Err(other_device(call, device, place, found)),
     }
 }
 
 /// Views are within their memory by their making; arguments made by hand may not be.
 fn check_within(
     call: &Call<'_>,
-    position: usize,
+    place: Place,
     storage: &Storage,
     range: Option<(u64, u64)>,
 ) -> Result<(), LaunchError> {
     let (first, end) = (storage.address(), storage.address() + storage.len());
     match range {
-        Some((from, to)) if from < first || to > end => Err(outside(call, position)),
+        Some((from, to)) if from < first || to > end => Err(outside(call, place)),
         _ => Ok(()),
     }
 }
 
 #[cold]
-fn outside(call: &Call<'_>, position: usize) -> LaunchError {
-    let reason = format!("{} is not within its memory", parameter(call, position));
+fn outside(call: &Call<'_>, place: Place) -> LaunchError {
+    let reason = format!("{} is not within its memory", place.name(call));
     LaunchError::WrongArguments {
         kernel: call.definition().name(),
         reason,
     }
 }
 
-fn check_alignment(call: &Call<'_>, position: usize, address: u64, element: ElementType) -> Result<(), LaunchError> {
+fn check_alignment(call: &Call<'_>, place: Place, address: u64, element: ElementType) -> Result<(), LaunchError> {
     if address.is_multiple_of(element.size() as u64) {
         Ok(())
     } else {
-        Err(misaligned(call, position, address, element))
+        Err(misaligned(call, place, address, element))
     }
 }
 
 #[cold]
-fn overlap(call: &Call<'_>, written: usize, other: usize) -> LaunchError {
+fn overlap(call: &Call<'_>, written: Place, other: Place) -> LaunchError {
     let kernel = call.definition().name();
     LaunchError::Overlap {
         kernel,
-        written: parameter(call, written),
-        other: parameter(call, other),
+        written: written.name(call),
+        other: other.name(call),
     }
 }
 
 #[cold]
-fn count_out_of_range(call: &Call<'_>, position: usize, value: i64) -> LaunchError {
+fn count_out_of_range(call: &Call<'_>, place: Place, value: i64) -> LaunchError {
     let kernel = call.definition().name();
     LaunchError::CountOutOfRange {
         kernel,
-        parameter: parameter(call, position),
+        parameter: place.name(call),
         value,
     }
 }
 
 #[cold]
-fn other_device(call: &Call<'_>, device: &Device, position: usize, found: Option<&Storage>) -> LaunchError {
-    let (kernel, parameter) = (call.definition().name(), parameter(call, position));
+fn other_device(call: &Call<'_>, device: &Device, place: Place, found: Option<&Storage>) -> LaunchError {
+    let (kernel, parameter) = (call.definition().name(), place.name(call));
     let expected = device.to_string();
     match found {
         Some(found) => LaunchError::OtherDevice {
@@ -191,8 +222,8 @@ fn other_device(call: &Call<'_>, device: &Device, position: usize, found: Option
 }
 
 #[cold]
-fn misaligned(call: &Call<'_>, position: usize, address: u64, element: ElementType) -> LaunchError {
-    let (kernel, parameter) = (call.definition().name(), parameter(call, position));
+fn misaligned(call: &Call<'_>, place: Place, address: u64, element: ElementType) -> LaunchError {
+    let (kernel, parameter) = (call.definition().name(), place.name(call));
     LaunchError::Misaligned {
         kernel,
         parameter,

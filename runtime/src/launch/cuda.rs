@@ -3,11 +3,13 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
 use tilewright_dsl::cuda::Slot;
 
+use super::table::{Table, elements, words_of};
 use super::{LaunchError, scalar, value_of};
 use crate::device::cuda::{self, CudaStream};
 use crate::device::{Device, DeviceError};
@@ -38,6 +40,7 @@ pub(super) fn launch(
     let mut words = ArrayVec::<u64, MAX_ARGUMENTS>::new();
     // Freed when they are dropped, which the stream does after the launch.
     let mut marks = Vec::new();
+    let mut tables = Vec::new();
     for slot in &program.module.arguments {
         let missing = || LaunchError::WrongArguments {
             kernel,
@@ -49,6 +52,13 @@ pub(super) fn launch(
                 Some(storage) => {
                     marks.push(storage);
                     marks.last().map(Storage::address)
+                }
+                None => None,
+            },
+            (Slot::Table(position), _) => match table_for(call, *position, device, stream)? {
+                Some(table) => {
+                    tables.push(table);
+                    tables.last().map(|table| table.address())
                 }
                 None => None,
             },
@@ -106,20 +116,24 @@ fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
             _ => None,
         },
         // They belong to no argument, and are made above.
-        Slot::Trap | Slot::Marks(_) => None,
+        Slot::Trap | Slot::Marks(_) | Slot::Table(_) => None,
     }
 }
 
 /// The allocations that a call uses.
 fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocation> + Clone {
-    call.arguments().iter().filter_map(|argument| {
-        let memory = match argument {
-            ArgumentValue::Tensor(tensor) => tensor.memory,
-            ArgumentValue::Count(CountArgument::Device { memory, .. }) => *memory,
-            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => return None,
+    let memories = |argument: &'c ArgumentValue<'_>| {
+        let (one, list) = match argument {
+            ArgumentValue::Tensor(tensor) => (Some(tensor.memory), None),
+            ArgumentValue::List(list) => (None, Some(&list.tensors)),
+            ArgumentValue::Count(CountArgument::Device { memory, .. }) => (Some(*memory), None),
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => (None, None),
         };
-        allocation(Storage::of(memory)?)
-    })
+        one.into_iter()
+            .chain(list.into_iter().flatten().map(|tensor| tensor.memory))
+    };
+    let memories = call.arguments().iter().flat_map(memories);
+    memories.filter_map(|memory| allocation(Storage::of(memory)?))
 }
 
 fn allocation(storage: &Storage) -> Option<&CudaAllocation> {
@@ -129,16 +143,34 @@ fn allocation(storage: &Storage) -> Option<&CudaAllocation> {
     }
 }
 
-/// One bit for each element of a tensor, none set.
-fn marks_for(call: &Call<'_>, position: u32, device: &Device) -> Result<Option<Storage>, DeviceError> {
-    const WORD_BITS: u64 = 32;
-    let Some(ArgumentValue::Tensor(tensor)) = call.arguments().get(position as usize) else {
+/// The table of a list.
+fn table_for(
+    call: &Call<'_>,
+    position: u32,
+    device: &Device,
+    stream: &CudaStream,
+) -> Result<Option<Arc<Table>>, DeviceError> {
+    let (Some(ArgumentValue::List(list)), Some(cuda)) = (call.arguments().get(position as usize), device.as_cuda())
+    else {
         return Ok(None);
     };
-    let elements = tensor
-        .extents
-        .iter()
-        .fold(1u64, |all, &extent| all.saturating_mul(extent));
+    let words = words_of(list);
+    words
+        .map(|words| device.tables().find(cuda, &words, stream))
+        .transpose()
+}
+
+/// One bit for each element of a tensor or list, none set.
+fn marks_for(call: &Call<'_>, position: u32, device: &Device) -> Result<Option<Storage>, DeviceError> {
+    const WORD_BITS: u64 = 32;
+    let elements = match call.arguments().get(position as usize) {
+        Some(ArgumentValue::Tensor(tensor)) => elements(&tensor.extents),
+        Some(ArgumentValue::List(list)) => {
+            let each = list.tensors.iter().map(|tensor| elements(&tensor.extents));
+            each.fold(0, u64::saturating_add)
+        }
+        _ => return Ok(None),
+    };
     let bytes = elements.div_ceil(WORD_BITS).saturating_mul(size_of::<u32>() as u64);
     // What no address space holds, the allocator refuses.
     Storage::zeroed(device, usize::try_from(bytes).unwrap_or(usize::MAX)).map(Some)

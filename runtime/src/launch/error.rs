@@ -33,7 +33,7 @@ pub enum LaunchError {
     Requirement(#[from] RequirementError),
     /// More parameters than a kernel may have.
     #[error(
-        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements"
+        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements and a `TensorList` as one"
     )]
     TooManyParameters {
         /// The kernel.
@@ -93,6 +93,24 @@ pub enum LaunchError {
         written: String,
         /// The other parameter.
         other: String,
+    },
+    /// Tensors of a list have different extents on an axis that the kernel needs to be of one extent in all of them.
+    #[error(
+        "kernel `{kernel}`: the tensors of `{parameter}` differ in extent({axis}): `{parameter}[{a}]` has {} and \
+         `{parameter}[{b}]` has {}; the kernel needs one extent there: pass those of each extent in a launch of their own",
+        extents[0], extents[1], a = tensors[0], b = tensors[1]
+    )]
+    TensorsDiffer {
+        /// The kernel.
+        kernel: &'static str,
+        /// The list.
+        parameter: String,
+        /// The axis.
+        axis: usize,
+        /// Two of the tensors, by their numbers.
+        tensors: [usize; 2],
+        /// Their extents.
+        extents: [u64; 2],
     },
     /// The first element of a tensor is not where an element may be.
     #[error(

@@ -1,7 +1,9 @@
 //! A launch on the CPU device: the interpreter runs the variant's kernel at once.
 
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory};
-use tilewright_dsl::interpret::{self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory, TensorArgument};
+use tilewright_dsl::interpret::{
+    self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options, TensorBinding,
+};
 use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
 use super::LaunchError;
@@ -51,12 +53,8 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
 /// An argument as the interpreter takes it; `None` if its memory is not the CPU device's.
 fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
     Some(match argument {
-        ArgumentValue::Tensor(tensor) => Binding::Tensor {
-            memory: memory(tensor.memory)?,
-            offset: tensor.offset,
-            extents: tensor.extents.clone(),
-            strides: tensor.strides.clone(),
-        },
+        ArgumentValue::Tensor(tensor) => Binding::Tensor(tensor_binding(tensor)?),
+        ArgumentValue::List(list) => Binding::List(list.tensors.iter().map(tensor_binding).collect::<Option<_>>()?),
         ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Binding::Count(*value),
         ArgumentValue::Count(CountArgument::Device {
             memory: at,
@@ -73,6 +71,15 @@ fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
             Binding::Count(i64::try_from(value).ok()?.clamp(0, *maximum))
         }
         ArgumentValue::Scalar(literal) => Binding::Scalar(*literal),
+    })
+}
+
+fn tensor_binding<'a>(tensor: &TensorArgument<'a>) -> Option<TensorBinding<'a>> {
+    Some(TensorBinding {
+        memory: memory(tensor.memory)?,
+        offset: tensor.offset,
+        extents: tensor.extents.clone(),
+        strides: tensor.strides.clone(),
     })
 }
 

@@ -15,6 +15,7 @@ mod cuda;
 mod error;
 mod host;
 mod overlap;
+mod table;
 mod trap;
 mod values;
 
@@ -24,8 +25,9 @@ use std::time::Duration;
 use tilewright_dsl::call::Call;
 
 pub use error::LaunchError;
+pub(crate) use table::Tables;
 pub(crate) use trap::{TrapRecord, Traps};
-pub(crate) use values::{AtMost, HostKnows, known_counts, scalar, tensor_symbols, value_of};
+pub(crate) use values::{AtMost, HostKnows, known_counts, list_extents, scalar, tensor_symbols, value_of};
 
 use crate::device::{Device, Queue, Stream, Tally};
 use crate::specialize::{Program, Variant, VariantId};

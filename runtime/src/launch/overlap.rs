@@ -72,6 +72,53 @@ impl<'c, 'a> Footprint<'c, 'a> {
     }
 }
 
+/// So many are compared pair by pair; more are sorted first.
+const FEW: usize = 32;
+
+/// Of tensors and whether each is written, the first two, in their order, of which one is written and shares memory with the
+/// other. The written one comes first.
+pub(crate) fn clash(tensors: &[(bool, Footprint<'_, '_>)]) -> Option<(usize, usize)> {
+    let clashes = |(a_written, a): &(bool, Footprint<'_, '_>), (b_written, b): &(bool, Footprint<'_, '_>)| {
+        (*a_written || *b_written) && a.overlaps(b)
+    };
+    if tensors.len() > FEW && !some_clash(tensors, clashes) {
+        return None;
+    }
+    let pairs = (0..tensors.len()).flat_map(|index| (0..index).map(move |other| (index, other)));
+    let mut clashing = pairs.filter(|&(index, other)| clashes(&tensors[index], &tensors[other]));
+    clashing.next().map(|(index, other)| match tensors[index].0 {
+        true => (index, other),
+        false => (other, index),
+    })
+}
+
+/// Whether any two clash: in the order of addresses, each is compared with those before it that reach as far.
+fn some_clash<'f, 'c, 'a>(
+    tensors: &'f [(bool, Footprint<'c, 'a>)],
+    clashes: impl Fn(&(bool, Footprint<'c, 'a>), &(bool, Footprint<'c, 'a>)) -> bool,
+) -> bool {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_unstable_by_key(|(_, footprint)| footprint.start);
+    let (mut written, mut read): (Vec<&'f _>, Vec<&'f _>) = (Vec::new(), Vec::new());
+    for tensor in sorted {
+        let reaches = |before: &&(bool, Footprint<'c, 'a>)| before.1.end > tensor.1.start;
+        written.retain(reaches);
+        if written.iter().any(|before| clashes(before, tensor)) {
+            return true;
+        }
+        if !tensor.0 {
+            read.push(tensor);
+            continue;
+        }
+        read.retain(reaches);
+        if read.iter().any(|before| clashes(before, tensor)) {
+            return true;
+        }
+        written.push(tensor);
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +175,24 @@ mod tests {
     fn even_and_odd_columns_do_not_overlap() {
         assert!(!overlap((&[4], &[2], 0), (&[4], &[2], 4)));
         assert!(overlap((&[4], &[2], 0), (&[4], &[3], 4)));
+    }
+
+    #[test]
+    fn of_many_tensors_the_first_two_that_clash_are_found() {
+        let row = tensor(&[8], &[1]);
+        let places = |count: u64| (0..count).map(move |i| (i * 37 % count * 32) + 4);
+        for count in [3u64, 100] {
+            let footprint = |address| Footprint::new(&row, address).unwrap();
+            let mut all: Vec<_> = places(count).map(|address| (true, footprint(address))).collect();
+            assert_eq!(clash(&all), None);
+            // The last byte of the second one.
+            all.push((false, footprint(all[1].1.start + 31)));
+            assert_eq!(clash(&all), Some((1, count as usize)));
+            all.iter_mut().for_each(|(written, _)| *written = false);
+            assert_eq!(clash(&all), None);
+            all[count as usize].0 = true;
+            assert_eq!(clash(&all), Some((count as usize, 1)));
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ type Matrix = Tensor<f32, 2>;
 
 /// Pushes an argument for a parameter of type `P`.
 fn push<'a, P>(arguments: &mut Arguments<'a>, argument: impl Argument<'a, P>) {
-    argument.push(arguments);
+    argument.pass(arguments);
 }
 
 macro_rules! definition {

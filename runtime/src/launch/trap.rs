@@ -100,6 +100,24 @@ fn report(variant: &Variant, module: &Module, place: u64, program: u64, value: i
     };
     match site.and_then(|site| module.traps.get(site)) {
         Some(TrapSite { span, fault }) => match fault {
+            // An axis of one tensor of a list, as that tensor counts its axes. Which tensor it is, the record does not say.
+            TrapFault::OutOfBounds {
+                tensor,
+                axis: axis @ 1..,
+            } if variant
+                .kernel()
+                .tensor(*tensor)
+                .is_some_and(|tensor| tensor.list.is_some()) =>
+            {
+                LaunchError::Trapped {
+                    kernel,
+                    parameter: format!("{}[_]", named(*tensor)),
+                    axis: usize::from(*axis - 1),
+                    span: *span,
+                    program,
+                    index: value,
+                }
+            }
             TrapFault::OutOfBounds { tensor, axis } => LaunchError::Trapped {
                 kernel,
                 parameter: named(*tensor),

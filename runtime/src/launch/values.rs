@@ -1,6 +1,7 @@
 //! The integers of a launch, by the symbols that kernels name them with.
 
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
+use arrayvec::ArrayVec;
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ListArgument};
 use tilewright_dsl::interpret::Known;
 use tilewright_dsl::ir::{Layout, Literal, Symbol};
 
@@ -17,16 +18,18 @@ pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Optio
             .and_then(|&extent| i64::try_from(extent).ok()),
         Symbol::Extent { tensor, axis } => match argument(tensor)? {
             ArgumentValue::Tensor(tensor) => i64::try_from(*tensor.extents.get(usize::from(axis))?).ok(),
+            ArgumentValue::List(list) => list_extent(list, axis),
             ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => None,
         },
         Symbol::Stride { tensor, axis } => match argument(tensor)? {
             ArgumentValue::Tensor(tensor) => tensor.strides.get(usize::from(axis)).copied(),
-            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => None,
+            // Each tensor has its own.
+            ArgumentValue::List(_) | ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => None,
         },
         Symbol::Count(position) => match argument(position)? {
             ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Some(*value),
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(*maximum),
-            ArgumentValue::Tensor(_) | ArgumentValue::Scalar(_) => None,
+            ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Scalar(_) => None,
         },
     }
 }
@@ -35,7 +38,7 @@ pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Optio
 pub(crate) fn scalar(arguments: &[ArgumentValue<'_>], position: u32) -> Option<Literal> {
     match arguments.get(position as usize)? {
         ArgumentValue::Scalar(literal) => Some(*literal),
-        ArgumentValue::Tensor(_) | ArgumentValue::Count(_) => None,
+        ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Count(_) => None,
     }
 }
 
@@ -70,16 +73,47 @@ impl Known for HostKnows<'_, '_> {
     }
 }
 
-/// The extents of every tensor, and the strides that do not follow from them.
+/// How many tensors a list has, and the largest extents among them.
+pub(crate) fn list_extents(list: &ListArgument<'_>) -> ArrayVec<u64, 4> {
+    let mut extents: ArrayVec<u64, 4> = [list.tensors.len() as u64].into_iter().collect();
+    // Tensors of a list have at most three axes, or it does not fit its parameter.
+    extents.extend(std::iter::repeat_n(0, list.rank).take(3));
+    for tensor in &list.tensors {
+        for (most, &extent) in extents.iter_mut().skip(1).zip(&tensor.extents) {
+            *most = extent.max(*most);
+        }
+    }
+    extents
+}
+
+fn list_extent(list: &ListArgument<'_>, axis: u8) -> Option<i64> {
+    match usize::from(axis).checked_sub(1) {
+        None => i64::try_from(list.tensors.len()).ok(),
+        Some(axis) if axis >= list.rank => None,
+        Some(axis) => {
+            let extents = list.tensors.iter().filter_map(|tensor| tensor.extents.get(axis));
+            i64::try_from(extents.copied().max().unwrap_or(0)).ok()
+        }
+    }
+}
+
+/// The extents of every tensor and list, and the strides of tensors that do not follow from them.
 pub(crate) fn tensor_symbols(call: &Call<'_>) -> Vec<(Symbol, i64)> {
     let mut symbols = Vec::new();
     for (position, argument) in (0u32..).zip(call.arguments()) {
-        let ArgumentValue::Tensor(tensor) = argument else {
-            continue;
-        };
         let with_value = |symbol| value_of(call, [0; 3], symbol).map(|value| (symbol, value));
+        let extents =
+            |rank: usize| (0..rank as u8).filter_map(move |axis| with_value(Symbol::Extent { tensor: position, axis }));
+        let tensor = match argument {
+            ArgumentValue::Tensor(tensor) => tensor,
+            ArgumentValue::List(list) => {
+                symbols.extend(extents(list.rank + 1));
+                continue;
+            }
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => continue,
+        };
         let rank = tensor.extents.len() as u8;
-        symbols.extend((0..rank).filter_map(|axis| with_value(Symbol::Extent { tensor: position, axis })));
+        symbols.extend(extents(tensor.extents.len()));
         // An innermost stride of 1 is a fact of every layout but one.
         let free = match layout_of(tensor) {
             Layout::Contiguous => 0,
@@ -101,6 +135,7 @@ pub(crate) fn known_counts(call: &Call<'_>) -> impl Iterator<Item = (Symbol, i64
             }
             ArgumentValue::Count(CountArgument::Device { .. })
             | ArgumentValue::Tensor(_)
+            | ArgumentValue::List(_)
             | ArgumentValue::Scalar(_) => None,
         })
 }

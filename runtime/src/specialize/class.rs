@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright_dsl::call::{ArgumentValue, Call, Traced};
-use tilewright_dsl::ir::{Parameter, ParameterKind};
+use tilewright_dsl::call::{ArgumentValue, Call, ListArgument, TensorArgument, Traced};
+use tilewright_dsl::ir::{Parameter, ParameterKind, TensorParameter};
 
 use super::facts::trace_request;
 use super::key::Key;
@@ -24,11 +24,13 @@ impl Classes {
     pub(super) fn serve(&self, call: &Call<'_>, device: &Device) -> Result<Arc<Traced>, LaunchError> {
         let key = Key::of_facts(call);
         if let Some(class) = self.0.read().get(&key).and_then(|classes| find(classes, call)) {
+            check_shared(call, &class.kernel.parameters)?;
             return Ok(class);
         }
         // Two threads may both record it; the first one's is kept.
         let traced = Arc::new(call.definition().trace(&trace_request(call))?);
         check_parameters(call, &traced.kernel.parameters)?;
+        check_shared(call, &traced.kernel.parameters)?;
         let mut all = self.0.write();
         let classes = all.entry(key).or_default();
         if let Some(class) = find(classes, call) {
@@ -50,6 +52,43 @@ fn find(classes: &[Arc<Traced>], call: &Call<'_>) -> Option<Arc<Traced>> {
     classes.iter().find(serves).cloned()
 }
 
+fn fits(argument: &TensorArgument<'_>, tensor: &TensorParameter, rank: usize) -> bool {
+    argument.element == tensor.element
+        && argument.extents.len() == rank
+        && argument.strides.len() == rank
+        && argument.mutable == tensor.mutable
+}
+
+/// Two tensors of a list whose extents differ on an axis.
+pub(super) fn differing(list: &ListArgument<'_>, axis: usize) -> Option<[usize; 2]> {
+    let extent = |index: usize| list.tensors[index].extents.get(axis);
+    let other = (1..list.tensors.len()).find(|&index| extent(index) != extent(0))?;
+    Some([0, other])
+}
+
+/// Checks that tensors of lists agree where the kernel says that they do.
+fn check_shared(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
+    for (argument, parameter) in call.arguments().iter().zip(parameters) {
+        let (ArgumentValue::List(list), ParameterKind::Tensor(TensorParameter { list: Some(facts), .. })) =
+            (argument, &parameter.kind)
+        else {
+            continue;
+        };
+        for axis in (0..list.rank).filter(|axis| facts.shared.get(axis + 1) == Some(&true)) {
+            if let Some(tensors) = differing(list, axis) {
+                return Err(LaunchError::TensorsDiffer {
+                    kernel: call.definition().name(),
+                    parameter: parameter.name.clone(),
+                    axis,
+                    tensors,
+                    extents: tensors.map(|tensor| list.tensors[tensor].extents[axis]),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The expansion of `#[kernel]` makes arguments that fit; a call made by hand may not.
 fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
     let kernel = call.definition().name();
@@ -61,10 +100,14 @@ fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), Lau
     for (argument, parameter) in arguments.iter().zip(parameters) {
         let fits = match (argument, &parameter.kind) {
             (ArgumentValue::Tensor(argument), ParameterKind::Tensor(tensor)) => {
-                argument.element == tensor.element
-                    && argument.extents.len() == usize::from(tensor.rank)
-                    && argument.strides.len() == usize::from(tensor.rank)
+                tensor.list.is_none() && fits(argument, tensor, usize::from(tensor.rank))
+            }
+            (ArgumentValue::List(argument), ParameterKind::Tensor(tensor)) => {
+                tensor.list.is_some()
+                    && argument.element == tensor.element
+                    && argument.rank + 1 == usize::from(tensor.rank)
                     && argument.mutable == tensor.mutable
+                    && argument.tensors.iter().all(|one| fits(one, tensor, argument.rank))
             }
             (ArgumentValue::Count(_), ParameterKind::Count) => true,
             (ArgumentValue::Scalar(literal), ParameterKind::Scalar(element)) => literal.element == *element,

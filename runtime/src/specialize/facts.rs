@@ -1,10 +1,11 @@
 //! What a class of launches has in common: the facts about each parameter that a kernel is recorded with.
 
 use tilewright_dsl::call::{
-    ArgumentValue, Call, CountArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest,
+    ArgumentValue, Call, CountArgument, ListArgument, ParameterFacts, TensorArgument, TensorFacts, TraceRequest,
 };
 use tilewright_dsl::ir::Layout;
 
+use crate::launch::list_extents;
 use crate::memory::Storage;
 
 /// The widest access of a thread, in bytes: no alignment beyond it is of use.
@@ -22,18 +23,48 @@ pub(crate) fn layout_of(tensor: &TensorArgument<'_>) -> Layout {
     if contiguous || tensor.extents.contains(&0) {
         return Layout::Contiguous;
     }
-    let mut axes = axes().filter(|(extent, _)| **extent != 1);
+    rows_of(tensor).map_or(Layout::Strided, |multiple| Layout::Rows { multiple })
+}
+
+/// What divides the strides of a tensor whose neighbours on the innermost axis are adjacent; `None` of another one.
+fn rows_of(tensor: &TensorArgument<'_>) -> Option<u32> {
+    let most = WIDEST / tensor.element.size() as u64;
+    if tensor.extents.contains(&0) {
+        return Some(most as u32);
+    }
+    let axes = tensor.extents.iter().zip(&tensor.strides).rev();
+    let mut axes = axes.filter(|(extent, _)| **extent != 1);
     let innermost = tensor.extents.last().is_some_and(|&extent| extent != 1);
     if innermost && axes.next().is_some_and(|(_, &stride)| stride != 1) {
-        return Layout::Strided;
+        return None;
     }
-    let most = WIDEST / tensor.element.size() as u64;
     let multiple = axes.fold(most, |multiple, (_, stride)| {
         multiple.min(power_of_two_in(stride.unsigned_abs()))
     });
-    Layout::Rows {
-        multiple: multiple as u32,
+    Some(multiple as u32)
+}
+
+/// What the strides of all tensors of a list have in common.
+pub(crate) fn layout_of_list(list: &ListArgument<'_>) -> Layout {
+    if list
+        .tensors
+        .iter()
+        .all(|tensor| layout_of(tensor) == Layout::Contiguous)
+    {
+        return Layout::Contiguous;
     }
+    let multiple = list
+        .tensors
+        .iter()
+        .map(rows_of)
+        .try_fold(u32::MAX, |least, one| Some(least.min(one?)));
+    multiple.map_or(Layout::Strided, |multiple| Layout::Rows { multiple })
+}
+
+/// What divides the addresses of all tensors of a list that have elements.
+pub(crate) fn alignment_of_list(list: &ListArgument<'_>) -> u32 {
+    let some = list.tensors.iter().filter(|tensor| !tensor.extents.contains(&0));
+    some.map(alignment_of).min().unwrap_or(WIDEST as u32)
 }
 
 /// The largest power of two, up to 16, that divides the address of a tensor's first element.
@@ -59,6 +90,11 @@ pub(crate) fn trace_request(call: &Call<'_>) -> TraceRequest {
             alignment: alignment_of(tensor),
         }),
         ArgumentValue::Count(CountArgument::Exact(value)) => ParameterFacts::Exact(*value),
+        ArgumentValue::List(list) => ParameterFacts::List(TensorFacts {
+            extents: list_extents(list),
+            layout: layout_of_list(list),
+            alignment: alignment_of_list(list),
+        }),
         ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => ParameterFacts::Value,
     };
     TraceRequest {
@@ -76,7 +112,7 @@ mod tests {
 
     fn facts<T: Element, const R: usize>(view: TensorView<'_, T, R>) -> (Layout, u32) {
         let mut arguments = Arguments::new();
-        Argument::<&Tensor<T, R>>::push(view, &mut arguments);
+        Argument::<&Tensor<T, R>>::pass(view, &mut arguments);
         match &arguments.values()[0] {
             ArgumentValue::Tensor(tensor) => (layout_of(tensor), alignment_of(tensor)),
             _ => panic!("a tensor is pushed"),

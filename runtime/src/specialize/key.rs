@@ -7,8 +7,9 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Layout;
 use tilewright_dsl::schedule::Schedule;
 
-use super::facts::{alignment_of, layout_of};
-use crate::launch::scalar;
+use super::class::differing;
+use super::facts::{alignment_of, alignment_of_list, layout_of, layout_of_list};
+use crate::launch::{list_extents, scalar};
 
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,6 +52,12 @@ impl Key {
                     self.words.extend(&tensor.extents);
                     self.words.extend(tensor.strides.iter().map(|&stride| stride as u64));
                 }
+                // Which tensors they are decides nothing, but whether all have one extent.
+                ArgumentValue::List(list) => {
+                    self.words.extend(list_extents(list));
+                    self.words
+                        .extend((0..list.rank).map(|axis| u64::from(differing(list, axis).is_some())));
+                }
                 ArgumentValue::Count(CountArgument::Exact(value)) => self.words.extend([0, *value as u64]),
                 ArgumentValue::Count(CountArgument::Runtime(value)) => self.words.extend([1, *value as u64]),
                 ArgumentValue::Count(CountArgument::Device { element, maximum, .. }) => {
@@ -92,22 +99,26 @@ impl Key {
 fn facts(argument: &ArgumentValue<'_>) -> u64 {
     match argument {
         ArgumentValue::Tensor(tensor) => {
-            let layout = match layout_of(tensor) {
-                Layout::Contiguous => 0,
-                Layout::Rows { multiple } => u64::from(multiple),
-                Layout::Strided => 0xff,
-            };
-            let rank = tensor.extents.len() as u64;
-            1 | code(tensor.element) << 8
-                | rank << 16
-                | u64::from(tensor.mutable) << 24
-                | u64::from(alignment_of(tensor)) << 32
-                | layout << 40
+            let shape = 1 | code(tensor.element) << 8 | (tensor.extents.len() as u64) << 16;
+            shape | u64::from(tensor.mutable) << 24 | place(alignment_of(tensor), layout_of(tensor))
         }
-        ArgumentValue::Count(CountArgument::Exact(_)) => 4,
+        ArgumentValue::List(list) => {
+            let shape = 4 | code(list.element) << 8 | (list.rank as u64) << 16;
+            shape | u64::from(list.mutable) << 24 | place(alignment_of_list(list), layout_of_list(list))
+        }
+        ArgumentValue::Count(CountArgument::Exact(_)) => 5,
         ArgumentValue::Count(CountArgument::Runtime(_) | CountArgument::Device { .. }) => 2,
         ArgumentValue::Scalar(literal) => 3 | code(literal.element) << 8,
     }
+}
+
+fn place(alignment: u32, layout: Layout) -> u64 {
+    let layout = match layout {
+        Layout::Contiguous => 0,
+        Layout::Rows { multiple } => u64::from(multiple),
+        Layout::Strided => 0xff,
+    };
+    u64::from(alignment) << 32 | layout << 40
 }
 
 fn code(element: ElementType) -> u64 {

@@ -64,7 +64,10 @@ fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
         match argument {
             ArgumentValue::Count(CountArgument::Exact(value)) => bindings.exact.push((Symbol::Count(position), *value)),
             ArgumentValue::Count(CountArgument::Device { element, .. }) => bindings.device.push((position, *element)),
-            ArgumentValue::Count(CountArgument::Runtime(_)) | ArgumentValue::Tensor(_) | ArgumentValue::Scalar(_) => {}
+            ArgumentValue::Count(CountArgument::Runtime(_))
+            | ArgumentValue::Tensor(_)
+            | ArgumentValue::List(_)
+            | ArgumentValue::Scalar(_) => {}
         }
     }
     bindings.exact.sort_unstable();

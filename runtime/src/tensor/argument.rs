@@ -25,37 +25,51 @@ fn tensor<'a, T: Element, const R: usize>(
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for TensorView<'a, T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &TensorView<'a, T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceTensor<T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
-        Argument::<&Tensor<T, R>>::push(self.view(), arguments);
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&Tensor<T, R>>::pass(self.view(), arguments);
+    }
+}
+
+/// What a list of borrowed tensors lends.
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a &DeviceTensor<T, R> {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&Tensor<T, R>>::pass(self.view(), arguments);
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
     }
 }
 
+/// What a list of mutably borrowed tensors lends.
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut &mut DeviceTensor<T, R> {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);
+    }
+}
+
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut DeviceTensor<T, R> {
-    fn push(self, arguments: &mut Arguments<'a>) {
-        Argument::<&mut Tensor<T, R>>::push(self.view_mut(), arguments);
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);
     }
 }

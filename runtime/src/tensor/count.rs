@@ -60,7 +60,7 @@ impl DeviceCount<'_> {
 }
 
 impl<'a> Argument<'a, Count> for DeviceCount<'a> {
-    fn push(self, arguments: &mut Arguments<'a>) {
+    fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Device {
             memory: self.storage,
             offset: self.offset as u64,

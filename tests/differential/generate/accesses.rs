@@ -35,12 +35,12 @@ impl Generator {
             Bounds::Clamp if !whole => Bounds::ReadZeroSkipWrite,
             bounds => bounds,
         };
-        let inside = bounds == Bounds::Unchecked;
-        let mut indices = Vec::new();
-        for (axis, axes) in self.spread(ty.shape, extents.len()).into_iter().enumerate() {
+        let (inside, first) = (bounds == Bounds::Unchecked, self.leading(tensor));
+        let mut indices: Vec<_> = (0..first).map(|_| self.member(tensor, depth)).collect();
+        for (axis, axes) in (first..).zip(self.spread(ty.shape, extents.len() - first)) {
             let at = self.coordinate(ty.shape, &axes);
             let index = match &own {
-                Some(own) if axis == 0 => {
+                Some(own) if axis == first => {
                     let local = self.any_index(at, own.block, true, depth, None);
                     self.owned(own, local)
                 }
@@ -86,8 +86,8 @@ impl Generator {
     pub fn own_access(&mut self) -> (Access, Type) {
         let own = self.rng.usize(..self.destinations.len());
         let own = self.destinations[own].clone();
-        let extents = self.extents(own.tensor);
-        let rank = extents.len();
+        let (extents, first) = (self.extents(own.tensor), self.leading(own.tensor));
+        let rank = extents.len() - first;
         let fits = |s: &Shape| rank > 1 || s.elements() <= own.block;
         let shapes: Vec<_> = self.shapes.iter().copied().filter(fits).collect();
         let shape = self.rng.choice(shapes).unwrap_or(Shape::SCALAR);
@@ -97,11 +97,12 @@ impl Generator {
             let axis = spread[0].remove(0);
             spread[1].push(axis);
         }
-        let (mut indices, mut inside) = (Vec::new(), own.is_whole);
-        for (axis, axes) in spread.iter().enumerate() {
+        let mut inside = own.is_whole;
+        let mut indices: Vec<_> = (0..first).map(|_| self.member(own.tensor, 1)).collect();
+        for (axis, axes) in (first..).zip(&spread) {
             let count = elements(axes);
             let at = self.coordinate(shape, axes);
-            let index = if axis == 0 {
+            let index = if axis == first {
                 let local = self.local_index(at, count, own.block);
                 self.owned(&own, local)
             } else {
@@ -124,10 +125,12 @@ impl Generator {
     /// Any elements of a tensor, some of which may be the same.
     pub fn any_access(&mut self, tensor: u32, shape: Shape, depth: u32) -> Access {
         let extents = self.extents(tensor);
-        let bounds = self.policy(!extents.contains(&0));
+        let first = self.leading(tensor);
+        // What is inside the largest tensor of a list may not be inside another.
+        let bounds = self.policy(first == 0 && !extents.contains(&0));
         let inside = bounds == Bounds::Unchecked;
-        let mut indices = Vec::new();
-        for (axis, axes) in self.spread(shape, extents.len()).into_iter().enumerate() {
+        let mut indices: Vec<_> = (0..first).map(|_| self.member(tensor, depth)).collect();
+        for (axis, axes) in (first..).zip(self.spread(shape, extents.len() - first)) {
             let at = self.coordinate(shape, &axes);
             indices.push(self.any_index(at, extents[axis], inside, depth, Some((tensor, axis as u8))));
         }
@@ -165,7 +168,8 @@ impl Generator {
             .iter()
             .try_fold(Shape::SCALAR, |s, &i| s.broadcast(self.b.ty(i).shape));
         if common != Some(shape) {
-            indices[0] = self.b.broadcast(indices[0], shape);
+            let first = self.leading(tensor);
+            indices[first] = self.b.broadcast(indices[first], shape);
         }
         let mask = (self.rng.u8(..3) == 0).then(|| {
             let element = ElementType::Bool;

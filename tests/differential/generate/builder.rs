@@ -3,7 +3,7 @@
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
     Arena, BinaryOp, Bindings, Block, CompareOp, Expression, Handle, Kernel, Literal, Local, Parameter, ParameterKind,
-    Shape, Span, Statement, Symbol, Type, UnaryOp,
+    Shape, Span, Statement, Symbol, TensorParameter, Type, UnaryOp,
 };
 
 pub type Value = Handle<Expression>;
@@ -67,6 +67,13 @@ impl Builder {
         let name = format!("p{position}");
         self.kernel.parameters.push(Parameter { name, kind });
         position
+    }
+
+    pub fn tensor_mut(&mut self, parameter: u32) -> &mut TensorParameter {
+        match &mut self.kernel.parameters[parameter as usize].kind {
+            ParameterKind::Tensor(tensor) => tensor,
+            _ => panic!("parameter {parameter} is no tensor"),
+        }
     }
 
     pub fn ty(&self, value: Value) -> Type {

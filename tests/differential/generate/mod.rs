@@ -10,6 +10,7 @@ mod accesses;
 mod builder;
 mod collectives;
 mod effects;
+mod lists;
 mod requirements;
 mod statements;
 mod table;
@@ -58,6 +59,8 @@ pub struct Generator {
     sources: Vec<u32>,
     /// Where the last store went.
     last: Option<(Access, Type)>,
+    /// Parameters that are lists.
+    lists: Vec<u32>,
     /// Destinations with a store that promises to meet no other.
     disjoint: Vec<u32>,
     /// A tensor to which all programs scatter, the last of which wins.
@@ -141,6 +144,7 @@ impl Generator {
             destinations: Vec::new(),
             sources: Vec::new(),
             last: None,
+            lists: Vec::new(),
             disjoint: Vec::new(),
             scattered: None,
             counters: Vec::new(),
@@ -191,6 +195,19 @@ impl Generator {
             let extents = self.source_extents(rank, innermost, largest);
             let source = self.tensor(element, &extents, false, None);
             self.sources.push(source);
+        }
+        if self.rng.u8(..3) == 0 {
+            let (element, rank) = (self.element(), self.rng.usize(1..=3));
+            let first = self.source_extents(rank, innermost, largest);
+            let mut extents = vec![first.clone(); self.rng.usize(..=4)];
+            for extents in extents.iter_mut().skip(1) {
+                let other = self.source_extents(rank, innermost, largest);
+                // Often rows of one length.
+                let kept = rank - self.rng.usize(..=1);
+                extents[..kept].copy_from_slice(&other[..kept]);
+            }
+            let list = self.list(element, &extents, rank, false);
+            self.sources.push(list);
         }
         self.sources.extend([self.indices, self.permutation]);
         for _ in 0..self.rng.u8(1..=2) {
@@ -343,6 +360,20 @@ impl Generator {
             };
             extents.push(extent - u64::from(extent > 2 && self.rng.u8(..4) == 0));
         }
+        if self.rng.u8(..4) == 0 {
+            let mut all = vec![extents; self.rng.usize(..=3)];
+            for extents in &mut all {
+                // What programs own may be missing from any of them.
+                extents[0] -= self.rng.u64(..=extents[0].min(2));
+            }
+            let tensor = self.list(element, &all, rank, true);
+            let is_whole = false;
+            return self.destinations.push(Destination {
+                tensor,
+                block,
+                is_whole,
+            });
+        }
         let tensor = self.tensor(element, &extents, true, None);
         self.destinations.push(Destination {
             tensor,
@@ -390,6 +421,7 @@ pub fn chain(depth: usize, tile: bool) -> Kernel {
     let parameter = TensorParameter {
         element: ElementType::I64,
         rank: 1,
+        list: None,
         mutable: true,
         layout,
         alignment: 8,

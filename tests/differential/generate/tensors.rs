@@ -20,14 +20,32 @@ impl Generator {
         mutable: bool,
         fill: Option<&dyn Fn(u64) -> u64>,
     ) -> u32 {
-        // The launch knows better; these facts hold for every argument.
-        let parameter = self.b.parameter(ParameterKind::Tensor(TensorParameter {
+        let parameter = self.tensor_parameter(element, extents.len(), mutable);
+        let tensor = self.placed(element, extents, mutable, fill);
+        self.arguments.push(Argument::Tensor(tensor));
+        parameter
+    }
+
+    /// The launch knows better; these facts hold for every argument.
+    pub fn tensor_parameter(&mut self, element: ElementType, rank: usize, mutable: bool) -> u32 {
+        self.b.parameter(ParameterKind::Tensor(TensorParameter {
             element,
-            rank: extents.len() as u8,
+            rank: rank as u8,
+            list: None,
             mutable,
             layout: Layout::Strided,
             alignment: element.size() as u32,
-        }));
+        }))
+    }
+
+    /// A tensor somewhere in a memory of its own.
+    pub fn placed(
+        &mut self,
+        element: ElementType,
+        extents: &[u64],
+        mutable: bool,
+        fill: Option<&dyn Fn(u64) -> u64>,
+    ) -> Tensor {
         let strides = self.strides(extents, mutable || fill.is_some());
         let reach = |forward: bool| -> u64 {
             let axes = extents
@@ -54,16 +72,15 @@ impl Generator {
             );
             bits.to_le_bytes().into_iter().take(size as usize)
         });
-        let tensor = Tensor {
+        Tensor {
             element,
             mutable,
             extents: extents.to_vec(),
             bytes: bytes.collect(),
             strides,
             offset,
-        };
-        self.arguments.push(Argument::Tensor(tensor));
-        parameter
+            members: None,
+        }
     }
 
     /// Row-major, perhaps with gaps or with axes exchanged; what needs no place of its own for each element may also stand still or go backwards.

@@ -139,6 +139,11 @@ impl Generator {
         }
         match self.rng.u8(..4) {
             0 if ty.element == ElementType::I64 => {
+                if self.rng.u8(..3) == 0
+                    && let Some(value) = self.of_member()
+                {
+                    return value;
+                }
                 let symbol = self.launch_symbol();
                 self.b.symbol(symbol)
             }
@@ -172,7 +177,7 @@ impl Generator {
                     let axis = self.rng.u8(..tensor.rank);
                     symbols.push(Symbol::Extent { tensor: position, axis });
                     // The stride of an axis without neighbours means nothing.
-                    if self.extents(position).iter().all(|&extent| extent > 1) {
+                    if tensor.list.is_none() && self.extents(position).iter().all(|&extent| extent > 1) {
                         symbols.push(Symbol::Stride { tensor: position, axis });
                     }
                 }

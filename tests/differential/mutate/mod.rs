@@ -5,8 +5,8 @@ mod tiles;
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{
     Access, BinaryOp, Block, Bounds, CacheHint, CheckKind, CompareOp, Conflict, Expression, GridDependency, Guard,
-    Handle, Kernel, Layout, Literal, Local, Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol,
-    TensorParameter, Type, UnaryOp,
+    Handle, Kernel, Layout, List, Literal, Local, Parameter, ParameterKind, Requirement, Shape, Span, Statement,
+    Symbol, TensorParameter, Type, UnaryOp,
 };
 
 use crate::generate::literal;
@@ -388,9 +388,13 @@ impl<'r> Mutator<'r> {
                 value: self.value(),
                 to: self.element(),
             },
-            12 => match self.rng.bool() {
-                true => Expression::Local(Handle::from_index(self.rng.usize(..=self.locals))),
-                false => Expression::Load(self.access()),
+            12 => match self.rng.u8(..3) {
+                0 => Expression::Member {
+                    symbol: self.symbol(),
+                    access: self.access(),
+                },
+                1 => Expression::Local(Handle::from_index(self.rng.usize(..=self.locals))),
+                _ => Expression::Load(self.access()),
             },
             _ => self.tiles(),
         }
@@ -416,6 +420,9 @@ impl<'r> Mutator<'r> {
             _ => ParameterKind::Tensor(TensorParameter {
                 element: self.element(),
                 rank: self.rng.u8(..6),
+                list: (self.rng.u8(..4) == 0).then(|| List {
+                    shared: std::array::from_fn(|axis| axis > 0 && self.rng.u8(..4) == 0),
+                }),
                 mutable: self.rng.bool(),
                 layout: match self.rng.u8(..3) {
                     0 => Layout::Contiguous,

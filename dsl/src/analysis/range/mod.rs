@@ -16,7 +16,9 @@ use self::bounds::{Bounds, Facts, Side, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::call::MAX_COUNT;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
+use crate::ir::{
+    Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
+};
 
 /// What is known at one place of a kernel about the values in scope there.
 #[derive(Clone)]
@@ -76,10 +78,15 @@ impl<'a> Ranges<'a> {
         bounds.all(|bound| bound.as_constant().is_some_and(|low| least.contains(&low)))
     }
 
-    /// Whether `value` (every element of it) is below the extent of an axis.
-    pub fn is_below_extent(&self, value: Handle<Expression>, tensor: u32, axis: u8) -> bool {
-        let extent = self.of_symbol(Symbol::Extent { tensor, axis });
-        self.is_at_most(&self.facts(value), &extent, -1)
+    /// Whether an index of `access` (every element of it) is below the extent of its axis.
+    pub fn is_below_extent(&self, access: &Access, axis: usize) -> bool {
+        let (tensor, number) = (access.tensor, axis as u8);
+        let symbol = Symbol::Extent { tensor, axis: number };
+        let extent = match self.kernel.differs(tensor, number) {
+            true => Facts::both(member(symbol, access)),
+            false => self.of_symbol(symbol),
+        };
+        self.is_at_most(&self.facts(access.indices[axis]), &extent, -1)
     }
 
     /// What the comparison of two integers (every pair of elements) is bound to give; `None` if it may be either.
@@ -155,6 +162,12 @@ impl<'a> Ranges<'a> {
                     None => (low, high),
                 }
             }
+            Unknown::Member(symbol @ Symbol::Extent { .. }, ..) => {
+                // No tensor of the list has more.
+                let most = self.symbol(symbol);
+                (0, most.maximum(|most| self.unknown(most)).unwrap_or(MAX_COUNT as i128))
+            }
+            Unknown::Member(..) => (-(MAX_COUNT as i128), MAX_COUNT as i128),
             Unknown::Value(value) => element_range(self.kernel.ty(value).element),
         }
     }
@@ -252,6 +265,7 @@ impl<'a> Ranges<'a> {
         match self.kernel.expressions[value] {
             Expression::Literal(_) => None,
             Expression::Symbol(symbol) => Some(self.symbol(symbol)),
+            Expression::Member { symbol, ref access } => Some(member(symbol, access)),
             _ => self
                 .kernel
                 .ty(value)
@@ -390,4 +404,13 @@ impl<'a> Ranges<'a> {
             self.locals[local.index()] = None;
         }
     }
+}
+
+/// An extent or stride of the tensor that an access is to.
+fn member(symbol: Symbol, access: &Access) -> Linear {
+    Linear::unknown(Unknown::Member(
+        symbol,
+        access.indices[0],
+        access.bounds == crate::ir::Bounds::Clamp,
+    ))
 }

@@ -3,6 +3,7 @@
 use super::Ranges;
 use super::bounds::{Bounds, Facts, cross, element_range, products, push, push_front};
 use crate::analysis::linear::Linear;
+use crate::call::MAX_COUNT;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, Expression, Handle, Reduction, Symbol, UnaryOp};
 
@@ -43,6 +44,7 @@ impl Ranges<'_> {
                 None => Facts::default(),
             },
             Expression::Symbol(symbol) => self.of_symbol(*symbol),
+            Expression::Member { symbol, .. } => self.of_member(*symbol),
             Expression::Arange(extent) => Facts::between(0, *extent as i128 - 1),
             Expression::Broadcast { value, .. }
             | Expression::Reshape { value, .. }
@@ -158,6 +160,18 @@ impl Ranges<'_> {
             }
         }
         facts
+    }
+
+    /// Bounds of an extent or stride of any tensor of a list: strides are bounded as those of one tensor are.
+    fn of_member(&self, symbol: Symbol) -> Facts {
+        match symbol {
+            Symbol::Extent { .. } => {
+                let mut facts = Facts::both(self.symbol(symbol));
+                facts.lower = [Linear::constant(0)].into_iter().collect();
+                facts
+            }
+            _ => Facts::between(-(MAX_COUNT as i128), MAX_COUNT as i128),
+        }
     }
 
     fn of_unary(&self, op: UnaryOp, operand: Handle<Expression>) -> Facts {

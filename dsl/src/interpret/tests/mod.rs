@@ -4,6 +4,7 @@ mod arguments;
 mod bounds;
 mod conflicts;
 mod control;
+mod lists;
 mod mangled;
 mod movement;
 mod numbers;
@@ -38,12 +39,12 @@ fn whole<T: Element>(memory: &HostMemory) -> Binding<'_> {
 }
 
 fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[i64]) -> Binding<'a> {
-    Binding::Tensor {
+    Binding::Tensor(TensorBinding {
         memory,
         offset,
         extents: extents.iter().copied().collect(),
         strides: strides.iter().copied().collect(),
-    }
+    })
 }
 
 fn run_default(kernel: &Kernel, arguments: &[Binding<'_>]) -> Result<Outcome, InterpretError> {

@@ -71,6 +71,7 @@ impl<'k> Printer<'k, '_> {
             Expression::Cast { value, .. } => format!("cast {}", self.value(*value)),
             Expression::Bitcast { value, .. } => format!("bitcast {}", self.value(*value)),
             Expression::MultipleOf { value, by } => format!("multiple_of {by} {}", self.value(*value)),
+            Expression::Member { symbol, access } => format!("{} of {}", self.symbol(*symbol), self.access(access)),
             Expression::Local(local) => format!("read {}", self.local(*local)),
             Expression::Load(access) => format!("load {}", self.access(access)),
             Expression::Atomic(atomic) => self.atomic(atomic),

@@ -232,11 +232,13 @@ impl fmt::Display for Parameter {
                 if tensor.mutable {
                     f.write_str("mut ")?;
                 }
-                write!(
-                    f,
-                    "{}[{}] {} align {}",
-                    tensor.element, tensor.rank, tensor.layout, tensor.alignment
-                )
+                write!(f, "{}[{}] ", tensor.element, tensor.rank)?;
+                if let Some(list) = tensor.list {
+                    let shared = (0..).zip(list.shared).filter(|(_, shared)| *shared);
+                    let axes: Vec<String> = shared.map(|(axis, _): (u8, _)| axis.to_string()).collect();
+                    write!(f, "list sharing [{}] ", axes.join(", "))?;
+                }
+                write!(f, "{} align {}", tensor.layout, tensor.alignment)
             }
         }
     }

@@ -47,6 +47,12 @@ pub(super) fn infer(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
                 element: ty.element,
             });
         }
+        if axis == 0 && tensor.list.is_some() && !ty.is_scalar() {
+            return Err(Fault::ListIndex {
+                tensor: named(),
+                shape: ty.shape,
+            });
+        }
         let fault = || Fault::IndexShapes {
             tensor: named(),
             left: shape,
@@ -74,6 +80,25 @@ pub(super) fn infer(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
         element: tensor.element,
         shape,
     })
+}
+
+/// Checks an access that names one tensor of a list, and none of its elements.
+pub(super) fn member(kernel: &Kernel, access: &Access) -> Result<(), Fault> {
+    let tensor = || tensor(kernel, access.tensor).map(|(name, _)| name.to_owned());
+    let (found, plain) = (access.indices.len(), access.mask.is_none() && access.cache.is_none());
+    match (access.indices.as_slice(), access.guards.as_slice()) {
+        (&[index], [_]) if plain => match kernel.ty(index) {
+            Type::INDEX if access.bounds == Bounds::Unchecked && access.is_guarded() => {
+                Err(Fault::UncheckedGuards(tensor()?))
+            }
+            Type::INDEX => Ok(()),
+            found => Err(Fault::MemberIndex(found)),
+        },
+        _ => Err(Fault::MemberAccess {
+            tensor: tensor()?,
+            found,
+        }),
+    }
 }
 
 /// Checks that an access of this kind can have its cache hint.

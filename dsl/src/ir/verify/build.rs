@@ -3,8 +3,8 @@
 use super::{VerifyError, values, verify};
 use crate::element::{Element, ElementType};
 use crate::ir::{
-    Access, Arena, BinaryOp, Bindings, Block, Bounds, CompareOp, Expression, Guard, Handle, Kernel, Layout, Literal,
-    Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
+    Access, Arena, BinaryOp, Bindings, Block, Bounds, CompareOp, Expression, Guard, Handle, Kernel, Layout, List,
+    Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
 };
 
 pub(crate) type Value = Handle<Expression>;
@@ -62,11 +62,25 @@ impl Builder {
         let tensor = TensorParameter {
             element,
             rank,
+            list: None,
             mutable: true,
             layout: Layout::Strided,
             alignment,
         };
         self.parameter(name, ParameterKind::Tensor(tensor))
+    }
+
+    /// A list of tensors of this rank.
+    pub fn list(&mut self, name: &str, element: ElementType, rank: u8) -> u32 {
+        let list = self.tensor(name, element, rank + 1);
+        self.tensor_mut(list).list = Some(List::default());
+        list
+    }
+
+    /// An extent or stride of one tensor of a list.
+    pub fn of_member(&mut self, symbol: Symbol, list: u32, member: Value) -> Value {
+        let access = self.access(list, &[member]);
+        self.emit(Expression::Member { symbol, access })
     }
 
     pub fn tensor_mut(&mut self, tensor: u32) -> &mut TensorParameter {

@@ -33,6 +33,10 @@ pub enum Fault {
     #[error("tensor `{name}` has {rank} axes; tensors have 1 to 4")]
     TensorRank { name: String, rank: u8 },
     #[error(
+        "the list `{name}` has {rank} axes and shares {shared:?}; it has one of its own and at least one of its tensors, and shares those"
+    )]
+    List { name: String, rank: u8, shared: [bool; 4] },
+    #[error(
         "tensor `{name}` of {element} cannot be aligned to {alignment} bytes: an alignment is a power of two and at least the element's size"
     )]
     Alignment {
@@ -111,6 +115,16 @@ pub enum Fault {
     ParameterKind { position: u32, expected: &'static str },
     #[error("tensor `{tensor}` has {rank} axes, so none is number {axis}")]
     TensorAxis { tensor: String, axis: u8, rank: u8 },
+    #[error("{0:?} is no extent or stride of one tensor of a list")]
+    MemberSymbol(Symbol),
+    #[error(
+        "one tensor of the list `{tensor}` is named by one index and one guard, not {found}, without mask and cache hint"
+    )]
+    MemberAccess { tensor: String, found: usize },
+    #[error("{0:?} differs from tensor to tensor of the list")]
+    ListStride(Symbol),
+    #[error("which tensor of a list is said by a value of type {0}; it must be a scalar i64")]
+    MemberIndex(Type),
     #[error("a grid has the axes 0 to 2, and this names {0}")]
     GridAxis(u8),
     #[error("a loop counts with integers, not {0}")]
@@ -150,6 +164,10 @@ pub enum Fault {
         axis: usize,
         element: ElementType,
     },
+    #[error(
+        "which tensor of the list `{tensor}` an access is to is said by a value of shape {shape}; it must be a scalar"
+    )]
+    ListIndex { tensor: String, shape: Shape },
     #[error("the indices of an access to `{tensor}` have the shapes {left} and {right}, which do not broadcast")]
     IndexShapes { tensor: String, left: Shape, right: Shape },
     #[error("the mask of an access to `{tensor}` of shape {shape} is of type {mask}; it must be a bool of that shape")]

@@ -79,6 +79,7 @@ fn unknown(expression: &Expression) -> Option<&'static str> {
         | Expression::Scan { .. }
         | Expression::ArgSort { .. }
         | Expression::Histogram { .. } => Some("a tile"),
+        Expression::Member { .. } => Some("the extent of one tensor of a list"),
         Expression::Ptx(_) => Some("instructions of a GPU"),
         Expression::Local(_) => Some("a variable"),
         Expression::Load(_) | Expression::Atomic(_) => Some("a value in memory"),

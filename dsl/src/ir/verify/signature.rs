@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Fault, VerifyError, values};
 use crate::element::ElementType;
-use crate::ir::{Kernel, Layout, ParameterKind, Symbol};
+use crate::ir::{Kernel, Layout, List, ParameterKind, Symbol};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     let mut names = BTreeSet::new();
@@ -20,6 +20,17 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
             Fault::TensorRank {
                 name: name(),
                 rank: tensor.rank,
+            }
+        } else if let Some(List { shared }) = tensor.list
+            && (tensor.rank < 2
+                || (0..)
+                    .zip(shared)
+                    .any(|(axis, shared)| shared && !(1..tensor.rank).contains(&axis)))
+        {
+            Fault::List {
+                name: name(),
+                rank: tensor.rank,
+                shared,
             }
         } else if !tensor.alignment.is_power_of_two() || (tensor.alignment as usize) < tensor.element.size() {
             Fault::Alignment {

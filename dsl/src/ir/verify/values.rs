@@ -2,7 +2,7 @@
 
 use super::{Fault, VerifyError, access, atomic, shapes, tiles};
 use crate::element::ElementType;
-use crate::ir::{CacheHint, Expression, Kernel, Literal, ParameterKind, Ptx, Shape, Symbol, Type};
+use crate::ir::{CacheHint, Expression, Kernel, List, Literal, ParameterKind, Ptx, Shape, Symbol, Type};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for (handle, expression) in kernel.expressions.iter() {
@@ -21,6 +21,10 @@ pub(super) fn infer(kernel: &Kernel, expression: &Expression) -> Result<Type, Fa
         Expression::Literal(value) => literal(*value),
         Expression::Symbol(value) if kernel.bindings.exact(*value).is_some() => Err(Fault::BoundSymbol(*value)),
         Expression::Symbol(value) => symbol(kernel, *value).map(|()| Type::INDEX),
+        Expression::Member { symbol: value, access } => {
+            member_symbol(kernel, *value, access.tensor)?;
+            access::member(kernel, access).map(|()| Type::INDEX)
+        }
         Expression::Argument(position) => match kernel.parameters.get(*position as usize).map(|p| &p.kind) {
             Some(ParameterKind::Scalar(element)) => Ok(Type::scalar(*element)),
             _ => Err(Fault::ParameterKind {
@@ -173,17 +177,11 @@ pub(super) fn symbol(kernel: &Kernel, symbol: Symbol) -> Result<(), Fault> {
     match symbol {
         Symbol::ProgramId(axis) | Symbol::NumPrograms(axis) if axis > 2 => Err(Fault::GridAxis(axis)),
         Symbol::ProgramId(_) | Symbol::NumPrograms(_) => Ok(()),
-        Symbol::Extent { tensor, axis } | Symbol::Stride { tensor, axis } => {
-            let (name, found) = access::tensor(kernel, tensor)?;
-            if axis >= found.rank {
-                return Err(Fault::TensorAxis {
-                    tensor: name.to_owned(),
-                    axis,
-                    rank: found.rank,
-                });
-            }
-            Ok(())
-        }
+        Symbol::Extent { tensor, axis } => on_axis(kernel, tensor, axis).map(drop),
+        Symbol::Stride { tensor, axis } => match on_axis(kernel, tensor, axis)? {
+            Some(_) => Err(Fault::ListStride(symbol)),
+            None => Ok(()),
+        },
         Symbol::Count(position) => match kernel.parameters.get(position as usize).map(|p| &p.kind) {
             Some(ParameterKind::Count) => Ok(()),
             _ => Err(Fault::ParameterKind {
@@ -192,6 +190,31 @@ pub(super) fn symbol(kernel: &Kernel, symbol: Symbol) -> Result<(), Fault> {
             }),
         },
     }
+}
+
+/// What there is of one tensor of a list.
+fn member_symbol(kernel: &Kernel, symbol: Symbol, list: u32) -> Result<(), Fault> {
+    match symbol {
+        Symbol::Extent { tensor, axis } | Symbol::Stride { tensor, axis }
+            if axis > 0 && tensor == list && on_axis(kernel, tensor, axis)?.is_some() =>
+        {
+            Ok(())
+        }
+        _ => Err(Fault::MemberSymbol(symbol)),
+    }
+}
+
+/// Whether a tensor that has this axis is a list.
+fn on_axis(kernel: &Kernel, tensor: u32, axis: u8) -> Result<Option<List>, Fault> {
+    let (name, found) = access::tensor(kernel, tensor)?;
+    if axis >= found.rank {
+        return Err(Fault::TensorAxis {
+            tensor: name.to_owned(),
+            axis,
+            rank: found.rank,
+        });
+    }
+    Ok(found.list)
 }
 
 fn equal(operator: &'static str, left: Type, right: Type) -> Result<Type, Fault> {

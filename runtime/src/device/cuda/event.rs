@@ -37,7 +37,6 @@ impl CudaEvent {
     }
 
     /// Whether the GPU has passed it.
-    #[cfg(feature = "nccl")]
     pub fn is_passed(&self) -> Result<bool, DeviceError> {
         driver::bind(self.0.context())?;
         self.0.try_is_complete().during("cuEventQuery")

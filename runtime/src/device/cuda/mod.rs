@@ -19,6 +19,7 @@ mod module;
 mod nccl;
 mod properties;
 mod stream;
+mod table;
 
 pub use context::CudaDevice;
 pub use driver::{device_count, driver_version};
@@ -32,6 +33,7 @@ pub use module::{CudaFunction, CudaModule};
 pub use nccl::{CudaCommunicator, Nccl, NcclError, NcclId};
 pub use properties::CudaProperties;
 pub use stream::CudaStream;
+pub use table::CudaTable;
 
 /// cudarc, in the version whose contexts and streams this layer takes and gives.
 pub use cudarc;

@@ -6,6 +6,7 @@ mod bodies;
 mod claims;
 mod grids;
 mod kinds;
+mod lists;
 mod references;
 mod values;
 
