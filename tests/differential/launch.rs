@@ -99,6 +99,15 @@ impl Shared {
     }
 }
 
+/// Launches a case on a new device, and waits for what it reports. Also gives the variant; there is none for no programs.
+pub fn report(device: &Device, case: &Case) -> (Option<Arc<Variant>>, Result<(), LaunchError>) {
+    let shared = Shared::new(device.clone());
+    let memories = shared.upload(case);
+    let launched = call(case, &case.definition(), &memories).launch(device);
+    let reported = launched.and_then(|_| device.synchronize());
+    (device.variants().into_iter().next(), reported)
+}
+
 fn call<'a>(case: &Case, definition: &Definition, memories: &'a [Option<DeviceTensor<u8, 1>>]) -> Call<'a> {
     let mut arguments = Arguments::new();
     for (argument, memory) in case.arguments.iter().zip(memories) {

@@ -17,6 +17,7 @@ mod generate;
 mod launch;
 mod mutate;
 mod oracle;
+mod races;
 mod schedules;
 mod statistics;
 mod verifier;

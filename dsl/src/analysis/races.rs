@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::effects::Effects;
-use crate::ir::{Atomic, Conflict, Expression, Handle, Kernel, MemoryScope, Statement};
+use crate::ir::{Atomic, Conflict, Expression, Handle, Kernel, MemoryScope};
 
 /// What an access does to an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,21 @@ impl fmt::Display for Touch {
     }
 }
 
+/// What to do about two accesses that do not go together.
+pub fn advice(touches: [Touch; 2], of_one_program: bool) -> &'static str {
+    match touches {
+        [Touch::Disjoint, _] | [_, Touch::Disjoint] => {
+            "make the indices differ, declare `Conflict::LastWins`, or use an atomic operation"
+        }
+        _ if of_one_program => {
+            "make the indices differ, use `scatter` with `Conflict::LastWins`, or an atomic operation"
+        }
+        _ => {
+            "let programs keep to elements of their own, put them in order with a lock, or change the element atomically"
+        }
+    }
+}
+
 /// What may order the programs of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sequence {
@@ -63,9 +78,9 @@ pub enum Sequence {
 pub struct Races {
     /// What may order its programs.
     pub sequence: Sequence,
-    /// Tensors that are changed.
-    changing: BTreeSet<u32>,
-    /// Tensors that are changed atomically, and plainly loaded or stored as well.
+    /// Tensors that are loaded from and changed.
+    read: BTreeSet<u32>,
+    /// Tensors that are changed in one step for all programs, and in other ways as well.
     mixed: BTreeSet<u32>,
     /// Atomic operations whose value something uses.
     used: BTreeSet<Handle<Expression>>,
@@ -76,14 +91,26 @@ impl Races {
     pub fn of(kernel: &Kernel, effects: &Effects) -> Self {
         let Effects { loaded, stored, .. } = effects;
         let atomic = &effects.atomics.tensors;
-        let is_mixed = |tensor: &&u32| loaded.contains(tensor) || stored.contains(tensor);
+        let within_blocks: BTreeSet<u32> = operations(kernel)
+            .filter(|(_, atomic)| atomic.scope == MemoryScope::Block)
+            .map(|(_, atomic)| atomic.access.tensor)
+            .collect();
+        let is_mixed = |tensor: &&u32| {
+            [loaded, stored, &within_blocks]
+                .iter()
+                .any(|other| other.contains(tensor))
+        };
         Self {
             sequence: match effects.in_order {
                 true => Sequence::InOrder,
                 false if has_locks(kernel, effects) => Sequence::Locks,
                 false => Sequence::Free,
             },
-            changing: stored.union(atomic).copied().collect(),
+            read: loaded
+                .iter()
+                .copied()
+                .filter(|&tensor| effects.is_changing(tensor))
+                .collect(),
             mixed: atomic.iter().filter(is_mixed).copied().collect(),
             used: effects.atomics.used.clone(),
         }
@@ -91,7 +118,7 @@ impl Races {
 
     /// What a load from `tensor` does, if that matters: if something changes it.
     pub fn of_load(&self, tensor: u32) -> Option<Touch> {
-        self.changing.contains(&tensor).then_some(Touch::Read)
+        self.read.contains(&tensor).then_some(Touch::Read)
     }
 
     /// Whether something uses the value of this atomic operation.
@@ -114,15 +141,19 @@ impl Races {
 /// Whether the programs of `kernel` may wait for each other: something acquires and its value is used, without which no
 /// program can tell what came before, and something releases.
 fn has_locks(kernel: &Kernel, effects: &Effects) -> bool {
-    let (mut acquires, mut releases) = (false, false);
-    kernel.body.walk(&mut |statement, _| {
-        if let Statement::Let(value) = statement
-            && let Expression::Atomic(atomic) = &kernel.expressions[*value]
-            && atomic.scope != MemoryScope::Block
-        {
-            acquires |= atomic.order.acquires() && effects.atomics.used.contains(value);
-            releases |= atomic.order.releases();
-        }
-    });
-    acquires && releases
+    let between_programs = || operations(kernel).filter(|(_, atomic)| atomic.scope != MemoryScope::Block);
+    let used = |value: &Handle<Expression>| effects.atomics.used.contains(value);
+    between_programs().any(|(value, atomic)| atomic.order.acquires() && used(&value))
+        && between_programs().any(|(_, atomic)| atomic.order.releases())
+}
+
+/// The atomic operations of a kernel.
+fn operations(kernel: &Kernel) -> impl Iterator<Item = (Handle<Expression>, &Atomic)> {
+    kernel
+        .expressions
+        .iter()
+        .filter_map(|(value, expression)| match expression {
+            Expression::Atomic(atomic) => Some((value, atomic)),
+            _ => None,
+        })
 }

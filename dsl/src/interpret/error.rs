@@ -5,7 +5,7 @@ use std::fmt;
 use arrayvec::ArrayVec;
 
 use super::{GridError, RequirementError};
-use crate::analysis::races::Touch;
+use crate::analysis::races::{Touch, advice};
 use crate::element::ElementType;
 use crate::ir::verify::VerifyError;
 use crate::ir::{CheckKind, Layout, Span, Symbol};
@@ -276,21 +276,30 @@ impl fmt::Display for Conflict {
             accesses: [first, second],
         } = self;
         write!(f, "kernel `{kernel}`: `{tensor}`{element:?} is ")?;
-        if first.program == second.program {
-            let (program, touch, span) = (second.program, second.touch, second.span);
-            return match touch {
-                Touch::Disjoint => write!(
+        let of_one_program = first.program == second.program;
+        let (program, span) = (second.program, second.span);
+        match second.touch {
+            Touch::Disjoint if of_one_program => {
+                write!(
                     f,
                     "written twice by program {program:?}, in a scatter that is declared disjoint ({span})"
-                ),
-                _ => write!(f, "written twice by one store of program {program:?} ({span})"),
-            };
+                )?;
+            }
+            _ if of_one_program => write!(f, "written twice by one store of program {program:?} ({span})")?,
+            touch => {
+                let ConflictingAccess {
+                    program: other,
+                    span: place,
+                    touch: did,
+                } = first;
+                write!(
+                    f,
+                    "{did} by program {other:?} ({place}) and {touch} by program {program:?} ({span})"
+                )?;
+                f.write_str(", and nothing orders the two")?;
+            }
         }
-        let [first, second] = [first, second].map(|access| {
-            let ConflictingAccess { program, span, touch } = access;
-            format!("{touch} by program {program:?} ({span})")
-        });
-        write!(f, "{first} and {second}, and nothing orders the two")
+        write!(f, "\n  = help: {}", advice([first.touch, second.touch], of_one_program))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One program, statement by statement.
 
 use super::Known;
-use super::Known;
 use super::launch::Launch;
 use super::touch::Log;
 use super::value::{Value, padded};

@@ -45,7 +45,8 @@ fn two_programs_writing_one_row_are_named() {
     assert_eq!(
         found.to_string(),
         "kernel `rows`: `out`[0, 0] is written by program [0, 0, 0] (kernel.rs:6:5) and written by program [1, 0, 0] \
-         (kernel.rs:6:5), and nothing orders the two"
+         (kernel.rs:6:5), and nothing orders the two\n  = help: let programs keep to elements of their own, put them in \
+         order with a lock, or change the element atomically"
     );
     let relaxed = Options {
         check_conflicts: false,
@@ -197,7 +198,8 @@ fn two_elements_of_one_store_in_one_place_are_reported() {
     assert_eq!((found.element[0], found.accesses[0]), (0, found.accesses[1]));
     assert_eq!(
         found.to_string(),
-        "kernel `one`: `out`[0] is written twice by one store of program [0, 0, 0] (kernel.rs:6:5)"
+        "kernel `one`: `out`[0] is written twice by one store of program [0, 0, 0] (kernel.rs:6:5)\n  = help: \
+         make the indices differ, use `scatter` with `Conflict::LastWins`, or an atomic operation"
     );
     let found = conflict(
         &one_store(Some(Promise::Disjoint), Bounds::default(), halves),
@@ -206,7 +208,7 @@ fn two_elements_of_one_store_in_one_place_are_reported() {
     assert_eq!(
         found.unwrap().to_string(),
         "kernel `one`: `out`[0] is written twice by program [0, 0, 0], in a scatter that is declared disjoint \
-         (kernel.rs:6:5)"
+         (kernel.rs:6:5)\n  = help: make the indices differ, declare `Conflict::LastWins`, or use an atomic operation"
     );
     // The last of several writes is the one with the largest index.
     let last = one_store(Some(Promise::LastWins), Bounds::default(), halves);
