@@ -157,3 +157,71 @@ fn operations(kernel: &Kernel) -> impl Iterator<Item = (Handle<Expression>, &Ato
             _ => None,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::ElementType;
+    use crate::ir::verify::build::Builder;
+    use crate::ir::{AtomicOp, AtomicUpdate, MemoryOrder};
+
+    /// The races of a kernel with one atomic operation after the other, of these orders and scopes, on one element; where a
+    /// value is used, it is stored.
+    fn races(operations: &[(MemoryOrder, MemoryScope, bool)]) -> (Races, Vec<Atomic>) {
+        let mut b = Builder::new("atomics");
+        let (lock, out) = (
+            b.tensor("lock", ElementType::I64, 1),
+            b.tensor("out", ElementType::I64, 1),
+        );
+        let zero = b.index(0);
+        let mut atomics = Vec::new();
+        for &(order, scope, is_used) in operations {
+            let atomic = Atomic {
+                access: b.access(lock, &[zero]),
+                update: AtomicUpdate::Combine {
+                    op: AtomicOp::Add,
+                    value: zero,
+                },
+                order,
+                scope,
+            };
+            let value = b.emit(Expression::Atomic(atomic.clone()));
+            atomics.push(atomic);
+            if is_used {
+                b.store(out, &[zero], value);
+            }
+        }
+        let kernel = b.launch(1);
+        (Races::of(&kernel, &Effects::of(&kernel)), atomics)
+    }
+
+    #[test]
+    fn a_lock_acquires_a_value_that_is_used_and_releases() {
+        use MemoryOrder::{Acquire, AcquireRelease, Relaxed, Release};
+        let all = MemoryScope::Device;
+        for (operations, sequence) in [
+            (&[(Acquire, all, true), (Release, all, false)][..], Sequence::Locks),
+            (&[(AcquireRelease, all, true)], Sequence::Locks),
+            (&[(AcquireRelease, all, false)], Sequence::Free),
+            (&[(Acquire, all, true), (Relaxed, all, true)], Sequence::Free),
+            (&[(Relaxed, all, true), (Release, all, true)], Sequence::Free),
+            (&[(AcquireRelease, MemoryScope::Block, true)], Sequence::Free),
+            (&[], Sequence::Free),
+        ] {
+            assert_eq!(races(operations).0.sequence, sequence, "{operations:?}");
+        }
+    }
+
+    #[test]
+    fn atomic_operations_matter_beside_others_that_are_none_for_other_programs() {
+        use MemoryOrder::Relaxed;
+        use MemoryScope::{Block, Device};
+        let touches = |scopes: &[MemoryScope]| {
+            let operations: Vec<_> = scopes.iter().map(|&scope| (Relaxed, scope, false)).collect();
+            let (races, atomics) = races(&operations);
+            atomics.iter().map(|atomic| races.of_atomic(atomic)).collect::<Vec<_>>()
+        };
+        assert_eq!(touches(&[Device, Device]), [None, None]);
+        assert_eq!(touches(&[Device, Block]), [Some(Touch::Atomic), Some(Touch::Write)]);
+    }
+}
