@@ -1,13 +1,10 @@
 //! Random kernels with accesses planted in them that may be races: the CPU device and, where there is one, a GPU in checked
 //! builds report one where there is one, and none where there is none.
 //!
-//! ```text
-//! TILEWRIGHT_RACE_SEED=1234 cargo test --test differential planted
-//! TILEWRIGHT_RACE_CASES=10000 cargo test --release --test differential planted
-//! ```
+//! The variables that say how many and which are those of the differential test.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tilewright::dsl::analysis::effects::Effects;
 use tilewright::dsl::analysis::races::{Races, Sequence};
@@ -20,7 +17,7 @@ use tilewright::runtime::{Device, LaunchError, Variant};
 use tilewright_testing::Part;
 
 use crate::case::Case;
-use crate::cases::{in_parallel, panic_of, variable};
+use crate::cases::{chosen, in_parallel, panic_of};
 use crate::generate::plant::{Action, Index, Plant, Test, planted};
 use crate::{launch, oracle};
 
@@ -142,7 +139,7 @@ fn is_true(plant: &Plant, races: &BTreeSet<Pair>, place: i64, reported: [Reporte
     );
 }
 
-fn check(seed: u64, gpu: bool, compiled: bool) -> Tally {
+fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
     let (case, plant) = planted(seed);
     verify(&case.kernel).unwrap_or_else(|error| panic!("the generator made a malformed kernel: {error}"));
     let touches = touches(&case, &plant);
@@ -192,8 +189,8 @@ fn check(seed: u64, gpu: bool, compiled: bool) -> Tally {
     }
 
     let mut tally = Tally::of(&plant, &expected);
-    if gpu {
-        let (variant, found) = launch::report(&Device::cuda(0).expect("there was a GPU"), &case);
+    if let Some(gpu) = gpu {
+        let (variant, found) = launch::report(&gpu.lock().expect("panics come later"), &case);
         // Where something may order programs, marks are compared within a store, and with promises.
         let seen = match &variant {
             Some(variant) if sequence(variant.kernel()) != Sequence::Free => races(&plant, &touches, Sequence::InOrder),
@@ -279,22 +276,20 @@ impl Tally {
 
 #[test]
 fn planted_races_are_reported_and_nothing_else_is() {
-    let (first, count) = match variable("TILEWRIGHT_RACE_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, variable("TILEWRIGHT_RACE_CASES").unwrap_or(300)),
-    };
-    let gpu = Part::Gpu.if_there(Device::cuda(0)).is_some();
+    let (first, count) = chosen();
+    // A GPU does not say whose launch a report is of.
+    let gpu = Part::Gpu.if_there(Device::cuda(0)).map(Mutex::new);
     let has_nvrtc = Part::Nvrtc.if_there(Nvrtc::load()).is_some();
     let mut failures = Vec::new();
     let mut tally = Tally::default();
     let results = in_parallel(&(first..first + count).collect::<Vec<_>>(), |seed| {
-        let compiled = has_nvrtc && !gpu && (count == 1 || seed % COMPILED == 0);
+        let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);
         let mut tally = Tally::default();
-        let panic = panic_of(|| tally = check(seed, gpu, compiled));
+        let panic = panic_of(|| tally = check(seed, gpu.as_ref(), compiled));
         let text = || panic_of(|| drop(planted(seed))).unwrap_or_else(|| planted(seed).0.kernel.to_string());
         (
             tally,
-            panic.map(|panic| format!("TILEWRIGHT_RACE_SEED={seed}\n{panic}\n{}", text())),
+            panic.map(|panic| format!("TILEWRIGHT_FUZZ_SEED={seed}\n{panic}\n{}", text())),
         )
     });
     for (part, failure) in results {

@@ -244,6 +244,7 @@ impl std::error::Error for FailedCheck {}
 ///
 /// What a program does to an element one after the other goes together. Every run finds the conflicts of its own arguments;
 /// where programs order each other by atomic operations, those of the order in which they came.
+/// [`Call::checked`](crate::call::Call::checked) says what each device and build sees of this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The kernel.
