@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::argument::Arguments;
 use super::conflict;
-use super::order::{Epoch, Order, Turns};
+use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
 use super::touch::{Meeting, Touched};
 use super::{
@@ -74,7 +74,7 @@ struct Report {
     trapped: Option<InterpretError>,
     outside: Option<BadAccess>,
     touched: Vec<Touched>,
-    ordered: Vec<(u32, Vec<Epoch>)>,
+    ordered: Vec<Epochs>,
     repeated: Option<Meeting>,
 }
 

@@ -56,14 +56,17 @@ impl Turns {
     }
 }
 
+/// A program, and its epochs after the first.
+pub(super) type Epochs = (u32, Vec<Epoch>);
+
 /// The epochs of each program after its first.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     programs: HashMap<u32, Vec<Epoch>>,
 }
 
-impl FromIterator<(u32, Vec<Epoch>)> for Order {
-    fn from_iter<I: IntoIterator<Item = (u32, Vec<Epoch>)>>(programs: I) -> Self {
+impl FromIterator<Epochs> for Order {
+    fn from_iter<I: IntoIterator<Item = Epochs>>(programs: I) -> Self {
         let programs = programs.into_iter().collect();
         Self { programs }
     }

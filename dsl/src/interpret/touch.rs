@@ -1,6 +1,6 @@
 //! Which bytes each program touched, and when between its atomic operations.
 
-use super::order::{Epoch, Turns};
+use super::order::{Epoch, Epochs, Turns};
 use crate::analysis::races::Touch;
 use crate::ir::Span;
 
@@ -71,7 +71,7 @@ pub(super) struct Log {
     /// Whether the present program has touched anything in the last of them.
     touched: bool,
     /// Those of the programs before that have more than one.
-    ordered: Vec<(u32, Vec<Epoch>)>,
+    ordered: Vec<Epochs>,
     /// The first byte that one program wrote twice although it must not.
     repeated: Option<Meeting>,
 }
@@ -126,7 +126,7 @@ impl Log {
 
     /// Everything touched, the epochs of each program that has several, and the first byte that one program wrote twice
     /// although it must not.
-    pub fn into_parts(self) -> (Vec<Touched>, Vec<(u32, Vec<Epoch>)>, Option<Meeting>) {
+    pub fn into_parts(self) -> (Vec<Touched>, Vec<Epochs>, Option<Meeting>) {
         (self.all, self.ordered, self.repeated)
     }
 

@@ -205,7 +205,7 @@ pub enum LaunchError {
         /// The row-major position of the element; of a list, counted from the first element of its first tensor.
         element: i64,
         /// Both accesses, the one that found the other first; one access twice where two of its elements are in one place.
-        accesses: [MarkedAccess; 2],
+        accesses: Box<[MarkedAccess; 2]>,
     },
     /// An assertion or an assumption of a kernel that was launched earlier did not hold.
     #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]

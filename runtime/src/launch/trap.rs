@@ -144,7 +144,7 @@ fn report(variant: &Variant, module: &Module, [place, program, value, met]: [u64
                     kernel,
                     parameter: named(*tensor),
                     element: value,
-                    accesses: [found, MarkedAccess { program: other, place }],
+                    accesses: Box::new([found, MarkedAccess { program: other, place }]),
                 }
             }
             TrapFault::Check { kind, message } => LaunchError::CheckFailed {
