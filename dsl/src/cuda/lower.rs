@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::leaves::{Group, Sink};
 use super::pull::Point;
 use super::types::c_type;
-use super::writer::{Placed, Writer};
+use super::writer::{Placed, Writer, plain};
 use super::{LowerError, Module};
 use crate::analysis::effects::Effects;
 use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
@@ -47,11 +47,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
 }
 
 fn entry_name(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
-        .collect();
-    format!("tilewright_{plain}")
+    format!("tilewright_{}", plain(name))
 }
 
 /// Tensors on which order matters that have been touched since the last barrier.

@@ -101,7 +101,10 @@ fn check_tensor(
             i64::try_from(extent).unwrap_or(i64::MAX),
         ));
     }
-    let address = storage.address().saturating_add(tensor.offset);
+    // Of a tensor without elements nothing else would be looked at.
+    let Some(address) = storage.address().checked_add(tensor.offset) else {
+        return Err(outside(call, position));
+    };
     check_within(
         call,
         place,
