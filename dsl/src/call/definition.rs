@@ -193,6 +193,14 @@ impl Definition {
         (self.file, self.line)
     }
 
+    /// How many calls are fused into one; `None` of a kernel on its own.
+    pub fn fused(&self) -> Option<usize> {
+        match &self.recording {
+            Recording::Fused(parts) => Some(parts.len()),
+            Recording::Body(_) | Recording::Done(_) => None,
+        }
+    }
+
     /// What tells this definition from every other in the process: the kernel with its generic arguments, and the
     /// values of its compile-time parameters; of [fused](super::Call::fuse) kernels, those of each.
     pub fn identity(&self) -> impl Iterator<Item = (TypeId, &[ComptimeValue])> {

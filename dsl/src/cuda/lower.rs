@@ -255,7 +255,7 @@ impl Writer<'_> {
         induction: Handle<Expression>,
         start: Handle<Expression>,
         end: Handle<Expression>,
-        step: i64,
+        step: i128,
     ) {
         let ty = c_type(self.kernel.ty(induction).element);
         let (start, end) = (self.scalar(start), self.scalar(end));

@@ -167,7 +167,7 @@ impl<'l> Machine<'l> {
                 body,
             } => {
                 let element = self.launch.kernel.ty(*induction).element;
-                let (end, step) = (self.integer(*end), i128::from(*step));
+                let (end, step) = (self.integer(*end), *step);
                 let mut value = self.integer(*start);
                 while if step > 0 { value < end } else { value > end } {
                     self.step(span)?;

@@ -18,6 +18,15 @@ use crate::transform::{hopeless, without_empty_tiles};
 /// The most axes that a tensor has.
 const MAX_AXES: usize = 4;
 
+/// The most trips of all loops of a kernel that are unrolled.
+pub const MAX_TRIPS: usize = 1 << 13;
+
+/// The most operations of a kernel, those of unrolled trips among them.
+pub const MAX_OPERATIONS: usize = 1 << 16;
+
+const AT_RUN_TIME: &str =
+    "loop at run time: give the loop a bound of the launch, `0..x.extent(0)`, instead of `0..comptime(x.extent(0))`";
+
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
 }
@@ -31,6 +40,8 @@ pub(crate) struct Recorder {
     /// Symbols whose value shaped the recording.
     pinned: Vec<(Symbol, i64)>,
     bounds: Bounds,
+    /// The trips of loops that are unrolled, so far.
+    trips: usize,
     error: Option<TraceError>,
 }
 
@@ -72,6 +83,7 @@ pub(crate) fn record(
         blocks: vec![OpenBlock::default()],
         pinned: Vec::new(),
         bounds: Bounds::default(),
+        trips: 0,
         error: None,
     };
     let outer = CURRENT.replace(Some(fresh));
@@ -175,6 +187,9 @@ impl Recorder {
 
     /// Appends an expression and, unless it is in scope everywhere, defines it here.
     pub(crate) fn emit(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
+        if self.is_too_large(span) {
+            return DETACHED;
+        }
         let global = expression.is_global();
         let handle = self.kernel.append(expression, ty, span);
         if !global {
@@ -257,6 +272,27 @@ impl Recorder {
         if let Some(open) = self.blocks.last_mut() {
             open.dead = true;
         }
+    }
+
+    /// Whether a loop that is unrolled may have another trip. After a mistake nothing needs to be recorded any more.
+    pub(crate) fn trip(&mut self, span: Span) -> bool {
+        self.trips += 1;
+        if self.trips > MAX_TRIPS {
+            let what = "a loop over values known while recording is unrolled";
+            let message = format!("{what}, and all such loops of a kernel have at most {MAX_TRIPS} trips together");
+            self.fail(span, message, Some(AT_RUN_TIME));
+        }
+        self.error.is_none() && !self.is_too_large(span)
+    }
+
+    /// Whether there is no room for another operation.
+    fn is_too_large(&mut self, span: Span) -> bool {
+        let is_too_large = self.kernel.expressions.len() >= MAX_OPERATIONS;
+        if is_too_large {
+            let message = format!("a kernel has at most {MAX_OPERATIONS} operations, those of unrolled loops among them");
+            self.fail(span, message, Some(AT_RUN_TIME));
+        }
+        is_too_large
     }
 
     /// The axis as the IR counts it, of a tile of this rank; 0, with the mistake kept, if there is no such axis.

@@ -341,10 +341,10 @@ impl While {
 
     fn test(&mut self, decision: Decision) -> bool {
         match decision {
-            Decision::Known(known) => {
-                recorder::with((), |r| r.splice());
-                known
-            }
+            Decision::Known(known) => recorder::with(known, |r| {
+                r.splice();
+                known && r.trip(self.span)
+            }),
             Decision::Recorded(condition) => {
                 self.recorded = recorder::with(None, |r| {
                     let header = r.close();

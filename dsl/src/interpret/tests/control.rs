@@ -58,7 +58,7 @@ fn a_while_loop_computes_its_header_before_every_trip() {
 }
 
 /// The sum of the values of a loop, and how many there were.
-fn sum_of_loop(start: i64, end: i64, step: i64) -> (i64, i64) {
+fn sum_of_loop(start: i64, end: i64, step: i128) -> (i64, i64) {
     let out = answers(|b, out| {
         let (zero, one, start, end) = (b.index(0), b.index(1), b.index(start), b.index(end));
         let (sum, count) = (b.variable("sum", zero), b.variable("count", zero));

@@ -149,6 +149,9 @@ impl Walk<'_> {
                 if *step == 0 {
                     return Err(Fault::ZeroStep.at(span));
                 }
+                if step.unsigned_abs() > u64::MAX.into() {
+                    return Err(Fault::StepTooLarge(*step).at(span));
+                }
                 let expected = Type::scalar(element);
                 for bound in [start, end] {
                     let found = kernel.ty(*bound);

@@ -34,7 +34,7 @@
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
 //!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
 //!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds
-//!   have the induction's type and the step is not 0. `break` and `continue` are inside a loop's body, and nothing
+//!   have the induction's type and the step is not 0, nor 2^64 or more. `break` and `continue` are inside a loop's body, and nothing
 //!   follows them, or `return`, in a block. A local is read only where every path has assigned it, and holds one type.
 //!
 //! A well-formed kernel may still promise what does not hold, that an unchecked access is inside its tensor, say.
