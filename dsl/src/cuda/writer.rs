@@ -94,7 +94,7 @@ impl From<SlotOrder> for Slot {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
-        let mut used = BTreeSet::new();
+        let mut used = BTreeMap::new();
         let parameters = kernel
             .parameters
             .iter()
@@ -437,12 +437,14 @@ fn identifier(name: &str) -> String {
     format!("p_{text}")
 }
 
-fn unique(name: &str, used: &mut BTreeSet<String>) -> String {
+/// `name`, with a number where it is used already. `used` holds the last number that each name got.
+fn unique(name: &str, used: &mut BTreeMap<String, usize>) -> String {
     let mut candidate = name.to_owned();
-    let mut number = 1;
-    while !used.insert(candidate.clone()) {
-        number += 1;
+    while used.contains_key(&candidate) {
+        let number = used.entry(name.to_owned()).or_default();
+        *number += 1;
         candidate = format!("{name}{number}");
     }
+    used.insert(candidate.clone(), 1);
     candidate
 }

@@ -47,8 +47,10 @@ struct Folder<'a> {
     values: Vec<Option<Handle<Expression>>>,
     /// Equal pure expressions in scope, innermost scope last; the first scope holds those that are in scope everywhere.
     scopes: Vec<HashMap<(Expression, Type), Handle<Expression>>>,
-    /// The locals that are assigned once, with the value and how deep it was assigned, while that value is in scope.
-    single: HashMap<Handle<Local>, Option<(Handle<Expression>, usize)>>,
+    /// The locals that are assigned once, with the value while that is in scope.
+    single: HashMap<Handle<Local>, Option<Handle<Expression>>>,
+    /// Of those, the ones that were assigned in the block being built, inside those it is nested in.
+    assigned: Vec<Vec<Handle<Local>>>,
     /// Statements emitted for the block being built.
     output: Vec<Block>,
     /// Operations that a reshape is moving past.
@@ -90,6 +92,7 @@ impl<'a> Folder<'a> {
             values: vec![None; source.expressions.len()],
             scopes: vec![HashMap::new()],
             single,
+            assigned: vec![Vec::new()],
             output: Vec::new(),
             reshaping: 0,
         }
@@ -115,6 +118,7 @@ impl<'a> Folder<'a> {
     fn block(&mut self, block: &Block) -> Block {
         self.output.push(Block::new());
         self.scopes.push(HashMap::new());
+        self.assigned.push(Vec::new());
         for (statement, span) in block {
             self.statement(statement, *span);
             if self.output.last().is_some_and(Block::diverges) {
@@ -122,14 +126,10 @@ impl<'a> Folder<'a> {
             }
         }
         self.scopes.pop();
-        let output = self.output.pop().unwrap_or_default();
-        let depth = self.output.len();
-        for single in self.single.values_mut() {
-            if single.is_some_and(|(_, assigned)| assigned > depth) {
-                *single = None;
-            }
+        for local in self.assigned.pop().unwrap_or_default() {
+            self.single.insert(local, None);
         }
-        output
+        self.output.pop().unwrap_or_default()
     }
 
     /// Continues the block being built with the statements of `block`, in a scope of its own.
@@ -200,7 +200,8 @@ impl<'a> Folder<'a> {
             Statement::Assign { local, value } => {
                 let value = self.value(*value);
                 if let Some(single) = self.single.get_mut(local) {
-                    *single = Some((value, self.output.len()));
+                    *single = Some(value);
+                    self.assigned.last_mut().into_iter().for_each(|block| block.push(*local));
                 }
                 self.push(Statement::Assign { local: *local, value }, span);
             }
@@ -311,7 +312,7 @@ impl<'a> Folder<'a> {
         let span = self.source.spans[expression.index()];
         let value = match node {
             Expression::Local(local) => match self.single.get(&local) {
-                Some(Some((value, _))) => *value,
+                Some(Some(value)) => *value,
                 _ => self.append(node, ty, span),
             },
             // What memory holds may differ from one place to the next.

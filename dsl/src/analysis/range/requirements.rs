@@ -3,8 +3,6 @@
 //! The host has computed the conditions before the launch, exactly: one that overflows is refused. So their arithmetic can be
 //! solved for what it is made of.
 
-use std::collections::BTreeMap;
-
 use super::Ranges;
 use super::bounds::{Bounds, Facts, Side};
 use crate::analysis::linear::Linear;
@@ -25,7 +23,7 @@ impl Ranges<'_> {
         for requirement in &self.kernel.requirements {
             self.require(requirement.condition);
             // Where every use of a symbol sees it.
-            let mut required = BTreeMap::clone(&self.required);
+            let mut required = std::mem::take(&mut self.required);
             for &value in &values {
                 if let Expression::Symbol(symbol) = self.kernel.expressions[value]
                     && let Some(facts) = self.facts[value.index()].take()
@@ -33,7 +31,7 @@ impl Ranges<'_> {
                     required.insert(symbol, Facts::clone(&facts));
                 }
             }
-            self.required = required.into();
+            self.required = required;
         }
     }
 
