@@ -24,7 +24,9 @@ fn clear(out: &mut Tensor<f32, 1>) {
 
 fn traced(definition: &Definition, tensors: usize) -> Traced {
     let parameters = vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[1000])); tensors];
-    definition.trace(&TraceRequest { parameters }).expect("it is well-formed")
+    definition
+        .trace(&TraceRequest { parameters })
+        .expect("it is well-formed")
 }
 
 fn resources_of(parts: &[Traced]) -> Resources {
@@ -50,7 +52,10 @@ fn registers_do_not_grow_with_the_number_of_calls() {
     for (part, counts) in [(double, [8, 16, 64, 120, 128]), (clear, [8, 64, 120, 200, 256])] {
         for count in counts {
             let found = resources_of(&vec![part.clone(); count]);
-            assert!(found.registers <= 64 && found.stack_bytes == 0, "{count} calls: {found:?}");
+            assert!(
+                found.registers <= 64 && found.stack_bytes == 0,
+                "{count} calls: {found:?}"
+            );
         }
     }
 }

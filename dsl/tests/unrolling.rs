@@ -12,7 +12,9 @@ use tilewright_dsl::transform::{bind, canonical, prove};
 
 fn request(extent: u64) -> TraceRequest {
     let tensor = ParameterFacts::Tensor(TensorFacts::contiguous(&[extent]));
-    TraceRequest { parameters: vec![tensor.clone(), tensor] }
+    TraceRequest {
+        parameters: vec![tensor.clone(), tensor],
+    }
 }
 
 #[kernel(grid = [1])]
@@ -180,7 +182,9 @@ fn every_kind_of_loop_that_runs_while_recording_has_an_end() {
 /// No loop of the kernel's: what Rust repeats is counted where it is recorded.
 #[kernel(grid = [1])]
 fn folded(out: &mut Tensor<f32, 1>, x: &Tensor<f32, 1>) {
-    let all = (0..comptime(x.extent(0))).map(|i| x.load([i])).fold(x.load([0]), |sum, value| sum.max(value));
+    let all = (0..comptime(x.extent(0)))
+        .map(|i| x.load([i]))
+        .fold(x.load([0]), |sum, value| sum.max(value));
     out.store([0], all);
 }
 
@@ -197,9 +201,15 @@ fn long_trips(out: &mut Tensor<f32, 1>, x: &Tensor<f32, 1>) {
 #[test]
 fn a_kernel_has_at_most_so_many_operations() {
     let error = folded::definition().trace(&request(1 << 20)).unwrap_err();
-    assert_eq!(error.message, "a kernel has at most 65536 operations, those of unrolled loops among them");
+    assert_eq!(
+        error.message,
+        "a kernel has at most 65536 operations, those of unrolled loops among them"
+    );
     let error = long_trips::definition().trace(&request(8000)).unwrap_err();
-    assert_eq!(error.message, "a kernel has at most 65536 operations, those of unrolled loops among them");
+    assert_eq!(
+        error.message,
+        "a kernel has at most 65536 operations, those of unrolled loops among them"
+    );
 }
 
 fn all() -> [(&'static str, Definition); 8] {

@@ -10,6 +10,7 @@ use super::{LowerError, Module};
 use crate::analysis::effects::Effects;
 use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
+use crate::stack::room;
 
 /// The most shared memory that a block has without asking.
 const SHARED_BYTES: u64 = 48 << 10;
@@ -124,7 +125,7 @@ impl Writer<'_> {
     fn block(&mut self, block: &Block, order: &mut Order) -> Result<(), LowerError> {
         for (statement, span) in block {
             self.at(*span);
-            self.statement(statement, *span, order)?;
+            room(|| self.statement(statement, *span, order))?;
             self.check_shared(*span)?;
         }
         Ok(())

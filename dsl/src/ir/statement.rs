@@ -1,6 +1,7 @@
 //! What a program does, in order.
 
 use super::{Access, Expression, GridDependency, Handle, Local, Span};
+use crate::stack::room;
 
 /// Statements in the order they run, each with the place its author wrote it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -170,7 +171,7 @@ impl Block {
     pub fn walk(&self, visit: &mut impl FnMut(&Statement, Span)) {
         for (statement, span) in &self.items {
             visit(statement, *span);
-            statement.for_each_block(|block| block.walk(visit));
+            statement.for_each_block(|block| room(|| block.walk(visit)));
         }
     }
 

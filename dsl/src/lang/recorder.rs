@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::TraceError;
+use crate::arithmetic;
 use crate::call::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
@@ -289,7 +290,8 @@ impl Recorder {
     fn is_too_large(&mut self, span: Span) -> bool {
         let is_too_large = self.kernel.expressions.len() >= MAX_OPERATIONS;
         if is_too_large {
-            let message = format!("a kernel has at most {MAX_OPERATIONS} operations, those of unrolled loops among them");
+            let message =
+                format!("a kernel has at most {MAX_OPERATIONS} operations, those of unrolled loops among them");
             self.fail(span, message, Some(AT_RUN_TIME));
         }
         is_too_large
@@ -587,32 +589,48 @@ impl Recorder {
     }
 
     fn evaluate(&mut self, expression: Handle<Expression>) -> Result<Literal, String> {
-        use crate::arithmetic;
-        let Some(node) = self.kernel.expressions.get(expression).cloned() else {
-            return Err("a value from outside the kernel".into());
-        };
-        let value = match &node {
-            Expression::Literal(literal) => Some(*literal),
-            Expression::Symbol(symbol) => Some(Literal::index(self.pin(*symbol)?)),
-            Expression::Binary { op, left, right } => {
-                arithmetic::binary(*op, self.evaluate(*left)?, self.evaluate(*right)?)
+        let mut needed = BTreeSet::new();
+        let mut open = vec![expression];
+        while let Some(value) = open.pop() {
+            if !needed.insert(value) {
+                continue;
             }
-            Expression::Unary { op, value } => arithmetic::unary(*op, self.evaluate(*value)?),
-            Expression::Cast { value, to } => arithmetic::cast(self.evaluate(*value)?, *to),
-            Expression::MultipleOf { value, .. } => Some(self.evaluate(*value)?),
-            Expression::Argument(_) => return Err("a run-time argument".into()),
-            Expression::Local(_) => return Err("a mutable variable".into()),
-            Expression::Load(_) | Expression::Atomic(_) => return Err("a value loaded from memory".into()),
-            Expression::Member { .. } => {
-                return Err(
-                    "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of \
-                     what all of them share, or `list.max_extent(axis)`"
-                        .into(),
-                );
+            match self.kernel.expressions.get(value) {
+                Some(
+                    node @ (Expression::Literal(_)
+                    | Expression::Symbol(_)
+                    | Expression::Binary { .. }
+                    | Expression::Unary { .. }
+                    | Expression::Cast { .. }
+                    | Expression::MultipleOf { .. }),
+                ) => node.for_each_operand(|operand| open.push(operand)),
+                Some(Expression::Argument(_)) => return Err("a run-time argument".into()),
+                Some(Expression::Local(_)) => return Err("a mutable variable".into()),
+                Some(Expression::Load(_) | Expression::Atomic(_)) => return Err("a value loaded from memory".into()),
+                Some(Expression::Member { .. }) => {
+                    return Err(
+                        "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` \
+                         of what all of them share, or `list.max_extent(axis)`"
+                            .into(),
+                    );
+                }
+                Some(_) => return Err("a run-time value".into()),
+                None => return Err("a value from outside the kernel".into()),
             }
-            _ => None,
-        };
-        value.ok_or_else(|| "a run-time value".into())
+        }
+        // Operands come before their users.
+        let mut values = HashMap::new();
+        for value in needed {
+            let found = match self.kernel.expressions[value].clone() {
+                Expression::Symbol(symbol) => Some(Literal::index(self.pin(symbol)?)),
+                node => arithmetic::evaluate(&node, |operand| values.get(&operand).copied()),
+            };
+            values.insert(value, found.ok_or("a run-time value")?);
+        }
+        values
+            .get(&expression)
+            .copied()
+            .ok_or_else(|| "a run-time value".into())
     }
 
     /// The value of a launch symbol, which becomes part of the variant's class.

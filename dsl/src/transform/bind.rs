@@ -7,6 +7,7 @@ use crate::ir::{
     Access, Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement,
     Symbol, Type,
 };
+use crate::stack::room;
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
 /// are read from memory.
@@ -109,7 +110,7 @@ impl<'a> Folder<'a> {
             return *value;
         }
         let mut node = self.source.expressions[expression].clone();
-        node.map_operands(|operand| self.global(operand, known));
+        node.map_operands(|operand| room(|| self.global(operand, known)));
         let value = self.emit(node, self.source.ty(expression), self.source.spans[expression.index()]);
         known.insert(expression, value);
         value
@@ -120,7 +121,7 @@ impl<'a> Folder<'a> {
         self.scopes.push(HashMap::new());
         self.assigned.push(Vec::new());
         for (statement, span) in block {
-            self.statement(statement, *span);
+            room(|| self.statement(statement, *span));
             if self.output.last().is_some_and(Block::diverges) {
                 break;
             }
@@ -201,7 +202,10 @@ impl<'a> Folder<'a> {
                 let value = self.value(*value);
                 if let Some(single) = self.single.get_mut(local) {
                     *single = Some(value);
-                    self.assigned.last_mut().into_iter().for_each(|block| block.push(*local));
+                    self.assigned
+                        .last_mut()
+                        .into_iter()
+                        .for_each(|block| block.push(*local));
                 }
                 self.push(Statement::Assign { local: *local, value }, span);
             }
@@ -235,7 +239,7 @@ impl<'a> Folder<'a> {
                 self.output.push(Block::new());
                 self.scopes.push(HashMap::new());
                 for (statement, span) in header {
-                    self.statement(statement, *span);
+                    room(|| self.statement(statement, *span));
                 }
                 let header = self.output.pop().unwrap_or_default();
                 let condition = self.value(*condition);
@@ -326,7 +330,7 @@ impl<'a> Folder<'a> {
     /// Whether every element is known to be true.
     fn is_true(&self, value: Handle<Expression>) -> bool {
         match self.target.expressions[value] {
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.is_true(value),
+            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => room(|| self.is_true(value)),
             _ => self.literal(value).is_some_and(Literal::as_bool),
         }
     }
@@ -379,7 +383,7 @@ impl<'a> Folder<'a> {
         self.reshaping += 1;
         node.map_operands(|operand| {
             let ty = self.target.ty(operand).with_shape(shape);
-            self.emit(Expression::Reshape { value: operand, shape }, ty, span)
+            room(|| self.emit(Expression::Reshape { value: operand, shape }, ty, span))
         });
         self.reshaping -= 1;
         Some(node)

@@ -2,6 +2,7 @@
 
 use super::renumber::Renumber;
 use crate::ir::{Arena, Block, Expression, Handle, Kernel, Statement};
+use crate::stack::room;
 
 /// `kernel` without values that nothing uses, variables that nothing reads and branches that do nothing.
 pub(super) fn eliminate(kernel: Kernel) -> Kernel {
@@ -74,7 +75,10 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     accept,
                     reject,
                 } => {
-                    let (accept, reject) = (sweep(accept, live, changed), sweep(reject, live, changed));
+                    let (accept, reject) = (
+                        room(|| sweep(accept, live, changed)),
+                        room(|| sweep(reject, live, changed)),
+                    );
                     (!accept.is_empty() || !reject.is_empty()).then_some(Statement::If {
                         condition,
                         accept,
@@ -86,7 +90,10 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     condition,
                     body,
                 } => {
-                    let (header, body) = (sweep(header, live, changed), sweep(body, live, changed));
+                    let (header, body) = (
+                        room(|| sweep(header, live, changed)),
+                        room(|| sweep(body, live, changed)),
+                    );
                     Some(Statement::While {
                         header,
                         condition,
@@ -100,7 +107,7 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     step,
                     body,
                 } => {
-                    let body = sweep(body, live, changed);
+                    let body = room(|| sweep(body, live, changed));
                     (!body.is_empty()).then_some(Statement::For {
                         induction,
                         start,

@@ -181,10 +181,7 @@ impl Fusion {
 
     fn less(&mut self, left: Handle<Expression>, right: Handle<Expression>) -> Handle<Expression> {
         let op = CompareOp::Less;
-        self.append(
-            Expression::Compare { op, left, right },
-            Type::scalar(ElementType::Bool),
-        )
+        self.append(Expression::Compare { op, left, right }, Type::scalar(ElementType::Bool))
     }
 
     fn group<'a>(&mut self, parts: &'a [Traced], firsts: &'a [u32]) -> Group<'a> {

@@ -260,7 +260,12 @@ impl<'r> Mutator<'r> {
                 0 => *induction = self.value(),
                 1 => *start = self.value(),
                 2 => *end = self.value(),
-                3 => *step = self.rng.choice([0, 1, -1, 1 << 63, -(1 << 64), i128::MIN, 7]).unwrap_or(0),
+                3 => {
+                    *step = self
+                        .rng
+                        .choice([0, 1, -1, 1 << 63, -(1 << 64), i128::MIN, 7])
+                        .unwrap_or(0)
+                }
                 _ => self.mutate_block(body, depth + 1),
             },
             Statement::Check { condition, kind, .. } => match self.rng.bool() {

@@ -19,6 +19,7 @@ use crate::element::ElementType;
 use crate::ir::{
     Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
 };
+use crate::stack::room;
 
 /// What is known at one place of a kernel about the values in scope there.
 pub struct Ranges<'a> {
@@ -219,7 +220,7 @@ impl<'a> Ranges<'a> {
     fn facts(&self, value: Handle<Expression>) -> Rc<Facts> {
         match &self.facts[value.index()] {
             Some(facts) => facts.clone(),
-            None => self.derive(value).into(),
+            None => room(|| self.derive(value)).into(),
         }
     }
 
@@ -231,21 +232,21 @@ impl<'a> Ranges<'a> {
                 left,
                 right,
             } if truth => {
-                self.assume(left, true);
-                self.assume(right, true);
+                room(|| self.assume(left, true));
+                room(|| self.assume(right, true));
             }
             Expression::Binary {
                 op: BinaryOp::Or,
                 left,
                 right,
             } if !truth => {
-                self.assume(left, false);
-                self.assume(right, false);
+                room(|| self.assume(left, false));
+                room(|| self.assume(right, false));
             }
             Expression::Unary {
                 op: UnaryOp::Not,
                 value,
-            } => self.assume(value, !truth),
+            } => room(|| self.assume(value, !truth)),
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
                 let op = if truth { op } else { op.negated() };
                 match op {
@@ -323,7 +324,7 @@ impl<'a> Ranges<'a> {
     pub fn walk(&mut self, block: &Block, visit: &mut impl FnMut(&Ranges<'a>, &Statement, crate::ir::Span)) {
         for (statement, span) in block {
             visit(self, statement, *span);
-            self.step(statement, visit);
+            room(|| self.step(statement, visit));
         }
     }
 

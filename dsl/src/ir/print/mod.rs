@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::{Block, Expression, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement, Symbol};
+use crate::stack::room;
 
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,7 +153,7 @@ impl<'k, 'w> Printer<'k, 'w> {
         self.depth += 1;
         for (statement, span) in block {
             self.indent()?;
-            self.statement(statement, *span)?;
+            room(|| self.statement(statement, *span))?;
         }
         self.depth -= 1;
         self.indent()?;

@@ -4,6 +4,7 @@ use super::assigned::Assigned;
 use super::{Fault, VerifyError, access};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, Type};
+use crate::stack::room;
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     let mut walk = Walk {
@@ -61,7 +62,7 @@ impl Walk<'_> {
                 Statement::While { .. } => {}
                 _ => used?,
             }
-            left = self.statement(statement, *span, &mut opened)?;
+            left = room(|| self.statement(statement, *span, &mut opened))?;
         }
         Ok(opened)
     }

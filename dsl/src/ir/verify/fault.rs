@@ -224,9 +224,13 @@ pub enum Fault {
     PtxShapes(Shape, Shape),
 
     // Promises.
-    #[error("{0} is for an author to promise, and this kernel is to be launched without a promise: see `Definition::of_ir_unchecked`")]
+    #[error(
+        "{0} is for an author to promise, and this kernel is to be launched without a promise: see `Definition::of_ir_unchecked`"
+    )]
     Promise(&'static str),
-    #[error("axis {axis} of an access to `{tensor}` is not checked on both sides, as a recorded access is: see `Definition::of_ir_unchecked`")]
+    #[error(
+        "axis {axis} of an access to `{tensor}` is not checked on both sides, as a recorded access is: see `Definition::of_ir_unchecked`"
+    )]
     RemovedGuard { tensor: String, axis: usize },
     #[error("symbols of the kernel are bound, which is for a launch to do")]
     Bound,
