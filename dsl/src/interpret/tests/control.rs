@@ -83,7 +83,7 @@ fn a_for_loop_counts_both_ways_and_stops_before_its_end() {
     assert_eq!(sum_of_loop(0, 9, -1), (0, 0));
     assert_eq!(sum_of_loop(9, 0, 1), (0, 0));
     assert_eq!(sum_of_loop(i64::MAX - 1, i64::MAX, 5), (i64::MAX - 1, 1));
-    assert_eq!(sum_of_loop(i64::MIN + 3, i64::MIN, i64::MIN), (i64::MIN + 3, 1));
+    assert_eq!(sum_of_loop(i64::MIN + 3, i64::MIN, i64::MIN.into()), (i64::MIN + 3, 1));
 }
 
 #[test]
