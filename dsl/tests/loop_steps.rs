@@ -82,7 +82,7 @@ same_loops! {
 
 /// Stores the values that an unrolled loop has, in order.
 macro_rules! unrolled {
-    ($($test:ident: $($range:tt)*);* $(;)?) => {$(
+    ($($test:ident: [$($range:tt)*];)*) => {$(
         #[test]
         fn $test() {
             #[kernel(grid = [1])]
@@ -105,13 +105,13 @@ macro_rules! unrolled {
 }
 
 unrolled! {
-    unrolled_in_steps: (1usize..12).step_by(3);
-    unrolled_in_steps_from_the_end: (1usize..12).step_by(4).rev();
-    unrolled_from_the_end_in_steps: (1usize..12).rev().step_by(4);
-    unrolled_from_the_end_in_steps_and_back: (1usize..12).rev().step_by(4).rev();
-    unrolled_twice_from_the_end: (1usize..12).rev().rev();
-    unrolled_in_one_huge_step: (3usize..12).step_by(1 << 63);
-    unrolled_in_one_huge_step_from_the_end: (3usize..12).rev().step_by(usize::MAX);
-    unrolled_in_steps_of_steps: (0usize..40).step_by(3).step_by(5);
-    unrolled_without_trips: (7usize..7).rev().step_by(2);
+    unrolled_in_steps: [(1usize..12).step_by(3)];
+    unrolled_in_steps_from_the_end: [(1usize..12).step_by(4).rev()];
+    unrolled_from_the_end_in_steps: [(1usize..12).rev().step_by(4)];
+    unrolled_from_the_end_in_steps_and_back: [(1usize..12).rev().step_by(4).rev()];
+    unrolled_twice_from_the_end: [(1usize..12).rev().rev()];
+    unrolled_in_one_huge_step: [(3usize..12).step_by(1 << 63)];
+    unrolled_in_one_huge_step_from_the_end: [(3usize..12).rev().step_by(usize::MAX)];
+    unrolled_in_steps_of_steps: [(0usize..40).step_by(3).step_by(5)];
+    unrolled_without_trips: [(7usize..7).rev().step_by(2)];
 }
