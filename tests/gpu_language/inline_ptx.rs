@@ -144,3 +144,71 @@ fn the_cpu_device_refuses_instructions_without_a_meaning() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+/// Two kernels of one name and one text that mean different things.
+mod doubled {
+    use super::*;
+
+    #[kernel(grid = [1])]
+    pub fn meant(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+        let (value,) = unsafe { inline_ptx("add.u32 %0, %1, %1;", (x.load([0]),), |(v,): (u32,)| (v + v,)) };
+        out.store([0], value);
+    }
+}
+
+mod tripled {
+    use super::*;
+
+    #[kernel(grid = [1])]
+    pub fn meant(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+        let (value,) = unsafe { inline_ptx("add.u32 %0, %1, %1;", (x.load([0]),), |(v,): (u32,)| (3 * v,)) };
+        out.store([0], value);
+    }
+}
+
+/// Closures of one type, in one place, that capture different values.
+#[kernel(grid = [1])]
+fn scaled<const BY: usize>(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+    let by = BY as u32;
+    let scale = move |(v,): (u32,)| (v * by,);
+    let (value,) = unsafe { inline_ptx("add.u32 %0, %1, 0;", (x.load([0]),), scale) };
+    out.store([0], value);
+}
+
+#[test]
+fn kernels_whose_instructions_mean_different_things_share_no_variant() {
+    let device = Device::cpu();
+    let x = device.upload(&[7u32], [1]).unwrap();
+    let mut out = device.zeros::<u32, 1>([1]).unwrap();
+    let mut run = |kernel: usize| {
+        let launched = match kernel {
+            2 => doubled::meant(&mut out, &x).launch(&device),
+            3 => tripled::meant(&mut out, &x).launch(&device),
+            4 => scaled::<4>(&mut out, &x).launch(&device),
+            _ => scaled::<5>(&mut out, &x).launch(&device),
+        };
+        let variant = launched.unwrap().variant_id().unwrap();
+        assert_eq!(out.download().unwrap(), [7 * kernel as u32]);
+        variant
+    };
+    let variants = [2, 3, 4, 5].map(&mut run);
+    let different: std::collections::BTreeSet<_> = variants.iter().collect();
+    assert_eq!(different.len(), 4);
+    assert_eq!([2, 3, 4, 5].map(run), variants);
+}
+
+#[kernel(grid = [1])]
+fn misspelt(out: &mut Tensor<u32, 1>) {
+    let (lane,) = unsafe { inline_ptx_on_gpu::<_, (u32,), 0>("mov.u32 %0, %laneid;", (program_id(0) as u32,)) };
+    out.store([0], lane);
+}
+
+#[test]
+fn an_operand_that_there_is_not_is_refused_before_anything_is_compiled() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<u32, 1>([1]).unwrap();
+    let error = misspelt(&mut out).launch(&device).unwrap_err().to_string();
+    let text = "`%laneid` in instructions is none of their 2 operands, which are counted from `%0`, outputs first; a register of \
+                the machine is written with two signs, `%%laneid`";
+    assert!(error.contains(text), "{error}");
+}

@@ -268,9 +268,14 @@ impl<'r> Mutator<'r> {
                 }
                 _ => self.mutate_block(body, depth + 1),
             },
-            Statement::Check { condition, kind, .. } => match self.rng.bool() {
-                true => *condition = self.value(),
-                false => *kind = self.check(),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => match self.rng.u8(..3) {
+                0 => *condition = self.value(),
+                1 => *kind = self.check(),
+                _ => message.push_str(["\"", "\\", "\n", "é"][self.rng.usize(..4)]),
             },
             Statement::Prefetch(access) => self.mutate_access(access),
             Statement::Print { format, values } => match self.rng.u8(..3) {
