@@ -151,7 +151,7 @@ impl Walk<'_> {
                     return Err(Fault::ZeroStep.at(span));
                 }
                 if step.unsigned_abs() > u64::MAX.into() {
-                    return Err(Fault::StepTooLarge(*step).at(span));
+                    return Err(Fault::StepTooLarge.at(span));
                 }
                 let expected = Type::scalar(element);
                 for bound in [start, end] {

@@ -268,8 +268,8 @@ pub enum Fault {
     NotAnInduction(usize),
     #[error("a loop with step 0 never ends")]
     ZeroStep,
-    #[error("a loop with step {0}; steps are less than 2^64")]
-    StepTooLarge(i128),
+    #[error("a loop in steps of 2^64 or more, which no two integers are apart")]
+    StepTooLarge,
     #[error("the bound of a loop over {expected} is of type {found}")]
     LoopBound { expected: Type, found: Type },
     #[error("a condition is of type {0}; it must be a scalar bool")]
