@@ -1,7 +1,5 @@
 //! What fusing many calls costs: the registers of a kernel do not grow with the number of its parts, and nothing overflows.
 
-use std::env;
-
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
 use tilewright_dsl::ir::Bindings;
 use tilewright_dsl::kernel;
@@ -9,6 +7,7 @@ use tilewright_dsl::lang::*;
 use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_dsl::transform::{bind, canonical, fuse, prove};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, Resources, compile, resources};
+use tilewright_testing::Part;
 
 #[kernel(grid = [cdiv(out.extent(0), 256)])]
 fn double(out: &mut Tensor<f32, 1>, x: &Tensor<f32, 1>) {
@@ -43,11 +42,9 @@ fn resources_of(parts: &[Traced]) -> Resources {
 
 #[test]
 fn registers_do_not_grow_with_the_number_of_calls() {
-    if let Err(error) = Nvrtc::load() {
-        assert!(env::var("TILEWRIGHT_REQUIRE_NVRTC").is_err(), "{error}");
-        println!("skipped: no NVRTC");
+    let Some(_) = Part::Nvrtc.or_skip(Nvrtc::load()) else {
         return;
-    }
+    };
     let (double, clear) = (traced(&double::definition(), 2), traced(&clear::definition(), 1));
     for (part, counts) in [(double, [8, 64, 128]), (clear, [120, 200, 256])] {
         for count in counts {

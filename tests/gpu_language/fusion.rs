@@ -268,9 +268,7 @@ fn as_many_calls_as_have_an_argument_each_do_their_own_part() {
     for calls in [1, 2, 16, 17, 115, 129, 256] {
         on_every_device(|device| {
             let mut outs: Vec<_> = (0..calls).map(|i| device.zeros::<i32, 1>([i % 5]).unwrap()).collect();
-            let launched = Call::fuse(outs.iter_mut().map(|out| number(out)))
-                .launch(device)
-                .unwrap();
+            let launched = Call::fuse(outs.iter_mut().map(number)).launch(device).unwrap();
             assert_eq!(launched.programs(), (0..calls as u64).map(|i| i % 5).sum::<u64>());
             for (i, out) in outs.iter().enumerate() {
                 let extent = (i % 5) as i32;
@@ -285,9 +283,7 @@ fn as_many_calls_as_have_an_argument_each_do_their_own_part() {
 fn more_calls_than_one_launch_takes_are_refused_with_advice() {
     let device = Device::cpu();
     let mut outs: Vec<_> = (0..257).map(|_| device.zeros::<i32, 1>([2]).unwrap()).collect();
-    let error = Call::fuse(outs.iter_mut().map(|out| number(out)))
-        .launch(&device)
-        .unwrap_err();
+    let error = Call::fuse(outs.iter_mut().map(number)).launch(&device).unwrap_err();
     let text = "257 fused calls with 257 arguments: one launch takes at most 256 calls with 256 arguments, which is what CUDA passes \
                 to a kernel; launch them as several";
     assert_eq!(error.to_string(), text);
