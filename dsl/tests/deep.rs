@@ -34,6 +34,7 @@ fn empty() -> Kernel {
         spans: Vec::new(),
         locals: Default::default(),
         grid: Vec::new(),
+        requirements: Vec::new(),
         body: Block::new(),
         bindings: Bindings::default(),
         checked: false,

@@ -4,8 +4,8 @@
 #![recursion_limit = "512"]
 
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
-use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
+use tilewright_dsl::{device, kernel};
 
 fn traced(definition: &Definition) -> Result<Traced, TraceError> {
     let tensor = ParameterFacts::Tensor(TensorFacts::contiguous(&[64]));
@@ -125,4 +125,30 @@ fn more_branches_in_each_other_than_a_kernel_may_have_are_refused_when_they_are_
         error.message.contains("blocks are nested more than 128 deep"),
         "{error}"
     );
+}
+
+#[device]
+fn deeper(levels: usize, value: Scalar<f32>, out: &mut Tensor<f32, 1>) {
+    if levels > 0 {
+        if value > levels as f32 {
+            deeper(levels - 1, value, out);
+        }
+    } else {
+        out.store([0], value);
+    }
+}
+
+#[kernel(grid = [1])]
+fn in_each_other<const LEVELS: usize>(out: &mut Tensor<f32, 1>, x: &Tensor<f32, 1>) {
+    deeper(LEVELS, x.load([0]), out);
+}
+
+#[test]
+fn blocks_that_a_helper_nests_without_end_in_sight_are_refused() {
+    assert!(traced(&in_each_other::<128>::definition()).is_ok());
+    for definition in [in_each_other::<129>::definition(), in_each_other::<1500>::definition()] {
+        let error = traced(&definition).unwrap_err();
+        assert_eq!(error.message, "blocks are nested more than 128 deep");
+        assert!(error.span.file.ends_with("long.rs"));
+    }
 }

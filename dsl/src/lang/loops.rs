@@ -230,7 +230,7 @@ impl<T: Integer> Trips for RecordedTrips<T> {
         match self.induction {
             None => {
                 self.induction = recorder::with(None, |r| {
-                    r.open();
+                    r.open(self.span);
                     Some(r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span))
                 });
                 self.induction

@@ -143,7 +143,7 @@ pub(crate) fn function(
 ) -> Option<Function> {
     let (mark, left, right) = with(None, |r| {
         let mark = r.kernel.expressions.len();
-        r.open();
+        r.open(span);
         // Positions that no parameter has.
         let mut operand = |position| r.emit(Expression::Argument(position), Type::scalar(element), span);
         Some((mark, operand(u32::MAX - 1), operand(u32::MAX)))
@@ -258,10 +258,11 @@ impl Recorder {
         (values.map(|value| self.stretch(value, shape, span)), shape)
     }
 
-    /// Appends a statement to the open block, unless it can never run.
+    /// Appends a statement to the open block, unless it can never run or nothing is made of the recording.
     pub(crate) fn push(&mut self, statement: Statement, span: Span) {
         if let Some(open) = self.blocks.last_mut()
             && !open.dead
+            && self.error.is_none()
         {
             open.block.push(statement, span);
         }
@@ -389,7 +390,11 @@ impl Recorder {
     }
 
     /// Opens a nested block.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, span: Span) {
+        // The verifier would say so too, of a body that nothing can walk.
+        if self.depth() > verify::MAX_NESTING {
+            self.fail(span, verify::Fault::NestingTooDeep.to_string(), None);
+        }
         self.blocks.push(OpenBlock::default());
     }
 

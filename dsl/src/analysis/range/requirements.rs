@@ -7,6 +7,7 @@ use super::Ranges;
 use super::bounds::{Bounds, Facts, Side};
 use crate::analysis::linear::Linear;
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
+use crate::stack::room;
 
 impl Ranges<'_> {
     /// Learns all that the kernel requires.
@@ -57,8 +58,8 @@ impl Ranges<'_> {
                 left,
                 right,
             } => {
-                self.require(left);
-                self.require(right);
+                room(|| self.require(left));
+                room(|| self.require(right));
             }
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => match op {
                 CompareOp::Less => self.solve(left, right, -1),

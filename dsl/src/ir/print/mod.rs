@@ -122,7 +122,11 @@ impl<'k, 'w> Printer<'k, 'w> {
     /// The grid, with what it is computed from under names of its own.
     fn grid(&mut self) -> fmt::Result {
         let kernel = self.kernel;
-        for value in kernel.grid_values() {
+        let mut values = kernel.grid_values();
+        if self.detail == Detail::All {
+            values.extend(kernel.requirement_values());
+        }
+        for value in values {
             let Some(expression) = kernel.expressions.get(value).filter(|e| !e.is_global()) else {
                 continue;
             };
@@ -133,7 +137,12 @@ impl<'k, 'w> Printer<'k, 'w> {
         }
         writeln!(self.out, "grid [{}]", self.list(&kernel.grid))?;
         for requirement in &kernel.requirements {
-            write!(self.out, "require {}", kernel.text_of(requirement.condition))?;
+            let condition = match self.detail {
+                Detail::All => self.value(requirement.condition),
+                // As its author wrote it, as far as there is room.
+                Detail::Code | Detail::Places => kernel.text_of(requirement.condition),
+            };
+            write!(self.out, "require {condition}")?;
             self.end(requirement.span)?;
         }
         // The body defines what it uses itself.
