@@ -1,4 +1,5 @@
-//! What fusing many calls costs: the registers of a kernel do not grow with the number of its parts, and nothing overflows.
+//! What fusing many calls costs: the registers of a kernel do not grow with the number of its parts, and nothing
+//! overflows.
 
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
 use tilewright_dsl::ir::Bindings;

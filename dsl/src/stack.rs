@@ -1,5 +1,5 @@
-//! Room for recursion: stages follow the nesting of blocks and of operations, up to the verifier's bounds, whatever the stack of
-//! the thread that launches and however much of it a build without optimisation takes.
+//! Room for recursion: stages follow the nesting of blocks and of operations, up to the verifier's bounds, whatever the
+//! stack of the thread that launches and however much of it a build without optimisation takes.
 
 /// What one level takes at most, up to where it asks for room again.
 const NEEDED: usize = 256 << 10;

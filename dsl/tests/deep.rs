@@ -1,7 +1,8 @@
 //! Kernels as deep as they may be: no stage runs out of stack, in a build without optimisation and on a thread of two
 //! megabytes as well.
 //!
-//! `cargo test -p tilewright-dsl --test deep --config 'profile.dev.package.tilewright-dsl.opt-level=0'` is such a build.
+//! `cargo test -p tilewright-dsl --test deep --config 'profile.dev.package.tilewright-dsl.opt-level=0'` is such a
+//! build.
 
 use tilewright_dsl::call::Traced;
 use tilewright_dsl::cuda::lower;

@@ -1,5 +1,5 @@
-//! Bodies that macros of an author's may write: expressions of many terms, and constructs in each other. They compile, as the
-//! same Rust does; what is too deep for a kernel is an error when it is recorded.
+//! Bodies that macros of an author's may write: expressions of many terms, and constructs in each other. They compile,
+//! as the same Rust does; what is too deep for a kernel is an error when it is recorded.
 
 #![recursion_limit = "512"]
 
@@ -14,7 +14,8 @@ fn traced(definition: &Definition) -> Result<Traced, TraceError> {
     })
 }
 
-/// A kernel that does something with a value: `$start`, and what stands in the brackets doubled for every `+` behind them.
+/// A kernel that does something with a value: `$start`, and what stands in the brackets doubled for every `+` behind
+/// them.
 macro_rules! doubled {
     ($name:ident($out:ident, $x:ident, $v:ident): $value:ident = $start:tt [$($term:tt)*] => $end:tt + $($more:tt)*) => {
         doubled!($name($out, $x, $v): $value = $start [$($term)* $($term)*] => $end $($more)*);

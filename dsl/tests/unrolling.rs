@@ -116,8 +116,8 @@ fn stages(definition: &Definition, extent: u64) -> Vec<(&'static str, Duration)>
     times
 }
 
-/// A loop of a few thousand trips takes all stages a second. What takes the square of the time is 64 times as long for eight
-/// times the trips.
+/// A loop of a few thousand trips takes all stages a second. What takes the square of the time is 64 times as long for
+/// eight times the trips.
 #[test]
 fn every_stage_is_near_linear_up_to_the_limit() {
     const LIMIT: u64 = 1 << 13;

@@ -21,8 +21,8 @@ mod span;
 
 use proc_macro::TokenStream;
 
-/// The stack of an expansion, of which only what is used becomes memory: it recurses as deep as an author nests, and rustc
-/// should be the one to say what is too deep.
+/// The stack of an expansion, of which only what is used becomes memory: it recurses as deep as an author nests, and
+/// rustc should be the one to say what is too deep.
 const STACK: usize = 256 << 20;
 
 /// Makes a function a kernel.

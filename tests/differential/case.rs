@@ -114,8 +114,8 @@ impl Case {
 
     /// The kernel with its pinned extents, as a definition that a runtime can launch.
     pub fn definition(&self) -> Definition {
-        // SAFETY: every promise that the generator makes holds in the launch that it makes for the kernel; the oracle, which
-        // checks all of them, has run it.
+        // SAFETY: every promise that the generator makes holds in the launch that it makes for the kernel; the oracle,
+        // which checks all of them, has run it.
         #[allow(unsafe_code)]
         let definition = unsafe { Definition::of_ir_unchecked("fuzz", self.traced()) };
         definition.expect("what is generated is well-formed")

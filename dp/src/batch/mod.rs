@@ -100,7 +100,8 @@ impl<'a> Padding<'a> {
     /// * An `out` that is shorter than `src` takes its first elements: so a padded tensor is cut again.
     ///
     /// # Errors
-    /// There is no such axis, the others have gaps between them or differ, or there are [`MAX_TENSORS`] tensors already.
+    /// There is no such axis, the others have gaps between them or differ, or there are [`MAX_TENSORS`] tensors
+    /// already.
     pub fn pad<T: Element, const R: usize>(
         &mut self,
         out: impl Into<TensorViewMut<'a, T, R>>,

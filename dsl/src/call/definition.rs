@@ -84,8 +84,8 @@ impl Definition {
     /// A kernel that is IR already, made by something else than a function marked `#[kernel]`. Every call of this gives a
     /// kernel of its own.
     ///
-    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them, and a launch with
-    /// other values of the pinned symbols is refused.
+    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them, and a
+    /// launch with other values of the pinned symbols is refused.
     ///
     /// # Errors
     /// The IR [breaks a rule](verify::verify), or [promises](verify::without_promises) what only an author can.
@@ -124,8 +124,8 @@ impl Definition {
     /// The IR breaks a rule.
     ///
     /// # Safety
-    /// Wherever control comes in any launch: an index that is not checked is inside its axis, assumptions hold, values are the
-    /// multiples that they are claimed to be, and instructions do what
+    /// Wherever control comes in any launch: an index that is not checked is inside its axis, assumptions hold, values
+    /// are the multiples that they are claimed to be, and instructions do what
     /// [`inline_ptx`](crate::lang::inline_ptx) asks of them.
     #[allow(unsafe_code)] // Declares a duty of the caller; nothing here is unsafe.
     pub unsafe fn of_ir_unchecked(name: &'static str, traced: Traced) -> Result<Self, VerifyError> {

@@ -28,8 +28,8 @@ pub struct Ptx {
 /// A function from the bits of one element of every input to those of every output.
 type Function = dyn Fn(&[u64], &mut [u64]) + Send + Sync;
 
-/// What instructions compute. Two are equal only if they compute the same: clones of one, or made of one function or closure
-/// that captures nothing.
+/// What instructions compute. Two are equal only if they compute the same: clones of one, or made of one function or
+/// closure that captures nothing.
 #[derive(Clone)]
 pub struct Meaning {
     function: Arc<Function>,

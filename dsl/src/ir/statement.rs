@@ -78,7 +78,8 @@ pub enum Statement {
         start: Handle<Expression>,
         /// The exclusive end; a scalar of the induction's type.
         end: Handle<Expression>,
-        /// The distance between values; not 0, and less than 2^64 either way, as every distance between two integers is.
+        /// The distance between values; not 0, and less than 2^64 either way, as every distance between two integers
+        /// is.
         step: i128,
         /// One trip.
         body: Block,

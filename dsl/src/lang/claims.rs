@@ -8,9 +8,9 @@ use crate::ir::{BinaryOp, CheckKind, CompareOp, Expression, Literal, Span, State
 
 /// Claims that `condition` holds, for every element if it is a tile. What follows from it is used to remove bounds checks.
 ///
-/// The CPU device tests it, and so does a checked build on a GPU ([`Call::checked`](crate::call::Call::checked)); both report
-/// it if it does not hold. Any other build for a GPU believes it. To have it tested everywhere, use [`device_assert`]: of a
-/// scalar it removes the same checks.
+/// The CPU device tests it, and so does a checked build on a GPU ([`Call::checked`](crate::call::Call::checked)); both
+/// report it if it does not hold. Any other build for a GPU believes it. To have it tested everywhere, use
+/// [`device_assert`]: of a scalar it removes the same checks.
 ///
 /// # Safety
 /// The condition must hold wherever control comes, in every program of every launch: an access whose check was removed
@@ -154,8 +154,8 @@ impl<T: Integer, const R: usize> Tile<T, R> {
     /// `by` is at least 1, and a number that the element type holds. Only the power of two in it is of use.
     ///
     /// # Safety
-    /// Every element must be such a multiple, in every program of every launch: accesses of several elements at once are
-    /// checked and made as if it was.
+    /// Every element must be such a multiple, in every program of every launch: accesses of several elements at once
+    /// are checked and made as if it was.
     #[track_caller]
     #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
     pub unsafe fn multiple_of(self, by: u32) -> Self {

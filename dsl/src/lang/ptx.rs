@@ -91,15 +91,16 @@ tuples! {
 /// Runs instructions of PTX on each element of `inputs`, which broadcast, and returns a tuple of what they compute.
 ///
 /// In `text`, `%0`, `%1`, … are the outputs, whose types are those that `meaning` returns, and after them the inputs; a
-/// register of the machine is written with two signs, `%%laneid`. Every output must stand in the text, and no number beyond
-/// the last input: that is refused when the kernel is recorded. Any other mistake shows when the kernel is compiled.
+/// register of the machine is written with two signs, `%%laneid`. Every output must stand in the text, and no number
+/// beyond the last input: that is refused when the kernel is recorded. Any other mistake shows when the kernel is
+/// compiled.
 ///
 /// The CPU device runs `meaning` instead.
 ///
 /// # Safety
-/// As for [`core::arch::asm!`]: the text is put into the generated code as it is. The instructions must compute all of their
-/// outputs from their inputs and do nothing else (no memory, no barrier, no branch out of the text), and give what `meaning`
-/// gives.
+/// As for [`core::arch::asm!`]: the text is put into the generated code as it is. The instructions must compute all of
+/// their outputs from their inputs and do nothing else (no memory, no barrier, no branch out of the text), and give
+/// what `meaning` gives.
 ///
 /// ```
 /// use tilewright_dsl::{kernel, lang::*};

@@ -19,7 +19,8 @@ pub const WARP: u32 = 32;
 /// The most threads of a block.
 pub const MAX_THREADS: u32 = 1024;
 
-/// The most threads of all blocks that share a program: no tile has more elements, and a thread's place is 32 bits wide.
+/// The most threads of all blocks that share a program: no tile has more elements, and a thread's place is 32 bits
+/// wide.
 pub const MAX_WORKERS: u64 = MAX_ELEMENTS;
 
 /// The most accesses that a thread has in flight: more take more than its registers.

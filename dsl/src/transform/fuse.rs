@@ -81,8 +81,8 @@ pub fn fuse(parts: &[Traced]) -> Traced {
     }
 }
 
-/// How many parts a program looks among at once. Where they end is computed, and kept in registers, for so many; for more, one
-/// such group after the other. So the registers do not grow with the number of parts.
+/// How many parts a program looks among at once. Where they end is computed, and kept in registers, for so many; for
+/// more, one such group after the other. So the registers do not grow with the number of parts.
 const GROUP: usize = 16;
 
 /// Parts that a program looks among.

@@ -18,8 +18,8 @@ use crate::span::{self, Errors, Root, identifiers};
 use control::Loop;
 use scope::Scopes;
 
-/// How many links of a chain of operators are one expression: rustc takes the square of the time for what an expression holds
-/// until its end.
+/// How many links of a chain of operators are one expression: rustc takes the square of the time for what an expression
+/// holds until its end.
 const LINKS: usize = 16;
 
 /// What becomes of an expression's value.
@@ -248,8 +248,8 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    /// A chain of operators, `a + b - c` or `a && b && c`: comparisons and logic become calls, other operators stay. It is
-    /// lowered link by link, so that what comes out is as deep with many terms as with two.
+    /// A chain of operators, `a + b - c` or `a && b && c`: comparisons and logic become calls, other operators stay. It
+    /// is lowered link by link, so that what comes out is as deep with many terms as with two.
     fn chain(&mut self, last: &mut syn::ExprBinary) -> Expr {
         let take = |place: &mut Expr| std::mem::replace(place, Expr::PLACEHOLDER);
         let mut links = vec![(last.op, take(&mut last.right))];
@@ -325,9 +325,9 @@ impl<'a> Lowering<'a> {
         [before.unwrap_or_default(), left, right]
     }
 
-    /// Gives operands beside each other their types. An integer literal, or a name for one, takes its type from what it stands
-    /// beside: both then stand in variables, which the tokens of the result declare. `number` is the function that knows the
-    /// type.
+    /// Gives operands beside each other their types. An integer literal, or a name for one, takes its type from what it
+    /// stands beside: both then stand in variables, which the tokens of the result declare. `number` is the function
+    /// that knows the type.
     fn beside(
         &self,
         plain: [bool; 2],

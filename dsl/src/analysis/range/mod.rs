@@ -33,8 +33,8 @@ pub struct Ranges<'a> {
     locals: Vec<Option<Handle<Expression>>>,
     /// Of each read of a local, the value that it found.
     found: Vec<Option<Handle<Expression>>>,
-    /// What has been replaced so far, the last at the end: so that what is known in a branch can be taken back without a copy
-    /// of all that is known.
+    /// What has been replaced so far, the last at the end: so that what is known in a branch can be taken back without
+    /// a copy of all that is known.
     replaced: Vec<Entry>,
 }
 

@@ -13,11 +13,11 @@
 //! }
 //! ```
 //!
-//! The text holds no handle, so that it is the same however a kernel was built: values are numbered in the order the body
-//! defines them, what is in scope everywhere is written where it is used, and what nothing defines or uses does not appear.
-//! Names and texts of the author's that would read as something else are quoted. Three texts differ in what they tell
-//! besides: nothing, for people ([`Display`](fmt::Display)); source positions ([`Kernel::to_string_with_spans`]); and
-//! everything that tells two kernels apart ([`Kernel::identity`]).
+//! The text holds no handle, so that it is the same however a kernel was built: values are numbered in the order the
+//! body defines them, what is in scope everywhere is written where it is used, and what nothing defines or uses does
+//! not appear. Names and texts of the author's that would read as something else are quoted. Three texts differ in what
+//! they tell besides: nothing, for people ([`Display`](fmt::Display)); source positions
+//! ([`Kernel::to_string_with_spans`]); and everything that tells two kernels apart ([`Kernel::identity`]).
 
 mod expression;
 mod source;
@@ -45,8 +45,9 @@ impl Kernel {
         text
     }
 
-    /// The text of everything that decides what a kernel does, what is generated for it but the schedule, and what it reports:
-    /// two kernels with one identity are one kernel. Within one process, as functions of the author's have no name beyond it.
+    /// The text of everything that decides what a kernel does, what is generated for it but the schedule, and what it
+    /// reports: two kernels with one identity are one kernel. Within one process, as functions of the author's have no
+    /// name beyond it.
     pub fn identity(&self) -> String {
         let mut text = String::new();
         let _ = Printer::new(self, &mut text, Detail::All).kernel();
@@ -275,8 +276,8 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }
 
-/// A name as it is, or in quotes if it has anything that a name in Rust, of an element of an array (`x[3]`) or of a part of a
-/// fused kernel (`pad#3.x`) has not.
+/// A name as it is, or in quotes if it has anything that a name in Rust, of an element of an array (`x[3]`) or of a
+/// part of a fused kernel (`pad#3.x`) has not.
 fn name(text: &str) -> String {
     let is_word = |word: &str| {
         let starts = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

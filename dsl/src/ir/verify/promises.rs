@@ -3,9 +3,9 @@
 use super::{Fault, VerifyError};
 use crate::ir::{Access, Bindings, Bounds, CheckKind, Expression, Guard, Kernel, Statement};
 
-/// Checks that a kernel keeps within its tensors whatever it is launched with, taking nobody's word for it: every axis of
-/// every access is checked, and there are no assumptions, claimed multiples or instructions of an author's own. Nothing is
-/// bound either, as that is for a launch to do.
+/// Checks that a kernel keeps within its tensors whatever it is launched with, taking nobody's word for it: every axis
+/// of every access is checked, and there are no assumptions, claimed multiples or instructions of an author's own.
+/// Nothing is bound either, as that is for a launch to do.
 ///
 /// A kernel recorded from a body without `unsafe` passes, before any transformation.
 ///
