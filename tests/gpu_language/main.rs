@@ -10,6 +10,7 @@ mod control_flow;
 mod devices;
 mod fusion;
 mod inline_ptx;
+mod literals;
 mod memory;
 mod operators;
 mod overlap;

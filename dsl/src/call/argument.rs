@@ -4,7 +4,7 @@ use std::any::Any;
 
 use arrayvec::ArrayVec;
 
-use crate::element::ElementType;
+use crate::element::{Element, ElementType};
 use crate::ir::Literal;
 
 /// Device memory, as much of it as argument checking needs. Runtimes downcast it to their own type.
@@ -102,7 +102,8 @@ impl<'a> Arguments<'a> {
 /// A value that can be passed for a kernel parameter written as the type `P`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
-    note = "element type, rank and mutability of a tensor must be the parameter's; a mutable parameter takes `&mut`"
+    note = "a `Count` is `Exact(5)`, whose value is in the code, or `Runtime(5)`, one code for all values, or read from a tensor; numbers have the parameter's own type: `2.0f32`",
+    note = "a tensor has the parameter's element type, rank and mutability: `&mut out`, `&src`"
 )]
 pub trait Argument<'a, P> {
     /// Appends the value to the arguments of a launch.
@@ -153,28 +154,9 @@ impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
     }
 }
 
-macro_rules! scalar_arguments {
-    ($($ty:ty),*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<'a> Argument<'a, $ty> for $ty {
-            fn push(self, arguments: &mut Arguments<'a>) {
-                arguments.push(ArgumentValue::Scalar(Literal::new(self)));
-            }
-        }
-    )*};
+#[diagnostic::do_not_recommend]
+impl<'a, T: Element> Argument<'a, T> for T {
+    fn push(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+    }
 }
-scalar_arguments!(
-    bool,
-    i8,
-    i16,
-    i32,
-    i64,
-    u8,
-    u16,
-    u32,
-    u64,
-    half::f16,
-    half::bf16,
-    f32,
-    f64
-);

@@ -1,5 +1,6 @@
 //! `for` loops: ranges whose bounds may be known only at launch, and whatever Rust can iterate over while recording.
 
+use super::literal::IntegerLiteral;
 use super::recorder;
 use super::staging::{happens_now, literal};
 use super::tensor::Tensor;
@@ -287,13 +288,18 @@ impl<I: IntoIterator> IntoTrips for I {
     note = "bounds are integers, or scalars of integers; cast it: `value as i64`"
 )]
 pub trait Bound {
-    /// The type of the literal.
-    type Number: Default;
+    /// What the literal becomes.
+    type Number;
+    #[doc(hidden)]
+    fn literal(literal: IntegerLiteral) -> Self::Number;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Integer + Default> Bound for Scalar<T> {
-    type Number = T;
+impl<T: Integer> Bound for Scalar<T> {
+    type Number = Scalar<T>;
+    fn literal(literal: IntegerLiteral) -> Scalar<T> {
+        literal.into_value()
+    }
 }
 
 macro_rules! bounds {
@@ -301,14 +307,17 @@ macro_rules! bounds {
         #[diagnostic::do_not_recommend]
         impl Bound for $ty {
             type Number = $ty;
+            fn literal(literal: IntegerLiteral) -> $ty {
+                literal.into_value()
+            }
         }
     )*};
 }
 bounds!(usize, i8, i16, i32, i64, u8, u16, u32, u64);
 
-/// A number of the type that a literal has in a range whose other bound is `bound`.
-pub fn bound_beside<A: Bound>(_: &A) -> A::Number {
-    A::Number::default()
+/// The literal as what it is in a range whose other bound is given.
+pub fn bound_beside<A: Bound>(_: &A, literal: IntegerLiteral) -> A::Number {
+    A::literal(literal)
 }
 
 /// What a tensor would need to be looped over. None has it: the implementations below only keep rustc from explaining

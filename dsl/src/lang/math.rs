@@ -7,7 +7,7 @@ use super::recorder::{self, DETACHED};
 use super::tile::{Operand, Scalar, Tile};
 use crate::arithmetic;
 use crate::element::{Element, Float, Integer, Number, Signed};
-use crate::ir::{BinaryOp, CompareOp, Expression, Literal, Span, Type, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, Span, Type, UnaryOp};
 
 /// Of numbers.
 impl<T: Element, const R: usize> Tile<T, R> {
@@ -146,7 +146,12 @@ impl<T: Element, const R: usize> Tile<T, R> {
     where
         T: Integer,
     {
-        let divisor = divisor.into_operand();
+        self.cover(divisor.into_operand())
+    }
+
+    /// [`Tile::div_ceil`], by a divisor of any rank.
+    #[track_caller]
+    pub(super) fn cover(self, divisor: Handle<Expression>) -> Self {
         let one = recorder::with(DETACHED, |r| r.literal(Literal::wrap(T::TYPE, 1)));
         let raised: Self = self.combine(BinaryOp::Add, divisor);
         let raised: Self = raised.combine(BinaryOp::Subtract, one);

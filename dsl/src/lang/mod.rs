@@ -35,7 +35,9 @@ mod claims;
 mod compare;
 mod create;
 mod error;
+mod hints;
 mod index;
+mod literal;
 mod loops;
 mod math;
 mod operators;
@@ -62,7 +64,9 @@ pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
 pub use claims::{assume, device_assert, static_assert};
 pub use compare::{Compare, Logic};
-pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
+pub use create::{
+    Alternative, Covered, Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero,
+};
 pub use error::TraceError;
 pub use index::{Index, Indices};
 pub use loops::Bound;

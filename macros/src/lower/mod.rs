@@ -3,6 +3,7 @@
 //! The table of what becomes what is in `tilewright_dsl::lang::staging`.
 
 mod control;
+mod literal;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use syn::{BinOp, Block, Expr, Ident, Macro, Stmt};
 
 use crate::span::{self, Errors, Root, identifiers};
 use control::Loop;
+use literal::{Beside, Number};
 use scope::Scopes;
 
 /// What becomes of an expression's value.
@@ -165,6 +167,7 @@ impl<'a> Lowering<'a> {
             Expr::Match(it) => return self.match_arms(it, place),
             Expr::Let(it) => {
                 self.expression(&mut it.expr, Place::Value);
+                self.known_if_matched(&mut it.expr, std::iter::once(&*it.pat));
                 return self.scopes.bind(&it.pat);
             }
             Expr::While(it) => self.while_loop(it),
@@ -182,17 +185,24 @@ impl<'a> Lowering<'a> {
                 let method = call.method.to_string();
                 if takes_indices(&method) {
                     type_indices(call.args.first_mut());
+                    call.args.iter_mut().skip(1).for_each(|value| self.make_literal(value));
                 }
                 if takes_list(&method) {
-                    list_to_tuple(call.args.first_mut());
+                    self.list_to_tuple(call.args.first_mut());
                 }
-                return visit_mut::visit_expr_method_call_mut(self, call);
+                match self.operand_method(call) {
+                    Some(lowered) => lowered,
+                    None => return visit_mut::visit_expr_method_call_mut(self, call),
+                }
             }
             Expr::Call(call) => {
                 if is_full(&call.func) {
-                    list_to_tuple(call.args.first_mut());
+                    self.list_to_tuple(call.args.first_mut());
                 }
-                return visit_mut::visit_expr_call_mut(self, call);
+                match self.call_with_number(call) {
+                    Some(lowered) => lowered,
+                    None => return visit_mut::visit_expr_call_mut(self, call),
+                }
             }
             Expr::Repeat(repeat) => return self.expression(&mut repeat.expr, Place::Value),
             Expr::Macro(it) => return self.macro_call(&it.mac),
@@ -221,7 +231,7 @@ impl<'a> Lowering<'a> {
         let span = binary.op.span();
         if let Some(op) = compound(&binary.op) {
             if let Some(name) = self.named_variable(&binary.left) {
-                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, Beside::Operator);
                 // The right side may bind less tightly than the operator.
                 let right = if is_operand(&binary.right) || !before.is_empty() {
                     right
@@ -255,7 +265,7 @@ impl<'a> Lowering<'a> {
             return Some(quote_spanned!(span=> #logic::#method(#left, || #right)));
         }
         let comparison = comparison(&binary.op);
-        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, Beside::Operator);
         let lowered = match comparison {
             Some(name) => {
                 let function = self.at(span, name);
@@ -274,49 +284,58 @@ impl<'a> Lowering<'a> {
         })
     }
 
-    /// Lowers two operands. An integer literal, or a name for one, takes its type from what it stands beside: both then stand in
-    /// variables, which the first tokens of the result declare. `number` is the function that knows the type.
-    fn operands(&mut self, left: &mut Expr, right: &mut Expr, number: &str, span: Span) -> [TokenStream; 3] {
-        let plain = [self.is_plain(left), self.is_plain(right)];
-        self.expression(left, Place::Value);
-        self.expression(right, Place::Value);
-        let [at_left, at_right] = [span::first(left), span::first(right)];
-        let names = [
-            span::fresh("left", self.depth, at_left),
-            span::fresh("right", self.depth, at_right),
-        ];
+    /// Lowers two operands. A number takes its type from what it stands beside: both then stand in variables, which the
+    /// first tokens of the result declare.
+    fn operands(&mut self, left: &mut Expr, right: &mut Expr, beside: Beside) -> [TokenStream; 3] {
+        let names = [("left", &*left), ("right", &*right)]
+            .map(|(name, operand)| span::fresh(name, self.depth, span::first(operand)));
         let [left_name, right_name] = &names;
-        // An array has one type, and a literal that does not fit is reported as nothing but that. (Of an array of two,
-        // rustc would suspect a `;` for the comma.)
-        let before = match plain {
-            [false, true] => {
-                let number = self.at(at_left, number);
-                let sample = quote_spanned!(at_left=> #number({ &#left_name }));
-                quote_spanned!(span=> let #left_name = #left; let [_, _, #right_name] = [#sample, #sample, #right];)
+        let numbers = [&*left, &*right].map(|operand| {
+            let number = self.number(operand);
+            number.filter(|number| beside == Beside::Operator || *number == Number::Integer)
+        });
+        let before = match numbers {
+            [None, Some(number)] => {
+                let literal = self.beside(left_name, number, right, beside);
+                self.expression(left, Place::Value);
+                quote_spanned!(span::first(left)=> let #left_name = #left; let #right_name = #literal;)
             }
-            [true, false] => {
-                let number = self.at(at_right, number);
-                let sample = quote_spanned!(at_right=> #number({ &#right_name }));
-                quote_spanned!(span=> let #right_name = #right; let [_, _, #left_name] = [#sample, #sample, #left];)
+            [Some(number), None] => {
+                let literal = self.beside(right_name, number, left, beside);
+                self.expression(right, Place::Value);
+                quote_spanned!(span::first(right)=> let #right_name = #right; let #left_name = #literal;)
             }
-            _ => return [TokenStream::new(), left.to_token_stream(), right.to_token_stream()],
+            _ => {
+                self.expression(left, Place::Value);
+                self.expression(right, Place::Value);
+                return [TokenStream::new(), left.to_token_stream(), right.to_token_stream()];
+            }
         };
         [before, left_name.to_token_stream(), right_name.to_token_stream()]
     }
 
-    /// Whether an expression is an integer whose type only its use decides, as far as its syntax and the names in scope
-    /// tell.
-    fn is_plain(&self, expression: &Expr) -> bool {
-        match expression {
-            Expr::Path(path) => path.path.get_ident().is_some_and(|name| self.scopes.is_integer(name)),
-            Expr::Paren(paren) => self.is_plain(&paren.expr),
-            Expr::Unary(unary) => matches!(unary.op, syn::UnOp::Neg(_)) && self.is_plain(&unary.expr),
-            Expr::Binary(binary) => {
-                is_arithmetic(&binary.op) && self.is_plain(&binary.left) && self.is_plain(&binary.right)
-            }
-            Expr::Lit(literal) => matches!(&literal.lit, syn::Lit::Int(number) if number.suffix().is_empty()),
-            _ => false,
-        }
+    /// A list of indices or extents becomes a tuple, because its entries have different types.
+    fn list_to_tuple(&self, argument: Option<&mut Expr>) {
+        let Some(argument) = argument else { return };
+        let Expr::Array(array) = argument else { return };
+        let span = array.bracket_token.span.join();
+        let elems = std::mem::take(&mut array.elems);
+        let (attrs, paren_token) = (Vec::new(), syn::token::Paren(span));
+        *argument = if elems.len() == 1 {
+            let one = self.at(span, "One");
+            Expr::Call(syn::ExprCall {
+                attrs,
+                func: Box::new(Expr::Verbatim(one)),
+                paren_token,
+                args: elems,
+            })
+        } else {
+            Expr::Tuple(syn::ExprTuple {
+                attrs,
+                paren_token,
+                elems,
+            })
+        };
     }
 
     fn closure(&mut self, closure: &mut syn::ExprClosure) {
@@ -394,22 +413,6 @@ fn type_indices(argument: Option<&mut Expr>) {
 /// An integer literal with a suffix, on the author's token.
 fn with_type(number: &syn::LitInt, ty: &str) -> syn::LitInt {
     syn::LitInt::new(&format!("{}{ty}", number.base10_digits()), number.span())
-}
-
-/// A list of indices or extents becomes a tuple, because its entries have different types.
-fn list_to_tuple(argument: Option<&mut Expr>) {
-    let Some(argument) = argument else { return };
-    let Expr::Array(array) = argument else { return };
-    let mut elems = std::mem::take(&mut array.elems);
-    if elems.len() == 1 && !elems.trailing_punct() {
-        elems.push_punct(syn::token::Comma(array.bracket_token.span.close()));
-    }
-    let paren_token = syn::token::Paren(array.bracket_token.span.join());
-    *argument = Expr::Tuple(syn::ExprTuple {
-        attrs: Vec::new(),
-        paren_token,
-        elems,
-    });
 }
 
 /// Whether an expression can stand beside any operator without parentheses.
