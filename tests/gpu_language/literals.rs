@@ -120,7 +120,13 @@ fn integer_literals_are_of_the_type_that_numbers_beside_them_have() {
 fn contexts(out: &mut Tensor<f32, 1>, whole: &mut Tensor<i64, 1>, lengths: &Tensor<i32, 1>, page: i32) {
     let x = lengths.load([0]);
     let sign = if x > 2 { -1.0 } else { 1.0 };
-    let wide = if x > 2 { 1 } else if x > 0 { 2 } else { 3 };
+    let wide = if x > 2 {
+        1
+    } else if x > 0 {
+        2
+    } else {
+        3
+    };
     out.store([0], sign);
     out.store([1], sign * out.extent(0).cast::<f32>());
     let i = arange(2);

@@ -117,6 +117,7 @@ impl BinaryOp {
             | Self::MultiplyHigh
             | Self::Divide
             | Self::Remainder
+            | Self::Power
             | Self::ShiftLeft
             | Self::ShiftRight => false,
         }

@@ -21,7 +21,7 @@
 //! | integers | `%`, `<<`, `>>`, [`Tile::mul_high`], [`Tile::count_ones`], [`Tile::leading_zeros`], [`Tile::trailing_zeros`], [`Tile::div_ceil`] |
 //! | integers and bool | `& \| ^ !` |
 //! | floats, exactly rounded | [`Tile::mul_add`], [`Tile::sqrt`], [`Tile::floor`], [`Tile::ceil`], [`Tile::round_ties_even`], [`Tile::trunc`] |
-//! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
+//! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`], [`Tile::tanh`], [`Tile::powf`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
 //! | all | [`Tile::cast`], [`Tile::bitcast`] between types of one size, [`select`] |
 //!
 //! The 8-bit floats are only stored and converted: cast them to compute or compare.
