@@ -22,7 +22,7 @@ fn floats<T: Float>(out: &mut Tensor<T, 2>, x: &Tensor<T, 1>) {
     out.store([4, i], select(v > 0.5, 1.0, 0));
     out.store([5, i], select(v >= 0, v, -1));
     out.store([6, i], full([4], 0.1) + sum);
-    out.store([7, i], if x.load([0]) < 0.5 { v } else { zero() });
+    out.store([7, i], if x.load([0]) < 0.5 { v } else { -v });
     out.store([8, 0], 0.1);
     out.store([8, 1], if x.load([0]) < 0.5 { 3.5 } else { x.load([1]) });
     out.store_where([9, i], 7.0, v != 0.5);
