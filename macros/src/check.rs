@@ -298,14 +298,20 @@ impl Body<'_> {
         if crate::lower::is_full(&call.func) {
             self.list(call.args.first());
         }
-        if let Expr::Path(path) = &*call.func
-            && path.path.is_ident("arange")
-            && call.args.len() == 2
-        {
-            let advice = "write `arange(n)` for the first `n` integers, `arange(n) + start` for others";
-            self.errors
-                .push(&call.func, format!("`arange` takes one extent: {advice}"));
-        }
+        let Expr::Path(path) = &*call.func else { return };
+        let Some(name) = path.path.get_ident().map(ToString::to_string) else {
+            return;
+        };
+        let advice = match (name.as_str(), call.args.len()) {
+            ("arange", 2..) => "write `arange(n)` for the first `n` integers, `arange(n) + start` for others",
+            ("device_assert" | "static_assert", 1) => {
+                "write what is wrong where the condition does not hold, as a second argument: `\"out of range\"`"
+            }
+            ("program_id" | "num_programs", 0) => "write the axis of the grid: `0` for the first",
+            _ => return,
+        };
+        self.errors
+            .push(&call.func, format!("`{name}` is not called like this: {advice}"));
     }
 
     /// Macros that would run while the kernel is recorded, and look as if they ran with it.

@@ -194,6 +194,10 @@ pub fn comptime(extent: impl Extent) -> usize {
 }
 
 /// A plain integer or scalar index.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a number of programs",
+    note = "the axes of a grid are integers, or scalars of i64; convert others: `value as i64`"
+)]
 pub trait IntoIndex {
     #[doc(hidden)]
     fn into_index(self) -> Handle<Expression>;

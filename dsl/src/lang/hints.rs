@@ -112,6 +112,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         std::iter::empty()
     }
 
+    pub fn get<I>(&self, _: I) -> Option<Scalar<T>>
+    where
+        Self: Foreign,
+    {
+        None
+    }
+
     pub fn reshape<E>(&self, _: E) -> &Self
     where
         Self: Foreign,

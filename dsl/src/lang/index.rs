@@ -46,7 +46,7 @@ plain!(usize, i32, i64, u32);
 #[diagnostic::on_unimplemented(
     message = "these are not the indices of a tensor of rank {N}",
     label = "one index per axis, written as a list: `[i]`, `[i, j]`",
-    note = "an index is an integer, or a scalar or tile of integers"
+    note = "an index is an integer, or a scalar or tile of integers; for a part of an axis, `arange(n) + start`"
 )]
 pub trait Indices<const N: usize> {
     /// The rank of the access.

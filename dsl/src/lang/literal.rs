@@ -38,7 +38,11 @@ impl IntegerLiteral {
     fn out_of_range(self, range: &str) {
         let message = format!("`{}` is out of the range of {range}", self.value);
         recorder::with((), |r| {
-            r.fail(self.span, message, Some("cast what it stands beside: `.cast::<i64>()`"))
+            r.fail(
+                self.span,
+                message,
+                Some("convert what it stands beside: `value as i64`"),
+            )
         });
     }
 }
@@ -102,7 +106,7 @@ fn rounded<T: Element>(value: ir::Literal, written: &dyn std::fmt::Debug, span: 
     if is_finite(value) && !is_finite(literal) {
         let message = format!("`{written:?}` is out of the range of {}", T::TYPE);
         recorder::with((), |r| {
-            r.fail(span, message, Some("cast what it stands beside: `.cast::<f32>()`"))
+            r.fail(span, message, Some("convert what it stands beside: `value as f32`"))
         });
     }
     constant(literal)

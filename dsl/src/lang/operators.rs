@@ -19,7 +19,8 @@ pub struct Bitwise(());
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand beside a tile of `{T}`",
     label = "the sides of this have different types",
-    note = "both need one element type; cast one of them: `.cast::<{T}>()`"
+    note = "both need one element type; cast one of them: `.cast::<{T}>()`",
+    note = "a variable that begins with a literal can be declared with its type: `let mut sum: bf16 = 0.0`"
 )]
 pub trait RightOperand<T: Element, const A: usize> {
     /// The tile of both shapes broadcast.
