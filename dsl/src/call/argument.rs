@@ -102,7 +102,7 @@ impl<'a> Arguments<'a> {
 /// A value that can be passed for a kernel parameter written as the type `P`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
-    note = "a `Count` is `Exact(5)`, whose value is in the code, or `Runtime(5)`, one code for all values, or read from a tensor; numbers have the parameter's own type: `2.0f32`",
+    note = "a `Count` is `Exact(5)`, whose value is in the code, or `Runtime(5)`, one code for all values, or read on the device, `device_count`; numbers have the parameter's own type: `2.0f32`",
     note = "a tensor has the parameter's element type, rank and mutability: `&mut out`, `&src`",
     note = "a kernel is launched and not called by another; what kernels share is a `#[device]` function"
 )]

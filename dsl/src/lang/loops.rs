@@ -72,18 +72,22 @@ impl Range<usize> {
 /// Two bounds of one range.
 #[diagnostic::on_unimplemented(
     message = "a range cannot go from `{Self}` to `{End}`",
-    note = "both bounds need one integer type; cast one of them: `.cast::<i64>()`"
+    note = "bounds are integers, or scalars of one integer type; cast one of them: `.cast::<i64>()`"
 )]
-pub trait RangeBounds<End> {
+pub trait LoopBounds<End> {
     /// What the range counts with.
     type Value;
-    /// `start..end` at the head of a `for`.
     #[doc(hidden)]
     fn range(self, end: End) -> Range<Self::Value>;
 }
 
+/// `start..end` at the head of a `for`. (`O` instead of `A::Value`: see [`equal`](super::staging::equal).)
+pub fn loop_range<A: LoopBounds<B, Value = O>, B, O>(start: A, end: B) -> Range<O> {
+    start.range(end)
+}
+
 #[diagnostic::do_not_recommend]
-impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
+impl<T: Integer> LoopBounds<Scalar<T>> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
         Range::new(self, end)
@@ -91,7 +95,7 @@ impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Integer> RangeBounds<T> for Scalar<T> {
+impl<T: Integer> LoopBounds<T> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: T) -> Range<Scalar<T>> {
         Range::new(self, end.into_value())
@@ -102,14 +106,14 @@ impl<T: Integer> RangeBounds<T> for Scalar<T> {
 macro_rules! beside_index {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<$ty> for Scalar<i64> {
+        impl LoopBounds<$ty> for Scalar<i64> {
             type Value = Scalar<i64>;
             fn range(self, end: $ty) -> Range<Scalar<i64>> {
                 Range::new(self, literal(end as i64))
             }
         }
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<Scalar<i64>> for $ty {
+        impl LoopBounds<Scalar<i64>> for $ty {
             type Value = Scalar<i64>;
             fn range(self, end: Scalar<i64>) -> Range<Scalar<i64>> {
                 Range::new(literal(self as i64), end)
@@ -120,7 +124,39 @@ macro_rules! beside_index {
 beside_index!(usize, i32);
 
 #[diagnostic::do_not_recommend]
-impl RangeBounds<usize> for usize {
+impl<T: Integer> LoopBounds<IntegerLiteral> for Scalar<T> {
+    type Value = Self;
+    fn range(self, end: IntegerLiteral) -> Range<Self> {
+        Range::new(self, end.into_value())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> LoopBounds<Scalar<T>> for IntegerLiteral {
+    type Value = Scalar<T>;
+    fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
+        Range::new(self.into_value(), end)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<IntegerLiteral> for usize {
+    type Value = usize;
+    fn range(self, end: IntegerLiteral) -> Range<usize> {
+        Range::new(self, end.into_value())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<usize> for IntegerLiteral {
+    type Value = usize;
+    fn range(self, end: usize) -> Range<usize> {
+        Range::new(self.into_value(), end)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<usize> for usize {
     type Value = usize;
     fn range(self, end: usize) -> Range<usize> {
         Range::new(self, end)
@@ -130,7 +166,7 @@ impl RangeBounds<usize> for usize {
 macro_rules! plain_start {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<Scalar<$ty>> for $ty {
+        impl LoopBounds<Scalar<$ty>> for $ty {
             type Value = Scalar<$ty>;
             fn range(self, end: Scalar<$ty>) -> Range<Scalar<$ty>> {
                 Range::new(literal(self), end)
@@ -280,44 +316,6 @@ impl<I: IntoIterator> IntoTrips for I {
             depth: recorder::with(0, |r| r.depth()),
         }
     }
-}
-
-/// What an integer literal at the other end of a range is.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a bound of a range",
-    note = "bounds are integers, or scalars of integers; cast it: `value as i64`"
-)]
-pub trait Bound {
-    /// What the literal becomes.
-    type Number;
-    #[doc(hidden)]
-    fn literal(literal: IntegerLiteral) -> Self::Number;
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Integer> Bound for Scalar<T> {
-    type Number = Scalar<T>;
-    fn literal(literal: IntegerLiteral) -> Scalar<T> {
-        literal.into_value()
-    }
-}
-
-macro_rules! bounds {
-    ($($ty:ty),*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl Bound for $ty {
-            type Number = $ty;
-            fn literal(literal: IntegerLiteral) -> $ty {
-                literal.into_value()
-            }
-        }
-    )*};
-}
-bounds!(usize, i8, i16, i32, i64, u8, u16, u32, u64);
-
-/// The literal as what it is in a range whose other bound is given.
-pub fn bound_beside<A: Bound>(_: &A, literal: IntegerLiteral) -> A::Number {
-    A::literal(literal)
 }
 
 /// What a tensor would need to be looped over. None has it: the implementations below only keep rustc from explaining

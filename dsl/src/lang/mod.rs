@@ -10,6 +10,15 @@
 //! * [`Ragged`] parameters are segments of different lengths.
 //! * Control flow over scalars is recorded.
 //!
+//! # Literals
+//!
+//! A literal without a suffix, or a name for one, has the type of what it stands beside, whatever that is: `x * 2.0` and
+//! `x + 1` are right for f32, bf16, `T: Float` and (without a point) `T: Number`; so are `x.max(0)`,
+//! `select(there, slot, -1)`, `full([n], 0.0)` and `out.store([i], 0)`. A float is the nearest value of the type to the f64
+//! that is written, as an integer beside a tile of floats is; an integer that the type does not have, and a float beyond its
+//! range, are mistakes told on the literal when the kernel is recorded. Between literals, plain Rust decides: both values
+//! of `if flag { 1.0 } else { 2.0 }` are what the context makes of them, and f64 where it makes nothing.
+//!
 //! # What operations compute
 //!
 //! Every operation has the same bits on every device; [`crate::arithmetic`] is its meaning.
@@ -69,7 +78,6 @@ pub use create::{
 };
 pub use error::TraceError;
 pub use index::{Index, Indices};
-pub use loops::Bound;
 pub use parameter::{Count, Parameter};
 pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};

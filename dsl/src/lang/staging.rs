@@ -9,7 +9,6 @@
 //! ... x ...                ... x.read() ...
 //! a < b    a && b          less(a, b)     Logic::and(a, || b)
 //! a + 1                    { let left = a; let right = integer_beside(&left, IntegerLiteral::new(1i128)); left + right }
-//!                            in ranges with bound_beside instead
 //! x.max(0.0)               { let own = x; own.max(float_beside(&own, FloatLiteral::new(0.0f64))) }
 //! select(c, a, 0)          { let other = a; select(c, other, integer_beside(&other, IntegerLiteral::new(0i128))) }
 //! let n: T = e             let n = declared::<T, _>(e)
@@ -28,7 +27,7 @@
 //!                            loop { trip.header(); if !Condition::test(c, &mut trip) { break } {A} if !trip.again() { break } } }
 //! loop {A}                 { let mut trip = While::new();
 //!                            loop { trip.header(); if !Condition::test(forever(), &mut trip) { break } {A} if !trip.again() { break } } }
-//! for i in a..b {A}        { let mut trips = trips(RangeBounds::range(a, b));
+//! for i in a..b {A}        { let mut trips = trips(loop_range(a, b));
 //!                            while let Some(i) = Trips::next(&mut trips) {A} }
 //! break;  continue;        if trip.leave() { break }   if trip.skip() { continue }
 //! return;                  if leave_program() { return }      with unreached() after it where a value is due
@@ -39,7 +38,7 @@ pub use super::cast::CastTo;
 pub use super::compare::{Compare, Logic};
 pub use super::index::One;
 pub use super::literal::{FloatLiteral, IntegerLiteral, LiteralOf, float_beside, integer_beside, literal_scalar};
-pub use super::loops::{Bound, IntoTrips, RangeBounds, Reverse, Trips, bound_beside, reversed, trips};
+pub use super::loops::{IntoTrips, LoopBounds, Reverse, Trips, loop_range, reversed, trips};
 pub use super::parameter::Parameter;
 pub use super::variable::Value;
 pub use crate::call::{Comptime, ComptimeValue};

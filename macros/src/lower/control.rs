@@ -7,7 +7,7 @@ use syn::{
     Stmt,
 };
 
-use super::literal::{Beside, Number, is_literal_pattern};
+use super::literal::{Number, is_literal_pattern};
 use super::{Lowering, Place};
 use crate::span::{first, fresh};
 
@@ -276,14 +276,20 @@ impl Lowering<'_> {
                 ..
             }) => {
                 let span = dots.spans.first().copied().unwrap_or_else(Span::call_site);
-                let range = self.at(span, "RangeBounds");
-                if [&**start, &**end].map(|bound| self.number(bound)) == [Some(Number::Integer); 2] {
+                let range = self.at(span, "loop_range");
+                let integers = [&**start, &**end].map(|bound| self.number(bound) == Some(Number::Integer));
+                if integers == [true, true] {
                     // Nothing else would decide the type of `0..4`, and such a loop unrolls.
                     [&mut **start, &mut **end].into_iter().for_each(make_usize);
-                    return Some(quote_spanned!(span=> #range::range(#start, #end)));
+                    return Some(quote_spanned!(span=> #range(#start, #end)));
                 }
-                let [before, start, end] = self.operands(start, end, Beside::Bound);
-                Some(quote_spanned!(span=> { #before #range::range(#start, #end) }))
+                for (bound, is_integer) in [&mut **start, &mut **end].into_iter().zip(integers) {
+                    if is_integer {
+                        self.make_literal(bound);
+                    }
+                    self.expression(bound, Place::Value);
+                }
+                Some(quote_spanned!(span=> #range(#start, #end)))
             }
             _ => None,
         }

@@ -17,15 +17,6 @@ pub enum Number {
     Float,
 }
 
-/// Where a number stands beside something else.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    /// At an operator, or as an argument of what is like one.
-    Operator,
-    /// In a range, which has integers only.
-    Bound,
-}
-
 /// Methods of tiles whose arguments may be numbers. Plain numbers have some of them too.
 const OPERAND_METHODS: [&str; 9] = [
     "min", "max", "minimum", "maximum", "clamp", "mul_high", "div_ceil", "mul_add", "powf",
@@ -85,7 +76,7 @@ impl Lowering<'_> {
         let own = span::fresh("own", self.depth, first(&call.receiver));
         for (argument, number) in call.args.iter_mut().zip(numbers) {
             match number {
-                Some(number) => *argument = self.beside(&own, number, argument, Beside::Operator),
+                Some(number) => *argument = self.beside(&own, number, argument),
                 None => self.visit_expr_mut(argument),
             }
         }
@@ -95,12 +86,11 @@ impl Lowering<'_> {
     }
 
     /// The number as what it is beside the variable `other`.
-    pub fn beside(&self, other: &syn::Ident, number: Number, expression: &Expr, beside: Beside) -> Expr {
+    pub fn beside(&self, other: &syn::Ident, number: Number, expression: &Expr) -> Expr {
         let span = first(expression);
-        let function = match (beside, number) {
-            (Beside::Bound, _) => "bound_beside",
-            (Beside::Operator, Number::Integer) => "integer_beside",
-            (Beside::Operator, Number::Float) => "float_beside",
+        let function = match number {
+            Number::Integer => "integer_beside",
+            Number::Float => "float_beside",
         };
         let (function, literal) = (self.at(span, function), self.literal(number, expression));
         Expr::Verbatim(quote_spanned!(span=> #function({ &#other }, #literal)))
@@ -128,7 +118,7 @@ impl Lowering<'_> {
                     return None;
                 }
                 let span = first(&call.func);
-                let [before, accept, reject] = self.operands(&mut accept, &mut reject, Beside::Operator);
+                let [before, accept, reject] = self.operands(&mut accept, &mut reject);
                 if before.is_empty() {
                     return None;
                 }
@@ -139,7 +129,7 @@ impl Lowering<'_> {
             ("cdiv", 2) => {
                 let (mut value, mut divisor) = (call.args[0].clone(), call.args[1].clone());
                 let span = first(&call.func);
-                let [before, value, divisor] = self.operands(&mut value, &mut divisor, Beside::Operator);
+                let [before, value, divisor] = self.operands(&mut value, &mut divisor);
                 let function = &call.func;
                 (!before.is_empty()).then(|| quote_spanned!(span=> { #before #function(#value, #divisor) }))
             }

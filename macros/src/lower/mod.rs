@@ -17,7 +17,6 @@ use syn::{BinOp, Block, Expr, Ident, Macro, Stmt};
 
 use crate::span::{self, Errors, Root, identifiers};
 use control::Loop;
-use literal::{Beside, Number};
 use scope::Scopes;
 
 /// What becomes of an expression's value.
@@ -231,7 +230,7 @@ impl<'a> Lowering<'a> {
         let span = binary.op.span();
         if let Some(op) = compound(&binary.op) {
             if let Some(name) = self.named_variable(&binary.left) {
-                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, Beside::Operator);
+                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right);
                 // The right side may bind less tightly than the operator.
                 let right = if is_operand(&binary.right) || !before.is_empty() {
                     right
@@ -265,7 +264,7 @@ impl<'a> Lowering<'a> {
             return Some(quote_spanned!(span=> #logic::#method(#left, || #right)));
         }
         let comparison = comparison(&binary.op);
-        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, Beside::Operator);
+        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right);
         let lowered = match comparison {
             Some(name) => {
                 let function = self.at(span, name);
@@ -286,22 +285,18 @@ impl<'a> Lowering<'a> {
 
     /// Lowers two operands. A number takes its type from what it stands beside: both then stand in variables, which the
     /// first tokens of the result declare.
-    fn operands(&mut self, left: &mut Expr, right: &mut Expr, beside: Beside) -> [TokenStream; 3] {
+    fn operands(&mut self, left: &mut Expr, right: &mut Expr) -> [TokenStream; 3] {
         let names = [("left", &*left), ("right", &*right)]
             .map(|(name, operand)| span::fresh(name, self.depth, span::first(operand)));
         let [left_name, right_name] = &names;
-        let numbers = [&*left, &*right].map(|operand| {
-            let number = self.number(operand);
-            number.filter(|number| beside == Beside::Operator || *number == Number::Integer)
-        });
-        let before = match numbers {
+        let before = match [self.number(left), self.number(right)] {
             [None, Some(number)] => {
-                let literal = self.beside(left_name, number, right, beside);
+                let literal = self.beside(left_name, number, right);
                 self.expression(left, Place::Value);
                 quote_spanned!(span::first(left)=> let #left_name = #left; let #right_name = #literal;)
             }
             [Some(number), None] => {
-                let literal = self.beside(right_name, number, left, beside);
+                let literal = self.beside(right_name, number, left);
                 self.expression(right, Place::Value);
                 quote_spanned!(span::first(right)=> let #right_name = #right; let #left_name = #literal;)
             }

@@ -252,11 +252,7 @@ fn loops_ask_before_every_trip() {
                 }
             }
             {
-                let mut trips_0 = tw::trips({
-                    let right_1 = n;
-                    let left_1 = tw::bound_beside({ &right_1 }, tw::IntegerLiteral::new(0i128));
-                    tw::RangeBounds::range(left_1, right_1)
-                });
+                let mut trips_0 = tw::trips(tw::loop_range(tw::IntegerLiteral::new(0i128), n));
                 while let ::core::option::Option::Some(item_0) = tw::Trips::next(&mut trips_0) {
                     let i = item_0;
                     {
@@ -276,7 +272,7 @@ fn loops_ask_before_every_trip() {
 fn a_loop_between_literals_unrolls() {
     let (lowered, _) = lower(parse_quote!({ for i in (0..4).rev() {} }), Place::Statement);
     assert!(
-        lowered.contains("tw :: reversed (tw :: RangeBounds :: range (0usize , 4usize))"),
+        lowered.contains("tw :: reversed (tw :: loop_range (0usize , 4usize))"),
         "{lowered}"
     );
 }

@@ -24,36 +24,42 @@ fn tensor<'a, T: Element, const R: usize>(
     }));
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for TensorView<'a, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &TensorView<'a, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceTensor<T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         Argument::<&Tensor<T, R>>::push(self.view(), arguments);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut DeviceTensor<T, R> {
     fn push(self, arguments: &mut Arguments<'a>) {
         Argument::<&mut Tensor<T, R>>::push(self.view_mut(), arguments);
