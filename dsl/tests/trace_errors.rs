@@ -62,6 +62,14 @@ mistakes! {
         out.store([arange(8)], select(x.load([arange(8)]) < 1e39, 1.0, 0.0));
     }, "`1e39` is out of the range of f32", Some("convert what it stands beside: `value as f32`");
 
+    a_quotient_of_integer_literals_beside_a_float(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
+        out.store([arange(8)], x.load([arange(8)]) * (1 / 2));
+    }, "a quotient of integer literals is an integer, here 0, and stands beside f32", Some("divide floats: `1.0 / 2.0`");
+
+    a_literal_beyond_what_an_8_bit_float_holds(out: &mut Tensor<float8::F8E4M3, 1> = [8]) {
+        out.store([program_id(0)], -500.0);
+    }, "`-500.0` is out of the range of f8e4m3", Some("convert what it stands beside: `value as f32`");
+
     an_integer_literal_that_is_no_f16(out: &mut Tensor<half::f16, 1> = [8]) {
         out.store([arange(8)], full([8], 70000));
     }, "`70000` is out of the range of f16", Some("convert what it stands beside: `value as f32`");

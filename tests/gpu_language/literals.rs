@@ -66,7 +66,9 @@ fn numbers<T: Number>(out: &mut Tensor<T, 2>, x: &Tensor<T, 1>) {
     let v = x.load([i]);
     let three = 3;
     let mut sum: T = 4;
-    sum = 5;
+    let mut other: T = 1;
+    (sum, other) = (5, 0);
+    sum = sum + other;
     out.store([0, i], 10 - v * three);
     out.store([1, i], v.max(2).min(three));
     out.store([2, i], select(v == 2, 0, v));
@@ -117,7 +119,13 @@ fn integer_literals_are_of_the_type_that_numbers_beside_them_have() {
 
 /// Literals whose type nothing but the context decides, and `cdiv` of whatever it takes.
 #[kernel(grid = [1])]
-fn contexts(out: &mut Tensor<f32, 1>, whole: &mut Tensor<i64, 1>, lengths: &Tensor<i32, 1>, page: i32) {
+fn contexts(
+    out: &mut Tensor<f32, 1>,
+    whole: &mut Tensor<i64, 1>,
+    small: &mut Tensor<F8E4M3, 1>,
+    lengths: &Tensor<i32, 1>,
+    page: i32,
+) {
     let x = lengths.load([0]);
     let sign = if x > 2 { -1.0 } else { 1.0 };
     let wide = if x > 2 {
@@ -135,7 +143,12 @@ fn contexts(out: &mut Tensor<f32, 1>, whole: &mut Tensor<i64, 1>, lengths: &Tens
     whole.store([i + 3], cdiv(whole.extent(0), i + 1));
     whole.store([i + 5], cdiv(i + 7, 4));
     let known = cdiv(9usize, 2);
-    whole.store([7], 5_000_000_000 + arange(known).max_axis(0));
+    let more = if known > 4 { known } else { 1 };
+    let some: usize = if known > 4 { 2 } else { 4 };
+    small.store([0], 1.5);
+    small.store([1], 448);
+    small.store([arange(some) + 2], full([some], -0.0625));
+    whole.store([7], 5_000_000_000 + arange(more).max_axis(0));
 }
 
 #[test]
@@ -144,7 +157,12 @@ fn the_context_decides_the_type_of_a_literal_that_stands_alone() {
         let lengths = device.upload(&[5, 8], [2]).unwrap();
         let mut out = device.zeros::<f32, 1>([2]).unwrap();
         let mut whole = device.zeros::<i64, 1>([8]).unwrap();
-        contexts(&mut out, &mut whole, &lengths, 4).launch(device).unwrap();
+        let mut small = device.zeros::<F8E4M3, 1>([4]).unwrap();
+        contexts(&mut out, &mut whole, &mut small, &lengths, 4)
+            .launch(device)
+            .unwrap();
+        let small: Vec<f32> = small.download().unwrap().into_iter().map(|v| v.to_f32()).collect();
+        assert_eq!(small, [1.5, 448.0, -0.0625, -0.0625]);
         assert_eq!(out.download().unwrap(), [-1.0, -2.0]);
         assert_eq!(whole.download().unwrap(), [1, 2, 2, 8, 4, 2, 2, 5_000_000_004]);
     });

@@ -8,6 +8,8 @@ use super::recorder::{self, DETACHED};
 use super::tensor::StoreValue;
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::arithmetic;
+use float8::{F8E4M3, F8E5M2};
+
 use crate::element::{Element, ElementType, Float, Number};
 use crate::ir::{self, Expression, Handle, Span};
 
@@ -15,6 +17,7 @@ use crate::ir::{self, Expression, Handle, Span};
 #[derive(Debug, Clone, Copy)]
 pub struct IntegerLiteral {
     value: i128,
+    is_quotient: bool,
     span: Span,
 }
 
@@ -31,8 +34,35 @@ impl IntegerLiteral {
     pub fn new(value: impl Into<i128>) -> Self {
         Self {
             value: value.into(),
+            is_quotient: false,
             span: Span::here(),
         }
+    }
+
+    /// What literals give of which one divides another: no float, which would not have been rounded.
+    #[track_caller]
+    pub fn quotient(value: impl Into<i128>) -> Self {
+        Self {
+            is_quotient: true,
+            ..Self::new(value)
+        }
+    }
+
+    /// The nearest value of a floating-point type.
+    fn as_float<T: Element>(self) -> Scalar<T> {
+        if self.is_quotient {
+            let message = format!(
+                "a quotient of integer literals is an integer, here {}, and stands beside {}",
+                self.value,
+                T::TYPE
+            );
+            recorder::with((), |r| r.fail(self.span, message, Some("divide floats: `1.0 / 2.0`")));
+        }
+        let wide = match i64::try_from(self.value) {
+            Ok(value) => ir::Literal::new(value),
+            Err(_) => ir::Literal::wrap(ElementType::U64, self.value),
+        };
+        rounded(wide, &self.value, self.span)
     }
 
     fn out_of_range(self, range: &str) {
@@ -75,13 +105,7 @@ impl<T: Number> LiteralOf<T> for IntegerLiteral {
                 super::zero()
             }
             Some(_) => constant(ir::Literal::wrap(T::TYPE, self.value)),
-            None => {
-                let wide = match i64::try_from(self.value) {
-                    Ok(value) => ir::Literal::new(value),
-                    Err(_) => ir::Literal::wrap(ElementType::U64, self.value),
-                };
-                rounded(wide, &self.value, self.span)
-            }
+            None => self.as_float(),
         }
     }
 }
@@ -92,6 +116,23 @@ impl<T: Float> LiteralOf<T> for FloatLiteral {
     }
 }
 
+/// The 8-bit floats are only stored, but that as any other.
+macro_rules! storage {
+    ($($ty:ty),*) => {$(
+        impl LiteralOf<$ty> for IntegerLiteral {
+            fn scalar(self) -> Scalar<$ty> {
+                self.as_float()
+            }
+        }
+        impl LiteralOf<$ty> for FloatLiteral {
+            fn scalar(self) -> Scalar<$ty> {
+                rounded(ir::Literal::new(self.value), &self.value, self.span)
+            }
+        }
+    )*};
+}
+storage!(F8E4M3, F8E5M2);
+
 fn constant<T: Element>(literal: ir::Literal) -> Scalar<T> {
     Tile::from_handle(recorder::with(DETACHED, |r| r.literal(literal)))
 }
@@ -99,11 +140,11 @@ fn constant<T: Element>(literal: ir::Literal) -> Scalar<T> {
 /// The nearest value of a floating-point type.
 fn rounded<T: Element>(value: ir::Literal, written: &dyn std::fmt::Debug, span: Span) -> Scalar<T> {
     let literal = arithmetic::cast(value, T::TYPE).unwrap_or(ir::Literal::zero(T::TYPE));
-    let is_finite = |literal| {
-        let wide = arithmetic::cast(literal, ElementType::F64);
-        wide.is_none_or(|wide| f64::from_bits(wide.bits).is_finite())
-    };
-    if is_finite(value) && !is_finite(literal) {
+    let wide = |literal| arithmetic::cast(literal, ElementType::F64).map_or(0.0, |wide| f64::from_bits(wide.bits));
+    let (exact, found) = (wide(value), wide(literal));
+    // Casts to the 8-bit floats saturate, where others give infinity.
+    let largest = arithmetic::cast(ir::Literal::new(f64::MAX), T::TYPE).map_or(0.0, wide);
+    if exact.is_finite() && (!found.is_finite() || exact.abs() > largest) {
         let message = format!("`{written:?}` is out of the range of {}", T::TYPE);
         recorder::with((), |r| {
             r.fail(span, message, Some("convert what it stands beside: `value as f32`"))
@@ -208,9 +249,12 @@ macro_rules! floats {
 floats!(f32, f64);
 
 macro_rules! values {
-    ($literal:ident: $bound:ident) => {
+    ($($literal:ident),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl<T: $bound, const R: usize> IntoValue<Tile<T, R>> for $literal {
+        impl<T: Element, const R: usize> IntoValue<Tile<T, R>> for $literal
+        where
+            Self: LiteralOf<T>,
+        {
             fn into_value(self) -> Tile<T, R> {
                 let scalar: Scalar<T> = self.scalar();
                 Tile::from_handle(scalar.handle)
@@ -218,16 +262,18 @@ macro_rules! values {
         }
 
         #[diagnostic::do_not_recommend]
-        impl<T: $bound> StoreValue<T, 0> for $literal {
+        impl<T: Element> StoreValue<T, 0> for $literal
+        where
+            Self: LiteralOf<T>,
+        {
             fn stored(self) -> Handle<Expression> {
                 let scalar: Scalar<T> = self.scalar();
                 scalar.handle
             }
         }
-    };
+    )*};
 }
-values!(IntegerLiteral: Number);
-values!(FloatLiteral: Float);
+values!(IntegerLiteral, FloatLiteral);
 
 /// The literal as what it is beside `value`: a scalar beside a tile, a plain number beside a plain number.
 pub fn integer_beside<A: BesideInteger>(_: &A, literal: IntegerLiteral) -> A::Value {

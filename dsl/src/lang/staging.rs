@@ -479,24 +479,22 @@ macro_rules! matched {
     )*};
 }
 matched!(
-    bool,
-    char,
-    usize,
-    isize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    f32,
-    f64,
-    &'static str
+    bool, char, usize, isize, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, f32, f64
 );
+
+#[diagnostic::do_not_recommend]
+impl<M: Matched<M>> Matched<Self> for &M {
+    fn value(self) -> Self {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl Matched<Self> for &str {
+    fn value(self) -> Self {
+        self
+    }
+}
 
 /// The value of a `match` whose patterns are numbers.
 pub fn matched<M: Matched<O>, O>(value: M) -> O {

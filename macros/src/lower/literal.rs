@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote_spanned};
 use syn::visit_mut::VisitMut;
-use syn::{Expr, ExprCall, ExprMethodCall, Lit, Pat, Stmt, UnOp};
+use syn::{BinOp, Expr, ExprCall, ExprMethodCall, Ident, Lit, Pat, Stmt, UnOp};
 
 use super::{Lowering, is_arithmetic, with_type};
 use crate::span::{self, first};
@@ -29,6 +29,7 @@ impl Lowering<'_> {
         match expression {
             Expr::Path(path) => path.path.get_ident().and_then(|name| self.scopes.number(name)),
             Expr::Paren(paren) => self.number(&paren.expr),
+            Expr::Group(group) => self.number(&group.expr),
             Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => self.number(&unary.expr),
             Expr::Binary(binary) if is_arithmetic(&binary.op) => {
                 let left = self.number(&binary.left)?;
@@ -55,7 +56,12 @@ impl Lowering<'_> {
         if !has_names(&value) {
             widen(&mut value, widest);
         }
-        quote_spanned!(span=> #literal::new(#value))
+        let new = if number == Number::Integer && divides(expression) {
+            Ident::new("quotient", span)
+        } else {
+            Ident::new("new", span)
+        };
+        quote_spanned!(span=> #literal::#new(#value))
     }
 
     /// Makes a literal of an expression that is a number.
@@ -86,7 +92,7 @@ impl Lowering<'_> {
     }
 
     /// The number as what it is beside the variable `other`.
-    pub fn beside(&self, other: &syn::Ident, number: Number, expression: &Expr) -> Expr {
+    pub fn beside(&self, other: &Ident, number: Number, expression: &Expr) -> Expr {
         let span = first(expression);
         let function = match number {
             Number::Integer => "integer_beside",
@@ -124,7 +130,12 @@ impl Lowering<'_> {
                 }
                 self.visit_expr_mut(&mut call.args[0]);
                 let (function, condition) = (&call.func, &call.args[0]);
-                Some(quote_spanned!(span=> { #before #function(#condition, #accept, #reject) }))
+                let name = span::fresh("condition", self.depth, first(condition));
+                Some(quote_spanned!(span=> {
+                    let #name = #condition;
+                    #before
+                    #function(#name, #accept, #reject)
+                }))
             }
             ("cdiv", 2) => {
                 let (mut value, mut divisor) = (call.args[0].clone(), call.args[1].clone());
@@ -206,6 +217,17 @@ pub fn is_literal_pattern(pattern: &Pat) -> bool {
     }
 }
 
+/// Whether integers are divided, which beside a float nobody means.
+fn divides(expression: &Expr) -> bool {
+    match expression {
+        Expr::Paren(paren) => divides(&paren.expr),
+        Expr::Group(group) => divides(&group.expr),
+        Expr::Unary(unary) => divides(&unary.expr),
+        Expr::Binary(binary) => matches!(binary.op, BinOp::Div(_)) || divides(&binary.left) || divides(&binary.right),
+        _ => false,
+    }
+}
+
 fn has_names(expression: &Expr) -> bool {
     let mut any = false;
     span::identifiers(expression.to_token_stream(), &mut |_| any = true);
@@ -224,6 +246,7 @@ fn widen(expression: &mut Expr, ty: &str) {
             _ => {}
         },
         Expr::Paren(paren) => widen(&mut paren.expr, ty),
+        Expr::Group(group) => widen(&mut group.expr, ty),
         Expr::Unary(unary) => widen(&mut unary.expr, ty),
         Expr::Binary(binary) => {
             widen(&mut binary.left, ty);

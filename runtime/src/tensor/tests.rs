@@ -225,7 +225,7 @@ fn random_reshapes_agree_with_copies() {
         view = view.slice(axis, start..).expect("in range");
         let len = view.len();
         let (a, b) = (1 + next(len), 1 + next(len));
-        if len % (a * b) == 0
+        if len.is_multiple_of(a * b)
             && let Ok(shaped) = view.reshape([a, len / (a * b), b])
         {
             assert_eq!(shaped.download(), view.download());
