@@ -100,7 +100,8 @@ fn float_unary<R: Real>(op: UnaryOp, value: R) -> Option<R> {
 /// exactly rounded.
 ///
 /// Every f32 was tried: the worst are 0.93 of the exponential functions, logarithms and the hyperbolic tangent, 1.18 of
-/// sine and cosine. Of f64 no worse was found. f16 and bf16 come from f32, so what they are off is their own rounding and next to nothing more.
+/// sine and cosine. Of f64 no worse was found. f16 and bf16 come from f32, so what they are off is their own rounding and
+/// next to nothing more.
 pub const fn error_bound(op: UnaryOp) -> f64 {
     match op {
         UnaryOp::Exp | UnaryOp::Exp2 | UnaryOp::Ln | UnaryOp::Log2 | UnaryOp::Tanh => 1.0,
