@@ -37,7 +37,7 @@ macro_rules! mistakes {
 mistakes! {
     a_tile_as_wide_as_one_tensor_of_a_list(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
         out.store([arange(8)], list[1].load([0, arange(list[1].extent(1))]));
-    }, "a compile-time integer is needed here, but this depends on the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of what all of them share, or `list.max_extent(axis)`", Some("a tile's extents are literals, tensor extents, const generics, or `#[comptime]` parameters");
+    }, "a compile-time integer is needed here, but this depends on the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of what all of them share, or `list.max_extent(axis)`", Some("a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters");
 
     an_axis_that_tensors_of_a_list_do_not_have(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
         out.store([0], list.extent(2).cast::<f32>());
