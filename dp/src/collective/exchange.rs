@@ -118,7 +118,9 @@ impl<V> Seat<V> {
         }
         loop {
             match deadline.instant() {
-                Some(instant) => drop(changed.wait_until(&mut round, instant)),
+                Some(instant) => {
+                    changed.wait_until(&mut round, instant);
+                }
                 None => changed.wait(&mut round),
             }
             // No later round can have begun: it would need this rank.

@@ -312,7 +312,7 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
         let is_code_too = self.value(elf::DT_TEXTREL).is_some()
             || self
                 .value(elf::DT_FLAGS)
-                .is_some_and(|flags| flags & u64::from(elf::DF_TEXTREL.0) != 0);
+                .is_some_and(|flags| flags & elf::DF_TEXTREL.0 != 0);
         let written: Vec<&Mapped> = self
             .memory
             .0
@@ -472,6 +472,7 @@ mod tests {
     use super::*;
     use crate::elf::image::{BUILD_ID, Image, cubin, library};
     use crate::fuzz::fuzz;
+    use crate::library::loader::Loader;
 
     fn read(bytes: &[u8]) -> Result<SharedObject, ElfError> {
         SharedObject::read(bytes)
@@ -519,9 +520,32 @@ mod tests {
         loaded.map(|at| word(at + 8).saturating_add(word(at + 32))).collect()
     }
 
+    fn image_of(bytes: Vec<u8>) -> Image {
+        let elf = Elf::read(&bytes[..]).expect("a library");
+        let dynamic = elf
+            .segments
+            .iter()
+            .find(|segment| segment.p_type(ENDIAN) == elf::PT_DYNAMIC);
+        let (start, size) = dynamic.expect("a dynamic section").file_range(ENDIAN);
+        let dynamic = start as usize..(start + size) as usize;
+        let headers = vec![0..64, 64..64 + elf.segments.len() * 56, dynamic.clone(), dynamic];
+        Image { bytes, headers }
+    }
+
     #[test]
     fn fuzz_the_reader_of_elf_files() {
-        let images = [library("libsome.so.1", true), library("libsome.so.1", false), cubin()];
+        let mut images = vec![library("libsome.so.1", true), library("libsome.so.1", false), cubin()];
+        // Of this machine, a few with all that linkers put into them.
+        let listed = Loader::current()
+            .listed
+            .into_iter()
+            .filter_map(|(_, file)| std::fs::read(file).ok());
+        images.extend(
+            listed
+                .filter(|bytes| bytes.len() < 1 << 16 && read(bytes).is_ok())
+                .map(image_of)
+                .take(3),
+        );
         let (inputs, accepted) = fuzz(|rng| {
             let mut image = images[rng.usize(..images.len())].clone();
             image.damage(rng, false);
