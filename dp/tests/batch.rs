@@ -5,7 +5,7 @@ mod support;
 
 use half::bf16;
 use support::*;
-use tilewright_dp::batch::{Padding, PaddingError, PlannedPadding};
+use tilewright_dp::batch::{MAX_TENSORS, Padding, PaddingError, PlannedPadding};
 use tilewright_dp::plan::{BatchPlan, Fill, ForwardMode, Plan, Profile, Request, TensorPadding};
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::Element;
@@ -352,4 +352,26 @@ fn what_does_not_fit_is_refused_and_nothing_is_launched() {
     let error = padding.launch_on(&device.stream()).unwrap_err();
     assert!(matches!(error, LaunchError::CountOutOfRange { .. }), "{error}");
     assert_eq!(device.counters().launches, 0);
+}
+
+#[test]
+fn as_many_tensors_as_one_launch_pads_and_no_more() {
+    let device = Device::cpu();
+    let src = device.upload(&[1i64, 2, 3], [3]).unwrap();
+    let mut outs: Vec<_> = (0..=MAX_TENSORS)
+        .map(|_| device.zeros::<i64, 1>([5]).unwrap())
+        .collect();
+    let mut last = outs.pop().unwrap();
+    let mut padding = Padding::new();
+    for out in &mut outs {
+        padding.pad(out, &src, 0, Runtime(2), -1).unwrap();
+    }
+    let error = padding.fill(&mut last, 0, Exact(1), 7).err().unwrap();
+    assert!(matches!(error, PaddingError::TooManyTensors), "{error}");
+    let text = "one launch pads at most 64 tensors: launch these, and pad the rest with another `Padding`";
+    assert_eq!(error.to_string(), text);
+    padding.launch_on(&device.stream()).unwrap();
+    for out in outs {
+        assert_eq!(out.download().unwrap(), [1, 2, -1, -1, -1]);
+    }
 }

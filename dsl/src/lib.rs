@@ -19,6 +19,7 @@ pub mod interpret;
 pub mod ir;
 pub mod lang;
 pub mod schedule;
+mod stack;
 pub mod transform;
 
 extern crate self as tilewright_dsl;

@@ -24,7 +24,7 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
         .grid
         .iter()
         .for_each(|extent| check::grid(extent, &mut errors));
-    let kernel = Kernel {
+    let mut kernel = Kernel {
         root: Root::new(arguments.root.as_ref()),
         parameters: model::parameters(&function),
         function,
@@ -221,7 +221,8 @@ impl Kernel {
     }
 
     /// The author's body over the types that it sees.
-    fn body(&self, arguments: Arguments, errors: &mut Errors) -> TokenStream {
+    fn body(&mut self, arguments: Arguments, errors: &mut Errors) -> TokenStream {
+        let mut block = std::mem::replace(&mut self.function.block, syn::parse_quote!({}));
         let mut lowering = Lowering::new(&self.root, errors, model::type_parameters(&self.function));
         let [set_grid, set_bounds, policy, deny_guarded] =
             ["set_grid", "set_bounds", "Bounds", "deny_guarded"].map(|name| self.at_name(name));
@@ -256,7 +257,6 @@ impl Kernel {
             parameters.push(quote!(#(#attrs)* #name: #seen));
             redeclared.extend(mutable.map(|_| lowering.redeclare(name)));
         }
-        let mut block = self.function.block.clone();
         lowering.block(&mut block, Place::Statement);
         let quiet = quiet();
         quote! {

@@ -21,6 +21,10 @@ mod span;
 
 use proc_macro::TokenStream;
 
+/// The stack of an expansion, of which only what is used becomes memory: it recurses as deep as an author nests, and
+/// rustc should be the one to say what is too deep.
+const STACK: usize = 256 << 20;
+
 /// Makes a function a kernel.
 ///
 /// ```text
@@ -43,7 +47,7 @@ use proc_macro::TokenStream;
 /// `definition()`, the kernel without arguments.
 #[proc_macro_attribute]
 pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::kernel(arguments.into(), item.into()).into()
+    stacker::grow(STACK, || expand::kernel(arguments.into(), item.into()).into())
 }
 
 /// Makes a function a helper that kernels can call: its body is written in the language of kernels.
@@ -58,5 +62,5 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `crate = path` says where Tilewright is found, if it is re-exported by another crate.
 #[proc_macro_attribute]
 pub fn device(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::device(arguments.into(), item.into()).into()
+    stacker::grow(STACK, || expand::device(arguments.into(), item.into()).into())
 }

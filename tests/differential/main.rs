@@ -14,6 +14,7 @@
 mod case;
 mod cases;
 mod generate;
+mod identity;
 mod launch;
 mod mutate;
 mod oracle;

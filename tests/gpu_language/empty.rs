@@ -91,6 +91,7 @@ fn a_reduction_over_no_element_is_what_leaves_another_as_it_is() {
 
 /// Everything that rearranges or orders tiles, then a line that shows that the program came this far.
 #[kernel(grid = [1], bounds = "trap")]
+#[allow(unsafe_code)]
 fn everything<const K: usize>(
     out: &mut Tensor<i32, 2>,
     counters: &mut Tensor<i32, 1>,
@@ -116,7 +117,8 @@ fn everything<const K: usize>(
         whole.broadcast_to([x.extent(0), x.extent(1)]).permute([0, 1]),
     );
     device_assert(held == held, "what is not there is as it should be");
-    assume(held != held + 1);
+    // SAFETY: no number is its successor.
+    unsafe { assume(held != held + 1) };
     let old = counters.atomic_add([rows + cols + 1], whole);
     counters.scatter([rows + cols + 1], old + 1, Conflict::LastWins);
     out.prefetch([rows, cols]);

@@ -257,3 +257,41 @@ fn fused_calls_that_all_wait_first_can_overlap_the_launch_before() {
     });
     assert_eq!(found, (vec![100; 70], vec![99; 70]));
 }
+
+#[kernel(grid = [out.extent(0)])]
+fn number(out: &mut Tensor<i32, 1>) {
+    out.store([program_id(0)], program_id(0) as i32 + num_programs(0) as i32 * 1000);
+}
+
+#[test]
+fn as_many_calls_as_have_an_argument_each_do_their_own_part() {
+    for calls in [1, 2, 16, 17, 115, 129, 256] {
+        on_every_device(|device| {
+            let mut outs: Vec<_> = (0..calls).map(|i| device.zeros::<i32, 1>([i % 5]).unwrap()).collect();
+            let launched = Call::fuse(outs.iter_mut().map(number)).launch(device).unwrap();
+            assert_eq!(launched.programs(), (0..calls as u64).map(|i| i % 5).sum::<u64>());
+            for (i, out) in outs.iter().enumerate() {
+                let extent = (i % 5) as i32;
+                let expected: Vec<i32> = (0..extent).map(|program| program + extent * 1000).collect();
+                assert_eq!(out.download().unwrap(), expected, "call {i} of {calls}");
+            }
+        });
+    }
+}
+
+#[test]
+fn more_calls_than_one_launch_takes_are_refused_with_advice() {
+    let device = Device::cpu();
+    let mut outs: Vec<_> = (0..257).map(|_| device.zeros::<i32, 1>([2]).unwrap()).collect();
+    let error = Call::fuse(outs.iter_mut().map(number)).launch(&device).unwrap_err();
+    let text = "257 fused calls with 257 arguments: one launch takes at most 256 calls with 256 arguments, which is what CUDA passes \
+                to a kernel; launch them as several";
+    assert_eq!(error.to_string(), text);
+    #[kernel(grid = [3])]
+    fn nothing() {}
+    let error = Call::fuse((0..300).map(|_| nothing())).launch(&device).unwrap_err();
+    assert!(
+        matches!(error, LaunchError::TooManyFused { calls: 300, found: 0 }),
+        "{error}"
+    );
+}

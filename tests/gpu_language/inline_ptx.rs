@@ -1,5 +1,7 @@
 //! Instructions of the author's own: one or several outputs, every width, and what the CPU device makes of them.
 
+#![allow(unsafe_code)] // Instructions are the author's to answer for: these only compute, and what their closures do.
+
 use half::bf16;
 use tilewright::prelude::*;
 
@@ -15,7 +17,7 @@ fn products(high: &mut Tensor<u32, 1>, low: &mut Tensor<u32, 1>, a: &Tensor<u32,
     let i = program_id(0) * 128 + arange(128);
     let text = "mul.hi.u32 %0, %2, %3;\n mul.lo.u32 %1, %2, %3;";
     // The second operand is one value for all.
-    let (h, l) = inline_ptx(text, (a.load([i]), b.load([arange(1)])), multiply);
+    let (h, l) = unsafe { inline_ptx(text, (a.load([i]), b.load([arange(1)])), multiply) };
     high.store([i], h);
     low.store([i], l);
 }
@@ -39,15 +41,19 @@ fn instructions_can_have_several_outputs_and_inputs_that_broadcast() {
 fn every_width(out: &mut Tensor<f64, 1>, shorts: &Tensor<bf16, 1>, floats: &Tensor<f32, 1>, scale: f64, by: i64) {
     let i = arange(33);
     // A sign bit flipped in 16 bits, a float rounded down, a scalar of 64 bits.
-    let (negated,) = inline_ptx("xor.b16 %0, %1, 0x8000;", (shorts.load([i]),), |(v,): (bf16,)| (-v,));
-    let (floor,) = inline_ptx("cvt.rmi.f32.f32 %0, %1;", (floats.load([i]),), |(v,): (f32,)| {
-        (v.floor(),)
-    });
-    let (scaled, shifted) = inline_ptx(
-        "mul.rn.f64 %0, %2, 0d4000000000000000;\n shl.b64 %1, %3, 4;",
-        (scale, by),
-        |(scale, by): (f64, i64)| (scale * 2.0, by << 4),
-    );
+    let (negated,) = unsafe { inline_ptx("xor.b16 %0, %1, 0x8000;", (shorts.load([i]),), |(v,): (bf16,)| (-v,)) };
+    let (floor,) = unsafe {
+        inline_ptx("cvt.rmi.f32.f32 %0, %1;", (floats.load([i]),), |(v,): (f32,)| {
+            (v.floor(),)
+        })
+    };
+    let (scaled, shifted) = unsafe {
+        inline_ptx(
+            "mul.rn.f64 %0, %2, 0d4000000000000000;\n shl.b64 %1, %3, 4;",
+            (scale, by),
+            |(scale, by): (f64, i64)| (scale * 2.0, by << 4),
+        )
+    };
     let sum = negated.cast::<f64>() + floor.cast::<f64>();
     out.store([i], sum * scaled + shifted as f64);
 }
@@ -92,7 +98,7 @@ fn packed_bytes(dot: &mut Tensor<u32, 2>, turned: &mut Tensor<u8, 2>, a: &Tensor
         packed_b = packed_b | (b.load([row, at]).cast::<u32>() << (8 * byte) as u32);
     }
     let text = "dp4a.u32.u32 %0, %2, %3, 0;\n prmt.b32 %1, %2, 0, 0x0123;";
-    let (sums, backwards) = inline_ptx(text, (packed_a, packed_b), dot_and_turn);
+    let (sums, backwards) = unsafe { inline_ptx(text, (packed_a, packed_b), dot_and_turn) };
     dot.store([row, words], sums);
     for byte in 0..4usize {
         turned.store(
@@ -124,7 +130,8 @@ fn a_register_can_hold_four_packed_bytes() {
 #[kernel(grid = [1])]
 fn clock(out: &mut Tensor<u32, 1>) {
     let zero = (program_id(0) as u32,);
-    let (lane,) = inline_ptx_on_gpu::<_, (u32,), 0>("mov.u32 %0, %%laneid; add.u32 %0, %0, %1;", zero);
+    let text = "mov.u32 %0, %%laneid; add.u32 %0, %0, %1;";
+    let (lane,) = unsafe { inline_ptx_on_gpu::<_, (u32,), 0>(text, zero) };
     out.store([0], lane);
 }
 
@@ -136,4 +143,72 @@ fn the_cpu_device_refuses_instructions_without_a_meaning() {
     for part in ["clock", "laneid", "inline_ptx", "closure", "inline_ptx.rs"] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// Two kernels of one name and one text that mean different things.
+mod doubled {
+    use super::*;
+
+    #[kernel(grid = [1])]
+    pub fn meant(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+        let (value,) = unsafe { inline_ptx("add.u32 %0, %1, %1;", (x.load([0]),), |(v,): (u32,)| (v + v,)) };
+        out.store([0], value);
+    }
+}
+
+mod tripled {
+    use super::*;
+
+    #[kernel(grid = [1])]
+    pub fn meant(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+        let (value,) = unsafe { inline_ptx("add.u32 %0, %1, %1;", (x.load([0]),), |(v,): (u32,)| (3 * v,)) };
+        out.store([0], value);
+    }
+}
+
+/// Closures of one type, in one place, that capture different values.
+#[kernel(grid = [1])]
+fn scaled<const BY: usize>(out: &mut Tensor<u32, 1>, x: &Tensor<u32, 1>) {
+    let by = BY as u32;
+    let scale = move |(v,): (u32,)| (v * by,);
+    let (value,) = unsafe { inline_ptx("add.u32 %0, %1, 0;", (x.load([0]),), scale) };
+    out.store([0], value);
+}
+
+#[test]
+fn kernels_whose_instructions_mean_different_things_share_no_variant() {
+    let device = Device::cpu();
+    let x = device.upload(&[7u32], [1]).unwrap();
+    let mut out = device.zeros::<u32, 1>([1]).unwrap();
+    let mut run = |kernel: usize| {
+        let launched = match kernel {
+            2 => doubled::meant(&mut out, &x).launch(&device),
+            3 => tripled::meant(&mut out, &x).launch(&device),
+            4 => scaled::<4>(&mut out, &x).launch(&device),
+            _ => scaled::<5>(&mut out, &x).launch(&device),
+        };
+        let variant = launched.unwrap().variant_id().unwrap();
+        assert_eq!(out.download().unwrap(), [7 * kernel as u32]);
+        variant
+    };
+    let variants = [2, 3, 4, 5].map(&mut run);
+    let different: std::collections::BTreeSet<_> = variants.iter().collect();
+    assert_eq!(different.len(), 4);
+    assert_eq!([2, 3, 4, 5].map(run), variants);
+}
+
+#[kernel(grid = [1])]
+fn misspelt(out: &mut Tensor<u32, 1>) {
+    let (lane,) = unsafe { inline_ptx_on_gpu::<_, (u32,), 0>("mov.u32 %0, %laneid;", (program_id(0) as u32,)) };
+    out.store([0], lane);
+}
+
+#[test]
+fn an_operand_that_there_is_not_is_refused_before_anything_is_compiled() {
+    let device = Device::cpu();
+    let mut out = device.zeros::<u32, 1>([1]).unwrap();
+    let error = misspelt(&mut out).launch(&device).unwrap_err().to_string();
+    let text = "`%laneid` in instructions is none of their 2 operands, which are counted from `%0`, outputs first; a register of \
+                the machine is written with two signs, `%%laneid`";
+    assert!(error.contains(text), "{error}");
 }

@@ -3,9 +3,14 @@
 use tilewright_dsl::element::ElementType;
 use tilewright_runtime::{LaunchError, TensorError};
 
+use super::MAX_TENSORS;
+
 /// Why the tensors of a batch were not padded.
 #[derive(Debug, thiserror::Error)]
 pub enum PaddingError {
+    /// One launch pads no more tensors.
+    #[error("one launch pads at most {MAX_TENSORS} tensors: launch these, and pad the rest with another `Padding`")]
+    TooManyTensors,
     /// The plan pads no tensor of that name.
     #[error("the plan of this batch pads no `{tensor}`: it pads {planned}")]
     NotPlanned {

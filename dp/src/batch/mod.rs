@@ -38,7 +38,7 @@ mod planned;
 pub use error::PaddingError;
 pub use planned::PlannedPadding;
 
-use tilewright_dsl::call::{Argument, Call};
+use tilewright_dsl::call::{Argument, Call, MAX_PARAMETERS};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::lang::{Count, Integer};
 use tilewright_runtime::{Launch, LaunchError, Launched, Stream, TensorView, TensorViewMut};
@@ -48,7 +48,10 @@ use crate::kernels::{fill_bits, pad_bits};
 /// Elements that a program pads, if its rows are not longer.
 const BLOCK: usize = 1024;
 
-/// Tensors to be padded, cut or filled by one launch.
+/// How many tensors one launch pads: each takes up to four of the [`MAX_PARAMETERS`] arguments that a launch has.
+pub const MAX_TENSORS: usize = MAX_PARAMETERS / 4;
+
+/// Tensors to be padded, cut or filled by one launch, at most [`MAX_TENSORS`].
 ///
 /// ```
 /// use tilewright_dp::batch::Padding;
@@ -97,7 +100,8 @@ impl<'a> Padding<'a> {
     /// * An `out` that is shorter than `src` takes its first elements: so a padded tensor is cut again.
     ///
     /// # Errors
-    /// There is no such axis, the others have gaps between them or differ.
+    /// There is no such axis, the others have gaps between them or differ, or there are [`MAX_TENSORS`] tensors
+    /// already.
     pub fn pad<T: Element, const R: usize>(
         &mut self,
         out: impl Into<TensorViewMut<'a, T, R>>,
@@ -126,7 +130,7 @@ impl<'a> Padding<'a> {
     /// Fills `out` from element `count` on `axis` on, in place.
     ///
     /// # Errors
-    /// There is no such axis, or the others have gaps between them.
+    /// There is no such axis, the others have gaps between them, or there are [`MAX_TENSORS`] tensors already.
     pub fn fill<T: Element, const R: usize>(
         &mut self,
         out: impl Into<TensorViewMut<'a, T, R>>,
@@ -141,8 +145,7 @@ impl<'a> Padding<'a> {
             2 => fill_words::<T, u16>(out, count, fill)?,
             4 => fill_words::<T, u32>(out, count, fill)?,
             _ => fill_words::<T, u64>(out, count, fill)?,
-        });
-        Ok(self)
+        })
     }
 
     fn copy<T: Element, const R: usize>(
@@ -160,13 +163,16 @@ impl<'a> Padding<'a> {
             2 => copy_words::<T, u16>(out, src, count, fill)?,
             4 => copy_words::<T, u32>(out, src, count, fill)?,
             _ => copy_words::<T, u64>(out, src, count, fill)?,
-        });
-        Ok(self)
+        })
     }
 
-    fn join(&mut self, call: Call<'a>) {
+    fn join(&mut self, call: Call<'a>) -> Result<&mut Self, PaddingError> {
+        if self.tensors == MAX_TENSORS {
+            return Err(PaddingError::TooManyTensors);
+        }
         self.call.join(call);
         self.tensors += 1;
+        Ok(self)
     }
 
     /// How many tensors there are.

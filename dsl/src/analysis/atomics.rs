@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ir::{Atomic, Block, Expression, Handle, Kernel, MemoryOrder, MemoryScope, Statement};
+use crate::stack::room;
 
 /// The atomic operations of a kernel.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +80,7 @@ impl Found {
                 }
             }
             let in_loop = in_loop || matches!(statement, Statement::While { .. } | Statement::For { .. });
-            statement.for_each_block(|inner| self.block(kernel, inner, in_loop));
+            statement.for_each_block(|inner| room(|| self.block(kernel, inner, in_loop)));
         }
     }
 }

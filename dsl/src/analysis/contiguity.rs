@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::element::ElementType;
 use crate::ir::{Access, BinaryOp, Expression, Handle, Kernel, Layout, Shape, UnaryOp};
+use crate::stack::room;
 
 /// How much `value` grows from one element to the next along `axis`, if it is the same everywhere; 0 where it does not
 /// change.
@@ -18,7 +19,7 @@ fn known_step(kernel: &Kernel, value: Handle<Expression>, axis: usize, known: &m
     if let Some(step) = known.get(&(value, axis)) {
         return *step;
     }
-    let step = find_step(kernel, value, axis, known);
+    let step = room(|| find_step(kernel, value, axis, known));
     known.insert((value, axis), step);
     step
 }
@@ -125,7 +126,7 @@ pub fn constant(kernel: &Kernel, value: Handle<Expression>) -> Option<i64> {
         Expression::Literal(literal) => literal.as_integer().and_then(|v| i64::try_from(v).ok()),
         Expression::Broadcast { value, .. }
         | Expression::Reshape { value, .. }
-        | Expression::MultipleOf { value, .. } => constant(kernel, *value),
+        | Expression::MultipleOf { value, .. } => room(|| constant(kernel, *value)),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Layout, Symbol, UnaryOp};
+use crate::stack::room;
 
 /// What divides zero: more than any alignment that matters.
 pub const EVERYTHING: u64 = 1 << 32;
@@ -19,7 +20,7 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
     if let Some(divisor) = known.get(&value) {
         return *divisor;
     }
-    let mut of = |value: &Handle<Expression>| known_divisor(kernel, *value, known);
+    let mut of = |value: &Handle<Expression>| room(|| known_divisor(kernel, *value, known));
     let divisor = match &kernel.expressions[value] {
         Expression::Literal(literal) => literal.as_integer().map_or(1, of_integer),
         Expression::Symbol(symbol) => of_symbol(kernel, *symbol),

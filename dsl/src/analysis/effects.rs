@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::atomics::Atomics;
 use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, GridDependency, Handle, Kernel, Statement};
+use crate::stack::room;
 
 /// What a kernel does to memory.
 #[derive(Debug, Clone, Default)]
@@ -148,7 +149,10 @@ impl Meetings<'_> {
                     written.insert(access.tensor, access.clone());
                 }
                 Statement::If { accept, reject, .. } => {
-                    let (accepted, rejected) = (self.block(accept, &written), self.block(reject, &written));
+                    let (accepted, rejected) = (
+                        room(|| self.block(accept, &written)),
+                        room(|| self.block(reject, &written)),
+                    );
                     match (accepted, rejected) {
                         (None, None) => return None,
                         (Some(one), None) | (None, Some(one)) => written = one,
@@ -169,15 +173,15 @@ impl Meetings<'_> {
                 }
                 Statement::While { header, body, .. } => {
                     self.loops.push(OpenLoop::over(None));
-                    if let Some(after) = self.block(header, &written) {
-                        self.block(body, &after);
+                    if let Some(after) = room(|| self.block(header, &written)) {
+                        room(|| self.block(body, &after));
                     }
                     self.loops.pop();
                     self.stores_of_loop([header, body], &mut written);
                 }
                 Statement::For { induction, body, .. } => {
                     self.loops.push(OpenLoop::over(Some(*induction)));
-                    self.block(body, &written);
+                    room(|| self.block(body, &written));
                     self.loops.pop();
                     self.stores_of_loop([body], &mut written);
                 }
@@ -242,20 +246,12 @@ impl Meetings<'_> {
             _ if value == induction => true,
             _ if invariant(value) => false,
             Expression::Binary {
-                op: BinaryOp::Add,
+                op: BinaryOp::Add | BinaryOp::Subtract,
                 left,
                 right,
             } => {
-                (self.grows_with(*left, induction, defined) && invariant(*right))
-                    || (invariant(*left) && self.grows_with(*right, induction, defined))
-            }
-            Expression::Binary {
-                op: BinaryOp::Subtract,
-                left,
-                right,
-            } => {
-                (self.grows_with(*left, induction, defined) && invariant(*right))
-                    || (invariant(*left) && self.grows_with(*right, induction, defined))
+                let grows = |value| room(|| self.grows_with(value, induction, defined));
+                (invariant(*right) && grows(*left)) || (invariant(*left) && grows(*right))
             }
             _ => false,
         }

@@ -8,7 +8,8 @@ use arrayvec::ArrayVec;
 
 use super::ComptimeValue;
 use super::trace::{ParameterFacts, TraceRequest, Traced};
-use crate::ir::{ParameterKind, Span, verify};
+use crate::ir::verify::{self, VerifyError};
+use crate::ir::{ParameterKind, Span};
 use crate::lang::TraceError;
 use crate::transform::fuse;
 
@@ -83,8 +84,56 @@ impl Definition {
     /// A kernel that is IR already, made by something else than a function marked `#[kernel]`. Every call of this gives a
     /// kernel of its own.
     ///
-    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them.
-    pub fn of_ir(name: &'static str, traced: Traced) -> Self {
+    /// What the IR says about layouts and alignments of tensors is replaced by what a launch knows of them, and a
+    /// launch with other values of the pinned symbols is refused.
+    ///
+    /// # Errors
+    /// The IR [breaks a rule](verify::verify), or [promises](verify::without_promises) what only an author can.
+    ///
+    /// ```
+    /// use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+    /// use tilewright_dsl::ir::{Guard, Statement};
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn clear(out: &mut Tensor<f32, 1>) {
+    ///     out.store([program_id(0)], 0.0);
+    /// }
+    ///
+    /// let parameters = vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[4]))];
+    /// let mut traced = clear::definition().trace(&TraceRequest { parameters })?;
+    /// assert!(Definition::of_ir("clear", traced.clone()).is_ok());
+    ///
+    /// for (statement, _) in traced.kernel.body.iter_mut() {
+    ///     if let Statement::Store { access, .. } = statement {
+    ///         access.guards[0] = Guard::NONE;
+    ///     }
+    /// }
+    /// assert!(Definition::of_ir("clear", traced).is_err());
+    /// # Ok::<(), TraceError>(())
+    /// ```
+    pub fn of_ir(name: &'static str, traced: Traced) -> Result<Self, VerifyError> {
+        verify::verify(&traced.kernel)?;
+        verify::without_promises(&traced.kernel)?;
+        Ok(Self::done(name, traced))
+    }
+
+    /// As [`Definition::of_ir`], with promises, which are believed.
+    ///
+    /// # Errors
+    /// The IR breaks a rule.
+    ///
+    /// # Safety
+    /// Wherever control comes in any launch: an index that is not checked is inside its axis, assumptions hold, values
+    /// are the multiples that they are claimed to be, and instructions do what
+    /// [`inline_ptx`](crate::lang::inline_ptx) asks of them.
+    #[allow(unsafe_code)] // Declares a duty of the caller; nothing here is unsafe.
+    pub unsafe fn of_ir_unchecked(name: &'static str, traced: Traced) -> Result<Self, VerifyError> {
+        verify::verify(&traced.kernel)?;
+        Ok(Self::done(name, traced))
+    }
+
+    fn done(name: &'static str, traced: Traced) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = ComptimeValue::Integer(NEXT.fetch_add(1, Relaxed));
         let Span { file, line, .. } = traced.kernel.span;
@@ -144,6 +193,14 @@ impl Definition {
         (self.file, self.line)
     }
 
+    /// How many calls are fused into one; `None` of a kernel on its own.
+    pub fn fused(&self) -> Option<usize> {
+        match &self.recording {
+            Recording::Fused(parts) => Some(parts.len()),
+            Recording::Body(_) | Recording::Done(_) => None,
+        }
+    }
+
     /// What tells this definition from every other in the process: the kernel with its generic arguments, and the
     /// values of its compile-time parameters; of [fused](super::Call::fuse) kernels, those of each.
     pub fn identity(&self) -> impl Iterator<Item = (TypeId, &[ComptimeValue])> {
@@ -174,7 +231,17 @@ impl Definition {
         let mut facts = request.parameters.iter().cloned();
         let traced = parts.iter().map(|part| {
             let parameters = facts.by_ref().take(part.parameters).collect();
-            part.definition.trace(&TraceRequest { parameters })
+            let traced = part.definition.trace(&TraceRequest { parameters })?;
+            // A call made by hand may have any number; the arguments of the calls behind it would be taken for others.
+            match (traced.kernel.parameters.len(), part.parameters) {
+                (parameters, arguments) if parameters != arguments => Err(TraceError {
+                    kernel: part.definition.name.to_owned(),
+                    message: format!("{arguments} arguments for {parameters} parameters"),
+                    span: traced.kernel.span,
+                    advice: None,
+                }),
+                _ => Ok(traced),
+            }
         });
         let traced = fuse(&traced.collect::<Result<Vec<_>, _>>()?);
         self.verified(traced)

@@ -18,8 +18,12 @@ pub use trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 
 use crate::schedule::Schedule;
 
-/// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element.
+/// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element. With an
+/// address and an extent each they fill the 4096 bytes of arguments that every CUDA driver passes to a kernel.
 pub const MAX_PARAMETERS: usize = 256;
+
+/// The most calls that are fused into one: as many as have a parameter each.
+pub const MAX_FUSED: usize = MAX_PARAMETERS;
 
 /// How the extents and strides of a launch's tensors are bound, where they are not part of the variant's class anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -62,8 +66,9 @@ impl<'a> Call<'a> {
 
     /// All of `calls` as one: a launch of it does what launching each of them does, side by side and in no order.
     ///
-    /// * Its programs are those of all calls; a block of threads looks for the call that its number belongs to. So many small
-    ///   launches cost as much as one (*horizontal fusion*).
+    /// * Its programs are those of all calls; a block of threads looks for the call that its number belongs to, by
+    ///   halves among sixteen calls at a time. So many small launches cost as much as one (*horizontal fusion*).
+    /// * There are at most [`MAX_FUSED`] calls with [`MAX_PARAMETERS`] arguments together: a launch of more is refused.
     /// * As within any launch, what one call writes may share no memory with what another reads or writes.
     /// * A call whose grid depends on a count in device memory has as many programs as the count says when it runs.
     /// * Checked builds, reports, exact extents and [overlapping](Call::overlapping) are asked of all if they are asked of one;

@@ -1,5 +1,7 @@
 //! Addresses, bounds and masks of loads and stores.
 
+use std::collections::HashMap;
+
 use super::TrapFault;
 use super::effect::trap;
 use super::list::Subject;
@@ -11,6 +13,7 @@ use crate::analysis::contiguity::{access_shape, broadcast_axis, reshape_axis, st
 use crate::analysis::divisibility::{EVERYTHING, divisor, stride_divisor};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, BinaryOp, Bounds, Expression, Handle, Shape, Span, Symbol};
+use crate::stack::room;
 
 /// The part of an access that does not change along the innermost axis of its tile.
 #[derive(Debug, Clone)]
@@ -22,6 +25,9 @@ pub(super) struct Row {
     /// The coordinates from which and up to which elements are in bounds; `None` if all are.
     pub(super) valid: Option<(String, String)>,
 }
+
+/// What divides values at the start of an axis, if they have one.
+type Divisors = HashMap<(Handle<Expression>, Option<usize>), u64>;
 
 impl Writer<'_> {
     /// The zero of an element type, as it is carried in the text.
@@ -249,7 +255,7 @@ impl Writer<'_> {
             .fold(EVERYTHING, |all, (axis, &index)| {
                 let stride = stride_divisor(self.kernel, access.tensor, axis as u8);
                 let by = if axis == adjacent {
-                    self.start_divisor(index, own_axis(index))
+                    self.start_divisor(index, own_axis(index), &mut HashMap::new())
                 } else {
                     divisor(self.kernel, index)
                 };
@@ -259,31 +265,36 @@ impl Writer<'_> {
     }
 
     /// What divides an index at coordinate 0 of its axis `axis`, along which it advances by one; of an index without such
-    /// an axis, what divides it anywhere.
-    fn start_divisor(&self, index: Handle<Expression>, axis: Option<usize>) -> u64 {
-        let Some(axis) = axis else {
-            return divisor(self.kernel, index);
-        };
-        if step(self.kernel, index, axis) == Some(0) {
-            return divisor(self.kernel, index);
+    /// an axis, what divides it anywhere. `known` are those found so far, so that values used often are looked at once.
+    fn start_divisor(&self, index: Handle<Expression>, axis: Option<usize>, known: &mut Divisors) -> u64 {
+        if let Some(found) = known.get(&(index, axis)) {
+            return *found;
         }
+        let found = match axis {
+            Some(along) if step(self.kernel, index, along) != Some(0) => {
+                room(|| self.moving_start_divisor(index, along, known))
+            }
+            _ => divisor(self.kernel, index),
+        };
+        known.insert((index, axis), found);
+        found
+    }
+
+    fn moving_start_divisor(&self, index: Handle<Expression>, axis: usize, known: &mut Divisors) -> u64 {
         let shape = self.kernel.ty(index).shape;
         let from = |value: &Handle<Expression>| self.kernel.ty(*value).shape;
+        let mut of = |value: &Handle<Expression>, axis| self.start_divisor(*value, axis, known);
         match &self.kernel.expressions[index] {
             Expression::Arange(_) => EVERYTHING,
-            Expression::Broadcast { value, .. } => self.start_divisor(*value, broadcast_axis(from(value), shape, axis)),
-            Expression::Reshape { value, .. } => self.start_divisor(*value, reshape_axis(from(value), shape, axis)),
-            Expression::Cast { value, to } if to.is_integer() => self.start_divisor(*value, Some(axis)),
-            Expression::MultipleOf { value, .. } => {
-                self.start_divisor(*value, Some(axis)).max(divisor(self.kernel, index))
-            }
+            Expression::Broadcast { value, .. } => of(value, broadcast_axis(from(value), shape, axis)),
+            Expression::Reshape { value, .. } => of(value, reshape_axis(from(value), shape, axis)),
+            Expression::Cast { value, to } if to.is_integer() => of(value, Some(axis)),
+            Expression::MultipleOf { value, .. } => of(value, Some(axis)).max(divisor(self.kernel, index)),
             Expression::Binary {
                 op: BinaryOp::Add | BinaryOp::Subtract,
                 left,
                 right,
-            } => self
-                .start_divisor(*left, Some(axis))
-                .min(self.start_divisor(*right, Some(axis))),
+            } => of(left, Some(axis)).min(of(right, Some(axis))),
             _ => divisor(self.kernel, index),
         }
     }

@@ -7,7 +7,8 @@ use super::pull::{Point, mentions, start_of};
 use super::writer::{Placed, Writer};
 use crate::analysis::contiguity::{Walk, step, walk};
 use crate::analysis::divisibility::EVERYTHING;
-use crate::ir::{Access, Bounds, Expression, Handle, Shape, Span};
+use crate::ir::{Access, Bounds, Expression, Handle, Shape, Span, Type};
+use crate::stack::room;
 
 /// Where the elements go.
 #[derive(Clone)]
@@ -155,6 +156,10 @@ impl Writer<'_> {
         if let Some(Placed::Shared(_) | Placed::Repeated(_)) = self.placed.get(&value) {
             return;
         }
+        room(|| self.descend_operands(value, ty, point, leaves));
+    }
+
+    fn descend_operands(&self, value: Handle<Expression>, ty: Type, point: &Point, leaves: &mut Leaves) {
         match &self.kernel.expressions[value] {
             Expression::Broadcast { value, .. } => self.descend(
                 *value,

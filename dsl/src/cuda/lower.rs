@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::leaves::{Group, Sink};
 use super::pull::Point;
 use super::types::c_type;
-use super::writer::{Placed, Writer};
+use super::writer::{Placed, Writer, plain};
 use super::{LowerError, Module};
 use crate::analysis::effects::Effects;
 use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
+use crate::stack::room;
 
 /// The most shared memory that a block has without asking.
 const SHARED_BYTES: u64 = 48 << 10;
@@ -47,11 +48,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
 }
 
 fn entry_name(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
-        .collect();
-    format!("tilewright_{plain}")
+    format!("tilewright_{}", plain(name))
 }
 
 /// Tensors on which order matters that have been touched since the last barrier.
@@ -128,7 +125,7 @@ impl Writer<'_> {
     fn block(&mut self, block: &Block, order: &mut Order) -> Result<(), LowerError> {
         for (statement, span) in block {
             self.at(*span);
-            self.statement(statement, *span, order)?;
+            room(|| self.statement(statement, *span, order))?;
             self.check_shared(*span)?;
         }
         Ok(())
@@ -259,7 +256,7 @@ impl Writer<'_> {
         induction: Handle<Expression>,
         start: Handle<Expression>,
         end: Handle<Expression>,
-        step: i64,
+        step: i128,
     ) {
         let ty = c_type(self.kernel.ty(induction).element);
         let (start, end) = (self.scalar(start), self.scalar(end));

@@ -30,7 +30,7 @@ impl Writer<'_> {
                 fields += &format!("{ty} v{number}; ");
                 arguments.push(argument);
             }
-            text += &escaped(part);
+            text += &in_quotes(&part.replace('%', "%%"));
         }
         self.open("if (worker == 0) {");
         if arguments.is_empty() {
@@ -43,10 +43,9 @@ impl Writer<'_> {
     }
 }
 
-/// Plain text inside a format in quotes.
-fn escaped(text: &str) -> String {
+/// Text as it stands in quotes, whatever it is.
+pub(super) fn in_quotes(text: &str) -> String {
     let escape = |byte: u8| match byte {
-        b'%' => "%%".to_owned(),
         b' '..=b'~' if !b"\"\\?".contains(&byte) => char::from(byte).to_string(),
         // Three octal digits end wherever the next character begins.
         _ => format!("\\{byte:03o}"),
@@ -59,8 +58,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_an_author_prints_stays_inside_its_quotes() {
-        assert_eq!(escaped("50% of \"a\\b\"\n7"), "50%% of \\042a\\134b\\042\\0127");
-        assert_eq!(escaped("é??/"), "\\303\\251\\077\\077/");
+    fn whatever_an_author_writes_stays_inside_its_quotes() {
+        assert_eq!(in_quotes("50% of \"a\\b\"\n7"), "50% of \\042a\\134b\\042\\0127");
+        assert_eq!(in_quotes("é??/\r\0"), "\\303\\251\\077\\077/\\015\\000");
     }
 }

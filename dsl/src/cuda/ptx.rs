@@ -1,5 +1,6 @@
 //! Instructions of the author's own.
 
+use super::print::in_quotes;
 use super::pull::Point;
 use super::types::c_type;
 use super::writer::Writer;
@@ -22,7 +23,7 @@ impl Writer<'_> {
             outputs.push(format!("\"={}\"({name})", constraint(element)));
         }
         // Pure instructions: what nothing uses, or what is computed twice, the compiler may leave out.
-        let (outputs, inputs, text) = (outputs.join(", "), inputs.join(", "), escaped(&code.text));
+        let (outputs, inputs, text) = (outputs.join(", "), inputs.join(", "), in_quotes(&code.text));
         self.line(format!("asm(\"{{{text}}}\" : {outputs} : {inputs});"));
         names.get(code.output).cloned().unwrap_or_default()
     }
@@ -38,9 +39,4 @@ fn constraint(element: ElementType) -> &'static str {
             _ => "l",
         },
     }
-}
-
-/// Text inside quotes.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -7,6 +7,7 @@ use super::writer::{Placed, SlotOrder, Writer};
 use crate::analysis::contiguity::{broadcast_axis, reshape_axis};
 use crate::analysis::divisibility::EVERYTHING;
 use crate::ir::{Expression, Handle, Shape, Type};
+use crate::stack::room;
 
 /// Where in a tile a value is wanted.
 #[derive(Debug, Clone)]
@@ -222,7 +223,7 @@ impl Writer<'_> {
                 )
             }
             Some(Placed::Repeated(name)) => name.clone(),
-            _ => self.compute(value, point, ty),
+            _ => room(|| self.compute(value, point, ty)),
         };
         // What is only a name or a number needs no name of its own.
         let simple = text

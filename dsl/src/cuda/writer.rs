@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::cache::grid_dependency;
 use super::prelude::Need;
+use super::print::in_quotes;
 use super::scalar::Text;
 use super::types::{c_type, literal, memory_type};
 use super::{Slot, TrapSite};
@@ -93,7 +94,7 @@ impl From<SlotOrder> for Slot {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
-        let mut used = BTreeSet::new();
+        let mut used = BTreeMap::new();
         let parameters = kernel
             .parameters
             .iter()
@@ -170,7 +171,7 @@ impl<'a> Writer<'a> {
     pub(super) fn at(&mut self, span: Span) {
         if span.is_known() && self.line != Some((span.file, span.line)) {
             self.line = Some((span.file, span.line));
-            let file = span.file.replace('\\', "/").replace('"', "");
+            let file = in_quotes(&span.file.replace('\\', "/"));
             self.body.push_str(&format!("#line {} \"{file}\"\n", span.line));
         }
     }
@@ -337,7 +338,7 @@ impl<'a> Writer<'a> {
         }
         let mut text = String::new();
         let kernel = self.kernel;
-        text.push_str(&format!("// {}: {schedule}\n", kernel.name));
+        text.push_str(&format!("// {}: {schedule}\n", plain(&kernel.name)));
         // Not every coordinate of a loop is used by what it computes.
         text.push_str("#pragma nv_diag_suppress 177, 550\n");
         for need in &self.needs {
@@ -420,12 +421,15 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// `name` with nothing in it that an identifier has not.
+pub(super) fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.chars().map(plain).collect()
+}
+
 /// `name` as a C++ identifier that is no keyword and no name of ours.
 fn identifier(name: &str) -> String {
-    let mut text: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
+    let mut text = plain(name);
     while text.ends_with('_') {
         text.pop();
     }
@@ -433,12 +437,14 @@ fn identifier(name: &str) -> String {
     format!("p_{text}")
 }
 
-fn unique(name: &str, used: &mut BTreeSet<String>) -> String {
+/// `name`, with a number where it is used already. `used` holds the last number that each name got.
+fn unique(name: &str, used: &mut BTreeMap<String, usize>) -> String {
     let mut candidate = name.to_owned();
-    let mut number = 1;
-    while !used.insert(candidate.clone()) {
-        number += 1;
+    while used.contains_key(&candidate) {
+        let number = used.entry(name.to_owned()).or_default();
+        *number += 1;
         candidate = format!("{name}{number}");
     }
+    used.insert(candidate.clone(), 1);
     candidate
 }

@@ -11,6 +11,7 @@ use crate::element::ElementType;
 use crate::ir::{
     Access, Block, Bounds, CheckKind, Conflict, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type,
 };
+use crate::stack::room;
 
 /// Runs programs, one after the other.
 pub(super) struct Machine<'l> {
@@ -85,7 +86,7 @@ impl<'l> Machine<'l> {
 
     fn block(&mut self, block: &Block) -> Result<Flow, InterpretError> {
         for (statement, span) in block {
-            match self.statement(statement, *span)? {
+            match room(|| self.statement(statement, *span))? {
                 Flow::Next => {}
                 left => return Ok(left),
             }
@@ -167,7 +168,7 @@ impl<'l> Machine<'l> {
                 body,
             } => {
                 let element = self.launch.kernel.ty(*induction).element;
-                let (end, step) = (self.integer(*end), i128::from(*step));
+                let (end, step) = (self.integer(*end), *step);
                 let mut value = self.integer(*start);
                 while if step > 0 { value < end } else { value > end } {
                     self.step(span)?;

@@ -1,6 +1,7 @@
 //! What a program does, in order.
 
 use super::{Access, Expression, GridDependency, Handle, Local, Span};
+use crate::stack::room;
 
 /// Statements in the order they run, each with the place its author wrote it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -77,8 +78,9 @@ pub enum Statement {
         start: Handle<Expression>,
         /// The exclusive end; a scalar of the induction's type.
         end: Handle<Expression>,
-        /// The distance between values; not 0.
-        step: i64,
+        /// The distance between values; not 0, and less than 2^64 either way, as every distance between two integers
+        /// is.
+        step: i128,
         /// One trip.
         body: Block,
     },
@@ -170,7 +172,7 @@ impl Block {
     pub fn walk(&self, visit: &mut impl FnMut(&Statement, Span)) {
         for (statement, span) in &self.items {
             visit(statement, *span);
-            statement.for_each_block(|block| block.walk(visit));
+            statement.for_each_block(|block| room(|| block.walk(visit)));
         }
     }
 

@@ -8,9 +8,13 @@ use crate::ir::{BinaryOp, CheckKind, CompareOp, Expression, Literal, Span, State
 
 /// Claims that `condition` holds, for every element if it is a tile. What follows from it is used to remove bounds checks.
 ///
-/// It is never simply believed: the CPU device tests it, and so does a checked build on a GPU
-/// ([`Call::checked`](crate::call::Call::checked)); both report it if it does not hold. In any other build for a GPU a wrong
-/// claim makes the kernel wrong, as wrong as an unchecked access can be.
+/// The CPU device tests it, and so does a checked build on a GPU ([`Call::checked`](crate::call::Call::checked)); both
+/// report it if it does not hold. Any other build for a GPU believes it. To have it tested everywhere, use
+/// [`device_assert`]: of a scalar it removes the same checks.
+///
+/// # Safety
+/// The condition must hold wherever control comes, in every program of every launch: an access whose check was removed
+/// because of it would otherwise be out of bounds.
 ///
 /// ```
 /// use tilewright_dsl::{kernel, lang::*};
@@ -19,7 +23,8 @@ use crate::ir::{BinaryOp, CheckKind, CompareOp, Expression, Literal, Span, State
 /// fn gather(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, index: &Tensor<i32, 1>) {
 ///     let row = program_id(0);
 ///     let from = index.load([row]) as i64;
-///     assume(from >= 0 && from < src.extent(0));
+///     // SAFETY: the host fills `index` with rows of `src`.
+///     unsafe { assume(from >= 0 && from < src.extent(0)) };
 ///     out.store([row], src.load([from]));
 /// }
 /// # use tilewright_dsl::call::*;
@@ -30,7 +35,8 @@ use crate::ir::{BinaryOp, CheckKind, CompareOp, Expression, Literal, Span, State
 /// # Ok::<(), TraceError>(())
 /// ```
 #[track_caller]
-pub fn assume<const R: usize>(condition: Tile<bool, R>) {
+#[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+pub unsafe fn assume<const R: usize>(condition: Tile<bool, R>) {
     check(condition, CheckKind::Assume, "what the kernel assumes", Span::here());
 }
 
@@ -146,8 +152,13 @@ impl<T: Integer, const R: usize> Tile<T, R> {
     /// builds, and otherwise relied on.
     ///
     /// `by` is at least 1, and a number that the element type holds. Only the power of two in it is of use.
+    ///
+    /// # Safety
+    /// Every element must be such a multiple, in every program of every launch: accesses of several elements at once
+    /// are checked and made as if it was.
     #[track_caller]
-    pub fn multiple_of(self, by: u32) -> Self {
+    #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+    pub unsafe fn multiple_of(self, by: u32) -> Self {
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
             let ty = r.ty(self.handle);

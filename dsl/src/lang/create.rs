@@ -110,6 +110,9 @@ pub fn cdiv(value: Scalar<i64>, divisor: impl IntoIndex) -> Scalar<i64> {
 }
 
 /// An extent as a compile-time integer; it becomes a literal of the variant.
+///
+/// A loop over such integers is unrolled. All unrolled loops of a kernel have at most 8192 trips together, and a kernel has
+/// at most 65,536 operations; a loop up to the extent itself, `0..x.extent(0)`, runs on the device and has no limit.
 #[track_caller]
 pub fn comptime(extent: impl Extent) -> usize {
     extent.extent(Span::here()).unwrap_or(1) as usize

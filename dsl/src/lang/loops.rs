@@ -12,7 +12,8 @@ use crate::ir::{Expression, Handle, Span, Statement, Type};
 pub struct Range<T> {
     start: T,
     end: T,
-    step: i64,
+    /// At least 1.
+    step: u64,
     backwards: bool,
 }
 
@@ -33,7 +34,8 @@ impl<T> Range<T> {
             let span = Span::here();
             recorder::with((), |r| r.fail(span, "`step_by(0)` never ends", None));
         }
-        self.step = self.step.saturating_mul(step.max(1) as i64);
+        // No two integers are further apart than the largest step.
+        self.step = self.step.saturating_mul(step.max(1) as u64);
         self
     }
 }
@@ -64,8 +66,36 @@ impl<T: Integer> Range<Scalar<T>> {
 
 impl Range<usize> {
     /// From the last value to the first.
-    pub fn rev(self) -> std::iter::Rev<std::iter::StepBy<std::ops::Range<usize>>> {
-        (self.start..self.end).step_by(self.step as usize).rev()
+    pub fn rev(mut self) -> Self {
+        if self.start < self.end {
+            // What is left beyond the last value is not come to from the other side either.
+            let rest = ((self.end - 1 - self.start) as u64 % self.step) as usize;
+            match self.backwards {
+                false => self.end -= rest,
+                true => self.start += rest,
+            }
+        }
+        self.backwards = !self.backwards;
+        self
+    }
+}
+
+/// The values of a range that is known while recording.
+pub struct Values {
+    forwards: std::iter::StepBy<std::ops::Range<usize>>,
+    /// The bounds, if they are gone through from the end.
+    mirrored: Option<std::ops::Range<usize>>,
+}
+
+impl Iterator for Values {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let value = self.forwards.next()?;
+        Some(match &self.mirrored {
+            Some(std::ops::Range { start, end }) => end - 1 - (value - start),
+            None => value,
+        })
     }
 }
 
@@ -200,7 +230,7 @@ impl<T: Integer> Trips for RecordedTrips<T> {
         match self.induction {
             None => {
                 self.induction = recorder::with(None, |r| {
-                    r.open();
+                    r.open(self.span);
                     Some(r.emit_undefined(Expression::Induction(T::TYPE), Type::scalar(T::TYPE), self.span))
                 });
                 self.induction
@@ -216,7 +246,7 @@ impl<T: Integer> Trips for RecordedTrips<T> {
                             induction,
                             start,
                             end,
-                            step: *step,
+                            step: i128::from(*step),
                             body,
                         },
                         self.span,
@@ -242,12 +272,22 @@ impl<T: Integer> Trips for RecordedTrips<T> {
 pub struct UnrolledTrips<I> {
     iterator: I,
     depth: usize,
+    span: Span,
+}
+
+impl<I> UnrolledTrips<I> {
+    fn new(iterator: I, span: Span) -> Self {
+        let depth = recorder::with(0, |r| r.depth());
+        Self { iterator, depth, span }
+    }
 }
 
 impl<I: Iterator> Trips for UnrolledTrips<I> {
     type Item = I::Item;
     fn next(&mut self) -> Option<I::Item> {
-        self.iterator.next()
+        // Not before there is another trip.
+        let item = self.iterator.next()?;
+        recorder::with(true, |r| r.trip(self.span)).then_some(item)
     }
     #[track_caller]
     fn leave(&self) -> bool {
@@ -261,24 +301,24 @@ impl<I: Iterator> Trips for UnrolledTrips<I> {
 
 #[diagnostic::do_not_recommend]
 impl IntoTrips for Range<usize> {
-    type Trips = UnrolledTrips<std::iter::StepBy<std::ops::Range<usize>>>;
+    type Trips = UnrolledTrips<Values>;
+    #[track_caller]
     fn trips(self) -> Self::Trips {
-        let iterator = (self.start..self.end).step_by(self.step as usize);
-        UnrolledTrips {
-            iterator,
-            depth: recorder::with(0, |r| r.depth()),
-        }
+        let bounds = self.start..self.end;
+        let values = Values {
+            forwards: bounds.clone().step_by(usize::try_from(self.step).unwrap_or(usize::MAX)),
+            mirrored: self.backwards.then_some(bounds),
+        };
+        UnrolledTrips::new(values, Span::here())
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<I: IntoIterator> IntoTrips for I {
     type Trips = UnrolledTrips<I::IntoIter>;
+    #[track_caller]
     fn trips(self) -> Self::Trips {
-        UnrolledTrips {
-            iterator: self.into_iter(),
-            depth: recorder::with(0, |r| r.depth()),
-        }
+        UnrolledTrips::new(self.into_iter(), Span::here())
     }
 }
 
@@ -325,7 +365,7 @@ macro_rules! never_looped {
         {
             type Trips = UnrolledTrips<std::iter::Empty<Scalar<T>>>;
             fn trips(self) -> Self::Trips {
-                UnrolledTrips { iterator: std::iter::empty(), depth: 0 }
+                UnrolledTrips::new(std::iter::empty(), Span::UNKNOWN)
             }
         }
     )*};
@@ -363,8 +403,8 @@ impl<T: Integer> Reverse for Range<Scalar<T>> {
 
 #[diagnostic::do_not_recommend]
 impl Reverse for Range<usize> {
-    type Reversed = std::iter::Rev<std::iter::StepBy<std::ops::Range<usize>>>;
-    fn reversed(self) -> Self::Reversed {
+    type Reversed = Self;
+    fn reversed(self) -> Self {
         self.rev()
     }
 }

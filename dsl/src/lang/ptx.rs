@@ -91,8 +91,16 @@ tuples! {
 /// Runs instructions of PTX on each element of `inputs`, which broadcast, and returns a tuple of what they compute.
 ///
 /// In `text`, `%0`, `%1`, … are the outputs, whose types are those that `meaning` returns, and after them the inputs; a
-/// register of the machine is written with two signs, `%%laneid`. The instructions must do nothing but compute their outputs from their inputs, and give what `meaning` gives: it is what the
-/// CPU device runs. A mistake in them shows when the kernel is compiled.
+/// register of the machine is written with two signs, `%%laneid`. Every output must stand in the text, and no number
+/// beyond the last input: that is refused when the kernel is recorded. Any other mistake shows when the kernel is
+/// compiled.
+///
+/// The CPU device runs `meaning` instead.
+///
+/// # Safety
+/// As for [`core::arch::asm!`]: the text is put into the generated code as it is. The instructions must compute all of
+/// their outputs from their inputs and do nothing else (no memory, no barrier, no branch out of the text), and give
+/// what `meaning` gives.
 ///
 /// ```
 /// use tilewright_dsl::{kernel, lang::*};
@@ -101,7 +109,8 @@ tuples! {
 /// fn products(high: &mut Tensor<u32, 1>, low: &mut Tensor<u32, 1>, a: &Tensor<u32, 1>, b: &Tensor<u32, 1>) {
 ///     let i = arange(64);
 ///     let text = "mul.hi.u32 %0, %2, %3; mul.lo.u32 %1, %2, %3;";
-///     let (h, l) = inline_ptx(text, (a.load([i]), b.load([i])), multiply);
+///     // SAFETY: two multiplications of registers, and `multiply` gives the same.
+///     let (h, l) = unsafe { inline_ptx(text, (a.load([i]), b.load([i])), multiply) };
 ///     high.store([i], h);
 ///     low.store([i], l);
 /// }
@@ -113,7 +122,8 @@ tuples! {
 /// ```
 // `V` is named so that inputs that cannot be are reported where they stand.
 #[track_caller]
-pub fn inline_ptx<I: PtxInputs<R, Values = V>, O: PtxOutputs<R>, V, const R: usize>(
+#[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+pub unsafe fn inline_ptx<I: PtxInputs<R, Values = V>, O: PtxOutputs<R>, V, const R: usize>(
     text: &str,
     inputs: I,
     meaning: impl Fn(V) -> O + Send + Sync + 'static,
@@ -129,8 +139,12 @@ pub fn inline_ptx<I: PtxInputs<R, Values = V>, O: PtxOutputs<R>, V, const R: usi
 
 /// As [`inline_ptx`], for instructions that only a GPU can run: the CPU device refuses to. The types of the outputs are
 /// written out, `inline_ptx_on_gpu::<_, (u32,), 1>(...)`.
+///
+/// # Safety
+/// As for [`inline_ptx`], without a meaning.
 #[track_caller]
-pub fn inline_ptx_on_gpu<I: PtxInputs<R>, O: PtxOutputs<R>, const R: usize>(text: &str, inputs: I) -> O::Tiles {
+#[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
+pub unsafe fn inline_ptx_on_gpu<I: PtxInputs<R>, O: PtxOutputs<R>, const R: usize>(text: &str, inputs: I) -> O::Tiles {
     record::<I, O, R>(text, inputs, None, Span::here())
 }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::TraceError;
+use crate::arithmetic;
 use crate::call::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
@@ -17,6 +18,15 @@ use crate::transform::{hopeless, without_empty_tiles};
 
 /// The most axes that a tensor has.
 const MAX_AXES: usize = 4;
+
+/// The most trips of all loops of a kernel that are unrolled.
+pub const MAX_TRIPS: usize = 1 << 13;
+
+/// The most operations of a kernel, those of unrolled trips among them.
+pub const MAX_OPERATIONS: usize = 1 << 16;
+
+const AT_RUN_TIME: &str =
+    "loop at run time: give the loop a bound of the launch, `0..x.extent(0)`, instead of `0..comptime(x.extent(0))`";
 
 thread_local! {
     static CURRENT: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -31,6 +41,8 @@ pub(crate) struct Recorder {
     /// Symbols whose value shaped the recording.
     pinned: Vec<(Symbol, i64)>,
     bounds: Bounds,
+    /// The trips of loops that are unrolled, so far.
+    trips: usize,
     error: Option<TraceError>,
 }
 
@@ -72,6 +84,7 @@ pub(crate) fn record(
         blocks: vec![OpenBlock::default()],
         pinned: Vec::new(),
         bounds: Bounds::default(),
+        trips: 0,
         error: None,
     };
     let outer = CURRENT.replace(Some(fresh));
@@ -130,7 +143,7 @@ pub(crate) fn function(
 ) -> Option<Function> {
     let (mark, left, right) = with(None, |r| {
         let mark = r.kernel.expressions.len();
-        r.open();
+        r.open(span);
         // Positions that no parameter has.
         let mut operand = |position| r.emit(Expression::Argument(position), Type::scalar(element), span);
         Some((mark, operand(u32::MAX - 1), operand(u32::MAX)))
@@ -175,6 +188,9 @@ impl Recorder {
 
     /// Appends an expression and, unless it is in scope everywhere, defines it here.
     pub(crate) fn emit(&mut self, expression: Expression, ty: Type, span: Span) -> Handle<Expression> {
+        if self.is_too_large(span) {
+            return DETACHED;
+        }
         let global = expression.is_global();
         let handle = self.kernel.append(expression, ty, span);
         if !global {
@@ -242,10 +258,11 @@ impl Recorder {
         (values.map(|value| self.stretch(value, shape, span)), shape)
     }
 
-    /// Appends a statement to the open block, unless it can never run.
+    /// Appends a statement to the open block, unless it can never run or nothing is made of the recording.
     pub(crate) fn push(&mut self, statement: Statement, span: Span) {
         if let Some(open) = self.blocks.last_mut()
             && !open.dead
+            && self.error.is_none()
         {
             open.block.push(statement, span);
         }
@@ -257,6 +274,28 @@ impl Recorder {
         if let Some(open) = self.blocks.last_mut() {
             open.dead = true;
         }
+    }
+
+    /// Whether a loop that is unrolled may have another trip. After a mistake nothing needs to be recorded any more.
+    pub(crate) fn trip(&mut self, span: Span) -> bool {
+        self.trips += 1;
+        if self.trips > MAX_TRIPS {
+            let what = "a loop over values known while recording is unrolled";
+            let message = format!("{what}, and all such loops of a kernel have at most {MAX_TRIPS} trips together");
+            self.fail(span, message, Some(AT_RUN_TIME));
+        }
+        self.error.is_none() && !self.is_too_large(span)
+    }
+
+    /// Whether there is no room for another operation.
+    fn is_too_large(&mut self, span: Span) -> bool {
+        let is_too_large = self.kernel.expressions.len() >= MAX_OPERATIONS;
+        if is_too_large {
+            let message =
+                format!("a kernel has at most {MAX_OPERATIONS} operations, those of unrolled loops among them");
+            self.fail(span, message, Some(AT_RUN_TIME));
+        }
+        is_too_large
     }
 
     /// The axis as the IR counts it, of a tile of this rank; 0, with the mistake kept, if there is no such axis.
@@ -351,7 +390,11 @@ impl Recorder {
     }
 
     /// Opens a nested block.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, span: Span) {
+        // The verifier would say so too, of a body that nothing can walk.
+        if self.depth() > verify::MAX_NESTING {
+            self.fail(span, verify::Fault::NestingTooDeep.to_string(), None);
+        }
         self.blocks.push(OpenBlock::default());
     }
 
@@ -551,32 +594,48 @@ impl Recorder {
     }
 
     fn evaluate(&mut self, expression: Handle<Expression>) -> Result<Literal, String> {
-        use crate::arithmetic;
-        let Some(node) = self.kernel.expressions.get(expression).cloned() else {
-            return Err("a value from outside the kernel".into());
-        };
-        let value = match &node {
-            Expression::Literal(literal) => Some(*literal),
-            Expression::Symbol(symbol) => Some(Literal::index(self.pin(*symbol)?)),
-            Expression::Binary { op, left, right } => {
-                arithmetic::binary(*op, self.evaluate(*left)?, self.evaluate(*right)?)
+        let mut needed = BTreeSet::new();
+        let mut open = vec![expression];
+        while let Some(value) = open.pop() {
+            if !needed.insert(value) {
+                continue;
             }
-            Expression::Unary { op, value } => arithmetic::unary(*op, self.evaluate(*value)?),
-            Expression::Cast { value, to } => arithmetic::cast(self.evaluate(*value)?, *to),
-            Expression::MultipleOf { value, .. } => Some(self.evaluate(*value)?),
-            Expression::Argument(_) => return Err("a run-time argument".into()),
-            Expression::Local(_) => return Err("a mutable variable".into()),
-            Expression::Load(_) | Expression::Atomic(_) => return Err("a value loaded from memory".into()),
-            Expression::Member { .. } => {
-                return Err(
-                    "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of \
-                     what all of them share, or `list.max_extent(axis)`"
-                        .into(),
-                );
+            match self.kernel.expressions.get(value) {
+                Some(
+                    node @ (Expression::Literal(_)
+                    | Expression::Symbol(_)
+                    | Expression::Binary { .. }
+                    | Expression::Unary { .. }
+                    | Expression::Cast { .. }
+                    | Expression::MultipleOf { .. }),
+                ) => node.for_each_operand(|operand| open.push(operand)),
+                Some(Expression::Argument(_)) => return Err("a run-time argument".into()),
+                Some(Expression::Local(_)) => return Err("a mutable variable".into()),
+                Some(Expression::Load(_) | Expression::Atomic(_)) => return Err("a value loaded from memory".into()),
+                Some(Expression::Member { .. }) => {
+                    return Err(
+                        "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` \
+                         of what all of them share, or `list.max_extent(axis)`"
+                            .into(),
+                    );
+                }
+                Some(_) => return Err("a run-time value".into()),
+                None => return Err("a value from outside the kernel".into()),
             }
-            _ => None,
-        };
-        value.ok_or_else(|| "a run-time value".into())
+        }
+        // Operands come before their users.
+        let mut values = HashMap::new();
+        for value in needed {
+            let found = match self.kernel.expressions[value].clone() {
+                Expression::Symbol(symbol) => Some(Literal::index(self.pin(symbol)?)),
+                node => arithmetic::evaluate(&node, |operand| values.get(&operand).copied()),
+            };
+            values.insert(value, found.ok_or("a run-time value")?);
+        }
+        values
+            .get(&expression)
+            .copied()
+            .ok_or_else(|| "a run-time value".into())
     }
 
     /// The value of a launch symbol, which becomes part of the variant's class.

@@ -233,7 +233,7 @@ impl<C> If<C> {
             Decision::Known(known) => taken(known),
             Decision::Recorded(_) => {
                 self.close();
-                recorder::with((), |r| r.open());
+                recorder::with((), |r| r.open(self.span));
                 self.open = Some(side);
                 true
             }
@@ -336,19 +336,19 @@ impl While {
 
     /// Before the condition is computed.
     pub fn header(&mut self) {
-        recorder::with((), |r| r.open());
+        recorder::with((), |r| r.open(self.span));
     }
 
     fn test(&mut self, decision: Decision) -> bool {
         match decision {
-            Decision::Known(known) => {
-                recorder::with((), |r| r.splice());
-                known
-            }
+            Decision::Known(known) => recorder::with(known, |r| {
+                r.splice();
+                known && r.trip(self.span)
+            }),
             Decision::Recorded(condition) => {
                 self.recorded = recorder::with(None, |r| {
                     let header = r.close();
-                    r.open();
+                    r.open(self.span);
                     Some((condition, header))
                 });
                 self.recorded.is_some()

@@ -11,12 +11,20 @@ pub use choose::{Work, choose};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;
+use crate::ir::verify::MAX_ELEMENTS;
 
 /// Threads of a warp.
 pub const WARP: u32 = 32;
 
 /// The most threads of a block.
 pub const MAX_THREADS: u32 = 1024;
+
+/// The most threads of all blocks that share a program: no tile has more elements, and a thread's place is 32 bits
+/// wide.
+pub const MAX_WORKERS: u64 = MAX_ELEMENTS;
+
+/// The most accesses that a thread has in flight: more take more than its registers.
+pub const MAX_UNROLL: u32 = 64;
 
 /// The bytes of one access at full width.
 pub const VECTOR_BYTES: u32 = 16;
@@ -80,6 +88,17 @@ pub enum ScheduleError {
     /// A count that is zero.
     #[error("{0} is 0; it is at least 1")]
     Zero(&'static str),
+    /// More threads for a program than there is work.
+    #[error("{splits} blocks of {threads} threads for a program: it has at most {MAX_WORKERS} threads")]
+    Workers {
+        /// The blocks asked for.
+        splits: u32,
+        /// The threads of each.
+        threads: u32,
+    },
+    /// More accesses in flight than a thread has registers for.
+    #[error("{0} accesses in flight: a thread has at most {MAX_UNROLL}")]
+    Unroll(u32),
     /// Splitting or sharing where the threads of a program depend on one another.
     #[error(
         "the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1"
@@ -120,6 +139,13 @@ impl Schedule {
         if block > MAX_THREADS || (block > WARP && !block.is_multiple_of(WARP)) {
             return Err(ScheduleError::Threads(block));
         }
+        if u64::from(self.splits) * u64::from(self.threads) > MAX_WORKERS {
+            let (splits, threads) = (self.splits, self.threads);
+            return Err(ScheduleError::Workers { splits, threads });
+        }
+        if self.unroll > MAX_UNROLL {
+            return Err(ScheduleError::Unroll(self.unroll));
+        }
         if self.splits > 1 && self.programs_per_block > 1 {
             return Err(ScheduleError::SplitAndShared);
         }
@@ -146,12 +172,43 @@ impl Schedule {
     }
 }
 
+impl LoadHint {
+    /// Its name in texts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "Cached",
+            Self::Streaming => "Streaming",
+            Self::Early => "Early",
+        }
+    }
+}
+
+impl StoreHint {
+    /// Its name in texts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "Cached",
+            Self::Streaming => "Streaming",
+        }
+    }
+}
+
+/// All of it: two schedules with one text are one.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            threads,
+            programs_per_block,
+            splits,
+            unroll,
+            load,
+            store,
+        } = self;
         write!(
             f,
-            "{} threads per program, {} programs per block, {} blocks per program, {} accesses in flight, {:?} loads, {:?} stores",
-            self.threads, self.programs_per_block, self.splits, self.unroll, self.load, self.store
+            "{threads} threads per program, {programs_per_block} programs per block, {splits} blocks per program, {unroll} accesses in flight, {} loads, {} stores",
+            load.name(),
+            store.name()
         )
     }
 }

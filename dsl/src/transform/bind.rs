@@ -7,6 +7,7 @@ use crate::ir::{
     Access, Bindings, Block, Expression, Handle, Kernel, Layout, Literal, Local, Requirement, Shape, Span, Statement,
     Symbol, Type,
 };
+use crate::stack::room;
 
 /// The variant of `kernel` in which the symbols of `bindings.exact` are literals and the counts of `bindings.device`
 /// are read from memory.
@@ -47,8 +48,10 @@ struct Folder<'a> {
     values: Vec<Option<Handle<Expression>>>,
     /// Equal pure expressions in scope, innermost scope last; the first scope holds those that are in scope everywhere.
     scopes: Vec<HashMap<(Expression, Type), Handle<Expression>>>,
-    /// The locals that are assigned once, with the value and how deep it was assigned, while that value is in scope.
-    single: HashMap<Handle<Local>, Option<(Handle<Expression>, usize)>>,
+    /// The locals that are assigned once, with the value while that is in scope.
+    single: HashMap<Handle<Local>, Option<Handle<Expression>>>,
+    /// Of those, the ones that were assigned in the block being built, inside those it is nested in.
+    assigned: Vec<Vec<Handle<Local>>>,
     /// Statements emitted for the block being built.
     output: Vec<Block>,
     /// Operations that a reshape is moving past.
@@ -90,6 +93,7 @@ impl<'a> Folder<'a> {
             values: vec![None; source.expressions.len()],
             scopes: vec![HashMap::new()],
             single,
+            assigned: vec![Vec::new()],
             output: Vec::new(),
             reshaping: 0,
         }
@@ -106,7 +110,7 @@ impl<'a> Folder<'a> {
             return *value;
         }
         let mut node = self.source.expressions[expression].clone();
-        node.map_operands(|operand| self.global(operand, known));
+        node.map_operands(|operand| room(|| self.global(operand, known)));
         let value = self.emit(node, self.source.ty(expression), self.source.spans[expression.index()]);
         known.insert(expression, value);
         value
@@ -115,21 +119,18 @@ impl<'a> Folder<'a> {
     fn block(&mut self, block: &Block) -> Block {
         self.output.push(Block::new());
         self.scopes.push(HashMap::new());
+        self.assigned.push(Vec::new());
         for (statement, span) in block {
-            self.statement(statement, *span);
+            room(|| self.statement(statement, *span));
             if self.output.last().is_some_and(Block::diverges) {
                 break;
             }
         }
         self.scopes.pop();
-        let output = self.output.pop().unwrap_or_default();
-        let depth = self.output.len();
-        for single in self.single.values_mut() {
-            if single.is_some_and(|(_, assigned)| assigned > depth) {
-                *single = None;
-            }
+        for local in self.assigned.pop().unwrap_or_default() {
+            self.single.insert(local, None);
         }
-        output
+        self.output.pop().unwrap_or_default()
     }
 
     /// Continues the block being built with the statements of `block`, in a scope of its own.
@@ -200,7 +201,11 @@ impl<'a> Folder<'a> {
             Statement::Assign { local, value } => {
                 let value = self.value(*value);
                 if let Some(single) = self.single.get_mut(local) {
-                    *single = Some((value, self.output.len()));
+                    *single = Some(value);
+                    self.assigned
+                        .last_mut()
+                        .into_iter()
+                        .for_each(|block| block.push(*local));
                 }
                 self.push(Statement::Assign { local: *local, value }, span);
             }
@@ -234,7 +239,7 @@ impl<'a> Folder<'a> {
                 self.output.push(Block::new());
                 self.scopes.push(HashMap::new());
                 for (statement, span) in header {
-                    self.statement(statement, *span);
+                    room(|| self.statement(statement, *span));
                 }
                 let header = self.output.pop().unwrap_or_default();
                 let condition = self.value(*condition);
@@ -311,7 +316,7 @@ impl<'a> Folder<'a> {
         let span = self.source.spans[expression.index()];
         let value = match node {
             Expression::Local(local) => match self.single.get(&local) {
-                Some(Some((value, _))) => *value,
+                Some(Some(value)) => *value,
                 _ => self.append(node, ty, span),
             },
             // What memory holds may differ from one place to the next.
@@ -325,7 +330,7 @@ impl<'a> Folder<'a> {
     /// Whether every element is known to be true.
     fn is_true(&self, value: Handle<Expression>) -> bool {
         match self.target.expressions[value] {
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.is_true(value),
+            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => room(|| self.is_true(value)),
             _ => self.literal(value).is_some_and(Literal::as_bool),
         }
     }
@@ -378,7 +383,7 @@ impl<'a> Folder<'a> {
         self.reshaping += 1;
         node.map_operands(|operand| {
             let ty = self.target.ty(operand).with_shape(shape);
-            self.emit(Expression::Reshape { value: operand, shape }, ty, span)
+            room(|| self.emit(Expression::Reshape { value: operand, shape }, ty, span))
         });
         self.reshaping -= 1;
         Some(node)

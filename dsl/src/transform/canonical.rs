@@ -6,6 +6,7 @@ use super::dead_code;
 use crate::analysis::contiguity;
 use crate::element::ElementType;
 use crate::ir::{Access, Bounds, CompareOp, Expression, Handle, Kernel, Layout, Span, Statement, Symbol, Type};
+use crate::stack::room;
 
 /// `kernel` with everything left out that does not change its code: the grid and the requirements, which are the host's, and
 /// the literals
@@ -122,6 +123,6 @@ fn define(kernel: &Kernel, value: Handle<Expression>, exits: &mut Vec<(Statement
     if kernel.expressions[value].is_global() || exits.iter().any(defined) {
         return;
     }
-    kernel.expressions[value].for_each_operand(|operand| define(kernel, operand, exits));
+    kernel.expressions[value].for_each_operand(|operand| room(|| define(kernel, operand, exits)));
     exits.push((Statement::Let(value), kernel.span));
 }

@@ -1,6 +1,7 @@
 //! Builds that test what they would otherwise believe.
 
 use crate::ir::{Access, Block, Bounds, Guard, Kernel, Statement};
+use crate::stack::room;
 
 /// `kernel` with nothing left to its author's word: unchecked accesses are checked and trap, and what the author claims
 /// (assumptions, multiples, disjoint scatters) is tested by generated code.
@@ -28,14 +29,14 @@ fn stores(block: &mut Block) {
         match statement {
             Statement::Store { access, .. } => check(access),
             Statement::If { accept, reject, .. } => {
-                stores(accept);
-                stores(reject);
+                room(|| stores(accept));
+                room(|| stores(reject));
             }
             Statement::While { header, body, .. } => {
-                stores(header);
-                stores(body);
+                room(|| stores(header));
+                room(|| stores(body));
             }
-            Statement::For { body, .. } => stores(body),
+            Statement::For { body, .. } => room(|| stores(body)),
             Statement::Let(_)
             | Statement::Check { .. }
             | Statement::Prefetch(_)

@@ -2,6 +2,7 @@
 
 use super::renumber::Renumber;
 use crate::ir::{Arena, Block, Expression, Handle, Kernel, Statement};
+use crate::stack::room;
 
 /// `kernel` without values that nothing uses, variables that nothing reads and branches that do nothing.
 pub(super) fn eliminate(kernel: Kernel) -> Kernel {
@@ -25,52 +26,35 @@ struct Live {
 
 impl Live {
     fn of(kernel: &Kernel) -> Self {
+        // What each local is given: live if the local is.
+        let mut given: Vec<Vec<Handle<Expression>>> = vec![Vec::new(); kernel.locals.len()];
+        let mut open = kernel.grid.clone();
+        open.extend(kernel.requirements.iter().map(|requirement| requirement.condition));
+        kernel.body.walk(&mut |statement, _| match statement {
+            Statement::Assign { local, value } => given[local.index()].push(*value),
+            Statement::Let(value) if kernel.expressions[*value].has_effect() => open.push(*value),
+            Statement::For { induction, .. } => {
+                open.push(*induction);
+                statement.for_each_use(|value| open.push(value));
+            }
+            _ => statement.for_each_use(|value| open.push(value)),
+        });
         let mut live = Self {
             expressions: vec![false; kernel.expressions.len()],
             locals: vec![false; kernel.locals.len()],
         };
-        for &extent in &kernel.grid {
-            live.mark(kernel, extent);
-        }
-        for requirement in &kernel.requirements {
-            live.mark(kernel, requirement.condition);
-        }
-        // A variable is read by expressions, which are only live if something uses them; its assignments then make
-        // their values live, which can make further reads live.
-        loop {
-            let before = live.count();
-            kernel.body.walk(&mut |statement, _| match statement {
-                Statement::Assign { local, .. } if !live.locals[local.index()] => {}
-                Statement::For { induction, .. } => {
-                    live.mark(kernel, *induction);
-                    statement.for_each_use(|value| live.mark(kernel, value));
-                }
-                Statement::Let(value) if kernel.expressions[*value].has_effect() => live.mark(kernel, *value),
-                _ => statement.for_each_use(|value| live.mark(kernel, value)),
-            });
-            if live.count() == before {
-                return live;
+        while let Some(value) = open.pop() {
+            if std::mem::replace(&mut live.expressions[value.index()], true) {
+                continue;
             }
+            let node = &kernel.expressions[value];
+            if let Expression::Local(local) = node {
+                live.locals[local.index()] = true;
+                open.append(&mut given[local.index()]);
+            }
+            node.for_each_operand(|operand| open.push(operand));
         }
-    }
-
-    fn count(&self) -> usize {
-        self.expressions
-            .iter()
-            .chain(&self.locals)
-            .filter(|live| **live)
-            .count()
-    }
-
-    fn mark(&mut self, kernel: &Kernel, expression: Handle<Expression>) {
-        if std::mem::replace(&mut self.expressions[expression.index()], true) {
-            return;
-        }
-        let node = &kernel.expressions[expression];
-        if let Expression::Local(local) = node {
-            self.locals[local.index()] = true;
-        }
-        node.for_each_operand(|operand| self.mark(kernel, operand));
+        live
     }
 }
 
@@ -91,7 +75,10 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     accept,
                     reject,
                 } => {
-                    let (accept, reject) = (sweep(accept, live, changed), sweep(reject, live, changed));
+                    let (accept, reject) = (
+                        room(|| sweep(accept, live, changed)),
+                        room(|| sweep(reject, live, changed)),
+                    );
                     (!accept.is_empty() || !reject.is_empty()).then_some(Statement::If {
                         condition,
                         accept,
@@ -103,7 +90,10 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     condition,
                     body,
                 } => {
-                    let (header, body) = (sweep(header, live, changed), sweep(body, live, changed));
+                    let (header, body) = (
+                        room(|| sweep(header, live, changed)),
+                        room(|| sweep(body, live, changed)),
+                    );
                     Some(Statement::While {
                         header,
                         condition,
@@ -117,7 +107,7 @@ fn sweep(block: Block, live: &Live, changed: &mut bool) -> Block {
                     step,
                     body,
                 } => {
-                    let body = sweep(body, live, changed);
+                    let body = room(|| sweep(body, live, changed));
                     (!body.is_empty()).then_some(Statement::For {
                         induction,
                         start,

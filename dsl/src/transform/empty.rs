@@ -7,6 +7,7 @@ use crate::ir::{
     Access, Arena, BinaryOp, Block, Combine, Expression, Handle, Kernel, Literal, Local, Reduction, Shape, Statement,
     Type,
 };
+use crate::stack::room;
 
 /// `kernel` without tiles and variables that have no element, and without what is done with them: loads, stores, atomic
 /// operations and checks. What is made of none but has elements is a constant:
@@ -138,14 +139,14 @@ impl Removal<'_> {
         let mut statement = statement.clone();
         match &mut statement {
             Statement::If { accept, reject, .. } => {
-                *accept = self.pruned(accept);
-                *reject = self.pruned(reject);
+                *accept = room(|| self.pruned(accept));
+                *reject = room(|| self.pruned(reject));
             }
             Statement::While { header, body, .. } => {
-                *header = self.pruned(header);
-                *body = self.pruned(body);
+                *header = room(|| self.pruned(header));
+                *body = room(|| self.pruned(body));
             }
-            Statement::For { body, .. } => *body = self.pruned(body),
+            Statement::For { body, .. } => *body = room(|| self.pruned(body)),
             _ => {}
         }
         statement

@@ -1,5 +1,7 @@
 //! Several kernels as one: each does its part of one grid.
 
+use std::ops::Range;
+
 use super::renumber::Renumber;
 use crate::analysis::opening::opening;
 use crate::analysis::range::Ranges;
@@ -24,53 +26,49 @@ pub fn fuse(parts: &[Traced]) -> Traced {
         })
         .collect();
     let mut fusion = Fusion::new(parts, &firsts);
-    // Where each part's programs begin, known to all of them.
-    let mut starts = vec![fusion.index(0)];
-    let mut grids = Vec::new();
-    for (part, &first) in parts.iter().zip(&firsts) {
-        let grid = fusion.grid(&part.kernel, first);
-        let programs = grid
-            .iter()
-            .copied()
-            .reduce(|all, axis| fusion.binary(BinaryOp::Multiply, all, axis));
-        let end = match programs {
-            Some(programs) => fusion.binary(BinaryOp::Add, starts[starts.len() - 1], programs),
-            None => starts[starts.len() - 1],
+    // The program's number among those of the group at hand and of all behind it.
+    let mut number = fusion.append(Expression::Symbol(Symbol::ProgramId(0)), Type::INDEX);
+    let mut total: Option<Handle<Expression>> = None;
+    let mut searched = Vec::new();
+    let groups = parts.chunks(GROUP).zip(firsts.chunks(GROUP));
+    let last = groups.len().saturating_sub(1);
+    for (index, (parts, firsts)) in groups.enumerate() {
+        let group = fusion.group(parts, firsts);
+        let Some(programs) = group.ends.last().copied() else {
+            continue;
         };
-        starts.push(end);
-        grids.push(grid);
-    }
-    fusion.kernel.grid = vec![starts[parts.len()]];
-    let program = fusion.append(Expression::Symbol(Symbol::ProgramId(0)), Type::INDEX);
-    let mut branches = Vec::new();
-    let mut body = std::mem::take(&mut fusion.output);
-    for (index, (part, grid)) in parts.iter().zip(&grids).enumerate() {
-        fusion.span = part.kernel.span;
-        let test = Expression::Compare {
-            op: CompareOp::Less,
-            left: program,
-            right: starts[index + 1],
-        };
-        let condition = fusion.append(test, Type::scalar(ElementType::Bool));
-        let outer = std::mem::take(&mut fusion.output);
-        let local = fusion.binary(BinaryOp::Subtract, program, starts[index]);
-        fusion.part(&part.kernel, local, grid, firsts[index]);
-        branches.push((outer, condition, std::mem::take(&mut fusion.output)));
-    }
-    // A program that is not of one part is of one behind it.
-    let rest = branches
-        .into_iter()
-        .rev()
-        .fold(Block::new(), |reject, (mut block, condition, accept)| {
-            let branch = Statement::If {
-                condition,
-                accept,
-                reject,
-            };
-            block.push(branch, fusion.kernel.span);
-            block
+        total = Some(match total {
+            Some(before) => fusion.undefined(BinaryOp::Add, before, programs),
+            None => programs,
         });
-    body.append(rest);
+        // The grid ends with the last group.
+        let condition = (index < last).then(|| fusion.less(number, programs));
+        let outer = std::mem::take(&mut fusion.output);
+        fusion.search(&group, number, 0..parts.len());
+        searched.push((outer, condition, std::mem::take(&mut fusion.output)));
+        number = fusion.binary(BinaryOp::Subtract, number, programs);
+    }
+    // What follows the last group is not needed.
+    fusion.output = Block::new();
+    let total = total.unwrap_or_else(|| fusion.index(0));
+    fusion.kernel.grid = vec![total];
+    let span = fusion.kernel.span;
+    let mut body = Block::new();
+    for (mut block, condition, accept) in searched.into_iter().rev() {
+        let reject = std::mem::take(&mut body);
+        match condition {
+            Some(condition) => {
+                let branch = Statement::If {
+                    condition,
+                    accept,
+                    reject,
+                };
+                block.push(branch, span);
+            }
+            None => block.append(accept),
+        }
+        body = block;
+    }
     // Waiting twice is waiting once.
     if !parts.is_empty() && parts.iter().all(|part| opening(&part.kernel).is_ok()) {
         let wait = (Statement::GridDependency(GridDependency::Wait), fusion.kernel.span);
@@ -81,6 +79,21 @@ pub fn fuse(parts: &[Traced]) -> Traced {
         kernel: fusion.kernel,
         pinned: fusion.pinned,
     }
+}
+
+/// How many parts a program looks among at once. Where they end is computed, and kept in registers, for so many; for
+/// more, one such group after the other. So the registers do not grow with the number of parts.
+const GROUP: usize = 16;
+
+/// Parts that a program looks among.
+struct Group<'a> {
+    parts: &'a [Traced],
+    /// Where the parameters of each part begin.
+    firsts: &'a [u32],
+    /// The grid of each.
+    grids: Vec<Vec<Handle<Expression>>>,
+    /// How many programs all parts up to each have.
+    ends: Vec<Handle<Expression>>,
 }
 
 struct Fusion {
@@ -157,6 +170,65 @@ impl Fusion {
 
     fn binary(&mut self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Handle<Expression> {
         self.append(Expression::Binary { op, left, right }, Type::INDEX)
+    }
+
+    /// An operation of the grid alone.
+    fn undefined(&mut self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Handle<Expression> {
+        let span = self.span;
+        self.kernel
+            .append(Expression::Binary { op, left, right }, Type::INDEX, span)
+    }
+
+    fn less(&mut self, left: Handle<Expression>, right: Handle<Expression>) -> Handle<Expression> {
+        let op = CompareOp::Less;
+        self.append(Expression::Compare { op, left, right }, Type::scalar(ElementType::Bool))
+    }
+
+    fn group<'a>(&mut self, parts: &'a [Traced], firsts: &'a [u32]) -> Group<'a> {
+        let mut group = Group {
+            parts,
+            firsts,
+            grids: Vec::new(),
+            ends: Vec::new(),
+        };
+        for (part, &first) in parts.iter().zip(firsts) {
+            let grid = self.grid(&part.kernel, first);
+            let axes = grid.iter().copied();
+            let programs = axes.reduce(|all, axis| self.binary(BinaryOp::Multiply, all, axis));
+            let programs = programs.unwrap_or_else(|| self.index(0));
+            group.ends.push(match group.ends.last() {
+                Some(&before) => self.binary(BinaryOp::Add, before, programs),
+                None => programs,
+            });
+            group.grids.push(grid);
+        }
+        group
+    }
+
+    /// Finds the part that program `number` of a group belongs to, among those in `range`, by halves; and does it.
+    fn search(&mut self, group: &Group<'_>, number: Handle<Expression>, range: Range<usize>) {
+        let (first, middle) = (range.start, range.start.midpoint(range.end));
+        if middle == first {
+            let part = &group.parts[first].kernel;
+            self.span = part.span;
+            let local = match first.checked_sub(1) {
+                Some(before) => self.binary(BinaryOp::Subtract, number, group.ends[before]),
+                None => number,
+            };
+            return self.part(part, local, &group.grids[first], group.firsts[first]);
+        }
+        let condition = self.less(number, group.ends[middle - 1]);
+        let outer = std::mem::take(&mut self.output);
+        self.search(group, number, first..middle);
+        let accept = std::mem::replace(&mut self.output, Block::new());
+        self.search(group, number, middle..range.end);
+        let reject = std::mem::replace(&mut self.output, outer);
+        let branch = Statement::If {
+            condition,
+            accept,
+            reject,
+        };
+        self.output.push(branch, self.span);
     }
 
     /// The extents of a part's grid.

@@ -6,6 +6,7 @@ use std::fmt;
 use super::bind;
 use crate::analysis::range::Ranges;
 use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Literal, Span, Statement, Symbol};
+use crate::stack::room;
 
 /// What is known of one access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,14 +245,14 @@ fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) 
                 }
             }
             Statement::If { accept, reject, .. } => {
-                replace_stores(accept, stores);
-                replace_stores(reject, stores);
+                room(|| replace_stores(accept, stores));
+                room(|| replace_stores(reject, stores));
             }
             Statement::While { header, body, .. } => {
-                replace_stores(header, stores);
-                replace_stores(body, stores);
+                room(|| replace_stores(header, stores));
+                room(|| replace_stores(body, stores));
             }
-            Statement::For { body, .. } => replace_stores(body, stores),
+            Statement::For { body, .. } => room(|| replace_stores(body, stores)),
             Statement::Let(_)
             | Statement::Check { .. }
             | Statement::Prefetch(_)

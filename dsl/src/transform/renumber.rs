@@ -1,6 +1,7 @@
 //! Other names for the items of a kernel: positions in another one.
 
 use crate::ir::{Access, Block, Expression, Handle, Kernel, Local, Requirement, Statement, Symbol};
+use crate::stack::room;
 
 /// Where the items of a kernel are in another one.
 pub(super) struct Renumber {
@@ -82,7 +83,7 @@ impl Renumber {
     pub(super) fn block(&self, block: Block) -> Block {
         block
             .into_iter()
-            .map(|(statement, span)| (self.statement(statement), span))
+            .map(|(statement, span)| (room(|| self.statement(statement)), span))
             .collect()
     }
 

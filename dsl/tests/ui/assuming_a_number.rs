@@ -3,7 +3,7 @@ use tilewright_dsl::lang::*;
 
 #[kernel(grid = [1])]
 fn example(out: &mut Tensor<f32, 1>, n: i32) {
-    assume(n);
+    unsafe { assume(n) };
     out.store([0], 1.0);
 }
 

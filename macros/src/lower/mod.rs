@@ -18,6 +18,10 @@ use crate::span::{self, Errors, Root, identifiers};
 use control::Loop;
 use scope::Scopes;
 
+/// How many links of a chain of operators are one expression: rustc takes the square of the time for what an expression
+/// holds until its end.
+const LINKS: usize = 16;
+
 /// What becomes of an expression's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -145,7 +149,11 @@ impl<'a> Lowering<'a> {
             Expr::Group(group) => return self.expression(&mut group.expr, place),
             Expr::Block(block) => return self.block(&mut block.block, place),
             Expr::Unsafe(block) => return self.block(&mut block.block, place),
-            Expr::Binary(binary) => match self.binary(binary) {
+            Expr::Binary(binary) if compound(&binary.op).is_none() => {
+                *expression = self.chain(binary);
+                return;
+            }
+            Expr::Binary(binary) => match self.compound_assignment(binary) {
                 Some(lowered) => lowered,
                 None => return,
             },
@@ -216,76 +224,121 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Comparisons, logic and compound assignment to a variable; other operators stay, with lowered operands.
-    fn binary(&mut self, binary: &mut syn::ExprBinary) -> Option<TokenStream> {
-        let span = binary.op.span();
-        if let Some(op) = compound(&binary.op) {
-            if let Some(name) = self.named_variable(&binary.left) {
-                let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
-                // The right side may bind less tightly than the operator.
-                let right = if is_operand(&binary.right) || !before.is_empty() {
-                    right
-                } else {
-                    quote!((#right))
-                };
-                let assign = quote_spanned!(span=> #name.assign(#left #op #right));
-                return Some(if before.is_empty() {
-                    assign
-                } else {
-                    quote_spanned!(span=> { #before #assign })
-                });
-            }
+    /// Compound assignment to a variable; any other stays, with lowered operands.
+    fn compound_assignment(&mut self, binary: &mut syn::ExprBinary) -> Option<TokenStream> {
+        let (span, op) = (binary.op.span(), compound(&binary.op)?);
+        let Some(name) = self.named_variable(&binary.left) else {
             self.field_of_variable(&binary.left);
             self.expression(&mut binary.left, Place::Value);
             self.expression(&mut binary.right, Place::Value);
             return None;
-        }
-        if let BinOp::And(_) | BinOp::Or(_) = &binary.op {
-            self.expression(&mut binary.left, Place::Value);
-            self.expression(&mut binary.right, Place::Value);
-            let (left, right, logic) = (&binary.left, &binary.right, self.at(span, "Logic"));
-            let method = Ident::new(
-                if matches!(binary.op, BinOp::And(_)) {
-                    "and"
-                } else {
-                    "or"
-                },
-                span,
-            );
-            return Some(quote_spanned!(span=> #logic::#method(#left, || #right)));
-        }
-        let comparison = comparison(&binary.op);
-        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
-        let lowered = match comparison {
-            Some(name) => {
-                let function = self.at(span, name);
-                quote_spanned!(span=> #function(#left, #right))
-            }
-            None if before.is_empty() => return None,
-            None => {
-                let op = &binary.op;
-                quote!(#left #op #right)
-            }
         };
-        Some(if before.is_empty() {
-            lowered
+        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+        // The right side may bind less tightly than the operator.
+        let right = if is_operand(&binary.right) || !before.is_empty() {
+            right
         } else {
-            quote_spanned!(span=> { #before #lowered })
+            quote!((#right))
+        };
+        let assign = quote_spanned!(span=> #name.assign(#left #op #right));
+        Some(if before.is_empty() {
+            assign
+        } else {
+            quote_spanned!(span=> { #before #assign })
         })
     }
 
-    /// Lowers two operands. An integer literal, or a name for one, takes its type from what it stands beside: both then stand in
-    /// variables, which the first tokens of the result declare. `number` is the function that knows the type.
+    /// A chain of operators, `a + b - c` or `a && b && c`: comparisons and logic become calls, other operators stay. It
+    /// is lowered link by link, so that what comes out is as deep with many terms as with two.
+    fn chain(&mut self, last: &mut syn::ExprBinary) -> Expr {
+        let take = |place: &mut Expr| std::mem::replace(place, Expr::PLACEHOLDER);
+        let mut links = vec![(last.op, take(&mut last.right))];
+        let mut value = take(&mut last.left);
+        while let Expr::Binary(mut link) = value {
+            links.push((link.op, take(&mut link.right)));
+            value = *link.left;
+        }
+        let (mut is_plain, mut is_logic) = (self.is_plain(&value), false);
+        self.expression(&mut value, Place::Value);
+        let at_first = span::first(&value);
+        // What has to be in variables before `value` can be computed.
+        let mut before = TokenStream::new();
+        for (number, (op, mut right)) in links.into_iter().rev().enumerate() {
+            let span = op.span();
+            let is_long = number > 0 && number.is_multiple_of(LINKS) && !is_plain;
+            let is_and_or = matches!(op, BinOp::And(_) | BinOp::Or(_));
+            if is_long || (is_and_or && is_logic) {
+                let name = span::fresh("left", self.depth, at_first);
+                before.extend(quote_spanned!(span=> let #name = #value;));
+                value = Expr::Verbatim(name.into_token_stream());
+            }
+            is_logic = is_and_or;
+            let plain = [is_plain, self.is_plain(&right)];
+            is_plain = is_arithmetic(&op) && plain == [true, true];
+            self.expression(&mut right, Place::Value);
+            if is_and_or {
+                value = self.logic(op, &value, &right);
+                continue;
+            }
+            if let Some(declared) = self.beside(plain, [&mut value, &mut right], at_first, "number_beside", span) {
+                before.extend(declared);
+            }
+            value = match comparison(&op) {
+                Some(name) => {
+                    let function = self.at(span, name);
+                    Expr::Verbatim(quote_spanned!(span=> #function(#value, #right)))
+                }
+                None => Expr::Binary(syn::ExprBinary {
+                    attrs: Vec::new(),
+                    left: Box::new(value),
+                    op,
+                    right: Box::new(right),
+                }),
+            };
+        }
+        match before.is_empty() {
+            true => value,
+            false => Expr::Verbatim(quote_spanned!(last.op.span()=> { #before #value })),
+        }
+    }
+
+    /// `&&` or `||`.
+    fn logic(&self, op: BinOp, left: &Expr, right: &Expr) -> Expr {
+        let (span, is_and) = (op.span(), matches!(op, BinOp::And(_)));
+        let (logic, method) = (
+            self.at(span, "Logic"),
+            Ident::new(if is_and { "and" } else { "or" }, span),
+        );
+        Expr::Verbatim(quote_spanned!(span=> #logic::#method(#left, || #right)))
+    }
+
+    /// Lowers two operands; the first tokens of the result declare what the others need.
     fn operands(&mut self, left: &mut Expr, right: &mut Expr, number: &str, span: Span) -> [TokenStream; 3] {
         let plain = [self.is_plain(left), self.is_plain(right)];
         self.expression(left, Place::Value);
         self.expression(right, Place::Value);
-        let [at_left, at_right] = [span::first(left), span::first(right)];
-        let names = [
-            span::fresh("left", self.depth, at_left),
-            span::fresh("right", self.depth, at_right),
-        ];
-        let [left_name, right_name] = &names;
+        let at_left = span::first(left);
+        let mut operands = [left.clone(), right.clone()];
+        let [own_left, own_right] = &mut operands;
+        let before = self.beside(plain, [own_left, own_right], at_left, number, span);
+        let [left, right] = operands.map(ToTokens::into_token_stream);
+        [before.unwrap_or_default(), left, right]
+    }
+
+    /// Gives operands beside each other their types. An integer literal, or a name for one, takes its type from what it
+    /// stands beside: both then stand in variables, which the tokens of the result declare. `number` is the function
+    /// that knows the type.
+    fn beside(
+        &self,
+        plain: [bool; 2],
+        [left, right]: [&mut Expr; 2],
+        at_left: Span,
+        number: &str,
+        span: Span,
+    ) -> Option<TokenStream> {
+        let at_right = span::first(right);
+        let [left_name, right_name] =
+            [("left", at_left), ("right", at_right)].map(|(name, at)| span::fresh(name, self.depth, at));
         // An array has one type, and a literal that does not fit is reported as nothing but that. (Of an array of two,
         // rustc would suspect a `;` for the comma.)
         let before = match plain {
@@ -299,9 +352,11 @@ impl<'a> Lowering<'a> {
                 let sample = quote_spanned!(at_right=> #number({ &#right_name }));
                 quote_spanned!(span=> let #right_name = #right; let [_, _, #left_name] = [#sample, #sample, #left];)
             }
-            _ => return [TokenStream::new(), left.to_token_stream(), right.to_token_stream()],
+            _ => return None,
         };
-        [before, left_name.to_token_stream(), right_name.to_token_stream()]
+        *left = Expr::Verbatim(left_name.into_token_stream());
+        *right = Expr::Verbatim(right_name.into_token_stream());
+        Some(before)
     }
 
     /// Whether an expression is an integer whose type only its use decides, as far as its syntax and the names in scope

@@ -1,6 +1,8 @@
 //! What is checked before anything else sees the arguments of a launch.
 
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, MAX_COUNT, MAX_PARAMETERS, Memory, TensorArgument};
+use tilewright_dsl::call::{
+    ArgumentValue, Call, CountArgument, MAX_COUNT, MAX_FUSED, MAX_PARAMETERS, Memory, TensorArgument,
+};
 use tilewright_dsl::element::ElementType;
 
 use super::LaunchError;
@@ -15,6 +17,12 @@ const MAX_LIST_RANK: usize = 3;
 /// Checks the arguments of a call against the device and against each other.
 pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError> {
     let arguments = call.arguments();
+    if let Some(calls) = call.definition().fused()
+        && (calls > MAX_FUSED || arguments.len() > MAX_PARAMETERS)
+    {
+        let found = arguments.len();
+        return Err(LaunchError::TooManyFused { calls, found });
+    }
     if arguments.len() > MAX_PARAMETERS {
         return Err(LaunchError::TooManyParameters {
             kernel: call.definition().name(),
@@ -101,7 +109,10 @@ fn check_tensor(
             i64::try_from(extent).unwrap_or(i64::MAX),
         ));
     }
-    let address = storage.address().saturating_add(tensor.offset);
+    // Of a tensor without elements nothing else would be looked at.
+    let Some(address) = storage.address().checked_add(tensor.offset) else {
+        return Err(outside(call, place));
+    };
     check_within(
         call,
         place,

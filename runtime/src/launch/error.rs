@@ -1,6 +1,6 @@
 //! What can go wrong with a launch.
 
-use tilewright_dsl::call::{MAX_COUNT, MAX_PARAMETERS};
+use tilewright_dsl::call::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
 use tilewright_dsl::cuda::LowerError;
 use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
 use tilewright_dsl::ir::{CheckKind, Span};
@@ -39,6 +39,16 @@ pub enum LaunchError {
         /// The kernel.
         kernel: &'static str,
         /// The number of arguments.
+        found: usize,
+    },
+    /// More calls in one, or more arguments of them together, than a kernel may have.
+    #[error(
+        "{calls} fused calls with {found} arguments: one launch takes at most {MAX_FUSED} calls with {MAX_PARAMETERS} arguments, which is what CUDA passes to a kernel; launch them as several"
+    )]
+    TooManyFused {
+        /// The number of calls.
+        calls: usize,
+        /// The number of arguments of all of them.
         found: usize,
     },
     /// The arguments are not those of the kernel's parameters.
@@ -164,7 +174,7 @@ pub enum LaunchError {
     },
     /// More arguments than a CUDA kernel can take.
     #[error(
-        "kernel `{kernel}` needs {found} CUDA arguments, and {most} are supported: bind its extents as literals with `exact_extents()`"
+        "kernel `{kernel}` needs {found} CUDA arguments, and {most} are supported: bind its extents as literals with `exact_extents()`, or fuse fewer calls"
     )]
     TooManyCudaArguments {
         /// The kernel.

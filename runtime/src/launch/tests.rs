@@ -1,5 +1,7 @@
 //! Launches on the CPU device. The kernels are recorded by hand: the attribute macro is tested above this crate.
 
+mod handmade;
+
 use tilewright_dsl::call::{
     Argument, ArgumentValue, Arguments, Call, ComptimeValue, CountArgument, Definition, Exact, MAX_COUNT, Memory,
     Runtime, TensorArgument,

@@ -31,6 +31,12 @@ impl Classes {
         let traced = Arc::new(call.definition().trace(&trace_request(call))?);
         check_parameters(call, &traced.kernel.parameters)?;
         check_shared(call, &traced.kernel.parameters)?;
+        // A recording of this launch agrees with it; IR from elsewhere may not.
+        if find(std::slice::from_ref(&traced), call).is_none() {
+            let reason = "it was made for tensors of other extents".to_owned();
+            let kernel = call.definition().name();
+            return Err(LaunchError::WrongArguments { kernel, reason });
+        }
         let mut all = self.0.write();
         let classes = all.entry(key).or_default();
         if let Some(class) = find(classes, call) {

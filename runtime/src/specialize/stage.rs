@@ -83,15 +83,13 @@ pub(super) fn schedule_for(kernel: &Kernel, properties: &CudaProperties, program
     choose(kernel, &machine, programs)
 }
 
-/// The name of a variant. The disk cache will need the compiler's identity and options as well; within one process they
-/// do not change.
+/// The name of a variant. The disk cache will need the compiler's identity and options as well, and another name for
+/// the author's own functions; within one process they do not change.
 pub(super) fn identify(kernel: &Kernel, target: Option<(&CudaProperties, &Schedule)>) -> VariantId {
     let mut hash = blake3::Hasher::new();
-    hash.update(kernel.to_string().as_bytes());
-    // Facts about a tensor decide code that the text of the body does not show.
-    hash.update(format!("{:?}{:?}", kernel.parameters, kernel.bindings).as_bytes());
+    hash.update(kernel.identity().as_bytes());
     if let Some((properties, schedule)) = target {
-        hash.update(format!("{}{schedule:?}", properties.architecture).as_bytes());
+        hash.update(format!("for {}, {schedule}", properties.architecture).as_bytes());
     }
     VariantId(*hash.finalize().as_bytes())
 }

@@ -139,7 +139,7 @@ impl Generator {
             induction,
             start: first,
             end,
-            step: step as i64,
+            step,
             body,
         });
     }

@@ -260,12 +260,22 @@ impl<'r> Mutator<'r> {
                 0 => *induction = self.value(),
                 1 => *start = self.value(),
                 2 => *end = self.value(),
-                3 => *step = self.rng.choice([0, 1, -1, i64::MIN, i64::MAX, 7]).unwrap_or(0),
+                3 => {
+                    *step = self
+                        .rng
+                        .choice([0, 1, -1, 1 << 63, -(1 << 64), i128::MIN, 7])
+                        .unwrap_or(0)
+                }
                 _ => self.mutate_block(body, depth + 1),
             },
-            Statement::Check { condition, kind, .. } => match self.rng.bool() {
-                true => *condition = self.value(),
-                false => *kind = self.check(),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => match self.rng.u8(..3) {
+                0 => *condition = self.value(),
+                1 => *kind = self.check(),
+                _ => message.push_str(["\"", "\\", "\n", "é"][self.rng.usize(..4)]),
             },
             Statement::Prefetch(access) => self.mutate_access(access),
             Statement::Print { format, values } => match self.rng.u8(..3) {
@@ -326,7 +336,7 @@ impl<'r> Mutator<'r> {
                 induction: self.value(),
                 start: self.value(),
                 end: self.value(),
-                step: self.rng.i64(-2..=2),
+                step: self.rng.i128(-2..=2),
                 body: self.block(depth),
             },
         }

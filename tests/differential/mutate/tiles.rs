@@ -56,7 +56,11 @@ impl Mutator<'_> {
             Expression::Bitcast { to, .. } => *to = self.element(),
             Expression::MultipleOf { by, .. } => *by = self.divisor(),
             Expression::Atomic(atomic) => self.mutate_atomic(atomic),
-            Expression::Ptx(code) => match self.rng.u8(..5) {
+            Expression::Ptx(code) => match self.rng.u8(..7) {
+                5 => code
+                    .text
+                    .push_str([" ", "\n", "\"", "\\n", "%%", "%0"][self.rng.usize(..6)]),
+                6 => code.meaning = Some(Meaning::new(|_, outputs| outputs.fill(0))),
                 0 => code.output = self.rng.usize(..4),
                 1 => code.outputs.push(self.element()),
                 2 => code.inputs.push(self.value()),

@@ -9,7 +9,7 @@ mod bounds;
 mod operations;
 mod requirements;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use self::bounds::{Bounds, Facts, Side, element_range, push_front};
@@ -19,21 +19,31 @@ use crate::element::ElementType;
 use crate::ir::{
     Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
 };
+use crate::stack::room;
 
 /// What is known at one place of a kernel about the values in scope there.
-#[derive(Clone)]
 pub struct Ranges<'a> {
     kernel: &'a Kernel,
     /// In order, to be searched.
-    symbols: Rc<[(Symbol, i64)]>,
+    symbols: Vec<(Symbol, i64)>,
     /// What the kernel's requirements say about symbols, beside what a symbol is.
-    required: Rc<BTreeMap<Symbol, Facts>>,
-    /// Shared between what is known in different branches, most of which is the same.
+    required: BTreeMap<Symbol, Facts>,
     facts: Vec<Option<Rc<Facts>>>,
     /// The value that each local now holds.
     locals: Vec<Option<Handle<Expression>>>,
     /// Of each read of a local, the value that it found.
     found: Vec<Option<Handle<Expression>>>,
+    /// What has been replaced so far, the last at the end: so that what is known in a branch can be taken back without
+    /// a copy of all that is known.
+    replaced: Vec<Entry>,
+}
+
+/// What is, or was, known in one place.
+#[derive(Clone)]
+enum Entry {
+    Facts(Handle<Expression>, Option<Rc<Facts>>),
+    Local(Handle<Local>, Option<Handle<Expression>>),
+    Found(Handle<Expression>, Option<Handle<Expression>>),
 }
 
 impl<'a> Ranges<'a> {
@@ -43,11 +53,12 @@ impl<'a> Ranges<'a> {
         symbols.sort_unstable();
         let mut ranges = Self {
             kernel,
-            symbols: symbols.into(),
-            required: Rc::default(),
+            symbols,
+            required: BTreeMap::new(),
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
             found: vec![None; kernel.expressions.len()],
+            replaced: Vec::new(),
         };
         // No statement defines what the grid is made of.
         for value in kernel.grid_values() {
@@ -57,6 +68,32 @@ impl<'a> Ranges<'a> {
         }
         ranges.learn_requirements();
         ranges
+    }
+
+    /// Replaces an entry. Gives the one that was there.
+    fn swap(&mut self, entry: Entry) -> Entry {
+        use std::mem::replace;
+        match entry {
+            Entry::Facts(value, facts) => Entry::Facts(value, replace(&mut self.facts[value.index()], facts)),
+            Entry::Local(local, held) => Entry::Local(local, replace(&mut self.locals[local.index()], held)),
+            Entry::Found(value, found) => Entry::Found(value, replace(&mut self.found[value.index()], found)),
+        }
+    }
+
+    /// Replaces an entry until what was known before is known again.
+    fn set(&mut self, entry: Entry) {
+        let before = self.swap(entry);
+        self.replaced.push(before);
+    }
+
+    fn set_facts(&mut self, value: Handle<Expression>, facts: Rc<Facts>) {
+        self.set(Entry::Facts(value, Some(facts)));
+    }
+
+    /// Takes back everything since so many entries were replaced, and gives it, the first at the end.
+    fn take_back(&mut self, mark: usize) -> Vec<Entry> {
+        let since = self.replaced.split_off(mark);
+        since.into_iter().rev().map(|before| self.swap(before)).collect()
     }
 
     /// Whether `value` (every element of it) is at least 0.
@@ -183,7 +220,7 @@ impl<'a> Ranges<'a> {
     fn facts(&self, value: Handle<Expression>) -> Rc<Facts> {
         match &self.facts[value.index()] {
             Some(facts) => facts.clone(),
-            None => self.derive(value).into(),
+            None => room(|| self.derive(value)).into(),
         }
     }
 
@@ -195,21 +232,21 @@ impl<'a> Ranges<'a> {
                 left,
                 right,
             } if truth => {
-                self.assume(left, true);
-                self.assume(right, true);
+                room(|| self.assume(left, true));
+                room(|| self.assume(right, true));
             }
             Expression::Binary {
                 op: BinaryOp::Or,
                 left,
                 right,
             } if !truth => {
-                self.assume(left, false);
-                self.assume(right, false);
+                room(|| self.assume(left, false));
+                room(|| self.assume(right, false));
             }
             Expression::Unary {
                 op: UnaryOp::Not,
                 value,
-            } => self.assume(value, !truth),
+            } => room(|| self.assume(value, !truth)),
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
                 let op = if truth { op } else { op.negated() };
                 match op {
@@ -278,16 +315,16 @@ impl<'a> Ranges<'a> {
     fn learn(&mut self, value: Handle<Expression>, facts: Rc<Facts>) {
         // Not what the variable holds by now.
         if let Some(found) = self.found[value.index()] {
-            self.facts[found.index()] = Some(facts.clone());
+            self.set_facts(found, facts.clone());
         }
-        self.facts[value.index()] = Some(facts);
+        self.set_facts(value, facts);
     }
 
     /// Runs over `block`, calling `visit` before every statement with what is known there.
     pub fn walk(&mut self, block: &Block, visit: &mut impl FnMut(&Ranges<'a>, &Statement, crate::ir::Span)) {
         for (statement, span) in block {
             visit(self, statement, *span);
-            self.step(statement, visit);
+            room(|| self.step(statement, visit));
         }
     }
 
@@ -295,32 +332,34 @@ impl<'a> Ranges<'a> {
         match statement {
             Statement::Let(value) => {
                 let facts = self.derive(*value);
-                self.facts[value.index()] = Some(facts.into());
+                self.set_facts(*value, facts.into());
                 if let Expression::Local(local) = self.kernel.expressions[*value] {
-                    let held = *self.locals[local.index()].get_or_insert(*value);
-                    self.found[value.index()] = Some(held);
+                    let held = self.locals[local.index()].unwrap_or(*value);
+                    self.set(Entry::Local(local, Some(held)));
+                    self.set(Entry::Found(*value, Some(held)));
                 }
             }
-            Statement::Assign { local, value } => self.locals[local.index()] = Some(*value),
+            Statement::Assign { local, value } => self.set(Entry::Local(*local, Some(*value))),
             Statement::If {
                 condition,
                 accept,
                 reject,
             } => {
-                let mut accepted = self.clone();
-                accepted.assume(*condition, true);
-                accepted.walk(accept, visit);
-                let mut rejected = self.clone();
-                rejected.assume(*condition, false);
-                rejected.walk(reject, visit);
-                *self = match (accept.diverges(), reject.diverges()) {
-                    (true, _) => rejected,
-                    (false, true) => accepted,
-                    (false, false) => {
-                        self.join(&accepted, &rejected);
-                        return;
-                    }
-                };
+                let mark = self.replaced.len();
+                self.assume(*condition, true);
+                self.walk(accept, visit);
+                let accepted = self.take_back(mark);
+                self.assume(*condition, false);
+                self.walk(reject, visit);
+                if accept.diverges() {
+                    return;
+                }
+                let rejected = self.take_back(mark);
+                if reject.diverges() {
+                    accepted.into_iter().rev().for_each(|entry| self.set(entry));
+                } else {
+                    self.join(&accepted, &rejected);
+                }
             }
             Statement::While {
                 header,
@@ -329,10 +368,11 @@ impl<'a> Ranges<'a> {
             } => {
                 self.forget_assigned(header);
                 self.forget_assigned(body);
-                let mut inside = self.clone();
-                inside.walk(header, visit);
-                inside.assume(*condition, true);
-                inside.walk(body, visit);
+                let mark = self.replaced.len();
+                self.walk(header, visit);
+                self.assume(*condition, true);
+                self.walk(body, visit);
+                self.take_back(mark);
             }
             Statement::For {
                 induction,
@@ -342,7 +382,7 @@ impl<'a> Ranges<'a> {
                 body,
             } => {
                 self.forget_assigned(body);
-                let mut inside = self.clone();
+                let mark = self.replaced.len();
                 let mut facts = Facts::default();
                 let (start, end) = (self.facts(*start), self.facts(*end));
                 let shift = |bounds: &Bounds, by| bounds.iter().filter_map(|b| b.offset(by)).collect();
@@ -353,8 +393,9 @@ impl<'a> Ranges<'a> {
                     facts.lower = shift(&end.lower, 1);
                     facts.upper = start.upper.clone();
                 }
-                inside.facts[induction.index()] = Some(facts.into());
-                inside.walk(body, visit);
+                self.set_facts(*induction, facts.into());
+                self.walk(body, visit);
+                self.take_back(mark);
             }
             Statement::Check { condition, kind, .. } => {
                 // A program in which a scalar check failed has ended; of a tile a checked build only reports it.
@@ -374,22 +415,26 @@ impl<'a> Ranges<'a> {
         }
     }
 
-    /// Keeps what both ways agree on.
-    fn join(&mut self, accepted: &Ranges<'a>, rejected: &Ranges<'a>) {
-        for (index, local) in self.locals.iter_mut().enumerate() {
-            *local = if accepted.locals[index] == rejected.locals[index] {
-                accepted.locals[index]
-            } else {
-                None
+    /// Keeps what both ways, each with what was known at its end, agree on about the locals.
+    fn join(&mut self, accepted: &[Entry], rejected: &[Entry]) {
+        let held = |entries: &[Entry]| {
+            let locals = entries.iter().rev().filter_map(|entry| match entry {
+                Entry::Local(local, held) => Some((*local, *held)),
+                Entry::Facts(..) | Entry::Found(..) => None,
+            });
+            locals.collect::<BTreeMap<_, _>>()
+        };
+        let (accepted, rejected) = (held(accepted), held(rejected));
+        let locals: BTreeSet<_> = accepted.keys().chain(rejected.keys()).copied().collect();
+        for local in locals {
+            let before = self.locals[local.index()];
+            let now = |branch: &BTreeMap<_, _>| branch.get(&local).copied().unwrap_or(before);
+            // A value defined in only one of the branches is out of scope now; facts from before still hold.
+            let in_scope = |held: &Handle<Expression>| {
+                self.facts[held.index()].is_some() || self.kernel.expressions[*held].is_global()
             };
-        }
-        // A value defined in only one of the branches is out of scope now; facts from before still hold.
-        for local in &mut self.locals {
-            if local
-                .is_some_and(|held| self.facts[held.index()].is_none() && !self.kernel.expressions[held].is_global())
-            {
-                *local = None;
-            }
+            let held = now(&accepted).filter(|held| now(&rejected) == Some(*held) && in_scope(held));
+            self.set(Entry::Local(local, held));
         }
     }
 
@@ -401,7 +446,7 @@ impl<'a> Ranges<'a> {
             }
         });
         for local in assigned {
-            self.locals[local.index()] = None;
+            self.set(Entry::Local(local, None));
         }
     }
 }

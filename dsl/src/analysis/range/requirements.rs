@@ -3,12 +3,11 @@
 //! The host has computed the conditions before the launch, exactly: one that overflows is refused. So their arithmetic can be
 //! solved for what it is made of.
 
-use std::collections::BTreeMap;
-
 use super::Ranges;
 use super::bounds::{Bounds, Facts, Side};
 use crate::analysis::linear::Linear;
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
+use crate::stack::room;
 
 impl Ranges<'_> {
     /// Learns all that the kernel requires.
@@ -25,7 +24,7 @@ impl Ranges<'_> {
         for requirement in &self.kernel.requirements {
             self.require(requirement.condition);
             // Where every use of a symbol sees it.
-            let mut required = BTreeMap::clone(&self.required);
+            let mut required = std::mem::take(&mut self.required);
             for &value in &values {
                 if let Expression::Symbol(symbol) = self.kernel.expressions[value]
                     && let Some(facts) = self.facts[value.index()].take()
@@ -33,7 +32,7 @@ impl Ranges<'_> {
                     required.insert(symbol, Facts::clone(&facts));
                 }
             }
-            self.required = required.into();
+            self.required = required;
         }
     }
 
@@ -59,8 +58,8 @@ impl Ranges<'_> {
                 left,
                 right,
             } => {
-                self.require(left);
-                self.require(right);
+                room(|| self.require(left));
+                room(|| self.require(right));
             }
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => match op {
                 CompareOp::Less => self.solve(left, right, -1),

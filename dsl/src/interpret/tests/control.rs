@@ -58,7 +58,7 @@ fn a_while_loop_computes_its_header_before_every_trip() {
 }
 
 /// The sum of the values of a loop, and how many there were.
-fn sum_of_loop(start: i64, end: i64, step: i64) -> (i64, i64) {
+fn sum_of_loop(start: i64, end: i64, step: i128) -> (i64, i64) {
     let out = answers(|b, out| {
         let (zero, one, start, end) = (b.index(0), b.index(1), b.index(start), b.index(end));
         let (sum, count) = (b.variable("sum", zero), b.variable("count", zero));
@@ -83,7 +83,7 @@ fn a_for_loop_counts_both_ways_and_stops_before_its_end() {
     assert_eq!(sum_of_loop(0, 9, -1), (0, 0));
     assert_eq!(sum_of_loop(9, 0, 1), (0, 0));
     assert_eq!(sum_of_loop(i64::MAX - 1, i64::MAX, 5), (i64::MAX - 1, 1));
-    assert_eq!(sum_of_loop(i64::MIN + 3, i64::MIN, i64::MIN), (i64::MIN + 3, 1));
+    assert_eq!(sum_of_loop(i64::MIN + 3, i64::MIN, i64::MIN.into()), (i64::MIN + 3, 1));
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn change_block(dice: &mut Dice, kernel: &Kernel, block: &Block) -> Block {
                     } => match dice.below(4) {
                         0 => *induction = value(dice, kernel),
                         1 => (*start, *end) = (*end, *start),
-                        2 => *step = dice.one(&[0, -1, 3, i64::MIN, i64::MAX]),
+                        2 => *step = dice.one(&[0, -1, 3, 1 << 63, -(1 << 64), i128::MIN]),
                         _ => *body = change_block(dice, kernel, body),
                     },
                     Statement::Prefetch(access) => change_access(dice, kernel, access),

@@ -1,6 +1,6 @@
 //! Expressions, and what they refer to.
 
-use super::Printer;
+use super::{Detail, Printer, name, quoted};
 use crate::ir::{Access, Atomic, Expression, Guard, Handle, Local, Symbol};
 
 impl<'k> Printer<'k, '_> {
@@ -78,7 +78,12 @@ impl<'k> Printer<'k, '_> {
             Expression::Ptx(ptx) => {
                 let outputs: Vec<&str> = ptx.outputs.iter().map(|element| element.name()).collect();
                 let (outputs, inputs) = (outputs.join(", "), self.list(&ptx.inputs));
-                format!("ptx {:?} [{outputs}] {} ({inputs})", ptx.text, ptx.output)
+                let meaning = match (&ptx.meaning, self.detail) {
+                    (Some(meaning), Detail::All) => format!(" meaning {}", meaning.identity()),
+                    _ => String::new(),
+                };
+                let text = quoted(&ptx.text);
+                format!("ptx {text} [{outputs}] {} ({inputs}){meaning}", ptx.output)
             }
         }
     }
@@ -130,11 +135,11 @@ impl<'k> Printer<'k, '_> {
         }
     }
 
-    fn parameter(&self, position: u32) -> &'k str {
+    fn parameter(&self, position: u32) -> String {
         self.kernel
             .parameters
             .get(position as usize)
-            .map_or("?", |parameter| &parameter.name)
+            .map_or_else(|| "?".to_owned(), |parameter| name(&parameter.name))
     }
 
     /// The name of a local: the author's, with a number where another local has it.
@@ -142,15 +147,15 @@ impl<'k> Printer<'k, '_> {
         if let Some(name) = self.locals.get(&local) {
             return name.clone();
         }
-        let base = self.kernel.locals.get(local).map_or("?", |local| &local.name);
-        let mut name = base.to_owned();
-        let mut number = 0usize;
-        while !self.taken.insert(name.clone()) {
-            number += 1;
-            name = format!("{base}.{number}");
-        }
-        self.locals.insert(local, name.clone());
-        name
+        let own = self.kernel.locals.get(local).map_or("?", |local| &local.name);
+        let (base, taken) = (name(own), self.taken.entry(own).or_default());
+        let text = match *taken {
+            0 => base,
+            number => format!("{base}.{number}"),
+        };
+        *taken += 1;
+        self.locals.insert(local, text.clone());
+        text
     }
 
     pub(super) fn access(&self, access: &Access) -> String {
@@ -173,8 +178,8 @@ impl<'k> Printer<'k, '_> {
             .enumerate()
             .filter_map(|(axis, guard)| sides(guard).map(|sides| format!("{axis}: {sides}")))
             .collect();
-        // Without a check left, the policy decides nothing.
-        if !guards.is_empty() {
+        // Without a check left, the policy decides nothing but what the CPU device reports.
+        if !guards.is_empty() || self.detail == Detail::All {
             text += &format!(" guard {}({})", access.bounds, guards.join(", "));
         }
         text

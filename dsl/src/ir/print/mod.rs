@@ -13,24 +13,26 @@
 //! }
 //! ```
 //!
-//! The text holds everything that decides the generated code but the schedule, and no handle, so that two kernels with
-//! equal texts become equal code however they were built: values are numbered in the order the body defines them, what
-//! is in scope everywhere is written where it is used, and what nothing defines or uses does not appear. Source
-//! positions are left out, except by [`Kernel::to_string_with_spans`].
+//! The text holds no handle, so that it is the same however a kernel was built: values are numbered in the order the
+//! body defines them, what is in scope everywhere is written where it is used, and what nothing defines or uses does
+//! not appear. Names and texts of the author's that would read as something else are quoted. Three texts differ in what
+//! they tell besides: nothing, for people ([`Display`](fmt::Display)); source positions
+//! ([`Kernel::to_string_with_spans`]); and everything that tells two kernels apart ([`Kernel::identity`]).
 
 mod expression;
 mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::{Block, Expression, Handle, Kernel, Layout, Local, Parameter, ParameterKind, Span, Statement, Symbol};
+use crate::stack::room;
 
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Printer::new(self, f, false).kernel()
+        Printer::new(self, f, Detail::Code).kernel()
     }
 }
 
@@ -39,29 +41,50 @@ impl Kernel {
     pub fn to_string_with_spans(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = Printer::new(self, &mut text, true).kernel();
+        let _ = Printer::new(self, &mut text, Detail::Places).kernel();
         text
     }
+
+    /// The text of everything that decides what a kernel does, what is generated for it but the schedule, and what it
+    /// reports: two kernels with one identity are one kernel. Within one process, as functions of the author's have no
+    /// name beyond it.
+    pub fn identity(&self) -> String {
+        let mut text = String::new();
+        let _ = Printer::new(self, &mut text, Detail::All).kernel();
+        text
+    }
+}
+
+/// What is told besides the code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Nothing.
+    Code,
+    /// Where statements were written.
+    Places,
+    /// That, and all that tells kernels apart.
+    All,
 }
 
 struct Printer<'k, 'w> {
     kernel: &'k Kernel,
     out: &'w mut dyn Write,
-    spans: bool,
+    detail: Detail,
     depth: usize,
     /// The name of each value defined so far.
     values: BTreeMap<Handle<Expression>, String>,
     locals: BTreeMap<Handle<Local>, String>,
-    taken: BTreeSet<String>,
+    /// How many locals have each name.
+    taken: BTreeMap<&'k str, usize>,
 }
 
 impl<'k, 'w> Printer<'k, 'w> {
-    fn new(kernel: &'k Kernel, out: &'w mut dyn Write, spans: bool) -> Self {
+    fn new(kernel: &'k Kernel, out: &'w mut dyn Write, detail: Detail) -> Self {
         let (values, locals, taken) = Default::default();
         Self {
             kernel,
             out,
-            spans,
+            detail,
             depth: 0,
             values,
             locals,
@@ -71,7 +94,8 @@ impl<'k, 'w> Printer<'k, 'w> {
 
     fn kernel(&mut self) -> fmt::Result {
         let kernel = self.kernel;
-        writeln!(self.out, "kernel {}(", kernel.name)?;
+        write!(self.out, "kernel {}(", name(&kernel.name))?;
+        self.end(kernel.span)?;
         for parameter in &kernel.parameters {
             writeln!(self.out, "    {parameter},")?;
         }
@@ -88,6 +112,9 @@ impl<'k, 'w> Printer<'k, 'w> {
         if kernel.reports {
             writeln!(self.out, "reports")?;
         }
+        if kernel.denies_guards && self.detail == Detail::All {
+            writeln!(self.out, "denies guards")?;
+        }
         self.grid()?;
         self.block(&kernel.body)?;
         writeln!(self.out)
@@ -96,7 +123,11 @@ impl<'k, 'w> Printer<'k, 'w> {
     /// The grid, with what it is computed from under names of its own.
     fn grid(&mut self) -> fmt::Result {
         let kernel = self.kernel;
-        for value in kernel.grid_values() {
+        let mut values = kernel.grid_values();
+        if self.detail == Detail::All {
+            values.extend(kernel.requirement_values());
+        }
+        for value in values {
             let Some(expression) = kernel.expressions.get(value).filter(|e| !e.is_global()) else {
                 continue;
             };
@@ -107,7 +138,12 @@ impl<'k, 'w> Printer<'k, 'w> {
         }
         writeln!(self.out, "grid [{}]", self.list(&kernel.grid))?;
         for requirement in &kernel.requirements {
-            write!(self.out, "require {}", kernel.text_of(requirement.condition))?;
+            let condition = match self.detail {
+                Detail::All => self.value(requirement.condition),
+                // As its author wrote it, as far as there is room.
+                Detail::Code | Detail::Places => kernel.text_of(requirement.condition),
+            };
+            write!(self.out, "require {condition}")?;
             self.end(requirement.span)?;
         }
         // The body defines what it uses itself.
@@ -127,7 +163,7 @@ impl<'k, 'w> Printer<'k, 'w> {
         self.depth += 1;
         for (statement, span) in block {
             self.indent()?;
-            self.statement(statement, *span)?;
+            room(|| self.statement(statement, *span))?;
         }
         self.depth -= 1;
         self.indent()?;
@@ -135,10 +171,13 @@ impl<'k, 'w> Printer<'k, 'w> {
     }
 
     fn end(&mut self, span: Span) -> fmt::Result {
-        if self.spans {
-            writeln!(self.out, "  // {span}")
-        } else {
-            writeln!(self.out)
+        match self.detail {
+            Detail::Code => writeln!(self.out),
+            Detail::Places => writeln!(self.out, "  // {span}"),
+            Detail::All => {
+                let Span { file, line, column } = span;
+                writeln!(self.out, "  // {} {line} {column}", quoted(file))
+            }
         }
     }
 
@@ -151,6 +190,11 @@ impl<'k, 'w> Printer<'k, 'w> {
                 };
                 let name = self.define(*value);
                 write!(self.out, "{name} = {text}{}", self.ty(*value))?;
+                if let Some(own) = self.kernel.spans.get(value.index()).filter(|own| **own != span)
+                    && self.detail == Detail::All
+                {
+                    self.end(*own)?;
+                }
             }
             Statement::Store {
                 access,
@@ -162,13 +206,18 @@ impl<'k, 'w> Printer<'k, 'w> {
                 write!(self.out, "store{contract} {access} = {value}")?;
             }
             Statement::Prefetch(access) => write!(self.out, "prefetch {}", self.access(access))?,
-            Statement::Print { format, values } => write!(self.out, "print {format:?} ({})", self.list(values))?,
+            Statement::Print { format, values } => {
+                write!(self.out, "print {} ({})", quoted(format), self.list(values))?
+            }
             Statement::GridDependency(dependency) => write!(self.out, "grid {}", dependency.name())?,
             Statement::Check {
                 condition,
                 kind,
                 message,
-            } => write!(self.out, "{} {} {message:?}", kind.name(), self.value(*condition))?,
+            } => {
+                let (condition, message) = (self.value(*condition), quoted(message));
+                write!(self.out, "{} {condition} {message}", kind.name())?;
+            }
             Statement::Assign { local, value } => {
                 let (local, value) = (self.local(*local), self.value(*value));
                 write!(self.out, "{local} = {value}")?;
@@ -222,9 +271,36 @@ impl<'k, 'w> Printer<'k, 'w> {
     }
 }
 
+/// A text in quotes, which ends where its quotes do.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default())
+}
+
+/// A name as it is, or in quotes if it has anything that a name in Rust, of an element of an array (`x[3]`) or of a
+/// part of a fused kernel (`pad#3.x`) has not.
+fn name(text: &str) -> String {
+    let is_word = |word: &str| {
+        let starts = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let rest = match text.split_once('.') {
+        Some((part, rest)) if part.split_once('#').is_some_and(|(a, b)| is_word(a) && is_number(b)) => rest,
+        _ => text,
+    };
+    let (word, at) = match rest.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
+        Some((word, at)) => (word, Some(at)),
+        None => (rest, None),
+    };
+    match is_word(word) && at.is_none_or(is_number) {
+        true => text.to_owned(),
+        false => quoted(text),
+    }
+}
+
 impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.name)?;
+        write!(f, "{}: ", name(&self.name))?;
         match &self.kind {
             ParameterKind::Count => f.write_str("count"),
             ParameterKind::Scalar(element) => write!(f, "{element}"),

@@ -2,6 +2,7 @@
 
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Symbol, UnaryOp};
+use crate::stack::room;
 
 /// The longest text; what is beyond it is left out.
 const MAX_LENGTH: usize = 400;
@@ -48,7 +49,7 @@ impl Kernel {
         if own < outer {
             text.push('(');
         }
-        self.write_node(text, expression, is_condition, own);
+        room(|| self.write_node(text, expression, is_condition, own));
         if own < outer {
             text.push(')');
         }

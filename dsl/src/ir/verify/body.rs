@@ -4,6 +4,7 @@ use super::assigned::Assigned;
 use super::{Fault, VerifyError, access};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement, Type};
+use crate::stack::room;
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     let mut walk = Walk {
@@ -61,7 +62,7 @@ impl Walk<'_> {
                 Statement::While { .. } => {}
                 _ => used?,
             }
-            left = self.statement(statement, *span, &mut opened)?;
+            left = room(|| self.statement(statement, *span, &mut opened))?;
         }
         Ok(opened)
     }
@@ -148,6 +149,9 @@ impl Walk<'_> {
                 };
                 if *step == 0 {
                     return Err(Fault::ZeroStep.at(span));
+                }
+                if step.unsigned_abs() > u64::MAX.into() {
+                    return Err(Fault::StepTooLarge.at(span));
                 }
                 let expected = Type::scalar(element);
                 for bound in [start, end] {

@@ -309,7 +309,7 @@ impl Builder {
         });
     }
 
-    pub fn for_loop(&mut self, start: Value, end: Value, step: i64, body: impl FnOnce(&mut Self, Value)) {
+    pub fn for_loop(&mut self, start: Value, end: Value, step: i128, body: impl FnOnce(&mut Self, Value)) {
         let element = self.kernel.ty(start).element;
         let induction = self.append(Expression::Induction(element));
         let body = self.block(|b| body(b, induction));

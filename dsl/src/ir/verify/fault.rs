@@ -210,10 +210,30 @@ pub enum Fault {
 
     #[error("instructions have {outputs} outputs, and this is number {output}")]
     PtxOutput { outputs: usize, output: usize },
+    #[error("instructions contain the character zero, which ends a text")]
+    PtxZero,
+    #[error(
+        "`%{found}` in instructions is none of their {operands} operands, which are counted from `%0`, outputs first; a register of the machine is written with two signs, `%%laneid`"
+    )]
+    PtxOperand { found: String, operands: usize },
+    #[error("instructions never name their output `%{0}`, so nothing computes it")]
+    PtxUnwritten(usize),
     #[error("a value of type {0} cannot be in a register of PTX: only 16, 32 and 64 bits can")]
     PtxType(ElementType),
     #[error("instructions take values of the shapes {0} and {1}; they must be equal")]
     PtxShapes(Shape, Shape),
+
+    // Promises.
+    #[error(
+        "{0} is for an author to promise, and this kernel is to be launched without a promise: see `Definition::of_ir_unchecked`"
+    )]
+    Promise(&'static str),
+    #[error(
+        "axis {axis} of an access to `{tensor}` is not checked on both sides, as a recorded access is: see `Definition::of_ir_unchecked`"
+    )]
+    RemovedGuard { tensor: String, axis: usize },
+    #[error("symbols of the kernel are bound, which is for a launch to do")]
+    Bound,
 
     // Printing.
     #[error("a line with {places} places is printed with {values} values; there must be one of each")]
@@ -248,6 +268,8 @@ pub enum Fault {
     NotAnInduction(usize),
     #[error("a loop with step 0 never ends")]
     ZeroStep,
+    #[error("a loop in steps of 2^64 or more, which no two integers are apart")]
+    StepTooLarge,
     #[error("the bound of a loop over {expected} is of type {found}")]
     LoopBound { expected: Type, found: Type },
     #[error("a condition is of type {0}; it must be a scalar bool")]

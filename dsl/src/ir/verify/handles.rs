@@ -2,6 +2,7 @@
 
 use super::{Fault, MAX_DEPTH, MAX_NESTING, VerifyError};
 use crate::ir::{Block, Expression, Handle, Kernel, Span, Statement};
+use crate::stack::room;
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     let (expressions, types, spans) = (kernel.expressions.len(), kernel.types.len(), kernel.spans.len());
@@ -88,7 +89,7 @@ fn block(kernel: &Kernel, block: &Block, depth_left: usize) -> Result<(), Verify
         statement.for_each_block(|inner| {
             if nested.is_ok() {
                 nested = match depth_left.checked_sub(1) {
-                    Some(left) => self::block(kernel, inner, left),
+                    Some(left) => room(|| self::block(kernel, inner, left)),
                     None => Err(Fault::NestingTooDeep.at(*span)),
                 };
             }

@@ -28,13 +28,18 @@
 //!   made of the same.
 //! * claims, in `values` and `body`: what a check tests is a bool or a tile of bool; only an integer is claimed to be a
 //!   multiple, of a number that its type holds.
-//! * instructions of the author's own, in `values`: inputs of one shape, registers of 16, 32 or 64 bits, an output that exists.
+//! * instructions of the author's own, in `values`: inputs of one shape, registers of 16, 32 or 64 bits, an output that
+//!   exists; a text that names no operand beyond the last, and every output.
 //! * printing, in `body`: a line has as many places as values, which are scalars but no 8-bit floats.
 //! * `body`: a value is defined once and used only where its definition is in scope. Scope is from the
 //!   [`Statement::Let`](super::Statement::Let) to the end of its block; what the header of a `while` defines is also in
 //!   scope in its body; an induction value is in scope in its loop's body. Conditions are scalar bools. Loop bounds
-//!   have the induction's type and the step is not 0. `break` and `continue` are inside a loop's body, and nothing
-//!   follows them, or `return`, in a block. A local is read only where every path has assigned it, and holds one type.
+//!   have the induction's type and the step is not 0, nor 2^64 or more. `break` and `continue` are inside a loop's
+//!   body, and nothing follows them, or `return`, in a block. A local is read only where every path has assigned it,
+//!   and holds one type.
+//!
+//! A well-formed kernel may still promise what does not hold, that an unchecked access is inside its tensor, say.
+//! [`without_promises`] is for kernels from those whose word is not to be taken.
 
 mod access;
 mod assigned;
@@ -45,6 +50,7 @@ pub(crate) mod build;
 mod fault;
 mod grid;
 mod handles;
+mod promises;
 mod shapes;
 mod signature;
 #[cfg(test)]
@@ -54,6 +60,7 @@ mod values;
 
 pub use fault::Fault;
 pub(crate) use grid::unknown_to_host;
+pub use promises::without_promises;
 pub use shapes::MAX_ELEMENTS;
 
 use super::{Expression, Handle, Kernel, Span};

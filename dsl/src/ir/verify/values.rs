@@ -1,8 +1,13 @@
 //! The typing rules of expressions.
 
+use std::collections::BTreeSet;
+
 use super::{Fault, VerifyError, access, atomic, shapes, tiles};
 use crate::element::ElementType;
 use crate::ir::{CacheHint, Expression, Kernel, List, Literal, ParameterKind, Ptx, Shape, Symbol, Type};
+
+/// How much is shown of what stands where the name of an operand should.
+const MAX_NAME: usize = 32;
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     for (handle, expression) in kernel.expressions.iter() {
@@ -147,6 +152,7 @@ fn ptx(kernel: &Kernel, code: &Ptx) -> Result<Type, Fault> {
             output: code.output,
         });
     };
+    ptx_text(code)?;
     let inputs = code.inputs.iter().map(|&input| kernel.ty(input));
     let mut all = code.outputs.iter().copied().chain(inputs.clone().map(|ty| ty.element));
     if let Some(element) = all.find(|element| element.size() < 2) {
@@ -156,6 +162,36 @@ fn ptx(kernel: &Kernel, code: &Ptx) -> Result<Type, Fault> {
     match inputs.map(|ty| ty.shape).find(|&other| other != shape) {
         Some(other) => Err(Fault::PtxShapes(shape, other)),
         None => Ok(Type { element, shape }),
+    }
+}
+
+/// Checks that the text names operands that there are, and every output.
+fn ptx_text(code: &Ptx) -> Result<(), Fault> {
+    if code.text.contains('\0') {
+        return Err(Fault::PtxZero);
+    }
+    let operands = code.outputs.len() + code.inputs.len();
+    let mut unwritten: BTreeSet<usize> = (0..code.outputs.len()).collect();
+    let mut rest = code.text.as_str();
+    while let Some((_, behind)) = rest.split_once('%') {
+        if let Some(behind) = behind.strip_prefix('%') {
+            rest = behind;
+            continue;
+        }
+        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+        match behind[..end].parse::<usize>() {
+            Ok(number) if number < operands => unwritten.remove(&number),
+            _ => {
+                let name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+                let found = behind.chars().take_while(name).take(MAX_NAME).collect();
+                return Err(Fault::PtxOperand { found, operands });
+            }
+        };
+        rest = &behind[end..];
+    }
+    match unwritten.first() {
+        Some(&output) => Err(Fault::PtxUnwritten(output)),
+        None => Ok(()),
     }
 }
 

@@ -36,7 +36,7 @@ fn binary(b: &mut Builder, op: BinaryOp, left: Value, right: Value) -> Value {
     b.emit(Expression::Binary { op, left, right })
 }
 
-fn for_loop(b: &mut Builder, induction: Value, start: Value, end: Value, step: i64) {
+fn for_loop(b: &mut Builder, induction: Value, start: Value, end: Value, step: i128) {
     let body = Block::new();
     b.push(Statement::For {
         induction,
@@ -267,6 +267,7 @@ fn statements() -> Vec<Row> {
         };
         "a loop over a literal": |b| { let zero = b.index(0); for_loop(b, zero, zero, zero, 1) };
         "a loop that stands still": |b| { let zero = b.index(0); b.for_loop(zero, zero, 0, |_, _| {}) };
+        "a loop in steps of 2^64": |b| { let zero = b.index(0); b.for_loop(zero, zero, 1 << 64, |_, _| {}) };
         "a loop to an end of another type": |b| {
             let (start, end) = (b.index(0), b.literal(4i32));
             b.for_loop(start, end, 1, |_, _| {});

@@ -7,6 +7,7 @@ mod claims;
 mod grids;
 mod kinds;
 mod lists;
+mod promises;
 mod references;
 mod values;
 

@@ -312,9 +312,33 @@ fn instructions_take_registers_of_one_shape_and_have_the_output_that_is_asked_fo
     let (mut b, ..) = builder();
     let (tile, scalar, byte) = (b.arange(4), b.index(1), b.literal(1u8));
     let two = [ElementType::U32, ElementType::F64];
+    // Two outputs and an input.
+    let text = |text: &str| match code(&two, &[tile], 0) {
+        Expression::Ptx(code) => Expression::Ptx(Box::new(Ptx {
+            text: text.into(),
+            ..*code
+        })),
+        other => other,
+    };
+    let operand = |found: &str| Fault::PtxOperand {
+        found: found.into(),
+        operands: 3,
+    };
+    assert!(super::super::values::infer(&b.kernel, &text("mov.u32 %0, %2; mov.u32 %1, %%laneid; // 5%%")).is_ok());
     let value = b.append(code(&two, &[tile, tile], 1));
     assert_eq!(b.kernel.ty(value).to_string(), "f64[4]");
     for (node, expected) in [
+        (text("mov.u32 %0, %1; mov.u32 %0, %3;"), operand("3")),
+        (text("mov.u32 %0, %1; mov.u32 %laneid, %2;"), operand("laneid")),
+        (text("mov.u32 %0, %1; % d"), operand("")),
+        (
+            text("mov.u32 %0, %1; %99999999999999999999999"),
+            operand("99999999999999999999999"),
+        ),
+        (text("mov.u32 %0, %2;"), Fault::PtxUnwritten(1)),
+        (text("mov.u32 %0, %2; mov.u32 %0, %%1;"), Fault::PtxUnwritten(1)),
+        (text(""), Fault::PtxUnwritten(0)),
+        (text("mov.u32 %0, %1;\0"), Fault::PtxZero),
         (code(&two, &[tile], 2), Fault::PtxOutput { outputs: 2, output: 2 }),
         (code(&two, &[byte], 0), Fault::PtxType(ElementType::U8)),
         (
