@@ -34,6 +34,6 @@ mod specialize;
 
 pub use deadline::Deadline;
 pub use device::{Counters, Device, DeviceError, Stream};
-pub use launch::{Launch, LaunchError, Launched};
+pub use launch::{Launch, LaunchError, Launched, MarkedAccess};
 pub use specialize::{Variant, VariantId};
 pub use tensor::{DeviceCount, DeviceTensor, TensorError, TensorView, TensorViewMut, device_count};

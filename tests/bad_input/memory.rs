@@ -2,13 +2,14 @@
 
 use std::any::Any;
 
-use tilewright::dsl::call::Memory;
+use tilewright::dsl::call::{ArgumentValue, CountArgument, Memory};
+use tilewright::dsl::element::ElementType;
 use tilewright::prelude::*;
 use tilewright::runtime::DeviceError;
 use tilewright_testing::Part;
 
 use crate::kernels::copy_rows;
-use crate::support::{Outcome, Tensors, arguments_of, call_of, changed, fails, on_each_device};
+use crate::support::{COLUMNS, Outcome, ROWS, Tensors, arguments_of, call_of, changed, fails, on_each_device};
 
 #[test]
 fn memory_of_another_runtime_is_refused() -> Outcome {
@@ -29,6 +30,56 @@ fn memory_of_another_runtime_is_refused() -> Outcome {
             "copy it to a tensor of",
             &device.to_string(),
         ];
+        fails(call_of(&call, values).launch(device), &words);
+        tensors.are_untouched_and_usable()
+    })
+}
+
+#[test]
+fn a_destination_whose_elements_share_memory_is_refused() -> Outcome {
+    let width = COLUMNS as i64;
+    on_each_device(|device| {
+        let mut tensors = Tensors::new(device)?;
+        for strides in [[0, 1], [width - 1, 1], [width, 0]] {
+            let stretched = |position: usize, out: &mut DeviceTensor<i32, 2>, src: &DeviceTensor<i32, 2>| {
+                let call = copy_rows(out, src, Exact(0), Exact(1));
+                let mut values = arguments_of(&call);
+                values[position] = changed(&values[position], |tensor| {
+                    tensor.strides = strides.into_iter().collect()
+                });
+                call_of(&call, values).launch(device)
+            };
+            let words = [
+                "`copy_rows`",
+                "`out`, which it may write, has elements that share memory",
+                "strides",
+            ];
+            fails(stretched(0, &mut tensors.out, &tensors.src), &words);
+            tensors.are_untouched_and_usable()?;
+            // A source may be stretched.
+            stretched(1, &mut tensors.out, &tensors.src)?;
+            tensors = Tensors::new(device)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_destination_that_a_count_lies_in_is_refused() -> Outcome {
+    on_each_device(|device| {
+        let mut tensors = Tensors::new(device)?;
+        let call = copy_rows(&mut tensors.out, &tensors.src, Exact(0), Exact(1));
+        let mut values = arguments_of(&call);
+        let ArgumentValue::Tensor(out) = values[0].clone() else {
+            panic!("no tensor")
+        };
+        values[3] = ArgumentValue::Count(CountArgument::Device {
+            memory: out.memory,
+            offset: 4,
+            element: ElementType::I32,
+            maximum: ROWS as i64,
+        });
+        let words = ["`copy_rows`", "`out`, which it may write, shares memory with `rows`"];
         fails(call_of(&call, values).launch(device), &words);
         tensors.are_untouched_and_usable()
     })

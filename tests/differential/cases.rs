@@ -37,6 +37,17 @@ pub fn variable(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
+/// The first seed to run, and how many from there on.
+pub fn chosen() -> (u64, u64) {
+    match variable("TILEWRIGHT_FUZZ_SEED") {
+        Some(seed) => (seed, 1),
+        None => (
+            variable("TILEWRIGHT_FUZZ_FIRST").unwrap_or(0),
+            variable("TILEWRIGHT_FUZZ_CASES").unwrap_or(300),
+        ),
+    }
+}
+
 /// What `run` panicked with.
 pub fn panic_of(run: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
@@ -70,13 +81,7 @@ pub fn in_parallel<R: Send>(seeds: &[u64], run: impl Fn(u64) -> R + Sync) -> Vec
 
 #[test]
 fn random_kernels_leave_the_same_bits_in_every_way() {
-    let (first, count) = match variable("TILEWRIGHT_FUZZ_SEED") {
-        Some(seed) => (seed, 1),
-        None => (
-            variable("TILEWRIGHT_FUZZ_FIRST").unwrap_or(0),
-            variable("TILEWRIGHT_FUZZ_CASES").unwrap_or(300),
-        ),
-    };
+    let (first, count) = chosen();
     let has_nvrtc = Part::Nvrtc.if_there(Nvrtc::load()).is_some();
     let mut failures = Vec::new();
     let mut tally = Tally::default();

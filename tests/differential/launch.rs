@@ -99,6 +99,19 @@ impl Shared {
     }
 }
 
+/// Launches a case on a device that nothing else launches on now, and waits for what it reports. Also gives the variant; there
+/// is none for no programs. A launch on the CPU device that is reported is none, and so that device must be new.
+pub fn report(device: &Device, case: &Case) -> (Option<Arc<Variant>>, Result<(), LaunchError>) {
+    let shared = Shared::new(device.clone());
+    let memories = shared.upload(case);
+    let launched = call(case, &case.definition(), &memories).launch(device);
+    let variant = match &launched {
+        Ok(launched) => launched.variant().cloned(),
+        Err(_) => device.variants().into_iter().next(),
+    };
+    (variant, launched.and_then(|_| device.synchronize()))
+}
+
 fn call<'a>(case: &Case, definition: &Definition, memories: &'a [Option<DeviceTensor<u8, 1>>]) -> Call<'a> {
     let mut arguments = Arguments::new();
     for (argument, memory) in case.arguments.iter().zip(memories) {

@@ -18,6 +18,7 @@ mod identity;
 mod launch;
 mod mutate;
 mod oracle;
+mod races;
 mod schedules;
 mod statistics;
 mod verifier;

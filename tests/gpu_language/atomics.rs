@@ -364,7 +364,7 @@ fn the_cpu_device_reports_stores_that_a_lock_does_not_guard() {
         .unwrap_err()
         .to_string();
         assert!(
-            error.contains("programs [0, 0, 0] and [1, 0, 0] both wrote `out`[3]"),
+            error.contains("`out`[3] is written by program [0, 0, 0]") && error.contains("by program [1, 0, 0]"),
             "{mistake:?}: {error}"
         );
     }
@@ -533,7 +533,7 @@ fn the_cpu_device_reports_an_atomic_operation_that_meets_another_access() {
             "mixed",
             "[2, 0, 0]",
             "[3, 0, 0]",
-            "one atomically",
+            "changed atomically",
             "`out`[2]",
             "atomics.rs",
         ] {
@@ -541,7 +541,7 @@ fn the_cpu_device_reports_an_atomic_operation_that_meets_another_access() {
         }
     }
     let error = within_a_block(&mut out).launch(&device).unwrap_err().to_string();
-    assert!(error.contains("both wrote `out`[0]"), "{error}");
+    assert!(error.contains("`out`[0] is written by program [0, 0, 0]"), "{error}");
 }
 
 #[kernel(grid = [1], bounds = "clamp")]

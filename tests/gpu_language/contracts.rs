@@ -131,7 +131,7 @@ fn a_disjoint_scatter_is_tested_by_the_cpu_device_and_in_checked_builds() {
         });
         let error = permuted(&Device::cpu(), &index, false).unwrap_err().to_string();
         assert!(
-            error.contains("program [0, 0, 0] wrote `out`") && error.contains("twice"),
+            error.contains("written twice by program [0, 0, 0]") && error.contains("`out`"),
             "{error}"
         );
     }
@@ -148,7 +148,8 @@ fn two_programs_that_break_the_promise_are_named() {
     let mut out = device.zeros::<i32, 1>([4]).unwrap();
     let error = meeting(&mut out).launch(&device).unwrap_err().to_string();
     assert!(
-        error.contains("[0, 0, 0] and [1, 0, 0] wrote, in a scatter that is declared disjoint, `out`[0]"),
+        error.contains("`out`[0] is written in a scatter that is declared disjoint by program [0, 0, 0]")
+            && error.contains("by program [1, 0, 0]"),
         "{error}"
     );
 }

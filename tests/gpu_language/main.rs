@@ -16,6 +16,7 @@ mod memory;
 mod operators;
 mod overlap;
 mod policies;
+mod races;
 mod requirements;
 mod schedules;
 mod shapes;

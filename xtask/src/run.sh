@@ -8,6 +8,8 @@
 #   run.sh fuzz [CASES]     random kernels against the CPU device (default: 10000, about 7 minutes on 16 cores), from seed
 #                           TILEWRIGHT_FUZZ_FIRST on (default: 0); a failure names its seed, and TILEWRIGHT_FUZZ_SEED=…
 #                           runs that case alone
+#   run.sh races [CASES]    random kernels with accesses planted in them that may be races, in checked builds (default: 10000,
+#                           of which about 3000 have two writes that do not go together), chosen as those of fuzz are
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
@@ -108,14 +110,20 @@ pairs() {
 }
 
 # NVRTC compiles one program at a time in a process, so there is a process for every two cores.
-fuzz() {
-    local cases=${1:-10000} chunk=200 from=${TILEWRIGHT_FUZZ_FIRST:-0} workers=$((($(nproc) + 1) / 2)) worker
+fuzz() { random fuzz same_bits "$@"; }
+races() { random races planted "$@"; }
+
+# random KIND TEST [CASES]: the test of this name, by chunks.
+random() {
+    local kind=$1 test=$2 cases=${3:-10000} chunk=200 from=${TILEWRIGHT_FUZZ_FIRST:-0} workers=$((($(nproc) + 1) / 2)) worker
     [ -z "${TILEWRIGHT_FUZZ_SEED:-}" ] || cases=1
     for ((worker = 0; worker < workers; worker++)); do
         seeds "$worker" &
     done
     wait
-    grep ' cases from seed ' "$out/tests.log" | awk '{ cases += $1 } END { printf "%d cases\n", cases }'
+    grep -E ' (cases|planted accesses) from seed ' "$out/tests.log" | awk '
+        { cases += $1; if (match($0, /writes_on_gpu: [0-9]+/)) writes += substr($0, RSTART + 15, RLENGTH - 15) }
+        END { printf "%d cases, %d writes reported by a checked build\n", cases, writes }'
 }
 
 # The chunks of one worker.
@@ -124,14 +132,14 @@ seeds() {
     for ((first = $1 * chunk; first < cases; first += workers * chunk)); do
         export TILEWRIGHT_FUZZ_FIRST=$((from + first))
         export TILEWRIGHT_FUZZ_CASES=$((cases - first < chunk ? cases - first : chunk))
-        one fuzz "seeds-$TILEWRIGHT_FUZZ_FIRST" taskset -c "$cores" "$here/tests/differential" --nocapture same_bits
+        one "$kind" "seeds-$TILEWRIGHT_FUZZ_FIRST" taskset -c "$cores" "$here/tests/differential" --nocapture "$test"
     done
 }
 
 task=${1:-tests}
 [ $# -gt 0 ] && shift
 case $task in
-    tests | sanitize | fuzz)
+    tests | sanitize | fuzz | races)
         : >"$out/tests.jsonl"
         : >"$out/tests.log"
         "$task" "$@"
@@ -142,5 +150,5 @@ case $task in
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, bench, batch or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, batch or schedules" >&2; exit 2 ;;
 esac

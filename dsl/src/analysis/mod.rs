@@ -5,6 +5,7 @@
 //! * [`divisibility`]: which powers of two divide a value,
 //! * [`contiguity`]: how an access moves through memory as the innermost tile axis advances,
 //! * [`effects`]: which tensors are read and written, and whether a program's threads are independent,
+//! * [`races`]: which accesses can be part of a race between programs, and what may order them,
 //! * [`opening`]: what a program does before it waits for the launches before its own.
 //!
 //! Uniformity needs no analysis: scalars are uniform over a program by construction.
@@ -15,4 +16,5 @@ pub mod divisibility;
 pub mod effects;
 pub mod linear;
 pub mod opening;
+pub mod races;
 pub mod range;

@@ -132,12 +132,33 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Builds the kernel so that it tests what its author claims instead of relying on it: unchecked accesses, assumptions,
-    /// multiples and disjoint scatters. What does not hold is reported as an access that traps is, when the device is
-    /// synchronised. Results are the same, more slowly. The CPU device tests all of it in any build.
+    /// Builds the kernel so that it tests what it would otherwise rely on: unchecked accesses, assumptions, multiples, and that
+    /// accesses go together. What does not hold is reported as an access that traps is, when the device is synchronised.
+    /// Results are the same, more slowly.
     ///
-    /// A disjoint scatter takes a bit of device memory per element of its tensor in every launch, and so cannot be put into
-    /// a graph.
+    /// Which [accesses that do not go together](crate::interpret::Conflict) are seen, where the launch comes to them:
+    ///
+    /// | | CPU device, any build | GPU, checked build | GPU, any other build |
+    /// |---|---|---|---|
+    /// | two elements of one store in one place, by plain stores or disjoint scatters | yes | yes | no |
+    /// | two disjoint scatters of one element, by one program or two | yes | yes | no |
+    /// | two programs that write one element, plainly or one of them atomically | yes | yes | no |
+    /// | one program that reads what another one writes | yes | yes | no |
+    /// | the same two, in a kernel with locks | those that no lock orders | no | no |
+    ///
+    /// *A kernel with locks* has an atomic operation that acquires, whose value it uses, and one that releases. The CPU
+    /// device follows the order that these make, through other programs too; as it is the order of that run, a kernel that
+    /// relies on one that does not always hold is reported in the runs where it does not. The programs of a kernel in which
+    /// the last write wins run one after the other and have no conflicts with each other. Of accesses within one program, and
+    /// of what is read by a later launch, nothing is reported, because nothing is left to chance. A store of what the element
+    /// holds already is a store. The CPU device reports at the launch; a GPU reports when it is
+    /// synchronised, the first that it finds. A GPU looks within the first 2^20 - 2 stores of a program only, and of several
+    /// programs that read an element, or change it atomically, it may not know which one it was.
+    ///
+    /// The price on a GPU: a checked launch takes 8 bytes of zeroed device memory for each element of every tensor that the
+    /// kernel stores to, and 16 where it also reads it and has no locks. It does an atomic operation for each element that is
+    /// stored, and one and a fence for each that is read from such a tensor. A launch that takes such memory cannot be put
+    /// into a graph.
     pub fn checked(mut self) -> Self {
         self.checked = true;
         self

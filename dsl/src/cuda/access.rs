@@ -158,7 +158,7 @@ impl Writer<'_> {
             let fault = TrapFault::OutOfBounds { tensor, axis: number };
             let site = self.trap_site(span, fault);
             let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
-            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed)));
+            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed, "0ULL")));
         }
         if access.bounds == Bounds::Clamp {
             // An axis without elements has nothing to clamp to.

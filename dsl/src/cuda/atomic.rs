@@ -18,6 +18,7 @@ use crate::ir::{Atomic, AtomicOp, AtomicUpdate, BinaryOp, Expression, Handle, Me
 impl Writer<'_> {
     /// Does the operation `value` here.
     pub(super) fn define_atomic(&mut self, value: Handle<Expression>, atomic: &Atomic, order: &mut Order) {
+        self.mark_atomic(atomic, value);
         let ty = self.kernel.ty(value);
         let used = self.effects.atomics.used.contains(&value);
         let ordering = self.effects.atomics.ordering.contains(&value);

@@ -1,5 +1,4 @@
-//! Elements that are done for their effect: atomic operations without a value, checks, marks of what a scatter has written,
-//! and stores in row-major order.
+//! Elements that are done for their effect: atomic operations without a value, checks, marks, and stores in row-major order.
 
 use super::leaves::{Group, Sink};
 use super::prelude::Need;
@@ -7,7 +6,7 @@ use super::pull::{Point, linear};
 use super::writer::{SlotOrder, Writer};
 use super::{TrapFault, TrapSite};
 use crate::analysis::contiguity::{access_shape, broadcast_axis, step};
-use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Shape, Span};
+use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Span};
 
 impl Writer<'_> {
     /// A loop over the elements of a tile, each of which some thread does.
@@ -27,9 +26,12 @@ impl Writer<'_> {
             Sink::Check(site) => {
                 let holds = self.pull(group.value, point);
                 let at = linear(&point.coordinates, group.shape);
-                self.line(format!("if (!{holds}) {}", trap(*site, &format!("(long long){at}"))));
+                self.line(format!(
+                    "if (!{holds}) {}",
+                    trap(*site, &format!("(long long){at}"), "0ULL")
+                ));
             }
-            Sink::Mark(access) => self.mark_element(access, point, group.shape, group.span),
+            Sink::Mark(mark) => self.mark_element(mark, point, group.shape, group.span),
             Sink::Prefetch(access) => self.prefetch_element(access, point, group.shape, group.span),
             Sink::InOrder(access) => {
                 let value = self.pull(group.value, point);
@@ -81,7 +83,7 @@ impl Writer<'_> {
         if shape.rank() == 0 {
             let holds = self.scalar(condition);
             self.open(format!("if (!{holds}) {{"));
-            self.line(format!("if (worker == 0) {}", trap(site, "0LL")));
+            self.line(format!("if (worker == 0) {}", trap(site, "0LL", "0ULL")));
             self.line("return;");
             self.close();
             return;
@@ -95,46 +97,6 @@ impl Writer<'_> {
         });
     }
 
-    /// Reports the elements of a scatter that one before has written.
-    pub(super) fn mark(&mut self, access: &Access, value: Handle<Expression>, span: Span) {
-        let shape = self.kernel.ty(value).shape;
-        if shape.rank() == 0 {
-            self.open("if (worker == 0) {");
-            self.mark_element(access, &Point::scalar(), shape, span);
-            self.close();
-            return;
-        }
-        let sink = Sink::Mark(access);
-        self.group(&Group {
-            value,
-            shape,
-            sink,
-            span,
-        });
-    }
-
-    fn mark_element(&mut self, access: &Access, point: &Point, shape: Shape, span: Span) {
-        let tensor = access.tensor;
-        let (subject, indices, condition) = self.indices(access, point, shape, span);
-        let mut element = String::from("0LL");
-        for (axis, index) in &indices {
-            let extent = self.extent(&subject, *axis);
-            element = format!("({element} * {extent} + (long long){index})");
-        }
-        let before = self.elements_before(&subject);
-        if before != "0LL" {
-            element = format!("({before} + {element})");
-        }
-        self.need(Need::Mark);
-        self.slots.insert(SlotOrder::Marks(tensor));
-        let site = self.trap_site(span, TrapFault::NotDisjoint { tensor });
-        let marks = format!("marks_{}", self.parameters[tensor as usize]);
-        self.open(condition.map_or("{".to_owned(), |condition| format!("if ({condition}) {{")));
-        let element = self.define("element", "long long", &element);
-        self.line(format!("if (tw_mark({marks}, {element})) {}", trap(site, &element)));
-        self.close();
-    }
-
     /// The number by which something that traps reports.
     pub(super) fn trap_site(&mut self, span: Span, fault: TrapFault) -> usize {
         self.traps.push(TrapSite { span, fault });
@@ -144,7 +106,7 @@ impl Writer<'_> {
     }
 }
 
-/// The statement that reports `value` from a place.
-pub(super) fn trap(site: usize, value: &str) -> String {
-    format!("tw_trap(trap_record, {site}ULL, program, {value});")
+/// The statement that reports `value` from a place, and what it met there.
+pub(super) fn trap(site: usize, value: &str, met: &str) -> String {
+    format!("tw_trap(trap_record, {site}ULL, program, {value}, {met});")
 }

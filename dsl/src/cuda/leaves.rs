@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::marks::Mark;
 use super::pull::{Point, mentions, start_of};
 use super::writer::{Placed, Writer};
 use crate::analysis::contiguity::{Walk, step, walk};
@@ -21,8 +22,8 @@ pub(super) enum Sink<'a> {
     Effect,
     /// Nowhere: each must be true, or reports from this place.
     Check(usize),
-    /// Nowhere: the places of this access are marked as written.
-    Mark(&'a Access),
+    /// Nowhere: the places of an access are marked.
+    Mark(Mark<'a>),
     /// Nowhere: the elements of this access are asked for.
     Prefetch(&'a Access),
     /// To memory, one after the other.
@@ -105,10 +106,12 @@ impl Writer<'_> {
             // One thread needs the elements of all others.
             point.register = None;
         }
-        if !matches!(group.sink, Sink::Prefetch(_)) {
+        if !matches!(group.sink, Sink::Prefetch(_) | Sink::Mark(_)) {
             self.descend(group.value, &point, &mut leaves);
         }
-        if let Sink::Store(access) | Sink::Mark(access) | Sink::InOrder(access) | Sink::Prefetch(access) = &group.sink {
+        if let Sink::Store(access) | Sink::Mark(Mark { access, .. }) | Sink::InOrder(access) | Sink::Prefetch(access) =
+            &group.sink
+        {
             let operands: Vec<_> = access.operands().collect();
             for operand in operands {
                 self.descend_index(operand, group.shape, &point, &mut leaves);

@@ -147,9 +147,7 @@ impl Writer<'_> {
                 value,
                 conflict,
             } => {
-                if *conflict == Some(Conflict::Disjoint) && self.kernel.checked {
-                    self.mark(access, *value, span);
-                }
+                self.mark_store(access, *value, *conflict, span);
                 self.before_write(access.tensor, order);
                 let in_order = *conflict == Some(Conflict::LastWins) && !self.is_distinct(access);
                 let shape = self.kernel.ty(*value).shape;
@@ -290,7 +288,10 @@ impl Writer<'_> {
         let kernel = self.kernel;
         let ty = kernel.ty(value);
         match &kernel.expressions[value] {
-            Expression::Load(access) => self.before_read(access.tensor, order),
+            Expression::Load(access) => {
+                self.mark_load(access, value);
+                self.before_read(access.tensor, order);
+            }
             Expression::Atomic(atomic) => return self.define_atomic(value, atomic, order),
             _ => {}
         }

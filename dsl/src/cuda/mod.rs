@@ -11,7 +11,8 @@
 //! * `collective` is reductions, scans, sorts and histograms, by warp shuffles and shared memory;
 //! * `pull` is the value of a tile at a coordinate;
 //! * `access` is addresses, bounds and masks, `list` which tensor of a list they are of; `atomic` is atomic operations,
-//!   `effect` checks and stores in order, `cache` hints and prefetches, `print` lines of the author's, `ptx` instructions of the author's;
+//!   `effect` checks and stores in order, `marks` what checked builds note of accesses, `cache` hints and prefetches, `print`
+//!   lines of the author's, `ptx` instructions of the author's;
 //! * `scalar` and `types` are operators and literals; `writer` holds the text and the names in it; `prelude` holds the
 //!   device functions that the text may call.
 
@@ -24,6 +25,7 @@ mod group;
 mod leaves;
 mod list;
 mod lower;
+mod marks;
 mod prelude;
 mod print;
 mod ptx;
@@ -36,7 +38,9 @@ mod vector;
 mod writer;
 
 pub use lower::lower;
+pub use marks::MarkedBy;
 
+use crate::analysis::races::Touch;
 use crate::ir::{CheckKind, Span, Symbol};
 use crate::schedule::{Schedule, ScheduleError};
 
@@ -74,12 +78,16 @@ pub enum Slot {
     DeviceCount(u32),
     /// the largest value that this count may have, as i64.
     DeviceCountMaximum(u32),
-    /// The address of one bit per element of the tensor parameter at this position, or of all tensors of the list, all zero: four bytes for every 32
-    /// elements and part of them.
-    Marks(u32),
-    /// The address of the error record, five u64: the number of the report that is wanted, from 1, which whoever reads
-    /// reports sets; the number of the [`TrapSite`], the program and a value; and the first number again, once all of them
-    /// are there.
+    /// The address of so many u64 for each element of a tensor parameter, or of all tensors of a list, all zero.
+    Marks {
+        /// The position of the parameter.
+        tensor: u32,
+        /// 1, or 2 where loads are marked too.
+        words: u32,
+    },
+    /// The address of the error record, six u64: the number of the report that is wanted, from 1, which whoever reads
+    /// reports sets; the number of the [`TrapSite`], the program, a value and the [mark](MarkedBy) that was met; and the first
+    /// number again, once all of them are there.
     Trap,
 }
 
@@ -103,11 +111,13 @@ pub enum TrapFault {
         axis: u8,
     },
     /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the value of
-    /// the record, is written twice by scatters that are declared
-    /// disjoint.
-    NotDisjoint {
+    /// the record, was touched before in a way that does not go together with this one: what was met is a mark, which
+    /// [`MarkedBy`] reads.
+    Conflict {
         /// The tensor parameter.
         tensor: u32,
+        /// What is done to the element here.
+        touch: Touch,
     },
     /// A condition does not hold; of a tile, at the row-major position that is the value of the record.
     Check {

@@ -10,6 +10,7 @@ use super::types::{c_type, literal, memory_type};
 use super::{Slot, TrapSite};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
+use crate::analysis::races::Races;
 use crate::element::ElementType;
 use crate::ir::{Expression, Handle, Kernel, Layout, Local, ParameterKind, Span, Symbol};
 use crate::schedule::Schedule;
@@ -40,6 +41,9 @@ pub(super) struct Writer<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) schedule: &'a Schedule,
     pub(super) effects: Effects,
+    pub(super) races: Races,
+    /// Whether any store marks what it writes, and so has a number.
+    pub(super) marks_stores: bool,
     /// Elements that a thread holds side by side, by the element count of a tile in registers.
     pub(super) lanes: BTreeMap<u64, u32>,
     pub(super) placed: HashMap<Handle<Expression>, Placed>,
@@ -73,7 +77,7 @@ pub(super) enum SlotOrder {
     DeviceCountMaximum(u32),
     Symbol(Symbol),
     Scalar(u32),
-    Marks(u32),
+    Marks { tensor: u32, words: u32 },
     Trap,
 }
 
@@ -86,7 +90,7 @@ impl From<SlotOrder> for Slot {
             SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
             SlotOrder::Symbol(s) => Slot::Symbol(s),
             SlotOrder::Scalar(p) => Slot::Scalar(p),
-            SlotOrder::Marks(p) => Slot::Marks(p),
+            SlotOrder::Marks { tensor, words } => Slot::Marks { tensor, words },
             SlotOrder::Trap => Slot::Trap,
         }
     }
@@ -110,7 +114,9 @@ impl<'a> Writer<'a> {
         Self {
             kernel,
             schedule,
+            races: Races::of(kernel, &effects),
             effects,
+            marks_stores: false,
             lanes: BTreeMap::new(),
             placed: HashMap::new(),
             locals: locals.collect(),
@@ -328,6 +334,9 @@ impl<'a> Writer<'a> {
             head.push("const long long program = (long long)blockIdx.x;".to_owned());
             head.push("const int worker = (int)threadIdx.x;".to_owned());
         }
+        if self.marks_stores {
+            head.push("unsigned int stores = 0U;".to_owned());
+        }
         for slot in &self.slots {
             if let SlotOrder::DeviceCount(count) = *slot {
                 let name = &self.parameters[count as usize];
@@ -415,7 +424,7 @@ impl<'a> Writer<'a> {
                 };
                 format!("const {} {}", c_type(element), name(p))
             }
-            SlotOrder::Marks(p) => format!("unsigned int* marks_{}", name(p)),
+            SlotOrder::Marks { tensor, .. } => format!("unsigned long long* marks_{}", name(tensor)),
             SlotOrder::Trap => "unsigned long long* trap_record".to_owned(),
         }
     }

@@ -5,15 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::InterpretError;
 use super::access::Run;
-use super::conflict::{Touch, Touched};
 use super::elementwise::Operand;
-use super::order::Event;
 use super::program::Machine;
 use super::value::{Value, get, padded, put};
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{
-    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Span,
+    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Span,
 };
 
 impl Machine<'_> {
@@ -37,46 +35,28 @@ impl Machine<'_> {
             AtomicUpdate::CompareExchange { current, new } => Update::CompareExchange(operand(current), operand(new)),
         };
         let mut log = std::mem::take(&mut self.log);
-        // Within a block is no single step for another program: there it is a plain write.
-        let touch = match atomic.scope {
-            MemoryScope::Block => Some(Touch::Write),
-            MemoryScope::Device | MemoryScope::System if self.launch.is_mixed(access.tensor) => Some(Touch::Atomic),
-            MemoryScope::Device | MemoryScope::System => None,
-        };
-        let touch = touch.filter(|_| self.launch.log);
+        let touch = self.launch.noted(self.launch.races.of_atomic(atomic));
         let order = ordering(atomic.order);
-        // Only a scalar one that other programs can learn from.
-        let orders =
-            ty.shape == Shape::SCALAR && atomic.scope != MemoryScope::Block && atomic.order != MemoryOrder::Relaxed;
-        let clock = self.launch.clock.as_ref().filter(|_| orders);
+        // Without its value, no program can tell what came before.
+        let acquires = atomic.order.acquires() && self.launch.races.is_used(handle);
+        let may_release = atomic.order.releases();
+        let orders = atomic.scope != MemoryScope::Block && (acquires || may_release);
+        let turns = self.launch.turns.as_ref().filter(|_| orders);
         let visit = |run: Run| {
             for k in 0..run.count {
                 let (at, i) = (run.address + k as i64 * run.step, run.element + k);
                 if let Some(touch) = touch {
-                    log.push(Touched {
-                        tensor: place,
-                        program: self.number as u32,
-                        start: at,
-                        end: at + size as i64,
-                        span,
-                        touch,
-                        epoch: 0,
-                    });
+                    log.push(self.touched(place, at, size, touch, span));
                 }
                 let change = |bits| update.apply(i, Literal { element, bits });
-                // Held over the operation, so that times are in the order in which an element changes.
-                let mut time = clock.map(|clock| clock.lock().unwrap_or_else(PoisonError::into_inner));
+                // Held over the operation, so that turns are in the order in which an element changes.
+                let mut turns = turns.map(|turns| turns.lock().unwrap_or_else(PoisonError::into_inner));
                 let before = tensor.memory.update(at as u64, size, order, change);
                 debug_assert!(before.is_ok(), "tensors are inside their memory");
                 let before = before.unwrap_or(0);
-                if let Some(now) = &mut time {
-                    **now += 1;
-                    let released = atomic.order.releases() && update.succeeds(i, before);
-                    log.order(Event {
-                        place: (place, at),
-                        acquired: atomic.order.acquires().then_some(**now),
-                        released: released.then_some(**now),
-                    });
+                if let Some(turns) = &mut turns {
+                    let releases = may_release && update.succeeds(i, before);
+                    log.take_turn(self.number as u32, turns, (place, at), acquires, releases);
                 }
                 put(&mut old, size, i, before);
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use arrayvec::ArrayVec;
 
 use super::{GridError, RequirementError};
+use crate::analysis::races::{Touch, advice};
 use crate::element::ElementType;
 use crate::ir::verify::VerifyError;
 use crate::ir::{CheckKind, Layout, Span, Symbol};
@@ -70,10 +71,9 @@ pub enum InterpretError {
     /// A check did not hold; of several, the first in program order. The program ended there, and the others have run.
     #[error(transparent)]
     CheckFailed(Box<FailedCheck>),
-    /// Two programs wrote the same byte, or one changed it atomically and another touched it plainly. The memory has been
-    /// written.
+    /// Two accesses to one element do not go together. The memory has been written.
     #[error(transparent)]
-    WriteConflict(Box<Conflict>),
+    Conflict(Box<Conflict>),
     /// A program took more steps than allowed.
     #[error("program {program:?} of kernel `{kernel}` took more than {limit} steps ({span})")]
     StepLimit {
@@ -232,59 +232,75 @@ impl fmt::Display for FailedCheck {
 
 impl std::error::Error for FailedCheck {}
 
-/// Two programs that touched one element in ways that do not go together.
+/// Two accesses to one element that do not go together, so that what is left there, or what was read, is a matter of chance:
+///
+/// * of two programs, a write of an element that the other one reads or writes, whatever the values are; an atomic operation
+///   is a write, except for another atomic operation. Unless an order keeps them apart: the programs of a kernel in which the
+///   last write wins run one after the other, and what a program did before a release comes before what another does once it
+///   has acquired from the same element, directly or through other programs, and has used the value that it found there;
+/// * of one program, two elements of one store that are in one place, whatever the values are, unless the last write is
+///   declared to win;
+/// * two writes of one element by scatters that are declared disjoint, of one program or of two, in any order.
+///
+/// What a program does to an element one after the other goes together. Every run finds the conflicts of its own arguments;
+/// where programs order each other by atomic operations, those of the order in which they came.
+/// [`Call::checked`](crate::call::Call::checked) says what each device and build sees of this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The kernel.
     pub kernel: String,
-    /// Where the access of the second program was written.
-    pub span: Span,
     /// The tensor parameter.
     pub tensor: String,
     /// The element's index, one per axis.
     pub element: ArrayVec<u64, 4>,
-    /// The coordinates of both programs, innermost grid axis first.
-    pub programs: [[u64; 3]; 2],
-    /// Why that does not go together.
-    pub kind: ConflictKind,
+    /// Both accesses, that of the lower program first; one access twice where two of its elements are in one place.
+    pub accesses: [ConflictingAccess; 2],
 }
 
-/// Why two accesses to one element do not go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConflictKind {
-    /// Both wrote it.
-    Written,
-    /// One changed it atomically, and the other loaded or stored it plainly.
-    Atomic,
-    /// One is a scatter that promises that nothing else writes its elements; the other may be of the same program.
-    Disjoint,
+/// One access of a [`Conflict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConflictingAccess {
+    /// The program's coordinates, innermost grid axis first.
+    pub program: [u64; 3],
+    /// Where the access was written.
+    pub span: Span,
+    /// What it does to the element.
+    pub touch: Touch,
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             kernel,
-            span,
             tensor,
             element,
-            programs: [first, second],
-            kind,
+            accesses: [first, second],
         } = self;
-        let did = match kind {
-            ConflictKind::Written => "both wrote",
-            ConflictKind::Atomic => "touched, one atomically and one with a plain load or store,",
-            ConflictKind::Disjoint if first == second => {
-                return write!(
+        write!(f, "kernel `{kernel}`: `{tensor}`{element:?} is ")?;
+        let of_one_program = first.program == second.program;
+        let (program, span) = (second.program, second.span);
+        match second.touch {
+            Touch::Disjoint if of_one_program => {
+                write!(
                     f,
-                    "kernel `{kernel}`: program {first:?} wrote `{tensor}`{element:?} twice, in a scatter that is declared disjoint ({span})"
-                );
+                    "written twice by program {program:?}, in a scatter that is declared disjoint ({span})"
+                )?;
             }
-            ConflictKind::Disjoint => "wrote, in a scatter that is declared disjoint,",
-        };
-        write!(
-            f,
-            "kernel `{kernel}`: programs {first:?} and {second:?} {did} `{tensor}`{element:?} ({span})"
-        )
+            _ if of_one_program => write!(f, "written twice by one store of program {program:?} ({span})")?,
+            touch => {
+                let ConflictingAccess {
+                    program: other,
+                    span: place,
+                    touch: did,
+                } = first;
+                write!(
+                    f,
+                    "{did} by program {other:?} ({place}) and {touch} by program {program:?} ({span})"
+                )?;
+                f.write_str(", and nothing orders the two")?;
+            }
+        }
+        write!(f, "\n  = help: {}", advice([first.touch, second.touch], of_one_program))
     }
 }
 

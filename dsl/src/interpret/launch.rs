@@ -1,19 +1,20 @@
 //! Running all programs of a launch.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
 use super::argument::Arguments;
-use super::conflict::{self, Meeting, Touch, Touched};
-use super::order::{self, Event, Order};
+use super::conflict;
+use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
+use super::touch::{Meeting, Touched};
 use super::{
-    BadAccess, Binding, Conflict, ConflictKind, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid,
+    BadAccess, Binding, Conflict, ConflictingAccess, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid,
 };
 use crate::analysis::effects::Effects;
+use crate::analysis::races::{Races, Sequence, Touch};
 use crate::ir::{self, Kernel, Statement, verify};
 
 /// How to run.
@@ -21,7 +22,7 @@ use crate::ir::{self, Kernel, Statement, verify};
 pub struct Options {
     /// The most statements and loop trips that one program may run; without limit by default.
     pub max_steps: u64,
-    /// Whether to check that no two programs write the same byte; on by default.
+    /// Whether to look for [conflicts](Conflict); on by default.
     pub check_conflicts: bool,
     /// The grid, innermost first, instead of the kernel's own: for a kernel that leaves it to the host.
     pub grid: Option<[u64; 3]>,
@@ -57,12 +58,13 @@ pub(super) struct Launch<'k, 'a> {
     pub grid: [u64; 3],
     pub max_steps: u64,
     pub print: fn(&str),
-    /// Whether writes are noted.
-    pub log: bool,
-    /// The tensors that are changed atomically, and plainly loaded or stored as well.
-    mixed: BTreeSet<u32>,
-    /// When the last atomic operation happened that may order stores, if any may.
-    pub clock: Option<Mutex<u64>>,
+    /// Whether to look for accesses that do not go together.
+    pub check_conflicts: bool,
+    /// Whether there are several programs, or promises that one can break.
+    log: bool,
+    pub races: Races,
+    /// The atomic operations that may order programs, if any may.
+    pub turns: Option<Mutex<Turns>>,
 }
 
 /// What the programs that one thread ran in a row came to.
@@ -72,7 +74,7 @@ struct Report {
     trapped: Option<InterpretError>,
     outside: Option<BadAccess>,
     touched: Vec<Touched>,
-    ordered: Vec<(u32, Vec<Event>)>,
+    ordered: Vec<Epochs>,
     repeated: Option<Meeting>,
 }
 
@@ -88,7 +90,7 @@ struct Report {
 /// * From a program that had to stop, which leaves memory partly written: [`InterpretError::UnsoundProof`],
 ///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
 /// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap or
-///   [`InterpretError::CheckFailed`], whichever comes first in program order, then [`InterpretError::WriteConflict`].
+///   [`InterpretError::CheckFailed`], whichever comes first in program order, then [`InterpretError::Conflict`].
 pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Result<Outcome, InterpretError> {
     verify::verify(kernel).map_err(|error| InterpretError::Malformed {
         kernel: kernel.name.clone(),
@@ -113,22 +115,20 @@ pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Res
         .into());
     }
     let effects = Effects::of(kernel);
-    // Within one program, only a promise can be broken.
-    let log = options.check_conflicts && (programs > 1 || promises(kernel));
-    let plain = effects.stored.union(&effects.loaded);
-    let mixed = plain
-        .filter(|tensor| effects.atomics.tensors.contains(tensor))
-        .copied()
-        .collect();
+    let races = Races::of(kernel, &effects);
+    let check_conflicts = options.check_conflicts;
+    // Between the accesses of one program, only a promise can be broken.
+    let log = check_conflicts && (programs > 1 || promises(kernel));
     let launch = Launch {
         kernel,
         arguments,
         grid,
         max_steps: options.max_steps,
         print: options.print,
+        check_conflicts,
         log,
-        mixed,
-        clock: (log && order::is_kept(kernel)).then(Mutex::default),
+        turns: (log && races.sequence == Sequence::Locks).then(Mutex::default),
+        races,
     };
 
     // Enough pieces to keep all threads busy, large enough to reuse a machine.
@@ -181,8 +181,7 @@ impl Launch<'_, '_> {
             }
         }
         (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
-        report.repeated = machine.log.repeated;
-        (report.touched, report.ordered) = machine.log.into_parts();
+        (report.touched, report.ordered, report.repeated) = machine.log.into_parts();
         report
     }
 
@@ -201,22 +200,18 @@ impl Launch<'_, '_> {
             .flat_map(|report| std::mem::take(&mut report.ordered));
         let order = ordered.collect::<Order>();
         let touched = reports.into_iter().flat_map(|report| report.touched).collect();
-        if let Some(Meeting { first, second, address }) = repeated.or_else(|| conflict::find(touched, &order)) {
-            let touches = |touch| first.touch == touch || second.touch == touch;
+        let found = repeated.or_else(|| conflict::find(touched, self.races.sequence, &order));
+        if let Some(Meeting { first, second, address }) = found {
             let tensor = self.arguments.tensor(second.tensor);
-            return Err(InterpretError::WriteConflict(Box::new(Conflict {
+            return Err(InterpretError::Conflict(Box::new(Conflict {
                 kernel: self.kernel.name.clone(),
-                span: second.span,
                 tensor: self.arguments.name(second.tensor),
                 element: tensor.map(|t| t.element(address)).unwrap_or_default(),
-                programs: [first, second].map(|of| self.coordinates(of.program.into())),
-                kind: if touches(Touch::Atomic) {
-                    ConflictKind::Atomic
-                } else if touches(Touch::Disjoint) {
-                    ConflictKind::Disjoint
-                } else {
-                    ConflictKind::Written
-                },
+                accesses: [first, second].map(|access| ConflictingAccess {
+                    program: self.coordinates(access.program.into()),
+                    span: access.span,
+                    touch: access.touch,
+                }),
             })));
         }
         Ok(Outcome {
@@ -225,9 +220,10 @@ impl Launch<'_, '_> {
         })
     }
 
-    /// Whether `tensor` is changed atomically, and plainly loaded or stored as well.
-    pub fn is_mixed(&self, tensor: u32) -> bool {
-        self.mixed.contains(&tensor)
+    /// What an access does, if it is to be noted for comparing it with those of other programs, or with other promises.
+    pub fn noted(&self, touch: Option<Touch>) -> Option<Touch> {
+        let is_kept = |touch: &Touch| self.races.sequence != Sequence::InOrder || *touch == Touch::Disjoint;
+        touch.filter(|touch| self.log && is_kept(touch))
     }
 
     /// The coordinates of a program.

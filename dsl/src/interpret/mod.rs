@@ -1,8 +1,8 @@
 //! Executing the IR on the CPU: the oracle that generated code is compared with, and the engine of the CPU device.
 //!
 //! Programs run in parallel, each one sequentially, and every access is checked: an index against its extent whatever the
-//! kernel's guards say, a tensor's region against its memory, and, after the run, the stores of different programs against
-//! each other, unless a lock orders them. The checks that transformations removed are not trusted but tested: an index that
+//! kernel's guards say, a tensor's region against its memory, the elements of a store against each other, and, after the run,
+//! the accesses of different programs against each other, unless something orders them ([`Conflict`] is the list). The checks that transformations removed are not trusted but tested: an index that
 //! leaves an axis on a side whose guard was removed is an [`InterpretError::UnsoundProof`].
 //!
 //! Scalar operations mean what [`crate::arithmetic`] says. Tiles stay unevaluated where that is cheap (constants,
@@ -11,6 +11,7 @@
 mod access;
 mod argument;
 mod atomic;
+mod clock;
 mod collective;
 mod conflict;
 mod elementwise;
@@ -24,10 +25,12 @@ mod program;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod touch;
+mod transfer;
 mod value;
 
 pub use argument::{Binding, TensorBinding};
-pub use error::{ArgumentFault, BadAccess, Conflict, ConflictKind, FailedCheck, InterpretError};
+pub use error::{ArgumentFault, BadAccess, Conflict, ConflictingAccess, FailedCheck, InterpretError};
 pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -1,16 +1,13 @@
 //! One program, statement by statement.
 
 use super::Known;
-use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
-use super::argument::Tensor;
-use super::conflict::{self, Log, Touch};
 use super::launch::Launch;
-use super::value::{Value, padded, put};
+use super::touch::Log;
+use super::value::{Value, padded};
 use super::{BadAccess, FailedCheck, InterpretError, collective, elementwise, tiles};
+use crate::analysis::races::Touch;
 use crate::element::ElementType;
-use crate::ir::{
-    Access, Block, Bounds, CheckKind, Conflict, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type,
-};
+use crate::ir::{Block, CheckKind, Expression, Handle, Literal, MAX_RANK, Span, Statement, Symbol, Type};
 use crate::stack::room;
 
 /// Runs programs, one after the other.
@@ -24,6 +21,8 @@ pub(super) struct Machine<'l> {
     pub number: u64,
     steps: u64,
     pub log: Log,
+    /// Where the elements of the present store lie.
+    pub places: Vec<(i64, i64)>,
     /// The first access that trapped or check that failed.
     pub trapped: Option<InterpretError>,
     /// The first access that was outside and did not trap.
@@ -67,6 +66,7 @@ impl<'l> Machine<'l> {
             number: 0,
             steps: 0,
             log: Log::default(),
+            places: Vec::new(),
             trapped: None,
             outside: None,
         }
@@ -105,14 +105,9 @@ impl<'l> Machine<'l> {
                 access,
                 value,
                 conflict,
-            } => {
-                let touch = match conflict {
-                    None => Touch::Write,
-                    Some(Conflict::Disjoint) => Touch::Disjoint,
-                    Some(Conflict::LastWins) => Touch::LastWins,
-                };
-                self.store(access, *value, touch, span).map(|()| Flow::Next)
-            }
+            } => self
+                .store(access, *value, Touch::of_store(*conflict), span)
+                .map(|()| Flow::Next),
             Statement::Print { format, values } => {
                 let mut values = values.iter().map(|&value| text(self.scalar(value)));
                 let mut line = String::new();
@@ -278,60 +273,6 @@ impl<'l> Machine<'l> {
         })
     }
 
-    fn load(&mut self, access: &Access, handle: Handle<Expression>, span: Span) -> Result<Value, InterpretError> {
-        let Type { element, shape } = self.launch.kernel.ty(handle);
-        let (size, extents) = (element.size(), padded(shape));
-        let Some((place, tensor)) = self.target(access, extents, span)? else {
-            return Ok(Value::Uniform(0));
-        };
-        let mut out = vec![0u8; extents.iter().product::<usize>() * size];
-        // Loads only matter where another program may change the element atomically.
-        let noted = self.launch.log && self.launch.is_mixed(access.tensor);
-        let mut log = std::mem::take(&mut self.log);
-        let mut note = |start: i64, count: usize| {
-            log.push(conflict::Touched {
-                tensor: place,
-                program: self.number as u32,
-                start,
-                end: start + (count * size) as i64,
-                span,
-                touch: Touch::Read,
-                epoch: 0,
-            });
-        };
-        let visit = |run: Run| {
-            if noted && (run.count == 1 || run.step == size as i64) {
-                note(run.address, run.count);
-            } else if noted {
-                (0..run.count).for_each(|k| note(run.address + k as i64 * run.step, 1));
-            }
-            let read = if run.count == 1 || run.step == size as i64 {
-                tensor
-                    .memory
-                    .read(run.address as u64, &mut out[run.element * size..][..run.count * size])
-            } else {
-                (0..run.count).try_for_each(|k| {
-                    let bits = tensor.memory.get((run.address + k as i64 * run.step) as u64, size)?;
-                    put(&mut out, size, run.element + k, bits);
-                    Ok(())
-                })
-            };
-            debug_assert!(read.is_ok(), "tensors are inside their memory");
-        };
-        let touched = self.walk(access, tensor, extents, visit);
-        self.log = log;
-        self.judge(touched, access, place, span)?;
-        if element == ElementType::Bool {
-            // Any other byte than 0 counts as true.
-            out.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
-        }
-        Ok(if out.len() == size {
-            Value::Uniform(super::value::get(&out, size, 0))
-        } else {
-            Value::dense(out, extents)
-        })
-    }
-
     /// Ends the program if not every element of `condition` holds.
     fn check(&mut self, condition: Handle<Expression>, kind: CheckKind, message: &str, span: Span) -> Flow {
         let extents = padded(self.launch.kernel.ty(condition).shape);
@@ -352,127 +293,6 @@ impl<'l> Machine<'l> {
         self.trapped
             .get_or_insert_with(|| InterpretError::CheckFailed(Box::new(failed)));
         Flow::Return
-    }
-
-    fn store(
-        &mut self,
-        access: &Access,
-        value: Handle<Expression>,
-        touch: Touch,
-        span: Span,
-    ) -> Result<(), InterpretError> {
-        let Type { element, shape } = self.launch.kernel.ty(value);
-        let (size, extents) = (element.size(), padded(shape));
-        let Some((place, tensor)) = self.target(access, extents, span)? else {
-            return Ok(());
-        };
-        // A uniform value needs one row, from which every run takes its part.
-        let (source, uniform) = match &self.values[value.index()] {
-            Value::Uniform(bits) => {
-                let row = bits.to_le_bytes()[..size].repeat(extents[MAX_RANK - 1]);
-                (std::borrow::Cow::Owned(row), true)
-            }
-            value => (value.elements(size, extents), false),
-        };
-        let mut log = std::mem::take(&mut self.log);
-        let mut note = |start: i64, count: usize| {
-            if self.launch.log {
-                let end = start + (count * size) as i64;
-                log.push(conflict::Touched {
-                    tensor: place,
-                    program: self.number as u32,
-                    start,
-                    end,
-                    span,
-                    touch,
-                    epoch: 0,
-                });
-            }
-        };
-        let visit = |run: Run| {
-            let source = &source[if uniform { 0 } else { run.element * size }..][..run.count * size];
-            let written = if run.count == 1 || run.step == size as i64 {
-                note(run.address, run.count);
-                tensor.memory.write(run.address as u64, source)
-            } else {
-                source.chunks_exact(size).enumerate().try_for_each(|(k, element)| {
-                    let address = run.address + k as i64 * run.step;
-                    note(address, 1);
-                    tensor.memory.write(address as u64, element)
-                })
-            };
-            debug_assert!(written.is_ok(), "tensors are inside their memory");
-        };
-        let touched = self.walk(access, tensor, extents, visit);
-        drop(source);
-        self.log = log;
-        self.judge(touched, access, place, span)
-    }
-
-    /// Calls `visit` with what `access` touches of `tensor`.
-    pub fn walk(
-        &self,
-        access: &Access,
-        tensor: &Tensor<'_>,
-        extents: [usize; MAX_RANK],
-        visit: impl FnMut(Run),
-    ) -> Result<Touched, Unguarded> {
-        let launch = self.launch;
-        // Which tensor of a list it is has been seen to.
-        let first = access.indices.len() - tensor.extents.len();
-        let value = |handle: Handle<Expression>| (&self.values[handle.index()], launch.kernel.ty(handle).element);
-        Walk {
-            tensor,
-            bounds: access.bounds,
-            guards: &access.guards[first..],
-            indices: Index::all(&access.indices[first..], value),
-            mask: access.mask.map(|mask| &self.values[mask.index()]),
-            extents,
-            touched: Touched::default(),
-            visit,
-        }
-        .run()
-    }
-
-    /// Reports or refuses what was outside of the tensor at `place`, as the policy of the access says.
-    pub fn judge(
-        &mut self,
-        touched: Result<Touched, Unguarded>,
-        access: &Access,
-        place: u32,
-        span: Span,
-    ) -> Result<(), InterpretError> {
-        match (touched, access.bounds) {
-            (Ok(Touched { outside: None }), _) => Ok(()),
-            (Ok(Touched { outside: Some(outside) }), _) => {
-                let reports = self.launch.kernel.reports(access);
-                if reports && self.trapped.is_none() {
-                    let bad = self.bad(outside, place, span);
-                    self.trapped = Some(InterpretError::OutOfBounds(Box::new(bad)));
-                } else if !reports && self.outside.is_none() {
-                    self.outside = Some(self.bad(outside, place, span));
-                }
-                Ok(())
-            }
-            (Err(Unguarded(outside)), Bounds::Unchecked) => {
-                Err(InterpretError::OutOfBounds(Box::new(self.bad(outside, place, span))))
-            }
-            (Err(Unguarded(outside)), Bounds::ReadZeroSkipWrite | Bounds::Clamp | Bounds::Trap) => {
-                Err(InterpretError::UnsoundProof(Box::new(self.bad(outside, place, span))))
-            }
-        }
-    }
-
-    fn bad(&self, outside: Outside, place: u32, span: Span) -> BadAccess {
-        BadAccess {
-            kernel: self.launch.kernel.name.clone(),
-            span,
-            tensor: self.launch.arguments.name(place),
-            axis: outside.axis,
-            index: outside.index,
-            extent: outside.extent as u64,
-            program: self.launch.coordinates(self.number),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     ///
     /// * [`Conflict::Disjoint`]: none is. No two elements that such scatters write to the tensor in one launch are in one
     ///   place, be it in one tile, in two trips of a loop or in two programs. The CPU device reports a broken promise, and so
-    ///   does a checked build on a GPU; elsewhere what stays is one of the values.
+    ///   does a [checked build](crate::call::Call::checked) on a GPU; elsewhere what stays is one of the values.
     /// * [`Conflict::LastWins`]: the last one stays, in the order of programs, then of statements, then of the tile in
     ///   row-major order. It is the same on every device and in every run. On a GPU the programs of such a kernel run one
     ///   after the other in a single block, and a tile whose elements may meet is stored by a single thread: use it for small

@@ -160,7 +160,8 @@ impl Device {
     ///
     /// # Errors
     /// A kernel trapped since the last call ([`LaunchError::Trapped`], [`LaunchError::CheckFailed`] or
-    /// [`LaunchError::NotDisjoint`], the first one if there are several; the device stays usable), a stream is being captured, or the device failed.
+    /// [`LaunchError::Conflict`], the first one if there are several; the device stays usable), a stream is being captured,
+    /// or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
         if let Some(device) = self.as_cuda() {
             self.synchronize_streams(device)?;

@@ -45,7 +45,11 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             }
             ArgumentValue::List(list) => &list.tensors,
             ArgumentValue::Count(count) => {
-                check_count(call, device, Place::of(position), count)?;
+                let place = Place::of(position);
+                if let Some(footprint) = check_count(call, device, place, count)? {
+                    places.push(place);
+                    footprints.push((false, footprint));
+                }
                 continue;
             }
             ArgumentValue::Scalar(_) => continue,
@@ -58,6 +62,9 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             };
             let address = check_tensor(call, device, place, tensor)?;
             if let Some(footprint) = Footprint::new(tensor, address) {
+                if tensor.mutable && !footprint.is_one_to_one() {
+                    return Err(folded(call, place, tensor));
+                }
                 places.push(place);
                 footprints.push((tensor.mutable, footprint));
             }
@@ -123,7 +130,14 @@ fn check_tensor(
     Ok(address)
 }
 
-fn check_count(call: &Call<'_>, device: &Device, place: Place, count: &CountArgument<'_>) -> Result<(), LaunchError> {
+/// Returns the bytes that a count in device memory is read from.
+fn check_count<'c, 'a>(
+    call: &Call<'_>,
+    device: &Device,
+    place: Place,
+    count: &CountArgument<'_>,
+) -> Result<Option<Footprint<'c, 'a>>, LaunchError> {
+    let mut footprint = None;
     let value = match *count {
         CountArgument::Exact(value) | CountArgument::Runtime(value) => value,
         CountArgument::Device {
@@ -141,11 +155,12 @@ fn check_count(call: &Call<'_>, device: &Device, place: Place, count: &CountArgu
                 Some((address, address.saturating_add(element.size() as u64))),
             )?;
             check_alignment(call, place, address, element)?;
+            footprint = Some(Footprint::of_count(address, element));
             maximum
         }
     };
     match u64::try_from(value) {
-        Ok(0..=MAX_COUNT) => Ok(()),
+        Ok(0..=MAX_COUNT) => Ok(footprint),
         _ => Err(count_out_of_range(call, place, value)),
     }
 }
@@ -173,6 +188,20 @@ fn check_within(
     match range {
         Some((from, to)) if from < first || to > end => Err(outside(call, place)),
         _ => Ok(()),
+    }
+}
+
+/// Two elements that a kernel may write have one place.
+#[cold]
+fn folded(call: &Call<'_>, place: Place, tensor: &TensorArgument<'_>) -> LaunchError {
+    let (extents, strides) = (&tensor.extents[..], &tensor.strides[..]);
+    let reason = format!(
+        "{}, which it may write, has elements that share memory: its extents are {extents:?} and its strides {strides:?}",
+        place.name(call)
+    );
+    LaunchError::WrongArguments {
+        kernel: call.definition().name(),
+        reason,
     }
 }
 

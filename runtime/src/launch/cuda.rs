@@ -48,7 +48,7 @@ pub(super) fn launch(
         };
         let word = match (slot, &program.traps) {
             (Slot::Trap, Some(record)) => Some(record.address()),
-            (Slot::Marks(position), _) => match marks_for(call, *position, device)? {
+            (Slot::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
                 Some(storage) => {
                     marks.push(storage);
                     marks.last().map(Storage::address)
@@ -116,7 +116,7 @@ fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
             _ => None,
         },
         // They belong to no argument, and are made above.
-        Slot::Trap | Slot::Marks(_) | Slot::Table(_) => None,
+        Slot::Trap | Slot::Marks { .. } | Slot::Table(_) => None,
     }
 }
 
@@ -160,9 +160,8 @@ fn table_for(
         .transpose()
 }
 
-/// One bit for each element of a tensor or list, none set.
-fn marks_for(call: &Call<'_>, position: u32, device: &Device) -> Result<Option<Storage>, DeviceError> {
-    const WORD_BITS: u64 = 32;
+/// So many words for each element of a tensor or list, all zero.
+fn marks_for(call: &Call<'_>, position: u32, words: u32, device: &Device) -> Result<Option<Storage>, DeviceError> {
     let elements = match call.arguments().get(position as usize) {
         Some(ArgumentValue::Tensor(tensor)) => elements(&tensor.extents),
         Some(ArgumentValue::List(list)) => {
@@ -171,7 +170,7 @@ fn marks_for(call: &Call<'_>, position: u32, device: &Device) -> Result<Option<S
         }
         _ => return Ok(None),
     };
-    let bytes = elements.div_ceil(WORD_BITS).saturating_mul(size_of::<u32>() as u64);
+    let bytes = elements.saturating_mul(u64::from(words) * size_of::<u64>() as u64);
     // What no address space holds, the allocator refuses.
     Storage::zeroed(device, usize::try_from(bytes).unwrap_or(usize::MAX)).map(Some)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a launch.
 
+use tilewright_dsl::analysis::races::{Touch, advice};
 use tilewright_dsl::call::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
 use tilewright_dsl::cuda::LowerError;
 use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
@@ -158,7 +159,7 @@ pub enum LaunchError {
         span: Span,
     },
     /// The grid cannot be computed for these arguments, or has too many programs.
-    #[error("{error}{advice}", error = .0, advice = advice(.0))]
+    #[error("{error}{advice}", error = .0, advice = grid_advice(.0))]
     Grid(GridError),
     /// More blocks than a launch can have.
     #[error(
@@ -203,21 +204,18 @@ pub enum LaunchError {
         /// The index.
         index: i64,
     },
-    /// A kernel that was launched earlier wrote an element twice in scatters that it declares disjoint.
-    #[error(
-        "kernel `{kernel}`: element {element} of `{parameter}`, counted in row-major order, is written twice in a scatter that is declared disjoint, in program {program}\n  --> {span}\n  = help: make the indices differ, declare `Conflict::LastWins`, or use an atomic operation"
-    )]
-    NotDisjoint {
+    /// In a checked build that was launched earlier on a GPU, two accesses to one element did not go together. The CPU device
+    /// says so at once: [`InterpretError::Conflict`](tilewright_dsl::interpret::InterpretError::Conflict).
+    #[error("kernel `{kernel}`: element {element} of `{parameter}`, counted in row-major order, is {}", met(.accesses))]
+    Conflict {
         /// The kernel.
         kernel: String,
         /// The tensor.
         parameter: String,
-        /// Where the scatter was written.
-        span: Span,
-        /// The program, counted with the innermost grid axis fastest.
-        program: u64,
-        /// The row-major position of the element.
+        /// The row-major position of the element; of a list, counted from the first element of its first tensor.
         element: i64,
+        /// Both accesses, the one that found the other first; one access twice where two of its elements are in one place.
+        accesses: Box<[MarkedAccess; 2]>,
     },
     /// An assertion or an assumption of a kernel that was launched earlier did not hold.
     #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]
@@ -235,6 +233,48 @@ pub enum LaunchError {
     },
 }
 
+/// One of two accesses that a checked build found not to go together, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkedAccess {
+    /// The program, counted with the innermost grid axis fastest; not known of one among several that read the element, or
+    /// that changed it atomically.
+    pub program: Option<u64>,
+    /// Where the access was written, and what it does to the element; not known in a kernel of more than 1023 places that
+    /// report, nor of one among several programs that read.
+    pub place: Option<(Span, Touch)>,
+}
+
+/// What two accesses did to an element, where, and what to do about it.
+fn met(accesses: &[MarkedAccess; 2]) -> String {
+    let [found, before] = accesses;
+    let touches = accesses.map(|access| access.place.map_or(Touch::Write, |(_, touch)| touch));
+    let of_one_program = found.program.is_some() && found.program == before.program;
+    let did = |access: &MarkedAccess| {
+        let touch = access
+            .place
+            .map_or("touched".to_owned(), |(_, touch)| touch.to_string());
+        match access.program {
+            Some(program) => format!("{touch} by program {program}"),
+            None => format!("{touch} by another program"),
+        }
+    };
+    let text = match found.program.filter(|_| of_one_program) {
+        Some(program) if touches[0] == Touch::Disjoint => {
+            format!("written twice by program {program}, in a scatter that is declared disjoint")
+        }
+        Some(program) => format!("written twice by one store of program {program}"),
+        None => format!("{} and {}, and nothing orders the two", did(before), did(found)),
+    };
+    let mut spans: Vec<_> = accesses
+        .iter()
+        .filter_map(|access| access.place)
+        .map(|(span, _)| span)
+        .collect();
+    spans.dedup();
+    let lines: String = spans.iter().map(|span| format!("\n  --> {span}")).collect();
+    format!("{text}{lines}\n  = help: {}", advice(touches, of_one_program))
+}
+
 fn check_name(kind: CheckKind) -> &'static str {
     match kind {
         CheckKind::Assert => "assertion",
@@ -243,7 +283,7 @@ fn check_name(kind: CheckKind) -> &'static str {
 }
 
 /// What to do about a grid that is no grid.
-fn advice(error: &GridError) -> &'static str {
+fn grid_advice(error: &GridError) -> &'static str {
     match error {
         GridError::TooLarge { .. } => {
             ": check the counts, or launch a part at a time, with views of some rows of the tensors"

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tilewright_dsl::call::Call;
 
-pub use error::LaunchError;
+pub use error::{LaunchError, MarkedAccess};
 pub(crate) use table::Tables;
 pub(crate) use trap::{TrapRecord, Traps};
 pub(crate) use values::{AtMost, HostKnows, known_counts, list_extents, scalar, tensor_symbols, value_of};

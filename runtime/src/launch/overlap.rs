@@ -1,11 +1,13 @@
-//! Whether a tensor that is written shares memory with another one.
+//! Whether a tensor that is written shares memory with another argument, or its elements with each other.
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::TensorArgument;
+use tilewright_dsl::element::ElementType;
 
-/// The bytes of a tensor in its device's address space.
+/// The bytes of an argument in its device's address space.
 pub(crate) struct Footprint<'c, 'a> {
-    tensor: &'c TensorArgument<'a>,
+    /// `None` for a count, whose bytes are adjacent.
+    tensor: Option<&'c TensorArgument<'a>>,
     start: u64,
     end: u64,
 }
@@ -24,9 +26,39 @@ impl<'c, 'a> Footprint<'c, 'a> {
         }
         let clamp = |bound: i128| bound.clamp(0, i128::from(u64::MAX)) as u64;
         Some(Self {
-            tensor,
+            tensor: Some(tensor),
             start: clamp(start),
             end: clamp(end),
+        })
+    }
+
+    /// The bytes of a count at `address`.
+    pub(crate) fn of_count(address: u64, element: ElementType) -> Self {
+        Self {
+            tensor: None,
+            start: address,
+            end: address.saturating_add(element.size() as u64),
+        }
+    }
+
+    /// Whether each axis steps over all that the axes of smaller strides reach, so that every element has a place of its own.
+    /// So it is with all views of a tensor that has no gaps.
+    pub(crate) fn is_one_to_one(&self) -> bool {
+        let Some(tensor) = self.tensor else { return true };
+        let mut axes = ArrayVec::<(u64, u64), 4>::new();
+        let pairs = tensor.extents.iter().zip(&tensor.strides);
+        axes.extend(
+            pairs
+                .filter(|(extent, _)| **extent > 1)
+                .map(|(&extent, stride)| (stride.unsigned_abs(), extent)),
+        );
+        axes.sort_unstable();
+        let mut reach = 0u64;
+        axes.into_iter().all(|(stride, extent)| {
+            let is_over = stride > reach;
+            // Within the address space, as the whole is.
+            reach = reach.saturating_add(stride.saturating_mul(extent - 1));
+            is_over
         })
     }
 
@@ -47,7 +79,7 @@ impl<'c, 'a> Footprint<'c, 'a> {
         // Any pitch will do; one of the strides is the only one that can.
         axes.iter().any(|&(_, pitch)| {
             let residues = |tensor: &Self| {
-                let mut width = tensor.tensor.element.size() as u64;
+                let mut width = tensor.element_bytes();
                 for (extent, stride) in tensor.axes() {
                     if stride % pitch != 0 {
                         width = width.checked_add(stride.checked_mul(extent - 1)?)?;
@@ -63,10 +95,18 @@ impl<'c, 'a> Footprint<'c, 'a> {
         })
     }
 
+    fn element_bytes(&self) -> u64 {
+        self.tensor
+            .map_or(self.end - self.start, |tensor| tensor.element.size() as u64)
+    }
+
     /// Extent, and stride in bytes, of each axis with more than one element.
     fn axes(&self) -> impl Iterator<Item = (u64, u64)> {
-        let size = self.tensor.element.size() as u64;
-        let axes = self.tensor.extents.iter().zip(&self.tensor.strides);
+        let size = self.element_bytes();
+        let axes = self
+            .tensor
+            .into_iter()
+            .flat_map(|tensor| tensor.extents.iter().zip(&tensor.strides));
         axes.filter(|(extent, stride)| **extent > 1 && **stride != 0)
             .map(move |(&extent, stride)| (extent, stride.unsigned_abs().saturating_mul(size)))
     }
@@ -123,7 +163,6 @@ fn some_clash<'f, 'c, 'a>(
 mod tests {
     use super::*;
     use tilewright_dsl::call::Memory;
-    use tilewright_dsl::element::ElementType;
 
     struct Nowhere;
     impl Memory for Nowhere {
@@ -198,5 +237,37 @@ mod tests {
     #[test]
     fn a_tensor_without_elements_overlaps_nothing() {
         assert!(!overlap((&[0, 8], &[8, 1], 0), (&[2, 8], &[8, 1], 0)));
+    }
+
+    #[test]
+    fn a_count_overlaps_the_tensor_it_lies_in() {
+        let owner = tensor(&[4, 3], &[8, 1]);
+        let footprint = Footprint::new(&owner, 0).unwrap();
+        for (address, overlaps) in [(0, true), (8, true), (12, false), (28, false), (32, true), (124, false)] {
+            let count = Footprint::of_count(address, ElementType::I32);
+            assert_eq!(footprint.overlaps(&count), overlaps, "{address}");
+            assert_eq!(count.overlaps(&footprint), overlaps, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_view_are_apart_and_those_of_strides_by_hand_need_not_be() {
+        for (extents, strides, apart) in [
+            (&[4, 8][..], &[8, 1][..], true),
+            (&[8, 4], &[1, 8], true),
+            (&[4, 8], &[-9, 1], true),
+            (&[4, 1], &[8, 0], true),
+            (&[2, 3, 4, 5], &[5, 10, 30, 1], true),
+            (&[4, 8], &[7, 1], false),
+            (&[4, 8], &[0, 1], false),
+            (&[4, 8], &[8, 0], false),
+        ] {
+            let tensor = tensor(extents, strides);
+            assert_eq!(
+                Footprint::new(&tensor, 1 << 20).unwrap().is_one_to_one(),
+                apart,
+                "{strides:?}"
+            );
+        }
     }
 }

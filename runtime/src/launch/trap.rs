@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use parking_lot::Mutex;
 
-use tilewright_dsl::cuda::{Module, TrapFault, TrapSite};
+use tilewright_dsl::cuda::{MarkedBy, Module, TrapFault, TrapSite};
 
-use super::LaunchError;
+use super::{LaunchError, MarkedAccess};
 use crate::device::cuda::{CudaDevice, MappedWords};
 use crate::device::{Device, DeviceError};
 use crate::specialize::{CudaProgram, Program, Variant};
@@ -40,11 +40,11 @@ impl Traps {
 }
 
 /// The words in which a variant on a GPU reports: the number of the report that is wanted, from 1; the place, the program, a
-/// value; and the number again once all of them are there. The host reads them at any time, so that a report needs no
+/// value, what was met; and the number again once all of them are there. The host reads them at any time, so that a report needs no
 /// waiting.
 pub(crate) struct TrapRecord(MappedWords<WORDS>);
 
-const WORDS: usize = 5;
+const WORDS: usize = 6;
 
 impl TrapRecord {
     pub(crate) fn new(cuda: &CudaDevice) -> Result<Self, DeviceError> {
@@ -58,14 +58,14 @@ impl TrapRecord {
         self.0.address()
     }
 
-    /// The number of the place, the program and the value, if there is a whole report. It is gone then.
-    fn take(&self) -> Option<[u64; 3]> {
-        let [wanted, place, program, value, complete] = self.0.words();
+    /// The number of the place, the program, the value and what was met, if there is a whole report. It is gone then.
+    fn take(&self) -> Option<[u64; 4]> {
+        let [wanted, place, program, value, met, complete] = self.0.words();
         let number = wanted.load(Acquire);
         if complete.load(Acquire) != number {
             return None;
         }
-        let report = [place, program, value].map(|word| word.load(Relaxed));
+        let report = [place, program, value, met].map(|word| word.load(Relaxed));
         // From here on, a kernel may report again. If another thread took this one, it has said so already.
         let next = wanted.compare_exchange(number, number + 1, Release, Relaxed);
         next.ok().map(|_| report)
@@ -84,14 +84,15 @@ fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {
     else {
         return Ok(());
     };
-    let Some([place, program, value]) = record.take() else {
-        return Ok(());
-    };
-    Err(report(variant, module, place, program, value.cast_signed()))
+    match record.take() {
+        Some(words) => Err(report(variant, module, words)),
+        None => Ok(()),
+    }
 }
 
 /// What a record with these words says.
-fn report(variant: &Variant, module: &Module, place: u64, program: u64, value: i64) -> LaunchError {
+fn report(variant: &Variant, module: &Module, [place, program, value, met]: [u64; 4]) -> LaunchError {
+    let value = value.cast_signed();
     let kernel = variant.name().to_owned();
     let site = usize::try_from(place).ok();
     let named = |tensor: u32| {
@@ -126,13 +127,26 @@ fn report(variant: &Variant, module: &Module, place: u64, program: u64, value: i
                 program,
                 index: value,
             },
-            TrapFault::NotDisjoint { tensor } => LaunchError::NotDisjoint {
-                kernel,
-                parameter: named(*tensor),
-                span: *span,
-                program,
-                element: value,
-            },
+            TrapFault::Conflict { tensor, touch } => {
+                let MarkedBy { program: other, site } = MarkedBy::of(met);
+                let place = match site.and_then(|site| module.traps.get(site)) {
+                    Some(TrapSite {
+                        span,
+                        fault: TrapFault::Conflict { touch, .. },
+                    }) => Some((*span, *touch)),
+                    _ => None,
+                };
+                let found = MarkedAccess {
+                    program: Some(program),
+                    place: Some((*span, *touch)),
+                };
+                LaunchError::Conflict {
+                    kernel,
+                    parameter: named(*tensor),
+                    element: value,
+                    accesses: Box::new([found, MarkedAccess { program: other, place }]),
+                }
+            }
             TrapFault::Check { kind, message } => LaunchError::CheckFailed {
                 kernel,
                 kind: *kind,

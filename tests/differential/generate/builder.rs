@@ -215,6 +215,16 @@ impl Builder {
         self.blocks.pop().unwrap_or_default()
     }
 
+    /// Goes on in a block that was closed.
+    pub fn reopen(&mut self, block: Block) {
+        self.blocks.push(block);
+    }
+
+    /// The line of what was written last.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
     pub fn leave(&mut self, scope: Scope) {
         self.values.truncate(scope.values);
         self.locals.truncate(scope.locals);

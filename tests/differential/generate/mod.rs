@@ -3,7 +3,7 @@
 //! * `table` lists the operations; a new operation of the language is a row there;
 //! * `values`, `tiles` and `collectives` make expressions;
 //! * `accesses`, `effects` and `statements` make loads and stores, what else does something, and control flow;
-//! * `tensors` makes arguments;
+//! * `tensors` makes arguments; `plant` makes accesses that may be races;
 //! * `builder` puts it together.
 
 mod accesses;
@@ -11,6 +11,7 @@ mod builder;
 mod collectives;
 mod effects;
 mod lists;
+pub mod plant;
 mod requirements;
 mod statements;
 mod table;

@@ -52,7 +52,7 @@ pub(super) enum Need {
     Shuffle,
     /// Printing.
     Print,
-    /// Which elements a scatter has written.
+    /// Who touched an element.
     Mark,
     /// Reports of what goes wrong.
     Trap,
@@ -206,19 +206,77 @@ const CLIP: &str = r#"static __device__ __forceinline__ int tw_clip(long long x,
 const PRINT: &str = r#"extern "C" __device__ int vprintf(const char*, void*);
 "#;
 
-const MARK: &str = r#"static __device__ __forceinline__ bool tw_mark(unsigned int* marks, long long element) {
-  unsigned int before;
-  const unsigned int bit = 1U << (element & 31);
-  asm volatile("atom.relaxed.gpu.global.or.b32 %0, [%1], %2;" : "=r"(before) : "l"(marks + (element >> 5)), "r"(bit) : "memory");
-  return (before & bit) != 0U;
+// A mark is, from the highest bit: the number of the program and one, the place, whether the store promises to be disjoint,
+// whether it was an atomic operation, and the number of the program's store. Of several programs that change an element
+// atomically, and of several that read it, it names none or the first. What is given back is the mark of who was met, if it
+// must not have been. A reader marks first and looks for a writer then, and a writer the other way around, so that one of
+// them sees the other.
+const MARK: &str = r#"#define TW_DISJOINT (1ULL << 21)
+#define TW_ATOMIC (1ULL << 20)
+#define TW_STORE 0xfffffULL
+#define TW_NOBODY 0xffffffffffc00000ULL
+static __device__ __forceinline__ unsigned long long tw_mark(long long program, unsigned long long rest) {
+  return (unsigned long long)(program + 1LL) << 32 | rest;
+}
+static __device__ __forceinline__ unsigned long long tw_mark_swap(unsigned long long* mark, unsigned long long from, unsigned long long to) {
+  unsigned long long found;
+  asm volatile("atom.relaxed.gpu.global.cas.b64 %0, [%1], %2, %3;" : "=l"(found) : "l"(mark), "l"(from), "l"(to) : "memory");
+  return found;
+}
+static __device__ __forceinline__ unsigned long long tw_mark_other(unsigned long long* mark) {
+  unsigned long long found;
+  asm volatile("fence.sc.gpu;" ::: "memory");
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(found) : "l"(mark) : "memory");
+  return found;
+}
+template <bool FREE, bool READ> static __device__ unsigned long long tw_mark_write(unsigned long long* mark, unsigned long long own) {
+  unsigned long long before = 0ULL, met;
+  while (true) {
+    unsigned long long after = own;
+    met = 0ULL;
+    if (before != 0ULL) {
+      const bool promised = (before & own & TW_DISJOINT) != 0ULL;
+      if (before >> 32 == own >> 32) {
+        const bool again = (before & TW_STORE) == (own & TW_STORE) && (own & TW_STORE) != TW_STORE;
+        if (promised || again) met = before;
+        after = own & TW_ATOMIC ? before : own | (before & TW_DISJOINT);
+      } else if (before & own & TW_ATOMIC) {
+        after = before | 0xffffffffULL << 32;
+      } else if (promised || FREE) {
+        met = before;
+      }
+    }
+    const unsigned long long found = tw_mark_swap(mark, before, after);
+    if (found == before) break;
+    before = found;
+  }
+  if (READ && met == 0ULL) {
+    const unsigned long long reader = tw_mark_other(mark + 1);
+    if (reader != 0ULL && reader >> 32 != own >> 32) met = reader;
+    else if (reader & TW_DISJOINT) met = TW_NOBODY;
+  }
+  return met;
+}
+static __device__ unsigned long long tw_mark_read(unsigned long long* mark, unsigned long long own) {
+  unsigned long long before = 0ULL;
+  while (true) {
+    // Of a reader the bit says that there were others.
+    unsigned long long after = own;
+    if (before != 0ULL) after = before >> 32 == own >> 32 ? before : before | TW_DISJOINT;
+    const unsigned long long found = tw_mark_swap(mark + 1, before, after);
+    if (found == before) break;
+    before = found;
+  }
+  const unsigned long long writer = tw_mark_other(mark);
+  return writer >> 32 == own >> 32 ? 0ULL : writer;
 }
 "#;
 
 // The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the place, the
-// program, a value, and the number again once all is there. Atomic operations do not reach the host's memory reliably, so who
+// program, a value, what was met, and the number again once all is there. Atomic operations do not reach the host's memory reliably, so who
 // makes a report is settled in the GPU's.
 const TRAP: &str = r#"static __device__ unsigned long long tw_begun = 0ULL;
-static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index) {
+static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned long long site, long long program, long long index, unsigned long long met) {
   unsigned long long wanted, before;
   asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(wanted) : "l"(record) : "memory");
   asm volatile("atom.relaxed.gpu.global.max.u64 %0, [%1], %2;" : "=l"(before) : "l"(&tw_begun), "l"(wanted) : "memory");
@@ -226,7 +284,8 @@ static __device__ __noinline__ void tw_trap(unsigned long long* record, unsigned
     record[1] = site;
     record[2] = (unsigned long long)program;
     record[3] = (unsigned long long)index;
-    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 4), "l"(wanted) : "memory");
+    record[4] = met;
+    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 5), "l"(wanted) : "memory");
   }
 }
 "#;

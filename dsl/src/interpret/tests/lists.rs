@@ -29,7 +29,7 @@ fn programs_may_write_one_place_of_several_tensors_and_not_of_one() {
     let (one, three, program) = (b.index(1), b.index(3), b.program(0));
     b.store(list, &[one, three], program);
     let error = run_default(&b.launch(2), &[tensors(&memories)]).unwrap_err();
-    let InterpretError::WriteConflict(conflict) = error else {
+    let InterpretError::Conflict(conflict) = error else {
         panic!("{error}")
     };
     assert_eq!((conflict.tensor.as_str(), &conflict.element[..]), ("list[1]", &[3][..]));

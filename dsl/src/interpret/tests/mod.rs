@@ -13,7 +13,7 @@ mod tiles;
 use super::*;
 use crate::element::{Element, ElementType};
 use crate::ir::verify::build::Builder;
-use crate::ir::{Kernel, Literal, Span};
+use crate::ir::{Kernel, Literal, Shape, Span};
 
 /// Memory that holds `values`.
 fn memory<T: Element>(values: &[T]) -> HostMemory {
