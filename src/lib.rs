@@ -29,6 +29,10 @@
 //! This crate only joins the others: [`dsl`] is the language and the code generator, [`runtime`] is devices and launches,
 //! [`dp`] is data-parallel attention.
 
+/// The crates whose types are elements: [`bf16`](half::bf16) and [`f16`](half::f16), [`F8E4M3`](float8::F8E4M3) and
+/// [`F8E5M2`](float8::F8E5M2).
+pub use {float8, half};
+
 pub use tilewright_dp as dp;
 pub use tilewright_dsl as dsl;
 pub use tilewright_runtime as runtime;
@@ -39,7 +43,9 @@ pub use tilewright_dsl::{device, kernel};
 
 /// What kernels are written with, and what launches them.
 pub mod prelude {
-    pub use tilewright_dsl::call::{Exact, Runtime};
+    pub use float8::{F8E4M3, F8E5M2};
+    pub use half::{bf16, f16};
+    pub use tilewright_dsl::call::{Call, Exact, Runtime};
     pub use tilewright_dsl::lang::*;
     pub use tilewright_dsl::{device, kernel};
     pub use tilewright_runtime::{

@@ -43,6 +43,49 @@ mistakes! {
         out.store([0], list.extent(2).cast::<f32>());
     }, "`extent(2)` of a list of tensors of rank 2", Some("axes are numbered from 0, outermost first; `len()` is the number of tensors");
 
+    an_integer_literal_out_of_the_range_of_its_type(out: &mut Tensor<i8, 1> = [8], x: &Tensor<i8, 1> = [8]) {
+        out.store([arange(8)], x.load([arange(8)]) + 300);
+    }, "`300` is out of the range of i8, -128 to 127", Some("convert what it stands beside: `value as i64`");
+
+    a_negative_literal_beside_an_unsigned_type(out: &mut Tensor<u32, 1> = [8], x: &Tensor<u32, 1> = [8]) {
+        out.store([arange(8)], x.load([arange(8)]).max(-1));
+    }, "`-1` is out of the range of u32, 0 to 4294967295", Some("convert what it stands beside: `value as i64`");
+
+    a_named_literal_out_of_range(out: &mut Tensor<i32, 1> = [8], x: &Tensor<i32, 1> = [8]) {
+        let most = 5_000_000_000;
+        out.store([arange(8)], select(x.load([arange(8)]) > 0, most, 0));
+    }, "`5000000000` is out of the range of i32, -2147483648 to 2147483647", Some("convert what it stands beside: `value as i64`");
+
+    a_literal_that_is_stored_out_of_range(out: &mut Tensor<u8, 1> = [8]) {
+        out.store([program_id(0)], 256);
+    }, "`256` is out of the range of u8, 0 to 255", Some("convert what it stands beside: `value as i64`");
+
+    a_literal_assigned_out_of_range(out: &mut Tensor<u8, 1> = [8]) {
+        let mut value: u8 = 255;
+        value = 1000;
+        out.store([program_id(0)], value);
+    }, "`1000` is out of the range of u8, 0 to 255", Some("convert what it stands beside: `value as i64`");
+
+    a_literal_beside_a_compile_time_number_out_of_range(out: &mut Tensor<i64, 1> = [8]) {
+        out.store([arange(comptime(out.extent(0)) + -1)], 0);
+    }, "`-1` is out of the range of usize, 0 to 18446744073709551615", Some("convert what it stands beside: `value as i64`");
+
+    a_float_literal_out_of_the_range_of_its_type(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
+        out.store([arange(8)], select(x.load([arange(8)]) < 1e39, 1.0, 0.0));
+    }, "`1e39` is out of the range of f32", Some("convert what it stands beside: `value as f32`");
+
+    a_quotient_of_integer_literals_beside_a_float(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
+        out.store([arange(8)], x.load([arange(8)]) * (1 / 2));
+    }, "a quotient of integer literals is an integer, here 0, and stands beside f32", Some("divide floats: `1.0 / 2.0`");
+
+    a_literal_beyond_what_an_8_bit_float_holds(out: &mut Tensor<float8::F8E4M3, 1> = [8]) {
+        out.store([program_id(0)], -500.0);
+    }, "`-500.0` is out of the range of f8e4m3", Some("convert what it stands beside: `value as f32`");
+
+    an_integer_literal_that_is_no_f16(out: &mut Tensor<half::f16, 1> = [8]) {
+        out.store([arange(8)], full([8], 70000));
+    }, "`70000` is out of the range of f16", Some("convert what it stands beside: `value as f32`");
+
     a_reduction_along_an_axis_that_is_not_there(out: &mut Tensor<f32, 1> = [8], x: &Tensor<f32, 1> = [8]) {
         out.store([program_id(0)], x.load([arange(8)]).sum_axis(1));
     }, "`sum_axis` along axis 1 of a tile of rank 1", Some("axes are counted from 0, outermost first");

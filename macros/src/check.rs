@@ -12,6 +12,17 @@ use crate::span::Errors;
 /// The most `#[comptime]` parameters that a kernel can have.
 const MAX_COMPTIME: usize = 8;
 
+/// Methods of tensors that take a value and no mask.
+const ATOMICS: [&str; 7] = [
+    "atomic_add",
+    "atomic_min",
+    "atomic_max",
+    "atomic_and",
+    "atomic_or",
+    "atomic_xor",
+    "atomic_exchange",
+];
+
 /// Checks a function's signature and body.
 pub fn function(attribute: Attribute, function: &ItemFn, errors: &mut Errors) {
     match attribute {
@@ -265,6 +276,70 @@ impl Body<'_> {
         }
     }
 
+    /// The list of a method that takes one, and how many arguments follow it.
+    fn method(&mut self, call: &syn::ExprMethodCall) {
+        let name = call.method.to_string();
+        if takes_list(&name) {
+            self.list(call.args.first());
+        }
+        let advice = match (name.as_str(), call.args.len()) {
+            ("load", 2) => "`load` has no mask: write `load_where(indices, mask)`",
+            ("load" | "load_where", 3) => {
+                "write `load_where(indices, mask)`, which is zero elsewhere, or `select(mask, loaded, other)`"
+            }
+            ("store", 3) => "`store` has no mask: write `store_where(indices, value, mask)`",
+            ("scatter", 4) => "`scatter` has no mask: write `scatter_where(indices, value, mask, conflict)`",
+            ("reshape" | "broadcast_to", 2..) => "the extents are a list: write `[rows, cols]`",
+            (atomic, 3) if ATOMICS.contains(&atomic) => {
+                let advice = format!("write `{atomic}_with(indices, value, AtomicOptions::new().mask(mask))`");
+                return self
+                    .errors
+                    .push(&call.method, format!("`{atomic}` has no mask: {advice}"));
+            }
+            _ => return,
+        };
+        self.errors.push(&call.method, advice);
+    }
+
+    fn call(&mut self, call: &syn::ExprCall) {
+        if crate::lower::is_full(&call.func) {
+            self.list(call.args.first());
+        }
+        let Expr::Path(path) = &*call.func else { return };
+        let Some(name) = path.path.get_ident().map(ToString::to_string) else {
+            return;
+        };
+        let advice = match (name.as_str(), call.args.len()) {
+            ("arange", 2..) => "write `arange(n)` for the first `n` integers, `arange(n) + start` for others",
+            ("device_assert" | "static_assert", 1) => {
+                "write what is wrong where the condition does not hold, as a second argument: `\"out of range\"`"
+            }
+            ("program_id" | "num_programs", 0) => "write the axis of the grid: `0` for the first",
+            _ => return,
+        };
+        self.errors
+            .push(&call.func, format!("`{name}` is not called like this: {advice}"));
+    }
+
+    /// Macros that would run while the kernel is recorded, and look as if they ran with it.
+    fn macro_call(&mut self, call: &syn::Macro) {
+        let Some(name) = call.path.get_ident().map(ToString::to_string) else {
+            return;
+        };
+        let advice = match name.as_str() {
+            "println" | "print" | "eprintln" | "eprint" | "dbg" => {
+                "print scalars with `device_print(\"row {}\", (row,))`"
+            }
+            "assert" | "assert_eq" | "assert_ne" | "debug_assert" | "debug_assert_eq" | "debug_assert_ne" => {
+                "check with `device_assert(condition, \"why\")`, and what is known at compile time with `static_assert`"
+            }
+            "vec" => "a tile of equal elements is `full([n], 0.0)`, a list of compile-time values an array: `[1, 2]`",
+            _ => return,
+        };
+        let message = format!("`{name}!` runs when the kernel is recorded, not when it runs: {advice}");
+        self.errors.push(&call.path, message);
+    }
+
     fn list(&mut self, argument: Option<&Expr>) {
         if let Some(Expr::Repeat(repeat)) = argument {
             self.errors.push(repeat, "write one index or extent per axis: `[i, j]`");
@@ -294,6 +369,10 @@ impl<'ast> Visit<'ast> for Body<'_> {
             Some(_) => {}
         }
         visit::visit_local(self, local);
+    }
+
+    fn visit_stmt_macro(&mut self, statement: &'ast syn::StmtMacro) {
+        self.macro_call(&statement.mac);
     }
 
     fn visit_expr(&mut self, expression: &'ast Expr) {
@@ -351,8 +430,9 @@ impl<'ast> Visit<'ast> for Body<'_> {
             Expr::Yield(it) => self.errors.push(it.yield_token, "`yield` is not supported in kernels"),
             Expr::Assign(it) => self.assignment(&it.left),
             Expr::Binary(it) if crate::lower::compound(&it.op).is_some() => self.assignment(&it.left),
-            Expr::MethodCall(it) if takes_list(&it.method.to_string()) => self.list(it.args.first()),
-            Expr::Call(it) if crate::lower::is_full(&it.func) => self.list(it.args.first()),
+            Expr::MethodCall(it) => self.method(it),
+            Expr::Call(it) => self.call(it),
+            Expr::Macro(it) => self.macro_call(&it.mac),
             Expr::Verbatim(tokens) => {
                 self.errors
                     .push_at(tokens.span(), "this syntax is not supported in kernels");

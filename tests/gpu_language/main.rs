@@ -12,6 +12,7 @@ mod empty;
 mod fusion;
 mod inline_ptx;
 mod lists;
+mod literals;
 mod memory;
 mod operators;
 mod overlap;

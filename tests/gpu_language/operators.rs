@@ -91,6 +91,17 @@ fn functions<T: Float>(out: &mut Tensor<T, 2>, l: &Tensor<T, 1>) {
     out.store([3, i], a.log2());
     out.store([4, i], a.sin());
     out.store([5, i], a.cos());
+    out.store([6, i], a.tanh());
+}
+
+#[kernel(grid = [1])]
+fn powers<T: Float>(out: &mut Tensor<T, 2>, l: &Tensor<T, 1>, r: &Tensor<T, 1>) {
+    let i = arange(l.extent(0));
+    let (a, b) = (l.load([i]), r.load([i]));
+    out.store([0, i], a.powf(b));
+    out.store([1, i], a.powf(3));
+    out.store([2, i], a.abs().powf(-0.5));
+    out.store([3, i], (1 + a.abs().min(1.0) * 0.01).powf(b));
 }
 
 #[kernel(grid = [1])]
@@ -156,7 +167,8 @@ macro_rules! floats {
 
         #[test]
         fn $functions() {
-            check!(functions<$ty>, 6, patterns);
+            check!(functions<$ty>, 7, patterns);
+            check!(powers<$ty>, 4, pairs);
             let values = patterns::<$ty>();
             let n = values.len();
             on_every_device(|device| {
@@ -180,15 +192,18 @@ floats! {
 fn functions_are_made_of_exactly_rounded_instructions() {
     let cpu = Device::cpu();
     let (x, n) = (cpu.zeros::<f32, 1>([64]).unwrap(), 64);
-    let mut out = cpu.zeros::<f32, 2>([6, n]).unwrap();
+    let mut out = cpu.zeros::<f32, 2>([7, n]).unwrap();
     let mut kinds = cpu.zeros::<bool, 2>([2, n]).unwrap();
     functions(&mut out, &x).launch(&cpu).unwrap();
+    powers(&mut cpu.zeros::<f32, 2>([4, n]).unwrap(), &x, &x)
+        .launch(&cpu)
+        .unwrap();
     rounding(&mut out, &mut kinds, &x).launch(&cpu).unwrap();
     arithmetic(&mut cpu.zeros::<f32, 2>([15, n]).unwrap(), &x, &x)
         .launch(&cpu)
         .unwrap();
     let variants = cpu.variants();
-    assert_eq!(variants.len(), 3);
+    assert_eq!(variants.len(), 4);
     for text in variants.iter().filter_map(|variant| ptx(variant, "sm_90")) {
         for inexact in [".approx", ".ftz", "div.full"] {
             assert!(!text.contains(inexact), "{inexact}");

@@ -11,7 +11,7 @@ const MOST: i64 = MAX_COUNT as i64;
 /// Numbers of rows: none where they are negative, and at most 2^40.
 #[device]
 pub(super) fn counted<I: Integer, const R: usize>(counts: Tile<I, R>) -> Tile<i64, R> {
-    counts.saturating_cast::<i64>().max(0).min(MOST)
+    counts.saturating_cast::<i64>().max(0i64).min(MOST)
 }
 
 /// Places of rows, on either side of where rows can be at most 2^40.

@@ -60,7 +60,8 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
             | UnaryOp::Ln
             | UnaryOp::Log2
             | UnaryOp::Sin
-            | UnaryOp::Cos => 1,
+            | UnaryOp::Cos
+            | UnaryOp::Tanh => 1,
         },
         Expression::Binary { op, left, right } => match op {
             BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Min | BinaryOp::Max | BinaryOp::Or | BinaryOp::Xor => {
@@ -80,6 +81,7 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
             | BinaryOp::Remainder
             | BinaryOp::Minimum
             | BinaryOp::Maximum
+            | BinaryOp::Power
             | BinaryOp::ShiftRight => 1,
         },
         Expression::Select { accept, reject, .. } => of(accept).min(of(reject)),

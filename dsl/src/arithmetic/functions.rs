@@ -113,6 +113,123 @@ pub(super) fn log2<R: Real>(x: R) -> R {
     n + high.mul_add(R::LOG2E[0], low.mul_add(R::LOG2E[0], high * R::LOG2E[1]))
 }
 
+/// `high + low` for a `high` that is not smaller, as the nearest number and what that lacks.
+fn sum<R: Real>(high: R, low: R) -> (R, R) {
+    let whole = high + low;
+    (whole, (high - whole) + low)
+}
+
+/// The product of two such sums.
+fn product<R: Real>(a: (R, R), b: (R, R)) -> (R, R) {
+    let whole = a.0 * b.0;
+    (whole, a.0.mul_add(b.0, -whole) + a.0.mul_add(b.1, a.1 * b.0))
+}
+
+pub(super) fn tanh<R: Real>(x: R) -> R {
+    if x.is_nan() {
+        return x + R::INFINITY;
+    }
+    let magnitude = x.abs();
+    let value = if magnitude >= R::TANH_ONE {
+        R::ONE
+    } else {
+        // t = e^(2|x|) - 1 = 2^n - 1 + 2^n * (e^r - 1), and the result t / (t + 2): both with what they lack.
+        let twice = magnitude + magnitude;
+        let n = (twice * R::LOG2E[0]).round_ties_even();
+        let rest = n.mul_add(-R::LN2[0], twice);
+        let r = n.mul_add(-R::LN2[1], rest);
+        let lacks = n.mul_add(-R::LN2[1], rest - r);
+        let tail = polynomial(r, R::TERMS[0] - 2, |k| INVERSE_FACTORIALS[k + 2]);
+        let (high, low) = sum(r, (r * r).mul_add(tail, lacks));
+        let scale = R::power_of_two(n.to_i32());
+        let (t, t_low) = sum(scale - R::ONE, scale * high);
+        // n is 0 for the smallest: then the larger part is not the first.
+        let (t, t_low) = if n == R::ZERO {
+            (high, low)
+        } else {
+            (t, t_low + scale * low)
+        };
+        let two = R::of(2.0);
+        let (over, over_low) = if t > two { sum(t, two) } else { sum(two, t) };
+        let quotient = t / over;
+        let left = quotient.mul_add(-over, t) + quotient.mul_add(-(over_low + t_low), t_low);
+        quotient + left / over
+    };
+    if x.is_sign_negative() { -value } else { value }
+}
+
+/// The logarithm to base 2 of a positive finite x, as the nearest number and what that lacks.
+fn precise_log2<R: Real>(x: R) -> (R, R) {
+    let (normal, shift) = if x < R::power_of_two(1 - R::BIAS) {
+        (x * R::power_of_two(R::MANTISSA), R::MANTISSA)
+    } else {
+        (x, 0)
+    };
+    let (m, exponent) = normal.split();
+    let n = R::of(f64::from(exponent - shift));
+    let f = m - R::ONE;
+    // As in `split_ln`, ln(1 + f) = 2 s (1 + s^2 (1/3 + s^2/5 + …)) for s = f / (2 + f), but all with what they lack.
+    let (over, over_low) = sum(R::of(2.0), f);
+    let s = f / over;
+    let s = (s, s.mul_add(-over_low, s.mul_add(-over, f)) / over);
+    let z = product(s, s);
+    let series = polynomial(z.0, R::TERMS[1], |k| 1.0 / (2 * k + 5) as f64);
+    let (term, term_low) = product(z, (series, R::ZERO));
+    let (third, third_low) = sum(R::THIRD[0], term);
+    let series = product(s, product(z, (third, third_low + (term_low + R::THIRD[1]))));
+    let (ln, ln_low) = sum(s.0, series.0);
+    let half = product((ln, ln_low + (s.1 + series.1)), (R::LOG2E[0], R::LOG2E[1]));
+    let (log, low) = sum(n, half.0 + half.0);
+    (log, low + (half.1 + half.1))
+}
+
+/// Whether y is an integer, and whether it is an odd one.
+fn parity<R: Real>(y: R) -> (bool, bool) {
+    let is_integer = y == y.round_ties_even();
+    let half = R::of(0.5) * y;
+    (is_integer, is_integer && half != half.round_ties_even())
+}
+
+pub(super) fn power<R: Real>(x: R, y: R) -> R {
+    if x == R::ONE || y == R::ZERO {
+        return R::ONE;
+    }
+    if x.is_nan() || y.is_nan() {
+        return x + y;
+    }
+    let magnitude = x.abs();
+    let (is_integer, is_odd) = parity(y);
+    let value = if magnitude == R::ZERO || magnitude == R::INFINITY || y.abs() == R::INFINITY {
+        if magnitude == R::ONE {
+            R::ONE
+        } else if (magnitude < R::ONE) == (y < R::ZERO) {
+            R::INFINITY
+        } else {
+            R::ZERO
+        }
+    } else if x < R::ZERO && !is_integer {
+        return R::NAN;
+    } else {
+        let (log, log_low) = precise_log2(magnitude);
+        let high = y * log;
+        let [_, (infinite, zero)] = R::EXP_RANGE;
+        // Within 1 of the ends of the range, what `high` lacks decides.
+        if high >= infinite + R::ONE {
+            R::INFINITY
+        } else if high <= zero - R::ONE {
+            R::ZERO
+        } else {
+            let low = y.mul_add(log, -high) + y * log_low;
+            let n = high.round_ties_even();
+            let (rest, rest_low) = sum(high - n, low);
+            let high = rest.mul_add(R::LN2[0], rest * R::LN2[1]);
+            let lacks = rest.mul_add(R::LN2[0], -high) + rest.mul_add(R::LN2[1], rest_low * R::LN2[0]);
+            scaled_exp(high, lacks, n.to_i32())
+        }
+    };
+    if x.is_sign_negative() && is_odd { -value } else { value }
+}
+
 /// The bits of 2/pi, after 64 zeros.
 pub(crate) const TWO_OVER_PI: [u64; 20] = [
     0x0000000000000000,

@@ -27,6 +27,9 @@ pub(super) trait Real:
     const LN2: [Self; 2];
     const LOG2E: [Self; 2];
     const HALF_PI: [Self; 2];
+    const THIRD: [Self; 2];
+    /// From where on 1 is nearest to the hyperbolic tangent.
+    const TANH_ONE: Self;
     /// How many terms of its power series each of e^x, the logarithm, the sine and the cosine needs.
     const TERMS: [usize; 4];
 
@@ -124,6 +127,8 @@ real! {
     const LN2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
     const LOG2E: [f32; 2] = [std::f32::consts::LOG2_E, 1.925_963e-8];
     const HALF_PI: [f32; 2] = [std::f32::consts::FRAC_PI_2, -4.371_139e-8];
+    const THIRD: [f32; 2] = [0.333_333_34, -9.934_108e-9];
+    const TANH_ONE: f32 = 9.25;
     const TERMS: [usize; 4] = [8, 5, 5, 6];
 }
 real! {
@@ -132,5 +137,7 @@ real! {
     const LN2: [f64; 2] = [0.693_147_180_559_208_2, 7.371_002_565_167_799e-13];
     const LOG2E: [f64; 2] = [std::f64::consts::LOG2_E, 2.035_527_374_093_103_3e-17];
     const HALF_PI: [f64; 2] = [std::f64::consts::FRAC_PI_2, 6.123_233_995_736_766e-17];
+    const THIRD: [f64; 2] = [1.0 / 3.0, 1.850_371_707_708_594e-17];
+    const TANH_ONE: f64 = 20.0;
     const TERMS: [usize; 4] = [14, 11, 9, 9];
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use arrayvec::ArrayVec;
 
-use crate::element::ElementType;
+use crate::element::{Element, ElementType};
 use crate::ir::Literal;
 
 /// Device memory, as much of it as argument checking needs. Runtimes downcast it to their own type.
@@ -147,7 +147,9 @@ impl<'a> Arguments<'a> {
 /// A value that can be passed for a kernel parameter written as the type `P`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
-    note = "element type, rank and mutability of a tensor must be the parameter's; a mutable parameter takes `&mut`"
+    note = "a `Count` is `Exact(5)`, whose value is in the code, or `Runtime(5)`, one code for all values, or read on the device, `device_count`; numbers have the parameter's own type: `2.0f32`",
+    note = "a tensor has the parameter's element type, rank and mutability: `&mut out`, `&src`",
+    note = "a kernel is launched and not called by another; what kernels share is a `#[device]` function"
 )]
 pub trait Argument<'a, P> {
     /// Appends the value to the arguments of a launch.
@@ -199,28 +201,9 @@ impl<'a> Argument<'a, crate::lang::Count> for CountArgument<'a> {
     }
 }
 
-macro_rules! scalar_arguments {
-    ($($ty:ty),*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<'a> Argument<'a, $ty> for $ty {
-            fn pass(self, arguments: &mut Arguments<'a>) {
-                arguments.push(ArgumentValue::Scalar(Literal::new(self)));
-            }
-        }
-    )*};
+#[diagnostic::do_not_recommend]
+impl<'a, T: Element> Argument<'a, T> for T {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+    }
 }
-scalar_arguments!(
-    bool,
-    i8,
-    i16,
-    i32,
-    i64,
-    u8,
-    u16,
-    u32,
-    u64,
-    half::f16,
-    half::bf16,
-    f32,
-    f64
-);

@@ -152,7 +152,8 @@ fn integer_unary(op: UnaryOp, element: ElementType, value: &str) -> String {
         | UnaryOp::Ln
         | UnaryOp::Log2
         | UnaryOp::Sin
-        | UnaryOp::Cos => value.to_owned(),
+        | UnaryOp::Cos
+        | UnaryOp::Tanh => value.to_owned(),
     }
 }
 
@@ -190,6 +191,7 @@ fn float_unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
         UnaryOp::Log2 => function("tw_log2", Need::Functions),
         UnaryOp::Sin => function("tw_sin", Need::Trigonometry),
         UnaryOp::Cos => function("tw_cos", Need::Trigonometry),
+        UnaryOp::Tanh => function("tw_tanh", Need::Powers),
         // Of integers only.
         UnaryOp::Not | UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
             Text::plain(value.to_owned())
@@ -221,6 +223,7 @@ fn bit_operator(op: BinaryOp) -> &'static str {
         | BinaryOp::Max
         | BinaryOp::Minimum
         | BinaryOp::Maximum
+        | BinaryOp::Power
         | BinaryOp::ShiftLeft
         | BinaryOp::ShiftRight => "/",
     }
@@ -258,6 +261,8 @@ fn integer_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -
         }
         BinaryOp::Min | BinaryOp::Minimum => Text::plain(format!("({left} < {right} ? {left} : {right})")),
         BinaryOp::Max | BinaryOp::Maximum => Text::plain(format!("({left} > {right} ? {left} : {right})")),
+        // Of floats only.
+        BinaryOp::Power => Text::plain(left.to_owned()),
         BinaryOp::ShiftLeft => Text::plain(format!("({ty})(({wide}){left} << ((unsigned int){right} & {mask}U))")),
         BinaryOp::ShiftRight => Text::plain(format!("({ty})({left} >> ((unsigned int){right} & {mask}U))")),
         BinaryOp::Divide => Text::with(format!("tw_div<{ty}>({left}, {right})"), Need::Division),
@@ -267,12 +272,13 @@ fn integer_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -
 
 fn float_binary(op: BinaryOp, element: ElementType, left: &str, right: &str) -> Text {
     let (l, r) = (widen(element, left), widen(element, right));
-    let function = |name: &str| rounded(element, &format!("{name}({l}, {r})"), Some(Need::FloatMinMax));
+    let function = |name: &str, need| rounded(element, &format!("{name}({l}, {r})"), Some(need));
     match op {
-        BinaryOp::Min => function("tw_fmin"),
-        BinaryOp::Max => function("tw_fmax"),
-        BinaryOp::Minimum => function("tw_fminimum"),
-        BinaryOp::Maximum => function("tw_fmaximum"),
+        BinaryOp::Min => function("tw_fmin", Need::FloatMinMax),
+        BinaryOp::Max => function("tw_fmax", Need::FloatMinMax),
+        BinaryOp::Minimum => function("tw_fminimum", Need::FloatMinMax),
+        BinaryOp::Maximum => function("tw_fmaximum", Need::FloatMinMax),
+        BinaryOp::Power => function("tw_power", Need::Powers),
         _ => rounded(element, &format!("({l} {} {r})", bit_operator(op)), None),
     }
 }

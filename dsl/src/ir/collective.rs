@@ -118,6 +118,7 @@ impl BinaryOp {
             | Self::MultiplyHigh
             | Self::Divide
             | Self::Remainder
+            | Self::Power
             | Self::ShiftLeft
             | Self::ShiftRight => false,
         }

@@ -44,6 +44,8 @@ pub enum UnaryOp {
     Sin,
     /// The cosine of a float in radians, of any size; NaN of an infinity.
     Cos,
+    /// The hyperbolic tangent of a float.
+    Tanh,
 }
 
 /// Operations on two operands of one type. Integers wrap.
@@ -69,6 +71,9 @@ pub enum BinaryOp {
     Minimum,
     /// The larger, NaN if one is NaN. +0 is larger than -0. Floats only.
     Maximum,
+    /// The left operand to the power of the right one, as C's `pow` has it. Floats only, and not exactly rounded:
+    /// [`crate::arithmetic::POWER_ERROR_BOUND`].
+    Power,
     /// Bitwise and; integers and bool.
     And,
     /// Bitwise or; integers and bool.
@@ -100,7 +105,7 @@ pub enum CompareOp {
 
 impl UnaryOp {
     /// Every operation, in declaration order.
-    pub const ALL: [UnaryOp; 18] = [
+    pub const ALL: [UnaryOp; 19] = [
         Self::Negate,
         Self::Not,
         Self::Abs,
@@ -119,6 +124,7 @@ impl UnaryOp {
         Self::Log2,
         Self::Sin,
         Self::Cos,
+        Self::Tanh,
     ];
 
     /// The name the IR prints.
@@ -142,6 +148,7 @@ impl UnaryOp {
             Self::Log2 => "log2",
             Self::Sin => "sin",
             Self::Cos => "cos",
+            Self::Tanh => "tanh",
         }
     }
 
@@ -162,14 +169,15 @@ impl UnaryOp {
             | Self::Ln
             | Self::Log2
             | Self::Sin
-            | Self::Cos => element.is_float(),
+            | Self::Cos
+            | Self::Tanh => element.is_float(),
         }
     }
 }
 
 impl BinaryOp {
     /// Every operation, in declaration order.
-    pub const ALL: [BinaryOp; 15] = [
+    pub const ALL: [BinaryOp; 16] = [
         Self::Add,
         Self::Subtract,
         Self::Multiply,
@@ -180,6 +188,7 @@ impl BinaryOp {
         Self::Max,
         Self::Minimum,
         Self::Maximum,
+        Self::Power,
         Self::And,
         Self::Or,
         Self::Xor,
@@ -200,6 +209,7 @@ impl BinaryOp {
             Self::Max => "max",
             Self::Minimum => "minimum",
             Self::Maximum => "maximum",
+            Self::Power => "pow",
             Self::And => "and",
             Self::Or => "or",
             Self::Xor => "xor",
@@ -214,7 +224,7 @@ impl BinaryOp {
             Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Min | Self::Max => {
                 element.is_integer() || element.is_float()
             }
-            Self::Minimum | Self::Maximum => element.is_float(),
+            Self::Minimum | Self::Maximum | Self::Power => element.is_float(),
             Self::MultiplyHigh | Self::Remainder | Self::ShiftLeft | Self::ShiftRight => element.is_integer(),
             Self::And | Self::Or | Self::Xor => element.is_integer() || matches!(element, ElementType::Bool),
         }

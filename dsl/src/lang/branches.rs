@@ -1,9 +1,10 @@
 //! The value of an `if` with two branches: what type it has, and where it is kept.
 
+use super::literal::{FloatLiteral, IntegerLiteral};
 use super::staging::If;
 use super::tile::{IntoValue, Scalar, Tile};
 use super::variable::Value;
-use crate::element::Element;
+use crate::element::{Element, Float, Number};
 use crate::ir::Span;
 
 /// A value that the first branch of an `if` can have where the second one has an `Other`, under a `Condition` that is
@@ -103,6 +104,107 @@ run_time! {
     u64 => u64, |v| v;
     f32 => f32, |v| v;
     f64 => f64, |v| v;
+}
+
+/// A number that is the value of one branch beside another number: the context decides its type, as far as Rust knows
+/// such numbers; where nothing does, it is i32 or f64.
+pub struct Undecided<V>(pub V);
+
+#[diagnostic::do_not_recommend]
+impl<V: Value> Branch<bool, Undecided<V>> for Undecided<V> {
+    type Joined = V;
+    fn accept(self) -> V {
+        self.0
+    }
+    fn reject(other: Self) -> V {
+        other.0
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Number> Branch<Scalar<bool>, Undecided<T>> for Undecided<T> {
+    type Joined = Scalar<T>;
+    fn accept(self) -> Scalar<T> {
+        self.0.into_value()
+    }
+    fn reject(other: Self) -> Scalar<T> {
+        other.0.into_value()
+    }
+}
+
+/// Beside an `else if` whose branches are numbers too.
+#[diagnostic::do_not_recommend]
+impl<C, T: Number, const R: usize> Branch<C, Tile<T, R>> for Undecided<T> {
+    type Joined = Tile<T, R>;
+    fn accept(self) -> Tile<T, R> {
+        self.0.into_value()
+    }
+    fn reject(other: Tile<T, R>) -> Tile<T, R> {
+        other
+    }
+}
+
+/// A literal beside another value.
+macro_rules! literals {
+    ($($literal:ident: $bound:ident, [$($ty:ty),*];)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<C, T: $bound, const R: usize> Branch<C, Tile<T, R>> for $literal {
+            type Joined = Tile<T, R>;
+            fn accept(self) -> Tile<T, R> {
+                self.into_value()
+            }
+            fn reject(other: Tile<T, R>) -> Tile<T, R> {
+                other
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<C, T: $bound, const R: usize> Branch<C, $literal> for Tile<T, R> {
+            type Joined = Tile<T, R>;
+            fn accept(self) -> Tile<T, R> {
+                self
+            }
+            fn reject(other: $literal) -> Tile<T, R> {
+                other.into_value()
+            }
+        }
+
+        $(
+            #[diagnostic::do_not_recommend]
+            impl<C> Branch<C, $ty> for $literal
+            where
+                $ty: Branch<C, $ty>,
+            {
+                type Joined = <$ty as Branch<C, $ty>>::Joined;
+                fn accept(self) -> Self::Joined {
+                    let value: $ty = self.into_value();
+                    <$ty as Branch<C, $ty>>::accept(value)
+                }
+                fn reject(other: $ty) -> Self::Joined {
+                    <$ty as Branch<C, $ty>>::reject(other)
+                }
+            }
+
+            #[diagnostic::do_not_recommend]
+            impl<C> Branch<C, $literal> for $ty
+            where
+                $ty: Branch<C, $ty>,
+            {
+                type Joined = <$ty as Branch<C, $ty>>::Joined;
+                fn accept(self) -> Self::Joined {
+                    <$ty as Branch<C, $ty>>::accept(self)
+                }
+                fn reject(other: $literal) -> Self::Joined {
+                    let value: $ty = other.into_value();
+                    <$ty as Branch<C, $ty>>::reject(value)
+                }
+            }
+        )*
+    )*};
+}
+literals! {
+    IntegerLiteral: Number, [usize, i8, i16, i32, i64, u8, u16, u32, u64];
+    FloatLiteral: Float, [f32, f64];
 }
 
 #[diagnostic::do_not_recommend]

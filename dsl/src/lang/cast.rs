@@ -138,6 +138,23 @@ impl<T: Element, U: Element, const R: usize> CastTo<U> for Tile<T, R> {
     }
 }
 
+/// That a value is known while a kernel is recorded, as a `usize` has to be. No tile is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is known only when the kernel runs, and a `usize` while it is recorded",
+    note = "indices are scalars of integers: `value as i64`; an extent as a `usize` is `comptime(x.extent(1))`"
+)]
+pub trait KnownWhileRecording {}
+
+impl<T: Element, const R: usize> CastTo<usize> for Tile<T, R>
+where
+    Self: KnownWhileRecording,
+{
+    type Output = usize;
+    fn cast_to(self) -> usize {
+        0
+    }
+}
+
 macro_rules! plain {
     ($($from:ty => [$($to:ty),*];)*) => {$($(
         #[diagnostic::do_not_recommend]

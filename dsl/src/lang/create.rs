@@ -1,9 +1,13 @@
 //! Values that come from nothing: program ids, ranges, constants; and selection between values.
 
+use std::convert::Infallible;
+
 use super::broadcast::{Dim, Join, Rank};
+use super::index::One;
+use super::operators::RightOperand;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
-use crate::element::Element;
+use crate::element::{Element, Integer};
 use crate::ir::{Expression, Handle, Literal, Shape, Span, Symbol, Type};
 
 /// This program's coordinate on a grid axis, 0 to 2.
@@ -69,44 +73,119 @@ pub fn zero<T: Element>() -> Scalar<T> {
 }
 
 /// `accept` where `condition` holds, `reject` elsewhere. All three broadcast; both values are computed.
+///
+/// ```
+/// # use tilewright_dsl::{kernel, lang::*};
+/// /// -1 where nothing is there.
+/// #[kernel(grid = [1])]
+/// fn marked(out: &mut Tensor<i32, 1>, slots: &Tensor<i32, 1>, there: &Tensor<bool, 1>) {
+///     let i = arange(slots.extent(0));
+///     out.store([i], select(there.load([i]), slots.load([i]), -1));
+/// }
+/// ```
 #[track_caller]
-#[allow(clippy::type_complexity)]
-pub fn select<T: Element, const C: usize, const A: usize, const B: usize>(
-    condition: Tile<bool, C>,
-    accept: Tile<T, A>,
-    reject: Tile<T, B>,
-) -> <<<Dim<C> as Join<Dim<A>>>::Output as Join<Dim<B>>>::Output as Rank>::Tile<T>
+pub fn select<const C: usize, A: Alternative<B, C, O>, B, O>(condition: Tile<bool, C>, accept: A, reject: B) -> O {
+    accept.select(condition, reject)
+}
+
+/// What [`select`] chooses where a condition of rank `C` holds, and an `Other` elsewhere; it gives a `Selected`.
+#[diagnostic::on_unimplemented(
+    message = "`select` cannot choose between `{Self}` and `{Other}`",
+    note = "both are tiles or scalars of one element type; cast one of them: `.cast::<f32>()`"
+)]
+pub trait Alternative<Other, const C: usize, Selected> {
+    #[doc(hidden)]
+    #[track_caller]
+    fn select(self, condition: Tile<bool, C>, other: Other) -> Selected;
+}
+
+type Joined<const C: usize, const A: usize, const B: usize> =
+    <<Dim<C> as Join<Dim<A>>>::Output as Join<Dim<B>>>::Output;
+
+#[diagnostic::do_not_recommend]
+impl<T: Element, const C: usize, const A: usize, const B: usize>
+    Alternative<Tile<T, B>, C, <Joined<C, A, B> as Rank>::Tile<T>> for Tile<T, A>
 where
     Dim<C>: Join<Dim<A>>,
     Dim<A>: Rank,
     Dim<B>: Rank,
     <Dim<C> as Join<Dim<A>>>::Output: Join<Dim<B>>,
 {
-    let span = Span::here();
-    let handle = recorder::with(DETACHED, |r| {
-        let ([condition, accept, reject], shape) =
-            r.unify([condition.handle, accept.handle, reject.handle], "`select`", span);
-        r.emit(
-            Expression::Select {
-                condition,
-                accept,
-                reject,
-            },
-            Type {
+    #[track_caller]
+    fn select(self, condition: Tile<bool, C>, reject: Tile<T, B>) -> <Joined<C, A, B> as Rank>::Tile<T> {
+        let span = Span::here();
+        let handle = recorder::with(DETACHED, |r| {
+            let ([condition, accept, reject], shape) =
+                r.unify([condition.handle, self.handle, reject.handle], "`select`", span);
+            let ty = Type {
                 element: T::TYPE,
                 shape,
-            },
-            span,
-        )
-    });
-    <<<Dim<C> as Join<Dim<A>>>::Output as Join<Dim<B>>>::Output as Rank>::tile(handle)
+            };
+            r.emit(
+                Expression::Select {
+                    condition,
+                    accept,
+                    reject,
+                },
+                ty,
+                span,
+            )
+        });
+        <Joined<C, A, B> as Rank>::tile(handle)
+    }
+}
+
+/// Only so that rustc does not take the type of what is chosen elsewhere from the one above, before it has seen it.
+#[diagnostic::do_not_recommend]
+impl<T: Element, const C: usize, const A: usize> Alternative<Infallible, C, Self> for Tile<T, A> {
+    fn select(self, _: Tile<bool, C>, _: Infallible) -> Self {
+        self
+    }
 }
 
 /// `value / divisor` rounded up, for values that are not negative: the number of blocks that cover an extent.
+///
+/// `value` is a scalar or tile of integers, `divisor` one of the same type, which broadcasts, or a plain integer; or both
+/// are compile-time integers.
+///
+/// ```
+/// # use tilewright_dsl::{kernel, lang::*};
+/// /// How many pages each request needs.
+/// #[kernel(grid = [1])]
+/// fn pages(out: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>, page: i32) {
+///     let i = arange(lengths.extent(0));
+///     out.store([i], cdiv(lengths.load([i]), page));
+/// }
+/// ```
 #[track_caller]
-pub fn cdiv(value: Scalar<i64>, divisor: impl IntoIndex) -> Scalar<i64> {
-    let divisor: Scalar<i64> = Tile::from_handle(divisor.into_index());
-    value.div_ceil(divisor)
+pub fn cdiv<V: Covered<D, Blocks>, D, Blocks>(value: V, divisor: D) -> Blocks {
+    value.blocks(divisor)
+}
+
+/// What [`cdiv`] divides by a `Divisor`.
+#[diagnostic::on_unimplemented(
+    message = "`cdiv` cannot divide `{Self}` by `{Divisor}`",
+    note = "both need one integer type; cast one of them: `.cast::<i64>()`"
+)]
+pub trait Covered<Divisor, Blocks> {
+    #[doc(hidden)]
+    #[track_caller]
+    fn blocks(self, divisor: Divisor) -> Blocks;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer, const R: usize, D: RightOperand<T, R>> Covered<D, D::Output> for Tile<T, R> {
+    #[track_caller]
+    fn blocks(self, divisor: D) -> D::Output {
+        D::output(self.cover(divisor.handle()).handle)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl Covered<usize, usize> for usize {
+    fn blocks(self, divisor: usize) -> usize {
+        if divisor == 0 { 0 } else { self.div_ceil(divisor) }
+    }
 }
 
 /// An extent as a compile-time integer; it becomes a literal of the variant.
@@ -119,6 +198,10 @@ pub fn comptime(extent: impl Extent) -> usize {
 }
 
 /// A plain integer or scalar index.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a number of programs",
+    note = "the axes of a grid are integers, or scalars of i64; convert others: `value as i64`"
+)]
 pub trait IntoIndex {
     #[doc(hidden)]
     fn into_index(self) -> Handle<Expression>;
@@ -198,6 +281,13 @@ pub trait Extents<const N: usize> {
     fn shape(self, span: Span) -> Option<Shape>;
 }
 
+#[diagnostic::do_not_recommend]
+impl<A: Extent> Extents<1> for One<A> {
+    fn shape(self, span: Span) -> Option<Shape> {
+        Shape::new(&[self.0.extent(span)?])
+    }
+}
+
 macro_rules! extent_tuples {
     ($($count:literal: $($name:ident)*;)*) => {$(
         #[diagnostic::do_not_recommend]
@@ -219,7 +309,6 @@ macro_rules! extent_tuples {
     )*};
 }
 extent_tuples! {
-    1: A;
     2: A B;
     3: A B C;
 }

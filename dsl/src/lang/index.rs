@@ -45,8 +45,8 @@ plain!(usize, i32, i64, u32);
 /// The indices of a tensor of rank `N`, one per axis. They broadcast; their common rank is the rank of the access.
 #[diagnostic::on_unimplemented(
     message = "these are not the indices of a tensor of rank {N}",
-    label = "one index per axis, written `[i, j]`",
-    note = "an index is an integer, or a scalar or tile of integers"
+    label = "one index per axis, written as a list: `[i]`, `[i, j]`",
+    note = "an index is an integer, or a scalar or tile of integers; for a part of an axis, `arange(n) + start`"
 )]
 pub trait Indices<const N: usize> {
     /// The rank of the access.
@@ -55,8 +55,11 @@ pub trait Indices<const N: usize> {
     fn indices(self) -> [Handle<Expression>; N];
 }
 
+/// The list `[a]`: what the macro makes of it. Not a tuple of one, because rustc would propose to write that.
+pub struct One<A>(pub A);
+
 #[diagnostic::do_not_recommend]
-impl<A: Index> Indices<1> for (A,) {
+impl<A: Index> Indices<1> for One<A> {
     type Rank = A::Rank;
     fn indices(self) -> [Handle<Expression>; 1] {
         [self.0.index()]

@@ -1,6 +1,7 @@
 //! `for` loops: ranges whose bounds may be known only at launch, and whatever Rust can iterate over while recording.
 
 use super::list::TensorList;
+use super::literal::IntegerLiteral;
 use super::recorder;
 use super::staging::{happens_now, literal};
 use super::tensor::Tensor;
@@ -102,18 +103,22 @@ impl Iterator for Values {
 /// Two bounds of one range.
 #[diagnostic::on_unimplemented(
     message = "a range cannot go from `{Self}` to `{End}`",
-    note = "both bounds need one integer type; cast one of them: `.cast::<i64>()`"
+    note = "bounds are integers, or scalars of one integer type; cast one of them: `.cast::<i64>()`"
 )]
-pub trait RangeBounds<End> {
+pub trait LoopBounds<End> {
     /// What the range counts with.
     type Value;
-    /// `start..end` at the head of a `for`.
     #[doc(hidden)]
     fn range(self, end: End) -> Range<Self::Value>;
 }
 
+/// `start..end` at the head of a `for`. (`O` instead of `A::Value`: see [`equal`](super::staging::equal).)
+pub fn loop_range<A: LoopBounds<B, Value = O>, B, O>(start: A, end: B) -> Range<O> {
+    start.range(end)
+}
+
 #[diagnostic::do_not_recommend]
-impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
+impl<T: Integer> LoopBounds<Scalar<T>> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
         Range::new(self, end)
@@ -121,7 +126,7 @@ impl<T: Integer> RangeBounds<Scalar<T>> for Scalar<T> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Integer> RangeBounds<T> for Scalar<T> {
+impl<T: Integer> LoopBounds<T> for Scalar<T> {
     type Value = Scalar<T>;
     fn range(self, end: T) -> Range<Scalar<T>> {
         Range::new(self, end.into_value())
@@ -132,14 +137,14 @@ impl<T: Integer> RangeBounds<T> for Scalar<T> {
 macro_rules! beside_index {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<$ty> for Scalar<i64> {
+        impl LoopBounds<$ty> for Scalar<i64> {
             type Value = Scalar<i64>;
             fn range(self, end: $ty) -> Range<Scalar<i64>> {
                 Range::new(self, literal(end as i64))
             }
         }
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<Scalar<i64>> for $ty {
+        impl LoopBounds<Scalar<i64>> for $ty {
             type Value = Scalar<i64>;
             fn range(self, end: Scalar<i64>) -> Range<Scalar<i64>> {
                 Range::new(literal(self as i64), end)
@@ -150,7 +155,39 @@ macro_rules! beside_index {
 beside_index!(usize, i32);
 
 #[diagnostic::do_not_recommend]
-impl RangeBounds<usize> for usize {
+impl<T: Integer> LoopBounds<IntegerLiteral> for Scalar<T> {
+    type Value = Self;
+    fn range(self, end: IntegerLiteral) -> Range<Self> {
+        Range::new(self, end.into_value())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Integer> LoopBounds<Scalar<T>> for IntegerLiteral {
+    type Value = Scalar<T>;
+    fn range(self, end: Scalar<T>) -> Range<Scalar<T>> {
+        Range::new(self.into_value(), end)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<IntegerLiteral> for usize {
+    type Value = usize;
+    fn range(self, end: IntegerLiteral) -> Range<usize> {
+        Range::new(self, end.into_value())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<usize> for IntegerLiteral {
+    type Value = usize;
+    fn range(self, end: usize) -> Range<usize> {
+        Range::new(self.into_value(), end)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl LoopBounds<usize> for usize {
     type Value = usize;
     fn range(self, end: usize) -> Range<usize> {
         Range::new(self, end)
@@ -160,7 +197,7 @@ impl RangeBounds<usize> for usize {
 macro_rules! plain_start {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl RangeBounds<Scalar<$ty>> for $ty {
+        impl LoopBounds<Scalar<$ty>> for $ty {
             type Value = Scalar<$ty>;
             fn range(self, end: Scalar<$ty>) -> Range<Scalar<$ty>> {
                 Range::new(literal(self), end)
@@ -320,36 +357,6 @@ impl<I: IntoIterator> IntoTrips for I {
     fn trips(self) -> Self::Trips {
         UnrolledTrips::new(self.into_iter(), Span::here())
     }
-}
-
-/// What an integer literal at the other end of a range is.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a bound of a range",
-    note = "bounds are integers, or scalars of integers; cast it: `value as i64`"
-)]
-pub trait Bound {
-    /// The type of the literal.
-    type Number: Default;
-}
-
-#[diagnostic::do_not_recommend]
-impl<T: Integer + Default> Bound for Scalar<T> {
-    type Number = T;
-}
-
-macro_rules! bounds {
-    ($($ty:ty),*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl Bound for $ty {
-            type Number = $ty;
-        }
-    )*};
-}
-bounds!(usize, i8, i16, i32, i64, u8, u16, u32, u64);
-
-/// A number of the type that a literal has in a range whose other bound is `bound`.
-pub fn bound_beside<A: Bound>(_: &A) -> A::Number {
-    A::Number::default()
 }
 
 /// What a tensor or list would need to be looped over. None has it: the implementations below only keep rustc from explaining

@@ -147,7 +147,15 @@ impl<T: Element, const R: usize> Tile<T, R> {
     where
         T: Integer,
     {
-        let divisor = divisor.into_operand();
+        self.cover(divisor.into_operand())
+    }
+
+    /// [`Tile::div_ceil`], by a divisor of any rank.
+    #[track_caller]
+    pub(super) fn cover(self, divisor: Handle<Expression>) -> Self
+    where
+        T: Integer,
+    {
         if T::TYPE.size() == 8 {
             return self.raised_and_divided(divisor);
         }
@@ -279,6 +287,40 @@ impl<T: Element, const R: usize> Tile<T, R> {
         T: Float,
     {
         self.unary(UnaryOp::Cos)
+    }
+
+    /// The hyperbolic tangent, within one unit in the last place.
+    #[track_caller]
+    pub fn tanh(self) -> Self
+    where
+        T: Float,
+    {
+        self.unary(UnaryOp::Tanh)
+    }
+
+    /// Each element to the power of `exponent`, within one unit in the last place.
+    ///
+    /// As C's `pow`: of a negative base by an exponent that is no integer it is NaN; 1 to any power, and anything to the
+    /// power of 0, is 1, NaN included.
+    ///
+    /// ```
+    /// # use tilewright_dsl::{kernel, lang::*};
+    /// /// The frequencies of a rotary embedding: base^(-2 i / n).
+    /// #[kernel(grid = [1])]
+    /// fn frequencies(out: &mut Tensor<f32, 1>, base: f32) {
+    ///     let i = arange(out.extent(0));
+    ///     let exponent = -(i.cast::<f32>() / out.extent(0).cast::<f32>());
+    ///     out.store([i], full([out.extent(0)], base).powf(exponent));
+    /// }
+    /// ```
+    #[doc(alias = "pow")]
+    #[doc(alias = "powi")]
+    #[track_caller]
+    pub fn powf(self, exponent: impl Operand<T, R>) -> Self
+    where
+        T: Float,
+    {
+        self.combine(BinaryOp::Power, exponent.into_operand())
     }
 
     /// `self * factor + addend`, rounded once; f16 and bf16 once in f32 and once more to 16 bits. Written out, `*` and `+`

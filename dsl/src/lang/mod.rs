@@ -10,6 +10,15 @@
 //! * [`Ragged`] parameters are segments of different lengths; [`TensorList`] parameters are tensors, as many as a launch has.
 //! * Control flow over scalars is recorded.
 //!
+//! # Literals
+//!
+//! A literal without a suffix, or a name for one, has the type of what it stands beside, whatever that is: `x * 2.0` and
+//! `x + 1` are right for f32, bf16, `T: Float` and (without a point) `T: Number`; so are `x.max(0)`,
+//! `select(there, slot, -1)`, `full([n], 0.0)` and `out.store([i], 0)`. A float is the nearest value of the type to the f64
+//! that is written, as an integer beside a tile of floats is; an integer that the type does not have, and a float beyond its
+//! range, are mistakes told on the literal when the kernel is recorded. Between literals, plain Rust decides: both values
+//! of `if flag { 1.0 } else { 2.0 }` are what the context makes of them, and f64 where it makes nothing.
+//!
 //! # What operations compute
 //!
 //! Every operation has the same bits on every device; [`crate::arithmetic`] is its meaning.
@@ -21,7 +30,7 @@
 //! | integers | `%`, `<<`, `>>`, [`Tile::mul_high`], [`Tile::count_ones`], [`Tile::leading_zeros`], [`Tile::trailing_zeros`], [`Tile::div_ceil`] |
 //! | integers and bool | `& \| ^ !` |
 //! | floats, exactly rounded | [`Tile::mul_add`], [`Tile::sqrt`], [`Tile::floor`], [`Tile::ceil`], [`Tile::round_ties_even`], [`Tile::trunc`] |
-//! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
+//! | floats, within [bounds](crate::arithmetic::error_bound) | [`Tile::exp`], [`Tile::exp2`], [`Tile::ln`], [`Tile::log2`], [`Tile::tanh`], [`Tile::powf`] (1 unit in the last place); [`Tile::rsqrt`], [`Tile::sin`], [`Tile::cos`] (1.5) |
 //! | integers | [`Tile::saturating_cast`] |
 //! | all | [`Tile::cast`], [`Tile::bitcast`] between types of one size, [`select`] |
 //!
@@ -36,8 +45,10 @@ mod claims;
 mod compare;
 mod create;
 mod error;
+mod hints;
 mod index;
 mod list;
+mod literal;
 mod loops;
 mod math;
 mod operators;
@@ -64,11 +75,12 @@ pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
 pub use claims::{assume, device_assert, require, static_assert};
 pub use compare::{Compare, Logic};
-pub use create::{Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero};
+pub use create::{
+    Alternative, Covered, Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero,
+};
 pub use error::TraceError;
 pub use index::{Index, Indices};
 pub use list::{ListIndex, TensorList};
-pub use loops::Bound;
 pub use parameter::{Count, Parameter};
 pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};

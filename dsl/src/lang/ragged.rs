@@ -1,5 +1,6 @@
 //! Ragged layouts: segments of different lengths, one behind the other.
 
+use super::index::One;
 use super::parameter::Parameter;
 use super::recorder;
 use super::tensor::Tensor;
@@ -44,7 +45,7 @@ impl<I: Integer> Ragged<I> {
     /// The first row of a segment.
     #[track_caller]
     pub fn start(&self, segment: Scalar<i64>) -> Scalar<i64> {
-        as_row(self.starts.load((segment,)))
+        as_row(self.starts.load(One(segment)))
     }
 
     /// The rows of a segment; 0 for one behind the last.

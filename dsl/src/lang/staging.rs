@@ -8,8 +8,11 @@
 //! x = e;   x += e;         x.assign(e);   x.assign(x.read() + e);
 //! ... x ...                ... x.read() ...
 //! a < b    a && b          less(a, b)     Logic::and(a, || b)
-//! a + 1                    { let left = a; let [_, _, right] = [n, n, 1]; left + right }
-//!                            with n = number_beside(&left), or in ranges bound_beside(&left)
+//! a + 1                    { let left = a; let right = integer_beside(&left, IntegerLiteral::new(1i128)); left + right }
+//! x.max(0.0)               { let own = x; own.max(float_beside(&own, FloatLiteral::new(0.0f64))) }
+//! select(c, a, 0)          { let other = a; select(c, other, integer_beside(&other, IntegerLiteral::new(0i128))) }
+//! let n: T = e             let n = declared::<T, _>(e)
+//! match n {0 => A}         match matched(n) {0 => A}
 //! e as T                   CastTo::<T>::cast_to(e)
 //! if c {A} else {B}        { let mut branch = Condition::branch(c);
 //!                            if branch.accept() {A}
@@ -24,16 +27,18 @@
 //!                            loop { trip.header(); if !Condition::test(c, &mut trip) { break } {A} if !trip.again() { break } } }
 //! loop {A}                 { let mut trip = While::new();
 //!                            loop { trip.header(); if !Condition::test(forever(), &mut trip) { break } {A} if !trip.again() { break } } }
-//! for i in a..b {A}        { let mut trips = trips(RangeBounds::range(a, b));
+//! for i in a..b {A}        { let mut trips = trips(loop_range(a, b));
 //!                            while let Some(i) = Trips::next(&mut trips) {A} }
 //! break;  continue;        if trip.leave() { break }   if trip.skip() { continue }
 //! return;                  if leave_program() { return }      with unreached() after it where a value is due
 //! ```
 
-pub use super::branches::{Branch, Branches};
+pub use super::branches::{Branch, Branches, Undecided};
 pub use super::cast::CastTo;
 pub use super::compare::{Compare, Logic};
-pub use super::loops::{Bound, IntoTrips, RangeBounds, Reverse, Trips, bound_beside, reversed, trips};
+pub use super::index::One;
+pub use super::literal::{FloatLiteral, IntegerLiteral, LiteralOf, float_beside, integer_beside, literal_scalar};
+pub use super::loops::{IntoTrips, LoopBounds, Reverse, Trips, loop_range, reversed, trips};
 pub use super::parameter::Parameter;
 pub use super::variable::Value;
 pub use crate::call::{Comptime, ComptimeValue};
@@ -415,53 +420,83 @@ pub fn unreached<V: Value>() -> V {
     V::unreached()
 }
 
-/// What an integer literal beside a value is: `row + 1`, `count > 0`, `0..n`.
-///
-/// An index can be added to i64 and usize, so that rustc alone would not know which of them a literal is.
-#[diagnostic::on_unimplemented(message = "an integer literal cannot be used beside `{Self}`")]
-pub trait Beside {
-    /// The type of the literal.
-    type Number: Default;
+/// A value that a `let` may declare as `T`. An element type also stands for its scalar.
+#[diagnostic::on_unimplemented(
+    message = "a variable of type `{T}` cannot be `{Self}`",
+    note = "an extent as a compile-time number, `usize`, is `comptime(x.extent(1))`; what a kernel computes is none",
+    note = "scalars are converted by `value as f32`"
+)]
+pub trait Declared<T, Value> {
+    #[doc(hidden)]
+    fn declared(self) -> Value;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Element + Default, const R: usize> Beside for Tile<T, R> {
-    type Number = T;
+impl<T: Element> Declared<T, Self> for Scalar<T> {
+    fn declared(self) -> Self {
+        self
+    }
 }
 
 #[diagnostic::do_not_recommend]
-impl<A: Beside> Beside for &A {
-    type Number = A::Number;
+impl<T: Element> Declared<T, T> for T {
+    fn declared(self) -> T {
+        self
+    }
 }
 
-macro_rules! beside_itself {
+#[diagnostic::do_not_recommend]
+impl Declared<usize, usize> for usize {
+    fn declared(self) -> usize {
+        self
+    }
+}
+
+/// The value of a variable that is declared as `T`.
+pub fn declared<T, V: Declared<T, O>, O>(value: V) -> O {
+    value.declared()
+}
+
+/// A value that can be matched with numbers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be matched with numbers",
+    label = "known only when the kernel runs",
+    note = "write `if x == 0 {{ ... }} else {{ ... }}`; between the elements of tiles, choose with `select(x == 0, a, b)`"
+)]
+pub trait Matched<Value> {
+    #[doc(hidden)]
+    fn value(self) -> Value;
+}
+
+macro_rules! matched {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
-        impl Beside for $ty {
-            type Number = $ty;
+        impl Matched<$ty> for $ty {
+            fn value(self) -> $ty {
+                self
+            }
         }
     )*};
 }
-beside_itself!(
-    usize,
-    isize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    f32,
-    f64,
-    half::f16,
-    half::bf16
+matched!(
+    bool, char, usize, isize, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, f32, f64
 );
 
-/// A number of the type that a literal beside `value` has.
-pub fn number_beside<A: Beside>(_: &A) -> A::Number {
-    A::Number::default()
+#[diagnostic::do_not_recommend]
+impl<M: Matched<M>> Matched<Self> for &M {
+    fn value(self) -> Self {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl Matched<Self> for &str {
+    fn value(self) -> Self {
+        self
+    }
+}
+
+/// The value of a `match` whose patterns are numbers.
+pub fn matched<M: Matched<O>, O>(value: M) -> O {
+    value.value()
 }

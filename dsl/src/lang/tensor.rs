@@ -254,7 +254,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
 /// What can be stored to a tensor of `T`: a tile or scalar of `T`, or a plain value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored to a tensor of `{T}`",
-    note = "the element types must be equal; cast the value: `value as T`, `.cast::<T>()`"
+    note = "the element types must be equal; cast the value: `value as T`, `.cast::<T>()`",
+    note = "a literal with a point is stored to tensors of floats, others to tensors of numbers: `T: Float`, `T: Number`"
 )]
 pub trait StoreValue<T: Element, const V: usize> {
     #[doc(hidden)]

@@ -169,7 +169,10 @@ macro_rules! expand_dims {
 expand_dims!(0 => 1, 1 => 2, 2 => 3);
 
 /// What can be used where a value of type `V` is expected: the value itself, or, for a tile, a plain Rust number.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot be used where `{V}` is expected")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used where `{V}` is expected",
+    note = "element type and rank have to be these; cast the value: `value as f32`"
+)]
 pub trait IntoValue<V> {
     /// The value.
     fn into_value(self) -> V;
@@ -193,7 +196,7 @@ impl<T: Element, const R: usize> IntoValue<Tile<T, R>> for T {
 /// What can stand beside a tile of rank `R` in a method: a tile of at most that rank, which broadcasts, or a plain number.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand beside a tile of `{T}` of rank {R}",
-    note = "both need one element type, and the argument has at most the tile's rank"
+    note = "both need one element type, and the argument has at most the tile's rank; cast one of them: `.cast::<{T}>()`"
 )]
 pub trait Operand<T: Element, const R: usize> {
     #[doc(hidden)]

@@ -5,7 +5,7 @@ use tilewright_dsl::lang::*;
 fn example(out: &mut Tensor<f32, 1>) {
     let mut x: f32 = 1.0;
     x += 1.0;
-    println!("{:?}", x);
+    let _ = format!("{:?}", x);
     out.store([0], x);
 }
 

@@ -3,9 +3,11 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{
-    BinOp, Block, Expr, ExprForLoop, ExprIf, ExprLoop, ExprMatch, ExprRange, ExprWhile, Ident, Lit, RangeLimits, Stmt,
+    BinOp, Block, Expr, ExprForLoop, ExprIf, ExprLoop, ExprMatch, ExprRange, ExprWhile, Ident, Lit, Pat, RangeLimits,
+    Stmt,
 };
 
+use super::literal::{Number, is_literal_pattern};
 use super::{Lowering, Place};
 use crate::span::{first, fresh};
 
@@ -84,6 +86,9 @@ impl Lowering<'_> {
                 place
             }
         });
+        if place == Place::Value && leaves == [false, false] {
+            self.number_branches(&mut it.then_branch, otherwise);
+        }
         self.block(&mut it.then_branch, accepted);
         self.expression(otherwise, rejected);
         let (accept, reject) = (&it.then_branch, &**otherwise);
@@ -135,6 +140,7 @@ impl Lowering<'_> {
     /// A `match` stays; its arms are lowered.
     pub fn match_arms(&mut self, it: &mut ExprMatch, place: Place) {
         self.expression(&mut it.expr, Place::Value);
+        self.known_if_matched(&mut it.expr, it.arms.iter().map(|arm| &arm.pat));
         for arm in &mut it.arms {
             let mark = self.scopes.enter();
             let redeclared = self.pattern(&mut arm.pat);
@@ -147,6 +153,15 @@ impl Lowering<'_> {
                 *arm.body = Expr::Verbatim(quote!({ #(#redeclared)* #body }));
             }
             self.scopes.leave(mark);
+        }
+    }
+
+    /// What is matched with numbers has to be known while recording.
+    pub fn known_if_matched<'p>(&self, value: &mut Expr, mut patterns: impl Iterator<Item = &'p Pat>) {
+        if patterns.any(is_literal_pattern) {
+            let span = first(value);
+            let matched = self.at(span, "matched");
+            *value = Expr::Verbatim(quote_spanned!(span=> #matched(#value)));
         }
     }
 
@@ -261,14 +276,20 @@ impl Lowering<'_> {
                 ..
             }) => {
                 let span = dots.spans.first().copied().unwrap_or_else(Span::call_site);
-                let range = self.at(span, "RangeBounds");
-                if self.is_plain(start) && self.is_plain(end) {
+                let range = self.at(span, "loop_range");
+                let integers = [&**start, &**end].map(|bound| self.number(bound) == Some(Number::Integer));
+                if integers == [true, true] {
                     // Nothing else would decide the type of `0..4`, and such a loop unrolls.
                     [&mut **start, &mut **end].into_iter().for_each(make_usize);
-                    return Some(quote_spanned!(span=> #range::range(#start, #end)));
+                    return Some(quote_spanned!(span=> #range(#start, #end)));
                 }
-                let [before, start, end] = self.operands(start, end, "bound_beside", span);
-                Some(quote_spanned!(span=> { #before #range::range(#start, #end) }))
+                for (bound, is_integer) in [&mut **start, &mut **end].into_iter().zip(integers) {
+                    if is_integer {
+                        self.make_literal(bound);
+                    }
+                    self.expression(bound, Place::Value);
+                }
+                Some(quote_spanned!(span=> #range(#start, #end)))
             }
             _ => None,
         }

@@ -3,6 +3,7 @@
 //! The table of what becomes what is in `tilewright_dsl::lang::staging`.
 
 mod control;
+mod literal;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use syn::{BinOp, Block, Expr, Ident, Macro, Stmt};
 
 use crate::span::{self, Errors, Root, identifiers};
 use control::Loop;
+use literal::Number;
 use scope::Scopes;
 
 /// How many links of a chain of operators are one expression: rustc takes the square of the time for what an expression
@@ -173,6 +175,7 @@ impl<'a> Lowering<'a> {
             Expr::Match(it) => return self.match_arms(it, place),
             Expr::Let(it) => {
                 self.expression(&mut it.expr, Place::Value);
+                self.known_if_matched(&mut it.expr, std::iter::once(&*it.pat));
                 return self.scopes.bind(&it.pat);
             }
             Expr::While(it) => self.while_loop(it),
@@ -190,17 +193,24 @@ impl<'a> Lowering<'a> {
                 let method = call.method.to_string();
                 if takes_indices(&method) {
                     type_indices(call.args.first_mut());
+                    call.args.iter_mut().skip(1).for_each(|value| self.make_literal(value));
                 }
                 if takes_list(&method) {
-                    list_to_tuple(call.args.first_mut());
+                    self.list_to_tuple(call.args.first_mut());
                 }
-                return visit_mut::visit_expr_method_call_mut(self, call);
+                match self.operand_method(call) {
+                    Some(lowered) => lowered,
+                    None => return visit_mut::visit_expr_method_call_mut(self, call),
+                }
             }
             Expr::Call(call) => {
                 if is_full(&call.func) {
-                    list_to_tuple(call.args.first_mut());
+                    self.list_to_tuple(call.args.first_mut());
                 }
-                return visit_mut::visit_expr_call_mut(self, call);
+                match self.call_with_number(call) {
+                    Some(lowered) => lowered,
+                    None => return visit_mut::visit_expr_call_mut(self, call),
+                }
             }
             Expr::Repeat(repeat) => return self.expression(&mut repeat.expr, Place::Value),
             Expr::Macro(it) => return self.macro_call(&it.mac),
@@ -233,7 +243,7 @@ impl<'a> Lowering<'a> {
             self.expression(&mut binary.right, Place::Value);
             return None;
         };
-        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right, "number_beside", span);
+        let [before, left, right] = self.operands(&mut binary.left, &mut binary.right);
         // The right side may bind less tightly than the operator.
         let right = if is_operand(&binary.right) || !before.is_empty() {
             right
@@ -249,7 +259,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// A chain of operators, `a + b - c` or `a && b && c`: comparisons and logic become calls, other operators stay. It
-    /// is lowered link by link, so that what comes out is as deep with many terms as with two.
+    /// is lowered link by link, so that what comes out is as deep with many terms as with two. Numbers stay as they are
+    /// until they stand beside something that decides their type.
     fn chain(&mut self, last: &mut syn::ExprBinary) -> Expr {
         let take = |place: &mut Expr| std::mem::replace(place, Expr::PLACEHOLDER);
         let mut links = vec![(last.op, take(&mut last.right))];
@@ -258,14 +269,16 @@ impl<'a> Lowering<'a> {
             links.push((link.op, take(&mut link.right)));
             value = *link.left;
         }
-        let (mut is_plain, mut is_logic) = (self.is_plain(&value), false);
-        self.expression(&mut value, Place::Value);
+        let (mut number, mut is_logic) = (self.number(&value), false);
+        if number.is_none() {
+            self.expression(&mut value, Place::Value);
+        }
         let at_first = span::first(&value);
         // What has to be in variables before `value` can be computed.
         let mut before = TokenStream::new();
-        for (number, (op, mut right)) in links.into_iter().rev().enumerate() {
+        for (count, (op, mut right)) in links.into_iter().rev().enumerate() {
             let span = op.span();
-            let is_long = number > 0 && number.is_multiple_of(LINKS) && !is_plain;
+            let is_long = count > 0 && count.is_multiple_of(LINKS) && number.is_none();
             let is_and_or = matches!(op, BinOp::And(_) | BinOp::Or(_));
             if is_long || (is_and_or && is_logic) {
                 let name = span::fresh("left", self.depth, at_first);
@@ -273,14 +286,14 @@ impl<'a> Lowering<'a> {
                 value = Expr::Verbatim(name.into_token_stream());
             }
             is_logic = is_and_or;
-            let plain = [is_plain, self.is_plain(&right)];
-            is_plain = is_arithmetic(&op) && plain == [true, true];
-            self.expression(&mut right, Place::Value);
+            let numbers = [number, self.number(&right)];
+            number = numbers[0].filter(|_| is_arithmetic(&op) && numbers[0] == numbers[1]);
             if is_and_or {
+                self.expression(&mut right, Place::Value);
                 value = self.logic(op, &value, &right);
                 continue;
             }
-            if let Some(declared) = self.beside(plain, [&mut value, &mut right], at_first, "number_beside", span) {
+            if let Some(declared) = self.numbers_beside(numbers, &mut value, &mut right, at_first) {
                 before.extend(declared);
             }
             value = match comparison(&op) {
@@ -313,65 +326,73 @@ impl<'a> Lowering<'a> {
     }
 
     /// Lowers two operands; the first tokens of the result declare what the others need.
-    fn operands(&mut self, left: &mut Expr, right: &mut Expr, number: &str, span: Span) -> [TokenStream; 3] {
-        let plain = [self.is_plain(left), self.is_plain(right)];
-        self.expression(left, Place::Value);
-        self.expression(right, Place::Value);
+    fn operands(&mut self, left: &mut Expr, right: &mut Expr) -> [TokenStream; 3] {
+        let numbers = [self.number(left), self.number(right)];
         let at_left = span::first(left);
+        if numbers[0].is_none() {
+            self.expression(left, Place::Value);
+        }
         let mut operands = [left.clone(), right.clone()];
         let [own_left, own_right] = &mut operands;
-        let before = self.beside(plain, [own_left, own_right], at_left, number, span);
+        let before = self.numbers_beside(numbers, own_left, own_right, at_left);
         let [left, right] = operands.map(ToTokens::into_token_stream);
         [before.unwrap_or_default(), left, right]
     }
 
-    /// Gives operands beside each other their types. An integer literal, or a name for one, takes its type from what it
-    /// stands beside: both then stand in variables, which the tokens of the result declare. `number` is the function
-    /// that knows the type.
-    fn beside(
-        &self,
-        plain: [bool; 2],
-        [left, right]: [&mut Expr; 2],
+    /// Lowers the right one of two operands, of which the left one is lowered if it is no number. A number takes its type
+    /// from what it stands beside: both then stand in variables, which the tokens of the result declare.
+    fn numbers_beside(
+        &mut self,
+        numbers: [Option<Number>; 2],
+        left: &mut Expr,
+        right: &mut Expr,
         at_left: Span,
-        number: &str,
-        span: Span,
     ) -> Option<TokenStream> {
-        let at_right = span::first(right);
         let [left_name, right_name] =
-            [("left", at_left), ("right", at_right)].map(|(name, at)| span::fresh(name, self.depth, at));
-        // An array has one type, and a literal that does not fit is reported as nothing but that. (Of an array of two,
-        // rustc would suspect a `;` for the comma.)
-        let before = match plain {
-            [false, true] => {
-                let number = self.at(at_left, number);
-                let sample = quote_spanned!(at_left=> #number({ &#left_name }));
-                quote_spanned!(span=> let #left_name = #left; let [_, _, #right_name] = [#sample, #sample, #right];)
+            [("left", at_left), ("right", span::first(right))].map(|(name, at)| span::fresh(name, self.depth, at));
+        let before = match numbers {
+            [None, Some(number)] => {
+                let literal = self.beside(&left_name, number, right);
+                quote_spanned!(at_left=> let #left_name = #left; let #right_name = #literal;)
             }
-            [true, false] => {
-                let number = self.at(at_right, number);
-                let sample = quote_spanned!(at_right=> #number({ &#right_name }));
-                quote_spanned!(span=> let #right_name = #right; let [_, _, #left_name] = [#sample, #sample, #left];)
+            [Some(number), None] => {
+                let literal = self.beside(&right_name, number, left);
+                self.expression(right, Place::Value);
+                quote_spanned!(span::first(right)=> let #right_name = #right; let #left_name = #literal;)
             }
-            _ => return None,
+            [None, None] => {
+                self.expression(right, Place::Value);
+                return None;
+            }
+            [Some(_), Some(_)] => return None,
         };
         *left = Expr::Verbatim(left_name.into_token_stream());
         *right = Expr::Verbatim(right_name.into_token_stream());
         Some(before)
     }
 
-    /// Whether an expression is an integer whose type only its use decides, as far as its syntax and the names in scope
-    /// tell.
-    fn is_plain(&self, expression: &Expr) -> bool {
-        match expression {
-            Expr::Path(path) => path.path.get_ident().is_some_and(|name| self.scopes.is_integer(name)),
-            Expr::Paren(paren) => self.is_plain(&paren.expr),
-            Expr::Unary(unary) => matches!(unary.op, syn::UnOp::Neg(_)) && self.is_plain(&unary.expr),
-            Expr::Binary(binary) => {
-                is_arithmetic(&binary.op) && self.is_plain(&binary.left) && self.is_plain(&binary.right)
-            }
-            Expr::Lit(literal) => matches!(&literal.lit, syn::Lit::Int(number) if number.suffix().is_empty()),
-            _ => false,
-        }
+    /// A list of indices or extents becomes a tuple, because its entries have different types.
+    fn list_to_tuple(&self, argument: Option<&mut Expr>) {
+        let Some(argument) = argument else { return };
+        let Expr::Array(array) = argument else { return };
+        let span = array.bracket_token.span.join();
+        let elems = std::mem::take(&mut array.elems);
+        let (attrs, paren_token) = (Vec::new(), syn::token::Paren(span));
+        *argument = if elems.len() == 1 {
+            let one = self.at(span, "One");
+            Expr::Call(syn::ExprCall {
+                attrs,
+                func: Box::new(Expr::Verbatim(one)),
+                paren_token,
+                args: elems,
+            })
+        } else {
+            Expr::Tuple(syn::ExprTuple {
+                attrs,
+                paren_token,
+                elems,
+            })
+        };
     }
 
     fn closure(&mut self, closure: &mut syn::ExprClosure) {
@@ -449,22 +470,6 @@ fn type_indices(argument: Option<&mut Expr>) {
 /// An integer literal with a suffix, on the author's token.
 fn with_type(number: &syn::LitInt, ty: &str) -> syn::LitInt {
     syn::LitInt::new(&format!("{}{ty}", number.base10_digits()), number.span())
-}
-
-/// A list of indices or extents becomes a tuple, because its entries have different types.
-fn list_to_tuple(argument: Option<&mut Expr>) {
-    let Some(argument) = argument else { return };
-    let Expr::Array(array) = argument else { return };
-    let mut elems = std::mem::take(&mut array.elems);
-    if elems.len() == 1 && !elems.trailing_punct() {
-        elems.push_punct(syn::token::Comma(array.bracket_token.span.close()));
-    }
-    let paren_token = syn::token::Paren(array.bracket_token.span.join());
-    *argument = Expr::Tuple(syn::ExprTuple {
-        attrs: Vec::new(),
-        paren_token,
-        elems,
-    });
 }
 
 /// Whether an expression can stand beside any operator without parentheses.

@@ -4,6 +4,8 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Ident, Pat, PatIdent};
 
+use super::literal::Number;
+
 /// The names in scope, innermost scope last.
 #[derive(Default)]
 pub struct Scopes {
@@ -15,8 +17,8 @@ pub struct Scopes {
 enum Name {
     /// A mutable variable of the kernel.
     Variable,
-    /// An integer literal, whose type the name's uses decide.
-    Integer,
+    /// A literal, whose type the name's uses decide.
+    Number(Number),
     /// Anything else.
     Other,
 }
@@ -50,9 +52,9 @@ impl Scopes {
         self.names.push((name.clone(), Name::Variable));
     }
 
-    /// Brings a name for an integer literal into scope.
-    pub fn bind_integer(&mut self, name: &Ident) {
-        self.names.push((name.clone(), Name::Integer));
+    /// Brings a name for a literal into scope.
+    pub fn bind_number(&mut self, name: &Ident, number: Number) {
+        self.names.push((name.clone(), Name::Number(number)));
     }
 
     /// Whether `name` is a mutable variable here.
@@ -60,9 +62,12 @@ impl Scopes {
         self.find(name) == Name::Variable
     }
 
-    /// Whether `name` is an integer literal here.
-    pub fn is_integer(&self, name: &Ident) -> bool {
-        self.find(name) == Name::Integer
+    /// What literal `name` stands for here.
+    pub fn number(&self, name: &Ident) -> Option<Number> {
+        match self.find(name) {
+            Name::Number(number) => Some(number),
+            Name::Variable | Name::Other => None,
+        }
     }
 
     fn find(&self, name: &Ident) -> Name {

@@ -59,7 +59,8 @@ fn an_annotation_decides_the_type_of_a_variable() {
             let mut c: Tile<f32, 1> = d;
         }),
         quote!({
-            let mut a = tw::Var::<tw::Scalar<f32>>::new("a", tw::literal::<f32>(0.0));
+            let mut a =
+                tw::Var::<tw::Scalar<f32>>::new("a", tw::value::<tw::Scalar<f32>>(tw::FloatLiteral::new(0.0f64)));
             let mut b = tw::Var::<tw::Scalar<T>>::new("b", tw::value::<tw::Scalar<T>>(zero()));
             let mut n = tw::Var::<usize>::new("n", 1);
             let mut c = tw::Var::<Tile<f32, 1>>::new("c", tw::value::<Tile<f32, 1>>(d));
@@ -132,7 +133,7 @@ fn a_literal_takes_its_type_from_what_stands_beside_it() {
         quote!({
             f({
                 let left_0 = row;
-                let [_, _, right_0] = [tw::number_beside({ &left_0 }), tw::number_beside({ &left_0 }), 1];
+                let right_0 = tw::integer_beside({ &left_0 }, tw::IntegerLiteral::new(1i128));
                 left_0 + right_0
             });
             f(2 + 3);
@@ -251,11 +252,7 @@ fn loops_ask_before_every_trip() {
                 }
             }
             {
-                let mut trips_0 = tw::trips({
-                    let right_1 = n;
-                    let [_, _, left_1] = [tw::bound_beside({ &right_1 }), tw::bound_beside({ &right_1 }), 0];
-                    tw::RangeBounds::range(left_1, right_1)
-                });
+                let mut trips_0 = tw::trips(tw::loop_range(tw::IntegerLiteral::new(0i128), n));
                 while let ::core::option::Option::Some(item_0) = tw::Trips::next(&mut trips_0) {
                     let i = item_0;
                     {
@@ -275,7 +272,7 @@ fn loops_ask_before_every_trip() {
 fn a_loop_between_literals_unrolls() {
     let (lowered, _) = lower(parse_quote!({ for i in (0..4).rev() {} }), Place::Statement);
     assert!(
-        lowered.contains("tw :: reversed (tw :: RangeBounds :: range (0usize , 4usize))"),
+        lowered.contains("tw :: reversed (tw :: loop_range (0usize , 4usize))"),
         "{lowered}"
     );
 }
@@ -290,9 +287,9 @@ fn lists_of_indices_become_tuples_with_typed_literals() {
             let a = [1, 2];
         }),
         quote!({
-            out.store((row,), src.load((row, 0i64)));
+            out.store(tw::One(row), src.load((row, 0i64)));
             out.store((-1i64, 2u32, (31i64)), x);
-            let t = full((4,), 0.0);
+            let t = full(tw::One(4), tw::FloatLiteral::new(0.0f64));
             let a = [1, 2];
         }),
     );
@@ -312,7 +309,7 @@ fn matches_and_conditional_lets_stay_with_lowered_arms() {
             }
         }),
         quote!({
-            let y = match k {
+            let y = match tw::matched(k) {
                 0 => {
                     if tw::leave_program() {
                         return;

@@ -6,6 +6,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprAssign, Ident, Lit, Local, Pat, Stmt, Type, UnOp};
 
+use super::literal::widen_long;
 use super::scope::take_mutable;
 use super::{Lowering, Place};
 
@@ -53,9 +54,19 @@ impl Lowering<'_> {
             return lowered.push(Stmt::Local(local));
         }
         if let Pat::Ident(name) = &local.pat
-            && self.is_plain(&init.expr)
+            && let Some(number) = self.number(&init.expr)
         {
-            self.scopes.bind_integer(&name.ident);
+            widen_long(&mut init.expr);
+            self.scopes.bind_number(&name.ident, number);
+            return lowered.push(Stmt::Local(local));
+        }
+        if let Pat::Type(typed) = &local.pat
+            && let Pat::Ident(name) = &*typed.pat
+            && let Some(value) = self.declared(&typed.ty, &mut init.expr)
+        {
+            *init.expr = Expr::Verbatim(value);
+            self.scopes.bind(&typed.pat);
+            local.pat = Pat::Ident(name.clone());
             return lowered.push(Stmt::Local(local));
         }
         self.stage_literals(pattern, &mut init.expr);
@@ -93,11 +104,16 @@ impl Lowering<'_> {
     /// value: it is what changes that makes a variable interesting.
     fn first_value(&mut self, name: &Ident, annotation: Option<&Type>, value: &mut Expr) -> TokenStream {
         let literal = is_literal(value);
-        self.expression(value, Place::Value);
+        let number = self.number(value);
+        let annotation = self.annotation(annotation);
+        if number.is_some() && matches!(annotation, Annotation::Element(_) | Annotation::Named(_)) {
+            self.make_literal(value);
+        } else {
+            self.expression(value, Place::Value);
+        }
         let span = name.span();
-        let at = |name: &str| self.root.at(span, name);
-        let (variable, text) = (at("Var"), name.unraw().to_string());
-        match self.annotation(annotation) {
+        let (variable, text) = (self.at(span, "Var"), name.unraw().to_string());
+        match annotation {
             Annotation::None if literal => {
                 let function = self.at(first(value), "literal");
                 quote_spanned!(span=> #variable::new(#text, #function(#value)))
@@ -105,7 +121,7 @@ impl Lowering<'_> {
             Annotation::None => quote_spanned!(span=> #variable::new(#text, #value)),
             Annotation::Element(ty) => {
                 let scalar = self.at(ty.span(), "Scalar");
-                let value = if literal {
+                let value = if literal && number.is_none() {
                     let function = self.at(first(value), "literal");
                     quote_spanned!(span=> #function::<#ty>(#value))
                 } else {
@@ -120,6 +136,26 @@ impl Lowering<'_> {
             }
             Annotation::Other(ty) => quote_spanned!(span=> #variable::<#ty>::new(#text, #value)),
         }
+    }
+
+    /// The value of `let name: ty`, which may be recorded: a variable of element type is then a scalar. `None` if the
+    /// declaration can stay as it is.
+    fn declared(&mut self, ty: &Type, value: &mut Expr) -> Option<TokenStream> {
+        let Type::Path(path) = ty else { return None };
+        let name = path.path.get_ident()?.to_string();
+        let generic = self.elements.contains(&name) || matches!(name.as_str(), "bf16" | "f16");
+        if !(generic || name == "usize" || ELEMENTS.contains(&name.as_str())) {
+            return None;
+        }
+        if let Some(number) = self.number(value) {
+            // A plain number of a type that Rust knows.
+            let literal = self.literal(number, value);
+            let [scalar, function] = ["Scalar", "value"].map(|name| self.at(ty.span(), name));
+            return generic.then(|| quote_spanned!(ty.span()=> #function::<#scalar<#ty>>(#literal)));
+        }
+        self.expression(value, Place::Value);
+        let function = self.at(first(value), "declared");
+        Some(quote_spanned!(first(value)=> #function::<#ty, _, _>(#value)))
     }
 
     fn annotation<'t>(&self, annotation: Option<&'t Type>) -> Annotation<'t> {
@@ -159,11 +195,19 @@ impl Lowering<'_> {
     pub fn assign(&mut self, assign: &mut ExprAssign) -> Option<TokenStream> {
         let span = assign.eq_token.span;
         if let Some(name) = self.named_variable(&assign.left) {
+            self.make_literal(&mut assign.right);
             self.expression(&mut assign.right, Place::Value);
             let value = &assign.right;
             return Some(quote_spanned!(span=> #name.assign(#value)));
         }
         self.field_of_variable(&assign.left);
+        if let (Expr::Tuple(targets), Expr::Tuple(values)) = (&*assign.left, &mut *assign.right) {
+            for (target, value) in targets.elems.iter().zip(&mut values.elems) {
+                if self.named_variable(target).is_some() {
+                    self.make_literal(value);
+                }
+            }
+        }
         self.expression(&mut assign.right, Place::Value);
         if let Expr::Tuple(targets) = &*assign.left
             && targets.elems.iter().any(|target| self.named_variable(target).is_some())

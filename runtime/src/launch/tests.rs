@@ -8,7 +8,7 @@ use tilewright_dsl::call::{
 };
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Bounds;
-use tilewright_dsl::lang::staging::{set_bounds, set_grid};
+use tilewright_dsl::lang::staging::{One, set_bounds, set_grid};
 use tilewright_dsl::lang::{Count, Parameter, Tensor, arange, program_id};
 use tilewright_testing::Part;
 
@@ -40,7 +40,7 @@ fn gather<'a>(
         let index = <&Tensor<i32, 1> as Parameter>::declare("index".into());
         set_grid([out.extent(0)]);
         let row = program_id(0);
-        let from = index.load((row,));
+        let from = index.load(One(row));
         let columns = arange(src.extent(1));
         out.store((row, columns), src.load((from, columns)));
     }
@@ -57,7 +57,7 @@ fn ones<'a>(out: impl Argument<'a, &'a mut Tensor<i64, 1>>, count: impl Argument
         let mut out = <&mut Tensor<i64, 1> as Parameter>::declare("out".into());
         let count = <Count as Parameter>::declare("count".into());
         set_grid([count]);
-        out.store((program_id(0),), 1i64);
+        out.store(One(program_id(0)), 1i64);
     }
     let mut arguments = Arguments::new();
     push::<&mut Tensor<i64, 1>>(&mut arguments, out);
@@ -71,7 +71,7 @@ fn fill<'a>(out: impl Argument<'a, &'a mut Tensor<i64, 1>>, count: impl Argument
         let mut out = <&mut Tensor<i64, 1> as Parameter>::declare("out".into());
         let count = <Count as Parameter>::declare("count".into());
         set_grid([out.extent(0)]);
-        out.store((program_id(0),), count);
+        out.store(One(program_id(0)), count);
     }
     let mut arguments = Arguments::new();
     push::<&mut Tensor<i64, 1>>(&mut arguments, out);
@@ -91,7 +91,7 @@ fn put<'a>(
         let count = <Count as Parameter>::declare("count".into());
         set_bounds(Bounds::Trap);
         set_grid([index.extent(0)]);
-        out.store((index.load((program_id(0),)),), count);
+        out.store(One(index.load(One(program_id(0)))), count);
     }
     let mut arguments = Arguments::new();
     push::<&mut Tensor<i64, 1>>(&mut arguments, out);

@@ -24,18 +24,21 @@ fn tensor<'a, T: Element, const R: usize>(
     }));
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for TensorView<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &TensorView<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, false, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceTensor<T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         Argument::<&Tensor<T, R>>::pass(self.view(), arguments);
@@ -43,18 +46,21 @@ impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a DeviceT
 }
 
 /// What a list of borrowed tensors lends.
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a &DeviceTensor<T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         Argument::<&Tensor<T, R>>::pass(self.view(), arguments);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         tensor::<T, R>(arguments, true, self.storage, &self.geometry);
@@ -62,12 +68,14 @@ impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut
 }
 
 /// What a list of mutably borrowed tensors lends.
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut &mut DeviceTensor<T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut DeviceTensor<T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);

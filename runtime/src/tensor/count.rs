@@ -59,6 +59,7 @@ impl DeviceCount<'_> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for DeviceCount<'a> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.push(ArgumentValue::Count(CountArgument::Device {

@@ -75,6 +75,26 @@ pub enum TensorError {
         /// The axis of the rows.
         axis: usize,
     },
+    /// A view was to have extents for more or fewer elements than it has.
+    #[error("a view of extents {from:?} cannot be reshaped to {to:?}: the products of the extents must be equal")]
+    OtherCount {
+        /// The view's extents.
+        from: Vec<usize>,
+        /// The extents asked for.
+        to: Vec<usize>,
+    },
+    /// A view was to have axes across which its elements do not follow each other.
+    #[error(
+        "a view of extents {extents:?} and strides {strides:?} cannot be reshaped to {to:?}: an axis would go over a gap; reshape before it is sliced or transposed, or copy its elements"
+    )]
+    NoReshape {
+        /// The view's extents.
+        extents: Vec<usize>,
+        /// The view's strides, in elements.
+        strides: Vec<i64>,
+        /// The extents asked for.
+        to: Vec<usize>,
+    },
     /// Elements of one size were to be seen as elements of another size.
     #[error("{from} has elements of {} bytes and {to} of {}: the bits of one are not one of the other", from.size(), to.size())]
     OtherSize {

@@ -143,6 +143,52 @@ impl<const R: usize> Geometry<R> {
         .canonical())
     }
 
+    /// The same elements in row-major order under other extents. Axes may be divided and joined where no gap lies between
+    /// their elements.
+    pub(super) fn reshape<const N: usize>(
+        &self,
+        extents: [usize; N],
+        element_bytes: usize,
+    ) -> Result<Geometry<N>, TensorError> {
+        let mut shaped = Geometry::contiguous(extents, element_bytes)?;
+        shaped.offset = self.offset;
+        if shaped.len() != self.len() {
+            return Err(TensorError::OtherCount {
+                from: self.extents.to_vec(),
+                to: extents.to_vec(),
+            });
+        }
+        if self.len() == 0 {
+            return Ok(shaped);
+        }
+        // From the innermost axis outwards; of one element, an axis is nowhere in the way.
+        let mut old = (0..R).rev().filter(|&axis| self.extents[axis] != 1).peekable();
+        let mut new = (0..N).rev().filter(|&axis| extents[axis] != 1);
+        while let Some(axis) = old.next() {
+            // Axes each of which steps over all of those inside it are one run of elements.
+            let (mut run, step) = (self.extents[axis], self.strides[axis]);
+            while let Some(outer) = old.next_if(|&outer| self.strides[outer] == run as i64 * step) {
+                run *= self.extents[outer];
+            }
+            let mut taken = 1;
+            for axis in new.by_ref() {
+                shaped.strides[axis] = step * taken as i64;
+                taken *= extents[axis];
+                if taken >= run {
+                    break;
+                }
+            }
+            if taken != run {
+                return Err(TensorError::NoReshape {
+                    extents: self.extents.to_vec(),
+                    strides: self.strides.to_vec(),
+                    to: extents.to_vec(),
+                });
+            }
+        }
+        Ok(shaped)
+    }
+
     /// The number of elements from the first to the last, both included; 0 for an empty tensor.
     pub(super) fn span(&self) -> usize {
         if self.len() == 0 {

@@ -197,6 +197,14 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     pub fn transpose(&self, one: usize, other: usize) -> Result<TensorView<'_, T, R>, TensorError> {
         self.view().transpose(one, other)
     }
+
+    /// The same elements in row-major order under other extents.
+    ///
+    /// # Errors
+    /// The number of elements would differ.
+    pub fn reshape<const N: usize>(&self, extents: [usize; N]) -> Result<TensorView<'_, T, N>, TensorError> {
+        self.view().reshape(extents)
+    }
 }
 
 impl<T: Element, const R: usize> fmt::Debug for DeviceTensor<T, R> {

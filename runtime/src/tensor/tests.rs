@@ -139,3 +139,100 @@ fn bits_are_seen_as_another_type_of_the_same_size() -> Result<(), TensorError> {
     );
     Ok(())
 }
+
+#[test]
+fn a_reshaped_view_has_the_same_elements_in_the_same_order() -> Result<(), TensorError> {
+    let elements: Vec<i32> = (0..24).collect();
+    let mut tensor = Device::cpu().upload(&elements, [2, 3, 4])?;
+    assert_eq!(tensor.reshape([24])?.strides(), [1]);
+    assert_eq!(tensor.reshape([4, 1, 6])?.download()?, elements);
+    assert_eq!(tensor.reshape([2, 12, 1, 1])?.extents(), [2, 12, 1, 1]);
+    // Rows with gaps between them are divided, and rows of one plane joined.
+    let part = tensor.slice(2, 1..3)?;
+    assert_eq!(part.reshape([6, 2, 1])?.download()?, part.download()?);
+    assert_eq!(part.reshape([3, 2, 2])?.strides(), [8, 4, 1]);
+    // What is transposed can still be divided.
+    let turned = tensor.reshape([4, 6])?.transpose(0, 1)?;
+    assert_eq!(turned.reshape([2, 3, 2, 2])?.download()?, turned.download()?);
+    // A part begins where it did.
+    assert_eq!(
+        tensor.slice(0, 1..)?.reshape([2, 6])?.rows(1..)?.download()?,
+        (18..24).collect::<Vec<_>>()
+    );
+    tensor.view_mut().rows(1..)?.reshape([12])?.copy_from(&[7; 12])?;
+    assert_eq!(tensor.download()?[10..14], [10, 11, 7, 7]);
+    // No elements have any shape of none.
+    let none = tensor.slice(1, 0..0)?;
+    assert_eq!(none.reshape([0, 5])?.extents(), [0, 5]);
+    assert_eq!(
+        tensor
+            .slice(0, ..1)?
+            .slice(1, ..1)?
+            .slice(2, ..1)?
+            .reshape([1])?
+            .download()?,
+        [0]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_shape_that_a_view_cannot_have_is_an_error_that_says_why() -> Result<(), TensorError> {
+    let tensor = Device::cpu().zeros::<i32, 3>([2, 3, 4])?;
+    let error = tensor.reshape([5, 5]).expect_err("25 elements are not 24");
+    assert_eq!(
+        error.to_string(),
+        "a view of extents [2, 3, 4] cannot be reshaped to [5, 5]: the products of the extents must be equal"
+    );
+    let error = tensor
+        .slice(2, 1..3)?
+        .reshape([12])
+        .expect_err("each row of two has a gap after it");
+    assert_eq!(
+        error.to_string(),
+        "a view of extents [2, 3, 2] and strides [12, 4, 1] cannot be reshaped to [12]: an axis would go over a gap; \
+         reshape before it is sliced or transposed, or copy its elements"
+    );
+    let turned = tensor.transpose(1, 2)?;
+    assert!(matches!(turned.reshape([2, 12]), Err(TensorError::NoReshape { .. })));
+    assert!(matches!(turned.reshape([2, 6, 2]), Err(TensorError::NoReshape { .. })));
+    assert!(matches!(
+        tensor.reshape([usize::MAX, 2]),
+        Err(TensorError::TooLong { .. })
+    ));
+    assert!(matches!(tensor.reshape([0, 24]), Err(TensorError::OtherCount { .. })));
+    Ok(())
+}
+
+#[test]
+fn random_reshapes_agree_with_copies() {
+    let mut random = 7u64;
+    let mut next = move |below: usize| {
+        random = random
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        (random >> 33) as usize % below
+    };
+    let device = Device::cpu();
+    let mut reshaped = 0;
+    for _ in 0..2000 {
+        let extents = [1 + next(4), 1 + next(4), 1 + next(4)];
+        let elements: Vec<i32> = (0..extents.iter().product::<usize>() as i32).collect();
+        let tensor = device.upload(&elements, extents).expect("small");
+        let mut view = tensor.view().transpose(next(3), next(3)).expect("three axes");
+        let axis = next(3);
+        let start = next(view.extents()[axis]);
+        view = view.slice(axis, start..).expect("in range");
+        let len = view.len();
+        let (a, b) = (1 + next(len), 1 + next(len));
+        if len.is_multiple_of(a * b)
+            && let Ok(shaped) = view.reshape([a, len / (a * b), b])
+        {
+            assert_eq!(shaped.download(), view.download());
+            reshaped += 1;
+        } else if view.is_contiguous() {
+            assert_ne!(len % (a * b), 0, "what has no gaps has every shape");
+        }
+    }
+    assert!(reshaped > 200, "{reshaped}");
+}

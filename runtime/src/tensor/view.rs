@@ -137,6 +137,27 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
         Ok(TensorView::new(self.storage, self.geometry.matrix(axis)?))
     }
 
+    /// The same elements in row-major order under other extents, without copying them: axes are divided, and joined where
+    /// no gap lies between their elements.
+    ///
+    /// ```
+    /// # use tilewright_runtime::Device;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let rows = Device::cpu().zeros::<f32, 2>([3, 512])?;
+    /// // Four heads of 64 in the front half of each row.
+    /// let heads = rows.columns(..256)?.reshape([3, 4, 64])?;
+    /// assert_eq!(heads.strides(), [512, 64, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The number of elements would differ, or an axis would go over a gap.
+    pub fn reshape<const N: usize>(&self, extents: [usize; N]) -> Result<TensorView<'a, T, N>, TensorError> {
+        let geometry = self.geometry.reshape(extents, T::TYPE.size())?;
+        Ok(TensorView::new(self.storage, geometry))
+    }
+
     /// The same bits as elements of another type of the same size.
     ///
     /// # Errors

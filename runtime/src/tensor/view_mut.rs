@@ -148,6 +148,15 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
         Ok(TensorViewMut::new(self.storage, self.geometry.matrix(axis)?))
     }
 
+    /// As [`TensorView::reshape`](super::TensorView::reshape).
+    ///
+    /// # Errors
+    /// The number of elements would differ, or an axis would go over a gap.
+    pub fn reshape<const N: usize>(self, extents: [usize; N]) -> Result<TensorViewMut<'a, T, N>, TensorError> {
+        let geometry = self.geometry.reshape(extents, T::TYPE.size())?;
+        Ok(TensorViewMut::new(self.storage, geometry))
+    }
+
     /// The same bits as elements of another type of the same size.
     ///
     /// # Errors

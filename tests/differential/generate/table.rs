@@ -43,7 +43,7 @@ const fn row(rule: Rule, weight: u32) -> Operation {
     Operation { rule, weight, ulps: 0 }
 }
 
-pub const OPERATIONS: [Operation; 57] = [
+pub const OPERATIONS: [Operation; 59] = [
     row(Rule::Unary(UnaryOp::Negate), 2),
     row(Rule::Unary(UnaryOp::Not), 2),
     row(Rule::Unary(UnaryOp::Abs), 2),
@@ -62,6 +62,7 @@ pub const OPERATIONS: [Operation; 57] = [
     row(Rule::Unary(UnaryOp::Log2), 1),
     row(Rule::Unary(UnaryOp::Sin), 1),
     row(Rule::Unary(UnaryOp::Cos), 1),
+    row(Rule::Unary(UnaryOp::Tanh), 1),
     row(Rule::Binary(BinaryOp::Add), 4),
     row(Rule::Binary(BinaryOp::Subtract), 3),
     row(Rule::Binary(BinaryOp::Multiply), 3),
@@ -72,6 +73,7 @@ pub const OPERATIONS: [Operation; 57] = [
     row(Rule::Binary(BinaryOp::Max), 2),
     row(Rule::Binary(BinaryOp::Minimum), 2),
     row(Rule::Binary(BinaryOp::Maximum), 2),
+    row(Rule::Binary(BinaryOp::Power), 1),
     row(Rule::Binary(BinaryOp::And), 2),
     row(Rule::Binary(BinaryOp::Or), 2),
     row(Rule::Binary(BinaryOp::Xor), 2),

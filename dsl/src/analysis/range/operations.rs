@@ -204,7 +204,8 @@ impl Ranges<'_> {
             | UnaryOp::Ln
             | UnaryOp::Log2
             | UnaryOp::Sin
-            | UnaryOp::Cos => Facts::default(),
+            | UnaryOp::Cos
+            | UnaryOp::Tanh => Facts::default(),
         }
     }
 
@@ -305,6 +306,7 @@ impl Ranges<'_> {
             | BinaryOp::Remainder
             | BinaryOp::Minimum
             | BinaryOp::Maximum
+            | BinaryOp::Power
             | BinaryOp::And
             | BinaryOp::Or
             | BinaryOp::Xor

@@ -2,14 +2,14 @@
 
 use half::f16;
 
-use super::values;
-use crate::arithmetic::{error_bound, from_f32, to_f32, unary};
+use super::{reference, values};
+use crate::arithmetic::{POWER_ERROR_BOUND, binary, error_bound, from_f32, to_f32, unary};
 use crate::element::ElementType;
-use crate::ir::{Literal, UnaryOp};
+use crate::ir::{BinaryOp, Literal, UnaryOp};
 
 type Function = fn(f64) -> f64;
 
-const FUNCTIONS: [(UnaryOp, Function); 8] = [
+const FUNCTIONS: [(UnaryOp, Function); 9] = [
     (UnaryOp::Sqrt, f64::sqrt),
     (UnaryOp::Rsqrt, |x| 1.0 / x.sqrt()),
     (UnaryOp::Exp, f64::exp),
@@ -18,6 +18,7 @@ const FUNCTIONS: [(UnaryOp, Function); 8] = [
     (UnaryOp::Log2, f64::log2),
     (UnaryOp::Sin, f64::sin),
     (UnaryOp::Cos, f64::cos),
+    (UnaryOp::Tanh, f64::tanh),
 ];
 
 /// How far `found` is from `exact` in units of the last place of the floats around `exact`.
@@ -25,14 +26,18 @@ fn distance(found: f64, exact: f64, mantissa: i32, smallest: i32) -> f64 {
     if found == exact || found.is_nan() && exact.is_nan() {
         return 0.0;
     }
+    (found - exact).abs() / last_place(exact, mantissa, smallest)
+}
+
+/// The unit in the last place of floats around `exact`.
+fn last_place(exact: f64, mantissa: i32, smallest: i32) -> f64 {
     let exponent = ((exact.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     let last_place = (exponent - mantissa).max(smallest);
-    let unit = if last_place < -1022 {
+    if last_place < -1022 {
         f64::from_bits(1 << (last_place + 1074))
     } else {
         2f64.powi(last_place)
-    };
-    (found - exact).abs() / unit
+    }
 }
 
 #[test]
@@ -107,6 +112,10 @@ fn functions_are_exact_where_mathematics_is() {
         (UnaryOp::Sin, -0.0, -0.0),
         (UnaryOp::Sin, f64::from_bits(1), f64::from_bits(1)),
         (UnaryOp::Cos, -0.0, 1.0),
+        (UnaryOp::Tanh, -0.0, -0.0),
+        (UnaryOp::Tanh, f64::from_bits(1), f64::from_bits(1)),
+        (UnaryOp::Tanh, 20.0, 1.0),
+        (UnaryOp::Tanh, f64::NEG_INFINITY, -1.0),
     ] {
         assert_eq!(of(op, x).to_bits(), expected.to_bits(), "{op:?} {x}");
     }
@@ -117,6 +126,7 @@ fn functions_are_exact_where_mathematics_is() {
         (UnaryOp::Log2, f64::NEG_INFINITY),
         (UnaryOp::Sin, f64::INFINITY),
         (UnaryOp::Cos, f64::NEG_INFINITY),
+        (UnaryOp::Tanh, f64::NAN),
     ] {
         assert_eq!(of(op, x).to_bits(), 0x7fff_ffff_ffff_ffff, "{op:?} {x}");
     }
@@ -137,5 +147,150 @@ fn functions_grow_and_fall_as_they_should() {
     for bits in edge - 500..edge + 500 {
         assert!(of(UnaryOp::Ln, bits) <= of(UnaryOp::Ln, bits + 1), "{bits:#x}");
         assert!(of(UnaryOp::Log2, bits) <= of(UnaryOp::Log2, bits + 1), "{bits:#x}");
+    }
+}
+
+#[test]
+fn tanh_and_powers_of_f64_keep_their_bounds_by_a_reference_of_more_bits() {
+    let off = |found: Literal, high: u64, low: u64| {
+        let (found, high, low) = (f64::from_bits(found.bits), f64::from_bits(high), f64::from_bits(low));
+        ((found - high) - low).abs() / last_place(high, 52, -1074)
+    };
+    for [x, high, low] in reference::TANH {
+        let x = f64::from_bits(x);
+        for x in [x, -x] {
+            let sign = if x < 0.0 { 1 << 63 } else { 0 };
+            let distance = off(unary(UnaryOp::Tanh, Literal::new(x)).unwrap(), high ^ sign, low ^ sign);
+            assert!(distance <= error_bound(UnaryOp::Tanh), "{x:e} is off by {distance}");
+        }
+    }
+    for [x, y, high, low] in reference::POWER {
+        let [x, y] = [x, y].map(f64::from_bits);
+        let distance = off(
+            binary(BinaryOp::Power, Literal::new(x), Literal::new(y)).unwrap(),
+            high,
+            low,
+        );
+        assert!(distance <= POWER_ERROR_BOUND, "{x:e} ^ {y:e} is off by {distance}");
+    }
+}
+
+#[test]
+fn powers_of_f32_keep_their_bound() {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for k in 0..400_000 {
+        let x = f32::from_bits(next() as u32 & 0x7fff_ffff);
+        let unit = next() as u32 as f32 / u32::MAX as f32 - 0.5;
+        let (x, y) = match k % 4 {
+            0 => (x, unit * 300.0 / x.log2()),
+            1 => (1.0 + unit * 0.01, f32::from_bits(next() as u32)),
+            2 => (-(x.min(1e9).floor()), (unit * 40.0).floor()),
+            _ => (x, f32::from_bits(next() as u32)),
+        };
+        let found = to_f32(binary(BinaryOp::Power, Literal::new(x), Literal::new(y)).unwrap()).unwrap();
+        let exact = f64::from(x).powf(y.into());
+        if f64::from(f32::MAX) < exact.abs() || found.is_infinite() {
+            assert_eq!(found, exact as f32, "{x:e} ^ {y:e}");
+        } else {
+            let distance = distance(found.into(), exact, 23, -149);
+            assert!(
+                distance <= POWER_ERROR_BOUND,
+                "{x:e} ^ {y:e}: {found:e} is off by {distance}"
+            );
+        }
+    }
+}
+
+#[test]
+fn powers_have_the_special_values_of_c() {
+    const TINY: f64 = f64::from_bits(1);
+    let (infinity, nan) = (f64::INFINITY, f64::NAN);
+    let odd = 2f64.powi(53) - 1.0;
+    for (x, y, expected) in [
+        // 1 whatever the other is.
+        (nan, 0.0, 1.0),
+        (nan, -0.0, 1.0),
+        (infinity, 0.0, 1.0),
+        (1.0, nan, 1.0),
+        (1.0, -infinity, 1.0),
+        (-1.0, infinity, 1.0),
+        (-1.0, -infinity, 1.0),
+        // Zeros.
+        (0.0, 3.0, 0.0),
+        (-0.0, 3.0, -0.0),
+        (-0.0, 2.0, 0.0),
+        (-0.0, 0.5, 0.0),
+        (0.0, -3.0, infinity),
+        (-0.0, -3.0, -infinity),
+        (-0.0, -2.0, infinity),
+        (-0.0, -0.5, infinity),
+        (-0.0, -infinity, infinity),
+        (-0.0, odd, -0.0),
+        (-0.0, -odd, -infinity),
+        (-0.0, odd + 1.0, 0.0),
+        // Infinities.
+        (infinity, 0.5, infinity),
+        (infinity, -TINY, 0.0),
+        (-infinity, 3.0, -infinity),
+        (-infinity, 4.0, infinity),
+        (-infinity, 0.5, infinity),
+        (-infinity, -3.0, -0.0),
+        (-infinity, -4.0, 0.0),
+        (0.5, infinity, 0.0),
+        (0.5, -infinity, infinity),
+        (-2.0, infinity, infinity),
+        (-2.0, -infinity, 0.0),
+        // Negative bases.
+        (-2.0, 3.0, -8.0),
+        (-2.0, -2.0, 0.25),
+        (-1.0, odd, -1.0),
+        (-1.0, 1e300, 1.0),
+        (-TINY, 1.0, -TINY),
+        // Subnormal results and bases, and the ends of the range.
+        (2.0, -1074.0, TINY),
+        (2.0, -1076.0, 0.0),
+        (2.0, 1023.0, 2f64.powi(1023)),
+        (2.0, 1024.0, infinity),
+        (-2.0, 1025.0, -infinity),
+        (-2.0, -1077.0, -0.0),
+        (TINY, 0.5, 2f64.powi(-537)),
+        (TINY, -1.0, infinity),
+        (f64::MAX, 1.0, f64::MAX),
+        (1.0 + f64::EPSILON, infinity, infinity),
+        (3.0, TINY, 1.0),
+        (3.0, 1e308, infinity),
+        (3.0, -1e308, 0.0),
+        (10.0, 2.0, 100.0),
+    ] {
+        let found = binary(BinaryOp::Power, Literal::new(x), Literal::new(y)).unwrap();
+        assert_eq!(
+            found.bits,
+            expected.to_bits(),
+            "{x:e} ^ {y:e} = {:e}",
+            f64::from_bits(found.bits)
+        );
+    }
+    for (x, y) in [(nan, 1.0), (2.0, nan), (-2.0, 0.5), (-TINY, TINY), (nan, infinity)] {
+        let found = binary(BinaryOp::Power, Literal::new(x), Literal::new(y)).unwrap();
+        assert_eq!(found.bits, 0x7fff_ffff_ffff_ffff, "{x:e} ^ {y:e}");
+    }
+}
+
+#[test]
+fn powers_of_f16_are_those_of_f32_rounded() {
+    for x in (0..=u16::MAX).step_by(97).map(f16::from_bits) {
+        for y in [0.5, -1.0, 2.0, 3.0, -7.5].map(f16::from_f32) {
+            let [wide_x, wide_y] = [x, y].map(|v| Literal::new(v.to_f32()));
+            let wide = binary(BinaryOp::Power, wide_x, wide_y).unwrap();
+            let expected = from_f32(ElementType::F16, to_f32(wide).unwrap());
+            let found = binary(BinaryOp::Power, Literal::new(x), Literal::new(y));
+            assert_eq!(found, Some(expected), "{x} ^ {y}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod conversions;
 mod functions;
 mod operators;
+mod reference;
 
 use crate::element::{ElementKind, ElementType};
 use crate::ir::Literal;

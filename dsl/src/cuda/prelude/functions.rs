@@ -7,6 +7,7 @@ template <> struct tw_real<float> {
   static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
   static constexpr float log2e_high = 0x1.715476p+0f, log2e_low = 0x1.4ae0cp-26f;
   static constexpr float half_pi_high = 0x1.921fb6p+0f, half_pi_low = -0x1.777a5cp-25f;
+  static constexpr float third_high = 0x1.555556p-2f, third_low = -0x1.555556p-27f, tanh_one = 9.25f;
 };
 template <> struct tw_real<double> {
   static constexpr int mantissa = 52, bias = 1023, exp_terms = 14, ln_terms = 11, sin_terms = 9, cos_terms = 9;
@@ -14,6 +15,7 @@ template <> struct tw_real<double> {
   static constexpr double ln2_high = 0x1.62e42fefa2p-1, ln2_low = 0x1.9ef35793c7673p-41;
   static constexpr double log2e_high = 0x1.71547652b82fep+0, log2e_low = 0x1.777d0ffda0d24p-56;
   static constexpr double half_pi_high = 0x1.921fb54442d18p+0, half_pi_low = 0x1.1a62633145c07p-54;
+  static constexpr double third_high = 0x1.5555555555555p-2, third_low = 0x1.5555555555555p-56, tanh_one = 20.0;
 };
 static __device__ __forceinline__ float tw_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 static __device__ __forceinline__ double tw_fma(double a, double b, double c) { return __fma_rn(a, b, c); }
@@ -93,6 +95,96 @@ template <class T> static __device__ __forceinline__ T tw_log2(T x) {
   if (tw_special_logarithm(x, special)) return special;
   tw_split_ln(x, n, high, low);
   return n + tw_fma(high, R::log2e_high, tw_fma(low, R::log2e_high, high * R::log2e_low));
+}
+"#;
+
+pub(super) const POWERS: &str = r#"template <class T> struct tw_pair {
+  T high, low;
+};
+template <class T> static __device__ __forceinline__ tw_pair<T> tw_sum(T high, T low) {
+  const T whole = high + low;
+  return {whole, (high - whole) + low};
+}
+template <class T> static __device__ __forceinline__ tw_pair<T> tw_product(tw_pair<T> a, tw_pair<T> b) {
+  const T whole = a.high * b.high;
+  return {whole, tw_fma(a.high, b.high, -whole) + tw_fma(a.high, b.low, a.low * b.high)};
+}
+template <class T> static __device__ __forceinline__ bool tw_signbit(T x) { return tw_bits(x) < 0; }
+template <class T> static __device__ __forceinline__ T tw_magnitude(T x) { return tw_signbit(x) ? -x : x; }
+template <class T> static __device__ __forceinline__ T tw_tanh(T x) {
+  typedef tw_real<T> R;
+  if (x != x) return x + tw_infinity<T>();
+  const T magnitude = tw_magnitude(x);
+  T value = (T)1;
+  if (magnitude < R::tanh_one) {
+    const T twice = magnitude + magnitude;
+    const T n = tw_rint(twice * R::log2e_high);
+    const T rest = tw_fma(n, -R::ln2_high, twice);
+    const T r = tw_fma(n, -R::ln2_low, rest);
+    const T lacks = tw_fma(n, -R::ln2_low, rest - r);
+    const T tail = tw_polynomial<R::exp_terms - 2>(r, [](int k) { return tw_inverse_factorials[k + 2]; });
+    const tw_pair<T> e = tw_sum(r, tw_fma(r * r, tail, lacks));
+    const T scale = tw_power_of_two<T>((int)n);
+    const tw_pair<T> scaled = tw_sum(scale - (T)1, scale * e.high);
+    const tw_pair<T> t = n == (T)0 ? e : tw_pair<T>{scaled.high, scaled.low + scale * e.low};
+    const tw_pair<T> over = t.high > (T)2 ? tw_sum(t.high, (T)2) : tw_sum((T)2, t.high);
+    const T quotient = t.high / over.high;
+    const T left = tw_fma(quotient, -over.high, t.high) + tw_fma(quotient, -(over.low + t.low), t.low);
+    value = quotient + left / over.high;
+  }
+  return tw_signbit(x) ? -value : value;
+}
+template <class T> static __device__ __forceinline__ tw_pair<T> tw_precise_log2(T x) {
+  typedef tw_real<T> R;
+  const bool subnormal = x < tw_power_of_two<T>(1 - R::bias);
+  const auto bits = tw_bits(subnormal ? x * tw_power_of_two<T>(R::mantissa) : x);
+  const auto sqrt_half = sizeof(T) == 4 ? (decltype(bits))0x3f3504f3 : (decltype(bits))0x3fe6a09e667f3bcdLL;
+  const auto exponent = (bits - sqrt_half) >> R::mantissa;
+  const T n = (T)((int)exponent - (subnormal ? R::mantissa : 0));
+  const T f = tw_from_bits(bits - exponent * ((decltype(bits))1 << R::mantissa)) - (T)1;
+  const tw_pair<T> over = tw_sum((T)2, f);
+  const T quotient = f / over.high;
+  const tw_pair<T> s = {quotient, tw_fma(quotient, -over.low, tw_fma(quotient, -over.high, f)) / over.high};
+  const tw_pair<T> z = tw_product(s, s);
+  const T tail = tw_polynomial<R::ln_terms>(z.high, [](int k) { return 1.0 / (2 * k + 5); });
+  const tw_pair<T> term = tw_product(z, tw_pair<T>{tail, (T)0});
+  const tw_pair<T> third = tw_sum(R::third_high, term.high);
+  const tw_pair<T> series = tw_product(s, tw_product(z, tw_pair<T>{third.high, third.low + (term.low + R::third_low)}));
+  const tw_pair<T> ln = tw_sum(s.high, series.high);
+  const tw_pair<T> half = tw_product(tw_pair<T>{ln.high, ln.low + (s.low + series.low)}, tw_pair<T>{R::log2e_high, R::log2e_low});
+  const tw_pair<T> log = tw_sum(n, half.high + half.high);
+  return {log.high, log.low + (half.low + half.low)};
+}
+template <class T> static __device__ __noinline__ T tw_power(T x, T y) {
+  typedef tw_real<T> R;
+  if (x == (T)1 || y == (T)0) return (T)1;
+  if (x != x || y != y) return x + y;
+  const T magnitude = tw_magnitude(x), infinity = tw_infinity<T>();
+  const bool integer = y == tw_rint(y);
+  const T half = (T)0.5 * y;
+  const bool odd = integer && half != tw_rint(half);
+  T value;
+  if (magnitude == (T)0 || magnitude == infinity || tw_magnitude(y) == infinity) {
+    value = magnitude == (T)1 ? (T)1 : (magnitude < (T)1) == (y < (T)0) ? infinity : (T)0;
+  } else if (x < (T)0 && !integer) {
+    return infinity - infinity;
+  } else {
+    const tw_pair<T> log = tw_precise_log2(magnitude);
+    const T whole = y * log.high;
+    if (whole >= R::exp2_infinite + (T)1) {
+      value = infinity;
+    } else if (whole <= R::exp2_zero - (T)1) {
+      value = (T)0;
+    } else {
+      const T low = tw_fma(y, log.high, -whole) + y * log.low;
+      const T n = tw_rint(whole);
+      const tw_pair<T> rest = tw_sum(whole - n, low);
+      const T high = tw_fma(rest.high, R::ln2_high, rest.high * R::ln2_low);
+      const T lacks = tw_fma(rest.high, R::ln2_high, -high) + tw_fma(rest.high, R::ln2_low, rest.low * R::ln2_high);
+      value = tw_scaled_exp(high, lacks, (int)n);
+    }
+  }
+  return tw_signbit(x) && odd ? -value : value;
 }
 "#;
 

@@ -42,6 +42,8 @@ pub(super) enum Need {
     Functions,
     /// Sine and cosine.
     Trigonometry,
+    /// The hyperbolic tangent, and powers.
+    Powers,
     /// Integer division by zero gives zero.
     Division,
     /// Saturating conversion.
@@ -65,7 +67,7 @@ impl Need {
             Need::Load | Need::Store | Need::CachedLoad { .. } | Need::CachedStore(_) => &[Need::Vector],
             Need::Realign => &[Need::Vector, Need::Load],
             Need::F8 => &[Need::F16],
-            Need::Trigonometry => &[Need::Functions],
+            Need::Trigonometry | Need::Powers => &[Need::Functions],
             _ => &[],
         }
     }
@@ -87,6 +89,7 @@ impl Need {
             Need::MinMaxI8 => numbers::MIN_MAX_I8,
             Need::Functions => functions::FUNCTIONS,
             Need::Trigonometry => functions::TRIGONOMETRY,
+            Need::Powers => functions::POWERS,
             Need::Division => numbers::DIVISION,
             Need::FloatToInteger => numbers::FLOAT_TO_INTEGER,
             Need::Clip => CLIP,

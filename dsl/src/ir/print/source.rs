@@ -165,6 +165,11 @@ fn infix(op: BinaryOp, is_condition: bool) -> Option<(&'static str, u8)> {
         BinaryOp::Xor => ("^", precedence::XOR),
         BinaryOp::ShiftLeft => ("<<", precedence::SHIFT),
         BinaryOp::ShiftRight => (">>", precedence::SHIFT),
-        BinaryOp::MultiplyHigh | BinaryOp::Min | BinaryOp::Max | BinaryOp::Minimum | BinaryOp::Maximum => return None,
+        BinaryOp::MultiplyHigh
+        | BinaryOp::Min
+        | BinaryOp::Max
+        | BinaryOp::Minimum
+        | BinaryOp::Maximum
+        | BinaryOp::Power => return None,
     })
 }
