@@ -10,7 +10,7 @@ use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::Device;
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::generate::{self, Size};
@@ -87,6 +87,7 @@ fn random_kernels_leave_the_same_bits_in_every_way() {
     let mut tally = Tally::default();
     for batch in (first..first + count).collect::<Vec<_>>().chunks(BATCH as usize) {
         let gpu = Part::Gpu.if_there(Device::cuda(0)).map(Shared::new);
+        let _turn = gpu.is_some().then(turn);
         let results = in_parallel(batch, |seed| {
             let mut tally = Tally::default();
             let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);

@@ -14,7 +14,7 @@ use tilewright::dsl::ir::{Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright::runtime::{Device, LaunchError, Variant};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::cases::{chosen, in_parallel, panic_of};
@@ -279,6 +279,7 @@ fn planted_races_are_reported_and_nothing_else_is() {
     let (first, count) = chosen();
     // A GPU does not say whose launch a report is of.
     let gpu = Part::Gpu.if_there(Device::cuda(0)).map(Mutex::new);
+    let _turn = gpu.is_some().then(turn);
     let has_nvrtc = Part::Nvrtc.if_there(Nvrtc::load()).is_some();
     let mut failures = Vec::new();
     let mut tally = Tally::default();

@@ -184,7 +184,7 @@ fn rows_are_gathered_from_the_buffers_of_layers_of_different_sizes() {
 #[test]
 fn one_variant_serves_every_number_of_layers() {
     on_every_device(|device| {
-        let before = device.counters();
+        let mut variants = Vec::new();
         let (to, from) = (
             device.upload(&[0i32, 9, 3], [3]).unwrap(),
             device.upload(&[4i32, 1, 77], [3]).unwrap(),
@@ -195,14 +195,16 @@ fn one_variant_serves_every_number_of_layers() {
             let mut layers: Vec<_> = values.iter().map(upload).collect();
             let launched = copy_kv_layers(&mut layers, &to, &from).launch(device).unwrap();
             assert_eq!(launched.programs(), 3 * count as u64);
+            variants.push(launched.variant_id());
             for (layer, values) in layers.iter().zip(values) {
                 // Slot 9 does not exist, and neither does slot 77.
                 let expected = [&values[4 * 64..], &values[64..]].concat();
                 assert!(layer.download().unwrap() == expected, "{count} layers");
             }
         }
-        let after = device.counters();
-        assert_eq!((after.compiles - before.compiles, after.traces - before.traces), (1, 1));
+        assert!(variants[0].is_some());
+        variants.dedup();
+        assert_eq!(variants.len(), 1);
     });
 }
 

@@ -241,8 +241,11 @@ template <bool FREE, bool READ> static __device__ unsigned long long tw_mark_wri
       const bool promised = (before & own & TW_DISJOINT) != 0ULL;
       if (before >> 32 == own >> 32) {
         const bool again = (before & TW_STORE) == (own & TW_STORE) && (own & TW_STORE) != TW_STORE;
-        if (promised || again) met = before;
-        after = own & TW_ATOMIC ? before : own | (before & TW_DISJOINT);
+        // Of a scatter the place stays, since only another scatter breaks its promise.
+        if (promised) met = before;
+        else if (again) met = own;
+        if (own & TW_ATOMIC) after = before;
+        else if (before & ~own & TW_DISJOINT) after = (before & ~TW_STORE) | (own & TW_STORE);
       } else if (before & own & TW_ATOMIC) {
         after = before | 0xffffffffULL << 32;
       } else if (promised || FREE) {
