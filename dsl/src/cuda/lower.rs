@@ -147,8 +147,9 @@ impl Writer<'_> {
                 value,
                 conflict,
             } => {
-                self.mark_store(access, *value, *conflict, span);
                 self.before_write(access.tensor, order);
+                // Behind the barrier, or a thread would mark what another has yet to mark for the store before.
+                self.mark_store(access, *value, *conflict, span);
                 let in_order = *conflict == Some(Conflict::LastWins) && !self.is_distinct(access);
                 let shape = self.kernel.ty(*value).shape;
                 if shape.rank() == 0 {
