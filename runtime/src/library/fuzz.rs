@@ -32,8 +32,8 @@ const ROOTS: [&str; 16] = [
     "/home/u/.local/lib/python3.11/site-packages",
     "/usr/lib/python3.10/dist-packages",
     "/usr/bin",
-    "/work/project/target/nvrtc",
-    "/work/project",
+    "/home/project/target/nvrtc",
+    "/home/project",
     "/loader/one",
     "/loader/two",
     "/loader/two/three/..",
@@ -185,7 +185,7 @@ fn random_surroundings(rng: &mut fastrand::Rng) -> Surroundings {
         virtual_env: maybe(rng, "/venv"),
         home: maybe(rng, "/home/u"),
         path: roots(rng),
-        current_dir: maybe(rng, "/work/project"),
+        current_dir: maybe(rng, "/home/project"),
         toolkits: "/usr/local".into(),
     }
 }
