@@ -80,8 +80,8 @@ same_loops! {
     backwards_in_u64: u64, rev;
 }
 
-/// Stores the values that an unrolled loop has, in order.
-macro_rules! unrolled {
+/// Stores the values that a loop between constants has, in order.
+macro_rules! constants {
     ($($test:ident: [$($range:tt)*];)*) => {$(
         #[test]
         fn $test() {
@@ -95,16 +95,16 @@ macro_rules! unrolled {
             }
             let parameters = vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[16]))];
             let kernel = values::definition().trace(&TraceRequest { parameters }).unwrap().kernel;
-            let memory = HostMemory::from_bytes(&[0xff; 128]).unwrap();
+            let memory = HostMemory::from_bytes(&[0x5a; 128]).unwrap();
             interpret::run(&kernel, &[Binding::contiguous(&memory, &[16])], &Options::default()).unwrap();
-            let found = (0..16).map(|at| memory.get(at * 8, 8).unwrap() as i64).take_while(|value| *value >= 0);
-            let expected = ($($range)*).map(|value: usize| value as i64);
+            let found = (0..16).map(|at| memory.get(at * 8, 8).unwrap() as i64).take_while(|value| *value != i64::from_ne_bytes([0x5a; 8]));
+            let expected = ($($range)*).map(|value| value as i64);
             assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }
     )*};
 }
 
-unrolled! {
+constants! {
     unrolled_in_steps: [(1usize..12).step_by(3)];
     unrolled_in_steps_from_the_end: [(1usize..12).step_by(4).rev()];
     unrolled_from_the_end_in_steps: [(1usize..12).rev().step_by(4)];
@@ -114,4 +114,9 @@ unrolled! {
     unrolled_in_one_huge_step_from_the_end: [(3usize..12).rev().step_by(usize::MAX)];
     unrolled_in_steps_of_steps: [(0usize..40).step_by(3).step_by(5)];
     unrolled_without_trips: [(7usize..7).rev().step_by(2)];
+    recorded_of_negative_literals: [(-5i64..-2)];
+    recorded_of_a_typed_start: [(0u8..3)];
+    recorded_of_a_typed_end: [(2..9i32).rev().step_by(3)];
+    recorded_of_two_typed_ends: [(250u8..255u8)];
+    recorded_without_trips: [(3i16..-3)];
 }

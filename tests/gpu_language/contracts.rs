@@ -354,3 +354,38 @@ fn a_barrier_waits_for_a_thread_that_reports_again_and_again() {
     let row = 0..COLUMNS as i64;
     assert_eq!(out, row.clone().chain(row).collect::<Vec<_>>());
 }
+
+/// The same in a loop, in a build whose other stores are marked, by a block that runs several programs.
+#[kernel(grid = [4], bounds = "trap")]
+fn wait_in_a_loop(bytes: &mut Tensor<u8, 1>, slow: &mut Tensor<u8, 1>, index: &Tensor<i64, 1>, from: &Tensor<u8, 1>) {
+    let first = program_id(0) * 1905;
+    let (few, many) = (arange(381), arange(1905));
+    bytes.store([first + few * 3], 1);
+    let shift = arange(32).sum_axis(0) - 495;
+    bytes.store([first + few * 3 + shift], 2);
+    for _ in -5i64..-2 {
+        let i = arange(635);
+        slow.scatter([i], from.load([index.load([i])]), Conflict::LastWins);
+    }
+    for round in 0i64..3 {
+        bytes.store([first + many], (many + round) as u8);
+    }
+    bytes.store([first + 1807], 7);
+}
+
+#[test]
+fn a_barrier_in_a_loop_waits_for_a_thread_that_reports_again_and_again() {
+    let index: Vec<i64> = (0..635).map(|i| if i % 3 == 0 { i % 9 } else { 1000 + i }).collect();
+    let bytes = on_every_device(|device| {
+        let index = device.upload(&index, [635]).unwrap();
+        let from = device.upload(&[1, 2, 3, 4, 5, 6, 7], [7]).unwrap();
+        let mut bytes = device.zeros::<u8, 1>([4 * 1905]).unwrap();
+        let mut slow = device.zeros::<u8, 1>([635]).unwrap();
+        let call = wait_in_a_loop(&mut bytes, &mut slow, &index, &from);
+        call.checked().launch(device).unwrap();
+        device.synchronize().unwrap_err();
+        bytes.download().unwrap()
+    });
+    let row = |i: usize| if i == 1807 { 7 } else { (i + 2) as u8 };
+    assert_eq!(bytes, (0..4 * 1905).map(|i| row(i % 1905)).collect::<Vec<_>>());
+}

@@ -466,7 +466,7 @@ mod tests {
         // Of the body of the kernel, not of the loop.
         let (loops, barrier) = (
             source.find("for (unsigned long long trip"),
-            source.rfind("\n  __barrier_sync(0);"),
+            source.rfind("\n  __syncwarp(); __barrier_sync(0);"),
         );
         assert!(loops.is_some() && loops < barrier, "{source}");
     }
@@ -532,7 +532,7 @@ mod tests {
             let shifted = b.add(i, one);
             b.store(out, &[shifted], i);
         });
-        assert!(source.contains("\n  __barrier_sync"), "{source}");
+        assert!(source.contains("\n  __syncwarp(); __barrier_sync"), "{source}");
     }
 
     #[test]

@@ -33,9 +33,10 @@ pub(super) enum Placed {
 /// A value at a coordinate, for look-up.
 pub(super) type PullKey = (Handle<Expression>, Vec<String>);
 
-/// All threads of a block meet. Not `__syncthreads()`, whose aligned form takes it that no warp has diverged: on an H200 (NVRTC
-/// 13.0) one in a branch let the others pass while a thread of a diverged warp was still at its stores in order.
-const SYNCHRONIZE: &str = "__barrier_sync(0);";
+/// All threads of a block meet; those of a warp first, since barriers go wrong in warps that have diverged (NVRTC 13.0): where a
+/// thread was long at stores in order, `__syncthreads()` in a branch let the others pass on an H200, and without the first
+/// part this one in a loop let some threads of a warp pass on an H100, after which the kernel never ended.
+const SYNCHRONIZE: &str = "__syncwarp(); __barrier_sync(0);";
 
 pub(super) struct Writer<'a> {
     pub(super) kernel: &'a Kernel,

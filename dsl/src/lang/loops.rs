@@ -194,7 +194,7 @@ impl LoopBounds<usize> for usize {
     }
 }
 
-macro_rules! plain_start {
+macro_rules! typed_literals {
     ($($ty:ty),*) => {$(
         #[diagnostic::do_not_recommend]
         impl LoopBounds<Scalar<$ty>> for $ty {
@@ -203,9 +203,30 @@ macro_rules! plain_start {
                 Range::new(literal(self), end)
             }
         }
+        #[diagnostic::do_not_recommend]
+        impl LoopBounds<$ty> for $ty {
+            type Value = Scalar<$ty>;
+            fn range(self, end: $ty) -> Range<Scalar<$ty>> {
+                Range::new(literal(self), literal(end))
+            }
+        }
+        #[diagnostic::do_not_recommend]
+        impl LoopBounds<IntegerLiteral> for $ty {
+            type Value = Scalar<$ty>;
+            fn range(self, end: IntegerLiteral) -> Range<Scalar<$ty>> {
+                Range::new(literal(self), end.into_value())
+            }
+        }
+        #[diagnostic::do_not_recommend]
+        impl LoopBounds<$ty> for IntegerLiteral {
+            type Value = Scalar<$ty>;
+            fn range(self, end: $ty) -> Range<Scalar<$ty>> {
+                Range::new(self.into_value(), literal(end))
+            }
+        }
     )*};
 }
-plain_start!(i8, i16, i32, i64, u8, u16, u32, u64);
+typed_literals!(i8, i16, i32, i64, u8, u16, u32, u64);
 
 /// The trips of a `for` loop: recorded as one, or run one by one.
 pub trait Trips {
