@@ -11,6 +11,7 @@
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
 
 pub mod analysis;
+mod argument;
 pub mod arithmetic;
 pub mod call;
 pub mod cuda;
@@ -18,8 +19,10 @@ pub mod element;
 pub mod interpret;
 pub mod ir;
 pub mod lang;
+mod limits;
 pub mod schedule;
 mod stack;
+mod trace;
 pub mod transform;
 
 extern crate self as tilewright_dsl;
@@ -29,7 +32,8 @@ pub use tilewright_macros::{device, kernel};
 /// What the expansion of `#[kernel]` and `#[device]` refers to. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Argument, Arguments, Call, Definition};
+    pub use crate::argument::{Argument, Arguments};
+    pub use crate::call::{Call, Definition};
     pub use crate::lang::staging::*;
     pub use crate::lang::{Count, Scalar, Tensor, TensorList, Tile};
 }

@@ -7,7 +7,7 @@
 use tilewright_dsl::call::Traced;
 use tilewright_dsl::cuda::lower;
 use tilewright_dsl::element::ElementType;
-use tilewright_dsl::interpret::{self, Binding, HostMemory, Options};
+use tilewright_dsl::interpret::{self, HostArgument, HostMemory, Options};
 use tilewright_dsl::ir::verify::{MAX_DEPTH, MAX_NESTING, verify};
 use tilewright_dsl::ir::{
     Access, BinaryOp, Bindings, Block, Bounds, Expression, Guard, Handle, Kernel, Layout, Literal, Parameter,
@@ -186,7 +186,7 @@ fn all_stages(kernel: &Kernel) {
         kernel.proofs(),
     );
     let memory = HostMemory::from_bytes(&[0; 64]).unwrap();
-    interpret::run(kernel, &[Binding::contiguous(&memory, &[8])], &Options::default()).expect("it runs");
+    interpret::run(kernel, &[HostArgument::contiguous(&memory, &[8])], &Options::default()).expect("it runs");
     let bound = bind(kernel, &Bindings::default());
     for bound in [checked(bound.clone()), bound] {
         let kernel = canonical(prove(bound, &[]).0);
@@ -194,7 +194,7 @@ fn all_stages(kernel: &Kernel) {
         lower(&kernel, &choose(&kernel, &Machine::H200, 1)).expect("it can be lowered");
         interpret::run(
             &kernel,
-            &[Binding::contiguous(&memory, &[8])],
+            &[HostArgument::contiguous(&memory, &[8])],
             &Options {
                 grid: Some([1; 3]),
                 ..Options::default()

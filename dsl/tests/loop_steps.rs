@@ -1,7 +1,7 @@
 //! Loops whose steps and bounds are at the ends of their types: as many trips as the same loop of Rust has.
 
 use tilewright_dsl::call::{ParameterFacts, TensorFacts, TraceRequest};
-use tilewright_dsl::interpret::{self, Binding, HostMemory, Options};
+use tilewright_dsl::interpret::{self, HostArgument, HostMemory, Options};
 use tilewright_dsl::ir::Literal;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
@@ -35,9 +35,9 @@ macro_rules! same_loops {
                 let kernel = traced.unwrap().kernel;
                 let memory = HostMemory::from_bytes(&[0; 16]).unwrap();
                 let arguments = [
-                    Binding::contiguous(&memory, &[2]),
-                    Binding::Scalar(Literal::new(from)),
-                    Binding::Scalar(Literal::new(to)),
+                    HostArgument::contiguous(&memory, &[2]),
+                    HostArgument::Scalar(Literal::new(from)),
+                    HostArgument::Scalar(Literal::new(to)),
                 ];
                 interpret::run(&kernel, &arguments, &Options::default()).unwrap();
                 let found = [0, 8].map(|at| memory.get(at, 8).unwrap() as i64);
@@ -96,7 +96,7 @@ macro_rules! constants {
             let parameters = vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[16]))];
             let kernel = values::definition().trace(&TraceRequest { parameters }).unwrap().kernel;
             let memory = HostMemory::from_bytes(&[0x5a; 128]).unwrap();
-            interpret::run(&kernel, &[Binding::contiguous(&memory, &[16])], &Options::default()).unwrap();
+            interpret::run(&kernel, &[HostArgument::contiguous(&memory, &[16])], &Options::default()).unwrap();
             let found = (0..16).map(|at| memory.get(at * 8, 8).unwrap() as i64).take_while(|value| *value != i64::from_ne_bytes([0x5a; 8]));
             let expected = ($($range)*).map(|value| value as i64);
             assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
@@ -118,5 +118,5 @@ constants! {
     recorded_of_a_typed_start: [(0u8..3)];
     recorded_of_a_typed_end: [(2..9i32).rev().step_by(3)];
     recorded_of_two_typed_ends: [(250u8..255u8)];
-    recorded_without_trips: [(3i16..-3)];
+    recorded_without_trips: [(3i16..3)];
 }

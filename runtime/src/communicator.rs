@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tilewright_dsl::element::Element;
 
-use crate::device::DeviceError;
-use crate::device::cuda::{CudaCommunicator, NcclError, NcclId};
-use crate::memory::{CudaAllocation, Place, put_in_order};
+use crate::error::DeviceError;
+use crate::hardware::cuda::{CudaCommunicator, NcclError, NcclId};
+use crate::hardware::memory::{CudaAllocation, Place, put_in_order};
 use crate::{Stream, TensorViewMut};
 
 /// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
@@ -136,7 +136,7 @@ impl Communicator {
     ) -> Result<(), NcclError> {
         let (storage, offset) = tensor.contiguous().ok_or(NcclError::NotContiguous)?;
         let (device, cuda) = (self.stream.device(), self.nccl.stream());
-        if !storage.device().shares_memory_with(device) {
+        if !storage.hardware().shares_memory_with(device.hardware()) {
             return Err(DeviceError::NotCuda {
                 what: "a tensor of another device",
             }
@@ -146,7 +146,7 @@ impl Communicator {
         match storage.place() {
             Place::Cuda(allocation) => {
                 let used: [&CudaAllocation; 1] = [allocation];
-                put_in_order(device, cuda, used.into_iter(), || ask(address))
+                put_in_order(device.hardware(), cuda, used.into_iter(), || ask(address))
             }
             Place::Host(_) => Err(DeviceError::NotCuda { what: "a rank of NCCL" }.into()),
         }

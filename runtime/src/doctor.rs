@@ -6,13 +6,11 @@ use std::{
 };
 
 #[cfg(feature = "nccl")]
-use crate::device::cuda::{Nccl, NcclError};
+use crate::hardware::cuda::{Nccl, NcclError};
 use crate::{
     compile::{Architecture, CompileError, CompileOptions, Nvrtc, Searched, compile},
-    device::{
-        DeviceError,
-        cuda::{CudaProperties, device_count, driver_version},
-    },
+    error::DeviceError,
+    hardware::cuda::{CudaProperties, device_count, driver_version},
 };
 
 /// What [`doctor`] found. Print it.

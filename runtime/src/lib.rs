@@ -3,7 +3,7 @@
 //! ```text
 //! Call --launch/--> checked arguments --specialize/--> Variant --launch/--> the CPU interpreter, or one driver call
 //!                                        |  |  |
-//!                     classes (traces) --+  |  +-- cache/ (variants by content, each built once)
+//!                     classes (traces) --+  |  +-- variants by content, each built once
 //!                                plans -----+ (variants by launch, no tracing and no text)
 //! ```
 //!
@@ -23,17 +23,21 @@ pub mod doctor;
 pub mod launch;
 pub mod tensor;
 
-mod cache;
+mod arguments;
+mod counters;
 mod deadline;
 mod elf;
+mod error;
 #[cfg(test)]
 mod fuzz;
+mod hardware;
 mod library;
-mod memory;
 mod specialize;
 
+pub use counters::Counters;
 pub use deadline::Deadline;
-pub use device::{Counters, Device, DeviceError, Stream};
-pub use launch::{Launch, LaunchError, Launched, MarkedAccess};
+pub use device::{Device, Stream};
+pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
+pub use launch::{Launch, Launched};
 pub use specialize::{Variant, VariantId};
-pub use tensor::{DeviceCount, DeviceTensor, TensorError, TensorView, TensorViewMut, device_count};
+pub use tensor::{DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count};

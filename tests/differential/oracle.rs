@@ -1,6 +1,6 @@
 //! What a case computes on the CPU: as generated, and after every transformation.
 
-use tilewright::dsl::interpret::{self, Binding, HostMemory, InterpretError, Options, TensorBinding};
+use tilewright::dsl::interpret::{self, HostArgument, HostMemory, HostTensor, InterpretError, Options};
 use tilewright::dsl::ir::{Bindings, Expression, Kernel, Span, Statement, Symbol};
 use tilewright::dsl::transform::{bind, canonical, checked, prove};
 
@@ -47,11 +47,11 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
     };
     let memories: Vec<_> = case.arguments.iter().map(memory).collect();
     let binding = |(argument, memory)| match (argument, memory) {
-        (&Argument::Count(count), _) => Binding::Count(Count::value(count)),
-        (&Argument::Scalar(literal), _) => Binding::Scalar(literal),
+        (&Argument::Count(count), _) => HostArgument::Count(Count::value(count)),
+        (&Argument::Scalar(literal), _) => HostArgument::Scalar(literal),
         (Argument::Tensor(tensor), Some(memory)) => match &tensor.members {
-            None => Binding::Tensor(binding_of(tensor, memory)),
-            Some(members) => Binding::List(members.iter().map(|member| binding_of(member, memory)).collect()),
+            None => HostArgument::Tensor(binding_of(tensor, memory)),
+            Some(members) => HostArgument::List(members.iter().map(|member| binding_of(member, memory)).collect()),
         },
         (Argument::Tensor(_), None) => panic!("no memory"),
     };
@@ -86,8 +86,8 @@ pub fn run(kernel: &Kernel, case: &Case, grid: Option<[u64; 3]>, steps: u64) -> 
     })
 }
 
-fn binding_of<'a>(tensor: &Tensor, memory: &'a HostMemory) -> TensorBinding<'a> {
-    TensorBinding {
+fn binding_of<'a>(tensor: &Tensor, memory: &'a HostMemory) -> HostTensor<'a> {
+    HostTensor {
         memory,
         offset: tensor.offset,
         extents: tensor.extents.iter().copied().collect(),

@@ -2,6 +2,8 @@
 
 mod bundle;
 mod error;
+#[cfg(test)]
+mod layers;
 mod messages;
 mod process;
 mod report;

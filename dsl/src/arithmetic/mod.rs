@@ -9,12 +9,14 @@
 //! * Functions that are not exactly rounded are fixed sequences of IEEE operations, so they too are the same everywhere;
 //!   [`error_bound`] says how far off they can be.
 
+mod combine;
 mod convert;
 mod functions;
 mod real;
 #[cfg(test)]
 mod tests;
 
+pub use combine::combine;
 pub use convert::{bitcast, cast, from_f32, to_f32};
 #[cfg(test)]
 pub(crate) use functions::TWO_OVER_PI;

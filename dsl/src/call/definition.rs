@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arrayvec::ArrayVec;
 
 use super::ComptimeValue;
-use super::trace::{ParameterFacts, TraceRequest, Traced};
 use crate::ir::verify::{self, VerifyError};
 use crate::ir::{ParameterKind, Span};
 use crate::lang::TraceError;
+use crate::trace::{ParameterFacts, TraceRequest, Traced};
 use crate::transform::fuse;
 
 /// The most compile-time parameters that a kernel has; the macro refuses more.

@@ -3,31 +3,21 @@
 //! The expansion of `#[kernel]` makes a [`Call`]; a runtime launches it. What this module knows of memory is only what
 //! the [`Memory`] trait says, so that any runtime can stand below it.
 
-mod argument;
-mod comptime;
 mod definition;
-mod trace;
 
-pub use argument::{
-    Argument, ArgumentValue, Arguments, CountArgument, Exact, ListArgument, MAX_COUNT, Memory, Runtime, TensorArgument,
-    canonical_strides,
+pub use crate::argument::{
+    Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, ListArgument, Memory, Runtime,
+    TensorArgument,
 };
-pub use comptime::{Comptime, ComptimeValue};
+pub use crate::limits::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
+pub use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 pub use definition::Definition;
-pub use trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 
 use crate::schedule::Schedule;
 
-/// The most tensors, counts and scalars that one kernel takes, array parameters counted element by element. With an
-/// address and an extent each they fill the 4096 bytes of arguments that every CUDA driver passes to a kernel.
-pub const MAX_PARAMETERS: usize = 256;
-
-/// The most calls that are fused into one: as many as have a parameter each.
-pub const MAX_FUSED: usize = MAX_PARAMETERS;
-
 /// How the extents and strides of a launch's tensors are bound, where they are not part of the variant's class anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Binding {
+pub enum ExtentBinding {
     /// As literals in the code.
     Exact,
     /// As kernel arguments.
@@ -41,7 +31,7 @@ pub enum Binding {
 pub struct Call<'a> {
     definition: Definition,
     arguments: Arguments<'a>,
-    extents: Binding,
+    extents: ExtentBinding,
     schedule: Option<Schedule>,
     checked: bool,
     reports: bool,
@@ -56,7 +46,7 @@ impl<'a> Call<'a> {
         Self {
             definition,
             arguments,
-            extents: Binding::default(),
+            extents: ExtentBinding::default(),
             schedule: None,
             checked: false,
             reports: false,
@@ -112,14 +102,14 @@ impl<'a> Call<'a> {
         self.checked |= other.checked;
         self.reports |= other.reports;
         self.overlapping |= other.overlapping;
-        if other.extents == Binding::Exact {
-            self.extents = Binding::Exact;
+        if other.extents == ExtentBinding::Exact {
+            self.extents = ExtentBinding::Exact;
         }
     }
 
     /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
     pub fn exact_extents(mut self) -> Self {
-        self.extents = Binding::Exact;
+        self.extents = ExtentBinding::Exact;
         self
     }
 
@@ -235,7 +225,7 @@ impl<'a> Call<'a> {
     }
 
     /// How extents and strides are bound.
-    pub fn extents(&self) -> Binding {
+    pub fn extents(&self) -> ExtentBinding {
         self.extents
     }
 }

@@ -3,7 +3,7 @@
 use super::leaves::{Group, Sink};
 use super::prelude::Need;
 use super::pull::{Point, linear};
-use super::writer::{SlotOrder, Writer};
+use super::writer::{ArgumentOrder, Writer};
 use super::{TrapFault, TrapSite};
 use crate::analysis::contiguity::{access_shape, broadcast_axis, step};
 use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Span};
@@ -100,7 +100,7 @@ impl Writer<'_> {
     /// The number by which something that traps reports.
     pub(super) fn trap_site(&mut self, span: Span, fault: TrapFault) -> usize {
         self.traps.push(TrapSite { span, fault });
-        self.slots.insert(SlotOrder::Trap);
+        self.arguments.insert(ArgumentOrder::Trap);
         self.need(Need::Trap);
         self.traps.len() - 1
     }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::types::memory_type;
-use super::writer::{SlotOrder, Writer};
-use super::{Slot, TABLE_EXTENTS};
+use super::writer::{ArgumentOrder, Writer};
+use super::{KernelArgument, TABLE_EXTENTS};
 use crate::ir::{Access, Expression, Handle, Layout, Span, Symbol};
 
 /// The tensor of an access.
@@ -50,7 +50,7 @@ impl Writer<'_> {
             } else {
                 format!("(long long){index}")
             };
-            self.slots.insert(SlotOrder::Table(tensor));
+            self.arguments.insert(ArgumentOrder::Table(tensor));
             let table = self.table_name(tensor);
             let entry = format!("{table} + {inside} * {}", self.entry_words(tensor));
             self.define("entry", "unsigned long long*", &entry)
@@ -96,7 +96,7 @@ impl Writer<'_> {
     pub(super) fn pointer(&mut self, subject: &Subject) -> String {
         let tensor = subject.tensor;
         let Some(entry) = &subject.entry else {
-            self.slots.insert(SlotOrder::Pointer(tensor));
+            self.arguments.insert(ArgumentOrder::Pointer(tensor));
             return self.parameters[tensor as usize].clone();
         };
         let constant = if self.effects.is_changing(tensor) { "" } else { "const " };
@@ -156,7 +156,7 @@ impl Writer<'_> {
 
     fn entry_words(&self, tensor: u32) -> usize {
         let rank = self.list(tensor).map_or(1, |(_, rank)| rank);
-        Slot::table_words(rank - 1)
+        KernelArgument::table_words(rank - 1)
     }
 
     pub(super) fn table_name(&self, tensor: u32) -> String {
@@ -188,7 +188,9 @@ mod tests {
         let value = b.load(list, &[which, row, row]);
         b.store(out, &[row], value);
         let Module { source, arguments, .. } = lowered(b);
-        assert!(arguments.contains(&Slot::Table(list)) && !arguments.contains(&Slot::Pointer(list)));
+        assert!(
+            arguments.contains(&KernelArgument::Table(list)) && !arguments.contains(&KernelArgument::Pointer(list))
+        );
         let entry = "table_p_list + ((unsigned long long)p_which < (unsigned long long)extent_p_list_0 ? (long long)p_which : 0LL) * 6;";
         assert_eq!(source.matches(entry).count(), 1, "{source}");
     }

@@ -9,7 +9,7 @@ use super::effect::trap;
 use super::leaves::{Group, Sink};
 use super::prelude::Need;
 use super::pull::Point;
-use super::writer::{SlotOrder, Writer};
+use super::writer::{ArgumentOrder, Writer};
 use crate::analysis::races::{Sequence, Touch};
 use crate::ir::{Access, Atomic, Conflict, Expression, Handle, Shape, Span};
 
@@ -143,7 +143,7 @@ impl Writer<'_> {
         self.need(Need::Mark);
         let free = self.marks_all();
         let words = 1 + u32::from(free && self.races.of_load(tensor).is_some());
-        self.slots.insert(SlotOrder::Marks { tensor, words });
+        self.arguments.insert(ArgumentOrder::Marks { tensor, words });
         let marks = format!("marks_{}", self.parameters[tensor as usize]);
         let flags = match mark.touch {
             Touch::Disjoint => DISJOINT,

@@ -52,7 +52,7 @@ pub struct Module {
     /// The name of the `extern "C"` kernel in it.
     pub entry: String,
     /// What the kernel takes, in order.
-    pub arguments: Vec<Slot>,
+    pub arguments: Vec<KernelArgument>,
     /// How it is spread over threads and blocks.
     pub schedule: Schedule,
     /// The places that report errors, by the number they report.
@@ -63,10 +63,10 @@ pub struct Module {
 
 /// One argument of the CUDA kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Slot {
+pub enum KernelArgument {
     /// The address of the first element of the tensor parameter at this position.
     Pointer(u32),
-    /// The address of the table of the list parameter at this position: [`Slot::table_words`] words of 8 bytes for each
+    /// The address of the table of the list parameter at this position: [`KernelArgument::table_words`] words of 8 bytes for each
     /// tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of the tensor's first
     /// element, the number of elements that the tensors before it have together, its extents, and its strides in elements.
     Table(u32),
@@ -128,11 +128,11 @@ pub enum TrapFault {
     },
 }
 
-/// Where the extents begin in an entry of a [table](Slot::Table).
+/// Where the extents begin in an entry of a [table](KernelArgument::Table).
 const TABLE_EXTENTS: usize = 2;
 
-impl Slot {
-    /// How many words a [table](Slot::Table) has for each tensor of this rank.
+impl KernelArgument {
+    /// How many words a [table](KernelArgument::Table) has for each tensor of this rank.
     pub const fn table_words(rank: usize) -> usize {
         TABLE_EXTENTS + 2 * rank
     }

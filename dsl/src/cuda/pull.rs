@@ -3,7 +3,7 @@
 use super::prelude::Need;
 use super::scalar;
 use super::types::{c_type, literal};
-use super::writer::{Placed, SlotOrder, Writer};
+use super::writer::{ArgumentOrder, Placed, Writer};
 use crate::analysis::contiguity::{broadcast_axis, reshape_axis};
 use crate::analysis::divisibility::EVERYTHING;
 use crate::ir::{Expression, Handle, Shape, Type};
@@ -189,7 +189,7 @@ impl Writer<'_> {
             Expression::Literal(constant) => literal(*constant),
             Expression::Symbol(symbol) => self.symbol(*symbol),
             Expression::Argument(parameter) => {
-                self.slots.insert(SlotOrder::Scalar(*parameter));
+                self.arguments.insert(ArgumentOrder::Scalar(*parameter));
                 self.parameters[*parameter as usize].clone()
             }
             _ => match self.placed.get(&value) {

@@ -7,7 +7,7 @@ use super::prelude::Need;
 use super::print::in_quotes;
 use super::scalar::Text;
 use super::types::{c_type, literal, memory_type};
-use super::{Slot, TrapSite};
+use super::{KernelArgument, TrapSite};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
 use crate::analysis::races::Races;
@@ -49,7 +49,7 @@ pub(super) struct Writer<'a> {
     pub(super) lanes: BTreeMap<u64, u32>,
     pub(super) placed: HashMap<Handle<Expression>, Placed>,
     pub(super) locals: HashMap<Handle<Local>, String>,
-    pub(super) slots: BTreeSet<SlotOrder>,
+    pub(super) arguments: BTreeSet<ArgumentOrder>,
     pub(super) traps: Vec<TrapSite>,
     pub(super) needs: BTreeSet<Need>,
     /// Values already computed at a coordinate, innermost scope last.
@@ -71,7 +71,7 @@ pub(super) struct Writer<'a> {
 
 /// Slots in the order of the argument list: pointers, then integers, then scalars, then what the runtime adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SlotOrder {
+pub(super) enum ArgumentOrder {
     Pointer(u32),
     Table(u32),
     DeviceCount(u32),
@@ -82,17 +82,17 @@ pub(super) enum SlotOrder {
     Trap,
 }
 
-impl From<SlotOrder> for Slot {
-    fn from(order: SlotOrder) -> Slot {
+impl From<ArgumentOrder> for KernelArgument {
+    fn from(order: ArgumentOrder) -> KernelArgument {
         match order {
-            SlotOrder::Pointer(p) => Slot::Pointer(p),
-            SlotOrder::Table(p) => Slot::Table(p),
-            SlotOrder::DeviceCount(p) => Slot::DeviceCount(p),
-            SlotOrder::DeviceCountMaximum(p) => Slot::DeviceCountMaximum(p),
-            SlotOrder::Symbol(s) => Slot::Symbol(s),
-            SlotOrder::Scalar(p) => Slot::Scalar(p),
-            SlotOrder::Marks { tensor, words } => Slot::Marks { tensor, words },
-            SlotOrder::Trap => Slot::Trap,
+            ArgumentOrder::Pointer(p) => KernelArgument::Pointer(p),
+            ArgumentOrder::Table(p) => KernelArgument::Table(p),
+            ArgumentOrder::DeviceCount(p) => KernelArgument::DeviceCount(p),
+            ArgumentOrder::DeviceCountMaximum(p) => KernelArgument::DeviceCountMaximum(p),
+            ArgumentOrder::Symbol(s) => KernelArgument::Symbol(s),
+            ArgumentOrder::Scalar(p) => KernelArgument::Scalar(p),
+            ArgumentOrder::Marks { tensor, words } => KernelArgument::Marks { tensor, words },
+            ArgumentOrder::Trap => KernelArgument::Trap,
         }
     }
 }
@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
             lanes: BTreeMap::new(),
             placed: HashMap::new(),
             locals: locals.collect(),
-            slots: BTreeSet::new(),
+            arguments: BTreeSet::new(),
             traps: Vec::new(),
             needs: BTreeSet::new(),
             pulled: vec![HashMap::new()],
@@ -222,8 +222,8 @@ impl<'a> Writer<'a> {
         match symbol {
             Symbol::ProgramId(axis) => self.program_id(axis),
             Symbol::Count(count) if self.kernel.bindings.device(count).is_some() => {
-                self.slots.insert(SlotOrder::DeviceCount(count));
-                self.slots.insert(SlotOrder::DeviceCountMaximum(count));
+                self.arguments.insert(ArgumentOrder::DeviceCount(count));
+                self.arguments.insert(ArgumentOrder::DeviceCountMaximum(count));
                 format!("count_{}", self.parameters[count as usize])
             }
             Symbol::Stride { tensor, axis } => match self.kernel.tensor(tensor).map(|t| (t.layout, t.rank)) {
@@ -234,14 +234,14 @@ impl<'a> Writer<'a> {
                         .collect();
                     format!("({})", inner.join(" * "))
                 }
-                _ => self.symbol_slot(symbol),
+                _ => self.symbol_argument(symbol),
             },
-            _ => self.symbol_slot(symbol),
+            _ => self.symbol_argument(symbol),
         }
     }
 
-    fn symbol_slot(&mut self, symbol: Symbol) -> String {
-        self.slots.insert(SlotOrder::Symbol(symbol));
+    fn symbol_argument(&mut self, symbol: Symbol) -> String {
+        self.arguments.insert(ArgumentOrder::Symbol(symbol));
         self.symbol_name(symbol)
     }
 
@@ -303,7 +303,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The whole text.
-    pub(super) fn finish(mut self, entry: &str) -> (String, Vec<Slot>, Vec<TrapSite>) {
+    pub(super) fn finish(mut self, entry: &str) -> (String, Vec<KernelArgument>, Vec<TrapSite>) {
         let schedule = self.schedule;
         let mut head = Vec::new();
         // A thread's place among those that work on its program, and the program's among all.
@@ -338,8 +338,8 @@ impl<'a> Writer<'a> {
         if self.marks_stores {
             head.push("unsigned int stores = 0U;".to_owned());
         }
-        for slot in &self.slots {
-            if let SlotOrder::DeviceCount(count) = *slot {
+        for argument in &self.arguments {
+            if let ArgumentOrder::DeviceCount(count) = *argument {
                 let name = &self.parameters[count as usize];
                 head.push(format!(
                     "const long long count_{name} = tw_clamp_count((long long)*at_{name}, most_{name});"
@@ -355,12 +355,20 @@ impl<'a> Writer<'a> {
             text.push_str(need.text());
             text.push_str(&need.cached().unwrap_or_default());
         }
-        if self.slots.iter().any(|slot| matches!(slot, SlotOrder::DeviceCount(_))) {
+        if self
+            .arguments
+            .iter()
+            .any(|argument| matches!(argument, ArgumentOrder::DeviceCount(_)))
+        {
             text.push_str(
                 "static __device__ __forceinline__ long long tw_clamp_count(long long count, long long most) {\n  return count < 0 ? 0 : count > most ? most : count;\n}\n",
             );
         }
-        let arguments: Vec<String> = self.slots.iter().map(|slot| self.declaration(*slot)).collect();
+        let arguments: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|argument| self.declaration(*argument))
+            .collect();
         let block = threads * shared;
         text.push_str(&format!(
             "extern \"C\" __global__ void __launch_bounds__({block}) {entry}(\n    "
@@ -379,7 +387,11 @@ impl<'a> Writer<'a> {
             text.push_str(&self.body);
         }
         text.push_str("}\n");
-        (text, self.slots.iter().map(|&slot| slot.into()).collect(), self.traps)
+        (
+            text,
+            self.arguments.iter().map(|&argument| argument.into()).collect(),
+            self.traps,
+        )
     }
 
     /// The number of programs.
@@ -389,10 +401,10 @@ impl<'a> Writer<'a> {
         all.join(" * ")
     }
 
-    fn declaration(&self, slot: SlotOrder) -> String {
+    fn declaration(&self, argument: ArgumentOrder) -> String {
         let name = |p: u32| self.parameters[p as usize].as_str();
-        match slot {
-            SlotOrder::Pointer(p) => {
+        match argument {
+            ArgumentOrder::Pointer(p) => {
                 // A mutable tensor overlaps nothing, and read-only ones may overlap each other: all are restrict. But of
                 // a restrict pointer the compiler takes it that no other thread writes there, barrier or not.
                 // Nor does it know that a wait lets another launch finish.
@@ -410,23 +422,23 @@ impl<'a> Writer<'a> {
                 format!("{constant}{}*{restrict} {}", memory_type(self.element(p)), name(p))
             }
             // Nothing writes a table while a kernel runs that has it.
-            SlotOrder::Table(p) => format!("const unsigned long long* __restrict__ {}", self.table_name(p)),
-            SlotOrder::DeviceCount(p) => {
+            ArgumentOrder::Table(p) => format!("const unsigned long long* __restrict__ {}", self.table_name(p)),
+            ArgumentOrder::DeviceCount(p) => {
                 let element = self.kernel.bindings.device(p).unwrap_or(ElementType::I64);
                 let restrict = if self.effects.waits { "" } else { " __restrict__" };
                 format!("const {}*{restrict} at_{}", c_type(element), name(p))
             }
-            SlotOrder::DeviceCountMaximum(p) => format!("const long long most_{}", name(p)),
-            SlotOrder::Symbol(symbol) => format!("const long long {}", self.symbol_name(symbol)),
-            SlotOrder::Scalar(p) => {
+            ArgumentOrder::DeviceCountMaximum(p) => format!("const long long most_{}", name(p)),
+            ArgumentOrder::Symbol(symbol) => format!("const long long {}", self.symbol_name(symbol)),
+            ArgumentOrder::Scalar(p) => {
                 let element = match self.kernel.parameters[p as usize].kind {
                     ParameterKind::Scalar(element) => element,
                     ParameterKind::Tensor(_) | ParameterKind::Count => ElementType::I64,
                 };
                 format!("const {} {}", c_type(element), name(p))
             }
-            SlotOrder::Marks { tensor, .. } => format!("unsigned long long* marks_{}", name(tensor)),
-            SlotOrder::Trap => "unsigned long long* trap_record".to_owned(),
+            ArgumentOrder::Marks { tensor, .. } => format!("unsigned long long* marks_{}", name(tensor)),
+            ArgumentOrder::Trap => "unsigned long long* trap_record".to_owned(),
         }
     }
 }

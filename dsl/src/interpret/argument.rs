@@ -5,17 +5,17 @@ use std::ops::Range;
 use arrayvec::ArrayVec;
 
 use super::{ArgumentFault, HostMemory, InterpretError, Known};
-use crate::call::canonical_strides;
 use crate::element::ElementType;
+use crate::ir::canonical_strides;
 use crate::ir::{Kernel, Layout, List, Literal, Parameter, ParameterKind, Symbol, TensorParameter};
 
 /// The argument of one parameter.
 #[derive(Debug, Clone)]
-pub enum Binding<'a> {
+pub enum HostArgument<'a> {
     /// A tensor.
-    Tensor(TensorBinding<'a>),
+    Tensor(HostTensor<'a>),
     /// A list of tensors.
-    List(Vec<TensorBinding<'a>>),
+    List(Vec<HostTensor<'a>>),
     /// A count.
     Count(i64),
     /// Any other scalar.
@@ -24,7 +24,7 @@ pub enum Binding<'a> {
 
 /// The argument of a tensor parameter, or one tensor of a list.
 #[derive(Debug, Clone)]
-pub struct TensorBinding<'a> {
+pub struct HostTensor<'a> {
     /// The memory it lies in.
     pub memory: &'a HostMemory,
     /// Bytes from the start of the memory to the first element.
@@ -35,10 +35,10 @@ pub struct TensorBinding<'a> {
     pub strides: ArrayVec<i64, 4>,
 }
 
-impl<'a> Binding<'a> {
+impl<'a> HostArgument<'a> {
     /// A row-major tensor without gaps at the start of `memory`; extents after the fourth are left out.
     pub fn contiguous(memory: &'a HostMemory, extents: &[u64]) -> Self {
-        Self::Tensor(TensorBinding::contiguous(memory, extents))
+        Self::Tensor(HostTensor::contiguous(memory, extents))
     }
 
     /// The value that this argument gives a symbol of its parameter.
@@ -57,7 +57,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-impl<'a> TensorBinding<'a> {
+impl<'a> HostTensor<'a> {
     /// A row-major tensor without gaps at the start of `memory`; extents after the fourth are left out.
     pub fn contiguous(memory: &'a HostMemory, extents: &[u64]) -> Self {
         let extents: ArrayVec<u64, 4> = extents.iter().copied().take(4).collect();
@@ -119,7 +119,7 @@ impl Tensor<'_> {
 /// The arguments of a run, checked against the parameters.
 pub(super) struct Arguments<'k, 'a> {
     kernel: &'k Kernel,
-    bindings: Vec<Binding<'a>>,
+    bindings: Vec<HostArgument<'a>>,
     /// By place: first those of the parameters, by position, then those of the lists.
     tensors: Vec<Option<Tensor<'a>>>,
     /// Of each parameter that is a list, the places of its tensors.
@@ -127,7 +127,7 @@ pub(super) struct Arguments<'k, 'a> {
 }
 
 impl<'k, 'a> Arguments<'k, 'a> {
-    pub fn check(kernel: &'k Kernel, bindings: &[Binding<'a>]) -> Result<Self, InterpretError> {
+    pub fn check(kernel: &'k Kernel, bindings: &[HostArgument<'a>]) -> Result<Self, InterpretError> {
         if bindings.len() != kernel.parameters.len() {
             return Err(InterpretError::ArgumentCount {
                 kernel: kernel.name.clone(),
@@ -147,7 +147,7 @@ impl<'k, 'a> Arguments<'k, 'a> {
             let first = tensors.len();
             let found = check(&parameter.kind, binding).map_err(|f| fault(parameter, f))?;
             match binding {
-                Binding::Tensor(_) => tensors[position] = found.into_iter().next(),
+                HostArgument::Tensor(_) => tensors[position] = found.into_iter().next(),
                 _ => tensors.extend(found.into_iter().map(Some)),
             }
             lists.push(first..tensors.len());
@@ -163,7 +163,7 @@ impl<'k, 'a> Arguments<'k, 'a> {
             };
             // The stride of an axis without neighbours means nothing.
             let free = match (symbol, binding) {
-                (Symbol::Stride { axis, .. }, Binding::Tensor(tensor)) => {
+                (Symbol::Stride { axis, .. }, HostArgument::Tensor(tensor)) => {
                     tensor.extents.get(axis as usize).is_some_and(|&extent| extent <= 1)
                 }
                 _ => false,
@@ -215,7 +215,7 @@ impl<'k, 'a> Arguments<'k, 'a> {
         let (Symbol::Extent { tensor, axis } | Symbol::Stride { tensor, axis }) = symbol else {
             return None;
         };
-        let Some(Binding::List(tensors)) = self.bindings.get(tensor as usize) else {
+        let Some(HostArgument::List(tensors)) = self.bindings.get(tensor as usize) else {
             return None;
         };
         let (member, axis) = (
@@ -255,16 +255,16 @@ impl Known for Arguments<'_, '_> {
 
     fn scalar(&self, position: u32) -> Option<Literal> {
         match self.bindings.get(position as usize) {
-            Some(Binding::Scalar(literal)) => Some(*literal),
+            Some(HostArgument::Scalar(literal)) => Some(*literal),
             _ => None,
         }
     }
 }
 
 /// Checks one argument, and gives tensors their canonical strides; returns them.
-fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tensor<'a>>, ArgumentFault> {
+fn check<'a>(kind: &ParameterKind, binding: &mut HostArgument<'a>) -> Result<Vec<Tensor<'a>>, ArgumentFault> {
     match (kind, binding) {
-        (ParameterKind::Tensor(parameter @ TensorParameter { list: None, .. }), Binding::Tensor(argument)) => {
+        (ParameterKind::Tensor(parameter @ TensorParameter { list: None, .. }), HostArgument::Tensor(argument)) => {
             Ok(vec![tensor(parameter, parameter.rank, argument)?])
         }
         (
@@ -274,7 +274,7 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
                     ..
                 },
             ),
-            Binding::List(arguments),
+            HostArgument::List(arguments),
         ) => {
             let one = |argument| tensor(parameter, parameter.rank - 1, argument);
             let tensors = arguments.iter_mut().map(one).collect::<Result<Vec<_>, _>>()?;
@@ -289,9 +289,9 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
             }
             Ok(tensors)
         }
-        (ParameterKind::Count, Binding::Count(count)) if *count >= 0 => Ok(Vec::new()),
-        (ParameterKind::Count, Binding::Count(count)) => Err(ArgumentFault::Count(i128::from(*count))),
-        (ParameterKind::Scalar(expected), Binding::Scalar(literal)) if literal.element == *expected => {
+        (ParameterKind::Count, HostArgument::Count(count)) if *count >= 0 => Ok(Vec::new()),
+        (ParameterKind::Count, HostArgument::Count(count)) => Err(ArgumentFault::Count(i128::from(*count))),
+        (ParameterKind::Scalar(expected), HostArgument::Scalar(literal)) if literal.element == *expected => {
             // Bits beyond the type's width are no part of the value.
             literal.bits &= u64::MAX >> (64 - expected.bits());
             if *expected == ElementType::Bool {
@@ -299,7 +299,7 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
             }
             Ok(Vec::new())
         }
-        (ParameterKind::Scalar(expected), Binding::Scalar(literal)) => Err(ArgumentFault::Element {
+        (ParameterKind::Scalar(expected), HostArgument::Scalar(literal)) => Err(ArgumentFault::Element {
             expected: *expected,
             found: literal.element,
         }),
@@ -315,9 +315,9 @@ fn check<'a>(kind: &ParameterKind, binding: &mut Binding<'a>) -> Result<Vec<Tens
 fn tensor<'a>(
     parameter: &TensorParameter,
     rank: u8,
-    argument: &mut TensorBinding<'a>,
+    argument: &mut HostTensor<'a>,
 ) -> Result<Tensor<'a>, ArgumentFault> {
-    let TensorBinding {
+    let HostTensor {
         memory,
         offset,
         extents,

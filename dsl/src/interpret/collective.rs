@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::elementwise::{Operand, tile};
 use super::tiles::{coordinates, lines, padded_axis, position};
 use super::value::{Extents, Value, padded};
-use crate::arithmetic::compare;
+use crate::arithmetic::{self, compare};
 use crate::element::ElementType;
 use crate::ir::{Combine, CompareOp, Expression, Handle, Kernel, Literal, Reduction, Type};
 
@@ -116,7 +116,7 @@ fn reduce(line: &[u64], element: ElementType, reduction: &Reduction) -> u64 {
 
 fn combiner(element: ElementType, combine: &Combine) -> impl Fn(u64, u64) -> u64 {
     let literal = move |bits| Literal { element, bits };
-    move |l, r| combine.apply(literal(l), literal(r)).map_or(0, |literal| literal.bits)
+    move |l, r| arithmetic::combine(combine, literal(l), literal(r)).map_or(0, |literal| literal.bits)
 }
 
 /// Element `i` with `i + h`, for `h` from half the next power of two down to 1.

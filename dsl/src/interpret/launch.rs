@@ -11,7 +11,8 @@ use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
 use super::touch::{Meeting, Touched};
 use super::{
-    BadAccess, Binding, Conflict, ConflictingAccess, GridError, InterpretError, MAX_PROGRAMS, check_requirements, grid,
+    BadAccess, Conflict, ConflictingAccess, GridError, HostArgument, InterpretError, MAX_PROGRAMS, check_requirements,
+    grid,
 };
 use crate::analysis::effects::Effects;
 use crate::analysis::races::{Races, Sequence, Touch};
@@ -91,7 +92,7 @@ struct Report {
 ///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
 /// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap or
 ///   [`InterpretError::CheckFailed`], whichever comes first in program order, then [`InterpretError::Conflict`].
-pub fn run(kernel: &Kernel, arguments: &[Binding<'_>], options: &Options) -> Result<Outcome, InterpretError> {
+pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -> Result<Outcome, InterpretError> {
     verify::verify(kernel).map_err(|error| InterpretError::Malformed {
         kernel: kernel.name.clone(),
         error,

@@ -29,7 +29,7 @@ mod touch;
 mod transfer;
 mod value;
 
-pub use argument::{Binding, TensorBinding};
+pub use argument::{HostArgument, HostTensor};
 pub use error::{ArgumentFault, BadAccess, Conflict, ConflictingAccess, FailedCheck, InterpretError};
 pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};

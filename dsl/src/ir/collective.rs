@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::{Arena, BinaryOp, Expression, Handle, Literal, Type};
-use crate::arithmetic;
+use super::{Arena, BinaryOp, Expression, Handle, Type};
 use crate::element::ElementType;
 
 /// How two elements become one. Associative, or the result is that of one particular order, which is documented with
@@ -68,30 +67,9 @@ impl Function {
             | Expression::Load(_) => false,
         }
     }
-
-    /// The function of `left` and `right`; `None` where an operation is not defined, which the verifier refuses.
-    pub fn apply(&self, left: Literal, right: Literal) -> Option<Literal> {
-        let mut values: Vec<Literal> = Vec::with_capacity(self.expressions.len());
-        for (_, expression) in self.expressions.iter() {
-            values.push(match expression {
-                Expression::Argument(0) => left,
-                Expression::Argument(1) => right,
-                operation => arithmetic::evaluate(operation, |operand| values.get(operand.index()).copied())?,
-            });
-        }
-        values.get(self.result.index()).copied()
-    }
 }
 
 impl Combine {
-    /// `left` and `right` combined; `None` if the type does not have the operation.
-    pub fn apply(&self, left: Literal, right: Literal) -> Option<Literal> {
-        match self {
-            Self::Operator(op) => arithmetic::binary(*op, left, right),
-            Self::Function(function) => function.apply(left, right),
-        }
-    }
-
     /// Whether elements of this type can be combined so.
     pub fn accepts(&self, element: ElementType) -> bool {
         match self {

@@ -20,6 +20,7 @@ pub mod print;
 mod ptx;
 mod span;
 mod statement;
+mod strides;
 mod types;
 pub mod verify;
 
@@ -34,4 +35,5 @@ pub use operator::{BinaryOp, CompareOp, UnaryOp};
 pub use ptx::{Meaning, Ptx};
 pub use span::Span;
 pub use statement::{Block, CheckKind, Conflict, Statement};
+pub use strides::canonical_strides;
 pub use types::{MAX_RANK, Shape, Type};

@@ -76,7 +76,7 @@ pub fn device_assert<const R: usize>(condition: Tile<bool, R>, message: &str) {
 ///     out.store([row, cols], src.load([row, cols]));
 /// }
 /// # use tilewright_dsl::call::*;
-/// # use tilewright_dsl::interpret::{Binding, HostMemory, Options, run};
+/// # use tilewright_dsl::interpret::{HostArgument, HostMemory, Options, run};
 /// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
 /// # let request = TraceRequest { parameters: vec![facts(&[2, 4]), facts(&[3, 4])] };
 /// # let Traced { kernel, pinned } = copy_rows::definition().trace(&request)?;
@@ -85,7 +85,7 @@ pub fn device_assert<const R: usize>(condition: Tile<bool, R>, message: &str) {
 /// // No access is left with a check, whatever tensors a launch has.
 /// assert!(bound.proofs().iter().all(|proof| proof.to_string().contains("[proved, proved]")));
 /// # let [out, src] = [32, 60].map(|bytes| HostMemory::from_bytes(&vec![0; bytes]).unwrap());
-/// # let arguments = [Binding::contiguous(&out, &[2, 4]), Binding::contiguous(&src, &[3, 5])];
+/// # let arguments = [HostArgument::contiguous(&out, &[2, 4]), HostArgument::contiguous(&src, &[3, 5])];
 /// # let error = run(&kernel, &arguments, &Options::default()).unwrap_err();
 /// // A launch of tensors of 4 and 5 columns says:
 /// assert!(error.to_string().starts_with(

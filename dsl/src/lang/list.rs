@@ -9,7 +9,7 @@ use super::index::Index;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
-use crate::call::{Argument, ArgumentValue, Arguments, ListArgument};
+use crate::argument::{Argument, ArgumentValue, Arguments, ListArgument};
 use crate::element::Element;
 use crate::ir::{Expression, Handle, Shape, Span, Symbol};
 

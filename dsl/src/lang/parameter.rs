@@ -4,6 +4,7 @@ use super::list::TensorList;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
+use crate::argument::{Argument, ArgumentValue, Arguments, CountArgument, Exact, Runtime};
 use crate::element::{Element, ElementType};
 use crate::ir::{Expression, ParameterKind, Shape, Span};
 
@@ -152,5 +153,31 @@ where
     }
     fn lend(owned: &'p mut Self::Owned) -> Self::Staged {
         owned.each_mut().map(P::lend)
+    }
+}
+
+fn saturate(count: u64) -> i64 {
+    // A count over MAX_COUNT is refused when the launch is checked; here it only has to stay too large.
+    count.min(i64::MAX as u64) as i64
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, Count> for Exact {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, Count> for Runtime {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, Count> for CountArgument<'a> {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Count(self));
     }
 }

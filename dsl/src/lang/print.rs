@@ -20,14 +20,14 @@ use crate::ir::{Expression, Handle, Span, Statement};
 ///     let row = program_id(0);
 ///     device_print("row {} comes from {}", (row, index.load([row])));
 /// }
-/// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory, Options}};
+/// # use tilewright_dsl::{call::*, interpret::{self, HostArgument, HostMemory, Options}};
 /// # use std::sync::Mutex;
 /// # static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// # let request = TraceRequest { parameters: vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[1]))] };
 /// # let kernel = look::definition().trace(&request).unwrap().kernel;
 /// # let index = HostMemory::from_bytes(&(-7i32).to_le_bytes()).unwrap();
 /// # let options = Options { print: |line| LINES.lock().unwrap().push(line.to_owned()), ..Options::default() };
-/// # interpret::run(&kernel, &[Binding::contiguous(&index, &[1])], &options).unwrap();
+/// # interpret::run(&kernel, &[HostArgument::contiguous(&index, &[1])], &options).unwrap();
 /// # assert_eq!(*LINES.lock().unwrap(), ["row 0 comes from -7"]);
 /// ```
 #[track_caller]

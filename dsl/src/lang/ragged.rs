@@ -5,9 +5,10 @@ use super::parameter::Parameter;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::Scalar;
-use crate::call::{Argument, Arguments, MAX_COUNT};
+use crate::argument::{Argument, Arguments};
 use crate::device;
 use crate::element::Integer;
+use crate::limits::MAX_COUNT;
 
 /// Segments of different lengths packed one behind the other: requests and their tokens, experts and their rows.
 ///

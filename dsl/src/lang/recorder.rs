@@ -8,12 +8,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::TraceError;
 use crate::arithmetic;
-use crate::call::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::element::ElementType;
 use crate::ir::{
     Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, List, Literal, Local,
     Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
+use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::transform::{hopeless, without_empty_tiles};
 
 /// The most axes that a tensor has.

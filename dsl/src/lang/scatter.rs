@@ -29,13 +29,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     ///     let request = program_id(0);
     ///     owner.scatter([slots.load([request])], request as i32, Conflict::LastWins);
     /// }
-    /// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory}};
+    /// # use tilewright_dsl::{call::*, interpret::{self, HostArgument, HostMemory}};
     /// # let facts = |n| ParameterFacts::Tensor(TensorFacts::contiguous(&[n]));
     /// # let request = TraceRequest { parameters: vec![facts(3), facts(4)] };
     /// # let kernel = assign::definition().trace(&request).unwrap().kernel;
     /// # let memory = |v: &[i32]| HostMemory::from_bytes(&v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).unwrap();
     /// # let (owner, slots) = (memory(&[-1; 3]), memory(&[2, 0, 2, 0]));
-    /// # let arguments = [Binding::contiguous(&owner, &[3]), Binding::contiguous(&slots, &[4])];
+    /// # let arguments = [HostArgument::contiguous(&owner, &[3]), HostArgument::contiguous(&slots, &[4])];
     /// # interpret::run(&kernel, &arguments, &interpret::Options::default()).unwrap();
     /// # assert_eq!([0, 4, 8].map(|at| owner.get(at, 4).unwrap() as i32), [3, -1, 2]);
     /// ```

@@ -41,7 +41,7 @@ pub use super::literal::{FloatLiteral, IntegerLiteral, LiteralOf, float_beside, 
 pub use super::loops::{IntoTrips, LoopBounds, Reverse, Trips, loop_range, reversed, trips};
 pub use super::parameter::Parameter;
 pub use super::variable::Value;
-pub use crate::call::{Comptime, ComptimeValue};
+pub use crate::argument::{Comptime, ComptimeValue};
 pub use crate::element::Element;
 pub use crate::ir::Bounds;
 

@@ -45,7 +45,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     }
 
     /// The distance in elements between neighbours on `axis`. Where there are no neighbours it is
-    /// [as in a tensor without gaps](crate::call::canonical_strides).
+    /// [as in a tensor without gaps](crate::ir::canonical_strides).
     #[track_caller]
     pub fn stride(&self, axis: usize) -> Scalar<i64> {
         self.symbol(axis, "stride", |tensor, axis| Symbol::Stride { tensor, axis })

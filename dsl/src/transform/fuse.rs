@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::renumber::Renumber;
 use crate::analysis::opening::opening;
 use crate::analysis::range::Ranges;
-use crate::call::Traced;
 use crate::element::ElementType;
 use crate::ir::{
     BinaryOp, Block, CompareOp, Expression, GridDependency, Handle, Kernel, Literal, Parameter, Span, Statement,
     Symbol, Type,
 };
+use crate::trace::Traced;
 
 /// A kernel that does what all `parts` do, side by side. Its parameters are those of the first part, then those of the
 /// second, and so on; its grid has one axis, with the programs of the first part first, in their order.

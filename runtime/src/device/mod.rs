@@ -4,28 +4,28 @@
 //! checks every access, at once and in the caller's thread. A GPU is asked and does its work later, in the order of a
 //! [`Stream`].
 
-mod counters;
-mod error;
+mod reports;
 mod stream;
 
-pub mod cuda;
-
-pub use counters::Counters;
-pub use error::DeviceError;
+/// One NVIDIA GPU, through its driver: the layer below devices.
+pub use crate::hardware::cuda;
 pub use stream::Stream;
 
-pub(crate) use counters::Tally;
 pub(crate) use stream::Queue;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::compile::Nvrtc;
-use crate::launch::{LaunchError, Tables, Traps};
-use crate::specialize::Specializer;
-use cuda::{CudaDevice, CudaStream};
+use crate::counters::{Counters, Tally};
+use crate::error::{DeviceError, LaunchError};
+use crate::hardware::Hardware;
+use crate::hardware::tables::Tables;
+use crate::specialize::{Specializer, Variant};
+use cuda::CudaDevice;
+use reports::Reports;
 
 /// A place where kernels run, with the variants that were made for it. Clones are the same device.
 ///
@@ -41,24 +41,12 @@ use cuda::{CudaDevice, CudaStream};
 pub struct Device(Arc<Shared>);
 
 struct Shared {
-    engine: Engine,
+    hardware: Hardware,
     why: Option<String>,
     tally: Tally,
     specializer: Specializer,
-    traps: Traps,
+    reports: Reports,
     tables: Tables,
-    /// The streams besides the device's own, kept until their work is known to be done.
-    streams: Mutex<Vec<CudaStream>>,
-    /// Held for reading while work is put into a stream, for writing while memory moves from one stream to another.
-    order: RwLock<()>,
-}
-
-/// What does the work.
-pub(crate) enum Engine {
-    /// The interpreter.
-    Cpu,
-    /// A GPU.
-    Cuda(CudaDevice),
 }
 
 /// The GPUs that are open, so that a GPU is one device however often it is asked for.
@@ -68,7 +56,7 @@ impl Device {
     /// The CPU device: interprets kernels and checks every access. Each call gives one with its own variants and
     /// counters; memory can be used with all of them.
     pub fn cpu() -> Self {
-        Self::new(Engine::Cpu, None)
+        Self::new(Hardware::cpu(), None)
     }
 
     /// A GPU by its number, from 0.
@@ -82,7 +70,7 @@ impl Device {
         if let Some(device) = open.iter().filter_map(Weak::upgrade).map(Device).find(of_ordinal) {
             return Ok(device);
         }
-        let device = Self::new(Engine::Cuda(CudaDevice::open(ordinal)?), None);
+        let device = Self::new(Hardware::cuda(ordinal)?, None);
         open.push(Arc::downgrade(&device.0));
         Ok(device)
     }
@@ -96,27 +84,25 @@ impl Device {
         };
         gpu().unwrap_or_else(|reason: String| {
             tracing::info!(reason, "kernels run on the CPU device");
-            Self::new(Engine::Cpu, Some(reason))
+            Self::new(Hardware::cpu(), Some(reason))
         })
     }
 
-    fn new(engine: Engine, why: Option<String>) -> Self {
+    fn new(hardware: Hardware, why: Option<String>) -> Self {
         Self(Arc::new(Shared {
-            engine,
+            hardware,
             why,
             tally: Tally::default(),
             specializer: Specializer::default(),
-            traps: Traps::default(),
+            reports: Reports::default(),
             tables: Tables::default(),
-            streams: Mutex::default(),
-            order: RwLock::new(()),
         }))
     }
 
     /// The first GPU as a device that shares nothing with others.
     #[cfg(test)]
     pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
-        Ok(Self::new(Engine::Cuda(CudaDevice::open(0)?), None))
+        Ok(Self::new(Hardware::fresh_cuda()?, None))
     }
 
     /// Why [`Device::best`] did not take a GPU, if it did not.
@@ -131,10 +117,7 @@ impl Device {
 
     /// The GPU below this device, for what is not wrapped here.
     pub fn as_cuda(&self) -> Option<&CudaDevice> {
-        match &self.0.engine {
-            Engine::Cpu => None,
-            Engine::Cuda(device) => Some(device),
-        }
+        self.0.hardware.as_cuda()
     }
 
     /// What the device is: `CPU`, or NVIDIA's name for the GPU.
@@ -163,10 +146,8 @@ impl Device {
     /// [`LaunchError::Conflict`], the first one if there are several; the device stays usable), a stream is being captured,
     /// or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
-        if let Some(device) = self.as_cuda() {
-            self.synchronize_streams(device)?;
-        }
-        self.0.traps.take(self)
+        self.0.hardware.synchronize()?;
+        self.reported()
     }
 
     /// What kernels have reported so far, without waiting for those that still run and without asking the driver: the error
@@ -175,26 +156,7 @@ impl Device {
     /// # Errors
     /// A kernel has trapped, or a check in it did not hold.
     pub fn reported(&self) -> Result<(), LaunchError> {
-        self.0.traps.take(self)
-    }
-
-    /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
-    fn synchronize_streams(&self, device: &CudaDevice) -> Result<(), DeviceError> {
-        let streams = self.0.streams.lock().clone();
-        // A stream that only the list and this copy of it hold will get no more work.
-        let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
-        let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
-        device.stream().synchronize()?;
-        streams.iter().try_for_each(CudaStream::synchronize)?;
-        let same = |one: &CudaStream, other: &CudaStream| Arc::ptr_eq(one.stream(), other.stream());
-        let mut kept = self.0.streams.lock();
-        kept.retain(|stream| !abandoned.iter().any(|abandoned| same(stream, abandoned)));
-        Ok(())
-    }
-
-    /// Lets [`Device::synchronize`] wait for a stream too.
-    fn keep(&self, stream: &CudaStream) {
-        self.0.streams.lock().push(stream.clone());
+        self.0.reports.take(&self.variants())
     }
 
     /// What happened on this device so far.
@@ -203,21 +165,12 @@ impl Device {
     }
 
     /// The variants made for this device, in the order of their making.
-    pub fn variants(&self) -> Vec<Arc<crate::Variant>> {
+    pub fn variants(&self) -> Vec<Arc<Variant>> {
         self.0.specializer.variants()
     }
 
-    /// Whether memory of `other` can be used here.
-    pub(crate) fn shares_memory_with(&self, other: &Device) -> bool {
-        match (&self.0.engine, &other.0.engine) {
-            (Engine::Cpu, Engine::Cpu) => true,
-            (Engine::Cuda(one), Engine::Cuda(two)) => one.context() == two.context(),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
+    pub(crate) fn hardware(&self) -> &Hardware {
+        &self.0.hardware
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -228,25 +181,18 @@ impl Device {
         &self.0.specializer
     }
 
-    pub(crate) fn traps(&self) -> &Traps {
-        &self.0.traps
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.0.reports
     }
 
     pub(crate) fn tables(&self) -> &Tables {
         &self.0.tables
     }
-
-    pub(crate) fn order(&self) -> &RwLock<()> {
-        &self.0.order
-    }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.engine {
-            Engine::Cpu => f.write_str("the CPU device"),
-            Engine::Cuda(device) => write!(f, "CUDA device {} ({})", device.ordinal(), device.properties().name),
-        }
+        self.0.hardware.fmt(f)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::cuda::{CudaEvent, CudaStream};
-use super::{Device, DeviceError, Engine};
+use super::Device;
+use crate::error::DeviceError;
+use crate::hardware::Engine;
+use crate::hardware::cuda::{CudaEvent, CudaStream};
 
 /// A queue of launches on a device, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub(crate) enum Queue {
 
 impl Stream {
     pub(super) fn default_of(device: &Device) -> Self {
-        let queue = match device.engine() {
+        let queue = match device.hardware().engine() {
             Engine::Cpu => Queue::Immediate,
             Engine::Cuda(cuda) => Queue::Cuda(cuda.stream().clone()),
         };
@@ -33,11 +35,11 @@ impl Stream {
     }
 
     pub(super) fn new_of(device: &Device) -> Result<Self, DeviceError> {
-        let queue = match device.engine() {
+        let queue = match device.hardware().engine() {
             Engine::Cpu => Queue::Immediate,
             Engine::Cuda(cuda) => {
                 let stream = cuda.new_stream()?;
-                device.keep(&stream);
+                device.hardware().keep(&stream);
                 Queue::Cuda(stream)
             }
         };
@@ -59,7 +61,7 @@ impl Stream {
             what: "a stream of cudarc",
         })?;
         let stream = CudaStream::of(cuda, stream)?;
-        device.keep(&stream);
+        device.hardware().keep(&stream);
         Ok(Self {
             device: device.clone(),
             queue: Queue::Cuda(stream),

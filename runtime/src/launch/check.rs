@@ -5,11 +5,11 @@ use tilewright_dsl::call::{
 };
 use tilewright_dsl::element::ElementType;
 
-use super::LaunchError;
 use super::overlap::{Footprint, clash};
+use crate::arguments::trace_request;
 use crate::device::Device;
-use crate::memory::Storage;
-use crate::specialize::trace_request;
+use crate::error::LaunchError;
+use crate::hardware::memory::Storage;
 
 /// Of a tensor's four axes one counts the tensors of a list.
 const MAX_LIST_RANK: usize = 3;
@@ -172,7 +172,7 @@ fn check_memory<'a>(
     memory: &'a dyn Memory,
 ) -> Result<&'a Storage, LaunchError> {
     match Storage::of(memory) {
-        Some(storage) if storage.device().shares_memory_with(device) => Ok(storage),
+        Some(storage) if storage.hardware().shares_memory_with(device.hardware()) => Ok(storage),
         found => Err(other_device(call, device, place, found)),
     }
 }
@@ -250,7 +250,7 @@ fn other_device(call: &Call<'_>, device: &Device, place: Place, found: Option<&S
         Some(found) => LaunchError::OtherDevice {
             kernel,
             parameter,
-            found: found.device().to_string(),
+            found: found.hardware().to_string(),
             expected,
         },
         None => LaunchError::ForeignMemory {

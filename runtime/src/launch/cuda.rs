@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::cuda::Slot;
+use tilewright_dsl::cuda::KernelArgument;
 
-use super::table::{Table, elements, words_of};
-use super::{LaunchError, scalar, value_of};
-use crate::device::cuda::{self, CudaStream};
-use crate::device::{Device, DeviceError};
-use crate::memory::{CudaAllocation, Place, Storage, put_in_order};
-use crate::specialize::{CudaProgram, Plan};
+use crate::arguments::{elements, scalar, value_of, words_of};
+use crate::device::Device;
+use crate::error::{DeviceError, LaunchError};
+use crate::hardware::cuda::{self, CudaStream};
+use crate::hardware::memory::{CudaAllocation, Place, Storage, put_in_order};
+use crate::hardware::tables::Table;
+use crate::specialize::{CudaProgram, LaunchPlan};
 
 /// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
 const MAX_ARGUMENTS: usize = 512;
@@ -22,7 +23,7 @@ const MAX_ARGUMENTS: usize = 512;
 /// Puts the plan's kernel into the stream. The call is checked.
 pub(super) fn launch(
     call: &Call<'_>,
-    plan: &Plan,
+    plan: &LaunchPlan,
     program: &CudaProgram,
     blocks: u32,
     device: &Device,
@@ -41,28 +42,28 @@ pub(super) fn launch(
     // Freed when they are dropped, which the stream does after the launch.
     let mut marks = Vec::new();
     let mut tables = Vec::new();
-    for slot in &program.module.arguments {
+    for wanted in &program.module.arguments {
         let missing = || LaunchError::WrongArguments {
             kernel,
-            reason: format!("nothing fits {slot:?}"),
+            reason: format!("nothing fits {wanted:?}"),
         };
-        let word = match (slot, &program.traps) {
-            (Slot::Trap, Some(record)) => Some(record.address()),
-            (Slot::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
+        let word = match (wanted, &program.traps) {
+            (KernelArgument::Trap, Some(record)) => Some(record.address()),
+            (KernelArgument::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
                 Some(storage) => {
                     marks.push(storage);
                     marks.last().map(Storage::address)
                 }
                 None => None,
             },
-            (Slot::Table(position), _) => match table_for(call, *position, device, stream)? {
+            (KernelArgument::Table(position), _) => match table_for(call, *position, device, stream)? {
                 Some(table) => {
                     tables.push(table);
                     tables.last().map(|table| table.address())
                 }
                 None => None,
             },
-            _ => word(call, plan, *slot),
+            _ => word(call, plan, *wanted),
         };
         words.push(word.ok_or_else(missing)?);
     }
@@ -74,8 +75,8 @@ pub(super) fn launch(
         false => cuda::launch,
     };
     let used = allocations(call).chain(marks.iter().filter_map(allocation));
-    put_in_order(device, stream, used, || {
-        // SAFETY: the pointers are to the words of the slots that the kernel was printed with, in their order, and a word
+    put_in_order(device.hardware(), stream, used, || {
+        // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
         // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
@@ -95,28 +96,28 @@ pub(super) fn launch(
     .map_err(|error: DeviceError| error.into())
 }
 
-/// The value of a slot, in the low bytes of a word where it is smaller: the order of bytes is that of the device.
-fn word(call: &Call<'_>, plan: &Plan, slot: Slot) -> Option<u64> {
+/// The value of an argument, in the low bytes of a word where it is smaller: the order of bytes is that of the device.
+fn word(call: &Call<'_>, plan: &LaunchPlan, wanted: KernelArgument) -> Option<u64> {
     let argument = |position: u32| call.arguments().get(position as usize);
-    match slot {
-        Slot::Pointer(position) => match argument(position)? {
+    match wanted {
+        KernelArgument::Pointer(position) => match argument(position)? {
             ArgumentValue::Tensor(tensor) => Some(Storage::of(tensor.memory)?.address() + tensor.offset),
             _ => None,
         },
-        Slot::Symbol(symbol) => value_of(call, plan.grid, symbol).map(i64::cast_unsigned),
-        Slot::Scalar(position) => scalar(call.arguments(), position).map(|literal| literal.bits),
-        Slot::DeviceCount(position) => match argument(position)? {
+        KernelArgument::Symbol(symbol) => value_of(call, plan.grid, symbol).map(i64::cast_unsigned),
+        KernelArgument::Scalar(position) => scalar(call.arguments(), position).map(|literal| literal.bits),
+        KernelArgument::DeviceCount(position) => match argument(position)? {
             ArgumentValue::Count(CountArgument::Device { memory, offset, .. }) => {
                 Some(Storage::of(*memory)?.address() + offset)
             }
             _ => None,
         },
-        Slot::DeviceCountMaximum(position) => match argument(position)? {
+        KernelArgument::DeviceCountMaximum(position) => match argument(position)? {
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
             _ => None,
         },
         // They belong to no argument, and are made above.
-        Slot::Trap | Slot::Marks { .. } | Slot::Table(_) => None,
+        KernelArgument::Trap | KernelArgument::Marks { .. } | KernelArgument::Table(_) => None,
     }
 }
 
@@ -172,5 +173,5 @@ fn marks_for(call: &Call<'_>, position: u32, words: u32, device: &Device) -> Res
     };
     let bytes = elements.saturating_mul(u64::from(words) * size_of::<u64>() as u64);
     // What no address space holds, the allocator refuses.
-    Storage::zeroed(device, usize::try_from(bytes).unwrap_or(usize::MAX)).map(Some)
+    Storage::zeroed(device.hardware(), usize::try_from(bytes).unwrap_or(usize::MAX)).map(Some)
 }

@@ -2,18 +2,23 @@
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory, TensorArgument};
 use tilewright_dsl::interpret::{
-    self, BadAccess, Binding, FailedCheck, HostMemory, InterpretError, Options, TensorBinding,
+    self, BadAccess, FailedCheck, HostArgument, HostMemory, HostTensor, InterpretError, Options,
 };
 use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
-use super::LaunchError;
 use super::check::parameter;
 use crate::device::Device;
-use crate::memory::{Place, Storage};
-use crate::specialize::{Plan, Variant};
+use crate::error::LaunchError;
+use crate::hardware::memory::{Place, Storage};
+use crate::specialize::{LaunchPlan, Variant};
 
 /// Runs a plan's kernel: the proved one, so that a wrong proof is found.
-pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &Device) -> Result<(), LaunchError> {
+pub(super) fn launch(
+    call: &Call<'_>,
+    plan: &LaunchPlan,
+    variant: &Variant,
+    device: &Device,
+) -> Result<(), LaunchError> {
     let kernel = variant.kernel();
     // The canonical kernel leaves its grid to the host.
     let options = Options {
@@ -39,11 +44,11 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
         Ok(_) => Ok(()),
         // As on a GPU: the launch has happened, and the report waits.
         Err(InterpretError::OutOfBounds(access)) if is_trap(kernel, &access) => {
-            device.traps().report(trapped(*access, plan.grid));
+            device.reports().report(trapped(*access, plan.grid));
             Ok(())
         }
         Err(InterpretError::CheckFailed(check)) => {
-            device.traps().report(failed(*check, plan.grid));
+            device.reports().report(failed(*check, plan.grid));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -51,11 +56,15 @@ pub(super) fn launch(call: &Call<'_>, plan: &Plan, variant: &Variant, device: &D
 }
 
 /// An argument as the interpreter takes it; `None` if its memory is not the CPU device's.
-fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
+fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<HostArgument<'a>> {
     Some(match argument {
-        ArgumentValue::Tensor(tensor) => Binding::Tensor(tensor_binding(tensor)?),
-        ArgumentValue::List(list) => Binding::List(list.tensors.iter().map(tensor_binding).collect::<Option<_>>()?),
-        ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Binding::Count(*value),
+        ArgumentValue::Tensor(tensor) => HostArgument::Tensor(tensor_binding(tensor)?),
+        ArgumentValue::List(list) => {
+            HostArgument::List(list.tensors.iter().map(tensor_binding).collect::<Option<_>>()?)
+        }
+        ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => {
+            HostArgument::Count(*value)
+        }
         ArgumentValue::Count(CountArgument::Device {
             memory: at,
             offset,
@@ -68,14 +77,14 @@ fn binding<'a>(argument: &ArgumentValue<'a>) -> Option<Binding<'a>> {
                 bits,
             }
             .as_integer()?;
-            Binding::Count(i64::try_from(value).ok()?.clamp(0, *maximum))
+            HostArgument::Count(i64::try_from(value).ok()?.clamp(0, *maximum))
         }
-        ArgumentValue::Scalar(literal) => Binding::Scalar(*literal),
+        ArgumentValue::Scalar(literal) => HostArgument::Scalar(*literal),
     })
 }
 
-fn tensor_binding<'a>(tensor: &TensorArgument<'a>) -> Option<TensorBinding<'a>> {
-    Some(TensorBinding {
+fn tensor_binding<'a>(tensor: &TensorArgument<'a>) -> Option<HostTensor<'a>> {
+    Some(HostTensor {
         memory: memory(tensor.memory)?,
         offset: tensor.offset,
         extents: tensor.extents.clone(),

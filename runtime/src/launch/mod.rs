@@ -12,24 +12,17 @@
 
 mod check;
 mod cuda;
-mod error;
 mod host;
 mod overlap;
-mod table;
-mod trap;
-mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tilewright_dsl::call::Call;
 
-pub use error::{LaunchError, MarkedAccess};
-pub(crate) use table::Tables;
-pub(crate) use trap::{TrapRecord, Traps};
-pub(crate) use values::{AtMost, HostKnows, known_counts, list_extents, scalar, tensor_symbols, value_of};
-
-use crate::device::{Device, Queue, Stream, Tally};
+use crate::counters::Tally;
+use crate::device::{Device, Queue, Stream};
+use crate::error::LaunchError;
 use crate::specialize::{Program, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
@@ -92,7 +85,7 @@ impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let device = stream.device();
         check::check(&self, device)?;
-        let (plan, built) = device.specializer().plan(&self, device)?;
+        let (plan, built) = device.specializer().plan(&self, device.hardware(), device.tally())?;
         if let Some(served) = &plan.served {
             match (served.variant.program(), stream.queue()) {
                 (Program::Cuda(program), Queue::Cuda(stream)) => {

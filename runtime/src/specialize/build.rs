@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tilewright_dsl::cuda::{LowerError, Module, Slot, lower};
+use tilewright_dsl::cuda::{KernelArgument, LowerError, Module, lower};
 use tilewright_dsl::schedule::Schedule;
 
 use super::stage::{Staged, identify, schedule_for};
 use super::variant::{CudaProgram, Program, Variant};
-use crate::cache::Variants;
+use super::variants::Variants;
 use crate::compile::{CompileOptions, compile};
-use crate::device::cuda::{CudaDevice, CudaModule};
-use crate::device::{Device, Engine, Tally};
-use crate::launch::{LaunchError, TrapRecord};
+use crate::counters::Tally;
+use crate::error::LaunchError;
+use crate::hardware::cuda::{CudaDevice, CudaModule};
+use crate::hardware::record::TrapRecord;
+use crate::hardware::{Engine, Hardware};
 
 /// The variant for a staged kernel, and whether it was built by this call.
 pub(super) fn variant(
     variants: &Variants,
-    device: &Device,
+    hardware: &Hardware,
+    tally: &Tally,
     staged: Staged,
     programs: u64,
     requested: Option<&Schedule>,
@@ -30,7 +33,7 @@ pub(super) fn variant(
             source,
         })?;
     }
-    let chosen = device.as_cuda().map(|cuda| {
+    let chosen = hardware.as_cuda().map(|cuda| {
         let properties = cuda.properties();
         let schedule = requested.copied();
         (
@@ -43,16 +46,16 @@ pub(super) fn variant(
         chosen.as_ref().map(|(properties, schedule)| (*properties, schedule)),
     );
     variants.get_or_build(id, || {
-        let program = match (device.engine(), &chosen) {
+        let program = match (hardware.engine(), &chosen) {
             (Engine::Cuda(cuda), Some((_, schedule))) => {
                 Program::Cuda(Box::new(program(cuda, lower(&kernel, schedule)?)?))
             }
             _ => Program::Interpreted,
         };
         let build_time = started.elapsed();
-        tracing::debug!(kernel = kernel.name, variant = %id, elapsed = ?build_time, "built a variant for {device}");
-        Tally::add(&device.tally().compiles);
-        Tally::add(&device.tally().variants);
+        tracing::debug!(kernel = kernel.name, variant = %id, elapsed = ?build_time, "built a variant for {hardware}");
+        Tally::add(&tally.compiles);
+        Tally::add(&tally.variants);
         Ok(Variant {
             id,
             kernel,
@@ -67,7 +70,7 @@ fn program(cuda: &CudaDevice, module: Module) -> Result<CudaProgram, LaunchError
     let options = CompileOptions::new(cuda.properties().architecture);
     let cubin = compile(&module.source, &module.entry, &options)?;
     let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
-    let traps = match module.arguments.contains(&Slot::Trap) {
+    let traps = match module.arguments.contains(&KernelArgument::Trap) {
         true => Some(TrapRecord::new(cuda)?),
         false => None,
     };

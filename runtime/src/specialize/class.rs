@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright_dsl::call::{ArgumentValue, Call, ListArgument, TensorArgument, Traced};
+use tilewright_dsl::call::{ArgumentValue, Call, TensorArgument, Traced};
 use tilewright_dsl::ir::{Parameter, ParameterKind, TensorParameter};
 
-use super::facts::trace_request;
 use super::key::Key;
-use crate::device::{Device, Tally};
-use crate::launch::{LaunchError, value_of};
+use crate::arguments::{differing, trace_request, value_of};
+use crate::counters::Tally;
+use crate::error::LaunchError;
 
 /// The recordings made for a device.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Classes(RwLock<HashMap<Key, Vec<Arc<Traced>>>>);
 
 impl Classes {
     /// The recording that serves a call; made now if there is none.
-    pub(super) fn serve(&self, call: &Call<'_>, device: &Device) -> Result<Arc<Traced>, LaunchError> {
+    pub(super) fn serve(&self, call: &Call<'_>, tally: &Tally) -> Result<Arc<Traced>, LaunchError> {
         let key = Key::of_facts(call);
         if let Some(class) = self.0.read().get(&key).and_then(|classes| find(classes, call)) {
             check_shared(call, &class.kernel.parameters)?;
@@ -42,7 +42,7 @@ impl Classes {
         if let Some(class) = find(classes, call) {
             return Ok(class);
         }
-        Tally::add(&device.tally().traces);
+        Tally::add(&tally.traces);
         classes.push(traced.clone());
         Ok(traced)
     }
@@ -63,13 +63,6 @@ fn fits(argument: &TensorArgument<'_>, tensor: &TensorParameter, rank: usize) ->
         && argument.extents.len() == rank
         && argument.strides.len() == rank
         && argument.mutable == tensor.mutable
-}
-
-/// Two tensors of a list whose extents differ on an axis.
-pub(super) fn differing(list: &ListArgument<'_>, axis: usize) -> Option<[usize; 2]> {
-    let extent = |index: usize| list.tensors[index].extents.get(axis);
-    let other = (1..list.tensors.len()).find(|&index| extent(index) != extent(0))?;
-    Some([0, other])
 }
 
 /// Checks that tensors of lists agree where the kernel says that they do.

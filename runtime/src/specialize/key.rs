@@ -2,14 +2,12 @@
 
 use std::any::TypeId;
 
-use tilewright_dsl::call::{ArgumentValue, Binding, Call, ComptimeValue, CountArgument};
+use tilewright_dsl::call::{ArgumentValue, Call, ComptimeValue, CountArgument, ExtentBinding};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Layout;
 use tilewright_dsl::schedule::Schedule;
 
-use super::class::differing;
-use super::facts::{alignment_of, alignment_of_list, layout_of, layout_of_list};
-use crate::launch::{list_extents, scalar};
+use crate::arguments::{alignment_of, alignment_of_list, differing, layout_of, layout_of_list, list_extents, scalar};
 
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -40,8 +38,8 @@ impl Key {
         self.refill(call);
         self.schedule = call.schedule().copied();
         self.words.push(match call.extents() {
-            Binding::Exact => 0,
-            Binding::Runtime => 1,
+            ExtentBinding::Exact => 0,
+            ExtentBinding::Runtime => 1,
         });
         // Whether a launch may overlap changes no code, but not every kernel may.
         let asked = [call.is_checked(), call.reports_out_of_bounds(), call.is_overlapping()];

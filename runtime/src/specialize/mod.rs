@@ -5,7 +5,7 @@
 //!        -> class  a recording that serves these facts and extents, or a new one (`class`)
 //!        -> bind, checked if asked for, prove, canonical: what is a literal, what is tested again, which checks the host
 //!           has made, what of it decides the code (`stage`)
-//!        -> variant by content, from the cache, or built now (`build`)
+//!        -> variant by content (`variants`), or built now (`build`)
 //! ```
 //!
 //! Counts that end up in the grid or in an argument only do not reach the canonical kernel, so their variants are one.
@@ -15,13 +15,12 @@
 
 mod build;
 mod class;
-mod facts;
 mod key;
 mod plan;
 mod stage;
 mod variant;
+mod variants;
 
-pub(crate) use facts::{layout_of, trace_request};
-pub(crate) use plan::{Plan, Specializer};
+pub(crate) use plan::{LaunchPlan, Specializer};
 pub(crate) use variant::{CudaProgram, Program};
 pub use variant::{Variant, VariantId};

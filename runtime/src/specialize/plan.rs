@@ -11,17 +11,19 @@ use tilewright_dsl::interpret;
 
 use super::class::Classes;
 use super::key::Key;
+use super::variants::Variants;
 use super::{build, stage, variant::Program, variant::Variant};
-use crate::cache::Variants;
-use crate::device::Device;
-use crate::launch::{AtMost, HostKnows, LaunchError};
+use crate::arguments::{AtMost, HostKnows};
+use crate::counters::Tally;
+use crate::error::LaunchError;
+use crate::hardware::Hardware;
 
 /// How many plans are kept. One takes under a kilobyte; a launch whose plan is gone makes it again in microseconds, and
 /// its variant is still there.
 const MAX_PLANS: usize = 1 << 14;
 
 /// How a launch is done.
-pub(crate) struct Plan {
+pub(crate) struct LaunchPlan {
     /// The extents of the grid; 1 on axes that it does not have.
     pub(crate) grid: [u64; 3],
     /// Their product.
@@ -41,7 +43,7 @@ pub(crate) struct Served {
 #[derive(Clone)]
 enum Known {
     /// The plan. What the kernel requires has been tested for this key, and so holds whenever it is found.
-    Plan(Arc<Plan>),
+    LaunchPlan(Arc<LaunchPlan>),
     /// The grid or a requirement depends on these scalar arguments: their values complete the key.
     Scalars(Arc<[u32]>),
 }
@@ -62,16 +64,21 @@ thread_local! {
 
 impl Specializer {
     /// The plan of a checked call, and whether a variant was built for it now.
-    pub(crate) fn plan(&self, call: &Call<'_>, device: &Device) -> Result<(Arc<Plan>, bool), LaunchError> {
+    pub(crate) fn plan(
+        &self,
+        call: &Call<'_>,
+        hardware: &Hardware,
+        tally: &Tally,
+    ) -> Result<(Arc<LaunchPlan>, bool), LaunchError> {
         let known = KEY.with_borrow_mut(|key| {
             key.refill_for_launch(call);
             let plans = self.plans.read();
             match plans.get(key)? {
-                Known::Plan(plan) => Some(plan.clone()),
+                Known::LaunchPlan(plan) => Some(plan.clone()),
                 Known::Scalars(positions) => {
                     key.complete(call, positions);
                     match plans.get(key)? {
-                        Known::Plan(plan) => Some(plan.clone()),
+                        Known::LaunchPlan(plan) => Some(plan.clone()),
                         Known::Scalars(_) => None,
                     }
                 }
@@ -80,8 +87,8 @@ impl Specializer {
         if let Some(plan) = known {
             return Ok((plan, false));
         }
-        let traced = self.classes.serve(call, device)?;
-        let (plan, built) = self.make(&traced, call, device)?;
+        let traced = self.classes.serve(call, tally)?;
+        let (plan, built) = self.make(&traced, call, hardware, tally)?;
         let plan = Arc::new(plan);
         let mut key = KEY.with_borrow_mut(|key| {
             // A kernel's body may have launched others while it was recorded.
@@ -98,17 +105,23 @@ impl Specializer {
             plans.insert(key.clone(), Known::Scalars(scalars.clone()));
             key.complete(call, &scalars);
         }
-        plans.insert(key, Known::Plan(plan.clone()));
+        plans.insert(key, Known::LaunchPlan(plan.clone()));
         Ok((plan, built))
     }
 
-    fn make(&self, traced: &Traced, call: &Call<'_>, device: &Device) -> Result<(Plan, bool), LaunchError> {
+    fn make(
+        &self,
+        traced: &Traced,
+        call: &Call<'_>,
+        hardware: &Hardware,
+        tally: &Tally,
+    ) -> Result<(LaunchPlan, bool), LaunchError> {
         interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
         let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
         let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
         if programs == 0 {
             return Ok((
-                Plan {
+                LaunchPlan {
                     grid,
                     programs,
                     served: None,
@@ -117,10 +130,10 @@ impl Specializer {
             ));
         }
         let staged = stage::stage(traced, call, grid)?;
-        let (variant, built) = build::variant(&self.variants, device, staged, programs, call.schedule())?;
+        let (variant, built) = build::variant(&self.variants, hardware, tally, staged, programs, call.schedule())?;
         let blocks = blocks(call, &variant, programs)?;
         Ok((
-            Plan {
+            LaunchPlan {
                 grid,
                 programs,
                 served: Some(Served { variant, blocks }),

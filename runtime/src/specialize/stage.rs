@@ -1,15 +1,15 @@
 //! From a recording to the kernel that one launch needs: the stages of the code generator, in their order.
 
 use tilewright_dsl::analysis::opening::opening;
-use tilewright_dsl::call::{ArgumentValue, Binding, Call, CountArgument, Traced};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked, prove};
 
-use super::facts::trace_request;
 use super::variant::VariantId;
-use crate::device::cuda::CudaProperties;
-use crate::launch::{LaunchError, known_counts, tensor_symbols};
+use crate::arguments::{known_counts, tensor_symbols, trace_request};
+use crate::error::LaunchError;
+use crate::hardware::cuda::CudaProperties;
 
 /// A kernel that is ready to be scheduled.
 pub(super) struct Staged {
@@ -57,7 +57,7 @@ fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
         exact: traced.literal_extents(&trace_request(call)),
         device: Vec::new(),
     };
-    if call.extents() == Binding::Exact {
+    if call.extents() == ExtentBinding::Exact {
         bindings.exact.extend(tensor_symbols(call));
     }
     for (position, argument) in (0u32..).zip(call.arguments()) {

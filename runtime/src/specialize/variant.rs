@@ -7,8 +7,8 @@ use tilewright_dsl::cuda::Module;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::transform::Proof;
 
-use crate::device::cuda::CudaFunction;
-use crate::launch::TrapRecord;
+use crate::hardware::cuda::CudaFunction;
+use crate::hardware::record::TrapRecord;
 
 /// A kernel with some of its symbols as literals, proved and compiled for a device.
 pub struct Variant {

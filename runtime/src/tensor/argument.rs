@@ -6,7 +6,7 @@ use tilewright_dsl::lang::Tensor;
 
 use super::geometry::Geometry;
 use super::{DeviceTensor, TensorView, TensorViewMut};
-use crate::memory::Storage;
+use crate::hardware::memory::Storage;
 
 fn tensor<'a, T: Element, const R: usize>(
     arguments: &mut Arguments<'a>,
@@ -27,14 +27,14 @@ fn tensor<'a, T: Element, const R: usize>(
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for TensorView<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        tensor::<T, R>(arguments, false, self.storage, &self.geometry);
+        tensor::<T, R>(arguments, false, &self.memory.storage, &self.geometry);
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &TensorView<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        tensor::<T, R>(arguments, false, self.storage, &self.geometry);
+        tensor::<T, R>(arguments, false, &self.memory.storage, &self.geometry);
     }
 }
 
@@ -56,14 +56,14 @@ impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a &Device
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for TensorViewMut<'a, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        tensor::<T, R>(arguments, true, self.storage, &self.geometry);
+        tensor::<T, R>(arguments, true, &self.memory.storage, &self.geometry);
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut TensorViewMut<'_, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        tensor::<T, R>(arguments, true, self.storage, &self.geometry);
+        tensor::<T, R>(arguments, true, &self.memory.storage, &self.geometry);
     }
 }
 

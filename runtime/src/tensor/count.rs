@@ -4,8 +4,9 @@ use tilewright_dsl::call::{Argument, ArgumentValue, Arguments, CountArgument, MA
 use tilewright_dsl::element::Integer;
 use tilewright_dsl::lang::Count;
 
-use super::{TensorError, TensorView};
-use crate::memory::Storage;
+use super::TensorView;
+use crate::error::TensorError;
+use crate::hardware::memory::Storage;
 use tilewright_dsl::element::ElementType;
 
 /// A count that every program of a launch reads from device memory.
@@ -41,7 +42,7 @@ pub fn device_count<'a, T: CountElement>(
     }
     let offset = one.offset * T::TYPE.size();
     Ok(DeviceCount {
-        storage: counts.storage,
+        storage: &counts.memory.storage,
         offset,
         element: T::TYPE,
         maximum: maximum as i64,

@@ -2,9 +2,10 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use tilewright_dsl::call::{MAX_COUNT, canonical_strides};
+use tilewright_dsl::call::MAX_COUNT;
+use tilewright_dsl::ir::canonical_strides;
 
-use super::TensorError;
+use crate::error::TensorError;
 
 /// Extents, strides and where the first element is, all in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,14 +12,13 @@
 
 mod argument;
 mod count;
-mod error;
 mod geometry;
+mod memory;
 mod owned;
 mod view;
 mod view_mut;
 
 pub use count::{CountElement, DeviceCount, device_count};
-pub use error::TensorError;
 pub use owned::{DeviceTensor, Hold};
 pub use view::TensorView;
 pub use view_mut::TensorViewMut;

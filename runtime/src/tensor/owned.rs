@@ -7,13 +7,15 @@ use std::ops::RangeBounds;
 use tilewright_dsl::element::Element;
 
 use super::geometry::Geometry;
-use super::{TensorError, TensorView, TensorViewMut};
+use super::memory::TensorMemory;
+use super::{TensorView, TensorViewMut};
 use crate::device::Device;
-use crate::memory::{Storage, as_bytes};
+use crate::error::TensorError;
+use crate::hardware::memory::{Storage, as_bytes};
 
 /// A tensor of `R` axes (1 to 4) in a device's memory, which it owns. Its elements follow each other in row-major order.
 pub struct DeviceTensor<T: Element, const R: usize> {
-    storage: Storage,
+    memory: TensorMemory,
     geometry: Geometry<R>,
     element: PhantomData<T>,
 }
@@ -25,9 +27,12 @@ impl Device {
     /// An extent is over 2^40, the size in bytes overflows, or the device has no room.
     pub fn zeros<T: Element, const R: usize>(&self, extents: [usize; R]) -> Result<DeviceTensor<T, R>, TensorError> {
         let geometry = Geometry::contiguous(extents, T::TYPE.size())?;
-        let storage = Storage::zeroed(self, geometry.len() * T::TYPE.size())?;
+        let memory = TensorMemory {
+            device: self.clone(),
+            storage: Storage::zeroed(self.hardware(), geometry.len() * T::TYPE.size())?,
+        };
         Ok(DeviceTensor {
-            storage,
+            memory,
             geometry,
             element: PhantomData,
         })
@@ -44,9 +49,12 @@ impl Device {
     ) -> Result<DeviceTensor<T, R>, TensorError> {
         let geometry = Geometry::contiguous(extents, T::TYPE.size())?;
         check_length(&geometry, elements.len())?;
-        let storage = Storage::from_bytes(self, &as_bytes(elements))?;
+        let memory = TensorMemory {
+            device: self.clone(),
+            storage: Storage::from_bytes(self.hardware(), &as_bytes(elements))?,
+        };
         Ok(DeviceTensor {
-            storage,
+            memory,
             geometry,
             element: PhantomData,
         })
@@ -71,7 +79,7 @@ impl Hold {
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hold({} bytes on {})", self.bytes(), self.0.device())
+        write!(f, "Hold({} bytes on {})", self.bytes(), self.0.hardware())
     }
 }
 
@@ -93,7 +101,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     }
 
     /// The distance in elements between neighbours on each axis, as `Tensor::stride` is in a kernel. Where there are no neighbours
-    /// it is [as in a tensor without gaps](tilewright_dsl::call::canonical_strides).
+    /// it is [as in a tensor without gaps](tilewright_dsl::ir::canonical_strides).
     pub fn strides(&self) -> [i64; R] {
         self.geometry.strides
     }
@@ -115,13 +123,13 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
 
     /// The device whose memory this is.
     pub fn device(&self) -> &Device {
-        self.storage.device()
+        &self.memory.device
     }
 
     /// Where the first element is in the device's address space. On a GPU it is what `cuMemAlloc` gave; what is done with
     /// it is ordered by nobody.
     pub fn address(&self) -> u64 {
-        self.storage.address()
+        self.memory.storage.address()
     }
 
     /// Something that keeps the memory allocated when the tensor is dropped: for a captured graph, which owns nothing of
@@ -137,7 +145,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// # Ok::<(), tilewright_runtime::TensorError>(())
     /// ```
     pub fn hold(&self) -> Hold {
-        Hold(self.storage.clone())
+        Hold(self.memory.storage.clone())
     }
 
     /// The elements, in row-major order, once everything asked of the tensor is done.
@@ -158,12 +166,12 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
 
     /// All of it.
     pub fn view(&self) -> TensorView<'_, T, R> {
-        TensorView::new(&self.storage, self.geometry)
+        TensorView::new(&self.memory, self.geometry)
     }
 
     /// All of it, to be written.
     pub fn view_mut(&mut self) -> TensorViewMut<'_, T, R> {
-        TensorViewMut::new(&self.storage, self.geometry)
+        TensorViewMut::new(&self.memory, self.geometry)
     }
 
     /// The part whose indices on `axis` are within `range`.

@@ -6,14 +6,16 @@ use std::ops::RangeBounds;
 
 use tilewright_dsl::element::Element;
 
+use super::DeviceTensor;
 use super::geometry::Geometry;
-use super::{DeviceTensor, TensorError};
+use super::memory::TensorMemory;
 use crate::device::Device;
-use crate::memory::{Storage, from_bytes};
+use crate::error::TensorError;
+use crate::hardware::memory::from_bytes;
 
 /// A part of a tensor in a device's memory, to be read.
 pub struct TensorView<'a, T: Element, const R: usize> {
-    pub(super) storage: &'a Storage,
+    pub(super) memory: &'a TensorMemory,
     pub(super) geometry: Geometry<R>,
     element: PhantomData<&'a T>,
 }
@@ -33,9 +35,9 @@ impl<'a, T: Element, const R: usize> From<&'a DeviceTensor<T, R>> for TensorView
 }
 
 impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
-    pub(super) fn new(storage: &'a Storage, geometry: Geometry<R>) -> Self {
+    pub(super) fn new(memory: &'a TensorMemory, geometry: Geometry<R>) -> Self {
         Self {
-            storage,
+            memory,
             geometry,
             element: PhantomData,
         }
@@ -47,7 +49,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
     }
 
     /// The distance in elements between neighbours on each axis, as `Tensor::stride` is in a kernel. Where there are no neighbours
-    /// it is [as in a tensor without gaps](tilewright_dsl::call::canonical_strides).
+    /// it is [as in a tensor without gaps](tilewright_dsl::ir::canonical_strides).
     pub fn strides(&self) -> [i64; R] {
         self.geometry.strides
     }
@@ -69,7 +71,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
 
     /// The device whose memory this is.
     pub fn device(&self) -> &'a Device {
-        self.storage.device()
+        &self.memory.device
     }
 
     /// The elements, in row-major order, once everything asked of the tensor is done. What lies between the elements of a
@@ -80,7 +82,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
     pub fn download(&self) -> Result<Vec<T>, TensorError> {
         let size = T::TYPE.size();
         let mut bytes = vec![0; self.geometry.span() * size];
-        self.storage.download(self.geometry.offset * size, &mut bytes)?;
+        self.memory.storage.download(self.geometry.offset * size, &mut bytes)?;
         if self.is_contiguous() {
             return Ok(from_bytes(&bytes));
         }
@@ -134,7 +136,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
     /// # Errors
     /// There is no such axis, or the others have gaps between them.
     pub fn matrix(&self, axis: usize) -> Result<TensorView<'a, T, 2>, TensorError> {
-        Ok(TensorView::new(self.storage, self.geometry.matrix(axis)?))
+        Ok(TensorView::new(self.memory, self.geometry.matrix(axis)?))
     }
 
     /// The same elements in row-major order under other extents, without copying them: axes are divided, and joined where
@@ -155,7 +157,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
     /// The number of elements would differ, or an axis would go over a gap.
     pub fn reshape<const N: usize>(&self, extents: [usize; N]) -> Result<TensorView<'a, T, N>, TensorError> {
         let geometry = self.geometry.reshape(extents, T::TYPE.size())?;
-        Ok(TensorView::new(self.storage, geometry))
+        Ok(TensorView::new(self.memory, geometry))
     }
 
     /// The same bits as elements of another type of the same size.
@@ -167,7 +169,7 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
         if from.size() != to.size() {
             return Err(TensorError::OtherSize { from, to });
         }
-        Ok(TensorView::new(self.storage, self.geometry))
+        Ok(TensorView::new(self.memory, self.geometry))
     }
 }
 

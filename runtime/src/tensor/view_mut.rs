@@ -7,14 +7,16 @@ use std::ops::RangeBounds;
 use tilewright_dsl::element::Element;
 
 use super::geometry::Geometry;
+use super::memory::TensorMemory;
 use super::owned::check_length;
-use super::{DeviceTensor, TensorError, TensorView};
+use super::{DeviceTensor, TensorView};
 use crate::device::Device;
-use crate::memory::{Storage, as_bytes};
+use crate::error::TensorError;
+use crate::hardware::memory::as_bytes;
 
 /// A part of a tensor in a device's memory, to be written. Two of them share no element.
 pub struct TensorViewMut<'a, T: Element, const R: usize> {
-    pub(super) storage: &'a Storage,
+    pub(super) memory: &'a TensorMemory,
     pub(super) geometry: Geometry<R>,
     element: PhantomData<&'a mut T>,
 }
@@ -26,9 +28,9 @@ impl<'a, T: Element, const R: usize> From<&'a mut DeviceTensor<T, R>> for Tensor
 }
 
 impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
-    pub(super) fn new(storage: &'a Storage, geometry: Geometry<R>) -> Self {
+    pub(super) fn new(memory: &'a TensorMemory, geometry: Geometry<R>) -> Self {
         Self {
-            storage,
+            memory,
             geometry,
             element: PhantomData,
         }
@@ -40,7 +42,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
     }
 
     /// The distance in elements between neighbours on each axis, as `Tensor::stride` is in a kernel. Where there are no neighbours
-    /// it is [as in a tensor without gaps](tilewright_dsl::call::canonical_strides).
+    /// it is [as in a tensor without gaps](tilewright_dsl::ir::canonical_strides).
     pub fn strides(&self) -> [i64; R] {
         self.geometry.strides
     }
@@ -57,24 +59,24 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
 
     /// The device whose memory this is.
     pub fn device(&self) -> &'a Device {
-        self.storage.device()
+        &self.memory.device
     }
 
     /// The allocation, and where in it the first element is, in bytes, if the elements follow each other.
     #[cfg(feature = "nccl")]
-    pub(crate) fn contiguous(&self) -> Option<(&'a Storage, u64)> {
+    pub(crate) fn contiguous(&self) -> Option<(&'a crate::hardware::memory::Storage, u64)> {
         let offset = (self.geometry.offset * T::TYPE.size()) as u64;
-        self.geometry.is_contiguous().then_some((self.storage, offset))
+        self.geometry.is_contiguous().then_some((&self.memory.storage, offset))
     }
 
     /// The same part, to be read while this is borrowed.
     pub fn view(&self) -> TensorView<'_, T, R> {
-        TensorView::new(self.storage, self.geometry)
+        TensorView::new(self.memory, self.geometry)
     }
 
     /// The same part, to be written while this is borrowed.
     pub fn reborrow(&mut self) -> TensorViewMut<'_, T, R> {
-        TensorViewMut::new(self.storage, self.geometry)
+        TensorViewMut::new(self.memory, self.geometry)
     }
 
     /// Replaces all elements, given in row-major order.
@@ -88,6 +90,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
             return Err(TensorError::NotContiguous { extents, strides });
         }
         Ok(self
+            .memory
             .storage
             .upload(self.geometry.offset * T::TYPE.size(), &as_bytes(elements))?)
     }
@@ -136,7 +139,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
     /// There is no such axis, or the index is beyond its end.
     pub fn split_at(self, axis: usize, index: usize) -> Result<(Self, Self), TensorError> {
         let (front, back) = (self.geometry.slice(axis, ..index)?, self.geometry.slice(axis, index..)?);
-        Ok((Self::new(self.storage, front), Self::new(self.storage, back)))
+        Ok((Self::new(self.memory, front), Self::new(self.memory, back)))
     }
 
     /// The elements as a matrix: the indices on `axis` are its rows, and what the other axes hold is each row's columns, in
@@ -145,7 +148,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
     /// # Errors
     /// There is no such axis, or the others have gaps between them.
     pub fn matrix(self, axis: usize) -> Result<TensorViewMut<'a, T, 2>, TensorError> {
-        Ok(TensorViewMut::new(self.storage, self.geometry.matrix(axis)?))
+        Ok(TensorViewMut::new(self.memory, self.geometry.matrix(axis)?))
     }
 
     /// As [`TensorView::reshape`](super::TensorView::reshape).
@@ -154,7 +157,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
     /// The number of elements would differ, or an axis would go over a gap.
     pub fn reshape<const N: usize>(self, extents: [usize; N]) -> Result<TensorViewMut<'a, T, N>, TensorError> {
         let geometry = self.geometry.reshape(extents, T::TYPE.size())?;
-        Ok(TensorViewMut::new(self.storage, geometry))
+        Ok(TensorViewMut::new(self.memory, geometry))
     }
 
     /// The same bits as elements of another type of the same size.
@@ -166,7 +169,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
         if from.size() != to.size() {
             return Err(TensorError::OtherSize { from, to });
         }
-        Ok(TensorViewMut::new(self.storage, self.geometry))
+        Ok(TensorViewMut::new(self.memory, self.geometry))
     }
 }
 

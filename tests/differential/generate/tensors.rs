@@ -1,7 +1,7 @@
 //! Tensors as arguments: what they hold and how they lie in memory.
 
-use tilewright::dsl::call::canonical_strides;
 use tilewright::dsl::element::ElementType;
+use tilewright::dsl::ir::canonical_strides;
 use tilewright::dsl::ir::{Layout, ParameterKind, TensorParameter};
 
 use super::Generator;

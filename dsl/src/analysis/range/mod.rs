@@ -14,11 +14,11 @@ use std::rc::Rc;
 
 use self::bounds::{Bounds, Facts, Side, element_range, push_front};
 use super::linear::{Linear, Unknown};
-use crate::call::MAX_COUNT;
 use crate::element::ElementType;
 use crate::ir::{
     Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
 };
+use crate::limits::MAX_COUNT;
 use crate::stack::room;
 
 /// What is known at one place of a kernel about the values in scope there.

@@ -3,9 +3,9 @@
 use super::Ranges;
 use super::bounds::{Bounds, Facts, cross, element_range, products, push, push_front};
 use crate::analysis::linear::Linear;
-use crate::call::MAX_COUNT;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, Expression, Handle, Reduction, Symbol, UnaryOp};
+use crate::limits::MAX_COUNT;
 
 impl Ranges<'_> {
     /// Bounds of `value` from what it is.

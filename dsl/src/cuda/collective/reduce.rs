@@ -85,7 +85,7 @@ impl Writer<'_> {
             self.line(format!("const int place = base + worker / {group};"));
         }
         let partial = self.declare_partials("acc", &line, reduction, share.leaves);
-        let all_active = share.replicated || (lines == 1 && group == self.schedule.threads.into());
+        let all_active = share.replicated || (lines == 1 && group == u64::from(self.schedule.threads));
         // Threads beyond a power of two would do the next lines a second time.
         let within = if !share.replicated && lines * group < self.schedule.threads.into() {
             format!(" && worker < {}", lines * group)

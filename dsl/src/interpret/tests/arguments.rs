@@ -14,7 +14,7 @@ fn count_up() -> Kernel {
     b.finish(&[n])
 }
 
-fn fault(kernel: &Kernel, arguments: &[Binding<'_>]) -> ArgumentFault {
+fn fault(kernel: &Kernel, arguments: &[HostArgument<'_>]) -> ArgumentFault {
     match run_default(kernel, arguments) {
         Err(InterpretError::Argument { fault, .. }) => fault,
         other => panic!("{other:?}"),
@@ -26,8 +26,8 @@ fn counts_and_scalars_are_arguments() {
     let out = memory::<i64>(&[-1; 4]);
     let arguments = [
         whole::<i64>(&out),
-        Binding::Count(3),
-        Binding::Scalar(Literal::index(10)),
+        HostArgument::Count(3),
+        HostArgument::Scalar(Literal::index(10)),
     ];
     assert_eq!(run_default(&count_up(), &arguments).map(|o| o.grid), Ok([3, 1, 1]));
     assert_eq!(values::<i64>(&out), [0, 10, 20, -1]);
@@ -38,8 +38,8 @@ fn an_empty_grid_runs_nothing() {
     let out = memory::<i64>(&[-1; 4]);
     let arguments = [
         whole::<i64>(&out),
-        Binding::Count(0),
-        Binding::Scalar(Literal::index(10)),
+        HostArgument::Count(0),
+        HostArgument::Scalar(Literal::index(10)),
     ];
     assert_eq!(
         run_default(&count_up(), &arguments),
@@ -54,7 +54,7 @@ fn an_empty_grid_runs_nothing() {
 #[test]
 fn arguments_fit_their_parameters() {
     let (out, kernel) = (memory::<i64>(&[-1; 4]), count_up());
-    let (n, scale) = (Binding::Count(3), Binding::Scalar(Literal::index(10)));
+    let (n, scale) = (HostArgument::Count(3), HostArgument::Scalar(Literal::index(10)));
     let error = run_default(&kernel, std::slice::from_ref(&n)).unwrap_err();
     assert_eq!(
         error,
@@ -78,16 +78,16 @@ fn arguments_fit_their_parameters() {
         ArgumentFault::Kind("scalar")
     );
     assert_eq!(
-        fault_of(whole::<i64>(&out), Binding::Count(-1), scale.clone()),
+        fault_of(whole::<i64>(&out), HostArgument::Count(-1), scale.clone()),
         ArgumentFault::Count(-1)
     );
-    let narrow = Binding::Scalar(Literal::new(1i32));
+    let narrow = HostArgument::Scalar(Literal::new(1i32));
     let expected = ArgumentFault::Element {
         expected: ElementType::I64,
         found: ElementType::I32,
     };
     assert_eq!(fault_of(whole::<i64>(&out), n.clone(), narrow), expected);
-    let square = Binding::contiguous(&out, &[2, 2]);
+    let square = HostArgument::contiguous(&out, &[2, 2]);
     assert_eq!(
         fault_of(square, n.clone(), scale.clone()),
         ArgumentFault::Rank {
@@ -164,13 +164,13 @@ fn a_variant_refuses_other_values_than_its_literals() {
     b.kernel.bindings.exact = vec![(symbol, 4)];
     let kernel = b.launch(1);
     let out = memory::<i64>(&[0; 8]);
-    assert!(run_default(&kernel, &[Binding::contiguous(&out, &[4])]).is_ok());
+    assert!(run_default(&kernel, &[HostArgument::contiguous(&out, &[4])]).is_ok());
     let wrong = ArgumentFault::Bound {
         symbol,
         expected: 4,
         found: 5,
     };
-    assert_eq!(fault(&kernel, &[Binding::contiguous(&out, &[5])]), wrong);
+    assert_eq!(fault(&kernel, &[HostArgument::contiguous(&out, &[5])]), wrong);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn run_shifted(bounds: Bounds, guard: Option<Guard>, shift: i64) -> (Result<Outc
     let arguments = [
         whole::<i32>(&out),
         whole::<i32>(&src),
-        Binding::Scalar(Literal::index(shift)),
+        HostArgument::Scalar(Literal::index(shift)),
     ];
     let result = run_default(&shifted(bounds, guard), &arguments);
     (result, values(&out))
@@ -58,8 +58,8 @@ fn clamping_to_an_empty_tensor_reads_zero() {
     let (out, src) = (memory::<i32>(&[-1; 4]), HostMemory::zeroed(0).unwrap());
     let arguments = [
         whole::<i32>(&out),
-        Binding::contiguous(&src, &[0]),
-        Binding::Scalar(Literal::index(0)),
+        HostArgument::contiguous(&src, &[0]),
+        HostArgument::Scalar(Literal::index(0)),
     ];
     run_default(&shifted(Bounds::Clamp, None), &arguments).unwrap();
     assert_eq!(values::<i32>(&out), [0; 4]);

@@ -6,7 +6,7 @@ use crate::ir::verify::build::Value;
 use crate::ir::{BinaryOp, Bounds, CompareOp, Conflict as Promise, Statement};
 
 /// What a run with these arguments finds.
-fn conflict(kernel: &Kernel, arguments: &[Binding<'_>]) -> Option<Conflict> {
+fn conflict(kernel: &Kernel, arguments: &[HostArgument<'_>]) -> Option<Conflict> {
     match run_default(kernel, arguments) {
         Ok(_) => None,
         Err(InterpretError::Conflict(conflict)) => Some(*conflict),
@@ -27,7 +27,7 @@ fn rows_shared_by(divisor: i64, programs: i64) -> Kernel {
 #[test]
 fn programs_with_rows_of_their_own_do_not_conflict() {
     let out = memory::<i32>(&[0; 4000]);
-    assert!(run_default(&rows_shared_by(1, 1000), &[Binding::contiguous(&out, &[1000, 4])]).is_ok());
+    assert!(run_default(&rows_shared_by(1, 1000), &[HostArgument::contiguous(&out, &[1000, 4])]).is_ok());
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn indices_from_a_tensor_meet_where_they_are_equal() {
         ([9, 9, -1, -1, 0, 1], None),
     ] {
         let (out, index) = (memory::<u8>(&[0; 12]), memory::<i32>(&rows));
-        let arguments = [Binding::contiguous(&out, &[6, 2]), whole::<i32>(&index)];
+        let arguments = [HostArgument::contiguous(&out, &[6, 2]), whole::<i32>(&index)];
         let found_there = conflict(&kernel, &arguments).map(|found| found.element[0]);
         assert_eq!(found_there, found, "{rows:?}");
     }

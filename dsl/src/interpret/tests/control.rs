@@ -200,7 +200,7 @@ fn programs_know_their_place_in_the_grid() {
     let grid = [2, 1, 0].map(|axis| b.extent(out, axis));
     let kernel = b.finish(&grid);
     let out = memory::<i64>(&[-1; 24]);
-    let outcome = run_default(&kernel, &[Binding::contiguous(&out, &[2, 3, 4])]).unwrap();
+    let outcome = run_default(&kernel, &[HostArgument::contiguous(&out, &[2, 3, 4])]).unwrap();
     assert_eq!(outcome.grid, [4, 3, 2]);
     assert_eq!(values::<i64>(&out), (0..24).collect::<Vec<_>>());
 }

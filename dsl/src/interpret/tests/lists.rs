@@ -14,9 +14,9 @@ fn each(divisor: i64) -> Kernel {
     b.launch(6)
 }
 
-fn tensors<'a>(memories: &'a [HostMemory]) -> Binding<'a> {
-    let one = |memory: &'a HostMemory| TensorBinding::contiguous(memory, &[memory.len() / 8]);
-    Binding::List(memories.iter().map(one).collect())
+fn tensors<'a>(memories: &'a [HostMemory]) -> HostArgument<'a> {
+    let one = |memory: &'a HostMemory| HostTensor::contiguous(memory, &[memory.len() / 8]);
+    HostArgument::List(memories.iter().map(one).collect())
 }
 
 #[test]
@@ -74,9 +74,11 @@ fn extents_and_strides_are_those_of_the_tensor() {
             memory::<i64>(&[-1; 6]),
             [memory::<i64>(&[0; 6]), memory::<i64>(&[0; 20])],
         );
-        let list =
-            [([2u64, 3], 0), ([5, 4], 1)].map(|(extents, at)| TensorBinding::contiguous(&memories[at], &extents));
-        let arguments = [Binding::List(list.to_vec()), Binding::contiguous(&out, &[3, 2])];
+        let list = [([2u64, 3], 0), ([5, 4], 1)].map(|(extents, at)| HostTensor::contiguous(&memories[at], &extents));
+        let arguments = [
+            HostArgument::List(list.to_vec()),
+            HostArgument::contiguous(&out, &[3, 2]),
+        ];
         run_default(&b.launch(3), &arguments).unwrap();
         values::<i64>(&out)
     };
@@ -97,7 +99,7 @@ fn arguments_are_lists_whose_tensors_share_what_the_kernel_needs() {
     let memories = [memory::<i64>(&[0; 3]), memory::<i64>(&[0; 3]), memory::<i64>(&[0; 4])];
     run_default(&kernel, &[tensors(&memories[..2])]).unwrap();
     run_default(&kernel, &[tensors(&[])]).unwrap();
-    let fault = |argument: Binding<'_>| match run_default(&kernel, &[argument]) {
+    let fault = |argument: HostArgument<'_>| match run_default(&kernel, &[argument]) {
         Err(InterpretError::Argument { fault, .. }) => fault,
         other => panic!("{other:?}"),
     };

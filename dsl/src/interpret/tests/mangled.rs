@@ -231,11 +231,11 @@ fn what_the_verifier_accepts_prints_and_runs_whatever_was_done_to_it() {
     let (out, src) = (memory::<f32>(&[0.0; 12]), memory::<f32>(&[1.0; 12]));
     let index = memory::<i32>(&[2, -1, 1]);
     let arguments = [
-        Binding::contiguous(&out, &[3, 4]),
-        Binding::contiguous(&src, &[3, 4]),
-        Binding::contiguous(&index, &[3]),
-        Binding::Count(2),
-        Binding::Scalar(Literal::new(0.5f32)),
+        HostArgument::contiguous(&out, &[3, 4]),
+        HostArgument::contiguous(&src, &[3, 4]),
+        HostArgument::contiguous(&index, &[3]),
+        HostArgument::Count(2),
+        HostArgument::Scalar(Literal::new(0.5f32)),
     ];
     run_default(&original, &arguments).unwrap();
     let mut dice = Dice(7);

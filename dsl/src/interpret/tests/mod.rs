@@ -34,12 +34,12 @@ fn values<T: Element>(memory: &HostMemory) -> Vec<T> {
 }
 
 /// A tensor that is the whole of a memory of `T`, of rank 1.
-fn whole<T: Element>(memory: &HostMemory) -> Binding<'_> {
-    Binding::contiguous(memory, &[memory.len() / T::TYPE.size() as u64])
+fn whole<T: Element>(memory: &HostMemory) -> HostArgument<'_> {
+    HostArgument::contiguous(memory, &[memory.len() / T::TYPE.size() as u64])
 }
 
-fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[i64]) -> Binding<'a> {
-    Binding::Tensor(TensorBinding {
+fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[i64]) -> HostArgument<'a> {
+    HostArgument::Tensor(HostTensor {
         memory,
         offset,
         extents: extents.iter().copied().collect(),
@@ -47,7 +47,7 @@ fn strided<'a>(memory: &'a HostMemory, offset: u64, extents: &[u64], strides: &[
     })
 }
 
-fn run_default(kernel: &Kernel, arguments: &[Binding<'_>]) -> Result<Outcome, InterpretError> {
+fn run_default(kernel: &Kernel, arguments: &[HostArgument<'_>]) -> Result<Outcome, InterpretError> {
     run(kernel, arguments, &Options::default())
 }
 

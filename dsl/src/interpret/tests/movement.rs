@@ -24,9 +24,9 @@ fn a_gather_copies_rows_and_reads_zero_where_the_index_is_out_of_range() {
     let index = memory::<i32>(&[2, -1, 0, 3, i32::MAX, 1]);
     let out = memory::<i16>(&[-1; 18]);
     let arguments = [
-        Binding::contiguous(&out, &[6, 3]),
-        Binding::contiguous(&src, &[3, 3]),
-        Binding::contiguous(&index, &[6]),
+        HostArgument::contiguous(&out, &[6, 3]),
+        HostArgument::contiguous(&src, &[3, 3]),
+        HostArgument::contiguous(&index, &[6]),
     ];
     let outcome = run_default(&gather(ElementType::I16, 3), &arguments).unwrap();
     assert_eq!(
@@ -61,9 +61,9 @@ fn a_scatter_skips_rows_whose_target_is_out_of_range() {
     );
     let index = memory::<i64>(&[2, i64::MIN, 0, 3]);
     let arguments = [
-        Binding::contiguous(&out, &[3, 2]),
-        Binding::contiguous(&src, &[4, 2]),
-        Binding::contiguous(&index, &[4]),
+        HostArgument::contiguous(&out, &[3, 2]),
+        HostArgument::contiguous(&src, &[4, 2]),
+        HostArgument::contiguous(&index, &[4]),
     ];
     run_default(&kernel, &arguments).unwrap();
     assert_eq!(values::<f32>(&out), [5.0, 6.0, 0.5, 0.5, 1.0, 2.0]);
@@ -82,9 +82,9 @@ fn every_element_type_moves_as_raw_bits() {
         );
         let index = memory::<i32>(&[3]);
         let arguments = [
-            Binding::contiguous(&out, &[1, 7]),
-            Binding::contiguous(&src, &[5, 7]),
-            Binding::contiguous(&index, &[1]),
+            HostArgument::contiguous(&out, &[1, 7]),
+            HostArgument::contiguous(&src, &[5, 7]),
+            HostArgument::contiguous(&index, &[1]),
         ];
         run_default(&gather(element, 7), &arguments).unwrap();
         assert_eq!(out.to_vec(), bytes[21 * size..28 * size], "{element}");
@@ -99,9 +99,9 @@ fn a_bool_of_any_other_byte_than_zero_is_true() {
         memory::<i32>(&[0]),
     );
     let arguments = [
-        Binding::contiguous(&out, &[1, 4]),
-        Binding::contiguous(&src, &[1, 4]),
-        Binding::contiguous(&index, &[1]),
+        HostArgument::contiguous(&out, &[1, 4]),
+        HostArgument::contiguous(&src, &[1, 4]),
+        HostArgument::contiguous(&index, &[1]),
     ];
     run_default(&gather(ElementType::Bool, 4), &arguments).unwrap();
     assert_eq!(values::<u8>(&out), [0, 1, 1, 1]);
@@ -133,7 +133,7 @@ fn any_strides_are_followed() {
     for (offset, strides, expected) in cases {
         let out = memory::<i32>(&[-1; 6]);
         let arguments = [
-            Binding::contiguous(&out, &[2, 3]),
+            HostArgument::contiguous(&out, &[2, 3]),
             strided(&src, offset * 4, &[2, 3], &strides),
         ];
         run_default(&copy(2, 3), &arguments).unwrap();
@@ -143,7 +143,7 @@ fn any_strides_are_followed() {
             let back = memory::<i32>(&[-1; 6]);
             let arguments = [
                 strided(&back, offset * 4, &[2, 3], &strides),
-                Binding::contiguous(&out, &[2, 3]),
+                HostArgument::contiguous(&out, &[2, 3]),
             ];
             run_default(&copy(2, 3), &arguments).unwrap();
             assert_eq!(values::<i32>(&back), [0, 1, 2, 3, 4, 5], "{strides:?}");
@@ -154,7 +154,10 @@ fn any_strides_are_followed() {
 #[test]
 fn a_tile_larger_than_its_tensor_touches_only_what_is_there() {
     let (src, out) = (memory::<i32>(&[1, 2, 3, 4]), memory::<i32>(&[-1; 12]));
-    let arguments = [strided(&out, 0, &[3, 3], &[4, 1]), Binding::contiguous(&src, &[2, 2])];
+    let arguments = [
+        strided(&out, 0, &[3, 3], &[4, 1]),
+        HostArgument::contiguous(&src, &[2, 2]),
+    ];
     let outcome = run_default(&copy(5, 5), &arguments).unwrap();
     assert_eq!(values::<i32>(&out), [1, 2, 0, -1, 3, 4, 0, -1, 0, 0, 0, -1]);
     assert_eq!(
@@ -230,8 +233,8 @@ fn rows_at_odd_places_arrive_whole_beside_their_neighbours() {
     let index = memory(&order);
     let extents = [rows as u64, 13];
     let arguments = [
-        Binding::contiguous(&out, &extents),
-        Binding::contiguous(&src, &extents),
+        HostArgument::contiguous(&out, &extents),
+        HostArgument::contiguous(&src, &extents),
         whole::<i32>(&index),
     ];
     run_default(&gather(ElementType::U8, 13), &arguments).unwrap();
@@ -252,8 +255,8 @@ fn a_large_gather_takes_well_under_two_seconds() {
     let index = memory(&order);
     let extents = [rows, columns];
     let arguments = [
-        Binding::contiguous(&out, &extents),
-        Binding::contiguous(&src, &extents),
+        HostArgument::contiguous(&out, &extents),
+        HostArgument::contiguous(&src, &extents),
         whole::<i32>(&index),
     ];
     let kernel = gather(ElementType::BF16, columns as u32);

@@ -46,7 +46,7 @@ fn results(
         lm.set((i * element.size()) as u64, element.size(), l.bits).unwrap();
         rm.set((i * element.size()) as u64, element.size(), r.bits).unwrap();
     }
-    let arguments = [&out, &lm, &rm].map(|memory| Binding::contiguous(memory, &[count]));
+    let arguments = [&out, &lm, &rm].map(|memory| HostArgument::contiguous(memory, &[count]));
     run_default(&b.launch(1), &arguments).unwrap();
     (0..count)
         .map(|i| out.get(i * result.size() as u64, result.size()).unwrap())

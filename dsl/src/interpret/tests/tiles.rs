@@ -131,6 +131,10 @@ fn a_tile_of_three_axes_moves_through_a_tensor_of_four() {
     b.store(out, &[lanes], flat);
     let kernel = b.launch(1);
     let (out, src) = (memory::<i16>(&[-1; 8]), memory(&(0..16).collect::<Vec<i16>>()));
-    run_default(&kernel, &[whole::<i16>(&out), Binding::contiguous(&src, &[2, 2, 2, 2])]).unwrap();
+    run_default(
+        &kernel,
+        &[whole::<i16>(&out), HostArgument::contiguous(&src, &[2, 2, 2, 2])],
+    )
+    .unwrap();
     assert_eq!(values::<i16>(&out), [4, 6, 5, 7, 12, 14, 13, 15]);
 }

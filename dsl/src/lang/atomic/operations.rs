@@ -34,13 +34,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     ///         slots.store([row], slot);
     ///     }
     /// }
-    /// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory}};
+    /// # use tilewright_dsl::{call::*, interpret::{self, HostArgument, HostMemory}};
     /// # let facts = |n| ParameterFacts::Tensor(TensorFacts::contiguous(&[n]));
     /// # let request = TraceRequest { parameters: vec![facts(3), facts(1), facts(3)] };
     /// # let kernel = assign_slots::definition().trace(&request).unwrap().kernel;
     /// # let memory = |v: [i32; 3]| HostMemory::from_bytes(&v.map(i32::to_le_bytes).concat()).unwrap();
     /// # let (slots, next, lengths) = (memory([-1; 3]), memory([0; 3]), memory([5, 0, 2]));
-    /// # let arguments = [(&slots, 3), (&next, 1), (&lengths, 3)].map(|(m, n)| Binding::contiguous(m, &[n]));
+    /// # let arguments = [(&slots, 3), (&next, 1), (&lengths, 3)].map(|(m, n)| HostArgument::contiguous(m, &[n]));
     /// # interpret::run(&kernel, &arguments, &interpret::Options::default()).unwrap();
     /// # assert_eq!(slots.get(4, 4), Ok(0xffff_ffff));
     /// # assert_eq!(slots.get(0, 4).unwrap() + slots.get(8, 4).unwrap(), 1);
@@ -326,13 +326,13 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     ///     }
     ///     lock.atomic_exchange_with([0], 0, release);
     /// }
-    /// # use tilewright_dsl::{call::*, interpret::{self, Binding, HostMemory}};
+    /// # use tilewright_dsl::{call::*, interpret::{self, HostArgument, HostMemory}};
     /// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
     /// # let request = TraceRequest { parameters: vec![facts(&[2]), facts(&[1]), facts(&[3, 2])] };
     /// # let kernel = largest_row::definition().trace(&request).unwrap().kernel;
     /// # let memory = |v: &[i32]| HostMemory::from_bytes(&v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).unwrap();
     /// # let (best, lock, src) = (memory(&[-1, -1]), memory(&[0]), memory(&[4, 40, 7, 70, 5, 50]));
-    /// # let arguments = [(&best, &[2][..]), (&lock, &[1]), (&src, &[3, 2])].map(|(m, e)| Binding::contiguous(m, e));
+    /// # let arguments = [(&best, &[2][..]), (&lock, &[1]), (&src, &[3, 2])].map(|(m, e)| HostArgument::contiguous(m, e));
     /// # interpret::run(&kernel, &arguments, &interpret::Options::default()).unwrap();
     /// # assert_eq!((best.get(0, 4), best.get(4, 4)), (Ok(7), Ok(70)));
     /// ```

@@ -1,0 +1,162 @@
+//! The arguments of a launch, and what may be passed for a parameter.
+
+mod comptime;
+
+pub use comptime::{Comptime, ComptimeValue};
+
+use std::any::Any;
+
+use arrayvec::ArrayVec;
+
+use crate::element::{Element, ElementType};
+use crate::ir::{Literal, canonical_strides};
+
+/// Device memory, as much of it as argument checking needs. Runtimes downcast it to their own type.
+pub trait Memory: Any + Send + Sync {
+    /// The memory as the runtime's own type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The argument of a tensor parameter: a region of memory with a shape.
+#[derive(Clone)]
+pub struct TensorArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// Whether the kernel may write it.
+    pub mutable: bool,
+    /// The extents, outermost first.
+    pub extents: ArrayVec<u64, 4>,
+    /// The distance in elements between neighbours on each axis.
+    pub strides: ArrayVec<i64, 4>,
+    /// The memory the tensor lies in.
+    pub memory: &'a dyn Memory,
+    /// Bytes from the start of the memory to the first element.
+    pub offset: u64,
+}
+
+/// The argument of a list: tensors of one element type, rank and mutability.
+#[derive(Clone)]
+pub struct ListArgument<'a> {
+    /// The element type.
+    pub element: ElementType,
+    /// The number of axes of each tensor.
+    pub rank: usize,
+    /// Whether the kernel may write them.
+    pub mutable: bool,
+    /// The tensors.
+    pub tensors: Vec<TensorArgument<'a>>,
+}
+
+/// The argument of a count parameter, and how the count is bound.
+#[derive(Clone)]
+pub enum CountArgument<'a> {
+    /// A literal in the code of the variant that serves the launch.
+    Exact(i64),
+    /// A kernel argument.
+    Runtime(i64),
+    /// Read from device memory by every program, so that a captured graph sees new values.
+    Device {
+        /// The memory that holds the count.
+        memory: &'a dyn Memory,
+        /// Bytes from the start of the memory to the count.
+        offset: u64,
+        /// The type of the count in memory: i32 or i64.
+        element: ElementType,
+        /// The largest value the count may have; it sizes the grid. A larger or negative value in memory is clamped.
+        maximum: i64,
+    },
+}
+
+/// One argument of a launch.
+#[derive(Clone)]
+pub enum ArgumentValue<'a> {
+    /// A tensor.
+    Tensor(TensorArgument<'a>),
+    /// A list of tensors.
+    List(ListArgument<'a>),
+    /// A count.
+    Count(CountArgument<'a>),
+    /// Any other scalar.
+    Scalar(Literal),
+}
+
+/// The arguments of a launch, in the order of the parameters.
+#[derive(Clone, Default)]
+pub struct Arguments<'a> {
+    values: Vec<ArgumentValue<'a>>,
+}
+
+impl<'a> Arguments<'a> {
+    /// No arguments yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// None yet, with room for those of so many calls.
+    pub(super) fn with_room_for(calls: usize) -> Self {
+        const EACH: usize = 4;
+        Self {
+            values: Vec::with_capacity(EACH * calls),
+        }
+    }
+
+    /// Appends an argument. Of a tensor, strides without meaning become [canonical](canonical_strides).
+    #[inline]
+    pub fn push(&mut self, mut value: ArgumentValue<'a>) {
+        if let ArgumentValue::Tensor(tensor) = &mut value {
+            canonical_strides(&tensor.extents, &mut tensor.strides);
+        }
+        self.values.push(value);
+    }
+
+    /// Appends the arguments of another launch.
+    pub(super) fn append(&mut self, other: Self) {
+        self.values.extend(other.values);
+    }
+
+    /// The arguments in order, to be kept.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = ArgumentValue<'a>> {
+        self.values.into_iter()
+    }
+
+    /// The arguments in order.
+    #[inline]
+    pub fn values(&self) -> &[ArgumentValue<'a>] {
+        &self.values
+    }
+}
+
+/// A value that can be passed for a kernel parameter written as the type `P`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed for a kernel parameter of type `{P}`",
+    note = "a `Count` is `Exact(5)`, whose value is in the code, or `Runtime(5)`, one code for all values, or read on the device, `device_count`; numbers have the parameter's own type: `2.0f32`",
+    note = "a tensor has the parameter's element type, rank and mutability: `&mut out`, `&src`",
+    note = "a kernel is launched and not called by another; what kernels share is a `#[device]` function"
+)]
+pub trait Argument<'a, P> {
+    /// Appends the value to the arguments of a launch.
+    fn pass(self, arguments: &mut Arguments<'a>);
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        self.into_iter().for_each(|argument| argument.pass(arguments));
+    }
+}
+
+/// A count bound as a literal: the launch is served by a variant with this value in its code. It may shape a tile, as no other
+/// count can: `arange(block)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exact(pub u64);
+
+/// A count bound as a kernel argument: the launch is served by a variant for every value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runtime(pub u64);
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Element> Argument<'a, T> for T {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+    }
+}

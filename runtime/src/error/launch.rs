@@ -1,0 +1,305 @@
+//! What can go wrong with a launch.
+
+use tilewright_dsl::analysis::races::{Touch, advice};
+use tilewright_dsl::call::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
+use tilewright_dsl::cuda::LowerError;
+use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
+use tilewright_dsl::ir::{CheckKind, Span};
+use tilewright_dsl::lang::TraceError;
+use tilewright_dsl::transform::Proof;
+
+use super::DeviceError;
+use crate::compile::CompileError;
+
+/// Why a call was not launched, or what a launched kernel reported.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LaunchError {
+    /// The kernel cannot be recorded for these extents.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// No CUDA C++ can be written for the kernel.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// NVRTC is missing, or rejects the CUDA C++.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The CPU device found the kernel at fault.
+    #[error(transparent)]
+    Interpret(Box<InterpretError>),
+    /// The arguments are not what the kernel [requires](tilewright_dsl::lang::require).
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
+    /// More parameters than a kernel may have.
+    #[error(
+        "kernel `{kernel}` was called with {found} arguments: at most {MAX_PARAMETERS}, arrays counted by their elements and a `TensorList` as one"
+    )]
+    TooManyParameters {
+        /// The kernel.
+        kernel: &'static str,
+        /// The number of arguments.
+        found: usize,
+    },
+    /// More calls in one, or more arguments of them together, than a kernel may have.
+    #[error(
+        "{calls} fused calls with {found} arguments: one launch takes at most {MAX_FUSED} calls with {MAX_PARAMETERS} arguments, which is what CUDA passes to a kernel; launch them as several"
+    )]
+    TooManyFused {
+        /// The number of calls.
+        calls: usize,
+        /// The number of arguments of all of them.
+        found: usize,
+    },
+    /// The arguments are not those of the kernel's parameters.
+    #[error("kernel `{kernel}`: the arguments do not fit its parameters: {reason}")]
+    WrongArguments {
+        /// The kernel.
+        kernel: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A tensor or count lies in memory of another device.
+    #[error("kernel `{kernel}`: {parameter} is on {found}, and the launch is on {expected}: move one to the other")]
+    OtherDevice {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The device whose memory it is.
+        found: String,
+        /// The device of the launch.
+        expected: String,
+    },
+    /// A tensor or count lies in memory that this runtime does not manage.
+    #[error("kernel `{kernel}`: {parameter} is memory of another runtime: copy it to a tensor of {expected}")]
+    ForeignMemory {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The device of the launch.
+        expected: String,
+    },
+    /// A count, or an extent, is out of range.
+    #[error("kernel `{kernel}`: {parameter} is {value}, and a count is 0 to 2^40 ({MAX_COUNT})")]
+    CountOutOfRange {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The value, saturated.
+        value: i64,
+    },
+    /// A tensor that the kernel may write shares memory with another tensor of the launch.
+    #[error(
+        "kernel `{kernel}`: {written}, which it may write, shares memory with {other}: give it memory of its own, or views \
+         that do not overlap"
+    )]
+    Overlap {
+        /// The kernel.
+        kernel: &'static str,
+        /// The mutable parameter.
+        written: String,
+        /// The other parameter.
+        other: String,
+    },
+    /// Tensors of a list have different extents on an axis that the kernel needs to be of one extent in all of them.
+    #[error(
+        "kernel `{kernel}`: the tensors of `{parameter}` differ in extent({axis}): `{parameter}[{a}]` has {} and \
+         `{parameter}[{b}]` has {}; the kernel needs one extent there: pass those of each extent in a launch of their own",
+        extents[0], extents[1], a = tensors[0], b = tensors[1]
+    )]
+    TensorsDiffer {
+        /// The kernel.
+        kernel: &'static str,
+        /// The list.
+        parameter: String,
+        /// The axis.
+        axis: usize,
+        /// Two of the tensors, by their numbers.
+        tensors: [usize; 2],
+        /// Their extents.
+        extents: [u64; 2],
+    },
+    /// The first element of a tensor is not where an element may be.
+    #[error(
+        "kernel `{kernel}`: {parameter} begins at address {address:#x}, which is no multiple of its element size, \
+         {element_bytes} bytes"
+    )]
+    Misaligned {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+        /// The address.
+        address: u64,
+        /// Bytes of one element.
+        element_bytes: usize,
+    },
+    /// An access of a kernel that is marked `deny_guarded` can neither be proved to be in bounds nor be checked by the host.
+    #[error(
+        "kernel `{kernel}` denies bounds checks, and one is left for this launch: {proof}\n  = help: bound the index with an `if` or `assume`, pass tensors whose extents fit, or leave out `deny_guarded`"
+    )]
+    Guarded {
+        /// The kernel.
+        kernel: String,
+        /// The access.
+        proof: Proof,
+    },
+    /// A launch is to overlap the one before it, and its kernel does not begin with waiting for that one.
+    #[error(
+        "kernel `{kernel}` cannot overlap the launch before it, because it may touch memory before it waits\n  --> {span}\n  = help: make `wait_for_previous_launch()` the first line of its body, or leave out `overlapping()`"
+    )]
+    NotWaiting {
+        /// The kernel.
+        kernel: String,
+        /// What may come before the wait; the kernel itself if it never waits.
+        span: Span,
+    },
+    /// The grid cannot be computed for these arguments, or has too many programs.
+    #[error("{error}{advice}", error = .0, advice = grid_advice(.0))]
+    Grid(GridError),
+    /// More blocks than a launch can have.
+    #[error(
+        "kernel `{kernel}`: {programs} programs take {blocks} CUDA blocks, and a launch has at most 2^31 - 1: launch a part at a time"
+    )]
+    TooManyBlocks {
+        /// The kernel.
+        kernel: &'static str,
+        /// The number of programs.
+        programs: u64,
+        /// The number of blocks they take.
+        blocks: u64,
+    },
+    /// More arguments than a CUDA kernel can take.
+    #[error(
+        "kernel `{kernel}` needs {found} CUDA arguments, and {most} are supported: bind its extents as literals with `exact_extents()`, or fuse fewer calls"
+    )]
+    TooManyCudaArguments {
+        /// The kernel.
+        kernel: &'static str,
+        /// How many it needs.
+        found: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// A kernel that was launched earlier met an index that is out of range, under the policy *trap* or where the launch asked
+    /// for reports.
+    #[error(
+        "kernel `{kernel}`: index {index} is out of range on axis {axis} of `{parameter}`, in program {program}\n  --> {span}"
+    )]
+    Trapped {
+        /// The kernel.
+        kernel: String,
+        /// The tensor.
+        parameter: String,
+        /// The axis, outermost first.
+        axis: usize,
+        /// Where the access was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+        /// The index.
+        index: i64,
+    },
+    /// In a checked build that was launched earlier on a GPU, two accesses to one element did not go together. The CPU device
+    /// says so at once: [`InterpretError::Conflict`](tilewright_dsl::interpret::InterpretError::Conflict).
+    #[error("kernel `{kernel}`: element {element} of `{parameter}`, counted in row-major order, is {}", met(.accesses))]
+    Conflict {
+        /// The kernel.
+        kernel: String,
+        /// The tensor.
+        parameter: String,
+        /// The row-major position of the element; of a list, counted from the first element of its first tensor.
+        element: i64,
+        /// Both accesses, the one that found the other first; one access twice where two of its elements are in one place.
+        accesses: Box<[MarkedAccess; 2]>,
+    },
+    /// An assertion or an assumption of a kernel that was launched earlier did not hold.
+    #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]
+    CheckFailed {
+        /// The kernel.
+        kernel: String,
+        /// Who says that it holds.
+        kind: CheckKind,
+        /// What the author says about it.
+        message: String,
+        /// Where it was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+    },
+}
+
+/// One of two accesses that a checked build found not to go together, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkedAccess {
+    /// The program, counted with the innermost grid axis fastest; not known of one among several that read the element, or
+    /// that changed it atomically.
+    pub program: Option<u64>,
+    /// Where the access was written, and what it does to the element; not known in a kernel of more than 1023 places that
+    /// report, nor of one among several programs that read.
+    pub place: Option<(Span, Touch)>,
+}
+
+/// What two accesses did to an element, where, and what to do about it.
+fn met(accesses: &[MarkedAccess; 2]) -> String {
+    let [found, before] = accesses;
+    let touches = accesses.map(|access| access.place.map_or(Touch::Write, |(_, touch)| touch));
+    let of_one_program = found.program.is_some() && found.program == before.program;
+    let did = |access: &MarkedAccess| {
+        let touch = access
+            .place
+            .map_or("touched".to_owned(), |(_, touch)| touch.to_string());
+        match access.program {
+            Some(program) => format!("{touch} by program {program}"),
+            None => format!("{touch} by another program"),
+        }
+    };
+    let text = match found.program.filter(|_| of_one_program) {
+        Some(program) if touches[0] == Touch::Disjoint => {
+            format!("written twice by program {program}, in a scatter that is declared disjoint")
+        }
+        Some(program) => format!("written twice by one store of program {program}"),
+        None => format!("{} and {}, and nothing orders the two", did(before), did(found)),
+    };
+    let mut spans: Vec<_> = accesses
+        .iter()
+        .filter_map(|access| access.place)
+        .map(|(span, _)| span)
+        .collect();
+    spans.dedup();
+    let lines: String = spans.iter().map(|span| format!("\n  --> {span}")).collect();
+    format!("{text}{lines}\n  = help: {}", advice(touches, of_one_program))
+}
+
+fn check_name(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Assert => "assertion",
+        CheckKind::Assume => "assumption",
+    }
+}
+
+/// What to do about a grid that is no grid.
+fn grid_advice(error: &GridError) -> &'static str {
+    match error {
+        GridError::TooLarge { .. } => {
+            ": check the counts, or launch a part at a time, with views of some rows of the tensors"
+        }
+        GridError::Unknown { .. } | GridError::Malformed { .. } => "",
+    }
+}
+
+impl From<GridError> for LaunchError {
+    fn from(error: GridError) -> Self {
+        Self::Grid(error)
+    }
+}
+
+impl From<InterpretError> for LaunchError {
+    fn from(error: InterpretError) -> Self {
+        Self::Interpret(Box::new(error))
+    }
+}

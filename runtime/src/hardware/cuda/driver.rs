@@ -1,0 +1,115 @@
+//! The driver as a whole: whether it is there, its version, its errors.
+
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use cudarc::driver::{
+    CudaContext, DriverError, result,
+    sys::{self, CUresult, CUstreamCaptureMode},
+};
+use cudarc::get_lib_name_candidates;
+
+use crate::{error::DeviceError, library};
+
+/// The oldest CUDA whose driver has every call made here.
+const NEEDED: (u32, u32) = (12, 0);
+
+/// The CUDA version that the driver supports: (13, 0). It needs no GPU.
+pub fn driver_version() -> Result<(u32, u32), DeviceError> {
+    // cudarc asks the loader for these names, one after the other, and the loader believes every file.
+    let names: Vec<String> = ["cuda", "nvcuda"]
+        .iter()
+        .flat_map(|name| get_lib_name_candidates(name))
+        .collect();
+    if let Some((file, reason)) = library::deadly(&names) {
+        return Err(DeviceError::DamagedDriver { file, reason });
+    }
+    // SAFETY: it only tries to load the library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(DeviceError::MissingDriver);
+    }
+    let mut version = 0;
+    // SAFETY: it points to a c_int.
+    unsafe { sys::cuDriverGetVersion(&mut version) }
+        .result()
+        .during("cuDriverGetVersion")?;
+    let version = version.unsigned_abs();
+    Ok((version / 1000, version % 1000 / 10))
+}
+
+/// How many GPUs this process may use.
+pub fn device_count() -> Result<u32, DeviceError> {
+    start()?;
+    Ok(result::device::get_count().during("cuDeviceGetCount")?.unsigned_abs())
+}
+
+/// Initialises the driver. Nothing of cudarc may be called before: it panics where the library is missing.
+pub(super) fn start() -> Result<(), DeviceError> {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    if STARTED.get().is_some() {
+        return Ok(());
+    }
+    let found = driver_version()?;
+    if found < NEEDED {
+        return Err(DeviceError::OldDriver { found, needed: NEEDED });
+    }
+    match result::init() {
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Err(DeviceError::NoDevice),
+        other => other.during("cuInit"),
+    }?;
+    STARTED.get_or_init(|| ());
+    Ok(())
+}
+
+/// Makes a context current on this thread.
+///
+/// cudarc's own method also reports errors of earlier drops, which belong to no call of ours.
+pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
+    if result::ctx::get_current().during("cuCtxGetCurrent")? == Some(context.cu_ctx()) {
+        return Ok(());
+    }
+    // SAFETY: the context is alive while it is borrowed.
+    unsafe { result::ctx::set_current(context.cu_ctx()) }.during("cuCtxSetCurrent")
+}
+
+/// Does something that a graph captured elsewhere would forbid, such as loading a module on a background thread, without
+/// breaking that capture.
+pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+    let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
+    let result = body();
+    exchange(before)?;
+    result
+}
+
+fn exchange(mut mode: CUstreamCaptureMode) -> Result<CUstreamCaptureMode, DeviceError> {
+    // SAFETY: it points to a mode, and sets one of this thread only.
+    unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut mode) }
+        .result()
+        .during("cuThreadExchangeStreamCaptureMode")?;
+    Ok(mode)
+}
+
+/// Gives a driver's failure the name of the call.
+pub(super) trait During<T> {
+    /// The same result, its error typed.
+    fn during(self, call: &'static str) -> Result<T, DeviceError>;
+}
+
+impl<T> During<T> for Result<T, DriverError> {
+    #[inline]
+    fn during(self, call: &'static str) -> Result<T, DeviceError> {
+        self.map_err(|error| described(call, error))
+    }
+}
+
+#[cold]
+fn described(call: &'static str, error: DriverError) -> DeviceError {
+    let text = |text: Result<&std::ffi::CStr, _>| text.map(|text| text.to_string_lossy().into_owned()).ok();
+    DeviceError::Driver {
+        call,
+        code: error.0 as u32,
+        name: text(error.error_name()).unwrap_or_else(|| "a result without a name".to_owned()),
+        message: text(error.error_string()).unwrap_or_else(|| "the driver does not say why".to_owned()),
+    }
+}

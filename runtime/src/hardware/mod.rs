@@ -1,0 +1,125 @@
+//! What the work is done by: an engine, the order of what it is asked, and its memory.
+//!
+//! Bytes, addresses and streams; nothing here knows of kernels with types, of launches or of tensors.
+
+pub mod cuda;
+
+pub(crate) mod memory;
+pub(crate) mod record;
+pub(crate) mod tables;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::DeviceError;
+use cuda::{CudaDevice, CudaStream};
+
+/// A CPU or a GPU, with the order of the work that is asked of it. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Hardware(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    /// The streams besides the engine's own, kept until their work is known to be done.
+    streams: Mutex<Vec<CudaStream>>,
+    /// Held for reading while work is put into a stream, for writing while memory moves from one stream to another.
+    order: RwLock<()>,
+}
+
+/// What does the work.
+pub(crate) enum Engine {
+    /// The interpreter.
+    Cpu,
+    /// A GPU.
+    Cuda(CudaDevice),
+}
+
+/// The GPUs that are in use, so that the order of a GPU's work is one however often it is asked for.
+static OPEN: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+impl Hardware {
+    /// The host's processor.
+    pub(crate) fn cpu() -> Self {
+        Self::new(Engine::Cpu)
+    }
+
+    /// A GPU by its number, from 0.
+    pub(crate) fn cuda(ordinal: u32) -> Result<Self, DeviceError> {
+        let mut open = OPEN.lock();
+        open.retain(|hardware| hardware.strong_count() > 0);
+        let of_ordinal = |hardware: &Hardware| hardware.as_cuda().is_some_and(|cuda| cuda.ordinal() == ordinal);
+        if let Some(hardware) = open.iter().filter_map(Weak::upgrade).map(Hardware).find(of_ordinal) {
+            return Ok(hardware);
+        }
+        let hardware = Self::new(Engine::Cuda(CudaDevice::open(ordinal)?));
+        open.push(Arc::downgrade(&hardware.0));
+        Ok(hardware)
+    }
+
+    fn new(engine: Engine) -> Self {
+        Self(Arc::new(Shared {
+            engine,
+            streams: Mutex::default(),
+            order: RwLock::new(()),
+        }))
+    }
+
+    /// The first GPU as one that shares nothing with others.
+    #[cfg(test)]
+    pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
+        Ok(Self::new(Engine::Cuda(CudaDevice::open(0)?)))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn as_cuda(&self) -> Option<&CudaDevice> {
+        match &self.0.engine {
+            Engine::Cpu => None,
+            Engine::Cuda(cuda) => Some(cuda),
+        }
+    }
+
+    /// Whether memory of `other` can be used here.
+    pub(crate) fn shares_memory_with(&self, other: &Self) -> bool {
+        match (&self.0.engine, &other.0.engine) {
+            (Engine::Cpu, Engine::Cpu) => true,
+            (Engine::Cuda(one), Engine::Cuda(two)) => one.context() == two.context(),
+            _ => false,
+        }
+    }
+
+    /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
+    pub(crate) fn synchronize(&self) -> Result<(), DeviceError> {
+        let Some(cuda) = self.as_cuda() else {
+            return Ok(());
+        };
+        let streams = self.0.streams.lock().clone();
+        // A stream that only the list and this copy of it hold will get no more work.
+        let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
+        let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
+        cuda.stream().synchronize()?;
+        streams.iter().try_for_each(CudaStream::synchronize)?;
+        let same = |one: &CudaStream, other: &CudaStream| Arc::ptr_eq(one.stream(), other.stream());
+        let mut kept = self.0.streams.lock();
+        kept.retain(|stream| !abandoned.iter().any(|abandoned| same(stream, abandoned)));
+        Ok(())
+    }
+
+    /// Lets [`Hardware::synchronize`] wait for a stream too.
+    pub(crate) fn keep(&self, stream: &CudaStream) {
+        self.0.streams.lock().push(stream.clone());
+    }
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.engine {
+            Engine::Cpu => f.write_str("the CPU device"),
+            Engine::Cuda(cuda) => write!(f, "CUDA device {} ({})", cuda.ordinal(), cuda.properties().name),
+        }
+    }
+}
