@@ -153,18 +153,24 @@ pub fn grid(kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> 
             .and_then(|v| v.get::<i64>());
         grid[axis] = value.ok_or_else(malformed)?.max(0) as u64;
     }
+    check_programs(kernel, grid)?;
+    Ok(grid)
+}
+
+/// How many programs a grid has, if a launch can have so many.
+pub(super) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, GridError> {
     let programs = if grid.contains(&0) {
         0
     } else {
         grid.iter().fold(1u64, |all, &n| all.saturating_mul(n))
     };
-    if programs > MAX_PROGRAMS {
-        return Err(GridError::TooLarge {
+    match programs {
+        0..=MAX_PROGRAMS => Ok(programs),
+        _ => Err(GridError::TooLarge {
             kernel: kernel.name.clone(),
             grid,
-        });
+        }),
     }
-    Ok(grid)
 }
 
 /// Whether the arguments of a launch are what the kernel [requires](crate::lang::require).
