@@ -64,7 +64,7 @@ pub enum CollectiveError {
         ranks: usize,
     },
     /// A process joins as a rank that the group has not, or as rank 0, which does not join but is joined.
-    #[error("rank {rank} cannot join a group of {ranks} ranks: ranks 1 to {} join rank 0", ranks - 1)]
+    #[error("rank {rank} cannot join a group of {ranks} ranks: ranks 1 to {} join rank 0", ranks.saturating_sub(1))]
     WrongRank {
         /// The rank.
         rank: usize,
