@@ -6,8 +6,10 @@
 mod support;
 
 use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
 
-use support::check;
+use support::{check, exit};
 use tilewright::dp::kernels::{alloc_extend, copy_kv_layers, kv_indices, last_slot, store_kv, store_mla};
 use tilewright::prelude::*;
 
@@ -66,7 +68,11 @@ fn put(cache: &mut [f32], rows: &[f32], slots: &[i64], width: usize) {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    exit::code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let device = support::device()?;
     let vector = |values: &[i64]| device.upload(values, [values.len()]);
     let (mut keys, mut values) = (device.zeros([SLOTS, WIDTH])?, device.zeros([SLOTS, WIDTH])?);
@@ -81,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for (step, new) in [[5, 12, 1, 8], [1; REQUESTS], [1; REQUESTS]].into_iter().enumerate() {
         let total: usize = new.iter().sum();
-        println!("step {step}: slots for {total} new tokens");
+        writeln!(io::stdout(), "step {step}: slots for {total} new tokens")?;
         let requests = starts(&device, &new)?;
         let prefix = vector(&host_slots.each_ref().map(|slots| slots.len() as i64))?;
         let (mut last, mut slots, mut used) = (device.zeros([REQUESTS])?, device.zeros([total])?, device.zeros([1])?);
@@ -125,7 +131,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     check("values", &values.download()?, &host_values)?;
     check("latents", &latents.download()?, &host_latents)?;
 
-    println!("the tokens of each request, found through indices");
+    writeln!(io::stdout(), "the tokens of each request, found through indices")?;
     let requests = starts(&device, &host_slots.each_ref().map(Vec::len))?;
     let host_indices: Vec<i64> = host_slots.concat();
     let (mut indices, mut sums) = (device.zeros([host_indices.len()])?, device.zeros([REQUESTS, WIDTH])?);
@@ -140,7 +146,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         &(0..REQUESTS * WIDTH).map(sum).collect::<Vec<f32>>(),
     )?;
 
-    println!("the last request moves to new pages of both caches, and its old pages are cleared");
+    writeln!(
+        io::stdout(),
+        "the last request moves to new pages of both caches, and its old pages are cleared"
+    )?;
     let (page, from) = (PAGE as i64, &host_slots[REQUESTS - 1]);
     let to: Vec<i64> = (0..from.len())
         .map(|i| free[i / PAGE] * page + (i % PAGE) as i64)

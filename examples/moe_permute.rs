@@ -5,8 +5,10 @@
 mod support;
 
 use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
 
-use support::check;
+use support::{check, exit};
 use tilewright::dp::kernels::{claim_slots, combine_rows, count_experts, expert_offsets, permute_rows};
 use tilewright::prelude::*;
 
@@ -44,9 +46,16 @@ fn apply_experts(out: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, experts: &Ragged<
     out.store([row, cols], x.load([row, cols]) * factor);
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    exit::code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let device = support::device()?;
-    println!("{TOKENS} tokens of {HIDDEN} values, each to {K} of {EXPERTS} experts");
+    writeln!(
+        io::stdout(),
+        "{TOKENS} tokens of {HIDDEN} values, each to {K} of {EXPERTS} experts"
+    )?;
     let x: Vec<f32> = (0..TOKENS * HIDDEN).map(|i| (i * 37 % 1009) as f32 / 16.0).collect();
     // Sixty-fourths, so that sums are exact in any order.
     let scores: Vec<f32> = (0..TOKENS * EXPERTS)

@@ -5,10 +5,12 @@
 mod support;
 
 use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use float8::F8E4M3;
 use half::bf16;
-use support::check;
+use support::{check, exit};
 use tilewright::dp::kernels::quantize::GROUP;
 use tilewright::dp::kernels::{dequantize_rows, quantize_rows};
 use tilewright::prelude::*;
@@ -74,11 +76,15 @@ fn check_groups(group: usize, x: &[bf16], [quantized, scales, back]: [&[f32]; 3]
         }
         sum += f64::from(error);
     }
-    println!("  errors: all {} are within half a step of e4m3", x.len());
+    writeln!(io::stdout(), "  errors: all {} are within half a step of e4m3", x.len())?;
     Ok(sum / x.len() as f64)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    exit::code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let device = support::device()?;
     let x = hidden_states();
     let src = device.upload(&x, [ROWS, HIDDEN])?;
@@ -86,7 +92,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut back = device.zeros::<f32, 2>([ROWS, HIDDEN])?;
     let wide = |values: Vec<F8E4M3>| values.into_iter().map(|q| q.to_f32()).collect::<Vec<_>>();
 
-    println!("{ROWS} rows of {HIDDEN} bf16, a scale for every {GROUP} columns:");
+    writeln!(
+        io::stdout(),
+        "{ROWS} rows of {HIDDEN} bf16, a scale for every {GROUP} columns:"
+    )?;
     let mut scales = device.zeros::<f32, 2>([ROWS, HIDDEN / GROUP])?;
     quantize_rows(&mut quantized, &mut scales, &src).launch(&device)?;
     dequantize_rows(&mut back, &quantized, &scales).launch(&device)?;
@@ -94,18 +103,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let by_group = check_groups(GROUP, &x, found.each_ref().map(Vec::as_slice))?;
     let bytes = quantized.bytes() + scales.bytes();
 
-    println!("a scale for each row:");
+    writeln!(io::stdout(), "a scale for each row:")?;
     let mut scales = device.zeros::<f32, 2>([ROWS, 1])?;
     quantize_whole_rows(&mut quantized, &mut scales, &src).launch(&device)?;
     dequantize_whole_rows(&mut back, &quantized, &scales).launch(&device)?;
     let found = [wide(quantized.download()?), scales.download()?, back.download()?];
     let by_row = check_groups(HIDDEN, &x, found.each_ref().map(Vec::as_slice))?;
 
-    println!("mean error: {by_group:.5} with a scale for every {GROUP} columns, {by_row:.5} with one for each row");
-    println!(
+    writeln!(
+        io::stdout(),
+        "mean error: {by_group:.5} with a scale for every {GROUP} columns, {by_row:.5} with one for each row"
+    )?;
+    writeln!(
+        io::stdout(),
         "bytes: {bytes} instead of {}, {} saved",
         src.bytes(),
         src.bytes() - bytes
-    );
+    )?;
     Ok(())
 }

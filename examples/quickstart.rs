@@ -2,6 +2,13 @@
 //!
 //! Run it with `cargo run --example quickstart`; without a GPU it runs on the CPU device.
 
+#[path = "support/exit.rs"]
+mod exit;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
 use tilewright::prelude::*;
 
 /// `y[i] = factors[i] * x[i]`, one program for each row. A row of any length is one tile.
@@ -12,7 +19,11 @@ fn scale_rows(y: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, factors: &Tensor<f32, 
     y.store([row, cols], factors.load([row]) * x.load([row, cols]));
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    exit::code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     const ROWS: usize = 20;
     const COLUMNS: usize = 7168;
     let device = Device::best();
@@ -33,6 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Err(format!("element {i} is {found} and should be {expected}").into());
         }
     }
-    println!("scale_rows on {device}: all {ROWS} x {COLUMNS} elements are equal to the host's, bit for bit");
+    writeln!(
+        io::stdout(),
+        "scale_rows on {device}: all {ROWS} x {COLUMNS} elements are equal to the host's, bit for bit"
+    )?;
     Ok(())
 }

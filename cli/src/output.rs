@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tilewright::dp::file::is_named_pipe;
 use tilewright::dp::text;
 
 /// What was not written.
@@ -57,18 +58,4 @@ pub fn write(file: &Path, text: &str) -> Result<(), OutputError> {
             source,
         },
     })
-}
-
-/// Opening one waits for somebody to open the other end. Other pipes have a name under `/dev` only, which leads nowhere.
-#[cfg(unix)]
-fn is_named_pipe(file: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-
-    let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
-    is_pipe && file.canonicalize().is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_named_pipe(_: &Path) -> bool {
-    false
 }

@@ -13,7 +13,8 @@
 //! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
-//!   [`counts`] reads counts written by hand; [`text`] is how messages repeat what was written.
+//!   [`counts`] reads counts written by hand; [`text`] is how messages repeat what was written, and
+//!   [`file`] tells which files are none to wait for.
 //!
 //! ```
 //! use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
@@ -31,6 +32,7 @@ pub mod buffer;
 pub mod collective;
 pub mod counts;
 pub mod draw;
+pub mod file;
 pub mod kernels;
 pub mod layout;
 pub mod movement;

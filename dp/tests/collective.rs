@@ -13,6 +13,7 @@ use tilewright_dp::collective::{
     Agreement, CollectiveError, Exchange, Group, LocalGroup, Operation, RequestedCollective, Summand, TcpExchange,
     ThreadExchange,
 };
+use tilewright_dp::plan::MAX_RANKS;
 use tilewright_dsl::element::Element;
 use tilewright_runtime::Device;
 
@@ -34,7 +35,7 @@ fn gathered<T: Element>(device: &Device, parts: &[u64], placement: Placement) {
     let rows = parts.iter().sum::<u64>() as usize;
     let mut expected = unique::<T>(rows, columns, 1);
     expected.extend(sentinels::<T>(spare, columns));
-    on_all(LocalGroup::ranks(device, parts.len(), AMPLE), |group| {
+    on_all(LocalGroup::ranks(device, parts.len(), AMPLE).unwrap(), |group| {
         let mut mine = sentinels::<T>(rows + spare, columns);
         let start = parts[..group.rank()].iter().sum::<u64>() as usize;
         let own = start..start + parts[group.rank()] as usize;
@@ -62,7 +63,7 @@ fn parts_of_any_length_are_gathered_with_all_their_bits() {
 
 /// Terms of which a sum in the narrow type would lose the small ones.
 fn summed<T: Summand>(device: &Device, ranks: usize, rows: usize, of: fn(f64) -> T, expected: fn(usize) -> T) {
-    let groups = LocalGroup::ranks(device, ranks, AMPLE);
+    let groups = LocalGroup::ranks(device, ranks, AMPLE).unwrap();
     let all = on_all(groups, |group| {
         let x = if group.rank() == 0 { 1.0 } else { 1.0 / 256.0 };
         let mut buffer = device.upload(&vec![of(x); rows * 3], [rows, 3]).unwrap();
@@ -102,7 +103,7 @@ fn narrow_sums_are_rounded_once() {
 fn a_reduce_scatter_leaves_each_rank_its_part() {
     for_each_device(|device| {
         let parts = [2u64, 0, 3];
-        on_all(LocalGroup::ranks(device, 3, AMPLE), |group| {
+        on_all(LocalGroup::ranks(device, 3, AMPLE).unwrap(), |group| {
             let mine: Vec<i64> = (0..12).map(|i| i + 100 * group.rank() as i64).collect();
             let mut buffer = device.upload(&mine, [6, 2]).unwrap();
             group.reduce_scatter(&mut buffer.view_mut(), &parts).unwrap();
@@ -118,7 +119,7 @@ fn a_reduce_scatter_leaves_each_rank_its_part() {
 #[test]
 fn parts_that_do_not_fit_are_refused_by_the_rank_alone() {
     let device = Device::cpu();
-    let group = LocalGroup::ranks(&device, 2, LIMIT).remove(0);
+    let group = LocalGroup::ranks(&device, 2, LIMIT).unwrap().remove(0);
     let mut buffer = device.zeros::<f32, 2>([4, 2]).unwrap();
     let mut refused = |parts: &[u64]| group.all_gather(&mut buffer.view_mut(), parts).unwrap_err().to_string();
     assert!(refused(&[4]).starts_with("1 parts were given for a group of 2 ranks"));
@@ -132,7 +133,7 @@ fn parts_that_do_not_fit_are_refused_by_the_rank_alone() {
 #[test]
 fn ranks_that_disagree_on_sizes_all_get_an_error_and_their_rows_are_untouched() {
     let device = Device::cpu();
-    let errors = on_all(LocalGroup::ranks(&device, 3, AMPLE), |group| {
+    let errors = on_all(LocalGroup::ranks(&device, 3, AMPLE).unwrap(), |group| {
         let rows = if group.rank() == 2 { 5 } else { 4 };
         let mut buffer = device.upload(&vec![group.rank() as f32; rows * 2], [rows, 2]).unwrap();
         let error = group.all_reduce(&mut buffer.view_mut()).unwrap_err();
@@ -164,7 +165,7 @@ fn ranks_that_disagree_on_sizes_all_get_an_error_and_their_rows_are_untouched() 
 #[test]
 fn different_collectives_are_a_disagreement() {
     let device = Device::cpu();
-    let errors = on_all(LocalGroup::ranks(&device, 2, AMPLE), |group| {
+    let errors = on_all(LocalGroup::ranks(&device, 2, AMPLE).unwrap(), |group| {
         let mut buffer = device.zeros::<f32, 2>([4, 2]).unwrap();
         match group.rank() {
             0 => group.all_gather(&mut buffer.view_mut(), &[2, 2]),
@@ -182,7 +183,7 @@ fn different_collectives_are_a_disagreement() {
 #[test]
 fn a_rank_that_does_not_come_is_an_error_within_the_limit() {
     let device = Device::cpu();
-    let mut ranks = LocalGroup::ranks(&device, 3, LIMIT);
+    let mut ranks = LocalGroup::ranks(&device, 3, LIMIT).unwrap();
     let sleeper = ranks.pop().unwrap();
     let began = Instant::now();
     let errors = on_all(ranks, |group| {
@@ -204,7 +205,7 @@ fn a_rank_that_does_not_come_is_an_error_within_the_limit() {
 #[test]
 fn a_rank_that_dies_is_an_error_at_once() {
     let device = Device::cpu();
-    let mut ranks = LocalGroup::ranks(&device, 3, AMPLE);
+    let mut ranks = LocalGroup::ranks(&device, 3, AMPLE).unwrap();
     let dead = ranks.pop().unwrap();
     let began = Instant::now();
     let errors = thread::scope(|scope| {
@@ -263,14 +264,14 @@ fn agree_and_disagree<E: Exchange + 'static>(ranks: Vec<E>) {
 
 #[test]
 fn shapes_are_agreed_on_between_threads_and_over_tcp() {
-    agree_and_disagree(ThreadExchange::ranks(3, AMPLE));
+    agree_and_disagree(ThreadExchange::ranks(3, AMPLE).unwrap());
     agree_and_disagree(joined(over_tcp(3, AMPLE)));
 }
 
 /// What was agreed on before is not exchanged again, so it works without the others.
 #[test]
 fn an_agreed_shape_costs_no_exchange() {
-    let agreements: Vec<_> = on_all(ThreadExchange::ranks(2, AMPLE), |exchange| {
+    let agreements: Vec<_> = on_all(ThreadExchange::ranks(2, AMPLE).unwrap(), |exchange| {
         let agreement = Agreement::new(Arc::new(exchange));
         agreement.on(&request(9)).unwrap();
         agreement
@@ -335,6 +336,37 @@ fn a_group_that_is_not_complete_is_an_error_within_the_limit() {
     assert!(TcpExchange::join(nowhere, 1, 2, LIMIT).is_err());
 }
 
+#[test]
+fn a_group_of_no_or_too_many_ranks_is_refused_at_once() {
+    let begin = Instant::now();
+    let address = "127.0.0.1:1".parse().unwrap();
+    let most = MAX_RANKS as usize;
+    for size in [0, most + 1, 1 << 40, usize::MAX] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let errors = [
+            LocalGroup::ranks(&Device::cpu(), size, AMPLE).map(drop),
+            ThreadExchange::ranks(size, AMPLE).map(drop),
+            TcpExchange::host(listener, size, AMPLE).map(drop),
+            TcpExchange::join(address, 1, size, AMPLE).map(drop),
+        ]
+        .map(Result::unwrap_err);
+        for error in errors {
+            assert!(
+                matches!(error, CollectiveError::WrongNumberOfRanks { ranks } if ranks == size),
+                "{error}"
+            );
+            assert!(error.to_string().ends_with("groups have 1 to 16384 ranks"), "{error}");
+        }
+    }
+    for (rank, size) in [(0, 2), (2, 2), (usize::MAX, 3), (1, 1), (0, 1)] {
+        let error = TcpExchange::join(address, rank, size, AMPLE).unwrap_err();
+        assert!(matches!(error, CollectiveError::WrongRank { .. }), "{error}");
+    }
+    assert_eq!(ThreadExchange::ranks(most, AMPLE).unwrap().len(), most);
+    assert_eq!(LocalGroup::ranks(&Device::cpu(), most, AMPLE).unwrap().len(), most);
+    assert!(begin.elapsed() < AMPLE / 2);
+}
+
 /// What is no time at all for one rank is none for the others; the one that comes last waits for nobody.
 #[test]
 fn a_limit_of_nothing_is_late_and_one_of_everything_is_not() {
@@ -344,20 +376,22 @@ fn a_limit_of_nothing_is_late_and_one_of_everything_is_not() {
         Duration::from_secs(1 << 62),
         AMPLE,
     ] {
-        let groups = LocalGroup::ranks(&Device::cpu(), 2, limit);
+        let groups = LocalGroup::ranks(&Device::cpu(), 2, limit).unwrap();
         on_all(groups, |group| {
             let mut buffer = Device::cpu().upload(&[1.0f32], [1, 1]).unwrap();
             group.all_reduce(&mut buffer.view_mut()).unwrap();
             group.finish().unwrap();
             assert_eq!(buffer.download().unwrap(), [2.0]);
         });
-        let all = on_all(ThreadExchange::ranks(2, limit), |rank| rank.all_gather(&[7]).unwrap());
+        let all = on_all(ThreadExchange::ranks(2, limit).unwrap(), |rank| {
+            rank.all_gather(&[7]).unwrap()
+        });
         assert_eq!(all, [[[7], [7]], [[7], [7]]]);
         let all = on_all(joined(over_tcp(3, limit)), |rank| rank.all_gather(&[8]).unwrap());
         assert_eq!(all[2], [[8], [8], [8]]);
     }
     let begin = Instant::now();
-    let mut ranks = ThreadExchange::ranks(2, Duration::ZERO);
+    let mut ranks = ThreadExchange::ranks(2, Duration::ZERO).unwrap();
     let late = ranks[0].all_gather(&[1]).unwrap_err();
     assert!(
         matches!(&late, CollectiveError::Late { missing, .. } if missing == &[1]),

@@ -47,7 +47,7 @@ fn gpus(at_least: usize) -> Option<(usize, MutexGuard<'static, ()>)> {
 fn joined<R: Send>(gpus: usize, run: impl Fn(&Device, NcclGroup) -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let run = &run;
-        let exchanges = ThreadExchange::ranks(gpus, LIMIT).into_iter().enumerate();
+        let exchanges = ThreadExchange::ranks(gpus, LIMIT).unwrap().into_iter().enumerate();
         let rank = |(gpu, exchange)| {
             scope.spawn(move || {
                 let device = Device::cuda(gpu as u32).unwrap();
@@ -69,7 +69,7 @@ fn on_all_gpus(run: impl Fn(&Device, NcclGroup) + Sync) {
 
 /// A step of ranks of one GPU each: attention is not shared, so that its group is the rank alone.
 fn groups_of(device: &Device, world: NcclGroup) -> Groups<NcclGroup> {
-    let alone = ThreadExchange::ranks(1, LIMIT).remove(0);
+    let alone = ThreadExchange::ranks(1, LIMIT).unwrap().remove(0);
     Groups::new(world, NcclGroup::join(&device.stream(), Arc::new(alone)).unwrap())
 }
 

@@ -269,6 +269,42 @@ fn new_tokens_fill_the_last_page_and_then_take_new_ones() {
 }
 
 #[test]
+fn no_slot_wraps_however_absurd_pages_and_slots_are() {
+    let most = 1i64 << 40;
+    for page in [1i64, 3, 64, most] {
+        let pages = [i64::MAX, i64::MIN, most, -most, 5];
+        let first = |id: i64| id.clamp(-(most / page), most / page) * page;
+        for_each_device(|device| {
+            // One token to a page that is begun, and one each to new pages, for one page each.
+            let starts = index::<i64>(device, &[0, 1, 2, 3, 4, 5, 6, 7]);
+            let prefix = index::<i64>(device, &[1, 1, 0, 0, 0, 0, 0]);
+            let last = index::<i64>(device, &[i64::MAX, i64::MIN, 0, 0, 0, 0, 0]);
+            let mut slots = device.zeros::<i64, 1>([7]).unwrap();
+            let mut taken = device.zeros::<i64, 1>([1]).unwrap();
+            let pages = index::<i64>(device, &pages);
+            alloc_extend(
+                &mut slots,
+                &mut taken,
+                &starts,
+                &prefix,
+                &last,
+                &pages,
+                Runtime(page as u64),
+            )
+            .launch(device)
+            .unwrap();
+            let free = [i64::MAX, i64::MIN, most, -most, 5, 0, 0].map(first);
+            let expected = match page {
+                // Both requests begin a page too.
+                1 => free,
+                _ => [most + 1, -most + 1, free[0], free[1], free[2], free[3], free[4]],
+            };
+            assert_eq!(slots.download().unwrap(), expected, "pages of {page}");
+        });
+    }
+}
+
+#[test]
 fn ids_are_translated_and_what_is_behind_the_count_is_zero() {
     for_each_device(|device| {
         let table: Vec<i64> = (0..100).map(|v| v * 11 + 3).collect();

@@ -1,5 +1,8 @@
 //! Loops whose steps and bounds are at the ends of their types: as many trips as the same loop of Rust has.
 
+// One of them has none.
+#![allow(clippy::reversed_empty_ranges)]
+
 use tilewright_dsl::call::{ParameterFacts, TensorFacts, TraceRequest};
 use tilewright_dsl::interpret::{self, HostArgument, HostMemory, Options};
 use tilewright_dsl::ir::Literal;

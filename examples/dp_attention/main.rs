@@ -11,12 +11,15 @@
 
 mod arguments;
 mod check;
+#[path = "../support/exit.rs"]
+mod exit;
 mod report;
 mod source;
 mod step;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,31 +28,15 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Table;
 use tilewright::dp::draw;
+use tilewright::dp::file::is_named_pipe;
 use tilewright::dp::layout::{GatheredLayout, HiddenState};
 use tilewright::prelude::*;
-
-/// How a shell sees a program that SIGPIPE ended: 128 and the signal's number.
-const CLOSED_PIPE: u8 = 128 + 13;
 
 /// Runs of more steps than this show a progress bar.
 const QUIET_STEPS: u64 = 4;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&*error) => ExitCode::from(CLOSED_PIPE),
-        Err(error) => {
-            // If standard error fails, there is nowhere to tell.
-            let _ = writeln!(io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Whether whoever read the output has seen enough.
-fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    exit::code(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -85,12 +72,26 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
         writeln!(io::stdout(), "\n{}", draw::terminal(layout, columns()).trim_end())?;
         if let Some(file) = arguments.svg_file(layout.mode()) {
-            let written = std::fs::write(&file, draw::svg(layout));
-            written.map_err(|error| format!("cannot write the drawing {}: {error}", file.display()))?;
+            write(&file, &draw::svg(layout))?;
             writeln!(io::stdout(), "drawn in {}", file.display())?;
         }
     }
     Ok(())
+}
+
+/// Writes a drawing to a file, which may be standard output or a pipe that a shell made.
+fn write(file: &Path, drawing: &str) -> Result<(), Box<dyn Error>> {
+    let at = file.display();
+    if is_named_pipe(file) {
+        return Err(
+            format!("cannot write the drawing {at}: it is a named pipe, from which nobody may ever read").into(),
+        );
+    }
+    let written = std::fs::write(file, drawing);
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => error.into(),
+        _ => format!("cannot write the drawing {at}: {error}").into(),
+    })
 }
 
 fn describe(device: &Device) -> io::Result<()> {

@@ -1,7 +1,10 @@
-//! What the small examples share: the device that the command line names, and the comparison with the host.
+//! What the small examples share: the device that the command line names, the comparison with the host, and their end.
+
+pub mod exit;
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::io::{self, Write};
 
 use clap::{Parser, ValueEnum};
 use tilewright::prelude::*;
@@ -28,7 +31,7 @@ pub fn device() -> Result<Device, Box<dyn Error>> {
         Place::Cpu => Device::cpu(),
         Place::Cuda => Device::cuda(0).map_err(|error| format!("cannot use a GPU: {error}"))?,
     };
-    println!("running on {device}");
+    writeln!(io::stdout(), "running on {device}")?;
     Ok(device)
 }
 
@@ -40,6 +43,10 @@ pub fn check<T: PartialEq + Debug>(what: &str, found: &[T], expected: &[T]) -> R
     if let Some(i) = (0..found.len()).find(|&i| found[i] != expected[i]) {
         return Err(format!("{what}: value {i} is {:?} and should be {:?}", found[i], expected[i]).into());
     }
-    println!("  {what}: all {} values are equal to the host's", found.len());
+    writeln!(
+        io::stdout(),
+        "  {what}: all {} values are equal to the host's",
+        found.len()
+    )?;
     Ok(())
 }

@@ -13,7 +13,10 @@ fn normal(kernel: &Kernel) -> Kernel {
     // The names of variables are only told apart.
     let locals: Vec<_> = normal.locals.iter().map(|(local, _)| local).collect();
     locals.into_iter().for_each(|local| normal.locals[local].name.clear());
-    // No statement defines what is in scope everywhere: two literals of one value are one, wherever they were written.
+    // Where literals, symbols and arguments were written decides nothing, so that one variant serves kernels that differ in
+    // it alone: no statement defines them, and what a trap, a conflict or the CPU device names is the place of an access, a
+    // check or a statement. What is said of them is said before: by the recorder, by the verifier and by the host's tests of
+    // requirements, which have places of their own.
     for (value, expression) in normal.expressions.iter() {
         if expression.is_global() {
             normal.spans[value.index()] = Span::UNKNOWN;

@@ -118,7 +118,7 @@ fn later_stages(kernel: &Kernel, case: &Case, rng: &mut fastrand::Rng) {
 fn run(kernel: &Kernel, case: &Case) {
     let grid = match tilewright::dsl::interpret::grid(kernel, &|symbol| case.value(symbol)) {
         Ok(grid) => grid,
-        Err(GridError::Unknown { .. } | GridError::TooLarge { .. }) => [1; 3],
+        Err(GridError::Unknown { .. } | GridError::Overflow { .. } | GridError::TooLarge { .. }) => [1; 3],
         Err(error @ GridError::Malformed { .. }) => panic!("{error}"),
     };
     let small = kernel.types.iter().all(|ty| ty.shape.elements() <= ELEMENTS);

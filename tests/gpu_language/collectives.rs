@@ -300,6 +300,37 @@ fn a_row_knows_its_segment_among_empty_ones_too() {
     }
 }
 
+#[kernel(grid = [rows.extent(0)])]
+fn rows_of<I: Integer>(rows: &mut Tensor<i64, 1>, owners: &Tensor<I, 1>, segments: &Ragged<i32>) {
+    let owner = owners.load([program_id(0)]);
+    rows.store([program_id(0)], segments.rows(owner) + 100 * segments.start(owner));
+    if program_id(0) == 0 {
+        rows.store(
+            [0],
+            segments.rows(1) + 10 * segments.segment_of(7) + 100 * segments.start(0),
+        );
+    }
+}
+
+#[test]
+fn a_segment_is_named_by_an_integer_of_any_type() {
+    fn check<I: Integer>(owners: [I; 4]) {
+        on_every_device(|device| {
+            let segments = device.upload(&[0, 3, 7, 9], [4]).unwrap();
+            let owners = device.upload(&owners, [4]).unwrap();
+            let mut rows = device.upload(&[-1i64; 4], [4]).unwrap();
+            rows_of(&mut rows, &owners, &segments).launch(device).unwrap();
+            assert_eq!(rows.download().unwrap(), [24, 304, 702, 0], "{}", I::TYPE);
+        });
+    }
+    check::<i8>([0, 1, 2, i8::MAX]);
+    check::<u8>([0, 1, 2, u8::MAX]);
+    check::<i32>([0, 1, 2, i32::MIN]);
+    check::<u32>([0, 1, 2, u32::MAX]);
+    check::<i64>([0, 1, 2, 4]);
+    check::<u64>([0, 1, 2, u64::MAX]);
+}
+
 #[kernel(grid = [sums.extent(0)])]
 fn scan_rows<T: Number>(
     sums: &mut Tensor<T, 2>,

@@ -40,6 +40,17 @@ fn marks(out: &mut Tensor<u8, 1>, count: Count) {
     out.store([program_id(0)], 1);
 }
 
+#[kernel(grid = [x, y, z])]
+fn boxes(out: &mut Tensor<u8, 1>, x: Count, y: Count, z: Count) {
+    let row = program_id(1) + num_programs(1) * program_id(2);
+    out.store([program_id(0) + num_programs(0) * row], 1);
+}
+
+#[kernel(grid = [x * y])]
+fn product(out: &mut Tensor<u8, 1>, x: Count, y: Count) {
+    out.store([program_id(0)], 1);
+}
+
 fn numbers(count: usize) -> Vec<i32> {
     (1..=count as i32).collect()
 }
@@ -294,4 +305,41 @@ fn more_calls_than_one_launch_takes_are_refused_with_advice() {
         matches!(error, LaunchError::TooManyFused { calls: 300, found: 0 }),
         "{error}"
     );
+}
+
+#[test]
+fn a_grid_whose_product_or_sum_overflows_is_refused_and_not_empty() {
+    on_every_device(|device| {
+        let mut outs = [0; 3].map(|_| device.zeros::<u8, 1>([14]).unwrap());
+        let refused = |call: Call<'_>| {
+            let error = call.launch(device).unwrap_err();
+            assert!(matches!(error, LaunchError::Grid(_)), "{error}");
+            error.to_string()
+        };
+        let [a, b, c] = &mut outs;
+        // 2^80 programs are none of a 64-bit number, and neither are three times 2^62.
+        let huge = Runtime(1 << 40);
+        let text = refused(Call::fuse([
+            boxes(&mut *a, huge, huge, Runtime(1)),
+            marks(&mut *b, Runtime(3)),
+        ]));
+        assert!(
+            text.contains("overflows") && text.contains("launch a part at a time"),
+            "{text}"
+        );
+        let large = |out| boxes(out, Exact(1 << 40), Runtime(1 << 22), Runtime(1));
+        let text = refused(Call::fuse([large(&mut *a), large(&mut *b), large(&mut *c)]));
+        assert!(text.contains("overflows"), "{text}");
+        let text = refused(product(&mut *a, huge, huge));
+        assert!(text.contains("`product`") && text.contains("overflows"), "{text}");
+        // No programs at all, and as many as there are.
+        let few = [Runtime(0), Runtime(2), Runtime(3)];
+        let calls = [
+            boxes(&mut *a, few[0], huge, few[1]),
+            boxes(&mut *b, few[1], few[1], few[2]),
+        ];
+        Call::fuse(calls).launch(device).unwrap();
+        assert_eq!(outs[0].download().unwrap(), [0; 14]);
+        assert_eq!(outs[1].download().unwrap(), [&[1; 12][..], &[0; 2]].concat());
+    });
 }

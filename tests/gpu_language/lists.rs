@@ -108,7 +108,7 @@ fn joined<T: Element>(device: &Device, rows: &[usize], columns: usize) -> (Vec<u
 
 #[test]
 fn pieces_of_any_lengths_are_joined_empty_ones_included() {
-    for rows in [&[3, 1, 7, 2][..], &[0, 5, 0, 0, 1], &[4], &[0], &[1; 40]] {
+    for rows in [&[3, 1, 7, 2][..], &[0, 5, 0, 0, 1], &[4], &[0], &[], &[1; 40]] {
         for columns in [1, 33, 136] {
             on_every_device(|device| {
                 let (found, expected) = joined::<f32>(device, rows, columns);
@@ -189,6 +189,11 @@ fn one_variant_serves_every_number_of_layers() {
             device.upload(&[0i32, 9, 3], [3]).unwrap(),
             device.upload(&[4i32, 1, 77], [3]).unwrap(),
         );
+        // Without layers there is nothing to launch, and so no variant.
+        let launched = copy_kv_layers(&mut Vec::<DeviceTensor<i16, 2>>::new(), &to, &from)
+            .launch(device)
+            .unwrap();
+        assert_eq!((launched.programs(), launched.variant_id()), (0, None));
         for count in [1usize, 2, 61, 300, 61] {
             let values: Vec<Vec<i16>> = (0..count).map(|layer| some(layer as u64, 5, 64)).collect();
             let upload = |values: &Vec<i16>| device.upload(values, [5, 64]).unwrap();
@@ -376,7 +381,7 @@ fn copied(device: &Device, call: Copier, lengths: &[usize], at: [i64; 4]) -> Cop
     let report = match device.synchronize() {
         Err(LaunchError::Trapped {
             parameter, axis, index, ..
-        }) => Some((parameter.replace("[1]", "[_]"), axis, index)),
+        }) => Some((parameter, axis, index)),
         other => {
             other.unwrap();
             None
@@ -424,7 +429,7 @@ fn an_index_of_no_tensor_does_what_the_policy_says_and_no_more() {
         read,
         (
             vec![vec![204, 205, 0, 0], vec![-1; 6]],
-            Some(("from[_]".to_owned(), 0, 6))
+            Some(("from[1]".to_owned(), 0, 6))
         )
     );
     let read = on_every_device(|device| copied(device, clamping, &lengths, [0, 2, 1, 2]));

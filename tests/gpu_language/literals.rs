@@ -167,3 +167,52 @@ fn the_context_decides_the_type_of_a_literal_that_stands_alone() {
         assert_eq!(whole.download().unwrap(), [1, 2, 2, 8, 4, 2, 2, 5_000_000_004]);
     });
 }
+
+/// Literals and scalars on the right of a tile whose rank is the caller's.
+#[device]
+fn limited<T: Number, const R: usize>(x: Tile<T, R>, least: Scalar<T>) -> (Tile<T, R>, Tile<bool, R>) {
+    let three = 3;
+    let doubled = x * 2;
+    ((doubled - least).max(0).min(100).clamp(1, three + 20), doubled + 1 > 7)
+}
+
+#[kernel(grid = [1])]
+fn of_any_rank<T: Number>(out: &mut Tensor<T, 1>, large: &mut Tensor<bool, 1>, x: &Tensor<T, 1>, least: &Tensor<T, 1>) {
+    let (i, least) = (arange(8), least.load([0]));
+    let (row, is_large) = limited(x.load([i]), least);
+    out.store([i], row);
+    large.store([i], is_large);
+    let (plane, is_large) = limited(x.load([i]).reshape([2, 4]), least);
+    out.store([i + 8], plane.reshape([8]));
+    large.store([i + 8], is_large.reshape([8]));
+    let (cube, is_large) = limited(x.load([i]).reshape([2, 2, 2]), least);
+    out.store([i + 16], cube.reshape([8]));
+    large.store([i + 16], is_large.reshape([8]));
+    let (scalar, is_large) = limited(x.load([5]), least);
+    out.store([24], scalar);
+    large.store([24], is_large);
+}
+
+#[test]
+fn literals_and_scalars_stand_beside_tiles_of_any_rank() {
+    fn check<T: Number + Into<f64>>(of: impl Fn(u8) -> T) {
+        let values = [0, 1, 2, 3, 7, 9, 12, 15];
+        let limited = values.map(|v| (2.0 * f64::from(v) - 1.0).clamp(1.0, 23.0));
+        let is_large = values.map(|v| 2 * v + 1 > 7);
+        on_every_device(|device| {
+            let x = device.upload(&values.map(&of), [8]).unwrap();
+            let least = device.upload(&[of(1)], [1]).unwrap();
+            let (mut out, mut large) = (device.zeros::<T, 1>([25]).unwrap(), device.zeros([25]).unwrap());
+            of_any_rank(&mut out, &mut large, &x, &least).launch(device).unwrap();
+            let found: Vec<f64> = out.download().unwrap().into_iter().map(Into::into).collect();
+            let expected = [&limited[..], &limited, &limited, &limited[5..6]].concat();
+            assert_eq!(found, expected, "{}", T::TYPE);
+            let expected = [&is_large[..], &is_large, &is_large, &is_large[5..6]].concat();
+            assert_eq!(large.download().unwrap(), expected, "{}", T::TYPE);
+        });
+    }
+    check(i32::from);
+    check(|v| v as i8);
+    check(f32::from);
+    check(|v| bf16::from_f32(f32::from(v)));
+}

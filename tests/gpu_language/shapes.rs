@@ -140,3 +140,30 @@ fn elements_are_taken_by_index_and_the_nearest_where_there_is_none() {
         assert_eq!(kept[i], x[n as usize - 1 - nearest] + 2);
     }
 }
+
+#[kernel(grid = [1])]
+fn take_by<I: Integer>(out: &mut Tensor<i32, 1>, x: &Tensor<i32, 1>, index: &Tensor<I, 1>) {
+    let i = arange(index.extent(0));
+    out.store([i], x.load([arange(x.extent(0))]).take(0, index.load([i])));
+}
+
+#[test]
+fn elements_are_taken_by_integers_of_every_type() {
+    fn check<I: Integer>(index: &[I], expected: &[i32]) {
+        on_every_device(|device| {
+            let x = device.upload(&[10, 20, 30, 40], [4]).unwrap();
+            let index = device.upload(index, [index.len()]).unwrap();
+            let mut out = device.zeros::<i32, 1>([expected.len()]).unwrap();
+            take_by(&mut out, &x, &index).launch(device).unwrap();
+            assert_eq!(out.download().unwrap(), expected, "{}", I::TYPE);
+        });
+    }
+    check::<i8>(&[2, -1, i8::MAX, i8::MIN], &[30, 10, 40, 10]);
+    check::<u8>(&[2, u8::MAX], &[30, 40]);
+    check::<i16>(&[1, i16::MAX, i16::MIN], &[20, 40, 10]);
+    check::<u16>(&[1, u16::MAX], &[20, 40]);
+    check::<i32>(&[3, i32::MAX, i32::MIN], &[40, 40, 10]);
+    check::<u32>(&[3, u32::MAX], &[40, 40]);
+    check::<i64>(&[0, i64::MAX, i64::MIN], &[10, 40, 10]);
+    check::<u64>(&[0, u64::MAX, 1 << 63], &[10, 40, 40]);
+}

@@ -17,10 +17,11 @@ use crate::{
 /// The most the bundle may weigh.
 const LIMIT_MIB: u64 = 64;
 
-/// Tests that read the source tree or run rustc, neither of which is on the GPU host, or that have no use for a GPU.
-const LEFT_OUT_TESTS: [&str; 8] = [
+/// Tests that read the source tree or run rustc or cargo, none of which is on the GPU host, or that have no use for a GPU.
+const LEFT_OUT_TESTS: [&str; 9] = [
     "cases",
     "compile_fail",
+    "examples",
     "golden",
     "codegen",
     "fuzz",

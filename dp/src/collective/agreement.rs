@@ -48,7 +48,7 @@ impl Agreement {
     ///         parts: vec![8, 8],
     ///     })
     /// };
-    /// let mut ranks = ThreadExchange::ranks(2, Duration::from_secs(10)).into_iter();
+    /// let mut ranks = ThreadExchange::ranks(2, Duration::from_secs(10)).unwrap().into_iter();
     /// let (one, other) = (ranks.next().unwrap(), ranks.next().unwrap());
     /// let asked = thread::spawn(move || ask(other, 20));
     /// for error in [ask(one, 16).unwrap_err(), asked.join().unwrap().unwrap_err()] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tilewright_runtime::{DeviceError, LaunchError, TensorError};
 
 use super::RequestedCollective;
+use crate::plan::MAX_RANKS;
 
 /// Why a collective did not happen. All ranks of a group get an error, if not the same one.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,6 +56,20 @@ pub enum CollectiveError {
         rank: usize,
         /// How long it waited.
         limit: Duration,
+    },
+    /// A group cannot be of so many ranks.
+    #[error("a group of {ranks} ranks cannot be: groups have 1 to {MAX_RANKS} ranks")]
+    WrongNumberOfRanks {
+        /// The ranks.
+        ranks: usize,
+    },
+    /// A process joins as a rank that the group has not, or as rank 0, which does not join but is joined.
+    #[error("rank {rank} cannot join a group of {ranks} ranks: ranks 1 to {} join rank 0", ranks.saturating_sub(1))]
+    WrongRank {
+        /// The rank.
+        rank: usize,
+        /// The ranks of the group.
+        ranks: usize,
     },
     /// There are more or fewer parts than ranks.
     #[error("{parts} parts were given for a group of {ranks} ranks: give one for each, 0 where a rank has no rows")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tilewright_runtime::Deadline;
 
-use super::CollectiveError;
+use super::{CollectiveError, check_ranks};
 
 /// A place where all ranks of a group show each other a few words, and see the same.
 pub trait Exchange: Send + Sync {
@@ -32,8 +32,12 @@ pub struct ThreadExchange(Seat<Vec<u64>>);
 
 impl ThreadExchange {
     /// One for each rank. `limit` is how long a rank waits for the others.
-    pub fn ranks(size: usize, limit: Duration) -> Vec<Self> {
-        Seat::all(size, limit).into_iter().map(Self).collect()
+    ///
+    /// # Errors
+    /// There are no ranks, or more than [`MAX_RANKS`](crate::plan::MAX_RANKS).
+    pub fn ranks(size: usize, limit: Duration) -> Result<Vec<Self>, CollectiveError> {
+        check_ranks(size)?;
+        Ok(Seat::all(size, limit).into_iter().map(Self).collect())
     }
 }
 
@@ -76,7 +80,7 @@ struct Round<V> {
 }
 
 impl<V> Seat<V> {
-    /// A seat for each rank.
+    /// A seat for each rank, whose number was checked.
     pub(super) fn all(size: usize, limit: Duration) -> Vec<Self> {
         let round = Round {
             number: 0,

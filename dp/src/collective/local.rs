@@ -11,7 +11,7 @@ use tilewright_dsl::ir::{BinaryOp, Literal};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Stream, TensorView, TensorViewMut};
 
 use super::exchange::Seat;
-use super::{CollectiveError, Group, Operation, RequestedCollective, Summand, even_parts};
+use super::{CollectiveError, Group, Operation, RequestedCollective, Summand, check_ranks, even_parts};
 use crate::kernels::{add_rows, convert_rows, copy_to_slot};
 
 /// One rank of a group of threads that share a device. What a rank gives is copied, as to another GPU, and every sum is
@@ -34,7 +34,16 @@ struct Offer {
 
 impl LocalGroup {
     /// A group of `size` ranks on a device's own stream. `limit` is how long a rank waits for the others.
-    pub fn ranks(device: &Device, size: usize, limit: Duration) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// There are no ranks, or more than [`MAX_RANKS`](crate::plan::MAX_RANKS).
+    pub fn ranks(device: &Device, size: usize, limit: Duration) -> Result<Vec<Self>, CollectiveError> {
+        check_ranks(size)?;
+        Ok(Self::all(device, size, limit))
+    }
+
+    /// A group of `size` ranks, which was checked.
+    pub(crate) fn all(device: &Device, size: usize, limit: Duration) -> Vec<Self> {
         let rank = |seat| Self {
             seat,
             size,

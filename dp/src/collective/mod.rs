@@ -33,6 +33,8 @@ pub use tcp::TcpExchange;
 use tilewright_dsl::element::{Element, Number};
 use tilewright_runtime::{Stream, TensorViewMut};
 
+use crate::plan::MAX_RANKS;
+
 /// One rank's end of a group of ranks.
 ///
 /// ```
@@ -41,7 +43,7 @@ use tilewright_runtime::{Stream, TensorViewMut};
 /// use tilewright_runtime::Device;
 ///
 /// let device = Device::cpu();
-/// let ranks = LocalGroup::ranks(&device, 2, Duration::from_secs(10));
+/// let ranks = LocalGroup::ranks(&device, 2, Duration::from_secs(10))?;
 /// let sums: Vec<Vec<f32>> = std::thread::scope(|scope| {
 ///     let run = |group: LocalGroup| {
 ///         let mine = 1.0 + group.rank() as f32;
@@ -117,6 +119,14 @@ macro_rules! summands {
 }
 summands!(half::f16 => f32, half::bf16 => f32, f32 => f32, f64 => f64);
 summands!(i8 => i8, i16 => i16, i32 => i32, i64 => i64, u8 => u8, u16 => u16, u32 => u32, u64 => u64);
+
+/// Refuses a group of no ranks, or of more than a [plan](crate::plan) can be of.
+fn check_ranks(ranks: usize) -> Result<(), CollectiveError> {
+    match (1..=MAX_RANKS).contains(&(ranks as u64)) {
+        true => Ok(()),
+        false => Err(CollectiveError::WrongNumberOfRanks { ranks }),
+    }
+}
 
 /// Rows divided among ranks as equally as can be, larger and smaller parts mixed.
 pub(crate) fn even_parts(rows: u64, ranks: usize) -> Vec<u64> {

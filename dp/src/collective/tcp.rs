@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tilewright_runtime::Deadline;
 
-use super::{CollectiveError, Exchange};
+use super::{CollectiveError, Exchange, check_ranks};
 
 /// How long a rank waits before it tries again to reach rank 0, which may not be there yet.
 const RETRY: Duration = Duration::from_millis(20);
@@ -47,8 +47,10 @@ impl TcpExchange {
     /// Rank 0 of a group of `size`: waits until the others have joined.
     ///
     /// # Errors
-    /// Not all have joined within the limit, or the system refuses.
+    /// There are no ranks, or more than [`MAX_RANKS`](crate::plan::MAX_RANKS); not all have joined within the limit, or the
+    /// system refuses.
     pub fn host(listener: TcpListener, size: usize, limit: Duration) -> Result<Self, CollectiveError> {
+        check_ranks(size)?;
         let deadline = Deadline::after(limit);
         let failed = |error: io::Error| connection(0, &error);
         listener.set_nonblocking(true).map_err(failed)?;
@@ -99,8 +101,13 @@ impl TcpExchange {
     /// Any other rank: joins the group whose rank 0 listens at `address`, and waits for it to listen.
     ///
     /// # Errors
-    /// Rank 0 is not there within the limit, or the system refuses.
+    /// There are no ranks, or more than [`MAX_RANKS`](crate::plan::MAX_RANKS), or `rank` is none of those that join; rank 0
+    /// is not there within the limit, or the system refuses.
     pub fn join(address: SocketAddr, rank: usize, size: usize, limit: Duration) -> Result<Self, CollectiveError> {
+        check_ranks(size)?;
+        if !(1..size).contains(&rank) {
+            return Err(CollectiveError::WrongRank { rank, ranks: size });
+        }
         let deadline = Deadline::after(limit);
         let mut peer = loop {
             let connected = match or_grace(deadline).left() {

@@ -11,13 +11,20 @@ const MOST: i64 = MAX_COUNT as i64;
 /// Numbers of rows: none where they are negative, and at most 2^40.
 #[device]
 pub(super) fn counted<I: Integer, const R: usize>(counts: Tile<I, R>) -> Tile<i64, R> {
-    counts.saturating_cast::<i64>().max(0i64).min(MOST)
+    counts.saturating_cast::<i64>().max(0).min(MOST)
 }
 
 /// Places of rows, on either side of where rows can be at most 2^40.
 #[device]
 pub(super) fn placed<I: Integer, const R: usize>(places: Tile<I, R>) -> Tile<i64, R> {
     places.saturating_cast::<i64>().max(-MOST).min(MOST)
+}
+
+/// Where pages of so many rows begin: on either side of where rows can be at most 2^40.
+#[device]
+pub(super) fn first_row<I: Integer, const R: usize>(ids: Tile<I, R>, page: Scalar<i64>) -> Tile<i64, R> {
+    let last = MOST / page;
+    placed(ids).max(-last).min(last) * page
 }
 
 /// What stands for no place: -1, or the largest value of an unsigned type.

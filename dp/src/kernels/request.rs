@@ -4,7 +4,7 @@
 
 use tilewright_dsl::{device, kernel, lang::*};
 
-use super::integer::{check_fits, counted, placed};
+use super::integer::{check_fits, counted, first_row, placed};
 
 /// The largest slot that a request pool holds.
 const LARGEST_SLOT: i64 = i32::MAX as i64;
@@ -153,7 +153,8 @@ pub fn last_slot<O: Integer, R: Integer>(
 ///   pages in the order in which they are taken; `used` `[1]` of i64 becomes the number of pages taken. `page` is the tokens
 ///   of a page, a count.
 /// * Request `b` takes the pages behind those that requests before it take. Where `pages` has too few, slots are those of
-///   page 0, which engines reserve for padding, and `used` is larger than its length: check it.
+///   page 0, which engines reserve for padding, and `used` is larger than its length: check it. `last`, and pages that begin,
+///   beyond 2^40 on either side count as that, or as the last page before it.
 /// * One program per request. Specialised for the types, and for `page` if it is exact.
 /// * SGLang's `alloc_extend` and, with one new token each, `alloc_decode`.
 ///
@@ -199,7 +200,7 @@ pub fn alloc_extend<I: Integer>(
     let (start, new) = requests.span(request);
     // Without requests there is one program all the same, to say that no page is used.
     let new = select(request < prefix.extent(0), new, zero::<i64>());
-    let (had, last) = (counted(prefix.load([request])), last.load([request]));
+    let (had, last) = (counted(prefix.load([request])), placed(last.load([request])));
     let own_pages = had.div_ceil(page);
     let (before, end) = part_inside(start, new, slots.extent(0));
     for block in before / BLOCK..cdiv(end, BLOCK) {
@@ -209,7 +210,7 @@ pub fn alloc_extend<I: Integer>(
         let slot = select(
             fresh < 0,
             last + 1 + i,
-            pages.load([(taken + fresh).max(0)]) * page + position % page,
+            first_row(pages.load([(taken + fresh).max(0)]), page) + position % page,
         );
         slots.store_where([start + i], slot, i < new);
     }

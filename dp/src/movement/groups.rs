@@ -58,7 +58,7 @@ impl Groups<LocalGroup> {
         // GPUs are numbered by rank, then part, then attention: so many groups, one after the other.
         let groups = |count: u64| {
             let size = (topology.tp() / count) as usize;
-            (0..count).flat_map(move |_| LocalGroup::ranks(device, size, limit))
+            (0..count).flat_map(move |_| LocalGroup::all(device, size, limit))
         };
         let (world, ranks) = (groups(1), groups(topology.dp()));
         let attention = groups(topology.dp() * topology.context().size());

@@ -9,6 +9,7 @@ use csv::StringRecord;
 
 use super::bounded::{Bounded, TooMuch};
 use super::{MAX_BYTES, MAX_LINE, MAX_REQUESTS, MAX_TOKENS, Request, Trace, timestamp};
+use crate::file::is_named_pipe;
 use crate::text::value;
 
 const NANOSECONDS: u128 = 1_000_000_000;
@@ -241,21 +242,6 @@ fn read_error(file: &Path, source: csv::Error) -> TraceError {
             source,
         },
     }
-}
-
-/// Whether a file is a named pipe, whose opening waits for somebody to open the other end. Other pipes have a name under
-/// `/dev` only, which leads nowhere.
-#[cfg(unix)]
-fn is_named_pipe(file: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-
-    let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
-    is_pipe && file.canonicalize().is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_named_pipe(_: &Path) -> bool {
-    false
 }
 
 fn line_of(record: &StringRecord) -> u64 {

@@ -204,7 +204,7 @@ fn tensors_of_other_sizes_are_refused() {
         let error = Movement::new(&plan, &topology, groups).err().unwrap().to_string();
         assert_eq!(error, "the world group has 2 ranks and the topology says 1");
     });
-    let pair = || LocalGroup::ranks(&device, 2, LIMIT).into_iter();
+    let pair = || LocalGroup::ranks(&device, 2, LIMIT).unwrap().into_iter();
     for (world, attention) in pair().zip(pair().rev()) {
         let groups = Groups::new(world, attention);
         let error = Movement::new(&plan, &Topology::new(2, 1).unwrap(), &groups).err();

@@ -158,7 +158,14 @@ impl Writer<'_> {
             let fault = TrapFault::OutOfBounds { tensor, axis: number };
             let site = self.trap_site(span, fault);
             let masked = mask.map(|mask| format!("{mask} && ")).unwrap_or_default();
-            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed, "0ULL")));
+            // Which tensor of a list it is.
+            let met = match self.kernel.tensor(tensor) {
+                Some(parameter) if parameter.list.is_some() => {
+                    format!("(unsigned long long)(long long){}", self.scalar(access.indices[0]))
+                }
+                _ => "0ULL".to_owned(),
+            };
+            self.line(format!("if ({masked}!({inside})) {}", trap(site, &as_signed, &met)));
         }
         if access.bounds == Bounds::Clamp {
             // An axis without elements has nothing to clamp to.

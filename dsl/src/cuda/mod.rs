@@ -103,7 +103,7 @@ pub struct TrapSite {
 /// What is wrong where a kernel traps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrapFault {
-    /// An index, which is the value of the record, is out of bounds.
+    /// An index, which is the value of the record, is out of bounds. Of a list, what was met is the number of the tensor.
     OutOfBounds {
         /// The tensor parameter.
         tensor: u32,

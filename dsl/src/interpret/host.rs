@@ -45,6 +45,14 @@ pub enum GridError {
         /// The kernel.
         kernel: String,
     },
+    /// The grid cannot be told: a sum, difference or product in it is more than an i64 holds.
+    #[error("the grid of kernel `{kernel}` cannot be told, since `{overflowing}` overflows here")]
+    Overflow {
+        /// The kernel.
+        kernel: String,
+        /// What overflows.
+        overflowing: String,
+    },
     /// Too many programs.
     #[error("the grid {grid:?} of kernel `{kernel}` has more than {MAX_PROGRAMS} programs")]
     TooLarge {
@@ -116,7 +124,7 @@ fn found(values: &Option<[Literal; 2]>) -> String {
 /// The extents of the grid of a launch, innermost first; missing axes have extent 1. A negative extent counts as 0.
 ///
 /// # Errors
-/// If a symbol has no value or there are more than [`MAX_PROGRAMS`] programs.
+/// If a symbol has no value, an operation overflows or there are more than [`MAX_PROGRAMS`] programs.
 pub fn grid(kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
     let malformed = || GridError::Malformed {
         kernel: kernel.name.clone(),
@@ -131,6 +139,12 @@ pub fn grid(kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> 
         },
         None => malformed(),
     })?;
+    if let Some(overflowing) = overflowing(kernel, &values) {
+        return Err(GridError::Overflow {
+            kernel: kernel.name.clone(),
+            overflowing: kernel.text_of(overflowing),
+        });
+    }
     let mut grid = [1u64; 3];
     for (axis, extent) in kernel.grid.iter().enumerate() {
         let value = values
@@ -139,18 +153,24 @@ pub fn grid(kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> 
             .and_then(|v| v.get::<i64>());
         grid[axis] = value.ok_or_else(malformed)?.max(0) as u64;
     }
+    check_programs(kernel, grid)?;
+    Ok(grid)
+}
+
+/// How many programs a grid has, if a launch can have so many.
+pub(super) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, GridError> {
     let programs = if grid.contains(&0) {
         0
     } else {
         grid.iter().fold(1u64, |all, &n| all.saturating_mul(n))
     };
-    if programs > MAX_PROGRAMS {
-        return Err(GridError::TooLarge {
+    match programs {
+        0..=MAX_PROGRAMS => Ok(programs),
+        _ => Err(GridError::TooLarge {
             kernel: kernel.name.clone(),
             grid,
-        });
+        }),
     }
-    Ok(grid)
 }
 
 /// Whether the arguments of a launch are what the kernel [requires](crate::lang::require).

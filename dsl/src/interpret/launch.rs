@@ -7,13 +7,11 @@ use rayon::prelude::*;
 
 use super::argument::Arguments;
 use super::conflict;
+use super::host::check_programs;
 use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
 use super::touch::{Meeting, Touched};
-use super::{
-    BadAccess, Conflict, ConflictingAccess, GridError, HostArgument, InterpretError, MAX_PROGRAMS, check_requirements,
-    grid,
-};
+use super::{BadAccess, Conflict, ConflictingAccess, HostArgument, InterpretError, check_requirements, grid};
 use crate::analysis::effects::Effects;
 use crate::analysis::races::{Races, Sequence, Touch};
 use crate::ir::{self, Kernel, Statement, verify};
@@ -103,18 +101,7 @@ pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -
         None => grid(kernel, &arguments)?,
     };
     check_requirements(kernel, &arguments)?;
-    let programs = if grid.contains(&0) {
-        0
-    } else {
-        grid.iter().fold(1u64, |all, &n| all.saturating_mul(n))
-    };
-    if programs > MAX_PROGRAMS {
-        return Err(GridError::TooLarge {
-            kernel: kernel.name.clone(),
-            grid,
-        }
-        .into());
-    }
+    let programs = check_programs(kernel, grid)?;
     let effects = Effects::of(kernel);
     let races = Races::of(kernel, &effects);
     let check_conflicts = options.check_conflicts;

@@ -80,14 +80,15 @@ macro_rules! ranks {
 }
 ranks!(0, 1, 2, 3);
 
-/// Calls a macro with every pair of ranks and the rank they broadcast to.
+/// Calls a macro with every pair of ranks and the rank they broadcast to. Without those whose second is 0: a scalar, and
+/// so a literal, stands beside a tile of any rank, also of one that a function is generic over.
 macro_rules! for_each_rank_pair {
     ($macro:ident) => {
         $macro! {
-            0, 0 => 0; 0, 1 => 1; 0, 2 => 2; 0, 3 => 3;
-            1, 0 => 1; 1, 1 => 1; 1, 2 => 2; 1, 3 => 3;
-            2, 0 => 2; 2, 1 => 2; 2, 2 => 2; 2, 3 => 3;
-            3, 0 => 3; 3, 1 => 3; 3, 2 => 3; 3, 3 => 3;
+            0, 1 => 1; 0, 2 => 2; 0, 3 => 3;
+            1, 1 => 1; 1, 2 => 2; 1, 3 => 3;
+            2, 1 => 2; 2, 2 => 2; 2, 3 => 3;
+            3, 1 => 3; 3, 2 => 3; 3, 3 => 3;
         }
     };
 }
@@ -101,3 +102,10 @@ macro_rules! joins {
     )*};
 }
 for_each_rank_pair!(joins);
+
+impl<const R: usize> Join<Dim<0>> for Dim<R>
+where
+    Self: Rank,
+{
+    type Output = Self;
+}

@@ -63,6 +63,15 @@ macro_rules! tile_pairs {
 for_each_rank_pair!(tile_pairs);
 
 #[diagnostic::do_not_recommend]
+impl<T: Element, const R: usize> Compare<Scalar<T>> for Tile<T, R> {
+    type Output = Tile<bool, R>;
+    #[track_caller]
+    fn compare(self, op: CompareOp, other: Scalar<T>) -> Tile<bool, R> {
+        record(op, self, other)
+    }
+}
+
+#[diagnostic::do_not_recommend]
 impl<T: Element, const R: usize> Compare<T> for Tile<T, R> {
     type Output = Tile<bool, R>;
     #[track_caller]

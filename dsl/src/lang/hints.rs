@@ -17,8 +17,8 @@ pub struct RustComparison<Other>(PhantomData<Other>);
 
 /// That a comparison stands where the macro makes it one of tiles.
 #[diagnostic::on_unimplemented(
-    message = "tiles are compared in functions marked `#[kernel]` or `#[device]`",
-    label = "mark the function that this stands in `#[device]`"
+    message = "tiles are not compared by functions of Rust, nor by operators outside `#[kernel]` and `#[device]`",
+    label = "mark the function that an operator stands in `#[device]`; the larger of two is `a.max(b)`, the smaller `a.min(b)`"
 )]
 pub trait InDeviceFunction {}
 
@@ -43,6 +43,18 @@ where
 {
     fn partial_cmp(&self, _: &Other) -> Option<Ordering> {
         None
+    }
+}
+
+// What `std::cmp::max`, which rustc proposes where `max(a, b)` is written, wants of tiles.
+impl<T: Element, const R: usize> Eq for Tile<T, R> where RustComparison<Self>: InDeviceFunction {}
+
+impl<T: Element, const R: usize> Ord for Tile<T, R>
+where
+    RustComparison<Self>: InDeviceFunction,
+{
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
     }
 }
 

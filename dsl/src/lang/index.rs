@@ -2,7 +2,7 @@
 
 use super::broadcast::{Dim, Join, Rank};
 use super::recorder::{self, DETACHED};
-use super::tile::Tile;
+use super::tile::{Scalar, Tile};
 use crate::element::{ElementType, Integer};
 use crate::ir::{Expression, Handle, Literal};
 
@@ -38,9 +38,37 @@ macro_rules! plain {
                 recorder::with(DETACHED, |r| r.literal(Literal::wrap(ElementType::I64, self as i128)))
             }
         }
+        #[diagnostic::do_not_recommend]
+        impl ScalarIndex for $ty {
+            fn scalar_index(self) -> Scalar<i64> {
+                Tile::from_handle(self.index())
+            }
+        }
     )*};
 }
 plain!(usize, i32, i64, u32);
+
+/// Which one of several: a tensor of a list, a segment, a row. An integer or a scalar of integers; a u64 beyond i64 counts as
+/// the largest i64.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name one tensor of a list, or one segment",
+    label = "neither an integer nor a scalar of integers",
+    note = "`list[i]` is one tensor, and `requests.rows(i)` the rows of one segment: `i` is an integer or a scalar of \
+            integers, and no tile of them"
+)]
+pub trait ScalarIndex {
+    #[doc(hidden)]
+    #[track_caller]
+    fn scalar_index(self) -> Scalar<i64>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<I: Integer> ScalarIndex for Scalar<I> {
+    #[track_caller]
+    fn scalar_index(self) -> Scalar<i64> {
+        self.saturating_cast()
+    }
+}
 
 /// The indices of a tensor of rank `N`, one per axis. They broadcast; their common rank is the rank of the access.
 #[diagnostic::on_unimplemented(

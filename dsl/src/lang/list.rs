@@ -4,14 +4,13 @@ use std::ops;
 
 use typed_arena::Arena;
 
-use super::broadcast::Dim;
-use super::index::Index;
+use super::index::ScalarIndex;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
 use crate::argument::{Argument, ArgumentValue, Arguments, ListArgument};
 use crate::element::Element;
-use crate::ir::{Expression, Handle, Shape, Span, Symbol};
+use crate::ir::{Expression, Shape, Span, Symbol};
 
 /// Tensors of one element type and rank `R` (1 to 3), as many as a launch has: a cache's layers, pieces to be joined.
 ///
@@ -90,32 +89,13 @@ impl<T: Element, const R: usize> TensorList<T, R> {
     }
 
     #[track_caller]
-    fn member(&self, index: impl ListIndex) -> &mut Tensor<T, R> {
-        let span = Span::here();
-        let index = index.list_index();
-        let index = recorder::with(recorder::DETACHED, |r| r.as_index(index, span));
-        self.members.alloc(Tensor::of_list(self.parameter, index))
+    fn member(&self, index: impl ScalarIndex) -> &mut Tensor<T, R> {
+        self.members
+            .alloc(Tensor::of_list(self.parameter, index.scalar_index().handle))
     }
 }
 
-/// Which tensor of a list: an integer or a scalar of integers.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not name one tensor of a list",
-    note = "`list[i]` is one tensor: `i` is an integer or a scalar of integers, and no tile of them"
-)]
-pub trait ListIndex {
-    #[doc(hidden)]
-    fn list_index(self) -> Handle<Expression>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<I: Index<Rank = Dim<0>>> ListIndex for I {
-    fn list_index(self) -> Handle<Expression> {
-        self.index()
-    }
-}
-
-impl<T: Element, const R: usize, I: ListIndex> ops::Index<I> for TensorList<T, R> {
+impl<T: Element, const R: usize, I: ScalarIndex> ops::Index<I> for TensorList<T, R> {
     type Output = Tensor<T, R>;
     #[track_caller]
     fn index(&self, index: I) -> &Tensor<T, R> {
@@ -123,7 +103,7 @@ impl<T: Element, const R: usize, I: ListIndex> ops::Index<I> for TensorList<T, R
     }
 }
 
-impl<T: Element, const R: usize, I: ListIndex> ops::IndexMut<I> for TensorList<T, R> {
+impl<T: Element, const R: usize, I: ScalarIndex> ops::IndexMut<I> for TensorList<T, R> {
     #[track_caller]
     fn index_mut(&mut self, index: I) -> &mut Tensor<T, R> {
         self.member(index)

@@ -3,6 +3,11 @@
 //! The macro makes an [`IntegerLiteral`] of `1` and a [`FloatLiteral`] of `0.5`. Beside a tile of `T` they become a `T`:
 //! an integer has to be one of its values, and a float is rounded to the nearest, the f64 that is nearest to what is
 //! written being taken for it. So `x * 0.1` means the same for f32, bf16 and a `T: Float`.
+//!
+//! Beside a tile it is a scalar, which stands on the right of a tile of any rank, also of one that a function is generic over:
+//! `x * 2`, `x.max(0)`. On the left of such a tile, `1 - x`, and as what `select` chooses, rustc cannot decide it: the impl
+//! for a scalar on the left would be one more for two scalars, and a rank that is larger of two is a type only where both
+//! are known. Write `-x + 1`, or a function for each rank.
 
 use super::recorder::{self, DETACHED};
 use super::tensor::StoreValue;

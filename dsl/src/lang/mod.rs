@@ -79,12 +79,13 @@ pub use create::{
     Alternative, Covered, Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero,
 };
 pub use error::TraceError;
-pub use index::{Index, Indices};
-pub use list::{ListIndex, TensorList};
+pub use index::{Index, Indices, ScalarIndex};
+pub use list::TensorList;
 pub use parameter::{Count, Parameter};
 pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};
 pub use ragged::Ragged;
 pub(crate) use recorder::record;
+pub use shape::{JoinedWith, TakenBy};
 pub use tensor::{StoreValue, Tensor};
 pub use tile::{IntoValue, Operand, Scalar, Tile};

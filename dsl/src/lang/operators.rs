@@ -66,6 +66,17 @@ impl<const R: usize> RightOperand<i64, R> for usize {
     }
 }
 
+#[diagnostic::do_not_recommend]
+impl<T: Element, const R: usize> RightOperand<T, R> for Scalar<T> {
+    type Output = Tile<T, R>;
+    fn handle(self) -> Handle<Expression> {
+        self.handle
+    }
+    fn output(handle: Handle<Expression>) -> Tile<T, R> {
+        Tile::from_handle(handle)
+    }
+}
+
 macro_rules! right_tiles {
     ($($a:literal, $b:literal => $out:literal;)*) => {$(
         #[diagnostic::do_not_recommend]

@@ -1,6 +1,6 @@
 //! Ragged layouts: segments of different lengths, one behind the other.
 
-use super::index::One;
+use super::index::{One, ScalarIndex};
 use super::parameter::Parameter;
 use super::recorder;
 use super::tensor::Tensor;
@@ -45,34 +45,40 @@ impl<I: Integer> Ragged<I> {
 
     /// The first row of a segment.
     #[track_caller]
-    pub fn start(&self, segment: Scalar<i64>) -> Scalar<i64> {
-        as_row(self.starts.load(One(segment)))
+    pub fn start(&self, segment: impl ScalarIndex) -> Scalar<i64> {
+        self.entry(segment.scalar_index())
     }
 
     /// The rows of a segment; 0 for one behind the last.
     #[track_caller]
-    pub fn rows(&self, segment: Scalar<i64>) -> Scalar<i64> {
+    pub fn rows(&self, segment: impl ScalarIndex) -> Scalar<i64> {
         self.span(segment).1
     }
 
     /// The first row and the rows of a segment.
     #[track_caller]
-    pub fn span(&self, segment: Scalar<i64>) -> (Scalar<i64>, Scalar<i64>) {
-        let (start, end) = (self.start(segment), self.start(segment + 1i64));
+    pub fn span(&self, segment: impl ScalarIndex) -> (Scalar<i64>, Scalar<i64>) {
+        let segment = segment.scalar_index();
+        let (start, end) = (self.entry(segment), self.entry(segment + 1i64));
         (start, (end - start).max(0i64))
     }
 
     /// The row behind the last segment.
     #[track_caller]
     pub fn total(&self) -> Scalar<i64> {
-        self.start(self.segments())
+        self.entry(self.segments())
+    }
+
+    #[track_caller]
+    fn entry(&self, segment: Scalar<i64>) -> Scalar<i64> {
+        as_row(self.starts.load(One(segment)))
     }
 
     /// The segment that a packed row belongs to, found by halving. Of a row before the first or behind the last segment it
     /// is the first or the last one.
     #[track_caller]
-    pub fn segment_of(&self, row: Scalar<i64>) -> Scalar<i64> {
-        last_at_most(&self.starts, row)
+    pub fn segment_of(&self, row: impl ScalarIndex) -> Scalar<i64> {
+        last_at_most(&self.starts, row.scalar_index())
     }
 }
 

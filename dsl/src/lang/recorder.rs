@@ -503,17 +503,6 @@ impl Recorder {
         }
     }
 
-    /// A scalar of any integer type as an index.
-    pub(crate) fn as_index(&mut self, value: Handle<Expression>, span: Span) -> Handle<Expression> {
-        match self.ty(value) {
-            Type::INDEX => value,
-            _ => {
-                let to = ElementType::I64;
-                self.emit(Expression::Cast { value, to }, Type::INDEX, span)
-            }
-        }
-    }
-
     /// Declares the next parameter, a count or scalar.
     pub(crate) fn declare_value(&mut self, name: String, kind: ParameterKind) -> u32 {
         self.kernel.parameters.push(Parameter { name, kind });

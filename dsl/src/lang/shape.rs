@@ -4,8 +4,45 @@ use super::broadcast::{WithAxis, WithRoom};
 use super::create::Extent;
 use super::recorder::{self, DETACHED, Recorder};
 use super::tile::Tile;
-use crate::element::Element;
+use crate::element::{Element, Integer};
 use crate::ir::{Expression, Handle, Shape, Span, Type};
+
+/// What can be joined with a tile of `T` of rank `R`: another one of the same type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be joined with a tile of `{T}` of rank {R}",
+    note = "both need one element type and one rank: cast one of them, `.cast::<{T}>()`, or give it another axis, \
+            `.expand_dims(0)`"
+)]
+pub trait JoinedWith<T: Element, const R: usize> {
+    #[doc(hidden)]
+    fn joined(self) -> Handle<Expression>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Element, const R: usize> JoinedWith<T, R> for Tile<T, R> {
+    fn joined(self) -> Handle<Expression> {
+        self.handle
+    }
+}
+
+/// What can choose elements of a tile of rank `R`: a tile of integers of that rank.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot choose elements of a tile of rank {R}",
+    note = "they are chosen by a tile of integers of the same rank; of memory, by any index: `tensor.load([index])`"
+)]
+pub trait TakenBy<const R: usize> {
+    #[doc(hidden)]
+    #[track_caller]
+    fn indices(self) -> Handle<Expression>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<I: Integer, const R: usize> TakenBy<R> for Tile<I, R> {
+    #[track_caller]
+    fn indices(self) -> Handle<Expression> {
+        self.saturating_cast::<i64>().handle
+    }
+}
 
 /// Of all elements, at other places.
 impl<T: Element, const R: usize> Tile<T, R> {
@@ -117,10 +154,11 @@ impl<T: Element, const R: usize> Tile<T, R> {
 
     /// The elements of this tile and then those of `other` along an axis; the other extents are equal.
     #[track_caller]
-    pub fn concatenate(self, other: Tile<T, R>, axis: usize) -> Self {
+    pub fn concatenate(self, other: impl JoinedWith<T, R>, axis: usize) -> Self {
+        let other = other.joined();
         self.rearranged(|r, ty, span| {
             let axis = r.axis(axis, R, "concatenate", span);
-            let beside = r.ty(other.handle).shape;
+            let beside = r.ty(other).shape;
             let mut extents = ty.shape.extents().to_vec();
             let along = extents.get_mut(axis as usize)?;
             // A sum that wraps would be over the limit of a tile as well.
@@ -134,7 +172,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
             Some((
                 Expression::Concatenate {
                     left: self.handle,
-                    right: other.handle,
+                    right: other,
                     axis,
                 },
                 Shape::new(&extents)?,
@@ -143,14 +181,16 @@ impl<T: Element, const R: usize> Tile<T, R> {
     }
 
     /// Elements of an axis by index: on that axis element `i` of the result is element `index[i]` of this tile, the nearest
-    /// there is if there is none, and zero if the axis has no elements. Along the other axes `index` has this tile's extents.
+    /// there is if there is none, and zero if the axis has no elements. Along the other axes `index`, a tile of integers,
+    /// has this tile's extents.
     ///
     /// Indices of memory need no tile: `tensor.load([index])`.
     #[track_caller]
-    pub fn take(self, axis: usize, index: Tile<i64, R>) -> Self {
+    pub fn take(self, axis: usize, index: impl TakenBy<R>) -> Self {
+        let index = index.indices();
         self.rearranged(|r, ty, span| {
             let axis = r.axis(axis, R, "take", span);
-            let by = r.ty(index.handle).shape;
+            let by = r.ty(index).shape;
             let equal = (0..R).all(|a| a == axis as usize || ty.shape.extents()[a] == by.extents()[a]);
             if !equal {
                 let message = format!(
@@ -163,7 +203,7 @@ impl<T: Element, const R: usize> Tile<T, R> {
             Some((
                 Expression::Take {
                     value: self.handle,
-                    index: index.handle,
+                    index,
                     axis,
                 },
                 by,
@@ -173,13 +213,14 @@ impl<T: Element, const R: usize> Tile<T, R> {
 
     /// Two tiles of one shape side by side on a new innermost axis of extent 2.
     #[track_caller]
-    pub fn join(self, other: Tile<T, R>) -> <Self as WithRoom>::With
+    pub fn join(self, other: impl JoinedWith<T, R>) -> <Self as WithRoom>::With
     where
         Self: WithRoom,
     {
+        let other = other.joined();
         let span = Span::here();
         let handle = recorder::with(DETACHED, |r| {
-            let ([left, right], shape) = r.unify([self.handle, other.handle], "`join`", span);
+            let ([left, right], shape) = r.unify([self.handle, other], "`join`", span);
             let mut extents = shape.extents().to_vec();
             extents.push(1);
             let column = |value, r: &mut Recorder| {

@@ -171,7 +171,8 @@ expand_dims!(0 => 1, 1 => 2, 2 => 3);
 /// What can be used where a value of type `V` is expected: the value itself, or, for a tile, a plain Rust number.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used where `{V}` is expected",
-    note = "element type and rank have to be these; cast the value: `value as f32`"
+    note = "element type and rank have to be these; cast the value: `value as f32`",
+    note = "a variable that begins with a literal can be declared with its type: `let mut sum: bf16 = 0.0`"
 )]
 pub trait IntoValue<V> {
     /// The value.
@@ -210,6 +211,13 @@ impl<T: Element, const R: usize> Operand<T, R> for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
+impl<T: Element, const R: usize> Operand<T, R> for Scalar<T> {
+    fn into_operand(self) -> Handle<Expression> {
+        self.handle
+    }
+}
+
 macro_rules! operands {
     ($($own:literal beside $rank:literal),*) => {$(
         #[diagnostic::do_not_recommend]
@@ -220,4 +228,4 @@ macro_rules! operands {
         }
     )*};
 }
-operands!(0 beside 0, 0 beside 1, 1 beside 1, 0 beside 2, 1 beside 2, 2 beside 2, 0 beside 3, 1 beside 3, 2 beside 3, 3 beside 3);
+operands!(1 beside 1, 1 beside 2, 2 beside 2, 1 beside 3, 2 beside 3, 3 beside 3);

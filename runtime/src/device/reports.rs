@@ -62,7 +62,7 @@ fn report(variant: &Variant, module: &Module, [place, program, value, met]: [u64
     };
     match site.and_then(|site| module.traps.get(site)) {
         Some(TrapSite { span, fault }) => match fault {
-            // An axis of one tensor of a list, as that tensor counts its axes. Which tensor it is, the record does not say.
+            // An axis of one tensor of a list, as that tensor counts its axes.
             TrapFault::OutOfBounds {
                 tensor,
                 axis: axis @ 1..,
@@ -73,7 +73,7 @@ fn report(variant: &Variant, module: &Module, [place, program, value, met]: [u64
             {
                 LaunchError::Trapped {
                     kernel,
-                    parameter: format!("{}[_]", named(*tensor)),
+                    parameter: format!("{}[{}]", named(*tensor), met.cast_signed()),
                     axis: usize::from(*axis - 1),
                     span: *span,
                     program,

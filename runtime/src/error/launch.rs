@@ -285,7 +285,7 @@ fn check_name(kind: CheckKind) -> &'static str {
 /// What to do about a grid that is no grid.
 fn grid_advice(error: &GridError) -> &'static str {
     match error {
-        GridError::TooLarge { .. } => {
+        GridError::TooLarge { .. } | GridError::Overflow { .. } => {
             ": check the counts, or launch a part at a time, with views of some rows of the tensors"
         }
         GridError::Unknown { .. } | GridError::Malformed { .. } => "",

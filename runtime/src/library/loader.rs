@@ -54,6 +54,11 @@ impl LoadError {
 }
 
 /// Loads a library from its place, after a look at it. One that names itself must do so by `soname`, if that is given.
+///
+/// The loader maps the file, so one that somebody cuts short between the look and the loading, or while it is in use, ends the
+/// process, as it does any program whose libraries are written over in place: an open descriptor keeps a file from being
+/// removed, not from being cut, and a copy of our own would cost the hundred megabytes of NVRTC at every start. Package
+/// managers replace files whole and cut none.
 pub(crate) fn load(path: &Path, soname: Option<&str>) -> Result<Loaded, LoadError> {
     let (object, before) = look(path)?;
     if let Some(asked) = soname.filter(|asked| object.soname.as_deref() != Some(asked)) {

@@ -12,6 +12,8 @@ mod requirements;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use arrayvec::ArrayVec;
+
 use self::bounds::{Bounds, Facts, Side, element_range, push_front};
 use super::linear::{Linear, Unknown};
 use crate::element::ElementType;
@@ -249,16 +251,8 @@ impl<'a> Ranges<'a> {
             } => room(|| self.assume(value, !truth)),
             Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
                 let op = if truth { op } else { op.negated() };
-                match op {
-                    CompareOp::Less => self.assume_at_most(left, right, -1),
-                    CompareOp::LessEqual => self.assume_at_most(left, right, 0),
-                    CompareOp::Greater => self.assume_at_most(right, left, -1),
-                    CompareOp::GreaterEqual => self.assume_at_most(right, left, 0),
-                    CompareOp::Equal => {
-                        self.assume_at_most(left, right, 0);
-                        self.assume_at_most(right, left, 0);
-                    }
-                    CompareOp::NotEqual => {}
+                for (smaller, larger, offset) in inequalities(op, left, right) {
+                    self.assume_at_most(smaller, larger, offset);
                 }
             }
             _ => {}
@@ -458,4 +452,18 @@ fn member(symbol: Symbol, access: &Access) -> Linear {
         access.indices[0],
         access.bounds == crate::ir::Bounds::Clamp,
     ))
+}
+
+/// What a comparison of integers says, if it holds: of each pair that the first is at most the second and the offset.
+fn inequalities<T: Copy>(op: CompareOp, left: T, right: T) -> ArrayVec<(T, T, i128), 2> {
+    let (both, offset) = match op {
+        CompareOp::Less => ([Some((left, right)), None], -1),
+        CompareOp::LessEqual => ([Some((left, right)), None], 0),
+        CompareOp::Greater => ([Some((right, left)), None], -1),
+        CompareOp::GreaterEqual => ([Some((right, left)), None], 0),
+        CompareOp::Equal => ([Some((left, right)), Some((right, left))], 0),
+        CompareOp::NotEqual => ([None, None], 0),
+    };
+    let both = both.into_iter().flatten();
+    both.map(|(smaller, larger)| (smaller, larger, offset)).collect()
 }

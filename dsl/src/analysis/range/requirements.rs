@@ -3,10 +3,10 @@
 //! The host has computed the conditions before the launch, exactly: one that overflows is refused. So their arithmetic can be
 //! solved for what it is made of.
 
-use super::Ranges;
 use super::bounds::{Bounds, Facts, Side};
+use super::{Ranges, inequalities};
 use crate::analysis::linear::Linear;
-use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
+use crate::ir::{BinaryOp, Expression, Handle, UnaryOp};
 use crate::stack::room;
 
 impl Ranges<'_> {
@@ -61,17 +61,11 @@ impl Ranges<'_> {
                 room(|| self.require(left));
                 room(|| self.require(right));
             }
-            Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => match op {
-                CompareOp::Less => self.solve(left, right, -1),
-                CompareOp::LessEqual => self.solve(left, right, 0),
-                CompareOp::Greater => self.solve(right, left, -1),
-                CompareOp::GreaterEqual => self.solve(right, left, 0),
-                CompareOp::Equal => {
-                    self.solve(left, right, 0);
-                    self.solve(right, left, 0);
+            Expression::Compare { op, left, right } if self.kernel.ty(left).element.is_integer() => {
+                for (smaller, larger, offset) in inequalities(op, left, right) {
+                    self.solve(smaller, larger, offset);
                 }
-                CompareOp::NotEqual => {}
-            },
+            }
             _ => {}
         }
     }

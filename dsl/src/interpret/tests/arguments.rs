@@ -199,6 +199,13 @@ fn a_grid_is_computed_from_the_symbols_of_a_launch() {
             grid: [1 << 23, (1 << 40) - (1 << 30), 1]
         })
     );
+    for (extent, n) in [(i64::MAX, 0), (-2, i64::MAX)] {
+        let error = with(extent, n).unwrap_err();
+        assert!(
+            matches!(&error, GridError::Overflow { kernel, .. } if *kernel == kernel_name),
+            "{error}"
+        );
+    }
     let unknown = grid(&kernel, &|symbol| matches!(symbol, Symbol::Extent { .. }).then_some(1));
     assert_eq!(
         unknown,
