@@ -14,7 +14,7 @@
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
 //!   [`counts`] reads counts written by hand; [`text`] is how messages repeat what was written, and
-//!   [`file`] tells which files are none to wait for.
+//!   [`mod@file`] tells which files are none to wait for.
 //!
 //! ```
 //! use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
