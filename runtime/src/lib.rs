@@ -11,10 +11,12 @@
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
+//! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod cache;
 #[cfg(feature = "nccl")]
 pub mod communicator;
 pub mod compile;
@@ -23,7 +25,6 @@ pub mod doctor;
 pub mod launch;
 pub mod tensor;
 
-mod cache;
 mod deadline;
 mod elf;
 #[cfg(test)]
