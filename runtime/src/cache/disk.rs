@@ -11,10 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::CubinKey;
 use super::file::{Damage, MAX_CUBIN_BYTES, ReadError, StoredCubin, read_plain};
-use super::ledger::{Ledger, Turn};
+use super::ledger::{Ledger, PATIENCE, Turn};
 use super::temporary::Temporary;
 
 /// Files of another layout lie in another folder.
@@ -60,6 +61,8 @@ struct Shared {
     tally: Tally,
     /// Whether this process has looked at every file once: what others have removed, and what a crash has left, shows then.
     looked: AtomicBool,
+    /// Whether the last wait for a turn was in vain: the next is short, so that not every cubin is waited for.
+    is_stuck: AtomicBool,
     told_damage: AtomicBool,
     told_failure: AtomicBool,
 }
@@ -136,7 +139,7 @@ impl DiskCache {
         self.folder.as_deref()
     }
 
-    /// How often what happened. No lock is taken.
+    /// How often what happened in this process. No lock is taken.
     pub fn counters(&self) -> DiskCounters {
         let Tally {
             hits,
@@ -218,7 +221,7 @@ impl DiskCache {
         DirBuilder::new().recursive(true).create(folder)?;
         let temporary = Temporary::write(folder, &bytes)?;
         let ledger = Ledger::open(folder)?;
-        let turn = ledger.turn()?;
+        let turn = self.turn(&ledger)?;
         if read(&path).is_ok() {
             return Ok(false);
         }
@@ -229,6 +232,19 @@ impl DiskCache {
         // What the name is, the disk has to know too.
         File::open(folder)?.sync_all()?;
         Ok(true)
+    }
+
+    fn turn<'a>(&self, ledger: &'a Ledger) -> io::Result<Turn<'a>> {
+        let patience = match self.shared.is_stuck.load(Relaxed) {
+            false => PATIENCE,
+            true => Duration::ZERO,
+        };
+        let turn = ledger.turn(patience);
+        let timed_out = turn
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        self.shared.is_stuck.store(timed_out, Relaxed);
+        turn
     }
 
     /// Lets the ledger count a file that is to come, after removing what leaves no room for it. The ledger is ahead of the

@@ -14,7 +14,7 @@ const NAME: &str = "ledger";
 
 /// How long to wait for a turn. Others take milliseconds; one that is stopped, or whose child holds on to its files, may
 /// take for ever.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// The ledger of a folder. What it says is a hint, which a look at the folder puts right.
@@ -44,9 +44,9 @@ impl Ledger {
         Ok(stamp)
     }
 
-    /// Waits until no other thread or process publishes.
-    pub fn turn(&self) -> io::Result<Turn<'_>> {
-        let deadline = Deadline::after(PATIENCE);
+    /// Waits until no other thread or process publishes, for so long.
+    pub fn turn(&self, patience: Duration) -> io::Result<Turn<'_>> {
+        let deadline = Deadline::after(patience);
         loop {
             match self.0.try_lock() {
                 Ok(()) => return Ok(Turn(self)),

@@ -397,6 +397,39 @@ fn what_ended_writers_have_left_is_removed_and_what_others_are_writing_is_not() 
 }
 
 #[test]
+fn one_that_never_ends_its_turn_is_waited_for_once_and_readers_do_not_wait() {
+    let folder = Folder::new();
+    let cache = folder.cache();
+    let [one, two, three] = [1, 2, 3].map(|seed| stored(seed, 60));
+    cache.put(&one);
+    let ledger = File::open(folder.0.path().join("cubins-1/ledger")).expect("a file");
+    ledger.lock().expect("a turn");
+    let begin = Instant::now();
+    cache.put(&two);
+    assert_eq!(cache.counters().failures, 1);
+    let waited = begin.elapsed();
+    assert!(
+        waited >= Duration::from_secs(1) && waited < Duration::from_secs(5),
+        "{waited:?}"
+    );
+    let begin = Instant::now();
+    (0..20).for_each(|_| cache.put(&three));
+    assert!(
+        get(&cache, &one).is_some() && begin.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
+    drop(ledger);
+    cache.put(&three);
+    assert!(get(&cache, &three).is_some() && get(&cache, &two).is_none());
+    assert_eq!(
+        (folder.cubins().len(), folder.files().len()),
+        (2, 3),
+        "nothing is left behind"
+    );
+}
+
+#[test]
 fn counters_are_those_of_all_threads() {
     let folder = Folder::new();
     let cache = folder.cache();
