@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 
 
 class OursError(Exception):

@@ -36,5 +36,5 @@ mod specialize;
 pub use deadline::Deadline;
 pub use device::{Counters, Device, DeviceError, Stream};
 pub use launch::{Launch, LaunchError, Launched, MarkedAccess};
-pub use specialize::{Variant, VariantId};
+pub use specialize::{Target, Variant, VariantId};
 pub use tensor::{DeviceCount, DeviceTensor, TensorError, TensorView, TensorViewMut, device_count};

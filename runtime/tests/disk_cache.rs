@@ -267,7 +267,8 @@ fn processes_compile_the_same_and_the_next_ones_compile_nothing_and_load_no_nvrt
         .into_iter()
         .map(|child| text(child.wait_with_output().expect("its output")));
     let cold: Vec<_> = texts.collect();
-    assert_eq!(cold.iter().map(|text| number(text, "stores")).sum::<u64>(), 3);
+    // They end as soon as they have what they want, and what they store is there all the same.
+    assert_eq!(files(folder.path(), "").len(), 4, "three cubins and the ledger");
     let warm = text(
         child("a_process_that_compiles", folder.path())
             .output()

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::CubinKey;
+use super::behind::behind;
 use super::file::{Damage, MAX_CUBIN_BYTES, ReadError, StoredCubin, read_plain};
 use super::ledger::{Ledger, PATIENCE, Turn};
 use super::temporary::Temporary;
@@ -201,6 +202,14 @@ impl DiskCache {
             }
             Ok(false) => {}
             Err(error) => self.failed(&folder, &error),
+        }
+    }
+
+    /// The same, without waiting: what is stored when the process ends is waited for then, for a second at most.
+    pub fn put_behind(&self, stored: StoredCubin) {
+        let cache = self.clone();
+        if let Err(error) = behind(move || cache.put(&stored)) {
+            self.failed(self.folder().unwrap_or(Path::new("")), &error);
         }
     }
 

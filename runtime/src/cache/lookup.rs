@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use super::behind::settle;
 use super::{Bundle, CubinKey, DiskCache, DiskCounters, StoredCubin};
 use crate::compile::{CompileError, CompileOptions, Cubin, Nvrtc, compile};
 
@@ -116,6 +118,11 @@ impl CubinCache {
         CURRENT.write().get_or_insert_with(from_environment).clone()
     }
 
+    /// Waits until the disk caches of this process have stored all that was given to them. Returns false if that takes longer.
+    pub fn settle(limit: Duration) -> bool {
+        settle(limit)
+    }
+
     /// The disk cache, if there is one.
     pub fn disk(&self) -> Option<&DiskCache> {
         self.disk.as_ref()
@@ -136,7 +143,7 @@ impl CubinCache {
         }
     }
 
-    /// The cubin of a source: found, or compiled as [`compile`] does it and kept.
+    /// The cubin of a source: found, or compiled as [`compile`] does it and kept. That it is on the disk is not waited for.
     ///
     /// # Errors
     /// It has to be compiled, and that fails. What goes wrong with files is no error.
@@ -175,7 +182,7 @@ impl CubinCache {
         };
         self.compiled.fetch_add(1, Relaxed);
         if let Some(disk) = &self.disk {
-            disk.put(&stored);
+            disk.put_behind(stored.clone());
         }
         Ok((stored, Origin::Nvrtc))
     }

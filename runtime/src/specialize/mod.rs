@@ -17,11 +17,13 @@ mod build;
 mod class;
 mod facts;
 mod key;
+mod offline;
 mod plan;
 mod stage;
 mod variant;
 
 pub(crate) use facts::{layout_of, trace_request};
+pub use offline::Target;
 pub(crate) use plan::{Plan, Specializer};
 pub(crate) use variant::{CudaProgram, Program};
 pub use variant::{Variant, VariantId};

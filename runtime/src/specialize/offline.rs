@@ -1,0 +1,83 @@
+//! Launches that are prepared without a GPU, for bundles.
+
+use std::sync::Arc;
+
+use tilewright_dsl::call::Call;
+use tilewright_dsl::cuda::{LowerError, Module, lower};
+use tilewright_dsl::interpret;
+use tilewright_dsl::schedule::{Machine, choose};
+
+use super::class::check_parameters;
+use super::facts::trace_request;
+use super::stage::stage;
+use crate::cache::{BundleBuilder, CubinKey};
+use crate::compile::{Architecture, CompileOptions};
+use crate::device::cuda::CudaProperties;
+use crate::launch::{AtMost, HostKnows, LaunchError};
+
+/// A GPU that kernels are compiled for, wherever that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// How many multiprocessors it has: schedules depend on it.
+    pub multiprocessors: u32,
+}
+
+impl Target {
+    /// A target of the given properties: `Target::new(Architecture::new(9, 0), 132)` is an H100 SXM or an H200.
+    pub const fn new(architecture: Architecture, multiprocessors: u32) -> Self {
+        Self {
+            architecture,
+            multiprocessors,
+        }
+    }
+}
+
+impl From<&CudaProperties> for Target {
+    fn from(properties: &CudaProperties) -> Self {
+        Self::new(properties.architecture, properties.multiprocessors)
+    }
+}
+
+impl BundleBuilder {
+    /// Compiles the variant that a launch of the call needs on a GPU that is not here. Its tensors are of the CPU device; what
+    /// they hold is not looked at, only their types, extents, strides and alignments, and the counts. `None` for a launch of
+    /// no programs, which needs none.
+    ///
+    /// # Errors
+    /// What a launch of the call fails with on that GPU before it begins, [`LaunchError::Compile`] included.
+    pub fn add_call(&self, call: &Call<'_>, target: &Target) -> Result<Option<CubinKey>, LaunchError> {
+        let Some(module) = lowered(call, target)? else {
+            return Ok(None);
+        };
+        let options = CompileOptions::new(target.architecture);
+        Ok(Some(self.compile(&module.source, &module.entry, &options)?))
+    }
+}
+
+/// The CUDA C++ that a launch of the call needs.
+fn lowered(call: &Call<'_>, target: &Target) -> Result<Option<Module>, LaunchError> {
+    let traced = Arc::new(call.definition().trace(&trace_request(call))?);
+    check_parameters(call, &traced.kernel.parameters)?;
+    interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
+    let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
+    if grid.contains(&0) {
+        return Ok(None);
+    }
+    let kernel = stage(&traced, call, grid)?.kernel;
+    let machine = Machine {
+        multiprocessors: target.multiprocessors,
+    };
+    let schedule = match call.schedule() {
+        Some(schedule) => {
+            schedule.fits(&kernel).map_err(|source| LowerError::Schedule {
+                kernel: kernel.name.clone(),
+                source,
+            })?;
+            *schedule
+        }
+        None => choose(&kernel, &machine, grid.iter().product()),
+    };
+    Ok(Some(lower(&kernel, &schedule)?))
+}
