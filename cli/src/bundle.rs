@@ -55,20 +55,21 @@ fn write(arguments: &Arguments, file: &Path) -> Result<(), CommandError> {
     let wanted = cubins.into_iter().filter(|stored| arguments.wants(stored));
     wanted.for_each(|stored| builder.add(stored));
     let counters = cache.counters();
+    let unreadable = counters.damaged + counters.failures;
     if builder.is_empty() {
         return Err(CommandError::NothingToBundle {
             folder: cache.folder().unwrap_or(Path::new("")).to_owned(),
-            unreadable: counters.damaged + counters.failures,
+            unreadable,
         });
     }
     builder.write(file)?;
     let mut text = list(file, &Bundle::open(file)?.cubins()?);
-    let unreadable = counters.damaged + counters.failures;
     if unreadable > 0 {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{unreadable} files of the cache are damaged or unreadable, and left out"
+            "left out: {} of the cache, damaged or not to be read",
+            counted(unreadable, "file")
         );
     }
     Ok(output::print(&text)?)
@@ -80,14 +81,22 @@ impl Arguments {
     }
 }
 
+/// A number of things, as one says it.
+pub fn counted(count: u64, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
+    }
+}
+
 /// A line for each kernel, by compiler, architecture and name.
 fn list(file: &Path, cubins: &[StoredCubin]) -> String {
     let shown = |text: &str| text::shortened(text, text::VALUE);
     let bytes: usize = cubins.iter().map(|stored| stored.cubin.bytes.len()).sum();
     let mut text = format!(
-        "{}: {} kernels, {bytes} bytes of code\n",
+        "{}: {}, {bytes} bytes of code\n",
         shown(&file.to_string_lossy()),
-        cubins.len()
+        counted(cubins.len() as u64, "kernel")
     );
     let mut sorted: Vec<_> = cubins.iter().collect();
     sorted.sort_by_key(|stored| (&stored.compiler, stored.cubin.architecture, &stored.name, stored.key));

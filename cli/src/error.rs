@@ -9,6 +9,7 @@ use tilewright::dp::text;
 use tilewright::dp::trace::TraceError;
 use tilewright::runtime::cache::BundleError;
 
+use crate::bundle::counted;
 use crate::output::OutputError;
 use crate::plan::MAX_JSON_BYTES;
 
@@ -80,6 +81,6 @@ pub enum CommandError {
 fn unreadable_files(count: u64) -> String {
     match count {
         0 => String::new(),
-        count => format!(", but {count} files that are damaged or cannot be read"),
+        count => format!(", but {} that cannot be used", counted(count, "file")),
     }
 }

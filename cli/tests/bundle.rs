@@ -66,7 +66,7 @@ fn the_kernels_of_a_cache_become_a_bundle_that_is_listed() {
     let some = succeed(&["--list", path, "--arch", "10.0"], &cache);
     assert_eq!(
         some,
-        format!("{path}: 1 kernels, 50 bytes of code\n\nby nvrtc 1\n  sm_100         50  {newer}  gather\n")
+        format!("{path}: 1 kernel, 50 bytes of code\n\nby nvrtc 1\n  sm_100         50  {newer}  gather\n")
     );
     // One architecture, from a folder that is named, while the cache is off.
     let from = ["--from", cache.to_str().unwrap(), "--out", path, "--arch", "sm_90"];
@@ -92,15 +92,14 @@ fn a_damaged_file_of_the_cache_is_left_out_and_told() {
     fs::write(first, "damaged").unwrap();
     let error = fail(&["--out", path], &cache);
     assert!(
-        error.contains("holds no such kernels, but 1 files that are damaged or cannot be read"),
+        error.contains("holds no such kernels, but 1 file that cannot be used"),
         "{error}"
     );
     assert!(!file.exists());
     disk.put(&stored("two", 9, 100));
     let text = succeed(&["--out", path], &cache);
     assert!(
-        text.contains(": 1 kernels,")
-            && text.ends_with("\n1 files of the cache are damaged or unreadable, and left out\n"),
+        text.contains(": 1 kernel,") && text.ends_with("\nleft out: 1 file of the cache, damaged or not to be read\n"),
         "{text}"
     );
 }
