@@ -164,28 +164,54 @@ impl DiskCache {
 
     /// The cubin of a key that a compiler made, if it is there and whole.
     pub fn get(&self, key: &CubinKey, compiler: &str) -> Option<StoredCubin> {
-        let found = self.read(key, compiler);
+        self.counted(self.read(key, compiler))
+    }
+
+    /// The cubin of a key, whatever compiler made it: for machines that have none. It looks through the whole folder.
+    pub fn get_of_any_compiler(&self, key: &CubinKey) -> Option<StoredCubin> {
+        let named = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&key.to_hex()))
+        };
+        let folder = self.usable();
+        let paths = folder.as_ref().map_or_else(Vec::new, |folder| self.list(folder));
+        let mut found = paths.iter().filter(|path| named(path)).map(|path| self.whole(path));
+        let found = found.find_map(|found| found.filter(|(_, stored)| stored.key == *key));
+        self.counted(folder.zip(found))
+    }
+
+    fn read(&self, key: &CubinKey, compiler: &str) -> Option<(PathBuf, (File, StoredCubin))> {
+        let folder = self.usable()?;
+        let found = self.whole(&folder.join(file_name(key, compiler)))?;
+        Some((folder, found))
+    }
+
+    /// Counts what was found or not, and notes that it was used.
+    fn counted(&self, found: Option<(PathBuf, (File, StoredCubin))>) -> Option<StoredCubin> {
         let tally = &self.shared.tally;
         let counter = if found.is_some() { &tally.hits } else { &tally.misses };
         counter.fetch_add(1, Relaxed);
-        found
+        let (folder, (file, stored)) = found?;
+        if !self.read_only {
+            // Where it cannot be written, the order of use is not noted, and nothing is removed either.
+            let _ = Ledger::open(&folder).and_then(|ledger| file.set_modified(ledger.stamp()?));
+        }
+        Some(stored)
     }
 
-    fn read(&self, key: &CubinKey, compiler: &str) -> Option<StoredCubin> {
-        let folder = self.usable()?;
-        let path = folder.join(file_name(key, compiler));
-        match read(&path) {
-            Ok((file, stored)) if stored.key == *key && stored.compiler == compiler => {
-                if !self.read_only {
-                    // Where it cannot be written, the order of use is not noted, and nothing is removed either.
-                    let _ = Ledger::open(&folder).and_then(|ledger| file.set_modified(ledger.stamp()?));
-                }
-                return Some(stored);
-            }
-            Ok(_) => self.damaged(&path, &Damage::OtherCubin),
-            Err(ReadError::Damaged(damage)) => self.damaged(&path, &damage),
+    /// The cubin of a file, if it is whole and the one that the file's name says.
+    fn whole(&self, path: &Path) -> Option<(File, StoredCubin)> {
+        let named = |stored: &StoredCubin| {
+            let name = file_name(&stored.key, &stored.compiler);
+            path.file_name().is_some_and(|found| *found == *name)
+        };
+        match read(path) {
+            Ok(found) if named(&found.1) => return Some(found),
+            Ok(_) => self.damaged(path, &Damage::OtherCubin),
+            Err(ReadError::Damaged(damage)) => self.damaged(path, &damage),
+            // Others may remove files at any moment.
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(ReadError::Io(error)) => self.failed(&path, &error),
+            Err(ReadError::Io(error)) => self.failed(path, &error),
         }
         None
     }
@@ -319,38 +345,25 @@ impl DiskCache {
 
     /// Every cubin that is there and whole, in the order of their files' names. The rest is passed over, and counted.
     pub fn cubins(&self) -> Vec<StoredCubin> {
-        let Some(folder) = self.usable() else { return Vec::new() };
-        let entries = match fs::read_dir(&folder) {
+        let paths = self.usable().map_or_else(Vec::new, |folder| self.list(&folder));
+        let found = paths.iter().filter_map(|path| self.whole(path));
+        found.map(|(_, stored)| stored).collect()
+    }
+
+    /// The files of cubins, in the order of their names.
+    fn list(&self, folder: &Path) -> Vec<PathBuf> {
+        let entries = match fs::read_dir(folder) {
             Ok(entries) => entries.flatten(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                self.failed(&folder, &error);
+                self.failed(folder, &error);
                 return Vec::new();
             }
         };
         let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         paths.sort_unstable();
-        let named = |path: &Path, stored: &StoredCubin| {
-            path.file_name().and_then(|name| name.to_str()) == Some(&file_name(&stored.key, &stored.compiler))
-        };
-        let whole = paths.iter().filter_map(|path| match read(path) {
-            Ok((_, stored)) if named(path, &stored) => Some(stored),
-            Ok(_) => self.passed_over(path, &Damage::OtherCubin),
-            Err(ReadError::Damaged(damage)) => self.passed_over(path, &damage),
-            // Others may remove files meanwhile.
-            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(ReadError::Io(error)) => {
-                self.failed(path, &error);
-                None
-            }
-        });
-        whole.collect()
-    }
-
-    fn passed_over<T>(&self, path: &Path, damage: &Damage) -> Option<T> {
-        self.damaged(path, damage);
-        None
+        paths
     }
 
     /// The folder of the files.
@@ -400,8 +413,10 @@ impl fmt::Debug for DiskCache {
     }
 }
 
+/// The key, and in 16 digits the compiler.
 fn file_name(key: &CubinKey, compiler: &str) -> String {
-    format!("{}.{EXTENSION}", key.with_compiler(compiler))
+    let compiler = blake3::hash(compiler.as_bytes()).to_hex();
+    format!("{}-{}.{EXTENSION}", key.to_hex(), &compiler[..16])
 }
 
 fn read(path: &Path) -> Result<(File, StoredCubin), ReadError> {

@@ -32,7 +32,8 @@ pub enum Origin {
 /// [256 MiB](DiskCache::DEFAULT_BYTES). The environment variable `TILEWRIGHT_CACHE` moves it to another folder, or
 /// turns it off where it is `off` or `0`.
 ///
-/// As long as all cubins are found, NVRTC is not loaded; those of bundles need none at all. Kernels that a device has used
+/// As long as all cubins are found, NVRTC is not loaded. Those of bundles need none at all; on the disk, those count that were
+/// compiled by the NVRTC that is installed or, where none is, by any. Kernels that a device has used
 /// are with the device, and not asked for again.
 ///
 /// ```
@@ -162,12 +163,19 @@ impl CubinCache {
         if let Some(stored) = self.in_bundles(&key) {
             return Ok((stored, Origin::Bundle));
         }
-        // Without loading anything. If it finds none, compiling below says what is missing.
+        // Without loading anything. If it finds none, loading says what is missing.
         let expected = self.disk.as_ref().and_then(|_| Nvrtc::identity_at_hand().ok());
         if let Some(stored) = self.on_disk(&key, expected) {
             return Ok((stored, Origin::Disk));
         }
-        let compiler = Nvrtc::load()?.identity();
+        let compiler = match Nvrtc::load() {
+            Ok(nvrtc) => nvrtc.identity(),
+            // Where nothing can be compiled, what another compiler made does too.
+            Err(error) => {
+                let found = self.disk.as_ref().and_then(|disk| disk.get_of_any_compiler(&key));
+                return found.map(|stored| (stored, Origin::Disk)).ok_or(error);
+            }
+        };
         // The one that looked right may not have been loadable.
         if expected != Some(compiler)
             && let Some(stored) = self.on_disk(&key, Some(compiler))

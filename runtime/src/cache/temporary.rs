@@ -58,8 +58,10 @@ impl Temporary {
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
             .open(path);
-        // If it fails, the next look at the folder tries again.
-        if file.is_ok_and(|file| file.try_lock().is_ok()) {
+        // It stays locked until its name is gone. If it fails, the next look at the folder tries again.
+        if let Ok(file) = &file
+            && file.try_lock().is_ok()
+        {
             let _ = fs::remove_file(path);
         }
     }

@@ -149,6 +149,11 @@ fn a_file_in_the_place_of_another_is_a_miss() {
     assert_eq!(cache.get(&one.key, &newer.compiler), None);
     fs::write(&first, newer.encode().expect("bytes")).expect("swapped");
     assert_eq!(get(&cache, &one), None);
+    // Any compiler's will do where none is asked for, and nobody else's.
+    cache.put(&two);
+    assert_eq!(cache.get_of_any_compiler(&two.key), Some(two.clone()));
+    assert_eq!(cache.get_of_any_compiler(&stored(3, 60).key), None);
+    fs::remove_file(&second).expect("removed");
     // A file that is copied under another name is not listed as what it holds.
     cache.put(&one);
     fs::copy(&first, first.with_file_name("copy.cubin")).expect("copied");
