@@ -67,6 +67,20 @@ fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
 }
 
 #[test]
+fn what_a_launch_refuses_is_in_no_bundle() {
+    let cpu = Device::cpu();
+    let src = cpu.zeros::<u16, 2>([4, 5]).expect("memory");
+    let index = cpu.zeros::<i32, 1>([3]).expect("memory");
+    let mut out = cpu.zeros::<u16, 2>([3, 6]).expect("memory");
+    let builder = BundleBuilder::new();
+    let target = Target::new(Architecture::new(9, 0), 132);
+    let call = gather_rows::<u16, i32>(&mut out, &src, &index);
+    let refused = builder.add_call(&call, &target).expect_err("widths differ").to_string();
+    let launched = call.launch(&cpu).expect_err("widths differ").to_string();
+    assert!(refused == launched && builder.is_empty(), "{refused}");
+}
+
+#[test]
 fn a_gpu_launches_from_a_bundle_without_compiling() {
     let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
         return;

@@ -82,12 +82,11 @@ fn a_damaged_file_of_the_cache_is_left_out_and_told() {
     let path = file.to_str().unwrap();
     let disk = DiskCache::at(&cache);
     disk.put(&stored("one", 9, 100));
-    let first = fs::read_dir(cache.join("cubins-1"))
+    let mut files = fs::read_dir(cache.join("cubins-1"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let first = first
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cubin"))
-        .next()
+    let first = files
+        .find(|path| path.extension().is_some_and(|extension| extension == "cubin"))
         .unwrap();
     fs::write(first, "damaged").unwrap();
     let error = fail(&["--out", path], &cache);

@@ -27,7 +27,8 @@ const EXTENSION: &str = "cubin";
 ///
 /// Any number of threads and processes may use one folder at once, end at any moment, and find it on a file system that is
 /// full, read-only or gone: whatever goes wrong is a miss, [counted](Self::counters) and told once as a `tracing` warning,
-/// and never an error. A damaged file is removed where that is possible.
+/// and never an error. A damaged file is removed where that is possible. Whoever may write the folder decides what runs on
+/// the GPU: checksums find damage, not malice.
 ///
 /// ```
 /// use tilewright_runtime::cache::{CubinKey, DiskCache, StoredCubin};

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tilewright_dsl::call::Call;
 
+pub(crate) use check::check;
 pub use error::{LaunchError, MarkedAccess};
 pub(crate) use table::Tables;
 pub(crate) use trap::{TrapRecord, Traps};
@@ -91,7 +92,7 @@ impl Launched {
 impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let device = stream.device();
-        check::check(&self, device)?;
+        check(&self, device)?;
         let (plan, built) = device.specializer().plan(&self, device)?;
         if let Some(served) = &plan.served {
             match (served.variant.program(), stream.queue()) {

@@ -96,7 +96,7 @@ fn check_shared(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchE
 }
 
 /// The expansion of `#[kernel]` makes arguments that fit; a call made by hand may not.
-pub(super) fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
+fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
     let kernel = call.definition().name();
     let arguments = call.arguments();
     if arguments.len() != parameters.len() {

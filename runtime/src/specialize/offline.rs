@@ -1,19 +1,16 @@
 //! Launches that are prepared without a GPU, for bundles.
 
-use std::sync::Arc;
-
 use tilewright_dsl::call::Call;
 use tilewright_dsl::cuda::{LowerError, Module, lower};
 use tilewright_dsl::interpret;
 use tilewright_dsl::schedule::{Machine, choose};
 
-use super::class::check_parameters;
-use super::facts::trace_request;
+use super::class::Classes;
 use super::stage::stage;
 use crate::cache::{BundleBuilder, CubinKey};
 use crate::compile::{Architecture, CompileOptions};
-use crate::device::cuda::CudaProperties;
-use crate::launch::{AtMost, HostKnows, LaunchError};
+use crate::device::{Device, cuda::CudaProperties};
+use crate::launch::{AtMost, HostKnows, LaunchError, check};
 
 /// A GPU that kernels are compiled for, wherever that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +55,9 @@ impl BundleBuilder {
 
 /// The CUDA C++ that a launch of the call needs.
 fn lowered(call: &Call<'_>, target: &Target) -> Result<Option<Module>, LaunchError> {
-    let traced = Arc::new(call.definition().trace(&trace_request(call))?);
-    check_parameters(call, &traced.kernel.parameters)?;
+    let cpu = Device::cpu();
+    check(call, &cpu)?;
+    let traced = Classes::default().serve(call, &cpu)?;
     interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
     let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
     if grid.contains(&0) {
