@@ -199,3 +199,46 @@ fn identity_of(path: &Path) -> Result<String, String> {
     }
     Ok(identity)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::elf::image::{BUILD_ID, library};
+
+    /// The identity of an NVRTC in a new folder, with builtins under some names.
+    fn identity(builtins: &[(&str, &[u8])]) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("libnvrtc.so.13"), library("libnvrtc.so.13", true).bytes).expect("a file");
+        for (name, bytes) in builtins {
+            fs::write(at(name), bytes).expect("a file");
+        }
+        identity_of(&at("libnvrtc.so.13")).expect("a library")
+    }
+
+    #[test]
+    fn the_identity_is_that_of_library_and_builtins_wherever_they_lie() {
+        let builtins = library("libnvrtc-builtins.so.13.0", true).bytes;
+        let mut other = builtins.clone();
+        let id = other.windows(BUILD_ID.len() / 2).position(|part| {
+            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+            hex == BUILD_ID
+        });
+        other[id.expect("its identifier")] ^= 1;
+        let one = identity(&[("libnvrtc-builtins.so.13.0", &builtins)]);
+        assert!(
+            one.starts_with(&format!("nvrtc {BUILD_ID} builtins {BUILD_ID}")),
+            "{one}"
+        );
+        let linked = [
+            ("libnvrtc-builtins.so", &builtins[..]),
+            ("libnvrtc-builtins.so.13.0", &builtins),
+        ];
+        assert_eq!(identity(&linked), one, "the same in another folder, under two names");
+        assert_ne!(identity(&[("libnvrtc-builtins.so.13.0", &other)]), one);
+        assert_ne!(identity(&[]), one);
+        assert!(identity_of(Path::new("/no/such/file")).is_err());
+    }
+}
