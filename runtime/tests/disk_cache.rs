@@ -479,7 +479,7 @@ fn a_folder_without_permission_and_a_user_without_a_home_are_misses() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("closed");
     DiskCache::at(&path).put(&cubin(0));
-    fs::set_permissions(&path, Permissions::from_mode(0)).expect("its own");
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("its own");
     let run = |command: &mut Command| command.uid(USER).gid(USER).current_dir("/").output();
     let expected = |output: Output| {
         let told = text(output);

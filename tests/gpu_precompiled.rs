@@ -1,11 +1,13 @@
 //! Bundles that are made without a GPU: for a call on the CPU device the same code is made as for a launch on the GPU.
+//!
+//! One cache serves a process, so these tests take turns.
 
 use tilewright::dp::kernels::gather_rows;
 use tilewright::prelude::*;
 use tilewright::runtime::Target;
 use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache};
 use tilewright::runtime::compile::{Architecture, Nvrtc, check_cubin};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, turn};
 
 /// The extents and counts of some launches: (rows, columns, gathered).
 const CASES: [(usize, usize, usize); 4] = [(40, 64, 7), (40, 63, 40), (1000, 7168, 256), (3, 1, 2000)];
@@ -38,6 +40,7 @@ fn bundle(target: &Target) -> Bundle {
 
 #[test]
 fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
+    let _turn = turn();
     if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
         return;
     }
@@ -68,6 +71,7 @@ fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
 
 #[test]
 fn what_a_launch_refuses_is_in_no_bundle() {
+    let _turn = turn();
     let cpu = Device::cpu();
     let src = cpu.zeros::<u16, 2>([4, 5]).expect("memory");
     let index = cpu.zeros::<i32, 1>([3]).expect("memory");
@@ -82,6 +86,7 @@ fn what_a_launch_refuses_is_in_no_bundle() {
 
 #[test]
 fn a_gpu_launches_from_a_bundle_without_compiling() {
+    let _turn = turn();
     let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
         return;
     };
