@@ -40,7 +40,7 @@ impl From<&CudaProperties> for Target {
 impl BundleBuilder {
     /// Compiles the variant that a launch of the call needs on a GPU that is not here. Its tensors are of the CPU device; what
     /// they hold is not looked at, only their types, extents, strides and alignments, and the counts. `None` for a launch of
-    /// no programs, which needs none.
+    /// no programs, which needs none. `examples/bundle.rs` makes a bundle so, and launches from it.
     ///
     /// # Errors
     /// What a launch of the call fails with on that GPU before it begins, [`LaunchError::Compile`] included.
