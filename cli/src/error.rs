@@ -1,12 +1,15 @@
 //! Why the command failed.
 
 use std::io;
+use std::path::PathBuf;
 
 use tilewright::dp::plan::PlanError;
 use tilewright::dp::simulate::SimulationError;
 use tilewright::dp::text;
 use tilewright::dp::trace::TraceError;
+use tilewright::runtime::cache::BundleError;
 
+use crate::bundle::counted;
 use crate::output::OutputError;
 use crate::plan::MAX_JSON_BYTES;
 
@@ -52,7 +55,32 @@ pub enum CommandError {
     /// The picture would take the place of the trace.
     #[error("--svg names the file of --trace; draw into another")]
     TraceOverwritten,
+    /// A bundle cannot be read or written.
+    #[error("{}", text::shortened(&_0.to_string(), text::MESSAGE))]
+    Bundle(#[from] BundleError),
+    /// The disk cache is turned off.
+    #[error("there is no disk cache to take kernels from: TILEWRIGHT_CACHE turns it off; name a folder with --from")]
+    NoCache,
+    /// The disk cache has none of the kernels that are asked for.
+    #[error(
+        "{} holds no such kernels{}: run a program that launches them with TILEWRIGHT_CACHE set to that folder",
+        text::shortened(&folder.to_string_lossy(), text::VALUE),
+        unreadable_files(*unreadable)
+    )]
+    NothingToBundle {
+        /// Where they were looked for.
+        folder: PathBuf,
+        /// How many files could not be read.
+        unreadable: u64,
+    },
     /// There is nothing to plan.
     #[error("there are no counts; give them with --raw, or requests with --json")]
     NoCounts,
+}
+
+fn unreadable_files(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", but {} that cannot be used", counted(count, "file")),
+    }
 }

@@ -1,5 +1,6 @@
 //! The `tilewright` command.
 
+mod bundle;
 mod error;
 mod output;
 mod plan;
@@ -31,6 +32,8 @@ enum Command {
     Doctor,
     /// Plans a step of data-parallel attention: padding, buffers, graph and logits, by the rules of an engine version.
     Plan(Box<plan::Arguments>),
+    /// Lists the kernels of a bundle, or makes one of a disk cache.
+    Bundle(bundle::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn run(command: &Command) -> Result<(), CommandError> {
     match command {
         Command::Doctor => Ok(output::print(&format!("{}\n", doctor()))?),
         Command::Plan(arguments) => plan::run(arguments),
+        Command::Bundle(arguments) => bundle::run(arguments),
     }
 }
 

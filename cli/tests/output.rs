@@ -5,6 +5,7 @@ use std::io::{Write, pipe};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use tilewright::runtime::cache::BundleBuilder;
 
 /// A shell's status of a program that SIGPIPE ended.
 const CLOSED_PIPE: i32 = 128 + 13;
@@ -17,7 +18,11 @@ fn commands(folder: &TempDir) -> Vec<(Vec<String>, &'static str)> {
     let rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.0,10,3\n";
     std::fs::write(&trace, rows).unwrap();
     let trace = trace.to_str().unwrap();
-    let command = |words: &str| words.split(' ').map(|word| word.replace("TRACE", trace)).collect();
+    let bundle = folder.path().join("kernels.bundle");
+    BundleBuilder::new().write(&bundle).unwrap();
+    let bundle = bundle.to_str().unwrap();
+    let place = |word: &str| word.replace("TRACE", trace).replace("BUNDLE", bundle);
+    let command = |words: &str| words.split(' ').map(place).collect();
     [
         ("doctor", ""),
         ("--help", ""),
@@ -29,6 +34,7 @@ fn commands(folder: &TempDir) -> Vec<(Vec<String>, &'static str)> {
         ("plan --raw 20,3 --compare", ""),
         ("plan --raw 20,3 --svg /dev/stdout", ""),
         ("plan --compare --trace TRACE", ""),
+        ("bundle --list BUNDLE", ""),
         ("plan --compare --trace TRACE --svg /dev/stdout", ""),
     ]
     .map(|(words, input)| (command(words), input))

@@ -11,10 +11,12 @@
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
+//! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod cache;
 #[cfg(feature = "nccl")]
 pub mod communicator;
 pub mod compile;
@@ -32,6 +34,7 @@ mod error;
 mod fuzz;
 mod hardware;
 mod library;
+mod offline;
 mod specialize;
 
 pub use counters::Counters;
@@ -39,5 +42,6 @@ pub use deadline::Deadline;
 pub use device::{Device, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
 pub use launch::{Launch, Launched};
+pub use offline::Target;
 pub use specialize::{Variant, VariantId};
 pub use tensor::{DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count};

@@ -28,6 +28,8 @@ if [ -f "$here/programs.tar.gz" ]; then
 fi
 out=${OUT:-out}
 mkdir -p "$out"
+# Compiling is tested and timed.
+export TILEWRIGHT_CACHE=${TILEWRIGHT_CACHE:-off}
 export TILEWRIGHT_REQUIRE_GPU=1 TILEWRIGHT_REQUIRE_NVRTC=1 TILEWRIGHT_REQUIRE_NCCL=1 RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 
 # one KIND NAME COMMAND…: runs it and writes its line. Several may run at a time.

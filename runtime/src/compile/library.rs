@@ -6,7 +6,7 @@ use std::{
     env,
     os::raw::{c_char, c_int},
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{OnceLock, atomic::AtomicBool},
 };
 
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
@@ -59,6 +59,8 @@ pub struct Nvrtc {
     _libraries: [Loaded; 2],
 }
 
+static LOADED: Once<Nvrtc> = Once::new();
+
 impl Nvrtc {
     /// NVRTC, found and loaded by the first call that succeeds: a failure is not remembered.
     ///
@@ -70,12 +72,8 @@ impl Nvrtc {
     /// # Errors
     /// There is none, with the places that were searched and what was wrong with each.
     pub fn load() -> Result<&'static Self, CompileError> {
-        static LOADED: Once<Nvrtc> = Once::new();
         LOADED.get_or_load(|| {
-            let Found { library, passed_over } = NVRTC.find(Self::open).map_err(|absent| match absent {
-                Absent::Named { value, searched } => CompileError::NamedNvrtc { value, searched },
-                Absent::NotFound { searched } => CompileError::NvrtcNotFound { searched },
-            })?;
+            let Found { library, passed_over } = NVRTC.find(Self::open).map_err(absent)?;
             tracing::debug!(path = %library.path.display(), version = ?library.version, ?passed_over, "loaded NVRTC");
             Ok(Self { passed_over, ..library })
         })
@@ -96,10 +94,31 @@ impl Nvrtc {
         &self.supported
     }
 
-    /// What tells this build of NVRTC from every other: part of what a cached cubin is keyed by, since two patch releases
-    /// share a version. Options that the environment adds to every compilation are part of it.
+    /// What tells this build of NVRTC from every other, wherever it lies: its linker's identifier and that of its builtins,
+    /// since two patch releases share a version. Options that the environment adds to every compilation are part of it. It
+    /// is part of what a cached cubin is found by.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// The [identity](Self::identity) of the NVRTC that is loaded or, if none is, of the one that would be, as far as its
+    /// headers tell: the search is that of [`load`](Self::load), and nothing is loaded. It is made once a process, if it
+    /// finds one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn identity_at_hand() -> Result<&'static str, CompileError> {
+        static FOUND: OnceLock<String> = OnceLock::new();
+        if let Some(loaded) = LOADED.get() {
+            return Ok(loaded.identity());
+        }
+        match FOUND.get() {
+            Some(identity) => Ok(identity),
+            None => {
+                let Found { library, .. } = NVRTC.find(identity_of).map_err(absent)?;
+                Ok(FOUND.get_or_init(|| library))
+            }
+        }
     }
 
     /// The files that would have come first but did not do, and why.
@@ -119,7 +138,7 @@ impl Nvrtc {
         let builtins = library::load_companion(path, &builtins)?;
         Ok(Self {
             supported: supported_by(&entry)?,
-            identity: identity_of(&nvrtc.build, version),
+            identity: identity_of(path)?,
             without_minimal: AtomicBool::new(false),
             entry,
             path: nvrtc.file.clone(),
@@ -161,12 +180,65 @@ fn supported_by(entry: &EntryPoints) -> Result<Vec<Architecture>, String> {
     Ok(supported)
 }
 
-fn identity_of(build: &str, (major, minor): (u32, u32)) -> String {
-    let mut identity = format!("nvrtc {major}.{minor} {build}");
+fn absent(absent: Absent) -> CompileError {
+    match absent {
+        Absent::Named { value, searched } => CompileError::NamedNvrtc { value, searched },
+        Absent::NotFound { searched } => CompileError::NvrtcNotFound { searched },
+    }
+}
+
+/// What the headers of the library at a path, of its builtins beside it, and the environment say.
+fn identity_of(path: &Path) -> Result<String, String> {
+    let build = library::build(path).map_err(|error| error.to_string())?;
+    let builtins = library::builds_beside(path, "libnvrtc-builtins.so");
+    let mut identity = format!("nvrtc {build} builtins {}", builtins.join(","));
     for variable in ["NVRTC_PREPEND_FLAGS", "NVRTC_APPEND_FLAGS"] {
         if let Some(flags) = env::var_os(variable) {
             identity.push_str(&format!(" {variable}={}", flags.display()));
         }
     }
-    identity
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::elf::image::{BUILD_ID, library};
+
+    /// The identity of an NVRTC in a new folder, with builtins under some names.
+    fn identity(builtins: &[(&str, &[u8])]) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("libnvrtc.so.13"), library("libnvrtc.so.13", true).bytes).expect("a file");
+        for (name, bytes) in builtins {
+            fs::write(at(name), bytes).expect("a file");
+        }
+        identity_of(&at("libnvrtc.so.13")).expect("a library")
+    }
+
+    #[test]
+    fn the_identity_is_that_of_library_and_builtins_wherever_they_lie() {
+        let builtins = library("libnvrtc-builtins.so.13.0", true).bytes;
+        let mut other = builtins.clone();
+        let id = other.windows(BUILD_ID.len() / 2).position(|part| {
+            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+            hex == BUILD_ID
+        });
+        other[id.expect("its identifier")] ^= 1;
+        let one = identity(&[("libnvrtc-builtins.so.13.0", &builtins)]);
+        assert!(
+            one.starts_with(&format!("nvrtc {BUILD_ID} builtins {BUILD_ID}")),
+            "{one}"
+        );
+        let linked = [
+            ("libnvrtc-builtins.so", &builtins[..]),
+            ("libnvrtc-builtins.so.13.0", &builtins),
+        ];
+        assert_eq!(identity(&linked), one, "the same in another folder, under two names");
+        assert_ne!(identity(&[("libnvrtc-builtins.so.13.0", &other)]), one);
+        assert_ne!(identity(&[]), one);
+        assert!(identity_of(Path::new("/no/such/file")).is_err());
+    }
 }

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use tilewright_dsl::call::Call;
 
+pub(crate) use check::check;
+
 use crate::counters::Tally;
 use crate::device::{Device, Queue, Stream};
 use crate::error::LaunchError;
@@ -84,7 +86,7 @@ impl Launched {
 impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let device = stream.device();
-        check::check(&self, device)?;
+        check(&self, device)?;
         let (plan, built) = device.specializer().plan(&self, device.hardware(), device.tally())?;
         if let Some(served) = &plan.served {
             match (served.variant.program(), stream.queue()) {

@@ -10,15 +10,13 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use object::read::ReadCache;
 
 use super::shared_object::SharedObject;
-use crate::elf::ElfError;
+use crate::elf::{Elf, ElfError};
 
 /// A library in this process, which is the file that was found.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub library: Library,
     pub file: PathBuf,
-    /// What tells this build from others: what the linker says, or else its length.
-    pub build: String,
 }
 
 /// Why a file is not loaded.
@@ -85,13 +83,26 @@ pub(crate) fn load(path: &Path, soname: Option<&str>) -> Result<Loaded, LoadErro
     }
     Ok(Loaded {
         library,
-        build: object.build_id.unwrap_or_else(|| format!("{} bytes", before.len())),
         file: path.to_owned(),
     })
 }
 
-/// Reads what a file says of itself. Nothing is waited for, and nothing but a plain file is opened.
+/// Reads what a file says of itself, and follows what the loader would.
 pub(crate) fn look(path: &Path) -> Result<(SharedObject, Metadata), LoadError> {
+    let (file, metadata) = open(path)?;
+    Ok((SharedObject::read(&ReadCache::<File>::new(file))?, metadata))
+}
+
+/// What tells this build of a library from others: what its linker says, or else its length. It reads the headers alone: the
+/// file is not one to be loaded yet.
+pub(crate) fn build(path: &Path) -> Result<String, LoadError> {
+    let (file, metadata) = open(path)?;
+    let build_id = Elf::read(&ReadCache::<File>::new(file))?.build_id();
+    Ok(build_id.unwrap_or_else(|| format!("{} bytes", metadata.len())))
+}
+
+/// Opens a library. Nothing is waited for, and nothing but a plain file is opened.
+fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => LoadError::NotFound,
         _ => LoadError::Unreadable(error),
@@ -108,7 +119,7 @@ pub(crate) fn look(path: &Path) -> Result<(SharedObject, Metadata), LoadError> {
     if metadata.len() == 0 {
         return Err(ElfError::Empty.into());
     }
-    Ok((SharedObject::read(&ReadCache::<File>::new(file))?, metadata))
+    Ok((file, metadata))
 }
 
 fn plain(metadata: &Metadata) -> Result<(), LoadError> {
@@ -330,7 +341,8 @@ mod tests {
             let file = folder.path().join(format!("libsome{has_gnu_hash}.so"));
             fs::write(&file, image::library("libsome.so.1", has_gnu_hash).bytes).expect("a file");
             let loaded = load(&file, Some("libsome.so.1")).expect("a library");
-            assert_eq!((&loaded.file, loaded.build.as_str()), (&file, image::BUILD_ID));
+            assert_eq!(loaded.file, file);
+            assert_eq!(build(&file).expect("a library"), image::BUILD_ID);
             // SAFETY: both functions take nothing and return nothing.
             unsafe {
                 loaded.function::<extern "C" fn()>("one").expect("a function")();

@@ -26,7 +26,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub(crate) use loader::{Loaded, load};
+pub(crate) use loader::{Loaded, build, load};
 
 use disk::Machine;
 use find::Search;
@@ -186,6 +186,15 @@ pub(crate) fn load_companion(library: &Path, name: &str) -> Result<Loaded, Strin
     Err(format!("it lacks its {name}: {}", reasons.join("; ")))
 }
 
+/// The builds of the libraries of a name, with or without a version, that lie beside another one; each once, in order.
+pub(crate) fn builds_beside(library: &Path, name: &str) -> Vec<String> {
+    let files = places::versions_beside(&Machine, library, name);
+    let mut builds: Vec<_> = files.iter().filter_map(|file| build(file).ok()).collect();
+    builds.sort_unstable();
+    builds.dedup();
+    builds
+}
+
 /// A file that the loader would take for one of these names and that would end this process: for libraries that others load.
 pub(crate) fn deadly(names: &[String]) -> Option<(PathBuf, String)> {
     let loader = Loader::current();
@@ -209,6 +218,11 @@ impl<T> Once<T> {
             loaded: OnceLock::new(),
             turn: Mutex::new(()),
         }
+    }
+
+    /// What is loaded already.
+    pub fn get(&self) -> Option<&T> {
+        self.loaded.get()
     }
 
     pub fn get_or_load<E>(&self, load: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {

@@ -130,11 +130,22 @@ pub(super) fn libraries(disk: &impl Disk, wanted: &Wanted, names: Names<'_>, roo
 
 /// The files of one name that lie next to a library, or next to the file that it links to.
 pub(super) fn beside(disk: &impl Disk, library: &Path, name: &str) -> Vec<PathBuf> {
+    let files = folders_of(disk, library).into_iter().map(|folder| folder.join(name));
+    files.filter(|file| disk.exists(file)).collect()
+}
+
+/// The same for files whose names may have a version behind.
+pub(super) fn versions_beside(disk: &impl Disk, library: &Path, name: &str) -> Vec<PathBuf> {
+    let folders = folders_of(disk, library);
+    folders.iter().flat_map(|folder| versions(disk, folder, name)).collect()
+}
+
+/// The folder of a library, and first that of the file that it links to.
+fn folders_of(disk: &impl Disk, library: &Path) -> Vec<PathBuf> {
     let files = disk.canonical(library).into_iter().chain([library.to_owned()]);
     let mut folders: Vec<_> = files.filter_map(|file| Some(file.parent()?.to_owned())).collect();
     folders.dedup();
-    let files = folders.iter().map(|folder| folder.join(name));
-    files.filter(|file| disk.exists(file)).collect()
+    folders
 }
 
 fn site_packages(disk: &impl Disk, prefix: &Path) -> Vec<PathBuf> {

@@ -16,8 +16,6 @@ use crate::elf::{ENDIAN, Elf, ElfError, Segment, text_at};
 pub(crate) struct SharedObject {
     /// The name under which others ask for it.
     pub soname: Option<String>,
-    /// What its linker called this build.
-    pub build_id: Option<String>,
 }
 
 impl SharedObject {
@@ -44,7 +42,6 @@ impl SharedObject {
         dynamic.check_names()?;
         Ok(Self {
             soname: dynamic.value(elf::DT_SONAME).and_then(|offset| dynamic.text(offset)),
-            build_id: elf.build_id(),
         })
     }
 }
@@ -470,7 +467,7 @@ mod tests {
     use object::read::ReadCache;
 
     use super::*;
-    use crate::elf::image::{BUILD_ID, Image, cubin, library};
+    use crate::elf::image::{Image, cubin, library};
     use crate::fuzz::fuzz;
     use crate::library::loader::Loader;
 
@@ -479,11 +476,10 @@ mod tests {
     }
 
     #[test]
-    fn a_library_tells_its_name_and_build() {
+    fn a_library_tells_its_name() {
         for has_gnu_hash in [false, true] {
             let found = read(&library("libsome.so.1", has_gnu_hash).bytes).expect("a library");
             assert_eq!(found.soname.as_deref(), Some("libsome.so.1"));
-            assert_eq!(found.build_id.as_deref(), Some(BUILD_ID));
         }
     }
 

@@ -9,7 +9,8 @@ use tilewright_dsl::schedule::Schedule;
 use super::stage::{Staged, identify, schedule_for};
 use super::variant::{CudaProgram, Program, Variant};
 use super::variants::Variants;
-use crate::compile::{CompileOptions, compile};
+use crate::cache::{CubinCache, Origin};
+use crate::compile::CompileOptions;
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::cuda::{CudaDevice, CudaModule};
@@ -46,15 +47,18 @@ pub(super) fn variant(
         chosen.as_ref().map(|(properties, schedule)| (*properties, schedule)),
     );
     variants.get_or_build(id, || {
-        let program = match (hardware.engine(), &chosen) {
+        let (program, origin) = match (hardware.engine(), &chosen) {
             (Engine::Cuda(cuda), Some((_, schedule))) => {
-                Program::Cuda(Box::new(program(cuda, lower(&kernel, schedule)?)?))
+                let (program, origin) = program(cuda, lower(&kernel, schedule)?)?;
+                (Program::Cuda(Box::new(program)), Some(origin))
             }
-            _ => Program::Interpreted,
+            _ => (Program::Interpreted, None),
         };
         let build_time = started.elapsed();
-        tracing::debug!(kernel = kernel.name, variant = %id, elapsed = ?build_time, "built a variant for {hardware}");
-        Tally::add(&tally.compiles);
+        tracing::debug!(kernel = kernel.name, variant = %id, ?origin, elapsed = ?build_time, "built a variant for {hardware}");
+        if origin.is_none_or(|origin| origin == Origin::Nvrtc) {
+            Tally::add(&tally.compiles);
+        }
         Tally::add(&tally.variants);
         Ok(Variant {
             id,
@@ -66,17 +70,18 @@ pub(super) fn variant(
     })
 }
 
-fn program(cuda: &CudaDevice, module: Module) -> Result<CudaProgram, LaunchError> {
+fn program(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), LaunchError> {
     let options = CompileOptions::new(cuda.properties().architecture);
-    let cubin = compile(&module.source, &module.entry, &options)?;
+    let (cubin, origin) = CubinCache::current().cubin(&module.source, &module.entry, &options)?;
     let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
     let traps = match module.arguments.contains(&KernelArgument::Trap) {
         true => Some(TrapRecord::new(cuda)?),
         false => None,
     };
-    Ok(CudaProgram {
+    let program = CudaProgram {
         module,
         function,
         traps,
-    })
+    };
+    Ok((program, origin))
 }

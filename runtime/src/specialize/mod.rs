@@ -16,11 +16,13 @@
 mod build;
 mod class;
 mod key;
+mod offline;
 mod plan;
 mod stage;
 mod variant;
 mod variants;
 
+pub(crate) use offline::lowered;
 pub(crate) use plan::{LaunchPlan, Specializer};
 pub(crate) use variant::{CudaProgram, Program};
 pub use variant::{Variant, VariantId};

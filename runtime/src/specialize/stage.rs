@@ -83,8 +83,7 @@ pub(super) fn schedule_for(kernel: &Kernel, properties: &CudaProperties, program
     choose(kernel, &machine, programs)
 }
 
-/// The name of a variant. The disk cache will need the compiler's identity and options as well, and another name for
-/// the author's own functions; within one process they do not change.
+/// The name of a variant within one process, where the compiler, its options and the author's own functions do not change.
 pub(super) fn identify(kernel: &Kernel, target: Option<(&CudaProperties, &Schedule)>) -> VariantId {
     let mut hash = blake3::Hasher::new();
     hash.update(kernel.identity().as_bytes());

@@ -1,0 +1,107 @@
+//! Bundles that are made without a GPU: for a call on the CPU device the same code is made as for a launch on the GPU.
+//!
+//! One cache serves a process, so these tests take turns.
+
+use tilewright::dp::kernels::gather_rows;
+use tilewright::prelude::*;
+use tilewright::runtime::Target;
+use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache};
+use tilewright::runtime::compile::{Architecture, Nvrtc, check_cubin};
+use tilewright_testing::{Part, turn};
+
+/// The extents and counts of some launches: (rows, columns, gathered).
+const CASES: [(usize, usize, usize); 4] = [(40, 64, 7), (40, 63, 40), (1000, 7168, 256), (3, 1, 2000)];
+
+/// Gathers on a device.
+fn launch(device: &Device, (rows, columns, gathered): (usize, usize, usize)) -> Vec<u16> {
+    let data: Vec<_> = (0..rows * columns).map(|element| element as u16).collect();
+    let from: Vec<_> = (0..gathered).map(|row| (row * 7 % rows) as i32).collect();
+    let src = device.upload(&data, [rows, columns]).expect("memory");
+    let index = device.upload(&from, [gathered]).expect("memory");
+    let mut out = device.zeros::<u16, 2>([gathered, columns]).expect("memory");
+    gather_rows::<u16, i32>(&mut out, &src, &index)
+        .launch(device)
+        .expect("launched");
+    out.download().expect("downloaded")
+}
+
+fn bundle(target: &Target) -> Bundle {
+    let builder = BundleBuilder::new();
+    let cpu = Device::cpu();
+    for (rows, columns, gathered) in CASES {
+        let src = cpu.zeros::<u16, 2>([rows, columns]).expect("memory");
+        let index = cpu.zeros::<i32, 1>([gathered]).expect("memory");
+        let mut out = cpu.zeros::<u16, 2>([gathered, columns]).expect("memory");
+        let call = gather_rows::<u16, i32>(&mut out, &src, &index);
+        assert!(builder.add_call(&call, target).expect("it compiles").is_some());
+    }
+    Bundle::from_bytes(builder.to_bytes().expect("bytes")).expect("a bundle")
+}
+
+#[test]
+fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
+    let _turn = turn();
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return;
+    }
+    for target in [(8, 0, 108), (9, 0, 132)]
+        .map(|(major, minor, multiprocessors)| Target::new(Architecture::new(major, minor), multiprocessors))
+    {
+        let cubins = bundle(&target).cubins().expect("whole");
+        assert!(cubins == bundle(&target).cubins().expect("whole"));
+        assert!(
+            (2..=CASES.len()).contains(&cubins.len()),
+            "rows of other lengths have other code"
+        );
+        for stored in cubins {
+            check_cubin(&stored.cubin.bytes).expect("a cubin");
+            assert_eq!(stored.cubin.architecture, target.architecture);
+            assert_eq!(stored.name, "tilewright_gather_rows");
+        }
+    }
+    // No programs need no code.
+    let cpu = Device::cpu();
+    let src = cpu.zeros::<u16, 2>([4, 4]).expect("memory");
+    let index = cpu.zeros::<i32, 1>([0]).expect("memory");
+    let mut out = cpu.zeros::<u16, 2>([0, 4]).expect("memory");
+    let call = gather_rows::<u16, i32>(&mut out, &src, &index);
+    let target = Target::new(Architecture::new(9, 0), 132);
+    assert_eq!(BundleBuilder::new().add_call(&call, &target).expect("no launch"), None);
+}
+
+#[test]
+fn what_a_launch_refuses_is_in_no_bundle() {
+    let _turn = turn();
+    let cpu = Device::cpu();
+    let src = cpu.zeros::<u16, 2>([4, 5]).expect("memory");
+    let index = cpu.zeros::<i32, 1>([3]).expect("memory");
+    let mut out = cpu.zeros::<u16, 2>([3, 6]).expect("memory");
+    let builder = BundleBuilder::new();
+    let target = Target::new(Architecture::new(9, 0), 132);
+    let call = gather_rows::<u16, i32>(&mut out, &src, &index);
+    let refused = builder.add_call(&call, &target).expect_err("widths differ").to_string();
+    let launched = call.launch(&cpu).expect_err("widths differ").to_string();
+    assert!(refused == launched && builder.is_empty(), "{refused}");
+}
+
+#[test]
+fn a_gpu_launches_from_a_bundle_without_compiling() {
+    let _turn = turn();
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return;
+    };
+    let properties = gpu.as_cuda().expect("a GPU").properties();
+    let cache = CubinCache::new().with_bundle(bundle(&properties.into())).install();
+    let before = gpu.counters();
+    for case in CASES {
+        assert!(launch(&gpu, case) == launch(&Device::cpu(), case), "{case:?}");
+    }
+    let after = gpu.counters();
+    assert!(after.variants > before.variants);
+    assert_eq!(after.compiles, before.compiles, "nothing was compiled");
+    let counters = cache.counters();
+    assert_eq!(
+        (counters.bundle_hits, counters.compiled),
+        (after.variants - before.variants, 0)
+    );
+}
