@@ -350,13 +350,18 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
         self.check_symbols(symbols + 1)
     }
 
-    /// The entries of a table; none if there is no table, and `None` if it is not in the file.
+    /// The entries of a table; none if there is no table, and `None` if it is not in the file or ends within an entry, which the
+    /// loader would read whole.
     fn table<T: Pod>(&self, table: DynamicTag, size: DynamicTag) -> Option<&'data [T]> {
         let (Some(start), Some(size)) = (self.value(table), self.value(size)) else {
             return Some(&[]);
         };
-        let offset = self.memory.in_file(start, size)?;
-        self.data.read_slice_at(offset, size as usize / size_of::<T>()).ok()
+        let entry = size_of::<T>() as u64;
+        let offset = self
+            .memory
+            .in_file(start, size)
+            .filter(|_| size.is_multiple_of(entry))?;
+        self.data.read_slice_at(offset, (size / entry) as usize).ok()
     }
 
     /// The names of symbols, and their versions, up to a number.
@@ -503,6 +508,30 @@ mod tests {
             damaged[entry + 8..entry + 16].fill(0xff);
             let is_end = bytes[entry..entry + 16] == [0; 16];
             assert_eq!(read(&damaged).is_ok(), is_end, "the entry at {entry:#x}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_ends_within_an_entry_is_refused() {
+        let Image { bytes, headers } = library("libsome.so", true);
+        let size = headers[3]
+            .clone()
+            .step_by(16)
+            .find(|at| bytes[*at] == 8)
+            .expect("a size");
+        assert_eq!(bytes[size + 8], 48);
+        for (bytes_of_it, is_whole) in [
+            (48, true),
+            (24, true),
+            (0, true),
+            (47, false),
+            (25, false),
+            (13, false),
+            (1, false),
+        ] {
+            let mut changed = bytes.clone();
+            changed[size + 8] = bytes_of_it;
+            assert_eq!(read(&changed).is_ok(), is_whole, "{bytes_of_it} bytes");
         }
     }
 
