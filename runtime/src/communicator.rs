@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tilewright_dsl::element::Element;
 
+use crate::device::Stream;
 use crate::error::DeviceError;
 use crate::hardware::cuda::{CudaCommunicator, NcclError, NcclId};
 use crate::hardware::memory::{CudaAllocation, Place, put_in_order};
-use crate::{Stream, TensorViewMut};
+use crate::tensor::TensorViewMut;
 
 /// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
 /// sizes: NCCL does not compare them, and what differs hangs until the time is over.

@@ -67,13 +67,23 @@ const LAYERS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// What is imported from the crate's own modules, in the code of a file: its tests may import anything.
-fn imports(source: &str) -> BTreeSet<String> {
-    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let code: String = code
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n")
-        .collect();
+/// A file without its tests, which may import anything, and without comments.
+fn code_of(source: &str) -> String {
+    let mut code = String::new();
+    let mut in_tests = false;
+    for line in source.lines() {
+        in_tests |= line.starts_with("mod tests {");
+        if !in_tests {
+            code += line.split("//").next().unwrap_or_default();
+            code.push('\n');
+        }
+        in_tests &= line != "}";
+    }
+    code
+}
+
+/// What is imported from the crate's root, in code: names of modules, and of what the root re-exports.
+fn imports(code: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
@@ -136,13 +146,21 @@ fn faults(root: &Path, folder: &str, layers: &[&str]) -> Vec<String> {
             continue;
         };
         let text = std::fs::read_to_string(&file).expect("a source file");
-        for name in imports(&text) {
+        let code = code_of(&text);
+        for name in imports(&code) {
             if layers
                 .iter()
                 .position(|layer| *layer == name)
                 .is_some_and(|other| other > level)
             {
                 faults.insert(format!("{folder}/{} imports {name}", inner.display()));
+            }
+            // What the root re-exports may be of any module.
+            if name.starts_with(char::is_uppercase) {
+                faults.insert(format!(
+                    "{folder}/{} imports {name} without its module",
+                    inner.display()
+                ));
             }
         }
     }
@@ -162,7 +180,15 @@ fn modules_import_only_what_is_below_them() {
 #[test]
 fn an_import_is_found_however_it_is_written() {
     let source = "use crate::ir::{Kernel, print};\nuse crate::{\n    analysis::range::{self, Range},\n    call,\n};\n\
-                  fn f() -> crate::lang::Tile {} // crate::never\n#[cfg(test)]\nmod tests { use crate::cuda; }";
-    let found: Vec<_> = imports(source).into_iter().collect();
-    assert_eq!(found, ["analysis", "call", "ir", "lang"]);
+                  fn f() -> crate::lang::Tile {} // crate::never\nfn g(_: crate::Tile) {}";
+    let found: Vec<_> = imports(&code_of(source)).into_iter().collect();
+    assert_eq!(found, ["Tile", "analysis", "call", "ir", "lang"]);
+}
+
+#[test]
+fn only_the_tests_of_a_file_are_left_out() {
+    let source = "#[cfg(test)]\nmod tests;\nuse crate::ir;\n#[cfg(test)]\nmod tests {\n    use crate::never;\n}\n\
+                  use crate::call;\n";
+    let found: Vec<_> = imports(&code_of(source)).into_iter().collect();
+    assert_eq!(found, ["call", "ir"]);
 }

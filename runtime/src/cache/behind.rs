@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use std::{io, process, thread};
 
-use crate::Deadline;
+use crate::deadline::Deadline;
 
 /// Beyond this, work is done by those who ask for it: who makes it faster than a disk takes it has to wait at last.
 const MOST: usize = 64;

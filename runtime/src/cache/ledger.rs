@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::Deadline;
+use crate::deadline::Deadline;
 
 const NAME: &str = "ledger";
 

@@ -9,6 +9,7 @@ mod stream;
 
 /// One NVIDIA GPU, through its driver: the layer below devices.
 pub use crate::hardware::cuda;
+pub use crate::{counters::Counters, error::DeviceError};
 pub use stream::Stream;
 
 pub(crate) use stream::Queue;
@@ -19,8 +20,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::compile::Nvrtc;
-use crate::counters::{Counters, Tally};
-use crate::error::{DeviceError, LaunchError};
+use crate::counters::Tally;
+use crate::error::LaunchError;
 use crate::hardware::Hardware;
 use crate::hardware::tables::Tables;
 use crate::specialize::{Specializer, Variant};
@@ -220,6 +221,18 @@ mod tests {
             Device::cpu().why().is_none(),
             "nothing was missing where nothing else was asked for"
         );
+    }
+
+    #[test]
+    fn what_holds_memory_holds_the_device_with_its_kernels() -> Result<(), crate::TensorError> {
+        let device = Device::cpu();
+        let shared = Arc::downgrade(&device.0);
+        let hold = device.zeros::<f32, 1>([4])?.hold();
+        drop(device);
+        assert!(shared.upgrade().is_some(), "a captured graph runs its kernels");
+        drop(hold);
+        assert!(shared.upgrade().is_none());
+        Ok(())
     }
 
     #[test]

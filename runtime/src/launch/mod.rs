@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use tilewright_dsl::call::Call;
 
+pub use crate::error::{LaunchError, MarkedAccess};
 pub(crate) use check::check;
 
 use crate::counters::Tally;
 use crate::device::{Device, Queue, Stream};
-use crate::error::LaunchError;
 use crate::specialize::{Program, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.

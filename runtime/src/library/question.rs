@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::Deadline;
+use crate::deadline::Deadline;
 
 /// More than this is no answer.
 const LONGEST: u64 = 1 << 16;

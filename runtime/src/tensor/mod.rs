@@ -18,6 +18,7 @@ mod owned;
 mod view;
 mod view_mut;
 
+pub use crate::error::TensorError;
 pub use count::{CountElement, DeviceCount, device_count};
 pub use owned::{DeviceTensor, Hold};
 pub use view::TensorView;

@@ -61,25 +61,26 @@ impl Device {
     }
 }
 
-/// Keeps the memory of a tensor allocated, and says nothing of what is in it.
+/// Keeps the memory of a tensor allocated and its device open, with the kernels that were loaded for it, and says nothing of
+/// what is in the memory.
 #[derive(Clone)]
-pub struct Hold(Storage);
+pub struct Hold(TensorMemory);
 
 impl Hold {
     /// Where the memory begins.
     pub fn address(&self) -> u64 {
-        self.0.address()
+        self.0.storage.address()
     }
 
     /// Its length in bytes.
     pub fn bytes(&self) -> u64 {
-        self.0.len()
+        self.0.storage.len()
     }
 }
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hold({} bytes on {})", self.bytes(), self.0.hardware())
+        write!(f, "Hold({} bytes on {})", self.bytes(), self.0.device)
     }
 }
 
@@ -145,7 +146,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// # Ok::<(), tilewright_runtime::TensorError>(())
     /// ```
     pub fn hold(&self) -> Hold {
-        Hold(self.memory.storage.clone())
+        Hold(self.memory.clone())
     }
 
     /// The elements, in row-major order, once everything asked of the tensor is done.

@@ -12,7 +12,7 @@ use super::owned::check_length;
 use super::{DeviceTensor, TensorView};
 use crate::device::Device;
 use crate::error::TensorError;
-use crate::hardware::memory::as_bytes;
+use crate::hardware::memory::{Storage, as_bytes};
 
 /// A part of a tensor in a device's memory, to be written. Two of them share no element.
 pub struct TensorViewMut<'a, T: Element, const R: usize> {
@@ -64,7 +64,7 @@ impl<'a, T: Element, const R: usize> TensorViewMut<'a, T, R> {
 
     /// The allocation, and where in it the first element is, in bytes, if the elements follow each other.
     #[cfg(feature = "nccl")]
-    pub(crate) fn contiguous(&self) -> Option<(&'a crate::hardware::memory::Storage, u64)> {
+    pub(crate) fn contiguous(&self) -> Option<(&'a Storage, u64)> {
         let offset = (self.geometry.offset * T::TYPE.size()) as u64;
         self.geometry.is_contiguous().then_some((&self.memory.storage, offset))
     }

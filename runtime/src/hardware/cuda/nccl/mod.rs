@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tilewright_dsl::element::ElementType;
 
 use super::{CudaDevice, CudaEvent, CudaStream};
-use crate::Deadline;
+use crate::deadline::Deadline;
 use library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 
 pub use error::NcclError;
