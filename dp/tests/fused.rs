@@ -1,12 +1,14 @@
 //! What fusing many calls costs: the registers of a kernel do not grow with the number of its parts, and nothing
 //! overflows.
 
+use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
+use tilewright_dsl::class::Class;
 use tilewright_dsl::ir::Bindings;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
 use tilewright_dsl::schedule::{Machine, choose};
-use tilewright_dsl::transform::{bind, canonical, fuse, prove};
+use tilewright_dsl::transform::{bind, canonical, fuse};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, Resources, compile, resources};
 use tilewright_testing::Part;
 
@@ -32,7 +34,7 @@ fn traced(definition: &Definition, tensors: usize) -> Traced {
 fn resources_of(parts: &[Traced]) -> Resources {
     let fused = fuse(parts);
     let bound = bind(&fused.kernel, &Bindings::default());
-    let kernel = canonical(prove(bound, &[]).0);
+    let kernel = canonical(Class::new(bound).proved(ConditionBits::NONE).0);
     let module = tilewright_dsl::cuda::lower(&kernel, &choose(&kernel, &Machine::H200, 64)).expect("it can be lowered");
     let options = CompileOptions::new(Architecture::new(9, 0));
     let cubin = compile(&module.source, &module.entry, &options).expect("it compiles");

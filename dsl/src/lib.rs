@@ -5,6 +5,7 @@
 //! * [`lang`] is what a kernel body is written in,
 //! * [`ir`] is what running a body records,
 //! * [`analysis`] proves things about the IR, [`transform`] folds and simplifies it,
+//! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
 //! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
 //!
@@ -14,6 +15,7 @@ pub mod analysis;
 mod argument;
 pub mod arithmetic;
 pub mod call;
+pub mod class;
 pub mod cuda;
 pub mod element;
 pub mod interpret;

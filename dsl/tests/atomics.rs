@@ -1,19 +1,21 @@
 //! Which code atomic operations become, and what they ask of a schedule.
 
+use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+use tilewright_dsl::class::Class;
 use tilewright_dsl::cuda::lower;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
-use tilewright_dsl::transform::{canonical, prove};
+use tilewright_dsl::transform::canonical;
 
 /// The kernel for row-major tensors of these extents, proved and ready to be printed.
 fn staged(definition: Definition, tensors: &[&[u64]]) -> Kernel {
     let facts = |extents: &&[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
     let parameters = tensors.iter().map(facts).collect();
     let traced = definition.trace(&TraceRequest { parameters }).unwrap();
-    canonical(prove(traced.kernel, &[]).0)
+    canonical(Class::new(traced.kernel).proved(ConditionBits::NONE).0)
 }
 
 /// The CUDA C++ for few programs, without the prelude.

@@ -4,7 +4,9 @@
 //! `cargo test -p tilewright-dsl --test deep --config 'profile.dev.package.tilewright-dsl.opt-level=0'` is such a
 //! build.
 
+use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::Traced;
+use tilewright_dsl::class::Class;
 use tilewright_dsl::cuda::lower;
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::interpret::{self, HostArgument, HostMemory, Options};
@@ -14,7 +16,7 @@ use tilewright_dsl::ir::{
     ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
 };
 use tilewright_dsl::schedule::{Machine, choose};
-use tilewright_dsl::transform::{bind, canonical, checked, fuse, prove};
+use tilewright_dsl::transform::{bind, canonical, checked, fuse};
 
 fn empty() -> Kernel {
     Kernel {
@@ -189,7 +191,7 @@ fn all_stages(kernel: &Kernel) {
     interpret::run(kernel, &[HostArgument::contiguous(&memory, &[8])], &Options::default()).expect("it runs");
     let bound = bind(kernel, &Bindings::default());
     for bound in [checked(bound.clone()), bound] {
-        let kernel = canonical(prove(bound, &[]).0);
+        let kernel = canonical(Class::new(bound).proved(ConditionBits::NONE).0);
         verify(&kernel).expect("it stays well-formed");
         lower(&kernel, &choose(&kernel, &Machine::H200, 1)).expect("it can be lowered");
         interpret::run(
@@ -271,7 +273,11 @@ fn as_many_calls_as_are_fused_pass_every_stage() {
         };
         let fused = fuse(&vec![part; 256]);
         verify(&fused.kernel).expect("it is well-formed");
-        let kernel = canonical(prove(bind(&fused.kernel, &Bindings::default()), &[]).0);
+        let kernel = canonical(
+            Class::new(bind(&fused.kernel, &Bindings::default()))
+                .proved(ConditionBits::NONE)
+                .0,
+        );
         lower(&kernel, &choose(&kernel, &Machine::H200, 256)).expect("it can be lowered");
     });
 }

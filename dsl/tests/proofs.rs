@@ -1,11 +1,13 @@
 //! What is proved about the accesses of a kernel, and that checks go only where it is.
 
+use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::analysis::divisibility::divisor;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+use tilewright_dsl::class::Class;
 use tilewright_dsl::ir::{Bindings, Kernel, Statement, Symbol};
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
-use tilewright_dsl::transform::{bind, canonical, prove};
+use tilewright_dsl::transform::{Proof, bind, canonical};
 
 /// The kernel for tensors of these extents; `None` is a count or scalar.
 fn trace(definition: &Definition, parameters: &[Option<&[u64]>]) -> Kernel {
@@ -25,6 +27,18 @@ fn trace(definition: &Definition, parameters: &[Option<&[u64]>]) -> Kernel {
             device: Vec::new(),
         },
     )
+}
+
+/// The kernel for launches in which these symbols have these values, and what is known of its accesses there.
+fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
+    let class = Class::new(kernel);
+    let value = |symbol: Symbol| known.iter().find(|(s, _)| *s == symbol).map(|(_, value)| *value);
+    let axis = |axis| value(Symbol::NumPrograms(axis)).map_or(1, |programs| programs as u64);
+    let holding = match known {
+        [] => ConditionBits::NONE,
+        _ => class.conditions(&value, [axis(0), axis(1), axis(2)]),
+    };
+    class.proved(holding)
 }
 
 /// What is known of every access, without the places in the source.
@@ -212,7 +226,7 @@ fn pad(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, rows: Count) {
 }
 
 #[test]
-fn a_comparison_that_an_exact_count_decides_is_folded() {
+fn a_comparison_that_a_count_decides_is_folded() {
     let text = |rows: i64, exact: bool| {
         let tensor = |rows| ParameterFacts::Tensor(TensorFacts::contiguous(&[rows, 64]));
         let request = TraceRequest {
@@ -239,8 +253,11 @@ fn a_comparison_that_an_exact_count_decides_is_folded() {
     assert_eq!(text(24, true), text(25, true));
     assert!(!text(0, true).contains("load"), "{}", text(0, true));
     assert!(text(20, true).contains("if "));
-    // A count that may change keeps its comparison.
-    assert_eq!(text(24, false), text(20, false));
+    // So is one of a count that is an argument: where every row is real, it shares the code of the plain copy.
+    assert_eq!(text(24, false), text(24, true));
+    assert_eq!(text(0, false), text(0, true));
+    assert_eq!(text(20, false), text(23, false));
+    assert!(text(20, false).contains("if "));
 }
 
 #[test]
@@ -256,7 +273,13 @@ fn a_device_resident_count_ends_surplus_programs() {
         exact: traced.literal_extents(&request),
         device: vec![(1, ElementType::I32)],
     };
-    let kernel = canonical(prove(bind(&traced.kernel, &bindings), &[(extent(0, 0), 100)]).0);
+    let kernel = canonical(
+        prove(
+            bind(&traced.kernel, &bindings),
+            &[(extent(0, 0), 100), (Symbol::NumPrograms(0), 200)],
+        )
+        .0,
+    );
     let text = kernel.to_string();
     assert!(text.contains("return"), "{text}");
     assert!(text.contains("guard"), "a device count may exceed the tensor:\n{text}");

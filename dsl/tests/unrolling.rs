@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+use tilewright_dsl::class::Class;
 use tilewright_dsl::cuda::lower;
 use tilewright_dsl::ir::Bindings;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
 use tilewright_dsl::schedule::{Machine, choose};
-use tilewright_dsl::transform::{bind, canonical, prove};
+use tilewright_dsl::transform::{bind, canonical};
 
 fn request(extent: u64) -> TraceRequest {
     let tensor = ParameterFacts::Tensor(TensorFacts::contiguous(&[extent]));
@@ -103,7 +105,7 @@ fn stages(definition: &Definition, extent: u64) -> Vec<(&'static str, Duration)>
     lap("trace");
     let bound = bind(&traced.kernel, &Bindings::default());
     lap("bind");
-    let proved = prove(bound, &[]).0;
+    let proved = Class::new(bound).proved(ConditionBits::NONE).0;
     lap("prove");
     let kernel = canonical(proved);
     lap("canonical");

@@ -26,7 +26,7 @@ const COMPILED: u64 = 10;
 const FUSED: u64 = 4;
 
 /// More than any program takes, so that a loop that has lost its end is found.
-const STEPS: u64 = 1 << 13;
+pub const STEPS: u64 = 1 << 13;
 
 /// Cases that share a device object, and with it the memory of the variants.
 const BATCH: u64 = 512;

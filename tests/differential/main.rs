@@ -13,6 +13,7 @@
 
 mod case;
 mod cases;
+mod conditions;
 mod generate;
 mod identity;
 mod launch;

@@ -1,8 +1,10 @@
 //! What a case computes on the CPU: as generated, and after every transformation.
 
+use tilewright::dsl::analysis::condition::ConditionBits;
+use tilewright::dsl::class::Class;
 use tilewright::dsl::interpret::{self, HostArgument, HostMemory, HostTensor, InterpretError, Options};
 use tilewright::dsl::ir::{Bindings, Expression, Kernel, Span, Statement, Symbol};
-use tilewright::dsl::transform::{bind, canonical, checked, prove};
+use tilewright::dsl::transform::{bind, canonical, checked};
 
 use crate::case::{Argument, Case, Count, Tensor};
 
@@ -115,16 +117,31 @@ fn trap_at(kernel: &Kernel, place: Span) -> Option<Trapped> {
     found
 }
 
-/// The grid of a launch: counts in device memory at their maximum.
-pub fn launch_grid(kernel: &Kernel, case: &Case) -> [u64; 3] {
-    let value = |symbol| match (symbol, &case.arguments) {
+/// What sizes the grid: of a count in device memory, the maximum.
+pub fn most_value(case: &Case, symbol: Symbol) -> Option<i64> {
+    match (symbol, &case.arguments) {
         (Symbol::Count(position), arguments) => match arguments.get(position as usize) {
             Some(Argument::Count(count)) => Some(count.maximum()),
             _ => None,
         },
         _ => case.value(symbol),
-    };
-    interpret::grid(kernel, &value).expect("the grid is made of what the host knows")
+    }
+}
+
+/// The grid of a launch: counts in device memory at their maximum.
+pub fn launch_grid(kernel: &Kernel, case: &Case) -> [u64; 3] {
+    interpret::grid(kernel, &|symbol| most_value(case, symbol)).expect("the grid is made of what the host knows")
+}
+
+/// What the host knows of a symbol: of a count in device memory, nothing.
+pub fn host_value(case: &Case, symbol: Symbol) -> Option<i64> {
+    match (symbol, &case.arguments) {
+        (Symbol::Count(position), arguments) => match arguments.get(position as usize) {
+            Some(Argument::Count(Count::Exact(value) | Count::Runtime(value))) => Some(*value),
+            _ => None,
+        },
+        _ => case.value(symbol),
+    }
 }
 
 /// A kernel after one of the transformations, and how it is launched.
@@ -134,37 +151,37 @@ pub struct Stage {
     pub grid: Option<[u64; 3]>,
 }
 
-/// `case.kernel` after each transformation that a launch makes.
-pub fn stages(case: &Case) -> Vec<Stage> {
-    let mut exact: Vec<_> = case
-        .pinned
-        .iter()
+/// How the symbols of a case are bound.
+pub fn bindings(case: &Case) -> Bindings {
+    let pinned = case.pinned.iter();
+    let mut exact: Vec<_> = pinned
         .filter_map(|&symbol| Some((symbol, case.value(symbol)?)))
         .collect();
     if case.exact_extents {
         exact.extend(case.tensor_symbols());
     }
-    let (mut device, mut known) = (Vec::new(), case.tensor_symbols());
+    let mut device = Vec::new();
     for (position, argument) in (0u32..).zip(&case.arguments) {
-        let symbol = Symbol::Count(position);
         match argument {
-            Argument::Count(Count::Exact(value)) => exact.push((symbol, *value)),
+            Argument::Count(Count::Exact(value)) => exact.push((Symbol::Count(position), *value)),
             Argument::Count(Count::Device { element, .. }) => device.push((position, *element)),
             _ => {}
         }
-        if let Argument::Count(Count::Exact(value) | Count::Runtime(value)) = argument {
-            known.push((symbol, *value));
-        }
     }
+    Bindings { exact, device }
+}
+
+/// `case.kernel` after each transformation that a launch makes.
+pub fn stages(case: &Case) -> Vec<Stage> {
     let grid = launch_grid(&case.kernel, case);
-    let axes = (0u8..).zip(grid).take(case.kernel.grid.len());
-    known.extend(axes.map(|(axis, extent)| (Symbol::NumPrograms(axis), extent as i64)));
 
     let folded = bind(&case.kernel, &Bindings::default());
-    let bound = bind(&case.kernel, &Bindings { exact, device });
+    let bound = bind(&case.kernel, &bindings(case));
     let tested = checked(bound.clone());
-    let (always, _) = prove(bound.clone(), &[]);
-    let (proved, _) = prove(bound.clone(), &known);
+    let class = Class::new(bound.clone());
+    let holding = class.conditions(&|symbol| host_value(case, symbol), grid);
+    let (always, _) = class.proved(ConditionBits::NONE);
+    let (proved, _) = class.proved(holding);
     let canonical = canonical(proved.clone());
     let stage = |name, kernel, grid| Stage { name, kernel, grid };
     vec![

@@ -7,11 +7,13 @@
 //! TILEWRIGHT_FUZZ_INPUTS=10000000 cargo test --release --test differential verifier
 //! ```
 
+use tilewright::dsl::analysis::condition::ConditionBits;
+use tilewright::dsl::class::Class;
 use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::interpret::GridError;
 use tilewright::dsl::ir::{Arena, Bindings, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
-use tilewright::dsl::transform::{bind, canonical, prove};
+use tilewright::dsl::transform::{bind, canonical};
 
 use crate::case::Case;
 use crate::cases::{in_parallel, panic_of, variable};
@@ -99,7 +101,9 @@ fn later_stages(kernel: &Kernel, case: &Case, rng: &mut fastrand::Rng) {
     run(kernel, case);
     let bound = bind(kernel, &kernel.bindings);
     well_formed("bound", &bound);
-    let (proved, _) = prove(bound, &case.tensor_symbols());
+    let class = Class::new(bound);
+    let holding = class.conditions(&|symbol| case.value(symbol), [1; 3]);
+    let (proved, _) = class.proved(holding);
     well_formed("proved", &proved);
     let canonical = canonical(proved);
     well_formed("canonical", &canonical);
@@ -135,7 +139,7 @@ fn long_chains_and_shared_values_take_no_longer_than_they_must() {
         let kernel = generate::chain(depth, tile);
         verify(&kernel).expect("a chain is well-formed");
         let bound = bind(&kernel, &Bindings::default());
-        let (proved, _) = prove(bound, &[]);
+        let (proved, _) = Class::new(bound).proved(ConditionBits::NONE);
         let canonical = canonical(proved);
         verify(&canonical).expect("a chain stays well-formed");
         let schedule = choose(&canonical, &Machine::H200, 1);

@@ -14,7 +14,6 @@
 // Argument 9: Symbol(Count(9)).
 // Argument 10: Symbol(Count(10)).
 // Argument 11: Symbol(Count(11)).
-// Argument 12: Symbol(Count(12)).
 extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     unsigned short* __restrict__ p_out,
     const unsigned short* __restrict__ p_segments_0,
@@ -27,22 +26,19 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     const long long count_p_starts_3,
     const long long count_p_rows_0,
     const long long count_p_rows_1,
-    const long long count_p_rows_2,
-    const long long count_p_rows_3) {
+    const long long count_p_rows_2) {
   const long long program = (long long)(blockIdx.x / 4U);
   const int worker = (int)(threadIdx.x + blockIdx.x % 4U * 224U);
 #line 205 "dp/src/kernels/pad.rs"
 #line 208 "dp/src/kernels/pad.rs"
   const long long v1 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_0);
 #line 209 "dp/src/kernels/pad.rs"
-  const bool v2 = (v1 >= 0LL);
-  const bool v3 = (v1 < count_p_rows_0);
-  const bool v4 = (v2 & v3);
-  if (v4) {
+  const bool v2 = (v1 < count_p_rows_0);
+  if (v2) {
 #line 210 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row5 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row6 = p_segments_0 + ((long long)v1 * (7168LL));
+      unsigned short* const row3 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row4 = p_segments_0 + ((long long)v1 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -50,13 +46,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row6 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row4 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row5 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row3 + c, out[u]);
         }
       }
     }
@@ -64,16 +60,16 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 208 "dp/src/kernels/pad.rs"
-  const long long v7 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_1);
+  const long long v5 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_1);
 #line 209 "dp/src/kernels/pad.rs"
-  const bool v8 = (v7 >= 0LL);
-  const bool v9 = (v7 < count_p_rows_1);
-  const bool v10 = (v8 & v9);
-  if (v10) {
+  const bool v6 = (v5 >= 0LL);
+  const bool v7 = (v5 < count_p_rows_1);
+  const bool v8 = (v6 & v7);
+  if (v8) {
 #line 210 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row11 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row12 = p_segments_1 + ((long long)v7 * (7168LL));
+      unsigned short* const row9 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row10 = p_segments_1 + ((long long)v5 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -81,13 +77,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row12 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row10 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row11 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row9 + c, out[u]);
         }
       }
     }
@@ -95,16 +91,16 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 208 "dp/src/kernels/pad.rs"
-  const long long v13 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_2);
+  const long long v11 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_2);
 #line 209 "dp/src/kernels/pad.rs"
-  const bool v14 = (v13 >= 0LL);
-  const bool v15 = (v13 < count_p_rows_2);
-  const bool v16 = (v14 & v15);
-  if (v16) {
+  const bool v12 = (v11 >= 0LL);
+  const bool v13 = (v11 < count_p_rows_2);
+  const bool v14 = (v12 & v13);
+  if (v14) {
 #line 210 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row17 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row18 = p_segments_2 + ((long long)v13 * (7168LL));
+      unsigned short* const row15 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row16 = p_segments_2 + ((long long)v11 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -112,13 +108,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row18 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row16 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row17 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row15 + c, out[u]);
         }
       }
     }
@@ -126,16 +122,14 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
     return;
   }
 #line 208 "dp/src/kernels/pad.rs"
-  const long long v19 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_3);
+  const long long v17 = (long long)((unsigned long long)program - (unsigned long long)count_p_starts_3);
 #line 209 "dp/src/kernels/pad.rs"
-  const bool v20 = (v19 >= 0LL);
-  const bool v21 = (v19 < count_p_rows_3);
-  const bool v22 = (v20 & v21);
-  if (v22) {
+  const bool v18 = (v17 >= 0LL);
+  if (v18) {
 #line 210 "dp/src/kernels/pad.rs"
     {
-      unsigned short* const row23 = p_out + ((long long)program * (7168LL));
-      const unsigned short* const row24 = p_segments_3 + ((long long)v19 * (7168LL));
+      unsigned short* const row19 = p_out + ((long long)program * (7168LL));
+      const unsigned short* const row20 = p_segments_3 + ((long long)v17 * (7168LL));
       {
         const int base = worker;
         tw_vec<unsigned short, 8> out[1];
@@ -143,13 +137,13 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          out[u] = tw_load<2, unsigned short, 8>(row24 + c);
+          out[u] = tw_load<2, unsigned short, 8>(row20 + c);
         }
         #pragma unroll
         for (int u = 0; u < 1; ++u) {
           const int q = base + u * 896;
           const int c = q * 8;
-          tw_store<1, unsigned short, 8>(row23 + c, out[u]);
+          tw_store<1, unsigned short, 8>(row19 + c, out[u]);
         }
       }
     }
@@ -158,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
   }
 #line 214 "dp/src/kernels/pad.rs"
   {
-    unsigned short* const row25 = p_out + ((long long)program * (7168LL));
+    unsigned short* const row21 = p_out + ((long long)program * (7168LL));
     {
       const int base = worker;
       tw_vec<unsigned short, 8> out[1];
@@ -168,15 +162,15 @@ extern "C" __global__ void __launch_bounds__(224) tilewright_fill_and_place(
         const int c = q * 8;
         #pragma unroll
         for (int v = 0; v < 8; ++v) {
-          const unsigned short t26 = (unsigned short)0x0000U;
-          out[u].e[v] = t26;
+          const unsigned short t22 = (unsigned short)0x0000U;
+          out[u].e[v] = t22;
         }
       }
       #pragma unroll
       for (int u = 0; u < 1; ++u) {
         const int q = base + u * 896;
         const int c = q * 8;
-        tw_store<1, unsigned short, 8>(row25 + c, out[u]);
+        tw_store<1, unsigned short, 8>(row21 + c, out[u]);
       }
     }
   }

@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::condition::Computed;
 use crate::ir::{Expression, Handle, Symbol};
 
 /// Something whose value is not known, but the same wherever it is mentioned.
@@ -14,10 +15,12 @@ pub enum Unknown {
     Member(Symbol, Handle<Expression>, bool),
     /// A scalar value of the kernel.
     Value(Handle<Expression>),
+    /// A number that is computed of what the host knows of a launch.
+    Computed(Computed),
 }
 
 /// `constant + Σ coefficient * unknown`, with at most a few terms.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Linear {
     /// The part without unknowns.
     pub constant: i128,
@@ -51,6 +54,16 @@ impl Linear {
     /// How many unknowns there are in it.
     pub fn terms(&self) -> usize {
         self.terms.len()
+    }
+
+    /// The unknowns with their coefficients, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Unknown, i128)> + '_ {
+        self.terms.iter().copied()
+    }
+
+    /// The unknowns, in order.
+    pub fn unknowns(&self) -> impl Iterator<Item = Unknown> + '_ {
+        self.terms.iter().map(|(unknown, _)| *unknown)
     }
 
     /// The sum; `None` if it has too many terms.

@@ -2,6 +2,7 @@
 //!
 //! * [`linear`]: integer values as sums of multiples of unknowns,
 //! * [`range`]: bounds of every integer value, symbolic and numeric, refined by the conditions around it,
+//! * [`condition`]: what is proved of some launches only, as conditions on their integers,
 //! * [`divisibility`]: which powers of two divide a value,
 //! * [`contiguity`]: how an access moves through memory as the innermost tile axis advances,
 //! * [`effects`]: which tensors are read and written, and whether a program's threads are independent,
@@ -11,6 +12,7 @@
 //! Uniformity needs no analysis: scalars are uniform over a program by construction.
 
 pub mod atomics;
+pub mod condition;
 pub mod contiguity;
 pub mod divisibility;
 pub mod effects;

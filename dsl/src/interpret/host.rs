@@ -1,10 +1,10 @@
 //! What the host computes before a launch: how many programs there are, and whether the arguments are what they have to be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Span, Symbol, UnaryOp};
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Requirement, Span, Symbol, UnaryOp};
 
 /// The most programs of a launch.
 pub const MAX_PROGRAMS: u64 = (1 << 31) - 1;
@@ -126,35 +126,16 @@ fn found(values: &Option<[Literal; 2]>) -> String {
 /// # Errors
 /// If a symbol has no value, an operation overflows or there are more than [`MAX_PROGRAMS`] programs.
 pub fn grid(kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
-    let malformed = || GridError::Malformed {
-        kernel: kernel.name.clone(),
-    };
-    if !(1..=3).contains(&kernel.grid.len()) {
-        return Err(malformed());
-    }
-    let values = evaluate(kernel, kernel.grid_values(), known).map_err(|unknown| match unknown {
-        Some(value) => GridError::Unknown {
-            kernel: kernel.name.clone(),
-            unknown: kernel.text_of(value),
-        },
-        None => malformed(),
-    })?;
-    if let Some(overflowing) = overflowing(kernel, &values) {
-        return Err(GridError::Overflow {
-            kernel: kernel.name.clone(),
-            overflowing: kernel.text_of(overflowing),
-        });
-    }
-    let mut grid = [1u64; 3];
-    for (axis, extent) in kernel.grid.iter().enumerate() {
-        let value = values
-            .get(extent)
-            .filter(|v| v.element == ElementType::I64)
-            .and_then(|v| v.get::<i64>());
-        grid[axis] = value.ok_or_else(malformed)?.max(0) as u64;
-    }
-    check_programs(kernel, grid)?;
-    Ok(grid)
+    Steps::of(kernel, kernel.grid_values()).grid(kernel, known)
+}
+
+/// Whether the arguments of a launch are what the kernel [requires](crate::lang::require).
+///
+/// # Errors
+/// The first condition that does not hold, or that depends on what the host does not know.
+pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), RequirementError> {
+    let check = |requirement| Steps::of_requirement(kernel, requirement).require(kernel, requirement, known);
+    kernel.requirements.iter().try_for_each(check)
 }
 
 /// How many programs a grid has, if a launch can have so many.
@@ -173,22 +154,167 @@ pub(super) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, Gri
     }
 }
 
-/// Whether the arguments of a launch are what the kernel [requires](crate::lang::require).
-///
-/// # Errors
-/// The first condition that does not hold, or that depends on what the host does not know.
-pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), RequirementError> {
-    for requirement in &kernel.requirements {
-        let (condition, span) = (requirement.condition, requirement.span);
+/// The grid and the requirements of one kernel, as what is computed at each launch of it.
+#[derive(Debug, Clone)]
+pub(crate) struct HostProgram {
+    grid: Steps,
+    /// In the order of the kernel's.
+    requirements: Vec<Steps>,
+}
+
+impl HostProgram {
+    pub fn new(kernel: &Kernel) -> Self {
+        let requirements = kernel.requirements.iter();
+        Self {
+            grid: Steps::of(kernel, kernel.grid_values()),
+            requirements: requirements
+                .map(|requirement| Steps::of_requirement(kernel, requirement))
+                .collect(),
+        }
+    }
+
+    /// As [`grid`].
+    pub fn grid(&self, kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
+        self.grid.grid(kernel, known)
+    }
+
+    /// As [`check_requirements`].
+    pub fn check_requirements(&self, kernel: &Kernel, known: &impl Known) -> Result<(), RequirementError> {
+        let mut all = kernel.requirements.iter().zip(&self.requirements);
+        all.try_for_each(|(requirement, steps)| steps.require(kernel, requirement, known))
+    }
+}
+
+/// Expressions that the host computes, operands before their users.
+#[derive(Debug, Clone)]
+struct Steps {
+    /// The expressions by their names in the kernel, and with operands that are positions among these; nothing for what the
+    /// kernel does not have.
+    steps: Vec<(Handle<Expression>, Option<Expression>)>,
+}
+
+/// The results of some steps, the first ones without an allocation.
+struct Results {
+    few: [Literal; FEW_STEPS],
+    more: Vec<Literal>,
+}
+
+/// How many steps have results that need no allocation.
+const FEW_STEPS: usize = 64;
+
+impl Results {
+    fn new() -> Self {
+        Self {
+            few: [Literal::zero(ElementType::Bool); FEW_STEPS],
+            more: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, at: usize, value: Literal) {
+        match self.few.get_mut(at) {
+            Some(place) => *place = value,
+            None => self.more.push(value),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<Literal> {
+        match at.checked_sub(FEW_STEPS) {
+            None => Some(self.few[at]),
+            Some(at) => self.more.get(at).copied(),
+        }
+    }
+}
+
+impl Steps {
+    fn of_requirement(kernel: &Kernel, requirement: &Requirement) -> Self {
+        Self::of(kernel, kernel.made_of([requirement.condition]))
+    }
+
+    fn of(kernel: &Kernel, values: BTreeSet<Handle<Expression>>) -> Self {
+        let mut places = HashMap::new();
+        let steps = values.into_iter().enumerate().map(|(at, value)| {
+            let mut expression = kernel.expressions.get(value).cloned();
+            let mut complete = true;
+            if let Some(node) = &mut expression {
+                node.map_operands(|operand| match places.get(&operand) {
+                    Some(&place) => Handle::from_index(place),
+                    None => {
+                        complete = false;
+                        operand
+                    }
+                });
+                if let Expression::Symbol(symbol) = *node
+                    && let Some(value) = kernel.bindings.exact(symbol)
+                {
+                    *node = Expression::Literal(Literal::index(value));
+                }
+            }
+            places.insert(value, at);
+            (value, expression.filter(|_| complete))
+        });
+        Self { steps: steps.collect() }
+    }
+
+    /// The values. The error is the symbol or argument that has none; nothing, if no host can compute what is asked for.
+    fn run(&self, known: &impl Known) -> Result<Results, Option<Handle<Expression>>> {
+        let mut results = Results::new();
+        for (at, (value, expression)) in self.steps.iter().enumerate() {
+            let result = match expression.as_ref().ok_or(None)? {
+                Expression::Symbol(symbol) => Literal::index(known.symbol(*symbol).ok_or(Some(*value))?),
+                Expression::Argument(position) => known.scalar(*position).ok_or(Some(*value))?,
+                operation => arithmetic::evaluate(operation, |operand| results.get(operand.index())).ok_or(None)?,
+            };
+            results.push(at, result);
+        }
+        Ok(results)
+    }
+
+    /// The result of an expression of the kernel.
+    fn result(&self, results: &Results, value: Handle<Expression>) -> Option<Literal> {
+        let at = self.steps.binary_search_by_key(&value, |(value, _)| *value).ok()?;
+        results.get(at)
+    }
+
+    fn grid(&self, kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
+        let malformed = || GridError::Malformed {
+            kernel: kernel.name.clone(),
+        };
+        if !(1..=3).contains(&kernel.grid.len()) {
+            return Err(malformed());
+        }
+        let results = self.run(known).map_err(|unknown| match unknown {
+            Some(value) => GridError::Unknown {
+                kernel: kernel.name.clone(),
+                unknown: kernel.text_of(value),
+            },
+            None => malformed(),
+        })?;
+        if let Some(overflowing) = self.overflowing(&results) {
+            return Err(GridError::Overflow {
+                kernel: kernel.name.clone(),
+                overflowing: kernel.text_of(overflowing),
+            });
+        }
+        let mut grid = [1u64; 3];
+        for (axis, &extent) in kernel.grid.iter().enumerate() {
+            let value = self.result(&results, extent).filter(|v| v.element == ElementType::I64);
+            let value = value.and_then(|v| v.get::<i64>());
+            grid[axis] = value.ok_or_else(malformed)?.max(0) as u64;
+        }
+        check_programs(kernel, grid)?;
+        Ok(grid)
+    }
+
+    fn require(&self, kernel: &Kernel, requirement: &Requirement, known: &impl Known) -> Result<(), RequirementError> {
+        let &Requirement { condition, span } = requirement;
         let text = || kernel.text_of(condition);
-        let unknown = |unknown: Option<Handle<Expression>>| RequirementError::Unknown {
+        let results = self.run(known).map_err(|unknown| RequirementError::Unknown {
             kernel: kernel.name.clone(),
             condition: text(),
             unknown: kernel.text_of(unknown.unwrap_or(condition)),
             span,
-        };
-        let values = evaluate(kernel, kernel.made_of([condition]), known).map_err(unknown)?;
-        if let Some(overflowing) = overflowing(kernel, &values) {
+        })?;
+        if let Some(overflowing) = self.overflowing(&results) {
             return Err(RequirementError::Overflow {
                 kernel: kernel.name.clone(),
                 condition: text(),
@@ -196,68 +322,48 @@ pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), Req
                 span,
             });
         }
-        if !values.get(&condition).is_some_and(|value| value.as_bool()) {
-            let sides = match kernel.expressions.get(condition) {
-                Some(Expression::Compare { left, right, .. }) => values.get(left).zip(values.get(right)),
-                _ => None,
-            };
-            return Err(RequirementError::Broken {
-                kernel: kernel.name.clone(),
-                condition: text(),
-                values: sides.map(|(left, right)| [*left, *right]),
-                span,
-            });
+        if self.result(&results, condition).is_some_and(|value| value.as_bool()) {
+            return Ok(());
         }
-    }
-    Ok(())
-}
-
-/// The first integer operation whose exact result is none of its type's.
-fn overflowing(kernel: &Kernel, values: &BTreeMap<Handle<Expression>, Literal>) -> Option<Handle<Expression>> {
-    let exact = |expression: &Expression| {
-        let integer = |operand| values.get(&operand)?.as_integer();
-        match *expression {
-            Expression::Binary { op, left, right } => {
-                let (left, right) = (integer(left)?, integer(right)?);
-                match op {
-                    BinaryOp::Add => left.checked_add(right),
-                    BinaryOp::Subtract => left.checked_sub(right),
-                    BinaryOp::Multiply => left.checked_mul(right),
-                    _ => None,
-                }
+        let sides = match kernel.expressions.get(condition) {
+            Some(Expression::Compare { left, right, .. }) => {
+                self.result(&results, *left).zip(self.result(&results, *right))
             }
-            Expression::Unary {
-                op: UnaryOp::Negate,
-                value,
-            } => integer(value)?.checked_neg(),
             _ => None,
-        }
-    };
-    let overflows = |(handle, value): (&Handle<Expression>, &Literal)| {
-        let exact = exact(kernel.expressions.get(*handle)?)?;
-        (value.as_integer() != Some(exact)).then_some(*handle)
-    };
-    values.iter().find_map(overflows)
-}
-
-/// The values of expressions, operands before their users. The error is the symbol or argument that has none; nothing, if no
-/// host can compute what is asked for.
-fn evaluate(
-    kernel: &Kernel,
-    expressions: BTreeSet<Handle<Expression>>,
-    known: &impl Known,
-) -> Result<BTreeMap<Handle<Expression>, Literal>, Option<Handle<Expression>>> {
-    let mut values = BTreeMap::new();
-    for handle in expressions {
-        let value = match kernel.expressions.get(handle).ok_or(None)? {
-            Expression::Symbol(symbol) => {
-                let value = kernel.bindings.exact(*symbol).or_else(|| known.symbol(*symbol));
-                Some(Literal::index(value.ok_or(Some(handle))?))
-            }
-            Expression::Argument(position) => Some(known.scalar(*position).ok_or(Some(handle))?),
-            operation => arithmetic::evaluate(operation, |operand| values.get(&operand).copied()),
         };
-        values.insert(handle, value.ok_or(None)?);
+        Err(RequirementError::Broken {
+            kernel: kernel.name.clone(),
+            condition: text(),
+            values: sides.map(|(left, right)| [left, right]),
+            span,
+        })
     }
-    Ok(values)
+
+    /// The first integer operation whose exact result is none of its type's.
+    fn overflowing(&self, results: &Results) -> Option<Handle<Expression>> {
+        let exact = |expression: &Expression| {
+            let integer = |operand: Handle<Expression>| results.get(operand.index())?.as_integer();
+            match *expression {
+                Expression::Binary { op, left, right } => {
+                    let (left, right) = (integer(left)?, integer(right)?);
+                    match op {
+                        BinaryOp::Add => left.checked_add(right),
+                        BinaryOp::Subtract => left.checked_sub(right),
+                        BinaryOp::Multiply => left.checked_mul(right),
+                        _ => None,
+                    }
+                }
+                Expression::Unary {
+                    op: UnaryOp::Negate,
+                    value,
+                } => integer(value)?.checked_neg(),
+                _ => None,
+            }
+        };
+        let mut steps = self.steps.iter().enumerate();
+        steps.find_map(|(at, (value, expression))| {
+            let exact = exact(expression.as_ref()?)?;
+            (results.get(at)?.as_integer() != Some(exact)).then_some(*value)
+        })
+    }
 }

@@ -31,6 +31,7 @@ mod value;
 
 pub use argument::{HostArgument, HostTensor};
 pub use error::{ArgumentFault, BadAccess, Conflict, ConflictingAccess, FailedCheck, InterpretError};
+pub(crate) use host::HostProgram;
 pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -239,12 +239,12 @@ impl Fusion {
             let node = map.node(part.expressions[value].clone());
             map.expressions[value.index()] = Some(self.append(node, part.ty(value)));
         }
-        let ranges = Ranges::new(part, &[]);
+        let ranges = Ranges::of_every_launch(part);
         let mut extents = Vec::new();
         for &extent in &part.grid {
             let value = map.expression(extent);
             // A part with a negative extent has no programs, rather than taking those of the next.
-            extents.push(match ranges.is_non_negative(extent) {
+            extents.push(match ranges.is_non_negative(extent).is_always() {
                 true => value,
                 false => {
                     let zero = self.index(0);

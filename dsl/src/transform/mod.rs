@@ -2,12 +2,14 @@
 //! one ([`fuse`](fuse())).
 //!
 //! ```text
-//! trace -> bind (literals for exact symbols, folded) -> checked, if asked for -> prove (checks removed) -> canonical (what decides the code)
+//! trace -> bind (literals for exact symbols, folded) -> checked, if asked for
+//!       -> class: conditions of its launches -> for those that hold, prove (checks removed) -> canonical (what decides the code)
 //! ```
 
 mod bind;
 mod canonical;
 mod checked;
+mod conditions;
 mod dead_code;
 mod empty;
 mod fold;
@@ -18,6 +20,8 @@ mod renumber;
 pub use bind::bind;
 pub use canonical::canonical;
 pub use checked::checked;
+pub(crate) use conditions::Conditions;
 pub(crate) use empty::without_empty_tiles;
 pub use fuse::fuse;
-pub use prove::{AccessKind, Proof, ProvedBy, hopeless, prove};
+pub(crate) use prove::prove;
+pub use prove::{AccessKind, Proof, ProvedBy, hopeless};

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::bind;
+use super::conditions::Conditions;
+use crate::analysis::condition::ConditionBits;
 use crate::analysis::range::Ranges;
-use crate::ir::{Access, Block, Bounds, Expression, Guard, Handle, Kernel, Literal, Span, Statement, Symbol};
+use crate::ir::{Access, Arena, Block, Bounds, Expression, Handle, Kernel, Literal, Span, Statement};
 use crate::stack::room;
 
 /// What is known of one access.
@@ -37,7 +39,7 @@ pub enum AccessKind {
 pub enum ProvedBy {
     /// It is in every launch.
     Proof,
-    /// The host has checked that it is in this launch.
+    /// The host has found that it is in this launch.
     Host,
     /// The kernel checks it.
     Guard,
@@ -66,36 +68,54 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Removes every bounds check that holds for all launches, or for one whose symbols have the values `known`, and tells
-/// what became of each access, in the order of the text. Comparisons that extents and exact counts decide are folded.
-pub fn prove(kernel: Kernel, known: &[(Symbol, i64)]) -> (Kernel, Vec<Proof>) {
-    let kernel = decide(kernel, known);
-    let always = guards(&kernel, &[]);
-    let here = if known.is_empty() {
-        always.clone()
-    } else {
-        guards(&kernel, known)
-    };
-    let proofs = always
-        .iter()
-        .zip(&here)
-        .map(|(always, here)| {
-            let access = &here.access;
-            let axes = (0..access.guards.len()).map(|axis| match access.bounds {
-                Bounds::Unchecked => ProvedBy::Author,
-                _ if !always.access.guards[axis].any() => ProvedBy::Proof,
-                _ if !access.guards[axis].any() => ProvedBy::Host,
-                _ => ProvedBy::Guard,
-            });
-            Proof {
-                kind: kind(&kernel, here.value),
-                tensor: kernel.parameters[access.tensor as usize].name.clone(),
-                span: here.span,
-                axes: axes.collect(),
+/// `kernel` without the bounds checks that are proved to pass where those of its `conditions` hold that `holding` says, and
+/// with the scalar comparisons folded that are decided there. Tells what became of each access, in the order of the text.
+pub(crate) fn prove(kernel: &Kernel, conditions: &Conditions, holding: ConditionBits) -> (Kernel, Vec<Proof>) {
+    let mut by_host = HashSet::new();
+    let mut checks = conditions.checks();
+    let mut proved = with_guards(kernel.clone(), |access, span| {
+        let of_axes = checks.next().unwrap_or_default();
+        for (axis, (guard, [lower, upper])) in access.guards.iter_mut().zip(of_axes).enumerate() {
+            if (guard.lower && !lower.is_always()) || (guard.upper && !upper.is_always()) {
+                by_host.insert((access.tensor, span, axis));
             }
-        })
-        .collect();
-    (apply(kernel, here), proofs)
+            guard.lower &= !lower.holds(holding);
+            guard.upper &= !upper.holds(holding);
+        }
+    });
+    let mut folded = false;
+    for (value, truth) in conditions.decided(holding) {
+        proved.expressions[value] = Expression::Literal(Literal::new(truth));
+        folded = true;
+    }
+    if folded {
+        proved = bind(&proved, &proved.bindings);
+        // Where a branch is taken always, more is known of what follows.
+        let always = Conditions::of_every_launch(&proved);
+        let mut checks = always.checks();
+        proved = with_guards(proved, |access, _| {
+            for (guard, [lower, upper]) in access.guards.iter_mut().zip(checks.next().unwrap_or_default()) {
+                guard.lower &= !lower.is_always();
+                guard.upper &= !upper.is_always();
+            }
+        });
+    }
+    let mut proofs = Vec::new();
+    for_each_access(&proved, &mut |access, span, value| {
+        let axes = (0..access.guards.len()).map(|axis| match access.bounds {
+            Bounds::Unchecked => ProvedBy::Author,
+            _ if access.guards[axis].any() => ProvedBy::Guard,
+            _ if by_host.contains(&(access.tensor, span, axis)) => ProvedBy::Host,
+            _ => ProvedBy::Proof,
+        });
+        proofs.push(Proof {
+            kind: kind(&proved, value),
+            tensor: proved.parameters[access.tensor as usize].name.clone(),
+            span,
+            axes: axes.collect(),
+        });
+    });
+    (proved, proofs)
 }
 
 /// The first access, of those that every program comes to, that needs a check whatever the host knows: its index is an
@@ -136,7 +156,7 @@ pub fn hopeless(kernel: &Kernel) -> Option<Proof> {
             });
         }
     };
-    Ranges::new(kernel, &[]).walk(&kernel.body, &mut visit);
+    Ranges::of_every_launch(kernel).walk(&kernel.body, &mut visit);
     found
 }
 
@@ -153,108 +173,57 @@ impl Kernel {
     /// What is known of every access in all launches: proved, or guarded. In one launch the host's checks turn many
     /// guarded accesses into checked ones.
     pub fn proofs(&self) -> Vec<Proof> {
-        prove(self.clone(), &[]).1
+        prove(self, &Conditions::of_every_launch(self), ConditionBits::NONE).1
     }
 }
 
-/// Folds the scalar comparisons with only one possible result. Of counts bound at run time, and of grids that follow from
-/// them, nothing is used: a variant made for one of their values would not serve the next.
-fn decide(mut kernel: Kernel, known: &[(Symbol, i64)]) -> Kernel {
-    let lasting = |(symbol, _): &&(Symbol, i64)| matches!(symbol, Symbol::Extent { .. } | Symbol::Stride { .. });
-    let lasting: Vec<_> = known.iter().filter(lasting).copied().collect();
-    let mut decided = Vec::new();
-    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, _: Span| {
-        if let Statement::Let(value) = statement
-            && let Expression::Compare { op, left, right } = kernel.expressions[*value]
-            && kernel.ty(left).is_scalar()
-            && kernel.ty(left).element.is_integer()
-            && let Some(truth) = ranges.decide(op, left, right)
-        {
-            decided.push((*value, truth));
+/// Calls `visit` with each access that may be guarded, where it was written, and the value that it is unless it is a store.
+fn for_each_access(kernel: &Kernel, visit: &mut impl FnMut(&Access, Span, Option<Handle<Expression>>)) {
+    kernel.body.walk(&mut |statement, span| {
+        if let Some((access, value)) = access_of(kernel, statement) {
+            visit(access, span, value);
         }
-    };
-    Ranges::new(&kernel, &lasting).walk(&kernel.body, &mut visit);
-    if decided.is_empty() {
-        return kernel;
-    }
-    for (value, truth) in decided {
-        kernel.expressions[value] = Expression::Literal(Literal::new(truth));
-    }
-    bind(&kernel, &kernel.bindings)
+    });
 }
 
-/// An access with the checks that it still needs.
-#[derive(Clone)]
-struct Guarded {
-    access: Access,
-    span: Span,
-    /// The load or atomic operation, or none for a store.
-    value: Option<Handle<Expression>>,
-}
-
-fn guards(kernel: &Kernel, known: &[(Symbol, i64)]) -> Vec<Guarded> {
-    let mut found = Vec::new();
-    let mut visit = |ranges: &Ranges<'_>, statement: &Statement, span: Span| {
-        let (access, value) = match statement {
-            Statement::Let(value) => match kernel.expressions[*value].access() {
-                Some(access) => (access, Some(*value)),
-                None => return,
-            },
-            Statement::Store { access, .. } => (access, None),
-            _ => return,
-        };
-        let mut access = access.clone();
-        for axis in 0..access.indices.len() {
-            let guard = access.guards[axis];
-            access.guards[axis] = Guard {
-                lower: guard.lower && !ranges.is_non_negative(access.indices[axis]),
-                upper: guard.upper && !ranges.is_below_extent(&access, axis),
-            };
-        }
-        found.push(Guarded { access, span, value });
-    };
-    Ranges::new(kernel, known).walk(&kernel.body, &mut visit);
-    found
-}
-
-fn apply(mut kernel: Kernel, found: Vec<Guarded>) -> Kernel {
-    let mut stores = Vec::new();
-    for guarded in found {
-        match guarded.value {
-            Some(value) => {
-                let node = &mut kernel.expressions[value];
-                node.access_mut()
-                    .into_iter()
-                    .for_each(|access| *access = guarded.access.clone());
-            }
-            None => stores.push(guarded.access),
-        }
+/// The access that a statement makes and a guard can stand before.
+pub(super) fn access_of<'a>(
+    kernel: &'a Kernel,
+    statement: &'a Statement,
+) -> Option<(&'a Access, Option<Handle<Expression>>)> {
+    match statement {
+        Statement::Let(value) => kernel.expressions[*value].access().map(|access| (access, Some(*value))),
+        Statement::Store { access, .. } => Some((access, None)),
+        _ => None,
     }
+}
+
+/// `kernel` with the accesses that [`access_of`] finds changed, in the order of the text.
+fn with_guards(mut kernel: Kernel, mut change: impl FnMut(&mut Access, Span)) -> Kernel {
     let mut body = std::mem::take(&mut kernel.body);
-    replace_stores(&mut body, &mut stores.into_iter());
+    change_accesses(&mut body, &mut kernel.expressions, &mut change);
     kernel.body = body;
     kernel
 }
 
-fn replace_stores(block: &mut Block, stores: &mut impl Iterator<Item = Access>) {
-    for (statement, _) in block.iter_mut() {
+fn change_accesses(block: &mut Block, expressions: &mut Arena<Expression>, change: &mut impl FnMut(&mut Access, Span)) {
+    for (statement, span) in block.iter_mut() {
         match statement {
-            Statement::Store { access, .. } => {
-                if let Some(proved) = stores.next() {
-                    *access = proved;
-                }
+            Statement::Let(value) => {
+                let access = expressions[*value].access_mut();
+                access.into_iter().for_each(|access| change(access, *span));
             }
+            Statement::Store { access, .. } => change(access, *span),
             Statement::If { accept, reject, .. } => {
-                room(|| replace_stores(accept, stores));
-                room(|| replace_stores(reject, stores));
+                room(|| change_accesses(accept, expressions, change));
+                room(|| change_accesses(reject, expressions, change));
             }
             Statement::While { header, body, .. } => {
-                room(|| replace_stores(header, stores));
-                room(|| replace_stores(body, stores));
+                room(|| change_accesses(header, expressions, change));
+                room(|| change_accesses(body, expressions, change));
             }
-            Statement::For { body, .. } => room(|| replace_stores(body, stores)),
-            Statement::Let(_)
-            | Statement::Check { .. }
+            Statement::For { body, .. } => room(|| change_accesses(body, expressions, change)),
+            Statement::Check { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)
             | Statement::Print { .. }

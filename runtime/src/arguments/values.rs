@@ -133,7 +133,7 @@ pub(crate) fn tensor_symbols(call: &Call<'_>) -> Vec<(Symbol, i64)> {
 }
 
 /// The counts that the host knows.
-pub(crate) fn known_counts(call: &Call<'_>) -> impl Iterator<Item = (Symbol, i64)> {
+fn known_counts(call: &Call<'_>) -> impl Iterator<Item = (Symbol, i64)> {
     (0u32..)
         .zip(call.arguments())
         .filter_map(|(position, argument)| match argument {

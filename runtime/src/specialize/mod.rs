@@ -3,8 +3,8 @@
 //! ```text
 //! launch -> plan?  the same arguments were launched before: the variant is known (`plan`)
 //!        -> class  a recording that serves these facts and extents, or a new one (`class`)
-//!        -> bind, checked if asked for, prove, canonical: what is a literal, what is tested again, which checks the host
-//!           has made, what of it decides the code (`stage`)
+//!        -> bind, checked if asked for, conditions of the class, prove, canonical: what is a literal, what is tested again,
+//!           which checks are needless for what holds in this launch, what of it decides the code (`stage`)
 //!        -> variant by content (`variants`), or built now (`build`)
 //! ```
 //!

@@ -2,12 +2,13 @@
 
 use tilewright_dsl::analysis::opening::opening;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
+use tilewright_dsl::class::Class;
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
-use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked, prove};
+use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::variant::VariantId;
-use crate::arguments::{known_counts, tensor_symbols, trace_request};
+use crate::arguments::{HostKnows, tensor_symbols, trace_request};
 use crate::error::LaunchError;
 use crate::hardware::cuda::CudaProperties;
 
@@ -27,11 +28,8 @@ pub(super) fn stage(traced: &Traced, call: &Call<'_>, grid: [u64; 3]) -> Result<
     let bound = bind(&traced.kernel, &bindings(traced, call));
     let mut bound = if call.is_checked() { checked(bound) } else { bound };
     bound.reports = call.reports_out_of_bounds();
-    let mut known = tensor_symbols(call);
-    known.extend(known_counts(call));
-    let axes = (0u8..).zip(&grid).take(traced.kernel.grid.len());
-    known.extend(axes.filter_map(|(axis, &extent)| Some((Symbol::NumPrograms(axis), i64::try_from(extent).ok()?))));
-    let (proved, proofs) = prove(bound, &known);
+    let class = Class::new(bound);
+    let (proved, proofs) = class.proved(class.conditions(&HostKnows(call), grid));
     // What a checked build checks again was promised.
     if proved.denies_guards
         && !proved.checked

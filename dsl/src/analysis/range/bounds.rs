@@ -2,13 +2,46 @@
 
 use arrayvec::ArrayVec;
 
+use crate::analysis::condition::LaunchCondition;
 use crate::analysis::linear::Linear;
 use crate::element::ElementType;
 
-const MAX_BOUNDS: usize = 6;
+pub(super) const MAX_BOUNDS: usize = 6;
 
-/// Alternative bounds on one side of a value; each one holds.
-pub(super) type Bounds = ArrayVec<Linear, MAX_BOUNDS>;
+/// What bounds one side of a value, in launches in which a condition holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub form: Linear,
+    pub under: LaunchCondition,
+}
+
+impl From<Linear> for Bound {
+    fn from(form: Linear) -> Self {
+        Self {
+            form,
+            under: LaunchCondition::ALWAYS,
+        }
+    }
+}
+
+impl Bound {
+    pub fn map(&self, of: impl FnOnce(&Linear) -> Option<Linear>) -> Option<Self> {
+        let form = of(&self.form)?;
+        Some(Self { form, ..*self })
+    }
+
+    pub fn offset(&self, by: i128) -> Option<Self> {
+        self.map(|form| form.offset(by))
+    }
+
+    /// The value, if it is the same in every launch.
+    pub fn as_constant(&self) -> Option<i128> {
+        self.form.as_constant().filter(|_| self.under.is_always())
+    }
+}
+
+/// Alternative bounds on one side of a value; each one holds where its condition does.
+pub(super) type Bounds = ArrayVec<Bound, MAX_BOUNDS>;
 
 /// A side of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,27 +61,29 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn both(form: Linear) -> Self {
-        let mut facts = Self::default();
-        facts.lower.push(form.clone());
-        facts.upper.push(form);
-        facts
+        Self::of(Some(form.clone()), Some(form))
     }
 
     pub fn between(low: i128, high: i128) -> Self {
-        let mut facts = Self::default();
-        facts.lower.push(Linear::constant(low));
-        facts.upper.push(Linear::constant(high));
-        facts
+        Self::of(Some(Linear::constant(low)), Some(Linear::constant(high)))
+    }
+
+    /// The bounds that there are.
+    pub fn of(low: Option<Linear>, high: Option<Linear>) -> Self {
+        Self {
+            lower: low.into_iter().map(Bound::from).collect(),
+            upper: high.into_iter().map(Bound::from).collect(),
+        }
     }
 
     /// The largest of `low` and the numeric lower bounds.
     pub fn least(&self, low: i128) -> i128 {
-        self.lower.iter().filter_map(Linear::as_constant).fold(low, i128::max)
+        self.lower.iter().filter_map(Bound::as_constant).fold(low, i128::max)
     }
 
     /// The smallest of `high` and the numeric upper bounds.
     pub fn most(&self, high: i128) -> i128 {
-        self.upper.iter().filter_map(Linear::as_constant).fold(high, i128::min)
+        self.upper.iter().filter_map(Bound::as_constant).fold(high, i128::min)
     }
 }
 
@@ -56,26 +91,15 @@ pub(super) fn element_range(element: ElementType) -> (i128, i128) {
     element.integer_range().unwrap_or((0, 1))
 }
 
-/// The smallest and largest product of a value in each range.
-pub(super) fn products(left: (i128, i128), right: (i128, i128)) -> Option<(i128, i128)> {
-    let corners = [
-        left.0.checked_mul(right.0)?,
-        left.0.checked_mul(right.1)?,
-        left.1.checked_mul(right.0)?,
-        left.1.checked_mul(right.1)?,
-    ];
-    Some((*corners.iter().min()?, *corners.iter().max()?))
-}
-
 /// Adds a bound while there is room; one that is there already adds nothing.
-pub(super) fn push(bounds: &mut Bounds, bound: Linear) {
+pub(super) fn push(bounds: &mut Bounds, bound: Bound) {
     if !bounds.contains(&bound) {
         let _ = bounds.try_push(bound);
     }
 }
 
 /// Adds a bound that is worth more than the last one.
-pub(super) fn push_front(bounds: &mut Bounds, bound: Linear) {
+pub(super) fn push_front(bounds: &mut Bounds, bound: Bound) {
     if !bounds.contains(&bound) {
         if bounds.is_full() {
             bounds.pop();
@@ -89,12 +113,12 @@ pub(super) fn push_front(bounds: &mut Bounds, bound: Linear) {
 pub(super) fn cross(
     left: &Bounds,
     right: &Bounds,
-    combine: impl Fn(&Linear, &Linear) -> Option<Linear>,
+    combine: impl Fn(&Bound, &Bound) -> Option<Bound>,
     tightest: fn(i128, i128) -> i128,
-    numeric: i128,
+    numeric: impl FnOnce() -> Option<Linear>,
 ) -> Bounds {
     let mut constant = None;
-    let mut others = ArrayVec::<Linear, { MAX_BOUNDS * MAX_BOUNDS }>::new();
+    let mut others = ArrayVec::<Bound, { MAX_BOUNDS * MAX_BOUNDS }>::new();
     for (l, r) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
         let Some(bound) = combine(l, r) else { continue };
         match bound.as_constant() {
@@ -103,12 +127,9 @@ pub(super) fn cross(
             None => others.push(bound),
         }
     }
-    others.sort_by_key(Linear::terms);
+    others.sort_by_key(|bound| bound.form.terms());
     // A constant comes with them, and the value itself.
     others.truncate(MAX_BOUNDS - 2);
-    let mut bounds: Bounds = constant.map(Linear::constant).into_iter().chain(others).collect();
-    if constant.is_none() {
-        bounds.push(Linear::constant(numeric));
-    }
-    bounds
+    let constant = constant.map(Linear::constant).or_else(numeric);
+    constant.map(Bound::from).into_iter().chain(others).collect()
 }

@@ -2,32 +2,39 @@
 //!
 //! Each value has a few lower and a few upper bounds, each a [`Linear`] form that holds on its own: one of them may be
 //! numeric, another may mention the extent that an index is compared with. Bounds come from what a value is made of and
-//! from the conditions it is used under, the requirements of the kernel first. Of unknowns only their numeric range is known, so `index < extent` is proved
-//! when `extent - 1 - bound` has a minimum of at least 0 for some upper bound of the index.
+//! from the conditions it is used under, the requirements of the kernel first. Of unknowns only their range is known, so
+//! `index < extent` is proved when `extent - 1 - bound` has a minimum of at least 0 for some upper bound of the index.
+//!
+//! What is a number in a launch (extents, strides, counts that the host knows, the grid) is either an unknown like any other,
+//! and what is proved holds in every launch; or it is kept as what it is, and what is proved is a [`LaunchCondition`] on the launch.
 
 mod bounds;
+mod numbers;
 mod operations;
 mod requirements;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
-use self::bounds::{Bounds, Facts, Side, element_range, push_front};
+use self::bounds::{Bound, Bounds, Facts, Side, element_range, push_front};
+use super::condition::{LaunchCondition, Terms};
 use super::linear::{Linear, Unknown};
 use crate::element::ElementType;
 use crate::ir::{
     Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
 };
-use crate::limits::MAX_COUNT;
 use crate::stack::room;
 
 /// What is known at one place of a kernel about the values in scope there.
 pub struct Ranges<'a> {
     kernel: &'a Kernel,
-    /// In order, to be searched.
-    symbols: Vec<(Symbol, i64)>,
+    /// Whether the numbers of a launch are kept as what they are.
+    of_launch: bool,
+    /// What is computed of them.
+    terms: RefCell<Terms>,
     /// What the kernel's requirements say about symbols, beside what a symbol is.
     required: BTreeMap<Symbol, Facts>,
     facts: Vec<Option<Rc<Facts>>>,
@@ -49,13 +56,21 @@ enum Entry {
 }
 
 impl<'a> Ranges<'a> {
-    /// What is known at the start of a program, given the values of some symbols.
-    pub fn new(kernel: &'a Kernel, symbols: &[(Symbol, i64)]) -> Self {
-        let mut symbols = symbols.to_vec();
-        symbols.sort_unstable();
+    /// What is known at the start of a program in every launch.
+    pub fn of_every_launch(kernel: &'a Kernel) -> Self {
+        Self::new(kernel, false)
+    }
+
+    /// What is known at the start of a program, in terms of the numbers of its launch.
+    pub fn of_a_launch(kernel: &'a Kernel) -> Self {
+        Self::new(kernel, true)
+    }
+
+    fn new(kernel: &'a Kernel, of_launch: bool) -> Self {
         let mut ranges = Self {
             kernel,
-            symbols,
+            of_launch,
+            terms: RefCell::default(),
             required: BTreeMap::new(),
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
@@ -98,12 +113,15 @@ impl<'a> Ranges<'a> {
         since.into_iter().rev().map(|before| self.swap(before)).collect()
     }
 
-    /// Whether `value` (every element of it) is at least 0.
-    pub fn is_non_negative(&self, value: Handle<Expression>) -> bool {
-        self.facts(value)
-            .lower
-            .iter()
-            .any(|bound| self.minimum(bound).is_some_and(|low| low >= 0))
+    /// The numbers and conditions that have been made.
+    pub(crate) fn into_terms(self) -> Terms {
+        self.terms.into_inner()
+    }
+
+    /// When `value` (every element of it) is at least 0.
+    pub fn is_non_negative(&self, value: Handle<Expression>) -> LaunchCondition {
+        let zero = Facts::both(Linear::constant(0));
+        self.is_at_most(&zero, &self.facts(value), 0)
     }
 
     /// Whether `value` may be any negative number of its type, so that nothing that the host knows of a launch bounds it: it
@@ -113,12 +131,12 @@ impl<'a> Ranges<'a> {
         let facts = self.facts(value);
         // A scalar is its own bound, which says nothing.
         let itself = Linear::unknown(Unknown::Value(value));
-        let mut bounds = facts.lower.iter().filter(|bound| **bound != itself);
+        let mut bounds = facts.lower.iter().filter(|bound| bound.form != itself);
         bounds.all(|bound| bound.as_constant().is_some_and(|low| least.contains(&low)))
     }
 
-    /// Whether an index of `access` (every element of it) is below the extent of its axis.
-    pub fn is_below_extent(&self, access: &Access, axis: usize) -> bool {
+    /// When an index of `access` (every element of it) is below the extent of its axis.
+    pub fn is_below_extent(&self, access: &Access, axis: usize) -> LaunchCondition {
         let (tensor, number) = (access.tensor, axis as u8);
         let symbol = Symbol::Extent { tensor, axis: number };
         let extent = match self.kernel.differs(tensor, number) {
@@ -128,87 +146,57 @@ impl<'a> Ranges<'a> {
         self.is_at_most(&self.facts(access.indices[axis]), &extent, -1)
     }
 
-    /// What the comparison of two integers (every pair of elements) is bound to give; `None` if it may be either.
-    pub fn decide(&self, op: CompareOp, left: Handle<Expression>, right: Handle<Expression>) -> Option<bool> {
+    /// When the comparison of two integers (every pair of elements) is bound to hold, and when to fail.
+    pub fn decide(&self, op: CompareOp, left: Handle<Expression>, right: Handle<Expression>) -> [LaunchCondition; 2] {
         let (l, r) = (self.facts(left), self.facts(right));
         let below = |a: &Facts, b: &Facts| self.is_at_most(a, b, -1);
         let at_most = |a: &Facts, b: &Facts| self.is_at_most(a, b, 0);
-        let decided = |holds: bool, fails: bool| match (holds, fails) {
-            (true, _) => Some(true),
-            (_, true) => Some(false),
-            _ => None,
-        };
         match op {
-            CompareOp::Less => decided(below(&l, &r), at_most(&r, &l)),
-            CompareOp::LessEqual => decided(at_most(&l, &r), below(&r, &l)),
-            CompareOp::Greater => decided(below(&r, &l), at_most(&l, &r)),
-            CompareOp::GreaterEqual => decided(at_most(&r, &l), below(&l, &r)),
-            CompareOp::Equal => decided(at_most(&l, &r) && at_most(&r, &l), below(&l, &r) || below(&r, &l)),
-            CompareOp::NotEqual => self.decide(CompareOp::Equal, left, right).map(|equal| !equal),
+            CompareOp::Less => [below(&l, &r), at_most(&r, &l)],
+            CompareOp::LessEqual => [at_most(&l, &r), below(&r, &l)],
+            CompareOp::Greater => [below(&r, &l), at_most(&l, &r)],
+            CompareOp::GreaterEqual => [at_most(&r, &l), below(&l, &r)],
+            CompareOp::Equal => [
+                self.both(at_most(&l, &r), at_most(&r, &l)),
+                self.either(below(&l, &r), below(&r, &l)),
+            ],
+            CompareOp::NotEqual => {
+                let [equal, different] = self.decide(CompareOp::Equal, left, right);
+                [different, equal]
+            }
         }
     }
 
-    /// Whether what `smaller` tells of is always at most what `larger` tells of, plus `offset`.
-    fn is_at_most(&self, smaller: &Facts, larger: &Facts, offset: i128) -> bool {
-        smaller.upper.iter().any(|upper| {
-            larger.lower.iter().any(|lower| {
-                let slack = lower.subtract(upper).and_then(|slack| slack.offset(offset));
-                slack
-                    .and_then(|slack| self.minimum(&slack))
-                    .is_some_and(|slack| slack >= 0)
-            })
-        })
-    }
-
-    /// The smallest and largest value that `value` can have.
-    pub fn numeric(&self, value: Handle<Expression>) -> (i128, i128) {
-        self.numeric_of(&self.facts(value), self.kernel.ty(value).element)
-    }
-
-    fn numeric_of(&self, facts: &Facts, element: ElementType) -> (i128, i128) {
-        let (low, high) = element_range(element);
-        let low = facts.lower.iter().filter_map(|b| self.minimum(b)).fold(low, i128::max);
-        let high = facts
+    /// When what `smaller` tells of is always at most what `larger` tells of, plus `offset`.
+    fn is_at_most(&self, smaller: &Facts, larger: &Facts, offset: i128) -> LaunchCondition {
+        let mut slacks: Vec<Bound> = Vec::new();
+        for (upper, lower) in smaller
             .upper
             .iter()
-            .filter_map(|b| b.maximum(|u| self.unknown(u)))
-            .fold(high, i128::min);
-        (low, high)
-    }
-
-    fn minimum(&self, form: &Linear) -> Option<i128> {
-        form.minimum(|u| self.unknown(u))
-    }
-
-    /// The numeric range of an unknown.
-    fn unknown(&self, unknown: Unknown) -> (i128, i128) {
-        match unknown {
-            Unknown::Symbol(symbol) => {
-                if let Ok(at) = self.symbols.binary_search_by_key(&symbol, |(symbol, _)| *symbol) {
-                    let value = self.symbols[at].1.into();
-                    return (value, value);
-                }
-                let most = MAX_COUNT as i128;
-                let (low, high) = match symbol {
-                    Symbol::Extent { .. } | Symbol::Count(_) => (0, most),
-                    // A program that runs is one of at least one and at most 2^31 - 1.
-                    Symbol::NumPrograms(_) => (1, i32::MAX as i128),
-                    Symbol::ProgramId(axis) => (0, self.unknown(Unknown::Symbol(Symbol::NumPrograms(axis))).1 - 1),
-                    Symbol::Stride { .. } => (-most, most),
-                };
-                match self.required.get(&symbol) {
-                    Some(facts) => (facts.least(low), facts.most(high)),
-                    None => (low, high),
-                }
+            .flat_map(|u| larger.lower.iter().map(move |l| (u, l)))
+        {
+            let slack = lower.form.subtract(&upper.form).and_then(|slack| slack.offset(offset));
+            let Some(form) = slack.and_then(|slack| self.minimum(&slack)) else {
+                continue;
+            };
+            let under = self.both(lower.under, upper.under);
+            if self.both(self.not_negative(&form), under).is_always() {
+                return LaunchCondition::ALWAYS;
             }
-            Unknown::Member(symbol @ Symbol::Extent { .. }, ..) => {
-                // No tensor of the list has more.
-                let most = self.symbol(symbol);
-                (0, most.maximum(|most| self.unknown(most)).unwrap_or(MAX_COUNT as i128))
+            // One that holds wherever another does is enough.
+            let covers = |other: &Bound, form: &Linear, under: LaunchCondition| {
+                (other.under == under || other.under.is_always()) && self.is_always_at_most(form, &other.form)
+            };
+            if slacks.iter().any(|other| covers(other, &form, under)) {
+                continue;
             }
-            Unknown::Member(..) => (-(MAX_COUNT as i128), MAX_COUNT as i128),
-            Unknown::Value(value) => element_range(self.kernel.ty(value).element),
+            let slack = Bound { form, under };
+            slacks.retain(|other| !covers(&slack, &other.form, other.under));
+            slacks.push(slack);
         }
+        slacks.iter().fold(LaunchCondition::NEVER, |condition, slack| {
+            self.either(condition, self.both(self.not_negative(&slack.form), slack.under))
+        })
     }
 
     /// A symbol as a linear form: its literal if it has one in this variant.
@@ -286,8 +274,8 @@ impl<'a> Ranges<'a> {
             push_front(bounds, bound);
         }
         if let Some(itself) = self.itself(value) {
-            bounds.retain(|bound| *bound != itself);
-            push_front(bounds, itself);
+            bounds.retain(|bound| bound.form != itself);
+            push_front(bounds, itself.into());
         }
     }
 

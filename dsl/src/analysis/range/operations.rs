@@ -1,7 +1,8 @@
 //! What an operation says about its result.
 
 use super::Ranges;
-use super::bounds::{Bounds, Facts, cross, element_range, products, push, push_front};
+use super::bounds::{Bound, Bounds, Facts, MAX_BOUNDS, cross, element_range, push, push_front};
+use crate::analysis::condition::LaunchCondition;
 use crate::analysis::linear::Linear;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, Expression, Handle, Reduction, Symbol, UnaryOp};
@@ -16,25 +17,22 @@ impl Ranges<'_> {
         }
         let mut facts = self.structural(value);
         // A bound outside the type means that the operation may wrap: then only the type bounds the result.
-        let (low, high) = element_range(ty.element);
-        let (l, h) = self.extremes(&facts);
-        if l.is_none_or(|l| l < low) || h.is_none_or(|h| h > high) {
-            facts = Facts::default();
-            facts.lower.push(Linear::constant(low));
-            facts.upper.push(Linear::constant(high));
+        let fits = self.fits(&facts, ty.element);
+        if !fits.is_always() {
+            facts = self.facts_under(facts, fits);
+            let (low, high) = element_range(ty.element);
+            for (bounds, bound) in [(&mut facts.lower, low), (&mut facts.upper, high)] {
+                bounds.retain(|bound| bound.under != LaunchCondition::NEVER);
+                // The value itself is another one.
+                bounds.truncate(MAX_BOUNDS - 2);
+                bounds.push(Linear::constant(bound).into());
+            }
         }
         if let Some(itself) = self.itself(value) {
-            push_front(&mut facts.lower, itself.clone());
-            push_front(&mut facts.upper, itself);
+            push_front(&mut facts.lower, itself.clone().into());
+            push_front(&mut facts.upper, itself.into());
         }
         facts
-    }
-
-    /// The best numeric bounds among the alternatives.
-    fn extremes(&self, facts: &Facts) -> (Option<i128>, Option<i128>) {
-        let low = facts.lower.iter().filter_map(|b| self.minimum(b)).max();
-        let high = facts.upper.iter().filter_map(|b| b.maximum(|u| self.unknown(u))).min();
-        (low, high)
     }
 
     pub(super) fn structural(&self, value: Handle<Expression>) -> Facts {
@@ -54,7 +52,7 @@ impl Ranges<'_> {
             | Expression::MultipleOf { value, .. } => Facts::clone(&self.facts(*value)),
             Expression::Concatenate { left, right, .. } => {
                 let ((ll, lh), (rl, rh)) = (self.numeric(*left), self.numeric(*right));
-                Facts::between(ll.min(rl), lh.max(rh))
+                Facts::of(self.smaller(&ll, &rl), self.larger(&lh, &rh))
             }
             Expression::Reduce {
                 value: operand,
@@ -79,7 +77,7 @@ impl Ranges<'_> {
             Expression::Unary { op, value: operand } => self.of_unary(*op, *operand),
             Expression::Select { accept, reject, .. } => {
                 let ((al, ah), (rl, rh)) = (self.numeric(*accept), self.numeric(*reject));
-                Facts::between(al.min(rl), ah.max(rh))
+                Facts::of(self.smaller(&al, &rl), self.larger(&ah, &rh))
             }
             Expression::Cast { value: operand, .. } => {
                 let from = self.kernel.ty(*operand).element;
@@ -119,9 +117,11 @@ impl Ranges<'_> {
         let (low, high) = self.numeric(operand);
         let count = self.extent(operand, axis);
         match combine {
-            Combine::Operator(BinaryOp::Min | BinaryOp::Max) => Facts::between(low, high),
-            Combine::Operator(BinaryOp::Add) => match (low.checked_mul(count), high.checked_mul(count)) {
-                (Some(all_low), Some(all_high)) => Facts::between(low.min(all_low), high.max(all_high)),
+            Combine::Operator(BinaryOp::Min | BinaryOp::Max) => Facts::of(Some(low), Some(high)),
+            Combine::Operator(BinaryOp::Add) => match (low.scale(count), high.scale(count)) {
+                (Some(all_low), Some(all_high)) => {
+                    Facts::of(self.smaller(&low, &all_low), self.larger(&high, &all_high))
+                }
                 _ => self.of_type(value),
             },
             Combine::Operator(_) | Combine::Function(_) => self.of_type(value),
@@ -146,9 +146,9 @@ impl Ranges<'_> {
                 .for_each(|bound| push(&mut facts.upper, bound.clone()));
         }
         if let Symbol::ProgramId(axis) = symbol {
-            push(&mut facts.lower, Linear::constant(0));
+            push(&mut facts.lower, Linear::constant(0).into());
             let last = self.symbol(Symbol::NumPrograms(axis)).offset(-1);
-            last.into_iter().for_each(|last| push(&mut facts.upper, last));
+            last.into_iter().for_each(|last| push(&mut facts.upper, last.into()));
             // There are as many programs as the grid says, and this is one of them.
             if let Some(&extent) = self.kernel.grid.get(axis as usize) {
                 for bound in &self.facts(extent).upper {
@@ -167,7 +167,7 @@ impl Ranges<'_> {
         match symbol {
             Symbol::Extent { .. } => {
                 let mut facts = Facts::both(self.symbol(symbol));
-                facts.lower = [Linear::constant(0)].into_iter().collect();
+                facts.lower = [Linear::constant(0).into()].into_iter().collect();
                 facts
             }
             _ => Facts::between(-(MAX_COUNT as i128), MAX_COUNT as i128),
@@ -178,7 +178,7 @@ impl Ranges<'_> {
         match op {
             UnaryOp::Negate => {
                 let facts = self.facts(operand);
-                let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(-1)).collect();
+                let flip = |bounds: &Bounds| bounds.iter().filter_map(|b| b.map(|form| form.scale(-1))).collect();
                 Facts {
                     lower: flip(&facts.upper),
                     upper: flip(&facts.lower),
@@ -186,7 +186,8 @@ impl Ranges<'_> {
             }
             UnaryOp::Abs => {
                 let (low, high) = self.numeric(operand);
-                Facts::between(if low > 0 { low } else { 0 }, high.max(-low))
+                let most = low.scale(-1).and_then(|negated| self.larger(&high, &negated));
+                Facts::of(self.larger(&low, &Linear::constant(0)), most)
             }
             UnaryOp::CountOnes | UnaryOp::LeadingZeros | UnaryOp::TrailingZeros => {
                 Facts::between(0, self.kernel.ty(operand).element.bits().into())
@@ -211,27 +212,49 @@ impl Ranges<'_> {
 
     fn of_binary(&self, op: BinaryOp, left: Handle<Expression>, right: Handle<Expression>) -> Facts {
         let (l, r) = (self.facts(left), self.facts(right));
-        let (ln, rn) = (self.numeric(left), self.numeric(right));
-        let constant = |(low, high): (i128, i128)| (low == high).then_some(low);
+        let numeric = || (self.numeric(left), self.numeric(right));
+        let number = Linear::constant;
         match op {
-            BinaryOp::Add => Facts {
-                lower: cross(&l.lower, &r.lower, Linear::add, i128::max, ln.0 + rn.0),
-                upper: cross(&l.upper, &r.upper, Linear::add, i128::min, ln.1 + rn.1),
-            },
-            BinaryOp::Subtract => Facts {
-                lower: cross(&l.lower, &r.upper, Linear::subtract, i128::max, ln.0 - rn.1),
-                upper: cross(&l.upper, &r.lower, Linear::subtract, i128::min, ln.1 - rn.0),
-            },
+            BinaryOp::Add => {
+                let sum = self.combined(Linear::add);
+                Facts {
+                    lower: cross(&l.lower, &r.lower, &sum, i128::max, || {
+                        let (l, r) = numeric();
+                        l.0.add(&r.0)
+                    }),
+                    upper: cross(&l.upper, &r.upper, &sum, i128::min, || {
+                        let (l, r) = numeric();
+                        l.1.add(&r.1)
+                    }),
+                }
+            }
+            BinaryOp::Subtract => {
+                let difference = self.combined(Linear::subtract);
+                Facts {
+                    lower: cross(&l.lower, &r.upper, &difference, i128::max, || {
+                        let (l, r) = numeric();
+                        l.0.subtract(&r.1)
+                    }),
+                    upper: cross(&l.upper, &r.lower, &difference, i128::min, || {
+                        let (l, r) = numeric();
+                        l.1.subtract(&r.0)
+                    }),
+                }
+            }
             BinaryOp::MultiplyHigh => {
                 let bits = self.kernel.ty(left).element.bits();
-                match products(ln, rn) {
-                    Some((low, high)) => Facts::between(low >> bits, high >> bits),
+                let (ln, rn) = numeric();
+                match self.products(&ln, &rn) {
+                    Some((low, high)) => Facts::of(self.shifted(&low, bits), self.shifted(&high, bits)),
                     None => Facts::default(),
                 }
             }
             BinaryOp::Multiply => {
                 let scaled = |facts: &Facts, by: i128| {
-                    let scale = |bounds: &Bounds| bounds.iter().filter_map(|b| b.scale(by)).collect();
+                    let scale = |bounds: &Bounds| {
+                        let scaled = bounds.iter().filter_map(|b| b.map(|form| form.scale(by)));
+                        scaled.collect()
+                    };
                     let (lower, upper) = (scale(&facts.lower), scale(&facts.upper));
                     if by >= 0 {
                         Facts { lower, upper }
@@ -242,76 +265,141 @@ impl Ranges<'_> {
                         }
                     }
                 };
-                match (constant(ln), constant(rn)) {
+                let (ln, rn) = numeric();
+                let constant = |(low, high): &(Linear, Linear)| low.as_constant().filter(|_| low == high);
+                match (constant(&ln), constant(&rn)) {
                     (_, Some(by)) => scaled(&l, by),
                     (Some(by), _) => scaled(&r, by),
-                    _ => match products(ln, rn) {
-                        Some((low, high)) => Facts::between(low, high),
+                    _ => match self.products(&ln, &rn) {
+                        Some((low, high)) => Facts::of(Some(low), Some(high)),
                         None => Facts::default(),
                     },
                 }
             }
             // Where conditions contradict each other, nothing runs, and a range may end before it begins.
-            BinaryOp::Divide if rn.0 > 0 && rn.1 >= rn.0 => {
-                let low = if ln.0 >= 0 { ln.0 / rn.1 } else { ln.0 / rn.0 };
-                let high = if ln.1 >= 0 { ln.1 / rn.0 } else { ln.1 / rn.1 };
-                let mut facts = Facts::between(low, high);
+            BinaryOp::Divide => {
+                let (ln, rn) = numeric();
+                let low = if self.extremes(&ln.0).is_at_least(0) {
+                    self.quotient(&ln.0, &rn.1)
+                } else {
+                    self.two(Self::smaller, self.quotient(&ln.0, &rn.0), self.quotient(&ln.0, &rn.1))
+                };
+                let high = if self.extremes(&ln.1).is_at_least(0) {
+                    self.quotient(&ln.1, &rn.0)
+                } else {
+                    self.two(Self::larger, self.quotient(&ln.1, &rn.0), self.quotient(&ln.1, &rn.1))
+                };
+                let mut facts = Facts::of(low, high);
                 // A quotient of a value that is not negative is no larger than the value.
-                if ln.0 >= 0 {
-                    l.upper.iter().for_each(|bound| push(&mut facts.upper, bound.clone()));
+                let smaller = self.not_negative(&ln.0);
+                for bound in &l.upper {
+                    let under = self.both(bound.under, smaller);
+                    push(&mut facts.upper, Bound { under, ..bound.clone() });
                 }
-                facts
+                self.facts_under(facts, self.is_positive(&rn.0))
             }
-            BinaryOp::Remainder if rn.0 > 0 => {
-                let last = rn.1 - 1;
-                let mut facts = Facts::between(if ln.0 >= 0 { 0 } else { -last }, last.min(ln.1.max(0)));
+            BinaryOp::Remainder => {
+                let (ln, rn) = numeric();
+                let last = rn.1.offset(-1);
+                let zero = number(0);
+                let low = if self.extremes(&ln.0).is_at_least(0) {
+                    Some(zero.clone())
+                } else {
+                    last.as_ref().and_then(|last| last.scale(-1))
+                };
+                let high = self.two(Self::smaller, last, self.larger(&ln.1, &zero));
+                let mut facts = Facts::of(low, high);
+                push(
+                    &mut facts.lower,
+                    Bound {
+                        form: zero,
+                        under: self.not_negative(&ln.0),
+                    },
+                );
                 for bound in &r.upper {
                     bound
                         .offset(-1)
                         .into_iter()
                         .for_each(|last| push(&mut facts.upper, last));
                 }
-                facts
+                self.facts_under(facts, self.is_positive(&rn.0))
             }
             BinaryOp::Min => {
+                let (ln, rn) = numeric();
                 let mut upper = l.upper.clone();
                 r.upper.iter().for_each(|bound| push(&mut upper, bound.clone()));
-                let mut lower = Bounds::new();
-                push(&mut lower, Linear::constant(ln.0.min(rn.0)));
+                let lower = self.smaller(&ln.0, &rn.0).map(Bound::from).into_iter().collect();
                 Facts { lower, upper }
             }
             BinaryOp::Max => {
+                let (ln, rn) = numeric();
                 // Where one side is always the larger, its bounds are the result's.
-                if rn.1 <= ln.0 {
+                let larger = |one: &Linear, other: &Linear| match one.subtract(other) {
+                    Some(slack) => self.not_negative(&slack),
+                    None => LaunchCondition::NEVER,
+                };
+                let (left_is, right_is) = (larger(&ln.0, &rn.1), larger(&rn.0, &ln.1));
+                if left_is.is_always() {
                     return Facts::clone(&l);
                 }
-                if ln.1 <= rn.0 {
+                if right_is.is_always() {
                     return Facts::clone(&r);
                 }
                 let mut lower = l.lower.clone();
                 r.lower.iter().for_each(|bound| push(&mut lower, bound.clone()));
-                let mut upper = Bounds::new();
-                push(&mut upper, Linear::constant(ln.1.max(rn.1)));
+                let mut upper: Bounds = self.larger(&ln.1, &rn.1).map(Bound::from).into_iter().collect();
+                for (bounds, is) in [(&l.upper, left_is), (&r.upper, right_is)] {
+                    for bound in bounds {
+                        let under = self.both(bound.under, is);
+                        push(&mut upper, Bound { under, ..bound.clone() });
+                    }
+                }
+                upper.retain(|bound| bound.under != LaunchCondition::NEVER);
                 Facts { lower, upper }
             }
-            BinaryOp::And if ln.0 >= 0 && rn.0 >= 0 => Facts::between(0, ln.1.min(rn.1)),
-            BinaryOp::And if rn.0 >= 0 => Facts::between(0, rn.1),
-            BinaryOp::And if ln.0 >= 0 => Facts::between(0, ln.1),
-            BinaryOp::ShiftRight if ln.0 >= 0 && rn.0 == rn.1 => {
-                let by = rn.0.rem_euclid(self.kernel.ty(left).element.bits().into());
-                Facts::between(ln.0 >> by, ln.1 >> by)
+            BinaryOp::And => {
+                let (ln, rn) = numeric();
+                let (l, r) = (self.not_negative(&ln.0), self.not_negative(&rn.0));
+                let under = |form: Linear, under: LaunchCondition| Bound { form, under };
+                Facts {
+                    lower: [under(number(0), self.either(l, r))].into_iter().collect(),
+                    upper: [under(ln.1, l), under(rn.1, r)].into_iter().collect(),
+                }
+            }
+            BinaryOp::ShiftRight => {
+                let (ln, rn) = numeric();
+                match rn.0.as_constant().filter(|_| rn.0 == rn.1) {
+                    Some(by) => {
+                        let by = by.rem_euclid(self.kernel.ty(left).element.bits().into()) as u32;
+                        let facts = Facts::of(self.shifted(&ln.0, by), self.shifted(&ln.1, by));
+                        self.facts_under(facts, self.not_negative(&ln.0))
+                    }
+                    None => Facts::default(),
+                }
             }
             // Anything else is bounded by its type.
-            BinaryOp::Divide
-            | BinaryOp::Remainder
-            | BinaryOp::Minimum
+            BinaryOp::Minimum
             | BinaryOp::Maximum
             | BinaryOp::Power
-            | BinaryOp::And
             | BinaryOp::Or
             | BinaryOp::Xor
-            | BinaryOp::ShiftLeft
-            | BinaryOp::ShiftRight => Facts::default(),
+            | BinaryOp::ShiftLeft => Facts::default(),
         }
+    }
+
+    fn is_positive(&self, number: &Linear) -> LaunchCondition {
+        number
+            .offset(-1)
+            .map_or(LaunchCondition::NEVER, |less| self.not_negative(&less))
+    }
+
+    /// What becomes of two numbers, if there are both.
+    fn two(
+        &self,
+        of: fn(&Self, &Linear, &Linear) -> Option<Linear>,
+        left: Option<Linear>,
+        right: Option<Linear>,
+    ) -> Option<Linear> {
+        of(self, &left?, &right?)
     }
 }

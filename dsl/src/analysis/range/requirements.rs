@@ -3,7 +3,7 @@
 //! The host has computed the conditions before the launch, exactly: one that overflows is refused. So their arithmetic can be
 //! solved for what it is made of.
 
-use super::bounds::{Bounds, Facts, Side};
+use super::bounds::{Bound, Bounds, Facts, Side};
 use super::{Ranges, inequalities};
 use crate::analysis::linear::Linear;
 use crate::ir::{BinaryOp, Expression, Handle, UnaryOp};
@@ -78,23 +78,53 @@ impl Ranges<'_> {
         if let Some((op, left, right)) = self.terms(smaller) {
             let (a, b) = (self.facts(left), self.facts(right));
             if op == BinaryOp::Add {
-                self.learn_side(left, Side::Upper, &combined(&most, &b.lower, Linear::subtract));
-                self.learn_side(right, Side::Upper, &combined(&most, &a.lower, Linear::subtract));
+                self.learn_side(left, Side::Upper, &self.combinations(&most, &b.lower, Linear::subtract));
+                self.learn_side(
+                    right,
+                    Side::Upper,
+                    &self.combinations(&most, &a.lower, Linear::subtract),
+                );
             } else {
-                self.learn_side(left, Side::Upper, &combined(&most, &b.upper, Linear::add));
-                self.learn_side(right, Side::Lower, &combined(&a.lower, &most, Linear::subtract));
+                self.learn_side(left, Side::Upper, &self.combinations(&most, &b.upper, Linear::add));
+                self.learn_side(
+                    right,
+                    Side::Lower,
+                    &self.combinations(&a.lower, &most, Linear::subtract),
+                );
             }
         }
         if let Some((op, left, right)) = self.terms(larger) {
             let (a, b) = (self.facts(left), self.facts(right));
             if op == BinaryOp::Add {
-                self.learn_side(left, Side::Lower, &combined(&least, &b.upper, Linear::subtract));
-                self.learn_side(right, Side::Lower, &combined(&least, &a.upper, Linear::subtract));
+                self.learn_side(
+                    left,
+                    Side::Lower,
+                    &self.combinations(&least, &b.upper, Linear::subtract),
+                );
+                self.learn_side(
+                    right,
+                    Side::Lower,
+                    &self.combinations(&least, &a.upper, Linear::subtract),
+                );
             } else {
-                self.learn_side(left, Side::Lower, &combined(&least, &b.lower, Linear::add));
-                self.learn_side(right, Side::Upper, &combined(&a.upper, &least, Linear::subtract));
+                self.learn_side(left, Side::Lower, &self.combinations(&least, &b.lower, Linear::add));
+                self.learn_side(
+                    right,
+                    Side::Upper,
+                    &self.combinations(&a.upper, &least, Linear::subtract),
+                );
             }
         }
+    }
+
+    /// The simplest combinations of a bound of each side.
+    fn combinations(&self, left: &Bounds, right: &Bounds, combine: fn(&Linear, &Linear) -> Option<Linear>) -> Bounds {
+        let combine = self.combined(combine);
+        let pairs = left.iter().flat_map(|l| right.iter().map(move |r| (l, r)));
+        let mut all: Vec<Bound> = pairs.filter_map(|(l, r)| combine(l, r)).collect();
+        all.sort_by_key(|bound| bound.form.terms());
+        all.dedup();
+        all.into_iter().take(MAX_COMBINED).collect()
     }
 
     /// The two terms of a sum or difference.
@@ -112,15 +142,6 @@ impl Ranges<'_> {
 
 fn shifted(bounds: &Bounds, by: i128) -> Bounds {
     bounds.iter().filter_map(|bound| bound.offset(by)).collect()
-}
-
-/// The simplest combinations of a bound of each side.
-fn combined(left: &Bounds, right: &Bounds, combine: impl Fn(&Linear, &Linear) -> Option<Linear>) -> Bounds {
-    let pairs = left.iter().flat_map(|l| right.iter().map(move |r| (l, r)));
-    let mut all: Vec<Linear> = pairs.filter_map(|(l, r)| combine(l, r)).collect();
-    all.sort_by_key(Linear::terms);
-    all.dedup();
-    all.into_iter().take(MAX_COMBINED).collect()
 }
 
 /// How many bounds are worth learning from one condition.

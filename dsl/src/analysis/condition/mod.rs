@@ -1,0 +1,320 @@
+//! What is proved only of some launches: conditions on integers that the host knows of one.
+//!
+//! A number of a launch is a [`Linear`] form over what the host knows: extents, strides, counts, the grid, and what is
+//! computed of them ([`Unknown::Computed`]). A [`LaunchCondition`] compares such numbers. Both are kept in [`Terms`], each one
+//! once, with what is known of it in every launch, so that what is always or never so becomes no condition. What is left is
+//! compiled to a [`Program`] that a launch evaluates.
+//!
+//! A number may have no value in a launch: its arithmetic overflows, a divisor is not positive, or it is a bound that holds
+//! only under a condition. A comparison with it fails. So conditions know no negation, and one that fails says nothing.
+
+mod program;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub(crate) use self::program::Compiler;
+pub use self::program::{ConditionBits, MAX_CONDITIONS, Program};
+use super::linear::{Linear, Unknown};
+
+/// A condition on the integers of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaunchCondition(u32);
+
+impl LaunchCondition {
+    /// It holds in no launch.
+    pub const NEVER: Self = Self(0);
+    /// It holds in every launch.
+    pub const ALWAYS: Self = Self(1);
+
+    /// Whether it holds in every launch.
+    pub fn is_always(self) -> bool {
+        self == Self::ALWAYS
+    }
+}
+
+/// A number of a launch that is no sum of multiples of what the host knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Computed(u32);
+
+/// How it is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Operation {
+    Product(Linear, Linear),
+    /// Rounded towards zero; no value if the divisor is not positive.
+    Quotient(Linear, Linear),
+    /// Rounded down, by a power of two.
+    Shifted(Linear, u32),
+    Smaller(Linear, Linear),
+    Larger(Linear, Linear),
+    /// The smaller of those that have a value.
+    Tightest(Linear, Linear),
+    /// The value, if the condition holds.
+    Under(Linear, LaunchCondition),
+}
+
+/// What a condition tests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Test {
+    /// Stands at the places of what never and always holds.
+    Settled(bool),
+    NotNegative(Box<Linear>),
+    Both(LaunchCondition, LaunchCondition),
+    Either(LaunchCondition, LaunchCondition),
+}
+
+/// What is known of a number in every launch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extremes {
+    /// The least value that it can have, where it has one.
+    pub low: i128,
+    /// The largest one.
+    pub high: i128,
+    /// Whether it has a value in every launch.
+    pub total: bool,
+}
+
+impl Extremes {
+    pub fn between((low, high): (i128, i128)) -> Self {
+        Self { low, high, total: true }
+    }
+
+    /// Whether the number is at least `least` in every launch.
+    pub fn is_at_least(&self, least: i128) -> bool {
+        self.total && self.low >= least
+    }
+
+    const NOTHING: Self = Self {
+        low: -FAR,
+        high: FAR,
+        total: false,
+    };
+
+    fn of(low: Option<i128>, high: Option<i128>, total: bool) -> Self {
+        match low.zip(high).filter(|&(low, high)| low >= -FAR && high <= FAR) {
+            Some((low, high)) => Self { low, high, total },
+            None => Self::NOTHING,
+        }
+    }
+}
+
+/// No number of a launch that has a value is farther from zero: a larger one is taken for an overflow.
+const FAR: i128 = 1 << 120;
+
+/// How many numbers and conditions are kept. What more there would be has no value, and never holds.
+const MAX_TERMS: usize = 1 << 13;
+
+/// Numbers and conditions of launches, each one once.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    numbers: Vec<(Operation, Extremes)>,
+    places: HashMap<Operation, Computed>,
+    tests: Vec<Test>,
+    conditions: HashMap<Test, LaunchCondition>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            numbers: Vec::new(),
+            places: HashMap::new(),
+            tests: vec![Test::Settled(false), Test::Settled(true)],
+            conditions: HashMap::new(),
+        }
+    }
+}
+
+/// What is known of an unknown that is not computed.
+type Known<'a> = &'a dyn Fn(Unknown) -> (i128, i128);
+
+impl Terms {
+    /// What is known of a number of a launch.
+    pub fn extremes(&self, number: &Linear, known: Known<'_>) -> Extremes {
+        if let Some(value) = number.as_constant() {
+            return Extremes::between((value, value));
+        }
+        let mut total = true;
+        for unknown in number.unknowns() {
+            if let Unknown::Computed(computed) = unknown {
+                total &= self.numbers[computed.0 as usize].1.total;
+            }
+        }
+        let range = |unknown| match unknown {
+            Unknown::Computed(Computed(place)) => {
+                let extremes = self.numbers[place as usize].1;
+                (extremes.low, extremes.high)
+            }
+            other => known(other),
+        };
+        Extremes::of(number.minimum(range), number.maximum(range), total)
+    }
+
+    fn number(&mut self, operation: Operation, extremes: Extremes) -> Option<Linear> {
+        if let Some(&place) = self.places.get(&operation) {
+            return Some(Linear::unknown(Unknown::Computed(place)));
+        }
+        if self.numbers.len() >= MAX_TERMS {
+            return None;
+        }
+        let place = Computed(self.numbers.len() as u32);
+        self.numbers.push((operation.clone(), extremes));
+        self.places.insert(operation, place);
+        Some(Linear::unknown(Unknown::Computed(place)))
+    }
+
+    pub fn product(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        match (left.as_constant(), right.as_constant()) {
+            (Some(by), _) => return right.scale(by),
+            (_, Some(by)) => return left.scale(by),
+            _ => {}
+        }
+        let (l, r) = (self.extremes(left, known), self.extremes(right, known));
+        let corners =
+            [(l.low, r.low), (l.low, r.high), (l.high, r.low), (l.high, r.high)].map(|(a, b)| a.checked_mul(b));
+        let all: Option<Vec<i128>> = corners.into_iter().collect();
+        let (low, high) = match &all {
+            Some(all) => (all.iter().min().copied(), all.iter().max().copied()),
+            None => (None, None),
+        };
+        let extremes = Extremes::of(low, high, l.total && r.total);
+        self.number(Operation::Product(left.clone(), right.clone()), extremes)
+    }
+
+    pub fn quotient(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        let (l, r) = (self.extremes(left, known), self.extremes(right, known));
+        if let (Some(left), Some(right)) = (left.as_constant(), right.as_constant()) {
+            return (right > 0).then(|| Linear::constant(left / right));
+        }
+        let (least, most) = (r.low.max(1), r.high.max(1));
+        let low = if l.low >= 0 { l.low / most } else { l.low / least };
+        let high = if l.high >= 0 { l.high / least } else { l.high / most };
+        let extremes = Extremes::of(Some(low), Some(high), l.total && r.total && r.low > 0);
+        self.number(Operation::Quotient(left.clone(), right.clone()), extremes)
+    }
+
+    pub fn shifted(&mut self, number: &Linear, by: u32, known: Known<'_>) -> Option<Linear> {
+        let n = self.extremes(number, known);
+        match number.as_constant() {
+            Some(value) => Some(Linear::constant(value >> by)),
+            None => {
+                let extremes = Extremes::of(Some(n.low >> by), Some(n.high >> by), n.total);
+                self.number(Operation::Shifted(number.clone(), by), extremes)
+            }
+        }
+    }
+
+    pub fn smaller(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        let (l, r) = (self.extremes(left, known), self.extremes(right, known));
+        if l.total && r.total {
+            if self.is_always_at_most(left, right, known) {
+                return Some(left.clone());
+            }
+            if self.is_always_at_most(right, left, known) {
+                return Some(right.clone());
+            }
+        }
+        let extremes = Extremes::of(Some(l.low.min(r.low)), Some(l.high.min(r.high)), l.total && r.total);
+        self.number(Operation::Smaller(left.clone(), right.clone()), extremes)
+    }
+
+    pub fn larger(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        let (l, r) = (self.extremes(left, known), self.extremes(right, known));
+        if l.total && r.total {
+            if self.is_always_at_most(left, right, known) {
+                return Some(right.clone());
+            }
+            if self.is_always_at_most(right, left, known) {
+                return Some(left.clone());
+            }
+        }
+        let extremes = Extremes::of(Some(l.low.max(r.low)), Some(l.high.max(r.high)), l.total && r.total);
+        self.number(Operation::Larger(left.clone(), right.clone()), extremes)
+    }
+
+    /// The smaller of two upper bounds, of those that there are.
+    pub fn tightest(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        let (l, r) = (self.extremes(left, known), self.extremes(right, known));
+        if l.total && self.is_always_at_most(left, right, known) {
+            return Some(left.clone());
+        }
+        if r.total && self.is_always_at_most(right, left, known) {
+            return Some(right.clone());
+        }
+        let high = match (l.total, r.total) {
+            (true, false) => l.high,
+            (false, true) => r.high,
+            (true, true) => l.high.min(r.high),
+            (false, false) => l.high.max(r.high),
+        };
+        let extremes = Extremes::of(Some(l.low.min(r.low)), Some(high), l.total || r.total);
+        self.number(Operation::Tightest(left.clone(), right.clone()), extremes)
+    }
+
+    /// A number that has a value only if `condition` holds.
+    pub fn under(&mut self, number: &Linear, condition: LaunchCondition, known: Known<'_>) -> Option<Linear> {
+        match condition {
+            LaunchCondition::ALWAYS => Some(number.clone()),
+            LaunchCondition::NEVER => None,
+            _ => {
+                let extremes = self.extremes(number, known);
+                let operation = Operation::Under(number.clone(), condition);
+                self.number(
+                    operation,
+                    Extremes {
+                        total: false,
+                        ..extremes
+                    },
+                )
+            }
+        }
+    }
+
+    fn is_always_at_most(&self, left: &Linear, right: &Linear, known: Known<'_>) -> bool {
+        // Where one has no value, neither has the difference; the least value is that of those there are.
+        let difference = right.subtract(left);
+        difference.is_some_and(|difference| self.extremes(&difference, known).low >= 0)
+    }
+
+    fn condition(&mut self, test: Test) -> LaunchCondition {
+        if let Some(&condition) = self.conditions.get(&test) {
+            return condition;
+        }
+        if self.tests.len() >= MAX_TERMS {
+            return LaunchCondition::NEVER;
+        }
+        let condition = LaunchCondition(self.tests.len() as u32);
+        self.tests.push(test.clone());
+        self.conditions.insert(test, condition);
+        condition
+    }
+
+    pub fn not_negative(&mut self, number: &Linear, known: Known<'_>) -> LaunchCondition {
+        let extremes = self.extremes(number, known);
+        if extremes.total && extremes.low >= 0 {
+            LaunchCondition::ALWAYS
+        } else if extremes.high < 0 {
+            LaunchCondition::NEVER
+        } else {
+            self.condition(Test::NotNegative(number.clone().into()))
+        }
+    }
+
+    pub fn both(&mut self, left: LaunchCondition, right: LaunchCondition) -> LaunchCondition {
+        match (left, right) {
+            (LaunchCondition::NEVER, _) | (_, LaunchCondition::NEVER) => LaunchCondition::NEVER,
+            (LaunchCondition::ALWAYS, other) | (other, LaunchCondition::ALWAYS) => other,
+            (left, right) if left == right => left,
+            (left, right) => self.condition(Test::Both(left.min(right), left.max(right))),
+        }
+    }
+
+    pub fn either(&mut self, left: LaunchCondition, right: LaunchCondition) -> LaunchCondition {
+        match (left, right) {
+            (LaunchCondition::ALWAYS, _) | (_, LaunchCondition::ALWAYS) => LaunchCondition::ALWAYS,
+            (LaunchCondition::NEVER, other) | (other, LaunchCondition::NEVER) => other,
+            (left, right) if left == right => left,
+            (left, right) => self.condition(Test::Either(left.min(right), left.max(right))),
+        }
+    }
+}
