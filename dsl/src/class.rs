@@ -1,7 +1,7 @@
 //! Classes of launches: a kernel, what is proved of it in all of them, and by what they are told apart.
 
 use crate::analysis::condition::{ConditionBits, Program};
-use crate::interpret::{GridError, HostProgram, Known, RequirementError};
+use crate::host::{GridError, HostProgram, Known, RequirementError};
 use crate::ir::Kernel;
 use crate::transform::{Conditions, Proof, canonical, prove};
 

@@ -18,6 +18,7 @@ pub mod call;
 pub mod class;
 pub mod cuda;
 pub mod element;
+mod host;
 pub mod interpret;
 pub mod ir;
 pub mod lang;

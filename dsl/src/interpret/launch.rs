@@ -7,13 +7,13 @@ use rayon::prelude::*;
 
 use super::argument::Arguments;
 use super::conflict;
-use super::host::check_programs;
 use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
 use super::touch::{Meeting, Touched};
 use super::{BadAccess, Conflict, ConflictingAccess, HostArgument, InterpretError, check_requirements, grid};
 use crate::analysis::effects::Effects;
 use crate::analysis::races::{Races, Sequence, Touch};
+use crate::host::check_programs;
 use crate::ir::{self, Kernel, Statement, verify};
 
 /// How to run.

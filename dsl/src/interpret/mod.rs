@@ -16,7 +16,6 @@ mod collective;
 mod conflict;
 mod elementwise;
 mod error;
-mod host;
 mod launch;
 mod list;
 mod memory;
@@ -29,9 +28,8 @@ mod touch;
 mod transfer;
 mod value;
 
+pub use crate::host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use argument::{HostArgument, HostTensor};
 pub use error::{ArgumentFault, BadAccess, Conflict, ConflictingAccess, FailedCheck, InterpretError};
-pub(crate) use host::HostProgram;
-pub use host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Computed, LaunchCondition, Operation, Terms, Test};
 use crate::analysis::linear::{Linear, Unknown};
-use crate::interpret::Known;
+use crate::host::Known;
 use crate::ir::Symbol;
 use crate::stack::room;
 

@@ -139,7 +139,7 @@ pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), Req
 }
 
 /// How many programs a grid has, if a launch can have so many.
-pub(super) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, GridError> {
+pub(crate) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, GridError> {
     let programs = if grid.contains(&0) {
         0
     } else {
