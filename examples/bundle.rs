@@ -4,8 +4,13 @@
 //! `cargo run --example bundle -- gathers.bundle` makes one for H100 and H200, or for the GPU that is here, and uses it there.
 //! A crate of kernels can do the same in its build script.
 
+#[path = "support/exit.rs"]
+mod exit;
+
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::thread;
 
 use tilewright::dp::kernels::gather_rows;
@@ -32,7 +37,12 @@ fn compile(builder: &BundleBuilder, target: &Target, columns: usize) -> Result<(
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn main() -> ExitCode {
+    exit::code(run().map_err(|error| error as Box<dyn Error>))
+}
+
+fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut out = io::stdout();
     let temporary = tempfile::tempdir()?;
     let file = std::env::args_os().nth(1).map(PathBuf::from);
     let file = file.unwrap_or_else(|| temporary.path().join("gathers.bundle"));
@@ -51,18 +61,19 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         done.try_for_each(|done| done)
     })?;
     builder.write(&file)?;
-    println!(
+    writeln!(
+        out,
         "{}: {} kernels serve {} launches on {} with {} multiprocessors",
         file.display(),
         builder.len(),
         COLUMNS.len() * GATHERED.len(),
         target.architecture,
         target.multiprocessors
-    );
+    )?;
 
     // Where they run. It needs a GPU and no NVRTC.
     let Some(gpu) = gpu else {
-        println!("There is no GPU here to use them on.");
+        writeln!(out, "There is no GPU here to use them on.")?;
         return Ok(());
     };
     let cache = CubinCache::new().with_bundle(Bundle::open(&file)?).install();
@@ -71,19 +82,20 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let src = gpu.upload(&rows, [ROWS, columns])?;
         for gathered in GATHERED {
             let index: Vec<_> = (0..gathered as i32).rev().collect();
-            let mut out = gpu.zeros::<u16, 2>([gathered, columns])?;
-            gather_rows::<u16, i32>(&mut out, &src, &gpu.upload(&index, [gathered])?).launch(&gpu)?;
+            let mut gathered_rows = gpu.zeros::<u16, 2>([gathered, columns])?;
+            gather_rows::<u16, i32>(&mut gathered_rows, &src, &gpu.upload(&index, [gathered])?).launch(&gpu)?;
             let expected = index.iter().flat_map(|&row| &rows[row as usize * columns..][..columns]);
-            if !out.download()?.iter().eq(expected) {
+            if !gathered_rows.download()?.iter().eq(expected) {
                 return Err(format!("{gathered} rows of {columns} columns are wrong").into());
             }
         }
     }
     let counters = cache.counters();
-    println!(
+    writeln!(
+        out,
         "On {gpu}: {} kernels from the bundle, {} compiled",
         counters.bundle_hits, counters.compiled
-    );
+    )?;
     match counters.compiled {
         0 => Ok(()),
         _ => Err("a kernel was missing in the bundle".into()),

@@ -8,12 +8,13 @@ use std::process::{Command, Output, Stdio};
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// Every example, with arguments that make it short.
-const EXAMPLES: [&[&str]; 5] = [
+const EXAMPLES: [&[&str]; 6] = [
     &["quickstart"],
     &["kv_cache"],
     &["moe_permute"],
     &["quantize"],
     &["dp_attention", "--counts", "2,1", "--hidden", "8"],
+    &["bundle"],
 ];
 
 fn run(example: &[&str], stdout: impl Into<Stdio>) -> Output {

@@ -75,6 +75,51 @@ impl Work {
         work
     }
 
+    /// A schedule for so many programs of this work on `machine`.
+    pub fn schedule(&self, machine: &Machine, programs: u64) -> Schedule {
+        // What is written once had better not wait in L2 for eviction.
+        let (load, store) = (self.load_hint(programs), StoreHint::Streaming);
+        let alone = |threads: u32, unroll: u64| Schedule {
+            threads,
+            programs_per_block: 1,
+            splits: 1,
+            unroll: unroll as u32,
+            load,
+            store,
+        };
+        if !self.independent {
+            // One block does all of it, with enough threads that a tile of registers stays small.
+            let wanted = if self.elements >= 8192 { 512 } else { BLOCK };
+            return Schedule {
+                load: LoadHint::Cached,
+                store: StoreHint::Cached,
+                ..alone(round_to_warps(self.vectors.min(wanted)), 4)
+            };
+        }
+        let Share { in_flight, trips } = self.share(programs);
+        if self.vectors <= WARP as u64 * in_flight {
+            return short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
+        }
+        let lanes = self.vectors.div_ceil(in_flight * trips);
+        let splits = lanes.div_ceil(BLOCK);
+        if in_flight == 1 {
+            return Schedule {
+                splits: splits as u32,
+                ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
+            };
+        }
+        // Many programs: one block each, or two; a longer program takes more trips.
+        let splits = splits.min(2);
+        let trips = lanes.div_ceil(splits * BLOCK);
+        let threads = lanes.div_ceil(splits * trips);
+        let even = threads.div_ceil(EVEN) * EVEN;
+        let threads = if even * 7 <= threads * 8 { even } else { threads };
+        Schedule {
+            splits: splits as u32,
+            ..alone(round_to_warps(threads), in_flight)
+        }
+    }
+
     /// The share of each thread of `programs` programs: accesses that it has in flight, and how often.
     ///
     /// Measured on an H200 with rows of 14,336 bytes and L2 cold (`benches/readings/schedules-h200.jsonl`). Rows whose
@@ -142,48 +187,7 @@ const EVEN: u64 = 4 * WARP as u64;
 
 /// A schedule for `programs` programs of `kernel` on `machine`.
 pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
-    let work = Work::of(kernel);
-    // What is written once had better not wait in L2 for eviction.
-    let (load, store) = (work.load_hint(programs), StoreHint::Streaming);
-    let alone = |threads: u32, unroll: u64| Schedule {
-        threads,
-        programs_per_block: 1,
-        splits: 1,
-        unroll: unroll as u32,
-        load,
-        store,
-    };
-    if !work.independent {
-        // One block does all of it, with enough threads that a tile of registers stays small.
-        let wanted = if work.elements >= 8192 { 512 } else { BLOCK };
-        return Schedule {
-            load: LoadHint::Cached,
-            store: StoreHint::Cached,
-            ..alone(round_to_warps(work.vectors.min(wanted)), 4)
-        };
-    }
-    let Share { in_flight, trips } = work.share(programs);
-    if work.vectors <= WARP as u64 * in_flight {
-        return short_programs(work.vectors, programs, machine, alone(WARP, in_flight));
-    }
-    let lanes = work.vectors.div_ceil(in_flight * trips);
-    let splits = lanes.div_ceil(BLOCK);
-    if in_flight == 1 {
-        return Schedule {
-            splits: splits as u32,
-            ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
-        };
-    }
-    // Many programs: one block each, or two; a longer program takes more trips.
-    let splits = splits.min(2);
-    let trips = lanes.div_ceil(splits * BLOCK);
-    let threads = lanes.div_ceil(splits * trips);
-    let even = threads.div_ceil(EVEN) * EVEN;
-    let threads = if even * 7 <= threads * 8 { even } else { threads };
-    Schedule {
-        splits: splits as u32,
-        ..alone(round_to_warps(threads), in_flight)
-    }
+    Work::of(kernel).schedule(machine, programs)
 }
 
 /// Programs that a warp or less can do: several share a block where there are many.

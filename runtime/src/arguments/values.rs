@@ -61,9 +61,10 @@ pub(crate) struct HostKnows<'c, 'a>(pub(crate) &'c Call<'a>);
 impl Known for HostKnows<'_, '_> {
     fn symbol(&self, symbol: Symbol) -> Option<i64> {
         match symbol {
-            Symbol::Count(_) => known_counts(self.0)
-                .find(|(count, _)| *count == symbol)
-                .map(|(_, value)| value),
+            Symbol::Count(position) => match self.0.arguments().get(position as usize)? {
+                ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => Some(*value),
+                _ => None,
+            },
             _ => value_of(self.0, [0; 3], symbol),
         }
     }
@@ -130,19 +131,4 @@ pub(crate) fn tensor_symbols(call: &Call<'_>) -> Vec<(Symbol, i64)> {
         symbols.extend((0..free).filter_map(|axis| with_value(Symbol::Stride { tensor: position, axis })));
     }
     symbols
-}
-
-/// The counts that the host knows.
-fn known_counts(call: &Call<'_>) -> impl Iterator<Item = (Symbol, i64)> {
-    (0u32..)
-        .zip(call.arguments())
-        .filter_map(|(position, argument)| match argument {
-            ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => {
-                Some((Symbol::Count(position), *value))
-            }
-            ArgumentValue::Count(CountArgument::Device { .. })
-            | ArgumentValue::Tensor(_)
-            | ArgumentValue::List(_)
-            | ArgumentValue::Scalar(_) => None,
-        })
 }

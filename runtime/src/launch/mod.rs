@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! check    every argument against the device and the other arguments
-//! plan     grid and variant: looked up, or made (see `specialize`)
+//! plan     grid, conditions and variant: evaluated, looked up, or made (see `specialize`)
 //! cuda     the arguments as words, one driver call       host   the interpreter, at once
 //! ```
 //!
@@ -87,7 +87,7 @@ impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let device = stream.device();
         check(&self, device)?;
-        let (plan, built) = device.specializer().plan(&self, device.hardware(), device.tally())?;
+        let plan = device.specializer().plan(&self, device.hardware(), device.tally())?;
         if let Some(served) = &plan.served {
             match (served.variant.program(), stream.queue()) {
                 (Program::Cuda(program), Queue::Cuda(stream)) => {
@@ -96,13 +96,14 @@ impl Launch for Call<'_> {
                 _ => host::launch(&self, &plan, &served.variant, device)?,
             }
         }
+        let built = plan.served.as_ref().is_some_and(|served| served.is_new);
         Tally::add(&device.tally().launches);
         if !built {
             Tally::add(&device.tally().hits);
         }
         Ok(Launched {
             programs: plan.programs,
-            variant: plan.served.as_ref().map(|served| served.variant.clone()),
+            variant: plan.served.map(|served| served.variant),
             built,
         })
     }

@@ -4,55 +4,45 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tilewright_dsl::cuda::{KernelArgument, LowerError, Module, lower};
+use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::schedule::Schedule;
 
-use super::stage::{Staged, identify, schedule_for};
-use super::variant::{CudaProgram, Program, Variant};
+use super::class::Staged;
+use super::variant::{CudaProgram, Program, Variant, VariantId};
 use super::variants::Variants;
 use crate::cache::{CubinCache, Origin};
 use crate::compile::CompileOptions;
 use crate::counters::Tally;
 use crate::error::LaunchError;
-use crate::hardware::cuda::{CudaDevice, CudaModule};
+use crate::hardware::Hardware;
+use crate::hardware::cuda::{CudaDevice, CudaModule, CudaProperties};
 use crate::hardware::record::TrapRecord;
-use crate::hardware::{Engine, Hardware};
 
-/// The variant for a staged kernel, and whether it was built by this call.
+/// The variant of a staged kernel with a schedule, which the CPU device does without, and whether it was built by this call.
 pub(super) fn variant(
     variants: &Variants,
     hardware: &Hardware,
     tally: &Tally,
-    staged: Staged,
-    programs: u64,
-    requested: Option<&Schedule>,
+    staged: &Staged,
+    schedule: Option<&Schedule>,
 ) -> Result<(Arc<Variant>, bool), LaunchError> {
-    let Staged { kernel, proofs } = staged;
+    let Staged { kernel, proofs, .. } = staged;
     let started = Instant::now();
-    if let Some(schedule) = requested {
-        schedule.fits(&kernel).map_err(|source| LowerError::Schedule {
+    if let Some(schedule) = schedule {
+        schedule.fits(kernel).map_err(|source| LowerError::Schedule {
             kernel: kernel.name.clone(),
             source,
         })?;
     }
-    let chosen = hardware.as_cuda().map(|cuda| {
-        let properties = cuda.properties();
-        let schedule = requested.copied();
-        (
-            properties,
-            schedule.unwrap_or_else(|| schedule_for(&kernel, properties, programs)),
-        )
-    });
-    let id = identify(
-        &kernel,
-        chosen.as_ref().map(|(properties, schedule)| (*properties, schedule)),
-    );
+    let target = hardware.as_cuda().zip(schedule);
+    let id = identify(kernel, target.map(|(cuda, schedule)| (cuda.properties(), schedule)));
     variants.get_or_build(id, || {
-        let (program, origin) = match (hardware.engine(), &chosen) {
-            (Engine::Cuda(cuda), Some((_, schedule))) => {
-                let (program, origin) = program(cuda, lower(&kernel, schedule)?)?;
+        let (program, origin) = match target {
+            Some((cuda, schedule)) => {
+                let (program, origin) = program(cuda, lower(kernel, schedule)?)?;
                 (Program::Cuda(Box::new(program)), Some(origin))
             }
-            _ => (Program::Interpreted, None),
+            None => (Program::Interpreted, None),
         };
         let build_time = started.elapsed();
         tracing::debug!(kernel = kernel.name, variant = %id, ?origin, elapsed = ?build_time, "built a variant for {hardware}");
@@ -62,8 +52,8 @@ pub(super) fn variant(
         Tally::add(&tally.variants);
         Ok(Variant {
             id,
-            kernel,
-            proofs,
+            kernel: kernel.clone(),
+            proofs: proofs.clone(),
             program,
             build_time,
         })
@@ -84,4 +74,14 @@ fn program(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), L
         traps,
     };
     Ok((program, origin))
+}
+
+/// The name of a variant within one process, where the compiler, its options and the author's own functions do not change.
+fn identify(kernel: &Kernel, target: Option<(&CudaProperties, &Schedule)>) -> VariantId {
+    let mut hash = blake3::Hasher::new();
+    hash.update(kernel.identity().as_bytes());
+    if let Some((properties, schedule)) = target {
+        hash.update(format!("for {}, {schedule}", properties.architecture).as_bytes());
+    }
+    VariantId(*hash.finalize().as_bytes())
 }

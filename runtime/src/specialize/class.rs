@@ -1,121 +1,187 @@
-//! Classes of launches: which recording of a kernel serves one.
+//! Classes of launches: what a launch is told apart by before its values are looked at, and the variants of each.
 //!
-//! A recording depends on the facts about its parameters, and on the extents that shaped a tile, which it lists. Every
-//! launch with the same facts that agrees on those extents is served by it.
+//! Launches of one class differ in counts, extents, strides, scalars and addresses. What the proofs want of these is evaluated at each
+//! launch; the conditions that hold, and the schedule for so many programs, name the variant. So a count that was never seen
+//! costs what any other costs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright_dsl::call::{ArgumentValue, Call, TensorArgument, Traced};
-use tilewright_dsl::ir::{Parameter, ParameterKind, TensorParameter};
+use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::analysis::opening::opening;
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
+use tilewright_dsl::class::Class;
+use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
+use tilewright_dsl::schedule::{Schedule, Work};
+use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
-use super::key::Key;
-use crate::arguments::{differing, trace_request, value_of};
-use crate::counters::Tally;
+use super::variant::Variant;
+use crate::arguments::{list_extents, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
-/// The recordings made for a device.
-#[derive(Default)]
-pub(super) struct Classes(RwLock<HashMap<Key, Vec<Arc<Traced>>>>);
+/// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
+/// still there.
+const MAX_STAGED: usize = 64;
 
-impl Classes {
-    /// The recording that serves a call; made now if there is none.
-    pub(super) fn serve(&self, call: &Call<'_>, tally: &Tally) -> Result<Arc<Traced>, LaunchError> {
-        let key = Key::of_facts(call);
-        if let Some(class) = self.0.read().get(&key).and_then(|classes| find(classes, call)) {
-            check_shared(call, &class.kernel.parameters)?;
-            return Ok(class);
+/// A class of launches.
+pub(super) struct LaunchClass {
+    traced: Arc<Traced>,
+    class: Class,
+    /// The extents, strides and exact counts that are literals, and their values.
+    literals: Vec<(Symbol, i64)>,
+    staged: RwLock<Vec<Arc<Staged>>>,
+}
+
+/// The kernel of a class for launches in which some conditions hold.
+pub(super) struct Staged {
+    holding: ConditionBits,
+    /// In canonical form: launches for which it is equal share a variant.
+    pub(super) kernel: Kernel,
+    /// What is known of its accesses.
+    pub(super) proofs: Vec<Proof>,
+    /// What schedules are chosen by.
+    pub(super) work: Work,
+    /// By schedule; the CPU device has none.
+    variants: RwLock<Vec<(Option<Schedule>, Arc<Variant>)>>,
+}
+
+impl LaunchClass {
+    /// The class of a call that a recording serves.
+    pub(super) fn new(traced: Arc<Traced>, call: &Call<'_>) -> Self {
+        let bindings = bindings(&traced, call);
+        let bound = bind(&traced.kernel, &bindings);
+        let mut bound = if call.is_checked() { checked(bound) } else { bound };
+        bound.reports = call.reports_out_of_bounds();
+        Self {
+            traced,
+            class: Class::new(bound),
+            literals: bindings.exact,
+            staged: RwLock::default(),
         }
-        // Two threads may both record it; the first one's is kept.
-        let traced = Arc::new(call.definition().trace(&trace_request(call))?);
-        check_parameters(call, &traced.kernel.parameters)?;
-        check_shared(call, &traced.kernel.parameters)?;
-        // A recording of this launch agrees with it; IR from elsewhere may not.
-        if find(std::slice::from_ref(&traced), call).is_none() {
-            let reason = "it was made for tensors of other extents".to_owned();
-            let kernel = call.definition().name();
-            return Err(LaunchError::WrongArguments { kernel, reason });
+    }
+
+    pub(super) fn traced(&self) -> &Traced {
+        &self.traced
+    }
+
+    pub(super) fn class(&self) -> &Class {
+        &self.class
+    }
+
+    /// Whether it is the class of a call of the same key: the same symbols are literals, of the same values.
+    pub(super) fn serves(&self, call: &Call<'_>) -> bool {
+        let agrees = |&(symbol, value): &(Symbol, i64)| value_of(call, [0; 3], symbol) == Some(value);
+        self.literals.iter().all(agrees) && !self.has_other_literals(call)
+    }
+
+    /// Whether an inner extent that is no literal equals a pinned one in this call.
+    fn has_other_literals(&self, call: &Call<'_>) -> bool {
+        let pinned = &self.traced.pinned;
+        let is_other = |position: usize, axis: usize, extent: u64| {
+            let (tensor, axis) = (position as u32, axis as u8);
+            pinned.iter().any(|&(_, value)| u64::try_from(value) == Ok(extent))
+                && !self
+                    .literals
+                    .iter()
+                    .any(|&(symbol, _)| symbol == Symbol::Extent { tensor, axis })
+        };
+        call.arguments().iter().enumerate().any(|(position, argument)| {
+            let inner = |extents: &[u64]| {
+                let mut inner = extents.iter().enumerate().skip(1);
+                inner.any(|(axis, &extent)| is_other(position, axis, extent))
+            };
+            match argument {
+                ArgumentValue::Tensor(tensor) => inner(&tensor.extents),
+                ArgumentValue::List(list) => inner(&list_extents(list)),
+                ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => false,
+            }
+        })
+    }
+
+    /// The kernel for launches in which these conditions hold.
+    ///
+    /// # Errors
+    /// A check is left in a kernel that denies them, or the launch is to overlap and its kernel does not begin with waiting.
+    pub(super) fn staged(&self, holding: ConditionBits, is_overlapping: bool) -> Result<Arc<Staged>, LaunchError> {
+        let find = |staged: &[Arc<Staged>]| staged.iter().find(|staged| staged.holding == holding).cloned();
+        if let Some(staged) = find(&self.staged.read()) {
+            return Ok(staged);
         }
-        let mut all = self.0.write();
-        let classes = all.entry(key).or_default();
-        if let Some(class) = find(classes, call) {
-            return Ok(class);
+        let made = Arc::new(self.stage(holding, is_overlapping)?);
+        let mut all = self.staged.write();
+        if let Some(staged) = find(&all) {
+            return Ok(staged);
         }
-        Tally::add(&tally.traces);
-        classes.push(traced.clone());
-        Ok(traced)
+        if all.len() < MAX_STAGED {
+            all.push(made.clone());
+        }
+        Ok(made)
+    }
+
+    fn stage(&self, holding: ConditionBits, is_overlapping: bool) -> Result<Staged, LaunchError> {
+        let (proved, proofs) = self.class.proved(holding);
+        // What a checked build checks again was promised.
+        if proved.denies_guards
+            && !proved.checked
+            && let Some(proof) = proofs.iter().find(|proof| proof.axes.contains(&ProvedBy::Guard))
+        {
+            return Err(LaunchError::Guarded {
+                kernel: proved.name.clone(),
+                proof: proof.clone(),
+            });
+        }
+        let kernel = canonical(proved);
+        if is_overlapping && let Err(span) = opening(&kernel) {
+            let kernel = kernel.name;
+            return Err(LaunchError::NotWaiting { kernel, span });
+        }
+        Ok(Staged {
+            holding,
+            work: Work::of(&kernel),
+            kernel,
+            proofs,
+            variants: RwLock::default(),
+        })
     }
 }
 
-fn find(classes: &[Arc<Traced>], call: &Call<'_>) -> Option<Arc<Traced>> {
-    let serves = |class: &&Arc<Traced>| {
-        class
-            .pinned
-            .iter()
-            .all(|&(symbol, value)| value_of(call, [0; 3], symbol) == Some(value))
+impl Staged {
+    /// The variant with a schedule, if it was asked for before.
+    pub(super) fn find(&self, schedule: Option<&Schedule>) -> Option<Arc<Variant>> {
+        let variants = self.variants.read();
+        let found = variants.iter().find(|(of, _)| of.as_ref() == schedule);
+        found.map(|(_, variant)| variant.clone())
+    }
+
+    /// Keeps the variant with a schedule.
+    pub(super) fn keep(&self, schedule: Option<Schedule>, variant: &Arc<Variant>) {
+        let mut variants = self.variants.write();
+        if !variants.iter().any(|(of, _)| *of == schedule) {
+            variants.push((schedule, variant.clone()));
+        }
+    }
+}
+
+/// What the call binds as literals, and which counts it leaves in device memory.
+fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
+    let mut bindings = Bindings {
+        exact: traced.literal_extents(&trace_request(call)),
+        device: Vec::new(),
     };
-    classes.iter().find(serves).cloned()
-}
-
-fn fits(argument: &TensorArgument<'_>, tensor: &TensorParameter, rank: usize) -> bool {
-    argument.element == tensor.element
-        && argument.extents.len() == rank
-        && argument.strides.len() == rank
-        && argument.mutable == tensor.mutable
-}
-
-/// Checks that tensors of lists agree where the kernel says that they do.
-fn check_shared(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
-    for (argument, parameter) in call.arguments().iter().zip(parameters) {
-        let (ArgumentValue::List(list), ParameterKind::Tensor(TensorParameter { list: Some(facts), .. })) =
-            (argument, &parameter.kind)
-        else {
-            continue;
-        };
-        for axis in (0..list.rank).filter(|axis| facts.shared.get(axis + 1) == Some(&true)) {
-            if let Some(tensors) = differing(list, axis) {
-                return Err(LaunchError::TensorsDiffer {
-                    kernel: call.definition().name(),
-                    parameter: parameter.name.clone(),
-                    axis,
-                    tensors,
-                    extents: tensors.map(|tensor| list.tensors[tensor].extents[axis]),
-                });
-            }
+    if call.extents() == ExtentBinding::Exact {
+        bindings.exact.extend(tensor_symbols(call));
+    }
+    for (position, argument) in (0u32..).zip(call.arguments()) {
+        match argument {
+            ArgumentValue::Count(CountArgument::Exact(value)) => bindings.exact.push((Symbol::Count(position), *value)),
+            ArgumentValue::Count(CountArgument::Device { element, .. }) => bindings.device.push((position, *element)),
+            ArgumentValue::Count(CountArgument::Runtime(_))
+            | ArgumentValue::Tensor(_)
+            | ArgumentValue::List(_)
+            | ArgumentValue::Scalar(_) => {}
         }
     }
-    Ok(())
-}
-
-/// The expansion of `#[kernel]` makes arguments that fit; a call made by hand may not.
-fn check_parameters(call: &Call<'_>, parameters: &[Parameter]) -> Result<(), LaunchError> {
-    let kernel = call.definition().name();
-    let arguments = call.arguments();
-    if arguments.len() != parameters.len() {
-        let reason = format!("{} arguments for {} parameters", arguments.len(), parameters.len());
-        return Err(LaunchError::WrongArguments { kernel, reason });
-    }
-    for (argument, parameter) in arguments.iter().zip(parameters) {
-        let fits = match (argument, &parameter.kind) {
-            (ArgumentValue::Tensor(argument), ParameterKind::Tensor(tensor)) => {
-                tensor.list.is_none() && fits(argument, tensor, usize::from(tensor.rank))
-            }
-            (ArgumentValue::List(argument), ParameterKind::Tensor(tensor)) => {
-                tensor.list.is_some()
-                    && argument.element == tensor.element
-                    && argument.rank + 1 == usize::from(tensor.rank)
-                    && argument.mutable == tensor.mutable
-                    && argument.tensors.iter().all(|one| fits(one, tensor, argument.rank))
-            }
-            (ArgumentValue::Count(_), ParameterKind::Count) => true,
-            (ArgumentValue::Scalar(literal), ParameterKind::Scalar(element)) => literal.element == *element,
-            _ => false,
-        };
-        if !fits {
-            let reason = format!("`{}` is of another type, rank or mutability", parameter.name);
-            return Err(LaunchError::WrongArguments { kernel, reason });
-        }
-    }
-    Ok(())
+    bindings.exact.sort_unstable();
+    bindings.exact.dedup();
+    bindings
 }

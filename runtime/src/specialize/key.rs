@@ -7,7 +7,7 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::Layout;
 use tilewright_dsl::schedule::Schedule;
 
-use crate::arguments::{alignment_of, alignment_of_list, differing, layout_of, layout_of_list, list_extents, scalar};
+use crate::arguments::{alignment_of, alignment_of_list, layout_of, layout_of_list, list_extents};
 
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,45 +32,33 @@ impl Key {
         }
     }
 
-    /// Everything about a launch but addresses (their alignment aside) and the values of scalars; those that the host needs
-    /// [complete](Self::complete) the key.
+    /// What tells the classes of launches apart, but the extents that are literals: facts, what is asked of the launch, and
+    /// the values that it binds as literals.
     pub(super) fn refill_for_launch(&mut self, call: &Call<'_>) {
         self.refill(call);
         self.schedule = call.schedule().copied();
-        self.words.push(match call.extents() {
-            ExtentBinding::Exact => 0,
-            ExtentBinding::Runtime => 1,
-        });
+        let exact = call.extents() == ExtentBinding::Exact;
         // Whether a launch may overlap changes no code, but not every kernel may.
-        let asked = [call.is_checked(), call.reports_out_of_bounds(), call.is_overlapping()];
+        let asked = [
+            exact,
+            call.is_checked(),
+            call.reports_out_of_bounds(),
+            call.is_overlapping(),
+        ];
         self.words.extend(asked.map(u64::from));
         for argument in call.arguments() {
             match argument {
-                ArgumentValue::Tensor(tensor) => {
+                ArgumentValue::Tensor(tensor) if exact => {
                     self.words.extend(&tensor.extents);
                     self.words.extend(tensor.strides.iter().map(|&stride| stride as u64));
                 }
-                // Which tensors they are decides nothing, but whether all have one extent.
-                ArgumentValue::List(list) => {
-                    self.words.extend(list_extents(list));
-                    self.words
-                        .extend((0..list.rank).map(|axis| u64::from(differing(list, axis).is_some())));
-                }
-                ArgumentValue::Count(CountArgument::Exact(value)) => self.words.extend([0, *value as u64]),
-                ArgumentValue::Count(CountArgument::Runtime(value)) => self.words.extend([1, *value as u64]),
-                ArgumentValue::Count(CountArgument::Device { element, maximum, .. }) => {
-                    self.words.extend([2 + code(*element), *maximum as u64]);
-                }
-                ArgumentValue::Scalar(_) => {}
+                ArgumentValue::List(list) if exact => self.words.extend(list_extents(list)),
+                ArgumentValue::Count(CountArgument::Exact(value)) => self.words.push(*value as u64),
+                ArgumentValue::Count(CountArgument::Device { element, .. }) => self.words.push(1 + code(*element)),
+                ArgumentValue::Count(CountArgument::Runtime(_)) => self.words.push(0),
+                ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Scalar(_) => {}
             }
         }
-    }
-
-    /// Adds the values of the scalars that the plan depends on.
-    pub(super) fn complete(&mut self, call: &Call<'_>, scalars: &[u32]) {
-        let arguments = call.arguments();
-        let values = scalars.iter().filter_map(|&position| scalar(arguments, position));
-        self.words.extend(values.map(|literal| literal.bits));
     }
 
     /// What a recording may rely on, but the extents.

@@ -1,24 +1,23 @@
 //! Which variant of a kernel serves a launch.
 //!
 //! ```text
-//! launch -> plan?  the same arguments were launched before: the variant is known (`plan`)
-//!        -> class  a recording that serves these facts and extents, or a new one (`class`)
-//!        -> bind, checked if asked for, conditions of the class, prove, canonical: what is a literal, what is tested again,
-//!           which checks are needless for what holds in this launch, what of it decides the code (`stage`)
-//!        -> variant by content (`variants`), or built now (`build`)
+//! launch -> class       what its facts and literals say: a recording, bound, with the conditions that its proofs want (`class`),
+//!                       found again by a key without counts and extents, or made of a recording (`recording`)
+//!        -> conditions  requirements, grid, and which conditions hold: some integer operations
+//!        -> staged      the kernel for these conditions: proved, in canonical form
+//!        -> variant     for the schedule that so many programs want: found, or built now (`build`, `variants`)
 //! ```
 //!
-//! Counts that end up in the grid or in an argument only do not reach the canonical kernel, so their variants are one.
-//! A variant is built in the thread that wants it, and only threads that want the same one wait for it. Building in the
-//! background while a variant with run-time counts serves the launch belongs between `plan` and `build`: a plan may be
-//! replaced at any time, since a launch holds the one that it uses.
+//! Only a new class, new conditions or a new schedule cost more than looking up. A variant is built in the thread that wants it, and
+//! only threads that want the same one wait for it. Building in the background while a variant for fewer conditions serves the
+//! launch belongs between `staged` and `build`: one for no conditions serves every launch of the class.
 
 mod build;
 mod class;
 mod key;
 mod offline;
 mod plan;
-mod stage;
+mod recording;
 mod variant;
 mod variants;
 

@@ -2,33 +2,35 @@
 
 use tilewright_dsl::call::Call;
 use tilewright_dsl::cuda::{LowerError, Module, lower};
-use tilewright_dsl::interpret;
-use tilewright_dsl::schedule::{Machine, choose};
+use tilewright_dsl::schedule::Machine;
 
-use super::class::Classes;
-use super::stage::stage;
+use super::class::LaunchClass;
+use super::recording::{Recordings, check_shared};
 use crate::arguments::{AtMost, HostKnows};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
 /// The CUDA C++ that a launch of a checked call needs on a GPU; `None` for no programs.
 pub(crate) fn lowered(call: &Call<'_>, machine: &Machine) -> Result<Option<Module>, LaunchError> {
-    let traced = Classes::default().serve(call, &Tally::default())?;
-    interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
-    let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
+    let traced = Recordings::default().serve(call, &Tally::default())?;
+    check_shared(call, &traced.kernel.parameters)?;
+    let class = LaunchClass::new(traced, call);
+    let of = class.class();
+    of.check_requirements(&HostKnows(call))?;
+    let grid = of.grid(&AtMost(call))?;
     if grid.contains(&0) {
         return Ok(None);
     }
-    let kernel = stage(&traced, call, grid)?.kernel;
+    let staged = class.staged(of.conditions(&HostKnows(call), grid), call.is_overlapping())?;
     let schedule = match call.schedule() {
         Some(schedule) => {
-            schedule.fits(&kernel).map_err(|source| LowerError::Schedule {
-                kernel: kernel.name.clone(),
+            schedule.fits(&staged.kernel).map_err(|source| LowerError::Schedule {
+                kernel: staged.kernel.name.clone(),
                 source,
             })?;
             *schedule
         }
-        None => choose(&kernel, machine, grid.iter().product()),
+        None => staged.work.schedule(machine, grid.iter().product()),
     };
-    Ok(Some(lower(&kernel, &schedule)?))
+    Ok(Some(lower(&staged.kernel, &schedule)?))
 }

@@ -1,26 +1,26 @@
-//! Plans: everything about a launch that does not depend on addresses, nor on scalars that the host has no use for; looked up by
-//! the arguments.
+//! How a launch is done: the grid, the variant, and what both are found by.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tilewright_dsl::call::{Call, Traced};
-use tilewright_dsl::interpret;
+use tilewright_dsl::call::Call;
+use tilewright_dsl::schedule::Machine;
 
-use super::class::Classes;
+use super::class::{LaunchClass, Staged};
 use super::key::Key;
+use super::recording::{Recordings, check_shared};
 use super::variants::Variants;
-use super::{build, stage, variant::Program, variant::Variant};
+use super::{build, variant::Program, variant::Variant};
 use crate::arguments::{AtMost, HostKnows};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 
-/// How many plans are kept. One takes under a kilobyte; a launch whose plan is gone makes it again in microseconds, and
-/// its variant is still there.
-const MAX_PLANS: usize = 1 << 14;
+/// How many classes are kept: each value of an exact count is one. A launch whose class is gone makes it again, and its
+/// variant is still there.
+const MAX_CLASSES: usize = 1 << 12;
 
 /// How a launch is done.
 pub(crate) struct LaunchPlan {
@@ -37,24 +37,23 @@ pub(crate) struct Served {
     pub(crate) variant: Arc<Variant>,
     /// The CUDA blocks; 0 on the CPU device.
     pub(crate) blocks: u32,
-}
-
-/// What is known about a key.
-#[derive(Clone)]
-enum Known {
-    /// The plan. What the kernel requires has been tested for this key, and so holds whenever it is found.
-    LaunchPlan(Arc<LaunchPlan>),
-    /// The grid or a requirement depends on these scalar arguments: their values complete the key.
-    Scalars(Arc<[u32]>),
+    /// Whether it was built for this launch.
+    pub(crate) is_new: bool,
 }
 
 /// What is kept per device, from recordings to variants.
 #[derive(Default)]
 pub(crate) struct Specializer {
-    /// Looked up by every launch, so by a hash that is quick on long keys.
-    plans: RwLock<HashMap<Key, Known, foldhash::fast::RandomState>>,
-    classes: Classes,
+    recordings: Recordings,
+    classes: RwLock<Classes>,
     variants: Variants,
+}
+
+/// Looked up by every launch, so by a hash that is quick on long keys.
+#[derive(Default)]
+struct Classes {
+    by_key: HashMap<Key, Vec<Arc<LaunchClass>>, foldhash::fast::RandomState>,
+    count: usize,
 }
 
 thread_local! {
@@ -63,83 +62,83 @@ thread_local! {
 }
 
 impl Specializer {
-    /// The plan of a checked call, and whether a variant was built for it now.
-    pub(crate) fn plan(
-        &self,
-        call: &Call<'_>,
-        hardware: &Hardware,
-        tally: &Tally,
-    ) -> Result<(Arc<LaunchPlan>, bool), LaunchError> {
-        let known = KEY.with_borrow_mut(|key| {
-            key.refill_for_launch(call);
-            let plans = self.plans.read();
-            match plans.get(key)? {
-                Known::LaunchPlan(plan) => Some(plan.clone()),
-                Known::Scalars(positions) => {
-                    key.complete(call, positions);
-                    match plans.get(key)? {
-                        Known::LaunchPlan(plan) => Some(plan.clone()),
-                        Known::Scalars(_) => None,
-                    }
-                }
-            }
-        });
-        if let Some(plan) = known {
-            return Ok((plan, false));
+    /// The plan of a checked call.
+    pub(crate) fn plan(&self, call: &Call<'_>, hardware: &Hardware, tally: &Tally) -> Result<LaunchPlan, LaunchError> {
+        let class = self.class(call, tally)?;
+        let of = class.class();
+        of.check_requirements(&HostKnows(call))?;
+        let grid = of.grid(&AtMost(call))?;
+        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        if programs == 0 {
+            return Ok(LaunchPlan {
+                grid,
+                programs,
+                served: None,
+            });
         }
-        let traced = self.classes.serve(call, tally)?;
-        let (plan, built) = self.make(&traced, call, hardware, tally)?;
-        let plan = Arc::new(plan);
-        let mut key = KEY.with_borrow_mut(|key| {
+        let staged = class.staged(of.conditions(&HostKnows(call), grid), call.is_overlapping())?;
+        let (variant, is_new) = self.variant(&staged, call, programs, hardware, tally)?;
+        Ok(LaunchPlan {
+            grid,
+            programs,
+            served: Some(Served {
+                blocks: blocks(call, &variant, programs)?,
+                variant,
+                is_new,
+            }),
+        })
+    }
+
+    fn class(&self, call: &Call<'_>, tally: &Tally) -> Result<Arc<LaunchClass>, LaunchError> {
+        let find = |made: &[Arc<LaunchClass>]| made.iter().find(|class| class.serves(call)).cloned();
+        let found = KEY.with_borrow_mut(|key| {
+            key.refill_for_launch(call);
+            self.classes.read().by_key.get(key).and_then(|made| find(made))
+        });
+        if let Some(class) = found {
+            check_shared(call, &class.traced().kernel.parameters)?;
+            return Ok(class);
+        }
+        let traced = self.recordings.serve(call, tally)?;
+        check_shared(call, &traced.kernel.parameters)?;
+        let class = Arc::new(LaunchClass::new(traced, call));
+        let key = KEY.with_borrow_mut(|key| {
             // A kernel's body may have launched others while it was recorded.
             key.refill_for_launch(call);
             key.clone()
         });
-        let mut plans = self.plans.write();
-        if plans.len() >= MAX_PLANS {
-            plans.clear();
+        let mut classes = self.classes.write();
+        if classes.count >= MAX_CLASSES {
+            *classes = Classes::default();
         }
-        let scalars = traced.kernel.host_scalars();
-        if !scalars.is_empty() {
-            let scalars: Arc<[u32]> = scalars.into();
-            plans.insert(key.clone(), Known::Scalars(scalars.clone()));
-            key.complete(call, &scalars);
+        let made = classes.by_key.entry(key).or_default();
+        if let Some(class) = find(made) {
+            return Ok(class);
         }
-        plans.insert(key, Known::LaunchPlan(plan.clone()));
-        Ok((plan, built))
+        made.push(class.clone());
+        classes.count += 1;
+        Ok(class)
     }
 
-    fn make(
+    /// The variant for so many programs, and whether it was built now.
+    fn variant(
         &self,
-        traced: &Traced,
+        staged: &Staged,
         call: &Call<'_>,
+        programs: u64,
         hardware: &Hardware,
         tally: &Tally,
-    ) -> Result<(LaunchPlan, bool), LaunchError> {
-        interpret::check_requirements(&traced.kernel, &HostKnows(call))?;
-        let grid = interpret::grid(&traced.kernel, &AtMost(call))?;
-        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
-        if programs == 0 {
-            return Ok((
-                LaunchPlan {
-                    grid,
-                    programs,
-                    served: None,
-                },
-                false,
-            ));
+    ) -> Result<(Arc<Variant>, bool), LaunchError> {
+        let schedule = call.schedule().copied().or_else(|| {
+            let multiprocessors = hardware.as_cuda()?.properties().multiprocessors;
+            Some(staged.work.schedule(&Machine { multiprocessors }, programs))
+        });
+        if let Some(variant) = staged.find(schedule.as_ref()) {
+            return Ok((variant, false));
         }
-        let staged = stage::stage(traced, call, grid)?;
-        let (variant, built) = build::variant(&self.variants, hardware, tally, staged, programs, call.schedule())?;
-        let blocks = blocks(call, &variant, programs)?;
-        Ok((
-            LaunchPlan {
-                grid,
-                programs,
-                served: Some(Served { variant, blocks }),
-            },
-            built,
-        ))
+        let (variant, is_new) = build::variant(&self.variants, hardware, tally, staged, schedule.as_ref())?;
+        staged.keep(schedule, &variant);
+        Ok((variant, is_new))
     }
 
     pub(crate) fn variants(&self) -> Vec<Arc<Variant>> {

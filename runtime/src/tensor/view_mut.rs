@@ -12,7 +12,9 @@ use super::owned::check_length;
 use super::{DeviceTensor, TensorView};
 use crate::device::Device;
 use crate::error::TensorError;
-use crate::hardware::memory::{Storage, as_bytes};
+#[cfg(feature = "nccl")]
+use crate::hardware::memory::Storage;
+use crate::hardware::memory::as_bytes;
 
 /// A part of a tensor in a device's memory, to be written. Two of them share no element.
 pub struct TensorViewMut<'a, T: Element, const R: usize> {
