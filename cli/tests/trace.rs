@@ -78,6 +78,8 @@ fn every_flag_reaches_the_simulation() {
         &["--chunk", "3"],
         &["--row-bytes", "4096"],
         &["--graph-buckets", "64"],
+        &["--micro", "tbo"],
+        &["--hold", "3,2"],
     ] {
         assert_ne!(files.succeed(flags), plain, "{flags:?}");
     }

@@ -18,6 +18,7 @@ fn options(ranks: usize, chunk: u64) -> Options {
         chunk,
         step: Duration::from_millis(10),
         drafting: None,
+        hold: None,
     }
 }
 
@@ -143,6 +144,7 @@ fn serving(speculation: Option<Speculation>, options: Options) -> Serving {
     Serving {
         topology: Topology::new(options.ranks as u64, options.ranks as u64).unwrap(),
         graph_buckets: None,
+        micro: None,
         row_bytes: 2,
         options: Options { drafting, ..options },
     }

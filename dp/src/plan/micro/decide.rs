@@ -45,6 +45,13 @@ pub enum WhyWhole {
         /// The fewest that a split needs.
         threshold: u64,
     },
+    /// Some part would hold no token on any rank.
+    TooFew {
+        /// Tokens of the longest rank.
+        agreed: u64,
+        /// Micro-batches.
+        batches: u64,
+    },
     /// The last part would hold no token on some rank.
     LastEmpty {
         /// Tokens of the rank with the fewest.
@@ -67,6 +74,11 @@ impl fmt::Display for WhyWhole {
                 f,
                 "rank {rank} has {}, fewer than the {threshold} from which a split pays",
                 quantity(*tokens, "token")
+            ),
+            Self::TooFew { agreed, batches } => write!(
+                f,
+                "the longest rank has {}, fewer than {batches} parts",
+                quantity(*agreed, "token")
             ),
             Self::LastEmpty { fewest, before } => write!(
                 f,
@@ -92,9 +104,9 @@ impl Part {
     }
 
     /// Rows that every GPU sends: a rank's rows are split evenly over its attention TP group, which gathers them again after
-    /// the combine.
+    /// the combine. vLLM's parts need not divide among it; their sizes are rounded up, as for sequence parallelism.
     pub fn sizes(&self) -> Vec<u64> {
-        let of_rank = |&rows: &u64| std::iter::repeat_n(rows / self.attention_tp, self.attention_tp as usize);
+        let of_rank = |&rows: &u64| std::iter::repeat_n(rows.div_ceil(self.attention_tp), self.attention_tp as usize);
         self.layout.padded().iter().flat_map(of_rank).collect()
     }
 }
@@ -243,7 +255,7 @@ fn dual_batch(
     }
     if agreed < dual.batches {
         let batches = dual.batches;
-        return Err(MicroError::TooFewTokens { agreed, batches }.into());
+        return Ok(MicroPlan::Whole(WhyWhole::TooFew { agreed, batches }));
     }
     let one = |index: u64| {
         let tokens = part(agreed, dual.batches, index);
