@@ -382,6 +382,13 @@ fn contradictions_name_their_rule() {
     ] {
         assert!(error.contains(rule), "{error}");
     }
+    // Each part would fit, and all together do not.
+    let many = DualBatch {
+        batches: 3,
+        runner: Runner::V2,
+        ..DualBatch::default()
+    };
+    assert!(micro(Micro::Dbo(many), true, &[1 << 30, 1 << 30, 1 << 29]).contains("over 2147483647 rows"));
     let shards = |shards: Vec<Vec<u64>>| {
         let request = Request {
             shards: Some(shards),

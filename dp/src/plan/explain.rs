@@ -89,6 +89,7 @@ impl Plan {
         let (rows, row_bytes) = (quantity(layout.rows(), "row"), layout.row_bytes());
         write!(f, "buffer: {rows} of {row_bytes} B, {}, ", bytes(layout.bytes()))?;
         match (&self.execution, self.allocated_rows()) {
+            (Execution::Eager(_), _) if !self.parts().is_empty() => writeln!(f, "were it one step")?,
             (Execution::Eager(_), _) => writeln!(f, "allocated for this step")?,
             (Execution::Graph(_), 0) => writeln!(f, "the graph's own; nothing is allocated for this step")?,
             (Execution::Graph(_), rows) => writeln!(

@@ -162,7 +162,8 @@ impl Plan {
         let logits = LogitsStage::new(request, &execution, &layout, hidden)?;
         let shards = request.shards.as_ref().map(|shards| ShardPlan::new(shards, &layout));
         let experts = request.experts_per_token.unwrap_or(0);
-        let wire = |format| WirePlan::of_rows(format, request.row_bytes, experts, layout.rows());
+        let rows = gathered_rows(&layout, micro.as_ref());
+        let wire = |format| WirePlan::of_rows(format, request.row_bytes, experts, rows);
         let wire = request.wire.map(wire).transpose()?;
         Ok(Self {
             profile: request.profile,
@@ -254,6 +255,11 @@ impl Plan {
         self.micro.as_ref().map_or(&[], MicroPlan::parts)
     }
 
+    /// Rows that are gathered: of the buffer, or of all micro-batches.
+    pub fn gathered_rows(&self) -> u64 {
+        gathered_rows(&self.layout, self.micro.as_ref())
+    }
+
     /// Where context-parallel parts write, if they were told.
     pub fn shards(&self) -> Option<&ShardPlan> {
         self.shards.as_ref()
@@ -270,7 +276,7 @@ impl Plan {
     /// # Errors
     /// The format's blocks do not divide the hidden state, or its rows are not of bfloat16.
     pub fn wire_bytes(&self, format: WireFormat) -> Result<u64, PlanError> {
-        let wire = WirePlan::of_rows(format, self.layout.row_bytes(), 0, self.layout.rows())?;
+        let wire = WirePlan::of_rows(format, self.layout.row_bytes(), 0, self.gathered_rows())?;
         Ok(wire.gathered_bytes())
     }
 
@@ -278,10 +284,7 @@ impl Plan {
     /// micro-batches; under a graph none, except before pull request 8277.
     pub fn allocated_rows(&self) -> u64 {
         match &self.execution {
-            Execution::Eager(_) => match self.parts() {
-                [] => self.layout.rows(),
-                parts => parts.iter().map(|part| part.layout().rows()).sum(),
-            },
+            Execution::Eager(_) => self.gathered_rows(),
             Execution::Graph(graph) => graph.transient_rows,
         }
     }
@@ -290,5 +293,12 @@ impl Plan {
     pub fn allocated_bytes(&self) -> u64 {
         // Both are at most MAX_ROWS: transient rows are at most those of the graph, which hold them.
         self.allocated_rows() * self.layout.row_bytes()
+    }
+}
+
+fn gathered_rows(layout: &GatheredLayout, micro: Option<&MicroPlan>) -> u64 {
+    match micro.map_or(&[][..], MicroPlan::parts) {
+        [] => layout.rows(),
+        parts => parts.iter().map(|part| part.layout().rows()).sum(),
     }
 }

@@ -234,11 +234,7 @@ impl Summary {
             let bytes = plan.wire_bytes(format).ok();
             *sum = sum.and_then(|sum| Some(sum + u128::from(bytes?)));
         }
-        // The rows of a split step are those of its parts.
-        let rows = match plan.parts() {
-            [] => layout.rows(),
-            parts => parts.iter().map(|part| part.layout().rows()).sum(),
-        };
+        let rows = plan.gathered_rows();
         self.forwards += 1;
         if plan.graph().is_some() {
             self.graph_forwards += 1;

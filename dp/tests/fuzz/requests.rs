@@ -174,7 +174,7 @@ fn plan(rng: &mut Rng, request: &Request) -> bool {
         assert_eq!(tokens, plan.layout().real_rows());
     }
     if let Some(wire) = plan.wire() {
-        assert_eq!(wire.rows, plan.layout().rows());
+        assert_eq!(wire.rows, plan.gathered_rows());
         assert!(wire.gathered_bytes() >= wire.rows);
     }
     for _ in 0..4 {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::super::{Execution, MAX_ROWS, PlanError, Request, WhyEager, mode};
+use super::super::{Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, mode};
 use super::slices::{check_batches, part};
 use super::{Cut, DualBatch, Micro, MicroError, Runner, TwoBatch, last_is_empty};
 use crate::draw::quantity;
@@ -137,10 +137,13 @@ pub(in super::super) fn decide(
         Some(Micro::Tbo(two)) => two_batch(two, request, scaled, execution, hidden)?,
         Some(Micro::Dbo(dual)) => dual_batch(dual, request, scaled, execution, hidden)?,
     };
-    if let (Some(Micro::Dbo(dual)), MicroPlan::Split(_)) = (&request.micro, &plan) {
-        if dual.runner == Runner::V2 && matches!(execution, Execution::Graph(_)) {
-            *execution = Execution::Eager(WhyEager::Split);
-        }
+    let rows: u64 = plan.parts().iter().map(|part| part.layout.rows()).sum();
+    if rows > MAX_ROWS {
+        return Err(mode::too_many_rows(scaled.len()));
+    }
+    let is_second = matches!(&request.micro, Some(Micro::Dbo(dual)) if dual.runner == Runner::V2);
+    if is_second && !plan.parts().is_empty() && matches!(execution, Execution::Graph(_)) {
+        *execution = Execution::Eager(WhyEager::Split);
     }
     Ok(Some(plan))
 }
@@ -168,11 +171,15 @@ fn two_batch(
     if scaled.iter().all(|&tokens| tokens == 0) {
         return Ok(MicroPlan::Whole(WhyWhole::Nothing));
     }
-    let cut = |rank: usize| match (&cuts, execution) {
+    // A graph with equal ranks is cut where its bucket is; earlier ones, of packed ranks, where each rank is.
+    let graph = match execution {
+        Execution::Graph(graph) if request.profile >= Profile::Pr8280 => Some(graph),
+        _ => None,
+    };
+    let cut = |rank: usize| match (&cuts, graph) {
         (Some(cuts), _) => cuts[rank],
-        // A captured graph is cut where its bucket is.
-        (None, Execution::Graph(graph)) => Cut::of_requests(graph.bucket, request.coef).tokens,
-        (None, Execution::Eager(_)) => Cut::of_requests(request.raw[rank], request.coef).tokens,
+        (None, Some(graph)) => Cut::of_requests(graph.bucket, request.coef).tokens,
+        (None, None) => Cut::of_requests(request.raw[rank], request.coef).tokens,
     };
     let cut: Vec<u64> = (0..scaled.len()).map(cut).collect();
     let first: Vec<u64> = scaled.iter().zip(&cut).map(|(&tokens, &cut)| tokens.min(cut)).collect();
@@ -181,9 +188,9 @@ fn two_batch(
         .zip(&first)
         .map(|(tokens, first)| tokens - first)
         .collect();
-    let rows = match execution {
-        Execution::Graph(graph) => [cut[0], graph.attention_rows - cut[0]].map(Some),
-        Execution::Eager(_) => [None; 2],
+    let rows = match graph {
+        Some(graph) => [cut[0], graph.attention_rows - cut[0]].map(Some),
+        None => [None; 2],
     };
     let half = |counts: Vec<u64>, rows: Option<u64>| {
         let layout = match rows {
