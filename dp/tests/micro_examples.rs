@@ -53,6 +53,10 @@ fn section_2_1_where_two_batch_overlap_cuts() {
     }
     let [a, b] = halves(prompts(&[1000, 10]), &[1000, 10], 4);
     assert_eq!((a.padded, b.padded, b.prefix_added), (508, 508, 505), "M4");
+    assert_eq!(
+        [None, Some(1), Some(2)].map(|tp| a.buffer_rows(tp)),
+        [None, Some(505), None]
+    );
 }
 
 /// A request whose two halves are these, of one prompt each: a cut behind the first.
@@ -382,6 +386,9 @@ fn contradictions_name_their_rule() {
     ] {
         assert!(error.contains(rule), "{error}");
     }
+    let list = r#"{"raw": [5], "dp": 1, "micro": ["dbo", 2, 32, 512, "v1"]}"#;
+    let error = serde_json::from_str::<Request>(list).unwrap_err().to_string();
+    assert!(error.contains("expected micro-batches, an object"), "{error}");
     // Each part would fit, and all together do not.
     let many = DualBatch {
         batches: 3,

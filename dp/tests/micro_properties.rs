@@ -87,9 +87,9 @@ proptest! {
             prop_assert!(part.layout().counts().iter().zip(part.layout().padded()).all(|(count, rows)| count <= rows));
         }
         if !plan.parts().is_empty() {
-            for rank in 0..counts.len() {
+            for (rank, count) in counts.iter().enumerate() {
                 let tokens: u64 = plan.parts().iter().map(|part| part.layout().counts()[rank]).sum();
-                prop_assert_eq!(tokens, counts[rank] * coef);
+                prop_assert_eq!(tokens, count * coef);
             }
         }
     }

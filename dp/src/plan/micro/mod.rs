@@ -19,7 +19,11 @@ pub use slices::{Slice, last_is_empty, slices};
 
 pub(super) use decide::decide;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The most micro-batches of a step.
 pub const MAX_MICRO_BATCHES: u64 = 64;
@@ -27,12 +31,39 @@ pub const MAX_MICRO_BATCHES: u64 = 64;
 /// How an engine splits steps. In JSON an object with the engine's word for it: `{"kind": "tbo", "prompts": [[100, 50], [7]]}`
 /// or `{"kind": "dbo", "prefill_threshold": 256}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase", remote = "Self")]
 pub enum Micro {
     /// SGLang's two-batch overlap.
     Tbo(TwoBatch),
     /// vLLM's dual batch overlap.
     Dbo(DualBatch),
+}
+
+impl Serialize for Micro {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// By names only, as a request.
+impl<'de> Deserialize<'de> for Micro {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Micro;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("micro-batches, an object such as {\"kind\": \"dbo\"}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Micro, A::Error> {
+                Micro::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// SGLang's two-batch overlap: a step is split if all busy ranks run the same, each rank where it likes.
