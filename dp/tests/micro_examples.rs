@@ -389,6 +389,12 @@ fn contradictions_name_their_rule() {
     let list = r#"{"raw": [5], "dp": 1, "micro": ["dbo", 2, 32, 512, "v1"]}"#;
     let error = serde_json::from_str::<Request>(list).unwrap_err().to_string();
     assert!(error.contains("expected micro-batches, an object"), "{error}");
+    assert!(
+        Plan::new(&of_halves(&[[4, 4]], 1 << 15))
+            .unwrap_err()
+            .to_string()
+            .contains("the most ranks of a group")
+    );
     // Each part would fit, and all together do not.
     let many = DualBatch {
         batches: 3,

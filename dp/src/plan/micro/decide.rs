@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::super::{Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, mode};
+use super::super::{Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, check_ranks, mode};
 use super::slices::{check_batches, part};
 use super::{Cut, DualBatch, Micro, MicroError, Runner, TwoBatch, last_is_empty};
 use crate::draw::quantity;
@@ -132,6 +132,10 @@ pub(in super::super) fn decide(
     execution: &mut Execution,
     hidden: HiddenState,
 ) -> Result<Option<MicroPlan>, PlanError> {
+    if request.micro.is_some() {
+        // Every GPU has a size of its own.
+        check_ranks("tp", request.attn_tp.saturating_mul(scaled.len() as u64))?;
+    }
     let plan = match &request.micro {
         None => return Ok(None),
         Some(Micro::Tbo(two)) => two_batch(two, request, scaled, execution, hidden)?,
