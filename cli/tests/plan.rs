@@ -306,14 +306,14 @@ fn every_flag_reaches_the_plan() {
 fn a_comparison_shows_what_8277_saves() {
     let table = succeed(&["--compare", "--raw", EIGHT_TIMES_TWENTY, "--graph-ok"], "");
     let expected = "\
-profile             run  mode  buffer rows  buffer bytes  bytes allocated  logits bytes
-base-8277     graph 160   SUM          160     2,293,760        2,293,760     2,293,760
-pr-8277       graph 160   SUM          160     2,293,760                0     2,293,760
-pr-8280        graph 24   MAX          192     2,752,512                0     2,752,512
-pr-9136        graph 24   MAX          192     2,752,512                0     2,752,512
-pr-10414       graph 24   MAX          192     2,752,512                0     2,752,512
-pr-20406       graph 24   MAX          192     2,752,512                0     2,752,512
-main-2026-09   graph 24   MAX          192     2,752,512                0     2,752,512
+profile             run  mode  buffer rows  buffer bytes  bytes allocated  logits bytes  wire bf16   wire fp8  wire nvfp4
+base-8277     graph 160   SUM          160     2,293,760        2,293,760     2,293,760  2,293,760  1,182,720     645,120
+pr-8277       graph 160   SUM          160     2,293,760                0     2,293,760  2,293,760  1,182,720     645,120
+pr-8280        graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+pr-9136        graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+pr-10414       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+pr-20406       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+main-2026-09   graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
 before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes
 ";
     assert_eq!(table, expected);
@@ -361,4 +361,75 @@ fn bad_flags_are_told_what_is_wrong() {
     }
     assert!(fail(&["--raw", "1,2", "--dp", "3"], "").contains("`raw` has 2 counts and `dp` is 3"));
     assert!(fail(&["--raw", "4294967295"], "").contains("the most rows are 2147483647"));
+}
+
+#[test]
+fn micro_batches_shards_and_wires_are_planned_explained_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("split.svg");
+    let flags = [
+        "--raw=180,90,0,40",
+        "--extend",
+        "--micro=tbo",
+        "--prompts=100,50,30;90;;20,20",
+        "--shards=90,90;40,40;0,0;20,20",
+        "--wire=nvfp4",
+        "--experts-per-token=8",
+        "--explain",
+        "--svg",
+        file.to_str().unwrap(),
+    ];
+    let text = succeed(&flags, "");
+    for line in [
+        "micro-batches: 2, each with a buffer that stays and only grows: 155 tokens in 155 rows, 2.12 MiB, 155 tokens in 155 rows",
+        "shards: 2 context-parallel parts of every rank write 300 rows, one after the other in its slot; 10 rows stay zero",
+        "wire: nvfp4, 4096 B a row (3584 of payload, 448 of scales, 64 of expert weights and numbers), so 1.21 MiB are gathered",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let image = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        image.contains("Micro-batch 1 of 2") && image.contains("Micro-batch 2 of 2"),
+        "{image}"
+    );
+
+    let request = json!({
+        "raw": [600, 700], "dp": 2, "extend": true, "micro": {"kind": "dbo"}, "wire": "fp8_128",
+        "shards": [[300, 300], [350, 0]],
+    });
+    let plan = &plans(&request)[0];
+    assert_eq!(plan["micro_batches"][1]["tokens"], json!([250, 350]));
+    assert_eq!(plan["micro_batches"][1]["padded"], json!([350, 350]));
+    assert_eq!(plan["wire_gathered_bytes"], json!(1400 * (7168 + 56 * 4)));
+    assert_eq!(plan["shard_rows"][1][0], json!({"start": 600, "end": 950}));
+    let whole = json!({"raw": [31, 40], "dp": 2, "micro": {"kind": "dbo"}});
+    let why = "rank 0 has 31 tokens, fewer than the 32 from which a split pays";
+    assert_eq!(plans(&whole)[0]["whole_because"], json!(why));
+}
+
+#[test]
+fn contradictions_of_micro_batches_are_told() {
+    for (flags, rule) in [
+        (&["--raw=5", "--extend", "--micro=tbo"][..], "has no `prompts`"),
+        (
+            &["--raw=5", "--extend", "--micro=tbo", "--prompts=2,2"],
+            "4 tokens together and its count is 5",
+        ),
+        (&["--raw=5", "--shards=3,3"], "shards are parts of the slot"),
+        (&["--raw=5", "--wire=fp4"], "nvfp4"),
+        (
+            &["--raw=5", "--wire=nvfp4", "--row-bytes=34"],
+            "17 elements is not blocks of 16",
+        ),
+        (&["--raw=5", "--experts-per-token=8"], "--wire"),
+        (&["--raw=5", "--micro=none"], "tbo"),
+    ] {
+        let error = fail(flags, "");
+        assert!(error.contains(rule), "{flags:?}: {error}");
+    }
+    let error = fail(
+        &["--json"],
+        r#"{"raw": [5], "dp": 1, "micro": {"kind": "dbo", "threads": 2}}"#,
+    );
+    assert!(error.contains("unknown field `threads`"), "{error}");
 }

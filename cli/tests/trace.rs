@@ -78,9 +78,30 @@ fn every_flag_reaches_the_simulation() {
         &["--chunk", "3"],
         &["--row-bytes", "4096"],
         &["--graph-buckets", "64"],
+        &["--micro", "tbo"],
     ] {
         assert_ne!(files.succeed(flags), plain, "{flags:?}");
     }
+}
+
+#[test]
+fn prompts_wait_as_long_as_they_are_told() {
+    // Both ranks decode when a prompt comes to one of them, and a step later one to the other: they wait, and share a step.
+    let files =
+        Files::new(&format!("{TRACE}2023-11-16 18:15:46.03,7,1\n2023-11-16 18:15:46.06,7,1\n").replace(",5\n", ",9\n"));
+    let (now, later) = (
+        files.succeed(&["--dp", "2"]),
+        files.succeed(&["--dp", "2", "--hold", "2,1"]),
+    );
+    assert_ne!(now, later);
+    assert_eq!(now, files.succeed(&["--dp", "2", "--hold", "0,0"]));
+    for wrong in ["5", "5,-1", "1,2,3", "a,b"] {
+        assert!(
+            files.fail(&["--hold", wrong]).contains("two whole numbers are needed"),
+            "{wrong}"
+        );
+    }
+    assert!(files.fail(&["--prompts", "1;2"]).contains("cannot be used with"));
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
 use tilewright::dp::counts::{self, CountsError, SizesError};
 use tilewright::dp::draw;
-use tilewright::dp::plan::{Comparison, Plan, Profile, Request, capture_sizes};
+use tilewright::dp::plan::micro::{DualBatch, Micro, TwoBatch};
+use tilewright::dp::plan::{Comparison, Plan, Profile, Request, WireFormat, capture_sizes};
 use trace::TraceArguments;
 
 use crate::error::CommandError;
@@ -91,6 +92,21 @@ pub struct Arguments {
     /// Bytes of one hidden state [default: 14336, that is 7168 bfloat16]
     #[arg(long, requires = "given")]
     row_bytes: Option<u64>,
+    /// Splits steps into micro-batches: `tbo` as SGLang, in halves of each rank's own, or `dbo` as vLLM, in equal parts
+    #[arg(long, value_enum, requires = "given")]
+    micro: Option<MicroKind>,
+    /// Tokens of the prompts of each rank, which --micro tbo cuts, ranks separated by semicolons: 100,50;7;
+    #[arg(long, value_name = "LISTS", requires = "extend")]
+    prompts: Option<Lists>,
+    /// Real rows of the context-parallel parts of each rank, ranks separated by semicolons: 8,8;5,5
+    #[arg(long, value_name = "LISTS", requires = "raw")]
+    shards: Option<Lists>,
+    /// How hidden states travel to the experts, and says what they take: bf16, fp8_128, mxfp8 or nvfp4
+    #[arg(long, requires = "raw", value_parser = wire_parser())]
+    wire: Option<WireFormat>,
+    /// Experts of every row, whose numbers and weights travel with it
+    #[arg(long, requires = "wire")]
+    experts_per_token: Option<u64>,
     #[command(flatten)]
     trace: TraceArguments,
 }
@@ -118,7 +134,8 @@ fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
     }
     let plan = Plan::new(&request)?;
     if let Some(file) = &arguments.svg {
-        output::write(file, &draw::svg(plan.layout()))?;
+        let image = draw::svg_parts(&plan).unwrap_or_else(|| draw::svg(plan.layout()));
+        output::write(file, &image)?;
     }
     let mut text = plan.to_string();
     if arguments.explain {
@@ -128,6 +145,16 @@ fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
 }
 
 impl Arguments {
+    fn micro(&self) -> Option<Micro> {
+        Some(match self.micro? {
+            MicroKind::Tbo => Micro::Tbo(TwoBatch {
+                prompts: self.prompts.as_ref().map(|lists| lists.0.clone()),
+                ..TwoBatch::default()
+            }),
+            MicroKind::Dbo => Micro::Dbo(DualBatch::default()),
+        })
+    }
+
     fn request(&self) -> Option<Request> {
         let raw = self.raw.as_ref()?.0.clone();
         let dp = self.dp.unwrap_or(raw.len() as u64);
@@ -150,9 +177,40 @@ impl Arguments {
             force_max: self.force_max,
             elastic_join: self.elastic_join,
             prefill_buckets: self.prefill_buckets.as_ref().map(|sizes| sizes.0.clone()),
+            micro: self.micro(),
+            shards: self.shards.as_ref().map(|lists| lists.0.clone()),
+            wire: self.wire,
+            experts_per_token: self.experts_per_token,
             row_bytes: self.row_bytes.unwrap_or(default.row_bytes),
             ..default
         })
+    }
+}
+
+fn wire_parser() -> impl TypedValueParser<Value = WireFormat> {
+    PossibleValuesParser::new(WireFormat::ALL.map(WireFormat::name)).try_map(|name| name.parse::<WireFormat>())
+}
+
+/// Whose micro-batches.
+#[derive(Clone, Copy, ValueEnum)]
+enum MicroKind {
+    Tbo,
+    Dbo,
+}
+
+/// A list of numbers for each rank as one argument.
+#[derive(Clone)]
+struct Lists(Vec<Vec<u64>>);
+
+impl FromStr for Lists {
+    type Err = CountsError;
+
+    fn from_str(text: &str) -> Result<Self, CountsError> {
+        let list = |text: &str| match text.trim() {
+            "" => Ok(Vec::new()),
+            text => counts::parse(text),
+        };
+        text.split(';').map(list).collect::<Result<_, _>>().map(Self)
     }
 }
 

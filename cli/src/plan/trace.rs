@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use tilewright::dp::plan::{MAX_SPECULATION, PlanError, Request, Speculation, Topology};
+use tilewright::dp::plan::{HoldLimits, MAX_SPECULATION, PlanError, Request, Speculation, Topology};
 use tilewright::dp::simulate::{Drafting, Options, Serving, TraceComparison};
 use tilewright::dp::trace::Trace;
 
@@ -14,7 +14,7 @@ use crate::error::CommandError;
 use crate::output;
 
 /// What the steps of a trace decide themselves.
-const OF_ONE_STEP: [&str; 12] = [
+const OF_ONE_STEP: [&str; 16] = [
     "json",
     "explain",
     "coef",
@@ -27,6 +27,10 @@ const OF_ONE_STEP: [&str; 12] = [
     "force_max",
     "elastic_join",
     "prefill_buckets",
+    "prompts",
+    "shards",
+    "wire",
+    "experts_per_token",
 ];
 
 /// How a trace is served.
@@ -49,6 +53,37 @@ pub struct TraceArguments {
     /// Of 100 drafted tokens, how many are accepted if all before were [default: 70]
     #[arg(long, requires = "speculate", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(..=100))]
     accept: Option<u64>,
+    /// Holds prompts back until all ranks have some: for how many steps at most, and for how many steps more to come [default:
+    /// they wait for nothing]
+    #[arg(long, requires = "trace", value_name = "STEPS,STEPS")]
+    hold: Option<Waits>,
+}
+
+/// How long prompts wait as one argument.
+#[derive(Clone)]
+struct Waits(HoldLimits);
+
+/// Waits that are none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "two whole numbers are needed: steps that prompts wait for those of other ranks, and for more of them, as in 50,10"
+)]
+struct WaitsError;
+
+impl FromStr for Waits {
+    type Err = WaitsError;
+
+    fn from_str(text: &str) -> Result<Self, WaitsError> {
+        let waits: Result<Vec<u64>, _> = text.split(',').map(|wait| wait.trim().parse()).collect();
+        match waits.as_deref() {
+            Ok(&[timeout_iters, batching_wait_iters]) => Ok(Self(HoldLimits {
+                timeout_iters,
+                batching_wait_iters,
+                ..HoldLimits::default()
+            })),
+            _ => Err(WaitsError),
+        }
+    }
 }
 
 /// The widths of speculative decoding as one argument.
@@ -110,10 +145,12 @@ fn serving(arguments: &Arguments) -> Result<Serving, PlanError> {
         topology: Topology::of_ranks(dp, arguments.attn_tp.unwrap_or(1))?,
         graph_buckets: Some(buckets),
         row_bytes: arguments.row_bytes.unwrap_or(Request::new(Vec::new(), dp).row_bytes),
+        micro: arguments.micro(),
         options: Options {
             chunk: given.chunk.unwrap_or(default.chunk),
             step: given.step_ms.map_or(default.step, Duration::from_millis),
             drafting,
+            hold: given.hold.as_ref().map(|waits| waits.0),
             ..default
         },
     })

@@ -182,7 +182,7 @@ impl<T: Element> Arena<T> {
         Ok(())
     }
 
-    fn check_row(&self, plan: &Plan) -> Result<(), BufferError> {
+    pub(super) fn check_row(&self, plan: &Plan) -> Result<(), BufferError> {
         let arena = (self.columns * T::TYPE.size()) as u64;
         match plan.layout().row_bytes() {
             row if row == arena => Ok(()),

@@ -22,9 +22,11 @@
 //! ```
 
 mod arena;
+mod parts;
 mod usage;
 
 pub use arena::{Arena, Pinned};
+pub use parts::PartArenas;
 pub use usage::{Role, Usage};
 
 use tilewright_runtime::TensorError;
@@ -44,6 +46,16 @@ pub enum BufferError {
         arena: u64,
         /// Bytes of a row of the plan.
         plan: u64,
+    },
+    /// The plan has fewer micro-batches.
+    #[error("there is no micro-batch {index} of the {role} buffer; the plan has {parts}, counted from 0")]
+    NoSuchPart {
+        /// What the arena is for.
+        role: Role,
+        /// The micro-batch asked for.
+        index: usize,
+        /// Micro-batches of the plan.
+        parts: usize,
     },
     /// The buffer has to grow where it must not.
     #[error(

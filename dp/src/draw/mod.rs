@@ -1,6 +1,7 @@
 //! Pictures of a gathered buffer: one bar per rank, its real rows and its padding.
 //!
-//! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image. Both are
+//! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image, [`svg_parts`]
+//! one buffer for each micro-batch. Both are
 //! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time.
 
 mod image;
@@ -8,7 +9,7 @@ mod svg;
 mod terminal;
 mod timeline;
 
-pub use svg::svg;
+pub use svg::{svg, svg_parts};
 pub use terminal::{MAX_COLUMNS, terminal};
 pub use timeline::{Lane, timeline};
 

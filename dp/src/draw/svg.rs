@@ -3,6 +3,7 @@
 use super::image::{Image, MARGIN, WIDTH};
 use super::{alignment, bytes, quantity, summary};
 use crate::layout::GatheredLayout;
+use crate::plan::Plan;
 
 /// Where the bars begin and end, left of them rank and start row, right of them the rows.
 const BAR_LEFT: f64 = 170.0;
@@ -25,18 +26,60 @@ const LABEL_WIDTH: f64 = 52.0;
 /// # Ok::<(), tilewright_dp::layout::LayoutError>(())
 /// ```
 pub fn svg(layout: &GatheredLayout) -> String {
-    let bars_end = HEADER + layout.ranks() as f64 * LINE;
-    let height = bars_end + 112.0;
     let heading = format!("Gathered buffer, {} layout", layout.mode());
-    let mut image = Image::new(&format!("Gathered buffer, {}", summary(layout)), &heading, height);
-    header(&mut image, layout);
-    bars(&mut image, layout);
-    strip(&mut image, layout, bars_end + 40.0);
+    let mut image = Image::new(
+        &format!("Gathered buffer, {}", summary(layout)),
+        &heading,
+        height(layout),
+    );
+    buffer(&mut image, layout, 0.0);
     image.finish()
 }
 
+/// What one buffer takes of an image, below its heading.
+fn height(layout: &GatheredLayout) -> f64 {
+    HEADER + layout.ranks() as f64 * LINE + 112.0
+}
+
+/// One buffer, so far below the top.
+fn buffer(image: &mut Image, layout: &GatheredLayout, top: f64) {
+    header(image, layout, top);
+    bars(image, layout, top);
+    strip(image, layout, top + HEADER + layout.ranks() as f64 * LINE + 40.0);
+}
+
+/// Draws a step that runs in micro-batches as an SVG document: the buffer of each, one below the other. `None` if the plan
+/// runs as one.
+///
+/// ```
+/// use tilewright_dp::draw;
+/// use tilewright_dp::plan::micro::{Micro, TwoBatch};
+/// use tilewright_dp::plan::{Plan, Request};
+///
+/// let request = Request::new(vec![9, 5], 2);
+/// assert_eq!(draw::svg_parts(&Plan::new(&request)?), None);
+/// let split = Plan::new(&Request { micro: Some(Micro::Tbo(TwoBatch::default())), ..request })?;
+/// assert!(draw::svg_parts(&split).unwrap().contains("Micro-batch 1 of 2"));
+/// # Ok::<(), tilewright_dp::plan::PlanError>(())
+/// ```
+pub fn svg_parts(plan: &Plan) -> Option<String> {
+    let parts = plan.parts();
+    let whole: f64 = parts.iter().map(|part| height(part.layout())).sum();
+    let title = |index: usize| format!("Micro-batch {} of {}", index + 1, parts.len());
+    let mut image = Image::new("A step in micro-batches", &title(0), whole);
+    let mut top = 0.0;
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            image.label("title", MARGIN, top + 36.0, &title(index));
+        }
+        buffer(&mut image, part.layout(), top);
+        top += height(part.layout());
+    }
+    (!parts.is_empty()).then(|| image.finish())
+}
+
 /// What the numbers add up to, and what the columns are.
-fn header(image: &mut Image, layout: &GatheredLayout) {
+fn header(image: &mut Image, layout: &GatheredLayout, top: f64) {
     let totals = format!(
         "{} = {} × {} B, of them {} of tokens and {} of padding{}",
         bytes(layout.bytes()),
@@ -46,8 +89,8 @@ fn header(image: &mut Image, layout: &GatheredLayout) {
         quantity(layout.rows() - layout.real_rows(), "row"),
         alignment(layout, "; "),
     );
-    image.label("quiet number", MARGIN, 58.0, &totals);
-    let y = HEADER - 14.0;
+    image.label("quiet number", MARGIN, top + 58.0, &totals);
+    let y = top + HEADER - 14.0;
     image.label("quiet", MARGIN, y, "rank");
     image.label("quiet right", BAR_LEFT - 16.0, y, "start row");
     image.label("quiet right", WIDTH - MARGIN, y, "tokens of rows");
@@ -60,12 +103,12 @@ fn header(image: &mut Image, layout: &GatheredLayout) {
 }
 
 /// One bar per rank, its length proportional to its rows.
-fn bars(image: &mut Image, layout: &GatheredLayout) {
+fn bars(image: &mut Image, layout: &GatheredLayout, above: f64) {
     let longest = layout.padded().iter().copied().max().unwrap_or(0).max(1);
     let scale = (BAR_RIGHT - BAR_LEFT) / longest as f64;
     for rank in 0..layout.ranks() {
         let (count, padded) = (layout.counts()[rank], layout.padded()[rank]);
-        let top = HEADER + rank as f64 * LINE;
+        let top = above + HEADER + rank as f64 * LINE;
         let baseline = top + BAR_HEIGHT - 4.5;
         let real = count as f64 * scale;
         let whole = padded as f64 * scale;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Plan, PlanError, Profile, Request};
+use super::{Plan, PlanError, Profile, Request, WireFormat};
 use crate::table::{self, grouped};
 
 /// The plans of one request under every profile, oldest first. It prints as a table.
@@ -53,6 +53,8 @@ impl Comparison {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A wire whose blocks do not divide the row has no bytes.
+        let wire = |plan: &Plan, format| plan.wire_bytes(format).map_or_else(|_| "-".to_owned(), grouped);
         let row = |plan: &Plan| {
             [
                 plan.profile().to_string(),
@@ -62,6 +64,9 @@ impl fmt::Display for Comparison {
                 grouped(plan.layout().bytes()),
                 grouped(plan.allocated_bytes()),
                 grouped(plan.logits().bytes()),
+                wire(plan, WireFormat::Bf16),
+                wire(plan, WireFormat::Fp8),
+                wire(plan, WireFormat::Nvfp4),
             ]
         };
         let header = [
@@ -72,6 +77,9 @@ impl fmt::Display for Comparison {
             "buffer bytes",
             "bytes allocated",
             "logits bytes",
+            "wire bf16",
+            "wire fp8",
+            "wire nvfp4",
         ];
         let rows: Vec<_> = self.plans.iter().map(row).collect();
         table::write(f, header, &rows)?;

@@ -1,6 +1,7 @@
 //! Why there is no plan.
 
-use super::{ForwardMode, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION, Profile};
+use super::micro::MicroError;
+use super::{ForwardMode, HoldError, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION, Profile, ShardError, WireError};
 use crate::draw::quantity;
 use crate::layout::LayoutError;
 use crate::text::value;
@@ -142,6 +143,18 @@ pub enum PlanError {
     /// The buffer cannot be laid out.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The step cannot be split as asked.
+    #[error(transparent)]
+    Micro(#[from] MicroError),
+    /// Context-parallel shards that contradict the step.
+    #[error(transparent)]
+    Shards(#[from] ShardError),
+    /// A wire that does not suit the step.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Limits for prompts that wait, or their counts, contradict one another.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// A rank that is not in the plan.
     #[error("there is no rank {rank}; there are {ranks}, counted from 0")]
     NoSuchRank {

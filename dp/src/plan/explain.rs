@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::micro::MicroPlan;
 use super::{Execution, Plan, Profile};
 use crate::draw::{bytes, quantity, summary};
 use crate::table::{self, grouped};
@@ -88,6 +89,7 @@ impl Plan {
         let (rows, row_bytes) = (quantity(layout.rows(), "row"), layout.row_bytes());
         write!(f, "buffer: {rows} of {row_bytes} B, {}, ", bytes(layout.bytes()))?;
         match (&self.execution, self.allocated_rows()) {
+            (Execution::Eager(_), _) if !self.parts().is_empty() => writeln!(f, "were it one step")?,
             (Execution::Eager(_), _) => writeln!(f, "allocated for this step")?,
             (Execution::Graph(_), 0) => writeln!(f, "the graph's own; nothing is allocated for this step")?,
             (Execution::Graph(_), rows) => writeln!(
@@ -97,7 +99,64 @@ impl Plan {
                 bytes(self.allocated_bytes())
             )?,
         }
-        self.write_logits(f)
+        self.write_logits(f)?;
+        self.write_micro(f)?;
+        self.write_shards(f)?;
+        self.write_wire(f)
+    }
+
+    fn write_micro(&self, f: &mut String) -> fmt::Result {
+        match self.micro() {
+            None => Ok(()),
+            Some(MicroPlan::Whole(why)) => writeln!(f, "micro-batches: none, because {why}"),
+            Some(MicroPlan::Split(parts)) => {
+                let count = parts.len() as u64;
+                write!(
+                    f,
+                    "micro-batches: {count}, each with a buffer that stays and only grows:"
+                )?;
+                for (index, part) in parts.iter().enumerate() {
+                    let (layout, comma) = (part.layout(), if index > 0 { "," } else { "" });
+                    let tokens = quantity(layout.real_rows(), "token");
+                    write!(
+                        f,
+                        "{comma} {tokens} in {}, {}",
+                        quantity(layout.rows(), "row"),
+                        bytes(layout.bytes())
+                    )?;
+                }
+                writeln!(f)
+            }
+        }
+    }
+
+    fn write_shards(&self, f: &mut String) -> fmt::Result {
+        let Some(shards) = self.shards() else { return Ok(()) };
+        let written = shards.rows().iter().flatten().map(|rows| rows.end - rows.start).sum();
+        writeln!(
+            f,
+            "shards: {} of every rank write {}, one after the other in its slot; {} stay zero",
+            quantity(shards.parts() as u64, "context-parallel part"),
+            quantity(written, "row"),
+            quantity(self.layout.rows() - written, "row"),
+        )
+    }
+
+    fn write_wire(&self, f: &mut String) -> fmt::Result {
+        let Some(wire) = self.wire() else { return Ok(()) };
+        let row = wire.row;
+        writeln!(
+            f,
+            "wire: {}, {} B a row ({} of payload, {} of scales, {} of expert weights and numbers), so {} are gathered; {} \
+             come back in bf16",
+            wire.format,
+            row.bytes(),
+            row.payload,
+            row.scales,
+            row.weights + row.ids,
+            bytes(wire.gathered_bytes()),
+            bytes(wire.combined_bytes()),
+        )
     }
 
     fn write_logits(&self, f: &mut String) -> fmt::Result {

@@ -30,6 +30,8 @@ pub enum WhyEager {
         /// Requests of the largest graph.
         largest: u64,
     },
+    /// The step runs in micro-batches, which the engine captures no graph for.
+    Split,
 }
 
 /// The graph that runs a step.
@@ -59,6 +61,7 @@ impl fmt::Display for Execution {
 impl fmt::Display for WhyEager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Split => f.write_str("micro-batches run without a graph"),
             Self::NotVoted => f.write_str("not every rank voted for a decode graph"),
             Self::NotCaptured => f.write_str("no usable decode graph was captured"),
             Self::TooLarge { key, largest } => {

@@ -31,6 +31,10 @@
 //! | `graph` | which graph runs, and what it needs |
 //! | `logits` | rows of the logits stage |
 //! | `batch` | how a rank's own tensors are padded |
+//! | [`micro`] | whether a step runs in parts, and where it is cut |
+//! | `shards` | rows of context-parallel parts |
+//! | `sizes`, `wire` | sizes of uneven collectives, and bytes of what travels in them |
+//! | `hold` | when prompts wait for those of other ranks |
 //! | `explain`, `serialize`, `compare` | a plan for people, for programs, and beside other versions' |
 
 mod batch;
@@ -39,30 +43,41 @@ mod error;
 mod explain;
 mod forward;
 mod graph;
+mod hold;
 mod logits;
+pub mod micro;
 mod mode;
 mod profile;
 mod request;
 mod serialize;
+mod shards;
+mod sizes;
 mod speculation;
 mod step;
 mod topology;
+mod wire;
 
 pub use batch::{BatchPlan, Fill, TensorPadding};
 pub use compare::Comparison;
 pub use error::PlanError;
 pub use forward::{ForwardMode, Width};
 pub use graph::{Execution, Graph, WhyEager, capture_sizes};
+pub use hold::{Hold, HoldDecision, HoldError, HoldLimits};
 pub use logits::{LogitsStage, Prompt, logprob_rows};
 pub use mode::ModeReason;
 pub use profile::Profile;
 pub use request::Request;
+pub use shards::{Combine, ShardError, ShardPlan, Shards, zigzag_blocks};
+pub use sizes::{ExpertCombine, Form, Sizes, expert_combine};
 pub use speculation::{MAX_SPECULATION, Speculation};
 pub use step::{RankStep, Step};
 pub use topology::{ContextParallel, Topology};
+pub use wire::{MAX_EXPERTS_PER_TOKEN, WireError, WireFormat, WirePlan, WireRow};
 
 pub(crate) use request::check_size;
 pub(crate) use topology::check_ranks;
+
+use micro::MicroPlan;
 
 use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
 
@@ -91,6 +106,9 @@ pub struct Plan {
     reason: ModeReason,
     layout: GatheredLayout,
     logits: LogitsStage,
+    micro: Option<MicroPlan>,
+    shards: Option<ShardPlan>,
+    wire: Option<WirePlan>,
 }
 
 /// One rank's part of the gathered buffer.
@@ -119,7 +137,8 @@ impl Plan {
             element_bytes: 1,
         };
         let ranks = scaled.len();
-        let execution = graph::choose(request, &scaled)?;
+        let mut execution = graph::choose(request, &scaled)?;
+        let micro = micro::decide(request, &scaled, &mut execution, hidden)?;
         let (reason, layout) = match &execution {
             Execution::Graph(graph) => {
                 let (mode, reason) = match request.profile {
@@ -141,6 +160,11 @@ impl Plan {
             return Err(mode::too_many_rows(ranks));
         }
         let logits = LogitsStage::new(request, &execution, &layout, hidden)?;
+        let shards = request.shards.as_ref().map(|shards| ShardPlan::new(shards, &layout));
+        let experts = request.experts_per_token.unwrap_or(0);
+        let rows = gathered_rows(&layout, micro.as_ref());
+        let wire = |format| WirePlan::of_rows(format, request.row_bytes, experts, rows);
+        let wire = request.wire.map(wire).transpose()?;
         Ok(Self {
             profile: request.profile,
             dp: request.dp,
@@ -150,6 +174,9 @@ impl Plan {
             reason,
             layout,
             logits,
+            micro,
+            shards: shards.transpose()?,
+            wire,
         })
     }
 
@@ -218,11 +245,46 @@ impl Plan {
         })
     }
 
-    /// Rows of the gathered buffers that are allocated for this step alone: the buffer of an eager forward; under a graph
-    /// none, except before pull request 8277.
+    /// Whether the step runs in micro-batches, if that was asked.
+    pub fn micro(&self) -> Option<&MicroPlan> {
+        self.micro.as_ref()
+    }
+
+    /// The micro-batches that the step runs in; none if it runs as one.
+    pub fn parts(&self) -> &[micro::Part] {
+        self.micro.as_ref().map_or(&[], MicroPlan::parts)
+    }
+
+    /// Rows that are gathered: of the buffer, or of all micro-batches.
+    pub fn gathered_rows(&self) -> u64 {
+        gathered_rows(&self.layout, self.micro.as_ref())
+    }
+
+    /// Where context-parallel parts write, if they were told.
+    pub fn shards(&self) -> Option<&ShardPlan> {
+        self.shards.as_ref()
+    }
+
+    /// What travels to the experts and back, if the wire was told.
+    pub fn wire(&self) -> Option<&WirePlan> {
+        self.wire.as_ref()
+    }
+
+    /// Bytes of this plan's rows on another wire, without the experts of each row. One all-gather moves so many; an
+    /// all-reduce, which is how versions without a gather of uneven sizes fill a `SUM` buffer, about twice those of bf16.
+    ///
+    /// # Errors
+    /// The format's blocks do not divide the hidden state, or its rows are not of bfloat16.
+    pub fn wire_bytes(&self, format: WireFormat) -> Result<u64, PlanError> {
+        let wire = WirePlan::of_rows(format, self.layout.row_bytes(), 0, self.gathered_rows())?;
+        Ok(wire.gathered_bytes())
+    }
+
+    /// Rows of the gathered buffers that are allocated for this step alone: the buffer of an eager forward, or those of its
+    /// micro-batches; under a graph none, except before pull request 8277.
     pub fn allocated_rows(&self) -> u64 {
         match &self.execution {
-            Execution::Eager(_) => self.layout.rows(),
+            Execution::Eager(_) => self.gathered_rows(),
             Execution::Graph(graph) => graph.transient_rows,
         }
     }
@@ -231,5 +293,12 @@ impl Plan {
     pub fn allocated_bytes(&self) -> u64 {
         // Both are at most MAX_ROWS: transient rows are at most those of the graph, which hold them.
         self.allocated_rows() * self.layout.row_bytes()
+    }
+}
+
+fn gathered_rows(layout: &GatheredLayout, micro: Option<&MicroPlan>) -> u64 {
+    match micro.map_or(&[][..], MicroPlan::parts) {
+        [] => layout.rows(),
+        parts => parts.iter().map(|part| part.layout().rows()).sum(),
     }
 }

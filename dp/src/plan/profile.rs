@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::PlanError;
+use super::{PlanError, Topology};
 
 /// A version's set of rules, in the order of time: a rule that came with a version holds from it on, so rules compare
 /// profiles with `<` and `>=`.
@@ -68,6 +68,11 @@ impl Profile {
             Self::Pr20406 => "pr-20406",
             Self::Main202609 => "main-2026-09",
         }
+    }
+
+    /// Bytes that the schedulers of all GPUs exchange before a step: six 64-bit numbers each.
+    pub const fn exchanged_bytes(self, topology: &Topology) -> u64 {
+        topology.tp() * 6 * 8
     }
 }
 

@@ -6,8 +6,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::micro::Micro;
 use super::topology::check_ranks;
-use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile};
+use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile, WireFormat};
 
 /// Everything that decides the plan of one step: what the ranks exchanged, how they are grouped, and which graphs there
 /// are. Every rank that plans the same request comes to the same plan.
@@ -84,6 +85,19 @@ pub struct Request {
     /// mode.
     #[serde(default)]
     pub prefill_buckets: Option<Vec<u64>>,
+    /// Micro-batches, if steps are split.
+    #[serde(default)]
+    pub micro: Option<Micro>,
+    /// For every count, the real rows of each context-parallel part of its rank, if parts write rows of their own. Without
+    /// them the first part writes the whole slot.
+    #[serde(default)]
+    pub shards: Option<Vec<Vec<u64>>>,
+    /// How hidden states travel to the experts; if it is told, so is what they take.
+    #[serde(default)]
+    pub wire: Option<WireFormat>,
+    /// Experts of every row, whose numbers and weights travel with it; none by default.
+    #[serde(default)]
+    pub experts_per_token: Option<u64>,
     /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.
     #[serde(default = "row_bytes")]
     pub row_bytes: u64,
@@ -143,6 +157,10 @@ impl Request {
             force_max: false,
             elastic_join: false,
             prefill_buckets: None,
+            micro: None,
+            shards: None,
+            wire: None,
+            experts_per_token: None,
             row_bytes: row_bytes(),
         }
     }
@@ -372,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_request_is_no_list_of_its_fields() {
-        let list = r#"["main-2026-09", [1], 1, 1, 1, null, null, false, 1, null, false, false, false, false, null, 2]"#;
+        let list = r#"["main-2026-09", [1], 1, 1, 1, null, null, false, 1, null, false, false, false, false, null, null, null, null, null, 2]"#;
         let error = serde_json::from_str::<Request>(list).unwrap_err().to_string();
         assert!(
             error.starts_with("invalid type: sequence, expected a request, an object"),

@@ -2,6 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::micro::MicroPlan;
 use super::{Execution, Plan};
 
 /// A map of what applies to the step. An eager forward has its aligned and padded counts and its buffer, one under a graph
@@ -34,6 +35,21 @@ impl Serialize for Plan {
                 map.serialize_entry("local_rows_copied", layout.padded())?;
                 map.serialize_entry("attn_rows_per_rank", &graph.attention_rows)?;
             }
+        }
+        if let Some(micro) = self.micro() {
+            map.serialize_entry("micro_batches", micro.parts())?;
+            if let MicroPlan::Whole(why) = micro {
+                map.serialize_entry("whole_because", &why.to_string())?;
+            }
+        }
+        if let Some(shards) = self.shards() {
+            map.serialize_entry("shard_rows", shards)?;
+        }
+        if let Some(wire) = self.wire() {
+            map.serialize_entry("wire", &wire.format)?;
+            map.serialize_entry("wire_row", &wire.row)?;
+            map.serialize_entry("wire_gathered_bytes", &wire.gathered_bytes())?;
+            map.serialize_entry("wire_combined_bytes", &wire.combined_bytes())?;
         }
         map.end()
     }

@@ -97,7 +97,7 @@ impl Topology {
     }
 
     /// GPUs of the group.
-    pub fn tp(&self) -> u64 {
+    pub const fn tp(&self) -> u64 {
         self.tp
     }
 

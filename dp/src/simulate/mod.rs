@@ -13,6 +13,8 @@
 //! * Ranks step together; a rank with nothing to do contributes 0 tokens. When all have nothing to do, no step is run and
 //!   time passes until the next arrival.
 //!
+//! * With [limits](Options::hold) on how long prompts wait, ranks hold theirs back, and decode, until all have some.
+//!
 //! A [`Summary`] plans every forward by the rules of one engine version and adds up what it needs.
 
 mod error;
@@ -24,7 +26,9 @@ pub use summary::{Serving, Summary, TraceComparison};
 
 use std::time::Duration;
 
-use crate::plan::{ForwardMode, PlanError, RankStep, Speculation, check_ranks, check_size};
+use crate::plan::{
+    ForwardMode, Hold, HoldDecision, HoldLimits, PlanError, RankStep, Speculation, check_ranks, check_size,
+};
 use crate::trace::{Request, Trace};
 use rank::Rank;
 
@@ -47,6 +51,8 @@ pub struct Options {
     pub step: Duration,
     /// How requests draft, if they do.
     pub drafting: Option<Drafting>,
+    /// How long prompts wait for those of other ranks, if they do.
+    pub hold: Option<HoldLimits>,
 }
 
 impl Default for Options {
@@ -57,6 +63,7 @@ impl Default for Options {
             chunk: 4096,
             step: Duration::from_millis(30),
             drafting: None,
+            hold: None,
         }
     }
 }
@@ -118,6 +125,8 @@ pub struct Forward {
     /// Token rows that every rank really has. After a verification they are fewer than planned: rejected drafts and finished
     /// requests are gone.
     pub tokens: Vec<u64>,
+    /// Tokens of each prompt that each rank prefills; no lists at all where no rank does.
+    pub prompts: Vec<Vec<u64>>,
 }
 
 impl Step {
@@ -159,6 +168,7 @@ pub struct Simulation<'a> {
     options: Options,
     now: Duration,
     guesses: Guesses,
+    hold: Option<Hold>,
 }
 
 impl<'a> Simulation<'a> {
@@ -174,26 +184,48 @@ impl<'a> Simulation<'a> {
             ranks: vec![Rank::default(); options.ranks],
             options,
             now: Duration::ZERO,
+            hold: options.hold.map(Hold::new).transpose()?,
             guesses: Guesses(options.drafting.map_or(0, |drafting| drafting.seed)),
         })
     }
 
+    /// Whether ranks may prefill now.
+    fn released(&mut self) -> bool {
+        let Some(hold) = &mut self.hold else { return true };
+        let count = |of: fn(&Rank) -> usize| self.ranks.iter().map(|rank| of(rank) as u64).collect::<Vec<_>>();
+        let running = count(Rank::decoding);
+        // There is one count of each kind for every rank, so there is a decision.
+        let decision = hold.decide(&count(Rank::waiting), &running, &running);
+        !matches!(decision, Ok(HoldDecision::Hold))
+    }
+
     /// What the ranks run now.
     fn forwards(&mut self) -> Vec<Forward> {
+        let released = self.released();
         let (chunk, ranks) = (self.options.chunk, &mut self.ranks);
-        let prefills = ranks.iter().any(Rank::prefills);
+        let prefills = released && ranks.iter().any(Rank::prefills);
         let Some(drafting) = self.options.drafting else {
+            let mut prompts = Vec::new();
             let step = |rank: &mut Rank| {
-                if rank.prefills() {
-                    rank.prefill(chunk)
-                } else {
-                    rank.decode()
+                let (mut own, is_prefill) = (Vec::new(), released && rank.prefills());
+                let step = match is_prefill {
+                    true => rank.prefill(chunk, &mut own),
+                    false => rank.decode(),
+                };
+                if prefills {
+                    prompts.push(own);
                 }
+                step
             };
-            return vec![Forward::of(ranks.iter_mut().map(step))];
+            let mut forward = Forward::of(ranks.iter_mut().map(step));
+            forward.prompts = prompts;
+            return vec![forward];
         };
         if prefills {
-            let target = Forward::of(ranks.iter_mut().map(|rank| rank.prefill(chunk)));
+            let mut prompts = vec![Vec::new(); ranks.len()];
+            let prefill = |(rank, own): (&mut Rank, &mut Vec<u64>)| rank.prefill(chunk, own);
+            let mut target = Forward::of(ranks.iter_mut().zip(&mut prompts).map(prefill));
+            target.prompts = prompts;
             // The draft model computes the same prompts.
             return vec![target.clone(), target];
         }
@@ -239,7 +271,11 @@ impl Iterator for Simulation<'_> {
 impl Forward {
     fn of(ranks: impl Iterator<Item = (RankStep, u64)>) -> Self {
         let (ranks, tokens) = ranks.unzip();
-        Self { ranks, tokens }
+        Self {
+            ranks,
+            tokens,
+            prompts: Vec::new(),
+        }
     }
 }
 

@@ -28,6 +28,16 @@ impl Rank {
         !self.prompts.is_empty()
     }
 
+    /// Prompts that are not wholly prefilled.
+    pub(super) fn waiting(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Requests that decode.
+    pub(super) fn decoding(&self) -> usize {
+        self.running.len()
+    }
+
     pub(super) fn admit(&mut self, request: &Request) {
         match (request.context_tokens, request.generated_tokens) {
             (0, 0) => {}
@@ -36,14 +46,15 @@ impl Rank {
         }
     }
 
-    /// Prefills up to `chunk` tokens; idle if there are no prompts. Each prompt has one row at the logits stage.
-    pub(super) fn prefill(&mut self, chunk: u64) -> (RankStep, u64) {
-        let (mut room, mut prompts) = (chunk, 0);
+    /// Prefills up to `chunk` tokens; idle if there are no prompts. Each prompt has one row at the logits stage. The
+    /// tokens of each are added to `lengths`.
+    pub(super) fn prefill(&mut self, chunk: u64, lengths: &mut Vec<u64>) -> (RankStep, u64) {
+        let mut room = chunk;
         while let Some(first) = self.prompts.front_mut().filter(|_| room > 0) {
             let tokens = first.context.min(room);
             first.context -= tokens;
             room -= tokens;
-            prompts += 1;
+            lengths.push(tokens);
             if first.context == 0 {
                 let left = first.generated.saturating_sub(1);
                 self.prompts.pop_front();
@@ -52,7 +63,7 @@ impl Rank {
         }
         match chunk - room {
             0 => (RankStep::idle(), 0),
-            tokens => (RankStep::prefill(tokens, prompts), tokens),
+            tokens => (RankStep::prefill(tokens, lengths.len() as u64), tokens),
         }
     }
 

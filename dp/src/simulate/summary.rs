@@ -7,9 +7,24 @@ use std::time::Duration;
 
 use super::{Forward, MAX_STEPS, MAX_WORK, Options, Simulation, SimulationError};
 use crate::draw::{Lane, bytes, timeline};
-use crate::plan::{Plan, PlanError, Profile, RankStep, Request, Step, Topology};
+use crate::plan::micro::{Micro, TwoBatch};
+use crate::plan::{ForwardMode, Plan, PlanError, Profile, RankStep, Request, Step, Topology, WireFormat};
 use crate::table::{self, grouped};
 use crate::trace::Trace;
+
+/// The wires that a summary adds up.
+const WIRES: [WireFormat; 3] = [WireFormat::Bf16, WireFormat::Fp8, WireFormat::Nvfp4];
+
+/// Which forwards of a step are the draft model's.
+fn drafts(forwards: &[Forward]) -> Vec<bool> {
+    let runs =
+        |forward: &Forward, modes: &[ForwardMode]| forward.ranks.iter().any(|rank| modes.contains(&rank.forward));
+    let is_draft = |(index, forward): (usize, &Forward)| match runs(forward, &[ForwardMode::Extend]) {
+        true => index > 0,
+        false => runs(forward, &[ForwardMode::DraftDecode, ForwardMode::DraftExtend]),
+    };
+    forwards.iter().enumerate().map(is_draft).collect()
+}
 
 /// Who serves a trace, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +35,29 @@ pub struct Serving {
     pub graph_buckets: Option<Vec<u64>>,
     /// Bytes of one hidden state.
     pub row_bytes: u64,
+    /// How steps are split into micro-batches, if they are; the prompts are those of each step.
+    pub micro: Option<Micro>,
     /// How requests are served; its number of ranks is the topology's.
     pub options: Options,
 }
 
 impl Serving {
-    fn plan(&self, profile: Profile, forward: Forward) -> Result<Plan, PlanError> {
+    /// The micro-batches asked of a forward. A draft model's are never split.
+    fn micro(&self, forward: &mut Forward, is_draft: bool) -> Option<Micro> {
+        match self.micro.as_ref().filter(|_| !is_draft)? {
+            Micro::Dbo(dual) => Some(Micro::Dbo(*dual)),
+            Micro::Tbo(two) => {
+                let prompts = std::mem::take(&mut forward.prompts);
+                Some(Micro::Tbo(TwoBatch {
+                    prompts: (!prompts.is_empty()).then_some(prompts),
+                    two_chunk_percent: two.two_chunk_percent,
+                }))
+            }
+        }
+    }
+
+    fn plan(&self, profile: Profile, mut forward: Forward, is_draft: bool) -> Result<Plan, PlanError> {
+        let micro = self.micro(&mut forward, is_draft);
         let step = Step {
             profile,
             topology: self.topology,
@@ -35,6 +67,7 @@ impl Serving {
         };
         Plan::new(&Request {
             row_bytes: self.row_bytes,
+            micro,
             ..step.request()?
         })
     }
@@ -94,6 +127,14 @@ pub struct Summary {
     pub rows: u64,
     /// Those of them that held no token.
     pub padding_rows: u64,
+    /// Forwards that ran in micro-batches.
+    pub split_forwards: u64,
+    /// Bytes of the buffers of micro-batches, which stay and grow to the largest of them.
+    pub micro_bytes: u64,
+    /// Bytes that schedulers exchanged before the steps, all GPUs together.
+    pub exchanged_bytes: u128,
+    /// Bytes of the rows of all forwards, gathered once, as bf16, fp8 and nvfp4; none where blocks do not divide a row.
+    pub wire_bytes: [Option<u128>; 3],
     /// Bytes that the largest logits stage allocated.
     pub logits_peak_bytes: u64,
     /// When each step began, and the bytes of its largest allocation.
@@ -132,6 +173,10 @@ impl Summary {
             rows: 0,
             padding_rows: 0,
             logits_peak_bytes: 0,
+            split_forwards: 0,
+            micro_bytes: 0,
+            exchanged_bytes: 0,
+            wire_bytes: [Some(0); 3],
             timeline: Vec::new(),
         };
         // Plans of many ranks are large, and what is asked is only how many there are. Of a million that differ, two share
@@ -143,37 +188,65 @@ impl Summary {
         let fewest = options.fewest_steps(trace);
         limits.check(fewest, fewest.saturating_mul(options.ranks as u64))?;
         let mut work = 0;
+        let mut parts = Vec::new();
+        let exchanged = profile.exchanged_bytes(&serving.topology);
         for step in simulation {
             let mut most = 0;
-            for forward in step.forwards {
+            // A prefill's second forward is the draft model's, and so are all but the verification when drafting decodes.
+            let drafts = drafts(&step.forwards);
+            for (forward, is_draft) in step.forwards.into_iter().zip(drafts) {
                 work += serving.work(&forward);
                 limits.check(summary.steps + 1, work)?;
                 let tokens = forward.tokens.iter().sum();
-                let plan = serving.plan(profile, forward)?;
-                summary.add(&plan, tokens);
-                most = most.max(plan.allocated_bytes());
+                let plan = serving.plan(profile, forward, is_draft)?;
+                most = most.max(summary.add(&plan, tokens, &mut parts));
                 plans.insert(fingerprint.hash_one(&plan));
             }
             summary.steps += 1;
+            summary.exchanged_bytes += u128::from(exchanged);
             summary.timeline.push((step.begin, most));
         }
         summary.distinct_plans = plans.len() as u64;
         Ok(summary)
     }
 
-    fn add(&mut self, plan: &Plan, tokens: u64) {
+    /// Adds a forward, and returns the bytes that were allocated for it. `parts` has the rows of the buffers of micro-batches,
+    /// which stay.
+    fn add(&mut self, plan: &Plan, tokens: u64, parts: &mut Vec<u64>) -> u64 {
         let layout = plan.layout();
+        let mut allocated = plan.allocated_bytes();
+        if !plan.parts().is_empty() {
+            self.split_forwards += 1;
+        }
+        if !plan.parts().is_empty() && plan.graph().is_none() {
+            let mut grown = 0;
+            parts.resize(parts.len().max(plan.parts().len()), 0);
+            for (capacity, part) in parts.iter_mut().zip(plan.parts()) {
+                let rows = part.layout().rows();
+                if rows > *capacity {
+                    (*capacity, grown) = (rows, grown + rows);
+                }
+            }
+            self.micro_bytes = parts.iter().sum::<u64>() * layout.row_bytes();
+            allocated = grown * layout.row_bytes();
+        }
+        for (format, sum) in WIRES.into_iter().zip(&mut self.wire_bytes) {
+            let bytes = plan.wire_bytes(format).ok();
+            *sum = sum.and_then(|sum| Some(sum + u128::from(bytes?)));
+        }
+        let rows = plan.gathered_rows();
         self.forwards += 1;
         if plan.graph().is_some() {
             self.graph_forwards += 1;
             self.graph_bytes = self.graph_bytes.max(layout.bytes());
         }
-        self.peak_bytes = self.peak_bytes.max(plan.allocated_bytes());
-        self.total_bytes += u128::from(plan.allocated_bytes());
-        self.rows += layout.rows();
+        self.peak_bytes = self.peak_bytes.max(allocated);
+        self.total_bytes += u128::from(allocated);
+        self.rows += rows;
         // No rank has more tokens than were planned for it: of a draft-extend, at most those that were verified.
-        self.padding_rows += layout.rows() - tokens;
+        self.padding_rows += rows - tokens;
         self.logits_peak_bytes = self.logits_peak_bytes.max(plan.logits().bytes());
+        allocated
     }
 
     /// The part of all buffer rows that held no token, in per cent.
@@ -201,6 +274,7 @@ impl TraceComparison {
     ///     topology: Topology::new(2, 2)?,
     ///     graph_buckets: Some(capture_sizes(false, 8)),
     ///     row_bytes: 14336,
+    ///     micro: None,
     ///     options: Options::default(),
     /// };
     /// let comparison = TraceComparison::new(&Trace::parse(csv.as_bytes(), "example.csv")?, &serving)?;
@@ -246,8 +320,17 @@ impl fmt::Display for TraceComparison {
             "graph bytes",
             "padding",
             "logits peak",
+            "split",
+            "micro bytes",
+            "exchanged",
+            "wire bf16",
+            "wire fp8",
+            "wire nvfp4",
         ];
         let row = |summary: &Summary| {
+            let [bf16, fp8, nvfp4] = summary
+                .wire_bytes
+                .map(|bytes| bytes.map_or_else(|| "-".to_owned(), grouped));
             [
                 summary.profile.to_string(),
                 grouped(summary.distinct_plans),
@@ -257,6 +340,12 @@ impl fmt::Display for TraceComparison {
                 grouped(summary.graph_bytes),
                 format!("{:.1} %", summary.padding_percent()),
                 grouped(summary.logits_peak_bytes),
+                grouped(summary.split_forwards),
+                grouped(summary.micro_bytes),
+                grouped(summary.exchanged_bytes),
+                bf16,
+                fp8,
+                nvfp4,
             ]
         };
         let rows: Vec<_> = self.summaries.iter().map(row).collect();

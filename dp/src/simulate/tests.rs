@@ -1,5 +1,6 @@
 use super::summary::Limits;
 use super::*;
+use crate::plan::micro::{Micro, TwoBatch};
 use crate::plan::{MAX_RANKS, MAX_ROWS, MAX_SPECULATION, Profile, Topology};
 use proptest::prelude::*;
 
@@ -18,6 +19,7 @@ fn options(ranks: usize, chunk: u64) -> Options {
         chunk,
         step: Duration::from_millis(10),
         drafting: None,
+        hold: None,
     }
 }
 
@@ -71,6 +73,48 @@ fn ranks_take_requests_in_turn_and_idle_ranks_have_no_tokens() {
         counts(&[(0, 3, 2), (0, 2, 1), (10, 5, 1)], 2, 8),
         [[3, 2], [5, 0], [1, 0]]
     );
+}
+
+#[test]
+fn prompts_wait_for_those_of_other_ranks() {
+    // A rank that decodes waits with its prompt as long as the other has none, and at most three steps.
+    let requests = [(0, 1, 9), (0, 1, 9), (10, 4, 1)];
+    let held = |hold| {
+        let trace = trace(&requests);
+        let options = Options { hold, ..options(2, 8) };
+        let counts = Simulation::new(&trace, options)
+            .unwrap()
+            .map(|step| step.counts().to_vec());
+        counts.take(5).collect::<Vec<_>>()
+    };
+    assert_eq!(held(None), [[1, 1], [4, 1], [1, 1], [1, 1], [1, 1]]);
+    let limits = HoldLimits {
+        timeout_iters: 3,
+        ..HoldLimits::default()
+    };
+    assert_eq!(held(Some(limits)), [[1, 1], [1, 1], [1, 1], [4, 1], [1, 1]]);
+}
+
+#[test]
+fn a_trace_in_micro_batches_has_buffers_that_stay() {
+    // Both ranks prefill twice, then decode.
+    let trace = trace(&[(0, 10, 3), (0, 12, 3)]);
+    let whole = serving(None, options(2, 8));
+    let split = Serving {
+        micro: Some(Micro::Tbo(TwoBatch::default())),
+        ..whole.clone()
+    };
+    let summary = |serving| Summary::new(&trace, Profile::default(), serving).unwrap();
+    let (whole, split) = (summary(&whole), summary(&split));
+    assert_eq!((whole.split_forwards, whole.micro_bytes), (0, 0));
+    // Steps of 8 + 8, 2 + 4 and twice 1 + 1 tokens, whose halves are the largest first.
+    assert_eq!((split.steps, split.split_forwards), (4, 4));
+    assert_eq!((split.micro_bytes, split.total_bytes), (16 * 2, 16 * 2));
+    assert_eq!(split.padding_rows, 0);
+    assert_eq!(whole.total_bytes, (16 + 6 + 2 + 2) * 2);
+    // Two GPUs exchange six numbers each.
+    assert_eq!(split.exchanged_bytes, 4 * 2 * 48);
+    assert_eq!(whole.wire_bytes, [Some(26 * 2), None, None]);
 }
 
 #[test]
@@ -143,6 +187,7 @@ fn serving(speculation: Option<Speculation>, options: Options) -> Serving {
     Serving {
         topology: Topology::new(options.ranks as u64, options.ranks as u64).unwrap(),
         graph_buckets: None,
+        micro: None,
         row_bytes: 2,
         options: Options { drafting, ..options },
     }

@@ -3,7 +3,8 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use tilewright_dp::draw;
-use tilewright_dp::plan::{Comparison, ForwardMode, Plan, Profile, Request};
+use tilewright_dp::plan::micro::Micro;
+use tilewright_dp::plan::{Comparison, ForwardMode, Plan, Profile, Request, WireFormat};
 
 use crate::damage::{NUMBERS, damage};
 use crate::{Read, try_all};
@@ -60,6 +61,38 @@ fn request(rng: &mut Rng) -> Value {
         set(rng, field, &|rng| {
             (0..rng.usize(0..9)).map(|_| number(rng, 600)).collect()
         });
+    }
+    set(rng, "wire", &|rng| json!(WireFormat::ALL[rng.usize(0..4)]));
+    set(rng, "experts_per_token", &|rng| number(rng, 9));
+    set(rng, "shards", &|rng| {
+        let parts = rng.usize(1..4);
+        let shards = |rng: &mut Rng| (0..parts).map(|_| number(rng, 9)).collect::<Value>();
+        (0..ranks).map(|_| shards(rng)).collect()
+    });
+    set(rng, "micro", &|rng| match rng.bool() {
+        true => json!({
+            "kind": "dbo",
+            "batches": number(rng, 5),
+            "decode_threshold": number(rng, 40),
+            "prefill_threshold": number(rng, 40),
+            "runner": (["v1", "v2"][rng.usize(0..2)]),
+        }),
+        false => json!({ "kind": "tbo", "two_chunk_percent": rng.u64(0..51) }),
+    });
+    // Of a prefill, the prompts are what the ranks count.
+    if request["extend"] == json!(true) && request["micro"]["kind"] == json!("tbo") && rng.u8(0..4) > 0 {
+        let prompts = |count: &Value| match count.as_u64() {
+            Some(tokens) if tokens < 1000 => {
+                let first = rng.u64(0..=tokens);
+                json!([first, tokens - first])
+            }
+            _ => json!([count]),
+        };
+        let prompts: Value = request["raw"].as_array().unwrap().iter().map(prompts).collect();
+        request["micro"]["prompts"] = prompts;
+        if let Some(fields) = request.as_object_mut() {
+            fields.remove("coef");
+        }
     }
     request
 }
@@ -128,6 +161,22 @@ fn plan(rng: &mut Rng, request: &Request) -> bool {
     assert!(draw::svg(plan.layout()).ends_with("</svg>\n"));
     assert!(draw::terminal(plan.layout(), rng.usize(..)).contains("rank"));
     assert!(plan.allocated_rows() * request.row_bytes == plan.allocated_bytes());
+    for part in plan.parts() {
+        let (sent, rows) = (part.sizes().iter().sum::<u64>(), part.layout().rows());
+        let is_equal = matches!(request.micro, Some(Micro::Tbo(_)));
+        assert!(
+            sent == rows || (!is_equal && sent > rows && sent - rows < request.attn_tp * part.layout().ranks() as u64)
+        );
+    }
+    if !plan.parts().is_empty() {
+        assert!(draw::svg_parts(&plan).unwrap().ends_with("</svg>\n"));
+        let tokens: u64 = plan.parts().iter().map(|part| part.layout().real_rows()).sum();
+        assert_eq!(tokens, plan.layout().real_rows());
+    }
+    if let Some(wire) = plan.wire() {
+        assert_eq!(wire.rows, plan.gathered_rows());
+        assert!(wire.gathered_bytes() >= wire.rows);
+    }
     for _ in 0..4 {
         let forward = [
             ForwardMode::Idle,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use tilewright_dp::plan::{MAX_RANKS, Speculation, Topology, capture_sizes};
+use tilewright_dp::plan::micro::{DualBatch, Micro, Runner, TwoBatch};
+use tilewright_dp::plan::{HoldLimits, MAX_RANKS, Speculation, Topology, capture_sizes};
 use tilewright_dp::simulate::{Drafting, Options, Serving, Simulation, TraceComparison};
 use tilewright_dp::trace::{Request, Trace};
 
@@ -68,6 +69,23 @@ fn time(rng: &mut Rng) -> String {
     format!("{year}-02-{day:02} 18:15:{second:02}{fraction}")
 }
 
+/// How steps are split.
+fn micro(rng: &mut Rng) -> Option<Micro> {
+    match rng.u8(0..4) {
+        0 => Some(Micro::Tbo(TwoBatch {
+            prompts: None,
+            two_chunk_percent: rng.u64(0..52),
+        })),
+        1 => Some(Micro::Dbo(DualBatch {
+            batches: rng.u64(1..5),
+            decode_threshold: rng.u64(0..4),
+            prefill_threshold: rng.u64(0..10),
+            runner: [Runner::V1, Runner::V2][rng.usize(0..2)],
+        })),
+        _ => None,
+    }
+}
+
 /// Serves a trace by the rules of every version if it is small, and the beginning of any.
 fn serve(rng: &mut Rng, trace: &Trace) {
     let few = 1 + rng.usize(0..4);
@@ -86,6 +104,13 @@ fn serve(rng: &mut Rng, trace: &Trace) {
             speculation,
             accepted_percent: rng.u64(0..=101),
             seed: rng.u64(..),
+        }),
+        hold: (rng.u8(0..3) == 0).then(|| HoldLimits {
+            timeout_iters: rng.u64(0..4),
+            batching_wait_iters: rng.u64(0..4),
+            max_batch: rng.u64(0..4),
+            threshold: rng.u64(0..3),
+            low_limit: rng.u64(0..3),
         }),
     };
     if let Ok(simulation) = Simulation::new(trace, options) {
@@ -111,10 +136,12 @@ fn serve(rng: &mut Rng, trace: &Trace) {
         topology,
         graph_buckets: rng.bool().then(|| capture_sizes(rng.bool(), rng.u64(0..40))),
         row_bytes: [2, 14336, u64::MAX][rng.usize(0..3)],
+        micro: micro(rng),
         options,
     };
     if let Ok(comparison) = TraceComparison::new(trace, &serving) {
         for summary in comparison.summaries() {
+            assert!(summary.split_forwards <= summary.forwards);
             assert!(summary.padding_rows <= summary.rows && summary.graph_forwards <= summary.forwards);
         }
         assert!(comparison.to_string().contains("steps"));
