@@ -3,8 +3,8 @@
 //! ```text
 //! Call --launch/--> checked arguments --specialize/--> Variant --launch/--> the CPU interpreter, or one driver call
 //!                                        |  |  |
-//!                     classes (traces) --+  |  +-- variants by content, each built once
-//!                                plans -----+ (variants by launch, no tracing and no text)
+//!              recordings and classes ---+  |  +-- variants by content, each built once
+//!    conditions of the launch, evaluated ---+
 //! ```
 //!
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.

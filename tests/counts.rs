@@ -1,0 +1,153 @@
+//! Counts that were never seen: nothing is recorded, proved or compiled for them.
+
+use std::time::{Duration, Instant};
+
+use tilewright::prelude::*;
+use tilewright_testing::Part;
+
+/// The first `rows` rows of `src` from row `offset` of `out` on, and zeros behind them up to the end.
+#[kernel(grid = [out.extent(0)])]
+fn place(out: &mut Tensor<u16, 2>, src: &Tensor<u16, 2>, offset: Count, rows: Count) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    if row >= offset {
+        if row < offset + rows {
+            out.store([row, cols], src.load([row - offset, cols]));
+        } else {
+            out.store([row, cols], 0);
+        }
+    }
+}
+
+/// `out[i] = src[index[i]]` for the first `rows` rows.
+#[kernel(grid = [rows])]
+fn gather(out: &mut Tensor<u16, 2>, src: &Tensor<u16, 2>, index: &Tensor<i32, 1>, rows: Count) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    out.store([row, cols], src.load([index.load([row]), cols]));
+}
+
+const ROWS: usize = 96;
+const COLUMNS: usize = 40;
+
+fn on_every_device(test: impl Fn(&Device)) {
+    test(&Device::cpu());
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+        test(&gpu);
+    }
+}
+
+fn source() -> Vec<u16> {
+    (0..ROWS * COLUMNS).map(|element| (element * 7 + 1) as u16).collect()
+}
+
+#[test]
+fn counts_that_were_never_seen_build_nothing_and_are_right() {
+    on_every_device(|device| {
+        let source = source();
+        let src = device.upload(&source, [ROWS, COLUMNS]).unwrap();
+        let mut rng = fastrand::Rng::with_seed(5);
+        let index: Vec<i32> = (0..ROWS).map(|_| rng.i32(-2..ROWS as i32 + 2)).collect();
+        let index_there = device.upload(&index, [ROWS]).unwrap();
+        let row = |from: i64| -> Vec<u16> {
+            let from = usize::try_from(from).ok().filter(|from| *from < ROWS);
+            from.map_or(vec![0; COLUMNS], |from| source[from * COLUMNS..][..COLUMNS].to_vec())
+        };
+        let run = |offset: usize, rows: usize| {
+            let mut out = device.upload(&vec![9u16; ROWS * COLUMNS], [ROWS, COLUMNS]).unwrap();
+            let call = place(&mut out, &src, Runtime(offset as u64), Runtime(rows as u64));
+            call.launch(device).unwrap();
+            let expected = (0..ROWS).flat_map(|at| match at.checked_sub(offset) {
+                None => vec![9; COLUMNS],
+                Some(at) if at < rows => row(at as i64),
+                Some(_) => vec![0; COLUMNS],
+            });
+            assert_eq!(
+                out.download().unwrap(),
+                expected.collect::<Vec<_>>(),
+                "{rows} rows at {offset}"
+            );
+
+            let mut out = device.upload(&vec![9u16; ROWS * COLUMNS], [ROWS, COLUMNS]).unwrap();
+            gather(&mut out, &src, &index_there, Runtime(rows as u64))
+                .launch(device)
+                .unwrap();
+            let gathered = |at: usize| {
+                if at < rows {
+                    row(index[at].into())
+                } else {
+                    vec![9; COLUMNS]
+                }
+            };
+            let expected: Vec<u16> = (0..ROWS).flat_map(gathered).collect();
+            assert_eq!(out.download().unwrap(), expected, "{rows} rows gathered");
+        };
+        // Every set of conditions: no rows, all, some; from the first row on, from within, from beyond the end.
+        for offset in [0, 1, ROWS / 2, ROWS, ROWS + 3] {
+            for rows in [0, 1, ROWS / 2, ROWS - 1, ROWS, ROWS + 5] {
+                run(offset, rows);
+            }
+        }
+        let before = device.counters();
+        for _ in 0..200 {
+            run(rng.usize(..ROWS + 10), rng.usize(..ROWS + 10));
+        }
+        let after = device.counters();
+        assert_eq!(
+            (after.traces, after.variants, after.compiles),
+            (before.traces, before.variants, before.compiles)
+        );
+        // Of two kernels: one recording each, and no more variants than there are sets of conditions.
+        assert!(after.traces == 2 && after.variants <= 12, "{after:?}");
+    });
+}
+
+/// The middle of the times, and the one that 99 of 100 stay below.
+fn middle_and_99th(mut times: Vec<Duration>) -> [f64; 2] {
+    times.sort_unstable();
+    [times.len() / 2, times.len() * 99 / 100].map(|at| times[at].as_secs_f64() * 1e6)
+}
+
+/// Host times of launches, for a reading.
+#[test]
+#[ignore = "a measurement: run it with --release, --ignored and --nocapture"]
+fn launches_with_new_counts_cost_what_others_cost() {
+    const STEPS: usize = 3000;
+    const LARGE: usize = 8192;
+    on_every_device(|device| {
+        let rows = if device.is_cuda() { LARGE } else { 8 };
+        let columns = if device.is_cuda() { 7168 } else { 8 };
+        let src = device.zeros::<u16, 2>([rows, columns]).unwrap();
+        let mut out = device.zeros::<u16, 2>([rows, columns]).unwrap();
+        let index = device.zeros::<i32, 1>([rows]).unwrap();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut timed = |what: &str, count: &mut dyn FnMut(usize) -> u64| {
+            for gathers in [false, true] {
+                let mut times = Vec::with_capacity(STEPS);
+                let before = device.counters();
+                for step in 0..STEPS {
+                    let n = count(step);
+                    let started = Instant::now();
+                    if gathers {
+                        gather(&mut out, &src, &index, Runtime(n)).launch(device).unwrap();
+                    } else {
+                        place(&mut out, &src, Runtime(0), Runtime(n)).launch(device).unwrap();
+                    }
+                    times.push(started.elapsed());
+                    if step % 64 == 0 {
+                        device.synchronize().unwrap();
+                    }
+                }
+                device.synchronize().unwrap();
+                let built = device.counters().variants - before.variants;
+                let kernel = if gathers { "gather" } else { "place" };
+                let [middle, most] = middle_and_99th(times);
+                println!("{device}: {kernel}, {what}: p50 {middle:.2} us, p99 {most:.2} us, {built} variants built");
+            }
+        };
+        let most = rows as u64 / 8;
+        timed("first launches", &mut |step| step as u64 % most);
+        timed("one count", &mut |_| most / 2);
+        timed("random counts", &mut |_| rng.u64(1..=most));
+        timed("one count", &mut |_| most / 2);
+        timed("random counts", &mut |_| rng.u64(1..=most));
+    });
+}
