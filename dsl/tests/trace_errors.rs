@@ -35,6 +35,12 @@ macro_rules! mistakes {
 }
 
 mistakes! {
+    a_loop_that_is_reversed_after_its_steps(out: &mut Tensor<i64, 1> = [8]) {
+        for i in (0i64..5).step_by(3).rev() {
+            out.store([i], i);
+        }
+    }, "`rev` after `step_by` or `rev`", Some("reverse once, and first: `(a..b).rev().step_by(n)`, whose first value is `b - 1`; for the values of `(a..b).step_by(n)` from the last to the first, count trips: `for t in (0..cdiv(b - a, n)).rev()` with the value `a + t * n`");
+
     a_tile_as_wide_as_one_tensor_of_a_list(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
         out.store([arange(8)], list[1].load([0, arange(list[1].extent(1))]));
     }, "a compile-time integer is needed here, but this depends on the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of what all of them share, or `list.max_extent(axis)`", Some("a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters");

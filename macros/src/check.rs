@@ -260,10 +260,9 @@ impl Body<'_> {
             }
             Expr::Range(range) => match (&range.start, &range.end, &range.limits) {
                 (_, _, RangeLimits::Closed(token)) => {
-                    self.errors.push(
-                        token,
-                        "`..=` is not supported in the loops of a kernel: write `start..end + 1`",
-                    );
+                    let message = "`..=` is not supported in the loops of a kernel: write `start..end + 1`, in a wider type \
+                                   where that overflows";
+                    self.errors.push(token, message);
                 }
                 (None, _, token) | (_, None, token) => {
                     let message =

@@ -47,7 +47,9 @@ impl<T: Integer> Range<Scalar<T>> {
     pub fn rev(mut self) -> Self {
         let span = Span::here();
         if self.step != 1 || self.backwards {
-            let advice = "reverse once, and first: `(a..b).rev().step_by(n)`";
+            let advice = "reverse once, and first: `(a..b).rev().step_by(n)`, whose first value is `b - 1`; \
+                          for the values of `(a..b).step_by(n)` from the last to the first, count trips: \
+                          `for t in (0..cdiv(b - a, n)).rev()` with the value `a + t * n`";
             recorder::with((), |r| r.fail(span, "`rev` after `step_by` or `rev`", Some(advice)));
         }
         self.backwards = true;
