@@ -441,13 +441,13 @@ struct Buffer(i64);
 
 impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a Buffer {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(CountArgument::Exact(self.0)));
+        Argument::<Count>::pass(CountArgument::Exact(self.0), arguments);
     }
 }
 
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut Buffer {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(CountArgument::Runtime(self.0)));
+        Argument::<Count>::pass(CountArgument::Runtime(self.0), arguments);
     }
 }
 

@@ -115,7 +115,10 @@ pub fn report(device: &Device, case: &Case) -> (Option<Arc<Variant>>, Result<(),
 fn call<'a>(case: &Case, definition: &Definition, memories: &'a [Option<DeviceTensor<u8, 1>>]) -> Call<'a> {
     let mut arguments = Arguments::new();
     for (argument, memory) in case.arguments.iter().zip(memories) {
-        arguments.push(value(argument, memory.as_ref()));
+        #[allow(unsafe_code)] // Cases are as wide as their memory.
+        unsafe {
+            arguments.push(value(argument, memory.as_ref()))
+        };
     }
     let mut call = Call::new(definition.clone(), arguments);
     if case.exact_extents {

@@ -727,12 +727,15 @@ fn overlapping<'a>(whole: &'a DeviceTensor<i32, 2>, count: usize, slots: [&'a De
             tensors.push(tensor);
         }
     }
-    arguments.push(ArgumentValue::List(ListArgument {
-        element: ElementType::I32,
-        rank: 2,
-        mutable: true,
-        tensors,
-    }));
+    #[allow(unsafe_code)] // Nothing else uses the memory.
+    unsafe {
+        arguments.push(ArgumentValue::List(ListArgument {
+            element: ElementType::I32,
+            rank: 2,
+            mutable: true,
+            tensors,
+        }))
+    };
     for slots in slots {
         Argument::<&Tensor<i32, 1>>::pass(slots, &mut arguments);
     }
@@ -747,7 +750,10 @@ fn joined_into<'a>(whole: &'a DeviceTensor<i32, 2>, list: &'a [TensorView<'a, i3
     Argument::<&Tensor<i32, 2>>::pass(whole.rows(4..17).unwrap(), &mut out);
     if let ArgumentValue::Tensor(mut tensor) = out.values()[0].clone() {
         tensor.mutable = true;
-        arguments.push(ArgumentValue::Tensor(tensor));
+        #[allow(unsafe_code)] // Nothing else uses the memory.
+        unsafe {
+            arguments.push(ArgumentValue::Tensor(tensor))
+        };
     }
     Argument::<&TensorList<i32, 2>>::pass(list, &mut arguments);
     Call::new(join::<i32>::definition(), arguments)

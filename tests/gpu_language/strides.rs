@@ -24,7 +24,10 @@ fn placed<'a>(call: &Call<'a>, extents: [u64; 2], placements: [Placement; 2], by
         tensor.extents = extents.into_iter().collect();
         tensor.strides = strides.into_iter().collect();
         tensor.offset = first as u64 * bytes;
-        arguments.push(ArgumentValue::Tensor(tensor));
+        #[allow(unsafe_code)] // Nothing else uses the memory.
+        unsafe {
+            arguments.push(ArgumentValue::Tensor(tensor))
+        };
     }
     Call::new(call.definition().clone(), arguments)
 }

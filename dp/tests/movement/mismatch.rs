@@ -226,15 +226,24 @@ fn a_source_within_the_buffer_is_refused_before_the_launch() {
         // Its last two rows, and the two behind it, which are another's.
         for (first, refused) in [(6u64, true), (0, true), (8, false)] {
             let mut arguments = Arguments::new();
-            arguments.push(ArgumentValue::Tensor(out.clone()));
-            arguments.push(ArgumentValue::Tensor(TensorArgument {
-                mutable: false,
-                extents: [2, 3].into_iter().collect(),
-                offset: out.offset + first * 12,
-                ..out.clone()
-            }));
+            #[allow(unsafe_code)] // The launch is refused.
+            unsafe {
+                arguments.push(ArgumentValue::Tensor(out.clone()))
+            };
+            #[allow(unsafe_code)] // The launch is refused.
+            unsafe {
+                arguments.push(ArgumentValue::Tensor(TensorArgument {
+                    mutable: false,
+                    extents: [2, 3].into_iter().collect(),
+                    offset: out.offset + first * 12,
+                    ..out.clone()
+                }))
+            };
             for count in [1, 0, 2] {
-                arguments.push(ArgumentValue::Count(CountArgument::Exact(count)));
+                #[allow(unsafe_code)] // The launch is refused.
+                unsafe {
+                    arguments.push(ArgumentValue::Count(CountArgument::Exact(count)))
+                };
             }
             let error = Call::new(definition.clone(), arguments).launch(device).unwrap_err();
             assert_eq!(matches!(error, LaunchError::Overlap { .. }), refused, "{error}");

@@ -100,9 +100,20 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// Appends an argument that is made by hand: what no [`Argument`] has lent.
+    ///
+    /// # Safety
+    /// What a launch may do with it belongs to whoever makes it, for as long as `'a`: a tensor that says that it is mutable is
+    /// borrowed by nobody else, and all elements of a tensor, of those of a list and of a count lie in what was borrowed. A
+    /// launch checks that they are within their memory, of whatever else that holds.
+    #[allow(unsafe_code)] // Declares a duty of the caller; nothing here is unsafe.
+    pub unsafe fn push(&mut self, value: ArgumentValue<'a>) {
+        self.lend(value);
+    }
+
     /// Appends an argument. Of a tensor, strides without meaning become [canonical](canonical_strides).
     #[inline]
-    pub fn push(&mut self, mut value: ArgumentValue<'a>) {
+    pub(crate) fn lend(&mut self, mut value: ArgumentValue<'a>) {
         if let ArgumentValue::Tensor(tensor) = &mut value {
             canonical_strides(&tensor.extents, &mut tensor.strides);
         }
@@ -157,6 +168,6 @@ pub struct Runtime(pub u64);
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element> Argument<'a, T> for T {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Scalar(Literal::new(self)));
+        arguments.lend(ArgumentValue::Scalar(Literal::new(self)));
     }
 }

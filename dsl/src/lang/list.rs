@@ -122,7 +122,7 @@ fn push<'a, T: Element, const R: usize, P, A: Argument<'a, P>>(
         ArgumentValue::Tensor(tensor) => Some(tensor),
         _ => None,
     });
-    arguments.push(ArgumentValue::List(ListArgument {
+    arguments.lend(ArgumentValue::List(ListArgument {
         element: T::TYPE,
         rank: R,
         mutable,

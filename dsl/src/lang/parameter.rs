@@ -164,20 +164,20 @@ fn saturate(count: u64) -> i64 {
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for Exact {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
+        arguments.lend(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for Runtime {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
+        arguments.lend(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for CountArgument<'a> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(self));
+        arguments.lend(ArgumentValue::Count(self));
     }
 }

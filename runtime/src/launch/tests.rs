@@ -331,7 +331,10 @@ fn a_written_tensor_that_shares_memory_with_another_is_refused() -> Outcome {
         let ArgumentValue::Tensor(out) = arguments.values()[0].clone() else {
             panic!("a tensor was pushed")
         };
-        arguments.push(ArgumentValue::Tensor(TensorArgument { mutable: false, ..out }));
+        #[allow(unsafe_code)] // The launch is refused.
+        unsafe {
+            arguments.push(ArgumentValue::Tensor(TensorArgument { mutable: false, ..out }))
+        };
         push::<&Tensor<i32, 1>>(&mut arguments, &index);
         let definition = gather(&mut device.zeros([4, 8])?, &device.zeros([4, 8])?, &index)
             .definition()
@@ -459,7 +462,10 @@ fn arguments_beyond_their_memory_are_refused() -> Outcome {
             let mut beyond = TensorArgument { offset, ..view.clone() };
             beyond.extents[0] = extent;
             let mut arguments = Arguments::new();
-            arguments.push(ArgumentValue::Tensor(beyond));
+            #[allow(unsafe_code)] // The launch is refused.
+            unsafe {
+                arguments.push(ArgumentValue::Tensor(beyond))
+            };
             let error = Call::new(square(1).definition().clone(), arguments)
                 .launch(device)
                 .expect_err("beyond");

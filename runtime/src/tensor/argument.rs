@@ -1,5 +1,7 @@
 //! Tensors as arguments of a launch.
 
+#![allow(unsafe_code)]
+
 use tilewright_dsl::call::{Argument, ArgumentValue, Arguments, TensorArgument};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::lang::Tensor;
@@ -14,14 +16,17 @@ fn tensor<'a, T: Element, const R: usize>(
     storage: &'a Storage,
     geometry: &Geometry<R>,
 ) {
-    arguments.push(ArgumentValue::Tensor(TensorArgument {
+    let value = ArgumentValue::Tensor(TensorArgument {
         element: T::TYPE,
         mutable,
         extents: geometry.extents.iter().map(|&extent| extent as u64).collect(),
         strides: geometry.strides.iter().copied().collect(),
         memory: storage,
         offset: (geometry.offset * T::TYPE.size()) as u64,
-    }));
+    });
+    // SAFETY: whoever passes a view or a tensor has borrowed its elements for `'a`, mutably where `mutable` says so, and the geometry
+    // holds no others.
+    unsafe { arguments.push(value) };
 }
 
 #[diagnostic::do_not_recommend]

@@ -1,6 +1,6 @@
 //! Counts that stay in device memory.
 
-use tilewright_dsl::call::{Argument, ArgumentValue, Arguments, CountArgument, MAX_COUNT};
+use tilewright_dsl::call::{Argument, Arguments, CountArgument, MAX_COUNT};
 use tilewright_dsl::element::Integer;
 use tilewright_dsl::lang::Count;
 
@@ -63,11 +63,12 @@ impl DeviceCount<'_> {
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for DeviceCount<'a> {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.push(ArgumentValue::Count(CountArgument::Device {
+        let count = CountArgument::Device {
             memory: self.storage,
             offset: self.offset as u64,
             element: self.element,
             maximum: self.maximum,
-        }));
+        };
+        Argument::<Count>::pass(count, arguments);
     }
 }

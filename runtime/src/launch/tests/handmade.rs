@@ -134,7 +134,10 @@ fn a_tensor_of_nothing_beyond_all_memory_is_refused() -> Outcome {
         };
         nowhere.extents[0] = 0;
         let mut arguments = Arguments::new();
-        arguments.push(ArgumentValue::Tensor(nowhere));
+        #[allow(unsafe_code)] // The launch is refused.
+        unsafe {
+            arguments.push(ArgumentValue::Tensor(nowhere))
+        };
         let error = Call::new(square(1).definition().clone(), arguments)
             .launch(device)
             .expect_err("beyond");
