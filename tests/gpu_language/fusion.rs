@@ -206,14 +206,18 @@ fn what_one_call_writes_no_other_may_touch() {
 fn accesses_of_every_part_are_proved_as_when_it_is_alone() {
     let device = Device::cpu();
     let src = device.zeros::<i32, 2>([5, 33]).unwrap();
-    let mut outs = [0; 120].map(|_| device.zeros::<i32, 2>([5, 33]).unwrap());
-    let launched = Call::fuse(outs.iter_mut().map(|out| copy(out, &src)))
-        .launch(&device)
-        .unwrap();
-    let variant = launched.variant().unwrap();
-    let guarded = |proof: &&tilewright::dsl::transform::Proof| proof.axes.contains(&ProvedBy::Guard);
-    assert_eq!(variant.proofs().iter().find(guarded), None, "{}", variant.kernel());
-    assert_eq!(variant.proofs().len(), 240);
+    // Where a call's programs begin is a sum of more extents than a form holds.
+    for calls in [2, 7, 17, 64, 120] {
+        let outs = (0..calls).map(|_| device.zeros::<i32, 2>([5, 33]).unwrap());
+        let mut outs: Vec<_> = outs.collect();
+        let launched = Call::fuse(outs.iter_mut().map(|out| copy(out, &src)))
+            .launch(&device)
+            .unwrap();
+        let variant = launched.variant().unwrap();
+        let guarded = |proof: &&tilewright::dsl::transform::Proof| proof.axes.contains(&ProvedBy::Guard);
+        assert_eq!(variant.proofs().iter().find(guarded), None, "{}", variant.kernel());
+        assert_eq!(variant.proofs().len(), 2 * calls);
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Linear {
     terms: ArrayVec<(Unknown, i128), MAX_TERMS>,
 }
 
-const MAX_TERMS: usize = 6;
+pub(crate) const MAX_TERMS: usize = 6;
 
 impl Linear {
     /// A constant.

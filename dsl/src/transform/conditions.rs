@@ -88,15 +88,16 @@ impl Conditions {
             LaunchCondition::ALWAYS => When::Always,
             condition => compiler.choose(condition).map_or(When::Never, When::Holding),
         };
+        // Checks first: where there is no room for all, comparisons cost less.
+        let checks = accesses
+            .into_iter()
+            .map(|axes| axes.into_iter().map(|sides| sides.map(&mut when)).collect());
+        let accesses = checks.collect();
         let comparisons = comparisons
             .into_iter()
             .map(|(value, decided)| (value, decided.map(&mut when)))
             .filter(|(_, decided)| *decided != [When::Never; 2])
             .collect();
-        let checks = accesses
-            .into_iter()
-            .map(|axes| axes.into_iter().map(|sides| sides.map(&mut when)).collect());
-        let accesses = checks.collect();
         Self {
             program: compiler.finish(),
             accesses,

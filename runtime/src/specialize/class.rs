@@ -11,12 +11,13 @@ use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::analysis::opening::opening;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
 use tilewright_dsl::class::Class;
+use tilewright_dsl::interpret;
 use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
 use tilewright_dsl::schedule::{Schedule, Work};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::variant::Variant;
-use crate::arguments::{list_extents, tensor_symbols, trace_request, value_of};
+use crate::arguments::{AtMost, HostKnows, list_extents, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
 /// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
@@ -64,8 +65,29 @@ impl LaunchClass {
         &self.traced
     }
 
-    pub(super) fn class(&self) -> &Class {
-        &self.class
+    /// The grid of a launch.
+    ///
+    /// # Errors
+    /// The arguments are not what the kernel requires, or there is no grid. An error speaks of the kernel as it was recorded, which
+    /// has the author's names where the bound one has literals.
+    pub(super) fn grid(&self, call: &Call<'_>) -> Result<[u64; 3], LaunchError> {
+        let recorded = &self.traced.kernel;
+        if let Err(error) = self.class.check_requirements(&HostKnows(call)) {
+            interpret::check_requirements(recorded, &HostKnows(call))?;
+            return Err(error.into());
+        }
+        match self.class.grid(&AtMost(call)) {
+            Ok(grid) => Ok(grid),
+            Err(error) => {
+                interpret::grid(recorded, &AtMost(call))?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The conditions that hold in a launch with this grid.
+    pub(super) fn conditions(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
+        self.class.conditions(&HostKnows(call), grid)
     }
 
     /// Whether it is the class of a call of the same key: the same symbols are literals, of the same values.

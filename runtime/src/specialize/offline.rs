@@ -6,7 +6,6 @@ use tilewright_dsl::schedule::Machine;
 
 use super::class::LaunchClass;
 use super::recording::{Recordings, check_shared};
-use crate::arguments::{AtMost, HostKnows};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
@@ -15,13 +14,11 @@ pub(crate) fn lowered(call: &Call<'_>, machine: &Machine) -> Result<Option<Modul
     let traced = Recordings::default().serve(call, &Tally::default())?;
     check_shared(call, &traced.kernel.parameters)?;
     let class = LaunchClass::new(traced, call);
-    let of = class.class();
-    of.check_requirements(&HostKnows(call))?;
-    let grid = of.grid(&AtMost(call))?;
+    let grid = class.grid(call)?;
     if grid.contains(&0) {
         return Ok(None);
     }
-    let staged = class.staged(of.conditions(&HostKnows(call), grid), call.is_overlapping())?;
+    let staged = class.staged(class.conditions(call, grid), call.is_overlapping())?;
     let schedule = match call.schedule() {
         Some(schedule) => {
             schedule.fits(&staged.kernel).map_err(|source| LowerError::Schedule {

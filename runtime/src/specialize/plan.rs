@@ -13,7 +13,6 @@ use super::key::Key;
 use super::recording::{Recordings, check_shared};
 use super::variants::Variants;
 use super::{build, variant::Program, variant::Variant};
-use crate::arguments::{AtMost, HostKnows};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
@@ -65,9 +64,7 @@ impl Specializer {
     /// The plan of a checked call.
     pub(crate) fn plan(&self, call: &Call<'_>, hardware: &Hardware, tally: &Tally) -> Result<LaunchPlan, LaunchError> {
         let class = self.class(call, tally)?;
-        let of = class.class();
-        of.check_requirements(&HostKnows(call))?;
-        let grid = of.grid(&AtMost(call))?;
+        let grid = class.grid(call)?;
         let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
         if programs == 0 {
             return Ok(LaunchPlan {
@@ -76,7 +73,7 @@ impl Specializer {
                 served: None,
             });
         }
-        let staged = class.staged(of.conditions(&HostKnows(call), grid), call.is_overlapping())?;
+        let staged = class.staged(class.conditions(call, grid), call.is_overlapping())?;
         let (variant, is_new) = self.variant(&staged, call, programs, hardware, tally)?;
         Ok(LaunchPlan {
             grid,

@@ -41,6 +41,8 @@ pub struct Computed(u32);
 /// How it is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Operation {
+    /// A sum of many numbers, under a name, so that what it is part of is no longer than a form can be.
+    Sum(Linear),
     Product(Linear, Linear),
     /// Rounded towards zero; no value if the divisor is not positive.
     Quotient(Linear, Linear),
@@ -161,6 +163,12 @@ impl Terms {
         self.numbers.push((operation.clone(), extremes));
         self.places.insert(operation, place);
         Some(Linear::unknown(Unknown::Computed(place)))
+    }
+
+    /// The same number, as one unknown.
+    pub fn named(&mut self, sum: &Linear, known: Known<'_>) -> Option<Linear> {
+        let extremes = self.extremes(sum, known);
+        self.number(Operation::Sum(sum.clone()), extremes)
     }
 
     pub fn product(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {

@@ -8,14 +8,16 @@ use crate::host::Known;
 use crate::ir::Symbol;
 use crate::stack::room;
 
-/// How many conditions of a kernel are told apart. Further ones are taken not to hold, which is always right.
-pub const MAX_CONDITIONS: usize = 256;
+/// How many conditions of a kernel are told apart: enough for as many fused calls as there can be, with a few each. Further ones
+/// are taken not to hold, which is always right.
+pub const MAX_CONDITIONS: usize = 1024;
 
 /// How many operations a program has at most; conditions that would need more are taken not to hold.
-const MAX_OPERATIONS: usize = 1024;
+const MAX_OPERATIONS: usize = 4096;
 
-/// A program of no more operations has a smaller place for their results.
+/// A program of no more operations has a smaller place for their results, which costs less to clear.
 const FEW_OPERATIONS: usize = 96;
+const SOME_OPERATIONS: usize = 512;
 
 /// What has no value. No number is so far from zero.
 const NO_VALUE: i128 = i128::MIN;
@@ -101,8 +103,11 @@ impl Program {
 
     /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing.
     pub fn evaluate(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
-        if self.instructions.len() <= FEW_OPERATIONS {
+        let operations = self.instructions.len();
+        if operations <= FEW_OPERATIONS {
             self.run(&mut [0; FEW_OPERATIONS], known, grid)
+        } else if operations <= SOME_OPERATIONS {
+            self.run(&mut [0; SOME_OPERATIONS], known, grid)
         } else {
             self.run(&mut [0; MAX_OPERATIONS], known, grid)
         }
@@ -274,6 +279,11 @@ impl<'a> Compiler<'a> {
         let instruction = match unknown {
             Unknown::Symbol(symbol) => Instruction::Symbol(symbol),
             Unknown::Computed(Computed(place)) => match self.terms.numbers[place as usize].0.clone() {
+                Operation::Sum(sum) => {
+                    let place = self.number(&sum)?;
+                    self.symbols.insert(unknown, place);
+                    return Some(place);
+                }
                 Operation::Product(l, r) => Instruction::Product(self.number(&l)?, self.number(&r)?),
                 Operation::Quotient(l, r) => Instruction::Quotient(self.number(&l)?, self.number(&r)?),
                 Operation::Shifted(n, by) => Instruction::Shifted(self.number(&n)?, by),

@@ -1,9 +1,9 @@
 //! The numbers of a launch, as far as they are known.
 
 use super::Ranges;
-use super::bounds::{Bound, Bounds, Facts, element_range};
+use super::bounds::{Bound, Bounds, Facts, element_range, push_front};
 use crate::analysis::condition::{Extremes, LaunchCondition, Terms};
-use crate::analysis::linear::{Linear, Unknown};
+use crate::analysis::linear::{Linear, MAX_TERMS, Unknown};
 use crate::element::ElementType;
 use crate::ir::{Expression, Handle, Symbol};
 use crate::limits::MAX_COUNT;
@@ -167,6 +167,27 @@ impl Ranges<'_> {
 
     pub(super) fn larger(&self, left: &Linear, right: &Linear) -> Option<Linear> {
         self.operation(Terms::larger, left, right)
+    }
+
+    /// The facts of a sum. Where it is half as long as a form can be, a number of the launch has a name as well: sums of sums, such
+    /// as where the programs of fused calls begin, stay short, and what two of them differ by is still seen.
+    pub(super) fn of_sum(&self, mut facts: Facts) -> Facts {
+        let is_number = |unknown| match unknown {
+            Unknown::Symbol(symbol) => self.is_number(symbol),
+            Unknown::Computed(_) => true,
+            Unknown::Member(..) | Unknown::Value(_) => false,
+        };
+        let exact = facts.lower.iter().filter(|bound| {
+            bound.under.is_always() && facts.upper.contains(bound) && bound.form.unknowns().all(is_number)
+        });
+        let shortest = exact.map(|bound| &bound.form).min_by_key(|form| form.terms());
+        if let Some(form) = shortest.filter(|form| form.terms() >= MAX_TERMS / 2)
+            && let Some(name) = self.with_terms(|terms, known| terms.named(form, known))
+        {
+            push_front(&mut facts.lower, name.clone().into());
+            push_front(&mut facts.upper, name.into());
+        }
+        facts
     }
 
     pub(super) fn quotient(&self, left: &Linear, right: &Linear) -> Option<Linear> {

@@ -217,7 +217,7 @@ impl Ranges<'_> {
         match op {
             BinaryOp::Add => {
                 let sum = self.combined(Linear::add);
-                Facts {
+                self.of_sum(Facts {
                     lower: cross(&l.lower, &r.lower, &sum, i128::max, || {
                         let (l, r) = numeric();
                         l.0.add(&r.0)
@@ -226,7 +226,7 @@ impl Ranges<'_> {
                         let (l, r) = numeric();
                         l.1.add(&r.1)
                     }),
-                }
+                })
             }
             BinaryOp::Subtract => {
                 let difference = self.combined(Linear::subtract);
