@@ -26,6 +26,7 @@ pub mod launch;
 pub mod tensor;
 
 mod arguments;
+mod behind;
 mod counters;
 mod deadline;
 mod elf;

@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "runtime/src",
         &[
             "deadline",
+            "behind",
             "fuzz",
             "elf",
             "library",

@@ -134,7 +134,8 @@ fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
     }
     let plan = Plan::new(&request)?;
     if let Some(file) = &arguments.svg {
-        let image = draw::svg_parts(&plan).unwrap_or_else(|| draw::svg(plan.layout()));
+        let parts: Vec<_> = plan.parts().iter().map(|part| part.layout()).collect();
+        let image = draw::svg_parts(&parts).unwrap_or_else(|| draw::svg(plan.layout()));
         output::write(file, &image)?;
     }
     let mut text = plan.to_string();

@@ -3,7 +3,6 @@
 use super::image::{Image, MARGIN, WIDTH};
 use super::{alignment, bytes, quantity, summary};
 use crate::layout::GatheredLayout;
-use crate::plan::Plan;
 
 /// Where the bars begin and end, left of them rank and start row, right of them the rows.
 const BAR_LEFT: f64 = 170.0;
@@ -48,8 +47,8 @@ fn buffer(image: &mut Image, layout: &GatheredLayout, top: f64) {
     strip(image, layout, top + HEADER + layout.ranks() as f64 * LINE + 40.0);
 }
 
-/// Draws a step that runs in micro-batches as an SVG document: the buffer of each, one below the other. `None` if the plan
-/// runs as one.
+/// Draws a step that runs in micro-batches as an SVG document: the buffers of its parts, one below the other. `None` of no
+/// parts: the step runs as one.
 ///
 /// ```
 /// use tilewright_dp::draw;
@@ -57,14 +56,14 @@ fn buffer(image: &mut Image, layout: &GatheredLayout, top: f64) {
 /// use tilewright_dp::plan::{Plan, Request};
 ///
 /// let request = Request::new(vec![9, 5], 2);
-/// assert_eq!(draw::svg_parts(&Plan::new(&request)?), None);
 /// let split = Plan::new(&Request { micro: Some(Micro::Tbo(TwoBatch::default())), ..request })?;
-/// assert!(draw::svg_parts(&split).unwrap().contains("Micro-batch 1 of 2"));
+/// let parts: Vec<_> = split.parts().iter().map(|part| part.layout()).collect();
+/// assert!(draw::svg_parts(&parts).unwrap().contains("Micro-batch 1 of 2"));
+/// assert_eq!(draw::svg_parts(&[]), None);
 /// # Ok::<(), tilewright_dp::plan::PlanError>(())
 /// ```
-pub fn svg_parts(plan: &Plan) -> Option<String> {
-    let parts = plan.parts();
-    let whole: f64 = parts.iter().map(|part| height(part.layout())).sum();
+pub fn svg_parts(parts: &[&GatheredLayout]) -> Option<String> {
+    let whole: f64 = parts.iter().map(|part| height(part)).sum();
     let title = |index: usize| format!("Micro-batch {} of {}", index + 1, parts.len());
     let mut image = Image::new("A step in micro-batches", &title(0), whole);
     let mut top = 0.0;
@@ -72,8 +71,8 @@ pub fn svg_parts(plan: &Plan) -> Option<String> {
         if index > 0 {
             image.label("title", MARGIN, top + 36.0, &title(index));
         }
-        buffer(&mut image, part.layout(), top);
-        top += height(part.layout());
+        buffer(&mut image, part, top);
+        top += height(part);
     }
     (!parts.is_empty()).then(|| image.finish())
 }

@@ -14,14 +14,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::CubinKey;
-use super::behind::behind;
 use super::file::{Damage, MAX_CUBIN_BYTES, ReadError, StoredCubin, read_plain};
 use super::ledger::{Ledger, PATIENCE, Turn};
 use super::temporary::Temporary;
+use crate::behind::STORES;
 
 /// Files of another layout lie in another folder.
 const FOLDER: &str = "cubins-1";
 const EXTENSION: &str = "cubin";
+
+/// How many cubins are stored at once behind those who made them.
+const MOST_STORES: usize = 64;
 
 /// Cubins kept in a folder, bounded in bytes, the least recently used removed first. Clones are the same cache.
 ///
@@ -234,8 +237,13 @@ impl DiskCache {
 
     /// The same, without waiting: what is stored when the process ends is waited for then, for a second at most.
     pub fn put_behind(&self, stored: StoredCubin) {
+        // Whoever makes it faster than a disk takes it has to wait at last.
+        if STORES.under_way() >= MOST_STORES {
+            self.put(&stored);
+            return;
+        }
         let cache = self.clone();
-        if let Err(error) = behind(move || cache.put(&stored)) {
+        if let Err(error) = STORES.spawn(move || cache.put(&stored)) {
             self.failed(self.folder().unwrap_or(Path::new("")), &error);
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::behind::settle;
 use super::{Bundle, CubinKey, DiskCache, DiskCounters, StoredCubin};
+use crate::behind::STORES;
 use crate::compile::{CompileError, CompileOptions, Cubin, Nvrtc, compile};
 
 /// The environment variable that moves the disk cache, or turns it off.
@@ -121,7 +121,7 @@ impl CubinCache {
 
     /// Waits until the disk caches of this process have stored all that was given to them. Returns false if that takes longer.
     pub fn settle(limit: Duration) -> bool {
-        settle(limit)
+        STORES.settle(limit)
     }
 
     /// The disk cache, if there is one.

@@ -10,7 +10,6 @@
 //! [`CubinCache`] asks them in this order. Everything here is bytes by [`CubinKey`]: what a device or a launch is, is not
 //! known. Files are believed only as far as their checksums go, and whatever goes wrong with one is a miss.
 
-mod behind;
 mod bundle;
 mod disk;
 mod file;

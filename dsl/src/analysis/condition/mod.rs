@@ -1,7 +1,7 @@
 //! What is proved only of some launches: conditions on integers that the host knows of one.
 //!
 //! A number of a launch is a [`Linear`] form over what the host knows: extents, strides, counts, the grid, and what is
-//! computed of them ([`Unknown::Computed`]). A [`LaunchCondition`] compares such numbers. Both are kept in [`Terms`], each one
+//! computed of them ([`Unknown::Computed`]). A [`LaunchCondition`] compares such numbers. Both are kept in `Terms`, each one
 //! once, with what is known of it in every launch, so that what is always or never so becomes no condition. What is left is
 //! compiled to a [`Program`] that a launch evaluates.
 //!

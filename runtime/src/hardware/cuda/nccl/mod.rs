@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tilewright_dsl::element::ElementType;
 
 use super::{CudaDevice, CudaEvent, CudaStream};
+use crate::behind::ENDINGS;
 use crate::deadline::Deadline;
 use library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 
@@ -299,7 +300,7 @@ impl CudaCommunicator {
             // Nobody may be waiting any more.
             let _ = ended.send(());
         };
-        match thread::Builder::new().name("tilewright-nccl".to_owned()).spawn(end) {
+        match ENDINGS.spawn(end) {
             Ok(_) if self.is_captured.load(Relaxed) => {}
             Ok(_) if has_ended.recv_timeout(limit).is_ok() => {}
             Ok(_) => tracing::warn!(

@@ -1,0 +1,105 @@
+//! Work on threads of its own that nobody waits for, unless the process ends: what a thread does in a library while the library's
+//! own memory is taken down ends in a crash.
+
+#![allow(unsafe_code)]
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use std::{io, process, thread};
+
+use crate::deadline::Deadline;
+
+/// How long the end of a process waits for work of each kind. What takes longer is not worth it.
+const AT_EXIT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// One kind of work.
+pub(crate) struct Behind {
+    /// What its threads are called.
+    name: &'static str,
+    under_way: AtomicUsize,
+    /// The process whose work is counted: the child of a fork has none of its parent's threads.
+    process: AtomicU32,
+}
+
+/// Storing what was compiled.
+pub(crate) static STORES: Behind = Behind::new("tilewright-store");
+
+/// Ending communicators of NCCL.
+#[cfg(feature = "nccl")]
+pub(crate) static ENDINGS: Behind = Behind::new("tilewright-nccl");
+
+impl Behind {
+    const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            under_way: AtomicUsize::new(0),
+            process: AtomicU32::new(0),
+        }
+    }
+
+    /// Does the work on a thread of its own.
+    ///
+    /// # Errors
+    /// There is no thread to be had. The work is not done then.
+    pub(crate) fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        wait_at_exit();
+        let counted = self.counted();
+        let run = move || {
+            let _counted = counted;
+            work();
+        };
+        let thread = thread::Builder::new().name(self.name.to_owned());
+        thread.spawn(run).map(|_| ())
+    }
+
+    /// Waits until all of it is done, for so long at most. Returns whether it is.
+    pub(crate) fn settle(&self, limit: Duration) -> bool {
+        let deadline = Deadline::after(limit);
+        while self.under_way() > 0 {
+            if deadline.is_past() {
+                return false;
+            }
+            thread::sleep(PAUSE);
+        }
+        true
+    }
+
+    /// How much of it is being done.
+    pub(crate) fn under_way(&self) -> usize {
+        if self.process.swap(process::id(), SeqCst) != process::id() {
+            self.under_way.store(0, SeqCst);
+        }
+        self.under_way.load(SeqCst)
+    }
+
+    fn counted(&'static self) -> Counted {
+        self.under_way();
+        self.under_way.fetch_add(1, SeqCst);
+        Counted(self)
+    }
+}
+
+/// Work that is under way until it is dropped.
+struct Counted(&'static Behind);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, SeqCst);
+    }
+}
+
+fn wait_at_exit() {
+    extern "C" fn at_exit() {
+        STORES.settle(AT_EXIT);
+        #[cfg(feature = "nccl")]
+        ENDINGS.settle(AT_EXIT);
+    }
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // SAFETY: the function has the type that is wanted, and uses nothing that has ended when it is called. If it cannot be
+        // registered, a process that ends soon loses what it was storing.
+        let _ = unsafe { libc::atexit(at_exit) };
+    });
+}
