@@ -17,7 +17,7 @@ use tilewright_dsl::schedule::{Schedule, Work};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::variant::Variant;
-use crate::arguments::{AtMost, HostKnows, list_extents, tensor_symbols, trace_request, value_of};
+use crate::arguments::{AtMost, HostKnows, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
 /// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
@@ -30,6 +30,8 @@ pub(super) struct LaunchClass {
     class: Class,
     /// The extents, strides and exact counts that are literals, and their values.
     literals: Vec<(Symbol, i64)>,
+    /// The inner extents that are none: where one equals a pinned extent, it would be a literal too.
+    others: Vec<Symbol>,
     staged: RwLock<Vec<Arc<Staged>>>,
 }
 
@@ -53,10 +55,13 @@ impl LaunchClass {
         let bound = bind(&traced.kernel, &bindings);
         let mut bound = if call.is_checked() { checked(bound) } else { bound };
         bound.reports = call.reports_out_of_bounds();
+        let mut others = inner_extents(call);
+        others.retain(|other| !bindings.exact.iter().any(|(symbol, _)| symbol == other));
         Self {
             traced,
             class: Class::new(bound),
             literals: bindings.exact,
+            others,
             staged: RwLock::default(),
         }
     }
@@ -92,32 +97,12 @@ impl LaunchClass {
 
     /// Whether it is the class of a call of the same key: the same symbols are literals, of the same values.
     pub(super) fn serves(&self, call: &Call<'_>) -> bool {
-        let agrees = |&(symbol, value): &(Symbol, i64)| value_of(call, [0; 3], symbol) == Some(value);
-        self.literals.iter().all(agrees) && !self.has_other_literals(call)
-    }
-
-    /// Whether an inner extent that is no literal equals a pinned one in this call.
-    fn has_other_literals(&self, call: &Call<'_>) -> bool {
-        let pinned = &self.traced.pinned;
-        let is_other = |position: usize, axis: usize, extent: u64| {
-            let (tensor, axis) = (position as u32, axis as u8);
-            pinned.iter().any(|&(_, value)| u64::try_from(value) == Ok(extent))
-                && !self
-                    .literals
-                    .iter()
-                    .any(|&(symbol, _)| symbol == Symbol::Extent { tensor, axis })
-        };
-        call.arguments().iter().enumerate().any(|(position, argument)| {
-            let inner = |extents: &[u64]| {
-                let mut inner = extents.iter().enumerate().skip(1);
-                inner.any(|(axis, &extent)| is_other(position, axis, extent))
-            };
-            match argument {
-                ArgumentValue::Tensor(tensor) => inner(&tensor.extents),
-                ArgumentValue::List(list) => inner(&list_extents(list)),
-                ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => false,
-            }
-        })
+        let value = |symbol| value_of(call, [0; 3], symbol);
+        let is_pinned = |found| self.traced.pinned.iter().any(|&(_, pinned)| found == Some(pinned));
+        self.literals
+            .iter()
+            .all(|&(symbol, literal)| value(symbol) == Some(literal))
+            && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
     }
 
     /// The kernel for launches in which these conditions hold.
@@ -182,6 +167,19 @@ impl Staged {
             variants.push((schedule, variant.clone()));
         }
     }
+}
+
+/// The extents of all axes but the outermost ones.
+fn inner_extents(call: &Call<'_>) -> Vec<Symbol> {
+    let of = |(position, argument): (u32, &ArgumentValue<'_>)| {
+        let axes = match argument {
+            ArgumentValue::Tensor(tensor) => tensor.extents.len(),
+            ArgumentValue::List(list) => list.rank + 1,
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => 0,
+        };
+        (1..axes as u8).map(move |axis| Symbol::Extent { tensor: position, axis })
+    };
+    (0..).zip(call.arguments()).flat_map(of).collect()
 }
 
 /// What the call binds as literals, and which counts it leaves in device memory.
