@@ -187,17 +187,7 @@ impl fmt::Debug for Bundle {
 
 /// The index, whose ranges are within the bytes.
 fn index(bytes: &[u8]) -> Result<Vec<(CubinKey, Range<usize>)>, Damage> {
-    let mut rest = Parts(bytes);
-    if rest.array()? != MAGIC {
-        return Err(Damage::Foreign);
-    }
-    let version = u32::from_le_bytes(rest.array()?);
-    if version != VERSION {
-        return Err(Damage::OtherVersion {
-            found: version,
-            expected: VERSION,
-        });
-    }
+    let mut rest = Parts::behind(bytes, MAGIC, VERSION)?;
     let count = u32::from_le_bytes(rest.array()?);
     let expected: [u8; 32] = rest.array()?;
     let end = HEAD as u64 + u64::from(count) * ENTRY as u64;

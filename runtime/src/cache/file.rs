@@ -116,17 +116,7 @@ impl StoredCubin {
 
     /// Reads what [`encode`](Self::encode) made.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut rest = Parts(bytes);
-        if rest.array()? != MAGIC {
-            return Err(Damage::Foreign);
-        }
-        let version = u32::from_le_bytes(rest.array()?);
-        if version != VERSION {
-            return Err(Damage::OtherVersion {
-                found: version,
-                expected: VERSION,
-            });
-        }
+        let mut rest = Parts::behind(bytes, MAGIC, VERSION)?;
         let major = u16::from_le_bytes(rest.array()?).into();
         let minor = u16::from_le_bytes(rest.array()?).into();
         let key = CubinKey::from_bytes(rest.array()?);
@@ -173,6 +163,18 @@ fn checksum(bytes: &[u8]) -> blake3::Hash {
 pub(super) struct Parts<'a>(pub &'a [u8]);
 
 impl<'a> Parts<'a> {
+    /// What follows the mark and the version that a file begins with.
+    pub fn behind<const N: usize>(bytes: &'a [u8], magic: [u8; N], expected: u32) -> Result<Self, Damage> {
+        let mut rest = Self(bytes);
+        if rest.array()? != magic {
+            return Err(Damage::Foreign);
+        }
+        match u32::from_le_bytes(rest.array()?) {
+            found if found != expected => Err(Damage::OtherVersion { found, expected }),
+            _ => Ok(rest),
+        }
+    }
+
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
         let (array, rest) = self.0.split_first_chunk().ok_or(Damage::Foreign)?;
         self.0 = rest;

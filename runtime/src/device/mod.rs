@@ -103,7 +103,7 @@ impl Device {
     /// The first GPU as a device that shares nothing with others.
     #[cfg(test)]
     pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
-        Ok(Self::new(Hardware::fresh_cuda()?, None))
+        Ok(Self::new(Hardware::cuda(0)?, None))
     }
 
     /// Why [`Device::best`] did not take a GPU, if it did not.
@@ -157,7 +157,11 @@ impl Device {
     /// # Errors
     /// A kernel has trapped, or a check in it did not hold.
     pub fn reported(&self) -> Result<(), LaunchError> {
-        self.0.reports.take(&self.variants())
+        self.0.reports.take()?;
+        match self.is_cuda() {
+            true => reports::take_from_all(&self.variants()),
+            false => Ok(()),
+        }
     }
 
     /// What happened on this device so far.

@@ -20,17 +20,18 @@ impl Reports {
     }
 
     /// Takes the first report, of what has been reported so far.
-    pub(crate) fn take(&self, variants: &[Arc<Variant>]) -> Result<(), LaunchError> {
-        if let Some(trap) = self.0.lock().take() {
-            return Err(trap);
-        }
-        // One report is returned, all are taken.
-        let mut first = Ok(());
-        for variant in variants {
-            first = first.and(take_from(variant));
-        }
-        first
+    pub(crate) fn take(&self) -> Result<(), LaunchError> {
+        self.0.lock().take().map_or(Ok(()), Err)
     }
+}
+
+/// Takes what the variants of a GPU have reported so far. One report is returned, all are taken.
+pub(crate) fn take_from_all(variants: &[Arc<Variant>]) -> Result<(), LaunchError> {
+    let mut first = Ok(());
+    for variant in variants {
+        first = first.and(take_from(variant));
+    }
+    first
 }
 
 fn take_from(variant: &Arc<Variant>) -> Result<(), LaunchError> {

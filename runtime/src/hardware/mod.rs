@@ -9,7 +9,7 @@ pub(crate) mod record;
 pub(crate) mod tables;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -36,26 +36,15 @@ pub(crate) enum Engine {
     Cuda(CudaDevice),
 }
 
-/// The GPUs that are in use, so that the order of a GPU's work is one however often it is asked for.
-static OPEN: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
-
 impl Hardware {
     /// The host's processor.
     pub(crate) fn cpu() -> Self {
         Self::new(Engine::Cpu)
     }
 
-    /// A GPU by its number, from 0.
+    /// A GPU by its number, from 0. What is to be ordered with one another belongs to one of them.
     pub(crate) fn cuda(ordinal: u32) -> Result<Self, DeviceError> {
-        let mut open = OPEN.lock();
-        open.retain(|hardware| hardware.strong_count() > 0);
-        let of_ordinal = |hardware: &Hardware| hardware.as_cuda().is_some_and(|cuda| cuda.ordinal() == ordinal);
-        if let Some(hardware) = open.iter().filter_map(Weak::upgrade).map(Hardware).find(of_ordinal) {
-            return Ok(hardware);
-        }
-        let hardware = Self::new(Engine::Cuda(CudaDevice::open(ordinal)?));
-        open.push(Arc::downgrade(&hardware.0));
-        Ok(hardware)
+        Ok(Self::new(Engine::Cuda(CudaDevice::open(ordinal)?)))
     }
 
     fn new(engine: Engine) -> Self {
@@ -64,12 +53,6 @@ impl Hardware {
             streams: Mutex::default(),
             order: RwLock::new(()),
         }))
-    }
-
-    /// The first GPU as one that shares nothing with others.
-    #[cfg(test)]
-    pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
-        Ok(Self::new(Engine::Cuda(CudaDevice::open(0)?)))
     }
 
     pub(crate) fn engine(&self) -> &Engine {

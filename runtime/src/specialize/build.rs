@@ -29,10 +29,7 @@ pub(super) fn variant(
     let Staged { kernel, proofs, .. } = staged;
     let started = Instant::now();
     if let Some(schedule) = schedule {
-        schedule.fits(kernel).map_err(|source| LowerError::Schedule {
-            kernel: kernel.name.clone(),
-            source,
-        })?;
+        check_schedule(kernel, schedule)?;
     }
     let target = hardware.as_cuda().zip(schedule);
     let id = identify(kernel, target.map(|(cuda, schedule)| (cuda.properties(), schedule)));
@@ -57,6 +54,14 @@ pub(super) fn variant(
             program,
             build_time,
         })
+    })
+}
+
+/// Whether a kernel can have a schedule.
+pub(super) fn check_schedule(kernel: &Kernel, schedule: &Schedule) -> Result<(), LowerError> {
+    schedule.fits(kernel).map_err(|source| LowerError::Schedule {
+        kernel: kernel.name.clone(),
+        source,
     })
 }
 

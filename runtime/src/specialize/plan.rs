@@ -97,7 +97,6 @@ impl Specializer {
             return Ok(class);
         }
         let traced = self.recordings.serve(call, tally)?;
-        check_shared(call, &traced.kernel.parameters)?;
         let class = Arc::new(LaunchClass::new(traced, call));
         let key = KEY.with_borrow_mut(|key| {
             // A kernel's body may have launched others while it was recorded.
@@ -126,10 +125,11 @@ impl Specializer {
         hardware: &Hardware,
         tally: &Tally,
     ) -> Result<(Arc<Variant>, bool), LaunchError> {
-        let schedule = call.schedule().copied().or_else(|| {
-            let multiprocessors = hardware.as_cuda()?.properties().multiprocessors;
-            Some(staged.work.schedule(&Machine { multiprocessors }, programs))
+        let machine = hardware.as_cuda().map(|cuda| Machine {
+            multiprocessors: cuda.properties().multiprocessors,
         });
+        let chosen = || Some(staged.work.schedule(&machine?, programs));
+        let schedule = call.schedule().copied().or_else(chosen);
         if let Some(variant) = staged.find(schedule.as_ref()) {
             return Ok((variant, false));
         }

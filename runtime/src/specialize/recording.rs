@@ -24,11 +24,13 @@ impl Recordings {
     pub(super) fn serve(&self, call: &Call<'_>, tally: &Tally) -> Result<Arc<Traced>, LaunchError> {
         let key = Key::of_facts(call);
         if let Some(traced) = self.0.read().get(&key).and_then(|made| find(made, call)) {
+            check_shared(call, &traced.kernel.parameters)?;
             return Ok(traced);
         }
         // Two threads may both record it; the first one's is kept.
         let traced = Arc::new(call.definition().trace(&trace_request(call))?);
         check_parameters(call, &traced.kernel.parameters)?;
+        check_shared(call, &traced.kernel.parameters)?;
         // A recording of this launch agrees with it; IR from elsewhere may not.
         if find(std::slice::from_ref(&traced), call).is_none() {
             let reason = "it was made for tensors of other extents".to_owned();

@@ -214,13 +214,8 @@ impl Terms {
 
     pub fn smaller(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
         let (l, r) = (self.extremes(left, known), self.extremes(right, known));
-        if l.total && r.total {
-            if self.is_always_at_most(left, right, known) {
-                return Some(left.clone());
-            }
-            if self.is_always_at_most(right, left, known) {
-                return Some(right.clone());
-            }
+        if let Some((smaller, _)) = self.ordered(left, right, known) {
+            return Some(smaller.clone());
         }
         let extremes = Extremes::of(Some(l.low.min(r.low)), Some(l.high.min(r.high)), l.total && r.total);
         self.number(Operation::Smaller(left.clone(), right.clone()), extremes)
@@ -228,16 +223,22 @@ impl Terms {
 
     pub fn larger(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
         let (l, r) = (self.extremes(left, known), self.extremes(right, known));
-        if l.total && r.total {
-            if self.is_always_at_most(left, right, known) {
-                return Some(right.clone());
-            }
-            if self.is_always_at_most(right, left, known) {
-                return Some(left.clone());
-            }
+        if let Some((_, larger)) = self.ordered(left, right, known) {
+            return Some(larger.clone());
         }
         let extremes = Extremes::of(Some(l.low.max(r.low)), Some(l.high.max(r.high)), l.total && r.total);
         self.number(Operation::Larger(left.clone(), right.clone()), extremes)
+    }
+
+    /// The smaller and the larger of two numbers, if both have a value in every launch and one is never more than the other.
+    fn ordered<'l>(&self, left: &'l Linear, right: &'l Linear, known: Known<'_>) -> Option<(&'l Linear, &'l Linear)> {
+        if !(self.extremes(left, known).total && self.extremes(right, known).total) {
+            return None;
+        }
+        if self.is_always_at_most(left, right, known) {
+            return Some((left, right));
+        }
+        self.is_always_at_most(right, left, known).then_some((right, left))
     }
 
     /// The smaller of two upper bounds, of those that there are.
