@@ -45,11 +45,11 @@ pub use tilewright_dsl::{device, kernel};
 pub mod prelude {
     pub use float8::{F8E4M3, F8E5M2};
     pub use half::{bf16, f16};
-    pub use tilewright_dsl::call::{Call, Exact, Runtime};
+    pub use tilewright_dsl::call::{Call, Exact, HostCount, Runtime, Specialize};
     pub use tilewright_dsl::lang::*;
     pub use tilewright_dsl::{device, kernel};
     pub use tilewright_runtime::{
-        Device, DeviceTensor, Launch, LaunchError, Launched, Stream, TensorError, TensorView, TensorViewMut,
+        CountPolicy, Device, DeviceTensor, Launch, LaunchError, Launched, Stream, TensorError, TensorView, TensorViewMut,
         device_count,
     };
 }

@@ -1,6 +1,7 @@
 //! Launches that are prepared without a GPU, for bundles.
 
 use tilewright_dsl::call::Call;
+use tilewright_dsl::cuda::Module;
 use tilewright_dsl::schedule::Machine;
 
 use crate::cache::{BundleBuilder, CubinKey};
@@ -37,21 +38,20 @@ impl From<&CudaProperties> for Target {
 }
 
 impl BundleBuilder {
-    /// Compiles the variant that a launch of the call needs on a GPU that is not here. Its tensors are of the CPU device; what
-    /// they hold is not looked at, only their types, extents, strides and alignments, and the counts. `None` for a launch of
-    /// no programs, which needs none. `examples/bundle.rs` makes a bundle so, and launches from it.
+    /// Compiles the variants that a launch of the call may be served by on a GPU that is not here, as far as the call's
+    /// [`Specialize`](tilewright_dsl::call::Specialize) asks for them; the best one is the first. Its tensors are of the CPU device; what
+    /// they hold is not looked at, only their types, extents, strides and alignments, and the counts. None for a launch of
+    /// no programs. `examples/bundle.rs` makes a bundle so, and launches from it.
     ///
     /// # Errors
     /// What a launch of the call fails with on that GPU before it begins, [`LaunchError::Compile`] included.
-    pub fn add_call(&self, call: &Call<'_>, target: &Target) -> Result<Option<CubinKey>, LaunchError> {
+    pub fn add_call(&self, call: &Call<'_>, target: &Target) -> Result<Vec<CubinKey>, LaunchError> {
         check(call, &Device::cpu())?;
         let machine = Machine {
             multiprocessors: target.multiprocessors,
         };
-        let Some(module) = lowered(call, &machine)? else {
-            return Ok(None);
-        };
         let options = CompileOptions::new(target.architecture);
-        Ok(Some(self.compile(&module.source, &module.entry, &options)?))
+        let compile = |module: Module| Ok(self.compile(&module.source, &module.entry, &options)?);
+        lowered(call, &machine)?.into_iter().map(compile).collect()
     }
 }

@@ -67,6 +67,35 @@ pub enum CountArgument<'a> {
     },
 }
 
+/// A count that the host knows, and how it is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostCount {
+    /// As [`CountArgument::Exact`].
+    Exact(u64),
+    /// As [`CountArgument::Runtime`].
+    Runtime(u64),
+}
+
+impl HostCount {
+    /// The value.
+    pub fn value(self) -> u64 {
+        match self {
+            Self::Exact(value) | Self::Runtime(value) => value,
+        }
+    }
+}
+
+impl From<HostCount> for CountArgument<'_> {
+    /// A count over [`MAX_COUNT`](crate::limits::MAX_COUNT) is refused when the launch is checked; here it only stays too large.
+    fn from(count: HostCount) -> Self {
+        let saturate = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        match count {
+            HostCount::Exact(value) => Self::Exact(saturate(value)),
+            HostCount::Runtime(value) => Self::Runtime(saturate(value)),
+        }
+    }
+}
+
 /// One argument of a launch.
 #[derive(Clone)]
 pub enum ArgumentValue<'a> {
@@ -123,6 +152,15 @@ impl<'a> Arguments<'a> {
     /// Appends the arguments of another launch.
     pub(super) fn append(&mut self, other: Self) {
         self.values.extend(other.values);
+    }
+
+    /// Replaces a count that the host knows.
+    pub(super) fn set_count(&mut self, position: usize, count: HostCount) {
+        if let Some(ArgumentValue::Count(value @ (CountArgument::Exact(_) | CountArgument::Runtime(_)))) =
+            self.values.get_mut(position)
+        {
+            *value = count.into();
+        }
     }
 
     /// The arguments in order, to be kept.

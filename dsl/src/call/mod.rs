@@ -6,7 +6,7 @@
 mod definition;
 
 pub use crate::argument::{
-    Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, ListArgument, Memory, Runtime,
+    Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, HostCount, ListArgument, Memory, Runtime,
     TensorArgument,
 };
 pub use crate::limits::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
@@ -25,6 +25,23 @@ pub enum ExtentBinding {
     Runtime,
 }
 
+/// Which variant of a kernel serves a launch, where the best one has yet to be compiled. Results are the same, bit by bit.
+///
+/// Each class of launches has a *resident* variant: all checks are in it, and counts are kernel arguments, so that it serves
+/// every launch of the class. Better ones leave out the checks that the launch's counts and extents make needless, and have the
+/// exact counts (and exact extents) as literals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Specialize {
+    /// The best one there is. If that is not the best one there can be, that is compiled behind; literals, if counts repeat and
+    /// launches measure them as faster.
+    #[default]
+    Tiered,
+    /// The best one there can be: the launch waits until it is compiled.
+    Exact,
+    /// The resident one, always.
+    Resident,
+}
+
 /// A kernel with its arguments, ready to be launched by a runtime.
 #[must_use = "a call does nothing until it is launched"]
 #[derive(Clone)]
@@ -36,6 +53,7 @@ pub struct Call<'a> {
     checked: bool,
     reports: bool,
     overlapping: bool,
+    specialize: Option<Specialize>,
 }
 
 impl<'a> Call<'a> {
@@ -51,6 +69,7 @@ impl<'a> Call<'a> {
             checked: false,
             reports: false,
             overlapping: false,
+            specialize: None,
         }
     }
 
@@ -96,6 +115,9 @@ impl<'a> Call<'a> {
     #[track_caller]
     pub fn join(&mut self, other: Self) {
         let (own, others) = (self.arguments.values().len(), other.arguments.values().len());
+        // Where they differ, the device decides.
+        let is_first = self.definition.fused() == Some(0);
+        self.specialize = other.specialize.filter(|_| is_first || self.specialize == other.specialize);
         self.definition.join(own, other.definition, others);
         self.arguments.append(other.arguments);
         self.schedule = None;
@@ -191,6 +213,30 @@ impl<'a> Call<'a> {
     /// `double(&mut out, &src).overlapping().launch(&device)` then launches it so.
     pub fn overlapping(mut self) -> Self {
         self.overlapping = true;
+        self
+    }
+
+    /// Chooses which variant serves the launch, instead of what the device has been told for the kernel or for all.
+    pub fn specialize(mut self, specialize: Specialize) -> Self {
+        self.specialize = Some(specialize);
+        self
+    }
+
+    /// How the launch is to be specialised, if it says so itself.
+    pub fn asked_specialize(&self) -> Option<Specialize> {
+        self.specialize
+    }
+
+    /// Whether the launch has values that may become literals: exact counts, or exact extents.
+    pub fn may_have_literals(&self) -> bool {
+        let is_exact = |argument: &ArgumentValue<'_>| matches!(argument, ArgumentValue::Count(CountArgument::Exact(_)));
+        self.extents == ExtentBinding::Exact || self.arguments().iter().any(is_exact)
+    }
+
+    /// The same call with another value of the count at a position, bound as `count` says. Nothing changes where there is
+    /// no count that the host knows.
+    pub fn with_count(mut self, position: usize, count: HostCount) -> Self {
+        self.arguments.set_count(position, count);
         self
     }
 

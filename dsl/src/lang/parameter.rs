@@ -4,7 +4,7 @@ use super::list::TensorList;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
-use crate::argument::{Argument, ArgumentValue, Arguments, CountArgument, Exact, Runtime};
+use crate::argument::{Argument, ArgumentValue, Arguments, CountArgument, Exact, HostCount, Runtime};
 use crate::element::{Element, ElementType};
 use crate::ir::{Expression, ParameterKind, Shape, Span};
 
@@ -156,22 +156,17 @@ where
     }
 }
 
-fn saturate(count: u64) -> i64 {
-    // A count over MAX_COUNT is refused when the launch is checked; here it only has to stay too large.
-    count.min(i64::MAX as u64) as i64
-}
-
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for Exact {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.lend(ArgumentValue::Count(CountArgument::Exact(saturate(self.0))));
+        Argument::<Count>::pass(HostCount::Exact(self.0), arguments);
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'a> Argument<'a, Count> for Runtime {
     fn pass(self, arguments: &mut Arguments<'a>) {
-        arguments.lend(ArgumentValue::Count(CountArgument::Runtime(saturate(self.0))));
+        Argument::<Count>::pass(HostCount::Runtime(self.0), arguments);
     }
 }
 
@@ -179,5 +174,12 @@ impl<'a> Argument<'a, Count> for Runtime {
 impl<'a> Argument<'a, Count> for CountArgument<'a> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         arguments.lend(ArgumentValue::Count(self));
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a> Argument<'a, Count> for HostCount {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        arguments.lend(ArgumentValue::Count(self.into()));
     }
 }

@@ -16,15 +16,17 @@ pub(crate) use stream::Queue;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tilewright_dsl::call::{Definition, Specialize};
 
+use crate::behind::COMPILERS;
 use crate::compile::Nvrtc;
-use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 use crate::hardware::tables::Tables;
-use crate::specialize::{Specializer, Variant};
+use crate::specialize::{CodeLimits, Event, Measured, Specializer, Variant};
 use cuda::CudaDevice;
 use reports::Reports;
 
@@ -42,9 +44,7 @@ use reports::Reports;
 pub struct Device(Arc<Shared>);
 
 struct Shared {
-    hardware: Hardware,
     why: Option<String>,
-    tally: Tally,
     specializer: Specializer,
     reports: Reports,
     tables: Tables,
@@ -91,10 +91,8 @@ impl Device {
 
     fn new(hardware: Hardware, why: Option<String>) -> Self {
         Self(Arc::new(Shared {
-            hardware,
             why,
-            tally: Tally::default(),
-            specializer: Specializer::default(),
+            specializer: Specializer::new(hardware),
             reports: Reports::default(),
             tables: Tables::default(),
         }))
@@ -118,7 +116,7 @@ impl Device {
 
     /// The GPU below this device, for what is not wrapped here.
     pub fn as_cuda(&self) -> Option<&CudaDevice> {
-        self.0.hardware.as_cuda()
+        self.hardware().as_cuda()
     }
 
     /// What the device is: `CPU`, or NVIDIA's name for the GPU.
@@ -147,7 +145,7 @@ impl Device {
     /// [`LaunchError::Conflict`], the first one if there are several; the device stays usable), a stream is being captured,
     /// or the device failed.
     pub fn synchronize(&self) -> Result<(), LaunchError> {
-        self.0.hardware.synchronize()?;
+        self.hardware().synchronize()?;
         self.reported()
     }
 
@@ -164,9 +162,72 @@ impl Device {
         }
     }
 
+    /// How launches are specialised that do not say so themselves, from now on. Unless it is told otherwise, a GPU is
+    /// [tiered](Specialize::Tiered); the CPU device, where nothing is compiled, is [exact](Specialize::Exact).
+    ///
+    /// ```
+    /// use tilewright_dsl::call::Specialize;
+    /// use tilewright_runtime::Device;
+    ///
+    /// let device = Device::cpu();
+    /// device.set_specialize(Specialize::Tiered);
+    /// ```
+    pub fn set_specialize(&self, specialize: Specialize) {
+        self.0.specializer.set_default(specialize);
+    }
+
+    /// The same for launches of one kernel, whatever its compile-time arguments: `place_rows::definition()`, for example.
+    pub fn set_specialize_for(&self, kernel: &Definition, specialize: Specialize) {
+        self.0.specializer.set_for(kernel, specialize);
+    }
+
+    /// How much of compiled kernels the device keeps loaded, from now on.
+    pub fn set_code_limits(&self, limits: CodeLimits) {
+        self.0.specializer.limits().set(limits);
+    }
+
+    /// From now on a launch that would have to wait for a compiler is refused: [`LaunchError::Sealed`]. What is compiled
+    /// behind goes on, as no launch waits for it. On the CPU device, a launch counts as waiting that makes a variant.
+    ///
+    /// A launch that goes into a graph is refused in the same way without this.
+    pub fn seal(&self) {
+        self.0.specializer.seal(true);
+    }
+
+    /// Launches may wait again.
+    pub fn unseal(&self) {
+        self.0.specializer.seal(false);
+    }
+
+    /// Waits until nothing is being compiled behind, in the whole process, for so long at most. Returns whether nothing is.
+    pub fn settle(limit: Duration) -> bool {
+        COMPILERS.settle(limit)
+    }
+
+    /// Calls `hook` with each event on this device from now on, in the thread in which it happens: it had better be quick.
+    ///
+    /// ```
+    /// use tilewright_runtime::{Device, Event};
+    ///
+    /// let device = Device::cpu();
+    /// device.on_event(|event| {
+    ///     if let Event::Built { variant, waited: true, .. } = event {
+    ///         eprintln!("a launch waited {:?} for {variant:?}", variant.build_time());
+    ///     }
+    /// });
+    /// ```
+    pub fn on_event(&self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.0.specializer.hooks().add(Arc::new(hook));
+    }
+
+    /// What exactness bought: for all literals that were tried, the times with and without them.
+    pub fn measured(&self) -> Vec<Measured> {
+        self.0.specializer.all_measured()
+    }
+
     /// What happened on this device so far.
     pub fn counters(&self) -> Counters {
-        self.0.tally.read()
+        self.0.specializer.tally().read()
     }
 
     /// The variants made for this device, in the order of their making.
@@ -175,11 +236,7 @@ impl Device {
     }
 
     pub(crate) fn hardware(&self) -> &Hardware {
-        &self.0.hardware
-    }
-
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.0.tally
+        self.0.specializer.hardware()
     }
 
     pub(crate) fn specializer(&self) -> &Specializer {
@@ -197,7 +254,7 @@ impl Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hardware.fmt(f)
+        self.hardware().fmt(f)
     }
 }
 

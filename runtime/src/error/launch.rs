@@ -161,6 +161,39 @@ pub enum LaunchError {
     /// The grid cannot be computed for these arguments, or has too many programs.
     #[error("{error}{advice}", error = .0, advice = grid_advice(.0))]
     Grid(GridError),
+    /// The launch would have to wait until a variant is built, and the device is sealed or the launch goes into a graph.
+    #[error(
+        "kernel `{kernel}` was not warmed up for this launch, which must not wait for a compiler: {key}{}\n  = help: warm such a call up before `seal()` or before the capture",
+        nearest_text(.nearest.as_deref())
+    )]
+    Sealed {
+        /// The kernel.
+        kernel: &'static str,
+        /// What the launch is told apart by.
+        key: String,
+        /// In what it differs from the nearest that was warmed up; `None` if none of the kernel was.
+        nearest: Option<String>,
+    },
+    /// A warm-up over more literals than the device keeps variants.
+    #[error(
+        "kernel `{kernel}`: the policy reaches {keys} keys in this range, and the device keeps {most} variants: let fewer counts be literals, or raise the limit with `set_code_limits`"
+    )]
+    TooManyKeys {
+        /// The kernel.
+        kernel: &'static str,
+        /// How many keys there are.
+        keys: u64,
+        /// How many variants are kept.
+        most: u64,
+    },
+    /// The body of a kernel panicked while it was recorded for a warm-up.
+    #[error("kernel `{kernel}` panicked while it was recorded: {message}")]
+    Panicked {
+        /// The kernel.
+        kernel: &'static str,
+        /// What the panic says.
+        message: String,
+    },
     /// More blocks than a launch can have.
     #[error(
         "kernel `{kernel}`: {programs} programs take {blocks} CUDA blocks, and a launch has at most 2^31 - 1: launch a part at a time"
@@ -273,6 +306,13 @@ fn met(accesses: &[MarkedAccess; 2]) -> String {
     spans.dedup();
     let lines: String = spans.iter().map(|span| format!("\n  --> {span}")).collect();
     format!("{text}{lines}\n  = help: {}", advice(touches, of_one_program))
+}
+
+fn nearest_text(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("\n  the nearest that was warmed up differs: {nearest}"),
+        None => "\n  nothing of this kernel was warmed up".to_owned(),
+    }
 }
 
 fn check_name(kind: CheckKind) -> &'static str {

@@ -13,19 +13,19 @@
 mod check;
 mod cuda;
 mod host;
+mod measured;
 mod overlap;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tilewright_dsl::call::Call;
 
 pub use crate::error::{LaunchError, MarkedAccess};
 pub(crate) use check::check;
 
-use crate::counters::Tally;
 use crate::device::{Device, Queue, Stream};
-use crate::specialize::{Program, Variant, VariantId};
+use crate::specialize::{Event, Program, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
 pub trait Launch: Sized {
@@ -50,6 +50,7 @@ pub trait Launch: Sized {
 pub struct Launched {
     programs: u64,
     variant: Option<Arc<Variant>>,
+    tier: Option<Tier>,
     built: bool,
 }
 
@@ -69,6 +70,11 @@ impl Launched {
         self.variant.as_ref().map(|variant| variant.id())
     }
 
+    /// What the variant knows of the launch; `None` for a launch of no programs.
+    pub fn tier(&self) -> Option<Tier> {
+        self.tier
+    }
+
     /// Whether this launch had to build its variant: on a GPU, to compile it.
     pub fn compiled(&self) -> bool {
         self.built
@@ -85,25 +91,46 @@ impl Launched {
 
 impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
+        let started = Instant::now();
         let device = stream.device();
         check(&self, device)?;
-        let plan = device.specializer().plan(&self, device.hardware(), device.tally())?;
+        let specializer = device.specializer();
+        let is_capturing = || match stream.as_cuda() {
+            Some(stream) => Ok(stream.is_capturing()?),
+            None => Ok(false),
+        };
+        let mut plan = specializer.plan(&self, &is_capturing)?;
+        let measure = plan.served.as_mut().and_then(|served| served.measure.take());
+        let mut reading = None;
         if let Some(served) = &plan.served {
-            match (served.variant.program(), stream.queue()) {
+            let put = || match (served.variant.program(), stream.queue()) {
                 (Program::Cuda(program), Queue::Cuda(stream)) => {
-                    cuda::launch(&self, &plan, program, served.blocks, device, stream)?;
+                    served.variant.keep_for_graphs(|| stream.is_capturing())?;
+                    cuda::launch(&self, &plan, program, served.blocks, device, stream)
                 }
-                _ => host::launch(&self, &plan, &served.variant, device)?,
+                _ => host::launch(&self, &plan, &served.variant, device),
+            };
+            match measure.is_some() {
+                true => reading = measured::around(stream, put)?,
+                false => put()?,
             }
         }
         let built = plan.served.as_ref().is_some_and(|served| served.is_new);
-        Tally::add(&device.tally().launches);
-        if !built {
-            Tally::add(&device.tally().hits);
+        let tier = plan.served.as_ref().map(|served| served.tier);
+        let variant = plan.served.map(|served| served.variant);
+        let host_time = specializer.launched(variant.as_ref().zip(tier), built, started);
+        if let Some((measure, reading)) = measure.zip(reading) {
+            specializer.measured(measure, reading);
         }
+        specializer.hooks().tell(|| Event::Launched {
+            variant: variant.as_ref(),
+            tier,
+            host_time,
+        });
         Ok(Launched {
             programs: plan.programs,
-            variant: plan.served.map(|served| served.variant),
+            variant,
+            tier,
             built,
         })
     }

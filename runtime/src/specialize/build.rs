@@ -1,6 +1,7 @@
 //! Building a variant: nothing for the CPU device; CUDA C++, a cubin and a loaded module for a GPU.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use tilewright_dsl::cuda::{KernelArgument, LowerError, Module, lower};
@@ -9,23 +10,42 @@ use tilewright_dsl::schedule::Schedule;
 
 use super::class::Staged;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
-use super::variants::Variants;
+use super::hooks::Event;
+use super::plan::Shared;
 use crate::cache::{CubinCache, Origin};
 use crate::compile::CompileOptions;
 use crate::counters::Tally;
 use crate::error::LaunchError;
-use crate::hardware::Hardware;
 use crate::hardware::cuda::{CudaDevice, CudaModule, CudaProperties};
 use crate::hardware::record::TrapRecord;
 
-/// The variant of a staged kernel with a schedule, which the CPU device does without, and whether it was built by this call.
+/// Who wants a variant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A launch, which waits for it.
+    Launch,
+    /// A launch that must not wait: it takes one that is there.
+    Never,
+    /// Nobody waits.
+    Behind,
+}
+
+/// A variant, and how it came.
+pub(super) enum Found {
+    There(Arc<Variant>),
+    Built(Arc<Variant>),
+    /// It would have to be built or waited for.
+    Missing,
+}
+
+/// The variant of a staged kernel with a schedule, which the CPU device does without.
 pub(super) fn variant(
-    variants: &Variants,
-    hardware: &Hardware,
-    tally: &Tally,
+    shared: &Shared,
     staged: &Staged,
     schedule: Option<&Schedule>,
-) -> Result<(Arc<Variant>, bool), LaunchError> {
+    wait: Wait,
+) -> Result<Found, LaunchError> {
+    let Shared { hardware, tally, .. } = shared;
     let Staged { kernel, proofs, .. } = staged;
     let started = Instant::now();
     if let Some(schedule) = schedule {
@@ -33,28 +53,47 @@ pub(super) fn variant(
     }
     let target = hardware.as_cuda().zip(schedule);
     let id = identify(kernel, target.map(|(cuda, schedule)| (cuda.properties(), schedule)));
-    variants.get_or_build(id, || {
-        let (program, origin) = match target {
+    if wait == Wait::Never {
+        return Ok(shared.variants.find(id).map_or(Found::Missing, Found::There));
+    }
+    let mut origin = None;
+    let (variant, is_new) = shared.variants.get_or_build(id, || {
+        #[cfg(test)]
+        shared.inject(&kernel.name, wait)?;
+        let program = match target {
             Some((cuda, schedule)) => {
-                let (program, origin) = program(cuda, lower(kernel, schedule)?)?;
-                (Program::Cuda(Box::new(program)), Some(origin))
+                let (program, from) = program(cuda, lower(kernel, schedule)?)?;
+                origin = Some(from);
+                Program::Cuda(Box::new(program))
             }
-            None => (Program::Interpreted, None),
+            None => Program::Interpreted,
         };
-        let build_time = started.elapsed();
-        tracing::debug!(kernel = kernel.name, variant = %id, ?origin, elapsed = ?build_time, "built a variant for {hardware}");
-        if origin.is_none_or(|origin| origin == Origin::Nvrtc) {
-            Tally::add(&tally.compiles);
-        }
-        Tally::add(&tally.variants);
-        Ok(Variant {
+        Ok::<_, LaunchError>(Variant {
             id,
             kernel: kernel.clone(),
             proofs: proofs.clone(),
             program,
-            build_time,
+            build_time: started.elapsed(),
+            last_used: AtomicU64::new(tally.launches.load(Relaxed)),
+            is_in_graph: AtomicBool::new(false),
         })
-    })
+    })?;
+    if wait == Wait::Launch {
+        tally.waited(started.elapsed());
+    }
+    if !is_new {
+        return Ok(Found::There(variant));
+    }
+    let elapsed = variant.build_time;
+    tracing::debug!(kernel = kernel.name, variant = %id, ?origin, ?elapsed, "built a variant for {hardware}");
+    if origin.is_none_or(|origin| origin == Origin::Nvrtc) {
+        Tally::add(&tally.compiles);
+    }
+    Tally::add(&tally.variants);
+    tally.code_bytes.fetch_add(variant.code_bytes(), Relaxed);
+    let waited = wait == Wait::Launch;
+    shared.hooks.tell(|| Event::Built { variant: &variant, waited, origin });
+    Ok(Found::Built(variant))
 }
 
 /// Whether a kernel can have a schedule.
@@ -76,6 +115,7 @@ fn program(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), L
     let program = CudaProgram {
         module,
         function,
+        bytes: cubin.bytes.len() as u64,
         traps,
     };
     Ok((program, origin))

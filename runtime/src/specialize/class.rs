@@ -5,24 +5,41 @@
 //! costs what any other costs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use parking_lot::RwLock;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::analysis::opening::opening;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
 use tilewright_dsl::class::Class;
 use tilewright_dsl::interpret;
-use tilewright_dsl::ir::{Bindings, Kernel, Symbol};
-use tilewright_dsl::schedule::{Schedule, Work};
+use tilewright_dsl::ir::{Bindings, Kernel, Layout, ParameterKind, Symbol};
+use tilewright_dsl::schedule::{Machine, Schedule, Work};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
-use super::variant::Variant;
+use super::key::Literals;
+use super::request::{Repeats, Requests};
+use super::trial::Trial;
+use super::variant::{Variant, VariantId};
 use crate::arguments::{AtMost, HostKnows, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
 /// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
 /// still there.
 const MAX_STAGED: usize = 64;
+
+/// What a class is made of. It holds nothing of the launch that asks for it, so that it can be made behind.
+pub(super) struct Binding {
+    traced: Arc<Traced>,
+    bindings: Bindings,
+    /// The inner extents that are no literals.
+    others: Vec<Symbol>,
+    literals: Literals,
+    is_checked: bool,
+    reports: bool,
+    is_overlapping: bool,
+    schedule: Option<Schedule>,
+}
 
 /// A class of launches.
 pub(super) struct LaunchClass {
@@ -32,7 +49,20 @@ pub(super) struct LaunchClass {
     literals: Vec<(Symbol, i64)>,
     /// The inner extents that are none: where one equals a pinned extent, it would be a literal too.
     others: Vec<Symbol>,
-    staged: RwLock<Vec<Arc<Staged>>>,
+    is_overlapping: bool,
+    /// The schedule that all launches of the class ask for.
+    schedule: Option<Schedule>,
+    staged: ArcSwap<Vec<Arc<Staged>>>,
+    /// The variant that serves every launch of the class.
+    resident: ArcSwapOption<Variant>,
+    /// What is compiled behind for it, or could not be.
+    pub(super) requests: Requests,
+    /// Which literals come again and again.
+    pub(super) repeats: Repeats,
+    /// Whether the literals pay; `None` where there are none but those that shape tiles.
+    pub(super) trial: Option<Trial>,
+    /// When it was last looked up, in launches of the device.
+    pub(super) last_used: AtomicU64,
 }
 
 /// The kernel of a class for launches in which some conditions hold.
@@ -43,27 +73,110 @@ pub(super) struct Staged {
     /// What is known of its accesses.
     pub(super) proofs: Vec<Proof>,
     /// What schedules are chosen by.
-    pub(super) work: Work,
+    work: Work,
     /// By schedule; the CPU device has none.
-    variants: RwLock<Vec<(Option<Schedule>, Arc<Variant>)>>,
+    variants: ArcSwap<Vec<(Option<Schedule>, Arc<Variant>)>>,
 }
 
-impl LaunchClass {
-    /// The class of a call that a recording serves.
-    pub(super) fn new(traced: Arc<Traced>, call: &Call<'_>) -> Self {
-        let bindings = bindings(&traced, call);
-        let bound = bind(&traced.kernel, &bindings);
-        let mut bound = if call.is_checked() { checked(bound) } else { bound };
-        bound.reports = call.reports_out_of_bounds();
+impl Binding {
+    /// That of a call which a recording serves.
+    pub(super) fn new(traced: Arc<Traced>, call: &Call<'_>, literals: Literals) -> Self {
+        let bindings = bindings(&traced, call, literals);
         let mut others = inner_extents(call);
         others.retain(|other| !bindings.exact.iter().any(|(symbol, _)| symbol == other));
         Self {
             traced,
+            bindings,
+            others,
+            literals,
+            is_checked: call.is_checked(),
+            reports: call.reports_out_of_bounds(),
+            is_overlapping: call.is_overlapping(),
+            schedule: call.schedule().copied(),
+        }
+    }
+}
+
+impl LaunchClass {
+    /// Binds the kernel, and finds out what its proofs want of a launch.
+    pub(super) fn new(binding: Binding) -> Self {
+        let Binding { traced, bindings, .. } = binding;
+        let bound = bind(&traced.kernel, &bindings);
+        let mut bound = if binding.is_checked { checked(bound) } else { bound };
+        bound.reports = binding.reports;
+        Self {
+            traced,
             class: Class::new(bound),
             literals: bindings.exact,
-            others,
-            staged: RwLock::default(),
+            others: binding.others,
+            is_overlapping: binding.is_overlapping,
+            schedule: binding.schedule,
+            staged: ArcSwap::default(),
+            resident: ArcSwapOption::empty(),
+            requests: Requests::default(),
+            repeats: Repeats::default(),
+            trial: (binding.literals == Literals::AllThatMay).then(Trial::default),
+            last_used: AtomicU64::new(0),
         }
+    }
+
+    /// The recording that it was made of.
+    pub(super) fn recording(&self) -> Arc<Traced> {
+        self.traced.clone()
+    }
+
+    /// What its launches ask for.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &'static str> {
+        let kernel = self.class.source();
+        let asked = [
+            (kernel.checked, "a checked build"),
+            (kernel.reports, "reports of indices out of bounds"),
+            (self.is_overlapping, "overlapping the launch before"),
+        ];
+        asked.into_iter().filter_map(|(is_asked, what)| is_asked.then_some(what))
+    }
+
+    /// Notes that it was looked up.
+    pub(super) fn touch(&self, now: u64) {
+        self.last_used.store(now, Relaxed);
+    }
+
+    /// The literals by the author's names, for example `rows = 3, out.extent(1) = 7168`.
+    pub(super) fn literals(&self) -> Vec<String> {
+        let name = |position: u32| {
+            let parameter = self.traced.kernel.parameters.get(position as usize);
+            parameter.map_or_else(|| format!("parameter {position}"), |parameter| parameter.name.clone())
+        };
+        let text = |&(symbol, value): &(Symbol, i64)| match symbol {
+            Symbol::Extent { tensor, axis } => format!("{}.extent({axis}) = {value}", name(tensor)),
+            Symbol::Stride { tensor, axis } => format!("the stride of {} on axis {axis} = {value}", name(tensor)),
+            Symbol::Count(position) => format!("{} = {value}", name(position)),
+            Symbol::ProgramId(axis) | Symbol::NumPrograms(axis) => format!("axis {axis} of the grid = {value}"),
+        };
+        self.literals.iter().map(text).collect()
+    }
+
+    /// The facts about each parameter that the class is told apart by.
+    pub(super) fn facts(&self) -> Vec<String> {
+        let parameters = &self.traced.kernel.parameters;
+        parameters.iter().map(|parameter| format!("{} is {}", parameter.name, facts(&parameter.kind))).collect()
+    }
+
+    /// The variant that serves every launch of the class, if there is one.
+    pub(super) fn resident(&self) -> Option<Arc<Variant>> {
+        self.resident.load_full()
+    }
+
+    /// Lets a variant for no conditions serve every launch of the class from now on, unless one does already.
+    pub(super) fn set_resident(&self, variant: &Arc<Variant>) {
+        let none: Option<Arc<Variant>> = None;
+        self.resident.compare_and_swap(&none, Some(variant.clone()));
+    }
+
+    /// The schedule that a launch of so many programs wants; none on the CPU device.
+    pub(super) fn schedule(&self, staged: &Staged, machine: Option<&Machine>, programs: u64) -> Option<Schedule> {
+        let chosen = || Some(staged.work.schedule(machine?, programs));
+        self.schedule.or_else(chosen)
     }
 
     pub(super) fn traced(&self) -> &Traced {
@@ -105,27 +218,34 @@ impl LaunchClass {
             && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
     }
 
+    /// The kernel for launches in which these conditions hold, if it was made before.
+    pub(super) fn find(&self, holding: &ConditionBits) -> Option<Arc<Staged>> {
+        self.staged.load().iter().find(|staged| staged.holding == *holding).cloned()
+    }
+
+    /// Whether the kernel for one set of conditions more would be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.staged.load().len() < MAX_STAGED
+    }
+
     /// The kernel for launches in which these conditions hold.
     ///
     /// # Errors
     /// A check is left in a kernel that denies them, or the launch is to overlap and its kernel does not begin with waiting.
-    pub(super) fn staged(&self, holding: ConditionBits, is_overlapping: bool) -> Result<Arc<Staged>, LaunchError> {
-        let find = |staged: &[Arc<Staged>]| staged.iter().find(|staged| staged.holding == holding).cloned();
-        if let Some(staged) = find(&self.staged.read()) {
+    pub(super) fn staged(&self, holding: ConditionBits) -> Result<Arc<Staged>, LaunchError> {
+        if let Some(staged) = self.find(&holding) {
             return Ok(staged);
         }
-        let made = Arc::new(self.stage(holding, is_overlapping)?);
-        let mut all = self.staged.write();
-        if let Some(staged) = find(&all) {
-            return Ok(staged);
-        }
-        if all.len() < MAX_STAGED {
-            all.push(made.clone());
-        }
-        Ok(made)
+        let made = Arc::new(self.stage(holding)?);
+        self.staged.rcu(|all| {
+            let is_there = all.iter().any(|staged| staged.holding == holding);
+            let added = (!is_there && all.len() < MAX_STAGED).then(|| made.clone());
+            all.iter().cloned().chain(added).collect::<Vec<_>>()
+        });
+        Ok(self.find(&holding).unwrap_or(made))
     }
 
-    fn stage(&self, holding: ConditionBits, is_overlapping: bool) -> Result<Staged, LaunchError> {
+    fn stage(&self, holding: ConditionBits) -> Result<Staged, LaunchError> {
         let (proved, proofs) = self.class.proved(holding);
         // What a checked build checks again was promised.
         if proved.denies_guards
@@ -138,7 +258,7 @@ impl LaunchClass {
             });
         }
         let kernel = canonical(proved);
-        if is_overlapping && let Err(span) = opening(&kernel) {
+        if self.is_overlapping && let Err(span) = opening(&kernel) {
             let kernel = kernel.name;
             return Err(LaunchError::NotWaiting { kernel, span });
         }
@@ -147,26 +267,58 @@ impl LaunchClass {
             work: Work::of(&kernel),
             kernel,
             proofs,
-            variants: RwLock::default(),
+            variants: ArcSwap::default(),
         })
+    }
+
+    /// All variants that the class has looked up by conditions.
+    pub(super) fn variants(&self) -> Vec<Arc<Variant>> {
+        let staged = self.staged.load();
+        let of = |staged: &Arc<Staged>| staged.variants.load().iter().map(|(_, variant)| variant.clone()).collect::<Vec<_>>();
+        staged.iter().flat_map(of).collect()
+    }
+
+    /// Forgets a variant.
+    pub(super) fn forget(&self, id: VariantId) {
+        for staged in self.staged.load().iter() {
+            if staged.variants.load().iter().any(|(_, variant)| variant.id() == id) {
+                staged.variants.rcu(|all| all.iter().filter(|(_, variant)| variant.id() != id).cloned().collect::<Vec<_>>());
+            }
+        }
     }
 }
 
 impl Staged {
     /// The variant with a schedule, if it was asked for before.
     pub(super) fn find(&self, schedule: Option<&Schedule>) -> Option<Arc<Variant>> {
-        let variants = self.variants.read();
+        let variants = self.variants.load();
         let found = variants.iter().find(|(of, _)| of.as_ref() == schedule);
         found.map(|(_, variant)| variant.clone())
     }
 
     /// Keeps the variant with a schedule.
     pub(super) fn keep(&self, schedule: Option<Schedule>, variant: &Arc<Variant>) {
-        let mut variants = self.variants.write();
-        if !variants.iter().any(|(of, _)| *of == schedule) {
-            variants.push((schedule, variant.clone()));
-        }
+        self.variants.rcu(|all| {
+            let others = all.iter().filter(|(of, _)| *of != schedule).cloned();
+            others.chain([(schedule, variant.clone())]).collect::<Vec<_>>()
+        });
     }
+}
+
+/// What a recording knows of a parameter.
+fn facts(kind: &ParameterKind) -> String {
+    let tensor = match kind {
+        ParameterKind::Tensor(tensor) => tensor,
+        ParameterKind::Count => return "a count".to_owned(),
+        ParameterKind::Scalar(element) => return format!("a scalar of {element}"),
+    };
+    let layout = match tensor.layout {
+        Layout::Contiguous => "contiguous".to_owned(),
+        Layout::Rows { multiple } => format!("of rows that begin at multiples of {multiple} elements"),
+        Layout::Strided => "strided".to_owned(),
+    };
+    let what = if tensor.list.is_some() { "a list of tensors" } else { "a tensor" };
+    format!("{what} of {}, {layout}, at an address that {} divides", tensor.element, tensor.alignment)
 }
 
 /// The extents of all axes but the outermost ones.
@@ -183,19 +335,22 @@ fn inner_extents(call: &Call<'_>) -> Vec<Symbol> {
 }
 
 /// What the call binds as literals, and which counts it leaves in device memory.
-fn bindings(traced: &Traced, call: &Call<'_>) -> Bindings {
+fn bindings(traced: &Traced, call: &Call<'_>, literals: Literals) -> Bindings {
+    let with_literals = literals == Literals::AllThatMay;
     let mut bindings = Bindings {
         exact: traced.literal_extents(&trace_request(call)),
         device: Vec::new(),
     };
-    if call.extents() == ExtentBinding::Exact {
+    if with_literals && call.extents() == ExtentBinding::Exact {
         bindings.exact.extend(tensor_symbols(call));
     }
     for (position, argument) in (0u32..).zip(call.arguments()) {
         match argument {
-            ArgumentValue::Count(CountArgument::Exact(value)) => bindings.exact.push((Symbol::Count(position), *value)),
+            ArgumentValue::Count(CountArgument::Exact(value)) if with_literals => {
+                bindings.exact.push((Symbol::Count(position), *value));
+            }
             ArgumentValue::Count(CountArgument::Device { element, .. }) => bindings.device.push((position, *element)),
-            ArgumentValue::Count(CountArgument::Runtime(_))
+            ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_))
             | ArgumentValue::Tensor(_)
             | ArgumentValue::List(_)
             | ArgumentValue::Scalar(_) => {}

@@ -9,6 +9,15 @@ use tilewright_dsl::schedule::Schedule;
 
 use crate::arguments::{alignment_of, alignment_of_list, layout_of, layout_of_list, list_extents};
 
+/// Which values of a launch are literals, besides those that shape tiles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Literals {
+    /// None.
+    None,
+    /// The exact counts and, if they are to be exact, extents and strides.
+    AllThatMay,
+}
+
 /// A kernel and words about its arguments.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -32,15 +41,17 @@ impl Key {
         }
     }
 
-    /// What tells the classes of launches apart, but the extents that are literals: facts, what is asked of the launch, and
-    /// the values that it binds as literals.
-    pub(super) fn refill_for_launch(&mut self, call: &Call<'_>) {
+    /// What tells the classes of launches apart, but the extents that are literals: facts, what is asked of the launch, and,
+    /// with literals, the values that may be some.
+    pub(super) fn refill_for_launch(&mut self, call: &Call<'_>, literals: Literals) {
         self.refill(call);
         self.schedule = call.schedule().copied();
-        let exact = call.extents() == ExtentBinding::Exact;
+        let with_literals = literals == Literals::AllThatMay;
+        let exact = with_literals && call.extents() == ExtentBinding::Exact;
         // Whether a launch may overlap changes no code, but not every kernel may.
         let asked = [
             exact,
+            with_literals && call.may_have_literals(),
             call.is_checked(),
             call.reports_out_of_bounds(),
             call.is_overlapping(),
@@ -53,9 +64,9 @@ impl Key {
                     self.words.extend(tensor.strides.iter().map(|&stride| stride as u64));
                 }
                 ArgumentValue::List(list) if exact => self.words.extend(list_extents(list)),
-                ArgumentValue::Count(CountArgument::Exact(value)) => self.words.push(*value as u64),
+                ArgumentValue::Count(CountArgument::Exact(value)) if with_literals => self.words.push(*value as u64),
                 ArgumentValue::Count(CountArgument::Device { element, .. }) => self.words.push(1 + code(*element)),
-                ArgumentValue::Count(CountArgument::Runtime(_)) => self.words.push(0),
+                ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_)) => self.words.push(0),
                 ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Scalar(_) => {}
             }
         }

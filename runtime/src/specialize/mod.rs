@@ -1,27 +1,43 @@
 //! Which variant of a kernel serves a launch.
 //!
 //! ```text
-//! launch -> class       what its facts and literals say: a recording, bound, with the conditions that its proofs want (`class`),
-//!                       found again by a key without counts and extents, or made of a recording (`recording`)
+//! launch -> class       what its facts say: a recording, bound, with the conditions that its proofs want (`class`),
+//!                       found again by a key without counts and extents, or made of a recording (`recording`, `classes`)
 //!        -> conditions  requirements, grid, and which conditions hold: some integer operations
-//!        -> staged      the kernel for these conditions: proved, in canonical form
-//!        -> variant     for the schedule that so many programs want: found, or built now (`build`, `variants`)
+//!        -> tier        literal, if they pay (`trial`); proved, for the conditions; or resident, which serves all (`tiers`)
+//!        -> variant     for the schedule that so many programs want (`variants`)
 //! ```
 //!
-//! Only a new class, new conditions or a new schedule cost more than looking up. A variant is built in the thread that wants it, and
-//! only threads that want the same one wait for it. Building in the background while a variant for fewer conditions serves the
-//! launch belongs between `staged` and `build`: one for no conditions serves every launch of the class.
+//! Only a class that was never seen makes a launch wait, for its resident variant. What would serve better is built behind
+//! (`request`, `build`), once for all that want it, and swapped in when it is there. No lock that is held while something
+//! is compiled is taken by a launch that does not wait for it. What is used least goes when there is too much (`evict`).
 
 mod build;
 mod class;
+mod classes;
+mod evict;
+mod hooks;
 mod key;
 mod offline;
 mod plan;
 mod recording;
+mod request;
+mod sealed;
+mod tiers;
+mod trial;
 mod variant;
 mod variants;
 
+pub use evict::CodeLimits;
+pub(crate) use hooks::Hooks;
+pub use hooks::Event;
 pub(crate) use offline::lowered;
 pub(crate) use plan::{LaunchPlan, Specializer};
+pub use tiers::Tier;
+pub use trial::Measured;
+pub(crate) use trial::Reading;
 pub(crate) use variant::{CudaProgram, Program};
 pub use variant::{Variant, VariantId};
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,26 @@
 //! How a launch is done: the grid, the variant, and what both are found by.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::any::TypeId;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
-use tilewright_dsl::call::Call;
+use arc_swap::ArcSwap;
+use tilewright_dsl::call::{Call, Definition, Specialize};
 use tilewright_dsl::schedule::Machine;
 
-use super::class::{LaunchClass, Staged};
-use super::key::Key;
+use super::class::{Binding, LaunchClass};
+use super::classes::Classes;
+use super::evict::Limits;
+use super::key::Literals;
 use super::recording::{Recordings, check_shared};
+use super::request::Wanted;
+use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
-use super::{build, variant::Program, variant::Variant};
+use super::{Event, Hooks, Tier, Variant, VariantId};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
-
-/// How many classes are kept: each value of an exact count is one. A launch whose class is gone makes it again, and its
-/// variant is still there.
-const MAX_CLASSES: usize = 1 << 12;
 
 /// How a launch is done.
 pub(crate) struct LaunchPlan {
@@ -34,128 +35,257 @@ pub(crate) struct LaunchPlan {
 /// The variant that serves a launch.
 pub(crate) struct Served {
     pub(crate) variant: Arc<Variant>,
+    /// Which tier it is of.
+    pub(crate) tier: Tier,
     /// The CUDA blocks; 0 on the CPU device.
     pub(crate) blocks: u32,
     /// Whether it was built for this launch.
     pub(crate) is_new: bool,
+    /// The comparison that the launch is a part of.
+    pub(crate) measure: Option<Measure>,
+}
+
+/// A launch that is a part of a comparison.
+pub(crate) struct Measure {
+    pub(super) class: Arc<LaunchClass>,
+    pub(super) side: Side,
+    pub(super) variants: [VariantId; 2],
+    pub(super) with: Arc<Variant>,
 }
 
 /// What is kept per device, from recordings to variants.
-#[derive(Default)]
-pub(crate) struct Specializer {
-    recordings: Recordings,
-    classes: RwLock<Classes>,
-    variants: Variants,
-}
+pub(crate) struct Specializer(Arc<Shared>);
 
-/// Looked up by every launch, so by a hash that is quick on long keys.
-#[derive(Default)]
-struct Classes {
-    by_key: HashMap<Key, Vec<Arc<LaunchClass>>, foldhash::fast::RandomState>,
-    count: usize,
-}
-
-thread_local! {
-    /// The key of the launch at hand, kept for its memory.
-    static KEY: RefCell<Key> = RefCell::new(Key::empty());
+/// What is built behind holds it weakly: a device that is gone wants nothing.
+pub(super) struct Shared {
+    pub(super) itself: Weak<Shared>,
+    pub(super) hardware: Hardware,
+    pub(super) tally: Tally,
+    pub(super) hooks: Hooks,
+    pub(super) recordings: Recordings,
+    pub(super) classes: Classes,
+    pub(super) variants: Variants,
+    pub(super) limits: Limits,
+    is_sealed: AtomicBool,
+    default: AtomicU8,
+    by_kernel: ArcSwap<Vec<(TypeId, Specialize)>>,
+    #[cfg(test)]
+    pub(super) injected: parking_lot::Mutex<Option<super::tests::Injected>>,
 }
 
 impl Specializer {
-    /// The plan of a checked call.
-    pub(crate) fn plan(&self, call: &Call<'_>, hardware: &Hardware, tally: &Tally) -> Result<LaunchPlan, LaunchError> {
-        let class = self.class(call, tally)?;
-        let grid = class.grid(call)?;
-        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
-        if programs == 0 {
-            return Ok(LaunchPlan {
-                grid,
-                programs,
-                served: None,
+    pub(crate) fn new(hardware: Hardware) -> Self {
+        // Nothing is compiled for the CPU, so nothing has to be waited for; and the proofs are tested by each launch.
+        let default = if hardware.as_cuda().is_some() { Specialize::Tiered } else { Specialize::Exact };
+        Self(Arc::new_cyclic(|itself| Shared {
+            itself: itself.clone(),
+            hardware,
+            tally: Tally::default(),
+            hooks: Hooks::default(),
+            recordings: Recordings::default(),
+            classes: Classes::default(),
+            variants: Variants::default(),
+            limits: Limits::default(),
+            is_sealed: AtomicBool::new(false),
+            default: AtomicU8::new(default as u8),
+            by_kernel: ArcSwap::default(),
+            #[cfg(test)]
+            injected: parking_lot::Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn hardware(&self) -> &Hardware {
+        &self.0.hardware
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.0.hooks
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// What launches do that do not say so themselves.
+    pub(crate) fn set_default(&self, specialize: Specialize) {
+        self.0.default.store(specialize as u8, Relaxed);
+    }
+
+    /// What launches of a kernel do that do not say so themselves.
+    pub(crate) fn set_for(&self, kernel: &Definition, specialize: Specialize) {
+        for (id, _) in kernel.identity() {
+            self.0.by_kernel.rcu(|all| {
+                let others = all.iter().filter(|(other, _)| *other != id).copied();
+                others.chain([(id, specialize)]).collect::<Vec<_>>()
             });
         }
-        let staged = class.staged(class.conditions(call, grid), call.is_overlapping())?;
-        let (variant, is_new) = self.variant(&staged, call, programs, hardware, tally)?;
-        Ok(LaunchPlan {
-            grid,
-            programs,
-            served: Some(Served {
-                blocks: blocks(call, &variant, programs)?,
-                variant,
-                is_new,
-            }),
-        })
     }
 
-    fn class(&self, call: &Call<'_>, tally: &Tally) -> Result<Arc<LaunchClass>, LaunchError> {
-        let find = |made: &[Arc<LaunchClass>]| made.iter().find(|class| class.serves(call)).cloned();
-        let found = KEY.with_borrow_mut(|key| {
-            key.refill_for_launch(call);
-            self.classes.read().by_key.get(key).and_then(|made| find(made))
-        });
-        if let Some(class) = found {
-            check_shared(call, &class.traced().kernel.parameters)?;
-            return Ok(class);
-        }
-        let traced = self.recordings.serve(call, tally)?;
-        let class = Arc::new(LaunchClass::new(traced, call));
-        let key = KEY.with_borrow_mut(|key| {
-            // A kernel's body may have launched others while it was recorded.
-            key.refill_for_launch(call);
-            key.clone()
-        });
-        let mut classes = self.classes.write();
-        if classes.count >= MAX_CLASSES {
-            *classes = Classes::default();
-        }
-        let made = classes.by_key.entry(key).or_default();
-        if let Some(class) = find(made) {
-            return Ok(class);
-        }
-        made.push(class.clone());
-        classes.count += 1;
-        Ok(class)
+    pub(crate) fn seal(&self, is_sealed: bool) {
+        self.0.is_sealed.store(is_sealed, Relaxed);
     }
 
-    /// The variant for so many programs, and whether it was built now.
-    fn variant(
+    /// The plan of a checked call. `is_capturing` says whether the launch goes into a graph; it is asked only if the launch
+    /// would have to wait.
+    pub(crate) fn plan(
         &self,
-        staged: &Staged,
         call: &Call<'_>,
-        programs: u64,
-        hardware: &Hardware,
-        tally: &Tally,
-    ) -> Result<(Arc<Variant>, bool), LaunchError> {
-        let machine = hardware.as_cuda().map(|cuda| Machine {
-            multiprocessors: cuda.properties().multiprocessors,
-        });
-        let chosen = || Some(staged.work.schedule(&machine?, programs));
-        let schedule = call.schedule().copied().or_else(chosen);
-        if let Some(variant) = staged.find(schedule.as_ref()) {
-            return Ok((variant, false));
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<LaunchPlan, LaunchError> {
+        self.0.plan(call, is_capturing)
+    }
+
+    /// Builds all that launches of a call may be served by. Returns how many variants were built for it.
+    pub(crate) fn warm_up(&self, call: &Call<'_>) -> Result<u64, LaunchError> {
+        self.0.warm_up(call)
+    }
+
+    /// What decides, besides literals, which variant serves launches of a call best; `None` for no programs.
+    pub(crate) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
+        self.0.served_by(call)
+    }
+
+    /// A launch has been done, that began at some time. Returns how long it took on the host.
+    pub(crate) fn launched(&self, served: Option<(&Arc<Variant>, Tier)>, built: bool, started: Instant) -> Duration {
+        let tally = &self.0.tally;
+        let number = tally.launches.fetch_add(1, Relaxed);
+        if !built {
+            Tally::add(&tally.hits);
         }
-        let (variant, is_new) = build::variant(&self.variants, hardware, tally, staged, schedule.as_ref())?;
-        staged.keep(schedule, &variant);
-        Ok((variant, is_new))
+        if let Some((variant, tier)) = served {
+            variant.last_used.store(number, Relaxed);
+            Tally::add(match tier {
+                Tier::Resident => &tally.served_resident,
+                Tier::Proved => &tally.served_proved,
+                Tier::Literal => &tally.served_literal,
+            });
+        }
+        let took = started.elapsed();
+        tally.took(took);
+        took
+    }
+
+    /// A measured launch. What is built behind, and what is dropped, is in another thread.
+    pub(crate) fn measured(&self, measure: Measure, reading: Box<dyn Reading>) {
+        let Measure { class, side, variants, with } = measure;
+        let Some(trial) = &class.trial else { return };
+        match trial.add(side, reading, variants) {
+            Some(Verdict::Kept) => {
+                Tally::add(&self.0.tally.promotions);
+                tracing::info!(kernel = with.name(), variant = %with.id(), "literals measured as faster");
+                self.0.hooks.tell(|| Event::Promoted {
+                    variant: &with,
+                    tier: Tier::Literal,
+                });
+            }
+            Some(Verdict::Rejected) => {
+                Tally::add(&self.0.tally.rejections);
+                let measured = trial.measured(with.name(), class.literals());
+                tracing::info!(kernel = with.name(), variant = %with.id(), %measured, "literals measured as no faster");
+                self.0.hooks.tell(|| Event::Rejected { measured: &measured });
+                drop(with);
+                self.0.drop_behind(class.clone());
+            }
+            Some(Verdict::Measuring) | None => {}
+        }
+    }
+
+    /// What exactness bought so far.
+    pub(crate) fn all_measured(&self) -> Vec<Measured> {
+        let measured = |class: Arc<LaunchClass>| {
+            let trial: &Trial = class.trial.as_ref()?;
+            let measured = trial.measured(&class.traced().kernel.name, class.literals());
+            measured.variants.is_some().then_some(measured)
+        };
+        self.0.classes.all().into_iter().filter_map(measured).collect()
     }
 
     pub(crate) fn variants(&self) -> Vec<Arc<Variant>> {
-        self.variants.all()
+        self.0.variants.all()
+    }
+
+    #[cfg(test)]
+    pub(super) fn inject(&self, injected: super::tests::Injected) {
+        *self.0.injected.lock() = Some(injected);
     }
 }
 
-fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
-    let Program::Cuda(program) = variant.program() else {
-        return Ok(0);
-    };
-    program.module.blocks(programs).ok_or_else(|| {
-        let schedule = &program.module.schedule;
-        let blocks = programs
-            .div_ceil(u64::from(schedule.programs_per_block))
-            .saturating_mul(u64::from(schedule.splits));
-        LaunchError::TooManyBlocks {
-            kernel: call.definition().name(),
-            programs,
-            blocks,
+impl Shared {
+    fn plan(
+        &self,
+        call: &Call<'_>,
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<LaunchPlan, LaunchError> {
+        let specialize = self.specialize(call);
+        let literals = match specialize {
+            Specialize::Exact => Literals::AllThatMay,
+            Specialize::Tiered | Specialize::Resident => Literals::None,
+        };
+        let class = self.class(call, literals)?;
+        let grid = class.grid(call)?;
+        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        let served = match programs {
+            0 => None,
+            _ => Some(self.serve(call, specialize, &class, grid, is_capturing)?),
+        };
+        Ok(LaunchPlan { grid, programs, served })
+    }
+
+    /// What a launch is to do.
+    pub(super) fn specialize(&self, call: &Call<'_>) -> Specialize {
+        if let Some(asked) = call.asked_specialize() {
+            return asked;
         }
-    })
+        let by_kernel = self.by_kernel.load();
+        if !by_kernel.is_empty() {
+            let of = |kernel: TypeId| by_kernel.iter().find(|(other, _)| *other == kernel).map(|(_, asked)| *asked);
+            let mut asked = call.definition().identity().map(|(kernel, _)| of(kernel));
+            // Kernels that are fused and want different things get what the device wants.
+            if let Some(Some(first)) = asked.next()
+                && asked.all(|other| other == Some(first))
+            {
+                return first;
+            }
+        }
+        const ALL: [Specialize; 3] = [Specialize::Tiered, Specialize::Exact, Specialize::Resident];
+        ALL[usize::from(self.default.load(Relaxed)).min(2)]
+    }
+
+    /// The class of a call; made now if there is none, which compiles nothing.
+    pub(super) fn class(&self, call: &Call<'_>, literals: Literals) -> Result<Arc<LaunchClass>, LaunchError> {
+        let class = match self.classes.find(call, literals) {
+            Some(class) => {
+                check_shared(call, &class.traced().kernel.parameters)?;
+                class
+            }
+            None => {
+                let traced = self.recordings.serve(call, &self.tally)?;
+                let class = LaunchClass::new(Binding::new(traced, call, literals));
+                self.classes.add(call, literals, class)
+            }
+        };
+        class.touch(self.tally.launches.load(Relaxed));
+        Ok(class)
+    }
+
+    /// Whether a launch may wait until something is compiled.
+    pub(super) fn may_wait(&self, is_capturing: &dyn Fn() -> Result<bool, LaunchError>) -> Result<bool, LaunchError> {
+        Ok(!self.is_sealed.load(Relaxed) && !is_capturing()?)
+    }
+
+    pub(super) fn machine(&self) -> Option<Machine> {
+        self.hardware.as_cuda().map(|cuda| Machine {
+            multiprocessors: cuda.properties().multiprocessors,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn inject(&self, kernel: &str, wait: super::build::Wait) -> Result<(), LaunchError> {
+        let injected = self.injected.lock().clone();
+        injected.map_or(Ok(()), |injected| injected(kernel, wait == super::build::Wait::Behind))
+    }
 }

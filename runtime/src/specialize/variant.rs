@@ -1,12 +1,14 @@
 //! A kernel specialised for some launches, ready to run.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tilewright_dsl::cuda::Module;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::transform::Proof;
 
+use crate::error::DeviceError;
 use crate::hardware::cuda::CudaFunction;
 use crate::hardware::record::TrapRecord;
 
@@ -17,6 +19,10 @@ pub struct Variant {
     pub(super) proofs: Vec<Proof>,
     pub(super) program: Program,
     pub(super) build_time: Duration,
+    /// When it last served a launch, in launches of the device.
+    pub(super) last_used: AtomicU64,
+    /// Whether it may be part of a captured graph, of which nobody says when it goes.
+    pub(super) is_in_graph: AtomicBool,
 }
 
 /// The name of a variant: a hash of everything that decides its code.
@@ -35,6 +41,8 @@ pub(crate) enum Program {
 pub(crate) struct CudaProgram {
     pub(crate) module: Module,
     pub(crate) function: CudaFunction,
+    /// Bytes of the cubin.
+    pub(super) bytes: u64,
     /// Where it reports what goes wrong, if anything in it does. Dropped after the function, whose module the driver unloads
     /// only when no kernel of it runs any more.
     pub(crate) traps: Option<TrapRecord>,
@@ -72,6 +80,31 @@ impl Variant {
     /// How long it took to build, compilation and loading included.
     pub fn build_time(&self) -> Duration {
         self.build_time
+    }
+
+    /// Bytes of its cubin; 0 on the CPU device.
+    pub fn code_bytes(&self) -> u64 {
+        match &self.program {
+            Program::Interpreted => 0,
+            Program::Cuda(program) => program.bytes,
+        }
+    }
+
+    pub(super) fn is_in_graph(&self) -> bool {
+        self.is_in_graph.load(Relaxed)
+    }
+
+    /// Keeps it as long as its device, if the launch that it serves goes into a graph.
+    pub(crate) fn keep_for_graphs(&self, is_capturing: impl FnOnce() -> Result<bool, DeviceError>) -> Result<(), DeviceError> {
+        if !self.is_in_graph() && is_capturing()? {
+            self.is_in_graph.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether it may have reports that nobody has read.
+    pub(super) fn reports(&self) -> bool {
+        matches!(&self.program, Program::Cuda(program) if program.traps.is_some())
     }
 
     pub(crate) fn program(&self) -> &Program {

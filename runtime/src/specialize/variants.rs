@@ -44,6 +44,27 @@ impl Variants {
         Ok((variant, true))
     }
 
+    /// The variant of a name, if it is built. One that is being built is not waited for.
+    pub(crate) fn find(&self, id: VariantId) -> Option<Arc<Variant>> {
+        let place = self.table.lock().places.get(&id).cloned()?;
+        place.try_lock()?.clone()
+    }
+
+    /// Forgets a variant, unless somebody else than this table and `holders` others holds it. Returns whether it did.
+    pub(crate) fn forget(&self, id: VariantId, holders: usize) -> bool {
+        let mut table = self.table.lock();
+        let Some(at) = table.built.iter().position(|variant| variant.id() == id) else {
+            return false;
+        };
+        // The table holds it twice: where it is built, and in order.
+        if Arc::strong_count(&table.built[at]) > 2 + holders {
+            return false;
+        }
+        table.built.remove(at);
+        table.places.remove(&id);
+        true
+    }
+
     /// All that are built, in order.
     pub(crate) fn all(&self) -> Vec<Arc<Variant>> {
         self.table.lock().built.clone()

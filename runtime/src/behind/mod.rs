@@ -3,12 +3,16 @@
 
 #![allow(unsafe_code)]
 
+mod pool;
+
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use std::{io, process, thread};
 
 use crate::deadline::Deadline;
+
+pub(crate) use pool::{Pool, panic_message};
 
 /// How long the end of a process waits for work of each kind. What takes longer is not worth it.
 const AT_EXIT: Duration = Duration::from_secs(1);
@@ -25,6 +29,15 @@ pub(crate) struct Behind {
 
 /// Storing what was compiled.
 pub(crate) static STORES: Behind = Behind::new("tilewright-store");
+
+/// Compiling what no launch waits for.
+static COMPILES: Behind = Behind::new("tilewright-compile");
+
+/// The threads that compile what no launch waits for.
+pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
+
+/// Whether the process ends: what has not begun is not begun.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Ending communicators of NCCL.
 #[cfg(feature = "nccl")]
@@ -92,6 +105,8 @@ impl Drop for Counted {
 
 fn wait_at_exit() {
     extern "C" fn at_exit() {
+        IS_ENDING.store(true, SeqCst);
+        COMPILES.settle(AT_EXIT);
         STORES.settle(AT_EXIT);
         #[cfg(feature = "nccl")]
         ENDINGS.settle(AT_EXIT);

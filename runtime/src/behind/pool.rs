@@ -1,0 +1,144 @@
+//! A bounded number of threads for a bounded number of jobs.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use std::{process, thread};
+
+use parking_lot::Mutex;
+
+use super::{Behind, IS_ENDING};
+
+/// How many threads there are at most: a compilation keeps one core busy, and the cores are the program's.
+const MAX_THREADS: usize = 4;
+/// How many jobs wait at most. A launch asks again for what found no room.
+const MAX_JOBS: usize = 256;
+/// How long handing over waits for those that take jobs. In the child of a fork, they may have held the lock for ever.
+const HAND_OVER: Duration = Duration::from_millis(1);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that come when there are jobs, and go when there are none.
+pub(crate) struct Pool {
+    behind: &'static Behind,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// The process whose threads are counted.
+    process: u32,
+}
+
+impl Pool {
+    pub(super) const fn new(behind: &'static Behind) -> Self {
+        let queue = Queue {
+            jobs: VecDeque::new(),
+            threads: 0,
+            process: 0,
+        };
+        Self {
+            behind,
+            queue: Mutex::new(queue),
+        }
+    }
+
+    /// Hands a job over; false if there is no room for it, or no thread to be had.
+    pub(crate) fn submit(&'static self, job: impl FnOnce() + Send + 'static) -> bool {
+        let Some(mut queue) = self.queue.try_lock_for(HAND_OVER) else {
+            return false;
+        };
+        if queue.process != process::id() {
+            // The child of a fork has none of its parent's threads, and what they were to do is the parent's.
+            queue.jobs.clear();
+            queue.threads = 0;
+            queue.process = process::id();
+        }
+        if queue.jobs.len() >= MAX_JOBS || IS_ENDING.load(SeqCst) {
+            return false;
+        }
+        let most = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        if queue.threads < most.min(MAX_THREADS) {
+            match self.behind.spawn(|| self.work()) {
+                Ok(()) => queue.threads += 1,
+                Err(_) if queue.threads == 0 => return false,
+                Err(_) => {}
+            }
+        }
+        queue.jobs.push_back(Box::new(job));
+        true
+    }
+
+    /// Waits until there are no jobs, for so long at most. Returns whether there are none.
+    pub(crate) fn settle(&self, limit: Duration) -> bool {
+        self.behind.settle(limit)
+    }
+
+    fn work(&self) {
+        loop {
+            let mut queue = self.queue.lock();
+            if IS_ENDING.load(SeqCst) {
+                queue.jobs.clear();
+            }
+            let Some(job) = queue.jobs.pop_front() else {
+                queue.threads -= 1;
+                return;
+            };
+            drop(queue);
+            // Whoever handed it over sees that it has not ended well; the thread goes on.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a job behind the launches panicked");
+            }
+        }
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it has no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn every_job_is_done_once_whatever_others_do() {
+        static BEHIND: Behind = Behind::new("tilewright-test");
+        static POOL: Pool = Pool::new(&BEHIND);
+        let done = Arc::new(AtomicUsize::new(0));
+        for number in 0..100 {
+            let done = done.clone();
+            let job = move || {
+                assert!(number % 3 != 0, "a panic that the test wants");
+                done.fetch_add(1, SeqCst);
+            };
+            assert!(POOL.submit(job));
+        }
+        assert!(POOL.settle(LONG));
+        assert_eq!(done.load(SeqCst), 66);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_jobs_and_no_more() {
+        static BEHIND: Behind = Behind::new("tilewright-test");
+        static POOL: Pool = Pool::new(&BEHIND);
+        static GATE: Mutex<()> = Mutex::new(());
+        let gate = GATE.lock();
+        let accepted = (0..MAX_JOBS + MAX_THREADS + 10).filter(|_| POOL.submit(|| drop(GATE.lock()))).count();
+        assert!((MAX_JOBS..=MAX_JOBS + MAX_THREADS).contains(&accepted), "{accepted}");
+        drop(gate);
+        assert!(POOL.settle(LONG));
+        assert!(POOL.submit(|| {}), "there is room again");
+    }
+}

@@ -1,0 +1,145 @@
+//! Room for variants: what was used least goes first.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use super::class::LaunchClass;
+use super::plan::Shared;
+use super::{Event, Variant, VariantId};
+use crate::behind::COMPILERS;
+use crate::counters::Tally;
+
+/// How much of compiled kernels a device keeps loaded.
+///
+/// When there is more, the variants that were used least are dropped. Those stay that serve all launches of a class, that
+/// somebody holds (a launch, a captured graph), or that may have something to report; so there may be more than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeLimits {
+    /// How many variants.
+    pub variants: u64,
+    /// How many bytes of their cubins.
+    pub bytes: u64,
+}
+
+impl Default for CodeLimits {
+    /// 4096 variants, 256 MiB.
+    fn default() -> Self {
+        Self {
+            variants: 4096,
+            bytes: 256 << 20,
+        }
+    }
+}
+
+/// The limits as they are at present.
+pub(crate) struct Limits {
+    variants: AtomicU64,
+    bytes: AtomicU64,
+    is_under_way: AtomicBool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let CodeLimits { variants, bytes } = CodeLimits::default();
+        Self {
+            variants: AtomicU64::new(variants),
+            bytes: AtomicU64::new(bytes),
+            is_under_way: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn set(&self, limits: CodeLimits) {
+        self.variants.store(limits.variants, Relaxed);
+        self.bytes.store(limits.bytes, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> CodeLimits {
+        CodeLimits {
+            variants: self.variants.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    /// Has variants dropped behind if there are too many.
+    pub(super) fn make_room(&self) {
+        let there = CodeLimits {
+            variants: self.tally.variants.load(Relaxed),
+            bytes: self.tally.code_bytes.load(Relaxed),
+        };
+        let limits = self.limits.get();
+        if there.variants <= limits.variants && there.bytes <= limits.bytes {
+            return;
+        }
+        if self.limits.is_under_way.swap(true, Relaxed) {
+            return;
+        }
+        let shared = self.itself.clone();
+        let is_handed_over = COMPILERS.submit(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.limits.is_under_way.store(false, Relaxed);
+                shared.evict();
+            }
+        });
+        if !is_handed_over {
+            self.limits.is_under_way.store(false, Relaxed);
+        }
+    }
+
+    /// Drops the variants of a class behind: unloading waits for what runs.
+    pub(super) fn drop_behind(&self, class: Arc<LaunchClass>) {
+        let shared = self.itself.clone();
+        COMPILERS.submit(move || {
+            let Some(shared) = shared.upgrade() else { return };
+            let own: HashSet<_> = class.variants().iter().map(|variant| variant.id()).collect();
+            own.iter().for_each(|id| class.forget(*id));
+            let classes = shared.classes.all();
+            let others: HashSet<_> = classes.iter().flat_map(|class| class.variants()).map(|variant| variant.id()).collect();
+            let unused = |variant: &Arc<Variant>| own.contains(&variant.id()) && !others.contains(&variant.id());
+            for variant in shared.variants.all().into_iter().filter(unused) {
+                shared.drop_variant(&variant, &classes, 0);
+            }
+        });
+    }
+
+    fn evict(&self) {
+        let classes = self.classes.all();
+        let residents: HashSet<VariantId> = classes.iter().filter_map(|class| Some(class.resident()?.id())).collect();
+        let mut holders: HashMap<VariantId, usize> = HashMap::new();
+        for variant in classes.iter().flat_map(|class| class.variants()) {
+            *holders.entry(variant.id()).or_default() += 1;
+        }
+        let mut candidates = self.variants.all();
+        candidates.retain(|variant| !residents.contains(&variant.id()) && !variant.reports());
+        candidates.sort_by_key(|variant| variant.last_used.load(Relaxed));
+        for variant in candidates {
+            let limits = self.limits.get();
+            let is_enough = self.tally.variants.load(Relaxed) <= limits.variants;
+            if is_enough && self.tally.code_bytes.load(Relaxed) <= limits.bytes {
+                return;
+            }
+            let holders = holders.get(&variant.id()).copied().unwrap_or_default();
+            if self.drop_variant(&variant, &classes, holders) {
+                Tally::add(&self.tally.evictions);
+                tracing::debug!(kernel = variant.name(), variant = %variant.id(), "a variant made room");
+                self.hooks.tell(|| Event::Evicted { variant: &variant });
+            }
+        }
+    }
+
+    /// Drops a variant that so many classes hold, unless somebody else than these and the caller does.
+    fn drop_variant(&self, variant: &Arc<Variant>, classes: &[Arc<LaunchClass>], holders: usize) -> bool {
+        let id = variant.id();
+        let is_dropped = !variant.is_in_graph() && self.variants.forget(id, holders + 1);
+        if is_dropped {
+            classes.iter().for_each(|class| class.forget(id));
+            self.tally.variants.fetch_sub(1, Relaxed);
+            self.tally.code_bytes.fetch_sub(variant.code_bytes(), Relaxed);
+        }
+        is_dropped
+    }
+}

@@ -1,0 +1,137 @@
+//! What is asked to be compiled behind, each once, and which literals are worth asking for.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::schedule::Schedule;
+
+/// How often building a variant behind is tried.
+const MAX_ATTEMPTS: u8 = 2;
+
+/// What a variant of a class is made for. A schedule is not known before the kernel for the conditions is.
+pub(crate) type Wanted = (ConditionBits, Option<Schedule>);
+
+/// What a class has asked for and does not have yet. The lock is held for looking only.
+#[derive(Default)]
+pub(super) struct Requests(Mutex<Vec<Request>>);
+
+struct Request {
+    wanted: Wanted,
+    attempts: u8,
+    is_under_way: bool,
+}
+
+impl Requests {
+    /// Whether it is to be asked for now: nobody has, or the last attempt failed and was not the last one. If so, it counts as
+    /// under way until it has [ended](Self::end).
+    pub(super) fn begin(&self, wanted: Wanted) -> bool {
+        let mut all = self.0.lock();
+        match all.iter_mut().find(|request| request.wanted == wanted) {
+            Some(request) if request.is_under_way || request.attempts >= MAX_ATTEMPTS => false,
+            Some(request) => {
+                request.is_under_way = true;
+                true
+            }
+            None => {
+                all.push(Request {
+                    wanted,
+                    attempts: 0,
+                    is_under_way: true,
+                });
+                true
+            }
+        }
+    }
+
+    /// It is there, or an attempt has failed, or it was not tried at all.
+    pub(super) fn end(&self, wanted: Wanted, how: End) {
+        let mut all = self.0.lock();
+        let Some(at) = all.iter().position(|request| request.wanted == wanted) else {
+            return;
+        };
+        match how {
+            End::Failed => {
+                all[at].attempts += 1;
+                all[at].is_under_way = false;
+            }
+            End::NotTried if all[at].attempts > 0 => all[at].is_under_way = false,
+            End::Built | End::NotTried => {
+                all.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Built,
+    Failed,
+    NotTried,
+}
+
+const PLACES: usize = 64;
+/// How often literals have to come before they are asked for.
+pub(super) const ENOUGH: u64 = 16;
+const COUNT: u64 = 0xff;
+
+/// How often literals came, by hash: each place remembers who came last. So counts that come once leave nothing behind.
+pub(super) struct Repeats([AtomicU64; PLACES]);
+
+impl Default for Repeats {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; PLACES])
+    }
+}
+
+impl Repeats {
+    /// Notes that literals of this hash came, and says whether they have come often enough: every so often again, as
+    /// what is asked for may find no room.
+    pub(super) fn saw(&self, hash: u64) -> bool {
+        let place = &self.0[(hash % PLACES as u64) as usize];
+        let seen = place.load(Relaxed);
+        let count = match seen & !COUNT == hash & !COUNT {
+            true => (seen & COUNT) + 1,
+            false => 1,
+        };
+        // Of two threads one count may be lost.
+        place.store(hash & !COUNT | count % ENOUGH, Relaxed);
+        count == ENOUGH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_is_not_asked_for_again_and_what_failed_not_for_ever() {
+        let requests = Requests::default();
+        let one = (ConditionBits::NONE, None);
+        let other = (ConditionBits::NONE.with(3), None);
+        assert!(requests.begin(one) && !requests.begin(one) && requests.begin(other));
+        requests.end(one, End::NotTried);
+        assert!(requests.begin(one), "there was no room, which is no attempt");
+        for _ in 1..MAX_ATTEMPTS {
+            requests.end(one, End::Failed);
+            assert!(requests.begin(one));
+        }
+        requests.end(one, End::Failed);
+        assert!(!requests.begin(one), "it has been tried often enough");
+        requests.end(other, End::Built);
+        assert!(requests.begin(other), "it may have been dropped since");
+    }
+
+    #[test]
+    fn literals_are_worth_it_when_they_repeat() {
+        let repeats = Repeats::default();
+        let hashes = |seed| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            std::iter::repeat_with(move || random.u64(..))
+        };
+        assert!(!hashes(1).take(10_000).any(|hash| repeats.saw(hash)), "all differ");
+        let asked = (0..100).filter(|_| repeats.saw(77 << 8)).count() as u64;
+        assert_eq!(asked, 100 / ENOUGH);
+    }
+}

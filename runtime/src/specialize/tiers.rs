@@ -1,0 +1,367 @@
+//! Which tier serves a launch, and what is asked for behind it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::call::{Call, Specialize};
+use tilewright_dsl::schedule::Schedule;
+
+use super::build::{self, Found, Wait};
+use super::class::{Binding, LaunchClass};
+use super::key::{Key, Literals};
+use super::plan::{Measure, Served, Shared};
+use super::request::{End, Wanted};
+use super::trial::{Side, Verdict};
+use super::variant::{Program, Variant};
+use super::{Event, sealed};
+use crate::behind::{COMPILERS, panic_message};
+use crate::counters::Tally;
+use crate::error::LaunchError;
+
+/// What is known of a launch by the variant that serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Nothing but the class: all checks are in it, and counts are arguments.
+    Resident,
+    /// Which conditions hold: checks are left out.
+    Proved,
+    /// Its counts, and its extents where they are to be exact, which are literals.
+    Literal,
+}
+
+type IsCapturing<'f> = &'f dyn Fn() -> Result<bool, LaunchError>;
+
+/// A launch, as far as it is known.
+struct Launch<'l, 'a> {
+    call: &'l Call<'a>,
+    grid: [u64; 3],
+    programs: u64,
+    is_capturing: IsCapturing<'l>,
+}
+
+impl Shared {
+    /// What serves a launch of a class, of some programs.
+    pub(super) fn serve(
+        &self,
+        call: &Call<'_>,
+        specialize: Specialize,
+        class: &Arc<LaunchClass>,
+        grid: [u64; 3],
+        is_capturing: IsCapturing<'_>,
+    ) -> Result<Served, LaunchError> {
+        let launch = Launch {
+            call,
+            grid,
+            programs: grid.iter().product(),
+            is_capturing,
+        };
+        if specialize == Specialize::Exact {
+            return self.exact(&launch, class);
+        }
+        let (resident, is_new) = match self.resident(&launch, class) {
+            Ok(resident) => resident,
+            // The kernel denies what a resident variant needs.
+            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => {
+                return self.exact(&launch, &self.class(call, Literals::AllThatMay)?);
+            }
+            Err(error) => return Err(error),
+        };
+        let (variant, tier, measure) = match specialize {
+            Specialize::Tiered => self.best(&launch, class, &resident)?,
+            Specialize::Exact | Specialize::Resident => (resident, Tier::Resident, None),
+        };
+        match blocks(call, &variant, launch.programs) {
+            Ok(blocks) => Ok(Served { variant, tier, blocks, is_new, measure }),
+            // Its schedule was chosen for fewer programs.
+            Err(_) => self.exact(&launch, class),
+        }
+    }
+
+    /// The variant for all that is known of the launch, waited for.
+    fn exact(&self, launch: &Launch<'_, '_>, class: &Arc<LaunchClass>) -> Result<Served, LaunchError> {
+        let holding = class.conditions(launch.call, launch.grid);
+        let (variant, is_new) = self.waited(launch, class, holding)?;
+        let has_literals = class.trial.is_some() && launch.call.may_have_literals();
+        Ok(Served {
+            blocks: blocks(launch.call, &variant, launch.programs)?,
+            tier: match has_literals {
+                true => Tier::Literal,
+                false if holding == ConditionBits::NONE => Tier::Resident,
+                false => Tier::Proved,
+            },
+            variant,
+            is_new,
+            measure: None,
+        })
+    }
+
+    fn resident(&self, launch: &Launch<'_, '_>, class: &Arc<LaunchClass>) -> Result<(Arc<Variant>, bool), LaunchError> {
+        if let Some(resident) = class.resident() {
+            return Ok((resident, false));
+        }
+        let (resident, is_new) = self.waited(launch, class, ConditionBits::NONE)?;
+        class.set_resident(&resident);
+        Ok((class.resident().unwrap_or(resident), is_new))
+    }
+
+    /// The variant for some conditions, built in this thread if it is not there; and whether it was.
+    fn waited(
+        &self,
+        launch: &Launch<'_, '_>,
+        class: &Arc<LaunchClass>,
+        holding: ConditionBits,
+    ) -> Result<(Arc<Variant>, bool), LaunchError> {
+        let staged = class.staged(holding)?;
+        let schedule = class.schedule(&staged, self.machine().as_ref(), launch.programs);
+        if let Some(variant) = staged.find(schedule.as_ref()) {
+            return Ok((variant, false));
+        }
+        let mut found = build::variant(self, &staged, schedule.as_ref(), Wait::Never)?;
+        if matches!(found, Found::Missing) {
+            if !self.may_wait(launch.is_capturing)? {
+                return Err(sealed::error(self, launch.call, class, schedule));
+            }
+            found = build::variant(self, &staged, schedule.as_ref(), Wait::Launch)?;
+        }
+        let (variant, is_new) = match found {
+            Found::Built(variant) => (variant, true),
+            Found::There(variant) => (variant, false),
+            Found::Missing => return Err(sealed::error(self, launch.call, class, schedule)),
+        };
+        staged.keep(schedule, &variant);
+        self.make_room();
+        Ok((variant, is_new))
+    }
+
+    /// The best variant that there is. What would be better is asked for.
+    fn best(
+        &self,
+        launch: &Launch<'_, '_>,
+        class: &Arc<LaunchClass>,
+        resident: &Arc<Variant>,
+    ) -> Result<(Arc<Variant>, Tier, Option<Measure>), LaunchError> {
+        let proved = self.for_conditions(launch, class);
+        let is_settled = proved.is_some();
+        let (without, tier) = match proved {
+            Some(variant) if variant.id() != resident.id() => (variant, Tier::Proved),
+            _ => (resident.clone(), Tier::Resident),
+        };
+        // Literals are compared with the best that there is without.
+        if !is_settled || !launch.call.may_have_literals() {
+            return Ok((without, tier, None));
+        }
+        let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
+            if class.repeats.saw(self.classes.hash(launch.call)) {
+                self.ask_for_literals(launch.call, class);
+            }
+            return Ok((without, tier, None));
+        };
+        exact.touch(self.tally.launches.load(Relaxed));
+        let verdict = exact.trial.as_ref().map(|trial| trial.verdict());
+        if verdict == Some(Verdict::Rejected) {
+            return Ok((without, tier, None));
+        }
+        let Some(with) = self.for_conditions(launch, &exact).filter(|with| with.id() != without.id()) else {
+            return Ok((without, tier, None));
+        };
+        if blocks(launch.call, &with, launch.programs).is_err() {
+            return Ok((without, tier, None));
+        }
+        let (Some(Verdict::Measuring), Some(trial)) = (verdict, &exact.trial) else {
+            return Ok((with, Tier::Literal, None));
+        };
+        let side = trial.turn();
+        let measure = Measure {
+            side,
+            variants: [without.id(), with.id()],
+            with: with.clone(),
+            class: exact.clone(),
+        };
+        Ok(match side {
+            Side::Without => (without, tier, Some(measure)),
+            Side::With => (with, Tier::Literal, Some(measure)),
+        })
+    }
+
+    /// The variant of a class for the conditions that hold; asked for if it is not there.
+    fn for_conditions(&self, launch: &Launch<'_, '_>, class: &Arc<LaunchClass>) -> Option<Arc<Variant>> {
+        let holding = class.conditions(launch.call, launch.grid);
+        let mut wanted = (holding, None);
+        if let Some(staged) = class.find(&holding) {
+            let schedule = class.schedule(&staged, self.machine().as_ref(), launch.programs);
+            if let Some(variant) = staged.find(schedule.as_ref()) {
+                return Some(variant);
+            }
+            wanted.1 = schedule;
+        } else if !class.has_room() {
+            return None;
+        }
+        self.ask_for(class, wanted, launch.programs);
+        None
+    }
+
+    /// Has a variant built behind, unless it has been asked for.
+    fn ask_for(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) {
+        if !class.requests.begin(wanted) {
+            return;
+        }
+        let (shared, asked) = (self.itself.clone(), class.clone());
+        let job = move || {
+            let Some(shared) = shared.upgrade() else { return };
+            let built = catch_unwind(AssertUnwindSafe(|| shared.build_behind(&asked, wanted.0, programs)));
+            let how = match built {
+                Ok(Ok(())) => End::Built,
+                Ok(Err(error)) => shared.failed(&asked, &error.to_string()),
+                Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic_message(&*panic))),
+            };
+            asked.requests.end(wanted, how);
+        };
+        if !COMPILERS.submit(job) {
+            class.requests.end(wanted, End::NotTried);
+        }
+    }
+
+    fn build_behind(
+        &self,
+        class: &Arc<LaunchClass>,
+        holding: ConditionBits,
+        programs: u64,
+    ) -> Result<(), LaunchError> {
+        let staged = class.staged(holding)?;
+        let schedule: Option<Schedule> = class.schedule(&staged, self.machine().as_ref(), programs);
+        let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
+            Found::Built(variant) => {
+                // Those with literals have yet to show that they are better.
+                if class.trial.is_none() {
+                    Tally::add(&self.tally.promotions);
+                    let tier = Tier::Proved;
+                    self.hooks.tell(|| Event::Promoted { variant: &variant, tier });
+                }
+                variant
+            }
+            Found::There(variant) => variant,
+            Found::Missing => return Ok(()),
+        };
+        staged.keep(schedule, &variant);
+        drop(variant);
+        self.make_room();
+        Ok(())
+    }
+
+    fn failed(&self, class: &LaunchClass, error: &str) -> End {
+        let kernel = &class.traced().kernel.name;
+        tracing::warn!(kernel, error, "a variant could not be built behind; launches are served by the resident one");
+        Tally::add(&self.tally.failures);
+        self.hooks.tell(|| Event::Failed { kernel, error });
+        End::Failed
+    }
+
+    /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
+    fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>) {
+        let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
+        let mut key = Key::empty();
+        key.refill_for_launch(call, Literals::AllThatMay);
+        let shared = self.itself.clone();
+        COMPILERS.submit(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.classes.add_first(key, LaunchClass::new(binding));
+            }
+        });
+    }
+
+    /// Builds what a launch may be served by: the resident variant, that for the conditions, and that with literals. It may
+    /// wait whatever is sealed. Returns how many it built.
+    pub(super) fn warm_up(&self, call: &Call<'_>) -> Result<u64, LaunchError> {
+        let specialize = self.specialize(call);
+        let base = self.class(call, Literals::None)?;
+        let grid = base.grid(call)?;
+        if grid.contains(&0) {
+            return Ok(0);
+        }
+        let programs: u64 = grid.iter().product();
+        let mut built = 0;
+        let mut build = |class: &Arc<LaunchClass>, holding| {
+            let staged = class.staged(holding)?;
+            let schedule = class.schedule(&staged, self.machine().as_ref(), programs);
+            let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
+                Found::Built(variant) => {
+                    built += 1;
+                    variant
+                }
+                Found::There(variant) => variant,
+                Found::Missing => return Ok(()),
+            };
+            staged.keep(schedule, &variant);
+            if holding == ConditionBits::NONE {
+                class.set_resident(&variant);
+            }
+            Ok::<_, LaunchError>(())
+        };
+        let has_resident = match specialize {
+            Specialize::Exact => false,
+            Specialize::Tiered | Specialize::Resident => match build(&base, ConditionBits::NONE) {
+                Ok(()) => true,
+                // All launches are exact then.
+                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => false,
+                Err(error) => return Err(error),
+            },
+        };
+        if has_resident && specialize == Specialize::Tiered {
+            build(&base, base.conditions(call, grid))?;
+        }
+        if !has_resident || specialize == Specialize::Tiered && call.may_have_literals() {
+            let exact = self.class(call, Literals::AllThatMay)?;
+            build(&exact, exact.conditions(call, grid))?;
+        }
+        self.make_room();
+        Ok(built)
+    }
+
+    /// The conditions that hold in a launch, and the schedule for its programs; `None` for no programs.
+    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
+        let class = self.class(call, Literals::None)?;
+        let grid = class.grid(call)?;
+        if grid.contains(&0) {
+            return Ok(None);
+        }
+        let holding = class.conditions(call, grid);
+        let staged = match class.staged(holding) {
+            Ok(staged) => staged,
+            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => return Ok(Some((holding, None))),
+            Err(error) => return Err(error),
+        };
+        let schedule = class.schedule(&staged, self.machine().as_ref(), grid.iter().product());
+        Ok(Some((holding, schedule)))
+    }
+}
+
+/// The CUDA blocks that so many programs take; 0 on the CPU device.
+fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
+    let Program::Cuda(program) = variant.program() else {
+        return Ok(0);
+    };
+    program.module.blocks(programs).ok_or_else(|| {
+        let schedule = &program.module.schedule;
+        let blocks = programs
+            .div_ceil(u64::from(schedule.programs_per_block))
+            .saturating_mul(u64::from(schedule.splits));
+        LaunchError::TooManyBlocks {
+            kernel: call.definition().name(),
+            programs,
+            blocks,
+        }
+    })
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resident => "resident",
+            Self::Proved => "proved",
+            Self::Literal => "literal",
+        })
+    }
+}
