@@ -96,7 +96,8 @@ impl CountPolicy {
                 let factor = *factor;
                 let first = start.checked_next_multiple_of(factor);
                 Box::new(first.into_iter().flat_map(move |first| {
-                    std::iter::successors(Some(first), move |count| count.checked_add(factor)).take_while(move |count| *count <= end)
+                    std::iter::successors(Some(first), move |count| count.checked_add(factor))
+                        .take_while(move |count| *count <= end)
                 }))
             }
         }
@@ -104,7 +105,13 @@ impl CountPolicy {
 
     fn literal_count(&self, range: RangeInclusive<u64>) -> u64 {
         let (start, end) = range.into_inner();
-        let among = |start: u64, end: u64| if end < start { 0 } else { (end - start).saturating_add(1) };
+        let among = |start: u64, end: u64| {
+            if end < start {
+                0
+            } else {
+                (end - start).saturating_add(1)
+            }
+        };
         match self {
             Self::Exact => among(start, end),
             Self::ExactUpTo(most) => among(start, end.min(*most)),
@@ -154,7 +161,11 @@ mod tests {
                 expected.sort_by_key(|key| *key == CountKey::Value);
                 let found: Vec<_> = policy.reachable_keys(start..=end).collect();
                 assert_eq!(found, expected, "{policy:?} of {start}..={end}");
-                assert_eq!(policy.key_count(start..=end), found.len() as u64, "{policy:?} of {start}..={end}");
+                assert_eq!(
+                    policy.key_count(start..=end),
+                    found.len() as u64,
+                    "{policy:?} of {start}..={end}"
+                );
             }
         }
     }

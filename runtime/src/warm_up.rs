@@ -105,9 +105,14 @@ impl Device {
     ) -> Result<(), LaunchError> {
         check(&call, self)?;
         let is_of_host = |argument: &ArgumentValue<'_>| {
-            matches!(argument, ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_)))
+            matches!(
+                argument,
+                ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_))
+            )
         };
-        let counts: Vec<usize> = (0..call.arguments().len()).filter(|&at| is_of_host(&call.arguments()[at])).collect();
+        let counts: Vec<usize> = (0..call.arguments().len())
+            .filter(|&at| is_of_host(&call.arguments()[at]))
+            .collect();
         let range = *range.start()..=(*range.end()).min(MAX_COUNT);
         let keys = policy.key_count(range.clone()).saturating_mul(counts.len() as u64);
         let most = self.specializer().limits().get().variants;
@@ -159,7 +164,9 @@ impl Device {
             }
             Ok(built)
         };
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(calls.len().max(1));
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(calls.len().max(1));
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut built = work();
@@ -177,7 +184,9 @@ fn tried(range: &RangeInclusive<u64>) -> impl Iterator<Item = u64> + use<> {
     let (start, end) = (*range.start(), *range.end());
     let step = (end.saturating_sub(start) / MAX_TRIED).max(1);
     let last = (start <= end).then_some(end);
-    (start..=end).step_by(usize::try_from(step).unwrap_or(usize::MAX)).chain(last)
+    (start..=end)
+        .step_by(usize::try_from(step).unwrap_or(usize::MAX))
+        .chain(last)
 }
 
 /// What an author's body panics with, as an error.

@@ -6,8 +6,8 @@
 mod definition;
 
 pub use crate::argument::{
-    Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, HostCount, ListArgument, Memory, Runtime,
-    TensorArgument,
+    Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, HostCount, ListArgument, Memory,
+    Runtime, TensorArgument,
 };
 pub use crate::limits::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
 pub use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
@@ -117,7 +117,9 @@ impl<'a> Call<'a> {
         let (own, others) = (self.arguments.values().len(), other.arguments.values().len());
         // Where they differ, the device decides.
         let is_first = self.definition.fused() == Some(0);
-        self.specialize = other.specialize.filter(|_| is_first || self.specialize == other.specialize);
+        self.specialize = other
+            .specialize
+            .filter(|_| is_first || self.specialize == other.specialize);
         self.definition.join(own, other.definition, others);
         self.arguments.append(other.arguments);
         self.schedule = None;

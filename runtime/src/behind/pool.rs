@@ -135,7 +135,9 @@ mod tests {
         static POOL: Pool = Pool::new(&BEHIND);
         static GATE: Mutex<()> = Mutex::new(());
         let gate = GATE.lock();
-        let accepted = (0..MAX_JOBS + MAX_THREADS + 10).filter(|_| POOL.submit(|| drop(GATE.lock()))).count();
+        let accepted = (0..MAX_JOBS + MAX_THREADS + 10)
+            .filter(|_| POOL.submit(|| drop(GATE.lock())))
+            .count();
         assert!((MAX_JOBS..=MAX_JOBS + MAX_THREADS).contains(&accepted), "{accepted}");
         drop(gate);
         assert!(POOL.settle(LONG));

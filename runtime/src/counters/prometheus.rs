@@ -6,7 +6,11 @@ use super::Counters;
 
 pub(super) fn text(counters: &Counters, labels: &str) -> String {
     let mut text = String::new();
-    let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    let braced = if labels.is_empty() {
+        String::new()
+    } else {
+        format!("{{{labels}}}")
+    };
     let mut one = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         for (suffix, value) in samples {
@@ -17,7 +21,10 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
     let simple = |value: String| [(braced.clone(), value)];
     let with = |suffix: &str, name: &str, value: &str, count: u64| {
         let comma = if labels.is_empty() { "" } else { "," };
-        (format!("{suffix}{{{labels}{comma}{name}=\"{value}\"}}"), count.to_string())
+        (
+            format!("{suffix}{{{labels}{comma}{name}=\"{value}\"}}"),
+            count.to_string(),
+        )
     };
 
     let c = counters;
@@ -27,10 +34,22 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
         ("traces", "Kernels recorded.", c.traces),
         ("compiles", "Variants compiled.", c.compiles),
         ("compile_waits", "Launches that waited for a variant.", c.waits),
-        ("promotions", "Variants built behind that serve in place of others.", c.promotions),
-        ("rejections", "Variants with literals that measured as no faster.", c.rejections),
+        (
+            "promotions",
+            "Variants built behind that serve in place of others.",
+            c.promotions,
+        ),
+        (
+            "rejections",
+            "Variants with literals that measured as no faster.",
+            c.rejections,
+        ),
         ("evictions", "Variants dropped to make room.", c.evictions),
-        ("compile_failures", "Attempts to build a variant behind that failed.", c.failures),
+        (
+            "compile_failures",
+            "Attempts to build a variant behind that failed.",
+            c.failures,
+        ),
     ] {
         let name = format!("tilewright_{name}_total");
         one(&name, "counter", help, &simple(value.to_string()));
@@ -51,7 +70,12 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
             with("", "tier", "literal", c.served_literal),
         ],
     );
-    one("tilewright_variants", "gauge", "Variants there are.", &simple(c.variants.to_string()));
+    one(
+        "tilewright_variants",
+        "gauge",
+        "Variants there are.",
+        &simple(c.variants.to_string()),
+    );
     one(
         "tilewright_code_bytes",
         "gauge",
@@ -64,7 +88,11 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
     let last = c.host_time.buckets().count() - 1;
     for (bucket, (end, count)) in c.host_time.buckets().enumerate() {
         seen += count;
-        let end = if bucket == last { "+Inf".to_owned() } else { end.as_secs_f64().to_string() };
+        let end = if bucket == last {
+            "+Inf".to_owned()
+        } else {
+            end.as_secs_f64().to_string()
+        };
         samples.push(with("_bucket", "le", &end, seen));
     }
     samples.push((format!("_sum{braced}"), c.host_time.sum().as_secs_f64().to_string()));
@@ -92,8 +120,17 @@ mod tests {
         tally.waited(Duration::from_millis(1500));
         for labels in ["", "device=\"0\""] {
             let text = text(&tally.read(), labels);
-            assert!(text.contains(&format!("tilewright_compile_wait_seconds_total{} 1.5\n",
-                if labels.is_empty() { String::new() } else { format!("{{{labels}}}") })), "{text}");
+            assert!(
+                text.contains(&format!(
+                    "tilewright_compile_wait_seconds_total{} 1.5\n",
+                    if labels.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{{{labels}}}")
+                    }
+                )),
+                "{text}"
+            );
             let mut before = 0;
             for line in text.lines().filter(|line| !line.starts_with("# ")) {
                 let (name, value) = line.rsplit_once(' ').expect("a name and a value");

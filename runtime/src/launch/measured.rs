@@ -50,7 +50,10 @@ pub(super) fn around(
 }
 
 fn event(stream: &Stream, cuda: &CudaStream) -> Result<CudaEvent, DeviceError> {
-    let device = stream.device().as_cuda().ok_or(DeviceError::NotCuda { what: "an event" })?;
+    let device = stream
+        .device()
+        .as_cuda()
+        .ok_or(DeviceError::NotCuda { what: "an event" })?;
     let event = CudaEvent::new(device)?;
     event.record(cuda)?;
     Ok(event)

@@ -9,9 +9,9 @@ use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::schedule::Schedule;
 
 use super::class::Staged;
-use super::variant::{CudaProgram, Program, Variant, VariantId};
 use super::hooks::Event;
 use super::plan::Shared;
+use super::variant::{CudaProgram, Program, Variant, VariantId};
 use crate::cache::{CubinCache, Origin};
 use crate::compile::CompileOptions;
 use crate::counters::Tally;
@@ -92,7 +92,11 @@ pub(super) fn variant(
     Tally::add(&tally.variants);
     tally.code_bytes.fetch_add(variant.code_bytes(), Relaxed);
     let waited = wait == Wait::Launch;
-    shared.hooks.tell(|| Event::Built { variant: &variant, waited, origin });
+    shared.hooks.tell(|| Event::Built {
+        variant: &variant,
+        waited,
+        origin,
+    });
     Ok(Found::Built(variant))
 }
 

@@ -133,7 +133,9 @@ impl LaunchClass {
             (kernel.reports, "reports of indices out of bounds"),
             (self.is_overlapping, "overlapping the launch before"),
         ];
-        asked.into_iter().filter_map(|(is_asked, what)| is_asked.then_some(what))
+        asked
+            .into_iter()
+            .filter_map(|(is_asked, what)| is_asked.then_some(what))
     }
 
     /// Notes that it was looked up.
@@ -159,7 +161,10 @@ impl LaunchClass {
     /// The facts about each parameter that the class is told apart by.
     pub(super) fn facts(&self) -> Vec<String> {
         let parameters = &self.traced.kernel.parameters;
-        parameters.iter().map(|parameter| format!("{} is {}", parameter.name, facts(&parameter.kind))).collect()
+        parameters
+            .iter()
+            .map(|parameter| format!("{} is {}", parameter.name, facts(&parameter.kind)))
+            .collect()
     }
 
     /// The variant that serves every launch of the class, if there is one.
@@ -220,7 +225,11 @@ impl LaunchClass {
 
     /// The kernel for launches in which these conditions hold, if it was made before.
     pub(super) fn find(&self, holding: &ConditionBits) -> Option<Arc<Staged>> {
-        self.staged.load().iter().find(|staged| staged.holding == *holding).cloned()
+        self.staged
+            .load()
+            .iter()
+            .find(|staged| staged.holding == *holding)
+            .cloned()
     }
 
     /// Whether the kernel for one set of conditions more would be kept.
@@ -258,7 +267,9 @@ impl LaunchClass {
             });
         }
         let kernel = canonical(proved);
-        if self.is_overlapping && let Err(span) = opening(&kernel) {
+        if self.is_overlapping
+            && let Err(span) = opening(&kernel)
+        {
             let kernel = kernel.name;
             return Err(LaunchError::NotWaiting { kernel, span });
         }
@@ -274,7 +285,14 @@ impl LaunchClass {
     /// All variants that the class has looked up by conditions.
     pub(super) fn variants(&self) -> Vec<Arc<Variant>> {
         let staged = self.staged.load();
-        let of = |staged: &Arc<Staged>| staged.variants.load().iter().map(|(_, variant)| variant.clone()).collect::<Vec<_>>();
+        let of = |staged: &Arc<Staged>| {
+            staged
+                .variants
+                .load()
+                .iter()
+                .map(|(_, variant)| variant.clone())
+                .collect::<Vec<_>>()
+        };
         staged.iter().flat_map(of).collect()
     }
 
@@ -282,7 +300,12 @@ impl LaunchClass {
     pub(super) fn forget(&self, id: VariantId) {
         for staged in self.staged.load().iter() {
             if staged.variants.load().iter().any(|(_, variant)| variant.id() == id) {
-                staged.variants.rcu(|all| all.iter().filter(|(_, variant)| variant.id() != id).cloned().collect::<Vec<_>>());
+                staged.variants.rcu(|all| {
+                    all.iter()
+                        .filter(|(_, variant)| variant.id() != id)
+                        .cloned()
+                        .collect::<Vec<_>>()
+                });
             }
         }
     }
@@ -317,8 +340,15 @@ fn facts(kind: &ParameterKind) -> String {
         Layout::Rows { multiple } => format!("of rows that begin at multiples of {multiple} elements"),
         Layout::Strided => "strided".to_owned(),
     };
-    let what = if tensor.list.is_some() { "a list of tensors" } else { "a tensor" };
-    format!("{what} of {}, {layout}, at an address that {} divides", tensor.element, tensor.alignment)
+    let what = if tensor.list.is_some() {
+        "a list of tensors"
+    } else {
+        "a tensor"
+    };
+    format!(
+        "{what} of {}, {layout}, at an address that {} divides",
+        tensor.element, tensor.alignment
+    )
 }
 
 /// The extents of all axes but the outermost ones.

@@ -98,7 +98,11 @@ impl Shared {
             let own: HashSet<_> = class.variants().iter().map(|variant| variant.id()).collect();
             own.iter().for_each(|id| class.forget(*id));
             let classes = shared.classes.all();
-            let others: HashSet<_> = classes.iter().flat_map(|class| class.variants()).map(|variant| variant.id()).collect();
+            let others: HashSet<_> = classes
+                .iter()
+                .flat_map(|class| class.variants())
+                .map(|variant| variant.id())
+                .collect();
             let unused = |variant: &Arc<Variant>| own.contains(&variant.id()) && !others.contains(&variant.id());
             for variant in shared.variants.all().into_iter().filter(unused) {
                 shared.drop_variant(&variant, &classes, 0);
@@ -108,7 +112,10 @@ impl Shared {
 
     fn evict(&self) {
         let classes = self.classes.all();
-        let residents: HashSet<VariantId> = classes.iter().filter_map(|class| Some(class.resident()?.id())).collect();
+        let residents: HashSet<VariantId> = classes
+            .iter()
+            .filter_map(|class| Some(class.resident()?.id()))
+            .collect();
         let mut holders: HashMap<VariantId, usize> = HashMap::new();
         for variant in classes.iter().flat_map(|class| class.variants()) {
             *holders.entry(variant.id()).or_default() += 1;

@@ -29,8 +29,8 @@ mod variant;
 mod variants;
 
 pub use evict::CodeLimits;
-pub(crate) use hooks::Hooks;
 pub use hooks::Event;
+pub(crate) use hooks::Hooks;
 pub(crate) use offline::lowered;
 pub(crate) use plan::{LaunchPlan, Specializer};
 pub use tiers::Tier;

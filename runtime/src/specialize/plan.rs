@@ -76,7 +76,11 @@ pub(super) struct Shared {
 impl Specializer {
     pub(crate) fn new(hardware: Hardware) -> Self {
         // Nothing is compiled for the CPU, so nothing has to be waited for; and the proofs are tested by each launch.
-        let default = if hardware.as_cuda().is_some() { Specialize::Tiered } else { Specialize::Exact };
+        let default = if hardware.as_cuda().is_some() {
+            Specialize::Tiered
+        } else {
+            Specialize::Exact
+        };
         Self(Arc::new_cyclic(|itself| Shared {
             itself: itself.clone(),
             hardware,
@@ -171,7 +175,12 @@ impl Specializer {
 
     /// A measured launch. What is built behind, and what is dropped, is in another thread.
     pub(crate) fn measured(&self, measure: Measure, reading: Box<dyn Reading>) {
-        let Measure { class, side, variants, with } = measure;
+        let Measure {
+            class,
+            side,
+            variants,
+            with,
+        } = measure;
         let Some(trial) = &class.trial else { return };
         match trial.add(side, reading, variants) {
             Some(Verdict::Kept) => {
@@ -209,6 +218,11 @@ impl Specializer {
     }
 
     #[cfg(test)]
+    pub(super) fn classes(&self) -> usize {
+        self.0.classes.all().len()
+    }
+
+    #[cfg(test)]
     pub(super) fn inject(&self, injected: super::tests::Injected) {
         *self.0.injected.lock() = Some(injected);
     }
@@ -242,7 +256,12 @@ impl Shared {
         }
         let by_kernel = self.by_kernel.load();
         if !by_kernel.is_empty() {
-            let of = |kernel: TypeId| by_kernel.iter().find(|(other, _)| *other == kernel).map(|(_, asked)| *asked);
+            let of = |kernel: TypeId| {
+                by_kernel
+                    .iter()
+                    .find(|(other, _)| *other == kernel)
+                    .map(|(_, asked)| *asked)
+            };
             let mut asked = call.definition().identity().map(|(kernel, _)| of(kernel));
             // Kernels that are fused and want different things get what the device wants.
             if let Some(Some(first)) = asked.next()

@@ -10,7 +10,12 @@ use super::plan::Shared;
 use crate::error::LaunchError;
 
 /// Names what was not warmed up, and in what it differs from the nearest that was.
-pub(super) fn error(shared: &Shared, call: &Call<'_>, class: &Arc<LaunchClass>, schedule: Option<Schedule>) -> LaunchError {
+pub(super) fn error(
+    shared: &Shared,
+    call: &Call<'_>,
+    class: &Arc<LaunchClass>,
+    schedule: Option<Schedule>,
+) -> LaunchError {
     let own = key(class);
     let of_kernel = |other: &Arc<LaunchClass>| {
         other.traced().kernel.name == class.traced().kernel.name
@@ -20,11 +25,21 @@ pub(super) fn error(shared: &Shared, call: &Call<'_>, class: &Arc<LaunchClass>, 
     let classes = shared.classes.all();
     let differing = |other: &Arc<LaunchClass>| {
         let other = key(other);
-        let missing = own.iter().filter(|fact| !other.contains(fact)).map(|fact| format!("here {fact}"));
-        let more = other.iter().filter(|fact| !own.contains(fact)).map(|fact| format!("there {fact}"));
+        let missing = own
+            .iter()
+            .filter(|fact| !other.contains(fact))
+            .map(|fact| format!("here {fact}"));
+        let more = other
+            .iter()
+            .filter(|fact| !own.contains(fact))
+            .map(|fact| format!("there {fact}"));
         missing.chain(more).collect::<Vec<_>>()
     };
-    let nearest = classes.iter().filter(|other| of_kernel(other)).map(differing).min_by_key(Vec::len);
+    let nearest = classes
+        .iter()
+        .filter(|other| of_kernel(other))
+        .map(differing)
+        .min_by_key(Vec::len);
     let schedule = schedule.map(|schedule| format!("schedule {schedule}"));
     LaunchError::Sealed {
         kernel: call.definition().name(),

@@ -74,7 +74,13 @@ impl Shared {
             Specialize::Exact | Specialize::Resident => (resident, Tier::Resident, None),
         };
         match blocks(call, &variant, launch.programs) {
-            Ok(blocks) => Ok(Served { variant, tier, blocks, is_new, measure }),
+            Ok(blocks) => Ok(Served {
+                variant,
+                tier,
+                blocks,
+                is_new,
+                measure,
+            }),
             // Its schedule was chosen for fewer programs.
             Err(_) => self.exact(&launch, class),
         }
@@ -164,7 +170,10 @@ impl Shared {
         if verdict == Some(Verdict::Rejected) {
             return Ok((without, tier, None));
         }
-        let Some(with) = self.for_conditions(launch, &exact).filter(|with| with.id() != without.id()) else {
+        let Some(with) = self
+            .for_conditions(launch, &exact)
+            .filter(|with| with.id() != without.id())
+        else {
             return Ok((without, tier, None));
         };
         if blocks(launch.call, &with, launch.programs).is_err() {
@@ -224,12 +233,7 @@ impl Shared {
         }
     }
 
-    fn build_behind(
-        &self,
-        class: &Arc<LaunchClass>,
-        holding: ConditionBits,
-        programs: u64,
-    ) -> Result<(), LaunchError> {
+    fn build_behind(&self, class: &Arc<LaunchClass>, holding: ConditionBits, programs: u64) -> Result<(), LaunchError> {
         let staged = class.staged(holding)?;
         let schedule: Option<Schedule> = class.schedule(&staged, self.machine().as_ref(), programs);
         let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
@@ -238,7 +242,10 @@ impl Shared {
                 if class.trial.is_none() {
                     Tally::add(&self.tally.promotions);
                     let tier = Tier::Proved;
-                    self.hooks.tell(|| Event::Promoted { variant: &variant, tier });
+                    self.hooks.tell(|| Event::Promoted {
+                        variant: &variant,
+                        tier,
+                    });
                 }
                 variant
             }
@@ -253,7 +260,11 @@ impl Shared {
 
     fn failed(&self, class: &LaunchClass, error: &str) -> End {
         let kernel = &class.traced().kernel.name;
-        tracing::warn!(kernel, error, "a variant could not be built behind; launches are served by the resident one");
+        tracing::warn!(
+            kernel,
+            error,
+            "a variant could not be built behind; launches are served by the resident one"
+        );
         Tally::add(&self.tally.failures);
         self.hooks.tell(|| Event::Failed { kernel, error });
         End::Failed

@@ -105,7 +105,11 @@ impl Trial {
         if samples.pending.len() < MAX_PENDING {
             samples.pending.push_back((side, reading));
         }
-        while let Some((side, time)) = samples.pending.front().and_then(|(side, reading)| Some((*side, reading.read()?))) {
+        while let Some((side, time)) = samples
+            .pending
+            .front()
+            .and_then(|(side, reading)| Some((*side, reading.read()?)))
+        {
             samples.pending.pop_front();
             samples.times[side as usize].push(time);
         }
@@ -154,7 +158,12 @@ impl fmt::Display for Measured {
             Some(true) => "kept",
             Some(false) => "not kept",
         };
-        write!(f, "{} with {}: {with}, {without} without: {verdict}", self.kernel, self.literals.join(", "))
+        write!(
+            f,
+            "{} with {}: {with}, {without} without: {verdict}",
+            self.kernel,
+            self.literals.join(", ")
+        )
     }
 }
 
@@ -183,7 +192,10 @@ mod tests {
         }
         assert_eq!(verdict, Some(trial.verdict()));
         let measured = trial.measured("copy", vec!["rows = 3".to_owned()]);
-        assert_eq!(measured.medians, [without, with].map(|nanos| Some(Duration::from_nanos(nanos))));
+        assert_eq!(
+            measured.medians,
+            [without, with].map(|nanos| Some(Duration::from_nanos(nanos)))
+        );
         verdict
     }
 
@@ -212,6 +224,10 @@ mod tests {
         for _ in 0..2 * SAMPLES - 1 {
             assert_eq!(trial.add(trial.turn(), fast(), IDS), None);
         }
-        assert_eq!(trial.add(trial.turn(), fast(), [IDS[1], IDS[0]]), None, "all begins again");
+        assert_eq!(
+            trial.add(trial.turn(), fast(), [IDS[1], IDS[0]]),
+            None,
+            "all begins again"
+        );
     }
 }

@@ -95,7 +95,10 @@ impl Variant {
     }
 
     /// Keeps it as long as its device, if the launch that it serves goes into a graph.
-    pub(crate) fn keep_for_graphs(&self, is_capturing: impl FnOnce() -> Result<bool, DeviceError>) -> Result<(), DeviceError> {
+    pub(crate) fn keep_for_graphs(
+        &self,
+        is_capturing: impl FnOnce() -> Result<bool, DeviceError>,
+    ) -> Result<(), DeviceError> {
         if !self.is_in_graph() && is_capturing()? {
             self.is_in_graph.store(true, Relaxed);
         }

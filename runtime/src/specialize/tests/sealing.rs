@@ -1,0 +1,175 @@
+//! Launches that must not wait.
+
+use tilewright_dsl::call::{Exact, Runtime, Specialize};
+
+use super::*;
+use crate::{CodeLimits, CountPolicy, Progress};
+
+/// As wide a tile as a count says.
+#[kernel(grid = [1])]
+fn wide(out: &mut Tensor<i32, 1>, width: Count) {
+    out.store([arange(width)], 5);
+}
+
+#[kernel(grid = [1])]
+fn panicking(out: &mut Tensor<i32, 1>) {
+    let sizes: Vec<usize> = Vec::new();
+    out.store([arange(sizes[2])], 5);
+}
+
+#[test]
+fn a_sealed_device_refuses_what_was_not_warmed_up_and_says_what_differs() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    rows.place(&device, 0, 3, Runtime, as_it_is);
+    settle();
+    device.seal();
+    for count in 0..ROWS as u64 {
+        rows.place(&device, count, count, Runtime, as_it_is);
+    }
+    settle();
+    let wider = device.zeros::<i32, 2>([ROWS, 7]).expect("memory");
+    let mut out = device.zeros::<i32, 2>([ROWS, 7]).expect("memory");
+    let launch = |out: &mut DeviceTensor<i32, 2>, rows| place(out, &wider, Runtime(0), Runtime(rows)).launch(&device);
+    let Err(error) = launch(&mut out, 3) else {
+        panic!("it is refused")
+    };
+    let LaunchError::Sealed { kernel, key, nearest } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*kernel, "place");
+    assert!(key.contains("literal out.extent(1) = 7"), "{key}");
+    let nearest = nearest.as_deref().expect("the class of other rows");
+    assert!(
+        nearest.contains("here literal out.extent(1) = 7") && nearest.contains("there literal out.extent(1) = 3"),
+        "{nearest}"
+    );
+    assert!(error.to_string().contains("warm such a call up before `seal()`"));
+    assert!(launch(&mut out, 0).is_ok(), "no programs, no variant");
+    let error = fill(&mut out, Runtime(0), Runtime(1), 1)
+        .launch(&device)
+        .expect_err("another kernel");
+    assert!(
+        error.to_string().contains("nothing of this kernel was warmed up"),
+        "{error}"
+    );
+    assert_eq!(device.counters().waits, 1);
+
+    device.unseal();
+    assert!(launch(&mut out, 3).is_ok_and(|launched| launched.compiled()));
+}
+
+#[test]
+fn a_launch_into_a_graph_is_sealed_by_itself() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let mut out = Rows::out(&device);
+    let call = place(&mut out, &rows.src, Runtime(0), Runtime(3));
+    let plan = |is_capturing: bool| device.specializer().plan(&call, &move || Ok(is_capturing));
+    assert!(matches!(plan(true), Err(LaunchError::Sealed { .. })));
+    assert!(plan(false).is_ok() && plan(true).is_ok());
+}
+
+#[test]
+fn what_is_built_already_under_another_name_is_no_reason_to_refuse() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    rows.place(&device, 1, 3, Runtime, as_it_is);
+    device.seal();
+    // Exact counts are a class of their own, with the same resident variant.
+    rows.place(&device, 1, 3, Exact, as_it_is);
+    assert_eq!(device.counters().traces, 2);
+}
+
+#[test]
+fn random_batches_after_a_warm_up_wait_for_nothing_and_need_no_more_than_the_keys() {
+    let policies = [
+        CountPolicy::Runtime,
+        CountPolicy::ExactUpTo(4),
+        CountPolicy::Buckets(vec![8, 16, 24]),
+        CountPolicy::MultipleOf(6),
+        CountPolicy::Exact,
+    ];
+    for policy in &policies {
+        let device = tiered();
+        let rows = Rows::on(&device);
+        let mut out = Rows::out(&device);
+        let mut seen = Vec::new();
+        let calls = [place(&mut out, &rows.src, policy.bind(0), policy.bind(1))];
+        let warmed = device
+            .warm_up(calls, policy, 0..=ROWS as u64, |progress: Progress| seen.push(progress))
+            .expect("it is warmed up");
+        assert_eq!(seen.len(), warmed.keys);
+        assert!(
+            seen.iter()
+                .enumerate()
+                .all(|(at, step)| step.done == at + 1 && step.all == warmed.keys)
+        );
+        let before = device.counters();
+        assert_eq!((warmed.built, before.waits, before.launches), (before.variants, 0, 0));
+        device.seal();
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..1000 {
+            let (start, count) = (random.u64(0..ROWS as u64), random.u64(0..=ROWS as u64));
+            place(&mut out, &rows.src, policy.bind(start), policy.bind(count))
+                .launch(&device)
+                .expect("nothing is missing");
+        }
+        settle();
+        let after = device.counters();
+        assert_eq!((after.waits, after.failures), (0, 0), "{policy:?}");
+        // Each of two counts has its keys; sets of conditions are at most four, and pairs of literals come behind.
+        let keys = 2 * policy.key_count(0..=ROWS as u64) + 4;
+        assert!(warmed.built <= keys, "{policy:?}: {} of {keys}", warmed.built);
+    }
+}
+
+#[test]
+fn a_warm_up_refuses_more_keys_than_are_kept_and_survives_a_body_that_panics() {
+    let device = tiered();
+    device.set_code_limits(CodeLimits {
+        variants: 20,
+        bytes: u64::MAX,
+    });
+    let rows = Rows::on(&device);
+    let mut out = Rows::out(&device);
+    let calls = [place(&mut out, &rows.src, Exact(0), Exact(1))];
+    let error = device
+        .warm_up(calls, &CountPolicy::Exact, 0..=u64::MAX, |_| {})
+        .expect_err("too many");
+    assert!(matches!(error, LaunchError::TooManyKeys { most: 20, .. }), "{error}");
+
+    let mut line = device.zeros::<i32, 1>([8]).expect("memory");
+    let error = device
+        .warm_up([panicking(&mut line)], &CountPolicy::Runtime, 0..=1, |_| {})
+        .expect_err("it panics");
+    assert!(
+        matches!(&error, LaunchError::Panicked { message, .. } if message.contains("index out of bounds")),
+        "{error}"
+    );
+    rows.place(&device, 0, 3, Runtime, as_it_is);
+}
+
+#[test]
+fn each_width_of_a_tile_is_a_class_that_a_warm_up_can_list() {
+    let device = tiered();
+    let mut line = device.zeros::<i32, 1>([8]).expect("memory");
+    device
+        .warm_up([wide(&mut line, Exact(1))], &CountPolicy::Exact, 1..=8, |_| {})
+        .expect("it is warmed up");
+    device.seal();
+    for width in 1..=8 {
+        wide(&mut line, Exact(width)).launch(&device).expect("it is there");
+    }
+    let error = wide(&mut line, Exact(9))
+        .launch(&device)
+        .expect_err("beyond the range")
+        .to_string();
+    assert!(error.contains("here literal width = 9"), "{error}");
+    let error = wide(&mut line, Exact(9))
+        .specialize(Specialize::Exact)
+        .launch(&device)
+        .expect_err("the same")
+        .to_string();
+    assert!(error.contains("here literal width = 9"), "{error}");
+}

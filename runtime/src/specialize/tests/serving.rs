@@ -1,0 +1,292 @@
+//! What serves launches before, during and after something is built behind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use parking_lot::Mutex;
+use tilewright_dsl::call::{Exact, Runtime, Specialize};
+
+use super::super::request::ENOUGH;
+use super::*;
+use crate::{Event, Tier};
+
+#[test]
+fn the_resident_variant_serves_at_once_and_better_ones_take_over() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let first = rows.place(&device, 2, 5, Exact, as_it_is);
+    assert_eq!((first.compiled(), first.tier()), (true, Some(Tier::Resident)));
+    settle();
+    let second = rows.place(&device, 2, 5, Exact, as_it_is);
+    assert_eq!((second.compiled(), second.tier()), (false, Some(Tier::Proved)));
+    assert_ne!(second.variant_id(), first.variant_id());
+    // The counts come again and again: a class is made, then a variant, then they are measured.
+    for _ in 0..2 * ENOUGH {
+        rows.place(&device, 2, 5, Exact, as_it_is);
+        settle();
+    }
+    let literal = (0..200)
+        .filter(|_| rows.place(&device, 2, 5, Exact, as_it_is).tier() == Some(Tier::Literal))
+        .count();
+    assert!(literal >= super::super::trial::SAMPLES, "{literal}");
+    settle();
+    let [measured] = &device.measured()[..] else {
+        panic!("{:?}", device.measured())
+    };
+    assert!(
+        measured.kept.is_some() && measured.medians.iter().all(Option::is_some),
+        "{measured}"
+    );
+    assert_eq!(
+        measured
+            .literals
+            .iter()
+            .filter(|literal| ["start = 2", "rows = 5"].contains(&&literal[..]))
+            .count(),
+        2
+    );
+    let counters = device.counters();
+    assert_eq!((counters.waits, counters.failures), (1, 0));
+    assert_eq!(
+        counters.launches,
+        counters.served_resident + counters.served_proved + counters.served_literal
+    );
+    let kept = u64::from(measured.kept == Some(true));
+    assert_eq!((counters.promotions, counters.rejections), (1 + kept, 1 - kept));
+    // Unless they are faster, the literals are dropped.
+    assert_eq!(counters.variants, 2 + kept);
+    assert_eq!(device.variants().len() as u64, counters.variants);
+}
+
+#[test]
+fn counts_that_come_once_are_no_literals() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    for start in 0..ROWS as u64 {
+        for count in 0..ROWS as u64 {
+            rows.place(&device, start, count, Exact, as_it_is);
+        }
+    }
+    settle();
+    let counters = device.counters();
+    assert_eq!((counters.traces, counters.waits, counters.served_literal), (1, 1, 0));
+    assert!(counters.variants <= 4, "{counters:?}");
+    assert!(device.measured().is_empty());
+}
+
+#[test]
+fn launches_go_on_while_something_is_built_and_it_is_built_once() {
+    let device = tiered();
+    let gate = Gate::before(&device);
+    let rows = Rows::on(&device);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for count in 1..50 {
+                    let launched = rows.place(&device, 0, count % ROWS as u64, Runtime, as_it_is);
+                    assert_eq!(launched.tier().unwrap_or(Tier::Resident), Tier::Resident);
+                }
+            });
+        }
+    });
+    assert_eq!(gate.waited.load(SeqCst), 1, "the resident one");
+    gate.open();
+    settle();
+    assert_eq!(gate.behind.load(SeqCst), 1, "that for counts which fit");
+    assert_eq!(rows.place(&device, 0, 4, Runtime, as_it_is).tier(), Some(Tier::Proved));
+}
+
+#[test]
+fn two_hundred_threads_launch_one_cold_kernel_and_it_is_built_once() {
+    for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+        let device = Device::cpu();
+        device.set_specialize(specialize);
+        let gate = Gate::before(&device);
+        gate.open();
+        let rows = Rows::on(&device);
+        let start = std::sync::Barrier::new(200);
+        thread::scope(|scope| {
+            for _ in 0..200 {
+                scope.spawn(|| {
+                    start.wait();
+                    rows.place(&device, 1, 7, Exact, as_it_is);
+                });
+            }
+        });
+        settle();
+        assert_eq!(gate.waited.load(SeqCst), 1, "{specialize:?}");
+        assert!(gate.behind.load(SeqCst) <= 2, "{specialize:?}");
+        let counters = device.counters();
+        assert_eq!((counters.launches, counters.traces), (200, 1));
+        assert!(counters.waits >= 1 && counters.waits <= 200);
+    }
+}
+
+#[test]
+fn results_are_the_same_while_variants_are_swapped_under_load() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let is_over = AtomicBool::new(false);
+    let launches = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (rows, device, is_over, launches) = (&rows, &device, &is_over, &launches);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                while !is_over.load(SeqCst) {
+                    // Few counts, so that they repeat.
+                    rows.place(device, random.u64(0..4), random.u64(0..3) * 10, Exact, as_it_is);
+                    launches.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        for limit in [1, 3, 2, 64, 1, 5] {
+            device.set_code_limits(crate::CodeLimits {
+                variants: limit,
+                bytes: u64::MAX,
+            });
+            thread::sleep(Duration::from_millis(80));
+        }
+        is_over.store(true, SeqCst);
+    });
+    settle();
+    let counters = device.counters();
+    assert_eq!(counters.launches, launches.load(SeqCst), "none is lost");
+    assert!(counters.evictions > 0 && counters.served_proved > 0, "{counters:?}");
+    assert_eq!((counters.waits, counters.failures), (1, 0));
+}
+
+#[test]
+fn what_cannot_be_built_behind_is_reported_and_not_tried_for_ever() {
+    for panics in [false, true] {
+        let device = tiered();
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = attempts.clone();
+        device.specializer().inject(Arc::new(move |kernel, is_behind| {
+            if !is_behind {
+                return Ok(());
+            }
+            counted.fetch_add(1, SeqCst);
+            assert!(!panics, "a panic that the test wants");
+            let reason = "a failure that the test wants".to_owned();
+            assert_eq!(kernel, "place");
+            Err(LaunchError::WrongArguments {
+                kernel: "place",
+                reason,
+            })
+        }));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = told.clone();
+        device.on_event(move |event| {
+            if let Event::Failed { kernel, error } = event {
+                telling.lock().push(format!("{kernel}: {error}"));
+            }
+        });
+        let rows = Rows::on(&device);
+        for _ in 0..20 {
+            assert_eq!(
+                rows.place(&device, 0, 5, Runtime, as_it_is).tier(),
+                Some(Tier::Resident)
+            );
+            settle();
+        }
+        assert_eq!(attempts.load(SeqCst), 2);
+        let counters = device.counters();
+        assert_eq!((counters.failures, counters.waits, counters.variants), (2, 1, 1));
+        let told = told.lock();
+        assert!(told.len() == 2 && told[0].contains("that the test wants"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_launch_can_say_itself_what_it_waits_for_and_a_kernel_too() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let exact = rows.place(&device, 0, 5, Exact, |call| call.specialize(Specialize::Exact));
+    assert_eq!((exact.tier(), exact.compiled()), (Some(Tier::Literal), true));
+    let resident = rows.place(&device, 0, 5, Exact, |call| call.specialize(Specialize::Resident));
+    assert_eq!((resident.tier(), resident.compiled()), (Some(Tier::Resident), true));
+    assert_ne!(exact.variant_id(), resident.variant_id());
+    settle();
+    assert_eq!(device.counters().variants, 2, "nothing was asked for behind");
+
+    device.set_specialize_for(&place::definition(), Specialize::Resident);
+    for _ in 0..3 {
+        assert_eq!(
+            rows.place(&device, 0, 5, Runtime, as_it_is).tier(),
+            Some(Tier::Resident)
+        );
+        settle();
+    }
+    assert_eq!(device.counters().promotions, 0);
+    let mut out = Rows::out(&device);
+    for expected in [Tier::Resident, Tier::Proved] {
+        let launched = fill(&mut out, Runtime(1), Runtime(2), 7)
+            .launch(&device)
+            .expect("a launch");
+        assert_eq!(launched.tier(), Some(expected), "another kernel");
+        settle();
+    }
+    device.set_specialize_for(&place::definition(), Specialize::Exact);
+    assert_eq!(rows.place(&device, 0, 5, Exact, as_it_is).tier(), Some(Tier::Literal));
+}
+
+#[test]
+fn a_device_that_is_gone_wants_nothing_that_was_asked_for() {
+    let device = tiered();
+    let gate = Gate::before(&device);
+    let rows = Rows::on(&device);
+    rows.place(&device, 0, 5, Runtime, as_it_is);
+    drop((rows, device));
+    gate.open();
+    settle();
+}
+
+#[test]
+fn hooks_are_told_once_of_each_thing_and_in_order() {
+    let device = tiered();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = told.clone();
+    device.on_event(move |event| {
+        let (what, id) = match event {
+            Event::Built {
+                variant,
+                waited,
+                origin: None,
+            } => (format!("built, waited {waited}"), Some(variant.id())),
+            Event::Launched { variant, tier, .. } => (
+                format!(
+                    "launched, {}",
+                    tier.map_or("nothing".to_owned(), |tier| tier.to_string())
+                ),
+                variant.map(|variant| variant.id()),
+            ),
+            Event::Promoted { variant, tier } => (format!("promoted, {tier}"), Some(variant.id())),
+            other => panic!("{other:?}"),
+        };
+        telling.lock().push((what, id));
+    });
+    let rows = Rows::on(&device);
+    let first = rows.place(&device, 0, 5, Runtime, as_it_is);
+    settle();
+    let second = rows.place(&device, 0, 5, Runtime, as_it_is);
+    rows.place(&device, 0, 0, Runtime, as_it_is);
+    let [first, second] = [first, second].map(|launched| launched.variant_id());
+    let mut told = told.lock().clone();
+    // The launch and what is built behind it are in two threads.
+    let launch = told
+        .iter()
+        .position(|(what, _)| what == "launched, resident")
+        .expect("a launch");
+    let launch = told.remove(launch);
+    assert_eq!(launch.1, first);
+    let expected = [
+        ("built, waited true", first),
+        ("built, waited false", second),
+        ("promoted, proved", second),
+        ("launched, proved", second),
+        ("launched, nothing", None),
+    ];
+    assert_eq!(told, expected.map(|(what, id)| (what.to_owned(), id)));
+}
