@@ -196,7 +196,7 @@ fn one_bad_index<I: Integer>(device: &Device, bad: i64) {
 /// The CPU device and, for one test at a time, the GPU.
 fn on_each_device(test: impl Fn(&Device)) {
     test(&Device::cpu());
-    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact))) {
         let _turn = turn();
         test(&gpu);
     }

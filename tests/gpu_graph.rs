@@ -34,9 +34,11 @@ use tilewright_testing::{Part, turn};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// The GPU, for one test at a time: all of them share its stream, and a capture takes what any thread asks of it.
+/// The GPU, for one test at a time: all of them share its stream, and a capture takes what any thread asks of it. Nothing is
+/// compiled behind, so that all that is built is counted where it is wanted.
 fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
-    Part::Gpu.or_skip(Device::cuda(0)).map(|gpu| (gpu, turn()))
+    let gpu = Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact));
+    Part::Gpu.or_skip(gpu).map(|gpu| (gpu, turn()))
 }
 
 fn cuda(stream: &Stream) -> &CudaStream {

@@ -14,6 +14,7 @@ use std::ffi::{CStr, CString, c_char};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tilewright_dsl::call::Specialize;
 use tilewright_runtime::{Device, compile::Nvrtc};
 
 use batch::{Batch, BatchCase};
@@ -97,6 +98,8 @@ pub unsafe extern "C" fn movement_free(answer: *mut c_char) {
 
 fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Error>> {
     let device = &Device::cuda(0)?;
+    // What is measured is what was asked for, and not what serves meanwhile.
+    device.set_specialize(Specialize::Exact);
     Ok(match serde_json::from_str(request.to_str()?)? {
         Ask::Hello => {
             let (major, minor) = Nvrtc::load()?.version();

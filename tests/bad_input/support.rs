@@ -14,7 +14,7 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 /// Runs a test on the CPU device and, if there is one, on the GPU.
 pub fn on_each_device(test: impl Fn(&Device) -> Outcome) -> Outcome {
     test(&Device::cpu())?;
-    let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) else {
+    let Some(gpu) = Part::Gpu.if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact))) else {
         return Ok(());
     };
     let _turn = turn();

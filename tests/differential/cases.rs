@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+use tilewright::dsl::call::Specialize;
 use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
@@ -198,14 +199,19 @@ fn in_every_way(
     }
     let parts: Vec<_> = parts.iter().map(|part| (*part, part.definition())).collect();
     let cpu = Shared::new(Device::cpu());
-    let (found, variant) = cpu
-        .run(&parts, None)
-        .unwrap_or_else(|error| panic!("CPU device: {error}"));
+    let on_cpu = |specialize| {
+        cpu.run(&parts, None, specialize)
+            .unwrap_or_else(|error| panic!("CPU device, {specialize:?}: {error}"))
+    };
+    let (found, variant) = on_cpu(Specialize::Exact);
     let Some(variant) = variant else {
         return same("CPU device", &found, &case.kernel);
     };
     let kernel = variant.kernel();
     same("CPU device", &found, kernel);
+    if let (found, Some(resident)) = on_cpu(Specialize::Resident) {
+        same("CPU device, resident", &found, resident.kernel());
+    }
 
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5eed);
     let mut schedules: Vec<_> = [1, 1000, 1_000_000]
@@ -226,8 +232,12 @@ fn in_every_way(
         }
     }
     let Some(gpu) = gpu else { return };
-    for schedule in [None, schedules.last().copied()] {
-        match gpu.run(&parts, schedule) {
+    for (schedule, specialize) in [
+        (None, Specialize::Exact),
+        (schedules.last().copied(), Specialize::Exact),
+        (None, Specialize::Resident),
+    ] {
+        match gpu.run(&parts, schedule, specialize) {
             Ok((found, variant)) => {
                 let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.source)));
                 if let Some(difference) = difference(case, expected, &found) {

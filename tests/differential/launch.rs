@@ -10,7 +10,7 @@ use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{Kernel, Statement};
 use tilewright::dsl::lang;
 use tilewright::dsl::schedule::Schedule;
-use tilewright::prelude::{Device, DeviceTensor, Launch, LaunchError};
+use tilewright::prelude::{Device, DeviceTensor, Launch, LaunchError, Specialize};
 use tilewright::runtime::Variant;
 
 use crate::case::{Argument, Case, Count, Tensor};
@@ -35,9 +35,10 @@ impl Shared {
         &self,
         parts: &[(&Case, Definition)],
         schedule: Option<Schedule>,
+        specialize: Specialize,
     ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
         let together = self.alone.read();
-        let launched = self.once(parts, schedule)?;
+        let launched = self.once(parts, schedule, specialize)?;
         drop(together);
         if !parts.iter().any(|(case, _)| traps(&case.kernel)) {
             return Ok(launched);
@@ -45,7 +46,7 @@ impl Shared {
         // It is compiled now, so that the others do not wait for long.
         let _alone = self.alone.write();
         let _ = self.device.synchronize();
-        let (mut outcome, variant) = self.once(parts, schedule)?;
+        let (mut outcome, variant) = self.once(parts, schedule, specialize)?;
         outcome.trapped = match self.device.synchronize() {
             Ok(()) => Trapped::No,
             Err(LaunchError::Trapped { .. }) => Trapped::Yes,
@@ -58,6 +59,7 @@ impl Shared {
         &self,
         parts: &[(&Case, Definition)],
         schedule: Option<Schedule>,
+        specialize: Specialize,
     ) -> Result<(Outcome, Option<Arc<Variant>>), LaunchError> {
         let memories: Vec<_> = parts.iter().map(|(case, _)| self.upload(case)).collect();
         let calls = parts.iter().zip(&memories);
@@ -71,7 +73,7 @@ impl Shared {
         if let Some(schedule) = schedule {
             call = call.with_schedule(schedule);
         }
-        let launched = call.launch(&self.device)?;
+        let launched = call.specialize(specialize).launch(&self.device)?;
         let outcomes = parts.iter().zip(&memories).map(|((case, _), memories)| {
             let tensors = case.arguments.iter().zip(memories);
             let tensors = tensors.filter(|(argument, _)| matches!(argument, Argument::Tensor(_)));

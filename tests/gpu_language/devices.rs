@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use tilewright::dsl::call::Specialize;
 use tilewright::dsl::{cuda, schedule};
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
@@ -14,7 +15,7 @@ pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
     for variant in cpu.variants() {
         compile_everywhere(&variant);
     }
-    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact))) {
         assert_eq!(test(&gpu), expected, "{gpu} and the CPU device differ");
     }
     expected

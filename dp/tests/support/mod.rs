@@ -7,15 +7,16 @@
 
 use std::fmt::Debug;
 
-use tilewright_dsl::call::CountArgument;
+use tilewright_dsl::call::{CountArgument, Specialize};
 use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::{Device, DeviceTensor, TensorView, TensorViewMut};
 use tilewright_testing::Part;
 
-/// Runs a test on the CPU device and, if there is one, on the GPU; both must return the same.
+/// Runs a test on the CPU device and, if there is one, on the GPU, with the best variant for each launch; both must return the
+/// same.
 pub fn for_each_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) {
     let on_cpu = test(&Device::cpu());
-    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0)) {
+    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact))) {
         assert_eq!(test(&gpu), on_cpu, "{gpu} and the CPU device differ");
     }
 }

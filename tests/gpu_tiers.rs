@@ -1,0 +1,219 @@
+//! Tiers on a GPU: launches that wait for nothing while variants are compiled behind, and the same bits before, during and after
+//! each swap (acceptance cases 72 to 74, 79, 87, 88).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tilewright::dp::kernels::{copy_to_slot, pad_rows, place_rows};
+use tilewright::prelude::*;
+use tilewright::runtime::cache::CubinCache;
+use tilewright::runtime::{Event, Tier};
+use tilewright_testing::{Part, turn};
+
+const LONG: Duration = Duration::from_secs(120);
+const ROWS: usize = 64;
+
+/// The GPU for one test at a time, which counts what all do. No cubin comes from a disk.
+fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
+    let turn = turn();
+    let gpu = Part::Gpu.or_skip(Device::cuda(0))?;
+    CubinCache::new().install();
+    gpu.unseal();
+    gpu.set_specialize(Specialize::Tiered);
+    Some((gpu, turn))
+}
+
+fn settle() {
+    assert!(Device::settle(LONG), "what is compiled behind is done");
+}
+
+/// Three kernels over rows, and what they have to leave.
+struct Rows {
+    columns: usize,
+    values: Vec<u16>,
+    src: DeviceTensor<u16, 2>,
+}
+
+impl Rows {
+    fn on(device: &Device, columns: usize) -> Self {
+        let values: Vec<u16> = (0..ROWS * columns).map(|at| (at * 31 + 7) as u16).collect();
+        let src = device.upload(&values, [ROWS, columns]).expect("an upload");
+        Self { columns, values, src }
+    }
+
+    /// Launches each on a stream and checks every bit. Returns the tiers that served them.
+    fn step(&self, stream: &Stream, start: u64, rows: u64) -> Vec<Tier> {
+        let device = stream.device();
+        let sentinels = vec![0xbeefu16; ROWS * self.columns];
+        let out = || device.upload(&sentinels, [ROWS, self.columns]).expect("an upload");
+        let [mut copied, mut placed, mut padded] = [out(), out(), out()];
+        let launched = [
+            copy_to_slot(&mut copied, &self.src, Exact(start), Exact(rows)).launch_on(stream),
+            place_rows(&mut placed, &self.src, Exact(start), Exact(0), Exact(rows)).launch_on(stream),
+            pad_rows(&mut padded, &self.src, Exact(rows)).launch_on(stream),
+        ];
+        let tiers = launched.map(|launched| launched.expect("a launch").tier());
+        let row = |from: usize| self.values[from * self.columns..][..self.columns].to_vec();
+        let in_slot =
+            |at: usize, otherwise: u16| match at.checked_sub(start as usize).filter(|from| *from < rows as usize) {
+                Some(from) => row(from),
+                None => vec![otherwise; self.columns],
+            };
+        let expected = |row: &dyn Fn(usize) -> Vec<u16>| (0..ROWS).flat_map(row).collect::<Vec<_>>();
+        let what = format!("{rows} rows at {start}");
+        assert!(
+            copied.download().expect("rows") == expected(&|at| in_slot(at, 0xbeef)),
+            "copied: {what}"
+        );
+        assert!(
+            placed.download().expect("rows") == expected(&|at| in_slot(at, 0)),
+            "placed: {what}"
+        );
+        let in_front = |at: usize| {
+            if at < rows as usize {
+                row(at)
+            } else {
+                vec![0; self.columns]
+            }
+        };
+        assert!(
+            padded.download().expect("rows") == expected(&in_front),
+            "padded: {what}"
+        );
+        tiers.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn the_bits_are_the_same_before_during_and_after_every_swap_and_no_launch_waits() {
+    let Some((gpu, _turn)) = gpu() else { return };
+    // Rows of whole vectors, and rows that need ends.
+    for columns in [1024, 1001] {
+        let rows = Rows::on(&gpu, columns);
+        let stream = gpu.stream();
+        rows.step(&stream, 3, 8);
+        let before = gpu.counters();
+        gpu.seal();
+        let is_over = AtomicBool::new(false);
+        let launches = AtomicU64::new(0);
+        let mut served = Vec::new();
+        thread::scope(|scope| {
+            for seed in 0..3 {
+                let (rows, gpu, is_over, launches) = (&rows, &gpu, &is_over, &launches);
+                scope.spawn(move || {
+                    let stream = gpu.new_stream().expect("a stream");
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    while !is_over.load(SeqCst) {
+                        let (start, count) = (random.u64(0..ROWS as u64), random.u64(1..=ROWS as u64));
+                        launches.fetch_add(rows.step(&stream, start, count).len() as u64, SeqCst);
+                    }
+                });
+            }
+            // One that repeats, so that its literals are tried; and after they were.
+            let started = Instant::now();
+            while !served.contains(&Tier::Literal) && started.elapsed() < LONG {
+                served.extend(rows.step(&stream, 3, 8));
+            }
+            for _ in 0..100 {
+                served.extend(rows.step(&stream, 3, 8));
+            }
+            is_over.store(true, SeqCst);
+        });
+        settle();
+        served.extend(rows.step(&stream, 3, 8));
+        gpu.unseal();
+        let after = gpu.counters();
+        assert_eq!(
+            (after.waits, after.failures),
+            (before.waits, before.failures),
+            "{columns} columns"
+        );
+        assert!(after.promotions > before.promotions, "{columns} columns: {after:?}");
+        for tier in [Tier::Resident, Tier::Literal] {
+            assert!(served.contains(&tier), "{columns} columns: {tier} served nothing");
+        }
+        let measured = gpu.measured();
+        assert!(!measured.is_empty());
+        for measured in measured {
+            println!("{measured}");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_random_batches_after_a_warm_up_compile_nothing_that_a_launch_waits_for() {
+    let Some((gpu, _turn)) = gpu() else { return };
+    let rows = Rows::on(&gpu, 512);
+    let mut out = gpu.zeros::<u16, 2>([ROWS, 512]).expect("memory");
+    let range = 0..=ROWS as u64;
+    for policy in [
+        CountPolicy::Runtime,
+        CountPolicy::Buckets(vec![16, 32, 48, 64]),
+        CountPolicy::ExactUpTo(8),
+    ] {
+        let before = gpu.counters();
+        let call = copy_to_slot(&mut out, &rows.src, policy.bind(0), policy.bind(1));
+        let warmed = gpu
+            .warm_up([call], &policy, range.clone(), |_| {})
+            .expect("it is warmed up");
+        gpu.seal();
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..1000 {
+            let (start, count) = (random.u64(range.clone()), random.u64(range.clone()));
+            let call = copy_to_slot(&mut out, &rows.src, policy.bind(start), policy.bind(count));
+            call.launch(&gpu).expect("nothing is missing");
+        }
+        gpu.unseal();
+        settle();
+        let after = gpu.counters();
+        assert_eq!(
+            (after.waits, after.failures),
+            (before.waits, before.failures),
+            "{policy:?}"
+        );
+        let built = after.variants - before.variants;
+        println!(
+            "{policy:?}: {} keys, {} variants built for them, {built} with those behind",
+            warmed.keys, warmed.built
+        );
+        assert!(warmed.built <= warmed.keys as u64 * 3, "{policy:?}");
+    }
+    gpu.synchronize().expect("nothing is wrong");
+}
+
+#[test]
+fn two_hundred_threads_launch_one_cold_kernel_which_is_compiled_once() {
+    let Some((gpu, _turn)) = gpu() else { return };
+    // A width that no other test has.
+    let rows = Rows::on(&gpu, 333);
+    let told = Arc::new(Mutex::new(0));
+    let telling = told.clone();
+    gpu.on_event(move |event| {
+        if let Event::Built { waited: true, .. } = event {
+            *telling.lock().expect("no panic") += 1;
+        }
+    });
+    let before = gpu.counters();
+    let start = std::sync::Barrier::new(200);
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let mut out = gpu.zeros::<u16, 2>([ROWS, 333]).expect("memory");
+                start.wait();
+                copy_to_slot(&mut out, &rows.src, Exact(1), Exact(5))
+                    .launch(&gpu)
+                    .expect("a launch");
+                let found = out.download().expect("rows");
+                assert!(found[333..6 * 333] == rows.values[..5 * 333] && found[..333].iter().all(|value| *value == 0));
+            });
+        }
+    });
+    settle();
+    let after = gpu.counters();
+    assert_eq!(*told.lock().expect("no panic"), 1);
+    assert!(after.waits - before.waits <= 200);
+    // The resident one, and that for counts which fit.
+    assert!(after.compiles - before.compiles <= 2, "{after:?}");
+}
