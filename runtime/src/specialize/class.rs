@@ -5,7 +5,7 @@
 //! costs what any other costs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tilewright_dsl::analysis::condition::ConditionBits;
@@ -59,6 +59,8 @@ pub(super) struct LaunchClass {
     pub(super) requests: Requests,
     /// Which literals come again and again.
     pub(super) repeats: Repeats,
+    /// How often the class with literals could not be made behind.
+    pub(super) failed_literals: AtomicU8,
     /// Whether the literals pay; `None` where there are none but those that shape tiles.
     pub(super) trial: Option<Trial>,
     /// When it was last looked up, in launches of the device.
@@ -115,6 +117,7 @@ impl LaunchClass {
             resident: ArcSwapOption::empty(),
             requests: Requests::default(),
             repeats: Repeats::default(),
+            failed_literals: AtomicU8::new(0),
             trial: (binding.literals == Literals::AllThatMay).then(Trial::default),
             last_used: AtomicU64::new(0),
         }

@@ -15,6 +15,10 @@ use crate::arguments::{differing, trace_request, value_of};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
+/// How many recordings are kept: a count that shapes a tile has one for each of its values. When there are more, all are
+/// forgotten; classes keep those that they were made of.
+const MAX_RECORDINGS: usize = 1 << 12;
+
 /// The recordings made for a device.
 #[derive(Default)]
 pub(super) struct Recordings(RwLock<HashMap<Key, Vec<Arc<Traced>>>>);
@@ -38,6 +42,9 @@ impl Recordings {
             return Err(LaunchError::WrongArguments { kernel, reason });
         }
         let mut all = self.0.write();
+        if all.values().map(Vec::len).sum::<usize>() >= MAX_RECORDINGS {
+            all.clear();
+        }
         let made = all.entry(key).or_default();
         if let Some(traced) = find(made, call) {
             return Ok(traced);

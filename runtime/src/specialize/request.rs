@@ -7,7 +7,9 @@ use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::schedule::Schedule;
 
 /// How often building a variant behind is tried.
-const MAX_ATTEMPTS: u8 = 2;
+pub(super) const MAX_ATTEMPTS: u8 = 2;
+/// How many variants of a class may be asked for, or have failed.
+const MAX_REQUESTS: usize = 256;
 
 /// What a variant of a class is made for. A schedule is not known before the kernel for the conditions is.
 pub(crate) type Wanted = (ConditionBits, Option<Schedule>);
@@ -27,21 +29,20 @@ impl Requests {
     /// under way until it has [ended](Self::end).
     pub(super) fn begin(&self, wanted: Wanted) -> bool {
         let mut all = self.0.lock();
-        match all.iter_mut().find(|request| request.wanted == wanted) {
-            Some(request) if request.is_under_way || request.attempts >= MAX_ATTEMPTS => false,
-            Some(request) => {
-                request.is_under_way = true;
-                true
-            }
-            None => {
-                all.push(Request {
-                    wanted,
-                    attempts: 0,
-                    is_under_way: true,
-                });
-                true
-            }
+        if let Some(request) = all.iter_mut().find(|request| request.wanted == wanted) {
+            let is_to_be = !request.is_under_way && request.attempts < MAX_ATTEMPTS;
+            request.is_under_way |= is_to_be;
+            return is_to_be;
         }
+        let has_room = all.len() < MAX_REQUESTS;
+        if has_room {
+            all.push(Request {
+                wanted,
+                attempts: 0,
+                is_under_way: true,
+            });
+        }
+        has_room
     }
 
     /// It is there, or an attempt has failed, or it was not tried at all.

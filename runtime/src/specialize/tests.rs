@@ -1,5 +1,7 @@
 //! Tiers on the CPU device, where building can be held up, fail and panic.
 
+mod allocations;
+mod ending;
 mod limits;
 mod sealing;
 mod serving;

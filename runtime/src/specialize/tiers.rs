@@ -13,7 +13,7 @@ use super::build::{self, Found, Wait};
 use super::class::{Binding, LaunchClass};
 use super::key::{Key, Literals};
 use super::plan::{Measure, Served, Shared};
-use super::request::{End, Wanted};
+use super::request::{End, MAX_ATTEMPTS, Wanted};
 use super::trial::{Side, Verdict};
 use super::variant::{Program, Variant};
 use super::{Event, sealed};
@@ -272,13 +272,21 @@ impl Shared {
 
     /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
     fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>) {
+        if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
+            return;
+        }
         let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
         let mut key = Key::empty();
         key.refill_for_launch(call, Literals::AllThatMay);
-        let shared = self.itself.clone();
+        let (shared, without) = (self.itself.clone(), class.clone());
         COMPILERS.submit(move || {
-            if let Some(shared) = shared.upgrade() {
-                shared.classes.add_first(key, LaunchClass::new(binding));
+            let Some(shared) = shared.upgrade() else { return };
+            match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
+                Ok(class) => shared.classes.add_first(key, class),
+                Err(panic) => {
+                    without.failed_literals.fetch_add(1, Relaxed);
+                    shared.failed(&without, &format!("it panicked: {}", panic_message(&*panic)));
+                }
             }
         });
     }

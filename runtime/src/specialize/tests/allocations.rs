@@ -1,0 +1,81 @@
+//! What a launch allocates whose counts were never seen.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tilewright_dsl::call::{Exact, HostCount, Runtime};
+
+use super::*;
+
+/// The system's allocator, which counts what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+// SAFETY: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[test]
+fn planning_a_launch_allocates_nothing_whatever_its_counts() {
+    for bind in [|count| HostCount::Runtime(count), HostCount::Exact] {
+        let device = tiered();
+        let rows = Rows::on(&device);
+        let mut out = Rows::out(&device);
+        let range = 0..=2 * ROWS as u64;
+        let call = place(&mut out, &rows.src, bind(0), bind(1));
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut plan = |call: Call<'_>| {
+            let call = call.with_count(2, bind(random.u64(range.clone())));
+            let call = call.with_count(3, bind(random.u64(range.clone())));
+            let before = ALLOCATIONS.get();
+            let plan = device.specializer().plan(&call, &|| Ok(false)).expect("a plan");
+            drop(plan);
+            ALLOCATIONS.get() - before
+        };
+        // Every set of conditions comes up.
+        for _ in 0..200 {
+            plan(call.clone());
+        }
+        settle();
+        plan(call.clone());
+        let allocations: u64 = (0..10_000).map(|_| plan(call.clone())).sum();
+        // A pair of counts that comes often enough has its literals tried, which is what allocates; few do here.
+        match bind(1) {
+            HostCount::Runtime(_) => assert_eq!(allocations, 0),
+            HostCount::Exact(_) => assert!(allocations < 1000, "{allocations}"),
+        }
+    }
+}
+
+#[test]
+fn planning_a_launch_of_one_tier_allocates_nothing() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let mut out = Rows::out(&device);
+    for specialize in [tilewright_dsl::call::Specialize::Resident, tilewright_dsl::call::Specialize::Exact] {
+        let call = place(&mut out, &rows.src, Exact(1), Runtime(2)).specialize(specialize);
+        let plan = || device.specializer().plan(&call, &|| Ok(false)).map(drop).expect("a plan");
+        plan();
+        let before = ALLOCATIONS.get();
+        (0..100).for_each(|_| plan());
+        assert_eq!(ALLOCATIONS.get(), before, "{specialize:?}");
+    }
+}
