@@ -114,13 +114,14 @@ fn launches_with_new_counts_cost_what_others_cost() {
     const STEPS: usize = 3000;
     const LARGE: usize = 8192;
     on_every_device(|device| {
+        device.set_specialize(Specialize::Tiered);
         let rows = if device.is_cuda() { LARGE } else { 8 };
         let columns = if device.is_cuda() { 7168 } else { 8 };
         let src = device.zeros::<u16, 2>([rows, columns]).unwrap();
         let mut out = device.zeros::<u16, 2>([rows, columns]).unwrap();
         let index = device.zeros::<i32, 1>([rows]).unwrap();
         let mut rng = fastrand::Rng::with_seed(1);
-        let mut timed = |what: &str, count: &mut dyn FnMut(usize) -> u64| {
+        let mut timed = |what: &str, bind: fn(u64) -> HostCount, count: &mut dyn FnMut(usize) -> u64| {
             for gathers in [false, true] {
                 let mut times = Vec::with_capacity(STEPS);
                 let before = device.counters();
@@ -128,9 +129,9 @@ fn launches_with_new_counts_cost_what_others_cost() {
                     let n = count(step);
                     let started = Instant::now();
                     if gathers {
-                        gather(&mut out, &src, &index, Runtime(n)).launch(device).unwrap();
+                        gather(&mut out, &src, &index, bind(n)).launch(device).unwrap();
                     } else {
-                        place(&mut out, &src, Runtime(0), Runtime(n)).launch(device).unwrap();
+                        place(&mut out, &src, bind(0), bind(n)).launch(device).unwrap();
                     }
                     times.push(started.elapsed());
                     if step % 64 == 0 {
@@ -138,17 +139,29 @@ fn launches_with_new_counts_cost_what_others_cost() {
                     }
                 }
                 device.synchronize().unwrap();
-                let built = device.counters().variants - before.variants;
+                let after = device.counters();
+                let [built, waits] = [after.variants - before.variants, after.waits - before.waits];
                 let kernel = if gathers { "gather" } else { "place" };
                 let [middle, most] = middle_and_99th(times);
-                println!("{device}: {kernel}, {what}: p50 {middle:.2} us, p99 {most:.2} us, {built} variants built");
+                let how = if matches!(bind(0), HostCount::Exact(_)) {
+                    "exact"
+                } else {
+                    "run time"
+                };
+                println!(
+                    "{device}: {kernel}, {what}, {how}: p50 {middle:.2} us, p99 {most:.2} us, {built} variants built, {waits} \
+                     waited for"
+                );
             }
         };
         let most = rows as u64 / 8;
-        timed("first launches", &mut |step| step as u64 % most);
-        timed("one count", &mut |_| most / 2);
-        timed("random counts", &mut |_| rng.u64(1..=most));
-        timed("one count", &mut |_| most / 2);
-        timed("random counts", &mut |_| rng.u64(1..=most));
+        for bind in [HostCount::Runtime, HostCount::Exact] {
+            timed("first launches", bind, &mut |step| step as u64 % most);
+            timed("one count", bind, &mut |_| most / 2);
+            timed("random counts", bind, &mut |_| rng.u64(1..=most));
+            timed("one count", bind, &mut |_| most / 2);
+            timed("random counts", bind, &mut |_| rng.u64(1..=most));
+        }
+        device.measured().iter().for_each(|measured| println!("{measured}"));
     });
 }

@@ -1,7 +1,11 @@
 //! From the author's function to checked results: kernels written with `#[kernel]`, launched on the CPU device, and on a
 //! GPU where there is one.
 
+use tilewright::dsl::cuda::lower;
+use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::prelude::*;
+use tilewright::runtime::Variant;
+use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile_ptx};
 use tilewright_testing::Part;
 
 type Failure = Box<dyn std::error::Error>;
@@ -141,5 +145,98 @@ fn a_tensor_of_another_device_is_refused_by_name() -> Result<(), Failure> {
             .contains("`src` is on the CPU device, and the launch is on CUDA device 0"),
         "{error}"
     );
+    Ok(())
+}
+
+/// One kernel as it stands in two versions of a program.
+macro_rules! version {
+    ($version:ident, $step:literal, $next:expr) => {
+        mod $version {
+            use tilewright::prelude::*;
+
+            const STEP: i32 = $step;
+
+            #[device]
+            fn next(x: Scalar<i32>) -> Scalar<i32> {
+                let next: fn(Scalar<i32>) -> Scalar<i32> = $next;
+                next(x)
+            }
+
+            #[kernel(grid = [out.extent(0)])]
+            pub fn step(out: &mut Tensor<i32, 1>) {
+                let at = program_id(0);
+                out.store([at], next(out.load([at])) + STEP);
+            }
+        }
+    };
+}
+
+version!(first, 10, |x| x + 1);
+version!(other_constant, 20, |x| x + 1);
+version!(other_function, 10, |x| x * 2);
+
+type Step = for<'a> fn(&'a mut DeviceTensor<i32, 1>) -> Call<'a>;
+
+/// What a kernel is compiled from.
+fn text(variant: &Variant) -> String {
+    let schedule = choose(variant.kernel(), &Machine::H200, 4);
+    lower(variant.kernel(), &schedule).expect("it can be lowered").source
+}
+
+#[test]
+fn a_constant_or_a_called_function_that_changed_is_other_code() -> Result<(), Failure> {
+    on_each_device(|device| {
+        let mut texts = Vec::new();
+        let steps: [(Step, [i32; 2]); 4] = [
+            (|out| first::step(out), [14, 15]),
+            (|out| other_constant::step(out), [24, 25]),
+            (|out| other_function::step(out), [16, 18]),
+            (|out| first::step(out), [14, 15]),
+        ];
+        for (step, expected) in steps {
+            let mut out = device.upload(&[3, 4], [2])?;
+            let launched = step(&mut out).launch(device)?;
+            assert_eq!(out.download()?, expected);
+            texts.push(text(launched.variant().expect("there are programs")));
+        }
+        let [first, constant, function, again] = &texts[..] else {
+            unreachable!()
+        };
+        assert!(first == again && first != constant && first != function && constant != function);
+        Ok(())
+    })
+}
+
+#[test]
+fn lines_of_the_authors_function_are_in_the_compiled_text() -> Result<(), Failure> {
+    let device = Device::cpu();
+    let src = device.zeros::<f32, 2>([4, 8])?;
+    let mut out = device.zeros::<f32, 2>([6, 8])?;
+    let launched = pad_rows(&mut out, &src, Runtime(3), -1.0f32).launch(&device)?;
+    let source = text(launched.variant().expect("there are programs"));
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return Ok(());
+    }
+    let mut options = CompileOptions::new(Architecture::new(9, 0));
+    options.line_info = true;
+    let ptx = compile_ptx(&source, "pad_rows", &options)?;
+    let (_, line) = pad_rows::definition().location();
+    let file = ptx
+        .lines()
+        .find(|text| text.trim_start().starts_with(".file") && text.contains("launch.rs"));
+    let number = file
+        .and_then(|file| file.split_whitespace().nth(1))
+        .expect("the file of the kernel");
+    // The store of what is copied is five lines below the attribute or the name.
+    let of_body = |text: &&str| {
+        let mut words = text.split_whitespace();
+        words.next() == Some(".loc")
+            && words.next() == Some(number)
+            && words
+                .next()
+                .and_then(|at| at.parse::<u32>().ok())
+                .is_some_and(|at| (line..line + 10).contains(&at))
+    };
+    assert!(ptx.lines().filter(of_body).count() > 1, "{ptx}");
     Ok(())
 }

@@ -70,9 +70,18 @@ fn planning_a_launch_of_one_tier_allocates_nothing() {
     let device = tiered();
     let rows = Rows::on(&device);
     let mut out = Rows::out(&device);
-    for specialize in [tilewright_dsl::call::Specialize::Resident, tilewright_dsl::call::Specialize::Exact] {
+    for specialize in [
+        tilewright_dsl::call::Specialize::Resident,
+        tilewright_dsl::call::Specialize::Exact,
+    ] {
         let call = place(&mut out, &rows.src, Exact(1), Runtime(2)).specialize(specialize);
-        let plan = || device.specializer().plan(&call, &|| Ok(false)).map(drop).expect("a plan");
+        let plan = || {
+            device
+                .specializer()
+                .plan(&call, &|| Ok(false))
+                .map(drop)
+                .expect("a plan")
+        };
         plan();
         let before = ALLOCATIONS.get();
         (0..100).for_each(|_| plan());
