@@ -97,7 +97,7 @@ impl Repeats {
             false => 1,
         };
         // Of two threads one count may be lost.
-        place.store(hash & !COUNT | count % ENOUGH, Relaxed);
+        place.store((hash & !COUNT) | (count % ENOUGH), Relaxed);
         count == ENOUGH
     }
 }
