@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tilewright::dp::kernels::{copy_to_slot, pad_rows, place_rows};
 use tilewright::prelude::*;
 use tilewright::runtime::cache::CubinCache;
-use tilewright::runtime::{Event, Tier};
+use tilewright::runtime::{CodeLimits, Event, Tier};
 use tilewright_testing::{Part, turn};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -216,4 +216,35 @@ fn two_hundred_threads_launch_one_cold_kernel_which_is_compiled_once() {
     assert!(after.waits - before.waits <= 200);
     // The resident one, and that for counts which fit.
     assert!(after.compiles - before.compiles <= 2, "{after:?}");
+}
+
+#[test]
+fn loaded_code_stays_within_its_bytes() {
+    let Some((gpu, _turn)) = gpu() else { return };
+    let rows = Rows::on(&gpu, 256);
+    let mut out = gpu.zeros::<u16, 2>([ROWS, 256]).expect("memory");
+    let mut place = |start: u64| {
+        let call = place_rows(&mut out, &rows.src, Exact(start), Exact(0), Exact(3));
+        let launched = call.specialize(Specialize::Exact).launch(&gpu).expect("a launch");
+        launched.variant().expect("there are programs").code_bytes()
+    };
+    let bytes = 4 * place(1);
+    gpu.set_code_limits(CodeLimits {
+        variants: u64::MAX,
+        bytes: gpu.counters().code_bytes + bytes,
+    });
+    let most = gpu.counters().code_bytes + bytes;
+    for start in 2..20 {
+        place(start);
+        settle();
+        assert!(gpu.counters().code_bytes <= most, "{:?}", gpu.counters());
+    }
+    let counters = gpu.counters();
+    assert!(counters.evictions > 10, "{counters:?}");
+    assert_eq!(
+        counters.code_bytes,
+        gpu.variants().iter().map(|variant| variant.code_bytes()).sum::<u64>()
+    );
+    gpu.set_code_limits(CodeLimits::default());
+    gpu.synchronize().expect("nothing is wrong");
 }

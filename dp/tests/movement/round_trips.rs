@@ -1,9 +1,13 @@
 //! Every topology, way of gathering and type there and back.
 
+use std::time::Duration;
+
 use half::bf16;
 use tilewright_dp::collective::Group;
 use tilewright_dp::movement::{Contribution, Counts, Movement};
 use tilewright_dp::plan::{Plan, Profile, Request, Topology};
+use tilewright_dsl::call::Specialize;
+use tilewright_runtime::Device;
 
 use crate::ranks::*;
 use crate::support::*;
@@ -29,6 +33,41 @@ fn every_topology_makes_the_round_trip_bit_for_bit() {
             }
         }
     });
+}
+
+/// The rows of a step lie elsewhere at each step, and each count may become a literal. A few steps warm up all that the launches
+/// of any step wait for.
+#[test]
+fn steps_of_any_counts_wait_for_nothing_after_a_few() {
+    let device = &Device::cpu();
+    device.set_specialize(Specialize::Tiered);
+    let topology = Topology::new(6, 3).unwrap();
+    let step = |counts: &[u64], extend: bool| {
+        let plan = plan(counts, 2, Profile::Main202609, extend);
+        let contribution = if extend {
+            Contribution::Partial
+        } else {
+            Contribution::Replicate
+        };
+        round_trip::<bf16>(device, &plan, &topology, How::Gather, contribution, true, 8);
+    };
+    for extend in [false, true] {
+        for counts in [[3, 5, 2], [0, 4, 1], [4, 4, 4], [1, 0, 0]] {
+            step(&counts, extend);
+        }
+    }
+    let before = device.counters();
+    device.seal();
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..60 {
+        let counts = [(); 3].map(|()| random.u64(0..12));
+        step(&counts, random.bool());
+    }
+    device.unseal();
+    assert!(Device::settle(Duration::from_secs(120)));
+    let after = device.counters();
+    assert_eq!((after.waits, after.failures), (before.waits, before.failures));
+    assert!(after.served_proved > before.served_proved, "{after:?}");
 }
 
 #[test]

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Only a class that was never seen makes a launch wait, for its resident variant. What would serve better is built behind
-//! (`request`, `build`), once for all that want it, and swapped in when it is there. No lock that is held while something
+//! (`request`, `ahead`, `build`), once for all that want it, and swapped in when it is there. No lock that is held while something
 //! is compiled is taken by a launch that does not wait for it. What is used least goes when there is too much (`evict`).
 
+mod ahead;
 mod build;
 mod class;
 mod classes;

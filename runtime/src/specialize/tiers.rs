@@ -1,24 +1,19 @@
 //! Which tier serves a launch, and what is asked for behind it.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Call, Specialize};
-use tilewright_dsl::schedule::Schedule;
 
 use super::build::{self, Found, Wait};
-use super::class::{Binding, LaunchClass};
-use super::key::{Key, Literals};
+use super::class::LaunchClass;
+use super::key::Literals;
 use super::plan::{Measure, Served, Shared};
-use super::request::{End, MAX_ATTEMPTS, Wanted};
+use super::sealed;
 use super::trial::{Side, Verdict};
 use super::variant::{Program, Variant};
-use super::{Event, sealed};
-use crate::behind::{COMPILERS, panic_message};
-use crate::counters::Tally;
 use crate::error::LaunchError;
 
 /// What is known of a launch by the variant that serves it.
@@ -210,150 +205,6 @@ impl Shared {
         }
         self.ask_for(class, wanted, launch.programs);
         None
-    }
-
-    /// Has a variant built behind, unless it has been asked for.
-    fn ask_for(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) {
-        if !class.requests.begin(wanted) {
-            return;
-        }
-        let (shared, asked) = (self.itself.clone(), class.clone());
-        let job = move || {
-            let Some(shared) = shared.upgrade() else { return };
-            let built = catch_unwind(AssertUnwindSafe(|| shared.build_behind(&asked, wanted.0, programs)));
-            let how = match built {
-                Ok(Ok(())) => End::Built,
-                Ok(Err(error)) => shared.failed(&asked, &error.to_string()),
-                Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic_message(&*panic))),
-            };
-            asked.requests.end(wanted, how);
-        };
-        if !COMPILERS.submit(job) {
-            class.requests.end(wanted, End::NotTried);
-        }
-    }
-
-    fn build_behind(&self, class: &Arc<LaunchClass>, holding: ConditionBits, programs: u64) -> Result<(), LaunchError> {
-        let staged = class.staged(holding)?;
-        let schedule: Option<Schedule> = class.schedule(&staged, self.machine().as_ref(), programs);
-        let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
-            Found::Built(variant) => {
-                // Those with literals have yet to show that they are better.
-                if class.trial.is_none() {
-                    Tally::add(&self.tally.promotions);
-                    let tier = Tier::Proved;
-                    self.hooks.tell(|| Event::Promoted {
-                        variant: &variant,
-                        tier,
-                    });
-                }
-                variant
-            }
-            Found::There(variant) => variant,
-            Found::Missing => return Ok(()),
-        };
-        staged.keep(schedule, &variant);
-        drop(variant);
-        self.make_room();
-        Ok(())
-    }
-
-    fn failed(&self, class: &LaunchClass, error: &str) -> End {
-        let kernel = &class.traced().kernel.name;
-        tracing::warn!(
-            kernel,
-            error,
-            "a variant could not be built behind; launches are served by the resident one"
-        );
-        Tally::add(&self.tally.failures);
-        self.hooks.tell(|| Event::Failed { kernel, error });
-        End::Failed
-    }
-
-    /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
-    fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>) {
-        if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
-            return;
-        }
-        let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
-        let mut key = Key::empty();
-        key.refill_for_launch(call, Literals::AllThatMay);
-        let (shared, without) = (self.itself.clone(), class.clone());
-        COMPILERS.submit(move || {
-            let Some(shared) = shared.upgrade() else { return };
-            match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
-                Ok(class) => shared.classes.add_first(key, class),
-                Err(panic) => {
-                    without.failed_literals.fetch_add(1, Relaxed);
-                    shared.failed(&without, &format!("it panicked: {}", panic_message(&*panic)));
-                }
-            }
-        });
-    }
-
-    /// Builds what a launch may be served by: the resident variant, that for the conditions, and that with literals. It may
-    /// wait whatever is sealed. Returns how many it built.
-    pub(super) fn warm_up(&self, call: &Call<'_>) -> Result<u64, LaunchError> {
-        let specialize = self.specialize(call);
-        let base = self.class(call, Literals::None)?;
-        let grid = base.grid(call)?;
-        if grid.contains(&0) {
-            return Ok(0);
-        }
-        let programs: u64 = grid.iter().product();
-        let mut built = 0;
-        let mut build = |class: &Arc<LaunchClass>, holding| {
-            let staged = class.staged(holding)?;
-            let schedule = class.schedule(&staged, self.machine().as_ref(), programs);
-            let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
-                Found::Built(variant) => {
-                    built += 1;
-                    variant
-                }
-                Found::There(variant) => variant,
-                Found::Missing => return Ok(()),
-            };
-            staged.keep(schedule, &variant);
-            if holding == ConditionBits::NONE {
-                class.set_resident(&variant);
-            }
-            Ok::<_, LaunchError>(())
-        };
-        let has_resident = match specialize {
-            Specialize::Exact => false,
-            Specialize::Tiered | Specialize::Resident => match build(&base, ConditionBits::NONE) {
-                Ok(()) => true,
-                // All launches are exact then.
-                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => false,
-                Err(error) => return Err(error),
-            },
-        };
-        if has_resident && specialize == Specialize::Tiered {
-            build(&base, base.conditions(call, grid))?;
-        }
-        if !has_resident || specialize == Specialize::Tiered && call.may_have_literals() {
-            let exact = self.class(call, Literals::AllThatMay)?;
-            build(&exact, exact.conditions(call, grid))?;
-        }
-        self.make_room();
-        Ok(built)
-    }
-
-    /// The conditions that hold in a launch, and the schedule for its programs; `None` for no programs.
-    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
-        let class = self.class(call, Literals::None)?;
-        let grid = class.grid(call)?;
-        if grid.contains(&0) {
-            return Ok(None);
-        }
-        let holding = class.conditions(call, grid);
-        let staged = match class.staged(holding) {
-            Ok(staged) => staged,
-            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => return Ok(Some((holding, None))),
-            Err(error) => return Err(error),
-        };
-        let schedule = class.schedule(&staged, self.machine().as_ref(), grid.iter().product());
-        Ok(Some((holding, schedule)))
     }
 }
 
