@@ -10,6 +10,8 @@
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
+//! * [`Device::warm_up`] builds what launches need, by a [`CountPolicy`]; after [`Device::seal`] none waits for a compiler.
+//!   [`Counters`] and [`Event`]s say what happened, [`Tier`] by what a launch was served.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
 //! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.

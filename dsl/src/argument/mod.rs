@@ -50,7 +50,7 @@ pub struct ListArgument<'a> {
 /// The argument of a count parameter, and how the count is bound.
 #[derive(Clone)]
 pub enum CountArgument<'a> {
-    /// A literal in the code of the variant that serves the launch.
+    /// A value that may become a literal in the code: how, the call's [`Specialize`](crate::call::Specialize) says.
     Exact(i64),
     /// A kernel argument.
     Runtime(i64),
@@ -194,8 +194,9 @@ impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] 
     }
 }
 
-/// A count bound as a literal: the launch is served by a variant with this value in its code. It may shape a tile, as no other
-/// count can: `arange(block)`.
+/// A count that may become a literal: the launch is served by a variant with this value in its code as soon as
+/// [`Specialize`](crate::call::Specialize) allows, or by one for every value. It may shape a tile, as no other count can:
+/// `arange(block)`. Then it is a literal in any variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exact(pub u64);
 

@@ -131,7 +131,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Binds the extents and strides of all tensors as literals: the launch is served by a variant for exactly these.
+    /// Lets the extents and strides of all tensors become literals, as exact counts do: see [`Specialize`].
     pub fn exact_extents(mut self) -> Self {
         self.extents = ExtentBinding::Exact;
         self

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use std::{process, thread};
 
@@ -15,22 +15,22 @@ use super::{Behind, IS_ENDING};
 const MAX_THREADS: usize = 4;
 /// How many jobs wait at most. A launch asks again for what found no room.
 const MAX_JOBS: usize = 256;
-/// How long handing over waits for those that take jobs. In the child of a fork, they may have held the lock for ever.
-const HAND_OVER: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that come when there are jobs, and go when there are none.
 pub(crate) struct Pool {
     behind: &'static Behind,
+    /// Held for handing over and taking a job, never while one is done.
     queue: Mutex<Queue>,
+    /// The process that has handed over the first job. The child of a fork has none of its parent's threads, and one of them may
+    /// have held the lock: it has nothing done here.
+    process: AtomicU32,
 }
 
 struct Queue {
     jobs: VecDeque<Job>,
     threads: usize,
-    /// The process whose threads are counted.
-    process: u32,
 }
 
 impl Pool {
@@ -38,25 +38,21 @@ impl Pool {
         let queue = Queue {
             jobs: VecDeque::new(),
             threads: 0,
-            process: 0,
         };
         Self {
             behind,
             queue: Mutex::new(queue),
+            process: AtomicU32::new(0),
         }
     }
 
-    /// Hands a job over; false if there is no room for it, or no thread to be had.
+    /// Hands a job over; false if there is no room for it, no thread to be had, or the process a child of the one that had.
     pub(crate) fn submit(&'static self, job: impl FnOnce() + Send + 'static) -> bool {
-        let Some(mut queue) = self.queue.try_lock_for(HAND_OVER) else {
+        let first = self.process.compare_exchange(0, process::id(), SeqCst, SeqCst);
+        if first.is_err_and(|first| first != process::id()) {
             return false;
-        };
-        if queue.process != process::id() {
-            // The child of a fork has none of its parent's threads, and what they were to do is the parent's.
-            queue.jobs.clear();
-            queue.threads = 0;
-            queue.process = process::id();
         }
+        let mut queue = self.queue.lock();
         if queue.jobs.len() >= MAX_JOBS || IS_ENDING.load(SeqCst) {
             return false;
         }

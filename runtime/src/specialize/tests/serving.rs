@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Exact, Runtime, Specialize};
@@ -140,12 +141,18 @@ fn results_are_the_same_while_variants_are_swapped_under_load() {
                 }
             });
         }
-        for limit in [1, 3, 2, 64, 1, 5] {
+        let started = Instant::now();
+        for limit in [1, 3, 2, 64, 1, 5].into_iter().cycle() {
             device.set_code_limits(crate::CodeLimits {
                 variants: limit,
                 bytes: u64::MAX,
             });
-            thread::sleep(Duration::from_millis(80));
+            thread::sleep(Duration::from_millis(50));
+            let counters = device.counters();
+            let all_seen = counters.evictions > 3 && counters.served_proved > 0 && counters.served_literal > 0;
+            if all_seen && started.elapsed() > Duration::from_millis(500) || started.elapsed() > LONG {
+                break;
+            }
         }
         is_over.store(true, SeqCst);
     });
@@ -153,7 +160,10 @@ fn results_are_the_same_while_variants_are_swapped_under_load() {
     let counters = device.counters();
     assert_eq!(counters.launches, launches.load(SeqCst), "none is lost");
     assert!(counters.evictions > 0 && counters.served_proved > 0, "{counters:?}");
-    assert_eq!((counters.waits, counters.failures), (1, 0));
+    assert!(
+        (1..=4).contains(&counters.waits) && counters.failures == 0,
+        "{counters:?}"
+    );
 }
 
 #[test]
