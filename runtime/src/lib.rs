@@ -9,6 +9,7 @@
 //!
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
+//! * [`BorrowedTensor`] and [`BorrowedTensorMut`] lie in memory that others own, such as an engine's.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
 //! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
@@ -40,9 +41,11 @@ mod specialize;
 
 pub use counters::Counters;
 pub use deadline::Deadline;
-pub use device::{Device, Stream};
+pub use device::{Device, Graph, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
 pub use launch::{Launch, Launched};
 pub use offline::Target;
 pub use specialize::{Variant, VariantId};
-pub use tensor::{DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count};
+pub use tensor::{
+    BorrowedTensor, BorrowedTensorMut, DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count,
+};

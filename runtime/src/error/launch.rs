@@ -138,6 +138,15 @@ pub enum LaunchError {
         /// Bytes of one element.
         element_bytes: usize,
     },
+    /// A launch that is captured into a graph needs a kernel that no launch has compiled and loaded yet.
+    #[error(
+        "kernel `{kernel}` has to be loaded for this launch, and a graph is being captured: launch it once before the \
+         capture, with the same types, layouts and kinds of counts"
+    )]
+    NotWarm {
+        /// The kernel.
+        kernel: &'static str,
+    },
     /// An access of a kernel that is marked `deny_guarded` can neither be proved to be in bounds nor be checked by the host.
     #[error(
         "kernel `{kernel}` denies bounds checks, and one is left for this launch: {proof}\n  = help: bound the index with an `if` or `assume`, pass tensors whose extents fit, or leave out `deny_guarded`"

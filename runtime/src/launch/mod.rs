@@ -25,6 +25,7 @@ pub(crate) use check::check;
 
 use crate::counters::Tally;
 use crate::device::{Device, Queue, Stream};
+use crate::error::DeviceError;
 use crate::specialize::{Program, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
@@ -87,10 +88,12 @@ impl Launch for Call<'_> {
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let device = stream.device();
         check(&self, device)?;
-        let plan = device.specializer().plan(&self, device.hardware(), device.tally())?;
+        let plan = device.specializer().plan(&self, device.hardware(), device.tally());
+        let plan = plan.map_err(|error| within_capture(&self, error))?;
         if let Some(served) = &plan.served {
             match (served.variant.program(), stream.queue()) {
                 (Program::Cuda(program), Queue::Cuda(stream)) => {
+                    stream.keep(served.variant.clone());
                     cuda::launch(&self, &plan, program, served.blocks, device, stream)?;
                 }
                 _ => host::launch(&self, &plan, &served.variant, device)?,
@@ -106,6 +109,17 @@ impl Launch for Call<'_> {
             variant: plan.served.map(|served| served.variant),
             built,
         })
+    }
+}
+
+/// What a launch that is captured lacked says which launch to make before.
+#[cold]
+fn within_capture(call: &Call<'_>, error: LaunchError) -> LaunchError {
+    match error {
+        LaunchError::Device(DeviceError::Capturing { .. }) => LaunchError::NotWarm {
+            kernel: call.definition().name(),
+        },
+        other => other,
     }
 }
 

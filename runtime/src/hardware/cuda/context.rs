@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, result};
+use cudarc::driver::{
+    CudaContext, DriverError, result,
+    sys::{self, CUmemorytype, CUpointer_attribute, CUresult},
+};
 use parking_lot::Mutex;
 
 use super::{
@@ -34,7 +37,8 @@ impl CudaDevice {
         Self::adopt(ordinal, properties, context)
     }
 
-    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context.
+    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context. Nothing of the
+    /// context is changed: whether cudarc tracks events of its slices, and over how many streams, stays its owner's choice.
     pub fn of(context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
         driver::start()?;
         let ordinal = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
@@ -43,9 +47,6 @@ impl CudaDevice {
     }
 
     fn adopt(ordinal: u32, properties: CudaProperties, context: Arc<CudaContext>) -> Result<Self, DeviceError> {
-        // SAFETY: tracking orders cudarc's own slices between streams. None is made here, and a stream captured into a
-        // graph must not wait for events of outside.
-        unsafe { context.disable_event_tracking() };
         let stream = CudaStream::new(&context, ordinal)?;
         Ok(Self(Arc::new(Opened {
             ordinal,
@@ -92,6 +93,44 @@ impl CudaDevice {
     pub fn memory(&self) -> Result<(usize, usize), DeviceError> {
         self.bind()?;
         result::mem_get_info().during("cuMemGetInfo")
+    }
+
+    /// Whether the driver knows bytes as memory that this GPU's kernels may use: its own, or the host's that is mapped.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_memory(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.bind()?;
+        let foreign = |reason: String| DeviceError::NotItsMemory {
+            address,
+            bytes,
+            device: format!("CUDA device {}", self.ordinal()),
+            reason,
+        };
+        // Memory that is mapped piece by piece may have several allocations in it: its ends are asked for.
+        for at in [address, address.saturating_add(bytes.saturating_sub(1) as u64)] {
+            let ask = |attribute| {
+                let mut value = 0u32;
+                // SAFETY: both attributes that are asked for below are of 32 bits.
+                let asked = unsafe { sys::cuPointerGetAttribute((&raw mut value).cast(), attribute, at) };
+                match asked.result() {
+                    Ok(()) => Ok(value),
+                    Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE)) => {
+                        Err(foreign(format!("the driver knows nothing at {at:#x}")))
+                    }
+                    Err(error) => Err(error).during("cuPointerGetAttribute"),
+                }
+            };
+            let kind = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE)?;
+            if kind == CUmemorytype::CU_MEMORYTYPE_HOST as u32 {
+                continue;
+            }
+            let owner = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)?;
+            if owner != self.ordinal() {
+                return Err(foreign(format!("it is memory of CUDA device {owner}")));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {

@@ -2,35 +2,85 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cudarc::driver::{
     CudaContext, CudaStream as Stream, result,
-    sys::{CUstream, CUstreamCaptureStatus},
+    sys::{CUevent_wait_flags, CUstream, CUstreamCaptureStatus},
 };
 
 use super::{
     CudaDevice, CudaEvent,
     driver::{self, During},
+    graph::{Kept, Used},
 };
 use crate::error::DeviceError;
+
+/// `CU_STREAM_LEGACY`: another name of the stream 0.
+const LEGACY: usize = 1;
+/// `CU_STREAM_PER_THREAD`: one name for a stream of each thread.
+const PER_THREAD: usize = 2;
 
 /// A queue of work for a GPU, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct CudaStream {
-    stream: Arc<Stream>,
-    ordinal: u32,
+    queue: Queue,
+    device: u32,
+    /// What a graph is to keep, of a stream that is captured into one that owns what it uses.
+    kept: Option<Arc<Kept>>,
+}
+
+#[derive(Clone, Debug)]
+enum Queue {
+    /// An engine's, or one that it has borrowed.
+    Theirs(Arc<Stream>),
+    /// Made here.
+    Ours(Arc<Owned>),
+}
+
+/// A stream that was made here. cudarc would count it among its own, wait for the whole context when it is the first, and
+/// track the slices of the context's owner from then on.
+#[derive(Debug)]
+struct Owned(Arc<Stream>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if driver::bind(self.0.context()).is_ok() {
+            // SAFETY: the stream was made by `CudaStream::new`, and cudarc's handle of it does not own it.
+            let _ = unsafe { result::stream::destroy(self.0.cu_stream()) };
+        }
+    }
+}
+
+impl Deref for Queue {
+    type Target = Arc<Stream>;
+
+    fn deref(&self) -> &Arc<Stream> {
+        match self {
+            Self::Theirs(stream) => stream,
+            Self::Ours(owned) => &owned.0,
+        }
+    }
 }
 
 impl CudaStream {
     pub(super) fn new(context: &Arc<CudaContext>, ordinal: u32) -> Result<Self, DeviceError> {
+        driver::bind(context)?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).during("cuStreamCreate")?;
+        // SAFETY: it was made in this context, and `Owned` destroys it after the last handle.
+        let stream = unsafe { context.wrap_borrowed_stream(stream) };
         Ok(Self {
-            stream: context.new_stream().during("cuStreamCreate")?,
-            ordinal,
+            queue: Queue::Ours(Arc::new(Owned(stream))),
+            device: ordinal,
+            kept: None,
         })
     }
 
     /// Uses a stream of cudarc: an engine's own, or one it has borrowed. It must be of the device's context.
+    ///
+    /// # Errors
+    /// It is of another context, or the default stream of each thread, which is another stream wherever it is used.
     pub fn of(device: &CudaDevice, stream: Arc<Stream>) -> Result<Self, DeviceError> {
         if stream.context() != device.context() {
             let found = u32::try_from(stream.context().ordinal()).unwrap_or(u32::MAX);
@@ -40,20 +90,76 @@ impl CudaStream {
                 expected: device.ordinal(),
             });
         }
+        Self::accept(stream, device.ordinal())
+    }
+
+    /// Uses a stream by its handle, and does not own it.
+    ///
+    /// # Errors
+    /// It is the default stream of each thread, which is another stream wherever it is used.
+    ///
+    /// # Safety
+    /// The handle is one of the device's context, and the stream lives until the last clone of this is dropped.
+    pub unsafe fn from_raw(device: &CudaDevice, stream: CUstream) -> Result<Self, DeviceError> {
+        // SAFETY: as the caller promises.
+        let stream = unsafe { device.context().wrap_borrowed_stream(stream) };
+        Self::accept(stream, device.ordinal())
+    }
+
+    fn accept(stream: Arc<Stream>, device: u32) -> Result<Self, DeviceError> {
+        if stream.cu_stream() as usize == PER_THREAD {
+            return Err(DeviceError::PerThreadStream);
+        }
         Ok(Self {
-            stream,
-            ordinal: device.ordinal(),
+            queue: Queue::Theirs(stream),
+            device,
+            kept: None,
         })
+    }
+
+    /// The same stream, whose launches a graph keeps what they use of.
+    pub(crate) fn keeping(&self, kept: Arc<Kept>) -> Self {
+        Self {
+            kept: Some(kept),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref()
+    }
+
+    /// Keeps something as long as the graph that this stream is being captured into, if it is one that owns what it uses.
+    pub(crate) fn keep(&self, used: Used) {
+        if let Some(kept) = self.kept() {
+            kept.keep(used);
+        }
+    }
+
+    /// What tells a stream from the others that exist.
+    pub(crate) fn identity(&self) -> usize {
+        match self.raw() as usize {
+            LEGACY => 0,
+            other => other,
+        }
+    }
+
+    /// Whether nobody else has this stream, but for so many clones of it.
+    pub(crate) fn is_abandoned(&self, clones: usize) -> bool {
+        match &self.queue {
+            Queue::Theirs(stream) => Arc::strong_count(stream) <= clones,
+            Queue::Ours(owned) => Arc::strong_count(owned) <= clones,
+        }
     }
 
     /// cudarc's stream.
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
+        &self.queue
     }
 
     /// The number of its device.
     pub fn ordinal(&self) -> u32 {
-        self.ordinal
+        self.device
     }
 
     /// Waits until everything in the stream is done.
@@ -66,18 +172,19 @@ impl CudaStream {
     /// Lets what is asked of the stream from now on wait for an event, also one of another stream.
     pub fn wait(&self, event: &CudaEvent) -> Result<(), DeviceError> {
         self.bind()?;
-        self.stream.wait(event.event()).during("cuStreamWaitEvent")
+        let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: stream and event are alive while they are borrowed.
+        unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")
     }
 
     /// Lets what is asked of this stream from now on wait for all that another was asked so far.
-    pub fn follow(&self, other: &CudaStream) -> Result<(), DeviceError> {
-        if self.raw() == other.raw() {
+    pub fn follow(&self, device: &CudaDevice, other: &CudaStream) -> Result<(), DeviceError> {
+        if self.identity() == other.identity() {
             return Ok(());
         }
-        other.bind()?;
-        let event = other.stream.record_event(None).during("cuEventRecord")?;
-        self.bind()?;
-        self.stream.wait(&event).during("cuStreamWaitEvent")
+        let event = CudaEvent::new(device)?;
+        event.record(other)?;
+        self.wait(&event)
     }
 
     /// Whether what is asked of the stream goes into a graph at present.
@@ -97,10 +204,10 @@ impl CudaStream {
     }
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
-        driver::bind(self.stream.context())
+        driver::bind(self.queue.context())
     }
 
     pub(super) fn raw(&self) -> CUstream {
-        self.stream.cu_stream()
+        self.queue.cu_stream()
     }
 }
