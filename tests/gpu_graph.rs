@@ -572,7 +572,7 @@ fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcom
         "{text}"
     );
     // What a capture cannot hold.
-    let mut body = || {
+    let body = || {
         let Err(TensorError::Device(error)) = device.zeros::<u8, 1>([1]) else {
             panic!("memory was allocated in a capture");
         };
@@ -581,7 +581,7 @@ fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcom
         Err::<(), _>(error)
     };
     // SAFETY: tests take turns, and this one has the stream for itself.
-    let refused = unsafe { cuda(&device.stream()).capture(&mut body) };
+    let refused = unsafe { cuda(&device.stream()).capture(body) };
     assert!(matches!(refused, Err(DeviceError::Capturing { .. })));
     whole_steps_follow::<i32>(&stream)?;
     whole_steps_follow::<i32>(&device.stream())

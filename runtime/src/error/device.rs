@@ -113,6 +113,14 @@ pub enum DeviceError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A context is not the one that is used here.
+    #[error(
+        "the context is not the primary one of CUDA device {ordinal}, which torch, candle and cudarc use as well: use that one"
+    )]
+    OtherContext {
+        /// Its device.
+        ordinal: u32,
+    },
     /// The default stream of each thread was given as one stream.
     #[error(
         "the default stream of each thread (CU_STREAM_PER_THREAD) is another stream on every thread, so nothing can be ordered \

@@ -82,7 +82,7 @@ impl Hardware {
         };
         let streams = self.0.streams.lock().clone();
         // A stream that only the list and this copy of it hold will get no more work.
-        let abandoned = |stream: &&CudaStream| stream.is_abandoned(2);
+        let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
         let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
         cuda.stream().synchronize()?;
         streams.iter().try_for_each(CudaStream::synchronize)?;

@@ -37,22 +37,34 @@ impl CudaDevice {
         Self::adopt(ordinal, properties, context)
     }
 
-    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context. Nothing of the
-    /// context is changed: whether cudarc tracks events of its slices, and over how many streams, stays its owner's choice.
+    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context. It is opened
+    /// once more: nothing of its owner's handle is changed, neither whether events of slices are tracked, nor over how many
+    /// streams, nor which errors wait there.
+    ///
+    /// # Errors
+    /// The context is not its GPU's primary one.
     pub fn of(context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
         driver::start()?;
         let ordinal = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
-        driver::bind(context)?;
-        Self::adopt(ordinal, CudaProperties::of(ordinal)?, context.clone())
+        let opened = Self::open(ordinal)?;
+        match *opened.context() == *context {
+            true => Ok(opened),
+            false => Err(DeviceError::OtherContext { ordinal }),
+        }
     }
 
     fn adopt(ordinal: u32, properties: CudaProperties, context: Arc<CudaContext>) -> Result<Self, DeviceError> {
-        let stream = CudaStream::new(&context, ordinal)?;
+        // With tracking on, the first stream of a handle waits for the whole context, which breaks captures and holds others up.
+        // SAFETY: nobody else has this handle yet, so there are no slices of it to track.
+        unsafe { context.disable_event_tracking() };
+        let stream = CudaStream::new(&context, ordinal);
+        // SAFETY: tracking is what it was.
+        unsafe { context.enable_event_tracking() };
         Ok(Self(Arc::new(Opened {
             ordinal,
             properties,
             context,
-            stream,
+            stream: stream?,
             unfreed: Mutex::default(),
         })))
     }
@@ -77,7 +89,7 @@ impl CudaDevice {
         CudaStream::new(&self.0.context, self.0.ordinal)
     }
 
-    /// cudarc's context.
+    /// cudarc's context, by a handle of the device's own.
     pub fn context(&self) -> &Arc<CudaContext> {
         &self.0.context
     }

@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use cudarc::driver::{
@@ -25,54 +24,17 @@ const PER_THREAD: usize = 2;
 /// A queue of work for a GPU, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct CudaStream {
-    queue: Queue,
-    device: u32,
+    stream: Arc<Stream>,
+    ordinal: u32,
     /// What a graph is to keep, of a stream that is captured into one that owns what it uses.
     kept: Option<Arc<Kept>>,
 }
 
-#[derive(Clone, Debug)]
-enum Queue {
-    /// An engine's, or one that it has borrowed.
-    Theirs(Arc<Stream>),
-    /// Made here.
-    Ours(Arc<Owned>),
-}
-
-/// A stream that was made here. cudarc would count it among its own, wait for the whole context when it is the first, and
-/// track the slices of the context's owner from then on.
-#[derive(Debug)]
-struct Owned(Arc<Stream>);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        if driver::bind(self.0.context()).is_ok() {
-            // SAFETY: the stream was made by `CudaStream::new`, and cudarc's handle of it does not own it.
-            let _ = unsafe { result::stream::destroy(self.0.cu_stream()) };
-        }
-    }
-}
-
-impl Deref for Queue {
-    type Target = Arc<Stream>;
-
-    fn deref(&self) -> &Arc<Stream> {
-        match self {
-            Self::Theirs(stream) => stream,
-            Self::Ours(owned) => &owned.0,
-        }
-    }
-}
-
 impl CudaStream {
     pub(super) fn new(context: &Arc<CudaContext>, ordinal: u32) -> Result<Self, DeviceError> {
-        driver::bind(context)?;
-        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).during("cuStreamCreate")?;
-        // SAFETY: it was made in this context, and `Owned` destroys it after the last handle.
-        let stream = unsafe { context.wrap_borrowed_stream(stream) };
         Ok(Self {
-            queue: Queue::Ours(Arc::new(Owned(stream))),
-            device: ordinal,
+            stream: context.new_stream().during("cuStreamCreate")?,
+            ordinal,
             kept: None,
         })
     }
@@ -99,20 +61,21 @@ impl CudaStream {
     /// It is the default stream of each thread, which is another stream wherever it is used.
     ///
     /// # Safety
-    /// The handle is one of the device's context, and the stream lives until the last clone of this is dropped.
+    /// The handle is one of the device's context, and the stream lives until the last clone of this, and of what
+    /// [`CudaStream::stream`] lends, is dropped.
     pub unsafe fn from_raw(device: &CudaDevice, stream: CUstream) -> Result<Self, DeviceError> {
         // SAFETY: as the caller promises.
         let stream = unsafe { device.context().wrap_borrowed_stream(stream) };
         Self::accept(stream, device.ordinal())
     }
 
-    fn accept(stream: Arc<Stream>, device: u32) -> Result<Self, DeviceError> {
+    fn accept(stream: Arc<Stream>, ordinal: u32) -> Result<Self, DeviceError> {
         if stream.cu_stream() as usize == PER_THREAD {
             return Err(DeviceError::PerThreadStream);
         }
         Ok(Self {
-            queue: Queue::Theirs(stream),
-            device,
+            stream,
+            ordinal,
             kept: None,
         })
     }
@@ -144,22 +107,14 @@ impl CudaStream {
         }
     }
 
-    /// Whether nobody else has this stream, but for so many clones of it.
-    pub(crate) fn is_abandoned(&self, clones: usize) -> bool {
-        match &self.queue {
-            Queue::Theirs(stream) => Arc::strong_count(stream) <= clones,
-            Queue::Ours(owned) => Arc::strong_count(owned) <= clones,
-        }
-    }
-
     /// cudarc's stream.
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.queue
+        &self.stream
     }
 
     /// The number of its device.
     pub fn ordinal(&self) -> u32 {
-        self.device
+        self.ordinal
     }
 
     /// Waits until everything in the stream is done.
@@ -204,10 +159,10 @@ impl CudaStream {
     }
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
-        driver::bind(self.queue.context())
+        driver::bind(self.stream.context())
     }
 
     pub(super) fn raw(&self) -> CUstream {
-        self.queue.cu_stream()
+        self.stream.cu_stream()
     }
 }
