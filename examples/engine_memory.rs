@@ -60,13 +60,13 @@ fn run() -> Result<(), Box<dyn Error>> {
 /// One step: all of it is asked of the engine's stream, and nothing is waited for.
 fn serve(device: &Device, stream: &Arc<CudaStream>, engine: &mut Engine) -> Result<(), Box<dyn Error>> {
     let ours = Stream::from_cudarc(device, stream.clone())?;
-    let hidden = BorrowedTensor::from_cudarc(&ours, engine.hidden.as_view(), [TOKENS, HIDDEN])?;
-    let order = BorrowedTensor::from_cudarc(&ours, engine.order.as_view(), [TOKENS])?;
-    let slots = BorrowedTensor::from_cudarc(&ours, engine.slots.as_view(), [TOKENS])?;
-    let valid = BorrowedTensor::from_cudarc(&ours, engine.valid.as_view(), [1])?;
-    let mut gathered = BorrowedTensorMut::from_cudarc(&ours, engine.gathered.as_view_mut(), [TOKENS, HIDDEN])?;
-    let mut cache = BorrowedTensorMut::from_cudarc(&ours, engine.cache.as_view_mut(), [SLOTS, HIDDEN])?;
-    let mut padded = BorrowedTensorMut::from_cudarc(&ours, engine.padded.as_view_mut(), [SLOTS, HIDDEN])?;
+    let hidden = BorrowedTensor::from_cudarc(device, engine.hidden.as_view(), [TOKENS, HIDDEN])?;
+    let order = BorrowedTensor::from_cudarc(device, engine.order.as_view(), [TOKENS])?;
+    let slots = BorrowedTensor::from_cudarc(device, engine.slots.as_view(), [TOKENS])?;
+    let valid = BorrowedTensor::from_cudarc(device, engine.valid.as_view(), [1])?;
+    let mut gathered = BorrowedTensorMut::from_cudarc(device, engine.gathered.as_view_mut(), [TOKENS, HIDDEN])?;
+    let mut cache = BorrowedTensorMut::from_cudarc(device, engine.cache.as_view_mut(), [SLOTS, HIDDEN])?;
+    let mut padded = BorrowedTensorMut::from_cudarc(device, engine.padded.as_view_mut(), [SLOTS, HIDDEN])?;
 
     gather_rows(&mut gathered, &hidden, &order).launch_on(&ours)?;
     scatter_rows(&mut cache, gathered.view(), &slots).launch_on(&ours)?;

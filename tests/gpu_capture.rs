@@ -187,6 +187,7 @@ fn what_a_graph_cannot_hold_is_refused_with_what_to_do_before() -> Outcome {
         capturing(tensor.copy_from(&[9; 4]));
         capturing(stream.synchronize().map_err(TensorError::from));
         capturing(other.wait_for(stream).map_err(TensorError::from));
+        capturing(stream.wait_for(&other).map_err(TensorError::from));
         capturing(
             device
                 .capture(|_| Ok::<(), DeviceError>(()))

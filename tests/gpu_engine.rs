@@ -183,15 +183,15 @@ fn slices_are_used_where_they_are(device: &Device, tracking: bool, columns: usiz
         let mut scattered = theirs.clone_htod(&vec![7u16; 4 * columns])?;
         let mut padded = theirs.clone_htod(&vec![7u16; 5 * columns])?;
         {
-            let source = BorrowedTensor::from_cudarc(&ours, src.as_view(), [4, columns])?;
-            let index = BorrowedTensor::from_cudarc(&ours, index.as_view(), [4])?;
-            let back_index = BorrowedTensor::from_cudarc(&ours, back_index.as_view(), [4])?;
-            let count = BorrowedTensor::from_cudarc(&ours, count.as_view(), [1])?;
-            let mut gathered = BorrowedTensorMut::from_cudarc(&ours, gathered.as_view_mut(), [4, columns])?;
-            let mut scattered = BorrowedTensorMut::from_cudarc(&ours, scattered.as_view_mut(), [4, columns])?;
-            let mut padded = BorrowedTensorMut::from_cudarc(&ours, padded.as_view_mut(), [5, columns])?;
+            let source = BorrowedTensor::from_cudarc(device, src.as_view(), [4, columns])?;
+            let index = BorrowedTensor::from_cudarc(device, index.as_view(), [4])?;
+            let back_index = BorrowedTensor::from_cudarc(device, back_index.as_view(), [4])?;
+            let count = BorrowedTensor::from_cudarc(device, count.as_view(), [1])?;
+            let mut gathered = BorrowedTensorMut::from_cudarc(device, gathered.as_view_mut(), [4, columns])?;
+            let mut scattered = BorrowedTensorMut::from_cudarc(device, scattered.as_view_mut(), [4, columns])?;
+            let mut padded = BorrowedTensorMut::from_cudarc(device, padded.as_view_mut(), [5, columns])?;
             gather_rows(&mut gathered, &source, &index).launch_on(&ours)?;
-            // On a stream that the slices were not taken for.
+            // On yet another stream.
             scatter_rows(&mut scattered, gathered.view(), &back_index).launch(device)?;
             pad_rows(&mut padded, gathered.view(), device_count(&count, 0, 4)?).launch_on(&ours)?;
         }
@@ -235,7 +235,7 @@ fn a_slice_that_is_too_short_and_memory_of_another_place_are_refused() -> Outcom
     let theirs = context.new_stream()?;
     let slice = theirs.clone_htod(&[1u32; 11])?;
     let ours = Stream::from_cudarc(&device, theirs.clone())?;
-    let error = BorrowedTensor::from_cudarc(&ours, slice.as_view(), [3, 4]).unwrap_err();
+    let error = BorrowedTensor::from_cudarc(&device, slice.as_view(), [3, 4]).unwrap_err();
     assert!(error.to_string().contains("of 44 bytes"), "{error}");
     let word = Box::new(7u64);
     // SAFETY: it is refused.
@@ -245,7 +245,7 @@ fn a_slice_that_is_too_short_and_memory_of_another_place_are_refused() -> Outcom
         "{error}"
     );
     // A slice of cudarc is nothing that the CPU device has.
-    let error = BorrowedTensor::from_cudarc(&Device::cpu().stream(), slice.as_view(), [11]).unwrap_err();
+    let error = BorrowedTensor::from_cudarc(&Device::cpu(), slice.as_view(), [11]).unwrap_err();
     assert!(
         matches!(error, TensorError::Device(DeviceError::NotCuda { .. })),
         "{error}"

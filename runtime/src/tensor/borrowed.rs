@@ -14,7 +14,7 @@ use super::memory::TensorMemory;
 use super::{TensorView, TensorViewMut};
 use crate::device::{Device, Stream};
 use crate::error::{DeviceError, TensorError};
-use crate::hardware::cuda::{CudaDevice, CudaStream};
+use crate::hardware::cuda::CudaStream;
 use crate::hardware::memory::Storage;
 
 /// A tensor in memory that others own, to be read: its [view](BorrowedTensor::view), or a reference to this, is passed to
@@ -55,50 +55,35 @@ struct Part<'a, const R: usize> {
     _turn: Option<Turn<'a>>,
 }
 
-/// cudarc's word that a slice is in use, which the slice's own stream gives: what other streams of its context wait for.
+/// cudarc's word that a slice is in use, given on the slice's own stream: what other streams of its context wait for, where
+/// that tracks events.
 struct Turn<'a> {
-    device: CudaDevice,
-    /// The stream that uses the slice, and the slice's own.
-    queue: CudaStream,
-    owner: CudaStream,
-    /// Recorded once the slice's stream comes after what used the slice; before the stream that it is recorded on goes.
+    /// Recorded at the end, before the stream that it is recorded on goes.
     _sync: SyncOnDrop<'a>,
     _stream: Arc<cudarc::driver::CudaStream>,
 }
 
 impl<'a> Turn<'a> {
-    /// Lets the stream that is to use a slice come after what the slice was used for. `take` asks cudarc for the slice's address.
+    /// Takes a slice: its address, its stream, and the word. `take` asks cudarc.
     fn new(
-        stream: &Stream,
-        slice: &Arc<cudarc::driver::CudaStream>,
+        device: &Device,
+        own: Arc<cudarc::driver::CudaStream>,
         take: impl FnOnce(&'a cudarc::driver::CudaStream) -> (u64, SyncOnDrop<'a>),
-    ) -> Result<(u64, Self), TensorError> {
-        let (Some(device), Some(queue)) = (stream.device().as_cuda(), stream.as_cuda()) else {
-            return Err(DeviceError::NotCuda {
-                what: "a slice of cudarc",
-            }
-            .into());
-        };
-        let owner = CudaStream::of(device, slice.clone())?;
+    ) -> Result<(u64, Stream, Self), TensorError> {
+        let cuda = device.as_cuda().ok_or(DeviceError::NotCuda {
+            what: "a slice of cudarc",
+        })?;
+        let stream = Stream::over(device, CudaStream::of(cuda, own.clone())?);
         // SAFETY: the stream is kept beside what refers to it, and dropped after that.
-        let (pointer, sync) = take(unsafe { &*Arc::as_ptr(slice) });
-        let turn = Self {
-            device: device.clone(),
-            queue: queue.clone(),
-            owner,
-            _sync: sync,
-            _stream: slice.clone(),
-        };
-        turn.queue.follow(device, &turn.owner)?;
-        Ok((pointer, turn))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.owner.follow(&self.device, &self.queue) {
-            tracing::warn!(%error, "a slice's stream does not wait for what used the slice");
-        }
+        let (pointer, sync) = take(unsafe { &*Arc::as_ptr(&own) });
+        Ok((
+            pointer,
+            stream,
+            Self {
+                _sync: sync,
+                _stream: own,
+            },
+        ))
     }
 }
 
@@ -128,20 +113,20 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         })
     }
 
-    /// A tensor without gaps over the first elements of a slice of cudarc, borrowed like it. Until this is dropped the slice is
-    /// in use on `stream`, which may be another one than the slice's own; whether its context tracks events or not.
+    /// A tensor without gaps over the first elements of a slice of cudarc, borrowed like it. Its uses are ordered by the slice's
+    /// own stream, and where the slice's context tracks events, other streams of cudarc's wait for them once this is dropped.
     ///
-    /// While a graph is captured events cannot be waited for: make it before the capture.
+    /// While the slice's stream is captured, events cannot be waited for: make it before the capture.
     ///
     /// # Errors
-    /// The extents have more elements than the slice, the slice is of another GPU, or the driver refuses an event.
-    pub fn from_cudarc(stream: &Stream, slice: CudaView<'a, T>, extents: [usize; R]) -> Result<Self, TensorError> {
+    /// The extents have more elements than the slice, or the slice is of another GPU, or of the default stream of each thread.
+    pub fn from_cudarc(device: &Device, slice: CudaView<'a, T>, extents: [usize; R]) -> Result<Self, TensorError> {
         let geometry = within(extents, slice.len(), T::TYPE.size())?;
         let own = slice.stream().clone();
-        let (pointer, turn) = Turn::new(stream, &own, |own| slice.view_ptr(own))?;
-        // SAFETY: the slice is borrowed for `'a`, holds as many elements, and is not freed before `turn` is given back; cudarc's
-        // slices are initialised as far as its own safe calls are concerned.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, geometry.strides, Some(turn)) }?;
+        let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr(own))?;
+        // SAFETY: the slice is borrowed for `'a` and holds as many elements. It is freed on its own stream, which comes after every
+        // use at once, even if this is never dropped.
+        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Some(turn)) }?;
         Ok(Self {
             part,
             element: PhantomData,
@@ -185,12 +170,12 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
     ///
     /// # Errors
     /// As there.
-    pub fn from_cudarc(stream: &Stream, slice: CudaViewMut<'a, T>, extents: [usize; R]) -> Result<Self, TensorError> {
+    pub fn from_cudarc(device: &Device, slice: CudaViewMut<'a, T>, extents: [usize; R]) -> Result<Self, TensorError> {
         let geometry = within(extents, slice.len(), T::TYPE.size())?;
         let own = slice.stream().clone();
-        let (pointer, turn) = Turn::new(stream, &own, |own| slice.view_ptr_mut(own))?;
+        let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr_mut(own))?;
         // SAFETY: as for `BorrowedTensor`, and the slice is borrowed mutably.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, geometry.strides, Some(turn)) }?;
+        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Some(turn)) }?;
         Ok(Self {
             part,
             element: PhantomData,

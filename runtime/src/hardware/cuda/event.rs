@@ -48,14 +48,9 @@ impl CudaEvent {
     /// Puts the event behind everything asked of the stream so far.
     ///
     /// # Errors
-    /// The driver refuses, or the stream is one that [`Device::capture`](crate::Device::capture) captures: whoever waited for
-    /// the event would be captured with it.
+    /// The driver refuses, or the stream is one that [`Device::capture`](crate::Device::capture) captures.
     pub fn record(&self, stream: &CudaStream) -> Result<(), DeviceError> {
-        if stream.kept().is_some_and(|kept| kept.is_open()) {
-            return Err(DeviceError::Capturing {
-                what: "an order between the captured stream and another",
-            });
-        }
+        stream.refuse_order()?;
         self.device.bind()?;
         // SAFETY: event and stream are alive while they are borrowed.
         unsafe { result::event::record(self.event, stream.raw()) }.during("cuEventRecord")

@@ -125,7 +125,11 @@ impl CudaStream {
     }
 
     /// Lets what is asked of the stream from now on wait for an event, also one of another stream.
+    ///
+    /// # Errors
+    /// The driver refuses, or the stream is one that [`Device::capture`](crate::Device::capture) captures.
     pub fn wait(&self, event: &CudaEvent) -> Result<(), DeviceError> {
+        self.refuse_order()?;
         self.bind()?;
         let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: stream and event are alive while they are borrowed.
@@ -148,6 +152,17 @@ impl CudaStream {
         // SAFETY: the stream is alive while it is borrowed.
         let status = unsafe { result::stream::is_capturing(self.raw()) }.during("cuStreamIsCapturing")?;
         Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+    }
+
+    /// An error if the stream is being captured into a graph that owns what it uses: whoever waited for the stream would be
+    /// captured with it, and what it waited for is not part of the graph.
+    pub(super) fn refuse_order(&self) -> Result<(), DeviceError> {
+        match self.kept().is_some_and(Kept::is_open) {
+            true => Err(DeviceError::Capturing {
+                what: "an order between the captured stream and another",
+            }),
+            false => Ok(()),
+        }
     }
 
     /// An error if the stream is being captured, else its context is current.
