@@ -8,13 +8,14 @@ use std::process::{Command, Output, Stdio};
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// Every example, with arguments that make it short.
-const EXAMPLES: [&[&str]; 6] = [
+const EXAMPLES: [&[&str]; 7] = [
     &["quickstart"],
     &["kv_cache"],
     &["moe_permute"],
     &["quantize"],
     &["dp_attention", "--counts", "2,1", "--hidden", "8"],
     &["bundle"],
+    &["engine_memory"],
 ];
 
 fn run(example: &[&str], stdout: impl Into<Stdio>) -> Output {

@@ -14,7 +14,7 @@
 //!
 //! Without a GPU there are no graphs, and no test of them.
 
-#![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
+#![allow(unsafe_code)] // A graph of a shared stream owns nothing of what its work uses; `gpu_capture.rs` is those that do.
 
 use std::error::Error;
 use std::sync::MutexGuard;
@@ -49,7 +49,8 @@ fn cuda(stream: &Stream) -> &CudaStream {
 fn captured<E: From<DeviceError>>(stream: &Stream, launches: impl FnOnce() -> Result<(), E>) -> Result<CudaGraph, E> {
     let device = stream.device();
     let before = device.counters();
-    let graph = cuda(stream).capture(launches)?;
+    // SAFETY: tests take turns, and this one has the stream for itself.
+    let graph = unsafe { cuda(stream).capture(launches) }?;
     let after = device.counters();
     assert!(after.launches > before.launches, "nothing was captured");
     assert_eq!(
@@ -563,7 +564,8 @@ fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcom
     let (stream, mut step) = (device.new_stream()?, Step::<i32>::new(&device)?);
     // On the device's stream, and captured on another.
     step.launch(&device.stream())?;
-    let Err(error) = cuda(&stream).capture(|| step.launch(&stream)) else {
+    // SAFETY: nobody else has the stream.
+    let Err(error) = (unsafe { cuda(&stream).capture(|| step.launch(&stream)) }) else {
         return Err("captured".into());
     };
     let text = error.to_string();
@@ -572,14 +574,16 @@ fn a_capture_that_needs_an_order_between_streams_is_refused_and_ends() -> Outcom
         "{text}"
     );
     // What a capture cannot hold.
-    let refused = cuda(&device.stream()).capture(|| {
+    let body = || {
         let Err(TensorError::Device(error)) = device.zeros::<u8, 1>([1]) else {
             panic!("memory was allocated in a capture");
         };
         assert!(matches!(error, DeviceError::Capturing { .. }), "{error}");
         assert!(step.counts.download().is_err() && device.synchronize().is_err());
         Err::<(), _>(error)
-    });
+    };
+    // SAFETY: tests take turns, and this one has the stream for itself.
+    let refused = unsafe { cuda(&device.stream()).capture(body) };
     assert!(matches!(refused, Err(DeviceError::Capturing { .. })));
     whole_steps_follow::<i32>(&stream)?;
     whole_steps_follow::<i32>(&device.stream())

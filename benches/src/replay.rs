@@ -21,12 +21,14 @@ impl Replay {
         mut launch: impl FnMut(usize) -> Result<(), Box<dyn Error>>,
     ) -> Result<Self, Box<dyn Error>> {
         let cuda = device.as_cuda().ok_or("the device is no GPU")?;
-        let graph = cuda.stream().capture(|| (0..launches).try_for_each(&mut launch))?;
+        // SAFETY: the caller alone uses the device while its launches are captured.
+        #[allow(unsafe_code)]
+        let graph = unsafe { cuda.stream().capture(|| (0..launches).try_for_each(&mut launch)) }?;
         Ok(Self {
             graph,
             launches,
-            begin: CudaEvent::new(cuda)?,
-            end: CudaEvent::new(cuda)?,
+            begin: CudaEvent::timed(cuda)?,
+            end: CudaEvent::timed(cuda)?,
         })
     }
 

@@ -172,7 +172,8 @@ fn a_captured_gather_is_replayed_and_its_group_is_dropped_at_once() {
         // The ranks agree on the shape first.
         gather().unwrap();
         groups.world().finish().unwrap();
-        let mut graph = device.stream().as_cuda().unwrap().capture(gather).unwrap();
+        // SAFETY: only this thread uses the rank's device.
+        let mut graph = unsafe { device.stream().as_cuda().unwrap().capture(gather) }.unwrap();
         for step in 1..4 {
             let rows = rows_of(10 * step + rank, tokens).concat();
             let bits = |&bits: &u64| bf16::from_bits(bits as u16);
@@ -250,7 +251,8 @@ fn summed_and_captured(group: &NcclGroup, buffer: &mut DeviceTensor<f32, 2>) -> 
     let mut sum = || group.all_reduce(&mut buffer.view_mut());
     sum().unwrap();
     group.finish().unwrap();
-    group.stream().as_cuda().unwrap().capture(sum).unwrap()
+    // SAFETY: only this rank's thread uses its stream.
+    unsafe { group.stream().as_cuda().unwrap().capture(sum) }.unwrap()
 }
 
 /// A rank dies while the others replay a graph of collectives: an error within the limit, and their GPUs go on.

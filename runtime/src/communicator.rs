@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::iter;
 use std::time::Duration;
 
 use tilewright_dsl::element::Element;
@@ -9,7 +10,7 @@ use tilewright_dsl::element::Element;
 use crate::device::Stream;
 use crate::error::DeviceError;
 use crate::hardware::cuda::{CudaCommunicator, NcclError, NcclId};
-use crate::hardware::memory::{CudaAllocation, Place, put_in_order};
+use crate::hardware::memory::{Place, put_in_order};
 use crate::tensor::TensorViewMut;
 
 /// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
@@ -145,10 +146,7 @@ impl Communicator {
         }
         let address = storage.address() + offset;
         match storage.place() {
-            Place::Cuda(allocation) => {
-                let used: [&CudaAllocation; 1] = [allocation];
-                put_in_order(device.hardware(), cuda, used.into_iter(), || ask(address))
-            }
+            Place::Cuda(_) => put_in_order(device.hardware(), cuda, iter::once(storage), || ask(address)),
             Place::Host(_) => Err(DeviceError::NotCuda { what: "a rank of NCCL" }.into()),
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
+//! * [`BorrowedTensor`] and [`BorrowedTensorMut`] lie in memory that others own, such as an engine's.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * [`Device::warm_up`] builds what launches need, by a [`CountPolicy`]; after [`Device::seal`] none waits for a compiler.
 //!   [`Counters`] and [`Event`]s say what happened, [`Tier`] by what a launch was served.
@@ -44,11 +45,13 @@ mod warm_up;
 
 pub use counters::{Counters, Histogram};
 pub use deadline::Deadline;
-pub use device::{Device, Stream};
+pub use device::{Device, Graph, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
 pub use launch::{Launch, Launched};
 pub use offline::Target;
 pub use policy::{CountKey, CountPolicy};
 pub use specialize::{CodeLimits, Event, Measured, Tier, Variant, VariantId};
-pub use tensor::{DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count};
+pub use tensor::{
+    BorrowedTensor, BorrowedTensorMut, DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count,
+};
 pub use warm_up::{Progress, WarmedUp};

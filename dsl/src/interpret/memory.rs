@@ -1,19 +1,47 @@
 //! Memory that programs on several threads read and write.
 
 use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering, Ordering::Relaxed};
+use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 const WORD: usize = 8;
 
-/// Zero-initialised memory of a fixed size, shared by reference and written without locks.
+/// Memory of a fixed size, shared by reference and written without locks.
 ///
 /// Bytes written by different threads are never mixed up, even inside one word. What a thread reads where another one is
 /// writing is either value, byte by byte; there is no undefined behaviour.
 pub struct HostMemory {
     /// Little-endian.
-    words: Box<[AtomicU64]>,
+    words: Words,
     length: u64,
+    /// What is before and after the words, of memory that others own.
+    edges: Option<Box<Edges>>,
+}
+
+enum Words {
+    Owned(Box<[AtomicU64]>),
+    Borrowed(&'static [AtomicU64]),
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        match self {
+            Self::Owned(words) => words,
+            Self::Borrowed(words) => words,
+        }
+    }
+}
+
+/// The words that these bytes are in may hold bytes of others, so they are used one by one. Elements of several bytes are kept
+/// whole by the lock.
+struct Edges {
+    head: &'static [AtomicU8],
+    tail: &'static [AtomicU8],
+    turn: Mutex<()>,
 }
 
 /// A request that a [`HostMemory`] cannot serve.
@@ -46,9 +74,25 @@ impl HostMemory {
         words.try_reserve_exact(count).map_err(|_| exhausted())?;
         words.resize_with(count, AtomicU64::default);
         Ok(Self {
-            words: words.into_boxed_slice(),
+            words: Words::Owned(words.into_boxed_slice()),
             length,
+            edges: None,
         })
+    }
+
+    /// Memory that is there already: bytes, whole little-endian words behind them, and bytes behind those. The first word, or
+    /// where it would be, is at a multiple of 8 in the address space, so that no element goes over an edge.
+    pub fn over(head: &'static [AtomicU8], words: &'static [AtomicU64], tail: &'static [AtomicU8]) -> Self {
+        let edges = Edges {
+            head,
+            tail,
+            turn: Mutex::new(()),
+        };
+        Self {
+            words: Words::Borrowed(words),
+            length: (head.len() + size_of_val(words) + tail.len()) as u64,
+            edges: Some(Box::new(edges)),
+        }
     }
 
     /// A copy of `bytes`.
@@ -66,6 +110,15 @@ impl HostMemory {
         self.length
     }
 
+    /// Where the bytes are.
+    pub fn as_ptr(&self) -> *const u8 {
+        match &self.edges {
+            Some(edges) if !edges.head.is_empty() => edges.head.as_ptr().cast(),
+            Some(edges) if self.words.is_empty() => edges.tail.as_ptr().cast(),
+            _ => self.words.as_ptr().cast(),
+        }
+    }
+
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -77,6 +130,21 @@ impl HostMemory {
     /// If they are not all inside the memory; nothing is read then.
     pub fn read(&self, offset: u64, target: &mut [u8]) -> Result<(), MemoryError> {
         let range = self.range(offset, target.len() as u64)?;
+        match &self.edges {
+            None => self.read_words(range, target),
+            Some(edges) => {
+                let [head, words, tail] = self.pieces(edges, range);
+                let (to_head, rest) = target.split_at_mut(head.len());
+                let (to_words, to_tail) = rest.split_at_mut(words.len());
+                edges.read(edges.head, head, to_head);
+                self.read_words(words, to_words);
+                edges.read(edges.tail, tail, to_tail);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_words(&self, range: Range<usize>, target: &mut [u8]) {
         let (head, body) = target.split_at_mut(self.head(&range));
         if !head.is_empty() {
             let bytes = self.words[range.start / WORD].load(Relaxed).to_le_bytes();
@@ -93,7 +161,6 @@ impl HostMemory {
             let bytes = self.words[word].load(Relaxed).to_le_bytes();
             tail.copy_from_slice(&bytes[..tail.len()]);
         }
-        Ok(())
     }
 
     /// Replaces the bytes from `offset` on by `source`.
@@ -102,6 +169,21 @@ impl HostMemory {
     /// If they are not all inside the memory; nothing is written then.
     pub fn write(&self, offset: u64, source: &[u8]) -> Result<(), MemoryError> {
         let range = self.range(offset, source.len() as u64)?;
+        match &self.edges {
+            None => self.write_words(range, source),
+            Some(edges) => {
+                let [head, words, tail] = self.pieces(edges, range);
+                let (of_head, rest) = source.split_at(head.len());
+                let (of_words, of_tail) = rest.split_at(words.len());
+                edges.write(edges.head, head, of_head);
+                self.write_words(words, of_words);
+                edges.write(edges.tail, tail, of_tail);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_words(&self, range: Range<usize>, source: &[u8]) {
         let (head, body) = source.split_at(self.head(&range));
         self.write_part(range.start, head);
         let mut word = range.start.div_ceil(WORD);
@@ -113,7 +195,6 @@ impl HostMemory {
             word += 1;
         }
         self.write_part(word * WORD, chunks.remainder());
-        Ok(())
     }
 
     /// Sets `length` bytes from `offset` on to zero.
@@ -122,6 +203,19 @@ impl HostMemory {
     /// If they are not all inside the memory; nothing is written then.
     pub fn fill_zero(&self, offset: u64, length: u64) -> Result<(), MemoryError> {
         let range = self.range(offset, length)?;
+        match &self.edges {
+            None => self.zero_words(range),
+            Some(edges) => {
+                let [head, words, tail] = self.pieces(edges, range);
+                edges.write(edges.head, head, &[0; WORD]);
+                self.zero_words(words);
+                edges.write(edges.tail, tail, &[0; WORD]);
+            }
+        }
+        Ok(())
+    }
+
+    fn zero_words(&self, range: Range<usize>) {
         let zeros = [0; WORD];
         let head = self.head(&range);
         self.write_part(range.start, &zeros[..head]);
@@ -130,8 +224,7 @@ impl HostMemory {
             words.iter().for_each(|word| word.store(0, Relaxed));
         }
         let tail = (range.start + head).max(last * WORD);
-        self.write_part(tail, &zeros[..range.end - tail]);
-        Ok(())
+        self.write_part(tail, &zeros[..range.end.saturating_sub(tail)]);
     }
 
     /// The bits of the naturally aligned element of `size` bytes (1, 2, 4 or 8) at `offset`, zero-extended.
@@ -165,6 +258,16 @@ impl HostMemory {
         mut change: impl FnMut(u64) -> u64,
     ) -> Result<u64, MemoryError> {
         let range = self.range(offset, size as u64)?;
+        let range = match &self.edges {
+            None => range,
+            Some(edges) => match self.pieces(edges, range) {
+                [head, words, _] if !head.is_empty() && words.is_empty() => {
+                    return Ok(edges.update(edges.head, head, change));
+                }
+                [_, words, tail] if words.is_empty() => return Ok(edges.update(edges.tail, tail, change)),
+                [_, words, _] => words,
+            },
+        };
         let Some(word) = self.words.get(range.start / WORD) else {
             return Ok(0);
         };
@@ -192,13 +295,21 @@ impl HostMemory {
 
     /// A copy of all bytes.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self
-            .words
-            .iter()
-            .flat_map(|word| word.load(Relaxed).to_le_bytes())
-            .collect();
-        bytes.truncate(self.length as usize);
+        let mut bytes = vec![0; self.length as usize];
+        // They are all inside.
+        let _ = self.read(0, &mut bytes);
         bytes
+    }
+
+    /// The parts of a range that are in the head, in the words and in the tail, each counted from the start of its part.
+    fn pieces(&self, edges: &Edges, range: Range<usize>) -> [Range<usize>; 3] {
+        let words = edges.head.len();
+        let tail = words + self.words.len() * WORD;
+        let part = |from: usize, to: usize| {
+            let clamp = |at: usize| at.clamp(from, to) - from;
+            clamp(range.start)..clamp(range.end)
+        };
+        [part(0, words), part(words, tail), part(tail, tail + edges.tail.len())]
     }
 
     fn range(&self, offset: u64, length: u64) -> Result<Range<usize>, MemoryError> {
@@ -235,6 +346,40 @@ impl HostMemory {
     }
 }
 
+impl Edges {
+    fn read(&self, bytes: &[AtomicU8], range: Range<usize>, target: &mut [u8]) {
+        if !range.is_empty() {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            for (to, from) in target.iter_mut().zip(&bytes[range]) {
+                *to = from.load(Relaxed);
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[AtomicU8], range: Range<usize>, source: &[u8]) {
+        if !range.is_empty() {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            for (to, from) in bytes[range].iter().zip(source) {
+                to.store(*from, Relaxed);
+            }
+        }
+    }
+
+    fn update(&self, bytes: &[AtomicU8], range: Range<usize>, mut change: impl FnMut(u64) -> u64) -> u64 {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = &bytes[range];
+        let mut old = [0; WORD];
+        for (to, from) in old.iter_mut().zip(bytes) {
+            *to = from.load(Relaxed);
+        }
+        let old = u64::from_le_bytes(old);
+        for (to, from) in bytes.iter().zip(change(old).to_le_bytes()) {
+            to.store(from, Relaxed);
+        }
+        old
+    }
+}
+
 impl fmt::Debug for HostMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostMemory({} bytes)", self.length)
@@ -264,6 +409,55 @@ mod tests {
                 let mut expected = vec![7; 50];
                 expected[offset as usize..][..length].fill(0);
                 assert_eq!(memory.to_vec(), expected, "{offset} {length}");
+            }
+        }
+    }
+
+    /// So many bytes of each part, for as long as the tests run.
+    fn borrowed(head: usize, words: usize, tail: usize) -> HostMemory {
+        let bytes = |count| Vec::leak((0..count).map(|_| AtomicU8::new(0)).collect());
+        let words = Vec::leak((0..words).map(|_| AtomicU64::new(0)).collect());
+        HostMemory::over(bytes(head), words, bytes(tail))
+    }
+
+    #[test]
+    fn memory_of_others_is_read_and_written_across_its_edges() {
+        for (head, words, tail) in [(0, 4, 0), (3, 2, 5), (7, 0, 0), (0, 0, 7), (4, 1, 4), (0, 0, 0)] {
+            let length = head + 8 * words + tail;
+            for (from, to) in (0..=length).flat_map(|from| (from..=length).map(move |to| (from, to))) {
+                let memory = borrowed(head, words, tail);
+                let bytes: Vec<u8> = (1..=(to - from) as u8).collect();
+                memory.write(from as u64, &bytes).unwrap();
+                let mut expected = vec![0; length];
+                expected[from..to].copy_from_slice(&bytes);
+                assert_eq!(memory.to_vec(), expected, "{head} {words} {tail}");
+                let mut back = vec![0; to - from];
+                memory.read(from as u64, &mut back).unwrap();
+                assert_eq!(back, bytes);
+                memory.write(0, &vec![7; length]).unwrap();
+                memory.fill_zero(from as u64, (to - from) as u64).unwrap();
+                let mut expected = vec![7; length];
+                expected[from..to].fill(0);
+                assert_eq!(memory.to_vec(), expected, "{head} {words} {tail}, {from} to {to}");
+            }
+            assert!(borrowed(head, words, tail).write(length as u64, &[1]).is_err());
+        }
+    }
+
+    #[test]
+    fn updates_at_the_edges_of_memory_of_others_are_one_step_each() {
+        for size in [1usize, 2, 4] {
+            let memory = borrowed(4, 2, 4);
+            let elements = 24 / size as u64;
+            (0..2400u64).into_par_iter().for_each(|i| {
+                memory
+                    .update(i % elements * size as u64, size, Ordering::AcqRel, |old| old + 1)
+                    .unwrap();
+            });
+            for element in 0..elements {
+                let found = memory.get(element * size as u64, size).unwrap();
+                // A byte overflows into nothing else.
+                assert_eq!(found, 2400 / elements, "{size} bytes");
             }
         }
     }

@@ -4,12 +4,14 @@
 //! checks every access, at once and in the caller's thread. A GPU is asked and does its work later, in the order of a
 //! [`Stream`].
 
+mod graph;
 mod reports;
 mod stream;
 
 /// One NVIDIA GPU, through its driver: the layer below devices.
 pub use crate::hardware::cuda;
 pub use crate::{counters::Counters, error::DeviceError};
+pub use graph::Graph;
 pub use stream::Stream;
 
 pub(crate) use stream::Queue;

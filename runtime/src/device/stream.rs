@@ -52,7 +52,7 @@ impl Stream {
     /// A stream of cudarc, an engine's own for example, as a stream of `device`.
     ///
     /// # Errors
-    /// The device is no GPU, or the stream belongs to another one.
+    /// The device is no GPU, the stream belongs to another one, or it is the default stream of each thread.
     pub fn from_cudarc(
         device: &Device,
         stream: Arc<super::cuda::cudarc::driver::CudaStream>,
@@ -66,6 +66,31 @@ impl Stream {
             device: device.clone(),
             queue: Queue::Cuda(stream),
         })
+    }
+
+    /// A stream by its handle (`CUstream`, `cudaStream_t`), which stays its owner's. Zero is the default stream. That
+    /// [`Device::synchronize`] waits for it is not promised: its owner can.
+    ///
+    /// # Errors
+    /// The device is no GPU, or it is the default stream of each thread.
+    ///
+    /// # Safety
+    /// The handle is of the device's primary context, and its stream lives as long as this, its clones, and tensors that
+    /// launches on it have used last.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_raw(device: &Device, handle: usize) -> Result<Self, DeviceError> {
+        let cuda = device.as_cuda().ok_or(DeviceError::NotCuda { what: "a CUDA stream" })?;
+        // SAFETY: as the caller promises.
+        let stream = unsafe { CudaStream::from_raw(cuda, handle as *mut _) }?;
+        Ok(Self::over(device, stream))
+    }
+
+    /// A stream of the device that is known to live.
+    pub(crate) fn over(device: &Device, stream: CudaStream) -> Self {
+        Self {
+            device: device.clone(),
+            queue: Queue::Cuda(stream),
+        }
     }
 
     /// The device whose stream this is.

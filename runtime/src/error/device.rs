@@ -113,6 +113,38 @@ pub enum DeviceError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A context is not the one that is used here.
+    #[error(
+        "the context is not the primary one of CUDA device {ordinal}, which torch, candle and cudarc use as well: use that one"
+    )]
+    OtherContext {
+        /// Its device.
+        ordinal: u32,
+    },
+    /// The default stream of each thread was given as one stream.
+    #[error(
+        "the default stream of each thread (CU_STREAM_PER_THREAD) is another stream on every thread, so nothing can be ordered \
+         by it: use a stream that was created (in candle, `Device::new_cuda_with_stream`)"
+    )]
+    PerThreadStream,
+    /// A graph that owns what it uses would use memory that others own.
+    #[error(
+        "memory that is only borrowed was used in a capture: a graph cannot keep it. Capture a tensor that owns its memory, or \
+         use `capture_borrowing`, which is unsafe, and keep the memory as long as the graph"
+    )]
+    BorrowedInGraph,
+    /// Memory was given as a device's and is not.
+    #[error("the bytes at {address:#x} ({bytes} of them) are no memory of {device}: {reason}")]
+    NotItsMemory {
+        /// Where they begin.
+        address: u64,
+        /// How many there are.
+        bytes: usize,
+        /// The device.
+        device: String,
+        /// What they are instead.
+        reason: String,
+    },
     /// The module has no kernel of that name.
     #[error("the module has no kernel named `{name}`: is it declared `extern \"C\" __global__`?")]
     NoSuchFunction {

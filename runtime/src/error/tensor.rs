@@ -109,6 +109,36 @@ pub enum TensorError {
         /// The maximum named.
         maximum: u64,
     },
+    /// A tensor of others that has elements lies nowhere.
+    #[error("a tensor of extents {extents:?} was given at address 0: pass where its first element is")]
+    Nowhere {
+        /// The extents.
+        extents: Vec<usize>,
+    },
+    /// A tensor of others does not begin where its elements may be.
+    #[error("a tensor begins at address {address:#x}, which is no multiple of its element size, {element_bytes} bytes")]
+    Misaligned {
+        /// Where its first element is.
+        address: u64,
+        /// Bytes of one element.
+        element_bytes: usize,
+    },
+    /// A tensor of others leaves the address space, or the memory that it was said to lie in.
+    #[error("a tensor of extents {extents:?} and strides {strides:?} is not within its memory, of {bytes} bytes")]
+    NotWithin {
+        /// The extents.
+        extents: Vec<usize>,
+        /// The strides, in elements.
+        strides: Vec<i64>,
+        /// The bytes of the memory, or of the address space.
+        bytes: u64,
+    },
+    /// A DLPack tensor is not what it was taken for.
+    #[error("the DLPack tensor {reason}")]
+    Dlpack {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -86,7 +86,7 @@ impl Hardware {
         let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
         cuda.stream().synchronize()?;
         streams.iter().try_for_each(CudaStream::synchronize)?;
-        let same = |one: &CudaStream, other: &CudaStream| Arc::ptr_eq(one.stream(), other.stream());
+        let same = |one: &CudaStream, other: &CudaStream| one.identity() == other.identity();
         let mut kept = self.0.streams.lock();
         kept.retain(|stream| !abandoned.iter().any(|abandoned| same(stream, abandoned)));
         Ok(())
@@ -94,7 +94,10 @@ impl Hardware {
 
     /// Lets [`Hardware::synchronize`] wait for a stream too.
     pub(crate) fn keep(&self, stream: &CudaStream) {
-        self.0.streams.lock().push(stream.clone());
+        let mut streams = self.0.streams.lock();
+        // An engine's stream may be taken over again and again.
+        streams.retain(|kept| kept.identity() != stream.identity());
+        streams.push(stream.clone());
     }
 }
 

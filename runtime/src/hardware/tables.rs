@@ -61,10 +61,7 @@ impl Tables {
             table.captured.store(true, Relaxed);
         }
         let mut readers = table.readers.lock();
-        if !readers
-            .iter()
-            .any(|reader| Arc::ptr_eq(reader.stream(), stream.stream()))
-        {
+        if !readers.iter().any(|reader| reader.identity() == stream.identity()) {
             readers.push(stream.clone());
         }
         drop(readers);

@@ -13,7 +13,7 @@ use crate::arguments::{elements, scalar, value_of, words_of};
 use crate::device::Device;
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::cuda::{self, CudaStream};
-use crate::hardware::memory::{CudaAllocation, Place, Storage, put_in_order};
+use crate::hardware::memory::{Storage, put_in_order};
 use crate::hardware::tables::Table;
 use crate::specialize::{CudaProgram, LaunchPlan};
 
@@ -74,7 +74,7 @@ pub(super) fn launch(
         true => cuda::launch_overlapping,
         false => cuda::launch,
     };
-    let used = allocations(call).chain(marks.iter().filter_map(allocation));
+    let used = memories(call).chain(&marks);
     put_in_order(device.hardware(), stream, used, || {
         // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
@@ -121,8 +121,8 @@ fn word(call: &Call<'_>, plan: &LaunchPlan, wanted: KernelArgument) -> Option<u6
     }
 }
 
-/// The allocations that a call uses.
-fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocation> + Clone {
+/// The memory that a call uses.
+fn memories<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c Storage> + Clone {
     let memories = |argument: &'c ArgumentValue<'_>| {
         let (one, list) = match argument {
             ArgumentValue::Tensor(tensor) => (Some(tensor.memory), None),
@@ -133,15 +133,7 @@ fn allocations<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c CudaAllocatio
         one.into_iter()
             .chain(list.into_iter().flatten().map(|tensor| tensor.memory))
     };
-    let memories = call.arguments().iter().flat_map(memories);
-    memories.filter_map(|memory| allocation(Storage::of(memory)?))
-}
-
-fn allocation(storage: &Storage) -> Option<&CudaAllocation> {
-    match storage.place() {
-        Place::Cuda(allocation) => Some(allocation),
-        Place::Host(_) => None,
-    }
+    call.arguments().iter().flat_map(memories).filter_map(Storage::of)
 }
 
 /// The table of a list.

@@ -25,6 +25,7 @@ pub use crate::error::{LaunchError, MarkedAccess};
 pub(crate) use check::check;
 
 use crate::device::{Device, Queue, Stream};
+use crate::hardware::cuda::CudaStream;
 use crate::specialize::{Event, Program, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
@@ -96,7 +97,7 @@ impl Launch for Call<'_> {
         check(&self, device)?;
         let specializer = device.specializer();
         let is_capturing = || match stream.as_cuda() {
-            Some(stream) => Ok(stream.is_capturing()?),
+            Some(stream) => Ok(CudaStream::is_within_capture() || stream.is_capturing()?),
             None => Ok(false),
         };
         let mut plan = specializer.plan(&self, &is_capturing)?;
@@ -105,7 +106,9 @@ impl Launch for Call<'_> {
         if let Some(served) = &plan.served {
             let put = || match (served.variant.program(), stream.queue()) {
                 (Program::Cuda(program), Queue::Cuda(stream)) => {
-                    served.variant.keep_for_graphs(|| stream.is_capturing())?;
+                    if !stream.keep(&served.variant) {
+                        served.variant.keep_for_graphs(|| stream.is_capturing())?;
+                    }
                     cuda::launch(&self, &plan, program, served.blocks, device, stream)
                 }
                 _ => host::launch(&self, &plan, &served.variant, device),

@@ -7,7 +7,7 @@ use tilewright_dsl::element::Element;
 use tilewright_dsl::lang::Tensor;
 
 use super::geometry::Geometry;
-use super::{DeviceTensor, TensorView, TensorViewMut};
+use super::{BorrowedTensor, BorrowedTensorMut, DeviceTensor, TensorView, TensorViewMut};
 use crate::hardware::memory::Storage;
 
 fn tensor<'a, T: Element, const R: usize>(
@@ -82,6 +82,20 @@ impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut
 
 #[diagnostic::do_not_recommend]
 impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut DeviceTensor<T, R> {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Element, const R: usize> Argument<'a, &Tensor<T, R>> for &'a BorrowedTensor<'_, T, R> {
+    fn pass(self, arguments: &mut Arguments<'a>) {
+        Argument::<&Tensor<T, R>>::pass(self.view(), arguments);
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Element, const R: usize> Argument<'a, &mut Tensor<T, R>> for &'a mut BorrowedTensorMut<'_, T, R> {
     fn pass(self, arguments: &mut Arguments<'a>) {
         Argument::<&mut Tensor<T, R>>::pass(self.view_mut(), arguments);
     }

@@ -1,6 +1,6 @@
 //! Where the elements of a tensor are, relative to the start of its memory.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 
 use tilewright_dsl::call::MAX_COUNT;
 use tilewright_dsl::ir::canonical_strides;
@@ -44,6 +44,37 @@ impl<const R: usize> Geometry<R> {
             offset: 0,
         }
         .canonical())
+    }
+
+    /// As its owner lays it out, and how many bytes that spans. The lowest element is at position 0, which is not the first one
+    /// where a stride is negative.
+    pub(super) fn strided(
+        extents: [usize; R],
+        strides: [i64; R],
+        element_bytes: usize,
+    ) -> Result<(Self, usize), TensorError> {
+        let mut geometry = Self::contiguous(extents, element_bytes)?;
+        if geometry.len() == 0 {
+            return Ok((geometry, 0));
+        }
+        let too_large = || TensorError::TooLarge {
+            extents: extents.to_vec(),
+            element_bytes,
+        };
+        geometry.strides = strides;
+        geometry = geometry.canonical();
+        let (mut before, mut after) = (0i128, 0i128);
+        for (&extent, &stride) in extents.iter().zip(&geometry.strides) {
+            // Both are below 2^63.
+            let reach = (extent as i128 - 1) * i128::from(stride);
+            if reach < 0 { before -= reach } else { after += reach }
+        }
+        let bytes = (before + after + 1).checked_mul(element_bytes as i128);
+        let bytes = bytes
+            .filter(|&bytes| bytes <= isize::MAX as i128)
+            .ok_or_else(too_large)?;
+        geometry.offset = before as usize;
+        Ok((geometry, bytes as usize))
     }
 
     /// The same elements, with the values for strides that mean nothing which kernels have for them as well.
@@ -101,7 +132,9 @@ impl<const R: usize> Geometry<R> {
         part.extents[axis] = end - start;
         // An empty part begins where the whole does: where it would begin there may be nothing.
         if part.len() > 0 {
-            part.offset += start * self.strides[axis] as usize;
+            part.offset = part
+                .offset
+                .wrapping_add_signed(start as isize * self.strides[axis] as isize);
         }
         Ok(part.canonical())
     }
@@ -190,33 +223,32 @@ impl<const R: usize> Geometry<R> {
         Ok(shaped)
     }
 
-    /// The number of elements from the first to the last, both included; 0 for an empty tensor.
-    pub(super) fn span(&self) -> usize {
+    /// The positions from that of the lowest element on to behind that of the highest; none for an empty tensor.
+    pub(super) fn positions(&self) -> Range<usize> {
         if self.len() == 0 {
-            return 0;
+            return self.offset..self.offset;
         }
-        1 + self
-            .extents
-            .iter()
-            .zip(&self.strides)
-            .map(|(&extent, &stride)| (extent - 1) * stride as usize)
-            .sum::<usize>()
+        let mut positions = self.offset..self.offset + 1;
+        for (&extent, &stride) in self.extents.iter().zip(&self.strides) {
+            let reach = (extent as isize - 1) * stride as isize;
+            match reach < 0 {
+                true => positions.start = positions.start.wrapping_add_signed(reach),
+                false => positions.end += reach as usize,
+            }
+        }
+        positions
     }
 
-    /// Calls `visit` with the position of each element in row-major order, counted from the first.
+    /// Calls `visit` with the position of each element in row-major order.
     pub(super) fn for_each_position(&self, mut visit: impl FnMut(usize)) {
-        let mut index = [0usize; R];
+        let mut index = [0isize; R];
         for _ in 0..self.len() {
-            visit(
-                index
-                    .iter()
-                    .zip(&self.strides)
-                    .map(|(&index, &stride)| index * stride as usize)
-                    .sum(),
-            );
+            let steps = index.iter().zip(&self.strides);
+            let from_first: isize = steps.map(|(&index, &stride)| index * stride as isize).sum();
+            visit(self.offset.wrapping_add_signed(from_first));
             for axis in (0..R).rev() {
                 index[axis] += 1;
-                if index[axis] < self.extents[axis] {
+                if (index[axis] as usize) < self.extents[axis] {
                     break;
                 }
                 index[axis] = 0;
@@ -277,9 +309,37 @@ mod tests {
             .and_then(|g| g.transpose(0, 1));
         let part = part.expect("in range");
         assert!(!part.is_contiguous());
-        assert_eq!((part.offset, part.span()), (1, 10));
+        assert_eq!(part.positions(), 1..11);
         let mut positions = Vec::new();
         part.for_each_position(|position| positions.push(position));
-        assert_eq!(positions, [0, 4, 8, 1, 5, 9]);
+        assert_eq!(positions, [1, 5, 9, 2, 6, 10]);
+    }
+
+    #[test]
+    fn a_tensor_with_negative_strides_begins_at_its_lowest_element() {
+        let (whole, bytes) = Geometry::strided([2, 3], [4, -1], 2).expect("small");
+        assert_eq!((whole.offset, bytes, whole.positions()), (2, 14, 0..7));
+        let part = whole.slice(1, 1..3).expect("in range");
+        assert_eq!((part.offset, part.positions()), (1, 0..6));
+        let mut positions = Vec::new();
+        part.for_each_position(|position| positions.push(position));
+        assert_eq!(positions, [1, 0, 5, 4]);
+    }
+
+    #[test]
+    fn strides_that_no_memory_holds_are_errors() {
+        for (extents, strides) in [
+            ([2, 2], [i64::MAX, 1]),
+            ([2, 2], [i64::MIN, i64::MIN]),
+            ([3, 1], [1 << 60, 1]),
+        ] {
+            let error = Geometry::strided(extents, strides, 8).expect_err("too large");
+            assert!(matches!(error, TensorError::TooLarge { .. }), "{error}");
+        }
+        // Those that mean nothing may be anything.
+        let (one, bytes) = Geometry::strided([1, 3], [i64::MIN, 1], 4).expect("three elements");
+        assert_eq!((one.strides, bytes), ([3, 1], 12));
+        let (none, bytes) = Geometry::strided([0, 3], [i64::MAX, i64::MAX], 4).expect("no element");
+        assert_eq!((none.strides, bytes), ([3, 1], 0));
     }
 }

@@ -11,7 +11,9 @@
 //! ```
 
 mod argument;
+mod borrowed;
 mod count;
+pub mod dlpack;
 mod geometry;
 mod memory;
 mod owned;
@@ -19,6 +21,7 @@ mod view;
 mod view_mut;
 
 pub use crate::error::TensorError;
+pub use borrowed::{BorrowedTensor, BorrowedTensorMut};
 pub use count::{CountElement, DeviceCount, device_count};
 pub use owned::{DeviceTensor, Hold};
 pub use view::TensorView;

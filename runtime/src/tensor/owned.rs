@@ -165,6 +165,11 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
         self.view_mut().copy_from(elements)
     }
 
+    /// Its memory, and where its elements are in that.
+    pub(super) fn into_parts(self) -> (TensorMemory, Geometry<R>) {
+        (self.memory, self.geometry)
+    }
+
     /// All of it.
     pub fn view(&self) -> TensorView<'_, T, R> {
         TensorView::new(&self.memory, self.geometry)

@@ -81,14 +81,16 @@ impl<'a, T: Element, const R: usize> TensorView<'a, T, R> {
     /// The device failed, or its stream is being captured.
     pub fn download(&self) -> Result<Vec<T>, TensorError> {
         let size = T::TYPE.size();
-        let mut bytes = vec![0; self.geometry.span() * size];
-        self.memory.storage.download(self.geometry.offset * size, &mut bytes)?;
+        let positions = self.geometry.positions();
+        let mut bytes = vec![0; positions.len() * size];
+        self.memory.storage.download(positions.start * size, &mut bytes)?;
         if self.is_contiguous() {
             return Ok(from_bytes(&bytes));
         }
         let all: Vec<T> = from_bytes(&bytes);
         let mut elements = Vec::with_capacity(self.len());
-        self.geometry.for_each_position(|position| elements.push(all[position]));
+        self.geometry
+            .for_each_position(|position| elements.push(all[position - positions.start]));
         Ok(elements)
     }
 

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, result};
+use cudarc::driver::{
+    CudaContext, DriverError, result,
+    sys::{self, CUmemorytype, CUpointer_attribute, CUresult},
+};
 use parking_lot::Mutex;
 
 use super::{
@@ -34,24 +37,34 @@ impl CudaDevice {
         Self::adopt(ordinal, properties, context)
     }
 
-    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context.
+    /// Uses a GPU that is open through cudarc already, so that its streams and this device's are of one context. It is opened
+    /// once more: nothing of its owner's handle is changed, neither whether events of slices are tracked, nor over how many
+    /// streams, nor which errors wait there.
+    ///
+    /// # Errors
+    /// The context is not its GPU's primary one.
     pub fn of(context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
         driver::start()?;
         let ordinal = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
-        driver::bind(context)?;
-        Self::adopt(ordinal, CudaProperties::of(ordinal)?, context.clone())
+        let opened = Self::open(ordinal)?;
+        match *opened.context() == *context {
+            true => Ok(opened),
+            false => Err(DeviceError::OtherContext { ordinal }),
+        }
     }
 
     fn adopt(ordinal: u32, properties: CudaProperties, context: Arc<CudaContext>) -> Result<Self, DeviceError> {
-        // SAFETY: tracking orders cudarc's own slices between streams. None is made here, and a stream captured into a
-        // graph must not wait for events of outside.
+        // With tracking on, the first stream of a handle waits for the whole context, which breaks captures and holds others up.
+        // SAFETY: nobody else has this handle yet, so there are no slices of it to track.
         unsafe { context.disable_event_tracking() };
-        let stream = CudaStream::new(&context, ordinal)?;
+        let stream = CudaStream::new(&context, ordinal);
+        // SAFETY: tracking is what it was.
+        unsafe { context.enable_event_tracking() };
         Ok(Self(Arc::new(Opened {
             ordinal,
             properties,
             context,
-            stream,
+            stream: stream?,
             unfreed: Mutex::default(),
         })))
     }
@@ -76,7 +89,7 @@ impl CudaDevice {
         CudaStream::new(&self.0.context, self.0.ordinal)
     }
 
-    /// cudarc's context.
+    /// cudarc's context, by a handle of the device's own.
     pub fn context(&self) -> &Arc<CudaContext> {
         &self.0.context
     }
@@ -92,6 +105,44 @@ impl CudaDevice {
     pub fn memory(&self) -> Result<(usize, usize), DeviceError> {
         self.bind()?;
         result::mem_get_info().during("cuMemGetInfo")
+    }
+
+    /// Whether the driver knows bytes as memory that this GPU's kernels may use: its own, or the host's that is mapped.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_memory(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.bind()?;
+        let foreign = |reason: String| DeviceError::NotItsMemory {
+            address,
+            bytes,
+            device: format!("CUDA device {}", self.ordinal()),
+            reason,
+        };
+        // Memory that is mapped piece by piece may have several allocations in it: its ends are asked for.
+        for at in [address, address.saturating_add(bytes.saturating_sub(1) as u64)] {
+            let ask = |attribute| {
+                let mut value = 0u32;
+                // SAFETY: both attributes that are asked for below are of 32 bits.
+                let asked = unsafe { sys::cuPointerGetAttribute((&raw mut value).cast(), attribute, at) };
+                match asked.result() {
+                    Ok(()) => Ok(value),
+                    Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE)) => {
+                        Err(foreign(format!("the driver knows nothing at {at:#x}")))
+                    }
+                    Err(error) => Err(error).during("cuPointerGetAttribute"),
+                }
+            };
+            let kind = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE)?;
+            if kind == CUmemorytype::CU_MEMORYTYPE_HOST as u32 {
+                continue;
+            }
+            let owner = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)?;
+            if owner != self.ordinal() {
+                return Err(foreign(format!("it is memory of CUDA device {owner}")));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {

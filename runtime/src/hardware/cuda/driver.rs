@@ -8,25 +8,35 @@ use cudarc::driver::{
     CudaContext, DriverError, result,
     sys::{self, CUresult, CUstreamCaptureMode},
 };
-use cudarc::get_lib_name_candidates;
+use libloading::Library;
 
+use super::graph;
 use crate::{error::DeviceError, library};
 
 /// The oldest CUDA whose driver has every call made here.
 const NEEDED: (u32, u32) = (12, 0);
 
+/// The files that cudarc may ask the loader for, where it loads the driver itself: an application may have chosen that the
+/// driver is linked, and then cudarc has no such list, nor a question whether the driver is there.
+fn names() -> Vec<String> {
+    use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+    let of = |name: &str| {
+        let plain = [name.to_owned(), format!("{name}64")].map(|name| format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+        let versions = [1, 9, 10, 11, 12, 13].map(|version| format!("{DLL_PREFIX}{name}{DLL_SUFFIX}.{version}"));
+        plain.into_iter().chain(versions)
+    };
+    ["cuda", "nvcuda"].into_iter().flat_map(of).collect()
+}
+
 /// The CUDA version that the driver supports: (13, 0). It needs no GPU.
 pub fn driver_version() -> Result<(u32, u32), DeviceError> {
-    // cudarc asks the loader for these names, one after the other, and the loader believes every file.
-    let names: Vec<String> = ["cuda", "nvcuda"]
-        .iter()
-        .flat_map(|name| get_lib_name_candidates(name))
-        .collect();
+    let names = names();
+    // The loader believes every file.
     if let Some((file, reason)) = library::deadly(&names) {
         return Err(DeviceError::DamagedDriver { file, reason });
     }
-    // SAFETY: it only tries to load the library.
-    if !unsafe { sys::is_culib_present() } {
+    // SAFETY: what the loader would take was looked at, and the driver's library does nothing when it is loaded.
+    if !names.iter().any(|name| unsafe { Library::new(name) }.is_ok()) {
         return Err(DeviceError::MissingDriver);
     }
     let mut version = 0;
@@ -77,7 +87,7 @@ pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
 /// breaking that capture.
 pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
-    let result = body();
+    let result = graph::outside(body);
     exchange(before)?;
     result
 }

@@ -1,54 +1,97 @@
 //! Events: points in a stream.
 
-use cudarc::driver::{CudaEvent as Event, sys::CUevent_flags};
+#![allow(unsafe_code)]
 
-use super::{
-    CudaDevice, CudaStream,
-    driver::{self, During},
+use cudarc::driver::{
+    DriverError, result,
+    sys::{CUevent, CUevent_flags, CUresult},
 };
+
+use super::{CudaDevice, CudaStream, driver::During};
 use crate::error::DeviceError;
 
-/// A point in a stream, with the time at which the GPU passed it.
+/// A point in a stream.
+///
+/// cudarc's own events are not used: each of its calls also takes away the error that an earlier drop has left in the
+/// context, which may be an engine's.
 #[derive(Debug)]
-pub struct CudaEvent(Event);
+pub struct CudaEvent {
+    device: CudaDevice,
+    event: CUevent,
+}
+
+// SAFETY: an event is an identifier within its context, and the driver may be called with it from any thread.
+unsafe impl Send for CudaEvent {}
+// SAFETY: as above.
+unsafe impl Sync for CudaEvent {}
 
 impl CudaEvent {
-    /// An event that is nowhere yet.
+    /// An event that is nowhere yet, for order alone: it costs the GPU less than one that keeps the time.
     pub fn new(device: &CudaDevice) -> Result<Self, DeviceError> {
+        Self::create(device, CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    }
+
+    /// An event that is nowhere yet, and will know the time at which the GPU passes it.
+    pub fn timed(device: &CudaDevice) -> Result<Self, DeviceError> {
+        Self::create(device, CUevent_flags::CU_EVENT_DEFAULT)
+    }
+
+    fn create(device: &CudaDevice, flags: CUevent_flags) -> Result<Self, DeviceError> {
         device.bind()?;
-        Ok(Self(
-            device
-                .context()
-                .new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
-                .during("cuEventCreate")?,
-        ))
+        let event = result::event::create(flags).during("cuEventCreate")?;
+        Ok(Self {
+            device: device.clone(),
+            event,
+        })
     }
 
     /// Puts the event behind everything asked of the stream so far.
+    ///
+    /// # Errors
+    /// The driver refuses, or the stream is one that [`Device::capture`](crate::Device::capture) captures.
     pub fn record(&self, stream: &CudaStream) -> Result<(), DeviceError> {
-        driver::bind(self.0.context())?;
-        self.0.record(stream.stream()).during("cuEventRecord")
+        stream.refuse_order()?;
+        self.device.bind()?;
+        // SAFETY: event and stream are alive while they are borrowed.
+        unsafe { result::event::record(self.event, stream.raw()) }.during("cuEventRecord")
     }
 
     /// Waits until the GPU has passed it.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        driver::bind(self.0.context())?;
-        self.0.synchronize().during("cuEventSynchronize")
+        self.device.bind()?;
+        // SAFETY: the event is alive while it is borrowed.
+        unsafe { result::event::synchronize(self.event) }.during("cuEventSynchronize")
     }
 
     /// Whether the GPU has passed it.
     pub fn is_passed(&self) -> Result<bool, DeviceError> {
-        driver::bind(self.0.context())?;
-        self.0.try_is_complete().during("cuEventQuery")
+        self.device.bind()?;
+        // SAFETY: the event is alive while it is borrowed.
+        match unsafe { result::event::query(self.event) } {
+            Err(DriverError(CUresult::CUDA_ERROR_NOT_READY)) => Ok(false),
+            other => other.during("cuEventQuery").map(|()| true),
+        }
     }
 
-    /// The microseconds from this event to a later one. Waits for both.
+    /// The microseconds from this event to a later one, both [timed](CudaEvent::timed). Waits for both.
     pub fn elapsed_us(&self, end: &CudaEvent) -> Result<f64, DeviceError> {
-        driver::bind(self.0.context())?;
-        Ok(f64::from(self.0.elapsed_ms(&end.0).during("cuEventElapsedTime")?) * 1e3)
+        self.synchronize()?;
+        end.synchronize()?;
+        // SAFETY: the events are alive while they are borrowed; the driver refuses those without a time.
+        let elapsed = unsafe { result::event::elapsed(self.event, end.event) };
+        Ok(f64::from(elapsed.during("cuEventElapsedTime")?) * 1e3)
     }
 
-    pub(super) fn event(&self) -> &Event {
-        &self.0
+    pub(super) fn raw(&self) -> CUevent {
+        self.event
+    }
+}
+
+impl Drop for CudaEvent {
+    fn drop(&mut self) {
+        if self.device.bind().is_ok() {
+            // SAFETY: nothing refers to the event any more; streams that wait for it keep what they need of it.
+            let _ = unsafe { result::event::destroy(self.event) };
+        }
     }
 }

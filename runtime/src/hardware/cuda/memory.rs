@@ -4,34 +4,39 @@
 
 use cudarc::driver::{DriverError, result, sys::CUresult};
 
-use super::{CudaDevice, driver::During};
+use super::{CudaDevice, CudaStream, driver::During, graph};
 use crate::error::DeviceError;
 
 /// Allocations are rounded up to this: generated code may read the whole aligned word at a tensor's end.
 const WORD: usize = 16;
 
-/// An allocation on a device, freed when it is dropped.
+/// Memory on a device: an allocation, freed when it is dropped, or a part of one that others own.
 ///
-/// Allocating, zeroing, copying and freeing are ordered by the device's own stream and do not wait. What moves to or from
-/// the host is done when the call returns.
+/// Allocating, zeroing, copying and freeing are ordered by a stream, which for allocations is the device's own, and do not
+/// wait. What moves to or from the host is done when the call returns.
 #[derive(Debug)]
 pub struct CudaMemory {
     device: CudaDevice,
+    stream: CudaStream,
     address: u64,
     len: usize,
+    is_borrowed: bool,
 }
 
 impl CudaMemory {
     /// Memory that holds anything. A length of zero is allowed, and has an address like any other.
     pub fn new(device: &CudaDevice, len: usize) -> Result<Self, DeviceError> {
+        graph::refuse_within("device memory")?;
         device.stream().refuse_capture("device memory")?;
-        free_the_unfreed(device)?;
+        free_the_unfreed(device);
         match allocate(device, len) {
             Ok(address) => {
                 let memory = Self {
                     device: device.clone(),
+                    stream: device.stream().clone(),
                     address,
                     len,
+                    is_borrowed: false,
                 };
                 memory.zero_the_rest()?;
                 Ok(memory)
@@ -48,6 +53,21 @@ impl CudaMemory {
         }
     }
 
+    /// Memory that others own, whose uses `stream` orders. It is not freed.
+    ///
+    /// # Safety
+    /// The bytes are memory of the device's context until the last use of this is done, and nothing uses them that is not
+    /// ordered with the stream.
+    pub unsafe fn borrowed(device: &CudaDevice, stream: &CudaStream, address: u64, len: usize) -> Self {
+        Self {
+            device: device.clone(),
+            stream: stream.clone(),
+            address,
+            len,
+            is_borrowed: true,
+        }
+    }
+
     /// What rounding up has added is read with the last element, and ignored. That it is defined keeps checkers quiet.
     fn zero_the_rest(&self) -> Result<(), DeviceError> {
         let rest = self.len.next_multiple_of(WORD) - self.len;
@@ -55,7 +75,7 @@ impl CudaMemory {
             return Ok(());
         }
         // SAFETY: the allocation is as long as the next multiple.
-        unsafe { result::memset_d8_async(self.address + self.len as u64, 0, rest, self.device.stream().raw()) }
+        unsafe { result::memset_d8_async(self.address + self.len as u64, 0, rest, self.stream.raw()) }
             .during("cuMemsetD8Async")
     }
 
@@ -93,10 +113,21 @@ impl CudaMemory {
         &self.device
     }
 
-    /// Writes bytes at an offset, after all that the device's stream was asked before.
+    /// The stream that orders its uses.
+    pub fn stream(&self) -> &CudaStream {
+        &self.stream
+    }
+
+    /// Whether others own it.
+    pub fn is_borrowed(&self) -> bool {
+        self.is_borrowed
+    }
+
+    /// Writes bytes at an offset, after all that its stream was asked before.
     pub fn upload(&self, offset: usize, bytes: &[u8]) -> Result<(), DeviceError> {
         let address = self.part("an upload", offset, bytes.len())?;
-        let stream = self.device.stream();
+        let stream = &self.stream;
+        graph::refuse_within("an upload")?;
         stream.refuse_capture("an upload")?;
         if bytes.is_empty() {
             return Ok(());
@@ -106,10 +137,11 @@ impl CudaMemory {
         stream.synchronize()
     }
 
-    /// Reads bytes from an offset, after all that the device's stream was asked before.
+    /// Reads bytes from an offset, after all that its stream was asked before.
     pub fn download(&self, offset: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
         let address = self.part("a download", offset, bytes.len())?;
-        let stream = self.device.stream();
+        let stream = &self.stream;
+        graph::refuse_within("a download")?;
         stream.refuse_capture("a download")?;
         if bytes.is_empty() {
             return Ok(());
@@ -126,8 +158,7 @@ impl CudaMemory {
             return Ok(());
         }
         // SAFETY: the address and the length are those of this allocation.
-        unsafe { result::memset_d8_async(self.address, 0, self.len, self.device.stream().raw()) }
-            .during("cuMemsetD8Async")
+        unsafe { result::memset_d8_async(self.address, 0, self.len, self.stream.raw()) }.during("cuMemsetD8Async")
     }
 
     /// Copies bytes of another allocation of the same device, or of another part of this one, to an offset.
@@ -153,13 +184,13 @@ impl CudaMemory {
             return Ok(());
         }
         // Two handles of one device have a stream each: the source must hold its bytes before, and not be freed until after.
-        let (stream, other) = (self.device.stream(), source.device.stream());
-        stream.follow(other)?;
+        let (stream, other) = (&self.stream, &source.stream);
+        stream.follow(&self.device, other)?;
         self.device.bind()?;
         // SAFETY: both parts lie in their allocations, and do not overlap.
         unsafe { result::memcpy_dtod_async(to_address, from_address, bytes, stream.raw()) }
             .during("cuMemcpyDtoDAsync")?;
-        other.follow(stream)
+        other.follow(&self.device, stream)
     }
 
     /// The address of a part of it.
@@ -178,6 +209,9 @@ impl CudaMemory {
 
 impl Drop for CudaMemory {
     fn drop(&mut self) {
+        if self.is_borrowed {
+            return;
+        }
         // A capture would put the freeing into its graph.
         match self.device.stream().is_capturing() {
             Ok(false) => {}
@@ -191,9 +225,17 @@ impl Drop for CudaMemory {
     }
 }
 
-fn free_the_unfreed(device: &CudaDevice) -> Result<(), DeviceError> {
-    let unfreed = std::mem::take(&mut *device.unfreed().lock());
-    unfreed.into_iter().try_for_each(|address| free(device, address))
+/// Frees what could not be freed when it was dropped, and keeps what cannot be freed now either for the next time.
+fn free_the_unfreed(device: &CudaDevice) {
+    let mut unfreed = std::mem::take(&mut *device.unfreed().lock());
+    unfreed.retain(|&address| match free(device, address) {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::debug!(%error, "device memory was not freed");
+            true
+        }
+    });
+    device.unfreed().lock().append(&mut unfreed);
 }
 
 fn allocate(device: &CudaDevice, len: usize) -> Result<u64, DriverError> {

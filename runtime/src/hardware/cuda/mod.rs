@@ -25,6 +25,7 @@ pub use context::CudaDevice;
 pub use driver::{device_count, driver_version};
 pub use event::CudaEvent;
 pub use graph::CudaGraph;
+pub(crate) use graph::Used;
 pub use launch::{launch, launch_overlapping};
 pub use mapped::MappedWords;
 pub use memory::CudaMemory;

@@ -12,6 +12,7 @@ use cudarc::driver::{
 use super::{
     CudaDevice,
     driver::{self, During},
+    graph,
 };
 use crate::{compile, error::DeviceError};
 
@@ -31,8 +32,12 @@ unsafe impl Send for Loaded {}
 unsafe impl Sync for Loaded {}
 
 impl CudaModule {
-    /// Loads a cubin. It breaks no capture that is going on, and must not be wanted in one: it may wait for the device.
+    /// Loads a cubin. It breaks no capture that goes on on other threads.
+    ///
+    /// # Errors
+    /// The bytes are no cubin for the device, or this thread captures a graph: loading may wait for the device.
     pub fn load(device: &CudaDevice, cubin: &[u8]) -> Result<Self, DeviceError> {
+        graph::refuse_within("loading a kernel")?;
         compile::check_cubin(cubin)?;
         let mut aligned = Vec::new();
         let cubin = aligned_image(cubin, &mut aligned);

@@ -2,24 +2,33 @@
 
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::sync::Arc;
 
 use cudarc::driver::{
     CudaContext, CudaStream as Stream, result,
-    sys::{CUstream, CUstreamCaptureStatus},
+    sys::{CUevent_wait_flags, CUstream, CUstreamCaptureStatus},
 };
 
 use super::{
     CudaDevice, CudaEvent,
     driver::{self, During},
+    graph::{self, Kept},
 };
 use crate::error::DeviceError;
+
+/// `CU_STREAM_LEGACY`: another name of the stream 0.
+const LEGACY: usize = 1;
+/// `CU_STREAM_PER_THREAD`: one name for a stream of each thread.
+const PER_THREAD: usize = 2;
 
 /// A queue of work for a GPU, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct CudaStream {
     stream: Arc<Stream>,
     ordinal: u32,
+    /// What a graph is to keep, of a stream that is captured into one that owns what it uses.
+    kept: Option<Arc<Kept>>,
 }
 
 impl CudaStream {
@@ -27,10 +36,14 @@ impl CudaStream {
         Ok(Self {
             stream: context.new_stream().during("cuStreamCreate")?,
             ordinal,
+            kept: None,
         })
     }
 
     /// Uses a stream of cudarc: an engine's own, or one it has borrowed. It must be of the device's context.
+    ///
+    /// # Errors
+    /// It is of another context, or the default stream of each thread, which is another stream wherever it is used.
     pub fn of(device: &CudaDevice, stream: Arc<Stream>) -> Result<Self, DeviceError> {
         if stream.context() != device.context() {
             let found = u32::try_from(stream.context().ordinal()).unwrap_or(u32::MAX);
@@ -40,10 +53,64 @@ impl CudaStream {
                 expected: device.ordinal(),
             });
         }
+        Self::accept(stream, device.ordinal())
+    }
+
+    /// Uses a stream by its handle, and does not own it.
+    ///
+    /// # Errors
+    /// It is the default stream of each thread, which is another stream wherever it is used.
+    ///
+    /// # Safety
+    /// The handle is one of the device's context, and the stream lives until the last clone of this, and of what
+    /// [`CudaStream::stream`] lends, is dropped.
+    pub unsafe fn from_raw(device: &CudaDevice, stream: CUstream) -> Result<Self, DeviceError> {
+        // SAFETY: as the caller promises.
+        let stream = unsafe { device.context().wrap_borrowed_stream(stream) };
+        Self::accept(stream, device.ordinal())
+    }
+
+    fn accept(stream: Arc<Stream>, ordinal: u32) -> Result<Self, DeviceError> {
+        if stream.cu_stream() as usize == PER_THREAD {
+            return Err(DeviceError::PerThreadStream);
+        }
         Ok(Self {
             stream,
-            ordinal: device.ordinal(),
+            ordinal,
+            kept: None,
         })
+    }
+
+    /// The same stream, whose launches a graph keeps what they use of.
+    pub(crate) fn keeping(&self, kept: Arc<Kept>) -> Self {
+        Self {
+            kept: Some(kept),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref()
+    }
+
+    /// Keeps something as long as the graph that this stream is being captured into, and says whether it is one that owns
+    /// what it uses.
+    pub(crate) fn keep<T: Any + Send + Sync>(&self, used: &Arc<T>) -> bool {
+        match self.kept() {
+            Some(kept) => {
+                kept.keep(used.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What tells a stream from the others that exist.
+    pub(crate) fn identity(&self) -> usize {
+        match self.raw() as usize {
+            LEGACY => 0,
+            other => other,
+        }
     }
 
     /// cudarc's stream.
@@ -64,20 +131,30 @@ impl CudaStream {
     }
 
     /// Lets what is asked of the stream from now on wait for an event, also one of another stream.
+    ///
+    /// # Errors
+    /// The driver refuses, or the stream is one that [`Device::capture`](crate::Device::capture) captures.
     pub fn wait(&self, event: &CudaEvent) -> Result<(), DeviceError> {
+        self.refuse_order()?;
         self.bind()?;
-        self.stream.wait(event.event()).during("cuStreamWaitEvent")
+        let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: stream and event are alive while they are borrowed.
+        unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")
     }
 
     /// Lets what is asked of this stream from now on wait for all that another was asked so far.
-    pub fn follow(&self, other: &CudaStream) -> Result<(), DeviceError> {
-        if self.raw() == other.raw() {
+    pub fn follow(&self, device: &CudaDevice, other: &CudaStream) -> Result<(), DeviceError> {
+        if self.identity() == other.identity() {
             return Ok(());
         }
-        other.bind()?;
-        let event = other.stream.record_event(None).during("cuEventRecord")?;
-        self.bind()?;
-        self.stream.wait(&event).during("cuStreamWaitEvent")
+        let event = CudaEvent::new(device)?;
+        event.record(other)?;
+        self.wait(&event)
+    }
+
+    /// Whether this thread is in the body of a capture, of whatever stream.
+    pub(crate) fn is_within_capture() -> bool {
+        graph::is_within()
     }
 
     /// Whether what is asked of the stream goes into a graph at present.
@@ -86,6 +163,17 @@ impl CudaStream {
         // SAFETY: the stream is alive while it is borrowed.
         let status = unsafe { result::stream::is_capturing(self.raw()) }.during("cuStreamIsCapturing")?;
         Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+    }
+
+    /// An error if the stream is being captured into a graph that owns what it uses: whoever waited for the stream would be
+    /// captured with it, and what it waited for is not part of the graph.
+    pub(super) fn refuse_order(&self) -> Result<(), DeviceError> {
+        match self.kept().is_some_and(Kept::is_open) {
+            true => Err(DeviceError::Capturing {
+                what: "an order between the captured stream and another",
+            }),
+            false => Ok(()),
+        }
     }
 
     /// An error if the stream is being captured, else its context is current.

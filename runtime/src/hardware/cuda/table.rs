@@ -70,7 +70,7 @@ impl CudaTable {
 
     /// Lets freeing the words wait for all that a stream was asked so far. It must not be captured.
     pub fn outlive(&self, stream: &CudaStream) -> Result<(), DeviceError> {
-        self.memory.device().stream().follow(stream)
+        self.memory.stream().follow(self.memory.device(), stream)
     }
 }
 

@@ -177,7 +177,7 @@ fn a_kernel_runs_with_its_arguments_on_any_stream_and_thread() {
             scope.spawn(move || {
                 let out = CudaMemory::zeroed(device, input.len()).expect("memory");
                 let stream = device.new_stream().expect("a stream");
-                stream.follow(device.stream()).expect("a wait");
+                stream.follow(device, device.stream()).expect("a wait");
                 add(function, &stream, &out, input, amount);
                 stream.synchronize().expect("it ran");
                 let expected: Vec<_> = values.iter().map(|value| value.wrapping_add(amount)).collect();
@@ -307,13 +307,13 @@ fn a_graph_replays_what_was_captured_with_the_values_of_the_moment() {
     let function = module(&device).function("add").expect("the kernel");
     let (input, out) = (upload(&device, &[1, 2, 3]), upload(&device, &[0, 0, 0]));
     let stream = device.new_stream().expect("a stream");
-    let mut graph = stream
-        .capture(|| {
-            add(&function, &stream, &out, &input, 10);
-            add(&function, &stream, &out, &out, 100);
-            Ok::<(), DeviceError>(())
-        })
-        .expect("a graph");
+    let body = || {
+        add(&function, &stream, &out, &input, 10);
+        add(&function, &stream, &out, &out, 100);
+        Ok::<(), DeviceError>(())
+    };
+    // SAFETY: nobody else has the stream.
+    let mut graph = unsafe { stream.capture(body) }.expect("a graph");
     assert_eq!(download(&out), [0, 0, 0], "a capture runs nothing");
     for values in [[1, 2, 3], [7, 8, 9]] {
         input.upload(0, bytemuck::cast_slice(&values)).expect("an upload");
@@ -394,22 +394,22 @@ fn a_capture_refuses_what_a_graph_cannot_hold_and_goes_on() {
     let out = upload(&device, &[5]);
     let mut dropped = Some(upload(&device, &[6]));
     let capturing = |result: Result<(), DeviceError>| assert!(matches!(result, Err(DeviceError::Capturing { .. })));
-    let mut graph = device
-        .stream()
-        .capture(|| {
-            capturing(CudaMemory::new(&device, 4).map(|_| ()));
-            capturing(out.upload(0, &[0; 4]));
-            capturing(out.download(0, &mut [0; 4]));
-            capturing(device.stream().synchronize());
-            dropped.take();
-            // What a background compile does meanwhile, on this thread and on another.
-            let another = self::module(&device);
-            std::thread::scope(|scope| drop(scope.spawn(|| self::module(&device)).join()));
-            drop(another);
-            add(&function, device.stream(), &out, &out, 1);
-            Ok::<(), DeviceError>(())
-        })
-        .expect("a graph");
+    let options = CompileOptions::new(device.properties().architecture);
+    let cubin = compile(SOURCE, "tests", &options).expect("it compiles");
+    let body = || {
+        capturing(CudaMemory::new(&device, 4).map(|_| ()));
+        capturing(out.upload(0, &[0; 4]));
+        capturing(out.download(0, &mut [0; 4]));
+        capturing(device.stream().synchronize());
+        capturing(CudaModule::load(&device, &cubin.bytes).map(|_| ()));
+        dropped.take();
+        // What a background compile does meanwhile.
+        std::thread::scope(|scope| drop(scope.spawn(|| self::module(&device)).join().expect("it loads")));
+        add(&function, device.stream(), &out, &out, 1);
+        Ok::<(), DeviceError>(())
+    };
+    // SAFETY: nobody else has the device.
+    let mut graph = unsafe { device.stream().capture(body) }.expect("a graph");
     // SAFETY: all that the graph uses is alive until it has been waited for.
     unsafe { graph.launch() }.expect("a replay");
     assert_eq!(download(&out), [6]);
@@ -425,12 +425,17 @@ fn a_capture_refuses_what_a_graph_cannot_hold_and_goes_on() {
 fn an_error_or_a_panic_in_a_capture_ends_it() {
     let Some(device) = gpu() else { return };
     let stream = device.new_stream().expect("a stream");
-    let failed = stream.capture(|| Err(DeviceError::MissingDriver));
+    // SAFETY: nobody else has the stream.
+    let failed = unsafe { stream.capture(|| Err(DeviceError::MissingDriver)) };
     assert_eq!(failed.err(), Some(DeviceError::MissingDriver));
     assert_eq!(stream.is_capturing(), Ok(false));
-    let panicked =
-        std::panic::AssertUnwindSafe(|| stream.capture(|| -> Result<(), DeviceError> { panic!("in a capture") }));
+    // SAFETY: as above.
+    let panicked = std::panic::AssertUnwindSafe(|| unsafe {
+        stream.capture(|| -> Result<(), DeviceError> { panic!("in a capture") })
+    });
     assert!(std::panic::catch_unwind(panicked).is_err());
+    // What is refused in a capture is not refused behind one.
+    drop(upload(&device, &[1]));
     assert_eq!(stream.is_capturing(), Ok(false));
 }
 
@@ -440,8 +445,8 @@ fn events_measure_what_lies_between_them() {
     let function = module(&device).function("slow").expect("the kernel");
     let out = CudaMemory::zeroed(&device, 4).expect("memory");
     let (start, end) = (
-        CudaEvent::new(&device).expect("an event"),
-        CudaEvent::new(&device).expect("an event"),
+        CudaEvent::timed(&device).expect("an event"),
+        CudaEvent::timed(&device).expect("an event"),
     );
     start.record(device.stream()).expect("recorded");
     let (mut address, mut cycles) = (out.address(), 3_000_000i64);
@@ -471,6 +476,77 @@ fn a_cudarc_context_and_stream_can_be_used_as_they_are() {
     add(&function, &stream, &out, &out, 1);
     stream.synchronize().expect("it ran");
     assert_eq!(download(&out), [2]);
+}
+
+#[test]
+fn nothing_of_a_callers_context_is_changed() {
+    let Some(device) = gpu() else { return };
+    for tracking in [true, false] {
+        let context = cudarc::driver::CudaContext::new(0).expect("a context");
+        if !tracking {
+            // SAFETY: no slice is made of this context.
+            unsafe { context.disable_event_tracking() };
+        }
+        let theirs = context.new_stream().expect("a stream");
+        let same = CudaDevice::of(&context).expect("a device");
+        let beside = same.new_stream().expect("a stream");
+        let stream = CudaStream::of(&same, theirs.clone()).expect("the same context");
+        stream.follow(&same, &beside).expect("a wait");
+        assert_eq!(context.is_event_tracking(), tracking);
+        let function = module(&device).function("add").expect("the kernel");
+        let out = upload(&same, &[1]);
+        add(&function, &stream, &out, &out, 1);
+        stream.synchronize().expect("it ran");
+        assert_eq!(download(&out), [2]);
+        assert_eq!(context.is_event_tracking(), tracking);
+    }
+    // One stream of its owner is one stream: with it, events of slices need not be waited for.
+    let context = cudarc::driver::CudaContext::new(0).expect("a context");
+    let same = CudaDevice::of(&context).expect("a device");
+    drop((same.new_stream().expect("a stream"), upload(&same, &[1])));
+    assert!(!context.is_in_multi_stream_mode());
+    context.check_err().expect("no error of ours is left there");
+}
+
+#[test]
+fn the_default_stream_of_each_thread_is_refused_and_the_legacy_one_has_one_name() {
+    let Some(device) = gpu() else { return };
+    let of_each_thread = device.context().per_thread_stream();
+    let refused = CudaStream::of(&device, of_each_thread);
+    assert_eq!(refused.err(), Some(DeviceError::PerThreadStream));
+    // SAFETY: the handles 0 and 1 are the default stream of every context, and 2 is refused.
+    let by_handle = |handle: usize| unsafe { CudaStream::from_raw(&device, handle as *mut _) };
+    assert!(matches!(by_handle(2), Err(DeviceError::PerThreadStream)));
+    let [default, legacy] = [0, 1].map(|handle| by_handle(handle).expect("the default stream"));
+    assert_eq!(default.identity(), legacy.identity());
+    assert_ne!(default.identity(), device.stream().identity());
+}
+
+#[test]
+fn memory_that_cannot_be_freed_does_not_keep_other_memory_from_it() {
+    let Some(device) = gpu() else { return };
+    let kept: Vec<u64> = [upload(&device, &[1]), upload(&device, &[2])]
+        .into_iter()
+        .map(|memory| std::mem::ManuallyDrop::new(memory).address())
+        .collect();
+    // The second is no allocation.
+    device.unfreed().lock().extend([kept[0], 8, kept[1]]);
+    drop(upload(&device, &[3]));
+    assert_eq!(*device.unfreed().lock(), [8]);
+    device.unfreed().lock().clear();
+}
+
+#[test]
+fn only_memory_of_the_device_is_taken_for_it() {
+    let Some(device) = gpu() else { return };
+    let memory = upload(&device, &[1, 2, 3, 4]);
+    device.check_memory(memory.address(), memory.len()).expect("its memory");
+    let word = Box::new(7u64);
+    let error = device
+        .check_memory(std::ptr::from_ref(&*word) as u64, 8)
+        .expect_err("the host's")
+        .to_string();
+    assert!(error.contains("no memory of CUDA device 0"), "{error}");
 }
 
 /// Not a claim, a look: `cargo test -- --ignored --nocapture the_cost`.

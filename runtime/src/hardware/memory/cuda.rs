@@ -3,6 +3,11 @@
 //! All uses of an allocation form one chain: it belongs to the stream that used it last, and before another stream uses
 //! it, that stream waits for the one it belongs to. So safe code cannot race two streams on one buffer, and freeing, which
 //! the device's own stream does, comes after every use. Buffers that only one stream uses cost one comparison per launch.
+//!
+//! Memory that others own belongs to the stream that its owner orders it by: a use on another stream is followed by passing it
+//! back at once, so that its owner never has to wait for anything but that stream.
+//!
+//! What is captured into a graph that owns it is put in order when the graph is launched.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::super::Hardware;
-use super::super::cuda::{CudaDevice, CudaEvent, CudaMemory, CudaStream};
+use super::super::cuda::{CudaDevice, CudaEvent, CudaMemory, CudaStream, Used};
+use super::Storage;
 use crate::error::DeviceError;
 
 /// An allocation of a GPU.
@@ -22,13 +28,8 @@ pub(crate) struct CudaAllocation {
     memory: ManuallyDrop<CudaMemory>,
     /// The stream that used it last. Changed under the hardware's order lock held for writing.
     last: Mutex<CudaStream>,
-    /// [`identity`] of that stream.
+    /// What tells that stream from others.
     last_identity: AtomicUsize,
-}
-
-/// What tells a stream from the others that exist.
-fn identity(stream: &CudaStream) -> usize {
-    stream.stream().cu_stream() as usize
 }
 
 impl CudaAllocation {
@@ -42,13 +43,32 @@ impl CudaAllocation {
             Some(content) => CudaMemory::from_bytes(cuda, content)?,
             None => CudaMemory::zeroed(cuda, bytes)?,
         };
-        let last = cuda.stream().clone();
-        Ok(Self {
+        Ok(Self::of(hardware, memory))
+    }
+
+    /// Memory that others own, whose uses `stream` orders.
+    ///
+    /// # Safety
+    /// As for [`CudaMemory::borrowed`].
+    pub(super) unsafe fn borrowed(
+        hardware: Hardware,
+        cuda: &CudaDevice,
+        stream: &CudaStream,
+        address: u64,
+        bytes: usize,
+    ) -> Self {
+        // SAFETY: as the caller promises.
+        Self::of(hardware, unsafe { CudaMemory::borrowed(cuda, stream, address, bytes) })
+    }
+
+    fn of(hardware: Hardware, memory: CudaMemory) -> Self {
+        let last = memory.stream().clone();
+        Self {
             hardware,
             memory: ManuallyDrop::new(memory),
-            last_identity: identity(&last).into(),
+            last_identity: last.identity().into(),
             last: last.into(),
-        })
+        }
     }
 
     pub(crate) fn address(&self) -> u64 {
@@ -60,18 +80,22 @@ impl CudaAllocation {
     }
 
     pub(crate) fn upload(&self, offset: usize, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.pass_to_the_devices_stream()?;
+        self.pass_home()?;
         self.memory.upload(offset, bytes)
     }
 
     pub(crate) fn download(&self, offset: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.pass_to_the_devices_stream()?;
+        self.pass_home()?;
         self.memory.download(offset, bytes)
     }
 
-    /// Makes transfers and freeing, which use the device's own stream, come after every use so far.
-    fn pass_to_the_devices_stream(&self) -> Result<(), DeviceError> {
-        let stream = self.memory.device().stream();
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.memory.is_borrowed()
+    }
+
+    /// Makes transfers and freeing, which use the memory's own stream, come after every use so far.
+    fn pass_home(&self) -> Result<(), DeviceError> {
+        let stream = self.memory.stream();
         if self.belongs_to(stream) {
             return Ok(());
         }
@@ -80,13 +104,13 @@ impl CudaAllocation {
     }
 
     fn belongs_to(&self, stream: &CudaStream) -> bool {
-        self.last_identity.load(Relaxed) == identity(stream)
+        self.last_identity.load(Relaxed) == stream.identity()
     }
 
     /// Lets `stream` wait for the stream that used this last. The order lock is held for writing.
     fn pass_to(&self, stream: &CudaStream) -> Result<(), DeviceError> {
         let mut last = self.last.lock();
-        if identity(&last) == identity(stream) {
+        if last.identity() == stream.identity() {
             return Ok(());
         }
         // An event between a stream that is captured and one that is not would tie the second to the graph.
@@ -99,14 +123,14 @@ impl CudaAllocation {
         event.record(&last)?;
         stream.wait(&event)?;
         *last = stream.clone();
-        self.last_identity.store(identity(stream), Relaxed);
+        self.last_identity.store(stream.identity(), Relaxed);
         Ok(())
     }
 }
 
 impl Drop for CudaAllocation {
     fn drop(&mut self) {
-        match self.pass_to_the_devices_stream() {
+        match self.pass_home() {
             // SAFETY: the field is not used again. The device's stream, which frees it, comes after every use.
             Ok(()) => unsafe { ManuallyDrop::drop(&mut self.memory) },
             // Its last use may be running yet, so that it cannot be freed: it is lost.
@@ -115,8 +139,26 @@ impl Drop for CudaAllocation {
     }
 }
 
-/// Does something on a stream that uses these allocations, after what other streams were asked to do with them.
+/// Does something on a stream that uses this memory, after what other streams were asked to do with it.
 pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
+    hardware: &Hardware,
+    stream: &CudaStream,
+    used: impl Iterator<Item = &'a Storage> + Clone,
+    put: impl FnOnce() -> Result<R, E>,
+) -> Result<R, E> {
+    if let Some(kept) = stream.kept()
+        && let Some(mut open) = kept.open()
+    {
+        if !kept.allows_borrowing() && used.clone().any(Storage::is_borrowed) {
+            return Err(DeviceError::BorrowedInGraph.into());
+        }
+        open.extend(used.map(Storage::as_used));
+        return put();
+    }
+    put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)
+}
+
+fn put_allocations_in_order<'a, R, E: From<DeviceError>>(
     hardware: &Hardware,
     stream: &CudaStream,
     used: impl Iterator<Item = &'a CudaAllocation> + Clone,
@@ -129,8 +171,23 @@ pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
         }
     }
     let _order = hardware.0.order.write();
-    for allocation in used {
+    for allocation in used.clone() {
         allocation.pass_to(stream)?;
     }
-    put()
+    let result = put();
+    for allocation in used.filter(|allocation| allocation.is_borrowed()) {
+        allocation.pass_to(allocation.memory.stream())?;
+    }
+    result
+}
+
+/// Does something on a stream that uses what a graph keeps, as [`put_in_order`] does.
+pub(crate) fn put_kept_in_order<R>(
+    hardware: &Hardware,
+    stream: &CudaStream,
+    kept: &[Used],
+    put: impl FnOnce() -> Result<R, DeviceError>,
+) -> Result<R, DeviceError> {
+    let allocations = kept.iter().filter_map(|used| Storage::of_used(used));
+    put_allocations_in_order(hardware, stream, allocations, put)
 }

@@ -1,6 +1,8 @@
 //! Memory of the CPU device.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tilewright_dsl::interpret::HostMemory;
 
@@ -13,10 +15,25 @@ const ALIGNMENT: u64 = 256;
 /// whatever the host's allocator does.
 static NEXT: AtomicU64 = AtomicU64::new(ALIGNMENT);
 
+const WORD: usize = size_of::<u64>();
+
+/// So many of a type from an address on.
+///
+/// # Safety
+/// They are there, aligned and initialised, as long as what is returned is used; none may be at no address.
+unsafe fn part<T>(address: usize, count: usize) -> &'static [T] {
+    match count {
+        0 => &[],
+        // SAFETY: as the caller promises.
+        _ => unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), count) },
+    }
+}
+
 /// An allocation of the CPU device.
 pub(crate) struct HostAllocation {
     memory: HostMemory,
     address: u64,
+    is_borrowed: bool,
 }
 
 impl HostAllocation {
@@ -28,7 +45,43 @@ impl HostAllocation {
         let memory = memory.map_err(|_| DeviceError::OutOfHostMemory { asked: len })?;
         // One more unit, so that an empty allocation has an address of its own too.
         let address = NEXT.fetch_add((len as u64 / ALIGNMENT + 1) * ALIGNMENT, Relaxed);
-        Ok(Self { memory, address })
+        Ok(Self {
+            memory,
+            address,
+            is_borrowed: false,
+        })
+    }
+
+    /// Memory that others own, at its own address, by which it is seen that two tensors over it overlap.
+    ///
+    /// # Safety
+    /// As for [`Storage::borrowed_from_host`](super::Storage::borrowed_from_host).
+    pub(super) unsafe fn borrowed(address: usize, len: usize) -> Self {
+        // Where the first whole word begins, which the bytes may end before.
+        let head = address.wrapping_neg() % WORD;
+        let (head, words, tail) = match len.checked_sub(head) {
+            Some(rest) => (head, rest / WORD, rest % WORD),
+            None => (len, 0, 0),
+        };
+        let words_at = address + head;
+        // SAFETY: the parts lie in the bytes, one behind the other, and the words at a multiple of a word. The caller promises
+        // that the bytes are there until this is dropped; while they are used only atomics use them.
+        let memory = unsafe {
+            HostMemory::over(
+                part::<AtomicU8>(address, head),
+                part::<AtomicU64>(words_at, words),
+                part::<AtomicU8>(words_at + words * WORD, tail),
+            )
+        };
+        Self {
+            memory,
+            address: address as u64,
+            is_borrowed: true,
+        }
+    }
+
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.is_borrowed
     }
 
     pub(crate) fn memory(&self) -> &HostMemory {

@@ -1,5 +1,7 @@
 //! Memory of a device, without types: where a tensor's bytes are.
 
+#![allow(unsafe_code)]
+
 mod bytes;
 mod cuda;
 mod host;
@@ -9,11 +11,12 @@ use std::sync::Arc;
 
 use tilewright_dsl::call::Memory;
 
+use super::cuda::{CudaStream, Used};
 use super::{Engine, Hardware};
 use crate::error::DeviceError;
 
 pub(crate) use bytes::{as_bytes, from_bytes};
-pub(crate) use cuda::{CudaAllocation, put_in_order};
+pub(crate) use cuda::{CudaAllocation, put_in_order, put_kept_in_order};
 pub(crate) use host::HostAllocation;
 
 /// An allocation on a device. Clones are the same allocation, which lives as long as the last of them.
@@ -31,6 +34,15 @@ pub(crate) enum Place {
     Host(HostAllocation),
     /// In a GPU's.
     Cuda(CudaAllocation),
+}
+
+impl Place {
+    fn as_cuda(&self) -> Option<&CudaAllocation> {
+        match self {
+            Self::Host(_) => None,
+            Self::Cuda(allocation) => Some(allocation),
+        }
+    }
 }
 
 impl Storage {
@@ -55,6 +67,64 @@ impl Storage {
         })))
     }
 
+    /// Memory of the host that others own.
+    ///
+    /// # Safety
+    /// The bytes may be read and written until the last clone of this is dropped, and nothing else uses them while a launch or
+    /// a transfer does, which end before they return. Only what is launched as mutable is written.
+    pub(crate) unsafe fn borrowed_from_host(hardware: &Hardware, address: usize, bytes: usize) -> Self {
+        // SAFETY: as the caller promises.
+        let place = Place::Host(unsafe { HostAllocation::borrowed(address, bytes) });
+        Self(Arc::new(Allocation {
+            hardware: hardware.clone(),
+            place,
+        }))
+    }
+
+    /// Memory of a GPU that others own, whose uses `stream` orders.
+    ///
+    /// # Safety
+    /// The bytes are memory of the GPU until what is asked of the stream with the last clone of this has been done, and nothing
+    /// uses them that is not ordered with the stream. Only what is launched as mutable is written.
+    pub(crate) unsafe fn borrowed_from_cuda(
+        hardware: &Hardware,
+        stream: &CudaStream,
+        address: u64,
+        bytes: usize,
+    ) -> Result<Self, DeviceError> {
+        let cuda = hardware.as_cuda().ok_or(DeviceError::NotCuda {
+            what: "memory of a GPU",
+        })?;
+        // SAFETY: as the caller promises.
+        let place = unsafe { CudaAllocation::borrowed(hardware.clone(), cuda, stream, address, bytes) };
+        Ok(Self(Arc::new(Allocation {
+            hardware: hardware.clone(),
+            place: Place::Cuda(place),
+        })))
+    }
+
+    /// Whether it is others' memory, which clones of this do not keep.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        match &self.0.place {
+            Place::Host(host) => host.is_borrowed(),
+            Place::Cuda(cuda) => cuda.is_borrowed(),
+        }
+    }
+
+    pub(crate) fn as_cuda(&self) -> Option<&CudaAllocation> {
+        self.0.place.as_cuda()
+    }
+
+    /// As something that a graph keeps.
+    fn as_used(&self) -> Used {
+        self.0.clone()
+    }
+
+    /// The memory among what a graph keeps.
+    fn of_used(used: &Used) -> Option<&CudaAllocation> {
+        used.downcast_ref::<Allocation>()?.place.as_cuda()
+    }
+
     /// The memory of a launch argument as this runtime's own; `None` for that of another runtime.
     pub(crate) fn of(memory: &dyn Memory) -> Option<&Self> {
         memory.as_any().downcast_ref()
@@ -72,6 +142,14 @@ impl Storage {
     pub(crate) fn address(&self) -> u64 {
         match &self.0.place {
             Place::Host(host) => host.address(),
+            Place::Cuda(cuda) => cuda.address(),
+        }
+    }
+
+    /// Where its bytes are for others, who know nothing of made-up addresses.
+    pub(crate) fn pointer(&self) -> u64 {
+        match &self.0.place {
+            Place::Host(host) => host.memory().as_ptr().expose_provenance() as u64,
             Place::Cuda(cuda) => cuda.address(),
         }
     }
