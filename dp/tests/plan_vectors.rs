@@ -76,5 +76,5 @@ fn eight_ranks_of_twenty_requests_waste_two_megabytes_a_step_before_8277() {
         };
         Plan::new(&request).unwrap().allocated_bytes()
     });
-    assert_eq!(allocated, [2_293_760, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(allocated, [2_293_760, 0, 0, 0, 0, 0, 0, 0]);
 }

@@ -137,7 +137,7 @@ impl Plan {
             _ => {}
         }
 
-        let newest = profile == Profile::Main202609;
+        let newest = profile >= Profile::Main202609;
         let padded_prefill = self.extend && self.mode() == PaddingMode::Max && profile >= Profile::Pr9136;
         let mut batch = match forward {
             Idle | Decode if padded_prefill && newest && requests == 0 && rows > 0 => BatchPlan {
@@ -193,7 +193,7 @@ fn tensors(profile: Profile, forward: ForwardMode, sequence: i64, batch: &BatchP
     let request = |tensor| per(Per::Request, tensor, 0, batch);
     let lengths = |tensor| per(Per::Request, tensor, sequence, batch);
     let drafts = matches!(forward, ForwardMode::DraftDecode | ForwardMode::DraftExtend);
-    let newest = profile == Profile::Main202609;
+    let newest = profile >= Profile::Main202609;
 
     let mut all: Vec<_> = ROWS_OF_TOKENS[..if drafts { 4 } else { 3 }]
         .iter()

@@ -76,7 +76,9 @@ impl ForwardMode {
                         tokens: accepted_at_most,
                         logprob: 1,
                     },
-                    Profile::Pr10414 | Profile::Pr20406 | Profile::Main202609 => equal(speculation.draft_tokens()),
+                    Profile::Pr10414 | Profile::Pr20406 | Profile::Main202609 | Profile::Main202611 => {
+                        equal(speculation.draft_tokens())
+                    }
                 }
             }
         })
@@ -120,7 +122,7 @@ mod tests {
             assert_eq!(ForwardMode::TargetVerify.width(profile, None), None);
         }
         let draft_extend = Profile::ALL.map(|profile| ForwardMode::DraftExtend.width(profile, Some(eagle)));
-        let expected = [(4, 4), (4, 1), (4, 1), (4, 1), (8, 8), (8, 8), (8, 8)];
+        let expected = [(4, 4), (4, 1), (4, 1), (4, 1), (8, 8), (8, 8), (8, 8), (8, 8)];
         assert_eq!(draft_extend, expected.map(|(tokens, logprob)| width(tokens, logprob)));
     }
 }

@@ -167,7 +167,16 @@ mod tests {
         let buckets = Profile::ALL.map(|profile| bucket(&request(profile)));
         assert_eq!(
             buckets,
-            [Some(48), Some(48), Some(24), Some(24), Some(24), Some(24), Some(24)]
+            [
+                Some(48),
+                Some(48),
+                Some(24),
+                Some(24),
+                Some(24),
+                Some(24),
+                Some(24),
+                Some(24)
+            ]
         );
     }
 

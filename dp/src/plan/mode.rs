@@ -104,7 +104,7 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, 
         }
     }
 
-    let newest = profile == Profile::Main202609;
+    let newest = profile >= Profile::Main202609;
     let prefills = match profile {
         Profile::Pr10414 => request.extend,
         _ => request.extend && profile > Profile::Pr10414 && request.dp > 1,
@@ -123,11 +123,17 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, 
         return Ok((mode, reason));
     }
     let largest = request.prefill_buckets.iter().flatten().copied().max();
+    // From November 2026 on, an idle rank refuses the prefill graph on all, and an elastic world that would be MAX keeps
+    // its counts only where they are uneven.
+    let conditional = profile >= Profile::Main202611;
+    let refused = conditional && idle;
+    let even = scaled.iter().all(|count| count.next_multiple_of(alignment) == longest);
+    let keeps_counts = !conditional || (mode == PaddingMode::Max && scaled.len() > 1 && !even);
     Ok(match largest {
-        Some(largest) if request.extend && longest <= largest => {
+        Some(largest) if request.extend && longest <= largest && !refused => {
             (PaddingMode::Max, ModeReason::PrefillGraph { longest, largest })
         }
-        _ if request.elastic_join => (PaddingMode::Sum, ModeReason::ElasticJoin),
+        _ if request.elastic_join && keeps_counts => (PaddingMode::Sum, ModeReason::ElasticJoin),
         _ => (mode, reason),
     })
 }
@@ -168,38 +174,38 @@ mod tests {
     }
 
     /// The mode under every profile, oldest first.
-    fn modes(raw: &[u64], extend: bool) -> [PaddingMode; 7] {
+    fn modes(raw: &[u64], extend: bool) -> [PaddingMode; 8] {
         Profile::ALL.map(|profile| mode(&request(profile, raw, extend)))
     }
 
     #[test]
     fn the_cheaper_mode_is_taken_from_8280_on() {
-        assert_eq!(modes(&[20; 8], false), [Sum, Sum, Max, Max, Max, Max, Max]);
-        assert_eq!(modes(&[100, 0, 0, 0], false), [Sum; 7]);
+        assert_eq!(modes(&[20; 8], false), [Sum, Sum, Max, Max, Max, Max, Max, Max]);
+        assert_eq!(modes(&[100, 0, 0, 0], false), [Sum; 8]);
     }
 
     #[test]
     fn a_tie_turned_from_sum_to_max() {
-        assert_eq!(modes(&[8, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
+        assert_eq!(modes(&[8, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max, Max]);
     }
 
     #[test]
     fn all_idle_ranks_are_a_tie() {
-        assert_eq!(modes(&[0, 0, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
-        assert_eq!(modes(&[0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max]);
+        assert_eq!(modes(&[0, 0, 0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max, Max]);
+        assert_eq!(modes(&[0], false), [Sum, Sum, Sum, Sum, Sum, Max, Max, Max]);
     }
 
     #[test]
     fn a_single_rank_that_prefills_was_sum_in_one_version_only() {
-        assert_eq!(modes(&[20], true), [Sum, Sum, Max, Max, Sum, Max, Max]);
-        assert_eq!(modes(&[20; 2], true), [Sum, Sum, Max, Max, Sum, Sum, Sum]);
+        assert_eq!(modes(&[20], true), [Sum, Sum, Max, Max, Sum, Max, Max, Max]);
+        assert_eq!(modes(&[20; 2], true), [Sum, Sum, Max, Max, Sum, Sum, Sum, Sum]);
     }
 
     #[test]
     fn the_local_count_alone_is_compared_with_all_ranks() {
         for (dp, expected) in [
-            (2, [Sum, Sum, Sum, Sum, Sum, Max, Max]),
-            (3, [Sum, Sum, Sum, Sum, Sum, Sum, Sum]),
+            (2, [Sum, Sum, Sum, Sum, Sum, Max, Max, Max]),
+            (3, [Sum, Sum, Sum, Sum, Sum, Sum, Sum, Sum]),
         ] {
             let found = Profile::ALL.map(|profile| {
                 mode(&Request {
@@ -213,8 +219,10 @@ mod tests {
 
     #[test]
     fn exceptions_are_the_newest_versions_alone() {
-        for profile in Profile::ALL {
-            let newest = profile == Profile::Main202609;
+        // What November 2026 changed of them has tests of its own.
+        for profile in &Profile::ALL[..7] {
+            let profile = *profile;
+            let newest = profile >= Profile::Main202609;
             let base = |raw: &[u64]| request(profile, raw, true);
             let reason = |request: Request| choose(&request, &request.raw).unwrap();
             let forced = Request {
@@ -245,6 +253,44 @@ mod tests {
     }
 
     #[test]
+    fn d15_and_d16_an_elastic_world_keeps_uneven_counts_alone() {
+        let elastic = |raw: &[u64], elastic_join| {
+            mode(&Request {
+                elastic_join,
+                ..request(Profile::Main202611, raw, false)
+            })
+        };
+        assert_eq!(elastic(&[8, 3], true), Sum);
+        assert_eq!(elastic(&[8, 3], false), Max);
+        assert_eq!(elastic(&[8, 8], true), Max);
+        assert_eq!(elastic(&[8], true), Max);
+    }
+
+    #[test]
+    fn section_9_an_idle_rank_refuses_the_prefill_graph_of_all() {
+        let captured = |profile, raw: &[u64]| {
+            mode(&Request {
+                prefill_buckets: Some(vec![4, 16]),
+                ..request(profile, raw, true)
+            })
+        };
+        assert_eq!(captured(Profile::Main202609, &[9, 0]), Max);
+        assert_eq!(captured(Profile::Main202611, &[9, 0]), Sum);
+        assert_eq!(captured(Profile::Main202611, &[9, 1]), Max);
+    }
+
+    #[test]
+    fn section_9_alignment_is_to_attention_tp_alone() {
+        let request = Request {
+            profile: Profile::Main202611,
+            attn_tp: 8,
+            cp_align: 6,
+            ..Request::new(vec![5], 1)
+        };
+        assert_eq!(alignment(&request), 8);
+    }
+
+    #[test]
     fn prefill_sizes_serve_whether_attention_tp_divides_them_or_not() {
         let request = |largest| Request {
             attn_tp: 8,
@@ -262,6 +308,7 @@ mod tests {
     fn alignment_serves_attention_and_context_parallelism_alike() {
         let alignment = |attn_tp, cp_align| {
             alignment(&Request {
+                profile: Profile::Main202609,
                 attn_tp,
                 cp_align,
                 ..Request::new(vec![5], 1)

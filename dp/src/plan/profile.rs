@@ -12,7 +12,7 @@ use super::{PlanError, Topology};
 /// use tilewright_dp::plan::Profile;
 ///
 /// assert_eq!("pr-8277".parse(), Ok(Profile::Pr8277));
-/// assert_eq!(Profile::default().to_string(), "main-2026-09");
+/// assert_eq!(Profile::default().to_string(), "main-2026-11");
 /// assert!(Profile::Pr8277 < Profile::Pr8280);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -40,14 +40,18 @@ pub enum Profile {
     Pr20406,
     /// The main branch of September 2026: alignment to context parallelism, exceptions for hybrid models, all-to-all
     /// back ends, elastic ranks and prefill graphs.
-    #[default]
     #[serde(rename = "main-2026-09")]
     Main202609,
+    /// The main branch of November 2026: alignment to attention TP alone, an all-reduce only where an elastic world's
+    /// counts are uneven, prefill graphs refused where a rank is idle.
+    #[default]
+    #[serde(rename = "main-2026-11")]
+    Main202611,
 }
 
 impl Profile {
     /// Every profile, oldest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Base8277,
         Self::Pr8277,
         Self::Pr8280,
@@ -55,6 +59,7 @@ impl Profile {
         Self::Pr10414,
         Self::Pr20406,
         Self::Main202609,
+        Self::Main202611,
     ];
 
     /// The name in requests, in plans and on the command line.
@@ -67,6 +72,7 @@ impl Profile {
             Self::Pr10414 => "pr-10414",
             Self::Pr20406 => "pr-20406",
             Self::Main202609 => "main-2026-09",
+            Self::Main202611 => "main-2026-11",
         }
     }
 

@@ -72,7 +72,7 @@ impl RankStep {
     }
 
     fn votes_for_graph(&self, profile: Profile) -> bool {
-        let disabled = self.graphs_disabled && profile == Profile::Main202609;
+        let disabled = self.graphs_disabled && profile >= Profile::Main202609;
         self.forward.votes_for_graph() && !disabled
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         ranks[1].graphs_disabled = true;
         for profile in Profile::ALL {
             let request = step(profile, &ranks).request().unwrap();
-            assert_eq!(request.graph_ok, profile != Profile::Main202609);
+            assert_eq!(request.graph_ok, profile < Profile::Main202609);
         }
     }
 
