@@ -28,6 +28,7 @@
 //! | `request` | what is asked; what is refused |
 //! | `step`, `forward`, `speculation`, `topology` | how an engine's step becomes a request |
 //! | `mode` | alignment; `MAX` or `SUM`, and why |
+//! | `exchange` | what ranks tell each other before a step, and what all conclude |
 //! | `graph` | which graph runs, and what it needs |
 //! | `logits` | rows of the logits stage |
 //! | `batch` | how a rank's own tensors are padded |
@@ -40,6 +41,7 @@
 mod batch;
 mod compare;
 mod error;
+pub mod exchange;
 mod explain;
 mod forward;
 mod graph;
