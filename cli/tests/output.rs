@@ -109,7 +109,7 @@ fn closed_and_full_streams_change_no_status() {
     for streams in ["2>&-", "2>/dev/full", "<&-", "<&- 2>&-"] {
         let (status, text) = by_shell(&format!("plan --raw 20,3 {streams}"));
         assert!(
-            status == Some(0) && text.starts_with("main-2026-09"),
+            status == Some(0) && text.starts_with("main-2026-11"),
             "{streams}: {text}"
         );
         // A mistake in the arguments, in a request, and in what is read.

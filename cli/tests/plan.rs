@@ -69,7 +69,7 @@ fn an_array_of_requests_gives_their_plans_in_order() {
 fn one_request_gives_an_array_of_one_plan() {
     let plans = plans(&json!({"raw": [10, 3, 0, 7], "dp": 4}));
     let expected = json!([{
-        "profile": "main-2026-09",
+        "profile": "main-2026-11",
         "scaled": [10, 3, 0, 7],
         "logprob": [10, 3, 0, 7],
         "graph": false,
@@ -258,7 +258,7 @@ fn a_prefill_graph_is_no_decode_graph() {
 fn flags_give_a_table() {
     let table = succeed(&["--raw", "1,9", "--attn-tp", "4"], "");
     let expected = "\
-main-2026-09, eager, MAX: 24 rows (14 padding) × 14336 B = 336 KiB, 2 ranks, aligned to 4 rows
+main-2026-11, eager, MAX: 24 rows (14 padding) × 14336 B = 336 KiB, 2 ranks, aligned to 4 rows
 rank  tokens  aligned  rows  start  logprob rows
 0          1        4    12      0             1
 1          9       12    12     12             9
@@ -314,6 +314,7 @@ pr-9136        graph 24   MAX          192     2,752,512                0     2,
 pr-10414       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
 pr-20406       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
 main-2026-09   graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+main-2026-11   graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
 before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes
 ";
     assert_eq!(table, expected);

@@ -17,7 +17,7 @@ pub struct BatchPlan {
     /// Requests.
     pub requests: u64,
     /// Whether the rank has no request and runs a made-up one, of all its rows, so that the experts' all-to-all is not
-    /// starved. For `main-2026-09`; its rows count as tokens.
+    /// starved. From `main-2026-09` on; its rows count as tokens.
     pub is_dummy: bool,
     /// Rows of logits and of hidden states that belong to requests: the first of what the forward leaves. The rest is cut off
     /// after it; of a prefill, whose rows the logits stage picks, nothing.

@@ -15,7 +15,7 @@ impl Plan {
     ///
     /// let plan = Plan::new(&Request { attn_tp: 4, ..Request::new(vec![1, 9], 2) })?;
     /// assert_eq!(plan.explain(), "\
-    /// rules: main-2026-09
+    /// rules: main-2026-11
     /// counts: 2 ranks with 10 tokens
     /// run: eager, because not every rank voted for a decode graph
     /// alignment: every rank has a multiple of 4 rows, so 10 tokens need 16 rows

@@ -66,13 +66,13 @@ pub struct Request {
     #[serde(default)]
     pub graph_ok: bool,
     /// Whether the model mixes attention with state-space layers, so that a rank without tokens joins a prefill as `MAX`.
-    /// For `main-2026-09`.
+    /// From `main-2026-09` on.
     #[serde(default)]
     pub hybrid_idle: bool,
-    /// Whether the all-to-all back end of the experts needs equal ranks: pplx, or DeepEP told so. For `main-2026-09`.
+    /// Whether the all-to-all back end of the experts needs equal ranks: pplx, or DeepEP told so. From `main-2026-09` on.
     #[serde(default)]
     pub force_max: bool,
-    /// Whether a rank is just joining an elastic group. For `main-2026-09`.
+    /// Whether a rank is just joining an elastic group. From `main-2026-09` on.
     #[serde(default)]
     pub elastic_join: bool,
     /// Token counts for which a prefill graph was captured, if every rank voted to use it; none by default. For
