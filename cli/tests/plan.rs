@@ -282,7 +282,7 @@ fn every_flag_reaches_the_plan() {
         &["--dp", "2", "--coef", "3"],
         &["--coef", "3", "--coef-lp", "2"],
         &["--raw-lp", "4,0"],
-        &["--cp-align", "4"],
+        &["--profile", "main-2026-09", "--cp-align", "4"],
         &["--graph-ok"],
         &["--graph-ok", "--graph-buckets", "spec"],
         &["--graph-ok", "--graph-buckets", "64,12"],
