@@ -278,11 +278,11 @@ fn every_flag_reaches_the_plan() {
     let with = |flags: &[&str]| succeed(&[&base, flags].concat(), "");
     let plain = with(&[]);
     for flags in [
-        &["--profile", "pr-8277", "--attn-tp", "2"][..],
+        &["--attn-tp", "2"][..],
+        &["--profile", "pr-8277"],
         &["--dp", "2", "--coef", "3"],
         &["--coef", "3", "--coef-lp", "2"],
         &["--raw-lp", "4,0"],
-        &["--profile", "main-2026-09", "--cp-align", "4"],
         &["--graph-ok"],
         &["--graph-ok", "--graph-buckets", "spec"],
         &["--graph-ok", "--graph-buckets", "64,12"],
@@ -290,6 +290,12 @@ fn every_flag_reaches_the_plan() {
     ] {
         assert_ne!(with(flags), plain, "{flags:?}");
     }
+    let aligned = ["--profile", "main-2026-09", "--cp-align", "4"];
+    assert_ne!(with(&aligned), with(&aligned[..2]));
+    assert!(fail(&[&base[..], &aligned[2..]].concat(), "").contains("`cp_align` is 4 and `main-2026-11` aligns"));
+    // Beside the others only the version that has it is aligned.
+    let compare = ["--compare", "--cp-align", "4"];
+    assert_ne!(with(&compare), with(&compare[..1]));
     assert!(with(&["--graph-ok", "--graph-buckets", "64,12"]).contains("graph 12"));
     assert!(with(&["--extend"]).contains("SUM"));
     for flags in [
@@ -306,15 +312,15 @@ fn every_flag_reaches_the_plan() {
 fn a_comparison_shows_what_8277_saves() {
     let table = succeed(&["--compare", "--raw", EIGHT_TIMES_TWENTY, "--graph-ok"], "");
     let expected = "\
-profile             run  mode  buffer rows  buffer bytes  bytes allocated  logits bytes  wire bf16   wire fp8  wire nvfp4
-base-8277     graph 160   SUM          160     2,293,760        2,293,760     2,293,760  2,293,760  1,182,720     645,120
-pr-8277       graph 160   SUM          160     2,293,760                0     2,293,760  2,293,760  1,182,720     645,120
-pr-8280        graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
-pr-9136        graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
-pr-10414       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
-pr-20406       graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
-main-2026-09   graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
-main-2026-11   graph 24   MAX          192     2,752,512                0     2,752,512  2,752,512  1,419,264     774,144
+profile             run  mode  buffer rows  buffer bytes  bytes allocated  logits bytes  exchanged  wire bf16   wire fp8  wire nvfp4
+base-8277     graph 160   SUM          160     2,293,760        2,293,760     2,293,760        384  2,293,760  1,182,720     645,120
+pr-8277       graph 160   SUM          160     2,293,760                0     2,293,760        384  2,293,760  1,182,720     645,120
+pr-8280        graph 24   MAX          192     2,752,512                0     2,752,512        384  2,752,512  1,419,264     774,144
+pr-9136        graph 24   MAX          192     2,752,512                0     2,752,512        384  2,752,512  1,419,264     774,144
+pr-10414       graph 24   MAX          192     2,752,512                0     2,752,512        384  2,752,512  1,419,264     774,144
+pr-20406       graph 24   MAX          192     2,752,512                0     2,752,512        384  2,752,512  1,419,264     774,144
+main-2026-09   graph 24   MAX          192     2,752,512                0     2,752,512        384  2,752,512  1,419,264     774,144
+main-2026-11   graph 24   MAX          192     2,752,512                0     2,752,512        512  2,752,512  1,419,264     774,144
 before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes
 ";
     assert_eq!(table, expected);

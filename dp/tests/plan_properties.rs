@@ -31,6 +31,7 @@ fn requests() -> impl Strategy<Value = Request> {
             // What contradicts itself has no plan.
             let coef_lp = coef_lp.map(|rows| rows.min(coef));
             let graph_ok = graph_ok && !extend;
+            let cp_align = if profile == Profile::Main202611 { 1 } else { cp_align };
             Request {
                 profile,
                 attn_tp,

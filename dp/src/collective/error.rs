@@ -24,6 +24,17 @@ pub enum CollectiveError {
         /// What that one asks for.
         theirs: String,
     },
+    /// Ranks concluded different sizes from what they exchanged in earlier steps.
+    #[error(
+        "ranks {rank} and {other} came to different sizes in an earlier step: all ranks have to plan with one configuration \
+         from what they exchanged; make a new group"
+    )]
+    AdoptedOthers {
+        /// This rank.
+        rank: usize,
+        /// A rank that adopted other sizes.
+        other: usize,
+    },
     /// Ranks did not come within the group's time.
     #[error(
         "rank {rank} waited {limit:?} for ranks {missing:?}: they died, hang, or do something else; restart the group \

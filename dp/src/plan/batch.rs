@@ -17,8 +17,11 @@ pub struct BatchPlan {
     /// Requests.
     pub requests: u64,
     /// Whether the rank has no request and runs a made-up one, of all its rows, so that the experts' all-to-all is not
-    /// starved. From `main-2026-09` on; its rows count as tokens.
+    /// starved. From `main-2026-09` on.
     pub is_dummy: bool,
+    /// Rows that count as tokens (SGLang: `num_token_non_padded`); the experts' choice of the others is masked. All rows of
+    /// a made-up request count in `main-2026-09`; in `main-2026-11` those of a hybrid model alone.
+    pub real_rows: u64,
     /// Rows of logits and of hidden states that belong to requests: the first of what the forward leaves. The rest is cut off
     /// after it; of a prefill, whose rows the logits stage picks, nothing.
     pub kept: u64,
@@ -93,6 +96,10 @@ impl Plan {
         };
         Ok(BatchPlan {
             kept: self.kept(forward, rows, requests),
+            real_rows: match batch.is_dummy && (self.profile < Profile::Main202611 || self.hybrid) {
+                true => rows,
+                false => slot.tokens,
+            },
             ..batch
         })
     }
@@ -119,6 +126,7 @@ impl Plan {
             rows,
             requests,
             is_dummy: false,
+            real_rows: 0,
             kept: rows,
             sequence_lengths_added: 0,
             tensors: Vec::new(),
@@ -251,6 +259,7 @@ fn replayed(forward: ForwardMode, rows: u64, bucket: u64, requests: u64) -> Batc
         rows,
         requests: bucket,
         is_dummy: false,
+        real_rows: 0,
         kept: rows,
         sequence_lengths_added: bucket - requests,
         tensors: Vec::new(),
@@ -420,6 +429,31 @@ mod tests {
             batch(Profile::Pr10414).forward,
             ForwardMode::Decode,
             "that version packs prefills"
+        );
+    }
+
+    #[test]
+    fn section_1_6_and_4_3_made_up_rows_are_real_where_a_model_is_hybrid() {
+        let real = |profile, hybrid_idle| {
+            let request = Request {
+                extend: true,
+                force_max: true,
+                hybrid_idle,
+                ..Request::new(vec![512, 0], 2)
+            };
+            let plan = plan(profile, request);
+            let batch = plan.batch(1, ForwardMode::Idle, 0).unwrap();
+            assert!(batch.is_dummy);
+            assert_eq!(plan.batch(0, ForwardMode::Extend, 1).unwrap().real_rows, 512);
+            batch.real_rows
+        };
+        assert_eq!(
+            (real(Profile::Main202609, false), real(Profile::Main202609, true)),
+            (512, 512)
+        );
+        assert_eq!(
+            (real(Profile::Main202611, false), real(Profile::Main202611, true)),
+            (0, 512)
         );
     }
 

@@ -16,7 +16,7 @@ use crate::table::{self, grouped};
 ///     ..Request::new(vec![20; 8], 8)
 /// };
 /// let comparison = Comparison::new(&decode)?;
-/// assert_eq!(comparison.plans().len(), 7);
+/// assert_eq!(comparison.plans().len(), 8);
 /// assert!(comparison.to_string().ends_with("before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes\n"));
 /// # Ok::<(), tilewright_dp::plan::PlanError>(())
 /// ```
@@ -26,15 +26,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Plans a request under every profile, whatever its own is.
+    /// Plans a request under every profile, whatever its own is; those without an alignment to context parallelism leave
+    /// it out.
     ///
     /// # Errors
     /// As [`Plan::new`].
     pub fn new(request: &Request) -> Result<Self, PlanError> {
-        let mut request = request.clone();
-        let plan = |profile| {
-            request.profile = profile;
-            Plan::new(&request)
+        let mut copy = request.clone();
+        let plan = |profile: Profile| {
+            copy.profile = profile;
+            copy.cp_align = profile.context_alignment(request.cp_align);
+            Plan::new(&copy)
         };
         let plans = Profile::ALL.into_iter().map(plan).collect::<Result<_, _>>()?;
         Ok(Self { plans })
@@ -64,6 +66,7 @@ impl fmt::Display for Comparison {
                 grouped(plan.layout().bytes()),
                 grouped(plan.allocated_bytes()),
                 grouped(plan.logits().bytes()),
+                grouped(plan.exchanged_bytes()),
                 wire(plan, WireFormat::Bf16),
                 wire(plan, WireFormat::Fp8),
                 wire(plan, WireFormat::Nvfp4),
@@ -77,6 +80,7 @@ impl fmt::Display for Comparison {
             "buffer bytes",
             "bytes allocated",
             "logits bytes",
+            "exchanged",
             "wire bf16",
             "wire fp8",
             "wire nvfp4",

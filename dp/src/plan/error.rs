@@ -82,6 +82,17 @@ pub enum PlanError {
          set one of them, or give `prefill_buckets` for a prefill graph"
     )]
     ExtendInGraph,
+    /// An alignment to context parallelism in a version that aligns parts alone.
+    #[error(
+        "`cp_align` is {multiple} and `{profile}` aligns to attention TP alone; its context-parallel parts are aligned by \
+         themselves: give their rows as `shards`, or take the profile `main-2026-09`"
+    )]
+    NoContextAlignment {
+        /// The profile.
+        profile: Profile,
+        /// The alignment asked for.
+        multiple: u64,
+    },
     /// A width of speculative decoding is over [`MAX_SPECULATION`].
     #[error("the speculation's `{field}` is {value}; the largest width is {MAX_SPECULATION}")]
     WidthTooLarge {

@@ -17,6 +17,7 @@ impl Plan {
     /// assert_eq!(plan.explain(), "\
     /// rules: main-2026-11
     /// counts: 2 ranks with 10 tokens
+    /// exchange: 8 numbers from each GPU, 512 B of all GPUs before the step
     /// run: eager, because not every rank voted for a decode graph
     /// alignment: every rank has a multiple of 4 rows, so 10 tokens need 16 rows
     /// mode: MAX, because an all-gather of equal ranks would move 24 rows, fewer than the 32 of an all-reduce
@@ -58,6 +59,15 @@ impl Plan {
             }
         )?;
 
+        match self.exchanged_bytes() {
+            0 => writeln!(f, "exchange: none, because a rank alone has nobody to agree with")?,
+            exchanged => writeln!(
+                f,
+                "exchange: {} from each GPU, {} of all GPUs before the step",
+                quantity(self.profile.exchanged_numbers(), "number"),
+                bytes(exchanged)
+            )?,
+        }
         match &self.execution {
             Execution::Eager(why) => writeln!(f, "run: eager, because {why}")?,
             Execution::Graph(graph) => {

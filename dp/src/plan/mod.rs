@@ -102,8 +102,12 @@ pub struct Plan {
     dp: u64,
     /// Tokens per request of this forward.
     width: u64,
+    /// GPUs of all ranks.
+    gpus: u64,
     /// Whether any rank prefills.
     extend: bool,
+    /// Whether state-space layers are among those of attention.
+    hybrid: bool,
     execution: Execution,
     reason: ModeReason,
     layout: GatheredLayout,
@@ -170,8 +174,10 @@ impl Plan {
         Ok(Self {
             profile: request.profile,
             dp: request.dp,
+            gpus: request.dp.saturating_mul(request.attn_tp),
             width: request.coef,
             extend: request.extend,
+            hybrid: request.hybrid_idle,
             execution,
             reason,
             layout,
@@ -185,6 +191,11 @@ impl Plan {
     /// Whose rules were followed.
     pub fn profile(&self) -> Profile {
         self.profile
+    }
+
+    /// Bytes that the schedulers of all GPUs exchanged before the step, those of context-parallel parts not counted.
+    pub fn exchanged_bytes(&self) -> u64 {
+        self.profile.exchanged_by(self.gpus, self.dp)
     }
 
     /// How the step is run.

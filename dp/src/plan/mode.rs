@@ -72,7 +72,7 @@ impl fmt::Display for ModeReason {
 pub(super) fn alignment(request: &Request) -> u64 {
     match request.profile {
         Profile::Base8277 | Profile::Pr8277 => 1,
-        Profile::Main202609 => least_common_multiple(request.attn_tp, request.cp_align),
+        profile if profile.aligns_to_context() => least_common_multiple(request.attn_tp, request.cp_align),
         _ => request.attn_tp,
     }
 }
@@ -122,11 +122,18 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, 
     if !newest {
         return Ok((mode, reason));
     }
-    let largest = request.prefill_buckets.iter().flatten().copied().max();
-    // From November 2026 on, an idle rank refuses the prefill graph on all, and an elastic world that would be MAX keeps
-    // its counts only where they are uneven.
+    let buckets = || request.prefill_buckets.iter().flatten().copied();
+    let largest = buckets().max();
+    // From November 2026 on, an idle rank refuses the prefill graph on all, as does a graph of more than twice the rows;
+    // and an elastic world that would be MAX keeps its counts only where they are uneven.
     let conditional = profile >= Profile::Main202611;
-    let refused = conditional && idle;
+    let wasteful = || {
+        buckets()
+            .filter(|&size| size >= longest)
+            .min()
+            .is_some_and(|size| size > 2 * longest)
+    };
+    let refused = conditional && (idle || wasteful());
     let even = scaled.iter().all(|count| count.next_multiple_of(alignment) == longest);
     let keeps_counts = !conditional || (mode == PaddingMode::Max && scaled.len() > 1 && !even);
     Ok(match largest {
@@ -219,9 +226,7 @@ mod tests {
 
     #[test]
     fn exceptions_are_the_newest_versions_alone() {
-        // What November 2026 changed of them has tests of its own.
-        for profile in &Profile::ALL[..7] {
-            let profile = *profile;
+        for profile in Profile::ALL {
             let newest = profile >= Profile::Main202609;
             let base = |raw: &[u64]| request(profile, raw, true);
             let reason = |request: Request| choose(&request, &request.raw).unwrap();
@@ -241,10 +246,12 @@ mod tests {
                 force_max: true,
                 ..base(&[9, 9])
             };
-            assert_eq!(reason(joining) == (Sum, ModeReason::ElasticJoin), newest);
+            // November 2026 keeps the counts of an elastic world only where they are uneven.
+            let kept = profile == Profile::Main202609;
+            assert_eq!(reason(joining) == (Sum, ModeReason::ElasticJoin), kept);
             let captured = |largest| Request {
                 prefill_buckets: Some(vec![4, largest]),
-                ..base(&[9, 0])
+                ..base(&[9, 1, 1])
             };
             let expected = ModeReason::PrefillGraph { longest: 9, largest: 9 };
             assert_eq!(reason(captured(9)) == (Max, expected), newest);
@@ -288,6 +295,28 @@ mod tests {
             ..Request::new(vec![5], 1)
         };
         assert_eq!(alignment(&request), 8);
+        let error = super::super::Plan::new(&request).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`cp_align` is 6 and `main-2026-11` aligns to attention TP alone"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn section_1_3_x17_a_prefill_graph_of_over_twice_the_rows_is_refused() {
+        let chosen = |tokens| {
+            let request = Request {
+                prefill_buckets: Some(vec![64, 16]),
+                ..request(Profile::Main202611, &[tokens, tokens], true)
+            };
+            choose(&request, &request.raw).unwrap()
+        };
+        let graph = |longest| (Max, ModeReason::PrefillGraph { longest, largest: 64 });
+        assert_eq!(chosen(5), (Sum, ModeReason::Extend));
+        assert_eq!(chosen(8), graph(8));
+        // Of several sizes the next decides.
+        assert_eq!(chosen(17), (Sum, ModeReason::Extend));
+        assert_eq!(chosen(32), graph(32));
     }
 
     #[test]

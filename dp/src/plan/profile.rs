@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::exchange::{Packed, Sglang8};
 use super::{PlanError, Topology};
 
 /// A version's set of rules, in the order of time: a rule that came with a version holds from it on, so rules compare
@@ -76,9 +77,37 @@ impl Profile {
         }
     }
 
-    /// Bytes that the schedulers of all GPUs exchange before a step: six 64-bit numbers each.
-    pub const fn exchanged_bytes(self, topology: &Topology) -> u64 {
-        topology.tp() * 6 * 8
+    /// Whether context parallelism changes what every rank's rows are a multiple of. Later it is the part that is aligned.
+    pub(super) fn aligns_to_context(self) -> bool {
+        self == Self::Main202609
+    }
+
+    /// What of an alignment to context parallelism the profile has.
+    pub(super) fn context_alignment(self, multiple: u64) -> u64 {
+        if self.aligns_to_context() { multiple } else { 1 }
+    }
+
+    /// Bytes that the schedulers of all GPUs exchange before a step: six 64-bit numbers each, eight from `main-2026-11` on,
+    /// where a single data-parallel rank exchanges nothing.
+    pub fn exchanged_bytes(self, topology: &Topology) -> u64 {
+        self.exchanged_by(topology.tp(), topology.dp())
+    }
+
+    /// The same of so many GPUs in `dp` ranks.
+    pub(super) fn exchanged_by(self, gpus: u64, dp: u64) -> u64 {
+        match self {
+            Self::Main202611 if dp == 1 => 0,
+            _ => gpus.saturating_mul(self.exchanged_numbers() * 8),
+        }
+    }
+
+    /// Numbers of 64 bits that a GPU sends.
+    pub(super) fn exchanged_numbers(self) -> u64 {
+        if self < Self::Main202611 {
+            6
+        } else {
+            Sglang8::COLUMNS.len() as u64
+        }
     }
 }
 
@@ -110,6 +139,16 @@ mod tests {
             assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
         }
         assert!(Profile::ALL.is_sorted());
+    }
+
+    #[test]
+    fn section_9_eight_numbers_are_exchanged_and_none_by_a_rank_alone() {
+        let (two, one) = (Topology::new(4, 2).unwrap(), Topology::new(4, 1).unwrap());
+        for profile in Profile::ALL {
+            let newest = profile == Profile::Main202611;
+            assert_eq!(profile.exchanged_bytes(&two), if newest { 256 } else { 192 });
+            assert_eq!(profile.exchanged_bytes(&one), if newest { 0 } else { 192 });
+        }
     }
 
     #[test]

@@ -55,7 +55,9 @@ pub struct Request {
     /// Whether any rank prefills. SGLang: `is_extend_in_batch`, the maximum over ranks.
     #[serde(default)]
     pub extend: bool,
-    /// Context parallelism splits a rank's rows into a multiple of this; 1 by default. For `main-2026-09`.
+    /// Context parallelism splits a rank's rows into a multiple of this; 1 by default. For `main-2026-09`: earlier versions
+    /// have no such alignment, and `main-2026-11` refuses it, because its parts are aligned alone
+    /// ([`shards`](Self::shards)).
     #[serde(default = "one")]
     pub cp_align: u64,
     /// Batch sizes, in requests, for which a graph was captured; none by default.
@@ -75,14 +77,14 @@ pub struct Request {
     /// Whether a rank is just joining an elastic group. From `main-2026-09` on.
     #[serde(default)]
     pub elastic_join: bool,
-    /// Token counts for which a prefill graph was captured, if every rank voted to use it; none by default. For
-    /// `main-2026-09`.
+    /// Token counts for which a prefill graph was captured, if every rank voted to use it; none by default. From
+    /// `main-2026-09` on.
     ///
     /// Sizes that attention TP does not divide serve too, other than those of [`graph_buckets`](Self::graph_buckets):
     /// SGLang's `PrefillCudaGraphRunner.__init__` takes them all but for context parallelism, and its `load_batch` pads a
     /// rank's aligned rows to the next of them; only `get_batch_sizes_to_capture`, of decode graphs, filters. With them
     /// ranks are `MAX`, also if one is idle, for which the engine leaves the graph (`_has_inactive_dp_rank`) but not the
-    /// mode.
+    /// mode. `main-2026-11` leaves both then, and where the next size is over twice the longest rank's rows.
     #[serde(default)]
     pub prefill_buckets: Option<Vec<u64>>,
     /// Micro-batches, if steps are split.
@@ -220,6 +222,12 @@ impl Request {
         }
         if self.extend && self.graph_ok {
             return Err(PlanError::ExtendInGraph);
+        }
+        if self.cp_align > 1 && self.profile > Profile::Main202609 {
+            return Err(PlanError::NoContextAlignment {
+                profile: self.profile,
+                multiple: self.cp_align,
+            });
         }
         match &self.raw_lp {
             Some(logprob) if logprob.len() != counts => Err(PlanError::WrongNumberOfLogprobCounts {

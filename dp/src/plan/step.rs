@@ -91,7 +91,7 @@ impl Step {
             coef_lp: Some(width.logprob),
             raw_lp: Some(self.ranks.iter().map(|rank| rank.logprob).collect()),
             extend: self.ranks.iter().any(|rank| rank.forward.is_extend()),
-            cp_align: self.topology.context().alignment(),
+            cp_align: self.profile.context_alignment(self.topology.context().alignment()),
             graph_buckets: self.graph_buckets.clone(),
             graph_ok: self.ranks.iter().all(|rank| rank.votes_for_graph(self.profile)),
             ..Request::new(self.ranks.iter().map(|rank| rank.count).collect(), self.topology.dp())

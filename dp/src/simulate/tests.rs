@@ -112,8 +112,8 @@ fn a_trace_in_micro_batches_has_buffers_that_stay() {
     assert_eq!((split.micro_bytes, split.total_bytes), (16 * 2, 16 * 2));
     assert_eq!(split.padding_rows, 0);
     assert_eq!(whole.total_bytes, (16 + 6 + 2 + 2) * 2);
-    // Two GPUs exchange six numbers each.
-    assert_eq!(split.exchanged_bytes, 4 * 2 * 48);
+    // Two GPUs exchange eight numbers each.
+    assert_eq!(split.exchanged_bytes, 4 * 2 * 64);
     assert_eq!(whole.wire_bytes, [Some(26 * 2), None, None]);
 }
 

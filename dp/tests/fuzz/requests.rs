@@ -48,7 +48,9 @@ fn request(rng: &mut Rng) -> Value {
             request[field] = value(rng);
         }
     };
-    set(rng, "profile", &|rng| json!(Profile::ALL[rng.usize(0..7)]));
+    set(rng, "profile", &|rng| {
+        json!(Profile::ALL[rng.usize(0..Profile::ALL.len())])
+    });
     set(rng, "raw_lp", &counts);
     for field in ["attn_tp", "coef", "coef_lp", "cp_align"] {
         set(rng, field, &|rng| number(rng, 9));

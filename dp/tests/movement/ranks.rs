@@ -166,6 +166,7 @@ pub fn plan(counts: &[u64], attention_tp: u64, profile: Profile, extend: bool) -
 /// The plan of a topology's step.
 pub fn plan_of(counts: &[u64], topology: &Topology, extend: bool) -> Plan {
     Plan::new(&Request {
+        profile: Profile::Main202609,
         attn_tp: topology.attention_tp(),
         cp_align: topology.context().alignment(),
         extend,

@@ -1,6 +1,6 @@
 //! Why the ranks of a step conclude nothing.
 
-use super::super::{MAX_RANKS, MAX_ROWS};
+use super::super::{MAX_RANKS, MAX_ROWS, MAX_SIZES, PlanError};
 use crate::collective::CollectiveError;
 
 /// What ranks exchanged contradicts itself.
@@ -64,14 +64,74 @@ pub enum ExchangeError {
         /// The number asked for.
         micro_batches: u64,
     },
-    /// The form has no such conclusion.
-    #[error("the form `{form}` does not exchange `{column}`, which this conclusion rests on")]
-    NoSuchColumn {
-        /// The form.
+    /// A rank uses another form.
+    #[error("rank {rank} exchanges in another form than `{form}`; all ranks of a group use one form")]
+    OtherForm {
+        /// The rank, counted from 0.
+        rank: usize,
+        /// The form of this rank.
         form: &'static str,
+    },
+    /// A number that stands for nothing.
+    #[error("`{column}` of rank {rank} is {value}, which stands for nothing")]
+    Unknown {
         /// The column.
         column: &'static str,
+        /// The rank, counted from 0.
+        rank: usize,
+        /// Its value.
+        value: u64,
     },
+    /// A rank without a count says what only one with a count has, or the other way round.
+    #[error("rank {rank} runs nothing (idle) and has {tokens} tokens; an idle rank has none")]
+    IdleWithTokens {
+        /// The rank, counted from 0.
+        rank: usize,
+        /// Its tokens.
+        tokens: u64,
+    },
+    /// The slots of an elastic world do not fit it.
+    #[error(
+        "{slots} slots, {ep} expert-parallel ranks and a world of {world}: there is one slot for each expert-parallel rank, \
+         and no more than the world has processes"
+    )]
+    Slots {
+        /// The slots.
+        slots: usize,
+        /// Expert-parallel ranks.
+        ep: usize,
+        /// Processes.
+        world: usize,
+    },
+    /// A draft cannot take over what was agreed on for the target.
+    #[error("the draft cannot reuse the agreement: {field} is {draft} for the draft and {target} for the target")]
+    NotReusable {
+        /// What differs.
+        field: &'static str,
+        /// The draft's.
+        draft: u64,
+        /// The target's.
+        target: u64,
+    },
+    /// Requests for a rank that is full or does not exist, or more than all ranks can take.
+    #[error("{requests} new requests do not fit: {ranks} ranks take at most {cap} each")]
+    NoRoom {
+        /// The new requests.
+        requests: usize,
+        /// The ranks.
+        ranks: usize,
+        /// The most of a rank.
+        cap: u64,
+    },
+    /// Too many captured sizes.
+    #[error("{sizes} captured sizes are listed; the most are {MAX_SIZES}")]
+    Sizes {
+        /// The number of sizes.
+        sizes: usize,
+    },
+    /// A captured size is 0 or too large.
+    #[error(transparent)]
+    Size(#[from] Box<PlanError>),
     /// The exchange itself failed.
     #[error(transparent)]
     Collective(#[from] CollectiveError),
