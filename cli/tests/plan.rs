@@ -301,9 +301,14 @@ fn every_flag_reaches_the_plan() {
     for flags in [
         ["--hybrid-idle"].as_slice(),
         &["--force-max"],
-        &["--prefill-buckets", "4,16"],
+        &["--profile", "main-2026-09", "--prefill-buckets", "4,16"],
     ] {
         assert!(with(&[&["--extend"], flags].concat()).contains("MAX"), "{flags:?}");
+    }
+    // The newest version refuses a prefill graph where a rank is idle, and where it has over twice the rows.
+    for (counts, buckets, mode) in [("9,0", "16", "SUM"), ("9,5", "16", "MAX"), ("9,5", "19", "SUM")] {
+        let text = succeed(&["--raw", counts, "--extend", "--prefill-buckets", buckets], "");
+        assert!(text.contains(mode), "{text}");
     }
     assert!(with(&["--elastic-join"]).contains("SUM"));
 }

@@ -55,7 +55,7 @@ fn a_trace_is_served_by_the_rules_of_every_version() {
     assert_eq!(cells(lines[2])[..6], base);
     let after = ["pr-8277", "4", "3", "143,360", "186,368", "28,672"];
     assert_eq!(cells(lines[3])[..6], after);
-    assert_eq!(lines.len(), 2 + 7);
+    assert_eq!(lines.len(), 2 + 8);
 }
 
 #[test]

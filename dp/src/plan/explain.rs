@@ -243,12 +243,18 @@ allocated for this step: 0 bytes
         let expected = "\
 rules: base-8277
 counts: 4 ranks with 41 tokens
+exchange: 6 numbers from each GPU, 192 B of all GPUs before the step
 run: the graph of 48 requests, the smallest that holds the 41 of all ranks together; every rank's attention computes 48 rows
 mode: SUM, because this version has no other mode
 buffer: 48 rows of 14336 B, 672 KiB, the graph's own; 41 rows more, 574 KiB, are allocated for this step and never read
 logits: 41 rows, packed, in 1 buffer of 48 rows, 672 KiB
 ";
         assert_eq!(decode(Profile::Base8277).explain(), expected);
+        let alone = Plan::new(&crate::plan::Request::new(vec![3], 1)).unwrap().explain();
+        assert!(
+            alone.contains("exchange: none, because a rank alone has nobody"),
+            "{alone}"
+        );
         let newest = decode(Profile::Main202609).explain();
         assert!(newest.contains("the 20 of the longest rank"), "{newest}");
         assert!(
