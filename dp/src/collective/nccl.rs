@@ -11,8 +11,8 @@ use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCol
 
 /// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is.
 ///
-/// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape; so a shape has to be
-/// used once before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
+/// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape, unless they
+/// [adopted](Agreement::adopt) it; so a shape has to be used once, or adopted, before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
 /// and the group is over. What dropping one waits for, [`Communicator`] says.
 pub struct NcclGroup {
     communicator: Communicator,
@@ -49,6 +49,12 @@ impl NcclGroup {
             agreement: Agreement::new(exchange),
             stream: stream.clone(),
         })
+    }
+
+    /// What the ranks agreed on. A step's exchange goes through it, and the sizes that follow from that are adopted there,
+    /// so that its collectives need no exchange of their own.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     fn agree<T: Element>(
