@@ -104,6 +104,75 @@ fn prompts_wait_as_long_as_they_are_told() {
     assert!(files.fail(&["--prompts", "1;2"]).contains("cannot be used with"));
 }
 
+/// What the newest version has in a column of the table.
+fn newest(table: &str, column: &str) -> String {
+    let split = |line: &str| {
+        line.split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let lines: Vec<Vec<String>> = table.lines().map(split).collect();
+    let at = lines[1].iter().position(|name| name == column).unwrap();
+    lines.last().unwrap()[at].clone()
+}
+
+#[test]
+fn mixed_steps_and_bounds_and_padding_tell_what_they_need() {
+    // One rank decodes while a long prompt comes to the other.
+    let files = Files::new(&TRACE.replace("10,3", "1,9").replace("2,5", "80,1"));
+    let flags = ["--dp=2", "--chunk=20", "--speculate=1,3,4", "--accept=0"];
+    let with = |more: &[&str]| files.succeed(&[&flags, more].concat());
+    let (apart, together, bounded) = (with(&[]), with(&["--mixed"]), with(&["--bound=16"]));
+    let steps = [&apart, &together, &bounded].map(|table| newest(table, "steps").parse::<u64>().unwrap());
+    assert!(steps[1] < steps[0], "{apart}\n{together}");
+    // Older versions cannot, and need as many steps as before.
+    let older = |table: &str| {
+        table
+            .lines()
+            .find(|line| line.starts_with("main-2026-09"))
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
+    assert_eq!(
+        older(&apart).split_whitespace().last(),
+        older(&together).split_whitespace().last()
+    );
+    assert_eq!(newest(&bounded, "exchanged"), "0");
+    assert_ne!(newest(&together, "exchanged"), "0");
+    // Every buffer has the bound's rows for both ranks.
+    assert_eq!(newest(&bounded, "peak bytes"), "458,752");
+    // It stays, so it is allocated once.
+    assert_eq!(
+        [newest(&bounded, "total bytes"), newest(&bounded, "kept bytes")],
+        ["458,752", "458,752"]
+    );
+
+    let padding = |padding| files.succeed(&["--dp=2", "--graph-buckets=64", "--chunk=20", "--padding", padding]);
+    let padded = ["when_needed", "rules", "always"].map(|name| newest(&padding(name), "total bytes").replace(',', ""));
+    let padded = padded.map(|bytes| bytes.parse::<u64>().unwrap());
+    assert!(
+        padded[0] <= padded[1] && padded[1] <= padded[2] && padded[0] < padded[2],
+        "{padded:?}"
+    );
+    for (flags, rule) in [
+        (
+            &["--bound=3", "--speculate=1,3,4"][..],
+            "a request that decodes has 4 rows in a forward and the bound is 3",
+        ),
+        (&["--bound=16", "--hold=2,1"], "`hold` is agreed on in an exchange"),
+        (&["--mixed"], "--speculate"),
+        (&["--bound=16", "--micro=dbo"], "`micro` is agreed on in an exchange"),
+        (&["--all-to-all=flash_infer", "--capacity=0"], "`capacity` is 0"),
+        (&["--symmetric"], "cannot be used with"),
+    ] {
+        let error = files.fail(flags);
+        assert!(error.contains(rule), "{flags:?}: {error}");
+    }
+}
+
 #[test]
 fn what_is_allocated_over_time_is_drawn() {
     let files = Files::new(TRACE);

@@ -230,7 +230,7 @@ fn section_3_2_where_shards_are_written_and_how_they_come_back() {
         ..Request::new(vec![16, 12], 2)
     };
     let plan = Plan::new(&request([[8, 8], [5, 5]])).unwrap();
-    assert_eq!(plan.shards().unwrap().rows()[1], [16..21, 21..26], "C5");
+    assert_eq!(plan.shards().unwrap().rows().nth(1).unwrap(), [16..21, 21..26], "C5");
     let error = Plan::new(&request([[8, 8], [5, 8]])).unwrap_err();
     assert_eq!(
         error,

@@ -115,7 +115,7 @@ proptest! {
             counts.iter().map(|count| (0..parts).map(|part| (count + parts - 1 - part) / parts).collect()).collect();
         let dp = counts.len() as u64;
         let plan = Plan::new(&Request { shards: Some(shards), ..Request::new(counts.clone(), dp) }).unwrap();
-        for (rank, written) in plan.shards().unwrap().rows().iter().enumerate() {
+        for (rank, written) in plan.shards().unwrap().rows().enumerate() {
             let mut next = plan.layout().starts()[rank];
             for rows in written {
                 prop_assert_eq!(rows.start, next);

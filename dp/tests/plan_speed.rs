@@ -3,9 +3,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use tilewright_dp::plan::micro::{Micro, TwoBatch};
-use tilewright_dp::plan::{HoldLimits, Plan, Profile, Request, Topology, capture_sizes};
-use tilewright_dp::simulate::{Options, Serving, Summary};
+use tilewright_dp::plan::micro::{DualBatch, Micro, Runner, TwoBatch};
+use tilewright_dp::plan::{
+    AllToAll, Bound, ExpertBound, HoldLimits, MixedStep, Padding, Phase, Plan, Profile, Request, Speculation, Topology,
+    WireFormat, capture_sizes,
+};
+use tilewright_dp::simulate::{Drafting, Options, Serving, Summary};
 use tilewright_dp::trace::{self, Trace};
 
 /// The median time of one plan over rounds of many, which other work on the machine disturbs least.
@@ -54,6 +57,64 @@ fn a_plan_of_32_ranks_takes_under_5_microseconds() {
     }
 }
 
+/// Prefill and verification in one step, with everything that a plan can tell of it, and a plan from a bound.
+fn everything(ranks: u64) -> [(&'static str, Request); 2] {
+    let counts: Vec<u64> = (0..ranks).map(|rank| 40 + rank * 37 % 101).collect();
+    let wire = Some(WireFormat::Nvfp4);
+    let mixed = MixedStep {
+        prefills: (0..ranks).map(|rank| rank % 3 == 0).collect(),
+        phase: Phase::Target,
+        draft_width: 1,
+        verify_width: 4,
+        local: None,
+    };
+    let exchanged = Request {
+        mixed: Some(mixed),
+        micro: Some(Micro::Dbo(DualBatch {
+            prefill_threshold: 32,
+            runner: Runner::V2,
+            ..DualBatch::default()
+        })),
+        shards: Some(counts.iter().map(|&count| vec![count / 2, count / 3]).collect()),
+        raw_lp: Some(counts.clone()),
+        wire,
+        experts_per_token: Some(8),
+        all_to_all: Some(AllToAll::flash_infer(8192)),
+        ep: Some(ranks),
+        symmetric: true,
+        padding: Padding::WhenNeeded,
+        ..Request::new(counts.clone(), ranks)
+    };
+    let bounded = Request {
+        bound: Some(Bound {
+            rows: 160,
+            experts: Some(ExpertBound::new(8, 32, 160)),
+        }),
+        graph_ok: true,
+        graph_buckets: Some(capture_sizes(false, 256)),
+        wire,
+        experts_per_token: Some(8),
+        ep: Some(ranks),
+        symmetric: true,
+        ..Request::new(counts, ranks)
+    };
+    [("everything", exchanged), ("everything from a bound", bounded)]
+}
+
+#[test]
+#[ignore = "a measurement, for the release profile"]
+fn a_plan_with_everything_on_takes_microseconds() {
+    for (ranks, most) in [(32, 5), (1024, 100)] {
+        for (name, request) in everything(ranks) {
+            let plan = Plan::new(&request).unwrap();
+            assert!(plan.bound().is_some() || (plan.parts().len() == 2 && plan.shards().is_some()));
+            let time = time_of_a_plan(&request);
+            println!("{name}, {ranks} ranks: {time:?} a plan");
+            assert!(time < Duration::from_micros(most), "{name}, {ranks} ranks: {time:?}");
+        }
+    }
+}
+
 /// A trace of short prompts and long answers, many of whose steps have all ranks decode.
 fn trace() -> Trace {
     let request = |index: u64| trace::Request {
@@ -73,6 +134,8 @@ fn a_hundred_thousand_steps_of_a_trace_take_under_a_second() {
         graph_buckets: Some(capture_sizes(false, 256)),
         row_bytes: 14336,
         micro: None,
+        padding: Padding::Rules,
+        all_to_all: None,
         options: Options::default(),
     };
     let split = Serving {
@@ -86,8 +149,34 @@ fn a_hundred_thousand_steps_of_a_trace_take_under_a_second() {
         },
         ..split.clone()
     };
+    let padded = Serving {
+        padding: Padding::WhenNeeded,
+        ..whole.clone()
+    };
+    let bounded = Serving {
+        options: Options {
+            bound: Some(256),
+            ..whole.options
+        },
+        ..whole.clone()
+    };
+    let mixed = Serving {
+        options: Options {
+            mixed: true,
+            drafting: Some(Drafting {
+                speculation: Speculation::new(1, 3, 4).unwrap(),
+                accepted_percent: 70,
+                seed: 0,
+            }),
+            ..whole.options
+        },
+        ..whole.clone()
+    };
     for (name, serving) in [
         ("whole steps", whole),
+        ("drafts in steps that prefill", mixed),
+        ("no padding", padded),
+        ("from a bound", bounded),
         ("split steps", split),
         ("split steps, prompts held", held),
     ] {

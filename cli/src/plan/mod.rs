@@ -1,6 +1,7 @@
 //! `tilewright plan`: requests in, plans out.
 
 mod json;
+mod step;
 mod trace;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
+use step::StepArguments;
 use tilewright::dp::counts::{self, CountsError, SizesError};
 use tilewright::dp::draw;
 use tilewright::dp::plan::micro::{DualBatch, Micro, TwoBatch};
@@ -108,6 +110,8 @@ pub struct Arguments {
     #[arg(long, requires = "wire")]
     experts_per_token: Option<u64>,
     #[command(flatten)]
+    step: StepArguments,
+    #[command(flatten)]
     trace: TraceArguments,
 }
 
@@ -126,6 +130,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
 /// A table for people.
 fn from_flags(arguments: &Arguments) -> Result<String, CommandError> {
     let request = arguments.request().ok_or(CommandError::NoCounts)?;
+    let request = arguments.step.apply(request)?;
     if arguments.compare && arguments.svg.is_some() {
         return Err(CommandError::ComparisonDrawn);
     }

@@ -9,7 +9,7 @@ use tilewright::dp::plan::{HoldLimits, MAX_SPECULATION, PlanError, Request, Spec
 use tilewright::dp::simulate::{Drafting, Options, Serving, TraceComparison};
 use tilewright::dp::trace::Trace;
 
-use super::{Arguments, Buckets, default_buckets};
+use super::{Arguments, Buckets, default_buckets, step};
 use crate::error::CommandError;
 use crate::output;
 
@@ -38,7 +38,8 @@ const OF_ONE_STEP: [&str; 16] = [
 pub struct TraceArguments {
     /// Serves a request trace instead of one step: CSV with the columns TIMESTAMP,ContextTokens,GeneratedTokens. The ranks
     /// are 8 unless --dp says otherwise
-    #[arg(long, value_name = "FILE", requires = "compare", conflicts_with_all = OF_ONE_STEP)]
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    #[arg(conflicts_with_all = OF_ONE_STEP, conflicts_with_all = step::OF_ONE_STEP)]
     trace: Option<PathBuf>,
     /// The most prompt tokens that a rank prefills in a step [default: 4096]
     #[arg(long, requires = "trace", value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,6 +54,9 @@ pub struct TraceArguments {
     /// Of 100 drafted tokens, how many are accepted if all before were [default: 70]
     #[arg(long, requires = "speculate", value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(..=100))]
     accept: Option<u64>,
+    /// Lets ranks that prefill and ranks that decode speculatively share steps, where the version can
+    #[arg(long, requires = "speculate")]
+    mixed: bool,
     /// Holds prompts back until all ranks have some: for how many steps at most, and for how many steps more to come [default:
     /// they wait for nothing]
     #[arg(long, requires = "trace", value_name = "STEPS,STEPS")]
@@ -146,11 +150,15 @@ fn serving(arguments: &Arguments) -> Result<Serving, PlanError> {
         graph_buckets: Some(buckets),
         row_bytes: arguments.row_bytes.unwrap_or(Request::new(Vec::new(), dp).row_bytes),
         micro: arguments.micro(),
+        padding: arguments.step.padding(),
+        all_to_all: arguments.step.all_to_all(false),
         options: Options {
             chunk: given.chunk.unwrap_or(default.chunk),
             step: given.step_ms.map_or(default.step, Duration::from_millis),
             drafting,
             hold: given.hold.as_ref().map(|waits| waits.0),
+            mixed: given.mixed,
+            bound: arguments.step.bound().map(|bound| bound.rows),
             ..default
         },
     })

@@ -71,7 +71,7 @@ use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 use crate::collective::{Group, even_parts};
 use crate::kernels::{mask_padding_ids, mask_rows_outside};
 use crate::layout::{GatheredLayout, PaddingMode};
-use crate::plan::{Plan, Slot, Topology};
+use crate::plan::{Own, Plan, Slot, Topology};
 use tilewright_dsl::call::Exact;
 
 /// What the tensors of the GPUs of one rank hold.
@@ -121,7 +121,8 @@ pub struct Movement<'a, G: Group> {
 impl<'a, G: Group> Movement<'a, G> {
     /// A rank's part in a step.
     ///
-    /// Where the plan has the local rank's count alone, only the rank's own GPUs gather.
+    /// Where the plan has the local rank's count alone, only the rank's own GPUs gather, unless it is from a bound,
+    /// which tells where all ranks' rows lie.
     ///
     /// # Errors
     /// The plan, the topology and the groups are not of one size, or number their GPUs differently.
@@ -157,12 +158,14 @@ impl<'a, G: Group> Movement<'a, G> {
                 });
             }
         };
+        // Without an exchange the plan knows this rank's tokens, and of the others only what they have at most.
+        let own = plan.bound().and_then(|bound| bound.own);
         Ok(Self {
             layout,
             slot: Slot {
                 start: layout.starts()[position],
                 rows: layout.padded()[position],
-                tokens: layout.counts()[position],
+                tokens: own.map_or(layout.counts()[position], Own::get),
             },
             position,
             gathering,

@@ -3,7 +3,7 @@
 //! The gathered buffer decides how many rows a rank computes; its ids, positions and lengths have to follow, or attention
 //! would see rows that its metadata does not describe. Padding always goes to the end of an axis.
 
-use super::{Execution, ForwardMode, Plan, PlanError, Profile};
+use super::{Execution, ForwardMode, Own, Plan, PlanError, Profile};
 use crate::layout::PaddingMode;
 
 /// What a rank's batch becomes for one forward.
@@ -94,14 +94,24 @@ impl Plan {
             Execution::Graph(graph) => replayed(forward, rows, graph.bucket, requests),
             Execution::Eager(_) => self.eager_batch(forward, rows, requests),
         };
+        // Of a plan from a bound the slots are full.
+        let own = self.bound.as_ref().and_then(|bound| bound.own);
+        let fabricates = self.hybrid || self.profile == Profile::Main202609;
         Ok(BatchPlan {
-            kept: self.kept(forward, rows, requests),
-            real_rows: match batch.is_dummy && (self.profile < Profile::Main202611 || self.hybrid) {
+            real_rows: match batch.is_dummy && fabricates {
                 true => rows,
-                false => slot.tokens,
+                false => own.map_or(slot.tokens, Own::get),
             },
+            kept: self.kept(forward, rows, requests),
             ..batch
         })
+    }
+
+    /// Whether this is a verification, or another forward of several tokens per request, whose ranks are padded to the
+    /// longest.
+    fn verifies_padded(&self) -> bool {
+        let newest = self.profile >= Profile::Main202611;
+        newest && !self.extend && self.width > 1 && self.mode() == PaddingMode::Max
     }
 
     fn kept(&self, forward: ForwardMode, rows: u64, requests: u64) -> u64 {
@@ -154,6 +164,13 @@ impl Plan {
                 is_dummy: true,
                 ..unchanged
             },
+            // A hybrid's state has to be computed from whole requests.
+            Idle if self.hybrid && self.verifies_padded() && requests == 0 && rows >= self.width => BatchPlan {
+                forward: TargetVerify,
+                requests: rows / self.width,
+                is_dummy: true,
+                ..unchanged
+            },
             Idle | Decode if padded_prefill => BatchPlan {
                 forward: Extend,
                 ..unchanged
@@ -170,7 +187,11 @@ impl Plan {
             _ => unchanged,
         };
         // A made-up request is one sequence of all rows; a padded one has length 1.
-        let sequence = if batch.is_dummy { rows } else { 1 };
+        let sequence = if batch.is_dummy && batch.forward == Extend {
+            rows
+        } else {
+            1
+        };
         if profile >= Profile::Pr9136 {
             batch.sequence_lengths_added = (batch.requests - requests) * sequence;
         }

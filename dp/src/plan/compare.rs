@@ -5,10 +5,10 @@ use std::fmt;
 use super::{Plan, PlanError, Profile, Request, WireFormat};
 use crate::table::{self, grouped};
 
-/// The plans of one request under every profile, oldest first. It prints as a table.
+/// The plans of one request under every profile that knows such steps, oldest first. It prints as a table.
 ///
 /// ```
-/// use tilewright_dp::plan::{Comparison, Request, capture_sizes};
+/// use tilewright_dp::plan::{Comparison, Profile, Request, capture_sizes};
 ///
 /// let decode = Request {
 ///     graph_ok: true,
@@ -16,7 +16,7 @@ use crate::table::{self, grouped};
 ///     ..Request::new(vec![20; 8], 8)
 /// };
 /// let comparison = Comparison::new(&decode)?;
-/// assert_eq!(comparison.plans().len(), 8);
+/// assert_eq!(comparison.plans().len(), Profile::ALL.len());
 /// assert!(comparison.to_string().ends_with("before pull request 8277: 2,293,760 bytes a step; after it: 0 bytes\n"));
 /// # Ok::<(), tilewright_dp::plan::PlanError>(())
 /// ```
@@ -27,18 +27,25 @@ pub struct Comparison {
 
 impl Comparison {
     /// Plans a request under every profile, whatever its own is; those without an alignment to context parallelism leave
-    /// it out.
+    /// it out. A step that prefills and drafts is known to the newest alone.
     ///
     /// # Errors
     /// As [`Plan::new`].
     pub fn new(request: &Request) -> Result<Self, PlanError> {
         let mut copy = request.clone();
+        let is_mixed = match &request.mixed {
+            Some(mixed) => mixed.is_mixed(&request.raw),
+            None => false,
+        };
+        let profiles = Profile::ALL
+            .into_iter()
+            .filter(|&profile| !is_mixed || profile >= Profile::Main202611);
         let plan = |profile: Profile| {
             copy.profile = profile;
             copy.cp_align = profile.context_alignment(request.cp_align);
             Plan::new(&copy)
         };
-        let plans = Profile::ALL.into_iter().map(plan).collect::<Result<_, _>>()?;
+        let plans = profiles.map(plan).collect::<Result<_, _>>()?;
         Ok(Self { plans })
     }
 
@@ -47,9 +54,9 @@ impl Comparison {
         &self.plans
     }
 
-    fn allocated_bytes(&self, profile: Profile) -> u64 {
+    fn allocated_bytes(&self, profile: Profile) -> Option<u64> {
         let plan = self.plans.iter().find(|plan| plan.profile() == profile);
-        plan.map_or(0, Plan::allocated_bytes)
+        plan.map(Plan::allocated_bytes)
     }
 }
 
@@ -87,11 +94,15 @@ impl fmt::Display for Comparison {
         ];
         let rows: Vec<_> = self.plans.iter().map(row).collect();
         table::write(f, header, &rows)?;
+        let [before, after] = [Profile::Base8277, Profile::Pr8277].map(|profile| self.allocated_bytes(profile));
+        let (Some(before), Some(after)) = (before, after) else {
+            return Ok(());
+        };
         writeln!(
             f,
             "before pull request 8277: {} bytes a step; after it: {} bytes",
-            grouped(self.allocated_bytes(Profile::Base8277)),
-            grouped(self.allocated_bytes(Profile::Pr8277)),
+            grouped(before),
+            grouped(after),
         )
     }
 }

@@ -1,7 +1,10 @@
 //! Why there is no plan.
 
 use super::micro::MicroError;
-use super::{ForwardMode, HoldError, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION, Profile, ShardError, WireError};
+use super::{
+    AllToAllError, BoundError, DraftError, ForwardMode, HoldError, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION,
+    Profile, ShardError, WireError,
+};
 use crate::draw::quantity;
 use crate::layout::LayoutError;
 use crate::text::value;
@@ -208,6 +211,21 @@ pub enum PlanError {
         /// Context-parallel parts.
         cp: u64,
     },
+    /// A workspace over 1 EiB.
+    #[error("a workspace buffer of {bytes} bytes is over 1 EiB, which no device has")]
+    WorkspaceTooLarge {
+        /// The bytes asked for.
+        bytes: u64,
+    },
+    /// The phases of a speculative step contradict each other.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The experts' back end cannot run the step.
+    #[error(transparent)]
+    AllToAll(#[from] AllToAllError),
+    /// A bound does not hold, or does not serve.
+    #[error(transparent)]
+    Bound(#[from] BoundError),
     /// A rank with tokens that says it is idle.
     #[error("rank {rank} is idle and has {tokens} tokens; say what it runs, or give it none")]
     IdleWithTokens {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::micro::MicroPlan;
-use super::{Execution, Plan, Profile};
+use super::{AllToAllPlan, Execution, ExpertCombine, Phase, Plan, Profile};
 use crate::draw::{bytes, quantity, summary};
 use crate::table::{self, grouped};
 
@@ -37,14 +37,20 @@ impl Plan {
         let layout = &self.layout;
         let tokens = layout.real_rows();
         writeln!(f, "rules: {}", self.profile)?;
-        write!(
-            f,
-            "counts: {} with {}",
-            quantity(layout.ranks() as u64, "rank"),
-            quantity(tokens, "token")
-        )?;
-        if self.width > 1 {
-            write!(f, ", {} per request", self.width)?;
+        let ranks = quantity(layout.ranks() as u64, "rank");
+        match self.bound().and_then(|bound| bound.own) {
+            Some(own) if layout.ranks() > 1 => write!(
+                f,
+                "counts: {} of the local rank, and {ranks} with at most {}",
+                quantity(own.get(), "token"),
+                quantity(tokens, "token")
+            )?,
+            _ => write!(f, "counts: {ranks} with {}", quantity(tokens, "token"))?,
+        }
+        match self.phase() {
+            Some(phase) if phase.is_mixed() => {}
+            _ if self.width > 1 => write!(f, ", {} per request", self.width)?,
+            _ => {}
         }
         if layout.ranks() == 1 && self.dp > 1 {
             write!(f, "; the local rank alone of {}", self.dp)?;
@@ -52,24 +58,31 @@ impl Plan {
         writeln!(
             f,
             "{}",
-            if tokens == 0 {
-                "; all are idle, so no forward runs"
-            } else {
-                ""
+            match (tokens, self.bound()) {
+                (0, None) => "; all are idle, so no forward runs",
+                (0, Some(_)) => "; all are idle, and run nothing but padding, since nobody knows it of the others",
+                _ => "",
             }
         )?;
 
-        match self.exchanged_bytes() {
-            0 => writeln!(f, "exchange: none, because a rank alone has nobody to agree with")?,
-            exchanged => writeln!(
+        match (self.exchanged_bytes(), self.bound()) {
+            (_, Some(_)) => writeln!(f, "exchange: none, because every rank knows a bound of the others")?,
+            (0, None) => writeln!(f, "exchange: none, because a rank alone has nobody to agree with")?,
+            (exchanged, None) => writeln!(
                 f,
                 "exchange: {} from each GPU, {} of all GPUs before the step",
                 quantity(self.profile.exchanged_numbers(), "number"),
                 bytes(exchanged)
             )?,
         }
+        self.write_phase(f)?;
         match &self.execution {
             Execution::Eager(why) => writeln!(f, "run: eager, because {why}")?,
+            Execution::Graph(graph) if self.bound().is_some() => writeln!(
+                f,
+                "run: the graph of {}, which has exactly the bound's rows, so that ranks without one send as many",
+                quantity(graph.bucket, "request")
+            )?,
             Execution::Graph(graph) => {
                 let counted = match self.profile {
                     Profile::Base8277 | Profile::Pr8277 => "all ranks together",
@@ -100,6 +113,9 @@ impl Plan {
         write!(f, "buffer: {rows} of {row_bytes} B, {}, ", bytes(layout.bytes()))?;
         match (&self.execution, self.allocated_rows()) {
             (Execution::Eager(_), _) if !self.parts().is_empty() => writeln!(f, "were it one step")?,
+            (Execution::Eager(_), _) if self.bound().is_some() => {
+                writeln!(f, "the same in every step, so allocated once")?
+            }
             (Execution::Eager(_), _) => writeln!(f, "allocated for this step")?,
             (Execution::Graph(_), 0) => writeln!(f, "the graph's own; nothing is allocated for this step")?,
             (Execution::Graph(_), rows) => writeln!(
@@ -112,7 +128,102 @@ impl Plan {
         self.write_logits(f)?;
         self.write_micro(f)?;
         self.write_shards(f)?;
-        self.write_wire(f)
+        self.write_wire(f)?;
+        self.write_experts(f)?;
+        self.write_bound(f)?;
+        self.write_symmetric(f)
+    }
+
+    fn write_phase(&self, f: &mut String) -> fmt::Result {
+        let Some(phase) = self.phase() else { return Ok(()) };
+        let (prefilling, decoding) = (phase.prefilling, phase.decoding);
+        let tokens = quantity(phase.width, "token");
+        match (phase.phase, phase.is_mixed()) {
+            (of, false) => writeln!(
+                f,
+                "phase: {of}; all ranks with tokens run the same, so one width serves"
+            ),
+            (of @ Phase::Draft, true) => writeln!(
+                f,
+                "phase: {of}; ranks that decode: {decoding}, with {tokens} per request; that prefill: {prefilling}, with none in it"
+            ),
+            (of, true) => writeln!(
+                f,
+                "phase: {of}; ranks that decode: {decoding}, with {tokens} per request; that prefill: {prefilling}; nobody waits \
+                 for the others"
+            ),
+        }
+    }
+
+    fn write_experts(&self, f: &mut String) -> fmt::Result {
+        for (index, plan) in self.all_to_all().iter().enumerate() {
+            match self.all_to_all().len() {
+                1 => write!(f, "experts: ")?,
+                parts => write!(f, "experts of part {} of {parts}: ", index + 1)?,
+            }
+            match plan {
+                AllToAllPlan::Gather { sizes } => writeln!(
+                    f,
+                    "the step prefills, so no all-to-all; {} are gathered in bf16, with a size for each of {}",
+                    quantity(sizes.rows(), "row"),
+                    quantity(sizes.sizes().len() as u64, "GPU")
+                )?,
+                AllToAllPlan::Dispatch { rows, capacity } => {
+                    write!(f, "an all-to-all of up to {} a GPU", quantity(*rows, "row"))?;
+                    match capacity {
+                        Some(capacity) => writeln!(f, ", which fit the {capacity} that it was started for")?,
+                        None => writeln!(f)?,
+                    }
+                }
+            }
+        }
+        match self.expert_combine() {
+            None => Ok(()),
+            Some(ExpertCombine::ReduceScatter) => f.write_str(
+                "combine: a reduce-scatter with every rank's rows as sizes, since each rank has a group of experts\n",
+            ),
+            Some(ExpertCombine::AllReduce) => {
+                f.write_str("combine: an all-reduce, of which every rank keeps its rows\n")
+            }
+        }
+    }
+
+    fn write_bound(&self, f: &mut String) -> fmt::Result {
+        let Some(plan) = self.bound() else { return Ok(()) };
+        let own = plan
+            .own
+            .map_or(String::new(), |own| format!("its own {}, ", quantity(own.get(), "row")));
+        writeln!(
+            f,
+            "bound: ranks exchange nothing; each knows {own}and of all no more than {}, so the bound is the size of every \
+             part, and what really came is read on the device",
+            quantity(plan.received.capacity(), "row")
+        )?;
+        match plan.experts {
+            None => Ok(()),
+            Some(rows) => writeln!(
+                f,
+                "bound of the experts: at most {} to multiply, in a buffer of {}; masked, {} an expert",
+                quantity(rows.gemm.capacity(), "row"),
+                quantity(rows.worst.capacity(), "row"),
+                quantity(rows.masked.capacity(), "row")
+            ),
+        }
+    }
+
+    fn write_symmetric(&self, f: &mut String) -> fmt::Result {
+        let Some(symmetric) = self.symmetric() else {
+            return Ok(());
+        };
+        let may = |may| if may { "may" } else { "may not" };
+        writeln!(
+            f,
+            "symmetric memory: the step's buffers {} come from it, what a gather of sizes fills {}, gathered logits {}; only \
+             what all ranks allocate in one size may",
+            may(symmetric.step),
+            may(symmetric.gather),
+            may(symmetric.logits)
+        )
     }
 
     fn write_micro(&self, f: &mut String) -> fmt::Result {
@@ -142,7 +253,7 @@ impl Plan {
 
     fn write_shards(&self, f: &mut String) -> fmt::Result {
         let Some(shards) = self.shards() else { return Ok(()) };
-        let written = shards.rows().iter().flatten().map(|rows| rows.end - rows.start).sum();
+        let written = shards.rows().flatten().map(|rows| rows.end - rows.start).sum();
         writeln!(
             f,
             "shards: {} of every rank write {}, one after the other in its slot; {} stay zero",

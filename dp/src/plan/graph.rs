@@ -32,6 +32,11 @@ pub enum WhyEager {
     },
     /// The step runs in micro-batches, which the engine captures no graph for.
     Split,
+    /// Ranks exchange nothing, and no graph has exactly the rows that all know of each other.
+    NotOfBound {
+        /// The bound.
+        rows: u64,
+    },
 }
 
 /// The graph that runs a step.
@@ -61,6 +66,10 @@ impl fmt::Display for Execution {
 impl fmt::Display for WhyEager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotOfBound { rows } => write!(
+                f,
+                "no graph was captured of exactly the bound's {rows} rows, and ranks without one would send others"
+            ),
             Self::Split => f.write_str("micro-batches run without a graph"),
             Self::NotVoted => f.write_str("not every rank voted for a decode graph"),
             Self::NotCaptured => f.write_str("no usable decode graph was captured"),
@@ -108,7 +117,7 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<Execution, Pla
     let key = if equal_ranks {
         request.raw.iter().copied().max().unwrap_or(0)
     } else {
-        request.raw.iter().sum()
+        request.raw.iter().fold(0, |sum: u64, &count| sum.saturating_add(count))
     };
     // Equal ranks are reduce-scattered over attention TP, so only sizes that it divides are captured.
     let usable = || {
@@ -118,6 +127,20 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<Execution, Pla
     let Some(largest) = usable().max() else {
         return eager(WhyEager::NotCaptured);
     };
+    if let Some(bound) = request.bound {
+        // Ranks choose alone, so a graph has to send what an eager forward would.
+        let is_bound = |bucket: &u64| bucket.checked_mul(request.coef) == Some(bound.rows);
+        return match usable().find(is_bound) {
+            None => eager(WhyEager::NotOfBound { rows: bound.rows }),
+            Some(bucket) => Ok(Execution::Graph(Graph {
+                key,
+                bucket,
+                attention_rows: bound.rows,
+                rows: bound.rows * request.dp,
+                transient_rows: 0,
+            })),
+        };
+    }
     let Some(bucket) = usable().filter(|&bucket| bucket >= key).min() else {
         return eager(WhyEager::TooLarge { key, largest });
     };

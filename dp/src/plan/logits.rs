@@ -28,6 +28,7 @@ impl LogitsStage {
             ranks,
         };
         let layout = match execution {
+            _ if let Some(bound) = request.bound => bound.layout(&counts, request.dp, hidden)?,
             // A replay fills the counts of equal ranks with what was captured.
             Execution::Graph(graph) if request.profile >= Profile::Pr8280 => {
                 let captured = graph.bucket * request.logprob_width();
@@ -66,6 +67,11 @@ impl LogitsStage {
     /// later.
     pub fn starts(&self) -> &[u64] {
         self.layout.starts()
+    }
+
+    /// The rows that each rank is given.
+    pub(super) fn padded(&self) -> &[u64] {
+        self.layout.padded()
     }
 
     /// Whether ranks gather their rows: more than one does, unless the engine gives every rank an LM head of its own

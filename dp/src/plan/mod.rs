@@ -36,10 +36,18 @@
 //! | `shards` | rows of context-parallel parts |
 //! | `sizes`, `wire` | sizes of uneven collectives, and bytes of what travels in them |
 //! | `hold` | when prompts wait for those of other ranks |
+//! | `draft`, `slot` | counts of a step that prefills and drafts; the draft model's forwards, and its slot of a gather |
+//! | `all_to_all` | rows that the experts' back end takes |
+//! | `bounds` | plans without an exchange |
+//! | `symmetric` | which buffers may come from symmetric memory |
 //! | `explain`, `serialize`, `compare` | a plan for people, for programs, and beside other versions' |
 
+mod all_to_all;
 mod batch;
+mod bounds;
+mod by_name;
 mod compare;
+mod draft;
 mod error;
 pub mod exchange;
 mod explain;
@@ -54,25 +62,32 @@ mod request;
 mod serialize;
 mod shards;
 mod sizes;
+mod slot;
 mod speculation;
 mod step;
+mod symmetric;
 mod topology;
 mod wire;
 
+pub use all_to_all::{AllToAll, AllToAllError, AllToAllPlan, DispatchWorkspace, MAX_LOW_LATENCY_ROWS};
 pub use batch::{BatchPlan, Fill, TensorPadding};
+pub use bounds::{Answer, AtMost, Bound, BoundError, BoundPlan, ExpertBound, ExpertRows, Own, OwnStep, SizeUse};
 pub use compare::Comparison;
+pub use draft::{DraftChain, DraftError, MixedStep, Phase, PhasePlan, model_counts, speculates};
 pub use error::PlanError;
 pub use forward::{ForwardMode, Width};
 pub use graph::{Execution, Graph, WhyEager, capture_sizes};
 pub use hold::{Hold, HoldDecision, HoldError, HoldLimits};
 pub use logits::{LogitsStage, Prompt, logprob_rows};
-pub use mode::ModeReason;
+pub use mode::{ModeReason, Padding};
 pub use profile::Profile;
 pub use request::Request;
 pub use shards::{Combine, ShardError, ShardPlan, Shards, zigzag_blocks};
 pub use sizes::{ExpertCombine, Form, Sizes, expert_combine};
+pub use slot::GatherSlot;
 pub use speculation::{MAX_SPECULATION, Speculation};
 pub use step::{RankStep, Step};
+pub use symmetric::{ReduceWorkspace, Symmetric};
 pub use topology::{ContextParallel, Topology};
 pub use wire::{MAX_EXPERTS_PER_TOKEN, WireError, WireFormat, WirePlan, WireRow};
 
@@ -115,6 +130,14 @@ pub struct Plan {
     micro: Option<MicroPlan>,
     shards: Option<ShardPlan>,
     wire: Option<WirePlan>,
+    phase: Option<PhasePlan>,
+    bound: Option<BoundPlan>,
+    /// One for each gathered buffer, or none.
+    all_to_all: Vec<AllToAllPlan>,
+    experts: Option<ExpertCombine>,
+    symmetric: Option<Symmetric>,
+    /// GPUs that share one rank's attention.
+    attention_tp: u64,
 }
 
 /// One rank's part of the gathered buffer.
@@ -136,6 +159,16 @@ impl Plan {
     /// The request contradicts itself, or a size is over [`MAX_ROWS`], [`MAX_RANKS`] or [`MAX_SIZES`].
     pub fn new(request: &Request) -> Result<Self, PlanError> {
         request.check()?;
+        let Some(mixed) = &request.mixed else {
+            return Self::of(request, None, request.shards.as_deref());
+        };
+        let (own, phase) = mixed.resolve(request)?;
+        own.check()?;
+        Self::of(&own, Some(phase), request.shards.as_deref())
+    }
+
+    /// Plans a request that was checked and has one width, with these shards.
+    fn of(request: &Request, phase: Option<PhasePlan>, shards: Option<&[Vec<u64>]>) -> Result<Self, PlanError> {
         let scaled = request.scaled()?;
         // Only the bytes of a row are known here, not what it is made of.
         let hidden = HiddenState {
@@ -143,10 +176,18 @@ impl Plan {
             element_bytes: 1,
         };
         let ranks = scaled.len();
+        let bound = request.bound.map(|bound| BoundPlan::new(bound, &scaled, request.dp));
+        let bound = bound.transpose()?;
+        let is_mixed = phase.is_some_and(|phase| phase.is_mixed());
         let mut execution = graph::choose(request, &scaled)?;
         let micro = micro::decide(request, &scaled, &mut execution, hidden)?;
-        let (reason, layout) = match &execution {
-            Execution::Graph(graph) => {
+        let (reason, layout) = match (&execution, request.bound) {
+            // A graph has exactly the bound's rows, or none runs.
+            (_, Some(bound)) => {
+                let rows = bound.rows;
+                (ModeReason::Bound { rows }, bound.layout(&scaled, request.dp, hidden)?)
+            }
+            (Execution::Graph(graph), None) => {
                 let (mode, reason) = match request.profile {
                     Profile::Base8277 | Profile::Pr8277 => (PaddingMode::Sum, ModeReason::OnlyMode),
                     _ => (PaddingMode::Max, ModeReason::Captured),
@@ -156,8 +197,8 @@ impl Plan {
                 }
                 (reason, GatheredLayout::fixed_of(mode, scaled, graph.rows, hidden)?)
             }
-            Execution::Eager(_) => {
-                let (mode, reason) = mode::choose(request, &scaled)?;
+            (Execution::Eager(_), None) => {
+                let (mode, reason) = mode::choose(request, &scaled, is_mixed)?;
                 let layout = GatheredLayout::of(mode, scaled, mode::alignment(request), hidden)?;
                 (reason, layout)
             }
@@ -166,16 +207,43 @@ impl Plan {
             return Err(mode::too_many_rows(ranks));
         }
         let logits = LogitsStage::new(request, &execution, &layout, hidden)?;
-        let shards = request.shards.as_ref().map(|shards| ShardPlan::new(shards, &layout));
+        let shards = shards.map(|shards| ShardPlan::new(shards, &layout));
         let experts = request.experts_per_token.unwrap_or(0);
-        let rows = gathered_rows(&layout, micro.as_ref());
-        let wire = |format| WirePlan::of_rows(format, request.row_bytes, experts, rows);
+        let gathered = gathered(&layout, micro.as_ref());
+        let rows = gathered.clone().map(GatheredLayout::rows).sum();
+        let all_to_all = match &request.all_to_all {
+            None => Vec::new(),
+            Some(back_end) => {
+                let plan = |layout: &GatheredLayout| {
+                    back_end.plan(layout.padded(), request.dp, request.attn_tp, request.extend)
+                };
+                gathered.clone().map(plan).collect::<Result<_, _>>()?
+            }
+        };
+        let symmetric = request.symmetric.then(|| {
+            let gpus = request.dp.saturating_mul(request.attn_tp);
+            Symmetric::new(gpus, request.dp, gathered, logits.padded())
+        });
+        // A back end that leaves a prefill to a gather has it in bfloat16.
+        let is_gathered = matches!(all_to_all.first(), Some(AllToAllPlan::Gather { .. }));
+        let wire = |format| {
+            let format = if is_gathered { WireFormat::Bf16 } else { format };
+            WirePlan::of_rows(format, request.row_bytes, experts, rows)
+        };
         let wire = request.wire.map(wire).transpose()?;
+        let experts = match request.ep {
+            Some(groups) if request.all_to_all.is_none() => Some(request.expert_combine(groups)?),
+            _ => None,
+        };
         Ok(Self {
             profile: request.profile,
             dp: request.dp,
             gpus: request.dp.saturating_mul(request.attn_tp),
-            width: request.coef,
+            width: match phase {
+                // Each rank that decodes has it, and a prompt one token at least.
+                Some(phase) if phase.is_mixed() => phase.width,
+                _ => request.coef,
+            },
             extend: request.extend,
             hybrid: request.hybrid_idle,
             execution,
@@ -185,6 +253,12 @@ impl Plan {
             micro,
             shards: shards.transpose()?,
             wire,
+            phase,
+            bound,
+            all_to_all,
+            experts,
+            symmetric,
+            attention_tp: request.attn_tp,
         })
     }
 
@@ -195,7 +269,10 @@ impl Plan {
 
     /// Bytes that the schedulers of all GPUs exchanged before the step, those of context-parallel parts not counted.
     pub fn exchanged_bytes(&self) -> u64 {
-        self.profile.exchanged_by(self.gpus, self.dp)
+        match self.bound {
+            Some(_) => 0,
+            None => self.profile.exchanged_by(self.gpus, self.dp),
+        }
     }
 
     /// How the step is run.
@@ -268,9 +345,14 @@ impl Plan {
         self.micro.as_ref().map_or(&[], MicroPlan::parts)
     }
 
+    /// What is gathered: the buffer, or that of each micro-batch.
+    pub fn gathered(&self) -> impl Iterator<Item = &GatheredLayout> + Clone {
+        gathered(&self.layout, self.micro.as_ref())
+    }
+
     /// Rows that are gathered: of the buffer, or of all micro-batches.
     pub fn gathered_rows(&self) -> u64 {
-        gathered_rows(&self.layout, self.micro.as_ref())
+        self.gathered().map(GatheredLayout::rows).sum()
     }
 
     /// Where context-parallel parts write, if they were told.
@@ -281,6 +363,49 @@ impl Plan {
     /// What travels to the experts and back, if the wire was told.
     pub fn wire(&self) -> Option<&WirePlan> {
         self.wire.as_ref()
+    }
+
+    /// Which forward of a speculative step it is, if that was told.
+    pub fn phase(&self) -> Option<&PhasePlan> {
+        self.phase.as_ref()
+    }
+
+    /// What is known without an exchange, if the plan has none.
+    pub fn bound(&self) -> Option<&BoundPlan> {
+        self.bound.as_ref()
+    }
+
+    /// How rows reach their experts, if a back end was told: those of the buffer, or of each micro-batch.
+    pub fn all_to_all(&self) -> &[AllToAllPlan] {
+        &self.all_to_all
+    }
+
+    /// How what the experts computed comes back, if their groups were told and no all-to-all brings it.
+    pub fn expert_combine(&self) -> Option<ExpertCombine> {
+        self.experts
+    }
+
+    /// What may come from symmetric memory, if that was asked.
+    pub fn symmetric(&self) -> Option<Symmetric> {
+        self.symmetric
+    }
+
+    /// Rows of every GPU in a gather of the buffer, and in the reduce-scatter that returns them: a rank's own, which
+    /// are split over its attention TP group. Under a graph of packed ranks, the rows after the last belong to nobody.
+    ///
+    /// ```
+    /// use tilewright_dp::plan::{Form, Padding, Plan, Request};
+    ///
+    /// let request = Request { extend: true, padding: Padding::WhenNeeded, ..Request::new(vec![900, 40, 0], 3) };
+    /// let sizes = Plan::new(&request)?.sizes()?;
+    /// assert_eq!((sizes.rows(), sizes.form()), (940, Form::Broadcasts(3)));
+    /// # Ok::<(), tilewright_dp::plan::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are too many GPUs, or their rows rounded up are too many.
+    pub fn sizes(&self) -> Result<Sizes, PlanError> {
+        Sizes::sequence_parallel(self.layout.padded(), self.attention_tp)
     }
 
     /// Bytes of this plan's rows on another wire, without the experts of each row. One all-gather moves so many; an
@@ -309,9 +434,11 @@ impl Plan {
     }
 }
 
-fn gathered_rows(layout: &GatheredLayout, micro: Option<&MicroPlan>) -> u64 {
-    match micro.map_or(&[][..], MicroPlan::parts) {
-        [] => layout.rows(),
-        parts => parts.iter().map(|part| part.layout().rows()).sum(),
-    }
+fn gathered<'a>(
+    layout: &'a GatheredLayout,
+    micro: Option<&'a MicroPlan>,
+) -> impl Iterator<Item = &'a GatheredLayout> + Clone {
+    let parts = micro.map_or(&[][..], MicroPlan::parts);
+    let whole = parts.is_empty().then_some(layout);
+    whole.into_iter().chain(parts.iter().map(micro::Part::layout))
 }

@@ -5,8 +5,37 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MAX_ROWS, PlanError, Profile, Request};
 use crate::layout::PaddingMode;
+
+/// When an eager forward pads its ranks. A graph runs what was captured in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// By the profile's rules.
+    #[default]
+    Rules,
+    /// Never, unless the experts' back end needs it: uneven ranks have their true sizes, equal ones none.
+    WhenNeeded,
+    /// To the longest rank, because the transport is slow or wrong with uneven sizes.
+    Always,
+}
+
+impl Padding {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Rules, Self::WhenNeeded, Self::Always];
+
+    /// The name in requests and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::WhenNeeded => "when_needed",
+            Self::Always => "always",
+        }
+    }
+}
 
 /// Why a plan has the padding mode that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +66,19 @@ pub enum ModeReason {
         /// The longest prompt captured.
         largest: u64,
     },
+    /// Some ranks prefill and others verify drafts, each with a width of its own.
+    Phases,
+    /// Ranks exchange nothing, so every one has the bound's rows.
+    Bound {
+        /// The bound.
+        rows: u64,
+    },
+    /// Ranks are equal as they are.
+    Equal,
+    /// Ranks are uneven and nothing needs them equal.
+    TrueSizes,
+    /// All ranks are padded as asked.
+    AlwaysPadded,
 }
 
 impl fmt::Display for ModeReason {
@@ -59,6 +101,16 @@ impl fmt::Display for ModeReason {
             Self::Forced => f.write_str("the all-to-all back end needs equal ranks"),
             Self::HybridIdle => f.write_str("a rank without tokens joins the prefill of a hybrid model"),
             Self::ElasticJoin => f.write_str("a rank is just joining, and an all-reduce works without it"),
+            Self::Phases => f.write_str("some ranks prefill and others draft, so counts are each rank's own"),
+            Self::Bound { rows } => write!(
+                f,
+                "ranks exchange nothing, and a bound of {rows} rows is the one size that all know"
+            ),
+            Self::Equal => f.write_str("ranks are equal without padding, so a plain collective serves"),
+            Self::TrueSizes => {
+                f.write_str("no graph was agreed on and the collectives take sizes, so nobody is padded to the longest")
+            }
+            Self::AlwaysPadded => f.write_str("the transport is slow or wrong with uneven sizes"),
             Self::PrefillGraph { longest, largest } => write!(
                 f,
                 "all ranks voted for a prefill graph, and the longest rank's {longest} rows fit the {largest} captured"
@@ -85,10 +137,14 @@ fn least_common_multiple(one: u64, other: u64) -> u64 {
     one / a * other
 }
 
-/// The mode of an eager forward, from the tokens of every rank.
-pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, ModeReason), PlanError> {
+/// The mode of an eager forward, from the tokens of every rank. `is_mixed` says that some prefill while others draft.
+pub(super) fn choose(
+    request: &Request,
+    scaled: &[u64],
+    is_mixed: bool,
+) -> Result<(PaddingMode, ModeReason), PlanError> {
     let profile = request.profile;
-    if profile < Profile::Pr8280 {
+    if profile < Profile::Pr8280 && request.padding == Padding::Rules {
         return Ok((PaddingMode::Sum, ModeReason::OnlyMode));
     }
     let alignment = alignment(request);
@@ -104,13 +160,25 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, 
         }
     }
 
+    let even = scaled.iter().all(|count| count.next_multiple_of(alignment) == longest);
     let newest = profile >= Profile::Main202609;
+    let forced = newest && (request.force_max || request.all_to_all.is_some_and(|back_end| back_end.forces_max()));
+    if is_mixed && !forced {
+        return Ok((PaddingMode::Sum, ModeReason::Phases));
+    }
     let prefills = match profile {
         Profile::Pr10414 => request.extend,
         _ => request.extend && profile > Profile::Pr10414 && request.dp > 1,
     };
-    let (mode, reason) = if newest && request.force_max {
+    let (mode, reason) = if forced {
         (PaddingMode::Max, ModeReason::Forced)
+    } else if request.padding == Padding::Always {
+        (PaddingMode::Max, ModeReason::AlwaysPadded)
+    } else if request.padding == Padding::WhenNeeded {
+        match even {
+            true => (PaddingMode::Max, ModeReason::Equal),
+            false => (PaddingMode::Sum, ModeReason::TrueSizes),
+        }
     } else if newest && prefills && request.hybrid_idle && idle {
         (PaddingMode::Max, ModeReason::HybridIdle)
     } else if prefills {
@@ -134,7 +202,6 @@ pub(super) fn choose(request: &Request, scaled: &[u64]) -> Result<(PaddingMode, 
             .is_some_and(|size| size > 2 * longest)
     };
     let refused = conditional && (idle || wasteful());
-    let even = scaled.iter().all(|count| count.next_multiple_of(alignment) == longest);
     let keeps_counts = !conditional || (mode == PaddingMode::Max && scaled.len() > 1 && !even);
     Ok(match largest {
         Some(largest) if request.extend && longest <= largest && !refused => {
@@ -177,7 +244,7 @@ mod tests {
     }
 
     fn mode(request: &Request) -> PaddingMode {
-        choose(request, &request.raw).unwrap().0
+        choose(request, &request.raw, false).unwrap().0
     }
 
     /// The mode under every profile, oldest first.
@@ -229,7 +296,7 @@ mod tests {
         for profile in Profile::ALL {
             let newest = profile >= Profile::Main202609;
             let base = |raw: &[u64]| request(profile, raw, true);
-            let reason = |request: Request| choose(&request, &request.raw).unwrap();
+            let reason = |request: Request| choose(&request, &request.raw, false).unwrap();
             let forced = Request {
                 force_max: true,
                 ..base(&[9, 0])
@@ -309,7 +376,7 @@ mod tests {
                 prefill_buckets: Some(vec![64, 16]),
                 ..request(Profile::Main202611, &[tokens, tokens], true)
             };
-            choose(&request, &request.raw).unwrap()
+            choose(&request, &request.raw, false).unwrap()
         };
         let graph = |longest| (Max, ModeReason::PrefillGraph { longest, largest: 64 });
         assert_eq!(chosen(5), (Sum, ModeReason::Extend));
@@ -328,9 +395,9 @@ mod tests {
         };
         let fits = |largest| ModeReason::PrefillGraph { longest: 24, largest };
         for largest in [24, 25, 28] {
-            assert_eq!(choose(&request(largest), &[20, 3]), Ok((Max, fits(largest))));
+            assert_eq!(choose(&request(largest), &[20, 3], false), Ok((Max, fits(largest))));
         }
-        assert_eq!(choose(&request(23), &[20, 3]), Ok((Sum, ModeReason::Extend)));
+        assert_eq!(choose(&request(23), &[20, 3], false), Ok((Sum, ModeReason::Extend)));
     }
 
     #[test]

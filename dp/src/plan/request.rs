@@ -1,14 +1,16 @@
 //! What a plan is made from.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::all_to_all::AllToAll;
+use super::bounds::{Bound, BoundError};
+use super::by_name::by_name;
+use super::draft::MixedStep;
 use super::micro::Micro;
+use super::mode::Padding;
+use super::sizes::{ExpertCombine, expert_combine};
 use super::topology::check_ranks;
-use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile, WireFormat};
+use super::{MAX_ROWS, MAX_SIZES, PlanError, Profile, Topology, WireError, WireFormat};
 
 /// Everything that decides the plan of one step: what the ranks exchanged, how they are grouped, and which graphs there
 /// are. Every rank that plans the same request comes to the same plan.
@@ -100,37 +102,32 @@ pub struct Request {
     /// Experts of every row, whose numbers and weights travel with it; none by default.
     #[serde(default)]
     pub experts_per_token: Option<u64>,
+    /// Which ranks prefill in a speculative step, and which of its forwards this is; none by default. The step has the
+    /// widths itself, so [`coef`](Self::coef) is 1, and [`extend`](Self::extend) follows.
+    #[serde(default)]
+    pub mixed: Option<MixedStep>,
+    /// The back end that brings rows to their experts, if any does.
+    #[serde(default)]
+    pub all_to_all: Option<AllToAll>,
+    /// Groups that the experts are split over. With them a plan tells how what they computed comes back.
+    #[serde(default)]
+    pub ep: Option<u64>,
+    /// The most rows of a rank, if ranks exchange nothing. Then [`raw`](Self::raw) is best the local rank's count
+    /// alone; those of all are checked against the bound.
+    #[serde(default)]
+    pub bound: Option<Bound>,
+    /// Whether buffers are allocated in symmetric memory where they may be.
+    #[serde(default)]
+    pub symmetric: bool,
+    /// When an eager forward pads its ranks; by the profile's rules by default.
+    #[serde(default)]
+    pub padding: Padding,
     /// Bytes of one hidden state; by default 14336, that is 7168 bfloat16 elements.
     #[serde(default = "row_bytes")]
     pub row_bytes: u64,
 }
 
-impl Serialize for Request {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
-    }
-}
-
-/// By names only: a derived implementation also takes a list of the fields in order, of which nobody knows what is which.
-impl<'de> Deserialize<'de> for Request {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Request;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a request, an object such as {\"raw\": [20, 3], \"dp\": 2}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Request, A::Error> {
-                Request::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
+by_name!(Request, "a request, an object such as {\"raw\": [20, 3], \"dp\": 2}");
 
 fn one() -> u64 {
     1
@@ -163,6 +160,12 @@ impl Request {
             shards: None,
             wire: None,
             experts_per_token: None,
+            mixed: None,
+            all_to_all: None,
+            ep: None,
+            bound: None,
+            symmetric: false,
+            padding: Padding::Rules,
             row_bytes: row_bytes(),
         }
     }
@@ -220,6 +223,23 @@ impl Request {
                 logprob: self.logprob_width(),
             });
         }
+        if let Some(bound) = &self.bound {
+            bound.check()?;
+            self.check_agreed()?;
+            if !bound.rows.is_multiple_of(self.attn_tp) {
+                return Err(BoundError::Uneven {
+                    rows: bound.rows,
+                    attention_tp: self.attn_tp,
+                }
+                .into());
+            }
+        }
+        if let (Some(back_end), Some(format)) = (&self.all_to_all, self.wire) {
+            back_end.check_wire(format)?;
+        }
+        if let Some(groups) = self.ep {
+            check_ranks("ep", groups)?;
+        }
         if self.extend && self.graph_ok {
             return Err(PlanError::ExtendInGraph);
         }
@@ -237,6 +257,107 @@ impl Request {
             _ => Ok(()),
         }
     }
+
+    /// Refuses what ranks without an exchange cannot agree on.
+    fn check_agreed(&self) -> Result<(), BoundError> {
+        let agreed = [
+            ("micro", self.micro.is_some()),
+            ("mixed", self.mixed.is_some()),
+            ("prefill_buckets", self.prefill_buckets.is_some()),
+            ("elastic_join", self.elastic_join),
+            ("padding", self.padding == Padding::WhenNeeded),
+        ];
+        match agreed.into_iter().find(|&(_, is_set)| is_set) {
+            Some((field, _)) => Err(BoundError::Agreed { field }),
+            None => Ok(()),
+        }
+    }
+
+    /// The same with the counts of its phase and without shards, if it has phases.
+    pub(crate) fn of_one_width(self) -> Result<Self, PlanError> {
+        match &self.mixed {
+            None => Ok(self),
+            Some(mixed) => mixed.resolve(&self).map(|(request, _)| request),
+        }
+    }
+
+    /// The same with other counts, without phases and shards, whose lists are long and not copied.
+    pub(super) fn with_counts(&self, raw: Vec<u64>, raw_lp: Option<Vec<u64>>) -> Self {
+        // Every field is named, so that none that comes is forgotten.
+        let Self {
+            raw: _,
+            raw_lp: _,
+            mixed: _,
+            shards: _,
+            profile,
+            dp,
+            attn_tp,
+            coef,
+            coef_lp,
+            extend,
+            cp_align,
+            graph_buckets,
+            graph_ok,
+            hybrid_idle,
+            force_max,
+            elastic_join,
+            prefill_buckets,
+            micro,
+            wire,
+            experts_per_token,
+            all_to_all,
+            ep,
+            bound,
+            symmetric,
+            padding,
+            row_bytes,
+        } = self;
+        Self {
+            raw,
+            raw_lp,
+            mixed: None,
+            shards: None,
+            profile: *profile,
+            dp: *dp,
+            attn_tp: *attn_tp,
+            coef: *coef,
+            coef_lp: *coef_lp,
+            extend: *extend,
+            cp_align: *cp_align,
+            graph_buckets: graph_buckets.clone(),
+            graph_ok: *graph_ok,
+            hybrid_idle: *hybrid_idle,
+            force_max: *force_max,
+            elastic_join: *elastic_join,
+            prefill_buckets: prefill_buckets.clone(),
+            micro: micro.clone(),
+            wire: *wire,
+            experts_per_token: *experts_per_token,
+            all_to_all: *all_to_all,
+            ep: *ep,
+            bound: *bound,
+            symmetric: *symmetric,
+            padding: *padding,
+            row_bytes: *row_bytes,
+        }
+    }
+
+    /// How SGLang returns what so many groups of experts computed. Before November 2026 a reduce-scatter had a switch,
+    /// and was off by default.
+    pub(super) fn expert_combine(&self, groups: u64) -> Result<ExpertCombine, PlanError> {
+        let topology = Topology::of_ranks(self.dp, self.attn_tp)?;
+        if self.wire == Some(WireFormat::Nvfp4) {
+            // The 4-bit path has a reduce-scatter of its own, in bfloat16.
+            return match groups == self.dp {
+                true => Ok(ExpertCombine::ReduceScatter),
+                false => Err(WireError::ExpertGroups { groups, dp: self.dp }.into()),
+            };
+        }
+        Ok(match self.profile >= Profile::Main202611 {
+            true => expert_combine(&topology, groups, false, false),
+            false => ExpertCombine::AllReduce,
+        })
+    }
 }
 
 /// Refuses 0, and more than [`MAX_ROWS`].
@@ -249,16 +370,19 @@ pub(crate) fn check_size(field: &'static str, value: u64) -> Result<(), PlanErro
 }
 
 fn scale(field: &'static str, counts: &[u64], width: u64) -> Result<Vec<u64>, PlanError> {
-    let scaled = |(rank, &count): (usize, &u64)| {
-        let rows = count.checked_mul(width).filter(|&rows| rows <= MAX_ROWS);
-        rows.ok_or(PlanError::CountTooLarge {
-            field,
-            rank,
-            count,
-            width,
-        })
-    };
+    let scaled = |(rank, &count): (usize, &u64)| scale_one(field, rank, count, width);
     counts.iter().enumerate().map(scaled).collect()
+}
+
+/// Rows of one rank.
+pub(super) fn scale_one(field: &'static str, rank: usize, count: u64, width: u64) -> Result<u64, PlanError> {
+    let rows = count.checked_mul(width).filter(|&rows| rows <= MAX_ROWS);
+    rows.ok_or(PlanError::CountTooLarge {
+        field,
+        rank,
+        count,
+        width,
+    })
 }
 
 #[cfg(test)]

@@ -51,6 +51,25 @@ impl Serialize for Plan {
             map.serialize_entry("wire_gathered_bytes", &wire.gathered_bytes())?;
             map.serialize_entry("wire_combined_bytes", &wire.combined_bytes())?;
         }
+        if let Some(phase) = self.phase() {
+            map.serialize_entry("phase", phase)?;
+        }
+        if !self.all_to_all().is_empty() {
+            map.serialize_entry("all_to_all", self.all_to_all())?;
+        }
+        if let Some(combine) = self.expert_combine() {
+            map.serialize_entry("expert_combine", &combine)?;
+        }
+        if let Some(bound) = self.bound() {
+            map.serialize_entry("own_rows", &bound.own)?;
+            map.serialize_entry("received_at_most", &bound.received)?;
+            if let Some(experts) = &bound.experts {
+                map.serialize_entry("expert_rows_at_most", experts)?;
+            }
+        }
+        if let Some(symmetric) = self.symmetric() {
+            map.serialize_entry("symmetric", &symmetric)?;
+        }
         map.end()
     }
 }

@@ -158,9 +158,12 @@ impl ContextParallel {
 }
 
 /// The rows of the gathered buffer that every part of every rank writes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(transparent)]
-pub struct ShardPlan(Vec<Vec<Range<u64>>>);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ShardPlan {
+    /// Of the first rank's parts, then of the next's.
+    rows: Vec<Range<u64>>,
+    parts: usize,
+}
 
 impl ShardPlan {
     /// Places the real rows of each rank's parts one after the other in its slot.
@@ -172,7 +175,9 @@ impl ShardPlan {
             });
         }
         let first = shards[0].len();
-        let place = |(rank, parts): (usize, &Vec<u64>)| {
+        // As long as what was given.
+        let mut all = Vec::with_capacity(shards.iter().map(Vec::len).sum());
+        for (rank, parts) in shards.iter().enumerate() {
             if parts.len() != first || parts.is_empty() {
                 let parts = parts.len();
                 return Err(ShardError::UnevenParts { first, rank, parts });
@@ -183,24 +188,33 @@ impl ShardPlan {
                 return Err(ShardError::MoreThanSlot { rank, rows, slot });
             }
             let mut next = layout.starts()[rank];
-            let part = |&rows: &u64| {
+            all.extend(parts.iter().map(|rows| {
                 let begin = next;
                 next += rows;
                 begin..next
-            };
-            Ok(parts.iter().map(part).collect())
-        };
-        shards.iter().enumerate().map(place).collect::<Result<_, _>>().map(Self)
+            }));
+        }
+        Ok(Self {
+            rows: all,
+            parts: first,
+        })
     }
 
     /// For every rank, for each of its parts, the rows that it writes. All others stay zero.
-    pub fn rows(&self) -> &[Vec<Range<u64>>] {
-        &self.0
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[Range<u64>]> {
+        // There is a part at least.
+        self.rows.chunks(self.parts)
     }
 
     /// Context-parallel parts of a rank.
     pub fn parts(&self) -> usize {
-        self.0.first().map_or(0, Vec::len)
+        self.parts
+    }
+}
+
+impl serde::Serialize for ShardPlan {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.rows())
     }
 }
 

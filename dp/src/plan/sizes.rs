@@ -20,6 +20,12 @@ pub struct Sizes {
     rows: u64,
 }
 
+impl serde::Serialize for Sizes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sizes.serialize(serializer)
+    }
+}
+
 /// How a gather is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -110,15 +116,21 @@ impl Sizes {
 
     /// How they are gathered. Equal sizes count as none.
     pub fn form(&self) -> Form {
-        match self.sizes.windows(2).all(|pair| pair[0] == pair[1]) {
+        match are_equal(&self.sizes) {
             true => Form::Plain,
             false => Form::Broadcasts(self.sizes.len()),
         }
     }
 }
 
+/// Whether all are one number.
+pub(super) fn are_equal(sizes: &[u64]) -> bool {
+    sizes.windows(2).all(|pair| pair[0] == pair[1])
+}
+
 /// How what the experts computed comes back to the ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExpertCombine {
     /// A `reduce_scatterv` with the padded counts; the all-reduce after the experts is skipped.
     ReduceScatter,

@@ -1,6 +1,6 @@
 //! From what ranks are about to run to the request that plans it.
 
-use super::{ForwardMode, PlanError, Profile, Request, Speculation, Topology, Width};
+use super::{ForwardMode, MixedStep, Phase, PlanError, Profile, Request, Speculation, Topology, Width};
 
 /// One step of all ranks as their schedulers have it.
 ///
@@ -78,17 +78,26 @@ impl RankStep {
 }
 
 impl Step {
-    /// The request that plans this step.
+    /// The request that plans this step. From `main-2026-11` on, ranks that prefill may share it with ranks that draft,
+    /// verify or draft-extend: each phase then has counts of its own, and in a draft forward those that prefill are
+    /// idle.
     ///
     /// # Errors
     /// Ranks need different widths, a rank drafts without speculation, or an idle rank has tokens.
     pub fn request(&self) -> Result<Request, PlanError> {
-        let width = self.width()?;
+        let mixed = self.mixed()?;
+        // Its phases have the widths.
+        let width = match mixed {
+            Some(_) => Width { tokens: 1, logprob: 1 },
+            None => self.width()?,
+        };
+        let logprob = mixed.is_none().then_some(width.logprob);
         Ok(Request {
+            mixed,
             profile: self.profile,
             attn_tp: self.topology.attention_tp(),
             coef: width.tokens,
-            coef_lp: Some(width.logprob),
+            coef_lp: logprob,
             raw_lp: Some(self.ranks.iter().map(|rank| rank.logprob).collect()),
             extend: self.ranks.iter().any(|rank| rank.forward.is_extend()),
             cp_align: self.profile.context_alignment(self.topology.context().alignment()),
@@ -96,6 +105,35 @@ impl Step {
             graph_ok: self.ranks.iter().all(|rank| rank.votes_for_graph(self.profile)),
             ..Request::new(self.ranks.iter().map(|rank| rank.count).collect(), self.topology.dp())
         })
+    }
+
+    /// The phases, if some ranks prefill and all others that are busy run one speculative forward.
+    fn mixed(&self) -> Result<Option<MixedStep>, PlanError> {
+        let busy = || self.ranks.iter().enumerate().filter(|(_, rank)| rank.count > 0);
+        let prefills = |rank: &RankStep| rank.forward.is_extend();
+        let mut others = busy().filter(|(_, rank)| !prefills(rank));
+        let Some((rank, first)) = others.next() else {
+            return Ok(None);
+        };
+        let forward = first.forward;
+        let phase = match forward {
+            ForwardMode::DraftDecode => Phase::Draft,
+            ForwardMode::TargetVerify => Phase::Target,
+            ForwardMode::DraftExtend => Phase::DraftExtend,
+            _ => return Ok(None),
+        };
+        let is_known = self.profile >= Profile::Main202611;
+        if !is_known || !busy().any(|(_, rank)| prefills(rank)) || others.any(|(_, rank)| rank.forward != forward) {
+            return Ok(None);
+        }
+        let speculation = self.speculation.ok_or(PlanError::NoSpeculation { rank, forward })?;
+        Ok(Some(MixedStep {
+            prefills: self.ranks.iter().map(prefills).collect(),
+            phase,
+            draft_width: speculation.topk(),
+            verify_width: speculation.draft_tokens(),
+            local: None,
+        }))
     }
 
     /// The one width of all ranks that have something to do.
@@ -201,12 +239,20 @@ mod tests {
             RankStep::new(ForwardMode::TargetVerify, 1),
             RankStep::idle(),
         ];
-        let error = step(Profile::default(), &prefill_and_verify).request().unwrap_err();
+        let error = step(Profile::Main202609, &prefill_and_verify).request().unwrap_err();
         assert_eq!(
             error.to_string(),
             "rank 0 runs extend and rank 2 runs target verify, whose tokens per request differ; one step has one width, \
              so let one of them wait"
         );
+        // The newest version has a width for those that prefill and one for all others.
+        let mut three = prefill_and_verify;
+        assert!(step(Profile::Main202611, &three).request().is_ok());
+        for other in [ForwardMode::DraftExtend, ForwardMode::Decode] {
+            three[1] = RankStep::new(other, 1);
+            let error = step(Profile::Main202611, &three).request().unwrap_err();
+            assert!(matches!(error, PlanError::MixedWidths { .. }), "{error}");
+        }
         let idle = [RankStep::new(ForwardMode::Idle, 3)];
         assert_eq!(
             step(Profile::default(), &idle).request(),

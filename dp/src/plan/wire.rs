@@ -55,6 +55,17 @@ pub enum WireError {
         /// Bytes of a row.
         row_bytes: u64,
     },
+    /// A 4-bit gather for experts that are split otherwise than the ranks.
+    #[error(
+        "the nvfp4 wire is gathered where every data-parallel rank has a group of experts, and there are {dp} ranks and \
+         {groups} groups"
+    )]
+    ExpertGroups {
+        /// Groups of experts.
+        groups: u64,
+        /// Data-parallel ranks.
+        dp: u64,
+    },
     /// More experts for a row than there can be.
     #[error("`experts_per_token` is {experts}; the most are {MAX_EXPERTS_PER_TOKEN}")]
     TooManyExperts {

@@ -8,8 +8,12 @@
 //!   prompt takes several steps, and short ones share one. Its running requests wait for that step.
 //! * A rank without prompts decodes: one token for each running request. Prefilling a prompt gives the first token of the
 //!   answer.
-//! * With [speculative decoding](Drafting) prefill and decode share no step: while any rank prefills, those without prompts
-//!   are idle. A decode step is several forwards: drafts, a verification, and a draft-extend over what was accepted.
+//! * With [speculative decoding](Drafting) prefill and decode share no step: while any rank prefills, those without
+//!   prompts are idle. A decode step is several forwards: drafts, a verification, and a draft-extend over what was
+//!   accepted. [Mixed steps](Options::mixed) have prefills in them: in its drafts ranks with prompts are idle, in the
+//!   others they prefill.
+//! * With a [bound](Options::bound) ranks exchange nothing. None runs more rows than that in a forward, prompts wait
+//!   until their requests can all decode at once, and with drafts every step has the same forwards.
 //! * Ranks step together; a rank with nothing to do contributes 0 tokens. When all have nothing to do, no step is run and
 //!   time passes until the next arrival.
 //!
@@ -27,7 +31,7 @@ pub use summary::{Serving, Summary, TraceComparison};
 use std::time::Duration;
 
 use crate::plan::{
-    ForwardMode, Hold, HoldDecision, HoldLimits, PlanError, RankStep, Speculation, check_ranks, check_size,
+    BoundError, ForwardMode, Hold, HoldDecision, HoldLimits, PlanError, RankStep, Speculation, check_ranks, check_size,
 };
 use crate::trace::{Request, Trace};
 use rank::Rank;
@@ -53,6 +57,11 @@ pub struct Options {
     pub drafting: Option<Drafting>,
     /// How long prompts wait for those of other ranks, if they do.
     pub hold: Option<HoldLimits>,
+    /// Whether ranks that prefill and ranks that decode speculatively share steps. Versions before `main-2026-11`
+    /// cannot.
+    pub mixed: bool,
+    /// The most rows of a rank in a forward, if ranks exchange nothing; they then share steps, too.
+    pub bound: Option<u64>,
 }
 
 impl Default for Options {
@@ -64,6 +73,8 @@ impl Default for Options {
             step: Duration::from_millis(30),
             drafting: None,
             hold: None,
+            mixed: false,
+            bound: None,
         }
     }
 }
@@ -75,10 +86,36 @@ impl Options {
         if self.step.is_zero() {
             return Err(PlanError::Zero { field: "step" }.into());
         }
+        if let Some(bound) = self.bound {
+            check_size("bound.rows", bound)?;
+            if self.hold.is_some() {
+                return Err(PlanError::from(BoundError::Agreed { field: "hold" }).into());
+            }
+            let rows = self.widest();
+            if rows > bound {
+                return Err(PlanError::from(BoundError::OneRequest { rows, bound }).into());
+            }
+        }
         match self.drafting.map_or(0, |drafting| drafting.accepted_percent) {
             0..=100 => Ok(()),
             percent => Err(SimulationError::TooManyAccepted { percent }),
         }
+    }
+
+    /// The most rows of a request that decodes.
+    fn widest(&self) -> u64 {
+        let widest = |drafting: Drafting| drafting.speculation.topk().max(drafting.speculation.draft_tokens());
+        self.drafting.map_or(1, widest)
+    }
+
+    /// The most prompt tokens of a rank in a step.
+    fn prefilled(&self) -> u64 {
+        self.bound.map_or(self.chunk, |bound| bound.min(self.chunk))
+    }
+
+    /// The most requests that a rank decodes at once.
+    fn decoded(&self) -> usize {
+        self.bound.map_or(usize::MAX, |bound| (bound / self.widest()) as usize)
     }
 
     /// The fewest steps that serve a trace, as far as a single request tells.
@@ -89,7 +126,7 @@ impl Options {
         let steps = |request: &Request| {
             // The first token of an answer comes with its prompt.
             let decoded = request.generated_tokens.saturating_sub(1);
-            let chunks = request.context_tokens.div_ceil(self.chunk);
+            let chunks = request.context_tokens.div_ceil(self.prefilled());
             chunks.saturating_add(decoded.div_ceil(a_step))
         };
         trace.requests().iter().map(steps).max().unwrap_or(0)
@@ -127,13 +164,14 @@ pub struct Forward {
     pub tokens: Vec<u64>,
     /// Tokens of each prompt that each rank prefills; no lists at all where no rank does.
     pub prompts: Vec<Vec<u64>>,
+    /// Whether the draft model runs.
+    pub is_draft: bool,
 }
 
 impl Step {
     /// The tokens that each rank computes with the target model.
     pub fn counts(&self) -> &[u64] {
-        let is_draft = |rank: &RankStep| rank.forward == ForwardMode::DraftDecode;
-        let target = self.forwards.iter().find(|forward| !forward.ranks.iter().any(is_draft));
+        let target = self.forwards.iter().find(|forward| !forward.is_draft);
         target.map_or(&[], |forward| &forward.tokens)
     }
 
@@ -181,7 +219,7 @@ impl<'a> Simulation<'a> {
         Ok(Self {
             requests: trace.requests(),
             next: 0,
-            ranks: vec![Rank::default(); options.ranks],
+            ranks: vec![Rank::new(options.decoded()); options.ranks],
             options,
             now: Duration::ZERO,
             hold: options.hold.map(Hold::new).transpose()?,
@@ -202,7 +240,7 @@ impl<'a> Simulation<'a> {
     /// What the ranks run now.
     fn forwards(&mut self) -> Vec<Forward> {
         let released = self.released();
-        let (chunk, ranks) = (self.options.chunk, &mut self.ranks);
+        let (chunk, ranks) = (self.options.prefilled(), &mut self.ranks);
         let prefills = released && ranks.iter().any(Rank::prefills);
         let Some(drafting) = self.options.drafting else {
             let mut prompts = Vec::new();
@@ -221,24 +259,73 @@ impl<'a> Simulation<'a> {
             forward.prompts = prompts;
             return vec![forward];
         };
+        let is_chained = self.options.bound.is_some();
+        if is_chained || (prefills && self.options.mixed && ranks.iter().any(Rank::only_decodes)) {
+            return self.shared(drafting, is_chained);
+        }
         if prefills {
             let mut prompts = vec![Vec::new(); ranks.len()];
             let prefill = |(rank, own): (&mut Rank, &mut Vec<u64>)| rank.prefill(chunk, own);
             let mut target = Forward::of(ranks.iter_mut().zip(&mut prompts).map(prefill));
             target.prompts = prompts;
             // The draft model computes the same prompts.
-            return vec![target.clone(), target];
+            let draft = Forward {
+                is_draft: true,
+                ..target.clone()
+            };
+            return vec![target, draft];
         }
         let speculation = drafting.speculation;
         let running =
             |forward: ForwardMode, width: u64| Forward::of(ranks.iter().map(|rank| rank.running(forward, width)));
         // The first draft comes from the draft-extend before.
         let drafts = running(ForwardMode::DraftDecode, speculation.topk());
-        let mut forwards = vec![drafts; speculation.steps() as usize - 1];
+        let mut forwards = vec![drafts.of_draft(); speculation.steps() as usize - 1];
         forwards.push(running(ForwardMode::TargetVerify, speculation.draft_tokens()));
         let guesses = &mut self.guesses;
         let mut accept = || guesses.accepted(speculation.accepted_at_most(), drafting.accepted_percent);
-        forwards.push(Forward::of(ranks.iter_mut().map(|rank| rank.accept(&mut accept))));
+        forwards.push(Forward::of(ranks.iter_mut().map(|rank| rank.accept(&mut accept))).of_draft());
+        forwards
+    }
+
+    /// The forwards of a step in which some ranks prefill and others decode. With `is_chained` they are the same in
+    /// every step; otherwise some rank decodes.
+    fn shared(&mut self, drafting: Drafting, is_chained: bool) -> Vec<Forward> {
+        let (chunk, ranks) = (self.options.prefilled(), &mut self.ranks);
+        let (speculation, mut prompts) = (drafting.speculation, vec![Vec::new(); ranks.len()]);
+        let drafts = ranks.iter().any(Rank::only_decodes);
+        // What those prefill that do.
+        let begin = |(rank, own): (&mut Rank, &mut Vec<u64>)| rank.prefills().then(|| rank.prefill(chunk, own));
+        let prefilled: Vec<_> = ranks.iter_mut().zip(&mut prompts).map(begin).collect();
+        let of = |forward: ForwardMode, width: u64| {
+            let step = |(rank, own): (&Rank, &Option<(RankStep, u64)>)| match own {
+                // They tell their tokens in every forward, and have none in a draft's.
+                Some((step, _)) if forward == ForwardMode::DraftDecode => match drafts {
+                    true => (*step, 0),
+                    false => (RankStep::idle(), 0),
+                },
+                Some(own) => *own,
+                None => rank.running(forward, width),
+            };
+            Forward::of(ranks.iter().zip(&prefilled).map(step))
+        };
+        let mut forwards = Vec::new();
+        if drafts || is_chained {
+            let draft = of(ForwardMode::DraftDecode, speculation.topk()).of_draft();
+            forwards.resize(speculation.steps() as usize - 1, draft);
+        }
+        let mut target = of(ForwardMode::TargetVerify, speculation.draft_tokens());
+        let guesses = &mut self.guesses;
+        let mut accept = || guesses.accepted(speculation.accepted_at_most(), drafting.accepted_percent);
+        let extend = |(rank, own): (&mut Rank, &Option<(RankStep, u64)>)| match own {
+            Some(own) => *own,
+            None => rank.accept(&mut accept),
+        };
+        let extend = Forward::of(ranks.iter_mut().zip(&prefilled).map(extend)).of_draft();
+        if prefilled.iter().any(Option::is_some) {
+            target.prompts = prompts;
+        }
+        forwards.extend([target, extend]);
         forwards
     }
 }
@@ -259,6 +346,7 @@ impl Iterator for Simulation<'_> {
             }
             let begin = self.now;
             self.now = self.now.saturating_add(self.options.step);
+            self.ranks.iter_mut().for_each(Rank::promote);
             // Requests without any token to compute make no step.
             if !self.ranks.iter().all(Rank::is_idle) {
                 let forwards = self.forwards();
@@ -275,7 +363,13 @@ impl Forward {
             ranks,
             tokens,
             prompts: Vec::new(),
+            is_draft: false,
         }
+    }
+
+    /// The same of the draft model.
+    fn of_draft(self) -> Self {
+        Self { is_draft: true, ..self }
     }
 }
 

@@ -6,11 +6,13 @@ use crate::plan::{ForwardMode, RankStep};
 use crate::trace::Request;
 
 /// The requests of one rank. Each method that runs something returns what the rank tells the others, and its token rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Rank {
     prompts: VecDeque<Prompt>,
     /// For every running request, the tokens still to decode: at least one.
     running: Vec<u64>,
+    /// The most running requests.
+    limit: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -20,12 +22,30 @@ struct Prompt {
 }
 
 impl Rank {
+    /// A rank that decodes at most so many requests at once.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            prompts: VecDeque::new(),
+            running: Vec::new(),
+            limit,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.running.len() < self.limit
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.prompts.is_empty() && self.running.is_empty()
     }
 
     pub(super) fn prefills(&self) -> bool {
-        !self.prompts.is_empty()
+        !self.prompts.is_empty() && self.has_room()
+    }
+
+    /// Whether it has requests that decode, and no prompt that comes first.
+    pub(super) fn only_decodes(&self) -> bool {
+        !self.running.is_empty() && !self.prefills()
     }
 
     /// Prompts that are not wholly prefilled.
@@ -41,8 +61,16 @@ impl Rank {
     pub(super) fn admit(&mut self, request: &Request) {
         match (request.context_tokens, request.generated_tokens) {
             (0, 0) => {}
-            (0, generated) => self.running.push(generated),
+            (0, generated) if self.has_room() => self.running.push(generated),
             (context, generated) => self.prompts.push_back(Prompt { context, generated }),
+        }
+    }
+
+    /// Lets requests without a prompt decode that had no room so far.
+    pub(super) fn promote(&mut self) {
+        while self.has_room() && self.prompts.front().is_some_and(|first| first.context == 0) {
+            self.running
+                .extend(self.prompts.pop_front().map(|first| first.generated));
         }
     }
 
@@ -50,7 +78,11 @@ impl Rank {
     /// tokens of each are added to `lengths`.
     pub(super) fn prefill(&mut self, chunk: u64, lengths: &mut Vec<u64>) -> (RankStep, u64) {
         let mut room = chunk;
-        while let Some(first) = self.prompts.front_mut().filter(|_| room > 0) {
+        while self.running.len() < self.limit {
+            let has_tokens = |first: &&mut Prompt| room > 0 && first.context > 0;
+            let Some(first) = self.prompts.front_mut().filter(has_tokens) else {
+                break;
+            };
             let tokens = first.context.min(room);
             first.context -= tokens;
             room -= tokens;

@@ -8,23 +8,12 @@ use std::time::Duration;
 use super::{Forward, MAX_STEPS, MAX_WORK, Options, Simulation, SimulationError};
 use crate::draw::{Lane, bytes, timeline};
 use crate::plan::micro::{Micro, TwoBatch};
-use crate::plan::{ForwardMode, Plan, PlanError, Profile, RankStep, Request, Step, Topology, WireFormat};
+use crate::plan::{AllToAll, Bound, Padding, Plan, PlanError, Profile, RankStep, Request, Step, Topology, WireFormat};
 use crate::table::{self, grouped};
 use crate::trace::Trace;
 
 /// The wires that a summary adds up.
 const WIRES: [WireFormat; 3] = [WireFormat::Bf16, WireFormat::Fp8, WireFormat::Nvfp4];
-
-/// Which forwards of a step are the draft model's.
-fn drafts(forwards: &[Forward]) -> Vec<bool> {
-    let runs =
-        |forward: &Forward, modes: &[ForwardMode]| forward.ranks.iter().any(|rank| modes.contains(&rank.forward));
-    let is_draft = |(index, forward): (usize, &Forward)| match runs(forward, &[ForwardMode::Extend]) {
-        true => index > 0,
-        false => runs(forward, &[ForwardMode::DraftDecode, ForwardMode::DraftExtend]),
-    };
-    forwards.iter().enumerate().map(is_draft).collect()
-}
 
 /// Who serves a trace, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +26,18 @@ pub struct Serving {
     pub row_bytes: u64,
     /// How steps are split into micro-batches, if they are; the prompts are those of each step.
     pub micro: Option<Micro>,
+    /// When eager forwards pad their ranks.
+    pub padding: Padding,
+    /// The back end of the experts, if any. Where a step has more rows than it takes, there is no summary.
+    pub all_to_all: Option<AllToAll>,
     /// How requests are served; its number of ranks is the topology's.
     pub options: Options,
 }
 
 impl Serving {
     /// The micro-batches asked of a forward. A draft model's are never split.
-    fn micro(&self, forward: &mut Forward, is_draft: bool) -> Option<Micro> {
-        match self.micro.as_ref().filter(|_| !is_draft)? {
+    fn micro(&self, forward: &mut Forward) -> Option<Micro> {
+        match self.micro.as_ref().filter(|_| !forward.is_draft)? {
             Micro::Dbo(dual) => Some(Micro::Dbo(*dual)),
             Micro::Tbo(two) => {
                 let prompts = std::mem::take(&mut forward.prompts);
@@ -56,19 +49,29 @@ impl Serving {
         }
     }
 
-    fn plan(&self, profile: Profile, mut forward: Forward, is_draft: bool) -> Result<Plan, PlanError> {
-        let micro = self.micro(&mut forward, is_draft);
+    fn plan(&self, profile: Profile, mut forward: Forward) -> Result<Plan, PlanError> {
+        let micro = self.micro(&mut forward);
+        let bound = self.options.bound.map(Bound::of_rows);
         let step = Step {
-            profile,
+            // Ranks that exchange nothing have widths of their own by any version's rules.
+            profile: if bound.is_some() { Profile::Main202611 } else { profile },
             topology: self.topology,
             speculation: self.options.drafting.map(|drafting| drafting.speculation),
             ranks: forward.ranks,
             graph_buckets: self.graph_buckets.clone(),
         };
+        let request = match bound {
+            Some(_) => step.request()?.of_one_width()?,
+            None => step.request()?,
+        };
         Plan::new(&Request {
+            profile,
             row_bytes: self.row_bytes,
             micro,
-            ..step.request()?
+            padding: self.padding,
+            all_to_all: self.all_to_all,
+            bound,
+            ..request
         })
     }
 
@@ -129,8 +132,9 @@ pub struct Summary {
     pub padding_rows: u64,
     /// Forwards that ran in micro-batches.
     pub split_forwards: u64,
-    /// Bytes of the buffers of micro-batches, which stay and grow to the largest of them.
-    pub micro_bytes: u64,
+    /// Bytes of the buffers that stay: of micro-batches, which grow to the largest of them, and of a bound, which are
+    /// of one size.
+    pub kept_bytes: u64,
     /// Bytes that schedulers exchanged before the steps, all GPUs together.
     pub exchanged_bytes: u128,
     /// Bytes of the rows of all forwards, gathered once, as bf16, fp8 and nvfp4; none where blocks do not divide a row.
@@ -159,6 +163,7 @@ impl Summary {
     ) -> Result<Self, SimulationError> {
         let options = Options {
             ranks: serving.topology.dp() as usize,
+            mixed: serving.options.mixed && profile >= Profile::Main202611,
             ..serving.options
         };
         let mut summary = Self {
@@ -174,7 +179,7 @@ impl Summary {
             padding_rows: 0,
             logits_peak_bytes: 0,
             split_forwards: 0,
-            micro_bytes: 0,
+            kept_bytes: 0,
             exchanged_bytes: 0,
             wire_bytes: [Some(0); 3],
             timeline: Vec::new(),
@@ -188,18 +193,19 @@ impl Summary {
         let fewest = options.fewest_steps(trace);
         limits.check(fewest, fewest.saturating_mul(options.ranks as u64))?;
         let mut work = 0;
-        let mut parts = Vec::new();
-        let exchanged = profile.exchanged_bytes(&serving.topology);
+        let mut kept = Vec::new();
+        let exchanged = match options.bound {
+            Some(_) => 0,
+            None => profile.exchanged_bytes(&serving.topology),
+        };
         for step in simulation {
             let mut most = 0;
-            // A prefill's second forward is the draft model's, and so are all but the verification when drafting decodes.
-            let drafts = drafts(&step.forwards);
-            for (forward, is_draft) in step.forwards.into_iter().zip(drafts) {
+            for forward in step.forwards {
                 work += serving.work(&forward);
                 limits.check(summary.steps + 1, work)?;
                 let tokens = forward.tokens.iter().sum();
-                let plan = serving.plan(profile, forward, is_draft)?;
-                most = most.max(summary.add(&plan, tokens, &mut parts));
+                let plan = serving.plan(profile, forward)?;
+                most = most.max(summary.add(&plan, tokens, &mut kept));
                 plans.insert(fingerprint.hash_one(&plan));
             }
             summary.steps += 1;
@@ -210,24 +216,24 @@ impl Summary {
         Ok(summary)
     }
 
-    /// Adds a forward, and returns the bytes that were allocated for it. `parts` has the rows of the buffers of micro-batches,
-    /// which stay.
-    fn add(&mut self, plan: &Plan, tokens: u64, parts: &mut Vec<u64>) -> u64 {
+    /// Adds a forward, and returns the bytes that were allocated for it. `kept` has the rows of the buffers that stay.
+    fn add(&mut self, plan: &Plan, tokens: u64, kept: &mut Vec<u64>) -> u64 {
         let layout = plan.layout();
         let mut allocated = plan.allocated_bytes();
         if !plan.parts().is_empty() {
             self.split_forwards += 1;
         }
-        if !plan.parts().is_empty() && plan.graph().is_none() {
+        let stays = !plan.parts().is_empty() || plan.bound().is_some();
+        if stays && plan.graph().is_none() {
             let mut grown = 0;
-            parts.resize(parts.len().max(plan.parts().len()), 0);
-            for (capacity, part) in parts.iter_mut().zip(plan.parts()) {
-                let rows = part.layout().rows();
+            for (index, buffer) in plan.gathered().enumerate() {
+                kept.resize(kept.len().max(index + 1), 0);
+                let (capacity, rows) = (&mut kept[index], buffer.rows());
                 if rows > *capacity {
                     (*capacity, grown) = (rows, grown + rows);
                 }
             }
-            self.micro_bytes = parts.iter().sum::<u64>() * layout.row_bytes();
+            self.kept_bytes = kept.iter().sum::<u64>() * layout.row_bytes();
             allocated = grown * layout.row_bytes();
         }
         for (format, sum) in WIRES.into_iter().zip(&mut self.wire_bytes) {
@@ -265,7 +271,7 @@ impl TraceComparison {
     /// Serves a trace once for every profile.
     ///
     /// ```
-    /// use tilewright_dp::plan::{Topology, capture_sizes};
+    /// use tilewright_dp::plan::{Padding, Topology, capture_sizes};
     /// use tilewright_dp::simulate::{Options, Serving, TraceComparison};
     /// use tilewright_dp::trace::Trace;
     ///
@@ -275,6 +281,8 @@ impl TraceComparison {
     ///     graph_buckets: Some(capture_sizes(false, 8)),
     ///     row_bytes: 14336,
     ///     micro: None,
+    ///     padding: Padding::Rules,
+    ///     all_to_all: None,
     ///     options: Options::default(),
     /// };
     /// let comparison = TraceComparison::new(&Trace::parse(csv.as_bytes(), "example.csv")?, &serving)?;
@@ -321,11 +329,12 @@ impl fmt::Display for TraceComparison {
             "padding",
             "logits peak",
             "split",
-            "micro bytes",
+            "kept bytes",
             "exchanged",
             "wire bf16",
             "wire fp8",
             "wire nvfp4",
+            "steps",
         ];
         let row = |summary: &Summary| {
             let [bf16, fp8, nvfp4] = summary
@@ -341,11 +350,12 @@ impl fmt::Display for TraceComparison {
                 format!("{:.1} %", summary.padding_percent()),
                 grouped(summary.logits_peak_bytes),
                 grouped(summary.split_forwards),
-                grouped(summary.micro_bytes),
+                grouped(summary.kept_bytes),
                 grouped(summary.exchanged_bytes),
                 bf16,
                 fp8,
                 nvfp4,
+                grouped(summary.steps),
             ]
         };
         let rows: Vec<_> = self.summaries.iter().map(row).collect();

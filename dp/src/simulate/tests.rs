@@ -1,7 +1,7 @@
 use super::summary::Limits;
 use super::*;
 use crate::plan::micro::{Micro, TwoBatch};
-use crate::plan::{MAX_RANKS, MAX_ROWS, MAX_SPECULATION, Profile, Topology};
+use crate::plan::{MAX_RANKS, MAX_ROWS, MAX_SPECULATION, Padding, Profile, Topology};
 use proptest::prelude::*;
 
 fn trace(requests: &[(u64, u64, u64)]) -> Trace {
@@ -20,6 +20,8 @@ fn options(ranks: usize, chunk: u64) -> Options {
         step: Duration::from_millis(10),
         drafting: None,
         hold: None,
+        mixed: false,
+        bound: None,
     }
 }
 
@@ -106,10 +108,10 @@ fn a_trace_in_micro_batches_has_buffers_that_stay() {
     };
     let summary = |serving| Summary::new(&trace, Profile::default(), serving).unwrap();
     let (whole, split) = (summary(&whole), summary(&split));
-    assert_eq!((whole.split_forwards, whole.micro_bytes), (0, 0));
+    assert_eq!((whole.split_forwards, whole.kept_bytes), (0, 0));
     // Steps of 8 + 8, 2 + 4 and twice 1 + 1 tokens, whose halves are the largest first.
     assert_eq!((split.steps, split.split_forwards), (4, 4));
-    assert_eq!((split.micro_bytes, split.total_bytes), (16 * 2, 16 * 2));
+    assert_eq!((split.kept_bytes, split.total_bytes), (16 * 2, 16 * 2));
     assert_eq!(split.padding_rows, 0);
     assert_eq!(whole.total_bytes, (16 + 6 + 2 + 2) * 2);
     // Two GPUs exchange eight numbers each.
@@ -188,6 +190,8 @@ fn serving(speculation: Option<Speculation>, options: Options) -> Serving {
         topology: Topology::new(options.ranks as u64, options.ranks as u64).unwrap(),
         graph_buckets: None,
         micro: None,
+        padding: Padding::Rules,
+        all_to_all: None,
         row_bytes: 2,
         options: Options { drafting, ..options },
     }

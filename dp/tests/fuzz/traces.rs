@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tilewright_dp::plan::micro::{DualBatch, Micro, Runner, TwoBatch};
-use tilewright_dp::plan::{HoldLimits, MAX_RANKS, Speculation, Topology, capture_sizes};
+use tilewright_dp::plan::{AllToAll, HoldLimits, MAX_RANKS, Padding, Speculation, Topology, capture_sizes};
 use tilewright_dp::simulate::{Drafting, Options, Serving, Simulation, TraceComparison};
 use tilewright_dp::trace::{Request, Trace};
 
@@ -112,6 +112,8 @@ fn serve(rng: &mut Rng, trace: &Trace) {
             threshold: rng.u64(0..3),
             low_limit: rng.u64(0..3),
         }),
+        mixed: rng.bool(),
+        bound: (rng.u8(0..3) == 0).then(|| rng.u64(0..20)),
     };
     if let Ok(simulation) = Simulation::new(trace, options) {
         let steps = if ranks == few { 50 } else { 1 };
@@ -137,6 +139,10 @@ fn serve(rng: &mut Rng, trace: &Trace) {
         graph_buckets: rng.bool().then(|| capture_sizes(rng.bool(), rng.u64(0..40))),
         row_bytes: [2, 14336, u64::MAX][rng.usize(0..3)],
         micro: micro(rng),
+        padding: Padding::ALL[rng.usize(0..3)],
+        all_to_all: (rng.u8(0..4) == 0).then(|| AllToAll::FlashInfer {
+            capacity: rng.u64(0..99),
+        }),
         options,
     };
     if let Ok(comparison) = TraceComparison::new(trace, &serving) {

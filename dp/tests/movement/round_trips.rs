@@ -5,7 +5,7 @@ use std::time::Duration;
 use half::bf16;
 use tilewright_dp::collective::Group;
 use tilewright_dp::movement::{Contribution, Counts, Movement};
-use tilewright_dp::plan::{Plan, Profile, Request, Topology};
+use tilewright_dp::plan::{Bound, Plan, Profile, Request, Topology};
 use tilewright_dsl::call::Specialize;
 use tilewright_runtime::Device;
 
@@ -101,6 +101,52 @@ fn rows_without_columns_make_the_round_trip_in_every_way() {
                 }
             }
         }
+    });
+}
+
+/// Each rank plans with its own count alone, and all the same buffer.
+#[test]
+fn ranks_that_exchange_nothing_make_the_round_trip() {
+    for_each_device(|device| {
+        let topology = Topology::new(6, 3).unwrap();
+        let counts = [4, 0, 1];
+        let plan = |raw: &[u64]| {
+            let bound = Some(Bound::of_rows(6));
+            let request = Request {
+                bound,
+                attn_tp: 2,
+                ..Request::new(raw.to_vec(), 3)
+            };
+            Plan::new(&request).unwrap()
+        };
+        let expected = expected_buffer::<bf16>(&plan(&counts), How::Gather, 5);
+        on_all(device, &topology, |groups| {
+            let rank = topology.dp_rank(groups.world().rank() as u64).unwrap() as usize;
+            let (own, tokens) = (plan(&[counts[rank]]), counts[rank] as usize);
+            let movement = Movement::new(&own, &topology, groups).unwrap();
+            let mine = rows_of_rank::<bf16>(rank, tokens, 5);
+            let local = Guarded::<bf16>::new(device, &mine, 5, Placement::Contiguous);
+            let mut buffer = Guarded::<bf16>::untouched(device, 18, 5, Placement::Contiguous);
+            let contribution = Contribution::Replicate;
+            gather(
+                &movement,
+                How::Gather,
+                &mut buffer,
+                &local,
+                contribution,
+                Counts::Planned,
+            )
+            .unwrap();
+            groups.world().finish().unwrap();
+            assert_rows(&buffer.read(), &expected, counts);
+            let mut back = Guarded::<bf16>::untouched(device, 6, 5, Placement::Contiguous);
+            movement
+                .scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)
+                .unwrap();
+            let mut rows = mine;
+            rows.resize(6, vec![0; 5]);
+            assert_rows(&back.read(), &rows, rank);
+        });
     });
 }
 

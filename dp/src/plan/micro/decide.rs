@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::super::{Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, check_ranks, mode};
+use super::super::{AllToAll, Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, check_ranks, mode};
 use super::slices::{check_batches, part};
 use super::{Cut, DualBatch, Micro, MicroError, Runner, TwoBatch, last_is_empty};
 use crate::draw::quantity;
@@ -36,6 +36,8 @@ pub enum WhyWhole {
     Nothing,
     /// Some rank prefills and another decodes.
     ModesDiffer,
+    /// A step prefills, and the experts' low-latency all-to-all takes few rows.
+    LowLatency,
     /// A rank has too few tokens.
     BelowThreshold {
         /// The rank with the fewest, counted from 0.
@@ -66,6 +68,7 @@ impl fmt::Display for WhyWhole {
         match self {
             Self::Nothing => f.write_str("no rank has tokens"),
             Self::ModesDiffer => f.write_str("some ranks prefill and others decode, and both halves need one mode"),
+            Self::LowLatency => f.write_str("a low-latency all-to-all does not overlap with prefills"),
             Self::BelowThreshold {
                 rank,
                 tokens,
@@ -174,6 +177,9 @@ fn two_batch(
     };
     if scaled.iter().all(|&tokens| tokens == 0) {
         return Ok(MicroPlan::Whole(WhyWhole::Nothing));
+    }
+    if request.extend && matches!(request.all_to_all, Some(AllToAll::DeepEpLowLatency { .. })) {
+        return Ok(MicroPlan::Whole(WhyWhole::LowLatency));
     }
     // A graph with equal ranks is cut where its bucket is; earlier ones, of packed ranks, where each rank is.
     let graph = match execution {

@@ -19,11 +19,9 @@ pub use slices::{Slice, last_is_empty, slices};
 
 pub(super) use decide::decide;
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use super::by_name::by_name;
 
 /// The most micro-batches of a step.
 pub const MAX_MICRO_BATCHES: u64 = 64;
@@ -39,32 +37,7 @@ pub enum Micro {
     Dbo(DualBatch),
 }
 
-impl Serialize for Micro {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
-    }
-}
-
-/// By names only, as a request.
-impl<'de> Deserialize<'de> for Micro {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Micro;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("micro-batches, an object such as {\"kind\": \"dbo\"}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Micro, A::Error> {
-                Micro::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
+by_name!(Micro, "micro-batches, an object such as {\"kind\": \"dbo\"}");
 
 /// SGLang's two-batch overlap: a step is split if all busy ranks run the same, each rank where it likes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
