@@ -13,6 +13,7 @@ mod fusion;
 mod inline_ptx;
 mod lists;
 mod literals;
+mod loops;
 mod memory;
 mod operators;
 mod overlap;

@@ -12,6 +12,7 @@ impl Writer<'_> {
     /// A loop over the elements of a tile, each of which some thread does.
     pub(super) fn effect_group(&mut self, group: &Group<'_>) {
         let (elements, workers) = (group.shape.elements(), self.workers());
+        self.keep_rolled();
         self.open(format!("for (int e = worker; e < {elements}; e += {workers}) {{"));
         let point = self.coordinates_of(group.shape, "e");
         self.element_effect(group, &point);
@@ -43,6 +44,7 @@ impl Writer<'_> {
     /// A loop of one thread over all elements of a store, in row-major order.
     pub(super) fn in_order_group(&mut self, group: &Group<'_>) {
         self.open("if (worker == 0) {");
+        self.keep_rolled();
         self.open(format!("for (int e = 0; e < {}; ++e) {{", group.shape.elements()));
         let point = self.coordinates_of(group.shape, "e");
         self.element_effect(group, &point);

@@ -145,7 +145,7 @@ impl Writer<'_> {
         });
         let workers = self.workers();
         self.line(format!("const int rest = {n} - vectors * {lanes};"));
-        self.line("#pragma unroll 1");
+        self.keep_rolled();
         self.open(format!("for (int e = worker; e < rest; e += {workers}) {{"));
         self.line(format!("const int {INNER} = e < head ? e : e + vectors * {lanes};"));
         let point = Self::symbolic_point(group.shape, INNER);
@@ -190,6 +190,7 @@ impl Writer<'_> {
             self.open("{");
             self.line("const int base = worker;");
         } else {
+            self.keep_rolled();
             self.open(format!(
                 "for (int base = worker; base < {text}; base += {}) {{",
                 workers * unroll

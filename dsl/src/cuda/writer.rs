@@ -158,6 +158,13 @@ impl<'a> Writer<'a> {
         self.pulled.push(HashMap::new());
     }
 
+    /// Lets no compiler unroll the loop that is opened next, which has been unrolled here as far as that is of use. NVVM 13.0
+    /// gets what it unrolls wrong where a body reads an element of shared memory again after a store that depends on it: the
+    /// second time it reads another element.
+    pub(super) fn keep_rolled(&mut self) {
+        self.line("#pragma unroll 1");
+    }
+
     /// Closes the innermost block.
     pub(super) fn close(&mut self) {
         self.pulled.pop();

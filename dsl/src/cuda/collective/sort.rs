@@ -27,9 +27,9 @@ impl Writer<'_> {
         self.close();
         self.close();
         self.synchronize();
-        self.line("#pragma unroll 1");
+        self.keep_rolled();
         self.open(format!("for (int size = 2; size <= {padded}; size *= 2) {{"));
-        self.line("#pragma unroll 1");
+        self.keep_rolled();
         self.open("for (int distance = size / 2; distance > 0; distance /= 2) {");
         self.open(format!("for (int e = worker; e < {padded}; e += {threads}) {{"));
         self.line("const int other = e ^ distance;");
