@@ -212,3 +212,46 @@ fn an_operand_that_there_is_not_is_refused_before_anything_is_compiled() {
                 the machine is written with two signs, `%%laneid`";
     assert!(error.contains(text), "{error}");
 }
+
+fn in_order((a, b): (u32, u32)) -> (u32, u32) {
+    (a.min(b), a.max(b))
+}
+
+/// A loop that decides by one of two outputs: over such a one a compiler took for ever.
+#[kernel(grid = [1])]
+fn decide_by_an_output(out: &mut Tensor<u8, 1>, lists: &mut TensorList<u8, 1>, at: &Tensor<i64, 1>, pivot: u32) {
+    lists[0].store([program_id(0)], 3);
+    let mut step = 0i64;
+    let first = zero::<u32>() + 0x8000_0000u32;
+    loop {
+        let text = "min.u32 %0, %2, %3;\n max.u32 %1, %2, %3;";
+        let (least, _) = unsafe { inline_ptx(text, (first, pivot), in_order) };
+        let is_first = least == first;
+        if step >= 4 {
+            break;
+        }
+        step += 1;
+        let place = at.load([0]) % out.extent(0);
+        if out.load_where([place], is_first) != 0 {
+            out.store([place], out.load([place]) - 1);
+        }
+    }
+}
+
+#[test]
+fn a_loop_can_decide_by_one_of_several_outputs() {
+    for (pivot, expected) in [(0x8000_0001u32, [7, 5, 7]), (3, [7, 9, 7])] {
+        let out = on_every_device(|device| {
+            let mut out = device.upload(&[7u8, 9, 7], [3]).unwrap();
+            let mut member = device.zeros::<u8, 1>([1]).unwrap();
+            let at = device.upload(&[4i64], [1]).unwrap();
+            let mut lists = [member.view_mut()];
+            decide_by_an_output(&mut out, &mut lists, &at, pivot)
+                .launch(device)
+                .unwrap();
+            assert_eq!(member.download().unwrap(), [3]);
+            out.download().unwrap()
+        });
+        assert_eq!(out, expected);
+    }
+}

@@ -25,6 +25,12 @@ impl Writer<'_> {
         // Pure instructions: what nothing uses, or what is computed twice, the compiler may leave out.
         let (outputs, inputs, text) = (outputs.join(", "), inputs.join(", "), in_quotes(&code.text));
         self.line(format!("asm(\"{{{text}}}\" : {outputs} : {inputs});"));
+        // NVVM 13.0 does not end if a loop decides by one of several outputs; alone, as what nothing came of, each is fine.
+        if names.len() > 1 {
+            for (&element, name) in code.outputs.iter().zip(&names) {
+                self.line(format!("asm(\"\" : \"+{}\"({name}));", constraint(element)));
+            }
+        }
         names.get(code.output).cloned().unwrap_or_default()
     }
 }

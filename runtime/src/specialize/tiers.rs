@@ -145,7 +145,8 @@ impl Shared {
         resident: &Arc<Variant>,
     ) -> Result<(Arc<Variant>, Tier, Option<Measure>), LaunchError> {
         let proved = self.for_conditions(launch, class);
-        let is_settled = proved.is_some();
+        // A class that is full gets no better variant for these conditions.
+        let is_settled = proved.is_some() || !class.has_room();
         let (without, tier) = match proved {
             Some(variant) if variant.id() != resident.id() => (variant, Tier::Proved),
             _ => (resident.clone(), Tier::Resident),
