@@ -178,7 +178,9 @@ impl Shared {
         let (Some(Verdict::Measuring), Some(trial)) = (verdict, &exact.trial) else {
             return Ok((with, Tier::Literal, None));
         };
-        let side = trial.turn();
+        let Some(side) = trial.turn() else {
+            return Ok((without, tier, None));
+        };
         let measure = Measure {
             side,
             variants: [without.id(), with.id()],

@@ -11,8 +11,8 @@ use super::VariantId;
 
 /// So many launches of each side are measured.
 pub(crate) const SAMPLES: usize = 16;
-/// So many measurements may be waiting to be read. A launch beyond is not measured.
-const MAX_PENDING: usize = 64;
+/// So many measurements may be waiting to be read, which bring the verdict if all go well. A launch beyond is not measured.
+const MAX_PENDING: usize = 2 * SAMPLES;
 /// Literals are kept if the middle launch with them takes less than this share of the middle one without.
 const FASTER: f64 = 0.98;
 
@@ -80,12 +80,18 @@ impl Trial {
         }
     }
 
-    /// The side that is to serve the next launch: each in turn.
-    pub(crate) fn turn(&self) -> Side {
-        match self.turns.fetch_add(1, Relaxed).is_multiple_of(2) {
+    /// The side that is to serve the next launch, which is to be measured: each in turn. `None` where measuring would be for
+    /// nothing, because so many launches still run or another thread looks at them.
+    pub(crate) fn turn(&self) -> Option<Side> {
+        let mut samples = self.samples.try_lock()?;
+        samples.read();
+        if samples.pending.len() >= MAX_PENDING {
+            return None;
+        }
+        Some(match self.turns.fetch_add(1, Relaxed).is_multiple_of(2) {
             true => Side::Without,
             false => Side::With,
-        }
+        })
     }
 
     /// A measured launch. Returns the verdict if this one brings it. A launch waits for no other: what another one looks at
@@ -105,14 +111,7 @@ impl Trial {
         if samples.pending.len() < MAX_PENDING {
             samples.pending.push_back((side, reading));
         }
-        while let Some((side, time)) = samples
-            .pending
-            .front()
-            .and_then(|(side, reading)| Some((*side, reading.read()?)))
-        {
-            samples.pending.pop_front();
-            samples.times[side as usize].push(time);
-        }
+        samples.read();
         if samples.times.iter().any(|times| times.len() < SAMPLES) {
             return None;
         }
@@ -139,6 +138,17 @@ impl Trial {
                 Verdict::Kept => Some(true),
                 Verdict::Rejected => Some(false),
             },
+        }
+    }
+}
+
+impl Samples {
+    /// Takes the times of launches that have run, in their order.
+    fn read(&mut self) {
+        while let Some((side, reading)) = self.pending.front() {
+            let Some(time) = reading.read() else { return };
+            self.times[*side as usize].push(time);
+            self.pending.pop_front();
         }
     }
 }
@@ -186,7 +196,7 @@ mod tests {
         let mut verdict = None;
         for _ in 0..2 * SAMPLES {
             assert!(verdict.is_none(), "it comes with the last launch");
-            let side = trial.turn();
+            let side = trial.turn().expect("there is room");
             let nanos = if side == Side::With { with } else { without };
             verdict = trial.add(side, Box::new(Known(Some(Duration::from_nanos(nanos)))), IDS);
         }
@@ -210,9 +220,12 @@ mod tests {
     #[test]
     fn launches_that_never_end_bring_no_verdict_and_take_bounded_room() {
         let trial = Trial::default();
-        for _ in 0..10 * MAX_PENDING {
-            assert_eq!(trial.add(trial.turn(), Box::new(Known(None)), IDS), None);
+        for _ in 0..MAX_PENDING {
+            let side = trial.turn().expect("there is room");
+            assert_eq!(trial.add(side, Box::new(Known(None)), IDS), None);
         }
+        assert_eq!(trial.turn(), None, "no more launches are measured");
+        assert_eq!(trial.add(Side::With, Box::new(Known(None)), IDS), None);
         assert_eq!(trial.samples.lock().pending.len(), MAX_PENDING);
         assert_eq!(trial.measured("copy", Vec::new()).kept, None);
     }
@@ -222,10 +235,10 @@ mod tests {
         let trial = Trial::default();
         let fast = || Box::new(Known(Some(Duration::from_nanos(1))));
         for _ in 0..2 * SAMPLES - 1 {
-            assert_eq!(trial.add(trial.turn(), fast(), IDS), None);
+            assert_eq!(trial.add(trial.turn().expect("there is room"), fast(), IDS), None);
         }
         assert_eq!(
-            trial.add(trial.turn(), fast(), [IDS[1], IDS[0]]),
+            trial.add(Side::Without, fast(), [IDS[1], IDS[0]]),
             None,
             "all begins again"
         );
