@@ -9,7 +9,8 @@ use tilewright::dp::layout::PaddingMode;
 use tilewright::dp::simulate::{Options, Simulation};
 use tilewright::dp::text;
 use tilewright::dp::trace::Trace;
-use tilewright::prelude::*;
+
+use crate::place::Place;
 
 /// The most ranks; each has tensors of its own.
 const MAX_RANKS: u16 = 512;
@@ -71,29 +72,6 @@ impl Mode {
         let max = matches!(self, Self::Max | Self::Both).then_some(PaddingMode::Max);
         let sum = matches!(self, Self::Sum | Self::Both).then_some(PaddingMode::Sum);
         max.into_iter().chain(sum)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Place {
-    /// The interpreter, which is always there
-    Cpu,
-    /// The first GPU
-    Cuda,
-    /// The first GPU if there is one
-    Best,
-}
-
-impl Place {
-    pub fn open(self) -> Result<Device, Box<dyn Error>> {
-        match self {
-            Self::Cpu => Ok(Device::cpu()),
-            Self::Best => Ok(Device::best()),
-            Self::Cuda => {
-                let advice = "run on the CPU device with `--device cpu`";
-                Device::cuda(0).map_err(|error| format!("cannot use a GPU: {error}; {advice}").into())
-            }
-        }
     }
 }
 

@@ -11,15 +11,18 @@
 
 mod arguments;
 mod check;
+#[path = "../support/drawing.rs"]
+mod drawing;
 #[path = "../support/exit.rs"]
 mod exit;
+#[path = "../support/place.rs"]
+mod place;
 mod report;
 mod source;
 mod step;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,9 +31,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Table;
 use tilewright::dp::draw;
-use tilewright::dp::file::is_named_pipe;
 use tilewright::dp::layout::{GatheredLayout, HiddenState};
-use tilewright::prelude::*;
 
 /// Runs of more steps than this show a progress bar.
 const QUIET_STEPS: u64 = 4;
@@ -53,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         steps.push((counts, layouts));
     }
     let device = arguments.device.open()?;
-    describe(&device)?;
+    place::describe(&device)?;
 
     let mut table = Table::default();
     let progress = progress_bar(steps.len() as u64);
@@ -72,39 +73,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
         writeln!(io::stdout(), "\n{}", draw::terminal(layout, columns()).trim_end())?;
         if let Some(file) = arguments.svg_file(layout.mode()) {
-            write(&file, &draw::svg(layout))?;
+            drawing::write(&file, &draw::svg(layout))?;
             writeln!(io::stdout(), "drawn in {}", file.display())?;
         }
     }
     Ok(())
-}
-
-/// Writes a drawing to a file, which may be standard output or a pipe that a shell made.
-fn write(file: &Path, drawing: &str) -> Result<(), Box<dyn Error>> {
-    let at = file.display();
-    if is_named_pipe(file) {
-        return Err(
-            format!("cannot write the drawing {at}: it is a named pipe, from which nobody may ever read").into(),
-        );
-    }
-    let written = std::fs::write(file, drawing);
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => error.into(),
-        _ => format!("cannot write the drawing {at}: {error}").into(),
-    })
-}
-
-fn describe(device: &Device) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "running on {device}")?;
-    if let Some(reason) = device.why() {
-        writeln!(out, "no GPU is used, because {reason}")?;
-    }
-    if !device.is_cuda() {
-        let advice = "interprets kernels and checks every access: its times say nothing about a GPU";
-        writeln!(out, "the CPU device {advice}")?;
-    }
-    writeln!(out)
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, HostCount, MAX_COUNT};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, HostCount, MAX_COUNT, Specialize};
 
 use crate::behind::panic_message;
 use crate::device::Device;
@@ -39,12 +39,20 @@ pub struct WarmedUp {
     pub elapsed: Duration,
 }
 
+/// A launch that is to find what serves it.
+struct Reached<'a> {
+    call: Call<'a>,
+    /// Whether what has its exact counts as literals is built too.
+    with_literals: bool,
+}
+
 impl Device {
     /// Builds all variants that launches of these calls can be served by, on all cores: the resident one of each class, which
     /// serves every launch of it; those for the conditions that hold where one count goes through the range and the others
-    /// are as in the call; and those with the literals that `policy` allows for that count. What several counts reach only
-    /// together is served by the resident variant, and better ones are compiled behind. So after it, and
-    /// [`seal`](Self::seal), no launch of these classes waits.
+    /// are as in the call; and those with the literals that `policy` allows for that count. Other values of a count that the
+    /// call binds exactly, as planned movement does, are tried as exact ones too, for which no literals are built: they may come
+    /// behind. What several counts reach only together is served by the resident variant, and better ones are compiled behind.
+    /// So after it, and [`seal`](Self::seal), no launch of these classes waits.
     ///
     /// Nothing is launched. `progress` is called after each key, in one thread at a time.
     ///
@@ -101,7 +109,7 @@ impl Device {
         call: Call<'a>,
         policy: &CountPolicy,
         range: &RangeInclusive<u64>,
-        reached: &mut Vec<Call<'a>>,
+        reached: &mut Vec<Reached<'a>>,
     ) -> Result<(), LaunchError> {
         check(&call, self)?;
         let is_of_host = |argument: &ArgumentValue<'_>| {
@@ -122,16 +130,33 @@ impl Device {
         }
         let mut seen = HashSet::new();
         for &count in &counts {
+            // Exact counts tell classes apart, as they may shape tiles. Where launches are served by literals alone, there are no
+            // others.
+            let is_exact = matches!(&call.arguments()[count], ArgumentValue::Count(CountArgument::Exact(_)))
+                && self.specializer().specialize(&call) != Specialize::Exact;
+            let bindings: &[fn(u64) -> HostCount] = match is_exact {
+                true => &[HostCount::Runtime, HostCount::Exact],
+                false => &[HostCount::Runtime],
+            };
             for key in policy.reachable_keys(range.clone()) {
                 match key {
-                    CountKey::Literal(value) => reached.push(call.clone().with_count(count, HostCount::Exact(value))),
+                    CountKey::Literal(value) => reached.push(Reached {
+                        call: call.clone().with_count(count, HostCount::Exact(value)),
+                        with_literals: true,
+                    }),
                     CountKey::Value => {
                         for value in tried(&range).filter(|value| !policy.is_literal(*value)) {
-                            let one = call.clone().with_count(count, HostCount::Runtime(value));
-                            if let Some(wanted) = self.specializer().served_by(&one)?
-                                && seen.insert(wanted)
-                            {
-                                reached.push(one);
+                            for binding in bindings {
+                                let one = call.clone().with_count(count, binding(value));
+                                let kind = matches!(binding(value), HostCount::Exact(_));
+                                if let Some(wanted) = self.specializer().served_by(&one)?
+                                    && seen.insert((kind, wanted))
+                                {
+                                    reached.push(Reached {
+                                        call: one,
+                                        with_literals: !kind,
+                                    });
+                                }
                             }
                         }
                     }
@@ -139,34 +164,38 @@ impl Device {
             }
         }
         // As it is, too: the range may leave its counts out.
-        reached.push(call);
+        reached.push(Reached {
+            call,
+            with_literals: true,
+        });
         Ok(())
     }
 
     /// Builds what serves each call, on all cores.
-    fn build_all(&self, calls: &[Call<'_>], progress: impl FnMut(Progress) + Send) -> Result<u64, LaunchError> {
+    fn build_all(&self, reached: &[Reached<'_>], progress: impl FnMut(Progress) + Send) -> Result<u64, LaunchError> {
         let next = AtomicUsize::new(0);
         let has_failed = AtomicBool::new(false);
         let reported = Mutex::new((0, progress));
         let work = || {
             let mut built = 0;
-            while let Some(call) = calls.get(next.fetch_add(1, Relaxed))
+            while let Some(Reached { call, with_literals }) = reached.get(next.fetch_add(1, Relaxed))
                 && !has_failed.load(Relaxed)
             {
-                let result = caught(call.definition().name(), || self.specializer().warm_up(call));
+                let kernel = call.definition().name();
+                let result = caught(kernel, || self.specializer().warm_up(call, *with_literals));
                 built += result.inspect_err(|_| has_failed.store(true, Relaxed))?;
                 let (done, progress) = &mut *reported.lock();
                 *done += 1;
                 progress(Progress {
                     done: *done,
-                    all: calls.len(),
+                    all: reached.len(),
                 });
             }
             Ok(built)
         };
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
-            .min(calls.len().max(1));
+            .min(reached.len().max(1));
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut built = work();

@@ -2,16 +2,19 @@
 //!
 //! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image, [`svg_parts`]
 //! one buffer for each micro-batch. Both are
-//! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time.
+//! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time, [`times()`] how long things
+//! take in them.
 
 mod image;
 mod svg;
 mod terminal;
 mod timeline;
+mod times;
 
 pub use svg::{svg, svg_parts};
 pub use terminal::{MAX_COLUMNS, terminal};
 pub use timeline::{Lane, timeline};
+pub use times::{Marks, Times, times};
 
 use crate::layout::GatheredLayout;
 

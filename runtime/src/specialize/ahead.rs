@@ -98,9 +98,9 @@ impl Shared {
         });
     }
 
-    /// Builds what a launch may be served by: the resident variant, that for the conditions, and that with literals. It may
-    /// wait whatever is sealed. Returns how many it built.
-    pub(super) fn warm_up(&self, call: &Call<'_>) -> Result<u64, LaunchError> {
+    /// Builds what a launch may be served by: the resident variant, that for the conditions, and that with literals if it is
+    /// asked for, or all launches have literals. It may wait whatever is sealed. Returns how many it built.
+    pub(super) fn warm_up(&self, call: &Call<'_>, with_literals: bool) -> Result<u64, LaunchError> {
         let specialize = self.specialize(call);
         let base = self.class(call, Literals::None)?;
         let grid = base.grid(call)?;
@@ -138,7 +138,7 @@ impl Shared {
         if has_resident && specialize == Specialize::Tiered {
             build(&base, base.conditions(call, grid))?;
         }
-        if !has_resident || specialize == Specialize::Tiered && call.may_have_literals() {
+        if !has_resident || with_literals && specialize == Specialize::Tiered && call.may_have_literals() {
             let exact = self.class(call, Literals::AllThatMay)?;
             build(&exact, exact.conditions(call, grid))?;
         }

@@ -143,9 +143,15 @@ impl Specializer {
         self.0.plan(call, is_capturing)
     }
 
-    /// Builds all that launches of a call may be served by. Returns how many variants were built for it.
-    pub(crate) fn warm_up(&self, call: &Call<'_>) -> Result<u64, LaunchError> {
-        self.0.warm_up(call)
+    /// Builds all that launches of a call may be served by, what has its exact counts as literals if that is asked for.
+    /// Returns how many variants were built for it.
+    pub(crate) fn warm_up(&self, call: &Call<'_>, with_literals: bool) -> Result<u64, LaunchError> {
+        self.0.warm_up(call, with_literals)
+    }
+
+    /// What a launch is to do.
+    pub(crate) fn specialize(&self, call: &Call<'_>) -> Specialize {
+        self.0.specialize(call)
     }
 
     /// What decides, besides literals, which variant serves launches of a call best; `None` for no programs.
