@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// Every example, with arguments that make it short.
-const EXAMPLES: [&[&str]; 7] = [
+const EXAMPLES: [&[&str]; 8] = [
     &["quickstart"],
     &["kv_cache"],
     &["moe_permute"],
@@ -16,6 +16,7 @@ const EXAMPLES: [&[&str]; 7] = [
     &["dp_attention", "--counts", "2,1", "--hidden", "8"],
     &["bundle"],
     &["engine_memory"],
+    &["serving_loop", "--device", "cpu", "--steps", "20"],
 ];
 
 fn run(example: &[&str], stdout: impl Into<Stdio>) -> Output {
@@ -93,4 +94,66 @@ fn a_drawing_goes_to_any_file_but_a_named_pipe() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let (status, error) = error_of(&draw(pipe.to_str().expect("a name")));
     assert!(status == Some(1) && error.contains("named pipe"), "{error}");
+}
+
+#[test]
+fn a_serving_loop_waits_for_no_compiler_once_it_is_sealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("launches.svg");
+    let serve = ["serving_loop", "--device", "cpu", "--steps", "300", "--svg"];
+    let output = run(
+        &[&serve[..], &[file.to_str().expect("a name")]].concat(),
+        Stdio::piped(),
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for verdict in [
+        "holds: 0 launches waited for a compiler",
+        "holds: 0 compiles behind failed",
+        "holds: all bits of 300 of 300 steps are the host's",
+    ] {
+        assert!(text.contains(verdict), "{verdict}\n{text}");
+    }
+    let counters = text
+        .lines()
+        .find(|line| line.starts_with("since the device was sealed"));
+    let compiles = counters.and_then(|line| line.split(" compiles").next()?.rsplit(' ').next()?.parse().ok());
+    assert!(
+        compiles.is_some_and(|compiles: u64| compiles > 0),
+        "nothing came behind: {text}"
+    );
+    let drawing = std::fs::read_to_string(&file).expect("a drawing");
+    assert!(drawing.starts_with("<svg") && drawing.contains(&format!("{} compiles", compiles.unwrap_or(0))));
+}
+
+#[test]
+fn a_serving_loop_says_what_is_wrong_with_what_it_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{text}")).expect("a file");
+        file.to_str().expect("a name").to_owned()
+    };
+    let nothing = trace("nothing.csv", "2023-11-16 18:15:46,0,0\n");
+    let words = trace("words.csv", "2023-11-16 18:15:46,many,1\n");
+    let large = trace("large.csv", "2023-11-16 18:15:46,1000000,1\n");
+    let cases: [(&[&str], &str); 7] = [
+        (&["--hidden", "12"], "multiple of 8"),
+        (&["--steps", "0"], "--steps"),
+        (&["--dp", "0"], "--dp"),
+        (&["--trace", "/no/such/trace.csv"], "/no/such/trace.csv"),
+        (&["--trace", &nothing], "no step to run"),
+        (&["--trace", &words], "many"),
+        (
+            &["--trace", &large, "--chunk", "1000000", "--hidden", "1048576"],
+            "a smaller `--hidden`",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let serve = ["serving_loop", "--device", "cpu", "--steps", "2"];
+        let serve: &[&str] = if arguments[0] == "--steps" { &serve[..3] } else { &serve };
+        let (status, error) = error_of(&run(&[serve, arguments].concat(), Stdio::piped()));
+        assert!(status.is_some_and(|status| status > 0), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
 }

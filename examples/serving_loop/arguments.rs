@@ -62,7 +62,9 @@ fn hidden(text: &str) -> Result<u64, String> {
     let number: u64 = text.parse().map_err(|error| format!("{error}"))?;
     match number {
         1..=1_048_576 if number.is_multiple_of(ELEMENTS) => Ok(number),
-        _ => Err(format!("it has to be a multiple of {ELEMENTS} from {ELEMENTS} to 1048576")),
+        _ => Err(format!(
+            "it has to be a multiple of {ELEMENTS} from {ELEMENTS} to 1048576"
+        )),
     }
 }
 

@@ -71,7 +71,9 @@ impl Engine {
             device_lengths: device.upload(&lengths, [with_shifts])?,
             lengths,
             gathered: device.zeros([rows, hidden])?,
-            results: (0..dp).map(|_| device.zeros([most, hidden])).collect::<Result<_, _>>()?,
+            results: (0..dp)
+                .map(|_| device.zeros([most, hidden]))
+                .collect::<Result<_, _>>()?,
             batches: (0..dp).map(batch).collect::<Result<_, TensorError>>()?,
             hidden,
         })
@@ -141,7 +143,11 @@ impl Engine {
                 copy_from_slot_padded(result, &self.gathered, Exact(plan.start), tokens)
             }
             Operation::Pad => {
-                let Batch { ids, positions, lengths } = &mut self.batches[rank];
+                let Batch {
+                    ids,
+                    positions,
+                    lengths,
+                } = &mut self.batches[rank];
                 let (rows, requests) = (plan.batch_rows as usize, plan.batch_requests as usize);
                 let source = self.device_ids.rows(range(first, plan.tokens))?;
                 let source_lengths = self.device_lengths.rows(range(first, plan.requests))?;
@@ -172,7 +178,9 @@ impl Engine {
                 let found = found.iter().map(|state| state.to_bits());
                 if let Some(place) = differing(found, expected.clone(), 0) {
                     let (row, column) = (place / self.hidden, place % self.hidden);
-                    return Ok(Some(format!("the {what} of rank {rank} is wrong in row {row}, column {column}")));
+                    return Ok(Some(format!(
+                        "the {what} of rank {rank} is wrong in row {row}, column {column}"
+                    )));
                 }
             }
             let batch = &self.batches[rank];
@@ -181,7 +189,10 @@ impl Engine {
             let lengths = self.lengths[range(first, plan.requests)].iter().copied();
             let found = [
                 ("id", differing(batch.ids.rows(..rows)?.download()?, ids(), 0)),
-                ("position", differing(batch.positions.rows(..rows)?.download()?, ids(), -1)),
+                (
+                    "position",
+                    differing(batch.positions.rows(..rows)?.download()?, ids(), -1),
+                ),
                 (
                     "length",
                     differing(batch.lengths.rows(..requests)?.download()?, lengths, PADDING_LENGTH),
@@ -202,7 +213,10 @@ fn differing<T: PartialEq + Copy>(
     padding: T,
 ) -> Option<usize> {
     let expected = expected.chain(std::iter::repeat(padding));
-    found.into_iter().zip(expected).position(|(found, expected)| found != expected)
+    found
+        .into_iter()
+        .zip(expected)
+        .position(|(found, expected)| found != expected)
 }
 
 fn shift(step: u64) -> u64 {

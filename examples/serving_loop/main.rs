@@ -71,9 +71,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut watch = Watch::new(&device);
     let outcome = serve(arguments, &device, &steps, &mut engine, &mut watch)?;
     report::print(&watch, &outcome)?;
-    for measured in device.measured().iter().filter(|measured| measured.kept.is_some()) {
-        writeln!(io::stdout(), "  {measured}")?;
-    }
+    report::print_measured(&device)?;
     if let Some(file) = &arguments.svg {
         report::draw(&watch, count, &device, file)?;
         writeln!(io::stdout(), "drawn in {}", file.display())?;
@@ -89,7 +87,10 @@ fn warm_up(engine: &mut Engine) -> Result<(), Box<dyn Error>> {
     let keys: usize = done.iter().map(|one| one.keys).sum();
     let built: u64 = done.iter().map(|one| one.built).sum();
     let elapsed = started.elapsed();
-    writeln!(io::stdout(), "warmed up: {built} variants for {keys} keys in {elapsed:.2?}; sealed from now on\n")?;
+    writeln!(
+        io::stdout(),
+        "warmed up: {built} variants for {keys} keys in {elapsed:.2?}; sealed from now on\n"
+    )?;
     Ok(())
 }
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tilewright::dp::draw::{Marks, Times, times};
+use tilewright::dp::text;
 use tilewright::prelude::*;
-use tilewright::runtime::Counters;
+use tilewright::runtime::{Counters, Measured};
 
 use crate::drawing;
 use crate::watch::{Happening, Operation, Quantiles, Sample, Watch};
@@ -19,6 +20,10 @@ const RECENT: usize = 4096;
 const TAIL: f64 = 2.0;
 /// The most that the middle launch with new counts may take, in times of the middle one with old ones.
 const NEW: f64 = 1.2;
+
+/// Of how many sets of literals the times are printed, and how much of a set.
+const MOST_MEASURED: usize = 8;
+const MOST_LITERALS: usize = 120;
 
 const HEADER: &str = "                                launches        p50        p99      p99.9       most";
 
@@ -65,7 +70,36 @@ pub fn print(watch: &Watch, outcome: &Outcome) -> io::Result<()> {
             writeln!(out, "{}", line(operation.name(), name, watch.samples.iter().filter(of)))?;
         }
     }
-    writeln!(out, "\nsince the device was sealed: {}", counted(&outcome.before, &outcome.after))
+    writeln!(
+        out,
+        "\nsince the device was sealed: {}",
+        counted(&outcome.before, &outcome.after)
+    )
+}
+
+/// What literals bought where they were tried, the most first.
+pub fn print_measured(device: &Device) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let ratio = |measured: &Measured| {
+        let [without, with] = measured.medians.map(|time| time.map_or(0.0, |time| time.as_secs_f64()));
+        with / without.max(1e-9)
+    };
+    let mut measured = device.measured();
+    measured.retain(|measured| measured.kept.is_some());
+    measured.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    let kept = measured.iter().filter(|measured| measured.kept == Some(true)).count();
+    let tried = measured.len();
+    writeln!(
+        out,
+        "literals were tried for {tried} sets of values, and kept for {kept} of them"
+    )?;
+    for measured in measured.iter().take(MOST_MEASURED) {
+        let [without, with] = measured.medians.map(|median| median.map_or_else(String::new, time));
+        let literals = measured.literals.join(", ");
+        let literals = text::shortened(&literals, MOST_LITERALS);
+        writeln!(out, "  {with} with, {without} without: {}, {literals}", measured.kernel)?;
+    }
+    Ok(())
 }
 
 /// Says what holds. What must hold on any device and does not is the error.
@@ -77,7 +111,10 @@ pub fn judge(device: &Device, watch: &Watch, outcome: &Outcome) -> Result<(), Bo
     writeln!(out, "{}: {failures} compiles behind failed", verdict(failures == 0))?;
     let (checked, steps) = (outcome.checked, outcome.steps);
     match &outcome.wrong {
-        None => writeln!(out, "holds: all bits of {checked} of {steps} steps are the host's, whatever served them")?,
+        None => writeln!(
+            out,
+            "holds: all bits of {checked} of {steps} steps are the host's, whatever served them"
+        )?,
         Some((step, what)) => writeln!(out, "DOES NOT HOLD: bits are the host's; in step {step}, {what}")?,
     }
     for operation in Operation::ALL {
@@ -95,7 +132,10 @@ pub fn judge(device: &Device, watch: &Watch, outcome: &Outcome) -> Result<(), Bo
 fn judge_times(out: &mut impl Write, device: &Device, watch: &Watch, operation: Operation) -> io::Result<()> {
     let name = operation.name();
     if !device.is_cuda() {
-        return writeln!(out, "not judged: times of `{name}`, as this device runs kernels as it launches them");
+        return writeln!(
+            out,
+            "not judged: times of `{name}`, as this device runs kernels as it launches them"
+        );
     }
     let quantiles = |belongs: fn(&Sample) -> bool| {
         let of = |sample: &&Sample| sample.operation == operation && belongs(sample);
@@ -105,10 +145,16 @@ fn judge_times(out: &mut impl Write, device: &Device, watch: &Watch, operation: 
         if let Some(all) = quantiles(*belongs) {
             let ratio = all.p99.as_secs_f64() / all.p50.as_secs_f64().max(1e-9);
             let holds = verdict(ratio <= TAIL);
-            writeln!(out, "{holds}: {name}, {group}: p99 is {ratio:.2} x p50, and may be {TAIL} x")?;
+            writeln!(
+                out,
+                "{holds}: {name}, {group}: p99 is {ratio:.2} x p50, and may be {TAIL} x"
+            )?;
         }
     }
-    if let (Some(new), Some(old)) = (quantiles(|sample| sample.is_first), quantiles(|sample| !sample.is_first)) {
+    if let (Some(new), Some(old)) = (
+        quantiles(|sample| sample.is_first),
+        quantiles(|sample| !sample.is_first),
+    ) {
         let ratio = new.p50.as_secs_f64() / old.p50.as_secs_f64().max(1e-9);
         let holds = verdict(ratio <= NEW);
         writeln!(

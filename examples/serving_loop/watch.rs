@@ -109,7 +109,11 @@ impl Watch {
     /// The steps in which something happened, in order.
     pub fn steps_of(&self, happening: Happening) -> Vec<u64> {
         let all = self.happenings.lock();
-        let mut steps: Vec<_> = all.iter().filter(|(_, what)| *what == happening).map(|(step, _)| *step).collect();
+        let mut steps: Vec<_> = all
+            .iter()
+            .filter(|(_, what)| *what == happening)
+            .map(|(step, _)| *step)
+            .collect();
         steps.sort_unstable();
         steps
     }
@@ -132,7 +136,11 @@ impl Quantiles {
         times.sort_unstable();
         let last = times.len().checked_sub(1)?;
         // The time that this share of all does not exceed.
-        let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).saturating_sub(1).min(last)];
+        let at = |share: f64| {
+            times[((times.len() as f64 * share).ceil() as usize)
+                .saturating_sub(1)
+                .min(last)]
+        };
         Some(Self {
             count: times.len(),
             p50: at(0.5),

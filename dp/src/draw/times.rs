@@ -119,7 +119,11 @@ impl Axis {
 fn time_of(decade: i32) -> String {
     const UNITS: [&str; 4] = ["ns", "us", "ms", "s"];
     let unit = (decade / 3).clamp(0, 3);
-    format!("{} {}", 10u128.pow((decade - 3 * unit).clamp(0, 30) as u32), UNITS[unit as usize])
+    format!(
+        "{} {}",
+        10u128.pow((decade - 3 * unit).clamp(0, 30) as u32),
+        UNITS[unit as usize]
+    )
 }
 
 fn column(step: u64, steps: u64) -> usize {
@@ -165,18 +169,27 @@ mod tests {
     fn a_decade_is_as_high_as_another_and_many_times_are_darker() {
         let axis = Axis::of(&[panel(&[(0, 1_000), (1, 90_000)])]);
         assert_eq!((axis.first, axis.last), (3, 5));
-        assert_eq!([1e-6, 1e-5, 1e-4].map(|time| axis.height(time)), [0.0, PANEL / 2.0, PANEL]);
+        assert_eq!(
+            [1e-6, 1e-5, 1e-4].map(|time| axis.height(time)),
+            [0.0, PANEL / 2.0, PANEL]
+        );
         let mut points = vec![(3, 1_000); 40];
         points.push((8, 20_000));
         let image = times("t", 10, &[panel(&points)], &[]);
         let shades: Vec<_> = image.lines().filter(|line| line.contains("<path class")).collect();
         assert_eq!(shades.len(), 2, "{image}");
-        assert!(shades[0].contains("0.35") && shades[1].contains("opacity=\"1\""), "{image}");
+        assert!(
+            shades[0].contains("0.35") && shades[1].contains("opacity=\"1\""),
+            "{image}"
+        );
     }
 
     #[test]
     fn axes_name_their_decades() {
-        assert_eq!([0, 2, 3, 5, 6, 9, 10].map(time_of), ["1 ns", "100 ns", "1 us", "100 us", "1 ms", "1 s", "10 s"]);
+        assert_eq!(
+            [0, 2, 3, 5, 6, 9, 10].map(time_of),
+            ["1 ns", "100 ns", "1 us", "100 us", "1 ms", "1 s", "10 s"]
+        );
     }
 
     #[test]
@@ -188,7 +201,10 @@ mod tests {
         for panels in [vec![], vec![panel(&[])], vec![panel(&[(0, 0), (900, u64::MAX)])]] {
             let image = times("t", 10, &panels, std::slice::from_ref(&far));
             assert!(image.ends_with("</svg>\n"), "{image}");
-            assert!(!image.contains("NaN") && !image.contains("inf") && !image.contains("=\"-"), "{image}");
+            assert!(
+                !image.contains("NaN") && !image.contains("inf") && !image.contains("=\"-"),
+                "{image}"
+            );
         }
     }
 }

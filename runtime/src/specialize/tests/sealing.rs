@@ -1,6 +1,6 @@
 //! Launches that must not wait.
 
-use tilewright_dsl::call::{Exact, Runtime, Specialize};
+use tilewright_dsl::call::{Exact, HostCount, Runtime, Specialize};
 
 use super::*;
 use crate::{CodeLimits, CountPolicy, Progress};
@@ -122,6 +122,35 @@ fn random_batches_after_a_warm_up_wait_for_nothing_and_need_no_more_than_the_key
         let keys = 2 * policy.key_count(0..=ROWS as u64) + 4;
         assert!(warmed.built <= keys, "{policy:?}: {} of {keys}", warmed.built);
     }
+}
+
+#[test]
+fn exact_counts_are_warmed_up_without_their_literals() {
+    let warmed = |bind: fn(u64) -> HostCount| {
+        let device = tiered();
+        let rows = Rows::on(&device);
+        let mut out = Rows::out(&device);
+        let calls = [place(&mut out, &rows.src, bind(0), bind(1))];
+        device
+            .warm_up(calls, &CountPolicy::Runtime, 0..=ROWS as u64, |_| {})
+            .expect("it is warmed up");
+        let built = device.variants().len();
+        device.seal();
+        for count in 0..=ROWS as u64 {
+            for (start, count) in [(0, count), (count, 1)] {
+                place(&mut out, &rows.src, bind(start), bind(count))
+                    .launch(&device)
+                    .expect("nothing is missing");
+            }
+        }
+        settle();
+        let counters = device.counters();
+        assert_eq!((counters.waits, counters.failures, counters.promotions), (0, 0, 0));
+        assert_eq!(device.variants().len(), built, "all that one count reaches was there");
+        built
+    };
+    // The call itself has literals, as its launch might.
+    assert_eq!(warmed(HostCount::Exact), warmed(HostCount::Runtime) + 1);
 }
 
 #[test]
