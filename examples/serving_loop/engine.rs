@@ -152,7 +152,7 @@ impl Engine {
                 let source = self.device_ids.rows(range(first, plan.tokens))?;
                 let source_lengths = self.device_lengths.rows(range(first, plan.requests))?;
                 let mut padding = Padding::new();
-                padding.pad(ids.view_mut().rows(..rows)?, source.clone(), 0, tokens, 0)?;
+                padding.pad(ids.view_mut().rows(..rows)?, source, 0, tokens, 0)?;
                 padding.pad(positions.view_mut().rows(..rows)?, source, 0, tokens, -1)?;
                 let lengths = lengths.view_mut().rows(..requests)?;
                 padding.pad(lengths, source_lengths, 0, Exact(plan.requests), PADDING_LENGTH)?;

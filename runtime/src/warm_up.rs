@@ -19,6 +19,9 @@ use crate::policy::{CountKey, CountPolicy};
 /// Of how many values of a count it is tried which conditions hold: of a longer range, evenly spread ones and both ends.
 const MAX_TRIED: u64 = 1 << 14;
 
+/// Of how many counts all mixes of literals and other values are tried.
+const MAX_MIXED: usize = 4;
+
 /// How far a warm-up has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -51,7 +54,7 @@ impl Device {
     /// serves every launch of it; those for the conditions that hold where one count goes through the range and the others
     /// are as in the call; and those with the literals that `policy` allows for that count. Other values of a count that the
     /// call binds exactly, as planned movement does, are tried as exact ones too, for which no literals are built: they may come
-    /// behind. What several counts reach only together is served by the resident variant, and better ones are compiled behind.
+    /// behind. Of up to four counts, all mixes of literals and other values are found. What several counts reach only together is served by the resident variant, and better ones are compiled behind.
     /// So after it, and [`seal`](Self::seal), no launch of these classes waits.
     ///
     /// Nothing is launched. `progress` is called after each key, in one thread at a time.
@@ -163,12 +166,45 @@ impl Device {
                 }
             }
         }
+        self.reach_mixes(&call, &counts, policy, &range, reached);
         // As it is, too: the range may leave its counts out.
         reached.push(Reached {
             call,
             with_literals: true,
         });
         Ok(())
+    }
+
+    /// Adds a call for each mix of counts that are literals and counts that are not: each is a class, which a launch had better
+    /// not be the first to analyse. Values that the kernel refuses together are no mix that a launch has.
+    fn reach_mixes<'a>(
+        &self,
+        call: &Call<'a>,
+        counts: &[usize],
+        policy: &CountPolicy,
+        range: &RangeInclusive<u64>,
+        reached: &mut Vec<Reached<'a>>,
+    ) {
+        let literal = policy.reachable_keys(range.clone()).find_map(|key| match key {
+            CountKey::Literal(literal) => Some(literal),
+            CountKey::Value => None,
+        });
+        let value = tried(range).find(|value| !policy.is_literal(*value));
+        let (Some(literal), Some(value), 2..=MAX_MIXED) = (literal, value, counts.len()) else {
+            return;
+        };
+        for mix in 0..1u32 << counts.len() {
+            let bound = (0..).zip(counts).fold(call.clone(), |call, (bit, &count)| {
+                let is_literal = mix >> bit & 1 == 1;
+                call.with_count(count, policy.bind(if is_literal { literal } else { value }))
+            });
+            if let Ok(Some(_)) = self.specializer().served_by(&bound) {
+                reached.push(Reached {
+                    call: bound,
+                    with_literals: false,
+                });
+            }
+        }
     }
 
     /// Builds what serves each call, on all cores.

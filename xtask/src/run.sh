@@ -12,6 +12,7 @@
 #                           of which about 3000 have two writes that do not go together), chosen as those of fuzz are
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
+#   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
 #
 # Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
@@ -71,7 +72,7 @@ tests() {
     for file in "$here"/examples/*; do
         case $(basename "$file") in
             dp_attention) set -- --counts 20,20,20,20,20,20,20,20 --device cuda ;;
-            kv_cache | moe_permute | quantize) set -- --device cuda ;;
+            kv_cache | moe_permute | quantize | serving_loop) set -- --device cuda ;;
             *) set -- ;;
         esac
         [ -f "$file" ] && one example "$(basename "$file")" "$file" "$@"
@@ -151,6 +152,7 @@ case $task in
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
+    serve) "$here/examples/serving_loop" --device cuda --svg "$out/serving_loop.svg" "$@" ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, batch or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, batch, serve or schedules" >&2; exit 2 ;;
 esac

@@ -154,6 +154,27 @@ fn exact_counts_are_warmed_up_without_their_literals() {
 }
 
 #[test]
+fn every_mix_of_literals_and_values_is_a_class_that_a_warm_up_has_analysed() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    let mut out = Rows::out(&device);
+    let policy = CountPolicy::ExactUpTo(4);
+    let calls = [place(&mut out, &rows.src, policy.bind(0), policy.bind(1))];
+    device
+        .warm_up(calls, &policy, 0..=ROWS as u64, |_| {})
+        .expect("it is warmed up");
+    let classes = device.specializer().classes();
+    device.seal();
+    for (start, count) in [(1, 1), (1, 6), (6, 1), (6, 6)] {
+        place(&mut out, &rows.src, policy.bind(start), policy.bind(count))
+            .launch(&device)
+            .expect("nothing is missing");
+    }
+    settle();
+    assert_eq!(device.specializer().classes(), classes);
+}
+
+#[test]
 fn a_warm_up_refuses_more_keys_than_are_kept_and_survives_a_body_that_panics() {
     let device = tiered();
     device.set_code_limits(CodeLimits {
