@@ -18,8 +18,8 @@ const MAX_RANKS: u64 = 64;
 /// The most steps that are planned and measured.
 const MAX_STEPS: u64 = 1 << 20;
 
-/// Gathers, scatters and pads the rows of every step of a served trace, with token counts that change at each, and shows that
-/// no launch waits for a compiler.
+/// Gathers, scatters and pads the rows of every step of a served trace, with token counts that change at each, and
+/// shows that no launch waits for a compiler.
 #[derive(Parser)]
 pub struct Arguments {
     /// A request trace to serve: CSV with the columns TIMESTAMP,ContextTokens,GeneratedTokens; one is made up without

@@ -12,8 +12,8 @@ use tilewright::runtime::{Progress, WarmedUp};
 use crate::steps::{RankPlan, Steps};
 use crate::watch::{Operation, Watch};
 
-/// Rows of a step begin so many rows further on than those of the step before, and at the first again after so many steps: what a
-/// step leaves is not what the next one should. All begin at multiples of 16 bytes.
+/// Rows of a step begin so many rows further on than those of the step before, and at the first again after so many
+/// steps: what a step leaves is not what the next one should. All begin at multiples of 16 bytes.
 const SHIFT: u64 = 4;
 const SHIFTS: u64 = 16;
 
@@ -79,8 +79,8 @@ impl Engine {
         })
     }
 
-    /// Builds what the launches of any step may be served by: of all sizes that want a schedule of their own, with counts
-    /// that may become literals later.
+    /// Builds what the launches of any step may be served by: of all sizes that want a schedule of their own, with
+    /// counts that may become literals later.
     pub fn warm_up(&mut self, mut progress: impl FnMut(Progress) + Send) -> Result<Vec<WarmedUp>, Box<dyn Error>> {
         let most = self.results[0].extents()[0] as u64;
         let (policy, range) = (CountPolicy::Runtime, 0..=most);

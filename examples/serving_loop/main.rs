@@ -1,13 +1,13 @@
 //! A serving loop: every step has other token counts, and no launch waits for a compiler.
 //!
-//! A trace of requests is served by data-parallel ranks, and every step of it is planned. For each rank of a step one launch
-//! brings its rows into the gathered buffer, one takes them back, and one pads its batch, all with the plan's counts. Before
-//! the first step all that launches wait for is built, and the device is sealed; what serves better is compiled behind and
-//! swapped in. Every step's bits are compared with the host's:
+//! A trace of requests is served by data-parallel ranks, and every step of it is planned. For each rank of a step one
+//! launch brings its rows into the gathered buffer, one takes them back, and one pads its batch, all with the plan's
+//! counts. Before the first step all that launches wait for is built, and the device is sealed; what serves better is
+//! compiled behind and swapped in. Every step's bits are compared with the host's:
 //!
 //! ```text
 //! cargo run --release --example serving_loop
-//! cargo run --release --example serving_loop -- --device cuda --trace trace.csv --steps 20000 --dp 8 --svg launches.svg
+//! cargo run --release --example serving_loop -- --trace trace.csv --steps 20000 --dp 8 --svg launches.svg
 //! ```
 
 mod arguments;
@@ -72,11 +72,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let outcome = serve(arguments, &device, &steps, &mut engine, &mut watch)?;
     report::print(&watch, &outcome)?;
     report::print_measured(&device)?;
+    let judged = report::judge(&device, &watch, &outcome);
     if let Some(file) = &arguments.svg {
         report::draw(&watch, count, &device, file)?;
-        writeln!(io::stdout(), "drawn in {}", file.display())?;
+        writeln!(io::stdout(), "\ndrawn in {}", file.display())?;
     }
-    report::judge(&device, &watch, &outcome)
+    judged
 }
 
 fn warm_up(engine: &mut Engine) -> Result<(), Box<dyn Error>> {

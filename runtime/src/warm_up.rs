@@ -16,7 +16,8 @@ use crate::error::LaunchError;
 use crate::launch::check;
 use crate::policy::{CountKey, CountPolicy};
 
-/// Of how many values of a count it is tried which conditions hold: of a longer range, evenly spread ones and both ends.
+/// Of how many values of a count it is tried which conditions hold: of a longer range, evenly spread ones and both
+/// ends.
 const MAX_TRIED: u64 = 1 << 14;
 
 /// Of how many counts all mixes of literals and other values are tried.
@@ -50,12 +51,13 @@ struct Reached<'a> {
 }
 
 impl Device {
-    /// Builds all variants that launches of these calls can be served by, on all cores: the resident one of each class, which
-    /// serves every launch of it; those for the conditions that hold where one count goes through the range and the others
-    /// are as in the call; and those with the literals that `policy` allows for that count. Other values of a count that the
-    /// call binds exactly, as planned movement does, are tried as exact ones too, for which no literals are built: they may come
-    /// behind. Of up to four counts, all mixes of literals and other values are found. What several counts reach only together is served by the resident variant, and better ones are compiled behind.
-    /// So after it, and [`seal`](Self::seal), no launch of these classes waits.
+    /// Builds all variants that launches of these calls can be served by, on all cores: the resident one of each class,
+    /// which serves every launch of it; those for the conditions that hold where one count goes through the range and
+    /// the others are as in the call; and those with the literals that `policy` allows for that count. Other values of
+    /// a count that the call binds exactly, as planned movement does, are tried as exact ones too, for which no
+    /// literals are built: they may come behind. Of up to four counts, all mixes of literals and other values are
+    /// found. What several counts reach only together is served by the resident variant, and better ones are compiled
+    /// behind. So after it, and [`seal`](Self::seal), no launch of these classes waits.
     ///
     /// Nothing is launched. `progress` is called after each key, in one thread at a time.
     ///
@@ -83,8 +85,8 @@ impl Device {
     /// ```
     ///
     /// # Errors
-    /// What a launch of a call fails with before it begins; [`LaunchError::TooManyKeys`] if the device does not keep as many
-    /// variants; [`LaunchError::Panicked`] if a kernel's body does. What was built by then stays.
+    /// What a launch of a call fails with before it begins; [`LaunchError::TooManyKeys`] if the device does not keep as
+    /// many variants; [`LaunchError::Panicked`] if a kernel's body does. What was built by then stays.
     pub fn warm_up<'a>(
         &self,
         calls: impl IntoIterator<Item = Call<'a>>,
@@ -133,11 +135,11 @@ impl Device {
         }
         let mut seen = HashSet::new();
         for &count in &counts {
-            // Exact counts tell classes apart, as they may shape tiles. Where launches are served by literals alone, there are no
-            // others.
-            let is_exact = matches!(&call.arguments()[count], ArgumentValue::Count(CountArgument::Exact(_)))
+            // Exact counts tell classes apart, as they may shape tiles. Where launches are served by literals alone,
+            // there are no others.
+            let as_bound = matches!(&call.arguments()[count], ArgumentValue::Count(CountArgument::Exact(_)))
                 && self.specializer().specialize(&call) != Specialize::Exact;
-            let bindings: &[fn(u64) -> HostCount] = match is_exact {
+            let bindings: &[fn(u64) -> HostCount] = match as_bound {
                 true => &[HostCount::Runtime, HostCount::Exact],
                 false => &[HostCount::Runtime],
             };
@@ -150,14 +152,15 @@ impl Device {
                     CountKey::Value => {
                         for value in tried(&range).filter(|value| !policy.is_literal(*value)) {
                             for binding in bindings {
-                                let one = call.clone().with_count(count, binding(value));
-                                let kind = matches!(binding(value), HostCount::Exact(_));
+                                let bound = binding(value);
+                                let one = call.clone().with_count(count, bound);
+                                let is_exact = matches!(bound, HostCount::Exact(_));
                                 if let Some(wanted) = self.specializer().served_by(&one)?
-                                    && seen.insert((kind, wanted))
+                                    && seen.insert((is_exact, wanted))
                                 {
                                     reached.push(Reached {
                                         call: one,
-                                        with_literals: !kind,
+                                        with_literals: !is_exact,
                                     });
                                 }
                             }
@@ -175,8 +178,8 @@ impl Device {
         Ok(())
     }
 
-    /// Adds a call for each mix of counts that are literals and counts that are not: each is a class, which a launch had better
-    /// not be the first to analyse. Values that the kernel refuses together are no mix that a launch has.
+    /// Adds a call for each mix of counts that are literals and counts that are not: each is a class, which a launch
+    /// had better not be the first to analyse. Values that the kernel refuses together are no mix that a launch has.
     fn reach_mixes<'a>(
         &self,
         call: &Call<'a>,

@@ -1,9 +1,8 @@
 //! Pictures of a gathered buffer: one bar per rank, its real rows and its padding.
 //!
 //! [`terminal`] draws with block characters for a given number of columns, [`svg`] as a scalable image, [`svg_parts`]
-//! one buffer for each micro-batch. Both are
-//! deterministic: one layout has one picture. [`timeline()`] draws what steps allocate over time, [`times()`] how long things
-//! take in them.
+//! one buffer for each micro-batch. Both are deterministic: one layout has one picture. [`timeline()`] draws what steps
+//! allocate over time, [`times()`] how long things take in them.
 
 mod image;
 mod svg;

@@ -40,8 +40,9 @@ pub struct Marks {
     pub steps: Vec<u64>,
 }
 
-/// Draws times over `steps` steps as an SVG document: panels one below the other with a common logarithmic axis, and marks
-/// below them. Many times at one place are one darker dot, so that any number of them makes an image of bounded size.
+/// Draws times over `steps` steps as an SVG document: panels one below the other with a common logarithmic axis, and
+/// marks below them. Many times at one place are one darker dot, so that any number of them makes an image of bounded
+/// size.
 ///
 /// ```
 /// use std::time::Duration;

@@ -98,8 +98,8 @@ impl Shared {
         });
     }
 
-    /// Builds what a launch may be served by: the resident variant, that for the conditions, and that with literals if it is
-    /// asked for, or all launches have literals. It may wait whatever is sealed. Returns how many it built.
+    /// Builds what a launch may be served by: the resident variant, that for the conditions, and, if asked for or if
+    /// all launches have literals, that with literals. It may wait whatever is sealed. Returns how many it built.
     pub(super) fn warm_up(&self, call: &Call<'_>, with_literals: bool) -> Result<u64, LaunchError> {
         let specialize = self.specialize(call);
         let base = self.class(call, Literals::None)?;
