@@ -121,7 +121,10 @@ impl Prepared {
             return Err(LaunchError::OtherClass {
                 kernel: call.definition().name(),
                 prepared: self.site.name().to_owned(),
-                reason: format!("it was prepared for {}, of which the stream is none", self.stream.device()),
+                reason: format!(
+                    "it was prepared for {}, of which the stream is none",
+                    self.stream.device()
+                ),
             });
         }
         self.check(&call)?;
@@ -235,7 +238,8 @@ impl SeenTensor {
 impl SeenPlace {
     /// Of memory of another runtime, a place that no memory is at.
     fn of(memory: &dyn Memory, offset: u64) -> Self {
-        let (start, len) = Storage::of(memory).map_or((u64::MAX, u64::MAX), |storage| (storage.address(), storage.len()));
+        let (start, len) =
+            Storage::of(memory).map_or((u64::MAX, u64::MAX), |storage| (storage.address(), storage.len()));
         Self { start, len, offset }
     }
 
