@@ -11,6 +11,7 @@ mod raw {
 
     #![allow(unsafe_code)] // The driver's own calls.
 
+    use std::cell::Cell;
     use std::ffi::{CString, c_void};
     use std::ptr::null_mut;
 
@@ -22,7 +23,7 @@ mod raw {
     pub struct RawKernel {
         function: sys::CUfunction,
         stream: sys::CUstream,
-        words: Vec<u64>,
+        words: Vec<Cell<u64>>,
         /// To each of them.
         pointers: Vec<*mut c_void>,
     }
@@ -48,18 +49,18 @@ mod raw {
                 let module = result::module::load_data(image.as_ptr().cast()).expect("a module");
                 result::module::get_function(module, CString::new("empty").expect("a name")).expect("a function")
             };
-            let mut words = vec![0; words];
+            let words = vec![Cell::new(0); words];
             Self {
                 function,
                 stream: device.stream().as_cuda().expect("a stream").stream().cu_stream(),
-                pointers: words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect(),
+                pointers: words.iter().map(|word| word.as_ptr().cast()).collect(),
                 words,
             }
         }
 
         pub fn launch(&mut self, count: u64) {
-            if let Some(last) = self.words.last_mut() {
-                *last = count;
+            if let Some(last) = self.words.last() {
+                last.set(count);
             }
             // SAFETY: there is a pointer for each parameter, to a word of its size, and the kernel touches no memory.
             let status = unsafe {

@@ -138,7 +138,7 @@ impl<'a> Arguments<'a> {
     pub(super) fn recycle(mut self) {
         self.values.clear();
         // Collected in place: nothing is left that would have to live as long as `'a`.
-        let room: Vec<ArgumentValue<'static>> = self.values.into_iter().filter_map(|_| None).collect();
+        let room: Vec<ArgumentValue<'static>> = self.values.into_iter().map_while(|_| None).collect();
         let keep = |spare: &RefCell<Vec<_>>| {
             let mut spare = spare.borrow_mut();
             if spare.len() < MAX_SPARE {
