@@ -408,8 +408,11 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
     let _turn = turn();
     device.set_specialize(Specialize::Tiered);
 
+    /// What is done with a call.
+    type Then<'t> = dyn FnMut(Call<'_>) + 't;
+
     /// One line: the middle of the times in microseconds.
-    fn line(device: &Device, what: &str, call: &mut dyn FnMut(u64, &mut dyn FnMut(Call<'_>))) {
+    fn line(device: &Device, what: &str, call: &mut dyn FnMut(u64, &mut Then<'_>)) {
         let mut launched = None;
         let mut keep = |call: Call<'_>| launched = Some(call.launch(device).expect("a launch"));
         call(1, &mut keep);

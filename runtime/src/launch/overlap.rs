@@ -269,7 +269,7 @@ mod tests {
                 })
                 .collect();
             // Some that meet have their elements apart.
-            let overlaps = |one: usize, other: usize| (one + other) % 3 != 0;
+            let overlaps = |one: usize, other: usize| !(one + other).is_multiple_of(3);
             let clashes = |one: &Span<usize>, other: &Span<usize>| {
                 one.start < other.end
                     && other.start < one.end
