@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 /// The cases of the table. Numbers between them were never given, or are shown elsewhere.
-const CASES: [u32; 68] = [
+const CASES: [u32; 69] = [
     17, 18, 19, 20, 21, 22, 23, 24, 27, 28, 29, 31, 32, 35, 36, 37, 38, 40, 41, 43, 45, 46, 47, 49, 50, 51, 52, 53, 54,
     55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83,
-    84, 85, 86, 87, 88, 89, 90, 92, 93, 95,
+    84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 95,
 ];
 
 /// The numbers that a cell of the table lists: `17, 18` or `51 to 53`.

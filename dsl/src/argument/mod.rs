@@ -5,6 +5,7 @@ mod comptime;
 pub use comptime::{Comptime, ComptimeValue};
 
 use std::any::Any;
+use std::cell::RefCell;
 
 use arrayvec::ArrayVec;
 
@@ -115,18 +116,45 @@ pub struct Arguments<'a> {
     values: Vec<ArgumentValue<'a>>,
 }
 
+/// Room for the arguments of so many calls is kept by each thread: as many as are made before they are fused.
+const MAX_SPARE: usize = 16;
+
+thread_local! {
+    /// The room of arguments that were launched, for those of the next launches.
+    static SPARE: RefCell<Vec<Vec<ArgumentValue<'static>>>> = const { RefCell::new(Vec::new()) };
+}
+
 impl<'a> Arguments<'a> {
     /// No arguments yet.
     pub fn new() -> Self {
-        Self::default()
+        // A thread that ends has none to spare.
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        Self {
+            values: spare.unwrap_or_default(),
+        }
+    }
+
+    /// Leaves their room to the next arguments that are made in this thread, so that launching again allocates nothing.
+    pub(super) fn recycle(mut self) {
+        self.values.clear();
+        // Collected in place: nothing is left that would have to live as long as `'a`.
+        let room: Vec<ArgumentValue<'static>> = self.values.into_iter().map_while(|_| None).collect();
+        let keep = |spare: &RefCell<Vec<_>>| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MAX_SPARE {
+                spare.push(room);
+            }
+        };
+        // A thread that ends keeps none.
+        let _ = SPARE.try_with(keep);
     }
 
     /// None yet, with room for those of so many calls.
     pub(super) fn with_room_for(calls: usize) -> Self {
         const EACH: usize = 4;
-        Self {
-            values: Vec::with_capacity(EACH * calls),
-        }
+        let mut arguments = Self::new();
+        arguments.values.reserve(EACH * calls);
+        arguments
     }
 
     /// Appends an argument that is made by hand: what no [`Argument`] has lent.
@@ -150,8 +178,9 @@ impl<'a> Arguments<'a> {
     }
 
     /// Appends the arguments of another launch.
-    pub(super) fn append(&mut self, other: Self) {
-        self.values.extend(other.values);
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.values.append(&mut other.values);
+        other.recycle();
     }
 
     /// Replaces a count that the host knows.

@@ -1,6 +1,7 @@
 //! Definitions: kernels before tracing, and what tracing makes of them.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -58,6 +59,11 @@ struct Part {
     definition: Definition,
     /// How many of the arguments are its own.
     parameters: usize,
+}
+
+thread_local! {
+    /// The room of the fused kernels that were launched last.
+    static SPARE: Cell<Vec<Part>> = const { Cell::new(Vec::new()) };
 }
 
 impl Definition {
@@ -151,13 +157,24 @@ impl Definition {
     #[track_caller]
     pub(super) fn nothing(room: usize) -> Self {
         let here = std::panic::Location::caller();
+        // A thread that ends has none to spare.
+        let mut parts = SPARE.try_with(Cell::take).unwrap_or_default();
+        parts.reserve(room);
         Self {
             name: "fused",
             identity: TypeId::of::<Part>(),
             comptime: ArrayVec::new(),
-            recording: Recording::Fused(Vec::with_capacity(room)),
+            recording: Recording::Fused(parts),
             file: here.file(),
             line: here.line(),
+        }
+    }
+
+    /// Leaves its room to the next kernels that are fused in this thread.
+    pub(super) fn recycle(self) {
+        if let Recording::Fused(mut parts) = self.recording {
+            parts.clear();
+            let _ = SPARE.try_with(|spare| spare.set(parts));
         }
     }
 

@@ -5,10 +5,10 @@ use tilewright_dsl::cuda::KernelArgument;
 
 use crate::hardware::memory::Storage;
 
-/// The words of a list's table; `None` where a tensor is memory of another runtime.
-pub(crate) fn words_of(list: &ListArgument<'_>) -> Option<Vec<u64>> {
+/// Fills in the words of a list's table; `None` where a tensor is memory of another runtime.
+pub(crate) fn words_of(list: &ListArgument<'_>, words: &mut Vec<u64>) -> Option<()> {
     let size = KernelArgument::table_words(list.rank);
-    let mut words = Vec::with_capacity(size * list.tensors.len().max(1));
+    words.clear();
     let mut before = 0u64;
     for tensor in &list.tensors {
         words.push(Storage::of(tensor.memory)?.address() + tensor.offset);
@@ -19,7 +19,7 @@ pub(crate) fn words_of(list: &ListArgument<'_>) -> Option<Vec<u64>> {
     }
     // An entry that there always is: that of a tensor without elements.
     words.resize(words.len().max(size), 0);
-    Some(words)
+    Some(())
 }
 
 /// The number of elements of a tensor.

@@ -237,6 +237,11 @@ impl Device {
         self.0.specializer.variants()
     }
 
+    /// Whether it is the same device, with the same variants.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn hardware(&self) -> &Hardware {
         self.0.specializer.hardware()
     }

@@ -174,6 +174,18 @@ pub enum LaunchError {
         /// In what it differs from the nearest that was warmed up; `None` if none of the kernel was.
         nearest: Option<String>,
     },
+    /// A call that is launched through a [`Prepared`](crate::Prepared) of another class.
+    #[error(
+        "this call of kernel `{kernel}` is not what was prepared, which is of `{prepared}`: {reason}\n  = help: prepare such a call too, or launch it as it is"
+    )]
+    OtherClass {
+        /// The kernel.
+        kernel: &'static str,
+        /// The kernel that was prepared.
+        prepared: String,
+        /// What differs.
+        reason: String,
+    },
     /// A warm-up over more literals than the device keeps variants.
     #[error(
         "kernel `{kernel}`: the policy reaches {keys} keys in this range, and the device keeps {most} variants: let fewer counts be literals, or raise the limit with `set_code_limits`"

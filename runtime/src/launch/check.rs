@@ -1,11 +1,13 @@
 //! What is checked before anything else sees the arguments of a launch.
 
+use std::cell::Cell;
+
 use tilewright_dsl::call::{
     ArgumentValue, Call, CountArgument, MAX_COUNT, MAX_FUSED, MAX_PARAMETERS, Memory, TensorArgument,
 };
 use tilewright_dsl::element::ElementType;
 
-use super::overlap::{Footprint, clash};
+use super::overlap::{Footprint, Span, clash};
 use crate::arguments::trace_request;
 use crate::device::Device;
 use crate::error::LaunchError;
@@ -29,9 +31,39 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             found: arguments.len(),
         });
     }
-    let mut places = Vec::with_capacity(arguments.len());
-    let mut footprints = Vec::with_capacity(arguments.len());
-    for (position, argument) in arguments.iter().enumerate() {
+    let mut spans = SPANS.take();
+    spans.clear();
+    check_each(call, device, &mut spans)?;
+    // Each was checked for itself, so that there is an address and all within it.
+    let overlaps = |one: Place, other: Place| match (one.footprint(call), other.footprint(call)) {
+        (Some(one), Some(other)) => one.overlaps(&other),
+        _ => false,
+    };
+    let found = clash(&mut spans, overlaps);
+    SPANS.set(spans);
+    match found {
+        Some((written, other)) => Err(overlap(call, written, other)),
+        None => Ok(()),
+    }
+}
+
+thread_local! {
+    /// The spans of the launch at hand, kept for their memory.
+    static SPANS: Cell<Vec<Span<Place>>> = const { Cell::new(Vec::new()) };
+}
+
+/// Checks each argument for itself, and says which bytes those with elements take.
+fn check_each(call: &Call<'_>, device: &Device, spans: &mut Vec<Span<Place>>) -> Result<(), LaunchError> {
+    let mut add = |place, is_written, footprint: &Footprint<'_, '_>| {
+        let (start, end) = footprint.range();
+        spans.push(Span {
+            start,
+            end,
+            is_written,
+            place,
+        });
+    };
+    for (position, argument) in call.arguments().iter().enumerate() {
         let tensors = match argument {
             ArgumentValue::Tensor(tensor) => std::slice::from_ref(tensor),
             ArgumentValue::List(list) if !(1..=MAX_LIST_RANK).contains(&list.rank) => {
@@ -47,8 +79,7 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
             ArgumentValue::Count(count) => {
                 let place = Place::of(position);
                 if let Some(footprint) = check_count(call, device, place, count)? {
-                    places.push(place);
-                    footprints.push((false, footprint));
+                    add(place, false, &footprint);
                 }
                 continue;
             }
@@ -60,24 +91,19 @@ pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError>
                 position,
                 number: listed.then_some(number),
             };
-            let address = check_tensor(call, device, place, tensor)?;
-            if let Some(footprint) = Footprint::new(tensor, address) {
+            if let Some(footprint) = check_tensor(call, device, place, tensor)? {
                 if tensor.mutable && !footprint.is_one_to_one() {
                     return Err(folded(call, place, tensor));
                 }
-                places.push(place);
-                footprints.push((tensor.mutable, footprint));
+                add(place, tensor.mutable, &footprint);
             }
         }
     }
-    match clash(&footprints) {
-        Some((written, other)) => Err(overlap(call, places[written], places[other])),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What an error is about: a parameter, or one tensor of a list.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     position: usize,
     number: Option<usize>,
@@ -86,6 +112,23 @@ struct Place {
 impl Place {
     fn of(position: usize) -> Self {
         Self { position, number: None }
+    }
+
+    /// The bytes of what is there.
+    fn footprint<'c, 'a>(self, call: &'c Call<'a>) -> Option<Footprint<'c, 'a>> {
+        let address = |memory, offset| Some(Storage::of(memory)?.address().saturating_add(offset));
+        let tensor = match call.arguments().get(self.position)? {
+            ArgumentValue::Tensor(tensor) => tensor,
+            ArgumentValue::List(list) => list.tensors.get(self.number?)?,
+            ArgumentValue::Count(CountArgument::Device {
+                memory,
+                offset,
+                element,
+                ..
+            }) => return Some(Footprint::of_count(address(*memory, *offset)?, *element)),
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => return None,
+        };
+        Footprint::new(tensor, address(tensor.memory, tensor.offset)?)
     }
 
     fn name(self, call: &Call<'_>) -> String {
@@ -98,13 +141,13 @@ impl Place {
     }
 }
 
-/// Returns the address of the first element.
-fn check_tensor(
+/// Returns the bytes of a tensor that has elements.
+fn check_tensor<'c, 'a>(
     call: &Call<'_>,
     device: &Device,
     place: Place,
-    tensor: &TensorArgument<'_>,
-) -> Result<u64, LaunchError> {
+    tensor: &'c TensorArgument<'a>,
+) -> Result<Option<Footprint<'c, 'a>>, LaunchError> {
     let storage = check_memory(call, device, place, tensor.memory)?;
     if tensor.extents.len() != tensor.strides.len() {
         return Err(outside(call, place));
@@ -120,14 +163,10 @@ fn check_tensor(
     let Some(address) = storage.address().checked_add(tensor.offset) else {
         return Err(outside(call, place));
     };
-    check_within(
-        call,
-        place,
-        storage,
-        Footprint::new(tensor, address).map(|footprint| footprint.range()),
-    )?;
+    let footprint = Footprint::new(tensor, address);
+    check_within(call, place, storage, footprint.as_ref().map(Footprint::range))?;
     check_alignment(call, place, address, tensor.element)?;
-    Ok(address)
+    Ok(footprint)
 }
 
 /// Returns the bytes that a count in device memory is read from.

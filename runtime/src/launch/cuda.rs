@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -19,6 +20,11 @@ use crate::specialize::{CudaProgram, LaunchPlan};
 
 /// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
 const MAX_ARGUMENTS: usize = 512;
+
+thread_local! {
+    /// The words of the table at hand, kept for their memory.
+    static WORDS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Puts the plan's kernel into the stream. The call is checked.
 pub(super) fn launch(
@@ -41,7 +47,7 @@ pub(super) fn launch(
     let mut words = ArrayVec::<u64, MAX_ARGUMENTS>::new();
     // Freed when they are dropped, which the stream does after the launch.
     let mut marks = Vec::new();
-    let mut tables = Vec::new();
+    let mut tables = ArrayVec::<_, MAX_ARGUMENTS>::new();
     for wanted in &program.module.arguments {
         let missing = || LaunchError::WrongArguments {
             kernel,
@@ -147,10 +153,10 @@ fn table_for(
     else {
         return Ok(None);
     };
-    let words = words_of(list);
-    words
-        .map(|words| device.tables().find(cuda, &words, stream))
-        .transpose()
+    WORDS.with_borrow_mut(|words| match words_of(list, words) {
+        Some(()) => device.tables().find(cuda, words, stream).map(Some),
+        None => Ok(None),
+    })
 }
 
 /// So many words for each element of a tensor or list, all zero.

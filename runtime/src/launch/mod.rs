@@ -6,6 +6,8 @@
 //! cuda     the arguments as words, one driver call       host   the interpreter, at once
 //! ```
 //!
+//! What was `prepared` knows its class, and checks only what is not as it was in the launch before.
+//!
 //! On a GPU a launch is put into a stream and returns; what it does later is seen by whatever comes after it in the
 //! order of the calls. A launch that was made before, with other addresses and scalars perhaps, records nothing, compiles
 //! nothing and hashes no text.
@@ -15,6 +17,7 @@ mod cuda;
 mod host;
 mod measured;
 mod overlap;
+mod prepared;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,11 +25,13 @@ use std::time::{Duration, Instant};
 use tilewright_dsl::call::Call;
 
 pub use crate::error::{LaunchError, MarkedAccess};
+pub use prepared::Prepared;
+
 pub(crate) use check::check;
 
 use crate::device::{Device, Queue, Stream};
 use crate::hardware::cuda::CudaStream;
-use crate::specialize::{Event, Program, Tier, Variant, VariantId};
+use crate::specialize::{Event, LaunchPlan, Program, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
 pub trait Launch: Sized {
@@ -95,48 +100,59 @@ impl Launch for Call<'_> {
         let started = Instant::now();
         let device = stream.device();
         check(&self, device)?;
-        let specializer = device.specializer();
-        let is_capturing = || match stream.as_cuda() {
-            Some(stream) => Ok(CudaStream::is_within_capture() || stream.is_capturing()?),
-            None => Ok(false),
-        };
-        let mut plan = specializer.plan(&self, &is_capturing)?;
-        let measure = plan.served.as_mut().and_then(|served| served.measure.take());
-        let mut reading = None;
-        if let Some(served) = &plan.served {
-            let put = || match (served.variant.program(), stream.queue()) {
-                (Program::Cuda(program), Queue::Cuda(stream)) => {
-                    if !stream.keep(&served.variant) {
-                        served.variant.keep_for_graphs(|| stream.is_capturing())?;
-                    }
-                    cuda::launch(&self, &plan, program, served.blocks, device, stream)
-                }
-                _ => host::launch(&self, &plan, &served.variant, device),
-            };
-            match measure.is_some() {
-                true => reading = measured::around(stream, put)?,
-                false => put()?,
-            }
-        }
-        let built = plan.served.as_ref().is_some_and(|served| served.is_new);
-        let tier = plan.served.as_ref().map(|served| served.tier);
-        let variant = plan.served.map(|served| served.variant);
-        let host_time = specializer.launched(variant.as_ref().zip(tier), built, started);
-        if let Some((measure, reading)) = measure.zip(reading) {
-            specializer.measured(measure, reading);
-        }
-        specializer.hooks().tell(|| Event::Launched {
-            variant: variant.as_ref(),
-            tier,
-            host_time,
-        });
-        Ok(Launched {
-            programs: plan.programs,
-            variant,
-            tier,
-            built,
-        })
+        let plan = device.specializer().plan(&self, &|| goes_into_graph(stream))?;
+        put(self, plan, stream, started)
     }
+}
+
+/// Whether what is launched now on a stream goes into a graph.
+fn goes_into_graph(stream: &Stream) -> Result<bool, LaunchError> {
+    match stream.as_cuda() {
+        Some(stream) => Ok(CudaStream::is_within_capture() || stream.is_capturing()?),
+        None => Ok(false),
+    }
+}
+
+/// Does a checked call as it is planned.
+fn put(call: Call<'_>, mut plan: LaunchPlan, stream: &Stream, started: Instant) -> Result<Launched, LaunchError> {
+    let device = stream.device();
+    let specializer = device.specializer();
+    let measure = plan.served.as_mut().and_then(|served| served.measure.take());
+    let mut reading = None;
+    if let Some(served) = &plan.served {
+        let put = || match (served.variant.program(), stream.queue()) {
+            (Program::Cuda(program), Queue::Cuda(stream)) => {
+                if !stream.keep(&served.variant) {
+                    served.variant.keep_for_graphs(|| stream.is_capturing())?;
+                }
+                cuda::launch(&call, &plan, program, served.blocks, device, stream)
+            }
+            _ => host::launch(&call, &plan, &served.variant, device),
+        };
+        match measure.is_some() {
+            true => reading = measured::around(stream, put)?,
+            false => put()?,
+        }
+    }
+    call.recycle();
+    let built = plan.served.as_ref().is_some_and(|served| served.is_new);
+    let tier = plan.served.as_ref().map(|served| served.tier);
+    let variant = plan.served.map(|served| served.variant);
+    let host_time = specializer.launched(variant.as_ref().zip(tier), built, started);
+    if let Some((measure, reading)) = measure.zip(reading) {
+        specializer.measured(measure, reading);
+    }
+    specializer.hooks().tell(|| Event::Launched {
+        variant: variant.as_ref(),
+        tier,
+        host_time,
+    });
+    Ok(Launched {
+        programs: plan.programs,
+        variant,
+        tier,
+        built,
+    })
 }
 
 #[cfg(test)]

@@ -45,21 +45,17 @@ impl<'c, 'a> Footprint<'c, 'a> {
     /// So it is with all views of a tensor that has no gaps.
     pub(crate) fn is_one_to_one(&self) -> bool {
         let Some(tensor) = self.tensor else { return true };
-        let mut axes = ArrayVec::<(u64, u64), 4>::new();
         let pairs = tensor.extents.iter().zip(&tensor.strides);
-        axes.extend(
-            pairs
-                .filter(|(extent, _)| **extent > 1)
-                .map(|(&extent, stride)| (stride.unsigned_abs(), extent)),
-        );
+        let axes = pairs
+            .filter(|(extent, _)| **extent > 1)
+            .map(|(&extent, stride)| (stride.unsigned_abs(), extent));
+        // The innermost axis has the smallest stride, but in transposed tensors.
+        if steps_over(axes.clone().rev()) {
+            return true;
+        }
+        let mut axes: ArrayVec<(u64, u64), 4> = axes.collect();
         axes.sort_unstable();
-        let mut reach = 0u64;
-        axes.into_iter().all(|(stride, extent)| {
-            let is_over = stride > reach;
-            // Within the address space, as the whole is.
-            reach = reach.saturating_add(stride.saturating_mul(extent - 1));
-            is_over
-        })
+        steps_over(axes.into_iter())
     }
 
     /// The address of the first byte, and the one after the last.
@@ -112,49 +108,65 @@ impl<'c, 'a> Footprint<'c, 'a> {
     }
 }
 
-/// So many are compared pair by pair; more are sorted first.
-const FEW: usize = 32;
-
-/// Of tensors and whether each is written, the first two, in their order, of which one is written and shares memory with the
-/// other. The written one comes first.
-pub(crate) fn clash(tensors: &[(bool, Footprint<'_, '_>)]) -> Option<(usize, usize)> {
-    let clashes = |(a_written, a): &(bool, Footprint<'_, '_>), (b_written, b): &(bool, Footprint<'_, '_>)| {
-        (*a_written || *b_written) && a.overlaps(b)
-    };
-    if tensors.len() > FEW && !some_clash(tensors, clashes) {
-        return None;
-    }
-    let pairs = (0..tensors.len()).flat_map(|index| (0..index).map(move |other| (index, other)));
-    let mut clashing = pairs.filter(|&(index, other)| clashes(&tensors[index], &tensors[other]));
-    clashing.next().map(|(index, other)| match tensors[index].0 {
-        true => (index, other),
-        false => (other, index),
+/// Whether each axis, of a stride and an extent, steps over all that those before it reach.
+fn steps_over(mut axes: impl Iterator<Item = (u64, u64)>) -> bool {
+    let mut reach = 0u64;
+    axes.all(|(stride, extent)| {
+        let is_over = stride > reach;
+        // Within the address space, as the whole is.
+        reach = reach.saturating_add(stride.saturating_mul(extent - 1));
+        is_over
     })
 }
 
-/// Whether any two clash: in the order of addresses, each is compared with those before it that reach as far.
-fn some_clash<'f, 'c, 'a>(
-    tensors: &'f [(bool, Footprint<'c, 'a>)],
-    clashes: impl Fn(&(bool, Footprint<'c, 'a>), &(bool, Footprint<'c, 'a>)) -> bool,
-) -> bool {
-    let mut sorted: Vec<_> = tensors.iter().collect();
-    sorted.sort_unstable_by_key(|(_, footprint)| footprint.start);
-    let (mut written, mut read): (Vec<&'f _>, Vec<&'f _>) = (Vec::new(), Vec::new());
-    for tensor in sorted {
-        let reaches = |before: &&(bool, Footprint<'c, 'a>)| before.1.end > tensor.1.start;
-        written.retain(reaches);
-        if written.iter().any(|before| clashes(before, tensor)) {
+/// The bytes from the first to the last of an argument, and which argument it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Span<P> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Whether the launch may write them.
+    pub(crate) is_written: bool,
+    pub(crate) place: P,
+}
+
+/// Of spans of arguments, the first two, in the order of their places, of which one is written and shares memory with the
+/// other. The written one comes first. What shares bytes of whose spans meet, `overlaps` says.
+pub(crate) fn clash<P: Copy + Ord>(spans: &mut [Span<P>], overlaps: impl Fn(P, P) -> bool) -> Option<(P, P)> {
+    if !some_clash(spans, &overlaps) {
+        return None;
+    }
+    spans.sort_unstable_by_key(|span| span.place);
+    let clashes = |(one, other): &(&Span<P>, &Span<P>)| {
+        let meet = one.start < other.end && other.start < one.end;
+        (one.is_written || other.is_written) && meet && overlaps(one.place, other.place)
+    };
+    let mut pairs = (0..spans.len()).flat_map(|at| spans[..at].iter().map(move |other| (other, at)));
+    pairs.find_map(|(other, at)| {
+        let one = &spans[at];
+        clashes(&(one, other)).then_some(match one.is_written {
+            true => (one.place, other.place),
+            false => (other.place, one.place),
+        })
+    })
+}
+
+/// Whether any two clash: in the order of addresses, a span meets one before it if that reaches as far. Where none does, as in
+/// nearly all launches, no two are compared.
+fn some_clash<P: Copy>(spans: &mut [Span<P>], overlaps: impl Fn(P, P) -> bool) -> bool {
+    spans.sort_unstable_by_key(|span| span.start);
+    let (mut reached, mut reached_by_written) = (0, 0);
+    for (at, span) in spans.iter().enumerate() {
+        let far = if span.is_written { reached } else { reached_by_written };
+        let clashes = |before: &Span<P>| {
+            before.end > span.start && (before.is_written || span.is_written) && overlaps(before.place, span.place)
+        };
+        if span.start < far && spans[..at].iter().any(clashes) {
             return true;
         }
-        if !tensor.0 {
-            read.push(tensor);
-            continue;
+        reached = span.end.max(reached);
+        if span.is_written {
+            reached_by_written = span.end.max(reached_by_written);
         }
-        read.retain(reaches);
-        if read.iter().any(|before| clashes(before, tensor)) {
-            return true;
-        }
-        written.push(tensor);
     }
     false
 }
@@ -218,19 +230,56 @@ mod tests {
 
     #[test]
     fn of_many_tensors_the_first_two_that_clash_are_found() {
-        let row = tensor(&[8], &[1]);
-        let places = |count: u64| (0..count).map(move |i| (i * 37 % count * 32) + 4);
-        for count in [3u64, 100] {
-            let footprint = |address| Footprint::new(&row, address).unwrap();
-            let mut all: Vec<_> = places(count).map(|address| (true, footprint(address))).collect();
-            assert_eq!(clash(&all), None);
+        let span = |place: usize, start: u64, len: u64, is_written| Span {
+            start,
+            end: start + len,
+            is_written,
+            place,
+        };
+        let found = |spans: &[Span<usize>]| clash(&mut spans.to_vec(), |_, _| true);
+        for count in [3usize, 100] {
+            let mut all: Vec<_> = (0..count)
+                .map(|at| span(at, (at * 37 % count * 32) as u64, 32, true))
+                .collect();
+            assert_eq!(found(&all), None);
             // The last byte of the second one.
-            all.push((false, footprint(all[1].1.start + 31)));
-            assert_eq!(clash(&all), Some((1, count as usize)));
-            all.iter_mut().for_each(|(written, _)| *written = false);
-            assert_eq!(clash(&all), None);
-            all[count as usize].0 = true;
-            assert_eq!(clash(&all), Some((count as usize, 1)));
+            all.push(span(count, all[1].start + 31, 1, false));
+            assert_eq!(found(&all), Some((1, count)));
+            all.iter_mut().for_each(|span| span.is_written = false);
+            assert_eq!(found(&all), None);
+            all[count].is_written = true;
+            assert_eq!(found(&all), Some((count, 1)));
+            assert_eq!(clash(&mut all, |_, _| false), None, "their elements are apart");
+        }
+    }
+
+    #[test]
+    fn a_clash_is_found_where_comparing_all_pairs_finds_one() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let spans: Vec<_> = (0..random.usize(0..7))
+                .map(|place| {
+                    let start = random.u64(0..40);
+                    Span {
+                        start,
+                        end: start + random.u64(1..9),
+                        is_written: random.bool(),
+                        place,
+                    }
+                })
+                .collect();
+            // Some that meet have their elements apart.
+            let overlaps = |one: usize, other: usize| !(one + other).is_multiple_of(3);
+            let clashes = |one: &Span<usize>, other: &Span<usize>| {
+                one.start < other.end
+                    && other.start < one.end
+                    && (one.is_written || other.is_written)
+                    && overlaps(one.place, other.place)
+            };
+            let mut pairs = (0..spans.len()).flat_map(|at| (0..at).map(move |other| (at, other)));
+            let expected = pairs.find(|&(at, other)| clashes(&spans[at], &spans[other]));
+            let expected = expected.map(|(at, other)| if spans[at].is_written { (at, other) } else { (other, at) });
+            assert_eq!(clash(&mut spans.clone(), overlaps), expected);
         }
     }
 

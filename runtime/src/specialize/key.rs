@@ -48,15 +48,7 @@ impl Key {
         self.schedule = call.schedule().copied();
         let with_literals = literals == Literals::AllThatMay;
         let exact = with_literals && call.extents() == ExtentBinding::Exact;
-        // Whether a launch may overlap changes no code, but not every kernel may.
-        let asked = [
-            exact,
-            with_literals && call.may_have_literals(),
-            call.is_checked(),
-            call.reports_out_of_bounds(),
-            call.is_overlapping(),
-        ];
-        self.words.extend(asked.map(u64::from));
+        self.words.extend(asked(call, literals));
         for argument in call.arguments() {
             match argument {
                 ArgumentValue::Tensor(tensor) if exact => {
@@ -70,6 +62,32 @@ impl Key {
                 ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Scalar(_) => {}
             }
         }
+    }
+
+    /// Whether a call is of the same kernel, and asks for the same without literals.
+    pub(super) fn asks_as(&self, call: &Call<'_>) -> bool {
+        self.schedule.as_ref() == call.schedule()
+            && self.words.get(call.arguments().len()..).is_some_and(|words| {
+                let asked = asked(call, Literals::None);
+                words.starts_with(&asked)
+            })
+            && self.is_of(call)
+    }
+
+    /// Whether it is one of a call's kernel.
+    pub(super) fn is_of(&self, call: &Call<'_>) -> bool {
+        let (mut kernels, mut comptime) = (self.kernels.iter(), &self.comptime[..]);
+        let mut same = |(kernel, values): (TypeId, &[ComptimeValue])| {
+            let rest = comptime.strip_prefix(values);
+            comptime = rest.unwrap_or_default();
+            kernels.next() == Some(&kernel) && rest.is_some()
+        };
+        call.definition().identity().all(&mut same) && comptime.is_empty() && kernels.next().is_none()
+    }
+
+    /// The first parameter of which two keys of one kernel know different facts.
+    pub(super) fn differing(&self, other: &Self, parameters: usize) -> Option<usize> {
+        (0..parameters).find(|&at| self.words.get(at) != other.words.get(at))
     }
 
     /// What a recording may rely on, but the extents.
@@ -90,6 +108,19 @@ impl Key {
         self.schedule = None;
         self.words.extend(call.arguments().iter().map(facts));
     }
+}
+
+/// What is asked of a launch. Whether it may overlap changes no code, but not every kernel may.
+fn asked(call: &Call<'_>, literals: Literals) -> [u64; 5] {
+    let with_literals = literals == Literals::AllThatMay;
+    [
+        with_literals && call.extents() == ExtentBinding::Exact,
+        with_literals && call.may_have_literals(),
+        call.is_checked(),
+        call.reports_out_of_bounds(),
+        call.is_overlapping(),
+    ]
+    .map(u64::from)
 }
 
 /// Kind, type, rank, mutability, alignment and layout in one word.

@@ -15,6 +15,7 @@ use super::evict::Limits;
 use super::key::Literals;
 use super::recording::{Recordings, check_shared};
 use super::request::Wanted;
+use super::site::Site;
 use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
 use super::{Event, Hooks, Tier, Variant, VariantId};
@@ -143,6 +144,21 @@ impl Specializer {
         self.0.plan(call, is_capturing)
     }
 
+    /// The class of a checked call, for a place that launches others of it.
+    pub(crate) fn site(&self, call: &Call<'_>) -> Result<Site, LaunchError> {
+        self.0.site(call)
+    }
+
+    /// As [`Specializer::plan`], of a call that the site has checked.
+    pub(crate) fn plan_at(
+        &self,
+        site: &Site,
+        call: &Call<'_>,
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<LaunchPlan, LaunchError> {
+        self.0.plan_at(site, call, is_capturing)
+    }
+
     /// Builds all that launches of a call may be served by, what has its exact counts as literals if that is asked for.
     /// Returns how many variants were built for it.
     pub(crate) fn warm_up(&self, call: &Call<'_>, with_literals: bool) -> Result<u64, LaunchError> {
@@ -235,7 +251,7 @@ impl Specializer {
 }
 
 impl Shared {
-    fn plan(
+    pub(super) fn plan(
         &self,
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
@@ -245,12 +261,22 @@ impl Shared {
             Specialize::Exact => Literals::AllThatMay,
             Specialize::Tiered | Specialize::Resident => Literals::None,
         };
-        let class = self.class(call, literals)?;
+        self.plan_in(&self.class(call, literals)?, specialize, call, is_capturing)
+    }
+
+    /// The plan of a call of a class.
+    pub(super) fn plan_in(
+        &self,
+        class: &Arc<LaunchClass>,
+        specialize: Specialize,
+        call: &Call<'_>,
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<LaunchPlan, LaunchError> {
         let grid = class.grid(call)?;
         let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
         let served = match programs {
             0 => None,
-            _ => Some(self.serve(call, specialize, &class, grid, is_capturing)?),
+            _ => Some(self.serve(call, specialize, class, grid, is_capturing)?),
         };
         Ok(LaunchPlan { grid, programs, served })
     }

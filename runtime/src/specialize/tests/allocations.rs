@@ -42,12 +42,20 @@ fn planning_a_launch_allocates_nothing_whatever_its_counts() {
         let range = 0..=2 * ROWS as u64;
         let call = place(&mut out, &rows.src, bind(0), bind(1));
         let mut random = fastrand::Rng::with_seed(9);
+        let mut site = device.specializer().site(&call).expect("a class");
         let mut plan = |call: Call<'_>| {
             let call = call.with_count(2, bind(random.u64(range.clone())));
             let call = call.with_count(3, bind(random.u64(range.clone())));
             let before = ALLOCATIONS.get();
+            crate::launch::check(&call, &device).expect("right arguments");
             let plan = device.specializer().plan(&call, &|| Ok(false)).expect("a plan");
-            drop(plan);
+            site.check(&call, random.bool()).expect("a call of the class");
+            let prepared = device
+                .specializer()
+                .plan_at(&site, &call, &|| Ok(false))
+                .expect("a plan");
+            assert_eq!(plan.grid, prepared.grid);
+            drop((plan, prepared));
             ALLOCATIONS.get() - before
         };
         // Every set of conditions comes up.

@@ -1,0 +1,477 @@
+//! Prepared launches: the results, errors and tiers of ordinary ones, and what launches cost the host.
+
+use std::time::{Duration, Instant};
+
+use tilewright::prelude::*;
+use tilewright::runtime::{LaunchError, Prepared};
+use tilewright_testing::{Part, turn};
+
+mod raw {
+    //! A kernel without anything of ours around it.
+
+    #![allow(unsafe_code)] // The driver's own calls.
+
+    use std::cell::Cell;
+    use std::ffi::{CString, c_void};
+    use std::ptr::null_mut;
+
+    use tilewright::prelude::*;
+    use tilewright::runtime::compile::{CompileOptions, compile};
+    use tilewright::runtime::device::cuda::cudarc::driver::{result, sys};
+
+    /// An empty kernel of so many words as arguments.
+    pub struct RawKernel {
+        function: sys::CUfunction,
+        stream: sys::CUstream,
+        words: Vec<Cell<u64>>,
+        /// To each of them.
+        pointers: Vec<*mut c_void>,
+    }
+
+    impl RawKernel {
+        pub fn new(device: &Device, words: usize) -> Self {
+            let gpu = device.as_cuda().expect("a GPU");
+            let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
+            let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
+            let options = CompileOptions::new(gpu.properties().architecture);
+            let cubin = compile(&source, "empty", &options).expect("a cubin").bytes;
+            // The driver reads an image that is aligned.
+            let mut image = vec![0u64; cubin.len().div_ceil(8)];
+            let bytes = image.iter_mut().zip(cubin.chunks(8));
+            bytes.for_each(|(word, bytes)| {
+                let mut eight = [0; 8];
+                eight[..bytes.len()].copy_from_slice(bytes);
+                *word = u64::from_ne_bytes(eight);
+            });
+            device.synchronize().expect("the context is current");
+            // SAFETY: the image is a whole cubin for this GPU. The module is never unloaded.
+            let function = unsafe {
+                let module = result::module::load_data(image.as_ptr().cast()).expect("a module");
+                result::module::get_function(module, CString::new("empty").expect("a name")).expect("a function")
+            };
+            let words = vec![Cell::new(0); words];
+            Self {
+                function,
+                stream: device.stream().as_cuda().expect("a stream").stream().cu_stream(),
+                pointers: words.iter().map(|word| word.as_ptr().cast()).collect(),
+                words,
+            }
+        }
+
+        pub fn launch(&mut self, count: u64) {
+            if let Some(last) = self.words.last() {
+                last.set(count);
+            }
+            // SAFETY: there is a pointer for each parameter, to a word of its size, and the kernel touches no memory.
+            let status = unsafe {
+                sys::cuLaunchKernel(
+                    self.function,
+                    1,
+                    1,
+                    1,
+                    128,
+                    1,
+                    1,
+                    0,
+                    self.stream,
+                    self.pointers.as_mut_ptr(),
+                    null_mut(),
+                )
+            };
+            status.result().expect("a launch");
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn on_every_device(test: impl Fn(&Device) -> Result<(), Failure>) -> Result<(), Failure> {
+    test(&Device::cpu())?;
+    match Part::Gpu.if_there(Device::cuda(0)) {
+        Some(gpu) => {
+            let _turn = turn();
+            test(&gpu)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The first `rows` rows of `src` times a number, from row `start` of `out` on, as far as there are any.
+#[kernel(grid = [rows])]
+fn place(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Count, by: i32) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    out.store([row + start, cols], src.load([row, cols]) * by);
+}
+
+/// The same of two matrices.
+#[kernel(grid = [rows])]
+fn place_both(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Count, by: i32) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    out.store([row + start, cols], src.load([row, cols]) * by + 1);
+}
+
+const ROWS: usize = 12;
+const COLUMNS: usize = 5;
+
+fn placed(values: &[i32], start: u64, rows: u64, by: i32) -> Vec<i32> {
+    let row = |at: usize| {
+        let from = at.checked_sub(start as usize).filter(|from| *from < rows as usize);
+        let of = move |column| {
+            from.map_or(-1, |from| {
+                values.get(from * COLUMNS + column).map_or(0, |value| value * by)
+            })
+        };
+        (0..COLUMNS).map(of)
+    };
+    (0..ROWS).flat_map(row).collect()
+}
+
+#[test]
+fn prepared_launches_do_what_ordinary_ones_do_whatever_they_are_given() -> Result<(), Failure> {
+    on_every_device(|device| {
+        let mut random = fastrand::Rng::with_seed(2);
+        for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+            for bind in [HostCount::Runtime, HostCount::Exact] {
+                let values: Vec<Vec<i32>> = (1..4)
+                    .map(|seed| (0..(ROWS * COLUMNS) as i32).map(|at| at * seed + 1).collect())
+                    .collect();
+                let upload = |values: &Vec<i32>| device.upload(values, [ROWS, COLUMNS]);
+                let sources = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
+                let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+                let first = place(&mut out, &sources[0], bind(0), bind(1), 1).specialize(specialize);
+                let mut prepared = device.prepare(&first)?;
+                for step in 0..60 {
+                    let from = random.usize(..3);
+                    let (start, rows) = (random.u64(..ROWS as u64 + 2), random.u64(..ROWS as u64 + 3));
+                    let by = random.i32(-3..4);
+                    // Some steps use the same tensors as the one before, some other ones.
+                    if step % 4 == 0 {
+                        out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+                    }
+                    out.copy_from(&[-1; ROWS * COLUMNS])?;
+                    let call = place(&mut out, &sources[from], bind(start), bind(rows), by).specialize(specialize);
+                    let launched = prepared.launch(call)?;
+                    device.synchronize()?;
+                    assert_eq!(launched.programs(), rows);
+                    assert_eq!(
+                        out.download()?,
+                        placed(&values[from], start, rows, by),
+                        "{rows} rows at {start}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> Result<(), Failure> {
+    on_every_device(|device| {
+        let src = device.zeros::<i32, 2>([ROWS, 2 * COLUMNS])?;
+        let narrow = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+        let mut wide = device.zeros::<i32, 2>([ROWS, 2 * COLUMNS])?;
+        let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+        let one = || Runtime(1);
+        let mut prepared = device.prepare(&place(&mut out, &narrow, one(), one(), 1))?;
+        let refused = |prepared: &mut Prepared, call: Call<'_>, reason: &str| match prepared.launch(call) {
+            Err(error @ LaunchError::OtherClass { .. }) => {
+                let text = error.to_string();
+                assert!(text.contains(reason) && text.contains("`place`"), "{text}");
+            }
+            other => panic!("{other:?} where {reason} was expected"),
+        };
+        refused(
+            &mut prepared,
+            place_both(&mut out, &narrow, one(), one(), 1),
+            "another kernel",
+        );
+        refused(
+            &mut prepared,
+            place(&mut out, src.columns(..COLUMNS)?, one(), one(), 1),
+            "`src` is of another kind, layout or alignment",
+        );
+        refused(
+            &mut prepared,
+            place(&mut out, &narrow, Exact(1), one(), 1),
+            "`start` is of",
+        );
+        refused(
+            &mut prepared,
+            place(&mut out, &narrow, one(), one(), 1).checked(),
+            "another build",
+        );
+        refused(
+            &mut prepared,
+            place(&mut wide, &src, one(), one(), 1),
+            "an extent differs",
+        );
+        let fused = Call::fuse([place(&mut out, &narrow, one(), one(), 1)]);
+        refused(&mut prepared, fused, "another kernel");
+        assert!(matches!(
+            prepared.launch(place(&mut out, &narrow, one(), Runtime(u64::MAX), 1)),
+            Err(LaunchError::CountOutOfRange { .. })
+        ));
+        let other = Device::cpu();
+        assert!(matches!(
+            prepared.launch_on(place(&mut out, &narrow, one(), one(), 1), &other.stream()),
+            Err(LaunchError::OtherClass { .. })
+        ));
+        prepared.launch(place(&mut out, &narrow, one(), one(), 1))?;
+        prepared.launch_on(place(&mut out, &narrow, one(), one(), 1), &device.new_stream()?)?;
+        device.synchronize()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tensor_that_is_written_shares_no_memory_with_another_in_a_prepared_launch() -> Result<(), Failure> {
+    let device = Device::cpu();
+    // Aligned as the memory of a device is.
+    let mut memory = vec![0u128; 2 * ROWS * COLUMNS / 4];
+    let at = memory.as_mut_ptr().expose_provenance() as u64;
+    let src = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+    let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+    let mut prepared = device.prepare(&place(&mut out, &src, Runtime(0), Runtime(1), 1))?;
+    borrowed::overlapping(&mut prepared, &device, at)
+}
+
+mod borrowed {
+    #![allow(unsafe_code)] // Two tensors in one place, which no safe code can make.
+
+    use tilewright::prelude::*;
+    use tilewright::runtime::{BorrowedTensor, BorrowedTensorMut, LaunchError, Prepared};
+
+    use super::{COLUMNS, Failure, ROWS, place};
+
+    pub fn overlapping(prepared: &mut Prepared, device: &Device, at: u64) -> Result<(), Failure> {
+        let bytes = (ROWS * COLUMNS * 4) as u64;
+        let stream = device.stream();
+        for (shift, clashes) in [(0, true), (bytes, false), (bytes - 16, true), (bytes, false)] {
+            let (extents, strides) = ([ROWS, COLUMNS], [COLUMNS as i64, 1]);
+            // SAFETY: the vector outlives the tensors; whether they overlap is what the launch is to find out.
+            let (mut out, src) = unsafe {
+                (
+                    BorrowedTensorMut::<i32, 2>::from_raw(&stream, at, extents, strides)?,
+                    BorrowedTensor::<i32, 2>::from_raw(&stream, at + shift, extents, strides)?,
+                )
+            };
+            let result = prepared.launch(place(&mut out, &src, Runtime(0), Runtime(2), 1));
+            match result {
+                Err(LaunchError::Overlap { .. }) if clashes => {}
+                Ok(_) if !clashes => {}
+                other => panic!("{other:?} at {shift}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_better_variant_serves_the_next_prepared_launch_and_a_sealed_device_refuses_the_first() -> Result<(), Failure> {
+    let device = Device::cpu();
+    device.set_specialize(Specialize::Tiered);
+    let src = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+    let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+    let mut prepared = device.prepare(&place(&mut out, &src, Runtime(0), Runtime(1), 1))?;
+    assert_eq!(device.counters().variants, 0, "preparing builds nothing");
+    device.seal();
+    let refused = prepared.launch(place(&mut out, &src, Runtime(0), Runtime(1), 1));
+    assert!(matches!(refused, Err(LaunchError::Sealed { .. })), "{refused:?}");
+    device.unseal();
+    let first = prepared.launch(place(&mut out, &src, Runtime(0), Runtime(2), 1))?;
+    assert_eq!(first.tier(), Some(tilewright::runtime::Tier::Resident));
+    assert!(Device::settle(Duration::from_secs(60)));
+    device.seal();
+    let next = prepared.launch(place(&mut out, &src, Runtime(0), Runtime(3), 1))?;
+    assert_eq!(next.tier(), Some(tilewright::runtime::Tier::Proved));
+    let counters = device.counters();
+    assert_eq!(
+        (counters.launches, counters.served_resident, counters.served_proved),
+        (2, 1, 1)
+    );
+    Ok(())
+}
+
+/// Nothing.
+#[kernel(grid = [1])]
+fn of_none() {}
+
+/// The sum of some rows' first elements.
+#[kernel(grid = [rows])]
+fn of_some<const N: usize>(out: &mut Tensor<i32, 1>, srcs: [&Tensor<i32, 1>; N], rows: Count) {
+    let row = program_id(0);
+    let mut sum = srcs[0].load([row]);
+    for src in &srcs[1..] {
+        sum = sum + src.load([row]);
+    }
+    out.store([row], sum);
+}
+
+fn middle(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// The middle of the times of each of some things, done by turns.
+fn by_turns<const N: usize>(device: &Device, steps: u64, mut each: [&mut dyn FnMut(u64); N]) -> [Duration; N] {
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut times = [(); N].map(|()| Vec::with_capacity(steps as usize));
+    for step in 0..steps {
+        let count = random.u64(1..=LENGTH as u64);
+        for (launch, times) in each.iter_mut().zip(&mut times) {
+            let started = Instant::now();
+            launch(count);
+            times.push(started.elapsed());
+        }
+        // A stream that is full would let the host wait.
+        if step % 32 == 0 {
+            device.synchronize().expect("all is done");
+        }
+    }
+    times.map(|mut times| middle(&mut times))
+}
+
+const LENGTH: usize = 8;
+
+struct Tensors {
+    out: DeviceTensor<i32, 1>,
+    srcs: Vec<DeviceTensor<i32, 1>>,
+}
+
+impl Tensors {
+    fn on(device: &Device) -> Self {
+        let one = || device.zeros::<i32, 1>([LENGTH]).expect("memory");
+        Self {
+            out: one(),
+            srcs: (0..18).map(|_| one()).collect(),
+        }
+    }
+
+    /// A call of `N + 2` arguments.
+    fn call<const N: usize>(&mut self, rows: u64) -> Call<'_> {
+        let srcs = std::array::from_fn::<_, N, _>(|at| &self.srcs[at]);
+        of_some(&mut self.out, srcs, Runtime(rows))
+    }
+}
+
+/// Generous: a machine may be busy, and unoptimised code is slower.
+#[test]
+fn what_a_launch_costs_the_host_grows_little_with_its_arguments() -> Result<(), Failure> {
+    on_every_device(|device| {
+        device.set_specialize(Specialize::Tiered);
+        let mut tensors = [(); 2].map(|()| Tensors::on(device));
+        let [few, many] = &mut tensors;
+        // On the CPU device launches of no programs, as interpreting them is not what is measured.
+        let rows = |count: u64| if device.is_cuda() { count } else { 0 };
+        let launch = |call: Call<'_>| drop(call.launch(device).expect("a launch"));
+        let mut measure = |steps| {
+            by_turns(
+                device,
+                steps,
+                [
+                    &mut |_| launch(of_none()),
+                    &mut |count| launch(few.call::<3>(rows(count))),
+                    &mut |count| launch(many.call::<17>(rows(count))),
+                ],
+            )
+        };
+        measure(50);
+        assert!(Device::settle(Duration::from_secs(60)));
+        let [none, five, nineteen] = measure(1000);
+        println!("{device}: {none:?} with no arguments, {five:?} with 5, {nineteen:?} with 19");
+        let each = Duration::from_nanos(if cfg!(debug_assertions) { 5000 } else { 300 });
+        assert!(five <= none + 5 * each, "{five:?} with 5 arguments, {none:?} with none");
+        assert!(
+            nineteen <= none + 19 * each,
+            "{nineteen:?} with 19 arguments, {none:?} with none"
+        );
+        Ok(())
+    })
+}
+
+/// Copies.
+#[kernel(grid = [rows])]
+fn copy(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, rows: Count) {
+    out.store([program_id(0)], src.load([program_id(0)]));
+}
+
+/// Host times of a launch by the driver alone, prepared, and ordinary, for a reading.
+#[test]
+#[ignore = "a measurement: run it on a GPU with --release, --ignored and --nocapture"]
+fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), Failure> {
+    const STEPS: u64 = 10_000;
+    const FUSED: usize = 11;
+    let Some(device) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return Ok(());
+    };
+    let _turn = turn();
+    device.set_specialize(Specialize::Tiered);
+
+    /// What is done with a call.
+    type Then<'t> = dyn FnMut(Call<'_>) + 't;
+
+    /// One line: the middle of the times in microseconds.
+    fn line(device: &Device, what: &str, call: &mut dyn FnMut(u64, &mut Then<'_>)) {
+        let mut launched = None;
+        let mut keep = |call: Call<'_>| launched = Some(call.launch(device).expect("a launch"));
+        call(1, &mut keep);
+        assert!(Device::settle(Duration::from_secs(120)));
+        call(1, &mut keep);
+        let arguments = launched.as_ref().and_then(|launched| launched.variant()?.module());
+        let words = arguments.expect("a kernel").arguments.len();
+        let mut kernel = raw::RawKernel::new(device, words);
+        let mut prepared = None;
+        call(1, &mut |call| {
+            prepared = Some(device.prepare(&call).expect("it can be prepared"))
+        });
+        let mut prepared = prepared.expect("it was prepared");
+        let call = std::cell::RefCell::new(call);
+        let mut measure = |steps| {
+            by_turns(
+                device,
+                steps,
+                [
+                    &mut |count| kernel.launch(count),
+                    &mut |count| {
+                        (call.borrow_mut())(count, &mut |call| drop(prepared.launch(call).expect("a launch")));
+                    },
+                    &mut |count| {
+                        (call.borrow_mut())(count, &mut |call| drop(call.launch(device).expect("a launch")));
+                    },
+                ],
+            )
+        };
+        measure(500);
+        assert!(Device::settle(Duration::from_secs(120)));
+        let micros = measure(STEPS).map(|time| time.as_secs_f64() * 1e6);
+        let [driver, prepared, ordinary] = micros;
+        println!(
+            "{what:<24} {words:>5} {driver:>10.2} {prepared:>10.2} {ordinary:>10.2} {:>9.2} x {:>+9.2}",
+            prepared / driver,
+            ordinary - prepared
+        );
+    }
+
+    println!("{device}, host time of a launch in us, p50 of {STEPS}, by turns");
+    println!(
+        "{:<24} {:>5} {:>10} {:>10} {:>10} {:>11} {:>9}",
+        "", "words", "driver", "prepared", "ordinary", "prepared/", "ordinary-"
+    );
+    let mut tensors = Tensors::on(&device);
+    line(&device, "3 arguments", &mut |count, then| {
+        then(tensors.call::<1>(count))
+    });
+    line(&device, "8 arguments", &mut |count, then| {
+        then(tensors.call::<6>(count))
+    });
+    line(&device, "20 arguments", &mut |count, then| {
+        then(tensors.call::<18>(count))
+    });
+    let mut outs = Tensors::on(&device).srcs;
+    line(&device, "11 tensors, fused", &mut |count, then| {
+        let each = outs.iter_mut().zip(&tensors.srcs).take(FUSED);
+        then(Call::fuse(each.map(|(out, src)| copy(out, src, Runtime(count)))));
+    });
+    Ok(())
+}
