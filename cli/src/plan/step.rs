@@ -82,6 +82,7 @@ enum BackEnd {
     DeepEpLowLatency,
     FlashInfer,
     FlashInferVllm,
+    MegaMoe,
 }
 
 /// Ranks as one argument.
@@ -153,6 +154,7 @@ impl StepArguments {
                 capacity: self.capacity.unwrap_or(4096),
             },
             BackEnd::FlashInferVllm => AllToAll::FlashInferVllm {},
+            BackEnd::MegaMoe => AllToAll::MegaMoe {},
         })
     }
 

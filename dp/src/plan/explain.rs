@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::micro::MicroPlan;
-use super::{AllToAllPlan, Execution, ExpertCombine, Phase, Plan, Profile};
+use super::{AllToAllPlan, Execution, ExpertCombine, Phase, Plan, PrefillGraph, Profile};
 use crate::draw::{bytes, quantity, summary};
 use crate::table::{self, grouped};
 
@@ -96,6 +96,21 @@ impl Plan {
                     quantity(graph.attention_rows, "row"),
                 )?;
             }
+        }
+        match self.prefill_graph() {
+            None => {}
+            Some(PrefillGraph::Refused(why)) => writeln!(f, "prefill graph: none, because {why}")?,
+            Some(PrefillGraph::Runs {
+                bucket, tolerates_sum, ..
+            }) => writeln!(
+                f,
+                "prefill graph: that of {}, {}",
+                quantity(bucket, "row"),
+                match tolerates_sum {
+                    true => "or of what each rank needs, since the back end's graph holds no collective of the ranks",
+                    false => "the smallest that holds the longest rank",
+                }
+            )?,
         }
         // A graph's sizes were aligned when it was captured.
         if layout.alignment() > 1 {

@@ -29,7 +29,7 @@
 //! | `step`, `forward`, `speculation`, `topology` | how an engine's step becomes a request |
 //! | `mode` | alignment; `MAX` or `SUM`, and why |
 //! | `exchange` | what ranks tell each other before a step, and what all conclude |
-//! | `graph` | which graph runs, and what it needs |
+//! | `graph`, `prefill` | which graph runs, and what it needs; whether a prefill graph does |
 //! | `logits` | rows of the logits stage |
 //! | `batch` | how a rank's own tensors are padded |
 //! | [`micro`] | whether a step runs in parts, and where it is cut |
@@ -57,6 +57,7 @@ mod hold;
 mod logits;
 pub mod micro;
 mod mode;
+mod prefill;
 mod profile;
 mod request;
 mod serialize;
@@ -80,6 +81,7 @@ pub use graph::{Execution, Graph, WhyEager, capture_sizes};
 pub use hold::{Hold, HoldDecision, HoldError, HoldLimits};
 pub use logits::{LogitsStage, Prompt, logprob_rows};
 pub use mode::{ModeReason, Padding};
+pub use prefill::{PrefillGraph, WhyNoPrefillGraph};
 pub use profile::Profile;
 pub use request::Request;
 pub use shards::{Combine, ShardError, ShardPlan, Shards, zigzag_blocks};
@@ -124,6 +126,7 @@ pub struct Plan {
     /// Whether state-space layers are among those of attention.
     hybrid: bool,
     execution: Execution,
+    prefill: Option<PrefillGraph>,
     reason: ModeReason,
     layout: GatheredLayout,
     logits: LogitsStage,
@@ -180,6 +183,7 @@ impl Plan {
         let bound = bound.transpose()?;
         let is_mixed = phase.is_some_and(|phase| phase.is_mixed());
         let mut execution = graph::choose(request, &scaled)?;
+        let prefill = PrefillGraph::of(request, &scaled, is_mixed);
         let micro = micro::decide(request, &scaled, &mut execution, hidden)?;
         let (reason, layout) = match (&execution, request.bound) {
             // A graph has exactly the bound's rows, or none runs.
@@ -198,7 +202,7 @@ impl Plan {
                 (reason, GatheredLayout::fixed_of(mode, scaled, graph.rows, hidden)?)
             }
             (Execution::Eager(_), None) => {
-                let (mode, reason) = mode::choose(request, &scaled, is_mixed)?;
+                let (mode, reason) = mode::choose(request, &scaled, is_mixed, prefill.as_ref())?;
                 let layout = GatheredLayout::of(mode, scaled, mode::alignment(request), hidden)?;
                 (reason, layout)
             }
@@ -247,6 +251,7 @@ impl Plan {
             extend: request.extend,
             hybrid: request.hybrid_idle,
             execution,
+            prefill,
             reason,
             layout,
             logits,
@@ -286,6 +291,12 @@ impl Plan {
             Execution::Graph(graph) => Some(graph),
             Execution::Eager(_) => None,
         }
+    }
+
+    /// What became of the prefill graph, if the request has sizes that were captured. It replays what lies between the
+    /// collectives, so that the step's buffers are those of an eager forward.
+    pub fn prefill_graph(&self) -> Option<PrefillGraph> {
+        self.prefill
     }
 
     /// The gathered buffer that the step runs in, the graph's own if one runs: tokens, rows and start of every rank.

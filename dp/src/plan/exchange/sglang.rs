@@ -3,7 +3,8 @@
 use super::table::COUNT;
 use super::{Column, ExchangeError, Packed, Reduction, Table};
 
-/// What a scheduler is about to run.
+/// What a scheduler is about to run, with the numbers of SGLang's `ForwardMode`
+/// (sgl-project/sglang, python/sglang/srt/model_executor/forward_batch_info.py, of November 2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SchedulerMode {
     /// Prompts.
@@ -16,10 +17,14 @@ pub enum SchedulerMode {
     Idle,
     /// The check of drafted tokens.
     TargetVerify,
-    /// The draft model, over what was accepted.
+    /// The draft model, over what was accepted (`DRAFT_EXTEND_V2`).
     DraftExtend,
     /// Requests whose prompts another process has run.
     Prebuilt,
+    /// Prompts, some layers at a time, beside another process's decode.
+    SplitPrefill,
+    /// Blocks of a diffusion language model.
+    DiffusionExtend,
 }
 
 /// What a rank of SGLang tells.
@@ -65,7 +70,7 @@ impl Packed for Sglang8 {
             "local_forward_mode",
             Reduction::List,
             SchedulerMode::Idle as u64,
-            SchedulerMode::Prebuilt as u64,
+            SchedulerMode::DiffusionExtend as u64,
         ),
         // One rank that is gone switches prefill graphs off everywhere.
         Column::new("can_run_prefill_cuda_graph", Reduction::Smallest, 0, 1),
