@@ -7,8 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::Rows;
 use super::{MAX_ROWS, PlanError, PrefillGraph, Profile, Request};
-use crate::layout::PaddingMode;
+use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
 
 /// When an eager forward pads its ranks. A graph runs what was captured in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -73,6 +74,11 @@ pub enum ModeReason {
         /// The bound.
         rows: u64,
     },
+    /// Ranks told each other what they need, and all run as many rows.
+    Agreed {
+        /// Rows of every rank.
+        rows: u64,
+    },
     /// Ranks are equal as they are.
     Equal,
     /// Ranks are uneven and nothing needs them equal.
@@ -106,6 +112,7 @@ impl fmt::Display for ModeReason {
                 f,
                 "ranks exchange nothing, and a bound of {rows} rows is the one size that all know"
             ),
+            Self::Agreed { rows } => write!(f, "ranks agreed on {rows} rows each"),
             Self::Equal => f.write_str("ranks are equal without padding, so a plain collective serves"),
             Self::TrueSizes => {
                 f.write_str("no graph was agreed on and the collectives take sizes, so nobody is padded to the longest")
@@ -199,6 +206,32 @@ pub(super) fn choose(
         Some((longest, largest)) => (PaddingMode::Max, ModeReason::PrefillGraph { longest, largest }),
         _ if request.elastic_join && keeps_counts => (PaddingMode::Sum, ModeReason::ElasticJoin),
         _ => (mode, reason),
+    })
+}
+
+/// The buffer of ranks that agreed on their rows.
+pub(super) fn agreed(
+    rows: &Rows,
+    tokens: Vec<u64>,
+    hidden: HiddenState,
+) -> Result<(ModeReason, GatheredLayout), PlanError> {
+    let ranks = tokens.len();
+    Ok(match rows {
+        &Rows::Equal { rows, .. } => {
+            let all = rows.checked_mul(ranks as u64).filter(|&all| all <= MAX_ROWS);
+            let all = all.ok_or_else(|| too_many_rows(ranks))?;
+            let layout = GatheredLayout::fixed_of(PaddingMode::Max, tokens, all, hidden)?;
+            (ModeReason::Agreed { rows }, layout)
+        }
+        Rows::True(rows) => {
+            if rows.iter().fold(0, |sum: u64, &rows| sum.saturating_add(rows)) > MAX_ROWS {
+                return Err(too_many_rows(ranks));
+            }
+            (
+                ModeReason::TrueSizes,
+                GatheredLayout::packed(tokens, rows.clone(), hidden)?,
+            )
+        }
     })
 }
 

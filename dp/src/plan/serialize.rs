@@ -36,6 +36,10 @@ impl Serialize for Plan {
                 map.serialize_entry("attn_rows_per_rank", &graph.attention_rows)?;
             }
         }
+        map.serialize_entry("exchanged_bytes", &self.exchanged_bytes())?;
+        if let Some(told) = self.told() {
+            map.serialize_entry("exchange", told)?;
+        }
         match self.prefill_graph() {
             None => {}
             Some(PrefillGraph::Runs { bucket, .. }) => map.serialize_entry("prefill_graph", &bucket)?,

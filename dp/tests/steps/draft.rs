@@ -2,8 +2,8 @@
 
 use tilewright_dp::layout::PaddingMode;
 use tilewright_dp::plan::{
-    DraftChain, ForwardMode, GatherSlot, ModeReason, Phase, Plan, Profile, RankStep, Request, Speculation, Step,
-    Topology, capture_sizes, model_counts, speculates,
+    DraftChain, ForwardMode, GatherSlot, MixedStep, ModeReason, Phase, Plan, Profile, RankStep, Request, Speculation,
+    Step, Topology, capture_sizes, model_counts, speculates,
 };
 use tilewright_dp::simulate::{Options, Simulation};
 use tilewright_dp::trace::{self, Trace};

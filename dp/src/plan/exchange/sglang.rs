@@ -1,5 +1,7 @@
 //! SGLang from November 2026 on: eight words, counts as they are, and votes.
 
+use serde::Serialize;
+
 use super::table::COUNT;
 use super::{Column, ExchangeError, Packed, Reduction, Table};
 
@@ -48,7 +50,11 @@ pub struct Sglang8 {
     pub longest_prefix: u64,
 }
 
-const TOKENS: usize = 0;
+impl Sglang8 {
+    pub(super) const TOKENS: usize = 0;
+}
+
+const TOKENS: usize = Sglang8::TOKENS;
 const DECODE_GRAPH: usize = 2;
 const EXTEND: usize = 3;
 const TWO_BATCHES: usize = 4;
@@ -105,7 +111,7 @@ impl Packed for Sglang8 {
 }
 
 /// What SGLang concludes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Sglang8Conclusion {
     /// Tokens of every rank.
     pub counts: Vec<u64>,
