@@ -196,7 +196,7 @@ impl Plan {
                     _ => "every rank has its own rows".to_owned(),
                 },
                 yes(self.graph().is_some(), "a graph runs", "no graph runs"),
-                yes(told.split() == Some(true), "in micro-batches", "as one step")
+                yes(self.parts().is_empty(), "as one step", "in micro-batches")
             ),
         }
     }

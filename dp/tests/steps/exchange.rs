@@ -60,6 +60,13 @@ fn x1_to_x6_ranks_are_padded_where_a_graph_or_a_split_was_agreed_on() {
     let plan = planned(&told(Vllm4, &[&[600, 600, 1, 2], &[520, 520, 0, 2]], &[], &[600, 520]));
     assert_eq!((rows(&plan), plan.parts().len()), ((Max, &[600; 2][..], true), 0));
 
+    // Votes of ranks without tokens run nothing.
+    let plan = planned(&told(Vllm4, &[&[0, 0, 1, 2][..]; 2], &[], &[0, 0]));
+    assert_eq!(
+        (rows(&plan), plan.told().unwrap().runs()),
+        ((Max, &[0; 2][..], false), false)
+    );
+
     let plan = planned(&told(Vllm4, &[&[5, 8, 1, 2], &[3, 4, 1, 1], &[]], &[2], &[5, 3, 0]));
     assert_eq!((rows(&plan), plan.parts().len()), ((Max, &[8; 3][..], true), 0));
 }

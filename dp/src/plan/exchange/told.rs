@@ -228,7 +228,8 @@ impl Told {
             match forces_max || counts.iter().all(|&rows| rows == longest) {
                 true => Rows::Equal {
                     rows: longest,
-                    is_graph: mode != GraphMode::None,
+                    // Ranks without tokens replay nothing, whatever they voted.
+                    is_graph: mode != GraphMode::None && longest > 0,
                 },
                 false => Rows::True(counts.to_vec()),
             }
