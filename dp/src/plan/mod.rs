@@ -205,7 +205,7 @@ impl Plan {
             Some(rows) => graph::agreed(rows, request, &scaled),
             None => graph::choose(request, &scaled)?,
         };
-        let prefill = PrefillGraph::of(request, &scaled, is_mixed);
+        let prefill = PrefillGraph::of(request, &scaled, is_mixed, shards.is_some());
         let micro = micro::decide(request, &scaled, told.as_ref(), &mut execution, hidden)?;
         let (reason, layout) = match (&execution, request.bound) {
             _ if let Some(rows) = agreed => mode::agreed(rows, scaled, hidden)?,

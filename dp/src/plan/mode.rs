@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn chosen(request: &Request) -> (PaddingMode, ModeReason) {
-        let prefill = PrefillGraph::of(request, &request.raw, false);
+        let prefill = PrefillGraph::of(request, &request.raw, false, request.shards.is_some());
         choose(request, &request.raw, false, prefill.as_ref()).unwrap()
     }
 
@@ -392,7 +392,7 @@ mod tests {
             ..request(Profile::Main202611, raw, true)
         };
         let mega = Some(AllToAll::MegaMoe {});
-        let runs = |request: &Request| match PrefillGraph::of(request, &request.raw, false) {
+        let runs = |request: &Request| match PrefillGraph::of(request, &request.raw, false, request.shards.is_some()) {
             Some(PrefillGraph::Runs { tolerates_sum, .. }) => Some(tolerates_sum),
             _ => None,
         };

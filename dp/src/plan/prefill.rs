@@ -75,8 +75,9 @@ impl fmt::Display for WhyNoPrefillGraph {
 }
 
 impl PrefillGraph {
-    /// Of a request with captured sizes, whose ranks have so many tokens; nothing without any.
-    pub(super) fn of(request: &Request, scaled: &[u64], is_mixed: bool) -> Option<Self> {
+    /// Of a request with captured sizes, whose ranks have so many tokens; nothing without any. `is_mixed` says that some
+    /// prefill while others draft, and `in_parts` that context-parallel parts are gathered.
+    pub(super) fn of(request: &Request, scaled: &[u64], is_mixed: bool, in_parts: bool) -> Option<Self> {
         let buckets = request.prefill_buckets.as_deref()?;
         let &largest = buckets.iter().max()?;
         let (profile, alignment) = (request.profile, mode::alignment(request));
@@ -84,10 +85,8 @@ impl PrefillGraph {
         let rows = |&tokens: &u64| tokens.next_multiple_of(alignment);
         let longest = scaled.iter().map(rows).max().unwrap_or(0);
         let idle = scaled.iter().position(|&tokens| tokens == 0);
-        // A split prefill is gathered, as is one of context-parallel parts.
-        let tolerates_sum = profile >= Profile::Main202611
-            && request.shards.is_none()
-            && matches!(request.all_to_all, Some(AllToAll::MegaMoe {}));
+        let tolerates_sum =
+            profile >= Profile::Main202611 && !in_parts && matches!(request.all_to_all, Some(AllToAll::MegaMoe {}));
         let bucket = buckets.iter().copied().filter(|&size| size >= longest).min();
         let refused = match (bucket, idle) {
             _ if profile < Profile::Main202609 => WhyNoPrefillGraph::Unknown(profile),

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::micro::MicroPlan;
-use super::{Execution, Plan, PrefillGraph};
+use super::{Execution, Plan, PrefillGraph, Profile};
 
 /// A map of what applies to the step. An eager forward has its aligned and padded counts and its buffer, one under a graph
 /// the graph's bucket, its buffer, and what is allocated besides.
@@ -36,7 +36,10 @@ impl Serialize for Plan {
                 map.serialize_entry("attn_rows_per_rank", &graph.attention_rows)?;
             }
         }
-        map.serialize_entry("exchanged_bytes", &self.exchanged_bytes())?;
+        // Plans by older versions' rules stay as recorded ones are, unless something is asked that they do not have.
+        if self.profile() >= Profile::Main202611 || self.told().is_some() {
+            map.serialize_entry("exchanged_bytes", &self.exchanged_bytes())?;
+        }
         if let Some(told) = self.told() {
             map.serialize_entry("exchange", told)?;
         }

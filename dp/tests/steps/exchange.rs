@@ -151,6 +151,17 @@ fn x13_to_x16_votes_of_sglang_become_the_request() {
             "{explained}"
         );
     }
+    // Context-parallel parts are gathered within the graph, also of a back end that gathers nothing else.
+    let parts = |shards| Request {
+        prefill_buckets: Some(vec![128]),
+        all_to_all: Some(AllToAll::MegaMoe {}),
+        shards,
+        ..told(ExchangeForm::Sglang8, &[prefill, decode], &[], &[100, 3])
+    };
+    assert_eq!(planned(&parts(None)).mode(), PaddingMode::Sum);
+    let shards = Some(vec![vec![50, 50], vec![2, 1]]);
+    assert_eq!(planned(&parts(shards)).mode(), PaddingMode::Max);
+
     let voted: &[u64] = &[8, 8, 1, 0, 1, 2, 0, 0];
     let graph = Request {
         graph_buckets: Some(vec![8, 16]),
