@@ -79,6 +79,7 @@ fn one_request_gives_an_array_of_one_plan() {
         "buffer_rows": 40,
         "buffer_bytes": 573_440,
         "local_start": [0, 10, 20, 30],
+        "exchanged_bytes": 256,
     }]);
     assert_eq!(json!(plans), expected);
     assert_eq!(succeed(&["--json"], "[]"), "[\n\n]\n");

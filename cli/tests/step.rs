@@ -105,6 +105,52 @@ fn every_decision_is_explained_in_words() {
             "--raw=5 --dp=8 --bound=96",
             "exchange: none, because every rank knows a bound of the others",
         ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;3,4,0,1",
+            "exchange: 4 numbers from each GPU, 64 B of all GPUs before the step\ntold: as vllm4; all conclude that every \
+             rank has 8 rows, a graph runs, and it runs as one step\nrun: the graph of 8 rows on every rank, on which all agreed",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;3,4,0,0",
+            "mode: SUM, because no graph was agreed on and the collectives take sizes",
+        ),
+        (
+            "--raw=6,4,3 --exchange=vllm6 --told=6,2,1,2,0,6;4,2,1,2,0,4;3,2,1,2,0,3 --graph-buckets=4,8",
+            "mode: MAX, because ranks agreed on 8 rows each",
+        ),
+        (
+            "--raw=5,0 --exchange=vllm4 --told=5,8,0,2; --dead=1",
+            "told: as vllm4 of those alive, without 1 dead rank; all conclude",
+        ),
+        (
+            "--raw=100,3 --exchange=sglang8 --told=100,2,0,1,0,1,1,0;3,3,1,0,0,2,1,0 --prefill-buckets=128",
+            "told: as sglang8; all conclude that a rank prefills, no decode graph may run, two batches may not, and ranks that \
+             decode run as prompts of one token",
+        ),
+        (
+            "--raw=5,8 --exchange=trt --told=5,5,5,1,5,0,0;8,8,8,1,8,0,0",
+            "run: the graph of 8 rows on every rank, on which all agreed",
+        ),
+        (
+            "--raw=9,0 --extend --prefill-buckets=16",
+            "prefill graph: none, because rank 1 has no token and would replay nothing",
+        ),
+        (
+            "--raw=9,5 --extend --prefill-buckets=19,64",
+            "prefill graph: none, because the next size has 19 rows, over twice the 9 of the longest rank",
+        ),
+        (
+            "--raw=9,5 --extend --prefill-buckets=4,8",
+            "prefill graph: none, because the longest rank has 9 rows, more than the 8 captured",
+        ),
+        (
+            "--raw=9,5 --extend --prefill-buckets=16",
+            "prefill graph: that of 16 rows, the smallest that holds the longest rank",
+        ),
+        (
+            "--raw=9,0 --extend --prefill-buckets=16 --all-to-all=mega_moe",
+            "prefill graph: that of 16 rows, or of what each rank needs, since the back end's graph holds no collective",
+        ),
         ("--raw=0,0 --bound=96", "all are idle, and run nothing but padding"),
         (
             "--raw=64,64 --extend --symmetric",
@@ -256,5 +302,57 @@ fn numbers_of_any_size_give_a_plan_or_an_error() {
                 assert!(error.is_empty() || error.starts_with("error: "), "{flags}: {error}");
             }
         }
+    }
+}
+
+#[test]
+fn what_ranks_told_is_in_a_plan_and_is_refused_where_it_contradicts_the_request() {
+    let request = json!({
+        "raw": [5, 3, 0],
+        "dp": 3,
+        "exchange": { "form": "vllm4", "words": [[5, 8, 1, 2], [3, 4, 1, 1], []], "dead": [2] },
+    });
+    let json = plan(&request);
+    assert_eq!(json["exchanged_bytes"], json!(3 * 48));
+    let expected = json!({
+        "form": "vllm4",
+        "dead": [2],
+        "concluded": { "mode": "piecewise", "split": false, "counts": [8, 8, 8] },
+    });
+    assert_eq!((&json["exchange"], &json["graph_rows"]), (&expected, &json!(24)));
+    assert_eq!(plan(&json!({ "raw": [4, 4], "dp": 2 }))["exchanged_bytes"], json!(128));
+
+    for (flags, message) in [
+        ("--raw=5,3 --exchange=vllm4", "--told"),
+        ("--raw=5,3 --told=5,8,0,2;3,4,0,2", "--exchange"),
+        (
+            "--raw=5,3 --exchange=vllm5 --told=5;3",
+            "possible values: vllm4, vllm6, sglang8, trt",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2",
+            "`exchange` has the words of 1 ranks",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;3,4,0",
+            "rank 1 sent 3 words and this form has 4",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;4,4,0,2",
+            "rank 1 told `tokens` 4 and `raw` says 3",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;3,4,0,2 --dead=2",
+            "there is no rank 2",
+        ),
+        (
+            "--raw=5,3 --exchange=vllm4 --told=5,8,0,2;3,4,0,2 --padding=always",
+            "`padding` is set",
+        ),
+        ("--raw=5 --dp=2 --exchange=vllm4 --told=5,8,0,2 --bound=9", "--bound"),
+    ] {
+        let flags: Vec<_> = flags.split(' ').collect();
+        let error = fail(&flags, "");
+        assert!(error.contains(message), "{flags:?}: {error}");
     }
 }

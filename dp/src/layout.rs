@@ -168,6 +168,22 @@ impl GatheredLayout {
         })
     }
 
+    /// Packs ranks that have padded themselves to so many rows, one after the other.
+    pub(crate) fn packed(counts: Vec<u64>, padded: Vec<u64>, hidden: HiddenState) -> Result<Self, LayoutError> {
+        let mode = PaddingMode::Sum;
+        let (starts, rows) = starts(mode, &padded)?;
+        Ok(Self {
+            mode,
+            alignment: 1,
+            hidden,
+            counts,
+            padded,
+            starts,
+            rows,
+            bytes: bytes(rows, hidden)?,
+        })
+    }
+
     /// Lays out a buffer whose rows were fixed before the counts were known, as those of a captured graph are. `MAX` gives
     /// every rank an equal part; `SUM` packs the ranks, and the rows after the last one belong to nobody.
     ///

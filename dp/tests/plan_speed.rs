@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use tilewright_dp::plan::exchange::{ExchangeForm, Told};
 use tilewright_dp::plan::micro::{DualBatch, Micro, Runner, TwoBatch};
 use tilewright_dp::plan::{
     AllToAll, Bound, ExpertBound, HoldLimits, MixedStep, Padding, Phase, Plan, Profile, Request, Speculation, Topology,
@@ -58,8 +59,9 @@ fn a_plan_of_32_ranks_takes_under_5_microseconds() {
 }
 
 /// Prefill and verification in one step, with everything that a plan can tell of it, and a plan from a bound.
-fn everything(ranks: u64) -> [(&'static str, Request); 2] {
-    let counts: Vec<u64> = (0..ranks).map(|rank| 40 + rank * 37 % 101).collect();
+fn everything(ranks: u64) -> [(&'static str, Request); 3] {
+    // So equal that two micro-batches hold a token of every rank.
+    let counts: Vec<u64> = (0..ranks).map(|rank| 80 + rank * 37 % 61).collect();
     let wire = Some(WireFormat::Nvfp4);
     let mixed = MixedStep {
         prefills: (0..ranks).map(|rank| rank % 3 == 0).collect(),
@@ -98,7 +100,23 @@ fn everything(ranks: u64) -> [(&'static str, Request); 2] {
         symmetric: true,
         ..Request::new(counts, ranks)
     };
-    [("everything", exchanged), ("everything from a bound", bounded)]
+    let told = Request {
+        exchange: Some(Told {
+            form: ExchangeForm::Vllm4,
+            words: exchanged.raw.iter().map(|&count| vec![count, count, 1, 0]).collect(),
+            dead: Vec::new(),
+        }),
+        micro: Some(Micro::Dbo(DualBatch::default())),
+        mixed: None,
+        all_to_all: None,
+        padding: Padding::Rules,
+        ..exchanged.clone()
+    };
+    [
+        ("everything", exchanged),
+        ("everything from what ranks told", told),
+        ("everything from a bound", bounded),
+    ]
 }
 
 #[test]

@@ -23,7 +23,8 @@ use crate::output;
 /// What the command line asks for. The flags of a request have the names of its JSON fields.
 #[derive(Args)]
 #[command(group = ArgGroup::new("given").args(["raw", "trace"]))]
-#[command(group = ArgGroup::new("captured").args(["graph_ok", "trace"]))]
+#[command(group = ArgGroup::new("prefilling").args(["extend", "exchange"]).multiple(true))]
+#[command(group = ArgGroup::new("captured").args(["graph_ok", "exchange", "trace"]))]
 pub struct Arguments {
     /// Reads one request or an array of requests from standard input, up to 16 MiB of JSON, and prints an array of plans in
     /// the same order
@@ -89,7 +90,7 @@ pub struct Arguments {
     elastic_join: bool,
     /// Token counts of captured prefill graphs, for which every rank voted, separated by commas; other than those of decode
     /// graphs, --attn-tp need not divide them
-    #[arg(long, value_name = "SIZES", allow_hyphen_values = true, requires = "extend")]
+    #[arg(long, value_name = "SIZES", allow_hyphen_values = true, requires = "prefilling")]
     prefill_buckets: Option<Sizes>,
     /// Bytes of one hidden state [default: 14336, that is 7168 bfloat16]
     #[arg(long, requires = "given")]
@@ -98,7 +99,7 @@ pub struct Arguments {
     #[arg(long, value_enum, requires = "given")]
     micro: Option<MicroKind>,
     /// Tokens of the prompts of each rank, which --micro tbo cuts, ranks separated by semicolons: 100,50;7;
-    #[arg(long, value_name = "LISTS", requires = "extend")]
+    #[arg(long, value_name = "LISTS", requires = "prefilling")]
     prompts: Option<Lists>,
     /// Real rows of the context-parallel parts of each rank, ranks separated by semicolons: 8,8;5,5
     #[arg(long, value_name = "LISTS", requires = "raw")]
@@ -177,7 +178,7 @@ impl Arguments {
             raw_lp: self.raw_lp.as_ref().map(|counts| counts.0.clone()),
             extend: self.extend,
             cp_align: self.cp_align.unwrap_or(default.cp_align),
-            graph_buckets: self.graph_ok.then(captured),
+            graph_buckets: (self.graph_ok || self.step.tells()).then(captured),
             graph_ok: self.graph_ok,
             hybrid_idle: self.hybrid_idle,
             force_max: self.force_max,

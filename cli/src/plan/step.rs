@@ -4,10 +4,13 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use tilewright::dp::plan::exchange::{ExchangeForm, Told};
 use tilewright::dp::plan::{AllToAll, Bound, ExpertBound, MixedStep, Padding, Phase, PlanError, Request};
 
+use super::Lists;
+
 /// What of them is of one step, and no matter of a trace.
-pub const OF_ONE_STEP: [&str; 8] = [
+pub const OF_ONE_STEP: [&str; 11] = [
     "prefills",
     "phase",
     "draft_width",
@@ -16,6 +19,9 @@ pub const OF_ONE_STEP: [&str; 8] = [
     "ep",
     "bound_experts",
     "symmetric",
+    "exchange",
+    "told",
+    "dead",
 ];
 
 /// The flags, with the names of a request's JSON fields.
@@ -51,6 +57,16 @@ pub struct StepArguments {
     /// Experts of every row, experts of a GPU and rows that the dispatch was started for: bounds the experts' rows
     #[arg(long, value_name = "NUMBERS", requires = "bound")]
     bound_experts: Option<Experts>,
+    /// What ranks told each other before the step decides: the form of it
+    #[arg(long, value_name = "FORM", requires = "told", value_parser = form_parser())]
+    #[arg(conflicts_with_all = ["graph_ok", "bound"])]
+    exchange: Option<ExchangeForm>,
+    /// The numbers of each rank, ranks separated by semicolons, a dead one's left empty: 5,8,0,2;3,4,0,2
+    #[arg(long, value_name = "LISTS", allow_hyphen_values = true, requires_all = ["exchange", "raw"])]
+    told: Option<Lists>,
+    /// Ranks that are dead, separated by commas
+    #[arg(long, value_name = "RANKS", requires = "told")]
+    dead: Option<Ranks>,
     /// Says which buffers may come from symmetric memory
     #[arg(long, requires = "raw")]
     symmetric: bool,
@@ -63,6 +79,12 @@ fn padding_parser() -> impl TypedValueParser<Value = Padding> {
     let named = |name: String| Padding::ALL.into_iter().find(|padding| padding.name() == name);
     PossibleValuesParser::new(Padding::ALL.map(Padding::name))
         .try_map(move |name| named(name).ok_or("there is no such padding"))
+}
+
+fn form_parser() -> impl TypedValueParser<Value = ExchangeForm> {
+    let named = |name: String| ExchangeForm::ALL.into_iter().find(|form| form.name() == name);
+    PossibleValuesParser::new(ExchangeForm::ALL.map(ExchangeForm::name))
+        .try_map(move |name| named(name).ok_or("there is no such form"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,6 +104,7 @@ enum BackEnd {
     DeepEpLowLatency,
     FlashInfer,
     FlashInferVllm,
+    MegaMoe,
 }
 
 /// Ranks as one argument.
@@ -130,10 +153,16 @@ impl StepArguments {
             all_to_all: self.all_to_all(request.force_max),
             ep: self.ep,
             bound: self.bound(),
+            exchange: self.exchange()?,
             symmetric: self.symmetric,
             padding: self.padding,
             ..request
         })
+    }
+
+    /// Whether the request has what ranks told.
+    pub fn tells(&self) -> bool {
+        self.exchange.is_some()
     }
 
     /// When eager forwards pad their ranks.
@@ -153,6 +182,7 @@ impl StepArguments {
                 capacity: self.capacity.unwrap_or(4096),
             },
             BackEnd::FlashInferVllm => AllToAll::FlashInferVllm {},
+            BackEnd::MegaMoe => AllToAll::MegaMoe {},
         })
     }
 
@@ -163,6 +193,24 @@ impl StepArguments {
             rows: self.bound?,
             experts: self.bound_experts.as_ref().map(experts),
         })
+    }
+
+    fn exchange(&self) -> Result<Option<Told>, PlanError> {
+        let (Some(form), Some(Lists(words))) = (self.exchange, &self.told) else {
+            return Ok(None);
+        };
+        let ranks = words.len();
+        let index = |&rank: &u64| {
+            let index = usize::try_from(rank).ok().filter(|&rank| rank < ranks);
+            let ranks = ranks as u64;
+            index.ok_or(PlanError::NoSuchRank { rank, ranks })
+        };
+        let dead = self.dead.iter().flat_map(|Ranks(ranks)| ranks).map(index);
+        Ok(Some(Told {
+            form,
+            words: words.clone(),
+            dead: dead.collect::<Result<_, _>>()?,
+        }))
     }
 
     fn mixed(&self, ranks: usize) -> Result<Option<MixedStep>, PlanError> {

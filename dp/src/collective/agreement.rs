@@ -81,17 +81,19 @@ impl Agreement {
         Ok(())
     }
 
-    /// Shows all ranks what this one plans the step from, and returns what each shows: the one exchange of a step.
+    /// Shows all ranks what this one plans the step from, and returns what each shows: the one exchange of a step. What the
+    /// exchange delivers for `dead` ranks is returned without a look; one that waits for them fails.
     ///
     /// # Errors
     /// A rank is gone or late, or adopted other shapes than this one since they began.
-    pub fn exchange_step(&self, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
+    pub fn exchange_step(&self, words: &[u64], dead: &[usize]) -> Result<Vec<Vec<u64>>, CollectiveError> {
         let fingerprint = self.agreed.lock().fingerprint;
         let sent: Vec<_> = [fingerprint].into_iter().chain(words.iter().copied()).collect();
         let all = self.exchange.all_gather(&sent)?;
         let rank = self.exchange.rank();
         let shown = |(other, words): (usize, Vec<u64>)| match words.split_first() {
             Some((&theirs, words)) if theirs == fingerprint => Ok(words.to_vec()),
+            _ if dead.contains(&other) => Ok(words),
             _ => Err(CollectiveError::AdoptedOthers { rank, other }),
         };
         all.into_iter().enumerate().map(shown).collect()

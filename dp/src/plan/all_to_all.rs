@@ -36,6 +36,8 @@ pub enum AllToAll {
     },
     /// FlashInfer as vLLM runs it: as many rows as the largest of its sizes.
     FlashInferVllm {},
+    /// SGLang's fused experts: a prefill graph then holds no collective of the ranks, which need not be equal for it.
+    MegaMoe {},
 }
 
 fn low_latency() -> u64 {
@@ -129,6 +131,7 @@ impl AllToAll {
             Self::DeepEpLowLatency { .. } => "deep_ep_low_latency",
             Self::FlashInfer { .. } => "flash_infer",
             Self::FlashInferVllm {} => "flash_infer_vllm",
+            Self::MegaMoe {} => "mega_moe",
         }
     }
 

@@ -3,7 +3,7 @@
 //! The gathered buffer decides how many rows a rank computes; its ids, positions and lengths have to follow, or attention
 //! would see rows that its metadata does not describe. Padding always goes to the end of an axis.
 
-use super::{Execution, ForwardMode, Own, Plan, PlanError, Profile};
+use super::{Execution, ForwardMode, Own, Phase, Plan, PlanError, Profile};
 use crate::layout::PaddingMode;
 
 /// What a rank's batch becomes for one forward.
@@ -107,11 +107,13 @@ impl Plan {
         })
     }
 
-    /// Whether this is a verification, or another forward of several tokens per request, whose ranks are padded to the
-    /// longest.
+    /// Whether ranks with requests verify drafts, and are padded to the longest. The draft model's own forwards have
+    /// several tokens per request too, and an idle rank stays idle in them (`spec_info.is_draft_input()` upstream). A request
+    /// without phases that has several tokens for each count is taken as a verification.
     fn verifies_padded(&self) -> bool {
         let newest = self.profile >= Profile::Main202611;
-        newest && !self.extend && self.width > 1 && self.mode() == PaddingMode::Max
+        let verifies = self.phase().is_none_or(|phase| phase.phase == Phase::Target);
+        newest && verifies && !self.extend && self.width > 1 && self.mode() == PaddingMode::Max
     }
 
     fn kept(&self, forward: ForwardMode, rows: u64, requests: u64) -> u64 {
@@ -164,7 +166,7 @@ impl Plan {
                 is_dummy: true,
                 ..unchanged
             },
-            // A hybrid's state has to be computed from whole requests.
+            // A hybrid's state is computed from whole requests.
             Idle if self.hybrid && self.verifies_padded() && requests == 0 && rows >= self.width => BatchPlan {
                 forward: TargetVerify,
                 requests: rows / self.width,

@@ -1,5 +1,6 @@
 //! Why there is no plan.
 
+use super::exchange::ExchangeError;
 use super::micro::MicroError;
 use super::{
     AllToAllError, BoundError, DraftError, ForwardMode, HoldError, MAX_RANKS, MAX_ROWS, MAX_SIZES, MAX_SPECULATION,
@@ -223,6 +224,9 @@ pub enum PlanError {
     /// The experts' back end cannot run the step.
     #[error(transparent)]
     AllToAll(#[from] AllToAllError),
+    /// What ranks told contradicts itself or the request.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// A bound does not hold, or does not serve.
     #[error(transparent)]
     Bound(#[from] BoundError),

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use super::exchange::{Conclusion, Rows};
 use super::micro::MicroPlan;
-use super::{AllToAllPlan, Execution, ExpertCombine, Phase, Plan, Profile};
+use super::{AllToAllPlan, Execution, ExpertCombine, Phase, Plan, PrefillGraph, Profile};
 use crate::draw::{bytes, quantity, summary};
 use crate::table::{self, grouped};
 
@@ -68,13 +69,19 @@ impl Plan {
         match (self.exchanged_bytes(), self.bound()) {
             (_, Some(_)) => writeln!(f, "exchange: none, because every rank knows a bound of the others")?,
             (0, None) => writeln!(f, "exchange: none, because a rank alone has nobody to agree with")?,
-            (exchanged, None) => writeln!(
-                f,
-                "exchange: {} from each GPU, {} of all GPUs before the step",
-                quantity(self.profile.exchanged_numbers(), "number"),
-                bytes(exchanged)
-            )?,
+            (exchanged, None) => {
+                let numbers = self
+                    .told()
+                    .map_or(self.profile.exchanged_numbers(), |told| told.form.numbers());
+                writeln!(
+                    f,
+                    "exchange: {} from each GPU, {} of all GPUs before the step",
+                    quantity(numbers, "number"),
+                    bytes(exchanged)
+                )?
+            }
         }
+        self.write_told(f)?;
         self.write_phase(f)?;
         match &self.execution {
             Execution::Eager(why) => writeln!(f, "run: eager, because {why}")?,
@@ -82,6 +89,11 @@ impl Plan {
                 f,
                 "run: the graph of {}, which has exactly the bound's rows, so that ranks without one send as many",
                 quantity(graph.bucket, "request")
+            )?,
+            Execution::Graph(graph) if self.told().is_some_and(|told| told.rows.is_some()) => writeln!(
+                f,
+                "run: the graph of {} on every rank, on which all agreed",
+                quantity(graph.attention_rows, "row")
             )?,
             Execution::Graph(graph) => {
                 let counted = match self.profile {
@@ -96,6 +108,21 @@ impl Plan {
                     quantity(graph.attention_rows, "row"),
                 )?;
             }
+        }
+        match self.prefill_graph() {
+            None => {}
+            Some(PrefillGraph::Refused(why)) => writeln!(f, "prefill graph: none, because {why}")?,
+            Some(PrefillGraph::Runs {
+                bucket, tolerates_sum, ..
+            }) => writeln!(
+                f,
+                "prefill graph: that of {}, {}",
+                quantity(bucket, "row"),
+                match tolerates_sum {
+                    true => "or of what each rank needs, since the back end's graph holds no collective of the ranks",
+                    false => "the smallest that holds the longest rank",
+                }
+            )?,
         }
         // A graph's sizes were aligned when it was captured.
         if layout.alignment() > 1 {
@@ -132,6 +159,46 @@ impl Plan {
         self.write_experts(f)?;
         self.write_bound(f)?;
         self.write_symmetric(f)
+    }
+
+    fn write_told(&self, f: &mut String) -> fmt::Result {
+        let Some(told) = self.told() else { return Ok(()) };
+        let dead = match &told.dead[..] {
+            [] => String::new(),
+            dead => format!(" of those alive, without {}", quantity(dead.len() as u64, "dead rank")),
+        };
+        write!(f, "told: as {}{dead}; all conclude that ", told.form.name())?;
+        let yes = |is: bool, what: &'static str, or: &'static str| if is { what } else { or };
+        match (&told.concluded, told.runs()) {
+            (Conclusion::Trt(_), false) => writeln!(f, "nobody runs, because some rank has no request"),
+            (_, false) => writeln!(f, "nobody runs, because no rank has a token"),
+            (Conclusion::Sglang8(concluded), true) => writeln!(
+                f,
+                "{}, {}, {}, and ranks that decode {}",
+                yes(concluded.extend, "a rank prefills", "none prefills"),
+                yes(
+                    concluded.decode_graph,
+                    "decode graphs may run",
+                    "no decode graph may run"
+                ),
+                yes(concluded.two_batches, "two batches may", "two batches may not"),
+                yes(
+                    concluded.decode_becomes_extend,
+                    "run as prompts of one token",
+                    "stay as they are"
+                )
+            ),
+            (_, true) => writeln!(
+                f,
+                "{}, {}, and it runs {}",
+                match &told.rows {
+                    Some(Rows::Equal { rows, .. }) => format!("every rank has {}", quantity(*rows, "row")),
+                    _ => "every rank has its own rows".to_owned(),
+                },
+                yes(self.graph().is_some(), "a graph runs", "no graph runs"),
+                yes(self.parts().is_empty(), "as one step", "in micro-batches")
+            ),
+        }
     }
 
     fn write_phase(&self, f: &mut String) -> fmt::Result {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::exchange::Rows;
 use super::{PlanError, Profile, Request, mode::too_many_rows};
 
 /// How a step is run.
@@ -30,6 +31,8 @@ pub enum WhyEager {
         /// Requests of the largest graph.
         largest: u64,
     },
+    /// Ranks told each other which graphs they could run, and agreed on none.
+    NotAgreed,
     /// The step runs in micro-batches, which the engine captures no graph for.
     Split,
     /// Ranks exchange nothing, and no graph has exactly the rows that all know of each other.
@@ -70,6 +73,7 @@ impl fmt::Display for WhyEager {
                 f,
                 "no graph was captured of exactly the bound's {rows} rows, and ranks without one would send others"
             ),
+            Self::NotAgreed => f.write_str("not every rank told that it could run a graph, or none is large enough"),
             Self::Split => f.write_str("micro-batches run without a graph"),
             Self::NotVoted => f.write_str("not every rank voted for a decode graph"),
             Self::NotCaptured => f.write_str("no usable decode graph was captured"),
@@ -105,6 +109,20 @@ pub fn capture_sizes(speculative: bool, largest: u64) -> Vec<u64> {
     let large = (272..=8192).step_by(16);
     let sizes = small.iter().copied().chain(medium).chain(large);
     sizes.take_while(|&size| size <= largest).collect()
+}
+
+/// The graph of the rows that an exchange agreed on.
+pub(super) fn agreed(rows: &Rows, request: &Request, scaled: &[u64]) -> Execution {
+    let Rows::Equal { rows, is_graph: true } = *rows else {
+        return Execution::Eager(WhyEager::NotAgreed);
+    };
+    Execution::Graph(Graph {
+        key: request.raw.iter().copied().max().unwrap_or(0),
+        bucket: rows.div_ceil(request.coef),
+        attention_rows: rows,
+        rows: rows.saturating_mul(scaled.len() as u64),
+        transient_rows: 0,
+    })
 }
 
 /// Looks for the graph that runs a request's step.

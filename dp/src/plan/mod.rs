@@ -29,7 +29,7 @@
 //! | `step`, `forward`, `speculation`, `topology` | how an engine's step becomes a request |
 //! | `mode` | alignment; `MAX` or `SUM`, and why |
 //! | `exchange` | what ranks tell each other before a step, and what all conclude |
-//! | `graph` | which graph runs, and what it needs |
+//! | `graph`, `prefill` | which graph runs, and what it needs; whether a prefill graph does |
 //! | `logits` | rows of the logits stage |
 //! | `batch` | how a rank's own tensors are padded |
 //! | [`micro`] | whether a step runs in parts, and where it is cut |
@@ -57,6 +57,7 @@ mod hold;
 mod logits;
 pub mod micro;
 mod mode;
+mod prefill;
 mod profile;
 mod request;
 mod serialize;
@@ -80,6 +81,7 @@ pub use graph::{Execution, Graph, WhyEager, capture_sizes};
 pub use hold::{Hold, HoldDecision, HoldError, HoldLimits};
 pub use logits::{LogitsStage, Prompt, logprob_rows};
 pub use mode::{ModeReason, Padding};
+pub use prefill::{PrefillGraph, WhyNoPrefillGraph};
 pub use profile::Profile;
 pub use request::Request;
 pub use shards::{Combine, ShardError, ShardPlan, Shards, zigzag_blocks};
@@ -94,6 +96,7 @@ pub use wire::{MAX_EXPERTS_PER_TOKEN, WireError, WireFormat, WirePlan, WireRow};
 pub(crate) use request::check_size;
 pub(crate) use topology::check_ranks;
 
+use exchange::ToldPlan;
 use micro::MicroPlan;
 
 use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
@@ -124,12 +127,14 @@ pub struct Plan {
     /// Whether state-space layers are among those of attention.
     hybrid: bool,
     execution: Execution,
+    prefill: Option<PrefillGraph>,
     reason: ModeReason,
     layout: GatheredLayout,
     logits: LogitsStage,
     micro: Option<MicroPlan>,
     shards: Option<ShardPlan>,
     wire: Option<WirePlan>,
+    told: Option<ToldPlan>,
     phase: Option<PhasePlan>,
     bound: Option<BoundPlan>,
     /// One for each gathered buffer, or none.
@@ -159,16 +164,32 @@ impl Plan {
     /// The request contradicts itself, or a size is over [`MAX_ROWS`], [`MAX_RANKS`] or [`MAX_SIZES`].
     pub fn new(request: &Request) -> Result<Self, PlanError> {
         request.check()?;
+        let shards = request.shards.as_deref();
+        let Some(exchange) = &request.exchange else {
+            return Self::of_phase(request, None, shards);
+        };
+        let (own, told) = exchange.resolve(request)?;
+        own.check()?;
+        Self::of_phase(&own, Some(told), shards)
+    }
+
+    /// Plans a request that was checked, by what its ranks told if they did.
+    fn of_phase(request: &Request, told: Option<ToldPlan>, shards: Option<&[Vec<u64>]>) -> Result<Self, PlanError> {
         let Some(mixed) = &request.mixed else {
-            return Self::of(request, None, request.shards.as_deref());
+            return Self::of(request, told, None, shards);
         };
         let (own, phase) = mixed.resolve(request)?;
         own.check()?;
-        Self::of(&own, Some(phase), request.shards.as_deref())
+        Self::of(&own, told, Some(phase), shards)
     }
 
-    /// Plans a request that was checked and has one width, with these shards.
-    fn of(request: &Request, phase: Option<PhasePlan>, shards: Option<&[Vec<u64>]>) -> Result<Self, PlanError> {
+    /// Plans a request that was checked and has one width.
+    fn of(
+        request: &Request,
+        told: Option<ToldPlan>,
+        phase: Option<PhasePlan>,
+        shards: Option<&[Vec<u64>]>,
+    ) -> Result<Self, PlanError> {
         let scaled = request.scaled()?;
         // Only the bytes of a row are known here, not what it is made of.
         let hidden = HiddenState {
@@ -179,9 +200,15 @@ impl Plan {
         let bound = request.bound.map(|bound| BoundPlan::new(bound, &scaled, request.dp));
         let bound = bound.transpose()?;
         let is_mixed = phase.is_some_and(|phase| phase.is_mixed());
-        let mut execution = graph::choose(request, &scaled)?;
-        let micro = micro::decide(request, &scaled, &mut execution, hidden)?;
+        let agreed = told.as_ref().and_then(|told| told.rows.as_ref());
+        let mut execution = match agreed {
+            Some(rows) => graph::agreed(rows, request, &scaled),
+            None => graph::choose(request, &scaled)?,
+        };
+        let prefill = PrefillGraph::of(request, &scaled, is_mixed, shards.is_some());
+        let micro = micro::decide(request, &scaled, told.as_ref(), &mut execution, hidden)?;
         let (reason, layout) = match (&execution, request.bound) {
+            _ if let Some(rows) = agreed => mode::agreed(rows, scaled, hidden)?,
             // A graph has exactly the bound's rows, or none runs.
             (_, Some(bound)) => {
                 let rows = bound.rows;
@@ -198,7 +225,7 @@ impl Plan {
                 (reason, GatheredLayout::fixed_of(mode, scaled, graph.rows, hidden)?)
             }
             (Execution::Eager(_), None) => {
-                let (mode, reason) = mode::choose(request, &scaled, is_mixed)?;
+                let (mode, reason) = mode::choose(request, &scaled, is_mixed, prefill.as_ref())?;
                 let layout = GatheredLayout::of(mode, scaled, mode::alignment(request), hidden)?;
                 (reason, layout)
             }
@@ -247,12 +274,14 @@ impl Plan {
             extend: request.extend,
             hybrid: request.hybrid_idle,
             execution,
+            prefill,
             reason,
             layout,
             logits,
             micro,
             shards: shards.transpose()?,
             wire,
+            told,
             phase,
             bound,
             all_to_all,
@@ -269,9 +298,10 @@ impl Plan {
 
     /// Bytes that the schedulers of all GPUs exchanged before the step, those of context-parallel parts not counted.
     pub fn exchanged_bytes(&self) -> u64 {
-        match self.bound {
-            Some(_) => 0,
-            None => self.profile.exchanged_by(self.gpus, self.dp),
+        match (&self.bound, &self.told) {
+            (Some(_), _) => 0,
+            (None, Some(told)) => told.form.exchanged_bytes(self.gpus, self.dp),
+            (None, None) => self.profile.exchanged_by(self.gpus, self.dp),
         }
     }
 
@@ -286,6 +316,12 @@ impl Plan {
             Execution::Graph(graph) => Some(graph),
             Execution::Eager(_) => None,
         }
+    }
+
+    /// What became of the prefill graph, if the request has sizes that were captured. It replays what lies between the
+    /// collectives, so that the step's buffers are those of an eager forward.
+    pub fn prefill_graph(&self) -> Option<PrefillGraph> {
+        self.prefill
     }
 
     /// The gathered buffer that the step runs in, the graph's own if one runs: tokens, rows and start of every rank.
@@ -363,6 +399,11 @@ impl Plan {
     /// What travels to the experts and back, if the wire was told.
     pub fn wire(&self) -> Option<&WirePlan> {
         self.wire.as_ref()
+    }
+
+    /// What its ranks told each other, and all conclude, if that was given.
+    pub fn told(&self) -> Option<&ToldPlan> {
+        self.told.as_ref()
     }
 
     /// Which forward of a speculative step it is, if that was told.

@@ -7,8 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_ROWS, PlanError, Profile, Request};
-use crate::layout::PaddingMode;
+use super::exchange::Rows;
+use super::{MAX_ROWS, PlanError, PrefillGraph, Profile, Request};
+use crate::layout::{GatheredLayout, HiddenState, PaddingMode};
 
 /// When an eager forward pads its ranks. A graph runs what was captured in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -73,6 +74,11 @@ pub enum ModeReason {
         /// The bound.
         rows: u64,
     },
+    /// Ranks told each other what they need, and all run as many rows.
+    Agreed {
+        /// Rows of every rank.
+        rows: u64,
+    },
     /// Ranks are equal as they are.
     Equal,
     /// Ranks are uneven and nothing needs them equal.
@@ -106,6 +112,7 @@ impl fmt::Display for ModeReason {
                 f,
                 "ranks exchange nothing, and a bound of {rows} rows is the one size that all know"
             ),
+            Self::Agreed { rows } => write!(f, "ranks agreed on {rows} rows each"),
             Self::Equal => f.write_str("ranks are equal without padding, so a plain collective serves"),
             Self::TrueSizes => {
                 f.write_str("no graph was agreed on and the collectives take sizes, so nobody is padded to the longest")
@@ -137,11 +144,13 @@ fn least_common_multiple(one: u64, other: u64) -> u64 {
     one / a * other
 }
 
-/// The mode of an eager forward, from the tokens of every rank. `is_mixed` says that some prefill while others draft.
+/// The mode of an eager forward, from the tokens of every rank. `is_mixed` says that some prefill while others draft, and
+/// `prefill` what became of the prefill graph.
 pub(super) fn choose(
     request: &Request,
     scaled: &[u64],
     is_mixed: bool,
+    prefill: Option<&PrefillGraph>,
 ) -> Result<(PaddingMode, ModeReason), PlanError> {
     let profile = request.profile;
     if profile < Profile::Pr8280 && request.padding == Padding::Rules {
@@ -190,25 +199,39 @@ pub(super) fn choose(
     if !newest {
         return Ok((mode, reason));
     }
-    let buckets = || request.prefill_buckets.iter().flatten().copied();
-    let largest = buckets().max();
-    // From November 2026 on, an idle rank refuses the prefill graph on all, as does a graph of more than twice the rows;
-    // and an elastic world that would be MAX keeps its counts only where they are uneven.
+    // From November 2026 on, an elastic world that would be MAX keeps its counts only where they are uneven.
     let conditional = profile >= Profile::Main202611;
-    let wasteful = || {
-        buckets()
-            .filter(|&size| size >= longest)
-            .min()
-            .is_some_and(|size| size > 2 * longest)
-    };
-    let refused = conditional && (idle || wasteful());
     let keeps_counts = !conditional || (mode == PaddingMode::Max && scaled.len() > 1 && !even);
-    Ok(match largest {
-        Some(largest) if request.extend && longest <= largest && !refused => {
-            (PaddingMode::Max, ModeReason::PrefillGraph { longest, largest })
-        }
+    Ok(match prefill.and_then(|graph| graph.equals_ranks(request, longest)) {
+        Some((longest, largest)) => (PaddingMode::Max, ModeReason::PrefillGraph { longest, largest }),
         _ if request.elastic_join && keeps_counts => (PaddingMode::Sum, ModeReason::ElasticJoin),
         _ => (mode, reason),
+    })
+}
+
+/// The buffer of ranks that agreed on their rows.
+pub(super) fn agreed(
+    rows: &Rows,
+    tokens: Vec<u64>,
+    hidden: HiddenState,
+) -> Result<(ModeReason, GatheredLayout), PlanError> {
+    let ranks = tokens.len();
+    Ok(match rows {
+        &Rows::Equal { rows, .. } => {
+            let all = rows.checked_mul(ranks as u64).filter(|&all| all <= MAX_ROWS);
+            let all = all.ok_or_else(|| too_many_rows(ranks))?;
+            let layout = GatheredLayout::fixed_of(PaddingMode::Max, tokens, all, hidden)?;
+            (ModeReason::Agreed { rows }, layout)
+        }
+        Rows::True(rows) => {
+            if rows.iter().fold(0, |sum: u64, &rows| sum.saturating_add(rows)) > MAX_ROWS {
+                return Err(too_many_rows(ranks));
+            }
+            (
+                ModeReason::TrueSizes,
+                GatheredLayout::packed(tokens, rows.clone(), hidden)?,
+            )
+        }
     })
 }
 
@@ -232,6 +255,7 @@ pub(super) fn too_many_rows(ranks: usize) -> PlanError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AllToAll;
     use super::*;
     use PaddingMode::{Max, Sum};
 
@@ -243,8 +267,13 @@ mod tests {
         }
     }
 
+    fn chosen(request: &Request) -> (PaddingMode, ModeReason) {
+        let prefill = PrefillGraph::of(request, &request.raw, false, request.shards.is_some());
+        choose(request, &request.raw, false, prefill.as_ref()).unwrap()
+    }
+
     fn mode(request: &Request) -> PaddingMode {
-        choose(request, &request.raw, false).unwrap().0
+        chosen(request).0
     }
 
     /// The mode under every profile, oldest first.
@@ -296,7 +325,7 @@ mod tests {
         for profile in Profile::ALL {
             let newest = profile >= Profile::Main202609;
             let base = |raw: &[u64]| request(profile, raw, true);
-            let reason = |request: Request| choose(&request, &request.raw, false).unwrap();
+            let reason = |request: Request| chosen(&request);
             let forced = Request {
                 force_max: true,
                 ..base(&[9, 0])
@@ -353,6 +382,37 @@ mod tests {
         assert_eq!(captured(Profile::Main202611, &[9, 1]), Max);
     }
 
+    /// sgl-project/sglang, python/sglang/srt/model_executor/forward_batch_info.py, `prefill_graph_tolerates_sum_len`.
+    #[test]
+    fn section_9_a_back_end_whose_graph_holds_no_collective_tolerates_sum_and_idle_ranks() {
+        let request = |all_to_all, shards, raw: &[u64]| Request {
+            prefill_buckets: Some(vec![4, 16]),
+            all_to_all,
+            shards,
+            ..request(Profile::Main202611, raw, true)
+        };
+        let mega = Some(AllToAll::MegaMoe {});
+        let runs = |request: &Request| match PrefillGraph::of(request, &request.raw, false, request.shards.is_some()) {
+            Some(PrefillGraph::Runs { tolerates_sum, .. }) => Some(tolerates_sum),
+            _ => None,
+        };
+        for raw in [&[9, 0][..], &[9, 1]] {
+            let tolerant = request(mega, None, raw);
+            assert_eq!(
+                (chosen(&tolerant), runs(&tolerant)),
+                ((Sum, ModeReason::Extend), Some(true))
+            );
+        }
+        // Context-parallel parts are gathered, so that sizes have to be equal again.
+        let parts = Some(vec![vec![5, 4], vec![1, 0]]);
+        assert_eq!(runs(&request(mega, parts.clone(), &[9, 1])), Some(false));
+        assert_eq!(mode(&request(mega, parts, &[9, 1])), Max);
+        assert_eq!(
+            runs(&request(Some(AllToAll::DeepEp { force_max: false }), None, &[9, 0])),
+            None
+        );
+    }
+
     #[test]
     fn section_9_alignment_is_to_attention_tp_alone() {
         let request = Request {
@@ -372,11 +432,10 @@ mod tests {
     #[test]
     fn section_1_3_x17_a_prefill_graph_of_over_twice_the_rows_is_refused() {
         let chosen = |tokens| {
-            let request = Request {
+            chosen(&Request {
                 prefill_buckets: Some(vec![64, 16]),
                 ..request(Profile::Main202611, &[tokens, tokens], true)
-            };
-            choose(&request, &request.raw, false).unwrap()
+            })
         };
         let graph = |longest| (Max, ModeReason::PrefillGraph { longest, largest: 64 });
         assert_eq!(chosen(5), (Sum, ModeReason::Extend));
@@ -395,9 +454,9 @@ mod tests {
         };
         let fits = |largest| ModeReason::PrefillGraph { longest: 24, largest };
         for largest in [24, 25, 28] {
-            assert_eq!(choose(&request(largest), &[20, 3], false), Ok((Max, fits(largest))));
+            assert_eq!(chosen(&request(largest)), (Max, fits(largest)));
         }
-        assert_eq!(choose(&request(23), &[20, 3], false), Ok((Sum, ModeReason::Extend)));
+        assert_eq!(chosen(&request(23)), (Sum, ModeReason::Extend));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::all_to_all::AllToAll;
 use super::bounds::{Bound, BoundError};
 use super::by_name::by_name;
 use super::draft::MixedStep;
+use super::exchange::Told;
 use super::micro::Micro;
 use super::mode::Padding;
 use super::sizes::{ExpertCombine, expert_combine};
@@ -116,6 +117,10 @@ pub struct Request {
     /// alone; those of all are checked against the bound.
     #[serde(default)]
     pub bound: Option<Bound>,
+    /// What ranks told each other, if the plan is to follow from it: votes then need not be given, and
+    /// [`graph_buckets`](Self::graph_buckets) are the sizes of whatever graph is agreed on. None by default.
+    #[serde(default)]
+    pub exchange: Option<Told>,
     /// Whether buffers are allocated in symmetric memory where they may be.
     #[serde(default)]
     pub symmetric: bool,
@@ -164,6 +169,7 @@ impl Request {
             all_to_all: None,
             ep: None,
             bound: None,
+            exchange: None,
             symmetric: false,
             padding: Padding::Rules,
             row_bytes: row_bytes(),
@@ -263,6 +269,7 @@ impl Request {
         let agreed = [
             ("micro", self.micro.is_some()),
             ("mixed", self.mixed.is_some()),
+            ("exchange", self.exchange.is_some()),
             ("prefill_buckets", self.prefill_buckets.is_some()),
             ("elastic_join", self.elastic_join),
             ("padding", self.padding == Padding::WhenNeeded),
@@ -275,13 +282,17 @@ impl Request {
 
     /// The same with the counts of its phase and without shards, if it has phases.
     pub(crate) fn of_one_width(self) -> Result<Self, PlanError> {
-        match &self.mixed {
-            None => Ok(self),
-            Some(mixed) => mixed.resolve(&self).map(|(request, _)| request),
+        match (&self.mixed, &self.exchange) {
+            (None, _) => Ok(self),
+            (Some(mixed), None) => Ok(mixed.resolve(&self)?.0),
+            (Some(mixed), Some(exchange)) => {
+                let (voted, _) = exchange.resolve(&self)?;
+                Ok(mixed.resolve(&voted)?.0)
+            }
         }
     }
 
-    /// The same with other counts, without phases and shards, whose lists are long and not copied.
+    /// The same with other counts, without exchange, phases and shards, whose lists are long and not copied.
     pub(super) fn with_counts(&self, raw: Vec<u64>, raw_lp: Option<Vec<u64>>) -> Self {
         // Every field is named, so that none that comes is forgotten.
         let Self {
@@ -289,6 +300,7 @@ impl Request {
             raw_lp: _,
             mixed: _,
             shards: _,
+            exchange: _,
             profile,
             dp,
             attn_tp,
@@ -317,6 +329,7 @@ impl Request {
             raw_lp,
             mixed: None,
             shards: None,
+            exchange: None,
             profile: *profile,
             dp: *dp,
             attn_tp: *attn_tp,

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::micro::MicroPlan;
-use super::{Execution, Plan};
+use super::{Execution, Plan, PrefillGraph, Profile};
 
 /// A map of what applies to the step. An eager forward has its aligned and padded counts and its buffer, one under a graph
 /// the graph's bucket, its buffer, and what is allocated besides.
@@ -35,6 +35,18 @@ impl Serialize for Plan {
                 map.serialize_entry("local_rows_copied", layout.padded())?;
                 map.serialize_entry("attn_rows_per_rank", &graph.attention_rows)?;
             }
+        }
+        // Plans by older versions' rules stay as recorded ones are, unless something is asked that they do not have.
+        if self.profile() >= Profile::Main202611 || self.told().is_some() {
+            map.serialize_entry("exchanged_bytes", &self.exchanged_bytes())?;
+        }
+        if let Some(told) = self.told() {
+            map.serialize_entry("exchange", told)?;
+        }
+        match self.prefill_graph() {
+            None => {}
+            Some(PrefillGraph::Runs { bucket, .. }) => map.serialize_entry("prefill_graph", &bucket)?,
+            Some(PrefillGraph::Refused(why)) => map.serialize_entry("no_prefill_graph_because", &why.to_string())?,
         }
         if let Some(micro) = self.micro() {
             map.serialize_entry("micro_batches", micro.parts())?;

@@ -97,7 +97,8 @@ fn request(rng: &mut Rng) -> Value {
             "deep_ep_low_latency",
             "flash_infer",
             "flash_infer_vllm",
-        ][rng.usize(0..5)];
+            "mega_moe",
+        ][rng.usize(0..6)];
         match name {
             "deep_ep" => json!({ "kind": name, "force_max": rng.bool() }),
             "deep_ep_low_latency" | "flash_infer" if rng.bool() => {
@@ -118,6 +119,27 @@ fn request(rng: &mut Rng) -> Value {
                 "masked_alignment": number(rng, 129),
             },
         }),
+    });
+    let raw = request["raw"].clone();
+    let mut set = |rng: &mut Rng, field: &str, value: &dyn Fn(&mut Rng) -> Value| {
+        if rng.u8(0..4) == 0 {
+            request[field] = value(rng);
+        }
+    };
+    set(rng, "exchange", &|rng| {
+        let (form, columns, tokens) =
+            [("vllm4", 4, 0), ("vllm6", 6, 0), ("sglang8", 8, 0), ("trt", 7, 4)][rng.usize(0..4)];
+        let word = |rng: &mut Rng, column: usize, count: &Value| match (form, column) {
+            _ if column == tokens => count.clone(),
+            ("vllm4", 1) => count.clone(),
+            ("sglang8", 5) => json!(rng.u64(1..4)),
+            ("trt", 2) if rng.bool() => count.clone(),
+            _ => number(rng, 3),
+        };
+        let rank = |count: &Value| (0..columns).map(|column| word(rng, column, count)).collect::<Value>();
+        let words: Value = raw.as_array().unwrap().iter().map(rank).collect();
+        let dead: Value = (0..rng.usize(0..2)).map(|_| json!(rng.usize(0..=ranks))).collect();
+        json!({ "form": form, "words": words, "dead": dead })
     });
     set(rng, "mixed", &|rng| {
         json!({
@@ -143,6 +165,27 @@ fn request(rng: &mut Rng) -> Value {
             .as_object_mut()
             .unwrap()
             .retain(|field, _| !fields.contains(&field.as_str()));
+    }
+    if request.get("exchange").is_some() && rng.u8(0..8) > 0 {
+        let decided = [
+            "coef",
+            "coef_lp",
+            "graph_ok",
+            "extend",
+            "force_max",
+            "elastic_join",
+            "padding",
+            "micro",
+            "mixed",
+            "raw_lp",
+            "bound",
+            "shards",
+            "cp_align",
+        ];
+        request
+            .as_object_mut()
+            .unwrap()
+            .retain(|field, _| !decided.contains(&field.as_str()));
     }
     if request.get("bound").is_some() && rng.u8(0..4) > 0 {
         let agreed = [

@@ -82,7 +82,7 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                 (false, How::Quantized),
                 (true, How::Quantized),
             ] {
-                let plan = plan_of(&[4, 4], &topology, extend);
+                let plan = plan_of(Profile::Main202611, &[4, 4], &topology, extend);
                 // Tokens that the device counts, and rows that the tensor has.
                 for (tokens, there) in [(4i64, 4usize), (0, 4), (3, 4), (4, 2), (9, 4), (-1, 4), (4, 0)] {
                     on_all(device, &topology, |groups| {

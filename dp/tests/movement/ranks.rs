@@ -163,12 +163,18 @@ pub fn plan(counts: &[u64], attention_tp: u64, profile: Profile, extend: bool) -
     .unwrap()
 }
 
+/// The versions that know context-parallel parts: the first aligns ranks to them, the second to attention TP alone.
+pub const WITH_CONTEXT: [Profile; 2] = [Profile::Main202609, Profile::Main202611];
+
 /// The plan of a topology's step.
-pub fn plan_of(counts: &[u64], topology: &Topology, extend: bool) -> Plan {
+pub fn plan_of(profile: Profile, counts: &[u64], topology: &Topology, extend: bool) -> Plan {
     Plan::new(&Request {
-        profile: Profile::Main202609,
+        profile,
         attn_tp: topology.attention_tp(),
-        cp_align: topology.context().alignment(),
+        cp_align: match profile {
+            Profile::Main202609 => topology.context().alignment(),
+            _ => 1,
+        },
         extend,
         ..Request::new(counts.to_vec(), topology.dp())
     })

@@ -189,7 +189,7 @@ fn the_rows_of_a_graph_behind_the_last_rank_are_zero() {
 fn a_ranks_gpus_gather_by_themselves() {
     for_each_device(|device| {
         for topology in with_context(2, 1, 2).chain(with_context(2, 2, 2)) {
-            let plan = plan_of(&[5], &topology, false);
+            let plan = plan_of(Profile::Main202611, &[5], &topology, false);
             on_all(device, &topology, |groups| {
                 let movement = Movement::new(&plan, &topology, groups).unwrap();
                 let rank = topology.dp_rank(groups.world().rank() as u64).unwrap() as usize;
@@ -248,7 +248,7 @@ fn experts_of_padding_are_masked_in_both_modes() {
             .chain(with_context(3, 2, 1))
             .flat_map(|topology| [false, true].map(|extend| (topology, extend)))
         {
-            let plan = plan_of(&[3, 4, 5], &topology, extend);
+            let plan = plan_of(Profile::Main202611, &[3, 4, 5], &topology, extend);
             let rows = plan.layout().rows() as usize;
             on_all(device, &topology, |groups| {
                 let movement = Movement::new(&plan, &topology, groups).unwrap();

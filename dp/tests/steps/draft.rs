@@ -2,8 +2,8 @@
 
 use tilewright_dp::layout::PaddingMode;
 use tilewright_dp::plan::{
-    DraftChain, ForwardMode, GatherSlot, ModeReason, Phase, Plan, Profile, RankStep, Request, Speculation, Step,
-    Topology, capture_sizes, model_counts, speculates,
+    DraftChain, ForwardMode, GatherSlot, MixedStep, ModeReason, Phase, Plan, Profile, RankStep, Request, Speculation,
+    Step, Topology, capture_sizes, model_counts, speculates,
 };
 use tilewright_dp::simulate::{Options, Simulation};
 use tilewright_dp::trace::{self, Trace};
@@ -231,4 +231,24 @@ fn section_4_3_idle_ranks_and_the_draft_chain() {
         (ForwardMode::TargetVerify, 5, 20)
     );
     assert_eq!((verify(false).forward, verify(false).real_rows), (ForwardMode::Idle, 0));
+    // The draft model's forwards of the same step have a width too, and verify nothing.
+    for (phase, forward) in [
+        (Phase::Target, ForwardMode::TargetVerify),
+        (Phase::Draft, ForwardMode::Idle),
+        (Phase::DraftExtend, ForwardMode::Idle),
+    ] {
+        let request = Request {
+            mixed: Some(MixedStep {
+                prefills: vec![false; 2],
+                phase,
+                draft_width: 4,
+                verify_width: 4,
+                local: None,
+            }),
+            hybrid_idle: true,
+            ..all(&[5, 0])
+        };
+        let batch = Plan::new(&request).unwrap().batch(1, ForwardMode::Idle, 0).unwrap();
+        assert_eq!(batch.forward, forward, "{phase}");
+    }
 }

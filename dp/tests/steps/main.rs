@@ -5,6 +5,7 @@
 mod bounds;
 mod contradictions;
 mod draft;
+mod exchange;
 mod experts;
 mod memory;
 mod properties;

@@ -3,8 +3,19 @@
 use super::super::{MAX_RANKS, MAX_ROWS, MAX_SIZES, PlanError};
 use crate::collective::CollectiveError;
 
-/// What ranks exchanged contradicts itself.
+/// The exchange of a step has no result.
 #[derive(Debug, thiserror::Error)]
+pub enum StepExchangeError {
+    /// What ranks told contradicts itself.
+    #[error(transparent)]
+    Told(#[from] ExchangeError),
+    /// Ranks did not hear of each other.
+    #[error(transparent)]
+    Collective(#[from] CollectiveError),
+}
+
+/// What ranks exchanged contradicts itself, or the request of the step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
     /// No rank, or too many.
     #[error("{ranks} ranks exchange; a step has at least 1 and at most {MAX_RANKS}")]
@@ -132,7 +143,43 @@ pub enum ExchangeError {
     /// A captured size is 0 or too large.
     #[error(transparent)]
     Size(#[from] Box<PlanError>),
-    /// The exchange itself failed.
-    #[error(transparent)]
-    Collective(#[from] CollectiveError),
+    /// Not all ranks of the request told something, or more.
+    #[error(
+        "`exchange` has the words of {ranks} ranks, `raw` has {counts} counts and `dp` is {dp}; all are needed of every rank"
+    )]
+    OtherRanks {
+        /// Ranks that told something.
+        ranks: usize,
+        /// Counts of the request.
+        counts: usize,
+        /// Its data-parallel ranks.
+        dp: u64,
+    },
+    /// A count that is not what its rank told.
+    #[error(
+        "rank {rank} told `{column}` {told} and `raw` says {asked}; a plan follows from what ranks told, and a dead rank has 0"
+    )]
+    OtherCount {
+        /// The column.
+        column: &'static str,
+        /// The rank, counted from 0.
+        rank: usize,
+        /// What it told.
+        told: u64,
+        /// What the request says.
+        asked: u64,
+    },
+    /// A field that the exchange decides.
+    #[error(
+        "`{field}` is set, and with an exchange of the form `{form}` it follows from what ranks told; leave it out"
+    )]
+    Decided {
+        /// The field.
+        field: &'static str,
+        /// The form.
+        form: &'static str,
+    },
+    /// A step that prefills, in which no rank told so.
+    #[error("`extend` says that a rank prefills and none told so; leave out `extend`, which follows")]
+    NobodyPrefills,
 }

@@ -3,7 +3,8 @@
 //! Every decision that involves a collective has to be the same on every rank. Each rank packs what it knows into a few
 //! words, one all-gather shows all of them to all ([`Table::exchange`]), and a conclusion depends on that table and on the
 //! configuration alone. The engines' forms are types of what a rank tells ([`Packed`]): [`Vllm4`], [`Vllm6`],
-//! [`Sglang8`] and [`TensorRt`]; their [columns](Packed::COLUMNS) and conclusions differ, the mechanism does not.
+//! [`Sglang8`] and [`TensorRt`]; their [columns](Packed::COLUMNS) and conclusions differ, the mechanism does not. A request
+//! that has what ranks [`Told`] is planned by what follows from it.
 //!
 //! ```
 //! use std::{sync::Arc, thread, time::Duration};
@@ -13,7 +14,7 @@
 //! let ranks = ThreadExchange::ranks(2, Duration::from_secs(10))?.into_iter().zip([600, 700]);
 //! let step = |exchange, tokens| {
 //!     let mine = Vllm4 { tokens, padded: tokens, vote: true, mode: GraphMode::None };
-//!     Table::exchange(&Agreement::new(Arc::new(exchange)), &mine).unwrap().conclude(2).unwrap()
+//!     Table::exchange(&Agreement::new(Arc::new(exchange)), &mine, &[]).unwrap().conclude(2).unwrap()
 //! };
 //! let ranks: Vec<_> = ranks.map(|(exchange, tokens)| thread::spawn(move || step(exchange, tokens))).collect();
 //! for rank in ranks {
@@ -29,12 +30,16 @@ mod table;
 mod tensorrt;
 #[cfg(test)]
 mod tests;
+mod told;
 mod vllm4;
 mod vllm6;
 
-pub use error::ExchangeError;
+pub(super) use told::Rows;
+
+pub use error::{ExchangeError, StepExchangeError};
 pub use sglang::{SchedulerMode, Sglang8, Sglang8Conclusion};
 pub use table::{Column, Packed, Reduction, Table};
 pub use tensorrt::{Captured, NewRequest, TensorRt, TensorRtConclusion, route};
+pub use told::{Conclusion, ExchangeForm, Told, ToldPlan};
 pub use vllm4::{GraphMode, Vllm4, Vllm4Conclusion};
 pub use vllm6::{Vllm6, Vllm6Conclusion, Vllm6Rules};

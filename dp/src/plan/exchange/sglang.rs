@@ -1,9 +1,12 @@
 //! SGLang from November 2026 on: eight words, counts as they are, and votes.
 
+use serde::Serialize;
+
 use super::table::COUNT;
 use super::{Column, ExchangeError, Packed, Reduction, Table};
 
-/// What a scheduler is about to run.
+/// What a scheduler is about to run, with the numbers of SGLang's `ForwardMode`
+/// (sgl-project/sglang, python/sglang/srt/model_executor/forward_batch_info.py, of November 2026).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SchedulerMode {
     /// Prompts.
@@ -16,10 +19,14 @@ pub enum SchedulerMode {
     Idle,
     /// The check of drafted tokens.
     TargetVerify,
-    /// The draft model, over what was accepted.
+    /// The draft model, over what was accepted (`DRAFT_EXTEND_V2`).
     DraftExtend,
     /// Requests whose prompts another process has run.
     Prebuilt,
+    /// Prompts, some layers at a time, beside another process's decode.
+    SplitPrefill,
+    /// Blocks of a diffusion language model.
+    DiffusionExtend,
 }
 
 /// What a rank of SGLang tells.
@@ -43,7 +50,11 @@ pub struct Sglang8 {
     pub longest_prefix: u64,
 }
 
-const TOKENS: usize = 0;
+impl Sglang8 {
+    pub(super) const TOKENS: usize = 0;
+}
+
+const TOKENS: usize = Sglang8::TOKENS;
 const DECODE_GRAPH: usize = 2;
 const EXTEND: usize = 3;
 const TWO_BATCHES: usize = 4;
@@ -65,7 +76,7 @@ impl Packed for Sglang8 {
             "local_forward_mode",
             Reduction::List,
             SchedulerMode::Idle as u64,
-            SchedulerMode::Prebuilt as u64,
+            SchedulerMode::DiffusionExtend as u64,
         ),
         // One rank that is gone switches prefill graphs off everywhere.
         Column::new("can_run_prefill_cuda_graph", Reduction::Smallest, 0, 1),
@@ -100,7 +111,7 @@ impl Packed for Sglang8 {
 }
 
 /// What SGLang concludes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Sglang8Conclusion {
     /// Tokens of every rank.
     pub counts: Vec<u64>,

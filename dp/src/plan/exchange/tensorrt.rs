@@ -1,5 +1,7 @@
 //! TensorRT-LLM: what its four small all-gathers tell, as one vector.
 
+use serde::Serialize;
+
 use super::table::{COUNT, holding};
 use super::{Column, ExchangeError, Packed, Reduction, Table};
 
@@ -22,9 +24,14 @@ pub struct TensorRt {
     pub prefill_graph: bool,
 }
 
-const BATCH: usize = 2;
+impl TensorRt {
+    pub(super) const BATCH: usize = 2;
+    pub(super) const TOKENS: usize = 4;
+}
+
+const BATCH: usize = TensorRt::BATCH;
 const DECODE_GRAPH: usize = 3;
-const TOKENS: usize = 4;
+const TOKENS: usize = TensorRt::TOKENS;
 const CONTEXT: usize = 5;
 const PREFILL_GRAPH: usize = 6;
 
@@ -66,7 +73,7 @@ pub struct Captured {
 }
 
 /// What TensorRT-LLM concludes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct TensorRtConclusion {
     /// Whether there is a forward: every rank has a request.
     pub runs: bool,

@@ -379,7 +379,7 @@ fn a_step_costs_one_exchange_and_its_sizes_none() {
                 tokens: 10 * step + rank,
                 ..PREFILL
             };
-            let conclusion = Table::exchange(&agreement, &mine).unwrap().conclude();
+            let conclusion = Table::exchange(&agreement, &mine, &[]).unwrap().conclude();
             assert_eq!(conclusion.counts, [10 * step, 10 * step + 1, 10 * step + 2]);
             let gather = gather_of(&conclusion.counts);
             agreement.adopt([gather.clone()]);
@@ -396,7 +396,7 @@ fn a_step_costs_one_exchange_and_its_sizes_none() {
 #[test]
 fn sizes_that_ranks_concluded_differently_are_found_in_the_next_step() {
     let errors = on_ranks(2, |agreement| {
-        let step = || Table::exchange(&agreement, &PREFILL);
+        let step = || Table::exchange(&agreement, &PREFILL, &[]);
         let conclusion = step().unwrap().conclude();
         // One of them has another configuration.
         let rows = conclusion.counts[0] + agreement.exchange().rank() as u64;
@@ -414,8 +414,8 @@ fn sizes_that_ranks_concluded_differently_are_found_in_the_next_step() {
 #[test]
 fn ranks_of_different_forms_find_each_other_out() {
     let errors = on_ranks(2, |agreement| match agreement.exchange().rank() {
-        0 => Table::exchange(&agreement, &PREFILL).unwrap_err().to_string(),
-        _ => Table::exchange(&agreement, &six(1, GraphMode::Full, None, false))
+        0 => Table::exchange(&agreement, &PREFILL, &[]).unwrap_err().to_string(),
+        _ => Table::exchange(&agreement, &six(1, GraphMode::Full, None, false), &[])
             .unwrap_err()
             .to_string(),
     });
@@ -433,7 +433,7 @@ fn ranks_of_different_forms_find_each_other_out() {
 fn section_9_a_rank_alone_sends_nothing() {
     let exchange = ThreadExchange::ranks(1, Duration::from_secs(1)).unwrap().remove(0);
     let counting = Arc::new(Counting(exchange, 0.into()));
-    let table = Table::exchange(&Agreement::new(counting.clone()), &PREFILL).unwrap();
+    let table = Table::exchange(&Agreement::new(counting.clone()), &PREFILL, &[]).unwrap();
     assert_eq!(table.conclude().counts, [100]);
     assert_eq!(counting.1.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
@@ -466,5 +466,120 @@ proptest! {
         if let Some(conclusion) = concluded6(&ranks, &[]) {
             prop_assert!(conclusion.counts.iter().zip(&counts).all(|(rows, tokens)| rows >= tokens));
         }
+    }
+
+    /// Every form reads back what was told, and every rank concludes the same, whatever is true of it.
+    #[test]
+    fn every_form_survives_and_all_ranks_conclude_the_same(
+        counts in prop::collection::vec(prop_oneof![0u64..600, Just(u64::from(u32::MAX))], 1..7),
+        votes in prop::collection::vec(any::<[bool; 4]>(), 7), modes in prop::collection::vec(0usize..9, 7),
+        prefix in 0u64..=u64::from(u32::MAX), dead in prop::option::of(0usize..7),
+    ) {
+        const MODES: [SchedulerMode; 9] = [
+            SchedulerMode::Extend, SchedulerMode::Decode, SchedulerMode::Mixed, SchedulerMode::Idle,
+            SchedulerMode::TargetVerify, SchedulerMode::DraftExtend, SchedulerMode::Prebuilt,
+            SchedulerMode::SplitPrefill, SchedulerMode::DiffusionExtend,
+        ];
+        let each = || counts.iter().copied().zip(&votes).zip(&modes);
+        let sglang: Vec<_> = each().map(|((tokens, votes), &mode)| {
+            let works = !matches!(MODES[mode], SchedulerMode::Idle | SchedulerMode::Prebuilt);
+            Sglang8 {
+                tokens: if works { tokens } else { 0 },
+                logprob: tokens,
+                decode_graph: votes[0],
+                extend: votes[1],
+                two_batches: votes[2],
+                mode: MODES[mode],
+                prefill_graph: votes[3],
+                longest_prefix: prefix,
+            }
+        }).collect();
+        let tensor_rt: Vec<_> = each().map(|((tokens, votes), &mode)| TensorRt {
+            active_requests: tokens,
+            active_tokens: prefix,
+            batch: mode as u64,
+            decode_graph: votes[0],
+            tokens,
+            context_requests: mode as u64 / 2,
+            prefill_graph: votes[3],
+        }).collect();
+        let first: Vec<_> = each().map(|((tokens, votes), &mode)| Vllm4 {
+            tokens,
+            padded: tokens,
+            vote: votes[0],
+            mode: GraphMode::of(mode as u64 % 3),
+        }).collect();
+        let second: Vec<_> = each().map(|((tokens, votes), &mode)| {
+            six(tokens, GraphMode::of(mode as u64 % 3), votes[1].then_some(1), votes[2])
+        }).collect();
+        let captured = Captured { decode: vec![4, 16], prefill: vec![512], exact: votes[0][0] };
+        let rules = Vllm6Rules { buckets: vec![8, 1024], ..Vllm6Rules::default() };
+        let dead: Vec<_> = dead.filter(|&rank| counts.len() > 1 && rank < counts.len()).into_iter().collect();
+        all_conclude_the_same(&sglang, &dead, |table| table.conclude())?;
+        all_conclude_the_same(&tensor_rt, &dead, |table| table.conclude(&captured).unwrap())?;
+        all_conclude_the_same(&first, &dead, |table| table.conclude(2).unwrap())?;
+        all_conclude_the_same(&second, &dead, |table| table.conclude(&rules).unwrap())?;
+    }
+}
+
+/// Exchanges on a thread for each rank, of which dead ones come with nothing.
+fn all_conclude_the_same<P, C>(
+    told: &[P],
+    dead: &[usize],
+    conclude: impl Fn(&Table<P>) -> C + Sync,
+) -> Result<(), TestCaseError>
+where
+    P: Packed + Sync,
+    C: PartialEq + std::fmt::Debug + Send,
+{
+    let alone = Table::new(told, dead).unwrap();
+    for (rank, told) in told.iter().enumerate().filter(|(rank, _)| !dead.contains(rank)) {
+        prop_assert_eq!(alone.encode(rank).unwrap(), told.words());
+    }
+    let exchanges = ThreadExchange::ranks(told.len(), Duration::from_secs(10)).unwrap();
+    let concluded: Vec<_> = thread::scope(|scope| {
+        let ranks: Vec<_> = exchanges
+            .into_iter()
+            .zip(told)
+            .map(|(exchange, mine)| {
+                let conclude = &conclude;
+                scope.spawn(move || {
+                    let exchange = Losing(exchange, dead.to_vec());
+                    conclude(&Table::exchange(&Agreement::new(Arc::new(exchange)), mine, dead).unwrap())
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    let expected = conclude(&alone);
+    prop_assert!(
+        concluded.iter().all(|concluded| *concluded == expected),
+        "{:?}, alone {:?}",
+        concluded,
+        expected
+    );
+    Ok(())
+}
+
+/// An exchange that delivers nothing for some ranks, as one over slots of memory does for those that died.
+struct Losing(ThreadExchange, Vec<usize>);
+
+impl Exchange for Losing {
+    fn limit(&self) -> Duration {
+        self.0.limit()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn all_gather(&self, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        let mut all = self.0.all_gather(words)?;
+        self.1.iter().for_each(|&rank| all[rank].clear());
+        Ok(all)
     }
 }

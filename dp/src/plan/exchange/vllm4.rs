@@ -1,11 +1,14 @@
 //! vLLM, first runner: four words, and counts that are equal only where a graph or a split was agreed on.
 
+use serde::Serialize;
+
 use super::super::MAX_ROWS;
 use super::table::{COUNT, NEUTRAL};
 use super::{Column, ExchangeError, Packed, Reduction, Table};
 
 /// How much of a step graphs run; less comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GraphMode {
     /// None.
     None,
@@ -39,7 +42,11 @@ pub struct Vllm4 {
     pub mode: GraphMode,
 }
 
-const TOKENS: usize = 0;
+impl Vllm4 {
+    pub(super) const TOKENS: usize = 0;
+}
+
+const TOKENS: usize = Vllm4::TOKENS;
 const PADDED: usize = 1;
 const VOTE: usize = 2;
 const MODE: usize = 3;
@@ -68,7 +75,7 @@ impl Packed for Vllm4 {
 }
 
 /// What vLLM's first runner concludes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Vllm4Conclusion {
     /// The only graph that ranks may run.
     pub mode: GraphMode,

@@ -1,5 +1,7 @@
 //! vLLM, second runner: six words, and an agreement that a draft model can take over.
 
+use serde::Serialize;
+
 use super::table::{COUNT, NEUTRAL, holding};
 use super::{Column, ExchangeError, GraphMode, Packed, Reduction, Table};
 
@@ -20,7 +22,11 @@ pub struct Vllm6 {
     pub requests: u64,
 }
 
-const TOKENS: usize = 0;
+impl Vllm6 {
+    pub(super) const TOKENS: usize = 0;
+}
+
+const TOKENS: usize = Vllm6::TOKENS;
 const MODE: usize = 1;
 const UNIFORM: usize = 2;
 const ALLOWED: usize = 4;
@@ -89,7 +95,7 @@ impl Default for Vllm6Rules {
 }
 
 /// What vLLM's second runner concludes. It holds nothing of one rank alone, so a draft can [reuse](Self::reuse) it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Vllm6Conclusion {
     /// Rows of every rank.
     pub counts: Vec<u64>,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::super::exchange::{Rows, ToldPlan};
 use super::super::{AllToAll, Execution, MAX_ROWS, PlanError, Profile, Request, WhyEager, check_ranks, mode};
 use super::slices::{check_batches, part};
 use super::{Cut, DualBatch, Micro, MicroError, Runner, TwoBatch, last_is_empty};
@@ -34,6 +35,8 @@ impl MicroPlan {
 pub enum WhyWhole {
     /// No rank has tokens.
     Nothing,
+    /// Ranks told each other whether they want it, and did not agree.
+    NotAgreed,
     /// Some rank prefills and another decodes.
     ModesDiffer,
     /// A step prefills, and the experts' low-latency all-to-all takes few rows.
@@ -67,6 +70,7 @@ impl fmt::Display for WhyWhole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("no rank has tokens"),
+            Self::NotAgreed => f.write_str("not every rank told that it wants them, or some part would be empty"),
             Self::ModesDiffer => f.write_str("some ranks prefill and others decode, and both halves need one mode"),
             Self::LowLatency => f.write_str("a low-latency all-to-all does not overlap with prefills"),
             Self::BelowThreshold {
@@ -128,10 +132,12 @@ impl Serialize for Part {
     }
 }
 
-/// Decides for a step that is otherwise planned. A step that the second runner splits loses its graph.
+/// Decides for a step that is otherwise planned, as its ranks agreed if they told. A step that the second runner splits loses
+/// its graph.
 pub(in super::super) fn decide(
     request: &Request,
     scaled: &[u64],
+    told: Option<&ToldPlan>,
     execution: &mut Execution,
     hidden: HiddenState,
 ) -> Result<Option<MicroPlan>, PlanError> {
@@ -139,10 +145,15 @@ pub(in super::super) fn decide(
         // Every GPU has a size of its own.
         check_ranks("tp", request.attn_tp.saturating_mul(scaled.len() as u64))?;
     }
+    let agreed = match told.and_then(|told| told.rows.as_ref()) {
+        Some(&Rows::Equal { rows, .. }) => Some(rows),
+        _ => None,
+    };
     let plan = match &request.micro {
         None => return Ok(None),
+        Some(_) if told.is_some_and(|told| told.split() == Some(false)) => MicroPlan::Whole(WhyWhole::NotAgreed),
         Some(Micro::Tbo(two)) => two_batch(two, request, scaled, execution, hidden)?,
-        Some(Micro::Dbo(dual)) => dual_batch(dual, request, scaled, execution, hidden)?,
+        Some(Micro::Dbo(dual)) => dual_batch(dual, request, scaled, agreed, execution, hidden)?,
     };
     let rows: u64 = plan.parts().iter().map(|part| part.layout.rows()).sum();
     if rows > MAX_ROWS {
@@ -244,6 +255,7 @@ fn dual_batch(
     dual: &DualBatch,
     request: &Request,
     scaled: &[u64],
+    told: Option<u64>,
     execution: &Execution,
     hidden: HiddenState,
 ) -> Result<MicroPlan, PlanError> {
@@ -255,7 +267,7 @@ fn dual_batch(
     if longest == 0 {
         return Ok(MicroPlan::Whole(WhyWhole::Nothing));
     }
-    if fewest < threshold {
+    if told.is_none() && fewest < threshold {
         return Ok(MicroPlan::Whole(WhyWhole::BelowThreshold {
             rank,
             tokens: fewest,
@@ -263,10 +275,11 @@ fn dual_batch(
         }));
     }
     let agreed = match (execution, dual.runner) {
+        _ if let Some(rows) = told => rows,
         (Execution::Graph(graph), Runner::V1) => graph.attention_rows,
         _ => longest.next_multiple_of(mode::alignment(request)),
     };
-    if dual.runner == Runner::V1 && last_is_empty(fewest, agreed, dual.batches) {
+    if told.is_none() && dual.runner == Runner::V1 && last_is_empty(fewest, agreed, dual.batches) {
         let before = agreed / dual.batches * (dual.batches - 1);
         return Ok(MicroPlan::Whole(WhyWhole::LastEmpty { fewest, before }));
     }
