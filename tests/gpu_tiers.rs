@@ -132,7 +132,11 @@ fn the_bits_are_the_same_before_during_and_after_every_swap_and_no_launch_waits(
         );
         assert!(after.promotions > before.promotions, "{columns} columns: {after:?}");
         for tier in [Tier::Resident, Tier::Literal] {
-            assert!(served.contains(&tier), "{columns} columns: {tier} served nothing");
+            assert!(
+                served.contains(&tier),
+                "{columns} columns: {tier} served none of {} launches: {after:?}",
+                served.len()
+            );
         }
         let measured = gpu.measured();
         assert!(!measured.is_empty());

@@ -19,6 +19,7 @@ mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
 mod request;
+mod step;
 mod tcp;
 
 pub use agreement::Agreement;
@@ -28,6 +29,7 @@ pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
 pub use request::{Operation, RequestedCollective};
+pub use step::StepExchangeError;
 pub use tcp::TcpExchange;
 
 use tilewright_dsl::element::{Element, Number};

@@ -1,18 +1,6 @@
 //! Why the ranks of a step conclude nothing.
 
 use super::super::{MAX_RANKS, MAX_ROWS, MAX_SIZES, PlanError};
-use crate::collective::CollectiveError;
-
-/// The exchange of a step has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum StepExchangeError {
-    /// What ranks told contradicts itself.
-    #[error(transparent)]
-    Told(#[from] ExchangeError),
-    /// Ranks did not hear of each other.
-    #[error(transparent)]
-    Collective(#[from] CollectiveError),
-}
 
 /// What ranks exchanged contradicts itself, or the request of the step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,7 @@
 use std::marker::PhantomData;
 
 use super::super::{MAX_RANKS, MAX_SIZES, check_size};
-use super::{ExchangeError, StepExchangeError};
-use crate::collective::Agreement;
+use super::ExchangeError;
 
 /// How one word of every rank becomes what all conclude.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,34 +113,6 @@ impl<P> Clone for Table<P> {
 }
 
 impl<P: Packed> Table<P> {
-    /// Shows what this rank tells to all and reads what they tell: the one exchange of the step. One rank alone sends
-    /// nothing. What the exchange delivers for `dead` ranks is not looked at, and one that waits for them fails; all ranks have to
-    /// know the same ones dead.
-    ///
-    /// # Errors
-    /// A rank is gone or late, uses another form, or tells what contradicts itself.
-    pub fn exchange(agreement: &Agreement, mine: &P, dead: &[usize]) -> Result<Self, StepExchangeError> {
-        let exchange = agreement.exchange();
-        let words = mine.words();
-        if exchange.size() == 1 {
-            return Ok(Self::decode(&[words], dead)?);
-        }
-        // What is wrong is sent nevertheless: every rank refuses it then, and none is left waiting.
-        let sent: Vec<_> = [P::NUMBER].into_iter().chain(words).collect();
-        let all = agreement.exchange_step(&sent, dead)?;
-        let untagged = |(rank, words): (usize, Vec<u64>)| match words.split_first() {
-            Some((&number, words)) if number == P::NUMBER => Ok(words.to_vec()),
-            _ if dead.contains(&rank) => Ok(Vec::new()),
-            _ => Err(ExchangeError::OtherForm { rank, form: P::NAME }),
-        };
-        let vectors = all
-            .into_iter()
-            .enumerate()
-            .map(untagged)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::decode(&vectors, dead)?)
-    }
-
     /// Of what each rank tells. `dead` ranks are not looked at.
     ///
     /// # Errors

@@ -379,7 +379,7 @@ fn a_step_costs_one_exchange_and_its_sizes_none() {
                 tokens: 10 * step + rank,
                 ..PREFILL
             };
-            let conclusion = Table::exchange(&agreement, &mine, &[]).unwrap().conclude();
+            let conclusion = agreement.tell(&mine, &[]).unwrap().conclude();
             assert_eq!(conclusion.counts, [10 * step, 10 * step + 1, 10 * step + 2]);
             let gather = gather_of(&conclusion.counts);
             agreement.adopt([gather.clone()]);
@@ -396,7 +396,7 @@ fn a_step_costs_one_exchange_and_its_sizes_none() {
 #[test]
 fn sizes_that_ranks_concluded_differently_are_found_in_the_next_step() {
     let errors = on_ranks(2, |agreement| {
-        let step = || Table::exchange(&agreement, &PREFILL, &[]);
+        let step = || agreement.tell(&PREFILL, &[]);
         let conclusion = step().unwrap().conclude();
         // One of them has another configuration.
         let rows = conclusion.counts[0] + agreement.exchange().rank() as u64;
@@ -414,8 +414,9 @@ fn sizes_that_ranks_concluded_differently_are_found_in_the_next_step() {
 #[test]
 fn ranks_of_different_forms_find_each_other_out() {
     let errors = on_ranks(2, |agreement| match agreement.exchange().rank() {
-        0 => Table::exchange(&agreement, &PREFILL, &[]).unwrap_err().to_string(),
-        _ => Table::exchange(&agreement, &six(1, GraphMode::Full, None, false), &[])
+        0 => agreement.tell(&PREFILL, &[]).unwrap_err().to_string(),
+        _ => agreement
+            .tell(&six(1, GraphMode::Full, None, false), &[])
             .unwrap_err()
             .to_string(),
     });
@@ -433,7 +434,7 @@ fn ranks_of_different_forms_find_each_other_out() {
 fn section_9_a_rank_alone_sends_nothing() {
     let exchange = ThreadExchange::ranks(1, Duration::from_secs(1)).unwrap().remove(0);
     let counting = Arc::new(Counting(exchange, 0.into()));
-    let table = Table::exchange(&Agreement::new(counting.clone()), &PREFILL, &[]).unwrap();
+    let table = Agreement::new(counting.clone()).tell(&PREFILL, &[]).unwrap();
     assert_eq!(table.conclude().counts, [100]);
     assert_eq!(counting.1.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
@@ -545,7 +546,7 @@ where
                 let conclude = &conclude;
                 scope.spawn(move || {
                     let exchange = Losing(exchange, dead.to_vec());
-                    conclude(&Table::exchange(&Agreement::new(Arc::new(exchange)), mine, dead).unwrap())
+                    conclude(&Agreement::new(Arc::new(exchange)).tell(mine, dead).unwrap())
                 })
             })
             .collect();
