@@ -54,7 +54,7 @@ fn event(stream: &Stream, cuda: &CudaStream) -> Result<CudaEvent, DeviceError> {
         .device()
         .as_cuda()
         .ok_or(DeviceError::NotCuda { what: "an event" })?;
-    let event = CudaEvent::new(device)?;
+    let event = CudaEvent::timed(device)?;
     event.record(cuda)?;
     Ok(event)
 }

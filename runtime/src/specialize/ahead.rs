@@ -89,7 +89,7 @@ impl Shared {
         COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
             match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
-                Ok(class) => shared.classes.add_first(key, class),
+                Ok(class) => shared.classes.add_made(key, class),
                 Err(panic) => {
                     without.failed_literals.fetch_add(1, Relaxed);
                     shared.failed(&without, &format!("it panicked: {}", panic_message(&*panic)));

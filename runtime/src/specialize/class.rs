@@ -226,6 +226,11 @@ impl LaunchClass {
             && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
     }
 
+    /// Whether it serves the same calls as another one of the same key.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.literals == other.literals && self.traced.pinned == other.traced.pinned
+    }
+
     /// The kernel for launches in which these conditions hold, if it was made before.
     pub(super) fn find(&self, holding: &ConditionBits) -> Option<Arc<Staged>> {
         self.staged

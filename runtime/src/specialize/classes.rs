@@ -61,10 +61,11 @@ impl Classes {
         table.insert(key, Arc::new(class))
     }
 
-    /// Adds a class under a key that has none.
-    pub(super) fn add_first(&self, key: Key, class: LaunchClass) {
+    /// Adds a class that was made for a call which is gone, unless there is the same already.
+    pub(super) fn add_made(&self, key: Key, class: LaunchClass) {
         let mut table = self.0.write();
-        if !table.by_key.contains_key(&key) {
+        let is_there = |made: &Vec<Arc<LaunchClass>>| made.iter().any(|made| made.is_as(&class));
+        if !table.by_key.get(&key).is_some_and(is_there) {
             table.insert(key, Arc::new(class));
         }
     }

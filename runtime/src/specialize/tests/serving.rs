@@ -13,6 +13,25 @@ use super::*;
 use crate::{Event, Tier};
 
 #[test]
+fn literals_are_tried_for_tiles_of_every_width() {
+    let device = tiered();
+    for columns in [COLUMNS, COLUMNS + 3, 2 * COLUMNS] {
+        let src = device
+            .upload(&vec![1; ROWS * columns], [ROWS, columns])
+            .expect("an upload");
+        let mut out = device.zeros::<i32, 2>([ROWS, columns]).expect("memory");
+        let is_tried = (0..4 * ENOUGH).any(|_| {
+            let launched = place(&mut out, &src, Exact(2), Exact(5))
+                .launch(&device)
+                .expect("a launch");
+            settle();
+            launched.tier() == Some(Tier::Literal)
+        });
+        assert!(is_tried, "{columns} columns");
+    }
+}
+
+#[test]
 fn the_resident_variant_serves_at_once_and_better_ones_take_over() {
     let device = tiered();
     let rows = Rows::on(&device);
