@@ -1,37 +1,11 @@
 //! `tilewright plan` for speculative steps, experts' back ends, bounds, symmetric memory and padding, as a user runs
 //! it.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+mod support;
 
 use serde_json::{Value, json};
 
-fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tilewright"))
-        .arg("plan")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-fn succeed(arguments: &[&str], input: &str) -> String {
-    let output = run(arguments, input);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && error.is_empty(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn fail(arguments: &[&str], input: &str) -> String {
-    let output = run(arguments, input);
-    assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
+use support::{fail, run, succeed};
 
 fn plan(request: &Value) -> Value {
     let plans: Value = serde_json::from_str(&succeed(&["--json"], &request.to_string())).unwrap();
