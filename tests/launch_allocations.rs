@@ -1,37 +1,12 @@
 //! What launches allocate on the heap: nothing, whatever their counts, once launches like them were made.
 
-#![allow(unsafe_code)] // An allocator that counts.
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use tilewright::prelude::*;
-use tilewright_testing::{Part, turn};
-
-/// The system's allocator, which counts what each thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
+use tilewright_testing::{CountingAllocator, Part, allocations, turn};
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: all is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+static COUNTING: CountingAllocator = CountingAllocator;
 
 /// The first `rows` rows of `src` from row `start` of `out` on, as far as there are any.
 #[kernel(grid = [rows])]
@@ -50,7 +25,7 @@ type Out = DeviceTensor<i32, 2>;
 
 /// What `LAUNCHES` launches allocate, with random counts of up to `most` rows. `launch` is given the tensors, in one order
 /// and the other by turns where they are to change.
-fn allocations(
+fn allocated(
     device: &Device,
     outs: &mut [Out],
     most: u64,
@@ -61,9 +36,9 @@ fn allocations(
         let mut found = 0;
         for step in 0..launches {
             let (start, rows) = (random.u64(0..=ROWS as u64 + 2), random.u64(0..=most));
-            let before = ALLOCATIONS.get();
+            let before = allocations();
             drop(launch(outs, start, rows));
-            found += ALLOCATIONS.get() - before;
+            found += allocations() - before;
             if step % 64 == 0 {
                 device.synchronize().expect("it is done");
                 outs.swap(0, 1);
@@ -86,7 +61,7 @@ fn launches_allocate_nothing(device: &Device, most: u64) {
     let out = || device.zeros::<i32, 2>([ROWS, COLUMNS]).expect("memory");
     let mut outs: Vec<_> = (0..FUSED).map(|_| out()).collect();
 
-    let ordinary = allocations(device, &mut outs, most, |outs, start, rows| {
+    let ordinary = allocated(device, &mut outs, most, |outs, start, rows| {
         let call = place(&mut outs[0], &src, Runtime(start), Runtime(rows));
         call.launch(device).expect("a launch")
     });
@@ -94,7 +69,7 @@ fn launches_allocate_nothing(device: &Device, most: u64) {
 
     let first = place(&mut outs[0], &src, Runtime(0), Runtime(0));
     let mut prepared = device.prepare(&first).expect("a launch that can be prepared");
-    let found = allocations(device, &mut outs, most, |outs, start, rows| {
+    let found = allocated(device, &mut outs, most, |outs, start, rows| {
         let call = place(&mut outs[0], &src, Runtime(start), Runtime(rows));
         prepared.launch(call).expect("a launch")
     });
@@ -104,14 +79,14 @@ fn launches_allocate_nothing(device: &Device, most: u64) {
         let each = |out| place(out, src, Runtime(start), Runtime(rows));
         Call::fuse(outs.iter_mut().map(each))
     }
-    let ordinary = allocations(device, &mut outs, most, |outs, start, rows| {
+    let ordinary = allocated(device, &mut outs, most, |outs, start, rows| {
         batch(outs, &src, start, rows).launch(device).expect("a launch")
     });
     assert_eq!(ordinary, 0, "an ordinary launch of {FUSED} kernels on {device}");
     let mut prepared = device
         .prepare(&batch(&mut outs, &src, 0, 0))
         .expect("a launch that can be prepared");
-    let found = allocations(device, &mut outs, most, |outs, start, rows| {
+    let found = allocated(device, &mut outs, most, |outs, start, rows| {
         prepared.launch(batch(outs, &src, start, rows)).expect("a launch")
     });
     assert_eq!(found, 0, "a prepared launch of {FUSED} kernels on {device}");

@@ -16,6 +16,10 @@
 //! The first leaves a line `skipped: …`, the second a line `ran with no …`; `cargo xtask test` counts both for what they
 //! are. No crate of the project is known here, so that each of them can test itself with it.
 
+mod allocations;
+
+pub use allocations::{CountingAllocator, allocations};
+
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,37 +1,12 @@
 //! What a launch allocates whose counts were never seen.
 
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use tilewright_dsl::call::{Exact, HostCount, Runtime};
+use tilewright_testing::{CountingAllocator, allocations};
 
 use super::*;
 
-/// The system's allocator, which counts what each thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: all is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+static COUNTING: CountingAllocator = CountingAllocator;
 
 #[test]
 fn planning_a_launch_allocates_nothing_whatever_its_counts() {
@@ -46,7 +21,7 @@ fn planning_a_launch_allocates_nothing_whatever_its_counts() {
         let mut plan = |call: Call<'_>| {
             let call = call.with_count(2, bind(random.u64(range.clone())));
             let call = call.with_count(3, bind(random.u64(range.clone())));
-            let before = ALLOCATIONS.get();
+            let before = allocations();
             crate::launch::check(&call, &device).expect("right arguments");
             let plan = device.specializer().plan(&call, &|| Ok(false)).expect("a plan");
             site.check(&call, random.bool()).expect("a call of the class");
@@ -56,7 +31,7 @@ fn planning_a_launch_allocates_nothing_whatever_its_counts() {
                 .expect("a plan");
             assert_eq!(plan.grid, prepared.grid);
             drop((plan, prepared));
-            ALLOCATIONS.get() - before
+            allocations() - before
         };
         // Every set of conditions comes up.
         for _ in 0..200 {
@@ -91,8 +66,8 @@ fn planning_a_launch_of_one_tier_allocates_nothing() {
                 .expect("a plan")
         };
         plan();
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         (0..100).for_each(|_| plan());
-        assert_eq!(ALLOCATIONS.get(), before, "{specialize:?}");
+        assert_eq!(allocations(), before, "{specialize:?}");
     }
 }
