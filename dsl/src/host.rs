@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use arrayvec::ArrayVec;
+
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Requirement, Span, Symbol, UnaryOp};
@@ -194,8 +196,9 @@ struct Steps {
 }
 
 /// The results of some steps, the first ones without an allocation.
+#[derive(Default)]
 struct Results {
-    few: [Literal; FEW_STEPS],
+    few: ArrayVec<Literal, FEW_STEPS>,
     more: Vec<Literal>,
 }
 
@@ -203,23 +206,15 @@ struct Results {
 const FEW_STEPS: usize = 64;
 
 impl Results {
-    fn new() -> Self {
-        Self {
-            few: [Literal::zero(ElementType::Bool); FEW_STEPS],
-            more: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, at: usize, value: Literal) {
-        match self.few.get_mut(at) {
-            Some(place) => *place = value,
-            None => self.more.push(value),
+    fn push(&mut self, value: Literal) {
+        if let Err(full) = self.few.try_push(value) {
+            self.more.push(full.element());
         }
     }
 
     fn get(&self, at: usize) -> Option<Literal> {
         match at.checked_sub(FEW_STEPS) {
-            None => Some(self.few[at]),
+            None => self.few.get(at).copied(),
             Some(at) => self.more.get(at).copied(),
         }
     }
@@ -255,18 +250,18 @@ impl Steps {
         Self { steps: steps.collect() }
     }
 
-    /// The values. The error is the symbol or argument that has none; nothing, if no host can compute what is asked for.
-    fn run(&self, known: &impl Known) -> Result<Results, Option<Handle<Expression>>> {
-        let mut results = Results::new();
-        for (at, (value, expression)) in self.steps.iter().enumerate() {
+    /// Puts the values into `results`. The error is the symbol or argument that has none; nothing, if no host can compute what
+    /// is asked for.
+    fn run(&self, known: &impl Known, results: &mut Results) -> Result<(), Option<Handle<Expression>>> {
+        for (value, expression) in &self.steps {
             let result = match expression.as_ref().ok_or(None)? {
                 Expression::Symbol(symbol) => Literal::index(known.symbol(*symbol).ok_or(Some(*value))?),
                 Expression::Argument(position) => known.scalar(*position).ok_or(Some(*value))?,
                 operation => arithmetic::evaluate(operation, |operand| results.get(operand.index())).ok_or(None)?,
             };
-            results.push(at, result);
+            results.push(result);
         }
-        Ok(results)
+        Ok(())
     }
 
     /// The result of an expression of the kernel.
@@ -282,7 +277,8 @@ impl Steps {
         if !(1..=3).contains(&kernel.grid.len()) {
             return Err(malformed());
         }
-        let results = self.run(known).map_err(|unknown| match unknown {
+        let mut results = Results::default();
+        self.run(known, &mut results).map_err(|unknown| match unknown {
             Some(value) => GridError::Unknown {
                 kernel: kernel.name.clone(),
                 unknown: kernel.text_of(value),
@@ -308,7 +304,8 @@ impl Steps {
     fn require(&self, kernel: &Kernel, requirement: &Requirement, known: &impl Known) -> Result<(), RequirementError> {
         let &Requirement { condition, span } = requirement;
         let text = || kernel.text_of(condition);
-        let results = self.run(known).map_err(|unknown| RequirementError::Unknown {
+        let mut results = Results::default();
+        self.run(known, &mut results).map_err(|unknown| RequirementError::Unknown {
             kernel: kernel.name.clone(),
             condition: text(),
             unknown: kernel.text_of(unknown.unwrap_or(condition)),

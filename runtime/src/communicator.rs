@@ -146,7 +146,7 @@ impl Communicator {
         }
         let address = storage.address() + offset;
         match storage.place() {
-            Place::Cuda(_) => put_in_order(device.hardware(), cuda, iter::once(storage), || ask(address)),
+            Place::Cuda(_) => put_in_order(device.hardware(), cuda, iter::once(storage), None, || ask(address)),
             Place::Host(_) => Err(DeviceError::NotCuda { what: "a rank of NCCL" }.into()),
         }
     }

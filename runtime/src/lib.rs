@@ -47,7 +47,7 @@ pub use counters::{Counters, Histogram};
 pub use deadline::Deadline;
 pub use device::{Device, Graph, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
-pub use launch::{Launch, Launched, Prepared};
+pub use launch::{Bound, Launch, Launched, Prepared};
 pub use offline::Target;
 pub use policy::{CountKey, CountPolicy};
 pub use specialize::{CodeLimits, Event, Measured, Tier, Variant, VariantId};

@@ -34,7 +34,7 @@ pub use evict::CodeLimits;
 pub use hooks::Event;
 pub(crate) use hooks::Hooks;
 pub(crate) use offline::lowered;
-pub(crate) use plan::{LaunchPlan, Specializer};
+pub(crate) use plan::{LaunchPlan, Served, Specializer};
 pub(crate) use site::Site;
 pub use tiers::Tier;
 pub use trial::Measured;

@@ -152,7 +152,7 @@ impl Specializer {
     /// As [`Specializer::plan`], of a call that the site has checked.
     pub(crate) fn plan_at(
         &self,
-        site: &Site,
+        site: &mut Site,
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
@@ -272,8 +272,7 @@ impl Shared {
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
-        let grid = class.grid(call)?;
-        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        let (grid, programs) = class.programs(call)?;
         let served = match programs {
             0 => None,
             _ => Some(self.serve(call, specialize, class, grid, is_capturing)?),

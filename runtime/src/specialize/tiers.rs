@@ -212,7 +212,7 @@ impl Shared {
 }
 
 /// The CUDA blocks that so many programs take; 0 on the CPU device.
-fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
+pub(super) fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
     let Program::Cuda(program) = variant.program() else {
         return Ok(0);
     };

@@ -57,6 +57,8 @@ impl CudaAllocation {
         address: u64,
         bytes: usize,
     ) -> Self {
+        // It may lie where other memory lay that belonged to another stream.
+        hardware.0.moves.fetch_add(1, Relaxed);
         // SAFETY: as the caller promises.
         Self::of(hardware, unsafe { CudaMemory::borrowed(cuda, stream, address, bytes) })
     }
@@ -122,6 +124,7 @@ impl CudaAllocation {
         let event = CudaEvent::new(self.memory.device())?;
         event.record(&last)?;
         stream.wait(&event)?;
+        self.hardware.0.moves.fetch_add(1, Relaxed);
         *last = stream.clone();
         self.last_identity.store(stream.identity(), Relaxed);
         Ok(())
@@ -139,11 +142,24 @@ impl Drop for CudaAllocation {
     }
 }
 
-/// Does something on a stream that uses this memory, after what other streams were asked to do with it.
+/// That some memory belonged to a stream, and how much had moved by then: as long as nothing else moves, it still does.
+#[derive(Default)]
+pub(crate) struct InOrder(Option<(usize, u64)>);
+
+impl InOrder {
+    /// Of memory that was not looked at.
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Does something on a stream that uses this memory, after what other streams were asked to do with it. `known` is of the same
+/// memory, which lives.
 pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
     hardware: &Hardware,
     stream: &CudaStream,
     used: impl Iterator<Item = &'a Storage> + Clone,
+    known: Option<&mut InOrder>,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
     if let Some(kept) = stream.kept()
@@ -154,6 +170,22 @@ pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
         }
         open.extend(used.map(Storage::as_used));
         return put();
+    }
+    let Some(InOrder(known)) = known else {
+        return put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put);
+    };
+    {
+        let _order = hardware.0.order.read();
+        let now = Some((stream.identity(), hardware.0.moves.load(Relaxed)));
+        if *known == now {
+            return put();
+        }
+        let belongs = |storage: &Storage| storage.as_cuda().is_none_or(|allocation| allocation.belongs_to(stream));
+        if used.clone().all(belongs) {
+            // What another device allocated, that one moves.
+            *known = now.filter(|_| used.clone().all(|storage| storage.hardware().is(hardware)));
+            return put();
+        }
     }
     put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)
 }
