@@ -184,7 +184,11 @@ fn bound_launches_do_what_ordinary_ones_do_whatever_their_counts() -> Result<(),
                     out.copy_from(&[-1; ROWS * COLUMNS])?;
                     let launched = bound.launch_on(&[start, rows], stream)?;
                     assert_eq!(launched.programs(), rows);
-                    assert_eq!(out.download()?, placed(&values, start, rows, 3), "{rows} rows at {start}");
+                    assert_eq!(
+                        out.download()?,
+                        placed(&values, start, rows, 3),
+                        "{rows} rows at {start}"
+                    );
                 }
             }
         }

@@ -52,13 +52,16 @@ impl Behind {
         }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Does the work on a thread of its own.
     ///
     /// # Errors
     /// There is no thread to be had. The work is not done then.
     pub(crate) fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        wait_at_exit();
-        let counted = self.counted();
+        let counted = self.begin();
         let run = move || {
             let _counted = counted;
             work();
@@ -87,7 +90,9 @@ impl Behind {
         self.under_way.load(SeqCst)
     }
 
-    fn counted(&'static self) -> Counted {
+    /// Work on another thread, as long as what is returned is kept.
+    pub(crate) fn begin(&'static self) -> Counted {
+        wait_at_exit();
         self.under_way();
         self.under_way.fetch_add(1, SeqCst);
         Counted(self)
@@ -95,7 +100,7 @@ impl Behind {
 }
 
 /// Work that is under way until it is dropped.
-struct Counted(&'static Behind);
+pub(crate) struct Counted(&'static Behind);
 
 impl Drop for Counted {
     fn drop(&mut self) {

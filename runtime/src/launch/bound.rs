@@ -126,7 +126,10 @@ impl Bound {
         if let Err(expected) = self.call.set_counts(counts) {
             return Err(LaunchError::WrongArguments {
                 kernel: self.call.definition().name(),
-                reason: format!("{} counts were given, and the host knows {expected} of it", counts.len()),
+                reason: format!(
+                    "{} counts were given, and the host knows {expected} of it",
+                    counts.len()
+                ),
             });
         }
         match counts.iter().all(|count| *count <= MAX_COUNT) {

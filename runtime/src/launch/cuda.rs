@@ -103,7 +103,12 @@ pub(super) fn launch(
 ) -> Result<(), LaunchError> {
     let mut kept = kept;
     if let Some((words, order)) = kept.as_mut().and_then(|kept| kept.of(call, plan, &served.variant)) {
-        return put(call, program, served.blocks, words, &[], Some(order), device, stream);
+        let ready = Ready {
+            words,
+            marks: &[],
+            order: Some(order),
+        };
+        return put(call, program, served.blocks, ready, device, stream);
     }
     let kernel = call.definition().name();
     let found = program.module.arguments.len();
@@ -143,11 +148,24 @@ pub(super) fn launch(
         };
         words.push(word.ok_or_else(missing)?);
     }
-    put(call, program, served.blocks, &mut words, &marks, None, device, stream)?;
+    let ready = Ready {
+        words: &mut words,
+        marks: &marks,
+        order: None,
+    };
+    put(call, program, served.blocks, ready, device, stream)?;
     if let Some(kept) = kept {
         kept.keep(&served.variant, &program.module.arguments, &words, tables);
     }
     Ok(())
+}
+
+/// What the driver is given, but where.
+struct Ready<'r> {
+    words: &'r mut [u64],
+    /// Memory that only this launch uses.
+    marks: &'r [Storage],
+    order: Option<&'r mut InOrder>,
 }
 
 /// The driver call.
@@ -155,12 +173,11 @@ fn put(
     call: &Call<'_>,
     program: &CudaProgram,
     blocks: u32,
-    words: &mut [u64],
-    marks: &[Storage],
-    order: Option<&mut InOrder>,
+    ready: Ready<'_>,
     device: &Device,
     stream: &CudaStream,
 ) -> Result<(), LaunchError> {
+    let Ready { words, marks, order } = ready;
     // Filled where they are: collecting would move all of the room that there is.
     let mut pointers = ArrayVec::<*mut c_void, MAX_ARGUMENTS>::new();
     pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));

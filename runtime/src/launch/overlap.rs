@@ -328,7 +328,11 @@ mod tests {
             let address = random.u64(..) >> random.u32(0..63);
             let tensor = tensor(&extents, &strides);
             if let Some(found) = Footprint::narrow(&tensor, address) {
-                assert_eq!(found, Footprint::wide(&tensor, address), "{extents:?} {strides:?} at {address}");
+                assert_eq!(
+                    found,
+                    Footprint::wide(&tensor, address),
+                    "{extents:?} {strides:?} at {address}"
+                );
                 few += 1;
             }
         }

@@ -78,15 +78,19 @@ impl Shared {
     }
 
     /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
-    pub(super) fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>) {
+    pub(super) fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>, hash: u64) {
         if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
+            return;
+        }
+        if !COMPILERS.has_room() {
+            class.repeats.forget(hash);
             return;
         }
         let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
         let mut key = Key::empty();
         key.refill_for_launch(call, Literals::AllThatMay);
         let (shared, without) = (self.itself.clone(), class.clone());
-        COMPILERS.submit(move || {
+        let is_handed_over = COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
             match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
                 Ok(class) => shared.classes.add_made(key, class),
@@ -96,6 +100,9 @@ impl Shared {
                 }
             }
         });
+        if !is_handed_over {
+            class.repeats.forget(hash);
+        }
     }
 
     /// Builds what a launch may be served by: the resident variant, that for the conditions, and, if asked for or if

@@ -74,7 +74,7 @@ pub(super) fn variant(
             proofs: proofs.clone(),
             program,
             build_time: started.elapsed(),
-            last_used: AtomicU64::new(tally.launches.load(Relaxed)),
+            last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),
         })
     })?;

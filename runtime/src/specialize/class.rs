@@ -252,11 +252,7 @@ impl LaunchClass {
 
     /// The kernel for launches in which these conditions hold, if it was made before.
     pub(super) fn find(&self, holding: &ConditionBits) -> Option<Arc<Staged>> {
-        self.staged
-            .load()
-            .iter()
-            .find(|staged| staged.is_for(holding))
-            .cloned()
+        self.staged.load().iter().find(|staged| staged.is_for(holding)).cloned()
     }
 
     /// Whether the kernel for one set of conditions more would be kept.

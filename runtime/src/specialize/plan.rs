@@ -178,18 +178,18 @@ impl Specializer {
     /// A launch has been done, that began at some time. Returns how long it took on the host.
     pub(crate) fn launched(&self, served: Option<(&Arc<Variant>, Tier)>, built: bool, started: Instant) -> Duration {
         let tally = &self.0.tally;
-        let number = tally.launches.fetch_add(1, Relaxed);
-        if !built {
-            Tally::add(&tally.hits);
+        if built {
+            Tally::add(&tally.built);
         }
-        if let Some((variant, tier)) = served {
-            variant.last_used.store(number, Relaxed);
-            Tally::add(match tier {
-                Tier::Resident => &tally.served_resident,
-                Tier::Proved => &tally.served_proved,
-                Tier::Literal => &tally.served_literal,
-            });
+        if let Some((variant, _)) = served {
+            variant.last_used.store(tally.launches(), Relaxed);
         }
+        Tally::add(match served.map(|(_, tier)| tier) {
+            None => &tally.served_none,
+            Some(Tier::Resident) => &tally.served_resident,
+            Some(Tier::Proved) => &tally.served_proved,
+            Some(Tier::Literal) => &tally.served_literal,
+        });
         let took = started.elapsed();
         tally.took(took);
         took
@@ -318,7 +318,7 @@ impl Shared {
                 self.classes.add(call, literals, class)
             }
         };
-        class.touch(self.tally.launches.load(Relaxed));
+        class.touch(self.tally.launches());
         Ok(class)
     }
 

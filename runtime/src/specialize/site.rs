@@ -1,7 +1,6 @@
 //! A place that launches calls of one class, and has found it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
 use tilewright_dsl::call::{Call, Specialize};
@@ -58,7 +57,6 @@ impl Site {
     /// Takes the extents and strides of a call for those of the launches to come.
     pub(crate) fn settle_shapes(&mut self, call: &Call<'_>) {
         self.conditions = self.class.conditions_of_shapes(call);
-
     }
 
     fn holding(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
@@ -139,7 +137,7 @@ impl Shared {
         if specialize == Specialize::Exact && call.may_have_literals() {
             return self.plan(call, is_capturing);
         }
-        site.class.touch(self.tally.launches.load(Relaxed));
+        site.class.touch(self.tally.launches());
         if specialize != Specialize::Tiered || call.may_have_literals() {
             return self.plan_in(&site.class, specialize, call, is_capturing);
         }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Call, Specialize};
@@ -156,12 +155,13 @@ impl Shared {
             return Ok((without, tier, None));
         }
         let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
-            if class.repeats.saw(self.classes.hash(launch.call)) {
-                self.ask_for_literals(launch.call, class);
+            let hash = self.classes.hash(launch.call);
+            if class.repeats.saw(hash) {
+                self.ask_for_literals(launch.call, class, hash);
             }
             return Ok((without, tier, None));
         };
-        exact.touch(self.tally.launches.load(Relaxed));
+        exact.touch(self.tally.launches());
         let verdict = exact.trial.as_ref().map(|trial| trial.verdict());
         if verdict == Some(Verdict::Rejected) {
             return Ok((without, tier, None));

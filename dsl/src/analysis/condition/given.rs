@@ -45,7 +45,9 @@ impl Program {
 
     fn without_unused(mut self) -> Self {
         let mut used = vec![false; self.instructions.len()];
-        self.results.iter().for_each(|(_, place)| used[usize::from(*place)] = true);
+        self.results
+            .iter()
+            .for_each(|(_, place)| used[usize::from(*place)] = true);
         for (at, &instruction) in self.instructions.iter().enumerate().rev() {
             if used[at] {
                 self.operands(instruction, |place| used[usize::from(place)] = true);
@@ -59,8 +61,12 @@ impl Program {
                 instructions.push(instruction.with_places(|place| places[usize::from(place)]));
             }
         }
-        self.terms.iter_mut().for_each(|(place, _)| *place = places[usize::from(*place)]);
-        self.results.iter_mut().for_each(|(_, place)| *place = places[usize::from(*place)]);
+        self.terms
+            .iter_mut()
+            .for_each(|(place, _)| *place = places[usize::from(*place)]);
+        self.results
+            .iter_mut()
+            .for_each(|(_, place)| *place = places[usize::from(*place)]);
         self.instructions = instructions;
         self
     }

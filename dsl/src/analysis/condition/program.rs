@@ -205,9 +205,9 @@ impl Program {
                 Some((left, right)) => Some(whole(left.product(right))?),
                 None => None,
             },
-            Instruction::Quotient(left, right) => {
-                both(left, right).filter(|(_, r)| *r > W::ZERO).map(|(l, r)| l.quotient(r))
-            }
+            Instruction::Quotient(left, right) => both(left, right)
+                .filter(|(_, r)| *r > W::ZERO)
+                .map(|(l, r)| l.quotient(r)),
             Instruction::Shifted(place, by) => of(place).value().map(|value| value.shifted(by)),
             Instruction::Smaller(left, right) => both(left, right).map(|(l, r)| l.min(r)),
             Instruction::Larger(left, right) => both(left, right).map(|(l, r)| l.max(r)),

@@ -106,9 +106,7 @@ fn random_program(random: &mut fastrand::Rng) -> super::Program {
             3 => terms.smaller(&one, &other, &wide),
             4 => terms.larger(&one, &other, &wide),
             5 => terms.tightest(&one, &other, &wide),
-            6 if !conditions.is_empty() => {
-                terms.under(&one, conditions[random.usize(..conditions.len())], &wide)
-            }
+            6 if !conditions.is_empty() => terms.under(&one, conditions[random.usize(..conditions.len())], &wide),
             _ => one.scale(random.i64(-3..4).into()).and_then(|one| one.subtract(&other)),
         };
         if let Some(number) = number.and_then(|number| number.offset(random.i64(-20..20).into())) {
@@ -175,7 +173,17 @@ fn a_program_of_which_some_symbols_are_known_finds_the_same_conditions() {
 #[test]
 fn numbers_that_64_bits_do_not_hold_are_compared_as_they_are() {
     let mut random = fastrand::Rng::with_seed(12);
-    let edges = [0, 1, -1, i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 1 << 32, -(1 << 62)];
+    let edges = [
+        0,
+        1,
+        -1,
+        i64::MIN,
+        i64::MIN + 1,
+        i64::MAX,
+        i64::MAX - 1,
+        1 << 32,
+        -(1 << 62),
+    ];
     for _ in 0..4000 {
         let program = random_program(&mut random);
         let values = [(); 8].map(|()| match random.bool() {

@@ -209,7 +209,10 @@ impl<'a> Ranges<'a> {
     fn symbol(&self, symbol: Symbol) -> Linear {
         match self.kernel.bindings.exact(symbol) {
             Some(value) => Linear::constant(value as i128),
-            None => self.grid_extent(symbol).cloned().unwrap_or_else(|| Linear::unknown(Unknown::Symbol(symbol))),
+            None => self
+                .grid_extent(symbol)
+                .cloned()
+                .unwrap_or_else(|| Linear::unknown(Unknown::Symbol(symbol))),
         }
     }
 
