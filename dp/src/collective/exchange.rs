@@ -171,9 +171,11 @@ impl<V> Drop for Seat<V> {
 }
 
 /// A failure for a rank that comes later. That a rank is gone stays what it is.
-fn repeated(failure: &CollectiveError) -> CollectiveError {
+pub(super) fn repeated(failure: &CollectiveError) -> CollectiveError {
     match failure {
-        CollectiveError::Gone { .. } | CollectiveError::Failed { .. } => failure.clone(),
+        CollectiveError::Gone { .. } | CollectiveError::Refused { .. } | CollectiveError::Failed { .. } => {
+            failure.clone()
+        }
         other => CollectiveError::Failed {
             reason: other.to_string(),
         },

@@ -18,16 +18,18 @@ mod exchange;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod rendezvous;
 mod request;
 mod step;
 mod tcp;
 
 pub use agreement::Agreement;
-pub use error::CollectiveError;
+pub use error::{CollectiveError, Refusal};
 pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
+pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};
 pub use step::StepExchangeError;
 pub use tcp::TcpExchange;
