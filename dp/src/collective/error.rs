@@ -25,16 +25,16 @@ pub enum CollectiveError {
         /// What that one asks for.
         theirs: String,
     },
-    /// Ranks concluded different sizes from what they exchanged in earlier steps.
+    /// Ranks have asked for different things, too long ago to say which.
     #[error(
-        "ranks {rank} and {other} came to different sizes in an earlier step: all ranks have to plan with one configuration \
-         from what they exchanged; make a new group"
+        "rank {rank} and another asked for different things, more than {remembered} collectives ago: all ranks have to plan \
+         with one configuration from what they exchange; make a new group"
     )]
-    AdoptedOthers {
+    Diverged {
         /// This rank.
         rank: usize,
-        /// A rank that adopted other sizes.
-        other: usize,
+        /// How many requests are remembered.
+        remembered: usize,
     },
     /// Ranks did not come within the group's time.
     #[error(

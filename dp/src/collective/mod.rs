@@ -20,10 +20,9 @@ mod local;
 mod nccl;
 mod rendezvous;
 mod request;
-mod step;
 mod tcp;
 
-pub use agreement::Agreement;
+pub use agreement::{Agreement, StepExchangeError};
 pub use error::{CollectiveError, Refusal};
 pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
@@ -31,7 +30,6 @@ pub use local::LocalGroup;
 pub use nccl::NcclGroup;
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};
-pub use step::StepExchangeError;
 pub use tcp::TcpExchange;
 
 use tilewright_dsl::element::{Element, Number};
