@@ -9,15 +9,17 @@ use tilewright_runtime::{Stream, TensorViewMut};
 
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand};
 
-/// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is.
+/// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is; a graph keeps
+/// what it needs of the group.
 ///
-/// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape, unless they
-/// [adopted](Agreement::adopt) it; so a shape has to be used once, or adopted, before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
-/// and the group is over. What dropping one waits for, [`Communicator`] says.
+/// What ranks ask for is compared through the [`Exchange`] as [`Agreement`] says: with the exchange of each step, or before the
+/// first collective of each shape. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
+/// and the group is over.
+///
+/// Ranks [leave](Self::leave) together; what dropping one waits for, [`Communicator`] says.
 pub struct NcclGroup {
     communicator: Communicator,
-    agreement: Agreement,
-    stream: Stream,
+    agreement: Arc<Agreement>,
 }
 
 impl NcclGroup {
@@ -46,13 +48,35 @@ impl NcclGroup {
         let (rank, size, limit) = (exchange.rank(), exchange.size(), exchange.limit());
         Ok(Self {
             communicator: Communicator::join(stream, &id, rank, size, limit)?,
-            agreement: Agreement::new(exchange),
-            stream: stream.clone(),
+            agreement: Arc::new(Agreement::new(exchange)),
         })
     }
 
-    /// What the ranks agreed on. A step's exchange goes through it, and the sizes that follow from that are adopted there,
-    /// so that its collectives need no exchange of their own.
+    /// The same rank with another stream of its GPU, such as the one that [`Device::capture`](tilewright_runtime::Device::capture)
+    /// captures. What is asked for on both is compared as one.
+    ///
+    /// # Errors
+    /// The stream is not of the GPU that joined.
+    pub fn on_stream(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        Ok(Self {
+            communicator: self.communicator.on_stream(stream)?,
+            agreement: self.agreement.clone(),
+        })
+    }
+
+    /// Waits until all ranks have what they asked for, and leaves with them: whatever a rank drops or frees afterwards, no
+    /// other needs any more. All ranks have to call it.
+    ///
+    /// # Errors
+    /// As for [`finish`](Group::finish); or a rank did not come to leave within the limit, or asked for something else. This
+    /// rank has left in any case.
+    pub fn leave(self) -> Result<(), CollectiveError> {
+        self.finish()?;
+        self.agreement.leave()
+    }
+
+    /// What the ranks agreed on. A step's exchange goes through it, so that the collectives that follow from it need none of
+    /// their own.
     pub fn agreement(&self) -> &Agreement {
         &self.agreement
     }
@@ -82,7 +106,7 @@ impl Group for NcclGroup {
     }
 
     fn stream(&self) -> &Stream {
-        &self.stream
+        self.communicator.stream()
     }
 
     fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {

@@ -18,6 +18,7 @@ pub use step::StepExchangeError;
 const REQUEST: u64 = 1;
 const STEP: u64 = 2;
 const HISTORY: u64 = 3;
+const LEAVE: u64 = 4;
 
 /// Compares on the host what the ranks of a group ask for. A collective between GPUs whose sizes differ hangs, or mixes up
 /// rows.
@@ -86,11 +87,8 @@ impl Agreement {
     pub fn on(&self, request: &RequestedCollective) -> Result<(), CollectiveError> {
         let mut state = self.state.lock();
         if !state.is_in_steps && !state.shapes.contains(request) && self.exchange.size() > 1 {
-            let shown = self.show(&state.asked, REQUEST, &request.words(), &[])?;
-            let all = shown.iter().map(|(kind, words)| match *kind {
-                REQUEST => RequestedCollective::from_words(words),
-                _ => None,
-            });
+            let all = self.meet(&state.asked, REQUEST, &request.words(), &[])?;
+            let all = all.iter().map(|words| RequestedCollective::from_words(words));
             request.compare(self.exchange.rank(), all)?;
             state.shapes.insert(request.clone());
         }
@@ -106,27 +104,40 @@ impl Agreement {
     /// A rank is gone or late, or has asked for something else than this one since the last exchange.
     pub fn exchange_step(&self, words: &[u64], dead: &[usize]) -> Result<Vec<Vec<u64>>, CollectiveError> {
         let mut state = self.state.lock();
-        let shown = self.show(&state.asked, STEP, words, dead)?;
-        let rank = self.exchange.rank();
-        let step = |(other, (kind, words)): (usize, (u64, Vec<u64>))| match kind {
-            STEP => Ok(words),
-            _ if dead.contains(&other) => Ok(words),
-            _ => Err(CollectiveError::Disagreement {
-                rank,
-                mine: "the exchange of a step".to_owned(),
-                other,
-                theirs: "something else".to_owned(),
-            }),
-        };
-        let all = shown.into_iter().enumerate().map(step).collect::<Result<_, _>>()?;
+        let all = self.meet(&state.asked, STEP, words, dead)?;
         state.is_in_steps = true;
         Ok(all)
+    }
+
+    /// Waits until all ranks leave.
+    ///
+    /// # Errors
+    /// A rank is gone or late, or asks or has asked for something else.
+    #[cfg(feature = "nccl")]
+    pub(super) fn leave(&self) -> Result<(), CollectiveError> {
+        self.meet(&self.state.lock().asked, LEAVE, &[], &[]).map(drop)
     }
 
     /// What is asked for from now on follows from the steps of a larger group, which this one's ranks are all of: the GPUs of
     /// one rank need no exchange beside that of all ranks. Every rank of the group has to say so at the same point.
     pub fn follow_steps(&self) {
         self.state.lock().is_in_steps = true;
+    }
+
+    /// Shows all ranks words of a kind, which all living ones show.
+    fn meet(&self, asked: &Asked, kind: u64, words: &[u64], dead: &[usize]) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        let rank = self.exchange.rank();
+        let alike = |(other, (theirs, shown)): (usize, (u64, Vec<u64>))| match theirs {
+            theirs if theirs == kind || dead.contains(&other) => Ok(shown),
+            theirs => Err(CollectiveError::Disagreement {
+                rank,
+                mine: name_of(kind, words),
+                other,
+                theirs: name_of(theirs, &shown),
+            }),
+        };
+        let shown = self.show(asked, kind, words, dead)?;
+        shown.into_iter().enumerate().map(alike).collect()
     }
 
     /// Shows all ranks words of a kind, and compares what they have asked for so far.
@@ -191,6 +202,16 @@ impl Agreement {
                 remembered: asked::REMEMBERED,
             },
         }
+    }
+}
+
+/// What a rank that shows this asks for.
+fn name_of(kind: u64, words: &[u64]) -> String {
+    match (kind, RequestedCollective::from_words(words)) {
+        (REQUEST, Some(request)) => request.to_string(),
+        (STEP, _) => "the exchange of a step".to_owned(),
+        (LEAVE, _) => "leaving".to_owned(),
+        _ => "something else".to_owned(),
     }
 }
 
