@@ -8,7 +8,7 @@ use cudarc::nccl::sys::{ncclComm_t, ncclDataType_t, ncclRedOp_t};
 use tilewright_dsl::element::ElementType;
 
 use super::super::CudaStream;
-use super::library::{Code, IN_PROGRESS, SUCCESS};
+use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 use super::{CudaCommunicator, NcclError};
 
 /// From so many bytes of all parts together on, unequal parts are broadcast.
@@ -47,10 +47,10 @@ impl CudaCommunicator {
         element: ElementType,
     ) -> Result<(), NcclError> {
         let ty = sum_type(element)?;
-        self.call("ncclAllReduce", stream, |comm| {
+        self.call("ncclAllReduce", stream, |nccl, comm| {
             let (at, sum, count) = (address as *mut _, ncclRedOp_t::ncclSum, count as usize);
             // SAFETY: as the caller promises; the communicator and the stream are alive.
-            unsafe { (self.nccl.ncclAllReduce)(at, at, count, ty, sum, comm, stream.raw().cast()) }
+            unsafe { (nccl.ncclAllReduce)(at, at, count, ty, sum, comm, stream.raw().cast()) }
         })
     }
 
@@ -73,29 +73,29 @@ impl CudaCommunicator {
             return Ok(());
         };
         if bytes.iter().all(|&other| other == bytes[0]) {
-            return self.call("ncclAllGather", stream, |comm| {
+            return self.call("ncclAllGather", stream, |nccl, comm| {
                 // SAFETY: as the caller promises; a rank's own part is where an all-gather in place wants it.
-                unsafe { (self.nccl.ncclAllGather)(mine as *const _, address as *mut _, own, ty, comm, queue) }
+                unsafe { (nccl.ncclAllGather)(mine as *const _, address as *mut _, own, ty, comm, queue) }
             });
         }
         let parts = || places.iter().enumerate().filter(|(_, place)| place.1 > 0);
         match unequal {
-            UnequalGather::Broadcasts => self.group("ncclBroadcast", stream, |comm| {
+            UnequalGather::Broadcasts => self.group("ncclBroadcast", stream, |nccl, comm| {
                 for (root, &(at, bytes)) in parts() {
                     let (at, root) = (at as *mut _, as_int(root));
                     // SAFETY: as the caller promises; the root sends from where it would receive.
-                    accepted(unsafe { (self.nccl.ncclBroadcast)(at, at, bytes, ty, root, comm, queue) })?;
+                    accepted(unsafe { (nccl.ncclBroadcast)(at, at, bytes, ty, root, comm, queue) })?;
                 }
                 Ok(())
             }),
-            UnequalGather::Sends => self.group("ncclSend and ncclRecv", stream, |comm| {
+            UnequalGather::Sends => self.group("ncclSend and ncclRecv", stream, |nccl, comm| {
                 for peer in (0..places.len()).filter(|&peer| own > 0 && peer != self.rank) {
                     // SAFETY: as the caller promises.
-                    accepted(unsafe { (self.nccl.ncclSend)(mine as *const _, own, ty, as_int(peer), comm, queue) })?;
+                    accepted(unsafe { (nccl.ncclSend)(mine as *const _, own, ty, as_int(peer), comm, queue) })?;
                 }
                 for (peer, &(at, bytes)) in parts().filter(|&(peer, _)| peer != self.rank) {
                     // SAFETY: as the caller promises; the parts of other ranks are not this rank's.
-                    accepted(unsafe { (self.nccl.ncclRecv)(at as *mut _, bytes, ty, as_int(peer), comm, queue) })?;
+                    accepted(unsafe { (nccl.ncclRecv)(at as *mut _, bytes, ty, as_int(peer), comm, queue) })?;
                 }
                 Ok(())
             }),
@@ -120,16 +120,16 @@ impl CudaCommunicator {
             return Ok(());
         };
         if counts.iter().all(|&other| other == counts[0]) {
-            return self.call("ncclReduceScatter", stream, |comm| {
+            return self.call("ncclReduceScatter", stream, |nccl, comm| {
                 // SAFETY: as the caller promises; a rank's own part is where a reduce-scatter in place wants it.
-                unsafe { (self.nccl.ncclReduceScatter)(address as *const _, mine as *mut _, own, ty, sum, comm, queue) }
+                unsafe { (nccl.ncclReduceScatter)(address as *const _, mine as *mut _, own, ty, sum, comm, queue) }
             });
         }
-        self.group("ncclReduce", stream, |comm| {
+        self.group("ncclReduce", stream, |nccl, comm| {
             for (root, &(at, count)) in places.iter().enumerate().filter(|(_, place)| place.1 > 0) {
                 let (at, root) = (at as *mut _, as_int(root));
                 // SAFETY: as the caller promises.
-                accepted(unsafe { (self.nccl.ncclReduce)(at, at, count, ty, sum, root, comm, queue) })?;
+                accepted(unsafe { (nccl.ncclReduce)(at, at, count, ty, sum, root, comm, queue) })?;
             }
             Ok(())
         })
@@ -140,14 +140,14 @@ impl CudaCommunicator {
         self: &Arc<Self>,
         call: &'static str,
         stream: &CudaStream,
-        ask: impl FnOnce(ncclComm_t) -> Result<(), Code>,
+        ask: impl FnOnce(&EntryPoints, ncclComm_t) -> Result<(), Code>,
     ) -> Result<(), NcclError> {
-        self.call(call, stream, |comm| {
+        self.call(call, stream, |nccl, comm| {
             // SAFETY: a group has no precondition, and is ended whatever happens within.
-            let begun = accepted(unsafe { (self.nccl.ncclGroupStart)() });
-            let asked = begun.and_then(|()| ask(comm));
+            let begun = accepted(unsafe { (nccl.ncclGroupStart)() });
+            let asked = begun.and_then(|()| ask(nccl, comm));
             // SAFETY: as above.
-            let ended = unsafe { (self.nccl.ncclGroupEnd)() };
+            let ended = unsafe { (nccl.ncclGroupEnd)() };
             asked.err().unwrap_or(ended)
         })
     }

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod calls;
 mod collectives;
 mod error;
 mod handle;
@@ -15,17 +16,15 @@ mod wait;
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclUniqueId};
-use parking_lot::Mutex;
 
 use super::{CudaDevice, CudaEvent, CudaStream, graph};
-use crate::behind::ENDINGS;
-use crate::deadline::Deadline;
 use crate::error::DeviceError;
+use calls::Calls;
 use collectives::as_int;
 use handle::Handle;
 use library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
@@ -49,21 +48,16 @@ pub type NcclId = [u8; 128];
 
 /// One rank of a group of GPUs.
 pub struct CudaCommunicator {
-    nccl: &'static EntryPoints,
-    /// `None` once it was given up.
-    handle: Mutex<Option<Handle>>,
-    /// Held by the call that NCCL has not taken yet: it takes one at a time.
-    turn: Mutex<()>,
+    /// What outlives NCCL's work: the context, and the stream that was asked last, which comes after all that were asked
+    /// before, as NCCL keeps its work in order.
+    calls: Calls<(CudaDevice, CudaStream)>,
+    device: CudaDevice,
     /// Whether a graph that is not ours was given work of it, and may be there still.
     is_captured: AtomicBool,
-    device: CudaDevice,
-    /// The stream that was asked last, which comes after all that were asked before: NCCL keeps its work in order.
-    last: Mutex<CudaStream>,
     /// Given away when it ends.
     member: Option<Member>,
     rank: usize,
     size: usize,
-    limit: Duration,
 }
 
 impl CudaCommunicator {
@@ -104,21 +98,17 @@ impl CudaCommunicator {
         // SAFETY: NCCL has made it just now.
         let handle = unsafe { Handle::own(nccl, comm) };
         let joined = Self {
-            nccl,
-            handle: Mutex::new(Some(handle)),
-            turn: Mutex::new(()),
-            is_captured: AtomicBool::new(false),
+            calls: Calls::new(nccl, handle, (device.clone(), device.stream().clone()), limit),
             device: device.clone(),
-            last: Mutex::new(device.stream().clone()),
+            is_captured: AtomicBool::new(false),
             member: Some(member),
             rank,
             size,
-            limit,
         };
-        joined.taken("ncclCommInitRankConfig", asked)?;
+        joined.calls.taken("ncclCommInitRankConfig", asked)?;
         // Every rank of this process has come to the same by now.
         if joined.member.as_ref().is_some_and(Member::is_one_of_several) && tensors_are_shared() {
-            joined.give_up();
+            joined.calls.give_up();
             return Err(NcclError::TensorsAreShared);
         }
         Ok(joined)
@@ -138,11 +128,11 @@ impl CudaCommunicator {
     pub fn finish(&self, stream: &CudaStream) -> Result<(), NcclError> {
         let event = CudaEvent::new(&self.device)?;
         event.record(stream)?;
-        self.wait("a collective", || {
+        self.calls.wait("a collective", || {
             let is_done = event.is_passed()?;
             if !is_done {
                 // It may have failed.
-                self.has_taken("a collective")?;
+                self.calls.has_taken("a collective")?;
             }
             Ok(is_done)
         })
@@ -153,111 +143,44 @@ impl CudaCommunicator {
         self: &Arc<Self>,
         call: &'static str,
         stream: &CudaStream,
-        ask: impl FnOnce(ncclComm_t) -> Code,
+        ask: impl FnOnce(&EntryPoints, ncclComm_t) -> Code,
     ) -> Result<(), NcclError> {
-        let _turn = self.turn.lock();
         // This makes the context current, too.
-        match stream.is_capturing()? {
+        let is_captured = stream.is_capturing()?;
+        match is_captured {
             true if graph::keep_within(self.clone()) => {}
             true => self.is_captured.store(true, Relaxed),
             false if graph::is_within() => {
                 let what = "a collective on another stream than the captured one";
                 return Err(DeviceError::Capturing { what }.into());
             }
-            false => *self.last.lock() = stream.clone(),
+            false => {}
         }
-        let asked = {
-            let handle = self.handle.lock();
-            ask(handle.as_ref().ok_or(NcclError::GivenUp)?.comm())
-        };
-        self.taken(call, asked)
-    }
-
-    /// Waits until NCCL has taken what it was asked.
-    fn taken(&self, call: &'static str, asked: Code) -> Result<(), NcclError> {
-        match asked {
-            SUCCESS => Ok(()),
-            IN_PROGRESS => self.wait(call, || self.has_taken(call)),
-            error => {
-                self.give_up();
-                Err(failed(self.nccl, call, error))
+        self.calls.ask(call, |nccl, (_, last), comm| {
+            if !is_captured {
+                *last = stream.clone();
             }
-        }
-    }
-
-    /// Waits until something is so. Where that takes too long, it ends the communicator.
-    fn wait(&self, call: &'static str, is_so: impl FnMut() -> Result<bool, NcclError>) -> Result<(), NcclError> {
-        let limit = self.limit;
-        match wait::until(Deadline::after(limit), is_so)? {
-            true => Ok(()),
-            false => {
-                self.give_up();
-                Err(NcclError::Late { call, limit })
-            }
-        }
-    }
-
-    /// Whether NCCL has taken all calls. An error ends the communicator.
-    fn has_taken(&self, call: &'static str) -> Result<bool, NcclError> {
-        let state = self.handle.lock().as_ref().ok_or(NcclError::GivenUp)?.state()?;
-        match state {
-            SUCCESS | IN_PROGRESS => Ok(state == SUCCESS),
-            error => {
-                self.give_up();
-                Err(failed(self.nccl, call, error))
-            }
-        }
-    }
-
-    /// Breaks off whatever goes on, on this rank.
-    fn give_up(&self) {
-        self.end(Handle::abort, true);
-    }
-
-    /// Ends the communicator, if it was not before; if `waiting`, waits for that as long as the limit. Where a graph of others
-    /// has work of it nobody waits: NCCL ends nothing before the graph is destroyed.
-    fn end(&self, how: impl FnOnce(Handle) -> Code + Send + 'static, waiting: bool) {
-        let Some(handle) = self.handle.lock().take() else {
-            return;
-        };
-        let limit = self.limit;
-        let (ended, has_ended) = mpsc::channel();
-        // The context and the stream outlive what NCCL has in them.
-        let used = (self.device.clone(), self.last.lock().clone());
-        let end = move || {
-            let result = how(handle);
-            drop(used);
-            tracing::debug!(result, "a communicator has ended");
-            // Nobody may be waiting any more.
-            let _ = ended.send(());
-        };
-        match ENDINGS.spawn(end) {
-            Ok(()) if !waiting || self.is_captured.load(Relaxed) => {}
-            Ok(()) if has_ended.recv_timeout(limit).is_ok() => {}
-            Ok(()) => tracing::warn!(
-                ?limit,
-                "a communicator has not ended in time: other ranks may be missing"
-            ),
-            Err(error) => tracing::warn!(%error, "a communicator was not ended"),
-        }
+            ask(nccl, comm)
+        })
     }
 }
 
 impl Drop for CudaCommunicator {
     fn drop(&mut self) {
         // What the stream was asked may be going on.
-        let last = self.last.lock().clone();
+        let (_, last) = self.calls.used();
         if let Err(error) = self.finish(&last) {
             tracing::debug!(%error, "a communicator was dropped before its work was done");
         }
         let Some(mut member) = self.member.take() else { return };
-        let limit = self.limit;
+        let limit = self.calls.limit();
         let are_all_done = member.done();
         let leave = move |handle: Handle| {
             member.wait_for_all(Duration::MAX);
             handle.leave(limit)
         };
-        self.end(leave, are_all_done);
+        // Nobody waits for what a graph of others keeps: NCCL ends nothing before the graph is destroyed.
+        self.calls.end(leave, are_all_done && !self.is_captured.load(Relaxed));
     }
 }
 
