@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tilewright_dsl::element::Element;
 use tilewright_runtime::communicator::Communicator;
-use tilewright_runtime::device::cuda::NcclError;
+use tilewright_runtime::device::cuda::{NcclError, UnequalGather};
 use tilewright_runtime::{Stream, TensorViewMut};
 
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand};
@@ -62,6 +62,21 @@ impl NcclGroup {
             communicator: self.communicator.on_stream(stream)?,
             agreement: self.agreement.clone(),
         })
+    }
+
+    /// As [`all_gather`](Group::all_gather), and says how parts that are not equal are gathered: to measure which way is the
+    /// faster one. All ranks have to say the same.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Group::all_gather).
+    pub fn all_gather_by<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+        unequal: UnequalGather,
+    ) -> Result<(), CollectiveError> {
+        self.agree(Operation::AllGather, buffer, parts)?;
+        Ok(self.communicator.all_gather_by(buffer, parts, unequal)?)
     }
 
     /// Waits until all ranks have what they asked for, and leaves with them: whatever a rank drops or frees afterwards, no

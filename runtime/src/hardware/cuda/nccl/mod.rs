@@ -17,7 +17,10 @@ mod wait;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr,
+    Ordering::{Acquire, Relaxed},
+};
 use std::time::Duration;
 
 use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclUniqueId};
@@ -89,9 +92,12 @@ impl CudaCommunicator {
         };
         let (ranks, number) = (as_int(size), as_int(rank));
         let mut config = configuration();
-        let mut comm = std::ptr::null_mut();
-        // SAFETY: the pointers are to a communicator and a configuration, which NCCL has copied when the call returns.
-        let asked = unsafe { (nccl.ncclCommInitRankConfig)(&mut comm, ranks, id, number, &mut config) };
+        // NCCL writes there again when all have joined, which may be after this has given up: it is never freed.
+        let place: &AtomicPtr<_> = Box::leak(Box::default());
+        // SAFETY: the pointers are to a communicator, for ever, and to a configuration, which NCCL has copied when the call
+        // returns.
+        let asked = unsafe { (nccl.ncclCommInitRankConfig)(place.as_ptr(), ranks, id, number, &mut config) };
+        let comm: ncclComm_t = place.load(Acquire);
         if !matches!(asked, SUCCESS | IN_PROGRESS) || comm.is_null() {
             return Err(failed(nccl, "ncclCommInitRankConfig", asked));
         }
@@ -106,12 +112,11 @@ impl CudaCommunicator {
             size,
         };
         joined.calls.taken("ncclCommInitRankConfig", asked)?;
-        // Every rank of this process has come to the same by now.
-        if joined.member.as_ref().is_some_and(Member::is_one_of_several) && tensors_are_shared() {
-            joined.calls.give_up();
-            return Err(NcclError::TensorsAreShared);
+        // Every rank of this process comes to the same, and they end together.
+        match joined.member.as_ref().is_some_and(Member::is_one_of_several) && tensors_are_shared() {
+            true => Err(NcclError::TensorsAreShared),
+            false => Ok(joined),
         }
-        Ok(joined)
     }
 
     /// This rank.
