@@ -145,6 +145,7 @@ impl Newcomer {
 pub(super) struct Reception {
     size: usize,
     limit: Duration,
+    began: Instant,
     /// The earliest of all ranks' that are there.
     deadline: Deadline,
     /// The other ranks, in their order.
@@ -157,6 +158,7 @@ impl Reception {
         Self {
             size,
             limit,
+            began: Instant::now(),
             deadline: Deadline::after(limit),
             seats: (1..size).map(|_| None).collect(),
             newcomers: Vec::new(),
@@ -210,10 +212,11 @@ impl Reception {
                 looked = Instant::now();
                 self.look()?;
             }
-            if is_quiet && self.seats.iter().any(Option::is_none) {
-                if self.deadline.is_past() {
-                    return Err(self.late());
-                }
+            let is_complete = self.seats.iter().all(Option::is_some);
+            if !is_complete && self.deadline.is_past() {
+                return Err(self.late());
+            }
+            if !is_complete && is_quiet {
                 thread::sleep(PAUSE);
             }
         }
@@ -280,7 +283,8 @@ impl Reception {
         let absent = self.seats.iter().enumerate().filter(|(_, peer)| peer.is_none());
         CollectiveError::Late {
             rank: 0,
-            limit: self.limit,
+            // Less, if another rank has less patience.
+            limit: self.limit.min(self.began.elapsed()),
             missing: absent.map(|(seat, _)| seat + 1).collect(),
         }
     }

@@ -155,7 +155,13 @@ impl TcpExchange {
         let deadline = Deadline::after(with_margin(limit, limit));
         let mut bytes = Vec::new();
         Frame::put_words(words, &mut bytes);
-        host.send(&bytes, deadline).map_err(lost)?;
+        if let Err(error) = host.send(&bytes, deadline) {
+            // Rank 0 may have said why before it left.
+            return Err(match host.receive(Deadline::after(Duration::ZERO)) {
+                Ok(Frame::Failure(words)) => failure::from_words(&words, rank, limit),
+                _ => lost(error),
+            });
+        }
         let hear = |_| match host.receive(deadline).map_err(lost)? {
             Frame::Words(words) => Ok(words),
             Frame::Failure(words) => Err(failure::from_words(&words, rank, limit)),

@@ -112,6 +112,26 @@ fn more_silent_strangers_than_there_is_room_for_keep_no_rank_out() {
     drop(last);
 }
 
+/// Strangers without end, and a rank that does not come.
+#[test]
+fn a_flood_of_strangers_takes_no_more_time_than_the_limit() {
+    let (address, ranks) = started(3, LIMIT, &[2]);
+    let began = Instant::now();
+    let flood = thread::spawn(move || {
+        while let Ok(mut stream) = TcpStream::connect(address) {
+            let _ = stream.write_all(b"GET / HTTP/1.1");
+        }
+    });
+    for error in ended(ranks).into_iter().map(Result::unwrap_err) {
+        assert!(
+            matches!(&error, CollectiveError::Late { missing, .. } if missing == &[2]),
+            "{error}"
+        );
+    }
+    assert!(began.elapsed() < 4 * LIMIT, "{:?}", began.elapsed());
+    flood.join().unwrap();
+}
+
 /// What a process that cannot be of the group does to it: all its ranks hear of that at once, and which one it was.
 #[test]
 fn a_process_that_cannot_be_of_the_group_is_named_on_all_ranks() {
