@@ -1,12 +1,12 @@
-//! What an eager gather over `NcclGroup` takes of the host's time, and how unequal parts are gathered best. Ranks are threads,
-//! each with a GPU of this host.
+//! What an eager gather over `NcclGroup` takes of the host's time, and how unequal parts are gathered best. Ranks are
+//! threads, each with a GPU of this host.
 //!
 //! ```text
 //! cargo run --release -p tilewright-dp --features nccl --example gather_host_time -- --gpus 2
 //! ```
 //!
-//! `NCCL_COMM_BLOCKING=1` makes NCCL's calls return when they are taken, without a thread of NCCL's for each, for comparison: a
-//! rank that dies is then no error within the limit.
+//! `NCCL_COMM_BLOCKING=1` makes NCCL's calls return when they are taken, without a thread of NCCL's for each, for
+//! comparison: a rank that dies is then no error within the limit.
 
 use std::error::Error;
 use std::sync::{Arc, Barrier};

@@ -95,7 +95,8 @@ impl Communicator {
         let count = tensor.len() as u64;
         self.put(tensor, |stream, address| {
             // SAFETY: the tensor has so many elements from there on, and its allocation's later uses, freeing among them,
-            // are ordered after this one. That ranks agree is not a matter of memory: NCCL writes here what was asked for here.
+            // are ordered after this one. That ranks agree is not a matter of memory: NCCL writes here what was asked for here,
+            // as ranks whose tensors it would share were refused.
             unsafe { self.nccl.all_reduce(stream, address, count, T::TYPE) }
         })
     }

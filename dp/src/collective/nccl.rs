@@ -53,7 +53,8 @@ impl NcclGroup {
     }
 
     /// The same rank with another stream of its GPU, such as the one that [`Device::capture`](tilewright_runtime::Device::capture)
-    /// captures. What is asked for on both is compared as one.
+    /// captures. What is asked for on both is compared as one; [`finish`](Group::finish) waits for its own stream, such as that
+    /// which a graph is launched into.
     ///
     /// # Errors
     /// The stream is not of the GPU that joined.
@@ -80,7 +81,7 @@ impl NcclGroup {
     }
 
     /// Waits until all ranks have what they asked for, and leaves with them: whatever a rank drops or frees afterwards, no
-    /// other needs any more. All ranks have to call it.
+    /// other needs any more. All ranks have to call it. Graphs and handles on other streams keep what they need of the group.
     ///
     /// # Errors
     /// As for [`finish`](Group::finish); or a rank did not come to leave within the limit, or asked for something else. This

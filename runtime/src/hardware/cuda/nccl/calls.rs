@@ -1,5 +1,6 @@
 //! The calls that a communicator is asked for, and waiting until NCCL has taken them.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct Calls<U> {
     /// `None` once it was given up.
     handle: Mutex<Option<Handle>>,
     used: Mutex<U>,
+    /// Whether a graph was given work of it, and may be there still: NCCL ends nothing before it is destroyed.
+    is_captured: AtomicBool,
     limit: Duration,
 }
 
@@ -31,6 +34,7 @@ impl<U: Clone + Send + 'static> Calls<U> {
             turn: Mutex::new(()),
             handle: Mutex::new(Some(handle)),
             used: Mutex::new(used),
+            is_captured: AtomicBool::new(false),
             limit,
         }
     }
@@ -41,6 +45,11 @@ impl<U: Clone + Send + 'static> Calls<U> {
 
     pub(super) fn used(&self) -> U {
         self.used.lock().clone()
+    }
+
+    /// A graph is given work of it.
+    pub(super) fn capture(&self) {
+        self.is_captured.store(true, Relaxed);
     }
 
     /// Makes a call, after those that others have made, and waits until NCCL has taken it.
@@ -99,8 +108,8 @@ impl<U: Clone + Send + 'static> Calls<U> {
     }
 
     /// Breaks off whatever goes on, on this rank.
-    pub(super) fn give_up(&self) {
-        self.end(Handle::abort, true);
+    fn give_up(&self) {
+        self.end(Handle::abort, !self.is_captured.load(Relaxed));
     }
 
     /// Ends the communicator, if it was not before; if `waiting`, waits for that as long as the limit.
@@ -192,6 +201,18 @@ mod tests {
         );
         assert!((SHORT..AMPLE / 4).contains(&began.elapsed()));
         assert_eq!(fake.calls(), ["abort"]);
+    }
+
+    /// The graph keeps NCCL from ending it, and is not destroyed by whoever waits here.
+    #[test]
+    fn nobody_waits_for_the_end_of_what_a_graph_keeps() {
+        let fake = Fake::answering(&[BROKEN]);
+        let (calls, began) = (calls_of(&fake, AMPLE), Instant::now());
+        calls.capture();
+        let held = fake.hold_back();
+        calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap_err();
+        assert!(began.elapsed() < AMPLE / 4);
+        drop(held);
     }
 
     /// NCCL refuses a call that comes before it has taken the one before, and so the communicator would be lost.

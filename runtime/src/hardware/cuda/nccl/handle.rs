@@ -73,7 +73,7 @@ pub(super) mod fake {
     use std::sync::Arc;
 
     use cudarc::nccl::sys::ncclResult_t;
-    use parking_lot::Mutex;
+    use parking_lot::{Mutex, MutexGuard};
 
     use super::*;
 
@@ -85,6 +85,8 @@ pub(super) mod fake {
         /// The last one goes on.
         answers: Vec<Code>,
         state: Mutex<State>,
+        /// Held by a test that does not let it end.
+        ending: Mutex<()>,
     }
 
     #[derive(Default)]
@@ -128,6 +130,10 @@ pub(super) mod fake {
 
         pub(in super::super) fn calls(&self) -> Vec<&'static str> {
             self.state.lock().calls.clone()
+        }
+
+        pub(in super::super) fn hold_back(&self) -> MutexGuard<'_, ()> {
+            self.ending.lock()
         }
 
         pub(in super::super) fn repeat(&self) {
@@ -182,7 +188,9 @@ pub(super) mod fake {
 
     unsafe extern "C" fn abort(comm: ncclComm_t) -> Code {
         // SAFETY: as above.
-        unsafe { fake(comm) }.note("abort")
+        let fake = unsafe { fake(comm) };
+        drop(fake.ending.lock());
+        fake.note("abort")
     }
 
     unsafe extern "C" fn state(comm: ncclComm_t, state: *mut Code) -> Code {

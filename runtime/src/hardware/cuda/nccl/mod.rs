@@ -55,8 +55,8 @@ pub struct CudaCommunicator {
     /// before, as NCCL keeps its work in order.
     calls: Calls<(CudaDevice, CudaStream)>,
     device: CudaDevice,
-    /// Whether a graph that is not ours was given work of it, and may be there still.
-    is_captured: AtomicBool,
+    /// Whether a graph that does not keep it was given work of it, and may be there still.
+    outlived: AtomicBool,
     /// Given away when it ends.
     member: Option<Member>,
     rank: usize,
@@ -106,7 +106,7 @@ impl CudaCommunicator {
         let joined = Self {
             calls: Calls::new(nccl, handle, (device.clone(), device.stream().clone()), limit),
             device: device.clone(),
-            is_captured: AtomicBool::new(false),
+            outlived: AtomicBool::new(false),
             member: Some(member),
             rank,
             size,
@@ -152,14 +152,14 @@ impl CudaCommunicator {
     ) -> Result<(), NcclError> {
         // This makes the context current, too.
         let is_captured = stream.is_capturing()?;
-        match is_captured {
-            true if graph::keep_within(self.clone()) => {}
-            true => self.is_captured.store(true, Relaxed),
-            false if graph::is_within() => {
-                let what = "a collective on another stream than the captured one";
-                return Err(DeviceError::Capturing { what }.into());
+        if is_captured {
+            self.calls.capture();
+            if !graph::keep_within(self.clone()) {
+                self.outlived.store(true, Relaxed);
             }
-            false => {}
+        } else if graph::is_within() {
+            let what = "a collective on another stream than the captured one";
+            return Err(DeviceError::Capturing { what }.into());
         }
         self.calls.ask(call, |nccl, (_, last), comm| {
             if !is_captured {
@@ -185,7 +185,7 @@ impl Drop for CudaCommunicator {
             handle.leave(limit)
         };
         // Nobody waits for what a graph of others keeps: NCCL ends nothing before the graph is destroyed.
-        self.calls.end(leave, are_all_done && !self.is_captured.load(Relaxed));
+        self.calls.end(leave, are_all_done && !self.outlived.load(Relaxed));
     }
 }
 
