@@ -40,7 +40,13 @@ fn main() -> Result<()> {
         println!("no GPU: nothing to measure");
         return Ok(());
     }
-    let nccl = Nccl::load()?;
+    let nccl = match Nccl::load() {
+        Ok(nccl) => nccl,
+        Err(error) => {
+            println!("nothing to measure: {error}");
+            return Ok(());
+        }
+    };
     println!("NCCL {:?} of {}", nccl.version(), nccl.path().display());
     println!(
         "{}, rows of {COLUMNS} bf16, {CALLS} calls, microseconds of the slowest rank",
