@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tilewright_dp::collective::{Agreement, CollectiveError, Exchange, Rendezvous};
+use tilewright_dp::collective::{Agreement, CollectiveError, Rendezvous};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What a rank that is a process of its own is to do.

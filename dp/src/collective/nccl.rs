@@ -14,7 +14,7 @@ use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCol
 ///
 /// What ranks ask for is compared through the [`Exchange`] as [`Agreement`] says: with the exchange of each step, or before the
 /// first collective of each shape. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
-/// and the group is over.
+/// which asks the others then what went wrong, and the group is over.
 ///
 /// Ranks [leave](Self::leave) together; what dropping one waits for, [`Communicator`] says.
 pub struct NcclGroup {
@@ -150,10 +150,11 @@ impl Group for NcclGroup {
 
     fn finish(&self) -> Result<(), CollectiveError> {
         self.communicator.finish().map_err(|error| match error {
-            NcclError::Late { limit, .. } => CollectiveError::Unfinished {
-                rank: self.rank(),
-                limit,
-            },
+            NcclError::Late { limit, .. } => {
+                let rank = self.rank();
+                self.agreement.explain(CollectiveError::Unfinished { rank, limit })
+            }
+            NcclError::Failed { .. } => self.agreement.explain(error.into()),
             other => other.into(),
         })
     }

@@ -5,6 +5,7 @@ mod shapes;
 mod step;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -19,6 +20,11 @@ const REQUEST: u64 = 1;
 const STEP: u64 = 2;
 const HISTORY: u64 = 3;
 const LEAVE: u64 = 4;
+const LATE: u64 = 5;
+
+/// How long a rank whose collective is late waits for the others to say why.
+#[cfg(any(test, feature = "nccl"))]
+const EXPLAIN: Duration = Duration::from_secs(1);
 
 /// Compares on the host what the ranks of a group ask for. A collective between GPUs whose sizes differ hangs, or mixes up
 /// rows.
@@ -118,6 +124,15 @@ impl Agreement {
         self.meet(&self.state.lock().asked, LEAVE, &[], &[]).map(drop)
     }
 
+    /// Why a collective has failed or did not come to its end, as far as the others know: what ranks asked for differently, or
+    /// which one is gone. That is the end of the group.
+    #[cfg(any(test, feature = "nccl"))]
+    pub(super) fn explain(&self, error: CollectiveError) -> CollectiveError {
+        let limit = EXPLAIN.min(self.exchange.limit() / 8);
+        let shown = self.show(&self.state.lock().asked, LATE, &[], &[], limit);
+        shown.err().unwrap_or(error)
+    }
+
     /// What is asked for from now on follows from the steps of a larger group, which this one's ranks are all of: the GPUs of
     /// one rank need no exchange beside that of all ranks. Every rank of the group has to say so at the same point.
     pub fn follow_steps(&self) {
@@ -136,7 +151,7 @@ impl Agreement {
                 theirs: name_of(theirs, &shown),
             }),
         };
-        let shown = self.show(asked, kind, words, dead)?;
+        let shown = self.show(asked, kind, words, dead, self.exchange.limit())?;
         shown.into_iter().enumerate().map(alike).collect()
     }
 
@@ -147,12 +162,13 @@ impl Agreement {
         kind: u64,
         words: &[u64],
         dead: &[usize],
+        limit: Duration,
     ) -> Result<Vec<(u64, Vec<u64>)>, CollectiveError> {
         let sent: Vec<_> = [kind, asked.fingerprint()]
             .into_iter()
             .chain(words.iter().copied())
             .collect();
-        let all = self.exchange.all_gather(&sent)?;
+        let all = self.exchange.all_gather_within(&sent, limit)?;
         let split = |words: &Vec<u64>| match words.split_first_chunk() {
             Some((&[kind, fingerprint], words)) => (kind, fingerprint, words.to_vec()),
             None => (0, 0, words.clone()),
@@ -211,13 +227,15 @@ fn name_of(kind: u64, words: &[u64]) -> String {
         (REQUEST, Some(request)) => request.to_string(),
         (STEP, _) => "the exchange of a step".to_owned(),
         (LEAVE, _) => "leaving".to_owned(),
+        (LATE, _) => "the end of a collective that is late".to_owned(),
         _ => "something else".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::thread;
+    use std::time::Instant;
 
     use tilewright_dsl::element::ElementType;
 
@@ -246,5 +264,69 @@ mod tests {
         let state = agreement.state.lock();
         assert!(!state.shapes.contains(&shape(49_999)));
         assert_eq!(state.asked.marks().len(), asked::REMEMBERED + 1);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(8);
+
+    fn on_two<R: Send>(run: impl Fn(usize, Agreement) -> R + Sync) -> Vec<R> {
+        let run = &run;
+        thread::scope(|scope| {
+            let ranks = ThreadExchange::ranks(2, LIMIT).unwrap().into_iter().enumerate();
+            let rank = |(rank, exchange)| scope.spawn(move || run(rank, Agreement::new(Arc::new(exchange))));
+            let ranks: Vec<_> = ranks.map(rank).collect();
+            ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+        })
+    }
+
+    fn unfinished(rank: usize) -> CollectiveError {
+        CollectiveError::Unfinished { rank, limit: LIMIT }
+    }
+
+    /// GPUs that were asked for different sizes hang; their ranks find out why.
+    #[test]
+    fn collectives_that_hang_because_they_differ_are_named() {
+        let errors = on_two(|rank, agreement| {
+            agreement.exchange_step(&[], &[]).unwrap();
+            agreement.on(&shape(5)).unwrap();
+            agreement.on(&shape(7 + rank as u64)).unwrap();
+            agreement.explain(unfinished(rank)).to_string()
+        });
+        let expected = format!("rank 0 asks for {} and rank 1 for {}", shape(7), shape(8));
+        assert!(errors[0].starts_with(&expected), "{errors:?}");
+    }
+
+    #[test]
+    fn a_late_collective_is_an_error_for_ranks_that_go_on() {
+        let errors = on_two(|rank, agreement| match rank {
+            0 => agreement.explain(unfinished(rank)).to_string(),
+            _ => agreement.exchange_step(&[], &[]).unwrap_err().to_string(),
+        });
+        assert_eq!(errors[0], unfinished(0).to_string());
+        assert!(
+            errors[1].contains("rank 0 for the end of a collective that is late"),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
+    fn a_rank_that_is_gone_or_hangs_is_named_soon() {
+        let began = Instant::now();
+        let errors = on_two(|rank, agreement| (rank == 0).then(|| agreement.explain(unfinished(rank))));
+        assert!(
+            matches!(errors[0], Some(CollectiveError::Gone { gone: 1 })),
+            "{errors:?}"
+        );
+        let errors = on_two(|rank, agreement| match rank {
+            0 => Some(agreement.explain(unfinished(rank))),
+            _ => {
+                thread::sleep(LIMIT / 4);
+                None
+            }
+        });
+        assert!(
+            matches!(&errors[0], Some(CollectiveError::Late { missing, .. }) if missing == &[1]),
+            "{errors:?}"
+        );
+        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     }
 }

@@ -114,15 +114,15 @@ impl TcpExchange {
     }
 
     /// What rank 0 does: hears everyone, and tells everyone.
-    fn collect(&self, peers: &mut [Peer], words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
-        let deadline = Deadline::after(self.limit);
+    fn collect(&self, peers: &mut [Peer], words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        let deadline = Deadline::after(limit);
         let (mut all, mut missing) = (vec![words.to_vec()], Vec::new());
         for (seat, peer) in peers.iter_mut().enumerate() {
             let from = seat + 1;
             match peer.receive(deadline) {
                 Ok(Frame::Words(words)) => all.push(words),
                 Ok(Frame::Failure(_)) => return Err(CollectiveError::Malformed { from }),
-                Err(error) => match lost(0, self.limit, from, &error) {
+                Err(error) => match lost(0, limit, from, &error) {
                     // Others may be late, too: what they have sent is there.
                     CollectiveError::Late { .. } => missing.push(from),
                     error => return Err(error),
@@ -132,7 +132,7 @@ impl TcpExchange {
         if !missing.is_empty() {
             return Err(CollectiveError::Late {
                 rank: 0,
-                limit: self.limit,
+                limit,
                 missing,
             });
         }
@@ -142,14 +142,14 @@ impl TcpExchange {
         all.iter().for_each(|words| Frame::put_words(words, &mut told));
         for (seat, peer) in peers.iter_mut().enumerate() {
             peer.send(&told, deadline)
-                .map_err(|error| lost(0, self.limit, seat + 1, &error))?;
+                .map_err(|error| lost(0, limit, seat + 1, &error))?;
         }
         Ok(all)
     }
 
     /// What the others do: tell rank 0, and hear what all have said.
-    fn contribute(&self, host: &mut Peer, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
-        let (rank, limit) = (self.rank, self.limit);
+    fn contribute(&self, host: &mut Peer, words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        let rank = self.rank;
         let lost = |error: io::Error| lost(rank, limit, 0, &error);
         // Rank 0 knows who is missing, and says so when its own time is over.
         let deadline = Deadline::after(with_margin(limit, limit));
@@ -184,12 +184,16 @@ impl Exchange for TcpExchange {
     }
 
     fn all_gather(&self, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        self.all_gather_within(words, self.limit)
+    }
+
+    fn all_gather_within(&self, words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
         check_words(words.len(), MOST_WORDS)?;
         let mut peers = self.peers.lock();
         let connected = peers.as_mut().map_err(|error| repeated(error))?;
         let all = match &mut connected[..] {
-            [host] if self.rank > 0 => self.contribute(host, words),
-            others => self.collect(others, words),
+            [host] if self.rank > 0 => self.contribute(host, words, limit),
+            others => self.collect(others, words, limit),
         };
         if let Err(error) = &all {
             if self.rank == 0 {
