@@ -52,9 +52,9 @@ impl NcclGroup {
         })
     }
 
-    /// The same rank with another stream of its GPU, such as the one that [`Device::capture`](tilewright_runtime::Device::capture)
-    /// captures. What is asked for on both is compared as one; [`finish`](Group::finish) waits for its own stream, such as that
-    /// which a graph is launched into.
+    /// The same rank with another stream of its GPU, such as the one that
+    /// [`Device::capture`](tilewright_runtime::Device::capture) captures. What is asked for on both is compared as one;
+    /// [`finish`](Group::finish) waits for its own stream, such as that which a graph is launched into.
     ///
     /// # Errors
     /// The stream is not of the GPU that joined.
