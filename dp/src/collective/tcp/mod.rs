@@ -116,11 +116,15 @@ impl TcpExchange {
     /// What rank 0 does: hears everyone, and tells everyone.
     fn collect(&self, peers: &mut [Peer], words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
         let deadline = Deadline::after(limit);
-        let (mut all, mut missing) = (vec![words.to_vec()], Vec::new());
+        let (mut all, mut missing, mut count) = (vec![words.to_vec()], Vec::new(), words.len());
         for (seat, peer) in peers.iter_mut().enumerate() {
             let from = seat + 1;
             match peer.receive(deadline) {
-                Ok(Frame::Words(words)) => all.push(words),
+                Ok(Frame::Words(words)) => {
+                    count += words.len();
+                    check_words(count, MOST_WORDS_OF_ALL)?;
+                    all.push(words);
+                }
                 Ok(Frame::Failure(_)) => return Err(CollectiveError::Malformed { from }),
                 Err(error) => match lost(0, limit, from, &error) {
                     // Others may be late, too: what they have sent is there.
@@ -136,8 +140,6 @@ impl TcpExchange {
                 missing,
             });
         }
-        let count = all.iter().map(Vec::len).sum();
-        check_words(count, MOST_WORDS_OF_ALL)?;
         let mut told = Vec::with_capacity(8 * (count + all.len()));
         all.iter().for_each(|words| Frame::put_words(words, &mut told));
         for (seat, peer) in peers.iter_mut().enumerate() {
