@@ -16,6 +16,8 @@ use super::{Engine, Hardware};
 use crate::error::DeviceError;
 
 pub(crate) use bytes::{as_bytes, from_bytes};
+#[cfg(feature = "nccl")]
+pub(crate) use cuda::put_in_order_slowly;
 pub(crate) use cuda::{CudaAllocation, InOrder, put_in_order, put_kept_in_order};
 pub(crate) use host::HostAllocation;
 
