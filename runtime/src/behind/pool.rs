@@ -79,9 +79,9 @@ impl Pool {
         true
     }
 
-    /// Whether a job that is handed over now is taken, as far as that can be told before.
-    pub(crate) fn has_room(&self) -> bool {
-        self.queue.lock().jobs.len() < MAX_JOBS
+    /// Whether a job that is handed over now is begun soon.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.queue.lock().jobs.len() < MAX_THREADS
     }
 
     /// Waits until there are no jobs, for so long at most. Returns whether there are none.

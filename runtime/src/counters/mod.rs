@@ -72,6 +72,8 @@ macro_rules! tally {
             pub(crate) served_none: AtomicU64,
             /// Launches that had to build a variant.
             pub(crate) built: AtomicU64,
+            /// Launches that were measured where they ran.
+            pub(crate) measured: AtomicU64,
             host_time: TallyOfTimes,
         }
 

@@ -82,7 +82,8 @@ impl Shared {
         if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
             return;
         }
-        if !COMPILERS.has_room() {
+        // There is always more that may be worth it, and asking costs the launch.
+        if !COMPILERS.is_quick() {
             class.repeats.forget(hash);
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Call, Specialize};
@@ -11,8 +12,9 @@ use super::class::LaunchClass;
 use super::key::Literals;
 use super::plan::{Measure, Served, Shared};
 use super::sealed;
-use super::trial::{Side, Verdict};
+use super::trial::{Side, Verdict, may_measure};
 use super::variant::{Program, Variant};
+use crate::counters::Tally;
 use crate::error::LaunchError;
 
 /// What is known of a launch by the variant that serves it.
@@ -178,9 +180,14 @@ impl Shared {
         let (Some(Verdict::Measuring), Some(trial)) = (verdict, &exact.trial) else {
             return Ok((with, Tier::Literal, None));
         };
+        let tally = &self.tally;
+        if !may_measure(tally.measured.load(Relaxed), tally.launches()) {
+            return Ok((without, tier, None));
+        }
         let Some(side) = trial.turn() else {
             return Ok((without, tier, None));
         };
+        Tally::add(&tally.measured);
         let measure = Measure {
             side,
             variants: [without.id(), with.id()],
