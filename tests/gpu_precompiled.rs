@@ -1,4 +1,4 @@
-//! Bundles that are made without a GPU: for a call on the CPU device the same code is made as for a launch on the GPU.
+//! Bundles that are made without a GPU: for a launch on an offline device the same code is made as on the GPU.
 //!
 //! One cache serves a process, so these tests take turns.
 
@@ -10,6 +10,8 @@ use tilewright::runtime::compile::{Architecture, Nvrtc, check_cubin};
 use tilewright_testing::{Part, turn};
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+
+const H100: Target = Target::new(Architecture::new(9, 0), 132);
 
 /// The extents and counts of some launches: (rows, columns, gathered).
 const CASES: [(usize, usize, usize); 4] = [(40, 64, 7), (40, 63, 40), (1000, 7168, 256), (3, 1, 2000)];
@@ -27,15 +29,12 @@ fn launch(device: &Device, (rows, columns, gathered): (usize, usize, usize)) -> 
     out.download().expect("downloaded")
 }
 
-fn bundle(target: &Target) -> Bundle {
+fn bundle(target: Target) -> Bundle {
     let builder = BundleBuilder::new();
-    let cpu = Device::cpu();
-    for (rows, columns, gathered) in CASES {
-        let src = cpu.zeros::<u16, 2>([rows, columns]).expect("memory");
-        let index = cpu.zeros::<i32, 1>([gathered]).expect("memory");
-        let mut out = cpu.zeros::<u16, 2>([gathered, columns]).expect("memory");
-        let call = gather_rows::<u16, i32>(&mut out, &src, &index);
-        assert!(!builder.add_call(&call, target).expect("it compiles").is_empty());
+    let offline = builder.device(target);
+    for case in CASES {
+        let found = launch(&offline, case);
+        assert!(found.iter().all(|element| *element == 0), "nothing runs");
     }
     Bundle::from_bytes(builder.to_bytes().expect("bytes")).expect("a bundle")
 }
@@ -49,8 +48,8 @@ fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
     for target in [(8, 0, 108), (9, 0, 132)]
         .map(|(major, minor, multiprocessors)| Target::new(Architecture::new(major, minor), multiprocessors))
     {
-        let cubins = bundle(&target).cubins().expect("whole");
-        assert!(cubins == bundle(&target).cubins().expect("whole"));
+        let cubins = bundle(target).cubins().expect("whole");
+        assert!(cubins == bundle(target).cubins().expect("whole"));
         assert!(
             (2..=2 * CASES.len()).contains(&cubins.len()),
             "rows of other lengths have other code, and each two variants"
@@ -62,18 +61,9 @@ fn a_bundle_is_made_without_a_gpu_and_is_the_same_each_time() {
         }
     }
     // No programs need no code.
-    let cpu = Device::cpu();
-    let src = cpu.zeros::<u16, 2>([4, 4]).expect("memory");
-    let index = cpu.zeros::<i32, 1>([0]).expect("memory");
-    let mut out = cpu.zeros::<u16, 2>([0, 4]).expect("memory");
-    let call = gather_rows::<u16, i32>(&mut out, &src, &index);
-    let target = Target::new(Architecture::new(9, 0), 132);
-    assert!(
-        BundleBuilder::new()
-            .add_call(&call, &target)
-            .expect("no launch")
-            .is_empty()
-    );
+    let builder = BundleBuilder::new();
+    launch(&builder.device(H100), (4, 4, 0));
+    assert!(builder.is_empty());
 }
 
 #[test]
@@ -84,10 +74,12 @@ fn what_a_launch_refuses_is_in_no_bundle() {
     let index = cpu.zeros::<i32, 1>([3]).expect("memory");
     let mut out = cpu.zeros::<u16, 2>([3, 6]).expect("memory");
     let builder = BundleBuilder::new();
-    let target = Target::new(Architecture::new(9, 0), 132);
-    let call = gather_rows::<u16, i32>(&mut out, &src, &index);
-    let refused = builder.add_call(&call, &target).expect_err("widths differ").to_string();
-    let launched = call.launch(&cpu).expect_err("widths differ").to_string();
+    let offline = builder.device(H100);
+    let mut refused = [&offline, &cpu].map(|device| {
+        let call = gather_rows::<u16, i32>(&mut out, &src, &index);
+        call.launch(device).expect_err("widths differ").to_string()
+    });
+    let [refused, launched] = &mut refused;
     assert!(refused == launched && builder.is_empty(), "{refused}");
 }
 
@@ -98,7 +90,7 @@ fn a_gpu_launches_from_a_bundle_without_compiling() {
         return;
     };
     let properties = gpu.as_cuda().expect("a GPU").properties();
-    let cache = CubinCache::new().with_bundle(bundle(&properties.into())).install();
+    let cache = CubinCache::new().with_bundle(bundle(properties.into())).install();
     let before = gpu.counters();
     for case in CASES {
         assert!(launch(&gpu, case) == launch(&Device::cpu(), case), "{case:?}");

@@ -18,6 +18,13 @@ use crate::behind::{COMPILERS, panic_message};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
+/// What the variants without literals are made for that serve a launch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ServedBy {
+    best: Wanted,
+    resident: Wanted,
+}
+
 impl Shared {
     /// Has a variant built behind, unless it has been asked for.
     pub(super) fn ask_for(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) {
@@ -120,6 +127,11 @@ impl Shared {
         let mut build = |class: &Arc<LaunchClass>, holding| {
             let staged = class.staged(holding)?;
             let schedule = class.schedule(&staged, self.machine().as_ref(), programs);
+            if staged.find(schedule.as_ref()).is_some()
+                && (holding != ConditionBits::NONE || class.resident().is_some())
+            {
+                return Ok(());
+            }
             let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
                 Found::Built(variant) => {
                     built += 1;
@@ -154,20 +166,24 @@ impl Shared {
         Ok(built)
     }
 
-    /// The conditions that hold in a launch, and the schedule for its programs; `None` for no programs.
-    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
+    /// What variants serve a launch by, but literals; `None` for no programs.
+    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<ServedBy>, LaunchError> {
         let class = self.class(call, Literals::None)?;
         let grid = class.grid(call)?;
         if grid.contains(&0) {
             return Ok(None);
         }
-        let holding = class.conditions(call, grid);
-        let staged = match class.staged(holding) {
-            Ok(staged) => staged,
-            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => return Ok(Some((holding, None))),
-            Err(error) => return Err(error),
+        let wanted = |holding| {
+            let schedule = match class.staged(holding) {
+                Ok(staged) => class.schedule(&staged, self.machine().as_ref(), grid.iter().product()),
+                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            Ok((holding, schedule))
         };
-        let schedule = class.schedule(&staged, self.machine().as_ref(), grid.iter().product());
-        Ok(Some((holding, schedule)))
+        Ok(Some(ServedBy {
+            best: wanted(class.conditions(call, grid))?,
+            resident: wanted(ConditionBits::NONE)?,
+        }))
     }
 }

@@ -138,7 +138,7 @@ impl Shared {
             return self.plan(call, is_capturing);
         }
         site.class.touch(self.tally.launches());
-        if specialize != Specialize::Tiered || call.may_have_literals() {
+        if specialize != Specialize::Tiered || call.may_have_literals() || self.offline.is_some() {
             return self.plan_in(&site.class, specialize, call, is_capturing);
         }
         let (grid, programs) = site.class.programs(call)?;

@@ -3,6 +3,7 @@
 mod allocations;
 mod ending;
 mod limits;
+mod offline;
 mod sealing;
 mod serving;
 
