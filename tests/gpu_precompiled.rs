@@ -2,7 +2,9 @@
 //!
 //! One cache serves a process, so these tests take turns.
 
-use tilewright::dp::kernels::gather_rows;
+use tilewright::dp::kernels::{copy_from_slot_padded, gather_rows, place_rows};
+use tilewright::dp::offline::{Engine, Kernels};
+use tilewright::dsl::element::ElementType;
 use tilewright::prelude::*;
 use tilewright::runtime::Target;
 use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache};
@@ -104,4 +106,63 @@ fn a_gpu_launches_from_a_bundle_without_compiling() {
         (counters.bundle_hits, counters.compiled),
         (after.variants - before.variants, 0)
     );
+}
+
+/// What the kernels of an engine's steps were compiled for is what its launches ask for, whatever their counts.
+#[test]
+fn steps_of_random_counts_are_served_from_the_bundle_of_an_engine() {
+    const HIDDEN: usize = 256;
+    const ROWS: u64 = 200;
+    let _turn = turn();
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return;
+    };
+    let properties = gpu.as_cuda().expect("a GPU").properties();
+    let engine = Engine {
+        kernels: vec![Kernels::Movement],
+        dp: 4,
+        rows: ROWS,
+        ..Engine::new(HIDDEN, ElementType::BF16)
+    };
+    let builder = BundleBuilder::new();
+    engine
+        .compile(&builder, properties.into(), |_| {})
+        .expect("it compiles");
+    let bundle = Bundle::from_bytes(builder.to_bytes().expect("bytes")).expect("a bundle");
+    let cache = CubinCache::new().with_bundle(bundle).install();
+
+    let mut random = fastrand::Rng::with_seed(3);
+    let states: Vec<bf16> = (0..ROWS as usize * HIDDEN)
+        .map(|at| bf16::from_f32(at as f32))
+        .collect();
+    let local = gpu.upload(&states, [ROWS as usize, HIDDEN]).expect("memory");
+    let mut buffer = gpu.zeros::<bf16, 2>([4 * ROWS as usize, HIDDEN]).expect("memory");
+    let mut back = gpu.zeros::<bf16, 2>([ROWS as usize, HIDDEN]).expect("memory");
+    for _ in 0..300 {
+        let rows = random.u64(1..=ROWS);
+        let (tokens, start) = (random.u64(0..=rows), rows * random.u64(0..4));
+        let slot = start as usize..(start + rows) as usize;
+        let slot = buffer.view_mut().rows(slot).expect("rows");
+        let from = local.rows(..tokens as usize).expect("rows");
+        let counts = (Exact(0), Exact(tokens));
+        place_rows(slot, from, counts.0, counts.0, counts.1)
+            .launch(&gpu)
+            .expect("a launch");
+        let all = buffer.rows(..4 * rows as usize).expect("rows");
+        let result = back.view_mut().rows(..rows as usize).expect("rows");
+        copy_from_slot_padded(result, all, Exact(start), counts.1)
+            .launch(&gpu)
+            .expect("a launch");
+        let found = back
+            .rows(..rows as usize)
+            .expect("rows")
+            .download()
+            .expect("downloaded");
+        let (moved, padding) = found.split_at(tokens as usize * HIDDEN);
+        assert!(moved == &states[..moved.len()] && padding.iter().all(|state| state.to_bits() == 0));
+    }
+    assert!(Device::settle(LONG), "what is taken over behind is there");
+    let counters = cache.counters();
+    // No counts came often enough that they were tried as literals.
+    assert!(counters.bundle_hits > 2 && counters.compiled == 0, "{counters:?}");
 }

@@ -68,6 +68,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "collective",
             "batch",
             "movement",
+            "offline",
         ],
     ),
 ];
