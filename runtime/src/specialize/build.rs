@@ -63,8 +63,9 @@ pub(super) fn variant(
         shared.inject(&kernel.name, wait)?;
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {
-                origin = Some(offline.compile(&lower(kernel, schedule)?)?);
-                Program::Interpreted
+                let module = lower(kernel, schedule)?;
+                origin = Some(offline.compile(&module)?);
+                Program::Offline(Box::new(module))
             }
             (None, Some(cuda), Some(schedule)) => {
                 let (program, from) = load(cuda, lower(kernel, schedule)?)?;
