@@ -36,6 +36,37 @@ static COMPILES: Behind = Behind::new("tilewright-compile");
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
 
+/// How many launches wait for a compiler.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// How long work behind gives way to launches that wait, before it begins all the same.
+const GIVE_WAY: Duration = Duration::from_secs(1);
+
+/// A launch waits for a compiler while this lives. NVRTC does little more on all cores than on a few, so what is compiled
+/// behind at that time takes from what is waited for.
+pub(crate) struct Waiting(());
+
+impl Waiting {
+    pub(crate) fn begin() -> Self {
+        WAITING.fetch_add(1, SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Waits as long as launches do, for so long at most.
+fn give_way() {
+    let deadline = Deadline::after(GIVE_WAY);
+    while WAITING.load(SeqCst) > 0 && !IS_ENDING.load(SeqCst) && !deadline.is_past() {
+        thread::sleep(PAUSE);
+    }
+}
+
 /// Whether the process ends: what has not begun is not begun.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{Behind, Counted, IS_ENDING};
+use super::{Behind, Counted, IS_ENDING, give_way};
 
 /// How many threads there are at most: a compilation keeps one core busy, and the cores are the program's.
 const MAX_THREADS: usize = 4;
@@ -21,7 +21,8 @@ const LINGER: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that come when there are jobs, and go when there have been none for a while.
+/// Threads that come when there are jobs, and go when there have been none for a while. They begin none while launches wait
+/// for a compiler.
 pub(crate) struct Pool {
     behind: &'static Behind,
     /// Held for handing over and taking a job, never while one is done.
@@ -92,9 +93,6 @@ impl Pool {
     fn work(&self) {
         loop {
             let mut queue = self.queue.lock();
-            if IS_ENDING.load(SeqCst) {
-                queue.jobs.clear();
-            }
             let until = Instant::now() + LINGER;
             while queue.jobs.is_empty() {
                 queue.idle += 1;
@@ -104,9 +102,17 @@ impl Pool {
                     break;
                 }
             }
-            let Some((job, _under_way)) = queue.jobs.pop_front() else {
+            if queue.jobs.is_empty() {
                 queue.threads -= 1;
                 return;
+            }
+            MutexGuard::unlocked(&mut queue, give_way);
+            if IS_ENDING.load(SeqCst) {
+                queue.jobs.clear();
+            }
+            // Another thread may have taken it meanwhile.
+            let Some((job, _under_way)) = queue.jobs.pop_front() else {
+                continue;
             };
             drop(queue);
             // Whoever handed it over sees that it has not ended well; the thread goes on.

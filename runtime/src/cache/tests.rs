@@ -379,8 +379,17 @@ fn a_cache_to_be_read_only_changes_nothing() {
     assert_eq!(get(&reader, &some), None);
     assert!(file.exists() && reader.counters().damaged == 1 && reader.counters().failures == 0);
     let survey = reader.survey();
-    assert!(survey.to_string().contains(": 0 kernels, 0.0 of at most 256.0 MiB, read-only\n"), "{survey}");
-    assert_eq!((survey.damaged, reader.counters().damaged), (1, 1), "looking counts nothing");
+    assert!(
+        survey
+            .to_string()
+            .contains(": 0 kernels, 0.0 of at most 256.0 MiB, read-only\n"),
+        "{survey}"
+    );
+    assert_eq!(
+        (survey.damaged, reader.counters().damaged),
+        (1, 1),
+        "looking counts nothing"
+    );
     assert_eq!(times().len(), before.len());
 }
 

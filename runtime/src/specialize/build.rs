@@ -13,6 +13,7 @@ use super::class::Staged;
 use super::hooks::Event;
 use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
+use crate::behind::Waiting;
 use crate::cache::{CubinCache, Origin};
 use crate::compile::{Architecture, CompileOptions};
 use crate::counters::Tally;
@@ -58,6 +59,7 @@ pub(super) fn variant(
         return Ok(shared.variants.find(id).map_or(Found::Missing, Found::There));
     }
     let mut origin = None;
+    let waiting = (wait == Wait::Launch).then(Waiting::begin);
     let (variant, is_new) = shared.variants.get_or_build(id, || {
         #[cfg(test)]
         shared.inject(&kernel.name, wait)?;
@@ -84,6 +86,7 @@ pub(super) fn variant(
             is_in_graph: AtomicBool::new(false),
         })
     })?;
+    drop(waiting);
     if wait == Wait::Launch {
         tally.waited(started.elapsed());
     }

@@ -1,6 +1,7 @@
 //! Tiers on the CPU device, where building can be held up, fail and panic.
 
 mod allocations;
+mod cold;
 mod ending;
 mod limits;
 mod offline;
