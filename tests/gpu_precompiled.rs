@@ -166,3 +166,41 @@ fn steps_of_random_counts_are_served_from_the_bundle_of_an_engine() {
     // No counts came often enough that they were tried as literals.
     assert!(counters.bundle_hits > 2 && counters.compiled == 0, "{counters:?}");
 }
+
+/// A cubin that is at hand is not loaded within a capture either.
+#[test]
+fn a_capture_takes_nothing_from_a_bundle_and_says_what_to_do_before() {
+    let _turn = turn();
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return;
+    };
+    let properties = gpu.as_cuda().expect("a GPU").properties();
+    let builder = BundleBuilder::new();
+    let (src, index) = (vec![7i64; 40 * 12], [3i64, -1, 5]);
+    let tensors = |device: &Device| {
+        let src = device.upload(&src, [40, 12]).expect("memory");
+        let index = device.upload(&index, [3]).expect("memory");
+        (device.zeros::<i64, 2>([3, 12]).expect("memory"), src, index)
+    };
+    let offline = builder.device(properties.into());
+    let (mut out, src, index) = tensors(&offline);
+    gather_rows(&mut out, &src, &index)
+        .launch(&offline)
+        .expect("it compiles");
+    let bundle = Bundle::from_bytes(builder.to_bytes().expect("bytes")).expect("a bundle");
+    let cache = CubinCache::new().with_bundle(bundle).install();
+
+    let (mut out, src, index) = tensors(&gpu);
+    let mut gather = |stream: &Stream| gather_rows(&mut out, &src, &index).launch_on(stream).map(drop);
+    let error = gpu.capture(&mut gather).expect_err("it would load").to_string();
+    assert!(error.contains("gather_rows"), "{error}");
+    let counters = cache.counters();
+    assert_eq!((counters.bundle_hits, counters.compiled), (0, 0));
+    gather(&gpu.stream()).expect("it is loaded");
+    let mut graph = gpu.capture(&mut gather).expect("a graph");
+    graph.launch().expect("a launch");
+    let counters = cache.counters();
+    assert!(counters.bundle_hits > 0 && counters.compiled == 0, "{counters:?}");
+    let expected: Vec<i64> = [7, 0, 7].into_iter().flat_map(|row| [row; 12]).collect();
+    assert_eq!(out.download().expect("downloaded"), expected);
+}
