@@ -23,7 +23,7 @@ fn has_nvrtc() -> bool {
 fn engine() -> Engine {
     Engine {
         dp: 4,
-        rows: 300,
+        rows: 150,
         ..Engine::new(128, ElementType::BF16)
     }
 }
