@@ -15,9 +15,14 @@ mod raw {
     use std::ffi::{CString, c_void};
     use std::ptr::null_mut;
 
+    use std::sync::Arc;
+
     use tilewright::prelude::*;
     use tilewright::runtime::compile::{CompileOptions, compile};
-    use tilewright::runtime::device::cuda::cudarc::driver::{result, sys};
+    use tilewright::runtime::device::cuda::cudarc::driver::{
+        CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result, sys,
+    };
+    use tilewright::runtime::device::cuda::cudarc::nvrtc::Ptx;
 
     /// An empty kernel of so many words as arguments.
     pub struct RawKernel {
@@ -28,13 +33,55 @@ mod raw {
         pointers: Vec<*mut c_void>,
     }
 
-    impl RawKernel {
+    fn cubin(device: &Device, words: usize) -> Vec<u8> {
+        let gpu = device.as_cuda().expect("a GPU");
+        let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
+        let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
+        let options = CompileOptions::new(gpu.properties().architecture);
+        compile(&source, "empty", &options).expect("a cubin").bytes
+    }
+
+    /// The same by the launch builder of cudarc: slices, and a count behind them.
+    pub struct CudarcKernel {
+        stream: Arc<CudaStream>,
+        function: CudaFunction,
+        slices: Vec<CudaSlice<i32>>,
+    }
+
+    impl CudarcKernel {
         pub fn new(device: &Device, words: usize) -> Self {
             let gpu = device.as_cuda().expect("a GPU");
-            let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
-            let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
-            let options = CompileOptions::new(gpu.properties().architecture);
-            let cubin = compile(&source, "empty", &options).expect("a cubin").bytes;
+            let context = gpu.context();
+            let module = context
+                .load_module(Ptx::from_binary(cubin(device, words)))
+                .expect("a module");
+            let stream = context.new_stream().expect("a stream");
+            Self {
+                function: module.load_function("empty").expect("a function"),
+                slices: (1..words).map(|_| stream.alloc_zeros(8).expect("memory")).collect(),
+                stream,
+            }
+        }
+
+        pub fn launch(&mut self, count: u64) {
+            let config = LaunchConfig {
+                grid_dim: (1, 1, 1),
+                block_dim: (128, 1, 1),
+                shared_mem_bytes: 0,
+            };
+            let mut builder = self.stream.launch_builder(&self.function);
+            self.slices.iter().for_each(|slice| {
+                builder.arg(slice);
+            });
+            builder.arg(&count);
+            // SAFETY: there is an argument for each parameter, of its size, and the kernel touches no memory.
+            unsafe { builder.launch(config) }.expect("a launch");
+        }
+    }
+
+    impl RawKernel {
+        pub fn new(device: &Device, words: usize) -> Self {
+            let cubin = cubin(device, words);
             // The driver reads an image that is aligned.
             let mut image = vec![0u64; cubin.len().div_ceil(8)];
             let bytes = image.iter_mut().zip(cubin.chunks(8));
@@ -477,7 +524,7 @@ fn copy(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, rows: Count) {
     out.store([program_id(0)], src.load([program_id(0)]));
 }
 
-/// Host times of a launch by the driver alone, bound, prepared, and ordinary, for a reading.
+/// Host times of a launch by the driver alone, by cudarc's builder, bound, prepared, and ordinary, for a reading.
 #[test]
 #[ignore = "a measurement: run it on a GPU with --release, --ignored and --nocapture"]
 fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), Failure> {
@@ -502,6 +549,7 @@ fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Re
         let arguments = launched.as_ref().and_then(|launched| launched.variant()?.module());
         let words = arguments.expect("a kernel").arguments.len();
         let mut kernel = raw::RawKernel::new(device, words);
+        let mut cudarc = raw::CudarcKernel::new(device, words);
         let mut prepared = None;
         call(1, &mut |call| {
             prepared = Some(device.prepare(&call).expect("it can be prepared"))
@@ -517,6 +565,7 @@ fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Re
                 steps,
                 [
                     &mut |count| kernel.launch(count),
+                    &mut |count| cudarc.launch(count),
                     &mut |count| drop(bound.launch(&[count; FUSED][..counts]).expect("a launch")),
                     &mut |count| {
                         (call.borrow_mut())(count, &mut |call| drop(prepared.launch(call).expect("a launch")));
@@ -530,9 +579,9 @@ fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Re
         measure(500);
         assert!(Device::settle(Duration::from_secs(120)));
         let micros = measure(STEPS).map(|time| time.as_secs_f64() * 1e6);
-        let [driver, bound, prepared, ordinary] = micros;
+        let [driver, cudarc, bound, prepared, ordinary] = micros;
         println!(
-            "{what:<24} {words:>5} {driver:>9.2} {bound:>9.2} {prepared:>9.2} {ordinary:>9.2} {:>7.2} x {:>7.2} x {:>+8.2}",
+            "{what:<24} {words:>5} {driver:>9.2} {cudarc:>9.2} {bound:>9.2} {prepared:>9.2} {ordinary:>9.2} {:>7.2} x {:>7.2} x {:>+8.2}",
             bound / driver,
             prepared / driver,
             ordinary - prepared
@@ -541,8 +590,8 @@ fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Re
 
     println!("{device}, host time of a launch in us, p50 of {STEPS}, by turns");
     println!(
-        "{:<24} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "", "words", "driver", "bound", "prepared", "ordinary", "bound/", "prepared/", "ord.-prep"
+        "{:<24} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "words", "driver", "cudarc", "bound", "prepared", "ordinary", "bound/", "prepared/", "ord.-prep"
     );
     let mut tensors = Tensors::on(&device);
     line(&device, "3 arguments", 1, &mut |count, then| {

@@ -16,6 +16,9 @@ pub const MAX_CONDITIONS: usize = 1024;
 /// How many operations a program has at most; conditions that would need more are taken not to hold.
 const MAX_OPERATIONS: usize = 4096;
 
+/// A program of no more operations has its results where launches have their locals.
+const FEW: usize = 16;
+
 thread_local! {
     /// The results of the program at hand, kept for their memory.
     static NARROW: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
@@ -134,7 +137,10 @@ impl Program {
     /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing once a thread has
     /// evaluated a program as long.
     pub fn evaluate(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
-        let narrow = NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid));
+        let narrow = match self.instructions.len() {
+            0..=FEW => self.run(&mut [0i64; FEW], known, grid),
+            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid)),
+        };
         narrow.unwrap_or_else(|| self.evaluate_wide(known, grid))
     }
 
