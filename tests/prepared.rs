@@ -38,7 +38,7 @@ mod raw {
         let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
         let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
         let options = CompileOptions::new(gpu.properties().architecture);
-        compile(&source, "empty", &options).expect("a cubin").bytes
+        compile(&source, "empty", &options).expect("a cubin").bytes.to_vec()
     }
 
     /// The same by the launch builder of cudarc: slices, and a count behind them.
