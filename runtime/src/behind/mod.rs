@@ -12,7 +12,7 @@ use std::{io, process, thread};
 
 use crate::deadline::Deadline;
 
-pub(crate) use pool::{Pool, panic_message};
+pub(crate) use pool::Pool;
 
 /// How long the end of a process waits for work of each kind. What takes longer is not worth it.
 const AT_EXIT: Duration = Duration::from_secs(1);

@@ -191,7 +191,8 @@ impl Device {
         self.0.specializer.set_default(specialize);
     }
 
-    /// The same for launches of one kernel, whatever its compile-time arguments: `place_rows::definition()`, for example.
+    /// The same for launches of one kernel, whatever its compile-time arguments and its author's `#[kernel(specialize = "...")]`:
+    /// `place_rows::definition()`, for example.
     pub fn set_specialize_for(&self, kernel: &Definition, specialize: Specialize) {
         self.0.specializer.set_for(kernel, specialize);
     }

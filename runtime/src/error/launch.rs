@@ -14,7 +14,7 @@ use crate::compile::CompileError;
 /// Why a call was not launched, or what a launched kernel reported.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LaunchError {
-    /// The kernel cannot be recorded for these extents.
+    /// The kernel cannot be recorded for these extents, or its body panicked.
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// No CUDA C++ can be written for the kernel.
@@ -207,14 +207,6 @@ pub enum LaunchError {
         keys: u64,
         /// How many variants are kept.
         most: u64,
-    },
-    /// The body of a kernel panicked while it was recorded for a warm-up.
-    #[error("kernel `{kernel}` panicked while it was recorded: {message}")]
-    Panicked {
-        /// The kernel.
-        kernel: &'static str,
-        /// What the panic says.
-        message: String,
     },
     /// More blocks than a launch can have.
     #[error(

@@ -21,7 +21,7 @@ use super::key::Literals;
 use super::request::{Repeats, Requests};
 use super::trial::Trial;
 use super::variant::{Variant, VariantId};
-use crate::arguments::{AtMost, HostKnows, tensor_symbols, trace_request, value_of};
+use crate::arguments::{AtMost, HostKnows, has_pinned, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
 /// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
@@ -239,9 +239,7 @@ impl LaunchClass {
     pub(super) fn serves(&self, call: &Call<'_>) -> bool {
         let value = |symbol| value_of(call, [0; 3], symbol);
         let is_pinned = |found| self.traced.pinned.iter().any(|&(_, pinned)| found == Some(pinned));
-        self.literals
-            .iter()
-            .all(|&(symbol, literal)| value(symbol) == Some(literal))
+        self.literals.iter().all(|&literal| has_pinned(call, literal))
             && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
     }
 

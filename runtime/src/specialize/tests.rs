@@ -5,6 +5,7 @@ mod cold;
 mod ending;
 mod limits;
 mod offline;
+mod panics;
 mod sealing;
 mod serving;
 

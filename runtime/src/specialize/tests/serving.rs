@@ -261,6 +261,60 @@ fn a_launch_can_say_itself_what_it_waits_for_and_a_kernel_too() {
 }
 
 #[test]
+fn what_a_kernels_author_wrote_comes_before_what_the_device_does_for_all() {
+    #[kernel(grid = [rows], specialize = "resident")]
+    fn settled(out: &mut Tensor<i32, 2>, rows: Count) {
+        out.store([program_id(0), arange(out.extent(1))], 1);
+    }
+
+    let device = tiered();
+    let mut out = Rows::out(&device);
+    let mut served = |with: fn(Call<'_>) -> Call<'_>| {
+        let tiers: Vec<_> = (0..2)
+            .map(|_| {
+                let launched = with(settled(&mut out, Exact(5))).launch(&device).expect("a launch");
+                settle();
+                launched.tier().expect("programs")
+            })
+            .collect();
+        tiers[1]
+    };
+    assert_eq!(served(as_it_is), Tier::Resident);
+    assert_eq!(served(|call| call.specialize(Specialize::Exact)), Tier::Literal);
+    let beside: fn(Call<'_>) -> Call<'_> = |call| Call::fuse([call]);
+    assert_eq!(served(beside), Tier::Resident, "fused ones ask for what they agree on");
+    device.set_specialize(Specialize::Exact);
+    assert_eq!(served(as_it_is), Tier::Resident);
+    device.set_specialize_for(&settled::definition(), Specialize::Tiered);
+    assert_eq!(served(as_it_is), Tier::Proved, "the device was told for this kernel");
+    assert_eq!(served(beside), Tier::Proved);
+    assert_eq!(served(|call| call.specialize(Specialize::Resident)), Tier::Resident);
+}
+
+#[test]
+fn fused_kernels_that_want_different_things_get_what_the_device_does_for_all() {
+    #[kernel(grid = [1], specialize = "exact")]
+    fn one(out: &mut Tensor<i32, 1>) {
+        out.store([0], 1);
+    }
+    #[kernel(grid = [1], specialize = "resident")]
+    fn other(out: &mut Tensor<i32, 1>) {
+        out.store([0], 2);
+    }
+    let device = tiered();
+    let line = || device.zeros::<i32, 1>([1]).expect("memory");
+    let [mut a, mut b] = [line(), line()];
+    let specialize = |call: &Call<'_>| device.specializer().specialize(call);
+    assert_eq!(
+        specialize(&Call::fuse([one(&mut a), other(&mut b)])),
+        Specialize::Tiered
+    );
+    assert_eq!(specialize(&Call::fuse([one(&mut a), one(&mut b)])), Specialize::Exact);
+    device.set_specialize_for(&other::definition(), Specialize::Exact);
+    assert_eq!(specialize(&Call::fuse([one(&mut a), other(&mut b)])), Specialize::Exact);
+}
+
+#[test]
 fn a_device_that_is_gone_wants_nothing_that_was_asked_for() {
     let device = tiered();
     let gate = Gate::before(&device);
