@@ -94,8 +94,29 @@ fn so_is_a_warm_up() {
     let device = tiered();
     panics(|| {
         let mut out = Rows::out(&device);
-        device.warm_up([panicking(&mut out, Runtime(1))], &CountPolicy::Exact, 0..=9, |_| {})
+        device.warm_up([panicking(&mut out, Runtime(1))], &CountPolicy::Runtime, 0..=9, |_| {})
     });
+}
+
+#[test]
+fn so_is_a_warm_up_whose_threads_record() {
+    #[kernel(grid = [rows])]
+    fn broken(out: &mut Tensor<i32, 2>, rows: Count) {
+        let widths: Vec<usize> = Vec::new();
+        out.store([program_id(0), arange(widths[2])], 5);
+    }
+
+    let device = tiered();
+    let mut out = Rows::out(&device);
+    for _ in 0..2 {
+        let error = device
+            .warm_up([broken(&mut out, Runtime(1))], &CountPolicy::Exact, 0..=9, |_| {})
+            .expect_err("it panics");
+        assert!(
+            matches!(&error, LaunchError::Trace(error) if error.kernel == "broken" && error.message.contains("index out of bounds")),
+            "{error}"
+        );
+    }
 }
 
 #[test]
