@@ -33,6 +33,9 @@ pub(crate) static STORES: Behind = Behind::new("tilewright-store");
 /// Compiling what no launch waits for.
 static COMPILES: Behind = Behind::new("tilewright-compile");
 
+/// Calls of a compiler, whoever waits for them; those that were given up are none.
+pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
+
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
 
@@ -143,6 +146,7 @@ fn wait_at_exit() {
     extern "C" fn at_exit() {
         IS_ENDING.store(true, SeqCst);
         COMPILES.settle(AT_EXIT);
+        CALLS.settle(AT_EXIT);
         STORES.settle(AT_EXIT);
         #[cfg(feature = "nccl")]
         ENDINGS.settle(AT_EXIT);

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::class::LaunchClass;
 use super::plan::Shared;
 use super::{Event, Variant, VariantId};
 use crate::behind::COMPILERS;
+use crate::compile::CompileOptions;
 use crate::counters::Tally;
 
 /// How much of compiled kernels a device keeps loaded.
@@ -36,6 +38,8 @@ impl Default for CodeLimits {
 pub(crate) struct Limits {
     variants: AtomicU64,
     bytes: AtomicU64,
+    /// Nanoseconds that a compilation may take.
+    compilation: AtomicU64,
     is_under_way: AtomicBool,
 }
 
@@ -45,6 +49,7 @@ impl Default for Limits {
         Self {
             variants: AtomicU64::new(variants),
             bytes: AtomicU64::new(bytes),
+            compilation: AtomicU64::new(nanos(CompileOptions::LIMIT)),
             is_under_way: AtomicBool::new(false),
         }
     }
@@ -56,12 +61,24 @@ impl Limits {
         self.bytes.store(limits.bytes, Relaxed);
     }
 
+    pub(crate) fn set_compilation(&self, limit: Duration) {
+        self.compilation.store(nanos(limit), Relaxed);
+    }
+
+    pub(crate) fn compilation(&self) -> Duration {
+        Duration::from_nanos(self.compilation.load(Relaxed))
+    }
+
     pub(crate) fn get(&self) -> CodeLimits {
         CodeLimits {
             variants: self.variants.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Shared {

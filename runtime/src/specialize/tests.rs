@@ -8,6 +8,7 @@ mod offline;
 mod panics;
 mod sealing;
 mod serving;
+mod unended;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
