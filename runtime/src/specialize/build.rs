@@ -10,6 +10,7 @@ use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::schedule::Schedule;
 
 use super::class::Staged;
+use super::evict::Dropped;
 use super::hooks::Event;
 use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
@@ -82,6 +83,7 @@ pub(super) fn variant(
             proofs: proofs.clone(),
             program,
             build_time: started.elapsed(),
+            returns: staged.dropped(schedule).map_or(0, Dropped::times),
             last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),
         })
