@@ -3,7 +3,8 @@
 //! A table is in device memory. As an argument of a kernel it would need a fixed capacity, which 300 layers exceed on most
 //! drivers, and so a variant for each capacity; every launch would carry all of it. In device memory one variant serves every
 //! length, and the lists that an engine launches with are the same ones most of the time: a table is copied once, found again
-//! by its content, and read by any stream. Nothing is waited for.
+//! by its content, and read by any stream. Nothing is waited for. Memory of the GPU and of the host is allocated only for a
+//! content that is new.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;

@@ -22,7 +22,9 @@ use crate::specialize::Site;
 /// nothing alive and borrows nothing: each launch is given its tensors.
 ///
 /// With counts that are no literals, launching allocates nothing on the heap, hashes nothing and takes no lock but, for
-/// reading, the one that keeps memory in order between streams.
+/// reading, the one that keeps memory in order between streams. A list of tensors that no launch had before, of other places,
+/// extents or strides, is an exception on a GPU, of ordinary launches too: its table is made and copied, and the words of all
+/// lists are hashed and looked up under a lock.
 ///
 /// ```
 /// use tilewright_dsl::call::Runtime;
