@@ -11,7 +11,8 @@ mod stream;
 /// One NVIDIA GPU, through its driver: the layer below devices.
 pub use crate::hardware::cuda;
 pub use crate::{counters::Counters, error::DeviceError};
-pub use graph::Graph;
+pub use graph::{CapturedLaunch, Graph};
+pub(crate) use graph::{HostCapture, HostLaunch};
 pub use stream::Stream;
 
 pub(crate) use stream::Queue;

@@ -196,6 +196,14 @@ pub enum LaunchError {
         /// What differs.
         reason: String,
     },
+    /// A launch in a graph that cannot be updated to another one.
+    #[error("the launch in the graph cannot be updated to this one of kernel `{kernel}`: {reason}")]
+    NotUpdated {
+        /// The kernel of the call.
+        kernel: &'static str,
+        /// What stands against it.
+        reason: String,
+    },
     /// A warm-up over more literals than the device keeps variants.
     #[error(
         "kernel `{kernel}`: the policy reaches {keys} keys in this range, and the device keeps {most} variants: let fewer counts be literals, or raise the limit with `set_code_limits`"

@@ -43,12 +43,13 @@ pub(crate) struct Table {
 }
 
 impl Tables {
-    /// The table with these words, for a launch on `stream`. Whoever launches keeps it until the launch is in the stream.
+    /// The table with these words, for a launch on `stream`, or for one in a graph, which any stream may launch. Whoever launches
+    /// keeps it until the launch is in the stream.
     pub(crate) fn find(
         &self,
         cuda: &CudaDevice,
         words: &[u64],
-        stream: &CudaStream,
+        stream: Option<&CudaStream>,
     ) -> Result<Arc<Table>, DeviceError> {
         let table = {
             let mut kept = self.0.lock();
@@ -56,6 +57,11 @@ impl Tables {
                 Some(table) => table.clone(),
                 None => kept.make(cuda, words)?,
             }
+        };
+        let Some(stream) = stream else {
+            table.table.wait()?;
+            table.captured.store(true, Relaxed);
+            return Ok(table);
         };
         table.table.reach(stream)?;
         if stream.is_capturing()? {

@@ -10,7 +10,7 @@ use cudarc::driver::{
 };
 use libloading::Library;
 
-use super::graph;
+use super::super::capture;
 use crate::{error::DeviceError, library};
 
 /// The oldest CUDA whose driver has every call made here.
@@ -72,6 +72,31 @@ pub(super) fn start() -> Result<(), DeviceError> {
     Ok(())
 }
 
+/// `cuStreamGetCaptureInfo_v2`.
+pub(super) type CaptureInfo = unsafe extern "C" fn(
+    sys::CUstream,
+    *mut sys::CUstreamCaptureStatus,
+    *mut u64,
+    *mut sys::CUgraph,
+    *mut *const sys::CUgraphNode,
+    *mut usize,
+) -> u32;
+
+/// What a stream that is captured was asked last. Every driver has it in this form, but cudarc only for some versions of CUDA.
+pub(super) fn capture_info() -> Option<CaptureInfo> {
+    static FOUND: OnceLock<Option<CaptureInfo>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: the driver was loaded from the same place.
+        let driver = names().iter().find_map(|name| unsafe { Library::new(name) }.ok())?;
+        // SAFETY: that is its type. It stays valid, as the driver is never unloaded.
+        let found = unsafe { driver.get::<CaptureInfo>(b"cuStreamGetCaptureInfo_v2\0") }
+            .ok()
+            .map(|found| *found);
+        std::mem::forget(driver);
+        found
+    })
+}
+
 /// Makes a context current on this thread.
 ///
 /// cudarc's own method also reports errors of earlier drops, which belong to no call of ours.
@@ -87,7 +112,7 @@ pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
 /// breaking that capture.
 pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
-    let result = graph::outside(body);
+    let result = capture::outside(body);
     exchange(before)?;
     result
 }
