@@ -37,7 +37,7 @@ impl Recordings {
         check_shared(call, &traced.kernel.parameters)?;
         // A recording of this launch agrees with it; IR from elsewhere may not.
         if find(std::slice::from_ref(&traced), call).is_none() {
-            let reason = "it was made for other extents, or for exact counts of other values".to_owned();
+            let reason = "it was made for tensors of other extents, or exact counts of other values".to_owned();
             let kernel = call.definition().name();
             return Err(LaunchError::WrongArguments { kernel, reason });
         }
