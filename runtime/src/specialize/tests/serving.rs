@@ -143,6 +143,49 @@ fn two_hundred_threads_launch_one_cold_kernel_and_it_is_built_once() {
 }
 
 #[test]
+fn threads_launch_different_cold_kernels_at_once_and_each_is_built_once() {
+    const THREADS: usize = 16;
+    const WIDTHS: usize = 6;
+    for specialize in [Specialize::Tiered, Specialize::Exact] {
+        let device = tiered();
+        device.set_specialize(specialize);
+        let gate = Gate::before(&device);
+        gate.open();
+        let start = std::sync::Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let (device, start) = (&device, &start);
+                scope.spawn(move || {
+                    let tensor = |width| device.zeros::<i32, 2>([ROWS, width]).expect("memory");
+                    start.wait();
+                    // Every thread in another order, so that each waits for others at some time.
+                    for step in 0..2 * WIDTHS {
+                        let kind = (step + number) % (2 * WIDTHS);
+                        let (width, mut out) = (1 + kind / 2, tensor(1 + kind / 2));
+                        let launched = match kind % 2 {
+                            0 => fill(&mut out, Runtime(0), Runtime(2), 7).launch(device),
+                            _ => place(&mut out, &tensor(width), Runtime(0), Runtime(2)).launch(device),
+                        };
+                        launched.expect("a launch");
+                    }
+                });
+            }
+        });
+        settle();
+        assert_eq!(gate.waited.load(SeqCst), 2 * WIDTHS, "{specialize:?}");
+        let counters = device.counters();
+        assert_eq!(
+            (counters.launches, counters.failures),
+            ((THREADS * 2 * WIDTHS) as u64, 0)
+        );
+        assert_eq!(
+            counters.compiles, counters.variants,
+            "{specialize:?}: none is built twice"
+        );
+    }
+}
+
+#[test]
 fn results_are_the_same_while_variants_are_swapped_under_load() {
     let device = tiered();
     let rows = Rows::on(&device);
