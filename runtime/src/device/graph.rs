@@ -17,7 +17,8 @@ use crate::hardware::memory::put_kept_in_order;
 /// Launches captured once and launched many times. It keeps the memory that they use, and the kernels.
 ///
 /// A replay does what its launches would do at that moment with what is in the memory then, counts in device memory included;
-/// it is ordered after all that any stream was asked to do with that memory before, and before what comes later.
+/// it is ordered after all that any stream was asked to do with that memory before, and before what comes later. What its kernels
+/// report, [`Device::synchronize`] returns. Its launches can be [updated](Graph::update).
 ///
 /// ```no_run
 /// # use tilewright_runtime::{Device, DeviceError, Stream};

@@ -63,7 +63,7 @@ pub struct Launched {
     variant: Option<Arc<Variant>>,
     tier: Option<Tier>,
     built: bool,
-    captured: Option<CapturedLaunch>,
+    captured: Option<Box<CapturedLaunch>>,
 }
 
 impl Launched {
@@ -95,7 +95,7 @@ impl Launched {
     /// The launch in the graph that [`Device::capture`] makes, for [`Graph::update`](crate::Graph::update); `None` of a launch
     /// that was not captured, or of no programs.
     pub fn captured(&self) -> Option<&CapturedLaunch> {
-        self.captured.as_ref()
+        self.captured.as_deref()
     }
 
     /// How long building took, if this launch had to.
@@ -154,7 +154,7 @@ fn put(
             false => put()?,
         }
     }
-    let captured = place.map(|place| CapturedLaunch::new(place, call));
+    let captured = place.map(|place| Box::new(CapturedLaunch::new(place, call)));
     let built = plan.served.as_ref().is_some_and(|served| served.is_new);
     let tier = plan.served.as_ref().map(|served| served.tier);
     let variant = plan.served.map(|served| served.variant);

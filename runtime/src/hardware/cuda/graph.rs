@@ -364,9 +364,7 @@ impl Work {
         // SAFETY: graph and stream are alive while they are borrowed; the rest is the caller's promise.
         unsafe { result::graph::launch(self.exec, stream.raw()) }.during("cuGraphLaunch")
     }
-}
 
-impl Work {
     /// # Safety
     /// As for [`CudaGraph::update`].
     unsafe fn set(
