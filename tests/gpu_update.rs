@@ -206,6 +206,45 @@ fn a_launch_of_no_programs_does_nothing_until_it_is_updated_again() -> Outcome {
 }
 
 #[test]
+fn launches_are_told_from_other_work_of_the_graph() -> Outcome {
+    use tilewright::runtime::device::cuda::cudarc::driver::result::memset_d8_async;
+
+    let Some(device) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return Ok(());
+    };
+    let _turn = turn();
+    let src = device.upload(&rows(0, 4), [4, COLUMNS])?;
+    let (mut out, mut slot) = (zeros(&device, 4)?, zeros(&device, 4)?);
+    pad_rows(&mut out, &src, Runtime(2)).launch(&device)?;
+    copy_to_slot(&mut slot, &src, Runtime(1), Runtime(2)).launch(&device)?;
+    let mut launches = Vec::new();
+    let mut graph = device.capture(|stream| -> Result<(), Box<dyn Error>> {
+        launches.push(pad_rows(&mut out, &src, Runtime(2)).launch_on(stream)?);
+        let queue = stream.as_cuda().ok_or("a GPU")?.stream().cu_stream();
+        for _ in 0..3 {
+            // SAFETY: the bytes are the tensor's, which outlives the graph and is used by it alone meanwhile.
+            unsafe { memset_d8_async(slot.address(), 9, 4 * COLUMNS * 2, queue) }?;
+        }
+        launches.push(copy_to_slot(&mut slot, &src, Runtime(1), Runtime(2)).launch_on(stream)?);
+        Ok(())
+    })?;
+    let [first, second] = &launches[..] else {
+        panic!("two launches")
+    };
+    let [first, second] = [first, second].map(|launched| launched.captured().expect("it was captured"));
+    for (valid, offset) in [(2, 1), (0, 3), (3, 0), (4, 2)] {
+        graph.update(second, copy_to_slot(&mut slot, &src, Runtime(offset), Runtime(1)))?;
+        graph.update(first, pad_rows(&mut out, &src, Runtime(valid)))?;
+        graph.launch()?;
+        assert!(out.download()? == padded(0, valid as usize, 4), "{valid} rows");
+        let mut expected = vec![0x0909; 4 * COLUMNS];
+        expected[offset as usize * COLUMNS..][..COLUMNS].copy_from_slice(&rows(0, 1));
+        assert!(slot.download()? == expected, "at {offset}");
+    }
+    Ok(device.synchronize()?)
+}
+
+#[test]
 fn a_list_in_a_graph_can_become_another_one() -> Outcome {
     on_every_device(|device| {
         let slots = |at: [i32; 2]| device.upload(&at, [2]);

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
+use std::ptr;
 use std::sync::OnceLock;
 
 use cudarc::driver::{
@@ -82,18 +84,24 @@ pub(super) type CaptureInfo = unsafe extern "C" fn(
     *mut usize,
 ) -> u32;
 
-/// What a stream that is captured was asked last. Every driver has it in this form, but cudarc only for some versions of CUDA.
+/// What a stream that is captured was asked last: in the form of CUDA 12.0, which every driver has, but cudarc only for
+/// some versions of CUDA.
 pub(super) fn capture_info() -> Option<CaptureInfo> {
     static FOUND: OnceLock<Option<CaptureInfo>> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        // SAFETY: the driver was loaded from the same place.
-        let driver = names().iter().find_map(|name| unsafe { Library::new(name) }.ok())?;
-        // SAFETY: that is its type. It stays valid, as the driver is never unloaded.
-        let found = unsafe { driver.get::<CaptureInfo>(b"cuStreamGetCaptureInfo_v2\0") }
-            .ok()
-            .map(|found| *found);
-        std::mem::forget(driver);
-        found
+        let mut found = ptr::null_mut();
+        let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+        let (name, version) = (
+            c"cuStreamGetCaptureInfo".as_ptr(),
+            (NEEDED.0 * 1000 + NEEDED.1 * 10) as i32,
+        );
+        // SAFETY: the name ends in NUL, and both point to what they are filled with.
+        let asked = unsafe { sys::cuGetProcAddress_v2(name, &mut found, version, 0, &mut status) };
+        if asked.result().is_err() || found.is_null() {
+            return None;
+        }
+        // SAFETY: that is the type of the function in this version.
+        Some(unsafe { std::mem::transmute::<*mut c_void, CaptureInfo>(found) })
     })
 }
 
