@@ -222,6 +222,31 @@ fn what_a_graph_cannot_hold_is_refused_with_what_to_do_before() -> Outcome {
 }
 
 #[test]
+fn what_a_launch_in_a_graph_reports_comes_when_the_device_is_waited_for() -> Outcome {
+    #[kernel(grid = [at.extent(0)], bounds = "trap")]
+    fn pick(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, at: &Tensor<i64, 1>) {
+        out.store([program_id(0)], src.load([at.load([program_id(0)])]));
+    }
+
+    on_every_device(|device| {
+        let src = device.upload(&[1, 2, 3], [3])?;
+        let (mut at, mut out) = (device.upload(&[0i64, 2], [2])?, device.zeros::<i32, 1>([2])?);
+        pick(&mut out, &src, &at).launch(device)?;
+        let mut graph = captured(device, |stream| pick(&mut out, &src, &at).launch_on(stream).map(|_| ()))?;
+        for (index, is_there) in [(1, true), (7, false), (2, true), (-1, false)] {
+            at.copy_from(&[0, index])?;
+            graph.launch()?;
+            match device.synchronize() {
+                Ok(()) => assert!(is_there, "{index}"),
+                Err(LaunchError::Trapped { index: found, .. }) => assert_eq!((found, is_there), (index, false)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn launches_of_a_graph_are_in_order_with_every_stream() -> Outcome {
     on_every_device(|device| {
         let mut counts = device.zeros::<i64, 1>([1])?;
