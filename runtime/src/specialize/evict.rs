@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use super::class::LaunchClass;
@@ -11,6 +12,7 @@ use super::{Event, Variant, VariantId};
 use crate::behind::COMPILERS;
 use crate::compile::CompileOptions;
 use crate::counters::Tally;
+use crate::deadline::Deadline;
 
 /// How much of compiled kernels a device keeps loaded.
 ///
@@ -44,6 +46,9 @@ impl Default for CodeLimits {
 pub(super) const FIRST_PAUSE: u64 = 1 << 10;
 /// How often the pause is doubled at most.
 const MAX_DOUBLED: u32 = 20;
+
+/// How long a variant that is not wanted any more is waited for, if somebody holds it. Then it stays until there is too much.
+const LETTING_GO: Duration = Duration::from_millis(50);
 
 /// That a variant made room.
 #[derive(Debug, Clone, Copy)]
@@ -173,8 +178,16 @@ impl Shared {
                 .map(|variant| variant.id())
                 .collect();
             let unused = |variant: &Arc<Variant>| own.contains(&variant.id()) && !others.contains(&variant.id());
-            for variant in shared.variants.all().into_iter().filter(unused) {
-                shared.drop_variant(&variant, &classes, 0, None);
+            let mut rest = shared.variants.all();
+            rest.retain(unused);
+            // The launch that has brought this about is about to return, and whoever launched to let go of what it tells.
+            let deadline = Deadline::after(LETTING_GO);
+            loop {
+                rest.retain(|variant| !shared.drop_variant(variant, &classes, 0, None));
+                if rest.is_empty() || deadline.is_past() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
             }
         });
     }
