@@ -5,9 +5,12 @@ use std::thread;
 
 use tilewright_dsl::call::{Exact, Runtime, Specialize};
 use tilewright_dsl::lang::TraceError;
+use tilewright_testing::Part;
 
 use super::*;
-use crate::CountPolicy;
+use crate::cache::BundleBuilder;
+use crate::compile::{Architecture, Nvrtc};
+use crate::{CountPolicy, Target};
 
 thread_local! {
     static PANICS: Cell<bool> = const { Cell::new(false) };
@@ -120,12 +123,15 @@ fn so_is_a_warm_up_whose_threads_record() {
 }
 
 #[test]
-fn so_is_what_is_prepared_without_a_device() {
-    let machine = tilewright_dsl::schedule::Machine { multiprocessors: 132 };
-    let device = tiered();
+fn so_is_what_is_compiled_without_a_gpu() {
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return;
+    }
+    let bundle = BundleBuilder::new();
+    let device = bundle.device(Target::new(Architecture::new(9, 0), 132));
     panics(|| {
-        let mut out = Rows::out(&device);
-        crate::specialize::lowered(&panicking(&mut out, Runtime(1)), &machine)
+        let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS]).expect("memory");
+        panicking(&mut out, Runtime(1)).launch(&device)
     });
 }
 
