@@ -49,7 +49,7 @@ pub mod prelude {
     pub use tilewright_dsl::lang::*;
     pub use tilewright_dsl::{device, kernel};
     pub use tilewright_runtime::{
-        CountPolicy, Device, DeviceTensor, Launch, LaunchError, Launched, Stream, TensorError, TensorView,
+        CountPolicy, Device, DeviceTensor, Launch, LaunchError, Launched, Prepared, Stream, TensorError, TensorView,
         TensorViewMut, device_count,
     };
 }

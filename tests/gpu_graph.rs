@@ -604,14 +604,22 @@ fn captured_lists_are_read_at_every_replay_whatever_lists_come_between() -> Outc
             .map(|layer| source(&device, layer, 3))
             .collect::<Result<_, _>>()?;
         let (mut all, mut some) = (Guarded::new(&device, 7)?, Guarded::new(&device, 4)?);
+        // A place that launches, which keeps the address of its table.
+        let mut again = Guarded::new(&device, 6)?;
+        let mut prepared = device.prepare(&rows_of(again.view_mut(), &layers[..6], 1))?;
+        for _ in 0..2 {
+            prepared.launch_on(rows_of(again.view_mut(), &layers[..6], 1), &stream)?;
+        }
         rows_of(all.view_mut(), &layers, 1).launch_on(&stream)?;
         // The memory passes to the stream, and the second list is one that no launch had.
         rows_of(some.view_mut(), &layers[..4], 1).launch_on(&stream)?;
         let mut graph = captured(&stream, || {
             rows_of(all.view_mut(), &layers, 1).launch_on(&stream)?;
             rows_of(some.view_mut(), &layers[3..], 2).launch_on(&stream)?;
+            prepared.launch_on(rows_of(again.view_mut(), &layers[..6], 1), &stream)?;
             Ok::<_, LaunchError>(())
         })?;
+        drop(prepared);
         for round in 0..3 {
             // So many that tables are forgotten.
             let many: Vec<_> = layers
@@ -634,7 +642,9 @@ fn captured_lists_are_read_at_every_replay_whatever_lists_come_between() -> Outc
             }
             all.clear()?;
             some.clear()?;
+            again.clear()?;
             replay(&mut graph)?;
+            again.assert(|layer| Some(row_of(layer + 10 * round, 1)), "six layers")?;
             all.assert(|layer| Some(row_of(layer + 10 * round, 1)), "all layers")?;
             some.assert(|layer| Some(row_of(layer + 3 + 10 * round, 2)), "the last layers")?;
         }

@@ -15,6 +15,13 @@ fn place(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Cou
     out.store([row + start, cols], src.load([row, cols]));
 }
 
+/// The same for every tensor of a list.
+#[kernel(grid = [rows, outs.len()])]
+fn place_all(outs: &mut TensorList<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Count) {
+    let (row, number, cols) = (program_id(0), program_id(1), arange(outs.extent(1)));
+    outs[number].store([row + start, cols], src.load([row, cols]));
+}
+
 const ROWS: usize = 16;
 const COLUMNS: usize = 4;
 /// Those of a model whose hidden states, positions, masks and so on are moved together.
@@ -90,6 +97,26 @@ fn launches_allocate_nothing(device: &Device, most: u64) {
         prepared.launch(batch(outs, &src, start, rows)).expect("a launch")
     });
     assert_eq!(found, 0, "a prepared launch of {FUSED} kernels on {device}");
+
+    // Lists of some tensors and others by turns: their tables were copied when they were launched first.
+    // Never the same number again and again, for which a place that launches works out what it can once.
+    let mut launched = 0;
+    let mut some = || {
+        launched += 1;
+        1 + launched % FUSED
+    };
+    let ordinary = allocated(device, &mut outs, most, |outs, start, rows| {
+        let call = place_all(&mut outs[..some()], &src, Runtime(start), Runtime(rows));
+        call.launch(device).expect("a launch")
+    });
+    assert_eq!(ordinary, 0, "an ordinary launch of a list on {device}");
+    let first = place_all(&mut outs, &src, Runtime(0), Runtime(0));
+    let mut prepared = device.prepare(&first).expect("a launch that can be prepared");
+    let found = allocated(device, &mut outs, most, |outs, start, rows| {
+        let call = place_all(&mut outs[..some()], &src, Runtime(start), Runtime(rows));
+        prepared.launch(call).expect("a launch")
+    });
+    assert_eq!(found, 0, "a prepared launch of a list on {device}");
 }
 
 /// The interpreter allocates; a launch of no programs does all but run it, and chooses no variant.

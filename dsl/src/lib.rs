@@ -23,6 +23,7 @@ pub mod interpret;
 pub mod ir;
 pub mod lang;
 mod limits;
+pub mod panic;
 pub mod schedule;
 mod stack;
 mod trace;
@@ -36,7 +37,7 @@ pub use tilewright_macros::{device, kernel};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::argument::{Argument, Arguments};
-    pub use crate::call::{Call, Definition};
+    pub use crate::call::{Call, Definition, Specialize};
     pub use crate::lang::staging::*;
     pub use crate::lang::{Count, Scalar, Tensor, TensorList, Tile};
 }

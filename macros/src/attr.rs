@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, LitStr, Path, Token};
+use syn::{Expr, Ident, Path, Token};
 
 use crate::span::Errors;
 
@@ -13,7 +13,9 @@ pub struct Arguments {
     /// The extents of the grid.
     pub grid: Vec<Expr>,
     /// The policy of accesses out of bounds.
-    pub bounds: Option<Bounds>,
+    pub bounds: Option<Choice>,
+    /// Which variant serves launches that do not say so themselves.
+    pub specialize: Option<Choice>,
     /// Whether no bounds check may be left in a launch.
     pub deny_guarded: bool,
     /// Where Tilewright is found.
@@ -21,16 +23,41 @@ pub struct Arguments {
     has_grid: bool,
 }
 
-/// `bounds = "..."`.
-pub struct Bounds {
-    /// The variant of the policy's type.
+/// One of several words, as in `bounds = "..."`.
+pub struct Choice {
+    /// The variant of the key's type.
     pub variant: &'static str,
     /// The author's value.
     pub span: Span,
 }
 
 const KERNEL_EXAMPLE: &str = "`#[kernel(grid = [out.extent(0)])]`";
-const POLICIES: [(&str, &str); 3] = [("zero", "ReadZeroSkipWrite"), ("clamp", "Clamp"), ("trap", "Trap")];
+
+/// A key whose value is one of several words.
+struct Words {
+    /// The key and its words, as an error writes them.
+    advice: &'static str,
+    /// What the key says.
+    subject: &'static str,
+    /// What a word of it is.
+    word: &'static str,
+    /// The words, and the variants that they stand for.
+    variants: [(&'static str, &'static str); 3],
+}
+
+const BOUNDS: Words = Words {
+    advice: "write `bounds = \"zero\"`, `\"clamp\"` or `\"trap\"`",
+    subject: "the policy for indices out of bounds",
+    word: "policy",
+    variants: [("zero", "ReadZeroSkipWrite"), ("clamp", "Clamp"), ("trap", "Trap")],
+};
+
+const SPECIALIZE: Words = Words {
+    advice: "write `specialize = \"tiered\"`, `\"exact\"` or `\"resident\"`",
+    subject: "which variant serves launches",
+    word: "specialisation",
+    variants: [("tiered", "Tiered"), ("exact", "Exact"), ("resident", "Resident")],
+};
 
 /// Which attribute is parsed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,14 +104,16 @@ impl Arguments {
         while !input.is_empty() {
             let key = input.call(Ident::parse_any)?;
             let known = match attribute {
-                Attribute::Kernel => ["grid", "bounds", "deny_guarded", "crate"]
+                Attribute::Kernel => ["grid", "bounds", "specialize", "deny_guarded", "crate"]
                     .iter()
                     .any(|name| key == name),
                 Attribute::Device => key == "crate",
             };
             if !known {
                 let valid = match attribute {
-                    Attribute::Kernel => "the keys of `#[kernel]` are `grid`, `bounds`, `deny_guarded` and `crate`",
+                    Attribute::Kernel => {
+                        "the keys of `#[kernel]` are `grid`, `bounds`, `specialize`, `deny_guarded` and `crate`"
+                    }
                     Attribute::Device => "the only key of `#[device]` is `crate`",
                 };
                 errors.push(&key, format!("unknown key `{key}`: {valid}"));
@@ -108,7 +137,8 @@ impl Arguments {
             input.parse::<Token![=]>()?;
             match key.to_string().as_str() {
                 "grid" => self.grid = grid(input.parse()?, errors),
-                "bounds" => self.bounds = bounds(input.parse()?, errors),
+                "bounds" => self.bounds = choice(&BOUNDS, input.parse()?, errors),
+                "specialize" => self.specialize = choice(&SPECIALIZE, input.parse()?, errors),
                 _ => self.root = Some(input.call(Path::parse_mod_style)?),
             }
             seen.push(key);
@@ -149,26 +179,26 @@ fn grid(value: Expr, errors: &mut Errors) -> Vec<Expr> {
     }
 }
 
-fn bounds(value: Expr, errors: &mut Errors) -> Option<Bounds> {
-    const ADVICE: &str = "write `bounds = \"zero\"`, `\"clamp\"` or `\"trap\"`";
-    let literal: LitStr = match &value {
-        Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(literal),
-            ..
-        }) => literal.clone(),
-        other => {
-            errors.push(
-                other,
-                format!("the policy for indices out of bounds is a string: {ADVICE}"),
-            );
-            return None;
-        }
+fn choice(words: &Words, value: Expr, errors: &mut Errors) -> Option<Choice> {
+    let Words {
+        advice,
+        subject,
+        word,
+        variants,
+    } = words;
+    let Expr::Lit(syn::ExprLit {
+        lit: syn::Lit::Str(literal),
+        ..
+    }) = &value
+    else {
+        errors.push(&value, format!("{subject} is a string: {advice}"));
+        return None;
     };
-    let policy = POLICIES.iter().find(|(name, _)| literal.value() == *name);
-    if policy.is_none() {
-        errors.push(&literal, format!("unknown policy \"{}\": {ADVICE}", literal.value()));
+    let chosen = variants.iter().find(|(name, _)| literal.value() == *name);
+    if chosen.is_none() {
+        errors.push(literal, format!("unknown {word} \"{}\": {advice}", literal.value()));
     }
-    policy.map(|(_, variant)| Bounds {
+    chosen.map(|(_, variant)| Choice {
         variant,
         span: literal.span(),
     })

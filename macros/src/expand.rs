@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute as SynAttribute, GenericParam, Generics, Ident, ItemFn, Lifetime, Type};
 
-use crate::attr::{Arguments, Attribute};
+use crate::attr::{Arguments, Attribute, Choice};
 use crate::lower::{Lowering, Place};
 use crate::model::{self, Kind, Parameter};
 use crate::span::{Errors, Root, first};
@@ -14,7 +14,7 @@ use crate::{check, fallback};
 /// Expands `#[kernel]`.
 pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let arguments = Arguments::parse(Attribute::Kernel, arguments, &mut errors);
+    let mut arguments = Arguments::parse(Attribute::Kernel, arguments, &mut errors);
     let Some(function) = model::function("kernel", item.clone(), &mut errors) else {
         return fallback::item(item, errors);
     };
@@ -29,12 +29,13 @@ pub fn kernel(arguments: TokenStream, item: TokenStream) -> TokenStream {
         parameters: model::parameters(&function),
         function,
     };
+    let specialize = arguments.specialize.take();
     let body = kernel.body(arguments, &mut errors);
     match errors.into_compile_errors() {
         Some(errors) => fallback::kernel(kernel, errors),
         None => {
             let (call, record) = (kernel.call(), kernel.record());
-            kernel.items(call, kernel.definition(), quote!(#record #body))
+            kernel.items(call, kernel.definition(specialize), quote!(#record #body))
         }
     }
 }
@@ -169,7 +170,7 @@ impl Kernel {
         }
     }
 
-    fn definition(&self) -> TokenStream {
+    fn definition(&self, specialize: Option<Choice>) -> TokenStream {
         let definition = self.at_name("Definition");
         let name = &self.function.sig.ident;
         let text = unraw(name);
@@ -179,7 +180,11 @@ impl Kernel {
             let (name, comptime) = (&parameter.name, self.root.at(first(&parameter.ty), "Comptime"));
             quote_spanned!(first(&parameter.ty)=> #comptime::into_value(#name))
         });
-        quote!(#definition::new::<Self>(#text, #place, &[#(#values),*], Self::__record))
+        let specialized = specialize.map(|Choice { variant, span }| {
+            let (specialize, variant) = (self.at_name("Specialize"), Ident::new(variant, span));
+            quote!(.specialized(#specialize::#variant))
+        });
+        quote!(#definition::new::<Self>(#text, #place, &[#(#values),*], Self::__record) #specialized)
     }
 
     /// Declares the parameters and runs the body with them.

@@ -40,6 +40,8 @@ const STACK: usize = 256 << 20;
 ///   counts, scalar arguments. Required. An extent below 1 is no programs.
 /// * `bounds = "zero"`, `"clamp"` or `"trap"`: what an index outside its axis does. By default, a load gives zero and a
 ///   store writes nothing.
+/// * `specialize = "tiered"`, `"exact"` or `"resident"`: which variant serves launches that do not say so themselves, unless
+///   the device was told otherwise for this kernel. By default, it is what the device does for all.
 /// * `deny_guarded`: a launch is refused if a bounds check is left in it, with the access that needs the check. For kernels
 ///   whose speed depends on every check being proved away.
 /// * `crate = path`: where Tilewright is found, if it is re-exported by another crate.

@@ -46,7 +46,7 @@ mod warm_up;
 
 pub use counters::{Counters, Histogram};
 pub use deadline::Deadline;
-pub use device::{Device, Graph, Stream};
+pub use device::{CapturedLaunch, Device, Graph, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
 pub use launch::{Bound, Launch, Launched, Prepared};
 pub use policy::{CountKey, CountPolicy};

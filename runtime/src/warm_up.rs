@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, HostCount, MAX_COUNT, Specialize};
 
-use crate::behind::panic_message;
 use crate::device::Device;
 use crate::error::LaunchError;
 use crate::launch::check;
@@ -19,9 +17,6 @@ use crate::policy::{CountKey, CountPolicy};
 /// Of how many values of a count it is tried which conditions hold: of a longer range, evenly spread ones and both
 /// ends.
 const MAX_TRIED: u64 = 1 << 14;
-
-/// Of how many counts all mixes of literals and other values are tried.
-const MAX_MIXED: usize = 4;
 
 /// How far a warm-up has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +48,11 @@ struct Reached<'a> {
 impl Device {
     /// Builds all variants that launches of these calls can be served by, on all cores: the resident one of each class,
     /// which serves every launch of it; those for the conditions that hold where one count goes through the range and
-    /// the others are as in the call; and those with the literals that `policy` allows for that count. Other values of
-    /// a count that the call binds exactly, as planned movement does, are tried as exact ones too, for which no
-    /// literals are built: they may come behind. Of up to four counts, all mixes of literals and other values are
-    /// found. What several counts reach only together is served by the resident variant, and better ones are compiled
-    /// behind. So after it, and [`seal`](Self::seal), no launch of these classes waits.
+    /// the others are as in the call; and those with the literals that `policy` allows for that count. It makes no
+    /// difference which counts launches bind exactly, unless these shape tiles; literals of a count that the call binds
+    /// exactly, as planned movement does, come behind. What several counts reach only together is served by the
+    /// resident variant, and better ones are compiled behind. So after it, and [`seal`](Self::seal), no launch of these
+    /// classes waits.
     ///
     /// Nothing is launched. `progress` is called after each key, in one thread at a time.
     ///
@@ -86,7 +81,7 @@ impl Device {
     ///
     /// # Errors
     /// What a launch of a call fails with before it begins; [`LaunchError::TooManyKeys`] if the device does not keep as
-    /// many variants; [`LaunchError::Panicked`] if a kernel's body does. What was built by then stays.
+    /// many variants. What was built by then stays.
     pub fn warm_up<'a>(
         &self,
         calls: impl IntoIterator<Item = Call<'a>>,
@@ -97,8 +92,7 @@ impl Device {
         let started = Instant::now();
         let mut reached = Vec::new();
         for call in calls {
-            let kernel = call.definition().name();
-            caught(kernel, || self.reach(call, policy, &range, &mut reached))?;
+            self.reach(call, policy, &range, &mut reached)?;
         }
         let built = self.build_all(&reached, progress)?;
         Ok(WarmedUp {
@@ -135,14 +129,9 @@ impl Device {
         }
         let mut seen = HashSet::new();
         for &count in &counts {
-            // Exact counts tell classes apart, as they may shape tiles. Where launches are served by literals alone,
-            // there are no others.
-            let as_bound = matches!(&call.arguments()[count], ArgumentValue::Count(CountArgument::Exact(_)))
-                && self.specializer().specialize(&call) != Specialize::Exact;
-            let bindings: &[fn(u64) -> HostCount] = match as_bound {
-                true => &[HostCount::Runtime, HostCount::Exact],
-                false => &[HostCount::Runtime],
-            };
+            // Literals of a count that the call binds exactly come behind: its launches wait for none of them.
+            let with_literals = !matches!(&call.arguments()[count], ArgumentValue::Count(CountArgument::Exact(_)))
+                || self.specializer().specialize(&call) == Specialize::Exact;
             for key in policy.reachable_keys(range.clone()) {
                 match key {
                     CountKey::Literal(value) => reached.push(Reached {
@@ -151,63 +140,23 @@ impl Device {
                     }),
                     CountKey::Value => {
                         for value in tried(&range).filter(|value| !policy.is_literal(*value)) {
-                            for binding in bindings {
-                                let bound = binding(value);
-                                let one = call.clone().with_count(count, bound);
-                                let is_exact = matches!(bound, HostCount::Exact(_));
-                                if let Some(wanted) = self.specializer().served_by(&one)?
-                                    && seen.insert((is_exact, wanted))
-                                {
-                                    reached.push(Reached {
-                                        call: one,
-                                        with_literals: !is_exact,
-                                    });
-                                }
+                            let call = call.clone().with_count(count, HostCount::Runtime(value));
+                            if let Some(wanted) = self.specializer().served_by(&call)?
+                                && seen.insert(wanted)
+                            {
+                                reached.push(Reached { call, with_literals });
                             }
                         }
                     }
                 }
             }
         }
-        self.reach_mixes(&call, &counts, policy, &range, reached);
         // As it is, too: the range may leave its counts out.
         reached.push(Reached {
             call,
             with_literals: true,
         });
         Ok(())
-    }
-
-    /// Adds a call for each mix of counts that are literals and counts that are not: each is a class, which a launch
-    /// had better not be the first to analyse. Values that the kernel refuses together are no mix that a launch has.
-    fn reach_mixes<'a>(
-        &self,
-        call: &Call<'a>,
-        counts: &[usize],
-        policy: &CountPolicy,
-        range: &RangeInclusive<u64>,
-        reached: &mut Vec<Reached<'a>>,
-    ) {
-        let literal = policy.reachable_keys(range.clone()).find_map(|key| match key {
-            CountKey::Literal(literal) => Some(literal),
-            CountKey::Value => None,
-        });
-        let value = tried(range).find(|value| !policy.is_literal(*value));
-        let (Some(literal), Some(value), 2..=MAX_MIXED) = (literal, value, counts.len()) else {
-            return;
-        };
-        for mix in 0..1u32 << counts.len() {
-            let bound = (0..).zip(counts).fold(call.clone(), |call, (bit, &count)| {
-                let is_literal = mix >> bit & 1 == 1;
-                call.with_count(count, policy.bind(if is_literal { literal } else { value }))
-            });
-            if let Ok(Some(_)) = self.specializer().served_by(&bound) {
-                reached.push(Reached {
-                    call: bound,
-                    with_literals: false,
-                });
-            }
-        }
     }
 
     /// Builds what serves each call, on all cores.
@@ -220,8 +169,7 @@ impl Device {
             while let Some(Reached { call, with_literals }) = reached.get(next.fetch_add(1, Relaxed))
                 && !has_failed.load(Relaxed)
             {
-                let kernel = call.definition().name();
-                let result = caught(kernel, || self.specializer().warm_up(call, *with_literals));
+                let result = self.specializer().warm_up(call, *with_literals);
                 built += result.inspect_err(|_| has_failed.store(true, Relaxed))?;
                 let (done, progress) = &mut *reported.lock();
                 *done += 1;
@@ -255,14 +203,4 @@ fn tried(range: &RangeInclusive<u64>) -> impl Iterator<Item = u64> + use<> {
     (start..=end)
         .step_by(usize::try_from(step).unwrap_or(usize::MAX))
         .chain(last)
-}
-
-/// What an author's body panics with, as an error.
-fn caught<R>(kernel: &'static str, work: impl FnOnce() -> Result<R, LaunchError>) -> Result<R, LaunchError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(LaunchError::Panicked {
-            kernel,
-            message: panic_message(&*panic).to_owned(),
-        })
-    })
 }

@@ -9,6 +9,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         "dsl/src",
         &[
             "stack",
+            "panic",
             "element",
             "limits",
             "ir",

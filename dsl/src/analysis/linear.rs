@@ -26,8 +26,9 @@ pub struct Linear {
     terms: Vec<(Unknown, i128)>,
 }
 
-/// Where the programs of one of sixteen fused calls begin is the sum of the counts before it, and is to cancel.
-pub(crate) const MAX_TERMS: usize = 40;
+/// Where the programs of one of sixteen fused calls begin is the sum of the counts before it, and is to cancel; half as many
+/// terms, those of all sixteen, have a name.
+pub(crate) const MAX_TERMS: usize = 32;
 
 impl Linear {
     /// A constant.

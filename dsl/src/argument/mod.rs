@@ -6,6 +6,7 @@ pub use comptime::{Comptime, ComptimeValue};
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use arrayvec::ArrayVec;
 
@@ -161,6 +162,22 @@ const MAX_SPARE: usize = 16;
 thread_local! {
     /// The room of arguments that were launched, for those of the next launches.
     static SPARE: RefCell<Vec<Vec<ArgumentValue<'static>>>> = const { RefCell::new(Vec::new()) };
+    /// The room of their lists.
+    static SPARE_LISTS: RefCell<Vec<Vec<TensorArgument<'static>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Leaves the room of a vector to the next ones of this thread. `U` is `T` for as long as the program runs.
+fn leave<T, U>(mut all: Vec<T>, spare: &'static LocalKey<RefCell<Vec<Vec<U>>>>) {
+    all.clear();
+    // Collected in place: nothing is left that would have to live as long as it did.
+    let room: Vec<U> = all.into_iter().map_while(|_| None).collect();
+    // A thread that ends keeps none.
+    let _ = spare.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MAX_SPARE {
+            spare.push(room);
+        }
+    });
 }
 
 impl<'a> Arguments<'a> {
@@ -175,17 +192,30 @@ impl<'a> Arguments<'a> {
 
     /// Leaves their room to the next arguments that are made in this thread, so that launching again allocates nothing.
     pub(super) fn recycle(mut self) {
-        self.values.clear();
-        // Collected in place: nothing is left that would have to live as long as `'a`.
-        let room: Vec<ArgumentValue<'static>> = self.values.into_iter().map_while(|_| None).collect();
-        let keep = |spare: &RefCell<Vec<_>>| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < MAX_SPARE {
-                spare.push(room);
+        for value in self.values.drain(..) {
+            if let ArgumentValue::List(list) = value {
+                leave(list.tensors, &SPARE_LISTS);
             }
-        };
-        // A thread that ends keeps none.
-        let _ = SPARE.try_with(keep);
+        }
+        leave(self.values, &SPARE);
+    }
+
+    /// The tensors among them, as one list.
+    pub(crate) fn into_list(mut self, element: ElementType, rank: usize, mutable: bool) -> ListArgument<'a> {
+        let spare = SPARE_LISTS.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        let mut tensors: Vec<TensorArgument<'a>> = spare.unwrap_or_default();
+        for value in self.values.drain(..) {
+            if let ArgumentValue::Tensor(tensor) = value {
+                tensors.push(tensor);
+            }
+        }
+        self.recycle();
+        ListArgument {
+            element,
+            rank,
+            mutable,
+            tensors,
+        }
     }
 
     /// None yet, with room for those of so many calls.
@@ -272,11 +302,6 @@ impl<'a> Arguments<'a> {
             });
         }
         Some(Arguments { values })
-    }
-
-    /// The arguments in order, to be kept.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = ArgumentValue<'a>> {
-        self.values.into_iter()
     }
 
     /// The arguments in order.

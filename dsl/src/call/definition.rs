@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrayvec::ArrayVec;
 
-use super::ComptimeValue;
+use super::{ComptimeValue, Specialize};
 use crate::ir::verify::{self, VerifyError};
 use crate::ir::{ParameterKind, Span};
 use crate::lang::TraceError;
@@ -38,6 +38,7 @@ pub struct Definition {
     identity: TypeId,
     comptime: ArrayVec<ComptimeValue, MAX_COMPTIME>,
     recording: Recording,
+    specialize: Option<Specialize>,
     file: &'static str,
     line: u32,
 }
@@ -82,9 +83,18 @@ impl Definition {
             identity: TypeId::of::<K>(),
             comptime: comptime.iter().copied().take(MAX_COMPTIME).collect(),
             recording: Recording::Body(record),
+            specialize: None,
             file,
             line,
         }
+    }
+
+    /// Used by the expansion of `#[kernel]`, for `specialize = "..."`.
+    #[doc(hidden)]
+    #[inline]
+    pub fn specialized(mut self, specialize: Specialize) -> Self {
+        self.specialize = Some(specialize);
+        self
     }
 
     /// A kernel that is IR already, made by something else than a function marked `#[kernel]`. Every call of this gives a
@@ -148,6 +158,7 @@ impl Definition {
             identity: TypeId::of::<Traced>(),
             comptime: [number].into_iter().collect(),
             recording: Recording::Done(Arc::new(traced)),
+            specialize: None,
             file,
             line,
         }
@@ -165,6 +176,7 @@ impl Definition {
             identity: TypeId::of::<Part>(),
             comptime: ArrayVec::new(),
             recording: Recording::Fused(parts),
+            specialize: None,
             file: here.file(),
             line: here.line(),
         }
@@ -216,6 +228,40 @@ impl Definition {
             Recording::Fused(parts) => Some(parts.len()),
             Recording::Body(_) | Recording::Done(_) => None,
         }
+    }
+
+    /// What tells the kernel from others in the process, with its generic arguments and whatever its compile-time arguments.
+    pub fn kernel(&self) -> TypeId {
+        self.identity
+    }
+
+    /// The kernels that this one is [fused](super::Call::fuse) of; itself, if it is on its own.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
+        let (own, parts) = match &self.recording {
+            Recording::Fused(parts) => (None, &parts[..]),
+            Recording::Body(_) | Recording::Done(_) => (Some(self), &[][..]),
+        };
+        own.into_iter().chain(parts.iter().map(|part| &part.definition))
+    }
+
+    /// Which variant serves launches that do not say so themselves, if the kernel's author has written
+    /// `#[kernel(specialize = "...")]`; of fused kernels, what all of them say.
+    ///
+    /// ```
+    /// use tilewright_dsl::call::Specialize;
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)], specialize = "resident")]
+    /// fn zeros(out: &mut Tensor<f32, 1>) {
+    ///     out.store([program_id(0)], 0.0);
+    /// }
+    ///
+    /// assert_eq!(zeros::definition().specialize(), Some(Specialize::Resident));
+    /// ```
+    pub fn specialize(&self) -> Option<Specialize> {
+        let mut asked = self.parts().map(|part| part.specialize);
+        let first = asked.next()?;
+        asked.all(|other| other == first).then_some(first)?
     }
 
     /// What tells this definition from every other in the process: the kernel with its generic arguments, and the

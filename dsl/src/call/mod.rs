@@ -30,6 +30,10 @@ pub enum ExtentBinding {
 /// Each class of launches has a *resident* variant: all checks are in it, and counts are kernel arguments, so that it serves
 /// every launch of the class. Better ones leave out the checks that the launch's counts and extents make needless, and have the
 /// exact counts (and exact extents) as literals.
+///
+/// What a launch [says](Call::specialize) itself comes first; then what the device has been told for its kernel; then what the
+/// kernel's author wrote, `#[kernel(specialize = "exact")]`; then what the device has been told for all. Of kernels that are
+/// fused and want different things, none is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Specialize {
     /// The best one there is. If that is not the best one there can be, that is compiled behind; literals, if counts repeat and
@@ -218,7 +222,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Chooses which variant serves the launch, instead of what the device has been told for the kernel or for all.
+    /// Chooses which variant serves the launch, whatever the device has been told and the kernel's author wrote.
     pub fn specialize(mut self, specialize: Specialize) -> Self {
         self.specialize = Some(specialize);
         self

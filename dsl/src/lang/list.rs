@@ -8,7 +8,7 @@ use super::index::ScalarIndex;
 use super::recorder;
 use super::tensor::Tensor;
 use super::tile::{Scalar, Tile};
-use crate::argument::{Argument, ArgumentValue, Arguments, ListArgument};
+use crate::argument::{Argument, ArgumentValue, Arguments};
 use crate::element::Element;
 use crate::ir::{Expression, Shape, Span, Symbol};
 
@@ -118,16 +118,7 @@ fn push<'a, T: Element, const R: usize, P, A: Argument<'a, P>>(
 ) {
     let mut list = Arguments::new();
     members.into_iter().for_each(|member| member.pass(&mut list));
-    let tensors = list.into_values().filter_map(|value| match value {
-        ArgumentValue::Tensor(tensor) => Some(tensor),
-        _ => None,
-    });
-    arguments.lend(ArgumentValue::List(ListArgument {
-        element: T::TYPE,
-        rank: R,
-        mutable,
-        tensors: tensors.collect(),
-    }));
+    arguments.lend(ArgumentValue::List(list.into_list(T::TYPE, R, mutable)));
 }
 
 /// What lends arguments one by one can be passed for a list, borrowed: slices, arrays and vectors. So can an array of

@@ -3,8 +3,10 @@
 //! The recorder is found through a thread-local, so that tiles are plain `Copy` values and operators work on them.
 //! The first mistake is kept and recording goes on, so that a body needs no `?`.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::TraceError;
 use crate::arithmetic;
@@ -13,6 +15,7 @@ use crate::ir::{
     Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, List, Literal, Local,
     Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
 };
+use crate::panic;
 use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
 use crate::transform::{hopeless, without_empty_tiles};
 
@@ -88,15 +91,23 @@ pub(crate) fn record(
         error: None,
     };
     let outer = CURRENT.replace(Some(fresh));
-    body();
-    let Some(mut done) = CURRENT.replace(outer) else {
-        return Err(TraceError {
-            kernel: name.to_owned(),
-            message: "the recording was lost".into(),
-            span,
-            advice: None,
-        });
+    // Whatever the body leaves half done is dropped with the recorder.
+    let result = catch_unwind(AssertUnwindSafe(body));
+    let done = CURRENT.replace(outer);
+    let failed = |message| TraceError {
+        kernel: name.to_owned(),
+        message,
+        span,
+        advice: None,
     };
+    let told = |panic: Box<dyn Any + Send>| {
+        failed(format!(
+            "it panicked while it was recorded: {}",
+            panic::message(&*panic)
+        ))
+    };
+    result.map_err(told)?;
+    let mut done = done.ok_or_else(|| failed("the recording was lost".into()))?;
     if let Some(error) = done.error {
         return Err(error);
     }

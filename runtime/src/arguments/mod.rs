@@ -7,4 +7,4 @@ mod values;
 
 pub(crate) use facts::{alignment_of, alignment_of_list, layout_of, layout_of_list, trace_request};
 pub(crate) use table::{elements, words_of};
-pub(crate) use values::{AtMost, HostKnows, differing, list_extents, scalar, tensor_symbols, value_of};
+pub(crate) use values::{AtMost, HostKnows, differing, has_pinned, list_extents, scalar, tensor_symbols, value_of};

@@ -34,6 +34,18 @@ pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Optio
     }
 }
 
+/// Whether a launch has a value that shaped a recording. A count that shapes a tile has to be exact.
+pub(crate) fn has_pinned(call: &Call<'_>, (symbol, value): (Symbol, i64)) -> bool {
+    let may_shape = match symbol {
+        Symbol::Count(position) => matches!(
+            call.arguments().get(position as usize),
+            Some(ArgumentValue::Count(CountArgument::Exact(_)))
+        ),
+        _ => true,
+    };
+    may_shape && value_of(call, [0; 3], symbol) == Some(value)
+}
+
 /// The scalar argument at a position.
 pub(crate) fn scalar(arguments: &[ArgumentValue<'_>], position: u32) -> Option<Literal> {
     match arguments.get(position as usize)? {

@@ -12,7 +12,7 @@ use std::{io, process, thread};
 
 use crate::deadline::Deadline;
 
-pub(crate) use pool::{Pool, panic_message};
+pub(crate) use pool::Pool;
 
 /// How long the end of a process waits for work of each kind. What takes longer is not worth it.
 const AT_EXIT: Duration = Duration::from_secs(1);
@@ -32,6 +32,9 @@ pub(crate) static STORES: Behind = Behind::new("tilewright-store");
 
 /// Compiling what no launch waits for.
 static COMPILES: Behind = Behind::new("tilewright-compile");
+
+/// Calls of a compiler, whoever waits for them; those that were given up are none.
+pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
 
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
@@ -143,6 +146,7 @@ fn wait_at_exit() {
     extern "C" fn at_exit() {
         IS_ENDING.store(true, SeqCst);
         COMPILES.settle(AT_EXIT);
+        CALLS.settle(AT_EXIT);
         STORES.settle(AT_EXIT);
         #[cfg(feature = "nccl")]
         ENDINGS.settle(AT_EXIT);

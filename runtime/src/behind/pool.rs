@@ -1,6 +1,5 @@
 //! A bounded number of threads for a bounded number of jobs.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -121,13 +120,6 @@ impl Pool {
             }
         }
     }
-}
-
-/// What a panic says.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("it has no message")
 }
 
 /// Asking the system takes longer than a launch.

@@ -1,6 +1,6 @@
 //! What can go wrong between a source and its cubin.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{Architecture, Diagnostic};
 use crate::library::{Looked, Searched};
@@ -84,6 +84,38 @@ pub enum CompileError {
         message: String,
         /// The log, where there is one.
         log: String,
+    },
+    /// NVRTC has taken longer than the limit, now or when the same was last asked for, and has not ended yet.
+    #[error(
+        "NVRTC does not end compiling kernel `{kernel}`, {limit:?} were allowed; its thread is left to itself. Where it only \
+         is slow, allow more with `Device::set_compile_limit` or `CompileOptions::limit`; else simplify the kernel, instructions \
+         of its author's (`inline_ptx`) first"
+    )]
+    Unended {
+        /// The kernel.
+        kernel: String,
+        /// How long it was to take at most.
+        limit: Duration,
+    },
+    /// So many compilations do not end that none is begun any more.
+    #[error(
+        "kernel `{kernel}` is not compiled: NVRTC has not ended compiling {}, and each keeps a core busy. What is loaded or \
+         cached can still be launched; compile again in a new process, without these kernels",
+        unended.join(", ")
+    )]
+    TooManyUnended {
+        /// The kernel.
+        kernel: String,
+        /// Those that do not end.
+        unended: Vec<String>,
+    },
+    /// The system gives no thread to compile on.
+    #[error("there is no thread to compile kernel `{kernel}` on: {reason}")]
+    NoThread {
+        /// The kernel.
+        kernel: String,
+        /// What the system says.
+        reason: String,
     },
 }
 

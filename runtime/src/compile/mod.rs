@@ -10,6 +10,7 @@ mod inspect;
 mod library;
 mod nvrtc;
 mod options;
+mod unended;
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,6 +25,8 @@ pub use crate::elf::ElfError;
 pub use crate::library::Searched;
 
 use nvrtc::{Output, Task};
+#[cfg(test)]
+pub(crate) use unended::{Compilation, Unended};
 
 /// Machine code for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +41,8 @@ pub struct Cubin {
 
 /// Compiles a source to a cubin. The kernel's name is for the messages; a place without a `#line` is in `<name>.cu`.
 ///
-/// It takes tens of milliseconds and blocks; any number of threads may compile at once.
+/// It takes tens of milliseconds and blocks; any number of threads may compile at once. What takes longer than the
+/// options' [limit](CompileOptions::limit) is an error, and its thread is left to itself: see [`unended`].
 pub fn compile(source: &str, name: &str, options: &CompileOptions) -> Result<Cubin, CompileError> {
     let (bytes, log) = run(source, name, options, options.arguments(), Output::Cubin)?;
     Ok(Cubin {
@@ -55,6 +59,12 @@ pub fn compile_ptx(source: &str, name: &str, options: &CompileOptions) -> Result
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// How many compilations of this process have been given up, because they took longer than their limit, and have not ended:
+/// each keeps a core busy. With four, no other is begun ([`CompileError::TooManyUnended`]).
+pub fn unended() -> usize {
+    unended::UNENDED.count()
+}
+
 fn run(
     source: &str,
     kernel: &str,
@@ -64,12 +74,29 @@ fn run(
 ) -> Result<(Vec<u8>, String), CompileError> {
     let nvrtc = Nvrtc::load()?;
     let started = Instant::now();
-    let task = Task {
-        kernel,
-        source,
-        architecture: options.arch,
+    let architecture = options.arch;
+    let compilation = unended::Compilation {
+        kernel: kernel.to_owned(),
+        source: source.to_owned(),
+        arguments,
     };
-    let result = nvrtc::run(nvrtc, &task, arguments, output)?;
+    let compile = {
+        let compilation = compilation.clone();
+        move || {
+            let unended::Compilation {
+                kernel,
+                source,
+                arguments,
+            } = compilation;
+            let task = Task {
+                kernel: &kernel,
+                source: &source,
+                architecture,
+            };
+            nvrtc::run(nvrtc, &task, arguments, output)
+        }
+    };
+    let result = unended::UNENDED.within(compilation, options.limit, compile)??;
     tracing::debug!(kernel, architecture = %options.arch, elapsed = ?started.elapsed(), bytes = result.0.len(), "compiled");
     Ok(result)
 }

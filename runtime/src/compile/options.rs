@@ -1,5 +1,7 @@
 //! What a compilation is asked for, besides the source.
 
+use std::time::Duration;
+
 use super::Architecture;
 
 /// How a source is compiled.
@@ -11,18 +13,24 @@ pub struct CompileOptions {
     pub line_info: bool,
     /// Further NVRTC options, passed on as they are, after our own.
     pub extra: Vec<String>,
+    /// How long NVRTC may take. It is no part of what a cubin is kept by.
+    pub limit: Duration,
 }
 
 /// Drops the declarations that generated code never uses: a third less time in the front end.
 pub(super) const MINIMAL: &str = "--minimal";
 
 impl CompileOptions {
-    /// The options for an architecture: no line information, nothing extra.
+    /// Far more than any kernel takes that is compiled at all.
+    pub const LIMIT: Duration = Duration::from_secs(120);
+
+    /// The options for an architecture: no line information, nothing extra, [two minutes](Self::LIMIT) at most.
     pub fn new(arch: Architecture) -> Self {
         Self {
             arch,
             line_info: false,
             extra: Vec::new(),
+            limit: Self::LIMIT,
         }
     }
 

@@ -32,6 +32,30 @@ fn a_source_becomes_a_cubin_of_the_architecture_asked_for() {
 }
 
 #[test]
+fn a_compilation_that_takes_longer_than_it_may_is_given_up_and_can_be_tried_again_when_it_has_ended() {
+    if nvrtc().is_none() {
+        return;
+    }
+    let source = COPY.replace("copy", "slow");
+    let mut options = hopper();
+    options.limit = std::time::Duration::ZERO;
+    let error = compile(&source, "slow", &options).expect_err("there is no time");
+    assert!(
+        matches!(&error, CompileError::Unended { kernel, .. } if kernel == "slow"),
+        "{error}"
+    );
+    let deadline = crate::Deadline::after(std::time::Duration::from_secs(60));
+    options.limit = CompileOptions::LIMIT;
+    while let Err(error) = compile(&source, "slow", &options) {
+        assert!(
+            matches!(error, CompileError::Unended { .. }) && !deadline.is_past(),
+            "{error}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn builtin_declarations_are_found_without_a_loader_path() {
     let Some(nvrtc) = nvrtc() else { return };
     let task = Task {

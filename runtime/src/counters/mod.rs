@@ -40,6 +40,8 @@ pub struct Counters {
     pub rejections: u64,
     /// Variants that were dropped to make room.
     pub evictions: u64,
+    /// Launches that wanted a variant which had made room shortly before, and is not built again yet.
+    pub held_back: u64,
     /// Attempts to build a variant behind that failed.
     pub failures: u64,
     /// Bytes of the cubins that are loaded.
@@ -103,6 +105,7 @@ tally!(
     promotions,
     rejections,
     evictions,
+    held_back,
     failures,
     code_bytes
 );

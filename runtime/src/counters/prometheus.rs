@@ -46,6 +46,11 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
         ),
         ("evictions", "Variants dropped to make room.", c.evictions),
         (
+            "held_back",
+            "Launches that wanted a variant which had made room shortly before.",
+            c.held_back,
+        ),
+        (
             "compile_failures",
             "Attempts to build a variant behind that failed.",
             c.failures,

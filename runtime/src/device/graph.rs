@@ -3,16 +3,22 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tilewright_dsl::call::{Call, Definition};
 
 use super::{Device, Stream};
 use crate::error::DeviceError;
+use crate::hardware::capture::{self, CaptureId, PlaceInGraph};
 use crate::hardware::cuda::CudaGraph;
 use crate::hardware::memory::put_kept_in_order;
 
 /// Launches captured once and launched many times. It keeps the memory that they use, and the kernels.
 ///
 /// A replay does what its launches would do at that moment with what is in the memory then, counts in device memory included;
-/// it is ordered after all that any stream was asked to do with that memory before, and before what comes later.
+/// it is ordered after all that any stream was asked to do with that memory before, and before what comes later. What its kernels
+/// report, [`Device::synchronize`] returns. Its launches can be [updated](Graph::update).
 ///
 /// ```no_run
 /// # use tilewright_runtime::{Device, DeviceError, Stream};
@@ -27,17 +33,73 @@ use crate::hardware::memory::put_kept_in_order;
 /// # Ok::<(), DeviceError>(())
 /// ```
 pub struct Graph {
-    graph: CudaGraph,
+    work: Work,
     /// Open as long as the graph, and with it the reports of its kernels.
     device: Device,
 }
 
+enum Work {
+    Cuda(CudaGraph),
+    Host { id: CaptureId, launches: Vec<HostLaunch> },
+}
+
+/// A launch of a kernel that has gone into a graph, by which [`Graph::update`] finds it. It keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct CapturedLaunch {
+    place: PlaceInGraph,
+    pub(crate) kernel: Definition,
+    pub(crate) is_overlapping: bool,
+}
+
+impl CapturedLaunch {
+    pub(crate) fn new(place: PlaceInGraph, call: &Call<'_>) -> Self {
+        Self {
+            place,
+            kernel: call.definition().clone(),
+            is_overlapping: call.is_overlapping(),
+        }
+    }
+}
+
+/// A launch of the CPU device that is kept to be done later, again and again.
+pub(crate) type HostLaunch = Box<dyn Fn() + Send + Sync>;
+
+/// What is captured of the CPU device.
+pub(crate) struct HostCapture {
+    id: CaptureId,
+    borrowing: bool,
+    /// `None` once the capture has ended.
+    launches: Mutex<Option<Vec<HostLaunch>>>,
+}
+
+impl HostCapture {
+    pub(crate) fn is_open(&self) -> bool {
+        self.launches.lock().is_some()
+    }
+
+    pub(crate) fn allows_borrowing(&self) -> bool {
+        self.borrowing
+    }
+
+    /// Keeps a launch, and says where; `None` if the capture has ended.
+    pub(crate) fn add(&self, launch: HostLaunch) -> Option<PlaceInGraph> {
+        let mut launches = self.launches.lock();
+        let launches = launches.as_mut()?;
+        launches.push(launch);
+        Some(PlaceInGraph {
+            capture: self.id,
+            at: launches.len() - 1,
+        })
+    }
+}
+
 impl Device {
     /// Captures what the body asks of the stream that it is given, instead of doing it. Nobody else has that stream, so
-    /// nothing but the body's launches is in the graph; the body gives it to nobody.
+    /// nothing but the body's launches is in the graph; the body gives it to nobody. The CPU device does what the graph holds
+    /// when it is launched.
     ///
     /// # Errors
-    /// What the body returns; and the device is no GPU. Within the body it is an error to allocate, to transfer, to wait, to
+    /// What the body returns. Within the body it is an error to allocate, to transfer, to wait, to
     /// order streams ([`DeviceError::Capturing`]), to launch a kernel that is not loaded yet
     /// ([`LaunchError::Sealed`](crate::LaunchError::Sealed)), and to launch with memory that is only borrowed
     /// ([`DeviceError::BorrowedInGraph`]). The capture ends in any case, and the same can be tried again.
@@ -65,13 +127,41 @@ impl Device {
         borrowing: bool,
         body: impl FnOnce(&Stream) -> Result<(), E>,
     ) -> Result<Graph, E> {
-        let cuda = self.as_cuda().ok_or(DeviceError::NotCuda {
-            what: "a graph to capture",
-        })?;
-        let graph = cuda.capture(borrowing, |stream| body(&Stream::over(self, stream.clone())))?;
+        let work = match self.as_cuda() {
+            Some(cuda) => Work::Cuda(cuda.capture(borrowing, |stream| body(&Stream::over(self, stream.clone())))?),
+            None => self.capture_host(borrowing, body)?,
+        };
         Ok(Graph {
-            graph,
+            work,
             device: self.clone(),
+        })
+    }
+
+    fn capture_host<E: From<DeviceError>>(
+        &self,
+        borrowing: bool,
+        body: impl FnOnce(&Stream) -> Result<(), E>,
+    ) -> Result<Work, E> {
+        capture::refuse_within("another capture")?;
+        let capture = Arc::new(HostCapture {
+            id: CaptureId::new(),
+            borrowing,
+            launches: Mutex::new(Some(Vec::new())),
+        });
+        /// Ends in any case.
+        struct Open<'a>(&'a HostCapture);
+        impl Drop for Open<'_> {
+            fn drop(&mut self) {
+                self.0.launches.lock().take();
+            }
+        }
+        let open = Open(&capture);
+        capture::inside(|| body(&Stream::captured(self, capture.clone())))?;
+        let launches = open.0.launches.lock().take().unwrap_or_default();
+        drop(open);
+        Ok(Work::Host {
+            id: capture.id,
+            launches,
         })
     }
 }
@@ -91,27 +181,66 @@ impl Graph {
     /// The stream is another device's or being captured, or the device failed.
     pub fn launch_on(&mut self, stream: &Stream) -> Result<(), DeviceError> {
         let hardware = self.device.hardware();
-        let Some(queue) = stream.as_cuda() else {
-            return Err(DeviceError::NotCuda {
-                what: "a captured graph",
-            });
-        };
         if !hardware.shares_memory_with(stream.device().hardware()) {
-            return Err(DeviceError::OtherDevice {
-                what: "the graph",
-                found: self.device.as_cuda().map_or(0, |cuda| cuda.ordinal()),
-                expected: queue.ordinal(),
+            return Err(match (self.device.as_cuda(), stream.as_cuda()) {
+                (Some(cuda), Some(queue)) => DeviceError::OtherDevice {
+                    what: "the graph",
+                    found: cuda.ordinal(),
+                    expected: queue.ordinal(),
+                },
+                (Some(_), None) => DeviceError::NotCuda {
+                    what: "a captured graph",
+                },
+                (None, _) => DeviceError::HostGraph,
             });
         }
-        if queue.is_capturing()? {
+        if stream.is_capturing()? {
             return Err(DeviceError::Capturing {
                 what: "the launch of another graph",
             });
         }
-        let (graph, kept) = self.graph.parts();
-        // SAFETY: the graph keeps what its launches use, and every launch was checked when it was captured; memory that it
-        // does not own, `capture_borrowing` was promised for. What uses the memory otherwise is ordered with this.
-        put_kept_in_order(hardware, queue, kept, || unsafe { graph.launch(queue) })
+        match (&mut self.work, stream.as_cuda()) {
+            (Work::Cuda(graph), Some(queue)) => {
+                let (work, kept) = graph.parts();
+                // SAFETY: the graph keeps what its launches use, and every launch was checked when it was captured or updated;
+                // memory that it does not own, `capture_borrowing` or `update_borrowing` was promised for. What uses the memory
+                // otherwise is ordered with this.
+                put_kept_in_order(hardware, queue, kept, || unsafe { work.launch(queue) })
+            }
+            (Work::Host { launches, .. }, _) => {
+                launches.iter().for_each(|launch| launch());
+                Ok(())
+            }
+            (Work::Cuda(_), None) => Err(DeviceError::NotCuda {
+                what: "a captured graph",
+            }),
+        }
+    }
+
+    /// The number of one of its launches among all; `None` of another graph's.
+    pub(crate) fn place_of(&self, launch: &CapturedLaunch) -> Option<usize> {
+        let id = match &self.work {
+            Work::Cuda(graph) => graph.id(),
+            Work::Host { id, .. } => Some(*id),
+        };
+        (id == Some(launch.place.capture)).then_some(launch.place.at)
+    }
+
+    /// The work of a GPU.
+    pub(crate) fn as_cuda(&mut self) -> Option<&mut CudaGraph> {
+        match &mut self.work {
+            Work::Cuda(graph) => Some(graph),
+            Work::Host { .. } => None,
+        }
+    }
+
+    /// Puts another launch in the place of one, on the CPU device.
+    pub(crate) fn replace(&mut self, at: usize, launch: HostLaunch) {
+        if let Work::Host { launches, .. } = &mut self.work
+            && let Some(place) = launches.get_mut(at)
+        {
+            *place = launch;
+        }
     }
 
     /// The device that it runs on.

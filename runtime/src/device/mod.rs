@@ -11,7 +11,8 @@ mod stream;
 /// One NVIDIA GPU, through its driver: the layer below devices.
 pub use crate::hardware::cuda;
 pub use crate::{counters::Counters, error::DeviceError};
-pub use graph::Graph;
+pub use graph::{CapturedLaunch, Graph};
+pub(crate) use graph::{HostCapture, HostLaunch};
 pub use stream::Stream;
 
 pub(crate) use stream::Queue;
@@ -191,7 +192,8 @@ impl Device {
         self.0.specializer.set_default(specialize);
     }
 
-    /// The same for launches of one kernel, whatever its compile-time arguments: `place_rows::definition()`, for example.
+    /// The same for launches of one kernel, whatever its compile-time arguments and its author's `#[kernel(specialize = "...")]`:
+    /// `place_rows::definition()`, for example.
     pub fn set_specialize_for(&self, kernel: &Definition, specialize: Specialize) {
         self.0.specializer.set_for(kernel, specialize);
     }
@@ -199,6 +201,14 @@ impl Device {
     /// How much of compiled kernels the device keeps loaded, from now on.
     pub fn set_code_limits(&self, limits: CodeLimits) {
         self.0.specializer.limits().set(limits);
+    }
+
+    /// How long NVRTC may take for a kernel from now on; unless it is told otherwise,
+    /// [two minutes](crate::compile::CompileOptions::LIMIT). What takes longer is given up: a launch that waits for it fails
+    /// with [`CompileError::Unended`](crate::compile::CompileError::Unended), and behind it counts as a failure, so that the
+    /// resident variant goes on serving. [`unended`](crate::compile::unended) says how many there are.
+    pub fn set_compile_limit(&self, limit: Duration) {
+        self.0.specializer.limits().set_compilation(limit);
     }
 
     /// From now on a launch that would have to wait for a compiler is refused: [`LaunchError::Sealed`]. What is compiled

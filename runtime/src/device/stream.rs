@@ -1,8 +1,9 @@
 //! Streams: in which order a device does its work.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::Device;
+use super::{Device, HostCapture};
 use crate::error::DeviceError;
 use crate::hardware::Engine;
 use crate::hardware::cuda::{CudaEvent, CudaStream};
@@ -14,12 +15,24 @@ pub struct Stream {
     queue: Queue,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Queue {
     /// Work is done before the call that asks for it returns.
     Immediate,
+    /// As long as it is captured, launches are kept instead.
+    Captured(Arc<HostCapture>),
     /// A stream of a GPU.
     Cuda(CudaStream),
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Immediate => f.write_str("Immediate"),
+            Self::Captured(_) => f.write_str("Captured"),
+            Self::Cuda(stream) => stream.fmt(f),
+        }
+    }
 }
 
 impl Stream {
@@ -93,6 +106,14 @@ impl Stream {
         }
     }
 
+    /// A stream of the CPU device whose launches are kept.
+    pub(super) fn captured(device: &Device, capture: Arc<HostCapture>) -> Self {
+        Self {
+            device: device.clone(),
+            queue: Queue::Captured(capture),
+        }
+    }
+
     /// The device whose stream this is.
     pub fn device(&self) -> &Device {
         &self.device
@@ -101,7 +122,7 @@ impl Stream {
     /// The GPU's stream below this one, if the device is a GPU.
     pub fn as_cuda(&self) -> Option<&CudaStream> {
         match &self.queue {
-            Queue::Immediate => None,
+            Queue::Immediate | Queue::Captured(_) => None,
             Queue::Cuda(stream) => Some(stream),
         }
     }
@@ -111,6 +132,7 @@ impl Stream {
     /// # Errors
     /// The device failed, or the stream is being captured.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.refuse_captured("waiting for the stream")?;
         self.as_cuda().map_or(Ok(()), CudaStream::synchronize)
     }
 
@@ -120,12 +142,30 @@ impl Stream {
     /// # Errors
     /// The driver refuses, for example while one of the streams is captured.
     pub fn wait_for(&self, other: &Stream) -> Result<(), DeviceError> {
+        self.refuse_captured("an order between the captured stream and another")?;
+        other.refuse_captured("an order between the captured stream and another")?;
         if let (Some(this), Some(source), Some(device)) = (self.as_cuda(), other.as_cuda(), other.device.as_cuda()) {
             let event = CudaEvent::new(device)?;
             event.record(source)?;
             this.wait(&event)?;
         }
         Ok(())
+    }
+
+    /// Whether what is asked of the stream goes into a graph at present.
+    pub(crate) fn is_capturing(&self) -> Result<bool, DeviceError> {
+        match &self.queue {
+            Queue::Immediate => Ok(false),
+            Queue::Captured(capture) => Ok(capture.is_open()),
+            Queue::Cuda(stream) => stream.is_capturing(),
+        }
+    }
+
+    fn refuse_captured(&self, what: &'static str) -> Result<(), DeviceError> {
+        match &self.queue {
+            Queue::Captured(capture) if capture.is_open() => Err(DeviceError::Capturing { what }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn queue(&self) -> &Queue {

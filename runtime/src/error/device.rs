@@ -56,6 +56,9 @@ pub enum DeviceError {
         /// What was given.
         what: &'static str,
     },
+    /// A graph of the CPU device was launched on a GPU's stream.
+    #[error("a graph of the CPU device was launched on a stream of a GPU: launch it on a stream of the CPU device")]
+    HostGraph,
     /// The device's memory does not hold as much. The device stays usable.
     #[error(
         "out of device memory: {asked} bytes asked for, {free} of {total} free: drop tensors that are no longer needed, or \

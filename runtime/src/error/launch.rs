@@ -14,7 +14,7 @@ use crate::compile::CompileError;
 /// Why a call was not launched, or what a launched kernel reported.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LaunchError {
-    /// The kernel cannot be recorded for these extents.
+    /// The kernel cannot be recorded for these extents, or its body panicked.
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// No CUDA C++ can be written for the kernel.
@@ -196,6 +196,14 @@ pub enum LaunchError {
         /// What differs.
         reason: String,
     },
+    /// A launch in a graph that cannot be updated to another one.
+    #[error("the launch in the graph cannot be updated to this one of kernel `{kernel}`: {reason}")]
+    NotUpdated {
+        /// The kernel of the call.
+        kernel: &'static str,
+        /// What stands against it.
+        reason: String,
+    },
     /// A warm-up over more literals than the device keeps variants.
     #[error(
         "kernel `{kernel}`: the policy reaches {keys} keys in this range, and the device keeps {most} variants: let fewer counts be literals, or raise the limit with `set_code_limits`"
@@ -207,14 +215,6 @@ pub enum LaunchError {
         keys: u64,
         /// How many variants are kept.
         most: u64,
-    },
-    /// The body of a kernel panicked while it was recorded for a warm-up.
-    #[error("kernel `{kernel}` panicked while it was recorded: {message}")]
-    Panicked {
-        /// The kernel.
-        kernel: &'static str,
-        /// What the panic says.
-        message: String,
     },
     /// More blocks than a launch can have.
     #[error(

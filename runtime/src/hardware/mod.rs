@@ -4,6 +4,7 @@
 
 pub mod cuda;
 
+pub(crate) mod capture;
 pub(crate) mod memory;
 pub(crate) mod record;
 pub(crate) mod tables;

@@ -3,7 +3,8 @@
 //! A table is in device memory. As an argument of a kernel it would need a fixed capacity, which 300 layers exceed on most
 //! drivers, and so a variant for each capacity; every launch would carry all of it. In device memory one variant serves every
 //! length, and the lists that an engine launches with are the same ones most of the time: a table is copied once, found again
-//! by its content, and read by any stream. Nothing is waited for.
+//! by its content, and read by any stream. Nothing is waited for. Memory of the GPU and of the host is allocated only for a
+//! content that is new.
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -42,12 +43,13 @@ pub(crate) struct Table {
 }
 
 impl Tables {
-    /// The table with these words, for a launch on `stream`. Whoever launches keeps it until the launch is in the stream.
+    /// The table with these words, for a launch on `stream`, or for one in a graph, which any stream may launch. Whoever launches
+    /// keeps it until the launch is in the stream.
     pub(crate) fn find(
         &self,
         cuda: &CudaDevice,
         words: &[u64],
-        stream: &CudaStream,
+        stream: Option<&CudaStream>,
     ) -> Result<Arc<Table>, DeviceError> {
         let table = {
             let mut kept = self.0.lock();
@@ -55,6 +57,11 @@ impl Tables {
                 Some(table) => table.clone(),
                 None => kept.make(cuda, words)?,
             }
+        };
+        let Some(stream) = stream else {
+            table.table.wait()?;
+            table.captured.store(true, Relaxed);
+            return Ok(table);
         };
         table.table.reach(stream)?;
         if stream.is_capturing()? {

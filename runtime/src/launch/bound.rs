@@ -8,6 +8,7 @@ use tilewright_dsl::call::{ArgumentValue, Call, MAX_COUNT};
 
 use super::check::parameter;
 use super::cuda::memories;
+use super::kept::KeptCall;
 use super::{Launched, Prepared};
 use crate::device::{Device, Stream};
 use crate::error::LaunchError;
@@ -44,9 +45,7 @@ use crate::hardware::memory::Storage;
 /// ```
 pub struct Bound {
     prepared: Prepared,
-    /// Over the memory that is kept, which is dropped after it.
-    call: Call<'static>,
-    _kept: Box<[Storage]>,
+    call: KeptCall,
 }
 
 impl Device {
@@ -77,25 +76,14 @@ impl Device {
     /// Such memory stays what it is until the last launch of what is returned has run.
     pub unsafe fn bind_borrowing(&self, call: Call<'_>) -> Result<Bound, LaunchError> {
         let mut prepared = self.prepare(&call)?;
-        let kept: Box<[Storage]> = memories(call.arguments()).cloned().collect();
         let kernel = call.definition().name();
-        let mut each = kept.iter();
-        let over_kept = call.with_memory(|_| {
-            let kept = std::ptr::from_ref(each.next()?);
-            // SAFETY: what is boxed stays where it is as long as what is returned here, and the call is dropped before it. Nothing
-            // that is made of the call is given away.
-            Some(unsafe { &*kept })
-        });
-        let call = over_kept.ok_or_else(|| LaunchError::WrongArguments {
+        // SAFETY: as the caller promises.
+        let call = unsafe { KeptCall::of(call) }.ok_or_else(|| LaunchError::WrongArguments {
             kernel,
             reason: format!("some lie in memory that is none of {self}"),
         })?;
-        prepared.settle_shapes(&call);
-        Ok(Bound {
-            prepared,
-            call,
-            _kept: kept,
-        })
+        prepared.settle_shapes(call.call());
+        Ok(Bound { prepared, call })
     }
 }
 
@@ -108,7 +96,7 @@ impl Bound {
     pub fn launch(&mut self, counts: &[u64]) -> Result<Launched, LaunchError> {
         let started = Instant::now();
         self.set(counts)?;
-        self.prepared.put(&self.call, None, started)
+        self.prepared.put(self.call.call(), None, started)
     }
 
     /// As [`Bound::launch`], on a stream of the same device.
@@ -117,15 +105,15 @@ impl Bound {
     /// As for [`Bound::launch`]; [`LaunchError::OtherClass`] for a stream of another device.
     pub fn launch_on(&mut self, counts: &[u64], stream: &Stream) -> Result<Launched, LaunchError> {
         let started = Instant::now();
-        self.prepared.check_stream(&self.call, stream)?;
+        self.prepared.check_stream(self.call.call(), stream)?;
         self.set(counts)?;
-        self.prepared.put(&self.call, Some(stream), started)
+        self.prepared.put(self.call.call(), Some(stream), started)
     }
 
     fn set(&mut self, counts: &[u64]) -> Result<(), LaunchError> {
         if let Err(expected) = self.call.set_counts(counts) {
             return Err(LaunchError::WrongArguments {
-                kernel: self.call.definition().name(),
+                kernel: self.call.call().definition().name(),
                 reason: format!(
                     "{} counts were given, and the host knows {expected} of it",
                     counts.len()
@@ -135,7 +123,7 @@ impl Bound {
         match counts.iter().all(|count| *count <= MAX_COUNT) {
             true => Ok(()),
             // Says which one it is.
-            false => self.prepared.check(&self.call),
+            false => self.prepared.check(self.call.call()),
         }
     }
 }

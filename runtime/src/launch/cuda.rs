@@ -11,11 +11,13 @@ use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
 use tilewright_dsl::cuda::KernelArgument;
 use tilewright_dsl::ir::Symbol;
 
+use super::update::{refused, unknown_place};
 use crate::arguments::{elements, scalar, value_of, words_of};
 use crate::device::Device;
 use crate::error::{DeviceError, LaunchError};
-use crate::hardware::cuda::{self, CudaStream};
-use crate::hardware::memory::{InOrder, Storage, put_in_order};
+use crate::hardware::capture::PlaceInGraph;
+use crate::hardware::cuda::{self, CudaGraph, CudaStream};
+use crate::hardware::memory::{InOrder, Storage, put_launch_in_order};
 use crate::hardware::tables::Table;
 use crate::specialize::{CudaProgram, LaunchPlan, Served, Variant};
 
@@ -35,8 +37,9 @@ pub(super) struct KeptWords {
     words: Vec<u64>,
     /// Those that differ from launch to launch.
     changing: Vec<(usize, KernelArgument)>,
-    /// What some of the words are the addresses of.
+    /// What some of the words are the addresses of; a stream that reads them.
     tables: Vec<Arc<Table>>,
+    reader: usize,
     order: InOrder,
 }
 
@@ -54,6 +57,7 @@ impl KeptWords {
         wanted: &[KernelArgument],
         words: &[u64],
         tables: impl IntoIterator<Item = Arc<Table>>,
+        reader: &CudaStream,
     ) {
         self.clear();
         self.changing.clear();
@@ -75,13 +79,22 @@ impl KeptWords {
         self.words.clear();
         self.words.extend(words);
         self.tables.extend(tables);
+        self.reader = reader.identity();
         self.variant = Some(variant.clone());
     }
 
-    /// The words of a launch that a variant serves, if they were kept of another one that it served.
-    fn of(&mut self, call: &Call<'_>, plan: &LaunchPlan, variant: &Arc<Variant>) -> Option<(&mut [u64], &mut InOrder)> {
+    /// The words of a launch that a variant serves, if they were kept of another one that it served. Tables have to know of each
+    /// stream and graph that reads them.
+    fn of(
+        &mut self,
+        call: &Call<'_>,
+        plan: &LaunchPlan,
+        variant: &Arc<Variant>,
+        stream: &CudaStream,
+    ) -> Option<(&mut [u64], &mut InOrder)> {
         let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
-        if !is_kept {
+        let is_reader = || self.reader == stream.identity() && stream.is_capturing() == Ok(false);
+        if !is_kept || !self.tables.is_empty() && !is_reader() {
             return None;
         }
         for &(at, wanted) in &self.changing {
@@ -91,7 +104,7 @@ impl KeptWords {
     }
 }
 
-/// Puts the plan's kernel into the stream. The call is checked.
+/// Puts the plan's kernel into the stream. The call is checked. Returns where it is in a graph that owns what it uses.
 pub(super) fn launch(
     call: &Call<'_>,
     plan: &LaunchPlan,
@@ -100,9 +113,12 @@ pub(super) fn launch(
     kept: Option<&mut KeptWords>,
     device: &Device,
     stream: &CudaStream,
-) -> Result<(), LaunchError> {
+) -> Result<Option<PlaceInGraph>, LaunchError> {
     let mut kept = kept;
-    if let Some((words, order)) = kept.as_mut().and_then(|kept| kept.of(call, plan, &served.variant)) {
+    if let Some((words, order)) = kept
+        .as_mut()
+        .and_then(|kept| kept.of(call, plan, &served.variant, stream))
+    {
         let ready = Ready {
             words,
             marks: &[],
@@ -110,54 +126,122 @@ pub(super) fn launch(
         };
         return put(call, program, served.blocks, ready, device, stream);
     }
-    let kernel = call.definition().name();
-    let found = program.module.arguments.len();
-    if found > MAX_ARGUMENTS {
-        return Err(LaunchError::TooManyCudaArguments {
-            kernel,
-            found,
-            most: MAX_ARGUMENTS,
-        });
-    }
-    let mut words = ArrayVec::<u64, MAX_ARGUMENTS>::new();
-    // Freed when they are dropped, which the stream does after the launch.
-    let mut marks = Vec::new();
-    let mut tables = ArrayVec::<_, MAX_ARGUMENTS>::new();
-    for wanted in &program.module.arguments {
-        let missing = || LaunchError::WrongArguments {
-            kernel,
-            reason: format!("nothing fits {wanted:?}"),
-        };
-        let word = match (wanted, &program.traps) {
-            (KernelArgument::Trap, Some(record)) => Some(record.address()),
-            (KernelArgument::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
-                Some(storage) => {
-                    marks.push(storage);
-                    marks.last().map(Storage::address)
-                }
-                None => None,
-            },
-            (KernelArgument::Table(position), _) => match table_for(call, *position, device, stream)? {
-                Some(table) => {
-                    tables.push(table);
-                    tables.last().map(|table| table.address())
-                }
-                None => None,
-            },
-            _ => word(call, plan, *wanted),
-        };
-        words.push(word.ok_or_else(missing)?);
-    }
+    let mut made = Made::new();
+    made.fill(call, plan, program, device, Some(stream))?;
+    let Made { words, marks, tables } = &mut made;
     let ready = Ready {
-        words: &mut words,
-        marks: &marks,
+        words,
+        marks,
         order: None,
     };
-    put(call, program, served.blocks, ready, device, stream)?;
+    let place = put(call, program, served.blocks, ready, device, stream)?;
     if let Some(kept) = kept {
-        kept.keep(&served.variant, &program.module.arguments, &words, tables);
+        kept.keep(
+            &served.variant,
+            &program.module.arguments,
+            words,
+            tables.drain(..),
+            stream,
+        );
     }
-    Ok(())
+    Ok(place)
+}
+
+/// Lets a launch in a graph be the plan's. The call is checked, and overlaps if the one that was captured did.
+pub(super) fn update(
+    call: &Call<'_>,
+    plan: &LaunchPlan,
+    served: &Served,
+    program: &CudaProgram,
+    device: &Device,
+    (graph, at): (&mut CudaGraph, usize),
+) -> Result<(), LaunchError> {
+    let is_marks = |wanted: &KernelArgument| matches!(wanted, KernelArgument::Marks { .. });
+    if program.module.arguments.iter().any(is_marks) {
+        let reason = "a checked build needs memory of its own for each launch".to_owned();
+        return Err(refused(call, reason));
+    }
+    let mut made = Made::new();
+    made.fill(call, plan, program, device, None)?;
+    let used = memories(call.arguments()).map(Storage::as_used);
+    let kernel = (&program.function, served.blocks, program.module.threads());
+    let mut pointers = pointers(&mut made.words);
+    // SAFETY: as for a launch; the graph keeps the memory and the kernel, and orders its launches with other uses. Tables of
+    // graphs stay as long as the device.
+    unsafe { graph.update(at, kernel, &mut pointers, used.chain([served.variant.clone() as _])) }?
+        .ok_or_else(|| unknown_place(call))
+}
+
+/// The arguments of a launch, and what was made for them.
+struct Made {
+    words: ArrayVec<u64, MAX_ARGUMENTS>,
+    /// Freed when they are dropped, which the stream does after the launch.
+    marks: Vec<Storage>,
+    tables: ArrayVec<Arc<Table>, MAX_ARGUMENTS>,
+}
+
+impl Made {
+    fn new() -> Self {
+        Self {
+            words: ArrayVec::new(),
+            marks: Vec::new(),
+            tables: ArrayVec::new(),
+        }
+    }
+
+    /// Fills in what the plan's kernel wants, where it lies. Without a stream it is for a graph.
+    fn fill(
+        &mut self,
+        call: &Call<'_>,
+        plan: &LaunchPlan,
+        program: &CudaProgram,
+        device: &Device,
+        stream: Option<&CudaStream>,
+    ) -> Result<(), LaunchError> {
+        let Self { words, marks, tables } = self;
+        let kernel = call.definition().name();
+        let found = program.module.arguments.len();
+        if found > MAX_ARGUMENTS {
+            return Err(LaunchError::TooManyCudaArguments {
+                kernel,
+                found,
+                most: MAX_ARGUMENTS,
+            });
+        }
+        for wanted in &program.module.arguments {
+            let missing = || LaunchError::WrongArguments {
+                kernel,
+                reason: format!("nothing fits {wanted:?}"),
+            };
+            let word = match (wanted, &program.traps) {
+                (KernelArgument::Trap, Some(record)) => Some(record.address()),
+                (KernelArgument::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
+                    Some(storage) => {
+                        marks.push(storage);
+                        marks.last().map(Storage::address)
+                    }
+                    None => None,
+                },
+                (KernelArgument::Table(position), _) => match table_for(call, *position, device, stream)? {
+                    Some(table) => {
+                        tables.push(table);
+                        tables.last().map(|table| table.address())
+                    }
+                    None => None,
+                },
+                _ => word(call, plan, *wanted),
+            };
+            words.push(word.ok_or_else(missing)?);
+        }
+        Ok(())
+    }
+}
+
+/// To each of the words. Filled where they are: collecting would move all of the room that there is.
+fn pointers(words: &mut [u64]) -> ArrayVec<*mut c_void, MAX_ARGUMENTS> {
+    let mut pointers = ArrayVec::new();
+    pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));
+    pointers
 }
 
 /// What the driver is given, but where.
@@ -176,20 +260,18 @@ fn put(
     ready: Ready<'_>,
     device: &Device,
     stream: &CudaStream,
-) -> Result<(), LaunchError> {
+) -> Result<Option<PlaceInGraph>, LaunchError> {
     let Ready { words, marks, order } = ready;
-    // Filled where they are: collecting would move all of the room that there is.
-    let mut pointers = ArrayVec::<*mut c_void, MAX_ARGUMENTS>::new();
-    pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));
+    let mut pointers = pointers(words);
     let launch = match call.is_overlapping() {
         true => cuda::launch_overlapping,
         false => cuda::launch,
     };
     let used = memories(call.arguments()).chain(marks);
-    put_in_order(device.hardware(), stream, used, order, || {
+    put_launch_in_order(device.hardware(), stream, used, order, || {
         // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
-        // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
+        // freeing among them, are ordered after this one by `put_launch_in_order`. The kernel stays within the extents and
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
         // `unsafe` block.
         // An overlapping launch was planned for a kernel that begins with waiting only.
@@ -254,7 +336,7 @@ fn table_for(
     call: &Call<'_>,
     position: u32,
     device: &Device,
-    stream: &CudaStream,
+    stream: Option<&CudaStream>,
 ) -> Result<Option<Arc<Table>>, DeviceError> {
     let (Some(ArgumentValue::List(list)), Some(cuda)) = (call.arguments().get(position as usize), device.as_cuda())
     else {

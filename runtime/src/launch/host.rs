@@ -1,5 +1,9 @@
 //! A launch on the CPU device: the interpreter runs the variant's kernel at once.
 
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory, TensorArgument};
 use tilewright_dsl::interpret::{
     self, BadAccess, FailedCheck, HostArgument, HostMemory, HostTensor, InterpretError, Options,
@@ -7,52 +11,91 @@ use tilewright_dsl::interpret::{
 use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
 use super::check::parameter;
-use crate::device::Device;
+use super::cuda::memories;
+use super::kept::KeptCall;
+use crate::device::{Device, HostLaunch, Queue, Stream};
 use crate::error::LaunchError;
-use crate::hardware::memory::{Place, Storage};
+use crate::hardware::capture::PlaceInGraph;
+use crate::hardware::memory::{Place, Storage, refuse_borrowed};
 use crate::specialize::{LaunchPlan, Variant};
 
-/// Runs a plan's kernel: the proved one, so that a wrong proof is found.
+/// Runs a plan's kernel, the proved one, so that a wrong proof is found; or keeps the launch, in a capture, and says where.
 pub(super) fn launch(
     call: &Call<'_>,
     plan: &LaunchPlan,
-    variant: &Variant,
+    variant: &Arc<Variant>,
+    stream: &Stream,
+) -> Result<Option<PlaceInGraph>, LaunchError> {
+    let device = stream.device();
+    if let Queue::Captured(capture) = stream.queue()
+        && capture.is_open()
+    {
+        refuse_borrowed(capture.allows_borrowing(), memories(call.arguments()))?;
+        return Ok(capture.add(kept(call.clone(), plan.grid, variant, device)?));
+    }
+    let bindings = bindings(call.arguments()).map_err(|position| foreign(call, position, device))?;
+    run(variant, &bindings, plan.grid, device).map(|()| None)
+}
+
+/// A checked launch to be done later. What goes wrong then, the device reports.
+pub(super) fn kept(
+    call: Call<'_>,
+    grid: [u64; 3],
+    variant: &Arc<Variant>,
     device: &Device,
-) -> Result<(), LaunchError> {
+) -> Result<HostLaunch, LaunchError> {
+    let kernel = call.definition().name();
+    // SAFETY: no memory is borrowed, or whoever puts it into a graph has promised that it stays.
+    let call = unsafe { KeptCall::of(call) }.ok_or_else(|| LaunchError::WrongArguments {
+        kernel,
+        reason: format!("some lie in memory that is none of {device}"),
+    })?;
+    let (variant, device) = (variant.clone(), device.clone());
+    Ok(Box::new(move || {
+        let bindings = bindings(call.call().arguments()).map_err(|at| foreign(call.call(), at, &device));
+        if let Err(error) = bindings.and_then(|bindings| run(&variant, &bindings, grid, &device)) {
+            device.reports().report(error);
+        }
+    }))
+}
+
+fn foreign(call: &Call<'_>, position: usize, device: &Device) -> LaunchError {
+    LaunchError::ForeignMemory {
+        kernel: call.definition().name(),
+        parameter: parameter(call, position),
+        expected: device.to_string(),
+    }
+}
+
+fn run(variant: &Variant, bindings: &[HostArgument<'_>], grid: [u64; 3], device: &Device) -> Result<(), LaunchError> {
     let kernel = variant.kernel();
     // The canonical kernel leaves its grid to the host.
     let options = Options {
-        grid: Some(plan.grid),
+        grid: Some(grid),
         print: |line| println!("{line}"),
         ..Options::default()
     };
-    let binding = |(position, argument)| {
-        let missing = || LaunchError::ForeignMemory {
-            kernel: call.definition().name(),
-            parameter: parameter(call, position),
-            expected: device.to_string(),
-        };
-        binding(argument).ok_or_else(missing)
-    };
-    let bindings = call
-        .arguments()
-        .iter()
-        .enumerate()
-        .map(binding)
-        .collect::<Result<Vec<_>, _>>()?;
-    match interpret::run(kernel, &bindings, &options) {
+    match interpret::run(kernel, bindings, &options) {
         Ok(_) => Ok(()),
         // As on a GPU: the launch has happened, and the report waits.
         Err(InterpretError::OutOfBounds(access)) if is_trap(kernel, &access) => {
-            device.reports().report(trapped(*access, plan.grid));
+            device.reports().report(trapped(*access, grid));
             Ok(())
         }
         Err(InterpretError::CheckFailed(check)) => {
-            device.reports().report(failed(*check, plan.grid));
+            device.reports().report(failed(*check, grid));
             Ok(())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Arguments as the interpreter takes them, or the position of one that is not the CPU device's.
+fn bindings<'a>(arguments: &[ArgumentValue<'a>]) -> Result<Vec<HostArgument<'a>>, usize> {
+    let numbered = arguments.iter().enumerate();
+    numbered
+        .map(|(position, argument)| binding(argument).ok_or(position))
+        .collect()
 }
 
 /// An argument as the interpreter takes it; `None` if its memory is not the CPU device's.

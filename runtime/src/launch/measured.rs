@@ -34,6 +34,10 @@ pub(super) fn around(
     put: impl FnOnce() -> Result<(), LaunchError>,
 ) -> Result<Option<Box<dyn Reading>>, LaunchError> {
     let Queue::Cuda(cuda) = stream.queue() else {
+        // What is captured is not done now.
+        if stream.is_capturing()? {
+            return put().map(|()| None);
+        }
         let started = Instant::now();
         put()?;
         return Ok(Some(Box::new(Done(started.elapsed()))));

@@ -17,9 +17,11 @@ mod bound;
 mod check;
 mod cuda;
 mod host;
+mod kept;
 mod measured;
 mod overlap;
 mod prepared;
+mod update;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,8 +34,8 @@ pub use prepared::Prepared;
 
 pub(crate) use check::check;
 
-use crate::device::{Device, Queue, Stream};
-use crate::hardware::cuda::CudaStream;
+use crate::device::{CapturedLaunch, Device, Queue, Stream};
+use crate::hardware::capture;
 use crate::specialize::{Event, LaunchPlan, Program, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
@@ -61,6 +63,7 @@ pub struct Launched {
     variant: Option<Arc<Variant>>,
     tier: Option<Tier>,
     built: bool,
+    captured: Option<Box<CapturedLaunch>>,
 }
 
 impl Launched {
@@ -89,6 +92,12 @@ impl Launched {
         self.built
     }
 
+    /// The launch in the graph that [`Device::capture`] makes, for [`Graph::update`](crate::Graph::update); `None` of a launch
+    /// that was not captured, or of no programs.
+    pub fn captured(&self) -> Option<&CapturedLaunch> {
+        self.captured.as_deref()
+    }
+
     /// How long building took, if this launch had to.
     pub fn compile_time(&self) -> Option<Duration> {
         self.variant
@@ -112,10 +121,7 @@ impl Launch for Call<'_> {
 
 /// Whether what is launched now on a stream goes into a graph.
 fn goes_into_graph(stream: &Stream) -> Result<bool, LaunchError> {
-    match stream.as_cuda() {
-        Some(stream) => Ok(CudaStream::is_within_capture() || stream.is_capturing()?),
-        None => Ok(false),
-    }
+    Ok(capture::is_within() || stream.is_capturing()?)
 }
 
 /// Does a checked call as it is planned. A place that launches the same again and again keeps the words of its arguments.
@@ -129,22 +135,26 @@ fn put(
     let device = stream.device();
     let specializer = device.specializer();
     let measure = plan.served.as_mut().and_then(|served| served.measure.take());
-    let mut reading = None;
+    let (mut reading, mut place) = (None, None);
     if let Some(served) = &plan.served {
-        let put = || match (served.variant.program(), stream.queue()) {
-            (Program::Cuda(program), Queue::Cuda(stream)) => {
-                if !stream.keep(&served.variant) {
-                    served.variant.keep_for_graphs(|| stream.is_capturing())?;
+        let put = || {
+            place = match (served.variant.program(), stream.queue()) {
+                (Program::Cuda(program), Queue::Cuda(stream)) => {
+                    if !stream.keep(&served.variant) {
+                        served.variant.keep_for_graphs(|| stream.is_capturing())?;
+                    }
+                    cuda::launch(call, &plan, served, program, kept, device, stream)?
                 }
-                cuda::launch(call, &plan, served, program, kept, device, stream)
-            }
-            _ => host::launch(call, &plan, &served.variant, device),
+                _ => host::launch(call, &plan, &served.variant, stream)?,
+            };
+            Ok(())
         };
         match measure.is_some() {
             true => reading = measured::around(stream, put)?,
             false => put()?,
         }
     }
+    let captured = place.map(|place| Box::new(CapturedLaunch::new(place, call)));
     let built = plan.served.as_ref().is_some_and(|served| served.is_new);
     let tier = plan.served.as_ref().map(|served| served.tier);
     let variant = plan.served.map(|served| served.variant);
@@ -162,6 +172,7 @@ fn put(
         variant,
         tier,
         built,
+        captured,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Call, Specialize};
+use tilewright_dsl::panic;
 use tilewright_dsl::schedule::Schedule;
 
 use super::build::{self, Found, Wait};
@@ -14,7 +15,7 @@ use super::key::{Key, Literals};
 use super::plan::Shared;
 use super::request::{End, MAX_ATTEMPTS, Wanted};
 use super::{Event, Tier};
-use crate::behind::{COMPILERS, panic_message};
+use crate::behind::COMPILERS;
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
@@ -38,7 +39,7 @@ impl Shared {
             let how = match built {
                 Ok(Ok(())) => End::Built,
                 Ok(Err(error)) => shared.failed(&asked, &error.to_string()),
-                Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic_message(&*panic))),
+                Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic::message(&*panic))),
             };
             asked.requests.end(wanted, how);
         };
@@ -104,7 +105,7 @@ impl Shared {
                 Ok(class) => shared.classes.add_made(key, class),
                 Err(panic) => {
                     without.failed_literals.fetch_add(1, Relaxed);
-                    shared.failed(&without, &format!("it panicked: {}", panic_message(&*panic)));
+                    shared.failed(&without, &format!("it panicked: {}", panic::message(&*panic)));
                 }
             }
         });

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tilewright_dsl::cuda::{KernelArgument, LowerError, Module, lower};
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::schedule::Schedule;
 
 use super::class::Staged;
+use super::evict::Dropped;
 use super::hooks::Event;
 use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
@@ -70,7 +71,7 @@ pub(super) fn variant(
                 Program::Offline(Box::new(module))
             }
             (None, Some(cuda), Some(schedule)) => {
-                let (program, from) = load(cuda, lower(kernel, schedule)?)?;
+                let (program, from) = load(cuda, lower(kernel, schedule)?, shared.limits.compilation())?;
                 origin = Some(from);
                 Program::Cuda(Box::new(program))
             }
@@ -82,6 +83,7 @@ pub(super) fn variant(
             proofs: proofs.clone(),
             program,
             build_time: started.elapsed(),
+            returns: staged.dropped(schedule).map_or(0, Dropped::times),
             last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),
         })
@@ -117,8 +119,9 @@ pub(super) fn check_schedule(kernel: &Kernel, schedule: &Schedule) -> Result<(),
     })
 }
 
-fn load(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), LaunchError> {
-    let options = CompileOptions::new(cuda.properties().architecture);
+fn load(cuda: &CudaDevice, module: Module, limit: Duration) -> Result<(CudaProgram, Origin), LaunchError> {
+    let mut options = CompileOptions::new(cuda.properties().architecture);
+    options.limit = limit;
     let (cubin, origin) = CubinCache::current().cubin(&module.source, &module.entry, &options)?;
     let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
     let traps = match module.arguments.contains(&KernelArgument::Trap) {

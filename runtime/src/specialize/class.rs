@@ -17,11 +17,12 @@ use tilewright_dsl::ir::{Bindings, Kernel, Layout, ParameterKind, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, Work};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
+use super::evict::Dropped;
 use super::key::Literals;
 use super::request::{Repeats, Requests};
 use super::trial::Trial;
 use super::variant::{Variant, VariantId};
-use crate::arguments::{AtMost, HostKnows, tensor_symbols, trace_request, value_of};
+use crate::arguments::{AtMost, HostKnows, has_pinned, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
 /// For how many sets of conditions the kernels are kept. What there is beyond is made anew at each launch; its variant is
@@ -77,7 +78,24 @@ pub(super) struct Staged {
     /// What schedules are chosen by.
     work: Work,
     /// By schedule; the CPU device has none.
-    variants: ArcSwap<Vec<(Option<Schedule>, Arc<Variant>)>>,
+    variants: ArcSwap<Vec<(Option<Schedule>, Place)>>,
+}
+
+/// Where the variant with a schedule is, or was.
+#[derive(Clone)]
+enum Place {
+    There(Arc<Variant>),
+    /// It made room.
+    Dropped(Dropped),
+}
+
+impl Place {
+    fn variant(&self) -> Option<&Arc<Variant>> {
+        match self {
+            Self::There(variant) => Some(variant),
+            Self::Dropped(_) => None,
+        }
+    }
 }
 
 impl Binding {
@@ -239,9 +257,7 @@ impl LaunchClass {
     pub(super) fn serves(&self, call: &Call<'_>) -> bool {
         let value = |symbol| value_of(call, [0; 3], symbol);
         let is_pinned = |found| self.traced.pinned.iter().any(|&(_, pinned)| found == Some(pinned));
-        self.literals
-            .iter()
-            .all(|&(symbol, literal)| value(symbol) == Some(literal))
+        self.literals.iter().all(|&literal| has_pinned(call, literal))
             && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
     }
 
@@ -313,23 +329,26 @@ impl LaunchClass {
                 .variants
                 .load()
                 .iter()
-                .map(|(_, variant)| variant.clone())
+                .filter_map(|(_, place)| place.variant().cloned())
                 .collect::<Vec<_>>()
         };
         staged.iter().flat_map(of).collect()
     }
 
-    /// Forgets a variant.
-    pub(super) fn forget(&self, id: VariantId) {
+    /// Forgets a variant; but not that it made room, if it did.
+    pub(super) fn forget(&self, id: VariantId, dropped: Option<Dropped>) {
+        let is_it = |place: &Place| place.variant().is_some_and(|variant| variant.id() == id);
         for staged in self.staged.load().iter() {
-            if staged.variants.load().iter().any(|(_, variant)| variant.id() == id) {
-                staged.variants.rcu(|all| {
-                    all.iter()
-                        .filter(|(_, variant)| variant.id() != id)
-                        .cloned()
-                        .collect::<Vec<_>>()
-                });
+            if !staged.variants.load().iter().any(|(_, place)| is_it(place)) {
+                continue;
             }
+            staged.variants.rcu(|all| {
+                let without = |(schedule, place): &(Option<Schedule>, Place)| match is_it(place) {
+                    true => Some((*schedule, Place::Dropped(dropped?))),
+                    false => Some((*schedule, place.clone())),
+                };
+                all.iter().filter_map(without).collect::<Vec<_>>()
+            });
         }
     }
 }
@@ -344,14 +363,26 @@ impl Staged {
     pub(super) fn find(&self, schedule: Option<&Schedule>) -> Option<Arc<Variant>> {
         let variants = self.variants.load();
         let found = variants.iter().find(|(of, _)| of.as_ref() == schedule);
-        found.map(|(_, variant)| variant.clone())
+        found.and_then(|(_, place)| place.variant().cloned())
+    }
+
+    /// That the variant with a schedule made room, if it did and is not there again.
+    pub(super) fn dropped(&self, schedule: Option<&Schedule>) -> Option<Dropped> {
+        let variants = self.variants.load();
+        let found = variants.iter().find(|(of, _)| of.as_ref() == schedule);
+        match found {
+            Some((_, Place::Dropped(dropped))) => Some(*dropped),
+            Some((_, Place::There(_))) | None => None,
+        }
     }
 
     /// Keeps the variant with a schedule.
     pub(super) fn keep(&self, schedule: Option<Schedule>, variant: &Arc<Variant>) {
         self.variants.rcu(|all| {
             let others = all.iter().filter(|(of, _)| *of != schedule).cloned();
-            others.chain([(schedule, variant.clone())]).collect::<Vec<_>>()
+            others
+                .chain([(schedule, Place::There(variant.clone()))])
+                .collect::<Vec<_>>()
         });
     }
 }

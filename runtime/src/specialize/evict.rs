@@ -3,17 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use super::class::LaunchClass;
 use super::plan::Shared;
 use super::{Event, Variant, VariantId};
 use crate::behind::COMPILERS;
+use crate::compile::CompileOptions;
 use crate::counters::Tally;
+use crate::deadline::Deadline;
 
 /// How much of compiled kernels a device keeps loaded.
 ///
 /// When there is more, the variants that were used least are dropped. Those stay that serve all launches of a class, that
 /// somebody holds (a launch, a captured graph), or that may have something to report; so there may be more than this.
+///
+/// Where launches want more than this in turns, they are not compiled again and again: as long as there is no room, what
+/// made room is compiled behind only after 1024 launches more, and then after twice as many each time; until then its
+/// launches are served by the next best that there is ([`Counters::held_back`](crate::Counters)). A launch that is
+/// [`Exact`](tilewright_dsl::call::Specialize::Exact) waits whatever it takes; but what comes back too often is the first to go
+/// again, so that others stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeLimits {
     /// How many variants.
@@ -32,10 +42,49 @@ impl Default for CodeLimits {
     }
 }
 
+/// For how many launches a variant that made room is not built again behind, the first time.
+pub(super) const FIRST_PAUSE: u64 = 1 << 10;
+/// How often the pause is doubled at most.
+const MAX_DOUBLED: u32 = 20;
+
+/// How long a variant that is not wanted any more is waited for, if somebody holds it. Then it stays until there is too much.
+const LETTING_GO: Duration = Duration::from_millis(50);
+
+/// That a variant made room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dropped {
+    times: u32,
+    /// The number of the launch from which on it may be built again behind.
+    until: u64,
+}
+
+impl Dropped {
+    fn of(variant: &Variant, now: u64) -> Self {
+        let times = variant.returns.saturating_add(1);
+        Self {
+            times,
+            until: now.saturating_add(pause(times)),
+        }
+    }
+
+    pub(super) fn times(self) -> u32 {
+        self.times
+    }
+}
+
+/// So many launches a variant is not built again that made room so often.
+fn pause(times: u32) -> u64 {
+    times
+        .checked_sub(1)
+        .map_or(0, |doubled| FIRST_PAUSE << doubled.min(MAX_DOUBLED))
+}
+
 /// The limits as they are at present.
 pub(crate) struct Limits {
     variants: AtomicU64,
     bytes: AtomicU64,
+    /// Nanoseconds that a compilation may take.
+    compilation: AtomicU64,
     is_under_way: AtomicBool,
 }
 
@@ -45,6 +94,7 @@ impl Default for Limits {
         Self {
             variants: AtomicU64::new(variants),
             bytes: AtomicU64::new(bytes),
+            compilation: AtomicU64::new(nanos(CompileOptions::LIMIT)),
             is_under_way: AtomicBool::new(false),
         }
     }
@@ -56,6 +106,14 @@ impl Limits {
         self.bytes.store(limits.bytes, Relaxed);
     }
 
+    pub(crate) fn set_compilation(&self, limit: Duration) {
+        self.compilation.store(nanos(limit), Relaxed);
+    }
+
+    pub(crate) fn compilation(&self) -> Duration {
+        Duration::from_nanos(self.compilation.load(Relaxed))
+    }
+
     pub(crate) fn get(&self) -> CodeLimits {
         CodeLimits {
             variants: self.variants.load(Relaxed),
@@ -64,15 +122,31 @@ impl Limits {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Shared {
+    /// Whether what made room may be built again behind: there is room now, or its pause is over. If not, that is counted.
+    pub(super) fn may_return(&self, dropped: Dropped) -> bool {
+        let limits = self.limits.get();
+        let has_room =
+            self.tally.variants.load(Relaxed) < limits.variants && self.tally.code_bytes.load(Relaxed) < limits.bytes;
+        let may_return = has_room || self.tally.launches() >= dropped.until;
+        if !may_return {
+            Tally::add(&self.tally.held_back);
+        }
+        may_return
+    }
+
+    fn is_within_limits(&self) -> bool {
+        let limits = self.limits.get();
+        self.tally.variants.load(Relaxed) <= limits.variants && self.tally.code_bytes.load(Relaxed) <= limits.bytes
+    }
+
     /// Has variants dropped behind if there are too many.
     pub(super) fn make_room(&self) {
-        let there = CodeLimits {
-            variants: self.tally.variants.load(Relaxed),
-            bytes: self.tally.code_bytes.load(Relaxed),
-        };
-        let limits = self.limits.get();
-        if there.variants <= limits.variants && there.bytes <= limits.bytes {
+        if self.is_within_limits() {
             return;
         }
         if self.limits.is_under_way.swap(true, Relaxed) {
@@ -96,7 +170,7 @@ impl Shared {
         COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
             let own: HashSet<_> = class.variants().iter().map(|variant| variant.id()).collect();
-            own.iter().for_each(|id| class.forget(*id));
+            own.iter().for_each(|id| class.forget(*id, None));
             let classes = shared.classes.all();
             let others: HashSet<_> = classes
                 .iter()
@@ -104,8 +178,16 @@ impl Shared {
                 .map(|variant| variant.id())
                 .collect();
             let unused = |variant: &Arc<Variant>| own.contains(&variant.id()) && !others.contains(&variant.id());
-            for variant in shared.variants.all().into_iter().filter(unused) {
-                shared.drop_variant(&variant, &classes, 0);
+            let mut rest = shared.variants.all();
+            rest.retain(unused);
+            // The launch that has brought this about is about to return, and whoever launched to let go of what it tells.
+            let deadline = Deadline::after(LETTING_GO);
+            loop {
+                rest.retain(|variant| !shared.drop_variant(variant, &classes, 0, None));
+                if rest.is_empty() || deadline.is_past() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
             }
         });
     }
@@ -122,15 +204,18 @@ impl Shared {
         }
         let mut candidates = self.variants.all();
         candidates.retain(|variant| !residents.contains(&variant.id()) && !variant.reports());
-        candidates.sort_by_key(|variant| variant.last_used.load(Relaxed));
+        // What has made room before counts as used that much earlier.
+        candidates.sort_by_cached_key(|variant| {
+            let used = variant.last_used.load(Relaxed);
+            i128::from(used) - i128::from(pause(variant.returns))
+        });
         for variant in candidates {
-            let limits = self.limits.get();
-            let is_enough = self.tally.variants.load(Relaxed) <= limits.variants;
-            if is_enough && self.tally.code_bytes.load(Relaxed) <= limits.bytes {
+            if self.is_within_limits() {
                 return;
             }
             let holders = holders.get(&variant.id()).copied().unwrap_or_default();
-            if self.drop_variant(&variant, &classes, holders) {
+            let dropped = Dropped::of(&variant, self.tally.launches());
+            if self.drop_variant(&variant, &classes, holders, Some(dropped)) {
                 Tally::add(&self.tally.evictions);
                 tracing::debug!(kernel = variant.name(), variant = %variant.id(), "a variant made room");
                 self.hooks.tell(|| Event::Evicted { variant: &variant });
@@ -139,11 +224,17 @@ impl Shared {
     }
 
     /// Drops a variant that so many classes hold, unless somebody else than these and the caller does.
-    fn drop_variant(&self, variant: &Arc<Variant>, classes: &[Arc<LaunchClass>], holders: usize) -> bool {
+    fn drop_variant(
+        &self,
+        variant: &Arc<Variant>,
+        classes: &[Arc<LaunchClass>],
+        holders: usize,
+        dropped: Option<Dropped>,
+    ) -> bool {
         let id = variant.id();
         let is_dropped = !variant.is_in_graph() && self.variants.forget(id, holders + 1);
         if is_dropped {
-            classes.iter().for_each(|class| class.forget(id));
+            classes.iter().for_each(|class| class.forget(id, dropped));
             self.tally.variants.fetch_sub(1, Relaxed);
             self.tally.code_bytes.fetch_sub(variant.code_bytes(), Relaxed);
         }

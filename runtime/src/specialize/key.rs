@@ -56,8 +56,10 @@ impl Key {
                     self.words.extend(tensor.strides.iter().map(|&stride| stride as u64));
                 }
                 ArgumentValue::List(list) if exact => self.words.extend(list_extents(list)),
-                ArgumentValue::Count(CountArgument::Exact(value)) if with_literals => self.words.push(*value as u64),
-                ArgumentValue::Count(CountArgument::Device { element, .. }) => self.words.push(1 + code(*element)),
+                ArgumentValue::Count(CountArgument::Exact(value)) if with_literals => {
+                    self.words.extend([1, value.cast_unsigned()]);
+                }
+                ArgumentValue::Count(CountArgument::Device { element, .. }) => self.words.push(2 + code(*element)),
                 ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_)) => self.words.push(0),
                 ArgumentValue::Tensor(_) | ArgumentValue::List(_) | ArgumentValue::Scalar(_) => {}
             }
@@ -134,8 +136,8 @@ fn facts(argument: &ArgumentValue<'_>) -> u64 {
             let shape = 4 | code(list.element) << 8 | (list.rank as u64) << 16;
             shape | u64::from(list.mutable) << 24 | place(alignment_of_list(list), layout_of_list(list))
         }
-        ArgumentValue::Count(CountArgument::Exact(_)) => 5,
-        ArgumentValue::Count(CountArgument::Runtime(_) | CountArgument::Device { .. }) => 2,
+        // That a count is exact matters where it shapes a tile, which the recording says.
+        ArgumentValue::Count(_) => 2,
         ArgumentValue::Scalar(literal) => 3 | code(literal.element) << 8,
     }
 }

@@ -131,10 +131,10 @@ impl Specializer {
 
     /// What launches of a kernel do that do not say so themselves.
     pub(crate) fn set_for(&self, kernel: &Definition, specialize: Specialize) {
-        for (id, _) in kernel.identity() {
+        for kernel in kernel.parts().map(Definition::kernel) {
             self.0.by_kernel.rcu(|all| {
-                let others = all.iter().filter(|(other, _)| *other != id).copied();
-                others.chain([(id, specialize)]).collect::<Vec<_>>()
+                let others = all.iter().filter(|(other, _)| *other != kernel).copied();
+                others.chain([(kernel, specialize)]).collect::<Vec<_>>()
             });
         }
     }
@@ -307,29 +307,23 @@ impl Shared {
         Ok(LaunchPlan { grid, programs, served })
     }
 
-    /// What a launch is to do.
+    /// What a launch is to do: what it says itself, its kernel is told, or the kernel's author wrote; else what all do.
     pub(super) fn specialize(&self, call: &Call<'_>) -> Specialize {
+        const ALL: [Specialize; 3] = [Specialize::Tiered, Specialize::Exact, Specialize::Resident];
         if let Some(asked) = call.asked_specialize() {
             return asked;
         }
-        let by_kernel = self.by_kernel.load();
-        if !by_kernel.is_empty() {
-            let of = |kernel: TypeId| {
-                by_kernel
-                    .iter()
-                    .find(|(other, _)| *other == kernel)
-                    .map(|(_, asked)| *asked)
-            };
-            let mut asked = call.definition().identity().map(|(kernel, _)| of(kernel));
-            // Kernels that are fused and want different things get what the device wants.
-            if let Some(Some(first)) = asked.next()
-                && asked.all(|other| other == Some(first))
-            {
-                return first;
-            }
-        }
-        const ALL: [Specialize; 3] = [Specialize::Tiered, Specialize::Exact, Specialize::Resident];
-        ALL[usize::from(self.default.load(Relaxed)).min(2)]
+        let told = self.by_kernel.load();
+        let of = |kernel: &Definition| {
+            let found = told.iter().find(|(other, _)| *other == kernel.kernel());
+            found.map(|(_, asked)| *asked).or(kernel.specialize())
+        };
+        let mut asked = call.definition().parts().map(of);
+        // Kernels that are fused and want different things get what the device wants.
+        let first = asked.next().flatten();
+        first
+            .filter(|_| asked.all(|other| other == first))
+            .unwrap_or(ALL[usize::from(self.default.load(Relaxed)).min(2)])
     }
 
     /// The class of a call; made now if there is none, which compiles nothing.

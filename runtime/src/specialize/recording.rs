@@ -11,7 +11,7 @@ use tilewright_dsl::call::{ArgumentValue, Call, TensorArgument, Traced};
 use tilewright_dsl::ir::{Parameter, ParameterKind, TensorParameter};
 
 use super::key::Key;
-use crate::arguments::{differing, trace_request, value_of};
+use crate::arguments::{differing, has_pinned, trace_request};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
@@ -37,7 +37,7 @@ impl Recordings {
         check_shared(call, &traced.kernel.parameters)?;
         // A recording of this launch agrees with it; IR from elsewhere may not.
         if find(std::slice::from_ref(&traced), call).is_none() {
-            let reason = "it was made for tensors of other extents".to_owned();
+            let reason = "it was made for tensors of other extents, or exact counts of other values".to_owned();
             let kernel = call.definition().name();
             return Err(LaunchError::WrongArguments { kernel, reason });
         }
@@ -56,12 +56,7 @@ impl Recordings {
 }
 
 fn find(made: &[Arc<Traced>], call: &Call<'_>) -> Option<Arc<Traced>> {
-    let serves = |traced: &&Arc<Traced>| {
-        traced
-            .pinned
-            .iter()
-            .all(|&(symbol, value)| value_of(call, [0; 3], symbol) == Some(value))
-    };
+    let serves = |traced: &&Arc<Traced>| traced.pinned.iter().all(|&pinned| has_pinned(call, pinned));
     made.iter().find(serves).cloned()
 }
 

@@ -99,7 +99,8 @@ impl Site {
         } else if !self.key.asks_as(call) {
             "it asks for another build or schedule".to_owned()
         } else {
-            "an extent differs that its code is made for, or a count is read from elsewhere".to_owned()
+            "an extent differs that its code is made for, or an exact count, or a count is read from elsewhere"
+                .to_owned()
         };
         LaunchError::OtherClass {
             kernel: call.definition().name(),

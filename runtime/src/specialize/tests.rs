@@ -5,8 +5,10 @@ mod cold;
 mod ending;
 mod limits;
 mod offline;
+mod panics;
 mod sealing;
 mod serving;
+mod unended;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

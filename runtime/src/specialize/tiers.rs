@@ -209,6 +209,12 @@ impl Shared {
             if let Some(variant) = staged.find(schedule.as_ref()) {
                 return Some(variant);
             }
+            if staged
+                .dropped(schedule.as_ref())
+                .is_some_and(|dropped| !self.may_return(dropped))
+            {
+                return None;
+            }
             wanted.1 = schedule;
         } else if !class.has_room() {
             return None;

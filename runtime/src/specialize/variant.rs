@@ -21,6 +21,8 @@ pub struct Variant {
     pub(super) build_time: Duration,
     /// When it last served a launch, in launches of the device.
     pub(super) last_used: AtomicU64,
+    /// How often it had made room when it was built.
+    pub(super) returns: u32,
     /// Whether it may be part of a captured graph, of which nobody says when it goes.
     pub(super) is_in_graph: AtomicBool,
 }

@@ -25,18 +25,24 @@ impl Ranges<'_> {
     /// A value that is a number of the launch, and never negative, as what it is a sum of.
     pub(super) fn exact_number(&self, value: Handle<Expression>) -> Option<Linear> {
         let facts = self.facts(value);
-        let is_number = |form: &Linear| {
-            form.unknowns().all(|unknown| match unknown {
-                Unknown::Symbol(symbol) => self.is_number(symbol),
-                Unknown::Computed(_) | Unknown::Member(..) | Unknown::Value(_) => false,
-            })
-        };
         let is_exact = |bound: &&Bound| {
-            bound.under.is_always() && facts.upper.contains(bound) && bound.form.terms() > 0 && is_number(&bound.form)
+            bound.under.is_always()
+                && facts.upper.contains(bound)
+                && bound.form.terms() > 0
+                && bound.form.unknowns().all(|unknown| self.is_of_launch(unknown))
         };
-        let form = &facts.lower.iter().find(is_exact)?.form;
-        let least = form.minimum(|unknown| self.in_every_launch(unknown))?;
-        (least >= 0).then(|| form.clone())
+        let exact = facts.lower.iter().filter(is_exact).map(|bound| &bound.form);
+        let shortest = exact.min_by_key(|form| form.terms())?;
+        self.extremes(shortest).is_at_least(0).then(|| shortest.clone())
+    }
+
+    /// Whether it is the same number in all programs of a launch, and the host knows it.
+    fn is_of_launch(&self, unknown: Unknown) -> bool {
+        match unknown {
+            Unknown::Symbol(symbol) => self.is_number(symbol),
+            Unknown::Computed(_) => true,
+            Unknown::Member(..) | Unknown::Value(_) => false,
+        }
     }
 
     /// The smallest and largest value that an unknown has in any launch.
@@ -189,13 +195,10 @@ impl Ranges<'_> {
     /// The facts of a sum. Where it is half as long as a form can be, a number of the launch has a name as well: sums of sums, such
     /// as where the programs of fused calls begin, stay short, and what two of them differ by is still seen.
     pub(super) fn of_sum(&self, mut facts: Facts) -> Facts {
-        let is_number = |unknown| match unknown {
-            Unknown::Symbol(symbol) => self.is_number(symbol),
-            Unknown::Computed(_) => true,
-            Unknown::Member(..) | Unknown::Value(_) => false,
-        };
         let exact = facts.lower.iter().filter(|bound| {
-            bound.under.is_always() && facts.upper.contains(bound) && bound.form.unknowns().all(is_number)
+            bound.under.is_always()
+                && facts.upper.contains(bound)
+                && bound.form.unknowns().all(|unknown| self.is_of_launch(unknown))
         });
         let shortest = exact.map(|bound| &bound.form).min_by_key(|form| form.terms());
         if let Some(form) = shortest.filter(|form| form.terms() >= MAX_TERMS / 2)

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
+use std::ptr;
 use std::sync::OnceLock;
 
 use cudarc::driver::{
@@ -10,7 +12,7 @@ use cudarc::driver::{
 };
 use libloading::Library;
 
-use super::graph;
+use super::super::capture;
 use crate::{error::DeviceError, library};
 
 /// The oldest CUDA whose driver has every call made here.
@@ -72,6 +74,37 @@ pub(super) fn start() -> Result<(), DeviceError> {
     Ok(())
 }
 
+/// `cuStreamGetCaptureInfo_v2`.
+pub(super) type CaptureInfo = unsafe extern "C" fn(
+    sys::CUstream,
+    *mut sys::CUstreamCaptureStatus,
+    *mut u64,
+    *mut sys::CUgraph,
+    *mut *const sys::CUgraphNode,
+    *mut usize,
+) -> u32;
+
+/// What a stream that is captured was asked last: in the form of CUDA 12.0, which every driver has, but cudarc only for
+/// some versions of CUDA.
+pub(super) fn capture_info() -> Option<CaptureInfo> {
+    static FOUND: OnceLock<Option<CaptureInfo>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let mut found = ptr::null_mut();
+        let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+        let (name, version) = (
+            c"cuStreamGetCaptureInfo".as_ptr(),
+            (NEEDED.0 * 1000 + NEEDED.1 * 10) as i32,
+        );
+        // SAFETY: the name ends in NUL, and both point to what they are filled with.
+        let asked = unsafe { sys::cuGetProcAddress_v2(name, &mut found, version, 0, &mut status) };
+        if asked.result().is_err() || found.is_null() {
+            return None;
+        }
+        // SAFETY: that is the type of the function in this version.
+        Some(unsafe { std::mem::transmute::<*mut c_void, CaptureInfo>(found) })
+    })
+}
+
 /// Makes a context current on this thread.
 ///
 /// cudarc's own method also reports errors of earlier drops, which belong to no call of ours.
@@ -87,7 +120,7 @@ pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
 /// breaking that capture.
 pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
-    let result = graph::outside(body);
+    let result = capture::outside(body);
     exchange(before)?;
     result
 }

@@ -3,39 +3,29 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
 use cudarc::driver::{
     CudaContext, result,
-    sys::{CUgraph, CUgraphExec, CUgraphInstantiate_flags, CUstreamCaptureMode},
+    sys::{
+        self, CUgraph, CUgraphExec, CUgraphInstantiate_flags, CUgraphNode, CUstreamCaptureMode, CUstreamCaptureStatus,
+    },
 };
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::super::capture::{self, CaptureId, PlaceInGraph};
 use super::{
-    CudaDevice, CudaStream,
+    CudaDevice, CudaFunction, CudaStream,
     driver::{self, During},
 };
 use crate::error::DeviceError;
 
 thread_local! {
-    /// Whether this thread is in the body of a capture.
-    static WITHIN: Cell<bool> = const { Cell::new(false) };
-    /// What the graph of that capture keeps beside what its launches use.
+    /// What the graph that this thread captures keeps beside what its launches use.
     static KEPT: RefCell<Vec<Used>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Does something with this thread marked as in a capture, or not.
-fn marked<T>(within: bool, body: impl FnOnce() -> T) -> T {
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            WITHIN.set(self.0);
-        }
-    }
-    let _before = Before(WITHIN.replace(within));
-    body()
 }
 
 /// Does something, and returns what was to be kept meanwhile.
@@ -51,51 +41,63 @@ fn keeping<T>(body: impl FnOnce() -> T) -> (T, Vec<Used>) {
     (result, KEPT.take())
 }
 
-/// Does what a capture must not hold, made so that it does not disturb one.
-pub(super) fn outside<T>(body: impl FnOnce() -> T) -> T {
-    marked(false, body)
-}
-
-/// Whether this thread is in the body of a capture.
-pub(super) fn is_within() -> bool {
-    WITHIN.get()
-}
-
 /// Keeps something as long as the graph that this thread captures, if it does, and says whether.
 #[cfg(feature = "nccl")]
 pub(super) fn keep_within(used: Used) -> bool {
-    let within = is_within();
+    let within = capture::is_within();
     if within {
         KEPT.with_borrow_mut(|kept| kept.push(used));
     }
     within
 }
 
-/// An error in the body of a capture, on whatever stream: what is done there once would not be done by replays.
-pub(super) fn refuse_within(what: &'static str) -> Result<(), DeviceError> {
-    match is_within() {
-        true => Err(DeviceError::Capturing { what }),
-        false => Ok(()),
-    }
-}
-
 /// Something that launches use.
 pub(crate) type Used = Arc<dyn Any + Send + Sync>;
 
+/// A launch among the work of a graph.
+#[derive(Clone, Copy, Debug)]
+struct Node(CUgraphNode);
+
+// SAFETY: it is a name of a part of a graph, which only who has the graph exclusively gives to the driver.
+unsafe impl Send for Node {}
+// SAFETY: nothing is shared by it.
+unsafe impl Sync for Node {}
+
+/// A kernel's launch in a graph.
+#[derive(Debug)]
+pub(crate) struct GraphLaunch {
+    /// `None` where the driver does not say.
+    node: Option<Node>,
+    /// Whether it does anything.
+    is_enabled: bool,
+    /// The memory that it uses.
+    used: Vec<Used>,
+}
+
 /// What the launches of a capture use: the graph owns it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Kept {
+    id: CaptureId,
     /// Whether memory that is only borrowed may be used, on the word of whoever captures.
     borrowing: bool,
     /// `None` once the capture has ended.
-    used: Mutex<Option<Vec<Used>>>,
+    captured: Mutex<Option<Captured>>,
+}
+
+/// What has been captured so far.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    /// What is used by more than one launch, or by what is none.
+    used: Vec<Used>,
+    launches: Vec<GraphLaunch>,
 }
 
 impl Kept {
     pub(crate) fn new(borrowing: bool) -> Self {
         Self {
+            id: CaptureId::new(),
             borrowing,
-            used: Mutex::new(Some(Vec::new())),
+            captured: Mutex::new(Some(Captured::default())),
         }
     }
 
@@ -104,18 +106,48 @@ impl Kept {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.used.lock().is_some()
+        self.captured.lock().is_some()
     }
 
     pub(super) fn keep(&self, used: Used) {
-        if let Some(all) = &mut *self.used.lock() {
-            all.push(used);
+        if let Some(captured) = &mut *self.captured.lock() {
+            captured.used.push(used);
         }
     }
 
     /// What is kept so far, while the capture goes on: it does not end before this is dropped.
-    pub(crate) fn open(&self) -> Option<MappedMutexGuard<'_, Vec<Used>>> {
-        MutexGuard::try_map(self.used.lock(), Option::as_mut).ok()
+    pub(crate) fn open(&self) -> Option<MappedMutexGuard<'_, Captured>> {
+        MutexGuard::try_map(self.captured.lock(), Option::as_mut).ok()
+    }
+
+    /// Where the launch is that was captured last.
+    pub(crate) fn last(&self, captured: &Captured) -> Option<PlaceInGraph> {
+        Some(PlaceInGraph {
+            capture: self.id,
+            at: captured.launches.len().checked_sub(1)?,
+        })
+    }
+}
+
+impl Captured {
+    /// Keeps what something else than a launch uses.
+    pub(crate) fn keep(&mut self, used: impl Iterator<Item = Used>) {
+        self.used.extend(used);
+    }
+
+    fn find(&mut self, at: usize) -> Option<(&mut GraphLaunch, Node)> {
+        let launch = self.launches.get_mut(at)?;
+        let node = launch.node?;
+        Some((launch, node))
+    }
+
+    /// Notes a launch that the stream was asked just now, and what it uses.
+    pub(crate) fn add(&mut self, stream: &CudaStream, used: impl Iterator<Item = Used>) {
+        self.launches.push(GraphLaunch {
+            node: stream.last_node(),
+            is_enabled: true,
+            used: used.collect(),
+        });
     }
 }
 
@@ -123,7 +155,11 @@ impl Kept {
 pub struct CudaGraph {
     work: Work,
     stream: CudaStream,
+    /// Of a capture that keeps what it uses.
+    id: Option<CaptureId>,
     /// Dropped after the work.
+    captured: Captured,
+    /// All that is kept, once.
     used: Vec<Used>,
 }
 
@@ -157,12 +193,12 @@ impl CudaStream {
             stream: self,
             ended: false,
         };
-        let (result, kept) = keeping(|| marked(true, body));
+        let (result, kept) = keeping(|| capture::inside(body));
         let graph = capture.end();
         // What went wrong in the body says more than what is wrong with the capture because of it.
         result?;
         let mut graph = graph?;
-        graph.used.extend(kept);
+        graph.captured.keep(kept.into_iter());
         graph.keep_once();
         Ok(graph)
     }
@@ -175,7 +211,7 @@ impl CudaDevice {
         borrowing: bool,
         body: impl FnOnce(&CudaStream) -> Result<(), E>,
     ) -> Result<CudaGraph, E> {
-        refuse_within("another capture")?;
+        capture::refuse_within("another capture")?;
         let stream = self.new_stream()?.keeping(Arc::new(Kept::new(borrowing)));
         // SAFETY: the body alone has the stream. To whom it gives it, the launches are captured and what they use is kept.
         unsafe { stream.capture(|| body(&stream)) }
@@ -190,7 +226,7 @@ struct Capture<'a> {
 
 impl Capture<'_> {
     fn end(mut self) -> Result<CudaGraph, DeviceError> {
-        let (graph, used) = self.finish()?;
+        let (graph, captured) = self.finish()?;
         let mut work = Work {
             graph,
             exec: ptr::null_mut(),
@@ -204,19 +240,21 @@ impl Capture<'_> {
         Ok(CudaGraph {
             work,
             stream: self.stream.clone(),
-            used,
+            id: self.stream.kept().map(|kept| kept.id),
+            captured,
+            used: Vec::new(),
         })
     }
 
-    fn finish(&mut self) -> Result<(CUgraph, Vec<Used>), DeviceError> {
+    fn finish(&mut self) -> Result<(CUgraph, Captured), DeviceError> {
         self.stream.bind()?;
         self.ended = true;
         // Held, so that no launch of another thread finds the capture neither going on nor ended.
-        let mut kept = self.stream.kept().map(|kept| kept.used.lock());
+        let mut kept = self.stream.kept().map(|kept| kept.captured.lock());
         // SAFETY: the stream is alive while it is borrowed.
         let graph = unsafe { result::stream::end_capture(self.stream.raw()) };
-        let used = kept.as_mut().and_then(|used| used.take()).unwrap_or_default();
-        Ok((graph.during("cuStreamEndCapture")?, used))
+        let captured = kept.as_mut().and_then(|captured| captured.take()).unwrap_or_default();
+        Ok((graph.during("cuStreamEndCapture")?, captured))
     }
 }
 
@@ -227,7 +265,7 @@ impl Drop for Capture<'_> {
         }
         match self.finish() {
             // SAFETY: nothing was made of the graph.
-            Ok((graph, _used)) if !graph.is_null() => drop(unsafe { result::graph::destroy(graph) }),
+            Ok((graph, _)) if !graph.is_null() => drop(unsafe { result::graph::destroy(graph) }),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "a capture was not ended"),
         }
@@ -256,8 +294,57 @@ impl CudaGraph {
         (&mut self.work, &self.used)
     }
 
-    /// Keeps everything once.
+    /// Which capture it was made of; `None` of one that keeps nothing.
+    pub(crate) fn id(&self) -> Option<CaptureId> {
+        self.id
+    }
+
+    /// Lets a launch of the graph be one of `function`, of so many blocks, with these arguments, from the next launch of the
+    /// graph on. `None` where the driver has not said which part of the graph it is.
+    ///
+    /// # Safety
+    /// As for [`launch`](super::launch); and what the arguments name is among `used`.
+    pub(crate) unsafe fn update(
+        &mut self,
+        at: usize,
+        (function, blocks, block): (&CudaFunction, u32, [u32; 3]),
+        arguments: &mut [*mut c_void],
+        used: impl Iterator<Item = Used>,
+    ) -> Result<Option<()>, DeviceError> {
+        let Some((launch, node)) = self.captured.find(at) else {
+            return Ok(None);
+        };
+        // Both are kept until it is known which of them is used.
+        let before = launch.used.len();
+        launch.used.extend(used);
+        // SAFETY: as the caller promises; the node is one of the graph, of a kernel.
+        unsafe { self.work.set(node, function, blocks, block, arguments) }?;
+        launch.used.drain(..before);
+        if !launch.is_enabled {
+            self.work.enable(node, true)?;
+            launch.is_enabled = true;
+        }
+        self.keep_once();
+        Ok(Some(()))
+    }
+
+    /// Lets a launch of the graph do nothing, until it is updated. `None` as for [`update`](Self::update).
+    pub(crate) fn disable(&mut self, at: usize) -> Result<Option<()>, DeviceError> {
+        let Some((launch, node)) = self.captured.find(at) else {
+            return Ok(None);
+        };
+        if launch.is_enabled {
+            self.work.enable(node, false)?;
+            launch.is_enabled = false;
+        }
+        Ok(Some(()))
+    }
+
+    /// Lists all that is kept, once.
     fn keep_once(&mut self) {
+        let Captured { used, launches } = &self.captured;
+        let of_launches = launches.iter().flat_map(|launch| &launch.used);
+        self.used = used.iter().chain(of_launches).cloned().collect();
         self.used.sort_unstable_by_key(|used| Arc::as_ptr(used).cast::<()>());
         self.used.dedup_by_key(|used| Arc::as_ptr(used).cast::<()>());
     }
@@ -276,6 +363,62 @@ impl Work {
         stream.bind()?;
         // SAFETY: graph and stream are alive while they are borrowed; the rest is the caller's promise.
         unsafe { result::graph::launch(self.exec, stream.raw()) }.during("cuGraphLaunch")
+    }
+
+    /// # Safety
+    /// As for [`CudaGraph::update`].
+    unsafe fn set(
+        &mut self,
+        Node(node): Node,
+        function: &CudaFunction,
+        blocks: u32,
+        [x, y, z]: [u32; 3],
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), DeviceError> {
+        let parameters = sys::CUDA_KERNEL_NODE_PARAMS {
+            func: function.raw(),
+            gridDimX: blocks,
+            gridDimY: 1,
+            gridDimZ: 1,
+            blockDimX: x,
+            blockDimY: y,
+            blockDimZ: z,
+            sharedMemBytes: 0,
+            kernelParams: arguments.as_mut_ptr(),
+            extra: ptr::null_mut(),
+            kern: ptr::null_mut(),
+            ctx: ptr::null_mut(),
+        };
+        driver::bind(&self.context)?;
+        // SAFETY: the node is one of the graph, and the values of the arguments are copied by the call.
+        unsafe { sys::cuGraphExecKernelNodeSetParams_v2(self.exec, node, &parameters) }
+            .result()
+            .during("cuGraphExecKernelNodeSetParams")
+    }
+
+    fn enable(&mut self, Node(node): Node, is_enabled: bool) -> Result<(), DeviceError> {
+        driver::bind(&self.context)?;
+        // SAFETY: the node is one of the graph, of a kernel.
+        unsafe { sys::cuGraphNodeSetEnabled(self.exec, node, is_enabled.into()) }
+            .result()
+            .during("cuGraphNodeSetEnabled")
+    }
+}
+
+impl CudaStream {
+    /// The work that the stream was asked last, while it is captured.
+    fn last_node(&self) -> Option<Node> {
+        let mut status = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
+        let (mut id, mut graph, mut nodes, mut count) = (0, ptr::null_mut(), ptr::null(), 0);
+        let ask = driver::capture_info()?;
+        // SAFETY: the stream is alive while it is borrowed, and all point to what they are filled with.
+        let code = unsafe { ask(self.raw(), &mut status, &mut id, &mut graph, &mut nodes, &mut count) };
+        // What comes next in the stream waits for the last work alone.
+        if code != 0 || count != 1 || nodes.is_null() {
+            return None;
+        }
+        // SAFETY: there is one, which the driver keeps until the stream is asked for something else.
+        Some(Node(unsafe { *nodes }))
     }
 }
 

@@ -4,7 +4,8 @@
 
 use cudarc::driver::{DriverError, result, sys::CUresult};
 
-use super::{CudaDevice, CudaStream, driver::During, graph};
+use super::super::capture;
+use super::{CudaDevice, CudaStream, driver::During};
 use crate::error::DeviceError;
 
 /// Allocations are rounded up to this: generated code may read the whole aligned word at a tensor's end.
@@ -26,7 +27,7 @@ pub struct CudaMemory {
 impl CudaMemory {
     /// Memory that holds anything. A length of zero is allowed, and has an address like any other.
     pub fn new(device: &CudaDevice, len: usize) -> Result<Self, DeviceError> {
-        graph::refuse_within("device memory")?;
+        capture::refuse_within("device memory")?;
         device.stream().refuse_capture("device memory")?;
         free_the_unfreed(device);
         match allocate(device, len) {
@@ -127,7 +128,7 @@ impl CudaMemory {
     pub fn upload(&self, offset: usize, bytes: &[u8]) -> Result<(), DeviceError> {
         let address = self.part("an upload", offset, bytes.len())?;
         let stream = &self.stream;
-        graph::refuse_within("an upload")?;
+        capture::refuse_within("an upload")?;
         stream.refuse_capture("an upload")?;
         if bytes.is_empty() {
             return Ok(());
@@ -141,7 +142,7 @@ impl CudaMemory {
     pub fn download(&self, offset: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
         let address = self.part("a download", offset, bytes.len())?;
         let stream = &self.stream;
-        graph::refuse_within("a download")?;
+        capture::refuse_within("a download")?;
         stream.refuse_capture("a download")?;
         if bytes.is_empty() {
             return Ok(());

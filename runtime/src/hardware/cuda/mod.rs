@@ -25,7 +25,7 @@ pub use context::CudaDevice;
 pub use driver::{device_count, driver_version};
 pub use event::CudaEvent;
 pub use graph::CudaGraph;
-pub(crate) use graph::Used;
+pub(crate) use graph::{Captured, Kept, Used};
 pub use launch::{launch, launch_overlapping};
 pub use mapped::MappedWords;
 pub use memory::CudaMemory;

@@ -9,10 +9,10 @@ use cudarc::driver::{
     sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult},
 };
 
+use super::super::capture;
 use super::{
     CudaDevice,
     driver::{self, During},
-    graph,
 };
 use crate::{compile, error::DeviceError};
 
@@ -37,7 +37,7 @@ impl CudaModule {
     /// # Errors
     /// The bytes are no cubin for the device, or this thread captures a graph: loading may wait for the device.
     pub fn load(device: &CudaDevice, cubin: &[u8]) -> Result<Self, DeviceError> {
-        graph::refuse_within("loading a kernel")?;
+        capture::refuse_within("loading a kernel")?;
         compile::check_cubin(cubin)?;
         let mut aligned = Vec::new();
         let cubin = aligned_image(cubin, &mut aligned);

@@ -13,7 +13,7 @@ use cudarc::driver::{
 use super::{
     CudaDevice, CudaEvent,
     driver::{self, During},
-    graph::{self, Kept},
+    graph::Kept,
 };
 use crate::error::DeviceError;
 
@@ -150,11 +150,6 @@ impl CudaStream {
         let event = CudaEvent::new(device)?;
         event.record(other)?;
         self.wait(&event)
-    }
-
-    /// Whether this thread is in the body of a capture, of whatever stream.
-    pub(crate) fn is_within_capture() -> bool {
-        graph::is_within()
     }
 
     /// Whether what is asked of the stream goes into a graph at present.

@@ -62,9 +62,18 @@ impl CudaTable {
             if !stream.is_capturing()? {
                 return stream.wait(&self.copied);
             }
-            driver::beside_captures(|| self.copied.synchronize())?;
+            return self.wait();
         }
         self.there.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Waits until the words are there for every stream.
+    pub fn wait(&self) -> Result<(), DeviceError> {
+        if !self.there.load(Relaxed) {
+            driver::beside_captures(|| self.copied.synchronize())?;
+            self.there.store(true, Relaxed);
+        }
         Ok(())
     }
 

@@ -21,8 +21,9 @@ use parking_lot::RwLockReadGuard;
 use parking_lot::{MappedMutexGuard, RwLock};
 
 use super::super::Hardware;
-use super::super::cuda::{CudaDevice, CudaEvent, CudaMemory, CudaStream, Used};
-use super::Storage;
+use super::super::capture::PlaceInGraph;
+use super::super::cuda::{Captured, CudaDevice, CudaEvent, CudaMemory, CudaStream, Kept, Used};
+use super::{Storage, refuse_borrowed};
 use crate::error::DeviceError;
 
 /// An allocation of a GPU.
@@ -179,35 +180,49 @@ impl InOrder {
     }
 }
 
-/// Does something on a stream that uses this memory, after what other streams were asked to do with it. `known` is of the same
-/// memory, which lives.
+/// Does something on a stream that uses this memory, after what other streams were asked to do with it.
 pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
     hardware: &Hardware,
     stream: &CudaStream,
     used: impl Iterator<Item = &'a Storage> + Clone,
-    known: Option<&mut InOrder>,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    if let Some(_open) = kept_in_capture(stream, used.clone())? {
+    if let Some((_, mut open)) = in_capture(stream, used.clone())? {
+        open.keep(used.map(Storage::as_used));
         return put();
     }
-    let Some(InOrder(known)) = known else {
-        return put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put);
-    };
-    {
+    put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)
+}
+
+/// As [`put_in_order`], of a kernel's launch. `known` is of the same memory, which lives. Returns where the launch is in a graph
+/// that owns what it uses.
+pub(crate) fn put_launch_in_order<'a, E: From<DeviceError>>(
+    hardware: &Hardware,
+    stream: &CudaStream,
+    used: impl Iterator<Item = &'a Storage> + Clone,
+    known: Option<&mut InOrder>,
+    put: impl FnOnce() -> Result<(), E>,
+) -> Result<Option<PlaceInGraph>, E> {
+    if let Some((kept, mut open)) = in_capture(stream, used.clone())? {
+        put()?;
+        open.add(stream, used.map(Storage::as_used));
+        return Ok(kept.last(&open));
+    }
+    if let Some(InOrder(known)) = known {
         let _order = hardware.0.order.read();
         let now = Some((stream.identity(), hardware.0.moves.load(Relaxed)));
         if *known == now {
-            return put();
+            return put().map(|()| None);
         }
         let belongs = |storage: &Storage| storage.as_cuda().is_none_or(|allocation| allocation.belongs_to(stream));
         if used.clone().all(belongs) {
             // What another device allocated, that one moves.
             *known = now.filter(|_| used.clone().all(|storage| storage.hardware().is(hardware)));
-            return put();
+            return put().map(|()| None);
         }
     }
-    put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)
+    put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)?;
+    Ok(None)
 }
 
 /// Does something as [`put_in_order`] does, with one allocation, that takes its time before it is in the stream. Meanwhile
@@ -219,7 +234,8 @@ pub(crate) fn put_in_order_slowly<R, E: From<DeviceError>>(
     used: &Storage,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    if let Some(_open) = kept_in_capture(stream, iter::once(used))? {
+    if let Some((_, mut open)) = in_capture(stream, iter::once(used))? {
+        open.keep(iter::once(used.as_used()));
         return put();
     }
     let Some(allocation) = used.as_cuda() else {
@@ -235,19 +251,16 @@ pub(crate) fn put_in_order_slowly<R, E: From<DeviceError>>(
     result
 }
 
-/// Lets a graph keep what is used, if the stream is being captured into one that owns what it uses. The capture goes on at
-/// least as long as what is returned.
-fn kept_in_capture<'s, 'a>(
+/// What a graph keeps, if the stream is being captured into one that owns what it uses. The capture goes on at least as long as what
+/// is returned.
+fn in_capture<'s, 'a>(
     stream: &'s CudaStream,
-    used: impl Iterator<Item = &'a Storage> + Clone,
-) -> Result<Option<MappedMutexGuard<'s, Vec<Used>>>, DeviceError> {
+    used: impl Iterator<Item = &'a Storage>,
+) -> Result<Option<(&'s Kept, MappedMutexGuard<'s, Captured>)>, DeviceError> {
     let Some(kept) = stream.kept() else { return Ok(None) };
-    let Some(mut open) = kept.open() else { return Ok(None) };
-    if !kept.allows_borrowing() && used.clone().any(Storage::is_borrowed) {
-        return Err(DeviceError::BorrowedInGraph);
-    }
-    open.extend(used.map(Storage::as_used));
-    Ok(Some(open))
+    let Some(open) = kept.open() else { return Ok(None) };
+    refuse_borrowed(kept.allows_borrowing(), used)?;
+    Ok(Some((kept, open)))
 }
 
 fn put_allocations_in_order<'a, R, E: From<DeviceError>>(

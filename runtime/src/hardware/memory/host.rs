@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tilewright_dsl::interpret::HostMemory;
 
+use super::super::capture;
 use crate::error::DeviceError;
 
 /// Every allocation begins at a multiple of this in the CPU device's address space, as a GPU's does.
@@ -38,6 +39,7 @@ pub(crate) struct HostAllocation {
 
 impl HostAllocation {
     pub(super) fn new(len: usize, content: Option<&[u8]>) -> Result<Self, DeviceError> {
+        capture::refuse_within("device memory")?;
         let memory = match content {
             Some(content) => HostMemory::from_bytes(content),
             None => HostMemory::zeroed(len as u64),
@@ -97,12 +99,14 @@ impl HostAllocation {
     }
 
     pub(super) fn upload(&self, offset: usize, bytes: &[u8]) -> Result<(), DeviceError> {
+        capture::refuse_within("an upload")?;
         self.memory
             .write(offset as u64, bytes)
             .map_err(|_| self.out_of_range("an upload", offset, bytes.len()))
     }
 
     pub(super) fn download(&self, offset: usize, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        capture::refuse_within("a download")?;
         let length = bytes.len();
         self.memory
             .read(offset as u64, bytes)

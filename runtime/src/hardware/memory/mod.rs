@@ -18,7 +18,7 @@ use crate::error::DeviceError;
 pub(crate) use bytes::{as_bytes, from_bytes};
 #[cfg(feature = "nccl")]
 pub(crate) use cuda::put_in_order_slowly;
-pub(crate) use cuda::{CudaAllocation, InOrder, put_in_order, put_kept_in_order};
+pub(crate) use cuda::{CudaAllocation, InOrder, put_in_order, put_kept_in_order, put_launch_in_order};
 pub(crate) use host::HostAllocation;
 
 /// An allocation on a device. Clones are the same allocation, which lives as long as the last of them.
@@ -118,7 +118,7 @@ impl Storage {
     }
 
     /// As something that a graph keeps.
-    fn as_used(&self) -> Used {
+    pub(crate) fn as_used(&self) -> Used {
         self.0.clone()
     }
 
@@ -178,6 +178,17 @@ impl Storage {
             Place::Host(host) => host.download(offset, bytes),
             Place::Cuda(cuda) => cuda.download(offset, bytes),
         }
+    }
+}
+
+/// An error if memory is to go into a graph that is only borrowed, unless that is allowed.
+pub(crate) fn refuse_borrowed<'a>(
+    is_allowed: bool,
+    mut used: impl Iterator<Item = &'a Storage>,
+) -> Result<(), DeviceError> {
+    match !is_allowed && used.any(Storage::is_borrowed) {
+        true => Err(DeviceError::BorrowedInGraph),
+        false => Ok(()),
     }
 }
 

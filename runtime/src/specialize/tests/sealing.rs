@@ -11,10 +11,14 @@ fn wide(out: &mut Tensor<i32, 1>, width: Count) {
     out.store([arange(width)], 5);
 }
 
-#[kernel(grid = [1])]
-fn panicking(out: &mut Tensor<i32, 1>) {
-    let sizes: Vec<usize> = Vec::new();
-    out.store([arange(sizes[2])], 5);
+/// So many counts that their mixes are too many to be tried.
+#[kernel(grid = [counts[0]])]
+fn many(out: &mut Tensor<i64, 1>, counts: [Count; 6]) {
+    let mut sum = counts[0];
+    for count in 1..6 {
+        sum = sum * 10 + counts[count];
+    }
+    out.store([program_id(0)], sum);
 }
 
 #[test]
@@ -72,12 +76,17 @@ fn a_launch_into_a_graph_is_sealed_by_itself() {
 
 #[test]
 fn what_is_built_already_under_another_name_is_no_reason_to_refuse() {
+    #[kernel(grid = [rows])]
+    fn labelled(out: &mut Tensor<i32, 2>, rows: Count, #[comptime] _label: usize) {
+        out.store([program_id(0), arange(out.extent(1))], 1);
+    }
+
     let device = tiered();
-    let rows = Rows::on(&device);
-    rows.place(&device, 1, 3, Runtime, as_it_is);
+    let mut out = Rows::out(&device);
+    labelled(&mut out, Runtime(3), 0).launch(&device).expect("a launch");
     device.seal();
-    // Exact counts are a class of their own, with the same resident variant.
-    rows.place(&device, 1, 3, Exact, as_it_is);
+    // A class of its own, with the same resident variant.
+    labelled(&mut out, Runtime(3), 1).launch(&device).expect("it is there");
     assert_eq!(device.counters().traces, 2);
 }
 
@@ -118,9 +127,18 @@ fn random_batches_after_a_warm_up_wait_for_nothing_and_need_no_more_than_the_key
         settle();
         let after = device.counters();
         assert_eq!((after.waits, after.failures), (0, 0), "{policy:?}");
-        // Each of two counts has its keys; sets of conditions are at most four, and pairs of literals come behind.
-        let keys = 2 * policy.key_count(0..=ROWS as u64) + 4;
-        assert!(warmed.built <= keys, "{policy:?}: {} of {keys}", warmed.built);
+        // Of two counts one shapes the code: the other sizes the grid. Sets of conditions are at most four.
+        let reachable = policy.key_count(0..=ROWS as u64);
+        println!(
+            "{policy:?}: {} binaries, {} of them warmed up, of {reachable} keys of each count; {} with sets of conditions",
+            after.variants, warmed.built, warmed.keys
+        );
+        assert_eq!(after.variants, device.variants().len() as u64);
+        assert!(
+            warmed.built <= after.variants && warmed.keys as u64 <= 2 * reachable + 4,
+            "{policy:?}"
+        );
+        assert!(after.variants <= 2 * reachable + 4, "{policy:?}: {after:?}");
     }
 }
 
@@ -154,28 +172,49 @@ fn exact_counts_are_warmed_up_without_their_literals() {
 }
 
 #[test]
-fn every_mix_of_literals_and_values_is_a_class_that_a_warm_up_has_analysed() {
+fn no_mix_of_exact_counts_and_others_is_analysed_by_a_launch() {
     let device = tiered();
-    let rows = Rows::on(&device);
-    let mut out = Rows::out(&device);
-    let policy = CountPolicy::ExactUpTo(4);
-    let calls = [place(&mut out, &rows.src, policy.bind(0), policy.bind(1))];
-    device
-        .warm_up(calls, &policy, 0..=ROWS as u64, |_| {})
-        .expect("it is warmed up");
-    let classes = device.specializer().classes();
+    let mut out = device.zeros::<i64, 1>([4]).expect("memory");
+    let bind = |mix: u32| {
+        std::array::from_fn(|at| {
+            let count = 1 + at as u64 % 3;
+            if mix >> at & 1 == 1 {
+                HostCount::Exact(count)
+            } else {
+                HostCount::Runtime(count)
+            }
+        })
+    };
+    many(&mut out, bind(0)).launch(&device).expect("a launch");
+    settle();
     device.seal();
-    for (start, count) in [(1, 1), (1, 6), (6, 1), (6, 6)] {
-        place(&mut out, &rows.src, policy.bind(start), policy.bind(count))
-            .launch(&device)
-            .expect("nothing is missing");
+    let classes = device.specializer().classes();
+    for mix in 0..1 << 6 {
+        let launched = many(&mut out, bind(mix)).launch(&device).expect("nothing is missing");
+        assert!(!launched.compiled());
+        assert_eq!(out.download().expect("a download"), [123_123, 0, 0, 0]);
     }
     settle();
-    assert_eq!(device.specializer().classes(), classes);
+    assert_eq!((device.specializer().classes(), device.counters().traces), (classes, 1));
 }
 
 #[test]
-fn a_warm_up_refuses_more_keys_than_are_kept_and_survives_a_body_that_panics() {
+fn a_count_that_shapes_a_tile_has_to_be_exact_whatever_was_launched_before() {
+    let device = tiered();
+    let mut line = device.zeros::<i32, 1>([8]).expect("memory");
+    for _ in 0..2 {
+        let error = wide(&mut line, Runtime(4)).launch(&device).expect_err("no width");
+        assert!(error.to_string().contains("does not bind as `Exact`"), "{error}");
+        wide(&mut line, Exact(4)).launch(&device).expect("a width");
+    }
+    let mut prepared = device.prepare(&wide(&mut line, Exact(4))).expect("a class");
+    let error = prepared.launch(wide(&mut line, Runtime(4))).expect_err("another class");
+    assert!(matches!(error, LaunchError::OtherClass { .. }), "{error}");
+    assert!(prepared.launch(wide(&mut line, Exact(4))).is_ok());
+}
+
+#[test]
+fn a_warm_up_refuses_more_keys_than_are_kept() {
     let device = tiered();
     device.set_code_limits(CodeLimits {
         variants: 20,
@@ -188,15 +227,6 @@ fn a_warm_up_refuses_more_keys_than_are_kept_and_survives_a_body_that_panics() {
         .warm_up(calls, &CountPolicy::Exact, 0..=u64::MAX, |_| {})
         .expect_err("too many");
     assert!(matches!(error, LaunchError::TooManyKeys { most: 20, .. }), "{error}");
-
-    let mut line = device.zeros::<i32, 1>([8]).expect("memory");
-    let error = device
-        .warm_up([panicking(&mut line)], &CountPolicy::Runtime, 0..=1, |_| {})
-        .expect_err("it panics");
-    assert!(
-        matches!(&error, LaunchError::Panicked { message, .. } if message.contains("index out of bounds")),
-        "{error}"
-    );
     rows.place(&device, 0, 3, Runtime, as_it_is);
 }
 

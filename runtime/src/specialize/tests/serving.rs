@@ -143,6 +143,49 @@ fn two_hundred_threads_launch_one_cold_kernel_and_it_is_built_once() {
 }
 
 #[test]
+fn threads_launch_different_cold_kernels_at_once_and_each_is_built_once() {
+    const THREADS: usize = 16;
+    const WIDTHS: usize = 6;
+    for specialize in [Specialize::Tiered, Specialize::Exact] {
+        let device = tiered();
+        device.set_specialize(specialize);
+        let gate = Gate::before(&device);
+        gate.open();
+        let start = std::sync::Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let (device, start) = (&device, &start);
+                scope.spawn(move || {
+                    let tensor = |width| device.zeros::<i32, 2>([ROWS, width]).expect("memory");
+                    start.wait();
+                    // Every thread in another order, so that each waits for others at some time.
+                    for step in 0..2 * WIDTHS {
+                        let kind = (step + number) % (2 * WIDTHS);
+                        let (width, mut out) = (1 + kind / 2, tensor(1 + kind / 2));
+                        let launched = match kind % 2 {
+                            0 => fill(&mut out, Runtime(0), Runtime(2), 7).launch(device),
+                            _ => place(&mut out, &tensor(width), Runtime(0), Runtime(2)).launch(device),
+                        };
+                        launched.expect("a launch");
+                    }
+                });
+            }
+        });
+        settle();
+        assert_eq!(gate.waited.load(SeqCst), 2 * WIDTHS, "{specialize:?}");
+        let counters = device.counters();
+        assert_eq!(
+            (counters.launches, counters.failures),
+            ((THREADS * 2 * WIDTHS) as u64, 0)
+        );
+        assert_eq!(
+            counters.compiles, counters.variants,
+            "{specialize:?}: none is built twice"
+        );
+    }
+}
+
+#[test]
 fn results_are_the_same_while_variants_are_swapped_under_load() {
     let device = tiered();
     let rows = Rows::on(&device);
@@ -258,6 +301,60 @@ fn a_launch_can_say_itself_what_it_waits_for_and_a_kernel_too() {
     }
     device.set_specialize_for(&place::definition(), Specialize::Exact);
     assert_eq!(rows.place(&device, 0, 5, Exact, as_it_is).tier(), Some(Tier::Literal));
+}
+
+#[test]
+fn what_a_kernels_author_wrote_comes_before_what_the_device_does_for_all() {
+    #[kernel(grid = [rows], specialize = "resident")]
+    fn settled(out: &mut Tensor<i32, 2>, rows: Count) {
+        out.store([program_id(0), arange(out.extent(1))], 1);
+    }
+
+    let device = tiered();
+    let mut out = Rows::out(&device);
+    let mut served = |with: fn(Call<'_>) -> Call<'_>| {
+        let tiers: Vec<_> = (0..2)
+            .map(|_| {
+                let launched = with(settled(&mut out, Exact(5))).launch(&device).expect("a launch");
+                settle();
+                launched.tier().expect("programs")
+            })
+            .collect();
+        tiers[1]
+    };
+    assert_eq!(served(as_it_is), Tier::Resident);
+    assert_eq!(served(|call| call.specialize(Specialize::Exact)), Tier::Literal);
+    let beside: fn(Call<'_>) -> Call<'_> = |call| Call::fuse([call]);
+    assert_eq!(served(beside), Tier::Resident, "fused ones ask for what they agree on");
+    device.set_specialize(Specialize::Exact);
+    assert_eq!(served(as_it_is), Tier::Resident);
+    device.set_specialize_for(&settled::definition(), Specialize::Tiered);
+    assert_eq!(served(as_it_is), Tier::Proved, "the device was told for this kernel");
+    assert_eq!(served(beside), Tier::Proved);
+    assert_eq!(served(|call| call.specialize(Specialize::Resident)), Tier::Resident);
+}
+
+#[test]
+fn fused_kernels_that_want_different_things_get_what_the_device_does_for_all() {
+    #[kernel(grid = [1], specialize = "exact")]
+    fn one(out: &mut Tensor<i32, 1>) {
+        out.store([0], 1);
+    }
+    #[kernel(grid = [1], specialize = "resident")]
+    fn other(out: &mut Tensor<i32, 1>) {
+        out.store([0], 2);
+    }
+    let device = tiered();
+    let line = || device.zeros::<i32, 1>([1]).expect("memory");
+    let [mut a, mut b] = [line(), line()];
+    let specialize = |call: &Call<'_>| device.specializer().specialize(call);
+    assert_eq!(
+        specialize(&Call::fuse([one(&mut a), other(&mut b)])),
+        Specialize::Tiered
+    );
+    assert_eq!(specialize(&Call::fuse([one(&mut a), one(&mut b)])), Specialize::Exact);
+    device.set_specialize_for(&other::definition(), Specialize::Exact);
+    assert_eq!(specialize(&Call::fuse([one(&mut a), other(&mut b)])), Specialize::Exact);
 }
 
 #[test]

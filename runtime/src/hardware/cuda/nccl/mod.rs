@@ -157,7 +157,7 @@ impl CudaCommunicator {
             if !graph::keep_within(self.clone()) {
                 self.outlived.store(true, Relaxed);
             }
-        } else if graph::is_within() {
+        } else if crate::hardware::capture::is_within() {
             let what = "a collective on another stream than the captured one";
             return Err(DeviceError::Capturing { what }.into());
         }
