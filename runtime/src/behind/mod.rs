@@ -25,6 +25,10 @@ pub(crate) struct Behind {
     under_way: AtomicUsize,
     /// The process whose work is counted: the child of a fork has none of its parent's threads.
     process: AtomicU32,
+    /// Whether the end of the process waits for it: from when it begins for the first time, and from when it has ended for the
+    /// first time, as it loads libraries on its way.
+    begun: Once,
+    ended: Once,
 }
 
 /// Storing what was compiled.
@@ -83,6 +87,8 @@ impl Behind {
             name,
             under_way: AtomicUsize::new(0),
             process: AtomicU32::new(0),
+            begun: Once::new(),
+            ended: Once::new(),
         }
     }
 
@@ -126,7 +132,7 @@ impl Behind {
 
     /// Work on another thread, as long as what is returned is kept.
     pub(crate) fn begin(&'static self) -> Counted {
-        wait_at_exit();
+        self.begun.call_once(wait_at_exit);
         self.under_way();
         self.under_way.fetch_add(1, SeqCst);
         Counted(self)
@@ -138,23 +144,25 @@ pub(crate) struct Counted(&'static Behind);
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.0.ended.call_once(wait_at_exit);
         self.0.under_way.fetch_sub(1, SeqCst);
     }
 }
 
+/// Lets the end of the process wait for work that is under way. What is registered last is done first: before the
+/// libraries are taken down that are there by now.
 fn wait_at_exit() {
     extern "C" fn at_exit() {
-        IS_ENDING.store(true, SeqCst);
+        if IS_ENDING.swap(true, SeqCst) {
+            return;
+        }
         COMPILES.settle(AT_EXIT);
         CALLS.settle(AT_EXIT);
         STORES.settle(AT_EXIT);
         #[cfg(feature = "nccl")]
         ENDINGS.settle(AT_EXIT);
     }
-    static REGISTERED: Once = Once::new();
-    REGISTERED.call_once(|| {
-        // SAFETY: the function has the type that is wanted, and uses nothing that has ended when it is called. If it cannot be
-        // registered, a process that ends soon loses what it was storing.
-        let _ = unsafe { libc::atexit(at_exit) };
-    });
+    // SAFETY: the function has the type that is wanted, and uses nothing that has ended when it is called. If it cannot be
+    // registered, a process that ends soon loses what it was storing.
+    let _ = unsafe { libc::atexit(at_exit) };
 }

@@ -85,13 +85,16 @@ impl Unended {
         let thread = thread::Builder::new()
             .name("tilewright-nvrtc".to_owned())
             .stack_size(STACK);
-        if let Err(error) = thread.spawn(run) {
-            let reason = error.to_string();
-            return Err(CompileError::NoThread {
-                kernel: kernel(),
-                reason,
-            });
-        }
+        let thread = match thread.spawn(run) {
+            Ok(thread) => thread,
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(CompileError::NoThread {
+                    kernel: kernel(),
+                    reason,
+                });
+            }
+        };
         let mut found = match Deadline::after(limit).left() {
             Some(left) => result.recv_timeout(left),
             None => result.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -103,6 +106,10 @@ impl Unended {
             if found.is_err() {
                 table.all.push((number, compilation.clone()));
             }
+        }
+        if found.is_ok() {
+            // It is about to end, and takes down what NVRTC has kept for it: not while the process takes down NVRTC.
+            let _ = thread.join();
         }
         match found {
             Ok(Ok(compiled)) => Ok(compiled),
