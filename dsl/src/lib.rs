@@ -7,6 +7,7 @@
 //! * [`analysis`] proves things about the IR, [`transform`] folds and simplifies it,
 //! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
+//! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
 //! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
@@ -25,6 +26,7 @@ pub mod lang;
 mod limits;
 pub mod schedule;
 mod stack;
+pub mod thread;
 mod trace;
 pub mod transform;
 
