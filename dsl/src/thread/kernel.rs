@@ -1,7 +1,8 @@
 //! A whole kernel.
 
 use super::{
-    Argument, Block, Buffer, BufferKind, Facts, Indices, Operand, Register, STATIC_SHARED_BYTES, Type, Value, Variable,
+    Argument, Block, Buffer, BufferKind, Facts, Indices, Operand, Register, STATIC_SHARED_BYTES, Table, Type, Value,
+    Variable,
 };
 use crate::ir::{Arena, Handle};
 
@@ -18,6 +19,8 @@ pub struct Kernel {
     pub arguments: Arena<Argument>,
     /// The memory that it reads and writes.
     pub buffers: Arena<Buffer>,
+    /// The tables of its module.
+    pub tables: Arena<Table>,
     /// All index expressions and conditions.
     pub indices: Indices,
     /// All values.

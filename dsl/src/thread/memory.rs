@@ -10,7 +10,8 @@ pub const STATIC_SHARED_BYTES: u32 = 48 << 10;
 /// One argument of the kernel, in the order of the launch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Argument {
-    /// What it is called in texts: letters, digits and `_`, and no other argument's.
+    /// What it is called in texts: letters, digits and `_`, and no other argument's. Printers see to it that it is no word of
+    /// their language.
     pub name: String,
     /// What is passed.
     pub kind: ArgumentKind,
@@ -71,11 +72,23 @@ pub enum BufferKind {
         /// How many.
         bytes: u32,
     },
+    /// Numbers that the module brings with it.
+    Table {
+        /// Which.
+        table: Handle<Table>,
+    },
     /// An argument of several bytes.
     Parameter {
         /// The argument, an [`ArgumentKind::Bytes`].
         argument: Handle<Argument>,
     },
+}
+
+/// Numbers that are there from the start, and that nobody changes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Table {
+    /// At least one, in little-endian words of 8 bytes.
+    pub words: Vec<u64>,
 }
 
 /// Who writes memory of the GPU while a kernel runs.
@@ -89,7 +102,7 @@ pub enum Sharing {
     Shared,
 }
 
-/// The four kinds of memory.
+/// The kinds of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Space {
     /// The GPU's, or what is mapped there: of the host, or of another GPU.
@@ -98,6 +111,8 @@ pub enum Space {
     Shared,
     /// The thread's.
     Local,
+    /// The module's own tables.
+    Table,
     /// The arguments.
     Parameter,
 }
@@ -118,7 +133,8 @@ pub struct Place {
 pub enum Order {
     /// By barriers alone. Nobody else may touch the bytes meanwhile.
     Weak,
-    /// As one step of its scope; loads are relaxed or acquire, stores relaxed or release. Of one lane, or 16 bytes relaxed.
+    /// As one step of its scope, each lane or, of 16 bytes, each word of 4 by itself; loads are relaxed or acquire, stores relaxed
+    /// or release, and what is not relaxed is of one lane.
     Strong(MemoryOrder, MemoryScope),
 }
 
@@ -216,6 +232,7 @@ impl Buffer {
             BufferKind::Global { .. } | BufferKind::Listed { .. } => Space::Global,
             BufferKind::Shared { .. } => Space::Shared,
             BufferKind::Local { .. } => Space::Local,
+            BufferKind::Table { .. } => Space::Table,
             BufferKind::Parameter { .. } => Space::Parameter,
         }
     }
@@ -226,7 +243,7 @@ impl Buffer {
             BufferKind::Global { sharing, .. } | BufferKind::Listed { sharing } => sharing,
             BufferKind::Shared { .. } => Sharing::Shared,
             BufferKind::Local { .. } => Sharing::Private,
-            BufferKind::Parameter { .. } => Sharing::ReadOnly,
+            BufferKind::Table { .. } | BufferKind::Parameter { .. } => Sharing::ReadOnly,
         }
     }
 }
@@ -238,6 +255,7 @@ impl Space {
             Self::Global => "global",
             Self::Shared => "shared",
             Self::Local => "local",
+            Self::Table => "table",
             Self::Parameter => "parameter",
         }
     }

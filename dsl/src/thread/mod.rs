@@ -33,7 +33,7 @@ pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
 pub use kernel::Kernel;
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
-    Space, Store, Update,
+    Space, Store, Table, Update,
 };
 pub use operation::{Operation, Rounding, Shuffle, Vote, accepts_binary, accepts_cast, accepts_unary, is_computed};
 pub use statement::{Block, FenceOrder, Label, Ptx, Report, Statement, Unroll};

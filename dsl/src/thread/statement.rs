@@ -76,8 +76,8 @@ pub enum Statement {
     Print {
         /// What: each `{}` stands for a value.
         format: String,
-        /// The values, of one lane, of no float of 8 bits; as many as `{}`. Those of integers print in decimal, bool as `true` and
-        /// `false`, f64 with 17 digits and other floats with 9.
+        /// The values, of one lane, of no float of less than 32 bits; as many as `{}`. Integers print in decimal, bool as `true` and
+        /// `false`, f64 with 17 significant digits and f32 with 9.
         values: Vec<Operand>,
     },
     /// Runs instructions of the author's.

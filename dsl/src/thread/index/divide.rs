@@ -88,9 +88,33 @@ impl Indices {
         if least >= 0 && most < by && whole.terms.is_empty() && whole.constant == 0 {
             return Some(self.constant(0));
         }
+        if low >= 0
+            && let Some((unit, Parts { whole, .. })) = self.fine_parts(&sum, by)
+        {
+            let (whole, by) = (self.of_sum(whole), self.constant(by / unit));
+            return Some(self.quotient(whole, by));
+        }
         self.reduced(&sum, by).map(|(value, by)| {
             let by = self.constant(by);
             self.quotient(value, by)
+        })
+    }
+
+    /// A divisor of `by`, more than 1, of which the rest of a sum is less, whatever it is, and not always 0: what is divided by
+    /// `by` is divided by the one first, which takes the rest away.
+    fn fine_parts(&self, sum: &Sum, by: i64) -> Option<(i64, Parts)> {
+        let units = sum
+            .terms
+            .iter()
+            .map(|term| greatest_common_divisor(term.coefficient, by));
+        let mut units: Vec<i64> = units.filter(|unit| *unit > 1 && *unit <= by).collect();
+        units.sort_unstable();
+        units.dedup();
+        units.into_iter().rev().find_map(|unit| {
+            let parts = parts(sum, unit);
+            let (least, most) = self.exact_range(&parts.rest)?;
+            let fits = self.exact_range(&parts.whole).is_some();
+            (fits && least >= 0 && most < unit && most > 0).then_some((unit, parts))
         })
     }
 
@@ -152,6 +176,14 @@ impl Indices {
             let (rest, by) = (self.of_sum(rest), self.constant(by));
             return Some(self.remainder(rest, by));
         }
+        if low >= 0
+            && let Some((unit, Parts { whole, rest })) = self.fine_parts(&sum, by)
+        {
+            let (whole, by) = (self.of_sum(whole), self.constant(by / unit));
+            let remainder = self.remainder(whole, by);
+            let (remainder, rest) = (self.scale(remainder, unit), self.of_sum(rest));
+            return Some(self.add(remainder, rest));
+        }
         let (value, reduced) = self.reduced(&sum, by)?;
         let reduced_by = self.constant(reduced);
         let remainder = self.remainder(value, reduced_by);
@@ -192,7 +224,31 @@ impl Indices {
         if smaller != value {
             return self.low(smaller, bits);
         }
+        // Whatever the whole part wraps to, its own low bits are right.
+        let sum = self.as_sum(value);
+        if let Some((unit, Parts { whole, rest })) = self.low_parts(&sum, modulus) {
+            let whole = self.of_sum(whole);
+            let low = self.low(whole, bits - unit.trailing_zeros() as u8);
+            let (low, rest) = (self.scale(low, unit), self.of_sum(rest));
+            return self.add(low, rest);
+        }
         self.intern(Index::Low { value, bits })
+    }
+
+    /// As [`Indices::fine_parts`] by a power of two, but the whole part may wrap, and the rest may be 0.
+    fn low_parts(&self, sum: &Sum, modulus: i64) -> Option<(i64, Parts)> {
+        let units = sum
+            .terms
+            .iter()
+            .map(|term| greatest_common_divisor(term.coefficient, modulus));
+        let mut units: Vec<i64> = units.filter(|unit| *unit > 1 && *unit < modulus).collect();
+        units.sort_unstable();
+        units.dedup();
+        units.into_iter().rev().find_map(|unit| {
+            let parts = parts(sum, unit);
+            let (least, most) = self.exact_range(&parts.rest)?;
+            (least >= 0 && most < unit).then_some((unit, parts))
+        })
     }
 
     /// The smaller of two.

@@ -26,6 +26,8 @@ mod divide;
 mod evaluate;
 mod facts;
 mod substitute;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
