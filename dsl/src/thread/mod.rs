@@ -22,13 +22,17 @@
 //! does not say less. Indices, conditions and operations of values have no effect and may be computed where they are
 //! mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
+mod build;
 pub mod index;
 mod kernel;
 mod memory;
 mod operation;
+mod print;
 mod statement;
 mod value;
+pub mod verify;
 
+pub use build::Builder;
 pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
 pub use kernel::Kernel;
 pub use memory::{

@@ -10,7 +10,7 @@ use crate::ir::{BinaryOp, CompareOp, Handle, UnaryOp};
 /// There is nothing here that hardware only approximates: floats are f32 and f64, each operation is rounded once to nearest
 /// even and never fused with another, subnormal numbers are kept, and **a NaN that an operation makes may have any bits**
 /// until [`Operation::Canonical`] gives it the ones that `arithmetic` says. Floats of 16 and 8 bits are moved and cast.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A scalar argument. Of its type.
     Argument(Handle<Argument>),

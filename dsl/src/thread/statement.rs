@@ -1,6 +1,8 @@
 //! What a thread does, in order.
 
-use super::{AsyncCopy, Atomic, Condition, Index, Operand, Operation, Place, Register, Store, Value, Variable};
+use super::{
+    Argument, AsyncCopy, Atomic, Condition, Index, Operand, Operation, Place, Register, Store, Update, Value, Variable,
+};
 use crate::ir::{GridDependency, Handle, Meaning, MemoryScope, Span};
 use crate::stack::room;
 
@@ -55,7 +57,8 @@ pub enum Statement {
         /// Where this does not hold nothing is asked for.
         predicate: Option<Handle<Condition>>,
     },
-    /// Lets the threads of a group meet: what each has stored before, all see after.
+    /// Lets the threads of a group meet: what each has stored before, all see after. Where the group is more than a warp the
+    /// threads of each warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0).
     Barrier {
         /// How many threads: those whose number divided by it is the same. A power of two up to 32, or a multiple of 32 that
         /// divides the block's threads, into 16 groups at most.
@@ -282,5 +285,114 @@ impl Statement {
             | Self::Next(_)
             | Self::Exit => {}
         }
+    }
+}
+
+/// Something of the kernel that a statement mentions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mention {
+    /// What it takes.
+    Use(Operand),
+    /// Memory that it touches.
+    Place(Place),
+    /// An argument whose value it takes.
+    Argument(Handle<Argument>),
+    /// A register that it reads or sets.
+    Register(Handle<Register>),
+    /// A value that it computes.
+    Defines(Handle<Value>),
+    /// A variable that it names or counts.
+    Names(Handle<Variable>),
+}
+
+impl Statement {
+    /// Calls `visit` with all that the statement itself mentions, what it defines last; not with what blocks inside it do.
+    pub(super) fn for_each_mention(&self, mut visit: impl FnMut(Mention)) {
+        let visit = &mut visit;
+        match self {
+            Self::Let { value, operation } => {
+                match operation {
+                    Operation::Argument(argument) => visit(Mention::Argument(*argument)),
+                    Operation::Read(register) => visit(Mention::Register(*register)),
+                    Operation::Load(load) => {
+                        visit(Mention::Place(load.place));
+                        predicate(load.predicate, visit);
+                    }
+                    _ => operation.for_each_operand(|operand| visit(Mention::Use(operand))),
+                }
+                visit(Mention::Defines(*value));
+            }
+            Self::Name { variable, index } => {
+                visit(Mention::Use(Operand::Index(*index)));
+                visit(Mention::Names(*variable));
+            }
+            Self::Assign { register, value } => {
+                visit(Mention::Use(*value));
+                visit(Mention::Register(*register));
+            }
+            Self::Store(store) => {
+                visit(Mention::Place(store.place));
+                visit(Mention::Use(store.value));
+                predicate(store.predicate, visit);
+            }
+            Self::Atomic(atomic) => {
+                visit(Mention::Place(atomic.place));
+                match atomic.update {
+                    Update::Combine { value, .. } => visit(Mention::Use(value)),
+                    Update::CompareExchange { current, new } => {
+                        visit(Mention::Use(current));
+                        visit(Mention::Use(new));
+                    }
+                }
+                predicate(atomic.predicate, visit);
+                if let Some(result) = atomic.result {
+                    visit(Mention::Defines(result));
+                }
+            }
+            Self::AsyncCopy(copy) => {
+                visit(Mention::Place(copy.to));
+                visit(Mention::Place(copy.from));
+                predicate(copy.predicate, visit);
+            }
+            Self::Prefetch { place, predicate: when } => {
+                visit(Mention::Place(*place));
+                predicate(*when, visit);
+            }
+            Self::Report(report) => {
+                visit(Mention::Use(Operand::Index(report.program)));
+                visit(Mention::Use(report.value));
+                visit(Mention::Use(report.met));
+                predicate(report.predicate, visit);
+            }
+            Self::Print { values, .. } => values.iter().for_each(|value| visit(Mention::Use(*value))),
+            Self::Ptx(ptx) => {
+                ptx.inputs.iter().for_each(|input| visit(Mention::Use(*input)));
+                ptx.outputs.iter().for_each(|output| visit(Mention::Defines(*output)));
+            }
+            Self::If { condition, .. } => visit(Mention::Use(Operand::Condition(*condition))),
+            Self::For {
+                variable, start, end, ..
+            } => {
+                visit(Mention::Use(Operand::Index(*start)));
+                visit(Mention::Use(Operand::Index(*end)));
+                visit(Mention::Names(*variable));
+            }
+            Self::AsyncCommit
+            | Self::AsyncWait(_)
+            | Self::Barrier { .. }
+            | Self::Fence { .. }
+            | Self::GridDependency(_)
+            | Self::Loop { .. }
+            | Self::Scope { .. }
+            | Self::Leave(_)
+            | Self::Next(_)
+            | Self::Exit => {}
+        }
+    }
+}
+
+fn predicate(condition: Option<Handle<Condition>>, visit: &mut impl FnMut(Mention)) {
+    if let Some(condition) = condition {
+        visit(Mention::Use(Operand::Condition(condition)));
     }
 }

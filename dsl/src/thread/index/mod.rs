@@ -44,9 +44,9 @@ pub enum Atom {
     Thread,
     /// The block's number in the grid, from 0.
     Block,
-    /// The lane of a packet that an operation is done for. Only until accesses are widened: a kernel that can be printed has
-    /// none.
-    Lane,
+    /// The lane of a packet of so many that an operation is done for. Only until accesses are widened: a kernel that can be
+    /// printed has none.
+    Lane(u8),
     /// An integer argument, extended to 64 bits by its sign.
     Argument(Handle<Argument>),
     /// The address of the first byte of a buffer in global memory that has a pointer of its own.
@@ -200,6 +200,11 @@ impl Indices {
     /// What is known of an index.
     pub fn facts(&self, index: Handle<Index>) -> Facts {
         self.node(index).facts
+    }
+
+    /// What has been said of an atom, if anything has.
+    pub fn facts_of_atom(&self, atom: Atom) -> Option<Facts> {
+        self.known.get(&Index::Atom(atom)).map(|index| self.facts(*index))
     }
 
     /// The value, if it is known.

@@ -21,7 +21,7 @@ fn some() -> Example {
     Example {
         thread: indices.atom(Atom::Thread, Facts::between(0, 255)),
         q: indices.atom(variable(0), Facts::between(0, 1000)),
-        lane: indices.atom(Atom::Lane, Facts::between(0, 7)),
+        lane: indices.atom(Atom::Lane(8), Facts::between(0, 7)),
         row: indices.atom(variable(1), Facts::NONE),
         indices,
     }
@@ -64,16 +64,16 @@ fn lanes_leave_quotients_and_remainders_of_their_number() {
     // The rows of a tile of 64 columns.
     let (columns, seven) = (s.constant(64), s.constant(7));
     let row = s.indices.quotient(column, columns);
-    assert!(!s.indices.moves(row, Atom::Lane));
+    assert!(!s.indices.moves(row, Atom::Lane(8)));
     assert_eq!(row, {
         let eight = s.constant(8);
         s.indices.quotient(s.q, eight)
     });
     let place = s.indices.remainder(column, columns);
-    assert_eq!(s.indices.step(place, Atom::Lane), Some(1));
+    assert_eq!(s.indices.step(place, Atom::Lane(8)), Some(1));
     // 7 does not divide 8.
     let ragged = s.indices.quotient(column, seven);
-    assert!(s.indices.moves(ragged, Atom::Lane));
+    assert!(s.indices.moves(ragged, Atom::Lane(8)));
 }
 
 #[test]
@@ -99,18 +99,18 @@ fn a_comparison_with_a_multiple_of_the_lanes_does_not_move_with_them() {
     let mut s = some();
     let (column, limit) = (s.column(0), s.constant(512));
     let below = s.indices.less(column, limit);
-    assert!(!s.indices.condition_moves(below, Atom::Lane));
+    assert!(!s.indices.condition_moves(below, Atom::Lane(8)));
     let sixty_four = s.constant(64);
     assert_eq!(below, s.indices.less(s.q, sixty_four));
     // Between the lanes of one packet it does.
     let (column, limit) = (s.column(0), s.constant(516));
     let below = s.indices.less(column, limit);
-    assert!(s.indices.condition_moves(below, Atom::Lane));
+    assert!(s.indices.condition_moves(below, Atom::Lane(8)));
     // With an unknown limit that is a multiple too.
     let many = s.indices.atom(Atom::Block, Facts::between(0, 1 << 20));
     let (column, limit) = (s.column(0), s.indices.scale(many, 16));
     let below = s.indices.less(column, limit);
-    assert!(!s.indices.condition_moves(below, Atom::Lane));
+    assert!(!s.indices.condition_moves(below, Atom::Lane(8)));
 }
 
 #[test]
@@ -181,11 +181,11 @@ fn integers_that_wrap_are_not_taken_for_what_they_are_not() {
 fn a_step_is_the_same_everywhere_or_unknown() {
     let mut s = some();
     let column = s.column(3);
-    assert_eq!(s.indices.step(column, Atom::Lane), Some(1));
-    assert_eq!(s.indices.step(s.row, Atom::Lane), Some(0));
+    assert_eq!(s.indices.step(column, Atom::Lane(8)), Some(1));
+    assert_eq!(s.indices.step(s.row, Atom::Lane(8)), Some(0));
     let three = s.constant(3);
     let third = s.indices.quotient(column, three);
-    assert_eq!(s.indices.step(third, Atom::Lane), None);
+    assert_eq!(s.indices.step(third, Atom::Lane(8)), None);
     let both = s.indices.add(column, third);
-    assert_eq!(s.indices.step(both, Atom::Lane), None);
+    assert_eq!(s.indices.step(both, Atom::Lane(8)), None);
 }

@@ -46,7 +46,7 @@ fn atom(number: usize) -> Atom {
     match number {
         0 => Atom::Thread,
         1 => Atom::Block,
-        2 => Atom::Lane,
+        2 => Atom::Lane(8),
         _ => Atom::Variable(Handle::from_index(number)),
     }
 }
