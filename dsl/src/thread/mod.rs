@@ -24,6 +24,7 @@
 
 mod build;
 pub mod index;
+pub mod interpret;
 mod kernel;
 mod memory;
 mod operation;

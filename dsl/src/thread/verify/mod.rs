@@ -10,6 +10,8 @@ mod assigned;
 mod body;
 mod declarations;
 mod handles;
+#[cfg(test)]
+pub(super) mod tests;
 pub(super) mod typing;
 mod uniform;
 
