@@ -1,8 +1,8 @@
 //! A whole kernel.
 
 use super::{
-    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, Indices, Operand, Register, STATIC_SHARED_BYTES, Table,
-    Type, Value, Variable,
+    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, Indices, Operand, Place, Register, STATIC_SHARED_BYTES,
+    Table, Type, Value, Variable,
 };
 use crate::ir::{Arena, Handle};
 
@@ -59,6 +59,21 @@ impl Kernel {
     /// The lanes of the packet that an index moves with, if it does.
     pub fn lanes_of(&self, index: Handle<Index>) -> Option<u8> {
         lanes_among(self.indices.atoms(index))
+    }
+
+    /// The power of two that is known to divide the address of a place.
+    pub fn divisor_of(&self, place: Place) -> u64 {
+        let buffer = &self.buffers[place.buffer];
+        let apart = self.indices.facts(place.offset).divisor.min(buffer.alignment.into());
+        // Where it takes the address itself into account, both together may be a multiple of more.
+        let base = match (buffer.kind, place.pointer) {
+            (BufferKind::Listed { .. }, Some(pointer)) => Atom::Value(pointer),
+            _ => Atom::Address(place.buffer),
+        };
+        match self.indices.of_atom(base) {
+            Some(base) => apart.max(self.indices.common_divisor(base, place.offset)),
+            None => apart,
+        }
     }
 
     /// Bytes of shared memory that a block takes.

@@ -12,7 +12,7 @@ use crate::thread::{
 };
 
 /// Two blocks of global memory, one of shared memory, and a thread's own.
-pub(in crate::thread) struct Example {
+pub(crate) struct Example {
     pub b: Builder,
     pub source: Handle<Buffer>,
     pub target: Handle<Buffer>,
@@ -20,7 +20,7 @@ pub(in crate::thread) struct Example {
     pub local: Handle<Buffer>,
 }
 
-pub(in crate::thread) fn example() -> Example {
+pub(crate) fn example() -> Example {
     let mut b = Builder::new("example", 128);
     let pointers = ["source", "target", "record"].map(|name| b.argument(name, ArgumentKind::Pointer));
     let [source, target] = [("source", Sharing::ReadOnly), ("target", Sharing::Shared)].map(|(name, sharing)| {
@@ -41,13 +41,13 @@ pub(in crate::thread) fn example() -> Example {
 
 impl Example {
     /// The place of the thread's `bytes` bytes.
-    pub(in crate::thread) fn own(&mut self, buffer: Handle<Buffer>, bytes: i64) -> Place {
+    pub(crate) fn own(&mut self, buffer: Handle<Buffer>, bytes: i64) -> Place {
         let thread = self.b.thread();
         let offset = self.b.indices().scale(thread, bytes);
         self.b.place(buffer, offset)
     }
 
-    pub(in crate::thread) fn load(&mut self, ty: Type) -> Load {
+    pub(crate) fn load(&mut self, ty: Type) -> Load {
         Load {
             place: self.own(self.source, ty.bytes().into()),
             ty,
@@ -58,7 +58,7 @@ impl Example {
         }
     }
 
-    pub(in crate::thread) fn store(&mut self, value: Operand) -> Store {
+    pub(crate) fn store(&mut self, value: Operand) -> Store {
         let bytes = self.b.kernel().ty(value).bytes();
         Store {
             place: self.own(self.target, bytes.into()),
@@ -69,7 +69,7 @@ impl Example {
         }
     }
 
-    pub(in crate::thread) fn first_warp(&mut self) -> Handle<crate::thread::Condition> {
+    pub(crate) fn first_warp(&mut self) -> Handle<crate::thread::Condition> {
         let (thread, limit) = (self.b.thread(), self.b.constant(32));
         self.b.indices().less(thread, limit)
     }
@@ -98,7 +98,7 @@ const F32: Type = Type::scalar(ElementType::F32);
 const U32: Type = Type::scalar(ElementType::U32);
 
 /// A kernel with every operation and statement that there is.
-pub(in crate::thread) fn everything() -> Kernel {
+pub(crate) fn everything() -> Kernel {
     let mut e = example();
     e.b.kernel_mut().comment = "everything".to_owned();
     e.b.push(Statement::GridDependency(GridDependency::Wait));
