@@ -22,6 +22,7 @@
 //! does not say less. Indices, conditions and operations of values have no effect and may be computed where they are
 //! mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
+mod barriers;
 mod build;
 pub mod index;
 pub mod interpret;
@@ -33,6 +34,7 @@ mod statement;
 mod value;
 pub mod verify;
 
+pub(crate) use barriers::WARP;
 pub use build::Builder;
 pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
 pub use kernel::Kernel;
