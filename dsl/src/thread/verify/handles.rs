@@ -108,8 +108,10 @@ impl Handles<'_> {
             Atom::Value(value) => {
                 has(&kernel.values, value, span)?;
                 let ty = kernel.values[value].ty;
+                // An index moves with a bool by what it selects, but is none itself.
                 let is_bool = ty.element == crate::element::ElementType::Bool;
-                ty.lanes == 1 && (ty.element.is_integer() || (in_condition && is_bool))
+                let selects = in_condition || kernel.indices.of_atom(atom).is_none();
+                ty.lanes == 1 && (ty.element.is_integer() || (is_bool && selects))
             }
         };
         match fits {

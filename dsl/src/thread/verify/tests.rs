@@ -874,6 +874,74 @@ fn groups_are_such_as_hardware_has() {
 }
 
 #[test]
+fn groups_of_all_sizes_have_barriers_of_their_own() {
+    let meet = |sizes: &[u32]| {
+        changed(|kernel| {
+            kernel.threads = 1024;
+            let barriers = sizes.iter().map(|&group| (Statement::Barrier { group }, Span::UNKNOWN));
+            kernel.body = barriers.collect();
+        })
+    };
+    assert_eq!(meet(&[64]), None);
+    assert_eq!(meet(&[64, 64, 32, 8]), None);
+    assert_eq!(meet(&[1024, 128, 256]), None);
+    assert_eq!(meet(&[1024, 64]), Some(Rule::Group));
+}
+
+#[test]
+fn threads_that_end_later_are_there_before() {
+    let some_end = |b: &mut Builder| {
+        let (thread, limit) = (b.thread(), b.constant(7));
+        let few = b.indices().less(thread, limit);
+        b.when(few, |b| b.push(Statement::Exit));
+    };
+    let meet = |b: &mut Builder| b.push(Statement::Barrier { group: 128 });
+    assert_eq!(
+        broken(|e| {
+            meet(&mut e.b);
+            some_end(&mut e.b);
+        }),
+        None
+    );
+    assert_eq!(
+        broken(|e| {
+            some_end(&mut e.b);
+            meet(&mut e.b);
+        }),
+        Some(Rule::Uniform)
+    );
+    // In a loop what comes before comes after, too.
+    assert_eq!(
+        broken(|e| {
+            e.b.repeat(Unroll::Never, |b, _| {
+                meet(b);
+                some_end(b);
+            });
+        }),
+        Some(Rule::Uniform)
+    );
+}
+
+#[test]
+fn an_index_may_be_selected_by_a_bool_and_is_none() {
+    let selected = broken(|e| {
+        let (one, two) = (e.b.constant(1), e.b.constant(2));
+        let flag = e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let flag = e.b.condition(flag);
+        let index = e.b.indices().select(flag, one, two);
+        e.b.name(index);
+    });
+    assert_eq!(selected, None);
+    let is_one = broken(|e| {
+        let flag = e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let index = e.b.index(flag);
+        let twice = e.b.indices().scale(index, 2);
+        e.b.name(twice);
+    });
+    assert_eq!(is_one, Some(Rule::Atom));
+}
+
+#[test]
 fn where_threads_meet_all_of_them_are() {
     let meets_if = |group: u32, condition: fn(&mut Example) -> Handle<crate::thread::Condition>| {
         broken(|e| {
