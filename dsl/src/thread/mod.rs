@@ -24,6 +24,8 @@
 
 mod barriers;
 mod build;
+mod elements;
+mod functions;
 pub mod index;
 pub mod interpret;
 mod kernel;
@@ -31,6 +33,8 @@ mod memory;
 mod operation;
 mod print;
 mod statement;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod value;
 pub mod verify;
 

@@ -4,7 +4,7 @@
 //! around. A thread's own memory, tables and arguments are C++ objects, which the compiler may keep in registers.
 
 use super::Writer;
-use super::packet::shares_words;
+use super::packet::{Lane, in_words, names, shares_words};
 use super::types::c_type;
 use crate::element::ElementType;
 use crate::ir::{CacheHint, Handle, MemoryScope};
@@ -137,20 +137,23 @@ impl Writer<'_> {
 
     pub(super) fn load(&mut self, value: Handle<Value>, load: &Load) {
         let parts = Parts::of(load.ty);
-        let texts = match self.kernel.buffers[load.place.buffer].space() {
-            Space::Global | Space::Shared => self.load_by_instruction(value, load, &parts),
-            Space::Local | Space::Table | Space::Parameter => self.load_object(load, &parts),
-        };
-        match shares_words(load.ty.element) {
-            true => self.define_words(value, &texts),
-            false => self.define(value, &texts),
+        let names = names("v", value.index(), parts.count);
+        match self.kernel.buffers[load.place.buffer].space() {
+            Space::Global | Space::Shared => self.load_by_instruction(&names, load, &parts),
+            Space::Local | Space::Table | Space::Parameter => self.load_object(&names, load, &parts),
         }
+        self.alias(
+            value,
+            match shares_words(load.ty.element) {
+                true => in_words(&names, load.ty),
+                false => names.into_iter().map(Lane::Whole).collect(),
+            },
+        );
     }
 
-    fn load_by_instruction(&mut self, value: Handle<Value>, load: &Load, parts: &Parts) -> Vec<String> {
+    fn load_by_instruction(&mut self, names: &[String], load: &Load, parts: &Parts) {
         let predicate = self.predicate(load.predicate);
         let (space, address) = self.address(load.place);
-        let names: Vec<String> = (0..parts.count).map(|at| format!("m{}_{at}", value.index())).collect();
         let (zeros, access) = match &predicate {
             Some(_) => (" = 0", "+"),
             None => ("", "="),
@@ -183,7 +186,6 @@ impl Writer<'_> {
             "asm volatile(\"{instruction}\" : {outputs} : {}{clobbers});",
             inputs.join(", ")
         ));
-        names
     }
 
     /// The object of part `at` of a place that has one.
@@ -205,17 +207,16 @@ impl Writer<'_> {
         format!("*({constant}{}*)({base} + {offset}{first})", parts.in_memory())
     }
 
-    fn load_object(&mut self, load: &Load, parts: &Parts) -> Vec<String> {
+    fn load_object(&mut self, names: &[String], load: &Load, parts: &Parts) {
         let predicate = load.predicate.map(|predicate| self.condition(predicate));
-        let mut texts = Vec::new();
-        for at in 0..parts.count {
+        for (at, name) in names.iter().enumerate() {
             let object = self.object(load.place, parts, at, "const ");
-            texts.push(match &predicate {
+            let text = match &predicate {
                 Some(predicate) => format!("{predicate} ? ({}){object} : 0", parts.ty),
                 None => object,
-            });
+            };
+            self.line(format!("const {} {name} = {text};", parts.ty));
         }
-        texts
     }
 
     pub(super) fn store(&mut self, store: &Store) {

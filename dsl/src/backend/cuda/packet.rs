@@ -181,7 +181,7 @@ impl Writer<'_> {
 }
 
 /// Names of so many variables.
-fn names(prefix: &str, number: usize, count: usize) -> Vec<String> {
+pub(super) fn names(prefix: &str, number: usize, count: usize) -> Vec<String> {
     match count {
         1 => vec![format!("{prefix}{number}")],
         _ => (0..count).map(|part| format!("{prefix}{number}_{part}")).collect(),
@@ -208,5 +208,6 @@ fn packed(lanes: &[Lane], element: ElementType) -> String {
             _ => format!("{bits} << {}", at as u32 * element.bits()),
         }
     };
-    lanes.iter().enumerate().map(shifted).collect::<Vec<_>>().join(" | ")
+    let all: Vec<String> = lanes.iter().enumerate().map(shifted).collect();
+    format!("({})", all.join(" | "))
 }
