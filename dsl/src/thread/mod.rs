@@ -28,13 +28,14 @@ pub mod interpret;
 mod kernel;
 mod memory;
 mod operation;
+pub mod passes;
 mod print;
 mod statement;
 mod value;
 pub mod verify;
 
 pub use build::Builder;
-pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
+pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,

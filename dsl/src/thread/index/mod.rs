@@ -33,6 +33,7 @@ use std::collections::HashMap;
 
 pub use evaluate::Assignment;
 pub use facts::Facts;
+pub use substitute::Substitution;
 
 use super::{Argument, Buffer, Value, Variable};
 use crate::ir::{Arena, Handle};
