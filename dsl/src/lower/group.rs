@@ -236,9 +236,16 @@ impl Lower<'_> {
 
     /// The point of packet `q` of all rows end to end.
     fn packet_point(&mut self, shape: Shape, lanes: u8, q: Handle<Index>) -> Point {
-        let packets = self.b.constant((shape.innermost() / u32::from(lanes)).into());
-        let row = self.b.indices().quotient(q, packets);
-        let column = self.b.indices().remainder(q, packets);
+        let packets = shape.innermost() / u32::from(lanes);
+        // Of one row there is nothing to take apart, also where a packet is none of it.
+        let (row, column) = match shape.elements() == u64::from(shape.innermost()) {
+            true => (self.b.constant(0), q),
+            false => {
+                let packets = self.b.constant(packets.into());
+                let row = self.b.indices().quotient(q, packets);
+                (row, self.b.indices().remainder(q, packets))
+            }
+        };
         let first = self.b.indices().scale(column, lanes.into());
         let lane = self.b.lane(lanes);
         let mut point = self.outer_point(shape, row);

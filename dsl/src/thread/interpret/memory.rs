@@ -143,7 +143,7 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<u64, Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch)?;
+        let bytes = self.bytes(place, size, thread, lane, touch, false)?;
         let mut word = [0; 8];
         word[..size].copy_from_slice(bytes);
         Ok(u64::from_le_bytes(word))
@@ -160,7 +160,7 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<(), Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch)?;
+        let bytes = self.bytes(place, size, thread, lane, touch, true)?;
         bytes.copy_from_slice(&bits.to_le_bytes()[..size]);
         Ok(())
     }
@@ -174,7 +174,15 @@ impl Machine<'_> {
         }
     }
 
-    fn bytes(&mut self, place: Place, size: usize, thread: u32, lane: usize, touch: Touch) -> Result<&mut [u8], Fault> {
+    fn bytes(
+        &mut self,
+        place: Place,
+        size: usize,
+        thread: u32,
+        lane: usize,
+        touch: Touch,
+        writes: bool,
+    ) -> Result<&mut [u8], Fault> {
         let buffer = &self.kernel.buffers[place.buffer];
         let offset = self.offset(place, size, thread, lane);
         let lacks = |machine: &Self| {
@@ -193,7 +201,6 @@ impl Machine<'_> {
                     return self.fault(thread, format!("{size} bytes of `{}` at {at:#x}", buffer.name));
                 }
                 self.touch(Space::Global, at, size, buffer.sharing(), thread, touch, &buffer.name)?;
-                let writes = touch != Touch::Read;
                 if self.memory.find(at, size, writes).is_none() {
                     return lacks(self);
                 }
