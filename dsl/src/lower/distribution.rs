@@ -145,6 +145,7 @@ impl Lower<'_> {
     /// axis, and all of a row are accessed under one condition.
     fn divisor_along(&mut self, access: &Access, shape: Shape, lanes: u8) -> Result<Option<u64>, LowerError> {
         let mut found = None;
+        let mark = self.b.mark();
         self.inside(|lower| {
             let point = lower.any_point(shape, lanes);
             let place = lower.place(access, &point, shape)?;
@@ -165,6 +166,7 @@ impl Lower<'_> {
             }
             Ok(())
         })?;
+        self.b.forget(mark);
         Ok(found)
     }
 

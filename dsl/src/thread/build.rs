@@ -16,6 +16,15 @@ pub struct Builder {
     span: Span,
 }
 
+/// How much of everything there was.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    values: usize,
+    variables: usize,
+    registers: usize,
+    labels: u32,
+}
+
 impl Builder {
     /// A kernel of blocks of so many threads, which does nothing yet.
     pub fn new(name: impl Into<String>, threads: u32) -> Self {
@@ -74,6 +83,25 @@ impl Builder {
         if let Some(block) = self.open.last_mut() {
             block.push(statement, span);
         }
+    }
+
+    /// How much there is now, for [`Builder::forget`].
+    pub fn mark(&self) -> Mark {
+        Mark {
+            values: self.kernel.values.len(),
+            variables: self.kernel.variables.len(),
+            registers: self.kernel.registers.len(),
+            labels: self.kernel.labels,
+        }
+    }
+
+    /// Forgets values, variables, registers and labels from a mark on. No statement that stays may mention one.
+    pub fn forget(&mut self, mark: Mark) {
+        self.kernel.values.truncate(mark.values);
+        self.kernel.variables.truncate(mark.variables);
+        self.kernel.registers.truncate(mark.registers);
+        self.kernel.labels = mark.labels;
+        self.kernel.indices.forget(mark.values, mark.variables);
     }
 
     // What is declared.

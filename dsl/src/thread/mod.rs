@@ -34,7 +34,7 @@ mod statement;
 mod value;
 pub mod verify;
 
-pub use build::Builder;
+pub use build::{Builder, Mark};
 pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
 pub use memory::{

@@ -82,11 +82,11 @@ fn rows_of_7168_are_moved_in_packets_of_16_bytes() {
 
 #[test]
 fn the_texts_of_the_movement_kernels_are_those_that_are_kept() {
-    for (scatters, columns, golden) in [
-        (false, 7168, include_str!("gather_rows.txt")),
-        (false, 7167, include_str!("gather_rows_7167.txt")),
-        (true, 7168, include_str!("scatter_rows.txt")),
-        (true, 7167, include_str!("scatter_rows_7167.txt")),
+    for (scatters, columns, name) in [
+        (false, 7168, "gather_rows"),
+        (false, 7167, "gather_rows_7167"),
+        (true, 7168, "scatter_rows"),
+        (true, 7167, "scatter_rows_7167"),
     ] {
         let lowered = moved(ElementType::BF16, columns, scatters, [0, 0], &schedule(256, 4));
         let mut text = String::new();
@@ -94,7 +94,15 @@ fn the_texts_of_the_movement_kernels_are_those_that_are_kept() {
             text += &format!("{spread}\n");
         }
         text += &lowered.kernel.to_string();
-        assert_eq!(text, golden, "{text}");
+        let path = format!("{}/src/lower/tests/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var("TILEWRIGHT_BLESS").is_ok_and(|value| value == "1") {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text, golden,
+            "{text}\nIf this is meant, TILEWRIGHT_BLESS=1 writes the file anew."
+        );
     }
 }
 

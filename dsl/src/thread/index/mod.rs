@@ -314,6 +314,15 @@ impl Indices {
         self.nodes.is_empty()
     }
 
+    /// Forgets what has been said of values and variables from these on, which are no more: others will have their handles.
+    pub(in crate::thread) fn forget(&mut self, values: usize, variables: usize) {
+        self.known.retain(|index, _| match index {
+            Index::Atom(Atom::Value(value)) => value.index() < values,
+            Index::Atom(Atom::Variable(variable)) => variable.index() < variables,
+            _ => true,
+        });
+    }
+
     fn node(&self, index: Handle<Index>) -> &Node {
         &self.nodes[Handle::from_index(index.index())]
     }

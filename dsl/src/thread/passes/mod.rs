@@ -2,10 +2,14 @@
 //!
 //! * `widen` takes the lanes out: accesses whose elements are neighbours become wide, everything else is done lane by lane;
 //! * `common` computes what is computed twice once, and simplifies;
-//! * `dead` leaves out what nothing needs.
+//! * `hoist` takes out of loops what does not change in them;
+//! * `dead` leaves out what nothing needs;
+//! * `name` computes the part of offsets that several accesses share ahead of them.
 
 mod common;
 mod dead;
+mod hoist;
+mod name;
 #[cfg(test)]
 mod tests;
 mod widen;
@@ -18,6 +22,8 @@ use super::Kernel;
 pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     let narrow = widen::run(kernel);
     common::run(kernel);
+    hoist::run(kernel);
     dead::run(kernel);
+    name::run(kernel);
     narrow
 }

@@ -71,13 +71,6 @@ struct Widen {
     span: Span,
 }
 
-/// The lanes of one access.
-struct Lanes {
-    offsets: Vec<Handle<Index>>,
-    /// How far each is behind the first one, if that is known.
-    distances: Option<Vec<i64>>,
-}
-
 impl Widen {
     fn block(&mut self, block: Block) {
         for (statement, span) in block {
@@ -99,6 +92,15 @@ impl Widen {
                 value,
                 operation: Operation::Load(load),
             } => self.load(value, load),
+            Statement::Let {
+                value,
+                operation:
+                    Operation::Select {
+                        condition: Operand::Condition(condition),
+                        accept,
+                        reject,
+                    },
+            } => self.select(value, condition, accept, reject),
             Statement::Let { value, mut operation } => {
                 operation.map_operands(|operand| self.packet(operand));
                 self.b.push(Statement::Let { value, operation });
@@ -167,6 +169,32 @@ impl Widen {
         }
     }
 
+    /// One of two in each lane, which is no question where the lane says which.
+    fn select(&mut self, value: Handle<Value>, condition: Handle<Condition>, accept: Operand, reject: Operand) {
+        let lanes = self.b.kernel().values[value].ty.lanes;
+        let (accept, reject) = (self.packet(accept), self.packet(reject));
+        let own: Vec<_> = (0..lanes).map(|lane| self.condition_at(condition, lane)).collect();
+        let known: Option<Vec<bool>> = own.iter().map(|one| self.b.kernel().indices.is_known(*one)).collect();
+        if let Some(known) = known {
+            let mut parts = Vec::with_capacity(known.len());
+            for (lane, accepts) in known.into_iter().enumerate() {
+                parts.push(self.lane_of(if accepts { accept } else { reject }, lane as u8));
+            }
+            let packet = self.b.join(parts);
+            self.values.insert(value, packet);
+            return;
+        }
+        let condition = self.packet(condition.into());
+        self.b.push(Statement::Let {
+            value,
+            operation: Operation::Select {
+                condition,
+                accept,
+                reject,
+            },
+        });
+    }
+
     /// An operand without lanes: what moves with them is a packet.
     fn packet(&mut self, operand: Operand) -> Operand {
         let lanes = self.b.kernel().ty(operand).lanes;
@@ -227,13 +255,18 @@ impl Widen {
         self.b.indices().substitute_all_in(condition, &substitution)
     }
 
-    fn lanes(&mut self, place: Place, lanes: u8) -> Lanes {
-        let offsets: Vec<_> = (0..lanes).map(|lane| self.index_at(place.offset, lane)).collect();
-        let distances = offsets
-            .iter()
-            .map(|offset| self.b.indices().difference(*offset, offsets[0]))
-            .collect();
-        Lanes { offsets, distances }
+    /// The offset of each lane.
+    fn offsets(&mut self, place: Place, lanes: u8) -> Vec<Handle<Index>> {
+        (0..lanes).map(|lane| self.index_at(place.offset, lane)).collect()
+    }
+
+    /// How far each is behind the first one, if that is known.
+    fn distances(&mut self, offsets: &[Handle<Index>]) -> Option<Vec<i64>> {
+        let mut distances = Vec::with_capacity(offsets.len());
+        for &offset in offsets {
+            distances.push(self.b.indices().difference(offset, offsets[0])?);
+        }
+        Some(distances)
     }
 
     /// Whether a condition holds for all lanes: of what grows with the lane, for the first or the last one.
@@ -281,46 +314,89 @@ impl Widen {
                 operation: Operation::Load(load),
             });
         }
-        let lanes = self.lanes(load.place, load.ty.lanes);
+        let offsets = self.offsets(load.place, load.ty.lanes);
         let packet = match predicate {
-            None => self.gather(&load, &lanes),
-            Some(predicate) => {
-                let all = self.for_all(predicate, load.ty.lanes);
-                let whole = Load {
-                    predicate: None,
-                    ..load
-                };
-                match self.b.kernel().indices.is_known(all) {
-                    Some(true) => self.gather(&whole, &lanes),
-                    Some(false) => self.one_by_one(&load, &lanes, predicate),
-                    None => {
-                        let register = self.b.register("packet", load.ty);
-                        self.b.enter();
-                        let packet = self.gather(&whole, &lanes);
-                        self.b.assign(register, packet);
-                        let accept = self.b.leave();
-                        self.b.enter();
-                        let packet = self.one_by_one(&load, &lanes, predicate);
-                        self.b.assign(register, packet);
-                        let reject = self.b.leave();
-                        self.b.push(Statement::If {
-                            condition: all,
-                            accept,
-                            reject,
-                        });
-                        self.b.read(register)
-                    }
-                }
-            }
+            None => self.gather(&load, &offsets),
+            Some(predicate) => self.gather_where(&load, &offsets, predicate),
         };
         self.values.insert(value, packet);
     }
 
+    /// All lanes, each where its own condition holds.
+    fn gather_where(&mut self, load: &Load, offsets: &[Handle<Index>], predicate: Handle<Condition>) -> Operand {
+        let lanes = load.ty.lanes;
+        let own: Vec<_> = (0..lanes).map(|lane| self.condition_at(predicate, lane)).collect();
+        let mut groups: Vec<(Handle<Condition>, Vec<usize>)> = Vec::new();
+        for (lane, &condition) in own.iter().enumerate() {
+            match groups.iter_mut().find(|(known, _)| *known == condition) {
+                Some((_, group)) => group.push(lane),
+                None => groups.push((condition, vec![lane])),
+            }
+        }
+        // What several lanes share is no matter of each.
+        if groups.len() < own.len() {
+            return self.in_groups(load, offsets, &groups);
+        }
+        let all = self.for_all(predicate, lanes);
+        let whole = Load {
+            predicate: None,
+            ..*load
+        };
+        match self.b.kernel().indices.is_known(all) {
+            Some(true) => self.gather(&whole, offsets),
+            Some(false) => self.one_by_one(load, offsets, &own),
+            None => {
+                let register = self.b.register("packet", load.ty);
+                self.b.enter();
+                let packet = self.gather(&whole, offsets);
+                self.b.assign(register, packet);
+                let accept = self.b.leave();
+                self.b.enter();
+                let packet = self.one_by_one(load, offsets, &own);
+                self.b.assign(register, packet);
+                let reject = self.b.leave();
+                self.b.push(Statement::If {
+                    condition: all,
+                    accept,
+                    reject,
+                });
+                self.b.read(register)
+            }
+        }
+    }
+
+    /// Lanes by their conditions, those of each together.
+    fn in_groups(
+        &mut self,
+        load: &Load,
+        offsets: &[Handle<Index>],
+        groups: &[(Handle<Condition>, Vec<usize>)],
+    ) -> Operand {
+        let mut parts: Vec<Operand> = vec![Literal::zero(load.ty.element).into(); offsets.len()];
+        for (condition, lanes) in groups {
+            let known = self.b.kernel().indices.is_known(*condition);
+            if known == Some(false) {
+                continue;
+            }
+            let own: Vec<_> = lanes.iter().map(|lane| offsets[*lane]).collect();
+            let group = Load {
+                ty: load.ty.with_lanes(own.len() as u8),
+                predicate: Some(*condition).filter(|_| known.is_none()),
+                ..*load
+            };
+            let packet = self.gather(&group, &own);
+            for (at, lane) in lanes.iter().enumerate() {
+                parts[*lane] = self.lane_of(packet, at as u8);
+            }
+        }
+        self.b.join(parts)
+    }
+
     /// Every lane by itself, under its own condition.
-    fn one_by_one(&mut self, load: &Load, lanes: &Lanes, predicate: Handle<Condition>) -> Operand {
-        let mut parts = Vec::with_capacity(lanes.offsets.len());
-        for (lane, &offset) in lanes.offsets.iter().enumerate() {
-            let predicate = Some(self.condition_at(predicate, lane as u8));
+    fn one_by_one(&mut self, load: &Load, offsets: &[Handle<Index>], conditions: &[Handle<Condition>]) -> Operand {
+        let mut parts = Vec::with_capacity(offsets.len());
+        for (&offset, &condition) in offsets.iter().zip(conditions) {
+            let predicate = Some(condition);
             parts.push(self.one(&Load { predicate, ..*load }, offset));
         }
         self.b.join(parts)
@@ -343,21 +419,24 @@ impl Widen {
     }
 
     /// All lanes, whose condition is the same.
-    fn gather(&mut self, load: &Load, lanes: &Lanes) -> Operand {
+    fn gather(&mut self, load: &Load, offsets: &[Handle<Index>]) -> Operand {
         let Load { ty, .. } = *load;
         let size = ty.element.size() as i64;
-        let Some(distances) = &lanes.distances else {
+        let Some(distances) = self.distances(offsets) else {
             self.note(load.place, false, size, ty, Why::Scattered);
-            let parts = lanes.offsets.iter().map(|offset| self.one(load, *offset)).collect();
+            let parts = offsets.iter().map(|offset| self.one(load, *offset)).collect();
             return self.b.join(parts);
         };
         let mut distinct = distances.clone();
         distinct.sort_unstable();
         distinct.dedup();
         if let [_] = *distinct {
-            let value = self.one(load, lanes.offsets[0]);
+            let value = self.one(load, offsets[0]);
             let lanes = ty.lanes;
-            return self.b.emit(Operation::Repeat { value, lanes });
+            return match lanes {
+                1 => value,
+                _ => self.b.emit(Operation::Repeat { value, lanes }),
+            };
         }
         // Where each element is: which piece, and which lane of it.
         let mut found: BTreeMap<i64, (usize, u8)> = BTreeMap::new();
@@ -367,7 +446,7 @@ impl Widen {
             let mut at = start;
             let end = start + count * size;
             while at < end {
-                let offset = self.b.indices().offset(lanes.offsets[0], at);
+                let offset = self.b.indices().offset(offsets[0], at);
                 let place = Place { offset, ..load.place };
                 let divisor = self.b.kernel().divisor_of(place).min(WIDEST as u64) as i64;
                 let whole = end - at >= WIDEST && divisor < WIDEST && size < WIDEST;
@@ -494,9 +573,9 @@ impl Widen {
         if lanes == 1 {
             return self.b.push(Statement::Store(store));
         }
-        let all = self.lanes(store.place, lanes);
+        let offsets = self.offsets(store.place, lanes);
         let Some(predicate) = store.predicate.filter(|_| of_predicate > 1) else {
-            return self.scatter(&store, &all);
+            return self.scatter(&store, &offsets);
         };
         let condition = self.for_all(predicate, lanes);
         let whole = Store {
@@ -504,10 +583,10 @@ impl Widen {
             ..store
         };
         self.b.enter();
-        self.scatter(&whole, &all);
+        self.scatter(&whole, &offsets);
         let accept = self.b.leave();
         self.b.enter();
-        for (lane, &offset) in all.offsets.iter().enumerate() {
+        for (lane, &offset) in offsets.iter().enumerate() {
             let predicate = self.condition_at(predicate, lane as u8);
             let value = self.lane_of(store.value, lane as u8);
             self.store_one(&Store { value, ..store }, offset, Some(predicate));
@@ -540,19 +619,20 @@ impl Widen {
     }
 
     /// All lanes, whose condition is the same.
-    fn scatter(&mut self, store: &Store, lanes: &Lanes) {
-        let ty = self.b.kernel().ty(store.value).with_lanes(lanes.offsets.len() as u8);
+    fn scatter(&mut self, store: &Store, offsets: &[Handle<Index>]) {
+        let ty = self.b.kernel().ty(store.value).with_lanes(offsets.len() as u8);
         let size = ty.element.size() as i64;
-        let order = lanes.distances.as_ref().and_then(|distances| in_order(distances, size));
+        let distances = self.distances(offsets);
+        let order = distances.as_ref().and_then(|distances| in_order(distances, size));
         let Some(order) = order else {
-            let why = if lanes.distances.is_some() {
+            let why = if distances.is_some() {
                 Why::Apart
             } else {
                 Why::Scattered
             };
             self.note(store.place, true, size, ty, why);
             // In the order of the lanes: the last one stays.
-            for (lane, &offset) in lanes.offsets.iter().enumerate() {
+            for (lane, &offset) in offsets.iter().enumerate() {
                 let value = self.lane_of(store.value, lane as u8);
                 self.store_one(&Store { value, ..*store }, offset, store.predicate);
             }
@@ -569,7 +649,7 @@ impl Widen {
                 self.b.join(parts)
             }
         };
-        let start = lanes.offsets[order[0]];
+        let start = offsets[order[0]];
         let (mut at, end) = (0, ty.lanes.into());
         let mut narrowest = None;
         while at < end {
