@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::run::{Argument, bind, check};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{BinaryOp, Bounds, CompareOp, Expression, Kernel, Shape, UnaryOp};
+use crate::ir::{BinaryOp, Block, Bounds, CompareOp, Expression, Kernel, Literal, Shape, Statement, UnaryOp};
 use crate::schedule::{LoadHint, Schedule, StoreHint};
 
 struct Generator<'r> {
@@ -334,10 +334,37 @@ impl Generator<'_> {
         }
     }
 
+    fn block(&mut self, fill: impl FnOnce(&mut Self)) -> Block {
+        self.b.open();
+        fill(self);
+        self.b.close()
+    }
+
     fn kernel(mut self) -> (Kernel, Vec<Argument>, u64) {
         self.sources();
         let program = self.b.program(0);
         self.scalars.push(program);
+        let count = self.b.count("count");
+        self.arguments.push(Argument::Count(self.rng.i64(0..30)));
+        self.scalars.push(count);
+        let number = self.b.scalar("number", ElementType::I64);
+        self.arguments
+            .push(Argument::Scalar(Literal::new(self.rng.i64(-5..30))));
+        self.scalars.push(number);
+        let float = self.b.scalar("float", ElementType::F32);
+        self.arguments.push(Argument::Scalar(Literal::new(1.5f32)));
+        let float = self.b.stretch(float, Shape::new(&[16]).unwrap());
+        self.tiles.push(float);
+        // A row that is named by what is loaded.
+        let named = self
+            .sources
+            .iter()
+            .find(|(_, element, extents)| element.is_integer() && extents.len() == 1);
+        if let Some((tensor, ..)) = named.cloned() {
+            let loaded = self.b.load(tensor, &[program]);
+            let loaded = self.b.cast(loaded, ElementType::I64);
+            self.scalars.push(loaded);
+        }
         for _ in 0..self.rng.usize(1..10) {
             let made = match self.rng.u8(0..8) {
                 0..3 => self.load(),
@@ -350,7 +377,31 @@ impl Generator<'_> {
             }
         }
         for number in 0..self.rng.usize(1..3) {
-            self.store(number);
+            if self.rng.u8(0..4) > 0 {
+                self.store(number);
+                continue;
+            }
+            // In a branch, or in a loop with a trip at most.
+            let (limit, zero, one) = (self.scalar(), self.b.index(0), self.b.index(1));
+            let condition = self.b.compare(CompareOp::Less, program, limit);
+            let looped = self.rng.bool();
+            let body = self.block(|generator| generator.store(number));
+            let reject = Block::new();
+            let statement = match looped {
+                false => Statement::If {
+                    condition,
+                    accept: body,
+                    reject,
+                },
+                true => Statement::For {
+                    induction: self.b.append(Expression::Induction(ElementType::I64)),
+                    start: zero,
+                    end: one,
+                    step: 1,
+                    body,
+                },
+            };
+            self.b.push(statement);
         }
         let programs = self.programs;
         (self.b.launch(programs as i64), self.arguments, programs)

@@ -224,7 +224,12 @@ impl Common {
         let claimed = self.b.kernel().values[value].facts.is_some();
         if !claimed {
             if let Some(simpler) = self.simplified(&operation) {
-                return self.replace(value, simpler);
+                let lanes = self.b.kernel().values[value].ty.lanes;
+                if self.b.kernel().ty(simpler).lanes == lanes {
+                    return self.replace(value, simpler);
+                }
+                // One element stands for all lanes.
+                operation = Operation::Repeat { value: simpler, lanes };
             }
             let known = self.known.iter().rev().find_map(|scope| scope.get(&operation)).copied();
             if let Some(known) = known.filter(|_| self.is_pure(&operation)) {
