@@ -31,6 +31,7 @@ pub mod interpret;
 mod kernel;
 mod memory;
 mod operation;
+pub mod passes;
 mod print;
 mod statement;
 #[cfg(any(test, feature = "testing"))]
@@ -39,8 +40,8 @@ mod value;
 pub mod verify;
 
 pub(crate) use barriers::WARP;
-pub use build::Builder;
-pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
+pub use build::{Builder, Mark};
+pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
