@@ -96,13 +96,19 @@ fn order_name(order: Order) -> String {
     }
 }
 
-/// What of an instruction's name comes after its space. A cache operator stands before `.nc`, a level of a cache behind.
+/// What of an instruction's name comes after its space.
 fn qualifiers(read_only: bool, cache: Option<CacheHint>) -> String {
     let hint = cache.map_or_else(String::new, |hint| format!(".{}", hint.qualifier()));
-    match (read_only, hint.starts_with(".L1")) {
-        (true, true) => format!(".nc{hint}"),
-        (true, false) => format!("{hint}.nc"),
-        (false, _) => hint,
+    let is_level = matches!(
+        cache,
+        Some(CacheHint::NoAllocate | CacheHint::EvictFirst | CacheHint::EvictLast)
+    );
+    match cache {
+        // What is to be read from memory again goes no such way.
+        Some(CacheHint::Volatile) => hint,
+        _ if !read_only => hint,
+        _ if is_level => format!(".nc{hint}"),
+        _ => format!("{hint}.nc"),
     }
 }
 

@@ -186,7 +186,7 @@ impl<'a> Writer<'a> {
             false => format!("// {}\n", in_comment(&kernel.comment)),
         };
         // What nothing uses or reaches, and comparisons whose result is known, are for passes to see to.
-        text.push_str("#pragma nv_diag_suppress 111, 128, 177, 186, 550\n");
+        text.push_str("#pragma nv_diag_suppress 111, 128, 177, 186, 549, 550\n");
         let bytes = |argument: &Argument| matches!(argument.kind, ArgumentKind::Bytes { .. });
         if kernel.arguments.iter().any(|(_, argument)| bytes(argument)) {
             self.need(Need::Bytes);

@@ -1,5 +1,5 @@
 // everything
-#pragma nv_diag_suppress 111, 128, 177, 186, 550
+#pragma nv_diag_suppress 111, 128, 177, 186, 549, 550
 template <int BYTES, int ALIGNMENT> struct alignas(ALIGNMENT) tw_bytes { unsigned char at[BYTES]; };
 static __device__ __forceinline__ float tw_canonical(float x) { return x != x ? __int_as_float(0x7fffffff) : x; }
 static __device__ __forceinline__ double tw_canonical(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
