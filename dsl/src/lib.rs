@@ -8,6 +8,7 @@
 //! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
 //! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
+//! * [`backend`] prints that IR,
 //! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
@@ -15,6 +16,7 @@
 pub mod analysis;
 mod argument;
 pub mod arithmetic;
+pub mod backend;
 pub mod call;
 pub mod class;
 pub mod cuda;

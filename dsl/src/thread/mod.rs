@@ -22,9 +22,11 @@
 //! does not say less. Indices, conditions and operations of values have no effect and may be computed where they are
 //! mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
+mod barriers;
 mod build;
 pub mod index;
 mod kernel;
+mod legal;
 mod memory;
 mod operation;
 mod print;
@@ -32,9 +34,11 @@ mod statement;
 mod value;
 pub mod verify;
 
+pub(crate) use barriers::WARP;
 pub use build::Builder;
 pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
 pub use kernel::Kernel;
+pub use legal::{Features, legalize};
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
     Space, Store, Table, Update,

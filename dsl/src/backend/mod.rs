@@ -1,0 +1,3 @@
+//! Printers: thread IR as text. They decide nothing.
+
+pub mod ptx;
