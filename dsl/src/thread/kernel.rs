@@ -1,8 +1,8 @@
 //! A whole kernel.
 
 use super::{
-    Argument, Block, Buffer, BufferKind, Facts, Indices, Operand, Register, STATIC_SHARED_BYTES, Table, Type, Value,
-    Variable,
+    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, Indices, Operand, Place, Register, STATIC_SHARED_BYTES,
+    Table, Type, Value, Variable,
 };
 use crate::ir::{Arena, Handle};
 
@@ -40,7 +40,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The type of what an operand stands for.
+    /// The type of what an operand stands for. What moves with a lane has as many lanes.
     ///
     /// # Panics
     /// Of a value of another kernel.
@@ -48,8 +48,31 @@ impl Kernel {
         match operand {
             Operand::Value(value) => self.values[value].ty,
             Operand::Literal(literal) => Type::scalar(literal.element),
-            Operand::Index(_) => Type::INDEX,
-            Operand::Condition(_) => Type::CONDITION,
+            Operand::Index(index) => Type::INDEX.with_lanes(self.lanes_of(index).unwrap_or(1)),
+            Operand::Condition(condition) => {
+                let lanes = lanes_among(self.indices.condition_atoms(condition));
+                Type::CONDITION.with_lanes(lanes.unwrap_or(1))
+            }
+        }
+    }
+
+    /// The lanes of the packet that an index moves with, if it does.
+    pub fn lanes_of(&self, index: Handle<Index>) -> Option<u8> {
+        lanes_among(self.indices.atoms(index))
+    }
+
+    /// The power of two that is known to divide the address of a place.
+    pub fn divisor_of(&self, place: Place) -> u64 {
+        let buffer = &self.buffers[place.buffer];
+        let apart = self.indices.facts(place.offset).divisor.min(buffer.alignment.into());
+        // Where it takes the address itself into account, both together may be a multiple of more.
+        let base = match (buffer.kind, place.pointer) {
+            (BufferKind::Listed { .. }, Some(pointer)) => Atom::Value(pointer),
+            _ => Atom::Address(place.buffer),
+        };
+        match self.indices.of_atom(base) {
+            Some(base) => apart.max(self.indices.common_divisor(base, place.offset)),
+            None => apart,
         }
     }
 
@@ -72,4 +95,11 @@ impl Kernel {
         let value = &self.values[value];
         value.facts.unwrap_or_else(|| Facts::of_element(value.ty.element))
     }
+}
+
+fn lanes_among(atoms: &[Atom]) -> Option<u8> {
+    atoms.iter().find_map(|atom| match atom {
+        Atom::Lane(lanes) => Some(*lanes),
+        _ => None,
+    })
 }

@@ -25,6 +25,7 @@
 mod barriers;
 mod build;
 pub mod index;
+pub mod interpret;
 mod kernel;
 mod legal;
 mod memory;

@@ -27,20 +27,20 @@ impl Sum {
 }
 
 /// A sum under construction: coefficients by factors.
-struct Terms {
+pub(super) struct Terms {
     constant: i64,
     terms: BTreeMap<Box<[Handle<Index>]>, i64>,
 }
 
 impl Terms {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             constant: 0,
             terms: BTreeMap::new(),
         }
     }
 
-    fn add(&mut self, coefficient: i64, factors: &[Handle<Index>]) {
+    pub(super) fn add(&mut self, coefficient: i64, factors: &[Handle<Index>]) {
         if factors.is_empty() {
             self.constant = self.constant.wrapping_add(coefficient);
             return;
@@ -52,10 +52,25 @@ impl Terms {
         }
     }
 
-    fn add_sum(&mut self, sum: &Sum, by: i64) {
-        self.constant = self.constant.wrapping_add(sum.constant.wrapping_mul(by));
+    pub(super) fn add_sum(&mut self, sum: &Sum, by: i64) {
+        self.add_product(sum, by, &[]);
+    }
+
+    /// Adds `sum * by * factors`.
+    pub(super) fn add_product(&mut self, sum: &Sum, by: i64, factors: &[Handle<Index>]) {
+        self.add(sum.constant.wrapping_mul(by), factors);
         for term in &sum.terms {
-            self.add(term.coefficient.wrapping_mul(by), &term.factors);
+            self.add(term.coefficient.wrapping_mul(by), &factors_of(factors, &term.factors));
+        }
+    }
+
+    pub(super) fn into_sum(self) -> Sum {
+        let terms = self.terms.into_iter();
+        Sum {
+            constant: self.constant,
+            terms: terms
+                .map(|(factors, coefficient)| Term { coefficient, factors })
+                .collect(),
         }
     }
 }
@@ -159,15 +174,8 @@ impl Indices {
     }
 
     fn finish(&mut self, mut terms: Terms) -> Handle<Index> {
-        while self.recombine(&mut terms) {}
-        let sum = Sum {
-            constant: terms.constant,
-            terms: terms
-                .terms
-                .into_iter()
-                .map(|(factors, coefficient)| Term { coefficient, factors })
-                .collect(),
-        };
+        while self.recombine(&mut terms) || self.multiply_back(&mut terms) {}
+        let sum = terms.into_sum();
         self.of_sum(sum)
     }
 
@@ -204,14 +212,34 @@ impl Indices {
         };
         terms.add(coefficient.wrapping_neg(), &one);
         terms.add(wanted.wrapping_neg(), &other);
-        let sum = self.as_sum(value);
-        terms.add(sum.constant.wrapping_mul(coefficient), &rest);
-        for term in &sum.terms {
-            terms.add(
-                term.coefficient.wrapping_mul(coefficient),
-                &factors_of(&rest, &term.factors),
-            );
+        terms.add_product(&self.as_sum(value), coefficient, &rest);
+        true
+    }
+
+    /// Makes `x` of one `d * (x / d)` where `d` divides `x`; returns whether there was one.
+    fn multiply_back(&mut self, terms: &mut Terms) -> bool {
+        let mut found = None;
+        'search: for (factors, &coefficient) in &terms.terms {
+            for (at, &factor) in factors.iter().enumerate() {
+                let Index::Quotient { value, by } = *self.get(factor) else {
+                    continue;
+                };
+                let Some(by) = self.as_constant(by).filter(|by| *by > 0 && by.count_ones() == 1) else {
+                    continue;
+                };
+                if self.facts(value).divisor >= by as u64 && coefficient % by == 0 {
+                    let mut rest = factors.to_vec();
+                    rest.remove(at);
+                    found = Some((factors.clone(), coefficient, by, rest, value));
+                    break 'search;
+                }
+            }
         }
+        let Some((factors, coefficient, by, rest, value)) = found else {
+            return false;
+        };
+        terms.add(coefficient.wrapping_neg(), &factors);
+        terms.add_product(&self.as_sum(value), coefficient / by, &rest);
         true
     }
 

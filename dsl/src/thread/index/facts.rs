@@ -1,5 +1,6 @@
 //! What is known of an index: its range, and which power of two divides it.
 
+use super::arithmetic::Terms;
 use super::{Condition, Index, Indices, Sum};
 use crate::element::ElementType;
 use crate::ir::Handle;
@@ -14,6 +15,9 @@ pub struct Facts {
     /// A power of two that divides it: 2^63, the sign bit alone, divides 0 and the smallest integer.
     pub divisor: u64,
 }
+
+/// How many low bits in one sum are looked behind.
+const MAX_REPLACED: u8 = 3;
 
 /// What divides zero.
 const EVERYTHING: u64 = 1 << 63;
@@ -96,14 +100,7 @@ impl Indices {
         match index {
             Index::Atom(_) => Facts::NONE,
             Index::Sum(sum) => {
-                let divisor = sum
-                    .terms
-                    .iter()
-                    .fold(power_of_two_in(sum.constant as u64), |all, term| {
-                        let of = |index: &Handle<Index>| self.facts(*index).divisor;
-                        let factors = term.factors.iter().map(of).fold(1, product_of_powers);
-                        all.min(product_of_powers(factors, power_of_two_in(term.coefficient as u64)))
-                    });
+                let divisor = self.divisor_of(sum, MAX_REPLACED);
                 let (low, high) = self.exact_range(sum).unwrap_or((i64::MIN, i64::MAX));
                 Facts { low, high, divisor }
             }
@@ -141,6 +138,48 @@ impl Indices {
                 reject,
             } => self.of_select(*condition, *accept, *reject),
         }
+    }
+
+    /// The power of two that divides a sum. Where there are low bits in it, what they are the low bits of leaves the same below
+    /// as many bits: `x - low(x, 4)` is a multiple of 16.
+    fn divisor_of(&self, sum: &Sum, replaced: u8) -> u64 {
+        let divides = |factors: &[Handle<Index>], coefficient: i64| {
+            let factors = factors.iter().map(|factor| self.facts(*factor).divisor);
+            factors.fold(power_of_two_in(coefficient as u64), product_of_powers)
+        };
+        let terms = sum.terms.iter().map(|term| divides(&term.factors, term.coefficient));
+        let mut divisor = terms.fold(power_of_two_in(sum.constant as u64), u64::min);
+        if replaced == 0 {
+            return divisor;
+        }
+        for (number, term) in sum.terms.iter().enumerate() {
+            for (at, &factor) in term.factors.iter().enumerate() {
+                let Index::Low { value, bits } = *self.get(factor) else {
+                    continue;
+                };
+                let mut others = term.factors.to_vec();
+                others.remove(at);
+                let limit = product_of_powers(divides(&others, term.coefficient), 1 << bits);
+                if limit <= divisor {
+                    continue;
+                }
+                let mut terms = Terms::new();
+                terms.add(sum.constant, &[]);
+                let rest = sum.terms.iter().enumerate().filter(|(other, _)| *other != number);
+                rest.for_each(|(_, term)| terms.add(term.coefficient, &term.factors));
+                terms.add_product(&self.as_sum(value), term.coefficient, &others);
+                divisor = divisor.max(self.divisor_of(&terms.into_sum(), replaced - 1).min(limit));
+            }
+        }
+        divisor
+    }
+
+    /// The power of two that divides the sum of two.
+    pub fn common_divisor(&self, left: Handle<Index>, right: Handle<Index>) -> u64 {
+        let mut terms = Terms::new();
+        terms.add_sum(&self.as_sum(left), 1);
+        terms.add_sum(&self.as_sum(right), 1);
+        self.divisor_of(&terms.into_sum(), MAX_REPLACED)
     }
 
     fn of_quotient(&self, value: Handle<Index>, by: Handle<Index>) -> Facts {

@@ -202,9 +202,14 @@ impl Indices {
         self.node(index).facts
     }
 
+    /// The index that an atom is, if it has been mentioned.
+    pub fn of_atom(&self, atom: Atom) -> Option<Handle<Index>> {
+        self.known.get(&Index::Atom(atom)).copied()
+    }
+
     /// What has been said of an atom, if anything has.
     pub fn facts_of_atom(&self, atom: Atom) -> Option<Facts> {
-        self.known.get(&Index::Atom(atom)).map(|index| self.facts(*index))
+        self.of_atom(atom).map(|index| self.facts(index))
     }
 
     /// The value, if it is known.
@@ -255,7 +260,7 @@ impl Indices {
             return Some(0);
         }
         // What is left of the atom after its multiples must not move with it, and the atom be no part of anything else.
-        let at = self.known.get(&Index::Atom(atom)).copied()?;
+        let at = self.of_atom(atom)?;
         let coefficient = match self.get(index) {
             _ if index == at => 1,
             Index::Sum(sum) => sum.terms.iter().find(|term| *term.factors == [at])?.coefficient,

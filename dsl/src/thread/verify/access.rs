@@ -33,7 +33,7 @@ impl Kernel {
 
     fn verify_alignment(&self, place: Place, bytes: u32, span: Span) -> Result<(), Fault> {
         let buffer = &self.buffers[place.buffer];
-        let divisor = self.indices.facts(place.offset).divisor.min(buffer.alignment.into());
+        let divisor = self.divisor_of(place);
         match divisor >= bytes.into() {
             true => Ok(()),
             false => fault(

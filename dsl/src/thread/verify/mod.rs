@@ -10,6 +10,8 @@ mod assigned;
 mod body;
 mod declarations;
 mod handles;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(super) mod typing;
 mod uniform;
 
@@ -68,7 +70,7 @@ pub enum Rule {
     /// where nobody writes, atomic operations are of global and shared memory, prefetches of global, copies from global to
     /// shared memory. A place of a listed buffer has a pointer, any other has none.
     Access,
-    /// An access is where its bytes divide the address: the alignment of the buffer and the offset's divisor say so.
+    /// An access is where its bytes divide the address: [`Kernel::divisor_of`] its place says so.
     Alignment,
     /// Orders beside [`Order::Weak`](super::Order::Weak) are of global and shared memory, loads are relaxed or acquire and stores
     /// relaxed or release, and what is not relaxed has one lane. What may go the read-only way is weak, in global memory, and

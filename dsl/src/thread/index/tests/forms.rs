@@ -15,7 +15,7 @@ struct Example {
     row: Handle<Index>,
 }
 
-fn some() -> Example {
+fn example() -> Example {
     let mut indices = Indices::new();
     let variable = |number| Atom::Variable(Handle::from_index(number));
     Example {
@@ -42,7 +42,7 @@ impl Example {
 
 #[test]
 fn sums_of_products_are_one_however_they_are_written() {
-    let mut s = some();
+    let mut s = example();
     let i = &mut s.indices;
     let (one, other) = (i.add(s.row, s.q), i.add(s.thread, s.lane));
     let product = i.multiply(one, other);
@@ -57,7 +57,7 @@ fn sums_of_products_are_one_however_they_are_written() {
 
 #[test]
 fn lanes_leave_quotients_and_remainders_of_their_number() {
-    let mut s = some();
+    let mut s = example();
     let (column, eight) = (s.column(0), s.constant(8));
     assert_eq!(s.indices.quotient(column, eight), s.q);
     assert_eq!(s.indices.remainder(column, eight), s.lane);
@@ -78,7 +78,7 @@ fn lanes_leave_quotients_and_remainders_of_their_number() {
 
 #[test]
 fn what_is_taken_apart_comes_together_again() {
-    let mut s = some();
+    let mut s = example();
     for by in [7, 64, 896] {
         let by = s.constant(by);
         let (quotient, remainder) = (s.indices.quotient(s.q, by), s.indices.remainder(s.q, by));
@@ -96,7 +96,7 @@ fn what_is_taken_apart_comes_together_again() {
 
 #[test]
 fn a_comparison_with_a_multiple_of_the_lanes_does_not_move_with_them() {
-    let mut s = some();
+    let mut s = example();
     let (column, limit) = (s.column(0), s.constant(512));
     let below = s.indices.less(column, limit);
     assert!(!s.indices.condition_moves(below, Atom::Lane(8)));
@@ -115,7 +115,7 @@ fn a_comparison_with_a_multiple_of_the_lanes_does_not_move_with_them() {
 
 #[test]
 fn conditions_are_known_where_ranges_say_so() {
-    let mut s = some();
+    let mut s = example();
     let limit = s.constant(8008);
     let column = s.column(0);
     let below = s.indices.less(column, limit);
@@ -135,7 +135,7 @@ fn conditions_are_known_where_ranges_say_so() {
 
 #[test]
 fn powers_of_two_divide_whatever_wraps() {
-    let mut s = some();
+    let mut s = example();
     // 14336 * row + 16 * q, of any row.
     let (row, q) = (s.indices.scale(s.row, 14336), s.indices.scale(s.q, 16));
     let offset = s.indices.add(row, q);
@@ -153,7 +153,7 @@ fn powers_of_two_divide_whatever_wraps() {
 
 #[test]
 fn facts_of_a_choice_know_the_condition() {
-    let mut s = some();
+    let mut s = example();
     // The column if it is below 512, else the last one: a concatenation's.
     let (limit, last) = (s.constant(512), s.constant(511));
     let below = s.indices.less(s.q, limit);
@@ -167,7 +167,7 @@ fn facts_of_a_choice_know_the_condition() {
 
 #[test]
 fn integers_that_wrap_are_not_taken_for_what_they_are_not() {
-    let mut s = some();
+    let mut s = example();
     // row + 1 > row does not hold of the largest one.
     let next = s.indices.offset(s.row, 1);
     let more = s.indices.less(s.row, next);
@@ -179,7 +179,7 @@ fn integers_that_wrap_are_not_taken_for_what_they_are_not() {
 
 #[test]
 fn a_step_is_the_same_everywhere_or_unknown() {
-    let mut s = some();
+    let mut s = example();
     let column = s.column(3);
     assert_eq!(s.indices.step(column, Atom::Lane(8)), Some(1));
     assert_eq!(s.indices.step(s.row, Atom::Lane(8)), Some(0));
@@ -188,4 +188,24 @@ fn a_step_is_the_same_everywhere_or_unknown() {
     assert_eq!(s.indices.step(third, Atom::Lane(8)), None);
     let both = s.indices.add(column, third);
     assert_eq!(s.indices.step(both, Atom::Lane(8)), None);
+}
+
+#[test]
+fn rounding_up_to_a_multiple_is_known_to_give_one() {
+    let mut s = example();
+    // The address of a row of 7167 elements of two bytes, and the elements up to a multiple of 16 bytes.
+    let (row, two) = (s.indices.scale(s.row, 14334), s.constant(2));
+    let negative = s.indices.scale(row, -1);
+    let skipped = s.indices.low(negative, 4);
+    let head = s.indices.quotient(skipped, two);
+    let start = s.indices.scale(head, 2);
+    assert_eq!(start, skipped);
+    let start = s.indices.add(row, start);
+    let packet = s.indices.scale(s.q, 16);
+    let start = s.indices.add(start, packet);
+    assert_eq!(s.indices.facts(start).divisor, 16);
+    // And down.
+    let low = s.indices.low(row, 4);
+    let down = s.indices.subtract(row, low);
+    assert_eq!(s.indices.facts(down).divisor, 16);
 }
