@@ -25,7 +25,7 @@ impl Target {
             100.. => (8, 6),
             _ => {
                 return Err(Unsupported {
-                    what: "everything".to_owned(),
+                    what: "instructions that are printed".to_owned(),
                     target: format!("sm_{capability}"),
                     span: Span::UNKNOWN,
                 });

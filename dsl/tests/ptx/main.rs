@@ -1,0 +1,47 @@
+//! PTX of the thread IR: what the printer prints, and that the assembler takes it for every target.
+
+mod goldens;
+mod kinds;
+mod random;
+
+use tilewright_dsl::backend::ptx::{Module, Target, print};
+use tilewright_dsl::thread::verify::verify;
+use tilewright_dsl::thread::{Kernel, legalize};
+use tilewright_testing::{Part, Ptxas};
+
+/// Every target that is told apart.
+fn targets() -> [Target; 4] {
+    let of = |capability| Target::new(capability).expect("a target");
+    [of(80), of(90), of(90).specific(), of(100)]
+}
+
+/// The text of a kernel that is verified, also after it is made legal.
+fn printed(kernel: &Kernel, target: Target) -> Module {
+    assert_eq!(verify(kernel), Ok(()), "{kernel}");
+    let legal = legalize(kernel.clone(), target.features());
+    assert_eq!(verify(&legal), Ok(()), "{legal}");
+    print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"))
+}
+
+/// The assembler takes a kernel for every target.
+fn assembles(kernel: &Kernel) {
+    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else { return };
+    for target in targets() {
+        let module = printed(kernel, target);
+        if let Err(error) = ptxas.assemble(&module.text, &target.to_string()) {
+            let lines: String = (1..).zip(module.text.lines()).map(|(n, line)| format!("{n:4} {line}\n")).collect();
+            panic!("{error}\n{lines}");
+        }
+    }
+}
+
+#[test]
+fn what_the_verifier_accepts_is_printed_and_assembled() {
+    for seed in 0..60 {
+        let extent = random::Extent {
+            special: true,
+            statements: 60,
+        };
+        assembles(&random::kernel(seed, extent));
+    }
+}
