@@ -39,14 +39,17 @@ impl Ptxas {
         FOUND.get_or_init(find).clone().ok_or("no ptxas runs")
     }
 
-    /// Assembles a text for an architecture such as `sm_90`; returns what the assembler says of registers and memory.
+    /// Assembles a text for an architecture such as `sm_90`, with options such as `-O0`; returns what the assembler says of
+    /// registers and memory.
     ///
     /// # Errors
     /// What it complains about.
-    pub fn assemble(&self, text: &str, architecture: &str) -> Result<String, String> {
+    pub fn assemble(&self, text: &str, architecture: &str, options: &[&str]) -> Result<String, String> {
         let run = || -> std::io::Result<std::process::Output> {
             let mut child = Command::new(&self.program)
-                .args(["-v", "-arch", architecture, "-o", "/dev/null", "-"])
+                .args(["-v", "-arch", architecture, "-o", "/dev/null"])
+                .args(options)
+                .arg("-")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Texts of whole kernels.
+//! Texts of whole kernels. `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dsl --test ptx goldens` writes the files anew.
 
 use tilewright_dsl::backend::ptx::Target;
 use tilewright_dsl::element::ElementType;
@@ -177,11 +177,11 @@ fn quantize() -> Kernel {
 }
 
 fn golden(kernel: &Kernel, capability: u32, expected: &str, file: &str) {
-    assembles(kernel);
+    assembles(kernel, &[]);
     let target = Target::new(capability).expect("a target");
     let text = printed(kernel, target).text;
     assert_eq!(text, printed(kernel, target).text, "the same text every time");
-    if std::env::var_os("TILEWRIGHT_BLESS").is_some() {
+    if std::env::var("TILEWRIGHT_BLESS").is_ok_and(|value| value == "1") {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ptx").join(file);
         std::fs::write(path, &text).expect("the golden text");
         return;

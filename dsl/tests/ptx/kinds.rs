@@ -10,7 +10,11 @@ use tilewright_dsl::thread::{
     accepts_cast, accepts_unary,
 };
 
-use super::assembles;
+
+/// What the assembler reads is the same without optimisation, which takes most of the time of texts this long.
+fn assembles(kernel: &Kernel) {
+    super::assembles(kernel, &["-O0"]);
+}
 
 const SCOPES: [MemoryScope; 3] = [MemoryScope::Block, MemoryScope::Device, MemoryScope::System];
 const ORDERS: [MemoryOrder; 4] = [
@@ -251,10 +255,10 @@ fn every_cast_and_every_bitcast() {
 fn packets_of_every_type_are_put_together_and_taken_apart() {
     for element in ElementType::ALL {
         let mut kit = kit(&format!("packets_of_{element}"), 64);
-        for lanes in [1, 2, 3, 4, 5, 7, 8, 16] {
+        for lanes in [1, 2, 3, 4, 5, 8] {
             let value = kit.value(Type::packet(element, lanes));
-            for first in 0..lanes.min(5) {
-                for count in 1..=(lanes - first).min(5) {
+            for first in 0..lanes.min(4) {
+                for count in 1..=(lanes - first).min(4) {
                     let part = kit.b.part(value, first, count);
                     kit.keep(part);
                     let joined = kit.b.join(vec![part, value, part]);

@@ -18,8 +18,6 @@ use tilewright_dsl::thread::{
 pub const READ_BYTES: i64 = 64;
 /// Bytes of `target` for each thread of the grid.
 pub const WRITTEN_BYTES: i64 = 512;
-/// Blocks of a launch.
-pub const BLOCKS: u32 = 3;
 /// What `count` is at most.
 pub const MOST: i64 = 100;
 
@@ -489,7 +487,7 @@ impl Random {
                 let label = self.b.label();
                 let body = self.block(depth, |random| {
                     let condition = random.condition();
-                    random.b.when(condition, |b| b.push(Statement::Leave(label)));
+                    random.away(condition, Statement::Leave(label));
                 });
                 self.b.push(Statement::Scope { label, body });
             }
@@ -512,6 +510,13 @@ impl Random {
         }
     }
 
+    /// Goes away where a condition holds, which is not known.
+    fn away(&mut self, condition: Handle<Condition>, away: Statement) {
+        if self.b.kernel().indices.is_known(condition).is_none() {
+            self.b.when(condition, |b| b.push(away));
+        }
+    }
+
     fn counted(&mut self, depth: usize) {
         let (start, trips, step) = (self.rng.i64(-20..20), self.rng.i64(0..6), self.rng.i64(1..9));
         let below = self.b.constant(4);
@@ -530,7 +535,7 @@ impl Random {
                 let condition = random.condition();
                 let leaves = random.rng.bool();
                 let away = if leaves { Statement::Leave(label) } else { Statement::Next(label) };
-                random.b.when(condition, |b| b.push(away));
+                random.away(condition, away);
             }
         });
         self.fill_last(body);
