@@ -29,7 +29,10 @@ impl Ptxas {
         let find = || {
             let named = std::env::var_os("TILEWRIGHT_PTXAS").filter(|value| !value.is_empty());
             if let Some(program) = named {
-                assert!(works(&program), "TILEWRIGHT_PTXAS names {program:?}, which does not run");
+                assert!(
+                    works(&program),
+                    "TILEWRIGHT_PTXAS names {program:?}, which does not run"
+                );
                 return Some(Self { program });
             }
             let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cuda-tools/nvidia/cu13/bin/ptxas");

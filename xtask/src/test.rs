@@ -69,7 +69,11 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
         }
     }
     if require {
-        let required = ["TILEWRIGHT_REQUIRE_NVRTC", "TILEWRIGHT_REQUIRE_NCCL", "TILEWRIGHT_REQUIRE_PTXAS"];
+        let required = [
+            "TILEWRIGHT_REQUIRE_NVRTC",
+            "TILEWRIGHT_REQUIRE_NCCL",
+            "TILEWRIGHT_REQUIRE_PTXAS",
+        ];
         variables.extend(required.map(|name| (name, "1".into())));
     }
     Ok(variables)

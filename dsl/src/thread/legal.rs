@@ -3,7 +3,8 @@
 //! A printer prints what its target has and decides nothing, so what a target lacks is taken out before.
 
 use super::{
-    Atomic, Block, Builder, Kernel, Load, Operand, Operation, Order, Register, Rounding, Statement, Type, Unroll, Update,
+    Atomic, Block, Builder, Kernel, Load, Operand, Operation, Order, Register, Rounding, Statement, Type, Unroll,
+    Update,
 };
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, Span};
@@ -75,10 +76,11 @@ impl Legalize<'_> {
             Statement::Atomic(
                 atomic @ Atomic {
                     element: ElementType::BF16,
-                    update: Update::Combine {
-                        op: AtomicOp::Add,
-                        value,
-                    },
+                    update:
+                        Update::Combine {
+                            op: AtomicOp::Add,
+                            value,
+                        },
                     ..
                 },
             ) if !self.features.bf16_sums => return self.add_bf16(atomic, value),
@@ -221,14 +223,18 @@ impl Legalize<'_> {
         }
         let condition = atomic.predicate.unwrap_or_else(|| self.b.indices().always(true));
         let features = self.features;
-        self.b.when(condition, |b| Legalize { features, b }.exchange(atomic, value, seen));
+        self.b
+            .when(condition, |b| Legalize { features, b }.exchange(atomic, value, seen));
         if let Some(result) = atomic.result {
             let value = self.b.read(seen);
             let operation = Operation::Bitcast {
                 value,
                 to: Type::scalar(ElementType::BF16),
             };
-            self.b.push(Statement::Let { value: result, operation });
+            self.b.push(Statement::Let {
+                value: result,
+                operation,
+            });
         }
     }
 

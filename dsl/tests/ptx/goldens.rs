@@ -182,7 +182,9 @@ fn golden(kernel: &Kernel, capability: u32, expected: &str, file: &str) {
     let text = printed(kernel, target).text;
     assert_eq!(text, printed(kernel, target).text, "the same text every time");
     if std::env::var("TILEWRIGHT_BLESS").is_ok_and(|value| value == "1") {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ptx").join(file);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/ptx")
+            .join(file);
         std::fs::write(path, &text).expect("the golden text");
         return;
     }

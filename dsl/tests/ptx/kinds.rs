@@ -10,7 +10,6 @@ use tilewright_dsl::thread::{
     accepts_cast, accepts_unary,
 };
 
-
 /// What the assembler reads is the same without optimisation, which takes most of the time of texts this long.
 fn assembles(kernel: &Kernel) {
     super::assembles(kernel, &["-O0"]);
@@ -120,7 +119,10 @@ impl Kit {
         }
         let first = (16 / ty.element.size() as u8).min(1 << ty.lanes.ilog2());
         let first = if first == ty.lanes { first / 2 } else { first };
-        let (low, high) = (self.value(ty.with_lanes(first)), self.value(ty.with_lanes(ty.lanes - first)));
+        let (low, high) = (
+            self.value(ty.with_lanes(first)),
+            self.value(ty.with_lanes(ty.lanes - first)),
+        );
         self.b.join(vec![low, high])
     }
 
@@ -279,7 +281,10 @@ fn packets_of_every_type_are_put_together_and_taken_apart() {
 
 #[test]
 fn every_access_to_every_kind_of_memory() {
-    for element in ElementType::ALL.into_iter().filter(|element| *element != ElementType::Bool) {
+    for element in ElementType::ALL
+        .into_iter()
+        .filter(|element| *element != ElementType::Bool)
+    {
         let mut kit = kit(&format!("accesses_to_{element}"), 32);
         let thread = kit.b.thread();
         let limit = kit.b.constant(7);
@@ -323,7 +328,11 @@ fn every_access_to_every_kind_of_memory() {
                 for hint in CacheHint::ALL {
                     let relaxed = Order::Strong(MemoryOrder::Relaxed, MemoryScope::Device);
                     let levels = [CacheHint::NoAllocate, CacheHint::EvictFirst, CacheHint::EvictLast];
-                    let orders = if levels.contains(&hint) { vec![Order::Weak, relaxed] } else { vec![Order::Weak] };
+                    let orders = if levels.contains(&hint) {
+                        vec![Order::Weak, relaxed]
+                    } else {
+                        vec![Order::Weak]
+                    };
                     for order in orders {
                         for read_only in [false, true] {
                             let buffer = if read_only { kit.source } else { kit.target };
@@ -452,9 +461,14 @@ fn every_way_for_threads_to_meet() {
         let mut kit = kit(&format!("meeting_of_{threads}"), threads);
         let by = kit.value(Type::scalar(ElementType::U32));
         let condition = kit.value(Type::CONDITION);
-        let groups = [1u32, 2, 4, 8, 16, 32].into_iter().filter(|group| threads.is_multiple_of(*group));
+        let groups = [1u32, 2, 4, 8, 16, 32]
+            .into_iter()
+            .filter(|group| threads.is_multiple_of(*group));
         for group in groups {
-            for element in ElementType::ALL.into_iter().filter(|element| *element != ElementType::Bool) {
+            for element in ElementType::ALL
+                .into_iter()
+                .filter(|element| *element != ElementType::Bool)
+            {
                 let value = kit.value(Type::scalar(element));
                 for kind in [Shuffle::Up, Shuffle::Down, Shuffle::Exchange, Shuffle::From] {
                     let got = kit.b.emit(Operation::Shuffle { kind, value, by, group });
@@ -467,7 +481,10 @@ fn every_way_for_threads_to_meet() {
             }
             kit.b.push(Statement::Barrier { group });
         }
-        for group in [threads, 64, 128].into_iter().filter(|group| threads.is_multiple_of(*group)) {
+        for group in [threads, 64, 128]
+            .into_iter()
+            .filter(|group| threads.is_multiple_of(*group))
+        {
             // A block has 16 barriers.
             if group != 64 || threads < 1024 {
                 kit.b.push(Statement::Barrier { group });
@@ -544,7 +561,11 @@ fn indices_of_every_form_in_32_and_in_64_bits() {
     let loaded = kit.value(Type::scalar(ElementType::U32));
     let loaded = kit.b.index(loaded);
     let constants = [0, 1, 2, -1, 7, -8, 1 << 40, i64::MIN].map(|constant| kit.b.constant(constant));
-    let all: Vec<Handle<Index>> = [thread, block, base, loaded].into_iter().chain(arguments).chain(constants).collect();
+    let all: Vec<Handle<Index>> = [thread, block, base, loaded]
+        .into_iter()
+        .chain(arguments)
+        .chain(constants)
+        .collect();
     let mut made = Vec::new();
     for (at, &left) in all.iter().enumerate() {
         for &right in &all[at.saturating_sub(3)..] {

@@ -25,11 +25,16 @@ fn printed(kernel: &Kernel, target: Target) -> Module {
 
 /// The assembler takes a kernel for every target.
 fn assembles(kernel: &Kernel, options: &[&str]) {
-    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else { return };
+    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else {
+        return;
+    };
     for target in targets() {
         let module = printed(kernel, target);
         if let Err(error) = ptxas.assemble(&module.text, &target.to_string(), options) {
-            let lines: String = (1..).zip(module.text.lines()).map(|(n, line)| format!("{n:4} {line}\n")).collect();
+            let lines: String = (1..)
+                .zip(module.text.lines())
+                .map(|(n, line)| format!("{n:4} {line}\n"))
+                .collect();
             panic!("{error}\n{lines}");
         }
     }

@@ -5,9 +5,7 @@
 
 use fastrand::Rng;
 use tilewright_dsl::element::ElementType;
-use tilewright_dsl::ir::{
-    AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp,
-};
+use tilewright_dsl::ir::{AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp};
 use tilewright_dsl::thread::{
     ArgumentKind, Atomic, Buffer, BufferKind, Builder, Condition, Facts, Index, Kernel, Load, MAX_LANES, Operand,
     Operation, Order, Place, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update, Vote,
@@ -179,13 +177,22 @@ impl Random {
                 _ => self.rng.u64(..) >> self.rng.u32(..64),
             },
         };
-        let bits = if element.bits() == 64 { bits } else { bits & ((1 << element.bits()) - 1) };
+        let bits = if element.bits() == 64 {
+            bits
+        } else {
+            bits & ((1 << element.bits()) - 1)
+        };
         Literal { element, bits }.into()
     }
 
     /// A value of a type.
     fn value(&mut self, ty: Type) -> Operand {
-        let known: Vec<Operand> = self.known.iter().copied().filter(|known| self.type_of(*known) == ty).collect();
+        let known: Vec<Operand> = self
+            .known
+            .iter()
+            .copied()
+            .filter(|known| self.type_of(*known) == ty)
+            .collect();
         if !known.is_empty() && self.rng.u8(..8) != 0 {
             return self.pick(&known);
         }
@@ -212,7 +219,10 @@ impl Random {
             }
             false => {
                 let first = self.rng.u8(1..ty.lanes);
-                let (low, high) = (self.value(ty.with_lanes(first)), self.value(ty.with_lanes(ty.lanes - first)));
+                let (low, high) = (
+                    self.value(ty.with_lanes(first)),
+                    self.value(ty.with_lanes(ty.lanes - first)),
+                );
                 self.b.join(vec![low, high])
             }
         }
@@ -315,7 +325,11 @@ impl Random {
             }
             9 | 10 => {
                 let to = self.element();
-                let rounding = if self.rng.u8(..4) == 0 { Rounding::Zero } else { Rounding::NearestEven };
+                let rounding = if self.rng.u8(..4) == 0 {
+                    Rounding::Zero
+                } else {
+                    Rounding::NearestEven
+                };
                 if !accepts_cast(element, to, rounding) {
                     return;
                 }
@@ -428,7 +442,12 @@ impl Random {
     }
 
     fn value_or_literal(&mut self) -> Operand {
-        let bools: Vec<Operand> = self.known.iter().copied().filter(|known| self.type_of(*known) == Type::CONDITION).collect();
+        let bools: Vec<Operand> = self
+            .known
+            .iter()
+            .copied()
+            .filter(|known| self.type_of(*known) == Type::CONDITION)
+            .collect();
         match bools.is_empty() {
             true => self.literal(ElementType::Bool),
             false => self.pick(&bools),
@@ -474,7 +493,11 @@ impl Random {
             0 if depth < 3 => {
                 let condition = self.condition();
                 let accept = self.block(depth, |_| {});
-                let reject = if self.rng.bool() { self.block(depth, |_| {}) } else { Default::default() };
+                let reject = if self.rng.bool() {
+                    self.block(depth, |_| {})
+                } else {
+                    Default::default()
+                };
                 self.b.push(Statement::If {
                     condition,
                     accept,
@@ -527,14 +550,19 @@ impl Random {
         let last = self.b.indices().offset(more, start + trips * step);
         let unroll = if self.rng.bool() { Unroll::Free } else { Unroll::Never };
         let mut counted = None;
-        self.b.count(first, last, step, unroll, |_, at, label| counted = Some((at, label)));
+        self.b
+            .count(first, last, step, unroll, |_, at, label| counted = Some((at, label)));
         let Some((at, label)) = counted else { return };
         let body = self.block(depth, |random| {
             random.indices.push(at);
             if random.rng.bool() {
                 let condition = random.condition();
                 let leaves = random.rng.bool();
-                let away = if leaves { Statement::Leave(label) } else { Statement::Next(label) };
+                let away = if leaves {
+                    Statement::Leave(label)
+                } else {
+                    Statement::Next(label)
+                };
                 random.away(condition, away);
             }
         });
@@ -568,7 +596,9 @@ impl Random {
             let one = Literal::new(1u32).into();
             let next = random.b.binary(BinaryOp::Add, trips, one);
             random.b.assign(register, next);
-            let enough = random.b.compare(CompareOp::GreaterEqual, trips, Literal::new(most).into());
+            let enough = random
+                .b
+                .compare(CompareOp::GreaterEqual, trips, Literal::new(most).into());
             let enough = random.b.condition(enough);
             random.b.when(enough, |b| b.push(Statement::Leave(label)));
             random.know(trips);
@@ -608,7 +638,10 @@ impl Random {
         if element == ElementType::Bool || !matches!(ty.bytes(), 1 | 2 | 4 | 8 | 16) {
             return;
         }
-        let groups: Vec<u32> = [8, 32, 64, 128, 192].into_iter().filter(|group| self.threads.is_multiple_of(*group)).collect();
+        let groups: Vec<u32> = [8, 32, 64, 128, 192]
+            .into_iter()
+            .filter(|group| self.threads.is_multiple_of(*group))
+            .collect();
         let group = self.pick(&groups);
         let thread = self.b.thread();
         let own = self.b.indices().scale(thread, SHARED_BYTES);
@@ -639,7 +672,10 @@ impl Random {
     }
 
     fn gather_in_warp(&mut self) {
-        let groups: Vec<u32> = [1, 2, 4, 8, 16, 32].into_iter().filter(|group| self.threads.is_multiple_of(*group)).collect();
+        let groups: Vec<u32> = [1, 2, 4, 8, 16, 32]
+            .into_iter()
+            .filter(|group| self.threads.is_multiple_of(*group))
+            .collect();
         let group = self.pick(&groups);
         if self.rng.u8(..3) == 0 {
             let condition = self.value(Type::CONDITION);
@@ -706,7 +742,9 @@ impl Random {
             _ => Update::Combine { op, value },
         };
         let predicate = (self.rng.u8(..3) == 0).then(|| self.condition());
-        let Some(place) = self.own_target(element.size() as i64) else { return };
+        let Some(place) = self.own_target(element.size() as i64) else {
+            return;
+        };
         let orders = [
             MemoryOrder::Relaxed,
             MemoryOrder::Acquire,
@@ -794,7 +832,9 @@ impl Random {
                 let most = (16 / ty.element.size() as u8).min(ty.lanes - first);
                 let lanes = 1 << most.ilog2();
                 let part = self.b.part(value, first, lanes);
-                let Some(place) = self.own_target(self.type_of(part).bytes().into()) else { return };
+                let Some(place) = self.own_target(self.type_of(part).bytes().into()) else {
+                    return;
+                };
                 self.b.store(store(place, part));
                 first += lanes;
             }

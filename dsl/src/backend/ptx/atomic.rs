@@ -14,9 +14,7 @@ impl Writer<'_> {
         let element = atomic.element;
         let (operation, operands) = match atomic.update {
             Update::Combine { op, value } => (combination(op, element), vec![value]),
-            Update::CompareExchange { current, new } => {
-                (format!("cas.b{}", element.bits()), vec![current, new])
-            }
+            Update::CompareExchange { current, new } => (format!("cas.b{}", element.bits()), vec![current, new]),
         };
         let bf16_sum = element == ElementType::BF16 && !self.target.features().bf16_sums;
         if bf16_sum {
@@ -40,7 +38,11 @@ impl Writer<'_> {
         let address = self.address(atomic.place);
         let is_exchange = matches!(
             atomic.update,
-            Update::CompareExchange { .. } | Update::Combine { op: AtomicOp::Exchange, .. }
+            Update::CompareExchange { .. }
+                | Update::Combine {
+                    op: AtomicOp::Exchange,
+                    ..
+                }
         );
         // Without a value there is a shorter one, which waits for nothing.
         if atomic.result.is_none() && !is_exchange && !atomic.order.acquires() {

@@ -49,16 +49,30 @@ impl Writer<'_> {
                     ElementType::F64 => "0x3ff0000000000000",
                     _ => "1",
                 };
-                self.compute(class, format_args!("selp.{}", bit_type(to)), format_args!("{one}, 0, {x}"))
+                self.compute(
+                    class,
+                    format_args!("selp.{}", bit_type(to)),
+                    format_args!("{one}, 0, {x}"),
+                )
             }
             // NaN is not zero either.
             (ElementKind::Float, ElementKind::Bool) => {
-                let zero = if from == ElementType::F64 { "0d0000000000000000" } else { "0f00000000" };
-                self.compute(Class::Predicate, format_args!("setp.neu.{source}"), format_args!("{x}, {zero}"))
+                let zero = if from == ElementType::F64 {
+                    "0d0000000000000000"
+                } else {
+                    "0f00000000"
+                };
+                self.compute(
+                    Class::Predicate,
+                    format_args!("setp.neu.{source}"),
+                    format_args!("{x}, {zero}"),
+                )
             }
-            (_, ElementKind::Bool) => {
-                self.compute(Class::Predicate, format_args!("setp.ne.{source}"), format_args!("{x}, 0"))
-            }
+            (_, ElementKind::Bool) => self.compute(
+                Class::Predicate,
+                format_args!("setp.ne.{source}"),
+                format_args!("{x}, 0"),
+            ),
             (ElementKind::Signed | ElementKind::Unsigned, ElementKind::Signed | ElementKind::Unsigned) => {
                 let resized = match (class_of(from), class) {
                     (Class::Word, Class::Double) if from.is_signed() => self.compute(class, "cvt.s64.s32", x),
@@ -87,22 +101,40 @@ impl Writer<'_> {
                 integer = self.compute(class, format_args!("max.{target}"), format_args!("{integer}, {low}"));
             }
         }
-        let nan = self.compute(Class::Predicate, format_args!("setp.nan.{source}"), format_args!("{x}, {x}"));
-        self.compute(class, format_args!("selp.{}", bit_type(to)), format_args!("0, {integer}, {nan}"))
+        let nan = self.compute(
+            Class::Predicate,
+            format_args!("setp.nan.{source}"),
+            format_args!("{x}, {x}"),
+        );
+        self.compute(
+            class,
+            format_args!("selp.{}", bit_type(to)),
+            format_args!("0, {integer}, {nan}"),
+        )
     }
 
     /// A float of 4 or 8 bytes as another float.
     fn to_float(&mut self, from: ElementType, to: ElementType, rounding: &str, x: Reg) -> Reg {
         let nan = |w: &mut Self| {
             let source = arithmetic_type(from);
-            w.compute(Class::Predicate, format_args!("setp.nan.{source}"), format_args!("{x}, {x}"))
+            w.compute(
+                Class::Predicate,
+                format_args!("setp.nan.{source}"),
+                format_args!("{x}, {x}"),
+            )
         };
         let (result, canonical) = match to {
             ElementType::F64 => (self.compute(Class::Double, "cvt.f64.f32", x), "0x7fffffffffffffff"),
-            ElementType::F32 => (self.compute(Class::Word, format_args!("cvt.{rounding}.f32.f64"), x), "0x7fffffff"),
+            ElementType::F32 => (
+                self.compute(Class::Word, format_args!("cvt.{rounding}.f32.f64"), x),
+                "0x7fffffff",
+            ),
             ElementType::F16 | ElementType::BF16 => {
                 let instruction = format!("cvt.rn.{}x2.f32", to.name());
-                (self.compute(Class::Word, instruction, format_args!("0f00000000, {x}")), "0x7fff")
+                (
+                    self.compute(Class::Word, instruction, format_args!("0f00000000, {x}")),
+                    "0x7fff",
+                )
             }
             _ => {
                 let name = if to == ElementType::F8E4M3 { "e4m3x2" } else { "e5m2x2" };
@@ -144,7 +176,11 @@ impl Writer<'_> {
     }
 
     fn f8_lanes(&mut self, held: &Held) -> Vec<Reg> {
-        let name = if held.ty.element == ElementType::F8E4M3 { "e4m3x2" } else { "e5m2x2" };
+        let name = if held.ty.element == ElementType::F8E4M3 {
+            "e4m3x2"
+        } else {
+            "e5m2x2"
+        };
         let mut lanes = Vec::new();
         for pair in self.halves(held) {
             if lanes.len() >= usize::from(held.ty.lanes) {

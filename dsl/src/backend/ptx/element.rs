@@ -44,10 +44,16 @@ impl Writer<'_> {
         let is_float = element.is_float();
         match op {
             // The sign alone, of NaN too.
-            UnaryOp::Negate if is_float => self.compute(class, format_args!("xor.{bits}"), format_args!("{x}, {}", sign(element))),
-            UnaryOp::Abs if is_float => {
-                self.compute(class, format_args!("and.{bits}"), format_args!("{x}, {}", canonical_nan(element)))
-            }
+            UnaryOp::Negate if is_float => self.compute(
+                class,
+                format_args!("xor.{bits}"),
+                format_args!("{x}, {}", sign(element)),
+            ),
+            UnaryOp::Abs if is_float => self.compute(
+                class,
+                format_args!("and.{bits}"),
+                format_args!("{x}, {}", canonical_nan(element)),
+            ),
             UnaryOp::Negate => {
                 let negative = self.compute(class, format_args!("neg.{ty}"), x);
                 self.wrap(element, negative)
@@ -56,7 +62,11 @@ impl Writer<'_> {
             UnaryOp::Abs => {
                 let negative = self.compute(class, format_args!("neg.{ty}"), x);
                 let is_negative = self.compute(Class::Predicate, format_args!("setp.lt.{ty}"), format_args!("{x}, 0"));
-                let absolute = self.compute(class, format_args!("selp.{bits}"), format_args!("{negative}, {x}, {is_negative}"));
+                let absolute = self.compute(
+                    class,
+                    format_args!("selp.{bits}"),
+                    format_args!("{negative}, {x}, {is_negative}"),
+                );
                 self.wrap(element, absolute)
             }
             UnaryOp::Not if element == ElementType::Bool => self.compute(class, "not.pred", x),
@@ -111,9 +121,11 @@ impl Writer<'_> {
     /// An integer without the sign that it was extended by.
     fn unsigned(&mut self, element: ElementType, x: Reg) -> Reg {
         match element {
-            ElementType::I8 | ElementType::I16 => {
-                self.compute(Class::Word, "and.b32", format_args!("{x}, {}", (1u32 << element.bits()) - 1))
-            }
+            ElementType::I8 | ElementType::I16 => self.compute(
+                Class::Word,
+                "and.b32",
+                format_args!("{x}, {}", (1u32 << element.bits()) - 1),
+            ),
             _ => x,
         }
     }
@@ -166,7 +178,11 @@ impl Writer<'_> {
             }
             BinaryOp::MultiplyHigh if element.size() < 4 => {
                 let product = self.compute(class, format_args!("mul.lo.{ty}"), two);
-                self.compute(class, format_args!("shr.{ty}"), format_args!("{product}, {}", element.bits()))
+                self.compute(
+                    class,
+                    format_args!("shr.{ty}"),
+                    format_args!("{product}, {}", element.bits()),
+                )
             }
             BinaryOp::MultiplyHigh => self.compute(class, format_args!("mul.hi.{ty}"), two),
             BinaryOp::Divide if element.is_float() => self.compute(class, format_args!("div.rn.{ty}"), two),
@@ -229,7 +245,8 @@ impl Writer<'_> {
                     Class::Double => self.compute(Class::Word, "cvt.u32.u64", by),
                     _ => by,
                 };
-                self.compute(Class::Word, "and.b32", format_args!("{by}, {mask}")).to_string()
+                self.compute(Class::Word, "and.b32", format_args!("{by}, {mask}"))
+                    .to_string()
             }
         }
     }
@@ -246,7 +263,11 @@ impl Writer<'_> {
                 format_args!("setp.eq.{sign}{bits}"),
                 format_args!("{r}, {divisor}"),
             );
-            result = w.compute(class, format_args!("selp.b{bits}"), format_args!("{by}, {result}, {is}"));
+            result = w.compute(
+                class,
+                format_args!("selp.b{bits}"),
+                format_args!("{by}, {result}, {is}"),
+            );
         };
         if division.by_minus_one {
             let by = match division.quotient {
@@ -282,7 +303,11 @@ impl Writer<'_> {
         let equal = test(self, "eq", l, r);
         let left = test(self, if smaller { "lt" } else { "gt" }, l, r);
         let one = self.compute(class, format_args!("selp.{bits}"), format_args!("{l}, {r}, {left}"));
-        let number = self.compute(class, format_args!("selp.{bits}"), format_args!("{joined}, {one}, {equal}"));
+        let number = self.compute(
+            class,
+            format_args!("selp.{bits}"),
+            format_args!("{joined}, {one}, {equal}"),
+        );
         match by_number {
             // Where the right one is NaN nothing compares, and it was taken.
             true => {
@@ -292,7 +317,11 @@ impl Writer<'_> {
             false => {
                 let nan = test(self, "nan", l, r);
                 let none = canonical_nan(element);
-                self.compute(class, format_args!("selp.{bits}"), format_args!("{none}, {number}, {nan}"))
+                self.compute(
+                    class,
+                    format_args!("selp.{bits}"),
+                    format_args!("{none}, {number}, {nan}"),
+                )
             }
         }
     }
@@ -378,7 +407,11 @@ impl Writer<'_> {
     /// `result`, or the canonical NaN of `element` where `of` is NaN, which is of that type.
     pub(super) fn canonical_lane(&mut self, element: ElementType, of: Reg, result: Reg) -> Reg {
         let ty = arithmetic_type(element);
-        let nan = self.compute(Class::Predicate, format_args!("setp.nan.{ty}"), format_args!("{of}, {of}"));
+        let nan = self.compute(
+            Class::Predicate,
+            format_args!("setp.nan.{ty}"),
+            format_args!("{of}, {of}"),
+        );
         self.compute(
             class_of(element),
             format_args!("selp.{}", bit_type(element)),

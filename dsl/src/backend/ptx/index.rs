@@ -147,7 +147,11 @@ impl Writer<'_> {
             let (bits, shift) = (class.bits(), power.trailing_zeros());
             return match quotient {
                 true => self.compute(class, format_args!("shr.u{bits}"), format_args!("{dividend}, {shift}")),
-                false => self.compute(class, format_args!("and.b{bits}"), format_args!("{dividend}, {}", power - 1)),
+                false => self.compute(
+                    class,
+                    format_args!("and.b{bits}"),
+                    format_args!("{dividend}, {}", power - 1),
+                ),
             };
         }
         let may_be = |value: i64| divisor.low <= value && value <= divisor.high;

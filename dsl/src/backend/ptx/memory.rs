@@ -37,7 +37,11 @@ impl Writer<'_> {
                         Class::Double => Class::Double,
                         _ => Class::Word,
                     };
-                    w.compute(class, format_args!("ld.param.{}", memory_type(element)), format_args!("[{name}]"))
+                    w.compute(
+                        class,
+                        format_args!("ld.param.{}", memory_type(element)),
+                        format_args!("[{name}]"),
+                    )
                 }
                 ArgumentKind::Pointer => {
                     let generic = w.compute(Class::Double, "ld.param.b64", format_args!("[{name}]"));
@@ -61,7 +65,9 @@ impl Writer<'_> {
             BufferKind::Local { .. } => self.once(Once::Base(Base::Buffer(buffer)), |w| {
                 w.compute(Class::Word, "mov.b32", format_args!("local_{name}"))
             }),
-            BufferKind::Shared { .. } => self.once(Once::Base(Base::Shared), |w| w.compute(Class::Word, "mov.b32", SHARED)),
+            BufferKind::Shared { .. } => {
+                self.once(Once::Base(Base::Shared), |w| w.compute(Class::Word, "mov.b32", SHARED))
+            }
             // Its places have pointers.
             BufferKind::Listed { .. } => {
                 self.refuse("address of a list");
@@ -184,7 +190,9 @@ impl Writer<'_> {
             "st{}.{}{}.{}",
             order(store.order),
             self.space(store.place),
-            store.cache.map_or_else(String::new, |hint| format!(".{}", hint.qualifier())),
+            store
+                .cache
+                .map_or_else(String::new, |hint| format!(".{}", hint.qualifier())),
             access_type(Type {
                 // Bits are stored, whatever the sign.
                 element: unsigned(held.ty.element),

@@ -72,7 +72,11 @@ impl Writer<'_> {
             writeln!(out, "// {}", ascii(&kernel.comment))?;
         }
         let (major, minor) = self.target.version();
-        writeln!(out, ".version {major}.{minor}\n.target {}\n.address_size 64", self.target)?;
+        writeln!(
+            out,
+            ".version {major}.{minor}\n.target {}\n.address_size 64",
+            self.target
+        )?;
         for (number, file) in self.files.iter().enumerate() {
             writeln!(out, ".file {} \"{}\"", number + 1, file_name(file))?;
         }

@@ -36,7 +36,8 @@ pub(super) const REPORT: &str = "\
 ";
 
 /// The function that every GPU program has for printing.
-pub(super) const PRINT: &str = ".extern .func (.param .b32 result) vprintf(.param .b64 format, .param .b64 arguments);\n";
+pub(super) const PRINT: &str =
+    ".extern .func (.param .b32 result) vprintf(.param .b64 format, .param .b64 arguments);\n";
 
 /// Where the arguments of a print are put together.
 pub(super) const PRINTED: &str = "tw_printed";
@@ -139,7 +140,10 @@ impl Writer<'_> {
         let register = self.register(value);
         match element.kind() {
             ElementKind::Bool => {
-                let (yes, no) = (self.text_address("true".to_owned()), self.text_address("false".to_owned()));
+                let (yes, no) = (
+                    self.text_address("true".to_owned()),
+                    self.text_address("false".to_owned()),
+                );
                 let text = self.compute(Class::Double, "selp.b64", format_args!("{yes}, {no}, {register}"));
                 ("%s", text)
             }
@@ -161,7 +165,11 @@ impl Writer<'_> {
 
     /// The author's instructions, in a scope of their own, on registers whose names they do not have.
     pub(super) fn instructions(&mut self, ptx: &Ptx) {
-        let outputs: Vec<Type> = ptx.outputs.iter().map(|output| self.kernel.values[*output].ty).collect();
+        let outputs: Vec<Type> = ptx
+            .outputs
+            .iter()
+            .map(|output| self.kernel.values[*output].ty)
+            .collect();
         let inputs: Vec<(Type, Reg)> = ptx
             .inputs
             .iter()
@@ -171,7 +179,11 @@ impl Writer<'_> {
         self.line("{");
         let types = outputs.iter().chain(inputs.iter().map(|(ty, _)| ty));
         for (number, ty) in types.enumerate() {
-            let width = if ty.element.size() == 2 { "b16" } else { bit_type(ty.element) };
+            let width = if ty.element.size() == 2 {
+                "b16"
+            } else {
+                bit_type(ty.element)
+            };
             self.line(format!(".reg .{width} tw_operand{number};"));
         }
         for (number, (ty, register)) in (outputs.len()..).zip(&inputs) {
@@ -186,7 +198,9 @@ impl Writer<'_> {
         }
         self.line("}");
         for (number, held) in results.iter().enumerate() {
-            let (element, Some(register)) = (held.ty.element, held.registers.first()) else { continue };
+            let (element, Some(register)) = (held.ty.element, held.registers.first()) else {
+                continue;
+            };
             let sign = if element.is_signed() { "s" } else { "u" };
             match element.size() {
                 2 => self.line(format!("cvt.{sign}32.{sign}16\t{register}, tw_operand{number};")),

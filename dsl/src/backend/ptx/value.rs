@@ -120,7 +120,9 @@ impl Writer<'_> {
         if !is_packed(held.ty) {
             return held.registers.clone();
         }
-        (0..usize::from(held.ty.lanes)).map(|lane| self.lane(held, lane)).collect()
+        (0..usize::from(held.ty.lanes))
+            .map(|lane| self.lane(held, lane))
+            .collect()
     }
 
     /// The register of one lane.
@@ -153,7 +155,10 @@ impl Writer<'_> {
             return Held { ty, registers: lanes };
         }
         let per_word = 4 / ty.element.size();
-        let registers = lanes.chunks(per_word).map(|lanes| self.word(ty.element, lanes)).collect();
+        let registers = lanes
+            .chunks(per_word)
+            .map(|lanes| self.word(ty.element, lanes))
+            .collect();
         Held { ty, registers }
     }
 
@@ -274,7 +279,9 @@ impl Writer<'_> {
     pub(super) fn repeat(&mut self, value: Operand, lanes: u8) -> Held {
         let held = self.held(value);
         let ty = held.ty.with_lanes(lanes);
-        let Some(&one) = held.registers.first() else { return held };
+        let Some(&one) = held.registers.first() else {
+            return held;
+        };
         if !is_packed(ty) || !ty.bytes().is_multiple_of(4) {
             return self.gather(ty, vec![one; lanes.into()]);
         }
