@@ -6,7 +6,7 @@ mod random;
 
 use tilewright_dsl::backend::ptx::{Module, Target, print};
 use tilewright_dsl::thread::verify::verify;
-use tilewright_dsl::thread::{Kernel, legalize};
+use tilewright_dsl::thread::{Features, Kernel, legalize};
 use tilewright_testing::{Part, Ptxas};
 
 /// Every target that is told apart.
@@ -48,5 +48,29 @@ fn what_the_verifier_accepts_is_printed_and_assembled() {
             statements: 60,
         };
         assembles(&random::kernel(seed, extent), &[]);
+    }
+}
+
+#[test]
+fn what_is_made_legal_computes_the_same() {
+    let none = Features {
+        f8_casts: false,
+        bf16_sums: false,
+    };
+    for seed in 0..300 {
+        let extent = random::Extent {
+            special: false,
+            statements: 50,
+        };
+        let kernel = random::kernel(seed, extent);
+        let (arguments, memory) = random::launch(seed, &kernel);
+        let legal = legalize(kernel.clone(), none);
+        assert_eq!(verify(&legal), Ok(()), "{legal}");
+        let expected = random::interpreted(&kernel, &arguments, &memory);
+        assert_ne!(expected, memory, "{kernel}");
+        assert!(
+            random::interpreted(&legal, &arguments, &memory) == expected,
+            "seed {seed}\n{kernel}\n{legal}"
+        );
     }
 }

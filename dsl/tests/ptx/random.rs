@@ -6,6 +6,7 @@
 use fastrand::Rng;
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp};
+use tilewright_dsl::thread::interpret::{Memory, Passed, run};
 use tilewright_dsl::thread::{
     ArgumentKind, Atomic, Buffer, BufferKind, Builder, Condition, Facts, Index, Kernel, Load, MAX_LANES, Operand,
     Operation, Order, Place, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update, Vote,
@@ -18,6 +19,9 @@ pub const READ_BYTES: i64 = 64;
 pub const WRITTEN_BYTES: i64 = 512;
 /// What `count` is at most.
 pub const MOST: i64 = 100;
+
+/// Blocks of a launch.
+pub const BLOCKS: u32 = 3;
 
 const SHARED_BYTES: i64 = 16;
 const LOCAL_BYTES: i64 = 32;
@@ -90,6 +94,64 @@ pub fn kernel(seed: u64, extent: Extent) -> Kernel {
     }
     random.write_all();
     random.b.finish()
+}
+
+/// What a kernel of [`kernel`] takes, and what is in the buffers.
+pub fn launch(seed: u64, kernel: &Kernel) -> (Vec<Passed>, Vec<Vec<u8>>) {
+    let mut rng = Rng::with_seed(seed);
+    let threads = (BLOCKS * kernel.threads) as usize;
+    let memory = vec![
+        bytes(&mut rng, threads * READ_BYTES as usize),
+        bytes(&mut rng, threads * WRITTEN_BYTES as usize),
+        vec![0; 64],
+    ];
+    let arguments = vec![
+        Passed::Pointer(0),
+        Passed::Pointer(1),
+        Passed::Pointer(2),
+        Passed::Scalar(rng.u64(..=MOST as u64)),
+        Passed::Scalar(rng.u16(..).into()),
+        Passed::Scalar(rng.u64(..2)),
+    ];
+    (arguments, memory)
+}
+
+/// What buffers hold after the kernel is interpreted; a pointer is the number of one of them.
+pub fn interpreted(kernel: &Kernel, arguments: &[Passed], memory: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut all = Memory::new();
+    let places: Vec<u64> = memory.iter().map(|bytes| all.allocate(bytes.clone(), 0)).collect();
+    let passed: Vec<Passed> = arguments
+        .iter()
+        .map(|argument| match argument {
+            Passed::Pointer(number) => Passed::Pointer(places[*number as usize]),
+            other => other.clone(),
+        })
+        .collect();
+    run(kernel, BLOCKS, &passed, &mut all).unwrap_or_else(|fault| panic!("{fault}\n{kernel}"));
+    places.iter().map(|place| all.bytes(*place).to_vec()).collect()
+}
+
+/// Bytes among which are small numbers, NaN and infinities of every type.
+pub fn bytes(rng: &mut Rng, count: usize) -> Vec<u8> {
+    let special = [
+        0x7f80_0001u32,
+        0xff80_0000,
+        0x7fc0_7fff,
+        0x7c00_7c01,
+        0x7f7f_ffff,
+        0x8000_0000,
+        1,
+        0x3f80_bf80,
+    ];
+    let word = |rng: &mut Rng| match rng.u8(..4) {
+        0 => special[rng.usize(..special.len())],
+        1 => rng.f32().to_bits(),
+        _ => rng.u32(..),
+    };
+    (0..count.div_ceil(4))
+        .flat_map(|_| word(rng).to_le_bytes())
+        .take(count)
+        .collect()
 }
 
 fn store(place: Place, value: Operand) -> Store {

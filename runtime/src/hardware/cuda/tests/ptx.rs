@@ -4,7 +4,7 @@ use fastrand::Rng;
 use tilewright_dsl::backend::ptx::{Target, print};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{AtomicOp, Literal, MemoryOrder, MemoryScope};
-use tilewright_dsl::thread::interpret::{Memory, Passed, run};
+use tilewright_dsl::thread::interpret::Passed;
 use tilewright_dsl::thread::{
     ArgumentKind, Atomic, BufferKind, Builder, Features, Kernel, Load, Operation, Order, Report, Rounding, Sharing,
     Statement, Store, Type, Update, legalize,
@@ -16,7 +16,7 @@ use crate::error::DeviceError;
 #[path = "../../../../../dsl/tests/ptx/random.rs"]
 mod random;
 
-const BLOCKS: u32 = 3;
+use random::{BLOCKS, bytes, interpreted};
 
 fn target(device: &CudaDevice) -> Target {
     let architecture = device.properties().architecture;
@@ -79,44 +79,6 @@ fn launched(
     buffers.iter().map(read).collect()
 }
 
-/// The same, interpreted.
-fn interpreted(kernel: &Kernel, arguments: &[Passed], memory: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut all = Memory::new();
-    let places: Vec<u64> = memory.iter().map(|bytes| all.allocate(bytes.clone(), 0)).collect();
-    let passed: Vec<Passed> = arguments
-        .iter()
-        .map(|argument| match argument {
-            Passed::Pointer(number) => Passed::Pointer(places[*number as usize]),
-            other => other.clone(),
-        })
-        .collect();
-    run(kernel, BLOCKS, &passed, &mut all).unwrap_or_else(|fault| panic!("{fault}\n{kernel}"));
-    places.iter().map(|place| all.bytes(*place).to_vec()).collect()
-}
-
-/// Bytes among which are small numbers, NaN and infinities of every type.
-fn bytes(rng: &mut Rng, count: usize) -> Vec<u8> {
-    let special = [
-        0x7f80_0001u32,
-        0xff80_0000,
-        0x7fc0_7fff,
-        0x7c00_7c01,
-        0x7f7f_ffff,
-        0x8000_0000,
-        1,
-        0x3f80_bf80,
-    ];
-    let word = |rng: &mut Rng| match rng.u8(..4) {
-        0 => special[rng.usize(..special.len())],
-        1 => rng.f32().to_bits(),
-        _ => rng.u32(..),
-    };
-    (0..count.div_ceil(4))
-        .flat_map(|_| word(rng).to_le_bytes())
-        .take(count)
-        .collect()
-}
-
 /// Every set of features that a target may have, on a GPU that has them all: what a pass puts in their place is tried as well.
 const FEATURES: [Features; 2] = [Features::of_compute_capability(80), Features::of_compute_capability(90)];
 
@@ -160,22 +122,8 @@ fn random_kernels_compute_on_a_gpu_what_they_are_interpreted_to() {
         statements: 50,
     };
     for seed in 0..400 {
-        let mut rng = Rng::with_seed(seed);
         let kernel = random::kernel(seed, extent);
-        let threads = (BLOCKS * kernel.threads) as usize;
-        let memory = [
-            bytes(&mut rng, threads * random::READ_BYTES as usize),
-            bytes(&mut rng, threads * random::WRITTEN_BYTES as usize),
-            vec![0; 64],
-        ];
-        let arguments = [
-            Passed::Pointer(0),
-            Passed::Pointer(1),
-            Passed::Pointer(2),
-            Passed::Scalar(rng.u64(..=random::MOST as u64)),
-            Passed::Scalar(rng.u16(..).into()),
-            Passed::Scalar(rng.u64(..2)),
-        ];
+        let (arguments, memory) = random::launch(seed, &kernel);
         println!("seed {seed}");
         same_as_interpreted(&device, &kernel, &arguments, &memory);
     }
