@@ -26,6 +26,7 @@ pub mod interpret;
 pub mod ir;
 pub mod lang;
 mod limits;
+pub mod lower;
 pub mod schedule;
 mod stack;
 pub mod thread;

@@ -16,6 +16,15 @@ pub struct Builder {
     span: Span,
 }
 
+/// How much of everything there was.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    values: usize,
+    variables: usize,
+    registers: usize,
+    labels: u32,
+}
+
 impl Builder {
     /// A kernel of blocks of so many threads, which does nothing yet.
     pub fn new(name: impl Into<String>, threads: u32) -> Self {
@@ -29,6 +38,17 @@ impl Builder {
             open: vec![Block::new()],
             span: Span::UNKNOWN,
         }
+    }
+
+    /// A kernel whose body is made anew, with all that it has declared. Returns its body as it was.
+    pub fn over(mut kernel: Kernel) -> (Self, Block) {
+        let body = std::mem::take(&mut kernel.body);
+        let builder = Self {
+            kernel,
+            open: vec![Block::new()],
+            span: Span::UNKNOWN,
+        };
+        (builder, body)
     }
 
     /// The kernel. Blocks that are still open are left out.
@@ -63,6 +83,25 @@ impl Builder {
         if let Some(block) = self.open.last_mut() {
             block.push(statement, span);
         }
+    }
+
+    /// How much there is now, for [`Builder::forget`].
+    pub fn mark(&self) -> Mark {
+        Mark {
+            values: self.kernel.values.len(),
+            variables: self.kernel.variables.len(),
+            registers: self.kernel.registers.len(),
+            labels: self.kernel.labels,
+        }
+    }
+
+    /// Forgets values, variables, registers and labels from a mark on. No statement that stays may mention one.
+    pub fn forget(&mut self, mark: Mark) {
+        self.kernel.values.truncate(mark.values);
+        self.kernel.variables.truncate(mark.variables);
+        self.kernel.registers.truncate(mark.registers);
+        self.kernel.labels = mark.labels;
+        self.kernel.indices.forget(mark.values, mark.variables);
     }
 
     // What is declared.
@@ -155,11 +194,18 @@ impl Builder {
                 let value = literal.as_integer().unwrap_or_default();
                 self.constant(value as i64)
             }
-            Operand::Condition(condition) => {
-                let (one, zero) = (self.constant(1), self.constant(0));
-                self.indices().select(condition, one, zero)
-            }
+            Operand::Condition(_) => match self.index_of_condition(operand) {
+                Operand::Index(index) => index,
+                _ => self.constant(0),
+            },
         }
+    }
+
+    /// A bool as an index: 1 or 0.
+    pub fn index_of_condition(&mut self, operand: Operand) -> Operand {
+        let condition = self.condition(operand);
+        let (one, zero) = (self.constant(1), self.constant(0));
+        self.indices().select(condition, one, zero).into()
     }
 
     /// A bool operand of one lane as a condition.
@@ -301,12 +347,41 @@ impl Builder {
 
     /// What `fill` does, as a block.
     pub fn inside(&mut self, fill: impl FnOnce(&mut Self)) -> Block {
-        let (depth, span) = (self.open.len(), self.span);
-        self.open.push(Block::new());
+        let span = self.span;
+        self.enter();
         fill(self);
-        let block = self.open.drain(depth..).next();
         self.span = span;
-        block.unwrap_or_default()
+        self.leave()
+    }
+
+    /// Opens a block: statements go there until [`Builder::leave`].
+    pub fn enter(&mut self) {
+        self.open.push(Block::new());
+    }
+
+    /// Closes the innermost block that [`Builder::enter`] has opened, and returns it.
+    pub fn leave(&mut self) -> Block {
+        match self.open.len() {
+            0 | 1 => Block::new(),
+            _ => self.open.pop().unwrap_or_default(),
+        }
+    }
+
+    /// The variable of a loop from `start` to before `end`, as an index too.
+    pub fn counter(
+        &mut self,
+        start: Handle<Index>,
+        end: Handle<Index>,
+        step: i64,
+    ) -> (Handle<Index>, Handle<Variable>) {
+        let (first, last) = (self.kernel.indices.facts(start), self.kernel.indices.facts(end));
+        let facts = Facts {
+            low: first.low,
+            high: last.high.saturating_sub(1).max(first.low),
+            divisor: first.divisor.min(Facts::constant(step).divisor),
+        };
+        let variable = self.kernel.variables.append(Variable { facts });
+        (self.indices().atom(Atom::Variable(variable), facts), variable)
     }
 
     /// Does one thing where a condition holds; where it is known to, it stands here.
@@ -344,15 +419,8 @@ impl Builder {
         unroll: Unroll,
         body: impl FnOnce(&mut Self, Handle<Index>, Label),
     ) {
-        let (first, last) = (self.kernel.indices.facts(start), self.kernel.indices.facts(end));
-        let facts = Facts {
-            low: first.low,
-            high: last.high.saturating_sub(1).max(first.low),
-            divisor: first.divisor.min(Facts::constant(step).divisor),
-        };
-        let variable = self.kernel.variables.append(Variable { facts });
+        let (at, variable) = self.counter(start, end, step);
         let label = self.label();
-        let at = self.indices().atom(Atom::Variable(variable), facts);
         let body = self.inside(|b| body(b, at, label));
         self.push(Statement::For {
             label,

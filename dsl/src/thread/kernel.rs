@@ -50,15 +50,31 @@ impl Kernel {
             Operand::Literal(literal) => Type::scalar(literal.element),
             Operand::Index(index) => Type::INDEX.with_lanes(self.lanes_of(index).unwrap_or(1)),
             Operand::Condition(condition) => {
-                let lanes = lanes_among(self.indices.condition_atoms(condition));
+                let lanes = self.lanes_among(self.indices.condition_atoms(condition));
                 Type::CONDITION.with_lanes(lanes.unwrap_or(1))
             }
         }
     }
 
-    /// The lanes of the packet that an index moves with, if it does.
+    /// The lanes of the packet that an index moves with, if it does: by the lane, or by a packet that is part of it.
     pub fn lanes_of(&self, index: Handle<Index>) -> Option<u8> {
-        lanes_among(self.indices.atoms(index))
+        self.lanes_among(self.indices.atoms(index))
+    }
+
+    /// Whether packets are part of an index.
+    pub fn moves_by_values(&self, index: Handle<Index>) -> bool {
+        let values = self.indices.atoms(index).iter();
+        values
+            .copied()
+            .any(|atom| matches!(atom, Atom::Value(value) if self.values[value].ty.lanes > 1))
+    }
+
+    fn lanes_among(&self, atoms: &[Atom]) -> Option<u8> {
+        atoms.iter().find_map(|atom| match atom {
+            Atom::Lane(lanes) => Some(*lanes),
+            Atom::Value(value) => Some(self.values.get(*value)?.ty.lanes).filter(|lanes| *lanes > 1),
+            _ => None,
+        })
     }
 
     /// The power of two that is known to divide the address of a place.
@@ -95,11 +111,4 @@ impl Kernel {
         let value = &self.values[value];
         value.facts.unwrap_or_else(|| Facts::of_element(value.ty.element))
     }
-}
-
-fn lanes_among(atoms: &[Atom]) -> Option<u8> {
-    atoms.iter().find_map(|atom| match atom {
-        Atom::Lane(lanes) => Some(*lanes),
-        _ => None,
-    })
 }

@@ -30,14 +30,15 @@ mod kernel;
 mod legal;
 mod memory;
 mod operation;
+pub mod passes;
 mod print;
 mod statement;
 mod value;
 pub mod verify;
 
 pub(crate) use barriers::WARP;
-pub use build::Builder;
-pub use index::{Atom, Condition, Facts, Index, Indices, Sum, Term};
+pub use build::{Builder, Mark};
+pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
 pub use legal::{Features, legalize};
 pub use memory::{

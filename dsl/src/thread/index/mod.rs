@@ -33,6 +33,7 @@ use std::collections::HashMap;
 
 pub use evaluate::Assignment;
 pub use facts::Facts;
+pub use substitute::Substitution;
 
 use super::{Argument, Buffer, Value, Variable};
 use crate::ir::{Arena, Handle};
@@ -311,6 +312,15 @@ impl Indices {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Forgets what has been said of values and variables from these on, which are no more: others will have their handles.
+    pub(in crate::thread) fn forget(&mut self, values: usize, variables: usize) {
+        self.known.retain(|index, _| match index {
+            Index::Atom(Atom::Value(value)) => value.index() < values,
+            Index::Atom(Atom::Variable(variable)) => variable.index() < variables,
+            _ => true,
+        });
     }
 
     fn node(&self, index: Handle<Index>) -> &Node {

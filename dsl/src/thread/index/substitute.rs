@@ -1,10 +1,20 @@
 //! Other indices in the place of atoms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Atom, Condition, Index, Indices};
 use crate::ir::Handle;
 use crate::stack::room;
+use crate::thread::Value;
+
+/// What takes the place of atoms. What does should be what is known of the atom: facts that rest on them stay.
+#[derive(Debug, Clone, Default)]
+pub struct Substitution {
+    /// By the atom.
+    pub atoms: BTreeMap<Atom, Handle<Index>>,
+    /// By the bool value.
+    pub bools: BTreeMap<Handle<Value>, Handle<Condition>>,
+}
 
 /// What has been replaced already.
 #[derive(Default)]
@@ -13,10 +23,41 @@ struct Done {
     conditions: HashMap<Handle<Condition>, Handle<Condition>>,
 }
 
+impl Substitution {
+    /// Of one atom.
+    pub fn of(atom: Atom, by: Handle<Index>) -> Self {
+        Self {
+            atoms: BTreeMap::from([(atom, by)]),
+            bools: BTreeMap::new(),
+        }
+    }
+
+    fn touches(&self, atoms: &[Atom]) -> bool {
+        atoms.iter().any(|atom| {
+            let is_bool = matches!(atom, Atom::Value(value) if self.bools.contains_key(value));
+            is_bool || self.atoms.contains_key(atom)
+        })
+    }
+}
+
 impl Indices {
     /// `index` with `by` in the place of `atom`, in normal form again.
     pub fn substitute(&mut self, index: Handle<Index>, atom: Atom, by: Handle<Index>) -> Handle<Index> {
-        self.replace(index, atom, by, &mut Done::default())
+        self.substitute_all(index, &Substitution::of(atom, by))
+    }
+
+    /// `index` with others in the place of several atoms.
+    pub fn substitute_all(&mut self, index: Handle<Index>, substitution: &Substitution) -> Handle<Index> {
+        self.replace(index, substitution, &mut Done::default())
+    }
+
+    /// As [`Indices::substitute_all`].
+    pub fn substitute_all_in(
+        &mut self,
+        condition: Handle<Condition>,
+        substitution: &Substitution,
+    ) -> Handle<Condition> {
+        self.replace_condition(condition, substitution, &mut Done::default())
     }
 
     /// As [`Indices::substitute`].
@@ -26,30 +67,30 @@ impl Indices {
         atom: Atom,
         by: Handle<Index>,
     ) -> Handle<Condition> {
-        self.replace_condition(condition, atom, by, &mut Done::default())
+        self.substitute_all_in(condition, &Substitution::of(atom, by))
     }
 
-    fn replace(&mut self, index: Handle<Index>, atom: Atom, by: Handle<Index>, done: &mut Done) -> Handle<Index> {
-        if !self.moves(index, atom) {
+    fn replace(&mut self, index: Handle<Index>, with: &Substitution, done: &mut Done) -> Handle<Index> {
+        if !with.touches(self.atoms(index)) {
             return index;
         }
         if let Some(&known) = done.indices.get(&index) {
             return known;
         }
-        let replaced = room(|| self.replace_parts(index, atom, by, done));
+        let replaced = room(|| self.replace_parts(index, with, done));
         done.indices.insert(index, replaced);
         replaced
     }
 
-    fn replace_parts(&mut self, index: Handle<Index>, atom: Atom, by: Handle<Index>, done: &mut Done) -> Handle<Index> {
+    fn replace_parts(&mut self, index: Handle<Index>, with: &Substitution, done: &mut Done) -> Handle<Index> {
         match self.get(index).clone() {
-            Index::Atom(_) => by,
+            Index::Atom(atom) => with.atoms.get(&atom).copied().unwrap_or(index),
             Index::Sum(sum) => {
                 let mut all = self.constant(sum.constant);
                 for term in &sum.terms {
                     let mut product = self.constant(term.coefficient);
                     for &factor in &term.factors {
-                        let factor = self.replace(factor, atom, by, done);
+                        let factor = self.replace(factor, with, done);
                         product = self.multiply(product, factor);
                     }
                     all = self.add(all, product);
@@ -57,29 +98,23 @@ impl Indices {
                 all
             }
             Index::Quotient { value, by: divisor } => {
-                let (value, divisor) = (
-                    self.replace(value, atom, by, done),
-                    self.replace(divisor, atom, by, done),
-                );
+                let (value, divisor) = (self.replace(value, with, done), self.replace(divisor, with, done));
                 self.quotient(value, divisor)
             }
             Index::Remainder { value, by: divisor } => {
-                let (value, divisor) = (
-                    self.replace(value, atom, by, done),
-                    self.replace(divisor, atom, by, done),
-                );
+                let (value, divisor) = (self.replace(value, with, done), self.replace(divisor, with, done));
                 self.remainder(value, divisor)
             }
             Index::Low { value, bits } => {
-                let value = self.replace(value, atom, by, done);
+                let value = self.replace(value, with, done);
                 self.low(value, bits)
             }
             Index::Minimum(left, right) => {
-                let (left, right) = (self.replace(left, atom, by, done), self.replace(right, atom, by, done));
+                let (left, right) = (self.replace(left, with, done), self.replace(right, with, done));
                 self.minimum(left, right)
             }
             Index::Maximum(left, right) => {
-                let (left, right) = (self.replace(left, atom, by, done), self.replace(right, atom, by, done));
+                let (left, right) = (self.replace(left, with, done), self.replace(right, with, done));
                 self.maximum(left, right)
             }
             Index::Select {
@@ -87,11 +122,8 @@ impl Indices {
                 accept,
                 reject,
             } => {
-                let condition = self.replace_condition(condition, atom, by, done);
-                let (accept, reject) = (
-                    self.replace(accept, atom, by, done),
-                    self.replace(reject, atom, by, done),
-                );
+                let condition = self.replace_condition(condition, with, done);
+                let (accept, reject) = (self.replace(accept, with, done), self.replace(reject, with, done));
                 self.select(condition, accept, reject)
             }
         }
@@ -100,17 +132,16 @@ impl Indices {
     fn replace_condition(
         &mut self,
         condition: Handle<Condition>,
-        atom: Atom,
-        by: Handle<Index>,
+        with: &Substitution,
         done: &mut Done,
     ) -> Handle<Condition> {
-        if !self.condition_moves(condition, atom) {
+        if !with.touches(self.condition_atoms(condition)) {
             return condition;
         }
         if let Some(&known) = done.conditions.get(&condition) {
             return known;
         }
-        let replaced = room(|| self.replace_condition_parts(condition, atom, by, done));
+        let replaced = room(|| self.replace_condition_parts(condition, with, done));
         done.conditions.insert(condition, replaced);
         replaced
     }
@@ -118,45 +149,38 @@ impl Indices {
     fn replace_condition_parts(
         &mut self,
         condition: Handle<Condition>,
-        atom: Atom,
-        by: Handle<Index>,
+        with: &Substitution,
         done: &mut Done,
     ) -> Handle<Condition> {
         match self.condition(condition).clone() {
-            // A bool is no integer: nothing takes its place.
-            Condition::Constant(_) | Condition::Value(_) => condition,
+            Condition::Constant(_) => condition,
+            Condition::Value(value) => with.bools.get(&value).copied().unwrap_or(condition),
             Condition::Positive(index) => {
-                let (zero, index) = (self.constant(0), self.replace(index, atom, by, done));
+                let (zero, index) = (self.constant(0), self.replace(index, with, done));
                 self.less(zero, index)
             }
             Condition::Zero(index) => {
-                let (zero, index) = (self.constant(0), self.replace(index, atom, by, done));
+                let (zero, index) = (self.constant(0), self.replace(index, with, done));
                 self.equal(index, zero)
             }
             Condition::Less(left, right) => {
-                let (left, right) = (self.replace(left, atom, by, done), self.replace(right, atom, by, done));
+                let (left, right) = (self.replace(left, with, done), self.replace(right, with, done));
                 self.less(left, right)
             }
             Condition::Within(value, limit) => {
-                let (value, limit) = (self.replace(value, atom, by, done), self.replace(limit, atom, by, done));
+                let (value, limit) = (self.replace(value, with, done), self.replace(limit, with, done));
                 self.within(value, limit)
             }
             Condition::Not(other) => {
-                let other = self.replace_condition(other, atom, by, done);
+                let other = self.replace_condition(other, with, done);
                 self.not(other)
             }
             Condition::All(all) => {
-                let all: Vec<_> = all
-                    .iter()
-                    .map(|one| self.replace_condition(*one, atom, by, done))
-                    .collect();
+                let all: Vec<_> = all.iter().map(|one| self.replace_condition(*one, with, done)).collect();
                 self.all(all)
             }
             Condition::Any(any) => {
-                let any: Vec<_> = any
-                    .iter()
-                    .map(|one| self.replace_condition(*one, atom, by, done))
-                    .collect();
+                let any: Vec<_> = any.iter().map(|one| self.replace_condition(*one, with, done)).collect();
                 self.any(any)
             }
         }

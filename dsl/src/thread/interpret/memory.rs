@@ -1,15 +1,25 @@
 //! Memory, and who touched what.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use super::{Fault, Machine, Passed};
 use crate::element::ElementType;
 use crate::thread::{BufferKind, Place, Sharing, Space};
 
-/// The memory of a GPU: allocations by their addresses.
+/// The memory of a GPU: allocations by their addresses. Each is rounded up to whole 16 bytes, as those of the GPU are: what is
+/// beside its own bytes can be read together with one of them, and not written.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    allocations: BTreeMap<u64, Vec<u8>>,
+    /// By the multiple of 16 at which they begin.
+    allocations: BTreeMap<u64, Allocation>,
+}
+
+#[derive(Debug, Clone)]
+struct Allocation {
+    bytes: Vec<u8>,
+    /// The own ones.
+    own: Range<usize>,
 }
 
 impl Memory {
@@ -19,25 +29,45 @@ impl Memory {
     }
 
     /// Puts bytes where their address is `offset` more than a multiple of 256, far from everything else; returns the address.
-    pub fn allocate(&mut self, bytes: Vec<u8>, offset: u64) -> u64 {
-        let end = self
-            .allocations
-            .last_key_value()
-            .map_or(0x1000, |(at, bytes)| at + bytes.len() as u64);
+    pub fn allocate(&mut self, own: Vec<u8>, offset: u64) -> u64 {
+        let end = |(start, allocation): (&u64, &Allocation)| start + allocation.bytes.len() as u64;
+        let end = self.allocations.last_key_value().map_or(0x1000, end);
         let at = (end + 0x1000).next_multiple_of(256) + offset;
-        self.allocations.insert(at, bytes);
+        let before = (at % 16) as usize;
+        let mut bytes = vec![0x5a; before];
+        bytes.extend(&own);
+        bytes.resize(bytes.len().next_multiple_of(16), 0x5a);
+        let own = before..before + own.len();
+        self.allocations.insert(at - before as u64, Allocation { bytes, own });
         at
     }
 
     /// The bytes of the allocation at an address.
     pub fn bytes(&self, at: u64) -> &[u8] {
-        self.allocations.get(&at).map_or(&[], Vec::as_slice)
+        let found = self.allocations.range(..=at).next_back();
+        found.map_or(&[], |(_, allocation)| &allocation.bytes[allocation.own.clone()])
     }
 
-    fn find(&mut self, at: u64, count: usize) -> Option<&mut [u8]> {
-        let (start, bytes) = self.allocations.range_mut(..=at).next_back()?;
+    fn find(&mut self, at: u64, count: usize, writes: bool) -> Option<&mut [u8]> {
+        let (start, allocation) = self.allocations.range_mut(..=at).next_back()?;
         let from = usize::try_from(at - start).ok()?;
-        bytes.get_mut(from..from.checked_add(count)?)
+        let range = from..from.checked_add(count)?;
+        let own = allocation.own.start <= range.start && range.end <= allocation.own.end;
+        match own || !writes {
+            true => allocation.bytes.get_mut(range),
+            false => None,
+        }
+    }
+
+    /// Whether one of so many bytes is an allocation's own.
+    fn has_some(&self, at: u64, count: u64) -> bool {
+        self.allocations
+            .range(..at + count)
+            .next_back()
+            .is_some_and(|(start, allocation)| {
+                let (first, last) = (start + allocation.own.start as u64, start + allocation.own.end as u64);
+                at < last && first < at + count
+            })
     }
 }
 
@@ -113,7 +143,7 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<u64, Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch)?;
+        let bytes = self.bytes(place, size, thread, lane, touch, false)?;
         let mut word = [0; 8];
         word[..size].copy_from_slice(bytes);
         Ok(u64::from_le_bytes(word))
@@ -130,7 +160,7 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<(), Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch)?;
+        let bytes = self.bytes(place, size, thread, lane, touch, true)?;
         bytes.copy_from_slice(&bits.to_le_bytes()[..size]);
         Ok(())
     }
@@ -144,7 +174,15 @@ impl Machine<'_> {
         }
     }
 
-    fn bytes(&mut self, place: Place, size: usize, thread: u32, lane: usize, touch: Touch) -> Result<&mut [u8], Fault> {
+    fn bytes(
+        &mut self,
+        place: Place,
+        size: usize,
+        thread: u32,
+        lane: usize,
+        touch: Touch,
+        writes: bool,
+    ) -> Result<&mut [u8], Fault> {
         let buffer = &self.kernel.buffers[place.buffer];
         let offset = self.offset(place, size, thread, lane);
         let lacks = |machine: &Self| {
@@ -163,10 +201,10 @@ impl Machine<'_> {
                     return self.fault(thread, format!("{size} bytes of `{}` at {at:#x}", buffer.name));
                 }
                 self.touch(Space::Global, at, size, buffer.sharing(), thread, touch, &buffer.name)?;
-                if self.memory.find(at, size).is_none() {
+                if self.memory.find(at, size, writes).is_none() {
                     return lacks(self);
                 }
-                Ok(self.memory.find(at, size).unwrap_or_default())
+                Ok(self.memory.find(at, size, writes).unwrap_or_default())
             }
             BufferKind::Shared { offset: start, bytes } => {
                 let Ok(from) = from else { return lacks(self) };
@@ -254,7 +292,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Whether the bytes of a whole access divide its address.
+    /// Whether the bytes of a whole access divide its address, and one of them at least is there.
     pub(super) fn is_aligned(&self, place: Place, bytes: u32, thread: u32) -> bool {
         let buffer = &self.kernel.buffers[place.buffer];
         let base = match (buffer.kind, place.pointer) {
@@ -263,6 +301,8 @@ impl Machine<'_> {
             (kind, None) => self.address_of(kind),
         };
         let at = base.wrapping_add(self.index(place.offset, thread, 0) as u64);
-        self.kernel.lanes_of(place.offset).is_some() || at.is_multiple_of(bytes.into())
+        let is_global = buffer.space() == Space::Global;
+        let is_there = !is_global || self.memory.has_some(at, bytes.into());
+        self.kernel.lanes_of(place.offset).is_some() || (at.is_multiple_of(bytes.into()) && is_there)
     }
 }

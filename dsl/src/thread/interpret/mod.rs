@@ -233,10 +233,10 @@ impl Assignment for At<'_, '_> {
             Atom::Address(buffer) => machine.address_of(machine.kernel.buffers[buffer].kind) as i64,
             Atom::Variable(variable) => machine.variables[variable.index()][thread],
             Atom::Value(value) => {
-                let bits = machine.values[value.index()][thread]
-                    .first()
-                    .copied()
-                    .unwrap_or_default();
+                let packet = &machine.values[value.index()][thread];
+                // Of several lanes each has its own.
+                let lane = if packet.len() > 1 { self.lane } else { 0 };
+                let bits = packet.get(lane).copied().unwrap_or_default();
                 extended(machine.kernel.values[value].ty.element, bits)
             }
         }

@@ -182,10 +182,7 @@ impl Machine<'_> {
         for lane in 0..lanes {
             packet.push(match here(self, lane) {
                 true if lane == 0 && !self.is_aligned(load.place, load.ty.bytes(), thread) => {
-                    return self.fault(
-                        thread,
-                        format!("{} is loaded from where its bytes do not divide", load.ty),
-                    );
+                    return self.fault(thread, format!("{} is loaded from where it cannot be", load.ty));
                 }
                 true => self.read(load.place, load.ty.element, thread, lane, touch)?,
                 false => 0,

@@ -201,7 +201,7 @@ impl Machine<'_> {
                 continue;
             }
             if lane == 0 && !self.is_aligned(store.place, ty.bytes(), thread) {
-                return self.fault(thread, format!("{ty} is stored to where its bytes do not divide"));
+                return self.fault(thread, format!("{ty} is stored to where it cannot be"));
             }
             let bits = packet[if packet.len() == 1 { 0 } else { lane }];
             self.write(store.place, ty.element, bits, thread, lane, touch)?;

@@ -1,6 +1,7 @@
 //! Whether everything that is mentioned is there.
 
 use super::{Fault, Rule, fault};
+use crate::element::ElementType;
 use crate::ir::{Arena, Handle, Span};
 use crate::thread::statement::Mention;
 use crate::thread::{Argument, ArgumentKind, Atom, BufferKind, Condition, Index, Kernel, Operand, Place};
@@ -71,10 +72,7 @@ impl Handles<'_> {
         if !indices.has(index) {
             return fault(Rule::Handle, span, format!("there is no index {index:?}"));
         }
-        indices
-            .atoms(index)
-            .iter()
-            .try_for_each(|atom| self.atom(*atom, false, span))
+        indices.atoms(index).iter().try_for_each(|atom| self.atom(*atom, span))
     }
 
     fn condition(&self, condition: Handle<Condition>, span: Span) -> Result<(), Fault> {
@@ -85,10 +83,10 @@ impl Handles<'_> {
         indices
             .condition_atoms(condition)
             .iter()
-            .try_for_each(|atom| self.atom(*atom, true, span))
+            .try_for_each(|atom| self.atom(*atom, span))
     }
 
-    fn atom(&self, atom: Atom, in_condition: bool, span: Span) -> Result<(), Fault> {
+    fn atom(&self, atom: Atom, span: Span) -> Result<(), Fault> {
         let kernel = self.kernel;
         let fits = match atom {
             Atom::Thread | Atom::Block => true,
@@ -108,8 +106,9 @@ impl Handles<'_> {
             Atom::Value(value) => {
                 has(&kernel.values, value, span)?;
                 let ty = kernel.values[value].ty;
-                let is_bool = ty.element == crate::element::ElementType::Bool;
-                ty.lanes == 1 && (ty.element.is_integer() || (in_condition && is_bool))
+                // A bool is part of conditions only, also of those that choose between indices.
+                let is_condition = ty.element == ElementType::Bool && kernel.indices.of_atom(atom).is_none();
+                ty.lanes == 1 && (ty.element.is_integer() || is_condition)
             }
         };
         match fits {

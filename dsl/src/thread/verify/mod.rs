@@ -64,7 +64,7 @@ pub enum Rule {
     /// [`Statement`](super::Statement) says. Packets have 1 to [`MAX_LANES`](super::MAX_LANES) lanes.
     Type,
     /// Nothing moves with [`Atom::Lane`](super::Atom::Lane); addresses are those of buffers in global memory with a pointer, values
-    /// are integers of one lane (of bool in conditions), and arguments are integers.
+    /// are integers of one lane, in conditions also bools, and arguments are integers.
     Atom,
     /// An access has 1, 2, 4, 8 or 16 bytes, and no bools; its place is in a space that has it: nothing is stored or changed
     /// where nobody writes, atomic operations are of global and shared memory, prefetches of global, copies from global to

@@ -1,0 +1,157 @@
+//! Tile IR and schedule to the thread IR, a subject a file.
+//!
+//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided before
+//!   anything is emitted;
+//! * `program` is where a thread stands, `argument` what the kernel takes;
+//! * `statement` walks the statements, `group` emits a store as its distribution says;
+//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the loads;
+//!   `point` is coordinates through the shapes;
+//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks.
+//!
+//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane. Whether
+//! its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
+//!
+//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands in
+//! the way.
+
+mod access;
+mod argument;
+mod distribution;
+mod element;
+mod group;
+mod point;
+mod program;
+mod pull;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use argument::KernelArgument;
+pub use distribution::{Distribution, Form};
+
+use crate::analysis::effects::Effects;
+use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
+use crate::schedule::{Schedule, ScheduleError};
+use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
+use point::Point;
+
+/// A kernel as the thread IR has it.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// What every thread does.
+    pub kernel: thread::Kernel,
+    /// What it takes: each is one of its arguments, in order.
+    pub arguments: Vec<KernelArgument>,
+    /// How the elements of each store are spread, in the order of the statements.
+    pub distributions: Vec<(Span, Distribution)>,
+    /// Accesses that could not be made wide, and why.
+    pub narrow: Vec<passes::Narrow>,
+}
+
+/// A kernel that cannot be lowered under a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// The schedule does not fit.
+    #[error("kernel `{kernel}` cannot have this schedule: {source}")]
+    Schedule {
+        /// The kernel.
+        kernel: String,
+        /// What does not fit.
+        source: ScheduleError,
+    },
+    /// The kernel breaks the rules of the IR.
+    #[error("kernel `{kernel}` is malformed: {message}")]
+    Malformed {
+        /// The kernel.
+        kernel: String,
+        /// Which rule.
+        message: String,
+    },
+    /// What lowering does not do yet.
+    #[error("kernel `{kernel}`: {what} is not lowered to the thread IR yet\n  --> {span}")]
+    NotCarried {
+        /// The kernel.
+        kernel: String,
+        /// What it is.
+        what: String,
+        /// Where.
+        span: Span,
+    },
+}
+
+/// Lowers `kernel`, spread as `schedule` says.
+///
+/// # Errors
+/// If the kernel breaks the rules of the IR, the schedule does not fit it, or something in it is not lowered yet.
+pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError> {
+    let name = || kernel.name.clone();
+    verify::verify(kernel).map_err(|e| LowerError::Malformed {
+        kernel: name(),
+        message: e.to_string(),
+    })?;
+    schedule
+        .fits(kernel)
+        .map_err(|source| LowerError::Schedule { kernel: name(), source })?;
+    let mut lower = Lower::new(kernel, schedule);
+    lower.body()?;
+    let Lower {
+        b,
+        arguments,
+        distributions,
+        ..
+    } = lower;
+    let mut kernel = b.finish();
+    let narrow = passes::run(&mut kernel);
+    Ok(Lowered {
+        kernel,
+        arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
+        distributions,
+        narrow,
+    })
+}
+
+/// A kernel that is being lowered.
+struct Lower<'a> {
+    kernel: &'a Kernel,
+    schedule: &'a Schedule,
+    effects: Effects,
+    b: Builder,
+    arguments: Vec<(KernelArgument, Handle<Argument>)>,
+    buffers: HashMap<u32, Handle<Buffer>>,
+    registers: HashMap<Handle<Local>, Handle<Register>>,
+    /// Scalars that have been computed; every thread has them.
+    scalars: HashMap<Handle<Expression>, Operand>,
+    /// Elements that have been computed at a point under a condition, innermost block last.
+    pulled: Vec<HashMap<(Handle<Expression>, Point, Option<Handle<Condition>>), Operand>>,
+    /// Where this holds what is computed now is needed; `None` if everywhere.
+    needed: Option<Handle<Condition>>,
+    /// Whether loads are those of packets, which the schedule has hints for.
+    hinted: bool,
+    /// The thread's number among those that work on its program.
+    worker: Handle<Index>,
+    /// The number of its program.
+    program: Handle<Index>,
+    /// The loops around, innermost last.
+    loops: Vec<Label>,
+    /// Where the statement is that is lowered now.
+    span: Span,
+    distributions: Vec<(Span, Distribution)>,
+}
+
+impl Lower<'_> {
+    /// What is not lowered yet.
+    fn not_carried<T>(&self, what: &str) -> Result<T, LowerError> {
+        Err(LowerError::NotCarried {
+            kernel: self.kernel.name.clone(),
+            what: what.to_owned(),
+            span: self.span,
+        })
+    }
+
+    /// Threads that share the elements of a store.
+    fn workers(&self) -> u64 {
+        u64::from(self.schedule.threads) * u64::from(self.schedule.splits)
+    }
+}

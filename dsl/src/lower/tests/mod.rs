@@ -1,0 +1,6 @@
+//! Kernels that are lowered, and do the same as the tile interpreter says.
+
+mod movement;
+mod random;
+mod run;
+mod wide;
