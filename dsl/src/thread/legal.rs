@@ -273,3 +273,163 @@ impl Legalize<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arithmetic;
+    use crate::ir::MemoryScope;
+    use crate::thread::interpret::{Memory, Passed, run};
+    use crate::thread::verify::verify;
+    use crate::thread::{ArgumentKind, BufferKind, Condition, Sharing, Store};
+
+    const NONE: Features = Features::of_compute_capability(80);
+
+    /// What a kernel of 128 threads makes of `target`, made legal for a target without features.
+    fn computed(kernel: Kernel, source: Vec<u8>, target: Vec<u8>) -> Vec<u8> {
+        let legal = legalize(kernel, NONE);
+        assert_eq!(verify(&legal), Ok(()), "{legal}");
+        let mut memory = Memory::new();
+        let places = [source, target].map(|bytes| memory.allocate(bytes, 0));
+        let outcome = run(&legal, 1, &places.map(Passed::Pointer), &mut memory);
+        outcome.unwrap_or_else(|fault| panic!("{fault}\n{legal}"));
+        memory.bytes(places[1]).to_vec()
+    }
+
+    fn kernel(fill: impl FnOnce(&mut Builder, [Handle<crate::thread::Buffer>; 2])) -> Kernel {
+        let mut b = Builder::new("legal", 128);
+        let buffers = [("source", Sharing::ReadOnly), ("target", Sharing::Shared)].map(|(name, sharing)| {
+            let argument = b.argument(name, ArgumentKind::Pointer);
+            b.buffer(name, 16, BufferKind::Global { argument, sharing })
+        });
+        fill(&mut b, buffers);
+        b.finish()
+    }
+
+    /// Each thread converts two elements.
+    fn converts(from: ElementType, to: ElementType) -> Kernel {
+        kernel(|b, [source, target]| {
+            let thread = b.thread();
+            let [read, written] = [from, to].map(|element| b.indices().scale(thread, 2 * element.size() as i64));
+            let value = b.load(Load {
+                place: b.place(source, read),
+                ty: Type::packet(from, 2),
+                order: Order::Weak,
+                cache: None,
+                read_only: true,
+                predicate: None,
+            });
+            let value = b.emit(Operation::Cast {
+                value,
+                to,
+                rounding: Rounding::NearestEven,
+            });
+            b.store(Store {
+                place: b.place(target, written),
+                value,
+                order: Order::Weak,
+                cache: None,
+                predicate: None,
+            });
+        })
+    }
+
+    #[test]
+    fn every_8_bit_float_becomes_what_arithmetic_says() {
+        for from in [ElementType::F8E4M3, ElementType::F8E5M2] {
+            let bytes: Vec<u8> = (0..=255).collect();
+            let expected: Vec<u8> = bytes
+                .iter()
+                .filter_map(|byte| {
+                    let literal = Literal {
+                        element: from,
+                        bits: (*byte).into(),
+                    };
+                    arithmetic::cast(literal, ElementType::F32)
+                })
+                .flat_map(|literal| (literal.bits as u32).to_le_bytes())
+                .collect();
+            let found = computed(converts(from, ElementType::F32), bytes, vec![0; 1024]);
+            assert_eq!(found, expected, "{from}");
+        }
+    }
+
+    #[test]
+    fn floats_of_every_size_become_the_8_bit_ones_that_arithmetic_says() {
+        for to in [ElementType::F8E4M3, ElementType::F8E5M2] {
+            let mut rng = fastrand::Rng::with_seed(5);
+            for _ in 0..40 {
+                // Between steps of the small types, beyond them, and far below.
+                let values: Vec<u32> = (0..256)
+                    .map(|_| match rng.u8(..4) {
+                        0 => rng.u32(..),
+                        1 => rng.u32(..) & 0xfff8_0000 | rng.u32(..3).wrapping_sub(1) & 0x000f_ffff,
+                        2 => [0x7f80_0001, 0xff80_0000, 0x7fc0_0000, 0x43e0_0001, 0x4760_0000][rng.usize(..5)],
+                        _ => (110 + rng.u32(..36)) << 23 | rng.u32(..1 << 23) | rng.u32(..2) << 31,
+                    })
+                    .collect();
+                let expected: Vec<u8> = values
+                    .iter()
+                    .map(|bits| arithmetic::from_f32(to, f32::from_bits(*bits)).bits as u8)
+                    .collect();
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                assert_eq!(
+                    computed(converts(ElementType::F32, to), bytes, vec![0; 256]),
+                    expected,
+                    "{to}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_bf16_are_exchanged_until_none_is_lost() {
+        // Every second thread adds one, and says what it found.
+        let kernel = kernel(|b, [_, target]| {
+            let (thread, zero) = (b.thread(), b.constant(0));
+            let even = b.indices().low(thread, 1);
+            let even: Handle<Condition> = b.indices().equal(even, zero);
+            let one = Literal {
+                element: ElementType::BF16,
+                bits: 0x3f80,
+            };
+            let atomic = Atomic {
+                place: b.place(target, zero),
+                element: ElementType::BF16,
+                update: Update::Combine {
+                    op: AtomicOp::Add,
+                    value: one.into(),
+                },
+                order: MemoryOrder::AcquireRelease,
+                scope: MemoryScope::Device,
+                result: None,
+                predicate: Some(even),
+            };
+            if let Some(value) = b.atomic(atomic, true) {
+                let offset = b.indices().scale(thread, 2);
+                let offset = b.indices().offset(offset, 2);
+                b.store(Store {
+                    place: b.place(target, offset),
+                    value,
+                    order: Order::Weak,
+                    cache: None,
+                    predicate: None,
+                });
+            }
+        });
+        let found = computed(kernel, Vec::new(), vec![0; 258]);
+        let words: Vec<u16> = found
+            .chunks(2)
+            .map(|word| u16::from_le_bytes([word[0], word[1]]))
+            .collect();
+        assert_eq!(words[0], half::bf16::from_f32(64.0).to_bits());
+        let mut before: Vec<f32> = words[1..]
+            .iter()
+            .step_by(2)
+            .map(|bits| half::bf16::from_bits(*bits).to_f32())
+            .collect();
+        before.sort_by(f32::total_cmp);
+        assert_eq!(before, (0..64u8).map(f32::from).collect::<Vec<f32>>());
+        assert!(words[2..].iter().step_by(2).all(|bits| *bits == 0), "{words:?}");
+    }
+}
