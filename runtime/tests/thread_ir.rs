@@ -1,10 +1,11 @@
 //! What the verifier of the thread IR accepts, printers print, and compilers compile.
 
-use tilewright_dsl::backend::{cuda, entry};
+use tilewright_dsl::backend::{cuda, entry, ptx};
 use tilewright_dsl::thread::testing::{every, random};
-use tilewright_dsl::thread::{Kernel, verify};
+use tilewright_dsl::thread::verify::verify;
+use tilewright_dsl::thread::{Kernel, legalize};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, Ptxas};
 
 const ARCHITECTURES: [Architecture; 3] = [
     Architecture::new(8, 0),
@@ -21,8 +22,42 @@ fn compile_cuda(kernel: &Kernel, architecture: Architecture) {
     assert_eq!(cubin.log, "", "{architecture}: {}\n{source}", kernel.name);
 }
 
+/// Assembles the PTX of a kernel.
+fn assemble_ptx(kernel: &Kernel, architecture: Architecture, ptxas: &Ptxas) {
+    let target = ptx::Target::new(10 * architecture.major + architecture.minor).expect("a target");
+    let legal = legalize(kernel.clone(), target.features());
+    let module = ptx::print(&legal, target).unwrap_or_else(|error| panic!("{architecture}: {error}\n{legal}"));
+    if let Err(error) = ptxas.assemble(&module.text, &target.to_string(), &[]) {
+        panic!("{architecture}: {error}\n{}", module.text);
+    }
+}
+
 #[test]
-fn every_operation_on_every_type_compiles_for_every_architecture() {
+fn every_operation_on_every_type_is_assembled_for_every_architecture() {
+    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else {
+        return;
+    };
+    for kernel in every() {
+        for architecture in ARCHITECTURES {
+            assemble_ptx(&kernel, architecture, &ptxas);
+        }
+    }
+}
+
+#[test]
+fn random_kernels_that_are_accepted_are_assembled() {
+    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else {
+        return;
+    };
+    for seed in 0..100 {
+        let kernel = random(&mut fastrand::Rng::with_seed(seed), 60);
+        assert_eq!(verify(&kernel), Ok(()), "{seed}");
+        assemble_ptx(&kernel, ARCHITECTURES[seed as usize % ARCHITECTURES.len()], &ptxas);
+    }
+}
+
+#[test]
+fn every_operation_on_every_type_is_compiled_for_every_architecture() {
     if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
         return;
     }
@@ -34,14 +69,13 @@ fn every_operation_on_every_type_compiles_for_every_architecture() {
 }
 
 #[test]
-fn random_kernels_that_are_accepted_compile() {
+fn random_kernels_that_are_accepted_are_compiled() {
     if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
         return;
     }
     for seed in 0..200 {
         let kernel = random(&mut fastrand::Rng::with_seed(seed), 60);
-        if verify::verify(&kernel).is_ok() {
-            compile_cuda(&kernel, ARCHITECTURES[seed as usize % ARCHITECTURES.len()]);
-        }
+        assert_eq!(verify(&kernel), Ok(()), "{seed}");
+        compile_cuda(&kernel, ARCHITECTURES[seed as usize % ARCHITECTURES.len()]);
     }
 }

@@ -4,6 +4,7 @@
 //! [verifier](crate::thread::verify) accepts every printer prints.
 
 pub mod cuda;
+pub mod ptx;
 
 use crate::thread::Kernel;
 

@@ -29,6 +29,7 @@ mod functions;
 pub mod index;
 pub mod interpret;
 mod kernel;
+mod legal;
 mod memory;
 mod operation;
 pub mod passes;
@@ -43,6 +44,7 @@ pub(crate) use barriers::WARP;
 pub use build::{Builder, Mark};
 pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
+pub use legal::{Features, legalize};
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
     Space, Store, Table, Update,

@@ -1,6 +1,7 @@
 //! Kernels that are lowered, and do the same as the tile interpreter says.
 
 mod movement;
+mod ptx;
 mod random;
 mod run;
 mod wide;

@@ -168,6 +168,7 @@ pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]
     if let Err(fault) = verify(&lowered.kernel) {
         panic!("{fault}\n{}", lowered.kernel);
     }
+    super::ptx::check(&lowered.kernel);
     let (grid, tiles) = as_tiles(kernel, arguments);
     let threads = as_threads(&lowered, schedule, arguments, grid);
     for (position, (tiles, threads)) in tiles.iter().zip(&threads).enumerate() {

@@ -926,14 +926,16 @@ fn threads_that_end_later_are_there_before() {
 fn an_index_may_be_selected_by_a_bool_and_is_none() {
     let selected = broken(|e| {
         let (one, two) = (e.b.constant(1), e.b.constant(2));
-        let flag = e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let flag =
+            e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
         let flag = e.b.condition(flag);
         let index = e.b.indices().select(flag, one, two);
         e.b.name(index);
     });
     assert_eq!(selected, None);
     let is_one = broken(|e| {
-        let flag = e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let flag =
+            e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
         let index = e.b.index(flag);
         let twice = e.b.indices().scale(index, 2);
         e.b.name(twice);
