@@ -287,7 +287,7 @@ fn quadrant<R: Real>(x: R) -> (R::Word, R, R) {
     let unit = x.power_of_two(exponent.of(0).minus(exponent));
     let unit = negated_if(is_negative, unit);
     let lost = digits & word((1 << (63 - mantissa)) - 1);
-    let (digits, lost) = (x.from_word(digits.minus(lost)) * unit, x.from_word(lost) * unit);
+    let (digits, lost) = (x.of_word(digits.minus(lost)) * unit, x.of_word(lost) * unit);
     let [half_pi, half_pi_low] = half_pi.map(|part| x.of(part));
     let high = digits * half_pi;
     let low = digits.mul_add(half_pi, -high) + digits.mul_add(half_pi_low, lost * half_pi);

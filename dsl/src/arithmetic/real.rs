@@ -111,7 +111,7 @@ pub(crate) trait Real:
     /// The bits as a word.
     fn to_word(self) -> Self::Word;
     /// The nearest float of this type to a word.
-    fn from_word(self, word: Self::Word) -> Self;
+    fn of_word(self, word: Self::Word) -> Self;
     /// A word that is small.
     fn small(self, word: Self::Word) -> Self::Integer;
     fn select(condition: Self::Truth, accept: Self, reject: Self) -> Self;
@@ -237,7 +237,7 @@ macro_rules! real {
             fn to_word(self) -> u64 {
                 self.to_bits().into()
             }
-            fn from_word(self, word: u64) -> Self {
+            fn of_word(self, word: u64) -> Self {
                 word as $float
             }
             fn small(self, word: u64) -> $signed {

@@ -359,7 +359,7 @@ impl Real for Number<'_> {
             _ => self.as_bits(ElementType::U64),
         }
     }
-    fn from_word(self, word: Self) -> Self {
+    fn of_word(self, word: Self) -> Self {
         word.cast(self.ty().element)
     }
     fn small(self, word: Self) -> Self {

@@ -21,7 +21,8 @@ const ORDERS: [MemoryOrder; 4] = [
 
 /// Kernels that have every operation on every type, all accesses that the verifier accepts, and every statement.
 pub fn every() -> Vec<Kernel> {
-    let all: [(&str, fn(&mut Every)); 14] = [
+    type Fill = fn(&mut Every);
+    let all: [(&str, Fill); 14] = [
         ("unary", unary),
         ("binary", binary),
         ("compare", compare),
