@@ -1,8 +1,8 @@
 //! Exponential functions, logarithms, sine and cosine as fixed sequences of IEEE operations, so that they have the same
 //! bits wherever they are computed: on the CPU, or by a kernel that the same text [makes](crate::thread) of them.
 //!
-//! Each function reduces its argument to a short interval around 0 and sums the power series there. What has no place there is
-//! computed as well, and then something else selected.
+//! Each function reduces its argument to a short interval around 0 and sums the power series there. What has no place
+//! there is computed as well, and then something else selected.
 
 use super::real::{Format, Integer, Real};
 
@@ -261,8 +261,8 @@ fn quadrant<R: Real>(x: R) -> (R::Word, R, R) {
     let word = |value: u64| bits.of(value);
     let hidden = 1u64 << mantissa;
     let m = (bits & word(hidden - 1)) | word(hidden);
-    // The bits of 2/pi before `first` only add multiples of 4 to x * 2/pi. Of the product with the next 192 bits, modulo
-    // 2^192, the upper two are the quadrant, and of the rest 126 are as good as exact.
+    // The bits of 2/pi before `first` only add multiples of 4 to x * 2/pi. Of the product with the next 192 bits,
+    // modulo 2^192, the upper two are the quadrant, and of the rest 126 are as good as exact.
     let first = bits
         .down(word(mantissa.into()))
         .plus(word((62 - bias - i64::from(mantissa)) as u64));

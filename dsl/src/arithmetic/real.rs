@@ -1,10 +1,10 @@
-//! The numbers that functions are made of: floats of the CPU, or values that a kernel is to compute. Whatever they are, a
-//! [function](super::functions) does the same operations on them.
+//! The numbers that functions are made of: floats of the CPU, or values that a kernel is to compute. Whatever they are,
+//! a [function](super::functions) does the same operations on them.
 
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
-/// What functions need to know of a float. A pair of numbers is one of more bits than a float has: the first of the pair,
-/// and what that lacks.
+/// What functions need to know of a float. A pair of numbers is one of more bits than a float has: the first of the
+/// pair, and what that lacks.
 #[derive(Debug)]
 pub(crate) struct Format {
     /// Bits after the point.

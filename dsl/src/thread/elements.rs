@@ -1,5 +1,5 @@
-//! What [`crate::arithmetic`] computes on elements of every type, as operations: those that hardware has, on numbers of 32 and 64
-//! bits, and what is made of them.
+//! What [`crate::arithmetic`] computes on elements of every type, as operations: those that hardware has, on numbers of
+//! 32 and 64 bits, and what is made of them.
 
 use super::{Builder, Operand, Operation, Rounding, is_computed};
 use crate::element::ElementType;
@@ -72,7 +72,8 @@ impl Builder {
         self.cast(single, to)
     }
 
-    /// Toward zero to f32, with the last bit set if anything was lost: the rounding that follows has all that it needs to know.
+    /// Toward zero to f32, with the last bit set if anything was lost: the rounding that follows has all that it needs
+    /// to know.
     fn rounded_to_odd(&mut self, value: Operand) -> Operand {
         let from = self.element(value);
         let single = self.emit(Operation::Cast {

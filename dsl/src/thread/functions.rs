@@ -18,7 +18,8 @@ struct Number<'a> {
 }
 
 impl Builder {
-    /// An operation that is a sequence of others, on f32 or f64, but for which NaN a NaN is; `None` of one that there is.
+    /// An operation that is a sequence of others, on f32 or f64, but for which NaN a NaN is; `None` of one that there
+    /// is.
     pub(super) fn function(&mut self, op: UnaryOp, value: Operand) -> Option<Operand> {
         let lanes = self.kernel().ty(value).lanes;
         Some(match op {

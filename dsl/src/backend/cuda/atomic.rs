@@ -1,4 +1,5 @@
-//! Atomic operations: `red` where no value is wanted, `atom` elsewhere, and a loop of `cas` for the one that older GPUs lack.
+//! Atomic operations: `red` where no value is wanted, `atom` elsewhere, and a loop of `cas` for the one that older GPUs
+//! lack.
 
 use super::Writer;
 use super::memory::scope_name;

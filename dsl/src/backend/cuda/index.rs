@@ -1,8 +1,8 @@
 //! Indices and conditions as expressions.
 //!
 //! Every index that is no atom gets a name where it is first mentioned in a block, so that the text is as long as the
-//! indices are many. Of sums it is the terms that get it: those that differ by a constant share them, and accesses that do are one
-//! address and what is added to it.
+//! indices are many. Of sums it is the terms that get it: those that differ by a constant share them, and accesses that
+//! do are one address and what is added to it.
 
 use super::Writer;
 use super::prelude::Need;
@@ -93,18 +93,14 @@ impl Writer<'_> {
     pub(super) fn index(&mut self, index: Handle<Index>) -> Number {
         let indices = &self.kernel.indices;
         let node = indices.get(index);
-        match node {
-            Index::Atom(atom) => return self.atom(*atom, index),
-            Index::Sum(sum) => return self.sum(sum),
-            _ => {}
-        }
         let key = Key::Index(index);
         if let Some(known) = self.known(&key) {
             return known;
         }
         let to_narrow = indices.is_narrow(index);
         let (text, from_narrow) = match node {
-            Index::Atom(_) | Index::Sum(_) => unreachable!("they are done above"),
+            Index::Atom(atom) => return self.atom(*atom, index),
+            Index::Sum(sum) => return self.sum(sum),
             Index::Quotient { value, by } => self.divided(*value, *by, '/', "tw_div"),
             Index::Remainder { value, by } => self.divided(*value, *by, '%', "tw_rem"),
             Index::Low { value, bits } => {

@@ -2,13 +2,13 @@
 //!
 //! The text needs no header, is the same for the same kernel, and says each thing once, in the IR's order:
 //!
-//! * an index, or the part of it that moves, becomes a constant where it is first mentioned, `int` if it is known to fit
-//!   and `long long` otherwise, and is known to all that follows in its block (`index`);
-//! * a value becomes a constant, a packet one for each lane, or for each word of narrow lanes that memory and registers hold side
-//!   by side (`packet`); parts, joins and repetitions are but other names;
-//! * global and shared memory are touched by instructions, which stay in order: the C++ compiler sees no object in them and
-//!   rearranges nothing, so no pointer has to promise anything (`memory`, `atomic`). What a thread has of its own, tables and
-//!   arguments are C++ objects;
+//! * an index, or the part of it that moves, becomes a constant where it is first mentioned, `int` if it is known to
+//!   fit and `long long` otherwise, and is known to all that follows in its block (`index`);
+//! * a value becomes a constant, a packet one for each lane, or for each word of narrow lanes that memory and registers
+//!   hold side by side (`packet`); parts, joins and repetitions are but other names;
+//! * global and shared memory are touched by instructions, which stay in order: the C++ compiler sees no object in them
+//!   and rearranges nothing, so no pointer has to promise anything (`memory`, `atomic`). What a thread has of its own,
+//!   tables and arguments are C++ objects;
 //! * operations are C++ where that has them (`scalar`), and functions of the `prelude` elsewhere.
 //!
 //! Integer arithmetic is done unsigned, where it wraps. The text expects to be compiled with `--fmad=false`.

@@ -69,8 +69,8 @@ impl Writer<'_> {
         lane_text(&self.lanes(operand)[0], element)
     }
 
-    /// The elements of an operand as `unsigned int`s that hold them side by side, the first one in the low bits. An element of 8
-    /// bytes takes two; what an unfinished word has above its elements nothing looks at.
+    /// The elements of an operand as `unsigned int`s that hold them side by side, the first one in the low bits. An
+    /// element of 8 bytes takes two; what an unfinished word has above its elements nothing looks at.
     pub(super) fn words(&mut self, operand: Operand) -> Vec<String> {
         let element = self.kernel.ty(operand).element;
         let lanes = self.lanes(operand);

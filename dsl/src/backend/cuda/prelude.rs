@@ -1,5 +1,5 @@
-//! Device functions that texts may call: what an operation of the IR means, where C++ has no expression for it. Only those that
-//! are needed are printed.
+//! Device functions that texts may call: what an operation of the IR means, where C++ has no expression for it. Only
+//! those that are needed are printed.
 
 /// A function or a few. They print in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,8 +80,8 @@ static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) {
 }
 "#;
 
-// Where the architecture has no instruction, what `arithmetic` does. E4M3 is one byte of 4 exponent bits and 3 of mantissa,
-// its exponents displaced by 8 from those of f16; E5M2 is the upper byte of an f16.
+// Where the architecture has no instruction, what `arithmetic` does. E4M3 is one byte of 4 exponent bits and 3 of
+// mantissa, its exponents displaced by 8 from those of f16; E5M2 is the upper byte of an f16.
 const F8: &str = r#"static __device__ __forceinline__ float tw_e4m3_to_f32(unsigned char b) {
   const float f = tw_f16_to_f32((unsigned short)((b & 0x80U) << 8 | (b & 0x7fU) << 7)) * 256.0f;
   return (b & 0x7fU) == 0x7fU ? __int_as_float(0x7fffffff) : f;
@@ -168,9 +168,9 @@ template <class T> static __device__ __forceinline__ T tw_rem(T l, T r) {
 const PRINT: &str = r#"extern "C" __device__ int vprintf(const char*, void*);
 "#;
 
-// The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the place, the
-// program, a value, what was met, and the number again once all is there. Atomic operations do not reach the host's memory
-// reliably, so who makes a report is settled in the GPU's.
+// The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the
+// place, the program, a value, what was met, and the number again once all is there. Atomic operations do not reach the
+// host's memory reliably, so who makes a report is settled in the GPU's.
 const REPORT: &str = r#"static __device__ unsigned long long tw_begun = 0ULL;
 static __device__ __noinline__ void tw_report(unsigned long long record, unsigned long long site, long long program, long long value, unsigned long long met) {
   unsigned long long wanted, before;

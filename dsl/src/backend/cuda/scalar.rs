@@ -1,4 +1,5 @@
-//! Operations on one lane, as expressions of the texts of their operands. Of floats there are only `float` and `double`.
+//! Operations on one lane, as expressions of the texts of their operands. Of floats there are only `float` and
+//! `double`.
 
 use super::prelude::Need;
 use super::types::{c_type, unsigned_type};

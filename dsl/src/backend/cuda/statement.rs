@@ -101,9 +101,9 @@ impl Writer<'_> {
         self.line(format!("asm volatile(\"{instruction}\" ::: \"memory\");"));
     }
 
-    /// Threads of a warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0): where a thread was long at
-    /// stores in order, a barrier in a branch let the others pass on an H200, and one in a loop let some threads of a warp pass
-    /// on an H100, after which the kernel never ended.
+    /// Threads of a warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0): where a thread
+    /// was long at stores in order, a barrier in a branch let the others pass on an H200, and one in a loop let some
+    /// threads of a warp pass on an H100, after which the kernel never ended.
     fn barrier(&mut self, group: u32) {
         if group <= WARP {
             // A block of less than a warp may have any number of threads.
@@ -198,7 +198,8 @@ impl Writer<'_> {
         // Pure instructions: what nothing uses, or what is computed twice, the compiler may leave out.
         let (written, inputs) = (written.collect::<Vec<_>>().join(", "), inputs.join(", "));
         self.line(format!("asm(\"{{{}}}\" : {written} : {inputs});", in_quotes(&ptx.text)));
-        // NVVM 13.0 does not end if a loop decides by one of several outputs; alone, as what nothing came of, each is fine.
+        // NVVM 13.0 does not end if a loop decides by one of several outputs; alone, as what nothing came of, each is
+        // fine.
         if outputs.len() > 1 {
             for (register, name) in outputs {
                 self.line(format!("asm(\"\" : \"+{register}\"({name}));"));

@@ -110,7 +110,8 @@ pub(super) fn in_quotes(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
-/// Text as it stands in a comment of one line, whatever it is: a line that ends in a backslash would go on in the next one.
+/// Text as it stands in a comment of one line, whatever it is: a line that ends in a backslash would go on in the next
+/// one.
 pub(super) fn in_comment(text: &str) -> String {
     let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '\\' | '?');
     text.chars().map(|c| if plain(c) { c } else { '_' }).collect()

@@ -1,5 +1,5 @@
-//! What the operations compute is what arithmetic says, bit for bit: by the interpreter of the thread IR, in which every NaN that
-//! an operation makes is another one.
+//! What the operations compute is what arithmetic says, bit for bit: by the interpreter of the thread IR, in which
+//! every NaN that an operation makes is another one.
 
 use crate::arithmetic;
 use crate::element::ElementType;

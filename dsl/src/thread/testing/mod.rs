@@ -1,5 +1,5 @@
-//! Kernels of the thread IR for the tests of whoever takes them: each operation and statement on each type that it is for, and
-//! random ones.
+//! Kernels of the thread IR for the tests of whoever takes them: each operation and statement on each type that it is
+//! for, and random ones.
 
 mod every;
 mod random;
