@@ -143,9 +143,14 @@ impl Lower<'_> {
 
     /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the innermost
     /// axis, and all of a row are accessed under one condition.
-    fn divisor_along(&mut self, access: &Access, shape: Shape, lanes: u8) -> Result<Option<u64>, LowerError> {
+    pub(super) fn divisor_along(
+        &mut self,
+        access: &Access,
+        shape: Shape,
+        lanes: u8,
+    ) -> Result<Option<u64>, LowerError> {
         let mut found = None;
-        let mark = self.b.mark();
+        let (mark, sites) = (self.b.mark(), self.sites.len());
         self.inside(|lower| {
             let point = lower.any_point(shape, lanes);
             let place = lower.place(access, &point, shape)?;
@@ -167,6 +172,7 @@ impl Lower<'_> {
             Ok(())
         })?;
         self.b.forget(mark);
+        self.sites.truncate(sites);
         Ok(found)
     }
 

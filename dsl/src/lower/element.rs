@@ -230,7 +230,7 @@ impl Lower<'_> {
         }
     }
 
-    fn converted(&mut self, value: Operand, to: ElementType) -> Operand {
+    pub(super) fn converted(&mut self, value: Operand, to: ElementType) -> Operand {
         self.b.emit(Operation::Cast {
             value,
             to,

@@ -8,13 +8,11 @@ use crate::thread::{self, Condition, Index, Operand, Unroll};
 
 impl Lower<'_> {
     pub(super) fn store(&mut self, access: &Access, value: Handle<Expression>) -> Result<(), LowerError> {
-        if self.kernel.reports(access) && access.is_guarded() {
-            return self.not_carried("a store that reports what is out of bounds");
-        }
         if self.effects.ordered.contains(&access.tensor) && !self.is_in_place(access, value) {
             return self.not_carried("a store whose elements other threads read or write");
         }
         let shape = self.kernel.ty(value).shape;
+        self.access_span = self.span;
         let distribution = self.distribute(access, shape)?;
         self.distributions.push((self.span, distribution.clone()));
         self.hinted = matches!(distribution.form, Form::Packets { .. } | Form::Rows { .. });
@@ -92,12 +90,18 @@ impl Lower<'_> {
             false => {
                 let mut start = outer.clone();
                 start.push(zero);
-                let place = self.place(group.access, &start, group.shape)?.place;
+                let quiet = std::mem::replace(&mut self.quiet, true);
+                let place = self.place(group.access, &start, group.shape);
+                self.quiet = quiet;
+                let place = place?.place;
                 let size = self
                     .kernel
                     .tensor(group.access.tensor)
                     .map_or(1, |tensor| tensor.element.size());
-                let address = self.b.address(place.buffer);
+                let address = match place.pointer {
+                    Some(pointer) => self.b.index(pointer.into()),
+                    None => self.b.address(place.buffer),
+                };
                 let at = self.b.indices().add(address, place.offset);
                 let negative = self.b.indices().scale(at, -1);
                 let bytes = self.b.indices().low(negative, 4);

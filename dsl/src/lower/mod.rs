@@ -6,7 +6,9 @@
 //! * `statement` walks the statements, `group` emits a store as its distribution says;
 //! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the loads;
 //!   `point` is coordinates through the shapes;
-//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks.
+//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks, `list`
+//!   which tensor of a list they are of;
+//! * `atomic` is atomic operations, `effect` what else is done for its effect, `report` what is reported.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane. Whether
 //! its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
@@ -16,12 +18,16 @@
 
 mod access;
 mod argument;
+mod atomic;
 mod distribution;
+mod effect;
 mod element;
 mod group;
+mod list;
 mod point;
 mod program;
 mod pull;
+mod report;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -29,7 +35,9 @@ mod tests;
 use std::collections::HashMap;
 
 pub use argument::KernelArgument;
+pub(crate) use argument::TABLE_EXTENTS;
 pub use distribution::{Distribution, Form};
+pub use report::{TrapFault, TrapSite};
 
 use crate::analysis::effects::Effects;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
@@ -44,6 +52,8 @@ pub struct Lowered {
     pub kernel: thread::Kernel,
     /// What it takes: each is one of its arguments, in order.
     pub arguments: Vec<KernelArgument>,
+    /// The places that report errors, by the number they report.
+    pub sites: Vec<TrapSite>,
     /// How the elements of each store are spread, in the order of the statements.
     pub distributions: Vec<(Span, Distribution)>,
     /// Accesses that could not be made wide, and why.
@@ -99,6 +109,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     let Lower {
         b,
         arguments,
+        sites,
         distributions,
         ..
     } = lower;
@@ -107,10 +118,14 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     Ok(Lowered {
         kernel,
         arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
+        sites,
         distributions,
         narrow,
     })
 }
+
+/// An element of a tile at a point, where it is needed under a condition.
+type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
 
 /// A kernel that is being lowered.
 struct Lower<'a> {
@@ -123,8 +138,15 @@ struct Lower<'a> {
     registers: HashMap<Handle<Local>, Handle<Register>>,
     /// Scalars that have been computed; every thread has them.
     scalars: HashMap<Handle<Expression>, Operand>,
-    /// Elements that have been computed at a point under a condition, innermost block last.
-    pulled: Vec<HashMap<(Handle<Expression>, Point, Option<Handle<Condition>>), Operand>>,
+    /// Elements that have been computed, innermost block last.
+    pulled: Vec<HashMap<Pulled, Operand>>,
+    /// Words of lists' tables that have been read: the list, where its entry begins, and which word; innermost block last.
+    words: Vec<HashMap<(u32, Handle<Index>, usize), Operand>>,
+    /// Whether nothing is reported that is out of bounds: a place is only looked at.
+    quiet: bool,
+    /// Where the access is written that is lowered now.
+    access_span: Span,
+    sites: Vec<TrapSite>,
     /// Where this holds what is computed now is needed; `None` if everywhere.
     needed: Option<Handle<Condition>>,
     /// Whether loads are those of packets, which the schedule has hints for.

@@ -15,7 +15,9 @@ impl Lower<'_> {
     ) -> Result<thread::Block, LowerError> {
         self.b.enter();
         self.pulled.push(HashMap::new());
+        self.words.push(HashMap::new());
         let result = fill(self);
+        self.words.pop();
         self.pulled.pop();
         let block = self.b.leave();
         result.map(|()| block)
@@ -104,9 +106,13 @@ impl Lower<'_> {
                 self.b.push(thread::Statement::Exit);
                 Ok(())
             }
-            Statement::Check { .. } => self.not_carried("a check"),
-            Statement::Prefetch(_) => self.not_carried("a prefetch"),
-            Statement::Print { .. } => self.not_carried("printing"),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => self.check(*condition, *kind, message),
+            Statement::Prefetch(access) => self.prefetch(access),
+            Statement::Print { format, values } => self.print(format, values),
         }
     }
 
@@ -178,8 +184,7 @@ impl Lower<'_> {
             return self.not_carried("an operation in which elements meet");
         }
         match node {
-            Expression::Atomic(_) => return self.not_carried("an atomic operation"),
-            Expression::Member { .. } => return self.not_carried("an extent of a list"),
+            Expression::Atomic(atomic) => return self.atomic(value, atomic),
             Expression::Local(local) if !self.registers.contains_key(local) => {
                 return self.not_carried("a variable that holds a tile");
             }

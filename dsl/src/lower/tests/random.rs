@@ -36,8 +36,8 @@ impl Generator<'_> {
             match element {
                 ElementType::Bool => random & 1,
                 // Places, most of them.
-                ElementType::I64 if random % 4 != 0 => random % 40,
-                ElementType::I32 if random % 4 != 0 => random % 40,
+                ElementType::I64 if !random.is_multiple_of(4) => random % 40,
+                ElementType::I32 if !random.is_multiple_of(4) => random % 40,
                 _ => random,
             }
         };

@@ -15,8 +15,8 @@ use crate::element::ElementType;
 use crate::ir::{Handle, Literal, Span};
 use crate::stack::room;
 use crate::thread::{
-    Atom, Block, Builder, Condition, Index, Kernel, Load, MAX_LANES, Operand, Operation, Place, Rounding, Space,
-    Statement, Store, Substitution, Type, Value,
+    Atom, Block, Builder, Condition, Index, Kernel, Load, MAX_LANES, Operand, Operation, Place, Ptx, Report, Rounding,
+    Space, Statement, Store, Substitution, Type, Value,
 };
 
 /// The bytes of one access at most.
@@ -150,6 +150,8 @@ impl Widen {
                 let body = self.inside(body);
                 self.b.push(Statement::Scope { label, body });
             }
+            Statement::Report(report) => self.report(report),
+            Statement::Ptx(ptx) => self.ptx(ptx),
             // Of these everything has one lane.
             other @ (Statement::Name { .. }
             | Statement::Atomic(_)
@@ -160,9 +162,7 @@ impl Widen {
             | Statement::Barrier { .. }
             | Statement::Fence { .. }
             | Statement::GridDependency(_)
-            | Statement::Report(_)
             | Statement::Print { .. }
-            | Statement::Ptx(_)
             | Statement::Leave(_)
             | Statement::Next(_)
             | Statement::Exit) => self.b.push(other),
@@ -298,6 +298,71 @@ impl Widen {
             _ => all_lanes(self),
         };
         self.b.indices().all(parts)
+    }
+
+    /// A report of each lane.
+    fn report(&mut self, report: Report) {
+        let kernel = self.b.kernel();
+        let predicate = report.predicate.map(Operand::Condition);
+        let operands = [Some(report.value), Some(report.met), predicate];
+        let lanes = operands
+            .into_iter()
+            .flatten()
+            .map(|operand| kernel.ty(operand).lanes)
+            .max()
+            .unwrap_or(1);
+        if lanes == 1 {
+            return self.b.push(Statement::Report(report));
+        }
+        let (value, met) = (self.packet(report.value), self.packet(report.met));
+        for lane in 0..lanes {
+            let own = Report {
+                value: self.lane_of(value, lane),
+                met: self.lane_of(met, lane),
+                predicate: report.predicate.map(|predicate| self.condition_at(predicate, lane)),
+                ..report
+            };
+            if own
+                .predicate
+                .is_none_or(|predicate| self.b.kernel().indices.is_known(predicate) != Some(false))
+            {
+                self.b.push(Statement::Report(own));
+            }
+        }
+    }
+
+    /// The author's instructions in each lane.
+    fn ptx(&mut self, ptx: Ptx) {
+        let inputs: Vec<Operand> = ptx.inputs.iter().map(|input| self.packet(*input)).collect();
+        let first = ptx
+            .outputs
+            .first()
+            .map(|output| self.b.kernel().values[*output].ty.lanes);
+        let lanes = first.unwrap_or(1);
+        if lanes == 1 {
+            return self.b.push(Statement::Ptx(Ptx { inputs, ..ptx }));
+        }
+        let mut parts: Vec<Vec<Operand>> = vec![Vec::new(); ptx.outputs.len()];
+        for lane in 0..lanes {
+            let inputs = inputs.iter().map(|input| self.lane_of(*input, lane)).collect();
+            let mut outputs = Vec::with_capacity(ptx.outputs.len());
+            for (output, parts) in ptx.outputs.iter().zip(&mut parts) {
+                let ty = self.b.kernel().values[*output].ty.with_lanes(1);
+                let own = self.b.kernel_mut().values.append(Value { ty, facts: None });
+                outputs.push(own);
+                parts.push(own.into());
+            }
+            self.b.push(Statement::Ptx(Ptx {
+                text: ptx.text.clone(),
+                outputs,
+                inputs,
+                meaning: ptx.meaning.clone(),
+            }));
+        }
+        for (output, parts) in ptx.outputs.iter().zip(parts) {
+            let packet = self.b.join(parts);
+            self.values.insert(*output, packet);
+        }
     }
 
     // Loads.
