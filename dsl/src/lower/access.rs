@@ -66,8 +66,8 @@ impl Lower<'_> {
         Ok(self.b.index(operand))
     }
 
-    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index. Of the index that says
-    /// which tensor of a list it is, there is no subject yet.
+    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index. Of the index that
+    /// says which tensor of a list it is, there is no subject yet.
     pub(super) fn checked(
         &mut self,
         access: &Access,

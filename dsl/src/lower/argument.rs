@@ -10,9 +10,10 @@ use crate::thread::{Argument, ArgumentKind, Buffer, BufferKind, Facts, Index, Lo
 pub enum KernelArgument {
     /// The address of the first element of the tensor parameter at this position.
     Pointer(u32),
-    /// The address of the table of the list parameter at this position: [`KernelArgument::table_words`] words of 8 bytes for each
-    /// tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of the tensor's first
-    /// element, the number of elements that the tensors before it have together, its extents, and its strides in elements.
+    /// The address of the table of the list parameter at this position: [`KernelArgument::table_words`] words of 8
+    /// bytes for each tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of
+    /// the tensor's first element, the number of elements that the tensors before it have together, its extents, and
+    /// its strides in elements.
     Table(u32),
     /// The value of a launch symbol, as i64.
     Symbol(Symbol),
@@ -30,8 +31,8 @@ pub enum KernelArgument {
         words: u32,
     },
     /// The address of the error record, six u64: the number of the report that is wanted, from 1, which whoever reads
-    /// reports sets; the number of the [`TrapSite`], the program, a value and the [mark](crate::cuda::MarkedBy) that was met; and the first
-    /// number again, once all of them are there.
+    /// reports sets; the number of the [`TrapSite`](super::TrapSite), the program, a value and the
+    /// [mark](crate::cuda::MarkedBy) that was met; and the first number again, once all of them are there.
     Trap,
 }
 
@@ -45,7 +46,8 @@ impl KernelArgument {
     }
 }
 
-/// What is known of extents and counts: they are not negative, and what has so many elements is no more than memory holds.
+/// What is known of extents and counts: they are not negative, and what has so many elements is no more than memory
+/// holds.
 pub(super) const EXTENT: Facts = Facts::between(0, 1 << 48);
 
 impl Lower<'_> {

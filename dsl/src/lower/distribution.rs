@@ -35,7 +35,8 @@ pub enum Form {
         /// How many packets there are.
         packets: u64,
     },
-    /// Row by row: packets of neighbours from the first address that 16 divides on, and what is before and behind one by one.
+    /// Row by row: packets of neighbours from the first address that 16 divides on, and what is before and behind one
+    /// by one.
     Rows {
         /// Elements of a packet.
         lanes: u8,
@@ -85,8 +86,8 @@ impl fmt::Display for Distribution {
 }
 
 impl Lower<'_> {
-    /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to find
-    /// that out is left out again.
+    /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to
+    /// find that out is left out again.
     pub(super) fn distribute(&mut self, access: &Access, shape: Shape) -> Result<Distribution, LowerError> {
         let workers = self.workers();
         let spread = |form, items: u64| {
@@ -141,8 +142,8 @@ impl Lower<'_> {
         })
     }
 
-    /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the innermost
-    /// axis, and all of a row are accessed under one condition.
+    /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the
+    /// innermost axis, and all of a row are accessed under one condition.
     pub(super) fn divisor_along(
         &mut self,
         access: &Access,

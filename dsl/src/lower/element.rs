@@ -289,8 +289,8 @@ impl Lower<'_> {
         }
     }
 
-    /// An integer or f64 as f32: toward zero, with the last bit set if anything was lost, so that the rounding that follows has
-    /// all that it needs to know.
+    /// An integer or f64 as f32: toward zero, with the last bit set if anything was lost, so that the rounding that
+    /// follows has all that it needs to know.
     fn rounded_to_odd(&mut self, value: Operand) -> Operand {
         let ty = self.b.kernel().ty(value);
         let zero = self.b.emit(Operation::Cast {

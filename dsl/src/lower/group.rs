@@ -1,5 +1,5 @@
-//! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its first
-//! store.
+//! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its
+//! first store.
 
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
@@ -161,8 +161,8 @@ impl Lower<'_> {
         self.store_at(group, &point, value, None)
     }
 
-    /// All items, `point` of which says where the elements of the one with a number are: so many in flight, as often as the
-    /// distribution says.
+    /// All items, `point` of which says where the elements of the one with a number are: so many in flight, as often as
+    /// the distribution says.
     fn rounds(
         &mut self,
         group: &Group<'_>,
@@ -266,8 +266,9 @@ impl Lower<'_> {
         }
     }
 
-    /// Whether every use of a load from a tensor that the kernel writes is in the one store that writes the same elements of it,
-    /// with nothing that writes them in between: each thread then reads what only it writes, whenever it does.
+    /// Whether every use of a load from a tensor that the kernel writes is in the one store that writes the same
+    /// elements of it, with nothing that writes them in between: each thread then reads what only it writes, whenever
+    /// it does.
     pub(super) fn is_deferred(&self, load: Handle<Expression>) -> bool {
         let kernel = self.kernel;
         let Expression::Load(access) = &kernel.expressions[load] else {
@@ -294,8 +295,8 @@ impl Lower<'_> {
         in_place && uses <= 1 && stores == 1
     }
 
-    /// Whether the order of this store with other threads' accesses does not matter, since what is read of its tensor is what the
-    /// same thread writes.
+    /// Whether the order of this store with other threads' accesses does not matter, since what is read of its tensor
+    /// is what the same thread writes.
     fn is_in_place(&self, access: &Access, value: Handle<Expression>) -> bool {
         let kernel = self.kernel;
         let mut all = true;

@@ -24,8 +24,8 @@ impl Subject {
 }
 
 impl Lower<'_> {
-    /// The tensor of an access. Of a list, `conditions` get what must hold for it to be there, and where it is not there, its
-    /// entry is the first one, which there always is.
+    /// The tensor of an access. Of a list, `conditions` get what must hold for it to be there, and where it is not
+    /// there, its entry is the first one, which there always is.
     pub(super) fn subject(
         &mut self,
         access: &Access,

@@ -1,20 +1,20 @@
 //! Tile IR and schedule to the thread IR, a subject a file.
 //!
-//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided before
-//!   anything is emitted;
+//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided
+//!   before anything is emitted;
 //! * `program` is where a thread stands, `argument` what the kernel takes;
 //! * `statement` walks the statements, `group` emits a store as its distribution says;
-//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the loads;
-//!   `point` is coordinates through the shapes;
-//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks, `list`
-//!   which tensor of a list they are of;
+//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the
+//!   loads; `point` is coordinates through the shapes;
+//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
+//!   `list` which tensor of a list they are of;
 //! * `atomic` is atomic operations, `effect` what else is done for its effect, `report` what is reported.
 //!
-//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane. Whether
-//! its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
+//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
+//! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
 //!
-//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands in
-//! the way.
+//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands
+//! in the way.
 
 mod access;
 mod argument;
@@ -127,6 +127,9 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
 /// An element of a tile at a point, where it is needed under a condition.
 type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
 
+/// A word of a list's table: of which list, where the entry begins, and which word of it.
+type Word = (u32, Handle<Index>, usize);
+
 /// A kernel that is being lowered.
 struct Lower<'a> {
     kernel: &'a Kernel,
@@ -140,8 +143,8 @@ struct Lower<'a> {
     scalars: HashMap<Handle<Expression>, Operand>,
     /// Elements that have been computed, innermost block last.
     pulled: Vec<HashMap<Pulled, Operand>>,
-    /// Words of lists' tables that have been read: the list, where its entry begins, and which word; innermost block last.
-    words: Vec<HashMap<(u32, Handle<Index>, usize), Operand>>,
+    /// Words of lists' tables that have been read, innermost block last.
+    words: Vec<HashMap<Word, Operand>>,
     /// Whether nothing is reported that is out of bounds: a place is only looked at.
     quiet: bool,
     /// Where the access is written that is lowered now.

@@ -18,16 +18,17 @@ pub struct TrapSite {
 /// What is wrong where a kernel traps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrapFault {
-    /// An index, which is the value of the record, is out of bounds. Of a list, what was met is the number of the tensor.
+    /// An index, which is the value of the record, is out of bounds. Of a list, what was met is the number of the
+    /// tensor.
     OutOfBounds {
         /// The tensor parameter.
         tensor: u32,
         /// The axis.
         axis: u8,
     },
-    /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the value of
-    /// the record, was touched before in a way that does not go together with this one: what was met is a mark, which
-    /// [`MarkedBy`](crate::cuda::MarkedBy) reads.
+    /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the
+    /// value of the record, was touched before in a way that does not go together with this one: what was met is a
+    /// mark, which [`MarkedBy`](crate::cuda::MarkedBy) reads.
     Conflict {
         /// The tensor parameter.
         tensor: u32,

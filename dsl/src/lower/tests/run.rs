@@ -58,7 +58,8 @@ pub(super) fn schedule(threads: u32, unroll: u32) -> Schedule {
     }
 }
 
-/// Binds the innermost extents of tensors and says how they lie: as a launch of contiguous tensors at such addresses does.
+/// Binds the innermost extents of tensors and says how they lie: as a launch of contiguous tensors at such addresses
+/// does.
 pub(super) fn bind(kernel: &mut Kernel, arguments: &[Argument], pinned: bool) {
     for (position, argument) in arguments.iter().enumerate() {
         let kind = kernel.parameters.get_mut(position).map(|parameter| &mut parameter.kind);

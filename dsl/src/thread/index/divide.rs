@@ -100,8 +100,8 @@ impl Indices {
         })
     }
 
-    /// A divisor of `by`, more than 1, of which the rest of a sum is less, whatever it is, and not always 0: what is divided by
-    /// `by` is divided by the one first, which takes the rest away.
+    /// A divisor of `by`, more than 1, of which the rest of a sum is less, whatever it is, and not always 0: what is
+    /// divided by `by` is divided by the one first, which takes the rest away.
     fn fine_parts(&self, sum: &Sum, by: i64) -> Option<(i64, Parts)> {
         let units = sum
             .terms
