@@ -8,7 +8,7 @@
 //!   loads; `point` is coordinates through the shapes;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of;
-//! * `atomic` is atomic operations, `effect` what else is done for its effect, `report` what is reported.
+//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its effect, `report` what is reported.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
@@ -19,6 +19,7 @@
 mod access;
 mod argument;
 mod atomic;
+mod barrier;
 mod distribution;
 mod effect;
 mod element;
@@ -43,6 +44,7 @@ use crate::analysis::effects::Effects;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
+use barrier::Order;
 use point::Point;
 
 /// A kernel as the thread IR has it.
@@ -158,6 +160,8 @@ struct Lower<'a> {
     worker: Handle<Index>,
     /// The number of its program.
     program: Handle<Index>,
+    /// What is pending between the threads.
+    order: Order,
     /// The loops around, innermost last.
     loops: Vec<Label>,
     /// Where the statement is that is lowered now.

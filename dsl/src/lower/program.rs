@@ -35,6 +35,7 @@ impl<'a> Lower<'a> {
             hinted: false,
             worker: zero,
             program: zero,
+            order: Default::default(),
             loops: Vec::new(),
             span: Span::UNKNOWN,
             distributions: Vec::new(),

@@ -63,8 +63,17 @@ impl Lower<'_> {
             } => {
                 let condition = self.scalar(*condition)?;
                 let condition = self.b.condition(condition);
-                let accept = self.inside(|lower| lower.block(accept))?;
-                let reject = self.inside(|lower| lower.block(reject))?;
+                let before = self.order.clone();
+                let accepted = self.inside(|lower| lower.block(accept))?;
+                let after_accept = std::mem::replace(&mut self.order, before);
+                let rejected = self.inside(|lower| lower.block(reject))?;
+                let after_reject = std::mem::take(&mut self.order);
+                for (block, after) in [(accept, after_accept), (reject, after_reject)] {
+                    if !block.diverges() {
+                        self.order.union(&after);
+                    }
+                }
+                let (accept, reject) = (accepted, rejected);
                 self.b.push(thread::Statement::If {
                     condition,
                     accept,
@@ -78,6 +87,8 @@ impl Lower<'_> {
                 body,
             } => {
                 let label = self.b.label();
+                self.pending_in_loop([header, body]);
+                let pending = self.order.clone();
                 let body = self.inside(|lower| {
                     lower.loops.push(label);
                     lower.block(header)?;
@@ -89,6 +100,7 @@ impl Lower<'_> {
                     lower.loops.pop();
                     Ok(())
                 })?;
+                self.order = pending;
                 let unroll = Unroll::Free;
                 self.b.push(thread::Statement::Loop { label, unroll, body });
                 Ok(())
@@ -140,6 +152,8 @@ impl Lower<'_> {
         };
         let (zero, label) = (self.b.constant(0), self.b.label());
         let (trip, variable) = self.b.counter(zero, trips, 1);
+        self.pending_in_loop([body]);
+        let pending = self.order.clone();
         let body = self.inside(|lower| {
             let by = lower.b.indices().scale(trip, step as i64);
             let value = lower.b.indices().add(start, by);
@@ -150,6 +164,7 @@ impl Lower<'_> {
             lower.loops.pop();
             Ok(())
         })?;
+        self.order = pending;
         self.b.push(thread::Statement::For {
             label,
             variable,
@@ -196,6 +211,7 @@ impl Lower<'_> {
                     }
                 };
             }
+            Expression::Load(access) => self.before_read(access.tensor),
             _ => {}
         }
         if kernel.ty(value).is_scalar() {

@@ -5,7 +5,7 @@ use crate::interpret::{self, HostArgument, HostMemory, HostTensor, Options};
 use crate::ir::{Kernel, Layout, Literal, ParameterKind, Symbol, canonical_strides};
 use crate::lower::{KernelArgument, Lowered, lower};
 use crate::schedule::{LoadHint, Schedule, StoreHint};
-use crate::thread::interpret::{Memory, Outcome, Passed};
+use crate::thread::interpret::{self as thread_interpret, Fault, Memory, Outcome, Passed};
 use crate::thread::verify::verify;
 
 /// What is passed for a parameter.
@@ -163,6 +163,18 @@ pub(super) fn lowered_and_run(
     if let Err(fault) = verify(&lowered.kernel) {
         panic!("{fault}\n{}", lowered.kernel);
     }
+    let (outcome, bytes) = launched(&lowered, schedule, arguments, grid);
+    let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
+    (lowered, outcome, bytes)
+}
+
+/// Runs a lowered kernel; returns what it had to say, and the bytes of every tensor afterwards.
+pub(super) fn launched(
+    lowered: &Lowered,
+    schedule: &Schedule,
+    arguments: &[Argument],
+    grid: [u64; 3],
+) -> (Result<Outcome, Fault>, Vec<Vec<u8>>) {
     let mut memory = Memory::new();
     let place = |memory: &mut Memory, tensor: &Argument| {
         let (bytes, offset) = tensor.bytes();
@@ -213,14 +225,13 @@ pub(super) fn lowered_and_run(
         });
     }
     let blocks = schedule.blocks(grid.iter().product()).unwrap();
-    let outcome = crate::thread::interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
-    let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
+    let outcome = thread_interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
     let bytes = addresses
         .iter()
         .flatten()
         .map(|address| memory.bytes(*address).to_vec())
         .collect();
-    (lowered, outcome, bytes)
+    (outcome, bytes)
 }
 
 /// Lowers a kernel and runs it both ways; returns it as threads have it.

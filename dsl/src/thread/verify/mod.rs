@@ -78,11 +78,8 @@ pub enum Rule {
     /// global memory, and written by nobody.
     Order,
     /// Cache hints are of accesses to global memory that they are for, which are weak, except
-    /// [`CacheHint::NoAllocate`], [`CacheHint::EvictFirst`] and [`CacheHint::EvictLast`], which relaxed ones may have
-    /// too.
-    ///
-    /// [`CacheHint::NoAllocate`]: crate::ir::CacheHint::NoAllocate [`CacheHint::EvictFirst`]:
-    /// crate::ir::CacheHint::EvictFirst [`CacheHint::EvictLast`]: crate::ir::CacheHint::EvictLast
+    /// [`NoAllocate`](crate::ir::CacheHint::NoAllocate), [`EvictFirst`](crate::ir::CacheHint::EvictFirst) and
+    /// [`EvictLast`](crate::ir::CacheHint::EvictLast), which relaxed ones may have too.
     Cache,
     /// A statement leaves or continues only what is around it, continues only loops, and is the last one of its block.
     Label,
