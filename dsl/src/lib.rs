@@ -8,13 +8,15 @@
 //! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
 //! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
-//! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
+//! * [`backend`] prints that IR,
+//! * [`cuda`] prints CUDA C++ of tiles until then, and [`interpret`] executes the IR on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
 
 pub mod analysis;
 mod argument;
 pub mod arithmetic;
+pub mod backend;
 pub mod call;
 pub mod class;
 pub mod cuda;

@@ -154,7 +154,7 @@ impl Lower<'_> {
                 let element = lower.b.element(value);
                 printed.push(match element.kind() {
                     ElementKind::Float | ElementKind::Storage if !is_computed(element) => {
-                        lower.converted(value, ElementType::F32)
+                        lower.b.element_cast(value, ElementType::F32)
                     }
                     _ => value,
                 });

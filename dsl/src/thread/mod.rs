@@ -23,21 +23,29 @@
 //! [`Operation`] does not say less. Indices, conditions and operations of values have no effect and may be computed
 //! where they are mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
+mod barriers;
 mod build;
+mod elements;
+mod functions;
 pub mod index;
 pub mod interpret;
 mod kernel;
+mod legal;
 mod memory;
 mod operation;
 pub mod passes;
 mod print;
 mod statement;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod value;
 pub mod verify;
 
+pub(crate) use barriers::WARP;
 pub use build::{Builder, Mark};
 pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
 pub use kernel::Kernel;
+pub use legal::{Features, legalize};
 pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
     Space, Store, Table, Update,

@@ -3,6 +3,7 @@
 mod barriers;
 mod effects;
 mod movement;
+mod ptx;
 mod random;
 mod run;
 mod wide;

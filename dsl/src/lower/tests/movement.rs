@@ -63,7 +63,7 @@ fn arguments(element: ElementType, columns: u64, offsets: [u64; 2]) -> Vec<Argum
     ]
 }
 
-fn moved(element: ElementType, columns: u64, scatters: bool, offsets: [u64; 2], by: &Schedule) -> Lowered {
+pub(super) fn moved(element: ElementType, columns: u64, scatters: bool, offsets: [u64; 2], by: &Schedule) -> Lowered {
     let arguments = arguments(element, columns, offsets);
     let mut kernel = moves(element, columns as u32, scatters);
     bind(&mut kernel, &arguments, true);

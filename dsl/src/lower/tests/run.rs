@@ -163,6 +163,7 @@ pub(super) fn lowered_and_run(
     if let Err(fault) = verify(&lowered.kernel) {
         panic!("{fault}\n{}", lowered.kernel);
     }
+    super::ptx::check(&lowered.kernel);
     let (outcome, bytes) = launched(&lowered, schedule, arguments, grid);
     let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
     (lowered, outcome, bytes)

@@ -288,7 +288,7 @@ impl Indices {
     }
 
     /// The range of a sum of integers that do not wrap, if it is one that 64 bits hold: then nothing wraps either.
-    pub(super) fn exact_range(&self, sum: &Sum) -> Option<(i64, i64)> {
+    pub fn exact_range(&self, sum: &Sum) -> Option<(i64, i64)> {
         let (mut low, mut high) = (i128::from(sum.constant), i128::from(sum.constant));
         for term in &sum.terms {
             let (mut least, mut most) = (1i128, 1i128);

@@ -19,7 +19,16 @@ pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
         labels: HashSet::new(),
         around: Vec::new(),
     };
-    body.block(&kernel.body)
+    body.block(&kernel.body)?;
+    let groups: u32 = kernel.barriers().keys().map(|group| kernel.threads / group).sum();
+    match groups <= MAX_GROUPS {
+        true => Ok(()),
+        false => fault(
+            Rule::Group,
+            Span::UNKNOWN,
+            format!("{groups} groups meet at barriers of their own"),
+        ),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,7 +300,7 @@ impl Body<'_> {
     fn group(&self, group: u32, span: Span) -> Result<(), Fault> {
         let threads = self.kernel.threads;
         let in_warp = group.is_power_of_two() && group <= 32;
-        let of_warps = group > 0 && group.is_multiple_of(32) && threads / group <= MAX_GROUPS;
+        let of_warps = group > 0 && group.is_multiple_of(32);
         // A block of less than a warp meets as a whole.
         match group == threads || ((in_warp || of_warps) && threads.is_multiple_of(group)) {
             true => Ok(()),

@@ -29,7 +29,7 @@ pub const MAX_SHARED_BYTES: u32 = 227 << 10;
 /// The most bytes of all arguments together.
 pub const MAX_ARGUMENT_BYTES: u32 = 4 << 10;
 
-/// The most groups of threads of a block that meet at barriers of their own.
+/// The most groups of more than a warp that meet at barriers of their own, those of all sizes together: a block has as many barriers.
 pub const MAX_GROUPS: u32 = 16;
 
 /// A rule of the thread IR.
@@ -86,8 +86,8 @@ pub enum Rule {
     /// A loop's step is at least 1, and the value after its last one does not wrap. The facts of a variable hold of its
     /// index or its loop.
     Loop,
-    /// A group of threads that meet is a power of two up to 32, or a multiple of 32, of which the block is a multiple,
-    /// with [`MAX_GROUPS`] groups at most; shuffles and votes have groups up to 32.
+    /// A group of threads that meet is a power of two up to 32, or a multiple of 32, of which the block is a multiple, with
+    /// [`MAX_GROUPS`] groups of more than a warp at most, those of all sizes together; shuffles and votes have groups up to 32.
     Group,
     /// Where threads of a group meet, all of them are: what control depends on is the same in the whole group. A load
     /// gives the threads that read one place together one value; what atomic operations give, and the author's

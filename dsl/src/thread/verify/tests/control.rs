@@ -172,3 +172,52 @@ fn where_threads_meet_all_of_them_are() {
     });
     assert_eq!(ended, Some(Rule::Uniform));
 }
+
+#[test]
+fn groups_of_all_sizes_have_barriers_of_their_own() {
+    let meet = |sizes: &[u32]| {
+        changed(|kernel| {
+            kernel.threads = 1024;
+            let barriers = sizes.iter().map(|&group| (Statement::Barrier { group }, Span::UNKNOWN));
+            kernel.body = barriers.collect();
+        })
+    };
+    assert_eq!(meet(&[64]), None);
+    assert_eq!(meet(&[64, 64, 32, 8]), None);
+    assert_eq!(meet(&[1024, 128, 256]), None);
+    assert_eq!(meet(&[1024, 64]), Some(Rule::Group));
+}
+
+#[test]
+fn threads_that_end_later_are_there_before() {
+    let some_end = |b: &mut Builder| {
+        let (thread, limit) = (b.thread(), b.constant(7));
+        let few = b.indices().less(thread, limit);
+        b.when(few, |b| b.push(Statement::Exit));
+    };
+    let meet = |b: &mut Builder| b.push(Statement::Barrier { group: 128 });
+    assert_eq!(
+        broken(|e| {
+            meet(&mut e.b);
+            some_end(&mut e.b);
+        }),
+        None
+    );
+    assert_eq!(
+        broken(|e| {
+            some_end(&mut e.b);
+            meet(&mut e.b);
+        }),
+        Some(Rule::Uniform)
+    );
+    // In a loop what comes before comes after, too.
+    assert_eq!(
+        broken(|e| {
+            e.b.repeat(Unroll::Never, |b, _| {
+                meet(b);
+                some_end(b);
+            });
+        }),
+        Some(Rule::Uniform)
+    );
+}

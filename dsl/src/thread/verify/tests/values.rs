@@ -251,3 +251,24 @@ fn texts_fit_what_they_are_about() {
     });
     assert_eq!(site, Some(Rule::Record));
 }
+
+#[test]
+fn an_index_may_be_selected_by_a_bool_and_is_none() {
+    let selected = broken(|e| {
+        let (one, two) = (e.b.constant(1), e.b.constant(2));
+        let flag =
+            e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let flag = e.b.condition(flag);
+        let index = e.b.indices().select(flag, one, two);
+        e.b.name(index);
+    });
+    assert_eq!(selected, None);
+    let is_one = broken(|e| {
+        let flag =
+            e.b.compare(CompareOp::Equal, zero(ElementType::U32), zero(ElementType::U32));
+        let index = e.b.index(flag);
+        let twice = e.b.indices().scale(index, 2);
+        e.b.name(twice);
+    });
+    assert_eq!(is_one, Some(Rule::Atom));
+}
