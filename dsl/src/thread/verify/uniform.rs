@@ -1,9 +1,9 @@
 //! Whether the threads that meet are all there.
 //!
-//! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have the same
-//! value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64, and what does
-//! not depend on the thread has 0, which stands for all. What depends on several things has the greatest common divisor of
-//! their breadths, and threads of a group come by together if the group divides the breadth.
+//! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have
+//! the same value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64,
+//! and what does not depend on the thread has 0, which stands for all. What depends on several things has the greatest
+//! common divisor of their breadths, and threads of a group come by together if the group divides the breadth.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +55,8 @@ struct Flow<'a> {
     values: Vec<Breadth>,
     variables: Vec<Breadth>,
     registers: Vec<Breadth>,
-    /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop from its
-    /// beginning on.
+    /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop
+    /// from its beginning on.
     left: BTreeMap<Label, Breadth>,
     /// The loops and scopes around, and whether each is a loop.
     around: Vec<(Label, bool)>,
