@@ -44,13 +44,13 @@ impl Module {
 /// verify(&kernel).unwrap();
 /// let module = print(&kernel, Target::new(90).unwrap()).unwrap();
 /// assert!(module.text.contains(".target sm_90"));
-/// assert_eq!(module.entry, "tw_nothing");
+/// assert_eq!(module.entry, "nothing");
 /// ```
 pub fn print(kernel: &Kernel, target: Target) -> Result<Module, Unsupported> {
     let mut writer = Writer::new(kernel, target);
     writer.block(&kernel.body);
     writer.check()?;
-    let entry = format!("tw_{}", kernel.name);
+    let entry = kernel.name.clone();
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writer.head(&mut text, &entry);

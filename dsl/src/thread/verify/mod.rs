@@ -40,7 +40,7 @@ pub enum Rule {
     /// A block has 1 to [`MAX_THREADS`] threads, and over 32 a multiple of 32.
     Threads,
     /// Names of the kernel, of arguments and of buffers are letters, digits and `_`, at least one; no two arguments have one name,
-    /// and no two buffers. The comment has one line.
+    /// and no two buffers. That of the kernel begins with a small letter. The comment has one line.
     Name,
     /// Arguments of several bytes have an alignment that is a power of two up to 16 and divides their bytes, of which there is
     /// one at least; all arguments have [`MAX_ARGUMENT_BYTES`] at most.

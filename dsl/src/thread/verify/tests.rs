@@ -307,7 +307,9 @@ fn what_is_declared_has_to_be_right() {
     assert_eq!(changed(|kernel| kernel.threads = 0), Some(Rule::Threads));
     assert_eq!(changed(|kernel| kernel.threads = 100), Some(Rule::Threads));
     assert_eq!(changed(|kernel| kernel.threads = 2048), Some(Rule::Threads));
-    assert_eq!(changed(|kernel| kernel.name = "a b".to_owned()), Some(Rule::Name));
+    for name in ["a b", "1x", "_", ""] {
+        assert_eq!(changed(|kernel| kernel.name = name.to_owned()), Some(Rule::Name));
+    }
     assert_eq!(changed(|kernel| kernel.comment = "a\nb".to_owned()), Some(Rule::Name));
     let named = |fill: fn(&mut Builder)| broken(|e| fill(&mut e.b));
     assert_eq!(
