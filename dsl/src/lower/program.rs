@@ -14,7 +14,7 @@ impl<'a> Lower<'a> {
         let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let name: String = kernel.name.chars().map(letter).collect();
         let threads = schedule.threads * schedule.programs_per_block;
-        let mut b = Builder::new(format!("tilewright_{name}"), threads);
+        let mut b = Builder::new(name.clone(), threads);
         b.kernel_mut().comment = format!("{name}: {schedule}");
         let zero = b.constant(0);
         Self {

@@ -64,8 +64,8 @@ impl Legalize<'_> {
                 operation: Operation::Cast { value: of, to, .. },
             } if !self.features.f8_casts && to != self.b.element(of) && self.is_f8(of, to) => {
                 let result = match to {
-                    ElementType::F32 => self.from_f8(of),
-                    _ => self.to_f8(of, to),
+                    ElementType::F32 => self.f8_as_f32(of),
+                    _ => self.f32_as_f8(of, to),
                 };
                 let operation = Operation::Bitcast {
                     value: result,
@@ -151,7 +151,7 @@ impl Legalize<'_> {
     }
 
     /// As [`crate::arithmetic::to_f32`] does it.
-    fn from_f8(&mut self, value: Operand) -> Operand {
+    fn f8_as_f32(&mut self, value: Operand) -> Operand {
         let element = self.b.element(value);
         let bytes = self.bits(value, ElementType::U8);
         let halves = self.cast(bytes, ElementType::U16);
@@ -178,7 +178,7 @@ impl Legalize<'_> {
     }
 
     /// As [`crate::arithmetic::from_f32`] does it.
-    fn to_f8(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn f32_as_f8(&mut self, value: Operand, to: ElementType) -> Operand {
         let (mantissa, largest) = match to {
             ElementType::F8E4M3 => (3u32, 448.0f32),
             _ => (2, 57344.0),

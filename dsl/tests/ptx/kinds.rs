@@ -4,6 +4,7 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{
     AtomicOp, BinaryOp, CacheHint, CompareOp, GridDependency, Handle, Literal, MemoryOrder, MemoryScope, UnaryOp,
 };
+use tilewright_dsl::thread::verify::{Rule, verify};
 use tilewright_dsl::thread::{
     ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Load, Operand,
     Operation, Order, Place, Rounding, Sharing, Shuffle, Statement, Store, Type, Update, Vote, accepts_binary,
@@ -601,4 +602,33 @@ fn indices_of_every_form_in_32_and_in_64_bits() {
         kit.b.store(store(place, literal(ElementType::U8, 7)));
     }
     assembles(&kit.finish());
+}
+
+#[test]
+fn names_that_are_words_of_ptx_are_names_all_the_same() {
+    for name in ["add", "ld", "reg", "func", "entry", "param", "tid", "u32"] {
+        let mut kit = kit(name, 32);
+        let argument = kit.b.argument(name, ArgumentKind::Scalar(ElementType::U32));
+        let local = kit.b.buffer(name, 4, BufferKind::Local { bytes: 4 });
+        let value = kit.b.emit(Operation::Argument(argument));
+        let zero = kit.b.constant(0);
+        let place = kit.b.place(local, zero);
+        kit.b.store(store(place, value));
+        assembles(&kit.finish());
+    }
+}
+
+#[test]
+fn a_block_has_sixteen_barriers() {
+    let meeting = |groups: &[u32]| {
+        let mut kit = kit("barriers", 1024);
+        for &group in groups {
+            kit.b.push(Statement::Barrier { group });
+        }
+        kit.finish()
+    };
+    assembles(&meeting(&[1024, 128, 256]));
+    assembles(&meeting(&[64, 32]));
+    let fault = verify(&meeting(&[64, 1024])).expect_err("17 groups");
+    assert_eq!(fault.rule, Rule::Group);
 }

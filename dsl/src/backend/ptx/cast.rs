@@ -85,13 +85,13 @@ impl Writer<'_> {
             (ElementKind::Signed | ElementKind::Unsigned, _) => {
                 self.compute(class, format_args!("cvt.{rounding}.{target}.{source}"), x)
             }
-            (_, ElementKind::Signed | ElementKind::Unsigned) => self.to_integer(from, to, x),
-            _ => self.to_float(from, to, rounding, x),
+            (_, ElementKind::Signed | ElementKind::Unsigned) => self.integer_of_float(from, to, x),
+            _ => self.float_of_float(from, to, rounding, x),
         }
     }
 
     /// A float as an integer: toward zero, no further than the type goes, and 0 of NaN.
-    fn to_integer(&mut self, from: ElementType, to: ElementType, x: Reg) -> Reg {
+    fn integer_of_float(&mut self, from: ElementType, to: ElementType, x: Reg) -> Reg {
         let (source, target) = (arithmetic_type(from), arithmetic_type(to));
         let class = class_of(to);
         let mut integer = self.compute(class, format_args!("cvt.rzi.{target}.{source}"), x);
@@ -114,7 +114,7 @@ impl Writer<'_> {
     }
 
     /// A float of 4 or 8 bytes as another float.
-    fn to_float(&mut self, from: ElementType, to: ElementType, rounding: &str, x: Reg) -> Reg {
+    fn float_of_float(&mut self, from: ElementType, to: ElementType, rounding: &str, x: Reg) -> Reg {
         let nan = |w: &mut Self| {
             let source = arithmetic_type(from);
             w.compute(

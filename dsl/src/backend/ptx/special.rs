@@ -17,7 +17,6 @@ pub(super) const REPORT: &str = "\
 \t.reg .pred %p;
 \t.reg .b64 %d<8>;
 \tld.param.b64\t%d0, [record];
-\tcvta.to.global.u64\t%d0, %d0;
 \tld.relaxed.sys.global.b64\t%d1, [%d0];
 \tatom.relaxed.gpu.global.max.u64\t%d2, [tw_begun], %d1;
 \tsetp.ge.u64\t%p, %d2, %d1;
