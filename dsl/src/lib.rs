@@ -7,13 +7,16 @@
 //! * [`analysis`] proves things about the IR, [`transform`] folds and simplifies it,
 //! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
-//! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
+//! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
+//! * [`backend`] prints that IR,
+//! * [`cuda`] prints CUDA C++ of tiles until then, and [`interpret`] executes the IR on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
 
 pub mod analysis;
 mod argument;
 pub mod arithmetic;
+pub mod backend;
 pub mod call;
 pub mod class;
 pub mod cuda;
@@ -23,9 +26,11 @@ pub mod interpret;
 pub mod ir;
 pub mod lang;
 mod limits;
+pub mod lower;
 pub mod panic;
 pub mod schedule;
 mod stack;
+pub mod thread;
 mod trace;
 pub mod transform;
 

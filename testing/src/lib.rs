@@ -17,8 +17,10 @@
 //! are. No crate of the project is known here, so that each of them can test itself with it.
 
 mod allocations;
+mod ptxas;
 
 pub use allocations::{CountingAllocator, allocations};
+pub use ptxas::Ptxas;
 
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,8 @@ pub enum Part {
     Nvrtc,
     /// The library of collectives between GPUs.
     Nccl,
+    /// The assembler of PTX.
+    Ptxas,
 }
 
 impl Part {
@@ -41,6 +45,7 @@ impl Part {
             Self::Gpu => "GPU",
             Self::Nvrtc => "NVRTC",
             Self::Nccl => "NCCL",
+            Self::Ptxas => "ptxas",
         }
     }
 
@@ -50,6 +55,7 @@ impl Part {
             Self::Gpu => "TILEWRIGHT_REQUIRE_GPU",
             Self::Nvrtc => "TILEWRIGHT_REQUIRE_NVRTC",
             Self::Nccl => "TILEWRIGHT_REQUIRE_NCCL",
+            Self::Ptxas => "TILEWRIGHT_REQUIRE_PTXAS",
         }
     }
 
@@ -114,7 +120,7 @@ mod tests {
     fn child(test: &str, required: bool) -> (bool, String) {
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
         child.args(["--exact", test, "--include-ignored", "--nocapture"]);
-        for part in [Part::Gpu, Part::Nvrtc, Part::Nccl] {
+        for part in [Part::Gpu, Part::Nvrtc, Part::Nccl, Part::Ptxas] {
             child.env(part.variable(), if required { "1" } else { "0" });
         }
         let output = child.output().expect("it runs");

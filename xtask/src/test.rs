@@ -6,7 +6,7 @@ use crate::{
     error::TaskError,
     process::{read_lines, shown},
     tally::Tally,
-    toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC},
+    toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC, PTXAS},
     workspace::Workspace,
 };
 
@@ -43,7 +43,7 @@ pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String])
 /// The environment that tells the tests where the toolkit's parts are.
 fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, OsString)>, TaskError> {
     let mut variables = Vec::new();
-    let mut parts = vec![NVRTC, CUOBJDUMP, NVDISASM];
+    let mut parts = vec![NVRTC, PTXAS, CUOBJDUMP, NVDISASM];
     // NCCL is 300 MB, for few tests that need no GPU: it is fetched where nothing may be missing, and used where it is.
     if require || NCCL.find(workspace).is_some() {
         parts.push(NCCL);
@@ -69,7 +69,12 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
         }
     }
     if require {
-        variables.extend(["TILEWRIGHT_REQUIRE_NVRTC", "TILEWRIGHT_REQUIRE_NCCL"].map(|name| (name, "1".into())));
+        let required = [
+            "TILEWRIGHT_REQUIRE_NVRTC",
+            "TILEWRIGHT_REQUIRE_NCCL",
+            "TILEWRIGHT_REQUIRE_PTXAS",
+        ];
+        variables.extend(required.map(|name| (name, "1".into())));
     }
     Ok(variables)
 }

@@ -1,4 +1,4 @@
-//! The parts of a CUDA toolkit that tests want: NVRTC, NCCL, and the disassemblers.
+//! The parts of a CUDA toolkit that tests want: NVRTC, NCCL, the assembler, and the disassemblers.
 
 use std::{
     env,
@@ -89,6 +89,17 @@ pub const NVDISASM: Part = program(
         version: "13.2.86",
     },
     &["nvdisasm"],
+);
+
+/// Assembles PTX.
+pub const PTXAS: Part = program(
+    "ptxas",
+    "TILEWRIGHT_PTXAS",
+    Wheel {
+        name: "nvidia-cuda-nvcc",
+        version: "13.0.88",
+    },
+    &["ptxas"],
 );
 
 const fn program(name: &'static str, variable: &'static str, wheel: Wheel, files: &'static [&'static str]) -> Part {

@@ -27,7 +27,7 @@ impl Severity {
     ];
 
     /// Reads `error: …`, `fatal   : …` or `warning #177-D: …` into the severity and the message.
-    fn split(text: &str) -> Option<(Self, &str)> {
+    pub(super) fn split(text: &str) -> Option<(Self, &str)> {
         Self::WORDS.iter().find_map(|(word, severity)| {
             let rest = text.strip_prefix(word)?.trim_start();
             let message = match rest.strip_prefix('#') {

@@ -10,6 +10,7 @@ mod inspect;
 mod library;
 mod nvrtc;
 mod options;
+mod ptx;
 mod unended;
 
 use std::{sync::Arc, time::Instant};
@@ -20,6 +21,7 @@ pub use error::CompileError;
 pub use inspect::{CubinError, Resources, check_cubin, resources};
 pub use library::Nvrtc;
 pub use options::CompileOptions;
+pub use ptx::parse_ptx_log;
 
 pub use crate::elf::ElfError;
 pub use crate::library::Searched;

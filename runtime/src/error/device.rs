@@ -157,6 +157,20 @@ pub enum DeviceError {
     /// A module's bytes are no whole cubin.
     #[error(transparent)]
     Cubin(#[from] crate::compile::CubinError),
+    /// The driver did not assemble a text of PTX.
+    #[error("the driver refused a kernel's PTX ({name})\n{log}")]
+    RejectedPtx {
+        /// What it calls the failure.
+        name: String,
+        /// What it says; [`parse_ptx_log`](crate::compile::parse_ptx_log) reads it.
+        log: String,
+    },
+    /// A text of PTX holds a NUL byte, where C would end it.
+    #[error("a kernel's PTX holds a NUL byte at offset {offset}: remove it")]
+    PtxWithNul {
+        /// Where the NUL is.
+        offset: usize,
+    },
     /// A call to the driver failed.
     #[error("{call} failed: {message} ({name}, {code}){}", advice(*code))]
     Driver {

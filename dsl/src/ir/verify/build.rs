@@ -283,8 +283,18 @@ impl Builder {
 
     /// What `fill` records, as a block of its own.
     pub fn block(&mut self, fill: impl FnOnce(&mut Self)) -> Block {
-        self.blocks.push(Block::new());
+        self.open();
         fill(self);
+        self.close()
+    }
+
+    /// Opens a block: statements go there until [`Builder::close`].
+    pub fn open(&mut self) {
+        self.blocks.push(Block::new());
+    }
+
+    /// Closes the innermost block that was opened.
+    pub fn close(&mut self) -> Block {
         self.blocks.pop().unwrap()
     }
 

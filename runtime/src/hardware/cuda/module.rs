@@ -1,12 +1,16 @@
-//! Cubins on a device, and their kernels.
+//! Cubins and texts of PTX on a device, and their kernels.
 
 #![allow(unsafe_code)]
 
-use std::{ffi::CString, sync::Arc};
+use std::{
+    ffi::{CStr, CString, c_void},
+    ptr,
+    sync::Arc,
+};
 
 use cudarc::driver::{
     DriverError, result,
-    sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult},
+    sys::{self, CUfunction, CUfunction_attribute, CUjit_option, CUmodule, CUresult},
 };
 
 use super::super::capture;
@@ -16,7 +20,10 @@ use super::{
 };
 use crate::{compile, error::DeviceError};
 
-/// A cubin loaded on a device. It is unloaded when it and the functions taken from it are dropped.
+/// What the driver may say about a text.
+const LOG_BYTES: usize = 16 << 10;
+
+/// A cubin, or what the driver made of PTX, loaded on a device. It is unloaded when it and the functions taken from it are dropped.
 #[derive(Clone, Debug)]
 pub struct CudaModule(Arc<Loaded>);
 
@@ -45,6 +52,34 @@ impl CudaModule {
         driver::beside_captures(|| {
             // SAFETY: every part that the header of the image speaks of lies in the image.
             let module = unsafe { result::module::load_data(cubin.as_ptr().cast()) }.during("cuModuleLoadData")?;
+            Ok(Self(Arc::new(Loaded {
+                device: device.clone(),
+                module,
+            })))
+        })
+    }
+
+    /// Lets the driver assemble a text of PTX, and loads that. It breaks no capture that goes on on other threads.
+    ///
+    /// # Errors
+    /// The driver refuses the text, or this thread captures a graph.
+    pub fn load_ptx(device: &CudaDevice, text: &str) -> Result<Self, DeviceError> {
+        graph::refuse_within("loading a kernel")?;
+        let text = CString::new(text).map_err(|error| DeviceError::PtxWithNul {
+            offset: error.nul_position(),
+        })?;
+        device.bind()?;
+        driver::beside_captures(|| {
+            let (module, log) = assembled(&text);
+            let module = match module {
+                Err(error) if !log.is_empty() => {
+                    let name = error
+                        .error_name()
+                        .map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+                    return Err(DeviceError::RejectedPtx { name, log });
+                }
+                other => other.during("cuModuleLoadDataEx")?,
+            };
             Ok(Self(Arc::new(Loaded {
                 device: device.clone(),
                 module,
@@ -136,6 +171,31 @@ impl CudaFunction {
     pub(super) fn raw(&self) -> CUfunction {
         self.function
     }
+}
+
+/// What the driver makes of a text, and what it says if it makes nothing.
+fn assembled(text: &CStr) -> (Result<CUmodule, DriverError>, String) {
+    let mut log = vec![0u8; LOG_BYTES];
+    let mut options = [
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+    ];
+    // The number itself stands where others have a pointer.
+    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), ptr::without_provenance_mut(LOG_BYTES)];
+    let mut module = ptr::null_mut();
+    // SAFETY: the text ends with a NUL, there are as many options as values, and the log has as many bytes as they say.
+    let result = unsafe {
+        sys::cuModuleLoadDataEx(
+            &mut module,
+            text.as_ptr().cast(),
+            options.len() as u32,
+            options.as_mut_ptr(),
+            values.as_mut_ptr(),
+        )
+    };
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    let log = String::from_utf8_lossy(&log[..end]).into_owned();
+    (result.result().map(|()| module), log)
 }
 
 /// The image where the driver may read whole words of it: in place, or copied.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+mod ptx;
+
 use std::ffi::c_void;
 
 use tilewright_testing::{Part, skip};

@@ -1,0 +1,203 @@
+//! Statements, in order, and control flow.
+
+use super::register::Class;
+use super::value::Held;
+use super::writer::Writer;
+use crate::ir::{GridDependency, Handle};
+use crate::stack::room;
+use crate::thread::{Block, Index, Label, Operand, Register, Statement, Unroll, Variable};
+
+/// Where control goes on behind a loop or scope.
+fn behind(label: Label) -> String {
+    format!("$leave{}", label.0)
+}
+
+/// Where control goes on with the next trip of a loop.
+fn next(label: Label) -> String {
+    format!("$next{}", label.0)
+}
+
+impl Writer<'_> {
+    /// The statements of a block, and what is known in it.
+    pub(super) fn block(&mut self, block: &Block) {
+        self.scoped(|w| {
+            for (statement, span) in block {
+                w.at(*span);
+                room(|| w.statement(statement));
+            }
+        });
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Let { value, operation } => {
+                let ty = self.kernel.values[*value].ty;
+                let held = self.operation(ty, operation);
+                self.values[value.index()] = Some(held);
+            }
+            Statement::Name { variable, index } => self.name(*variable, *index),
+            Statement::Assign { register, value } => self.assign(*register, *value),
+            Statement::Store(store) => self.store(store),
+            Statement::Atomic(atomic) => self.atomic(atomic),
+            Statement::AsyncCopy(copy) => self.copy(copy),
+            Statement::AsyncCommit => self.line("cp.async.commit_group;"),
+            Statement::AsyncWait(pending) => self.line(format!("cp.async.wait_group\t{pending};")),
+            Statement::Prefetch { place, predicate } => self.prefetch(*place, *predicate),
+            Statement::Barrier { group } => self.barrier(*group),
+            Statement::Fence { order, scope } => self.fence(*order, *scope),
+            Statement::GridDependency(dependency) => self.grid_dependency(*dependency),
+            Statement::Report(report) => self.report(report),
+            Statement::Print { format, values } => self.print(format, values),
+            Statement::Ptx(ptx) => self.instructions(ptx),
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
+                // Straight to what is done, if nothing else is.
+                let (first, second, wanted) = match accept.is_empty() {
+                    true => (reject, accept, true),
+                    false => (accept, reject, false),
+                };
+                let guard = self.guard(*condition, wanted);
+                let other = self.fresh_label();
+                self.line(format!("{guard} bra\t{other};"));
+                self.block(first);
+                if second.is_empty() {
+                    self.label(&other);
+                    return;
+                }
+                let end = self.fresh_label();
+                if !first.diverges() {
+                    self.line(format!("bra\t{end};"));
+                }
+                self.label(&other);
+                self.block(second);
+                self.label(&end);
+            }
+            Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                step,
+                unroll,
+                body,
+            } => self.count(*label, *variable, [*start, *end], *step, *unroll, body),
+            Statement::Loop { label, unroll, body } => {
+                self.label(&next(*label));
+                self.unroll(*unroll);
+                self.block(body);
+                if !body.diverges() {
+                    self.line(format!("bra\t{};", next(*label)));
+                }
+                self.label(&behind(*label));
+            }
+            Statement::Scope { label, body } => {
+                self.block(body);
+                self.label(&behind(*label));
+            }
+            Statement::Leave(label) => self.line(format!("bra\t{};", behind(*label))),
+            Statement::Next(label) => self.line(format!("bra\t{};", next(*label))),
+            Statement::Exit => self.line("exit;"),
+        }
+    }
+
+    fn unroll(&mut self, unroll: Unroll) {
+        if unroll == Unroll::Never {
+            self.line(".pragma \"nounroll\";");
+        }
+    }
+
+    fn name(&mut self, variable: Handle<Variable>, index: Handle<Index>) {
+        let register = match self.is_narrow(index) {
+            true => self.narrow(index),
+            false => self.wide(index),
+        };
+        self.variables[variable.index()] = Some(register);
+    }
+
+    /// A counted loop, which is tested before its first trip and after each.
+    fn count(
+        &mut self,
+        label: Label,
+        variable: Handle<Variable>,
+        [start, end]: [Handle<Index>; 2],
+        step: i64,
+        unroll: Unroll,
+        body: &Block,
+    ) {
+        let facts = self.kernel.variables[variable].facts;
+        // What is counted, also behind the last trip.
+        let fits = |value: i64| i32::try_from(value).is_ok();
+        let narrow = fits(facts.low) && facts.high.checked_add(step).is_some_and(fits);
+        let class = match narrow {
+            true => self.width_of(&[start, end]),
+            false => Class::Double,
+        };
+        let bits = class.bits();
+        let (start, end) = (self.index_operand(start, class), self.index_operand(end, class));
+        let counted = self.compute(class, format_args!("mov.b{bits}"), start);
+        self.variables[variable.index()] = Some(counted);
+        let none = self.compute(
+            Class::Predicate,
+            format_args!("setp.ge.s{bits}"),
+            format_args!("{counted}, {end}"),
+        );
+        let top = self.fresh_label();
+        self.line(format!("@{none} bra\t{};", behind(label)));
+        self.label(&top);
+        self.unroll(unroll);
+        self.block(body);
+        self.label(&next(label));
+        self.line(format!("add.s{bits}\t{counted}, {counted}, {step};"));
+        let more = self.compute(
+            Class::Predicate,
+            format_args!("setp.lt.s{bits}"),
+            format_args!("{counted}, {end}"),
+        );
+        self.line(format!("@{more} bra\t{top};"));
+        self.label(&behind(label));
+    }
+
+    fn assign(&mut self, register: Handle<Register>, value: Operand) {
+        let value = self.held(value);
+        let held = self.changing(register);
+        for (to, from) in held.registers.iter().zip(&value.registers) {
+            self.line(format!("mov.{}\t{to}, {from};", to.class.ty()));
+        }
+    }
+
+    /// What a register holds now.
+    pub(super) fn read(&mut self, register: Handle<Register>) -> Held {
+        let held = self.changing(register);
+        let now = self.fresh_held(held.ty);
+        for (to, from) in now.registers.iter().zip(&held.registers) {
+            self.line(format!("mov.{}\t{to}, {from};", to.class.ty()));
+        }
+        now
+    }
+
+    fn changing(&mut self, register: Handle<Register>) -> Held {
+        let ty = self.kernel.registers[register].ty;
+        match &self.changing[register.index()] {
+            Some(held) => held.clone(),
+            None => {
+                let held = self.fresh_held(ty);
+                self.changing[register.index()] = Some(held.clone());
+                held
+            }
+        }
+    }
+
+    /// Older GPUs run one launch after the other anyway.
+    fn grid_dependency(&mut self, dependency: GridDependency) {
+        if self.target.capability() < 90 {
+            return;
+        }
+        self.line(match dependency {
+            GridDependency::Wait => "griddepcontrol.wait;",
+            GridDependency::Trigger => "griddepcontrol.launch_dependents;",
+        });
+    }
+}

@@ -1,0 +1,194 @@
+//! Operations on elements: of places and conditions as indices, of everything else as `thread::elements` has them.
+
+use super::point::Point;
+use super::{Lower, LowerError};
+use crate::element::{ElementKind, ElementType};
+use crate::ir::{BinaryOp, CompareOp, Expression, UnaryOp};
+use crate::thread::{Index, Operand};
+
+/// Terms of an index that is still one: longer sums are numbers like others.
+const MAX_TERMS: usize = 12;
+
+impl Lower<'_> {
+    pub(super) fn operation(&mut self, operation: &Expression, point: &Point) -> Result<Operand, LowerError> {
+        match *operation {
+            Expression::Unary { op, value } => {
+                let value = self.pull(value, point)?;
+                Ok(self.unary(op, value))
+            }
+            Expression::Binary { op, left, right } => {
+                let (left, right) = (self.pull(left, point)?, self.pull(right, point)?);
+                Ok(self.binary(op, left, right))
+            }
+            Expression::MulAdd { left, right, addend } => {
+                let operands = [left, right, addend];
+                let mut pulled = Vec::with_capacity(operands.len());
+                for operand in operands {
+                    pulled.push(self.pull(operand, point)?);
+                }
+                Ok(self.b.element_mul_add(pulled[0], pulled[1], pulled[2]))
+            }
+            Expression::Compare { op, left, right } => {
+                let (left, right) = (self.pull(left, point)?, self.pull(right, point)?);
+                Ok(self.compared(op, left, right))
+            }
+            Expression::Select {
+                condition,
+                accept,
+                reject,
+            } => {
+                let condition = self.pull(condition, point)?;
+                let (accept, reject) = (self.pull(accept, point)?, self.pull(reject, point)?);
+                self.chosen(condition, accept, reject)
+            }
+            Expression::Cast { value, to } => {
+                let value = self.pull(value, point)?;
+                Ok(self.cast(value, to))
+            }
+            Expression::Bitcast { value, to } => {
+                let value = self.pull(value, point)?;
+                let lanes = self.b.kernel().ty(value).lanes;
+                let bits = self.b.bitcast(value, crate::thread::Type::packet(to, lanes));
+                Ok(self.as_index(bits))
+            }
+            _ => self.not_carried("this operation"),
+        }
+    }
+
+    /// A value of i64 as an index, of bool as a condition; anything else as it is.
+    fn as_index(&mut self, operand: Operand) -> Operand {
+        match (self.b.element(operand), operand) {
+            (ElementType::I64, Operand::Literal(_)) => self.b.index(operand).into(),
+            (ElementType::Bool, Operand::Literal(_)) => self.b.condition(operand).into(),
+            _ => operand,
+        }
+    }
+
+    fn unary(&mut self, op: UnaryOp, value: Operand) -> Operand {
+        let element = self.b.element(value);
+        match (op, value) {
+            (UnaryOp::Negate, Operand::Index(index)) => return self.b.indices().scale(index, -1).into(),
+            (UnaryOp::Not, _) if element == ElementType::Bool => {
+                let condition = self.b.condition(value);
+                return self.b.indices().not(condition).into();
+            }
+            _ => {}
+        }
+        self.b.element_unary(op, value)
+    }
+
+    fn binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
+        let element = self.b.element(left);
+        match element {
+            ElementType::I64 => {
+                if let Some(index) = self.index_binary(op, left, right) {
+                    return index;
+                }
+            }
+            ElementType::Bool => {
+                let (l, r) = (self.b.condition(left), self.b.condition(right));
+                let indices = self.b.indices();
+                return match op {
+                    BinaryOp::And => indices.all([l, r]).into(),
+                    BinaryOp::Or => indices.any([l, r]).into(),
+                    _ => self.b.binary(op, left, right),
+                };
+            }
+            _ => {}
+        }
+        self.b.element_binary(op, left, right)
+    }
+
+    /// Arithmetic of places, as an index; of numbers that were loaded it is arithmetic like any other.
+    fn index_binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Option<Operand> {
+        let is_index = |operand: &Operand| matches!(operand, Operand::Index(_));
+        if !is_index(&left) && !is_index(&right) {
+            return None;
+        }
+        let (l, r) = (self.b.index(left), self.b.index(right));
+        let indices = self.b.indices();
+        let found = match op {
+            BinaryOp::Add => indices.add(l, r),
+            BinaryOp::Subtract => indices.subtract(l, r),
+            BinaryOp::Multiply => indices.multiply(l, r),
+            BinaryOp::Divide => indices.quotient(l, r),
+            BinaryOp::Remainder => indices.remainder(l, r),
+            BinaryOp::Min => indices.minimum(l, r),
+            BinaryOp::Max => indices.maximum(l, r),
+            _ => return None,
+        };
+        let is_long = matches!(indices.get(found), Index::Sum(sum) if sum.terms.len() > MAX_TERMS);
+        (!is_long).then_some(found.into())
+    }
+
+    fn compared(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
+        if self.b.element(left) == ElementType::I64 {
+            let (l, r) = (self.b.index(left), self.b.index(right));
+            let indices = self.b.indices();
+            let condition = match op {
+                CompareOp::Equal => indices.equal(l, r),
+                CompareOp::NotEqual => {
+                    let equal = indices.equal(l, r);
+                    indices.not(equal)
+                }
+                CompareOp::Less => indices.less(l, r),
+                CompareOp::LessEqual => indices.at_most(l, r),
+                CompareOp::Greater => indices.less(r, l),
+                CompareOp::GreaterEqual => indices.at_most(r, l),
+            };
+            return condition.into();
+        }
+        self.b.element_compare(op, left, right)
+    }
+
+    /// `accept` where the condition holds, `reject` elsewhere.
+    pub(super) fn chosen(
+        &mut self,
+        condition: Operand,
+        accept: Operand,
+        reject: Operand,
+    ) -> Result<Operand, LowerError> {
+        let known = match condition {
+            Operand::Condition(condition) => self.b.kernel().indices.is_known(condition),
+            _ => None,
+        };
+        Ok(match (known, accept, reject) {
+            (Some(true), ..) => accept,
+            (Some(false), ..) => reject,
+            _ if accept == reject => accept,
+            (None, Operand::Index(l), Operand::Index(r)) => {
+                let condition = self.b.condition(condition);
+                self.b.indices().select(condition, l, r).into()
+            }
+            _ => self.b.select(condition, accept, reject),
+        })
+    }
+
+    /// Another element type, rounded once.
+    fn cast(&mut self, value: Operand, to: ElementType) -> Operand {
+        let from = self.b.element(value);
+        if from == to {
+            return value;
+        }
+        let is_integral = |element: ElementType| {
+            matches!(
+                element.kind(),
+                ElementKind::Bool | ElementKind::Signed | ElementKind::Unsigned
+            )
+        };
+        // Integers become indices as they are, but for those that a sign changes.
+        if to == ElementType::I64 && is_integral(from) {
+            return match (value, from) {
+                (_, ElementType::Bool) => self.b.index_of_condition(value),
+                _ => self.b.index(value).into(),
+            };
+        }
+        if to == ElementType::Bool && from == ElementType::I64 {
+            let index = self.b.index(value);
+            let zero = self.b.constant(0);
+            let equal = self.b.indices().equal(index, zero);
+            return self.b.indices().not(equal).into();
+        }
+        self.b.element_cast(value, to)
+    }
+}

@@ -1,0 +1,186 @@
+//! Tile IR and schedule to the thread IR, a subject a file.
+//!
+//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided
+//!   before anything is emitted;
+//! * `program` is where a thread stands, `argument` what the kernel takes;
+//! * `statement` walks the statements, `group` emits a store as its distribution says;
+//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the
+//!   loads; `point` is coordinates through the shapes;
+//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
+//!   `list` which tensor of a list they are of;
+//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its effect, `report` what is reported.
+//!
+//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
+//! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
+//!
+//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands
+//! in the way.
+
+mod access;
+mod argument;
+mod atomic;
+mod barrier;
+mod distribution;
+mod effect;
+mod element;
+mod group;
+mod list;
+mod point;
+mod program;
+mod pull;
+mod report;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+pub use argument::KernelArgument;
+pub(crate) use argument::TABLE_EXTENTS;
+pub use distribution::{Distribution, Form};
+pub use report::{TrapFault, TrapSite};
+
+use crate::analysis::effects::Effects;
+use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
+use crate::schedule::{Schedule, ScheduleError};
+use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
+use barrier::Order;
+use point::Point;
+
+/// A kernel as the thread IR has it.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// What every thread does.
+    pub kernel: thread::Kernel,
+    /// What it takes: each is one of its arguments, in order.
+    pub arguments: Vec<KernelArgument>,
+    /// The places that report errors, by the number they report.
+    pub sites: Vec<TrapSite>,
+    /// How the elements of each store are spread, in the order of the statements.
+    pub distributions: Vec<(Span, Distribution)>,
+    /// Accesses that could not be made wide, and why.
+    pub narrow: Vec<passes::Narrow>,
+}
+
+/// A kernel that cannot be lowered under a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// The schedule does not fit.
+    #[error("kernel `{kernel}` cannot have this schedule: {source}")]
+    Schedule {
+        /// The kernel.
+        kernel: String,
+        /// What does not fit.
+        source: ScheduleError,
+    },
+    /// The kernel breaks the rules of the IR.
+    #[error("kernel `{kernel}` is malformed: {message}")]
+    Malformed {
+        /// The kernel.
+        kernel: String,
+        /// Which rule.
+        message: String,
+    },
+    /// What lowering does not do yet.
+    #[error("kernel `{kernel}`: {what} is not lowered to the thread IR yet\n  --> {span}")]
+    NotCarried {
+        /// The kernel.
+        kernel: String,
+        /// What it is.
+        what: String,
+        /// Where.
+        span: Span,
+    },
+}
+
+/// Lowers `kernel`, spread as `schedule` says.
+///
+/// # Errors
+/// If the kernel breaks the rules of the IR, the schedule does not fit it, or something in it is not lowered yet.
+pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError> {
+    let name = || kernel.name.clone();
+    verify::verify(kernel).map_err(|e| LowerError::Malformed {
+        kernel: name(),
+        message: e.to_string(),
+    })?;
+    schedule
+        .fits(kernel)
+        .map_err(|source| LowerError::Schedule { kernel: name(), source })?;
+    let mut lower = Lower::new(kernel, schedule);
+    lower.body()?;
+    let Lower {
+        b,
+        arguments,
+        sites,
+        distributions,
+        ..
+    } = lower;
+    let mut kernel = b.finish();
+    let narrow = passes::run(&mut kernel);
+    Ok(Lowered {
+        kernel,
+        arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
+        sites,
+        distributions,
+        narrow,
+    })
+}
+
+/// An element of a tile at a point, where it is needed under a condition.
+type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
+
+/// A word of a list's table: of which list, where the entry begins, and which word of it.
+type Word = (u32, Handle<Index>, usize);
+
+/// A kernel that is being lowered.
+struct Lower<'a> {
+    kernel: &'a Kernel,
+    schedule: &'a Schedule,
+    effects: Effects,
+    b: Builder,
+    arguments: Vec<(KernelArgument, Handle<Argument>)>,
+    buffers: HashMap<u32, Handle<Buffer>>,
+    registers: HashMap<Handle<Local>, Handle<Register>>,
+    /// Scalars that have been computed; every thread has them.
+    scalars: HashMap<Handle<Expression>, Operand>,
+    /// Elements that have been computed, innermost block last.
+    pulled: Vec<HashMap<Pulled, Operand>>,
+    /// Words of lists' tables that have been read, innermost block last.
+    words: Vec<HashMap<Word, Operand>>,
+    /// Whether nothing is reported that is out of bounds: a place is only looked at.
+    quiet: bool,
+    /// Where the access is written that is lowered now.
+    access_span: Span,
+    sites: Vec<TrapSite>,
+    /// Where this holds what is computed now is needed; `None` if everywhere.
+    needed: Option<Handle<Condition>>,
+    /// Whether loads are those of packets, which the schedule has hints for.
+    hinted: bool,
+    /// The thread's number among those that work on its program.
+    worker: Handle<Index>,
+    /// The number of its program.
+    program: Handle<Index>,
+    /// What is pending between the threads.
+    order: Order,
+    /// The loops around, innermost last.
+    loops: Vec<Label>,
+    /// Where the statement is that is lowered now.
+    span: Span,
+    distributions: Vec<(Span, Distribution)>,
+}
+
+impl Lower<'_> {
+    /// What is not lowered yet.
+    fn not_carried<T>(&self, what: &str) -> Result<T, LowerError> {
+        Err(LowerError::NotCarried {
+            kernel: self.kernel.name.clone(),
+            what: what.to_owned(),
+            span: self.span,
+        })
+    }
+
+    /// Threads that share the elements of a store.
+    fn workers(&self) -> u64 {
+        u64::from(self.schedule.threads) * u64::from(self.schedule.splits)
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a thread stands: its program, and its number among the threads that work on it.
+
+use std::collections::HashMap;
+
+use super::{Lower, LowerError};
+use crate::analysis::effects::Effects;
+use crate::analysis::opening::opening;
+use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
+use crate::schedule::Schedule;
+use crate::thread::{self, Builder, Index};
+
+impl<'a> Lower<'a> {
+    pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name: String = kernel.name.chars().map(letter).collect();
+        let threads = schedule.threads * schedule.programs_per_block;
+        let mut b = Builder::new(name.clone(), threads);
+        b.kernel_mut().comment = format!("{name}: {schedule}");
+        let zero = b.constant(0);
+        Self {
+            kernel,
+            schedule,
+            effects: Effects::of(kernel),
+            b,
+            arguments: Vec::new(),
+            buffers: HashMap::new(),
+            registers: HashMap::new(),
+            scalars: HashMap::new(),
+            pulled: vec![HashMap::new()],
+            words: vec![HashMap::new()],
+            quiet: false,
+            access_span: Span::UNKNOWN,
+            sites: Vec::new(),
+            needed: None,
+            hinted: false,
+            worker: zero,
+            program: zero,
+            order: Default::default(),
+            loops: Vec::new(),
+            span: Span::UNKNOWN,
+            distributions: Vec::new(),
+        }
+    }
+
+    /// The whole kernel.
+    pub(super) fn body(&mut self) -> Result<(), LowerError> {
+        self.span = self.kernel.span;
+        if self.effects.in_order {
+            return self.not_carried("a store of which the last one wins");
+        }
+        // Every thread waits, also one without a program, and before counts are read.
+        let first = opening(self.kernel).unwrap_or_default();
+        for &dependency in &first {
+            self.b.push(thread::Statement::GridDependency(dependency));
+        }
+        self.stand();
+        self.declare();
+        let kernel = self.kernel;
+        let mut left = first.len();
+        for (statement, span) in &kernel.body {
+            match statement {
+                Statement::GridDependency(GridDependency::Wait | GridDependency::Trigger) if left > 0 => left -= 1,
+                statement => self.statement(statement, *span)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn stand(&mut self) {
+        let (thread, block) = (self.b.thread(), self.b.block());
+        let Schedule {
+            threads,
+            splits,
+            programs_per_block: shared,
+            ..
+        } = *self.schedule;
+        let (width, splits) = (self.b.constant(threads.into()), self.b.constant(splits.into()));
+        if shared > 1 {
+            let place = self.b.indices().quotient(thread, width);
+            self.worker = self.b.indices().remainder(thread, width);
+            let first = self.b.indices().scale(block, shared.into());
+            self.program = self.b.indices().add(first, place);
+            let all = self.all_programs();
+            let here = self.b.indices().less(self.program, all);
+            let beyond = self.b.indices().not(here);
+            self.b.when(beyond, |b| b.push(thread::Statement::Exit));
+        } else {
+            self.program = self.b.indices().quotient(block, splits);
+            let part = self.b.indices().remainder(block, splits);
+            let first = self.b.indices().multiply(part, width);
+            self.worker = self.b.indices().add(first, thread);
+        }
+    }
+
+    fn all_programs(&mut self) -> Handle<Index> {
+        let mut all = self.b.constant(1);
+        for axis in 0..self.kernel.grid.len() as u8 {
+            let programs = self.symbol(Symbol::NumPrograms(axis));
+            all = self.b.indices().multiply(all, programs);
+        }
+        all
+    }
+
+    /// This program's coordinate on a grid axis.
+    pub(super) fn program_id(&mut self, axis: u8) -> Handle<Index> {
+        let axes = self.kernel.grid.len() as u8;
+        if axis >= axes.max(1) {
+            return self.b.constant(0);
+        }
+        let mut rest = self.program;
+        for inner in 0..axis {
+            let programs = self.symbol(Symbol::NumPrograms(inner));
+            rest = self.b.indices().quotient(rest, programs);
+        }
+        if axis + 1 == axes {
+            return rest;
+        }
+        let programs = self.symbol(Symbol::NumPrograms(axis));
+        self.b.indices().remainder(rest, programs)
+    }
+
+    fn declare(&mut self) {
+        for (handle, local) in self.kernel.locals.iter() {
+            if local.ty.is_scalar() {
+                let ty = thread::Type::scalar(local.ty.element);
+                let register = self.b.register(local.name.clone(), ty);
+                self.registers.insert(handle, register);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Kernels that are lowered, and do the same as the tile interpreter says.
+
+mod barriers;
+mod effects;
+mod movement;
+mod ptx;
+mod random;
+mod run;
+mod wide;

@@ -1,0 +1,52 @@
+//! Whatever is lowered is printed as PTX, and the assembler takes it.
+
+use tilewright_testing::{Part, Ptxas};
+
+use super::movement::moved;
+use super::run::schedule;
+use crate::backend::ptx::{Target, print};
+use crate::element::ElementType;
+use crate::thread::{Kernel, legalize};
+
+const CAPABILITIES: [u32; 3] = [80, 90, 100];
+
+fn printed(kernel: &Kernel, target: Target) -> String {
+    let legal = legalize(kernel.clone(), target.features());
+    let module = print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"));
+    module.text
+}
+
+/// Assembles a text; returns what the assembler says of it.
+fn assembled(ptxas: &Ptxas, text: &str, target: Target) -> String {
+    let said = ptxas.assemble(text, &target.to_string(), &[]);
+    said.unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Prints a kernel, and assembles one of many: which ones, their texts say.
+pub(super) fn check(kernel: &Kernel) {
+    for target in CAPABILITIES.map(|capability| Target::new(capability).expect("a target")) {
+        let text = printed(kernel, target);
+        if text.len() % 64 == 7
+            && let Some(ptxas) = Part::Ptxas.if_there(Ptxas::find())
+        {
+            assembled(&ptxas, &text, target);
+        }
+    }
+}
+
+#[test]
+fn movement_takes_no_local_memory() {
+    let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else {
+        return;
+    };
+    for (scatters, columns) in [(false, 7168), (false, 7167), (true, 7168), (true, 7167)] {
+        let lowered = moved(ElementType::BF16, columns, scatters, [0, 0], &schedule(256, 4));
+        for target in CAPABILITIES.map(|capability| Target::new(capability).expect("a target")) {
+            let text = printed(&lowered.kernel, target);
+            let said = assembled(&ptxas, &text, target);
+            let none = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads";
+            assert!(said.contains(none), "{said}\n{text}");
+            assert!(text.contains(".v4.b32"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What is computed twice is computed once, and what comes to something simpler is that.
+
+use std::collections::HashMap;
+
+use crate::element::ElementType;
+use crate::ir::Handle;
+use crate::stack::room;
+use crate::thread::{
+    Atom, Block, Builder, Condition, Index, Kernel, Load, Operand, Operation, Order, Place, Sharing, Statement,
+    Substitution, Update, Value,
+};
+
+pub(super) fn run(kernel: &mut Kernel) {
+    let (b, body) = Builder::over(std::mem::take(kernel));
+    let mut common = Common {
+        b,
+        known: vec![HashMap::new()],
+        defined: HashMap::new(),
+        replaced: Substitution::default(),
+        values: HashMap::new(),
+    };
+    common.block(body);
+    *kernel = common.b.finish();
+}
+
+pub(super) struct Common {
+    pub(super) b: Builder,
+    /// Values by what computes them, innermost block last.
+    known: Vec<HashMap<Operation, Operand>>,
+    /// What computes each value.
+    pub(super) defined: HashMap<Handle<Value>, Operation>,
+    /// What values have become that are another one.
+    values: HashMap<Handle<Value>, Operand>,
+    replaced: Substitution,
+}
+
+impl Common {
+    fn block(&mut self, block: Block) {
+        for (statement, span) in block {
+            self.b.at(span);
+            room(|| self.statement(statement));
+        }
+    }
+
+    fn inside(&mut self, block: Block) -> Block {
+        self.b.enter();
+        self.known.push(HashMap::new());
+        self.block(block);
+        self.known.pop();
+        self.b.leave()
+    }
+
+    fn operand(&mut self, operand: Operand) -> Operand {
+        match operand {
+            Operand::Value(value) => self.values.get(&value).copied().unwrap_or(operand),
+            Operand::Literal(_) => operand,
+            Operand::Index(index) => self.index(index).into(),
+            Operand::Condition(condition) => self.condition(condition).into(),
+        }
+    }
+
+    fn index(&mut self, index: Handle<Index>) -> Handle<Index> {
+        self.b.indices().substitute_all(index, &self.replaced)
+    }
+
+    fn condition(&mut self, condition: Handle<Condition>) -> Handle<Condition> {
+        self.b.indices().substitute_all_in(condition, &self.replaced)
+    }
+
+    fn place(&mut self, place: Place) -> Place {
+        let pointer = place.pointer.map(|pointer| match self.values.get(&pointer) {
+            Some(Operand::Value(value)) => *value,
+            _ => pointer,
+        });
+        Place {
+            pointer,
+            offset: self.index(place.offset),
+            ..place
+        }
+    }
+
+    fn predicate(&mut self, predicate: Option<Handle<Condition>>) -> Option<Handle<Condition>> {
+        let predicate = self.condition(predicate?);
+        match self.b.kernel().indices.is_known(predicate) {
+            Some(true) => None,
+            _ => Some(predicate),
+        }
+    }
+
+    fn statement(&mut self, statement: Statement) {
+        match statement {
+            Statement::Let { value, operation } => self.define(value, operation),
+            Statement::Name { variable, index } => {
+                let index = self.index(index);
+                self.b.push(Statement::Name { variable, index });
+            }
+            Statement::Assign { register, value } => {
+                let value = self.operand(value);
+                self.b.push(Statement::Assign { register, value });
+            }
+            Statement::Store(mut store) => {
+                store.predicate = self.predicate(store.predicate);
+                store.place = self.place(store.place);
+                store.value = self.operand(store.value);
+                if !self.never(store.predicate) {
+                    self.b.push(Statement::Store(store));
+                }
+            }
+            Statement::Atomic(mut atomic) => {
+                atomic.predicate = self.predicate(atomic.predicate);
+                atomic.place = self.place(atomic.place);
+                atomic.update = match atomic.update {
+                    Update::Combine { op, value } => Update::Combine {
+                        op,
+                        value: self.operand(value),
+                    },
+                    Update::CompareExchange { current, new } => Update::CompareExchange {
+                        current: self.operand(current),
+                        new: self.operand(new),
+                    },
+                };
+                self.b.push(Statement::Atomic(atomic));
+            }
+            Statement::AsyncCopy(mut copy) => {
+                copy.predicate = self.predicate(copy.predicate);
+                copy.to = self.place(copy.to);
+                copy.from = self.place(copy.from);
+                self.b.push(Statement::AsyncCopy(copy));
+            }
+            Statement::Prefetch { place, predicate } => {
+                let (place, predicate) = (self.place(place), self.predicate(predicate));
+                self.b.push(Statement::Prefetch { place, predicate });
+            }
+            Statement::Report(mut report) => {
+                report.predicate = self.predicate(report.predicate);
+                report.program = self.index(report.program);
+                report.value = self.operand(report.value);
+                report.met = self.operand(report.met);
+                if !self.never(report.predicate) {
+                    self.b.push(Statement::Report(report));
+                }
+            }
+            Statement::Print { format, values } => {
+                let values = values.into_iter().map(|value| self.operand(value)).collect();
+                self.b.push(Statement::Print { format, values });
+            }
+            Statement::Ptx(mut ptx) => {
+                ptx.inputs = ptx.inputs.into_iter().map(|input| self.operand(input)).collect();
+                self.b.push(Statement::Ptx(ptx));
+            }
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
+                let condition = self.condition(condition);
+                match self.b.kernel().indices.is_known(condition) {
+                    Some(true) => self.block(accept),
+                    Some(false) => self.block(reject),
+                    None => {
+                        let (accept, reject) = (self.inside(accept), self.inside(reject));
+                        self.b.push(Statement::If {
+                            condition,
+                            accept,
+                            reject,
+                        });
+                    }
+                }
+            }
+            Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                step,
+                unroll,
+                body,
+            } => {
+                let (start, end) = (self.index(start), self.index(end));
+                let body = self.inside(body);
+                self.b.push(Statement::For {
+                    label,
+                    variable,
+                    start,
+                    end,
+                    step,
+                    unroll,
+                    body,
+                });
+            }
+            Statement::Loop { label, unroll, body } => {
+                let body = self.inside(body);
+                self.b.push(Statement::Loop { label, unroll, body });
+            }
+            Statement::Scope { label, body } => {
+                let body = self.inside(body);
+                self.b.push(Statement::Scope { label, body });
+            }
+            other @ (Statement::AsyncCommit
+            | Statement::AsyncWait(_)
+            | Statement::Barrier { .. }
+            | Statement::Fence { .. }
+            | Statement::GridDependency(_)
+            | Statement::Leave(_)
+            | Statement::Next(_)
+            | Statement::Exit) => self.b.push(other),
+        }
+    }
+
+    pub(super) fn never(&self, predicate: Option<Handle<Condition>>) -> bool {
+        predicate.is_some_and(|predicate| self.b.kernel().indices.is_known(predicate) == Some(false))
+    }
+
+    fn define(&mut self, value: Handle<Value>, mut operation: Operation) {
+        match &mut operation {
+            Operation::Load(load) => {
+                load.predicate = self.predicate(load.predicate);
+                load.place = self.place(load.place);
+            }
+            operation => operation.map_operands(|operand| self.operand(operand)),
+        }
+        // What is claimed of a value is claimed where it is.
+        let claimed = self.b.kernel().values[value].facts.is_some();
+        if !claimed {
+            if let Some(simpler) = self.simplified(&operation) {
+                let lanes = self.b.kernel().values[value].ty.lanes;
+                if self.b.kernel().ty(simpler).lanes == lanes {
+                    return self.replace(value, simpler);
+                }
+                // One element stands for all lanes.
+                operation = Operation::Repeat { value: simpler, lanes };
+            }
+            let known = self.known.iter().rev().find_map(|scope| scope.get(&operation)).copied();
+            if let Some(known) = known.filter(|_| self.is_pure(&operation)) {
+                return self.replace(value, known);
+            }
+            if let Some(scope) = self.known.last_mut() {
+                scope.insert(operation.clone(), value.into());
+            }
+        }
+        self.defined.insert(value, operation.clone());
+        self.b.push(Statement::Let { value, operation });
+    }
+
+    fn replace(&mut self, value: Handle<Value>, by: Operand) {
+        self.values.insert(value, by);
+        match self.b.element(by) {
+            ElementType::Bool if self.b.kernel().ty(by).lanes == 1 => {
+                let condition = self.b.condition(by);
+                self.replaced.bools.insert(value, condition);
+            }
+            element if element.is_integer() && self.b.kernel().ty(by).lanes == 1 => {
+                let index = self.b.index(by);
+                self.replaced.atoms.insert(Atom::Value(value), index);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an operation gives the same wherever it stands in its scope.
+    fn is_pure(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Load(Load { place, order, .. }) => {
+                let buffer = &self.b.kernel().buffers[place.buffer];
+                buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
+            }
+            Operation::Read(_) | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What nothing needs is left out.
+
+use std::collections::HashSet;
+
+use crate::ir::Handle;
+use crate::stack::room;
+use crate::thread::statement::Mention;
+use crate::thread::{Atom, Block, Kernel, Operand, Operation, Register, Statement, Value, Variable};
+
+pub(super) fn run(kernel: &mut Kernel) {
+    let mut live = Live {
+        kernel,
+        values: HashSet::new(),
+        variables: HashSet::new(),
+        registers: HashSet::new(),
+    };
+    // What a register holds is needed if it is read anywhere: until nothing more is.
+    let mut body = live.kernel.body.clone();
+    loop {
+        let before = live.registers.len();
+        (live.values, live.variables) = (HashSet::new(), HashSet::new());
+        let kept = live.block(&body);
+        if live.registers.len() == before {
+            body = kept;
+            break;
+        }
+    }
+    kernel.body = body;
+}
+
+struct Live<'a> {
+    kernel: &'a Kernel,
+    values: HashSet<Handle<Value>>,
+    variables: HashSet<Handle<Variable>>,
+    registers: HashSet<Handle<Register>>,
+}
+
+impl Live<'_> {
+    /// The statements that are needed, found from the last one on: uses come after definitions.
+    fn block(&mut self, block: &Block) -> Block {
+        let mut kept = Vec::new();
+        for (statement, span) in block.iter().rev() {
+            if let Some(statement) = room(|| self.statement(statement)) {
+                kept.push((statement, *span));
+            }
+        }
+        kept.into_iter().rev().collect()
+    }
+
+    fn statement(&mut self, statement: &Statement) -> Option<Statement> {
+        let kept = match statement {
+            Statement::Let { value, operation } => {
+                // All threads of a group come by, whether they want to know or not.
+                let meets = matches!(operation, Operation::Shuffle { .. } | Operation::Vote { .. });
+                (self.values.contains(value) || meets).then(|| statement.clone())
+            }
+            Statement::Name { variable, .. } => self.variables.contains(variable).then(|| statement.clone()),
+            Statement::Assign { register, .. } => self.registers.contains(register).then(|| statement.clone()),
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
+                let (accept, reject) = (self.block(accept), self.block(reject));
+                let empty = accept.is_empty() && reject.is_empty();
+                (!empty).then_some(Statement::If {
+                    condition: *condition,
+                    accept,
+                    reject,
+                })
+            }
+            Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                step,
+                unroll,
+                body,
+            } => {
+                let body = self.block(body);
+                (!body.is_empty()).then_some(Statement::For {
+                    label: *label,
+                    variable: *variable,
+                    start: *start,
+                    end: *end,
+                    step: *step,
+                    unroll: *unroll,
+                    body,
+                })
+            }
+            Statement::Loop { label, unroll, body } => {
+                let body = self.block(body);
+                Some(Statement::Loop {
+                    label: *label,
+                    unroll: *unroll,
+                    body,
+                })
+            }
+            Statement::Scope { label, body } => {
+                let body = self.block(body);
+                (!body.is_empty()).then_some(Statement::Scope { label: *label, body })
+            }
+            // Instructions of the author's compute and do nothing else.
+            Statement::Ptx(ptx) => {
+                let wanted = ptx.outputs.iter().any(|output| self.values.contains(output));
+                wanted.then(|| statement.clone())
+            }
+            other => Some(other.clone()),
+        };
+        if let Some(kept) = &kept {
+            kept.for_each_mention(|mention| self.mention(mention, kept));
+        }
+        kept
+    }
+
+    fn mention(&mut self, mention: Mention, by: &Statement) {
+        match mention {
+            Mention::Use(operand) => self.operand(operand),
+            Mention::Place(place) => {
+                self.values.extend(place.pointer);
+                self.operand(Operand::Index(place.offset));
+            }
+            Mention::Register(register) => {
+                if !matches!(by, Statement::Assign { .. }) {
+                    self.registers.insert(register);
+                }
+            }
+            Mention::Argument(_) | Mention::Defines(_) | Mention::Names(_) => {}
+        }
+    }
+
+    fn operand(&mut self, operand: Operand) {
+        let indices = &self.kernel.indices;
+        let atoms = match operand {
+            Operand::Value(value) => {
+                self.values.insert(value);
+                return;
+            }
+            Operand::Literal(_) => return,
+            Operand::Index(index) => indices.atoms(index),
+            Operand::Condition(condition) => indices.condition_atoms(condition),
+        };
+        for atom in atoms {
+            match atom {
+                Atom::Value(value) => drop(self.values.insert(*value)),
+                Atom::Variable(variable) => drop(self.variables.insert(*variable)),
+                _ => {}
+            }
+        }
+    }
+}

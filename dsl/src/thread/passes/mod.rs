@@ -1,0 +1,31 @@
+//! What makes a kernel better, without changing what it does.
+//!
+//! * `widen` takes the lanes out: accesses whose elements are neighbours become wide, everything else is done lane by
+//!   lane;
+//! * `common` computes what is computed twice once, and `simplify` says what is something simpler;
+//! * `hoist` takes out of loops what does not change in them;
+//! * `dead` leaves out what nothing needs;
+//! * `name` computes the part of offsets that several accesses share ahead of them.
+
+mod common;
+mod dead;
+mod hoist;
+mod name;
+mod simplify;
+#[cfg(test)]
+mod tests;
+mod widen;
+
+pub use widen::{Narrow, Why};
+
+use super::Kernel;
+
+/// All of them. Returns the accesses that stayed narrow.
+pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
+    let narrow = widen::run(kernel);
+    common::run(kernel);
+    hoist::run(kernel);
+    dead::run(kernel);
+    name::run(kernel);
+    narrow
+}

@@ -1,0 +1,322 @@
+//! Whether the threads that meet are all there.
+//!
+//! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have
+//! the same value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64,
+//! and what does not depend on the thread has 0, which stands for all. What depends on several things has the greatest
+//! common divisor of their breadths, and threads of a group come by together if the group divides the breadth.
+
+use std::collections::BTreeMap;
+
+use super::{Fault, Rule, fault};
+use crate::ir::{Handle, Span};
+use crate::stack::room;
+use crate::thread::{
+    Atom, Block, Condition, Index, Kernel, Label, Operand, Operation, Place, Shuffle, Space, Statement,
+};
+
+/// How many threads have one value, or come by together; 0 for all.
+type Breadth = u64;
+
+const ALL: Breadth = 0;
+
+fn narrower(left: Breadth, right: Breadth) -> Breadth {
+    let (mut left, mut right) = (left, right);
+    while right != 0 {
+        (left, right) = (right, left % right);
+    }
+    left
+}
+
+pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
+    let mut flow = Flow {
+        kernel,
+        values: vec![ALL; kernel.values.len()],
+        variables: vec![ALL; kernel.variables.len()],
+        registers: vec![ALL; kernel.registers.len()],
+        left: BTreeMap::new(),
+        around: Vec::new(),
+        exited: ALL,
+        changed: true,
+        checks: false,
+    };
+    // Loops hand things on: until nothing gets narrower, of which there are few steps.
+    while flow.changed {
+        flow.changed = false;
+        flow.exited = ALL;
+        flow.block(&kernel.body, ALL)?;
+    }
+    flow.checks = true;
+    flow.exited = ALL;
+    flow.block(&kernel.body, ALL)
+}
+
+struct Flow<'a> {
+    kernel: &'a Kernel,
+    values: Vec<Breadth>,
+    variables: Vec<Breadth>,
+    registers: Vec<Breadth>,
+    /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop
+    /// from its beginning on.
+    left: BTreeMap<Label, Breadth>,
+    /// The loops and scopes around, and whether each is a loop.
+    around: Vec<(Label, bool)>,
+    /// How those are that have ended before here, which the others are without for ever.
+    exited: Breadth,
+    changed: bool,
+    checks: bool,
+}
+
+impl Flow<'_> {
+    fn block(&mut self, block: &Block, control: Breadth) -> Result<(), Fault> {
+        block
+            .iter()
+            .try_for_each(|(statement, span)| room(|| self.statement(statement, *span, control)))
+    }
+
+    fn statement(&mut self, statement: &Statement, span: Span, control: Breadth) -> Result<(), Fault> {
+        // All that have been left behind.
+        let left = self.around.iter().filter_map(|(label, _)| self.left.get(label));
+        let control = left.fold(narrower(control, self.exited), |all, left| narrower(all, *left));
+        match statement {
+            Statement::Let { value, operation } => {
+                let breadth = self.operation(operation, control, span)?;
+                narrow(&mut self.values[value.index()], breadth, &mut self.changed);
+            }
+            Statement::Name { variable, index } => {
+                let breadth = self.index(*index);
+                narrow(&mut self.variables[variable.index()], breadth, &mut self.changed);
+            }
+            Statement::Assign { register, value } => {
+                let breadth = narrower(self.operand(*value), control);
+                narrow(&mut self.registers[register.index()], breadth, &mut self.changed);
+            }
+            Statement::Atomic(atomic) => {
+                // Each thread that does it finds something else.
+                if let Some(result) = atomic.result {
+                    narrow(&mut self.values[result.index()], 1, &mut self.changed);
+                }
+            }
+            Statement::Ptx(ptx) => {
+                let breadth = ptx
+                    .inputs
+                    .iter()
+                    .fold(ALL, |all, input| narrower(all, self.operand(*input)));
+                // Without inputs it may be the thread's own number that is asked for.
+                let breadth = if ptx.inputs.is_empty() { 1 } else { breadth };
+                for output in &ptx.outputs {
+                    narrow(&mut self.values[output.index()], breadth, &mut self.changed);
+                }
+            }
+            Statement::Barrier { group } => self.meet(*group, control, span)?,
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
+                let inside = narrower(control, self.condition(*condition));
+                self.block(accept, inside)?;
+                self.block(reject, inside)?;
+            }
+            Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                body,
+                ..
+            } => {
+                let (start, end) = (self.index(*start), self.index(*end));
+                let inside = narrower(control, narrower(start, end));
+                narrow(
+                    &mut self.variables[variable.index()],
+                    narrower(start, inside),
+                    &mut self.changed,
+                );
+                self.labelled((*label, true), body, inside)?;
+            }
+            Statement::Loop { label, body, .. } => self.labelled((*label, true), body, control)?,
+            Statement::Scope { label, body } => self.labelled((*label, false), body, control)?,
+            Statement::Leave(label) | Statement::Next(label) => {
+                let left = self.left.entry(*label).or_insert(ALL);
+                narrow(left, control, &mut self.changed);
+            }
+            Statement::Exit => {
+                self.exited = narrower(self.exited, control);
+                // The next trips are without them from the beginning on.
+                for (label, _) in self.around.iter().filter(|(_, is_loop)| *is_loop) {
+                    narrow(self.left.entry(*label).or_insert(ALL), control, &mut self.changed);
+                }
+            }
+            Statement::Store(_)
+            | Statement::AsyncCopy(_)
+            | Statement::AsyncCommit
+            | Statement::AsyncWait(_)
+            | Statement::Prefetch { .. }
+            | Statement::Fence { .. }
+            | Statement::GridDependency(_)
+            | Statement::Report(_)
+            | Statement::Print { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The body of a loop or scope. Behind it those that have left it are there again.
+    fn labelled(&mut self, label: (Label, bool), body: &Block, control: Breadth) -> Result<(), Fault> {
+        self.around.push(label);
+        let result = self.block(body, control);
+        self.around.pop();
+        result
+    }
+
+    fn meet(&self, group: u32, control: Breadth, span: Span) -> Result<(), Fault> {
+        let all = u64::from(self.kernel.threads);
+        let together = control == ALL || control.is_multiple_of(group.into()) || control.is_multiple_of(all);
+        match together || !self.checks || group == 1 {
+            true => Ok(()),
+            false => fault(
+                Rule::Uniform,
+                span,
+                format!("{group} threads meet where only {control} are together"),
+            ),
+        }
+    }
+
+    fn operation(&mut self, operation: &Operation, control: Breadth, span: Span) -> Result<Breadth, Fault> {
+        Ok(match operation {
+            Operation::Argument(_) => ALL,
+            Operation::Read(register) => self.registers[register.index()],
+            Operation::Load(load) => {
+                let predicate = load.predicate.map_or(ALL, |predicate| self.condition(predicate));
+                narrower(self.place(load.place), predicate)
+            }
+            Operation::Shuffle { kind, by, group, .. } => {
+                self.meet(*group, control, span)?;
+                match kind {
+                    // All of them ask for the same one.
+                    Shuffle::From => narrower(self.operand(*by), (*group).into()),
+                    Shuffle::Up | Shuffle::Down | Shuffle::Exchange => 1,
+                }
+            }
+            Operation::Vote { group, .. } => {
+                self.meet(*group, control, span)?;
+                (*group).into()
+            }
+            operation => {
+                let mut all = ALL;
+                operation.for_each_operand(|operand| all = narrower(all, self.operand(operand)));
+                all
+            }
+        })
+    }
+
+    fn place(&self, place: Place) -> Breadth {
+        let buffer = &self.kernel.buffers[place.buffer];
+        let own = match buffer.space() {
+            Space::Local => 1,
+            _ => ALL,
+        };
+        let pointer = place.pointer.map_or(ALL, |pointer| self.values[pointer.index()]);
+        narrower(narrower(own, pointer), self.index(place.offset))
+    }
+
+    fn operand(&self, operand: Operand) -> Breadth {
+        match operand {
+            Operand::Value(value) => self.values[value.index()],
+            Operand::Literal(_) => ALL,
+            Operand::Index(index) => self.index(index),
+            Operand::Condition(condition) => self.condition(condition),
+        }
+    }
+
+    fn atom(&self, atom: Atom) -> Breadth {
+        match atom {
+            Atom::Thread | Atom::Lane(_) => 1,
+            Atom::Block | Atom::Argument(_) | Atom::Address(_) => ALL,
+            Atom::Variable(variable) => self.variables[variable.index()],
+            Atom::Value(value) => self.values[value.index()],
+        }
+    }
+
+    /// Whether it is the thread's number, or the low bits of it: then the number of bits that are left.
+    fn counts_threads(&self, index: Handle<Index>) -> Option<u8> {
+        match *self.kernel.indices.get(index) {
+            Index::Atom(Atom::Thread) => Some(u8::MAX),
+            Index::Low { value, bits } => self.counts_threads(value).map(|more| more.min(bits)),
+            _ => None,
+        }
+    }
+
+    fn index(&self, index: Handle<Index>) -> Breadth {
+        let indices = &self.kernel.indices;
+        // Most have nothing to do with the thread.
+        let atoms = indices.atoms(index);
+        let broad = atoms.iter().fold(ALL, |all, atom| narrower(all, self.atom(*atom)));
+        if broad != 1 {
+            return broad;
+        }
+        match indices.get(index) {
+            Index::Atom(atom) => self.atom(*atom),
+            Index::Quotient { value, by } if self.counts_threads(*value).is_some() => match indices.as_constant(*by) {
+                Some(by) if by > 0 => by.unsigned_abs(),
+                _ => 1,
+            },
+            Index::Select { condition, .. } => {
+                let mut all = self.condition(*condition);
+                indices.for_each_operand(index, |operand| all = narrower(all, self.index(operand)));
+                all
+            }
+            _ => {
+                let mut all = ALL;
+                indices.for_each_operand(index, |operand| all = narrower(all, room(|| self.index(operand))));
+                all
+            }
+        }
+    }
+
+    fn condition(&self, condition: Handle<Condition>) -> Breadth {
+        let indices = &self.kernel.indices;
+        match indices.condition(condition) {
+            Condition::Value(value) => self.values[value.index()],
+            // The first ones of all, or of each group of a power of two.
+            Condition::Positive(index) => match self.threshold(*index) {
+                Some(breadth) => breadth,
+                None => self.index(*index),
+            },
+            _ => {
+                let (mut all, mut inner) = (ALL, ALL);
+                indices.for_each_operand_of(
+                    condition,
+                    |index| all = narrower(all, self.index(index)),
+                    |condition| inner = narrower(inner, room(|| self.condition(condition))),
+                );
+                narrower(all, inner)
+            }
+        }
+    }
+
+    /// Of `limit - thread > 0` and `thread - limit > 0` the number of threads on one side, if nothing else is in it.
+    fn threshold(&self, index: Handle<Index>) -> Option<Breadth> {
+        let indices = &self.kernel.indices;
+        let (constant, coefficient, factor) = match indices.get(index) {
+            Index::Sum(sum) => match &*sum.terms {
+                [term] if term.factors.len() == 1 => (sum.constant, term.coefficient, term.factors[0]),
+                _ => return None,
+            },
+            _ => (0, 1, index),
+        };
+        let bits = self.counts_threads(factor)?;
+        let limit = match coefficient {
+            -1 => constant,
+            1 => constant.checked_neg()?.checked_add(1)?,
+            _ => return None,
+        };
+        let period: Breadth = if bits < 63 { 1 << bits } else { ALL };
+        Some(narrower(u64::try_from(limit).ok()?, period))
+    }
+}
+
+fn narrow(breadth: &mut Breadth, to: Breadth, changed: &mut bool) {
+    let narrowed = narrower(*breadth, to);
+    *changed |= narrowed != *breadth;
+    *breadth = narrowed;
+}
