@@ -46,9 +46,11 @@ impl KernelArgument {
     }
 }
 
-/// What is known of extents and counts: they are not negative, and what has so many elements is no more than memory
-/// holds.
-pub(super) const EXTENT: Facts = Facts::between(0, 1 << 48);
+/// What is known of extents and counts: they are not negative.
+pub(super) const EXTENT: Facts = Facts::between(0, i64::MAX);
+
+/// What is known of how many programs a launch has on an axis: one at least, and no more than blocks and threads.
+const PROGRAMS: Facts = Facts::between(1, 1 << 41);
 
 impl Lower<'_> {
     /// The argument that passes this, which is taken if it has not been.
@@ -147,7 +149,7 @@ impl Lower<'_> {
                 None => self.passed(symbol, EXTENT),
             },
             Symbol::Extent { .. } => self.passed(symbol, EXTENT),
-            Symbol::NumPrograms(_) => self.passed(symbol, Facts::between(1, i64::from(i32::MAX))),
+            Symbol::NumPrograms(_) => self.passed(symbol, PROGRAMS),
             Symbol::Stride { tensor, axis } => self.stride(tensor, axis),
         }
     }

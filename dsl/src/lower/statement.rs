@@ -182,14 +182,16 @@ impl Lower<'_> {
         let by = i64::try_from(step.unsigned_abs()).ok()?;
         let (from, to) = if step > 0 { (start, end) } else { (end, start) };
         let (first, last) = (self.b.kernel().indices.facts(from), self.b.kernel().indices.facts(to));
-        let most = i128::from(last.high) - i128::from(first.low) + i128::from(by);
-        i64::try_from(most).ok()?;
+        i64::try_from(i128::from(last.high) - i128::from(first.low)).ok()?;
         let distance = self.b.indices().subtract(to, from);
-        let zero = self.b.constant(0);
+        let (zero, one) = (self.b.constant(0), self.b.constant(1));
         let distance = self.b.indices().maximum(distance, zero);
-        let rounded = self.b.indices().offset(distance, by - 1);
         let by = self.b.constant(by);
-        Some(self.b.indices().quotient(rounded, by))
+        let whole = self.b.indices().quotient(distance, by);
+        let rest = self.b.indices().remainder(distance, by);
+        let more = self.b.indices().less(zero, rest);
+        let last = self.b.indices().select(more, one, zero);
+        Some(self.b.indices().add(whole, last))
     }
 
     fn define(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {

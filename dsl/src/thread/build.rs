@@ -254,11 +254,6 @@ impl Builder {
         self.known(operation, None)
     }
 
-    /// A constant.
-    pub fn literal(&self, literal: Literal) -> Operand {
-        Operand::Literal(literal)
-    }
-
     /// An operation of one operand.
     pub fn unary(&mut self, op: UnaryOp, value: Operand) -> Operand {
         self.emit(Operation::Unary { op, value })

@@ -2,6 +2,7 @@
 
 mod barriers;
 mod effects;
+mod loops;
 mod movement;
 mod ptx;
 mod random;

@@ -391,7 +391,7 @@ impl Generator<'_> {
                     induction: self.b.append(Expression::Induction(ElementType::I64)),
                     start: zero,
                     end: one,
-                    step: 1,
+                    step: [1, 3, i128::from(i64::MAX)][number % 3],
                     body,
                 },
             };

@@ -64,7 +64,7 @@ impl CudaModule {
     /// # Errors
     /// The driver refuses the text, or this thread captures a graph.
     pub fn load_ptx(device: &CudaDevice, text: &str) -> Result<Self, DeviceError> {
-        graph::refuse_within("loading a kernel")?;
+        capture::refuse_within("loading a kernel")?;
         let text = CString::new(text).map_err(|error| DeviceError::PtxWithNul {
             offset: error.nul_position(),
         })?;
