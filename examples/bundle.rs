@@ -1,8 +1,9 @@
 //! Kernels compiled ahead of time: a bundle for a GPU that need not be here, made once and used by servers that have no
 //! compiler.
 //!
-//! `cargo run --example bundle -- gathers.bundle` makes one for H100 and H200, or for the GPU that is here, and uses it there.
-//! A crate of kernels can do the same in its build script.
+//! `cargo run --example bundle -- blends.bundle` makes one of a kernel of its own for H100 and H200, or for the GPU that is
+//! here, and uses it there. A crate of kernels can do the same in its build script. Those of `tilewright::dp` are
+//! compiled by `tilewright bundle --arch sm_90 --out dp.bundle`.
 
 #[path = "support/exit.rs"]
 mod exit;
@@ -11,85 +12,91 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 
-use tilewright::dp::kernels::gather_rows;
 use tilewright::prelude::*;
 use tilewright::runtime::Target;
 use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache};
 use tilewright::runtime::compile::Architecture;
 
-/// The widths of the rows that are gathered.
+/// The widths of the rows that are blended.
 const COLUMNS: [usize; 3] = [576, 2048, 7168];
-/// How many rows there are, and how many of them are gathered.
+/// The most rows that a server blends at once.
 const ROWS: usize = 512;
-const GATHERED: [usize; 4] = [1, 16, 128, 512];
 
-/// Adds the variants of one width. The tensors are stand-ins: what they hold is not looked at.
-fn compile(builder: &BundleBuilder, target: &Target, columns: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let cpu = Device::cpu();
-    let src = cpu.zeros::<u16, 2>([ROWS, columns])?;
-    for gathered in GATHERED {
-        let index = cpu.zeros::<i32, 1>([gathered])?;
-        let mut out = cpu.zeros::<u16, 2>([gathered, columns])?;
-        builder.add_call(&gather_rows::<u16, i32>(&mut out, &src, &index), target)?;
+/// `out[r] = a[r] * (1 - share) + b[r] * share` for the first `rows` rows.
+#[kernel(grid = [rows])]
+fn blend(out: &mut Tensor<f32, 2>, a: &Tensor<f32, 2>, b: &Tensor<f32, 2>, rows: Count, share: f32) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    let (a, b) = (a.load([row, cols]), b.load([row, cols]));
+    out.store([row, cols], a * (1.0 - share) + b * share);
+}
+
+/// Registers what servers launch: all counts of rows that there may be, for each width.
+fn register(device: &Device) -> Result<(), Box<dyn Error>> {
+    let policy = CountPolicy::Runtime;
+    for columns in COLUMNS {
+        let stand_in = || device.zeros::<f32, 2>([ROWS, columns]);
+        let (mut out, a, b) = (stand_in()?, stand_in()?, stand_in()?);
+        let call = blend(&mut out, &a, &b, policy.bind(1), 0.0);
+        device.warm_up([call], &policy, 0..=ROWS as u64, |_| {})?;
+    }
+    Ok(())
+}
+
+/// Launches what is registered, as a server does, and compares the results. It has to be given a GPU.
+fn serve(gpu: &Device) -> Result<(), Box<dyn Error>> {
+    let mut random = fastrand::Rng::with_seed(4);
+    for columns in COLUMNS {
+        let mut rows_of = || (0..ROWS * columns).map(|_| random.u8(..) as f32).collect::<Vec<_>>();
+        let (a, b) = (rows_of(), rows_of());
+        let (a_there, b_there) = (gpu.upload(&a, [ROWS, columns])?, gpu.upload(&b, [ROWS, columns])?);
+        for _ in 0..20 {
+            let rows = random.usize(0..=ROWS);
+            let mut out = gpu.zeros::<f32, 2>([ROWS, columns])?;
+            blend(&mut out, &a_there, &b_there, Runtime(rows as u64), 0.25).launch(gpu)?;
+            let blended = a.iter().zip(&b).map(|(a, b)| a * 0.75 + b * 0.25).take(rows * columns);
+            let expected = blended.chain(std::iter::repeat(0.0));
+            if !out
+                .download()?
+                .into_iter()
+                .zip(expected)
+                .all(|(found, expected)| found == expected)
+            {
+                return Err(format!("{rows} rows of {columns} columns are wrong").into());
+            }
+        }
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    exit::code(run().map_err(|error| error as Box<dyn Error>))
+    exit::code(run())
 }
 
-fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     let temporary = tempfile::tempdir()?;
     let file = std::env::args_os().nth(1).map(PathBuf::from);
-    let file = file.unwrap_or_else(|| temporary.path().join("gathers.bundle"));
+    let file = file.unwrap_or_else(|| temporary.path().join("blends.bundle"));
     let gpu = Device::cuda(0).ok();
     let properties = gpu.as_ref().and_then(Device::as_cuda).map(|cuda| cuda.properties());
     let target = properties.map_or(Target::new(Architecture::new(9, 0), 132), Target::from);
 
-    // Where kernels are compiled. It needs NVRTC and no GPU, and may use every processor.
+    // Where kernels are compiled: it needs NVRTC and no GPU, and uses every processor.
     let builder = BundleBuilder::new();
-    thread::scope(|scope| {
-        let (builder, target) = (&builder, &target);
-        let threads = COLUMNS.map(|columns| scope.spawn(move || compile(builder, target, columns)));
-        let mut done = threads
-            .into_iter()
-            .map(|thread| thread.join().expect("it does not panic"));
-        done.try_for_each(|done| done)
-    })?;
+    let offline = builder.device(target);
+    register(&offline)?;
     builder.write(&file)?;
-    writeln!(
-        out,
-        "{}: {} kernels serve {} launches on {} with {} multiprocessors",
-        file.display(),
-        builder.len(),
-        COLUMNS.len() * GATHERED.len(),
-        target.architecture,
-        target.multiprocessors
-    )?;
+    writeln!(out, "{}: {} kernels for {offline}", file.display(), builder.len())?;
 
-    // Where they run. It needs a GPU and no NVRTC.
+    // Where they run: it needs a GPU and no NVRTC.
     let Some(gpu) = gpu else {
         writeln!(out, "There is no GPU here to use them on.")?;
         return Ok(());
     };
     let cache = CubinCache::new().with_bundle(Bundle::open(&file)?).install();
-    for columns in COLUMNS {
-        let rows: Vec<u16> = (0..ROWS * columns).map(|element| element as u16).collect();
-        let src = gpu.upload(&rows, [ROWS, columns])?;
-        for gathered in GATHERED {
-            let index: Vec<_> = (0..gathered as i32).rev().collect();
-            let mut gathered_rows = gpu.zeros::<u16, 2>([gathered, columns])?;
-            gather_rows::<u16, i32>(&mut gathered_rows, &src, &gpu.upload(&index, [gathered])?).launch(&gpu)?;
-            let expected = index.iter().flat_map(|&row| &rows[row as usize * columns..][..columns]);
-            if !gathered_rows.download()?.iter().eq(expected) {
-                return Err(format!("{gathered} rows of {columns} columns are wrong").into());
-            }
-        }
-    }
+    serve(&gpu)?;
+    Device::settle(std::time::Duration::from_secs(60));
     let counters = cache.counters();
     writeln!(
         out,

@@ -15,9 +15,14 @@ mod raw {
     use std::ffi::{CString, c_void};
     use std::ptr::null_mut;
 
+    use std::sync::Arc;
+
     use tilewright::prelude::*;
     use tilewright::runtime::compile::{CompileOptions, compile};
-    use tilewright::runtime::device::cuda::cudarc::driver::{result, sys};
+    use tilewright::runtime::device::cuda::cudarc::driver::{
+        CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result, sys,
+    };
+    use tilewright::runtime::device::cuda::cudarc::nvrtc::Ptx;
 
     /// An empty kernel of so many words as arguments.
     pub struct RawKernel {
@@ -28,13 +33,55 @@ mod raw {
         pointers: Vec<*mut c_void>,
     }
 
-    impl RawKernel {
+    fn cubin(device: &Device, words: usize) -> Vec<u8> {
+        let gpu = device.as_cuda().expect("a GPU");
+        let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
+        let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
+        let options = CompileOptions::new(gpu.properties().architecture);
+        compile(&source, "empty", &options).expect("a cubin").bytes.to_vec()
+    }
+
+    /// The same by the launch builder of cudarc: slices, and a count behind them.
+    pub struct CudarcKernel {
+        stream: Arc<CudaStream>,
+        function: CudaFunction,
+        slices: Vec<CudaSlice<i32>>,
+    }
+
+    impl CudarcKernel {
         pub fn new(device: &Device, words: usize) -> Self {
             let gpu = device.as_cuda().expect("a GPU");
-            let parameters: Vec<_> = (0..words).map(|at| format!("unsigned long long a{at}")).collect();
-            let source = format!("extern \"C\" __global__ void empty({}) {{}}", parameters.join(", "));
-            let options = CompileOptions::new(gpu.properties().architecture);
-            let cubin = compile(&source, "empty", &options).expect("a cubin").bytes;
+            let context = gpu.context();
+            let module = context
+                .load_module(Ptx::from_binary(cubin(device, words)))
+                .expect("a module");
+            let stream = context.new_stream().expect("a stream");
+            Self {
+                function: module.load_function("empty").expect("a function"),
+                slices: (1..words).map(|_| stream.alloc_zeros(8).expect("memory")).collect(),
+                stream,
+            }
+        }
+
+        pub fn launch(&mut self, count: u64) {
+            let config = LaunchConfig {
+                grid_dim: (1, 1, 1),
+                block_dim: (128, 1, 1),
+                shared_mem_bytes: 0,
+            };
+            let mut builder = self.stream.launch_builder(&self.function);
+            self.slices.iter().for_each(|slice| {
+                builder.arg(slice);
+            });
+            builder.arg(&count);
+            // SAFETY: there is an argument for each parameter, of its size, and the kernel touches no memory.
+            unsafe { builder.launch(config) }.expect("a launch");
+        }
+    }
+
+    impl RawKernel {
+        pub fn new(device: &Device, words: usize) -> Self {
+            let cubin = cubin(device, words);
             // The driver reads an image that is aligned.
             let mut image = vec![0u64; cubin.len().div_ceil(8)];
             let bytes = image.iter_mut().zip(cubin.chunks(8));
@@ -166,6 +213,73 @@ fn prepared_launches_do_what_ordinary_ones_do_whatever_they_are_given() -> Resul
 }
 
 #[test]
+fn bound_launches_do_what_ordinary_ones_do_whatever_their_counts() -> Result<(), Failure> {
+    on_every_device(|device| {
+        let mut random = fastrand::Rng::with_seed(3);
+        let streams = [device.stream(), device.new_stream()?];
+        for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+            for bind in [HostCount::Runtime, HostCount::Exact] {
+                let values: Vec<i32> = (1..=(ROWS * COLUMNS) as i32).collect();
+                let src = device.upload(&values, [ROWS, COLUMNS])?;
+                let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+                let mut bound = device.bind(place(&mut out, &src, bind(7), bind(9), 3).specialize(specialize))?;
+                assert!(out.download()?.iter().all(|value| *value == 0), "nothing is launched");
+                for step in 0..60 {
+                    let (start, rows) = (random.u64(..ROWS as u64 + 2), random.u64(..ROWS as u64 + 3));
+                    // Now and then another stream has the memory between two launches.
+                    let stream = &streams[usize::from(step % 7 == 6)];
+                    out.copy_from(&[-1; ROWS * COLUMNS])?;
+                    let launched = bound.launch_on(&[start, rows], stream)?;
+                    assert_eq!(launched.programs(), rows);
+                    assert_eq!(
+                        out.download()?,
+                        placed(&values, start, rows, 3),
+                        "{rows} rows at {start}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn bound_launches_keep_their_tensors_and_refuse_what_is_not_theirs() -> Result<(), Failure> {
+    on_every_device(|device| {
+        let values: Vec<i32> = (1..=(ROWS * COLUMNS) as i32).collect();
+        let src = device.upload(&values, [ROWS, COLUMNS])?;
+        let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+        let mut first = device.bind(place(&mut out, &src, Runtime(0), Runtime(1), 1))?;
+        drop(src);
+        // What is allocated now does not lie where the rows do.
+        let _others: Vec<_> = (0..8)
+            .map(|_| device.upload(&[7; ROWS * COLUMNS], [ROWS, COLUMNS]))
+            .collect::<Result<_, _>>()?;
+        for counts in [&[][..], &[1], &[1, 2, 3]] {
+            match first.launch(counts) {
+                Err(error @ LaunchError::WrongArguments { .. }) => {
+                    let text = error.to_string();
+                    assert!(text.contains("knows 2 of it"), "{text}");
+                }
+                other => panic!("{other:?} of {counts:?}"),
+            }
+        }
+        match first.launch(&[0, u64::MAX]) {
+            Err(error @ LaunchError::CountOutOfRange { .. }) => {
+                assert!(error.to_string().contains("`rows`"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let other = Device::cpu();
+        let refused = first.launch_on(&[0, 1], &other.stream());
+        assert!(matches!(refused, Err(LaunchError::OtherClass { .. })), "{refused:?}");
+        first.launch(&[0, ROWS as u64])?;
+        assert_eq!(out.download()?, values);
+        Ok(())
+    })
+}
+
+#[test]
 fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> Result<(), Failure> {
     on_every_device(|device| {
         let src = device.zeros::<i32, 2>([ROWS, 2 * COLUMNS])?;
@@ -247,6 +361,20 @@ mod borrowed {
     pub fn overlapping(prepared: &mut Prepared, device: &Device, at: u64) -> Result<(), Failure> {
         let bytes = (ROWS * COLUMNS * 4) as u64;
         let stream = device.stream();
+        // SAFETY: as below.
+        let (mut out, src) = unsafe {
+            (
+                BorrowedTensorMut::<i32, 2>::from_raw(&stream, at, [ROWS, COLUMNS], [COLUMNS as i64, 1])?,
+                BorrowedTensor::<i32, 2>::from_raw(&stream, at + bytes, [ROWS, COLUMNS], [COLUMNS as i64, 1])?,
+            )
+        };
+        match device.bind(place(&mut out, &src, Runtime(0), Runtime(2), 1)) {
+            Err(error @ LaunchError::BorrowedMemory { .. }) => assert!(error.to_string().contains("`out`"), "{error}"),
+            other => panic!("{:?} though the memory is borrowed", other.map(drop)),
+        }
+        // SAFETY: the memory outlives what is bound.
+        let mut bound = unsafe { device.bind_borrowing(place(&mut out, &src, Runtime(0), Runtime(2), 1)) }?;
+        bound.launch(&[0, 1])?;
         for (shift, clashes) in [(0, true), (bytes, false), (bytes - 16, true), (bytes, false)] {
             let (extents, strides) = ([ROWS, COLUMNS], [COLUMNS as i64, 1]);
             // SAFETY: the vector outlives the tensors; whether they overlap is what the launch is to find out.
@@ -396,10 +524,10 @@ fn copy(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, rows: Count) {
     out.store([program_id(0)], src.load([program_id(0)]));
 }
 
-/// Host times of a launch by the driver alone, prepared, and ordinary, for a reading.
+/// Host times of a launch by the driver alone, by cudarc's builder, bound, prepared, and ordinary, for a reading.
 #[test]
 #[ignore = "a measurement: run it on a GPU with --release, --ignored and --nocapture"]
-fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), Failure> {
+fn bound_and_prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), Failure> {
     const STEPS: u64 = 10_000;
     const FUSED: usize = 11;
     let Some(device) = Part::Gpu.or_skip(Device::cuda(0)) else {
@@ -412,7 +540,7 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
     type Then<'t> = dyn FnMut(Call<'_>) + 't;
 
     /// One line: the middle of the times in microseconds.
-    fn line(device: &Device, what: &str, call: &mut dyn FnMut(u64, &mut Then<'_>)) {
+    fn line(device: &Device, what: &str, counts: usize, call: &mut dyn FnMut(u64, &mut Then<'_>)) {
         let mut launched = None;
         let mut keep = |call: Call<'_>| launched = Some(call.launch(device).expect("a launch"));
         call(1, &mut keep);
@@ -421,11 +549,15 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
         let arguments = launched.as_ref().and_then(|launched| launched.variant()?.module());
         let words = arguments.expect("a kernel").arguments.len();
         let mut kernel = raw::RawKernel::new(device, words);
+        let mut cudarc = raw::CudarcKernel::new(device, words);
         let mut prepared = None;
         call(1, &mut |call| {
             prepared = Some(device.prepare(&call).expect("it can be prepared"))
         });
         let mut prepared = prepared.expect("it was prepared");
+        let mut bound = None;
+        call(1, &mut |call| bound = Some(device.bind(call).expect("it can be bound")));
+        let mut bound = bound.expect("it was bound");
         let call = std::cell::RefCell::new(call);
         let mut measure = |steps| {
             by_turns(
@@ -433,6 +565,8 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
                 steps,
                 [
                     &mut |count| kernel.launch(count),
+                    &mut |count| cudarc.launch(count),
+                    &mut |count| drop(bound.launch(&[count; FUSED][..counts]).expect("a launch")),
                     &mut |count| {
                         (call.borrow_mut())(count, &mut |call| drop(prepared.launch(call).expect("a launch")));
                     },
@@ -445,9 +579,10 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
         measure(500);
         assert!(Device::settle(Duration::from_secs(120)));
         let micros = measure(STEPS).map(|time| time.as_secs_f64() * 1e6);
-        let [driver, prepared, ordinary] = micros;
+        let [driver, cudarc, bound, prepared, ordinary] = micros;
         println!(
-            "{what:<24} {words:>5} {driver:>10.2} {prepared:>10.2} {ordinary:>10.2} {:>9.2} x {:>+9.2}",
+            "{what:<24} {words:>5} {driver:>9.2} {cudarc:>9.2} {bound:>9.2} {prepared:>9.2} {ordinary:>9.2} {:>7.2} x {:>7.2} x {:>+8.2}",
+            bound / driver,
             prepared / driver,
             ordinary - prepared
         );
@@ -455,21 +590,21 @@ fn prepared_launches_beside_the_driver_alone_and_ordinary_ones() -> Result<(), F
 
     println!("{device}, host time of a launch in us, p50 of {STEPS}, by turns");
     println!(
-        "{:<24} {:>5} {:>10} {:>10} {:>10} {:>11} {:>9}",
-        "", "words", "driver", "prepared", "ordinary", "prepared/", "ordinary-"
+        "{:<24} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "words", "driver", "cudarc", "bound", "prepared", "ordinary", "bound/", "prepared/", "ord.-prep"
     );
     let mut tensors = Tensors::on(&device);
-    line(&device, "3 arguments", &mut |count, then| {
+    line(&device, "3 arguments", 1, &mut |count, then| {
         then(tensors.call::<1>(count))
     });
-    line(&device, "8 arguments", &mut |count, then| {
+    line(&device, "8 arguments", 1, &mut |count, then| {
         then(tensors.call::<6>(count))
     });
-    line(&device, "20 arguments", &mut |count, then| {
+    line(&device, "20 arguments", 1, &mut |count, then| {
         then(tensors.call::<18>(count))
     });
     let mut outs = Tensors::on(&device).srcs;
-    line(&device, "11 tensors, fused", &mut |count, then| {
+    line(&device, "11 tensors, fused", FUSED, &mut |count, then| {
         let each = outs.iter_mut().zip(&tensors.srcs).take(FUSED);
         then(Call::fuse(each.map(|(out, src)| copy(out, src, Runtime(count)))));
     });

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use tilewright::dp::offline::OfflineError;
 use tilewright::dp::plan::PlanError;
 use tilewright::dp::simulate::SimulationError;
 use tilewright::dp::text;
 use tilewright::dp::trace::TraceError;
 use tilewright::runtime::cache::BundleError;
+use tilewright::runtime::compile::Architecture;
 
 use crate::bundle::counted;
 use crate::output::OutputError;
@@ -58,6 +60,15 @@ pub enum CommandError {
     /// A bundle cannot be read or written.
     #[error("{}", text::shortened(&_0.to_string(), text::MESSAGE))]
     Bundle(#[from] BundleError),
+    /// The engine's kernels cannot be compiled.
+    #[error("{}", text::shortened(&_0.to_string(), text::MESSAGE))]
+    Offline(#[from] OfflineError),
+    /// The schedules of a GPU depend on what is not known of it.
+    #[error("how many multiprocessors a GPU of {architecture} has is not known: say it with --multiprocessors")]
+    UnknownMultiprocessors {
+        /// The architecture.
+        architecture: Architecture,
+    },
     /// The disk cache is turned off.
     #[error("there is no disk cache to take kernels from: TILEWRIGHT_CACHE turns it off; name a folder with --from")]
     NoCache,

@@ -32,8 +32,8 @@ enum Command {
     Doctor,
     /// Plans a step of data-parallel attention: padding, buffers, graph and logits, by the rules of an engine version.
     Plan(Box<plan::Arguments>),
-    /// Lists the kernels of a bundle, or makes one of a disk cache.
-    Bundle(bundle::Arguments),
+    /// Compiles an engine's kernels into a bundle, for GPUs that need not be here; or lists those of one.
+    Bundle(Box<bundle::Arguments>),
 }
 
 fn main() -> ExitCode {

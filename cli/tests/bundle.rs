@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tilewright::runtime::cache::{Bundle, CubinKey, DiskCache, StoredCubin};
-use tilewright::runtime::compile::{Architecture, CompileOptions, Cubin};
+use tilewright::runtime::compile::{Architecture, CompileOptions, Cubin, Nvrtc};
+use tilewright_testing::Part;
 
 fn run(arguments: &[&str], cache: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tilewright"));
@@ -60,7 +61,7 @@ fn the_kernels_of_a_cache_become_a_bundle_that_is_listed() {
          sm_90        2000  {scatter}  scatter\n  \
          sm_100         50  {newer}  gather\n"
     );
-    assert_eq!(succeed(&["--out", path], &cache), expected);
+    assert_eq!(succeed(&["--from", "--out", path], &cache), expected);
     assert_eq!(succeed(&["--list", path], &cache), expected);
     assert_eq!(Bundle::open(&file).unwrap().len(), 3);
     let some = succeed(&["--list", path, "--arch", "10.0"], &cache);
@@ -89,18 +90,71 @@ fn a_damaged_file_of_the_cache_is_left_out_and_told() {
         .find(|path| path.extension().is_some_and(|extension| extension == "cubin"))
         .unwrap();
     fs::write(first, "damaged").unwrap();
-    let error = fail(&["--out", path], &cache);
+    let error = fail(&["--from", "--out", path], &cache);
     assert!(
         error.contains("holds no such kernels, but 1 file that cannot be used"),
         "{error}"
     );
     assert!(!file.exists());
     disk.put(&stored("two", 9, 100));
-    let text = succeed(&["--out", path], &cache);
+    let text = succeed(&["--from", "--out", path], &cache);
     assert!(
         text.contains(": 1 kernel,") && text.ends_with("\nleft out: 1 file of the cache, damaged or not to be read\n"),
         "{text}"
     );
+}
+
+#[test]
+fn the_kernels_of_an_engine_are_compiled_for_gpus_that_are_not_here() {
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.bundle");
+    let path = file.to_str().unwrap();
+    let engine = ["--out", path, "--hidden", "64", "--rows", "6"];
+    let compile = |more: &[&str]| succeed(&[&engine, more].concat(), Path::new("off"));
+    let text = compile(&["--arch", "sm_90", "--kernels", "movement"]);
+    for words in [
+        "by nvrtc ",
+        "  sm_90 ",
+        "  tilewright_place_rows\n",
+        "  tilewright_copy_from_slot_padded\n",
+        "not in it: literals that a server tries as it runs",
+    ] {
+        assert!(text.contains(words), "`{words}` is missing in\n{text}");
+    }
+    let kernels = || Bundle::open(&file).unwrap().len();
+    let padding = ["--kernels", "padding", "--arch"];
+    let compile = |more: &[&str]| compile(&[&padding, more].concat());
+    compile(&["sm_90"]);
+    let few = kernels();
+    // Each architecture and each number of multiprocessors has its own code or schedules.
+    let text = compile(&["sm_90,sm_100", "--arch", "sm_80"]);
+    assert_eq!(kernels(), 3 * few);
+    assert!(text.contains("  sm_100 ") && text.contains("  sm_80 "), "{text}");
+    let listed = succeed(&["--list", path, "--arch", "sm_80"], Path::new("off"));
+    assert!(listed.contains("  sm_80 ") && !listed.contains("  sm_90 "), "{listed}");
+    compile(&["sm_90", "--literals", "captured"]);
+    assert!(kernels() > few);
+    let rows = |counts| {
+        let arguments = ["--kernels", "rows", "--arch", "sm_90", "--multiprocessors", counts];
+        succeed(&[&engine[..], &arguments].concat(), Path::new("off"));
+        kernels()
+    };
+    assert!(rows("132,1") > rows("132"));
+    // Where there is no compiler, that is said, and the bundle stays what it is.
+    let before = fs::read(&file).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tilewright"));
+    command.arg("bundle").args(engine).args(padding).arg("sm_90");
+    let output = command
+        .env("TILEWRIGHT_CACHE", "off")
+        .env("TILEWRIGHT_NVRTC", "/no/such/file")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("/no/such/file"), "{error}");
+    assert_eq!(fs::read(&file).unwrap(), before);
 }
 
 #[test]
@@ -116,7 +170,7 @@ fn what_cannot_be_done_is_told() {
             "the bundle /dev/zero cannot be used: it is none of Tilewright's",
         ),
         (
-            &["--out", path],
+            &["--from", "--out", path],
             "holds no such kernels: run a program that launches them",
         ),
         (
@@ -125,15 +179,59 @@ fn what_cannot_be_done_is_told() {
         ),
         (&["--out", path, "--list", path], "cannot be used with"),
         (&["--arch", "sm_90"], "required arguments were not provided"),
+        (&["--out", path], "required arguments were not provided"),
+        (&["--out", path, "--arch", "sm_90"], "--hidden <SIZES>"),
+        (&["--out", path, "--hidden", "64"], "--arch <ARCHITECTURE>"),
+        (
+            &["--out", path, "--arch", "sm_87", "--hidden", "64"],
+            "how many multiprocessors a GPU of sm_87 has is not known: say it with --multiprocessors",
+        ),
+        (
+            &["--out", path, "--arch", "sm_90", "--hidden", "0"],
+            "0 elements of a hidden state: there are 1 to 1048576",
+        ),
+        (
+            &["--out", path, "--arch", "sm_90", "--hidden", "64", "--rows", "99999999"],
+            "99999999 rows of a rank: there are 1 to 131072",
+        ),
+        (
+            &[
+                "--out",
+                path,
+                "--arch",
+                "sm_90",
+                "--hidden",
+                "64",
+                "--rows",
+                "9000",
+                "--literals",
+                "all",
+            ],
+            "the policy allows 9000 counts as literals, and 1024 are compiled at most",
+        ),
+        (
+            &["--out", path, "--arch", "sm_90", "--hidden", "64", "--literals", "8,x"],
+            "`x` is no count: write none, all, captured, up-to=64",
+        ),
+        (
+            &["--out", path, "--arch", "sm_90", "--hidden", "64", "--element", "i64"],
+            "[possible values: bf16, f16, f32]",
+        ),
+        (
+            &["--out", path, "--arch", "sm_90", "--hidden", "64", "--kernels", "moves"],
+            "[possible values: movement, padding, rows, experts]",
+        ),
+        (&["--list", path, "--hidden", "64"], "cannot be used with"),
+        (&["--out", path, "--from", path, "--rows", "64"], "cannot be used with"),
         (&[], "required arguments were not provided"),
     ] {
         let error = fail(arguments, &cache);
         assert!(error.contains(words), "{arguments:?}: {error}");
     }
-    let error = fail(&["--out", path], Path::new("off"));
+    let error = fail(&["--from", "--out", path], Path::new("off"));
     assert!(error.contains("TILEWRIGHT_CACHE turns it off"), "{error}");
     DiskCache::at(&cache).put(&stored("one", 9, 100));
-    let error = fail(&["--out", "/dev/full"], &cache);
+    let error = fail(&["--from", "--out", "/dev/full"], &cache);
     assert!(
         error.contains("cannot write the bundle /dev/full: it is there and no plain file"),
         "{error}"

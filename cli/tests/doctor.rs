@@ -4,12 +4,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tilewright::runtime::compile::Nvrtc;
+use tilewright::runtime::cache::{CubinKey, DiskCache, StoredCubin};
+use tilewright::runtime::compile::{Architecture, CompileOptions, Cubin, Nvrtc};
 use tilewright_testing::Part;
 
 /// Longer than anything takes on a machine that does other things too.
@@ -350,4 +352,87 @@ fn a_python_that_does_not_answer_is_not_waited_for() {
         thread::sleep(Duration::from_millis(500));
         assert_eq!(beats(), before, "{script}");
     }
+}
+
+#[test]
+fn the_disk_cache_is_shown_with_what_is_wrong_with_it() {
+    let mut doctor = Doctor::new();
+    let folder = doctor.at("cache");
+    doctor.command.env("TILEWRIGHT_CACHE", &folder);
+    let at = format!("cache     {}: ", folder.display());
+    says(&doctor.report(), &[&format!("{at}0 kernels, 0.0 of at most 256.0 MiB")]);
+    assert!(!folder.exists(), "looking at it makes nothing");
+
+    let architecture = Architecture::new(9, 0);
+    for name in ["one", "two", "three"] {
+        DiskCache::at(&folder).put(&StoredCubin {
+            key: CubinKey::of("source", name, &CompileOptions::new(architecture)),
+            compiler: "nvrtc 1".to_owned(),
+            name: name.to_owned(),
+            cubin: Cubin {
+                bytes: vec![0; 1 << 20].into(),
+                architecture,
+                log: String::new(),
+            },
+        });
+    }
+    let text = doctor.report();
+    says(&text, &[&format!("{at}3 kernels, 3.0 of at most 256.0 MiB\n")]);
+    assert!(!text.contains("damaged") && !text.contains("stored"), "{text}");
+
+    let below = folder.join("cubins-1");
+    let files = || fs::read_dir(&below).unwrap().map(|entry| entry.unwrap().path());
+    let is_cubin = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cubin");
+    let damaged = files().find(is_cubin).unwrap();
+    fs::write(&damaged, "damaged").unwrap();
+    let before = files().count();
+    says(
+        &doctor.report(),
+        &[
+            &format!("{at}2 kernels, 2.0 of at most 256.0 MiB\n"),
+            "\n          1 of its files damaged, and compiled again\n",
+        ],
+    );
+    assert!(damaged.exists() && files().count() == before, "nothing is changed");
+
+    doctor.command.env("TILEWRIGHT_CACHE", "off");
+    says(
+        &doctor.report(),
+        &["cache     off: every process compiles its kernels\n"],
+    );
+    doctor.command.env("TILEWRIGHT_CACHE", "/proc/none/such");
+    says(&doctor.report(), &["cache     /proc/none/such: 0 kernels"]);
+}
+
+/// The kernel does not let the owner of everything fail, so another user looks.
+#[test]
+fn a_disk_cache_that_cannot_be_written_is_told() {
+    const USER: u32 = 54_321;
+    let mut doctor = Doctor::new();
+    let folder = doctor.at("cache");
+    fs::create_dir_all(folder.join("cubins-1")).unwrap();
+    for path in [doctor.at(""), folder.clone(), folder.join("cubins-1")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let program = doctor.at("tilewright");
+    fs::copy(env!("CARGO_BIN_EXE_tilewright"), &program).unwrap();
+    let mut command = Command::new(program);
+    command
+        .arg("doctor")
+        .env_clear()
+        .env("TILEWRIGHT_CACHE", &folder)
+        .current_dir("/")
+        .uid(USER)
+        .gid(USER);
+    doctor.command = command;
+    if let Some(error) = doctor.command.output().err() {
+        return tilewright_testing::skip(format_args!("the program cannot be run as another user ({error})"));
+    }
+    says(
+        &doctor.report(),
+        &[
+            "cache     ",
+            "\n          nothing can be stored in it: Permission denied",
+        ],
+    );
 }

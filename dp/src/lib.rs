@@ -10,6 +10,7 @@
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
 //! * [`movement`] moves a step's rows with them, between the ranks of a [`collective`] group,
 //! * [`batch`] pads all tensors of a rank's batch to what was planned in one launch,
+//! * [`offline`] compiles what an engine's steps launch before it runs,
 //! * [`buffer`] has the memory of the buffers, grown once and reused,
 //! * [`draw`] shows a layout in a terminal or as SVG,
 //! * [`trace`] reads a recorded request trace, [`simulate`] serves it and tells what every version would allocate, and
@@ -36,6 +37,7 @@ pub mod file;
 pub mod kernels;
 pub mod layout;
 pub mod movement;
+pub mod offline;
 pub mod plan;
 pub mod simulate;
 pub mod text;

@@ -279,6 +279,101 @@ fn an_agreed_shape_costs_no_exchange() {
     agreements[0].on(&request(9)).unwrap();
 }
 
+/// Both shapes were agreed on before, so neither rank is stopped; the next exchange says what they were.
+fn found_at_the_next_exchange<E: Exchange + 'static>(ranks: Vec<E>) {
+    let errors = on_all(ranks, |exchange| {
+        let rank = exchange.rank();
+        let agreement = Agreement::new(Arc::new(exchange));
+        agreement.on(&request(9)).unwrap();
+        agreement.on(&request(12)).unwrap();
+        agreement.on(&request([9, 12, 9][rank])).unwrap();
+        agreement.on(&request(9)).unwrap();
+        agreement.on(&request(20)).unwrap_err().to_string()
+    });
+    for (rank, error) in errors.iter().enumerate() {
+        let [mine, theirs] = match rank {
+            1 => [12, 9],
+            _ => [9, 12],
+        };
+        let other = usize::from(rank != 1);
+        let expected = format!(
+            "rank {rank} asks for {} and rank {other} for {}",
+            request(mine),
+            request(theirs)
+        );
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn shapes_that_ranks_mixed_up_are_named_at_the_next_exchange() {
+    found_at_the_next_exchange(ThreadExchange::ranks(3, AMPLE).unwrap());
+    found_at_the_next_exchange(joined(over_tcp(3, AMPLE)));
+}
+
+/// One rank leaves something out: it is named as nothing, by the step's exchange.
+#[test]
+fn a_collective_that_a_rank_left_out_is_named_by_the_next_step() {
+    let errors = on_all(joined(over_tcp(2, AMPLE)), |exchange| {
+        let rank = exchange.rank();
+        let agreement = Agreement::new(Arc::new(exchange));
+        agreement.exchange_step(&[1], &[]).unwrap();
+        agreement.on(&request(9)).unwrap();
+        if rank == 0 {
+            agreement.on(&request(10)).unwrap();
+        }
+        agreement.exchange_step(&[2], &[]).unwrap_err().to_string()
+    });
+    assert!(
+        errors[0].starts_with(&format!("rank 0 asks for {} and rank 1 for nothing", request(10))),
+        "{errors:?}"
+    );
+    assert!(
+        errors[1].starts_with(&format!("rank 1 asks for nothing and rank 0 for {}", request(10))),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn differences_older_than_what_is_remembered_are_errors_all_the_same() {
+    for error in on_all(ThreadExchange::ranks(2, AMPLE).unwrap(), |exchange| {
+        let rank = exchange.rank() as u64;
+        let agreement = Agreement::new(Arc::new(exchange));
+        agreement.exchange_step(&[], &[]).unwrap();
+        agreement.on(&request(20 + rank)).unwrap();
+        (0..40).for_each(|rows| agreement.on(&request(rows)).unwrap());
+        agreement.exchange_step(&[], &[]).unwrap_err()
+    }) {
+        assert!(matches!(error, CollectiveError::Diverged { .. }), "{error}");
+    }
+}
+
+/// A rank that makes a step while another asks for a collective.
+#[test]
+fn a_step_and_a_collective_at_once_are_a_disagreement() {
+    let errors = on_all(ThreadExchange::ranks(2, AMPLE).unwrap(), |exchange| {
+        let rank = exchange.rank();
+        let agreement = Agreement::new(Arc::new(exchange));
+        match rank {
+            0 => agreement.exchange_step(&[1, 2], &[]).map(drop),
+            _ => agreement.on(&request(9)),
+        }
+        .unwrap_err()
+    });
+    for error in errors {
+        assert!(matches!(error, CollectiveError::Disagreement { .. }), "{error}");
+    }
+}
+
+/// The GPUs of one rank follow the steps of all ranks: they exchange nothing themselves.
+#[test]
+fn a_group_within_another_follows_its_steps() {
+    let exchange = ThreadExchange::ranks(2, LIMIT).unwrap().remove(0);
+    let agreement = Agreement::new(Arc::new(exchange));
+    agreement.follow_steps();
+    (0..100).for_each(|rows| agreement.on(&request(rows)).unwrap());
+}
+
 #[test]
 fn words_travel_over_tcp_in_rank_order() {
     let all = on_all(joined(over_tcp(4, AMPLE)), |exchange| {
@@ -408,50 +503,4 @@ fn a_limit_of_nothing_is_late_and_one_of_everything_is_not() {
     let nobody = TcpExchange::join(address, 1, 2, Duration::ZERO).unwrap_err();
     assert!(matches!(nobody, CollectiveError::Connection { .. }), "{nobody}");
     assert!(begin.elapsed() < LIMIT * 4);
-}
-
-#[test]
-fn someone_who_connects_and_says_nothing_keeps_no_rank_out() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let silent: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-    let mut half = std::net::TcpStream::connect(address).unwrap();
-    std::io::Write::write_all(&mut half, &[2, 0, 0]).unwrap();
-    let other = thread::spawn(move || TcpExchange::join(address, 1, 2, AMPLE));
-    let begin = Instant::now();
-    let host = TcpExchange::host(listener, 2, AMPLE).unwrap();
-    assert!(begin.elapsed() < AMPLE / 4);
-    let other = other.join().unwrap().unwrap();
-    let all = on_all(vec![host, other], |rank| {
-        rank.all_gather(&[rank.rank() as u64]).unwrap()
-    });
-    assert_eq!(all[0], [[0], [1]]);
-    drop((silent, half));
-}
-
-/// A peer that sends a little now and then is not waited for longer than one that sends nothing.
-#[test]
-fn words_that_drip_are_late() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let dripping = thread::spawn(move || {
-        let mut peer = std::net::TcpStream::connect(address).unwrap();
-        let greeting: Vec<u8> = [2u64, 1, 2].into_iter().flat_map(u64::to_le_bytes).collect();
-        std::io::Write::write_all(&mut peer, &greeting).unwrap();
-        let words = 1000u64.to_le_bytes().into_iter().chain(std::iter::repeat(0)).take(8008);
-        let sent = words.take_while(|byte| {
-            thread::sleep(Duration::from_millis(20));
-            std::io::Write::write_all(&mut peer, &[*byte]).is_ok()
-        });
-        sent.count()
-    });
-    let host = TcpExchange::host(listener, 2, LIMIT).unwrap();
-    let begin = Instant::now();
-    let late = host.all_gather(&[1]).unwrap_err();
-    assert!(
-        matches!(&late, CollectiveError::Late { missing, .. } if missing == &[1]),
-        "{late}"
-    );
-    assert!(begin.elapsed() < LIMIT * 4, "{:?}", begin.elapsed());
-    assert!(dripping.join().unwrap() < 8008);
 }

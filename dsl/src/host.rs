@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use arrayvec::ArrayVec;
+
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Expression, Handle, Kernel, Literal, Requirement, Span, Symbol, UnaryOp};
@@ -140,23 +142,25 @@ pub fn check_requirements(kernel: &Kernel, known: &impl Known) -> Result<(), Req
 
 /// How many programs a grid has, if a launch can have so many.
 pub(crate) fn check_programs(kernel: &Kernel, grid: [u64; 3]) -> Result<u64, GridError> {
+    programs(grid).ok_or_else(|| GridError::TooLarge {
+        kernel: kernel.name.clone(),
+        grid,
+    })
+}
+
+fn programs(grid: [u64; 3]) -> Option<u64> {
     let programs = if grid.contains(&0) {
         0
     } else {
         grid.iter().fold(1u64, |all, &n| all.saturating_mul(n))
     };
-    match programs {
-        0..=MAX_PROGRAMS => Ok(programs),
-        _ => Err(GridError::TooLarge {
-            kernel: kernel.name.clone(),
-            grid,
-        }),
-    }
+    (programs <= MAX_PROGRAMS).then_some(programs)
 }
 
 /// The grid and the requirements of one kernel, as what is computed at each launch of it.
 #[derive(Debug, Clone)]
 pub(crate) struct HostProgram {
+    quick_grid: Option<QuickGrid>,
     grid: Steps,
     /// In the order of the kernel's.
     requirements: Vec<Steps>,
@@ -165,8 +169,10 @@ pub(crate) struct HostProgram {
 impl HostProgram {
     pub fn new(kernel: &Kernel) -> Self {
         let requirements = kernel.requirements.iter();
+        let grid = Steps::of(kernel, kernel.grid_values());
         Self {
-            grid: Steps::of(kernel, kernel.grid_values()),
+            quick_grid: QuickGrid::of(kernel, &grid),
+            grid,
             requirements: requirements
                 .map(|requirement| Steps::of_requirement(kernel, requirement))
                 .collect(),
@@ -175,13 +181,77 @@ impl HostProgram {
 
     /// As [`grid`].
     pub fn grid(&self, kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
-        self.grid.grid(kernel, known)
+        let quick = self.quick_grid.as_ref().and_then(|grid| grid.evaluate(known));
+        quick.map_or_else(|| self.grid.grid(kernel, known), Ok)
     }
 
     /// As [`check_requirements`].
     pub fn check_requirements(&self, kernel: &Kernel, known: &impl Known) -> Result<(), RequirementError> {
         let mut all = kernel.requirements.iter().zip(&self.requirements);
         all.try_for_each(|(requirement, steps)| steps.require(kernel, requirement, known))
+    }
+}
+
+/// A grid of sums, differences and products, as most are, where nothing overflows or is unknown.
+#[derive(Debug, Clone)]
+struct QuickGrid {
+    steps: Vec<QuickStep>,
+    /// Where the extents are.
+    extents: ArrayVec<usize, 3>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum QuickStep {
+    Constant(i64),
+    Symbol(Symbol),
+    Add(usize, usize),
+    Subtract(usize, usize),
+    Multiply(usize, usize),
+}
+
+impl QuickGrid {
+    fn of(kernel: &Kernel, grid: &Steps) -> Option<Self> {
+        let step = |(value, expression): &(Handle<Expression>, Option<Expression>)| {
+            let step = match expression.as_ref()? {
+                Expression::Literal(literal) => QuickStep::Constant(literal.get::<i64>()?),
+                Expression::Symbol(symbol) => QuickStep::Symbol(*symbol),
+                Expression::Binary { op, left, right } => {
+                    let (left, right) = (left.index(), right.index());
+                    match op {
+                        BinaryOp::Add => QuickStep::Add(left, right),
+                        BinaryOp::Subtract => QuickStep::Subtract(left, right),
+                        BinaryOp::Multiply => QuickStep::Multiply(left, right),
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            };
+            let ty = kernel.expressions.get(*value).map(|_| kernel.ty(*value))?;
+            (ty.is_scalar() && ty.element == ElementType::I64).then_some(step)
+        };
+        let place = |extent| grid.steps.binary_search_by_key(extent, |(value, _)| *value).ok();
+        let is_grid = (1..=3).contains(&kernel.grid.len()) && grid.steps.len() <= FEW_STEPS;
+        let steps = grid.steps.iter().map(step).collect::<Option<_>>().filter(|_| is_grid)?;
+        let extents = kernel.grid.iter().map(place).collect::<Option<_>>()?;
+        Some(Self { steps, extents })
+    }
+
+    fn evaluate(&self, known: &impl Known) -> Option<[u64; 3]> {
+        let mut values = ArrayVec::<i64, FEW_STEPS>::new();
+        for step in &self.steps {
+            values.push(match *step {
+                QuickStep::Constant(value) => value,
+                QuickStep::Symbol(symbol) => known.symbol(symbol)?,
+                QuickStep::Add(left, right) => values[left].checked_add(values[right])?,
+                QuickStep::Subtract(left, right) => values[left].checked_sub(values[right])?,
+                QuickStep::Multiply(left, right) => values[left].checked_mul(values[right])?,
+            });
+        }
+        let mut grid = [1u64; 3];
+        for (extent, &place) in grid.iter_mut().zip(&self.extents) {
+            *extent = values[place].max(0) as u64;
+        }
+        programs(grid).map(|_| grid)
     }
 }
 
@@ -194,8 +264,9 @@ struct Steps {
 }
 
 /// The results of some steps, the first ones without an allocation.
+#[derive(Default)]
 struct Results {
-    few: [Literal; FEW_STEPS],
+    few: ArrayVec<Literal, FEW_STEPS>,
     more: Vec<Literal>,
 }
 
@@ -203,23 +274,15 @@ struct Results {
 const FEW_STEPS: usize = 64;
 
 impl Results {
-    fn new() -> Self {
-        Self {
-            few: [Literal::zero(ElementType::Bool); FEW_STEPS],
-            more: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, at: usize, value: Literal) {
-        match self.few.get_mut(at) {
-            Some(place) => *place = value,
-            None => self.more.push(value),
+    fn push(&mut self, value: Literal) {
+        if let Err(full) = self.few.try_push(value) {
+            self.more.push(full.element());
         }
     }
 
     fn get(&self, at: usize) -> Option<Literal> {
         match at.checked_sub(FEW_STEPS) {
-            None => Some(self.few[at]),
+            None => self.few.get(at).copied(),
             Some(at) => self.more.get(at).copied(),
         }
     }
@@ -255,18 +318,18 @@ impl Steps {
         Self { steps: steps.collect() }
     }
 
-    /// The values. The error is the symbol or argument that has none; nothing, if no host can compute what is asked for.
-    fn run(&self, known: &impl Known) -> Result<Results, Option<Handle<Expression>>> {
-        let mut results = Results::new();
-        for (at, (value, expression)) in self.steps.iter().enumerate() {
+    /// Puts the values into `results`. The error is the symbol or argument that has none; nothing, if no host can compute what
+    /// is asked for.
+    fn run(&self, known: &impl Known, results: &mut Results) -> Result<(), Option<Handle<Expression>>> {
+        for (value, expression) in &self.steps {
             let result = match expression.as_ref().ok_or(None)? {
                 Expression::Symbol(symbol) => Literal::index(known.symbol(*symbol).ok_or(Some(*value))?),
                 Expression::Argument(position) => known.scalar(*position).ok_or(Some(*value))?,
                 operation => arithmetic::evaluate(operation, |operand| results.get(operand.index())).ok_or(None)?,
             };
-            results.push(at, result);
+            results.push(result);
         }
-        Ok(results)
+        Ok(())
     }
 
     /// The result of an expression of the kernel.
@@ -282,7 +345,8 @@ impl Steps {
         if !(1..=3).contains(&kernel.grid.len()) {
             return Err(malformed());
         }
-        let results = self.run(known).map_err(|unknown| match unknown {
+        let mut results = Results::default();
+        self.run(known, &mut results).map_err(|unknown| match unknown {
             Some(value) => GridError::Unknown {
                 kernel: kernel.name.clone(),
                 unknown: kernel.text_of(value),
@@ -308,12 +372,14 @@ impl Steps {
     fn require(&self, kernel: &Kernel, requirement: &Requirement, known: &impl Known) -> Result<(), RequirementError> {
         let &Requirement { condition, span } = requirement;
         let text = || kernel.text_of(condition);
-        let results = self.run(known).map_err(|unknown| RequirementError::Unknown {
-            kernel: kernel.name.clone(),
-            condition: text(),
-            unknown: kernel.text_of(unknown.unwrap_or(condition)),
-            span,
-        })?;
+        let mut results = Results::default();
+        self.run(known, &mut results)
+            .map_err(|unknown| RequirementError::Unknown {
+                kernel: kernel.name.clone(),
+                condition: text(),
+                unknown: kernel.text_of(unknown.unwrap_or(condition)),
+                span,
+            })?;
         if let Some(overflowing) = self.overflowing(&results) {
             return Err(RequirementError::Overflow {
                 kernel: kernel.name.clone(),

@@ -9,7 +9,7 @@
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
 //! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
 //! * [`backend`] prints that IR,
-//! * [`cuda`] prints CUDA C++, and [`interpret`] executes the IR on the CPU.
+//! * [`cuda`] prints CUDA C++ of tiles until then, and [`interpret`] executes the IR on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
 

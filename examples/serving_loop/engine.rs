@@ -9,6 +9,7 @@ use tilewright::dp::kernels::{copy_from_slot_padded, place_rows};
 use tilewright::prelude::*;
 use tilewright::runtime::{Progress, WarmedUp};
 
+use crate::driver::Driver;
 use crate::steps::{RankPlan, Steps};
 use crate::watch::{Operation, Watch};
 
@@ -32,6 +33,7 @@ pub struct Engine {
     gathered: DeviceTensor<bf16, 2>,
     results: Vec<DeviceTensor<bf16, 2>>,
     batches: Vec<Batch>,
+    driver: Option<Driver>,
     hidden: usize,
 }
 
@@ -44,7 +46,7 @@ struct Batch {
 
 impl Engine {
     /// Room for all steps.
-    pub fn new(device: &Device, steps: &Steps, dp: usize, hidden: usize) -> Result<Self, TensorError> {
+    pub fn new(device: &Device, steps: &Steps, dp: usize, hidden: usize) -> Result<Self, Box<dyn Error>> {
         let (rows, most) = (steps.most_rows as usize, steps.most_of_rank as usize);
         let with_shifts = most + (SHIFT * SHIFTS) as usize;
         let mut random = fastrand::Rng::with_seed(1);
@@ -75,6 +77,7 @@ impl Engine {
                 .map(|_| device.zeros([most, hidden]))
                 .collect::<Result<_, _>>()?,
             batches: (0..dp).map(batch).collect::<Result<_, TensorError>>()?,
+            driver: Driver::on(device)?,
             hidden,
         })
     }
@@ -104,13 +107,23 @@ impl Engine {
 
     /// Does all launches of a step, and waits until the device has done them.
     pub fn run(&mut self, step: u64, ranks: &[RankPlan], watch: &mut Watch) -> Result<(), Box<dyn Error>> {
+        // Where in a step the driver is alone goes through all places in turn.
+        let places = (Operation::ALL.len() * ranks.len()) as u64;
+        let (alone, mut next) = (step.checked_rem(places).unwrap_or(0), 0);
         for operation in Operation::ALL {
             for (rank, plan) in ranks.iter().enumerate() {
                 let values = match operation {
                     Operation::Gather => [plan.tokens, plan.rows, 0, 0],
                     Operation::Scatter => [plan.start, plan.tokens, plan.rows, 0],
                     Operation::Pad => [plan.tokens, plan.batch_rows, plan.requests, plan.batch_requests],
+                    Operation::Driver => continue,
                 };
+                if next == alone
+                    && let Some(driver) = &mut self.driver
+                {
+                    watch.time(Operation::Driver, [0; 4], || Ok(driver.launch()?))?;
+                }
+                next += 1;
                 watch.time(operation, values, || {
                     let (call, device) = self.call(operation, step, rank, plan)?;
                     call.launch(device)?;
@@ -158,6 +171,7 @@ impl Engine {
                 padding.pad(lengths, source_lengths, 0, Exact(plan.requests), PADDING_LENGTH)?;
                 padding.into_call()
             }
+            Operation::Driver => return Err("the driver alone has no call".into()),
         };
         Ok((call, &self.device))
     }

@@ -3,7 +3,8 @@
 //! A trace of requests is served by data-parallel ranks, and every step of it is planned. For each rank of a step one
 //! launch brings its rows into the gathered buffer, one takes them back, and one pads its batch, all with the plan's
 //! counts. Before the first step all that launches wait for is built, and the device is sealed; what serves better is
-//! compiled behind and swapped in. Every step's bits are compared with the host's:
+//! compiled behind and swapped in. Once in each step the driver launches an empty kernel by itself, for comparison. Every step's
+//! bits are compared with the host's:
 //!
 //! ```text
 //! cargo run --release --example serving_loop
@@ -13,6 +14,7 @@
 mod arguments;
 #[path = "../support/drawing.rs"]
 mod drawing;
+mod driver;
 mod engine;
 #[path = "../support/exit.rs"]
 mod exit;

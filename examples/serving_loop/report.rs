@@ -70,6 +70,11 @@ pub fn print(watch: &Watch, outcome: &Outcome) -> io::Result<()> {
             writeln!(out, "{}", line(operation.name(), name, watch.samples.iter().filter(of)))?;
         }
     }
+    let alone = watch
+        .samples
+        .iter()
+        .filter(|sample| sample.operation == Operation::Driver);
+    writeln!(out, "{}", line(Operation::Driver.name(), "an empty kernel", alone))?;
     writeln!(
         out,
         "\nsince the device was sealed: {}",
@@ -137,17 +142,23 @@ fn judge_times(out: &mut impl Write, device: &Device, watch: &Watch, operation: 
             "not judged: times of `{name}`, as this device runs kernels as it launches them"
         );
     }
+    let alone = watch
+        .samples
+        .iter()
+        .filter(|sample| sample.operation == Operation::Driver);
+    let tail = |times: &Quantiles| times.p99.as_secs_f64() / times.p50.as_secs_f64().max(1e-9);
+    let alone = Quantiles::of(alone.map(|sample| sample.time)).map_or(0.0, |alone| tail(&alone));
     let quantiles = |belongs: fn(&Sample) -> bool| {
         let of = |sample: &&Sample| sample.operation == operation && belongs(sample);
         Quantiles::of(watch.samples.iter().filter(of).map(|sample| sample.time))
     };
     for Group(group, belongs) in &GROUPS[..3] {
         if let Some(all) = quantiles(*belongs) {
-            let ratio = all.p99.as_secs_f64() / all.p50.as_secs_f64().max(1e-9);
+            let ratio = tail(&all);
             let holds = verdict(ratio <= TAIL);
             writeln!(
                 out,
-                "{holds}: {name}, {group}: p99 is {ratio:.2} x p50, and may be {TAIL} x"
+                "{holds}: {name}, {group}: p99 is {ratio:.2} x p50, and may be {TAIL} x; that of the driver alone is {alone:.2} x"
             )?;
         }
     }

@@ -16,9 +16,12 @@ pub enum Operation {
     Gather,
     Scatter,
     Pad,
+    /// An empty kernel, by the driver alone.
+    Driver,
 }
 
 impl Operation {
+    /// Those of ours.
     pub const ALL: [Self; 3] = [Self::Gather, Self::Scatter, Self::Pad];
 
     pub fn name(self) -> &'static str {
@@ -26,6 +29,7 @@ impl Operation {
             Self::Gather => "gather",
             Self::Scatter => "scatter",
             Self::Pad => "pad a batch",
+            Self::Driver => "driver alone",
         }
     }
 }

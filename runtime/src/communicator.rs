@@ -2,26 +2,30 @@
 
 #![allow(unsafe_code)]
 
-use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tilewright_dsl::element::Element;
 
 use crate::device::Stream;
 use crate::error::DeviceError;
-use crate::hardware::cuda::{CudaCommunicator, NcclError, NcclId};
-use crate::hardware::memory::{Place, put_in_order};
+use crate::hardware::cuda::{CudaCommunicator, CudaStream, NcclError, NcclId, UnequalGather};
+use crate::hardware::memory::{Place, put_in_order_slowly};
 use crate::tensor::TensorViewMut;
 
-/// One rank of a group of GPUs, each with a stream. All ranks have to ask for the same, in the same order and of the same
-/// sizes: NCCL does not compare them, and what differs hangs until the time is over.
+const NOT_CUDA: DeviceError = DeviceError::NotCuda { what: "a rank of NCCL" };
+
+/// One rank of a group of GPUs, and a stream that its work goes into. All ranks have to ask for the same, in the same order and
+/// of the same sizes: NCCL does not compare them, and what differs hangs until the time is over, or mixes up rows. No memory
+/// but that of the tensors is written: ranks that NCCL would let write into each other's are refused when they join.
 ///
-/// Dropping it waits until this rank's work is done and passed on to the others, as long as the limit at most. If a graph has
-/// captured work of it, only for the work that was asked for: NCCL keeps what graphs need until they are destroyed, and the
-/// rest is done in the background then. With `NCCL_CUMEM_ENABLE=0`, ranks of one process use each other's memory as it is:
-/// let all of them finish before any is dropped.
+/// A graph that captures its work keeps it. Dropping the last handle waits until this rank's work is done and passed on to the
+/// others, as long as the limit at most; ranks of one process use each other's memory, and end together in the background once
+/// the last of them is dropped. If a graph of others than [`Device::capture`](crate::Device::capture) and
+/// [`CudaStream::capture`](crate::device::cuda::CudaStream::capture) has captured its work, dropping waits only for the work
+/// that was asked for: NCCL keeps what such graphs need until they are destroyed.
 pub struct Communicator {
-    nccl: CudaCommunicator,
+    nccl: Arc<CudaCommunicator>,
     stream: Stream,
 }
 
@@ -39,11 +43,31 @@ impl Communicator {
     /// # Errors
     /// The stream is none of a GPU, NCCL is missing or fails, or the others do not come.
     pub fn join(stream: &Stream, id: &NcclId, rank: usize, size: usize, limit: Duration) -> Result<Self, NcclError> {
-        let (Some(device), Some(cuda)) = (stream.device().as_cuda(), stream.as_cuda()) else {
-            return Err(DeviceError::NotCuda { what: "a rank of NCCL" }.into());
-        };
+        let device = stream.device().as_cuda().ok_or(NOT_CUDA)?;
         Ok(Self {
-            nccl: CudaCommunicator::join(device, cuda, id, rank, size, limit)?,
+            nccl: Arc::new(CudaCommunicator::join(device, id, rank, size, limit)?),
+            stream: stream.clone(),
+        })
+    }
+
+    /// The same rank with another stream of its GPU: the one that is being captured, or one for what goes on beside the rest.
+    /// NCCL does a communicator's work in the order that it was asked for, whatever the streams.
+    ///
+    /// # Errors
+    /// The stream is not of the GPU that joined.
+    pub fn on_stream(&self, stream: &Stream) -> Result<Self, NcclError> {
+        if !stream
+            .device()
+            .hardware()
+            .shares_memory_with(self.stream.device().hardware())
+        {
+            return Err(DeviceError::NotCuda {
+                what: "a stream of another device than the rank's",
+            }
+            .into());
+        }
+        Ok(Self {
+            nccl: self.nccl.clone(),
             stream: stream.clone(),
         })
     }
@@ -69,10 +93,11 @@ impl Communicator {
     /// The elements have gaps or no sum, or NCCL fails.
     pub fn all_reduce<T: Element>(&self, tensor: &mut TensorViewMut<'_, T, 2>) -> Result<(), NcclError> {
         let count = tensor.len() as u64;
-        self.on(tensor, |address| {
+        self.put(tensor, |stream, address| {
             // SAFETY: the tensor has so many elements from there on, and its allocation's later uses, freeing among them,
-            // are ordered after this one. That ranks agree is not a matter of memory: NCCL writes what was asked for here.
-            unsafe { self.nccl.all_reduce(address, count, T::TYPE) }
+            // are ordered after this one. That ranks agree is not a matter of memory: NCCL writes here what was asked for here,
+            // as ranks whose tensors it would share were refused.
+            unsafe { self.nccl.all_reduce(stream, address, count, T::TYPE) }
         })
     }
 
@@ -82,8 +107,33 @@ impl Communicator {
     /// The parts do not fit, the elements have gaps, or NCCL fails.
     pub fn all_gather<T: Element>(&self, tensor: &mut TensorViewMut<'_, T, 2>, parts: &[u64]) -> Result<(), NcclError> {
         let bytes = self.elements(tensor, parts, T::TYPE.size() as u64)?;
-        // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor.
-        self.on(tensor, |address| unsafe { self.nccl.all_gather(address, &bytes) })
+        self.gather(tensor, &bytes, UnequalGather::of(&bytes))
+    }
+
+    /// The same in a certain way, if the parts are not equal. All ranks have to say the same.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Self::all_gather).
+    pub fn all_gather_by<T: Element>(
+        &self,
+        tensor: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+        unequal: UnequalGather,
+    ) -> Result<(), NcclError> {
+        let bytes = self.elements(tensor, parts, T::TYPE.size() as u64)?;
+        self.gather(tensor, &bytes, unequal)
+    }
+
+    fn gather<T: Element>(
+        &self,
+        tensor: &mut TensorViewMut<'_, T, 2>,
+        bytes: &[u64],
+        unequal: UnequalGather,
+    ) -> Result<(), NcclError> {
+        self.put(tensor, |stream, address| {
+            // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor.
+            unsafe { self.nccl.all_gather(stream, address, bytes, unequal) }
+        })
     }
 
     /// Every rank's rows become their sum over all ranks, on that rank; other rows hold anything.
@@ -97,8 +147,8 @@ impl Communicator {
     ) -> Result<(), NcclError> {
         let counts = self.elements(tensor, parts, 1)?;
         // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor.
-        self.on(tensor, |address| unsafe {
-            self.nccl.reduce_scatter(address, &counts, T::TYPE)
+        self.put(tensor, |stream, address| unsafe {
+            self.nccl.reduce_scatter(stream, address, &counts, T::TYPE)
         })
     }
 
@@ -107,7 +157,7 @@ impl Communicator {
     /// # Errors
     /// NCCL fails, another rank does not come along, or the device fails.
     pub fn finish(&self) -> Result<(), NcclError> {
-        self.nccl.finish()
+        self.nccl.finish(self.queue()?)
     }
 
     /// The elements of parts, `unit` for each.
@@ -130,15 +180,20 @@ impl Communicator {
         Ok(parts.iter().map(|part| part * columns * unit).collect())
     }
 
-    /// Asks for something on a tensor, in the order of its memory's uses.
-    fn on<T: Element>(
+    fn queue(&self) -> Result<&CudaStream, NcclError> {
+        Ok(self.stream.as_cuda().ok_or(NOT_CUDA)?)
+    }
+
+    /// Asks for something on a tensor, in the order of its memory's uses. NCCL may have to wait for other ranks before it is
+    /// in the stream; nothing but the tensor's memory waits with it.
+    fn put<T: Element>(
         &self,
         tensor: &mut TensorViewMut<'_, T, 2>,
-        ask: impl FnOnce(u64) -> Result<(), NcclError>,
+        ask: impl FnOnce(&CudaStream, u64) -> Result<(), NcclError>,
     ) -> Result<(), NcclError> {
         let (storage, offset) = tensor.contiguous().ok_or(NcclError::NotContiguous)?;
-        let (device, cuda) = (self.stream.device(), self.nccl.stream());
-        if !storage.hardware().shares_memory_with(device.hardware()) {
+        let (hardware, queue) = (self.stream.device().hardware(), self.queue()?);
+        if !storage.hardware().shares_memory_with(hardware) {
             return Err(DeviceError::NotCuda {
                 what: "a tensor of another device",
             }
@@ -146,8 +201,8 @@ impl Communicator {
         }
         let address = storage.address() + offset;
         match storage.place() {
-            Place::Cuda(_) => put_in_order(device.hardware(), cuda, iter::once(storage), || ask(address)),
-            Place::Host(_) => Err(DeviceError::NotCuda { what: "a rank of NCCL" }.into()),
+            Place::Cuda(_) => put_in_order_slowly(hardware, queue, storage, || ask(queue, address)),
+            Place::Host(_) => Err(NOT_CUDA.into()),
         }
     }
 }

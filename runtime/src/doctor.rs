@@ -8,6 +8,7 @@ use std::{
 #[cfg(feature = "nccl")]
 use crate::hardware::cuda::{Nccl, NcclError};
 use crate::{
+    cache::{CubinCache, DiskCache, DiskSurvey},
     compile::{Architecture, CompileError, CompileOptions, Nvrtc, Searched, compile},
     error::DeviceError,
     hardware::cuda::{CudaProperties, device_count, driver_version},
@@ -22,6 +23,8 @@ pub struct Report {
     pub gpus: Result<Vec<CudaProperties>, DeviceError>,
     /// The compiler.
     pub compiler: Result<Compiler, CompileError>,
+    /// The disk cache; `None` if it is off.
+    pub cache: Option<DiskSurvey>,
     /// The library of collectives between GPUs.
     #[cfg(feature = "nccl")]
     pub nccl: Result<&'static Nccl, NcclError>,
@@ -42,7 +45,7 @@ pub struct Compiler {
     pub trial: Result<(Architecture, Duration), CompileError>,
 }
 
-/// Looks at the driver, the GPUs and the compiler. It never fails: what is missing is in the report.
+/// Looks at the driver, the GPUs, the compiler and every file of the disk cache. It never fails: what is missing is in the report.
 pub fn doctor() -> Report {
     let gpus = device_count().and_then(|count| (0..count).map(CudaProperties::of).collect::<Result<Vec<_>, _>>());
     let first = gpus.iter().flatten().next().map(|gpu| gpu.architecture);
@@ -50,6 +53,7 @@ pub fn doctor() -> Report {
         driver: driver_version(),
         compiler: Nvrtc::load().map(|nvrtc| examine(nvrtc, first)),
         gpus,
+        cache: CubinCache::current().disk().map(DiskCache::survey),
         #[cfg(feature = "nccl")]
         nccl: Nccl::load(),
     }
@@ -113,6 +117,10 @@ impl fmt::Display for Report {
             Ok(compiler) => write!(f, "{compiler}")?,
             Err(error) => writeln!(f, "NVRTC     missing: {error}")?,
         }
+        match &self.cache {
+            Some(cache) => writeln!(f, "cache     {cache}")?,
+            None => writeln!(f, "cache     off: every process compiles its kernels")?,
+        }
         #[cfg(feature = "nccl")]
         match &self.nccl {
             Ok(nccl) => {
@@ -166,7 +174,9 @@ mod tests {
         let report = doctor();
         let shown = report.to_string();
         println!("{shown}");
-        assert!(shown.contains("driver    ") && shown.contains("NVRTC     "), "{shown}");
+        for piece in ["driver    ", "NVRTC     ", "cache     "] {
+            assert!(shown.contains(piece), "{shown}");
+        }
         assert_eq!(shown.contains("NCCL      "), cfg!(feature = "nccl"), "{shown}");
         assert_eq!(report.can_compile(), report.compiler.is_ok());
     }
@@ -177,6 +187,7 @@ mod tests {
             driver: Err(DeviceError::MissingDriver),
             gpus: Err(DeviceError::MissingDriver),
             compiler: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+            cache: None,
             #[cfg(feature = "nccl")]
             nccl: Err(NcclError::Missing { searched: Vec::new() }),
         };
@@ -189,5 +200,6 @@ mod tests {
         );
         assert!(shown.ends_with("Kernels run on the CPU device only."), "{shown}");
         assert_eq!(shown.matches("libcuda.so.1").count(), 1, "{shown}");
+        assert!(shown.contains("cache     off"), "{shown}");
     }
 }

@@ -13,6 +13,7 @@
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * [`Device::warm_up`] builds what launches need, by a [`CountPolicy`]; after [`Device::seal`] none waits for a compiler.
 //!   [`Counters`] and [`Event`]s say what happened, [`Tier`] by what a launch was served.
+//! * [`BundleBuilder::device`](cache::BundleBuilder::device) is a GPU that is not here: what is launched on it goes into a bundle.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
 //! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
@@ -47,10 +48,9 @@ pub use counters::{Counters, Histogram};
 pub use deadline::Deadline;
 pub use device::{Device, Graph, Stream};
 pub use error::{DeviceError, LaunchError, MarkedAccess, TensorError};
-pub use launch::{Launch, Launched, Prepared};
-pub use offline::Target;
+pub use launch::{Bound, Launch, Launched, Prepared};
 pub use policy::{CountKey, CountPolicy};
-pub use specialize::{CodeLimits, Event, Measured, Tier, Variant, VariantId};
+pub use specialize::{CodeLimits, Event, Measured, Target, Tier, Variant, VariantId};
 pub use tensor::{
     BorrowedTensor, BorrowedTensorMut, DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count,
 };

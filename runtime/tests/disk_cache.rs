@@ -472,6 +472,83 @@ fn a_full_disk_is_a_miss_and_leaves_nothing_behind() {
     assert!(files(folder.path(), "").is_empty());
 }
 
+/// The same cubins in each round, so that every bundle has as many bytes.
+fn bundle_of(round: u64) -> BundleBuilder {
+    let builder = BundleBuilder::new();
+    for number in 0..20 {
+        let mut stored = cubin(number);
+        stored.compiler = format!("nvrtc {}", round % 10);
+        builder.add(stored);
+    }
+    builder
+}
+
+#[test]
+#[ignore = "run by other tests, in processes of its own"]
+fn a_process_that_writes_bundles() {
+    for round in 0.. {
+        match bundle_of(round).write(given()) {
+            Ok(()) if round == 0 => println!("written"),
+            Ok(()) => {}
+            Err(error) => {
+                println!("{error}");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bundle_for_which_there_is_no_room_leaves_the_one_before_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("kernels.bundle");
+    bundle_of(3).write(&file).expect("written");
+    let before = fs::read(&file).expect("a file");
+    let limited = child("a_process_that_writes_bundles", &file);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]);
+    shell.arg(limited.get_program()).args(limited.get_args());
+    let told = text(shell.env("TILEWRIGHT_CACHE", &file).output().expect("a process"));
+    let expected = format!("cannot write the bundle {}: ", file.display());
+    assert!(told.contains(&expected) && !told.contains("written"), "{told}");
+    assert_eq!(fs::read(&file).expect("a file"), before);
+    assert_eq!(
+        fs::read_dir(folder.path()).expect("a folder").count(),
+        1,
+        "nothing else is left"
+    );
+}
+
+#[test]
+fn a_bundle_that_is_written_again_is_whole_whenever_it_is_read_also_after_a_kill() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("kernels.bundle");
+    bundle_of(0).write(&file).expect("written");
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut read = 0;
+    for _ in 0..8 {
+        let mut writing = child("a_process_that_writes_bundles", &file)
+            .spawn()
+            .expect("a process");
+        let (begin, until) = (Instant::now(), Duration::from_millis(rng.u64(50..300)));
+        while begin.elapsed() < until {
+            let bundle = Bundle::open(&file).expect("a bundle");
+            assert_eq!(bundle.cubins().expect("whole").len(), 20);
+            read += 1;
+        }
+        writing.kill().expect("killed");
+        writing.wait().expect("it has ended");
+        assert_eq!(
+            Bundle::open(&file)
+                .and_then(|bundle| bundle.cubins())
+                .expect("whole")
+                .len(),
+            20
+        );
+    }
+    println!("read {read} times");
+}
+
 #[test]
 fn a_folder_without_permission_and_a_user_without_a_home_are_misses() {
     /// Nobody's.
@@ -567,9 +644,9 @@ fn a_cubin_is_found_in_far_less_time_than_it_is_compiled() {
     let put = times(&|stored| cache.put(stored));
     let get = times(&|stored| assert!(DiskCache::at(folder.path()).get(&stored.key, COMPILER).is_some()));
     println!("p50, p90 and p99 of 200 cubins of 1 to 24 KiB: found in {get:?}, stored in {put:?}");
-    // Unoptimised code and a busy machine are slower.
+    // Unoptimised code is slower.
     assert!(
-        get[0] < Duration::from_millis(if cfg!(debug_assertions) { 5 } else { 1 }),
+        get[0] < Duration::from_micros(if cfg!(debug_assertions) { 5000 } else { 300 }),
         "{get:?}"
     );
 }

@@ -71,6 +71,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "collective",
             "batch",
             "movement",
+            "offline",
         ],
     ),
 ];

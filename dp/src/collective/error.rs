@@ -1,5 +1,6 @@
 //! What can go wrong between ranks.
 
+use std::fmt;
 use std::time::Duration;
 
 use tilewright_runtime::{DeviceError, LaunchError, TensorError};
@@ -24,16 +25,16 @@ pub enum CollectiveError {
         /// What that one asks for.
         theirs: String,
     },
-    /// Ranks concluded different sizes from what they exchanged in earlier steps.
+    /// Ranks have asked for different things, too long ago to say which.
     #[error(
-        "ranks {rank} and {other} came to different sizes in an earlier step: all ranks have to plan with one configuration \
-         from what they exchanged; make a new group"
+        "rank {rank} and another asked for different things, more than {remembered} collectives ago: all ranks have to plan \
+         with one configuration from what they exchange; make a new group"
     )]
-    AdoptedOthers {
+    Diverged {
         /// This rank.
         rank: usize,
-        /// A rank that adopted other sizes.
-        other: usize,
+        /// How many requests are remembered.
+        remembered: usize,
     },
     /// Ranks did not come within the group's time.
     #[error(
@@ -114,6 +115,30 @@ pub enum CollectiveError {
         /// The bits that the host computes.
         expected: u64,
     },
+    /// A process came that cannot be of the group, which did not come together because of it.
+    #[error("rank {rank} cannot be of this group: {refusal}")]
+    Refused {
+        /// The rank that it says it is.
+        rank: u64,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// What a rank sent is no message.
+    #[error(
+        "what rank {from} sent is no message of a group: something else listens or writes there; restart the group"
+    )]
+    Malformed {
+        /// The rank.
+        from: usize,
+    },
+    /// Ranks show each other more than an exchange carries.
+    #[error("{words} words are more than the {most} that can be shown at once: an exchange is for sizes, not for rows")]
+    TooManyWords {
+        /// The words.
+        words: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The connection to another process failed.
     #[error("rank {rank} cannot reach the others: {reason}")]
     Connection {
@@ -135,4 +160,45 @@ pub enum CollectiveError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+/// Why a process cannot be a rank of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It was built from another version.
+    #[error(
+        "it is of version {} and rank 0 of version {}: start all ranks from one build", Version(*theirs), Version(*ours)
+    )]
+    OtherVersion {
+        /// Its version, 16 bits for each of three parts.
+        theirs: u64,
+        /// Rank 0's.
+        ours: u64,
+    },
+    /// It was started for a group of another size.
+    #[error("it was started for {theirs} ranks and rank 0 for {ours}: start all with one size")]
+    OtherSize {
+        /// The size it was started for.
+        theirs: u64,
+        /// The size that rank 0 was started for.
+        ours: u64,
+    },
+    /// Another process is this rank already.
+    #[error("another process is that rank already: give each a rank of its own")]
+    CameTwice,
+    /// The group has no such rank.
+    #[error("there are {ranks} ranks, from 0 on")]
+    NoSuchRank {
+        /// The ranks of the group.
+        ranks: u64,
+    },
+}
+
+struct Version(u64);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |shift: u32| self.0 >> shift & 0xffff;
+        write!(f, "{}.{}.{}", part(32), part(16), part(0))
+    }
 }

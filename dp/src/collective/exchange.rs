@@ -25,6 +25,16 @@ pub trait Exchange: Send + Sync {
     /// # Errors
     /// A rank is gone or late, now or before.
     fn all_gather(&self, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError>;
+
+    /// The same for ranks that have waited already, and wait for `limit` at most now. An exchange that cannot tell waits as
+    /// always.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Self::all_gather).
+    fn all_gather_within(&self, words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        let _ = limit;
+        self.all_gather(words)
+    }
 }
 
 /// An exchange between threads of one process. It can be cloned by nobody: dropping it means leaving.
@@ -55,7 +65,11 @@ impl Exchange for ThreadExchange {
     }
 
     fn all_gather(&self, words: &[u64]) -> Result<Vec<Vec<u64>>, CollectiveError> {
-        self.0.meet(words.to_vec()).map(|all| all.to_vec())
+        self.all_gather_within(words, self.limit())
+    }
+
+    fn all_gather_within(&self, words: &[u64], limit: Duration) -> Result<Vec<Vec<u64>>, CollectiveError> {
+        self.0.meet_within(words.to_vec(), limit).map(|all| all.to_vec())
     }
 }
 
@@ -106,8 +120,12 @@ impl<V> Seat<V> {
 
     /// Puts down a value and waits for those of the others.
     pub(super) fn meet(&self, value: V) -> Result<Arc<[V]>, CollectiveError> {
-        let Table { limit, round, changed } = &*self.table;
-        let deadline = Deadline::after(*limit);
+        self.meet_within(value, self.table.limit)
+    }
+
+    fn meet_within(&self, value: V, limit: Duration) -> Result<Arc<[V]>, CollectiveError> {
+        let Table { round, changed, .. } = &*self.table;
+        let deadline = Deadline::after(limit);
         let mut round = round.lock();
         if let Some(failure) = &round.failure {
             return Err(repeated(failure));
@@ -144,7 +162,7 @@ impl<V> Seat<V> {
                     &mut round,
                     CollectiveError::Late {
                         rank: self.rank,
-                        limit: *limit,
+                        limit,
                         missing,
                     },
                 ));
@@ -171,9 +189,11 @@ impl<V> Drop for Seat<V> {
 }
 
 /// A failure for a rank that comes later. That a rank is gone stays what it is.
-fn repeated(failure: &CollectiveError) -> CollectiveError {
+pub(super) fn repeated(failure: &CollectiveError) -> CollectiveError {
     match failure {
-        CollectiveError::Gone { .. } | CollectiveError::Failed { .. } => failure.clone(),
+        CollectiveError::Gone { .. } | CollectiveError::Refused { .. } | CollectiveError::Failed { .. } => {
+            failure.clone()
+        }
         other => CollectiveError::Failed {
             reason: other.to_string(),
         },

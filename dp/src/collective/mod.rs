@@ -9,8 +9,10 @@
 //! * `NcclGroup`, with the feature `nccl`: one GPU for each rank, through NCCL.
 //!
 //! All ranks of a group have to ask for the same things in the same order. A rank that asks for something else, or nothing,
-//! is an error on every rank, after the group's time limit at the latest: what is asked is compared through an [`Exchange`]
-//! on the host before any row moves.
+//! is an error on every rank, after the group's time limit at the latest: what is asked is compared on the host, through an
+//! [`Exchange`], as [`Agreement`] says.
+//!
+//! Ranks that are processes meet over TCP ([`TcpExchange`]), where their launcher says ([`Rendezvous`]).
 
 mod agreement;
 mod error;
@@ -18,18 +20,18 @@ mod exchange;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod rendezvous;
 mod request;
-mod step;
 mod tcp;
 
-pub use agreement::Agreement;
-pub use error::CollectiveError;
+pub use agreement::{Agreement, StepExchangeError};
+pub use error::{CollectiveError, Refusal};
 pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
+pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};
-pub use step::StepExchangeError;
 pub use tcp::TcpExchange;
 
 use tilewright_dsl::element::{Element, Number};

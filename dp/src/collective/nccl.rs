@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use tilewright_dsl::element::Element;
 use tilewright_runtime::communicator::Communicator;
-use tilewright_runtime::device::cuda::NcclError;
+use tilewright_runtime::device::cuda::{NcclError, UnequalGather};
 use tilewright_runtime::{Stream, TensorViewMut};
 
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand};
 
-/// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is.
+/// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is; a graph keeps
+/// what it needs of the group.
 ///
-/// What ranks ask for is compared through the [`Exchange`] before the first collective of each shape, unless they
-/// [adopted](Agreement::adopt) it; so a shape has to be used once, or adopted, before it is captured. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
-/// and the group is over. What dropping one waits for, [`Communicator`] says.
+/// What ranks ask for is compared through the [`Exchange`] as [`Agreement`] says: with the exchange of each step, or before the
+/// first collective of each shape. A rank that dies later is found by [`finish`](Group::finish) within the exchange's limit,
+/// which asks the others then what went wrong, and the group is over.
+///
+/// Ranks [leave](Self::leave) together; what dropping one waits for, [`Communicator`] says.
 pub struct NcclGroup {
     communicator: Communicator,
-    agreement: Agreement,
-    stream: Stream,
+    agreement: Arc<Agreement>,
 }
 
 impl NcclGroup {
@@ -46,13 +48,51 @@ impl NcclGroup {
         let (rank, size, limit) = (exchange.rank(), exchange.size(), exchange.limit());
         Ok(Self {
             communicator: Communicator::join(stream, &id, rank, size, limit)?,
-            agreement: Agreement::new(exchange),
-            stream: stream.clone(),
+            agreement: Arc::new(Agreement::new(exchange)),
         })
     }
 
-    /// What the ranks agreed on. A step's exchange goes through it, and the sizes that follow from that are adopted there,
-    /// so that its collectives need no exchange of their own.
+    /// The same rank with another stream of its GPU, such as the one that
+    /// [`Device::capture`](tilewright_runtime::Device::capture) captures. What is asked for on both is compared as one;
+    /// [`finish`](Group::finish) waits for its own stream, such as that which a graph is launched into.
+    ///
+    /// # Errors
+    /// The stream is not of the GPU that joined.
+    pub fn on_stream(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        Ok(Self {
+            communicator: self.communicator.on_stream(stream)?,
+            agreement: self.agreement.clone(),
+        })
+    }
+
+    /// As [`all_gather`](Group::all_gather), and says how parts that are not equal are gathered: to measure which way is the
+    /// faster one. All ranks have to say the same.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Group::all_gather).
+    pub fn all_gather_by<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+        unequal: UnequalGather,
+    ) -> Result<(), CollectiveError> {
+        self.agree(Operation::AllGather, buffer, parts)?;
+        Ok(self.communicator.all_gather_by(buffer, parts, unequal)?)
+    }
+
+    /// Waits until all ranks have what they asked for, and leaves with them: whatever a rank drops or frees afterwards, no
+    /// other needs any more. All ranks have to call it. Graphs and handles on other streams keep what they need of the group.
+    ///
+    /// # Errors
+    /// As for [`finish`](Group::finish); or a rank did not come to leave within the limit, or asked for something else. This
+    /// rank has left in any case.
+    pub fn leave(self) -> Result<(), CollectiveError> {
+        self.finish()?;
+        self.agreement.leave()
+    }
+
+    /// What the ranks agreed on. A step's exchange goes through it, so that the collectives that follow from it need none of
+    /// their own.
     pub fn agreement(&self) -> &Agreement {
         &self.agreement
     }
@@ -82,7 +122,7 @@ impl Group for NcclGroup {
     }
 
     fn stream(&self) -> &Stream {
-        &self.stream
+        self.communicator.stream()
     }
 
     fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
@@ -110,10 +150,11 @@ impl Group for NcclGroup {
 
     fn finish(&self) -> Result<(), CollectiveError> {
         self.communicator.finish().map_err(|error| match error {
-            NcclError::Late { limit, .. } => CollectiveError::Unfinished {
-                rank: self.rank(),
-                limit,
-            },
+            NcclError::Late { limit, .. } => {
+                let rank = self.rank();
+                self.agreement.explain(CollectiveError::Unfinished { rank, limit })
+            }
+            NcclError::Failed { .. } => self.agreement.explain(error.into()),
             other => other.into(),
         })
     }

@@ -12,12 +12,14 @@ use crate::layout::PaddingMode;
 impl<G: Group> Movement<'_, G> {
     /// Fills the gathered buffer with the rows of all ranks: tokens at their places, zeros everywhere else.
     ///
-    /// * In mode SUM one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the ranks. Of GPUs or
-    ///   context-parallel parts whose tensors are replicated, the first writes. Each row is a sum of one row and zeros, so
-    ///   all bits arrive but the sign of a zero and the payload of a NaN; [`gather_variable`](Self::gather_variable) keeps
-    ///   those.
+    /// * In mode SUM, of partial sums, one kernel writes the rank's rows and zeros around them, and an all-reduce adds up the
+    ///   ranks. Each row is a sum of parts and zeros, so all bits arrive but the sign of a zero and the payload of a NaN.
     /// * In mode MAX one kernel writes the GPU's share of the rank's rows and zeros behind them, and an all-gather brings
     ///   the shares together. Partial sums are reduce-scattered first, among the GPUs that have parts of them.
+    ///
+    /// In mode SUM, rows of which one GPU has the whole ask for no sums: they are gathered as by
+    /// [`gather_variable`](Self::gather_variable), with all their bits and a fraction of the traffic. With counts in device
+    /// memory the host does not know where they go, and they are added to zeros.
     ///
     /// # Errors
     /// The tensors do not fit the plan, or another rank does not come along.
@@ -28,21 +30,21 @@ impl<G: Group> Movement<'_, G> {
         contribution: Contribution,
         counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
-        match self.layout.mode() {
-            PaddingMode::Max => self.gather_variable(buffer, local, contribution, counts),
-            PaddingMode::Sum => {
-                let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
-                let writing = match contribution {
-                    Contribution::Partial => self.attention.size(),
-                    Contribution::PartialOverContext => self.rank.size(),
-                    Contribution::Replicate => 1,
-                };
-                let writes = self.rank.rank() < writing;
-                self.place(buffer.reborrow(), local, writes, counts)?;
-                self.gathering.all_reduce(buffer)?;
-                Ok(moved)
-            }
+        // Of the rank's GPUs, those that have a part of the sum.
+        let writing = match contribution {
+            Contribution::Partial => self.attention.size(),
+            Contribution::PartialOverContext => self.rank.size(),
+            Contribution::Replicate => 1,
+        };
+        let is_whole = writing == 1 && matches!(counts, Counts::Planned);
+        if self.layout.mode() == PaddingMode::Max || is_whole {
+            return self.gather_variable(buffer, local, contribution, counts);
         }
+        let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
+        let writes = self.rank.rank() < writing;
+        self.place(buffer.reborrow(), local, writes, counts)?;
+        self.gathering.all_reduce(buffer)?;
+        Ok(moved)
     }
 
     /// Fills the gathered buffer as [`gather`](Self::gather) does, in any mode by an all-gather of each GPU's share, equal

@@ -7,7 +7,7 @@
 //!
 //! | operation | what it does | in SGLang |
 //! |---|---|---|
-//! | [`gather`](Movement::gather) | all ranks' rows into the buffer: all-reduce in mode SUM, all-gather in MAX | `dp_gather_partial`, `dp_gather_replicate` |
+//! | [`gather`](Movement::gather) | all ranks' rows into the buffer: all-reduce of partial sums in mode SUM, all-gather otherwise | `dp_gather_partial`, `dp_gather_replicate` |
 //! | [`gather_variable`](Movement::gather_variable) | the same without sums, by an all-gather of parts of any length | gatherv |
 //! | [`gather_quantized`](Movement::gather_quantized) | the same in 8 bits | the fp8 wire |
 //! | [`scatter`](Movement::scatter) | the rank's rows back, padding zeroed, in one pass | `dp_scatter` |

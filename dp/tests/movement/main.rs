@@ -4,6 +4,7 @@ mod context;
 mod mismatch;
 mod ranks;
 mod round_trips;
+mod sums;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;

@@ -1,7 +1,5 @@
 //! Integer values as linear forms: `constant + Σ coefficient * unknown`.
 
-use arrayvec::ArrayVec;
-
 use super::condition::Computed;
 use crate::ir::{Expression, Handle, Symbol};
 
@@ -19,31 +17,33 @@ pub enum Unknown {
     Computed(Computed),
 }
 
-/// `constant + Σ coefficient * unknown`, with at most a few terms.
+/// `constant + Σ coefficient * unknown`, with a bounded number of terms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Linear {
     /// The part without unknowns.
     pub constant: i128,
     /// The terms, ordered by unknown; no coefficient is 0.
-    terms: ArrayVec<(Unknown, i128), MAX_TERMS>,
+    terms: Vec<(Unknown, i128)>,
 }
 
-pub(crate) const MAX_TERMS: usize = 6;
+/// Where the programs of one of sixteen fused calls begin is the sum of the counts before it, and is to cancel.
+pub(crate) const MAX_TERMS: usize = 40;
 
 impl Linear {
     /// A constant.
     pub fn constant(value: i128) -> Self {
         Self {
             constant: value,
-            terms: ArrayVec::new(),
+            terms: Vec::new(),
         }
     }
 
     /// One unknown.
     pub fn unknown(unknown: Unknown) -> Self {
-        let mut terms = ArrayVec::new();
-        terms.push((unknown, 1));
-        Self { constant: 0, terms }
+        Self {
+            constant: 0,
+            terms: vec![(unknown, 1)],
+        }
     }
 
     /// The value, if there is no unknown in it.
@@ -78,10 +78,10 @@ impl Linear {
                         sum.terms.remove(at);
                     }
                 }
-                Err(at) => sum.terms.try_insert(at, (unknown, coefficient)).ok()?,
+                Err(at) => sum.terms.insert(at, (unknown, coefficient)),
             }
         }
-        Some(sum)
+        (sum.terms.len() <= MAX_TERMS).then_some(sum)
     }
 
     /// `factor` times this form; `None` on overflow.

@@ -35,6 +35,19 @@ pub struct TensorArgument<'a> {
     pub offset: u64,
 }
 
+impl TensorArgument<'_> {
+    fn with_memory(self, memory: &dyn Memory) -> TensorArgument<'_> {
+        TensorArgument {
+            element: self.element,
+            mutable: self.mutable,
+            extents: self.extents,
+            strides: self.strides,
+            memory,
+            offset: self.offset,
+        }
+    }
+}
+
 /// The argument of a list: tensors of one element type, rank and mutability.
 #[derive(Clone)]
 pub struct ListArgument<'a> {
@@ -68,6 +81,29 @@ pub enum CountArgument<'a> {
     },
 }
 
+impl<'a> CountArgument<'a> {
+    fn with_memory<'b>(
+        self,
+        mut memory: impl FnMut(&'a dyn Memory) -> Option<&'b dyn Memory>,
+    ) -> Option<CountArgument<'b>> {
+        Some(match self {
+            Self::Exact(value) => CountArgument::Exact(value),
+            Self::Runtime(value) => CountArgument::Runtime(value),
+            Self::Device {
+                memory: of,
+                offset,
+                element,
+                maximum,
+            } => CountArgument::Device {
+                memory: memory(of)?,
+                offset,
+                element,
+                maximum,
+            },
+        })
+    }
+}
+
 /// A count that the host knows, and how it is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostCount {
@@ -89,12 +125,15 @@ impl HostCount {
 impl From<HostCount> for CountArgument<'_> {
     /// A count over [`MAX_COUNT`](crate::limits::MAX_COUNT) is refused when the launch is checked; here it only stays too large.
     fn from(count: HostCount) -> Self {
-        let saturate = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         match count {
-            HostCount::Exact(value) => Self::Exact(saturate(value)),
-            HostCount::Runtime(value) => Self::Runtime(saturate(value)),
+            HostCount::Exact(value) => Self::Exact(saturated(value)),
+            HostCount::Runtime(value) => Self::Runtime(saturated(value)),
         }
     }
+}
+
+fn saturated(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// One argument of a launch.
@@ -190,6 +229,49 @@ impl<'a> Arguments<'a> {
         {
             *value = count.into();
         }
+    }
+
+    pub(super) fn set_counts(&mut self, values: &[u64]) -> Result<(), usize> {
+        let mut rest = values.iter();
+        let mut found = 0;
+        for value in &mut self.values {
+            let ArgumentValue::Count(CountArgument::Exact(count) | CountArgument::Runtime(count)) = value else {
+                continue;
+            };
+            found += 1;
+            if let Some(&value) = rest.next() {
+                *count = saturated(value);
+            }
+        }
+        match found == values.len() {
+            true => Ok(()),
+            false => Err(found),
+        }
+    }
+
+    pub(super) fn with_memory<'b>(
+        self,
+        mut memory: impl FnMut(&'a dyn Memory) -> Option<&'b dyn Memory>,
+    ) -> Option<Arguments<'b>> {
+        let mut values = Vec::with_capacity(self.values.len());
+        for value in self.values {
+            let mut tensor = |tensor: TensorArgument<'a>| {
+                let memory = memory(tensor.memory)?;
+                Some(tensor.with_memory(memory))
+            };
+            values.push(match value {
+                ArgumentValue::Tensor(one) => ArgumentValue::Tensor(tensor(one)?),
+                ArgumentValue::List(list) => ArgumentValue::List(ListArgument {
+                    element: list.element,
+                    rank: list.rank,
+                    mutable: list.mutable,
+                    tensors: list.tensors.into_iter().map(&mut tensor).collect::<Option<_>>()?,
+                }),
+                ArgumentValue::Count(count) => ArgumentValue::Count(count.with_memory(&mut memory)?),
+                ArgumentValue::Scalar(literal) => ArgumentValue::Scalar(literal),
+            });
+        }
+        Some(Arguments { values })
     }
 
     /// The arguments in order, to be kept.

@@ -1,9 +1,10 @@
 //! Exponential functions, logarithms, sine and cosine as fixed sequences of IEEE operations, so that they have the same
-//! bits wherever they are computed. `cuda/prelude/functions.rs` is the same text for the GPU: change both.
+//! bits wherever they are computed: on the CPU, or by a kernel that the same text [makes](crate::thread) of them.
 //!
-//! Each function reduces its argument to a short interval around 0 and sums the power series there.
+//! Each function reduces its argument to a short interval around 0 and sums the power series there. What has no place there is
+//! computed as well, and then something else selected.
 
-use super::real::Real;
+use super::real::{Format, Integer, Real};
 
 /// 1/k! for k = 0, 1, …
 const INVERSE_FACTORIALS: [f64; 18] = {
@@ -20,97 +21,106 @@ const INVERSE_FACTORIALS: [f64; 18] = {
 
 /// `sum of coefficient(k) * x^k` for k below `terms`.
 fn polynomial<R: Real>(x: R, terms: usize, coefficient: impl Fn(usize) -> f64) -> R {
-    (0..terms - 1).rev().fold(R::of(coefficient(terms - 1)), |sum, k| {
-        sum.mul_add(x, R::of(coefficient(k)))
+    (0..terms - 1).rev().fold(x.of(coefficient(terms - 1)), |sum, k| {
+        sum.mul_add(x, x.of(coefficient(k)))
     })
 }
 
+/// `1/2! + x/3! + …`, of which e^x is `1 + x + x^2 * (…)`.
+fn exp_tail<R: Real>(x: R) -> R {
+    polynomial(x, x.format().terms[0] - 2, |k| INVERSE_FACTORIALS[k + 2])
+}
+
 /// `e^(high + low) * 2^exponent` for |high| up to ln(2)/2 and a tiny `low`.
-fn scaled_exp<R: Real>(high: R, low: R, exponent: i32) -> R {
-    let terms = R::TERMS[0];
-    // 1 + x + x^2 * (1/2! + x/3! + …)
-    let tail = polynomial(high, terms - 2, |k| INVERSE_FACTORIALS[k + 2]);
-    let value = R::ONE + (high + (high * high).mul_add(tail, low));
+fn scaled_exp<R: Real>(high: R, low: R, exponent: R::Integer) -> R {
+    let value = high.of(1.0) + (high + (high * high).mul_add(exp_tail(high), low));
     // In two steps, each by a normal number: only the second can round, where the result is subnormal.
-    let half = exponent >> 1;
-    value * R::power_of_two(half) * R::power_of_two(exponent - half)
+    let half = exponent.down(exponent.of(1));
+    value * high.power_of_two(half) * high.power_of_two(exponent.minus(half))
 }
 
-pub(super) fn exp<R: Real>(x: R) -> R {
-    let [(infinite, zero), _] = R::EXP_RANGE;
-    if x.is_nan() || x >= infinite {
-        return x + R::INFINITY;
-    }
-    if x <= zero {
-        return R::ZERO;
-    }
-    let n = (x * R::LOG2E[0]).round_ties_even();
-    let rest = n.mul_add(-R::LN2[0], x);
-    let high = n.mul_add(-R::LN2[1], rest);
-    scaled_exp(high, n.mul_add(-R::LN2[1], rest - high), n.to_i32())
+/// `value`, which an exponential function has at x, or what it has where that is out of range.
+fn in_range<R: Real>(x: R, value: R, (infinite, zero): (f64, f64)) -> R {
+    let value = R::select(x.at_most(x.of(zero)), x.of(0.0), value);
+    // What is not less is more, or NaN.
+    R::select(x.less(x.of(infinite)), value, x + x.of(f64::INFINITY))
 }
 
-pub(super) fn exp2<R: Real>(x: R) -> R {
-    let [_, (infinite, zero)] = R::EXP_RANGE;
-    if x.is_nan() || x >= infinite {
-        return x + R::INFINITY;
-    }
-    if x <= zero {
-        return R::ZERO;
-    }
+/// `x - n * ln(2)`, as the nearest number and what that lacks.
+fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
+    let [ln2, ln2_low] = x.format().ln2.map(|part| x.of(-part));
+    let rest = n.mul_add(ln2, x);
+    let high = n.mul_add(ln2_low, rest);
+    (high, n.mul_add(ln2_low, rest - high))
+}
+
+pub(crate) fn exp<R: Real>(x: R) -> R {
+    let Format { log2e, exp_range, .. } = x.format();
+    let n = (x * x.of(log2e[0])).round_ties_even();
+    let (high, low) = without_powers(x, n);
+    in_range(x, scaled_exp(high, low, n.to_integer()), exp_range[0])
+}
+
+pub(crate) fn exp2<R: Real>(x: R) -> R {
+    let [ln2, ln2_low] = x.format().ln2.map(|part| x.of(part));
     let n = x.round_ties_even();
     let rest = x - n;
-    let high = rest.mul_add(R::LN2[0], rest * R::LN2[1]);
-    let low = rest.mul_add(R::LN2[0], -high) + rest * R::LN2[1];
-    scaled_exp(high, low, n.to_i32())
+    let high = rest.mul_add(ln2, rest * ln2_low);
+    let low = rest.mul_add(ln2, -high) + rest * ln2_low;
+    in_range(x, scaled_exp(high, low, n.to_integer()), x.format().exp_range[1])
+}
+
+/// A positive finite x as `2^n * m` with m between sqrt(1/2) and sqrt(2): n and m.
+fn split<R: Real>(x: R) -> (R, R) {
+    let Format {
+        mantissa,
+        bias,
+        sqrt_half,
+        ..
+    } = *x.format();
+    let power = |exponent: i64| x.of(f64::from_bits(((exponent + 1023) as u64) << 52));
+    let is_subnormal = x.less(power(1 - bias));
+    let normal = R::select(is_subnormal, x * power(mantissa.into()), x);
+    let bits = normal.to_bits();
+    let place = bits.of(mantissa.into());
+    let exponent = bits.minus(bits.of(sqrt_half as u64)).down(place);
+    let m = R::from_bits(bits.minus(exponent.up(place)));
+    let shift = R::select(is_subnormal, x.of(mantissa.into()), x.of(0.0));
+    (R::from_integer(exponent) - shift, m)
 }
 
 /// `x = 2^n * (1 + f)`: n and the natural logarithm of 1 + f as a sum of two, the second tiny.
 fn split_ln<R: Real>(x: R) -> (R, R, R) {
-    let (normal, shift) = if x < R::power_of_two(1 - R::BIAS) {
-        (x * R::power_of_two(R::MANTISSA), R::MANTISSA)
-    } else {
-        (x, 0)
-    };
-    let (m, exponent) = normal.split();
-    let f = m - R::ONE;
+    let (n, m) = split(x);
+    let f = m - x.of(1.0);
     // With s = f / (2 + f), ln(1 + f) = 2 (s + s^3/3 + s^5/5 + …) = f - f^2/2 + s (f^2/2 + 2 (s^2/3 + s^4/5 + …)).
-    let s = f / (R::of(2.0) + f);
+    let s = f / (x.of(2.0) + f);
     let z = s * s;
-    let series = z * polynomial(z, R::TERMS[1], |k| 2.0 / (2 * k + 3) as f64);
-    let half_square = R::of(0.5) * f * f;
+    let series = z * polynomial(z, x.format().terms[1], |k| 2.0 / (2 * k + 3) as f64);
+    let half_square = x.of(0.5) * f * f;
     let high = f - half_square;
     let low = s.mul_add(half_square + series, (f - high) - half_square);
-    (R::of(f64::from(exponent - shift)), high, low)
+    (n, high, low)
 }
 
-/// What a logarithm of x is where no number is its logarithm, or x is infinite.
-fn special_logarithm<R: Real>(x: R) -> Option<R> {
-    if x.is_nan() || x < R::ZERO {
-        Some(R::NAN)
-    } else if x == R::ZERO {
-        Some(-R::INFINITY)
-    } else if x == R::INFINITY {
-        Some(x)
-    } else {
-        None
-    }
+/// `value`, which a logarithm has at x, or what it has where x is no positive number.
+fn of_positive<R: Real>(x: R, value: R) -> R {
+    let (zero, infinity) = (x.of(0.0), x.of(f64::INFINITY));
+    let special = R::select(x.equals(infinity), x, x.of(f64::NAN));
+    let special = R::select(x.equals(zero), -infinity, special);
+    R::select(zero.less(x) & x.less(infinity), value, special)
 }
 
-pub(super) fn ln<R: Real>(x: R) -> R {
-    if let Some(special) = special_logarithm(x) {
-        return special;
-    }
+pub(crate) fn ln<R: Real>(x: R) -> R {
+    let [ln2, ln2_low] = x.format().ln2.map(|part| x.of(part));
     let (n, high, low) = split_ln(x);
-    n.mul_add(R::LN2[0], high + n.mul_add(R::LN2[1], low))
+    of_positive(x, n.mul_add(ln2, high + n.mul_add(ln2_low, low)))
 }
 
-pub(super) fn log2<R: Real>(x: R) -> R {
-    if let Some(special) = special_logarithm(x) {
-        return special;
-    }
+pub(crate) fn log2<R: Real>(x: R) -> R {
+    let [log2e, log2e_low] = x.format().log2e.map(|part| x.of(part));
     let (n, high, low) = split_ln(x);
-    n + high.mul_add(R::LOG2E[0], low.mul_add(R::LOG2E[0], high * R::LOG2E[1]))
+    of_positive(x, n + high.mul_add(log2e, low.mul_add(log2e, high * log2e_low)))
 }
 
 /// `high + low` for a `high` that is not smaller, as the nearest number and what that lacks.
@@ -125,109 +135,94 @@ fn product<R: Real>(a: (R, R), b: (R, R)) -> (R, R) {
     (whole, a.0.mul_add(b.0, -whole) + a.0.mul_add(b.1, a.1 * b.0))
 }
 
-pub(super) fn tanh<R: Real>(x: R) -> R {
-    if x.is_nan() {
-        return x + R::INFINITY;
-    }
+/// `value` with its sign changed where the condition holds.
+fn negated_if<R: Real>(condition: R::Truth, value: R) -> R {
+    R::select(condition, -value, value)
+}
+
+pub(crate) fn tanh<R: Real>(x: R) -> R {
+    let Format { log2e, tanh_one, .. } = x.format();
+    let (one, two) = (x.of(1.0), x.of(2.0));
     let magnitude = x.abs();
-    let value = if magnitude >= R::TANH_ONE {
-        R::ONE
-    } else {
-        // t = e^(2|x|) - 1 = 2^n - 1 + 2^n * (e^r - 1), and the result t / (t + 2): both with what they lack.
-        let twice = magnitude + magnitude;
-        let n = (twice * R::LOG2E[0]).round_ties_even();
-        let rest = n.mul_add(-R::LN2[0], twice);
-        let r = n.mul_add(-R::LN2[1], rest);
-        let lacks = n.mul_add(-R::LN2[1], rest - r);
-        let tail = polynomial(r, R::TERMS[0] - 2, |k| INVERSE_FACTORIALS[k + 2]);
-        let (high, low) = sum(r, (r * r).mul_add(tail, lacks));
-        let scale = R::power_of_two(n.to_i32());
-        let (t, t_low) = sum(scale - R::ONE, scale * high);
-        // n is 0 for the smallest: then the larger part is not the first.
-        let (t, t_low) = if n == R::ZERO {
-            (high, low)
-        } else {
-            (t, t_low + scale * low)
-        };
-        let two = R::of(2.0);
-        let (over, over_low) = if t > two { sum(t, two) } else { sum(two, t) };
-        let quotient = t / over;
-        let left = quotient.mul_add(-over, t) + quotient.mul_add(-(over_low + t_low), t_low);
-        quotient + left / over
-    };
-    if x.is_sign_negative() { -value } else { value }
+    // t = e^(2|x|) - 1 = 2^n - 1 + 2^n * (e^r - 1), and the result t / (t + 2): both with what they lack.
+    let twice = magnitude + magnitude;
+    let n = (twice * x.of(log2e[0])).round_ties_even();
+    let (r, lacks) = without_powers(twice, n);
+    let (high, low) = sum(r, (r * r).mul_add(exp_tail(r), lacks));
+    let scale = x.power_of_two(n.to_integer());
+    let (t, t_low) = sum(scale - one, scale * high);
+    // n is 0 for the smallest: then the larger part is not the first.
+    let is_small = n.equals(x.of(0.0));
+    let t_low = R::select(is_small, low, t_low + scale * low);
+    let t = R::select(is_small, high, t);
+    let is_large = two.less(t);
+    let (over, over_low) = sum(R::select(is_large, t, two), R::select(is_large, two, t));
+    let quotient = t / over;
+    let left = quotient.mul_add(-over, t) + quotient.mul_add(-(over_low + t_low), t_low);
+    let value = R::select(magnitude.less(x.of(*tanh_one)), quotient + left / over, one);
+    let value = negated_if(x.is_sign_negative(), value);
+    R::select(x.equals(x), value, x + x.of(f64::INFINITY))
 }
 
 /// The logarithm to base 2 of a positive finite x, as the nearest number and what that lacks.
 fn precise_log2<R: Real>(x: R) -> (R, R) {
-    let (normal, shift) = if x < R::power_of_two(1 - R::BIAS) {
-        (x * R::power_of_two(R::MANTISSA), R::MANTISSA)
-    } else {
-        (x, 0)
-    };
-    let (m, exponent) = normal.split();
-    let n = R::of(f64::from(exponent - shift));
-    let f = m - R::ONE;
+    let Format {
+        third, log2e, terms, ..
+    } = x.format();
+    let (n, m) = split(x);
+    let f = m - x.of(1.0);
     // As in `split_ln`, ln(1 + f) = 2 s (1 + s^2 (1/3 + s^2/5 + …)) for s = f / (2 + f), but all with what they lack.
-    let (over, over_low) = sum(R::of(2.0), f);
+    let (over, over_low) = sum(x.of(2.0), f);
     let s = f / over;
     let s = (s, s.mul_add(-over_low, s.mul_add(-over, f)) / over);
     let z = product(s, s);
-    let series = polynomial(z.0, R::TERMS[1], |k| 1.0 / (2 * k + 5) as f64);
-    let (term, term_low) = product(z, (series, R::ZERO));
-    let (third, third_low) = sum(R::THIRD[0], term);
-    let series = product(s, product(z, (third, third_low + (term_low + R::THIRD[1]))));
+    let series = polynomial(z.0, terms[1], |k| 1.0 / (2 * k + 5) as f64);
+    let (term, term_low) = product(z, (series, x.of(0.0)));
+    let (head, head_low) = sum(x.of(third[0]), term);
+    let series = product(s, product(z, (head, head_low + (term_low + x.of(third[1])))));
     let (ln, ln_low) = sum(s.0, series.0);
-    let half = product((ln, ln_low + (s.1 + series.1)), (R::LOG2E[0], R::LOG2E[1]));
+    let half = product((ln, ln_low + (s.1 + series.1)), (x.of(log2e[0]), x.of(log2e[1])));
     let (log, low) = sum(n, half.0 + half.0);
     (log, low + (half.1 + half.1))
 }
 
 /// Whether y is an integer, and whether it is an odd one.
-fn parity<R: Real>(y: R) -> (bool, bool) {
-    let is_integer = y == y.round_ties_even();
-    let half = R::of(0.5) * y;
-    (is_integer, is_integer && half != half.round_ties_even())
+fn parity<R: Real>(y: R) -> (R::Truth, R::Truth) {
+    let is_integer = y.equals(y.round_ties_even());
+    let half = y.of(0.5) * y;
+    (is_integer, is_integer & !half.equals(half.round_ties_even()))
 }
 
-pub(super) fn power<R: Real>(x: R, y: R) -> R {
-    if x == R::ONE || y == R::ZERO {
-        return R::ONE;
-    }
-    if x.is_nan() || y.is_nan() {
-        return x + y;
-    }
+/// |x|^y where x is a positive finite number and y a finite one.
+fn power_of_magnitude<R: Real>(magnitude: R, y: R) -> R {
+    let Format { ln2, exp_range, .. } = y.format();
+    let [ln2, ln2_low] = ln2.map(|part| y.of(part));
+    let (log, log_low) = precise_log2(magnitude);
+    let whole = y * log;
+    let low = y.mul_add(log, -whole) + y * log_low;
+    let n = whole.round_ties_even();
+    let (rest, rest_low) = sum(whole - n, low);
+    let high = rest.mul_add(ln2, rest * ln2_low);
+    let lacks = rest.mul_add(ln2, -high) + rest.mul_add(ln2_low, rest_low * ln2);
+    let value = scaled_exp(high, lacks, n.to_integer());
+    // Within 1 of the ends of the range, what `whole` lacks decides.
+    let (infinite, zero) = exp_range[1];
+    let value = R::select(whole.at_most(y.of(zero - 1.0)), y.of(0.0), value);
+    R::select(y.of(infinite + 1.0).at_most(whole), y.of(f64::INFINITY), value)
+}
+
+pub(crate) fn power<R: Real>(x: R, y: R) -> R {
+    let (zero, one, infinity) = (x.of(0.0), x.of(1.0), x.of(f64::INFINITY));
     let magnitude = x.abs();
     let (is_integer, is_odd) = parity(y);
-    let value = if magnitude == R::ZERO || magnitude == R::INFINITY || y.abs() == R::INFINITY {
-        if magnitude == R::ONE {
-            R::ONE
-        } else if (magnitude < R::ONE) == (y < R::ZERO) {
-            R::INFINITY
-        } else {
-            R::ZERO
-        }
-    } else if x < R::ZERO && !is_integer {
-        return R::NAN;
-    } else {
-        let (log, log_low) = precise_log2(magnitude);
-        let high = y * log;
-        let [_, (infinite, zero)] = R::EXP_RANGE;
-        // Within 1 of the ends of the range, what `high` lacks decides.
-        if high >= infinite + R::ONE {
-            R::INFINITY
-        } else if high <= zero - R::ONE {
-            R::ZERO
-        } else {
-            let low = y.mul_add(log, -high) + y * log_low;
-            let n = high.round_ties_even();
-            let (rest, rest_low) = sum(high - n, low);
-            let high = rest.mul_add(R::LN2[0], rest * R::LN2[1]);
-            let lacks = rest.mul_add(R::LN2[0], -high) + rest.mul_add(R::LN2[1], rest_low * R::LN2[0]);
-            scaled_exp(high, lacks, n.to_i32())
-        }
-    };
-    if x.is_sign_negative() && is_odd { -value } else { value }
+    let is_extreme = magnitude.equals(zero) | magnitude.equals(infinity) | y.abs().equals(infinity);
+    let grows = !(magnitude.less(one) ^ y.less(zero));
+    let extreme = R::select(magnitude.equals(one), one, R::select(grows, infinity, zero));
+    let value = R::select(is_extreme, extreme, power_of_magnitude(magnitude, y));
+    let value = negated_if(x.is_sign_negative() & is_odd, value);
+    let value = R::select(x.less(zero) & !is_integer & !is_extreme, x.of(f64::NAN), value);
+    let value = R::select(x.equals(x) & y.equals(y), value, x + y);
+    R::select(x.equals(one) | y.equals(zero), one, value)
 }
 
 /// The bits of 2/pi, after 64 zeros.
@@ -254,62 +249,73 @@ pub(crate) const TWO_OVER_PI: [u64; 20] = [
     0x56033046fc7b6bab,
 ];
 
-/// A finite |x| as `quadrant * pi/2 + high + low` with |high| up to pi/4 and a tiny `low`.
-fn quadrant<R: Real>(x: R) -> (u64, R, R) {
-    let (m, exponent) = x.integer_and_exponent();
+/// A finite x of more than a half as `quadrant * pi/2 + high + low` with |high| up to pi/4 and a tiny `low`.
+fn quadrant<R: Real>(x: R) -> (R::Word, R, R) {
+    let Format {
+        mantissa,
+        bias,
+        half_pi,
+        ..
+    } = *x.format();
+    let bits = x.to_word();
+    let word = |value: u64| bits.of(value);
+    let hidden = 1u64 << mantissa;
+    let m = (bits & word(hidden - 1)) | word(hidden);
     // The bits of 2/pi before `first` only add multiples of 4 to x * 2/pi. Of the product with the next 192 bits, modulo
     // 2^192, the upper two are the quadrant, and of the rest 126 are as good as exact.
-    let first = (exponent + 62) as usize;
-    let (word, shift) = (first / 64, first as u32 % 64);
-    let window = |k: usize| {
-        let next = TWO_OVER_PI[word + k + 1];
-        (TWO_OVER_PI[word + k] << shift) | (next >> 1 >> (63 - shift))
-    };
+    let first = bits
+        .down(word(mantissa.into()))
+        .plus(word((62 - bias - i64::from(mantissa)) as u64));
+    let (at, shift) = (first.down(word(6)), first & word(63));
+    let opposite = word(63).minus(shift);
+    let table = [0, 1, 2, 3].map(|k| at.plus(word(k)).look_up(&TWO_OVER_PI));
+    let window = |k: usize| table[k].up(shift) | table[k + 1].down(word(1)).down(opposite);
     let (w0, w1, w2) = (window(0), window(1), window(2));
-    let high_of = |word: u64| ((u128::from(m) * u128::from(word)) >> 64) as u64;
-    let middle = m.wrapping_mul(w1);
-    let (middle, carry) = middle.overflowing_add(high_of(w2));
-    let upper = m.wrapping_mul(w0).wrapping_add(high_of(w1)).wrapping_add(carry.into());
-    let fraction = [(upper << 2) | (middle >> 62), middle << 2];
+    let lower = m.times(w1);
+    let middle = lower.plus(m.times_high(w2));
+    let carry = R::Word::select(middle.less(lower), word(1), word(0));
+    let upper = m.times(w0).plus(m.times_high(w1)).plus(carry);
+    let (high, low) = (upper.up(word(2)) | middle.down(word(62)), middle.up(word(2)));
     // From a half on, the distance to the next quadrant, which is negative.
-    let is_negative = fraction[0] >> 63 == 1;
-    let [high, low] = if is_negative {
-        [!fraction[0], !fraction[1]]
-    } else {
-        fraction
-    };
-    let zeros = high.leading_zeros().min(63);
-    let digits = (high << zeros) | (low >> 1 >> (63 - zeros));
-    let unit = R::power_of_two(-64 - zeros as i32);
-    let unit = if is_negative { -unit } else { unit };
-    let lost = digits & ((1 << (63 - R::MANTISSA)) - 1);
-    let (digits, lost) = (R::from_u64(digits - lost) * unit, R::from_u64(lost) * unit);
-    let high = digits * R::HALF_PI[0];
-    let low = digits.mul_add(R::HALF_PI[0], -high) + digits.mul_add(R::HALF_PI[1], lost * R::HALF_PI[0]);
-    ((upper >> 62) + u64::from(is_negative), high, low)
+    let is_negative = !high.less(word(1 << 63));
+    let high = R::Word::select(is_negative, !high, high);
+    let low = R::Word::select(is_negative, !low, low);
+    let zeros = high.leading_zeros();
+    let zeros = R::Word::select(zeros.less(word(63)), zeros, word(63));
+    let digits = high.up(zeros) | low.down(word(1)).down(word(63).minus(zeros));
+    let exponent = x.small(word(64).plus(zeros));
+    let unit = x.power_of_two(exponent.of(0).minus(exponent));
+    let unit = negated_if(is_negative, unit);
+    let lost = digits & word((1 << (63 - mantissa)) - 1);
+    let (digits, lost) = (x.of_word(digits.minus(lost)) * unit, x.of_word(lost) * unit);
+    let [half_pi, half_pi_low] = half_pi.map(|part| x.of(part));
+    let high = digits * half_pi;
+    let low = digits.mul_add(half_pi, -high) + digits.mul_add(half_pi_low, lost * half_pi);
+    let next = R::Word::select(is_negative, word(1), word(0));
+    (upper.down(word(62)).plus(next), high, low)
 }
 
 /// The sine of |x| shifted by a number of quadrants.
 fn sine_from<R: Real>(x: R, shift: u64) -> R {
-    // Not of the infinite, nor of NaN.
-    if x.is_nan() || x.abs() == R::INFINITY {
-        return R::NAN;
-    }
-    let (quadrant, r, low) = if x.abs() <= R::of(0.75) {
-        (0, x.abs(), R::ZERO)
-    } else {
-        quadrant(x)
-    };
+    let magnitude = x.abs();
+    let zero = x.to_word().of(0);
+    let (quadrant, r, low) = R::choose(
+        magnitude.at_most(x.of(0.75)),
+        || (zero, magnitude, x.of(0.0)),
+        || quadrant(magnitude),
+    );
     let z = r * r;
-    let quadrant = quadrant + shift;
-    let value = if quadrant.is_multiple_of(2) {
-        let series = polynomial(z, R::TERMS[2] - 1, |k| alternating(k + 1, 2 * k + 3));
-        r + (r * z).mul_add(series, low)
-    } else {
-        let series = polynomial(z, R::TERMS[3] - 1, |k| alternating(k + 1, 2 * k + 2));
-        R::ONE + z.mul_add(series, -(r * low))
-    };
-    if quadrant % 4 >= 2 { -value } else { value }
+    let [_, _, sine_terms, cosine_terms] = x.format().terms;
+    let sine = polynomial(z, sine_terms - 1, |k| alternating(k + 1, 2 * k + 3));
+    let sine = r + (r * z).mul_add(sine, low);
+    let cosine = polynomial(z, cosine_terms - 1, |k| alternating(k + 1, 2 * k + 2));
+    let cosine = x.of(1.0) + z.mul_add(cosine, -(r * low));
+    let quadrant = quadrant.plus(zero.of(shift));
+    let is_zero = |bit: u64| (quadrant & zero.of(bit)).equals(zero);
+    let value = R::select(is_zero(1), sine, cosine);
+    let value = negated_if(!is_zero(2), value);
+    // Not of the infinite, nor of NaN.
+    R::select(magnitude.less(x.of(f64::INFINITY)), value, x.of(f64::NAN))
 }
 
 /// The inverse factorial of `of`, negative for odd k.
@@ -321,11 +327,10 @@ fn alternating(k: usize, of: usize) -> f64 {
     }
 }
 
-pub(super) fn sin<R: Real>(x: R) -> R {
-    let value = sine_from(x, 0);
-    if x.is_sign_negative() { -value } else { value }
+pub(crate) fn sin<R: Real>(x: R) -> R {
+    negated_if(x.is_sign_negative(), sine_from(x, 0))
 }
 
-pub(super) fn cos<R: Real>(x: R) -> R {
+pub(crate) fn cos<R: Real>(x: R) -> R {
     sine_from(x, 1)
 }

@@ -11,10 +11,10 @@
 
 mod combine;
 mod convert;
-mod functions;
-mod real;
+pub(crate) mod functions;
+pub(crate) mod real;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use combine::combine;
 pub use convert::{bitcast, cast, from_f32, to_f32};
@@ -24,7 +24,7 @@ pub(crate) use functions::TWO_OVER_PI;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, UnaryOp};
 use convert::{canonical_f64, to_f64};
-use real::Real;
+use real::Native;
 
 /// `op` on one element; `None` if the type does not have the operation.
 pub fn unary(op: UnaryOp, value: Literal) -> Option<Literal> {
@@ -74,14 +74,14 @@ fn integer_unary(op: UnaryOp, value: Literal) -> Option<Literal> {
     Some(Literal::wrap(element, result))
 }
 
-fn float_unary<R: Real>(op: UnaryOp, value: R) -> Option<R> {
+fn float_unary<R: Native>(op: UnaryOp, value: R) -> Option<R> {
     Some(match op {
         UnaryOp::Floor => value.floor(),
         UnaryOp::Ceil => value.ceil(),
         UnaryOp::Round => value.round_ties_even(),
         UnaryOp::Trunc => value.trunc(),
         UnaryOp::Sqrt => value.sqrt(),
-        UnaryOp::Rsqrt => R::ONE / value.sqrt(),
+        UnaryOp::Rsqrt => value.of(1.0) / value.sqrt(),
         UnaryOp::Exp => functions::exp(value),
         UnaryOp::Exp2 => functions::exp2(value),
         UnaryOp::Ln => functions::ln(value),
@@ -167,7 +167,7 @@ fn integer_binary(op: BinaryOp, left: Literal, right: Literal) -> Option<Literal
     Some(Literal::wrap(element, value))
 }
 
-fn float_binary<R: Real>(op: BinaryOp, l: R, r: R) -> Option<R> {
+fn float_binary<R: Native>(op: BinaryOp, l: R, r: R) -> Option<R> {
     Some(match op {
         BinaryOp::Add => l + r,
         BinaryOp::Subtract => l - r,

@@ -1,3 +1,15 @@
-//! Printers: thread IR as text. They decide nothing.
+//! Texts of the thread IR, for those who compile them.
+//!
+//! A printer decides nothing: what a thread does, and how, the [IR](crate::thread) says, and what the
+//! [verifier](crate::thread::verify) accepts every printer prints.
 
+pub mod cuda;
 pub mod ptx;
+
+use crate::thread::Kernel;
+
+/// The name that a kernel has in its text, by which it is launched.
+pub fn entry(kernel: &Kernel) -> String {
+    // With a beginning of its own it is no word of any language, whatever the kernel is called.
+    format!("tilewright_{}", kernel.name)
+}

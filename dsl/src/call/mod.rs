@@ -242,6 +242,29 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// The same call over other memory: for that of each tensor and of each count in device memory, in the order of the
+    /// arguments, what `memory` gives. `None` where it gives nothing.
+    pub fn with_memory<'b>(self, memory: impl FnMut(&'a dyn Memory) -> Option<&'b dyn Memory>) -> Option<Call<'b>> {
+        Some(Call {
+            definition: self.definition,
+            arguments: self.arguments.with_memory(memory)?,
+            extents: self.extents,
+            schedule: self.schedule,
+            checked: self.checked,
+            reports: self.reports,
+            overlapping: self.overlapping,
+            specialize: self.specialize,
+        })
+    }
+
+    /// Gives the counts that the host knows other values, in their order, each bound as it was.
+    ///
+    /// # Errors
+    /// There are so many such counts, and not as many values.
+    pub fn set_counts(&mut self, values: &[u64]) -> Result<(), usize> {
+        self.arguments.set_counts(values)
+    }
+
     /// Ends a call that was launched: what it is made of serves the next one of this thread, which then allocates nothing.
     /// Runtimes do this at the end of a launch; a call that is only dropped is freed.
     pub fn recycle(self) {

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::KernelArgument;
 use super::types::memory_type;
 use super::writer::{ArgumentOrder, Writer};
-use super::{KernelArgument, TABLE_EXTENTS};
 use crate::ir::{Access, Expression, Handle, Layout, Span, Symbol};
+use crate::lower::TABLE_EXTENTS;
 
 /// The tensor of an access.
 #[derive(Debug, Clone)]

@@ -37,11 +37,11 @@ mod types;
 mod vector;
 mod writer;
 
+pub use crate::lower::{KernelArgument, TrapFault, TrapSite};
 pub use lower::lower;
 pub use marks::MarkedBy;
 
-use crate::analysis::races::Touch;
-use crate::ir::{CheckKind, Span, Symbol};
+use crate::ir::Span;
 use crate::schedule::{Schedule, ScheduleError};
 
 /// A kernel as CUDA C++, and how to launch it.
@@ -59,83 +59,6 @@ pub struct Module {
     pub traps: Vec<TrapSite>,
     /// Whether one block runs all programs, one after the other.
     pub in_order: bool,
-}
-
-/// One argument of the CUDA kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KernelArgument {
-    /// The address of the first element of the tensor parameter at this position.
-    Pointer(u32),
-    /// The address of the table of the list parameter at this position: [`KernelArgument::table_words`] words of 8 bytes for each
-    /// tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of the tensor's first
-    /// element, the number of elements that the tensors before it have together, its extents, and its strides in elements.
-    Table(u32),
-    /// The value of a launch symbol, as i64.
-    Symbol(Symbol),
-    /// The scalar parameter at this position, in its element type (bool as one byte).
-    Scalar(u32),
-    /// The address of the device-resident count at this position, and
-    DeviceCount(u32),
-    /// the largest value that this count may have, as i64.
-    DeviceCountMaximum(u32),
-    /// The address of so many u64 for each element of a tensor parameter, or of all tensors of a list, all zero.
-    Marks {
-        /// The position of the parameter.
-        tensor: u32,
-        /// 1, or 2 where loads are marked too.
-        words: u32,
-    },
-    /// The address of the error record, six u64: the number of the report that is wanted, from 1, which whoever reads
-    /// reports sets; the number of the [`TrapSite`], the program, a value and the [mark](MarkedBy) that was met; and the first
-    /// number again, once all of them are there.
-    Trap,
-}
-
-/// A place that reports an error while the kernel runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrapSite {
-    /// Where it was written.
-    pub span: Span,
-    /// What it reports.
-    pub fault: TrapFault,
-}
-
-/// What is wrong where a kernel traps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TrapFault {
-    /// An index, which is the value of the record, is out of bounds. Of a list, what was met is the number of the tensor.
-    OutOfBounds {
-        /// The tensor parameter.
-        tensor: u32,
-        /// The axis.
-        axis: u8,
-    },
-    /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the value of
-    /// the record, was touched before in a way that does not go together with this one: what was met is a mark, which
-    /// [`MarkedBy`] reads.
-    Conflict {
-        /// The tensor parameter.
-        tensor: u32,
-        /// What is done to the element here.
-        touch: Touch,
-    },
-    /// A condition does not hold; of a tile, at the row-major position that is the value of the record.
-    Check {
-        /// Who says that it holds.
-        kind: CheckKind,
-        /// What the author says about it.
-        message: String,
-    },
-}
-
-/// Where the extents begin in an entry of a [table](KernelArgument::Table).
-const TABLE_EXTENTS: usize = 2;
-
-impl KernelArgument {
-    /// How many words a [table](KernelArgument::Table) has for each tensor of this rank.
-    pub const fn table_words(rank: usize) -> usize {
-        TABLE_EXTENTS + 2 * rank
-    }
 }
 
 impl Module {

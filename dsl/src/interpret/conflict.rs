@@ -3,6 +3,7 @@
 use rayon::slice::ParallelSliceMut;
 
 use super::order::Order;
+use super::threads;
 use super::touch::{Meeting, Touched};
 use crate::analysis::races::{Sequence, Touch};
 
@@ -10,7 +11,10 @@ use crate::analysis::races::{Sequence, Touch};
 pub(super) fn find(mut entries: Vec<Touched>, sequence: Sequence, order: &Order) -> Option<Meeting> {
     // The entries of one program and kind are disjoint, so this order is total.
     let key = |entry: &Touched| (entry.tensor, entry.start, entry.touch, entry.program, entry.epoch);
-    entries.par_sort_unstable_by_key(key);
+    match threads::are_there() {
+        true => entries.par_sort_unstable_by_key(key),
+        false => entries.sort_unstable_by_key(key),
+    }
     entries.chunk_by(|a, b| a.tensor == b.tensor).find_map(|of_tensor| {
         if sequence == Sequence::Free {
             return clashing(of_tensor.iter().copied());

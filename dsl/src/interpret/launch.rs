@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rayon::prelude::*;
 
 use super::argument::Arguments;
-use super::conflict;
 use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
 use super::touch::{Meeting, Touched};
 use super::{BadAccess, Conflict, ConflictingAccess, HostArgument, InterpretError, check_requirements, grid};
+use super::{conflict, threads};
 use crate::analysis::effects::Effects;
 use crate::analysis::races::{Races, Sequence, Touch};
 use crate::host::check_programs;
@@ -124,10 +124,12 @@ pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -
     // Where the last write wins there is but one piece.
     let piece = if effects.in_order { programs.max(1) } else { piece };
     let stopped = AtomicU64::new(u64::MAX);
-    let reports: Vec<Report> = (0..programs.div_ceil(piece))
-        .into_par_iter()
-        .map(|i| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped))
-        .collect();
+    let run = |i: u64| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped);
+    let pieces = 0..programs.div_ceil(piece);
+    let reports: Vec<Report> = match threads::are_there() {
+        true => pieces.into_par_iter().map(run).collect(),
+        false => pieces.map(run).collect(),
+    };
     launch.conclude(reports)
 }
 

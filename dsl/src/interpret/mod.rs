@@ -23,6 +23,7 @@ mod order;
 mod program;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tiles;
 mod touch;
 mod transfer;

@@ -1,7 +1,8 @@
 //! Places, bounds and masks of loads and stores.
 
+use super::list::Subject;
 use super::point::Point;
-use super::{Lower, LowerError};
+use super::{Lower, LowerError, TrapFault};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, Bounds, CacheHint, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol};
 use crate::schedule::{LoadHint, StoreHint};
@@ -20,34 +21,27 @@ impl Lower<'_> {
         let Some(tensor) = self.kernel.tensor(access.tensor) else {
             return self.not_carried("an access to what is no tensor");
         };
-        if tensor.list.is_some() {
-            return self.not_carried("an access to a list");
-        }
-        if self.kernel.reports(access) && access.is_guarded() {
-            return self.not_carried("an access that reports what is out of bounds");
-        }
         let element = tensor.element;
         let mut conditions = Vec::new();
-        if let Some(mask) = access.mask {
-            let mask = self.pull(mask, point)?;
-            conditions.push(self.b.condition(mask));
+        let mut mask = self.b.indices().always(true);
+        if let Some(masked) = access.mask {
+            let masked = self.pull(masked, point)?;
+            mask = self.b.condition(masked);
+            conditions.push(mask);
         }
+        let subject = self.subject(access, mask, &mut conditions)?;
         let mut offset = self.b.constant(0);
-        for axis in 0..access.indices.len() {
+        for axis in subject.axes(access) {
             let index = self.index_at(access, axis, point, shape)?;
-            let index = self.checked(access, axis, index, &mut conditions);
-            let stride = self.symbol(Symbol::Stride {
-                tensor: access.tensor,
-                axis: axis as u8,
-            });
+            let index = self.checked(access, Some(subject), axis, index, mask, &mut conditions);
+            let stride = self.stride_of(subject, axis);
             let term = self.b.indices().multiply(index, stride);
             offset = self.b.indices().add(offset, term);
         }
         let offset = self.b.indices().scale(offset, element.size() as i64);
-        let buffer = self.buffer(access.tensor);
         conditions.extend(self.needed);
         Ok(Placed {
-            place: self.b.place(buffer, offset),
+            place: self.place_in(subject, offset),
             condition: self.b.indices().all(conditions),
         })
     }
@@ -72,25 +66,39 @@ impl Lower<'_> {
         Ok(self.b.index(operand))
     }
 
-    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index.
-    fn checked(
+    /// Applies the bounds policy to one index: collects what must hold, or returns the clamped index. Of the index that
+    /// says which tensor of a list it is, there is no subject yet.
+    pub(super) fn checked(
         &mut self,
         access: &Access,
+        subject: Option<Subject>,
         axis: usize,
         index: Handle<Index>,
+        mask: Handle<Condition>,
         conditions: &mut Vec<Handle<Condition>>,
     ) -> Handle<Index> {
         let guard = access.guards[axis];
         if !guard.any() {
             return index;
         }
-        let extent = self.symbol(Symbol::Extent {
-            tensor: access.tensor,
-            axis: axis as u8,
-        });
+        let extent = match subject {
+            Some(subject) => self.extent(subject, axis),
+            None => self.symbol(Symbol::Extent {
+                tensor: access.tensor,
+                axis: axis as u8,
+            }),
+        };
         // An unsigned index of 64 bits that is no extent has a sign here.
         let lower = guard.lower || self.kernel.ty(access.indices[axis]).element == ElementType::U64;
         let (zero, one) = (self.b.constant(0), self.b.constant(1));
+        let inside = match (lower, guard.upper) {
+            (true, true) => self.b.indices().within(index, extent),
+            (true, false) => self.b.indices().at_most(zero, index),
+            (false, _) => self.b.indices().less(index, extent),
+        };
+        if self.kernel.reports(access) && !self.quiet {
+            self.report_outside(access, axis, index, inside, mask);
+        }
         if access.bounds == Bounds::Clamp {
             conditions.push(self.b.indices().less(zero, extent));
             let last = self.b.indices().subtract(extent, one);
@@ -106,12 +114,40 @@ impl Lower<'_> {
                 false => above,
             };
         }
-        conditions.push(match (lower, guard.upper) {
-            (true, true) => self.b.indices().within(index, extent),
-            (true, false) => self.b.indices().at_most(zero, index),
-            (false, _) => self.b.indices().less(index, extent),
-        });
+        conditions.push(inside);
         index
+    }
+
+    fn report_outside(
+        &mut self,
+        access: &Access,
+        axis: usize,
+        index: Handle<Index>,
+        inside: Handle<Condition>,
+        mask: Handle<Condition>,
+    ) {
+        let tensor = access.tensor;
+        let outside = self.b.indices().not(inside);
+        let when = self.b.indices().all([mask, outside].into_iter().chain(self.needed));
+        if self.b.kernel().indices.is_known(when) == Some(false) {
+            return;
+        }
+        // Which tensor of a list it is.
+        let list = self
+            .kernel
+            .tensor(tensor)
+            .is_some_and(|parameter| parameter.list.is_some());
+        let which = list.then(|| self.scalar(access.indices[0]).ok()).flatten();
+        let met = match which {
+            Some(which) => {
+                let which = self.b.index(which);
+                self.integer(which, ElementType::U64)
+            }
+            None => self.nothing(),
+        };
+        let axis = axis as u8;
+        let site = self.site(self.access_span, TrapFault::OutOfBounds { tensor, axis });
+        self.report(site, index.into(), met, when);
     }
 
     /// One element of a load, or several that move with the lane: zero where the access is masked or out of bounds.

@@ -5,11 +5,16 @@ use crate::element::ElementType;
 use crate::ir::{Handle, Layout, ParameterKind, Symbol};
 use crate::thread::{Argument, ArgumentKind, Buffer, BufferKind, Facts, Index, Load, Operand, Order, Sharing, Type};
 
-/// One argument of a lowered kernel.
+/// One argument of a kernel as it is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KernelArgument {
     /// The address of the first element of the tensor parameter at this position.
     Pointer(u32),
+    /// The address of the table of the list parameter at this position: [`KernelArgument::table_words`] words of 8
+    /// bytes for each tensor, and one entry, of a tensor without elements, if there is none. An entry is the address of
+    /// the tensor's first element, the number of elements that the tensors before it have together, its extents, and
+    /// its strides in elements.
+    Table(u32),
     /// The value of a launch symbol, as i64.
     Symbol(Symbol),
     /// The scalar parameter at this position, in its element type (bool as one byte).
@@ -18,10 +23,32 @@ pub enum KernelArgument {
     DeviceCount(u32),
     /// the largest value that this count may have, as i64.
     DeviceCountMaximum(u32),
+    /// The address of so many u64 for each element of a tensor parameter, or of all tensors of a list, all zero.
+    Marks {
+        /// The position of the parameter.
+        tensor: u32,
+        /// 1, or 2 where loads are marked too.
+        words: u32,
+    },
+    /// The address of the error record, six u64: the number of the report that is wanted, from 1, which whoever reads
+    /// reports sets; the number of the [`TrapSite`](super::TrapSite), the program, a value and the
+    /// [mark](crate::cuda::MarkedBy) that was met; and the first number again, once all of them are there.
+    Trap,
 }
 
-/// What is known of extents and counts: they are not negative, and what has so many elements is no more than memory holds.
-const EXTENT: Facts = Facts::between(0, 1 << 48);
+/// Where the extents begin in an entry of a [table](KernelArgument::Table).
+pub(crate) const TABLE_EXTENTS: usize = 2;
+
+impl KernelArgument {
+    /// How many words a [table](KernelArgument::Table) has for each tensor of this rank.
+    pub const fn table_words(rank: usize) -> usize {
+        TABLE_EXTENTS + 2 * rank
+    }
+}
+
+/// What is known of extents and counts: they are not negative, and what has so many elements is no more than memory
+/// holds.
+pub(super) const EXTENT: Facts = Facts::between(0, 1 << 48);
 
 impl Lower<'_> {
     /// The argument that passes this, which is taken if it has not been.
@@ -30,7 +57,11 @@ impl Lower<'_> {
             return *known;
         }
         let kind = match argument {
-            KernelArgument::Pointer(_) | KernelArgument::DeviceCount(_) => ArgumentKind::Pointer,
+            KernelArgument::Pointer(_)
+            | KernelArgument::Table(_)
+            | KernelArgument::DeviceCount(_)
+            | KernelArgument::Marks { .. }
+            | KernelArgument::Trap => ArgumentKind::Pointer,
             KernelArgument::Symbol(_) | KernelArgument::DeviceCountMaximum(_) => ArgumentKind::Scalar(ElementType::I64),
             KernelArgument::Scalar(position) => match self.kernel.parameters[position as usize].kind {
                 ParameterKind::Scalar(element) => ArgumentKind::Scalar(element),
@@ -44,7 +75,7 @@ impl Lower<'_> {
     }
 
     /// The author's name for a parameter, as texts can have it, and different from those of all others.
-    fn parameter_name(&self, position: u32) -> String {
+    pub(super) fn parameter_name(&self, position: u32) -> String {
         let plain = |name: &str| -> String {
             let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
             name.chars().map(letter).collect()
@@ -59,10 +90,13 @@ impl Lower<'_> {
         }
     }
 
-    fn name_of(&self, argument: KernelArgument) -> String {
+    pub(super) fn name_of(&self, argument: KernelArgument) -> String {
         let name = |position| self.parameter_name(position);
         match argument {
             KernelArgument::Pointer(position) => name(position),
+            KernelArgument::Table(position) => format!("table_{}", name(position)),
+            KernelArgument::Marks { tensor, .. } => format!("marks_{}", name(tensor)),
+            KernelArgument::Trap => "record".to_owned(),
             KernelArgument::DeviceCount(position) => format!("at_{}", name(position)),
             KernelArgument::DeviceCountMaximum(position) => format!("most_{}", name(position)),
             KernelArgument::Scalar(position) => format!("value_{}", name(position)),
@@ -81,12 +115,7 @@ impl Lower<'_> {
         if let Some(known) = self.buffers.get(&tensor) {
             return *known;
         }
-        let sharing = match () {
-            // A wait lets other kernels finish what they write.
-            () if self.effects.waits || self.effects.is_shared(tensor) => Sharing::Shared,
-            () if self.effects.is_changing(tensor) => Sharing::Private,
-            () => Sharing::ReadOnly,
-        };
+        let sharing = self.sharing(tensor);
         let argument = self.argument(KernelArgument::Pointer(tensor));
         let name = self.parameter_name(tensor);
         let alignment = self.kernel.tensor(tensor).map_or(1, |tensor| tensor.alignment);
@@ -94,6 +123,16 @@ impl Lower<'_> {
         let buffer = self.b.buffer(name, alignment, kind);
         self.buffers.insert(tensor, buffer);
         buffer
+    }
+
+    /// Who writes a tensor while the kernel runs.
+    pub(super) fn sharing(&self, tensor: u32) -> Sharing {
+        match () {
+            // A wait lets other kernels finish what they write.
+            () if self.effects.waits || self.effects.is_shared(tensor) => Sharing::Shared,
+            () if self.effects.is_changing(tensor) => Sharing::Private,
+            () => Sharing::ReadOnly,
+        }
     }
 
     /// A launch symbol.

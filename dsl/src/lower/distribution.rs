@@ -35,7 +35,8 @@ pub enum Form {
         /// How many packets there are.
         packets: u64,
     },
-    /// Row by row: packets of neighbours from the first address that 16 divides on, and what is before and behind one by one.
+    /// Row by row: packets of neighbours from the first address that 16 divides on, and what is before and behind one
+    /// by one.
     Rows {
         /// Elements of a packet.
         lanes: u8,
@@ -85,8 +86,8 @@ impl fmt::Display for Distribution {
 }
 
 impl Lower<'_> {
-    /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to find
-    /// that out is left out again.
+    /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to
+    /// find that out is left out again.
     pub(super) fn distribute(&mut self, access: &Access, shape: Shape) -> Result<Distribution, LowerError> {
         let workers = self.workers();
         let spread = |form, items: u64| {
@@ -141,11 +142,16 @@ impl Lower<'_> {
         })
     }
 
-    /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the innermost
-    /// axis, and all of a row are accessed under one condition.
-    fn divisor_along(&mut self, access: &Access, shape: Shape, lanes: u8) -> Result<Option<u64>, LowerError> {
+    /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the
+    /// innermost axis, and all of a row are accessed under one condition.
+    pub(super) fn divisor_along(
+        &mut self,
+        access: &Access,
+        shape: Shape,
+        lanes: u8,
+    ) -> Result<Option<u64>, LowerError> {
         let mut found = None;
-        let mark = self.b.mark();
+        let (mark, sites) = (self.b.mark(), self.sites.len());
         self.inside(|lower| {
             let point = lower.any_point(shape, lanes);
             let place = lower.place(access, &point, shape)?;
@@ -167,6 +173,7 @@ impl Lower<'_> {
             Ok(())
         })?;
         self.b.forget(mark);
+        self.sites.truncate(sites);
         Ok(found)
     }
 

@@ -1,20 +1,17 @@
-//! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its first
-//! store.
+//! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its
+//! first store.
 
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
-use crate::ir::{Access, Expression, Handle, Shape, Statement};
+use crate::ir::{Access, Block, Expression, Handle, Shape, Statement};
+use crate::stack::room;
 use crate::thread::{self, Condition, Index, Operand, Unroll};
 
 impl Lower<'_> {
     pub(super) fn store(&mut self, access: &Access, value: Handle<Expression>) -> Result<(), LowerError> {
-        if self.kernel.reports(access) && access.is_guarded() {
-            return self.not_carried("a store that reports what is out of bounds");
-        }
-        if self.effects.ordered.contains(&access.tensor) && !self.is_in_place(access, value) {
-            return self.not_carried("a store whose elements other threads read or write");
-        }
+        self.before_write(access.tensor);
         let shape = self.kernel.ty(value).shape;
+        self.access_span = self.span;
         let distribution = self.distribute(access, shape)?;
         self.distributions.push((self.span, distribution.clone()));
         self.hinted = matches!(distribution.form, Form::Packets { .. } | Form::Rows { .. });
@@ -92,12 +89,18 @@ impl Lower<'_> {
             false => {
                 let mut start = outer.clone();
                 start.push(zero);
-                let place = self.place(group.access, &start, group.shape)?.place;
+                let quiet = std::mem::replace(&mut self.quiet, true);
+                let place = self.place(group.access, &start, group.shape);
+                self.quiet = quiet;
+                let place = place?.place;
                 let size = self
                     .kernel
                     .tensor(group.access.tensor)
                     .map_or(1, |tensor| tensor.element.size());
-                let address = self.b.address(place.buffer);
+                let address = match place.pointer {
+                    Some(pointer) => self.b.index(pointer.into()),
+                    None => self.b.address(place.buffer),
+                };
                 let at = self.b.indices().add(address, place.offset);
                 let negative = self.b.indices().scale(at, -1);
                 let bytes = self.b.indices().low(negative, 4);
@@ -157,8 +160,8 @@ impl Lower<'_> {
         self.store_at(group, &point, value, None)
     }
 
-    /// All items, `point` of which says where the elements of the one with a number are: so many in flight, as often as the
-    /// distribution says.
+    /// All items, `point` of which says where the elements of the one with a number are: so many in flight, as often as
+    /// the distribution says.
     fn rounds(
         &mut self,
         group: &Group<'_>,
@@ -262,48 +265,34 @@ impl Lower<'_> {
         }
     }
 
-    /// Whether every use of a load from a tensor that the kernel writes is in the one store that writes the same elements of it,
-    /// with nothing that writes them in between: each thread then reads what only it writes, whenever it does.
+    /// Whether every use of a load from a tensor that the kernel writes is in the one store that writes the same elements of
+    /// it, further on in the same block: each thread then reads what only it writes, whenever it does.
     pub(super) fn is_deferred(&self, load: Handle<Expression>) -> bool {
         let kernel = self.kernel;
         let Expression::Load(access) = &kernel.expressions[load] else {
             return false;
         };
-        let mut stores = 0;
-        let mut in_place = true;
-        let mut uses = 0;
-        kernel.body.walk(&mut |statement, _| {
-            let made_of = |value| value == load || kernel.is_made_of(value, |_| true, |inner| inner == load);
-            match statement {
-                Statement::Store { access: to, value, .. } => {
-                    stores += usize::from(to.tensor == access.tensor);
-                    let indices = to.operands().any(made_of);
-                    if made_of(*value) || indices {
-                        uses += 1;
-                        in_place &= !indices && to == access && self.is_apart(to);
-                    }
-                }
-                Statement::Let(value) => in_place &= *value == load || !changes(&kernel.expressions[*value]),
-                other => other.for_each_use(|value| in_place &= !made_of(value)),
+        let made_of = |value| kernel.is_made_of(value, |_| true, |inner| inner == load);
+        let (mut stores, mut changes, mut others) = (0, false, false);
+        kernel.body.walk(&mut |statement, _| match statement {
+            Statement::Store { access: to, value, .. } => {
+                let in_place = to == access && self.is_apart(to) && !to.operands().any(made_of);
+                stores += usize::from(to.tensor == access.tensor);
+                others |= (made_of(*value) || to.operands().any(made_of)) && !in_place;
             }
-        });
-        in_place && uses <= 1 && stores == 1
-    }
-
-    /// Whether the order of this store with other threads' accesses does not matter, since what is read of its tensor is what the
-    /// same thread writes.
-    fn is_in_place(&self, access: &Access, value: Handle<Expression>) -> bool {
-        let kernel = self.kernel;
-        let mut all = true;
-        kernel.body.walk(&mut |statement, _| {
-            if let Statement::Let(other) = statement
-                && let Expression::Load(load) = &kernel.expressions[*other]
-                && load.tensor == access.tensor
-            {
-                all &= self.is_deferred(*other) && kernel.is_made_of(value, |_| true, |inner| inner == *other);
+            Statement::Let(value) => {
+                changes |= matches!(&kernel.expressions[*value], Expression::Atomic(_));
+                // What every thread has is computed where it stands.
+                others |= *value != load && kernel.ty(*value).is_scalar() && made_of(*value);
             }
+            other => other.for_each_use(|value| others |= made_of(value)),
         });
-        all && !self.effects.atomics.tensors.contains(&access.tensor)
+        let of = |statement: &Statement| match statement {
+            Statement::Let(value) => *value == load,
+            Statement::Store { access: to, .. } => to == access,
+            _ => false,
+        };
+        stores == 1 && !changes && !others && has_both(&kernel.body, &of)
     }
 
     /// Whether no two elements of an access are in one place: one of its axes has elements, and an index moves with it.
@@ -328,9 +317,16 @@ impl Lower<'_> {
     }
 }
 
-/// Whether an expression may change memory that a load reads.
-fn changes(expression: &Expression) -> bool {
-    matches!(expression, Expression::Atomic(_))
+/// Whether two statements of which `is_one` tells are in one block, not in ones inside it.
+fn has_both(block: &Block, is_one: &impl Fn(&Statement) -> bool) -> bool {
+    if block.iter().filter(|(statement, _)| is_one(statement)).count() == 2 {
+        return true;
+    }
+    let mut found = false;
+    for (statement, _) in block {
+        statement.for_each_block(|inner| found |= room(|| has_both(inner, is_one)));
+    }
+    found
 }
 
 /// One store of a tile.

@@ -1,27 +1,34 @@
 //! Tile IR and schedule to the thread IR, a subject a file.
 //!
-//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided before
-//!   anything is emitted;
+//! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided
+//!   before anything is emitted;
 //! * `program` is where a thread stands, `argument` what the kernel takes;
 //! * `statement` walks the statements, `group` emits a store as its distribution says;
-//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the loads;
-//!   `point` is coordinates through the shapes;
-//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks.
+//! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the
+//!   loads; `point` is coordinates through the shapes;
+//! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
+//!   `list` which tensor of a list they are of;
+//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its effect, `report` what is reported.
 //!
-//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane. Whether
-//! its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
+//! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
+//! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
 //!
-//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands in
-//! the way.
+//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands
+//! in the way.
 
 mod access;
 mod argument;
+mod atomic;
+mod barrier;
 mod distribution;
+mod effect;
 mod element;
 mod group;
+mod list;
 mod point;
 mod program;
 mod pull;
+mod report;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -29,12 +36,15 @@ mod tests;
 use std::collections::HashMap;
 
 pub use argument::KernelArgument;
+pub(crate) use argument::TABLE_EXTENTS;
 pub use distribution::{Distribution, Form};
+pub use report::{TrapFault, TrapSite};
 
 use crate::analysis::effects::Effects;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
+use barrier::Order;
 use point::Point;
 
 /// A kernel as the thread IR has it.
@@ -44,6 +54,8 @@ pub struct Lowered {
     pub kernel: thread::Kernel,
     /// What it takes: each is one of its arguments, in order.
     pub arguments: Vec<KernelArgument>,
+    /// The places that report errors, by the number they report.
+    pub sites: Vec<TrapSite>,
     /// How the elements of each store are spread, in the order of the statements.
     pub distributions: Vec<(Span, Distribution)>,
     /// Accesses that could not be made wide, and why.
@@ -99,6 +111,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     let Lower {
         b,
         arguments,
+        sites,
         distributions,
         ..
     } = lower;
@@ -107,10 +120,17 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     Ok(Lowered {
         kernel,
         arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
+        sites,
         distributions,
         narrow,
     })
 }
+
+/// An element of a tile at a point, where it is needed under a condition.
+type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
+
+/// A word of a list's table: of which list, where the entry begins, and which word of it.
+type Word = (u32, Handle<Index>, usize);
 
 /// A kernel that is being lowered.
 struct Lower<'a> {
@@ -123,8 +143,15 @@ struct Lower<'a> {
     registers: HashMap<Handle<Local>, Handle<Register>>,
     /// Scalars that have been computed; every thread has them.
     scalars: HashMap<Handle<Expression>, Operand>,
-    /// Elements that have been computed at a point under a condition, innermost block last.
-    pulled: Vec<HashMap<(Handle<Expression>, Point, Option<Handle<Condition>>), Operand>>,
+    /// Elements that have been computed, innermost block last.
+    pulled: Vec<HashMap<Pulled, Operand>>,
+    /// Words of lists' tables that have been read, innermost block last.
+    words: Vec<HashMap<Word, Operand>>,
+    /// Whether nothing is reported that is out of bounds: a place is only looked at.
+    quiet: bool,
+    /// Where the access is written that is lowered now.
+    access_span: Span,
+    sites: Vec<TrapSite>,
     /// Where this holds what is computed now is needed; `None` if everywhere.
     needed: Option<Handle<Condition>>,
     /// Whether loads are those of packets, which the schedule has hints for.
@@ -133,6 +160,8 @@ struct Lower<'a> {
     worker: Handle<Index>,
     /// The number of its program.
     program: Handle<Index>,
+    /// What is pending between the threads.
+    order: Order,
     /// The loops around, innermost last.
     loops: Vec<Label>,
     /// Where the statement is that is lowered now.

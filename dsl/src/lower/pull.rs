@@ -89,7 +89,12 @@ impl Lower<'_> {
                 }
                 self.claimed(operand, (*by).into())
             }
-            Expression::Load(access) => self.load_element(access, point, shape),
+            Expression::Load(access) => {
+                let span = std::mem::replace(&mut self.access_span, kernel.spans[value.index()]);
+                let loaded = self.load_element(access, point, shape);
+                self.access_span = span;
+                loaded
+            }
             Expression::Local(local) => match self.registers.get(local).copied() {
                 Some(register) => {
                     let value = self.b.read(register);
@@ -108,8 +113,8 @@ impl Lower<'_> {
             | Expression::Select { .. }
             | Expression::Cast { .. }
             | Expression::Bitcast { .. }) => self.operation(operation, point),
-            Expression::Ptx(_) => self.not_carried("an author's instruction"),
-            Expression::Member { .. } => self.not_carried("an extent of a list"),
+            Expression::Ptx(code) => self.ptx(code, point),
+            Expression::Member { symbol, access } => self.member(*symbol, access),
             Expression::Atomic(_) => self.not_carried("an atomic operation"),
             Expression::Reduce { .. }
             | Expression::Scan { .. }

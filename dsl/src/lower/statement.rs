@@ -15,7 +15,9 @@ impl Lower<'_> {
     ) -> Result<thread::Block, LowerError> {
         self.b.enter();
         self.pulled.push(HashMap::new());
+        self.words.push(HashMap::new());
         let result = fill(self);
+        self.words.pop();
         self.pulled.pop();
         let block = self.b.leave();
         result.map(|()| block)
@@ -61,8 +63,17 @@ impl Lower<'_> {
             } => {
                 let condition = self.scalar(*condition)?;
                 let condition = self.b.condition(condition);
-                let accept = self.inside(|lower| lower.block(accept))?;
-                let reject = self.inside(|lower| lower.block(reject))?;
+                let before = self.order.clone();
+                let accepted = self.inside(|lower| lower.block(accept))?;
+                let after_accept = std::mem::replace(&mut self.order, before);
+                let rejected = self.inside(|lower| lower.block(reject))?;
+                let after_reject = std::mem::take(&mut self.order);
+                for (block, after) in [(accept, after_accept), (reject, after_reject)] {
+                    if !block.diverges() {
+                        self.order.union(&after);
+                    }
+                }
+                let (accept, reject) = (accepted, rejected);
                 self.b.push(thread::Statement::If {
                     condition,
                     accept,
@@ -76,6 +87,8 @@ impl Lower<'_> {
                 body,
             } => {
                 let label = self.b.label();
+                self.pending_in_loop([header, body]);
+                let pending = self.order.clone();
                 let body = self.inside(|lower| {
                     lower.loops.push(label);
                     lower.block(header)?;
@@ -87,6 +100,7 @@ impl Lower<'_> {
                     lower.loops.pop();
                     Ok(())
                 })?;
+                self.order = pending;
                 let unroll = Unroll::Free;
                 self.b.push(thread::Statement::Loop { label, unroll, body });
                 Ok(())
@@ -104,9 +118,13 @@ impl Lower<'_> {
                 self.b.push(thread::Statement::Exit);
                 Ok(())
             }
-            Statement::Check { .. } => self.not_carried("a check"),
-            Statement::Prefetch(_) => self.not_carried("a prefetch"),
-            Statement::Print { .. } => self.not_carried("printing"),
+            Statement::Check {
+                condition,
+                kind,
+                message,
+            } => self.check(*condition, *kind, message),
+            Statement::Prefetch(access) => self.prefetch(access),
+            Statement::Print { format, values } => self.print(format, values),
         }
     }
 
@@ -134,6 +152,8 @@ impl Lower<'_> {
         };
         let (zero, label) = (self.b.constant(0), self.b.label());
         let (trip, variable) = self.b.counter(zero, trips, 1);
+        self.pending_in_loop([body]);
+        let pending = self.order.clone();
         let body = self.inside(|lower| {
             let by = lower.b.indices().scale(trip, step as i64);
             let value = lower.b.indices().add(start, by);
@@ -144,6 +164,7 @@ impl Lower<'_> {
             lower.loops.pop();
             Ok(())
         })?;
+        self.order = pending;
         self.b.push(thread::Statement::For {
             label,
             variable,
@@ -178,8 +199,7 @@ impl Lower<'_> {
             return self.not_carried("an operation in which elements meet");
         }
         match node {
-            Expression::Atomic(_) => return self.not_carried("an atomic operation"),
-            Expression::Member { .. } => return self.not_carried("an extent of a list"),
+            Expression::Atomic(atomic) => return self.atomic(value, atomic),
             Expression::Local(local) if !self.registers.contains_key(local) => {
                 return self.not_carried("a variable that holds a tile");
             }
@@ -191,6 +211,7 @@ impl Lower<'_> {
                     }
                 };
             }
+            Expression::Load(access) => self.before_read(access.tensor),
             _ => {}
         }
         if kernel.ty(value).is_scalar() {

@@ -23,6 +23,7 @@ pub struct Mark {
     variables: usize,
     registers: usize,
     labels: u32,
+    sites: u32,
 }
 
 impl Builder {
@@ -92,15 +93,17 @@ impl Builder {
             variables: self.kernel.variables.len(),
             registers: self.kernel.registers.len(),
             labels: self.kernel.labels,
+            sites: self.kernel.sites,
         }
     }
 
-    /// Forgets values, variables, registers and labels from a mark on. No statement that stays may mention one.
+    /// Forgets values, variables, registers, labels and sites from a mark on. No statement that stays may mention one.
     pub fn forget(&mut self, mark: Mark) {
         self.kernel.values.truncate(mark.values);
         self.kernel.variables.truncate(mark.variables);
         self.kernel.registers.truncate(mark.registers);
         self.kernel.labels = mark.labels;
+        self.kernel.sites = mark.sites;
         self.kernel.indices.forget(mark.values, mark.variables);
     }
 

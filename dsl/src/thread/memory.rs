@@ -10,8 +10,8 @@ pub const STATIC_SHARED_BYTES: u32 = 48 << 10;
 /// One argument of the kernel, in the order of the launch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Argument {
-    /// What it is called in texts: letters, digits and `_`, and no other argument's. Printers see to it that it is no word of
-    /// their language.
+    /// What it is called in texts: letters, digits and `_`, and no other argument's. Printers see to it that it is no
+    /// word of their language.
     pub name: String,
     /// What is passed.
     pub kind: ArgumentKind,
@@ -33,8 +33,8 @@ pub enum ArgumentKind {
     },
 }
 
-/// Memory that is one object: two buffers of a kernel share no byte, except read-only ones in global memory and those in shared
-/// memory whose bytes meet.
+/// Memory that is one object: two buffers of a kernel share no byte, except read-only ones in global memory and those
+/// in shared memory whose bytes meet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Buffer {
     /// What it is called in texts: letters, digits and `_`, and no other buffer's.
@@ -133,8 +133,8 @@ pub struct Place {
 pub enum Order {
     /// By barriers alone. Nobody else may touch the bytes meanwhile.
     Weak,
-    /// As one step of its scope, each lane or, of 16 bytes, each word of 4 by itself; loads are relaxed or acquire, stores relaxed
-    /// or release, and what is not relaxed is of one lane.
+    /// As one step of its scope, each lane or, of 16 bytes, each word of 4 by itself; loads are relaxed or acquire,
+    /// stores relaxed or release, and what is not relaxed is of one lane.
     Strong(MemoryOrder, MemoryScope),
 }
 
@@ -194,8 +194,8 @@ pub struct Atomic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Update {
     /// The element combined with a value of its type. Sums are of i32, u32, i64, u64, f16, bf16, f32 and f64, as
-    /// [`AtomicOp::Add`] says, but a NaN of f64 may be any; smaller and larger of the integers among them, and so the bits; the
-    /// value alone of all of 4 and 8 bytes.
+    /// [`AtomicOp::Add`] says, but a NaN of f64 may be any; smaller and larger of the integers among them, and so the
+    /// bits; the value alone of all of 4 and 8 bytes.
     Combine {
         /// How.
         op: AtomicOp,

@@ -1,29 +1,32 @@
 //! The IR of one thread's program: what is between a tile kernel with its schedule and a text.
 //!
-//! A [`Kernel`] says what *every thread* of a launch does: where it stands ([`Atom::Thread`], [`Atom::Block`]), what it loads,
-//! computes and stores, and where it meets others. It knows no tiles. `lower` makes it, `passes` improves it, and printers
-//! turn it into text without deciding anything.
+//! A [`Kernel`] says what *every thread* of a launch does: where it stands ([`Atom::Thread`], [`Atom::Block`]), what it
+//! loads, computes and stores, and where it meets others. It knows no tiles. `lower` makes it, `passes` improves it,
+//! and printers turn it into text without deciding anything.
 //!
 //! * [`index`]: integers about places, in normal form, held once: offsets, coordinates, trips, conditions on them;
-//! * [`value`](Value): what a thread holds. [`Value`]s are computed once, a [`Register`] changes, a [`Variable`] is an index with a
-//!   name; all are of an element or of a packet of several ([`Type`]), and are mentioned as [`Operand`]s;
+//! * [`value`](Value): what a thread holds. [`Value`]s are computed once, a [`Register`] changes, a [`Variable`] is an
+//!   index with a name; all are of an element or of a packet of several ([`Type`]), and are mentioned as [`Operand`]s;
 //! * [`operation`](Operation): what computes a value; [`Statement`]: what a thread does, structured;
-//! * [`memory`](Buffer): arguments, buffers with their spaces, places in them, loads, stores, atomic operations, copies.
+//! * [`memory`](Buffer): arguments, buffers with their spaces, places in them, loads, stores, atomic operations,
+//!   copies.
 //!
 //! # Lanes
 //!
-//! While a kernel is made, an access may be to *elements of a packet wherever they are*: its offset and predicate move with
-//! [`Atom::Lane`]. Widening asks the indices which lanes are neighbours and makes accesses of 1 to 16 bytes of them. A kernel
-//! that is verified has no lane left in it.
+//! While a kernel is made, an access may be to *elements of a packet wherever they are*: its offset and predicate move
+//! with [`Atom::Lane`]. Widening asks the indices which lanes are neighbours and makes accesses of 1 to 16 bytes of
+//! them. A kernel that is verified has no lane left in it.
 //!
 //! # What holds of a kernel
 //!
-//! Index arithmetic wraps in 64 bits (see [`index`]); element operations mean what [`crate::arithmetic`] says, where [`Operation`]
-//! does not say less. Indices, conditions and operations of values have no effect and may be computed where they are
-//! mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
+//! Index arithmetic wraps in 64 bits (see [`index`]); element operations mean what [`crate::arithmetic`] says, where
+//! [`Operation`] does not say less. Indices, conditions and operations of values have no effect and may be computed
+//! where they are mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
 mod barriers;
 mod build;
+mod elements;
+mod functions;
 pub mod index;
 pub mod interpret;
 mod kernel;
@@ -33,6 +36,8 @@ mod operation;
 pub mod passes;
 mod print;
 mod statement;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod value;
 pub mod verify;
 

@@ -4,12 +4,13 @@ use super::{Argument, Load, Operand, Register, Type};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Handle, UnaryOp};
 
-/// What a value is computed by. The typing rule of each is the last sentence of its description; *lane by lane* means that the
-/// operands have the result's number of lanes, or one lane, which then stands for each.
+/// What a value is computed by. The typing rule of each is the last sentence of its description; *lane by lane* means
+/// that the operands have the result's number of lanes, or one lane, which then stands for each.
 ///
-/// There is nothing here that hardware only approximates: floats are f32 and f64, each operation is rounded once to nearest
-/// even and never fused with another, subnormal numbers are kept, and **a NaN that an operation makes may have any bits**
-/// until [`Operation::Canonical`] gives it the ones that `arithmetic` says. Floats of 16 and 8 bits are moved and cast.
+/// There is nothing here that hardware only approximates: floats are f32 and f64, each operation is rounded once to
+/// nearest even and never fused with another, subnormal numbers are kept, and **a NaN that an operation makes may have
+/// any bits** until [`Operation::Canonical`] gives it the ones that `arithmetic` says. Floats of 16 and 8 bits are
+/// moved and cast.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A scalar argument. Of its type.
@@ -25,7 +26,8 @@ pub enum Operation {
         /// Of what.
         value: Operand,
     },
-    /// An operation of two operands: [`accepts_binary`]. Lane by lane; both have one element type, which is the result's.
+    /// An operation of two operands: [`accepts_binary`]. Lane by lane; both have one element type, which is the
+    /// result's.
     Binary {
         /// Which.
         op: BinaryOp,
@@ -43,8 +45,8 @@ pub enum Operation {
         /// What is added to the product.
         addend: Operand,
     },
-    /// A comparison; with NaN only `!=` holds. Lane by lane; both have one element type, a bool, an integer, f32 or f64, and bool
-    /// is only compared for equality. Bool.
+    /// A comparison; with NaN only `!=` holds. Lane by lane; both have one element type, a bool, an integer, f32 or
+    /// f64, and bool is only compared for equality. Bool.
     Compare {
         /// Which.
         op: CompareOp,
@@ -53,8 +55,8 @@ pub enum Operation {
         /// The right operand.
         right: Operand,
     },
-    /// One of two, both of which are known. Lane by lane; the condition is bool, and both have one element type, which is the
-    /// result's.
+    /// One of two, both of which are known. Lane by lane; the condition is bool, and both have one element type, which
+    /// is the result's.
     Select {
         /// Which one.
         condition: Operand,
@@ -63,8 +65,8 @@ pub enum Operation {
         /// Where it does not.
         reject: Operand,
     },
-    /// Another element type: [`accepts_cast`]. As [`crate::arithmetic::cast`] says, except that with [`Rounding::Zero`] what is
-    /// rounded is rounded toward zero. A NaN becomes the canonical one. Lane by lane; the element type `to`.
+    /// Another element type: [`accepts_cast`]. As [`crate::arithmetic::cast`] says, except that with [`Rounding::Zero`]
+    /// what is rounded is rounded toward zero. A NaN becomes the canonical one. Lane by lane; the element type `to`.
     Cast {
         /// Of what.
         value: Operand,
@@ -82,8 +84,8 @@ pub enum Operation {
     },
     /// The same value, but of every NaN the canonical one. f32 or f64; the operand's type.
     Canonical(Operand),
-    /// The low 32 bits of the 64 bits of `high` and `low`, shifted toward the low ones by `by` modulo 32. Lane by lane; all are
-    /// u32.
+    /// The low 32 bits of the 64 bits of `high` and `low`, shifted toward the low ones by `by` modulo 32. Lane by lane;
+    /// all are u32.
     Funnel {
         /// The low half.
         low: Operand,
@@ -92,8 +94,8 @@ pub enum Operation {
         /// How far.
         by: Operand,
     },
-    /// One packet of several, the lanes of the first one first. All have one element type, which is the result's, and their
-    /// lanes are the result's.
+    /// One packet of several, the lanes of the first one first. All have one element type, which is the result's, and
+    /// their lanes are the result's.
     Join(Vec<Operand>),
     /// Some neighbouring lanes of a packet. The operand's element type, `lanes` lanes.
     Part {
@@ -111,8 +113,8 @@ pub enum Operation {
         /// How often.
         lanes: u8,
     },
-    /// What another thread of the group has for `value`; all threads of the group are here. One lane, which is no bool; the
-    /// operand's type.
+    /// What another thread of the group has for `value`; all threads of the group are here. One lane, which is no bool;
+    /// the operand's type.
     Shuffle {
         /// Which one.
         kind: Shuffle,
@@ -123,8 +125,8 @@ pub enum Operation {
         /// How many threads, a power of two up to 32: those whose number divided by it is the same.
         group: u32,
     },
-    /// What the threads of the group find together; all of them are here. For [`Vote::Ballot`] a u32, else a bool, of one
-    /// lane.
+    /// What the threads of the group find together; all of them are here. For [`Vote::Ballot`] a u32, else a bool, of
+    /// one lane.
     Vote {
         /// What is found.
         kind: Vote,

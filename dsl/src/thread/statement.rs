@@ -57,11 +57,11 @@ pub enum Statement {
         /// Where this does not hold nothing is asked for.
         predicate: Option<Handle<Condition>>,
     },
-    /// Lets the threads of a group meet: what each has stored before, all see after. Where the group is more than a warp the
-    /// threads of each warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0).
+    /// Lets the threads of a group meet: what each has stored before, all see after. Where the group is more than a
+    /// warp the threads of each warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0).
     Barrier {
-        /// How many threads: those whose number divided by it is the same. A power of two up to 32, or a multiple of 32 that
-        /// divides the block's threads, into 16 groups at most.
+        /// How many threads: those whose number divided by it is the same. A power of two up to 32, or a multiple of 32
+        /// that divides the block's threads, into 16 groups at most.
         group: u32,
     },
     /// Orders what the thread did before with what it does after, for whoever is in the scope.
@@ -79,8 +79,8 @@ pub enum Statement {
     Print {
         /// What: each `{}` stands for a value.
         format: String,
-        /// The values, of one lane, of no float of less than 32 bits; as many as `{}`. Integers print in decimal, bool as `true` and
-        /// `false`, f64 with 17 significant digits and f32 with 9.
+        /// The values, of one lane, of no float of less than 32 bits; as many as `{}`. Integers print in decimal, bool
+        /// as `true` and `false`, f64 with 17 significant digits and f32 with 9.
         values: Vec<Operand>,
     },
     /// Runs instructions of the author's.
@@ -146,8 +146,8 @@ pub enum FenceOrder {
 
 /// Whether a compiler may unroll a loop.
 ///
-/// What is to be unrolled is unrolled in this IR already, where indices become constants; NVVM 13.0 gets some loops wrong
-/// that it unrolls itself, where a body reads an element of shared memory again after a store that depends on it.
+/// What is to be unrolled is unrolled in this IR already, where indices become constants; NVVM 13.0 gets some loops
+/// wrong that it unrolls itself, where a body reads an element of shared memory again after a store that depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unroll {
     /// As it likes.
@@ -306,7 +306,8 @@ pub(super) enum Mention {
 }
 
 impl Statement {
-    /// Calls `visit` with all that the statement itself mentions, what it defines last; not with what blocks inside it do.
+    /// Calls `visit` with all that the statement itself mentions, what it defines last; not with what blocks inside it
+    /// do.
     pub(super) fn for_each_mention(&self, mut visit: impl FnMut(Mention)) {
         let visit = &mut visit;
         match self {

@@ -11,8 +11,8 @@ pub const MAX_LANES: u8 = 32;
 
 /// The type of a value or register: one element, or a *packet* of several that lie side by side.
 ///
-/// An operation on packets does each lane. Bytes of a packet are those of its lanes, one after the other; a packet of bool has
-/// no bytes.
+/// An operation on packets does each lane. Bytes of a packet are those of its lanes, one after the other; a packet of
+/// bool has no bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Type {
     /// The type of each lane.
@@ -40,8 +40,8 @@ pub struct Register {
     pub ty: Type,
 }
 
-/// An index with a name: the value of a loop, or what [`Name`](super::Statement::Name) computes ahead of its uses. It is 64 bits
-/// wide, or 32 if its facts say that it fits.
+/// An index with a name: the value of a loop, or what [`Name`](super::Statement::Name) computes ahead of its uses. It
+/// is 64 bits wide, or 32 if its facts say that it fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variable {
     /// What is known of it.

@@ -36,6 +36,37 @@ static COMPILES: Behind = Behind::new("tilewright-compile");
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
 
+/// How many launches wait for a compiler.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// How long work behind gives way to launches that wait, before it begins all the same.
+const GIVE_WAY: Duration = Duration::from_secs(1);
+
+/// A launch waits for a compiler while this lives. NVRTC does little more on all cores than on a few, so what is compiled
+/// behind at that time takes from what is waited for.
+pub(crate) struct Waiting(());
+
+impl Waiting {
+    pub(crate) fn begin() -> Self {
+        WAITING.fetch_add(1, SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Waits as long as launches do, for so long at most.
+fn give_way() {
+    let deadline = Deadline::after(GIVE_WAY);
+    while WAITING.load(SeqCst) > 0 && !IS_ENDING.load(SeqCst) && !deadline.is_past() {
+        thread::sleep(PAUSE);
+    }
+}
+
 /// Whether the process ends: what has not begun is not begun.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -52,13 +83,16 @@ impl Behind {
         }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Does the work on a thread of its own.
     ///
     /// # Errors
     /// There is no thread to be had. The work is not done then.
     pub(crate) fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        wait_at_exit();
-        let counted = self.counted();
+        let counted = self.begin();
         let run = move || {
             let _counted = counted;
             work();
@@ -87,7 +121,9 @@ impl Behind {
         self.under_way.load(SeqCst)
     }
 
-    fn counted(&'static self) -> Counted {
+    /// Work on another thread, as long as what is returned is kept.
+    pub(crate) fn begin(&'static self) -> Counted {
+        wait_at_exit();
         self.under_way();
         self.under_way.fetch_add(1, SeqCst);
         Counted(self)
@@ -95,7 +131,7 @@ impl Behind {
 }
 
 /// Work that is under way until it is dropped.
-struct Counted(&'static Behind);
+pub(crate) struct Counted(&'static Behind);
 
 impl Drop for Counted {
     fn drop(&mut self) {

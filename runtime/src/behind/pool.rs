@@ -3,34 +3,43 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{process, thread};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{Behind, IS_ENDING};
+use super::{Behind, Counted, IS_ENDING, give_way};
 
 /// How many threads there are at most: a compilation keeps one core busy, and the cores are the program's.
 const MAX_THREADS: usize = 4;
 /// How many jobs wait at most. A launch asks again for what found no room.
 const MAX_JOBS: usize = 256;
+/// How long a thread without a job waits for one. Making a thread takes longer than a launch, which hands jobs over.
+const LINGER: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that come when there are jobs, and go when there are none.
+/// Threads that come when there are jobs, and go when there have been none for a while. They begin none while launches wait
+/// for a compiler.
 pub(crate) struct Pool {
     behind: &'static Behind,
     /// Held for handing over and taking a job, never while one is done.
     queue: Mutex<Queue>,
+    /// There is a job.
+    handed_over: Condvar,
     /// The process that has handed over the first job. The child of a fork has none of its parent's threads, and one of them may
     /// have held the lock: it has nothing done here.
     process: AtomicU32,
 }
 
 struct Queue {
-    jobs: VecDeque<Job>,
+    /// With what counts them as under way.
+    jobs: VecDeque<(Job, Counted)>,
     threads: usize,
+    /// Those of the threads that wait for a job.
+    idle: usize,
 }
 
 impl Pool {
@@ -38,10 +47,12 @@ impl Pool {
         let queue = Queue {
             jobs: VecDeque::new(),
             threads: 0,
+            idle: 0,
         };
         Self {
             behind,
             queue: Mutex::new(queue),
+            handed_over: Condvar::new(),
             process: AtomicU32::new(0),
         }
     }
@@ -56,16 +67,22 @@ impl Pool {
         if queue.jobs.len() >= MAX_JOBS || IS_ENDING.load(SeqCst) {
             return false;
         }
-        let most = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
-        if queue.threads < most.min(MAX_THREADS) {
-            match self.behind.spawn(|| self.work()) {
-                Ok(()) => queue.threads += 1,
+        if queue.idle <= queue.jobs.len() && queue.threads < most_threads() {
+            let thread = thread::Builder::new().name(self.behind.name().to_owned());
+            match thread.spawn(|| self.work()) {
+                Ok(_) => queue.threads += 1,
                 Err(_) if queue.threads == 0 => return false,
                 Err(_) => {}
             }
         }
-        queue.jobs.push_back(Box::new(job));
+        queue.jobs.push_back((Box::new(job), self.behind.begin()));
+        self.handed_over.notify_one();
         true
+    }
+
+    /// Whether a job that is handed over now is begun soon.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.queue.lock().jobs.len() < MAX_THREADS
     }
 
     /// Waits until there are no jobs, for so long at most. Returns whether there are none.
@@ -76,12 +93,26 @@ impl Pool {
     fn work(&self) {
         loop {
             let mut queue = self.queue.lock();
+            let until = Instant::now() + LINGER;
+            while queue.jobs.is_empty() {
+                queue.idle += 1;
+                let waited = self.handed_over.wait_until(&mut queue, until);
+                queue.idle -= 1;
+                if waited.timed_out() {
+                    break;
+                }
+            }
+            if queue.jobs.is_empty() {
+                queue.threads -= 1;
+                return;
+            }
+            MutexGuard::unlocked(&mut queue, give_way);
             if IS_ENDING.load(SeqCst) {
                 queue.jobs.clear();
             }
-            let Some(job) = queue.jobs.pop_front() else {
-                queue.threads -= 1;
-                return;
+            // Another thread may have taken it meanwhile.
+            let Some((job, _under_way)) = queue.jobs.pop_front() else {
+                continue;
             };
             drop(queue);
             // Whoever handed it over sees that it has not ended well; the thread goes on.
@@ -97,6 +128,15 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("it has no message")
+}
+
+/// Asking the system takes longer than a launch.
+fn most_threads() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let half = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        half.min(MAX_THREADS)
+    })
 }
 
 #[cfg(test)]

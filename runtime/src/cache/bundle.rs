@@ -15,12 +15,13 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::CubinKey;
 use super::file::{Damage, Parts, ReadError, StoredCubin, read_plain};
-use super::lookup::CubinCache;
+use super::lookup::{CubinCache, Origin};
 use super::temporary::write_whole;
 use crate::compile::{CompileError, CompileOptions};
 
@@ -228,10 +229,10 @@ fn checksum(bytes: &[u8], end: usize) -> blake3::Hash {
     hash.finalize()
 }
 
-/// What becomes a bundle. Any number of threads may add to it at once.
-#[derive(Default)]
+/// What becomes a bundle. Clones are the same one; any number of threads may add to it at once.
+#[derive(Clone, Default)]
 pub struct BundleBuilder {
-    cubins: Mutex<BTreeMap<CubinKey, StoredCubin>>,
+    cubins: Arc<Mutex<BTreeMap<CubinKey, StoredCubin>>>,
 }
 
 impl BundleBuilder {
@@ -246,12 +247,28 @@ impl BundleBuilder {
     /// # Errors
     /// It does not compile, or there is no NVRTC.
     pub fn compile(&self, source: &str, name: &str, options: &CompileOptions) -> Result<CubinKey, CompileError> {
+        Ok(self.compiled(source, name, options)?.0)
+    }
+
+    /// The same, and where the cubin came from: this bundle is one.
+    pub(crate) fn compiled(
+        &self,
+        source: &str,
+        name: &str,
+        options: &CompileOptions,
+    ) -> Result<(CubinKey, Origin), CompileError> {
         let key = CubinKey::of(source, name, options);
-        if !self.cubins.lock().contains_key(&key) {
-            let (stored, _) = CubinCache::current().stored(source, name, options)?;
-            self.add(stored);
+        if self.cubins.lock().contains_key(&key) {
+            return Ok((key, Origin::Bundle));
         }
-        Ok(key)
+        let (stored, origin) = CubinCache::current().stored(source, name, options)?;
+        self.add(stored);
+        Ok((key, origin))
+    }
+
+    /// The keys of its cubins, in order.
+    pub fn keys(&self) -> Vec<CubinKey> {
+        self.cubins.lock().keys().copied().collect()
     }
 
     /// Adds a cubin, in place of one of the same key.

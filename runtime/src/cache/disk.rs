@@ -359,6 +359,41 @@ impl DiskCache {
         found.map(|(_, stored)| stored).collect()
     }
 
+    /// How many cubins are there and whole, and the bytes of their files.
+    pub(super) fn whole_files(&self) -> (u64, u64) {
+        let paths = self.usable().map_or_else(Vec::new, |folder| self.list(&folder));
+        let found = paths.iter().filter_map(|path| self.whole(path));
+        let lengths = found.map(|(file, _)| file.metadata().map_or(0, |metadata| metadata.len()));
+        lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
+    }
+
+    /// The same folder for looking at it: nothing is changed, and what is seen is counted by itself.
+    pub(super) fn reader(&self) -> Self {
+        Self {
+            shared: Arc::default(),
+            ..self.clone().read_only()
+        }
+    }
+
+    /// Writes a temporary file, which is removed, if anything is ever written and the folder is there yet.
+    pub(super) fn try_to_write(&self) -> io::Result<()> {
+        let Some(folder) = self.folder.as_ref().map(|folder| folder.join(FOLDER)) else {
+            return Ok(());
+        };
+        match !self.read_only && folder.is_dir() {
+            true => Temporary::write(&folder, &[0; 4096]).map(drop),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn bound(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// The files of cubins, in the order of their names.
     fn list(&self, folder: &Path) -> Vec<PathBuf> {
         let entries = match fs::read_dir(folder) {

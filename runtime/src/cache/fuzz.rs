@@ -51,7 +51,7 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut fastrand::Rng) {
 }
 
 /// Makes a checksum right: of the bytes in front of it, and of those behind it up to an end.
-fn seal(bytes: &mut [u8], at: usize, end: usize) {
+pub(super) fn seal(bytes: &mut [u8], at: usize, end: usize) {
     if at + 32 <= end && end <= bytes.len() {
         let mut hash = blake3::Hasher::new();
         hash.update(&bytes[..at]).update(&bytes[at + 32..end]);

@@ -18,6 +18,7 @@ mod fuzz;
 mod key;
 mod ledger;
 mod lookup;
+mod survey;
 mod temporary;
 #[cfg(test)]
 mod tests;
@@ -27,3 +28,4 @@ pub use disk::{DiskCache, DiskCounters};
 pub use file::{Damage, MAX_CUBIN_BYTES, StoredCubin};
 pub use key::CubinKey;
 pub use lookup::{CacheCounters, CubinCache, Origin};
+pub use survey::DiskSurvey;

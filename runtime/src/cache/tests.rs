@@ -378,6 +378,19 @@ fn a_cache_to_be_read_only_changes_nothing() {
     fs::write(&file, "damaged").expect("a file");
     assert_eq!(get(&reader, &some), None);
     assert!(file.exists() && reader.counters().damaged == 1 && reader.counters().failures == 0);
+    let survey = reader.survey();
+    assert!(
+        survey
+            .to_string()
+            .contains(": 0 kernels, 0.0 of at most 256.0 MiB, read-only\n"),
+        "{survey}"
+    );
+    assert_eq!(
+        (survey.damaged, reader.counters().damaged),
+        (1, 1),
+        "looking counts nothing"
+    );
+    assert_eq!(times().len(), before.len());
 }
 
 #[test]
@@ -602,4 +615,52 @@ fn cubins_come_from_bundles_then_the_disk_and_then_nvrtc() {
     );
     assert!(CubinCache::settle(Duration::from_secs(60)));
     assert_eq!(bundled.counters().disk.stores, 1);
+}
+
+#[test]
+fn cubins_of_a_bundle_in_the_places_of_others_are_not_given_out() {
+    const HEAD: usize = 48;
+    let builder = BundleBuilder::new();
+    let all: Vec<_> = (0..2).map(|seed| stored(seed, 500)).collect();
+    all.iter().for_each(|stored| builder.add(stored.clone()));
+    let mut bytes = builder.to_bytes().expect("bytes");
+    // The index says that each begins where the other does, and its checksum is right.
+    let [one, other] = [HEAD + 32, HEAD + 48 + 32];
+    let places: [[u8; 16]; 2] = [one, other].map(|at| bytes[at..at + 16].try_into().expect("16 bytes"));
+    bytes[one..one + 16].copy_from_slice(&places[1]);
+    bytes[other..other + 16].copy_from_slice(&places[0]);
+    super::fuzz::seal(&mut bytes, 16, HEAD + 2 * 48);
+    let bundle = Bundle::from_bytes(bytes).expect("a bundle");
+    for stored in &all {
+        let error = bundle.get(&stored.key).expect_err("it is another").to_string();
+        assert!(error.contains("Build it again"), "{error}");
+    }
+    let cache = CubinCache::new().with_bundle(bundle);
+    assert!(all.iter().all(|stored| cache.in_bundles(&stored.key).is_none()));
+    assert_eq!(cache.counters().bundle_damaged, 2);
+}
+
+#[test]
+fn a_bundle_of_other_gpus_or_versions_serves_no_launch_and_harms_none() {
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return;
+    }
+    const SOURCE: &str = "extern \"C\" __global__ void idle() {}";
+    let [ampere, hopper] = [8, 9].map(|major| CompileOptions::new(Architecture::new(major, 0)));
+    let builder = BundleBuilder::new();
+    builder.compile(SOURCE, "idle", &ampere).expect("it compiles");
+    let bytes = builder.to_bytes().expect("bytes");
+    let mut newer = bytes.clone();
+    newer[8] = 2;
+    let error = Bundle::from_bytes(newer).expect_err("of another version").to_string();
+    assert!(
+        error.contains("it has layout 2, and this version reads layout 1"),
+        "{error}"
+    );
+    let cache = CubinCache::new().with_bundle(Bundle::from_bytes(bytes).expect("a bundle"));
+    let (cubin, origin) = cache.cubin(SOURCE, "idle", &hopper).expect("it compiles");
+    assert_eq!((cubin.architecture, origin), (hopper.arch, Origin::Nvrtc));
+    let (cubin, origin) = cache.cubin(SOURCE, "idle", &ampere).expect("found");
+    assert_eq!((cubin.architecture, origin), (ampere.arch, Origin::Bundle));
+    assert_eq!(cache.counters().bundle_damaged, 0);
 }

@@ -6,7 +6,7 @@ use std::{
     env,
     os::raw::{c_char, c_int},
     path::{Path, PathBuf},
-    sync::{OnceLock, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
 };
 
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
@@ -108,17 +108,13 @@ impl Nvrtc {
     /// # Errors
     /// There is none.
     pub fn identity_at_hand() -> Result<&'static str, CompileError> {
-        static FOUND: OnceLock<String> = OnceLock::new();
+        // Of threads that all begin with this, one searches.
+        static FOUND: Once<String> = Once::new();
         if let Some(loaded) = LOADED.get() {
             return Ok(loaded.identity());
         }
-        match FOUND.get() {
-            Some(identity) => Ok(identity),
-            None => {
-                let Found { library, .. } = NVRTC.find(identity_of).map_err(absent)?;
-                Ok(FOUND.get_or_init(|| library))
-            }
-        }
+        let find = || NVRTC.find(identity_of).map(|found| found.library).map_err(absent);
+        FOUND.get_or_load(find).map(String::as_str)
     }
 
     /// The files that would have come first but did not do, and why.

@@ -64,16 +64,25 @@ impl Counters {
 
 macro_rules! tally {
     ($($counter:ident),*) => {
-        /// The counters as they run.
+        /// The counters as they run. A launch changes as few as can be: threads that launch at once share them.
         #[derive(Default)]
         pub(crate) struct Tally {
             $(pub(crate) $counter: AtomicU64,)*
+            /// Launches of no programs.
+            pub(crate) served_none: AtomicU64,
+            /// Launches that had to build a variant.
+            pub(crate) built: AtomicU64,
+            /// Launches that were measured where they ran.
+            pub(crate) measured: AtomicU64,
             host_time: TallyOfTimes,
         }
 
         impl Tally {
             pub(crate) fn read(&self) -> Counters {
+                let launches = self.launches();
                 Counters {
+                    launches,
+                    hits: launches.saturating_sub(self.built.load(Relaxed)),
                     $($counter: self.$counter.load(Relaxed),)*
                     host_time: self.host_time.read(),
                 }
@@ -83,8 +92,6 @@ macro_rules! tally {
 }
 
 tally!(
-    launches,
-    hits,
     served_resident,
     served_proved,
     served_literal,
@@ -101,6 +108,17 @@ tally!(
 );
 
 impl Tally {
+    /// How many launches there were.
+    pub(crate) fn launches(&self) -> u64 {
+        let tiers = [
+            &self.served_none,
+            &self.served_resident,
+            &self.served_proved,
+            &self.served_literal,
+        ];
+        tiers.into_iter().map(|tier| tier.load(Relaxed)).sum()
+    }
+
     /// Adds one. No other memory access is ordered by it.
     pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);

@@ -68,8 +68,7 @@ impl Device {
         let cuda = self.as_cuda().ok_or(DeviceError::NotCuda {
             what: "a graph to capture",
         })?;
-        let mut graph = cuda.capture(borrowing, |stream| body(&Stream::over(self, stream.clone())))?;
-        graph.keep_once();
+        let graph = cuda.capture(borrowing, |stream| body(&Stream::over(self, stream.clone())))?;
         Ok(Graph {
             graph,
             device: self.clone(),

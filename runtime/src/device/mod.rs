@@ -24,11 +24,12 @@ use parking_lot::Mutex;
 use tilewright_dsl::call::{Definition, Specialize};
 
 use crate::behind::COMPILERS;
+use crate::cache::BundleBuilder;
 use crate::compile::Nvrtc;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 use crate::hardware::tables::Tables;
-use crate::specialize::{CodeLimits, Event, Measured, Specializer, Variant};
+use crate::specialize::{CodeLimits, Event, Measured, Offline, Specializer, Target, Variant};
 use cuda::CudaDevice;
 use reports::Reports;
 
@@ -59,7 +60,13 @@ impl Device {
     /// The CPU device: interprets kernels and checks every access. Each call gives one with its own variants and
     /// counters; memory can be used with all of them.
     pub fn cpu() -> Self {
-        Self::new(Hardware::cpu(), None)
+        Self::new(Hardware::cpu(), None, None)
+    }
+
+    /// A GPU that is not here, whose kernels go into a bundle.
+    pub(crate) fn offline(target: Target, bundle: &BundleBuilder) -> Self {
+        let builder = bundle.clone();
+        Self::new(Hardware::cpu(), None, Some(Offline { target, builder }))
     }
 
     /// A GPU by its number, from 0.
@@ -73,7 +80,7 @@ impl Device {
         if let Some(device) = open.iter().filter_map(Weak::upgrade).map(Device).find(of_ordinal) {
             return Ok(device);
         }
-        let device = Self::new(Hardware::cuda(ordinal)?, None);
+        let device = Self::new(Hardware::cuda(ordinal)?, None, None);
         open.push(Arc::downgrade(&device.0));
         Ok(device)
     }
@@ -87,14 +94,14 @@ impl Device {
         };
         gpu().unwrap_or_else(|reason: String| {
             tracing::info!(reason, "kernels run on the CPU device");
-            Self::new(Hardware::cpu(), Some(reason))
+            Self::new(Hardware::cpu(), Some(reason), None)
         })
     }
 
-    fn new(hardware: Hardware, why: Option<String>) -> Self {
+    fn new(hardware: Hardware, why: Option<String>, offline: Option<Offline>) -> Self {
         Self(Arc::new(Shared {
             why,
-            specializer: Specializer::new(hardware),
+            specializer: Specializer::new(hardware, offline),
             reports: Reports::default(),
             tables: Tables::default(),
         }))
@@ -103,7 +110,7 @@ impl Device {
     /// The first GPU as a device that shares nothing with others.
     #[cfg(test)]
     pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
-        Ok(Self::new(Hardware::cuda(0)?, None))
+        Ok(Self::new(Hardware::cuda(0)?, None, None))
     }
 
     /// Why [`Device::best`] did not take a GPU, if it did not.
@@ -121,9 +128,15 @@ impl Device {
         self.hardware().as_cuda()
     }
 
-    /// What the device is: `CPU`, or NVIDIA's name for the GPU.
+    /// What the device is: `CPU`, NVIDIA's name for the GPU, or `offline` where the GPU is not here.
     pub fn name(&self) -> &str {
-        self.as_cuda().map_or("CPU", |device| &device.properties().name)
+        let here = if self.target().is_some() { "offline" } else { "CPU" };
+        self.as_cuda().map_or(here, |device| &device.properties().name)
+    }
+
+    /// The GPU that launches on this device are [prepared for](crate::cache::BundleBuilder::device), if it is not here.
+    pub fn target(&self) -> Option<&Target> {
+        self.0.specializer.offline()
     }
 
     /// The device's own stream: what is launched without naming a stream goes there.
@@ -261,7 +274,13 @@ impl Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.hardware().fmt(f)
+        match self.target() {
+            Some(Target {
+                architecture,
+                multiprocessors,
+            }) => write!(f, "an offline {architecture} of {multiprocessors} multiprocessors"),
+            None => self.hardware().fmt(f),
+        }
     }
 }
 

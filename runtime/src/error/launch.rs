@@ -174,6 +174,16 @@ pub enum LaunchError {
         /// In what it differs from the nearest that was warmed up; `None` if none of the kernel was.
         nearest: Option<String>,
     },
+    /// Launches that keep their tensors were asked for over memory that others own.
+    #[error(
+        "kernel `{kernel}`: {parameter} lies in memory that is only borrowed, which launches that are bound to it cannot keep\n  = help: prepare the launch and give it the tensors each time, or use `bind_borrowing`, which is unsafe, and keep the memory"
+    )]
+    BorrowedMemory {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: String,
+    },
     /// A call that is launched through a [`Prepared`](crate::Prepared) of another class.
     #[error(
         "this call of kernel `{kernel}` is not what was prepared, which is of `{prepared}`: {reason}\n  = help: prepare such a call too, or launch it as it is"

@@ -10,6 +10,7 @@ pub(crate) mod tables;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -26,6 +27,8 @@ struct Shared {
     streams: Mutex<Vec<CudaStream>>,
     /// Held for reading while work is put into a stream, for writing while memory moves from one stream to another.
     order: RwLock<()>,
+    /// How often memory moved so, or others' memory came.
+    moves: AtomicU64,
 }
 
 /// What does the work.
@@ -52,6 +55,7 @@ impl Hardware {
             engine,
             streams: Mutex::default(),
             order: RwLock::new(()),
+            moves: AtomicU64::new(0),
         }))
     }
 
@@ -66,8 +70,16 @@ impl Hardware {
         }
     }
 
+    /// Whether it is the same, opened once.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether memory of `other` can be used here.
     pub(crate) fn shares_memory_with(&self, other: &Self) -> bool {
+        if self.is(other) {
+            return true;
+        }
         match (&self.0.engine, &other.0.engine) {
             (Engine::Cpu, Engine::Cpu) => true,
             (Engine::Cuda(one), Engine::Cuda(two)) => one.context() == two.context(),

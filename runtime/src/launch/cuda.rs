@@ -9,14 +9,15 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
 use tilewright_dsl::cuda::KernelArgument;
+use tilewright_dsl::ir::Symbol;
 
 use crate::arguments::{elements, scalar, value_of, words_of};
 use crate::device::Device;
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::cuda::{self, CudaStream};
-use crate::hardware::memory::{Storage, put_in_order};
+use crate::hardware::memory::{InOrder, Storage, put_in_order};
 use crate::hardware::tables::Table;
-use crate::specialize::{CudaProgram, LaunchPlan};
+use crate::specialize::{CudaProgram, LaunchPlan, Served, Variant};
 
 /// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
 const MAX_ARGUMENTS: usize = 512;
@@ -26,15 +27,89 @@ thread_local! {
     static WORDS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The words of the arguments of a place's last launch, for the next one over the same tensors. It is refilled where it lies.
+#[derive(Default)]
+pub(super) struct KeptWords {
+    /// What they are the arguments of, if they are kept.
+    variant: Option<Arc<Variant>>,
+    words: Vec<u64>,
+    /// Those that differ from launch to launch.
+    changing: Vec<(usize, KernelArgument)>,
+    /// What some of the words are the addresses of.
+    tables: Vec<Arc<Table>>,
+    order: InOrder,
+}
+
+impl KeptWords {
+    /// The tensors are others now.
+    pub(super) fn clear(&mut self) {
+        self.variant = None;
+        self.tables.clear();
+        self.order.clear();
+    }
+
+    fn keep(
+        &mut self,
+        variant: &Arc<Variant>,
+        wanted: &[KernelArgument],
+        words: &[u64],
+        tables: impl IntoIterator<Item = Arc<Table>>,
+    ) {
+        self.clear();
+        self.changing.clear();
+        for (at, &wanted) in wanted.iter().enumerate() {
+            let is_changing = match wanted {
+                KernelArgument::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. }) => false,
+                KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => true,
+                KernelArgument::Pointer(_)
+                | KernelArgument::DeviceCount(_)
+                | KernelArgument::Table(_)
+                | KernelArgument::Trap => false,
+                // New memory at each launch.
+                KernelArgument::Marks { .. } => return,
+            };
+            if is_changing {
+                self.changing.push((at, wanted));
+            }
+        }
+        self.words.clear();
+        self.words.extend(words);
+        self.tables.extend(tables);
+        self.variant = Some(variant.clone());
+    }
+
+    /// The words of a launch that a variant serves, if they were kept of another one that it served.
+    fn of(&mut self, call: &Call<'_>, plan: &LaunchPlan, variant: &Arc<Variant>) -> Option<(&mut [u64], &mut InOrder)> {
+        let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
+        if !is_kept {
+            return None;
+        }
+        for &(at, wanted) in &self.changing {
+            self.words[at] = word(call, plan, wanted)?;
+        }
+        Some((&mut self.words, &mut self.order))
+    }
+}
+
 /// Puts the plan's kernel into the stream. The call is checked.
 pub(super) fn launch(
     call: &Call<'_>,
     plan: &LaunchPlan,
+    served: &Served,
     program: &CudaProgram,
-    blocks: u32,
+    kept: Option<&mut KeptWords>,
     device: &Device,
     stream: &CudaStream,
 ) -> Result<(), LaunchError> {
+    let mut kept = kept;
+    if let Some((words, order)) = kept.as_mut().and_then(|kept| kept.of(call, plan, &served.variant)) {
+        let ready = Ready {
+            words,
+            marks: &[],
+            order: Some(order),
+        };
+        return put(call, program, served.blocks, ready, device, stream);
+    }
     let kernel = call.definition().name();
     let found = program.module.arguments.len();
     if found > MAX_ARGUMENTS {
@@ -73,15 +148,45 @@ pub(super) fn launch(
         };
         words.push(word.ok_or_else(missing)?);
     }
+    let ready = Ready {
+        words: &mut words,
+        marks: &marks,
+        order: None,
+    };
+    put(call, program, served.blocks, ready, device, stream)?;
+    if let Some(kept) = kept {
+        kept.keep(&served.variant, &program.module.arguments, &words, tables);
+    }
+    Ok(())
+}
+
+/// What the driver is given, but where.
+struct Ready<'r> {
+    words: &'r mut [u64],
+    /// Memory that only this launch uses.
+    marks: &'r [Storage],
+    order: Option<&'r mut InOrder>,
+}
+
+/// The driver call.
+fn put(
+    call: &Call<'_>,
+    program: &CudaProgram,
+    blocks: u32,
+    ready: Ready<'_>,
+    device: &Device,
+    stream: &CudaStream,
+) -> Result<(), LaunchError> {
+    let Ready { words, marks, order } = ready;
     // Filled where they are: collecting would move all of the room that there is.
     let mut pointers = ArrayVec::<*mut c_void, MAX_ARGUMENTS>::new();
     pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));
-    let put = match call.is_overlapping() {
+    let launch = match call.is_overlapping() {
         true => cuda::launch_overlapping,
         false => cuda::launch,
     };
-    let used = memories(call).chain(&marks);
-    put_in_order(device.hardware(), stream, used, || {
+    let used = memories(call.arguments()).chain(marks);
+    put_in_order(device.hardware(), stream, used, order, || {
         // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
         // freeing among them, are ordered after this one by `put_in_order`. The kernel stays within the extents and
@@ -89,7 +194,7 @@ pub(super) fn launch(
         // `unsafe` block.
         // An overlapping launch was planned for a kernel that begins with waiting only.
         unsafe {
-            put(
+            launch(
                 &program.function,
                 blocks,
                 program.module.threads(),
@@ -127,8 +232,10 @@ fn word(call: &Call<'_>, plan: &LaunchPlan, wanted: KernelArgument) -> Option<u6
     }
 }
 
-/// The memory that a call uses.
-fn memories<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c Storage> + Clone {
+/// The memory that arguments lie in.
+pub(super) fn memories<'c, 'a: 'c>(
+    arguments: impl IntoIterator<Item = &'c ArgumentValue<'a>, IntoIter: Clone>,
+) -> impl Iterator<Item = &'c Storage> + Clone {
     let memories = |argument: &'c ArgumentValue<'_>| {
         let (one, list) = match argument {
             ArgumentValue::Tensor(tensor) => (Some(tensor.memory), None),
@@ -139,7 +246,7 @@ fn memories<'c>(call: &'c Call<'_>) -> impl Iterator<Item = &'c Storage> + Clone
         one.into_iter()
             .chain(list.into_iter().flatten().map(|tensor| tensor.memory))
     };
-    call.arguments().iter().flat_map(memories).filter_map(Storage::of)
+    arguments.into_iter().flat_map(memories).filter_map(Storage::of)
 }
 
 /// The table of a list.

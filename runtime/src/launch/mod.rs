@@ -6,12 +6,14 @@
 //! cuda     the arguments as words, one driver call       host   the interpreter, at once
 //! ```
 //!
-//! What was `prepared` knows its class, and checks only what is not as it was in the launch before.
+//! What was `prepared` knows its class, and checks only what is not as it was in the launch before; what is `bound` knows its
+//! tensors too, and is given counts.
 //!
 //! On a GPU a launch is put into a stream and returns; what it does later is seen by whatever comes after it in the
 //! order of the calls. A launch that was made before, with other addresses and scalars perhaps, records nothing, compiles
 //! nothing and hashes no text.
 
+mod bound;
 mod check;
 mod cuda;
 mod host;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 use tilewright_dsl::call::Call;
 
 pub use crate::error::{LaunchError, MarkedAccess};
+pub use bound::Bound;
 pub use prepared::Prepared;
 
 pub(crate) use check::check;
@@ -101,7 +104,9 @@ impl Launch for Call<'_> {
         let device = stream.device();
         check(&self, device)?;
         let plan = device.specializer().plan(&self, &|| goes_into_graph(stream))?;
-        put(self, plan, stream, started)
+        let launched = put(&self, plan, stream, None, started)?;
+        self.recycle();
+        Ok(launched)
     }
 }
 
@@ -113,8 +118,14 @@ fn goes_into_graph(stream: &Stream) -> Result<bool, LaunchError> {
     }
 }
 
-/// Does a checked call as it is planned.
-fn put(call: Call<'_>, mut plan: LaunchPlan, stream: &Stream, started: Instant) -> Result<Launched, LaunchError> {
+/// Does a checked call as it is planned. A place that launches the same again and again keeps the words of its arguments.
+fn put(
+    call: &Call<'_>,
+    mut plan: LaunchPlan,
+    stream: &Stream,
+    kept: Option<&mut cuda::KeptWords>,
+    started: Instant,
+) -> Result<Launched, LaunchError> {
     let device = stream.device();
     let specializer = device.specializer();
     let measure = plan.served.as_mut().and_then(|served| served.measure.take());
@@ -125,16 +136,15 @@ fn put(call: Call<'_>, mut plan: LaunchPlan, stream: &Stream, started: Instant) 
                 if !stream.keep(&served.variant) {
                     served.variant.keep_for_graphs(|| stream.is_capturing())?;
                 }
-                cuda::launch(&call, &plan, program, served.blocks, device, stream)
+                cuda::launch(call, &plan, served, program, kept, device, stream)
             }
-            _ => host::launch(&call, &plan, &served.variant, device),
+            _ => host::launch(call, &plan, &served.variant, device),
         };
         match measure.is_some() {
             true => reading = measured::around(stream, put)?,
             false => put()?,
         }
     }
-    call.recycle();
     let built = plan.served.as_ref().is_some_and(|served| served.is_new);
     let tier = plan.served.as_ref().map(|served| served.tier);
     let variant = plan.served.map(|served| served.variant);

@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, MAX_COUNT, Memory, TensorArgument};
 use tilewright_dsl::element::ElementType;
 
+use super::cuda::KeptWords;
 use super::{Launched, check, goes_into_graph, put};
 use crate::device::{Device, Stream};
 use crate::error::LaunchError;
@@ -48,6 +49,7 @@ pub struct Prepared {
     site: Site,
     /// The arguments of the last call that was checked.
     seen: Vec<Seen>,
+    words: KeptWords,
 }
 
 /// What is checked of an argument, and what its class is told apart by; not the values of scalars, nor those of counts that are
@@ -81,6 +83,16 @@ struct SeenPlace {
     offset: u64,
 }
 
+/// How much of a call is as in the one that was checked last, the values of counts and scalars apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alike {
+    Nothing,
+    /// All but where memory lies.
+    Shapes,
+    /// All that is checked.
+    Places,
+}
+
 impl Device {
     /// Prepares launches of a call and others of its class. The call is checked, and recorded if none like it was; nothing is compiled
     /// and nothing launched. The first launch may have to wait for a compiler, unless there was a
@@ -94,6 +106,7 @@ impl Device {
             stream: self.stream(),
             site: self.specializer().site(call)?,
             seen: Vec::new(),
+            words: KeptWords::default(),
         };
         prepared.see(call);
         Ok(prepared)
@@ -108,7 +121,9 @@ impl Prepared {
     pub fn launch(&mut self, call: Call<'_>) -> Result<Launched, LaunchError> {
         let started = Instant::now();
         self.check(&call)?;
-        Self::put(&self.site, &self.stream, call, started)
+        let launched = self.put(&call, None, started)?;
+        call.recycle();
+        Ok(launched)
     }
 
     /// Launches a call of the prepared class on a stream of the same device.
@@ -117,39 +132,61 @@ impl Prepared {
     /// As for [`Prepared::launch`]; [`LaunchError::OtherClass`] also for a stream of another device.
     pub fn launch_on(&mut self, call: Call<'_>, stream: &Stream) -> Result<Launched, LaunchError> {
         let started = Instant::now();
-        if !stream.device().is(self.stream.device()) {
-            return Err(LaunchError::OtherClass {
+        self.check_stream(&call, stream)?;
+        self.check(&call)?;
+        let launched = self.put(&call, Some(stream), started)?;
+        call.recycle();
+        Ok(launched)
+    }
+
+    /// Launches a call that was checked; on the device's own stream if on no other.
+    pub(super) fn put(
+        &mut self,
+        call: &Call<'_>,
+        stream: Option<&Stream>,
+        started: Instant,
+    ) -> Result<Launched, LaunchError> {
+        let stream = stream.unwrap_or(&self.stream);
+        let specializer = stream.device().specializer();
+        let plan = specializer.plan_at(&mut self.site, call, &|| goes_into_graph(stream))?;
+        put(call, plan, stream, Some(&mut self.words), started)
+    }
+
+    pub(super) fn check_stream(&self, call: &Call<'_>, stream: &Stream) -> Result<(), LaunchError> {
+        match stream.device().is(self.stream.device()) {
+            true => Ok(()),
+            false => Err(LaunchError::OtherClass {
                 kernel: call.definition().name(),
                 prepared: self.site.name().to_owned(),
                 reason: format!(
                     "it was prepared for {}, of which the stream is none",
                     self.stream.device()
                 ),
-            });
+            }),
         }
-        self.check(&call)?;
-        Self::put(&self.site, stream, call, started)
-    }
-
-    fn put(site: &Site, stream: &Stream, call: Call<'_>, started: Instant) -> Result<Launched, LaunchError> {
-        let specializer = stream.device().specializer();
-        let plan = specializer.plan_at(site, &call, &|| goes_into_graph(stream))?;
-        put(call, plan, stream, started)
     }
 
     pub(super) fn check(&mut self, call: &Call<'_>) -> Result<(), LaunchError> {
-        let are_same = self.has_seen(call);
-        if !are_same {
+        let alike = self.alike(call);
+        let is_same = alike == Alike::Places;
+        if !is_same {
             check(call, self.stream.device())?;
         }
-        self.site.check(call, are_same)?;
-        if !are_same {
+        self.site.check(call, is_same)?;
+        if !is_same {
             self.see(call);
         }
+        self.site.next(call, alike >= Alike::Shapes);
         Ok(())
     }
 
+    /// All launches to come are over the tensors of this call.
+    pub(super) fn settle_shapes(&mut self, call: &Call<'_>) {
+        self.site.settle_shapes(call);
+    }
+
     fn see(&mut self, call: &Call<'_>) {
+        self.words.clear();
         self.seen.clear();
         for argument in call.arguments() {
             self.seen.push(match argument {
@@ -174,40 +211,62 @@ impl Prepared {
         }
     }
 
-    /// Whether the checks of a call and its class depend on nothing that has changed.
-    fn has_seen(&self, call: &Call<'_>) -> bool {
+    fn alike(&self, call: &Call<'_>) -> Alike {
         let device = self.stream.device();
         let mut seen = self.seen.iter();
-        let is_tensor = |tensor: &TensorArgument<'_>, seen: Option<&Seen>| match seen {
-            Some(Seen::Tensor(seen)) => seen.is(tensor, device),
-            _ => false,
-        };
-        let all = call.arguments().iter().all(|argument| match argument {
-            ArgumentValue::Tensor(tensor) => is_tensor(tensor, seen.next()),
-            ArgumentValue::List(list) => {
-                let found = Seen::List(list.element, list.rank, list.mutable, list.tensors.len());
-                seen.next() == Some(&found) && list.tensors.iter().all(|tensor| is_tensor(tensor, seen.next()))
-            }
-            ArgumentValue::Count(CountArgument::Exact(value)) => {
-                seen.next() == Some(&Seen::Count { is_exact: true }) && is_count(*value)
-            }
-            ArgumentValue::Count(CountArgument::Runtime(value)) => {
-                seen.next() == Some(&Seen::Count { is_exact: false }) && is_count(*value)
-            }
-            ArgumentValue::Count(CountArgument::Device {
-                memory,
-                offset,
-                element,
-                maximum,
-            }) => match seen.next() {
-                Some(Seen::DeviceCount(of, place)) => {
-                    of == element && is_count(*maximum) && place.is(*memory, *offset, device)
+        let mut alike = Alike::Places;
+        for argument in call.arguments() {
+            let found = match argument {
+                ArgumentValue::Tensor(tensor) => alike_tensors(seen.next(), tensor, device),
+                ArgumentValue::List(list) => {
+                    let found = Seen::List(list.element, list.rank, list.mutable, list.tensors.len());
+                    if seen.next() != Some(&found) {
+                        return Alike::Nothing;
+                    }
+                    let tensors = list.tensors.iter();
+                    let each = tensors.map(|tensor| alike_tensors(seen.next(), tensor, device));
+                    each.fold(Alike::Places, Alike::min)
                 }
-                _ => false,
-            },
-            ArgumentValue::Scalar(literal) => seen.next() == Some(&Seen::Scalar(literal.element)),
-        });
-        all && seen.next().is_none()
+                ArgumentValue::Count(CountArgument::Exact(value)) => match seen.next() {
+                    Some(Seen::Count { is_exact: true }) if is_count(*value) => Alike::Places,
+                    _ => Alike::Nothing,
+                },
+                ArgumentValue::Count(CountArgument::Runtime(value)) => match seen.next() {
+                    Some(Seen::Count { is_exact: false }) if is_count(*value) => Alike::Places,
+                    _ => Alike::Nothing,
+                },
+                ArgumentValue::Count(CountArgument::Device {
+                    memory,
+                    offset,
+                    element,
+                    maximum,
+                }) => match seen.next() {
+                    Some(Seen::DeviceCount(of, place)) if of == element && is_count(*maximum) => {
+                        place.alike(*memory, *offset, device)
+                    }
+                    _ => Alike::Nothing,
+                },
+                ArgumentValue::Scalar(literal) => match seen.next() {
+                    Some(Seen::Scalar(element)) if *element == literal.element => Alike::Places,
+                    _ => Alike::Nothing,
+                },
+            };
+            alike = alike.min(found);
+            if alike == Alike::Nothing {
+                return alike;
+            }
+        }
+        match seen.next() {
+            None => alike,
+            Some(_) => Alike::Nothing,
+        }
+    }
+}
+
+fn alike_tensors(seen: Option<&Seen>, tensor: &TensorArgument<'_>, device: &Device) -> Alike {
+    match seen {
+        Some(Seen::Tensor(seen)) if seen.is_shaped_as(tensor) => seen.place.alike(tensor.memory, tensor.offset, device),
+        _ => Alike::Nothing,
     }
 }
 
@@ -226,13 +285,17 @@ impl SeenTensor {
         }
     }
 
-    fn is(&self, tensor: &TensorArgument<'_>, device: &Device) -> bool {
+    fn is_shaped_as(&self, tensor: &TensorArgument<'_>) -> bool {
         self.element == tensor.element
             && self.mutable == tensor.mutable
-            && self.extents == tensor.extents
-            && self.strides == tensor.strides
-            && self.place.is(tensor.memory, tensor.offset, device)
+            && are_equal(&self.extents, &tensor.extents)
+            && are_equal(&self.strides, &tensor.strides)
     }
+}
+
+/// As `==`, which calls the C library for the few numbers that there are.
+fn are_equal<T: PartialEq>(left: &[T], right: &[T]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right)
 }
 
 impl SeenPlace {
@@ -243,12 +306,16 @@ impl SeenPlace {
         Self { start, len, offset }
     }
 
-    fn is(&self, memory: &dyn Memory, offset: u64, device: &Device) -> bool {
-        Storage::of(memory).is_some_and(|storage| {
+    fn alike(&self, memory: &dyn Memory, offset: u64, device: &Device) -> Alike {
+        let is_there = |storage: &Storage| {
             self.start == storage.address()
                 && self.len == storage.len()
                 && self.offset == offset
                 && storage.hardware().shares_memory_with(device.hardware())
-        })
+        };
+        match Storage::of(memory).is_some_and(is_there) {
+            true => Alike::Places,
+            false => Alike::Shapes,
+        }
     }
 }

@@ -63,6 +63,26 @@ macro_rules! entry_points {
                     $($other: unsafe { library.function(stringify!($other))? },)*
                 })
             }
+
+            /// Functions that no test may come to, for those that put others in their places.
+            #[cfg(test)]
+            #[allow(dead_code)]
+            pub(super) fn none() -> Self {
+                Self {
+                    $($name: {
+                        unsafe extern "C" fn none($(_: $argument),*) -> $code {
+                            panic!(stringify!($name))
+                        }
+                        none
+                    },)*
+                    $($other: {
+                        unsafe extern "C" fn none($(_: $taken),*) -> $returned {
+                            panic!(stringify!($other))
+                        }
+                        none
+                    },)*
+                }
+            }
         }
     };
 }

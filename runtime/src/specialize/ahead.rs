@@ -18,6 +18,13 @@ use crate::behind::{COMPILERS, panic_message};
 use crate::counters::Tally;
 use crate::error::LaunchError;
 
+/// What the variants without literals are made for that serve a launch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ServedBy {
+    best: Wanted,
+    resident: Wanted,
+}
+
 impl Shared {
     /// Has a variant built behind, unless it has been asked for.
     pub(super) fn ask_for(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) {
@@ -78,15 +85,20 @@ impl Shared {
     }
 
     /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
-    pub(super) fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>) {
+    pub(super) fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>, hash: u64) {
         if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
+            return;
+        }
+        // There is always more that may be worth it, and asking costs the launch.
+        if !COMPILERS.is_quick() {
+            class.repeats.forget(hash);
             return;
         }
         let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
         let mut key = Key::empty();
         key.refill_for_launch(call, Literals::AllThatMay);
         let (shared, without) = (self.itself.clone(), class.clone());
-        COMPILERS.submit(move || {
+        let is_handed_over = COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
             match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
                 Ok(class) => shared.classes.add_made(key, class),
@@ -96,6 +108,9 @@ impl Shared {
                 }
             }
         });
+        if !is_handed_over {
+            class.repeats.forget(hash);
+        }
     }
 
     /// Builds what a launch may be served by: the resident variant, that for the conditions, and, if asked for or if
@@ -112,6 +127,11 @@ impl Shared {
         let mut build = |class: &Arc<LaunchClass>, holding| {
             let staged = class.staged(holding)?;
             let schedule = class.schedule(&staged, self.machine().as_ref(), programs);
+            if staged.find(schedule.as_ref()).is_some()
+                && (holding != ConditionBits::NONE || class.resident().is_some())
+            {
+                return Ok(());
+            }
             let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
                 Found::Built(variant) => {
                     built += 1;
@@ -146,20 +166,24 @@ impl Shared {
         Ok(built)
     }
 
-    /// The conditions that hold in a launch, and the schedule for its programs; `None` for no programs.
-    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
+    /// What variants serve a launch by, but literals; `None` for no programs.
+    pub(super) fn served_by(&self, call: &Call<'_>) -> Result<Option<ServedBy>, LaunchError> {
         let class = self.class(call, Literals::None)?;
         let grid = class.grid(call)?;
         if grid.contains(&0) {
             return Ok(None);
         }
-        let holding = class.conditions(call, grid);
-        let staged = match class.staged(holding) {
-            Ok(staged) => staged,
-            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => return Ok(Some((holding, None))),
-            Err(error) => return Err(error),
+        let wanted = |holding| {
+            let schedule = match class.staged(holding) {
+                Ok(staged) => class.schedule(&staged, self.machine().as_ref(), grid.iter().product()),
+                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            Ok((holding, schedule))
         };
-        let schedule = class.schedule(&staged, self.machine().as_ref(), grid.iter().product());
-        Ok(Some((holding, schedule)))
+        Ok(Some(ServedBy {
+            best: wanted(class.conditions(call, grid))?,
+            resident: wanted(ConditionBits::NONE)?,
+        }))
     }
 }

@@ -1,4 +1,5 @@
-//! Building a variant: nothing for the CPU device; CUDA C++, a cubin and a loaded module for a GPU.
+//! Building a variant: nothing for the CPU device; CUDA C++, a cubin and a loaded module for a GPU; a cubin in a bundle for
+//! one that is not here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,11 +13,12 @@ use super::class::Staged;
 use super::hooks::Event;
 use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
+use crate::behind::Waiting;
 use crate::cache::{CubinCache, Origin};
-use crate::compile::CompileOptions;
+use crate::compile::{Architecture, CompileOptions};
 use crate::counters::Tally;
 use crate::error::LaunchError;
-use crate::hardware::cuda::{CudaDevice, CudaModule, CudaProperties};
+use crate::hardware::cuda::{CudaDevice, CudaModule};
 use crate::hardware::record::TrapRecord;
 
 /// Who wants a variant.
@@ -51,22 +53,28 @@ pub(super) fn variant(
     if let Some(schedule) = schedule {
         check_schedule(kernel, schedule)?;
     }
-    let target = hardware.as_cuda().zip(schedule);
-    let id = identify(kernel, target.map(|(cuda, schedule)| (cuda.properties(), schedule)));
+    let target = shared.target().zip(schedule);
+    let id = identify(kernel, target.map(|(target, schedule)| (target.architecture, schedule)));
     if wait == Wait::Never {
         return Ok(shared.variants.find(id).map_or(Found::Missing, Found::There));
     }
     let mut origin = None;
+    let waiting = (wait == Wait::Launch).then(Waiting::begin);
     let (variant, is_new) = shared.variants.get_or_build(id, || {
         #[cfg(test)]
         shared.inject(&kernel.name, wait)?;
-        let program = match target {
-            Some((cuda, schedule)) => {
-                let (program, from) = program(cuda, lower(kernel, schedule)?)?;
+        let program = match (&shared.offline, hardware.as_cuda(), schedule) {
+            (Some(offline), _, Some(schedule)) => {
+                let module = lower(kernel, schedule)?;
+                origin = Some(offline.compile(&module)?);
+                Program::Offline(Box::new(module))
+            }
+            (None, Some(cuda), Some(schedule)) => {
+                let (program, from) = load(cuda, lower(kernel, schedule)?)?;
                 origin = Some(from);
                 Program::Cuda(Box::new(program))
             }
-            None => Program::Interpreted,
+            _ => Program::Interpreted,
         };
         Ok::<_, LaunchError>(Variant {
             id,
@@ -74,10 +82,11 @@ pub(super) fn variant(
             proofs: proofs.clone(),
             program,
             build_time: started.elapsed(),
-            last_used: AtomicU64::new(tally.launches.load(Relaxed)),
+            last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),
         })
     })?;
+    drop(waiting);
     if wait == Wait::Launch {
         tally.waited(started.elapsed());
     }
@@ -108,7 +117,7 @@ pub(super) fn check_schedule(kernel: &Kernel, schedule: &Schedule) -> Result<(),
     })
 }
 
-fn program(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), LaunchError> {
+fn load(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), LaunchError> {
     let options = CompileOptions::new(cuda.properties().architecture);
     let (cubin, origin) = CubinCache::current().cubin(&module.source, &module.entry, &options)?;
     let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
@@ -126,11 +135,11 @@ fn program(cuda: &CudaDevice, module: Module) -> Result<(CudaProgram, Origin), L
 }
 
 /// The name of a variant within one process, where the compiler, its options and the author's own functions do not change.
-fn identify(kernel: &Kernel, target: Option<(&CudaProperties, &Schedule)>) -> VariantId {
+fn identify(kernel: &Kernel, target: Option<(Architecture, &Schedule)>) -> VariantId {
     let mut hash = blake3::Hasher::new();
     hash.update(kernel.identity().as_bytes());
-    if let Some((properties, schedule)) = target {
-        hash.update(format!("for {}, {schedule}", properties.architecture).as_bytes());
+    if let Some((architecture, schedule)) = target {
+        hash.update(format!("for {architecture}, {schedule}").as_bytes());
     }
     VariantId(*hash.finalize().as_bytes())
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::analysis::condition::{ConditionBits, Program};
 use tilewright_dsl::analysis::opening::opening;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Traced};
 use tilewright_dsl::class::Class;
-use tilewright_dsl::interpret;
+use tilewright_dsl::interpret::{self, Known};
 use tilewright_dsl::ir::{Bindings, Kernel, Layout, ParameterKind, Symbol};
 use tilewright_dsl::schedule::{Machine, Schedule, Work};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
@@ -211,9 +211,28 @@ impl LaunchClass {
         }
     }
 
+    /// The grid of a launch, and how many programs that is.
+    ///
+    /// # Errors
+    /// As for [`LaunchClass::grid`].
+    pub(super) fn programs(&self, call: &Call<'_>) -> Result<([u64; 3], u64), LaunchError> {
+        let grid = self.grid(call)?;
+        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        Ok((grid, programs))
+    }
+
     /// The conditions that hold in a launch with this grid.
     pub(super) fn conditions(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
         self.class.conditions(&HostKnows(call), grid)
+    }
+
+    /// The conditions of launches with the extents and strides of this one; `None` where they are no simpler.
+    pub(super) fn conditions_of_shapes(&self, call: &Call<'_>) -> Option<Program> {
+        let known = HostKnows(call);
+        self.class.program().given(&|symbol| match symbol {
+            Symbol::Extent { .. } | Symbol::Stride { .. } => known.symbol(symbol),
+            Symbol::Count(_) | Symbol::ProgramId(_) | Symbol::NumPrograms(_) => None,
+        })
     }
 
     /// Whether it is the class of a call of the same key: the same symbols are literals, of the same values.
@@ -233,11 +252,7 @@ impl LaunchClass {
 
     /// The kernel for launches in which these conditions hold, if it was made before.
     pub(super) fn find(&self, holding: &ConditionBits) -> Option<Arc<Staged>> {
-        self.staged
-            .load()
-            .iter()
-            .find(|staged| staged.holding == *holding)
-            .cloned()
+        self.staged.load().iter().find(|staged| staged.is_for(holding)).cloned()
     }
 
     /// Whether the kernel for one set of conditions more would be kept.
@@ -320,6 +335,11 @@ impl LaunchClass {
 }
 
 impl Staged {
+    /// Whether it is for launches in which these conditions hold.
+    pub(super) fn is_for(&self, holding: &ConditionBits) -> bool {
+        self.holding == *holding
+    }
+
     /// The variant with a schedule, if it was asked for before.
     pub(super) fn find(&self, schedule: Option<&Schedule>) -> Option<Arc<Variant>> {
         let variants = self.variants.load();

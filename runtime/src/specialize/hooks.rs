@@ -1,6 +1,7 @@
 //! Who wants to be told what happens on a device.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -60,19 +61,26 @@ pub enum Event<'a> {
 pub(crate) type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 #[derive(Default)]
-pub(crate) struct Hooks(ArcSwapOption<Vec<Hook>>);
+pub(crate) struct Hooks {
+    all: ArcSwapOption<Vec<Hook>>,
+    /// Without any, a launch looks no further.
+    are_there: AtomicBool,
+}
 
 impl Hooks {
     pub(crate) fn add(&self, hook: Hook) {
-        self.0.rcu(|hooks| {
+        self.all.rcu(|hooks| {
             let before = hooks.iter().flat_map(|hooks| hooks.iter().cloned());
             Some(Arc::new(before.chain([hook.clone()]).collect::<Vec<_>>()))
         });
+        self.are_there.store(true, Relaxed);
     }
 
     /// Tells all hooks; without any, the event is not even made.
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        if let Some(hooks) = &*self.0.load() {
+        if self.are_there.load(Relaxed)
+            && let Some(hooks) = &*self.all.load()
+        {
             let event = event();
             hooks.iter().for_each(|hook| hook(&event));
         }

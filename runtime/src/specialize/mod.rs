@@ -11,6 +11,7 @@
 //! Only a class that was never seen makes a launch wait, for its resident variant. What would serve better is built behind
 //! (`request`, `ahead`, `build`), once for all that want it, and swapped in when it is there. No lock that is held while something
 //! is compiled is taken by a launch that does not wait for it. What is used least goes when there is too much (`evict`).
+//! For a GPU that is not here (`offline`) all that a launch may be served by is built at once, and nothing launched.
 
 mod ahead;
 mod build;
@@ -33,8 +34,9 @@ mod variants;
 pub use evict::CodeLimits;
 pub use hooks::Event;
 pub(crate) use hooks::Hooks;
-pub(crate) use offline::lowered;
-pub(crate) use plan::{LaunchPlan, Specializer};
+pub(crate) use offline::Offline;
+pub use offline::Target;
+pub(crate) use plan::{LaunchPlan, Served, Specializer};
 pub(crate) use site::Site;
 pub use tiers::Tier;
 pub use trial::Measured;

@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use tilewright_dsl::call::{Call, Definition, Specialize};
 use tilewright_dsl::schedule::Machine;
 
+use super::ahead::ServedBy;
 use super::class::{Binding, LaunchClass};
 use super::classes::Classes;
 use super::evict::Limits;
 use super::key::Literals;
+use super::offline::{Offline, Target};
 use super::recording::{Recordings, check_shared};
-use super::request::Wanted;
 use super::site::Site;
 use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
@@ -61,6 +62,8 @@ pub(crate) struct Specializer(Arc<Shared>);
 pub(super) struct Shared {
     pub(super) itself: Weak<Shared>,
     pub(super) hardware: Hardware,
+    /// What launches are prepared for instead of being done.
+    pub(super) offline: Option<Offline>,
     pub(super) tally: Tally,
     pub(super) hooks: Hooks,
     pub(super) recordings: Recordings,
@@ -75,9 +78,9 @@ pub(super) struct Shared {
 }
 
 impl Specializer {
-    pub(crate) fn new(hardware: Hardware) -> Self {
+    pub(crate) fn new(hardware: Hardware, offline: Option<Offline>) -> Self {
         // Nothing is compiled for the CPU, so nothing has to be waited for; and the proofs are tested by each launch.
-        let default = if hardware.as_cuda().is_some() {
+        let default = if hardware.as_cuda().is_some() || offline.is_some() {
             Specialize::Tiered
         } else {
             Specialize::Exact
@@ -85,6 +88,7 @@ impl Specializer {
         Self(Arc::new_cyclic(|itself| Shared {
             itself: itself.clone(),
             hardware,
+            offline,
             tally: Tally::default(),
             hooks: Hooks::default(),
             recordings: Recordings::default(),
@@ -101,6 +105,11 @@ impl Specializer {
 
     pub(crate) fn hardware(&self) -> &Hardware {
         &self.0.hardware
+    }
+
+    /// The GPU that launches are prepared for, if it is not here.
+    pub(crate) fn offline(&self) -> Option<&Target> {
+        self.0.offline.as_ref().map(|offline| &offline.target)
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -152,7 +161,7 @@ impl Specializer {
     /// As [`Specializer::plan`], of a call that the site has checked.
     pub(crate) fn plan_at(
         &self,
-        site: &Site,
+        site: &mut Site,
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
@@ -170,26 +179,26 @@ impl Specializer {
         self.0.specialize(call)
     }
 
-    /// What decides, besides literals, which variant serves launches of a call best; `None` for no programs.
-    pub(crate) fn served_by(&self, call: &Call<'_>) -> Result<Option<Wanted>, LaunchError> {
+    /// What decides, besides literals, which variants serve launches of a call; `None` for no programs.
+    pub(crate) fn served_by(&self, call: &Call<'_>) -> Result<Option<ServedBy>, LaunchError> {
         self.0.served_by(call)
     }
 
     /// A launch has been done, that began at some time. Returns how long it took on the host.
     pub(crate) fn launched(&self, served: Option<(&Arc<Variant>, Tier)>, built: bool, started: Instant) -> Duration {
         let tally = &self.0.tally;
-        let number = tally.launches.fetch_add(1, Relaxed);
-        if !built {
-            Tally::add(&tally.hits);
+        if built {
+            Tally::add(&tally.built);
         }
-        if let Some((variant, tier)) = served {
-            variant.last_used.store(number, Relaxed);
-            Tally::add(match tier {
-                Tier::Resident => &tally.served_resident,
-                Tier::Proved => &tally.served_proved,
-                Tier::Literal => &tally.served_literal,
-            });
+        if let Some((variant, _)) = served {
+            variant.last_used.store(tally.launches(), Relaxed);
         }
+        Tally::add(match served.map(|(_, tier)| tier) {
+            None => &tally.served_none,
+            Some(Tier::Resident) => &tally.served_resident,
+            Some(Tier::Proved) => &tally.served_proved,
+            Some(Tier::Literal) => &tally.served_literal,
+        });
         let took = started.elapsed();
         tally.took(took);
         took
@@ -239,6 +248,19 @@ impl Specializer {
         self.0.variants.all()
     }
 
+    /// Serves a call as a GPU would, also where nothing is launched.
+    #[cfg(test)]
+    pub(super) fn serve(&self, call: &Call<'_>) -> Result<Served, LaunchError> {
+        let specialize = self.specialize(call);
+        let literals = match specialize {
+            Specialize::Exact => Literals::AllThatMay,
+            Specialize::Tiered | Specialize::Resident => Literals::None,
+        };
+        let class = self.0.class(call, literals)?;
+        let grid = class.grid(call)?;
+        self.0.serve(call, specialize, &class, grid, &|| Ok(false))
+    }
+
     #[cfg(test)]
     pub(super) fn classes(&self) -> usize {
         self.0.classes.all().len()
@@ -272,8 +294,12 @@ impl Shared {
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
-        let grid = class.grid(call)?;
-        let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };
+        let (grid, programs) = class.programs(call)?;
+        if self.offline.is_some() {
+            self.warm_up(call, false)?;
+            let (programs, served) = (0, None);
+            return Ok(LaunchPlan { grid, programs, served });
+        }
         let served = match programs {
             0 => None,
             _ => Some(self.serve(call, specialize, class, grid, is_capturing)?),
@@ -319,7 +345,7 @@ impl Shared {
                 self.classes.add(call, literals, class)
             }
         };
-        class.touch(self.tally.launches.load(Relaxed));
+        class.touch(self.tally.launches());
         Ok(class)
     }
 
@@ -328,9 +354,15 @@ impl Shared {
         Ok(!self.is_sealed.load(Relaxed) && !is_capturing()?)
     }
 
+    /// The GPU that variants are compiled for.
+    pub(super) fn target(&self) -> Option<Target> {
+        let here = || self.hardware.as_cuda().map(|cuda| cuda.properties().into());
+        self.offline.as_ref().map(|offline| offline.target).or_else(here)
+    }
+
     pub(super) fn machine(&self) -> Option<Machine> {
-        self.hardware.as_cuda().map(|cuda| Machine {
-            multiprocessors: cuda.properties().multiprocessors,
+        self.target().map(|target| Machine {
+            multiprocessors: target.multiprocessors,
         })
     }
 

@@ -75,6 +75,8 @@ pub(super) enum End {
 const PLACES: usize = 64;
 /// How often literals have to come before they are asked for.
 pub(super) const ENOUGH: u64 = 16;
+/// How often more before they are asked for again: what was asked for may have been dropped.
+const AGAIN: u64 = 256;
 const COUNT: u64 = 0xff;
 
 /// How often literals came, by hash: each place remembers who came last. So counts that come once leave nothing behind.
@@ -87,8 +89,7 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Notes that literals of this hash came, and says whether they have come often enough: every so often again, as
-    /// what is asked for may find no room.
+    /// Notes that literals of this hash came, and says whether they have come often enough to be asked for.
     pub(super) fn saw(&self, hash: u64) -> bool {
         let place = &self.0[(hash % PLACES as u64) as usize];
         let seen = place.load(Relaxed);
@@ -97,8 +98,13 @@ impl Repeats {
             false => 1,
         };
         // Of two threads one count may be lost.
-        place.store((hash & !COUNT) | (count % ENOUGH), Relaxed);
+        place.store((hash & !COUNT) | (count % AGAIN), Relaxed);
         count == ENOUGH
+    }
+
+    /// What was asked for found no room: it is asked for again as soon as it has come often enough once more.
+    pub(super) fn forget(&self, hash: u64) {
+        self.0[(hash % PLACES as u64) as usize].store(0, Relaxed);
     }
 }
 
@@ -132,7 +138,11 @@ mod tests {
             std::iter::repeat_with(move || random.u64(..))
         };
         assert!(!hashes(1).take(10_000).any(|hash| repeats.saw(hash)), "all differ");
-        let asked = (0..100).filter(|_| repeats.saw(77 << 8)).count() as u64;
-        assert_eq!(asked, 100 / ENOUGH);
+        let asked = |times| (0..times).filter(|_| repeats.saw(77 << 8)).count() as u64;
+        assert_eq!(asked(ENOUGH - 1), 0);
+        assert_eq!(asked(1), 1);
+        assert_eq!((asked(AGAIN - 1), asked(1)), (0, 1), "it may have been dropped since");
+        repeats.forget(77 << 8);
+        assert_eq!((asked(ENOUGH - 1), asked(1)), (0, 1), "there was no room for it");
     }
 }

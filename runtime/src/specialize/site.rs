@@ -1,15 +1,23 @@
 //! A place that launches calls of one class, and has found it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
+use tilewright_dsl::analysis::condition::{ConditionBits, Program};
 use tilewright_dsl::call::{Call, Specialize};
+use tilewright_dsl::schedule::Schedule;
 
-use super::class::LaunchClass;
+use super::Tier;
+use super::class::{LaunchClass, Staged};
 use super::key::{Key, Literals};
-use super::plan::{LaunchPlan, Shared};
+use super::plan::{LaunchPlan, Served, Shared};
 use super::recording::check_shared;
+use super::tiers::blocks;
+use super::variant::Variant;
+use crate::arguments::HostKnows;
 use crate::error::LaunchError;
+
+/// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then.
+const SAME_SHAPES: u32 = 4;
 
 /// The class of the launches of one place, which need not look for it.
 pub(crate) struct Site {
@@ -17,9 +25,47 @@ pub(crate) struct Site {
     /// Of the launch at hand, kept for its memory.
     found: Key,
     class: Arc<LaunchClass>,
+    /// So many launches one after the other had the same extents and strides.
+    same_shapes: u32,
+    /// The conditions with these known.
+    conditions: Option<Program>,
+    settled: Option<Settled>,
+}
+
+/// The variant that was looked up last. Nothing better can be built for the same conditions.
+struct Settled {
+    staged: Arc<Staged>,
+    schedule: Option<Schedule>,
+    variant: Arc<Variant>,
+    tier: Tier,
 }
 
 impl Site {
+    /// Notes that a launch comes, with the extents and strides of the one before or with others.
+    pub(crate) fn next(&mut self, call: &Call<'_>, has_same_shapes: bool) {
+        if !has_same_shapes {
+            self.same_shapes = 0;
+            self.conditions = None;
+        } else if self.same_shapes < SAME_SHAPES {
+            self.same_shapes += 1;
+            if self.same_shapes == SAME_SHAPES {
+                self.settle_shapes(call);
+            }
+        }
+    }
+
+    /// Takes the extents and strides of a call for those of the launches to come.
+    pub(crate) fn settle_shapes(&mut self, call: &Call<'_>) {
+        self.conditions = self.class.conditions_of_shapes(call);
+    }
+
+    fn holding(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
+        match &self.conditions {
+            Some(conditions) => conditions.evaluate(&HostKnows(call), grid),
+            None => self.class.conditions(call, grid),
+        }
+    }
+
     /// Checks that a call is of the class. Of one whose arguments are the same as those of a call that was, but for the values of
     /// counts and scalars, little is looked at.
     ///
@@ -73,13 +119,16 @@ impl Shared {
             found: key.clone(),
             key,
             class,
+            same_shapes: 0,
+            conditions: None,
+            settled: None,
         })
     }
 
     /// The plan of a call that the site has checked.
     pub(super) fn plan_at(
         &self,
-        site: &Site,
+        site: &mut Site,
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
@@ -88,7 +137,54 @@ impl Shared {
         if specialize == Specialize::Exact && call.may_have_literals() {
             return self.plan(call, is_capturing);
         }
-        site.class.touch(self.tally.launches.load(Relaxed));
-        self.plan_in(&site.class, specialize, call, is_capturing)
+        site.class.touch(self.tally.launches());
+        if specialize != Specialize::Tiered || call.may_have_literals() || self.offline.is_some() {
+            return self.plan_in(&site.class, specialize, call, is_capturing);
+        }
+        let (grid, programs) = site.class.programs(call)?;
+        let served = match programs {
+            0 => None,
+            _ => Some(self.serve_at(site, call, grid, programs, is_capturing)?),
+        };
+        Ok(LaunchPlan { grid, programs, served })
+    }
+
+    /// What serves a launch whose counts are no literals: what served the one before, if the same conditions hold.
+    fn serve_at(
+        &self,
+        site: &mut Site,
+        call: &Call<'_>,
+        grid: [u64; 3],
+        programs: u64,
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<Served, LaunchError> {
+        let holding = site.holding(call, grid);
+        let machine = self.machine();
+        if let Some(settled) = &site.settled
+            && settled.staged.is_for(&holding)
+            && site.class.schedule(&settled.staged, machine.as_ref(), programs) == settled.schedule
+            && let Ok(blocks) = blocks(call, &settled.variant, programs)
+        {
+            return Ok(Served {
+                variant: settled.variant.clone(),
+                tier: settled.tier,
+                blocks,
+                is_new: false,
+                measure: None,
+            });
+        }
+        let served = self.serve(call, Specialize::Tiered, &site.class, grid, is_capturing)?;
+        site.settled = site.class.find(&holding).and_then(|staged| {
+            let schedule = site.class.schedule(&staged, machine.as_ref(), programs);
+            let best = staged.find(schedule.as_ref())?;
+            // A resident variant that has the same code serves in its place.
+            (best.id() == served.variant.id()).then(|| Settled {
+                staged,
+                schedule,
+                variant: served.variant.clone(),
+                tier: served.tier,
+            })
+        });
+        Ok(served)
     }
 }

@@ -1,8 +1,10 @@
 //! Tiers on the CPU device, where building can be held up, fail and panic.
 
 mod allocations;
+mod cold;
 mod ending;
 mod limits;
+mod offline;
 mod sealing;
 mod serving;
 

@@ -12,8 +12,9 @@ use super::class::LaunchClass;
 use super::key::Literals;
 use super::plan::{Measure, Served, Shared};
 use super::sealed;
-use super::trial::{Side, Verdict};
+use super::trial::{Side, Verdict, may_measure};
 use super::variant::{Program, Variant};
+use crate::counters::Tally;
 use crate::error::LaunchError;
 
 /// What is known of a launch by the variant that serves it.
@@ -156,12 +157,13 @@ impl Shared {
             return Ok((without, tier, None));
         }
         let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
-            if class.repeats.saw(self.classes.hash(launch.call)) {
-                self.ask_for_literals(launch.call, class);
+            let hash = self.classes.hash(launch.call);
+            if class.repeats.saw(hash) {
+                self.ask_for_literals(launch.call, class, hash);
             }
             return Ok((without, tier, None));
         };
-        exact.touch(self.tally.launches.load(Relaxed));
+        exact.touch(self.tally.launches());
         let verdict = exact.trial.as_ref().map(|trial| trial.verdict());
         if verdict == Some(Verdict::Rejected) {
             return Ok((without, tier, None));
@@ -178,9 +180,14 @@ impl Shared {
         let (Some(Verdict::Measuring), Some(trial)) = (verdict, &exact.trial) else {
             return Ok((with, Tier::Literal, None));
         };
+        let tally = &self.tally;
+        if !may_measure(tally.measured.load(Relaxed), tally.launches()) {
+            return Ok((without, tier, None));
+        }
         let Some(side) = trial.turn() else {
             return Ok((without, tier, None));
         };
+        Tally::add(&tally.measured);
         let measure = Measure {
             side,
             variants: [without.id(), with.id()],
@@ -212,7 +219,7 @@ impl Shared {
 }
 
 /// The CUDA blocks that so many programs take; 0 on the CPU device.
-fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
+pub(super) fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
     let Program::Cuda(program) = variant.program() else {
         return Ok(0);
     };

@@ -13,12 +13,21 @@ use super::VariantId;
 pub(crate) const SAMPLES: usize = 16;
 /// So many measurements may be waiting to be read, which bring the verdict if all go well. A launch beyond is not measured.
 const MAX_PENDING: usize = 2 * SAMPLES;
+/// Of all launches of a device one in so many is measured, and so many besides: measuring takes about as long as a launch, and is
+/// not to be seen among the slowest of a hundred.
+const ONE_IN: u64 = 128;
+const AT_ONCE: u64 = 256;
 /// Literals are kept if the middle launch with them takes less than this share of the middle one without.
 const FASTER: f64 = 0.98;
 
 const MEASURING: u8 = 0;
 const KEPT: u8 = 1;
 const REJECTED: u8 = 2;
+
+/// Whether one launch more is to be measured, after so many of so many.
+pub(super) fn may_measure(measured: u64, launches: u64) -> bool {
+    measured < AT_ONCE + launches / ONE_IN
+}
 
 /// Which of two variants a launch was served by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +216,16 @@ mod tests {
             [without, with].map(|nanos| Some(Duration::from_nanos(nanos)))
         );
         verdict
+    }
+
+    #[test]
+    fn of_many_launches_few_are_measured() {
+        let mut measured = 0;
+        for launches in 0..100_000 {
+            measured += u64::from(may_measure(measured, launches));
+        }
+        assert_eq!(measured, AT_ONCE + 99_999 / ONE_IN);
+        assert!(measured < 100_000 / 90);
     }
 
     #[test]

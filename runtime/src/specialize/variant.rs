@@ -35,6 +35,8 @@ pub(crate) enum Program {
     Interpreted,
     /// A kernel on a GPU.
     Cuda(Box<CudaProgram>),
+    /// What a GPU that is not here would run.
+    Offline(Box<Module>),
 }
 
 /// A loaded CUDA kernel.
@@ -74,6 +76,7 @@ impl Variant {
         match &self.program {
             Program::Interpreted => None,
             Program::Cuda(program) => Some(&program.module),
+            Program::Offline(module) => Some(module),
         }
     }
 
@@ -82,10 +85,10 @@ impl Variant {
         self.build_time
     }
 
-    /// Bytes of its cubin; 0 on the CPU device.
+    /// Bytes of its cubin where it is loaded; 0 elsewhere.
     pub fn code_bytes(&self) -> u64 {
         match &self.program {
-            Program::Interpreted => 0,
+            Program::Interpreted | Program::Offline(_) => 0,
             Program::Cuda(program) => program.bytes,
         }
     }

@@ -283,7 +283,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
                 return Err(DeviceError::Capturing { what }.into());
             }
             let used = std::iter::once(&memory.storage);
-            put_in_order(hardware, queue, used, || Ok::<_, DeviceError>(()))?;
+            put_in_order(hardware, queue, used, None, || Ok::<_, DeviceError>(()))?;
         }
         let device = match memory.device.as_cuda() {
             Some(cuda) => DLDevice {

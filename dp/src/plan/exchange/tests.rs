@@ -382,7 +382,6 @@ fn a_step_costs_one_exchange_and_its_sizes_none() {
             let conclusion = agreement.tell(&mine, &[]).unwrap().conclude();
             assert_eq!(conclusion.counts, [10 * step, 10 * step + 1, 10 * step + 2]);
             let gather = gather_of(&conclusion.counts);
-            agreement.adopt([gather.clone()]);
             agreement.on(&gather).unwrap();
         }
         counting.1.load(std::sync::atomic::Ordering::Relaxed)
@@ -400,13 +399,16 @@ fn sizes_that_ranks_concluded_differently_are_found_in_the_next_step() {
         let conclusion = step().unwrap().conclude();
         // One of them has another configuration.
         let rows = conclusion.counts[0] + agreement.exchange().rank() as u64;
-        agreement.adopt([gather_of(&[rows, rows])]);
+        agreement.on(&gather_of(&[rows, rows])).unwrap();
         step().unwrap_err().to_string()
     });
+    let [one, other] = [200, 202].map(|rows| gather_of(&[rows / 2, rows / 2]).to_string());
     assert!(
-        errors
-            .iter()
-            .all(|error| error.contains("different sizes in an earlier step")),
+        errors[0].starts_with(&format!("rank 0 asks for {one} and rank 1 for {other}")),
+        "{errors:?}"
+    );
+    assert!(
+        errors[1].starts_with(&format!("rank 1 asks for {other} and rank 0 for {one}")),
         "{errors:?}"
     );
 }

@@ -8,6 +8,7 @@
 //! A number may have no value in a launch: its arithmetic overflows, a divisor is not positive, or it is a bound that holds
 //! only under a condition. A comparison with it fails. So conditions know no negation, and one that fails says nothing.
 
+mod given;
 mod program;
 #[cfg(test)]
 mod tests;

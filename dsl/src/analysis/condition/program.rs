@@ -1,5 +1,6 @@
 //! Conditions as a flat program of integer operations.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::{Computed, LaunchCondition, Operation, Terms, Test};
@@ -15,12 +16,36 @@ pub const MAX_CONDITIONS: usize = 1024;
 /// How many operations a program has at most; conditions that would need more are taken not to hold.
 const MAX_OPERATIONS: usize = 4096;
 
-/// A program of no more operations has a smaller place for their results, which costs less to clear.
-const FEW_OPERATIONS: usize = 96;
-const SOME_OPERATIONS: usize = 512;
+/// A program of no more operations has its results where launches have their locals.
+const FEW: usize = 16;
 
-/// What has no value. No number is so far from zero.
-const NO_VALUE: i128 = i128::MIN;
+thread_local! {
+    /// The results of the program at hand, kept for their memory.
+    static NARROW: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+    static WIDE: RefCell<Vec<i128>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The numbers that a program computes with. Those of almost all launches have 64 bits; where one does not, the program
+/// starts again with more.
+pub(super) trait Word: Copy + Ord + From<bool> {
+    /// What has no value. No number is so far from zero.
+    const NO_VALUE: Self;
+    const ZERO: Self;
+
+    /// `None` for what is too large.
+    fn of(value: i64) -> Option<Self>;
+    fn sum(self, other: Self) -> Option<Self>;
+    fn product(self, other: Self) -> Option<Self>;
+    /// Of a positive divisor.
+    fn quotient(self, other: Self) -> Self;
+    fn shifted(self, by: u32) -> Self;
+    /// What an operation gives whose result is too large; nothing, to start again.
+    fn overflow() -> Option<Self>;
+
+    fn value(self) -> Option<Self> {
+        (self != Self::NO_VALUE).then_some(self)
+    }
+}
 
 /// Which conditions of a kernel hold in a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -40,10 +65,14 @@ impl ConditionBits {
     /// The same, with condition `number` holding. There are no more than [`MAX_CONDITIONS`].
     #[must_use]
     pub fn with(mut self, number: usize) -> Self {
+        self.insert(number);
+        self
+    }
+
+    fn insert(&mut self, number: usize) {
         if let Some(word) = self.0.get_mut(number / 64) {
             *word |= 1 << (number % 64);
         }
-        self
     }
 
     /// Whether everything that holds here holds in `other` too: then a kernel made for these serves launches of `other`.
@@ -58,14 +87,16 @@ impl ConditionBits {
 }
 
 /// The place of an earlier result.
-type Place = u16;
+pub(super) type Place = u16;
 
-#[derive(Debug, Clone)]
-enum Instruction {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Instruction {
+    /// No value.
+    Nothing,
     Symbol(Symbol),
     /// `constant` and the terms at `first..first + terms`.
     Sum {
-        constant: i128,
+        constant: i64,
         first: u32,
         terms: u32,
     },
@@ -84,10 +115,12 @@ enum Instruction {
 /// A program that finds which conditions hold.
 #[derive(Debug, Clone, Default)]
 pub struct Program {
-    instructions: Vec<Instruction>,
-    terms: Vec<(Place, i128)>,
-    /// Where each condition's truth is.
-    results: Vec<Place>,
+    pub(super) instructions: Vec<Instruction>,
+    pub(super) terms: Vec<(Place, i64)>,
+    /// Where the truth of conditions is, by their numbers.
+    pub(super) results: Vec<(u16, Place)>,
+    /// The conditions that hold in any case.
+    pub(super) settled: ConditionBits,
 }
 
 impl Program {
@@ -101,75 +134,177 @@ impl Program {
         self.instructions.len()
     }
 
-    /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing.
+    /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing once a thread has
+    /// evaluated a program as long.
     pub fn evaluate(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
+        let narrow = match self.instructions.len() {
+            0..=FEW => self.run(&mut [0i64; FEW], known, grid),
+            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid)),
+        };
+        narrow.unwrap_or_else(|| self.evaluate_wide(known, grid))
+    }
+
+    pub(super) fn evaluate_wide(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
+        let wide = WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid));
+        // A wide word is never too narrow: its overflow has no value.
+        wide.unwrap_or(ConditionBits::NONE)
+    }
+
+    /// A place for each result. What is in it is overwritten before it is read.
+    fn room<'r, W: Word>(&self, results: &'r mut Vec<W>) -> &'r mut [W] {
         let operations = self.instructions.len();
-        if operations <= FEW_OPERATIONS {
-            self.run(&mut [0; FEW_OPERATIONS], known, grid)
-        } else if operations <= SOME_OPERATIONS {
-            self.run(&mut [0; SOME_OPERATIONS], known, grid)
-        } else {
-            self.run(&mut [0; MAX_OPERATIONS], known, grid)
+        if results.len() < operations {
+            results.resize(operations, W::ZERO);
         }
+        &mut results[..operations]
     }
 
-    fn run(&self, results: &mut [i128], known: &impl Known, grid: [u64; 3]) -> ConditionBits {
+    /// `None` if the words are too narrow.
+    fn run<W: Word>(&self, results: &mut [W], known: &impl Known, grid: [u64; 3]) -> Option<ConditionBits> {
+        let symbol = |symbol| match symbol {
+            Symbol::NumPrograms(axis) => grid.get(usize::from(axis)).and_then(|&n| i64::try_from(n).ok()),
+            _ => known.symbol(symbol),
+        };
         for (at, instruction) in self.instructions.iter().enumerate() {
-            let of = |place: Place| results[usize::from(place)];
-            let both = |left: Place, right: Place| {
-                Some((of(left), of(right))).filter(|&(l, r)| l != NO_VALUE && r != NO_VALUE)
-            };
-            let value = match *instruction {
-                Instruction::Symbol(Symbol::NumPrograms(axis)) => grid.get(usize::from(axis)).map(|&n| n.into()),
-                Instruction::Symbol(symbol) => known.symbol(symbol).map(i128::from),
-                Instruction::Sum { constant, first, terms } => {
-                    let terms = &self.terms[first as usize..(first + terms) as usize];
-                    terms.iter().try_fold(constant, |sum, &(place, factor)| {
-                        let value = Some(of(place)).filter(|&value| value != NO_VALUE)?;
-                        sum.checked_add(product(value, factor)?)
-                    })
-                }
-                Instruction::Product(left, right) => both(left, right).and_then(|(l, r)| product(l, r)),
-                Instruction::Quotient(left, right) => {
-                    both(left, right).filter(|(_, r)| *r > 0).map(|(l, r)| quotient(l, r))
-                }
-                Instruction::Shifted(place, by) => Some(of(place)).filter(|v| *v != NO_VALUE).map(|v| v >> by),
-                Instruction::Smaller(left, right) => both(left, right).map(|(l, r)| l.min(r)),
-                Instruction::Larger(left, right) => both(left, right).map(|(l, r)| l.max(r)),
-                Instruction::Tightest(left, right) => match (of(left), of(right)) {
-                    (NO_VALUE, other) | (other, NO_VALUE) => Some(other),
-                    (l, r) => Some(l.min(r)),
-                },
-                Instruction::Under(place, condition) => (of(condition) != 0).then(|| of(place)),
-                // What has no value is negative.
-                Instruction::NotNegative(place) => Some((of(place) >= 0).into()),
-                Instruction::Both(left, right) => Some(of(left) & of(right)),
-                Instruction::Either(left, right) => Some(of(left) | of(right)),
-            };
-            results[at] = value.unwrap_or(NO_VALUE);
+            results[at] = self.value(*instruction, |place| results[usize::from(place)], symbol)?;
         }
-        let holding = self
-            .results
-            .iter()
-            .enumerate()
-            .filter(|(_, place)| results[usize::from(**place)] != 0);
-        holding.fold(ConditionBits::NONE, |bits, (number, _)| bits.with(number))
+        let mut holding = self.settled;
+        for &(number, place) in &self.results {
+            if results[usize::from(place)] != W::ZERO {
+                holding.insert(number.into());
+            }
+        }
+        Some(holding)
+    }
+
+    /// The result of an instruction, of earlier ones; `None` if the words are too narrow.
+    #[inline]
+    pub(super) fn value<W: Word>(
+        &self,
+        instruction: Instruction,
+        of: impl Fn(Place) -> W,
+        symbol: impl Fn(Symbol) -> Option<i64>,
+    ) -> Option<W> {
+        let both = |left: Place, right: Place| of(left).value().zip(of(right).value());
+        let whole = |value: Option<W>| value.map_or_else(W::overflow, Some);
+        let value = match instruction {
+            Instruction::Nothing => None,
+            Instruction::Symbol(wanted) => match symbol(wanted) {
+                Some(value) => Some(whole(W::of(value))?),
+                None => None,
+            },
+            Instruction::Sum { constant, first, terms } => {
+                let mut sum = whole(W::of(constant))?;
+                for &(place, factor) in &self.terms[first as usize..(first + terms) as usize] {
+                    let (Some(so_far), Some(value)) = (sum.value(), of(place).value()) else {
+                        return Some(W::NO_VALUE);
+                    };
+                    let value = match factor {
+                        1 => Some(value),
+                        _ => W::of(factor).and_then(|factor| value.product(factor)),
+                    };
+                    sum = whole(value.and_then(|value| so_far.sum(value)))?;
+                }
+                Some(sum)
+            }
+            Instruction::Product(left, right) => match both(left, right) {
+                Some((left, right)) => Some(whole(left.product(right))?),
+                None => None,
+            },
+            Instruction::Quotient(left, right) => both(left, right)
+                .filter(|(_, r)| *r > W::ZERO)
+                .map(|(l, r)| l.quotient(r)),
+            Instruction::Shifted(place, by) => of(place).value().map(|value| value.shifted(by)),
+            Instruction::Smaller(left, right) => both(left, right).map(|(l, r)| l.min(r)),
+            Instruction::Larger(left, right) => both(left, right).map(|(l, r)| l.max(r)),
+            Instruction::Tightest(left, right) => match (of(left).value(), of(right).value()) {
+                (None, other) | (other, None) => other,
+                (Some(l), Some(r)) => Some(l.min(r)),
+            },
+            Instruction::Under(place, condition) => (of(condition) != W::ZERO).then(|| of(place)),
+            // What has no value is negative.
+            Instruction::NotNegative(place) => Some((of(place) >= W::ZERO).into()),
+            Instruction::Both(left, right) => Some(of(left).min(of(right))),
+            Instruction::Either(left, right) => Some(of(left).max(of(right))),
+        };
+        Some(value.unwrap_or(W::NO_VALUE))
     }
 }
 
-/// Most numbers have 64 bits, and there the operation is quick.
-fn product(left: i128, right: i128) -> Option<i128> {
-    match (i64::try_from(left), i64::try_from(right)) {
-        (Ok(left), Ok(right)) => Some(i128::from(left) * i128::from(right)),
-        _ => left.checked_mul(right),
+impl Instruction {
+    /// The same of other operands; the terms of a sum are not here.
+    pub(super) fn with_places(self, mut place: impl FnMut(Place) -> Place) -> Self {
+        match self {
+            Self::Nothing | Self::Symbol(_) | Self::Sum { .. } => self,
+            Self::Product(left, right) => Self::Product(place(left), place(right)),
+            Self::Quotient(left, right) => Self::Quotient(place(left), place(right)),
+            Self::Shifted(of, by) => Self::Shifted(place(of), by),
+            Self::Smaller(left, right) => Self::Smaller(place(left), place(right)),
+            Self::Larger(left, right) => Self::Larger(place(left), place(right)),
+            Self::Tightest(left, right) => Self::Tightest(place(left), place(right)),
+            Self::Under(of, condition) => Self::Under(place(of), place(condition)),
+            Self::NotNegative(of) => Self::NotNegative(place(of)),
+            Self::Both(left, right) => Self::Both(place(left), place(right)),
+            Self::Either(left, right) => Self::Either(place(left), place(right)),
+        }
     }
 }
 
-fn quotient(left: i128, right: i128) -> i128 {
-    match (i64::try_from(left), i64::try_from(right)) {
-        // The divisor is positive, so nothing overflows.
-        (Ok(left), Ok(right)) => (left / right).into(),
-        _ => left / right,
+impl Word for i64 {
+    const NO_VALUE: Self = Self::MIN;
+    const ZERO: Self = 0;
+
+    fn of(value: i64) -> Option<Self> {
+        value.value()
+    }
+
+    fn sum(self, other: Self) -> Option<Self> {
+        self.checked_add(other).and_then(Self::value)
+    }
+
+    fn product(self, other: Self) -> Option<Self> {
+        self.checked_mul(other).and_then(Self::value)
+    }
+
+    fn quotient(self, other: Self) -> Self {
+        self / other
+    }
+
+    fn shifted(self, by: u32) -> Self {
+        self >> by.min(Self::BITS - 1)
+    }
+
+    fn overflow() -> Option<Self> {
+        None
+    }
+}
+
+impl Word for i128 {
+    const NO_VALUE: Self = Self::MIN;
+    const ZERO: Self = 0;
+
+    fn of(value: i64) -> Option<Self> {
+        Some(value.into())
+    }
+
+    fn sum(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
+
+    fn product(self, other: Self) -> Option<Self> {
+        self.checked_mul(other)
+    }
+
+    fn quotient(self, other: Self) -> Self {
+        self / other
+    }
+
+    fn shifted(self, by: u32) -> Self {
+        self >> by
+    }
+
+    fn overflow() -> Option<Self> {
+        Some(Self::NO_VALUE)
     }
 }
 
@@ -206,7 +341,7 @@ impl<'a> Compiler<'a> {
         }
         // What was made for a condition that there is no room for serves others yet.
         let place = room(|| self.condition(condition))?;
-        self.program.results.push(place);
+        self.program.results.push((number as u16, place));
         self.chosen.insert(condition, number);
         Some(number)
     }
@@ -253,13 +388,14 @@ impl<'a> Compiler<'a> {
         }
         let mut terms = Vec::new();
         for (unknown, factor) in number.iter() {
-            terms.push((room(|| self.unknown(unknown))?, factor));
+            terms.push((room(|| self.unknown(unknown))?, i64::try_from(factor).ok()?));
         }
+        let constant = i64::try_from(number.constant).ok()?;
         let place = match terms.as_slice() {
-            [(place, 1)] if number.constant == 0 => *place,
+            [(place, 1)] if constant == 0 => *place,
             _ => {
                 let instruction = Instruction::Sum {
-                    constant: number.constant,
+                    constant,
                     first: self.program.terms.len() as u32,
                     terms: terms.len() as u32,
                 };

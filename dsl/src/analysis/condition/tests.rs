@@ -88,3 +88,117 @@ fn conditions_beyond_the_most_are_not_chosen() {
     assert!(ConditionBits::NONE.is_subset(&some) && !some.is_subset(&ConditionBits::NONE));
     assert!(!some.holds(super::MAX_CONDITIONS), "there is no such condition");
 }
+
+/// Random numbers and conditions of eight counts, all of which a program is made of.
+fn random_program(random: &mut fastrand::Rng) -> super::Program {
+    let wide = |_: Unknown| (i64::MIN.into(), i64::MAX.into());
+    let mut terms = Terms::default();
+    let mut numbers: Vec<_> = (0..8).map(count).collect();
+    numbers.push(Linear::unknown(Unknown::Symbol(Symbol::NumPrograms(0))));
+    let mut conditions = Vec::new();
+    for _ in 0..random.usize(1..30) {
+        let one = numbers[random.usize(..numbers.len())].clone();
+        let other = numbers[random.usize(..numbers.len())].clone();
+        let number = match random.u32(..9) {
+            0 => terms.product(&one, &other, &wide),
+            1 => terms.quotient(&one, &other, &wide),
+            2 => terms.shifted(&one, random.u32(..5), &wide),
+            3 => terms.smaller(&one, &other, &wide),
+            4 => terms.larger(&one, &other, &wide),
+            5 => terms.tightest(&one, &other, &wide),
+            6 if !conditions.is_empty() => terms.under(&one, conditions[random.usize(..conditions.len())], &wide),
+            _ => one.scale(random.i64(-3..4).into()).and_then(|one| one.subtract(&other)),
+        };
+        if let Some(number) = number.and_then(|number| number.offset(random.i64(-20..20).into())) {
+            conditions.push(terms.not_negative(&number, &wide));
+            numbers.push(number);
+        }
+        if conditions.len() > 1 {
+            let [left, right] = [(); 2].map(|()| conditions[random.usize(..conditions.len())]);
+            conditions.push(match random.bool() {
+                true => terms.both(left, right),
+                false => terms.either(left, right),
+            });
+        }
+    }
+    let mut compiler = Compiler::new(&terms);
+    for condition in conditions {
+        if condition != LaunchCondition::NEVER && !condition.is_always() {
+            let _ = compiler.choose(condition);
+        }
+    }
+    compiler.finish()
+}
+
+#[test]
+fn a_program_of_which_some_symbols_are_known_finds_the_same_conditions() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut shorter = 0;
+    for _ in 0..4000 {
+        let program = random_program(&mut random);
+        let kinds: [u32; 8] = [(); 8].map(|()| random.u32(..3));
+        let mut number = |is_small: bool| match is_small {
+            true => random.i64(-30..30),
+            false => random.i64(..),
+        };
+        // What is known, what differs from launch to launch, and what the host does not know.
+        let known = kinds.map(|kind| (kind == 0).then(|| number(true)));
+        let of = |values: [Option<i64>; 8]| {
+            move |symbol| match symbol {
+                Symbol::Count(position) => values[position as usize],
+                _ => None,
+            }
+        };
+        let given = program.given(&of(known)).expect("the numbers are small");
+        assert!(given.operations() <= program.operations() + kinds.len());
+        shorter += usize::from(given.operations() < program.operations());
+        for launch in 0..20 {
+            let mut values = known;
+            for (value, kind) in values.iter_mut().zip(kinds) {
+                if kind == 1 {
+                    *value = Some(number(launch % 4 != 0));
+                }
+            }
+            let grid = [number(true).unsigned_abs(), 1, 1];
+            assert_eq!(
+                given.evaluate(&of(values), grid),
+                program.evaluate(&of(values), grid),
+                "{program:?}\nwith {known:?} is\n{given:?}\nof {values:?}"
+            );
+        }
+    }
+    assert!(shorter > 2000, "{shorter} were shorter");
+}
+
+#[test]
+fn numbers_that_64_bits_do_not_hold_are_compared_as_they_are() {
+    let mut random = fastrand::Rng::with_seed(12);
+    let edges = [
+        0,
+        1,
+        -1,
+        i64::MIN,
+        i64::MIN + 1,
+        i64::MAX,
+        i64::MAX - 1,
+        1 << 32,
+        -(1 << 62),
+    ];
+    for _ in 0..4000 {
+        let program = random_program(&mut random);
+        let values = [(); 8].map(|()| match random.bool() {
+            true => edges[random.usize(..edges.len())],
+            false => random.i64(..),
+        });
+        let known = |symbol| match symbol {
+            Symbol::Count(position) => Some(values[position as usize]),
+            _ => None,
+        };
+        let grid = [random.u64(..1 << 31), 1, 1];
+        assert_eq!(
+            program.evaluate(&known, grid),
+            program.evaluate_wide(&known, grid),
+            "{program:?} of {values:?}"
+        );
+    }
+}

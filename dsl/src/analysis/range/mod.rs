@@ -37,6 +37,8 @@ pub struct Ranges<'a> {
     terms: RefCell<Terms>,
     /// What the kernel's requirements say about symbols, beside what a symbol is.
     required: BTreeMap<Symbol, Facts>,
+    /// The extents of the grid, where they are sums of what the host knows of a launch.
+    grid: [Option<Linear>; 3],
     facts: Vec<Option<Rc<Facts>>>,
     /// The value that each local now holds.
     locals: Vec<Option<Handle<Expression>>>,
@@ -72,6 +74,7 @@ impl<'a> Ranges<'a> {
             of_launch,
             terms: RefCell::default(),
             required: BTreeMap::new(),
+            grid: [const { None }; 3],
             facts: vec![None; kernel.expressions.len()],
             locals: vec![None; kernel.locals.len()],
             found: vec![None; kernel.expressions.len()],
@@ -84,6 +87,9 @@ impl<'a> Ranges<'a> {
             }
         }
         ranges.learn_requirements();
+        for (axis, &extent) in kernel.grid.iter().enumerate().take(3) {
+            ranges.grid[axis] = ranges.exact_number(extent);
+        }
         ranges
     }
 
@@ -203,7 +209,17 @@ impl<'a> Ranges<'a> {
     fn symbol(&self, symbol: Symbol) -> Linear {
         match self.kernel.bindings.exact(symbol) {
             Some(value) => Linear::constant(value as i128),
-            None => Linear::unknown(Unknown::Symbol(symbol)),
+            None => self
+                .grid_extent(symbol)
+                .cloned()
+                .unwrap_or_else(|| Linear::unknown(Unknown::Symbol(symbol))),
+        }
+    }
+
+    fn grid_extent(&self, symbol: Symbol) -> Option<&Linear> {
+        match symbol {
+            Symbol::NumPrograms(axis) => self.grid.get(usize::from(axis))?.as_ref(),
+            _ => None,
         }
     }
 

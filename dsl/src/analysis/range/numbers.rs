@@ -22,6 +22,23 @@ impl Ranges<'_> {
             }
     }
 
+    /// A value that is a number of the launch, and never negative, as what it is a sum of.
+    pub(super) fn exact_number(&self, value: Handle<Expression>) -> Option<Linear> {
+        let facts = self.facts(value);
+        let is_number = |form: &Linear| {
+            form.unknowns().all(|unknown| match unknown {
+                Unknown::Symbol(symbol) => self.is_number(symbol),
+                Unknown::Computed(_) | Unknown::Member(..) | Unknown::Value(_) => false,
+            })
+        };
+        let is_exact = |bound: &&Bound| {
+            bound.under.is_always() && facts.upper.contains(bound) && bound.form.terms() > 0 && is_number(&bound.form)
+        };
+        let form = &facts.lower.iter().find(is_exact)?.form;
+        let least = form.minimum(|unknown| self.in_every_launch(unknown))?;
+        (least >= 0).then(|| form.clone())
+    }
+
     /// The smallest and largest value that an unknown has in any launch.
     fn in_every_launch(&self, unknown: Unknown) -> (i128, i128) {
         let most = MAX_COUNT as i128;

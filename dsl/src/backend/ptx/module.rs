@@ -8,6 +8,7 @@ use super::register::Class;
 use super::special::{PRINT, PRINTED, REPORT};
 use super::target::{Target, Unsupported};
 use super::writer::Writer;
+use crate::backend::entry;
 use crate::ir::Span;
 use crate::thread::{ArgumentKind, BufferKind, Kernel};
 
@@ -44,13 +45,13 @@ impl Module {
 /// verify(&kernel).unwrap();
 /// let module = print(&kernel, Target::new(90).unwrap()).unwrap();
 /// assert!(module.text.contains(".target sm_90"));
-/// assert_eq!(module.entry, "nothing");
+/// assert_eq!(module.entry, "tilewright_nothing");
 /// ```
 pub fn print(kernel: &Kernel, target: Target) -> Result<Module, Unsupported> {
     let mut writer = Writer::new(kernel, target);
     writer.block(&kernel.body);
     writer.check()?;
-    let entry = kernel.name.clone();
+    let entry = entry(kernel);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writer.head(&mut text, &entry);

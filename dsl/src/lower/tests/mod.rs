@@ -1,5 +1,7 @@
 //! Kernels that are lowered, and do the same as the tile interpreter says.
 
+mod barriers;
+mod effects;
 mod movement;
 mod ptx;
 mod random;

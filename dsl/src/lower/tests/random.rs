@@ -36,8 +36,8 @@ impl Generator<'_> {
             match element {
                 ElementType::Bool => random & 1,
                 // Places, most of them.
-                ElementType::I64 if random % 4 != 0 => random % 40,
-                ElementType::I32 if random % 4 != 0 => random % 40,
+                ElementType::I64 if !random.is_multiple_of(4) => random % 40,
+                ElementType::I32 if !random.is_multiple_of(4) => random % 40,
                 _ => random,
             }
         };
@@ -239,10 +239,7 @@ impl Generator<'_> {
         let other = if alike.is_empty() { value } else { self.pick(&alike) };
         match self.rng.u8(0..6) {
             0 => {
-                let all: Vec<UnaryOp> = UnaryOp::ALL
-                    .into_iter()
-                    .filter(|op| op.accepts(element) && (!element.is_float() || *op as u8 <= UnaryOp::Rsqrt as u8))
-                    .collect();
+                let all: Vec<UnaryOp> = UnaryOp::ALL.into_iter().filter(|op| op.accepts(element)).collect();
                 match all.is_empty() {
                     true => value,
                     false => {
@@ -252,10 +249,7 @@ impl Generator<'_> {
                 }
             }
             1..3 => {
-                let all: Vec<BinaryOp> = BinaryOp::ALL
-                    .into_iter()
-                    .filter(|op| op.accepts(element) && *op != BinaryOp::Power)
-                    .collect();
+                let all: Vec<BinaryOp> = BinaryOp::ALL.into_iter().filter(|op| op.accepts(element)).collect();
                 match all.is_empty() {
                     true => value,
                     false => {

@@ -2,10 +2,10 @@
 
 use crate::element::ElementType;
 use crate::interpret::{self, HostArgument, HostMemory, HostTensor, Options};
-use crate::ir::{Kernel, Layout, Literal, Symbol, canonical_strides};
+use crate::ir::{Kernel, Layout, Literal, ParameterKind, Symbol, canonical_strides};
 use crate::lower::{KernelArgument, Lowered, lower};
 use crate::schedule::{LoadHint, Schedule, StoreHint};
-use crate::thread::interpret::{Memory, Passed};
+use crate::thread::interpret::{self as thread_interpret, Fault, Memory, Outcome, Passed};
 use crate::thread::verify::verify;
 
 /// What is passed for a parameter.
@@ -18,6 +18,8 @@ pub(super) enum Argument {
         bytes: Vec<u8>,
         offset: u64,
     },
+    /// Tensors of one element type.
+    List(Vec<Argument>),
     Count(i64),
     Scalar(Literal),
 }
@@ -56,124 +58,190 @@ pub(super) fn schedule(threads: u32, unroll: u32) -> Schedule {
     }
 }
 
-/// Binds the innermost extents of tensors and says how they lie: as a launch of contiguous tensors at such addresses does.
+/// Binds the innermost extents of tensors and says how they lie: as a launch of contiguous tensors at such addresses
+/// does.
 pub(super) fn bind(kernel: &mut Kernel, arguments: &[Argument], pinned: bool) {
     for (position, argument) in arguments.iter().enumerate() {
+        let kind = kernel.parameters.get_mut(position).map(|parameter| &mut parameter.kind);
+        let Some(ParameterKind::Tensor(parameter)) = kind else {
+            continue;
+        };
+        parameter.layout = Layout::Contiguous;
+        // Of a list the elements are all that is known.
         let Argument::Tensor { extents, offset, .. } = argument else {
             continue;
         };
         let tensor = position as u32;
-        let Some(crate::ir::ParameterKind::Tensor(parameter)) =
-            kernel.parameters.get_mut(position).map(|parameter| &mut parameter.kind)
-        else {
-            continue;
-        };
-        parameter.layout = Layout::Contiguous;
-        parameter.alignment = (1u32 << offset.trailing_zeros().min(8))
-            .min(16)
-            .max(parameter.element.size() as u32);
+        let power = 1u32 << offset.trailing_zeros().min(8);
+        parameter.alignment = power.min(16).max(parameter.element.size() as u32);
         let axis = extents.len() as u8 - 1;
         if pinned && axis > 0 {
-            kernel
-                .bindings
-                .exact
-                .push((Symbol::Extent { tensor, axis }, extents[axis as usize] as i64));
+            let extent = extents[axis as usize] as i64;
+            kernel.bindings.exact.push((Symbol::Extent { tensor, axis }, extent));
         }
     }
     kernel.bindings.exact.sort();
 }
 
-fn value_of(arguments: &[Argument], grid: [u64; 3], symbol: Symbol) -> i64 {
-    let tensor = |position: u32| match &arguments[position as usize] {
-        Argument::Tensor { extents, strides, .. } => (extents.clone(), strides.clone()),
-        other => panic!("{other:?} is no tensor"),
-    };
-    match symbol {
-        Symbol::ProgramId(_) => panic!("no argument"),
-        Symbol::NumPrograms(axis) => grid[axis as usize] as i64,
-        Symbol::Extent { tensor: position, axis } => tensor(position).0[axis as usize] as i64,
-        Symbol::Stride { tensor: position, axis } => tensor(position).1[axis as usize],
-        Symbol::Count(position) => match &arguments[position as usize] {
-            Argument::Count(count) => *count,
-            other => panic!("{other:?} is no count"),
-        },
+impl Argument {
+    fn axes(&self) -> (&[u64], &[i64]) {
+        match self {
+            Self::Tensor { extents, strides, .. } => (extents, strides),
+            other => panic!("{other:?} is no tensor"),
+        }
+    }
+
+    fn value_of(&self, symbol: Symbol) -> i64 {
+        match (self, symbol) {
+            (Self::List(tensors), Symbol::Extent { axis: 0, .. }) => tensors.len() as i64,
+            (Self::List(tensors), Symbol::Extent { axis, .. }) => {
+                let extents = tensors.iter().map(|tensor| tensor.axes().0[axis as usize - 1]);
+                extents.max().unwrap_or(0) as i64
+            }
+            (Self::Count(count), Symbol::Count(_)) => *count,
+            (tensor, Symbol::Extent { axis, .. }) => tensor.axes().0[axis as usize] as i64,
+            (tensor, Symbol::Stride { axis, .. }) => tensor.axes().1[axis as usize],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The tensors in it.
+    fn tensors(&self) -> &[Argument] {
+        match self {
+            Self::Tensor { .. } => std::slice::from_ref(self),
+            Self::List(tensors) => tensors,
+            Self::Count(_) | Self::Scalar(_) => &[],
+        }
+    }
+
+    fn bytes(&self) -> (&[u8], u64) {
+        match self {
+            Self::Tensor { bytes, offset, .. } => (bytes, *offset),
+            other => panic!("{other:?} is no tensor"),
+        }
     }
 }
 
 /// The bytes of every tensor afterwards, as the tile interpreter has them.
 fn as_tiles(kernel: &Kernel, arguments: &[Argument]) -> ([u64; 3], Vec<Vec<u8>>) {
-    let memories: Vec<HostMemory> = arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Tensor { bytes, .. } => HostMemory::from_bytes(bytes).unwrap(),
-            _ => HostMemory::from_bytes(&[]).unwrap(),
-        })
+    let tensors = arguments.iter().flat_map(|argument| argument.tensors());
+    let memories: Vec<HostMemory> = tensors
+        .map(|tensor| HostMemory::from_bytes(tensor.bytes().0).unwrap())
         .collect();
+    let mut left = memories.iter();
+    let mut tensor = |argument: &Argument| {
+        let (extents, strides) = argument.axes();
+        HostTensor {
+            memory: left.next().unwrap(),
+            offset: 0,
+            extents: extents.iter().copied().collect(),
+            strides: strides.iter().copied().collect(),
+        }
+    };
     let passed: Vec<HostArgument<'_>> = arguments
         .iter()
-        .zip(&memories)
-        .map(|(argument, memory)| match argument {
-            Argument::Tensor { extents, strides, .. } => HostArgument::Tensor(HostTensor {
-                memory,
-                offset: 0,
-                extents: extents.iter().copied().collect(),
-                strides: strides.iter().copied().collect(),
-            }),
+        .map(|argument| match argument {
+            Argument::Tensor { .. } => HostArgument::Tensor(tensor(argument)),
+            Argument::List(tensors) => HostArgument::List(tensors.iter().map(&mut tensor).collect()),
             Argument::Count(count) => HostArgument::Count(*count),
             Argument::Scalar(literal) => HostArgument::Scalar(*literal),
         })
         .collect();
     let outcome = interpret::run(kernel, &passed, &Options::default()).unwrap();
-    let bytes = memories
-        .iter()
-        .map(|memory| (0..memory.len()).map(|at| memory.get(at, 1).unwrap() as u8).collect());
-    (outcome.grid, bytes.collect())
+    let all = |memory: &HostMemory| (0..memory.len()).map(|at| memory.get(at, 1).unwrap() as u8).collect();
+    (outcome.grid, memories.iter().map(all).collect())
 }
 
-/// The bytes of every tensor afterwards, as the threads leave them.
-fn as_threads(lowered: &Lowered, schedule: &Schedule, arguments: &[Argument], grid: [u64; 3]) -> Vec<Vec<u8>> {
-    let mut memory = Memory::new();
-    let addresses: Vec<u64> = arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Tensor { bytes, offset, .. } => memory.allocate(bytes.clone(), *offset),
-            _ => 0,
-        })
-        .collect();
-    let passed: Vec<Passed> = lowered
-        .arguments
-        .iter()
-        .map(|argument| match argument {
-            KernelArgument::Pointer(position) => Passed::Pointer(addresses[*position as usize]),
-            KernelArgument::Symbol(symbol) => Passed::Scalar(value_of(arguments, grid, *symbol) as u64),
-            KernelArgument::Scalar(position) => match &arguments[*position as usize] {
-                Argument::Scalar(literal) => Passed::Scalar(literal.bits),
-                other => panic!("{other:?} is no scalar"),
-            },
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let blocks = schedule.blocks(grid.iter().product()).unwrap();
-    let outcome = crate::thread::interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
-    outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
-    addresses
-        .iter()
-        .map(|address| memory.bytes(*address).to_vec())
-        .collect()
-}
-
-/// Lowers a kernel and runs it both ways; returns it as threads have it.
-pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]) -> Lowered {
+/// Lowers a kernel and runs it; returns it, what it had to say, and the bytes of every tensor afterwards.
+pub(super) fn lowered_and_run(
+    kernel: &Kernel,
+    schedule: &Schedule,
+    arguments: &[Argument],
+    grid: [u64; 3],
+) -> (Lowered, Outcome, Vec<Vec<u8>>) {
     let lowered = lower(kernel, schedule).unwrap_or_else(|error| panic!("{error}"));
     if let Err(fault) = verify(&lowered.kernel) {
         panic!("{fault}\n{}", lowered.kernel);
     }
     super::ptx::check(&lowered.kernel);
+    let (outcome, bytes) = launched(&lowered, schedule, arguments, grid);
+    let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
+    (lowered, outcome, bytes)
+}
+
+/// Runs a lowered kernel; returns what it had to say, and the bytes of every tensor afterwards.
+pub(super) fn launched(
+    lowered: &Lowered,
+    schedule: &Schedule,
+    arguments: &[Argument],
+    grid: [u64; 3],
+) -> (Result<Outcome, Fault>, Vec<Vec<u8>>) {
+    let mut memory = Memory::new();
+    let place = |memory: &mut Memory, tensor: &Argument| {
+        let (bytes, offset) = tensor.bytes();
+        memory.allocate(bytes.to_vec(), offset)
+    };
+    let mut addresses: Vec<Vec<u64>> = Vec::new();
+    for argument in arguments {
+        addresses.push(
+            argument
+                .tensors()
+                .iter()
+                .map(|tensor| place(&mut memory, tensor))
+                .collect(),
+        );
+    }
+    let record = memory.allocate(vec![0; 48], 0);
+    let mut passed = Vec::new();
+    for argument in &lowered.arguments {
+        passed.push(match *argument {
+            KernelArgument::Pointer(position) => Passed::Pointer(addresses[position as usize][0]),
+            KernelArgument::Table(position) => {
+                let tensors = arguments[position as usize].tensors().iter();
+                let words: Vec<u64> = tensors
+                    .zip(&addresses[position as usize])
+                    .flat_map(|(tensor, address)| {
+                        let (extents, strides) = tensor.axes();
+                        let strides = strides.iter().map(|stride| *stride as u64);
+                        [*address, 0].into_iter().chain(extents.iter().copied()).chain(strides)
+                    })
+                    .collect();
+                Passed::Pointer(memory.allocate(words.iter().flat_map(|word| word.to_le_bytes()).collect(), 0))
+            }
+            KernelArgument::Symbol(Symbol::NumPrograms(axis)) => Passed::Scalar(grid[axis as usize]),
+            KernelArgument::Symbol(symbol) => {
+                let position = match symbol {
+                    Symbol::Extent { tensor, .. } | Symbol::Stride { tensor, .. } => tensor,
+                    Symbol::Count(position) => position,
+                    Symbol::ProgramId(_) | Symbol::NumPrograms(_) => panic!("{symbol:?}"),
+                };
+                Passed::Scalar(arguments[position as usize].value_of(symbol) as u64)
+            }
+            KernelArgument::Scalar(position) => match &arguments[position as usize] {
+                Argument::Scalar(literal) => Passed::Scalar(literal.bits),
+                other => panic!("{other:?} is no scalar"),
+            },
+            KernelArgument::Trap => Passed::Pointer(record),
+            other => panic!("{other:?}"),
+        });
+    }
+    let blocks = schedule.blocks(grid.iter().product()).unwrap();
+    let outcome = thread_interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
+    let bytes = addresses
+        .iter()
+        .flatten()
+        .map(|address| memory.bytes(*address).to_vec())
+        .collect();
+    (outcome, bytes)
+}
+
+/// Lowers a kernel and runs it both ways; returns it as threads have it.
+pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]) -> Lowered {
     let (grid, tiles) = as_tiles(kernel, arguments);
-    let threads = as_threads(&lowered, schedule, arguments, grid);
+    let (lowered, _, threads) = lowered_and_run(kernel, schedule, arguments, grid);
     for (position, (tiles, threads)) in tiles.iter().zip(&threads).enumerate() {
         let first = tiles.iter().zip(threads).position(|(one, other)| one != other);
-        assert_eq!(first, None, "argument {position}, {schedule}\n{}", lowered.kernel);
+        assert_eq!(first, None, "tensor {position}, {schedule}\n{}", lowered.kernel);
     }
     lowered
 }

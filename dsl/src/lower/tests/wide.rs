@@ -9,7 +9,8 @@ use crate::thread::{Operation, passes::Why};
 
 const BF16: ElementType = ElementType::BF16;
 
-/// A kernel over tensors of these elements and extents, the first of which is written, without checks that a proof takes away.
+/// A kernel over tensors of these elements and extents, the first of which is written, without checks that a proof
+/// takes away.
 struct Case {
     b: Builder,
     tensors: Vec<u32>,

@@ -85,7 +85,8 @@ impl Indices {
         }
     }
 
-    /// Something without parts, of which `facts` are known. Where it has been mentioned before, what was said then stays.
+    /// Something without parts, of which `facts` are known. Where it has been mentioned before, what was said then
+    /// stays.
     pub fn atom(&mut self, atom: Atom, facts: Facts) -> Handle<Index> {
         let index = Index::Atom(atom);
         match self.known.get(&index) {

@@ -138,8 +138,8 @@ impl Indices {
             Some((_, high)) if high <= 0 => return self.always(false),
             _ => {}
         }
-        // `by * whole + rest > 0` is `whole > floor(-rest / by)`, which is all that is left of the rest if it is the same for
-        // every one.
+        // `by * whole + rest > 0` is `whole > floor(-rest / by)`, which is all that is left of the rest if it is the
+        // same for every one.
         let mut divisors: Vec<i64> = sum
             .terms
             .iter()

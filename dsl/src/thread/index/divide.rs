@@ -100,8 +100,8 @@ impl Indices {
         })
     }
 
-    /// A divisor of `by`, more than 1, of which the rest of a sum is less, whatever it is, and not always 0: what is divided by
-    /// `by` is divided by the one first, which takes the rest away.
+    /// A divisor of `by`, more than 1, of which the rest of a sum is less, whatever it is, and not always 0: what is
+    /// divided by `by` is divided by the one first, which takes the rest away.
     fn fine_parts(&self, sum: &Sum, by: i64) -> Option<(i64, Parts)> {
         let units = sum
             .terms
@@ -132,7 +132,7 @@ impl Indices {
     /// The remainder, with the sign of `value`; 0 where `by` is 0.
     pub fn remainder(&mut self, value: Handle<Index>, by: Handle<Index>) -> Handle<Index> {
         match (self.as_constant(value), self.as_constant(by)) {
-            (_, Some(0 | 1 | -1)) | (Some(0), _) => return self.constant(0),
+            (_, Some(-1..=1)) | (Some(0), _) => return self.constant(0),
             (Some(value), Some(by)) => return self.constant(value.wrapping_rem(by)),
             (_, Some(by)) => {
                 if let Some(simpler) = self.constant_remainder(value, by) {

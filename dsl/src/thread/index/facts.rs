@@ -140,8 +140,8 @@ impl Indices {
         }
     }
 
-    /// The power of two that divides a sum. Where there are low bits in it, what they are the low bits of leaves the same below
-    /// as many bits: `x - low(x, 4)` is a multiple of 16.
+    /// The power of two that divides a sum. Where there are low bits in it, what they are the low bits of leaves the
+    /// same below as many bits: `x - low(x, 4)` is a multiple of 16.
     fn divisor_of(&self, sum: &Sum, replaced: u8) -> u64 {
         let divides = |factors: &[Handle<Index>], coefficient: i64| {
             let factors = factors.iter().map(|factor| self.facts(*factor).divisor);
@@ -258,8 +258,8 @@ impl Indices {
         }
     }
 
-    /// Where `tested > 0` says that `index` is at least (or at most) a limit: `tested` is `index` (or its negative) and a
-    /// constant.
+    /// Where `tested > 0` says that `index` is at least (or at most) a limit: `tested` is `index` (or its negative) and
+    /// a constant.
     fn against_constant(&self, tested: Handle<Index>, index: Handle<Index>) -> Option<(i64, bool)> {
         let own = |index: Handle<Index>| match self.get(index) {
             Index::Sum(sum) => sum.clone(),
@@ -288,7 +288,7 @@ impl Indices {
     }
 
     /// The range of a sum of integers that do not wrap, if it is one that 64 bits hold: then nothing wraps either.
-    pub(super) fn exact_range(&self, sum: &Sum) -> Option<(i64, i64)> {
+    pub fn exact_range(&self, sum: &Sum) -> Option<(i64, i64)> {
         let (mut low, mut high) = (i128::from(sum.constant), i128::from(sum.constant));
         for term in &sum.terms {
             let (mut least, mut most) = (1i128, 1i128);

@@ -1,24 +1,26 @@
 //! Index expressions: 64-bit integers in normal form, with what is known of them.
 //!
-//! An index is what a thread computes of where it stands, of arguments, of loop variables and of integers it has loaded:
-//! coordinates, offsets in bytes, trips, extents. Each is held once ([`Indices`] hash-conses), so that two are equal if
-//! their handles are, and in *normal form*, so that "these eight elements are neighbours, and the first is aligned" is
-//! a question to the arena:
+//! An index is what a thread computes of where it stands, of arguments, of loop variables and of integers it has
+//! loaded: coordinates, offsets in bytes, trips, extents. Each is held once ([`Indices`] hash-conses), so that two are
+//! equal if their handles are, and in *normal form*, so that "these eight elements are neighbours, and the first is
+//! aligned" is a question to the arena:
 //!
-//! * **sums of products** ([`Sum`]), fully multiplied out, in one order: `a - b` is a constant if `a` and `b` are that far apart;
-//! * **quotients, remainders and low bits** ([`Index::Quotient`], [`Index::Remainder`], [`Index::Low`]), taken apart where what
-//!   is known of the parts allows it: `(8 * q + lane) / 8` is `q` where `lane` is 0 to 7, and `d * (x / d) + x % d` is `x`;
+//! * **sums of products** ([`Sum`]), fully multiplied out, in one order: `a - b` is a constant if `a` and `b` are that
+//!   far apart;
+//! * **quotients, remainders and low bits** ([`Index::Quotient`], [`Index::Remainder`], [`Index::Low`]), taken apart
+//!   where what is known of the parts allows it: `(8 * q + lane) / 8` is `q` where `lane` is 0 to 7, and `d * (x / d) +
+//!   x % d` is `x`;
 //! * **pieces** ([`Index::Minimum`], [`Index::Maximum`], [`Index::Select`]), gone where a condition is known;
 //! * **conditions** ([`Condition`]) on indices, also held once: `8 * q + lane < 512` is `q < 64`, which does not move
 //!   with the lane.
 //!
 //! # Meaning
 //!
-//! Indices are two's complement integers of 64 bits, and sums and products **wrap**. Quotients are rounded toward zero, and
-//! remainders have the sign of the dividend; both are 0 where the divisor is 0, as integers of the tile language have it.
-//! Normal forms never rely on what does not hold: an integer fact is only used where the ranges show that nothing wraps.
-//! Wrapping is a property of rings that the rest of the form shares: differences, and divisibility by powers of two, hold
-//! whatever wraps.
+//! Indices are two's complement integers of 64 bits, and sums and products **wrap**. Quotients are rounded toward zero,
+//! and remainders have the sign of the dividend; both are 0 where the divisor is 0, as integers of the tile language
+//! have it. Normal forms never rely on what does not hold: an integer fact is only used where the ranges show that
+//! nothing wraps. Wrapping is a property of rings that the rest of the form shares: differences, and divisibility by
+//! powers of two, hold whatever wraps.
 
 mod arithmetic;
 mod condition;
@@ -45,8 +47,8 @@ pub enum Atom {
     Thread,
     /// The block's number in the grid, from 0.
     Block,
-    /// The lane of a packet of so many that an operation is done for. Only until accesses are widened: a kernel that can be
-    /// printed has none.
+    /// The lane of a packet of so many that an operation is done for. Only until accesses are widened: a kernel that
+    /// can be printed has none.
     Lane(u8),
     /// An integer argument, extended to 64 bits by its sign.
     Argument(Handle<Argument>),
@@ -272,8 +274,8 @@ impl Indices {
         (!self.moves(rest, atom)).then_some(coefficient)
     }
 
-    /// Whether an index fits 32 bits with its sign. It may then be computed in 32 bits that wrap: a sum of products from the
-    /// low 32 bits of its factors, anything else from operands that are narrow themselves.
+    /// Whether an index fits 32 bits with its sign. It may then be computed in 32 bits that wrap: a sum of products
+    /// from the low 32 bits of its factors, anything else from operands that are narrow themselves.
     pub fn is_narrow(&self, index: Handle<Index>) -> bool {
         let Facts { low, high, .. } = self.facts(index);
         i32::try_from(low).is_ok() && i32::try_from(high).is_ok()
@@ -314,7 +316,8 @@ impl Indices {
         self.nodes.is_empty()
     }
 
-    /// Forgets what has been said of values and variables from these on, which are no more: others will have their handles.
+    /// Forgets what has been said of values and variables from these on, which are no more: others will have their
+    /// handles.
     pub(in crate::thread) fn forget(&mut self, values: usize, variables: usize) {
         self.known.retain(|index, _| match index {
             Index::Atom(Atom::Value(value)) => value.index() < values,

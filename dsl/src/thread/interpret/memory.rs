@@ -7,8 +7,8 @@ use super::{Fault, Machine, Passed};
 use crate::element::ElementType;
 use crate::thread::{BufferKind, Place, Sharing, Space};
 
-/// The memory of a GPU: allocations by their addresses. Each is rounded up to whole 16 bytes, as those of the GPU are: what is
-/// beside its own bytes can be read together with one of them, and not written.
+/// The memory of a GPU: allocations by their addresses. Each is rounded up to whole 16 bytes, as those of the GPU are:
+/// what is beside its own bytes can be read together with one of them, and not written.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// By the multiple of 16 at which they begin.
@@ -28,7 +28,8 @@ impl Memory {
         Self::default()
     }
 
-    /// Puts bytes where their address is `offset` more than a multiple of 256, far from everything else; returns the address.
+    /// Puts bytes where their address is `offset` more than a multiple of 256, far from everything else; returns the
+    /// address.
     pub fn allocate(&mut self, own: Vec<u8>, offset: u64) -> u64 {
         let end = |(start, allocation): (&u64, &Allocation)| start + allocation.bytes.len() as u64;
         let end = self.allocations.last_key_value().map_or(0x1000, end);

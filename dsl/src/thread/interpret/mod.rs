@@ -1,10 +1,11 @@
-//! What a kernel of the thread IR computes, on the CPU: for tests, so that lowering and passes are compared with the tile
-//! interpreter without a GPU.
+//! What a kernel of the thread IR computes, on the CPU: for tests, so that lowering and passes are compared with the
+//! tile interpreter without a GPU.
 //!
-//! All threads of a block do each statement together before the next one, in the order of their numbers, and blocks come one
-//! after the other. So a result is one of those that a GPU may have; what would make it another one is a [`Fault`]: a byte
-//! that another thread of the block wrote, or read, with no barrier in between ([`Sharing`]), a barrier that not all
-//! threads of the group come to, an address that is no allocation's or that the access does not divide.
+//! All threads of a block do each statement together before the next one, in the order of their numbers, and blocks
+//! come one after the other. So a result is one of those that a GPU may have; what would make it another one is a
+//! [`Fault`]: a byte that another thread of the block wrote, or read, with no barrier in between
+//! ([`Sharing`](super::Sharing)), a barrier that not all threads of the group come to, an address that is no
+//! allocation's or that the access does not divide.
 //!
 //! Kernels may have lanes: an access that moves with [`Atom::Lane`] does each lane where it is.
 
@@ -77,14 +78,12 @@ const MAX_STEPS: u64 = 10_000_000;
 /// The bits of each lane.
 type Packet = ArrayVec<u64, { MAX_LANES as usize }>;
 
-/// Runs `blocks` blocks of a kernel that [`verify`](super::verify::verify) accepts, or that has lanes and nothing else wrong with
-/// it.
+/// Runs `blocks` blocks of a kernel that [`verify`](super::verify::verify) accepts, or that has lanes and nothing else
+/// wrong with it.
 ///
-/// # Errors
-/// If it does what no GPU gives one result for.
+/// # Errors If it does what no GPU gives one result for.
 ///
-/// # Panics
-/// If an argument is missing or of another kind, or a handle is of another kernel.
+/// # Panics If an argument is missing or of another kind, or a handle is of another kernel.
 pub fn run(kernel: &Kernel, blocks: u32, arguments: &[Passed], memory: &mut Memory) -> Result<Outcome, Fault> {
     let mut outcome = Outcome::default();
     for block in 0..blocks {

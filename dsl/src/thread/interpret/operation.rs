@@ -217,7 +217,8 @@ fn any_nan(value: Literal) -> Literal {
     }
 }
 
-/// An f32 that is `nearest` to a value, or the one beside it that is nearer to zero, if the nearest is farther than the value.
+/// An f32 that is `nearest` to a value, or the one beside it that is nearer to zero, if the nearest is farther than the
+/// value.
 fn toward_zero(value: Literal, nearest: Literal) -> Option<Literal> {
     let found = nearest.get::<f32>()?;
     let is_beyond = match (value.as_integer(), value.get::<f64>()) {

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Handle, Literal};
+use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::{
     Atom, Block, Builder, Condition, Index, Kernel, Load, Operand, Operation, Order, Place, Sharing, Statement,
@@ -24,12 +23,12 @@ pub(super) fn run(kernel: &mut Kernel) {
     *kernel = common.b.finish();
 }
 
-struct Common {
-    b: Builder,
+pub(super) struct Common {
+    pub(super) b: Builder,
     /// Values by what computes them, innermost block last.
     known: Vec<HashMap<Operation, Operand>>,
     /// What computes each value.
-    defined: HashMap<Handle<Value>, Operation>,
+    pub(super) defined: HashMap<Handle<Value>, Operation>,
     /// What values have become that are another one.
     values: HashMap<Handle<Value>, Operand>,
     replaced: Substitution,
@@ -208,7 +207,7 @@ impl Common {
         }
     }
 
-    fn never(&self, predicate: Option<Handle<Condition>>) -> bool {
+    pub(super) fn never(&self, predicate: Option<Handle<Condition>>) -> bool {
         predicate.is_some_and(|predicate| self.b.kernel().indices.is_known(predicate) == Some(false))
     }
 
@@ -267,113 +266,6 @@ impl Common {
             }
             Operation::Read(_) | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
             _ => true,
-        }
-    }
-
-    fn definition(&self, operand: Operand) -> Option<&Operation> {
-        match operand {
-            Operand::Value(value) => self.defined.get(&value),
-            _ => None,
-        }
-    }
-
-    /// An operand that an operation comes to.
-    fn simplified(&mut self, operation: &Operation) -> Option<Operand> {
-        let literal = |operand: &Operand| match operand {
-            Operand::Literal(literal) => Some(*literal),
-            _ => None,
-        };
-        match operation {
-            Operation::Unary { op, value } => arithmetic::unary(*op, literal(value)?).map(Operand::Literal),
-            Operation::Binary { op, left, right } => {
-                let (l, r) = (literal(left), literal(right));
-                if let (Some(l), Some(r)) = (l, r) {
-                    return arithmetic::binary(*op, l, r).map(Operand::Literal);
-                }
-                let is = |side: Option<Literal>, number: i128| side.and_then(Literal::as_integer) == Some(number);
-                match op {
-                    BinaryOp::Add | BinaryOp::Or | BinaryOp::Xor | BinaryOp::ShiftLeft | BinaryOp::ShiftRight
-                        if is(r, 0) =>
-                    {
-                        Some(*left)
-                    }
-                    BinaryOp::Multiply if is(r, 1) => Some(*left),
-                    _ => None,
-                }
-            }
-            Operation::Select {
-                condition,
-                accept,
-                reject,
-            } => match (condition, accept == reject) {
-                (_, true) => Some(*accept),
-                (Operand::Condition(condition), _) => match self.b.kernel().indices.is_known(*condition)? {
-                    true => Some(*accept),
-                    false => Some(*reject),
-                },
-                _ => None,
-            },
-            Operation::Cast { value, to, rounding } => match literal(value) {
-                Some(value) if *rounding == crate::thread::Rounding::NearestEven => {
-                    arithmetic::cast(value, *to).map(Operand::Literal)
-                }
-                _ if self.b.element(*value) == *to => Some(*value),
-                _ => None,
-            },
-            Operation::Bitcast { value, to } => {
-                if self.b.kernel().ty(*value) == *to {
-                    return Some(*value);
-                }
-                match self.definition(*value) {
-                    Some(Operation::Bitcast { value, .. }) if self.b.kernel().ty(*value) == *to => Some(*value),
-                    _ => None,
-                }
-            }
-            // Once is enough.
-            Operation::Canonical(value) => match self.definition(*value)? {
-                Operation::Canonical(_) | Operation::Cast { .. } => Some(*value),
-                _ => None,
-            },
-            Operation::Part { value, first, lanes } => {
-                if self.b.kernel().ty(*value).lanes == *lanes {
-                    return Some(*value);
-                }
-                match self.definition(*value)?.clone() {
-                    Operation::Join(parts) => {
-                        let mut at = 0;
-                        for part in parts {
-                            let own = self.b.kernel().ty(part).lanes;
-                            if at == *first && own == *lanes {
-                                return Some(part);
-                            }
-                            at += own;
-                        }
-                        None
-                    }
-                    Operation::Repeat { value, .. } if *lanes == 1 => Some(value),
-                    _ => None,
-                }
-            }
-            // Of all lanes of a packet, in order.
-            Operation::Join(parts) => {
-                let mut whole = None;
-                let mut at = 0;
-                for part in parts {
-                    let Operation::Part { value, first, lanes } = self.definition(*part)? else {
-                        return None;
-                    };
-                    if *whole.get_or_insert(*value) != *value || *first != at {
-                        return None;
-                    }
-                    at += lanes;
-                }
-                whole.filter(|value| self.b.kernel().ty(*value).lanes == at)
-            }
-            Operation::Load(load) if self.never(load.predicate) => {
-                let zero = Literal::zero(load.ty.element).into();
-                (load.ty.lanes == 1).then_some(zero)
-            }
-            _ => None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What does not change in a loop is computed before it.
 //!
 //! Operations without an effect may be computed where they are not needed; memory that nobody writes is read ahead of a
-//! loop only where the loop reads it in any case: in its first trip, which there is, with nothing before that ends the trip.
+//! loop only where the loop reads it in any case: in its first trip, which there is, with nothing before that ends the
+//! trip.
 
 use std::collections::HashSet;
 

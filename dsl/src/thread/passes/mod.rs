@@ -1,7 +1,8 @@
 //! What makes a kernel better, without changing what it does.
 //!
-//! * `widen` takes the lanes out: accesses whose elements are neighbours become wide, everything else is done lane by lane;
-//! * `common` computes what is computed twice once, and simplifies;
+//! * `widen` takes the lanes out: accesses whose elements are neighbours become wide, everything else is done lane by
+//!   lane;
+//! * `common` computes what is computed twice once, and `simplify` says what is something simpler;
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
 //! * `name` computes the part of offsets that several accesses share ahead of them.
@@ -10,6 +11,7 @@ mod common;
 mod dead;
 mod hoist;
 mod name;
+mod simplify;
 #[cfg(test)]
 mod tests;
 mod widen;

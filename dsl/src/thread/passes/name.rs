@@ -1,7 +1,7 @@
 //! The part of offsets that several accesses share is computed once, ahead of them: what is left of each is a constant.
 //!
-//! Only offsets that are as well known with the name in them: what is known of an address and an offset together, as of rows
-//! that are rounded up to a multiple of 16 bytes, would be hidden.
+//! Only offsets that are as well known with the name in them: what is known of an address and an offset together, as of
+//! rows that are rounded up to a multiple of 16 bytes, would be hidden.
 
 use std::collections::HashMap;
 

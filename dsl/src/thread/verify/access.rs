@@ -44,7 +44,7 @@ impl Kernel {
         }
     }
 
-    pub(super) fn verify_load(&self, load: &Load, span: Span) -> Result<(), Fault> {
+    pub(in crate::thread) fn verify_load(&self, load: &Load, span: Span) -> Result<(), Fault> {
         let all = [
             Space::Global,
             Space::Shared,
@@ -64,7 +64,7 @@ impl Kernel {
         self.verify_cache(load.place, load.cache, load.order, CacheHint::is_for_loads, span)
     }
 
-    pub(super) fn verify_store(&self, store: &Store, span: Span) -> Result<(), Fault> {
+    pub(in crate::thread) fn verify_store(&self, store: &Store, span: Span) -> Result<(), Fault> {
         let ty = self.ty(store.value);
         self.verify_place(store.place, &[Space::Global, Space::Shared, Space::Local], span)?;
         self.verify_written(store.place, span)?;
@@ -125,7 +125,7 @@ impl Kernel {
         }
     }
 
-    pub(super) fn verify_atomic(&self, atomic: &Atomic, span: Span) -> Result<(), Fault> {
+    pub(in crate::thread) fn verify_atomic(&self, atomic: &Atomic, span: Span) -> Result<(), Fault> {
         let element = atomic.element;
         self.verify_place(atomic.place, &[Space::Global, Space::Shared], span)?;
         self.verify_written(atomic.place, span)?;

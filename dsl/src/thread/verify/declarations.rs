@@ -45,9 +45,6 @@ fn names(kernel: &Kernel) -> Result<(), Fault> {
             return fault(Rule::Name, Span::UNKNOWN, format!("`{name}`"));
         }
     }
-    if !kernel.name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return fault(Rule::Name, Span::UNKNOWN, format!("`{}`", kernel.name));
-    }
     match kernel.comment.contains(['\n', '\r']) {
         true => fault(Rule::Name, Span::UNKNOWN, "the comment has several lines"),
         false => Ok(()),

@@ -1,7 +1,7 @@
 //! The rules of the thread IR.
 //!
-//! [`verify`] tests them. Its promise: **no printer fails on a kernel that it accepts**, and what is printed is accepted by the
-//! compiler that takes it. Printers rely on every rule and test none; passes keep them.
+//! [`verify`] tests them. Its promise: **no printer fails on a kernel that it accepts**, and what is printed is
+//! accepted by the compiler that takes it. Printers rely on every rule and test none; passes keep them.
 //!
 //! The list is [`Rule`]: each variant is a rule, and its description says what holds.
 
@@ -39,22 +39,23 @@ pub enum Rule {
     Handle,
     /// A block has 1 to [`MAX_THREADS`] threads, and over 32 a multiple of 32.
     Threads,
-    /// Names of the kernel, of arguments and of buffers are letters, digits and `_`, at least one; no two arguments have one name,
-    /// and no two buffers. That of the kernel begins with a small letter. The comment has one line.
+    /// Names of the kernel, of arguments and of buffers are letters, digits and `_`, at least one; no two arguments
+    /// have one name, and no two buffers. The comment has one line.
     Name,
-    /// Arguments of several bytes have an alignment that is a power of two up to 16 and divides their bytes, of which there is
-    /// one at least; all arguments have [`MAX_ARGUMENT_BYTES`] at most.
+    /// Arguments of several bytes have an alignment that is a power of two up to 16 and divides their bytes, of which
+    /// there is one at least; all arguments have [`MAX_ARGUMENT_BYTES`] at most.
     Argument,
-    /// A buffer's alignment is a power of two; that of tables is up to 8, that of parameters up to their argument's, any other up to 16
-    /// in shared and local memory. A buffer in global memory has a pointer, a parameter's argument has bytes, and a table has
-    /// words. Buffers of shared memory begin at multiples of their alignment; they and local ones have a byte at least.
+    /// A buffer's alignment is a power of two; that of tables is up to 8, that of parameters up to their argument's,
+    /// any other up to 16 in shared and local memory. A buffer in global memory has a pointer, a parameter's argument
+    /// has bytes, and a table has words. Buffers of shared memory begin at multiples of their alignment; they and local
+    /// ones have a byte at least.
     Buffer,
     /// Shared memory is [`MAX_SHARED_BYTES`] at most.
     SharedMemory,
     /// Where anything reports, the record is a pointer argument that no buffer has; sites are counted.
     Record,
-    /// A value, variable or condition is mentioned only where it has been defined: after its definition, in the same block or one
-    /// inside it.
+    /// A value, variable or condition is mentioned only where it has been defined: after its definition, in the same
+    /// block or one inside it.
     Scope,
     /// Values, variables and labels are defined once.
     Once,
@@ -63,40 +64,37 @@ pub enum Rule {
     /// Operations have the types that [`Operation`](super::Operation) says, and statements those that
     /// [`Statement`](super::Statement) says. Packets have 1 to [`MAX_LANES`](super::MAX_LANES) lanes.
     Type,
-    /// Nothing moves with [`Atom::Lane`](super::Atom::Lane); addresses are those of buffers in global memory with a pointer, values
-    /// are integers of one lane, in conditions also bools, and arguments are integers.
+    /// Nothing moves with [`Atom::Lane`](super::Atom::Lane); addresses are those of buffers in global memory with a
+    /// pointer, values are integers of one lane, in conditions also bools, and arguments are integers.
     Atom,
-    /// An access has 1, 2, 4, 8 or 16 bytes, and no bools; its place is in a space that has it: nothing is stored or changed
-    /// where nobody writes, atomic operations are of global and shared memory, prefetches of global, copies from global to
-    /// shared memory. A place of a listed buffer has a pointer, any other has none.
+    /// An access has 1, 2, 4, 8 or 16 bytes, and no bools; its place is in a space that has it: nothing is stored or
+    /// changed where nobody writes, atomic operations are of global and shared memory, prefetches of global, copies
+    /// from global to shared memory. A place of a listed buffer has a pointer, any other has none.
     Access,
     /// An access is where its bytes divide the address: [`Kernel::divisor_of`] its place says so.
     Alignment,
-    /// Orders beside [`Order::Weak`](super::Order::Weak) are of global and shared memory, loads are relaxed or acquire and stores
-    /// relaxed or release, and what is not relaxed has one lane. What may go the read-only way is weak, in global memory, and
-    /// written by nobody.
+    /// Orders beside [`Order::Weak`](super::Order::Weak) are of global and shared memory, loads are relaxed or acquire
+    /// and stores relaxed or release, and what is not relaxed has one lane. What may go the read-only way is weak, in
+    /// global memory, and written by nobody.
     Order,
-    /// Cache hints are of accesses to global memory that they are for, which are weak, except [`CacheHint::NoAllocate`],
-    /// [`CacheHint::EvictFirst`] and [`CacheHint::EvictLast`], which relaxed ones may have too.
-    ///
-    /// [`CacheHint::NoAllocate`]: crate::ir::CacheHint::NoAllocate
-    /// [`CacheHint::EvictFirst`]: crate::ir::CacheHint::EvictFirst
-    /// [`CacheHint::EvictLast`]: crate::ir::CacheHint::EvictLast
+    /// Cache hints are of accesses to global memory that they are for, which are weak, except
+    /// [`NoAllocate`](crate::ir::CacheHint::NoAllocate), [`EvictFirst`](crate::ir::CacheHint::EvictFirst) and
+    /// [`EvictLast`](crate::ir::CacheHint::EvictLast), which relaxed ones may have too.
     Cache,
     /// A statement leaves or continues only what is around it, continues only loops, and is the last one of its block.
     Label,
-    /// A loop's step is at least 1, and the value after its last one does not wrap. The facts of a variable hold of its index or its
-    /// loop.
+    /// A loop's step is at least 1, and the value after its last one does not wrap. The facts of a variable hold of its
+    /// index or its loop.
     Loop,
     /// A group of threads that meet is a power of two up to 32, or a multiple of 32, of which the block is a multiple, with
     /// [`MAX_GROUPS`] groups of more than a warp at most, those of all sizes together; shuffles and votes have groups up to 32.
     Group,
-    /// Where threads of a group meet, all of them are: what control depends on is the same in the whole group. A load gives the
-    /// threads that read one place together one value; what atomic operations give, and the author's instructions of what
-    /// differs, differs.
+    /// Where threads of a group meet, all of them are: what control depends on is the same in the whole group. A load
+    /// gives the threads that read one place together one value; what atomic operations give, and the author's
+    /// instructions of what differs, differs.
     Uniform,
-    /// The format of a print has a `{}` for each value. Instructions of the author's have an output at least and mention no
-    /// operand that there is not.
+    /// The format of a print has a `{}` for each value. Instructions of the author's have an output at least and
+    /// mention no operand that there is not.
     Text,
 }
 

@@ -1,9 +1,9 @@
 //! Whether the threads that meet are all there.
 //!
-//! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have the same
-//! value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64, and what does
-//! not depend on the thread has 0, which stands for all. What depends on several things has the greatest common divisor of
-//! their breadths, and threads of a group come by together if the group divides the breadth.
+//! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have
+//! the same value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64,
+//! and what does not depend on the thread has 0, which stands for all. What depends on several things has the greatest
+//! common divisor of their breadths, and threads of a group come by together if the group divides the breadth.
 
 use std::collections::BTreeMap;
 
@@ -42,9 +42,11 @@ pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
     // Loops hand things on: until nothing gets narrower, of which there are few steps.
     while flow.changed {
         flow.changed = false;
+        flow.exited = ALL;
         flow.block(&kernel.body, ALL)?;
     }
     flow.checks = true;
+    flow.exited = ALL;
     flow.block(&kernel.body, ALL)
 }
 
@@ -53,12 +55,12 @@ struct Flow<'a> {
     values: Vec<Breadth>,
     variables: Vec<Breadth>,
     registers: Vec<Breadth>,
-    /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop from its
-    /// beginning on.
+    /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop
+    /// from its beginning on.
     left: BTreeMap<Label, Breadth>,
-    /// The loops and scopes around.
-    around: Vec<Label>,
-    /// How those are that end, which the others are without for ever.
+    /// The loops and scopes around, and whether each is a loop.
+    around: Vec<(Label, bool)>,
+    /// How those are that have ended before here, which the others are without for ever.
     exited: Breadth,
     changed: bool,
     checks: bool,
@@ -73,7 +75,7 @@ impl Flow<'_> {
 
     fn statement(&mut self, statement: &Statement, span: Span, control: Breadth) -> Result<(), Fault> {
         // All that have been left behind.
-        let left = self.around.iter().filter_map(|label| self.left.get(label));
+        let left = self.around.iter().filter_map(|(label, _)| self.left.get(label));
         let control = left.fold(narrower(control, self.exited), |all, left| narrower(all, *left));
         match statement {
             Statement::Let { value, operation } => {
@@ -130,16 +132,21 @@ impl Flow<'_> {
                     narrower(start, inside),
                     &mut self.changed,
                 );
-                self.labelled(*label, body, inside)?;
+                self.labelled((*label, true), body, inside)?;
             }
-            Statement::Loop { label, body, .. } | Statement::Scope { label, body } => {
-                self.labelled(*label, body, control)?;
-            }
+            Statement::Loop { label, body, .. } => self.labelled((*label, true), body, control)?,
+            Statement::Scope { label, body } => self.labelled((*label, false), body, control)?,
             Statement::Leave(label) | Statement::Next(label) => {
                 let left = self.left.entry(*label).or_insert(ALL);
                 narrow(left, control, &mut self.changed);
             }
-            Statement::Exit => narrow(&mut self.exited, control, &mut self.changed),
+            Statement::Exit => {
+                self.exited = narrower(self.exited, control);
+                // The next trips are without them from the beginning on.
+                for (label, _) in self.around.iter().filter(|(_, is_loop)| *is_loop) {
+                    narrow(self.left.entry(*label).or_insert(ALL), control, &mut self.changed);
+                }
+            }
             Statement::Store(_)
             | Statement::AsyncCopy(_)
             | Statement::AsyncCommit
@@ -154,7 +161,7 @@ impl Flow<'_> {
     }
 
     /// The body of a loop or scope. Behind it those that have left it are there again.
-    fn labelled(&mut self, label: Label, body: &Block, control: Breadth) -> Result<(), Fault> {
+    fn labelled(&mut self, label: (Label, bool), body: &Block, control: Breadth) -> Result<(), Fault> {
         self.around.push(label);
         let result = self.block(body, control);
         self.around.pop();

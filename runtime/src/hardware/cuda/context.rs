@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{
     CudaProperties, CudaStream,
     driver::{self, During},
+    event::KeptEvents,
 };
 use crate::error::DeviceError;
 
@@ -27,6 +28,15 @@ struct Opened {
     stream: CudaStream,
     /// Addresses whose owner was dropped while the stream was captured; the next allocation frees them.
     unfreed: Mutex<Vec<u64>>,
+    kept_events: KeptEvents,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if driver::bind(&self.context).is_ok() {
+            self.kept_events.destroy();
+        }
+    }
 }
 
 impl CudaDevice {
@@ -66,6 +76,7 @@ impl CudaDevice {
             context,
             stream: stream?,
             unfreed: Mutex::default(),
+            kept_events: KeptEvents::default(),
         })))
     }
 
@@ -147,6 +158,10 @@ impl CudaDevice {
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
         driver::bind(&self.0.context)
+    }
+
+    pub(super) fn kept_events(&self) -> &KeptEvents {
+        &self.0.kept_events
     }
 
     pub(super) fn unfreed(&self) -> &Mutex<Vec<u64>> {

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ use crate::error::DeviceError;
 thread_local! {
     /// Whether this thread is in the body of a capture.
     static WITHIN: Cell<bool> = const { Cell::new(false) };
+    /// What the graph of that capture keeps beside what its launches use.
+    static KEPT: RefCell<Vec<Used>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Does something with this thread marked as in a capture, or not.
@@ -36,6 +38,19 @@ fn marked<T>(within: bool, body: impl FnOnce() -> T) -> T {
     body()
 }
 
+/// Does something, and returns what was to be kept meanwhile.
+fn keeping<T>(body: impl FnOnce() -> T) -> (T, Vec<Used>) {
+    struct Before(Vec<Used>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            KEPT.set(std::mem::take(&mut self.0));
+        }
+    }
+    let _before = Before(KEPT.take());
+    let result = body();
+    (result, KEPT.take())
+}
+
 /// Does what a capture must not hold, made so that it does not disturb one.
 pub(super) fn outside<T>(body: impl FnOnce() -> T) -> T {
     marked(false, body)
@@ -44,6 +59,16 @@ pub(super) fn outside<T>(body: impl FnOnce() -> T) -> T {
 /// Whether this thread is in the body of a capture.
 pub(super) fn is_within() -> bool {
     WITHIN.get()
+}
+
+/// Keeps something as long as the graph that this thread captures, if it does, and says whether.
+#[cfg(feature = "nccl")]
+pub(super) fn keep_within(used: Used) -> bool {
+    let within = is_within();
+    if within {
+        KEPT.with_borrow_mut(|kept| kept.push(used));
+    }
+    within
 }
 
 /// An error in the body of a capture, on whatever stream: what is done there once would not be done by replays.
@@ -132,11 +157,14 @@ impl CudaStream {
             stream: self,
             ended: false,
         };
-        let result = marked(true, body);
+        let (result, kept) = keeping(|| marked(true, body));
         let graph = capture.end();
         // What went wrong in the body says more than what is wrong with the capture because of it.
         result?;
-        Ok(graph?)
+        let mut graph = graph?;
+        graph.used.extend(kept);
+        graph.keep_once();
+        Ok(graph)
     }
 }
 
@@ -229,7 +257,7 @@ impl CudaGraph {
     }
 
     /// Keeps everything once.
-    pub(crate) fn keep_once(&mut self) {
+    fn keep_once(&mut self) {
         self.used.sort_unstable_by_key(|used| Arc::as_ptr(used).cast::<()>());
         self.used.dedup_by_key(|used| Arc::as_ptr(used).cast::<()>());
     }

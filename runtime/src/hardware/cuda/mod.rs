@@ -31,7 +31,7 @@ pub use mapped::MappedWords;
 pub use memory::CudaMemory;
 pub use module::{CudaFunction, CudaModule};
 #[cfg(feature = "nccl")]
-pub use nccl::{CudaCommunicator, Nccl, NcclError, NcclId};
+pub use nccl::{CudaCommunicator, Nccl, NcclError, NcclId, UnequalGather};
 pub use properties::CudaProperties;
 pub use stream::CudaStream;
 pub use table::CudaTable;

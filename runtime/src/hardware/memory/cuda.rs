@@ -11,10 +11,14 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(feature = "nccl")]
+use std::iter;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::Mutex;
+#[cfg(feature = "nccl")]
+use parking_lot::RwLockReadGuard;
+use parking_lot::{MappedMutexGuard, RwLock};
 
 use super::super::Hardware;
 use super::super::cuda::{CudaDevice, CudaEvent, CudaMemory, CudaStream, Used};
@@ -26,8 +30,9 @@ pub(crate) struct CudaAllocation {
     hardware: Hardware,
     /// Dropped by `drop` alone.
     memory: ManuallyDrop<CudaMemory>,
-    /// The stream that used it last. Changed under the hardware's order lock held for writing.
-    last: Mutex<CudaStream>,
+    /// The stream that used it last. Changed under the hardware's order lock held for writing; held while something comes into
+    /// that stream that takes its time.
+    last: RwLock<CudaStream>,
     /// What tells that stream from others.
     last_identity: AtomicUsize,
 }
@@ -57,6 +62,8 @@ impl CudaAllocation {
         address: u64,
         bytes: usize,
     ) -> Self {
+        // It may lie where other memory lay that belonged to another stream.
+        hardware.0.moves.fetch_add(1, Relaxed);
         // SAFETY: as the caller promises.
         Self::of(hardware, unsafe { CudaMemory::borrowed(cuda, stream, address, bytes) })
     }
@@ -99,6 +106,7 @@ impl CudaAllocation {
         if self.belongs_to(stream) {
             return Ok(());
         }
+        self.settle();
         let _order = self.hardware.0.order.write();
         self.pass_to(stream)
     }
@@ -107,9 +115,29 @@ impl CudaAllocation {
         self.last_identity.load(Relaxed) == stream.identity()
     }
 
+    /// Makes this belong to `stream` until what is returned is dropped.
+    #[cfg(feature = "nccl")]
+    fn hold(&self, hardware: &Hardware, stream: &CudaStream) -> Result<RwLockReadGuard<'_, CudaStream>, DeviceError> {
+        loop {
+            let last = self.last.read();
+            if last.identity() == stream.identity() {
+                return Ok(last);
+            }
+            drop(last);
+            let _order = hardware.0.order.write();
+            self.pass_to(stream)?;
+        }
+    }
+
+    /// Waits until nothing is on its way into the stream that this belongs to, for whoever takes the order lock afterwards: it
+    /// is not to be held meanwhile.
+    fn settle(&self) {
+        drop(self.last.write());
+    }
+
     /// Lets `stream` wait for the stream that used this last. The order lock is held for writing.
     fn pass_to(&self, stream: &CudaStream) -> Result<(), DeviceError> {
-        let mut last = self.last.lock();
+        let mut last = self.last.write();
         if last.identity() == stream.identity() {
             return Ok(());
         }
@@ -122,6 +150,7 @@ impl CudaAllocation {
         let event = CudaEvent::new(self.memory.device())?;
         event.record(&last)?;
         stream.wait(&event)?;
+        self.hardware.0.moves.fetch_add(1, Relaxed);
         *last = stream.clone();
         self.last_identity.store(stream.identity(), Relaxed);
         Ok(())
@@ -139,23 +168,86 @@ impl Drop for CudaAllocation {
     }
 }
 
-/// Does something on a stream that uses this memory, after what other streams were asked to do with it.
+/// That some memory belonged to a stream, and how much had moved by then: as long as nothing else moves, it still does.
+#[derive(Default)]
+pub(crate) struct InOrder(Option<(usize, u64)>);
+
+impl InOrder {
+    /// Of memory that was not looked at.
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Does something on a stream that uses this memory, after what other streams were asked to do with it. `known` is of the same
+/// memory, which lives.
 pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
     hardware: &Hardware,
     stream: &CudaStream,
     used: impl Iterator<Item = &'a Storage> + Clone,
+    known: Option<&mut InOrder>,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    if let Some(kept) = stream.kept()
-        && let Some(mut open) = kept.open()
-    {
-        if !kept.allows_borrowing() && used.clone().any(Storage::is_borrowed) {
-            return Err(DeviceError::BorrowedInGraph.into());
-        }
-        open.extend(used.map(Storage::as_used));
+    if let Some(_open) = kept_in_capture(stream, used.clone())? {
         return put();
     }
+    let Some(InOrder(known)) = known else {
+        return put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put);
+    };
+    {
+        let _order = hardware.0.order.read();
+        let now = Some((stream.identity(), hardware.0.moves.load(Relaxed)));
+        if *known == now {
+            return put();
+        }
+        let belongs = |storage: &Storage| storage.as_cuda().is_none_or(|allocation| allocation.belongs_to(stream));
+        if used.clone().all(belongs) {
+            // What another device allocated, that one moves.
+            *known = now.filter(|_| used.clone().all(|storage| storage.hardware().is(hardware)));
+            return put();
+        }
+    }
     put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)
+}
+
+/// Does something as [`put_in_order`] does, with one allocation, that takes its time before it is in the stream. Meanwhile
+/// everything else finds its order; only other streams that want the same allocation wait.
+#[cfg(feature = "nccl")]
+pub(crate) fn put_in_order_slowly<R, E: From<DeviceError>>(
+    hardware: &Hardware,
+    stream: &CudaStream,
+    used: &Storage,
+    put: impl FnOnce() -> Result<R, E>,
+) -> Result<R, E> {
+    if let Some(_open) = kept_in_capture(stream, iter::once(used))? {
+        return put();
+    }
+    let Some(allocation) = used.as_cuda() else {
+        return put();
+    };
+    let held = allocation.hold(hardware, stream)?;
+    let result = put();
+    drop(held);
+    if allocation.is_borrowed() {
+        let _order = hardware.0.order.write();
+        allocation.pass_to(allocation.memory.stream())?;
+    }
+    result
+}
+
+/// Lets a graph keep what is used, if the stream is being captured into one that owns what it uses. The capture goes on at
+/// least as long as what is returned.
+fn kept_in_capture<'s, 'a>(
+    stream: &'s CudaStream,
+    used: impl Iterator<Item = &'a Storage> + Clone,
+) -> Result<Option<MappedMutexGuard<'s, Vec<Used>>>, DeviceError> {
+    let Some(kept) = stream.kept() else { return Ok(None) };
+    let Some(mut open) = kept.open() else { return Ok(None) };
+    if !kept.allows_borrowing() && used.clone().any(Storage::is_borrowed) {
+        return Err(DeviceError::BorrowedInGraph);
+    }
+    open.extend(used.map(Storage::as_used));
+    Ok(Some(open))
 }
 
 fn put_allocations_in_order<'a, R, E: From<DeviceError>>(
@@ -170,6 +262,7 @@ fn put_allocations_in_order<'a, R, E: From<DeviceError>>(
             return put();
         }
     }
+    used.clone().for_each(CudaAllocation::settle);
     let _order = hardware.0.order.write();
     for allocation in used.clone() {
         allocation.pass_to(stream)?;

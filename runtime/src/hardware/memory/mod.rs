@@ -16,7 +16,9 @@ use super::{Engine, Hardware};
 use crate::error::DeviceError;
 
 pub(crate) use bytes::{as_bytes, from_bytes};
-pub(crate) use cuda::{CudaAllocation, put_in_order, put_kept_in_order};
+#[cfg(feature = "nccl")]
+pub(crate) use cuda::put_in_order_slowly;
+pub(crate) use cuda::{CudaAllocation, InOrder, put_in_order, put_kept_in_order};
 pub(crate) use host::HostAllocation;
 
 /// An allocation on a device. Clones are the same allocation, which lives as long as the last of them.

@@ -27,7 +27,7 @@ fn planning_a_launch_allocates_nothing_whatever_its_counts() {
             site.check(&call, random.bool()).expect("a call of the class");
             let prepared = device
                 .specializer()
-                .plan_at(&site, &call, &|| Ok(false))
+                .plan_at(&mut site, &call, &|| Ok(false))
                 .expect("a plan");
             assert_eq!(plan.grid, prepared.grid);
             drop((plan, prepared));

@@ -1,12 +1,17 @@
-//! A process that ends while something is compiled behind.
+//! A process that ends while something is compiled behind, and one that forks.
 
+#![allow(unsafe_code)] // A process that forks has to say so.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, exit};
 use std::time::Instant;
 
+use tilewright_dsl::call::Exact;
 use tilewright_testing::Part;
 
 use super::*;
 use crate::behind::COMPILERS;
+use crate::cache::BundleBuilder;
 use crate::compile::{Architecture, CompileOptions, Nvrtc, compile};
 
 #[test]
@@ -43,4 +48,57 @@ fn a_process_that_ends() {
         std::thread::yield_now();
     }
     exit(77);
+}
+
+#[test]
+fn a_child_of_a_fork_launches_and_compiles_and_has_nothing_built_behind() {
+    let name = "specialize::tests::ending::a_process_that_forks";
+    let child = Command::new(std::env::current_exe().expect("this program"))
+        .args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .output()
+        .expect("it runs");
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// What a process does with kernels: the same before a fork and after it, on both sides.
+fn launch_and_compile(device: &Device, rows: &Rows, start: u64) {
+    rows.place(device, start, 5, Exact, as_it_is);
+    rows.place(device, start, 7, Exact, as_it_is);
+    assert!(Device::settle(LONG), "nothing is under way");
+    if Nvrtc::load().is_ok() {
+        let source = format!("extern \"C\" __global__ void set(int* out) {{ out[threadIdx.x] = {start}; }}");
+        let bundle = BundleBuilder::new();
+        let options = CompileOptions::new(Architecture::new(9, 0));
+        bundle.compile(&source, "set", &options).expect("it compiles");
+    }
+}
+
+#[test]
+#[ignore = "run by `a_child_of_a_fork_launches_and_compiles_and_has_nothing_built_behind`, in a process of its own"]
+fn a_process_that_forks() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    launch_and_compile(&device, &rows, 1);
+    // SAFETY: nothing runs in other threads of this process that holds a lock; the child ends without running anything that
+    // belongs to its parent.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "no process");
+    if child == 0 {
+        // SAFETY: it ends this process, if it waits for what its parent alone has.
+        unsafe { libc::alarm(60) };
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            launch_and_compile(&device, &rows, 2);
+            let fresh = tiered();
+            launch_and_compile(&fresh, &Rows::on(&fresh), 3);
+            assert_eq!(fresh.counters().promotions, 0, "its parent's threads are not its own");
+        }));
+        // SAFETY: it ends the process at once.
+        unsafe { libc::_exit(i32::from(done.is_err())) };
+    }
+    let mut status = -1;
+    // SAFETY: the child is this process's own, and the status is written to a local.
+    let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+    assert_eq!((waited, status), (child, 0));
+    launch_and_compile(&device, &rows, 4);
+    assert!(device.counters().promotions > 0, "the parent's still are");
 }

@@ -318,3 +318,46 @@ fn hooks_are_told_once_of_each_thing_and_in_order() {
     ];
     assert_eq!(told, expected.map(|(what, id)| (what.to_owned(), id)));
 }
+
+#[test]
+fn what_is_built_behind_gives_way_to_launches_that_wait() {
+    let device = tiered();
+    let rows = Rows::on(&device);
+    rows.place(&device, 2, 5, Exact, |call| call.specialize(Specialize::Resident));
+    let [waiting, behind, may_go] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+    let injected = {
+        let (waiting, behind, may_go) = (waiting.clone(), behind.clone(), may_go.clone());
+        move |kernel: &str, is_behind: bool| {
+            match is_behind {
+                true => behind.store(true, SeqCst),
+                false if kernel == "fill" => {
+                    waiting.store(true, SeqCst);
+                    let begin = Instant::now();
+                    while !may_go.load(SeqCst) && begin.elapsed() < LONG {
+                        thread::yield_now();
+                    }
+                }
+                false => {}
+            }
+            Ok(())
+        }
+    };
+    device.specializer().inject(Arc::new(injected));
+    thread::scope(|scope| {
+        let launch = scope.spawn(|| {
+            let mut out = Rows::out(&device);
+            fill(&mut out, Exact(0), Exact(3), 7).launch(&device).map(drop)
+        });
+        while !waiting.load(SeqCst) {
+            thread::yield_now();
+        }
+        rows.place(&device, 2, 5, Exact, as_it_is);
+        thread::sleep(Duration::from_millis(100));
+        assert!(!behind.load(SeqCst), "a launch waits");
+        may_go.store(true, SeqCst);
+        launch.join().expect("no panic").expect("a launch");
+    });
+    settle();
+    assert!(behind.load(SeqCst), "none waits any more");
+    assert_eq!(rows.place(&device, 2, 5, Exact, as_it_is).tier(), Some(Tier::Proved));
+}

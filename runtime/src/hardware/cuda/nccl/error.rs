@@ -54,6 +54,12 @@ pub enum NcclError {
     /// The communicator was given up after an earlier error.
     #[error("the communicator was given up after an error: make a new one")]
     GivenUp,
+    /// Ranks of one process would write into each other's tensors, at places that no rank checks for another.
+    #[error(
+        "NCCL_CUMEM_ENABLE=0, or a version before 2.19, lets ranks that are threads of one process write into each other's \
+         tensors: set NCCL_P2P_DIRECT_DISABLE=1 too, or run each rank in a process of its own"
+    )]
+    TensorsAreShared,
     /// NCCL has no sums of that type.
     #[error("NCCL cannot add elements of type {element}")]
     NoSum {

@@ -43,6 +43,7 @@ entry_points! { "NCCL", ncclResult_t as Code where {
     ncclReduceScatter(
         *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t
     );
+    ncclBroadcast(*const c_void, *mut c_void, usize, ncclDataType_t, c_int, ncclComm_t, cudaStream_t);
     ncclReduce(
         *const c_void, *mut c_void, usize, ncclDataType_t, ncclRedOp_t, c_int, ncclComm_t, cudaStream_t
     );

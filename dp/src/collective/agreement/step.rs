@@ -1,6 +1,7 @@
 //! The exchange of a step.
 
-use super::{Agreement, CollectiveError};
+use super::super::CollectiveError;
+use super::Agreement;
 use crate::plan::exchange::{ExchangeError, Packed, Table};
 
 /// The exchange of a step has no result.

@@ -1,11 +1,15 @@
-//! `tilewright bundle`: kernels that were compiled, as one file for servers that compile nothing.
+//! `tilewright bundle`: compiled kernels as one file, for servers that compile nothing.
+
+mod engine;
+mod pack;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
+use engine::EngineArguments;
 use tilewright::dp::text;
-use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache, DiskCache, StoredCubin};
+use tilewright::runtime::cache::{Bundle, StoredCubin};
 use tilewright::runtime::compile::Architecture;
 
 use crate::error::CommandError;
@@ -18,15 +22,23 @@ pub struct Arguments {
     /// Prints what a bundle holds: architecture, bytes, key and name of each kernel, by the compiler that made it
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Writes the kernels of a disk cache into a bundle
+    /// Compiles the kernels of an engine's steps into a bundle, for the GPUs of --arch, none of which need be here; with
+    /// --from, writes those of a disk cache into it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The folder of the disk cache [default: that of TILEWRIGHT_CACHE, or the user's]
+    /// Takes the kernels of a disk cache instead [default folder: that of TILEWRIGHT_CACHE, or the user's]
     #[arg(long, value_name = "FOLDER", requires = "out")]
-    from: Option<PathBuf>,
-    /// Only kernels for this architecture, such as sm_90; may be repeated
-    #[arg(long, value_name = "ARCHITECTURE")]
+    from: Option<Option<PathBuf>>,
+    /// For which architectures to compile, such as sm_90; only their kernels, with --list and --from
+    #[arg(
+        long,
+        value_name = "ARCHITECTURE",
+        value_delimiter = ',',
+        required_unless_present_any = ["list", "from"]
+    )]
     arch: Vec<Architecture>,
+    #[command(flatten)]
+    engine: EngineArguments,
 }
 
 /// Runs the command.
@@ -37,42 +49,13 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
         output::print(&list(file, &cubins))?;
     }
     if let Some(file) = &arguments.out {
-        write(arguments, file)?;
+        let text = match &arguments.from {
+            Some(folder) => pack::write(arguments, folder.as_deref(), file)?,
+            None => engine::write(arguments, file)?,
+        };
+        output::print(&text)?;
     }
     Ok(())
-}
-
-fn write(arguments: &Arguments, file: &Path) -> Result<(), CommandError> {
-    let cache = match &arguments.from {
-        Some(folder) => DiskCache::at(folder).read_only(),
-        None => {
-            let current = CubinCache::current();
-            current.disk().ok_or(CommandError::NoCache)?.clone().read_only()
-        }
-    };
-    let builder = BundleBuilder::new();
-    let cubins = cache.cubins();
-    let wanted = cubins.into_iter().filter(|stored| arguments.wants(stored));
-    wanted.for_each(|stored| builder.add(stored));
-    let counters = cache.counters();
-    let unreadable = counters.damaged + counters.failures;
-    if builder.is_empty() {
-        return Err(CommandError::NothingToBundle {
-            folder: cache.folder().unwrap_or(Path::new("")).to_owned(),
-            unreadable,
-        });
-    }
-    builder.write(file)?;
-    let mut text = list(file, &Bundle::open(file)?.cubins()?);
-    if unreadable > 0 {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "left out: {} of the cache, damaged or not to be read",
-            counted(unreadable, "file")
-        );
-    }
-    Ok(output::print(&text)?)
 }
 
 impl Arguments {

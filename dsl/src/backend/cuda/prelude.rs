@@ -1,0 +1,188 @@
+//! Device functions that texts may call: what an operation of the IR means, where C++ has no expression for it. Only those that
+//! are needed are printed.
+
+/// A function or a few. They print in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// Arguments of several bytes.
+    Bytes,
+    /// The one NaN.
+    Canonical,
+    /// f16 to f32 and back.
+    F16,
+    /// bf16 to f32 and back.
+    BF16,
+    /// 8-bit floats to f32 and back.
+    F8,
+    /// Minimum and maximum of floats.
+    FloatMinMax,
+    /// Absolute values of integers.
+    IntegerAbs,
+    /// Minimum and maximum of 8-bit signed integers.
+    MinMaxI8,
+    /// Integer division by zero gives zero.
+    Division,
+    /// Printing.
+    Print,
+    /// Reports of what goes wrong.
+    Report,
+}
+
+impl Need {
+    /// What must be printed before it.
+    pub(super) const fn requires(self) -> Option<Need> {
+        match self {
+            Need::F8 => Some(Need::F16),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Need::Bytes => BYTES,
+            Need::Canonical => CANONICAL,
+            Need::F16 => F16,
+            Need::BF16 => BF16,
+            Need::F8 => F8,
+            Need::FloatMinMax => FLOAT_MIN_MAX,
+            Need::IntegerAbs => INTEGER_ABS,
+            Need::MinMaxI8 => MIN_MAX_I8,
+            Need::Division => DIVISION,
+            Need::Print => PRINT,
+            Need::Report => REPORT,
+        }
+    }
+}
+
+const BYTES: &str = r#"template <int BYTES, int ALIGNMENT> struct alignas(ALIGNMENT) tw_bytes { unsigned char at[BYTES]; };
+"#;
+
+const CANONICAL: &str = r#"static __device__ __forceinline__ float tw_canonical(float x) { return x != x ? __int_as_float(0x7fffffff) : x; }
+static __device__ __forceinline__ double tw_canonical(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
+"#;
+
+const F16: &str = r#"static __device__ __forceinline__ float tw_f16_to_f32(unsigned short h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+}
+static __device__ __forceinline__ unsigned short tw_f32_to_f16(float f) {
+  unsigned short h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return f != f ? (unsigned short)0x7fffU : h;
+}
+"#;
+
+const BF16: &str = r#"static __device__ __forceinline__ float tw_bf16_to_f32(unsigned short h) { return __int_as_float((int)((unsigned int)h << 16)); }
+static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) {
+  const unsigned int bits = __float_as_uint(f);
+  return f != f ? (unsigned short)0x7fffU : (unsigned short)((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+"#;
+
+// Where the architecture has no instruction, what `arithmetic` does. E4M3 is one byte of 4 exponent bits and 3 of mantissa,
+// its exponents displaced by 8 from those of f16; E5M2 is the upper byte of an f16.
+const F8: &str = r#"static __device__ __forceinline__ float tw_e4m3_to_f32(unsigned char b) {
+  const float f = tw_f16_to_f32((unsigned short)((b & 0x80U) << 8 | (b & 0x7fU) << 7)) * 256.0f;
+  return (b & 0x7fU) == 0x7fU ? __int_as_float(0x7fffffff) : f;
+}
+static __device__ __forceinline__ float tw_e5m2_to_f32(unsigned char b) { return tw_f16_to_f32((unsigned short)(b << 8)); }
+template <int MANTISSA> static __device__ __forceinline__ unsigned char tw_f32_to_f8(float f) {
+  if (f != f) return 0x7fU;
+#if __CUDA_ARCH__ >= 890
+  unsigned short pair;
+  if constexpr (MANTISSA == 3) asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(f));
+  else asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(f));
+  return (unsigned char)pair;
+#else
+  constexpr unsigned int bias = (1U << (6 - MANTISSA)) - 1U, cut = 23U - MANTISSA;
+  const unsigned int largest = MANTISSA == 3 ? 0x43e00000U : 0x47600000U;
+  const unsigned int sign = __float_as_uint(f) >> 24 & 0x80U;
+  unsigned int bits = __float_as_uint(f) & 0x7fffffffU;
+  bits = bits < largest ? bits : largest;
+  if (bits >= (128U - bias) << 23) {
+    bits = ((bits + (1U << (cut - 1U)) - 1U + (bits >> cut & 1U)) >> cut) - ((127U - bias) << MANTISSA);
+  } else {
+    const unsigned int anchor = (151U - bias - MANTISSA) << 23;
+    bits = __float_as_uint(__uint_as_float(bits) + __uint_as_float(anchor)) - anchor;
+  }
+  return (unsigned char)(bits | sign);
+#endif
+}
+"#;
+
+const FLOAT_MIN_MAX: &str = r#"template <class T> static __device__ __forceinline__ bool tw_negative(T x) {
+  if constexpr (sizeof(T) == 4) return __float_as_int(x) < 0;
+  else return __double_as_longlong(x) < 0;
+}
+template <class T> static __device__ __forceinline__ T tw_fmin(T l, T r) {
+  if (l != l) return r;
+  return (r != r || l < r || (l == r && tw_negative(l))) ? l : r;
+}
+template <class T> static __device__ __forceinline__ T tw_fmax(T l, T r) {
+  if (l != l) return r;
+  return (r != r || l > r || (l == r && !tw_negative(l))) ? l : r;
+}
+template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { return l != l || r != r ? l + r : tw_fmin(l, r); }
+template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
+"#;
+
+// The smallest integer stays itself: the assembler takes what `abs` gives for not negative, so it sees none.
+const INTEGER_ABS: &str = r#"template <class T> static __device__ __forceinline__ T tw_abs(T x) {
+  if constexpr (sizeof(T) == 8) {
+    long long negative;
+    asm("neg.s64 %0, %1;" : "=l"(negative) : "l"((long long)x));
+    return x < 0 ? negative : x;
+  } else {
+    int negative;
+    asm("neg.s32 %0, %1;" : "=r"(negative) : "r"((int)x));
+    return x < 0 ? (T)negative : x;
+  }
+}
+"#;
+
+// NVRTC 13.0 loses the sign extension of an 8-bit sum whose minimum it takes in 16 bits; it does not look into this.
+const MIN_MAX_I8: &str = r#"static __device__ __forceinline__ signed char tw_min_i8(signed char l, signed char r) {
+  int least;
+  asm("min.s32 %0, %1, %2;" : "=r"(least) : "r"((int)l), "r"((int)r));
+  return (signed char)least;
+}
+static __device__ __forceinline__ signed char tw_max_i8(signed char l, signed char r) {
+  int most;
+  asm("max.s32 %0, %1, %2;" : "=r"(most) : "r"((int)l), "r"((int)r));
+  return (signed char)most;
+}
+"#;
+
+const DIVISION: &str = r#"template <class T> static __device__ __forceinline__ T tw_div(T l, T r) {
+  if (r == 0) return 0;
+  if ((T)-1 < 0 && r == (T)-1) return (T)(0ULL - (unsigned long long)l);
+  return (T)(l / r);
+}
+template <class T> static __device__ __forceinline__ T tw_rem(T l, T r) {
+  if (r == 0 || ((T)-1 < 0 && r == (T)-1)) return 0;
+  return (T)(l % r);
+}
+"#;
+
+const PRINT: &str = r#"extern "C" __device__ int vprintf(const char*, void*);
+"#;
+
+// The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the place, the
+// program, a value, what was met, and the number again once all is there. Atomic operations do not reach the host's memory
+// reliably, so who makes a report is settled in the GPU's.
+const REPORT: &str = r#"static __device__ unsigned long long tw_begun = 0ULL;
+static __device__ __noinline__ void tw_report(unsigned long long record, unsigned long long site, long long program, long long value, unsigned long long met) {
+  unsigned long long wanted, before;
+  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(wanted) : "l"(record) : "memory");
+  asm volatile("atom.relaxed.gpu.global.max.u64 %0, [%1], %2;" : "=l"(before) : "l"(&tw_begun), "l"(wanted) : "memory");
+  if (before < wanted) {
+    unsigned long long* const at = (unsigned long long*)record;
+    at[1] = site;
+    at[2] = (unsigned long long)program;
+    at[3] = (unsigned long long)value;
+    at[4] = met;
+    asm volatile("st.release.sys.global.u64 [%0], %1;" :: "l"(record + 40ULL), "l"(wanted) : "memory");
+  }
+}
+"#;

@@ -1,0 +1,198 @@
+//! What is done for its effect: checks, prefetches, lines that are printed; and instructions of the author's.
+
+use super::point::Point;
+use super::{Lower, LowerError, TrapFault};
+use crate::analysis::contiguity::access_shape;
+use crate::element::{ElementKind, ElementType};
+use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Ptx, Shape};
+use crate::thread::{self, Operand, Type, Unroll, Value, is_computed};
+
+/// Bytes that one prefetch brings.
+const LINE_BYTES: u32 = 128;
+
+impl Lower<'_> {
+    /// What `done` does with each of so many items, each by some thread, one after the other.
+    pub(super) fn each(
+        &mut self,
+        items: u64,
+        done: impl FnOnce(&mut Self, Handle<thread::Index>) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        let (start, end) = (self.worker, self.b.constant(items as i64));
+        if items <= self.workers() {
+            let here = self.b.indices().less(start, end);
+            let accept = self.inside(|lower| done(lower, start))?;
+            self.b.push(thread::Statement::If {
+                condition: here,
+                accept,
+                reject: thread::Block::new(),
+            });
+            return Ok(());
+        }
+        let (step, label) = (self.workers() as i64, self.b.label());
+        let (item, variable) = self.b.counter(start, end, step);
+        let body = self.inside(|lower| done(lower, item))?;
+        self.b.push(thread::Statement::For {
+            label,
+            variable,
+            start,
+            end,
+            step,
+            unroll: Unroll::Never,
+            body,
+        });
+        Ok(())
+    }
+
+    /// What `done` does, by the program's first thread.
+    pub(super) fn once(&mut self, done: impl FnOnce(&mut Self) -> Result<(), LowerError>) -> Result<(), LowerError> {
+        self.each(1, |lower, _| done(lower))
+    }
+
+    pub(super) fn check(
+        &mut self,
+        condition: Handle<Expression>,
+        kind: CheckKind,
+        message: &str,
+    ) -> Result<(), LowerError> {
+        if kind == CheckKind::Assume && !self.kernel.checked {
+            return Ok(());
+        }
+        let message = message.to_owned();
+        let site = self.site(self.span, TrapFault::Check { kind, message });
+        let shape = self.kernel.ty(condition).shape;
+        if shape.rank() == 0 {
+            let holds = self.scalar(condition)?;
+            let holds = self.b.condition(holds);
+            let fails = self.b.indices().not(holds);
+            let accept = self.inside(|lower| {
+                lower.once(|lower| {
+                    let (zero, always) = (lower.b.constant(0), lower.b.indices().always(true));
+                    let nothing = lower.nothing();
+                    lower.report(site, zero.into(), nothing, always);
+                    Ok(())
+                })?;
+                lower.b.push(thread::Statement::Exit);
+                Ok(())
+            })?;
+            self.b.push(thread::Statement::If {
+                condition: fails,
+                accept,
+                reject: thread::Block::new(),
+            });
+            return Ok(());
+        }
+        self.each(shape.elements(), |lower, e| {
+            let point = lower.at_position(e, shape);
+            let holds = lower.pull(condition, &point)?;
+            let holds = lower.b.condition(holds);
+            let fails = lower.b.indices().not(holds);
+            let nothing = lower.nothing();
+            lower.report(site, e.into(), nothing, fails);
+            Ok(())
+        })
+    }
+
+    /// Asks for the elements of an access, one for each line of the cache where they lie side by side.
+    pub(super) fn prefetch(&mut self, access: &Access) -> Result<(), LowerError> {
+        let shape = access_shape(self.kernel, access).unwrap_or(Shape::SCALAR);
+        // Out of bounds nothing happens, whatever the policy: nothing is reported, and nothing else is fetched.
+        let silent = Access {
+            bounds: match access.bounds {
+                Bounds::Unchecked => Bounds::Unchecked,
+                _ => Bounds::ReadZeroSkipWrite,
+            },
+            ..access.clone()
+        };
+        let quiet = std::mem::replace(&mut self.quiet, true);
+        let result = self.prefetch_lines(&silent, shape);
+        self.quiet = quiet;
+        result
+    }
+
+    fn prefetch_lines(&mut self, access: &Access, shape: Shape) -> Result<(), LowerError> {
+        if shape.rank() == 0 {
+            return self.once(|lower| lower.prefetch_element(access, &Point::new(), shape));
+        }
+        let size = self
+            .kernel
+            .tensor(access.tensor)
+            .map_or(1, |tensor| tensor.element.size()) as u32;
+        let beside = self.divisor_along(access, shape, 2)?.is_some();
+        let apart = if beside { LINE_BYTES / size } else { 1 };
+        let columns = shape.innermost().div_ceil(apart);
+        let rows = shape.elements() / u64::from(shape.innermost());
+        let lines = shape.with_extent(shape.rank() - 1, columns).unwrap_or(shape);
+        self.each(rows * u64::from(columns), |lower, line| {
+            let mut point = lower.at_position(line, lines);
+            if let Some(column) = point.last_mut() {
+                *column = lower.b.indices().scale(*column, apart.into());
+            }
+            lower.prefetch_element(access, &point, shape)
+        })
+    }
+
+    fn prefetch_element(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<(), LowerError> {
+        let placed = self.place(access, point, shape)?;
+        let predicate = match self.b.kernel().indices.is_known(placed.condition) {
+            Some(true) => None,
+            Some(false) => return Ok(()),
+            None => Some(placed.condition),
+        };
+        self.b.push(thread::Statement::Prefetch {
+            place: placed.place,
+            predicate,
+        });
+        Ok(())
+    }
+
+    /// Prints a line from the first thread of the program.
+    pub(super) fn print(&mut self, format: &str, values: &[Handle<Expression>]) -> Result<(), LowerError> {
+        self.once(|lower| {
+            let mut printed = Vec::with_capacity(values.len());
+            for &value in values {
+                let value = lower.scalar(value)?;
+                let element = lower.b.element(value);
+                printed.push(match element.kind() {
+                    ElementKind::Float | ElementKind::Storage if !is_computed(element) => {
+                        lower.b.element_cast(value, ElementType::F32)
+                    }
+                    _ => value,
+                });
+            }
+            lower.b.push(thread::Statement::Print {
+                format: format.to_owned(),
+                values: printed,
+            });
+            Ok(())
+        })
+    }
+
+    /// Runs instructions of the author's on one element, or in each lane; returns the output that is wanted.
+    pub(super) fn ptx(&mut self, code: &Ptx, point: &Point) -> Result<Operand, LowerError> {
+        let mut inputs = Vec::with_capacity(code.inputs.len());
+        for &input in &code.inputs {
+            inputs.push(self.pull(input, point)?);
+        }
+        let lanes = inputs
+            .iter()
+            .map(|input| self.b.kernel().ty(*input).lanes)
+            .max()
+            .unwrap_or(1);
+        let mut outputs = Vec::with_capacity(code.outputs.len());
+        for &element in &code.outputs {
+            let ty = Type::packet(element, lanes);
+            outputs.push(self.b.kernel_mut().values.append(Value { ty, facts: None }));
+        }
+        let wanted = outputs.get(code.output).copied();
+        self.b.push(thread::Statement::Ptx(thread::Ptx {
+            text: code.text.clone(),
+            outputs,
+            inputs,
+            meaning: code.meaning.clone(),
+        }));
+        match wanted {
+            Some(wanted) => Ok(wanted.into()),
+            None => self.not_carried("instructions without this output"),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Loads.
+
+use std::collections::BTreeMap;
+
+use super::{WIDEST, Why, Widen, largest_power};
+use crate::ir::{Handle, Literal};
+use crate::thread::{Condition, Index, Load, MAX_LANES, Operand, Operation, Place, Space, Statement, Type, Value};
+
+impl Widen {
+    pub(super) fn load(&mut self, value: Handle<Value>, load: Load) {
+        let moves = self.b.kernel().lanes_of(load.place.offset).is_some();
+        let predicate = load.predicate.filter(|predicate| {
+            let ty = self.b.kernel().ty(Operand::Condition(*predicate));
+            ty.lanes > 1
+        });
+        if !moves && predicate.is_none() {
+            return self.b.push(Statement::Let {
+                value,
+                operation: Operation::Load(load),
+            });
+        }
+        let offsets = self.offsets(load.place, load.ty.lanes);
+        let packet = match predicate {
+            None => self.gather(&load, &offsets),
+            Some(predicate) => self.gather_where(&load, &offsets, predicate),
+        };
+        self.values.insert(value, packet);
+    }
+
+    /// All lanes, each where its own condition holds.
+    pub(super) fn gather_where(
+        &mut self,
+        load: &Load,
+        offsets: &[Handle<Index>],
+        predicate: Handle<Condition>,
+    ) -> Operand {
+        let lanes = load.ty.lanes;
+        let own: Vec<_> = (0..lanes).map(|lane| self.condition_at(predicate, lane)).collect();
+        let mut groups: Vec<(Handle<Condition>, Vec<usize>)> = Vec::new();
+        for (lane, &condition) in own.iter().enumerate() {
+            match groups.iter_mut().find(|(known, _)| *known == condition) {
+                Some((_, group)) => group.push(lane),
+                None => groups.push((condition, vec![lane])),
+            }
+        }
+        // What several lanes share is no matter of each.
+        if groups.len() < own.len() {
+            return self.in_groups(load, offsets, &groups);
+        }
+        let all = self.for_all(predicate, lanes);
+        let whole = Load {
+            predicate: None,
+            ..*load
+        };
+        match self.b.kernel().indices.is_known(all) {
+            Some(true) => self.gather(&whole, offsets),
+            Some(false) => self.one_by_one(load, offsets, &own),
+            None => {
+                let register = self.b.register("packet", load.ty);
+                self.b.enter();
+                let packet = self.gather(&whole, offsets);
+                self.b.assign(register, packet);
+                let accept = self.b.leave();
+                self.b.enter();
+                let packet = self.one_by_one(load, offsets, &own);
+                self.b.assign(register, packet);
+                let reject = self.b.leave();
+                self.b.push(Statement::If {
+                    condition: all,
+                    accept,
+                    reject,
+                });
+                self.b.read(register)
+            }
+        }
+    }
+
+    /// Lanes by their conditions, those of each together.
+    pub(super) fn in_groups(
+        &mut self,
+        load: &Load,
+        offsets: &[Handle<Index>],
+        groups: &[(Handle<Condition>, Vec<usize>)],
+    ) -> Operand {
+        let mut parts: Vec<Operand> = vec![Literal::zero(load.ty.element).into(); offsets.len()];
+        for (condition, lanes) in groups {
+            let known = self.b.kernel().indices.is_known(*condition);
+            if known == Some(false) {
+                continue;
+            }
+            let own: Vec<_> = lanes.iter().map(|lane| offsets[*lane]).collect();
+            let group = Load {
+                ty: load.ty.with_lanes(own.len() as u8),
+                predicate: Some(*condition).filter(|_| known.is_none()),
+                ..*load
+            };
+            let packet = self.gather(&group, &own);
+            for (at, lane) in lanes.iter().enumerate() {
+                parts[*lane] = self.lane_of(packet, at as u8);
+            }
+        }
+        self.b.join(parts)
+    }
+
+    /// Every lane by itself, under its own condition.
+    pub(super) fn one_by_one(
+        &mut self,
+        load: &Load,
+        offsets: &[Handle<Index>],
+        conditions: &[Handle<Condition>],
+    ) -> Operand {
+        let mut parts = Vec::with_capacity(offsets.len());
+        for (&offset, &condition) in offsets.iter().zip(conditions) {
+            let predicate = Some(condition);
+            parts.push(self.one(&Load { predicate, ..*load }, offset));
+        }
+        self.b.join(parts)
+    }
+
+    pub(super) fn one(&mut self, load: &Load, offset: Handle<Index>) -> Operand {
+        let known = load
+            .predicate
+            .map(|predicate| self.b.kernel().indices.is_known(predicate));
+        let element = load.ty.element;
+        if known == Some(Some(false)) {
+            return Literal::zero(element).into();
+        }
+        self.b.load(Load {
+            place: Place { offset, ..load.place },
+            ty: Type::scalar(element),
+            predicate: load.predicate.filter(|_| known != Some(Some(true))),
+            ..*load
+        })
+    }
+
+    /// All lanes, whose condition is the same.
+    pub(super) fn gather(&mut self, load: &Load, offsets: &[Handle<Index>]) -> Operand {
+        let Load { ty, .. } = *load;
+        let size = ty.element.size() as i64;
+        let Some(distances) = self.distances(offsets) else {
+            self.note(load.place, false, size, ty, Why::Scattered);
+            let parts = offsets.iter().map(|offset| self.one(load, *offset)).collect();
+            return self.b.join(parts);
+        };
+        let mut distinct = distances.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if let [_] = *distinct {
+            let value = self.one(load, offsets[0]);
+            let lanes = ty.lanes;
+            return match lanes {
+                1 => value,
+                _ => self.b.emit(Operation::Repeat { value, lanes }),
+            };
+        }
+        // Where each element is: which piece, and which lane of it.
+        let mut found: BTreeMap<i64, (usize, u8)> = BTreeMap::new();
+        let mut pieces: Vec<Operand> = Vec::new();
+        let mut narrowest = (WIDEST, None);
+        for (start, count) in runs(&distinct, size) {
+            let mut at = start;
+            let end = start + count * size;
+            while at < end {
+                let offset = self.b.indices().offset(offsets[0], at);
+                let place = Place { offset, ..load.place };
+                let divisor = self.b.kernel().divisor_of(place).min(WIDEST as u64) as i64;
+                let whole = end - at >= WIDEST && divisor < WIDEST && size < WIDEST;
+                let is_global = self.b.kernel().buffers[place.buffer].space() == Space::Global;
+                let (bytes, piece) = if whole && is_global && divisor >= size {
+                    (WIDEST, self.realigned(load, place))
+                } else {
+                    let bytes = largest_power(end - at).min(divisor).max(size);
+                    if bytes < narrowest.0 && bytes < end - at {
+                        narrowest = (bytes, Some(Why::Unaligned(divisor as u64)));
+                    }
+                    let ty = Type::packet(ty.element, (bytes / size) as u8);
+                    (bytes, self.b.load(Load { place, ty, ..*load }))
+                };
+                for lane in 0..bytes / size {
+                    found.insert(at + lane * size, (pieces.len(), lane as u8));
+                }
+                pieces.push(piece);
+                at += bytes;
+            }
+            if count * size < WIDEST && distinct.len() as i64 > count && count * size < narrowest.0 {
+                narrowest = (count * size, Some(Why::Apart));
+            }
+        }
+        if let (bytes, Some(why)) = narrowest {
+            self.note(load.place, false, bytes, ty, why);
+        }
+        let in_order = distances.windows(2).all(|pair| pair[1] == pair[0] + size);
+        if in_order && distances[0] == distinct[0] {
+            return self.b.join(pieces);
+        }
+        let places: Vec<(usize, u8)> = distances
+            .iter()
+            .filter_map(|distance| found.get(distance).copied())
+            .collect();
+        let mut parts = Vec::with_capacity(places.len());
+        for (piece, lane) in places {
+            parts.push(self.b.part(pieces[piece], lane, 1));
+        }
+        self.b.join(parts)
+    }
+}
+
+/// Where neighbours begin, and how many there are, of places in order.
+fn runs(places: &[i64], size: i64) -> Vec<(i64, i64)> {
+    let mut runs: Vec<(i64, i64)> = Vec::new();
+    for &place in places {
+        match runs.last_mut() {
+            Some((start, count)) if *start + *count * size == place && *count < MAX_LANES.into() => *count += 1,
+            _ => runs.push((place, 1)),
+        }
+    }
+    runs
+}

@@ -1,0 +1,193 @@
+//! Accesses that move with the lane, as accesses of 1 to 16 bytes.
+//!
+//! The lanes of an access are where its offset is for each: index expressions say how far they are apart, and what
+//! divides the first one. Of lanes whose distances are known, in whatever order and however often each element is read,
+//! those that are neighbours are accessed together, as wide as their address allows. A load of 16 bytes whose address
+//! is not known to be a multiple of 16 is two aligned ones, shifted together; each of the words that is read has at
+//! least one byte that is asked for, so no page is touched that is not the tensor's.
+//!
+//! Where the condition of an access moves with the lane, all lanes are accessed together if it holds for all, and one
+//! by one elsewhere.
+
+mod each;
+mod lanes;
+mod load;
+mod realign;
+mod store;
+
+use std::collections::BTreeMap;
+
+use crate::ir::{Handle, Span};
+use crate::stack::room;
+use crate::thread::{Block, Builder, Kernel, Operand, Operation, Place, Statement, Type, Value};
+
+/// The bytes of one access at most.
+const WIDEST: i64 = 16;
+
+/// An access that could not be made as wide as its packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Narrow {
+    /// The line.
+    pub span: Span,
+    /// The memory.
+    pub buffer: String,
+    /// Whether it is a store.
+    pub is_store: bool,
+    /// Bytes of each access that was made, at least.
+    pub bytes: u32,
+    /// Bytes that the packet would have had at once.
+    pub wanted: u32,
+    /// What stood in the way.
+    pub why: Why,
+}
+
+/// Why an access is narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// How far the elements are apart is not known.
+    Scattered,
+    /// It is known, and they are no neighbours.
+    Apart,
+    /// No more than this is known to divide the address.
+    Unaligned(u64),
+}
+
+pub(super) fn run(kernel: &mut Kernel) -> Vec<Narrow> {
+    let (b, body) = Builder::over(std::mem::take(kernel));
+    let mut widen = Widen {
+        b,
+        values: BTreeMap::new(),
+        narrow: Vec::new(),
+        span: Span::UNKNOWN,
+    };
+    widen.block(body);
+    *kernel = widen.b.finish();
+    widen.narrow
+}
+
+struct Widen {
+    b: Builder,
+    /// What packets that were loaded have become.
+    values: BTreeMap<Handle<Value>, Operand>,
+    narrow: Vec<Narrow>,
+    span: Span,
+}
+
+impl Widen {
+    fn block(&mut self, block: Block) {
+        for (statement, span) in block {
+            self.span = span;
+            self.b.at(span);
+            room(|| self.statement(statement));
+        }
+    }
+
+    fn inside(&mut self, block: Block) -> Block {
+        self.b.enter();
+        self.block(block);
+        self.b.leave()
+    }
+
+    fn statement(&mut self, statement: Statement) {
+        match statement {
+            Statement::Let {
+                value,
+                operation: Operation::Load(load),
+            } => self.load(value, load),
+            Statement::Let {
+                value,
+                operation:
+                    Operation::Select {
+                        condition: Operand::Condition(condition),
+                        accept,
+                        reject,
+                    },
+            } => self.select(value, condition, accept, reject),
+            Statement::Let { value, mut operation } => {
+                operation.map_operands(|operand| self.packet(operand));
+                self.b.push(Statement::Let { value, operation });
+            }
+            Statement::Store(store) => self.store(store),
+            Statement::Assign { register, value } => {
+                let value = self.packet(value);
+                self.b.push(Statement::Assign { register, value });
+            }
+            Statement::If {
+                condition,
+                accept,
+                reject,
+            } => {
+                let (accept, reject) = (self.inside(accept), self.inside(reject));
+                self.b.push(Statement::If {
+                    condition,
+                    accept,
+                    reject,
+                });
+            }
+            Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                step,
+                unroll,
+                body,
+            } => {
+                let body = self.inside(body);
+                self.b.push(Statement::For {
+                    label,
+                    variable,
+                    start,
+                    end,
+                    step,
+                    unroll,
+                    body,
+                });
+            }
+            Statement::Loop { label, unroll, body } => {
+                let body = self.inside(body);
+                self.b.push(Statement::Loop { label, unroll, body });
+            }
+            Statement::Scope { label, body } => {
+                let body = self.inside(body);
+                self.b.push(Statement::Scope { label, body });
+            }
+            Statement::Report(report) => self.report(report),
+            Statement::Ptx(ptx) => self.ptx(ptx),
+            // Of these everything has one lane.
+            other @ (Statement::Name { .. }
+            | Statement::Atomic(_)
+            | Statement::AsyncCopy(_)
+            | Statement::AsyncCommit
+            | Statement::AsyncWait(_)
+            | Statement::Prefetch { .. }
+            | Statement::Barrier { .. }
+            | Statement::Fence { .. }
+            | Statement::GridDependency(_)
+            | Statement::Print { .. }
+            | Statement::Leave(_)
+            | Statement::Next(_)
+            | Statement::Exit) => self.b.push(other),
+        }
+    }
+
+    pub(super) fn note(&mut self, place: Place, is_store: bool, bytes: i64, ty: Type, why: Why) {
+        let buffer = self.b.kernel().buffers[place.buffer].name.clone();
+        let narrow = Narrow {
+            span: self.span,
+            buffer,
+            is_store,
+            bytes: bytes as u32,
+            wanted: ty.bytes().min(WIDEST as u32),
+            why,
+        };
+        if !self.narrow.contains(&narrow) {
+            self.narrow.push(narrow);
+        }
+    }
+}
+
+/// The largest power of two that is no more, up to the bytes of one access.
+fn largest_power(bytes: i64) -> i64 {
+    (1 << bytes.ilog2()).min(WIDEST)
+}

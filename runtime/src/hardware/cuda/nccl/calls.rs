@@ -1,0 +1,235 @@
+//! The calls that a communicator is asked for, and waiting until NCCL has taken them.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use cudarc::nccl::sys::ncclComm_t;
+use parking_lot::Mutex;
+
+use super::handle::Handle;
+use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
+use super::{NcclError, failed, wait};
+use crate::behind::ENDINGS;
+use crate::deadline::Deadline;
+
+/// A communicator until it is given up, with what it uses: that outlives what NCCL has of it.
+pub(super) struct Calls<U> {
+    nccl: &'static EntryPoints,
+    /// Held by the call that NCCL has not taken yet: it takes one at a time.
+    turn: Mutex<()>,
+    /// `None` once it was given up.
+    handle: Mutex<Option<Handle>>,
+    used: Mutex<U>,
+    /// Whether a graph was given work of it, and may be there still: NCCL ends nothing before it is destroyed.
+    is_captured: AtomicBool,
+    limit: Duration,
+}
+
+impl<U: Clone + Send + 'static> Calls<U> {
+    /// `limit` is how long anything may take.
+    pub(super) fn new(nccl: &'static EntryPoints, handle: Handle, used: U, limit: Duration) -> Self {
+        Self {
+            nccl,
+            turn: Mutex::new(()),
+            handle: Mutex::new(Some(handle)),
+            used: Mutex::new(used),
+            is_captured: AtomicBool::new(false),
+            limit,
+        }
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    pub(super) fn used(&self) -> U {
+        self.used.lock().clone()
+    }
+
+    /// A graph is given work of it.
+    pub(super) fn capture(&self) {
+        self.is_captured.store(true, Relaxed);
+    }
+
+    /// Makes a call, after those that others have made, and waits until NCCL has taken it.
+    pub(super) fn ask(
+        &self,
+        call: &'static str,
+        ask: impl FnOnce(&EntryPoints, &mut U, ncclComm_t) -> Code,
+    ) -> Result<(), NcclError> {
+        let _turn = self.turn.lock();
+        let asked = {
+            let handle = self.handle.lock();
+            let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.comm();
+            ask(self.nccl, &mut self.used.lock(), comm)
+        };
+        self.taken(call, asked)
+    }
+
+    /// Waits until NCCL has taken what it was asked.
+    pub(super) fn taken(&self, call: &'static str, asked: Code) -> Result<(), NcclError> {
+        match asked {
+            SUCCESS => Ok(()),
+            IN_PROGRESS => self.wait(call, || self.has_taken(call)),
+            error => {
+                self.give_up();
+                Err(failed(self.nccl, call, error))
+            }
+        }
+    }
+
+    /// Waits until something is so. Where that takes too long, it ends the communicator.
+    pub(super) fn wait(
+        &self,
+        call: &'static str,
+        is_so: impl FnMut() -> Result<bool, NcclError>,
+    ) -> Result<(), NcclError> {
+        let limit = self.limit;
+        match wait::until(Deadline::after(limit), is_so)? {
+            true => Ok(()),
+            false => {
+                self.give_up();
+                Err(NcclError::Late { call, limit })
+            }
+        }
+    }
+
+    /// Whether NCCL has taken all calls. An error ends the communicator.
+    pub(super) fn has_taken(&self, call: &'static str) -> Result<bool, NcclError> {
+        let state = self.handle.lock().as_ref().ok_or(NcclError::GivenUp)?.state()?;
+        match state {
+            SUCCESS | IN_PROGRESS => Ok(state == SUCCESS),
+            error => {
+                self.give_up();
+                Err(failed(self.nccl, call, error))
+            }
+        }
+    }
+
+    /// Breaks off whatever goes on, on this rank.
+    fn give_up(&self) {
+        self.end(Handle::abort, !self.is_captured.load(Relaxed));
+    }
+
+    /// Ends the communicator, if it was not before; if `waiting`, waits for that as long as the limit.
+    pub(super) fn end(&self, how: impl FnOnce(Handle) -> Code + Send + 'static, waiting: bool) {
+        let Some(handle) = self.handle.lock().take() else {
+            return;
+        };
+        let (limit, used) = (self.limit, self.used());
+        let (ended, has_ended) = mpsc::channel();
+        let end = move || {
+            let result = how(handle);
+            drop(used);
+            tracing::debug!(result, "a communicator has ended");
+            // Nobody may be waiting any more.
+            let _ = ended.send(());
+        };
+        match ENDINGS.spawn(end) {
+            Ok(()) if !waiting || has_ended.recv_timeout(limit).is_ok() => {}
+            Ok(()) => tracing::warn!(
+                ?limit,
+                "a communicator has not ended in time: other ranks may be missing"
+            ),
+            Err(error) => tracing::warn!(%error, "a communicator was not ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::super::handle::fake::{BROKEN, Fake};
+    use super::*;
+
+    const AMPLE: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(40);
+
+    fn calls_of(fake: &Arc<Fake>, limit: Duration) -> Calls<Arc<Fake>> {
+        // What the communicator uses outlives it, here the fake itself.
+        Calls::new(fake.functions(), fake.handle(), fake.clone(), limit)
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_not_looked_for() {
+        let fake = Fake::answering(&[BROKEN]);
+        let calls = calls_of(&fake, AMPLE);
+        calls.ask("a call", |_, _, _| SUCCESS).unwrap();
+        assert!(fake.calls().is_empty());
+    }
+
+    #[test]
+    fn a_call_returns_when_it_is_taken_and_not_before() {
+        let fake = Fake::answering(&[IN_PROGRESS, IN_PROGRESS, IN_PROGRESS, SUCCESS]);
+        let calls = calls_of(&fake, AMPLE);
+        calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap();
+        assert_eq!(fake.answered(), 4);
+        assert!(fake.calls().is_empty());
+    }
+
+    #[test]
+    fn errors_now_and_later_give_the_communicator_up() {
+        for (now, answers) in [(BROKEN, &[SUCCESS][..]), (IN_PROGRESS, &[IN_PROGRESS, BROKEN])] {
+            let fake = Fake::answering(answers);
+            let calls = calls_of(&fake, AMPLE);
+            let error = calls.ask("a call", |_, _, _| now).unwrap_err();
+            assert!(matches!(error, NcclError::Failed { call: "a call", .. }), "{error}");
+            assert_eq!(fake.calls(), ["abort"]);
+            let error = calls.ask("another", |_, _, _| SUCCESS).unwrap_err();
+            assert_eq!(error, NcclError::GivenUp);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_never_taken_is_late_and_broken_off() {
+        let fake = Fake::answering(&[IN_PROGRESS]);
+        let (calls, began) = (calls_of(&fake, SHORT), Instant::now());
+        let error = calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                NcclError::Late {
+                    call: "a call",
+                    limit: SHORT
+                }
+            ),
+            "{error}"
+        );
+        assert!((SHORT..AMPLE / 4).contains(&began.elapsed()));
+        assert_eq!(fake.calls(), ["abort"]);
+    }
+
+    /// The graph keeps NCCL from ending it, and is not destroyed by whoever waits here.
+    #[test]
+    fn nobody_waits_for_the_end_of_what_a_graph_keeps() {
+        let fake = Fake::answering(&[BROKEN]);
+        let (calls, began) = (calls_of(&fake, AMPLE), Instant::now());
+        calls.capture();
+        let held = fake.hold_back();
+        calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap_err();
+        assert!(began.elapsed() < AMPLE / 4);
+        drop(held);
+    }
+
+    /// NCCL refuses a call that comes before it has taken the one before, and so the communicator would be lost.
+    #[test]
+    fn calls_of_several_threads_take_turns() {
+        let fake = Fake::answering(&[IN_PROGRESS, IN_PROGRESS, IN_PROGRESS, SUCCESS]);
+        fake.repeat();
+        let calls = &calls_of(&fake, AMPLE);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        calls.ask("a call", |_, fake, _| fake.begin()).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(fake.calls().is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Launches that were bound to their tensors.
+
+#![allow(unsafe_code)]
+
+use std::time::Instant;
+
+use tilewright_dsl::call::{ArgumentValue, Call, MAX_COUNT};
+
+use super::check::parameter;
+use super::cuda::memories;
+use super::{Launched, Prepared};
+use crate::device::{Device, Stream};
+use crate::error::LaunchError;
+use crate::hardware::memory::Storage;
+
+/// A launch that is done again and again over the same tensors, with other counts.
+///
+/// It is a [`Prepared`] that has its tensors: there is no call to make for each launch, and nothing of the tensors to look at.
+/// What is left is to find out which conditions hold for the counts, and one call of the driver. Scalars and counts in
+/// device memory stay what they were in the call.
+///
+/// It keeps the tensors' memory, as a [`Graph`](crate::Graph) does, and borrows nothing: its launches write to tensors that are
+/// somebody else's to read between them, in the order in which all of them are asked for.
+///
+/// ```
+/// use tilewright_dsl::call::Runtime;
+/// use tilewright_dsl::{kernel, lang::*};
+/// use tilewright_runtime::Device;
+///
+/// #[kernel(grid = [rows])]
+/// fn double(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, rows: Count) {
+///     out.store([program_id(0)], src.load([program_id(0)]) * 2.0);
+/// }
+///
+/// let device = Device::cpu();
+/// let src = device.upload(&[1.0f32, 2.0, 3.0, 4.0], [4])?;
+/// let mut out = device.zeros::<f32, 1>([4])?;
+/// let mut bound = device.bind(double(&mut out, &src, Runtime(0)))?;
+/// for rows in 1..=3 {
+///     bound.launch(&[rows])?;
+/// }
+/// assert_eq!(out.download()?, [2.0, 4.0, 6.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Bound {
+    prepared: Prepared,
+    /// Over the memory that is kept, which is dropped after it.
+    call: Call<'static>,
+    _kept: Box<[Storage]>,
+}
+
+impl Device {
+    /// Binds launches to the tensors of a call. It is checked, and recorded if none like it was; nothing is compiled and
+    /// nothing launched.
+    ///
+    /// # Errors
+    /// What a launch of the call fails with before it is compiled. [`LaunchError::BorrowedMemory`] for memory that others own:
+    /// see [`Device::bind_borrowing`].
+    pub fn bind(&self, call: Call<'_>) -> Result<Bound, LaunchError> {
+        let is_borrowed = |argument: &ArgumentValue<'_>| memories([argument]).any(Storage::is_borrowed);
+        if let Some(at) = call.arguments().iter().position(is_borrowed) {
+            return Err(LaunchError::BorrowedMemory {
+                kernel: call.definition().name(),
+                parameter: parameter(&call, at),
+            });
+        }
+        // SAFETY: no memory is others'.
+        unsafe { self.bind_borrowing(call) }
+    }
+
+    /// As [`Device::bind`], also over memory that others own.
+    ///
+    /// # Errors
+    /// What a launch of the call fails with before it is compiled.
+    ///
+    /// # Safety
+    /// Such memory stays what it is until the last launch of what is returned has run.
+    pub unsafe fn bind_borrowing(&self, call: Call<'_>) -> Result<Bound, LaunchError> {
+        let mut prepared = self.prepare(&call)?;
+        let kept: Box<[Storage]> = memories(call.arguments()).cloned().collect();
+        let kernel = call.definition().name();
+        let mut each = kept.iter();
+        let over_kept = call.with_memory(|_| {
+            let kept = std::ptr::from_ref(each.next()?);
+            // SAFETY: what is boxed stays where it is as long as what is returned here, and the call is dropped before it. Nothing
+            // that is made of the call is given away.
+            Some(unsafe { &*kept })
+        });
+        let call = over_kept.ok_or_else(|| LaunchError::WrongArguments {
+            kernel,
+            reason: format!("some lie in memory that is none of {self}"),
+        })?;
+        prepared.settle_shapes(&call);
+        Ok(Bound {
+            prepared,
+            call,
+            _kept: kept,
+        })
+    }
+}
+
+impl Bound {
+    /// Launches with these counts, in the order of the kernel's parameters, on the device's own stream.
+    ///
+    /// # Errors
+    /// [`LaunchError::WrongArguments`] if there are more or fewer counts that the host knows; else as
+    /// [`Launch::launch`](super::Launch::launch).
+    pub fn launch(&mut self, counts: &[u64]) -> Result<Launched, LaunchError> {
+        let started = Instant::now();
+        self.set(counts)?;
+        self.prepared.put(&self.call, None, started)
+    }
+
+    /// As [`Bound::launch`], on a stream of the same device.
+    ///
+    /// # Errors
+    /// As for [`Bound::launch`]; [`LaunchError::OtherClass`] for a stream of another device.
+    pub fn launch_on(&mut self, counts: &[u64], stream: &Stream) -> Result<Launched, LaunchError> {
+        let started = Instant::now();
+        self.prepared.check_stream(&self.call, stream)?;
+        self.set(counts)?;
+        self.prepared.put(&self.call, Some(stream), started)
+    }
+
+    fn set(&mut self, counts: &[u64]) -> Result<(), LaunchError> {
+        if let Err(expected) = self.call.set_counts(counts) {
+            return Err(LaunchError::WrongArguments {
+                kernel: self.call.definition().name(),
+                reason: format!(
+                    "{} counts were given, and the host knows {expected} of it",
+                    counts.len()
+                ),
+            });
+        }
+        match counts.iter().all(|count| *count <= MAX_COUNT) {
+            true => Ok(()),
+            // Says which one it is.
+            false => self.prepared.check(&self.call),
+        }
+    }
+}
