@@ -64,6 +64,9 @@ impl Ptxas {
         };
         let output = run().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(said) } else { Err(said) }
+        match output.status.success() {
+            true => Ok(said),
+            false => Err(format!("{}\n{said}", output.status)),
+        }
     }
 }

@@ -35,14 +35,17 @@ fn assembles(kernel: &Kernel, options: &[&str]) {
                 .zip(module.text.lines())
                 .map(|(n, line)| format!("{n:4} {line}\n"))
                 .collect();
-            panic!("{error}\n{lines}");
+            panic!("{}: {error}\n{lines}", module.entry);
         }
     }
 }
 
 #[test]
 fn what_the_verifier_accepts_is_printed_and_assembled() {
-    for seed in 0..40 {
+    // More of them when asked for.
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let first: u64 = number("TILEWRIGHT_PTX_FIRST").unwrap_or(0);
+    for seed in first..first + number("TILEWRIGHT_PTX_SEEDS").unwrap_or(40) {
         let extent = random::Extent {
             special: true,
             statements: 60,

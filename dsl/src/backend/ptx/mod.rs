@@ -1,6 +1,6 @@
 //! Thread IR as PTX, the text that a GPU's driver compiles by itself.
 //!
-//! [`print`] takes a kernel that [`verify`](crate::thread::verify::verify) accepts and that was made
+//! [`print()`] takes a kernel that [`verify`](crate::thread::verify::verify) accepts and that was made
 //! [legal](crate::thread::legalize) for the target, and decides nothing: each statement has its lines, each value its
 //! registers, and what is left to `ptxas` is what it is for.
 //!

@@ -17,6 +17,23 @@ fn next(label: Label) -> String {
     format!("$next{}", label.0)
 }
 
+/// The instruction that goes away.
+fn jump_of(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::Leave(label) => Some(format!("bra\t{};", behind(*label))),
+        Statement::Next(label) => Some(format!("bra\t{};", next(*label))),
+        Statement::Exit => Some("exit;".to_owned()),
+        _ => None,
+    }
+}
+
+/// The instruction that goes away, of a block that does nothing else.
+fn jump(block: &Block) -> Option<String> {
+    let mut statements = block.iter();
+    let (first, _) = statements.next()?;
+    jump_of(first).filter(|_| statements.next().is_none())
+}
+
 impl Writer<'_> {
     /// The statements of a block, and what is known in it.
     pub(super) fn block(&mut self, block: &Block) {
@@ -54,6 +71,10 @@ impl Writer<'_> {
                 accept,
                 reject,
             } => {
+                if let Some(jump) = jump(accept).filter(|_| reject.is_empty()) {
+                    let guard = self.guard(*condition, true);
+                    return self.line(format!("{guard} {jump}"));
+                }
                 // Straight to what is done, if nothing else is.
                 let (first, second, wanted) = match accept.is_empty() {
                     true => (reject, accept, true),
@@ -97,9 +118,11 @@ impl Writer<'_> {
                 self.block(body);
                 self.label(&behind(*label));
             }
-            Statement::Leave(label) => self.line(format!("bra\t{};", behind(*label))),
-            Statement::Next(label) => self.line(format!("bra\t{};", next(*label))),
-            Statement::Exit => self.line("exit;"),
+            Statement::Leave(_) | Statement::Next(_) | Statement::Exit => {
+                if let Some(jump) = jump_of(statement) {
+                    self.line(jump);
+                }
+            }
         }
     }
 
