@@ -166,6 +166,11 @@ impl Terms {
         Some(Linear::unknown(Unknown::Computed(place)))
     }
 
+    /// Whether it is the name of a sum.
+    pub fn is_sum(&self, number: Computed) -> bool {
+        matches!(self.numbers.get(number.0 as usize), Some((Operation::Sum(_), _)))
+    }
+
     /// The same number, as one unknown.
     pub fn named(&mut self, sum: &Linear, known: Known<'_>) -> Option<Linear> {
         let extremes = self.extremes(sum, known);

@@ -22,14 +22,18 @@ impl Ranges<'_> {
             }
     }
 
-    /// A value that is a number of the launch, and never negative, as what it is a sum of.
+    /// A value that is a sum of numbers of the launch, and never negative, as that sum. Of what is multiplied less is known than of
+    /// the number itself.
     pub(super) fn exact_number(&self, value: Handle<Expression>) -> Option<Linear> {
         let facts = self.facts(value);
         let is_exact = |bound: &&Bound| {
             bound.under.is_always()
                 && facts.upper.contains(bound)
                 && bound.form.terms() > 0
-                && bound.form.unknowns().all(|unknown| self.is_of_launch(unknown))
+                && bound.form.unknowns().all(|unknown| match unknown {
+                    Unknown::Computed(computed) => self.terms.borrow().is_sum(computed),
+                    _ => self.is_of_launch(unknown),
+                })
         };
         let exact = facts.lower.iter().filter(is_exact).map(|bound| &bound.form);
         let shortest = exact.min_by_key(|form| form.terms())?;
