@@ -313,7 +313,7 @@ fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> 
         refused(
             &mut prepared,
             place(&mut wide, &src, one(), one(), 1),
-            "an extent differs",
+            "its code is made for `out.extent(1) = 5`",
         );
         let fused = Call::fuse([place(&mut out, &narrow, one(), one(), 1)]);
         refused(&mut prepared, fused, "another kernel");
@@ -331,6 +331,43 @@ fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> 
         prepared.launch(place(&mut out, &narrow, Exact(1), one(), 1))?;
         prepared.launch_on(place(&mut out, &narrow, one(), one(), 1), &device.new_stream()?)?;
         device.synchronize()?;
+        Ok(())
+    })
+}
+
+/// A number in the first columns of some rows.
+#[kernel(grid = [rows])]
+fn fill(out: &mut Tensor<i32, 2>, rows: Count, columns: Count, by: i32) {
+    out.store([program_id(0), arange(columns)], by);
+}
+
+#[test]
+fn an_exact_count_that_shapes_a_tile_is_the_same_in_all_launches_of_a_place() -> Result<(), Failure> {
+    on_every_device(|device| {
+        for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+            let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+            let mut prepared = device.prepare(&fill(&mut out, Runtime(3), Exact(2), 1).specialize(specialize))?;
+            let mut bound = device.bind(fill(&mut out, Runtime(3), Exact(2), 10).specialize(specialize))?;
+            let is_refused = |result: Result<_, LaunchError>| match result {
+                Err(error @ LaunchError::OtherClass { .. }) => {
+                    assert!(error.to_string().contains("made for `columns = 2`"), "{error}");
+                }
+                other => panic!("{other:?} under {specialize:?}"),
+            };
+            for columns in [2, 4, 0, 2, 1] {
+                out.copy_from(&[0; ROWS * COLUMNS])?;
+                let call = fill(&mut out, Runtime(3), Exact(columns), 1).specialize(specialize);
+                let results = [prepared.launch(call), bound.launch(&[3, columns])];
+                for result in results {
+                    match columns {
+                        2 => drop(result?),
+                        _ => is_refused(result),
+                    }
+                }
+                let sum: i32 = out.download()?.iter().sum();
+                assert_eq!(sum, if columns == 2 { 60 } else { 0 }, "{columns} columns");
+            }
+        }
         Ok(())
     })
 }

@@ -14,7 +14,7 @@ use crate::hardware::memory::Storage;
 use crate::specialize::Site;
 
 /// A launch that is done again and again, with other tensors, counts and scalars of the same class: of the same kernel, types,
-/// layouts and alignments, and the same extents where these shape tiles.
+/// layouts and alignments, and the same extents and exact counts where these shape tiles.
 ///
 /// It knows its class, whose variants it takes as any launch does: a better one that was built behind serves the next
 /// launch. Tensors that lie where those of its last launch lay, with the same extents and strides, were checked then; others are
@@ -181,6 +181,11 @@ impl Prepared {
         }
         self.site.next(call, alike >= Alike::Shapes);
         Ok(())
+    }
+
+    /// Whether a call that differs from one that was checked in the values of its counts alone is of the prepared class.
+    pub(super) fn has_counts_of(&self, call: &Call<'_>) -> bool {
+        self.site.has_counts_of(call)
     }
 
     /// All launches to come are over the tensors of this call.
