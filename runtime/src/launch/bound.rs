@@ -115,7 +115,7 @@ impl Bound {
             return Err(LaunchError::WrongArguments {
                 kernel: self.call.call().definition().name(),
                 reason: format!(
-                    "{} counts were given, and the host knows {expected} of it",
+                    "it has {expected} counts that the host knows, and {} were given",
                     counts.len()
                 ),
             });

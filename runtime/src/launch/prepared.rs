@@ -78,11 +78,13 @@ struct SeenTensor {
     strides: ArrayVec<i64, 4>,
 }
 
-/// The allocation, and the first byte in it.
+/// The allocation, whose it is, and the first byte in it.
 #[derive(PartialEq)]
 struct SeenPlace {
     start: u64,
     len: u64,
+    /// Memory of others may be lent by two streams at once, each to be ordered with its own.
+    owner: Option<usize>,
     offset: u64,
 }
 
@@ -309,15 +311,22 @@ fn are_equal<T: PartialEq>(left: &[T], right: &[T]) -> bool {
 impl SeenPlace {
     /// Of memory of another runtime, a place that no memory is at.
     fn of(memory: &dyn Memory, offset: u64) -> Self {
-        let (start, len) =
-            Storage::of(memory).map_or((u64::MAX, u64::MAX), |storage| (storage.address(), storage.len()));
-        Self { start, len, offset }
+        let (start, len, owner) = Storage::of(memory).map_or((u64::MAX, u64::MAX, None), |storage| {
+            (storage.address(), storage.len(), storage.owner())
+        });
+        Self {
+            start,
+            len,
+            owner,
+            offset,
+        }
     }
 
     fn alike(&self, memory: &dyn Memory, offset: u64, device: &Device) -> Alike {
         let is_there = |storage: &Storage| {
             self.start == storage.address()
                 && self.len == storage.len()
+                && self.owner == storage.owner()
                 && self.offset == offset
                 && storage.hardware().shares_memory_with(device.hardware())
         };
