@@ -165,3 +165,81 @@ fn launches_with_new_counts_cost_what_others_cost() {
         device.measured().iter().for_each(|measured| println!("{measured}"));
     });
 }
+
+/// Which program it is, and of how many, in the place before its number.
+#[device]
+fn tell(out: &mut Tensor<i32, 1>) {
+    let number = program_id(1) * num_programs(0) + program_id(0);
+    if number < num_programs(0) * num_programs(1) {
+        let of = num_programs(1) * 100 + num_programs(0);
+        out.store([number - 1], (number * 10_000 + of) as i32);
+    }
+}
+
+#[kernel(grid = [a - 1])]
+fn one_less(out: &mut Tensor<i32, 1>, a: Count, _b: Count) {
+    tell(out);
+}
+
+#[kernel(grid = [a * 2 - b])]
+fn difference(out: &mut Tensor<i32, 1>, a: Count, b: Count) {
+    tell(out);
+}
+
+#[kernel(grid = [(a + b) / 3, a.max(b) - b])]
+fn two_axes(out: &mut Tensor<i32, 1>, a: Count, b: Count) {
+    tell(out);
+}
+
+#[kernel(grid = [a.min(out.extent(0)), cdiv(b, 2)])]
+fn least(out: &mut Tensor<i32, 1>, a: Count, b: Count) {
+    tell(out);
+}
+
+/// What [`tell`] leaves of a grid.
+fn told(places: usize, [inner, outer]: [i64; 2]) -> Vec<i32> {
+    let number = |place: usize| Some(place as i64 + 1).filter(|number| *number < inner.max(0) * outer.max(0));
+    let value = |number: i64| (number * 10_000 + outer * 100 + inner) as i32;
+    (0..places).map(|place| number(place).map_or(0, value)).collect()
+}
+
+#[test]
+fn grids_of_any_arithmetic_are_right_alone_and_fused_whatever_their_counts() {
+    on_every_device(|device| {
+        let mut random = fastrand::Rng::with_seed(8);
+        for parts in [1, 1, 2, 3, 5, 15, 17, 40] {
+            let kinds: Vec<usize> = (0..parts).map(|_| random.usize(..4)).collect();
+            let places: Vec<usize> = (0..parts).map(|_| random.usize(..9)).collect();
+            for _ in 0..6 {
+                let counts: Vec<[u64; 2]> = (0..parts).map(|_| [(); 2].map(|()| random.u64(..9))).collect();
+                let outs = places.iter().map(|places| device.zeros::<i32, 1>([*places]));
+                let mut outs: Vec<_> = outs.map(Result::unwrap).collect();
+                let call = |(part, out): (usize, _)| {
+                    let [a, b] = counts[part].map(Runtime);
+                    match kinds[part] {
+                        0 => one_less(out, a, b),
+                        1 => difference(out, a, b),
+                        2 => two_axes(out, a, b),
+                        _ => least(out, a, b),
+                    }
+                };
+                let mut calls: Vec<Call<'_>> = outs.iter_mut().enumerate().map(call).collect();
+                match calls.len() {
+                    1 => calls.remove(0).launch(device).unwrap(),
+                    _ => Call::fuse(calls).launch(device).unwrap(),
+                };
+                for (part, out) in outs.iter().enumerate() {
+                    let [a, b] = counts[part].map(|count| count as i64);
+                    let grid = match kinds[part] {
+                        0 => [a - 1, 1],
+                        1 => [a * 2 - b, 1],
+                        2 => [(a + b) / 3, a.max(b) - b],
+                        _ => [a.min(places[part] as i64), (b + 1) / 2],
+                    };
+                    let found = out.download().unwrap();
+                    assert_eq!(found, told(places[part], grid), "{part} of {kinds:?} with {counts:?}");
+                }
+            }
+        }
+    });
+}

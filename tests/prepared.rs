@@ -259,14 +259,15 @@ fn bound_launches_keep_their_tensors_and_refuse_what_is_not_theirs() -> Result<(
             match first.launch(counts) {
                 Err(error @ LaunchError::WrongArguments { .. }) => {
                     let text = error.to_string();
-                    assert!(text.contains("knows 2 of it"), "{text}");
+                    assert!(text.contains("it has 2 counts that the host knows"), "{text}");
                 }
                 other => panic!("{other:?} of {counts:?}"),
             }
         }
         match first.launch(&[0, u64::MAX]) {
             Err(error @ LaunchError::CountOutOfRange { .. }) => {
-                assert!(error.to_string().contains("`rows`"), "{error}");
+                let text = error.to_string();
+                assert!(text.contains("`rows` is 9223372036854775807 or more"), "{text}");
             }
             other => panic!("{other:?}"),
         }
@@ -313,7 +314,7 @@ fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> 
         refused(
             &mut prepared,
             place(&mut wide, &src, one(), one(), 1),
-            "an extent differs",
+            "its code is made for `out.extent(1) = 5`",
         );
         let fused = Call::fuse([place(&mut out, &narrow, one(), one(), 1)]);
         refused(&mut prepared, fused, "another kernel");
@@ -335,6 +336,43 @@ fn what_is_of_another_class_or_device_is_refused_and_the_next_launch_works() -> 
     })
 }
 
+/// A number in the first columns of some rows.
+#[kernel(grid = [rows])]
+fn fill(out: &mut Tensor<i32, 2>, rows: Count, columns: Count, by: i32) {
+    out.store([program_id(0), arange(columns)], by);
+}
+
+#[test]
+fn an_exact_count_that_shapes_a_tile_is_the_same_in_all_launches_of_a_place() -> Result<(), Failure> {
+    on_every_device(|device| {
+        for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+            let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+            let mut prepared = device.prepare(&fill(&mut out, Runtime(3), Exact(2), 1).specialize(specialize))?;
+            let mut bound = device.bind(fill(&mut out, Runtime(3), Exact(2), 10).specialize(specialize))?;
+            let is_refused = |result: Result<_, LaunchError>| match result {
+                Err(error @ LaunchError::OtherClass { .. }) => {
+                    assert!(error.to_string().contains("made for `columns = 2`"), "{error}");
+                }
+                other => panic!("{other:?} under {specialize:?}"),
+            };
+            for columns in [2, 4, 0, 2, 1] {
+                out.copy_from(&[0; ROWS * COLUMNS])?;
+                let call = fill(&mut out, Runtime(3), Exact(columns), 1).specialize(specialize);
+                let results = [prepared.launch(call), bound.launch(&[3, columns])];
+                for result in results {
+                    match columns {
+                        2 => drop(result?),
+                        _ => is_refused(result),
+                    }
+                }
+                let sum: i32 = out.download()?.iter().sum();
+                assert_eq!(sum, if columns == 2 { 60 } else { 0 }, "{columns} columns");
+            }
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn a_tensor_that_is_written_shares_no_memory_with_another_in_a_prepared_launch() -> Result<(), Failure> {
     let device = Device::cpu();
@@ -347,13 +385,71 @@ fn a_tensor_that_is_written_shares_no_memory_with_another_in_a_prepared_launch()
     borrowed::overlapping(&mut prepared, &device, at)
 }
 
+/// What takes some time to compute, in all places.
+#[kernel(grid = [1])]
+fn compute(out: &mut Tensor<i32, 2>, steps: Count) {
+    let columns = arange(out.extent(1));
+    let mut found = full([out.extent(1)], 1);
+    for step in 0..steps {
+        found = found * 1_664_525 + step as i32;
+    }
+    for row in 0..out.extent(0) {
+        out.store([row, columns], found);
+    }
+}
+
+#[test]
+fn a_prepared_launch_is_ordered_with_the_stream_that_lends_its_memory() -> Result<(), Failure> {
+    const STEPS: u64 = 20_000_000;
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return Ok(());
+    };
+    let _turn = turn();
+    let memory = gpu.zeros::<i32, 2>([ROWS, COLUMNS])?;
+    let found = borrowed::lent_by_two_streams(&gpu, memory.address(), STEPS)?;
+    let computed = (0..STEPS).fold(1i32, |found, step| {
+        found.wrapping_mul(1_664_525).wrapping_add(step as i32)
+    });
+    assert_eq!(found, [computed; ROWS * COLUMNS]);
+    Ok(())
+}
+
 mod borrowed {
     #![allow(unsafe_code)] // Two tensors in one place, which no safe code can make.
 
     use tilewright::prelude::*;
     use tilewright::runtime::{BorrowedTensor, BorrowedTensorMut, LaunchError, Prepared};
 
-    use super::{COLUMNS, Failure, ROWS, place};
+    use super::{COLUMNS, Failure, ROWS, compute, place};
+
+    /// What is read of memory that was lent by the device's stream in the launches before, and is lent by one that writes
+    /// to it in the last.
+    pub fn lent_by_two_streams(device: &Device, at: u64, steps: u64) -> Result<Vec<i32>, Failure> {
+        let (extents, strides) = ([ROWS, COLUMNS], [COLUMNS as i64, 1]);
+        let (here, there) = (device.stream(), device.new_stream()?);
+        // SAFETY: the memory outlives the tensors, and nothing else uses it. What one stream does is asked for after that of
+        // the other is done, or over what the other has lent.
+        let (early, late, mut written) = unsafe {
+            (
+                BorrowedTensor::<i32, 2>::from_raw(&here, at, extents, strides)?,
+                BorrowedTensor::<i32, 2>::from_raw(&there, at, extents, strides)?,
+                BorrowedTensorMut::<i32, 2>::from_raw(&there, at, extents, strides)?,
+            )
+        };
+        let mut out = device.zeros::<i32, 2>(extents)?;
+        // Compiled and loaded before it is to be slow.
+        compute(&mut written, Runtime(1)).launch_on(&there)?;
+        there.synchronize()?;
+        let rows = || Runtime(ROWS as u64);
+        let mut prepared = device.prepare(&place(&mut out, &early, Runtime(0), rows(), 1))?;
+        for _ in 0..3 {
+            prepared.launch(place(&mut out, &early, Runtime(0), rows(), 1))?;
+        }
+        device.synchronize()?;
+        compute(&mut written, Runtime(steps)).launch_on(&there)?;
+        prepared.launch(place(&mut out, &late, Runtime(0), rows(), 1))?;
+        Ok(out.download()?)
+    }
 
     pub fn overlapping(prepared: &mut Prepared, device: &Device, at: u64) -> Result<(), Failure> {
         let bytes = (ROWS * COLUMNS * 4) as u64;

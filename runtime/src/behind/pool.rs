@@ -58,8 +58,7 @@ impl Pool {
 
     /// Hands a job over; false if there is no room for it, no thread to be had, or the process a child of the one that had.
     pub(crate) fn submit(&'static self, job: impl FnOnce() + Send + 'static) -> bool {
-        let first = self.process.compare_exchange(0, process::id(), SeqCst, SeqCst);
-        if first.is_err_and(|first| first != process::id()) {
+        if !self.is_of_this_process() {
             return false;
         }
         let mut queue = self.queue.lock();
@@ -79,9 +78,14 @@ impl Pool {
         true
     }
 
+    fn is_of_this_process(&self) -> bool {
+        let first = self.process.compare_exchange(0, process::id(), SeqCst, SeqCst);
+        !first.is_err_and(|first| first != process::id())
+    }
+
     /// Whether a job that is handed over now is begun soon.
     pub(crate) fn is_quick(&self) -> bool {
-        self.queue.lock().jobs.len() < MAX_THREADS
+        self.is_of_this_process() && self.queue.lock().jobs.len() < MAX_THREADS
     }
 
     /// Waits until there are no jobs, for so long at most. Returns whether there are none.

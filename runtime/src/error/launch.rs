@@ -11,6 +11,14 @@ use tilewright_dsl::transform::Proof;
 use super::DeviceError;
 use crate::compile::CompileError;
 
+/// A number as far as 64 bits hold it.
+fn saturated(value: i64) -> String {
+    match value {
+        i64::MAX => format!("{value} or more"),
+        _ => value.to_string(),
+    }
+}
+
 /// Why a call was not launched, or what a launched kernel reported.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LaunchError {
@@ -83,7 +91,7 @@ pub enum LaunchError {
         expected: String,
     },
     /// A count, or an extent, is out of range.
-    #[error("kernel `{kernel}`: {parameter} is {value}, and a count is 0 to 2^40 ({MAX_COUNT})")]
+    #[error("kernel `{kernel}`: {parameter} is {}, and a count is 0 to 2^40 ({MAX_COUNT})", saturated(*value))]
     CountOutOfRange {
         /// The kernel.
         kernel: &'static str,

@@ -91,8 +91,8 @@ impl Bound {
     /// Launches with these counts, in the order of the kernel's parameters, on the device's own stream.
     ///
     /// # Errors
-    /// [`LaunchError::WrongArguments`] if there are more or fewer counts that the host knows; else as
-    /// [`Launch::launch`](super::Launch::launch).
+    /// [`LaunchError::WrongArguments`] if there are more or fewer counts that the host knows, [`LaunchError::OtherClass`] for
+    /// another value of an exact count that shapes a tile; else as [`Launch::launch`](super::Launch::launch).
     pub fn launch(&mut self, counts: &[u64]) -> Result<Launched, LaunchError> {
         let started = Instant::now();
         self.set(counts)?;
@@ -115,15 +115,16 @@ impl Bound {
             return Err(LaunchError::WrongArguments {
                 kernel: self.call.call().definition().name(),
                 reason: format!(
-                    "{} counts were given, and the host knows {expected} of it",
+                    "it has {expected} counts that the host knows, and {} were given",
                     counts.len()
                 ),
             });
         }
-        match counts.iter().all(|count| *count <= MAX_COUNT) {
+        let call = self.call.call();
+        match counts.iter().all(|count| *count <= MAX_COUNT) && self.prepared.has_counts_of(call) {
             true => Ok(()),
-            // Says which one it is.
-            false => self.prepared.check(self.call.call()),
+            // Says what is wrong.
+            false => self.prepared.check(call),
         }
     }
 }

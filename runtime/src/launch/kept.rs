@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use tilewright_dsl::call::Call;
 
 use super::cuda::memories;
@@ -11,7 +13,8 @@ use crate::hardware::memory::Storage;
 pub(super) struct KeptCall {
     /// Over the memory that is kept, which is dropped after it.
     call: Call<'static>,
-    _kept: Box<[Storage]>,
+    /// No box, which nobody may lend from while it is moved.
+    _kept: Arc<[Storage]>,
 }
 
 impl KeptCall {
@@ -20,11 +23,11 @@ impl KeptCall {
     /// # Safety
     /// Memory that is only borrowed stays what it is as long as this is launched.
     pub(super) unsafe fn of(call: Call<'_>) -> Option<Self> {
-        let kept: Box<[Storage]> = memories(call.arguments()).cloned().collect();
+        let kept: Arc<[Storage]> = memories(call.arguments()).cloned().collect();
         let mut each = kept.iter();
         let call = call.with_memory(|_| {
             let kept = std::ptr::from_ref(each.next()?);
-            // SAFETY: what is boxed stays where it is as long as what is returned here, and the call is dropped before it. The call
+            // SAFETY: what is kept so stays where it is as long as what is returned here, and the call is dropped before it. The call
             // is lent for no longer than that.
             Some(unsafe { &*kept })
         })?;

@@ -14,7 +14,7 @@ use crate::hardware::memory::Storage;
 use crate::specialize::Site;
 
 /// A launch that is done again and again, with other tensors, counts and scalars of the same class: of the same kernel, types,
-/// layouts and alignments, and the same extents where these shape tiles.
+/// layouts and alignments, and the same extents and exact counts where these shape tiles.
 ///
 /// It knows its class, whose variants it takes as any launch does: a better one that was built behind serves the next
 /// launch. Tensors that lie where those of its last launch lay, with the same extents and strides, were checked then; others are
@@ -78,11 +78,13 @@ struct SeenTensor {
     strides: ArrayVec<i64, 4>,
 }
 
-/// The allocation, and the first byte in it.
+/// The allocation, whose it is, and the first byte in it.
 #[derive(PartialEq)]
 struct SeenPlace {
     start: u64,
     len: u64,
+    /// Memory of others may be lent by two streams at once, each to be ordered with its own.
+    owner: Option<usize>,
     offset: u64,
 }
 
@@ -181,6 +183,11 @@ impl Prepared {
         }
         self.site.next(call, alike >= Alike::Shapes);
         Ok(())
+    }
+
+    /// Whether a call that differs from one that was checked in the values of its counts alone is of the prepared class.
+    pub(super) fn has_counts_of(&self, call: &Call<'_>) -> bool {
+        self.site.has_counts_of(call)
     }
 
     /// All launches to come are over the tensors of this call.
@@ -304,15 +311,22 @@ fn are_equal<T: PartialEq>(left: &[T], right: &[T]) -> bool {
 impl SeenPlace {
     /// Of memory of another runtime, a place that no memory is at.
     fn of(memory: &dyn Memory, offset: u64) -> Self {
-        let (start, len) =
-            Storage::of(memory).map_or((u64::MAX, u64::MAX), |storage| (storage.address(), storage.len()));
-        Self { start, len, offset }
+        let (start, len, owner) = Storage::of(memory).map_or((u64::MAX, u64::MAX, None), |storage| {
+            (storage.address(), storage.len(), storage.owner())
+        });
+        Self {
+            start,
+            len,
+            owner,
+            offset,
+        }
     }
 
     fn alike(&self, memory: &dyn Memory, offset: u64, device: &Device) -> Alike {
         let is_there = |storage: &Storage| {
             self.start == storage.address()
                 && self.len == storage.len()
+                && self.owner == storage.owner()
                 && self.offset == offset
                 && storage.hardware().shares_memory_with(device.hardware())
         };

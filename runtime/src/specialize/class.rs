@@ -166,17 +166,26 @@ impl LaunchClass {
 
     /// The literals by the author's names, for example `rows = 3, out.extent(1) = 7168`.
     pub(super) fn literals(&self) -> Vec<String> {
+        self.literals.iter().map(|&literal| self.text(literal)).collect()
+    }
+
+    /// The first literal that a call has no such value for.
+    pub(super) fn missing_literal(&self, call: &Call<'_>) -> Option<String> {
+        let missing = self.literals.iter().find(|&&literal| !has_pinned(call, literal));
+        missing.map(|&literal| self.text(literal))
+    }
+
+    fn text(&self, (symbol, value): (Symbol, i64)) -> String {
         let name = |position: u32| {
             let parameter = self.traced.kernel.parameters.get(position as usize);
             parameter.map_or_else(|| format!("parameter {position}"), |parameter| parameter.name.clone())
         };
-        let text = |&(symbol, value): &(Symbol, i64)| match symbol {
+        match symbol {
             Symbol::Extent { tensor, axis } => format!("{}.extent({axis}) = {value}", name(tensor)),
             Symbol::Stride { tensor, axis } => format!("the stride of {} on axis {axis} = {value}", name(tensor)),
             Symbol::Count(position) => format!("{} = {value}", name(position)),
             Symbol::ProgramId(axis) | Symbol::NumPrograms(axis) => format!("axis {axis} of the grid = {value}"),
-        };
-        self.literals.iter().map(text).collect()
+        }
     }
 
     /// The facts about each parameter that the class is told apart by.
@@ -259,6 +268,13 @@ impl LaunchClass {
         let is_pinned = |found| self.traced.pinned.iter().any(|&(_, pinned)| found == Some(pinned));
         self.literals.iter().all(|&literal| has_pinned(call, literal))
             && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
+    }
+
+    /// Whether the exact counts that are literals have the values of a call.
+    pub(super) fn has_counts_of(&self, call: &Call<'_>) -> bool {
+        let is_count = |literal: &&(Symbol, i64)| matches!(literal.0, Symbol::Count(_));
+        let mut counts = self.literals.iter().filter(is_count);
+        counts.all(|&literal| has_pinned(call, literal))
     }
 
     /// Whether it serves the same calls as another one of the same key.

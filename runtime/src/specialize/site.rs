@@ -72,7 +72,7 @@ impl Site {
     /// # Errors
     /// It is of another one.
     pub(crate) fn check(&mut self, call: &Call<'_>, are_same: bool) -> Result<(), LaunchError> {
-        if are_same && self.key.asks_as(call) {
+        if are_same && self.key.asks_as(call) && self.has_counts_of(call) {
             return Ok(());
         }
         self.found.refill_for_launch(call, Literals::None);
@@ -80,6 +80,11 @@ impl Site {
             return Err(self.other(call));
         }
         check_shared(call, &self.class.traced().kernel.parameters)
+    }
+
+    /// Whether the exact counts that its code is made for have the values of a call.
+    pub(crate) fn has_counts_of(&self, call: &Call<'_>) -> bool {
+        self.class.has_counts_of(call)
     }
 
     /// The name of the kernel.
@@ -98,9 +103,10 @@ impl Site {
             format!("`{name}` is of another kind, layout or alignment")
         } else if !self.key.asks_as(call) {
             "it asks for another build or schedule".to_owned()
+        } else if let Some(literal) = self.class.missing_literal(call) {
+            format!("its code is made for `{literal}`, exactly")
         } else {
-            "an extent differs that its code is made for, or an exact count, or a count is read from elsewhere"
-                .to_owned()
+            "a count is read from elsewhere, or an extent equals one that its code is made for".to_owned()
         };
         LaunchError::OtherClass {
             kernel: call.definition().name(),

@@ -101,6 +101,11 @@ impl CudaAllocation {
         self.memory.is_borrowed()
     }
 
+    /// The stream that others order this memory by, if it is theirs.
+    pub(super) fn owner(&self) -> Option<usize> {
+        self.is_borrowed().then(|| self.memory.stream().identity())
+    }
+
     /// Makes transfers and freeing, which use the memory's own stream, come after every use so far.
     fn pass_home(&self) -> Result<(), DeviceError> {
         let stream = self.memory.stream();
@@ -169,7 +174,8 @@ impl Drop for CudaAllocation {
     }
 }
 
-/// That some memory belonged to a stream, and how much had moved by then: as long as nothing else moves, it still does.
+/// That some memory belonged to a stream, and how much had moved by then: as long as nothing else moves, it still does, and so
+/// does other memory of the same places and owners.
 #[derive(Default)]
 pub(crate) struct InOrder(Option<(usize, u64)>);
 

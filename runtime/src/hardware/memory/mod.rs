@@ -113,6 +113,11 @@ impl Storage {
         }
     }
 
+    /// What tells the stream that others order their memory by; `None` of the runtime's own, and of the host's.
+    pub(crate) fn owner(&self) -> Option<usize> {
+        self.as_cuda()?.owner()
+    }
+
     pub(crate) fn as_cuda(&self) -> Option<&CudaAllocation> {
         self.0.place.as_cuda()
     }
