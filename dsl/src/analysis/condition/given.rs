@@ -23,7 +23,7 @@ struct Rest {
 
 impl Program {
     /// The program for launches in which the symbols that are `known` have these values: it finds the same conditions, by
-    /// less work. The extents of a grid are not asked for. `None` if a number that comes of them is none of 64 bits.
+    /// less work. The extents of a grid are not asked for. `None` if a number that comes of them is too large.
     pub fn given(&self, known: &impl Known) -> Option<Self> {
         let mut rest = Rest::default();
         let mut left = Vec::with_capacity(self.instructions.len());
@@ -84,7 +84,7 @@ impl Program {
 }
 
 impl Rest {
-    /// `None` for a number of more than 64 bits.
+    /// `None` for a number that is too large.
     fn fold(
         &mut self,
         whole: &Program,
@@ -122,7 +122,7 @@ impl Rest {
                 }
                 match (rest.as_slice(), sum) {
                     (&[(place, 1)], 0) => Left::At(place),
-                    _ => self.sum(sum, rest)?,
+                    _ => self.push(sum_of(sum, &rest), rest)?,
                 }
             }
             Instruction::Under(place, condition) => match settled(condition) {
@@ -165,21 +165,12 @@ impl Rest {
     fn constant(&mut self, value: i128) -> Option<Place> {
         let left = match value == Word::NO_VALUE {
             true => self.push(Instruction::Nothing, Vec::new()),
-            false => self.sum(value, Vec::new()),
+            false => self.push(sum_of(value, &[]), Vec::new()),
         };
         match left? {
             Left::At(place) => Some(place),
             Left::Settled(_) => None,
         }
-    }
-
-    fn sum(&mut self, constant: i128, terms: Vec<(Place, i64)>) -> Option<Left> {
-        let sum = Instruction::Sum {
-            constant: i64::try_from(constant).ok()?,
-            first: 0,
-            terms: terms.len() as u32,
-        };
-        self.push(sum, terms)
     }
 
     /// `first` of a sum is where its terms are put.
@@ -196,5 +187,14 @@ impl Rest {
         self.program.instructions.push(instruction);
         self.places.insert(key, place);
         Some(Left::At(place))
+    }
+}
+
+/// A sum whose terms are not yet anywhere.
+fn sum_of(constant: i128, terms: &[(Place, i64)]) -> Instruction {
+    Instruction::Sum {
+        constant,
+        first: 0,
+        terms: terms.len() as u32,
     }
 }

@@ -34,6 +34,7 @@ pub(super) trait Word: Copy + Ord + From<bool> {
 
     /// `None` for what is too large.
     fn of(value: i64) -> Option<Self>;
+    fn of_wide(value: i128) -> Option<Self>;
     fn sum(self, other: Self) -> Option<Self>;
     fn product(self, other: Self) -> Option<Self>;
     /// Of a positive divisor.
@@ -96,7 +97,7 @@ pub(super) enum Instruction {
     Symbol(Symbol),
     /// `constant` and the terms at `first..first + terms`.
     Sum {
-        constant: i64,
+        constant: i128,
         first: u32,
         terms: u32,
     },
@@ -194,7 +195,7 @@ impl Program {
                 None => None,
             },
             Instruction::Sum { constant, first, terms } => {
-                let mut sum = whole(W::of(constant))?;
+                let mut sum = whole(W::of_wide(constant))?;
                 for &(place, factor) in &self.terms[first as usize..(first + terms) as usize] {
                     let (Some(so_far), Some(value)) = (sum.value(), of(place).value()) else {
                         return Some(W::NO_VALUE);
@@ -258,6 +259,10 @@ impl Word for i64 {
         value.value()
     }
 
+    fn of_wide(value: i128) -> Option<Self> {
+        Self::try_from(value).ok().and_then(Self::value)
+    }
+
     fn sum(self, other: Self) -> Option<Self> {
         self.checked_add(other).and_then(Self::value)
     }
@@ -285,6 +290,10 @@ impl Word for i128 {
 
     fn of(value: i64) -> Option<Self> {
         Some(value.into())
+    }
+
+    fn of_wide(value: i128) -> Option<Self> {
+        Some(value)
     }
 
     fn sum(self, other: Self) -> Option<Self> {
@@ -390,7 +399,7 @@ impl<'a> Compiler<'a> {
         for (unknown, factor) in number.iter() {
             terms.push((room(|| self.unknown(unknown))?, i64::try_from(factor).ok()?));
         }
-        let constant = i64::try_from(number.constant).ok()?;
+        let constant = number.constant;
         let place = match terms.as_slice() {
             [(place, 1)] if constant == 0 => *place,
             _ => {
