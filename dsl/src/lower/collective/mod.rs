@@ -13,7 +13,7 @@ use super::held::Held;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape, Type};
+use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape};
 use crate::schedule::WARP;
 use crate::thread::{self, Buffer, Condition, Index, Operand, Operation, Shuffle, Unroll, Update};
 
@@ -282,14 +282,6 @@ impl Lower<'_> {
                 self.as_index(holds)
             }
             _ => found,
-        }
-    }
-
-    /// The type that elements of a line are kept as in shared memory.
-    fn kept_type(&self, line: &Line) -> Type {
-        Type {
-            element: memory_type(line.element),
-            shape: line.shape,
         }
     }
 

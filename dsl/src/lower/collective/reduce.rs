@@ -1,5 +1,6 @@
 //! Reductions: chunks in a thread, then the partial results of a line in one warp.
 
+use super::super::access::memory_type;
 use super::super::{Lower, LowerError};
 use super::{CHUNK, Line};
 use crate::element::ElementType;
@@ -31,7 +32,7 @@ impl Lower<'_> {
     ) -> Result<(), LowerError> {
         let leaves = line.chunks().min(LEAVES);
         let group = (leaves as u64).next_power_of_two().min(Self::warp() as u64) as i64;
-        if leaves == 1 || group >= leaves {
+        if group >= leaves {
             // As many threads for a line as it has chunks.
             return self.together(line.places * group, |lower, item, here| {
                 let (place, leaf) = lower.split(item, group);
@@ -40,12 +41,11 @@ impl Lower<'_> {
                 let needed = lower.b.indices().all([here, within]);
                 let own = lower.where_needed(needed, |lower| lower.leaf(line, reduction, place, leaf))?;
                 let total = lower.across(reduction, own, leaf, leaves, group)?;
-                lower.keep_total(total, place, leaf, here, result);
-                Ok(())
+                lower.keep_total(total, place, leaf, here, result)
             });
         }
         let kept = Kept {
-            values: self.shared(self.kept_type(line).element, (line.places * leaves) as u64)?,
+            values: self.shared(memory_type(line.element), (line.places * leaves) as u64)?,
             at: match reduction {
                 Reduction::Combine(_) => None,
                 Reduction::ArgMin | Reduction::ArgMax => {
@@ -56,7 +56,7 @@ impl Lower<'_> {
         self.each((line.places * leaves) as u64, |lower, item| {
             let (place, leaf) = lower.split(item, leaves);
             let own = lower.leaf(line, reduction, place, leaf)?;
-            let stored = lower.kept_type(line).element;
+            let stored = memory_type(line.element);
             let to = lower.element_place(kept.values, item, stored);
             lower.put(to, own.value);
             if let (Some(buffer), Some(at)) = (kept.at, own.at) {
@@ -78,7 +78,7 @@ impl Lower<'_> {
                 let needed = lower.b.indices().all([here, within]);
                 let from = lower.b.indices().add(first, leaf);
                 let part = lower.where_needed(needed, |lower| {
-                    let stored = lower.kept_type(line).element;
+                    let stored = memory_type(line.element);
                     let place = lower.element_place(kept.values, from, stored);
                     let value = lower.fetch(place, stored, line.element);
                     let at = kept.at.map(|buffer| {
@@ -99,8 +99,7 @@ impl Lower<'_> {
                 half /= 2;
             }
             let total = lower.across(reduction, parts[0].1, lane, leaves, group)?;
-            lower.keep_total(total, place, lane, here, result);
-            Ok(())
+            lower.keep_total(total, place, lane, here, result)
         })
     }
 
@@ -118,16 +117,17 @@ impl Lower<'_> {
         lane: Handle<Index>,
         here: Handle<Condition>,
         result: Handle<Buffer>,
-    ) {
+    ) -> Result<(), LowerError> {
         let zero = self.b.constant(0);
         let first = self.b.indices().equal(lane, zero);
         let kept = self.b.indices().all([here, first]);
         let total = total.at.unwrap_or(total.value);
-        let stored = super::memory_type(self.b.element(total));
+        let stored = memory_type(self.b.element(total));
         let to = self.element_place(result, place, stored);
-        let before = std::mem::replace(&mut self.needed, Some(kept));
-        self.put(to, total);
-        self.needed = before;
+        self.where_needed(kept, |lower| {
+            lower.put(to, total);
+            Ok(())
+        })
     }
 
     /// A partial result: a chunk, with those that are a multiple of the leaves behind it.

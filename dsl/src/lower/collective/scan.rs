@@ -1,5 +1,6 @@
 //! Scans: chunks in a thread, 32 chunks in a warp, 32 groups of them in one warp.
 
+use super::super::access::memory_type;
 use super::super::{Lower, LowerError};
 use super::{CHUNK, Line};
 use crate::ir::{Combine, Handle};
@@ -9,7 +10,7 @@ impl Lower<'_> {
     pub(super) fn scan(&mut self, line: &Line, combine: &Combine, result: Handle<Buffer>) -> Result<(), LowerError> {
         let (warp, chunks) = (Self::warp(), line.chunks());
         let groups = (chunks + warp - 1) / warp;
-        let stored = self.kept_type(line).element;
+        let stored = memory_type(line.element);
         let totals = match groups {
             1 => None,
             _ => Some(self.shared(stored, (line.places * groups) as u64)?),
@@ -85,7 +86,7 @@ impl Lower<'_> {
         groups: i64,
         totals: Handle<Buffer>,
     ) -> Result<(), LowerError> {
-        let (warp, stored) = (Self::warp(), self.kept_type(line).element);
+        let (warp, stored) = (Self::warp(), memory_type(line.element));
         self.together(line.places * warp, |lower, item, here| {
             let (place, lane) = lower.split(item, warp);
             let first = lower.b.indices().scale(place, groups);
@@ -127,7 +128,7 @@ impl Lower<'_> {
         totals: Handle<Buffer>,
         result: Handle<Buffer>,
     ) -> Result<(), LowerError> {
-        let (of_group, stored) = (Self::warp() * CHUNK, self.kept_type(line).element);
+        let (of_group, stored) = (Self::warp() * CHUNK, memory_type(line.element));
         let behind = line.extent - of_group;
         self.each((line.places * behind) as u64, |lower, item| {
             let (place, along) = lower.split(item, behind);

@@ -1,5 +1,6 @@
 //! Sorting: a bitonic network over keys and their indices in shared memory.
 
+use super::super::access::memory_type;
 use super::super::{Lower, LowerError};
 use super::Line;
 use crate::element::ElementType;
@@ -10,7 +11,7 @@ impl Lower<'_> {
     /// The indices that sort each line.
     pub(super) fn argsort(&mut self, line: &Line, descending: bool, result: Handle<Buffer>) -> Result<(), LowerError> {
         let padded = (line.extent as u64).next_power_of_two();
-        let stored = self.kept_type(line).element;
+        let stored = memory_type(line.element);
         let (keys, order) = (self.shared(stored, padded)?, self.shared(ElementType::I32, padded)?);
         self.so_often(line.places, |lower, place| {
             lower.each(padded, |lower, e| {
@@ -61,7 +62,7 @@ impl Lower<'_> {
         size: i64,
         distance: i64,
     ) -> Result<(), LowerError> {
-        let stored = self.kept_type(line).element;
+        let stored = memory_type(line.element);
         let pairs = (line.extent as u64).next_power_of_two() / 2;
         self.each(pairs, |lower, pair| {
             // The first of a pair has no bit of the distance.
