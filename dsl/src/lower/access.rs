@@ -4,9 +4,11 @@ use super::list::Subject;
 use super::point::Point;
 use super::{Lower, LowerError, TrapFault};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{Access, Bounds, CacheHint, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol};
+use crate::ir::{
+    Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol,
+};
 use crate::schedule::{LoadHint, StoreHint};
-use crate::thread::{self, Condition, Index, Load, Operand, Operation, Order, Place, Rounding, Sharing, Store, Type};
+use crate::thread::{self, Condition, Index, Load, Operand, Order, Place, Rounding, Sharing, Store, Type};
 
 /// An element of an access.
 pub(super) struct Placed {
@@ -187,6 +189,19 @@ impl Lower<'_> {
         })
     }
 
+    /// A load from a tensor that the kernel changes: each thread keeps its elements as they are now.
+    pub(super) fn hold_load(&mut self, value: Handle<Expression>, access: &Access) -> Result<(), LowerError> {
+        self.before_read(access.tensor);
+        let ty = self.kernel.ty(value);
+        let operands: Vec<_> = access.operands().collect();
+        self.access_span = self.kernel.spans[value.index()];
+        let held = self.with_others(&operands, |lower| {
+            lower.hold(ty, |lower, _, point| lower.load_element(access, point, ty.shape))
+        })?;
+        self.held.insert(value, held);
+        Ok(())
+    }
+
     /// How a load treats the caches: as its author says, or else the schedule.
     fn hint(&self, access: &Access, load: &mut Load) {
         let unchanging = self.b.kernel().buffers[load.place.buffer].sharing() == Sharing::ReadOnly;
@@ -219,14 +234,7 @@ impl Lower<'_> {
         if self.b.kernel().indices.is_known(condition) == Some(false) {
             return Ok(());
         }
-        let value = match self.b.element(value) {
-            ElementType::Bool => self.b.emit(Operation::Cast {
-                value,
-                to: ElementType::U8,
-                rounding: Rounding::NearestEven,
-            }),
-            _ => value,
-        };
+        let value = self.as_stored(value);
         let cache = match (access.cache, self.schedule.store) {
             (Some(hint), _) => Some(hint),
             (None, StoreHint::Streaming) if self.hinted => Some(CacheHint::Streaming),
@@ -269,7 +277,7 @@ impl Lower<'_> {
 }
 
 /// The type of an element in memory: a bool is a byte that may hold anything.
-fn memory_type(element: ElementType) -> ElementType {
+pub(super) fn memory_type(element: ElementType) -> ElementType {
     match element {
         ElementType::Bool => ElementType::U8,
         other => other,

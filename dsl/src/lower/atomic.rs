@@ -1,13 +1,14 @@
 //! Atomic operations: a scalar one is done by the program's first thread, and its value, where something uses it, is handed
 //! to the others through shared memory; of a tile each thread does some elements.
 
+use super::held::Held;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{
     Atomic, AtomicOp, AtomicUpdate, BinaryOp, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape,
 };
-use crate::thread::{self, BufferKind, Load, Operand, Operation, Order, Place, Store, Type, Unroll, Update};
+use crate::thread::{self, Load, Operand, Operation, Order, Place, Store, Type, Unroll, Update};
 
 impl Lower<'_> {
     pub(super) fn atomic(&mut self, value: Handle<Expression>, atomic: &Atomic) -> Result<(), LowerError> {
@@ -17,9 +18,6 @@ impl Lower<'_> {
         let ordering = self.effects.atomics.ordering.contains(&value);
         if self.kernel.checked {
             return self.not_carried("a checked atomic operation");
-        }
-        if used && !ty.is_scalar() {
-            return self.not_carried("an atomic operation on a tile whose values are used");
         }
         let (before, after) = (ordering && atomic.order.releases(), ordering && atomic.order.acquires());
         // What other threads of the program have done before is part of what is released.
@@ -32,9 +30,28 @@ impl Lower<'_> {
             false => MemoryOrder::Relaxed,
         };
         self.access_span = self.kernel.spans[value.index()];
+        let operands: Vec<_> = atomic.operands().collect();
+        if used && !ty.is_scalar() {
+            // Each thread keeps what it finds.
+            let own = self.own(ty)?;
+            self.with_others(&operands, |lower| {
+                lower.each_slot(ty, |lower, slot, point| {
+                    let kept = lower.element_place(own, slot, ty.element);
+                    lower.atomic_element(atomic, order, point, ty.shape, Some(kept))
+                })
+            })?;
+            self.held.insert(value, Held::Own(own));
+            match after {
+                true => self.barrier(),
+                false => self.changed_atomically(tensor),
+            }
+            return Ok(());
+        }
         if used {
             // The first thread hands its value on, and handing it on is the barrier behind.
-            let kept = self.kept(ty.element);
+            let top = self.shared_top;
+            self.before_shared();
+            let kept = self.kept(ty.element)?;
             self.once(|lower| lower.atomic_element(atomic, order, &Point::new(), ty.shape, Some(kept)))?;
             self.barrier();
             let old = self.b.load(Load {
@@ -45,15 +62,19 @@ impl Lower<'_> {
                 read_only: false,
                 predicate: None,
             });
+            self.order.shared = true;
+            self.shared_top = top;
             self.scalars.insert(value, old);
             return Ok(());
         }
         if ty.is_scalar() {
             self.once(|lower| lower.atomic_element(atomic, order, &Point::new(), ty.shape, None))?;
         } else {
-            self.each(ty.shape.elements(), |lower, e| {
-                let point = lower.at_position(e, ty.shape);
-                lower.atomic_element(atomic, order, &point, ty.shape, None)
+            self.with_others(&operands, |lower| {
+                lower.each(ty.shape.elements(), |lower, e| {
+                    let point = lower.at_position(e, ty.shape);
+                    lower.atomic_element(atomic, order, &point, ty.shape, None)
+                })
             })?;
         }
         match after {
@@ -64,13 +85,10 @@ impl Lower<'_> {
     }
 
     /// Shared memory for one element.
-    fn kept(&mut self, element: ElementType) -> Place {
-        let offset = self.b.kernel().shared_bytes().next_multiple_of(8);
-        let kind = BufferKind::Shared { offset, bytes: 8 };
-        let name = format!("kept_{offset}");
-        let buffer = self.b.buffer(name, element.size() as u32, kind);
+    fn kept(&mut self, element: ElementType) -> Result<Place, LowerError> {
+        let buffer = self.shared(element, 1)?;
         let start = self.b.constant(0);
-        self.b.place(buffer, start)
+        Ok(self.element_place(buffer, start, element))
     }
 
     /// Writes what an operation found to where it is kept.

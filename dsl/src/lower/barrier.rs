@@ -13,6 +13,8 @@ pub(super) struct Order {
     written: BTreeSet<u32>,
     /// Changed by atomic operations, which need no barrier among themselves.
     atomic: BTreeSet<u32>,
+    /// Whether shared memory has been read.
+    pub(super) shared: bool,
 }
 
 impl Order {
@@ -20,6 +22,7 @@ impl Order {
         self.read.extend(&other.read);
         self.written.extend(&other.written);
         self.atomic.extend(&other.atomic);
+        self.shared |= other.shared;
     }
 }
 
@@ -46,7 +49,9 @@ impl Lower<'_> {
 
     pub(super) fn before_write(&mut self, tensor: u32) {
         if self.is_ordered(tensor) {
-            let Order { read, written, atomic } = &self.order;
+            let Order {
+                read, written, atomic, ..
+            } = &self.order;
             if [read, written, atomic].iter().any(|touched| touched.contains(&tensor)) {
                 self.barrier();
             }
@@ -70,6 +75,7 @@ impl Lower<'_> {
     /// What is pending in a loop: what was before it, and what its trips before may have left. A barrier inside is none for a
     /// loop without trips, so all of it still is after the loop.
     pub(super) fn pending_in_loop<'b>(&mut self, blocks: impl IntoIterator<Item = &'b Block>) {
+        self.order.shared = true;
         for block in blocks {
             let touched = self.touched(block);
             self.order.union(&touched);

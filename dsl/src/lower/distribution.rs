@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::held::MOST_REGISTERS;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::ir::{Access, Handle, Shape};
@@ -142,6 +143,27 @@ impl Lower<'_> {
         })
     }
 
+    /// How a store is spread that uses tiles which threads hold: each stores the elements that it would hold.
+    pub(super) fn distribute_held(&self, shape: Shape) -> Distribution {
+        let (workers, elements) = (self.workers(), shape.elements());
+        let trips = elements.div_ceil(workers).max(1);
+        let in_flight = match trips <= MOST_REGISTERS {
+            true => trips,
+            false => trips.min(self.schedule.unroll.into()),
+        };
+        let form = match shape.rank() {
+            0 => Form::One,
+            _ => Form::Elements { elements },
+        };
+        Distribution {
+            shape,
+            workers,
+            form,
+            in_flight,
+            rounds: trips.div_ceil(in_flight),
+        }
+    }
+
     /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the
     /// innermost axis, and all of a row are accessed under one condition.
     pub(super) fn divisor_along(
@@ -150,6 +172,10 @@ impl Lower<'_> {
         shape: Shape,
         lanes: u8,
     ) -> Result<Option<u64>, LowerError> {
+        let operands: Vec<_> = access.operands().collect();
+        if self.are_made_of_held(&operands) {
+            return Ok(None);
+        }
         let mut found = None;
         let (mark, sites) = (self.b.mark(), self.sites.len());
         self.inside(|lower| {

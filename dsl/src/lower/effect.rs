@@ -81,14 +81,16 @@ impl Lower<'_> {
             });
             return Ok(());
         }
-        self.each(shape.elements(), |lower, e| {
-            let point = lower.at_position(e, shape);
-            let holds = lower.pull(condition, &point)?;
-            let holds = lower.b.condition(holds);
-            let fails = lower.b.indices().not(holds);
-            let nothing = lower.nothing();
-            lower.report(site, e.into(), nothing, fails);
-            Ok(())
+        self.with_others(&[condition], |lower| {
+            lower.each(shape.elements(), |lower, e| {
+                let point = lower.at_position(e, shape);
+                let holds = lower.pull(condition, &point)?;
+                let holds = lower.b.condition(holds);
+                let fails = lower.b.indices().not(holds);
+                let nothing = lower.nothing();
+                lower.report(site, e.into(), nothing, fails);
+                Ok(())
+            })
         })
     }
 
@@ -104,7 +106,8 @@ impl Lower<'_> {
             ..access.clone()
         };
         let quiet = std::mem::replace(&mut self.quiet, true);
-        let result = self.prefetch_lines(&silent, shape);
+        let operands: Vec<_> = silent.operands().collect();
+        let result = self.with_others(&operands, |lower| lower.prefetch_lines(&silent, shape));
         self.quiet = quiet;
         result
     }

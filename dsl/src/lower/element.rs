@@ -3,33 +3,43 @@
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{BinaryOp, CompareOp, Expression, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
 use crate::thread::{Index, Operand};
 
 /// Terms of an index that is still one: longer sums are numbers like others.
 const MAX_TERMS: usize = 12;
 
 impl Lower<'_> {
+    /// An operation on elements of tiles at a point.
     pub(super) fn operation(&mut self, operation: &Expression, point: &Point) -> Result<Operand, LowerError> {
+        self.applied(operation, |lower, operand| lower.pull(operand, point))
+    }
+
+    /// An operation on what `of` gives for each operand.
+    pub(super) fn applied(
+        &mut self,
+        operation: &Expression,
+        mut of: impl FnMut(&mut Self, Handle<Expression>) -> Result<Operand, LowerError>,
+    ) -> Result<Operand, LowerError> {
         match *operation {
             Expression::Unary { op, value } => {
-                let value = self.pull(value, point)?;
+                let value = of(self, value)?;
                 Ok(self.unary(op, value))
             }
             Expression::Binary { op, left, right } => {
-                let (left, right) = (self.pull(left, point)?, self.pull(right, point)?);
+                let (left, right) = (of(self, left)?, of(self, right)?);
                 Ok(self.binary(op, left, right))
             }
             Expression::MulAdd { left, right, addend } => {
                 let operands = [left, right, addend];
                 let mut pulled = Vec::with_capacity(operands.len());
                 for operand in operands {
-                    pulled.push(self.pull(operand, point)?);
+                    pulled.push(of(self, operand)?);
                 }
                 Ok(self.b.element_mul_add(pulled[0], pulled[1], pulled[2]))
             }
             Expression::Compare { op, left, right } => {
-                let (left, right) = (self.pull(left, point)?, self.pull(right, point)?);
+                let (left, right) = (of(self, left)?, of(self, right)?);
                 Ok(self.compared(op, left, right))
             }
             Expression::Select {
@@ -37,16 +47,16 @@ impl Lower<'_> {
                 accept,
                 reject,
             } => {
-                let condition = self.pull(condition, point)?;
-                let (accept, reject) = (self.pull(accept, point)?, self.pull(reject, point)?);
+                let condition = of(self, condition)?;
+                let (accept, reject) = (of(self, accept)?, of(self, reject)?);
                 self.chosen(condition, accept, reject)
             }
             Expression::Cast { value, to } => {
-                let value = self.pull(value, point)?;
+                let value = of(self, value)?;
                 Ok(self.cast(value, to))
             }
             Expression::Bitcast { value, to } => {
-                let value = self.pull(value, point)?;
+                let value = of(self, value)?;
                 let lanes = self.b.kernel().ty(value).lanes;
                 let bits = self.b.bitcast(value, crate::thread::Type::packet(to, lanes));
                 Ok(self.as_index(bits))
@@ -56,7 +66,7 @@ impl Lower<'_> {
     }
 
     /// A value of i64 as an index, of bool as a condition; anything else as it is.
-    fn as_index(&mut self, operand: Operand) -> Operand {
+    pub(super) fn as_index(&mut self, operand: Operand) -> Operand {
         match (self.b.element(operand), operand) {
             (ElementType::I64, Operand::Literal(_)) => self.b.index(operand).into(),
             (ElementType::Bool, Operand::Literal(_)) => self.b.condition(operand).into(),
@@ -77,7 +87,7 @@ impl Lower<'_> {
         self.b.element_unary(op, value)
     }
 
-    fn binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
+    pub(super) fn binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
         let element = self.b.element(left);
         match element {
             ElementType::I64 => {
@@ -121,7 +131,7 @@ impl Lower<'_> {
         (!is_long).then_some(found.into())
     }
 
-    fn compared(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
+    pub(super) fn compared(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
         if self.b.element(left) == ElementType::I64 {
             let (l, r) = (self.b.index(left), self.b.index(right));
             let indices = self.b.indices();

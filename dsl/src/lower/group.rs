@@ -12,7 +12,11 @@ impl Lower<'_> {
         self.before_write(access.tensor);
         let shape = self.kernel.ty(value).shape;
         self.access_span = self.span;
-        let distribution = self.distribute(access, shape)?;
+        let operands: Vec<_> = access.operands().chain([value]).collect();
+        let distribution = match self.are_made_of_held(&operands) {
+            true => self.distribute_held(shape),
+            false => self.distribute(access, shape)?,
+        };
         self.distributions.push((self.span, distribution.clone()));
         self.hinted = matches!(distribution.form, Form::Packets { .. } | Form::Rows { .. });
         let group = Group {
@@ -21,9 +25,12 @@ impl Lower<'_> {
             shape,
             distribution: &distribution,
         };
-        self.pulled.push(Default::default());
-        let result = self.group(&group);
-        self.pulled.pop();
+        let result = self.with_others(&operands, |lower| {
+            lower.pulled.push(Default::default());
+            let result = lower.group(&group);
+            lower.pulled.pop();
+            result
+        });
         self.hinted = false;
         result
     }
@@ -283,7 +290,9 @@ impl Lower<'_> {
             Statement::Let(value) => {
                 changes |= matches!(&kernel.expressions[*value], Expression::Atomic(_));
                 // What every thread has is computed where it stands.
-                others |= *value != load && kernel.ty(*value).is_scalar() && made_of(*value);
+                let node = &kernel.expressions[*value];
+                let here = kernel.ty(*value).is_scalar() || node.is_collective() || matches!(node, Expression::Load(_));
+                others |= *value != load && here && made_of(*value);
             }
             other => other.for_each_use(|value| others |= made_of(value)),
         });

@@ -6,9 +6,12 @@
 //! * `statement` walks the statements, `group` emits a store as its distribution says;
 //! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the
 //!   loads; `point` is coordinates through the shapes;
+//! * `held` is tiles that are somewhere: in the registers of threads, in their own memory, or in the shared arena, through
+//!   which they exchange what others need; `collective` is where elements meet;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of;
-//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its effect, `report` what is reported.
+//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
+//!   effect, `report` what is reported.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
@@ -20,10 +23,12 @@ mod access;
 mod argument;
 mod atomic;
 mod barrier;
+mod collective;
 mod distribution;
 mod effect;
 mod element;
 mod group;
+mod held;
 mod list;
 mod point;
 mod program;
@@ -33,7 +38,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
@@ -42,9 +47,10 @@ pub use report::{TrapFault, TrapSite};
 
 use crate::analysis::effects::Effects;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
-use crate::schedule::{Schedule, ScheduleError};
+use crate::schedule::{Schedule, ScheduleError, WARP};
 use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
 use barrier::Order;
+use held::{Held, Variable};
 use point::Point;
 
 /// A kernel as the thread IR has it.
@@ -103,11 +109,19 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         kernel: name(),
         message: e.to_string(),
     })?;
-    schedule
-        .fits(kernel)
-        .map_err(|source| LowerError::Schedule { kernel: name(), source })?;
-    let mut lower = Lower::new(kernel, schedule);
+    match schedule.fits(kernel) {
+        // Groups of whole warps, or that share one, meet without the other programs of their block.
+        Err(ScheduleError::Dependent(_)) if schedule.splits == 1 && groups_meet(schedule.threads) => {}
+        fits => fits.map_err(|source| LowerError::Schedule { kernel: name(), source })?,
+    }
+    let mut lower = Lower::new(kernel, schedule, 0);
     lower.body()?;
+    // Where programs share a block, each has as much shared memory as any of them turns out to take.
+    if schedule.programs_per_block > 1 && lower.shared_most > 0 {
+        let each = lower.shared_most.next_multiple_of(16);
+        lower = Lower::new(kernel, schedule, each);
+        lower.body()?;
+    }
     let Lower {
         b,
         arguments,
@@ -126,6 +140,11 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     })
 }
 
+/// Whether so many neighbouring threads of a block can wait for each other alone.
+fn groups_meet(threads: u32) -> bool {
+    threads.is_multiple_of(WARP) || (threads < WARP && threads.is_power_of_two())
+}
+
 /// An element of a tile at a point, where it is needed under a condition.
 type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
 
@@ -141,6 +160,20 @@ struct Lower<'a> {
     arguments: Vec<(KernelArgument, Handle<Argument>)>,
     buffers: HashMap<u32, Handle<Buffer>>,
     registers: HashMap<Handle<Local>, Handle<Register>>,
+    /// Variables that hold tiles.
+    variables: HashMap<Handle<Local>, Variable>,
+    /// Tiles that are somewhere.
+    held: HashMap<Handle<Expression>, Held>,
+    /// Tiles of which other threads' elements are in shared memory now.
+    brought: HashMap<Handle<Expression>, Handle<Buffer>>,
+    /// While it is only looked at what is wanted of other threads' elements: which tiles.
+    wanted: Option<BTreeSet<Handle<Expression>>>,
+    /// Where the program's shared memory is free,
+    shared_top: u32,
+    /// how much of it has been in use at once,
+    shared_most: u32,
+    /// and from where to where it is that of the next program of the block.
+    shared_stride: u32,
     /// Scalars that have been computed; every thread has them.
     scalars: HashMap<Handle<Expression>, Operand>,
     /// Elements that have been computed, innermost block last.
@@ -158,6 +191,8 @@ struct Lower<'a> {
     hinted: bool,
     /// The thread's number among those that work on its program.
     worker: Handle<Index>,
+    /// The number of its program among those of its block.
+    beside: Handle<Index>,
     /// The number of its program.
     program: Handle<Index>,
     /// What is pending between the threads.

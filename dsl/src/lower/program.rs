@@ -10,7 +10,7 @@ use crate::schedule::Schedule;
 use crate::thread::{self, Builder, Index};
 
 impl<'a> Lower<'a> {
-    pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule) -> Self {
+    pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule, shared_stride: u32) -> Self {
         let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let name: String = kernel.name.chars().map(letter).collect();
         let threads = schedule.threads * schedule.programs_per_block;
@@ -25,6 +25,13 @@ impl<'a> Lower<'a> {
             arguments: Vec::new(),
             buffers: HashMap::new(),
             registers: HashMap::new(),
+            variables: HashMap::new(),
+            held: HashMap::new(),
+            brought: HashMap::new(),
+            wanted: None,
+            shared_top: 0,
+            shared_most: 0,
+            shared_stride,
             scalars: HashMap::new(),
             pulled: vec![HashMap::new()],
             words: vec![HashMap::new()],
@@ -34,6 +41,7 @@ impl<'a> Lower<'a> {
             needed: None,
             hinted: false,
             worker: zero,
+            beside: zero,
             program: zero,
             order: Default::default(),
             loops: Vec::new(),
@@ -54,7 +62,7 @@ impl<'a> Lower<'a> {
             self.b.push(thread::Statement::GridDependency(dependency));
         }
         self.stand();
-        self.declare();
+        self.declare()?;
         let kernel = self.kernel;
         let mut left = first.len();
         for (statement, span) in &kernel.body {
@@ -76,10 +84,10 @@ impl<'a> Lower<'a> {
         } = *self.schedule;
         let (width, splits) = (self.b.constant(threads.into()), self.b.constant(splits.into()));
         if shared > 1 {
-            let place = self.b.indices().quotient(thread, width);
+            self.beside = self.b.indices().quotient(thread, width);
             self.worker = self.b.indices().remainder(thread, width);
             let first = self.b.indices().scale(block, shared.into());
-            self.program = self.b.indices().add(first, place);
+            self.program = self.b.indices().add(first, self.beside);
             let all = self.all_programs();
             let here = self.b.indices().less(self.program, all);
             let beyond = self.b.indices().not(here);
@@ -119,13 +127,17 @@ impl<'a> Lower<'a> {
         self.b.indices().remainder(rest, programs)
     }
 
-    fn declare(&mut self) {
-        for (handle, local) in self.kernel.locals.iter() {
+    fn declare(&mut self) -> Result<(), LowerError> {
+        let kernel = self.kernel;
+        for (handle, local) in kernel.locals.iter() {
             if local.ty.is_scalar() {
                 let ty = thread::Type::scalar(local.ty.element);
                 let register = self.b.register(local.name.clone(), ty);
                 self.registers.insert(handle, register);
+            } else {
+                self.declare_tile(handle, &local.name, local.ty)?;
             }
         }
+        Ok(())
     }
 }

@@ -16,7 +16,10 @@ impl Lower<'_> {
         if let Some(known) = self.pulled.iter().rev().find_map(|scope| scope.get(&key)) {
             return Ok(*known);
         }
-        let operand = room(|| self.compute(value, point))?;
+        let operand = match self.held.get(&value).cloned() {
+            Some(held) => self.held_at(value, &held, point)?,
+            None => room(|| self.compute(value, point))?,
+        };
         if let Some(scope) = self.pulled.last_mut() {
             scope.insert(key, operand);
         }
@@ -104,7 +107,7 @@ impl Lower<'_> {
                         _ => value,
                     })
                 }
-                None => self.not_carried("a variable that holds a tile"),
+                None => self.not_carried("a variable that is read where it is not defined"),
             },
             operation @ (Expression::Unary { .. }
             | Expression::Binary { .. }

@@ -16,7 +16,9 @@ impl Lower<'_> {
         self.b.enter();
         self.pulled.push(HashMap::new());
         self.words.push(HashMap::new());
+        let top = self.shared_top;
         let result = fill(self);
+        self.shared_top = top;
         self.words.pop();
         self.pulled.pop();
         let block = self.b.leave();
@@ -50,7 +52,7 @@ impl Lower<'_> {
                     self.b.assign(register, value);
                     Ok(())
                 }
-                None => self.not_carried("a variable that holds a tile"),
+                None => self.assign_tile(*local, *value),
             },
             Statement::GridDependency(dependency) => {
                 self.b.push(thread::Statement::GridDependency(*dependency));
@@ -198,26 +200,26 @@ impl Lower<'_> {
         let kernel = self.kernel;
         let node = &kernel.expressions[value];
         if node.is_collective() {
-            return self.not_carried("an operation in which elements meet");
+            return self.collective(value);
         }
         match node {
             Expression::Atomic(atomic) => return self.atomic(value, atomic),
             Expression::Local(local) if !self.registers.contains_key(local) => {
-                return self.not_carried("a variable that holds a tile");
+                let held = self.variable_now(*local, kernel.ty(value))?;
+                self.held.insert(value, held);
+                return Ok(());
             }
             Expression::Load(access) if !kernel.ty(value).is_scalar() && self.effects.is_changing(access.tensor) => {
                 return match self.is_deferred(value) {
                     true => Ok(()),
-                    false => {
-                        self.not_carried("a tile of a tensor that the kernel writes, used beside one store in place")
-                    }
+                    false => self.hold_load(value, access),
                 };
             }
             Expression::Load(access) => self.before_read(access.tensor),
             _ => {}
         }
         if kernel.ty(value).is_scalar() {
-            let operand = self.scalar_here(value)?;
+            let operand = self.with_others(&[value], |lower| lower.scalar_here(value))?;
             self.scalars.insert(value, operand);
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod barriers;
 mod effects;
 mod loops;
+mod meeting;
 mod movement;
 mod ptx;
 mod random;

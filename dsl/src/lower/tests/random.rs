@@ -5,7 +5,9 @@ use fastrand::Rng;
 use super::run::{Argument, bind, check};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{BinaryOp, Block, Bounds, CompareOp, Expression, Kernel, Literal, Shape, Statement, UnaryOp};
+use crate::ir::{
+    BinaryOp, Block, Bounds, Combine, CompareOp, Expression, Kernel, Literal, Reduction, Shape, Statement, UnaryOp,
+};
 use crate::schedule::{LoadHint, Schedule, StoreHint};
 
 struct Generator<'r> {
@@ -17,6 +19,8 @@ struct Generator<'r> {
     tiles: Vec<Value>,
     scalars: Vec<Value>,
     programs: u64,
+    /// Whether elements meet, and tiles are kept in variables.
+    meets: bool,
 }
 
 const EXTENTS: [u32; 9] = [1, 2, 4, 8, 12, 16, 24, 33, 40];
@@ -293,6 +297,87 @@ impl Generator<'_> {
         }
     }
 
+    fn collective(&mut self) -> Value {
+        let value = self.tile(None);
+        let (element, shape) = (self.element(value), self.b.shape(value));
+        let axis = self.rng.usize(0..shape.rank()) as u8;
+        let all: Vec<BinaryOp> = BinaryOp::ALL
+            .into_iter()
+            .filter(|op| op.is_associative() && op.accepts(element))
+            .collect();
+        match self.rng.u8(0..6) {
+            0..2 if !all.is_empty() => {
+                let op = self.pick(&all);
+                let reduction = Reduction::Combine(Combine::Operator(op));
+                self.b.emit(Expression::Reduce { value, axis, reduction })
+            }
+            2 if !all.is_empty() => {
+                let combine = Combine::Operator(self.pick(&all));
+                self.b.emit(Expression::Scan { value, axis, combine })
+            }
+            3 if CompareOp::Less.accepts(element) => self.b.emit(Expression::ArgSort {
+                value,
+                axis,
+                descending: self.rng.bool(),
+            }),
+            4 if CompareOp::Less.accepts(element) => {
+                let reduction = match self.rng.bool() {
+                    true => Reduction::ArgMin,
+                    false => Reduction::ArgMax,
+                };
+                self.b.emit(Expression::Reduce { value, axis, reduction })
+            }
+            5 if element.is_integer() => {
+                let bins = self.extent();
+                let mask = None;
+                self.b.emit(Expression::Histogram { value, mask, bins })
+            }
+            _ => value,
+        }
+    }
+
+    /// What a variable holds that is set, sometimes again and again.
+    fn variable(&mut self) -> Value {
+        let value = self.tile(None);
+        let (element, shape) = (self.element(value), self.b.shape(value));
+        let local = self.b.variable("kept", value);
+        let before = self.b.read(local);
+        let alike: Vec<Value> = self
+            .tiles
+            .iter()
+            .copied()
+            .filter(|other| self.element(*other) == element && self.b.shape(*other) == shape)
+            .collect();
+        let other = if alike.is_empty() { value } else { self.pick(&alike) };
+        match self.rng.u8(0..3) {
+            0 => self.b.assign(local, other),
+            1 => {
+                let (zero, end) = (self.b.index(0), self.scalar());
+                let three = self.b.index(3);
+                let end = self.b.binary(BinaryOp::Min, end, three);
+                let turn = (0..shape.rank() as u8).rev().collect();
+                let op = BinaryOp::ALL.into_iter().find(|op| op.accepts(element));
+                let square = shape.extents().windows(2).all(|two| two[0] == two[1]);
+                self.b.for_loop(zero, end, 1, |b, _| {
+                    let mut now = b.read(local);
+                    if square {
+                        now = b.emit(Expression::Permute { value: now, axes: turn });
+                    }
+                    if let Some(op) = op {
+                        now = b.binary(op, now, other);
+                    }
+                    b.assign(local, now);
+                });
+            }
+            _ => return before,
+        }
+        let after = self.b.read(local);
+        if self.b.shape(before).rank() > 0 {
+            self.tiles.push(before);
+        }
+        after
+    }
+
     fn store(&mut self, number: usize) {
         let mut value = self.tile(None);
         if self.b.shape(value).rank() > 2 {
@@ -360,7 +445,10 @@ impl Generator<'_> {
             self.scalars.push(loaded);
         }
         for _ in 0..self.rng.usize(1..10) {
-            let made = match self.rng.u8(0..8) {
+            let kinds = if self.meets { 12 } else { 8 };
+            let made = match self.rng.u8(0..kinds) {
+                8..10 => self.collective(),
+                10..12 => self.variable(),
                 0..3 => self.load(),
                 3..5 => self.shaped(),
                 5 => self.places(),
@@ -427,6 +515,15 @@ fn any_schedule(rng: &mut Rng) -> Schedule {
 
 #[test]
 fn random_kernels_do_the_same_as_threads_and_as_tiles() {
+    run_random(false);
+}
+
+#[test]
+fn random_kernels_in_which_elements_meet_do_the_same_as_threads_and_as_tiles() {
+    run_random(true);
+}
+
+fn run_random(meets: bool) {
     let seeds = std::env::var("TILEWRIGHT_LOWER_SEEDS")
         .ok()
         .and_then(|seeds| seeds.parse().ok());
@@ -438,7 +535,11 @@ fn random_kernels_do_the_same_as_threads_and_as_tiles() {
     for seed in first..first + seeds.unwrap_or(600u64) {
         let mut rng = Rng::with_seed(seed);
         let programs = rng.u64(1..4);
-        let by = any_schedule(&mut rng);
+        let mut by = any_schedule(&mut rng);
+        if meets {
+            by.threads = [32, 32, 64, 96, 128][rng.usize(0..5)];
+            (by.programs_per_block, by.splits) = (rng.u32(1..4), 1);
+        }
         let generator = Generator {
             rng: &mut rng,
             b: Builder::new("random"),
@@ -447,6 +548,7 @@ fn random_kernels_do_the_same_as_threads_and_as_tiles() {
             tiles: Vec::new(),
             scalars: Vec::new(),
             programs,
+            meets,
         };
         let (mut kernel, arguments, _) = generator.kernel();
         let pinned = rng.bool();
