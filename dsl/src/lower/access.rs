@@ -8,13 +8,13 @@ use crate::ir::{
     Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol,
 };
 use crate::schedule::{LoadHint, StoreHint};
-use crate::thread::{self, Condition, Index, Load, Operand, Order, Place, Rounding, Sharing, Store, Type};
+use crate::thread::{self, Index, Load, Order, Place, Predicate, Rounding, Sharing, Store, Type, Use};
 
 /// An element of an access.
 pub(super) struct Placed {
     pub(super) place: Place,
     /// What must hold for it to be accessed.
-    pub(super) condition: Handle<Condition>,
+    pub(super) condition: Handle<Predicate>,
 }
 
 impl Lower<'_> {
@@ -76,8 +76,8 @@ impl Lower<'_> {
         subject: Option<Subject>,
         axis: usize,
         index: Handle<Index>,
-        mask: Handle<Condition>,
-        conditions: &mut Vec<Handle<Condition>>,
+        mask: Handle<Predicate>,
+        conditions: &mut Vec<Handle<Predicate>>,
     ) -> Handle<Index> {
         let guard = access.guards[axis];
         if !guard.any() {
@@ -125,8 +125,8 @@ impl Lower<'_> {
         access: &Access,
         axis: usize,
         index: Handle<Index>,
-        inside: Handle<Condition>,
-        mask: Handle<Condition>,
+        inside: Handle<Predicate>,
+        mask: Handle<Predicate>,
     ) {
         let tensor = access.tensor;
         let outside = self.b.indices().not(inside);
@@ -153,7 +153,7 @@ impl Lower<'_> {
     }
 
     /// One element of a load, or several that move with the lane: zero where the access is masked or out of bounds.
-    pub(super) fn load_element(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Operand, LowerError> {
+    pub(super) fn load_element(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Use, LowerError> {
         let Placed { place, condition } = self.place(access, point, shape)?;
         let element = self
             .kernel
@@ -163,9 +163,7 @@ impl Lower<'_> {
         if self.b.kernel().indices.is_known(condition) == Some(false) {
             return Ok(self.literal(Literal::zero(element)));
         }
-        let lanes = [place.offset.into()]
-            .into_iter()
-            .chain(predicate.map(Operand::Condition));
+        let lanes = [place.offset.into()].into_iter().chain(predicate.map(Use::Predicate));
         let lanes = lanes
             .map(|operand| self.b.kernel().ty(operand).lanes)
             .max()
@@ -228,7 +226,7 @@ impl Lower<'_> {
         access: &Access,
         point: &Point,
         shape: Shape,
-        value: Operand,
+        value: Use,
     ) -> Result<(), LowerError> {
         let Placed { place, condition } = self.place(access, point, shape)?;
         if self.b.kernel().indices.is_known(condition) == Some(false) {
@@ -251,7 +249,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn predicate(&self, condition: Handle<Condition>) -> Option<Handle<Condition>> {
+    fn predicate(&self, condition: Handle<Predicate>) -> Option<Handle<Predicate>> {
         match self.b.kernel().indices.is_known(condition) {
             Some(true) => None,
             _ => Some(condition),
@@ -261,7 +259,7 @@ impl Lower<'_> {
     /// What `compute` does is needed where a condition holds.
     pub(super) fn where_needed<R>(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         compute: impl FnOnce(&mut Self) -> Result<R, LowerError>,
     ) -> Result<R, LowerError> {
         let before = self.needed;
@@ -286,16 +284,16 @@ pub(super) fn memory_type(element: ElementType) -> ElementType {
 
 impl Lower<'_> {
     /// A constant: of indices and conditions, as such.
-    pub(super) fn literal(&mut self, literal: Literal) -> Operand {
+    pub(super) fn literal(&mut self, literal: Literal) -> Use {
         match (literal.element, literal.as_integer()) {
             (ElementType::I64, Some(value)) => self.b.constant(value as i64).into(),
             (ElementType::Bool, _) => self.b.indices().always(literal.as_bool()).into(),
-            _ => Operand::Literal(literal),
+            _ => Use::Literal(literal),
         }
     }
 
     /// An index as a value of an integer type.
-    pub(super) fn integer(&mut self, index: Handle<Index>, to: ElementType) -> Operand {
+    pub(super) fn integer(&mut self, index: Handle<Index>, to: ElementType) -> Use {
         match to {
             ElementType::I64 => index.into(),
             _ => self.b.emit(thread::Operation::Cast {

@@ -3,7 +3,7 @@
 use super::Lower;
 use crate::element::ElementType;
 use crate::ir::{Handle, Layout, ParameterKind, Symbol};
-use crate::thread::{Argument, ArgumentKind, Buffer, BufferKind, Facts, Index, Load, Operand, Order, Sharing, Type};
+use crate::thread::{Argument, ArgumentKind, Buffer, BufferKind, Facts, Index, Load, Order, Sharing, Type, Use};
 
 /// One argument of a kernel as it is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,7 +212,7 @@ impl Lower<'_> {
     }
 
     /// A scalar parameter.
-    pub(super) fn scalar_argument(&mut self, position: u32) -> Operand {
+    pub(super) fn scalar_argument(&mut self, position: u32) -> Use {
         let argument = self.argument(KernelArgument::Scalar(position));
         match self.b.kernel().arguments[argument].kind {
             ArgumentKind::Scalar(ElementType::I64) => self.b.argument_index(argument, Facts::NONE).into(),

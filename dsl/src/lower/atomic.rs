@@ -8,7 +8,7 @@ use crate::element::ElementType;
 use crate::ir::{
     Atomic, AtomicOp, AtomicUpdate, BinaryOp, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape,
 };
-use crate::thread::{self, Load, Operand, Operation, Order, Place, Store, Type, Unroll, Update};
+use crate::thread::{self, Load, Operation, Order, Place, Store, Type, Unroll, Update, Use};
 
 impl Lower<'_> {
     pub(super) fn atomic(&mut self, value: Handle<Expression>, atomic: &Atomic) -> Result<(), LowerError> {
@@ -92,7 +92,7 @@ impl Lower<'_> {
     }
 
     /// Writes what an operation found to where it is kept.
-    fn keep(&mut self, kept: Option<Place>, value: Operand) {
+    fn keep(&mut self, kept: Option<Place>, value: Use) {
         if let Some(place) = kept {
             self.b.store(Store {
                 place,
@@ -182,7 +182,7 @@ impl Lower<'_> {
     }
 
     /// Replaces a float by its combination with `value`, once nothing came between reading and writing it.
-    fn swapped(&mut self, atomic: &thread::Atomic, op: BinaryOp, value: Operand, kept: Option<Place>) {
+    fn swapped(&mut self, atomic: &thread::Atomic, op: BinaryOp, value: Use, kept: Option<Place>) {
         self.under(atomic, kept, |lower, atomic| {
             let (float, bits) = (Type::scalar(atomic.element), bits_of(atomic.element));
             let register = lower.b.register("seen", bits);
@@ -215,7 +215,7 @@ impl Lower<'_> {
 
     /// A sum of f64, and the one NaN after it: unlike those for the other floats, the instruction keeps the bits of an
     /// operand's. Once an element is NaN every later sum is, so the canonical one may come a moment later.
-    fn settled(&mut self, atomic: &thread::Atomic, value: Operand, kept: Option<Place>) {
+    fn settled(&mut self, atomic: &thread::Atomic, value: Use, kept: Option<Place>) {
         self.under(atomic, kept, |lower, atomic| {
             let bits = bits_of(atomic.element);
             let update = Update::Combine {
@@ -235,7 +235,7 @@ impl Lower<'_> {
             lower.b.assign(register, first);
             let label = lower.b.label();
             lower.b.enter();
-            let canonical: Operand = Literal::new(0x7fff_ffff_ffff_ffffu64).into();
+            let canonical: Use = Literal::new(0x7fff_ffff_ffff_ffffu64).into();
             let seen = lower.b.read(register);
             let magnitude = lower.b.binary(BinaryOp::And, seen, canonical);
             let infinity = Literal::new(0x7ff0_0000_0000_0000u64).into();
@@ -266,7 +266,7 @@ impl Lower<'_> {
         });
     }
 
-    fn relaxed(&mut self, place: Place, ty: Type, scope: MemoryScope) -> Operand {
+    fn relaxed(&mut self, place: Place, ty: Type, scope: MemoryScope) -> Use {
         self.b.load(Load {
             place,
             ty,
@@ -277,7 +277,7 @@ impl Lower<'_> {
         })
     }
 
-    fn exchange(&mut self, atomic: &thread::Atomic, update: Update, bits: Type, order: MemoryOrder) -> Operand {
+    fn exchange(&mut self, atomic: &thread::Atomic, update: Update, bits: Type, order: MemoryOrder) -> Use {
         let element = bits.element;
         let exchange = thread::Atomic {
             update,

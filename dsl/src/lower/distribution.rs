@@ -28,7 +28,7 @@ pub struct Distribution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One thread does the only element.
-    One,
+    Alone,
     /// Packets of neighbours, all rows end to end.
     Packets {
         /// Elements of a packet.
@@ -66,7 +66,7 @@ impl fmt::Display for Distribution {
         } = self;
         write!(f, "{shape}: ")?;
         match form {
-            Form::One => return f.write_str("one thread"),
+            Form::Alone => return f.write_str("one thread"),
             Form::Packets { lanes, packets } => write!(f, "{packets} packets of {lanes}")?,
             Form::Rows {
                 lanes,
@@ -103,7 +103,7 @@ impl Lower<'_> {
             }
         };
         if shape.rank() == 0 {
-            return Ok(spread(Form::One, 1));
+            return Ok(spread(Form::Alone, 1));
         }
         let elements = shape.elements();
         let flat = spread(Form::Elements { elements }, elements);
@@ -152,7 +152,7 @@ impl Lower<'_> {
             false => trips.min(self.schedule.unroll.into()),
         };
         let form = match shape.rank() {
-            0 => Form::One,
+            0 => Form::Alone,
             _ => Form::Elements { elements },
         };
         Distribution {

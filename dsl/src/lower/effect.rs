@@ -5,7 +5,7 @@ use super::{Lower, LowerError, TrapFault};
 use crate::analysis::contiguity::access_shape;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Ptx, Shape};
-use crate::thread::{self, Operand, Type, Unroll, Value, is_computed};
+use crate::thread::{self, Type, Unroll, Use, Value, is_computed};
 
 /// Bytes that one prefetch brings.
 const LINE_BYTES: u32 = 128;
@@ -171,7 +171,7 @@ impl Lower<'_> {
     }
 
     /// Runs instructions of the author's on one element, or in each lane; returns the output that is wanted.
-    pub(super) fn ptx(&mut self, code: &Ptx, point: &Point) -> Result<Operand, LowerError> {
+    pub(super) fn ptx(&mut self, code: &Ptx, point: &Point) -> Result<Use, LowerError> {
         let mut inputs = Vec::with_capacity(code.inputs.len());
         for &input in &code.inputs {
             inputs.push(self.pull(input, point)?);

@@ -4,14 +4,14 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
-use crate::thread::{Index, Operand};
+use crate::thread::{Index, Use};
 
 /// Terms of an index that is still one: longer sums are numbers like others.
 const MAX_TERMS: usize = 12;
 
 impl Lower<'_> {
     /// An operation on elements of tiles at a point.
-    pub(super) fn operation(&mut self, operation: &Expression, point: &Point) -> Result<Operand, LowerError> {
+    pub(super) fn operation(&mut self, operation: &Expression, point: &Point) -> Result<Use, LowerError> {
         self.applied(operation, |lower, operand| lower.pull(operand, point))
     }
 
@@ -19,8 +19,8 @@ impl Lower<'_> {
     pub(super) fn applied(
         &mut self,
         operation: &Expression,
-        mut of: impl FnMut(&mut Self, Handle<Expression>) -> Result<Operand, LowerError>,
-    ) -> Result<Operand, LowerError> {
+        mut of: impl FnMut(&mut Self, Handle<Expression>) -> Result<Use, LowerError>,
+    ) -> Result<Use, LowerError> {
         match *operation {
             Expression::Unary { op, value } => {
                 let value = of(self, value)?;
@@ -66,18 +66,18 @@ impl Lower<'_> {
     }
 
     /// A value of i64 as an index, of bool as a condition; anything else as it is.
-    pub(super) fn as_index(&mut self, operand: Operand) -> Operand {
+    pub(super) fn as_index(&mut self, operand: Use) -> Use {
         match (self.b.element(operand), operand) {
-            (ElementType::I64, Operand::Literal(_)) => self.b.index(operand).into(),
-            (ElementType::Bool, Operand::Literal(_)) => self.b.condition(operand).into(),
+            (ElementType::I64, Use::Literal(_)) => self.b.index(operand).into(),
+            (ElementType::Bool, Use::Literal(_)) => self.b.condition(operand).into(),
             _ => operand,
         }
     }
 
-    fn unary(&mut self, op: UnaryOp, value: Operand) -> Operand {
+    fn unary(&mut self, op: UnaryOp, value: Use) -> Use {
         let element = self.b.element(value);
         match (op, value) {
-            (UnaryOp::Negate, Operand::Index(index)) => return self.b.indices().scale(index, -1).into(),
+            (UnaryOp::Negate, Use::Index(index)) => return self.b.indices().scale(index, -1).into(),
             (UnaryOp::Not, _) if element == ElementType::Bool => {
                 let condition = self.b.condition(value);
                 return self.b.indices().not(condition).into();
@@ -87,7 +87,7 @@ impl Lower<'_> {
         self.b.element_unary(op, value)
     }
 
-    pub(super) fn binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
+    pub(super) fn binary(&mut self, op: BinaryOp, left: Use, right: Use) -> Use {
         let element = self.b.element(left);
         match element {
             ElementType::I64 => {
@@ -110,8 +110,8 @@ impl Lower<'_> {
     }
 
     /// Arithmetic of places, as an index; of numbers that were loaded it is arithmetic like any other.
-    fn index_binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Option<Operand> {
-        let is_index = |operand: &Operand| matches!(operand, Operand::Index(_));
+    fn index_binary(&mut self, op: BinaryOp, left: Use, right: Use) -> Option<Use> {
+        let is_index = |operand: &Use| matches!(operand, Use::Index(_));
         if !is_index(&left) && !is_index(&right) {
             return None;
         }
@@ -131,7 +131,7 @@ impl Lower<'_> {
         (!is_long).then_some(found.into())
     }
 
-    pub(super) fn compared(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
+    pub(super) fn compared(&mut self, op: CompareOp, left: Use, right: Use) -> Use {
         if self.b.element(left) == ElementType::I64 {
             let (l, r) = (self.b.index(left), self.b.index(right));
             let indices = self.b.indices();
@@ -152,21 +152,16 @@ impl Lower<'_> {
     }
 
     /// `accept` where the condition holds, `reject` elsewhere.
-    pub(super) fn chosen(
-        &mut self,
-        condition: Operand,
-        accept: Operand,
-        reject: Operand,
-    ) -> Result<Operand, LowerError> {
+    pub(super) fn chosen(&mut self, condition: Use, accept: Use, reject: Use) -> Result<Use, LowerError> {
         let known = match condition {
-            Operand::Condition(condition) => self.b.kernel().indices.is_known(condition),
+            Use::Predicate(condition) => self.b.kernel().indices.is_known(condition),
             _ => None,
         };
         Ok(match (known, accept, reject) {
             (Some(true), ..) => accept,
             (Some(false), ..) => reject,
             _ if accept == reject => accept,
-            (None, Operand::Index(l), Operand::Index(r)) => {
+            (None, Use::Index(l), Use::Index(r)) => {
                 let condition = self.b.condition(condition);
                 self.b.indices().select(condition, l, r).into()
             }
@@ -175,7 +170,7 @@ impl Lower<'_> {
     }
 
     /// Another element type, rounded once.
-    fn cast(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn cast(&mut self, value: Use, to: ElementType) -> Use {
         let from = self.b.element(value);
         if from == to {
             return value;

@@ -5,7 +5,7 @@ use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
 use crate::ir::{Access, Block, Expression, Handle, Shape, Statement};
 use crate::stack::room;
-use crate::thread::{self, Condition, Index, Operand, Unroll};
+use crate::thread::{self, Index, Predicate, Unroll, Use};
 
 impl Lower<'_> {
     pub(super) fn store(&mut self, access: &Access, value: Handle<Expression>) -> Result<(), LowerError> {
@@ -37,7 +37,7 @@ impl Lower<'_> {
 
     fn group(&mut self, group: &Group<'_>) -> Result<(), LowerError> {
         match group.distribution.form {
-            Form::One => {
+            Form::Alone => {
                 let zero = self.b.constant(0);
                 let first = self.b.indices().equal(self.worker, zero);
                 let block = self.inside(|lower| lower.element(group, Point::new()))?;
@@ -74,7 +74,7 @@ impl Lower<'_> {
         }
     }
 
-    fn when(&mut self, condition: Handle<Condition>, accept: thread::Block) {
+    fn when(&mut self, condition: Handle<Predicate>, accept: thread::Block) {
         self.b.push(thread::Statement::If {
             condition,
             accept,
@@ -211,7 +211,7 @@ impl Lower<'_> {
         point: &impl Fn(&mut Self, Handle<Index>) -> Result<Point, LowerError>,
     ) -> Result<(), LowerError> {
         let first = self.b.indices().add(base, self.worker);
-        let mut loaded: Vec<(Point, Operand, Handle<Condition>)> = Vec::new();
+        let mut loaded: Vec<(Point, Use, Handle<Predicate>)> = Vec::new();
         for u in 0..group.distribution.in_flight {
             let q = self.b.indices().offset(first, (u * group.distribution.workers) as i64);
             let here = self.b.indices().less(q, count);
@@ -232,8 +232,8 @@ impl Lower<'_> {
         &mut self,
         group: &Group<'_>,
         point: &Point,
-        value: Operand,
-        here: Option<Handle<Condition>>,
+        value: Use,
+        here: Option<Handle<Predicate>>,
     ) -> Result<(), LowerError> {
         let here = match here {
             Some(here) => here,

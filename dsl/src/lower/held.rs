@@ -12,7 +12,7 @@ use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Literal, Local, Type};
 use crate::thread::verify::MAX_SHARED_BYTES;
-use crate::thread::{self, Buffer, BufferKind, Index, Load, Operand, Operation, Order, Place, Register, Rounding};
+use crate::thread::{self, Buffer, BufferKind, Index, Load, Operation, Order, Place, Register, Rounding, Use};
 use crate::thread::{Store, Unroll};
 
 /// Elements of a tile that a thread holds in registers; of longer ones they are in its own memory.
@@ -22,7 +22,7 @@ pub(super) const MOST_REGISTERS: u64 = 32;
 #[derive(Debug, Clone)]
 pub(super) enum Held {
     /// Each thread's own, in order.
-    Values(Vec<Operand>),
+    Values(Vec<Use>),
     /// Each thread's own, one after the other in its memory.
     Own(Handle<Buffer>),
     /// All of them, in row-major order, as elements of this type.
@@ -107,7 +107,7 @@ impl Lower<'_> {
     pub(super) fn hold(
         &mut self,
         ty: Type,
-        mut element: impl FnMut(&mut Self, Handle<Index>, &Point) -> Result<Operand, LowerError>,
+        mut element: impl FnMut(&mut Self, Handle<Index>, &Point) -> Result<Use, LowerError>,
     ) -> Result<Held, LowerError> {
         if self.slots(ty) <= MOST_REGISTERS {
             let mut values = Vec::new();
@@ -179,7 +179,7 @@ impl Lower<'_> {
     }
 
     /// Writes an element to memory of the block or thread, where it is needed.
-    pub(super) fn put(&mut self, place: Place, value: Operand) {
+    pub(super) fn put(&mut self, place: Place, value: Use) {
         let value = self.as_stored(value);
         self.b.store(Store {
             place,
@@ -191,10 +191,10 @@ impl Lower<'_> {
     }
 
     /// Reads an element from memory of the block or thread, where it is needed.
-    pub(super) fn fetch(&mut self, place: Place, stored: ElementType, element: ElementType) -> Operand {
-        let lanes = [Operand::Index(place.offset)]
+    pub(super) fn fetch(&mut self, place: Place, stored: ElementType, element: ElementType) -> Use {
+        let lanes = [Use::Index(place.offset)]
             .into_iter()
-            .chain(self.needed.map(Operand::Condition))
+            .chain(self.needed.map(Use::Predicate))
             .map(|operand| self.b.kernel().ty(operand).lanes)
             .max()
             .unwrap_or(1);
@@ -218,7 +218,7 @@ impl Lower<'_> {
     }
 
     /// A bool as a byte; anything else as it is.
-    pub(super) fn as_stored(&mut self, value: Operand) -> Operand {
+    pub(super) fn as_stored(&mut self, value: Use) -> Use {
         match self.b.element(value) {
             ElementType::Bool => self.b.emit(Operation::Cast {
                 value,
@@ -230,12 +230,7 @@ impl Lower<'_> {
     }
 
     /// The element of a tile that is held, at a point.
-    pub(super) fn held_at(
-        &mut self,
-        value: Handle<Expression>,
-        held: &Held,
-        point: &Point,
-    ) -> Result<Operand, LowerError> {
+    pub(super) fn held_at(&mut self, value: Handle<Expression>, held: &Held, point: &Point) -> Result<Use, LowerError> {
         let Type { element, shape } = self.kernel.ty(value);
         let position = self.position(point, shape);
         let shared = match held {
@@ -278,7 +273,7 @@ impl Lower<'_> {
     }
 
     /// An element of the thread's own, if it is known which, or may be computed.
-    fn own_at(&mut self, held: &Held, slot: Handle<Index>, element: ElementType) -> Option<Operand> {
+    fn own_at(&mut self, held: &Held, slot: Handle<Index>, element: ElementType) -> Option<Use> {
         match held {
             Held::Values(values) => {
                 let slot = self.b.kernel().indices.as_constant(slot)?;

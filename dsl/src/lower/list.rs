@@ -4,9 +4,7 @@ use super::argument::EXTENT;
 use super::{KernelArgument, Lower, LowerError, TABLE_EXTENTS};
 use crate::element::ElementType;
 use crate::ir::{Access, Handle, Layout, Symbol};
-use crate::thread::{
-    Buffer, BufferKind, Condition, Facts, Index, Load, Operand, Operation, Order, Place, Sharing, Type,
-};
+use crate::thread::{Buffer, BufferKind, Facts, Index, Load, Operation, Order, Place, Predicate, Sharing, Type, Use};
 
 /// The tensor of an access.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +27,8 @@ impl Lower<'_> {
     pub(super) fn subject(
         &mut self,
         access: &Access,
-        mask: Handle<Condition>,
-        conditions: &mut Vec<Handle<Condition>>,
+        mask: Handle<Predicate>,
+        conditions: &mut Vec<Handle<Predicate>>,
     ) -> Result<Subject, LowerError> {
         let tensor = access.tensor;
         let list = self.kernel.tensor(tensor).filter(|parameter| parameter.list.is_some());
@@ -110,7 +108,7 @@ impl Lower<'_> {
         let alignment = self.kernel.tensor(tensor).map_or(1, |tensor| tensor.alignment);
         let facts = Facts::NONE.with_divisor(alignment.into());
         let pointer = match self.word(tensor, entry, 0, ElementType::U64, Some(facts)) {
-            Operand::Value(pointer) => Some(pointer),
+            Use::Value(pointer) => Some(pointer),
             _ => None,
         };
         Place {
@@ -139,7 +137,7 @@ impl Lower<'_> {
         word: usize,
         element: ElementType,
         facts: Option<Facts>,
-    ) -> Operand {
+    ) -> Use {
         let key = (tensor, entry, word);
         if let Some(known) = self.words.iter().rev().find_map(|scope| scope.get(&key)) {
             return *known;
@@ -172,7 +170,7 @@ impl Lower<'_> {
     }
 
     /// The extent or stride of one tensor of a list.
-    pub(super) fn member(&mut self, symbol: Symbol, access: &Access) -> Result<Operand, LowerError> {
+    pub(super) fn member(&mut self, symbol: Symbol, access: &Access) -> Result<Use, LowerError> {
         let mut conditions = Vec::new();
         let always = self.b.indices().always(true);
         let subject = self.subject(access, always, &mut conditions)?;

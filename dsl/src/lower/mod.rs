@@ -48,7 +48,7 @@ pub use report::{TrapFault, TrapSite};
 use crate::analysis::effects::Effects;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError, WARP};
-use crate::thread::{self, Argument, Buffer, Builder, Condition, Index, Label, Operand, Register, passes};
+use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
 use barrier::Order;
 use held::{Held, Variable};
 use point::Point;
@@ -146,7 +146,7 @@ fn groups_meet(threads: u32) -> bool {
 }
 
 /// An element of a tile at a point, where it is needed under a condition.
-type Pulled = (Handle<Expression>, Point, Option<Handle<Condition>>);
+type Pulled = (Handle<Expression>, Point, Option<Handle<Predicate>>);
 
 /// A word of a list's table: of which list, where the entry begins, and which word of it.
 type Word = (u32, Handle<Index>, usize);
@@ -175,18 +175,18 @@ struct Lower<'a> {
     /// and from where to where it is that of the next program of the block.
     shared_stride: u32,
     /// Scalars that have been computed; every thread has them.
-    scalars: HashMap<Handle<Expression>, Operand>,
+    scalars: HashMap<Handle<Expression>, Use>,
     /// Elements that have been computed, innermost block last.
-    pulled: Vec<HashMap<Pulled, Operand>>,
+    pulled: Vec<HashMap<Pulled, Use>>,
     /// Words of lists' tables that have been read, innermost block last.
-    words: Vec<HashMap<Word, Operand>>,
+    words: Vec<HashMap<Word, Use>>,
     /// Whether nothing is reported that is out of bounds: a place is only looked at.
     quiet: bool,
     /// Where the access is written that is lowered now.
     access_span: Span,
     sites: Vec<TrapSite>,
     /// Where this holds what is computed now is needed; `None` if everywhere.
-    needed: Option<Handle<Condition>>,
+    needed: Option<Handle<Predicate>>,
     /// Whether loads are those of packets, which the schedule has hints for.
     hinted: bool,
     /// The thread's number among those that work on its program.

@@ -4,11 +4,11 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::ir::{Expression, Handle, Type};
 use crate::stack::room;
-use crate::thread::{Facts, Operand, Operation, Rounding};
+use crate::thread::{Facts, Operation, Rounding, Use};
 
 impl Lower<'_> {
     /// The element of `value` at `point`, computed here unless it has been; several if the point moves with the lane.
-    pub(super) fn pull(&mut self, value: Handle<Expression>, point: &Point) -> Result<Operand, LowerError> {
+    pub(super) fn pull(&mut self, value: Handle<Expression>, point: &Point) -> Result<Use, LowerError> {
         if self.kernel.ty(value).is_scalar() {
             return self.scalar(value);
         }
@@ -27,7 +27,7 @@ impl Lower<'_> {
     }
 
     /// A scalar that is defined here.
-    pub(super) fn scalar_here(&mut self, value: Handle<Expression>) -> Result<Operand, LowerError> {
+    pub(super) fn scalar_here(&mut self, value: Handle<Expression>) -> Result<Use, LowerError> {
         match &self.kernel.expressions[value] {
             // What is reshaped from one element.
             Expression::Reshape { value, .. } | Expression::Broadcast { value, .. } => {
@@ -39,7 +39,7 @@ impl Lower<'_> {
         }
     }
 
-    fn compute(&mut self, value: Handle<Expression>, point: &Point) -> Result<Operand, LowerError> {
+    fn compute(&mut self, value: Handle<Expression>, point: &Point) -> Result<Use, LowerError> {
         let kernel = self.kernel;
         let Type { element, shape } = kernel.ty(value);
         let of = |value: Handle<Expression>| kernel.ty(value).shape;
@@ -137,7 +137,7 @@ impl Lower<'_> {
         right: Handle<Expression>,
         axis: u8,
         point: &Point,
-    ) -> Result<Operand, LowerError> {
+    ) -> Result<Use, LowerError> {
         let axis = axis as usize;
         let extent = i64::from(self.kernel.ty(left).shape.extents()[axis]);
         let limit = self.b.constant(extent);
@@ -157,10 +157,10 @@ impl Lower<'_> {
     }
 
     /// A value of which its author claims that a number divides it.
-    fn claimed(&mut self, operand: Operand, by: u64) -> Result<Operand, LowerError> {
+    fn claimed(&mut self, operand: Use, by: u64) -> Result<Use, LowerError> {
         let element = self.b.element(operand);
         let known = match operand {
-            Operand::Index(index) => self.b.kernel().indices.facts(index),
+            Use::Index(index) => self.b.kernel().indices.facts(index),
             _ => Facts::of_element(element),
         };
         let facts = known.with_divisor(by);

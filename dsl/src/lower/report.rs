@@ -4,7 +4,7 @@ use super::{KernelArgument, Lower};
 use crate::analysis::races::Touch;
 use crate::element::ElementType;
 use crate::ir::{CheckKind, Handle, Literal, Span};
-use crate::thread::{self, Condition, Operand};
+use crate::thread::{self, Predicate, Use};
 
 /// A place that reports an error while the kernel runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Lower<'_> {
     }
 
     /// Reports a number from a place, where a condition holds.
-    pub(super) fn report(&mut self, site: u32, value: Operand, met: Operand, when: Handle<Condition>) {
+    pub(super) fn report(&mut self, site: u32, value: Use, met: Use, when: Handle<Predicate>) {
         let predicate = match self.b.kernel().indices.is_known(when) {
             Some(true) => None,
             Some(false) => return,
@@ -70,7 +70,7 @@ impl Lower<'_> {
     }
 
     /// Nothing, as what was met.
-    pub(super) fn nothing(&self) -> Operand {
+    pub(super) fn nothing(&self) -> Use {
         Literal::zero(ElementType::U64).into()
     }
 }

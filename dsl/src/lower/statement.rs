@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Lower, LowerError};
 use crate::ir::{Block, Expression, Handle, Span, Statement};
 use crate::stack::room;
-use crate::thread::{self, Index, Label, Operand, Unroll};
+use crate::thread::{self, Index, Label, Unroll, Use};
 
 impl Lower<'_> {
     /// What `fill` emits, as a block of its own.
@@ -226,7 +226,7 @@ impl Lower<'_> {
     }
 
     /// The operand that a scalar is.
-    pub(super) fn scalar(&mut self, value: Handle<Expression>) -> Result<Operand, LowerError> {
+    pub(super) fn scalar(&mut self, value: Handle<Expression>) -> Result<Use, LowerError> {
         match &self.kernel.expressions[value] {
             Expression::Literal(literal) => Ok(self.literal(*literal)),
             Expression::Symbol(symbol) => Ok(self.symbol(*symbol).into()),

@@ -2,8 +2,8 @@
 
 use super::verify::typing::type_of;
 use super::{
-    Argument, ArgumentKind, Atom, Atomic, Block, Buffer, BufferKind, Condition, Facts, Index, Indices, Kernel, Label,
-    Load, Operand, Operation, Place, Register, Statement, Store, Table, Type, Unroll, Value, Variable,
+    Argument, ArgumentKind, Atom, Atomic, Block, Buffer, BufferKind, Facts, Index, IndexArena, Kernel, Label, Load,
+    Operation, Place, Predicate, Register, Statement, Store, Table, Type, Unroll, Use, Value, Variable,
 };
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal, Span, UnaryOp};
@@ -69,7 +69,7 @@ impl Builder {
     }
 
     /// The index expressions.
-    pub fn indices(&mut self) -> &mut Indices {
+    pub fn indices(&mut self) -> &mut IndexArena {
         &mut self.kernel.indices
     }
 
@@ -149,7 +149,7 @@ impl Builder {
         self.kernel.sites - 1
     }
 
-    // Indices.
+    // IndexArena.
 
     /// A number.
     pub fn constant(&mut self, value: i64) -> Handle<Index> {
@@ -186,39 +186,39 @@ impl Builder {
     }
 
     /// An integer operand as an index: a value is extended to 64 bits by its sign.
-    pub fn index(&mut self, operand: Operand) -> Handle<Index> {
+    pub fn index(&mut self, operand: Use) -> Handle<Index> {
         match operand {
-            Operand::Index(index) => index,
-            Operand::Value(value) => {
+            Use::Index(index) => index,
+            Use::Value(value) => {
                 let facts = self.kernel.facts_of(value);
                 self.indices().atom(Atom::Value(value), facts)
             }
-            Operand::Literal(literal) => {
+            Use::Literal(literal) => {
                 let value = literal.as_integer().unwrap_or_default();
                 self.constant(value as i64)
             }
-            Operand::Condition(_) => match self.index_of_condition(operand) {
-                Operand::Index(index) => index,
+            Use::Predicate(_) => match self.index_of_condition(operand) {
+                Use::Index(index) => index,
                 _ => self.constant(0),
             },
         }
     }
 
     /// A bool as an index: 1 or 0.
-    pub fn index_of_condition(&mut self, operand: Operand) -> Operand {
+    pub fn index_of_condition(&mut self, operand: Use) -> Use {
         let condition = self.condition(operand);
         let (one, zero) = (self.constant(1), self.constant(0));
         self.indices().select(condition, one, zero).into()
     }
 
     /// A bool operand of one lane as a condition.
-    pub fn condition(&mut self, operand: Operand) -> Handle<Condition> {
+    pub fn condition(&mut self, operand: Use) -> Handle<Predicate> {
         match operand {
-            Operand::Condition(condition) => condition,
-            Operand::Value(value) => self.indices().holds(value),
-            Operand::Literal(literal) => self.indices().always(literal.as_bool()),
+            Use::Predicate(condition) => condition,
+            Use::Value(value) => self.indices().holds(value),
+            Use::Literal(literal) => self.indices().always(literal.as_bool()),
             // No index is a bool; what is not 0 counts as true.
-            Operand::Index(index) => {
+            Use::Index(index) => {
                 let zero = self.constant(0);
                 let equal = self.indices().equal(index, zero);
                 self.indices().not(equal)
@@ -241,36 +241,36 @@ impl Builder {
     // Values.
 
     /// Computes a value of which `facts` are known beside its type.
-    pub fn known(&mut self, operation: Operation, facts: Option<Facts>) -> Operand {
+    pub fn known(&mut self, operation: Operation, facts: Option<Facts>) -> Use {
         // What is wrong with it the verifier says.
         let ty = type_of(&self.kernel, &operation).unwrap_or(Type::INDEX);
         let value = self.kernel.values.append(Value { ty, facts });
         self.push(Statement::Let { value, operation });
-        Operand::Value(value)
+        Use::Value(value)
     }
 
     /// Computes a value.
-    pub fn emit(&mut self, operation: Operation) -> Operand {
+    pub fn emit(&mut self, operation: Operation) -> Use {
         self.known(operation, None)
     }
 
     /// An operation of one operand.
-    pub fn unary(&mut self, op: UnaryOp, value: Operand) -> Operand {
+    pub fn unary(&mut self, op: UnaryOp, value: Use) -> Use {
         self.emit(Operation::Unary { op, value })
     }
 
     /// An operation of two operands.
-    pub fn binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
+    pub fn binary(&mut self, op: BinaryOp, left: Use, right: Use) -> Use {
         self.emit(Operation::Binary { op, left, right })
     }
 
     /// A comparison.
-    pub fn compare(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
+    pub fn compare(&mut self, op: CompareOp, left: Use, right: Use) -> Use {
         self.emit(Operation::Compare { op, left, right })
     }
 
     /// One of two.
-    pub fn select(&mut self, condition: Operand, accept: Operand, reject: Operand) -> Operand {
+    pub fn select(&mut self, condition: Use, accept: Use, reject: Use) -> Use {
         self.emit(Operation::Select {
             condition,
             accept,
@@ -279,7 +279,7 @@ impl Builder {
     }
 
     /// The same bytes as another type.
-    pub fn bitcast(&mut self, value: Operand, to: Type) -> Operand {
+    pub fn bitcast(&mut self, value: Use, to: Type) -> Use {
         if self.kernel.ty(value) == to {
             return value;
         }
@@ -287,7 +287,7 @@ impl Builder {
     }
 
     /// Neighbouring lanes of a packet.
-    pub fn part(&mut self, value: Operand, first: u8, lanes: u8) -> Operand {
+    pub fn part(&mut self, value: Use, first: u8, lanes: u8) -> Use {
         if first == 0 && self.kernel.ty(value).lanes == lanes {
             return value;
         }
@@ -295,7 +295,7 @@ impl Builder {
     }
 
     /// One packet of several.
-    pub fn join(&mut self, parts: Vec<Operand>) -> Operand {
+    pub fn join(&mut self, parts: Vec<Use>) -> Use {
         match *parts {
             [one] => one,
             _ => self.emit(Operation::Join(parts)),
@@ -303,19 +303,19 @@ impl Builder {
     }
 
     /// Reads a register.
-    pub fn read(&mut self, register: Handle<Register>) -> Operand {
+    pub fn read(&mut self, register: Handle<Register>) -> Use {
         self.emit(Operation::Read(register))
     }
 
     /// Reads memory.
-    pub fn load(&mut self, load: Load) -> Operand {
+    pub fn load(&mut self, load: Load) -> Use {
         self.emit(Operation::Load(load))
     }
 
     // What is done.
 
     /// Sets a register.
-    pub fn assign(&mut self, register: Handle<Register>, value: Operand) {
+    pub fn assign(&mut self, register: Handle<Register>, value: Use) {
         self.push(Statement::Assign { register, value });
     }
 
@@ -325,11 +325,11 @@ impl Builder {
     }
 
     /// Reads and changes memory; returns what was there before, if the element's type is one that is wanted.
-    pub fn atomic(&mut self, atomic: Atomic, wanted: bool) -> Option<Operand> {
+    pub fn atomic(&mut self, atomic: Atomic, wanted: bool) -> Option<Use> {
         let ty = Type::scalar(atomic.element);
         let result = wanted.then(|| self.kernel.values.append(Value { ty, facts: None }));
         self.push(Statement::Atomic(Atomic { result, ..atomic }));
-        result.map(Operand::Value)
+        result.map(Use::Value)
     }
 
     /// Bytes of a buffer that has a pointer of its own, or needs none.
@@ -383,14 +383,14 @@ impl Builder {
     }
 
     /// Does one thing where a condition holds; where it is known to, it stands here.
-    pub fn when(&mut self, condition: Handle<Condition>, accept: impl FnOnce(&mut Self)) {
+    pub fn when(&mut self, condition: Handle<Predicate>, accept: impl FnOnce(&mut Self)) {
         self.choose(condition, accept, |_| {});
     }
 
     /// Does one thing where a condition holds, another one elsewhere; what is known to be done stands here.
     pub fn choose(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         accept: impl FnOnce(&mut Self),
         reject: impl FnOnce(&mut Self),
     ) {
@@ -446,13 +446,13 @@ impl Builder {
     }
 
     /// What is not zero of an integer, or true of a byte that may hold anything, as a bool.
-    pub fn is_not_zero(&mut self, value: Operand) -> Operand {
+    pub fn is_not_zero(&mut self, value: Use) -> Use {
         let element = self.kernel.ty(value).element;
         self.compare(CompareOp::NotEqual, value, Literal::zero(element).into())
     }
 
     /// The element type of an operand.
-    pub fn element(&self, operand: Operand) -> ElementType {
+    pub fn element(&self, operand: Use) -> ElementType {
         self.kernel.ty(operand).element
     }
 }

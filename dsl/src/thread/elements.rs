@@ -1,13 +1,13 @@
 //! What [`crate::arithmetic`] computes on elements of every type, as operations: those that hardware has, on numbers of
 //! 32 and 64 bits, and what is made of them.
 
-use super::{Builder, Operand, Operation, Rounding, is_computed};
+use super::{Builder, Operation, Rounding, Use, is_computed};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
 
 impl Builder {
     /// As [`crate::arithmetic::unary`], lane by lane, of an element type that has the operation.
-    pub fn element_unary(&mut self, op: UnaryOp, value: Operand) -> Operand {
+    pub fn element_unary(&mut self, op: UnaryOp, value: Use) -> Use {
         let element = self.element(value);
         match op {
             UnaryOp::Negate | UnaryOp::Abs if !is_computed(element) => return self.change_sign(op, value),
@@ -25,7 +25,7 @@ impl Builder {
     }
 
     /// As [`crate::arithmetic::binary`], lane by lane, of an element type that has the operation.
-    pub fn element_binary(&mut self, op: BinaryOp, left: Operand, right: Operand) -> Operand {
+    pub fn element_binary(&mut self, op: BinaryOp, left: Use, right: Use) -> Use {
         let element = self.element(left);
         if !element.is_float() {
             return self.binary(op, left, right);
@@ -39,7 +39,7 @@ impl Builder {
     }
 
     /// As [`crate::arithmetic::mul_add`], lane by lane, of floats.
-    pub fn element_mul_add(&mut self, left: Operand, right: Operand, addend: Operand) -> Operand {
+    pub fn element_mul_add(&mut self, left: Use, right: Use, addend: Use) -> Use {
         let element = self.element(left);
         let [left, right, addend] = [left, right, addend].map(|operand| self.widened(operand));
         let result = self.emit(Operation::MulAdd { left, right, addend });
@@ -47,13 +47,13 @@ impl Builder {
     }
 
     /// As [`crate::arithmetic::compare`], lane by lane, of an element type that has the comparison.
-    pub fn element_compare(&mut self, op: CompareOp, left: Operand, right: Operand) -> Operand {
+    pub fn element_compare(&mut self, op: CompareOp, left: Use, right: Use) -> Use {
         let (left, right) = (self.widened(left), self.widened(right));
         self.compare(op, left, right)
     }
 
     /// As [`crate::arithmetic::cast`], lane by lane.
-    pub fn element_cast(&mut self, value: Operand, to: ElementType) -> Operand {
+    pub fn element_cast(&mut self, value: Use, to: ElementType) -> Use {
         let from = self.element(value);
         if from == to {
             return value;
@@ -74,7 +74,7 @@ impl Builder {
 
     /// Toward zero to f32, with the last bit set if anything was lost: the rounding that follows has all that it needs
     /// to know.
-    fn rounded_to_odd(&mut self, value: Operand) -> Operand {
+    fn rounded_to_odd(&mut self, value: Use) -> Use {
         let from = self.element(value);
         let single = self.emit(Operation::Cast {
             value,
@@ -91,7 +91,7 @@ impl Builder {
     }
 
     /// A float of less than 32 bits as f32, any other value as it is.
-    fn widened(&mut self, value: Operand) -> Operand {
+    fn widened(&mut self, value: Use) -> Use {
         match is_computed(self.element(value)) {
             true => value,
             false => self.cast(value, ElementType::F32),
@@ -99,7 +99,7 @@ impl Builder {
     }
 
     /// What was computed of floats of a type, as one of the type.
-    fn rounded(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn rounded(&mut self, value: Use, to: ElementType) -> Use {
         match self.element(value) == to {
             // Of all NaN one.
             true => self.emit(Operation::Canonical(value)),
@@ -107,7 +107,7 @@ impl Builder {
         }
     }
 
-    fn cast(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn cast(&mut self, value: Use, to: ElementType) -> Use {
         if self.element(value) == to {
             return value;
         }
@@ -119,7 +119,7 @@ impl Builder {
     }
 
     /// Negation or absolute value of a float of 16 bits.
-    fn change_sign(&mut self, op: UnaryOp, value: Operand) -> Operand {
+    fn change_sign(&mut self, op: UnaryOp, value: Use) -> Use {
         let ty = self.kernel().ty(value);
         let bits = self.bitcast(value, ty.with_element(ElementType::U16));
         let changed = match op {

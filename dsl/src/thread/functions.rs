@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
-use super::{Block, BufferKind, Builder, Load, Operand, Operation, Order, Rounding, Statement, Type};
+use super::{Block, BufferKind, Builder, Load, Operation, Order, Rounding, Statement, Type, Use};
 use crate::arithmetic::functions;
 use crate::arithmetic::real::{DOUBLE, Format, Integer, Real, SINGLE, Truth};
 use crate::element::ElementType;
@@ -14,13 +14,13 @@ use crate::thread::Buffer;
 #[derive(Clone, Copy)]
 struct Number<'a> {
     b: &'a RefCell<Builder>,
-    operand: Operand,
+    operand: Use,
 }
 
 impl Builder {
     /// An operation that is a sequence of others, on f32 or f64, but for which NaN a NaN is; `None` of one that there
     /// is.
-    pub(super) fn function(&mut self, op: UnaryOp, value: Operand) -> Option<Operand> {
+    pub(super) fn function(&mut self, op: UnaryOp, value: Use) -> Option<Use> {
         let lanes = self.kernel().ty(value).lanes;
         Some(match op {
             UnaryOp::Exp | UnaryOp::Exp2 | UnaryOp::Ln | UnaryOp::Log2 | UnaryOp::Tanh => {
@@ -45,15 +45,15 @@ impl Builder {
     }
 
     /// A power of values of f32 or f64, but for which NaN a NaN is.
-    pub(super) fn power(&mut self, base: Operand, exponent: Operand) -> Operand {
+    pub(super) fn power(&mut self, base: Use, exponent: Use) -> Use {
         self.with_numbers([base, exponent], |[x, y]| functions::power(x, y))
     }
 
     fn with_numbers<const N: usize>(
         &mut self,
-        operands: [Operand; N],
+        operands: [Use; N],
         compute: impl for<'a> FnOnce([Number<'a>; N]) -> Number<'a>,
-    ) -> Operand {
+    ) -> Use {
         let b = RefCell::new(std::mem::replace(self, Builder::new("", 1)));
         let result = compute(operands.map(|operand| Number { b: &b, operand })).operand;
         *self = b.into_inner();
@@ -73,8 +73,8 @@ impl Builder {
 }
 
 /// A constant of f32 or f64.
-fn float(element: ElementType, value: f64) -> Operand {
-    Operand::Literal(match element {
+fn float(element: ElementType, value: f64) -> Use {
+    Use::Literal(match element {
         ElementType::F32 => Literal::new(value as f32),
         _ => Literal::new(value),
     })
@@ -99,7 +99,7 @@ impl Number<'_> {
         self.with(self.b.borrow_mut().emit(operation))
     }
 
-    fn with(self, operand: Operand) -> Self {
+    fn with(self, operand: Use) -> Self {
         Self { operand, ..self }
     }
 

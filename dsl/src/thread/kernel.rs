@@ -1,8 +1,8 @@
 //! A whole kernel.
 
 use super::{
-    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, Indices, Operand, Place, Register, STATIC_SHARED_BYTES,
-    Table, Type, Value, Variable,
+    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, IndexArena, Place, Register, STATIC_SHARED_BYTES, Table,
+    Type, Use, Value, Variable,
 };
 use crate::ir::{Arena, Handle};
 
@@ -22,7 +22,7 @@ pub struct Kernel {
     /// The tables of its module.
     pub tables: Arena<Table>,
     /// All index expressions and conditions.
-    pub indices: Indices,
+    pub indices: IndexArena,
     /// All values.
     pub values: Arena<Value>,
     /// All registers.
@@ -44,12 +44,12 @@ impl Kernel {
     ///
     /// # Panics
     /// Of a value of another kernel.
-    pub fn ty(&self, operand: Operand) -> Type {
+    pub fn ty(&self, operand: Use) -> Type {
         match operand {
-            Operand::Value(value) => self.values[value].ty,
-            Operand::Literal(literal) => Type::scalar(literal.element),
-            Operand::Index(index) => Type::INDEX.with_lanes(self.lanes_of(index).unwrap_or(1)),
-            Operand::Condition(condition) => {
+            Use::Value(value) => self.values[value].ty,
+            Use::Literal(literal) => Type::scalar(literal.element),
+            Use::Index(index) => Type::INDEX.with_lanes(self.lanes_of(index).unwrap_or(1)),
+            Use::Predicate(condition) => {
                 let lanes = self.lanes_among(self.indices.condition_atoms(condition));
                 Type::CONDITION.with_lanes(lanes.unwrap_or(1))
             }

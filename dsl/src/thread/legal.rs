@@ -3,8 +3,7 @@
 //! A printer prints what its target has and decides nothing, so what a target lacks is taken out before.
 
 use super::{
-    Atomic, Block, Builder, Kernel, Load, Operand, Operation, Order, Register, Rounding, Statement, Type, Unroll,
-    Update,
+    Atomic, Block, Builder, Kernel, Load, Operation, Order, Register, Rounding, Statement, Type, Unroll, Update, Use,
 };
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, Span};
@@ -125,12 +124,12 @@ impl Legalize<'_> {
         self.b.push(statement);
     }
 
-    fn is_f8(&self, of: Operand, to: ElementType) -> bool {
+    fn is_f8(&self, of: Use, to: ElementType) -> bool {
         let f8 = |element| matches!(element, ElementType::F8E4M3 | ElementType::F8E5M2);
         f8(to) || f8(self.b.element(of))
     }
 
-    fn cast(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn cast(&mut self, value: Use, to: ElementType) -> Use {
         self.b.emit(Operation::Cast {
             value,
             to,
@@ -139,19 +138,19 @@ impl Legalize<'_> {
     }
 
     /// The same lanes as another type of as many bytes.
-    fn bits(&mut self, value: Operand, element: ElementType) -> Operand {
+    fn bits(&mut self, value: Use, element: ElementType) -> Use {
         let ty = self.b.kernel().ty(value).with_element(element);
         self.b.bitcast(value, ty)
     }
 
-    fn with(&mut self, op: BinaryOp, left: Operand, right: u32) -> Operand {
+    fn with(&mut self, op: BinaryOp, left: Use, right: u32) -> Use {
         let element = self.b.element(left);
         let right = Literal::wrap(element, right.into());
         self.b.binary(op, left, right.into())
     }
 
     /// As [`crate::arithmetic::to_f32`] does it.
-    fn f8_as_f32(&mut self, value: Operand) -> Operand {
+    fn f8_as_f32(&mut self, value: Use) -> Use {
         let element = self.b.element(value);
         let bytes = self.bits(value, ElementType::U8);
         let halves = self.cast(bytes, ElementType::U16);
@@ -178,7 +177,7 @@ impl Legalize<'_> {
     }
 
     /// As [`crate::arithmetic::from_f32`] does it.
-    fn f32_as_f8(&mut self, value: Operand, to: ElementType) -> Operand {
+    fn f32_as_f8(&mut self, value: Use, to: ElementType) -> Use {
         let (mantissa, largest) = match to {
             ElementType::F8E4M3 => (3u32, 448.0f32),
             _ => (2, 57344.0),
@@ -215,7 +214,7 @@ impl Legalize<'_> {
     }
 
     /// Replaces the element by the sum, once nothing came between reading and writing it.
-    fn add_bf16(&mut self, atomic: Atomic, value: Operand) {
+    fn add_bf16(&mut self, atomic: Atomic, value: Use) {
         let word = Type::scalar(ElementType::U16);
         let seen = self.b.register("seen", word);
         if atomic.predicate.is_some() {
@@ -238,7 +237,7 @@ impl Legalize<'_> {
         }
     }
 
-    fn exchange(&mut self, atomic: Atomic, value: Operand, seen: Handle<Register>) {
+    fn exchange(&mut self, atomic: Atomic, value: Use, seen: Handle<Register>) {
         let first = self.b.load(Load {
             place: atomic.place,
             ty: Type::scalar(ElementType::U16),
@@ -281,7 +280,7 @@ mod tests {
     use crate::ir::MemoryScope;
     use crate::thread::interpret::{Memory, Passed, run};
     use crate::thread::verify::verify;
-    use crate::thread::{ArgumentKind, BufferKind, Condition, Sharing, Store};
+    use crate::thread::{ArgumentKind, BufferKind, Predicate, Sharing, Store};
 
     const NONE: Features = Features::of_compute_capability(80);
 
@@ -388,7 +387,7 @@ mod tests {
         let kernel = kernel(|b, [_, target]| {
             let (thread, zero) = (b.thread(), b.constant(0));
             let even = b.indices().low(thread, 1);
-            let even: Handle<Condition> = b.indices().equal(even, zero);
+            let even: Handle<Predicate> = b.indices().equal(even, zero);
             let one = Literal {
                 element: ElementType::BF16,
                 bits: 0x3f80,

@@ -1,6 +1,6 @@
 //! What a kernel takes, and the memory that its threads read and write.
 
-use super::{Condition, Index, Operand, Type, Value};
+use super::{Index, Predicate, Type, Use, Value};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, CacheHint, Handle, MemoryOrder, MemoryScope};
 
@@ -152,7 +152,7 @@ pub struct Load {
     /// Whether it may go the way of memory that nobody writes.
     pub read_only: bool,
     /// Where this does not hold nothing is read, and the value is zero.
-    pub predicate: Option<Handle<Condition>>,
+    pub predicate: Option<Handle<Predicate>>,
 }
 
 /// Writing memory.
@@ -161,13 +161,13 @@ pub struct Store {
     /// To where: a multiple of the bytes of the value.
     pub place: Place,
     /// What: 1, 2, 4, 8 or 16 bytes, of no bool.
-    pub value: Operand,
+    pub value: Use,
     /// How it is ordered.
     pub order: Order,
     /// What it asks of the caches.
     pub cache: Option<CacheHint>,
     /// Where this does not hold nothing is written.
-    pub predicate: Option<Handle<Condition>>,
+    pub predicate: Option<Handle<Predicate>>,
 }
 
 /// Reading and changing one element of global or shared memory in one step.
@@ -186,7 +186,7 @@ pub struct Atomic {
     /// What it was before, if that is wanted.
     pub result: Option<Handle<Value>>,
     /// Where this does not hold nothing is done, and what it was before is zero.
-    pub predicate: Option<Handle<Condition>>,
+    pub predicate: Option<Handle<Predicate>>,
 }
 
 /// What an atomic operation makes of an element. It is what hardware does: anything else is a loop around
@@ -200,14 +200,14 @@ pub enum Update {
         /// How.
         op: AtomicOp,
         /// With what.
-        value: Operand,
+        value: Use,
     },
     /// `new` where the element equals `current`. Of u16, and of integers of 4 and 8 bytes.
     CompareExchange {
         /// What it must be.
-        current: Operand,
+        current: Use,
         /// What it becomes.
-        new: Operand,
+        new: Use,
     },
 }
 
@@ -222,7 +222,7 @@ pub struct AsyncCopy {
     /// How many: 4, 8 or 16.
     pub bytes: u8,
     /// Where this does not hold nothing is read, and zeros are written.
-    pub predicate: Option<Handle<Condition>>,
+    pub predicate: Option<Handle<Predicate>>,
 }
 
 impl Buffer {

@@ -6,7 +6,7 @@
 //!
 //! * [`index`]: integers about places, in normal form, held once: offsets, coordinates, trips, conditions on them;
 //! * [`value`](Value): what a thread holds. [`Value`]s are computed once, a [`Register`] changes, a [`Variable`] is an
-//!   index with a name; all are of an element or of a packet of several ([`Type`]), and are mentioned as [`Operand`]s;
+//!   index with a name; all are of an element or of a packet of several ([`Type`]), and are mentioned as [`Use`]s;
 //! * [`operation`](Operation): what computes a value; [`Statement`]: what a thread does, structured;
 //! * [`memory`](Buffer): arguments, buffers with their spaces, places in them, loads, stores, atomic operations,
 //!   copies.
@@ -20,7 +20,7 @@
 //! # What holds of a kernel
 //!
 //! Index arithmetic wraps in 64 bits (see [`index`]); element operations mean what [`crate::arithmetic`] says, where
-//! [`Operation`] does not say less. Indices, conditions and operations of values have no effect and may be computed
+//! [`Operation`] does not say less. IndexArena, conditions and operations of values have no effect and may be computed
 //! where they are mentioned, earlier, or not at all; loads, registers read, shuffles and votes happen where they stand.
 
 mod barriers;
@@ -43,7 +43,7 @@ pub mod verify;
 
 pub(crate) use barriers::WARP;
 pub use build::{Builder, Mark};
-pub use index::{Atom, Condition, Facts, Index, Indices, Substitution, Sum, Term};
+pub use index::{Atom, Facts, Index, IndexArena, Predicate, Substitution, Sum, Term};
 pub use kernel::Kernel;
 pub use legal::{Features, legalize};
 pub use memory::{
@@ -52,4 +52,4 @@ pub use memory::{
 };
 pub use operation::{Operation, Rounding, Shuffle, Vote, accepts_binary, accepts_cast, accepts_unary, is_computed};
 pub use statement::{Block, FenceOrder, Label, Ptx, Report, Statement, Unroll};
-pub use value::{MAX_LANES, Operand, Register, Type, Value, Variable};
+pub use value::{MAX_LANES, Register, Type, Use, Value, Variable};

@@ -1,6 +1,6 @@
 //! What a value is computed by.
 
-use super::{Argument, Load, Operand, Register, Type};
+use super::{Argument, Load, Register, Type, Use};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Handle, UnaryOp};
 
@@ -24,7 +24,7 @@ pub enum Operation {
         /// Which.
         op: UnaryOp,
         /// Of what.
-        value: Operand,
+        value: Use,
     },
     /// An operation of two operands: [`accepts_binary`]. Lane by lane; both have one element type, which is the
     /// result's.
@@ -32,18 +32,18 @@ pub enum Operation {
         /// Which.
         op: BinaryOp,
         /// The left operand.
-        left: Operand,
+        left: Use,
         /// The right operand.
-        right: Operand,
+        right: Use,
     },
     /// `left * right + addend`, rounded once. Lane by lane; f32 or f64, all of one element type, which is the result's.
     MulAdd {
         /// The first factor.
-        left: Operand,
+        left: Use,
         /// The second factor.
-        right: Operand,
+        right: Use,
         /// What is added to the product.
-        addend: Operand,
+        addend: Use,
     },
     /// A comparison; with NaN only `!=` holds. Lane by lane; both have one element type, a bool, an integer, f32 or
     /// f64, and bool is only compared for equality. Bool.
@@ -51,25 +51,25 @@ pub enum Operation {
         /// Which.
         op: CompareOp,
         /// The left operand.
-        left: Operand,
+        left: Use,
         /// The right operand.
-        right: Operand,
+        right: Use,
     },
     /// One of two, both of which are known. Lane by lane; the condition is bool, and both have one element type, which
     /// is the result's.
     Select {
         /// Which one.
-        condition: Operand,
+        condition: Use,
         /// Where the condition holds.
-        accept: Operand,
+        accept: Use,
         /// Where it does not.
-        reject: Operand,
+        reject: Use,
     },
     /// Another element type: [`accepts_cast`]. As [`crate::arithmetic::cast`] says, except that with [`Rounding::Zero`]
     /// what is rounded is rounded toward zero. A NaN becomes the canonical one. Lane by lane; the element type `to`.
     Cast {
         /// Of what.
-        value: Operand,
+        value: Use,
         /// The type.
         to: ElementType,
         /// Which way.
@@ -78,29 +78,29 @@ pub enum Operation {
     /// The same bytes as another type. Neither has bools, and both have as many bytes; the type `to`.
     Bitcast {
         /// Of what.
-        value: Operand,
+        value: Use,
         /// The type.
         to: Type,
     },
     /// The same value, but of every NaN the canonical one. f32 or f64; the operand's type.
-    Canonical(Operand),
+    Canonical(Use),
     /// The low 32 bits of the 64 bits of `high` and `low`, shifted toward the low ones by `by` modulo 32. Lane by lane;
     /// all are u32.
     Funnel {
         /// The low half.
-        low: Operand,
+        low: Use,
         /// The high half.
-        high: Operand,
+        high: Use,
         /// How far.
-        by: Operand,
+        by: Use,
     },
     /// One packet of several, the lanes of the first one first. All have one element type, which is the result's, and
     /// their lanes are the result's.
-    Join(Vec<Operand>),
+    Join(Vec<Use>),
     /// Some neighbouring lanes of a packet. The operand's element type, `lanes` lanes.
     Part {
         /// Of what.
-        value: Operand,
+        value: Use,
         /// From which lane on.
         first: u8,
         /// How many.
@@ -109,7 +109,7 @@ pub enum Operation {
     /// One element in every lane. The operand's element type, `lanes` lanes.
     Repeat {
         /// Which element.
-        value: Operand,
+        value: Use,
         /// How often.
         lanes: u8,
     },
@@ -119,9 +119,9 @@ pub enum Operation {
         /// Which one.
         kind: Shuffle,
         /// What each of them has.
-        value: Operand,
+        value: Use,
         /// A u32 of one lane, below `group`: how far, or which.
-        by: Operand,
+        by: Use,
         /// How many threads, a power of two up to 32: those whose number divided by it is the same.
         group: u32,
     },
@@ -131,7 +131,7 @@ pub enum Operation {
         /// What is found.
         kind: Vote,
         /// A bool of one lane.
-        condition: Operand,
+        condition: Use,
         /// How many threads, as with [`Operation::Shuffle`].
         group: u32,
     },
@@ -237,7 +237,7 @@ const fn is_integral(element: ElementType) -> bool {
 
 impl Operation {
     /// Calls `visit` with every operand, in order.
-    pub fn for_each_operand(&self, mut visit: impl FnMut(Operand)) {
+    pub fn for_each_operand(&self, mut visit: impl FnMut(Use)) {
         match self {
             Self::Argument(_) | Self::Read(_) | Self::Load(_) => {}
             Self::Unary { value, .. }
@@ -267,7 +267,7 @@ impl Operation {
     }
 
     /// Replaces every operand by what `map` gives for it.
-    pub fn map_operands(&mut self, mut map: impl FnMut(Operand) -> Operand) {
+    pub fn map_operands(&mut self, mut map: impl FnMut(Use) -> Use) {
         match self {
             Self::Argument(_) | Self::Read(_) | Self::Load(_) => {}
             Self::Unary { value, .. }

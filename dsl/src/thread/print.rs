@@ -11,8 +11,8 @@
 use std::fmt::{self, Display, Write};
 
 use super::{
-    ArgumentKind, Atom, Atomic, Block, BufferKind, Condition, FenceOrder, Index, Kernel, Load, Operand, Operation,
-    Order, Place, Report, Statement, Store, Term, Unroll, Update,
+    ArgumentKind, Atom, Atomic, Block, BufferKind, FenceOrder, Index, Kernel, Load, Operation, Order, Place, Predicate,
+    Report, Statement, Store, Term, Unroll, Update, Use,
 };
 use crate::ir::{CacheHint, Handle, MemoryOrder, MemoryScope, Span};
 use crate::stack::room;
@@ -91,33 +91,33 @@ impl Kernel {
     }
 
     /// The text of a condition.
-    pub fn condition_text(&self, condition: Handle<Condition>) -> String {
+    pub fn condition_text(&self, condition: Handle<Predicate>) -> String {
         let index = |index: &Handle<Index>| self.index_text(*index);
-        let inner = |condition: &Handle<Condition>| room(|| self.condition_text(*condition));
-        let joined = |all: &[Handle<Condition>], by: &str| {
+        let inner = |condition: &Handle<Predicate>| room(|| self.condition_text(*condition));
+        let joined = |all: &[Handle<Predicate>], by: &str| {
             let all: Vec<String> = all.iter().map(inner).collect();
             format!("({})", all.join(by))
         };
         match self.indices.condition(condition) {
-            Condition::Constant(holds) => holds.to_string(),
-            Condition::Value(value) => format!("v{}", value.index()),
-            Condition::Positive(value) => format!("{} > 0", index(value)),
-            Condition::Zero(value) => format!("{} == 0", index(value)),
-            Condition::Less(left, right) => format!("{} < {}", index(left), index(right)),
-            Condition::Within(value, limit) => format!("0 <= {} < {}", index(value), index(limit)),
-            Condition::Not(other) => format!("!({})", inner(other)),
-            Condition::All(all) => joined(all, " && "),
-            Condition::Any(any) => joined(any, " || "),
+            Predicate::Constant(holds) => holds.to_string(),
+            Predicate::Value(value) => format!("v{}", value.index()),
+            Predicate::Positive(value) => format!("{} > 0", index(value)),
+            Predicate::Zero(value) => format!("{} == 0", index(value)),
+            Predicate::Less(left, right) => format!("{} < {}", index(left), index(right)),
+            Predicate::Within(value, limit) => format!("0 <= {} < {}", index(value), index(limit)),
+            Predicate::Not(other) => format!("!({})", inner(other)),
+            Predicate::All(all) => joined(all, " && "),
+            Predicate::Any(any) => joined(any, " || "),
         }
     }
 
     /// The text of an operand.
-    pub fn operand_text(&self, operand: Operand) -> String {
+    pub fn operand_text(&self, operand: Use) -> String {
         match operand {
-            Operand::Value(value) => format!("v{}", value.index()),
-            Operand::Literal(literal) => literal.to_string(),
-            Operand::Index(index) => format!("[{}]", self.index_text(index)),
-            Operand::Condition(condition) => format!("[{}]", self.condition_text(condition)),
+            Use::Value(value) => format!("v{}", value.index()),
+            Use::Literal(literal) => literal.to_string(),
+            Use::Index(index) => format!("[{}]", self.index_text(index)),
+            Use::Predicate(condition) => format!("[{}]", self.condition_text(condition)),
         }
     }
 
@@ -142,14 +142,14 @@ impl Kernel {
         }
     }
 
-    fn when_text(&self, predicate: Option<Handle<Condition>>) -> String {
+    fn when_text(&self, predicate: Option<Handle<Predicate>>) -> String {
         predicate.map_or_else(String::new, |predicate| {
             format!(" if {}", self.condition_text(predicate))
         })
     }
 
     fn operation_text(&self, operation: &Operation) -> String {
-        let of = |operand: &Operand| self.operand_text(*operand);
+        let of = |operand: &Use| self.operand_text(*operand);
         match operation {
             Operation::Argument(argument) => format!("argument {}", self.atom_text(Atom::Argument(*argument))),
             Operation::Read(register) => format!("read r{}", register.index()),
@@ -349,7 +349,7 @@ impl<W: Write> Printer<'_, W> {
 
     fn statement(&mut self, statement: &Statement) -> fmt::Result {
         let kernel = self.kernel;
-        let operand = |operand: &Operand| kernel.operand_text(*operand);
+        let operand = |operand: &Use| kernel.operand_text(*operand);
         let index = |index: Handle<Index>| kernel.index_text(index);
         match statement {
             Statement::Let { value, operation } => {

@@ -1,7 +1,7 @@
 //! What a thread does, in order.
 
 use super::{
-    Argument, AsyncCopy, Atomic, Condition, Index, Operand, Operation, Place, Register, Store, Update, Value, Variable,
+    Argument, AsyncCopy, Atomic, Index, Operation, Place, Predicate, Register, Store, Update, Use, Value, Variable,
 };
 use crate::ir::{GridDependency, Handle, Meaning, MemoryScope, Span};
 use crate::stack::room;
@@ -38,7 +38,7 @@ pub enum Statement {
         /// The register.
         register: Handle<Register>,
         /// The value.
-        value: Operand,
+        value: Use,
     },
     /// Writes memory.
     Store(Store),
@@ -55,7 +55,7 @@ pub enum Statement {
         /// Where.
         place: Place,
         /// Where this does not hold nothing is asked for.
-        predicate: Option<Handle<Condition>>,
+        predicate: Option<Handle<Predicate>>,
     },
     /// Lets the threads of a group meet: what each has stored before, all see after. Where the group is more than a
     /// warp the threads of each warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0).
@@ -81,14 +81,14 @@ pub enum Statement {
         format: String,
         /// The values, of one lane, of no float of less than 32 bits; as many as `{}`. Integers print in decimal, bool
         /// as `true` and `false`, f64 with 17 significant digits and f32 with 9.
-        values: Vec<Operand>,
+        values: Vec<Use>,
     },
     /// Runs instructions of the author's.
     Ptx(Ptx),
     /// Runs one of two blocks.
     If {
         /// Which one.
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         /// Where the condition holds.
         accept: Block,
         /// Where it does not.
@@ -164,11 +164,11 @@ pub struct Report {
     /// Which program.
     pub program: Handle<Index>,
     /// A number that says more: an i64 of one lane.
-    pub value: Operand,
+    pub value: Use,
     /// Another one: a u64 of one lane.
-    pub met: Operand,
+    pub met: Use,
     /// Where this does not hold nothing is reported.
-    pub predicate: Option<Handle<Condition>>,
+    pub predicate: Option<Handle<Predicate>>,
 }
 
 /// Instructions of the author's, which compute some values from others and do nothing else.
@@ -179,7 +179,7 @@ pub struct Ptx {
     /// What is computed: values of one lane, of 2, 4 or 8 bytes.
     pub outputs: Vec<Handle<Value>>,
     /// What is taken: values of one lane, of 2, 4 or 8 bytes.
-    pub inputs: Vec<Operand>,
+    pub inputs: Vec<Use>,
     /// What the instructions compute, if their author says so.
     pub meaning: Option<Meaning>,
 }
@@ -292,7 +292,7 @@ impl Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mention {
     /// What it takes.
-    Use(Operand),
+    Use(Use),
     /// Memory that it touches.
     Place(Place),
     /// An argument whose value it takes.
@@ -324,7 +324,7 @@ impl Statement {
                 visit(Mention::Defines(*value));
             }
             Self::Name { variable, index } => {
-                visit(Mention::Use(Operand::Index(*index)));
+                visit(Mention::Use(Use::Index(*index)));
                 visit(Mention::Names(*variable));
             }
             Self::Assign { register, value } => {
@@ -360,7 +360,7 @@ impl Statement {
                 predicate(*when, visit);
             }
             Self::Report(report) => {
-                visit(Mention::Use(Operand::Index(report.program)));
+                visit(Mention::Use(Use::Index(report.program)));
                 visit(Mention::Use(report.value));
                 visit(Mention::Use(report.met));
                 predicate(report.predicate, visit);
@@ -370,12 +370,12 @@ impl Statement {
                 ptx.inputs.iter().for_each(|input| visit(Mention::Use(*input)));
                 ptx.outputs.iter().for_each(|output| visit(Mention::Defines(*output)));
             }
-            Self::If { condition, .. } => visit(Mention::Use(Operand::Condition(*condition))),
+            Self::If { condition, .. } => visit(Mention::Use(Use::Predicate(*condition))),
             Self::For {
                 variable, start, end, ..
             } => {
-                visit(Mention::Use(Operand::Index(*start)));
-                visit(Mention::Use(Operand::Index(*end)));
+                visit(Mention::Use(Use::Index(*start)));
+                visit(Mention::Use(Use::Index(*end)));
                 visit(Mention::Names(*variable));
             }
             Self::AsyncCommit
@@ -392,8 +392,8 @@ impl Statement {
     }
 }
 
-fn predicate(condition: Option<Handle<Condition>>, visit: &mut impl FnMut(Mention)) {
+fn predicate(condition: Option<Handle<Predicate>>, visit: &mut impl FnMut(Mention)) {
     if let Some(condition) = condition {
-        visit(Mention::Use(Operand::Condition(condition)));
+        visit(Mention::Use(Use::Predicate(condition)));
     }
 }

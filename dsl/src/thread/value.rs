@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Condition, Facts, Index};
+use super::{Facts, Index, Predicate};
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal};
 
@@ -50,7 +50,7 @@ pub struct Variable {
 
 /// A value as an operation or statement mentions it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operand {
+pub enum Use {
     /// A value that is in scope.
     Value(Handle<Value>),
     /// A constant of one lane.
@@ -58,7 +58,7 @@ pub enum Operand {
     /// An index, as an i64 of one lane.
     Index(Handle<Index>),
     /// A condition, as a bool of one lane.
-    Condition(Handle<Condition>),
+    Predicate(Handle<Predicate>),
 }
 
 impl Type {
@@ -103,26 +103,26 @@ impl fmt::Display for Type {
     }
 }
 
-impl From<Handle<Value>> for Operand {
+impl From<Handle<Value>> for Use {
     fn from(value: Handle<Value>) -> Self {
         Self::Value(value)
     }
 }
 
-impl From<Literal> for Operand {
+impl From<Literal> for Use {
     fn from(literal: Literal) -> Self {
         Self::Literal(literal)
     }
 }
 
-impl From<Handle<Index>> for Operand {
+impl From<Handle<Index>> for Use {
     fn from(index: Handle<Index>) -> Self {
         Self::Index(index)
     }
 }
 
-impl From<Handle<Condition>> for Operand {
-    fn from(condition: Handle<Condition>) -> Self {
-        Self::Condition(condition)
+impl From<Handle<Predicate>> for Use {
+    fn from(condition: Handle<Predicate>) -> Self {
+        Self::Predicate(condition)
     }
 }

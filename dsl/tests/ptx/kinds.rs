@@ -6,9 +6,9 @@ use tilewright_dsl::ir::{
 };
 use tilewright_dsl::thread::verify::{Rule, verify};
 use tilewright_dsl::thread::{
-    ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Load, Operand,
-    Operation, Order, Place, Rounding, Sharing, Shuffle, Statement, Store, Type, Update, Vote, accepts_binary,
-    accepts_cast, accepts_unary,
+    ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Load, Operation,
+    Order, Place, Rounding, Sharing, Shuffle, Statement, Store, Type, Update, Use, Vote, accepts_binary, accepts_cast,
+    accepts_unary,
 };
 
 /// What the assembler reads is the same without optimisation, which takes most of the time of texts this long.
@@ -34,7 +34,7 @@ struct Kit {
     local: Handle<Buffer>,
     table: Handle<Buffer>,
     parameter: Handle<Buffer>,
-    pointer: Operand,
+    pointer: Use,
 }
 
 fn kit(name: &str, threads: u32) -> Kit {
@@ -87,7 +87,7 @@ impl Kit {
         let thread = self.b.thread();
         let offset = self.b.indices().scale(thread, 16);
         let pointer = match self.pointer {
-            Operand::Value(pointer) if buffer == self.listed => Some(pointer),
+            Use::Value(pointer) if buffer == self.listed => Some(pointer),
             _ => None,
         };
         Place {
@@ -109,7 +109,7 @@ impl Kit {
     }
 
     /// A value of a type from memory.
-    fn value(&mut self, ty: Type) -> Operand {
+    fn value(&mut self, ty: Type) -> Use {
         if ty.element == ElementType::Bool {
             let bytes = self.value(ty.with_element(ElementType::U8));
             return self.b.is_not_zero(bytes);
@@ -128,7 +128,7 @@ impl Kit {
     }
 
     /// Keeps a value: its lanes are written, one by one.
-    fn keep(&mut self, value: Operand) {
+    fn keep(&mut self, value: Use) {
         let ty = self.b.kernel().ty(value);
         for lane in 0..ty.lanes {
             let one = self.b.part(value, lane, 1);
@@ -141,12 +141,12 @@ impl Kit {
         }
     }
 
-    fn cast(&mut self, value: Operand, to: ElementType, rounding: Rounding) -> Operand {
+    fn cast(&mut self, value: Use, to: ElementType, rounding: Rounding) -> Use {
         self.b.emit(Operation::Cast { value, to, rounding })
     }
 }
 
-fn store(place: Place, value: Operand) -> Store {
+fn store(place: Place, value: Use) -> Store {
     Store {
         place,
         value,
@@ -156,7 +156,7 @@ fn store(place: Place, value: Operand) -> Store {
     }
 }
 
-fn literal(element: ElementType, bits: u64) -> Operand {
+fn literal(element: ElementType, bits: u64) -> Use {
     Literal { element, bits }.into()
 }
 

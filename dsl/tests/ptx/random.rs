@@ -8,9 +8,9 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{AtomicOp, BinaryOp, CompareOp, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp};
 use tilewright_dsl::thread::interpret::{Memory, Passed, run};
 use tilewright_dsl::thread::{
-    ArgumentKind, Atomic, Buffer, BufferKind, Builder, Condition, Facts, Index, Kernel, Load, MAX_LANES, Operand,
-    Operation, Order, Place, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update, Vote,
-    accepts_binary, accepts_cast, accepts_unary,
+    ArgumentKind, Atomic, Buffer, BufferKind, Builder, Facts, Index, Kernel, Load, MAX_LANES, Operation, Order, Place,
+    Predicate, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update, Use, Vote, accepts_binary,
+    accepts_cast, accepts_unary,
 };
 
 /// Bytes of `source` for each thread of the grid.
@@ -154,7 +154,7 @@ pub fn bytes(rng: &mut Rng, count: usize) -> Vec<u8> {
         .collect()
 }
 
-fn store(place: Place, value: Operand) -> Store {
+fn store(place: Place, value: Use) -> Store {
     Store {
         place,
         value,
@@ -168,7 +168,7 @@ struct Random {
     rng: Rng,
     b: Builder,
     /// The values in scope.
-    known: Vec<Operand>,
+    known: Vec<Use>,
     /// The indices in scope.
     indices: Vec<Handle<Index>>,
     source: Handle<Buffer>,
@@ -199,7 +199,7 @@ impl Random {
         Type::packet(self.element(), lanes)
     }
 
-    fn type_of(&self, operand: Operand) -> Type {
+    fn type_of(&self, operand: Use) -> Type {
         self.b.kernel().ty(operand)
     }
 
@@ -213,7 +213,7 @@ impl Random {
         self.b.place(buffer, offset)
     }
 
-    fn own_source(&mut self, ty: Type) -> Operand {
+    fn own_source(&mut self, ty: Type) -> Use {
         let bytes = i64::from(ty.bytes());
         let at = self.rng.i64(0..READ_BYTES / bytes) * bytes;
         let place = self.place(self.source, Some(READ_BYTES), at);
@@ -231,7 +231,7 @@ impl Random {
 
     // Values.
 
-    fn literal(&mut self, element: ElementType) -> Operand {
+    fn literal(&mut self, element: ElementType) -> Use {
         let bits = match element {
             ElementType::Bool => self.rng.u64(..2),
             _ => match self.rng.u8(..4) {
@@ -248,8 +248,8 @@ impl Random {
     }
 
     /// A value of a type.
-    fn value(&mut self, ty: Type) -> Operand {
-        let known: Vec<Operand> = self
+    fn value(&mut self, ty: Type) -> Use {
+        let known: Vec<Use> = self
             .known
             .iter()
             .copied()
@@ -290,7 +290,7 @@ impl Random {
         }
     }
 
-    fn load(&mut self, ty: Type) -> Operand {
+    fn load(&mut self, ty: Type) -> Use {
         let bytes = i64::from(ty.bytes());
         let (buffer, room, step) = match self.rng.u8(..6) {
             0 => (self.local, LOCAL_BYTES, None),
@@ -316,7 +316,7 @@ impl Random {
     }
 
     /// A value of a type, or one lane that stands for each of its lanes.
-    fn operand(&mut self, ty: Type) -> Operand {
+    fn operand(&mut self, ty: Type) -> Use {
         match self.rng.u8(..4) {
             0 => self.value(Type::scalar(ty.element)),
             _ => self.value(ty),
@@ -324,7 +324,7 @@ impl Random {
     }
 
     /// What decides all bits of a result.
-    fn decided(&mut self, value: Operand) -> Operand {
+    fn decided(&mut self, value: Use) -> Use {
         match self.type_of(value).element {
             ElementType::F32 | ElementType::F64 => self.b.emit(Operation::Canonical(value)),
             _ => value,
@@ -430,16 +430,16 @@ impl Random {
         self.know(result);
     }
 
-    fn know(&mut self, value: Operand) {
+    fn know(&mut self, value: Use) {
         self.known.push(value);
         let ty = self.type_of(value);
-        if ty.lanes == 1 && ty.element.is_integer() && matches!(value, Operand::Value(_)) && self.rng.bool() {
+        if ty.lanes == 1 && ty.element.is_integer() && matches!(value, Use::Value(_)) && self.rng.bool() {
             let index = self.b.index(value);
             self.indices.push(index);
         }
     }
 
-    // Indices.
+    // IndexArena.
 
     fn index(&mut self, depth: u32) -> Handle<Index> {
         if depth == 0 || self.rng.u8(..5) == 0 {
@@ -471,7 +471,7 @@ impl Random {
         }
     }
 
-    fn index_condition(&mut self, depth: u32) -> Handle<Condition> {
+    fn index_condition(&mut self, depth: u32) -> Handle<Predicate> {
         let depth = depth.min(1);
         let (left, right) = (self.index(depth), self.index(depth));
         let kind = self.rng.u8(..4);
@@ -484,7 +484,7 @@ impl Random {
         }
     }
 
-    fn condition(&mut self) -> Handle<Condition> {
+    fn condition(&mut self) -> Handle<Predicate> {
         let one = match self.rng.bool() {
             true => self.index_condition(2),
             false => {
@@ -503,8 +503,8 @@ impl Random {
         }
     }
 
-    fn value_or_literal(&mut self) -> Operand {
-        let bools: Vec<Operand> = self
+    fn value_or_literal(&mut self) -> Use {
+        let bools: Vec<Use> = self
             .known
             .iter()
             .copied()
@@ -597,7 +597,7 @@ impl Random {
     }
 
     /// Goes away where a condition holds, which is not known.
-    fn away(&mut self, condition: Handle<Condition>, away: Statement) {
+    fn away(&mut self, condition: Handle<Predicate>, away: Statement) {
         if self.b.kernel().indices.is_known(condition).is_none() {
             self.b.when(condition, |b| b.push(away));
         }

@@ -8,7 +8,7 @@ use super::prelude::Need;
 use super::types::{bits_of, c_type, constraint, of_bits, unsigned_type};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::AtomicOp;
-use crate::thread::{Atomic, Operand, Update};
+use crate::thread::{Atomic, Update, Use};
 
 /// How an instruction takes the elements.
 #[derive(Clone, Copy)]
@@ -93,7 +93,7 @@ impl Writer<'_> {
     }
 
     /// Adds to a bf16: replaces it by the sum, once nothing came between reading and writing it.
-    fn add_by_loop(&mut self, how: &str, read: &str, address: &str, value: Operand, before: Option<&String>) {
+    fn add_by_loop(&mut self, how: &str, read: &str, address: &str, value: Use, before: Option<&String>) {
         self.need(Need::BF16);
         let value = self.lane(value, 0);
         self.line("unsigned short seen, found;");

@@ -1,4 +1,4 @@
-//! Indices and conditions as expressions.
+//! IndexArena and conditions as expressions.
 //!
 //! Every index that is no atom gets a name where it is first mentioned in a block, so that the text is as long as the
 //! indices are many. Of sums it is the terms that get it: those that differ by a constant share them, and accesses that
@@ -10,14 +10,14 @@ use super::types::{narrow, wide};
 use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
-use crate::thread::{ArgumentKind, Atom, Condition, Index, Sum, Term};
+use crate::thread::{ArgumentKind, Atom, Index, Predicate, Sum, Term};
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Index(Handle<Index>),
     Terms(Box<[Term]>),
-    Condition(Handle<Condition>),
+    Predicate(Handle<Predicate>),
 }
 
 /// An expression without operators outside of parentheses, but for casts.
@@ -290,12 +290,12 @@ impl Writer<'_> {
     }
 
     /// A condition, as an expression without operators outside of parentheses, but for `!`.
-    pub(super) fn condition(&mut self, condition: Handle<Condition>) -> String {
+    pub(super) fn condition(&mut self, condition: Handle<Predicate>) -> String {
         match self.kernel.indices.condition(condition) {
-            Condition::Constant(holds) => holds.to_string(),
-            Condition::Value(value) => self.lane((*value).into(), 0),
-            Condition::Positive(index) => self.positive(*index),
-            Condition::Zero(index) => match self.kernel.indices.get(*index) {
+            Predicate::Constant(holds) => holds.to_string(),
+            Predicate::Value(value) => self.lane((*value).into(), 0),
+            Predicate::Positive(index) => self.positive(*index),
+            Predicate::Zero(index) => match self.kernel.indices.get(*index) {
                 // Whatever wraps, it is the same on both sides.
                 Index::Sum(sum) if !sum.terms.is_empty() => {
                     let opposite = Number::constant(sum.constant.wrapping_neg());
@@ -304,26 +304,26 @@ impl Writer<'_> {
                 }
                 _ => format!("({} == 0)", self.index(*index).text),
             },
-            Condition::Less(left, right) => {
+            Predicate::Less(left, right) => {
                 let (left, right) = (self.index(*left), self.index(*right));
                 format!("({} < {})", left.text, right.text)
             }
-            Condition::Within(value, limit) => {
+            Predicate::Within(value, limit) => {
                 let (value, limit) = (self.index(*value), self.index(*limit));
                 let narrow = value.narrow && limit.narrow;
                 format!("({} < {})", value.unsigned(narrow), limit.unsigned(narrow))
             }
-            Condition::Not(other) => {
+            Predicate::Not(other) => {
                 let other = room(|| self.condition(*other));
                 format!("!{other}")
             }
-            Condition::All(all) => self.joined(condition, all, " && "),
-            Condition::Any(any) => self.joined(condition, any, " || "),
+            Predicate::All(all) => self.joined(condition, all, " && "),
+            Predicate::Any(any) => self.joined(condition, any, " || "),
         }
     }
 
-    fn joined(&mut self, condition: Handle<Condition>, parts: &[Handle<Condition>], operator: &str) -> String {
-        let key = Key::Condition(condition);
+    fn joined(&mut self, condition: Handle<Predicate>, parts: &[Handle<Predicate>], operator: &str) -> String {
+        let key = Key::Predicate(condition);
         if let Some(known) = self.known(&key) {
             return known.text;
         }

@@ -8,7 +8,7 @@ use super::packet::{Lane, in_words, names, shares_words};
 use super::types::c_type;
 use crate::element::ElementType;
 use crate::ir::{CacheHint, Handle, MemoryScope};
-use crate::thread::{AsyncCopy, Buffer, BufferKind, Condition, Load, Order, Place, Sharing, Space, Store, Type, Value};
+use crate::thread::{AsyncCopy, Buffer, BufferKind, Load, Order, Place, Predicate, Sharing, Space, Store, Type, Value};
 
 /// How a value crosses to memory: so many parts of one C++ type.
 struct Parts {
@@ -137,7 +137,7 @@ impl Writer<'_> {
     }
 
     /// A predicate as the operand of an instruction.
-    fn predicate(&mut self, predicate: Option<Handle<Condition>>) -> Option<String> {
+    fn predicate(&mut self, predicate: Option<Handle<Predicate>>) -> Option<String> {
         predicate.map(|predicate| format!("\"r\"((unsigned int){})", self.condition(predicate)))
     }
 
@@ -287,7 +287,7 @@ impl Writer<'_> {
         );
     }
 
-    pub(super) fn prefetch(&mut self, place: Place, predicate: Option<Handle<Condition>>) {
+    pub(super) fn prefetch(&mut self, place: Place, predicate: Option<Handle<Predicate>>) {
         let predicate = self.predicate(predicate);
         let (_, address) = self.address(place);
         let instruction = match &predicate {

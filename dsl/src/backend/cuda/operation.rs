@@ -6,11 +6,11 @@ use super::scalar::{self, Text};
 use super::types::{bits_of, of_bits};
 use crate::ir::Handle;
 use crate::thread::WARP;
-use crate::thread::{Operand, Operation, Shuffle, Type, Value, Vote};
+use crate::thread::{Operation, Shuffle, Type, Use, Value, Vote};
 
 impl Writer<'_> {
     pub(super) fn compute(&mut self, value: Handle<Value>, operation: &Operation) {
-        let element_of = |operand: Operand| self.kernel.ty(operand).element;
+        let element_of = |operand: Use| self.kernel.ty(operand).element;
         match operation {
             Operation::Argument(argument) => {
                 let name = self.argument(*argument);
@@ -84,7 +84,7 @@ impl Writer<'_> {
     fn each_lane<const N: usize>(
         &mut self,
         value: Handle<Value>,
-        operands: [Operand; N],
+        operands: [Use; N],
         text: impl Fn([&str; N]) -> Text,
     ) {
         let lanes = usize::from(self.kernel.values[value].ty.lanes);
@@ -98,7 +98,7 @@ impl Writer<'_> {
         self.define(value, &texts);
     }
 
-    fn select(&mut self, value: Handle<Value>, condition: Operand, accept: Operand, reject: Operand) {
+    fn select(&mut self, value: Handle<Value>, condition: Use, accept: Use, reject: Use) {
         let ty = self.kernel.values[value].ty;
         let whole = [accept, reject].iter().all(|side| self.kernel.ty(*side) == ty);
         // Of lanes that go together whole words do.
@@ -114,7 +114,7 @@ impl Writer<'_> {
         });
     }
 
-    fn bitcast(&mut self, value: Handle<Value>, of: Operand, to: Type) {
+    fn bitcast(&mut self, value: Handle<Value>, of: Use, to: Type) {
         let from = self.kernel.ty(of);
         if from.lanes != to.lanes {
             let words = self.words(of);
@@ -147,7 +147,7 @@ impl Writer<'_> {
         }
     }
 
-    fn shuffle(&mut self, value: Handle<Value>, kind: Shuffle, of: Operand, by: Operand, group: u32) {
+    fn shuffle(&mut self, value: Handle<Value>, kind: Shuffle, of: Use, by: Use, group: u32) {
         let element = self.kernel.ty(of).element;
         let name = match kind {
             Shuffle::Up => "__shfl_up_sync",
@@ -170,7 +170,7 @@ impl Writer<'_> {
         }
     }
 
-    fn vote(&mut self, value: Handle<Value>, kind: Vote, condition: Operand, group: u32) {
+    fn vote(&mut self, value: Handle<Value>, kind: Vote, condition: Use, group: u32) {
         let (mask, first) = self.group_mask(group);
         let condition = self.lane(condition, 0);
         let text = match kind {

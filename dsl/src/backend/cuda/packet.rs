@@ -4,7 +4,7 @@ use super::Writer;
 use super::types::{bits_of, c_type, literal, of_bits, unsigned_type};
 use crate::element::ElementType;
 use crate::ir::Handle;
-use crate::thread::{Operand, Register, Type, Value};
+use crate::thread::{Register, Type, Use, Value};
 
 /// Bytes of a word.
 const WORD: usize = 4;
@@ -50,19 +50,19 @@ fn lane_text(lane: &Lane, element: ElementType) -> String {
 
 impl Writer<'_> {
     /// All lanes of an operand.
-    pub(super) fn lanes(&mut self, operand: Operand) -> Vec<Lane> {
+    pub(super) fn lanes(&mut self, operand: Use) -> Vec<Lane> {
         match operand {
-            Operand::Value(value) => self.values[value.index()].clone(),
-            Operand::Literal(of) => vec![Lane::Whole(literal(of))],
-            Operand::Index(index) => vec![Lane::Whole(self.index(index).wide())],
-            Operand::Condition(condition) => vec![Lane::Whole(self.condition(condition))],
+            Use::Value(value) => self.values[value.index()].clone(),
+            Use::Literal(of) => vec![Lane::Whole(literal(of))],
+            Use::Index(index) => vec![Lane::Whole(self.index(index).wide())],
+            Use::Predicate(condition) => vec![Lane::Whole(self.condition(condition))],
         }
     }
 
     /// One lane of an operand; one of one lane stands for each.
-    pub(super) fn lane(&mut self, operand: Operand, lane: usize) -> String {
+    pub(super) fn lane(&mut self, operand: Use, lane: usize) -> String {
         let element = self.kernel.ty(operand).element;
-        if let Operand::Value(value) = operand {
+        if let Use::Value(value) = operand {
             let lanes = &self.values[value.index()];
             return lane_text(&lanes[lane.min(lanes.len() - 1)], element);
         }
@@ -71,7 +71,7 @@ impl Writer<'_> {
 
     /// The elements of an operand as `unsigned int`s that hold them side by side, the first one in the low bits. An
     /// element of 8 bytes takes two; what an unfinished word has above its elements nothing looks at.
-    pub(super) fn words(&mut self, operand: Operand) -> Vec<String> {
+    pub(super) fn words(&mut self, operand: Use) -> Vec<String> {
         let element = self.kernel.ty(operand).element;
         let lanes = self.lanes(operand);
         match element.size() {
@@ -168,7 +168,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn assign(&mut self, register: Handle<Register>, value: Operand) {
+    pub(super) fn assign(&mut self, register: Handle<Register>, value: Use) {
         let (_, names) = self.register(register);
         let texts = match is_packed(self.kernel.registers[register].ty) {
             true => self.words(value),

@@ -10,7 +10,7 @@ use crate::element::{ElementKind, ElementType};
 use crate::ir::{GridDependency, Handle};
 use crate::stack::room;
 use crate::thread::WARP;
-use crate::thread::{Block, Condition, FenceOrder, Index, Label, Operand, Ptx, Report, Statement, Unroll, Variable};
+use crate::thread::{Block, FenceOrder, Index, Label, Predicate, Ptx, Report, Statement, Unroll, Use, Variable};
 
 /// Collects the jumps out of a block that C++ has no word for: to what is around the innermost loop, which `inner` is.
 pub(super) fn find_jumps(block: &Block, inner: Option<Label>, jumps: &mut HashSet<Jump>) {
@@ -148,7 +148,7 @@ impl Writer<'_> {
     }
 
     /// Through the function that every GPU program has for it.
-    fn print(&mut self, format: &str, values: &[Operand]) {
+    fn print(&mut self, format: &str, values: &[Use]) {
         self.need(Need::Print);
         let (mut text, mut fields, mut arguments) = (String::new(), String::new(), Vec::new());
         for (number, part) in format.split("{}").enumerate() {
@@ -179,7 +179,7 @@ impl Writer<'_> {
     }
 
     fn ptx(&mut self, ptx: &Ptx) {
-        let element_of = |operand: Operand| self.kernel.ty(operand).element;
+        let element_of = |operand: Use| self.kernel.ty(operand).element;
         let mut inputs = Vec::new();
         for &input in &ptx.inputs {
             let element = element_of(input);
@@ -207,7 +207,7 @@ impl Writer<'_> {
         }
     }
 
-    fn branch(&mut self, condition: Handle<Condition>, accept: &Block, reject: &Block) {
+    fn branch(&mut self, condition: Handle<Predicate>, accept: &Block, reject: &Block) {
         let condition = self.condition(condition);
         self.open(format!("if ({condition}) {{"));
         self.block(accept);

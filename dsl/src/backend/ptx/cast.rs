@@ -5,11 +5,11 @@ use super::register::{Class, Reg};
 use super::value::{Held, class_of, is_packed};
 use super::writer::Writer;
 use crate::element::{ElementKind, ElementType};
-use crate::thread::{Operand, Rounding, Type};
+use crate::thread::{Rounding, Type, Use};
 
 impl Writer<'_> {
     /// `value` as the element type of `ty`.
-    pub(super) fn cast(&mut self, ty: Type, value: Operand, rounding: Rounding) -> Held {
+    pub(super) fn cast(&mut self, ty: Type, value: Use, rounding: Rounding) -> Held {
         let held = self.held(value);
         let (from, to) = (held.ty.element, ty.element);
         let f8 = |element| matches!(element, ElementType::F8E4M3 | ElementType::F8E5M2);

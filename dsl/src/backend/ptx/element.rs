@@ -6,7 +6,7 @@ use super::value::{Held, class_of, is_packed};
 use super::writer::Writer;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
-use crate::thread::{Operand, Operation, Type};
+use crate::thread::{Operation, Type, Use};
 
 /// An integer division, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl Writer<'_> {
     fn each_lane<const N: usize>(
         &mut self,
         ty: Type,
-        operands: [Operand; N],
+        operands: [Use; N],
         mut compute: impl FnMut(&mut Self, [Reg; N]) -> Reg,
     ) -> Held {
         let spread = operands.map(|operand| self.spread(operand, ty.lanes));
@@ -35,7 +35,7 @@ impl Writer<'_> {
         self.gather(ty, lanes)
     }
 
-    pub(super) fn unary(&mut self, ty: Type, op: UnaryOp, value: Operand) -> Held {
+    pub(super) fn unary(&mut self, ty: Type, op: UnaryOp, value: Use) -> Held {
         self.each_lane(ty, [value], |w, [value]| w.unary_lane(op, ty.element, value))
     }
 
@@ -138,9 +138,9 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn binary(&mut self, ty: Type, op: BinaryOp, left: Operand, right: Operand) -> Held {
+    pub(super) fn binary(&mut self, ty: Type, op: BinaryOp, left: Use, right: Use) -> Held {
         // A literal needs no register where an instruction takes numbers.
-        if let Operand::Literal(literal) = right
+        if let Use::Literal(literal) = right
             && literal.element != ElementType::Bool
         {
             let spread = self.spread(left, ty.lanes);
@@ -326,7 +326,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn mul_add(&mut self, ty: Type, operands: [Operand; 3]) -> Held {
+    pub(super) fn mul_add(&mut self, ty: Type, operands: [Use; 3]) -> Held {
         let name = arithmetic_type(ty.element);
         self.each_lane(ty, operands, |w, [left, right, addend]| {
             w.compute(
@@ -337,7 +337,7 @@ impl Writer<'_> {
         })
     }
 
-    pub(super) fn compare(&mut self, ty: Type, op: CompareOp, left: Operand, right: Operand) -> Held {
+    pub(super) fn compare(&mut self, ty: Type, op: CompareOp, left: Use, right: Use) -> Held {
         let element = self.kernel.ty(left).element;
         if element == ElementType::Bool {
             return self.each_lane(ty, [left, right], |w, [left, right]| {
@@ -354,7 +354,7 @@ impl Writer<'_> {
             _ => op.name(),
         };
         let instruction = format!("setp.{name}.{}", arithmetic_type(element));
-        if let Operand::Literal(literal) = right {
+        if let Use::Literal(literal) = right {
             let spread = self.spread(left, ty.lanes);
             let number = immediate(literal);
             let lanes = spread
@@ -368,7 +368,7 @@ impl Writer<'_> {
         })
     }
 
-    pub(super) fn select(&mut self, ty: Type, [condition, accept, reject]: [Operand; 3]) -> Held {
+    pub(super) fn select(&mut self, ty: Type, [condition, accept, reject]: [Use; 3]) -> Held {
         let bits = bit_type(ty.element);
         if ty.element == ElementType::Bool {
             return self.each_lane(ty, [condition, accept, reject], |w, [condition, accept, reject]| {
@@ -400,7 +400,7 @@ impl Writer<'_> {
         })
     }
 
-    pub(super) fn canonical(&mut self, ty: Type, value: Operand) -> Held {
+    pub(super) fn canonical(&mut self, ty: Type, value: Use) -> Held {
         self.each_lane(ty, [value], |w, [value]| w.canonical_lane(ty.element, value, value))
     }
 
@@ -419,7 +419,7 @@ impl Writer<'_> {
         )
     }
 
-    pub(super) fn funnel(&mut self, ty: Type, operands: [Operand; 3]) -> Held {
+    pub(super) fn funnel(&mut self, ty: Type, operands: [Use; 3]) -> Held {
         self.each_lane(ty, operands, |w, [low, high, by]| {
             w.compute(Class::Word, "shf.r.wrap.b32", format_args!("{low}, {high}, {by}"))
         })

@@ -5,7 +5,7 @@ use super::register::{Class, Reg};
 use super::value::{Held, class_of};
 use super::writer::{Once, Writer};
 use crate::ir::MemoryScope;
-use crate::thread::{FenceOrder, Operand, Shuffle, Type, Vote, WARP};
+use crate::thread::{FenceOrder, Shuffle, Type, Use, Vote, WARP};
 
 impl Writer<'_> {
     /// The threads of the warp that are in this thread's group, as a mask.
@@ -31,7 +31,7 @@ impl Writer<'_> {
         })
     }
 
-    pub(super) fn shuffle(&mut self, kind: Shuffle, value: Operand, by: Operand, group: u32) -> Held {
+    pub(super) fn shuffle(&mut self, kind: Shuffle, value: Use, by: Use, group: u32) -> Held {
         let held = self.held(value);
         let by = self.register(by);
         let members = self.members(group);
@@ -63,7 +63,7 @@ impl Writer<'_> {
         Held { registers, ..held }
     }
 
-    pub(super) fn vote(&mut self, kind: Vote, condition: Operand, group: u32) -> Held {
+    pub(super) fn vote(&mut self, kind: Vote, condition: Use, group: u32) -> Held {
         let condition = self.register(condition);
         let members = self.members(group);
         let operands = format!("{condition}, {members}");

@@ -1,4 +1,4 @@
-//! Indices and conditions: integers in 32 bits where they fit, in 64 elsewhere.
+//! IndexArena and conditions: integers in 32 bits where they fit, in 64 elsewhere.
 
 use super::element::Division;
 use super::register::{Class, Reg};
@@ -6,7 +6,7 @@ use super::writer::{Known, Once, Writer};
 use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
-use crate::thread::{ArgumentKind, Atom, Condition, Facts, Index, Sum, Term};
+use crate::thread::{ArgumentKind, Atom, Facts, Index, Predicate, Sum, Term};
 
 /// Whether facts say that an integer fits 32 bits with its sign.
 fn fits(facts: Facts) -> bool {
@@ -300,14 +300,14 @@ impl Writer<'_> {
     // Conditions.
 
     /// A condition in a predicate.
-    pub(super) fn holds(&mut self, condition: Handle<Condition>) -> Reg {
+    pub(super) fn holds(&mut self, condition: Handle<Predicate>) -> Reg {
         self.known(Known::Holds(condition), |w| room(|| w.compute_condition(condition)))
     }
 
     /// The guard that lets an instruction happen where a condition holds, or where it does not.
-    pub(super) fn guard(&mut self, condition: Handle<Condition>, wanted: bool) -> String {
+    pub(super) fn guard(&mut self, condition: Handle<Predicate>, wanted: bool) -> String {
         match *self.kernel.indices.condition(condition) {
-            Condition::Not(other) => room(|| self.guard(other, !wanted)),
+            Predicate::Not(other) => room(|| self.guard(other, !wanted)),
             _ => {
                 let holds = self.holds(condition);
                 format!("@{}{holds}", if wanted { "" } else { "!" })
@@ -315,24 +315,24 @@ impl Writer<'_> {
         }
     }
 
-    fn compute_condition(&mut self, condition: Handle<Condition>) -> Reg {
+    fn compute_condition(&mut self, condition: Handle<Predicate>) -> Reg {
         match self.kernel.indices.condition(condition) {
-            Condition::Constant(holds) => self.compute(Class::Predicate, "mov.pred", u32::from(*holds)),
-            Condition::Value(value) => self.register_of(*value),
-            Condition::Positive(index) => self.against_zero("gt", *index),
-            Condition::Zero(index) => self.against_zero("eq", *index),
-            Condition::Less(left, right) => self.compare_indices("s", *left, *right),
-            Condition::Within(value, limit) => self.compare_indices("u", *value, *limit),
-            Condition::Not(other) => {
+            Predicate::Constant(holds) => self.compute(Class::Predicate, "mov.pred", u32::from(*holds)),
+            Predicate::Value(value) => self.register_of(*value),
+            Predicate::Positive(index) => self.against_zero("gt", *index),
+            Predicate::Zero(index) => self.against_zero("eq", *index),
+            Predicate::Less(left, right) => self.compare_indices("s", *left, *right),
+            Predicate::Within(value, limit) => self.compare_indices("u", *value, *limit),
+            Predicate::Not(other) => {
                 let other = self.holds(*other);
                 self.compute(Class::Predicate, "not.pred", other)
             }
-            Condition::All(all) => self.joined("and.pred", all),
-            Condition::Any(any) => self.joined("or.pred", any),
+            Predicate::All(all) => self.joined("and.pred", all),
+            Predicate::Any(any) => self.joined("or.pred", any),
         }
     }
 
-    fn joined(&mut self, instruction: &str, conditions: &[Handle<Condition>]) -> Reg {
+    fn joined(&mut self, instruction: &str, conditions: &[Handle<Predicate>]) -> Reg {
         let mut joined = None;
         for condition in conditions {
             let next = self.holds(*condition);

@@ -205,7 +205,7 @@ impl Writer<'_> {
     }
 
     /// What stands before an instruction that happens only where a condition holds.
-    pub(super) fn guarded(&mut self, predicate: Option<Handle<crate::thread::Condition>>) -> String {
+    pub(super) fn guarded(&mut self, predicate: Option<Handle<crate::thread::Predicate>>) -> String {
         predicate.map_or_else(String::new, |predicate| self.guard(predicate, true) + " ")
     }
 
@@ -222,7 +222,7 @@ impl Writer<'_> {
         self.line(format!("cp.async.{level}.shared.global\t{to}, {from}, {bytes}{read};"));
     }
 
-    pub(super) fn prefetch(&mut self, place: Place, predicate: Option<Handle<crate::thread::Condition>>) {
+    pub(super) fn prefetch(&mut self, place: Place, predicate: Option<Handle<crate::thread::Predicate>>) {
         let guard = self.guarded(predicate);
         let address = self.address(place);
         self.line(format!("{guard}prefetch.global.L2\t{address};"));

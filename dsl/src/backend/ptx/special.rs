@@ -5,7 +5,7 @@ use super::register::{Class, Reg};
 use super::value::{Held, class_of};
 use super::writer::Writer;
 use crate::element::{ElementKind, ElementType};
-use crate::thread::{Operand, Ptx, Report, Type};
+use crate::thread::{Ptx, Report, Type, Use};
 
 /// The record is the host's memory, which the host reads at any time: the number of the report that is wanted, the place, the
 /// program, a value, what was met, and the number again once all is there. Atomic operations do not reach the host's memory
@@ -92,7 +92,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn print(&mut self, format: &str, values: &[Operand]) {
+    pub(super) fn print(&mut self, format: &str, values: &[Use]) {
         let mut text = String::new();
         let mut arguments = Vec::new();
         for (number, part) in format.split("{}").enumerate() {
@@ -134,7 +134,7 @@ impl Writer<'_> {
     }
 
     /// How a value prints, and the 64 bits that are printed so.
-    fn printed_value(&mut self, value: Operand) -> (&'static str, Reg) {
+    fn printed_value(&mut self, value: Use) -> (&'static str, Reg) {
         let element = self.kernel.ty(value).element;
         let register = self.register(value);
         match element.kind() {

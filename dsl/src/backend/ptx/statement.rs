@@ -5,7 +5,7 @@ use super::value::Held;
 use super::writer::Writer;
 use crate::ir::{GridDependency, Handle};
 use crate::stack::room;
-use crate::thread::{Block, Index, Label, Operand, Register, Statement, Unroll, Variable};
+use crate::thread::{Block, Index, Label, Register, Statement, Unroll, Use, Variable};
 
 /// Where control goes on behind a loop or scope.
 fn behind(label: Label) -> String {
@@ -183,7 +183,7 @@ impl Writer<'_> {
         self.label(&behind(label));
     }
 
-    fn assign(&mut self, register: Handle<Register>, value: Operand) {
+    fn assign(&mut self, register: Handle<Register>, value: Use) {
         let value = self.held(value);
         let held = self.changing(register);
         for (to, from) in held.registers.iter().zip(&value.registers) {

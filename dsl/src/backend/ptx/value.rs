@@ -13,7 +13,7 @@ use super::register::{Class, Reg};
 use super::writer::Writer;
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal};
-use crate::thread::{Operand, Type, Value};
+use crate::thread::{Type, Use, Value};
 
 /// The registers of a value.
 #[derive(Debug, Clone)]
@@ -61,23 +61,23 @@ fn selector(element: ElementType, lane: usize) -> String {
 impl Writer<'_> {
     // Operands.
 
-    pub(super) fn held(&mut self, operand: Operand) -> Held {
+    pub(super) fn held(&mut self, operand: Use) -> Held {
         let ty = self.kernel.ty(operand);
         let one = |register| Held {
             ty,
             registers: vec![register],
         };
         match operand {
-            Operand::Value(value) => match &self.values[value.index()] {
+            Use::Value(value) => match &self.values[value.index()] {
                 Some(held) => held.clone(),
                 None => {
                     self.refuse("value that is not defined");
                     self.fresh_held(ty)
                 }
             },
-            Operand::Literal(literal) => one(self.literal(literal)),
-            Operand::Index(index) => one(self.wide(index)),
-            Operand::Condition(condition) => one(self.holds(condition)),
+            Use::Literal(literal) => one(self.literal(literal)),
+            Use::Index(index) => one(self.wide(index)),
+            Use::Predicate(condition) => one(self.holds(condition)),
         }
     }
 
@@ -98,7 +98,7 @@ impl Writer<'_> {
     }
 
     /// The register of an operand of one lane.
-    pub(super) fn register(&mut self, operand: Operand) -> Reg {
+    pub(super) fn register(&mut self, operand: Use) -> Reg {
         let held = self.held(operand);
         held.registers.first().copied().unwrap_or(Reg {
             class: Class::Word,
@@ -140,7 +140,7 @@ impl Writer<'_> {
     }
 
     /// A register for each of so many lanes; a single lane stands for each.
-    pub(super) fn spread(&mut self, operand: Operand, lanes: u8) -> Vec<Reg> {
+    pub(super) fn spread(&mut self, operand: Use, lanes: u8) -> Vec<Reg> {
         let held = self.held(operand);
         let registers = self.lanes(&held);
         match *registers {
@@ -235,7 +235,7 @@ impl Writer<'_> {
         Held { ty, registers }
     }
 
-    pub(super) fn bitcast(&mut self, value: Operand, to: Type) -> Held {
+    pub(super) fn bitcast(&mut self, value: Use, to: Type) -> Held {
         let held = self.held(value);
         if held.ty.element.size() == to.element.size() && (held.ty.lanes > 1 || to.element.size() >= 4) {
             return Held { ty: to, ..held };
@@ -244,7 +244,7 @@ impl Writer<'_> {
         self.of_words(to, words)
     }
 
-    pub(super) fn join(&mut self, ty: Type, parts: &[Operand]) -> Held {
+    pub(super) fn join(&mut self, ty: Type, parts: &[Use]) -> Held {
         let parts: Vec<Held> = parts.iter().map(|part| self.held(*part)).collect();
         if !is_packed(ty) {
             let registers = parts.into_iter().flat_map(|part| part.registers).collect();
@@ -260,7 +260,7 @@ impl Writer<'_> {
         self.gather(ty, lanes)
     }
 
-    pub(super) fn part(&mut self, value: Operand, first: u8, lanes: u8) -> Held {
+    pub(super) fn part(&mut self, value: Use, first: u8, lanes: u8) -> Held {
         let held = self.held(value);
         let ty = held.ty.with_lanes(lanes);
         let (first, lanes) = (usize::from(first), usize::from(lanes));
@@ -276,7 +276,7 @@ impl Writer<'_> {
         self.gather(ty, lanes)
     }
 
-    pub(super) fn repeat(&mut self, value: Operand, lanes: u8) -> Held {
+    pub(super) fn repeat(&mut self, value: Use, lanes: u8) -> Held {
         let held = self.held(value);
         let ty = held.ty.with_lanes(lanes);
         let Some(&one) = held.registers.first() else {

@@ -8,7 +8,7 @@ use super::special::Strings;
 use super::target::{Target, Unsupported};
 use super::value::Held;
 use crate::ir::{Handle, Span};
-use crate::thread::{Buffer, Condition, Index, Kernel, Term, Value};
+use crate::thread::{Buffer, Index, Kernel, Predicate, Term, Value};
 
 /// Something that is in a register from here to the end of the block.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub(super) enum Known {
     /// All 64 bits of an index.
     Wide(Handle<Index>),
     /// A condition.
-    Holds(Handle<Condition>),
+    Holds(Handle<Predicate>),
     /// The address of a place, but for a constant.
     Address(Base, Option<Handle<Index>>, Box<[Term]>),
 }

@@ -15,7 +15,7 @@ use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape};
 use crate::schedule::WARP;
-use crate::thread::{self, Buffer, Condition, Index, Operand, Operation, Shuffle, Unroll, Update};
+use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, Update, Use};
 
 /// Elements that are combined first.
 const CHUNK: i64 = Expression::CHUNK as i64;
@@ -169,7 +169,7 @@ impl Lower<'_> {
     fn together(
         &mut self,
         items: i64,
-        body: impl FnOnce(&mut Self, Handle<Index>, Handle<Condition>) -> Result<(), LowerError>,
+        body: impl FnOnce(&mut Self, Handle<Index>, Handle<Predicate>) -> Result<(), LowerError>,
     ) -> Result<(), LowerError> {
         let threads = i64::from(self.schedule.threads);
         let trips = (items + threads - 1) / threads;
@@ -232,7 +232,7 @@ impl Lower<'_> {
         line: &Line,
         place: Handle<Index>,
         chunk: Handle<Index>,
-    ) -> Result<Vec<(Handle<Index>, Operand)>, LowerError> {
+    ) -> Result<Vec<(Handle<Index>, Use)>, LowerError> {
         let first = self.b.indices().scale(chunk, CHUNK);
         let extent = self.b.constant(line.extent);
         let mut elements = Vec::with_capacity(CHUNK as usize);
@@ -247,12 +247,12 @@ impl Lower<'_> {
     }
 
     /// Two elements as one.
-    fn combined(&mut self, combine: &Combine, left: Operand, right: Operand) -> Result<Operand, LowerError> {
+    fn combined(&mut self, combine: &Combine, left: Use, right: Use) -> Result<Use, LowerError> {
         let function = match combine {
             Combine::Operator(op) => return Ok(self.binary(*op, left, right)),
             Combine::Function(function) => function,
         };
-        let mut values: Vec<Operand> = Vec::with_capacity(function.expressions.len());
+        let mut values: Vec<Use> = Vec::with_capacity(function.expressions.len());
         for (_, expression) in function.expressions.iter() {
             let value = match expression {
                 Expression::Literal(literal) => self.literal(*literal),
@@ -266,7 +266,7 @@ impl Lower<'_> {
     }
 
     /// What another thread of the group has for a value.
-    fn shuffled(&mut self, kind: Shuffle, value: Operand, by: i64, group: i64) -> Operand {
+    fn shuffled(&mut self, kind: Shuffle, value: Use, by: i64, group: i64) -> Use {
         let element = self.b.element(value);
         let value = self.as_stored(value);
         let operation = Operation::Shuffle {

@@ -5,7 +5,7 @@ use super::super::{Lower, LowerError};
 use super::{CHUNK, Line};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Reduction};
-use crate::thread::{self, Buffer, Condition, Index, Operand, Shuffle, Type, Unroll};
+use crate::thread::{self, Buffer, Index, Predicate, Shuffle, Type, Unroll, Use};
 
 /// Partial results that are combined by halves.
 const LEAVES: i64 = Expression::LEAVES as i64;
@@ -13,8 +13,8 @@ const LEAVES: i64 = Expression::LEAVES as i64;
 /// A partial result: the element, and for an index where it is on the line.
 #[derive(Debug, Clone, Copy)]
 struct Partial {
-    value: Operand,
-    at: Option<Operand>,
+    value: Use,
+    at: Option<Use>,
 }
 
 /// Partial results in shared memory.
@@ -115,7 +115,7 @@ impl Lower<'_> {
         total: Partial,
         place: Handle<Index>,
         lane: Handle<Index>,
-        here: Handle<Condition>,
+        here: Handle<Predicate>,
         result: Handle<Buffer>,
     ) -> Result<(), LowerError> {
         let zero = self.b.constant(0);
@@ -244,7 +244,7 @@ impl Lower<'_> {
         reduction: &Reduction,
         to: Partial,
         from: Partial,
-        there: Handle<Condition>,
+        there: Handle<Predicate>,
     ) -> Result<Partial, LowerError> {
         if self.b.kernel().indices.is_known(there) == Some(false) {
             return Ok(to);

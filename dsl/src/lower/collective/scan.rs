@@ -4,7 +4,7 @@ use super::super::access::memory_type;
 use super::super::{Lower, LowerError};
 use super::{CHUNK, Line};
 use crate::ir::{Combine, Handle};
-use crate::thread::{Buffer, Index, Operand, Shuffle, Type};
+use crate::thread::{Buffer, Index, Shuffle, Type, Use};
 
 impl Lower<'_> {
     pub(super) fn scan(&mut self, line: &Line, combine: &Combine, result: Handle<Buffer>) -> Result<(), LowerError> {
@@ -28,7 +28,7 @@ impl Lower<'_> {
             let within = lower.b.indices().less(chunk, count);
             let needed = lower.b.indices().all([here, within]);
             let elements = lower.where_needed(needed, |lower| lower.chunk(line, place, chunk))?;
-            let mut scanned: Vec<(Handle<Index>, Operand)> = Vec::with_capacity(CHUNK as usize);
+            let mut scanned: Vec<(Handle<Index>, Use)> = Vec::with_capacity(CHUNK as usize);
             let mut total = elements[0].1;
             for (along, element) in elements {
                 let there = lower.b.indices().less(along, extent);
@@ -149,7 +149,7 @@ impl Lower<'_> {
     }
 
     /// Each thread's value combined with those of the threads before it in the warp, by doubling distances.
-    fn doubled(&mut self, combine: &Combine, mut total: Operand, lane: Handle<Index>) -> Result<Operand, LowerError> {
+    fn doubled(&mut self, combine: &Combine, mut total: Use, lane: Handle<Index>) -> Result<Use, LowerError> {
         let (warp, mut distance) = (Self::warp(), 1);
         while distance < warp {
             let other = self.shuffled(Shuffle::Up, total, distance, warp);

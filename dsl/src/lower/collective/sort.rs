@@ -5,7 +5,7 @@ use super::super::{Lower, LowerError};
 use super::Line;
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Handle, Literal};
-use crate::thread::{Buffer, Condition, Operand};
+use crate::thread::{Buffer, Predicate, Use};
 
 impl Lower<'_> {
     /// The indices that sort each line.
@@ -84,7 +84,7 @@ impl Lower<'_> {
             });
             let (less, more) = if descending { (b, a) } else { (a, b) };
             let (before, after) = (lower.comes_before(less, more), lower.comes_before(more, less));
-            let extent: Operand = Literal::new(line.extent as i32).into();
+            let extent: Use = Literal::new(line.extent as i32).into();
             let mut holds = |op, left, right| {
                 let holds = lower.compared(op, left, right);
                 lower.b.condition(holds)
@@ -123,7 +123,7 @@ impl Lower<'_> {
     }
 
     /// Whether `left` comes before `right`: smaller, or a number before NaN.
-    fn comes_before(&mut self, left: Operand, right: Operand) -> Handle<Condition> {
+    fn comes_before(&mut self, left: Use, right: Use) -> Handle<Predicate> {
         let element = self.b.element(left);
         if element == ElementType::Bool {
             let (left, right) = (self.b.condition(left), self.b.condition(right));

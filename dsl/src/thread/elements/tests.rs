@@ -6,7 +6,7 @@ use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Literal, UnaryOp};
 use crate::thread::interpret::{Memory, Passed, run};
 use crate::thread::verify::verify;
-use crate::thread::{ArgumentKind, BufferKind, Builder, Load, Operand, Order, Place, Sharing, Store, Type};
+use crate::thread::{ArgumentKind, BufferKind, Builder, Load, Order, Place, Sharing, Store, Type, Use};
 
 const THREADS: u64 = 1024;
 
@@ -14,7 +14,7 @@ const THREADS: u64 = 1024;
 fn computed<const N: usize>(
     inputs: &[[Literal; N]],
     lanes: u8,
-    compute: impl FnOnce(&mut Builder, [Operand; N]) -> Operand,
+    compute: impl FnOnce(&mut Builder, [Use; N]) -> Use,
 ) -> Vec<u64> {
     let mut b = Builder::new("elements", THREADS as u32);
     let (block, thread) = (b.block(), b.thread());
@@ -103,7 +103,7 @@ fn agree<const N: usize>(
     what: &str,
     inputs: &[[Literal; N]],
     lanes: u8,
-    compute: impl FnOnce(&mut Builder, [Operand; N]) -> Operand,
+    compute: impl FnOnce(&mut Builder, [Use; N]) -> Use,
     expected: impl Fn([Literal; N]) -> Option<Literal>,
 ) {
     for (input, found) in inputs.iter().zip(computed(inputs, lanes, compute)) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Atom, Facts, Index, Indices, Sum, Term};
+use super::{Atom, Facts, Index, IndexArena, Sum, Term};
 use crate::ir::Handle;
 
 /// Terms that a product is multiplied out to at most.
@@ -75,7 +75,7 @@ impl Terms {
     }
 }
 
-impl Indices {
+impl IndexArena {
     /// A number.
     pub fn constant(&mut self, value: i64) -> Handle<Index> {
         let index = Index::Sum(Sum::constant(value));

@@ -1,23 +1,23 @@
 //! Conditions.
 
 use super::divide::greatest_common_divisor;
-use super::{Condition, Index, Indices, Sum, Term};
+use super::{Index, IndexArena, Predicate, Sum, Term};
 use crate::ir::Handle;
 use crate::thread::Value;
 
-impl Indices {
+impl IndexArena {
     /// Something that is known.
-    pub fn always(&mut self, holds: bool) -> Handle<Condition> {
-        self.intern_condition(Condition::Constant(holds))
+    pub fn always(&mut self, holds: bool) -> Handle<Predicate> {
+        self.intern_condition(Predicate::Constant(holds))
     }
 
     /// A bool value.
-    pub fn holds(&mut self, value: Handle<Value>) -> Handle<Condition> {
-        self.intern_condition(Condition::Value(value))
+    pub fn holds(&mut self, value: Handle<Value>) -> Handle<Predicate> {
+        self.intern_condition(Predicate::Value(value))
     }
 
     /// `left < right`.
-    pub fn less(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Condition> {
+    pub fn less(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Predicate> {
         let (l, r) = (self.facts(left), self.facts(right));
         if l.high < r.low {
             return self.always(true);
@@ -33,18 +33,18 @@ impl Indices {
             .all(|sum| self.exact_range(sum).is_some());
         match exact {
             true => self.positive(&sum),
-            false => self.intern_condition(Condition::Less(left, right)),
+            false => self.intern_condition(Predicate::Less(left, right)),
         }
     }
 
     /// `left <= right`.
-    pub fn at_most(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Condition> {
+    pub fn at_most(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Predicate> {
         let less = self.less(right, left);
         self.not(less)
     }
 
     /// `left == right`.
-    pub fn equal(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Condition> {
+    pub fn equal(&mut self, left: Handle<Index>, right: Handle<Index>) -> Handle<Predicate> {
         let difference = self.subtract(left, right);
         let facts = self.facts(difference);
         if self.as_constant(difference) == Some(0) {
@@ -56,11 +56,11 @@ impl Indices {
         }
         // Whichever side was written first.
         let opposite = self.scale(difference, -1);
-        self.intern_condition(Condition::Zero(difference.min(opposite)))
+        self.intern_condition(Predicate::Zero(difference.min(opposite)))
     }
 
     /// `0 <= value < limit`, of a limit that is not negative.
-    pub fn within(&mut self, value: Handle<Index>, limit: Handle<Index>) -> Handle<Condition> {
+    pub fn within(&mut self, value: Handle<Index>, limit: Handle<Index>) -> Handle<Predicate> {
         let zero = self.constant(0);
         let (lower, upper) = (self.at_most(zero, value), self.less(value, limit));
         match (self.is_known(lower), self.is_known(upper)) {
@@ -68,49 +68,49 @@ impl Indices {
             (Some(true), _) => upper,
             (_, Some(true)) => lower,
             // One unsigned comparison is right only if the limit is not negative.
-            _ if self.facts(limit).low >= 0 => self.intern_condition(Condition::Within(value, limit)),
+            _ if self.facts(limit).low >= 0 => self.intern_condition(Predicate::Within(value, limit)),
             _ => self.all([lower, upper]),
         }
     }
 
     /// `condition` does not hold.
-    pub fn not(&mut self, condition: Handle<Condition>) -> Handle<Condition> {
+    pub fn not(&mut self, condition: Handle<Predicate>) -> Handle<Predicate> {
         match *self.condition(condition) {
-            Condition::Constant(holds) => self.always(!holds),
-            Condition::Not(other) => other,
+            Predicate::Constant(holds) => self.always(!holds),
+            Predicate::Not(other) => other,
             // x <= 0 is 1 - x > 0 where nothing wraps.
-            Condition::Positive(index) => {
+            Predicate::Positive(index) => {
                 let one = self.constant(1);
                 let opposite = self.subtract(one, index);
                 let sum = self.as_sum(opposite);
                 match self.exact_range(&sum) {
                     Some(_) => self.positive(&sum),
-                    None => self.intern_condition(Condition::Not(condition)),
+                    None => self.intern_condition(Predicate::Not(condition)),
                 }
             }
-            _ => self.intern_condition(Condition::Not(condition)),
+            _ => self.intern_condition(Predicate::Not(condition)),
         }
     }
 
     /// All of them hold.
-    pub fn all(&mut self, conditions: impl IntoIterator<Item = Handle<Condition>>) -> Handle<Condition> {
+    pub fn all(&mut self, conditions: impl IntoIterator<Item = Handle<Predicate>>) -> Handle<Predicate> {
         self.gather(conditions, true)
     }
 
     /// One of them holds.
-    pub fn any(&mut self, conditions: impl IntoIterator<Item = Handle<Condition>>) -> Handle<Condition> {
+    pub fn any(&mut self, conditions: impl IntoIterator<Item = Handle<Predicate>>) -> Handle<Predicate> {
         self.gather(conditions, false)
     }
 
     /// Conditions of which all (or any) must hold: `neutral` are those that say nothing.
-    fn gather(&mut self, conditions: impl IntoIterator<Item = Handle<Condition>>, neutral: bool) -> Handle<Condition> {
+    fn gather(&mut self, conditions: impl IntoIterator<Item = Handle<Predicate>>, neutral: bool) -> Handle<Predicate> {
         let mut parts = Vec::new();
         for condition in conditions {
             match self.condition(condition) {
-                Condition::Constant(holds) if *holds == neutral => {}
-                Condition::Constant(_) => return self.always(!neutral),
-                Condition::All(all) if neutral => parts.extend_from_slice(all),
-                Condition::Any(any) if !neutral => parts.extend_from_slice(any),
+                Predicate::Constant(holds) if *holds == neutral => {}
+                Predicate::Constant(_) => return self.always(!neutral),
+                Predicate::All(all) if neutral => parts.extend_from_slice(all),
+                Predicate::Any(any) if !neutral => parts.extend_from_slice(any),
                 _ => parts.push(condition),
             }
         }
@@ -126,13 +126,13 @@ impl Indices {
         match *parts {
             [] => self.always(neutral),
             [one] => one,
-            _ if neutral => self.intern_condition(Condition::All(parts.into())),
-            _ => self.intern_condition(Condition::Any(parts.into())),
+            _ if neutral => self.intern_condition(Predicate::All(parts.into())),
+            _ => self.intern_condition(Predicate::Any(parts.into())),
         }
     }
 
     /// `sum > 0`, of a sum that does not wrap.
-    fn positive(&mut self, sum: &Sum) -> Handle<Condition> {
+    fn positive(&mut self, sum: &Sum) -> Handle<Predicate> {
         match self.exact_range(sum) {
             Some((low, _)) if low > 0 => return self.always(true),
             Some((_, high)) if high <= 0 => return self.always(false),
@@ -156,7 +156,7 @@ impl Indices {
             }
         }
         let index = self.of_sum(sum.clone());
-        self.intern_condition(Condition::Positive(index))
+        self.intern_condition(Predicate::Positive(index))
     }
 
     /// What is positive if and only if `sum` is, without the part that `by` does not divide.
@@ -188,23 +188,23 @@ impl Indices {
     }
 }
 
-impl Indices {
+impl IndexArena {
     /// Calls `visit` with each index that a condition is made of directly, and `inner` with each condition.
     pub fn for_each_operand_of(
         &self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         mut visit: impl FnMut(Handle<Index>),
-        mut inner: impl FnMut(Handle<Condition>),
+        mut inner: impl FnMut(Handle<Predicate>),
     ) {
         match self.condition(condition) {
-            Condition::Constant(_) | Condition::Value(_) => {}
-            Condition::Positive(index) | Condition::Zero(index) => visit(*index),
-            Condition::Less(left, right) | Condition::Within(left, right) => {
+            Predicate::Constant(_) | Predicate::Value(_) => {}
+            Predicate::Positive(index) | Predicate::Zero(index) => visit(*index),
+            Predicate::Less(left, right) | Predicate::Within(left, right) => {
                 visit(*left);
                 visit(*right);
             }
-            Condition::Not(other) => inner(*other),
-            Condition::All(all) | Condition::Any(all) => all.iter().copied().for_each(inner),
+            Predicate::Not(other) => inner(*other),
+            Predicate::All(all) | Predicate::Any(all) => all.iter().copied().for_each(inner),
         }
     }
 }

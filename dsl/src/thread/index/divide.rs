@@ -1,6 +1,6 @@
 //! Quotients, remainders, low bits, and the smaller and larger of two.
 
-use super::{Condition, Index, Indices, Sum, Term};
+use super::{Index, IndexArena, Predicate, Sum, Term};
 use crate::ir::Handle;
 
 /// A sum in two parts: `divisor * whole + rest`.
@@ -31,7 +31,7 @@ fn parts(sum: &Sum, divisor: i64) -> Parts {
     }
 }
 
-impl Indices {
+impl IndexArena {
     /// The quotient, rounded toward zero; 0 where `by` is 0.
     pub fn quotient(&mut self, value: Handle<Index>, by: Handle<Index>) -> Handle<Index> {
         match (self.as_constant(value), self.as_constant(by)) {
@@ -235,7 +235,7 @@ impl Indices {
         self.intern(Index::Low { value, bits })
     }
 
-    /// As [`Indices::fine_parts`] by a power of two, but the whole part may wrap, and the rest may be 0.
+    /// As [`IndexArena::fine_parts`] by a power of two, but the whole part may wrap, and the rest may be 0.
     fn low_parts(&self, sum: &Sum, modulus: i64) -> Option<(i64, Parts)> {
         let units = sum
             .terms
@@ -274,15 +274,15 @@ impl Indices {
     /// `accept` where the condition holds, `reject` elsewhere.
     pub fn select(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         accept: Handle<Index>,
         reject: Handle<Index>,
     ) -> Handle<Index> {
         match self.condition(condition) {
             _ if accept == reject => accept,
-            Condition::Constant(true) => accept,
-            Condition::Constant(false) => reject,
-            &Condition::Not(other) => self.select(other, reject, accept),
+            Predicate::Constant(true) => accept,
+            Predicate::Constant(false) => reject,
+            &Predicate::Not(other) => self.select(other, reject, accept),
             _ => self.intern(Index::Select {
                 condition,
                 accept,

@@ -1,6 +1,6 @@
 //! The value of an index, given its atoms: what every normal form and fact has to agree with.
 
-use super::{Atom, Condition, Index, Indices};
+use super::{Atom, Index, IndexArena, Predicate};
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::Value;
@@ -14,7 +14,7 @@ pub trait Assignment {
     fn holds(&self, value: Handle<Value>) -> bool;
 }
 
-impl Indices {
+impl IndexArena {
     /// The value of an index.
     pub fn evaluate(&self, index: Handle<Index>, assignment: &impl Assignment) -> i64 {
         let of = |index: &Handle<Index>| room(|| self.evaluate(*index, assignment));
@@ -50,19 +50,19 @@ impl Indices {
     }
 
     /// Whether a condition holds.
-    pub fn evaluate_condition(&self, condition: Handle<Condition>, assignment: &impl Assignment) -> bool {
+    pub fn evaluate_condition(&self, condition: Handle<Predicate>, assignment: &impl Assignment) -> bool {
         let of = |index: &Handle<Index>| self.evaluate(*index, assignment);
-        let holds = |condition: &Handle<Condition>| room(|| self.evaluate_condition(*condition, assignment));
+        let holds = |condition: &Handle<Predicate>| room(|| self.evaluate_condition(*condition, assignment));
         match self.condition(condition) {
-            Condition::Constant(holds) => *holds,
-            Condition::Value(value) => assignment.holds(*value),
-            Condition::Positive(index) => of(index) > 0,
-            Condition::Zero(index) => of(index) == 0,
-            Condition::Less(left, right) => of(left) < of(right),
-            Condition::Within(value, limit) => (of(value) as u64) < of(limit) as u64,
-            Condition::Not(other) => !holds(other),
-            Condition::All(all) => all.iter().all(holds),
-            Condition::Any(any) => any.iter().any(holds),
+            Predicate::Constant(holds) => *holds,
+            Predicate::Value(value) => assignment.holds(*value),
+            Predicate::Positive(index) => of(index) > 0,
+            Predicate::Zero(index) => of(index) == 0,
+            Predicate::Less(left, right) => of(left) < of(right),
+            Predicate::Within(value, limit) => (of(value) as u64) < of(limit) as u64,
+            Predicate::Not(other) => !holds(other),
+            Predicate::All(all) => all.iter().all(holds),
+            Predicate::Any(any) => any.iter().any(holds),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of an index: its range, and which power of two divides it.
 
 use super::arithmetic::Terms;
-use super::{Condition, Index, Indices, Sum};
+use super::{Index, IndexArena, Predicate, Sum};
 use crate::element::ElementType;
 use crate::ir::Handle;
 
@@ -95,7 +95,7 @@ fn product_of_powers(left: u64, right: u64) -> u64 {
     left.checked_mul(right).unwrap_or(EVERYTHING)
 }
 
-impl Indices {
+impl IndexArena {
     pub(super) fn find_facts(&self, index: &Index) -> Facts {
         match index {
             Index::Atom(_) => Facts::NONE,
@@ -234,10 +234,10 @@ impl Indices {
     }
 
     /// What holds of either, in the light of the condition under which it is taken.
-    fn of_select(&self, condition: Handle<Condition>, accept: Handle<Index>, reject: Handle<Index>) -> Facts {
+    fn of_select(&self, condition: Handle<Predicate>, accept: Handle<Index>, reject: Handle<Index>) -> Facts {
         let (mut accepted, mut rejected) = (self.facts(accept), self.facts(reject));
         // Of a comparison with a constant, of what is chosen itself.
-        if let Condition::Positive(tested) = self.condition(condition) {
+        if let Predicate::Positive(tested) = self.condition(condition) {
             if let Some((limit, grows)) = self.against_constant(*tested, accept) {
                 match grows {
                     true => accepted.low = accepted.low.max(limit),

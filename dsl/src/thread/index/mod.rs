@@ -1,7 +1,7 @@
 //! Index expressions: 64-bit integers in normal form, with what is known of them.
 //!
 //! An index is what a thread computes of where it stands, of arguments, of loop variables and of integers it has
-//! loaded: coordinates, offsets in bytes, trips, extents. Each is held once ([`Indices`] hash-conses), so that two are
+//! loaded: coordinates, offsets in bytes, trips, extents. Each is held once ([`IndexArena`] hash-conses), so that two are
 //! equal if their handles are, and in *normal form*, so that "these eight elements are neighbours, and the first is
 //! aligned" is a question to the arena:
 //!
@@ -11,12 +11,12 @@
 //!   where what is known of the parts allows it: `(8 * q + lane) / 8` is `q` where `lane` is 0 to 7, and `d * (x / d) +
 //!   x % d` is `x`;
 //! * **pieces** ([`Index::Minimum`], [`Index::Maximum`], [`Index::Select`]), gone where a condition is known;
-//! * **conditions** ([`Condition`]) on indices, also held once: `8 * q + lane < 512` is `q < 64`, which does not move
+//! * **conditions** ([`Predicate`]) on indices, also held once: `8 * q + lane < 512` is `q < 64`, which does not move
 //!   with the lane.
 //!
 //! # Meaning
 //!
-//! Indices are two's complement integers of 64 bits, and sums and products **wrap**. Quotients are rounded toward zero,
+//! IndexArena are two's complement integers of 64 bits, and sums and products **wrap**. Quotients are rounded toward zero,
 //! and remainders have the sign of the dividend; both are 0 where the divisor is 0, as integers of the tile language
 //! have it. Normal forms never rely on what does not hold: an integer fact is only used where the ranges show that
 //! nothing wraps. Wrapping is a property of rings that the rest of the form shares: differences, and divisibility by
@@ -60,7 +60,7 @@ pub enum Atom {
     Value(Handle<Value>),
 }
 
-/// An index. Operands are handles of the same [`Indices`].
+/// An index. Operands are handles of the same [`IndexArena`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Index {
     /// Something without parts.
@@ -96,7 +96,7 @@ pub enum Index {
     /// One of two.
     Select {
         /// Which one.
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         /// Where the condition holds.
         accept: Handle<Index>,
         /// Where it does not.
@@ -122,9 +122,9 @@ pub struct Term {
     pub factors: Box<[Handle<Index>]>,
 }
 
-/// Something that holds or does not. Operands are handles of the same [`Indices`].
+/// Something that holds or does not. Operands are handles of the same [`IndexArena`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Condition {
+pub enum Predicate {
     /// Known.
     Constant(bool),
     /// A bool value of one lane.
@@ -133,25 +133,25 @@ pub enum Condition {
     Positive(Handle<Index>),
     /// The index is 0.
     Zero(Handle<Index>),
-    /// The first is less than the second; where their difference cannot wrap this is [`Condition::Positive`].
+    /// The first is less than the second; where their difference cannot wrap this is [`Predicate::Positive`].
     Less(Handle<Index>, Handle<Index>),
     /// The first is at least 0 and less than the second, which is not negative: one unsigned comparison.
     Within(Handle<Index>, Handle<Index>),
     /// The other does not hold.
-    Not(Handle<Condition>),
+    Not(Handle<Predicate>),
     /// All hold: two or more, in the order of their handles.
-    All(Box<[Handle<Condition>]>),
+    All(Box<[Handle<Predicate>]>),
     /// One holds at least: two or more, in the order of their handles.
-    Any(Box<[Handle<Condition>]>),
+    Any(Box<[Handle<Predicate>]>),
 }
 
 /// All indices and conditions of a kernel, each once.
 #[derive(Debug, Clone, Default)]
-pub struct Indices {
+pub struct IndexArena {
     nodes: Arena<Node>,
     known: HashMap<Index, Handle<Index>>,
     conditions: Arena<ConditionNode>,
-    known_conditions: HashMap<Condition, Handle<Condition>>,
+    known_conditions: HashMap<Predicate, Handle<Predicate>>,
 }
 
 #[derive(Debug, Clone)]
@@ -164,11 +164,11 @@ struct Node {
 
 #[derive(Debug, Clone)]
 struct ConditionNode {
-    condition: Condition,
+    condition: Predicate,
     atoms: Box<[Atom]>,
 }
 
-impl Indices {
+impl IndexArena {
     /// No index.
     pub fn new() -> Self {
         Self::default()
@@ -186,7 +186,7 @@ impl Indices {
     ///
     /// # Panics
     /// Of a handle of another arena.
-    pub fn condition(&self, condition: Handle<Condition>) -> &Condition {
+    pub fn condition(&self, condition: Handle<Predicate>) -> &Predicate {
         &self.conditions[condition_node(condition)].condition
     }
 
@@ -196,7 +196,7 @@ impl Indices {
     }
 
     /// Whether there is such a condition.
-    pub fn has_condition(&self, condition: Handle<Condition>) -> bool {
+    pub fn has_condition(&self, condition: Handle<Predicate>) -> bool {
         condition.index() < self.conditions.len()
     }
 
@@ -224,9 +224,9 @@ impl Indices {
     }
 
     /// Whether a condition holds, if it is known.
-    pub fn is_known(&self, condition: Handle<Condition>) -> Option<bool> {
+    pub fn is_known(&self, condition: Handle<Predicate>) -> Option<bool> {
         match self.condition(condition) {
-            Condition::Constant(holds) => Some(*holds),
+            Predicate::Constant(holds) => Some(*holds),
             _ => None,
         }
     }
@@ -236,8 +236,8 @@ impl Indices {
         &self.node(index).atoms
     }
 
-    /// As [`Indices::atoms`]. A bool value is an atom here too.
-    pub fn condition_atoms(&self, condition: Handle<Condition>) -> &[Atom] {
+    /// As [`IndexArena::atoms`]. A bool value is an atom here too.
+    pub fn condition_atoms(&self, condition: Handle<Predicate>) -> &[Atom] {
         &self.conditions[condition_node(condition)].atoms
     }
 
@@ -247,7 +247,7 @@ impl Indices {
     }
 
     /// Whether a condition may change when `atom` does.
-    pub fn condition_moves(&self, condition: Handle<Condition>, atom: Atom) -> bool {
+    pub fn condition_moves(&self, condition: Handle<Predicate>, atom: Atom) -> bool {
         self.condition_atoms(condition).binary_search(&atom).is_ok()
     }
 
@@ -357,7 +357,7 @@ impl Indices {
         handle
     }
 
-    fn intern_condition(&mut self, condition: Condition) -> Handle<Condition> {
+    fn intern_condition(&mut self, condition: Predicate) -> Handle<Predicate> {
         if let Some(&known) = self.known_conditions.get(&condition) {
             return known;
         }
@@ -392,18 +392,18 @@ impl Indices {
         in_order(atoms)
     }
 
-    fn find_condition_atoms(&self, condition: &Condition) -> Box<[Atom]> {
+    fn find_condition_atoms(&self, condition: &Predicate) -> Box<[Atom]> {
         let mut atoms = Vec::new();
         match condition {
-            Condition::Constant(_) => {}
-            Condition::Value(value) => atoms.push(Atom::Value(*value)),
-            Condition::Positive(index) | Condition::Zero(index) => atoms.extend_from_slice(self.atoms(*index)),
-            Condition::Less(left, right) | Condition::Within(left, right) => {
+            Predicate::Constant(_) => {}
+            Predicate::Value(value) => atoms.push(Atom::Value(*value)),
+            Predicate::Positive(index) | Predicate::Zero(index) => atoms.extend_from_slice(self.atoms(*index)),
+            Predicate::Less(left, right) | Predicate::Within(left, right) => {
                 atoms.extend_from_slice(self.atoms(*left));
                 atoms.extend_from_slice(self.atoms(*right));
             }
-            Condition::Not(other) => atoms.extend_from_slice(self.condition_atoms(*other)),
-            Condition::All(all) | Condition::Any(all) => {
+            Predicate::Not(other) => atoms.extend_from_slice(self.condition_atoms(*other)),
+            Predicate::All(all) | Predicate::Any(all) => {
                 all.iter()
                     .for_each(|one| atoms.extend_from_slice(self.condition_atoms(*one)));
             }
@@ -412,7 +412,7 @@ impl Indices {
     }
 }
 
-fn condition_node(condition: Handle<Condition>) -> Handle<ConditionNode> {
+fn condition_node(condition: Handle<Predicate>) -> Handle<ConditionNode> {
     Handle::from_index(condition.index())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Atom, Condition, Index, Indices};
+use super::{Atom, Index, IndexArena, Predicate};
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::Value;
@@ -13,14 +13,14 @@ pub struct Substitution {
     /// By the atom.
     pub atoms: BTreeMap<Atom, Handle<Index>>,
     /// By the bool value.
-    pub bools: BTreeMap<Handle<Value>, Handle<Condition>>,
+    pub bools: BTreeMap<Handle<Value>, Handle<Predicate>>,
 }
 
 /// What has been replaced already.
 #[derive(Default)]
 struct Done {
     indices: HashMap<Handle<Index>, Handle<Index>>,
-    conditions: HashMap<Handle<Condition>, Handle<Condition>>,
+    conditions: HashMap<Handle<Predicate>, Handle<Predicate>>,
 }
 
 impl Substitution {
@@ -40,7 +40,7 @@ impl Substitution {
     }
 }
 
-impl Indices {
+impl IndexArena {
     /// `index` with `by` in the place of `atom`, in normal form again.
     pub fn substitute(&mut self, index: Handle<Index>, atom: Atom, by: Handle<Index>) -> Handle<Index> {
         self.substitute_all(index, &Substitution::of(atom, by))
@@ -51,22 +51,22 @@ impl Indices {
         self.replace(index, substitution, &mut Done::default())
     }
 
-    /// As [`Indices::substitute_all`].
+    /// As [`IndexArena::substitute_all`].
     pub fn substitute_all_in(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         substitution: &Substitution,
-    ) -> Handle<Condition> {
+    ) -> Handle<Predicate> {
         self.replace_condition(condition, substitution, &mut Done::default())
     }
 
-    /// As [`Indices::substitute`].
+    /// As [`IndexArena::substitute`].
     pub fn substitute_condition(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         atom: Atom,
         by: Handle<Index>,
-    ) -> Handle<Condition> {
+    ) -> Handle<Predicate> {
         self.substitute_all_in(condition, &Substitution::of(atom, by))
     }
 
@@ -131,10 +131,10 @@ impl Indices {
 
     fn replace_condition(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         with: &Substitution,
         done: &mut Done,
-    ) -> Handle<Condition> {
+    ) -> Handle<Predicate> {
         if !with.touches(self.condition_atoms(condition)) {
             return condition;
         }
@@ -148,38 +148,38 @@ impl Indices {
 
     fn replace_condition_parts(
         &mut self,
-        condition: Handle<Condition>,
+        condition: Handle<Predicate>,
         with: &Substitution,
         done: &mut Done,
-    ) -> Handle<Condition> {
+    ) -> Handle<Predicate> {
         match self.condition(condition).clone() {
-            Condition::Constant(_) => condition,
-            Condition::Value(value) => with.bools.get(&value).copied().unwrap_or(condition),
-            Condition::Positive(index) => {
+            Predicate::Constant(_) => condition,
+            Predicate::Value(value) => with.bools.get(&value).copied().unwrap_or(condition),
+            Predicate::Positive(index) => {
                 let (zero, index) = (self.constant(0), self.replace(index, with, done));
                 self.less(zero, index)
             }
-            Condition::Zero(index) => {
+            Predicate::Zero(index) => {
                 let (zero, index) = (self.constant(0), self.replace(index, with, done));
                 self.equal(index, zero)
             }
-            Condition::Less(left, right) => {
+            Predicate::Less(left, right) => {
                 let (left, right) = (self.replace(left, with, done), self.replace(right, with, done));
                 self.less(left, right)
             }
-            Condition::Within(value, limit) => {
+            Predicate::Within(value, limit) => {
                 let (value, limit) = (self.replace(value, with, done), self.replace(limit, with, done));
                 self.within(value, limit)
             }
-            Condition::Not(other) => {
+            Predicate::Not(other) => {
                 let other = self.replace_condition(other, with, done);
                 self.not(other)
             }
-            Condition::All(all) => {
+            Predicate::All(all) => {
                 let all: Vec<_> = all.iter().map(|one| self.replace_condition(*one, with, done)).collect();
                 self.all(all)
             }
-            Condition::Any(any) => {
+            Predicate::Any(any) => {
                 let any: Vec<_> = any.iter().map(|one| self.replace_condition(*one, with, done)).collect();
                 self.any(any)
             }

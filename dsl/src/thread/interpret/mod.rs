@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 pub use memory::Memory;
 
 use super::index::Assignment;
-use super::{Atom, BufferKind, Condition, Index, Kernel, Label, MAX_LANES, Operand, Value};
+use super::{Atom, BufferKind, Index, Kernel, Label, MAX_LANES, Predicate, Use, Value};
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal, Span};
 use memory::Touched;
@@ -167,21 +167,21 @@ impl<'a> Machine<'a> {
         self.kernel.indices.evaluate(index, &self.at(thread, lane))
     }
 
-    fn condition(&self, condition: Handle<Condition>, thread: u32, lane: usize) -> bool {
+    fn condition(&self, condition: Handle<Predicate>, thread: u32, lane: usize) -> bool {
         self.kernel
             .indices
             .evaluate_condition(condition, &self.at(thread, lane))
     }
 
-    fn operand(&self, operand: Operand, thread: u32) -> Packet {
+    fn operand(&self, operand: Use, thread: u32) -> Packet {
         match operand {
-            Operand::Value(value) => self.values[value.index()][thread as usize].clone(),
-            Operand::Literal(literal) => std::iter::once(literal.bits).collect(),
-            Operand::Index(index) => {
+            Use::Value(value) => self.values[value.index()][thread as usize].clone(),
+            Use::Literal(literal) => std::iter::once(literal.bits).collect(),
+            Use::Index(index) => {
                 let lanes = usize::from(self.kernel.ty(operand).lanes);
                 (0..lanes).map(|lane| self.index(index, thread, lane) as u64).collect()
             }
-            Operand::Condition(condition) => {
+            Use::Predicate(condition) => {
                 let lanes = usize::from(self.kernel.ty(operand).lanes);
                 (0..lanes)
                     .map(|lane| u64::from(self.condition(condition, thread, lane)))
@@ -190,7 +190,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn scalar(&self, operand: Operand, thread: u32) -> u64 {
+    fn scalar(&self, operand: Use, thread: u32) -> u64 {
         self.operand(operand, thread).first().copied().unwrap_or_default()
     }
 

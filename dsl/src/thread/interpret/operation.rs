@@ -5,7 +5,7 @@ use super::{Fault, Machine, Packet, Passed};
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Literal, UnaryOp};
-use crate::thread::{Load, Operand, Operation, Order, Rounding, Shuffle, Type, Vote};
+use crate::thread::{Load, Operation, Order, Rounding, Shuffle, Type, Use, Vote};
 
 impl Machine<'_> {
     /// What an operation gives one thread. `active` are all that do it.
@@ -16,8 +16,8 @@ impl Machine<'_> {
         thread: u32,
         active: &[u32],
     ) -> Result<Packet, Fault> {
-        let element_of = |operand: &Operand| self.kernel.ty(*operand).element;
-        let of = |machine: &Self, operand: &Operand| machine.operand(*operand, thread);
+        let element_of = |operand: &Use| self.kernel.ty(*operand).element;
+        let of = |machine: &Self, operand: &Use| machine.operand(*operand, thread);
         let lanes = usize::from(ty.lanes);
         match operation {
             Operation::Argument(argument) => match &self.arguments[argument.index()] {

@@ -5,7 +5,7 @@ use super::{Fault, Machine, Packet, Reported};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, BinaryOp, Literal};
 use crate::stack::room;
-use crate::thread::{Atomic, Block, Label, Operand, Order, Place, Statement, Store, Update};
+use crate::thread::{Atomic, Block, Label, Order, Place, Statement, Store, Update, Use};
 
 /// The threads that are at a statement, by number.
 type Active = Vec<u32>;
@@ -230,7 +230,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn updated(&self, op: AtomicOp, element: ElementType, old: u64, value: Operand, thread: u32) -> u64 {
+    fn updated(&self, op: AtomicOp, element: ElementType, old: u64, value: Use, thread: u32) -> u64 {
         let value = self.scalar(value, thread);
         let op = match op {
             AtomicOp::Add => BinaryOp::Add,
@@ -248,7 +248,7 @@ impl Machine<'_> {
         self.write(place, element, bits, thread, 0, Touch::Atomic)
     }
 
-    fn line(&self, format: &str, values: &[Operand], thread: u32) -> String {
+    fn line(&self, format: &str, values: &[Use], thread: u32) -> String {
         let mut line = String::new();
         for (number, part) in format.split("{}").enumerate() {
             if let Some(&value) = number.checked_sub(1).and_then(|number| values.get(number)) {

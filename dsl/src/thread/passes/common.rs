@@ -6,8 +6,8 @@ use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::{
-    Atom, Block, Builder, Condition, Index, Kernel, Load, Operand, Operation, Order, Place, Sharing, Statement,
-    Substitution, Update, Value,
+    Atom, Block, Builder, Index, Kernel, Load, Operation, Order, Place, Predicate, Sharing, Statement, Substitution,
+    Update, Use, Value,
 };
 
 pub(super) fn run(kernel: &mut Kernel) {
@@ -26,11 +26,11 @@ pub(super) fn run(kernel: &mut Kernel) {
 pub(super) struct Common {
     pub(super) b: Builder,
     /// Values by what computes them, innermost block last.
-    known: Vec<HashMap<Operation, Operand>>,
+    known: Vec<HashMap<Operation, Use>>,
     /// What computes each value.
     pub(super) defined: HashMap<Handle<Value>, Operation>,
     /// What values have become that are another one.
-    values: HashMap<Handle<Value>, Operand>,
+    values: HashMap<Handle<Value>, Use>,
     replaced: Substitution,
 }
 
@@ -50,12 +50,12 @@ impl Common {
         self.b.leave()
     }
 
-    fn operand(&mut self, operand: Operand) -> Operand {
+    fn operand(&mut self, operand: Use) -> Use {
         match operand {
-            Operand::Value(value) => self.values.get(&value).copied().unwrap_or(operand),
-            Operand::Literal(_) => operand,
-            Operand::Index(index) => self.index(index).into(),
-            Operand::Condition(condition) => self.condition(condition).into(),
+            Use::Value(value) => self.values.get(&value).copied().unwrap_or(operand),
+            Use::Literal(_) => operand,
+            Use::Index(index) => self.index(index).into(),
+            Use::Predicate(condition) => self.condition(condition).into(),
         }
     }
 
@@ -63,13 +63,13 @@ impl Common {
         self.b.indices().substitute_all(index, &self.replaced)
     }
 
-    fn condition(&mut self, condition: Handle<Condition>) -> Handle<Condition> {
+    fn condition(&mut self, condition: Handle<Predicate>) -> Handle<Predicate> {
         self.b.indices().substitute_all_in(condition, &self.replaced)
     }
 
     fn place(&mut self, place: Place) -> Place {
         let pointer = place.pointer.map(|pointer| match self.values.get(&pointer) {
-            Some(Operand::Value(value)) => *value,
+            Some(Use::Value(value)) => *value,
             _ => pointer,
         });
         Place {
@@ -79,7 +79,7 @@ impl Common {
         }
     }
 
-    fn predicate(&mut self, predicate: Option<Handle<Condition>>) -> Option<Handle<Condition>> {
+    fn predicate(&mut self, predicate: Option<Handle<Predicate>>) -> Option<Handle<Predicate>> {
         let predicate = self.condition(predicate?);
         match self.b.kernel().indices.is_known(predicate) {
             Some(true) => None,
@@ -207,7 +207,7 @@ impl Common {
         }
     }
 
-    pub(super) fn never(&self, predicate: Option<Handle<Condition>>) -> bool {
+    pub(super) fn never(&self, predicate: Option<Handle<Predicate>>) -> bool {
         predicate.is_some_and(|predicate| self.b.kernel().indices.is_known(predicate) == Some(false))
     }
 
@@ -242,7 +242,7 @@ impl Common {
         self.b.push(Statement::Let { value, operation });
     }
 
-    fn replace(&mut self, value: Handle<Value>, by: Operand) {
+    fn replace(&mut self, value: Handle<Value>, by: Use) {
         self.values.insert(value, by);
         match self.b.element(by) {
             ElementType::Bool if self.b.kernel().ty(by).lanes == 1 => {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Operand, Operation, Register, Statement, Value, Variable};
+use crate::thread::{Atom, Block, Kernel, Operation, Register, Statement, Use, Value, Variable};
 
 pub(super) fn run(kernel: &mut Kernel) {
     let mut live = Live {
@@ -119,7 +119,7 @@ impl Live<'_> {
             Mention::Use(operand) => self.operand(operand),
             Mention::Place(place) => {
                 self.values.extend(place.pointer);
-                self.operand(Operand::Index(place.offset));
+                self.operand(Use::Index(place.offset));
             }
             Mention::Register(register) => {
                 if !matches!(by, Statement::Assign { .. }) {
@@ -130,16 +130,16 @@ impl Live<'_> {
         }
     }
 
-    fn operand(&mut self, operand: Operand) {
+    fn operand(&mut self, operand: Use) {
         let indices = &self.kernel.indices;
         let atoms = match operand {
-            Operand::Value(value) => {
+            Use::Value(value) => {
                 self.values.insert(value);
                 return;
             }
-            Operand::Literal(_) => return,
-            Operand::Index(index) => indices.atoms(index),
-            Operand::Condition(condition) => indices.condition_atoms(condition),
+            Use::Literal(_) => return,
+            Use::Index(index) => indices.atoms(index),
+            Use::Predicate(condition) => indices.condition_atoms(condition),
         };
         for atom in atoms {
             match atom {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::ir::{Handle, Span};
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Load, Operand, Operation, Order, Sharing, Statement, Value, Variable};
+use crate::thread::{Atom, Block, Kernel, Load, Operation, Order, Sharing, Statement, Use, Value, Variable};
 
 pub(super) fn run(kernel: &mut Kernel) {
     let body = std::mem::take(&mut kernel.body);
@@ -147,12 +147,12 @@ impl Hoist<'_> {
             _ => false,
         };
         let mut found = false;
-        let mut of = |operand: Operand| {
+        let mut of = |operand: Use| {
             found |= match operand {
-                Operand::Value(value) => defined.values.contains(&value),
-                Operand::Literal(_) => false,
-                Operand::Index(index) => indices.atoms(index).iter().any(is_defined),
-                Operand::Condition(condition) => indices.condition_atoms(condition).iter().any(is_defined),
+                Use::Value(value) => defined.values.contains(&value),
+                Use::Literal(_) => false,
+                Use::Index(index) => indices.atoms(index).iter().any(is_defined),
+                Use::Predicate(condition) => indices.condition_atoms(condition).iter().any(is_defined),
             }
         };
         statement.for_each_mention(|mention| match mention {

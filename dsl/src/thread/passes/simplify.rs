@@ -3,28 +3,28 @@
 use super::common::Common;
 use crate::arithmetic;
 use crate::ir::{BinaryOp, Literal};
-use crate::thread::{Operand, Operation, Rounding};
+use crate::thread::{Operation, Rounding, Use};
 
 impl Common {
-    fn definition(&self, operand: Operand) -> Option<&Operation> {
+    fn definition(&self, operand: Use) -> Option<&Operation> {
         match operand {
-            Operand::Value(value) => self.defined.get(&value),
+            Use::Value(value) => self.defined.get(&value),
             _ => None,
         }
     }
 
     /// An operand that an operation comes to; of one lane where it stands for all.
-    pub(super) fn simplified(&mut self, operation: &Operation) -> Option<Operand> {
-        let literal = |operand: &Operand| match operand {
-            Operand::Literal(literal) => Some(*literal),
+    pub(super) fn simplified(&mut self, operation: &Operation) -> Option<Use> {
+        let literal = |operand: &Use| match operand {
+            Use::Literal(literal) => Some(*literal),
             _ => None,
         };
         match operation {
-            Operation::Unary { op, value } => arithmetic::unary(*op, literal(value)?).map(Operand::Literal),
+            Operation::Unary { op, value } => arithmetic::unary(*op, literal(value)?).map(Use::Literal),
             Operation::Binary { op, left, right } => {
                 let (l, r) = (literal(left), literal(right));
                 if let (Some(l), Some(r)) = (l, r) {
-                    return arithmetic::binary(*op, l, r).map(Operand::Literal);
+                    return arithmetic::binary(*op, l, r).map(Use::Literal);
                 }
                 let is = |side: Option<Literal>, number: i128| side.and_then(Literal::as_integer) == Some(number);
                 match op {
@@ -43,14 +43,14 @@ impl Common {
                 reject,
             } => match (condition, accept == reject) {
                 (_, true) => Some(*accept),
-                (Operand::Condition(condition), _) => match self.b.kernel().indices.is_known(*condition)? {
+                (Use::Predicate(condition), _) => match self.b.kernel().indices.is_known(*condition)? {
                     true => Some(*accept),
                     false => Some(*reject),
                 },
                 _ => None,
             },
             Operation::Cast { value, to, rounding } => match literal(value) {
-                Some(value) if *rounding == Rounding::NearestEven => arithmetic::cast(value, *to).map(Operand::Literal),
+                Some(value) if *rounding == Rounding::NearestEven => arithmetic::cast(value, *to).map(Use::Literal),
                 _ if self.b.element(*value) == *to => Some(*value),
                 _ => None,
             },

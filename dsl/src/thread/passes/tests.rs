@@ -74,8 +74,8 @@ fn lanes_are_taken_out_whatever_moves_with_them() {
                 let value = e.b.binary(
                     BinaryOp::Add,
                     value,
-                    Operand::Value(match value {
-                        Operand::Value(value) => value,
+                    Use::Value(match value {
+                        Use::Value(value) => value,
                         _ => unreachable!(),
                     }),
                 );

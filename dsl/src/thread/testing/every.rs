@@ -6,8 +6,8 @@ use crate::ir::{
     AtomicOp, BinaryOp, CacheHint, CompareOp, GridDependency, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp,
 };
 use crate::thread::{
-    Argument, AsyncCopy, Atomic, Buffer, Builder, Condition, FenceOrder, Kernel, Load, Operand, Operation, Order,
-    Place, Ptx, Report, Rounding, Shuffle, Statement, Store, Type, Unroll, Update, Vote, accepts_binary, accepts_cast,
+    Argument, AsyncCopy, Atomic, Buffer, Builder, FenceOrder, Kernel, Load, Operation, Order, Place, Predicate, Ptx,
+    Report, Rounding, Shuffle, Statement, Store, Type, Unroll, Update, Use, Vote, accepts_binary, accepts_cast,
     accepts_unary, is_computed,
 };
 
@@ -54,7 +54,7 @@ struct Every {
 }
 
 impl Every {
-    fn value(&mut self, ty: Type) -> Operand {
+    fn value(&mut self, ty: Type) -> Use {
         value(&mut self.b, &self.scalars, ty)
     }
 
@@ -71,14 +71,14 @@ impl Every {
         let mut place = self.b.place(buffer, offset);
         if buffer == self.memory.listed {
             let address = self.value(Type::scalar(ElementType::U64));
-            if let Operand::Value(pointer) = address {
+            if let Use::Value(pointer) = address {
                 place.pointer = Some(pointer);
             }
         }
         place
     }
 
-    fn some_threads(&mut self) -> Handle<Condition> {
+    fn some_threads(&mut self) -> Handle<Predicate> {
         let (thread, limit) = (self.b.thread(), self.b.constant(7));
         self.b.indices().less(thread, limit)
     }
@@ -167,7 +167,7 @@ fn select(e: &mut Every) {
     for ty in ElementType::ALL.into_iter().flat_map(lanes) {
         let condition = e.some_threads();
         let several = e.value(Type::packet(ElementType::Bool, ty.lanes));
-        for condition in [Operand::Condition(condition), several] {
+        for condition in [Use::Predicate(condition), several] {
             let (accept, reject) = (e.value(ty), zero(ty.element));
             e.keep(Operation::Select {
                 condition,
@@ -467,7 +467,7 @@ fn statements(e: &mut Every) {
     {
         e.b.push(Statement::Fence { order, scope });
     }
-    let values: Vec<Operand> = ElementType::ALL
+    let values: Vec<Use> = ElementType::ALL
         .into_iter()
         .filter(|element| is_computed(*element))
         .map(|element| e.value(Type::scalar(element)))

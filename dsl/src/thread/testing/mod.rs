@@ -7,7 +7,7 @@ mod random;
 pub use every::every;
 pub use random::random;
 
-use super::{Argument, ArgumentKind, Buffer, BufferKind, Builder, Operand, Operation, Rounding, Sharing, Store, Type};
+use super::{Argument, ArgumentKind, Buffer, BufferKind, Builder, Operation, Rounding, Sharing, Store, Type, Use};
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal};
 use crate::thread::Order;
@@ -78,7 +78,7 @@ fn beginning(name: &str, threads: u32) -> (Builder, Memory, Vec<Handle<Argument>
 }
 
 /// A value of a type, made of an argument.
-fn value(b: &mut Builder, scalars: &[Handle<Argument>], ty: Type) -> Operand {
+fn value(b: &mut Builder, scalars: &[Handle<Argument>], ty: Type) -> Use {
     let at = ElementType::ALL.iter().position(|element| *element == ty.element);
     let scalar = b.emit(Operation::Argument(scalars[at.unwrap_or_default()]));
     match ty.lanes {
@@ -88,7 +88,7 @@ fn value(b: &mut Builder, scalars: &[Handle<Argument>], ty: Type) -> Operand {
 }
 
 /// Stores a value where every thread may see it, so that it has to be computed.
-fn keep(b: &mut Builder, common: Handle<Buffer>, value: Operand) {
+fn keep(b: &mut Builder, common: Handle<Buffer>, value: Use) {
     let ty = b.kernel().ty(value);
     if ty.element == ElementType::Bool {
         let bytes = b.emit(Operation::Cast {
@@ -125,6 +125,6 @@ fn many(element: ElementType) -> u8 {
     }
 }
 
-fn zero(element: ElementType) -> Operand {
+fn zero(element: ElementType) -> Use {
     Literal::zero(element).into()
 }

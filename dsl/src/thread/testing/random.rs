@@ -8,9 +8,9 @@ use crate::ir::{
     AtomicOp, BinaryOp, CacheHint, CompareOp, GridDependency, Handle, Literal, MemoryOrder, MemoryScope, Span, UnaryOp,
 };
 use crate::thread::{
-    Argument, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Condition, Facts, FenceOrder, Index, Kernel, Label, Load,
-    Operand, Operation, Order, Place, Register, Report, Rounding, Shuffle, Space, Statement, Store, Type, Unroll,
-    Update, Vote, accepts_binary, accepts_cast, accepts_unary, is_computed,
+    Argument, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Label, Load, Operation,
+    Order, Place, Predicate, Register, Report, Rounding, Shuffle, Space, Statement, Store, Type, Unroll, Update, Use,
+    Vote, accepts_binary, accepts_cast, accepts_unary, is_computed,
 };
 
 /// A kernel of about `statements` statements. The same for the same numbers.
@@ -40,7 +40,7 @@ struct Random<'a> {
     memory: Memory,
     scalars: Vec<Handle<Argument>>,
     /// What is in scope.
-    values: Vec<Operand>,
+    values: Vec<Use>,
     indices: Vec<Handle<Index>>,
     /// What has been set.
     registers: Vec<Handle<Register>>,
@@ -138,7 +138,7 @@ impl Random<'_> {
         }
     }
 
-    fn condition(&mut self) -> Handle<Condition> {
+    fn condition(&mut self) -> Handle<Predicate> {
         let which = self.rng.u32(..9);
         if which > 5 {
             let (one, other) = (self.condition(), self.condition());
@@ -168,8 +168,8 @@ impl Random<'_> {
     }
 
     /// Something of this type.
-    fn operand(&mut self, ty: Type) -> Operand {
-        let fits: Vec<Operand> = self
+    fn operand(&mut self, ty: Type) -> Use {
+        let fits: Vec<Use> = self
             .values
             .iter()
             .copied()
@@ -183,14 +183,14 @@ impl Random<'_> {
             (Type { lanes: 1, element }, 1) => {
                 let bits = self.rng.u64(..) >> (64 - element.bits());
                 let bits = if element == ElementType::Bool { bits & 1 } else { bits };
-                Operand::Literal(Literal { element, bits })
+                Use::Literal(Literal { element, bits })
             }
             _ => value(&mut self.b, &self.scalars, ty),
         }
     }
 
     /// Something of this type, or one lane of it.
-    fn lane_by_lane(&mut self, ty: Type) -> Operand {
+    fn lane_by_lane(&mut self, ty: Type) -> Use {
         match self.rng.u32(..4) {
             0 => self.operand(ty.with_lanes(1)),
             _ => self.operand(ty),
@@ -209,7 +209,7 @@ impl Random<'_> {
         let mut place = self.b.place(buffer, offset);
         if matches!(self.b.kernel().buffers[buffer].kind, BufferKind::Listed { .. }) {
             while place.pointer.is_none() {
-                if let Operand::Value(pointer) = self.operand(Type::scalar(ElementType::U64)) {
+                if let Use::Value(pointer) = self.operand(Type::scalar(ElementType::U64)) {
                     place.pointer = Some(pointer);
                 }
             }
@@ -263,7 +263,7 @@ impl Random<'_> {
         self.rng.bool().then(|| pick(self.rng, &CacheHint::ALL))
     }
 
-    fn predicate(&mut self) -> Option<Handle<Condition>> {
+    fn predicate(&mut self) -> Option<Handle<Predicate>> {
         self.rng.bool().then(|| self.condition())
     }
 

@@ -7,9 +7,7 @@ use crate::element::ElementType;
 use crate::ir::{Handle, Span};
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{
-    Atom, Block, Facts, Kernel, Label, Operand, Operation, Ptx, Report, Statement, Type, Value, Variable,
-};
+use crate::thread::{Atom, Block, Facts, Kernel, Label, Operation, Ptx, Report, Statement, Type, Use, Value, Variable};
 
 pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
     let mut body = Body {
@@ -170,13 +168,13 @@ impl Body<'_> {
         }
     }
 
-    fn is_in_scope(&self, operand: Operand, span: Span) -> Result<(), Fault> {
+    fn is_in_scope(&self, operand: Use, span: Span) -> Result<(), Fault> {
         let indices = &self.kernel.indices;
         let atoms = match operand {
-            Operand::Value(value) => return self.atom(Atom::Value(value), span),
-            Operand::Literal(_) => return Ok(()),
-            Operand::Index(index) => indices.atoms(index),
-            Operand::Condition(condition) => indices.condition_atoms(condition),
+            Use::Value(value) => return self.atom(Atom::Value(value), span),
+            Use::Literal(_) => return Ok(()),
+            Use::Index(index) => indices.atoms(index),
+            Use::Predicate(condition) => indices.condition_atoms(condition),
         };
         atoms.iter().try_for_each(|atom| self.atom(*atom, span))
     }
@@ -241,7 +239,7 @@ impl Body<'_> {
             Statement::Barrier { group } => self.group(*group, span),
             Statement::Report(report) => self.report(report, span),
             Statement::Print { format, values } => {
-                let printed = |operand: &Operand| {
+                let printed = |operand: &Use| {
                     let ty = kernel.ty(*operand);
                     ty.lanes == 1 && crate::thread::is_computed(ty.element)
                 };

@@ -4,7 +4,7 @@ use super::{Fault, Rule, fault};
 use crate::element::ElementType;
 use crate::ir::{Arena, Handle, Span};
 use crate::thread::statement::Mention;
-use crate::thread::{Argument, ArgumentKind, Atom, BufferKind, Condition, Index, Kernel, Operand, Place};
+use crate::thread::{Argument, ArgumentKind, Atom, BufferKind, Index, Kernel, Place, Predicate, Use};
 
 pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
     let handles = Handles { kernel };
@@ -50,12 +50,12 @@ impl Handles<'_> {
         }
     }
 
-    fn operand(&self, operand: Operand, span: Span) -> Result<(), Fault> {
+    fn operand(&self, operand: Use, span: Span) -> Result<(), Fault> {
         match operand {
-            Operand::Value(value) => has(&self.kernel.values, value, span),
-            Operand::Literal(_) => Ok(()),
-            Operand::Index(index) => self.index(index, span),
-            Operand::Condition(condition) => self.condition(condition, span),
+            Use::Value(value) => has(&self.kernel.values, value, span),
+            Use::Literal(_) => Ok(()),
+            Use::Index(index) => self.index(index, span),
+            Use::Predicate(condition) => self.condition(condition, span),
         }
     }
 
@@ -75,7 +75,7 @@ impl Handles<'_> {
         indices.atoms(index).iter().try_for_each(|atom| self.atom(*atom, span))
     }
 
-    fn condition(&self, condition: Handle<Condition>, span: Span) -> Result<(), Fault> {
+    fn condition(&self, condition: Handle<Predicate>, span: Span) -> Result<(), Fault> {
         let indices = &self.kernel.indices;
         if !indices.has_condition(condition) {
             return fault(Rule::Handle, span, format!("there is no condition {condition:?}"));

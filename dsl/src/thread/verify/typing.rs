@@ -4,12 +4,12 @@ use crate::element::ElementType;
 use crate::ir::CompareOp;
 use crate::thread::operation::is_computed;
 use crate::thread::{
-    ArgumentKind, Kernel, MAX_LANES, Operand, Operation, Type, Vote, accepts_binary, accepts_cast, accepts_unary,
+    ArgumentKind, Kernel, MAX_LANES, Operation, Type, Use, Vote, accepts_binary, accepts_cast, accepts_unary,
 };
 
 /// The type of what an operation computes, or what is wrong with it. Handles are of the kernel.
 pub(in crate::thread) fn type_of(kernel: &Kernel, operation: &Operation) -> Result<Type, String> {
-    let ty = |operand: &Operand| kernel.ty(*operand);
+    let ty = |operand: &Use| kernel.ty(*operand);
     let lane_by_lane = |operands: &[Type]| lanes(operands);
     match operation {
         Operation::Argument(argument) => match kernel.arguments[*argument].kind {

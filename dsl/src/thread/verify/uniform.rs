@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use super::{Fault, Rule, fault};
 use crate::ir::{Handle, Span};
 use crate::stack::room;
-use crate::thread::{
-    Atom, Block, Condition, Index, Kernel, Label, Operand, Operation, Place, Shuffle, Space, Statement,
-};
+use crate::thread::{Atom, Block, Index, Kernel, Label, Operation, Place, Predicate, Shuffle, Space, Statement, Use};
 
 /// How many threads have one value, or come by together; 0 for all.
 type Breadth = u64;
@@ -219,12 +217,12 @@ impl Flow<'_> {
         narrower(narrower(own, pointer), self.index(place.offset))
     }
 
-    fn operand(&self, operand: Operand) -> Breadth {
+    fn operand(&self, operand: Use) -> Breadth {
         match operand {
-            Operand::Value(value) => self.values[value.index()],
-            Operand::Literal(_) => ALL,
-            Operand::Index(index) => self.index(index),
-            Operand::Condition(condition) => self.condition(condition),
+            Use::Value(value) => self.values[value.index()],
+            Use::Literal(_) => ALL,
+            Use::Index(index) => self.index(index),
+            Use::Predicate(condition) => self.condition(condition),
         }
     }
 
@@ -273,12 +271,12 @@ impl Flow<'_> {
         }
     }
 
-    fn condition(&self, condition: Handle<Condition>) -> Breadth {
+    fn condition(&self, condition: Handle<Predicate>) -> Breadth {
         let indices = &self.kernel.indices;
         match indices.condition(condition) {
-            Condition::Value(value) => self.values[value.index()],
+            Predicate::Value(value) => self.values[value.index()],
             // The first ones of all, or of each group of a power of two.
-            Condition::Positive(index) => match self.threshold(*index) {
+            Predicate::Positive(index) => match self.threshold(*index) {
                 Some(breadth) => breadth,
                 None => self.index(*index),
             },

@@ -1,10 +1,10 @@
 //! Which form an index has.
 
-use super::super::{Atom, Condition, Facts, Index, Indices};
+use super::super::{Atom, Facts, Index, IndexArena, Predicate};
 use crate::ir::Handle;
 
 struct Example {
-    indices: Indices,
+    indices: IndexArena,
     /// 0 to 255.
     thread: Handle<Index>,
     /// 0 to 1000.
@@ -16,7 +16,7 @@ struct Example {
 }
 
 fn example() -> Example {
-    let mut indices = Indices::new();
+    let mut indices = IndexArena::new();
     let variable = |number| Atom::Variable(Handle::from_index(number));
     Example {
         thread: indices.atom(Atom::Thread, Facts::between(0, 255)),
@@ -125,7 +125,7 @@ fn conditions_are_known_where_ranges_say_so() {
     // Of any row there is one unsigned comparison.
     let (eighty, row) = (s.constant(80), s.row);
     let within = s.indices.within(row, eighty);
-    assert_eq!(s.indices.condition(within), &Condition::Within(row, eighty));
+    assert_eq!(s.indices.condition(within), &Predicate::Within(row, eighty));
     let outside = s.indices.not(within);
     let both = s.indices.all([within, outside]);
     assert_eq!(s.indices.is_known(both), Some(false));

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::super::{Assignment, Atom, Condition, Facts, Index, Indices};
+use super::super::{Assignment, Atom, Facts, Index, IndexArena, Predicate};
 use crate::ir::Handle;
 use crate::thread::Value;
 
@@ -88,7 +88,7 @@ impl Tree {
         }
     }
 
-    fn build(&self, indices: &mut Indices, facts: &[Facts; ATOMS]) -> Handle<Index> {
+    fn build(&self, indices: &mut IndexArena, facts: &[Facts; ATOMS]) -> Handle<Index> {
         let mut of = |tree: &Tree| tree.build(indices, facts);
         match self {
             Self::Atom(number) => indices.atom(atom(*number), facts[*number]),
@@ -148,7 +148,7 @@ impl Test {
         }
     }
 
-    fn build(&self, indices: &mut Indices, facts: &[Facts; ATOMS]) -> Handle<Condition> {
+    fn build(&self, indices: &mut IndexArena, facts: &[Facts; ATOMS]) -> Handle<Predicate> {
         match self {
             Self::Holds(number) => indices.holds(Handle::from_index(*number)),
             Self::Less(l, r) => {
@@ -287,7 +287,7 @@ fn normal_forms_and_facts_agree_with_plain_evaluation() {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
         let facts: [Facts; ATOMS] = std::array::from_fn(|_| facts(rng));
-        let mut indices = Indices::new();
+        let mut indices = IndexArena::new();
         let depth = rng.u8(1..6);
         let (tree, test) = (tree(rng, depth), test(rng, depth.min(3)));
         let (index, condition) = (tree.build(&mut indices, &facts), test.build(&mut indices, &facts));

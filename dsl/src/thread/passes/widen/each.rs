@@ -2,17 +2,11 @@
 
 use super::Widen;
 use crate::ir::Handle;
-use crate::thread::{Condition, Operand, Operation, Ptx, Report, Statement, Value};
+use crate::thread::{Operation, Predicate, Ptx, Report, Statement, Use, Value};
 
 impl Widen {
     /// One of two in each lane, which is no question where the lane says which.
-    pub(super) fn select(
-        &mut self,
-        value: Handle<Value>,
-        condition: Handle<Condition>,
-        accept: Operand,
-        reject: Operand,
-    ) {
+    pub(super) fn select(&mut self, value: Handle<Value>, condition: Handle<Predicate>, accept: Use, reject: Use) {
         let lanes = self.b.kernel().values[value].ty.lanes;
         let (accept, reject) = (self.packet(accept), self.packet(reject));
         let own: Vec<_> = (0..lanes).map(|lane| self.condition_at(condition, lane)).collect();
@@ -40,7 +34,7 @@ impl Widen {
     /// A report of each lane.
     pub(super) fn report(&mut self, report: Report) {
         let kernel = self.b.kernel();
-        let predicate = report.predicate.map(Operand::Condition);
+        let predicate = report.predicate.map(Use::Predicate);
         let operands = [Some(report.value), Some(report.met), predicate];
         let lanes = operands
             .into_iter()
@@ -70,7 +64,7 @@ impl Widen {
 
     /// The author's instructions in each lane.
     pub(super) fn ptx(&mut self, ptx: Ptx) {
-        let inputs: Vec<Operand> = ptx.inputs.iter().map(|input| self.packet(*input)).collect();
+        let inputs: Vec<Use> = ptx.inputs.iter().map(|input| self.packet(*input)).collect();
         let first = ptx
             .outputs
             .first()
@@ -79,7 +73,7 @@ impl Widen {
         if lanes == 1 {
             return self.b.push(Statement::Ptx(Ptx { inputs, ..ptx }));
         }
-        let mut parts: Vec<Vec<Operand>> = vec![Vec::new(); ptx.outputs.len()];
+        let mut parts: Vec<Vec<Use>> = vec![Vec::new(); ptx.outputs.len()];
         for lane in 0..lanes {
             let inputs = inputs.iter().map(|input| self.lane_of(*input, lane)).collect();
             let mut outputs = Vec::with_capacity(ptx.outputs.len());

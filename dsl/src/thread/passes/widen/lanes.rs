@@ -3,25 +3,25 @@
 use super::Widen;
 use crate::element::ElementType;
 use crate::ir::Handle;
-use crate::thread::{Atom, Condition, Index, Operand, Place, Substitution};
+use crate::thread::{Atom, Index, Place, Predicate, Substitution, Use};
 
 impl Widen {
     /// An operand without lanes: what moves with them is a packet.
-    pub(super) fn packet(&mut self, operand: Operand) -> Operand {
+    pub(super) fn packet(&mut self, operand: Use) -> Use {
         let lanes = self.b.kernel().ty(operand).lanes;
         match operand {
-            Operand::Value(value) => self.values.get(&value).copied().unwrap_or(operand),
-            Operand::Index(index) if lanes > 1 => {
+            Use::Value(value) => self.values.get(&value).copied().unwrap_or(operand),
+            Use::Index(index) if lanes > 1 => {
                 let parts = (0..lanes).map(|lane| self.index_at(index, lane).into()).collect();
                 self.b.join(parts)
             }
-            Operand::Condition(condition) if lanes > 1 => {
+            Use::Predicate(condition) if lanes > 1 => {
                 let parts = (0..lanes)
                     .map(|lane| self.condition_at(condition, lane).into())
                     .collect();
                 self.b.join(parts)
             }
-            Operand::Literal(_) | Operand::Index(_) | Operand::Condition(_) => operand,
+            Use::Literal(_) | Use::Index(_) | Use::Predicate(_) => operand,
         }
     }
 
@@ -60,7 +60,7 @@ impl Widen {
         self.b.indices().substitute_all(index, &substitution)
     }
 
-    pub(super) fn condition_at(&mut self, condition: Handle<Condition>, lane: u8) -> Handle<Condition> {
+    pub(super) fn condition_at(&mut self, condition: Handle<Predicate>, lane: u8) -> Handle<Predicate> {
         let atoms = self.b.kernel().indices.condition_atoms(condition).to_vec();
         let substitution = self.at_lane(atoms, lane);
         self.b.indices().substitute_all_in(condition, &substitution)
@@ -81,21 +81,21 @@ impl Widen {
     }
 
     /// Whether a condition holds for all lanes: of what grows with the lane, for the first or the last one.
-    pub(super) fn for_all(&mut self, condition: Handle<Condition>, lanes: u8) -> Handle<Condition> {
+    pub(super) fn for_all(&mut self, condition: Handle<Predicate>, lanes: u8) -> Handle<Predicate> {
         let all_lanes =
             |widen: &mut Self| -> Vec<_> { (0..lanes).map(|lane| widen.condition_at(condition, lane)).collect() };
         let last = lanes - 1;
         let parts = match self.b.kernel().indices.condition(condition).clone() {
-            Condition::All(all) => all.iter().map(|one| self.for_all(*one, lanes)).collect(),
+            Predicate::All(all) => all.iter().map(|one| self.for_all(*one, lanes)).collect(),
             // Neither sum wraps, so neither does any in between.
-            Condition::Positive(index) => match self.b.indices().step(index, Atom::Lane(lanes)) {
+            Predicate::Positive(index) => match self.b.indices().step(index, Atom::Lane(lanes)) {
                 Some(step) if !self.b.kernel().moves_by_values(index) => {
                     vec![self.condition_at(condition, if step < 0 { last } else { 0 })]
                 }
                 _ => all_lanes(self),
             },
             // Both ends are in it, and so is what is in between: fewer lanes than it takes to wrap are.
-            Condition::Within(value, limit) => {
+            Predicate::Within(value, limit) => {
                 let step = self.b.indices().step(value, Atom::Lane(lanes));
                 let apart = step.is_some_and(|step| step.unsigned_abs() < 1 << 32);
                 let by_values = [value, limit]
@@ -112,7 +112,7 @@ impl Widen {
     }
 
     /// One lane of a packet, or the element that stands for each.
-    pub(super) fn lane_of(&mut self, value: Operand, lane: u8) -> Operand {
+    pub(super) fn lane_of(&mut self, value: Use, lane: u8) -> Use {
         match self.b.kernel().ty(value).lanes {
             1 => value,
             _ => self.b.part(value, lane, 1),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{WIDEST, Why, Widen, largest_power};
 use crate::ir::{Handle, Literal};
-use crate::thread::{Condition, Index, Load, MAX_LANES, Operand, Operation, Place, Space, Statement, Type, Value};
+use crate::thread::{Index, Load, MAX_LANES, Operation, Place, Predicate, Space, Statement, Type, Use, Value};
 
 impl Widen {
     pub(super) fn load(&mut self, value: Handle<Value>, load: Load) {
         let moves = self.b.kernel().lanes_of(load.place.offset).is_some();
         let predicate = load.predicate.filter(|predicate| {
-            let ty = self.b.kernel().ty(Operand::Condition(*predicate));
+            let ty = self.b.kernel().ty(Use::Predicate(*predicate));
             ty.lanes > 1
         });
         if !moves && predicate.is_none() {
@@ -28,15 +28,10 @@ impl Widen {
     }
 
     /// All lanes, each where its own condition holds.
-    pub(super) fn gather_where(
-        &mut self,
-        load: &Load,
-        offsets: &[Handle<Index>],
-        predicate: Handle<Condition>,
-    ) -> Operand {
+    pub(super) fn gather_where(&mut self, load: &Load, offsets: &[Handle<Index>], predicate: Handle<Predicate>) -> Use {
         let lanes = load.ty.lanes;
         let own: Vec<_> = (0..lanes).map(|lane| self.condition_at(predicate, lane)).collect();
-        let mut groups: Vec<(Handle<Condition>, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<(Handle<Predicate>, Vec<usize>)> = Vec::new();
         for (lane, &condition) in own.iter().enumerate() {
             match groups.iter_mut().find(|(known, _)| *known == condition) {
                 Some((_, group)) => group.push(lane),
@@ -80,9 +75,9 @@ impl Widen {
         &mut self,
         load: &Load,
         offsets: &[Handle<Index>],
-        groups: &[(Handle<Condition>, Vec<usize>)],
-    ) -> Operand {
-        let mut parts: Vec<Operand> = vec![Literal::zero(load.ty.element).into(); offsets.len()];
+        groups: &[(Handle<Predicate>, Vec<usize>)],
+    ) -> Use {
+        let mut parts: Vec<Use> = vec![Literal::zero(load.ty.element).into(); offsets.len()];
         for (condition, lanes) in groups {
             let known = self.b.kernel().indices.is_known(*condition);
             if known == Some(false) {
@@ -107,8 +102,8 @@ impl Widen {
         &mut self,
         load: &Load,
         offsets: &[Handle<Index>],
-        conditions: &[Handle<Condition>],
-    ) -> Operand {
+        conditions: &[Handle<Predicate>],
+    ) -> Use {
         let mut parts = Vec::with_capacity(offsets.len());
         for (&offset, &condition) in offsets.iter().zip(conditions) {
             let predicate = Some(condition);
@@ -117,7 +112,7 @@ impl Widen {
         self.b.join(parts)
     }
 
-    pub(super) fn one(&mut self, load: &Load, offset: Handle<Index>) -> Operand {
+    pub(super) fn one(&mut self, load: &Load, offset: Handle<Index>) -> Use {
         let known = load
             .predicate
             .map(|predicate| self.b.kernel().indices.is_known(predicate));
@@ -134,7 +129,7 @@ impl Widen {
     }
 
     /// All lanes, whose condition is the same.
-    pub(super) fn gather(&mut self, load: &Load, offsets: &[Handle<Index>]) -> Operand {
+    pub(super) fn gather(&mut self, load: &Load, offsets: &[Handle<Index>]) -> Use {
         let Load { ty, .. } = *load;
         let size = ty.element.size() as i64;
         let Some(distances) = self.distances(offsets) else {
@@ -155,7 +150,7 @@ impl Widen {
         }
         // Where each element is: which piece, and which lane of it.
         let mut found: BTreeMap<i64, (usize, u8)> = BTreeMap::new();
-        let mut pieces: Vec<Operand> = Vec::new();
+        let mut pieces: Vec<Use> = Vec::new();
         let mut narrowest = (WIDEST, None);
         for (start, count) in runs(&distinct, size) {
             let mut at = start;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::{Handle, Span};
 use crate::stack::room;
-use crate::thread::{Block, Builder, Kernel, Operand, Operation, Place, Statement, Type, Value};
+use crate::thread::{Block, Builder, Kernel, Operation, Place, Statement, Type, Use, Value};
 
 /// The bytes of one access at most.
 const WIDEST: i64 = 16;
@@ -68,7 +68,7 @@ pub(super) fn run(kernel: &mut Kernel) -> Vec<Narrow> {
 struct Widen {
     b: Builder,
     /// What packets that were loaded have become.
-    values: BTreeMap<Handle<Value>, Operand>,
+    values: BTreeMap<Handle<Value>, Use>,
     narrow: Vec<Narrow>,
     span: Span,
 }
@@ -98,7 +98,7 @@ impl Widen {
                 value,
                 operation:
                     Operation::Select {
-                        condition: Operand::Condition(condition),
+                        condition: Use::Predicate(condition),
                         accept,
                         reject,
                     },

@@ -2,11 +2,11 @@
 
 use super::{WIDEST, Widen};
 use crate::element::ElementType;
-use crate::thread::{Load, Operand, Operation, Place, Rounding, Type};
+use crate::thread::{Load, Operation, Place, Rounding, Type, Use};
 
 impl Widen {
     /// Sixteen bytes at any address, from the one or two aligned packets that hold them.
-    pub(super) fn realigned(&mut self, load: &Load, place: Place) -> Operand {
+    pub(super) fn realigned(&mut self, load: &Load, place: Place) -> Use {
         let base = match place.pointer {
             Some(pointer) => self.b.index(pointer.into()),
             None => self.b.address(place.buffer),
@@ -54,7 +54,7 @@ impl Widen {
             }
         }
         let bytes = self.b.indices().low(behind, 2);
-        let shifted: Vec<Operand> = match self.b.kernel().indices.as_constant(bytes) {
+        let shifted: Vec<Use> = match self.b.kernel().indices.as_constant(bytes) {
             Some(0) => parts.into_iter().take(4).collect(),
             _ => {
                 let bits = self.b.indices().scale(bytes, 8);

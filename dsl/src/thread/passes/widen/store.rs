@@ -2,7 +2,7 @@
 
 use super::{WIDEST, Why, Widen, largest_power};
 use crate::ir::Handle;
-use crate::thread::{Condition, Index, Operand, Operation, Place, Statement, Store};
+use crate::thread::{Index, Operation, Place, Predicate, Statement, Store, Use};
 
 impl Widen {
     pub(super) fn store(&mut self, store: Store) {
@@ -11,7 +11,7 @@ impl Widen {
         let kernel = self.b.kernel();
         let of_predicate = store
             .predicate
-            .map_or(1, |predicate| kernel.ty(Operand::Condition(predicate)).lanes);
+            .map_or(1, |predicate| kernel.ty(Use::Predicate(predicate)).lanes);
         let lanes = kernel.lanes_of(store.place.offset).unwrap_or(1).max(of_predicate);
         if lanes == 1 {
             return self.b.push(Statement::Store(store));
@@ -42,7 +42,7 @@ impl Widen {
         });
     }
 
-    pub(super) fn store_one(&mut self, store: &Store, offset: Handle<Index>, predicate: Option<Handle<Condition>>) {
+    pub(super) fn store_one(&mut self, store: &Store, offset: Handle<Index>, predicate: Option<Handle<Predicate>>) {
         let known = predicate.map(|predicate| self.b.kernel().indices.is_known(predicate));
         if known == Some(Some(false)) {
             return;

@@ -34,7 +34,7 @@ fn accesses_are_as_wide_as_hardware_has_them_and_where_their_bytes_divide() {
     assert_eq!(stores(|e, store| store.place.buffer = e.source), Some(Rule::Access));
     let pointed = broken(|e| {
         let load = e.load(Type::scalar(ElementType::U64));
-        if let Operand::Value(pointer) = e.b.load(load) {
+        if let Use::Value(pointer) = e.b.load(load) {
             let pointer = Some(pointer);
             e.b.load(Load {
                 place: Place { pointer, ..load.place },

@@ -92,7 +92,7 @@ fn groups_are_such_as_hardware_has() {
 
 #[test]
 fn where_threads_meet_all_of_them_are() {
-    let meets_if = |group: u32, condition: fn(&mut Example) -> Handle<crate::thread::Condition>| {
+    let meets_if = |group: u32, condition: fn(&mut Example) -> Handle<crate::thread::Predicate>| {
         broken(|e| {
             let condition = condition(e);
             e.b.when(condition, |b| b.push(Statement::Barrier { group }));

@@ -82,16 +82,13 @@ fn what_is_declared_has_to_be_right() {
 #[test]
 fn what_is_mentioned_has_to_be_there() {
     let mentions = |statement| broken(|e| e.b.push(statement));
-    let nowhere = |place: usize| Operand::Value(Handle::from_index(place));
+    let nowhere = |place: usize| Use::Value(Handle::from_index(place));
     let register = Handle::from_index(0);
     let assign = |value| Statement::Assign { register, value };
     assert_eq!(mentions(assign(nowhere(7))), Some(Rule::Handle));
+    assert_eq!(mentions(assign(Use::Index(Handle::from_index(99)))), Some(Rule::Handle));
     assert_eq!(
-        mentions(assign(Operand::Index(Handle::from_index(99)))),
-        Some(Rule::Handle)
-    );
-    assert_eq!(
-        mentions(assign(Operand::Condition(Handle::from_index(99)))),
+        mentions(assign(Use::Predicate(Handle::from_index(99)))),
         Some(Rule::Handle)
     );
     assert_eq!(mentions(assign(zero(ElementType::U32))), Some(Rule::Handle));

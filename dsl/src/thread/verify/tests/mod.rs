@@ -12,7 +12,7 @@ use crate::ir::{
 };
 use crate::thread::{
     ArgumentKind, AsyncCopy, Atom, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Kernel, Label, Load,
-    Operand, Operation, Order, Place, Ptx, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update,
+    Operation, Order, Place, Ptx, Report, Rounding, Sharing, Shuffle, Statement, Store, Type, Unroll, Update, Use,
     Variable, Vote,
 };
 
@@ -63,7 +63,7 @@ impl Example {
         }
     }
 
-    pub(crate) fn store(&mut self, value: Operand) -> Store {
+    pub(crate) fn store(&mut self, value: Use) -> Store {
         let bytes = self.b.kernel().ty(value).bytes();
         Store {
             place: self.own(self.target, bytes.into()),
@@ -74,13 +74,13 @@ impl Example {
         }
     }
 
-    pub(crate) fn first_warp(&mut self) -> Handle<crate::thread::Condition> {
+    pub(crate) fn first_warp(&mut self) -> Handle<crate::thread::Predicate> {
         let (thread, limit) = (self.b.thread(), self.b.constant(32));
         self.b.indices().less(thread, limit)
     }
 }
 
-fn zero(element: ElementType) -> Operand {
+fn zero(element: ElementType) -> Use {
     Literal::zero(element).into()
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn everything() -> Kernel {
     });
     let word = e.b.load(word);
     let pointer = match pointer {
-        Operand::Value(pointer) => Some(pointer),
+        Use::Value(pointer) => Some(pointer),
         _ => None,
     };
     // Every operation.
@@ -202,7 +202,7 @@ pub(crate) fn everything() -> Kernel {
     let named = e.b.name(sum_of);
     e.b.count(zero_index, named, 3, Unroll::Free, |b, i, label| {
         let before = b.read(register);
-        let i = Operand::Index(i);
+        let i = Use::Index(i);
         let i = b.emit(Operation::Cast {
             value: i,
             to: ElementType::U32,

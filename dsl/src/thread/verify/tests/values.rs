@@ -22,7 +22,7 @@ fn values_are_known_from_their_definition_to_the_end_of_the_block() {
     assert_eq!(counted, Some(Rule::Scope));
     let twice = broken(|e| {
         let load = e.load(F32);
-        if let Operand::Value(value) = e.b.load(load) {
+        if let Use::Value(value) = e.b.load(load) {
             let operation = Operation::Load(load);
             e.b.push(Statement::Let { value, operation });
         }
@@ -166,7 +166,7 @@ fn operations_have_the_types_that_are_said() {
     for (number, operation) in pairs.into_iter().enumerate() {
         assert_eq!(of(operation), Some(Rule::Type), "operation {number}");
     }
-    fn value(e: &mut Example, ty: Type) -> Operand {
+    fn value(e: &mut Example, ty: Type) -> Use {
         let load = e.load(ty);
         e.b.load(load)
     }
@@ -196,7 +196,7 @@ fn indices_are_made_of_what_is_what_it_seems() {
     assert_eq!(lane, Some(Rule::Atom));
     let float = broken(|e| {
         let load = e.load(F32);
-        if let Operand::Value(value) = e.b.load(load) {
+        if let Use::Value(value) = e.b.load(load) {
             let index = e.b.indices().atom(Atom::Value(value), Facts::NONE);
             let named = e.b.indices().offset(index, 1);
             e.b.name(named);
