@@ -109,7 +109,7 @@ impl Rest {
         }
         Some(match instruction {
             Instruction::Sum { constant, first, terms } => {
-                let mut sum = i128::from(constant);
+                let mut sum = constant;
                 let mut rest = Vec::new();
                 for &(place, factor) in &whole.terms[first as usize..(first + terms) as usize] {
                     match left(place) {
