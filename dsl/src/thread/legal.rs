@@ -83,42 +83,7 @@ impl Legalize<'_> {
                     ..
                 },
             ) if !self.features.bf16_sums => return self.add_bf16(atomic, value),
-            Statement::If {
-                condition,
-                accept,
-                reject,
-            } => Statement::If {
-                condition,
-                accept: self.inside(accept),
-                reject: self.inside(reject),
-            },
-            Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll,
-                body,
-            } => Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll,
-                body: self.inside(body),
-            },
-            Statement::Loop { label, unroll, body } => Statement::Loop {
-                label,
-                unroll,
-                body: self.inside(body),
-            },
-            Statement::Scope { label, body } => Statement::Scope {
-                label,
-                body: self.inside(body),
-            },
-            other => other,
+            other => other.map_blocks(|block| self.inside(block)),
         };
         self.b.at(span);
         self.b.push(statement);

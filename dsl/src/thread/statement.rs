@@ -258,6 +258,37 @@ impl FromIterator<(Statement, Span)> for Block {
 }
 
 impl Statement {
+    /// The same statement with what `of` makes of each block directly inside it, in order.
+    pub fn map_blocks(mut self, mut of: impl FnMut(Block) -> Block) -> Self {
+        let mut map = |block: &mut Block| *block = of(std::mem::take(block));
+        match &mut self {
+            Self::If { accept, reject, .. } => {
+                map(accept);
+                map(reject);
+            }
+            Self::For { body, .. } | Self::Loop { body, .. } | Self::Scope { body, .. } => map(body),
+            Self::Let { .. }
+            | Self::Name { .. }
+            | Self::Assign { .. }
+            | Self::Store(_)
+            | Self::Atomic(_)
+            | Self::AsyncCopy(_)
+            | Self::AsyncCommit
+            | Self::AsyncWait(_)
+            | Self::Prefetch { .. }
+            | Self::Barrier { .. }
+            | Self::Fence { .. }
+            | Self::GridDependency(_)
+            | Self::Report(_)
+            | Self::Print { .. }
+            | Self::Ptx(_)
+            | Self::Leave(_)
+            | Self::Next(_)
+            | Self::Exit => {}
+        }
+        self
+    }
+
     /// Calls `visit` with each block directly inside this statement.
     pub fn for_each_block<'a>(&'a self, mut visit: impl FnMut(&'a Block)) {
         match self {

@@ -26,33 +26,7 @@ fn barriers(lowered: &Lowered) -> usize {
 fn hasty(block: &Block) -> Block {
     let of = |statement: &Statement| match statement.clone() {
         Statement::Barrier { .. } => None,
-        Statement::If {
-            condition,
-            accept,
-            reject,
-        } => Some(Statement::If {
-            condition,
-            accept: hasty(&accept),
-            reject: hasty(&reject),
-        }),
-        Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step,
-            unroll,
-            body,
-        } => Some(Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step,
-            unroll,
-            body: hasty(&body),
-        }),
-        other => Some(other),
+        other => Some(other.map_blocks(|block| hasty(&block))),
     };
     let kept = block
         .iter()

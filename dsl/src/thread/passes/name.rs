@@ -72,44 +72,7 @@ impl Name {
     }
 
     fn statement(&mut self, statement: Statement) {
-        let statement = match statement {
-            Statement::If {
-                condition,
-                accept,
-                reject,
-            } => Statement::If {
-                condition,
-                accept: self.inside(accept),
-                reject: self.inside(reject),
-            },
-            Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll,
-                body,
-            } => Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll,
-                body: self.inside(body),
-            },
-            Statement::Loop { label, unroll, body } => Statement::Loop {
-                label,
-                unroll,
-                body: self.inside(body),
-            },
-            Statement::Scope { label, body } => Statement::Scope {
-                label,
-                body: self.inside(body),
-            },
-            other => other,
-        };
+        let statement = statement.map_blocks(|block| self.inside(block));
         self.b.push(statement);
     }
 

@@ -112,45 +112,12 @@ impl Widen {
                 let value = self.packet(value);
                 self.b.push(Statement::Assign { register, value });
             }
-            Statement::If {
-                condition,
-                accept,
-                reject,
-            } => {
-                let (accept, reject) = (self.inside(accept), self.inside(reject));
-                self.b.push(Statement::If {
-                    condition,
-                    accept,
-                    reject,
-                });
-            }
-            Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll,
-                body,
-            } => {
-                let body = self.inside(body);
-                self.b.push(Statement::For {
-                    label,
-                    variable,
-                    start,
-                    end,
-                    step,
-                    unroll,
-                    body,
-                });
-            }
-            Statement::Loop { label, unroll, body } => {
-                let body = self.inside(body);
-                self.b.push(Statement::Loop { label, unroll, body });
-            }
-            Statement::Scope { label, body } => {
-                let body = self.inside(body);
-                self.b.push(Statement::Scope { label, body });
+            outer @ (Statement::If { .. }
+            | Statement::For { .. }
+            | Statement::Loop { .. }
+            | Statement::Scope { .. }) => {
+                let statement = outer.map_blocks(|block| self.inside(block));
+                self.b.push(statement);
             }
             Statement::Report(report) => self.report(report),
             Statement::Ptx(ptx) => self.ptx(ptx),
