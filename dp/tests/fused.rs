@@ -37,7 +37,7 @@ fn resources_of(parts: &[Traced]) -> Resources {
     let kernel = canonical(Class::new(bound).proved(ConditionBits::NONE).0);
     let module = tilewright_dsl::cuda::lower(&kernel, &choose(&kernel, &Machine::H200, 64)).expect("it can be lowered");
     let options = CompileOptions::new(Architecture::new(9, 0));
-    let cubin = compile(&module.source, &module.entry, &options).expect("it compiles");
+    let cubin = compile(module.text.as_str(), &module.entry, &options).expect("it compiles");
     let found = resources(&cubin.bytes).expect("a cubin").pop().expect("a kernel").1;
     println!("{} parts, {} arguments: {found:?}", parts.len(), module.arguments.len());
     found

@@ -67,7 +67,7 @@ fn ir_text(variant: &Variant) -> String {
 /// The text with its arguments and without its device functions, and those functions.
 fn cuda_text(variant: &Variant) -> (String, String) {
     let module = module(variant.kernel(), PROGRAMS);
-    let (head, rest) = module.source.split_once(PRELUDE[0]).expect("every text has it");
+    let (head, rest) = module.text.as_str().split_once(PRELUDE[0]).expect("every text has it");
     let (prelude, body) = rest.split_once(PRELUDE[1]).expect("every text has a kernel");
     let functions: Vec<String> = definitions(prelude).into_iter().map(|(name, _)| name).collect();
     let mut text = format!("// {PROGRAMS} programs.\n{head}{}", PRELUDE[0]);

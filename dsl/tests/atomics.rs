@@ -21,8 +21,8 @@ fn staged(definition: Definition, tensors: &[&[u64]]) -> Kernel {
 /// The CUDA C++ for few programs, without the prelude.
 fn code(kernel: &Kernel) -> String {
     let module = lower(kernel, &choose(kernel, &Machine::H200, 4)).unwrap();
-    let start = module.source.find("extern \"C\"").unwrap();
-    module.source[start..].to_owned()
+    let start = module.text.as_str().find("extern \"C\"").unwrap();
+    module.text.as_str()[start..].to_owned()
 }
 
 fn is_split(kernel: &Kernel) -> bool {

@@ -222,8 +222,8 @@ fn in_every_way(
         match lower(kernel, schedule) {
             Ok(module) if compiled && number % 3 == 0 => {
                 let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
-                compile(&module.source, &module.entry, &options)
-                    .unwrap_or_else(|error| panic!("{error}\n{schedule}\n{}", module.source));
+                compile(module.text.as_str(), &module.entry, &options)
+                    .unwrap_or_else(|error| panic!("{error}\n{schedule}\n{}", module.text.as_str()));
                 (tally.lowered, tally.compiled) = (tally.lowered + 1, tally.compiled + 1);
             }
             Ok(_) => tally.lowered += 1,
@@ -239,7 +239,7 @@ fn in_every_way(
     ] {
         match gpu.run(&parts, schedule, specialize) {
             Ok((found, variant)) => {
-                let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.source)));
+                let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.text.as_str())));
                 if let Some(difference) = difference(case, expected, &found) {
                     panic!("GPU: {difference}\n{kernel}\n{}", text.unwrap_or_default());
                 }

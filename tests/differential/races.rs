@@ -233,7 +233,7 @@ fn compile_text(kernel: &Kernel) {
     let schedule = choose(kernel, &Machine::H200, 1000);
     let Ok(module) = lower(kernel, &schedule) else { return };
     let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
-    compile(&module.source, &module.entry, &options).unwrap_or_else(|error| panic!("{error}\n{}", module.source));
+    compile(module.text.as_str(), &module.entry, &options).unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
 }
 
 /// What was found.

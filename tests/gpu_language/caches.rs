@@ -73,7 +73,7 @@ fn source(call: impl Launch) -> String {
     let launched = call.launch(&Device::cpu()).unwrap();
     let kernel = launched.variant().unwrap().kernel();
     let schedule = schedule::choose(kernel, &schedule::Machine::H200, 100_000);
-    cuda::lower(kernel, &schedule).unwrap().source
+    cuda::lower(kernel, &schedule).unwrap().text.as_str().to_owned()
 }
 
 #[test]

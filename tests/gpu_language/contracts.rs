@@ -283,7 +283,7 @@ fn a_claimed_multiple_makes_rows_aligned_and_is_tested() {
     use tilewright::dsl::{cuda, schedule};
     let kernel = launched.variant().unwrap().kernel();
     let schedule = schedule::choose(kernel, &schedule::Machine::H200, 1);
-    let source = cuda::lower(kernel, &schedule).unwrap().source;
+    let source = cuda::lower(kernel, &schedule).unwrap().text.as_str().to_owned();
     assert!(
         source.contains("tw_load<") && !source.contains("tw_load_any<"),
         "{source}"

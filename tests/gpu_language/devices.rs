@@ -29,8 +29,8 @@ pub fn ptx(variant: &Variant, architecture: &str) -> Option<String> {
     let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, 1);
     let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
     let options = CompileOptions::new(architecture.parse().unwrap());
-    let text = compile_ptx(&module.source, &module.entry, &options);
-    Some(text.unwrap_or_else(|error| panic!("{error}\n{}", module.source)))
+    let text = compile_ptx(module.text.as_str(), &module.entry, &options);
+    Some(text.unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str())))
 }
 
 fn has_nvrtc() -> bool {
@@ -47,8 +47,8 @@ fn compile_everywhere(variant: &Variant) {
         let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
         for architecture in ["sm_80", "sm_90", "sm_100"] {
             let architecture: Architecture = architecture.parse().unwrap();
-            compile(&module.source, &module.entry, &CompileOptions::new(architecture))
-                .unwrap_or_else(|error| panic!("{error}\n{}", module.source));
+            compile(module.text.as_str(), &module.entry, &CompileOptions::new(architecture))
+                .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
             // One text for all of them: the first says whether it compiles, the rest that the instructions exist.
             if programs != 1 {
                 break;

@@ -59,8 +59,8 @@ enum Reading {
 
 fn build(module: &Module, architecture: Architecture, disassemble: bool, what: String) -> Binary {
     let options = CompileOptions::new(architecture);
-    let failed = |error| panic!("{what}: {error}\n{}", module.source);
-    let cubin = compile(&module.source, &module.entry, &options).unwrap_or_else(failed);
+    let failed = |error| panic!("{what}: {error}\n{}", module.text.as_str());
+    let cubin = compile(module.text.as_str(), &module.entry, &options).unwrap_or_else(failed);
     assert_eq!(cubin.log, "", "{what}: the compiler has something to say");
     let kernels = resources(&cubin.bytes).expect("a cubin");
     let [(name, resources)] = kernels.as_slice() else {
@@ -69,7 +69,7 @@ fn build(module: &Module, architecture: Architecture, disassemble: bool, what: S
     assert_eq!(*name, module.entry);
     let accesses = match nvdisasm().filter(|_| disassemble) {
         Some(program) => Accesses::of_code(program, &cubin.bytes),
-        None => Accesses::of_ptx(&compile_ptx(&module.source, &module.entry, &options).expect("it compiled before")),
+        None => Accesses::of_ptx(&compile_ptx(module.text.as_str(), &module.entry, &options).expect("it compiled before")),
     };
     Binary {
         what,

@@ -1,10 +1,13 @@
 //! Texts of the thread IR, for those who compile them.
 //!
-//! A printer decides nothing: what a thread does, and how, the [IR](crate::thread) says, and what the
+//! [`Module`] is a text with all that it takes to launch it. A printer decides nothing: what a thread does, and how, the [IR](crate::thread) says, and what the
 //! [verifier](crate::thread::verify) accepts every printer prints.
 
 pub mod cuda;
+mod module;
 pub mod ptx;
+
+pub use module::{Module, Text};
 
 use crate::thread::Kernel;
 

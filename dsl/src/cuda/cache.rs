@@ -212,7 +212,7 @@ mod tests {
         }
         let mut kernel = b.launch(4);
         kernel.reports = true;
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap().text.as_str().to_owned();
         assert!(!source.contains("tw_trap"), "{source}");
         // Every one of them is tested.
         assert_eq!(

@@ -188,7 +188,8 @@ mod tests {
         let (which, row) = (b.scalar("which", ElementType::I64), b.index(1));
         let value = b.load(list, &[which, row, row]);
         b.store(out, &[row], value);
-        let Module { source, arguments, .. } = lowered(b);
+        let Module { text, arguments, .. } = lowered(b);
+        let source = text.as_str();
         assert!(
             arguments.contains(&KernelArgument::Table(list)) && !arguments.contains(&KernelArgument::Pointer(list))
         );
@@ -210,7 +211,7 @@ mod tests {
         let sum = b.add(rows, columns);
         let sum = b.add(sum, value);
         b.store(out, &[row], sum);
-        let source = lowered(b).source;
+        let source = lowered(b).text.as_str().to_owned();
         assert_eq!(source.matches("table_p_list + ").count(), 1, "{source}");
         // Both extents, both strides and the address.
         assert_eq!(source.matches("const member").count(), 5, "{source}");

@@ -8,6 +8,7 @@ use super::types::c_type;
 use super::writer::{Placed, Writer, plain};
 use super::{LowerError, Module};
 use crate::analysis::effects::Effects;
+use crate::backend::Text;
 use crate::ir::{Block, Conflict, Expression, Handle, Kernel, Span, Statement, verify};
 use crate::schedule::Schedule;
 use crate::stack::room;
@@ -38,12 +39,14 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
     let in_order = writer.effects.in_order;
     let (source, arguments, traps) = writer.finish(&entry);
     Ok(Module {
-        source,
+        text: Text::Cuda(source),
         entry,
         arguments,
         schedule: *schedule,
+        threads: [schedule.threads, schedule.programs_per_block, 1],
         traps,
         in_order,
+        dynamic_shared: 0,
     })
 }
 
@@ -440,7 +443,7 @@ mod tests {
         let i = b.arange(40);
         b.store(out, &[i], only);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
         let (declared, used) = (source.find("__shared__ long long"), source.find("_shared[0]"));
         assert!(declared.is_some() && used.is_some() && declared < used, "{source}");
     }
@@ -462,7 +465,7 @@ mod tests {
         });
         b.store(out, &[shifted], i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
         // Of the body of the kernel, not of the loop.
         let (loops, barrier) = (
             source.find("for (unsigned long long trip"),
@@ -478,7 +481,7 @@ mod tests {
         let i = b.arange(100);
         fill(&mut b, out, i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
         source[source.find("extern").unwrap()..].to_owned()
     }
 
@@ -545,7 +548,7 @@ mod tests {
         let at = b.add(i, n);
         b.store(out, &[at], i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
         assert!(source.contains("100 - tw_clip("), "{source}");
         assert!(!source.contains("tw_clip(-"), "{source}");
     }
@@ -566,7 +569,7 @@ mod tests {
         let bins = b.arange(8);
         b.store(out, &[bins], counts);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().source;
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
         assert_eq!(source.matches("__shared__ long long").count(), 1, "{source}");
     }
 

@@ -366,8 +366,14 @@ impl Lower<'_> {
         let offset = self.shared_top.next_multiple_of(16);
         let others = u64::from(self.schedule.programs_per_block - 1) * u64::from(self.shared_stride);
         let own = elements * element.size() as u64;
-        if u64::from(offset) + others + own > MAX_SHARED_BYTES.into() {
-            return self.not_carried("what takes more shared memory than a block has");
+        let (bytes, limit) = (u64::from(offset) + others + own, MAX_SHARED_BYTES.into());
+        if bytes > limit {
+            return Err(LowerError::SharedMemory {
+                kernel: self.kernel.name.clone(),
+                bytes,
+                limit,
+                span: self.span,
+            });
         }
         self.shared_top = offset + own as u32;
         self.shared_most = self.shared_most.max(self.shared_top);

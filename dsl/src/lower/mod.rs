@@ -58,6 +58,10 @@ use point::Point;
 pub struct Lowered {
     /// What every thread does.
     pub kernel: thread::Kernel,
+    /// How it is spread over threads and blocks.
+    pub schedule: Schedule,
+    /// Whether one block runs all programs, one after the other.
+    pub in_order: bool,
     /// What it takes: each is one of its arguments, in order.
     pub arguments: Vec<KernelArgument>,
     /// The places that report errors, by the number they report.
@@ -78,6 +82,20 @@ pub enum LowerError {
         kernel: String,
         /// What does not fit.
         source: ScheduleError,
+    },
+    /// What elements that meet, or that threads exchange, take of shared memory.
+    #[error(
+        "kernel `{kernel}`: tiles of which threads read each other's elements take {bytes} bytes of shared memory up to here, and a block has {limit}\n  --> {span}\n  = help: use smaller tiles, or load values again from an immutable tensor instead of keeping them"
+    )]
+    SharedMemory {
+        /// The kernel.
+        kernel: String,
+        /// What it needs.
+        bytes: u64,
+        /// What there is.
+        limit: u64,
+        /// Where it exceeds that.
+        span: Span,
     },
     /// The kernel breaks the rules of the IR.
     #[error("kernel `{kernel}` is malformed: {message}")]
@@ -127,12 +145,15 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         arguments,
         sites,
         distributions,
+        effects,
         ..
     } = lower;
     let mut kernel = b.finish();
     let narrow = passes::run(&mut kernel);
     Ok(Lowered {
         kernel,
+        schedule: *schedule,
+        in_order: effects.in_order,
         arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
         sites,
         distributions,

@@ -4,7 +4,7 @@ mod goldens;
 mod kinds;
 mod random;
 
-use tilewright_dsl::backend::ptx::{Module, Target, print};
+use tilewright_dsl::backend::ptx::{Target, Text, print};
 use tilewright_dsl::thread::verify::verify;
 use tilewright_dsl::thread::{Features, Kernel, legalize};
 use tilewright_testing::{Part, Ptxas};
@@ -16,7 +16,7 @@ fn targets() -> [Target; 4] {
 }
 
 /// The text of a kernel that is verified, also after it is made legal.
-fn printed(kernel: &Kernel, target: Target) -> Module {
+fn printed(kernel: &Kernel, target: Target) -> Text {
     assert_eq!(verify(kernel), Ok(()), "{kernel}");
     let legal = legalize(kernel.clone(), target.features());
     assert_eq!(verify(&legal), Ok(()), "{legal}");
@@ -35,7 +35,7 @@ fn assembles(kernel: &Kernel, options: &[&str]) {
                 .zip(module.text.lines())
                 .map(|(n, line)| format!("{n:4} {line}\n"))
                 .collect();
-            panic!("{}: {error}\n{lines}", module.entry);
+            panic!("{}: {error}\n{lines}", kernel.name);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The words of a list's table: where each tensor is, how many elements lie in those before it, its extents and its strides.
 
 use tilewright_dsl::call::ListArgument;
-use tilewright_dsl::cuda::KernelArgument;
+use tilewright_dsl::lower::KernelArgument;
 
 use crate::hardware::memory::Storage;
 

@@ -33,7 +33,7 @@ pub const MAX_CUBIN_BYTES: u64 = 64 << 20;
 pub struct StoredCubin {
     /// What it is found by.
     pub key: CubinKey,
-    /// The [identity](crate::compile::Nvrtc::identity) of the compiler that made it.
+    /// The [identity](crate::compile::Nvrtc::identity) of the NVRTC that made it, or what tells the driver that did.
     pub compiler: String,
     /// The name of its kernel.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::compile::CompileOptions;
+use crate::compile::{Architecture, CompileOptions};
 
 /// A hash of everything that a cubin is compiled from: the source, the name that its messages and line information carry, the
 /// architecture and every other option. Nothing of the program that asks is in it, nor of the machine.
@@ -27,6 +27,15 @@ impl CubinKey {
         hash.add(source);
         hash.add(name);
         options.arguments().iter().for_each(|argument| hash.add(argument));
+        Self(hash.finish())
+    }
+
+    /// The key of a text of PTX for an architecture, whichever driver assembles it.
+    pub fn of_ptx(text: &str, name: &str, architecture: Architecture) -> Self {
+        let mut hash = Texts::new("tilewright: key of a cubin of PTX, layout 1");
+        hash.add(text);
+        hash.add(name);
+        hash.add(&architecture.to_string());
         Self(hash.finish())
     }
 
@@ -80,7 +89,6 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::Architecture;
 
     #[test]
     fn everything_that_decides_the_code_is_in_the_key() {
@@ -100,6 +108,10 @@ mod tests {
             CubinKey::of("source", "name", &lines),
             CubinKey::of("source", "name", &extra),
             CubinKey::of("source", "name", &split),
+            CubinKey::of_ptx("source", "name", options.arch),
+            CubinKey::of_ptx("source2", "name", options.arch),
+            CubinKey::of_ptx("source", "name2", options.arch),
+            CubinKey::of_ptx("source", "name", Architecture::new(9, 1)),
         ];
         let all: std::collections::HashSet<_> = others.iter().chain([&key]).collect();
         assert_eq!(all.len(), others.len() + 1);

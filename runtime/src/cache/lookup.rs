@@ -1,4 +1,4 @@
-//! Where a cubin comes from: a bundle, the disk, or NVRTC, in that order.
+//! Where a cubin comes from: a bundle, the disk, or a compiler, in that order.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +23,15 @@ pub enum Origin {
     Disk,
     /// NVRTC compiled it now.
     Nvrtc,
+    /// The GPU's driver compiled it now.
+    Driver,
+}
+
+impl Origin {
+    /// Whether it was compiled now.
+    pub const fn is_compiled(self) -> bool {
+        matches!(self, Self::Nvrtc | Self::Driver)
+    }
 }
 
 /// What is asked for a cubin: bundles, then the disk cache, then NVRTC, whose cubins are kept on the disk.
@@ -67,7 +76,7 @@ pub struct CacheCounters {
     pub bundle_damaged: u64,
     /// The disk cache; zeros if there is none.
     pub disk: DiskCounters,
-    /// Those that NVRTC compiled.
+    /// Those that were compiled.
     pub compiled: u64,
 }
 
@@ -182,17 +191,43 @@ impl CubinCache {
         {
             return Ok((stored, Origin::Disk));
         }
+        let cubin = compile(source, name, options)?;
+        Ok((self.keep(key, name, compiler, cubin), Origin::Nvrtc))
+    }
+
+    /// The cubin of a key: found, or made by a driver and kept.
+    ///
+    /// # Errors
+    /// It has to be made, and that fails.
+    pub(crate) fn made<E>(
+        &self,
+        key: CubinKey,
+        name: &str,
+        driver: &str,
+        make: impl FnOnce() -> Result<Cubin, E>,
+    ) -> Result<(Cubin, Origin), E> {
+        if let Some(stored) = self.in_bundles(&key) {
+            return Ok((stored.cubin, Origin::Bundle));
+        }
+        if let Some(stored) = self.on_disk(&key, Some(driver)) {
+            return Ok((stored.cubin, Origin::Disk));
+        }
+        Ok((self.keep(key, name, driver, make()?).cubin, Origin::Driver))
+    }
+
+    /// Keeps what was compiled. That it is on the disk is not waited for.
+    fn keep(&self, key: CubinKey, name: &str, compiler: &str, cubin: Cubin) -> StoredCubin {
         let stored = StoredCubin {
             key,
             compiler: compiler.to_owned(),
             name: name.to_owned(),
-            cubin: compile(source, name, options)?,
+            cubin,
         };
         self.compiled.fetch_add(1, Relaxed);
         if let Some(disk) = &self.disk {
             disk.put_behind(stored.clone());
         }
-        Ok((stored, Origin::Nvrtc))
+        stored
     }
 
     fn on_disk(&self, key: &CubinKey, compiler: Option<&str>) -> Option<StoredCubin> {

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use tilewright_dsl::backend::ptx::Unsupported;
+
 use super::{Architecture, Diagnostic};
 use crate::library::{Looked, Searched};
 
@@ -43,19 +45,21 @@ pub enum CompileError {
         /// The version of this NVRTC.
         version: (u32, u32),
     },
-    /// NVRTC refused the source.
+    /// The compiler refused the source.
     #[error(
-        "NVRTC rejected kernel `{kernel}` for {architecture}\n{}",
+        "{compiler} rejected kernel `{kernel}` for {architecture}\n{}",
         Findings(diagnostics, log)
     )]
     Rejected {
+        /// NVRTC or the driver.
+        compiler: &'static str,
         /// The kernel.
         kernel: String,
         /// What it was compiled for.
         architecture: Architecture,
         /// The errors and warnings, each with its file and line.
         diagnostics: Vec<Diagnostic>,
-        /// The log as NVRTC wrote it.
+        /// The log as the compiler wrote it.
         log: String,
     },
     /// A text that goes to NVRTC holds a NUL byte, where C would end it.
@@ -85,9 +89,9 @@ pub enum CompileError {
         /// The log, where there is one.
         log: String,
     },
-    /// NVRTC has taken longer than the limit, now or when the same was last asked for, and has not ended yet.
+    /// The compiler has taken longer than the limit, now or when the same was last asked for, and has not ended yet.
     #[error(
-        "NVRTC does not end compiling kernel `{kernel}`, {limit:?} were allowed; its thread is left to itself. Where it only \
+        "the compiler does not end with kernel `{kernel}`, {limit:?} were allowed; its thread is left to itself. Where it only \
          is slow, allow more with `Device::set_compile_limit` or `CompileOptions::limit`; else simplify the kernel, instructions \
          of its author's (`inline_ptx`) first"
     )]
@@ -99,7 +103,7 @@ pub enum CompileError {
     },
     /// So many compilations do not end that none is begun any more.
     #[error(
-        "kernel `{kernel}` is not compiled: NVRTC has not ended compiling {}, and each keeps a core busy. What is loaded or \
+        "kernel `{kernel}` is not compiled: the compiler has not ended with {}, and each keeps a core busy. What is loaded or \
          cached can still be launched; compile again in a new process, without these kernels",
         unended.join(", ")
     )]
@@ -108,6 +112,16 @@ pub enum CompileError {
         kernel: String,
         /// Those that do not end.
         unended: Vec<String>,
+    },
+    /// PTX cannot say what the kernel does, and there is no NVRTC.
+    #[error("kernel `{kernel}` needs NVRTC, as {reason}\n{missing}")]
+    NeedsNvrtc {
+        /// The kernel.
+        kernel: String,
+        /// What PTX cannot say.
+        reason: Unsupported,
+        /// Why there is no NVRTC.
+        missing: Box<CompileError>,
     },
     /// The system gives no thread to compile on.
     #[error("there is no thread to compile kernel `{kernel}` on: {reason}")]
@@ -190,6 +204,7 @@ mod tests {
     #[test]
     fn a_rejection_without_findings_shows_the_log() {
         let error = CompileError::Rejected {
+            compiler: "NVRTC",
             kernel: "copy".to_owned(),
             architecture: Architecture::new(9, 0),
             diagnostics: Vec::new(),

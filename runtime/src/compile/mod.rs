@@ -4,6 +4,7 @@
 //! than for PTX, because the driver would have to compile PTX again, and refuses that of a newer NVRTC.
 
 mod architecture;
+mod compiler;
 mod diagnostic;
 mod error;
 mod inspect;
@@ -16,11 +17,13 @@ mod unended;
 use std::{sync::Arc, time::Instant};
 
 pub use architecture::{Architecture, ArchitectureError};
+pub use compiler::{Compiler, UnknownCompiler};
 pub use diagnostic::{Diagnostic, Severity, parse as parse_log};
 pub use error::CompileError;
 pub use inspect::{CubinError, Resources, check_cubin, resources};
 pub use library::Nvrtc;
 pub use options::CompileOptions;
+pub(crate) use ptx::assemble;
 pub use ptx::parse_ptx_log;
 
 pub use crate::elf::ElfError;

@@ -76,6 +76,7 @@ pub(super) fn run(
     match code {
         SUCCESS => Ok((program.output(output)?, log)),
         COMPILATION | INVALID_OPTION => Err(CompileError::Rejected {
+            compiler: "NVRTC",
             kernel: task.kernel.to_owned(),
             architecture: task.architecture,
             diagnostics: diagnostic::parse(&log),

@@ -2,19 +2,59 @@
 //!
 //! `ptxas`, `nvJitLink` and the driver name lines of the text, which knows where each of them comes from.
 
-use tilewright_dsl::backend::ptx::Module;
+use std::time::Instant;
 
-use super::Diagnostic;
+use tilewright_dsl::backend::ptx::Text;
+
 use super::diagnostic::Severity;
+use super::unended::{Compilation, UNENDED};
+use super::{CompileError, CompileOptions, Cubin, Diagnostic};
+
+/// What an assembler made of a text, or what it says against it.
+pub(crate) type Assembled<E> = Result<Result<Vec<u8>, String>, E>;
+
+/// The cubin of a text of PTX, by an assembler that any thread may call. What takes longer than the options' limit is an
+/// error, and its thread is left to itself.
+///
+/// # Errors
+/// The assembler refuses the text or does not end; or it fails in a way of its own.
+pub(crate) fn assemble<E: From<CompileError> + Send + 'static>(
+    text: &Text,
+    kernel: &str,
+    options: &CompileOptions,
+    assembler: impl FnOnce(&str) -> Assembled<E> + Send + 'static,
+) -> Result<Cubin, E> {
+    let started = Instant::now();
+    let compilation = Compilation {
+        kernel: kernel.to_owned(),
+        source: text.text.clone(),
+        arguments: Vec::new(),
+    };
+    let source = text.text.clone();
+    let result = UNENDED.within(compilation, options.limit, move || assembler(&source))?;
+    let bytes = result?.map_err(|log| CompileError::Rejected {
+        compiler: "the driver",
+        kernel: kernel.to_owned(),
+        architecture: options.arch,
+        diagnostics: parse_ptx_log(&log, text),
+        log,
+    })?;
+    tracing::debug!(kernel, architecture = %options.arch, elapsed = ?started.elapsed(), bytes = bytes.len(), "assembled");
+    Ok(Cubin {
+        bytes: bytes.into(),
+        architecture: options.arch,
+        log: String::new(),
+    })
+}
 
 /// The findings of a log about a text, in its order, each at the line of Rust that it is about. Lines of the log that are no
 /// findings are left out.
-pub fn parse_ptx_log(log: &str, module: &Module) -> Vec<Diagnostic> {
-    log.lines().filter_map(|line| finding(line, module)).collect()
+pub fn parse_ptx_log(log: &str, text: &Text) -> Vec<Diagnostic> {
+    log.lines().filter_map(|line| finding(line, text)).collect()
 }
 
 /// Reads `ptxas application ptx input, line 37; error   : message`, or the same without a place.
-fn finding(line: &str, module: &Module) -> Option<Diagnostic> {
+fn finding(line: &str, source: &Text) -> Option<Diagnostic> {
     let said = line.strip_prefix("ptxas ")?;
     let placed = said.match_indices(", line ").find_map(|(at, words)| {
         let (number, rest) = said[at + words.len()..].split_once(';')?;
@@ -22,9 +62,9 @@ fn finding(line: &str, module: &Module) -> Option<Diagnostic> {
     });
     let (number, rest) = placed.unwrap_or((0, said));
     let (severity, message) = Severity::split(rest)?;
-    let span = module.span(number);
-    let text = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    let excerpt = text.and_then(|at| module.text.lines().nth(at));
+    let span = source.span(number);
+    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let excerpt = at.and_then(|at| source.text.lines().nth(at));
     Some(Diagnostic {
         file: span.map_or_else(String::new, |span| span.file.to_owned()),
         line: span.map_or(0, |span| span.line),
@@ -44,7 +84,7 @@ mod tests {
     use tilewright_testing::{Part, Ptxas};
 
     /// A kernel with an instruction that there is not, of the author's.
-    fn mistaken() -> Module {
+    fn mistaken() -> Text {
         let mut b = Builder::new("mistaken", 32);
         b.at(Span {
             file: "kernels/own.rs",
@@ -72,9 +112,9 @@ mod tests {
 
     #[test]
     fn findings_about_a_text_are_at_lines_of_rust() {
-        let module = mistaken();
+        let text = mistaken();
         let (line, _) = (1..)
-            .zip(module.text.lines())
+            .zip(text.text.lines())
             .find(|(_, line)| line.contains("add.q32"))
             .expect("the line");
         let log = format!(
@@ -82,13 +122,13 @@ mod tests {
              ptxas fatal   : Ptx assembly aborted due to errors\n\
              ERROR NVJITLINK_ERROR_PTX_COMPILE: JIT the PTX (mistaken)\n"
         );
-        let found = parse_ptx_log(&log, &module);
+        let found = parse_ptx_log(&log, &text);
         is_of_the_author(&found);
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].to_string(), "error: Ptx assembly aborted due to errors");
-        assert!(parse_ptx_log("", &module).is_empty());
+        assert!(parse_ptx_log("", &text).is_empty());
         // No line of this text.
-        let beyond = parse_ptx_log("ptxas x, line 4294967295; warning : odd", &module);
+        let beyond = parse_ptx_log("ptxas x, line 4294967295; warning : odd", &text);
         assert_eq!(beyond[0].to_string(), "warning: odd");
     }
 
@@ -97,10 +137,10 @@ mod tests {
         let Some(ptxas) = Part::Ptxas.or_skip(Ptxas::find()) else {
             return;
         };
-        let module = mistaken();
+        let text = mistaken();
         let log = ptxas
-            .assemble(&module.text, "sm_90", &[])
+            .assemble(&text.text, "sm_90", &[])
             .expect_err("no such instruction");
-        is_of_the_author(&parse_ptx_log(&log, &module));
+        is_of_the_author(&parse_ptx_log(&log, &text));
     }
 }

@@ -26,7 +26,7 @@ use tilewright_dsl::call::{Definition, Specialize};
 
 use crate::behind::COMPILERS;
 use crate::cache::BundleBuilder;
-use crate::compile::Nvrtc;
+use crate::compile::{Compiler, Nvrtc};
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 use crate::hardware::tables::Tables;
@@ -61,27 +61,42 @@ impl Device {
     /// The CPU device: interprets kernels and checks every access. Each call gives one with its own variants and
     /// counters; memory can be used with all of them.
     pub fn cpu() -> Self {
-        Self::new(Hardware::cpu(), None, None)
+        Self::new(Hardware::cpu(), None, Compiler::Auto, None)
     }
 
     /// A GPU that is not here, whose kernels go into a bundle.
     pub(crate) fn offline(target: Target, bundle: &BundleBuilder) -> Self {
         let builder = bundle.clone();
-        Self::new(Hardware::cpu(), None, Some(Offline { target, builder }))
+        // What is no compiler's name is said by devices that can fail.
+        let compiler = Compiler::from_environment().unwrap_or_default();
+        Self::new(Hardware::cpu(), None, compiler, Some(Offline { target, builder }))
     }
 
-    /// A GPU by its number, from 0.
+    /// A GPU by its number, from 0, with the compiler that the environment [chooses](Compiler::from_environment).
     ///
     /// # Errors
-    /// There is no driver, or no such GPU. That NVRTC is missing shows at the first launch that compiles.
+    /// There is no driver, or no such GPU, or the environment names no compiler. That a compiler is missing shows at the first
+    /// launch that compiles.
     pub fn cuda(ordinal: u32) -> Result<Self, DeviceError> {
+        Self::cuda_with(ordinal, Compiler::from_environment()?)
+    }
+
+    /// A GPU by its number, from 0, and who compiles its kernels. With another compiler it is another device, which shares
+    /// neither variants nor memory with the first.
+    ///
+    /// # Errors
+    /// As for [`Device::cuda`].
+    pub fn cuda_with(ordinal: u32, compiler: Compiler) -> Result<Self, DeviceError> {
         let mut open = OPEN.lock();
         open.retain(|device| device.strong_count() > 0);
-        let of_ordinal = |device: &Device| device.as_cuda().is_some_and(|cuda| cuda.ordinal() == ordinal);
-        if let Some(device) = open.iter().filter_map(Weak::upgrade).map(Device).find(of_ordinal) {
+        let is_it = |device: &Device| {
+            let is_there = device.as_cuda().is_some_and(|cuda| cuda.ordinal() == ordinal);
+            is_there && device.compiler() == compiler
+        };
+        if let Some(device) = open.iter().filter_map(Weak::upgrade).map(Device).find(is_it) {
             return Ok(device);
         }
-        let device = Self::new(Hardware::cuda(ordinal)?, None, None);
+        let device = Self::new(Hardware::cuda(ordinal)?, None, compiler, None);
         open.push(Arc::downgrade(&device.0));
         Ok(device)
     }
@@ -95,14 +110,14 @@ impl Device {
         };
         gpu().unwrap_or_else(|reason: String| {
             tracing::info!(reason, "kernels run on the CPU device");
-            Self::new(Hardware::cpu(), Some(reason), None)
+            Self::new(Hardware::cpu(), Some(reason), Compiler::Auto, None)
         })
     }
 
-    fn new(hardware: Hardware, why: Option<String>, offline: Option<Offline>) -> Self {
+    fn new(hardware: Hardware, why: Option<String>, compiler: Compiler, offline: Option<Offline>) -> Self {
         Self(Arc::new(Shared {
             why,
-            specializer: Specializer::new(hardware, offline),
+            specializer: Specializer::new(hardware, compiler, offline),
             reports: Reports::default(),
             tables: Tables::default(),
         }))
@@ -111,12 +126,23 @@ impl Device {
     /// The first GPU as a device that shares nothing with others.
     #[cfg(test)]
     pub(crate) fn fresh_cuda() -> Result<Self, DeviceError> {
-        Ok(Self::new(Hardware::cuda(0)?, None, None))
+        Ok(Self::new(Hardware::cuda(0)?, None, Compiler::from_environment()?, None))
     }
 
     /// Why [`Device::best`] did not take a GPU, if it did not.
     pub fn why(&self) -> Option<&str> {
         self.0.why.as_deref()
+    }
+
+    /// Who compiles for this device, if it is a GPU. [`Compiler::settled`] says who that is on this machine.
+    pub fn compiler(&self) -> Compiler {
+        self.0.specializer.compiler()
+    }
+
+    /// How often a kernel of this process was printed without the thread IR, as that does not carry it yet.
+    #[doc(hidden)]
+    pub fn not_carried() -> u64 {
+        crate::specialize::not_carried()
     }
 
     /// Whether this is a GPU.

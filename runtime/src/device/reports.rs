@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tilewright_dsl::cuda::{MarkedBy, Module, TrapFault, TrapSite};
+use tilewright_dsl::backend::Module;
+use tilewright_dsl::cuda::MarkedBy;
+use tilewright_dsl::lower::{TrapFault, TrapSite};
 
 use crate::error::{LaunchError, MarkedAccess};
 use crate::specialize::{CudaProgram, Program, Variant};

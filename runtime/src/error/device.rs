@@ -154,6 +154,9 @@ pub enum DeviceError {
         /// The name asked for.
         name: String,
     },
+    /// The environment chooses a compiler that there is not.
+    #[error("TILEWRIGHT_COMPILER: {0}")]
+    Compiler(#[from] crate::compile::UnknownCompiler),
     /// A module's bytes are no whole cubin.
     #[error(transparent)]
     Cubin(#[from] crate::compile::CubinError),

@@ -2,10 +2,10 @@
 
 use tilewright_dsl::analysis::races::{Touch, advice};
 use tilewright_dsl::call::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
-use tilewright_dsl::cuda::LowerError;
 use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
 use tilewright_dsl::ir::{CheckKind, Span};
 use tilewright_dsl::lang::TraceError;
+use tilewright_dsl::lower::LowerError;
 use tilewright_dsl::transform::Proof;
 
 use super::DeviceError;
@@ -25,10 +25,10 @@ pub enum LaunchError {
     /// The kernel cannot be recorded for these extents, or its body panicked.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// No CUDA C++ can be written for the kernel.
+    /// The kernel cannot be lowered under its schedule.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// NVRTC is missing, or rejects the CUDA C++.
+    /// A compiler is missing, or rejects the kernel's text.
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The device failed.

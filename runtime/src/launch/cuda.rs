@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::cuda::KernelArgument;
+use tilewright_dsl::lower::KernelArgument;
+use tilewright_dsl::backend::Module;
 use tilewright_dsl::ir::Symbol;
 
 use super::update::{refused, unknown_place};
@@ -164,7 +165,12 @@ pub(super) fn update(
     let mut made = Made::new();
     made.fill(call, plan, program, device, None)?;
     let used = memories(call.arguments()).map(Storage::as_used);
-    let kernel = (&program.function, served.blocks, program.module.threads());
+    let Module {
+        threads,
+        dynamic_shared,
+        ..
+    } = program.module;
+    let kernel = (&program.function, served.blocks, threads, dynamic_shared);
     let mut pointers = pointers(&mut made.words);
     // SAFETY: as for a launch; the graph keeps the memory and the kernel, and orders its launches with other uses. Tables of
     // graphs stay as long as the device.
@@ -279,8 +285,8 @@ fn put(
             launch(
                 &program.function,
                 blocks,
-                program.module.threads(),
-                0,
+                program.module.threads,
+                program.module.dynamic_shared,
                 &mut pointers,
                 stream,
             )

@@ -1,22 +1,23 @@
-//! Building a variant: nothing for the CPU device; CUDA C++, a cubin and a loaded module for a GPU; a cubin in a bundle for
-//! one that is not here.
+//! Building a variant: nothing for the CPU device; a text, a cubin and a loaded module for a GPU; a cubin in a bundle for one
+//! that is not here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tilewright_dsl::cuda::{KernelArgument, LowerError, Module, lower};
 use tilewright_dsl::ir::Kernel;
+use tilewright_dsl::lower::{KernelArgument, LowerError};
 use tilewright_dsl::schedule::Schedule;
 
 use super::class::Staged;
+use super::code::{Code, code, for_nvrtc};
 use super::evict::Dropped;
 use super::hooks::Event;
 use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
 use crate::behind::Waiting;
-use crate::cache::{CubinCache, Origin};
-use crate::compile::{Architecture, CompileOptions};
+use crate::cache::Origin;
+use crate::compile::Architecture;
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::cuda::{CudaDevice, CudaModule};
@@ -66,13 +67,14 @@ pub(super) fn variant(
         shared.inject(&kernel.name, wait)?;
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {
-                let module = lower(kernel, schedule)?;
+                let module = for_nvrtc(kernel, schedule, shared.compiler)?;
                 origin = Some(offline.compile(&module)?);
                 Program::Offline(Box::new(module))
             }
             (None, Some(cuda), Some(schedule)) => {
-                let (program, from) = load(cuda, lower(kernel, schedule)?, shared.limits.compilation())?;
-                origin = Some(from);
+                let code = code(cuda, shared.compiler, shared.limits.compilation(), kernel, schedule)?;
+                origin = Some(code.origin);
+                let program = load(cuda, kernel, code)?;
                 Program::Cuda(Box::new(program))
             }
             _ => Program::Interpreted,
@@ -97,7 +99,7 @@ pub(super) fn variant(
     }
     let elapsed = variant.build_time;
     tracing::debug!(kernel = kernel.name, variant = %id, ?origin, ?elapsed, "built a variant for {hardware}");
-    if origin.is_none_or(|origin| origin == Origin::Nvrtc) {
+    if origin.is_none_or(Origin::is_compiled) {
         Tally::add(&tally.compiles);
     }
     Tally::add(&tally.variants);
@@ -119,22 +121,30 @@ pub(super) fn check_schedule(kernel: &Kernel, schedule: &Schedule) -> Result<(),
     })
 }
 
-fn load(cuda: &CudaDevice, module: Module, limit: Duration) -> Result<(CudaProgram, Origin), LaunchError> {
-    let mut options = CompileOptions::new(cuda.properties().architecture);
-    options.limit = limit;
-    let (cubin, origin) = CubinCache::current().cubin(&module.source, &module.entry, &options)?;
+fn load(cuda: &CudaDevice, kernel: &Kernel, Code { module, cubin, .. }: Code) -> Result<CudaProgram, LaunchError> {
+    let (bytes, limit) = (module.dynamic_shared, cuda.properties().shared_bytes_per_block_optin);
+    if bytes > limit {
+        return Err(LaunchError::Lower(LowerError::SharedMemory {
+            kernel: kernel.name.clone(),
+            bytes: bytes.into(),
+            limit: limit.into(),
+            span: kernel.span,
+        }));
+    }
     let function = CudaModule::load(cuda, &cubin.bytes)?.function(&module.entry)?;
+    if bytes > 0 {
+        function.allow_shared(bytes)?;
+    }
     let traps = match module.arguments.contains(&KernelArgument::Trap) {
         true => Some(TrapRecord::new(cuda)?),
         false => None,
     };
-    let program = CudaProgram {
+    Ok(CudaProgram {
         module,
         function,
         bytes: cubin.bytes.len() as u64,
         traps,
-    };
-    Ok((program, origin))
+    })
 }
 
 /// The name of a variant within one process, where the compiler, its options and the author's own functions do not change.

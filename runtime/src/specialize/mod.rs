@@ -17,6 +17,7 @@ mod ahead;
 mod build;
 mod class;
 mod classes;
+mod code;
 mod evict;
 mod hooks;
 mod key;
@@ -31,6 +32,7 @@ mod trial;
 mod variant;
 mod variants;
 
+pub(crate) use code::not_carried;
 pub use evict::CodeLimits;
 pub use hooks::Event;
 pub(crate) use hooks::Hooks;

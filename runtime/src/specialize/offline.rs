@@ -1,6 +1,6 @@
 //! Variants for a GPU that is not here: they go into a bundle, and nothing is launched.
 
-use tilewright_dsl::cuda::Module;
+use tilewright_dsl::backend::Module;
 
 use crate::cache::{BundleBuilder, Origin};
 use crate::compile::{Architecture, CompileError, CompileOptions};
@@ -41,7 +41,7 @@ impl Offline {
     /// Has a module compiled into the bundle, as the GPU would have it compiled.
     pub(super) fn compile(&self, module: &Module) -> Result<Origin, CompileError> {
         let options = CompileOptions::new(self.target.architecture);
-        let (_, origin) = self.builder.compiled(&module.source, &module.entry, &options)?;
+        let (_, origin) = self.builder.compiled(module.text.as_str(), &module.entry, &options)?;
         Ok(origin)
     }
 }

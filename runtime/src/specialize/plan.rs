@@ -20,6 +20,7 @@ use super::site::Site;
 use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
 use super::{Event, Hooks, Tier, Variant, VariantId};
+use crate::compile::Compiler;
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
@@ -62,6 +63,8 @@ pub(crate) struct Specializer(Arc<Shared>);
 pub(super) struct Shared {
     pub(super) itself: Weak<Shared>,
     pub(super) hardware: Hardware,
+    /// Who compiles for a GPU.
+    pub(super) compiler: Compiler,
     /// What launches are prepared for instead of being done.
     pub(super) offline: Option<Offline>,
     pub(super) tally: Tally,
@@ -78,7 +81,7 @@ pub(super) struct Shared {
 }
 
 impl Specializer {
-    pub(crate) fn new(hardware: Hardware, offline: Option<Offline>) -> Self {
+    pub(crate) fn new(hardware: Hardware, compiler: Compiler, offline: Option<Offline>) -> Self {
         // Nothing is compiled for the CPU, so nothing has to be waited for; and the proofs are tested by each launch.
         let default = if hardware.as_cuda().is_some() || offline.is_some() {
             Specialize::Tiered
@@ -88,6 +91,7 @@ impl Specializer {
         Self(Arc::new_cyclic(|itself| Shared {
             itself: itself.clone(),
             hardware,
+            compiler,
             offline,
             tally: Tally::default(),
             hooks: Hooks::default(),
@@ -105,6 +109,10 @@ impl Specializer {
 
     pub(crate) fn hardware(&self) -> &Hardware {
         &self.0.hardware
+    }
+
+    pub(crate) fn compiler(&self) -> Compiler {
+        self.0.compiler
     }
 
     /// The GPU that launches are prepared for, if it is not here.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tilewright_dsl::cuda::Module;
+use tilewright_dsl::backend::Module;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::transform::Proof;
 
@@ -73,7 +73,7 @@ impl Variant {
         &self.proofs
     }
 
-    /// The CUDA C++ and its schedule; `None` on the CPU device.
+    /// The text and its schedule; `None` on the CPU device.
     pub fn module(&self) -> Option<&Module> {
         match &self.program {
             Program::Interpreted => None,

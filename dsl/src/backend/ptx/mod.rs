@@ -6,8 +6,8 @@
 //!
 //! * Registers are of their width: PTX lets 32 bits be a float's or an integer's. What a value is in them `value` says.
 //! * Floats are never contracted: every operation names its rounding, and nothing is fused that the IR has not fused.
-//! * IndexArena are computed where they are first mentioned in a block, once, in 32 bits where they fit.
-//! * Lines of Rust are in the text as `.loc`, and [`Module::span`] finds the one of a line that an assembler complains about.
+//! * Indices are computed where they are first mentioned in a block, once, in 32 bits where they fit.
+//! * Lines of Rust are in the text as `.loc`, and [`Text::span`] finds the one of a line that an assembler complains about.
 //! * Shared memory is one array, which buffers are places of; it is dynamic where it is more than a block has without asking.
 
 mod atomic;
@@ -27,5 +27,5 @@ mod tests;
 mod value;
 mod writer;
 
-pub use module::{Module, print};
+pub use module::{Text, print};
 pub use target::{Target, Unsupported};

@@ -14,16 +14,16 @@ use crate::thread::{ArgumentKind, BufferKind, Kernel};
 
 /// A text with one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Module {
+pub struct Text {
     /// The text.
     pub text: String,
-    /// The name of the kernel in it.
-    pub entry: String,
+    /// What it is for.
+    pub target: Target,
     /// Where each line comes from.
     spans: Vec<Span>,
 }
 
-impl Module {
+impl Text {
     /// The place in the author's text that a line of this one comes from, counted from 1 as assemblers do.
     pub fn span(&self, line: u32) -> Option<Span> {
         let at = usize::try_from(line).ok()?.checked_sub(1)?;
@@ -43,18 +43,16 @@ impl Module {
 ///
 /// let kernel = Builder::new("nothing", 32).finish();
 /// verify(&kernel).unwrap();
-/// let module = print(&kernel, Target::new(90).unwrap()).unwrap();
-/// assert!(module.text.contains(".target sm_90"));
-/// assert_eq!(module.entry, "tilewright_nothing");
+/// let ptx = print(&kernel, Target::new(90).unwrap()).unwrap();
+/// assert!(ptx.text.contains(".target sm_90"));
 /// ```
-pub fn print(kernel: &Kernel, target: Target) -> Result<Module, Unsupported> {
+pub fn print(kernel: &Kernel, target: Target) -> Result<Text, Unsupported> {
     let mut writer = Writer::new(kernel, target);
     writer.block(&kernel.body);
     writer.check()?;
-    let entry = entry(kernel);
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = writer.head(&mut text, &entry);
+    let _ = writer.head(&mut text, &entry(kernel));
     let mut spans = vec![Span::UNKNOWN; text.lines().count()];
     for (line, span) in writer.opening.lines.iter().chain(&writer.body.lines) {
         text += line;
@@ -62,7 +60,7 @@ pub fn print(kernel: &Kernel, target: Target) -> Result<Module, Unsupported> {
         spans.push(*span);
     }
     text += "\tret;\n}\n";
-    Ok(Module { text, entry, spans })
+    Ok(Text { text, target, spans })
 }
 
 impl Writer<'_> {

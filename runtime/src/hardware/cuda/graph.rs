@@ -307,7 +307,7 @@ impl CudaGraph {
     pub(crate) unsafe fn update(
         &mut self,
         at: usize,
-        (function, blocks, block): (&CudaFunction, u32, [u32; 3]),
+        (function, blocks, block, shared_bytes): (&CudaFunction, u32, [u32; 3], u32),
         arguments: &mut [*mut c_void],
         used: impl Iterator<Item = Used>,
     ) -> Result<Option<()>, DeviceError> {
@@ -318,7 +318,7 @@ impl CudaGraph {
         let before = launch.used.len();
         launch.used.extend(used);
         // SAFETY: as the caller promises; the node is one of the graph, of a kernel.
-        unsafe { self.work.set(node, function, blocks, block, arguments) }?;
+        unsafe { self.work.set(node, (function, blocks, block, shared_bytes), arguments) }?;
         launch.used.drain(..before);
         if !launch.is_enabled {
             self.work.enable(node, true)?;
@@ -370,9 +370,7 @@ impl Work {
     unsafe fn set(
         &mut self,
         Node(node): Node,
-        function: &CudaFunction,
-        blocks: u32,
-        [x, y, z]: [u32; 3],
+        (function, blocks, [x, y, z], shared_bytes): (&CudaFunction, u32, [u32; 3], u32),
         arguments: &mut [*mut c_void],
     ) -> Result<(), DeviceError> {
         let parameters = sys::CUDA_KERNEL_NODE_PARAMS {
@@ -383,7 +381,7 @@ impl Work {
             blockDimX: x,
             blockDimY: y,
             blockDimZ: z,
-            sharedMemBytes: 0,
+            sharedMemBytes: shared_bytes,
             kernelParams: arguments.as_mut_ptr(),
             extra: ptr::null_mut(),
             kern: ptr::null_mut(),

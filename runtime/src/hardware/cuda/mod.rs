@@ -7,6 +7,7 @@
 //! Work is ordered by streams. A device has one of its own, which transfers and the freeing of memory are ordered by;
 //! whoever launches on another stream orders the two with events.
 
+mod assemble;
 mod context;
 mod driver;
 mod event;
@@ -21,6 +22,8 @@ mod properties;
 mod stream;
 mod table;
 
+pub use assemble::assemble;
+pub(crate) use assemble::identity as assembler;
 pub use context::CudaDevice;
 pub use driver::{device_count, driver_version};
 pub use event::CudaEvent;

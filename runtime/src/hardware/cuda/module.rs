@@ -2,26 +2,19 @@
 
 #![allow(unsafe_code)]
 
-use std::{
-    ffi::{CStr, CString, c_void},
-    ptr,
-    sync::Arc,
-};
+use std::{ffi::CString, sync::Arc};
 
 use cudarc::driver::{
     DriverError, result,
-    sys::{self, CUfunction, CUfunction_attribute, CUjit_option, CUmodule, CUresult},
+    sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult},
 };
 
 use super::super::capture;
 use super::{
-    CudaDevice,
+    CudaDevice, assemble,
     driver::{self, During},
 };
 use crate::{compile, error::DeviceError};
-
-/// What the driver may say about a text.
-const LOG_BYTES: usize = 16 << 10;
 
 /// A cubin, or what the driver made of PTX, loaded on a device. It is unloaded when it and the functions taken from it are dropped.
 #[derive(Clone, Debug)]
@@ -65,26 +58,7 @@ impl CudaModule {
     /// The driver refuses the text, or this thread captures a graph.
     pub fn load_ptx(device: &CudaDevice, text: &str) -> Result<Self, DeviceError> {
         capture::refuse_within("loading a kernel")?;
-        let text = CString::new(text).map_err(|error| DeviceError::PtxWithNul {
-            offset: error.nul_position(),
-        })?;
-        device.bind()?;
-        driver::beside_captures(|| {
-            let (module, log) = assembled(&text);
-            let module = match module {
-                Err(error) if !log.is_empty() => {
-                    let name = error
-                        .error_name()
-                        .map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
-                    return Err(DeviceError::RejectedPtx { name, log });
-                }
-                other => other.during("cuModuleLoadDataEx")?,
-            };
-            Ok(Self(Arc::new(Loaded {
-                device: device.clone(),
-                module,
-            })))
-        })
+        Self::load(device, &assemble(device, text)?)
     }
 
     /// The kernel of a name.
@@ -171,31 +145,6 @@ impl CudaFunction {
     pub(super) fn raw(&self) -> CUfunction {
         self.function
     }
-}
-
-/// What the driver makes of a text, and what it says if it makes nothing.
-fn assembled(text: &CStr) -> (Result<CUmodule, DriverError>, String) {
-    let mut log = vec![0u8; LOG_BYTES];
-    let mut options = [
-        CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
-        CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
-    ];
-    // The number itself stands where others have a pointer.
-    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), ptr::without_provenance_mut(LOG_BYTES)];
-    let mut module = ptr::null_mut();
-    // SAFETY: the text ends with a NUL, there are as many options as values, and the log has as many bytes as they say.
-    let result = unsafe {
-        sys::cuModuleLoadDataEx(
-            &mut module,
-            text.as_ptr().cast(),
-            options.len() as u32,
-            options.as_mut_ptr(),
-            values.as_mut_ptr(),
-        )
-    };
-    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    let log = String::from_utf8_lossy(&log[..end]).into_owned();
-    (result.result().map(|()| module), log)
 }
 
 /// The image where the driver may read whole words of it: in place, or copied.

@@ -135,7 +135,7 @@ fn cold_classes_on_threads_beside_nvrtc_alone() {
             };
             measure(0, &|number| {
                 let module = sources[number];
-                compile(&module.source, &module.entry, &options).expect("it compiles");
+                compile(module.text.as_str(), &module.entry, &options).expect("it compiles");
             });
             for (at, specialize) in [(1, Specialize::Resident), (2, Specialize::Tiered)] {
                 let device = offline(&BundleBuilder::new(), specialize);

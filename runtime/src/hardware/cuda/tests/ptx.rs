@@ -1,6 +1,7 @@
 //! Texts of PTX that the driver assembles: they compute what the interpreter of the thread IR does.
 
 use fastrand::Rng;
+use tilewright_dsl::backend::entry;
 use tilewright_dsl::backend::ptx::{Target, print};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{AtomicOp, Literal, MemoryOrder, MemoryScope};
@@ -32,9 +33,9 @@ fn launched(
     memory: &[Vec<u8>],
 ) -> Vec<Vec<u8>> {
     let legal = legalize(kernel.clone(), features);
-    let module = print(&legal, target(device)).unwrap_or_else(|error| panic!("{error}\n{legal}"));
-    let loaded = CudaModule::load_ptx(device, &module.text).unwrap_or_else(|error| panic!("{error}\n{}", module.text));
-    let function = loaded.function(&module.entry).expect("the kernel");
+    let ptx = print(&legal, target(device)).unwrap_or_else(|error| panic!("{error}\n{legal}"));
+    let loaded = CudaModule::load_ptx(device, &ptx.text).unwrap_or_else(|error| panic!("{error}\n{}", ptx.text));
+    let function = loaded.function(&entry(&legal)).expect("the kernel");
     let shared = if legal.has_dynamic_shared() {
         legal.shared_bytes()
     } else {
@@ -73,7 +74,7 @@ fn launched(
         let mut bytes = vec![0; buffer.len()];
         buffer
             .download(0, &mut bytes)
-            .unwrap_or_else(|error| panic!("{error}\n{}", module.text));
+            .unwrap_or_else(|error| panic!("{error}\n{}", ptx.text));
         bytes
     };
     buffers.iter().map(read).collect()

@@ -1,0 +1,91 @@
+//! Which compiler makes the code of a GPU's kernels.
+
+use std::env;
+use std::fmt;
+use std::str::FromStr;
+
+use super::Nvrtc;
+
+/// The environment variable that chooses for devices that are not told.
+const VARIABLE: &str = "TILEWRIGHT_COMPILER";
+
+/// Which compiler makes the code of a device's kernels.
+///
+/// Both print the same thread IR and compute the same bits. NVRTC is a library of its own; a GPU's driver, which compiles
+/// PTX, is always there.
+///
+/// ```
+/// use tilewright_runtime::compile::Compiler;
+///
+/// assert_eq!("ptx".parse(), Ok(Compiler::Ptx));
+/// assert_eq!(Compiler::default().to_string(), "auto");
+/// assert!("gcc".parse::<Compiler>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Compiler {
+    /// NVRTC where there is one, and the driver where there is none. What a bundle or the disk cache has of NVRTC's is used
+    /// in both cases.
+    #[default]
+    Auto,
+    /// NVRTC: without one, a kernel that is in no bundle and not on the disk is an error.
+    Nvrtc,
+    /// The driver. What PTX cannot say goes to NVRTC.
+    Ptx,
+    /// The printer of CUDA C++ that goes without the thread IR.
+    #[doc(hidden)]
+    Legacy,
+}
+
+/// A text that names no compiler.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` names no compiler: it is `auto`, `nvrtc` or `ptx`")]
+pub struct UnknownCompiler {
+    /// What was read.
+    pub text: String,
+}
+
+impl Compiler {
+    /// What the environment variable `TILEWRIGHT_COMPILER` chooses: `auto`, `nvrtc` or `ptx`. [`Compiler::Auto`] if it is not
+    /// set.
+    ///
+    /// # Errors
+    /// It names none of them.
+    pub fn from_environment() -> Result<Self, UnknownCompiler> {
+        match env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+            Some(value) => value.to_string_lossy().parse(),
+            None => Ok(Self::Auto),
+        }
+    }
+
+    /// Which one it is on this machine, where [`Compiler::Auto`] leaves it open, and why.
+    pub fn settled(self) -> (Self, &'static str) {
+        match self {
+            Self::Auto if Nvrtc::identity_at_hand().is_ok() => (Self::Nvrtc, "it was found"),
+            Self::Auto => (Self::Ptx, "there is no NVRTC"),
+            chosen => (chosen, "it was chosen"),
+        }
+    }
+}
+
+impl fmt::Display for Compiler {
+    /// The word of the environment variable.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Nvrtc => "nvrtc",
+            Self::Ptx => "ptx",
+            Self::Legacy => "legacy",
+        })
+    }
+}
+
+impl FromStr for Compiler {
+    type Err = UnknownCompiler;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCompiler> {
+        [Self::Auto, Self::Nvrtc, Self::Ptx, Self::Legacy]
+            .into_iter()
+            .find(|compiler| compiler.to_string() == text)
+            .ok_or_else(|| UnknownCompiler { text: text.to_owned() })
+    }
+}

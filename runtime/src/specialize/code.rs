@@ -1,0 +1,154 @@
+//! From a kernel to a cubin: which text it is printed as, and who compiles that.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tilewright_dsl::backend::ptx::{Target, Unsupported};
+use tilewright_dsl::backend::{Module, Text};
+use tilewright_dsl::ir::{Expression, Kernel};
+use tilewright_dsl::lower::{LowerError, Lowered, lower};
+use tilewright_dsl::schedule::Schedule;
+
+use crate::cache::{CubinCache, CubinKey, Origin};
+use crate::compile::{Architecture, CompileError, CompileOptions, Compiler, Cubin, assemble};
+use crate::error::{DeviceError, LaunchError};
+use crate::hardware::cuda::{self, CudaDevice};
+
+/// How often a kernel was printed without the thread IR, as that does not carry it yet.
+static NOT_CARRIED: AtomicU64 = AtomicU64::new(0);
+
+/// The same.
+pub(crate) fn not_carried() -> u64 {
+    NOT_CARRIED.load(Relaxed)
+}
+
+/// What a GPU runs.
+pub(super) struct Code {
+    pub(super) module: Module,
+    pub(super) cubin: Cubin,
+    pub(super) origin: Origin,
+}
+
+/// The text of a kernel for NVRTC.
+pub(super) fn for_nvrtc(kernel: &Kernel, schedule: &Schedule, compiler: Compiler) -> Result<Module, LowerError> {
+    Ok(match lowered(kernel, schedule, compiler)? {
+        Ok(lowered) => Module::cuda(&lowered),
+        Err(module) => module,
+    })
+}
+
+/// A lowered kernel; or its text, if it goes without the thread IR.
+fn lowered(kernel: &Kernel, schedule: &Schedule, compiler: Compiler) -> Result<Result<Lowered, Module>, LowerError> {
+    let legacy = || tilewright_dsl::cuda::lower(kernel, schedule);
+    if compiler == Compiler::Legacy {
+        return legacy().map(Err);
+    }
+    match lower(kernel, schedule) {
+        Err(LowerError::NotCarried { .. }) => {
+            NOT_CARRIED.fetch_add(1, Relaxed);
+            legacy().map(Err)
+        }
+        lowered => lowered.map(Ok),
+    }
+}
+
+/// The code of a kernel for a GPU, by the compiler that was chosen for it.
+pub(super) fn code(
+    cuda: &CudaDevice,
+    compiler: Compiler,
+    limit: Duration,
+    kernel: &Kernel,
+    schedule: &Schedule,
+) -> Result<Code, LaunchError> {
+    let mut options = CompileOptions::new(cuda.properties().architecture);
+    options.limit = limit;
+    let lowered = match lowered(kernel, schedule, compiler)? {
+        Ok(lowered) => lowered,
+        Err(module) => return Ok(nvrtc(module, &options)?),
+    };
+    let own = has_own_instructions(kernel);
+    let ptx = || -> Result<Result<Code, Unsupported>, LaunchError> {
+        match target(options.arch, own).and_then(|target| Module::ptx(&lowered, target)) {
+            Ok(module) => driver(cuda, module, &options).map(Ok),
+            Err(unsupported) => Ok(Err(unsupported)),
+        }
+    };
+    let unsaid = |reason, missing| CompileError::NeedsNvrtc {
+        kernel: kernel.name.clone(),
+        reason,
+        missing: Box::new(missing),
+    };
+    let module = || Module::cuda(&lowered);
+    match compiler {
+        Compiler::Nvrtc | Compiler::Legacy => Ok(nvrtc(module(), &options)?),
+        Compiler::Auto => match nvrtc(module(), &options) {
+            Err(missing @ (CompileError::NvrtcNotFound { .. } | CompileError::UnsupportedArchitecture { .. })) => {
+                ptx()?.map_err(|reason| unsaid(reason, missing).into())
+            }
+            code => Ok(code?),
+        },
+        Compiler::Ptx => match ptx()? {
+            Ok(code) => Ok(code),
+            Err(reason) => match nvrtc(module(), &options) {
+                Err(missing @ (CompileError::NvrtcNotFound { .. } | CompileError::NamedNvrtc { .. })) => {
+                    Err(unsaid(reason, missing).into())
+                }
+                code => Ok(code?),
+            },
+        },
+    }
+}
+
+fn nvrtc(module: Module, options: &CompileOptions) -> Result<Code, CompileError> {
+    let (cubin, origin) = CubinCache::current().cubin(module.text.as_str(), &module.entry, options)?;
+    Ok(Code { module, cubin, origin })
+}
+
+/// By the driver, on a thread of its own.
+fn driver(cuda: &CudaDevice, module: Module, options: &CompileOptions) -> Result<Code, LaunchError> {
+    let Text::Ptx(text) = &module.text else {
+        return Ok(nvrtc(module, options)?);
+    };
+    let key = CubinKey::of_ptx(&text.text, &module.entry, options.arch);
+    let device = cuda.clone();
+    let make = || {
+        assemble(text, &module.entry, options, move |text| match cuda::assemble(&device, text) {
+            Ok(cubin) => Ok(Ok(cubin)),
+            Err(DeviceError::RejectedPtx { log, .. }) => Ok(Err(log)),
+            Err(error) => Err(LaunchError::from(error)),
+        })
+    };
+    let (cubin, origin) = CubinCache::current().made(key, &module.entry, cuda::assembler()?, make)?;
+    Ok(Code { module, cubin, origin })
+}
+
+/// What PTX is printed for: the first version of the language that will do, so that its cubins are found again by other
+/// drivers, or the driver's own where a kernel's author may want any.
+fn target(Architecture { major, minor }: Architecture, has_own_instructions: bool) -> Result<Target, Unsupported> {
+    let target = Target::new(major * 10 + minor)?;
+    match cuda::driver_version() {
+        Ok(driver) if has_own_instructions => {
+            let (major, minor) = version_of(driver);
+            Ok(target.with_version(major, minor))
+        }
+        _ => Ok(target),
+    }
+}
+
+/// The version of PTX that came with a version of CUDA, or an earlier one.
+fn version_of(cuda: (u32, u32)) -> (u32, u32) {
+    match cuda {
+        (..12, _) => (7, 8),
+        (12, minor @ ..=5) => (8, minor),
+        (12, 6) => (8, 5),
+        (12, minor @ ..=9) => (8, minor - 1),
+        (12, _) => (8, 8),
+        (13, minor @ ..=1) => (9, minor),
+        _ => (9, 1),
+    }
+}
+
+fn has_own_instructions(kernel: &Kernel) -> bool {
+    let mut nodes = kernel.expressions.iter();
+    nodes.any(|(_, node)| matches!(node, Expression::Ptx(_)))
+}
