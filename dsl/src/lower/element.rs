@@ -170,7 +170,7 @@ impl Lower<'_> {
     }
 
     /// Another element type, rounded once.
-    fn cast(&mut self, value: Use, to: ElementType) -> Use {
+    pub(super) fn cast(&mut self, value: Use, to: ElementType) -> Use {
         let from = self.b.element(value);
         if from == to {
             return value;

@@ -66,6 +66,20 @@ pub struct Lowered {
     pub distributions: Vec<(Span, Distribution)>,
     /// Accesses that could not be made wide, and why.
     pub narrow: Vec<passes::Narrow>,
+    /// How it is spread over threads and blocks.
+    pub schedule: Schedule,
+    /// Whether one block runs all programs, one after the other.
+    pub in_order: bool,
+}
+
+impl Lowered {
+    /// Blocks of a launch of so many programs; `None` beyond what a grid can have.
+    pub fn blocks(&self, programs: u64) -> Option<u32> {
+        match self.in_order {
+            true => Some(1),
+            false => self.schedule.blocks(programs),
+        }
+    }
 }
 
 /// A kernel that cannot be lowered under a schedule.
@@ -109,9 +123,10 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         kernel: name(),
         message: e.to_string(),
     })?;
+    let in_order = Effects::of(kernel).in_order;
     match schedule.fits(kernel) {
         // Groups of whole warps, or that share one, meet without the other programs of their block.
-        Err(ScheduleError::Dependent(_)) if schedule.splits == 1 && groups_meet(schedule.threads) => {}
+        Err(ScheduleError::Dependent(_)) if !in_order && schedule.splits == 1 && groups_meet(schedule.threads) => {}
         fits => fits.map_err(|source| LowerError::Schedule { kernel: name(), source })?,
     }
     let mut lower = Lower::new(kernel, schedule, 0);
@@ -137,6 +152,8 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         sites,
         distributions,
         narrow,
+        schedule: *schedule,
+        in_order,
     })
 }
 
@@ -199,6 +216,8 @@ struct Lower<'a> {
     order: Order,
     /// The loops around, innermost last.
     loops: Vec<Label>,
+    /// What ends a program of several that a block runs; of one alone, its threads end.
+    whole: Option<Label>,
     /// Where the statement is that is lowered now.
     span: Span,
     distributions: Vec<(Span, Distribution)>,

@@ -2,6 +2,7 @@
 
 mod barriers;
 mod effects;
+mod in_order;
 mod loops;
 mod meeting;
 mod movement;

@@ -164,7 +164,7 @@ pub(super) fn lowered_and_run(
         panic!("{fault}\n{}", lowered.kernel);
     }
     super::ptx::check(&lowered.kernel);
-    let (outcome, bytes) = launched(&lowered, schedule, arguments, grid);
+    let (outcome, bytes) = launched(&lowered, arguments, grid);
     let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
     (lowered, outcome, bytes)
 }
@@ -172,7 +172,6 @@ pub(super) fn lowered_and_run(
 /// Runs a lowered kernel; returns what it had to say, and the bytes of every tensor afterwards.
 pub(super) fn launched(
     lowered: &Lowered,
-    schedule: &Schedule,
     arguments: &[Argument],
     grid: [u64; 3],
 ) -> (Result<Outcome, Fault>, Vec<Vec<u8>>) {
@@ -225,7 +224,7 @@ pub(super) fn launched(
             other => panic!("{other:?}"),
         });
     }
-    let blocks = schedule.blocks(grid.iter().product()).unwrap();
+    let blocks = lowered.blocks(grid.iter().product()).unwrap();
     let outcome = thread_interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
     let bytes = addresses
         .iter()
