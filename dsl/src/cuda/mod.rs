@@ -37,9 +37,8 @@ mod types;
 mod vector;
 mod writer;
 
-pub use crate::lower::{KernelArgument, TrapFault, TrapSite};
+pub use crate::lower::{KernelArgument, MarkedBy, TrapFault, TrapSite};
 pub use lower::lower;
-pub use marks::MarkedBy;
 
 use crate::ir::Span;
 use crate::schedule::{Schedule, ScheduleError};

@@ -184,7 +184,7 @@ impl Lower<'_> {
         }));
         match wanted {
             Some(wanted) => Ok(wanted.into()),
-            None => self.not_carried("instructions without this output"),
+            None => self.defect("instructions without this output"),
         }
     }
 }

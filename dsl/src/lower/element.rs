@@ -61,7 +61,7 @@ impl Lower<'_> {
                 let bits = self.b.bitcast(value, crate::thread::Type::packet(to, lanes));
                 Ok(self.as_index(bits))
             }
-            _ => self.not_carried("this operation"),
+            _ => self.defect("this operation"),
         }
     }
 

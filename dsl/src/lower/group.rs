@@ -16,6 +16,8 @@ impl Lower<'_> {
     ) -> Result<(), LowerError> {
         self.before_write(access.tensor);
         let shape = self.kernel.ty(value).shape;
+        // Behind the barrier, or a thread would mark what another has yet to mark for the store before.
+        self.mark_store(access, shape, conflict)?;
         self.access_span = self.span;
         let operands: Vec<_> = access.operands().chain([value]).collect();
         let distribution = match self.are_made_of_held(&operands) {

@@ -11,13 +11,12 @@
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of;
 //! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
-//!   effect, `report` what is reported.
+//!   effect, `report` what is reported, `mark` what checked builds note of accesses.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
 //!
-//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands
-//! in the way.
+//! Code generation does not go through here yet.
 
 mod access;
 mod argument;
@@ -30,6 +29,7 @@ mod element;
 mod group;
 mod held;
 mod list;
+pub(crate) mod mark;
 mod point;
 mod program;
 mod pull;
@@ -43,9 +43,11 @@ use std::collections::{BTreeSet, HashMap};
 pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
 pub use distribution::{Distribution, Form};
+pub use mark::MarkedBy;
 pub use report::{TrapFault, TrapSite};
 
 use crate::analysis::effects::Effects;
+use crate::analysis::races::Races;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError, WARP};
 use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
@@ -101,13 +103,27 @@ pub enum LowerError {
         /// Which rule.
         message: String,
     },
-    /// What lowering does not do yet.
-    #[error("kernel `{kernel}`: {what} is not lowered to the thread IR yet\n  --> {span}")]
-    NotCarried {
+    /// What elements that meet, or that threads exchange, take of shared memory.
+    #[error(
+        "kernel `{kernel}`: tiles of which threads read each other's elements take {bytes} bytes of shared memory up to here, and a block has {limit}\n  --> {span}\n  = help: use smaller tiles, or load values again from an immutable tensor instead of keeping them"
+    )]
+    SharedMemory {
         /// The kernel.
         kernel: String,
-        /// What it is.
-        what: String,
+        /// What it needs.
+        bytes: u64,
+        /// What there is.
+        limit: u64,
+        /// Where it exceeds that.
+        span: Span,
+    },
+    /// What no kernel that the verifier accepts asks for.
+    #[error("kernel `{kernel}` cannot be lowered, because it has {what} (a defect of the compiler)\n  --> {span}")]
+    Defect {
+        /// The kernel.
+        kernel: String,
+        /// What it has.
+        what: &'static str,
         /// Where.
         span: Span,
     },
@@ -116,7 +132,8 @@ pub enum LowerError {
 /// Lowers `kernel`, spread as `schedule` says.
 ///
 /// # Errors
-/// If the kernel breaks the rules of the IR, the schedule does not fit it, or something in it is not lowered yet.
+/// If the kernel breaks the rules of the IR, the schedule does not fit it, or its threads would have to exchange more
+/// than shared memory holds.
 pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError> {
     let name = || kernel.name.clone();
     verify::verify(kernel).map_err(|e| LowerError::Malformed {
@@ -173,6 +190,9 @@ struct Lower<'a> {
     kernel: &'a Kernel,
     schedule: &'a Schedule,
     effects: Effects,
+    races: Races,
+    /// In checked builds, the number of the program's store.
+    stores: Option<Handle<Register>>,
     b: Builder,
     arguments: Vec<(KernelArgument, Handle<Argument>)>,
     buffers: HashMap<u32, Handle<Buffer>>,
@@ -224,11 +244,11 @@ struct Lower<'a> {
 }
 
 impl Lower<'_> {
-    /// What is not lowered yet.
-    fn not_carried<T>(&self, what: &str) -> Result<T, LowerError> {
-        Err(LowerError::NotCarried {
+    /// What cannot be: the verifier has seen the kernel.
+    fn defect<T>(&self, what: &'static str) -> Result<T, LowerError> {
+        Err(LowerError::Defect {
             kernel: self.kernel.name.clone(),
-            what: what.to_owned(),
+            what,
             span: self.span,
         })
     }

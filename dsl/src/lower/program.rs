@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Lower, LowerError};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
+use crate::analysis::races::Races;
 use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
 use crate::schedule::Schedule;
 use crate::thread::{self, Builder, Index, Unroll};
@@ -16,11 +17,13 @@ impl<'a> Lower<'a> {
         let threads = schedule.threads * schedule.programs_per_block;
         let mut b = Builder::new(name.clone(), threads);
         b.kernel_mut().comment = format!("{name}: {schedule}");
-        let zero = b.constant(0);
+        let (zero, effects) = (b.constant(0), Effects::of(kernel));
         Self {
             kernel,
             schedule,
-            effects: Effects::of(kernel),
+            races: Races::of(kernel, &effects),
+            effects,
+            stores: None,
             b,
             arguments: Vec::new(),
             buffers: HashMap::new(),
@@ -58,6 +61,9 @@ impl<'a> Lower<'a> {
         let first = opening(self.kernel).unwrap_or_default();
         for &dependency in &first {
             self.b.push(thread::Statement::GridDependency(dependency));
+        }
+        if self.kernel.checked {
+            self.count_stores();
         }
         match self.effects.in_order {
             true => self.programs_in_order(first.len()),

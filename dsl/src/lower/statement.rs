@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Block, CompareOp, Conflict, Expression, Handle, Literal, Span, Statement};
+use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Literal, Span, Statement};
 use crate::stack::room;
 use crate::thread::{self, Index, Label, Unroll, Use};
 
@@ -65,12 +65,7 @@ impl Lower<'_> {
                 access,
                 value,
                 conflict,
-            } => {
-                if *conflict == Some(Conflict::Disjoint) && self.kernel.checked {
-                    return self.not_carried("a checked store");
-                }
-                self.store(access, *value, *conflict)
-            }
+            } => self.store(access, *value, *conflict),
             Statement::Assign { local, value } => match self.registers.get(local).copied() {
                 Some(register) => {
                     let value = self.scalar(*value)?;
@@ -285,6 +280,10 @@ impl Lower<'_> {
                 self.held.insert(value, held);
                 return Ok(());
             }
+            Expression::Load(access) => self.mark_load(access, value)?,
+            _ => {}
+        }
+        match node {
             Expression::Load(access) if !kernel.ty(value).is_scalar() && self.effects.is_changing(access.tensor) => {
                 return match self.is_deferred(value) {
                     true => Ok(()),

@@ -4,6 +4,7 @@ mod barriers;
 mod effects;
 mod in_order;
 mod loops;
+mod marks;
 mod meeting;
 mod movement;
 mod ptx;
