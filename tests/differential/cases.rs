@@ -16,9 +16,10 @@ use tilewright_testing::{Part, turn};
 use crate::case::Case;
 use crate::generate::{self, Size};
 use crate::launch::{Shared, difference};
-use crate::oracle::{self, Outcome};
+use crate::oracle::{self, Outcome, launch_grid};
 use crate::schedules;
 use crate::statistics::Statistics;
+use crate::threads;
 
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.
 const COMPILED: u64 = 10;
@@ -28,6 +29,9 @@ const FUSED: u64 = 4;
 
 /// More than any program takes, so that a loop that has lost its end is found.
 pub const STEPS: u64 = 1 << 13;
+
+/// The most threads of a launch that is done as threads on the CPU.
+pub const THREADS: u64 = 1 << 10;
 
 /// Cases that share a device object, and with it the memory of the variants.
 const BATCH: u64 = 512;
@@ -129,6 +133,8 @@ struct Tally {
     /// Texts refused, because threads would have to exchange more than they can.
     refused: usize,
     compiled: usize,
+    /// Launches as threads, on the CPU.
+    as_threads: usize,
     /// Launches on a GPU.
     launched: usize,
 }
@@ -138,6 +144,7 @@ impl Tally {
         self.lowered += other.lowered;
         self.refused += other.refused;
         self.compiled += other.compiled;
+        self.as_threads += other.as_threads;
         self.launched += other.launched;
     }
 }
@@ -229,6 +236,16 @@ fn in_every_way(
             Ok(_) => tally.lowered += 1,
             Err(LowerError::SharedMemory { .. }) => tally.refused += 1,
             Err(error) => panic!("{error}\n{kernel}"),
+        }
+        let Some(lowered) = threads::lowered(kernel, schedule) else {
+            continue;
+        };
+        let blocks: u64 = launch_grid(kernel, case).iter().product();
+        if number >= 3 && u64::from(lowered.kernel.threads) * blocks <= THREADS {
+            let found = threads::run(&lowered, kernel, case).outcome;
+            let found = found.unwrap_or_else(|fault| panic!("threads, {schedule}: {fault}\n{}", lowered.kernel));
+            same(&format!("threads, {schedule}"), &found, kernel);
+            tally.as_threads += 1;
         }
     }
     let Some(gpu) = gpu else { return };

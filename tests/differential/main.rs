@@ -22,4 +22,5 @@ mod oracle;
 mod races;
 mod schedules;
 mod statistics;
+mod threads;
 mod verifier;

@@ -12,15 +12,16 @@ use tilewright::dsl::call::Specialize;
 use tilewright::dsl::cuda::lower;
 use tilewright::dsl::interpret::{self, Conflict, InterpretError};
 use tilewright::dsl::ir::{Kernel, verify::verify};
+use tilewright::dsl::lower::{MarkedBy, TrapFault, TrapSite};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright::runtime::{Device, LaunchError, Variant};
 use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
-use crate::cases::{chosen, in_parallel, panic_of};
+use crate::cases::{THREADS, chosen, in_parallel, panic_of};
 use crate::generate::plant::{Action, Index, Plant, Test, planted};
-use crate::{launch, oracle};
+use crate::{launch, oracle, schedules, threads};
 
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.
 const COMPILED: u64 = 10;
@@ -185,18 +186,44 @@ fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
         },
         Err(error) => panic!("CPU device: {error}"),
     }
-    if let Some(variant) = variant.filter(|_| compiled) {
+    if let Some(variant) = variant.as_ref().filter(|_| compiled) {
         compile_text(variant.kernel());
     }
 
     let mut tally = Tally::of(&plant, &expected);
+    // Where something may order programs, marks are compared within a store, and with promises.
+    let marked = |variant: &Option<Arc<Variant>>| match variant {
+        Some(variant) if sequence(variant.kernel()) != Sequence::Free => races(&plant, &touches, Sequence::InOrder),
+        _ => of_variant(variant),
+    };
+    let place_of = |element: i64| {
+        let (extents, _) = plant.layout(&case);
+        let mut rest = element as u64;
+        let mut index: Vec<u64> = Vec::new();
+        for &extent in extents.iter().rev() {
+            index.insert(0, rest % extent);
+            rest /= extent;
+        }
+        place(&index)
+    };
+    if let Some(variant) = &variant {
+        let seen = marked(&Some(variant.clone()));
+        match as_threads(&case, &plant, variant.kernel(), seed) {
+            Some(reports) if reports.is_empty() => {
+                assert!(seen.is_empty(), "not reported by threads: {:?}", seen.first())
+            }
+            Some(reports) => {
+                for (element, accesses) in reports {
+                    is_true(&plant, &seen, place_of(element), accesses);
+                }
+                tally.as_threads += 1;
+            }
+            None => {}
+        }
+    }
     if let Some(gpu) = gpu {
         let (variant, found) = launch::report(&gpu.lock().expect("panics come later"), &case);
-        // Where something may order programs, marks are compared within a store, and with promises.
-        let seen = match &variant {
-            Some(variant) if sequence(variant.kernel()) != Sequence::Free => races(&plant, &touches, Sequence::InOrder),
-            _ => of_variant(&variant),
-        };
+        let seen = marked(&variant);
         match found {
             Ok(()) => assert!(seen.is_empty(), "not reported by the GPU: {:?}", seen.first()),
             Err(LaunchError::Conflict {
@@ -205,16 +232,9 @@ fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
                 parameter,
                 ..
             }) => {
-                let (extents, _) = plant.layout(&case);
-                let mut rest = element as u64;
-                let mut index: Vec<u64> = Vec::new();
-                for &extent in extents.iter().rev() {
-                    index.insert(0, rest % extent);
-                    rest /= extent;
-                }
                 assert_eq!(parameter, format!("p{}", plant.tensor));
                 let reported = accesses.map(|a| (a.program, a.place.map(|(span, _)| span.line)));
-                is_true(&plant, &seen, place(&index), reported);
+                is_true(&plant, &seen, place_of(element), reported);
                 tally.on_gpu += 1;
                 tally.writes_on_gpu += usize::from(tally.writes > 0);
             }
@@ -223,6 +243,37 @@ fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
         }
     }
     tally
+}
+
+/// What a checked build reports as threads: elements, and who met there; `None` if it is not run.
+fn as_threads(case: &Case, plant: &Plant, kernel: &Kernel, seed: u64) -> Option<Vec<(i64, [Reported; 2])>> {
+    assert!(kernel.checked);
+    let schedule = schedules::random(&mut fastrand::Rng::with_seed(seed), kernel);
+    let lowered = threads::lowered(kernel, &schedule)?;
+    let blocks: u64 = oracle::launch_grid(kernel, case).iter().product();
+    if u64::from(lowered.kernel.threads) * blocks > THREADS {
+        return None;
+    }
+    let ran = threads::run(&lowered, kernel, case);
+    if let (Err(fault), true) = (&ran.outcome, ran.reports.is_empty()) {
+        panic!("threads, {schedule}: {fault}\n{}", lowered.kernel);
+    }
+    let line = |site: usize| match lowered.sites[site] {
+        TrapSite {
+            span,
+            fault: TrapFault::Conflict { tensor, .. },
+        } => {
+            assert_eq!(tensor, plant.tensor);
+            span.line
+        }
+        ref other => panic!("{other:?}"),
+    };
+    let reports = ran.reports.iter().map(|report| {
+        let met = MarkedBy::of(report.met);
+        let own = (Some(report.program as u64), Some(line(report.site as usize)));
+        (report.value, [own, (met.program, met.site.map(line))])
+    });
+    Some(reports.collect())
 }
 
 fn sequence(kernel: &Kernel) -> Sequence {
@@ -247,6 +298,8 @@ struct Tally {
     writes: usize,
     /// With elements of one program that meet.
     within: usize,
+    /// Reported by threads on the CPU.
+    as_threads: usize,
     on_gpu: usize,
     writes_on_gpu: usize,
 }
@@ -270,6 +323,7 @@ impl Tally {
         self.between += other.between;
         self.writes += other.writes;
         self.within += other.within;
+        self.as_threads += other.as_threads;
         self.on_gpu += other.on_gpu;
         self.writes_on_gpu += other.writes_on_gpu;
     }

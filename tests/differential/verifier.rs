@@ -19,7 +19,7 @@ use crate::case::Case;
 use crate::cases::{in_parallel, panic_of, variable};
 use crate::generate::{self, Size};
 use crate::mutate::Mutator;
-use crate::{oracle, schedules};
+use crate::{oracle, schedules, threads};
 
 /// Damaged kernels made of one that is well-formed, and as many of random parts.
 const DAMAGED: u64 = 50;
@@ -114,6 +114,7 @@ fn later_stages(kernel: &Kernel, case: &Case, rng: &mut fastrand::Rng) {
                 Ok(_) | Err(LowerError::SharedMemory { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
+            threads::lowered(kernel, &schedule);
         }
     }
 }
@@ -144,5 +145,6 @@ fn long_chains_and_shared_values_take_no_longer_than_they_must() {
         verify(&canonical).expect("a chain stays well-formed");
         let schedule = choose(&canonical, &Machine::H200, 1);
         lower(&canonical, &schedule).expect("a chain can be lowered");
+        threads::lowered(&canonical, &schedule).expect("a chain takes no shared memory");
     }
 }

@@ -96,7 +96,9 @@ impl Effects {
 
     /// Whether threads see each other's work through `tensor`.
     pub fn is_shared(&self, tensor: u32) -> bool {
-        self.ordered.contains(&tensor) || self.atomics.tensors.contains(&tensor)
+        // One program may change what another has, which its block did before.
+        let in_order = self.in_order && self.is_changing(tensor);
+        in_order || self.ordered.contains(&tensor) || self.atomics.tensors.contains(&tensor)
     }
 }
 

@@ -12,6 +12,7 @@ use super::pull::Point;
 use super::writer::{ArgumentOrder, Writer};
 use crate::analysis::races::{Sequence, Touch};
 use crate::ir::{Access, Atomic, Conflict, Expression, Handle, Shape, Span};
+use crate::lower::mark::{ATOMIC, DISJOINT, NO_SITE, NO_STORE, SITE};
 
 /// What is marked at the elements of an access.
 #[derive(Clone, Copy)]
@@ -22,37 +23,6 @@ pub(super) struct Mark<'a> {
     site: usize,
     /// Whether elements of the access must not meet each other.
     apart: bool,
-}
-
-/// A mark, as a report hands it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MarkedBy {
-    /// The program, counted with the innermost grid axis fastest; `None` for one of several that are not known.
-    pub program: Option<u64>,
-    /// The number of the place in [`Module::traps`](super::Module::traps), if it is known.
-    pub site: Option<usize>,
-}
-
-/// The first bit of the place, whose field ends where the number of the program begins; all ones stand for none.
-const SITE: u32 = 22;
-const NO_SITE: u64 = (1 << (PROGRAM - SITE)) - 1;
-const PROGRAM: u32 = 32;
-const NO_PROGRAM: u64 = u32::MAX as u64;
-/// What the prelude calls by these names.
-const DISJOINT: u64 = 1 << 21;
-const ATOMIC: u64 = 1 << 20;
-/// The number of a store that may meet itself, and of those after the last that has one.
-const NO_STORE: u64 = (1 << 20) - 1;
-
-impl MarkedBy {
-    /// What the word of a mark says.
-    pub fn of(mark: u64) -> Self {
-        let (program, site) = (mark >> PROGRAM, mark >> SITE & NO_SITE);
-        Self {
-            program: (program != NO_PROGRAM).then(|| program.saturating_sub(1)),
-            site: (site != NO_SITE).then_some(site as usize),
-        }
-    }
 }
 
 impl Writer<'_> {

@@ -38,6 +38,6 @@ mod vector;
 mod writer;
 
 pub use crate::backend::Module;
-pub use crate::lower::{KernelArgument, LowerError, TrapFault, TrapSite};
+pub use crate::lower::{KernelArgument, LowerError, MarkedBy, TrapFault, TrapSite};
 pub use lower::lower;
-pub use marks::MarkedBy;
+

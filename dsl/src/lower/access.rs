@@ -1,16 +1,28 @@
 //! Places, bounds and masks of loads and stores.
 
+use arrayvec::ArrayVec;
+
 use super::list::Subject;
 use super::point::Point;
 use super::{Lower, LowerError, TrapFault};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{
-    Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol,
+    Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MAX_RANK, MemoryOrder, MemoryScope, Shape,
+    Symbol,
 };
 use crate::schedule::{LoadHint, StoreHint};
 use crate::thread::{self, Index, Load, Order, Place, Predicate, Rounding, Sharing, Store, Type, Use};
 
-/// An element of an access.
+/// An element of an access: which it is of its tensor.
+pub(super) struct Located {
+    pub(super) subject: Subject,
+    /// On each axis that is the tensor's, as the access counts axes.
+    pub(super) indices: ArrayVec<(usize, Handle<Index>), MAX_RANK>,
+    /// What must hold for it to be accessed.
+    pub(super) condition: Handle<Predicate>,
+}
+
+/// An element of an access: where it is.
 pub(super) struct Placed {
     pub(super) place: Place,
     /// What must hold for it to be accessed.
@@ -20,10 +32,27 @@ pub(super) struct Placed {
 impl Lower<'_> {
     /// Where one element is, and what must hold for it to be accessed.
     pub(super) fn place(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Placed, LowerError> {
-        let Some(tensor) = self.kernel.tensor(access.tensor) else {
-            return self.not_carried("an access to what is no tensor");
-        };
-        let element = tensor.element;
+        let Located {
+            subject,
+            indices,
+            condition,
+        } = self.locate(access, point, shape)?;
+        let mut offset = self.b.constant(0);
+        for (axis, index) in indices {
+            let stride = self.stride_of(subject, axis);
+            let term = self.b.indices().multiply(index, stride);
+            offset = self.b.indices().add(offset, term);
+        }
+        let size = self.element_of(access.tensor).size();
+        let offset = self.b.indices().scale(offset, size as i64);
+        Ok(Placed {
+            place: self.place_in(subject, offset),
+            condition,
+        })
+    }
+
+    /// The indices of one element, and what must hold for it to be accessed.
+    pub(super) fn locate(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Located, LowerError> {
         let mut conditions = Vec::new();
         let mut mask = self.b.indices().always(true);
         if let Some(masked) = access.mask {
@@ -32,20 +61,27 @@ impl Lower<'_> {
             conditions.push(mask);
         }
         let subject = self.subject(access, mask, &mut conditions)?;
-        let mut offset = self.b.constant(0);
+        let mut indices = ArrayVec::new();
         for axis in subject.axes(access) {
             let index = self.index_at(access, axis, point, shape)?;
-            let index = self.checked(access, Some(subject), axis, index, mask, &mut conditions);
-            let stride = self.stride_of(subject, axis);
-            let term = self.b.indices().multiply(index, stride);
-            offset = self.b.indices().add(offset, term);
+            indices.push((
+                axis,
+                self.checked(access, Some(subject), axis, index, mask, &mut conditions),
+            ));
         }
-        let offset = self.b.indices().scale(offset, element.size() as i64);
         conditions.extend(self.needed);
-        Ok(Placed {
-            place: self.place_in(subject, offset),
+        Ok(Located {
+            subject,
+            indices,
             condition: self.b.indices().all(conditions),
         })
+    }
+
+    /// The element type of a tensor.
+    pub(super) fn element_of(&self, tensor: u32) -> ElementType {
+        self.kernel
+            .tensor(tensor)
+            .map_or(ElementType::U8, |tensor| tensor.element)
     }
 
     /// One index of an access at a point of the access's shape.
@@ -155,10 +191,7 @@ impl Lower<'_> {
     /// One element of a load, or several that move with the lane: zero where the access is masked or out of bounds.
     pub(super) fn load_element(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Use, LowerError> {
         let Placed { place, condition } = self.place(access, point, shape)?;
-        let element = self
-            .kernel
-            .tensor(access.tensor)
-            .map_or(ElementType::U8, |tensor| tensor.element);
+        let element = self.element_of(access.tensor);
         let predicate = self.predicate(condition);
         if self.b.kernel().indices.is_known(condition) == Some(false) {
             return Ok(self.literal(Literal::zero(element)));

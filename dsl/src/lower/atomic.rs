@@ -16,9 +16,7 @@ impl Lower<'_> {
         let ty = self.kernel.ty(value);
         let used = self.effects.atomics.used.contains(&value);
         let ordering = self.effects.atomics.ordering.contains(&value);
-        if self.kernel.checked {
-            return self.not_carried("a checked atomic operation");
-        }
+        self.mark_atomic(atomic, value)?;
         let (before, after) = (ordering && atomic.order.releases(), ordering && atomic.order.acquires());
         // What other threads of the program have done before is part of what is released.
         match before || used {

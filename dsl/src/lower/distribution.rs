@@ -53,6 +53,11 @@ pub enum Form {
         /// How many there are.
         elements: u64,
     },
+    /// One thread does all, in row-major order.
+    InOrder {
+        /// How many there are.
+        elements: u64,
+    },
 }
 
 impl fmt::Display for Distribution {
@@ -67,6 +72,7 @@ impl fmt::Display for Distribution {
         write!(f, "{shape}: ")?;
         match form {
             Form::Alone => return f.write_str("one thread"),
+            Form::InOrder { elements } => return write!(f, "{elements} elements in order, one thread"),
             Form::Packets { lanes, packets } => write!(f, "{packets} packets of {lanes}")?,
             Form::Rows {
                 lanes,
@@ -141,6 +147,18 @@ impl Lower<'_> {
             (true, _) => aligned,
             (false, _) => ragged,
         })
+    }
+
+    /// How a store is spread of which the last one wins: as the elements of one tile may meet, not at all.
+    pub(super) fn distribute_in_order(&self, shape: Shape) -> Distribution {
+        let elements = shape.elements();
+        Distribution {
+            shape,
+            workers: 1,
+            form: Form::InOrder { elements },
+            in_flight: 1,
+            rounds: elements,
+        }
     }
 
     /// How a store is spread that uses tiles which threads hold: each stores the elements that it would hold.

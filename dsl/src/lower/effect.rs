@@ -28,19 +28,8 @@ impl Lower<'_> {
             });
             return Ok(());
         }
-        let (step, label) = (self.workers() as i64, self.b.label());
-        let (item, variable) = self.b.counter(start, end, step);
-        let body = self.inside(|lower| done(lower, item))?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
+        let step = self.workers() as i64;
+        self.counted(start, end, step, Unroll::Never, done)
     }
 
     /// What `done` does, by the program's first thread.
@@ -71,7 +60,7 @@ impl Lower<'_> {
                     lower.report(site, zero.into(), nothing, always);
                     Ok(())
                 })?;
-                lower.b.push(thread::Statement::Exit);
+                lower.end_program();
                 Ok(())
             })?;
             self.b.push(thread::Statement::If {
@@ -195,7 +184,7 @@ impl Lower<'_> {
         }));
         match wanted {
             Some(wanted) => Ok(wanted.into()),
-            None => self.not_carried("instructions without this output"),
+            None => self.defect("instructions without this output"),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Lower<'_> {
                 let bits = self.b.bitcast(value, crate::thread::Type::packet(to, lanes));
                 Ok(self.as_index(bits))
             }
-            _ => self.not_carried("this operation"),
+            _ => self.defect("this operation"),
         }
     }
 
@@ -170,7 +170,7 @@ impl Lower<'_> {
     }
 
     /// Another element type, rounded once.
-    fn cast(&mut self, value: Use, to: ElementType) -> Use {
+    pub(super) fn cast(&mut self, value: Use, to: ElementType) -> Use {
         let from = self.b.element(value);
         if from == to {
             return value;

@@ -3,17 +3,25 @@
 
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
-use crate::ir::{Access, Block, Expression, Handle, Shape, Statement};
+use crate::ir::{Access, Block, Conflict, Expression, Handle, Shape, Statement};
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use};
 
 impl Lower<'_> {
-    pub(super) fn store(&mut self, access: &Access, value: Handle<Expression>) -> Result<(), LowerError> {
+    pub(super) fn store(
+        &mut self,
+        access: &Access,
+        value: Handle<Expression>,
+        conflict: Option<Conflict>,
+    ) -> Result<(), LowerError> {
         self.before_write(access.tensor);
         let shape = self.kernel.ty(value).shape;
+        // Behind the barrier, or a thread would mark what another has yet to mark for the store before.
+        self.mark_store(access, shape, conflict)?;
         self.access_span = self.span;
         let operands: Vec<_> = access.operands().chain([value]).collect();
         let distribution = match self.are_made_of_held(&operands) {
+            _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => self.distribute_in_order(shape),
             true => self.distribute_held(shape),
             false => self.distribute(access, shape)?,
         };
@@ -44,6 +52,13 @@ impl Lower<'_> {
                 self.when(first, block);
                 Ok(())
             }
+            Form::InOrder { elements } => self.once(|lower| {
+                let (zero, end) = (lower.b.constant(0), lower.b.constant(elements as i64));
+                lower.counted(zero, end, 1, Unroll::Never, |lower, e| {
+                    let point = lower.at_position(e, group.shape);
+                    lower.element(group, point)
+                })
+            }),
             Form::Packets { lanes, packets } => {
                 let count = self.b.constant(packets as i64);
                 self.rounds(group, count, |lower, q| Ok(lower.packet_point(group.shape, lanes, q)))
@@ -57,24 +72,13 @@ impl Lower<'_> {
                     let zero = self.b.constant(0);
                     return self.row(group, zero);
                 }
-                let (zero, end, label) = (self.b.constant(0), self.b.constant(rows as i64), self.b.label());
-                let (row, variable) = self.b.counter(zero, end, 1);
-                let body = self.inside(|lower| lower.row(group, row))?;
-                self.b.push(thread::Statement::For {
-                    label,
-                    variable,
-                    start: zero,
-                    end,
-                    step: 1,
-                    unroll: Unroll::Free,
-                    body,
-                });
-                Ok(())
+                let (zero, end) = (self.b.constant(0), self.b.constant(rows as i64));
+                self.counted(zero, end, 1, Unroll::Free, |lower, row| lower.row(group, row))
             }
         }
     }
 
-    fn when(&mut self, condition: Handle<Predicate>, accept: thread::Block) {
+    pub(super) fn when(&mut self, condition: Handle<Predicate>, accept: thread::Block) {
         self.b.push(thread::Statement::If {
             condition,
             accept,
@@ -143,19 +147,8 @@ impl Lower<'_> {
             let block = self.inside(|lower| ends(lower, worker))?;
             self.when(here, block);
         } else {
-            let (step, label) = (group.distribution.workers as i64, self.b.label());
-            let start = self.worker;
-            let (e, variable) = self.b.counter(start, rest, step);
-            let body = self.inside(|lower| ends(lower, e))?;
-            self.b.push(thread::Statement::For {
-                label,
-                variable,
-                start,
-                end: rest,
-                step,
-                unroll: Unroll::Never,
-                body,
-            });
+            let (start, step) = (self.worker, group.distribution.workers as i64);
+            self.counted(start, rest, step, Unroll::Never, ends)?;
         }
         self.hinted = hinted;
         Ok(())
@@ -185,22 +178,11 @@ impl Lower<'_> {
         if rounds == 1 {
             return self.round(group, count, zero, &point);
         }
-        let (end, label) = (self.b.constant(rounds as i64), self.b.label());
-        let (round, variable) = self.b.counter(zero, end, 1);
-        let body = self.inside(|lower| {
+        let end = self.b.constant(rounds as i64);
+        self.counted(zero, end, 1, Unroll::Never, |lower, round| {
             let base = lower.b.indices().scale(round, (in_flight * workers) as i64);
             lower.round(group, count, base, &point)
-        })?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start: zero,
-            end,
-            step: 1,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
+        })
     }
 
     fn round(

@@ -59,7 +59,7 @@ impl Lower<'_> {
     pub(super) fn own(&mut self, ty: Type) -> Result<Handle<Buffer>, LowerError> {
         let size = memory_type(ty.element).size() as u64;
         let Ok(bytes) = u32::try_from(self.slots(ty) * size) else {
-            return self.not_carried("a tile of more bytes than a thread has");
+            return self.defect("a tile of more bytes than a thread has");
         };
         let name = format!("own_{}", self.b.kernel().buffers.len());
         Ok(self.b.buffer(name, size as u32, BufferKind::Local { bytes }))
@@ -142,7 +142,7 @@ impl Lower<'_> {
                 let place = lower.element_place(buffer, slot, memory_type(ty.element));
                 Ok(lower.fetch(place, memory_type(ty.element), ty.element))
             }),
-            None => self.not_carried("a variable that is not declared"),
+            None => self.defect("a variable that is not declared"),
         }
     }
 
@@ -164,7 +164,7 @@ impl Lower<'_> {
                 lower.put(place, value);
                 Ok(())
             }),
-            None => lower.not_carried("a variable that is not declared"),
+            None => lower.defect("a variable that is not declared"),
         })
     }
 
@@ -268,7 +268,7 @@ impl Lower<'_> {
                     _ => self.as_index(unknown),
                 })
             }
-            None => self.not_carried("an element that another thread holds, which was not foreseen"),
+            None => self.defect("an element that another thread holds, which was not foreseen"),
         }
     }
 
@@ -341,7 +341,7 @@ impl Lower<'_> {
             self.each_slot(ty, |lower, slot, point| {
                 let own = lower.own_at(&held, slot, ty.element);
                 let Some(own) = own else {
-                    return lower.not_carried("a tile of which a thread does not hold its elements");
+                    return lower.defect("a tile of which a thread does not hold its elements");
                 };
                 let position = lower.position(point, ty.shape);
                 let place = lower.element_place(buffer, position, memory_type(ty.element));

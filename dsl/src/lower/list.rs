@@ -98,6 +98,17 @@ impl Lower<'_> {
         }
     }
 
+    /// How many elements the tensors before it in its list have together.
+    pub(super) fn elements_before(&mut self, subject: Subject) -> Handle<Index> {
+        match subject.entry {
+            Some(entry) => {
+                let word = self.word(subject.tensor, entry, 1, ElementType::I64, Some(EXTENT));
+                self.b.index(word)
+            }
+            None => self.b.constant(0),
+        }
+    }
+
     /// The memory of the tensor, at an offset.
     pub(super) fn place_in(&mut self, subject: Subject, offset: Handle<Index>) -> Place {
         let tensor = subject.tensor;

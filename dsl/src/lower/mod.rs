@@ -11,13 +11,12 @@
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of;
 //! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
-//!   effect, `report` what is reported.
+//!   effect, `report` what is reported, `mark` what checked builds note of accesses.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
 //!
-//! Code generation does not go through here yet, and not every kernel can: [`LowerError::NotCarried`] says what stands
-//! in the way.
+//! Code generation does not go through here yet.
 
 mod access;
 mod argument;
@@ -30,6 +29,7 @@ mod element;
 mod group;
 mod held;
 mod list;
+pub(crate) mod mark;
 mod point;
 mod program;
 mod pull;
@@ -43,9 +43,11 @@ use std::collections::{BTreeSet, HashMap};
 pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
 pub use distribution::{Distribution, Form};
+pub use mark::MarkedBy;
 pub use report::{TrapFault, TrapSite};
 
 use crate::analysis::effects::Effects;
+use crate::analysis::races::Races;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError, WARP};
 use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
@@ -72,6 +74,16 @@ pub struct Lowered {
     pub narrow: Vec<passes::Narrow>,
 }
 
+impl Lowered {
+    /// Blocks of a launch of so many programs; `None` beyond what a grid can have.
+    pub fn blocks(&self, programs: u64) -> Option<u32> {
+        match self.in_order {
+            true => Some(1),
+            false => self.schedule.blocks(programs),
+        }
+    }
+}
+
 /// A kernel that cannot be lowered under a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
@@ -82,6 +94,14 @@ pub enum LowerError {
         kernel: String,
         /// What does not fit.
         source: ScheduleError,
+    },
+    /// The kernel breaks the rules of the IR.
+    #[error("kernel `{kernel}` is malformed: {message}")]
+    Malformed {
+        /// The kernel.
+        kernel: String,
+        /// Which rule.
+        message: String,
     },
     /// What elements that meet, or that threads exchange, take of shared memory.
     #[error(
@@ -97,21 +117,13 @@ pub enum LowerError {
         /// Where it exceeds that.
         span: Span,
     },
-    /// The kernel breaks the rules of the IR.
-    #[error("kernel `{kernel}` is malformed: {message}")]
-    Malformed {
+    /// What no kernel that the verifier accepts asks for.
+    #[error("kernel `{kernel}` cannot be lowered, because it has {what} (a defect of the compiler)\n  --> {span}")]
+    Defect {
         /// The kernel.
         kernel: String,
-        /// Which rule.
-        message: String,
-    },
-    /// What lowering does not do yet.
-    #[error("kernel `{kernel}`: {what} is not lowered to the thread IR yet\n  --> {span}")]
-    NotCarried {
-        /// The kernel.
-        kernel: String,
-        /// What it is.
-        what: String,
+        /// What it has.
+        what: &'static str,
         /// Where.
         span: Span,
     },
@@ -120,16 +132,18 @@ pub enum LowerError {
 /// Lowers `kernel`, spread as `schedule` says.
 ///
 /// # Errors
-/// If the kernel breaks the rules of the IR, the schedule does not fit it, or something in it is not lowered yet.
+/// If the kernel breaks the rules of the IR, the schedule does not fit it, or its threads would have to exchange more
+/// than shared memory holds.
 pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError> {
     let name = || kernel.name.clone();
     verify::verify(kernel).map_err(|e| LowerError::Malformed {
         kernel: name(),
         message: e.to_string(),
     })?;
+    let in_order = Effects::of(kernel).in_order;
     match schedule.fits(kernel) {
         // Groups of whole warps, or that share one, meet without the other programs of their block.
-        Err(ScheduleError::Dependent(_)) if schedule.splits == 1 && groups_meet(schedule.threads) => {}
+        Err(ScheduleError::Dependent(_)) if !in_order && schedule.splits == 1 && groups_meet(schedule.threads) => {}
         fits => fits.map_err(|source| LowerError::Schedule { kernel: name(), source })?,
     }
     let mut lower = Lower::new(kernel, schedule, 0);
@@ -145,19 +159,18 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         arguments,
         sites,
         distributions,
-        effects,
         ..
     } = lower;
     let mut kernel = b.finish();
     let narrow = passes::run(&mut kernel);
     Ok(Lowered {
         kernel,
-        schedule: *schedule,
-        in_order: effects.in_order,
         arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
         sites,
         distributions,
         narrow,
+        schedule: *schedule,
+        in_order,
     })
 }
 
@@ -177,6 +190,9 @@ struct Lower<'a> {
     kernel: &'a Kernel,
     schedule: &'a Schedule,
     effects: Effects,
+    races: Races,
+    /// In checked builds, the number of the program's store.
+    stores: Option<Handle<Register>>,
     b: Builder,
     arguments: Vec<(KernelArgument, Handle<Argument>)>,
     buffers: HashMap<u32, Handle<Buffer>>,
@@ -220,17 +236,19 @@ struct Lower<'a> {
     order: Order,
     /// The loops around, innermost last.
     loops: Vec<Label>,
+    /// What ends a program of several that a block runs; of one alone, its threads end.
+    whole: Option<Label>,
     /// Where the statement is that is lowered now.
     span: Span,
     distributions: Vec<(Span, Distribution)>,
 }
 
 impl Lower<'_> {
-    /// What is not lowered yet.
-    fn not_carried<T>(&self, what: &str) -> Result<T, LowerError> {
-        Err(LowerError::NotCarried {
+    /// What cannot be: the verifier has seen the kernel.
+    fn defect<T>(&self, what: &'static str) -> Result<T, LowerError> {
+        Err(LowerError::Defect {
             kernel: self.kernel.name.clone(),
-            what: what.to_owned(),
+            what,
             span: self.span,
         })
     }

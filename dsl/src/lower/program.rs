@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::{Lower, LowerError};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
+use crate::analysis::races::Races;
 use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
 use crate::schedule::Schedule;
-use crate::thread::{self, Builder, Index};
+use crate::thread::{self, Builder, Index, Unroll};
 
 impl<'a> Lower<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule, shared_stride: u32) -> Self {
@@ -16,11 +17,13 @@ impl<'a> Lower<'a> {
         let threads = schedule.threads * schedule.programs_per_block;
         let mut b = Builder::new(name.clone(), threads);
         b.kernel_mut().comment = format!("{name}: {schedule}");
-        let zero = b.constant(0);
+        let (zero, effects) = (b.constant(0), Effects::of(kernel));
         Self {
             kernel,
             schedule,
-            effects: Effects::of(kernel),
+            races: Races::of(kernel, &effects),
+            effects,
+            stores: None,
             b,
             arguments: Vec::new(),
             buffers: HashMap::new(),
@@ -45,6 +48,7 @@ impl<'a> Lower<'a> {
             program: zero,
             order: Default::default(),
             loops: Vec::new(),
+            whole: None,
             span: Span::UNKNOWN,
             distributions: Vec::new(),
         }
@@ -53,25 +57,59 @@ impl<'a> Lower<'a> {
     /// The whole kernel.
     pub(super) fn body(&mut self) -> Result<(), LowerError> {
         self.span = self.kernel.span;
-        if self.effects.in_order {
-            return self.not_carried("a store of which the last one wins");
-        }
         // Every thread waits, also one without a program, and before counts are read.
         let first = opening(self.kernel).unwrap_or_default();
         for &dependency in &first {
             self.b.push(thread::Statement::GridDependency(dependency));
         }
-        self.stand();
+        if self.kernel.checked {
+            self.count_stores();
+        }
+        match self.effects.in_order {
+            true => self.programs_in_order(first.len()),
+            false => {
+                self.stand();
+                self.statements(first.len())
+            }
+        }
+    }
+
+    /// The statements of a program, but for so many waits and triggers at the beginning.
+    fn statements(&mut self, mut opening: usize) -> Result<(), LowerError> {
         self.declare()?;
         let kernel = self.kernel;
-        let mut left = first.len();
         for (statement, span) in &kernel.body {
             match statement {
-                Statement::GridDependency(GridDependency::Wait | GridDependency::Trigger) if left > 0 => left -= 1,
+                Statement::GridDependency(GridDependency::Wait | GridDependency::Trigger) if opening > 0 => {
+                    opening -= 1;
+                }
                 statement => self.statement(statement, *span)?,
             }
         }
         Ok(())
+    }
+
+    /// One block does all programs, one after the other: what one has stored, the next one finds.
+    fn programs_in_order(&mut self, opening: usize) -> Result<(), LowerError> {
+        self.worker = self.b.thread();
+        let (start, end) = (self.b.constant(0), self.all_programs());
+        let whole = self.b.label();
+        self.whole = Some(whole);
+        self.counted(start, end, 1, Unroll::Never, |lower, program| {
+            lower.program = program;
+            let body = lower.inside(|lower| lower.statements(opening))?;
+            lower.b.push(thread::Statement::Scope { label: whole, body });
+            lower.barrier();
+            Ok(())
+        })
+    }
+
+    /// Ends the program: nothing after this runs.
+    pub(super) fn end_program(&mut self) {
+        self.b.push(match self.whole {
+            Some(label) => thread::Statement::Leave(label),
+            None => thread::Statement::Exit,
+        });
     }
 
     fn stand(&mut self) {

@@ -107,7 +107,7 @@ impl Lower<'_> {
                         _ => value,
                     })
                 }
-                None => self.not_carried("a variable that is read where it is not defined"),
+                None => self.defect("a variable that is read where it is not defined"),
             },
             operation @ (Expression::Unary { .. }
             | Expression::Binary { .. }
@@ -118,11 +118,11 @@ impl Lower<'_> {
             | Expression::Bitcast { .. }) => self.operation(operation, point),
             Expression::Ptx(code) => self.ptx(code, point),
             Expression::Member { symbol, access } => self.member(*symbol, access),
-            Expression::Atomic(_) => self.not_carried("an atomic operation"),
+            Expression::Atomic(_) => self.defect("an atomic operation"),
             Expression::Reduce { .. }
             | Expression::Scan { .. }
             | Expression::ArgSort { .. }
-            | Expression::Histogram { .. } => self.not_carried("an operation in which elements meet"),
+            | Expression::Histogram { .. } => self.defect("an operation in which elements meet"),
             // What every thread has is no tile's.
             Expression::Literal(_) | Expression::Symbol(_) | Expression::Argument(_) | Expression::Induction(_) => {
                 self.scalar(value)

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::{Lower, LowerError};
-use crate::ir::{Block, Expression, Handle, Span, Statement};
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, Block, CompareOp, Expression, Handle, Literal, Span, Statement};
 use crate::stack::room;
 use crate::thread::{self, Index, Label, Unroll, Use};
 
@@ -25,6 +26,30 @@ impl Lower<'_> {
         result.map(|()| block)
     }
 
+    /// What `body` emits for `start`, `start + step`, … before `end`.
+    pub(super) fn counted(
+        &mut self,
+        start: Handle<Index>,
+        end: Handle<Index>,
+        step: i64,
+        unroll: Unroll,
+        body: impl FnOnce(&mut Self, Handle<Index>) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        let label = self.b.label();
+        let (number, variable) = self.b.counter(start, end, step);
+        let body = self.inside(|lower| body(lower, number))?;
+        self.b.push(thread::Statement::For {
+            label,
+            variable,
+            start,
+            end,
+            step,
+            unroll,
+            body,
+        });
+        Ok(())
+    }
+
     fn block(&mut self, block: &Block) -> Result<(), LowerError> {
         block
             .iter()
@@ -40,12 +65,7 @@ impl Lower<'_> {
                 access,
                 value,
                 conflict,
-            } => {
-                if conflict.is_some() && self.kernel.checked {
-                    return self.not_carried("a checked store");
-                }
-                self.store(access, *value)
-            }
+            } => self.store(access, *value, *conflict),
             Statement::Assign { local, value } => match self.registers.get(local).copied() {
                 Some(register) => {
                     let value = self.scalar(*value)?;
@@ -117,7 +137,7 @@ impl Lower<'_> {
             Statement::Break => self.jump(thread::Statement::Leave),
             Statement::Continue => self.jump(thread::Statement::Next),
             Statement::Return => {
-                self.b.push(thread::Statement::Exit);
+                self.end_program();
                 Ok(())
             }
             Statement::Check {
@@ -147,10 +167,10 @@ impl Lower<'_> {
         body: &Block,
     ) -> Result<(), LowerError> {
         let element = self.kernel.ty(induction).element;
-        let (start, end) = (self.scalar(start)?, self.scalar(end)?);
-        let (start, end) = (self.b.index(start), self.b.index(end));
+        let (first, last) = (self.scalar(start)?, self.scalar(end)?);
+        let (start, end) = (self.b.index(first), self.b.index(last));
         let Some(trips) = self.trips(start, end, step) else {
-            return self.not_carried("a loop whose trips may be more than 64 bits count");
+            return self.long_loop(induction, first, last, step, body);
         };
         let (zero, label) = (self.b.constant(0), self.b.label());
         let (trip, variable) = self.b.counter(zero, trips, 1);
@@ -176,6 +196,57 @@ impl Lower<'_> {
             unroll: Unroll::Free,
             body,
         });
+        Ok(())
+    }
+
+    /// A counted loop whose trips may be more than an index counts: any two integers of 64 bits are fewer apart than a
+    /// u64 holds.
+    fn long_loop(
+        &mut self,
+        induction: Handle<Expression>,
+        start: Use,
+        end: Use,
+        step: i128,
+        body: &Block,
+    ) -> Result<(), LowerError> {
+        const COUNT: ElementType = ElementType::U64;
+        let literal = |value: u64| Use::Literal(Literal::new(value));
+        let element = self.kernel.ty(induction).element;
+        let (from, to) = if step > 0 { (start, end) } else { (end, start) };
+        let some = self.compared(CompareOp::Less, from, to);
+        let [start, from, to] = [start, from, to].map(|value| self.b.element_cast(value, COUNT));
+        let distance = self.b.binary(BinaryOp::Subtract, to, from);
+        let distance = self.b.binary(BinaryOp::Subtract, distance, literal(1));
+        let by = literal(step.unsigned_abs() as u64);
+        let before = self.b.binary(BinaryOp::Divide, distance, by);
+        let trips = self.b.binary(BinaryOp::Add, before, literal(1));
+        let trips = self.b.select(some, trips, literal(0));
+        let [left, at] = ["left", "at"].map(|name| self.b.register(name, thread::Type::scalar(COUNT)));
+        self.b.assign(left, trips);
+        self.b.assign(at, start);
+        let label = self.b.label();
+        self.pending_in_loop([body]);
+        let pending = self.order.clone();
+        let body = self.inside(|lower| {
+            let trips = lower.b.read(left);
+            let done = lower.b.compare(CompareOp::Equal, trips, literal(0));
+            let done = lower.b.condition(done);
+            lower.b.when(done, |b| b.push(thread::Statement::Leave(label)));
+            let fewer = lower.b.binary(BinaryOp::Subtract, trips, literal(1));
+            lower.b.assign(left, fewer);
+            let value = lower.b.read(at);
+            let next = lower.b.binary(BinaryOp::Add, value, literal(step as u64));
+            lower.b.assign(at, next);
+            let value = lower.cast(value, element);
+            lower.scalars.insert(induction, value);
+            lower.loops.push(label);
+            lower.block(body)?;
+            lower.loops.pop();
+            Ok(())
+        })?;
+        self.order = pending;
+        let unroll = Unroll::Free;
+        self.b.push(thread::Statement::Loop { label, unroll, body });
         Ok(())
     }
 
@@ -209,6 +280,10 @@ impl Lower<'_> {
                 self.held.insert(value, held);
                 return Ok(());
             }
+            Expression::Load(access) => self.mark_load(access, value)?,
+            _ => {}
+        }
+        match node {
             Expression::Load(access) if !kernel.ty(value).is_scalar() && self.effects.is_changing(access.tensor) => {
                 return match self.is_deferred(value) {
                     true => Ok(()),

@@ -139,12 +139,6 @@ impl Device {
         self.0.specializer.compiler()
     }
 
-    /// How often a kernel of this process was printed without the thread IR, as that does not carry it yet.
-    #[doc(hidden)]
-    pub fn not_carried() -> u64 {
-        crate::specialize::not_carried()
-    }
-
     /// Whether this is a GPU.
     pub fn is_cuda(&self) -> bool {
         self.as_cuda().is_some()

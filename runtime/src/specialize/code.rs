@@ -1,6 +1,5 @@
 //! From a kernel to a cubin: which text it is printed as, and who compiles that.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tilewright_dsl::backend::ptx::{Target, Unsupported};
@@ -13,14 +12,6 @@ use crate::cache::{CubinCache, CubinKey, Origin};
 use crate::compile::{Architecture, CompileError, CompileOptions, Compiler, Cubin, assemble};
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::cuda::{self, CudaDevice};
-
-/// How often a kernel was printed without the thread IR, as that does not carry it yet.
-static NOT_CARRIED: AtomicU64 = AtomicU64::new(0);
-
-/// The same.
-pub(crate) fn not_carried() -> u64 {
-    NOT_CARRIED.load(Relaxed)
-}
 
 /// What a GPU runs.
 pub(super) struct Code {
@@ -39,16 +30,9 @@ pub(super) fn for_nvrtc(kernel: &Kernel, schedule: &Schedule, compiler: Compiler
 
 /// A lowered kernel; or its text, if it goes without the thread IR.
 fn lowered(kernel: &Kernel, schedule: &Schedule, compiler: Compiler) -> Result<Result<Lowered, Module>, LowerError> {
-    let legacy = || tilewright_dsl::cuda::lower(kernel, schedule);
-    if compiler == Compiler::Legacy {
-        return legacy().map(Err);
-    }
-    match lower(kernel, schedule) {
-        Err(LowerError::NotCarried { .. }) => {
-            NOT_CARRIED.fetch_add(1, Relaxed);
-            legacy().map(Err)
-        }
-        lowered => lowered.map(Ok),
+    match compiler {
+        Compiler::Legacy => tilewright_dsl::cuda::lower(kernel, schedule).map(Err),
+        _ => lower(kernel, schedule).map(Ok),
     }
 }
 

@@ -32,7 +32,6 @@ mod trial;
 mod variant;
 mod variants;
 
-pub(crate) use code::not_carried;
 pub use evict::CodeLimits;
 pub use hooks::Event;
 pub(crate) use hooks::Hooks;

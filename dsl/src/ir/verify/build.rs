@@ -3,8 +3,8 @@
 use super::{VerifyError, values, verify};
 use crate::element::{Element, ElementType};
 use crate::ir::{
-    Access, Arena, BinaryOp, Bindings, Block, Bounds, CompareOp, Expression, Guard, Handle, Kernel, Layout, List,
-    Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
+    Access, Arena, BinaryOp, Bindings, Block, Bounds, CompareOp, Conflict, Expression, Guard, Handle, Kernel, Layout,
+    List, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
 };
 
 pub(crate) type Value = Handle<Expression>;
@@ -16,6 +16,8 @@ pub(crate) struct Builder {
     line: u32,
     /// The policy of the accesses that follow.
     pub bounds: Bounds,
+    /// What the stores that follow do where elements meet.
+    pub conflict: Option<Conflict>,
 }
 
 impl Builder {
@@ -45,6 +47,7 @@ impl Builder {
             blocks: vec![Block::new()],
             line: 1,
             bounds: Bounds::default(),
+            conflict: None,
         }
     }
 
@@ -242,7 +245,7 @@ impl Builder {
         self.push(Statement::Store {
             access,
             value,
-            conflict: None,
+            conflict: self.conflict,
         });
     }
 
@@ -254,7 +257,7 @@ impl Builder {
         self.push(Statement::Store {
             access,
             value,
-            conflict: None,
+            conflict: self.conflict,
         });
     }
 

@@ -102,7 +102,7 @@ impl Lower<'_> {
                 self.argsort(&line, *descending, result)?;
             }
             Expression::Histogram { value, mask, bins } => self.histogram(*value, *mask, (*bins).into(), result)?,
-            _ => return self.not_carried("this operation"),
+            _ => return self.defect("this operation"),
         }
         self.barrier();
         Ok(())

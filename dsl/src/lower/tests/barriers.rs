@@ -41,7 +41,7 @@ fn waits(mut kernel: Kernel, arguments: &[Argument]) -> Lowered {
     let lowered = check(&kernel, &by, arguments);
     let mut without = lower(&kernel, &by).unwrap();
     without.kernel.body = hasty(&without.kernel.body);
-    let (outcome, _) = launched(&without, &by, arguments, [1, 1, 1]);
+    let (outcome, _) = launched(&without, arguments, [1, 1, 1]);
     assert!(outcome.is_err(), "{}", lowered.kernel);
     lowered
 }

@@ -3,7 +3,7 @@
 use super::run::{Argument, bind, check, schedule};
 use crate::element::ElementType;
 use crate::ir::verify::build::Builder;
-use crate::ir::{BinaryOp, CompareOp, Statement};
+use crate::ir::{BinaryOp, CompareOp, Literal, Statement};
 
 const I64: ElementType = ElementType::I64;
 
@@ -35,6 +35,91 @@ fn a_loop_makes_the_trips_that_its_bounds_say() {
             checked(b, count);
         }
     }
+}
+
+/// The sum of what a loop counts, and of its trips, over bounds that are scalars of a type.
+fn long<T: crate::element::Element>(start: T, end: T, step: i128) {
+    let mut b = Builder::new("long");
+    let out = b.tensor("out", T::TYPE, 1);
+    let (first, last) = (b.scalar("first", T::TYPE), b.scalar("last", T::TYPE));
+    let zero = b.index(0);
+    let (sum, one) = (b.variable("sum", first), b.index(1));
+    let one = b.cast(one, T::TYPE);
+    b.for_loop(first, last, step, |b, i| {
+        let before = b.read(sum);
+        let more = b.add(before, i);
+        let more = b.add(more, one);
+        b.assign(sum, more);
+    });
+    let sum = b.read(sum);
+    b.store(out, &[zero], sum);
+    let mut kernel = b.launch(1);
+    let arguments = [
+        Argument::tensor(T::TYPE, &[1], 0, |_| 0),
+        Argument::Scalar(Literal::new(start)),
+        Argument::Scalar(Literal::new(end)),
+    ];
+    bind(&mut kernel, &arguments, false);
+    check(&kernel, &schedule(32, 1), &arguments);
+}
+
+#[test]
+fn loops_between_any_two_integers_make_the_trips_that_their_bounds_say() {
+    for step in [
+        1i128 << 62,
+        -(1i128 << 62),
+        (1 << 64) - 1,
+        1 - (1i128 << 64),
+        (1 << 63) + 5,
+    ] {
+        for (start, end) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MIN), (5, 5), (-1, 1), (1, -1)] {
+            long(start, end, step);
+        }
+        for (start, end) in [(0, u64::MAX), (u64::MAX, 0), (1 << 63, (1 << 63) + 9), (7, 7)] {
+            long(start, end, step);
+        }
+        for (start, end) in [(i32::MIN, i32::MAX), (i32::MAX, i32::MIN)] {
+            long(start, end, step);
+        }
+    }
+    for (start, end) in [(i64::MIN, i64::MIN + 20), (i64::MAX - 20, i64::MAX), (-10, 11)] {
+        for step in [1, 3, 7] {
+            long(start, end, step);
+            long(end, start, -step);
+        }
+    }
+    for step in [1, 3, 7] {
+        long(u64::MAX - 20, u64::MAX, step);
+        long(u64::MAX, u64::MAX - 20, -step);
+        long((1u64 << 63) - 9, (1 << 63) + 9, step);
+    }
+}
+
+#[test]
+fn a_long_loop_is_left_and_continued() {
+    let mut b = Builder::new("left");
+    let out = b.tensor("out", I64, 1);
+    let (first, last) = (b.scalar("first", I64), b.scalar("last", I64));
+    let (program, two, limit) = (b.program(0), b.index(2), b.index(12));
+    let sum = b.variable("sum", program);
+    b.for_loop(first, last, 1, |b, i| {
+        let odd = b.binary(BinaryOp::Remainder, i, two);
+        let odd = b.compare(CompareOp::NotEqual, odd, program);
+        b.if_else(odd, |b| b.push(Statement::Continue), |_| {});
+        let all = b.read(sum);
+        let all = b.add(all, i);
+        b.assign(sum, all);
+        let enough = b.compare(CompareOp::Greater, i, limit);
+        b.if_else(enough, |b| b.push(Statement::Break), |_| {});
+    });
+    let sum = b.read(sum);
+    b.store(out, &[program], sum);
+    let mut kernel = b.launch(2);
+    let bounds = [-3i64, i64::MAX - 1].map(|bound| Argument::Scalar(Literal::new(bound)));
+    let [first, last] = bounds;
+    let arguments = [Argument::tensor(I64, &[3], 0, |_| 0), first, last];
+    bind(&mut kernel, &arguments, false);
+    check(&kernel, &schedule(32, 1), &arguments);
 }
 
 #[test]

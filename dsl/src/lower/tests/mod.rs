@@ -2,7 +2,9 @@
 
 mod barriers;
 mod effects;
+mod in_order;
 mod loops;
+mod marks;
 mod meeting;
 mod movement;
 mod ptx;

@@ -1,9 +1,10 @@
-//! Whatever is lowered is printed as PTX, and the assembler takes it.
+//! Whatever is lowered is printed, and the assembler takes its PTX.
 
 use tilewright_testing::{Part, Ptxas};
 
 use super::movement::moved;
 use super::run::schedule;
+use crate::backend::cuda;
 use crate::backend::ptx::{Target, print};
 use crate::element::ElementType;
 use crate::thread::{Kernel, legalize};
@@ -22,8 +23,9 @@ fn assembled(ptxas: &Ptxas, text: &str, target: Target) -> String {
     said.unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// Prints a kernel, and assembles one of many: which ones, their texts say.
+/// Prints a kernel both ways, and assembles one of many: which ones, their texts say.
 pub(super) fn check(kernel: &Kernel) {
+    assert!(cuda::print(kernel).contains("__global__"));
     for target in CAPABILITIES.map(|capability| Target::new(capability).expect("a target")) {
         let text = printed(kernel, target);
         if text.len() % 64 == 7

@@ -91,6 +91,10 @@ impl Argument {
         }
     }
 
+    fn elements(&self) -> u64 {
+        self.axes().0.iter().product()
+    }
+
     fn value_of(&self, symbol: Symbol) -> i64 {
         match (self, symbol) {
             (Self::List(tensors), Symbol::Extent { axis: 0, .. }) => tensors.len() as i64,
@@ -122,8 +126,17 @@ impl Argument {
     }
 }
 
-/// The bytes of every tensor afterwards, as the tile interpreter has them.
+/// The grid, and the bytes of every tensor afterwards, as the tile interpreter has them.
 fn as_tiles(kernel: &Kernel, arguments: &[Argument]) -> ([u64; 3], Vec<Vec<u8>>) {
+    let (grid, bytes) = run_as_tiles(kernel, arguments);
+    (grid.unwrap(), bytes)
+}
+
+/// The grid, or what was reported, and the bytes of every tensor afterwards, as the tile interpreter has them.
+pub(super) fn run_as_tiles(
+    kernel: &Kernel,
+    arguments: &[Argument],
+) -> (Result<[u64; 3], interpret::InterpretError>, Vec<Vec<u8>>) {
     let tensors = arguments.iter().flat_map(|argument| argument.tensors());
     let memories: Vec<HostMemory> = tensors
         .map(|tensor| HostMemory::from_bytes(tensor.bytes().0).unwrap())
@@ -147,9 +160,19 @@ fn as_tiles(kernel: &Kernel, arguments: &[Argument]) -> ([u64; 3], Vec<Vec<u8>>)
             Argument::Scalar(literal) => HostArgument::Scalar(*literal),
         })
         .collect();
-    let outcome = interpret::run(kernel, &passed, &Options::default()).unwrap();
+    let outcome = interpret::run(kernel, &passed, &Options::default());
     let all = |memory: &HostMemory| (0..memory.len()).map(|at| memory.get(at, 1).unwrap() as u8).collect();
-    (outcome.grid, memories.iter().map(all).collect())
+    (outcome.map(|outcome| outcome.grid), memories.iter().map(all).collect())
+}
+
+/// Lowers a kernel; what becomes of it is verified and printed.
+pub(super) fn lowered(kernel: &Kernel, schedule: &Schedule) -> Lowered {
+    let lowered = lower(kernel, schedule).unwrap_or_else(|error| panic!("{error}"));
+    if let Err(fault) = verify(&lowered.kernel) {
+        panic!("{fault}\n{}", lowered.kernel);
+    }
+    super::ptx::check(&lowered.kernel);
+    lowered
 }
 
 /// Lowers a kernel and runs it; returns it, what it had to say, and the bytes of every tensor afterwards.
@@ -159,12 +182,8 @@ pub(super) fn lowered_and_run(
     arguments: &[Argument],
     grid: [u64; 3],
 ) -> (Lowered, Outcome, Vec<Vec<u8>>) {
-    let lowered = lower(kernel, schedule).unwrap_or_else(|error| panic!("{error}"));
-    if let Err(fault) = verify(&lowered.kernel) {
-        panic!("{fault}\n{}", lowered.kernel);
-    }
-    super::ptx::check(&lowered.kernel);
-    let (outcome, bytes) = launched(&lowered, schedule, arguments, grid);
+    let lowered = self::lowered(kernel, schedule);
+    let (outcome, bytes) = launched(&lowered, arguments, grid);
     let outcome = outcome.unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
     (lowered, outcome, bytes)
 }
@@ -172,7 +191,6 @@ pub(super) fn lowered_and_run(
 /// Runs a lowered kernel; returns what it had to say, and the bytes of every tensor afterwards.
 pub(super) fn launched(
     lowered: &Lowered,
-    schedule: &Schedule,
     arguments: &[Argument],
     grid: [u64; 3],
 ) -> (Result<Outcome, Fault>, Vec<Vec<u8>>) {
@@ -198,12 +216,15 @@ pub(super) fn launched(
             KernelArgument::Pointer(position) => Passed::Pointer(addresses[position as usize][0]),
             KernelArgument::Table(position) => {
                 let tensors = arguments[position as usize].tensors().iter();
+                let mut before = 0;
                 let words: Vec<u64> = tensors
                     .zip(&addresses[position as usize])
                     .flat_map(|(tensor, address)| {
                         let (extents, strides) = tensor.axes();
                         let strides = strides.iter().map(|stride| *stride as u64);
-                        [*address, 0].into_iter().chain(extents.iter().copied()).chain(strides)
+                        let head = [*address, before];
+                        before += tensor.elements();
+                        head.into_iter().chain(extents.iter().copied()).chain(strides)
                     })
                     .collect();
                 Passed::Pointer(memory.allocate(words.iter().flat_map(|word| word.to_le_bytes()).collect(), 0))
@@ -222,10 +243,15 @@ pub(super) fn launched(
                 other => panic!("{other:?} is no scalar"),
             },
             KernelArgument::Trap => Passed::Pointer(record),
+            KernelArgument::Marks { tensor, words } => {
+                let tensors = arguments[tensor as usize].tensors().iter();
+                let elements: u64 = tensors.map(Argument::elements).sum();
+                Passed::Pointer(memory.allocate(vec![0; (elements * 8) as usize * words as usize], 0))
+            }
             other => panic!("{other:?}"),
         });
     }
-    let blocks = schedule.blocks(grid.iter().product()).unwrap();
+    let blocks = lowered.blocks(grid.iter().product()).unwrap();
     let outcome = thread_interpret::run(&lowered.kernel, blocks, &passed, &mut memory);
     let bytes = addresses
         .iter()

@@ -70,6 +70,8 @@ pub struct Fault {
     pub thread: u32,
     /// At which line.
     pub span: Span,
+    /// What was reported before, in order.
+    pub reports: Vec<Reported>,
 }
 
 /// Statements that a block does at most, each by all of its threads.
@@ -152,6 +154,7 @@ impl<'a> Machine<'a> {
             block: self.block,
             thread,
             span: self.span,
+            reports: self.outcome.reports.clone(),
         })
     }
 

@@ -1,0 +1,133 @@
+//! What a case computes as threads: the kernel lowered to the thread IR, on the CPU.
+
+use std::collections::HashMap;
+
+use tilewright::dsl::backend::{cuda, ptx};
+use tilewright::dsl::ir::{Kernel, Symbol};
+use tilewright::dsl::lower::{KernelArgument, LowerError, Lowered, lower};
+use tilewright::dsl::schedule::Schedule;
+use tilewright::dsl::thread::interpret::{self, Fault, Memory, Passed, Reported};
+use tilewright::dsl::thread::legalize;
+use tilewright::dsl::thread::verify::verify;
+
+use crate::case::{Argument, Case, Count, Tensor};
+use crate::oracle::{Outcome, Trapped, launch_grid};
+
+/// What a launch leaves behind, and what it reports; where it does what no GPU gives one result for, what it reported
+/// before.
+pub struct Ran {
+    pub outcome: Result<Outcome, Fault>,
+    pub reports: Vec<Reported>,
+}
+
+/// Lowers a kernel, if its threads need not exchange more than they can; what becomes of it is verified and printed.
+pub fn lowered(kernel: &Kernel, schedule: &Schedule) -> Option<Lowered> {
+    let lowered = match lower(kernel, schedule) {
+        Ok(lowered) => lowered,
+        Err(LowerError::SharedMemory { .. }) => return None,
+        Err(error) => panic!("as threads, {schedule}: {error}\n{kernel}"),
+    };
+    verify(&lowered.kernel).unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
+    cuda::print(&lowered.kernel);
+    let target = ptx::Target::new(90).expect("a target");
+    let legal = legalize(lowered.kernel.clone(), target.features());
+    ptx::print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"));
+    Some(lowered)
+}
+
+/// Runs a kernel that was lowered on the arguments of `case`; `kernel` is what it was lowered from.
+pub fn run(lowered: &Lowered, kernel: &Kernel, case: &Case) -> Ran {
+    let grid = launch_grid(kernel, case);
+    let mut memory = Memory::new();
+    let mut addresses = HashMap::new();
+    for (position, argument) in (0u32..).zip(&case.arguments) {
+        let bytes = match argument {
+            Argument::Tensor(tensor) => tensor.bytes.clone(),
+            Argument::Count(Count::Device { stored, .. }) => stored.to_le_bytes().to_vec(),
+            Argument::Count(_) | Argument::Scalar(_) => continue,
+        };
+        addresses.insert(position, memory.allocate(bytes, 0));
+    }
+    let record = memory.allocate(vec![0; 48], 0);
+    let mut passed = Vec::new();
+    for argument in &lowered.arguments {
+        passed.push(match *argument {
+            KernelArgument::Pointer(position) => Passed::Pointer(addresses[&position] + tensor(case, position).offset),
+            KernelArgument::Table(position) => {
+                let words = table(tensor(case, position), addresses[&position]);
+                let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                Passed::Pointer(memory.allocate(bytes, 0))
+            }
+            KernelArgument::DeviceCount(position) => Passed::Pointer(addresses[&position]),
+            KernelArgument::DeviceCountMaximum(position) => Passed::Scalar(count(case, position).maximum() as u64),
+            KernelArgument::Symbol(Symbol::NumPrograms(axis)) => Passed::Scalar(grid[axis as usize]),
+            KernelArgument::Symbol(symbol) => Passed::Scalar(case.value(symbol).expect("the case knows it") as u64),
+            KernelArgument::Scalar(position) => match &case.arguments[position as usize] {
+                Argument::Scalar(literal) => Passed::Scalar(literal.bits),
+                other => panic!("{other:?} is no scalar"),
+            },
+            KernelArgument::Trap => Passed::Pointer(record),
+            KernelArgument::Marks { tensor: of, words } => {
+                let elements: u64 = members(tensor(case, of)).iter().map(elements).sum();
+                Passed::Pointer(memory.allocate(vec![0; 8 * elements as usize * words as usize], 0))
+            }
+        });
+    }
+    let blocks = lowered.blocks(grid.iter().product()).expect("few programs");
+    let (outcome, reports) = match interpret::run(&lowered.kernel, blocks, &passed, &mut memory) {
+        Err(fault) => {
+            let reports = fault.reports.clone();
+            (Err(fault), reports)
+        }
+        Ok(outcome) => {
+            let tensors = (0u32..).zip(&case.arguments);
+            let tensors = tensors.filter(|(_, argument)| matches!(argument, Argument::Tensor(_)));
+            let memories = tensors.map(|(position, _)| memory.bytes(addresses[&position]).to_vec());
+            let trapped = if outcome.reports.is_empty() {
+                Trapped::No
+            } else {
+                Trapped::Yes
+            };
+            let memories = memories.collect();
+            (Ok(Outcome { memories, trapped }), outcome.reports)
+        }
+    };
+    Ran { outcome, reports }
+}
+
+fn tensor(case: &Case, position: u32) -> &Tensor {
+    match &case.arguments[position as usize] {
+        Argument::Tensor(tensor) => tensor,
+        other => panic!("{other:?} is no tensor"),
+    }
+}
+
+fn count(case: &Case, position: u32) -> Count {
+    match case.arguments[position as usize] {
+        Argument::Count(count) => count,
+        ref other => panic!("{other:?} is no count"),
+    }
+}
+
+fn members(tensor: &Tensor) -> &[Tensor] {
+    tensor.members.as_deref().unwrap_or(std::slice::from_ref(tensor))
+}
+
+fn elements(tensor: &Tensor) -> u64 {
+    tensor.extents.iter().product()
+}
+
+/// The words of a list's table: an entry for each of its tensors, and one of a tensor without elements if there is none.
+fn table(list: &Tensor, address: u64) -> Vec<u64> {
+    let (mut words, mut before) = (Vec::new(), 0);
+    for member in members(list) {
+        words.extend([address + member.offset, before]);
+        words.extend(&member.extents);
+        words.extend(member.strides.iter().map(|stride| *stride as u64));
+        before += elements(member);
+    }
+    if words.is_empty() {
+        words = vec![0; KernelArgument::table_words(list.extents.len() - 1)];
+    }
+    words
+}
