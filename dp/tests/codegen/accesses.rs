@@ -1,8 +1,9 @@
 //! The memory accesses of a binary, read from its machine code or its PTX.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +28,13 @@ pub struct Accesses {
 /// Accesses by their bytes, and how many of each stand in the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Widths(BTreeMap<u32, usize>);
+
+impl fmt::Display for Widths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.0.iter().rev().map(|(bytes, count)| format!("{count}x{bytes}"));
+        f.write_str(&widths.collect::<Vec<_>>().join("+"))
+    }
+}
 
 impl Widths {
     fn add(&mut self, bytes: u32) {
@@ -71,30 +79,7 @@ pub fn nvdisasm() -> Option<&'static OsString> {
 impl Accesses {
     /// Those in machine code, as `nvdisasm` prints it.
     pub fn of_code(program: &OsString, cubin: &[u8]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("kernel.cubin");
-        fs::write(&file, cubin).expect("a temporary file");
-        let output = Command::new(program)
-            .arg("-c")
-            .arg(&file)
-            .output()
-            .expect("nvdisasm runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut found = Self::default();
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
-            // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
-            let words = line.split_whitespace().skip_while(|word| !word.starts_with("/*"));
-            let mut words = words.skip(1).skip_while(|word| word.starts_with('@'));
-            let Some(operation) = words.next() else { continue };
-            match operation.split('.').next().unwrap_or_default() {
-                "LDG" | "LD" => found.loads.add(bytes_of_code(operation)),
-                "STG" | "ST" => found.stores.add(bytes_of_code(operation)),
-                "LDL" | "STL" => found.local += 1,
-                "CALL" => found.calls += 1,
-                _ => {}
-            }
-        }
-        found
+        Code::read(program, cubin).accesses
     }
 
     /// Those in PTX.
@@ -114,6 +99,87 @@ impl Accesses {
                 _ => {}
             }
         }
+        found
+    }
+}
+
+/// What stands in the text of a kernel's machine code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Code {
+    pub accesses: Accesses,
+    /// Loads and stores of shared memory.
+    pub shared: [usize; 2],
+    /// Barriers of blocks.
+    pub barriers: usize,
+    /// Exchanges between the lanes of a warp.
+    pub shuffles: usize,
+    /// Calls and reciprocals: what divisions are made of.
+    pub divisions: usize,
+    pub instructions: usize,
+    /// Those between a jump back and where it leads.
+    pub in_loops: usize,
+}
+
+impl Code {
+    /// What `nvdisasm` prints of a cubin.
+    pub fn read(program: &OsString, cubin: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("kernel.cubin");
+        fs::write(&file, cubin).expect("a temporary file");
+        let output = Command::new(program)
+            .arg("-c")
+            .arg(&file)
+            .output()
+            .expect("nvdisasm runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::of_text(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn of_text(text: &str) -> Self {
+        let mut found = Self::default();
+        let mut labels = HashMap::new();
+        let mut repeated: Vec<bool> = Vec::new();
+        for line in text.lines() {
+            if let Some(label) = line.trim().strip_suffix(':') {
+                labels.insert(label, repeated.len());
+                continue;
+            }
+            // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
+            let words = line.split_whitespace().skip_while(|word| !word.starts_with("/*"));
+            let mut words = words.skip(1).skip_while(|word| word.starts_with('@'));
+            let Some(operation) = words.next().filter(|word| word.starts_with(char::is_uppercase)) else {
+                continue;
+            };
+            let at = repeated.len();
+            repeated.push(false);
+            let accesses = &mut found.accesses;
+            match operation.split('.').next().unwrap_or_default() {
+                "LDG" | "LD" => accesses.loads.add(bytes_of_code(operation)),
+                "STG" | "ST" => accesses.stores.add(bytes_of_code(operation)),
+                "LDL" | "STL" => accesses.local += 1,
+                "CALL" => {
+                    accesses.calls += 1;
+                    found.divisions += 1;
+                }
+                "MUFU" => found.divisions += usize::from(operation.contains("RCP")),
+                "LDS" => found.shared[0] += 1,
+                "STS" => found.shared[1] += 1,
+                "BAR" => found.barriers += 1,
+                "SHFL" => found.shuffles += 1,
+                "BRA" => {
+                    let label = line.split_once("`(").and_then(|(_, rest)| rest.split_once(')'));
+                    // Code ends in a jump to itself, which nobody reaches.
+                    if let Some(&start) = label.and_then(|(label, _)| labels.get(label))
+                        && start < at
+                    {
+                        repeated[start..=at].fill(true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        found.instructions = repeated.len();
+        found.in_loops = repeated.iter().filter(|repeated| **repeated).count();
         found
     }
 }

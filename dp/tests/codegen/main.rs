@@ -7,6 +7,8 @@
 mod accesses;
 #[path = "../catalogue/mod.rs"]
 mod catalogue;
+mod meeting;
+mod paths;
 
 use std::collections::HashSet;
 
