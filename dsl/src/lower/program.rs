@@ -7,7 +7,7 @@ use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
 use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
 use crate::schedule::Schedule;
-use crate::thread::{self, Builder, Index};
+use crate::thread::{self, Builder, Index, passes::Why};
 
 impl<'a> Lower<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule, shared_stride: u32) -> Self {
@@ -47,6 +47,8 @@ impl<'a> Lower<'a> {
             loops: Vec::new(),
             span: Span::UNKNOWN,
             distributions: Vec::new(),
+            alone: Some(Why::Held),
+            narrow: Vec::new(),
         }
     }
 
