@@ -180,7 +180,11 @@ type Step = for<'a> fn(&'a mut DeviceTensor<i32, 1>) -> Call<'a>;
 /// What a kernel is compiled from.
 fn text(variant: &Variant) -> String {
     let schedule = choose(variant.kernel(), &Machine::H200, 4);
-    lower(variant.kernel(), &schedule).expect("it can be lowered").text.as_str().to_owned()
+    lower(variant.kernel(), &schedule)
+        .expect("it can be lowered")
+        .text
+        .as_str()
+        .to_owned()
 }
 
 #[test]

@@ -284,7 +284,8 @@ fn compile_text(kernel: &Kernel) {
     let schedule = choose(kernel, &Machine::H200, 1000);
     let Ok(module) = lower(kernel, &schedule) else { return };
     let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
-    compile(module.text.as_str(), &module.entry, &options).unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+    compile(module.text.as_str(), &module.entry, &options)
+        .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
 }
 
 /// What was found.

@@ -71,7 +71,9 @@ fn build(module: &Module, architecture: Architecture, disassemble: bool, what: S
     assert_eq!(*name, module.entry);
     let accesses = match nvdisasm().filter(|_| disassemble) {
         Some(program) => Accesses::of_code(program, &cubin.bytes),
-        None => Accesses::of_ptx(&compile_ptx(module.text.as_str(), &module.entry, &options).expect("it compiled before")),
+        None => {
+            Accesses::of_ptx(&compile_ptx(module.text.as_str(), &module.entry, &options).expect("it compiled before"))
+        }
     };
     Binary {
         what,

@@ -105,7 +105,11 @@ impl Module {
             threads: [kernel.threads, 1, 1],
             traps: lowered.sites.clone(),
             in_order: lowered.in_order,
-            dynamic_shared: if kernel.has_dynamic_shared() { kernel.shared_bytes() } else { 0 },
+            dynamic_shared: if kernel.has_dynamic_shared() {
+                kernel.shared_bytes()
+            } else {
+                0
+            },
         }
     }
 

@@ -212,7 +212,11 @@ mod tests {
         }
         let mut kernel = b.launch(4);
         kernel.reports = true;
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 4))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         assert!(!source.contains("tw_trap"), "{source}");
         // Every one of them is tested.
         assert_eq!(

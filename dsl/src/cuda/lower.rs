@@ -443,7 +443,11 @@ mod tests {
         let i = b.arange(40);
         b.store(out, &[i], only);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         let (declared, used) = (source.find("__shared__ long long"), source.find("_shared[0]"));
         assert!(declared.is_some() && used.is_some() && declared < used, "{source}");
     }
@@ -465,7 +469,11 @@ mod tests {
         });
         b.store(out, &[shifted], i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         // Of the body of the kernel, not of the loop.
         let (loops, barrier) = (
             source.find("for (unsigned long long trip"),
@@ -481,7 +489,11 @@ mod tests {
         let i = b.arange(100);
         fill(&mut b, out, i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         source[source.find("extern").unwrap()..].to_owned()
     }
 
@@ -548,7 +560,11 @@ mod tests {
         let at = b.add(i, n);
         b.store(out, &[at], i);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         assert!(source.contains("100 - tw_clip("), "{source}");
         assert!(!source.contains("tw_clip(-"), "{source}");
     }
@@ -569,7 +585,11 @@ mod tests {
         let bins = b.arange(8);
         b.store(out, &[bins], counts);
         let kernel = b.launch(1);
-        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1)).unwrap().text.as_str().to_owned();
+        let source = lower(&kernel, &choose(&kernel, &Machine::H200, 1))
+            .unwrap()
+            .text
+            .as_str()
+            .to_owned();
         assert_eq!(source.matches("__shared__ long long").count(), 1, "{source}");
     }
 

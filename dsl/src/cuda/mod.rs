@@ -40,4 +40,3 @@ mod writer;
 pub use crate::backend::Module;
 pub use crate::lower::{KernelArgument, LowerError, MarkedBy, TrapFault, TrapSite};
 pub use lower::lower;
-

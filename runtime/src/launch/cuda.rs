@@ -7,10 +7,10 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::lower::KernelArgument;
 use tilewright_dsl::backend::Module;
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
 use tilewright_dsl::ir::Symbol;
+use tilewright_dsl::lower::KernelArgument;
 
 use super::update::{refused, unknown_place};
 use crate::arguments::{elements, scalar, value_of, words_of};

@@ -218,7 +218,10 @@ pub(crate) fn builds_beside(library: &Path, name: &str) -> Vec<String> {
 /// The build of the library in this process whose file's name begins so.
 pub(crate) fn build_of_loaded(name: &str) -> Option<String> {
     let files = Loader::current().loaded.into_iter();
-    let is_it = |file: &PathBuf| file.file_name().is_some_and(|found| found.to_string_lossy().starts_with(name));
+    let is_it = |file: &PathBuf| {
+        file.file_name()
+            .is_some_and(|found| found.to_string_lossy().starts_with(name))
+    };
     files.filter(is_it).find_map(|file| build(&file).ok())
 }
 

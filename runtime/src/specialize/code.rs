@@ -96,10 +96,12 @@ fn driver(cuda: &CudaDevice, module: Module, options: &CompileOptions) -> Result
     let key = CubinKey::of_ptx(&text.text, &module.entry, options.arch);
     let device = cuda.clone();
     let make = || {
-        assemble(text, &module.entry, options, move |text| match cuda::assemble(&device, text) {
-            Ok(cubin) => Ok(Ok(cubin)),
-            Err(DeviceError::RejectedPtx { log, .. }) => Ok(Err(log)),
-            Err(error) => Err(LaunchError::from(error)),
+        assemble(text, &module.entry, options, move |text| {
+            match cuda::assemble(&device, text) {
+                Ok(cubin) => Ok(Ok(cubin)),
+                Err(DeviceError::RejectedPtx { log, .. }) => Ok(Err(log)),
+                Err(error) => Err(LaunchError::from(error)),
+            }
         })
     };
     let (cubin, origin) = CubinCache::current().made(key, &module.entry, cuda::assembler()?, make)?;

@@ -419,6 +419,7 @@ impl<'r> Mutator<'r> {
             guards: (0..rank).map(|_| self.guard()).collect(),
             mask: (self.rng.u8(..4) == 0).then(|| self.value()),
             cache: self.hint(),
+            must_be_wide: self.rng.bool(),
         }
     }
 
