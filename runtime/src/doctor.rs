@@ -11,7 +11,7 @@ use crate::{
     cache::{CubinCache, DiskCache, DiskSurvey},
     compile::{Architecture, CompileError, CompileOptions, Nvrtc, Searched, compile},
     error::DeviceError,
-    hardware::cuda::{CudaProperties, device_count, driver_version},
+    hardware::cuda::{CudaProperties, Reach, device_count, driver_version},
 };
 
 /// What [`doctor`] found. Print it.
@@ -21,6 +21,8 @@ pub struct Report {
     pub driver: Result<(u32, u32), DeviceError>,
     /// The GPUs, in the order of their numbers.
     pub gpus: Result<Vec<CudaProperties>, DeviceError>,
+    /// How each GPU reaches the memory of each, by their numbers.
+    pub peers: Result<Vec<Vec<Reach>>, DeviceError>,
     /// The compiler.
     pub compiler: Result<Compiler, CompileError>,
     /// The disk cache; `None` if it is off.
@@ -52,6 +54,7 @@ pub fn doctor() -> Report {
     Report {
         driver: driver_version(),
         compiler: Nvrtc::load().map(|nvrtc| examine(nvrtc, first)),
+        peers: Reach::matrix(),
         gpus,
         cache: CubinCache::current().disk().map(DiskCache::survey),
         #[cfg(feature = "nccl")]
@@ -113,6 +116,12 @@ impl fmt::Display for Report {
             Err(error) if self.driver.as_ref().err() == Some(error) => {}
             Err(error) => writeln!(f, "GPU       none: {error}")?,
         }
+        match &self.peers {
+            Ok(peers) => show_peers(f, peers)?,
+            // Said already.
+            Err(error) if self.gpus.as_ref().err() == Some(error) => {}
+            Err(error) => writeln!(f, "peers     unknown: {error}")?,
+        }
         match &self.compiler {
             Ok(compiler) => write!(f, "{compiler}")?,
             Err(error) => writeln!(f, "NVRTC     missing: {error}")?,
@@ -135,6 +144,32 @@ impl fmt::Display for Report {
             (false, true) => "Kernels compile for GPUs and run on the CPU device.",
             (false, false) => "Kernels run on the CPU device only.",
         })
+    }
+}
+
+/// Which GPUs reach the memory of which others, where there are others.
+fn show_peers(f: &mut fmt::Formatter<'_>, peers: &[Vec<Reach>]) -> fmt::Result {
+    if peers.len() < 2 {
+        return Ok(());
+    }
+    for (from, reached) in peers.iter().enumerate() {
+        let head = if from == 0 { "peers" } else { "" };
+        write!(f, "{head:<10}GPU {from} reaches")?;
+        for (to, reach) in reached.iter().enumerate().filter(|&(to, _)| to != from) {
+            let comma = if to > usize::from(from == 0) { "," } else { "" };
+            match reach {
+                Reach::None => write!(f, "{comma} not {to}")?,
+                reach => write!(f, "{comma} {to} ({reach})")?,
+            }
+        }
+        writeln!(f)?;
+    }
+    match peers.iter().flatten().any(|reach| *reach == Reach::None) {
+        true => writeln!(
+            f,
+            "          those that do not all reach each other gather through NCCL"
+        ),
+        false => Ok(()),
     }
 }
 
@@ -186,6 +221,7 @@ mod tests {
         let report = Report {
             driver: Err(DeviceError::MissingDriver),
             gpus: Err(DeviceError::MissingDriver),
+            peers: Err(DeviceError::MissingDriver),
             compiler: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
             cache: None,
             #[cfg(feature = "nccl")]
@@ -201,5 +237,27 @@ mod tests {
         assert!(shown.ends_with("Kernels run on the CPU device only."), "{shown}");
         assert_eq!(shown.matches("libcuda.so.1").count(), 1, "{shown}");
         assert!(shown.contains("cache     off"), "{shown}");
+    }
+
+    #[test]
+    fn the_matrix_of_peers_says_who_reaches_whom_and_what_follows() {
+        struct Shown(Vec<Vec<Reach>>);
+        impl fmt::Display for Shown {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                show_peers(f, &self.0)
+            }
+        }
+        let (own, nvlink, pcie, none) = (Reach::Own, Reach::Atomics, Reach::Plain, Reach::None);
+        assert_eq!(Shown(vec![vec![own]]).to_string(), "");
+        assert_eq!(
+            Shown(vec![vec![own, nvlink], vec![nvlink, own]]).to_string(),
+            "peers     GPU 0 reaches 1 (NVLink)\n          GPU 1 reaches 0 (NVLink)\n"
+        );
+        let mixed = vec![vec![own, nvlink, none], vec![nvlink, own, pcie], vec![none, pcie, own]];
+        assert_eq!(
+            Shown(mixed).to_string(),
+            "peers     GPU 0 reaches 1 (NVLink), not 2\n          GPU 1 reaches 0 (NVLink), 2 (PCIe)\n          \
+             GPU 2 reaches not 0, 1 (PCIe)\n          those that do not all reach each other gather through NCCL\n"
+        );
     }
 }

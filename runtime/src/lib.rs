@@ -10,6 +10,7 @@
 //! * [`Device`] is where kernels run: the CPU device is always there, [`Device::cuda`] is a GPU.
 //! * [`DeviceTensor`] owns memory of a device; [`TensorView`] and [`TensorViewMut`] are parts of one.
 //! * [`BorrowedTensor`] and [`BorrowedTensorMut`] lie in memory that others own, such as an engine's.
+//! * [`PeerBuffer`] is memory of several ranks that each of their devices reaches.
 //! * [`Launch`] launches a call. Every argument is checked before the driver sees it.
 //! * [`Device::warm_up`] builds what launches need, by a [`CountPolicy`]; after [`Device::seal`] none waits for a compiler.
 //!   [`Counters`] and [`Event`]s say what happened, [`Tier`] by what a launch was served.
@@ -52,6 +53,7 @@ pub use launch::{Bound, Launch, Launched, Prepared};
 pub use policy::{CountKey, CountPolicy};
 pub use specialize::{CodeLimits, Event, Measured, Target, Tier, Variant, VariantId};
 pub use tensor::{
-    BorrowedTensor, BorrowedTensorMut, DeviceCount, DeviceTensor, TensorView, TensorViewMut, device_count,
+    BorrowedTensor, BorrowedTensorMut, DeviceCount, DeviceTensor, PeerBuffer, PeerMemory, TensorView, TensorViewMut,
+    device_count, peers_reach,
 };
 pub use warm_up::{Progress, WarmedUp};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tilewright_runtime::{DeviceError, LaunchError, TensorError};
 
-use super::RequestedCollective;
+use super::{PeersError, RequestedCollective};
 use crate::plan::MAX_RANKS;
 
 /// Why a collective did not happen. All ranks of a group get an error, if not the same one.
@@ -147,6 +147,9 @@ pub enum CollectiveError {
         /// What the system says.
         reason: String,
     },
+    /// Ranks cannot have memory that all of them reach.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// NCCL is missing, refuses or fails.
     #[cfg(feature = "nccl")]
     #[error(transparent)]

@@ -12,6 +12,8 @@
 //! is an error on every rank, after the group's time limit at the latest: what is asked is compared on the host, through an
 //! [`Exchange`], as [`Agreement`] says.
 //!
+//! [`Peers`] gives ranks memory that all of them reach, threads and processes alike, where the devices do.
+//!
 //! Ranks that are processes meet over TCP ([`TcpExchange`]), where their launcher says ([`Rendezvous`]).
 
 mod agreement;
@@ -20,6 +22,7 @@ mod exchange;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod peers;
 mod rendezvous;
 mod request;
 mod tcp;
@@ -30,6 +33,7 @@ pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
+pub use peers::{Apart, PeerArena, Peers, PeersError};
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};
 pub use tcp::TcpExchange;

@@ -82,15 +82,16 @@ impl HostMemory {
     /// Memory that is there already: bytes, whole little-endian words behind them, and bytes behind those. The first word, or
     /// where it would be, is at a multiple of 8 in the address space, so that no element goes over an edge.
     pub fn over(head: &'static [AtomicU8], words: &'static [AtomicU64], tail: &'static [AtomicU8]) -> Self {
-        let edges = Edges {
+        let edges = || Edges {
             head,
             tail,
             turn: Mutex::new(()),
         };
+        let has_edges = !head.is_empty() || !tail.is_empty();
         Self {
             words: Words::Borrowed(words),
             length: (head.len() + size_of_val(words) + tail.len()) as u64,
-            edges: Some(Box::new(edges)),
+            edges: has_edges.then(|| Box::new(edges())),
         }
     }
 

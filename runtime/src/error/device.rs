@@ -148,6 +148,37 @@ pub enum DeviceError {
         /// What they are instead.
         reason: String,
     },
+    /// A GPU does not reach the memory of another.
+    #[error(
+        "CUDA device {device} does not reach the memory of {of}: there is no NVLink or PCIe path between them that the driver \
+         allows (`tilewright doctor` shows which GPUs reach each other; in a virtual machine or behind an IOMMU it may be turned \
+         off). Gather these through NCCL"
+    )]
+    NoPeerAccess {
+        /// The GPU, by number.
+        device: u32,
+        /// The one whose memory it is.
+        of: String,
+    },
+    /// Memory of a device cannot be mapped by others.
+    #[error("memory of CUDA device {device} cannot be shared with peers: {reason}. Gather through NCCL")]
+    NotShareable {
+        /// The GPU, by number.
+        device: u32,
+        /// Why not.
+        reason: String,
+    },
+    /// The CPU device and a GPU were to be peers.
+    #[error("the CPU device and a GPU cannot reach each other's memory: give all ranks GPUs, or none")]
+    MixedPeers,
+    /// The system did not share memory of the host.
+    #[error("{call} failed, for memory that peers reach: {reason}")]
+    SharedMemory {
+        /// The call.
+        call: &'static str,
+        /// What the system says.
+        reason: String,
+    },
     /// The module has no kernel of that name.
     #[error("the module has no kernel named `{name}`: is it declared `extern \"C\" __global__`?")]
     NoSuchFunction {

@@ -133,6 +133,14 @@ pub enum TensorError {
         /// The bytes of the memory, or of the address space.
         bytes: u64,
     },
+    /// There is no such rank among peers.
+    #[error("there is no rank {rank} among {ranks}: ranks are counted from 0")]
+    NoSuchRank {
+        /// The rank asked for.
+        rank: usize,
+        /// How many there are.
+        ranks: usize,
+    },
     /// A DLPack tensor is not what it was taken for.
     #[error("the DLPack tensor {reason}")]
     Dlpack {

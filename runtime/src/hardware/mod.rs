@@ -90,15 +90,16 @@ impl Hardware {
 
     /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
     pub(crate) fn synchronize(&self) -> Result<(), DeviceError> {
-        let Some(cuda) = self.as_cuda() else {
+        let Some(device) = self.as_cuda() else {
             return Ok(());
         };
         let streams = self.0.streams.lock().clone();
         // A stream that only the list and this copy of it hold will get no more work.
         let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
         let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
-        cuda.stream().synchronize()?;
+        device.stream().synchronize()?;
         streams.iter().try_for_each(CudaStream::synchronize)?;
+        cuda::release_left();
         let same = |one: &CudaStream, other: &CudaStream| one.identity() == other.identity();
         let mut kept = self.0.streams.lock();
         kept.retain(|stream| !abandoned.iter().any(|abandoned| same(stream, abandoned)));

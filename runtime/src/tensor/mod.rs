@@ -17,6 +17,7 @@ pub mod dlpack;
 mod geometry;
 mod memory;
 mod owned;
+mod peers;
 mod view;
 mod view_mut;
 
@@ -24,6 +25,7 @@ pub use crate::error::TensorError;
 pub use borrowed::{BorrowedTensor, BorrowedTensorMut};
 pub use count::{CountElement, DeviceCount, device_count};
 pub use owned::{DeviceTensor, Hold};
+pub use peers::{PeerBuffer, PeerMemory, peers_reach};
 pub use view::TensorView;
 pub use view_mut::TensorViewMut;
 

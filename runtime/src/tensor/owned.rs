@@ -67,6 +67,10 @@ impl Device {
 pub struct Hold(TensorMemory);
 
 impl Hold {
+    pub(super) fn of(memory: &TensorMemory) -> Self {
+        Self(memory.clone())
+    }
+
     /// Where the memory begins.
     pub fn address(&self) -> u64 {
         self.0.storage.address()
@@ -146,7 +150,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// # Ok::<(), tilewright_runtime::TensorError>(())
     /// ```
     pub fn hold(&self) -> Hold {
-        Hold(self.memory.clone())
+        Hold::of(&self.memory)
     }
 
     /// The elements, in row-major order, once everything asked of the tensor is done.

@@ -2,16 +2,19 @@
 
 #![allow(unsafe_code)]
 
+use std::mem;
+use std::sync::Arc;
+
 use cudarc::driver::{DriverError, result, sys::CUresult};
 
 use super::super::capture;
-use super::{CudaDevice, CudaStream, driver::During};
+use super::{CudaDevice, CudaShared, CudaStream, driver::During, shared};
 use crate::error::DeviceError;
 
 /// Allocations are rounded up to this: generated code may read the whole aligned word at a tensor's end.
 const WORD: usize = 16;
 
-/// Memory on a device: an allocation, freed when it is dropped, or a part of one that others own.
+/// Memory on a device: an allocation, freed when it is dropped, or memory that others own or use as well.
 ///
 /// Allocating, zeroing, copying and freeing are ordered by a stream, which for allocations is the device's own, and do not
 /// wait. What moves to or from the host is done when the call returns.
@@ -21,7 +24,18 @@ pub struct CudaMemory {
     stream: CudaStream,
     address: u64,
     len: usize,
-    is_borrowed: bool,
+    owner: Owner,
+}
+
+/// Whose an address is.
+#[derive(Debug)]
+enum Owner {
+    /// This memory's.
+    Own,
+    /// Of others, who keep it.
+    Others,
+    /// Shared with other devices.
+    Shared(Arc<CudaShared>),
 }
 
 impl CudaMemory {
@@ -30,6 +44,7 @@ impl CudaMemory {
         capture::refuse_within("device memory")?;
         device.stream().refuse_capture("device memory")?;
         free_the_unfreed(device);
+        shared::release_left();
         match allocate(device, len) {
             Ok(address) => {
                 let memory = Self {
@@ -37,7 +52,7 @@ impl CudaMemory {
                     stream: device.stream().clone(),
                     address,
                     len,
-                    is_borrowed: false,
+                    owner: Owner::Own,
                 };
                 memory.zero_the_rest()?;
                 Ok(memory)
@@ -65,8 +80,20 @@ impl CudaMemory {
             stream: stream.clone(),
             address,
             len,
-            is_borrowed: true,
+            owner: Owner::Others,
         }
+    }
+
+    /// This device's use of memory that others use as well. Nothing orders it with theirs.
+    pub fn shared(device: &CudaDevice, memory: Arc<CudaShared>) -> Result<Self, DeviceError> {
+        memory.reach(device)?;
+        Ok(Self {
+            device: device.clone(),
+            stream: device.stream().clone(),
+            address: memory.address(),
+            len: memory.len(),
+            owner: Owner::Shared(memory),
+        })
     }
 
     /// What rounding up has added is read with the last element, and ignored. That it is defined keeps checkers quiet.
@@ -121,7 +148,12 @@ impl CudaMemory {
 
     /// Whether others own it.
     pub fn is_borrowed(&self) -> bool {
-        self.is_borrowed
+        matches!(self.owner, Owner::Others)
+    }
+
+    /// Whether other devices use it as well.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.owner, Owner::Shared(_))
     }
 
     /// Writes bytes at an offset, after all that its stream was asked before.
@@ -210,8 +242,10 @@ impl CudaMemory {
 
 impl Drop for CudaMemory {
     fn drop(&mut self) {
-        if self.is_borrowed {
-            return;
+        match mem::replace(&mut self.owner, Owner::Others) {
+            Owner::Own => {}
+            Owner::Others => return,
+            Owner::Shared(memory) => return shared::leave(memory, &self.device),
         }
         // A capture would put the freeing into its graph.
         match self.device.stream().is_capturing() {
@@ -228,7 +262,7 @@ impl Drop for CudaMemory {
 
 /// Frees what could not be freed when it was dropped, and keeps what cannot be freed now either for the next time.
 fn free_the_unfreed(device: &CudaDevice) {
-    let mut unfreed = std::mem::take(&mut *device.unfreed().lock());
+    let mut unfreed = mem::take(&mut *device.unfreed().lock());
     unfreed.retain(|&address| match free(device, address) {
         Ok(()) => false,
         Err(error) => {

@@ -19,6 +19,8 @@ mod module;
 #[cfg(feature = "nccl")]
 mod nccl;
 mod properties;
+mod reach;
+mod shared;
 mod stream;
 mod table;
 
@@ -36,6 +38,9 @@ pub use module::{CudaFunction, CudaModule};
 #[cfg(feature = "nccl")]
 pub use nccl::{CudaCommunicator, Nccl, NcclError, NcclId, UnequalGather};
 pub use properties::CudaProperties;
+pub use reach::Reach;
+pub use shared::CudaShared;
+pub(crate) use shared::release_left;
 pub use stream::CudaStream;
 pub use table::CudaTable;
 

@@ -4,7 +4,7 @@
 
 use cudarc::driver::{
     result,
-    sys::{CUdevice, CUdevice_attribute_enum as Attribute},
+    sys::{self, CUdevice, CUdevice_attribute_enum as Attribute, CUuuid},
 };
 
 use super::driver::{self, During};
@@ -15,6 +15,8 @@ use crate::{compile::Architecture, error::DeviceError};
 pub struct CudaProperties {
     /// NVIDIA's name for it.
     pub name: String,
+    /// What tells it from all others, on whatever host and whatever its number is there.
+    pub uuid: [u8; 16],
     /// The architecture that cubins for it are compiled for.
     pub architecture: Architecture,
     /// How many streaming multiprocessors it has.
@@ -58,6 +60,7 @@ impl CudaProperties {
         );
         Ok(Self {
             name: result::device::get_name(device).during("cuDeviceGetName")?,
+            uuid: uuid_of(device)?,
             architecture,
             multiprocessors: read(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             l2_bytes: read(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)? as usize,
@@ -83,4 +86,13 @@ fn attribute_of(device: CUdevice, attribute: Attribute) -> Result<u32, DeviceErr
 fn total_memory(device: CUdevice) -> Result<usize, DeviceError> {
     // SAFETY: the device comes from the driver.
     unsafe { result::device::total_mem(device) }.during("cuDeviceTotalMem")
+}
+
+fn uuid_of(device: CUdevice) -> Result<[u8; 16], DeviceError> {
+    let mut uuid = CUuuid { bytes: [0; 16] };
+    // SAFETY: it points to a UUID, and the device comes from the driver.
+    unsafe { sys::cuDeviceGetUuid_v2(&mut uuid, device) }
+        .result()
+        .during("cuDeviceGetUuid")?;
+    Ok(uuid.bytes.map(|byte| byte as u8))
 }

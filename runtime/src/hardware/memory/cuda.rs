@@ -7,6 +7,10 @@
 //! Memory that others own belongs to the stream that its owner orders it by: a use on another stream is followed by passing it
 //! back at once, so that its owner never has to wait for anything but that stream.
 //!
+//! Memory that peers reach has a chain for each rank, of what that rank's device was asked to do with it. What peers do to it is
+//! ordered by what kernels store and wait for, and by nothing here: a stream that waited for a peer's would wait for ever where
+//! the peer's kernel waits for one behind it.
+//!
 //! What is captured into a graph that owns it is put in order when the graph is launched.
 
 #![allow(unsafe_code)]
@@ -14,6 +18,7 @@
 #[cfg(feature = "nccl")]
 use std::iter;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[cfg(feature = "nccl")]
@@ -22,7 +27,7 @@ use parking_lot::{MappedMutexGuard, RwLock};
 
 use super::super::Hardware;
 use super::super::capture::PlaceInGraph;
-use super::super::cuda::{Captured, CudaDevice, CudaEvent, CudaMemory, CudaStream, Kept, Used};
+use super::super::cuda::{Captured, CudaDevice, CudaEvent, CudaMemory, CudaShared, CudaStream, Kept, Used};
 use super::{Storage, refuse_borrowed};
 use crate::error::DeviceError;
 
@@ -69,6 +74,13 @@ impl CudaAllocation {
         Self::of(hardware, unsafe { CudaMemory::borrowed(cuda, stream, address, bytes) })
     }
 
+    /// This hardware's use of memory that others use as well, which nothing here orders with theirs.
+    pub(super) fn shared(hardware: Hardware, cuda: &CudaDevice, memory: &Arc<CudaShared>) -> Result<Self, DeviceError> {
+        // As for memory that others own.
+        hardware.0.moves.fetch_add(1, Relaxed);
+        Ok(Self::of(hardware, CudaMemory::shared(cuda, memory.clone())?))
+    }
+
     fn of(hardware: Hardware, memory: CudaMemory) -> Self {
         let last = memory.stream().clone();
         Self {
@@ -101,9 +113,13 @@ impl CudaAllocation {
         self.memory.is_borrowed()
     }
 
-    /// The stream that others order this memory by, if it is theirs.
+    /// What tells this from other uses of the same place, if there can be any: the stream that others order their memory by, or
+    /// which of the ranks that share a device it is.
     pub(super) fn owner(&self) -> Option<usize> {
-        self.is_borrowed().then(|| self.memory.stream().identity())
+        match self.memory.is_shared() {
+            true => Some(std::ptr::from_ref(self).addr()),
+            false => self.is_borrowed().then(|| self.memory.stream().identity()),
+        }
     }
 
     /// Makes transfers and freeing, which use the memory's own stream, come after every use so far.

@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tilewright_dsl::interpret::HostMemory;
 
 use super::super::capture;
+use super::mapped::MappedFile;
 use crate::error::DeviceError;
 
 /// Every allocation begins at a multiple of this in the CPU device's address space, as a GPU's does.
@@ -15,6 +17,12 @@ const ALIGNMENT: u64 = 256;
 /// Where the next allocation begins. The addresses are made up, so that alignment and overlap are judged as on a GPU
 /// whatever the host's allocator does.
 static NEXT: AtomicU64 = AtomicU64::new(ALIGNMENT);
+
+/// Where an allocation of so many bytes is to begin.
+pub(super) fn next_address(len: usize) -> u64 {
+    // One more unit, so that an empty allocation has an address of its own too.
+    NEXT.fetch_add((len as u64 / ALIGNMENT + 1) * ALIGNMENT, Relaxed)
+}
 
 const WORD: usize = size_of::<u64>();
 
@@ -35,6 +43,8 @@ pub(crate) struct HostAllocation {
     memory: HostMemory,
     address: u64,
     is_borrowed: bool,
+    /// What keeps the memory that is shared. Dropped after it.
+    _shared: Option<Arc<MappedFile>>,
 }
 
 impl HostAllocation {
@@ -45,12 +55,12 @@ impl HostAllocation {
             None => HostMemory::zeroed(len as u64),
         };
         let memory = memory.map_err(|_| DeviceError::OutOfHostMemory { asked: len })?;
-        // One more unit, so that an empty allocation has an address of its own too.
-        let address = NEXT.fetch_add((len as u64 / ALIGNMENT + 1) * ALIGNMENT, Relaxed);
+        let address = next_address(len);
         Ok(Self {
             memory,
             address,
             is_borrowed: false,
+            _shared: None,
         })
     }
 
@@ -79,6 +89,20 @@ impl HostAllocation {
             memory,
             address: address as u64,
             is_borrowed: true,
+            _shared: None,
+        }
+    }
+
+    /// Memory that others use as well, at one address for all of them in this process.
+    pub(super) fn shared(file: &Arc<MappedFile>) -> Self {
+        // SAFETY: a mapping begins at a page and is whole pages; it is kept beside what refers to it, and nothing but atomics
+        // uses it, in whatever process.
+        let words = unsafe { part::<AtomicU64>(file.pointer(), file.len() / WORD) };
+        Self {
+            memory: HostMemory::over(&[], words, &[]),
+            address: file.address(),
+            is_borrowed: false,
+            _shared: Some(file.clone()),
         }
     }
 

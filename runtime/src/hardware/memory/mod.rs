@@ -5,6 +5,8 @@
 mod bytes;
 mod cuda;
 mod host;
+mod mapped;
+mod shared;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(crate) use bytes::{as_bytes, from_bytes};
 pub(crate) use cuda::put_in_order_slowly;
 pub(crate) use cuda::{CudaAllocation, InOrder, put_in_order, put_kept_in_order, put_launch_in_order};
 pub(crate) use host::HostAllocation;
+pub(crate) use shared::SharedMemory;
 
 /// An allocation on a device. Clones are the same allocation, which lives as long as the last of them.
 #[derive(Clone)]
@@ -62,6 +65,23 @@ impl Storage {
         let place = match hardware.engine() {
             Engine::Cpu => Place::Host(HostAllocation::new(bytes, content)?),
             Engine::Cuda(cuda) => Place::Cuda(CudaAllocation::new(hardware.clone(), cuda, bytes, content)?),
+        };
+        Ok(Self(Arc::new(Allocation {
+            hardware: hardware.clone(),
+            place,
+        })))
+    }
+
+    /// This hardware's use of memory that its peers use as well.
+    pub(crate) fn shared(hardware: &Hardware, memory: &SharedMemory) -> Result<Self, DeviceError> {
+        let place = match (hardware.engine(), memory) {
+            (Engine::Cpu, SharedMemory::Host(file)) => Place::Host(HostAllocation::shared(file)),
+            (Engine::Cuda(cuda), SharedMemory::Cuda(shared)) => {
+                Place::Cuda(CudaAllocation::shared(hardware.clone(), cuda, shared)?)
+            }
+            (Engine::Cpu, SharedMemory::Cuda(_)) | (Engine::Cuda(_), SharedMemory::Host(_)) => {
+                return Err(DeviceError::MixedPeers);
+            }
         };
         Ok(Self(Arc::new(Allocation {
             hardware: hardware.clone(),
@@ -113,7 +133,8 @@ impl Storage {
         }
     }
 
-    /// What tells the stream that others order their memory by; `None` of the runtime's own, and of the host's.
+    /// What tells it from other memory of the same place: the stream that others order their memory by, or whose use of shared
+    /// memory it is; `None` of the runtime's own, and of the host's.
     pub(crate) fn owner(&self) -> Option<usize> {
         self.as_cuda()?.owner()
     }
