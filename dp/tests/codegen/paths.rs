@@ -84,7 +84,7 @@ impl Compiler {
     fn row(&mut self, name: &str, kernel: &Kernel, schedule: &Schedule) {
         let old = cuda::lower(kernel, schedule)
             .map_err(|error| error.to_string())
-            .map(|module| (module.source, module.entry));
+            .map(|module| (module.text.as_str().to_owned(), module.entry));
         let new = lower(kernel, schedule)
             .map_err(|error| error.to_string())
             .map(|lowered| (backend::cuda::print(&lowered.kernel), backend::entry(&lowered.kernel)));
