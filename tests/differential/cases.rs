@@ -240,9 +240,9 @@ fn in_every_way(
         let Some(lowered) = threads::lowered(kernel, schedule) else {
             continue;
         };
-        let blocks: u64 = launch_grid(kernel, case).iter().product();
+        let blocks: u64 = launch_grid(&case.kernel, case).iter().product();
         if number >= 3 && u64::from(lowered.kernel.threads) * blocks <= THREADS {
-            let found = threads::run(&lowered, kernel, case).outcome;
+            let found = threads::run(&lowered, case).outcome;
             let found = found.unwrap_or_else(|fault| panic!("threads, {schedule}: {fault}\n{}", lowered.kernel));
             same(&format!("threads, {schedule}"), &found, kernel);
             tally.as_threads += 1;

@@ -250,11 +250,11 @@ fn as_threads(case: &Case, plant: &Plant, kernel: &Kernel, seed: u64) -> Option<
     assert!(kernel.checked);
     let schedule = schedules::random(&mut fastrand::Rng::with_seed(seed), kernel);
     let lowered = threads::lowered(kernel, &schedule)?;
-    let blocks: u64 = oracle::launch_grid(kernel, case).iter().product();
+    let blocks: u64 = oracle::launch_grid(&case.kernel, case).iter().product();
     if u64::from(lowered.kernel.threads) * blocks > THREADS {
         return None;
     }
-    let ran = threads::run(&lowered, kernel, case);
+    let ran = threads::run(&lowered, case);
     if let (Err(fault), true) = (&ran.outcome, ran.reports.is_empty()) {
         panic!("threads, {schedule}: {fault}\n{}", lowered.kernel);
     }

@@ -35,9 +35,9 @@ pub fn lowered(kernel: &Kernel, schedule: &Schedule) -> Option<Lowered> {
     Some(lowered)
 }
 
-/// Runs a kernel that was lowered on the arguments of `case`; `kernel` is what it was lowered from.
-pub fn run(lowered: &Lowered, kernel: &Kernel, case: &Case) -> Ran {
-    let grid = launch_grid(kernel, case);
+/// Runs what the kernel of `case` was lowered to on its arguments.
+pub fn run(lowered: &Lowered, case: &Case) -> Ran {
+    let grid = launch_grid(&case.kernel, case);
     let mut memory = Memory::new();
     let mut addresses = HashMap::new();
     for (position, argument) in (0u32..).zip(&case.arguments) {

@@ -1,8 +1,9 @@
 //! Which tensors a kernel reads and writes, and whether the threads of a program ever depend on one another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::atomics::Atomics;
+use super::range::{Ranges, Reach};
 use crate::ir::{Access, BinaryOp, Block, Conflict, Expression, GridDependency, Handle, Kernel, Statement};
 use crate::stack::room;
 
@@ -14,7 +15,8 @@ pub struct Effects {
     /// Tensors that are written.
     pub stored: BTreeSet<u32>,
     /// Written tensors on which the order of a program's accesses matters between threads: they are also read, or are
-    /// written at several places or in several trips of a loop that may meet, or are changed atomically as well.
+    /// written at several places or in several trips of a loop that may meet, or are changed atomically as well. Stores
+    /// that are known to be apart need no order.
     pub ordered: BTreeSet<u32>,
     /// The atomic operations.
     pub atomics: Atomics,
@@ -66,13 +68,15 @@ impl Effects {
         effects.ordered.extend(mixed);
         let mut meet = Meetings {
             kernel,
+            apart: stores_apart(kernel),
             has_registers: effects.has_tile_locals
+                || effects.has_collectives
                 || !effects.ordered.is_empty()
                 || effects.atomics.used.iter().any(|&found| !kernel.ty(found).is_scalar()),
             loops: Vec::new(),
             ordered: BTreeSet::new(),
         };
-        meet.block(&kernel.body, &BTreeMap::new());
+        meet.block(&kernel.body, &Written::new());
         effects.ordered.extend(meet.ordered.intersection(&may_meet));
         effects.in_order = !last_wins.is_empty();
         effects.ordered.extend(last_wins);
@@ -119,19 +123,78 @@ impl OpenLoop {
     }
 }
 
+/// The stores that have been made of each tensor, by which access.
+type Written<'a> = BTreeMap<u32, Vec<&'a Access>>;
+
+/// Of each store, those before it in the text that it is known to be apart from. A store is known by where it lies in
+/// the kernel.
+type Apart = HashMap<*const Access, Vec<*const Access>>;
+
+/// So many stores of one tensor are compared with each other, and no more.
+const MOST_STORES: usize = 64;
+
+/// Compares the stores of every tensor that has several.
+fn stores_apart(kernel: &Kernel) -> Apart {
+    let mut stores: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut in_loops = BTreeSet::new();
+    kernel.body.walk(&mut |statement, _| match statement {
+        Statement::Store { access, .. } => *stores.entry(access.tensor).or_default() += 1,
+        Statement::For { induction, .. } => {
+            in_loops.insert(*induction);
+            statement.for_each_block(|block| defined_in(block, &mut in_loops));
+        }
+        Statement::While { .. } => statement.for_each_block(|block| defined_in(block, &mut in_loops)),
+        _ => {}
+    });
+    let mut apart = Apart::new();
+    if stores.values().all(|&number| number < 2) {
+        return apart;
+    }
+    let mut before: BTreeMap<u32, Vec<(*const Access, Reach)>> = BTreeMap::new();
+    Ranges::of_every_launch(kernel).walk(&kernel.body, &mut |ranges, statement, _| {
+        let Statement::Store { access, .. } = statement else {
+            return;
+        };
+        if stores
+            .get(&access.tensor)
+            .is_none_or(|number| !(2..=MOST_STORES).contains(number))
+        {
+            return;
+        }
+        // Whatever trips the loops around are in.
+        let reach = ranges.reach(access, |value| in_loops.contains(&value));
+        let before = before.entry(access.tensor).or_default();
+        let others = before.iter().filter(|(_, other)| ranges.are_apart(other, &reach));
+        let others = others.map(|(other, _)| *other).collect();
+        apart.insert(std::ptr::from_ref(access), others);
+        before.push((std::ptr::from_ref(access), reach));
+    });
+    apart
+}
+
+/// The values that are defined in a block.
+fn defined_in(block: &Block, defined: &mut BTreeSet<Handle<Expression>>) {
+    block.walk(&mut |statement, _| match statement {
+        Statement::Let(value) => drop(defined.insert(*value)),
+        Statement::For { induction, .. } => drop(defined.insert(*induction)),
+        _ => {}
+    });
+}
+
 /// Finds stores of one program that may write the same element.
 struct Meetings<'a> {
     kernel: &'a Kernel,
+    apart: Apart,
     /// Whether any tile is in registers.
     has_registers: bool,
     loops: Vec<OpenLoop>,
     ordered: BTreeSet<u32>,
 }
 
-impl Meetings<'_> {
+impl<'a> Meetings<'a> {
     /// Walks a block that runs after `before`: tensors that may have been written, and where. Returns what may have been
     /// written after it, or `None` if nothing after it runs.
-    fn block(&mut self, block: &Block, before: &BTreeMap<u32, Access>) -> Option<BTreeMap<u32, Access>> {
+    fn block(&mut self, block: &'a Block, before: &Written<'a>) -> Option<Written<'a>> {
         let mut written = before.clone();
         for (statement, _) in block {
             match statement {
@@ -141,14 +204,11 @@ impl Meetings<'_> {
                     }
                 }
                 Statement::Store { access, .. } => {
-                    let apart = written
-                        .get(&access.tensor)
-                        .is_none_or(|earlier| self.same_threads(earlier, access));
                     let disjoint = (0..self.loops.len()).all(|depth| self.trips_do_not_meet(depth, access));
-                    if !apart || !disjoint {
+                    if !disjoint {
                         self.ordered.insert(access.tensor);
                     }
-                    written.insert(access.tensor, access.clone());
+                    self.write(access, &mut written);
                 }
                 Statement::If { accept, reject, .. } => {
                     let (accepted, rejected) = (
@@ -159,17 +219,11 @@ impl Meetings<'_> {
                         (None, None) => return None,
                         (Some(one), None) | (None, Some(one)) => written = one,
                         (Some(accepted), Some(rejected)) => {
-                            for (tensor, access) in rejected {
-                                if accepted
-                                    .get(&tensor)
-                                    .is_some_and(|other| !self.same_threads(other, &access))
-                                {
-                                    // Two places: a third store can agree with at most one of them.
-                                    self.ordered.insert(tensor);
-                                }
-                                written.insert(tensor, access);
+                            written = accepted;
+                            for (tensor, stores) in rejected {
+                                let known = written.entry(tensor).or_default();
+                                stores.into_iter().for_each(|store| add(known, store));
                             }
-                            written.extend(accepted);
                         }
                     }
                 }
@@ -198,6 +252,30 @@ impl Meetings<'_> {
         Some(written)
     }
 
+    /// Adds a store, which is compared with those that may have been made before.
+    fn write(&mut self, access: &'a Access, written: &mut Written<'a>) {
+        let tensor = access.tensor;
+        let before = written.entry(tensor).or_default();
+        // Of a tensor on which order matters nothing more is to be found.
+        if self.ordered.contains(&tensor) {
+            return;
+        }
+        if before.iter().any(|earlier| !self.need_no_order(earlier, access)) {
+            self.ordered.insert(tensor);
+        }
+        add(before, access);
+    }
+
+    /// Whether two stores, if they write an element, do it with the same thread, or write no element both.
+    fn need_no_order(&self, one: &Access, other: &Access) -> bool {
+        let (here, there) = (std::ptr::from_ref(one), std::ptr::from_ref(other));
+        let known = |later, earlier| {
+            let before = self.apart.get(&later);
+            before.is_some_and(|before: &Vec<*const Access>| before.contains(&earlier))
+        };
+        self.same_threads(one, other) || known(here, there) || known(there, here)
+    }
+
     /// Whether two stores, if they write an element, do it with the same thread: they are spread over threads alike where
     /// all of the access is equal, unless the value of one is in registers.
     fn same_threads(&self, one: &Access, other: &Access) -> bool {
@@ -206,19 +284,19 @@ impl Meetings<'_> {
 
     /// Adds what the blocks of a loop write, on whatever way they are left. One trip may store at one place, and the next
     /// one at another.
-    fn stores_of_loop<'b>(&mut self, blocks: impl IntoIterator<Item = &'b Block>, written: &mut BTreeMap<u32, Access>) {
-        let mut inside: BTreeMap<u32, Access> = BTreeMap::new();
+    fn stores_of_loop(&mut self, blocks: impl IntoIterator<Item = &'a Block>, written: &mut Written<'a>) {
+        let mut inside = Written::new();
         for block in blocks {
             block.walk(&mut |statement, _| {
-                if let Statement::Store { access, .. } = statement
-                    && let Some(other) = inside.insert(access.tensor, access.clone())
-                    && !self.same_threads(&other, access)
-                {
-                    self.ordered.insert(access.tensor);
+                if let Statement::Store { access, .. } = statement {
+                    self.write(access, &mut inside);
                 }
             });
         }
-        written.extend(inside);
+        for (tensor, stores) in inside {
+            let known = written.entry(tensor).or_default();
+            stores.into_iter().for_each(|store| add(known, store));
+        }
     }
 
     /// Whether a store in the loop at `depth` writes the same places with the same threads in every trip, or other
@@ -257,6 +335,13 @@ impl Meetings<'_> {
             }
             _ => false,
         }
+    }
+}
+
+/// Adds a store that is not there yet.
+fn add<'a>(stores: &mut Vec<&'a Access>, store: &'a Access) {
+    if !stores.iter().any(|known| std::ptr::eq(*known, store)) {
+        stores.push(store);
     }
 }
 

@@ -169,7 +169,7 @@ impl Block {
     }
 
     /// Calls `visit` with every statement, outer before inner, in order.
-    pub fn walk(&self, visit: &mut impl FnMut(&Statement, Span)) {
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Statement, Span)) {
         for (statement, span) in &self.items {
             visit(statement, *span);
             statement.for_each_block(|block| room(|| block.walk(visit)));

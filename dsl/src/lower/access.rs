@@ -1,14 +1,11 @@
 //! Places, bounds and masks of loads and stores.
 
-use arrayvec::ArrayVec;
-
 use super::list::Subject;
 use super::point::Point;
 use super::{Lower, LowerError, TrapFault};
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{
-    Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MAX_RANK, MemoryOrder, MemoryScope, Shape,
-    Symbol,
+    Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MemoryOrder, MemoryScope, Shape, Symbol,
 };
 use crate::schedule::{LoadHint, StoreHint, VECTOR_BYTES};
 use crate::thread::passes::{Narrow, Why};
@@ -18,7 +15,7 @@ use crate::thread::{self, Index, Load, Order, Place, Predicate, Rounding, Sharin
 pub(super) struct Located {
     pub(super) subject: Subject,
     /// On each axis that is the tensor's, as the access counts axes.
-    pub(super) indices: ArrayVec<(usize, Handle<Index>), MAX_RANK>,
+    pub(super) indices: Vec<(usize, Handle<Index>)>,
     /// What must hold for it to be accessed.
     pub(super) condition: Handle<Predicate>,
 }
@@ -62,7 +59,7 @@ impl Lower<'_> {
             conditions.push(mask);
         }
         let subject = self.subject(access, mask, &mut conditions)?;
-        let mut indices = ArrayVec::new();
+        let mut indices = Vec::with_capacity(access.indices.len());
         for axis in subject.axes(access) {
             let index = self.index_at(access, axis, point, shape)?;
             indices.push((

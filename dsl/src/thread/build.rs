@@ -78,10 +78,10 @@ impl Builder {
         std::mem::replace(&mut self.span, span)
     }
 
-    /// Appends a statement.
+    /// Appends a statement. Behind one that leaves the block it would never run, and is left out.
     pub fn push(&mut self, statement: Statement) {
         let span = self.span;
-        if let Some(block) = self.open.last_mut() {
+        if let Some(block) = self.open.last_mut().filter(|block| !block.is_left()) {
             block.push(statement, span);
         }
     }

@@ -223,12 +223,19 @@ impl Block {
         }
     }
 
+    /// Whether the last statement leaves the block.
+    pub fn is_left(&self) -> bool {
+        matches!(
+            self.items.last(),
+            Some((Statement::Leave(_) | Statement::Next(_) | Statement::Exit, _))
+        )
+    }
+
     /// Whether nothing after the block's place runs.
     pub fn diverges(&self) -> bool {
         match self.items.last() {
-            Some((Statement::Leave(_) | Statement::Next(_) | Statement::Exit, _)) => true,
             Some((Statement::If { accept, reject, .. }, _)) => accept.diverges() && reject.diverges(),
-            _ => false,
+            _ => self.is_left(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! What is a number in a launch (extents, strides, counts that the host knows, the grid) is either an unknown like any other,
 //! and what is proved holds in every launch; or it is kept as what it is, and what is proved is a [`LaunchCondition`] on the launch.
 
+mod apart;
 mod bounds;
 mod numbers;
 mod operations;
@@ -19,6 +20,7 @@ use std::rc::Rc;
 
 use arrayvec::ArrayVec;
 
+pub use self::apart::Reach;
 use self::bounds::{Bound, Bounds, Facts, Side, element_range, push_front};
 use super::condition::{LaunchCondition, Terms};
 use super::linear::{Linear, Unknown};

@@ -96,6 +96,31 @@ fn loops_between_any_two_integers_make_the_trips_that_their_bounds_say() {
 }
 
 #[test]
+fn what_stands_behind_a_jump_that_is_always_made_is_left_out() {
+    for jump in [Statement::Return, Statement::Break, Statement::Continue] {
+        let mut b = Builder::new("behind");
+        let out = b.tensor("out", I64, 1);
+        let n = b.count("n");
+        let (zero, one, cols) = (b.index(0), b.index(1), b.arange(40));
+        let always = b.compare(CompareOp::Less, zero, one);
+        b.for_loop(zero, n, 1, |b, i| {
+            b.store(out, &[i], i);
+            let sum = b.variable("sum", i);
+            b.if_else(always, |b| b.push(jump.clone()), |_| {});
+            b.assign(sum, n);
+            let sum = b.read(sum);
+            let sum = b.add(cols, sum);
+            b.store(out, &[cols], sum);
+        });
+        b.store(out, &[one], n);
+        let mut kernel = b.launch(1);
+        let arguments = [Argument::tensor(I64, &[40], 0, |at| at + 7), Argument::Count(3)];
+        bind(&mut kernel, &arguments, false);
+        check(&kernel, &schedule(32, 1), &arguments);
+    }
+}
+
+#[test]
 fn a_long_loop_is_left_and_continued() {
     let mut b = Builder::new("left");
     let out = b.tensor("out", I64, 1);

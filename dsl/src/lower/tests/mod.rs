@@ -1,5 +1,6 @@
 //! Kernels that are lowered, and do the same as the tile interpreter says.
 
+mod apart;
 mod barriers;
 mod effects;
 mod in_order;
