@@ -5,13 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tilewright_dsl::backend::ptx::{Target, print};
+use tilewright_dsl::thread::Builder;
+
 #[cfg(feature = "nccl")]
 use crate::hardware::cuda::{Nccl, NcclError};
 use crate::{
     cache::{CubinCache, DiskCache, DiskSurvey},
-    compile::{Architecture, CompileError, CompileOptions, Nvrtc, Searched, compile},
+    compile::{
+        Architecture, CompileError, CompileOptions, Compiler, Nvrtc, Searched, Settled, UnknownCompiler, compile,
+    },
     error::DeviceError,
-    hardware::cuda::{CudaProperties, Reach, device_count, driver_version},
+    hardware::cuda::{CudaDevice, CudaProperties, Reach, assemble, device_count, driver_version},
 };
 
 /// What [`doctor`] found. Print it.
@@ -23,8 +28,15 @@ pub struct Report {
     pub gpus: Result<Vec<CudaProperties>, DeviceError>,
     /// How each GPU reaches the memory of each, by their numbers.
     pub peers: Result<Vec<Vec<Reach>>, DeviceError>,
-    /// The compiler.
-    pub compiler: Result<Compiler, CompileError>,
+    /// How long the driver took to assemble a kernel of one line for the first GPU; `None` if there is none, or
+    /// PTX is not printed for it.
+    pub assembled: Option<Result<Duration, DeviceError>>,
+    /// NVRTC.
+    pub nvrtc: Result<FoundNvrtc, CompileError>,
+    /// What the environment chooses.
+    pub chosen: Result<Compiler, UnknownCompiler>,
+    /// Who compiles for the first GPU; `None` if there is none, or no such choice.
+    pub compiler: Option<Result<Settled, CompileError>>,
     /// The disk cache; `None` if it is off.
     pub cache: Option<DiskSurvey>,
     /// The library of collectives between GPUs.
@@ -32,9 +44,9 @@ pub struct Report {
     pub nccl: Result<&'static Nccl, NcclError>,
 }
 
-/// The compiler that was found.
+/// The NVRTC that was found.
 #[derive(Clone, Debug)]
-pub struct Compiler {
+pub struct FoundNvrtc {
     /// The file that it was loaded from.
     pub path: std::path::PathBuf,
     /// Its version.
@@ -51,10 +63,15 @@ pub struct Compiler {
 pub fn doctor() -> Report {
     let gpus = device_count().and_then(|count| (0..count).map(CudaProperties::of).collect::<Result<Vec<_>, _>>());
     let first = gpus.iter().flatten().next().map(|gpu| gpu.architecture);
+    let chosen = Compiler::from_environment();
+    let settle = |chosen: &Compiler| first.map(|first| chosen.settled(first));
     Report {
         driver: driver_version(),
-        compiler: Nvrtc::load().map(|nvrtc| examine(nvrtc, first)),
         peers: Reach::matrix(),
+        assembled: first.and_then(try_assembler),
+        nvrtc: Nvrtc::load().map(|nvrtc| examine(nvrtc, first)),
+        compiler: chosen.as_ref().ok().and_then(settle),
+        chosen,
         gpus,
         cache: CubinCache::current().disk().map(DiskCache::survey),
         #[cfg(feature = "nccl")]
@@ -62,7 +79,18 @@ pub fn doctor() -> Report {
     }
 }
 
-fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> Compiler {
+/// Has the driver assemble a kernel that does nothing, for the first GPU, if PTX is printed for it.
+fn try_assembler(gpu: Architecture) -> Option<Result<Duration, DeviceError>> {
+    let target = Target::new(gpu.number()).ok()?;
+    let ptx = print(&Builder::new("doctor", 32).finish(), target).ok()?;
+    let assembled = CudaDevice::open(0).and_then(|device| {
+        let started = Instant::now();
+        assemble(&device, &ptx.text).map(|_| started.elapsed())
+    });
+    Some(assembled)
+}
+
+fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> FoundNvrtc {
     let supported = nvrtc.supported().to_vec();
     // Without a GPU any architecture shows that the compiler works.
     let architecture = gpu.or(supported.last().copied()).unwrap_or(Architecture::new(9, 0));
@@ -70,7 +98,7 @@ fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> Compiler {
     let source = "extern \"C\" __global__ void doctor(int* out) { out[threadIdx.x] = 1; }";
     let trial =
         compile(source, "doctor", &CompileOptions::new(architecture)).map(|_| (architecture, started.elapsed()));
-    Compiler {
+    FoundNvrtc {
         path: nvrtc.path().to_owned(),
         version: nvrtc.version(),
         supported,
@@ -82,12 +110,22 @@ fn examine(nvrtc: &Nvrtc, gpu: Option<Architecture>) -> Compiler {
 impl Report {
     /// Whether kernels can run on a GPU here.
     pub fn can_run_on_gpu(&self) -> bool {
-        self.gpus.as_ref().is_ok_and(|gpus| !gpus.is_empty()) && self.can_compile()
+        match &self.compiler {
+            Some(Ok(settled)) => self.works(settled.compiler),
+            _ => false,
+        }
     }
 
-    /// Whether kernels can be compiled here, which needs no GPU.
+    /// Whether kernels can be compiled here: by NVRTC, which needs no GPU, or by a GPU's driver.
     pub fn can_compile(&self) -> bool {
-        self.compiler.as_ref().is_ok_and(|compiler| compiler.trial.is_ok())
+        self.works(Compiler::Nvrtc) || self.can_run_on_gpu()
+    }
+
+    fn works(&self, compiler: Compiler) -> bool {
+        match compiler {
+            Compiler::Ptx => self.assembled.as_ref().is_some_and(Result::is_ok),
+            _ => self.nvrtc.as_ref().is_ok_and(|nvrtc| nvrtc.trial.is_ok()),
+        }
     }
 }
 
@@ -116,15 +154,33 @@ impl fmt::Display for Report {
             Err(error) if self.driver.as_ref().err() == Some(error) => {}
             Err(error) => writeln!(f, "GPU       none: {error}")?,
         }
+        match &self.assembled {
+            Some(Ok(elapsed)) => writeln!(
+                f,
+                "          its driver compiled one line of PTX in {:.1} ms",
+                elapsed.as_secs_f64() * 1e3
+            )?,
+            Some(Err(error)) => writeln!(f, "          its driver compiles no PTX: {error}")?,
+            None => {}
+        }
         match &self.peers {
             Ok(peers) => show_peers(f, peers)?,
             // Said already.
             Err(error) if self.gpus.as_ref().err() == Some(error) => {}
             Err(error) => writeln!(f, "peers     unknown: {error}")?,
         }
-        match &self.compiler {
-            Ok(compiler) => write!(f, "{compiler}")?,
+        match &self.nvrtc {
+            Ok(nvrtc) => write!(f, "{nvrtc}")?,
+            Err(CompileError::NvrtcNotFound { .. }) if self.can_run_on_gpu() => {
+                writeln!(f, "NVRTC     none, and none is needed: the driver compiles")?;
+            }
             Err(error) => writeln!(f, "NVRTC     missing: {error}")?,
+        }
+        match (&self.chosen, &self.compiler) {
+            (Err(error), _) => writeln!(f, "compiler  TILEWRIGHT_COMPILER: {error}")?,
+            (Ok(_), Some(Ok(settled))) => writeln!(f, "compiler  {settled}")?,
+            (Ok(chosen), Some(Err(_))) => writeln!(f, "compiler  missing: {chosen} was chosen, and there is no NVRTC")?,
+            (Ok(_), None) => {}
         }
         match &self.cache {
             Some(cache) => writeln!(f, "cache     {cache}")?,
@@ -180,7 +236,7 @@ fn passed_over(f: &mut fmt::Formatter<'_>, files: &[Searched]) -> fmt::Result {
         .try_for_each(|file| writeln!(f, "          passed over, {file}"))
 }
 
-impl fmt::Display for Compiler {
+impl fmt::Display for FoundNvrtc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor) = self.version;
         writeln!(f, "NVRTC     {major}.{minor}, {}", self.path.display())?;
@@ -212,8 +268,12 @@ mod tests {
         for piece in ["driver    ", "NVRTC     ", "cache     "] {
             assert!(shown.contains(piece), "{shown}");
         }
+        assert_eq!(shown.contains("compiler  "), report.gpus.is_ok(), "{shown}");
         assert_eq!(shown.contains("NCCL      "), cfg!(feature = "nccl"), "{shown}");
-        assert_eq!(report.can_compile(), report.compiler.is_ok());
+        assert_eq!(
+            report.can_compile(),
+            report.nvrtc.is_ok() || matches!(report.compiler, Some(Ok(_)))
+        );
     }
 
     #[test]
@@ -222,7 +282,10 @@ mod tests {
             driver: Err(DeviceError::MissingDriver),
             gpus: Err(DeviceError::MissingDriver),
             peers: Err(DeviceError::MissingDriver),
-            compiler: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+            assembled: None,
+            nvrtc: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+            chosen: Ok(Compiler::Auto),
+            compiler: None,
             cache: None,
             #[cfg(feature = "nccl")]
             nccl: Err(NcclError::Missing { searched: Vec::new() }),
@@ -259,5 +322,62 @@ mod tests {
             "peers     GPU 0 reaches 1 (NVLink), not 2\n          GPU 1 reaches 0 (NVLink), 2 (PCIe)\n          \
              GPU 2 reaches not 0, 1 (PCIe)\n          those that do not all reach each other gather through NCCL\n"
         );
+    }
+
+    /// A machine with a GPU and its driver, and nothing else.
+    fn bare(chosen: Compiler, compiler: Result<Settled, CompileError>) -> Report {
+        Report {
+            driver: Ok((13, 0)),
+            gpus: Ok(Vec::new()),
+            peers: Ok(Vec::new()),
+            assembled: Some(Ok(Duration::from_millis(3))),
+            nvrtc: Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+            chosen: Ok(chosen),
+            compiler: Some(compiler),
+            cache: None,
+            #[cfg(feature = "nccl")]
+            nccl: Err(NcclError::Missing { searched: Vec::new() }),
+        }
+    }
+
+    #[test]
+    fn a_machine_with_a_driver_alone_needs_nothing_unless_nvrtc_is_chosen() {
+        let settled = Settled {
+            compiler: Compiler::Ptx,
+            why: "there is no NVRTC",
+        };
+        let report = bare(Compiler::Auto, Ok(settled));
+        let shown = report.to_string();
+        assert!(report.can_run_on_gpu() && report.can_compile(), "{shown}");
+        assert!(
+            shown.contains("NVRTC     none, and none is needed") && !shown.contains("nvidia-cuda-nvrtc"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("compiler  the driver, from PTX: there is no NVRTC"),
+            "{shown}"
+        );
+        assert!(shown.ends_with("Kernels compile and run on the GPU."), "{shown}");
+
+        let missing = CompileError::NvrtcNotFound { searched: Vec::new() };
+        let report = bare(Compiler::Nvrtc, Err(missing));
+        let shown = report.to_string();
+        assert!(!report.can_run_on_gpu() && !report.can_compile(), "{shown}");
+        assert!(
+            shown.contains("pip install nvidia-cuda-nvrtc") && shown.contains("nvrtc was chosen"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_choice_that_there_is_not_is_told() {
+        let mut report = bare(Compiler::Auto, Err(CompileError::NvrtcNotFound { searched: Vec::new() }));
+        (report.chosen, report.compiler) = ("gcc".parse(), None);
+        let shown = report.to_string();
+        assert!(
+            shown.contains("compiler  TILEWRIGHT_COMPILER: `gcc` names no compiler"),
+            "{shown}"
+        );
+        assert!(!report.can_run_on_gpu());
     }
 }

@@ -85,8 +85,9 @@ impl Accesses {
     /// Those in PTX.
     pub fn of_ptx(ptx: &str) -> Self {
         let mut found = Self::default();
-        for line in ptx.lines() {
-            let mut words = line.split_whitespace().skip_while(|word| word.starts_with('@'));
+        // A line may have several instructions, some of them in a block of its own.
+        for instruction in ptx.lines().flat_map(|line| line.split([';', '{', '}'])) {
+            let mut words = instruction.split_whitespace().skip_while(|word| word.starts_with('@'));
             let Some(operation) = words.next() else { continue };
             match operation {
                 _ if operation.starts_with("ld.") && operation.contains(".global") => {

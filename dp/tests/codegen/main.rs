@@ -19,7 +19,7 @@ use half::bf16;
 use tilewright_dp::kernels::{copy_from_slot, copy_to_slot, fill_and_place, gather_rows, pad_rows};
 use tilewright_dsl::analysis::effects::Effects;
 use tilewright_dsl::call::Exact;
-use tilewright_dsl::cuda::Module;
+use tilewright_dsl::backend::Module;
 use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::{BinaryOp, Expression, Kernel};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, Resources, compile, compile_ptx, resources};

@@ -17,7 +17,12 @@ impl Architecture {
         Self { major, minor }
     }
 
-    /// NVRTC lists architectures as one number: 90 for 9.0, 120 for 12.0.
+    /// The compute capability as one number: 90 for 9.0, 120 for 12.0.
+    pub const fn number(self) -> u32 {
+        self.major * 10 + self.minor
+    }
+
+    /// NVRTC lists architectures as such numbers.
     pub(super) const fn from_number(number: u32) -> Self {
         Self::new(number / 10, number % 10)
     }

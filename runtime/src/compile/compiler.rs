@@ -4,7 +4,9 @@ use std::env;
 use std::fmt;
 use std::str::FromStr;
 
-use super::Nvrtc;
+use tilewright_dsl::backend::ptx::Target;
+
+use super::{Architecture, CompileError, Nvrtc};
 
 /// The environment variable that chooses for devices that are not told.
 const VARIABLE: &str = "TILEWRIGHT_COMPILER";
@@ -23,8 +25,8 @@ const VARIABLE: &str = "TILEWRIGHT_COMPILER";
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Compiler {
-    /// NVRTC where there is one, and the driver where there is none. What a bundle or the disk cache has of NVRTC's is used
-    /// in both cases.
+    /// NVRTC where there is one that knows the GPU, and the driver elsewhere. What a bundle or the disk cache has of NVRTC's
+    /// is used in both cases.
     #[default]
     Auto,
     /// NVRTC: without one, a kernel that is in no bundle and not on the disk is an error.
@@ -57,13 +59,45 @@ impl Compiler {
         }
     }
 
-    /// Which one it is on this machine, where [`Compiler::Auto`] leaves it open, and why.
-    pub fn settled(self) -> (Self, &'static str) {
+    /// Who compiles for a GPU of an architecture on this machine, and why.
+    ///
+    /// # Errors
+    /// It is NVRTC, and there is none.
+    pub fn settled(self, architecture: Architecture) -> Result<Settled, CompileError> {
+        let settled = |compiler, why| Ok(Settled { compiler, why });
+        let has_ptx = || Target::new(architecture.number()).is_ok();
         match self {
-            Self::Auto if Nvrtc::identity_at_hand().is_ok() => (Self::Nvrtc, "it was found"),
-            Self::Auto => (Self::Ptx, "there is no NVRTC"),
-            chosen => (chosen, "it was chosen"),
+            Self::Ptx if has_ptx() => settled(self, "it was chosen"),
+            Self::Ptx => Nvrtc::load().and_then(|_| settled(Self::Nvrtc, "PTX is not printed for this GPU")),
+            Self::Auto => match Nvrtc::load() {
+                Ok(nvrtc) if nvrtc.supported().contains(&architecture) || !has_ptx() => {
+                    settled(Self::Nvrtc, "it was found")
+                }
+                Ok(_) => settled(Self::Ptx, "NVRTC does not know this GPU"),
+                Err(CompileError::NvrtcNotFound { .. }) if has_ptx() => settled(Self::Ptx, "there is no NVRTC"),
+                Err(error) => Err(error),
+            },
+            Self::Nvrtc | Self::Legacy => Nvrtc::load().and_then(|_| settled(self, "it was chosen")),
         }
+    }
+}
+
+/// Who compiles, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// NVRTC or the driver.
+    pub compiler: Compiler,
+    /// Why it is this one.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.compiler {
+            Compiler::Ptx => "the driver, from PTX",
+            _ => "NVRTC, from CUDA C++",
+        };
+        write!(f, "{who}: {}", self.why)
     }
 }
 

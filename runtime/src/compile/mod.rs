@@ -17,7 +17,7 @@ mod unended;
 use std::{sync::Arc, time::Instant};
 
 pub use architecture::{Architecture, ArchitectureError};
-pub use compiler::{Compiler, UnknownCompiler};
+pub use compiler::{Compiler, Settled, UnknownCompiler};
 pub use diagnostic::{Diagnostic, Severity, parse as parse_log};
 pub use error::CompileError;
 pub use inspect::{CubinError, Resources, check_cubin, resources};

@@ -26,7 +26,7 @@ use tilewright_dsl::call::{Definition, Specialize};
 
 use crate::behind::COMPILERS;
 use crate::cache::BundleBuilder;
-use crate::compile::{Compiler, Nvrtc};
+use crate::compile::{CompileError, Compiler, Settled};
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 use crate::hardware::tables::Tables;
@@ -101,11 +101,15 @@ impl Device {
         Ok(device)
     }
 
-    /// The first GPU if there is a driver, a GPU and NVRTC; else the CPU device, and [`Device::why`] says what was missing.
+    /// The first GPU if there is a driver, a GPU and a compiler for it, which the driver is unless the environment chooses
+    /// [another](Compiler); else the CPU device, and [`Device::why`] says what was missing.
     pub fn best() -> Self {
         let gpu = || {
             let device = Self::cuda(0).map_err(|error| error.to_string())?;
-            Nvrtc::load().map_err(|error| error.to_string())?;
+            if let Some(settled) = device.settled() {
+                let settled = settled.map_err(|error| error.to_string())?;
+                tracing::info!(%device, compiler = %settled, "kernels run on a GPU");
+            }
             Ok(device)
         };
         gpu().unwrap_or_else(|reason: String| {
@@ -134,9 +138,18 @@ impl Device {
         self.0.why.as_deref()
     }
 
-    /// Who compiles for this device, if it is a GPU. [`Compiler::settled`] says who that is on this machine.
+    /// The compiler that was chosen for this device.
     pub fn compiler(&self) -> Compiler {
         self.0.specializer.compiler()
+    }
+
+    /// Who compiles for this GPU, and why, as the [choice](Device::compiler) comes out on this machine; `None` if it is no GPU.
+    ///
+    /// # Errors
+    /// It is NVRTC, and there is none.
+    pub fn settled(&self) -> Option<Result<Settled, CompileError>> {
+        let architecture = self.as_cuda()?.properties().architecture;
+        Some(self.compiler().settled(architecture))
     }
 
     /// Whether this is a GPU.
@@ -326,10 +339,9 @@ mod tests {
 
     #[test]
     fn the_best_device_is_the_first_gpu_or_says_what_is_missing() {
-        let missing = match (Device::cuda(0), Nvrtc::load()) {
-            (Ok(_), Ok(_)) => None,
-            (Err(error), _) => Some(error.to_string()),
-            (_, Err(error)) => Some(error.to_string()),
+        let missing = match Device::cuda(0) {
+            Ok(device) => device.settled().and_then(Result::err).map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
         };
         let device = Device::best();
         assert_eq!(device.is_cuda(), missing.is_none(), "{device}");

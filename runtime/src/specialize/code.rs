@@ -110,8 +110,8 @@ fn driver(cuda: &CudaDevice, module: Module, options: &CompileOptions) -> Result
 
 /// What PTX is printed for: the first version of the language that will do, so that its cubins are found again by other
 /// drivers, or the driver's own where a kernel's author may want any.
-fn target(Architecture { major, minor }: Architecture, has_own_instructions: bool) -> Result<Target, Unsupported> {
-    let target = Target::new(major * 10 + minor)?;
+fn target(architecture: Architecture, has_own_instructions: bool) -> Result<Target, Unsupported> {
+    let target = Target::new(architecture.number())?;
     match cuda::driver_version() {
         Ok(driver) if has_own_instructions => {
             let (major, minor) = version_of(driver);
