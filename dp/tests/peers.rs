@@ -226,6 +226,7 @@ fn a_rank() {
     let rank = exchange.rank();
     match role.as_str() {
         "stores" => exchange_all_rows(place, rank, exchange),
+        "transfers" => transfer(place, rank, exchange),
         "dies after its stores" | "goes on" => stores_and_dies(place, rank, exchange, role == "goes on"),
         "dies before it gives" => {
             let _peers = Peers::join(&place.device(rank), exchange).unwrap();
@@ -240,6 +241,42 @@ fn a_rank() {
             assert_eq!(device.upload(&[7u8], [1]).unwrap().download().unwrap(), [7]);
         }
         other => panic!("{other}"),
+    }
+}
+
+/// Transfers to and from the memory of others, which the host asks for: each rank writes a word for each pair of it and another.
+fn transfer(place: Place, rank: usize, exchange: Exchanged) {
+    let peers = Peers::join(&place.device(rank), exchange.clone()).unwrap();
+    let size = peers.size();
+    let word = |from: usize, to: usize, round: usize| (100 * round + 10 * from + to) as u64;
+    for round in 0..3 {
+        let mut buffer = peers.buffer(round << 21).unwrap();
+        for to in 0..size {
+            let mut out = buffer.tensor_mut::<u64, 1>(to, 8 * rank, [1]).unwrap();
+            out.copy_from(&[word(rank, to, round)]).unwrap();
+        }
+        exchange.all_gather(&[]).unwrap();
+        for to in 0..size {
+            let expected: Vec<_> = (0..size).map(|from| word(from, to, round)).collect();
+            let found = buffer.tensor::<u64, 1>(to, 0, [size]).unwrap().download().unwrap();
+            assert_eq!(found, expected, "memory of rank {to}, seen by rank {rank}");
+        }
+        exchange.all_gather(&[]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_transferred_into_the_memory_of_a_peer_is_there() {
+    let (places, _turn) = places();
+    for place in places {
+        for size in [1, 2, 4] {
+            ranks(size, LIMIT, |rank, exchange| transfer(place, rank, exchange));
+            assert!(
+                ended(start(place, &vec!["transfers"; size]))
+                    .iter()
+                    .all(ExitStatus::success)
+            );
+        }
     }
 }
 
