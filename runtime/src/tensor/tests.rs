@@ -249,7 +249,7 @@ fn memory_of_peers_is_imported_by_its_file_and_by_nothing_else() -> Result<(), T
     assert!(memory.bytes() >= 10 && memory.bytes() < 1 << 20);
     // As another process does.
     let imported = PeerMemory::import(&other, memory.file()?, memory.bytes())?;
-    let mut mine = PeerBuffer::new(&device, 0, &[memory.clone()])?;
+    let mut mine = PeerBuffer::new(&device, 0, std::slice::from_ref(&memory))?;
     let theirs = PeerBuffer::new(&other, 0, &[imported])?;
     mine.tensor_mut::<u16, 1>(0, 4, [2])?.copy_from(&[3, 4])?;
     assert_eq!(theirs.tensor::<u16, 1>(0, 2, [4])?.download()?, [0, 3, 4, 0]);

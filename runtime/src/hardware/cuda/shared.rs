@@ -357,17 +357,21 @@ fn create(device: &CudaDevice, bytes: usize) -> Result<(Physical, usize, bool), 
         }
         other => other.map(|(physical, len)| (physical, len, files)),
     };
-    match created {
-        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-            let (free, total) = device.memory()?;
-            Err(DeviceError::OutOfMemory {
-                asked: bytes,
-                free,
-                total,
-            })
-        }
-        other => other.during("cuMemCreate"),
+    let is_too_much = match &created {
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => true,
+        // Of more than any has, drivers say this or that.
+        Err(_) => bytes > device.properties().memory_bytes,
+        Ok(_) => false,
+    };
+    if is_too_much {
+        let (free, total) = device.memory()?;
+        return Err(DeviceError::OutOfMemory {
+            asked: bytes,
+            free,
+            total,
+        });
     }
+    created.during("cuMemCreate")
 }
 
 fn properties_of(device: &CudaDevice, kind: CUmemAllocationHandleType) -> Result<CUmemAllocationProp, DeviceError> {
