@@ -23,7 +23,7 @@ use tilewright_runtime::device::cuda::{Reach, device_count};
 use tilewright_runtime::{
     Device, DeviceError, DeviceTensor, Launch, LaunchError, PeerBuffer, TensorError, peers_reach,
 };
-use tilewright_testing::{Part, turn};
+use tilewright_testing::{Part, skip, turn};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Rows before and after those that ranks store, which nobody writes.
@@ -197,18 +197,23 @@ const ROLE: &str = "TILEWRIGHT_TEST_ROLE";
 const PLACE: &str = "TILEWRIGHT_TEST_PLACE";
 
 fn start(place: Place, roles: &[&str]) -> Vec<Child> {
+    start_with(place, roles, |_, _| ())
+}
+
+/// Starts a rank for each role, of which `change` changes something.
+fn start_with(place: Place, roles: &[&str], change: impl Fn(usize, &mut Command)) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rank = |(rank, role): (usize, &&str)| {
-        Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "a_rank", "--include-ignored", "--nocapture"])
             .envs([(ROLE, *role), (PLACE, &place.word())])
-            .envs(
-                [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())]
-                    .map(|(name, n)| (name, n.to_string())),
-            )
-            .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())])
-            .spawn()
-            .unwrap()
+            .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())]);
+        for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
+            command.env(name, number.to_string());
+        }
+        change(rank, &mut command);
+        command.spawn().unwrap()
     };
     roles.iter().enumerate().map(rank).collect()
 }
@@ -226,6 +231,17 @@ fn a_rank() {
     let rank = exchange.rank();
     match role.as_str() {
         "stores" => exchange_all_rows(place, rank, exchange),
+        "transfers" => transfer(place, rank, exchange),
+        "reaches or says so" => {
+            let peers = Peers::join(&place.device(rank), exchange.clone());
+            match peers.and_then(|peers| peers.buffer(64)) {
+                Ok(_) => exchange_all_rows(place, rank, exchange),
+                Err(CollectiveError::Peers(PeersError::NotThere { .. }) | CollectiveError::Device(_)) => {
+                    println!("GPUs that are hidden from each other's processes do not reach each other here");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
         "dies after its stores" | "goes on" => stores_and_dies(place, rank, exchange, role == "goes on"),
         "dies before it gives" => {
             let _peers = Peers::join(&place.device(rank), exchange).unwrap();
@@ -243,6 +259,42 @@ fn a_rank() {
     }
 }
 
+/// Transfers to and from the memory of others, which the host asks for: each rank writes a word for each pair of it and another.
+fn transfer(place: Place, rank: usize, exchange: Exchanged) {
+    let peers = Peers::join(&place.device(rank), exchange.clone()).unwrap();
+    let size = peers.size();
+    let word = |from: usize, to: usize, round: usize| (100 * round + 10 * from + to) as u64;
+    for round in 0..3 {
+        let mut buffer = peers.buffer(round << 21).unwrap();
+        for to in 0..size {
+            let mut out = buffer.tensor_mut::<u64, 1>(to, 8 * rank, [1]).unwrap();
+            out.copy_from(&[word(rank, to, round)]).unwrap();
+        }
+        exchange.all_gather(&[]).unwrap();
+        for to in 0..size {
+            let expected: Vec<_> = (0..size).map(|from| word(from, to, round)).collect();
+            let found = buffer.tensor::<u64, 1>(to, 0, [size]).unwrap().download().unwrap();
+            assert_eq!(found, expected, "memory of rank {to}, seen by rank {rank}");
+        }
+        exchange.all_gather(&[]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_transferred_into_the_memory_of_a_peer_is_there() {
+    let (places, _turn) = places();
+    for place in places {
+        for size in [1, 2, 4] {
+            ranks(size, LIMIT, |rank, exchange| transfer(place, rank, exchange));
+            assert!(
+                ended(start(place, &vec!["transfers"; size]))
+                    .iter()
+                    .all(ExitStatus::success)
+            );
+        }
+    }
+}
+
 #[test]
 fn processes_store_their_rows_into_the_memory_of_all() {
     let (places, _turn) = places();
@@ -255,6 +307,22 @@ fn processes_store_their_rows_into_the_memory_of_all() {
             );
         }
     }
+}
+
+/// Each process sees its own GPU only, as number 0. Whether the driver maps memory of the other one, it says when it is asked: then
+/// all ranks have it, or all have an error.
+#[test]
+fn processes_that_see_only_their_own_gpu_reach_each_other_or_are_told() {
+    let (places, _turn) = places();
+    if !places.iter().any(|place| matches!(place, Place::Gpus(2))) {
+        return skip("two GPUs that reach each other are needed");
+    }
+    let seen = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_else(|_| "0,1".to_owned());
+    let seen: Vec<&str> = seen.split(',').collect();
+    let ranks = start_with(Place::Gpus(1), &["reaches or says so"; 2], |rank, command| {
+        command.env("CUDA_VISIBLE_DEVICES", seen[rank]);
+    });
+    assert!(ended(ranks).iter().all(ExitStatus::success));
 }
 
 /// Rank 1 stores and dies without leaving; what it has stored is there, and so is its memory for who still stores into it.

@@ -1,4 +1,9 @@
-use crate::{Device, TensorError, device_count};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use tilewright_testing::Part;
+
+use crate::{Device, DeviceError, PeerBuffer, PeerMemory, TensorError, device_count};
 
 #[test]
 fn what_is_uploaded_is_downloaded() -> Result<(), TensorError> {
@@ -235,4 +240,86 @@ fn random_reshapes_agree_with_copies() {
         }
     }
     assert!(reshaped > 200, "{reshaped}");
+}
+
+#[test]
+fn memory_of_peers_is_imported_by_its_file_and_by_nothing_else() -> Result<(), TensorError> {
+    let (device, other) = (Device::cpu(), Device::cpu());
+    let memory = PeerMemory::new(&device, 10)?;
+    assert!(memory.bytes() >= 10 && memory.bytes() < 1 << 20);
+    // As another process does.
+    let imported = PeerMemory::import(&other, memory.file()?, memory.bytes())?;
+    let mut mine = PeerBuffer::new(&device, 0, std::slice::from_ref(&memory))?;
+    let theirs = PeerBuffer::new(&other, 0, &[imported])?;
+    mine.tensor_mut::<u16, 1>(0, 4, [2])?.copy_from(&[3, 4])?;
+    assert_eq!(theirs.tensor::<u16, 1>(0, 2, [4])?.download()?, [0, 3, 4, 0]);
+    // It lives as long as somebody has it.
+    let (bytes, file) = (memory.bytes(), memory.file()?);
+    drop((mine, memory));
+    assert_eq!(theirs.tensor::<u16, 1>(0, 4, [2])?.download()?, [3, 4]);
+
+    let refused = |file: OwnedFd, bytes: usize, why: &str| {
+        let error = PeerMemory::import(&Device::cpu(), file, bytes)
+            .expect_err(why)
+            .to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    refused(file, bytes + 1, "shorter than was said");
+    // A file of the disk, and one that can be cut off while it is used.
+    refused(tempfile::tempfile().expect("a file").into(), 0, "");
+    let flags = MemfdFlags::ALLOW_SEALING;
+    let unsealed = memfd_create("unsealed", flags).expect("a file in memory");
+    ftruncate(&unsealed, bytes as u64).expect("a length");
+    refused(unsealed, bytes, "may become so");
+    let (read, _write) = std::io::pipe().expect("a pipe");
+    refused(read.into(), bytes, "no memory");
+    Ok(())
+}
+
+#[test]
+fn more_memory_than_peers_can_have_is_an_error() {
+    for bytes in [usize::MAX, usize::MAX / 2, 1 << 60] {
+        let error = PeerMemory::new(&Device::cpu(), bytes).expect_err("so many bytes");
+        assert_eq!(error, DeviceError::OutOfHostMemory { asked: bytes });
+    }
+}
+
+#[test]
+fn a_rank_that_is_not_there_has_no_mapping() -> Result<(), TensorError> {
+    let device = Device::cpu();
+    let memory = [PeerMemory::new(&device, 1)?];
+    let error = PeerBuffer::new(&device, 1, &memory).expect_err("one rank");
+    assert_eq!(error, TensorError::NoSuchRank { rank: 1, ranks: 1 });
+    assert!(PeerBuffer::new(&device, 0, &[]).is_err());
+    let one = device.capture(|_| PeerMemory::new(&device, 1).map(drop));
+    assert!(matches!(one, Err(DeviceError::Capturing { .. })));
+    Ok(())
+}
+
+/// Memory of a GPU is known to the driver by its file, whatever is sent in its place.
+#[test]
+fn a_file_that_is_no_memory_of_a_gpu_is_an_error() -> Result<(), TensorError> {
+    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+        return Ok(());
+    };
+    let host = PeerMemory::new(&Device::cpu(), 1 << 21)?;
+    let error = PeerMemory::import(&gpu, host.file()?, 1 << 21).expect_err("memory of the host");
+    assert!(matches!(error, DeviceError::Driver { .. }), "{error}");
+    let memory = PeerMemory::new(&gpu, 1)?;
+    let (file, more) = (memory.file()?, 2 * memory.bytes());
+    let error = PeerMemory::import(&gpu, file, more).expect_err("more than there is");
+    assert!(matches!(error, DeviceError::Driver { .. }), "{error}");
+    for error in [
+        PeerBuffer::new(&gpu, 0, std::slice::from_ref(&host)).expect_err("the host's"),
+        PeerBuffer::new(&Device::cpu(), 0, std::slice::from_ref(&memory)).expect_err("the GPU's"),
+    ] {
+        assert_eq!(error, TensorError::Device(DeviceError::MixedPeers));
+    }
+    let error = PeerMemory::new(&gpu, 1 << 50).expect_err("2^50 bytes");
+    assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");
+    // The device is as it was.
+    let mut whole = PeerBuffer::new(&gpu, 0, &[memory])?;
+    whole.tensor_mut::<u8, 1>(0, 0, [2])?.copy_from(&[1, 2])?;
+    assert_eq!(whole.tensor::<u8, 1>(0, 0, [3])?.download()?, [1, 2, 0]);
+    Ok(())
 }

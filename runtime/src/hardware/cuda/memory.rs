@@ -42,9 +42,10 @@ impl CudaMemory {
     /// Memory that holds anything. A length of zero is allowed, and has an address like any other.
     pub fn new(device: &CudaDevice, len: usize) -> Result<Self, DeviceError> {
         capture::refuse_within("device memory")?;
+        // Of any device: the context of this one is made current afterwards.
+        shared::release_left();
         device.stream().refuse_capture("device memory")?;
         free_the_unfreed(device);
-        shared::release_left();
         match allocate(device, len) {
             Ok(address) => {
                 let memory = Self {

@@ -27,7 +27,10 @@ use cudarc::driver::{
 use parking_lot::Mutex;
 
 use super::super::capture;
-use super::{CudaDevice, CudaEvent, Reach, driver::During};
+use super::{
+    CudaDevice, CudaEvent, Reach,
+    driver::{self, During},
+};
 use crate::error::DeviceError;
 
 const FILE: CUmemAllocationHandleType = CUmemAllocationHandleType::CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
@@ -53,8 +56,12 @@ impl CudaShared {
     pub fn new(device: &CudaDevice, bytes: usize) -> Result<Arc<Self>, DeviceError> {
         const WHAT: &str = "memory that peers reach";
         capture::refuse_within(WHAT)?;
-        device.stream().refuse_capture(WHAT)?;
         release_left();
+        device.stream().refuse_capture(WHAT)?;
+        driver::beside_captures(|| Self::allocate(device, bytes))
+    }
+
+    fn allocate(device: &CudaDevice, bytes: usize) -> Result<Arc<Self>, DeviceError> {
         if attribute(
             device,
             Attribute::CU_DEVICE_ATTRIBUTE_VIRTUAL_ADDRESS_MANAGEMENT_SUPPORTED,
@@ -85,6 +92,10 @@ impl CudaShared {
     pub fn import(device: &CudaDevice, file: &OwnedFd, len: usize) -> Result<Arc<Self>, DeviceError> {
         capture::refuse_within("memory of a peer")?;
         release_left();
+        driver::beside_captures(|| Self::map(device, file, len))
+    }
+
+    fn map(device: &CudaDevice, file: &OwnedFd, len: usize) -> Result<Arc<Self>, DeviceError> {
         device.bind()?;
         let mut handle = 0;
         // The driver takes the number in place of a pointer.
@@ -287,7 +298,13 @@ pub(crate) fn release_left() {
     if left.is_empty() {
         return;
     }
-    left.retain_mut(|left| !left.is_done());
+    let released = driver::beside_captures(|| {
+        left.retain_mut(|left| !left.is_done());
+        Ok(())
+    });
+    if let Err(error) = released {
+        tracing::debug!(%error, "memory that peers reach was not unmapped");
+    }
     LEFT.lock().append(&mut left);
 }
 
@@ -340,17 +357,21 @@ fn create(device: &CudaDevice, bytes: usize) -> Result<(Physical, usize, bool), 
         }
         other => other.map(|(physical, len)| (physical, len, files)),
     };
-    match created {
-        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-            let (free, total) = device.memory()?;
-            Err(DeviceError::OutOfMemory {
-                asked: bytes,
-                free,
-                total,
-            })
-        }
-        other => other.during("cuMemCreate"),
+    let is_too_much = match &created {
+        Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => true,
+        // Of more than any has, drivers say this or that.
+        Err(_) => bytes > device.properties().memory_bytes,
+        Ok(_) => false,
+    };
+    if is_too_much {
+        let (free, total) = device.memory()?;
+        return Err(DeviceError::OutOfMemory {
+            asked: bytes,
+            free,
+            total,
+        });
     }
+    created.during("cuMemCreate")
 }
 
 fn properties_of(device: &CudaDevice, kind: CUmemAllocationHandleType) -> Result<CUmemAllocationProp, DeviceError> {
