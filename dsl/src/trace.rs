@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::ir::{Kernel, Layout, Symbol};
+use crate::ir::{CompareOp, Expression, Kernel, Layout, Symbol};
 
 /// What a trace may rely on: the facts about each parameter that hold for every launch of the traced class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -55,12 +55,35 @@ pub struct Traced {
     /// The extents and exact counts that shaped a tile or a compile-time decision, with the values they had. The kernel
     /// serves exactly the launches that agree with them.
     pub pinned: Vec<(Symbol, i64)>,
+    /// What was computed of pinned symbols while recording, in order: the lengths of tiles, sums and products among them.
+    pub lengths: Vec<i64>,
 }
 
 impl Traced {
     /// The extents that are literals in every variant of this class, given the extents of the launch at hand: the pinned
-    /// ones, and every other inner extent that equals a pinned one. The rows of a destination are usually as long as
-    /// those of the source that shaped the tile; saying so makes addresses and alignment known.
+    /// ones, every other inner extent that [is as long](Traced::is_length) as a tile, and those that the kernel requires
+    /// to equal what these are known by. The rows of a destination are usually as long as those of the source that shaped
+    /// the tile, or several sources together; saying so makes addresses and alignment known.
+    ///
+    /// ```
+    /// use tilewright_dsl::call::{ParameterFacts, TensorFacts, TraceRequest};
+    /// use tilewright_dsl::ir::Symbol;
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn beside(out: &mut Tensor<f32, 2>, a: &Tensor<f32, 2>, b: &Tensor<f32, 2>) {
+    ///     let row = program_id(0);
+    ///     let (left, right) = (a.load([row, arange(a.extent(1))]), b.load([row, arange(b.extent(1))]));
+    ///     out.store([row, arange(a.extent(1) + b.extent(1))], left.concatenate(right, 0));
+    /// }
+    ///
+    /// let rows = |columns| ParameterFacts::Tensor(TensorFacts::contiguous(&[4, columns]));
+    /// let launch = TraceRequest { parameters: vec![rows(576), rows(512), rows(64)] };
+    /// let literals = beside::definition().trace(&launch)?.literal_extents(&launch);
+    /// let extent = |tensor| Symbol::Extent { tensor, axis: 1 };
+    /// assert_eq!(literals, [(extent(0), 576), (extent(1), 512), (extent(2), 64)]);
+    /// # Ok::<(), TraceError>(())
+    /// ```
     pub fn literal_extents(&self, launch: &TraceRequest) -> Vec<(Symbol, i64)> {
         let mut literals = self.pinned.clone();
         for (position, facts) in launch.parameters.iter().enumerate() {
@@ -73,13 +96,53 @@ impl Traced {
                     axis: axis as u8,
                 };
                 let value = extent.min(i64::MAX as u64) as i64;
-                if self.pinned.iter().any(|(_, pinned)| *pinned == value) {
+                if self.is_length(value) {
                     literals.push((symbol, value));
                 }
             }
         }
+        while let Some(found) = self.required(&literals, launch) {
+            literals.push(found);
+        }
         literals.sort_unstable();
         literals.dedup();
         literals
+    }
+
+    /// Whether an inner extent of so many is a literal because a pinned symbol, or what was computed of some, is as much.
+    pub fn is_length(&self, extent: i64) -> bool {
+        self.lengths.binary_search(&extent).is_ok() || self.pinned.iter().any(|(_, pinned)| *pinned == extent)
+    }
+
+    /// An inner extent that is no literal yet, and that the kernel requires to equal what is known of those that are.
+    fn required(&self, literals: &[(Symbol, i64)], launch: &TraceRequest) -> Option<(Symbol, i64)> {
+        let kernel = &self.kernel;
+        let known = |symbol| literals.iter().find(|(known, _)| *known == symbol).map(|(_, value)| *value);
+        let extent_of = |symbol| match symbol {
+            Symbol::Extent { tensor, axis } if axis > 0 => match launch.parameters.get(tensor as usize)? {
+                ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) => facts.extents.get(axis as usize).copied(),
+                ParameterFacts::Exact(_) | ParameterFacts::Value => None,
+            },
+            _ => None,
+        };
+        kernel.requirements.iter().find_map(|requirement| {
+            let Expression::Compare {
+                op: CompareOp::Equal,
+                left,
+                right,
+            } = kernel.expressions[requirement.condition]
+            else {
+                return None;
+            };
+            [(left, right), (right, left)].into_iter().find_map(|(one, other)| {
+                let Expression::Symbol(symbol) = kernel.expressions[one] else {
+                    return None;
+                };
+                let value = kernel.known_integer(other, known)?;
+                // A launch with another extent is refused.
+                let is_asked = known(symbol).is_none() && extent_of(symbol) == u64::try_from(value).ok();
+                is_asked.then_some((symbol, value))
+            })
+        })
     }
 }

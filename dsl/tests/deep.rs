@@ -64,6 +64,7 @@ fn access(index: Handle<Expression>) -> Access {
         guards: [Guard::FULL].into_iter().collect(),
         mask: None,
         cache: None,
+        must_be_wide: false,
     }
 }
 
@@ -270,6 +271,7 @@ fn as_many_calls_as_are_fused_pass_every_stage() {
         let part = Traced {
             kernel: chain(2, true),
             pinned: Vec::new(),
+            lengths: Vec::new(),
         };
         let fused = fuse(&vec![part; 256]);
         verify(&fused.kernel).expect("it is well-formed");

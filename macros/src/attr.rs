@@ -18,6 +18,8 @@ pub struct Arguments {
     pub specialize: Option<Choice>,
     /// Whether no bounds check may be left in a launch.
     pub deny_guarded: bool,
+    /// Whether no access may be narrow in a launch.
+    pub deny_narrow: bool,
     /// Where Tilewright is found.
     pub root: Option<Path>,
     has_grid: bool,
@@ -104,7 +106,7 @@ impl Arguments {
         while !input.is_empty() {
             let key = input.call(Ident::parse_any)?;
             let known = match attribute {
-                Attribute::Kernel => ["grid", "bounds", "specialize", "deny_guarded", "crate"]
+                Attribute::Kernel => ["grid", "bounds", "specialize", "deny_guarded", "deny_narrow", "crate"]
                     .iter()
                     .any(|name| key == name),
                 Attribute::Device => key == "crate",
@@ -112,7 +114,7 @@ impl Arguments {
             if !known {
                 let valid = match attribute {
                     Attribute::Kernel => {
-                        "the keys of `#[kernel]` are `grid`, `bounds`, `specialize`, `deny_guarded` and `crate`"
+                        "the keys of `#[kernel]` are `grid`, `bounds`, `specialize`, `deny_guarded`, `deny_narrow` and `crate`"
                     }
                     Attribute::Device => "the only key of `#[device]` is `crate`",
                 };
@@ -125,9 +127,14 @@ impl Arguments {
                 skip(input)?;
                 continue;
             }
-            if key == "deny_guarded" {
-                // It has no value.
-                self.deny_guarded = true;
+            // These have no value.
+            let flag = match key.to_string().as_str() {
+                "deny_guarded" => Some(&mut self.deny_guarded),
+                "deny_narrow" => Some(&mut self.deny_narrow),
+                _ => None,
+            };
+            if let Some(flag) = flag {
+                *flag = true;
                 seen.push(key);
                 if !input.is_empty() {
                     input.parse::<Token![,]>()?;

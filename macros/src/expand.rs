@@ -229,9 +229,16 @@ impl Kernel {
     fn body(&mut self, arguments: Arguments, errors: &mut Errors) -> TokenStream {
         let mut block = std::mem::replace(&mut self.function.block, syn::parse_quote!({}));
         let mut lowering = Lowering::new(&self.root, errors, model::type_parameters(&self.function));
-        let [set_grid, set_bounds, policy, deny_guarded] =
-            ["set_grid", "set_bounds", "Bounds", "deny_guarded"].map(|name| self.at_name(name));
-        let denied = arguments.deny_guarded.then(|| quote!(#deny_guarded();));
+        let [set_grid, set_bounds, policy] = ["set_grid", "set_bounds", "Bounds"].map(|name| self.at_name(name));
+        let denied = [
+            (arguments.deny_guarded, "deny_guarded"),
+            (arguments.deny_narrow, "deny_narrow"),
+        ];
+        let denied = denied.into_iter().filter(|(is_denied, _)| *is_denied).map(|(_, name)| {
+            let deny = self.at_name(name);
+            quote!(#deny();)
+        });
+        let denied: TokenStream = denied.collect();
         let bounds = arguments.bounds.map(|bounds| {
             let variant = Ident::new(bounds.variant, bounds.span);
             quote!(#set_bounds(#policy::#variant);)

@@ -44,6 +44,9 @@ const STACK: usize = 256 << 20;
 ///   the device was told otherwise for this kernel. By default, it is what the device does for all.
 /// * `deny_guarded`: a launch is refused if a bounds check is left in it, with the access that needs the check. For kernels
 ///   whose speed depends on every check being proved away.
+/// * `deny_narrow`: a launch is refused in which a thread does not load or store as many neighbours at once as it might, 16
+///   bytes, with the lines and why. An access that is meant to be narrow says so: `AccessOptions::new().allow_narrow()`.
+///   Single elements at the ends of rows, and atomic operations, are not meant.
 /// * `crate = path`: where Tilewright is found, if it is re-exported by another crate.
 ///
 /// The function then takes what a runtime lends for its parameters and returns a call to launch. Parameters marked

@@ -92,7 +92,7 @@ impl Case {
 
     /// The launches of all `parts` as one. They agree on what is reported.
     pub fn fused(parts: &[&Self]) -> Self {
-        let Traced { mut kernel, pinned } = fuse(&parts.iter().map(|part| part.traced()).collect::<Vec<_>>());
+        let Traced { mut kernel, pinned, .. } = fuse(&parts.iter().map(|part| part.traced()).collect::<Vec<_>>());
         kernel.reports = parts.iter().any(|part| part.kernel.reports);
         Self {
             kernel,
@@ -109,6 +109,7 @@ impl Case {
         Traced {
             kernel: self.kernel.clone(),
             pinned: self.pinned.iter().filter_map(with_value).collect(),
+            lengths: Vec::new(),
         }
     }
 

@@ -259,6 +259,8 @@ pub struct Access {
     pub mask: Option<Handle<Expression>>,
     /// What it asks of the caches, if its author says so; else the schedule does.
     pub cache: Option<CacheHint>,
+    /// Whether a launch is refused in which a load or store is narrow: see [`Accesses`](crate::lower::Accesses).
+    pub must_be_wide: bool,
 }
 
 /// What an access does with an index that is outside its axis.

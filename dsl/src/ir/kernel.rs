@@ -1,8 +1,9 @@
 //! A whole kernel.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Symbol, Type};
+use super::{Access, Arena, Block, Bounds, Expression, Handle, Literal, Span, Symbol, Type};
+use crate::arithmetic;
 use crate::element::ElementType;
 
 /// What one program of a kernel does, and how many programs there are.
@@ -164,6 +165,19 @@ impl Kernel {
             }
         }
         false
+    }
+
+    /// The value of a scalar that is computed of literals and `known` symbols, if it is an integer that 64 bits hold.
+    pub fn known_integer(&self, value: Handle<Expression>, known: impl Fn(Symbol) -> Option<i64>) -> Option<i64> {
+        let mut values = HashMap::new();
+        for one in self.made_of([value].into_iter()) {
+            let found = match self.expressions.get(one)? {
+                Expression::Symbol(symbol) => known(*symbol).map(Literal::index),
+                node => arithmetic::evaluate(node, |operand| values.get(&operand).copied()),
+            };
+            values.insert(one, found?);
+        }
+        i64::try_from(values.get(&value)?.as_integer()?).ok()
     }
 
     /// What the grid is made of, in the order of the arena: operands first. Of a malformed kernel there may be values that it

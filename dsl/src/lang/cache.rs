@@ -6,14 +6,16 @@ use super::recorder::{self, DETACHED};
 use super::tensor::{StoreValue, Tensor};
 use super::tile::Tile;
 use crate::element::Element;
-use crate::ir::{Bounds, CacheHint, Expression, GridDependency, Span, Statement, Type};
+use crate::ir::{Access, Bounds, CacheHint, Expression, GridDependency, Handle, Span, Statement, Type};
 
-/// How a load or store is done: its cache hint and its mask. The default is neither: the schedule then chooses the hint.
+/// How a load or store is done: its cache hint, its mask, and whether it may be narrow where the kernel denies that. The
+/// default is none of it: the schedule then chooses the hint.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "options do nothing until they are given to an access"]
 pub struct AccessOptions<const M: usize = 0> {
     cache: Option<CacheHint>,
     mask: Option<Tile<bool, M>>,
+    may_be_narrow: bool,
 }
 
 impl AccessOptions {
@@ -23,6 +25,7 @@ impl AccessOptions {
         Self {
             cache: None,
             mask: None,
+            may_be_narrow: false,
         }
     }
 }
@@ -42,7 +45,44 @@ impl<const M: usize> AccessOptions<M> {
         AccessOptions {
             cache: self.cache,
             mask: Some(mask),
+            may_be_narrow: self.may_be_narrow,
         }
+    }
+
+    /// Lets this access be narrow in a kernel that is marked `deny_narrow`: it is meant to be.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// #[kernel(grid = [cdiv(out.extent(0), 1024)], deny_narrow)]
+    /// fn gather(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, index: &Tensor<i32, 1>) {
+    ///     let i = arange(1024) + program_id(0) * 1024;
+    ///     // Elements from all over `src`; the others are neighbours.
+    ///     let anywhere = AccessOptions::new().allow_narrow();
+    ///     out.store([i], src.load_with([index.load([i])], anywhere));
+    /// }
+    /// # use tilewright_dsl::{call::*, lower::lower, schedule::*};
+    /// # let tensor = || ParameterFacts::Tensor(TensorFacts::contiguous(&[4096]));
+    /// # let request = TraceRequest { parameters: vec![tensor(), tensor(), tensor()] };
+    /// # let kernel = gather::definition().trace(&request).unwrap().kernel;
+    /// # let accesses = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap().accesses;
+    /// # assert_eq!((accesses.narrow().count(), accesses.check()), (1, Ok(())));
+    /// ```
+    pub fn allow_narrow(self) -> Self {
+        Self {
+            may_be_narrow: true,
+            ..self
+        }
+    }
+
+    pub(super) fn mask_handle(&self) -> Option<Handle<Expression>> {
+        self.mask.map(|mask| mask.handle)
+    }
+
+    /// Asks an access for all of it but the mask.
+    pub(super) fn apply(&self, access: &mut Access) {
+        access.cache = self.cache;
+        access.must_be_wide &= !self.may_be_narrow;
     }
 }
 
@@ -79,9 +119,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             if let Some(hint) = options.cache.filter(|hint| !hint.is_for_loads()) {
                 r.fail(span, format!("a load has no cache hint {hint:?}"), Some(LOADS));
             }
-            let mask = options.mask.map(|mask| mask.handle);
-            let (mut access, shape) = self.access(r, indices, mask, r.bounds(), "`load_with`", span);
-            access.cache = options.cache;
+            let (mut access, shape) = self.access(r, indices, options.mask_handle(), r.bounds(), "`load_with`", span);
+            options.apply(&mut access);
             let ty = Type {
                 element: T::TYPE,
                 shape,
@@ -105,8 +144,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                 r.fail(span, format!("a store has no cache hint {hint:?}"), Some(STORES));
             }
         });
-        let mask = options.mask.map(|mask| mask.handle);
-        self.write(indices, value, mask, None, None, options.cache, span);
+        self.write(indices, value, options, None, None, span);
     }
 
     /// Asks for the elements at `indices` to be brought into L2, for a load that comes later. Nothing happens where an index

@@ -79,7 +79,7 @@ pub fn device_assert<const R: usize>(condition: Tile<bool, R>, message: &str) {
 /// # use tilewright_dsl::interpret::{HostArgument, HostMemory, Options, run};
 /// # let facts = |extents: &[u64]| ParameterFacts::Tensor(TensorFacts::contiguous(extents));
 /// # let request = TraceRequest { parameters: vec![facts(&[2, 4]), facts(&[3, 4])] };
-/// # let Traced { kernel, pinned } = copy_rows::definition().trace(&request)?;
+/// # let Traced { kernel, pinned, .. } = copy_rows::definition().trace(&request)?;
 /// # let literals = tilewright_dsl::ir::Bindings { exact: pinned, device: vec![] };
 /// # let bound = tilewright_dsl::transform::bind(&kernel, &literals);
 /// // No access is left with a check, whatever tensors a launch has.

@@ -43,7 +43,11 @@ pub(crate) struct Recorder {
     blocks: Vec<OpenBlock>,
     /// Symbols whose value shaped the recording.
     pinned: Vec<(Symbol, i64)>,
+    /// What was computed of them.
+    lengths: Vec<i64>,
     bounds: Bounds,
+    /// Whether accesses must be wide that do not say that they need not.
+    denies_narrow: bool,
     /// The trips of loops that are unrolled, so far.
     trips: usize,
     error: Option<TraceError>,
@@ -86,7 +90,9 @@ pub(crate) fn record(
         request: request.clone(),
         blocks: vec![OpenBlock::default()],
         pinned: Vec::new(),
+        lengths: Vec::new(),
         bounds: Bounds::default(),
+        denies_narrow: false,
         trips: 0,
         error: None,
     };
@@ -115,6 +121,8 @@ pub(crate) fn record(
     done.kernel = without_empty_tiles(done.kernel);
     done.pinned.sort_unstable();
     done.pinned.dedup();
+    done.lengths.sort_unstable();
+    done.lengths.dedup();
     verify::verify(&done.kernel).map_err(|e| TraceError {
         kernel: name.to_owned(),
         message: e.to_string(),
@@ -134,6 +142,7 @@ pub(crate) fn record(
     Ok(Traced {
         kernel: done.kernel,
         pinned: done.pinned,
+        lengths: done.lengths,
     })
 }
 
@@ -572,16 +581,30 @@ impl Recorder {
         self.kernel.denies_guards = true;
     }
 
+    /// Whether accesses must be wide that do not say that they need not.
+    pub(crate) fn denies_narrow(&self) -> bool {
+        self.denies_narrow
+    }
+
+    /// Refuses launches in which an access is narrow that does not say that it may be.
+    pub(crate) fn deny_narrow(&mut self) {
+        self.denies_narrow = true;
+    }
+
     /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
     pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
         let advice =
             "a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters";
+        let pinned = self.pinned.len();
         let value = self.evaluate(expression).and_then(|value| {
             let integer = value.as_integer().and_then(|v| i64::try_from(v).ok());
             integer.ok_or_else(|| "a float".into())
         });
         match value {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.lengths.extend((self.pinned.len() > pinned).then_some(value));
+                Some(value)
+            }
             Err(what) => {
                 self.fail(
                     span,

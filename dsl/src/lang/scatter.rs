@@ -1,5 +1,6 @@
 //! Stores that say what holds where an element is written more than once.
 
+use super::cache::AccessOptions;
 use super::index::Indices;
 use super::tensor::{StoreValue, Tensor};
 use super::tile::Tile;
@@ -47,7 +48,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         conflict: Conflict,
     ) {
         let (indices, value) = (indices.indices(), value.stored());
-        self.write(indices, value, None, None, Some(conflict), None, Span::here());
+        let options = AccessOptions::new();
+        self.write(indices, value, options, None, Some(conflict), Span::here());
     }
 
     /// As [`Tensor::scatter`], where `mask` holds.
@@ -60,14 +62,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         conflict: Conflict,
     ) {
         let (indices, value) = (indices.indices(), value.stored());
-        self.write(
-            indices,
-            value,
-            Some(mask.handle),
-            None,
-            Some(conflict),
-            None,
-            Span::here(),
-        );
+        let options = AccessOptions::new().mask(mask);
+        self.write(indices, value, options, None, Some(conflict), Span::here());
     }
 }

@@ -79,6 +79,11 @@ pub fn deny_guarded() {
     recorder::with((), |r| r.deny_guarded());
 }
 
+/// Refuses launches in which an access is narrow that does not say that it may be.
+pub fn deny_narrow() {
+    recorder::with((), |r| r.deny_narrow());
+}
+
 /// A mutable variable.
 pub struct Var<V: Value> {
     slot: V::Slot,

@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use arrayvec::ArrayVec;
 
 use super::broadcast::Rank;
+use super::cache::AccessOptions;
 use super::index::Indices;
 use super::recorder::{self, DETACHED};
 use super::tile::{IntoValue, Scalar, Tile};
 use crate::element::Element;
-use crate::ir::{Access, Bounds, CacheHint, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
+use crate::ir::{Access, Bounds, Conflict, Expression, Guard, Handle, Shape, Span, Statement, Symbol, Type};
 
 /// A tensor of `R` axes (1 to 4) in device memory, as a kernel sees it.
 ///
@@ -72,6 +73,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                     guards: [Guard::FULL].into_iter().collect(),
                     mask: None,
                     cache: None,
+                    must_be_wide: false,
                 },
             },
         };
@@ -134,7 +136,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// the CPU device reports it if they do. Where they may, say what holds then with [`Tensor::scatter`].
     #[track_caller]
     pub fn store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(indices.indices(), value.stored(), None, None, None, None, Span::here());
+        let options = AccessOptions::new();
+        self.write(indices.indices(), value.stored(), options, None, None, Span::here());
     }
 
     /// Writes `value` to the elements at `indices` where `mask` holds.
@@ -145,15 +148,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         value: impl StoreValue<T, V>,
         mask: Tile<bool, M>,
     ) {
-        self.write(
-            indices.indices(),
-            value.stored(),
-            Some(mask.handle),
-            None,
-            None,
-            None,
-            Span::here(),
-        );
+        let options = AccessOptions::new().mask(mask);
+        self.write(indices.indices(), value.stored(), options, None, None, Span::here());
     }
 
     /// Writes `value` to the elements at `indices` without any check.
@@ -163,32 +159,23 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     #[track_caller]
     #[allow(unsafe_code)] // Declares a duty of the kernel's author; recording itself does nothing unsafe.
     pub unsafe fn store_unchecked<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>) {
-        self.write(
-            indices.indices(),
-            value.stored(),
-            None,
-            Some(Bounds::Unchecked),
-            None,
-            None,
-            Span::here(),
-        );
+        let (options, bounds) = (AccessOptions::new(), Some(Bounds::Unchecked));
+        self.write(indices.indices(), value.stored(), options, bounds, None, Span::here());
     }
 
-    #[allow(clippy::too_many_arguments)] // They are a store's; a struct for them would be the statement itself.
-    pub(super) fn write(
+    pub(super) fn write<const M: usize>(
         &self,
         indices: [Handle<Expression>; R],
         value: Handle<Expression>,
-        mask: Option<Handle<Expression>>,
+        options: AccessOptions<M>,
         bounds: Option<Bounds>,
         conflict: Option<Conflict>,
-        cache: Option<CacheHint>,
         span: Span,
     ) {
         recorder::with((), |r| {
             let bounds = bounds.unwrap_or(r.bounds());
-            let (mut access, shape) = self.access(r, indices, mask, bounds, "`store`", span);
-            access.cache = cache;
+            let (mut access, shape) = self.access(r, indices, options.mask_handle(), bounds, "`store`", span);
+            options.apply(&mut access);
             let from = r.ty(value).shape;
             if from.broadcast(shape) != Some(shape) {
                 let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
@@ -246,6 +233,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             bounds,
             mask,
             cache: None,
+            must_be_wide: r.denies_narrow(),
         };
         (access, shape)
     }

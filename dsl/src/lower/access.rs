@@ -10,7 +10,8 @@ use crate::ir::{
     Access, Bounds, CacheHint, CompareOp, Expression, Handle, Literal, MAX_RANK, MemoryOrder, MemoryScope, Shape,
     Symbol,
 };
-use crate::schedule::{LoadHint, StoreHint};
+use crate::schedule::{LoadHint, StoreHint, VECTOR_BYTES};
+use crate::thread::passes::{Narrow, Why};
 use crate::thread::{self, Index, Load, Order, Place, Predicate, Rounding, Sharing, Store, Type, Use};
 
 /// An element of an access: which it is of its tensor.
@@ -211,7 +212,13 @@ impl Lower<'_> {
             predicate,
         };
         self.hint(access, &mut load);
+        if lanes == 1 && !point.iter().any(|&index| self.b.kernel().lanes_of(index).is_some()) {
+            self.note_alone(access, load.place, shape, false);
+        }
+        // Of the line where it is loaded, and not of the one where that is needed.
+        let span = self.b.at(self.access_span);
         let loaded = self.b.load(load);
+        self.b.at(span);
         Ok(match element {
             ElementType::Bool => self
                 .b
@@ -272,6 +279,9 @@ impl Lower<'_> {
             (None, StoreHint::Streaming | StoreHint::Cached) => None,
         };
         let predicate = self.predicate(condition);
+        if !point.iter().any(|&index| self.b.kernel().lanes_of(index).is_some()) {
+            self.note_alone(access, place, shape, true);
+        }
         self.b.store(Store {
             place,
             value,
@@ -280,6 +290,31 @@ impl Lower<'_> {
             predicate,
         });
         Ok(())
+    }
+
+    /// Notes an access of one element where the others of its tile are accessed one by one as well.
+    fn note_alone(&mut self, access: &Access, place: Place, shape: Shape, is_store: bool) {
+        let size = self.size_of(access.tensor);
+        let wanted = (u64::from(shape.innermost()) * size).min(VECTOR_BYTES.into());
+        let Some(why) = self.alone.filter(|_| shape.rank() > 0 && size < wanted) else {
+            return;
+        };
+        let why = match (is_store, why, self.why_by_values(access)) {
+            (true, ..) | (_, Why::Held, _) => why,
+            (false, _, Why::Loaded) => Why::Loaded,
+            (false, ..) => Why::Beside,
+        };
+        let narrow = Narrow {
+            span: self.access_span,
+            buffer: self.b.kernel().buffers[place.buffer].name.clone(),
+            is_store,
+            bytes: size as u32,
+            wanted: wanted as u32,
+            why,
+        };
+        if !self.narrow.contains(&narrow) {
+            self.narrow.push(narrow);
+        }
     }
 
     fn predicate(&self, condition: Handle<Predicate>) -> Option<Handle<Predicate>> {

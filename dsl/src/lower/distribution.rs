@@ -5,9 +5,11 @@ use std::fmt;
 use super::held::MOST_REGISTERS;
 use super::point::Point;
 use super::{Lower, LowerError};
-use crate::ir::{Access, Handle, Shape};
+use crate::element::ElementType;
+use crate::ir::{Access, Expression, Handle, Shape};
 use crate::schedule::VECTOR_BYTES;
-use crate::thread::{Atom, Index};
+use crate::thread::passes::{self, Why};
+use crate::thread::{self, Atom, Index};
 
 /// How the elements of a store are spread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub struct Distribution {
 pub enum Form {
     /// One thread does the only element.
     Alone,
-    /// Packets of neighbours, all rows end to end.
+    /// Packets of neighbours, all rows end to end: no packet is of two rows, or all rows are one run of neighbours.
     Packets {
         /// Elements of a packet.
         lanes: u8,
@@ -94,9 +96,14 @@ impl fmt::Display for Distribution {
 
 impl Lower<'_> {
     /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to
-    /// find that out is left out again.
-    pub(super) fn distribute(&mut self, access: &Access, shape: Shape) -> Result<Distribution, LowerError> {
+    /// find that out is left out again. If it is element by element, also returns why.
+    pub(super) fn distribute(
+        &mut self,
+        access: &Access,
+        value: Handle<Expression>,
+    ) -> Result<(Distribution, Option<Why>), LowerError> {
         let workers = self.workers();
+        let shape = self.kernel.ty(value).shape;
         let spread = |form, items: u64| {
             let trips = items.div_ceil(workers).max(1);
             let in_flight = trips.min(self.schedule.unroll.into());
@@ -109,27 +116,23 @@ impl Lower<'_> {
             }
         };
         if shape.rank() == 0 {
-            return Ok(spread(Form::Alone, 1));
+            return Ok((spread(Form::Alone, 1), None));
         }
         let elements = shape.elements();
-        let flat = spread(Form::Elements { elements }, elements);
-        let size = self
-            .kernel
-            .tensor(access.tensor)
-            .map_or(1, |tensor| tensor.element.size());
-        let lanes = VECTOR_BYTES as usize / size;
-        let columns = u64::from(shape.innermost());
-        if columns < lanes as u64 {
-            return Ok(flat);
-        }
-        let rows = elements / columns;
-        let packets = columns / lanes as u64;
-        let form = Form::Packets {
-            lanes: lanes as u8,
-            packets: rows * packets,
+        let size = self.size_of(access.tensor);
+        let lanes = u64::from(VECTOR_BYTES) / size;
+        let (columns, rows) = (u64::from(shape.innermost()), elements / u64::from(shape.innermost()));
+        let alone = spread(Form::Elements { elements }, elements);
+        let packets = |packets| {
+            let form = Form::Packets {
+                lanes: lanes as u8,
+                packets,
+            };
+            spread(form, packets)
         };
-        let whole = spread(form, rows * packets);
+        let (whole, one_run) = (packets(rows * (columns / lanes)), packets(elements / lanes));
         let peeled = |aligned| {
+            let packets = columns / lanes;
             let form = Form::Rows {
                 lanes: lanes as u8,
                 rows,
@@ -138,15 +141,24 @@ impl Lower<'_> {
             };
             spread(form, packets)
         };
-        let (whole, aligned, ragged) = (whole, peeled(true), peeled(false));
-        let Some(divisor) = self.divisor_along(access, shape, lanes as u8)? else {
-            return Ok(flat);
+        let (aligned, ragged) = (peeled(true), peeled(false));
+        let are_rows_whole = columns.is_multiple_of(lanes);
+        if !are_rows_whole && rows > 1 && elements.is_multiple_of(lanes) && self.is_run(access, value, lanes as u8)? {
+            return Ok((one_run, None));
+        }
+        if columns < lanes {
+            return Ok((alone, Some(Why::Short(columns * size))));
+        }
+        let divisor = match self.divisor_along(access, shape, lanes as u8)? {
+            Ok(divisor) => divisor,
+            Err(why) => return Ok((alone, Some(why))),
         };
-        Ok(match (divisor >= VECTOR_BYTES.into(), columns % lanes as u64) {
-            (true, 0) => whole,
-            (true, _) => aligned,
+        let spread = match (divisor >= VECTOR_BYTES.into(), are_rows_whole) {
+            (true, true) => whole,
+            (true, false) => aligned,
             (false, _) => ragged,
-        })
+        };
+        Ok((spread, None))
     }
 
     /// How a store is spread of which the last one wins: as the elements of one tile may meet, not at all.
@@ -183,42 +195,110 @@ impl Lower<'_> {
     }
 
     /// What divides the address of an access at the beginning of each row, if its elements are neighbours along the
-    /// innermost axis, and all of a row are accessed under one condition.
+    /// innermost axis; else why they are not.
     pub(super) fn divisor_along(
         &mut self,
         access: &Access,
         shape: Shape,
         lanes: u8,
-    ) -> Result<Option<u64>, LowerError> {
+    ) -> Result<Result<u64, Why>, LowerError> {
         let operands: Vec<_> = access.operands().collect();
         if self.are_made_of_held(&operands) {
-            return Ok(None);
+            return Ok(Err(Why::Held));
         }
-        let mut found = None;
-        let (mark, sites) = (self.b.mark(), self.sites.len());
-        self.inside(|lower| {
+        self.tried(|lower| {
             let point = lower.any_point(shape, lanes);
-            let place = lower.place(access, &point, shape)?;
-            let size = lower
-                .kernel
-                .tensor(access.tensor)
-                .map_or(1, |tensor| tensor.element.size());
-            let lane = Atom::Lane(lanes);
-            let step = lower.b.indices().step(place.place.offset, lane);
-            let values = lower.b.kernel().moves_by_values(place.place.offset);
-            if step == Some(size as i64) && !values {
-                let zero = lower.b.constant(0);
-                let start = lower.b.indices().substitute(place.place.offset, lane, zero);
-                found = Some(lower.b.kernel().divisor_of(crate::thread::Place {
-                    offset: start,
-                    ..place.place
-                }));
+            lower.divisor_at(access, &point, shape, lanes)
+        })
+    }
+
+    /// Whether all elements of a tile that is stored are one run of neighbours from a multiple of 16 bytes on, rows end
+    /// to end, and so is what is loaded for them.
+    fn is_run(&mut self, access: &Access, value: Handle<Expression>, lanes: u8) -> Result<bool, LowerError> {
+        let shape = self.kernel.ty(value).shape;
+        self.tried(|lower| {
+            let packet = lower.any_below(shape.elements() / u64::from(lanes));
+            let point = lower.point_in_run(shape, lanes, packet);
+            let divisor = lower.divisor_at(access, &point, shape, lanes)?;
+            if !divisor.is_ok_and(|divisor| divisor >= VECTOR_BYTES.into()) {
+                return Ok(false);
             }
+            let mut is_run = true;
+            let block = lower.inside(|lower| lower.pull(value, &point).map(drop))?;
+            for (statement, _) in &block {
+                if let thread::Statement::Let {
+                    operation: thread::Operation::Load(load),
+                    ..
+                } = statement
+                {
+                    let step = lower.b.indices().step(load.place.offset, Atom::Lane(lanes));
+                    let values = lower.b.kernel().moves_by_values(load.place.offset);
+                    is_run &= !values && (step == Some(0) || step == Some(load.ty.element.size() as i64));
+                }
+            }
+            Ok(is_run)
+        })
+    }
+
+    /// What `look` finds; what it emits for it is left out again.
+    fn tried<R>(&mut self, look: impl FnOnce(&mut Self) -> Result<R, LowerError>) -> Result<R, LowerError> {
+        let (mark, sites) = (self.b.mark(), self.sites.len());
+        let mut found = None;
+        let done = self.inside(|lower| {
+            found = Some(look(lower)?);
             Ok(())
-        })?;
+        });
         self.b.forget(mark);
         self.sites.truncate(sites);
-        Ok(found)
+        done?;
+        match found {
+            Some(found) => Ok(found),
+            None => self.defect("an access that is nowhere"),
+        }
+    }
+
+    /// What divides the address of an access in the first lane of a point, if its elements are neighbours along the
+    /// lanes; else why they are not.
+    fn divisor_at(
+        &mut self,
+        access: &Access,
+        point: &Point,
+        shape: Shape,
+        lanes: u8,
+    ) -> Result<Result<u64, Why>, LowerError> {
+        let place = self.place(access, point, shape)?.place;
+        let lane = Atom::Lane(lanes);
+        if self.b.kernel().moves_by_values(place.offset) {
+            return Ok(Err(self.why_by_values(access)));
+        }
+        match self.b.indices().step(place.offset, lane) {
+            Some(step) if step == self.size_of(access.tensor) as i64 => {
+                let zero = self.b.constant(0);
+                let offset = self.b.indices().substitute(place.offset, lane, zero);
+                Ok(Ok(self.b.kernel().divisor_of(thread::Place { offset, ..place })))
+            }
+            Some(step) => Ok(Err(Why::Apart(step))),
+            None => Ok(Err(passes::why_unknown(self.b.kernel(), place.offset, |_| false))),
+        }
+    }
+
+    /// Why the places of an access are values.
+    pub(super) fn why_by_values(&self, access: &Access) -> Why {
+        let is_tile = |index: Handle<Expression>| !self.kernel.ty(index).is_scalar();
+        let is_loaded = |index| {
+            let is_load = |inner| is_tile(inner) && matches!(self.kernel.expressions[inner], Expression::Load(_));
+            self.kernel.is_made_of(index, is_tile, is_load)
+        };
+        let mut tiles = access.indices.iter().copied().filter(|index| is_tile(*index));
+        match tiles.clone().any(is_loaded) {
+            true => Why::Loaded,
+            false => Why::Computed(tiles.next().map_or(ElementType::I64, |index| self.kernel.ty(index).element)),
+        }
+    }
+
+    /// Bytes of an element of a tensor.
+    pub(super) fn size_of(&self, tensor: u32) -> u64 {
+        self.kernel.tensor(tensor).map_or(1, |tensor| tensor.element.size()) as u64
     }
 
     /// A point of which nothing is known but that it is the lane of a packet at a multiple of its lanes.

@@ -109,7 +109,7 @@ impl Lower<'_> {
             .kernel
             .tensor(access.tensor)
             .map_or(1, |tensor| tensor.element.size()) as u32;
-        let beside = self.divisor_along(access, shape, 2)?.is_some();
+        let beside = self.divisor_along(access, shape, 2)?.is_ok();
         let apart = if beside { LINE_BYTES / size } else { 1 };
         let columns = shape.innermost().div_ceil(apart);
         let rows = shape.elements() / u64::from(shape.innermost());

@@ -5,7 +5,7 @@ use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Shape, Statement};
 use crate::stack::room;
-use crate::thread::{self, Index, Predicate, Unroll, Use};
+use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
 impl Lower<'_> {
     pub(super) fn store(
@@ -20,12 +20,16 @@ impl Lower<'_> {
         self.mark_store(access, shape, conflict)?;
         self.access_span = self.span;
         let operands: Vec<_> = access.operands().chain([value]).collect();
-        let distribution = match self.are_made_of_held(&operands) {
-            _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => self.distribute_in_order(shape),
-            true => self.distribute_held(shape),
-            false => self.distribute(access, shape)?,
+        let (distribution, why) = match self.are_made_of_held(&operands) {
+            _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => {
+                (self.distribute_in_order(shape), Some(Why::InOrder))
+            }
+            true => (self.distribute_held(shape), Some(Why::Held)),
+            false => self.distribute(access, value)?,
         };
         self.distributions.push((self.span, distribution.clone()));
+        let is_alone = matches!(distribution.form, Form::Elements { .. } | Form::InOrder { .. });
+        let before = std::mem::replace(&mut self.alone, why.filter(|_| is_alone));
         self.hinted = matches!(distribution.form, Form::Packets { .. } | Form::Rows { .. });
         let group = Group {
             access,
@@ -40,6 +44,7 @@ impl Lower<'_> {
             result
         });
         self.hinted = false;
+        self.alone = before;
         result
     }
 
@@ -228,6 +233,9 @@ impl Lower<'_> {
 
     /// The point of packet `q` of all rows end to end.
     fn packet_point(&mut self, shape: Shape, lanes: u8, q: Handle<Index>) -> Point {
+        if !shape.innermost().is_multiple_of(lanes.into()) {
+            return self.point_in_run(shape, lanes, q);
+        }
         let packets = shape.innermost() / u32::from(lanes);
         // Of one row there is nothing to take apart, also where a packet is none of it.
         let (row, column) = match shape.elements() == u64::from(shape.innermost()) {
@@ -243,6 +251,14 @@ impl Lower<'_> {
         let mut point = self.outer_point(shape, row);
         point.push(self.b.indices().add(first, lane));
         point
+    }
+
+    /// The point of packet `q` of a tile whose rows are one run of neighbours.
+    pub(super) fn point_in_run(&mut self, shape: Shape, lanes: u8, q: Handle<Index>) -> Point {
+        let first = self.b.indices().scale(q, lanes.into());
+        let lane = self.b.lane(lanes);
+        let position = self.b.indices().add(first, lane);
+        self.at_position(position, shape)
     }
 
     /// The outer coordinates of a row.

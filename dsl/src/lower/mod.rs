@@ -9,7 +9,7 @@
 //! * `held` is tiles that are somewhere: in the registers of threads, in their own memory, or in the shared arena, through
 //!   which they exchange what others need; `collective` is where elements meet;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
-//!   `list` which tensor of a list they are of;
+//!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide;
 //! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
 //!   effect, `report` what is reported, `mark` what checked builds note of accesses.
 //!
@@ -19,6 +19,7 @@
 //! Code generation does not go through here yet.
 
 mod access;
+mod accesses;
 mod argument;
 mod atomic;
 mod barrier;
@@ -40,6 +41,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
+pub use accesses::{AccessKind, Accesses, GlobalAccess, NarrowError, Repeats};
 pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
 pub use distribution::{Distribution, Form};
@@ -72,6 +74,8 @@ pub struct Lowered {
     pub distributions: Vec<(Span, Distribution)>,
     /// Accesses that could not be made wide, and why.
     pub narrow: Vec<passes::Narrow>,
+    /// What a thread reads and writes of the tensors, and how.
+    pub accesses: Accesses,
 }
 
 impl Lowered {
@@ -159,18 +163,22 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         arguments,
         sites,
         distributions,
+        buffers,
+        mut narrow,
         ..
     } = lower;
-    let mut kernel = b.finish();
-    let narrow = passes::run(&mut kernel);
+    let mut thread = b.finish();
+    narrow.extend(passes::run(&mut thread));
+    let accesses = Accesses::of(kernel, &thread, &buffers, &narrow);
     Ok(Lowered {
-        kernel,
+        kernel: thread,
         arguments: arguments.into_iter().map(|(argument, _)| argument).collect(),
         sites,
         distributions,
         narrow,
         schedule: *schedule,
         in_order,
+        accesses,
     })
 }
 
@@ -241,6 +249,10 @@ struct Lower<'a> {
     /// Where the statement is that is lowered now.
     span: Span,
     distributions: Vec<(Span, Distribution)>,
+    /// Why elements are accessed one by one now, if they are.
+    alone: Option<passes::Why>,
+    /// Accesses that are narrow because of how elements are spread.
+    narrow: Vec<passes::Narrow>,
 }
 
 impl Lower<'_> {

@@ -8,7 +8,7 @@ use crate::analysis::opening::opening;
 use crate::analysis::races::Races;
 use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
 use crate::schedule::Schedule;
-use crate::thread::{self, Builder, Index, Unroll};
+use crate::thread::{self, Builder, Index, Unroll, passes::Why};
 
 impl<'a> Lower<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule, shared_stride: u32) -> Self {
@@ -51,6 +51,8 @@ impl<'a> Lower<'a> {
             whole: None,
             span: Span::UNKNOWN,
             distributions: Vec::new(),
+            alone: Some(Why::Held),
+            narrow: Vec::new(),
         }
     }
 

@@ -73,9 +73,9 @@ impl Builder {
         &mut self.kernel.indices
     }
 
-    /// From here on statements come from this place of the author's text.
-    pub fn at(&mut self, span: Span) {
-        self.span = span;
+    /// From here on statements come from this place of the author's text. Returns from where they came before.
+    pub fn at(&mut self, span: Span) -> Span {
+        std::mem::replace(&mut self.span, span)
     }
 
     /// Appends a statement.

@@ -75,9 +75,13 @@ pub fn fuse(parts: &[Traced]) -> Traced {
         body = std::iter::once(wait).chain(body).collect();
     }
     fusion.kernel.body = body;
+    let mut lengths: Vec<i64> = parts.iter().flat_map(|part| part.lengths.iter().copied()).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
     Traced {
         kernel: fusion.kernel,
         pinned: fusion.pinned,
+        lengths,
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct LaunchClass {
     class: Class,
     /// The extents, strides and exact counts that are literals, and their values.
     literals: Vec<(Symbol, i64)>,
-    /// The inner extents that are none: where one equals a pinned extent, it would be a literal too.
+    /// The inner extents that are none: where one is as long as a tile, it would be a literal too.
     others: Vec<Symbol>,
     is_overlapping: bool,
     /// The schedule that all launches of the class ask for.
@@ -265,9 +265,9 @@ impl LaunchClass {
     /// Whether it is the class of a call of the same key: the same symbols are literals, of the same values.
     pub(super) fn serves(&self, call: &Call<'_>) -> bool {
         let value = |symbol| value_of(call, [0; 3], symbol);
-        let is_pinned = |found| self.traced.pinned.iter().any(|&(_, pinned)| found == Some(pinned));
+        let is_length = |symbol| value(symbol).is_some_and(|extent| self.traced.is_length(extent));
         self.literals.iter().all(|&literal| has_pinned(call, literal))
-            && !self.others.iter().any(|&symbol| is_pinned(value(symbol)))
+            && !self.others.iter().any(|&symbol| is_length(symbol))
     }
 
     /// Whether the exact counts that are literals have the values of a call.

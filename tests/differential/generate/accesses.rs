@@ -187,6 +187,7 @@ impl Generator {
             bounds,
             mask,
             cache: None,
+            must_be_wide: false,
         }
     }
 
@@ -319,6 +320,7 @@ impl Generator {
             bounds: Bounds::default(),
             mask: None,
             cache: None,
+            must_be_wide: false,
         }
     }
 

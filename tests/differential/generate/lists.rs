@@ -90,6 +90,7 @@ impl Generator {
             bounds,
             mask: None,
             cache: None,
+            must_be_wide: false,
         };
         Some(self.b.emit(Expression::Member { symbol, access }, Type::INDEX))
     }

@@ -450,6 +450,7 @@ pub fn chain(depth: usize, tile: bool) -> Kernel {
         guards: [Guard::FULL].into_iter().collect(),
         mask: None,
         cache: None,
+        must_be_wide: false,
     };
     b.push(Statement::Store {
         access,

@@ -355,6 +355,7 @@ impl Generator {
             },
             mask,
             cache: None,
+            must_be_wide: false,
         };
         let element = ElementType::I32;
         let value = self.b.literal(Literal::new(7i32));
@@ -399,6 +400,7 @@ impl Generator {
                 bounds: Bounds::default(),
                 mask: None,
                 cache: None,
+                must_be_wide: false,
             };
             let conflict = None;
             self.b.push(Statement::Store {
@@ -446,6 +448,7 @@ impl Generator {
                     bounds: Bounds::default(),
                     mask: None,
                     cache: None,
+                    must_be_wide: false,
                 };
                 let element = ElementType::I64;
                 self.b.emit(Expression::Load(access), Type { element, shape })

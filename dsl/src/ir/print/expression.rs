@@ -166,6 +166,9 @@ impl<'k> Printer<'k, '_> {
         if let Some(hint) = access.cache {
             text += &format!(" cache {}", hint.qualifier());
         }
+        if access.must_be_wide && self.detail == Detail::All {
+            text += " wide";
+        }
         let sides = |guard: &Guard| match (guard.lower, guard.upper) {
             (true, true) => Some("lower upper"),
             (true, false) => Some("lower"),

@@ -220,6 +220,7 @@ impl Builder {
             guards: indices.iter().map(|_| guard).collect(),
             mask: None,
             cache: None,
+            must_be_wide: false,
         }
     }
 

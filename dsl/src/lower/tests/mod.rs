@@ -10,4 +10,18 @@ mod movement;
 mod ptx;
 mod random;
 mod run;
+mod shapes;
 mod wide;
+
+/// Compares a text with the file that is kept.
+fn golden(file: &str, text: &str) {
+    let path = format!("{}/src/lower/tests/{file}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var("TILEWRIGHT_BLESS").is_ok_and(|value| value == "1") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text, kept,
+        "{text}\nIf this is meant, TILEWRIGHT_BLESS=1 writes the file anew."
+    );
+}

@@ -94,15 +94,7 @@ fn the_texts_of_the_movement_kernels_are_those_that_are_kept() {
             text += &format!("{spread}\n");
         }
         text += &lowered.kernel.to_string();
-        let path = format!("{}/src/lower/tests/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var("TILEWRIGHT_BLESS").is_ok_and(|value| value == "1") {
-            std::fs::write(&path, &text).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            text, golden,
-            "{text}\nIf this is meant, TILEWRIGHT_BLESS=1 writes the file anew."
-        );
+        super::golden(&format!("{name}.txt"), &text);
     }
 }
 

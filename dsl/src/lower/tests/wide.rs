@@ -288,5 +288,5 @@ fn what_is_scattered_says_why() {
         .iter()
         .map(|narrow| (narrow.buffer.as_str(), narrow.why))
         .collect();
-    assert_eq!(narrow, [("t1", Why::Scattered)]);
+    assert_eq!(narrow, [("t1", Why::Loaded)]);
 }

@@ -11,12 +11,14 @@ mod common;
 mod dead;
 mod hoist;
 mod name;
+mod narrow;
 mod simplify;
 #[cfg(test)]
 mod tests;
 mod widen;
 
-pub use widen::{Narrow, Why};
+pub(crate) use narrow::why_unknown;
+pub use narrow::{Narrow, Why};
 
 use super::Kernel;
 

@@ -113,7 +113,7 @@ fn a_packet_of_places_is_a_place_in_each_lane() {
             e.b.store(store);
         },
         |kernel| {
-            assert_eq!(widen::run(kernel)[0].why, super::Why::Scattered);
+            assert_eq!(widen::run(kernel)[0].why, super::Why::Loaded);
         },
     );
     assert_eq!(loads(&kernel), 5, "{kernel}");

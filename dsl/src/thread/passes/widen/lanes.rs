@@ -80,6 +80,25 @@ impl Widen {
         Some(distances)
     }
 
+    /// Whether a condition that moves with the lane holds for all lanes or for none, but for one packet of a row.
+    pub(super) fn ends_once(&mut self, condition: Handle<Predicate>, lanes: u8) -> bool {
+        let lane = Atom::Lane(lanes);
+        if self.b.kernel().ty(Use::Predicate(condition)).lanes == 1 {
+            return true;
+        }
+        match self.b.kernel().indices.condition(condition).clone() {
+            Predicate::All(all) => all.iter().all(|one| self.ends_once(*one, lanes)),
+            Predicate::Positive(index) | Predicate::Within(index, _) => {
+                self.b.indices().step(index, lane).is_some() && !self.b.kernel().moves_by_values(index)
+            }
+            Predicate::Not(other) => self.ends_once(other, lanes),
+            Predicate::Less(left, right) => [left, right].into_iter().all(|index| {
+                self.b.indices().step(index, lane).is_some() && !self.b.kernel().moves_by_values(index)
+            }),
+            _ => false,
+        }
+    }
+
     /// Whether a condition holds for all lanes: of what grows with the lane, for the first or the last one.
     pub(super) fn for_all(&mut self, condition: Handle<Predicate>, lanes: u8) -> Handle<Predicate> {
         let all_lanes =

@@ -51,6 +51,9 @@ impl Widen {
             Some(true) => self.gather(&whole, offsets),
             Some(false) => self.one_by_one(load, offsets, &own),
             None => {
+                if self.distances(offsets).is_some() && !self.ends_once(predicate, lanes) {
+                    self.note(load.place, false, load.ty.element.size() as i64, load.ty, Why::Masked);
+                }
                 let register = self.b.register("packet", load.ty);
                 self.b.enter();
                 let packet = self.gather(&whole, offsets);
@@ -133,7 +136,8 @@ impl Widen {
         let Load { ty, .. } = *load;
         let size = ty.element.size() as i64;
         let Some(distances) = self.distances(offsets) else {
-            self.note(load.place, false, size, ty, Why::Scattered);
+            let why = self.why_unknown(load.place.offset);
+            self.note(load.place, false, size, ty, why);
             let parts = offsets.iter().map(|offset| self.one(load, *offset)).collect();
             return self.b.join(parts);
         };
@@ -148,45 +152,27 @@ impl Widen {
                 _ => self.b.emit(Operation::Repeat { value, lanes }),
             };
         }
+        let pieces = self.pieces(load, offsets[0], &distinct);
         // Where each element is: which piece, and which lane of it.
         let mut found: BTreeMap<i64, (usize, u8)> = BTreeMap::new();
-        let mut pieces: Vec<Use> = Vec::new();
-        let mut narrowest = (WIDEST, None);
-        for (start, count) in runs(&distinct, size) {
-            let mut at = start;
-            let end = start + count * size;
-            while at < end {
-                let offset = self.b.indices().offset(offsets[0], at);
-                let place = Place { offset, ..load.place };
-                let divisor = self.b.kernel().divisor_of(place).min(WIDEST as u64) as i64;
-                let whole = end - at >= WIDEST && divisor < WIDEST && size < WIDEST;
-                let is_global = self.b.kernel().buffers[place.buffer].space() == Space::Global;
-                let (bytes, piece) = if whole && is_global && divisor >= size {
-                    (WIDEST, self.realigned(load, place))
-                } else {
-                    let bytes = largest_power(end - at).min(divisor).max(size);
-                    if bytes < narrowest.0 && bytes < end - at {
-                        narrowest = (bytes, Some(Why::Unaligned(divisor as u64)));
-                    }
-                    let ty = Type::packet(ty.element, (bytes / size) as u8);
-                    (bytes, self.b.load(Load { place, ty, ..*load }))
-                };
-                for lane in 0..bytes / size {
-                    found.insert(at + lane * size, (pieces.len(), lane as u8));
+        let mut loaded = Vec::with_capacity(pieces.len());
+        for (number, piece) in pieces.iter().enumerate() {
+            let offset = self.b.indices().offset(offsets[0], piece.start);
+            let place = Place { offset, ..load.place };
+            loaded.push(match piece.is_aligned {
+                true => {
+                    let ty = Type::packet(ty.element, (piece.bytes / size) as u8);
+                    self.b.load(Load { place, ty, ..*load })
                 }
-                pieces.push(piece);
-                at += bytes;
+                false => self.realigned(load, place),
+            });
+            for lane in 0..piece.bytes / size {
+                found.insert(piece.start + lane * size, (number, lane as u8));
             }
-            if count * size < WIDEST && distinct.len() as i64 > count && count * size < narrowest.0 {
-                narrowest = (count * size, Some(Why::Apart));
-            }
-        }
-        if let (bytes, Some(why)) = narrowest {
-            self.note(load.place, false, bytes, ty, why);
         }
         let in_order = distances.windows(2).all(|pair| pair[1] == pair[0] + size);
         if in_order && distances[0] == distinct[0] {
-            return self.b.join(pieces);
+            return self.b.join(loaded);
         }
         let places: Vec<(usize, u8)> = distances
             .iter()
@@ -194,10 +180,79 @@ impl Widen {
             .collect();
         let mut parts = Vec::with_capacity(places.len());
         for (piece, lane) in places {
-            parts.push(self.b.part(pieces[piece], lane, 1));
+            parts.push(self.b.part(loaded[piece], lane, 1));
         }
         self.b.join(parts)
     }
+
+    /// What to load so that it has the elements at these distances from an offset, which are in order.
+    fn pieces(&mut self, load: &Load, offset: Handle<Index>, distances: &[i64]) -> Vec<Piece> {
+        let size = load.ty.element.size() as i64;
+        let is_global = self.b.kernel().buffers[load.place.buffer].space() == Space::Global;
+        let (mut pieces, mut narrowest) = (Vec::new(), (WIDEST, None));
+        for (start, count) in runs(distances, size) {
+            let (mut at, end) = (start, start + count * size);
+            while at < end {
+                let divisor = self.divisor(load.place, offset, at);
+                let whole = end - at >= WIDEST && divisor < WIDEST && size < WIDEST;
+                let piece = if whole && is_global && divisor >= size {
+                    Piece {
+                        start: at,
+                        bytes: WIDEST,
+                        is_aligned: false,
+                    }
+                } else {
+                    let bytes = largest_power(end - at).min(divisor).max(size);
+                    if bytes < narrowest.0 && bytes < end - at {
+                        narrowest = (bytes, Some(Why::Unaligned(divisor as u64)));
+                    }
+                    Piece {
+                        start: at,
+                        bytes,
+                        is_aligned: true,
+                    }
+                };
+                at += piece.bytes;
+                pieces.push(piece);
+            }
+            if count * size < WIDEST && distances.len() as i64 > count && count * size < narrowest.0 {
+                narrowest = (count * size, Some(Why::Apart(distances[count as usize] - distances[0])));
+            }
+        }
+        // What lies between the elements is loaded with them where that takes fewer accesses.
+        let unit = self.divisor(load.place, offset, distances[0]).min(WIDEST);
+        let mut starts: Vec<i64> = distances.iter().map(|at| at - (at - distances[0]) % unit).collect();
+        starts.dedup();
+        if is_global && unit > size && starts.len() < pieces.len() {
+            narrowest = (unit, (unit < WIDEST).then_some(Why::Unaligned(unit as u64)));
+            let piece = |start| Piece {
+                start,
+                bytes: unit,
+                is_aligned: true,
+            };
+            pieces = starts.into_iter().map(piece).collect();
+        }
+        if let (bytes, Some(why)) = narrowest {
+            self.note(load.place, false, bytes, load.ty, why);
+        }
+        pieces
+    }
+
+    /// What is known to divide the address so far behind an offset, up to 16.
+    fn divisor(&mut self, place: Place, offset: Handle<Index>, behind: i64) -> i64 {
+        let offset = self.b.indices().offset(offset, behind);
+        self.b.kernel().divisor_of(Place { offset, ..place }).min(WIDEST as u64) as i64
+    }
+}
+
+/// Bytes that are loaded at once.
+struct Piece {
+    /// How far they are behind the first element's.
+    start: i64,
+    /// How many.
+    bytes: i64,
+    /// Whether their address is a multiple of so many; else they are what two loads have in common.
+    is_aligned: bool,
 }
 
 /// Where neighbours begin, and how many there are, of places in order.

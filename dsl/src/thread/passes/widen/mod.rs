@@ -15,48 +15,22 @@ mod load;
 mod realign;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::{Narrow, Why};
 use crate::ir::{Handle, Span};
 use crate::stack::room;
-use crate::thread::{Block, Builder, Kernel, Operation, Place, Statement, Type, Use, Value};
+use crate::thread::{Atom, Block, Builder, Index, Kernel, Operation, Place, Statement, Type, Use, Value};
 
 /// The bytes of one access at most.
 const WIDEST: i64 = 16;
-
-/// An access that could not be made as wide as its packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Narrow {
-    /// The line.
-    pub span: Span,
-    /// The memory.
-    pub buffer: String,
-    /// Whether it is a store.
-    pub is_store: bool,
-    /// Bytes of each access that was made, at least.
-    pub bytes: u32,
-    /// Bytes that the packet would have had at once.
-    pub wanted: u32,
-    /// What stood in the way.
-    pub why: Why,
-}
-
-/// Why an access is narrow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Why {
-    /// How far the elements are apart is not known.
-    Scattered,
-    /// It is known, and they are no neighbours.
-    Apart,
-    /// No more than this is known to divide the address.
-    Unaligned(u64),
-}
 
 pub(super) fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     let (b, body) = Builder::over(std::mem::take(kernel));
     let mut widen = Widen {
         b,
         values: BTreeMap::new(),
+        loaded: BTreeSet::new(),
         narrow: Vec::new(),
         span: Span::UNKNOWN,
     };
@@ -69,6 +43,8 @@ struct Widen {
     b: Builder,
     /// What packets that were loaded have become.
     values: BTreeMap<Handle<Value>, Use>,
+    /// Packets that were loaded, and those that are computed from them.
+    loaded: BTreeSet<Handle<Value>>,
     narrow: Vec<Narrow>,
     span: Span,
 }
@@ -89,6 +65,11 @@ impl Widen {
     }
 
     fn statement(&mut self, statement: Statement) {
+        if let Statement::Let { value, operation } = &statement
+            && self.is_loaded(operation)
+        {
+            self.loaded.insert(*value);
+        }
         match statement {
             Statement::Let {
                 value,
@@ -136,6 +117,30 @@ impl Widen {
             | Statement::Next(_)
             | Statement::Exit) => self.b.push(other),
         }
+    }
+
+    /// Whether an operation is a load, or computes something from what was loaded.
+    fn is_loaded(&self, operation: &Operation) -> bool {
+        let of = |atoms: &[Atom]| {
+            let mut values = atoms.iter();
+            values.any(|atom| matches!(atom, Atom::Value(value) if self.loaded.contains(value)))
+        };
+        let indices = &self.b.kernel().indices;
+        let mut found = matches!(operation, Operation::Load(_));
+        operation.for_each_operand(|operand| {
+            found |= match operand {
+                Use::Value(value) => self.loaded.contains(&value),
+                Use::Literal(_) => false,
+                Use::Index(index) => of(indices.atoms(index)),
+                Use::Predicate(condition) => of(indices.condition_atoms(condition)),
+            }
+        });
+        found
+    }
+
+    /// Why it is not known how far the elements at an offset are apart.
+    pub(super) fn why_unknown(&self, offset: Handle<Index>) -> Why {
+        super::why_unknown(self.b.kernel(), offset, |value| self.loaded.contains(&value))
     }
 
     pub(super) fn note(&mut self, place: Place, is_store: bool, bytes: i64, ty: Type, why: Why) {

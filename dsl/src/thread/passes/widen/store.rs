@@ -21,6 +21,10 @@ impl Widen {
             return self.scatter(&store, &offsets);
         };
         let condition = self.for_all(predicate, lanes);
+        if self.distances(&offsets).is_some() && !self.ends_once(predicate, lanes) {
+            let ty = self.b.kernel().ty(store.value).with_lanes(lanes);
+            self.note(store.place, true, ty.element.size() as i64, ty, Why::Masked);
+        }
         let whole = Store {
             predicate: None,
             ..store
@@ -61,10 +65,9 @@ impl Widen {
         let distances = self.distances(offsets);
         let order = distances.as_ref().and_then(|distances| in_order(distances, size));
         let Some(order) = order else {
-            let why = if distances.is_some() {
-                Why::Apart
-            } else {
-                Why::Scattered
+            let why = match &distances {
+                Some(distances) => Why::Apart(distances.get(1).copied().unwrap_or(0)),
+                None => self.why_unknown(store.place.offset),
             };
             self.note(store.place, true, size, ty, why);
             // In the order of the lanes: the last one stays.
