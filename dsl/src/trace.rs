@@ -1,8 +1,11 @@
 //! What a trace is asked for, and what it gives.
 
+use std::collections::HashMap;
+
 use arrayvec::ArrayVec;
 
-use crate::ir::{CompareOp, Expression, Kernel, Layout, Symbol};
+use crate::arithmetic;
+use crate::ir::{CompareOp, Expression, Handle, Kernel, Layout, Literal, Symbol};
 
 /// What a trace may rely on: the facts about each parameter that hold for every launch of the traced class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -117,17 +120,10 @@ impl Traced {
     /// An inner extent that is no literal yet, and that the kernel requires to equal what is known of those that are.
     fn required(&self, literals: &[(Symbol, i64)], launch: &TraceRequest) -> Option<(Symbol, i64)> {
         let kernel = &self.kernel;
-        let known = |symbol| {
-            literals
-                .iter()
-                .find(|(known, _)| *known == symbol)
-                .map(|(_, value)| *value)
-        };
+        let known = |symbol| literals.iter().find(|(known, _)| *known == symbol).map(|(_, value)| *value);
         let extent_of = |symbol| match symbol {
             Symbol::Extent { tensor, axis } if axis > 0 => match launch.parameters.get(tensor as usize)? {
-                ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) => {
-                    facts.extents.get(axis as usize).copied()
-                }
+                ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) => facts.extents.get(axis as usize).copied(),
                 ParameterFacts::Exact(_) | ParameterFacts::Value => None,
             },
             _ => None,
@@ -145,11 +141,28 @@ impl Traced {
                 let Expression::Symbol(symbol) = kernel.expressions[one] else {
                     return None;
                 };
-                let value = kernel.known_integer(other, known)?;
+                let value = known_integer(kernel, other, known)?;
                 // A launch with another extent is refused.
                 let is_asked = known(symbol).is_none() && extent_of(symbol) == u64::try_from(value).ok();
                 is_asked.then_some((symbol, value))
             })
         })
     }
+}
+
+/// The value of a scalar that is computed of literals and `known` symbols, if it is an integer that 64 bits hold.
+fn known_integer(
+    kernel: &Kernel,
+    value: Handle<Expression>,
+    known: impl Fn(Symbol) -> Option<i64>,
+) -> Option<i64> {
+    let mut values = HashMap::new();
+    for one in kernel.made_of([value]) {
+        let found = match kernel.expressions.get(one)? {
+            Expression::Symbol(symbol) => known(*symbol).map(Literal::index),
+            node => arithmetic::evaluate(node, |operand| values.get(&operand).copied()),
+        };
+        values.insert(one, found?);
+    }
+    i64::try_from(values.get(&value)?.as_integer()?).ok()
 }

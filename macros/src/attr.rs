@@ -135,6 +135,12 @@ impl Arguments {
             };
             if let Some(flag) = flag {
                 *flag = true;
+                if input.peek(Token![=]) {
+                    errors.push(&key, format!("`{key}` has no value: write `{key}` alone"));
+                    skip(input)?;
+                    seen.push(key);
+                    continue;
+                }
                 seen.push(key);
                 if !input.is_empty() {
                     input.parse::<Token![,]>()?;

@@ -148,3 +148,69 @@ fn a_kernel_that_denies_checks_is_refused_where_one_is_left() {
         gather_tested(&mut out, &src, &index).launch(device).unwrap();
     });
 }
+
+#[kernel(grid = [cdiv(out.extent(0), 1024)], deny_narrow)]
+fn elements(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, index: &Tensor<i32, 1>) {
+    let i = arange(1024) + program_id(0) * 1024;
+    out.store([i], src.load([index.load([i])]));
+}
+
+#[kernel(grid = [cdiv(out.extent(0), 1024)], deny_narrow)]
+fn elements_on_purpose(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, index: &Tensor<i32, 1>) {
+    let i = arange(1024) + program_id(0) * 1024;
+    let anywhere = AccessOptions::new().allow_narrow();
+    out.store([i], src.load_with([index.load([i])], anywhere));
+}
+
+#[kernel(grid = [out.extent(0)], deny_narrow)]
+fn rows(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>) {
+    let (row, cols) = (program_id(0), arange(out.extent(1)));
+    out.store([row, cols], src.load([row, cols]));
+}
+
+#[test]
+fn a_kernel_that_denies_narrow_accesses_is_refused_where_one_is_left() {
+    on_every_device(|device| {
+        let src = device.upload(&(0..5000).map(|at| at as f32).collect::<Vec<_>>(), [5000]).unwrap();
+        let index = device.upload(&(0..1500).map(|at| at * 3 % 1501).collect::<Vec<i32>>(), [1500]).unwrap();
+        let mut out = device.zeros::<f32, 1>([1500]).unwrap();
+        let error = elements(&mut out, &src, &index).launch(device).unwrap_err();
+        let LaunchError::Narrow(narrow) = &error else {
+            panic!("{error}");
+        };
+        let [access] = &narrow.accesses[..] else {
+            panic!("{error}");
+        };
+        assert_eq!((access.tensor.as_str(), access.bytes), ("src", 4));
+        assert!(access.span.file.ends_with("policies.rs"));
+        let text = error.to_string();
+        for part in [
+            "kernel `elements` denies narrow accesses, and 1 access of this launch is narrow:",
+            "load of src, f32, 4 bytes at once: the index comes from a loaded value",
+            "allow_narrow()",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        // What is meant to be narrow is listed, and launched.
+        let call = elements_on_purpose(&mut out, &src, &index);
+        let listed = call.accesses(device).unwrap();
+        assert_eq!(listed.narrow().map(|access| access.must_be_wide).collect::<Vec<_>>(), [false]);
+        call.launch(device).unwrap();
+        assert_eq!(out.download().unwrap()[..4], [0.0, 3.0, 6.0, 9.0]);
+    });
+}
+
+#[test]
+fn rows_that_lie_anywhere_are_not_narrow_but_columns_are() {
+    on_every_device(|device| {
+        let all = device.upload(&vec![bf16::ONE; 40 * 131], [40, 131]).unwrap();
+        // Rows of 100 elements from the third on, 131 apart: no two begin at equal distances from a multiple of 16 bytes.
+        let mut out = device.zeros::<bf16, 2>([40, 100]).unwrap();
+        rows(&mut out, all.columns(3..103).unwrap()).launch(device).unwrap();
+        assert_eq!(out.download().unwrap(), vec![bf16::ONE; 4000]);
+
+        let mut turned = device.zeros::<bf16, 2>([131, 40]).unwrap();
+        let error = rows(&mut turned, all.transpose(0, 1).unwrap()).launch(device).unwrap_err();
+        assert!(error.to_string().contains("pass a tensor whose innermost axis is contiguous"), "{error}");
+    });
+}

@@ -259,7 +259,7 @@ pub struct Access {
     pub mask: Option<Handle<Expression>>,
     /// What it asks of the caches, if its author says so; else the schedule does.
     pub cache: Option<CacheHint>,
-    /// Whether a launch is refused in which a load or store is narrow: see [`Accesses`](crate::lower::Accesses).
+    /// Of a load or store, whether a launch is refused in which a thread does not do as many neighbours at once as it might.
     pub must_be_wide: bool,
 }
 

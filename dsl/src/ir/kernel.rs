@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Access, Arena, Block, Bounds, Expression, Handle, Literal, Span, Symbol, Type};
-use crate::arithmetic;
+use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Statement, Symbol, Type};
 use crate::element::ElementType;
 
 /// What one program of a kernel does, and how many programs there are.
@@ -167,17 +166,14 @@ impl Kernel {
         false
     }
 
-    /// The value of a scalar that is computed of literals and `known` symbols, if it is an integer that 64 bits hold.
-    pub fn known_integer(&self, value: Handle<Expression>, known: impl Fn(Symbol) -> Option<i64>) -> Option<i64> {
-        let mut values = HashMap::new();
-        for one in self.made_of([value].into_iter()) {
-            let found = match self.expressions.get(one)? {
-                Expression::Symbol(symbol) => known(*symbol).map(Literal::index),
-                node => arithmetic::evaluate(node, |operand| values.get(&operand).copied()),
-            };
-            values.insert(one, found?);
-        }
-        i64::try_from(values.get(&value)?.as_integer()?).ok()
+    /// Whether a launch is refused in which certain accesses are narrow.
+    pub fn denies_narrow(&self) -> bool {
+        let denies = |access: &Access| access.must_be_wide;
+        let mut found = self.expressions.iter().any(|(_, node)| node.access().is_some_and(denies));
+        self.body.walk(&mut |statement, _| {
+            found |= matches!(statement, Statement::Store { access, .. } if denies(access));
+        });
+        found
     }
 
     /// What the grid is made of, in the order of the arena: operands first. Of a malformed kernel there may be values that it

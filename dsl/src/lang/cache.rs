@@ -2,7 +2,7 @@
 
 use super::broadcast::Rank;
 use super::index::Indices;
-use super::recorder::{self, DETACHED};
+use super::recorder::{self, DETACHED, Recorder};
 use super::tensor::{StoreValue, Tensor};
 use super::tile::Tile;
 use crate::element::Element;
@@ -79,10 +79,10 @@ impl<const M: usize> AccessOptions<M> {
         self.mask.map(|mask| mask.handle)
     }
 
-    /// Asks an access for all of it but the mask.
-    pub(super) fn apply(&self, access: &mut Access) {
+    /// Asks a load or store for all of it but the mask.
+    pub(super) fn apply(&self, r: &Recorder, access: &mut Access) {
         access.cache = self.cache;
-        access.must_be_wide &= !self.may_be_narrow;
+        access.must_be_wide = r.denies_narrow() && !self.may_be_narrow;
     }
 }
 
@@ -120,7 +120,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                 r.fail(span, format!("a load has no cache hint {hint:?}"), Some(LOADS));
             }
             let (mut access, shape) = self.access(r, indices, options.mask_handle(), r.bounds(), "`load_with`", span);
-            options.apply(&mut access);
+            options.apply(r, &mut access);
             let ty = Type {
                 element: T::TYPE,
                 shape,

@@ -116,7 +116,8 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     ) -> <I::Rank as Rank>::Tile<T> {
         let handle = recorder::with(DETACHED, |r| {
             let bounds = bounds.unwrap_or(r.bounds());
-            let (access, shape) = self.access(r, indices, mask, bounds, "`load`", span);
+            let (mut access, shape) = self.access(r, indices, mask, bounds, "`load`", span);
+            AccessOptions::new().apply(r, &mut access);
             r.emit(
                 Expression::Load(access),
                 Type {
@@ -175,7 +176,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         recorder::with((), |r| {
             let bounds = bounds.unwrap_or(r.bounds());
             let (mut access, shape) = self.access(r, indices, options.mask_handle(), bounds, "`store`", span);
-            options.apply(&mut access);
+            options.apply(r, &mut access);
             let from = r.ty(value).shape;
             if from.broadcast(shape) != Some(shape) {
                 let message = format!("`store` of a tile of shape {from} to indices of shape {shape}");
@@ -233,7 +234,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
             bounds,
             mask,
             cache: None,
-            must_be_wide: r.denies_narrow(),
+            must_be_wide: false,
         };
         (access, shape)
     }

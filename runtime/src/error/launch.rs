@@ -5,7 +5,7 @@ use tilewright_dsl::call::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
 use tilewright_dsl::interpret::{GridError, InterpretError, RequirementError};
 use tilewright_dsl::ir::{CheckKind, Span};
 use tilewright_dsl::lang::TraceError;
-use tilewright_dsl::lower::LowerError;
+use tilewright_dsl::lower::{LowerError, NarrowError};
 use tilewright_dsl::transform::Proof;
 
 use super::DeviceError;
@@ -156,6 +156,9 @@ pub enum LaunchError {
         /// The access.
         proof: Proof,
     },
+    /// An access of a kernel that is marked `deny_narrow` is narrow, and does not say that it may be.
+    #[error(transparent)]
+    Narrow(Box<NarrowError>),
     /// A launch is to overlap the one before it, and its kernel does not begin with waiting for that one.
     #[error(
         "kernel `{kernel}` cannot overlap the launch before it, because it may touch memory before it waits\n  --> {span}\n  = help: make `wait_for_previous_launch()` the first line of its body, or leave out `overlapping()`"
@@ -359,6 +362,14 @@ fn grid_advice(error: &GridError) -> &'static str {
             ": check the counts, or launch a part at a time, with views of some rows of the tensors"
         }
         GridError::Unknown { .. } | GridError::Malformed { .. } => "",
+    }
+}
+
+impl LaunchError {
+    /// Whether it says that a variant which serves every launch is not what the kernel's author or the launch wants: one for
+    /// less may be.
+    pub(crate) fn is_of_resident(&self) -> bool {
+        matches!(self, Self::Guarded { .. } | Self::Narrow(_) | Self::NotWaiting { .. })
     }
 }
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tilewright_dsl::call::Call;
+use tilewright_dsl::lower::Accesses;
 
 pub use crate::error::{LaunchError, MarkedAccess};
 pub use bound::Bound;
@@ -54,6 +55,35 @@ pub trait Launch: Sized {
     /// # Errors
     /// As for [`Launch::launch`].
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError>;
+
+    /// What each thread reads and writes of the tensors, how wide, and why not wider: of the best variant for the call. It
+    /// is not launched. For the CPU device, what a GPU would do.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    /// use tilewright_runtime::{Device, Launch};
+    ///
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn copy(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
+    ///     let (row, cols) = (program_id(0), arange(out.extent(1)));
+    ///     out.store([row, cols], src.load([row, cols]));
+    /// }
+    ///
+    /// let device = Device::best();
+    /// let (src, mut out) = (device.zeros::<f32, 2>([64, 3])?, device.zeros::<f32, 2>([3, 64])?);
+    /// // Rows become columns: what is read lies 12 bytes apart.
+    /// let accesses = copy(&mut out, src.transpose(0, 1)?).accesses(&device)?;
+    /// let widths: Vec<_> = accesses.iter().map(|access| (access.tensor.as_str(), access.bytes)).collect();
+    /// assert_eq!(widths, [("src", 4), ("out", 16)]);
+    /// println!("{accesses}");
+    /// # let narrow: Vec<_> = accesses.narrow().map(|access| access.tensor.as_str()).collect();
+    /// # assert_eq!(narrow, ["src"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What a launch of the call fails with before it is compiled.
+    fn accesses(&self, device: &Device) -> Result<Accesses, LaunchError>;
 }
 
 /// What a launch has done.
@@ -108,6 +138,11 @@ impl Launched {
 }
 
 impl Launch for Call<'_> {
+    fn accesses(&self, device: &Device) -> Result<Accesses, LaunchError> {
+        check(self, device)?;
+        device.specializer().accesses(self)
+    }
+
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
         let started = Instant::now();
         let device = stream.device();

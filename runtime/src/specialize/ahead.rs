@@ -152,7 +152,7 @@ impl Shared {
             Specialize::Tiered | Specialize::Resident => match build(&base, ConditionBits::NONE) {
                 Ok(()) => true,
                 // All launches are exact then.
-                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => false,
+                Err(error) if error.is_of_resident() => false,
                 Err(error) => return Err(error),
             },
         };
@@ -177,7 +177,7 @@ impl Shared {
         let wanted = |holding| {
             let schedule = match class.staged(holding) {
                 Ok(staged) => class.schedule(&staged, self.machine().as_ref(), grid.iter().product()),
-                Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => None,
+                Err(error) if error.is_of_resident() => None,
                 Err(error) => return Err(error),
             };
             Ok((holding, schedule))

@@ -4,7 +4,7 @@
 //! launch; the conditions that hold, and the schedule for so many programs, name the variant. So a count that was never seen
 //! costs what any other costs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -14,7 +14,8 @@ use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Tr
 use tilewright_dsl::class::Class;
 use tilewright_dsl::interpret::{self, Known};
 use tilewright_dsl::ir::{Bindings, Kernel, Layout, ParameterKind, Symbol};
-use tilewright_dsl::schedule::{Machine, Schedule, Work};
+use tilewright_dsl::lower::{Accesses, lower};
+use tilewright_dsl::schedule::{Machine, Schedule, Work, choose};
 use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::evict::Dropped;
@@ -54,6 +55,8 @@ pub(super) struct LaunchClass {
     /// The schedule that all launches of the class ask for.
     schedule: Option<Schedule>,
     staged: ArcSwap<Vec<Arc<Staged>>>,
+    /// Why there is no kernel for launches in which no condition holds, if there is none.
+    refused: OnceLock<LaunchError>,
     /// The variant that serves every launch of the class.
     resident: ArcSwapOption<Variant>,
     /// What is compiled behind for it, or could not be.
@@ -132,6 +135,7 @@ impl LaunchClass {
             is_overlapping: binding.is_overlapping,
             schedule: binding.schedule,
             staged: ArcSwap::default(),
+            refused: OnceLock::new(),
             resident: ArcSwapOption::empty(),
             requests: Requests::default(),
             repeats: Repeats::default(),
@@ -295,12 +299,22 @@ impl LaunchClass {
     /// The kernel for launches in which these conditions hold.
     ///
     /// # Errors
-    /// A check is left in a kernel that denies them, or the launch is to overlap and its kernel does not begin with waiting.
+    /// A check is left in a kernel that denies them, or a narrow access, or the launch is to overlap and its kernel does not
+    /// begin with waiting.
     pub(super) fn staged(&self, holding: ConditionBits) -> Result<Arc<Staged>, LaunchError> {
         if let Some(staged) = self.find(&holding) {
             return Ok(staged);
         }
-        let made = Arc::new(self.stage(holding)?);
+        let is_for_all = holding == ConditionBits::NONE;
+        if let Some(refused) = self.refused.get().filter(|_| is_for_all) {
+            return Err(refused.clone());
+        }
+        let made = self.stage(holding).inspect_err(|error| {
+            if is_for_all {
+                self.refused.get_or_init(|| error.clone());
+            }
+        });
+        let made = Arc::new(made?);
         self.staged.rcu(|all| {
             let is_there = all.iter().any(|staged| staged.holding == holding);
             let added = (!is_there && all.len() < MAX_STAGED).then(|| made.clone());
@@ -328,13 +342,37 @@ impl LaunchClass {
             let kernel = kernel.name;
             return Err(LaunchError::NotWaiting { kernel, span });
         }
+        let work = Work::of(&kernel);
+        // What a checked build does is slow anyway, and what cannot be lowered says so when it is built.
+        if kernel.denies_narrow()
+            && !kernel.checked
+            && let Ok(lowered) = lower(&kernel, &self.schedule.unwrap_or_else(|| work.schedule(&Machine::H200, 1)))
+            && let Err(narrow) = lowered.accesses.check()
+        {
+            return Err(LaunchError::Narrow(Box::new(narrow)));
+        }
         Ok(Staged {
             holding,
-            work: Work::of(&kernel),
+            work,
             kernel,
             proofs,
             variants: ArcSwap::default(),
         })
+    }
+
+    /// What a thread accesses in launches of so many programs in which these conditions hold.
+    ///
+    /// # Errors
+    /// The kernel cannot have the schedule that the launch asks for.
+    pub(super) fn accesses(
+        &self,
+        holding: ConditionBits,
+        machine: &Machine,
+        programs: u64,
+    ) -> Result<Accesses, LaunchError> {
+        let (kernel, _) = self.class.kernel(holding);
+        let schedule = self.schedule.unwrap_or_else(|| choose(&kernel, machine, programs));
+        Ok(lower(&kernel, &schedule)?.accesses)
     }
 
     /// All variants that the class has looked up by conditions.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tilewright_dsl::call::{Call, Definition, Specialize};
+use tilewright_dsl::lower::Accesses;
 use tilewright_dsl::schedule::Machine;
 
 use super::ahead::ServedBy;
@@ -149,6 +150,14 @@ impl Specializer {
 
     pub(crate) fn seal(&self, is_sealed: bool) {
         self.0.is_sealed.store(is_sealed, Relaxed);
+    }
+
+    /// What a thread does of the tensors' memory in the best variant for a checked call.
+    pub(crate) fn accesses(&self, call: &Call<'_>) -> Result<Accesses, LaunchError> {
+        let class = self.0.class(call, Literals::AllThatMay)?;
+        let (grid, programs) = class.programs(call)?;
+        let machine = self.0.machine().unwrap_or(Machine::H200);
+        class.accesses(class.conditions(call, grid), &machine, programs)
     }
 
     /// The plan of a checked call. `is_capturing` says whether the launch goes into a graph; it is asked only if the launch

@@ -60,7 +60,7 @@ impl Shared {
         let (resident, is_new) = match self.resident(&launch, class) {
             Ok(resident) => resident,
             // The kernel denies what a resident variant needs.
-            Err(LaunchError::Guarded { .. } | LaunchError::NotWaiting { .. }) => {
+            Err(error) if error.is_of_resident() => {
                 return self.exact(&launch, &self.class(call, Literals::AllThatMay)?);
             }
             Err(error) => return Err(error),

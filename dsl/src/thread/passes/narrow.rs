@@ -45,10 +45,10 @@ pub enum Why {
     Short(u64),
     /// Threads hold the tile element by element, so that each stores its own.
     Held,
-    /// Of elements that meet in a store the last one wins, so that one thread stores them in order.
-    InOrder,
     /// The store that it is for is done element by element.
     Beside,
+    /// Elements are stored one after the other, as the last one wins that is in a place.
+    InOrder,
     /// It is an atomic operation, which is of one element.
     Atomic,
 }
@@ -80,10 +80,8 @@ impl fmt::Display for Why {
             Self::Masked => f.write_str("the mask changes along the vector"),
             Self::Short(bytes) => write!(f, "a row has only {bytes} bytes"),
             Self::Held => f.write_str("threads keep the tile element by element, and each stores its own"),
-            Self::InOrder => f.write_str(
-                "elements of one store may meet, and the last one wins, so that one thread stores them in order",
-            ),
             Self::Beside => f.write_str("what is stored with it goes element by element"),
+            Self::InOrder => f.write_str("elements are stored in order, as the last one in a place stays"),
             Self::Atomic => f.write_str("an atomic operation is of one element"),
         }
     }

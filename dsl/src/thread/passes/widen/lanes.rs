@@ -1,8 +1,11 @@
 //! What indices, conditions and packets are in one lane.
 
+use std::cmp::Ordering;
+
 use super::Widen;
 use crate::element::ElementType;
 use crate::ir::Handle;
+use crate::stack::room;
 use crate::thread::{Atom, Index, Place, Predicate, Substitution, Use};
 
 impl Widen {
@@ -80,23 +83,87 @@ impl Widen {
         Some(distances)
     }
 
+    /// Whether an index grows with the lane, or falls, as far as it moves with it, if it does nothing else.
+    fn direction(&self, index: Handle<Index>, lanes: u8) -> Option<Ordering> {
+        let kernel = self.b.kernel();
+        if kernel.moves_by_values(index) {
+            return None;
+        }
+        if !kernel.indices.moves(index, Atom::Lane(lanes)) {
+            return Some(Ordering::Equal);
+        }
+        let both = |one: Ordering, other: Ordering| match (one, other) {
+            (Ordering::Equal, other) => Some(other),
+            (one, Ordering::Equal) => Some(one),
+            (one, other) => (one == other).then_some(one),
+        };
+        match kernel.indices.get(index) {
+            Index::Atom(_) => Some(Ordering::Greater),
+            // What wraps may fall where it grows.
+            Index::Sum(sum) if kernel.indices.exact_range(sum).is_some() => {
+                sum.terms.iter().try_fold(Ordering::Equal, |all, term| {
+                    let own = match *term.factors {
+                        [factor] => room(|| self.direction(factor, lanes))?,
+                        _ => {
+                            let moves = |factor: &Handle<Index>| kernel.indices.moves(*factor, Atom::Lane(lanes));
+                            (!term.factors.iter().any(moves)).then_some(Ordering::Equal)?
+                        }
+                    };
+                    both(all, if term.coefficient < 0 { own.reverse() } else { own })
+                })
+            }
+            Index::Quotient { value, by } => {
+                let by = kernel.indices.as_constant(*by)?;
+                (by > 0).then(|| room(|| self.direction(*value, lanes)))?
+            }
+            Index::Minimum(left, right) | Index::Maximum(left, right) => {
+                let (left, right) = room(|| (self.direction(*left, lanes), self.direction(*right, lanes)));
+                both(left?, right?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an index moves with the lane in quotients alone that change once in a packet at most.
+    pub(super) fn is_mostly_still(&mut self, index: Handle<Index>, lanes: u8) -> bool {
+        if self.direction(index, lanes).is_none() {
+            return false;
+        }
+        let lane = Atom::Lane(lanes);
+        match self.b.kernel().indices.get(index).clone() {
+            Index::Sum(sum) => sum.terms.iter().flat_map(|term| &term.factors).all(|factor| {
+                !self.b.kernel().indices.moves(*factor, lane) || self.is_mostly_still(*factor, lanes)
+            }),
+            Index::Quotient { value, by } => {
+                let by = self.b.kernel().indices.as_constant(by);
+                let step = self.b.indices().step(value, lane);
+                let most = step.and_then(|step| step.checked_mul(lanes.into()));
+                by.zip(most).is_some_and(|(by, most)| most.unsigned_abs() <= by.unsigned_abs())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a condition that moves with the lane holds for all lanes or for none, but for one packet of a row.
     pub(super) fn ends_once(&mut self, condition: Handle<Predicate>, lanes: u8) -> bool {
-        let lane = Atom::Lane(lanes);
         if self.b.kernel().ty(Use::Predicate(condition)).lanes == 1 {
             return true;
         }
         match self.b.kernel().indices.condition(condition).clone() {
             Predicate::All(all) => all.iter().all(|one| self.ends_once(*one, lanes)),
-            Predicate::Positive(index) | Predicate::Within(index, _) => {
-                self.b.indices().step(index, lane).is_some() && !self.b.kernel().moves_by_values(index)
-            }
             Predicate::Not(other) => self.ends_once(other, lanes),
-            Predicate::Less(left, right) => [left, right]
-                .into_iter()
-                .all(|index| self.b.indices().step(index, lane).is_some() && !self.b.kernel().moves_by_values(index)),
+            Predicate::Positive(index) => self.direction(index, lanes).is_some(),
+            Predicate::Within(left, right) | Predicate::Less(left, right) => {
+                [left, right].iter().all(|index| self.grows_evenly(*index, lanes))
+            }
             _ => false,
         }
+    }
+
+    /// Whether an index grows by the same with each lane, or as [`Widen::direction`] says.
+    fn grows_evenly(&mut self, index: Handle<Index>, lanes: u8) -> bool {
+        let evenly = self.b.indices().step(index, Atom::Lane(lanes)).is_some();
+        (evenly && !self.b.kernel().moves_by_values(index)) || self.direction(index, lanes).is_some()
     }
 
     /// Whether a condition holds for all lanes: of what grows with the lane, for the first or the last one.
@@ -107,12 +174,18 @@ impl Widen {
         let parts = match self.b.kernel().indices.condition(condition).clone() {
             Predicate::All(all) => all.iter().map(|one| self.for_all(*one, lanes)).collect(),
             // Neither sum wraps, so neither does any in between.
-            Predicate::Positive(index) => match self.b.indices().step(index, Atom::Lane(lanes)) {
-                Some(step) if !self.b.kernel().moves_by_values(index) => {
-                    vec![self.condition_at(condition, if step < 0 { last } else { 0 })]
+            Predicate::Positive(index) => {
+                let step = self.b.indices().step(index, Atom::Lane(lanes));
+                let step = step.filter(|_| !self.b.kernel().moves_by_values(index));
+                let direction = step.map(|step| step.cmp(&0));
+                match direction.or_else(|| self.direction(index, lanes)) {
+                    Some(direction) => {
+                        let worst = if direction == Ordering::Less { last } else { 0 };
+                        vec![self.condition_at(condition, worst)]
+                    }
+                    None => all_lanes(self),
                 }
-                _ => all_lanes(self),
-            },
+            }
             // Both ends are in it, and so is what is in between: fewer lanes than it takes to wrap are.
             Predicate::Within(value, limit) => {
                 let step = self.b.indices().step(value, Atom::Lane(lanes));
@@ -120,7 +193,8 @@ impl Widen {
                 let by_values = [value, limit]
                     .iter()
                     .any(|index| self.b.kernel().moves_by_values(*index));
-                match apart && !by_values && !self.b.kernel().indices.moves(limit, Atom::Lane(lanes)) {
+                let grows = apart || self.direction(value, lanes).is_some();
+                match grows && !by_values && !self.b.kernel().indices.moves(limit, Atom::Lane(lanes)) {
                     true => vec![self.condition_at(condition, 0), self.condition_at(condition, last)],
                     false => all_lanes(self),
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::realign::packets_of;
 use super::{WIDEST, Why, Widen, largest_power};
 use crate::ir::{Handle, Literal};
 use crate::thread::{Index, Load, MAX_LANES, Operation, Place, Predicate, Space, Statement, Type, Use, Value};
@@ -136,6 +137,9 @@ impl Widen {
         let Load { ty, .. } = *load;
         let size = ty.element.size() as i64;
         let Some(distances) = self.distances(offsets) else {
+            if self.is_mostly_still(load.place.offset, ty.lanes) {
+                return self.still_or_not(load, offsets);
+            }
             let why = self.why_unknown(load.place.offset);
             self.note(load.place, false, size, ty, why);
             let parts = offsets.iter().map(|offset| self.one(load, *offset)).collect();
@@ -145,44 +149,74 @@ impl Widen {
         distinct.sort_unstable();
         distinct.dedup();
         if let [_] = *distinct {
-            let value = self.one(load, offsets[0]);
-            let lanes = ty.lanes;
-            return match lanes {
-                1 => value,
-                _ => self.b.emit(Operation::Repeat { value, lanes }),
-            };
+            return self.one_for_all(load, offsets[0]);
         }
-        let pieces = self.pieces(load, offsets[0], &distinct);
-        // Where each element is: which piece, and which lane of it.
-        let mut found: BTreeMap<i64, (usize, u8)> = BTreeMap::new();
-        let mut loaded = Vec::with_capacity(pieces.len());
-        for (number, piece) in pieces.iter().enumerate() {
+        // Where each element is: which packet, and which lane of it.
+        let mut found: BTreeMap<i64, (Use, u8)> = BTreeMap::new();
+        let mut packets = Vec::new();
+        for piece in self.pieces(load, offsets[0], &distinct) {
             let offset = self.b.indices().offset(offsets[0], piece.start);
             let place = Place { offset, ..load.place };
-            loaded.push(match piece.is_aligned {
+            let loaded = match piece.is_aligned {
                 true => {
                     let ty = Type::packet(ty.element, (piece.bytes / size) as u8);
-                    self.b.load(Load { place, ty, ..*load })
+                    vec![self.b.load(Load { place, ty, ..*load })]
                 }
-                false => self.realigned(load, place),
-            });
-            for lane in 0..piece.bytes / size {
-                found.insert(piece.start + lane * size, (number, lane as u8));
+                false => self.realigned(load, place, piece.bytes),
+            };
+            let mut at = piece.start;
+            for packet in loaded {
+                packets.push(packet);
+                for lane in 0..self.b.kernel().ty(packet).lanes {
+                    found.insert(at, (packet, lane));
+                    at += size;
+                }
             }
         }
+        let lanes: u32 = packets.iter().map(|packet| u32::from(self.b.kernel().ty(*packet).lanes)).sum();
         let in_order = distances.windows(2).all(|pair| pair[1] == pair[0] + size);
-        if in_order && distances[0] == distinct[0] {
-            return self.b.join(loaded);
+        if in_order && lanes == u32::from(ty.lanes) {
+            return self.b.join(packets);
         }
-        let places: Vec<(usize, u8)> = distances
+        let places: Vec<(Use, u8)> = distances
             .iter()
             .filter_map(|distance| found.get(distance).copied())
             .collect();
         let mut parts = Vec::with_capacity(places.len());
-        for (piece, lane) in places {
-            parts.push(self.b.part(loaded[piece], lane, 1));
+        for (packet, lane) in places {
+            parts.push(self.b.part(packet, lane, 1));
         }
         self.b.join(parts)
+    }
+
+    /// The element that all lanes have.
+    fn one_for_all(&mut self, load: &Load, offset: Handle<Index>) -> Use {
+        let (value, lanes) = (self.one(load, offset), load.ty.lanes);
+        match lanes {
+            1 => value,
+            _ => self.b.emit(Operation::Repeat { value, lanes }),
+        }
+    }
+
+    /// One element for all lanes if the first and the last one have the same, else one for each.
+    fn still_or_not(&mut self, load: &Load, offsets: &[Handle<Index>]) -> Use {
+        let condition = self.b.indices().equal(offsets[0], offsets[offsets.len() - 1]);
+        let register = self.b.register("packet", load.ty);
+        self.b.enter();
+        let packet = self.one_for_all(load, offsets[0]);
+        self.b.assign(register, packet);
+        let accept = self.b.leave();
+        self.b.enter();
+        let parts = offsets.iter().map(|offset| self.one(load, *offset)).collect();
+        let packet = self.b.join(parts);
+        self.b.assign(register, packet);
+        let reject = self.b.leave();
+        self.b.push(Statement::If {
+            condition,
+            accept,
+            reject,
+        });
+        self.b.read(register)
     }
 
     /// What to load so that it has the elements at these distances from an offset, which are in order.
@@ -194,16 +228,18 @@ impl Widen {
             let (mut at, end) = (start, start + count * size);
             while at < end {
                 let divisor = self.divisor(load.place, offset, at);
-                let whole = end - at >= WIDEST && divisor < WIDEST && size < WIDEST;
-                let piece = if whole && is_global && divisor >= size {
+                let rest = end - at;
+                let bytes = largest_power(rest).min(divisor).max(size);
+                // Neighbours at any address, where that takes fewer accesses.
+                let shifted = rest >= WIDEST || packets_of(rest, divisor) < rest / bytes;
+                let piece = if is_global && size <= divisor && divisor < WIDEST && shifted {
                     Piece {
                         start: at,
-                        bytes: WIDEST,
+                        bytes: rest,
                         is_aligned: false,
                     }
                 } else {
-                    let bytes = largest_power(end - at).min(divisor).max(size);
-                    if bytes < narrowest.0 && bytes < end - at {
+                    if bytes < narrowest.0 && bytes < rest {
                         narrowest = (bytes, Some(Why::Unaligned(divisor as u64)));
                     }
                     Piece {
@@ -219,23 +255,58 @@ impl Widen {
                 narrowest = (count * size, Some(Why::Apart(distances[count as usize] - distances[0])));
             }
         }
-        // What lies between the elements is loaded with them where that takes fewer accesses.
-        let unit = self.divisor(load.place, offset, distances[0]).min(WIDEST);
-        let mut starts: Vec<i64> = distances.iter().map(|at| at - (at - distances[0]) % unit).collect();
-        starts.dedup();
-        if is_global && unit > size && starts.len() < pieces.len() {
-            narrowest = (unit, (unit < WIDEST).then_some(Why::Unaligned(unit as u64)));
-            let piece = |start| Piece {
-                start,
-                bytes: unit,
-                is_aligned: true,
+        if is_global && let Some(found) = self.with_gaps(load.place, offset, distances, size) {
+            let accesses = |pieces: &[Piece]| {
+                let of = |piece: &Piece| if piece.is_aligned { 1 } else { packets_of(piece.bytes, size) };
+                pieces.iter().map(of).sum::<i64>()
             };
-            pieces = starts.into_iter().map(piece).collect();
+            if accesses(&found) < accesses(&pieces) {
+                let bytes = found[0].bytes.min(WIDEST);
+                let is_narrow = found[0].is_aligned && bytes < WIDEST;
+                narrowest = (bytes, is_narrow.then_some(Why::Unaligned(bytes as u64)));
+                pieces = found;
+            }
         }
         if let (bytes, Some(why)) = narrowest {
             self.note(load.place, false, bytes, load.ty, why);
         }
         pieces
+    }
+
+    /// Elements together with what lies between them: aligned packets, each of which has one of them. So no page is
+    /// touched that is not the tensor's.
+    fn with_gaps(
+        &mut self,
+        place: Place,
+        offset: Handle<Index>,
+        distances: &[i64],
+        size: i64,
+    ) -> Option<Vec<Piece>> {
+        let (first, last) = (*distances.first()?, *distances.last()?);
+        // How far before the first element an address is that more divides.
+        let befores: Vec<i64> = (0..WIDEST / size).map(|count| count * size).collect();
+        let (unit, before) = befores
+            .into_iter()
+            .map(|before| (self.divisor(place, offset, first - before), before))
+            .filter(|(unit, before)| before < unit)
+            .max_by_key(|(unit, before)| (*unit, -before))?;
+        let mut starts: Vec<i64> = distances.iter().map(|at| at - (at - first + before) % unit).collect();
+        starts.dedup();
+        if unit > size && (unit == WIDEST || starts.len() < distances.len()) {
+            let piece = |start| Piece {
+                start,
+                bytes: unit,
+                is_aligned: true,
+            };
+            return Some(starts.into_iter().map(piece).collect());
+        }
+        let are_close = distances.windows(2).all(|pair| pair[1] - pair[0] - size < WIDEST);
+        let whole = Piece {
+            start: first,
+            bytes: last - first + size,
+            is_aligned: false,
+        };
+        (are_close && unit >= size).then(|| vec![whole])
     }
 
     /// What is known to divide the address so far behind an offset, up to 16.
@@ -251,7 +322,7 @@ struct Piece {
     start: i64,
     /// How many.
     bytes: i64,
-    /// Whether their address is a multiple of so many; else they are what two loads have in common.
+    /// Whether their address is a multiple of so many; else they are shifted together.
     is_aligned: bool,
 }
 

@@ -1,78 +1,95 @@
-//! Loads of 16 bytes at any address.
+//! Bytes at any address.
 
 use super::{WIDEST, Widen};
 use crate::element::ElementType;
+use crate::ir::Literal;
 use crate::thread::{Load, Operation, Place, Rounding, Type, Use};
 
+/// How many aligned packets may hold so many bytes whose address is a multiple of `divisor`.
+pub(super) fn packets_of(bytes: i64, divisor: i64) -> i64 {
+    (WIDEST - divisor + bytes - 1) / WIDEST + 1
+}
+
 impl Widen {
-    /// Sixteen bytes at any address, from the one or two aligned packets that hold them.
-    pub(super) fn realigned(&mut self, load: &Load, place: Place) -> Use {
+    /// So many bytes at any address, from the aligned packets that hold them, shifted together: packets of 16 bytes, of
+    /// the last of which only the beginning is what was asked for.
+    pub(super) fn realigned(&mut self, load: &Load, place: Place, bytes: i64) -> Vec<Use> {
         let base = match place.pointer {
             Some(pointer) => self.b.index(pointer.into()),
             None => self.b.address(place.buffer),
         };
         let address = self.b.indices().add(base, place.offset);
         let behind = self.b.indices().low(address, 4);
-        let words = Type::packet(ElementType::U32, 4);
         let first = self.b.indices().subtract(place.offset, behind);
-        let second = self.b.indices().offset(first, WIDEST);
-        let zero = self.b.constant(0);
-        let aligned = self.b.indices().equal(behind, zero);
-        let both = self.b.indices().not(aligned);
-        let both = self.b.indices().all(load.predicate.into_iter().chain([both]));
-        let at = |offset, predicate| Load {
-            place: Place { offset, ..place },
-            ty: words,
-            predicate,
-            ..*load
-        };
-        let (low, high) = (
-            self.b.load(at(first, load.predicate)),
-            self.b.load(at(second, Some(both))),
-        );
-        let mut parts = Vec::with_capacity(8);
-        for packet in [low, high] {
+        let end = self.b.indices().offset(behind, bytes);
+        let mut words = Vec::new();
+        for packet in 0..packets_of(bytes, 1) {
+            // Of what lies in it something is asked for.
+            let limit = self.b.constant(packet * WIDEST);
+            let needed = self.b.indices().less(limit, end);
+            if self.b.kernel().indices.is_known(needed) == Some(false) {
+                break;
+            }
+            let all = self.b.indices().all(load.predicate.into_iter().chain([needed]));
+            let is_known = self.b.kernel().indices.is_known(all) == Some(true);
+            let offset = self.b.indices().offset(first, packet * WIDEST);
+            let packet = self.b.load(Load {
+                place: Place { offset, ..place },
+                ty: Type::packet(ElementType::U32, 4),
+                predicate: Some(all).filter(|_| !is_known),
+                ..*load
+            });
             for lane in 0..4 {
-                parts.push(self.b.part(packet, lane, 1));
+                words.push(self.b.part(packet, lane, 1));
             }
         }
+        let wanted = (bytes as usize).div_ceil(4);
         // By two words, by one, and by the bytes that are left.
+        let zero = Use::Literal(Literal::zero(ElementType::U32));
+        let word = |words: &[Use], at: usize| words.get(at).copied().unwrap_or(zero);
         for (bits, by) in [(4, 2), (3, 1)] {
             let low = self.b.indices().low(behind, bits);
             let limit = self.b.constant(4 * by as i64);
             let moves = self.b.indices().at_most(limit, low);
-            match self.b.kernel().indices.is_known(moves) {
-                Some(false) => {}
-                _ => {
-                    let moved = |widen: &mut Self, word: usize| {
-                        let (accept, reject) = (parts[word + by], parts[word]);
-                        widen.b.select(moves.into(), accept, reject)
-                    };
-                    let count = parts.len() - by;
-                    parts = (0..count).map(|word| moved(self, word)).collect();
-                }
+            let is_known = self.b.kernel().indices.is_known(moves);
+            if is_known != Some(false) {
+                // One more than is left to do.
+                let count = wanted + by;
+                let moved = (0..count).map(|at| (word(&words, at + by), word(&words, at)));
+                let moved: Vec<_> = moved.collect();
+                words = moved
+                    .into_iter()
+                    .map(|(accept, reject)| match is_known {
+                        Some(_) => accept,
+                        None => self.b.select(moves.into(), accept, reject),
+                    })
+                    .collect();
             }
         }
-        let bytes = self.b.indices().low(behind, 2);
-        let shifted: Vec<Use> = match self.b.kernel().indices.as_constant(bytes) {
-            Some(0) => parts.into_iter().take(4).collect(),
-            _ => {
-                let bits = self.b.indices().scale(bytes, 8);
-                let by = self.b.emit(Operation::Cast {
-                    value: bits.into(),
-                    to: ElementType::U32,
-                    rounding: Rounding::NearestEven,
-                });
-                let funnel = |widen: &mut Self, word: usize| {
-                    let (low, high) = (parts[word], parts[word + 1]);
-                    widen.b.emit(Operation::Funnel { low, high, by })
-                };
-                (0..4).map(|word| funnel(self, word)).collect()
-            }
-        };
-        let words = self.b.join(shifted);
+        let rest = self.b.indices().low(behind, 2);
+        if self.b.kernel().indices.as_constant(rest) != Some(0) {
+            let bits = self.b.indices().scale(rest, 8);
+            let by = self.b.emit(Operation::Cast {
+                value: bits.into(),
+                to: ElementType::U32,
+                rounding: Rounding::NearestEven,
+            });
+            let pairs: Vec<_> = (0..wanted).map(|at| (word(&words, at), word(&words, at + 1))).collect();
+            words = pairs
+                .into_iter()
+                .map(|(low, high)| self.b.emit(Operation::Funnel { low, high, by }))
+                .collect();
+        }
+        words.resize(wanted.next_multiple_of(4), zero);
+        words.iter_mut().skip(wanted).for_each(|word| *word = zero);
         let element = load.ty.element;
-        self.b
-            .bitcast(words, Type::packet(element, (WIDEST / element.size() as i64) as u8))
+        let ty = Type::packet(element, (WIDEST / element.size() as i64) as u8);
+        words
+            .chunks(4)
+            .map(|packet| {
+                let packet = self.b.join(packet.to_vec());
+                self.b.bitcast(packet, ty)
+            })
+            .collect()
     }
 }
