@@ -1,6 +1,6 @@
 //! A whole kernel.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Statement, Symbol, Type};
 use crate::element::ElementType;
