@@ -9,6 +9,7 @@ mod accesses;
 mod catalogue;
 mod meeting;
 mod paths;
+mod threads;
 
 use std::collections::HashSet;
 

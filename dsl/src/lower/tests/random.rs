@@ -3,12 +3,15 @@
 use fastrand::Rng;
 
 use super::run::{Argument, bind, check};
+use crate::analysis::effects::Effects;
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{
-    BinaryOp, Block, Bounds, Combine, CompareOp, Expression, Kernel, Literal, Reduction, Shape, Statement, UnaryOp,
+    BinaryOp, Block, Bounds, Combine, CompareOp, Conflict, Expression, Kernel, Literal, Reduction, Shape, Statement,
+    UnaryOp,
 };
 use crate::schedule::{LoadHint, Schedule, StoreHint};
+use crate::transform::checked;
 
 struct Generator<'r> {
     rng: &'r mut Rng,
@@ -388,18 +391,31 @@ impl Generator<'_> {
         let extents: Vec<u64> = [self.programs]
             .into_iter()
             .chain(shape.extents().iter().map(|&extent| {
-                // Sometimes shorter than the tile.
-                u64::from(extent).saturating_sub(self.rng.u64(0..3)).max(1)
+                // Sometimes shorter than the tile, and sometimes with room for another one.
+                let shorter = u64::from(extent).saturating_sub(self.rng.u64(0..3)).max(1);
+                shorter + u64::from(extent) * u64::from(self.rng.u8(0..3) == 0)
             }))
             .collect();
         let out = self.tensor(&format!("out{number}"), element, &extents, true);
-        let mut indices = vec![self.b.program(0)];
+        self.b.conflict = self.pick(&[None, None, None, Some(Conflict::Disjoint), Some(Conflict::LastWins)]);
+        let in_order = self.b.conflict == Some(Conflict::LastWins);
+        // Where the last one wins programs may meet.
+        let row = match in_order && self.rng.bool() {
+            true => self.scalar(),
+            false => self.b.program(0),
+        };
+        let mut indices = vec![row];
         for (axis, &extent) in shape.extents().iter().enumerate() {
             let range = self.b.arange(extent);
             let behind = shape.rank() - axis - 1;
             let mut own = vec![extent];
             own.extend(std::iter::repeat_n(1, behind));
             indices.push(self.b.reshape(range, &own));
+        }
+        if in_order && let Some(last) = indices.last_mut() {
+            let by = self.rng.i64(1..9);
+            let by = self.b.index(by);
+            *last = self.b.binary(BinaryOp::Remainder, *last, by);
         }
         if self.rng.u8(0..4) == 0 {
             let limit = self.scalar();
@@ -411,6 +427,18 @@ impl Generator<'_> {
         } else {
             self.b.store(out, &indices, value);
         }
+        // Once more, beside it or over it.
+        if self.rng.u8(0..4) == 0 {
+            let extent = i64::from(shape.innermost());
+            let by = self.pick(&[0, 1, extent / 2, extent - 1, extent, -1]);
+            let by = self.b.index(by);
+            if let Some(last) = indices.last_mut() {
+                *last = self.b.add(*last, by);
+            }
+            self.b.conflict = self.b.conflict.filter(|_| in_order);
+            self.b.store(out, &indices, value);
+        }
+        self.b.conflict = None;
     }
 
     fn block(&mut self, fill: impl FnOnce(&mut Self)) -> Block {
@@ -552,7 +580,18 @@ fn run_random(meets: bool) {
         };
         let (mut kernel, arguments, _) = generator.kernel();
         let pinned = rng.bool();
+        let tested = rng.u8(0..4) == 0;
+        if tested {
+            kernel = checked(kernel);
+        }
         bind(&mut kernel, &arguments, pinned);
+        let effects = Effects::of(&kernel);
+        if effects.in_order {
+            by.programs_per_block = 1;
+        }
+        if !effects.threads_are_independent() {
+            by.splits = 1;
+        }
         let run = || check(&kernel, &by, &arguments);
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
             Ok(_) => done += 1,

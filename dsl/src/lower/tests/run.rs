@@ -261,13 +261,14 @@ pub(super) fn launched(
     (outcome, bytes)
 }
 
-/// Lowers a kernel and runs it both ways; returns it as threads have it.
+/// Lowers a kernel that reports nothing, and runs it both ways; returns it as threads have it.
 pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]) -> Lowered {
     let (grid, tiles) = as_tiles(kernel, arguments);
-    let (lowered, _, threads) = lowered_and_run(kernel, schedule, arguments, grid);
+    let (lowered, outcome, threads) = lowered_and_run(kernel, schedule, arguments, grid);
     for (position, (tiles, threads)) in tiles.iter().zip(&threads).enumerate() {
         let first = tiles.iter().zip(threads).position(|(one, other)| one != other);
         assert_eq!(first, None, "tensor {position}, {schedule}\n{}", lowered.kernel);
     }
+    assert_eq!(outcome.reports, [], "{schedule}\n{}", lowered.kernel);
     lowered
 }

@@ -12,8 +12,13 @@ fn labels_are_of_what_is_around() {
     let no_loop = broken(|e| e.b.scope(|b, label| b.push(Statement::Next(label))));
     assert_eq!(no_loop, Some(Rule::Label));
     let behind = broken(|e| {
-        e.b.push(Statement::Exit);
-        e.b.push(Statement::AsyncCommit);
+        // The builder leaves out what stands behind.
+        let statements = [Statement::Exit, Statement::AsyncCommit];
+        let (label, body) = (
+            e.b.label(),
+            statements.map(|one| (one, Span::UNKNOWN)).into_iter().collect(),
+        );
+        e.b.push(Statement::Scope { label, body });
     });
     assert_eq!(behind, Some(Rule::Label));
     let twice = broken(|e| {
