@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::held::MOST_REGISTERS;
 use super::{Lower, LowerError};
 use crate::ir::{Access, Block, Expression, Handle, Kernel, Shape, Statement};
-use crate::schedule::VECTOR_BYTES;
+use crate::schedule::{VECTOR_BYTES, WARP};
 use crate::stack::room;
 
 /// Later uses that are looked at.
@@ -34,7 +34,10 @@ impl Lower<'_> {
         let layout = self.layout(shape);
         let is_innermost = usize::from(axis) + 1 == shape.rank();
         let in_chunks = usize::from(layout.lanes) == Expression::CHUNK;
-        if !is_innermost || !in_chunks || layout.elements() > MOST_REGISTERS {
+        // A short line every warp has for itself, and none waits for another one.
+        let chunks = shape.innermost().div_ceil(u32::from(layout.lanes));
+        let by_warps = layout.packets == u64::from(chunks) && chunks <= WARP && self.schedule.threads > WARP;
+        if !is_innermost || !in_chunks || layout.elements() > MOST_REGISTERS || by_warps {
             return Ok(());
         }
         let later = following(&kernel.body, kernel, combined).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
 use crate::thread::{self, Buffer, Facts, Index, Operation, Place, Predicate, Unroll, Use};
 
 /// Pairs that a thread reads at once.
-const PAIRS: i64 = 4;
+const PAIRS: i64 = 2;
 
 /// Two elements, each with its key and its number.
 struct Pair {
