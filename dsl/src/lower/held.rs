@@ -122,19 +122,8 @@ impl Lower<'_> {
             }
             return Ok(());
         }
-        let (start, end, label) = (self.b.constant(0), self.b.constant(layout.own as i64), self.b.label());
-        let (slot, variable) = self.b.counter(start, end, 1);
-        let body = self.inside(|lower| one(lower, slot))?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step: 1,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
+        let (start, end) = (self.b.constant(0), self.b.constant(layout.own as i64));
+        self.counted(start, end, 1, Unroll::Never, one)
     }
 
     /// A tile of which each thread computes its own elements.

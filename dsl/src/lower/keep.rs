@@ -81,7 +81,8 @@ impl Lower<'_> {
         let kernel = self.kernel;
         let node = &kernel.expressions[value];
         let takes_loading = |value| {
-            let is_load = |inner| !kernel.ty(inner).is_scalar() && matches!(kernel.expressions[inner], Expression::Load(_));
+            let is_load =
+                |inner| !kernel.ty(inner).is_scalar() && matches!(kernel.expressions[inner], Expression::Load(_));
             kernel.is_made_of(value, |inner| !self.is_there(inner), is_load)
         };
         let as_long = kernel.ty(value).shape.elements() == shape.elements();
@@ -141,7 +142,7 @@ impl Lower<'_> {
                     // A row that begins anywhere is stored in other packets.
                     let aligned = |lower: &mut Self| {
                         let divisor = lower.divisor_along(access, shape, lanes);
-                        matches!(divisor, Ok(Some(divisor)) if divisor >= VECTOR_BYTES.into())
+                        matches!(divisor, Ok(Ok(divisor)) if divisor >= VECTOR_BYTES.into())
                     };
                     !indexes && self.is_where(*value, what) && aligned(self)
                 }
@@ -160,13 +161,19 @@ impl Lower<'_> {
             inner != what && !is_pointwise(&kernel.expressions[inner]) && self.made_of(inner, what)
         };
         let same = kernel.ty(value).shape.elements() == kernel.ty(what).shape.elements();
-        same && !kernel.is_made_of(value, |inner| inner != what && !self.is_there(inner), |inner| {
-            !self.is_there(inner) && elsewhere(inner)
-        })
+        same && !kernel.is_made_of(
+            value,
+            |inner| inner != what && !self.is_there(inner),
+            |inner| !self.is_there(inner) && elsewhere(inner),
+        )
     }
 
     /// Whether an operation takes what threads hold of a value as it is: found by doing it once for nothing.
-    fn is_combined_at_home(&mut self, what: Handle<Expression>, combined: Handle<Expression>) -> Result<bool, LowerError> {
+    fn is_combined_at_home(
+        &mut self,
+        what: Handle<Expression>,
+        combined: Handle<Expression>,
+    ) -> Result<bool, LowerError> {
         let kernel = self.kernel;
         let wanted = self.wanted_by(|lower| {
             let held = lower.hold(kernel.ty(what), |lower, _, point| lower.pull(what, point))?;

@@ -11,11 +11,8 @@ use crate::thread::{Index, Shuffle, Use};
 impl Lower<'_> {
     /// Whether what threads hold of a tile is stored by pairs of threads.
     pub(super) fn stores_by_pairs(&self, group: &Group<'_>, lanes: u8) -> bool {
-        let size = self
-            .kernel
-            .tensor(group.access.tensor)
-            .map_or(1, |tensor| tensor.element.size());
-        let twice = u32::from(lanes) * size as u32 == 2 * VECTOR_BYTES;
+        let bytes = u64::from(lanes) * self.size_of(group.access.tensor);
+        let twice = bytes == 2 * u64::from(VECTOR_BYTES);
         let is_row = group.shape.elements() == u64::from(group.shape.innermost());
         twice && is_row && self.schedule.threads.is_multiple_of(2)
     }

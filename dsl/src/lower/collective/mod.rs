@@ -14,9 +14,7 @@ use super::layout::Layout;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::{
-    AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape, Type,
-};
+use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape, Type};
 use crate::schedule::WARP;
 use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, Update, Use};
 
@@ -243,23 +241,10 @@ impl Lower<'_> {
     ) -> Result<(), LowerError> {
         let (start, end) = (self.b.constant(0), self.b.constant(trips));
         match trips {
-            0 => return Ok(()),
-            1 => return body(self, start),
-            _ => {}
+            0 => Ok(()),
+            1 => body(self, start),
+            _ => self.counted(start, end, 1, Unroll::Never, body),
         }
-        let label = self.b.label();
-        let (trip, variable) = self.b.counter(start, end, 1);
-        let body = self.inside(|lower| body(lower, trip))?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step: 1,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
     }
 
     /// The element `along` the line at a place.

@@ -5,7 +5,7 @@ use super::super::{Lower, LowerError};
 use super::Line;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
-use crate::thread::{self, Buffer, Facts, Index, Operation, Place, Predicate, Unroll, Use};
+use crate::thread::{Buffer, Facts, Index, Operation, Place, Predicate, Unroll, Use};
 
 /// Pairs that a thread reads at once.
 const PAIRS: i64 = 2;
@@ -55,24 +55,13 @@ impl Lower<'_> {
             // Sorted pieces of two elements, of four, and so on; of each, pairs ever closer together.
             lower.looped(padded.ilog2().into(), |lower, log| {
                 let (zero, log) = (lower.b.constant(0), lower.b.indices().offset(log, 1));
-                let (label, (closer, variable)) = (lower.b.label(), lower.b.counter(zero, log, 1));
-                let body = lower.inside(|lower| {
+                lower.counted(zero, log, 1, Unroll::Never, |lower, closer| {
                     let apart = lower.b.indices().subtract(log, closer);
                     let apart = lower.b.indices().offset(apart, -1);
                     lower.sort_step(line, descending, [keys, order], [log, apart])?;
                     lower.barrier();
                     Ok(())
-                })?;
-                lower.b.push(thread::Statement::For {
-                    label,
-                    variable,
-                    start: zero,
-                    end: log,
-                    step: 1,
-                    unroll: Unroll::Never,
-                    body,
-                });
-                Ok(())
+                })
             })?;
             if order == result {
                 return Ok(());

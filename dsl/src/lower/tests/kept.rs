@@ -183,7 +183,12 @@ fn variables_hold_packets() {
         });
         is_wide(&lowered);
         let packets = 1024 / lanes / 64;
-        assert_eq!((loads(&lowered, 16), stores(&lowered, 16)), (packets, packets), "{}", lowered.kernel);
+        assert_eq!(
+            (loads(&lowered, 16), stores(&lowered, 16)),
+            (packets, packets),
+            "{}",
+            lowered.kernel
+        );
         assert_eq!(barriers(&lowered), 0, "{}", lowered.kernel);
     }
 }
