@@ -33,8 +33,8 @@ impl Lower<'_> {
             // Each thread keeps what it finds.
             let own = self.own(ty)?;
             self.with_others(&operands, |lower| {
-                lower.each_slot(ty, |lower, slot, point| {
-                    let kept = lower.element_place(own, slot, ty.element);
+                lower.each_element(ty, |lower, own_number, point| {
+                    let kept = lower.element_place(own, own_number, ty.element);
                     lower.atomic_element(atomic, order, point, ty.shape, Some(kept))
                 })
             })?;
@@ -60,7 +60,7 @@ impl Lower<'_> {
                 read_only: false,
                 predicate: None,
             });
-            self.order.shared = true;
+            self.reads_shared(kept.buffer);
             self.shared_top = top;
             self.scalars.insert(value, old);
             return Ok(());

@@ -13,8 +13,8 @@ pub(super) struct Order {
     written: BTreeSet<u32>,
     /// Changed by atomic operations, which need no barrier among themselves.
     atomic: BTreeSet<u32>,
-    /// Whether shared memory has been read.
-    pub(super) shared: bool,
+    /// Up to where shared memory has been read.
+    pub(super) shared: u32,
 }
 
 impl Order {
@@ -22,7 +22,7 @@ impl Order {
         self.read.extend(&other.read);
         self.written.extend(&other.written);
         self.atomic.extend(&other.atomic);
-        self.shared |= other.shared;
+        self.shared = self.shared.max(other.shared);
     }
 }
 
@@ -75,7 +75,7 @@ impl Lower<'_> {
     /// What is pending in a loop: what was before it, and what its trips before may have left. A barrier inside is none for a
     /// loop without trips, so all of it still is after the loop.
     pub(super) fn pending_in_loop<'b>(&mut self, blocks: impl IntoIterator<Item = &'b Block>) {
-        self.order.shared = true;
+        self.order.shared = u32::MAX;
         for block in blocks {
             let touched = self.touched(block);
             self.order.union(&touched);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::held::MOST_REGISTERS;
+use super::layout::Layout;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
@@ -175,15 +176,17 @@ impl Lower<'_> {
 
     /// How a store is spread that uses tiles which threads hold: each stores the elements that it would hold.
     pub(super) fn distribute_held(&self, shape: Shape) -> Distribution {
-        let (workers, elements) = (self.workers(), shape.elements());
-        let trips = elements.div_ceil(workers).max(1);
-        let in_flight = match trips <= MOST_REGISTERS {
+        let (workers, layout) = (self.workers(), self.layout(shape));
+        let trips = layout.own.max(1);
+        let in_flight = match layout.elements() <= MOST_REGISTERS {
             true => trips,
             false => trips.min(self.schedule.unroll.into()),
         };
-        let form = match shape.rank() {
-            0 => Form::Alone,
-            _ => Form::Elements { elements },
+        let Layout { lanes, packets, .. } = layout;
+        let form = match (shape.rank(), lanes) {
+            (0, _) => Form::Alone,
+            (_, 1) => Form::Elements { elements: packets },
+            _ => Form::Packets { lanes, packets },
         };
         Distribution {
             shape,
@@ -292,7 +295,11 @@ impl Lower<'_> {
         let mut tiles = access.indices.iter().copied().filter(|index| is_tile(*index));
         match tiles.clone().any(is_loaded) {
             true => Why::Loaded,
-            false => Why::Computed(tiles.next().map_or(ElementType::I64, |index| self.kernel.ty(index).element)),
+            false => Why::Computed(
+                tiles
+                    .next()
+                    .map_or(ElementType::I64, |index| self.kernel.ty(index).element),
+            ),
         }
     }
 

@@ -7,6 +7,9 @@ use crate::ir::{Access, Block, Conflict, Expression, Handle, Shape, Statement};
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
+/// Rows that may be written one after the other.
+const MOST_ROWS: u64 = 4;
+
 impl Lower<'_> {
     pub(super) fn store(
         &mut self,
@@ -20,7 +23,8 @@ impl Lower<'_> {
         self.mark_store(access, shape, conflict)?;
         self.access_span = self.span;
         let operands: Vec<_> = access.operands().chain([value]).collect();
-        let (distribution, why) = match self.are_made_of_held(&operands) {
+        let held = self.are_made_of_held(&operands);
+        let (distribution, why) = match held {
             _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => {
                 (self.distribute_in_order(shape), Some(Why::InOrder))
             }
@@ -36,6 +40,7 @@ impl Lower<'_> {
             value,
             shape,
             distribution: &distribution,
+            held,
         };
         let result = self.with_others(&operands, |lower| {
             lower.pulled.push(Default::default());
@@ -78,7 +83,9 @@ impl Lower<'_> {
                     return self.row(group, zero);
                 }
                 let (zero, end) = (self.b.constant(0), self.b.constant(rows as i64));
-                self.counted(zero, end, 1, Unroll::Free, |lower, row| lower.row(group, row))
+                // A row is long enough: many of them one after the other would only be more text.
+                let unroll = if rows > MOST_ROWS { Unroll::Never } else { Unroll::Free };
+                self.counted(zero, end, 1, unroll, |lower, row| lower.row(group, row))
             }
         }
     }
@@ -198,7 +205,11 @@ impl Lower<'_> {
         point: &impl Fn(&mut Self, Handle<Index>) -> Result<Point, LowerError>,
     ) -> Result<(), LowerError> {
         let first = self.b.indices().add(base, self.worker);
-        let mut loaded: Vec<(Point, Use, Handle<Predicate>)> = Vec::new();
+        let by_pairs = match group.distribution.form {
+            Form::Packets { lanes, .. } if group.held && self.stores_by_pairs(group, lanes) => Some(lanes),
+            _ => None,
+        };
+        let mut loaded: Vec<(Handle<Index>, Point, Use, Handle<Predicate>)> = Vec::new();
         for u in 0..group.distribution.in_flight {
             let q = self.b.indices().offset(first, (u * group.distribution.workers) as i64);
             let here = self.b.indices().less(q, count);
@@ -207,15 +218,18 @@ impl Lower<'_> {
             }
             let point = point(self, q)?;
             let value = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
-            loaded.push((point, value, here));
+            loaded.push((q, point, value, here));
         }
-        for (point, value, here) in loaded {
-            self.store_at(group, &point, value, Some(here))?;
+        for (q, point, value, here) in loaded {
+            match by_pairs {
+                Some(lanes) => self.store_pair(group, q, count, value, lanes)?,
+                None => self.store_at(group, &point, value, Some(here))?,
+            }
         }
         Ok(())
     }
 
-    fn store_at(
+    pub(super) fn store_at(
         &mut self,
         group: &Group<'_>,
         point: &Point,
@@ -337,9 +351,11 @@ fn has_both(block: &Block, is_one: &impl Fn(&Statement) -> bool) -> bool {
 }
 
 /// One store of a tile.
-struct Group<'a> {
-    access: &'a Access,
+pub(super) struct Group<'a> {
+    pub(super) access: &'a Access,
     value: Handle<Expression>,
-    shape: Shape,
+    pub(super) shape: Shape,
     distribution: &'a Distribution,
+    /// Whether threads hold what it is made of.
+    held: bool,
 }

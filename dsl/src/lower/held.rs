@@ -1,16 +1,18 @@
 //! Tiles that are somewhere: each thread holds some elements, or all of them are in shared memory.
 //!
-//! A thread holds the elements whose row-major position is its own number and so many times the number of threads more.
-//! Whether an element that is wanted is the thread's own is asked of the index expressions; what is wanted of another
-//! thread's is found by emitting the use once for nothing, and brought through shared memory before it.
+//! Which elements a thread holds, `layout` says. Whether one that is wanted is the thread's own is asked of the index
+//! expressions; what is wanted of another thread's is found by emitting the use once for nothing, and brought through
+//! shared memory before it.
 
 use std::collections::BTreeSet;
 
 use super::access::memory_type;
+use super::layout::Layout;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Literal, Local, Type};
+use crate::schedule::VECTOR_BYTES;
 use crate::thread::verify::MAX_SHARED_BYTES;
 use crate::thread::{self, Buffer, BufferKind, Index, Load, Operation, Order, Place, Register, Rounding, Use};
 use crate::thread::{Store, Unroll};
@@ -18,15 +20,20 @@ use crate::thread::{Store, Unroll};
 /// Elements of a tile that a thread holds in registers; of longer ones they are in its own memory.
 pub(super) const MOST_REGISTERS: u64 = 32;
 
+/// Bytes of shared memory that are left alone rather than waited for.
+const MOST_BESIDE: u32 = 16 << 10;
+
 /// Where a tile's elements are.
 #[derive(Debug, Clone)]
 pub(super) enum Held {
-    /// Each thread's own, in order.
+    /// Each thread's own packets, in order.
     Values(Vec<Use>),
     /// Each thread's own, one after the other in its memory.
     Own(Handle<Buffer>),
     /// All of them, in row-major order, as elements of this type.
     Shared(Handle<Buffer>, ElementType),
+    /// The only one, which every thread has.
+    Everywhere(Use),
 }
 
 /// Where a variable keeps a tile: each thread its own elements.
@@ -37,17 +44,12 @@ pub(super) enum Variable {
 }
 
 impl Lower<'_> {
-    /// Elements of a tile that a thread holds.
-    fn slots(&self, ty: Type) -> u64 {
-        ty.shape.elements().div_ceil(self.schedule.threads.into())
-    }
-
     pub(super) fn declare_tile(&mut self, handle: Handle<Local>, name: &str, ty: Type) -> Result<(), LowerError> {
-        let slots = self.slots(ty);
-        let variable = match slots <= MOST_REGISTERS {
+        let layout = self.layout(ty.shape);
+        let variable = match layout.elements() <= MOST_REGISTERS {
             true => {
-                let one = thread::Type::scalar(ty.element);
-                Variable::Registers((0..slots).map(|_| self.b.register(name, one)).collect())
+                let packet = thread::Type::packet(ty.element, layout.lanes);
+                Variable::Registers((0..layout.own).map(|_| self.b.register(name, packet)).collect())
             }
             false => Variable::Own(self.own(ty)?),
         };
@@ -57,50 +59,71 @@ impl Lower<'_> {
 
     /// Memory of a thread for its elements of a tile.
     pub(super) fn own(&mut self, ty: Type) -> Result<Handle<Buffer>, LowerError> {
-        let size = memory_type(ty.element).size() as u64;
-        let Ok(bytes) = u32::try_from(self.slots(ty) * size) else {
+        let size = memory_type(ty.element).size() as u32;
+        let layout = self.layout(ty.shape);
+        let Ok(bytes) = u32::try_from(layout.elements() * u64::from(size)) else {
             return self.defect("a tile of more bytes than a thread has");
         };
         let name = format!("own_{}", self.b.kernel().buffers.len());
-        Ok(self.b.buffer(name, size as u32, BufferKind::Local { bytes }))
+        let alignment = (size * u32::from(layout.lanes)).min(VECTOR_BYTES);
+        Ok(self.b.buffer(name, alignment, BufferKind::Local { bytes }))
     }
 
-    /// Does `body` with each element that a thread holds: which one of its own it is, and the position in the tile.
-    pub(super) fn each_slot(
+    /// Does `body` with each packet that a thread holds: which one of its own it is, and where in the tile.
+    pub(super) fn each_packet(
         &mut self,
         ty: Type,
         mut body: impl FnMut(&mut Self, Handle<Index>, &Point) -> Result<(), LowerError>,
     ) -> Result<(), LowerError> {
+        let layout = self.layout(ty.shape);
+        self.each_number(layout, |lower, slot, number| {
+            let e = lower.packet_at(number, layout.lanes);
+            let point = lower.at_position(e, ty.shape);
+            body(lower, slot, &point)
+        })
+    }
+
+    /// Does `body` with each element that a thread holds, one by one.
+    pub(super) fn each_element(
+        &mut self,
+        ty: Type,
+        mut body: impl FnMut(&mut Self, Handle<Index>, &Point) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        let layout = self.layout(ty.shape);
+        let lanes = i64::from(layout.lanes);
+        self.each_number(layout, |lower, slot, number| {
+            let [own, first] = [slot, number].map(|packet| lower.b.indices().scale(packet, lanes));
+            (0..lanes).try_for_each(|lane| {
+                let [own, e] = [own, first].map(|first| lower.b.indices().offset(first, lane));
+                let point = lower.at_position(e, ty.shape);
+                body(lower, own, &point)
+            })
+        })
+    }
+
+    /// Does `body` with each packet that a thread holds: which one of its own it is, and which one of the tile.
+    fn each_number(
+        &mut self,
+        layout: Layout,
+        mut body: impl FnMut(&mut Self, Handle<Index>, Handle<Index>) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
         let threads = i64::from(self.schedule.threads);
-        let elements = self.b.constant(ty.shape.elements() as i64);
+        let packets = self.b.constant(layout.packets as i64);
         let mut one = |lower: &mut Self, slot: Handle<Index>| {
             let first = lower.b.indices().scale(slot, threads);
-            let e = lower.b.indices().add(first, lower.worker);
-            let here = lower.b.indices().less(e, elements);
-            let point = lower.at_position(e, ty.shape);
-            lower.where_needed(here, |lower| body(lower, slot, &point))
+            let number = lower.b.indices().add(first, lower.worker);
+            let here = lower.b.indices().less(number, packets);
+            lower.where_needed(here, |lower| body(lower, slot, number))
         };
-        let slots = self.slots(ty) as i64;
-        if slots as u64 <= MOST_REGISTERS {
-            for slot in 0..slots {
-                let slot = self.b.constant(slot);
+        if layout.elements() <= MOST_REGISTERS {
+            for slot in 0..layout.own {
+                let slot = self.b.constant(slot as i64);
                 one(self, slot)?;
             }
             return Ok(());
         }
-        let (start, end, label) = (self.b.constant(0), self.b.constant(slots), self.b.label());
-        let (slot, variable) = self.b.counter(start, end, 1);
-        let body = self.inside(|lower| one(lower, slot))?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step: 1,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
+        let (start, end) = (self.b.constant(0), self.b.constant(layout.own as i64));
+        self.counted(start, end, 1, Unroll::Never, one)
     }
 
     /// A tile of which each thread computes its own elements.
@@ -109,18 +132,20 @@ impl Lower<'_> {
         ty: Type,
         mut element: impl FnMut(&mut Self, Handle<Index>, &Point) -> Result<Use, LowerError>,
     ) -> Result<Held, LowerError> {
-        if self.slots(ty) <= MOST_REGISTERS {
+        let Layout { lanes, .. } = self.layout(ty.shape);
+        if self.layout(ty.shape).elements() <= MOST_REGISTERS {
             let mut values = Vec::new();
-            self.each_slot(ty, |lower, slot, point| {
+            self.each_packet(ty, |lower, slot, point| {
                 values.push(element(lower, slot, point)?);
                 Ok(())
             })?;
             return Ok(Held::Values(values));
         }
         let own = self.own(ty)?;
-        self.each_slot(ty, |lower, slot, point| {
+        self.each_packet(ty, |lower, slot, point| {
             let value = element(lower, slot, point)?;
-            let place = lower.element_place(own, slot, memory_type(ty.element));
+            let at = lower.packet_at(slot, lanes);
+            let place = lower.element_place(own, at, memory_type(ty.element));
             lower.put(place, value);
             Ok(())
         })?;
@@ -129,6 +154,7 @@ impl Lower<'_> {
 
     /// What a variable holds now.
     pub(super) fn variable_now(&mut self, local: Handle<Local>, ty: Type) -> Result<Held, LowerError> {
+        let Layout { lanes, .. } = self.layout(ty.shape);
         match self.variables.get(&local).cloned() {
             Some(Variable::Registers(registers)) => {
                 let read = |register| {
@@ -139,7 +165,8 @@ impl Lower<'_> {
             }
             // Later it may hold something else.
             Some(Variable::Own(buffer)) => self.hold(ty, |lower, slot, _| {
-                let place = lower.element_place(buffer, slot, memory_type(ty.element));
+                let at = lower.packet_at(slot, lanes);
+                let place = lower.element_place(buffer, at, memory_type(ty.element));
                 Ok(lower.fetch(place, memory_type(ty.element), ty.element))
             }),
             None => self.defect("a variable that is not declared"),
@@ -149,18 +176,21 @@ impl Lower<'_> {
     /// Sets a variable that holds a tile.
     pub(super) fn assign_tile(&mut self, local: Handle<Local>, value: Handle<Expression>) -> Result<(), LowerError> {
         let ty = self.kernel.ty(value);
+        let Layout { lanes, .. } = self.layout(ty.shape);
         self.with_others(&[value], |lower| match lower.variables.get(&local).cloned() {
             Some(Variable::Registers(registers)) => {
                 if let Held::Values(values) = lower.hold(ty, |lower, _, point| lower.pull(value, point))? {
                     for (register, value) in registers.into_iter().zip(values) {
+                        let value = lower.in_lanes(value, lanes);
                         lower.b.assign(register, value);
                     }
                 }
                 Ok(())
             }
-            Some(Variable::Own(buffer)) => lower.each_slot(ty, |lower, slot, point| {
+            Some(Variable::Own(buffer)) => lower.each_packet(ty, |lower, slot, point| {
                 let value = lower.pull(value, point)?;
-                let place = lower.element_place(buffer, slot, memory_type(ty.element));
+                let at = lower.packet_at(slot, lanes);
+                let place = lower.element_place(buffer, at, memory_type(ty.element));
                 lower.put(place, value);
                 Ok(())
             }),
@@ -234,20 +264,20 @@ impl Lower<'_> {
         let Type { element, shape } = self.kernel.ty(value);
         let position = self.position(point, shape);
         let shared = match held {
+            Held::Everywhere(only) => return Ok(*only),
             Held::Shared(buffer, stored) => Some((*buffer, *stored)),
             _ => self.brought.get(&value).map(|buffer| (*buffer, memory_type(element))),
         };
         if let Some((buffer, stored)) = shared {
-            self.order.shared = true;
+            self.reads_shared(buffer);
             let place = self.element_place(buffer, position, stored);
             return Ok(self.fetch(place, stored, element));
         }
-        let threads = self.b.constant(self.schedule.threads.into());
-        let beyond = self.b.indices().subtract(position, self.worker);
-        let rest = self.b.indices().remainder(beyond, threads);
-        let slot = self.b.indices().quotient(beyond, threads);
-        let is_own = self.b.kernel().indices.as_constant(rest) == Some(0);
-        if is_own && let Some(own) = self.own_at(held, slot, element) {
+        let Layout { lanes, .. } = self.layout(shape);
+        let (slot, rest) = self.in_packet(position, lanes);
+        if let Some(packet) = self.own_packet(held, slot, lanes, element)
+            && let Some(own) = self.lanes_at(packet, lanes, rest)
+        {
             return Ok(own);
         }
         match &mut self.wanted {
@@ -272,8 +302,8 @@ impl Lower<'_> {
         }
     }
 
-    /// An element of the thread's own, if it is known which, or may be computed.
-    fn own_at(&mut self, held: &Held, slot: Handle<Index>, element: ElementType) -> Option<Use> {
+    /// A packet of the thread's own, if it is known which, or may be computed.
+    fn own_packet(&mut self, held: &Held, slot: Handle<Index>, lanes: u8, element: ElementType) -> Option<Use> {
         match held {
             Held::Values(values) => {
                 let slot = self.b.kernel().indices.as_constant(slot)?;
@@ -282,19 +312,21 @@ impl Lower<'_> {
                 Some(own.copied().unwrap_or(Literal::zero(element).into()))
             }
             Held::Own(buffer) => {
-                let place = self.element_place(*buffer, slot, memory_type(element));
+                let at = self.packet_at(slot, lanes);
+                let place = self.element_place(*buffer, at, memory_type(element));
                 Some(self.fetch(place, memory_type(element), element))
             }
-            Held::Shared(..) => None,
+            Held::Shared(..) | Held::Everywhere(_) => None,
         }
     }
 
-    /// Whether any of these is computed from a tile that is held.
+    /// Whether any of these is computed from a tile of which each thread has its own elements.
     pub(super) fn are_made_of_held(&self, values: &[Handle<Expression>]) -> bool {
+        let is_own = |held: &Held| matches!(held, Held::Values(_) | Held::Own(_));
         let made = |&value: &Handle<Expression>| {
             let through = |inner| !self.scalars.contains_key(&inner) && !self.held.contains_key(&inner);
             self.kernel
-                .is_made_of(value, through, |inner| self.held.contains_key(&inner))
+                .is_made_of(value, through, |inner| self.held.get(&inner).is_some_and(is_own))
         };
         values.iter().any(made)
     }
@@ -320,14 +352,7 @@ impl Lower<'_> {
         &mut self,
         use_them: impl FnOnce(&mut Self) -> Result<(), LowerError>,
     ) -> Result<BTreeSet<Handle<Expression>>, LowerError> {
-        let (mark, sites, order) = (self.b.mark(), self.sites.len(), self.order.clone());
-        self.wanted = Some(BTreeSet::new());
-        let used = self.inside(use_them);
-        let wanted = self.wanted.take().unwrap_or_default();
-        self.b.forget(mark);
-        self.sites.truncate(sites);
-        self.order = order;
-        used?;
+        let wanted = self.wanted_by(use_them)?;
         if wanted.is_empty() {
             return Ok(wanted);
         }
@@ -338,9 +363,9 @@ impl Lower<'_> {
                 continue;
             };
             let buffer = self.shared(memory_type(ty.element), ty.shape.elements())?;
-            self.each_slot(ty, |lower, slot, point| {
-                let own = lower.own_at(&held, slot, ty.element);
-                let Some(own) = own else {
+            let Layout { lanes, .. } = self.layout(ty.shape);
+            self.each_packet(ty, |lower, slot, point| {
+                let Some(own) = lower.own_packet(&held, slot, lanes, ty.element) else {
                     return lower.defect("a tile of which a thread does not hold its elements");
                 };
                 let position = lower.position(point, ty.shape);
@@ -353,6 +378,21 @@ impl Lower<'_> {
         self.brought.extend(brought);
         self.barrier();
         Ok(wanted)
+    }
+
+    /// Of which tiles something uses elements that other threads hold; what it emits is left out again.
+    pub(super) fn wanted_by(
+        &mut self,
+        use_them: impl FnOnce(&mut Self) -> Result<(), LowerError>,
+    ) -> Result<BTreeSet<Handle<Expression>>, LowerError> {
+        let (mark, sites, order) = (self.b.mark(), self.sites.len(), self.order.clone());
+        let before = self.wanted.replace(BTreeSet::new());
+        let used = self.inside(use_them);
+        let wanted = std::mem::replace(&mut self.wanted, before).unwrap_or_default();
+        self.b.forget(mark);
+        self.sites.truncate(sites);
+        self.order = order;
+        used.map(|_| wanted)
     }
 
     /// What was brought is no longer needed, and the shared memory from `top` on is free.
@@ -383,10 +423,26 @@ impl Lower<'_> {
         Ok(self.b.buffer(name, 16, BufferKind::Shared { offset, bytes }))
     }
 
+    /// Shared memory is read that a buffer is in.
+    pub(super) fn reads_shared(&mut self, buffer: Handle<Buffer>) {
+        if let BufferKind::Shared { offset, bytes } = self.b.kernel().buffers[buffer].kind {
+            let others = (self.schedule.programs_per_block - 1) * self.shared_stride;
+            self.order.shared = self.order.shared.max(offset + bytes - others);
+        }
+    }
+
     /// Before shared memory is written that may have held something else: everybody has read that.
     pub(super) fn before_shared(&mut self) {
-        if self.order.shared {
+        if self.order.shared > 0 {
             self.barrier();
+        }
+    }
+
+    /// Before little shared memory is written: as [`Lower::before_shared`], or memory is taken that nobody reads.
+    pub(super) fn beside_shared(&mut self) {
+        match self.order.shared {
+            read if read < MOST_BESIDE => self.shared_top = self.shared_top.max(read),
+            _ => self.before_shared(),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! * [`distribution`](Distribution) is how the elements of a store are spread over a program's threads: data, decided
 //!   before anything is emitted;
 //! * `program` is where a thread stands, `argument` what the kernel takes;
-//! * `statement` walks the statements, `group` emits a store as its distribution says;
+//! * `statement` walks the statements, `group` emits a store as its distribution says, `pair` one of
+//!   which two threads each store half a packet;
 //! * `pull` is the value of a tile at a point: tiles are computed from coordinates where they are used, down to the
 //!   loads; `point` is coordinates through the shapes;
 //! * `held` is tiles that are somewhere: in the registers of threads, in their own memory, or in the shared arena, through
-//!   which they exchange what others need; `collective` is where elements meet;
+//!   which they exchange what others need; `layout` is which elements a thread holds, `lane` single lanes of packets;
+//!   `collective` is where elements meet, and `keep` what is kept of them;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide;
 //! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
@@ -29,8 +31,12 @@ mod effect;
 mod element;
 mod group;
 mod held;
+mod keep;
+mod lane;
+mod layout;
 mod list;
 pub(crate) mod mark;
+mod pair;
 mod point;
 mod program;
 mod pull;
@@ -39,7 +45,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use accesses::{AccessKind, Accesses, GlobalAccess, NarrowError, Repeats};
 pub use argument::KernelArgument;
@@ -209,8 +215,12 @@ struct Lower<'a> {
     variables: HashMap<Handle<Local>, Variable>,
     /// Tiles that are somewhere.
     held: HashMap<Handle<Expression>, Held>,
+    /// Those among them that are kept for what follows in the block, innermost last.
+    kept: Vec<Handle<Expression>>,
     /// Tiles of which other threads' elements are in shared memory now.
     brought: HashMap<Handle<Expression>, Handle<Buffer>>,
+    /// Elements of a packet of those that a thread holds of a tile, by how many the tile has.
+    lanes: BTreeMap<u64, u8>,
     /// While it is only looked at what is wanted of other threads' elements: which tiles.
     wanted: Option<BTreeSet<Handle<Expression>>>,
     /// Where the program's shared memory is free,

@@ -39,13 +39,16 @@ impl Lower<'_> {
         position
     }
 
-    /// The point at a row-major position.
+    /// The point at a row-major position. Of one row there is nothing to take apart, also where a position is beyond it.
     pub(super) fn at_position(&mut self, position: Handle<Index>, shape: Shape) -> Point {
+        let outer = shape.extents().iter().take_while(|extent| **extent == 1).count();
+        let first = outer.min(shape.rank().saturating_sub(1));
         let mut rest = position;
         let mut coordinates = Point::new();
         for (axis, &extent) in shape.extents().iter().enumerate().rev() {
-            if axis == 0 {
+            if axis <= first {
                 coordinates.push(rest);
+                rest = self.b.constant(0);
             } else {
                 let extent = self.b.constant(extent.into());
                 coordinates.push(self.b.indices().remainder(rest, extent));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::layout::choose_lanes;
 use super::{Lower, LowerError};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
@@ -30,7 +31,9 @@ impl<'a> Lower<'a> {
             registers: HashMap::new(),
             variables: HashMap::new(),
             held: HashMap::new(),
+            kept: Vec::new(),
             brought: HashMap::new(),
+            lanes: choose_lanes(kernel),
             wanted: None,
             shared_top: 0,
             shared_most: 0,

@@ -51,9 +51,12 @@ impl Lower<'_> {
     }
 
     fn block(&mut self, block: &Block) -> Result<(), LowerError> {
-        block
+        let kept = self.kept.len();
+        let done = block
             .iter()
-            .try_for_each(|(statement, span)| room(|| self.statement(statement, *span)))
+            .try_for_each(|(statement, span)| room(|| self.statement(statement, *span)));
+        self.keep_no_more(kept);
+        done
     }
 
     pub(super) fn statement(&mut self, statement: &Statement, span: Span) -> Result<(), LowerError> {

@@ -1,5 +1,5 @@
-//! Operations in which elements of a tile meet. All threads of the program take part, and results are in shared memory,
-//! where every thread finds them.
+//! Operations in which elements of a tile meet. All threads of the program take part. Results are in shared memory, where
+//! every thread finds them; the only one of a line that is reduced every thread has.
 //!
 //! Nothing here depends on the number of threads but the time it takes: the order in which elements are combined is the
 //! one that [`Expression::Reduce`] and [`Expression::Scan`] state.
@@ -10,15 +10,22 @@ mod sort;
 
 use super::access::memory_type;
 use super::held::Held;
+use super::layout::Layout;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape};
+use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape, Type};
 use crate::schedule::WARP;
 use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, Update, Use};
 
 /// Elements that are combined first.
 const CHUNK: i64 = Expression::CHUNK as i64;
+
+/// Trips of a loop that are written one after the other.
+const MOST_TRIPS: i64 = 4;
+
+/// Elements in shared memory, and the type that they have there.
+type Kept = (Handle<Buffer>, ElementType);
 
 /// A tile, seen as lines along one axis: one for each *place* on the others.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +50,42 @@ impl Line {
 impl Lower<'_> {
     /// The collective operation that defines `value`.
     pub(super) fn collective(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
+        self.keep_for(value)?;
         let kernel = self.kernel;
         let (ty, node) = (kernel.ty(value), &kernel.expressions[value]);
+        let result = self.result_of(node, ty)?;
+        let top = self.shared_top;
+        if result.is_some() {
+            self.before_shared();
+        }
+        let mut operands = Vec::new();
+        node.for_each_operand(|operand| operands.push(operand));
+        let held = self.with_others(&operands, |lower| {
+            lower.pulled.push(Default::default());
+            let held = lower.collected(node, result);
+            lower.pulled.pop();
+            held
+        })?;
+        self.shared_top = top;
+        match held {
+            Held::Everywhere(only) if ty.is_scalar() => drop(self.scalars.insert(value, only)),
+            held => drop(self.held.insert(value, held)),
+        }
+        Ok(())
+    }
+
+    /// The operation, done to see what it takes.
+    pub(super) fn collective_once(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
+        let node = &self.kernel.expressions[value];
+        let result = self.result_of(node, self.kernel.ty(value))?;
+        self.collected(node, result).map(drop)
+    }
+
+    /// Shared memory for what becomes of an operation, unless it is one element.
+    fn result_of(&mut self, node: &Expression, ty: Type) -> Result<Option<Kept>, LowerError> {
         let stored = match node {
+            Expression::Reduce { .. } if ty.shape.elements() == 1 => return Ok(None),
+            Expression::Scan { value, axis, .. } if self.scans_own(&self.line(*value, *axis)) => return Ok(None),
             Expression::Reduce {
                 reduction: Reduction::ArgMin | Reduction::ArgMax,
                 ..
@@ -53,59 +93,47 @@ impl Lower<'_> {
             | Expression::ArgSort { .. } => ElementType::I32,
             _ => memory_type(ty.element),
         };
-        let result = self.shared(stored, ty.shape.elements())?;
-        let top = self.shared_top;
-        self.before_shared();
-        // Elements are read by whoever is about to combine them, which may be anybody.
-        let mut operands = Vec::new();
-        node.for_each_operand(|operand| operands.push(operand));
-        let brought = self.bring(|lower| {
-            for &operand in &operands {
-                let rank = kernel.ty(operand).shape.rank();
-                let point = (0..rank).map(|_| lower.anywhere()).collect();
-                lower.pull(operand, &point)?;
-            }
-            Ok(())
-        })?;
-        self.pulled.push(Default::default());
-        let done = self.collective_into(node, result);
-        self.pulled.pop();
-        done?;
-        self.let_go(&brought, top);
-        let held = Held::Shared(result, stored);
-        match ty.is_scalar() {
-            true => {
-                let total = self.held_at(value, &held, &Point::new())?;
-                self.scalars.insert(value, total);
-            }
-            false => drop(self.held.insert(value, held)),
-        }
-        Ok(())
+        let elements = match *node {
+            Expression::ArgSort { value, axis, .. } => sort::places_for(&self.line(value, axis)),
+            _ => ty.shape.elements(),
+        };
+        let buffer = self.shared(stored, elements)?;
+        Ok(Some((buffer, stored)))
     }
 
-    fn collective_into(&mut self, node: &Expression, result: Handle<Buffer>) -> Result<(), LowerError> {
-        match node {
-            Expression::Reduce { value, axis, reduction } => {
+    fn collected(&mut self, node: &Expression, result: Option<Kept>) -> Result<Held, LowerError> {
+        match (node, result) {
+            (Expression::Reduce { value, axis, reduction }, _) => {
                 let line = self.line(*value, *axis);
-                self.reduce(&line, reduction, result)?;
+                return self.reduce(&line, reduction, result);
             }
-            Expression::Scan { value, axis, combine } => {
+            (Expression::Scan { value, axis, combine }, result) => {
                 let line = self.line(*value, *axis);
-                self.scan(&line, combine, result)?;
+                match result {
+                    Some((buffer, _)) => self.scan(&line, combine, buffer)?,
+                    None => return self.scan_own(&line, combine),
+                }
             }
-            Expression::ArgSort {
-                value,
-                axis,
-                descending,
-            } => {
+            (
+                Expression::ArgSort {
+                    value,
+                    axis,
+                    descending,
+                },
+                Some((buffer, _)),
+            ) => {
                 let line = self.line(*value, *axis);
-                self.argsort(&line, *descending, result)?;
+                self.argsort(&line, *descending, buffer)?;
             }
-            Expression::Histogram { value, mask, bins } => self.histogram(*value, *mask, (*bins).into(), result)?,
+            (Expression::Histogram { value, mask, bins }, Some((buffer, _))) => {
+                self.histogram(*value, *mask, (*bins).into(), buffer)?;
+            }
             _ => return self.defect("this operation"),
         }
-        self.barrier();
-        Ok(())
+        match result {
+            Some((buffer, stored)) => Ok(Held::Shared(buffer, stored)),
+            None => self.defect("a tile that is nowhere"),
+        }
     }
 
     fn line(&self, value: Handle<Expression>, axis: u8) -> Line {
@@ -135,33 +163,41 @@ impl Lower<'_> {
             Ok(())
         })?;
         self.barrier();
-        self.each(shape.elements(), |lower, e| {
+        let Layout { lanes, packets, .. } = self.layout(shape);
+        self.each(packets, |lower, packet| {
+            let e = lower.packet_at(packet, lanes);
             let point = lower.at_position(e, shape);
             let counted = lower.pull(value, &point)?;
-            let bin = lower.b.index(counted);
-            let end = lower.b.constant(bins);
-            let mut conditions = vec![lower.b.indices().within(bin, end)];
-            if let Some(mask) = mask {
-                let mask = lower.pull(mask, &point)?;
-                conditions.push(lower.b.condition(mask));
+            let mask = mask.map(|mask| lower.pull(mask, &point)).transpose()?;
+            for lane in 0..lanes {
+                let bin = lower.lane_of(counted, lane);
+                let bin = lower.b.index(bin);
+                let end = lower.b.constant(bins);
+                let mut conditions = vec![lower.b.indices().within(bin, end)];
+                if let Some(mask) = mask {
+                    let mask = lower.lane_of(mask, lane);
+                    conditions.push(lower.b.condition(mask));
+                }
+                let here = lower.b.indices().all(conditions);
+                let place = lower.element_place(result, bin, ElementType::I32);
+                let atomic = thread::Atomic {
+                    place,
+                    element: ElementType::I32,
+                    update: Update::Combine {
+                        op: AtomicOp::Add,
+                        value: Literal::new(1i32).into(),
+                    },
+                    order: MemoryOrder::Relaxed,
+                    scope: MemoryScope::Block,
+                    result: None,
+                    predicate: Some(here),
+                };
+                lower.b.atomic(atomic, false);
             }
-            let here = lower.b.indices().all(conditions);
-            let place = lower.element_place(result, bin, ElementType::I32);
-            let atomic = thread::Atomic {
-                place,
-                element: ElementType::I32,
-                update: Update::Combine {
-                    op: AtomicOp::Add,
-                    value: Literal::new(1i32).into(),
-                },
-                order: MemoryOrder::Relaxed,
-                scope: MemoryScope::Block,
-                result: None,
-                predicate: Some(here),
-            };
-            lower.b.atomic(atomic, false);
             Ok(())
-        })
+        })?;
+        self.barrier();
+        Ok(())
     }
 
     /// `body` for each of so many items, by some thread each, all threads as often: they may meet in it. It is told
@@ -169,7 +205,7 @@ impl Lower<'_> {
     fn together(
         &mut self,
         items: i64,
-        body: impl FnOnce(&mut Self, Handle<Index>, Handle<Predicate>) -> Result<(), LowerError>,
+        mut body: impl FnMut(&mut Self, Handle<Index>, Handle<Predicate>) -> Result<(), LowerError>,
     ) -> Result<(), LowerError> {
         let threads = i64::from(self.schedule.threads);
         let trips = (items + threads - 1) / threads;
@@ -182,36 +218,33 @@ impl Lower<'_> {
         })
     }
 
-    /// `body` so often, by all threads.
+    /// `body` so often, by all threads; a few times it is written one after the other.
     fn so_often(
+        &mut self,
+        trips: i64,
+        mut body: impl FnMut(&mut Self, Handle<Index>) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        if trips <= MOST_TRIPS {
+            return (0..trips).try_for_each(|trip| {
+                let trip = self.b.constant(trip);
+                body(self, trip)
+            });
+        }
+        self.looped(trips, body)
+    }
+
+    /// `body` so often, by all threads, written once.
+    fn looped(
         &mut self,
         trips: i64,
         body: impl FnOnce(&mut Self, Handle<Index>) -> Result<(), LowerError>,
     ) -> Result<(), LowerError> {
         let (start, end) = (self.b.constant(0), self.b.constant(trips));
-        if trips == 1 {
-            return body(self, start);
+        match trips {
+            0 => Ok(()),
+            1 => body(self, start),
+            _ => self.counted(start, end, 1, Unroll::Never, body),
         }
-        let label = self.b.label();
-        let (trip, variable) = self.b.counter(start, end, 1);
-        let body = self.inside(|lower| body(lower, trip))?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step: 1,
-            unroll: Unroll::Never,
-            body,
-        });
-        Ok(())
-    }
-
-    /// A coordinate of which nothing is known: threads without an item are beyond the tile.
-    fn anywhere(&mut self) -> Handle<Index> {
-        const FAR: i64 = 1 << 40;
-        let (start, end) = (self.b.constant(-FAR), self.b.constant(FAR));
-        self.b.counter(start, end, 1).0
     }
 
     /// The element `along` the line at a place.
@@ -234,16 +267,23 @@ impl Lower<'_> {
         chunk: Handle<Index>,
     ) -> Result<Vec<(Handle<Index>, Use)>, LowerError> {
         let first = self.b.indices().scale(chunk, CHUNK);
-        let extent = self.b.constant(line.extent);
-        let mut elements = Vec::with_capacity(CHUNK as usize);
-        for i in 0..CHUNK {
-            let along = self.b.indices().offset(first, i);
-            let there = self.b.indices().less(along, extent);
-            let point = self.on_line(line, place, along);
-            let element = self.where_needed(there, |lower| lower.pull(line.value, &point))?;
-            elements.push((along, element));
-        }
-        Ok(elements)
+        let lanes = (line.extent as u64).next_power_of_two().min(CHUNK as u64) as u8;
+        let lane = self.b.lane(lanes);
+        let along = self.b.indices().add(first, lane);
+        let there = match line.extent % i64::from(lanes) {
+            0 => self.b.indices().always(true),
+            _ => {
+                let extent = self.b.constant(line.extent);
+                self.b.indices().less(along, extent)
+            }
+        };
+        let point = self.on_line(line, place, along);
+        let packet = self.where_needed(there, |lower| lower.pull(line.value, &point))?;
+        let element = |lane| {
+            let along = self.b.indices().offset(first, i64::from(lane));
+            (along, self.lane_of(packet, lane))
+        };
+        Ok((0..lanes).map(element).collect())
     }
 
     /// Two elements as one.
@@ -266,13 +306,17 @@ impl Lower<'_> {
     }
 
     /// What another thread of the group has for a value.
-    fn shuffled(&mut self, kind: Shuffle, value: Use, by: i64, group: i64) -> Use {
+    pub(in crate::lower) fn shuffled(&mut self, kind: Shuffle, value: Use, by: i64, group: i64) -> Use {
+        self.shuffled_by(kind, value, Literal::new(by as u32).into(), group)
+    }
+
+    fn shuffled_by(&mut self, kind: Shuffle, value: Use, by: Use, group: i64) -> Use {
         let element = self.b.element(value);
         let value = self.as_stored(value);
         let operation = Operation::Shuffle {
             kind,
             value,
-            by: Literal::new(by as u32).into(),
+            by,
             group: group as u32,
         };
         let found = self.b.emit(operation);
@@ -283,6 +327,11 @@ impl Lower<'_> {
             }
             _ => found,
         }
+    }
+
+    /// Threads of the program that are in one warp.
+    pub(in crate::lower) fn together_in_warp(&self) -> i64 {
+        i64::from(self.schedule.threads).min(Self::warp())
     }
 
     /// Threads that meet without a barrier.

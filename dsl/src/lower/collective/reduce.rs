@@ -1,11 +1,12 @@
-//! Reductions: chunks in a thread, then the partial results of a line in one warp.
+//! Reductions: chunks in a thread, then the partial results of a line in a warp, each of the warps that need them.
 
 use super::super::access::memory_type;
+use super::super::held::Held;
 use super::super::{Lower, LowerError};
-use super::{CHUNK, Line};
+use super::{CHUNK, Kept, Line};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Reduction};
-use crate::thread::{self, Buffer, Index, Predicate, Shuffle, Type, Unroll, Use};
+use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
 
 /// Partial results that are combined by halves.
 const LEAVES: i64 = Expression::LEAVES as i64;
@@ -17,10 +18,56 @@ struct Partial {
     at: Option<Use>,
 }
 
-/// Partial results in shared memory.
-struct Kept {
-    values: Handle<Buffer>,
-    at: Option<Handle<Buffer>>,
+impl Partial {
+    /// What the reduction is after.
+    fn found(self) -> Use {
+        self.at.unwrap_or(self.value)
+    }
+}
+
+/// How threads share the lines.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Threads that work on a line.
+    group: i64,
+    /// Lines at a time.
+    lines: i64,
+    /// Partial results of a line.
+    leaves: i64,
+}
+
+impl Share {
+    /// A power of two of threads for each line, or as many for the only one as it has chunks.
+    fn of(line: &Line, threads: i64) -> Self {
+        let power = |number: i64| (number as u64).next_power_of_two() as i64;
+        let usable = power(threads + 1) / 2;
+        let leaves = line.chunks().min(LEAVES);
+        match line.places == 1 && leaves <= threads {
+            true => Self {
+                group: power(leaves),
+                lines: 1,
+                leaves,
+            },
+            false => {
+                let group = power(leaves).min(usable);
+                let lines = (usable / group).min(line.places);
+                Self { group, lines, leaves }
+            }
+        }
+    }
+
+    /// Threads that have something to do.
+    fn active(self) -> i64 {
+        self.lines * self.group
+    }
+}
+
+/// The line that a thread works on, its number among those who do, and whether it does.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    place: Handle<Index>,
+    lane: Handle<Index>,
+    here: Handle<Predicate>,
 }
 
 impl Lower<'_> {
@@ -28,79 +75,224 @@ impl Lower<'_> {
         &mut self,
         line: &Line,
         reduction: &Reduction,
-        result: Handle<Buffer>,
-    ) -> Result<(), LowerError> {
-        let leaves = line.chunks().min(LEAVES);
-        let group = (leaves as u64).next_power_of_two().min(Self::warp() as u64) as i64;
-        if group >= leaves {
-            // As many threads for a line as it has chunks.
-            return self.together(line.places * group, |lower, item, here| {
-                let (place, leaf) = lower.split(item, group);
-                let count = lower.b.constant(leaves);
-                let within = lower.b.indices().less(leaf, count);
-                let needed = lower.b.indices().all([here, within]);
-                let own = lower.where_needed(needed, |lower| lower.leaf(line, reduction, place, leaf))?;
-                let total = lower.across(reduction, own, leaf, leaves, group)?;
-                lower.keep_total(total, place, leaf, here, result)
-            });
-        }
-        let kept = Kept {
-            values: self.shared(memory_type(line.element), (line.places * leaves) as u64)?,
-            at: match reduction {
-                Reduction::Combine(_) => None,
-                Reduction::ArgMin | Reduction::ArgMax => {
-                    Some(self.shared(ElementType::I32, (line.places * leaves) as u64)?)
+        result: Option<Kept>,
+    ) -> Result<Held, LowerError> {
+        let threads = i64::from(self.schedule.threads);
+        let share = Share::of(line, threads);
+        let Share { group, lines, .. } = share;
+        let Some((result, stored)) = result else {
+            let zero = self.b.constant(0);
+            // Every group does the line, or one does, whose threads hold its elements.
+            let everywhere = group <= Self::warp() && !self.are_made_of_held(&[line.value]);
+            let standing = match everywhere {
+                true => Standing {
+                    place: zero,
+                    lane: self.split(self.worker, group).1,
+                    here: self.b.indices().always(true),
+                },
+                false => {
+                    let end = self.b.constant(group);
+                    Standing {
+                        place: zero,
+                        lane: self.worker,
+                        here: self.b.indices().less(self.worker, end),
+                    }
                 }
-            },
+            };
+            let own = self.leaves(line, reduction, share, standing)?;
+            if group > Self::warp() {
+                let total = self.across_warps(line, reduction, share, own, standing)?;
+                return Ok(Held::Everywhere(self.from_first(total)));
+            }
+            let total = self.across(reduction, own, standing.lane, share.leaves, group)?;
+            let found = match everywhere || threads <= Self::warp() {
+                // One thread may do all of it.
+                true if everywhere && group == 1 => total.found(),
+                true => self.from_first(total),
+                false => self.handed_on(total)?,
+            };
+            return Ok(Held::Everywhere(found));
         };
-        self.each((line.places * leaves) as u64, |lower, item| {
-            let (place, leaf) = lower.split(item, leaves);
-            let own = lower.leaf(line, reduction, place, leaf)?;
-            let stored = memory_type(line.element);
-            let to = lower.element_place(kept.values, item, stored);
+        let trips = (line.places + lines - 1) / lines;
+        self.so_often(trips, |lower, trip| {
+            let first = lower.b.indices().scale(trip, share.active());
+            let item = lower.b.indices().add(first, lower.worker);
+            let (place, lane) = lower.split(item, group);
+            let (active, places) = (lower.b.constant(share.active()), lower.b.constant(line.places));
+            let works = lower.b.indices().less(lower.worker, active);
+            let exists = lower.b.indices().less(place, places);
+            let here = lower.b.indices().all([works, exists]);
+            let standing = Standing { place, lane, here };
+            let own = lower.leaves(line, reduction, share, standing)?;
+            let total = match group > Self::warp() {
+                true => lower.across_warps(line, reduction, share, own, standing)?,
+                false => lower.across(reduction, own, lane, share.leaves, group)?,
+            };
+            let zero = lower.b.constant(0);
+            let first = lower.b.indices().equal(lane, zero);
+            let kept = lower.b.indices().all([here, first]);
+            let to = lower.element_place(result, place, stored);
+            lower.where_needed(kept, |lower| {
+                lower.put(to, total.found());
+                Ok(())
+            })?;
+            // What the next lines exchange has been read by then.
+            if group > Self::warp() && trips > 1 {
+                lower.barrier();
+            }
+            Ok(())
+        })?;
+        if group <= Self::warp() || trips == 1 {
+            self.barrier();
+        }
+        Ok(Held::Shared(result, stored))
+    }
+
+    /// A thread's partial results of a line, combined.
+    fn leaves(
+        &mut self,
+        line: &Line,
+        reduction: &Reduction,
+        share: Share,
+        standing: Standing,
+    ) -> Result<Partial, LowerError> {
+        let Share { group, leaves, .. } = share;
+        let own = (leaves as u64).next_power_of_two() as i64 / group;
+        let end = self.b.constant(leaves);
+        let mut parts = Vec::with_capacity(own as usize);
+        for k in 0..own {
+            let leaf = self.b.indices().offset(standing.lane, k * group);
+            let within = self.b.indices().less(leaf, end);
+            let needed = self.b.indices().all([standing.here, within]);
+            if self.b.kernel().indices.is_known(within) == Some(false) {
+                break;
+            }
+            let part = self.where_needed(needed, |lower| lower.leaf(line, reduction, standing.place, leaf))?;
+            parts.push((leaf, part));
+        }
+        self.by_halves(reduction, parts, own, leaves)
+    }
+
+    /// Combines what the threads of a group of several warps have: each of its warps does, and the first thread of each
+    /// has the total.
+    fn across_warps(
+        &mut self,
+        line: &Line,
+        reduction: &Reduction,
+        share: Share,
+        own: Partial,
+        standing: Standing,
+    ) -> Result<Partial, LowerError> {
+        let Share { group, leaves, .. } = share;
+        let (warp, stored) = (Self::warp(), memory_type(line.element));
+        let (_, lane) = self.split(self.worker, warp);
+        // Of the only line every warp finds the total, also one that has no part of it.
+        let (first, reads) = match share.lines {
+            1 => (self.b.constant(0), self.b.indices().always(true)),
+            _ => {
+                let (which, _) = self.split(self.worker, group);
+                (self.b.indices().scale(which, group), standing.here)
+            }
+        };
+        let (leaves, count) = (leaves.min(group), self.b.constant(leaves));
+        let within = self.b.indices().less(standing.lane, count);
+        let kept = self.b.indices().all([standing.here, within]);
+        self.beside_shared();
+        let values = self.shared(stored, share.active() as u64)?;
+        let at = match own.at {
+            Some(_) => Some(self.shared(ElementType::I32, share.active() as u64)?),
+            None => None,
+        };
+        let mine = self.worker;
+        self.where_needed(kept, |lower| {
+            let to = lower.element_place(values, mine, stored);
             lower.put(to, own.value);
-            if let (Some(buffer), Some(at)) = (kept.at, own.at) {
-                let to = lower.element_place(buffer, item, ElementType::I32);
+            if let (Some(buffer), Some(at)) = (at, own.at) {
+                let to = lower.element_place(buffer, mine, ElementType::I32);
                 lower.put(to, at);
             }
             Ok(())
         })?;
         self.barrier();
-        self.together(line.places * group, |lower, item, here| {
-            let (place, lane) = lower.split(item, group);
-            let first = lower.b.indices().scale(place, leaves);
-            let count = lower.b.constant(leaves);
-            let rows = (leaves as u64).next_power_of_two() as i64 / group;
-            let mut parts = Vec::with_capacity(rows as usize);
-            for row in 0..rows {
-                let leaf = lower.b.indices().offset(lane, row * group);
-                let within = lower.b.indices().less(leaf, count);
-                let needed = lower.b.indices().all([here, within]);
-                let from = lower.b.indices().add(first, leaf);
-                let part = lower.where_needed(needed, |lower| {
-                    let stored = memory_type(line.element);
-                    let place = lower.element_place(kept.values, from, stored);
-                    let value = lower.fetch(place, stored, line.element);
-                    let at = kept.at.map(|buffer| {
-                        let place = lower.element_place(buffer, from, ElementType::I32);
-                        lower.fetch(place, ElementType::I32, ElementType::I32)
-                    });
-                    Ok(Partial { value, at })
-                })?;
-                parts.push((leaf, part));
+        self.reads_shared(values);
+        at.into_iter().for_each(|at| self.reads_shared(at));
+        let count = self.b.constant(leaves);
+        let mut parts = Vec::with_capacity((group / warp) as usize);
+        for row in 0..group / warp {
+            let leaf = self.b.indices().offset(lane, row * warp);
+            let within = self.b.indices().less(leaf, count);
+            if self.b.kernel().indices.is_known(within) == Some(false) {
+                break;
             }
-            let mut half = rows as usize / 2;
-            while half > 0 {
-                for row in 0..half {
-                    let (leaf, other) = parts[row + half];
-                    let there = lower.b.indices().less(leaf, count);
-                    parts[row].1 = lower.better(reduction, parts[row].1, other, there)?;
-                }
-                half /= 2;
+            let needed = self.b.indices().all([reads, within]);
+            let from = self.b.indices().add(first, leaf);
+            let part = self.where_needed(needed, |lower| {
+                let place = lower.element_place(values, from, stored);
+                let value = lower.fetch(place, stored, line.element);
+                let at = at.map(|buffer| {
+                    let place = lower.element_place(buffer, from, ElementType::I32);
+                    lower.fetch(place, ElementType::I32, ElementType::I32)
+                });
+                Ok(Partial { value, at })
+            })?;
+            parts.push((leaf, part));
+        }
+        let own = self.by_halves(reduction, parts, group / warp, leaves)?;
+        self.across(reduction, own, lane, leaves, warp)
+    }
+
+    /// Parts and their numbers, of which those below `end` are something: `count`, a power of two, combined by halves.
+    fn by_halves(
+        &mut self,
+        reduction: &Reduction,
+        mut parts: Vec<(Handle<Index>, Partial)>,
+        count: i64,
+        end: i64,
+    ) -> Result<Partial, LowerError> {
+        let end = self.b.constant(end);
+        let mut half = count as usize / 2;
+        while half > 0 {
+            for i in 0..half.min(parts.len().saturating_sub(half)) {
+                let (number, other) = parts[i + half];
+                let there = self.b.indices().less(number, end);
+                parts[i].1 = self.better(reduction, parts[i].1, other, there)?;
             }
-            let total = lower.across(reduction, parts[0].1, lane, leaves, group)?;
-            lower.keep_total(total, place, lane, here, result)
-        })
+            half /= 2;
+        }
+        match parts.first() {
+            Some((_, whole)) => Ok(*whole),
+            None => self.defect("a line without elements"),
+        }
+    }
+
+    /// What the first thread of the program in a warp has found.
+    fn from_first(&mut self, total: Partial) -> Use {
+        let together = self.together_in_warp();
+        match together {
+            1 => total.found(),
+            _ => self.shuffled(Shuffle::From, total.found(), 0, together),
+        }
+    }
+
+    /// What the program's first thread has found, handed to all others.
+    fn handed_on(&mut self, total: Partial) -> Result<Use, LowerError> {
+        let found = total.found();
+        let element = self.b.element(found);
+        let stored = memory_type(element);
+        self.beside_shared();
+        let buffer = self.shared(stored, 1)?;
+        let zero = self.b.constant(0);
+        let (place, first) = (
+            self.element_place(buffer, zero, stored),
+            self.b.indices().equal(self.worker, zero),
+        );
+        self.where_needed(first, |lower| {
+            lower.put(place, found);
+            Ok(())
+        })?;
+        self.barrier();
+        self.reads_shared(buffer);
+        Ok(self.fetch(place, stored, element))
     }
 
     /// The number of an item's group, and its number in it.
@@ -108,26 +300,6 @@ impl Lower<'_> {
         let by = self.b.constant(group);
         let which = self.b.indices().quotient(item, by);
         (which, self.b.indices().remainder(item, by))
-    }
-
-    fn keep_total(
-        &mut self,
-        total: Partial,
-        place: Handle<Index>,
-        lane: Handle<Index>,
-        here: Handle<Predicate>,
-        result: Handle<Buffer>,
-    ) -> Result<(), LowerError> {
-        let zero = self.b.constant(0);
-        let first = self.b.indices().equal(lane, zero);
-        let kept = self.b.indices().all([here, first]);
-        let total = total.at.unwrap_or(total.value);
-        let stored = memory_type(self.b.element(total));
-        let to = self.element_place(result, place, stored);
-        self.where_needed(kept, |lower| {
-            lower.put(to, total);
-            Ok(())
-        })
     }
 
     /// A partial result: a chunk, with those that are a multiple of the leaves behind it.
@@ -189,7 +361,6 @@ impl Lower<'_> {
         place: Handle<Index>,
         chunk: Handle<Index>,
     ) -> Result<Partial, LowerError> {
-        let extent = self.b.constant(line.extent);
         let mut parts = Vec::with_capacity(CHUNK as usize);
         for (along, value) in self.chunk(line, place, chunk)? {
             let at = match reduction {
@@ -198,16 +369,8 @@ impl Lower<'_> {
             };
             parts.push((along, Partial { value, at }));
         }
-        let mut half = CHUNK as usize / 2;
-        while half > 0 {
-            for i in 0..half {
-                let (along, other) = parts[i + half];
-                let there = self.b.indices().less(along, extent);
-                parts[i].1 = self.better(reduction, parts[i].1, other, there)?;
-            }
-            half /= 2;
-        }
-        Ok(parts[0].1)
+        let count = parts.len() as i64;
+        self.by_halves(reduction, parts, count, line.extent)
     }
 
     /// Combines what the threads of a group have, of whom `count` have something; the first one has the total.
@@ -219,11 +382,13 @@ impl Lower<'_> {
         count: i64,
         group: i64,
     ) -> Result<Partial, LowerError> {
-        let mut half = group / 2;
+        // All of a warp's threads of the program take part, so that it is known which do; who is told of another group's
+        // has no use for it.
+        let (mut half, together) = (group / 2, self.together_in_warp());
         while half > 0 {
             let other = Partial {
-                value: self.shuffled(Shuffle::Down, own.value, half, group),
-                at: own.at.map(|at| self.shuffled(Shuffle::Down, at, half, group)),
+                value: self.shuffled(Shuffle::Down, own.value, half, together),
+                at: own.at.map(|at| self.shuffled(Shuffle::Down, at, half, together)),
             };
             let (end, behind, count) = (
                 self.b.constant(half),

@@ -1,12 +1,108 @@
-//! Scans: chunks in a thread, 32 chunks in a warp, 32 groups of them in one warp.
+//! Scans: chunks in a thread, 32 chunks in a warp, 32 groups of them in one warp, or in each.
 
 use super::super::access::memory_type;
+use super::super::held::{Held, MOST_REGISTERS};
 use super::super::{Lower, LowerError};
 use super::{CHUNK, Line};
+use crate::element::ElementType;
 use crate::ir::{Combine, Handle};
-use crate::thread::{Buffer, Index, Shuffle, Type, Use};
+use crate::schedule::WARP;
+use crate::thread::{Buffer, Index, Predicate, Shuffle, Type, Use};
+
+/// Chunks whose groups one warp has the totals of.
+const GROUPED: i64 = (WARP * WARP) as i64;
+
+/// What a thread has of a line: its chunk, and what it comes to with all before it in its group of 32 chunks.
+struct Scanned {
+    /// Where each element is on the line, and the element with all before it in the chunk.
+    elements: Vec<(Handle<Index>, Use)>,
+    /// What all chunks of the group before come to.
+    before: Use,
+    /// What they come to with this one.
+    total: Use,
+    /// Whether there is a chunk for the thread.
+    needed: Handle<Predicate>,
+}
 
 impl Lower<'_> {
+    /// Whether each thread holds the chunks of a line that it scans, so that the result stays with it.
+    pub(super) fn scans_own(&self, line: &Line) -> bool {
+        let layout = self.layout(line.shape);
+        let own = layout.elements() <= MOST_REGISTERS && i64::from(layout.lanes) == CHUNK;
+        let threads = self.schedule.threads;
+        own && line.places == 1 && line.chunks() <= GROUPED && threads.is_multiple_of(WARP)
+    }
+
+    /// Scans a line whose chunks threads hold.
+    pub(super) fn scan_own(&mut self, line: &Line, combine: &Combine) -> Result<Held, LowerError> {
+        let (warp, threads) = (Self::warp(), i64::from(self.schedule.threads));
+        let groups = (line.chunks() + warp - 1) / warp;
+        let place = self.b.constant(0);
+        let mut own = Vec::new();
+        for slot in 0..self.layout(line.shape).own as i64 {
+            let chunk = self.b.indices().offset(self.worker, slot * threads);
+            let always = self.b.indices().always(true);
+            own.push((chunk, self.scan_group(line, combine, [place, chunk], always)?));
+        }
+        let totals = match groups {
+            1 => None,
+            _ => Some(self.all_totals(line, combine, groups, &own)?),
+        };
+        let (_, lane) = self.split(self.worker, warp);
+        let mut values = Vec::with_capacity(own.len());
+        for (chunk, scanned) in own {
+            let before = totals.map(|totals| self.before_group(totals, chunk));
+            let mut parts = Vec::with_capacity(scanned.elements.len());
+            for (_, own) in &scanned.elements {
+                let mut value = self.behind(combine, scanned.before, *own, lane)?;
+                if let Some((before, later)) = before {
+                    let both = self.combined(combine, before, value)?;
+                    value = self.chosen(later.into(), both, value)?;
+                }
+                parts.push(value);
+            }
+            let packet = self.b.join(parts);
+            values.push(self.as_index(packet));
+        }
+        Ok(Held::Values(values))
+    }
+
+    /// What all groups come to with those before them, each in the lane of its number, in every warp.
+    fn all_totals(
+        &mut self,
+        line: &Line,
+        combine: &Combine,
+        groups: i64,
+        own: &[(Handle<Index>, Scanned)],
+    ) -> Result<Use, LowerError> {
+        let (warp, stored) = (Self::warp(), memory_type(line.element));
+        self.beside_shared();
+        let totals = self.shared(stored, groups as u64)?;
+        for (chunk, scanned) in own {
+            let (group, lane) = self.split(*chunk, warp);
+            self.keep_total(line, totals, group, [lane, *chunk], scanned)?;
+        }
+        self.barrier();
+        self.reads_shared(totals);
+        let (_, lane) = self.split(self.worker, warp);
+        let end = self.b.constant(groups);
+        let within = self.b.indices().less(lane, end);
+        let place = self.element_place(totals, lane, stored);
+        let sum = self.where_needed(within, |lower| Ok(lower.fetch(place, stored, line.element)))?;
+        self.doubled(combine, sum, lane)
+    }
+
+    /// What the groups before that of a chunk come to, and whether there are any.
+    fn before_group(&mut self, totals: Use, chunk: Handle<Index>) -> (Use, Handle<Predicate>) {
+        let (group, _) = self.split(chunk, Self::warp());
+        let zero = self.b.constant(0);
+        let later = self.b.indices().less(zero, group);
+        let from = self.b.indices().offset(group, -1);
+        let from = self.b.indices().maximum(from, zero);
+        let from = self.integer(from, ElementType::U32);
+        (self.shuffled_by(Shuffle::From, totals, from, Self::warp()), later)
+    }
+
     pub(super) fn scan(&mut self, line: &Line, combine: &Combine, result: Handle<Buffer>) -> Result<(), LowerError> {
         let (warp, chunks) = (Self::warp(), line.chunks());
         let groups = (chunks + warp - 1) / warp;
@@ -20,34 +116,13 @@ impl Lower<'_> {
             let (place, group) = lower.split(number, groups);
             let first = lower.b.indices().scale(group, warp);
             let chunk = lower.b.indices().add(first, lane);
-            let (count, extent, zero) = (
-                lower.b.constant(chunks),
-                lower.b.constant(line.extent),
-                lower.b.constant(0),
-            );
-            let within = lower.b.indices().less(chunk, count);
-            let needed = lower.b.indices().all([here, within]);
-            let elements = lower.where_needed(needed, |lower| lower.chunk(line, place, chunk))?;
-            let mut scanned: Vec<(Handle<Index>, Use)> = Vec::with_capacity(CHUNK as usize);
-            let mut total = elements[0].1;
-            for (along, element) in elements {
-                let there = lower.b.indices().less(along, extent);
-                let next = match scanned.last() {
-                    Some((_, before)) => lower.combined(combine, *before, element)?,
-                    None => element,
-                };
-                total = lower.chosen(there.into(), next, total)?;
-                scanned.push((along, next));
-            }
-            let total = lower.doubled(combine, total, lane)?;
-            let before = lower.shuffled(Shuffle::Up, total, 1, warp);
-            let later = lower.b.indices().less(zero, lane);
-            for (along, own) in scanned {
-                let both = lower.combined(combine, before, own)?;
-                let value = lower.chosen(later.into(), both, own)?;
-                let there = lower.b.indices().less(along, extent);
-                let there = lower.b.indices().all([needed, there]);
-                let point = lower.on_line(line, place, along);
+            let scanned = lower.scan_group(line, combine, [place, chunk], here)?;
+            let extent = lower.b.constant(line.extent);
+            for (along, own) in &scanned.elements {
+                let value = lower.behind(combine, scanned.before, *own, lane)?;
+                let there = lower.b.indices().less(*along, extent);
+                let there = lower.b.indices().all([scanned.needed, there]);
+                let point = lower.on_line(line, place, *along);
                 let position = lower.position(&point, line.shape);
                 let to = lower.element_place(result, position, stored);
                 lower.where_needed(there, |lower| {
@@ -55,19 +130,10 @@ impl Lower<'_> {
                     Ok(())
                 })?;
             }
-            if let Some(totals) = totals {
-                // The last one of the group knows its total.
-                let (last, end) = (lower.b.constant(warp - 1), lower.b.constant(chunks - 1));
-                let (in_group, in_line) = (lower.b.indices().equal(lane, last), lower.b.indices().equal(chunk, end));
-                let knows = lower.b.indices().any([in_group, in_line]);
-                let knows = lower.b.indices().all([needed, knows]);
-                let to = lower.element_place(totals, number, stored);
-                lower.where_needed(knows, |lower| {
-                    lower.put(to, total);
-                    Ok(())
-                })?;
+            match totals {
+                Some(totals) => lower.keep_total(line, totals, number, [lane, chunk], &scanned),
+                None => Ok(()),
             }
-            Ok(())
         })?;
         if let Some(totals) = totals {
             self.barrier();
@@ -75,7 +141,73 @@ impl Lower<'_> {
             self.barrier();
             self.add_totals(line, combine, groups, totals, result)?;
         }
+        self.barrier();
         Ok(())
+    }
+
+    /// Scans the chunks of a group of 32, one in each thread of a warp.
+    fn scan_group(
+        &mut self,
+        line: &Line,
+        combine: &Combine,
+        [place, chunk]: [Handle<Index>; 2],
+        here: Handle<Predicate>,
+    ) -> Result<Scanned, LowerError> {
+        let (count, extent) = (self.b.constant(line.chunks()), self.b.constant(line.extent));
+        let within = self.b.indices().less(chunk, count);
+        let needed = self.b.indices().all([here, within]);
+        let chunk_elements = self.where_needed(needed, |lower| lower.chunk(line, place, chunk))?;
+        let mut elements: Vec<(Handle<Index>, Use)> = Vec::with_capacity(CHUNK as usize);
+        let mut total = chunk_elements[0].1;
+        for (along, element) in chunk_elements {
+            let next = match elements.last() {
+                Some((_, before)) => self.combined(combine, *before, element)?,
+                None => element,
+            };
+            let there = self.b.indices().less(along, extent);
+            total = match line.extent % CHUNK {
+                0 => next,
+                _ => self.chosen(there.into(), next, total)?,
+            };
+            elements.push((along, next));
+        }
+        let (_, lane) = self.split(chunk, Self::warp());
+        let total = self.doubled(combine, total, lane)?;
+        let before = self.shuffled(Shuffle::Up, total, 1, Self::warp());
+        Ok(Scanned {
+            elements,
+            before,
+            total,
+            needed,
+        })
+    }
+
+    /// An element of a chunk with what comes before the chunk in its group.
+    fn behind(&mut self, combine: &Combine, before: Use, own: Use, lane: Handle<Index>) -> Result<Use, LowerError> {
+        let zero = self.b.constant(0);
+        let later = self.b.indices().less(zero, lane);
+        let both = self.combined(combine, before, own)?;
+        self.chosen(later.into(), both, own)
+    }
+
+    /// The last one of a group knows its total.
+    fn keep_total(
+        &mut self,
+        line: &Line,
+        totals: Handle<Buffer>,
+        number: Handle<Index>,
+        [lane, chunk]: [Handle<Index>; 2],
+        scanned: &Scanned,
+    ) -> Result<(), LowerError> {
+        let (last, end) = (self.b.constant(Self::warp() - 1), self.b.constant(line.chunks() - 1));
+        let (in_group, in_line) = (self.b.indices().equal(lane, last), self.b.indices().equal(chunk, end));
+        let knows = self.b.indices().any([in_group, in_line]);
+        let knows = self.b.indices().all([scanned.needed, knows]);
+        let to = self.element_place(totals, number, memory_type(line.element));
+        self.where_needed(knows, |lower| {
+            lower.put(to, scanned.total);
+            Ok(())
+        })
     }
 
     /// Combines the total of each group with those of all before it, a warp for each line.

@@ -4,6 +4,7 @@ mod apart;
 mod barriers;
 mod effects;
 mod in_order;
+mod kept;
 mod loops;
 mod marks;
 mod meeting;

@@ -27,6 +27,7 @@ struct Generator<'r> {
 }
 
 const EXTENTS: [u32; 9] = [1, 2, 4, 8, 12, 16, 24, 33, 40];
+const LONG_EXTENTS: [u32; 5] = [64, 96, 256, 300, 512];
 
 impl Generator<'_> {
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
@@ -77,7 +78,11 @@ impl Generator<'_> {
     }
 
     fn extent(&mut self) -> u32 {
-        self.pick(&EXTENTS)
+        // What meets is long enough for packets and warps.
+        match self.meets && self.rng.u8(0..4) == 0 {
+            true => self.pick(&LONG_EXTENTS),
+            false => self.pick(&EXTENTS),
+        }
     }
 
     /// A tile that there is, of an element type if that is said, or a new range.

@@ -5,20 +5,21 @@ use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{BinaryOp, CompareOp, Expression, Guard, Kernel, Statement};
 use crate::lower::Lowered;
+use crate::schedule::Schedule;
 use crate::thread::{Operation, passes::Why};
 
 const BF16: ElementType = ElementType::BF16;
 
 /// A kernel over tensors of these elements and extents, the first of which is written, without checks that a proof
 /// takes away.
-struct Case {
-    b: Builder,
+pub(super) struct Case {
+    pub(super) b: Builder,
     tensors: Vec<u32>,
     arguments: Vec<Argument>,
 }
 
 impl Case {
-    fn new(tensors: &[(ElementType, &[u64])]) -> Self {
+    pub(super) fn new(tensors: &[(ElementType, &[u64])]) -> Self {
         let mut case = Self {
             b: Builder::new("wide"),
             tensors: Vec::new(),
@@ -35,12 +36,16 @@ impl Case {
     }
 
     fn lowered(self, programs: i64, guarded: bool) -> Lowered {
+        self.lowered_by(programs, guarded, &schedule(128, 2))
+    }
+
+    pub(super) fn lowered_by(self, programs: i64, guarded: bool, schedule: &Schedule) -> Lowered {
         let mut kernel = self.b.launch(programs);
         if !guarded {
             unguard(&mut kernel);
         }
         bind(&mut kernel, &self.arguments, true);
-        check(&kernel, &schedule(128, 2), &self.arguments)
+        check(&kernel, schedule, &self.arguments)
     }
 }
 
@@ -59,7 +64,7 @@ fn unguard(kernel: &mut Kernel) {
 }
 
 /// Loads of so many bytes, over the whole kernel.
-fn loads(lowered: &Lowered, bytes: u32) -> usize {
+pub(super) fn loads(lowered: &Lowered, bytes: u32) -> usize {
     let mut count = 0;
     lowered.kernel.body.walk(&mut |statement, _| {
         if let crate::thread::Statement::Let {
@@ -73,7 +78,7 @@ fn loads(lowered: &Lowered, bytes: u32) -> usize {
     count
 }
 
-fn stores(lowered: &Lowered, bytes: u32) -> usize {
+pub(super) fn stores(lowered: &Lowered, bytes: u32) -> usize {
     let mut count = 0;
     lowered.kernel.body.walk(&mut |statement, _| {
         if let crate::thread::Statement::Store(store) = statement {
@@ -83,7 +88,7 @@ fn stores(lowered: &Lowered, bytes: u32) -> usize {
     count
 }
 
-fn is_wide(lowered: &Lowered) {
+pub(super) fn is_wide(lowered: &Lowered) {
     assert_eq!(lowered.narrow, [], "{}", lowered.kernel);
     assert_eq!(loads(lowered, 2) + stores(lowered, 2), 0, "{}", lowered.kernel);
 }

@@ -1,0 +1,240 @@
+//! What elements are made of that are combined and used again, each thread keeps: it is neither loaded nor computed twice.
+//!
+//! It is kept where it costs no exchange: each thread combines the elements that it holds, and whatever uses them later in
+//! the same block uses each where it is.
+
+use std::collections::BTreeSet;
+
+use super::held::MOST_REGISTERS;
+use super::{Lower, LowerError};
+use crate::ir::{Access, Block, Expression, Handle, Kernel, Shape, Statement};
+use crate::schedule::{VECTOR_BYTES, WARP};
+use crate::stack::room;
+
+/// Later uses that are looked at.
+const MOST_LATER: usize = 64;
+
+/// What a later statement uses.
+enum Later {
+    Store(Access, Handle<Expression>),
+    Combined(Handle<Expression>),
+    Other(Handle<Expression>),
+}
+
+impl Lower<'_> {
+    /// Before elements of `value` are combined, as `combined` says: keeps what they are made of.
+    pub(super) fn keep_for(&mut self, combined: Handle<Expression>) -> Result<(), LowerError> {
+        let kernel = self.kernel;
+        let (Expression::Reduce { value, axis, .. } | Expression::Scan { value, axis, .. }) =
+            kernel.expressions[combined]
+        else {
+            return Ok(());
+        };
+        let shape = kernel.ty(value).shape;
+        let layout = self.layout(shape);
+        let is_innermost = usize::from(axis) + 1 == shape.rank();
+        let in_chunks = usize::from(layout.lanes) == Expression::CHUNK;
+        // A short line every warp has for itself, and none waits for another one.
+        let chunks = shape.innermost().div_ceil(u32::from(layout.lanes));
+        let by_warps = layout.packets == u64::from(chunks) && chunks <= WARP && self.schedule.threads > WARP;
+        if !is_innermost || !in_chunks || layout.elements() > MOST_REGISTERS || by_warps {
+            return Ok(());
+        }
+        let later = following(&kernel.body, kernel, combined).unwrap_or_default();
+        if later.len() > MOST_LATER {
+            return Ok(());
+        }
+        let mut kept = BTreeSet::new();
+        self.find_kept(value, shape, &later, &mut kept, &mut BTreeSet::new());
+        for value in kept {
+            if self.stays(value, &later)? && self.is_combined_at_home(value, combined)? {
+                let held = self.hold(kernel.ty(value), |lower, _, point| lower.pull(value, point))?;
+                self.held.insert(value, held);
+                self.kept.push(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept ends with the block where it is computed.
+    pub(super) fn keep_no_more(&mut self, before: usize) {
+        for value in self.kept.drain(before..) {
+            self.held.remove(&value);
+        }
+    }
+
+    /// What nothing is looked into for: it is somewhere, or every thread has it.
+    fn is_there(&self, value: Handle<Expression>) -> bool {
+        let kernel = self.kernel;
+        kernel.ty(value).is_scalar() || self.held.contains_key(&value) || kernel.expressions[value].is_collective()
+    }
+
+    /// What of a value, or of what it is made of element by element, is used later and takes loading.
+    fn find_kept(
+        &self,
+        value: Handle<Expression>,
+        shape: Shape,
+        later: &[Later],
+        kept: &mut BTreeSet<Handle<Expression>>,
+        seen: &mut BTreeSet<Handle<Expression>>,
+    ) {
+        let kernel = self.kernel;
+        let node = &kernel.expressions[value];
+        let takes_loading = |value| {
+            let is_load =
+                |inner| !kernel.ty(inner).is_scalar() && matches!(kernel.expressions[inner], Expression::Load(_));
+            kernel.is_made_of(value, |inner| !self.is_there(inner), is_load)
+        };
+        let as_long = kernel.ty(value).shape.elements() == shape.elements();
+        if !seen.insert(value) || self.is_there(value) || !as_long || !takes_loading(value) {
+            return;
+        }
+        if later.iter().any(|later| self.uses(later, value)) {
+            // What is made wider is kept as it was.
+            let narrow = match *node {
+                Expression::Cast { value: from, to } if kernel.ty(from).element.size() < to.size() => from,
+                _ => value,
+            };
+            kept.insert(if self.is_there(narrow) { value } else { narrow });
+        } else if is_pointwise(node) {
+            node.for_each_operand(|operand| room(|| self.find_kept(operand, shape, later, kept, seen)));
+        }
+    }
+
+    fn made_of(&self, value: Handle<Expression>, what: Handle<Expression>) -> bool {
+        self.kernel
+            .is_made_of(value, |inner| !self.is_there(inner), |inner| inner == what)
+    }
+
+    fn uses(&self, later: &Later, what: Handle<Expression>) -> bool {
+        match later {
+            Later::Store(access, value) => {
+                self.made_of(*value, what) || access.operands().any(|operand| self.made_of(operand, what))
+            }
+            Later::Combined(value) => {
+                let mut uses = false;
+                self.kernel.expressions[*value].for_each_operand(|operand| uses |= self.made_of(operand, what));
+                uses
+            }
+            Later::Other(value) => self.made_of(*value, what),
+        }
+    }
+
+    /// Whether whatever uses a value later uses each element where a thread holds it.
+    fn stays(&mut self, what: Handle<Expression>, later: &[Later]) -> Result<bool, LowerError> {
+        let kernel = self.kernel;
+        for later in later {
+            if !self.uses(later, what) {
+                continue;
+            }
+            let stays = match later {
+                Later::Other(_) => false,
+                Later::Combined(value) => match kernel.expressions[*value] {
+                    Expression::Reduce { value, axis, .. } | Expression::Scan { value, axis, .. } => {
+                        usize::from(axis) + 1 == kernel.ty(value).shape.rank() && self.is_where(value, what)
+                    }
+                    _ => false,
+                },
+                Later::Store(access, value) => {
+                    let shape = kernel.ty(*value).shape;
+                    let lanes = self.layout(shape).lanes;
+                    let indexes = access.operands().any(|operand| self.made_of(operand, what));
+                    // A row that begins anywhere is stored in other packets.
+                    let aligned = |lower: &mut Self| {
+                        let divisor = lower.divisor_along(access, shape, lanes);
+                        matches!(divisor, Ok(Ok(divisor)) if divisor >= VECTOR_BYTES.into())
+                    };
+                    !indexes && self.is_where(*value, what) && aligned(self)
+                }
+            };
+            if !stays {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether each element of a value is made of the same one of `what`.
+    fn is_where(&self, value: Handle<Expression>, what: Handle<Expression>) -> bool {
+        let kernel = self.kernel;
+        let elsewhere = |inner: Handle<Expression>| {
+            inner != what && !is_pointwise(&kernel.expressions[inner]) && self.made_of(inner, what)
+        };
+        let same = kernel.ty(value).shape.elements() == kernel.ty(what).shape.elements();
+        same && !kernel.is_made_of(
+            value,
+            |inner| inner != what && !self.is_there(inner),
+            |inner| !self.is_there(inner) && elsewhere(inner),
+        )
+    }
+
+    /// Whether an operation takes what threads hold of a value as it is: found by doing it once for nothing.
+    fn is_combined_at_home(
+        &mut self,
+        what: Handle<Expression>,
+        combined: Handle<Expression>,
+    ) -> Result<bool, LowerError> {
+        let kernel = self.kernel;
+        let wanted = self.wanted_by(|lower| {
+            let held = lower.hold(kernel.ty(what), |lower, _, point| lower.pull(what, point))?;
+            lower.held.insert(what, held);
+            let done = lower.collective_once(combined);
+            lower.held.remove(&what);
+            done
+        })?;
+        Ok(!wanted.contains(&what))
+    }
+}
+
+/// Whether each element is made of those at the same place in what it is made of.
+fn is_pointwise(node: &Expression) -> bool {
+    matches!(
+        node,
+        Expression::Unary { .. }
+            | Expression::Binary { .. }
+            | Expression::MulAdd { .. }
+            | Expression::Compare { .. }
+            | Expression::Select { .. }
+            | Expression::Cast { .. }
+            | Expression::Bitcast { .. }
+            | Expression::Reshape { .. }
+    )
+}
+
+/// What the statements behind a definition use that are in its block.
+fn following(block: &Block, kernel: &Kernel, value: Handle<Expression>) -> Option<Vec<Later>> {
+    let defines = |statement: &Statement| matches!(statement, Statement::Let(own) if *own == value);
+    let mut statements = block.iter().map(|(statement, _)| statement);
+    if statements.any(defines) {
+        let mut later = Vec::new();
+        statements.for_each(|statement| uses_of(statement, kernel, &mut later));
+        return Some(later);
+    }
+    let mut found = None;
+    for (statement, _) in block {
+        statement.for_each_block(|inner| {
+            found = found.take().or_else(|| room(|| following(inner, kernel, value)));
+        });
+    }
+    found
+}
+
+fn uses_of(statement: &Statement, kernel: &Kernel, later: &mut Vec<Later>) {
+    match statement {
+        Statement::Store { access, value, .. } => later.push(Later::Store(access.clone(), *value)),
+        Statement::Let(value) if kernel.expressions[*value].is_collective() => later.push(Later::Combined(*value)),
+        other => other_uses(other, kernel, later),
+    }
+    statement.for_each_block(|inner| inner.walk(&mut |statement, _| other_uses(statement, kernel, later)));
+}
+
+fn other_uses(statement: &Statement, kernel: &Kernel, later: &mut Vec<Later>) {
+    statement.for_each_use(|value| later.push(Later::Other(value)));
+    if let Statement::Let(value) = statement {
+        let node = &kernel.expressions[*value];
+        // Other tiles are computed where they are used.
+        if kernel.ty(*value).is_scalar() || node.access().is_some() || node.is_collective() {
+            node.for_each_operand(|operand| later.push(Later::Other(operand)));
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What threads keep of what they combine: nothing is loaded twice, and nothing exchanged that a thread has.
+
+use super::run::schedule;
+use super::wide::{Case, is_wide, loads, stores};
+use crate::element::ElementType;
+use crate::ir::verify::build::{Builder, Value};
+use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Reduction, UnaryOp};
+use crate::lower::Lowered;
+use crate::schedule::Schedule;
+use crate::thread::Statement;
+
+const F32: ElementType = ElementType::F32;
+const BF16: ElementType = ElementType::BF16;
+const I32: ElementType = ElementType::I32;
+
+fn barriers(lowered: &Lowered) -> usize {
+    let mut count = 0;
+    lowered.kernel.body.walk(&mut |statement, _| {
+        count += usize::from(matches!(statement, Statement::Barrier { .. }));
+    });
+    count
+}
+
+fn statements(lowered: &Lowered) -> usize {
+    let mut count = 0;
+    lowered.kernel.body.walk(&mut |_, _| count += 1);
+    count
+}
+
+fn reduced(b: &mut Builder, value: Value, op: BinaryOp) -> Value {
+    let axis = b.shape(value).rank() as u8 - 1;
+    let reduction = Reduction::Combine(Combine::Operator(op));
+    b.emit(Expression::Reduce { value, axis, reduction })
+}
+
+/// Of each row what is exponential in it, over the sum.
+fn softmax(b: &mut Builder, value: Value) -> Value {
+    let shape = b.shape(value);
+    let most = reduced(b, value, BinaryOp::Max);
+    let most = b.stretch(most, shape);
+    let less = b.binary(BinaryOp::Subtract, value, most);
+    let exponential = b.emit(Expression::Unary {
+        op: UnaryOp::Exp2,
+        value: less,
+    });
+    let sum = reduced(b, exponential, BinaryOp::Add);
+    let sum = b.stretch(sum, shape);
+    b.binary(BinaryOp::Divide, exponential, sum)
+}
+
+/// Rows of so many elements, and what `made` makes of each, by so many threads; so many programs share a block.
+fn rows(
+    element: ElementType,
+    extent: u32,
+    [threads, beside]: [u32; 2],
+    made: impl Fn(&mut Builder, Value) -> Value,
+) -> Lowered {
+    let extents = [5, u64::from(extent)];
+    let mut case = Case::new(&[(element, &extents), (element, &extents)]);
+    let b = &mut case.b;
+    let (row, cols) = (b.program(0), b.arange(extent));
+    let value = b.load(1, &[row, cols]);
+    let value = made(b, value);
+    b.store(0, &[row, cols], value);
+    let schedule = Schedule {
+        programs_per_block: beside,
+        ..schedule(threads, 4)
+    };
+    case.lowered_by(5, false, &schedule)
+}
+
+#[test]
+fn a_row_of_a_warp_needs_no_shared_memory_and_no_barrier() {
+    for (extent, beside) in [(8, 1), (64, 4), (256, 1), (256, 8), (512, 4)] {
+        let lowered = rows(F32, extent, [32, beside], softmax);
+        assert_eq!(lowered.kernel.shared_bytes(), 0, "{}", lowered.kernel);
+        assert_eq!(barriers(&lowered), 0, "{}", lowered.kernel);
+        is_wide(&lowered);
+        // Nothing is loaded twice.
+        let packets = extent.div_ceil(8 * 32) as usize * 2;
+        assert_eq!(loads(&lowered, 16), packets, "{}", lowered.kernel);
+        assert_eq!(stores(&lowered, 16), packets, "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn the_threads_of_a_block_meet_once_for_each_result_that_all_need() {
+    for (extent, threads) in [(512, 128), (1024, 128), (2048, 256), (4096, 256)] {
+        let lowered = rows(F32, extent, [threads, 1], softmax);
+        assert_eq!(barriers(&lowered), 2, "{}", lowered.kernel);
+        assert!(lowered.kernel.shared_bytes() <= 8 * threads, "{}", lowered.kernel);
+        let packets = extent.div_ceil(8 * threads) as usize * 2;
+        assert_eq!(stores(&lowered, 16), packets, "{}", lowered.kernel);
+        let shared = (threads / 32) as usize * 2;
+        assert_eq!(loads(&lowered, 16), packets, "{}", lowered.kernel);
+        assert!(loads(&lowered, 4) <= shared, "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn a_line_that_a_warp_can_have_every_warp_combines_for_itself() {
+    for extent in [8, 100, 256] {
+        let lowered = rows(F32, extent, [64, 1], softmax);
+        assert_eq!(barriers(&lowered), 0, "{}", lowered.kernel);
+        assert_eq!(lowered.kernel.shared_bytes(), 0, "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn a_row_is_changed_in_place_by_what_it_adds_up_to() {
+    for (extent, threads) in [(1024, 128), (2048, 256), (7168, 256), (700, 96), (701, 96)] {
+        let extents = [3, u64::from(extent)];
+        let mut case = Case::new(&[(BF16, &extents)]);
+        let b = &mut case.b;
+        let (row, cols) = (b.program(0), b.arange(extent));
+        let value = b.load(0, &[row, cols]);
+        let shape = b.shape(value);
+        let wide = b.cast(value, F32);
+        let square = b.mul(wide, wide);
+        let sum = reduced(b, square, BinaryOp::Add);
+        let sum = b.stretch(sum, shape);
+        let scaled = b.binary(BinaryOp::Divide, wide, sum);
+        let scaled = b.cast(scaled, BF16);
+        b.store(0, &[row, cols], scaled);
+        let lowered = case.lowered_by(3, false, &schedule(threads, 4));
+        if extent % 8 == 0 {
+            assert_eq!(barriers(&lowered), 1, "{}", lowered.kernel);
+            is_wide(&lowered);
+        }
+    }
+}
+
+#[test]
+fn what_is_scanned_stays_with_its_threads() {
+    let scan = |b: &mut Builder, value| {
+        b.emit(Expression::Scan {
+            value,
+            axis: 0,
+            combine: Combine::Operator(BinaryOp::Add),
+        })
+    };
+    for (extent, threads, meets) in [(256, 32, false), (8, 64, false), (2048, 128, true), (7168, 256, true)] {
+        let lowered = rows(I32, extent, [threads, 1], scan);
+        assert_eq!(barriers(&lowered), usize::from(meets), "{}", lowered.kernel);
+        assert!(lowered.kernel.shared_bytes() <= 4 * 32, "{}", lowered.kernel);
+        is_wide(&lowered);
+    }
+    for element in [ElementType::I64, ElementType::F16, ElementType::U8] {
+        rows(element, 1024, [128, 1], scan);
+    }
+}
+
+#[test]
+fn a_long_sort_is_as_short_a_text_as_a_short_one() {
+    let sort = |b: &mut Builder, value| {
+        let order = b.emit(Expression::ArgSort {
+            value,
+            axis: 0,
+            descending: false,
+        });
+        b.emit(Expression::Take {
+            value,
+            index: order,
+            axis: 0,
+        })
+    };
+    let lengths = [(256, 32), (1000, 128), (1024, 128)].map(|(extent, threads)| {
+        let lowered = rows(F32, extent, [threads, 1], sort);
+        statements(&lowered)
+    });
+    assert!(lengths[2].abs_diff(lengths[0]) <= lengths[0] / 10, "{lengths:?}");
+}
+
+#[test]
+fn variables_hold_packets() {
+    for (element, lanes) in [(F32, 4), (BF16, 8)] {
+        let lowered = rows(element, 1024, [64, 1], |b, value| {
+            let kept = b.variable("kept", value);
+            let now = b.read(kept);
+            let twice = b.add(now, now);
+            b.assign(kept, twice);
+            b.read(kept)
+        });
+        is_wide(&lowered);
+        let packets = 1024 / lanes / 64;
+        assert_eq!(
+            (loads(&lowered, 16), stores(&lowered, 16)),
+            (packets, packets),
+            "{}",
+            lowered.kernel
+        );
+        assert_eq!(barriers(&lowered), 0, "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn what_is_kept_is_kept_to_the_end_of_its_block() {
+    for large in [false, true] {
+        let extents = [4, 512];
+        let mut case = Case::new(&[(F32, &extents), (F32, &extents)]);
+        let b = &mut case.b;
+        let (row, cols, two) = (b.program(0), b.arange(512), b.index(2));
+        let value = b.load(1, &[row, cols]);
+        let shape = b.shape(value);
+        let inside = b.compare(CompareOp::Less, row, two);
+        let double = b.add(value, value);
+        b.if_else(
+            inside,
+            |b| {
+                let sum = reduced(b, double, BinaryOp::Add);
+                let sum = b.stretch(sum, shape);
+                let less = b.binary(BinaryOp::Subtract, double, sum);
+                b.store(0, &[row, cols], less);
+            },
+            |_| {},
+        );
+        let before = b.load(0, &[row, cols]);
+        let both = b.add(before, double);
+        b.store(0, &[row, cols], both);
+        case.lowered_by(4, false, &schedule(if large { 128 } else { 32 }, 2));
+    }
+}
+
+#[test]
+fn rows_of_groups_are_reduced_by_those_who_hold_them() {
+    // As rows are quantised: the largest of each group of 128 elements is stored, and divides them.
+    for (groups, threads) in [(56, 256), (8, 128), (3, 64)] {
+        let extents = [2, u64::from(groups) * 128];
+        let scales = [2, u64::from(groups)];
+        let mut case = Case::new(&[(ElementType::F8E4M3, &extents), (BF16, &extents), (F32, &scales)]);
+        case.b.tensor_mut(2).mutable = true;
+        let b = &mut case.b;
+        let (row, cols, each) = (b.program(0), b.arange(groups * 128), b.arange(groups));
+        let value = b.load(1, &[row, cols]);
+        let wide = b.cast(value, F32);
+        let wide = b.reshape(wide, &[groups, 128]);
+        let positive = b.emit(Expression::Unary {
+            op: UnaryOp::Abs,
+            value: wide,
+        });
+        let most = reduced(b, positive, BinaryOp::Max);
+        b.store(2, &[row, each], most);
+        let most = b.reshape(most, &[groups, 1]);
+        let shape = b.shape(wide);
+        let most = b.stretch(most, shape);
+        let scaled = b.binary(BinaryOp::Divide, wide, most);
+        let scaled = b.cast(scaled, ElementType::F8E4M3);
+        let scaled = b.reshape(scaled, &[groups * 128]);
+        b.store(0, &[row, cols], scaled);
+        let lowered = case.lowered_by(2, false, &schedule(threads, 4));
+        assert_eq!(barriers(&lowered), 1, "{}", lowered.kernel);
+        let packets = (groups * 16).div_ceil(threads) as usize;
+        assert_eq!(loads(&lowered, 16), packets, "{}", lowered.kernel);
+    }
+}
