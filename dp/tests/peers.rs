@@ -19,7 +19,7 @@ use tilewright_dp::kernels::copy_to_slot;
 use tilewright_dsl::call::Runtime;
 use tilewright_dsl::element::Element;
 use tilewright_dsl::{kernel, lang::*};
-use tilewright_runtime::device::cuda::{Reach, device_count};
+use tilewright_runtime::device::cuda::{CudaEvent, Reach, device_count};
 use tilewright_runtime::{
     Device, DeviceError, DeviceTensor, Launch, LaunchError, PeerBuffer, TensorError, peers_reach,
 };
@@ -554,6 +554,46 @@ fn streams_of_one_rank_are_in_order_and_a_shared_place_is_prepared_for_by_rank()
             assert!(found.iter().all(|&found| found as usize == value), "{place:?}, {round}");
         }
     }
+}
+
+/// Two ranks that share a GPU have one memory and each an order of its own: what one waits for, the other may have to store.
+#[test]
+fn a_rank_does_not_wait_for_what_another_was_asked_to_do_with_the_same_memory() {
+    const ROWS: usize = 4096;
+    let (places, _turn) = places();
+    if !places.iter().any(|place| matches!(place, Place::Gpus(1))) {
+        return skip("a GPU is needed");
+    }
+    let device = Device::cuda(0).unwrap();
+    let buffers = ranks(2, LIMIT, |_, exchange| {
+        let peers = Peers::join(&device, exchange).unwrap();
+        peers.buffer(ROWS << 14).unwrap()
+    });
+    let [mut slow, mut quick] = <[PeerBuffer; 2]>::try_from(buffers).unwrap();
+    let streams = [device.new_stream().unwrap(), device.new_stream().unwrap()];
+    let src = device.zeros::<u32, 2>([ROWS, 4096]).unwrap();
+    let row = device.upload(&[7u32; 4096], [1, 4096]).unwrap();
+    let store = |buffer: &mut PeerBuffer, rows: &DeviceTensor<u32, 2>| {
+        let count = rows.extents()[0];
+        let mut out = buffer.tensor_mut::<u32, 2>(0, 0, [ROWS, 4096]).unwrap();
+        let call = copy_to_slot(&mut out, rows, Runtime(0), Runtime(count as u64));
+        call.launch_on(&streams[usize::from(count == 1)]).unwrap();
+    };
+    // Kernels are compiled here, and what moves from stream to stream has moved.
+    store(&mut slow, &src);
+    store(&mut quick, &row);
+    device.synchronize().unwrap();
+    for _ in 0..500 {
+        store(&mut slow, &src);
+    }
+    let cuda = device.as_cuda().unwrap();
+    let end = CudaEvent::new(cuda).unwrap();
+    end.record(streams[0].as_cuda().unwrap()).unwrap();
+    store(&mut quick, &row);
+    streams[1].as_cuda().unwrap().synchronize().unwrap();
+    assert!(!end.is_passed().unwrap(), "the quick rank waited for the slow one");
+    device.synchronize().unwrap();
+    assert!(end.is_passed().unwrap());
 }
 
 /// An exchange whose words are others at one call, if any.

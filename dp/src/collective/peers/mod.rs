@@ -10,8 +10,9 @@ mod error;
 mod mailbox;
 mod seat;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
@@ -126,34 +127,47 @@ impl Peers {
             }
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let memory = PeerMemory::new(&self.device, most).map_err(CollectiveError::from);
+        let own = self.own_memory(most);
         // It is there for the threads of this process before they hear of it, until all have taken it.
         let key = Key(mailbox.address(), *number);
-        let _shown = memory.as_ref().ok().map(|memory| Shown::new(key, memory));
-        let (memory, told) = all_have(&*self.exchange, memory, |memory| vec![memory.bytes() as u64])?;
-        let buffer = self.reach_all(mailbox, *number, &memory, &told);
+        let _shown = own.as_ref().ok().map(|own| Shown::new(key, &own.memory));
+        let (own, told) = all_have(&*self.exchange, own, |own| vec![own.memory.bytes() as u64])?;
+        let buffer = self.reach_all(mailbox, *number, &own, &told);
         let (buffer, _) = all_have(&*self.exchange, buffer, |_| vec![1])?;
         Ok(buffer)
     }
 
-    /// Maps the memory of all ranks, of which this rank's own is `memory`.
+    /// The ranks of other processes, and where each receives files.
+    fn apart(&self) -> impl Iterator<Item = (usize, Address)> {
+        let own = &self.seats[self.rank()];
+        let others = self.seats.iter().enumerate();
+        others
+            .filter(|(_, seat)| !seat.shares_process_with(own))
+            .map(|(rank, seat)| (rank, seat.address))
+    }
+
+    fn own_memory(&self, bytes: usize) -> Result<Own, CollectiveError> {
+        let memory = PeerMemory::new(&self.device, bytes)?;
+        let is_for_others = self.apart().next().is_some();
+        let file = is_for_others.then(|| memory.file()).transpose()?;
+        Ok(Own { memory, file })
+    }
+
+    /// Maps the memory of all ranks.
     fn reach_all(
         &self,
         mailbox: &Mailbox,
         number: u64,
-        memory: &PeerMemory,
+        own: &Own,
         told: &[Vec<u64>],
     ) -> Result<PeerBuffer, CollectiveError> {
         let (rank, limit) = (self.rank(), self.exchange.limit());
-        let own = &self.seats[rank];
-        let others = self.seats.iter().enumerate();
-        let apart = others.filter(|(_, seat)| !seat.shares_process_with(own));
-        let apart: Vec<_> = apart.map(|(rank, seat)| (rank, seat.address)).collect();
-        let mut files = match apart.is_empty() {
-            true => Default::default(),
+        let apart: Vec<_> = self.apart().collect();
+        let mut files = match &own.file {
+            None => BTreeMap::new(),
             // The others wait for this rank afterwards, as long as the limit.
-            false => mailbox
-                .trade(number, rank, &memory.file()?, &apart, Deadline::after(limit / 2))
+            Some(file) => mailbox
+                .trade(number, rank, file, &apart, Deadline::after(limit / 2))
                 .map_err(|error| match error {
                     TradeError::Gone { rank } => CollectiveError::Gone { gone: rank },
                     TradeError::Late { missing } => CollectiveError::Late { rank, limit, missing },
@@ -162,7 +176,7 @@ impl Peers {
         };
         let part = |(from, (seat, told)): (usize, (&Seat, &Vec<u64>))| {
             if from == rank {
-                return Ok(memory.clone());
+                return Ok(own.memory.clone());
             }
             match files.remove(&from) {
                 Some(file) => {
@@ -182,6 +196,13 @@ impl Peers {
             .collect::<Result<_, CollectiveError>>()?;
         Ok(PeerBuffer::new(&self.device, rank, &parts)?)
     }
+}
+
+/// What a rank gives to the others.
+struct Own {
+    memory: PeerMemory,
+    /// What other processes have it by, if there are any.
+    file: Option<OwnedFd>,
 }
 
 impl fmt::Debug for Peers {
