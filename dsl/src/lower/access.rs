@@ -233,6 +233,7 @@ impl Lower<'_> {
         let held = self.with_others(&operands, |lower| {
             lower.hold(ty, |lower, _, point| lower.load_element(access, point, ty.shape))
         })?;
+        self.has_read(access.tensor);
         self.held.insert(value, held);
         Ok(())
     }

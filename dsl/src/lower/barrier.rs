@@ -38,23 +38,34 @@ impl Lower<'_> {
         self.effects.ordered.contains(&tensor)
     }
 
+    /// Before threads read what others have written. That they [have](Self::has_read) is said behind it: they may have to
+    /// meet in between, for where it is that they read.
     pub(super) fn before_read(&mut self, tensor: u32) {
+        let touched = self.order.written.contains(&tensor) || self.order.atomic.contains(&tensor);
+        if self.is_ordered(tensor) && touched {
+            self.barrier();
+        }
+    }
+
+    pub(super) fn has_read(&mut self, tensor: u32) {
         if self.is_ordered(tensor) {
-            if self.order.written.contains(&tensor) || self.order.atomic.contains(&tensor) {
-                self.barrier();
-            }
             self.order.read.insert(tensor);
         }
     }
 
+    /// Before threads write what others have touched, and [behind](Self::has_written) it.
     pub(super) fn before_write(&mut self, tensor: u32) {
+        let Order {
+            read, written, atomic, ..
+        } = &self.order;
+        let touched = [read, written, atomic].iter().any(|touched| touched.contains(&tensor));
+        if self.is_ordered(tensor) && touched {
+            self.barrier();
+        }
+    }
+
+    pub(super) fn has_written(&mut self, tensor: u32) {
         if self.is_ordered(tensor) {
-            let Order {
-                read, written, atomic, ..
-            } = &self.order;
-            if [read, written, atomic].iter().any(|touched| touched.contains(&tensor)) {
-                self.barrier();
-            }
             self.order.written.insert(tensor);
         }
     }

@@ -50,6 +50,7 @@ impl Lower<'_> {
         });
         self.hinted = false;
         self.alone = before;
+        self.has_written(access.tensor);
         result
     }
 

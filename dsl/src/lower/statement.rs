@@ -300,6 +300,9 @@ impl Lower<'_> {
             let operand = self.with_others(&[value], |lower| lower.scalar_here(value))?;
             self.scalars.insert(value, operand);
         }
+        if let Expression::Load(access) = node {
+            self.has_read(access.tensor);
+        }
         Ok(())
     }
 
