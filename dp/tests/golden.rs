@@ -1,7 +1,8 @@
-//! The IR and the CUDA C++ of the movement kernels, compared with files that are reviewed as diffs.
+//! The IRs and the CUDA C++ of the movement kernels, compared with files that are reviewed as diffs.
 //!
-//! `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dp --test golden` writes the files anew. Each kernel has two: `.ir` with
-//! the canonical kernel and the proofs of its accesses, `.cu` with the text for an H200. The device functions that
+//! `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dp --test golden` writes the files anew. Each kernel has three: `.ir` with
+//! the canonical kernel and the proofs of its accesses, `.thread` with what a thread of an H200 does, `.cu` with the text.
+//! `accesses.txt` says how wide the accesses of all kernels are, for rows of several lengths and places. The device functions that
 //! texts begin with are in `prelude.cu`, once.
 
 mod catalogue;
@@ -10,9 +11,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalogue::{Binding, Place, module, movers};
+use catalogue::{Binding, Place, module, movers, others};
 use half::bf16;
 use similar::TextDiff;
+use tilewright_dsl::lower::{Lowered, lower};
+use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_runtime::Variant;
 
 /// The programs of the launches whose texts are kept.
@@ -62,6 +65,40 @@ fn ir_text(variant: &Variant) -> String {
         writeln!(text, "{proof}").expect("a string grows");
     }
     text
+}
+
+/// What a thread does, and how elements are spread over threads.
+fn thread_text(variant: &Variant) -> String {
+    let lowered = lowered(variant);
+    let mut text = String::new();
+    for (_, spread) in &lowered.distributions {
+        writeln!(text, "{spread}").expect("a string grows");
+    }
+    text + &lowered.kernel.to_string()
+}
+
+fn lowered(variant: &Variant) -> Lowered {
+    let kernel = variant.kernel();
+    let schedule = choose(kernel, &Machine::H200, PROGRAMS);
+    lower(kernel, &schedule).unwrap_or_else(|error| panic!("{error}\n{kernel}"))
+}
+
+/// The accesses of a kernel in a line: bytes of each, and how many a thread does.
+fn accesses_text(about: &str, variant: &Variant) -> String {
+    let mut text = format!("{} {about}:", variant.name());
+    let mut before = None;
+    for access in &lowered(variant).accesses {
+        let key = (access.span, access.kind, access.tensor.clone());
+        if before.as_ref() != Some(&key) {
+            write!(text, " {} {}", access.kind, access.tensor).expect("a string grows");
+            before = Some(key);
+        }
+        write!(text, " {}x{}", access.bytes, access.repeats).expect("a string grows");
+        if let Some(why) = access.narrow {
+            write!(text, " ({why})").expect("a string grows");
+        }
+    }
+    text + "\n"
 }
 
 /// The text with its arguments and without its device functions, and those functions.
@@ -139,6 +176,35 @@ fn the_ir_of_every_movement_kernel_is_as_reviewed() {
 }
 
 #[test]
+fn what_a_thread_of_every_movement_kernel_does_is_as_reviewed() {
+    let files = CASES.map(|case| (format!("{}.thread", case.0), thread_text(&variant_of(&case))));
+    assert_same(&files);
+}
+
+#[test]
+fn the_accesses_of_every_kernel_are_as_wide_as_reviewed() {
+    use Place::{Shifted, Whole};
+    let mut text = String::new();
+    let places = [
+        (131, Whole, Whole, "131"),
+        (576, Whole, Whole, "576"),
+        (7167, Whole, Whole, "7167"),
+        (7168, Whole, Whole, "7168"),
+        (7168, Shifted, Whole, "7168, written one element behind"),
+        (7168, Whole, Shifted, "7168, read one element behind"),
+    ];
+    for (columns, to, from, about) in places {
+        for mover in movers::<bf16>(columns, to, from, Binding::Runtime) {
+            text += &accesses_text(about, &mover.variant);
+        }
+    }
+    for other in others() {
+        text += &accesses_text("of the catalogue", &other.variant);
+    }
+    assert_same(&[("accesses.txt".to_owned(), text)]);
+}
+
+#[test]
 fn the_cuda_text_of_every_movement_kernel_is_as_reviewed() {
     let mut files = Vec::new();
     let mut functions: Vec<(String, String)> = Vec::new();
@@ -160,8 +226,11 @@ fn the_cuda_text_of_every_movement_kernel_is_as_reviewed() {
 #[test]
 fn no_golden_file_is_left_over_or_names_a_machine() {
     let expected = |name: &str| {
-        let stem = name.strip_suffix(".ir").or(name.strip_suffix(".cu"));
-        name == "prelude.cu" || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
+        let stem = [".ir", ".cu", ".thread"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix));
+        ["prelude.cu", "accesses.txt"].contains(&name)
+            || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
     };
     for entry in fs::read_dir(folder()).expect("the folder is there") {
         let entry = entry.expect("an entry");

@@ -39,8 +39,8 @@ pub enum Form {
         /// How many packets there are.
         packets: u64,
     },
-    /// Row by row: packets of neighbours from the first address that 16 divides on, and what is before and behind one
-    /// by one.
+    /// Packets of each row from the first address that 16 divides on, and what is before and behind one by one. One row may
+    /// be all rows of the tile, end to end.
     Rows {
         /// Elements of a packet.
         lanes: u8,
@@ -50,6 +50,8 @@ pub enum Form {
         packets: u64,
         /// Whether every row is known to begin at such an address.
         aligned: bool,
+        /// Whether the packets of all rows are shared out together, and not those of one row after the other.
+        together: bool,
     },
     /// Element by element.
     Elements {
@@ -82,11 +84,13 @@ impl fmt::Display for Distribution {
                 rows,
                 packets,
                 aligned,
+                together,
             } => {
                 let ends = if *aligned { "tail" } else { "head and tail" };
+                let together = if *together { " together" } else { "" };
                 write!(
                     f,
-                    "{rows} rows of up to {packets} packets of {lanes}, {ends} one by one"
+                    "{rows} rows{together} of up to {packets} packets of {lanes}, {ends} one by one"
                 )?;
             }
             Form::Elements { elements } => write!(f, "{elements} elements one by one")?,
@@ -132,20 +136,34 @@ impl Lower<'_> {
             spread(form, packets)
         };
         let (whole, one_run) = (packets(rows * (columns / lanes)), packets(elements / lanes));
-        let peeled = |aligned| {
-            let packets = columns / lanes;
+        let peeled = |rows: u64, aligned| {
+            let packets = elements / rows / lanes;
+            // Where one row has something to do for every thread it is one row after the other.
+            let together = rows > 1 && packets < workers;
             let form = Form::Rows {
                 lanes: lanes as u8,
                 rows,
                 packets,
                 aligned,
+                together,
             };
-            spread(form, packets)
+            spread(form, if together { rows * packets } else { packets })
         };
-        let (aligned, ragged) = (peeled(true), peeled(false));
+        let peeled = [(1, true), (1, false), (rows, true), (rows, false)].map(|(rows, aligned)| peeled(rows, aligned));
+        let [run, ragged_run, aligned, ragged] = peeled;
         let are_rows_whole = columns.is_multiple_of(lanes);
-        if !are_rows_whole && rows > 1 && elements.is_multiple_of(lanes) && self.is_run(access, value, lanes as u8)? {
-            return Ok((one_run, None));
+        if !are_rows_whole
+            && rows > 1
+            && elements >= lanes
+            && let Some(divisor) = self.divisor_of_run(access, value, lanes as u8)?
+        {
+            let is_aligned = divisor >= VECTOR_BYTES.into();
+            let spread = match (is_aligned, elements.is_multiple_of(lanes)) {
+                (true, true) => one_run,
+                (true, false) => run,
+                (false, _) => ragged_run,
+            };
+            return Ok((spread, None));
         }
         if columns < lanes {
             return Ok((alone, Some(Why::Short(columns * size))));
@@ -215,17 +233,21 @@ impl Lower<'_> {
         })
     }
 
-    /// Whether all elements of a tile that is stored are one run of neighbours from a multiple of 16 bytes on, rows end
-    /// to end, and so is what is loaded for them.
-    fn is_run(&mut self, access: &Access, value: Handle<Expression>, lanes: u8) -> Result<bool, LowerError> {
+    /// What divides the address of the first element of a tile that is stored, if all of them are one run of neighbours, rows
+    /// end to end, and so is what is loaded for them.
+    fn divisor_of_run(
+        &mut self,
+        access: &Access,
+        value: Handle<Expression>,
+        lanes: u8,
+    ) -> Result<Option<u64>, LowerError> {
         let shape = self.kernel.ty(value).shape;
         self.tried(|lower| {
             let packet = lower.any_below(shape.elements() / u64::from(lanes));
             let point = lower.point_in_run(shape, lanes, packet);
-            let divisor = lower.divisor_at(access, &point, shape, lanes)?;
-            if !divisor.is_ok_and(|divisor| divisor >= VECTOR_BYTES.into()) {
-                return Ok(false);
-            }
+            let Ok(divisor) = lower.divisor_at(access, &point, shape, lanes)? else {
+                return Ok(None);
+            };
             let mut is_run = true;
             let block = lower.inside(|lower| lower.pull(value, &point).map(drop))?;
             for (statement, _) in &block {
@@ -239,7 +261,7 @@ impl Lower<'_> {
                     is_run &= !values && (step == Some(0) || step == Some(load.ty.element.size() as i64));
                 }
             }
-            Ok(is_run)
+            Ok(is_run.then_some(divisor))
         })
     }
 

@@ -3,7 +3,7 @@
 
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
-use crate::ir::{Access, Block, Conflict, Expression, Handle, Shape, Statement};
+use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -72,21 +72,34 @@ impl Lower<'_> {
             }),
             Form::Packets { lanes, packets } => {
                 let count = self.b.constant(packets as i64);
-                self.rounds(group, count, |lower, q| Ok(lower.packet_point(group.shape, lanes, q)))
+                self.rounds(group, count, |lower, q| {
+                    Ok(Item::of(lower.packet_point(group.shape, lanes, q)))
+                })
             }
             Form::Elements { elements } => {
                 let count = self.b.constant(elements as i64);
-                self.rounds(group, count, |lower, q| Ok(lower.at_position(q, group.shape)))
+                self.rounds(group, count, |lower, q| Ok(Item::of(lower.at_position(q, group.shape))))
             }
-            Form::Rows { rows, .. } => {
-                if rows == 1 {
-                    let zero = self.b.constant(0);
-                    return self.row(group, zero);
+            Form::Rows {
+                lanes,
+                rows,
+                packets,
+                aligned,
+                together,
+            } => {
+                let peeled = Peeled {
+                    lanes: lanes.into(),
+                    rows,
+                    packets,
+                    aligned,
+                };
+                if rows == 1 || together {
+                    return self.rows_together(group, &peeled);
                 }
                 let (zero, end) = (self.b.constant(0), self.b.constant(rows as i64));
                 // A row is long enough: many of them one after the other would only be more text.
                 let unroll = if rows > MOST_ROWS { Unroll::Never } else { Unroll::Free };
-                self.counted(zero, end, 1, unroll, |lower, row| lower.row(group, row))
+                self.counted(zero, end, 1, unroll, |lower, row| lower.row(group, &peeled, row))
             }
         }
     }
@@ -99,28 +112,124 @@ impl Lower<'_> {
         });
     }
 
-    /// One row whose ends are no multiples of 16 bytes.
-    fn row(&mut self, group: &Group<'_>, row: Handle<Index>) -> Result<(), LowerError> {
-        let Form::Rows { lanes, aligned, .. } = group.distribution.form else {
-            return Ok(());
+    /// Packets of all rows, shared out together, and then all that is before and behind them.
+    fn rows_together(&mut self, group: &Group<'_>, peeled: &Peeled) -> Result<(), LowerError> {
+        let Peeled {
+            lanes, rows, packets, ..
+        } = *peeled;
+        let most = self.b.constant(packets as i64);
+        let in_packets = |lower: &mut Self| {
+            let count = lower.b.constant((rows * packets) as i64);
+            lower.rounds(group, count, |lower, item| {
+                let (row, q) = lower.row_and_rest(item, rows, most);
+                let row = lower.peeled_row(group, peeled, row)?;
+                let here = Some(lower.b.indices().less(q, row.packets));
+                let point = lower.packet_of_row(group, peeled, &row, q);
+                Ok(Item { point, here })
+            })
         };
-        let columns = i64::from(group.shape.innermost());
-        let outer = self.outer_point(group.shape, row);
+        // As many of each row as there can be, a power of two.
+        let ends = 2 * lanes as u64;
+        let end_of = |lower: &mut Self, item: Handle<Index>| {
+            let width = lower.b.constant(ends as i64);
+            let (row, e) = lower.row_and_rest(item, rows, width);
+            let row = lower.peeled_row(group, peeled, row)?;
+            let here = Some(lower.b.indices().less(e, row.rest));
+            let point = lower.end_of_row(group, peeled, &row, e);
+            Ok(Item { point, here })
+        };
+        let (workers, all) = (group.distribution.workers, self.b.constant((rows * ends) as i64));
+        if rows * ends > workers {
+            in_packets(self)?;
+            let (start, step) = (self.worker, workers as i64);
+            return self.without_hints(|lower| {
+                lower.counted(start, all, step, Unroll::Never, |lower, item| {
+                    let Item { point, here } = end_of(lower, item)?;
+                    let block = lower.inside(|lower| lower.element(group, point))?;
+                    here.into_iter().for_each(|here| lower.when(here, block.clone()));
+                    Ok(())
+                })
+            });
+        }
+        // What is loaded for the ends is under way before anything is stored.
+        let worker = self.worker;
+        let Item { point, here } = end_of(self, worker)?;
+        // Of one row, what is not of its ends is no item either.
+        let is_one = self.b.indices().less(worker, all);
+        let here = self
+            .b
+            .indices()
+            .all(here.into_iter().chain((rows > 1).then_some(is_one)));
+        let mut register = None;
+        let block = self.without_hints(|lower| {
+            lower.inside(|lower| {
+                let value = lower.pull(group.value, &point)?;
+                let value = lower.as_stored(value);
+                let ty = lower.b.kernel().ty(value);
+                let end = lower.b.register("end", ty);
+                lower.b.assign(end, value);
+                register = Some(end);
+                Ok(())
+            })
+        })?;
+        if let Some(end) = register {
+            let zero = Literal::zero(self.b.kernel().registers[end].ty.element);
+            self.b.assign(end, zero.into());
+        }
+        self.when(here, block);
+        in_packets(self)?;
+        let block = self.without_hints(|lower| {
+            lower.inside(|lower| match register {
+                Some(end) => {
+                    let value = lower.b.read(end);
+                    let always = lower.b.indices().always(true);
+                    lower.store_at(group, &point, value, always)
+                }
+                None => Ok(()),
+            })
+        })?;
+        self.when(here, block);
+        Ok(())
+    }
+
+    /// One row whose ends are no multiples of 16 bytes, by all threads.
+    fn row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<(), LowerError> {
+        let row = self.peeled_row(group, peeled, row)?;
+        self.rounds(group, row.packets, |lower, q| {
+            Ok(Item::of(lower.packet_of_row(group, peeled, &row, q)))
+        })?;
+        let (start, step) = (self.worker, group.distribution.workers as i64);
+        self.without_hints(|lower| {
+            lower.counted(start, row.rest, step, Unroll::Never, |lower, e| {
+                let point = lower.end_of_row(group, peeled, &row, e);
+                lower.element(group, point)
+            })
+        })
+    }
+
+    /// Which row an item is of, and which one of it, where each row has so many.
+    fn row_and_rest(&mut self, item: Handle<Index>, rows: u64, each: Handle<Index>) -> (Handle<Index>, Handle<Index>) {
+        match rows {
+            1 => (self.b.constant(0), item),
+            _ => (
+                self.b.indices().quotient(item, each),
+                self.b.indices().remainder(item, each),
+            ),
+        }
+    }
+
+    /// Where a row begins, and how much of it is in packets.
+    fn peeled_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<PeeledRow, LowerError> {
         let zero = self.b.constant(0);
-        // An element's address is a multiple of its size, so a whole number of elements precedes the boundary.
-        let head = match aligned {
+        let head = match peeled.aligned {
             true => zero,
+            // An element's address is a multiple of its size, so a whole number of elements precedes the boundary.
             false => {
-                let mut start = outer.clone();
-                start.push(zero);
+                let start = self.in_row(group, peeled, row, zero);
                 let quiet = std::mem::replace(&mut self.quiet, true);
                 let place = self.place(group.access, &start, group.shape);
                 self.quiet = quiet;
                 let place = place?.place;
-                let size = self
-                    .kernel
-                    .tensor(group.access.tensor)
-                    .map_or(1, |tensor| tensor.element.size());
                 let address = match place.pointer {
                     Some(pointer) => self.b.index(pointer.into()),
                     None => self.b.address(place.buffer),
@@ -128,58 +237,75 @@ impl Lower<'_> {
                 let at = self.b.indices().add(address, place.offset);
                 let negative = self.b.indices().scale(at, -1);
                 let bytes = self.b.indices().low(negative, 4);
-                let size = self.b.constant(size as i64);
+                let size = self.b.constant(self.size_of(group.access.tensor) as i64);
                 self.b.indices().quotient(bytes, size)
             }
         };
-        let (all, width) = (self.b.constant(columns), self.b.constant(lanes.into()));
+        let columns = group.shape.elements() / peeled.rows;
+        let (all, width) = (self.b.constant(columns as i64), self.b.constant(peeled.lanes));
         let behind = self.b.indices().subtract(all, head);
         let packets = self.b.indices().quotient(behind, width);
-        self.rounds(group, packets, |lower, q| {
-            let first = lower.b.indices().scale(q, lanes.into());
-            let lane = lower.b.lane(lanes);
-            let inner = lower.b.indices().add(first, lane);
-            let mut point = outer.clone();
-            point.push(lower.b.indices().add(head, inner));
-            Ok(point)
-        })?;
         // The ends, which are fewer than two packets.
-        let whole = self.b.indices().scale(packets, lanes.into());
+        let whole = self.b.indices().scale(packets, peeled.lanes);
         let rest = self.b.indices().subtract(all, whole);
-        let hinted = std::mem::replace(&mut self.hinted, false);
-        let ends = |lower: &mut Self, e: Handle<Index>| {
-            let before = lower.b.indices().less(e, head);
-            let beyond = lower.b.indices().add(e, whole);
-            let mut point = outer.clone();
-            point.push(lower.b.indices().select(before, e, beyond));
-            lower.element(group, point)
-        };
-        if group.distribution.workers >= 2 * u64::from(lanes) {
-            let here = self.b.indices().less(self.worker, rest);
-            let worker = self.worker;
-            let block = self.inside(|lower| ends(lower, worker))?;
-            self.when(here, block);
-        } else {
-            let (start, step) = (self.worker, group.distribution.workers as i64);
-            self.counted(start, rest, step, Unroll::Never, ends)?;
+        Ok(PeeledRow {
+            row,
+            head,
+            packets,
+            whole,
+            rest,
+        })
+    }
+
+    /// The point so far in a row.
+    fn in_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>, at: Handle<Index>) -> Point {
+        if peeled.rows == 1 {
+            return self.at_position(at, group.shape);
         }
+        let mut point = self.outer_point(group.shape, row);
+        point.push(at);
+        point
+    }
+
+    /// The point of a packet of a row.
+    fn packet_of_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: &PeeledRow, q: Handle<Index>) -> Point {
+        let first = self.b.indices().scale(q, peeled.lanes);
+        let lane = self.b.lane(peeled.lanes as u8);
+        let inner = self.b.indices().add(first, lane);
+        let at = self.b.indices().add(row.head, inner);
+        self.in_row(group, peeled, row.row, at)
+    }
+
+    /// The point of an element before or behind the packets of a row.
+    fn end_of_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: &PeeledRow, e: Handle<Index>) -> Point {
+        let before = self.b.indices().less(e, row.head);
+        let beyond = self.b.indices().add(e, row.whole);
+        let at = self.b.indices().select(before, e, beyond);
+        self.in_row(group, peeled, row.row, at)
+    }
+
+    /// What is not done in packets has none of the schedule's hints.
+    fn without_hints<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
+        let hinted = std::mem::replace(&mut self.hinted, false);
+        let result = body(self);
         self.hinted = hinted;
-        Ok(())
+        result
     }
 
     /// One element, by whoever is here.
     fn element(&mut self, group: &Group<'_>, point: Point) -> Result<(), LowerError> {
         let value = self.pull(group.value, &point)?;
-        self.store_at(group, &point, value, None)
+        let always = self.b.indices().always(true);
+        self.store_at(group, &point, value, always)
     }
 
-    /// All items, `point` of which says where the elements of the one with a number are: so many in flight, as often as
-    /// the distribution says.
+    /// All items, of which `item` says where the elements of the one with a number are: so many in flight, as often as the
+    /// distribution says.
     fn rounds(
         &mut self,
         group: &Group<'_>,
         count: Handle<Index>,
-        point: impl Fn(&mut Self, Handle<Index>) -> Result<Point, LowerError>,
+        item: impl Fn(&mut Self, Handle<Index>) -> Result<Item, LowerError>,
     ) -> Result<(), LowerError> {
         let Distribution {
             in_flight,
@@ -189,12 +315,12 @@ impl Lower<'_> {
         } = *group.distribution;
         let zero = self.b.constant(0);
         if rounds == 1 {
-            return self.round(group, count, zero, &point);
+            return self.round(group, count, zero, &item);
         }
         let end = self.b.constant(rounds as i64);
         self.counted(zero, end, 1, Unroll::Never, |lower, round| {
             let base = lower.b.indices().scale(round, (in_flight * workers) as i64);
-            lower.round(group, count, base, &point)
+            lower.round(group, count, base, &item)
         })
     }
 
@@ -203,7 +329,7 @@ impl Lower<'_> {
         group: &Group<'_>,
         count: Handle<Index>,
         base: Handle<Index>,
-        point: &impl Fn(&mut Self, Handle<Index>) -> Result<Point, LowerError>,
+        item: &impl Fn(&mut Self, Handle<Index>) -> Result<Item, LowerError>,
     ) -> Result<(), LowerError> {
         let first = self.b.indices().add(base, self.worker);
         let by_pairs = match group.distribution.form {
@@ -217,14 +343,15 @@ impl Lower<'_> {
             if self.b.kernel().indices.is_known(here) == Some(false) {
                 continue;
             }
-            let point = point(self, q)?;
+            let Item { point, here: own } = item(self, q)?;
+            let here = self.b.indices().all([here].into_iter().chain(own));
             let value = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
             loaded.push((q, point, value, here));
         }
         for (q, point, value, here) in loaded {
             match by_pairs {
                 Some(lanes) => self.store_pair(group, q, count, value, lanes)?,
-                None => self.store_at(group, &point, value, Some(here))?,
+                None => self.store_at(group, &point, value, here)?,
             }
         }
         Ok(())
@@ -235,12 +362,8 @@ impl Lower<'_> {
         group: &Group<'_>,
         point: &Point,
         value: Use,
-        here: Option<Handle<Predicate>>,
+        here: Handle<Predicate>,
     ) -> Result<(), LowerError> {
-        let here = match here {
-            Some(here) => here,
-            None => self.b.indices().always(true),
-        };
         self.where_needed(here, |lower| {
             lower.store_element(group.access, point, group.shape, value)
         })
@@ -349,6 +472,43 @@ fn has_both(block: &Block, is_one: &impl Fn(&Statement) -> bool) -> bool {
         statement.for_each_block(|inner| found |= room(|| has_both(inner, is_one)));
     }
     found
+}
+
+/// Elements that a thread does at once.
+struct Item {
+    point: Point,
+    /// Whether there are any, if that is not known.
+    here: Option<Handle<Predicate>>,
+}
+
+impl Item {
+    fn of(point: Point) -> Self {
+        Self { point, here: None }
+    }
+}
+
+/// Rows whose ends may be no multiples of 16 bytes.
+struct Peeled {
+    /// Elements of a packet.
+    lanes: i64,
+    rows: u64,
+    /// Packets of a row at most.
+    packets: u64,
+    /// Whether rows are known to begin at a multiple of 16 bytes.
+    aligned: bool,
+}
+
+/// One of them.
+struct PeeledRow {
+    row: Handle<Index>,
+    /// Elements before its first packet,
+    head: Handle<Index>,
+    /// packets,
+    packets: Handle<Index>,
+    /// elements in these,
+    whole: Handle<Index>,
+    /// and before and behind them.
+    rest: Handle<Index>,
 }
 
 /// One store of a tile.

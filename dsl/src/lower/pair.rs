@@ -50,7 +50,7 @@ impl Lower<'_> {
             let e = self.b.indices().add(start, lane);
             let point: Point = self.at_position(e, group.shape);
             let value = self.b.join(halves);
-            self.store_at(group, &point, value, Some(here))?;
+            self.store_at(group, &point, value, here)?;
         }
         Ok(())
     }

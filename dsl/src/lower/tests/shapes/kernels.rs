@@ -178,3 +178,61 @@ pub(super) fn short<T: Element>(ids: &mut Tensor<T, 2>, rows: Count) {
     let cols = arange(ids.extent(1));
     ids.store_where([row, cols], zero::<T>(), row < rows);
 }
+
+/// Kernels with one access that stays narrow.
+pub(super) mod narrow {
+    use half::bf16;
+
+    use crate::kernel;
+    use crate::lang::*;
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn loaded(out: &mut Tensor<bf16, 1>, src: &Tensor<bf16, 1>, index: &Tensor<i32, 1>) {
+        let i = arange(64);
+        out.store([i], src.load([index.load([i])]));
+    }
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn computed(out: &mut Tensor<bf16, 1>, src: &Tensor<bf16, 1>) {
+        let i = arange(64);
+        out.store([i], src.load([(i.cast::<i32>() * 3) % 64]));
+    }
+
+    #[kernel(grid = [out.extent(0)])]
+    pub(in super::super) fn strided(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>) {
+        let (row, cols) = (program_id(0), arange(out.extent(1)));
+        out.store([row, cols], src.load([row, cols]));
+    }
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn chosen(out: &mut Tensor<bf16, 1>, src: &Tensor<bf16, 1>, last: Count) {
+        let i = arange(64);
+        out.store([i], src.load([i.min(last)]));
+    }
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn apart(out: &mut Tensor<bf16, 1>, src: &Tensor<bf16, 1>) {
+        let i = arange(64);
+        out.store([i], src.load([i * 16]));
+    }
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn masked(out: &mut Tensor<bf16, 1>, mask: &Tensor<bool, 1>) {
+        let i = arange(64);
+        out.store_where([i], zero::<bf16>(), mask.load([i]));
+    }
+
+    #[kernel(grid = [1])]
+    pub(in super::super) fn short(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 1>) {
+        let (i, j) = (arange(64).expand_dims(1), arange(4));
+        out.store([i, j], src.load([i]));
+    }
+
+    /// A wide row, and elements in an order.
+    #[kernel(grid = [out.extent(0)])]
+    pub(in super::super) fn both(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>, order: &Tensor<i32, 1>) {
+        let (row, cols) = (program_id(0), arange(out.extent(1)));
+        let from = order.load([cols]);
+        out.store([row, cols], src.load([row, from]));
+    }
+}

@@ -193,11 +193,12 @@ impl Shape {
                     .min();
                 ParameterFacts::Tensor(TensorFacts {
                     extents: extents.iter().copied().collect(),
-                    layout: match is_contiguous {
-                        true => Layout::Contiguous,
-                        false => Layout::Rows {
+                    layout: match (is_contiguous, strides.last()) {
+                        (true, _) => Layout::Contiguous,
+                        (false, Some(1)) => Layout::Rows {
                             multiple: 1 << multiple.unwrap_or(0).min(4),
                         },
+                        (false, _) => Layout::Strided,
                     },
                     alignment: 1 << offset.trailing_zeros().min(4),
                 })
@@ -286,4 +287,167 @@ fn table() -> String {
 #[test]
 fn the_widths_of_all_shapes_are_those_that_are_kept() {
     super::golden("shapes/widths.txt", &table());
+}
+
+/// What stays narrow: two elements of each row at a time, whose address is a multiple of 4 bytes, and what threads hold
+/// element by element.
+const NARROW: [(&str, ElementType, Begin); 3] = [
+    ("join", ElementType::F32, Begin::Behind),
+    ("quantize", ElementType::F32, Begin::Aligned),
+    ("quantize", ElementType::BF16, Begin::Aligned),
+];
+
+fn is_wide(element: ElementType, begin: Begin, shapes: Vec<Shape>) {
+    for shape in shapes {
+        let lowered = shape.lowered();
+        let about = format!("{} of {element}, {begin:?}\n{}", shape.name, lowered.accesses);
+        let is_kept_narrow = NARROW.iter().any(|(name, of, at)| {
+            let begins = *at == begin || *name == "quantize";
+            (*name, *of) == (shape.name, element) && begins
+        });
+        assert_eq!(lowered.accesses.narrow().count() > 0, is_kept_narrow, "{about}");
+        if is_kept_narrow {
+            continue;
+        }
+        // What is stored in packets is stored in whole ones.
+        let stores = lowered
+            .accesses
+            .iter()
+            .filter(|access| access.kind == AccessKind::Store);
+        assert_eq!(stores.map(|store| store.bytes).max(), Some(16), "{about}");
+        if begin == Begin::Aligned && !shape.name.contains("7167") && !shape.name.contains("odd") {
+            let ends = lowered
+                .accesses
+                .iter()
+                .filter(|access| access.kind == AccessKind::Store && access.bytes < 16);
+            // A packet in which a mask ends.
+            let has_tail = ["blocked with a tail", "short"].contains(&shape.name);
+            assert_eq!(ends.count() > 0, has_tail, "{about}");
+        }
+    }
+}
+
+#[test]
+fn all_shapes_of_elements_of_4_bytes_are_wide() {
+    for begin in [Begin::Aligned, Begin::Behind] {
+        is_wide(ElementType::F32, begin, shapes::<f32>(begin));
+        is_wide(ElementType::F32, begin, computed::<f32>(begin));
+    }
+}
+
+#[test]
+fn all_shapes_of_elements_of_2_bytes_are_wide() {
+    for begin in [Begin::Aligned, Begin::Behind] {
+        is_wide(ElementType::BF16, begin, shapes::<bf16>(begin));
+        is_wide(ElementType::BF16, begin, computed::<bf16>(begin));
+    }
+}
+
+#[test]
+fn all_shapes_of_elements_of_1_byte_are_wide() {
+    for begin in [Begin::Aligned, Begin::Behind] {
+        is_wide(ElementType::F8E4M3, begin, shapes::<F8E4M3>(begin));
+    }
+}
+
+#[test]
+fn what_a_thread_does_for_each_shape_is_what_is_kept() {
+    let aligned = shapes::<bf16>(Begin::Aligned)
+        .into_iter()
+        .chain(computed::<bf16>(Begin::Aligned));
+    for shape in aligned {
+        let lowered = shape.lowered();
+        let mut text = String::new();
+        for (_, spread) in &lowered.distributions {
+            writeln!(text, "{spread}").unwrap();
+        }
+        write!(text, "{}", lowered.kernel).unwrap();
+        super::golden(&format!("shapes/{}.txt", shape.name.replace(' ', "_")), &text);
+    }
+}
+
+#[test]
+fn an_access_says_why_it_is_narrow() {
+    use kernels::narrow;
+    let t = |extents: &[u64]| Begin::Aligned.tensor::<bf16>(extents);
+    let index = |count: u64| Argument::tensor(ElementType::I32, &[count], 0, |at| at * 7 % 64);
+    let mask = |count: u64| Argument::tensor(ElementType::Bool, &[count], 0, |at| at / 3 % 2);
+    let turned = || {
+        let mut turned = t(&[64, 64]);
+        if let Argument::Tensor { strides, .. } = &mut turned {
+            *strides = vec![1, 64];
+        }
+        turned
+    };
+    let cases = [
+        (
+            narrow::loaded::definition(),
+            vec![t(&[64]), t(&[64]), index(64)],
+            ["src 2: the index comes from a loaded value"],
+        ),
+        (
+            narrow::computed::definition(),
+            vec![t(&[64]), t(&[64])],
+            ["src 2: the index is computed in i32, which may wrap: compute it in i64, the type of `arange`"],
+        ),
+        (
+            narrow::strided::definition(),
+            vec![t(&[64, 64]), turned()],
+            [
+                "src 2: how far neighbours are apart is known only at the launch: pass a tensor whose innermost axis is contiguous",
+            ],
+        ),
+        (
+            narrow::chosen::definition(),
+            vec![t(&[64]), t(&[64]), Argument::Count(20)],
+            [
+                "src 2: the index is clamped or chosen for each element: choose between tiles, or bound the index with an `if`",
+            ],
+        ),
+        (
+            narrow::apart::definition(),
+            vec![t(&[64]), t(&[64 * 16])],
+            ["src 2: neighbours are 32 bytes apart in memory"],
+        ),
+        (
+            narrow::masked::definition(),
+            vec![t(&[64]), mask(64)],
+            ["out 2: the mask changes along the vector"],
+        ),
+        (
+            narrow::short::definition(),
+            vec![t(&[64, 64]), t(&[64])],
+            ["out 2: a row has only 8 bytes"],
+        ),
+    ];
+    for (definition, arguments, expected) in cases {
+        let shape = Shape {
+            name: definition.name(),
+            definition,
+            arguments,
+        };
+        let lowered = shape.lowered();
+        let narrow: Vec<String> = lowered
+            .accesses
+            .narrow()
+            .map(|access| format!("{} {}: {}", access.tensor, access.bytes, access.narrow.unwrap()))
+            .collect();
+        assert_eq!(narrow, expected, "{}\n{}", lowered.accesses, lowered.kernel);
+    }
+}
+
+#[test]
+fn the_table_of_accesses_is_read_at_a_glance() {
+    use kernels::narrow;
+    let t = |extents: &[u64]| Begin::Aligned.tensor::<bf16>(extents);
+    let shape = Shape {
+        name: "in order",
+        definition: narrow::both::definition(),
+        arguments: vec![
+            t(&[3, 4001]),
+            t(&[3, 4001]),
+            Argument::tensor(ElementType::I32, &[4001], 0, |at| at),
+        ],
+    };
+    super::golden("shapes/table.txt", &shape.lowered().accesses.to_string());
 }
