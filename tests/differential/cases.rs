@@ -234,7 +234,7 @@ fn in_every_way(
                 (tally.lowered, tally.compiled) = (tally.lowered + 1, tally.compiled + 1);
             }
             Ok(_) => tally.lowered += 1,
-            Err(LowerError::SharedMemory { .. }) => tally.refused += 1,
+            Err(LowerError::SharedMemory { .. } | LowerError::NotCarried { .. }) => tally.refused += 1,
             Err(error) => panic!("{error}\n{kernel}"),
         }
         let Some(lowered) = threads::lowered(kernel, schedule) else {

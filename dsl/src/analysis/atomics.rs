@@ -17,6 +17,8 @@ pub struct Atomics {
     pub ordering: BTreeSet<Handle<Expression>>,
     /// Whether one of them is a single step for the threads of one block only.
     pub within_block: bool,
+    /// Whether one of them waits for others.
+    pub waits: bool,
 }
 
 impl Atomics {
@@ -41,6 +43,7 @@ impl Atomics {
             shared
                 || all.len() > 1
                 || in_loops.contains(value)
+                || atomic.waits()
                 || (atomic.scope == MemoryScope::System && !stored.is_empty())
         };
         let ordering = all
@@ -51,13 +54,14 @@ impl Atomics {
             ordering: ordering.collect(),
             used: used(kernel, &all),
             within_block: operations().any(|atomic| atomic.scope == MemoryScope::Block),
+            waits: operations().any(Atomic::waits),
             tensors,
         }
     }
 
     /// Whether each thread of a program can do its share without waiting for another.
     pub fn threads_are_independent(&self) -> bool {
-        self.used.is_empty() && self.ordering.is_empty() && !self.within_block
+        self.used.is_empty() && self.ordering.is_empty() && !self.within_block && !self.waits
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Effects {
     pub in_order: bool,
     /// Whether programs wait for launches before theirs, which may write what they read.
     pub waits: bool,
+    /// Tensors that other ranks read and write meanwhile.
+    pub of_peers: BTreeSet<u32>,
 }
 
 impl Effects {
@@ -35,6 +37,9 @@ impl Effects {
     pub fn of(kernel: &Kernel) -> Self {
         let mut effects = Self {
             has_tile_locals: kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar()),
+            of_peers: (0..kernel.parameters.len() as u32)
+                .filter(|&tensor| kernel.is_of_peers(tensor))
+                .collect(),
             ..Self::default()
         };
         // Tensors with stores that do not promise to be disjoint.
@@ -95,14 +100,17 @@ impl Effects {
 
     /// Whether what a load from `tensor` reads depends on when it happens.
     pub fn is_changing(&self, tensor: u32) -> bool {
-        self.stored.contains(&tensor) || self.atomics.tensors.contains(&tensor)
+        self.stored.contains(&tensor) || self.atomics.tensors.contains(&tensor) || self.of_peers.contains(&tensor)
     }
 
     /// Whether threads see each other's work through `tensor`.
     pub fn is_shared(&self, tensor: u32) -> bool {
         // One program may change what another has, which its block did before.
         let in_order = self.in_order && self.is_changing(tensor);
-        in_order || self.ordered.contains(&tensor) || self.atomics.tensors.contains(&tensor)
+        in_order
+            || self.ordered.contains(&tensor)
+            || self.atomics.tensors.contains(&tensor)
+            || self.of_peers.contains(&tensor)
     }
 }
 

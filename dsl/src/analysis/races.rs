@@ -143,7 +143,7 @@ impl Races {
 fn has_locks(kernel: &Kernel, effects: &Effects) -> bool {
     let between_programs = || operations(kernel).filter(|(_, atomic)| atomic.scope != MemoryScope::Block);
     let used = |value: &Handle<Expression>| effects.atomics.used.contains(value);
-    between_programs().any(|(value, atomic)| atomic.order.acquires() && used(&value))
+    between_programs().any(|(value, atomic)| atomic.order.acquires() && (used(&value) || atomic.waits()))
         && between_programs().any(|(_, atomic)| atomic.order.releases())
 }
 

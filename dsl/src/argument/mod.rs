@@ -330,6 +330,11 @@ impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] 
     }
 }
 
+/// The tensors of all ranks, in their order, and the number of the rank whose launch this is: what is passed for
+/// [`Peers`](crate::lang::Peers). Lists are passed as [`TensorList`](crate::lang::TensorList)s are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfRank<L>(pub usize, pub L);
+
 /// A count that may become a literal: the launch is served by a variant with this value in its code as soon as
 /// [`Specialize`](crate::call::Specialize) allows, or by one for every value. It may shape a tile, as no other count can:
 /// `arange(block)`. Then it is a literal in any variant.

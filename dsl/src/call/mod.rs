@@ -7,7 +7,7 @@ mod definition;
 
 pub use crate::argument::{
     Argument, ArgumentValue, Arguments, Comptime, ComptimeValue, CountArgument, Exact, HostCount, ListArgument, Memory,
-    Runtime, TensorArgument,
+    OfRank, Runtime, TensorArgument,
 };
 pub use crate::limits::{MAX_COUNT, MAX_FUSED, MAX_PARAMETERS};
 pub use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};

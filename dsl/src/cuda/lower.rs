@@ -30,6 +30,9 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
     schedule
         .fits(kernel)
         .map_err(|source| LowerError::Schedule { kernel: name(), source })?;
+    if let Some(what) = not_carried(kernel) {
+        return Err(LowerError::NotCarried { kernel: name(), what });
+    }
     let mut writer = Writer::new(kernel, schedule);
     writer.choose_lanes();
     writer.declare_locals();
@@ -47,6 +50,23 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError>
         traps,
         in_order,
         dynamic_shared: 0,
+    })
+}
+
+/// What is new since there is another way to code.
+fn not_carried(kernel: &Kernel) -> Option<&'static str> {
+    use crate::ir::AtomicUpdate::{Load, Store, Wait};
+    if (0..kernel.parameters.len() as u32).any(|tensor| kernel.is_of_peers(tensor)) {
+        return Some("a list of peers' tensors");
+    }
+    kernel.expressions.iter().find_map(|(_, node)| match node {
+        Expression::Atomic(atomic) => match atomic.update {
+            Load => Some("an atomic load"),
+            Store { .. } => Some("an atomic store"),
+            Wait { .. } => Some("a wait for a flag"),
+            _ => None,
+        },
+        _ => None,
     })
 }
 

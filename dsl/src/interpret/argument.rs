@@ -93,12 +93,21 @@ pub(super) struct Tensor<'a> {
     pub origin: i64,
     /// The byte where the lowest element starts.
     pub lowest: i64,
+    /// The byte behind the highest element; of no elements, where that would start.
+    pub end: i64,
     pub extents: ArrayVec<i64, 4>,
     /// Bytes between neighbours on each axis; 0 for an axis that has no two elements.
     pub strides: ArrayVec<i64, 4>,
 }
 
 impl Tensor<'_> {
+    /// Where its bytes are in the process, if it has elements.
+    pub fn bytes(&self) -> Option<Range<usize>> {
+        let base = self.memory.as_ptr().addr();
+        let range = base + self.lowest as usize..base + self.end as usize;
+        (!self.extents.contains(&0)).then_some(range)
+    }
+
     /// The index of the element that contains the byte at `address`; where elements overlap, of one of them.
     pub fn element(&self, address: i64) -> ArrayVec<u64, 4> {
         let mut axes: ArrayVec<usize, 4> = (0..self.extents.len()).collect();
@@ -190,6 +199,11 @@ impl<'k, 'a> Arguments<'k, 'a> {
         })
     }
 
+    /// How many places there are.
+    pub fn places(&self) -> u32 {
+        self.tensors.len() as u32
+    }
+
     /// The tensor at a place.
     pub fn tensor(&self, place: u32) -> Option<&Tensor<'a>> {
         self.tensors.get(place as usize)?.as_ref()
@@ -270,7 +284,7 @@ fn check<'a>(kind: &ParameterKind, binding: &mut HostArgument<'a>) -> Result<Vec
         (
             ParameterKind::Tensor(
                 parameter @ TensorParameter {
-                    list: Some(List { shared }),
+                    list: Some(List { shared, .. }),
                     ..
                 },
             ),
@@ -365,6 +379,7 @@ fn tensor<'a>(
         memory,
         origin: offset as i64,
         lowest: first as i64,
+        end: end as i64,
         extents: extents.iter().map(|&extent| extent as i64).collect(),
         strides: steps,
     })

@@ -71,9 +71,16 @@ pub enum InterpretError {
     /// A check did not hold; of several, the first in program order. The program ended there, and the others have run.
     #[error(transparent)]
     CheckFailed(Box<FailedCheck>),
+    /// A wait took longer than its limit; of several, the first in program order. The program ended there, and the others
+    /// have run.
+    #[error(transparent)]
+    WaitEnded(Box<EndedWait>),
     /// Two accesses to one element do not go together. The memory has been written.
     #[error(transparent)]
     Conflict(Box<Conflict>),
+    /// Two accesses of different ranks to one element do not go together. The memory has been written.
+    #[error(transparent)]
+    RankConflict(Box<RankConflict>),
     /// A program took more steps than allowed.
     #[error("program {program:?} of kernel `{kernel}` took more than {limit} steps ({span})")]
     StepLimit {
@@ -231,6 +238,107 @@ impl fmt::Display for FailedCheck {
 }
 
 impl std::error::Error for FailedCheck {}
+
+/// A flag that did not reach an epoch within the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedWait {
+    /// The kernel.
+    pub kernel: String,
+    /// Where the wait was written.
+    pub span: Span,
+    /// The tensor of flags.
+    pub tensor: String,
+    /// The first index of the flag: the rank that raises it.
+    pub rank: u64,
+    /// What the program waited for.
+    pub epoch: u32,
+    /// What the flag is.
+    pub seen: u32,
+    /// The program's coordinates, innermost grid axis first.
+    pub program: [u64; 3],
+}
+
+impl fmt::Display for EndedWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            span,
+            tensor,
+            rank,
+            epoch,
+            seen,
+            program,
+        } = self;
+        write!(
+            f,
+            "kernel `{kernel}`, program {program:?}: waited in `{tensor}` for rank {rank} to reach epoch {epoch}, and it is at {seen} ({span})"
+        )
+    }
+}
+
+impl std::error::Error for EndedWait {}
+
+/// Two accesses of launches that ran on different ranks, to one element, that do not go together: one writes what the other
+/// one reads or writes, and no flag orders them. What orders is a release at the scope of the system
+/// ([`Peers::raise`](crate::lang::Peers::raise)) and a wait behind it for what it wrote ([`Peers::wait`](crate::lang::Peers::wait));
+/// all launches of one rank are in order.
+///
+/// Whether it is found does not depend on who came first: a wait is taken to see no more than the earliest release that could
+/// have ended it. The launch that comes second reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankConflict {
+    /// The tensor parameter of the second launch.
+    pub tensor: String,
+    /// The element's index, one per axis.
+    pub element: ArrayVec<u64, 4>,
+    /// Both accesses, the one that came second last.
+    pub accesses: [RankAccess; 2],
+}
+
+/// One access of a [`RankConflict`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankAccess {
+    /// The rank.
+    pub rank: u32,
+    /// The kernel.
+    pub kernel: String,
+    /// The program's coordinates, innermost grid axis first.
+    pub program: [u64; 3],
+    /// Where the access was written.
+    pub span: Span,
+    /// What it does to the element.
+    pub touch: Touch,
+}
+
+impl fmt::Display for RankConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tensor,
+            element,
+            accesses: [first, second],
+        } = self;
+        write!(f, "kernel `{}`: `{tensor}`{element:?} is ", second.kernel)?;
+        for (access, rest) in [(first, " and "), (second, ", and no flag orders the two")] {
+            let RankAccess {
+                rank,
+                kernel,
+                program,
+                span,
+                touch,
+            } = access;
+            write!(
+                f,
+                "{touch} by rank {rank} (`{kernel}`, program {program:?}, {span}){rest}"
+            )?;
+        }
+        f.write_str(
+            "\n  = help: raise the flag behind what it stands for, wait for it ahead of what needs it, let epochs grow, and \
+             write the other half of the buffer while slower ranks read this one",
+        )
+    }
+}
+
+impl std::error::Error for RankConflict {}
 
 /// Two accesses to one element that do not go together, so that what is left there, or what was read, is a matter of chance:
 ///

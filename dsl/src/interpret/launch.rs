@@ -1,13 +1,15 @@
 //! Running all programs of a launch.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use rayon::prelude::*;
 
 use super::argument::Arguments;
 use super::order::{Epochs, Order, Turns};
 use super::program::Machine;
+use super::ranks::Participant;
 use super::touch::{Meeting, Touched};
 use super::{BadAccess, Conflict, ConflictingAccess, HostArgument, InterpretError, check_requirements, grid};
 use super::{conflict, threads};
@@ -64,6 +66,8 @@ pub(super) struct Launch<'k, 'a> {
     pub races: Races,
     /// The atomic operations that may order programs, if any may.
     pub turns: Option<Mutex<Turns>>,
+    /// Its part in what ranks do to each other's memory, if it has one.
+    pub ranks: Option<Participant>,
 }
 
 /// What the programs that one thread ran in a row came to.
@@ -75,6 +79,7 @@ struct Report {
     touched: Vec<Touched>,
     ordered: Vec<Epochs>,
     repeated: Option<Meeting>,
+    among_ranks: Option<InterpretError>,
 }
 
 /// Runs every program of `kernel`.
@@ -89,7 +94,8 @@ struct Report {
 /// * From a program that had to stop, which leaves memory partly written: [`InterpretError::UnsoundProof`],
 ///   [`InterpretError::OutOfBounds`] of an unchecked access, [`InterpretError::StepLimit`].
 /// * After all programs have run: [`InterpretError::OutOfBounds`] of an access whose policy is to trap or
-///   [`InterpretError::CheckFailed`], whichever comes first in program order, then [`InterpretError::Conflict`].
+///   [`InterpretError::CheckFailed`] or [`InterpretError::WaitEnded`], whichever comes first in program order, then
+///   [`InterpretError::Conflict`], then [`InterpretError::RankConflict`].
 pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -> Result<Outcome, InterpretError> {
     verify::verify(kernel).map_err(|error| InterpretError::Malformed {
         kernel: kernel.name.clone(),
@@ -107,6 +113,10 @@ pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -
     let check_conflicts = options.check_conflicts;
     // Between the accesses of one program, only a promise can be broken.
     let log = check_conflicts && (programs > 1 || promises(kernel));
+    let ranks = match check_conflicts {
+        true => Participant::begin(kernel, &arguments),
+        false => None,
+    };
     let launch = Launch {
         kernel,
         arguments,
@@ -117,14 +127,19 @@ pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -
         log,
         turns: (log && races.sequence == Sequence::Locks).then(Mutex::default),
         races,
+        ranks,
     };
+    if effects.atomics.waits {
+        let reports = launch.by_threads(programs);
+        return launch.conclude(reports);
+    }
 
     // Enough pieces to keep all threads busy, large enough to reuse a machine.
     let piece = (programs / (16 * rayon::current_num_threads() as u64)).clamp(1, 1024);
     // Where the last write wins there is but one piece.
     let piece = if effects.in_order { programs.max(1) } else { piece };
     let stopped = AtomicU64::new(u64::MAX);
-    let run = |i: u64| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped);
+    let run = |i: u64| launch.piece(i * piece, ((i + 1) * piece).min(programs), &stopped, None);
     let pieces = 0..programs.div_ceil(piece);
     let reports: Vec<Report> = match threads::are_there() {
         true => pieces.into_par_iter().map(run).collect(),
@@ -148,9 +163,67 @@ fn promises(kernel: &Kernel) -> bool {
     found
 }
 
+/// The most threads of a launch whose programs wait: so many can wait at once.
+const MOST_THREADS: u32 = 512;
+
+/// Programs that several threads do.
+struct Work<'l, 'k, 'a> {
+    launch: &'l Launch<'k, 'a>,
+    programs: u64,
+    /// The program that comes next.
+    next: AtomicU64,
+    /// The first program that had to stop.
+    stopped: AtomicU64,
+    threads: AtomicU32,
+    reports: Mutex<Vec<(u64, Report)>>,
+}
+
+impl<'l> Work<'l, '_, '_> {
+    /// Does one program after the other.
+    fn go_on<'s, 'e>(&'e self, scope: &'s thread::Scope<'s, 'e>)
+    where
+        'l: 'e,
+    {
+        let replace = || {
+            let is_more = self.next.load(Relaxed) < self.programs;
+            if is_more && self.threads.fetch_add(1, Relaxed) < MOST_THREADS {
+                // Without another thread the others wait with this one.
+                let _ = thread::Builder::new().spawn_scoped(scope, || self.go_on(scope));
+            }
+        };
+        loop {
+            let number = self.next.fetch_add(1, Relaxed);
+            if number >= self.programs {
+                return;
+            }
+            let report = self.launch.piece(number, number + 1, &self.stopped, Some(&replace));
+            let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+            reports.push((number, report));
+        }
+    }
+}
+
 impl Launch<'_, '_> {
+    /// Runs the programs each by itself, in order, where they may wait for each other or for other launches. Not in rayon's
+    /// threads, which such launches would take from each other until none can go on: each thread that waits lets another one
+    /// go on in its place, and most programs wait for nothing for long.
+    fn by_threads(&self, programs: u64) -> Vec<Report> {
+        let work = Work {
+            launch: self,
+            programs,
+            next: AtomicU64::new(0),
+            stopped: AtomicU64::new(u64::MAX),
+            threads: AtomicU32::new(1),
+            reports: Mutex::default(),
+        };
+        thread::scope(|scope| work.go_on(scope));
+        let mut reports = work.reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        reports.sort_by_key(|(number, _)| *number);
+        reports.into_iter().map(|(_, report)| report).collect()
+    }
+
     /// Runs the programs `first..end`, up to one that has to stop, and none after one that had to.
-    fn piece(&self, first: u64, end: u64, stopped: &AtomicU64) -> Report {
+    fn piece(&self, first: u64, end: u64, stopped: &AtomicU64, replace: Option<&dyn Fn()>) -> Report {
         let mut report = Report {
             stopped: None,
             trapped: None,
@@ -158,8 +231,9 @@ impl Launch<'_, '_> {
             touched: Vec::new(),
             ordered: Vec::new(),
             repeated: None,
+            among_ranks: None,
         };
-        let mut machine = Machine::new(self);
+        let mut machine = Machine::new(self, replace);
         for number in first..end {
             if number > stopped.load(Relaxed) {
                 break;
@@ -171,6 +245,7 @@ impl Launch<'_, '_> {
             }
         }
         (report.trapped, report.outside) = (machine.trapped.take(), machine.outside.take());
+        report.among_ranks = machine.among_ranks.take();
         (report.touched, report.ordered, report.repeated) = machine.log.into_parts();
         report
     }
@@ -185,6 +260,7 @@ impl Launch<'_, '_> {
         }
         let outside = reports.iter_mut().find_map(|report| report.outside.take());
         let repeated = reports.iter().find_map(|report| report.repeated);
+        let among_ranks = reports.iter_mut().find_map(|report| report.among_ranks.take());
         let ordered = reports
             .iter_mut()
             .flat_map(|report| std::mem::take(&mut report.ordered));
@@ -204,10 +280,13 @@ impl Launch<'_, '_> {
                 }),
             })));
         }
-        Ok(Outcome {
-            grid: self.grid,
-            outside,
-        })
+        match among_ranks {
+            Some(conflict) => Err(conflict),
+            None => Ok(Outcome {
+                grid: self.grid,
+                outside,
+            }),
+        }
     }
 
     /// What an access does, if it is to be noted for comparing it with those of other programs, or with other promises.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+
+use super::ranks;
 
 const WORD: usize = 8;
 
@@ -17,6 +19,17 @@ pub struct HostMemory {
     length: u64,
     /// What is before and after the words, of memory that others own.
     edges: Option<Box<Edges>>,
+    /// Whether it is remembered what ranks do to it.
+    is_shared: AtomicBool,
+}
+
+impl Drop for HostMemory {
+    fn drop(&mut self) {
+        if *self.is_shared.get_mut() {
+            let start = self.as_ptr().addr();
+            ranks::forget(start..start + self.length as usize);
+        }
+    }
 }
 
 enum Words {
@@ -76,6 +89,7 @@ impl HostMemory {
             words: Words::Owned(words),
             length,
             edges: None,
+            is_shared: AtomicBool::new(false),
         })
     }
 
@@ -92,6 +106,7 @@ impl HostMemory {
             words: Words::Borrowed(words),
             length: (head.len() + size_of_val(words) + tail.len()) as u64,
             edges: has_edges.then(|| Box::new(edges())),
+            is_shared: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +118,11 @@ impl HostMemory {
         let memory = Self::zeroed(bytes.len() as u64)?;
         memory.write(0, bytes)?;
         Ok(memory)
+    }
+
+    /// Has it remembered, as long as there is this memory, what ranks do to it.
+    pub(super) fn share_among_ranks(&self) {
+        self.is_shared.store(true, Relaxed);
     }
 
     /// The number of bytes.

@@ -21,6 +21,7 @@ mod list;
 mod memory;
 mod order;
 mod program;
+mod ranks;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -28,9 +29,14 @@ mod tiles;
 mod touch;
 mod transfer;
 mod value;
+mod wait;
 
 pub use crate::host::{GridError, Known, MAX_PROGRAMS, RequirementError, check_requirements, grid};
 pub use argument::{HostArgument, HostTensor};
-pub use error::{ArgumentFault, BadAccess, Conflict, ConflictingAccess, FailedCheck, InterpretError};
+pub use error::{
+    ArgumentFault, BadAccess, Conflict, ConflictingAccess, EndedWait, FailedCheck, InterpretError, RankAccess,
+    RankConflict,
+};
 pub use launch::{Options, Outcome, run};
 pub use memory::{HostMemory, MemoryError};
+pub use ranks::synchronize;

@@ -2,8 +2,9 @@
 
 use super::Known;
 use super::launch::Launch;
+use super::ranks::Sight;
 use super::touch::Log;
-use super::value::{Value, padded};
+use super::value::{Extents, Value, padded};
 use super::{BadAccess, FailedCheck, InterpretError, collective, elementwise, tiles};
 use crate::analysis::races::Touch;
 use crate::element::ElementType;
@@ -23,7 +24,15 @@ pub(super) struct Machine<'l> {
     pub log: Log,
     /// Where the elements of the present store lie.
     pub places: Vec<(i64, i64)>,
-    /// The first access that trapped or check that failed.
+    /// What the present program has seen of other ranks.
+    pub sight: Sight,
+    /// The first access of it that does not go together with another rank's.
+    pub among_ranks: Option<InterpretError>,
+    /// Whether it ends here: it waited in vain.
+    pub is_over: bool,
+    /// Lets another thread begin with the next program, before this one waits.
+    pub replace: Option<&'l dyn Fn()>,
+    /// The first access that trapped, check that failed or wait that ended.
     pub trapped: Option<InterpretError>,
     /// The first access that was outside and did not trap.
     pub outside: Option<BadAccess>,
@@ -38,7 +47,7 @@ enum Flow {
 }
 
 impl<'l> Machine<'l> {
-    pub fn new(launch: &'l Launch<'l, 'l>) -> Self {
+    pub fn new(launch: &'l Launch<'l, 'l>, replace: Option<&'l dyn Fn()>) -> Self {
         let kernel = launch.kernel;
         let mut ids = Vec::new();
         let mut global = |handle, expression: &Expression| match expression {
@@ -67,6 +76,10 @@ impl<'l> Machine<'l> {
             steps: 0,
             log: Log::default(),
             places: Vec::new(),
+            sight: Sight::default(),
+            among_ranks: None,
+            is_over: false,
+            replace,
             trapped: None,
             outside: None,
         }
@@ -79,8 +92,14 @@ impl<'l> Machine<'l> {
             self.values[id.index()] = Value::Uniform(coordinates.get(*axis as usize).copied().unwrap_or(0));
         }
         (self.number, self.steps) = (number, 0);
+        if let Some(ranks) = &self.launch.ranks {
+            self.sight = ranks.sight();
+        }
         self.block(&self.launch.kernel.body)?;
         self.log.finish(number as u32);
+        if let Some(ranks) = &self.launch.ranks {
+            ranks.finish(&self.sight);
+        }
         Ok(())
     }
 
@@ -99,7 +118,10 @@ impl<'l> Machine<'l> {
         match statement {
             Statement::Let(value) => {
                 self.values[value.index()] = self.evaluate(*value, span)?;
-                Ok(Flow::Next)
+                match std::mem::take(&mut self.is_over) {
+                    true => Ok(Flow::Return),
+                    false => Ok(Flow::Next),
+                }
             }
             Statement::Store {
                 access,
@@ -199,10 +221,15 @@ impl<'l> Machine<'l> {
 
     /// The bits of a scalar.
     pub fn scalar(&self, value: Handle<Expression>) -> Literal {
+        self.element(value, [0; MAX_RANK])
+    }
+
+    /// The bits of an element.
+    pub fn element(&self, value: Handle<Expression>, at: Extents) -> Literal {
         let element = self.launch.kernel.ty(value).element;
         Literal {
             element,
-            bits: self.values[value.index()].bits(element.size(), [0; MAX_RANK]),
+            bits: self.values[value.index()].bits(element.size(), at),
         }
     }
 

@@ -3,9 +3,10 @@
 use super::access::{Index, Outside, Run, Touched, Unguarded, Walk};
 use super::argument::Tensor;
 use super::program::Machine;
+use super::ranks::{Kind, Sight};
 use super::touch;
 use super::value::{Extents, Value, padded, put};
-use super::{BadAccess, InterpretError};
+use super::{BadAccess, InterpretError, RankAccess, RankConflict};
 use crate::analysis::races::Touch;
 use crate::element::ElementType;
 use crate::ir::{Access, Bounds, Expression, Handle, MAX_RANK, Span, Type};
@@ -26,10 +27,12 @@ impl Machine<'_> {
         let mut out = vec![0u8; extents.iter().product::<usize>() * size];
         let noted = self.launch.noted(self.launch.races.of_load(access.tensor));
         let mut log = std::mem::take(&mut self.log);
+        let mut met = None;
         let mut note = |start: i64, count: usize| {
             if let Some(touch) = noted {
                 log.push(self.touched(place, start, count * size, touch, span));
             }
+            self.among_ranks(place, start, count * size, Kind::Read, span, &mut met);
         };
         let visit = |run: Run| {
             note_run(&run, size, &mut note);
@@ -48,6 +51,7 @@ impl Machine<'_> {
         };
         let touched = self.walk(access, tensor, extents, visit);
         self.log = log;
+        self.meet(met);
         self.judge(touched, access, place, span)?;
         if element == ElementType::Bool {
             // Any other byte than 0 counts as true.
@@ -86,6 +90,7 @@ impl Machine<'_> {
         let apart = touch.filter(|_| self.launch.check_conflicts && !self.is_one_to_one(access, tensor, extents, size));
         let (mut log, mut places) = (std::mem::take(&mut self.log), std::mem::take(&mut self.places));
         places.clear();
+        let mut met = None;
         let mut note = |start: i64, count: usize| {
             if let Some(touch) = noted {
                 log.push(self.touched(place, start, count * size, touch, span));
@@ -93,6 +98,7 @@ impl Machine<'_> {
             if apart.is_some() {
                 places.push((start, start + (count * size) as i64));
             }
+            self.among_ranks(place, start, count * size, Kind::Write, span, &mut met);
         };
         let visit = |run: Run| {
             note_run(&run, size, &mut note);
@@ -115,6 +121,7 @@ impl Machine<'_> {
             log.repeat(self.touched(place, address, size, touch, span), address);
         }
         (self.log, self.places) = (log, places);
+        self.meet(met);
         self.judge(touched, access, place, span)
     }
 
@@ -129,6 +136,61 @@ impl Machine<'_> {
             touch,
             epoch: 0,
         }
+    }
+
+    /// Notes what this program does to `bytes` adjacent bytes, if ranks share them, and keeps the first access that does not go
+    /// together with it. Whoever waits for this launch is to find it done, so it is noted ahead of being done.
+    pub(super) fn among_ranks(
+        &self,
+        place: u32,
+        start: i64,
+        bytes: usize,
+        kind: Kind,
+        span: Span,
+        met: &mut Option<InterpretError>,
+    ) {
+        self.note_among_ranks(&self.sight, place, start, bytes, kind, span, met);
+    }
+
+    /// As [`Machine::among_ranks`], of a program that has seen so much.
+    #[allow(clippy::too_many_arguments)] // They are what is noted.
+    pub(super) fn note_among_ranks(
+        &self,
+        sight: &Sight,
+        place: u32,
+        start: i64,
+        bytes: usize,
+        kind: Kind,
+        span: Span,
+        met: &mut Option<InterpretError>,
+    ) {
+        let Some(ranks) = &self.launch.ranks else { return };
+        let Some(base) = ranks.base(place) else { return };
+        let from = base + start as usize;
+        let program = (self.number as u32, self.launch.coordinates(self.number));
+        let found = ranks.touch(sight, program, from..from + bytes, kind, span);
+        if let (Some((at, accesses)), None) = (found, &met) {
+            let tensor = self.launch.arguments.tensor(place);
+            let conflict = RankConflict {
+                tensor: self.launch.arguments.name(place),
+                element: tensor
+                    .map(|tensor| tensor.element((at - base) as i64))
+                    .unwrap_or_default(),
+                accesses: accesses.map(|did| RankAccess {
+                    rank: did.rank,
+                    kernel: did.kernel.to_string(),
+                    program: did.program,
+                    span: did.span,
+                    touch: did.kind.as_touch(),
+                }),
+            };
+            *met = Some(InterpretError::RankConflict(Box::new(conflict)));
+        }
+    }
+
+    /// Keeps the first conflict between ranks.
+    pub(super) fn meet(&mut self, met: Option<InterpretError>) {
+        self.among_ranks = self.among_ranks.take().or(met);
     }
 
     /// Whether every element of `access` is known to be in a place of its own: the indices are affine, and each axis of the
@@ -183,6 +245,19 @@ impl Machine<'_> {
         extents: [usize; MAX_RANK],
         visit: impl FnMut(Run),
     ) -> Result<Touched, Unguarded> {
+        let mask = access.mask.map(|mask| &self.values[mask.index()]);
+        self.walk_where(access, mask, tensor, extents, visit)
+    }
+
+    /// As [`Machine::walk`], where another mask holds.
+    pub fn walk_where(
+        &self,
+        access: &Access,
+        mask: Option<&Value>,
+        tensor: &Tensor<'_>,
+        extents: [usize; MAX_RANK],
+        visit: impl FnMut(Run),
+    ) -> Result<Touched, Unguarded> {
         let launch = self.launch;
         let indices = self.within(access, tensor);
         let value = |handle: Handle<Expression>| (&self.values[handle.index()], launch.kernel.ty(handle).element);
@@ -191,7 +266,7 @@ impl Machine<'_> {
             bounds: access.bounds,
             guards: &access.guards[access.guards.len() - indices.len()..],
             indices: Index::all(indices, value),
-            mask: access.mask.map(|mask| &self.values[mask.index()]),
+            mask,
             extents,
             touched: Touched::default(),
             visit,

@@ -1,4 +1,4 @@
-//! Atomic operations: reading and changing an element in one step.
+//! Atomic operations: reading and changing an element in one step, and waiting until others have changed it.
 
 use super::{Access, Expression, Handle};
 use crate::element::ElementType;
@@ -37,6 +37,26 @@ pub enum AtomicUpdate {
         /// What it becomes then; the tensor's element type and the access's shape.
         new: Handle<Expression>,
     },
+    /// Nothing: it is only read.
+    Load,
+    /// A value. What it was before is not looked at: the operation's value is zero.
+    Store {
+        /// The tensor's element type and the access's shape.
+        value: Handle<Expression>,
+    },
+    /// Nothing: it is read again and again until it has [reached](reached) an epoch, which is its value then. Where it
+    /// has not after the limit, that is reported, and the program ends. u32 only.
+    Wait {
+        /// The epoch; a u32 of the access's shape.
+        epoch: Handle<Expression>,
+        /// The limit in nanoseconds; a scalar u64.
+        limit: Handle<Expression>,
+    },
+}
+
+/// Whether a count that wraps at 2^32 has come to `epoch`: it is less than 2^31 steps behind it.
+pub const fn reached(seen: u32, epoch: u32) -> bool {
+    seen.wrapping_sub(epoch).cast_signed() >= 0
 }
 
 /// How an atomic operation combines an element with a value.
@@ -90,10 +110,12 @@ impl AtomicUpdate {
     /// The values that it takes.
     pub fn operands(&self) -> impl Iterator<Item = Handle<Expression>> {
         let (first, second) = match *self {
-            Self::Combine { value, .. } => (value, None),
-            Self::CompareExchange { current, new } => (current, Some(new)),
+            Self::Combine { value, .. } | Self::Store { value } => (Some(value), None),
+            Self::CompareExchange { current, new } => (Some(current), Some(new)),
+            Self::Load => (None, None),
+            Self::Wait { epoch, limit } => (Some(epoch), Some(limit)),
         };
-        std::iter::once(first).chain(second)
+        first.into_iter().chain(second)
     }
 
     /// The name the IR prints.
@@ -101,6 +123,34 @@ impl AtomicUpdate {
         match self {
             Self::Combine { op, .. } => op.name(),
             Self::CompareExchange { .. } => "compare_exchange",
+            Self::Load => "load",
+            Self::Store { .. } => "store",
+            Self::Wait { .. } => "wait",
+        }
+    }
+
+    /// Whether it may change the element.
+    pub const fn changes(&self) -> bool {
+        !matches!(self, Self::Load | Self::Wait { .. })
+    }
+
+    /// The order that it has if its author names none.
+    pub const fn default_order(&self) -> MemoryOrder {
+        match self {
+            Self::Combine { .. } | Self::CompareExchange { .. } => MemoryOrder::AcquireRelease,
+            Self::Load | Self::Wait { .. } => MemoryOrder::Acquire,
+            Self::Store { .. } => MemoryOrder::Release,
+        }
+    }
+
+    /// Whether the operation has this order and scope: what only reads releases nothing, what only writes acquires
+    /// nothing, and a wait is for others than the program itself, whose work is seen behind it.
+    pub const fn has(&self, order: MemoryOrder, scope: MemoryScope) -> bool {
+        match self {
+            Self::Combine { .. } | Self::CompareExchange { .. } => true,
+            Self::Load => !order.releases(),
+            Self::Store { .. } => !order.acquires(),
+            Self::Wait { .. } => matches!(order, MemoryOrder::Acquire) && !matches!(scope, MemoryScope::Block),
         }
     }
 
@@ -110,21 +160,33 @@ impl AtomicUpdate {
             Self::Combine { op, .. } => op.accepts(element),
             // On floats it would compare bits, and so tell equal numbers apart.
             Self::CompareExchange { .. } => element.is_integer() && element.size() >= 4,
+            Self::Load | Self::Store { .. } => AtomicOp::Exchange.accepts(element),
+            Self::Wait { .. } => matches!(element, ElementType::U32),
         }
     }
 
     fn map_operands(&mut self, mut map: impl FnMut(Handle<Expression>) -> Handle<Expression>) {
         match self {
-            Self::Combine { value, .. } => *value = map(*value),
+            Self::Combine { value, .. } | Self::Store { value } => *value = map(*value),
             Self::CompareExchange { current, new } => {
                 *current = map(*current);
                 *new = map(*new);
+            }
+            Self::Load => {}
+            Self::Wait { epoch, limit } => {
+                *epoch = map(*epoch);
+                *limit = map(*limit);
             }
         }
     }
 }
 
 impl Atomic {
+    /// Whether the program waits in it for others.
+    pub const fn waits(&self) -> bool {
+        matches!(self.update, AtomicUpdate::Wait { .. })
+    }
+
     /// The indices, the mask and the values, in this order.
     pub fn operands(&self) -> impl Iterator<Item = Handle<Expression>> + '_ {
         self.access.operands().chain(self.update.operands())

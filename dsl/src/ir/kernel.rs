@@ -115,6 +115,9 @@ pub struct TensorParameter {
 pub struct List {
     /// The axes of the parameter on which the kernel needs all tensors to have one extent.
     pub shared: [bool; 4],
+    /// Whether each tensor is that of one rank, in their order, so that other ranks read and write them while the kernel
+    /// runs. Which rank's kernel it is says the parameter behind the list, a count.
+    pub peers: bool,
 }
 
 /// How the strides of a tensor relate to its extents.
@@ -224,6 +227,12 @@ impl Kernel {
             ParameterKind::Tensor(tensor) => Some(tensor),
             ParameterKind::Count | ParameterKind::Scalar(_) => None,
         }
+    }
+
+    /// Whether other ranks read and write the tensors of this parameter while the kernel runs.
+    pub fn is_of_peers(&self, tensor: u32) -> bool {
+        let list = self.tensor(tensor).and_then(|tensor| tensor.list);
+        list.is_some_and(|list| list.peers)
     }
 
     /// Whether the extent of this axis differs from tensor to tensor of a list.

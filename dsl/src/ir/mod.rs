@@ -25,7 +25,7 @@ mod types;
 pub mod verify;
 
 pub use arena::{Arena, Handle};
-pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope};
+pub use atomic::{Atomic, AtomicOp, AtomicUpdate, MemoryOrder, MemoryScope, reached};
 pub use cache::{CacheHint, GridDependency};
 pub use collective::{Combine, Function, Reduction};
 pub use expression::{Access, Bounds, Expression, Guard, Symbol};

@@ -49,6 +49,10 @@ impl<T: Element, const R: usize> TensorList<T, R> {
         }
     }
 
+    pub(super) fn parameter(&self) -> u32 {
+        self.parameter
+    }
+
     /// How many tensors there are. It may size the grid.
     #[track_caller]
     pub fn len(&self) -> Scalar<i64> {

@@ -8,6 +8,7 @@
 //! * `usize` (extents by const generic or `#[comptime]`, loop counters of unrolled loops) is the type of what is known
 //!   while recording; plain Rust control flow over it runs while recording.
 //! * [`Ragged`] parameters are segments of different lengths; [`TensorList`] parameters are tensors, as many as a launch has.
+//! * [`Peers`] parameters are tensors of which every rank has one, with flags and [`Epoch`]s to order what ranks do.
 //! * Control flow over scalars is recorded.
 //!
 //! # Literals
@@ -44,6 +45,7 @@ mod cast;
 mod claims;
 mod compare;
 mod create;
+mod epoch;
 mod error;
 mod hints;
 mod index;
@@ -53,6 +55,7 @@ mod loops;
 mod math;
 mod operators;
 mod parameter;
+mod peers;
 mod print;
 mod ptx;
 mod ragged;
@@ -69,7 +72,7 @@ mod variable;
 
 pub use crate::element::{Bits, Element, ElementType, Float, Integer, Number, Signed};
 pub use crate::ir::{CacheHint, Conflict, MemoryOrder, MemoryScope};
-pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
+pub use atomic::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions, WaitOptions};
 pub use broadcast::{Join, Rank, WithAxis, WithRoom};
 pub use cache::{AccessOptions, trigger_next_launch, wait_for_previous_launch};
 pub use cast::BitcastTo;
@@ -78,10 +81,12 @@ pub use compare::{Compare, Logic};
 pub use create::{
     Alternative, Covered, Extent, Extents, arange, cdiv, comptime, full, num_programs, program_id, select, zero,
 };
+pub use epoch::Epoch;
 pub use error::TraceError;
 pub use index::{Index, Indices, ScalarIndex};
 pub use list::TensorList;
 pub use parameter::{Count, Parameter};
+pub use peers::Peers;
 pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};
 pub use ragged::Ragged;

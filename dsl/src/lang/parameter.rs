@@ -61,7 +61,7 @@ impl<'p, T: Element, const R: usize> Parameter<'p> for &'p mut Tensor<T, R> {
 }
 
 fn list<T: Element, const R: usize>(name: String, mutable: bool) -> TensorList<T, R> {
-    TensorList::from_parameter(recorder::with(0, |r| r.declare_list(name, T::TYPE, R, mutable)))
+    TensorList::from_parameter(recorder::with(0, |r| r.declare_list(name, T::TYPE, R, mutable, false)))
 }
 
 #[diagnostic::do_not_recommend]

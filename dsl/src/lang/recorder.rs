@@ -467,8 +467,15 @@ impl Recorder {
         self.declare_memory(name, element, rank, None, mutable, facts)
     }
 
-    /// Declares the next parameter, a list of tensors of this rank.
-    pub(crate) fn declare_list(&mut self, name: String, element: ElementType, rank: usize, mutable: bool) -> u32 {
+    /// Declares the next parameter, a list of tensors of this rank, be it of peers.
+    pub(crate) fn declare_list(
+        &mut self,
+        name: String,
+        element: ElementType,
+        rank: usize,
+        mutable: bool,
+        peers: bool,
+    ) -> u32 {
         let facts = match self.request.parameters.get(self.kernel.parameters.len()) {
             Some(ParameterFacts::List(facts)) if facts.extents.len() == rank + 1 => Some(facts.clone()),
             _ => None,
@@ -482,7 +489,10 @@ impl Recorder {
             );
             self.fail(self.kernel.span, message, None);
         }
-        let list = Some(List::default());
+        let list = Some(List {
+            shared: [false; 4],
+            peers,
+        });
         self.declare_memory(name, element, (rank + 1).min(MAX_AXES), list, mutable, facts)
     }
 
@@ -521,6 +531,16 @@ impl Recorder {
         {
             list.shared[usize::from(axis)] = true;
         }
+    }
+
+    /// Where the kernel stands.
+    pub(crate) fn kernel_span(&self) -> Span {
+        self.kernel.span
+    }
+
+    /// Whether other ranks read and write the tensors of this parameter.
+    pub(crate) fn is_of_peers(&self, parameter: u32) -> bool {
+        self.kernel.is_of_peers(parameter)
     }
 
     /// Declares the next parameter, a count or scalar.

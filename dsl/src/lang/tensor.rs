@@ -208,6 +208,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         what: &str,
         span: Span,
     ) -> (Access, Shape) {
+        let indices: ArrayVec<_, 4> = self.member.into_iter().chain(indices).collect();
         let shape = r.common_shape(&indices, what, span);
         let mask = mask.map(|mask| {
             let from = r.ty(mask).shape;
@@ -226,7 +227,6 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         } else {
             Guard::FULL
         };
-        let indices: ArrayVec<_, 4> = self.member.into_iter().chain(indices).collect();
         let access = Access {
             tensor: self.parameter,
             guards: indices.iter().map(|_| guard).collect(),

@@ -433,6 +433,7 @@ impl<'r> Mutator<'r> {
                 rank: self.rng.u8(..6),
                 list: (self.rng.u8(..4) == 0).then(|| List {
                     shared: std::array::from_fn(|axis| axis > 0 && self.rng.u8(..4) == 0),
+                    peers: self.rng.u8(..4) == 0,
                 }),
                 mutable: self.rng.bool(),
                 layout: match self.rng.u8(..3) {

@@ -94,6 +94,7 @@ fn arguments_are_lists_whose_tensors_share_what_the_kernel_needs() {
     let list = b.list("list", ElementType::I64, 1);
     b.tensor_mut(list).list = Some(crate::ir::List {
         shared: [false, true, false, false],
+        peers: false,
     });
     let kernel = b.launch(1);
     let memories = [memory::<i64>(&[0; 3]), memory::<i64>(&[0; 3]), memory::<i64>(&[0; 4])];

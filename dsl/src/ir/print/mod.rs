@@ -312,7 +312,8 @@ impl fmt::Display for Parameter {
                 if let Some(list) = tensor.list {
                     let shared = (0..).zip(list.shared).filter(|(_, shared)| *shared);
                     let axes: Vec<String> = shared.map(|(axis, _): (u8, _)| axis.to_string()).collect();
-                    write!(f, "list sharing [{}] ", axes.join(", "))?;
+                    let kind = if list.peers { "peers" } else { "list" };
+                    write!(f, "{kind} sharing [{}] ", axes.join(", "))?;
                 }
                 write!(f, "{} align {}", tensor.layout, tensor.alignment)
             }

@@ -18,6 +18,20 @@ pub(super) fn tensor(kernel: &Kernel, position: u32) -> Result<(&str, &TensorPar
 
 /// The type of what `access` reads or writes.
 pub(super) fn infer(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
+    if let Some(&index) = access.indices.first()
+        && let (name, TensorParameter { list: Some(_), .. }) = tensor(kernel, access.tensor)?
+        && !kernel.ty(index).is_scalar()
+    {
+        return Err(Fault::ListIndex {
+            tensor: name.to_owned(),
+            shape: kernel.ty(index).shape,
+        });
+    }
+    of_any(kernel, access)
+}
+
+/// As [`infer`], of an access that may be to several tensors of a list.
+pub(super) fn of_any(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
     let (name, tensor) = tensor(kernel, access.tensor)?;
     let named = || name.to_owned();
     if access.indices.len() != tensor.rank as usize {
@@ -45,12 +59,6 @@ pub(super) fn infer(kernel: &Kernel, access: &Access) -> Result<Type, Fault> {
                 tensor: named(),
                 axis,
                 element: ty.element,
-            });
-        }
-        if axis == 0 && tensor.list.is_some() && !ty.is_scalar() {
-            return Err(Fault::ListIndex {
-                tensor: named(),
-                shape: ty.shape,
             });
         }
         let fault = || Fault::IndexShapes {

@@ -36,6 +36,8 @@ pub enum Fault {
         "the list `{name}` has {rank} axes and shares {shared:?}; it has one of its own and at least one of its tensors, and shares those"
     )]
     List { name: String, rank: u8, shared: [bool; 4] },
+    #[error("behind the list `{0}` of peers' tensors comes no count that says which of them is this rank's")]
+    PeersWithoutRank(String),
     #[error(
         "tensor `{name}` of {element} cannot be aligned to {alignment} bytes: an alignment is a power of two and at least the element's size"
     )]
@@ -194,6 +196,14 @@ pub enum Fault {
         tensor: String,
         operation: &'static str,
         element: ElementType,
+    },
+    #[error(
+        "the atomic operation `{operation}` has no order `{order}` at the scope `{scope}`: what only reads is relaxed or acquire, what only writes relaxed or release, and a wait acquires from others than its own block"
+    )]
+    AtomicOrder {
+        operation: &'static str,
+        order: &'static str,
+        scope: &'static str,
     },
     #[error("an atomic operation on `{tensor}` takes a value of type {value} where {expected} is needed")]
     AtomicValue {

@@ -8,7 +8,7 @@
 //!   exist. Blocks nest at most [`MAX_NESTING`] deep.
 //! * `signature`: parameter names differ. Tensors have rank 1 to 4, a power-of-two alignment of at least the element
 //!   size, and rows whose stride multiple is not zero. A list has an axis of its own before those of its tensors, and shares
-//!   extents on the latter only. A symbol is bound once, an extent or count not to a negative
+//!   extents on the latter only; behind one of peers comes a count. A symbol is bound once, an extent or count not to a negative
 //!   value; counts in memory are i32 or i64; no expression refers to a symbol that is bound to a literal.
 //! * `shapes`: no tile or local has an extent of 0 or more than [`MAX_ELEMENTS`] elements.
 //! * `values`: the recorded type of every expression is the one its typing rule gives; operators are defined on their
@@ -18,11 +18,12 @@
 //! * `tiles`: axes exist; slices stay inside, concatenated and taken tiles agree on the other axes; what elements are
 //!   combined with is associative and defined on them, and a combining function has at most
 //!   [`Function::MAX_EXPRESSIONS`](super::Function::MAX_EXPRESSIONS) scalar operations on its operands.
-//! * `access`: one integer index and one guard per axis, which broadcast to one shape, the first of a list being a scalar; the mask is a bool of that shape;
+//! * `access`: one integer index and one guard per axis, which broadcast to one shape, the first of a list being a scalar, but for atomic operations; the mask is a bool of that shape;
 //!   unchecked accesses have no guards; stores go to mutable tensors and have the tensor's element type; a cache hint is
 //!   one of loads or stores, and atomic operations and prefetches have none.
-//! * `atomic`: an atomic operation is on a mutable tensor and defined on its element type; its values have the tensor's
-//!   element type and the access's shape.
+//! * `atomic`: an atomic operation is defined on its tensor's element type, and on a mutable tensor unless it only reads; its
+//!   values have that type and the access's shape, but the limit of a wait is a scalar u64. What only reads releases nothing,
+//!   what only writes acquires nothing, and a wait acquires, from others than its block.
 //! * `grid`: one to three scalar i64 values made of literals, extents, strides, counts, scalar arguments and scalar operations
 //!   on them; or the number of programs on that very axis, where the grid is left to the host. Requirements are scalar bools
 //!   made of the same.

@@ -8,7 +8,7 @@ use crate::ir::{Kernel, Layout, List, ParameterKind, Symbol};
 
 pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
     let mut names = BTreeSet::new();
-    for parameter in &kernel.parameters {
+    for (position, parameter) in kernel.parameters.iter().enumerate() {
         let name = || parameter.name.clone();
         if !names.insert(&parameter.name) {
             return Err(Fault::DuplicateParameter(name()).at(kernel.span));
@@ -21,7 +21,7 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
                 name: name(),
                 rank: tensor.rank,
             }
-        } else if let Some(List { shared }) = tensor.list
+        } else if let Some(List { shared, .. }) = tensor.list
             && (tensor.rank < 2
                 || (0..)
                     .zip(shared)
@@ -32,6 +32,10 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), VerifyError> {
                 rank: tensor.rank,
                 shared,
             }
+        } else if tensor.list.is_some_and(|list| list.peers)
+            && kernel.parameters.get(position + 1).map(|next| &next.kind) != Some(&ParameterKind::Count)
+        {
+            Fault::PeersWithoutRank(name())
         } else if !tensor.alignment.is_power_of_two() || (tensor.alignment as usize) < tensor.element.size() {
             Fault::Alignment {
                 name: name(),

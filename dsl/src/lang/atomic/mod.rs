@@ -1,6 +1,9 @@
 //! Atomic operations on tensors: reading and changing an element in one step, among programs that meet there.
 
 mod operations;
+mod wait;
+
+pub use wait::WaitOptions;
 
 use super::tile::Tile;
 use crate::element::Number;
@@ -50,8 +53,9 @@ impl AtomicInteger for i64 {}
 impl AtomicInteger for u32 {}
 impl AtomicInteger for u64 {}
 
-/// How an atomic operation is done: its order, its scope and its mask. The default is [`MemoryOrder::AcquireRelease`],
-/// [`MemoryScope::Device`], and no mask.
+/// How an atomic operation is done: its order, its scope and its mask. By default it is ordered as much as it can be: what
+/// reads acquires, what writes releases. Its scope is [`MemoryScope::Device`], and on the tensors of [peers](super::Peers)
+/// [`MemoryScope::System`]; and it has no mask.
 ///
 /// ```
 /// use tilewright_dsl::{kernel, lang::*};
@@ -67,8 +71,8 @@ impl AtomicInteger for u64 {}
 #[derive(Debug, Clone, Copy)]
 #[must_use = "options do nothing until they are given to an operation"]
 pub struct AtomicOptions<const M: usize = 0> {
-    order: MemoryOrder,
-    scope: MemoryScope,
+    order: Option<MemoryOrder>,
+    scope: Option<MemoryScope>,
     mask: Option<Tile<bool, M>>,
 }
 
@@ -77,8 +81,8 @@ impl AtomicOptions {
     #[allow(clippy::new_without_default)] // `Default` would let the rank of a mask that is not there be anything.
     pub fn new() -> Self {
         Self {
-            order: MemoryOrder::default(),
-            scope: MemoryScope::default(),
+            order: None,
+            scope: None,
             mask: None,
         }
     }
@@ -87,12 +91,18 @@ impl AtomicOptions {
 impl<const M: usize> AtomicOptions<M> {
     /// With this order.
     pub fn order(self, order: MemoryOrder) -> Self {
-        Self { order, ..self }
+        Self {
+            order: Some(order),
+            ..self
+        }
     }
 
     /// One step for these observers.
     pub fn scope(self, scope: MemoryScope) -> Self {
-        Self { scope, ..self }
+        Self {
+            scope: Some(scope),
+            ..self
+        }
     }
 
     /// Only where `mask` holds; elsewhere the result is zero.

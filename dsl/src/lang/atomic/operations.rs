@@ -1,11 +1,13 @@
 //! The operations, as methods of tensors.
 
 use super::{AtomicAdd, AtomicInteger, AtomicNumber, AtomicOptions};
-use crate::element::Element;
-use crate::ir::{Atomic, AtomicOp, AtomicUpdate, Expression, Handle, Span, Type};
+use crate::element::{Element, ElementType};
+use crate::ir::{
+    Access, Atomic, AtomicOp, AtomicUpdate, Expression, Handle, MemoryOrder, MemoryScope, Shape, Span, Type,
+};
 use crate::lang::broadcast::Rank;
 use crate::lang::index::Indices;
-use crate::lang::recorder::{self, DETACHED};
+use crate::lang::recorder::{self, DETACHED, Recorder};
 use crate::lang::tensor::{StoreValue, Tensor};
 
 /// Atomic operations. Each one returns what the elements held before; where the mask does not hold, or an index is out of
@@ -352,6 +354,72 @@ impl<T: Element, const R: usize> Tensor<T, R> {
         self.atomic(indices, values, update, options, text, Span::here())
     }
 
+    /// Reads the elements at `indices`, each in one step, whatever others do to them meanwhile. It acquires: what the program
+    /// does afterwards sees all that came before the release that it reads from.
+    ///
+    /// ```
+    /// use tilewright_dsl::{kernel, lang::*};
+    ///
+    /// /// How many programs have come by, without counting this one.
+    /// #[kernel(grid = [out.extent(0)])]
+    /// fn look(out: &mut Tensor<u32, 1>, count: &mut Tensor<u32, 1>) {
+    ///     let seen = count.atomic_load_with([0], AtomicOptions::new().order(MemoryOrder::Relaxed));
+    ///     out.store([program_id(0)], seen);
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn atomic_load<I: Indices<R>>(&self, indices: I) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        self.atomic_load_with(indices, AtomicOptions::new())
+    }
+
+    /// As [`Tensor::atomic_load`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_load_with<I: Indices<R>, const M: usize>(
+        &self,
+        indices: I,
+        options: AtomicOptions<M>,
+    ) -> <I::Rank as Rank>::Tile<T>
+    where
+        T: AtomicNumber,
+    {
+        let update = |[]: [Handle<Expression>; 0]| AtomicUpdate::Load;
+        self.atomic(indices, [], update, options, "`atomic_load`", Span::here())
+    }
+
+    /// Writes `value` to the elements at `indices`, each in one step. It releases: who acquires what it writes sees all that
+    /// the program did before.
+    #[track_caller]
+    pub fn atomic_store<I: Indices<R>, const V: usize>(&mut self, indices: I, value: impl StoreValue<T, V>)
+    where
+        T: AtomicNumber,
+    {
+        self.atomic_store_with(indices, value, AtomicOptions::new());
+    }
+
+    /// As [`Tensor::atomic_store`], with an order, scope or mask.
+    #[track_caller]
+    pub fn atomic_store_with<I: Indices<R>, const V: usize, const M: usize>(
+        &mut self,
+        indices: I,
+        value: impl StoreValue<T, V>,
+        options: AtomicOptions<M>,
+    ) where
+        T: AtomicNumber,
+    {
+        let update = |[value]: [Handle<Expression>; 1]| AtomicUpdate::Store { value };
+        self.atomic(
+            indices,
+            [value.stored()],
+            update,
+            options,
+            "`atomic_store`",
+            Span::here(),
+        );
+    }
+
     fn combine<I: Indices<R>, const M: usize>(
         &mut self,
         op: AtomicOp,
@@ -366,7 +434,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     }
 
     fn atomic<I: Indices<R>, const M: usize, const N: usize>(
-        &mut self,
+        &self,
         indices: I,
         values: [Handle<Expression>; N],
         update: impl FnOnce([Handle<Expression>; N]) -> AtomicUpdate,
@@ -390,19 +458,50 @@ impl<T: Element, const R: usize> Tensor<T, R> {
                     return DETACHED;
                 }
             }
-            let atomic = Atomic {
-                access,
-                update: update(values.map(|value| r.stretch(value, shape, span))),
-                order: options.order,
-                scope: options.scope,
-            };
-            let ty = Type {
-                element: T::TYPE,
-                shape,
-            };
-            r.emit(Expression::Atomic(atomic), ty, span)
+            let update = update(values.map(|value| r.stretch(value, shape, span)));
+            r.atomic(access, update, options.order, options.scope, T::TYPE, shape, what, span)
         });
         <I::Rank as Rank>::tile(handle)
+    }
+}
+
+impl Recorder {
+    /// An atomic operation with the order and scope that its author names, or those of its kind.
+    #[allow(clippy::too_many_arguments)] // They are an operation's; a struct for them would be the expression itself.
+    pub(in crate::lang) fn atomic(
+        &mut self,
+        access: Access,
+        update: AtomicUpdate,
+        order: Option<MemoryOrder>,
+        scope: Option<MemoryScope>,
+        element: ElementType,
+        shape: Shape,
+        what: &str,
+        span: Span,
+    ) -> Handle<Expression> {
+        let of_peers = self.is_of_peers(access.tensor);
+        let order = order.unwrap_or(update.default_order());
+        let scope = scope.unwrap_or(match of_peers {
+            true => MemoryScope::System,
+            false => MemoryScope::Device,
+        });
+        if of_peers && scope != MemoryScope::System {
+            let message = format!("{what} at the scope {scope:?} on a tensor of peers, which other devices use too");
+            self.fail(span, message, Some("leave the scope out, or say `MemoryScope::System`"));
+        }
+        if !update.has(order, scope) {
+            let message = format!("{what} has no order {order:?} at the scope {scope:?}");
+            let advice = "what only reads is Relaxed or Acquire, what only writes is Relaxed or Release";
+            self.fail(span, message, Some(advice));
+            return DETACHED;
+        }
+        let atomic = Atomic {
+            access,
+            update,
+            order,
+            scope,
+        };
+        self.emit(Expression::Atomic(atomic), Type { element, shape }, span)
     }
 }
 

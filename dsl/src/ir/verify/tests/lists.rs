@@ -36,7 +36,7 @@ fn a_list_has_an_axis_of_its_own_and_shares_those_of_its_tensors() {
     let faulty = |rank: u8, shared: [bool; 4]| {
         let (mut b, ..) = builder();
         let list = b.tensor("list", ElementType::F32, rank);
-        b.tensor_mut(list).list = Some(List { shared });
+        b.tensor_mut(list).list = Some(List { shared, peers: false });
         (
             fault(b),
             Fault::List {
