@@ -58,7 +58,7 @@ impl Lower<'_> {
             mask = self.b.condition(masked);
             conditions.push(mask);
         }
-        let subject = self.subject(access, mask, &mut conditions)?;
+        let subject = self.subject(access, (point, shape), mask, &mut conditions)?;
         let mut indices = Vec::with_capacity(access.indices.len());
         for axis in subject.axes(access) {
             let index = self.index_at(access, axis, point, shape)?;
@@ -83,7 +83,7 @@ impl Lower<'_> {
     }
 
     /// One index of an access at a point of the access's shape.
-    fn index_at(
+    pub(super) fn index_at(
         &mut self,
         access: &Access,
         axis: usize,

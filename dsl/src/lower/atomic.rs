@@ -12,6 +12,9 @@ use crate::thread::{self, Load, Operation, Order, Place, Store, Type, Unroll, Up
 
 impl Lower<'_> {
     pub(super) fn atomic(&mut self, value: Handle<Expression>, atomic: &Atomic) -> Result<(), LowerError> {
+        if let AtomicUpdate::Wait { epoch, limit } = atomic.update {
+            return self.wait(value, atomic, epoch, limit);
+        }
         let tensor = atomic.access.tensor;
         let ty = self.kernel.ty(value);
         let used = self.effects.atomics.used.contains(&value);
@@ -123,12 +126,38 @@ impl Lower<'_> {
             Some(true) => None,
             Some(false) | None => Some(placed.condition),
         };
+        if let AtomicUpdate::Load = atomic.update {
+            let found = self.b.load(Load {
+                place: placed.place,
+                ty: Type::scalar(element),
+                order: Order::Strong(order, atomic.scope),
+                cache: None,
+                read_only: false,
+                predicate,
+            });
+            self.keep(kept, found);
+            return Ok(());
+        }
+        let Some(&first) = operands.first() else {
+            return Ok(());
+        };
+        if let AtomicUpdate::Store { .. } = atomic.update {
+            self.b.store(Store {
+                place: placed.place,
+                value: first,
+                order: Order::Strong(order, atomic.scope),
+                cache: None,
+                predicate,
+            });
+            self.keep(kept, Literal::zero(element).into());
+            return Ok(());
+        }
         let one = thread::Atomic {
             place: placed.place,
             element,
             update: Update::Combine {
                 op: AtomicOp::Add,
-                value: operands[0],
+                value: first,
             },
             order,
             scope: atomic.scope,

@@ -1,9 +1,10 @@
 //! Which tensor an access is to: a parameter, or one of a list, which is looked up in the list's table.
 
 use super::argument::EXTENT;
+use super::point::Point;
 use super::{KernelArgument, Lower, LowerError, TABLE_EXTENTS};
 use crate::element::ElementType;
-use crate::ir::{Access, Handle, Layout, Symbol};
+use crate::ir::{Access, Handle, Layout, Shape, Symbol};
 use crate::thread::{Buffer, BufferKind, Facts, Index, Load, Operation, Order, Place, Predicate, Sharing, Type, Use};
 
 /// The tensor of an access.
@@ -22,11 +23,12 @@ impl Subject {
 }
 
 impl Lower<'_> {
-    /// The tensor of an access. Of a list, `conditions` get what must hold for it to be there, and where it is not
+    /// The tensor of an element of an access. Of a list, `conditions` get what must hold for it to be there, and where it is not
     /// there, its entry is the first one, which there always is.
     pub(super) fn subject(
         &mut self,
         access: &Access,
+        (point, shape): (&Point, Shape),
         mask: Handle<Predicate>,
         conditions: &mut Vec<Handle<Predicate>>,
     ) -> Result<Subject, LowerError> {
@@ -35,9 +37,8 @@ impl Lower<'_> {
         let Some(rank) = list.map(|parameter| usize::from(parameter.rank)) else {
             return Ok(Subject { tensor, entry: None });
         };
-        let which = self.scalar(access.indices[0])?;
-        let index = self.b.index(which);
-        let index = self.checked(access, None, 0, index, mask, conditions);
+        let which = self.index_at(access, 0, point, shape)?;
+        let index = self.checked(access, None, 0, which, mask, conditions);
         let index = match access.guards[0].any() {
             true => {
                 let length = self.symbol(Symbol::Extent { tensor, axis: 0 });
@@ -184,7 +185,7 @@ impl Lower<'_> {
     pub(super) fn member(&mut self, symbol: Symbol, access: &Access) -> Result<Use, LowerError> {
         let mut conditions = Vec::new();
         let always = self.b.indices().always(true);
-        let subject = self.subject(access, always, &mut conditions)?;
+        let subject = self.subject(access, (&Point::new(), Shape::SCALAR), always, &mut conditions)?;
         let value = match symbol {
             Symbol::Stride { axis, .. } => self.stride_of(subject, usize::from(axis)),
             Symbol::Extent { axis, .. } => self.extent(subject, usize::from(axis)),

@@ -12,8 +12,8 @@
 //!   `collective` is where elements meet, and `keep` what is kept of them;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide;
-//! * `barrier` is where threads wait for each other, `atomic` atomic operations, `effect` what else is done for its
-//!   effect, `report` what is reported, `mark` what checked builds note of accesses.
+//! * `barrier` is where threads wait for each other, `wait` where they wait for others, `atomic` atomic operations,
+//!   `effect` what else is done for its effect, `report` what is reported, `mark` what checked builds note of accesses.
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
@@ -44,6 +44,7 @@ mod report;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -126,6 +127,14 @@ pub enum LowerError {
         limit: u64,
         /// Where it exceeds that.
         span: Span,
+    },
+    /// What only the thread IR can say.
+    #[error("kernel `{kernel}`: {what} is printed by way of the thread IR alone")]
+    NotCarried {
+        /// The kernel.
+        kernel: String,
+        /// What it has.
+        what: &'static str,
     },
     /// What no kernel that the verifier accepts asks for.
     #[error("kernel `{kernel}` cannot be lowered, because it has {what} (a defect of the compiler)\n  --> {span}")]
@@ -237,6 +246,8 @@ struct Lower<'a> {
     words: Vec<HashMap<Word, Use>>,
     /// Whether nothing is reported that is out of bounds: a place is only looked at.
     quiet: bool,
+    /// The word of the program that says that a wait has ended by its limit, if it waits.
+    over: Option<thread::Place>,
     /// Where the access is written that is lowered now.
     access_span: Span,
     sites: Vec<TrapSite>,

@@ -42,6 +42,7 @@ impl<'a> Lower<'a> {
             pulled: vec![HashMap::new()],
             words: vec![HashMap::new()],
             quiet: false,
+            over: None,
             access_span: Span::UNKNOWN,
             sites: Vec::new(),
             needed: None,
@@ -82,6 +83,7 @@ impl<'a> Lower<'a> {
     /// The statements of a program, but for so many waits and triggers at the beginning.
     fn statements(&mut self, mut opening: usize) -> Result<(), LowerError> {
         self.declare()?;
+        self.prepare_waits()?;
         let kernel = self.kernel;
         for (statement, span) in &kernel.body {
             match statement {

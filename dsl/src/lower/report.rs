@@ -35,6 +35,12 @@ pub enum TrapFault {
         /// What is done to the element here.
         touch: Touch,
     },
+    /// A flag has not reached an epoch within the limit of a wait: the value of the record is what the flag is, above the
+    /// epoch in the lower half, and what was met is the first index of the flag, which is the rank that raises it.
+    Wait {
+        /// The tensor parameter.
+        tensor: u32,
+    },
     /// A condition does not hold; of a tile, at the row-major position that is the value of the record.
     Check {
         /// Who says that it holds.

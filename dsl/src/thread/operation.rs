@@ -17,6 +17,8 @@ pub enum Operation {
     Argument(Handle<Argument>),
     /// What a register holds now. Of its type.
     Read(Handle<Register>),
+    /// The time now, in nanoseconds since some moment, which is the same for all threads. A u64 of one lane.
+    Timer,
     /// What is in memory now. [`Load::ty`].
     Load(Load),
     /// An operation of one operand: [`accepts_unary`]. Lane by lane; the operand's type.
@@ -239,7 +241,7 @@ impl Operation {
     /// Calls `visit` with every operand, in order.
     pub fn for_each_operand(&self, mut visit: impl FnMut(Use)) {
         match self {
-            Self::Argument(_) | Self::Read(_) | Self::Load(_) => {}
+            Self::Argument(_) | Self::Read(_) | Self::Timer | Self::Load(_) => {}
             Self::Unary { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. }
@@ -269,7 +271,7 @@ impl Operation {
     /// Replaces every operand by what `map` gives for it.
     pub fn map_operands(&mut self, mut map: impl FnMut(Use) -> Use) {
         match self {
-            Self::Argument(_) | Self::Read(_) | Self::Load(_) => {}
+            Self::Argument(_) | Self::Read(_) | Self::Timer | Self::Load(_) => {}
             Self::Unary { value, .. }
             | Self::Cast { value, .. }
             | Self::Bitcast { value, .. }

@@ -153,6 +153,7 @@ impl Kernel {
         match operation {
             Operation::Argument(argument) => format!("argument {}", self.atom_text(Atom::Argument(*argument))),
             Operation::Read(register) => format!("read r{}", register.index()),
+            Operation::Timer => "timer".to_owned(),
             Operation::Load(load) => self.load_text(load),
             Operation::Unary { op, value } => format!("{} {}", op.name(), of(value)),
             Operation::Binary { op, left, right } => format!("{} {}, {}", op.name(), of(left), of(right)),

@@ -111,6 +111,16 @@ fn report(variant: &Variant, module: &Module, [place, program, value, met]: [u64
                     accesses: Box::new([found, MarkedAccess { program: other, place }]),
                 }
             }
+            // The epoch is below what was seen.
+            TrapFault::Wait { tensor } => LaunchError::WaitEnded {
+                kernel,
+                parameter: named(*tensor),
+                rank: met,
+                epoch: value as u32,
+                seen: (value >> u32::BITS) as u32,
+                span: *span,
+                program,
+            },
             TrapFault::Check { kind, message } => LaunchError::CheckFailed {
                 kernel,
                 kind: *kind,

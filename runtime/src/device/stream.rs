@@ -133,7 +133,13 @@ impl Stream {
     /// The device failed, or the stream is being captured.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         self.refuse_captured("waiting for the stream")?;
-        self.as_cuda().map_or(Ok(()), CudaStream::synchronize)
+        match self.as_cuda() {
+            Some(cuda) => cuda.synchronize(),
+            None => {
+                tilewright_dsl::interpret::synchronize();
+                Ok(())
+            }
+        }
     }
 
     /// Lets what is asked of this stream from now on wait for what has been asked of `other` so far. Memory orders itself;

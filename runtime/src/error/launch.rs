@@ -283,6 +283,27 @@ pub enum LaunchError {
         /// Both accesses, the one that found the other first; one access twice where two of its elements are in one place.
         accesses: Box<[MarkedAccess; 2]>,
     },
+    /// A kernel that was launched earlier waited for a flag, which did not come so far within the limit of the wait. The
+    /// program ended there.
+    #[error(
+        "kernel `{kernel}`: waited in `{parameter}` for rank {rank} to reach epoch {epoch}, and it is at {seen}, in program {program}\n  --> {span}\n  = help: see what rank {rank} says; it may have failed, not have launched the same, or take longer than the limit"
+    )]
+    WaitEnded {
+        /// The kernel.
+        kernel: String,
+        /// The tensor of flags.
+        parameter: String,
+        /// The first index of the flag: the rank that raises it.
+        rank: u64,
+        /// What the program waited for.
+        epoch: u32,
+        /// What the flag was.
+        seen: u32,
+        /// Where the wait was written.
+        span: Span,
+        /// The program, counted with the innermost grid axis fastest.
+        program: u64,
+    },
     /// An assertion or an assumption of a kernel that was launched earlier did not hold.
     #[error("kernel `{kernel}`: {} failed: {message}, in program {program}\n  --> {span}", check_name(*.kind))]
     CheckFailed {

@@ -91,6 +91,7 @@ impl Hardware {
     /// Waits for each stream. Waiting for the whole context would break a capture that goes on in it.
     pub(crate) fn synchronize(&self) -> Result<(), DeviceError> {
         let Some(device) = self.as_cuda() else {
+            tilewright_dsl::interpret::synchronize();
             return Ok(());
         };
         let streams = self.0.streams.lock().clone();

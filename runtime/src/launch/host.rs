@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, Memory, TensorArgument};
 use tilewright_dsl::interpret::{
-    self, BadAccess, FailedCheck, HostArgument, HostMemory, HostTensor, InterpretError, Options,
+    self, BadAccess, EndedWait, FailedCheck, HostArgument, HostMemory, HostTensor, InterpretError, Options,
 };
 use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 
@@ -84,6 +84,10 @@ fn run(variant: &Variant, bindings: &[HostArgument<'_>], grid: [u64; 3], device:
         }
         Err(InterpretError::CheckFailed(check)) => {
             device.reports().report(failed(*check, grid));
+            Ok(())
+        }
+        Err(InterpretError::WaitEnded(wait)) => {
+            device.reports().report(ended(*wait, grid));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -172,6 +176,18 @@ fn failed(check: FailedCheck, grid: [u64; 3]) -> LaunchError {
         message: check.message,
         span: check.span,
         program: number(check.program, grid),
+    }
+}
+
+fn ended(wait: EndedWait, grid: [u64; 3]) -> LaunchError {
+    LaunchError::WaitEnded {
+        kernel: wait.kernel,
+        parameter: wait.tensor,
+        rank: wait.rank,
+        epoch: wait.epoch,
+        seen: wait.seen,
+        span: wait.span,
+        program: number(wait.program, grid),
     }
 }
 

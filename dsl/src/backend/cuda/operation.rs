@@ -1,5 +1,6 @@
 //! What a value is computed by.
 
+use super::Need;
 use super::Writer;
 use super::packet::{Lane, is_packed, shares_words};
 use super::scalar::{self, Text};
@@ -17,6 +18,10 @@ impl Writer<'_> {
                 self.alias(value, vec![Lane::Whole(name)]);
             }
             Operation::Read(register) => self.read_register(value, *register),
+            Operation::Timer => {
+                self.need(Need::Timer);
+                self.define(value, &["tw_timer()".to_owned()]);
+            }
             Operation::Load(load) => self.load(value, load),
             Operation::Unary { op, value: of } => {
                 let element = element_of(*of);

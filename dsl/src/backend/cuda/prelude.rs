@@ -22,6 +22,8 @@ pub(super) enum Need {
     MinMaxI8,
     /// Integer division by zero gives zero.
     Division,
+    /// The time.
+    Timer,
     /// Printing.
     Print,
     /// Reports of what goes wrong.
@@ -48,6 +50,7 @@ impl Need {
             Need::IntegerAbs => INTEGER_ABS,
             Need::MinMaxI8 => MIN_MAX_I8,
             Need::Division => DIVISION,
+            Need::Timer => TIMER,
             Need::Print => PRINT,
             Need::Report => REPORT,
         }
@@ -55,6 +58,13 @@ impl Need {
 }
 
 const BYTES: &str = r#"template <int BYTES, int ALIGNMENT> struct alignas(ALIGNMENT) tw_bytes { unsigned char at[BYTES]; };
+"#;
+
+const TIMER: &str = r#"static __device__ __forceinline__ unsigned long long tw_timer() {
+    unsigned long long now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now) : : "memory");
+    return now;
+}
 "#;
 
 const CANONICAL: &str = r#"static __device__ __forceinline__ float tw_canonical(float x) { return x != x ? __int_as_float(0x7fffffff) : x; }

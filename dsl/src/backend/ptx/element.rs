@@ -439,6 +439,10 @@ impl Writer<'_> {
                 }
             }
             Operation::Read(register) => self.read(*register),
+            Operation::Timer => Held {
+                ty,
+                registers: vec![self.compute(Class::Double, "mov.u64", "%globaltimer")],
+            },
             Operation::Load(load) => self.load(load),
             Operation::Unary { op, value } => self.unary(ty, *op, *value),
             Operation::Binary { op, left, right } => self.binary(ty, *op, *left, *right),

@@ -9,6 +9,7 @@ mod loops;
 mod marks;
 mod meeting;
 mod movement;
+mod peers;
 mod ptx;
 mod random;
 mod run;

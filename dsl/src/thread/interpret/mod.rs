@@ -77,6 +77,9 @@ pub struct Fault {
 /// Statements that a block does at most, each by all of its threads.
 const MAX_STEPS: u64 = 10_000_000;
 
+/// What passes from one look at the time to the next.
+const STEP_NS: u64 = 100;
+
 /// The bits of each lane.
 type Packet = ArrayVec<u64, { MAX_LANES as usize }>;
 
@@ -117,6 +120,8 @@ struct Machine<'a> {
     left: BTreeMap<Label, Vec<u32>>,
     next: BTreeMap<Label, Vec<u32>>,
     steps: u64,
+    /// Nanoseconds.
+    time: u64,
     span: Span,
 }
 
@@ -144,6 +149,7 @@ impl<'a> Machine<'a> {
             left: BTreeMap::new(),
             next: BTreeMap::new(),
             steps: 0,
+            time: 0,
             span: Span::UNKNOWN,
         }
     }

@@ -25,6 +25,10 @@ impl Machine<'_> {
                 Passed::Pointer(_) | Passed::Bytes(_) => panic!("argument {} is a scalar", argument.index()),
             },
             Operation::Read(register) => Ok(self.registers[register.index()][thread as usize].clone()),
+            Operation::Timer => {
+                self.time += super::STEP_NS;
+                Ok(std::iter::once(self.time).collect())
+            }
             Operation::Load(load) => self.load(load, thread),
             Operation::Unary { op, value } => {
                 let element = element_of(value);

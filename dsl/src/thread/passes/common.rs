@@ -264,7 +264,7 @@ impl Common {
                 let buffer = &self.b.kernel().buffers[place.buffer];
                 buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
             }
-            Operation::Read(_) | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
+            Operation::Read(_) | Operation::Timer | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
             _ => true,
         }
     }

@@ -133,7 +133,7 @@ impl Hoist<'_> {
                 let buffer = &self.kernel.buffers[place.buffer];
                 certain && buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
             }
-            Operation::Read(_) | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
+            Operation::Read(_) | Operation::Timer | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
             _ => true,
         }
     }

@@ -22,7 +22,7 @@ const ORDERS: [MemoryOrder; 4] = [
 /// Kernels that have every operation on every type, all accesses that the verifier accepts, and every statement.
 pub fn every() -> Vec<Kernel> {
     type Fill = fn(&mut Every);
-    let all: [(&str, Fill); 14] = [
+    let all: [(&str, Fill); 15] = [
         ("unary", unary),
         ("binary", binary),
         ("compare", compare),
@@ -30,6 +30,7 @@ pub fn every() -> Vec<Kernel> {
         ("casts", casts),
         ("bits", bits),
         ("packets", packets),
+        ("times", times),
         ("meetings", meetings),
         ("loads", loads),
         ("strong", strong),
@@ -252,6 +253,12 @@ fn packets(e: &mut Every) {
             e.keep(Operation::Read(register));
         }
     }
+}
+
+fn times(e: &mut Every) {
+    let (left, right) = (e.b.emit(Operation::Timer), e.b.emit(Operation::Timer));
+    let op = CompareOp::LessEqual;
+    e.keep(Operation::Compare { op, left, right });
 }
 
 fn meetings(e: &mut Every) {

@@ -17,6 +17,7 @@ pub(in crate::thread) fn type_of(kernel: &Kernel, operation: &Operation) -> Resu
             ArgumentKind::Pointer | ArgumentKind::Bytes { .. } => Err("an argument that is no scalar".to_owned()),
         },
         Operation::Read(register) => Ok(kernel.registers[*register].ty),
+        Operation::Timer => Ok(Type::scalar(ElementType::U64)),
         Operation::Load(load) => Ok(load.ty),
         Operation::Unary { op, value } => {
             let ty = ty(value);

@@ -183,6 +183,8 @@ impl Flow<'_> {
         Ok(match operation {
             Operation::Argument(_) => ALL,
             Operation::Read(register) => self.registers[register.index()],
+            // Each thread looks at it at another time.
+            Operation::Timer => 1,
             Operation::Load(load) => {
                 let predicate = load.predicate.map_or(ALL, |predicate| self.condition(predicate));
                 narrower(self.place(load.place), predicate)

@@ -1,0 +1,192 @@
+//! Peers' tensors, flags and epochs: as tiles and as threads, one rank at a time, with the flags of the others as they left
+//! them.
+
+use super::run::{Argument, bind, check, lowered_and_run, schedule};
+use crate::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
+use crate::element::ElementType::{F32, U32, U64};
+use crate::ir::{self, Kernel, Literal};
+use crate::kernel;
+use crate::lang::*;
+use crate::schedule::Schedule;
+
+const RANKS: u64 = 3;
+const COLUMNS: u64 = 40;
+
+/// Every rank's row in every rank's buffer, then a copy of what is there.
+#[kernel(grid = [programs])]
+fn gather(
+    out: &mut Tensor<f32, 2>,
+    buffers: &mut Peers<f32, 3>,
+    flags: &mut Peers<u32, 2>,
+    epoch: &mut Epoch,
+    row: &Tensor<f32, 2>,
+    programs: Count,
+    limit_ns: u64,
+) {
+    let (program, rank, half) = (program_id(0), buffers.rank(), epoch.half());
+    let cols = arange(buffers.extent(2));
+    let value = row.load([program, cols]);
+    for peer in 0..buffers.len() {
+        buffers[peer].store([half, rank * num_programs(0) + program, cols], value);
+    }
+    flags.raise(program, epoch.now());
+    flags.wait_with(program, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
+    for peer in 0..buffers.len() {
+        let row = peer * num_programs(0) + program;
+        out.store([row, cols], buffers.own().load([half, row, cols]));
+    }
+}
+
+fn recorded(definition: Definition, parameters: Vec<ParameterFacts>) -> Kernel {
+    let traced = definition.trace(&TraceRequest { parameters }).unwrap();
+    let literals = ir::Bindings {
+        exact: traced.pinned,
+        device: vec![],
+    };
+    crate::transform::bind(&traced.kernel, &literals)
+}
+
+fn tensor(extents: &[u64]) -> ParameterFacts {
+    ParameterFacts::Tensor(TensorFacts::contiguous(extents))
+}
+
+fn list(extents: &[u64]) -> ParameterFacts {
+    ParameterFacts::List(TensorFacts::contiguous(extents))
+}
+
+fn gathering(programs: u64) -> Kernel {
+    let parameters = vec![
+        tensor(&[RANKS * programs, COLUMNS]),
+        list(&[RANKS, 2, RANKS * programs, COLUMNS]),
+        ParameterFacts::Value,
+        list(&[RANKS, RANKS, programs]),
+        ParameterFacts::Value,
+        tensor(&[1]),
+        tensor(&[programs, COLUMNS]),
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+    ];
+    recorded(gather::definition(), parameters)
+}
+
+/// What rank 1 launches with, at this epoch, where flag `[rank, program]` of its own is what `flag` says.
+fn arguments(programs: u64, epoch: u32, limit_ns: u64, flag: impl Fn(u64, u64) -> u32) -> Vec<Argument> {
+    let of = |extents: &[u64], seed: u64| Argument::tensor(F32, extents, 0, move |at| at + seed);
+    let buffers = (0..RANKS).map(|rank| of(&[2, RANKS * programs, COLUMNS], 1000 * rank));
+    let flags = (0..RANKS).map(|owner| {
+        Argument::tensor(U32, &[RANKS, programs], 0, |at| match owner {
+            1 => flag(at / programs, at % programs).into(),
+            _ => 7,
+        })
+    });
+    vec![
+        of(&[RANKS * programs, COLUMNS], 0),
+        Argument::List(buffers.collect()),
+        Argument::Count(1),
+        Argument::List(flags.collect()),
+        Argument::Count(1),
+        Argument::tensor(U64, &[1], 0, |_| u64::from(epoch.wrapping_sub(1)) << 32),
+        of(&[programs, COLUMNS], 500_000),
+        Argument::Count(programs as i64),
+        Argument::Scalar(Literal::new(limit_ns)),
+    ]
+}
+
+fn schedules() -> impl Iterator<Item = Schedule> {
+    [(32, 1), (64, 4), (256, 1)]
+        .into_iter()
+        .map(|(threads, unroll)| schedule(threads, unroll))
+}
+
+#[test]
+fn a_gather_is_the_same_as_tiles_and_as_threads() {
+    for schedule in schedules() {
+        for (programs, epoch) in [(1, 1), (4, 2), (3, 0), (2, u32::MAX)] {
+            // Others may be ahead.
+            let flag = |rank: u64, program: u64| epoch.wrapping_add((rank / 2 * (program + 1)) as u32);
+            let arguments = arguments(programs, epoch, 1 << 40, flag);
+            let mut kernel = gathering(programs);
+            bind(&mut kernel, &arguments, false);
+            check(&kernel, &schedule, &arguments);
+        }
+    }
+}
+
+#[test]
+fn what_goes_to_peers_and_comes_from_them_moves_in_whole_vectors() {
+    let arguments = arguments(1, 1, 1 << 40, |_, _| 1);
+    let mut kernel = gathering(1);
+    // As runtimes know of a list's tensors, all of them begin at whole vectors.
+    bind(&mut kernel, &arguments, true);
+    for parameter in [1, 3] {
+        if let ir::ParameterKind::Tensor(tensor) = &mut kernel.parameters[parameter].kind {
+            tensor.alignment = 16;
+        }
+    }
+    let row = ir::Symbol::Extent { tensor: 1, axis: 3 };
+    kernel.bindings.exact.push((row, COLUMNS as i64));
+    kernel.bindings.exact.sort_unstable();
+    kernel.bindings.exact.dedup();
+    let text = check(&kernel, &schedule(32, 1), &arguments).kernel.to_string();
+    assert!(
+        text.lines()
+            .any(|line| line.trim_start().starts_with("store buffers@") && line.contains("f32x4")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_flag_that_does_not_come_is_reported_and_ends_the_whole_program() {
+    let (programs, epoch) = (2, 5);
+    // Rank 2 is late in program 1.
+    let flag = |rank: u64, program: u64| if (rank, program) == (2, 1) { 4 } else { 5 };
+    for schedule in schedules() {
+        let arguments = arguments(programs, epoch, 10_000, flag);
+        let mut kernel = gathering(programs);
+        bind(&mut kernel, &arguments, false);
+        let (lowered, outcome, bytes) = lowered_and_run(&kernel, &schedule, &arguments, [programs, 1, 1]);
+        let [report] = outcome.reports[..] else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!((report.program, report.met), (1, 2));
+        assert_eq!(report.value, 4 << 32 | 5);
+        let site = &lowered.sites[report.site as usize];
+        assert_eq!(site.fault, crate::lower::TrapFault::Wait { tensor: 3 });
+        // Of the rows of program 1 none is written, of program 0 all are.
+        let before = match &arguments[0] {
+            Argument::Tensor { bytes, .. } => bytes.clone(),
+            other => panic!("{other:?}"),
+        };
+        let row = COLUMNS as usize * 4;
+        for (number, (now, before)) in bytes[0].chunks(row).zip(before.chunks(row)).enumerate() {
+            assert_eq!(now == before, number % 2 == 1, "row {number}, {schedule}");
+        }
+    }
+}
+
+#[kernel(grid = [1])]
+fn atomics(out: &mut Tensor<u32, 1>, words: &mut Tensor<u32, 1>, other: &mut Tensor<f32, 1>) {
+    let all = arange(words.extent(0));
+    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
+    words.atomic_store_with([all], all.cast::<u32>() * 3, relaxed.mask(all != 2));
+    let one = words.atomic_load([4]);
+    let many = words.atomic_load_with([all], AtomicOptions::new().scope(MemoryScope::System));
+    other.atomic_store([1], 2.5);
+    out.store([all], many + one + other.atomic_load([1]).cast::<u32>());
+}
+
+#[test]
+fn atomic_loads_and_stores_are_the_same_as_tiles_and_as_threads() {
+    let kernel = recorded(atomics::definition(), vec![tensor(&[50]), tensor(&[50]), tensor(&[2])]);
+    let arguments = [
+        Argument::tensor(U32, &[50], 0, |_| 0),
+        Argument::tensor(U32, &[50], 0, |at| at),
+        Argument::tensor(F32, &[2], 0, |_| 0),
+    ];
+    for schedule in schedules() {
+        let mut kernel = kernel.clone();
+        bind(&mut kernel, &arguments, false);
+        let text = check(&kernel, &schedule, &arguments).kernel.to_string();
+        assert!(text.contains("acquire"), "{text}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Waiting for flags: each by a thread of its own, which looks at it until it has come so far or the time is over. The others
+//! wait for these at a barrier, and where the time was over, all of them end there.
+
+use super::point::Point;
+use super::report::TrapFault;
+use super::{Lower, LowerError};
+use crate::element::ElementType;
+use crate::ir::{Access, Atomic, BinaryOp, CompareOp, Expression, Handle, Literal, Shape};
+use crate::thread::{self, Load, Operation, Order, Place, Register, Type, Unroll, Use};
+
+/// What a program waits for.
+#[derive(Clone, Copy)]
+struct Awaited {
+    epoch: Handle<Expression>,
+    limit: Handle<Expression>,
+    /// Where a wait that ended is reported.
+    site: u32,
+    /// The word of the program that says that one has.
+    over: Place,
+}
+
+impl Lower<'_> {
+    /// Before anything is waited for: nothing has ended.
+    pub(super) fn prepare_waits(&mut self) -> Result<(), LowerError> {
+        if !self.effects.atomics.waits {
+            return Ok(());
+        }
+        // The program's, until it ends.
+        let buffer = self.shared(ElementType::U32, 1)?;
+        let start = self.b.constant(0);
+        let over = self.element_place(buffer, start, ElementType::U32);
+        self.once(|lower| {
+            lower.put(over, Literal::new(0u32).into());
+            Ok(())
+        })?;
+        self.barrier();
+        self.over = Some(over);
+        Ok(())
+    }
+
+    /// Waits for every flag of an operation.
+    pub(super) fn wait(
+        &mut self,
+        value: Handle<Expression>,
+        atomic: &Atomic,
+        epoch: Handle<Expression>,
+        limit: Handle<Expression>,
+    ) -> Result<(), LowerError> {
+        let shape = self.kernel.ty(value).shape;
+        let Some(over) = self.over else {
+            return self.defect("a wait that was not foreseen");
+        };
+        if self.effects.atomics.used.contains(&value) {
+            return self.defect("a wait whose value is used");
+        }
+        self.access_span = self.kernel.spans[value.index()];
+        let tensor = atomic.access.tensor;
+        let awaited = Awaited {
+            epoch,
+            limit,
+            site: self.site(self.span, TrapFault::Wait { tensor }),
+            over,
+        };
+        let operands: Vec<_> = atomic.operands().collect();
+        self.with_others(&operands, |lower| {
+            lower.each(shape.elements(), |lower, e| {
+                let point = lower.at_position(e, shape);
+                lower.wait_for(atomic, awaited, &point, shape)
+            })
+        })?;
+        // Behind it everybody sees what was released, and whether to go on.
+        self.barrier();
+        let is_over = self.fetch(over, ElementType::U32, ElementType::U32);
+        let is_over = self.b.compare(CompareOp::NotEqual, is_over, Literal::new(0u32).into());
+        let is_over = self.b.condition(is_over);
+        self.b.when(is_over, |b| b.push(thread::Statement::Exit));
+        Ok(())
+    }
+
+    /// Waits for one flag.
+    fn wait_for(&mut self, atomic: &Atomic, awaited: Awaited, point: &Point, shape: Shape) -> Result<(), LowerError> {
+        let Awaited {
+            epoch,
+            limit,
+            site,
+            over,
+        } = awaited;
+        let (epoch, limit) = (self.pull(epoch, point)?, self.scalar(limit)?);
+        let placed = self.place(&atomic.access, point, shape)?;
+        let rank = self.first_index(&atomic.access, point, shape)?;
+        let register = self.b.register("seen", Type::scalar(ElementType::U32));
+        self.b.enter();
+        let start = self.b.emit(Operation::Timer);
+        let label = self.b.label();
+        self.b.enter();
+        let flag = Load {
+            place: placed.place,
+            ty: Type::scalar(ElementType::U32),
+            order: Order::Strong(atomic.order, atomic.scope),
+            cache: None,
+            read_only: false,
+            predicate: None,
+        };
+        let seen = self.b.load(flag);
+        self.b.assign(register, seen);
+        let behind = self.b.binary(BinaryOp::Subtract, seen, epoch);
+        let half = Literal::new(1u32 << 31).into();
+        let reached = self.b.compare(CompareOp::Less, behind, half);
+        let reached = self.b.condition(reached);
+        self.b.when(reached, |b| b.push(thread::Statement::Leave(label)));
+        let now = self.b.emit(Operation::Timer);
+        let waited = self.b.binary(BinaryOp::Subtract, now, start);
+        let is_over = self.b.compare(CompareOp::GreaterEqual, waited, limit);
+        let is_over = self.b.condition(is_over);
+        self.b.enter();
+        self.report_wait(site, register, epoch, rank);
+        self.put(over, Literal::new(1u32).into());
+        self.b.push(thread::Statement::Leave(label));
+        let accept = self.b.leave();
+        self.b.push(thread::Statement::If {
+            condition: is_over,
+            accept,
+            reject: thread::Block::new(),
+        });
+        let body = self.b.leave();
+        let unroll = Unroll::Never;
+        self.b.push(thread::Statement::Loop { label, unroll, body });
+        let accept = self.b.leave();
+        self.b.push(thread::Statement::If {
+            condition: placed.condition,
+            accept,
+            reject: thread::Block::new(),
+        });
+        Ok(())
+    }
+
+    /// Reports what was seen, above what was waited for, and whose flag it is.
+    fn report_wait(&mut self, site: u32, seen: Handle<Register>, epoch: Use, rank: Use) {
+        let seen = self.b.read(seen);
+        let (seen, epoch) = (self.wide(seen), self.wide(epoch));
+        let seen = self.b.binary(BinaryOp::ShiftLeft, seen, Literal::new(32u64).into());
+        let both = self.b.binary(BinaryOp::Or, seen, epoch);
+        let both = self.b.element_cast(both, ElementType::I64);
+        let always = self.b.indices().always(true);
+        self.report(site, both, rank, always);
+    }
+
+    fn wide(&mut self, value: Use) -> Use {
+        self.b.element_cast(value, ElementType::U64)
+    }
+
+    /// The first index of a flag: its rank.
+    fn first_index(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<Use, LowerError> {
+        let is_listed = self
+            .kernel
+            .tensor(access.tensor)
+            .is_some_and(|tensor| tensor.list.is_some());
+        let index = self.index_at(access, usize::from(is_listed), point, shape)?;
+        Ok(self.b.element_cast(index.into(), ElementType::U64))
+    }
+}
