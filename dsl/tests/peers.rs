@@ -31,8 +31,8 @@ mod fault {
 #[kernel(grid = [2])]
 fn gather<const FAULT: usize>(
     out: &mut Tensor<i32, 2>,
-    buffers: &mut Peers<i32, 3>,
-    flags: &mut Peers<u32, 2>,
+    buffers: &mut PeerTensors<i32, 3>,
+    flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
     row: &Tensor<i32, 1>,
     limit_ns: u64,
@@ -172,7 +172,7 @@ fn recorded<const FAULT: usize>(ranks: u64) -> Kernel {
             ParameterFacts::Value,
         ],
     };
-    let Traced { kernel, pinned } = gather::<FAULT>::definition().trace(&request).unwrap();
+    let Traced { kernel, pinned, .. } = gather::<FAULT>::definition().trace(&request).unwrap();
     bind(
         &kernel,
         &Bindings {

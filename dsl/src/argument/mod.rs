@@ -331,7 +331,7 @@ impl<'a, P, A: Argument<'a, P>, const N: usize> Argument<'a, [P; N]> for [A; N] 
 }
 
 /// The tensors of all ranks, in their order, and the number of the rank whose launch this is: what is passed for
-/// [`Peers`](crate::lang::Peers). Lists are passed as [`TensorList`](crate::lang::TensorList)s are.
+/// [`PeerTensors`](crate::lang::PeerTensors). Lists are passed as [`TensorList`](crate::lang::TensorList)s are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfRank<L>(pub usize, pub L);
 

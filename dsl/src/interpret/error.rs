@@ -280,7 +280,7 @@ impl std::error::Error for EndedWait {}
 
 /// Two accesses of launches that ran on different ranks, to one element, that do not go together: one writes what the other
 /// one reads or writes, and no flag orders them. What orders is a release at the scope of the system
-/// ([`Peers::raise`](crate::lang::Peers::raise)) and a wait behind it for what it wrote ([`Peers::wait`](crate::lang::Peers::wait));
+/// ([`PeerTensors::raise`](crate::lang::PeerTensors::raise)) and a wait behind it for what it wrote ([`PeerTensors::wait`](crate::lang::PeerTensors::wait));
 /// all launches of one rank are in order.
 ///
 /// Whether it is found does not depend on who came first: a wait is taken to see no more than the earliest release that could

@@ -10,7 +10,7 @@ use super::argument::Tensor;
 use super::elementwise::Operand;
 use super::program::Machine;
 use super::ranks::Kind;
-use super::value::{Value, padded, put};
+use super::value::{Value, padded};
 use super::{EndedWait, InterpretError};
 use crate::ir::{Atomic, Expression, Handle, MemoryScope, Span, reached};
 
@@ -22,15 +22,13 @@ const PAUSE: Duration = Duration::from_micros(20);
 
 /// A flag that a program waits for.
 struct Flag {
-    /// Which element of the operation.
-    element: usize,
     /// The byte where it is.
     address: i64,
     epoch: u32,
 }
 
 impl Machine<'_> {
-    /// Waits until every flag has reached its epoch; gives what they are then. After the limit the program is over.
+    /// Waits until every flag has reached its epoch. After the limit the program is over.
     pub(super) fn wait(
         &mut self,
         atomic: &Atomic,
@@ -40,16 +38,14 @@ impl Machine<'_> {
         span: Span,
     ) -> Result<Value, InterpretError> {
         let ty = self.launch.kernel.ty(handle);
-        let (size, extents) = (ty.element.size(), padded(ty.shape));
+        let extents = padded(ty.shape);
         let access = &atomic.access;
         let deadline = Instant::now().checked_add(Duration::from_nanos(self.scalar(limit).bits));
-        let mut seen = vec![0u8; extents.iter().product::<usize>() * size];
         for (place, tensor, mask) in self.targets(access, extents, span)? {
             let mut flags = Vec::new();
             let epochs = Operand::new(&self.values[epoch.index()], ty.element, extents);
             let visit = |run: Run| {
                 flags.extend((0..run.count).map(|k| Flag {
-                    element: run.element + k,
                     address: run.address + k as i64 * run.step,
                     epoch: epochs.bits(run.element + k) as u32,
                 }));
@@ -58,18 +54,13 @@ impl Machine<'_> {
             drop(epochs);
             self.judge(outside, access, place, span)?;
             for flag in flags {
-                let value = self.wait_for(&flag, atomic, (place, tensor), deadline, span);
-                put(&mut seen, size, flag.element, value.into());
+                self.wait_for(&flag, atomic, (place, tensor), deadline, span);
                 if self.is_over {
                     return Ok(Value::Uniform(0));
                 }
             }
         }
-        Ok(if seen.len() == size {
-            Value::Uniform(super::value::get(&seen, size, 0))
-        } else {
-            Value::dense(seen, extents)
-        })
+        Ok(Value::Uniform(0))
     }
 
     fn wait_for(
@@ -79,19 +70,19 @@ impl Machine<'_> {
         (place, tensor): (u32, &Tensor<'_>),
         deadline: Option<Instant>,
         span: Span,
-    ) -> u32 {
+    ) {
         let size = size_of::<u32>();
         let look = || tensor.memory.get(flag.address as u64, size).unwrap_or(0) as u32;
         let mut looks = 0;
-        let seen = loop {
+        loop {
             let seen = look();
             if reached(seen, flag.epoch) {
-                break seen;
+                break;
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.is_over = true;
                 self.give_up(flag, (place, tensor), seen, span);
-                return seen;
+                return;
             }
             if looks == 0
                 && let Some(replace) = self.replace
@@ -103,7 +94,7 @@ impl Machine<'_> {
                 true => thread::yield_now(),
                 false => thread::sleep(PAUSE),
             }
-        };
+        }
         fence(Ordering::Acquire);
         let mut met = None;
         let kind = match atomic.scope {
@@ -126,7 +117,6 @@ impl Machine<'_> {
             self.log
                 .take_turn(self.number as u32, &mut turns, (place, flag.address), true, false);
         }
-        seen
     }
 
     fn give_up(&mut self, flag: &Flag, (place, tensor): (u32, &Tensor<'_>), seen: u32, span: Span) {

@@ -44,8 +44,8 @@ pub enum AtomicUpdate {
         /// The tensor's element type and the access's shape.
         value: Handle<Expression>,
     },
-    /// Nothing: it is read again and again until it has [reached](reached) an epoch, which is its value then. Where it
-    /// has not after the limit, that is reported, and the program ends. u32 only.
+    /// Nothing: it is read again and again until it has [reached](reached) an epoch. Where it has not after the limit, that
+    /// is reported, and the program ends. The operation's value is zero. u32 only.
     Wait {
         /// The epoch; a u32 of the access's shape.
         epoch: Handle<Expression>,

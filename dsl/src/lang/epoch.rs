@@ -12,7 +12,7 @@ use crate::element::Element;
 use crate::ir::MemoryOrder;
 
 /// How many launches there were: a number that lives on the device and counts by itself, so that the replay of a captured
-/// graph goes on counting. It wraps at 2^32, as the flags of [`Peers`](super::Peers) do.
+/// graph goes on counting. It wraps at 2^32, as the flags of [`PeerTensors`](super::PeerTensors) do.
 ///
 /// As a kernel parameter it takes a `&mut` tensor of one u64 that holds zero at first, of which each rank has one of its own for
 /// each thing that it counts, beside the flags. Written `&mut Epoch`, every launch counts as one, whatever its grid and whatever way its programs go; written
@@ -23,7 +23,7 @@ use crate::ir::MemoryOrder;
 /// # use tilewright_dsl::{kernel, lang::*};
 /// /// The half of a buffer that the last launch that counted has filled.
 /// #[kernel(grid = [out.extent(0)])]
-/// fn take(out: &mut Tensor<f32, 1>, buffers: &Peers<f32, 2>, epoch: &Epoch) {
+/// fn take(out: &mut Tensor<f32, 1>, buffers: &PeerTensors<f32, 2>, epoch: &Epoch) {
 ///     let i = program_id(0);
 ///     out.store([i], buffers.own().load([epoch.half(), i]));
 /// }

@@ -8,7 +8,7 @@
 //! * `usize` (extents by const generic or `#[comptime]`, loop counters of unrolled loops) is the type of what is known
 //!   while recording; plain Rust control flow over it runs while recording.
 //! * [`Ragged`] parameters are segments of different lengths; [`TensorList`] parameters are tensors, as many as a launch has.
-//! * [`Peers`] parameters are tensors of which every rank has one, with flags and [`Epoch`]s to order what ranks do.
+//! * [`PeerTensors`] parameters are tensors of which every rank has one, with flags and [`Epoch`]s to order what ranks do.
 //! * Control flow over scalars is recorded.
 //!
 //! # Literals
@@ -86,7 +86,7 @@ pub use error::TraceError;
 pub use index::{Index, Indices, ScalarIndex};
 pub use list::TensorList;
 pub use parameter::{Count, Parameter};
-pub use peers::Peers;
+pub use peers::PeerTensors;
 pub use print::{PrintValue, PrintValues, Printable, device_print};
 pub use ptx::{PtxInputs, PtxOutputs, Register, inline_ptx, inline_ptx_on_gpu};
 pub use ragged::Ragged;

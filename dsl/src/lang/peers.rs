@@ -17,14 +17,14 @@ use crate::ir::{AtomicUpdate, CompareOp, Expression, ParameterKind, Shape, Span,
 /// One tensor of every rank, in the order of the ranks, each in its own rank's memory and reached by all of them: a
 /// [`TensorList`] that other ranks read and write while the kernel runs.
 ///
-/// As a kernel parameter it is written `&Peers<T, R>` to load from, or `&mut Peers<T, R>` to store to, and takes the tensors
+/// As a kernel parameter it is written `&PeerTensors<T, R>` to load from, or `&mut PeerTensors<T, R>` to store to, and takes the tensors
 /// with this rank's number, [`OfRank`], or what a runtime has for such memory. `peers[p]` is the tensor of rank `p`; `p` is any
 /// integer or scalar. Plain loads and stores are as fast to a peer's tensor as the way there is, and in no order with what
-/// other ranks do. What orders them is *flags*, a `Peers<u32, 2>` beside the data: flag `[r, i]` of every rank's tensor says
+/// other ranks do. What orders them is *flags*, a `PeerTensors<u32, 2>` beside the data: flag `[r, i]` of every rank's tensor says
 /// how far rank `r` has come at the place `i`, which is whatever the kernel takes it for, mostly a program.
 ///
-/// * [`Peers::raise`] sets this rank's flag in every rank's tensor: what the program did before is seen by whoever waits for it.
-/// * [`Peers::wait`] waits until all ranks have raised their flags here, for a limited time.
+/// * [`PeerTensors::raise`] sets this rank's flag in every rank's tensor: what the program did before is seen by whoever waits for it.
+/// * [`PeerTensors::wait`] waits until all ranks have raised their flags here, for a limited time.
 ///
 /// A flag is never taken back; it counts launches, which is what [`Epoch`](super::Epoch) is for. A buffer of two halves used
 /// by turns is enough so that nobody writes what a slower rank still reads: who has come past the wait of this epoch knows
@@ -35,8 +35,8 @@ use crate::ir::{AtomicUpdate, CompareOp, Expression, ParameterKind, Shape, Span,
 /// /// Every rank's row in every rank's buffer of two halves: row `r` of a half is that of rank `r`.
 /// #[kernel(grid = [1])]
 /// fn all_gather(
-///     buffers: &mut Peers<f32, 3>,
-///     flags: &mut Peers<u32, 2>,
+///     buffers: &mut PeerTensors<f32, 3>,
+///     flags: &mut PeerTensors<u32, 2>,
 ///     epoch: &mut Epoch,
 ///     row: &Tensor<f32, 1>,
 /// ) {
@@ -53,12 +53,12 @@ use crate::ir::{AtomicUpdate, CompareOp, Expression, ParameterKind, Shape, Span,
 /// The CPU device runs ranks as threads, and knows what flags order between them: it reports an element that one rank writes
 /// and another one reads or writes with no flag in between, whatever the timing. What the host orders by itself, it sees
 /// where a device is synchronized.
-pub struct Peers<T: Element, const R: usize> {
+pub struct PeerTensors<T: Element, const R: usize> {
     list: TensorList<T, R>,
     rank: Scalar<i64>,
 }
 
-impl<T: Element, const R: usize> Peers<T, R> {
+impl<T: Element, const R: usize> PeerTensors<T, R> {
     /// This rank, from 0: it is less than [`len`](TensorList::len), which is the number of ranks.
     pub fn rank(&self) -> Scalar<i64> {
         self.rank
@@ -78,7 +78,7 @@ impl<T: Element, const R: usize> Peers<T, R> {
     }
 }
 
-impl Peers<u32, 2> {
+impl PeerTensors<u32, 2> {
     /// Sets flag `[rank, place]` of every rank's tensor to `epoch`, this rank's own included. All that the program did before
     /// is seen by whoever waits for it, on whatever device. The flags are set at once, each by a thread of its own.
     #[track_caller]
@@ -103,7 +103,7 @@ impl Peers<u32, 2> {
         self.wait_with(place, epoch, WaitOptions::new());
     }
 
-    /// As [`Peers::wait`], with a limit.
+    /// As [`PeerTensors::wait`], with a limit.
     #[track_caller]
     pub fn wait_with(&self, place: impl ScalarIndex, epoch: impl StoreValue<u32, 0>, options: WaitOptions) {
         let (place, epoch, span) = (place.scalar_index(), epoch.stored(), Span::here());
@@ -112,20 +112,20 @@ impl Peers<u32, 2> {
     }
 }
 
-impl<T: Element, const R: usize> Deref for Peers<T, R> {
+impl<T: Element, const R: usize> Deref for PeerTensors<T, R> {
     type Target = TensorList<T, R>;
     fn deref(&self) -> &TensorList<T, R> {
         &self.list
     }
 }
 
-impl<T: Element, const R: usize> DerefMut for Peers<T, R> {
+impl<T: Element, const R: usize> DerefMut for PeerTensors<T, R> {
     fn deref_mut(&mut self) -> &mut TensorList<T, R> {
         &mut self.list
     }
 }
 
-fn declare<T: Element, const R: usize>(name: String, mutable: bool) -> Peers<T, R> {
+fn declare<T: Element, const R: usize>(name: String, mutable: bool) -> PeerTensors<T, R> {
     let span = recorder::with(Span::UNKNOWN, |r| r.kernel_span());
     let of_rank = format!("rank of {name}");
     let list = recorder::with(0, |r| r.declare_list(name, T::TYPE, R, mutable, true));
@@ -143,32 +143,32 @@ fn declare<T: Element, const R: usize>(name: String, mutable: bool) -> Peers<T, 
         r.require(condition, span);
     });
     debug_assert!(rank.handle != DETACHED || list == 0);
-    Peers {
+    PeerTensors {
         list: TensorList::from_parameter(list),
         rank,
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'p, T: Element, const R: usize> Parameter<'p> for &'p Peers<T, R> {
-    type Owned = Peers<T, R>;
-    type Staged = &'p Peers<T, R>;
-    fn declare(name: String) -> Peers<T, R> {
+impl<'p, T: Element, const R: usize> Parameter<'p> for &'p PeerTensors<T, R> {
+    type Owned = PeerTensors<T, R>;
+    type Staged = &'p PeerTensors<T, R>;
+    fn declare(name: String) -> PeerTensors<T, R> {
         declare(name, false)
     }
-    fn lend(owned: &'p mut Peers<T, R>) -> &'p Peers<T, R> {
+    fn lend(owned: &'p mut PeerTensors<T, R>) -> &'p PeerTensors<T, R> {
         owned
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'p, T: Element, const R: usize> Parameter<'p> for &'p mut Peers<T, R> {
-    type Owned = Peers<T, R>;
-    type Staged = &'p mut Peers<T, R>;
-    fn declare(name: String) -> Peers<T, R> {
+impl<'p, T: Element, const R: usize> Parameter<'p> for &'p mut PeerTensors<T, R> {
+    type Owned = PeerTensors<T, R>;
+    type Staged = &'p mut PeerTensors<T, R>;
+    fn declare(name: String) -> PeerTensors<T, R> {
         declare(name, true)
     }
-    fn lend(owned: &'p mut Peers<T, R>) -> &'p mut Peers<T, R> {
+    fn lend(owned: &'p mut PeerTensors<T, R>) -> &'p mut PeerTensors<T, R> {
         owned
     }
 }
@@ -180,7 +180,7 @@ fn pass<'a, P, A: Argument<'a, P>>(OfRank(rank, tensors): OfRank<A>, arguments: 
 
 /// What can be passed for a list can be passed for one of peers, with the rank.
 #[diagnostic::do_not_recommend]
-impl<'a, 'p, T: Element, const R: usize, A> Argument<'a, &'p Peers<T, R>> for OfRank<A>
+impl<'a, 'p, T: Element, const R: usize, A> Argument<'a, &'p PeerTensors<T, R>> for OfRank<A>
 where
     A: Argument<'a, &'p TensorList<T, R>>,
 {
@@ -190,7 +190,7 @@ where
 }
 
 #[diagnostic::do_not_recommend]
-impl<'a, 'p, T: Element, const R: usize, A> Argument<'a, &'p mut Peers<T, R>> for OfRank<A>
+impl<'a, 'p, T: Element, const R: usize, A> Argument<'a, &'p mut PeerTensors<T, R>> for OfRank<A>
 where
     A: Argument<'a, &'p mut TensorList<T, R>>,
 {

@@ -15,6 +15,8 @@ pub(super) struct Order {
     atomic: BTreeSet<u32>,
     /// Up to where shared memory has been read.
     pub(super) shared: u32,
+    /// Whether the word that says that a wait has ended has been touched.
+    pub(super) over: bool,
 }
 
 impl Order {
@@ -23,6 +25,7 @@ impl Order {
         self.written.extend(&other.written);
         self.atomic.extend(&other.atomic);
         self.shared = self.shared.max(other.shared);
+        self.over |= other.over;
     }
 }
 

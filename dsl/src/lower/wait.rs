@@ -33,7 +33,7 @@ impl Lower<'_> {
             lower.put(over, Literal::new(0u32).into());
             Ok(())
         })?;
-        self.barrier();
+        self.order.over = true;
         self.over = Some(over);
         Ok(())
     }
@@ -46,12 +46,13 @@ impl Lower<'_> {
         epoch: Handle<Expression>,
         limit: Handle<Expression>,
     ) -> Result<(), LowerError> {
-        let shape = self.kernel.ty(value).shape;
+        let ty = self.kernel.ty(value);
+        let shape = ty.shape;
         let Some(over) = self.over else {
             return self.defect("a wait that was not foreseen");
         };
-        if self.effects.atomics.used.contains(&value) {
-            return self.defect("a wait whose value is used");
+        if self.order.over {
+            self.barrier();
         }
         self.access_span = self.kernel.spans[value.index()];
         let tensor = atomic.access.tensor;
@@ -71,9 +72,18 @@ impl Lower<'_> {
         // Behind it everybody sees what was released, and whether to go on.
         self.barrier();
         let is_over = self.fetch(over, ElementType::U32, ElementType::U32);
+        self.order.over = true;
         let is_over = self.b.compare(CompareOp::NotEqual, is_over, Literal::new(0u32).into());
         let is_over = self.b.condition(is_over);
         self.b.when(is_over, |b| b.push(thread::Statement::Exit));
+        let zero: Use = Literal::zero(ty.element).into();
+        match ty.is_scalar() {
+            true => drop(self.scalars.insert(value, zero)),
+            false => {
+                let held = self.hold(ty, |_, _, _| Ok(zero))?;
+                self.held.insert(value, held);
+            }
+        }
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl AtomicInteger for u32 {}
 impl AtomicInteger for u64 {}
 
 /// How an atomic operation is done: its order, its scope and its mask. By default it is ordered as much as it can be: what
-/// reads acquires, what writes releases. Its scope is [`MemoryScope::Device`], and on the tensors of [peers](super::Peers)
+/// reads acquires, what writes releases. Its scope is [`MemoryScope::Device`], and on the tensors of [peers](super::PeerTensors)
 /// [`MemoryScope::System`]; and it has no mask.
 ///
 /// ```

@@ -9,7 +9,7 @@ use crate::lang::tile::{IntoValue, Scalar};
 
 /// How a program waits: how long at most, and for whom. By default [`WaitOptions::LIMIT_NS`]; and, as for
 /// [`AtomicOptions`](super::AtomicOptions), for other programs of the device, and on the tensors of
-/// [peers](crate::lang::Peers) for other devices.
+/// [peers](crate::lang::PeerTensors) for other devices.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "options do nothing until they are given to a wait"]
 pub struct WaitOptions {

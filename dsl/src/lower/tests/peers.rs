@@ -16,8 +16,8 @@ const COLUMNS: u64 = 40;
 #[kernel(grid = [programs])]
 fn gather(
     out: &mut Tensor<f32, 2>,
-    buffers: &mut Peers<f32, 3>,
-    flags: &mut Peers<u32, 2>,
+    buffers: &mut PeerTensors<f32, 3>,
+    flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
     row: &Tensor<f32, 2>,
     programs: Count,
@@ -128,11 +128,10 @@ fn what_goes_to_peers_and_comes_from_them_moves_in_whole_vectors() {
     kernel.bindings.exact.sort_unstable();
     kernel.bindings.exact.dedup();
     let text = check(&kernel, &schedule(32, 1), &arguments).kernel.to_string();
-    assert!(
-        text.lines()
-            .any(|line| line.trim_start().starts_with("store buffers@") && line.contains("f32x4")),
-        "{text}"
-    );
+    let stores = text.lines().filter(|line| line.trim_start().starts_with("store cs buffers@"));
+    let offsets: Vec<_> = stores.filter_map(|line| line.split_once('[')).collect();
+    let is_wide = offsets.iter().all(|(_, offset)| offset.starts_with("16 * thread"));
+    assert!(!offsets.is_empty() && is_wide, "{text}");
 }
 
 #[test]
