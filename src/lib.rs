@@ -45,7 +45,7 @@ pub use tilewright_dsl::{device, kernel};
 pub mod prelude {
     pub use float8::{F8E4M3, F8E5M2};
     pub use half::{bf16, f16};
-    pub use tilewright_dsl::call::{Call, Exact, HostCount, Runtime, Specialize};
+    pub use tilewright_dsl::call::{Call, Exact, HostCount, OfRank, Runtime, Specialize};
     pub use tilewright_dsl::lang::*;
     pub use tilewright_dsl::{device, kernel};
     pub use tilewright_runtime::{

@@ -10,11 +10,17 @@ use half::bf16;
 use support::*;
 use tilewright_dp::collective::{Exchange, Group, LocalGroup, Peers, ThreadExchange};
 use tilewright_dp::kernels::{await_gather, copy_to_slot, push_gather};
+use tilewright_dsl::backend::Module;
+use tilewright_dsl::backend::ptx::Target;
 use tilewright_dsl::call::{OfRank, Runtime};
 use tilewright_dsl::element::Element;
+use tilewright_dsl::ir::Kernel;
+use tilewright_dsl::lower::lower;
+use tilewright_dsl::schedule::{Machine, choose};
+use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright_runtime::device::cuda::{Reach, device_count};
-use tilewright_runtime::{Device, DeviceTensor, Launch, LaunchError, PeerBuffer};
-use tilewright_testing::turn;
+use tilewright_runtime::{Device, DeviceTensor, Launch, LaunchError, Launched, PeerBuffer, PeerMemory};
+use tilewright_testing::{Part, Ptxas, turn};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const HIDDEN: usize = 24;
@@ -185,6 +191,63 @@ fn ranks_gather_a_thousand_steps_with_changing_counts_as_another_group_does() {
     match gpus > 1 && Reach::between(0, 1).is_ok_and(|reach| reach != Reach::None) {
         true => random_steps(2, 1000, |rank| Device::cuda(rank as u32).unwrap()),
         false => println!("ran with no two GPUs that reach each other ({gpus} are here)"),
+    }
+}
+
+/// The kernels of one launch of a group of one rank, as the CPU device has them.
+fn kernels() -> Vec<Kernel> {
+    let memory = [PeerMemory::new(&Device::cpu(), 1 << 20).unwrap()];
+    let device = Device::cpu();
+    let mut buffer = PeerBuffer::new(&device, 0, &memory).unwrap();
+    let mut flags = buffer.split_off(1 << 19).unwrap();
+    let mut epoch = device.zeros::<u64, 1>([1]).unwrap();
+    let src = device.zeros::<bf16, 2>([2, 7168]).unwrap();
+    let mut buffers = buffer.tensors_mut::<bf16, 3>(0, [2, 4, 7168]).unwrap();
+    let mut raised = flags.tensors_mut::<u32, 2>(0, [1, 4]).unwrap();
+    let [start, count, place] = [0, 1, 2].map(Runtime);
+    let (buffers, raised) = (OfRank(0, &mut buffers), OfRank(0, &mut raised));
+    let call = push_gather::<bf16>(buffers, raised, &mut epoch, &src, start, count, place, true);
+    let push = call.launch(&device).unwrap();
+    let raised = flags.tensors::<u32, 2>(0, [1, 4]).unwrap();
+    let wait = await_gather(OfRank(0, &raised), &epoch).launch(&device).unwrap();
+    let kernel = |launched: &Launched| launched.variant().unwrap().kernel().clone();
+    vec![kernel(&push), kernel(&wait)]
+}
+
+#[test]
+fn both_texts_of_the_kernels_have_the_orders_of_the_system_and_whole_vectors() {
+    let nvrtc = Part::Nvrtc.or_skip(Nvrtc::load());
+    let ptxas = Part::Ptxas.or_skip(Ptxas::find());
+    for kernel in kernels() {
+        let pushes = kernel.name == "push_gather";
+        let lowered = lower(&kernel, &choose(&kernel, &Machine::H200, 4)).unwrap();
+        for (capability, major) in [(80, 8), (90, 9), (100, 10)] {
+            let target = Target::new(capability).unwrap();
+            let module = Module::ptx(&lowered, target).unwrap();
+            let text = module.text.as_str();
+            let has = |part: &str| text.contains(part);
+            assert!(has("ld.acquire.sys.global") && has("%globaltimer"), "{text}");
+            if pushes {
+                assert!(has("st.release.sys.global") && has("ld.relaxed.gpu.global"), "{text}");
+                assert!(
+                    text.lines()
+                        .any(|line| line.contains("st.") && line.contains(".v4.b32")),
+                    "{text}"
+                );
+            }
+            if let Some(ptxas) = &ptxas {
+                let said = ptxas
+                    .assemble(text, &target.to_string(), &[])
+                    .unwrap_or_else(|error| panic!("{error}\n{text}"));
+                assert!(said.contains("0 bytes spill stores"), "{said}");
+            }
+            if nvrtc.is_some() {
+                let module = Module::cuda(&lowered);
+                let options = CompileOptions::new(Architecture::new(major, 0));
+                let compiled = compile(module.text.as_str(), &module.entry, &options);
+                compiled.unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+            }
+        }
     }
 }
 

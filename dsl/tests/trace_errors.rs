@@ -41,6 +41,26 @@ mistakes! {
         }
     }, "`rev` after `step_by` or `rev`", Some("reverse once, and first: `(a..b).rev().step_by(n)`, whose first value is `b - 1`; for the values of `(a..b).step_by(n)` from the last to the first, count trips: `for t in (0..cdiv(b - a, n)).rev()` with the value `a + t * n`");
 
+    an_atomic_operation_on_a_tensor_of_peers_that_is_one_step_for_one_device_only(flags: &mut PeerTensors<u32, 2> = [2, 2, 1]) {
+        flags[0].atomic_store_with([0, 0], 1, AtomicOptions::new().scope(MemoryScope::Device));
+    }, "`atomic_store` at the scope Device on a tensor of peers, which other devices use too", Some("leave the scope out, or say `MemoryScope::System`");
+
+    a_load_that_releases(out: &mut Tensor<u32, 1> = [8]) {
+        out.atomic_load_with([0], AtomicOptions::new().order(MemoryOrder::Release));
+    }, "`atomic_load` has no order Release at the scope Device", Some("what only reads is Relaxed or Acquire, what only writes is Relaxed or Release");
+
+    a_store_that_acquires(out: &mut Tensor<u32, 1> = [8]) {
+        out.atomic_store_with([0], 1, AtomicOptions::new().order(MemoryOrder::AcquireRelease));
+    }, "`atomic_store` has no order AcquireRelease at the scope Device", Some("what only reads is Relaxed or Acquire, what only writes is Relaxed or Release");
+
+    a_wait_for_the_threads_of_the_own_block(flags: &mut Tensor<u32, 1> = [8]) {
+        flags.wait_until_with([0], 1, WaitOptions::new().scope(MemoryScope::Block));
+    }, "`wait_until` has no order Acquire at the scope Block", Some("what only reads is Relaxed or Acquire, what only writes is Relaxed or Release");
+
+    a_wait_for_more_epochs_than_flags(flags: &mut Tensor<u32, 1> = [8]) {
+        flags.wait_until([0], arange(4).cast::<u32>());
+    }, "`wait_until` an epoch of shape [4] at indices of shape []", Some("the epoch must broadcast to the shape of the indices");
+
     a_tile_as_wide_as_one_tensor_of_a_list(out: &mut Tensor<f32, 1> = [8], list: &TensorList<f32, 2> = [3, 5, 8]) {
         out.store([arange(8)], list[1].load([0, arange(list[1].extent(1))]));
     }, "a compile-time integer is needed here, but this depends on the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` of what all of them share, or `list.max_extent(axis)`", Some("a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters");

@@ -180,6 +180,12 @@ fn kernel_type(ty: &Type, errors: &mut Errors) {
         "TensorList" => {
             "a kernel takes lists by reference: `&TensorList<T, R>` to load from, `&mut TensorList<T, R>` to store to"
         }
+        "PeerTensors" => {
+            "a kernel takes peers' tensors by reference: `&PeerTensors<T, R>` to load from, `&mut PeerTensors<T, R>` to store to"
+        }
+        "Epoch" => {
+            "a kernel takes an epoch by reference: `&mut Epoch`, which counts this launch, or `&Epoch` to read it"
+        }
         "Scalar" | "Tile" => "a kernel takes plain numbers: write `f32` or `Count`; in the body, it is a scalar",
         "usize" | "isize" => {
             "write `Count` for a number known at launch, or `#[comptime] n: usize` for a compile-time one"

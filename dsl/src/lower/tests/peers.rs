@@ -128,7 +128,9 @@ fn what_goes_to_peers_and_comes_from_them_moves_in_whole_vectors() {
     kernel.bindings.exact.sort_unstable();
     kernel.bindings.exact.dedup();
     let text = check(&kernel, &schedule(32, 1), &arguments).kernel.to_string();
-    let stores = text.lines().filter(|line| line.trim_start().starts_with("store cs buffers@"));
+    let stores = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("store cs buffers@"));
     let offsets: Vec<_> = stores.filter_map(|line| line.split_once('[')).collect();
     let is_wide = offsets.iter().all(|(_, offset)| offset.starts_with("16 * thread"));
     assert!(!offsets.is_empty() && is_wide, "{text}");

@@ -77,6 +77,90 @@ fn every_value_of_an_atomic_operation_has_the_type_of_its_elements() {
     );
 }
 
+/// A kernel with an operation on a tensor of this type, which it may write or not.
+fn of(
+    element: ElementType,
+    mutable: bool,
+    (order, scope): (MemoryOrder, MemoryScope),
+    update: impl FnOnce(&mut Builder) -> AtomicUpdate,
+) -> Result<(), Fault> {
+    let mut b = Builder::new("flags");
+    let flags = b.tensor("flags", element, 1);
+    b.tensor_mut(flags).mutable = mutable;
+    let at = b.index(0);
+    let update = update(&mut b);
+    let access = b.access(flags, &[at]);
+    b.emit(Expression::Atomic(Atomic {
+        access,
+        update,
+        order,
+        scope,
+    }));
+    let grid = b.index(1);
+    b.verified(&[grid]).map(|_| ()).map_err(|error| error.fault)
+}
+
+fn wait(b: &mut Builder) -> AtomicUpdate {
+    let (epoch, limit) = (b.literal(1u32), b.literal(5u64));
+    AtomicUpdate::Wait { epoch, limit }
+}
+
+#[test]
+fn what_only_reads_needs_no_mutable_tensor_and_releases_nothing() {
+    use MemoryOrder::{Acquire, AcquireRelease, Relaxed, Release};
+    use MemoryScope::{Block, Device, System};
+    let load = |order, scope| of(ElementType::U32, false, (order, scope), |_| AtomicUpdate::Load);
+    let store = |order, scope| {
+        let one = |b: &mut Builder| AtomicUpdate::Store { value: b.literal(1u32) };
+        of(ElementType::U32, true, (order, scope), one)
+    };
+    let wait = |order, scope| of(ElementType::U32, false, (order, scope), wait);
+    for scope in [Block, Device, System] {
+        for (order, reads, writes) in [
+            (Relaxed, true, true),
+            (Acquire, true, false),
+            (Release, false, true),
+            (AcquireRelease, false, false),
+        ] {
+            assert_eq!(load(order, scope).is_ok(), reads, "{order:?}");
+            assert_eq!(store(order, scope).is_ok(), writes, "{order:?}");
+            assert_eq!(
+                wait(order, scope).is_ok(),
+                order == Acquire && scope != Block,
+                "{order:?}"
+            );
+        }
+    }
+    assert_eq!(
+        load(Release, System),
+        Err(Fault::AtomicOrder {
+            operation: "load",
+            order: "release",
+            scope: "system"
+        })
+    );
+    let one = |b: &mut Builder| AtomicUpdate::Store { value: b.literal(1u32) };
+    let written = of(ElementType::U32, false, (Release, System), one);
+    assert_eq!(written, Err(Fault::ImmutableAtomic("flags".into())));
+}
+
+#[test]
+fn a_wait_is_for_a_u32_and_has_a_limit_of_64_bits() {
+    let order = (MemoryOrder::Acquire, MemoryScope::System);
+    assert!(matches!(
+        of(ElementType::I32, true, order, wait),
+        Err(Fault::AtomicElement { operation: "wait", .. })
+    ));
+    let short = |b: &mut Builder| {
+        let (epoch, limit) = (b.literal(1u32), b.literal(5u32));
+        AtomicUpdate::Wait { epoch, limit }
+    };
+    assert!(matches!(
+        of(ElementType::U32, true, order, short),
+        Err(Fault::AtomicValue { .. })
+    ));
+}
+
 #[test]
 fn the_types_of_each_operation_are_those_that_a_gpu_has() {
     use ElementType::*;

@@ -130,3 +130,47 @@ fn a_grid_cannot_depend_on_one_tensor_of_a_list() {
     let what = "the extent of one tensor of a list";
     assert_eq!(error, Fault::GridValue { axis: 0, what });
 }
+
+#[test]
+fn behind_a_list_of_peers_tensors_comes_the_rank() {
+    let verified = |counts: bool| {
+        let mut b = Builder::new("peers");
+        let list = b.list("buffers", ElementType::F32, 1);
+        b.tensor_mut(list).list = Some(List {
+            shared: [false; 4],
+            peers: true,
+        });
+        match counts {
+            true => drop(b.count("rank")),
+            false => drop(b.scalar("rank", ElementType::I64)),
+        }
+        let grid = b.index(1);
+        b.verified(&[grid]).map(|_| ()).map_err(|error| error.fault)
+    };
+    assert_eq!(verified(true), Ok(()));
+    let fault = verified(false).unwrap_err();
+    assert_eq!(fault, Fault::PeersWithoutRank("buffers".into()));
+}
+
+#[test]
+fn an_atomic_operation_may_be_on_several_tensors_of_a_list() {
+    let verified = |atomically: bool| {
+        let mut b = Builder::new("several");
+        let list = b.list("flags", ElementType::U32, 1);
+        let (all, zero) = (b.emit(Expression::Arange(4)), b.index(0));
+        let access = b.access(list, &[all, zero]);
+        match atomically {
+            true => b.emit(Expression::Atomic(crate::ir::Atomic {
+                access,
+                update: crate::ir::AtomicUpdate::Load,
+                order: crate::ir::MemoryOrder::Relaxed,
+                scope: crate::ir::MemoryScope::System,
+            })),
+            false => b.emit(Expression::Load(access)),
+        };
+        let grid = b.index(1);
+        b.verified(&[grid]).map(|_| ()).map_err(|error| error.fault)
+    };
+    assert_eq!(verified(true), Ok(()));
+    assert!(matches!(verified(false), Err(Fault::ListIndex { .. })));
+}
