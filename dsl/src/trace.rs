@@ -120,10 +120,17 @@ impl Traced {
     /// An inner extent that is no literal yet, and that the kernel requires to equal what is known of those that are.
     fn required(&self, literals: &[(Symbol, i64)], launch: &TraceRequest) -> Option<(Symbol, i64)> {
         let kernel = &self.kernel;
-        let known = |symbol| literals.iter().find(|(known, _)| *known == symbol).map(|(_, value)| *value);
+        let known = |symbol| {
+            literals
+                .iter()
+                .find(|(known, _)| *known == symbol)
+                .map(|(_, value)| *value)
+        };
         let extent_of = |symbol| match symbol {
             Symbol::Extent { tensor, axis } if axis > 0 => match launch.parameters.get(tensor as usize)? {
-                ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) => facts.extents.get(axis as usize).copied(),
+                ParameterFacts::Tensor(facts) | ParameterFacts::List(facts) => {
+                    facts.extents.get(axis as usize).copied()
+                }
                 ParameterFacts::Exact(_) | ParameterFacts::Value => None,
             },
             _ => None,
@@ -151,11 +158,7 @@ impl Traced {
 }
 
 /// The value of a scalar that is computed of literals and `known` symbols, if it is an integer that 64 bits hold.
-fn known_integer(
-    kernel: &Kernel,
-    value: Handle<Expression>,
-    known: impl Fn(Symbol) -> Option<i64>,
-) -> Option<i64> {
+fn known_integer(kernel: &Kernel, value: Handle<Expression>, known: impl Fn(Symbol) -> Option<i64>) -> Option<i64> {
     let mut values = HashMap::new();
     for one in kernel.made_of([value]) {
         let found = match kernel.expressions.get(one)? {

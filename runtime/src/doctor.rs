@@ -371,7 +371,10 @@ mod tests {
 
     #[test]
     fn a_choice_that_there_is_not_is_told() {
-        let mut report = bare(Compiler::Auto, Err(CompileError::NvrtcNotFound { searched: Vec::new() }));
+        let mut report = bare(
+            Compiler::Auto,
+            Err(CompileError::NvrtcNotFound { searched: Vec::new() }),
+        );
         (report.chosen, report.compiler) = ("gcc".parse(), None);
         let shown = report.to_string();
         assert!(

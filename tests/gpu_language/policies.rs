@@ -171,8 +171,12 @@ fn rows(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>) {
 #[test]
 fn a_kernel_that_denies_narrow_accesses_is_refused_where_one_is_left() {
     on_every_device(|device| {
-        let src = device.upload(&(0..5000).map(|at| at as f32).collect::<Vec<_>>(), [5000]).unwrap();
-        let index = device.upload(&(0..1500).map(|at| at * 3 % 1501).collect::<Vec<i32>>(), [1500]).unwrap();
+        let src = device
+            .upload(&(0..5000).map(|at| at as f32).collect::<Vec<_>>(), [5000])
+            .unwrap();
+        let index = device
+            .upload(&(0..1500).map(|at| at * 3 % 1501).collect::<Vec<i32>>(), [1500])
+            .unwrap();
         let mut out = device.zeros::<f32, 1>([1500]).unwrap();
         let error = elements(&mut out, &src, &index).launch(device).unwrap_err();
         let LaunchError::Narrow(narrow) = &error else {
@@ -194,7 +198,10 @@ fn a_kernel_that_denies_narrow_accesses_is_refused_where_one_is_left() {
         // What is meant to be narrow is listed, and launched.
         let call = elements_on_purpose(&mut out, &src, &index);
         let listed = call.accesses(device).unwrap();
-        assert_eq!(listed.narrow().map(|access| access.must_be_wide).collect::<Vec<_>>(), [false]);
+        assert_eq!(
+            listed.narrow().map(|access| access.must_be_wide).collect::<Vec<_>>(),
+            [false]
+        );
         call.launch(device).unwrap();
         assert_eq!(out.download().unwrap()[..4], [0.0, 3.0, 6.0, 9.0]);
     });
@@ -210,7 +217,14 @@ fn rows_that_lie_anywhere_are_not_narrow_but_columns_are() {
         assert_eq!(out.download().unwrap(), vec![bf16::ONE; 4000]);
 
         let mut turned = device.zeros::<bf16, 2>([131, 40]).unwrap();
-        let error = rows(&mut turned, all.transpose(0, 1).unwrap()).launch(device).unwrap_err();
-        assert!(error.to_string().contains("pass a tensor whose innermost axis is contiguous"), "{error}");
+        let error = rows(&mut turned, all.transpose(0, 1).unwrap())
+            .launch(device)
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("pass a tensor whose innermost axis is contiguous"),
+            "{error}"
+        );
     });
 }

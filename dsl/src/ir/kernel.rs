@@ -169,7 +169,10 @@ impl Kernel {
     /// Whether a launch is refused in which certain accesses are narrow.
     pub fn denies_narrow(&self) -> bool {
         let denies = |access: &Access| access.must_be_wide;
-        let mut found = self.expressions.iter().any(|(_, node)| node.access().is_some_and(denies));
+        let mut found = self
+            .expressions
+            .iter()
+            .any(|(_, node)| node.access().is_some_and(denies));
         self.body.walk(&mut |statement, _| {
             found |= matches!(statement, Statement::Store { access, .. } if denies(access));
         });

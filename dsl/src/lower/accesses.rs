@@ -211,13 +211,7 @@ impl Count<'_> {
         }
     }
 
-    fn statement(
-        &self,
-        statement: &thread::Statement,
-        span: Span,
-        times: Repeats,
-        found: &mut Vec<(One, Repeats)>,
-    ) {
+    fn statement(&self, statement: &thread::Statement, span: Span, times: Repeats, found: &mut Vec<(One, Repeats)>) {
         let mut add = |kind, place: thread::Place, bytes| {
             if let Some(&tensor) = self.tensors.get(&place.buffer) {
                 let one = One {
@@ -253,11 +247,7 @@ impl Count<'_> {
                 }
             }
             thread::Statement::For {
-                start,
-                end,
-                step,
-                body,
-                ..
+                start, end, step, body, ..
             } => self.block(body, times.within(self.trips(*start, *end, *step)), found),
             thread::Statement::Loop { body, .. } => self.block(body, times.within(None), found),
             thread::Statement::Scope { body, .. } => self.block(body, times, found),
@@ -399,7 +389,11 @@ impl Accesses {
     /// Whether an access is what is left at the ends of rows of one that is wider.
     fn is_end(&self, access: &GlobalAccess) -> bool {
         let key = |access: &GlobalAccess| (access.span, access.kind, access.tensor.clone());
-        let widest = self.all.iter().filter(|other| key(other) == key(access)).map(|other| other.bytes);
+        let widest = self
+            .all
+            .iter()
+            .filter(|other| key(other) == key(access))
+            .map(|other| other.bytes);
         access.bytes < VECTOR_BYTES && widest.max().is_some_and(|widest| access.bytes < widest)
     }
 }
@@ -407,7 +401,11 @@ impl Accesses {
 impl fmt::Display for NarrowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.accesses.len();
-        let (accesses, are) = if count == 1 { ("access", "is") } else { ("accesses", "are") };
+        let (accesses, are) = if count == 1 {
+            ("access", "is")
+        } else {
+            ("accesses", "are")
+        };
         write!(
             f,
             "kernel `{}` denies narrow accesses, and {count} {accesses} of this launch {are} narrow:",

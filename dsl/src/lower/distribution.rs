@@ -292,7 +292,11 @@ impl Lower<'_> {
         let mut tiles = access.indices.iter().copied().filter(|index| is_tile(*index));
         match tiles.clone().any(is_loaded) {
             true => Why::Loaded,
-            false => Why::Computed(tiles.next().map_or(ElementType::I64, |index| self.kernel.ty(index).element)),
+            false => Why::Computed(
+                tiles
+                    .next()
+                    .map_or(ElementType::I64, |index| self.kernel.ty(index).element),
+            ),
         }
     }
 

@@ -4,8 +4,8 @@
 //! launch; the conditions that hold, and the schedule for so many programs, name the variant. So a count that was never seen
 //! costs what any other costs.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
@@ -346,7 +346,10 @@ impl LaunchClass {
         // What a checked build does is slow anyway, and what cannot be lowered says so when it is built.
         if kernel.denies_narrow()
             && !kernel.checked
-            && let Ok(lowered) = lower(&kernel, &self.schedule.unwrap_or_else(|| work.schedule(&Machine::H200, 1)))
+            && let Ok(lowered) = lower(
+                &kernel,
+                &self.schedule.unwrap_or_else(|| work.schedule(&Machine::H200, 1)),
+            )
             && let Err(narrow) = lowered.accesses.check()
         {
             return Err(LaunchError::Narrow(Box::new(narrow)));

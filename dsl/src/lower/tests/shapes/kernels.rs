@@ -139,7 +139,9 @@ pub(super) fn combine<T: Float>(
 pub(super) fn permute<T: Element>(out: &mut Tensor<T, 3>, src: &Tensor<T, 3>) {
     let (i, j) = (arange(src.extent(0)), arange(src.extent(1)));
     let dim = arange(src.extent(2));
-    let all = src.load([i.expand_dims(1).expand_dims(2), j.expand_dims(1), dim]).permute([1, 0, 2]);
+    let all = src
+        .load([i.expand_dims(1).expand_dims(2), j.expand_dims(1), dim])
+        .permute([1, 0, 2]);
     out.store([j.expand_dims(1).expand_dims(2), i.expand_dims(1), dim], all);
 }
 

@@ -44,7 +44,10 @@ impl Begin {
     /// Columns of a wider tensor.
     fn columns<T: Element>(self, extents: &[u64], width: i64) -> Argument {
         let mut all = self.tensor::<T>(&[extents[0], width as u64]);
-        if let Argument::Tensor { extents: own, strides, .. } = &mut all {
+        if let Argument::Tensor {
+            extents: own, strides, ..
+        } = &mut all
+        {
             (*own, *strides) = (extents.to_vec(), vec![width, 1]);
         }
         all
@@ -68,14 +71,26 @@ fn shapes<T: Element>(begin: Begin) -> Vec<Shape> {
     };
     vec![
         shape("slice", slice::<T, 64>::definition(), vec![t(&[3, 512]), t(&[3, 1024])]),
-        shape("slice at 3", slice::<T, 3>::definition(), vec![t(&[3, 512]), t(&[3, 1024])]),
+        shape(
+            "slice at 3",
+            slice::<T, 3>::definition(),
+            vec![t(&[3, 512]), t(&[3, 1024])],
+        ),
         shape(
             "concatenate",
             concatenate::<T>::definition(),
             vec![t(&[3, 576]), t(&[3, 512]), t(&[3, 64])],
         ),
-        shape("join", join::<T>::definition(), vec![t(&[3, 512]), t(&[3, 256]), t(&[3, 256])]),
-        shape("split", split::<T>::definition(), vec![t(&[3, 256]), t(&[3, 256]), t(&[3, 512])]),
+        shape(
+            "join",
+            join::<T>::definition(),
+            vec![t(&[3, 512]), t(&[3, 256]), t(&[3, 256])],
+        ),
+        shape(
+            "split",
+            split::<T>::definition(),
+            vec![t(&[3, 256]), t(&[3, 256]), t(&[3, 512])],
+        ),
         shape("flip", flip::<T>::definition(), vec![t(&[3, 512]), t(&[3, 512])]),
         shape("in place 7168", in_place::<T>::definition(), vec![t(&[3, 7168])]),
         shape("in place 7167", in_place::<T>::definition(), vec![t(&[3, 7167])]),
@@ -87,7 +102,11 @@ fn shapes<T: Element>(begin: Begin) -> Vec<Shape> {
             store_mla::<T>::definition(),
             vec![t(&[5, 576]), t(&[3, 512]), t(&[3, 64]), slots(&[4, 0, -1])],
         ),
-        shape("permute", permute::<T>::definition(), vec![t(&[8, 4, 64]), t(&[4, 8, 64])]),
+        shape(
+            "permute",
+            permute::<T>::definition(),
+            vec![t(&[8, 4, 64]), t(&[4, 8, 64])],
+        ),
         shape(
             "rows of a wider tensor",
             copy::<T>::definition(),
@@ -109,7 +128,11 @@ fn shapes<T: Element>(begin: Begin) -> Vec<Shape> {
             guarded::<T>::definition(),
             vec![t(&[8, 512]), t(&[5, 512]), slots(&[0, 4, -1, 7, 2, 2, 9, 1])],
         ),
-        shape("short", short::<T>::definition(), vec![t(&[256, 6]), Argument::Count(100)]),
+        shape(
+            "short",
+            short::<T>::definition(),
+            vec![t(&[256, 6]), Argument::Count(100)],
+        ),
     ]
 }
 
@@ -164,7 +187,10 @@ impl Shape {
                     expected *= *extent as i64;
                     fits
                 });
-                let multiple = strides[..strides.len() - 1].iter().map(|stride| stride.trailing_zeros()).min();
+                let multiple = strides[..strides.len() - 1]
+                    .iter()
+                    .map(|stride| stride.trailing_zeros())
+                    .min();
                 ParameterFacts::Tensor(TensorFacts {
                     extents: extents.iter().copied().collect(),
                     layout: match is_contiguous {
@@ -186,7 +212,10 @@ impl Shape {
     /// The kernel as its launch has it, lowered; it does what the tile interpreter says.
     fn lowered(&self) -> Lowered {
         let request = self.request();
-        let traced = self.definition.trace(&request).unwrap_or_else(|error| panic!("{error}"));
+        let traced = self
+            .definition
+            .trace(&request)
+            .unwrap_or_else(|error| panic!("{error}"));
         let bindings = Bindings {
             exact: traced.literal_extents(&request),
             device: Vec::new(),

@@ -131,14 +131,17 @@ impl Widen {
         }
         let lane = Atom::Lane(lanes);
         match self.b.kernel().indices.get(index).clone() {
-            Index::Sum(sum) => sum.terms.iter().flat_map(|term| &term.factors).all(|factor| {
-                !self.b.kernel().indices.moves(*factor, lane) || self.is_mostly_still(*factor, lanes)
-            }),
+            Index::Sum(sum) => sum
+                .terms
+                .iter()
+                .flat_map(|term| &term.factors)
+                .all(|factor| !self.b.kernel().indices.moves(*factor, lane) || self.is_mostly_still(*factor, lanes)),
             Index::Quotient { value, by } => {
                 let by = self.b.kernel().indices.as_constant(by);
                 let step = self.b.indices().step(value, lane);
                 let most = step.and_then(|step| step.checked_mul(lanes.into()));
-                by.zip(most).is_some_and(|(by, most)| most.unsigned_abs() <= by.unsigned_abs())
+                by.zip(most)
+                    .is_some_and(|(by, most)| most.unsigned_abs() <= by.unsigned_abs())
             }
             _ => false,
         }

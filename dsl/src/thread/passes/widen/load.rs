@@ -173,7 +173,10 @@ impl Widen {
                 }
             }
         }
-        let lanes: u32 = packets.iter().map(|packet| u32::from(self.b.kernel().ty(*packet).lanes)).sum();
+        let lanes: u32 = packets
+            .iter()
+            .map(|packet| u32::from(self.b.kernel().ty(*packet).lanes))
+            .sum();
         let in_order = distances.windows(2).all(|pair| pair[1] == pair[0] + size);
         if in_order && lanes == u32::from(ty.lanes) {
             return self.b.join(packets);
@@ -257,7 +260,13 @@ impl Widen {
         }
         if is_global && let Some(found) = self.with_gaps(load.place, offset, distances, size) {
             let accesses = |pieces: &[Piece]| {
-                let of = |piece: &Piece| if piece.is_aligned { 1 } else { packets_of(piece.bytes, size) };
+                let of = |piece: &Piece| {
+                    if piece.is_aligned {
+                        1
+                    } else {
+                        packets_of(piece.bytes, size)
+                    }
+                };
                 pieces.iter().map(of).sum::<i64>()
             };
             if accesses(&found) < accesses(&pieces) {
@@ -275,13 +284,7 @@ impl Widen {
 
     /// Elements together with what lies between them: aligned packets, each of which has one of them. So no page is
     /// touched that is not the tensor's.
-    fn with_gaps(
-        &mut self,
-        place: Place,
-        offset: Handle<Index>,
-        distances: &[i64],
-        size: i64,
-    ) -> Option<Vec<Piece>> {
+    fn with_gaps(&mut self, place: Place, offset: Handle<Index>, distances: &[i64], size: i64) -> Option<Vec<Piece>> {
         let (first, last) = (*distances.first()?, *distances.last()?);
         // How far before the first element an address is that more divides.
         let befores: Vec<i64> = (0..WIDEST / size).map(|count| count * size).collect();
