@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 
 use tilewright::dsl::analysis::effects::Effects;
 use tilewright::dsl::analysis::races::{Races, Sequence};
-use tilewright::dsl::call::Specialize;
 use tilewright::dsl::interpret::{self, Conflict, InterpretError};
 use tilewright::dsl::ir::{Kernel, verify::verify};
 use tilewright::dsl::lower::{MarkedBy, TrapFault, TrapSite};
