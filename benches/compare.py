@@ -79,6 +79,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--tuning-replays", type=int, default=5, help="replays per Triton configuration (default: %(default)s)"
     )
+    parser.add_argument(
+        "--compilers",
+        nargs="+",
+        metavar="COMPILER",
+        help="who compiles ours, each a contestant of its own: nvrtc, ptx (default: what TILEWRIGHT_COMPILER chooses)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -126,22 +132,24 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
             fail(peer.name, f"wrong result ({label})")
             continue
         contestants.append((peer.name, peer.role, label, replay.measure))
-    for variant in ours.hello()["variants"] if ours else ():
+    variants = ours.hello()["variants"] if ours else ()
+    for variant, compiler in [(v, c) for v in variants for c in options.compilers or [None]]:
+        name = variant if compiler is None else f"{variant} {compiler}"
         try:
-            prepared = ours.prepare(variant, case.request(), variant)
+            prepared = ours.prepare(name, case.request(), variant, compiler=compiler)
         except OursError as error:
-            fail(f"Tilewright {variant}", str(error))
+            fail(f"Tilewright {name}", str(error))
             continue
         if "absent" in prepared:
             continue
         if prepared["bytes"] != case.bytes:
-            fail(f"Tilewright {variant}", f"moves {prepared['bytes']} bytes, not {case.bytes}")
+            fail(f"Tilewright {name}", f"moves {prepared['bytes']} bytes, not {case.bytes}")
             continue
 
-        def ours_measure(replays: int, variant: str = variant) -> list[float]:
-            return ours.measure(variant, replays)
+        def ours_measure(replays: int, name: str = name) -> list[float]:
+            return ours.measure(name, replays)
 
-        contestants.append((f"Tilewright {variant}", "ours", prepared["variant"], ours_measure))
+        contestants.append((f"Tilewright {name}", "ours", prepared["variant"], ours_measure))
 
     rounds: dict[str, list[list[float]]] = {name: [] for name, *_ in contestants}
     for turn in range(options.rounds if contestants else 0):

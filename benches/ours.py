@@ -37,9 +37,19 @@ class Ours:
         """What it says about itself: its variants, the GPU, the compiler."""
         return self.ask(do="hello")
 
-    def prepare(self, name: str, case: dict, binding: str, schedule: dict | None = None, check: bool = True) -> dict:
+    def prepare(
+        self,
+        name: str,
+        case: dict,
+        binding: str,
+        schedule: dict | None = None,
+        check: bool = True,
+        compiler: str | None = None,
+    ) -> dict:
         """Allocates, compiles, captures a graph, checks what it does; `absent` where the operation has no such binding."""
-        return self.ask(do="prepare", name=name, binding=binding, schedule=schedule, check=check, **case)
+        return self.ask(
+            do="prepare", name=name, binding=binding, schedule=schedule, compiler=compiler, check=check, **case
+        )
 
     def measure(self, name: str, replays: int, warm_up: int = 2) -> list[float]:
         """Device microseconds of one launch of what was prepared, one figure per replay."""

@@ -1,7 +1,8 @@
 //! From the author's function to checked results: kernels written with `#[kernel]`, launched on the CPU device, and on a
 //! GPU where there is one.
 
-use tilewright::dsl::cuda::lower;
+use tilewright::dsl::backend::Module;
+use tilewright::dsl::lower::lower;
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::prelude::*;
 use tilewright::runtime::Variant;
@@ -180,11 +181,8 @@ type Step = for<'a> fn(&'a mut DeviceTensor<i32, 1>) -> Call<'a>;
 /// What a kernel is compiled from.
 fn text(variant: &Variant) -> String {
     let schedule = choose(variant.kernel(), &Machine::H200, 4);
-    lower(variant.kernel(), &schedule)
-        .expect("it can be lowered")
-        .text
-        .as_str()
-        .to_owned()
+    let lowered = lower(variant.kernel(), &schedule).expect("it can be lowered");
+    Module::cuda(&lowered).text.as_str().to_owned()
 }
 
 #[test]

@@ -109,6 +109,9 @@ pub struct Way {
     /// How it is spread over threads and blocks, if that is not to be chosen.
     #[serde(default)]
     pub schedule: Option<Spread>,
+    /// Who compiles it, if that is not what the environment chooses: `nvrtc` or `ptx`.
+    #[serde(default)]
+    pub compiler: Option<String>,
     /// Whether the result is compared with the operation's definition.
     pub check: bool,
 }

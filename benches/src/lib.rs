@@ -9,13 +9,16 @@ mod case;
 mod replay;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tilewright_dsl::call::Specialize;
-use tilewright_runtime::{Device, compile::Nvrtc};
+use tilewright_runtime::Device;
+use tilewright_runtime::compile::{Compiler, Nvrtc};
 
 use batch::{Batch, BatchCase};
 use buffers::Buffers;
@@ -64,8 +67,8 @@ struct Ready {
 }
 
 thread_local! {
-    /// What the thread that asks has ready.
-    static READY: RefCell<Option<Ready>> = const { RefCell::new(None) };
+    /// What the thread that asks has ready, with each compiler: each has its device, and a device its memory.
+    static READY: RefCell<HashMap<Compiler, Ready>> = RefCell::default();
     /// The batch that it has ready.
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
 }
@@ -96,27 +99,37 @@ pub unsafe extern "C" fn movement_free(answer: *mut c_char) {
     drop(unsafe { CString::from_raw(answer) });
 }
 
-fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Error>> {
-    let device = &Device::cuda(0)?;
+/// The GPU with a compiler, or with that of the environment.
+fn open(compiler: Option<&str>) -> Result<Device, Box<dyn Error>> {
+    let device = match compiler {
+        Some(compiler) => Device::cuda_with(0, compiler.parse()?)?,
+        None => Device::cuda(0)?,
+    };
     // What is measured is what was asked for, and not what serves meanwhile.
     device.set_specialize(Specialize::Exact);
+    Ok(device)
+}
+
+fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value, Box<dyn Error>> {
+    let device = &open(None)?;
     Ok(match serde_json::from_str(request.to_str()?)? {
         Ask::Hello => {
-            let (major, minor) = Nvrtc::load()?.version();
+            let nvrtc = Nvrtc::load().map(Nvrtc::version).ok();
+            let nvrtc = nvrtc.map(|(major, minor)| format!("{major}.{minor}"));
             let variants = Binding::ALL.map(Binding::name);
-            json!({ "variants": variants, "gpu": device.name(), "nvrtc": format!("{major}.{minor}") })
+            let compiler = device.settled().transpose()?.map(|settled| settled.to_string());
+            json!({ "variants": variants, "gpu": device.name(), "nvrtc": nvrtc, "compiler": compiler })
         }
         Ask::Prepare { case, way, .. } if !case.has(way.binding) => {
             json!({ "absent": format!("{:?} has no count", case.op) })
         }
         Ask::Prepare { name, case, way } => {
             case.check()?;
-            if ready.as_ref().is_some_and(|ready| ready.buffers.case() != &case) {
-                *ready = None;
-            }
-            let ready = match ready {
-                Some(ready) => ready,
-                None => ready.insert(Ready {
+            ready.retain(|_, ready| ready.buffers.case() == &case);
+            let device = &open(way.compiler.as_deref())?;
+            let ready = match ready.entry(device.compiler()) {
+                Entry::Occupied(ready) => ready.into_mut(),
+                Entry::Vacant(place) => place.insert(Ready {
                     replays: Vec::new(),
                     buffers: Buffers::new(device, case)?,
                 }),
@@ -125,7 +138,7 @@ fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Er
         }
         Ask::Measure { name, replays, warm_up } => {
             let prepared = ready
-                .iter_mut()
+                .values_mut()
                 .flat_map(|ready| &mut ready.replays)
                 .find(|(prepared, _)| *prepared == name);
             let (_, replay) = prepared.ok_or("nothing is prepared under that name")?;
@@ -147,7 +160,7 @@ fn answer(request: &CStr, ready: &mut Option<Ready>) -> Result<Value, Box<dyn Er
             Ok(json!({ "call_us": timed.call_us, "host_us": timed.host_us, "total_us": timed.total_us, "graph_us": graph_us }))
         })?,
         Ask::Release => {
-            *ready = None;
+            ready.clear();
             BATCH.set(None);
             json!({ "released": true })
         }

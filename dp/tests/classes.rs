@@ -13,9 +13,9 @@ use tilewright_dp::kernels::{
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
 use tilewright_dsl::class::Class;
-use tilewright_dsl::cuda::lower;
 use tilewright_dsl::interpret::Known;
 use tilewright_dsl::ir::{Bindings, Kernel, Literal, Symbol};
+use tilewright_dsl::lower::lower;
 use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_dsl::transform::{ProvedBy, bind};
 

@@ -3,7 +3,7 @@
 mod catalogue;
 mod support;
 
-use catalogue::{Binding, Place, module, movers};
+use catalogue::{Binding, Place, lowered, movers};
 use half::bf16;
 use support::for_each_device;
 use tilewright_dp::batch::Padding;
@@ -21,7 +21,7 @@ fn rows_without_columns_are_moved_by_every_kernel() {
     for binding in [Binding::Exact, Binding::Runtime, Binding::Device] {
         for place in [Place::Whole, Place::Shifted] {
             for mover in movers::<bf16>(0, place, place, binding) {
-                module(mover.variant.kernel(), 100);
+                lowered(mover.variant.kernel(), 100);
             }
         }
     }

@@ -2,11 +2,13 @@
 //! overflows.
 
 use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::backend::Module;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest, Traced};
 use tilewright_dsl::class::Class;
 use tilewright_dsl::ir::Bindings;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
+use tilewright_dsl::lower::lower;
 use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_dsl::transform::{bind, canonical, fuse};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, Resources, compile, resources};
@@ -35,7 +37,7 @@ fn resources_of(parts: &[Traced]) -> Resources {
     let fused = fuse(parts);
     let bound = bind(&fused.kernel, &Bindings::default());
     let kernel = canonical(Class::new(bound).proved(ConditionBits::NONE).0);
-    let module = tilewright_dsl::cuda::lower(&kernel, &choose(&kernel, &Machine::H200, 64)).expect("it can be lowered");
+    let module = Module::cuda(&lower(&kernel, &choose(&kernel, &Machine::H200, 64)).expect("it can be lowered"));
     let options = CompileOptions::new(Architecture::new(9, 0));
     let cubin = compile(module.text.as_str(), &module.entry, &options).expect("it compiles");
     let found = resources(&cubin.bytes).expect("a cubin").pop().expect("a kernel").1;

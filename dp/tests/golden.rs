@@ -1,9 +1,8 @@
-//! The IRs and the CUDA C++ of the movement kernels, compared with files that are reviewed as diffs.
+//! The IRs of the movement kernels, compared with files that are reviewed as diffs.
 //!
-//! `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dp --test golden` writes the files anew. Each kernel has three: `.ir` with
-//! the canonical kernel and the proofs of its accesses, `.thread` with what a thread of an H200 does, `.cu` with the text.
-//! `accesses.txt` says how wide the accesses of all kernels are, for rows of several lengths and places. The device functions that
-//! texts begin with are in `prelude.cu`, once.
+//! `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dp --test golden` writes the files anew. Each kernel has two: `.ir` with
+//! the canonical kernel and the proofs of its accesses, `.thread` with what each thread of an H200 does. `accesses.txt`
+//! says how wide the accesses of all kernels are, for rows of several lengths and places.
 
 mod catalogue;
 
@@ -11,11 +10,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalogue::{Binding, Place, module, movers, others};
+use catalogue::{Binding, Place, lowered, movers, others};
 use half::bf16;
 use similar::TextDiff;
-use tilewright_dsl::lower::{Lowered, lower};
-use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_runtime::Variant;
 
 /// The programs of the launches whose texts are kept.
@@ -49,9 +46,6 @@ const CASES: [Case; 11] = {
     ]
 };
 
-/// The end of what comes before the device functions, and the beginning of what follows them.
-const PRELUDE: [&str; 2] = ["#pragma nv_diag_suppress 177, 550\n", "extern \"C\" __global__"];
-
 fn variant_of((_, kernel, columns, to, from, binding): &Case) -> std::sync::Arc<Variant> {
     let found = movers::<bf16>(*columns, *to, *from, *binding);
     let mover = found.into_iter().find(|mover| mover.name == *kernel);
@@ -67,27 +61,11 @@ fn ir_text(variant: &Variant) -> String {
     text
 }
 
-/// What a thread does, and how elements are spread over threads.
-fn thread_text(variant: &Variant) -> String {
-    let lowered = lowered(variant);
-    let mut text = String::new();
-    for (_, spread) in &lowered.distributions {
-        writeln!(text, "{spread}").expect("a string grows");
-    }
-    text + &lowered.kernel.to_string()
-}
-
-fn lowered(variant: &Variant) -> Lowered {
-    let kernel = variant.kernel();
-    let schedule = choose(kernel, &Machine::H200, PROGRAMS);
-    lower(kernel, &schedule).unwrap_or_else(|error| panic!("{error}\n{kernel}"))
-}
-
 /// The accesses of a kernel in a line: bytes of each, and how many a thread does.
 fn accesses_text(about: &str, variant: &Variant) -> String {
     let mut text = format!("{} {about}:", variant.name());
     let mut before = None;
-    for access in &lowered(variant).accesses {
+    for access in &lowered(variant.kernel(), PROGRAMS).accesses {
         let key = (access.span, access.kind, access.tensor.clone());
         if before.as_ref() != Some(&key) {
             write!(text, " {} {}", access.kind, access.tensor).expect("a string grows");
@@ -101,43 +79,17 @@ fn accesses_text(about: &str, variant: &Variant) -> String {
     text + "\n"
 }
 
-/// The text with its arguments and without its device functions, and those functions.
-fn cuda_text(variant: &Variant) -> (String, String) {
-    let module = module(variant.kernel(), PROGRAMS);
-    let (head, rest) = module.text.as_str().split_once(PRELUDE[0]).expect("every text has it");
-    let (prelude, body) = rest.split_once(PRELUDE[1]).expect("every text has a kernel");
-    let functions: Vec<String> = definitions(prelude).into_iter().map(|(name, _)| name).collect();
-    let mut text = format!("// {PROGRAMS} programs.\n{head}{}", PRELUDE[0]);
-    writeln!(text, "// From prelude.cu: {}.", functions.join(", ")).expect("a string grows");
-    for (position, slot) in module.arguments.iter().enumerate() {
+/// What each thread of an H200 does, with the kernel's arguments.
+fn thread_text(variant: &Variant) -> String {
+    let lowered = lowered(variant.kernel(), PROGRAMS);
+    let mut text = format!("// {PROGRAMS} programs.\n");
+    for (_, spread) in &lowered.distributions {
+        writeln!(text, "// {spread}.").expect("a string grows");
+    }
+    for (position, slot) in lowered.arguments.iter().enumerate() {
         writeln!(text, "// Argument {position}: {slot:?}.").expect("a string grows");
     }
-    text += PRELUDE[1];
-    text += body;
-    (text, prelude.to_owned())
-}
-
-/// The definitions of a prelude, each with its name.
-fn definitions(prelude: &str) -> Vec<(String, String)> {
-    let mut definitions: Vec<(String, String)> = Vec::new();
-    for line in prelude.lines() {
-        let begins = !line.starts_with([' ', '#', '}']);
-        if begins {
-            let head = line.split(" {").next().unwrap_or(line);
-            // A function's name is in front of its parameters, a union's at the end.
-            let head = if head.contains("static") {
-                head.split('(').next().unwrap_or(head)
-            } else {
-                head
-            };
-            let name = head.rsplit(' ').next().unwrap_or(head);
-            definitions.push((name.to_owned(), String::new()));
-        }
-        let (_, text) = definitions.last_mut().expect("a prelude begins with a definition");
-        *text += line;
-        text.push('\n');
-    }
-    definitions
+    text + &lowered.kernel.to_string()
 }
 
 fn folder() -> PathBuf {
@@ -176,7 +128,7 @@ fn the_ir_of_every_movement_kernel_is_as_reviewed() {
 }
 
 #[test]
-fn what_a_thread_of_every_movement_kernel_does_is_as_reviewed() {
+fn the_thread_ir_of_every_movement_kernel_is_as_reviewed() {
     let files = CASES.map(|case| (format!("{}.thread", case.0), thread_text(&variant_of(&case))));
     assert_same(&files);
 }
@@ -201,48 +153,21 @@ fn the_accesses_of_every_kernel_are_as_wide_as_reviewed() {
     for other in others() {
         text += &accesses_text("of the catalogue", &other.variant);
     }
-    assert_same(&[("accesses.txt".to_owned(), text)]);
-}
-
-#[test]
-fn the_cuda_text_of_every_movement_kernel_is_as_reviewed() {
-    let mut files = Vec::new();
-    let mut functions: Vec<(String, String)> = Vec::new();
-    for case in CASES {
-        let (text, prelude) = cuda_text(&variant_of(&case));
-        files.push((format!("{}.cu", case.0), text));
-        for (name, text) in definitions(&prelude) {
-            match functions.iter().find(|(other, _)| *other == name) {
-                Some((_, other)) => assert_eq!(text, *other, "{name} of {}", case.0),
-                None => functions.push((name, text)),
-            }
-        }
-    }
-    let prelude = functions.into_iter().map(|(_, text)| text).collect();
-    files.push(("prelude.cu".to_owned(), prelude));
+    let files = [("accesses.txt".to_owned(), text)];
     assert_same(&files);
 }
 
 #[test]
 fn no_golden_file_is_left_over_or_names_a_machine() {
     let expected = |name: &str| {
-        let stem = [".ir", ".cu", ".thread"]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix));
-        ["prelude.cu", "accesses.txt"].contains(&name)
-            || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
+        let stem = name.strip_suffix(".ir").or(name.strip_suffix(".thread"));
+        name == "accesses.txt" || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
     };
     for entry in fs::read_dir(folder()).expect("the folder is there") {
         let entry = entry.expect("an entry");
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(expected(&name), "{name} belongs to no case");
         let text = fs::read_to_string(entry.path()).expect("text");
-        let rooted = |line: &&str| line.contains("#line") && !line.contains("\"dp/src/");
-        assert_eq!(
-            text.lines().find(rooted),
-            None,
-            "{name}: paths are relative to the workspace"
-        );
         assert!(!text.contains(" at /"), "{name}: paths are relative to the workspace");
     }
 }

@@ -1,12 +1,13 @@
 //! Which code atomic operations become, and what they ask of a schedule.
 
 use tilewright_dsl::analysis::condition::ConditionBits;
+use tilewright_dsl::backend::Module;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
 use tilewright_dsl::class::Class;
-use tilewright_dsl::cuda::lower;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
+use tilewright_dsl::lower::lower;
 use tilewright_dsl::schedule::{Machine, Schedule, choose};
 use tilewright_dsl::transform::canonical;
 
@@ -20,7 +21,7 @@ fn staged(definition: Definition, tensors: &[&[u64]]) -> Kernel {
 
 /// The CUDA C++ for few programs, without the prelude.
 fn code(kernel: &Kernel) -> String {
-    let module = lower(kernel, &choose(kernel, &Machine::H200, 4)).unwrap();
+    let module = Module::cuda(&lower(kernel, &choose(kernel, &Machine::H200, 4)).unwrap());
     let start = module.text.as_str().find("extern \"C\"").unwrap();
     module.text.as_str()[start..].to_owned()
 }

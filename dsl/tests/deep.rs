@@ -7,7 +7,6 @@
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::Traced;
 use tilewright_dsl::class::Class;
-use tilewright_dsl::cuda::lower;
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::interpret::{self, HostArgument, HostMemory, Options};
 use tilewright_dsl::ir::verify::{MAX_DEPTH, MAX_NESTING, verify};
@@ -15,6 +14,7 @@ use tilewright_dsl::ir::{
     Access, BinaryOp, Bindings, Block, Bounds, Expression, Guard, Handle, Kernel, Layout, Literal, Parameter,
     ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
 };
+use tilewright_dsl::lower::lower;
 use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_dsl::transform::{bind, canonical, checked, fuse};
 

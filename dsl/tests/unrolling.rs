@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
 use tilewright_dsl::class::Class;
-use tilewright_dsl::cuda::lower;
 use tilewright_dsl::ir::Bindings;
 use tilewright_dsl::kernel;
 use tilewright_dsl::lang::*;
+use tilewright_dsl::lower::lower;
 use tilewright_dsl::schedule::{Machine, choose};
 use tilewright_dsl::transform::{bind, canonical};
 

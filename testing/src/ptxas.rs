@@ -48,9 +48,25 @@ impl Ptxas {
     /// # Errors
     /// What it complains about.
     pub fn assemble(&self, text: &str, architecture: &str, options: &[&str]) -> Result<String, String> {
+        self.run(text, architecture, options, Path::new("/dev/null"))
+    }
+
+    /// The cubin of a text for an architecture.
+    ///
+    /// # Errors
+    /// What the assembler complains about.
+    pub fn cubin(&self, text: &str, architecture: &str) -> Result<Vec<u8>, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let file = folder.path().join("kernel.cubin");
+        self.run(text, architecture, &[], &file)?;
+        std::fs::read(file).map_err(|error| error.to_string())
+    }
+
+    fn run(&self, text: &str, architecture: &str, options: &[&str], file: &Path) -> Result<String, String> {
         let run = || -> std::io::Result<std::process::Output> {
             let mut child = Command::new(&self.program)
-                .args(["-v", "-arch", architecture, "-o", "/dev/null"])
+                .args(["-v", "-arch", architecture, "-o"])
+                .arg(file)
                 .args(options)
                 .arg("-")
                 .stdin(Stdio::piped())

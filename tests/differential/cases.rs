@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use tilewright::dsl::call::Specialize;
-use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::element::ElementType;
 use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::Device;
-use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright::runtime::compile::Nvrtc;
 use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::generate::{self, Size};
+use crate::gpus::gpus;
 use crate::launch::{Shared, difference};
 use crate::oracle::{self, Outcome, launch_grid};
 use crate::schedules;
@@ -91,12 +91,13 @@ fn random_kernels_leave_the_same_bits_in_every_way() {
     let mut failures = Vec::new();
     let mut tally = Tally::default();
     for batch in (first..first + count).collect::<Vec<_>>().chunks(BATCH as usize) {
-        let gpu = Part::Gpu.if_there(Device::cuda(0)).map(Shared::new);
-        let _turn = gpu.is_some().then(turn);
+        let gpus = Part::Gpu.if_there(gpus()).into_iter().flatten();
+        let gpus: Vec<_> = gpus.map(Shared::new).collect();
+        let _turn = (!gpus.is_empty()).then(turn);
         let results = in_parallel(batch, |seed| {
             let mut tally = Tally::default();
-            let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);
-            let panic = panic_of(|| check(seed, gpu.as_ref(), compiled, &mut tally));
+            let compiled = has_nvrtc && gpus.is_empty() && (count == 1 || seed % COMPILED == 0);
+            let panic = panic_of(|| check(seed, &gpus, compiled, &mut tally));
             (tally, panic.map(|panic| describe(seed, &panic)))
         });
         for (part, failure) in results {
@@ -150,10 +151,10 @@ impl Tally {
 }
 
 /// Panics if anything about the case of this seed is not as it should be.
-fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
+fn check(seed: u64, gpus: &[Shared], compiled: bool, tally: &mut Tally) {
     let case = generate::case(seed, Size::Full);
     let expected = alone(&case);
-    in_every_way(&[&case], &case, &expected, seed, gpu, compiled, tally);
+    in_every_way(&[&case], &case, &expected, seed, gpus, compiled, tally);
 
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xf05e);
     let mut others = [0; 2].map(|_| generate::case(rng.u64(..), Size::Small));
@@ -169,8 +170,8 @@ fn check(seed: u64, gpu: Option<&Shared>, compiled: bool, tally: &mut Tally) {
     };
     rng.shuffle(&mut parts);
     let expected = Outcome::of_all(parts.iter().map(|part| alone(part)));
-    let gpu = gpu.filter(|_| seed.is_multiple_of(FUSED));
-    in_every_way(&parts, &Case::fused(&parts), &expected, seed, gpu, compiled, tally);
+    let gpus = if seed.is_multiple_of(FUSED) { gpus } else { &[] };
+    in_every_way(&parts, &Case::fused(&parts), &expected, seed, gpus, compiled, tally);
 }
 
 /// What a case leaves as it was generated.
@@ -185,7 +186,7 @@ fn in_every_way(
     case: &Case,
     expected: &Outcome,
     seed: u64,
-    gpu: Option<&Shared>,
+    gpus: &[Shared],
     compiled: bool,
     tally: &mut Tally,
 ) {
@@ -226,20 +227,16 @@ fn in_every_way(
         .to_vec();
     schedules.extend((0..3).map(|_| schedules::random(&mut rng, kernel)));
     for (number, schedule) in schedules.iter().enumerate() {
-        match lower(kernel, schedule) {
-            Ok(module) if compiled && number % 3 == 0 => {
-                let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
-                compile(module.text.as_str(), &module.entry, &options)
-                    .unwrap_or_else(|error| panic!("{error}\n{schedule}\n{}", module.text.as_str()));
-                (tally.lowered, tally.compiled) = (tally.lowered + 1, tally.compiled + 1);
-            }
-            Ok(_) => tally.lowered += 1,
-            Err(LowerError::SharedMemory { .. } | LowerError::NotCarried { .. }) => tally.refused += 1,
-            Err(error) => panic!("{error}\n{kernel}"),
-        }
-        let Some(lowered) = threads::lowered(kernel, schedule) else {
+        let Some(texts) = threads::lowered(kernel, schedule) else {
+            tally.refused += 1;
             continue;
         };
+        tally.lowered += 1;
+        if compiled && number % 3 == 0 {
+            texts.compile();
+            tally.compiled += 1;
+        }
+        let lowered = texts.lowered;
         let blocks: u64 = launch_grid(&case.kernel, case).iter().product();
         if number >= 3 && u64::from(lowered.kernel.threads) * blocks <= THREADS {
             let found = threads::run(&lowered, case).outcome;
@@ -248,22 +245,26 @@ fn in_every_way(
             tally.as_threads += 1;
         }
     }
-    let Some(gpu) = gpu else { return };
-    for (schedule, specialize) in [
+    let ways = [
         (None, Specialize::Exact),
         (schedules.last().copied(), Specialize::Exact),
         (None, Specialize::Resident),
-    ] {
+    ];
+    for (gpu, (schedule, specialize)) in gpus.iter().flat_map(|gpu| ways.map(|way| (gpu, way))) {
+        let compiler = gpu.device.compiler();
         match gpu.run(&parts, schedule, specialize) {
             Ok((found, variant)) => {
                 let text = variant.and_then(|v| v.module().map(|m| format!("{}\n{}", m.schedule, m.text.as_str())));
                 if let Some(difference) = difference(case, expected, &found) {
-                    panic!("GPU: {difference}\n{kernel}\n{}", text.unwrap_or_default());
+                    panic!(
+                        "GPU with {compiler}: {difference}\n{kernel}\n{}",
+                        text.unwrap_or_default()
+                    );
                 }
                 tally.launched += 1;
             }
             Err(error) if error.to_string().contains("bytes of shared memory up to here") => {}
-            Err(error) => panic!("GPU: {error}\n{kernel}"),
+            Err(error) => panic!("GPU with {compiler}: {error}\n{kernel}"),
         }
     }
 }

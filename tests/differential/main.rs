@@ -1,5 +1,5 @@
 //! Random kernels, run in every way there is: the interpreter on the kernel as generated is the oracle; the kernel after
-//! each transformation, the CPU device and, where there is one, a GPU under several schedules must leave the same bits in
+//! each transformation, the CPU device and, where there is one, a GPU under several schedules and with each compiler must leave the same bits in
 //! memory, guards included. So must the kernel fused with others, of each of them. Texts are compiled wherever NVRTC is.
 //!
 //! A failure prints the seed of its case and the kernel. To run that case alone, and to run more cases:
@@ -15,6 +15,8 @@ mod case;
 mod cases;
 mod conditions;
 mod generate;
+#[path = "../support/gpus.rs"]
+mod gpus;
 mod identity;
 mod launch;
 mod mutate;

@@ -8,19 +8,18 @@ use std::sync::{Arc, Mutex};
 
 use tilewright::dsl::analysis::effects::Effects;
 use tilewright::dsl::analysis::races::{Races, Sequence};
-use tilewright::dsl::call::Specialize;
-use tilewright::dsl::cuda::lower;
 use tilewright::dsl::interpret::{self, Conflict, InterpretError};
 use tilewright::dsl::ir::{Kernel, verify::verify};
 use tilewright::dsl::lower::{MarkedBy, TrapFault, TrapSite};
 use tilewright::dsl::schedule::{Machine, choose};
-use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright::runtime::compile::Nvrtc;
 use tilewright::runtime::{Device, LaunchError, Variant};
 use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::cases::{THREADS, chosen, in_parallel, panic_of};
 use crate::generate::plant::{Action, Index, Plant, Test, planted};
+use crate::gpus::gpus;
 use crate::{launch, oracle, schedules, threads};
 
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.
@@ -141,7 +140,7 @@ fn is_true(plant: &Plant, races: &BTreeSet<Pair>, place: i64, reported: [Reporte
     );
 }
 
-fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
+fn check(seed: u64, gpus: &[Mutex<Device>], compiled: bool) -> Tally {
     let (case, plant) = planted(seed);
     verify(&case.kernel).unwrap_or_else(|error| panic!("the generator made a malformed kernel: {error}"));
     let touches = touches(&case, &plant);
@@ -221,7 +220,7 @@ fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
             None => {}
         }
     }
-    if let Some(gpu) = gpu {
+    for gpu in gpus {
         let (variant, found) = launch::report(&gpu.lock().expect("panics come later"), &case);
         let seen = marked(&variant);
         match found {
@@ -249,7 +248,7 @@ fn check(seed: u64, gpu: Option<&Mutex<Device>>, compiled: bool) -> Tally {
 fn as_threads(case: &Case, plant: &Plant, kernel: &Kernel, seed: u64) -> Option<Vec<(i64, [Reported; 2])>> {
     assert!(kernel.checked);
     let schedule = schedules::random(&mut fastrand::Rng::with_seed(seed), kernel);
-    let lowered = threads::lowered(kernel, &schedule)?;
+    let lowered = threads::lowered(kernel, &schedule)?.lowered;
     let blocks: u64 = oracle::launch_grid(&case.kernel, case).iter().product();
     if u64::from(lowered.kernel.threads) * blocks > THREADS {
         return None;
@@ -281,11 +280,9 @@ fn sequence(kernel: &Kernel) -> Sequence {
 }
 
 fn compile_text(kernel: &Kernel) {
-    let schedule = choose(kernel, &Machine::H200, 1000);
-    let Ok(module) = lower(kernel, &schedule) else { return };
-    let options = CompileOptions::new("sm_90".parse::<Architecture>().expect("a name"));
-    compile(module.text.as_str(), &module.entry, &options)
-        .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+    if let Some(texts) = threads::lowered(kernel, &choose(kernel, &Machine::H200, 1000)) {
+        texts.compile();
+    }
 }
 
 /// What was found.
@@ -334,17 +331,16 @@ impl Tally {
 fn planted_races_are_reported_and_nothing_else_is() {
     let (first, count) = chosen();
     // A GPU does not say whose launch a report is of.
-    let gpu = Part::Gpu
-        .if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact)))
-        .map(Mutex::new);
-    let _turn = gpu.is_some().then(turn);
+    let gpus = Part::Gpu.if_there(gpus()).into_iter().flatten();
+    let gpus: Vec<_> = gpus.map(Mutex::new).collect();
+    let _turn = (!gpus.is_empty()).then(turn);
     let has_nvrtc = Part::Nvrtc.if_there(Nvrtc::load()).is_some();
     let mut failures = Vec::new();
     let mut tally = Tally::default();
     let results = in_parallel(&(first..first + count).collect::<Vec<_>>(), |seed| {
-        let compiled = has_nvrtc && gpu.is_none() && (count == 1 || seed % COMPILED == 0);
+        let compiled = has_nvrtc && gpus.is_empty() && (count == 1 || seed % COMPILED == 0);
         let mut tally = Tally::default();
-        let panic = panic_of(|| tally = check(seed, gpu.as_ref(), compiled));
+        let panic = panic_of(|| tally = check(seed, &gpus, compiled));
         let text = || panic_of(|| drop(planted(seed))).unwrap_or_else(|| planted(seed).0.kernel.to_string());
         (
             tally,

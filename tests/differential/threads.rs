@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use tilewright::dsl::backend::{cuda, ptx};
+use tilewright::dsl::backend::Module;
+use tilewright::dsl::backend::ptx::Target;
 use tilewright::dsl::ir::{Kernel, Symbol};
 use tilewright::dsl::lower::{KernelArgument, LowerError, Lowered, lower};
 use tilewright::dsl::schedule::Schedule;
 use tilewright::dsl::thread::interpret::{self, Fault, Memory, Passed, Reported};
-use tilewright::dsl::thread::legalize;
 use tilewright::dsl::thread::verify::verify;
+use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use tilewright_testing::Ptxas;
 
 use crate::case::{Argument, Case, Count, Tensor};
 use crate::oracle::{Outcome, Trapped, launch_grid};
@@ -20,19 +22,41 @@ pub struct Ran {
     pub reports: Vec<Reported>,
 }
 
+/// A kernel that was lowered, and its texts: CUDA C++, and PTX for sm_90.
+pub struct Texts {
+    pub lowered: Lowered,
+    pub texts: [Module; 2],
+}
+
 /// Lowers a kernel, if its threads need not exchange more than they can; what becomes of it is verified and printed.
-pub fn lowered(kernel: &Kernel, schedule: &Schedule) -> Option<Lowered> {
+pub fn lowered(kernel: &Kernel, schedule: &Schedule) -> Option<Texts> {
     let lowered = match lower(kernel, schedule) {
         Ok(lowered) => lowered,
         Err(LowerError::SharedMemory { .. }) => return None,
         Err(error) => panic!("as threads, {schedule}: {error}\n{kernel}"),
     };
     verify(&lowered.kernel).unwrap_or_else(|fault| panic!("{fault}\n{}", lowered.kernel));
-    cuda::print(&lowered.kernel);
-    let target = ptx::Target::new(90).expect("a target");
-    let legal = legalize(lowered.kernel.clone(), target.features());
-    ptx::print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"));
-    Some(lowered)
+    let target = Target::new(90).expect("a target");
+    let ptx = Module::ptx(&lowered, target).unwrap_or_else(|error| panic!("{error}\n{}", lowered.kernel));
+    let texts = [Module::cuda(&lowered), ptx];
+    Some(Texts { lowered, texts })
+}
+
+impl Texts {
+    /// Has the compilers that are there compile both.
+    pub fn compile(&self) {
+        let [cuda, ptx] = &self.texts;
+        if Nvrtc::load().is_ok() {
+            let options = CompileOptions::new(Architecture::new(9, 0));
+            compile(cuda.text.as_str(), &cuda.entry, &options)
+                .unwrap_or_else(|error| panic!("{error}\n{}", cuda.text.as_str()));
+        }
+        if let Ok(ptxas) = Ptxas::find() {
+            ptxas
+                .assemble(ptx.text.as_str(), "sm_90", &[])
+                .unwrap_or_else(|error| panic!("{error}\n{}", ptx.text.as_str()));
+        }
+    }
 }
 
 /// Runs what the kernel of `case` was lowered to on its arguments.

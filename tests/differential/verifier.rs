@@ -9,7 +9,6 @@
 
 use tilewright::dsl::analysis::condition::ConditionBits;
 use tilewright::dsl::class::Class;
-use tilewright::dsl::cuda::{LowerError, lower};
 use tilewright::dsl::interpret::GridError;
 use tilewright::dsl::ir::{Arena, Bindings, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
@@ -110,10 +109,6 @@ fn later_stages(kernel: &Kernel, case: &Case, rng: &mut fastrand::Rng) {
     run(&canonical, case);
     for kernel in [kernel, &canonical] {
         for schedule in [choose(kernel, &Machine::H200, 100), schedules::random(rng, kernel)] {
-            match lower(kernel, &schedule) {
-                Ok(_) | Err(LowerError::SharedMemory { .. } | LowerError::NotCarried { .. }) => {}
-                Err(error) => panic!("{error}"),
-            }
             threads::lowered(kernel, &schedule);
         }
     }
@@ -144,7 +139,6 @@ fn long_chains_and_shared_values_take_no_longer_than_they_must() {
         let canonical = canonical(proved);
         verify(&canonical).expect("a chain stays well-formed");
         let schedule = choose(&canonical, &Machine::H200, 1);
-        lower(&canonical, &schedule).expect("a chain can be lowered");
         threads::lowered(&canonical, &schedule).expect("a chain takes no shared memory");
     }
 }

@@ -2,35 +2,80 @@
 
 use std::fmt::Debug;
 
-use tilewright::dsl::call::Specialize;
-use tilewright::dsl::{cuda, schedule};
+use tilewright::dsl::backend::{Module, ptx::Target};
+use tilewright::dsl::lower::{Lowered, lower};
+use tilewright::dsl::schedule;
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, Ptxas};
 
-/// Runs `test` on the CPU device and, if there is one, on a GPU: both must return the same.
+#[path = "../support/gpus.rs"]
+mod gpus;
+
+/// Runs `test` on the CPU device and, if there is one, on a GPU, with each compiler: all must return the same.
 pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
     let cpu = Device::cpu();
     let expected = test(&cpu);
     for variant in cpu.variants() {
         compile_everywhere(&variant);
     }
-    if let Some(gpu) = Part::Gpu.if_there(Device::cuda(0).inspect(|gpu| gpu.set_specialize(Specialize::Exact))) {
-        assert_eq!(test(&gpu), expected, "{gpu} and the CPU device differ");
+    for gpu in Part::Gpu.if_there(gpus::gpus()).into_iter().flatten() {
+        let compiler = gpu.compiler();
+        assert_eq!(test(&gpu), expected, "{gpu} with {compiler} and the CPU device differ");
     }
     expected
 }
 
-/// The PTX of a variant for an architecture; nothing, with the reason printed, where there is no NVRTC.
-pub fn ptx(variant: &Variant, architecture: &str) -> Option<String> {
-    if !has_nvrtc() {
-        return None;
+/// The texts of a variant for few programs or many.
+pub struct Texts {
+    variant: String,
+    lowered: Lowered,
+}
+
+impl Texts {
+    pub fn new(variant: &Variant, programs: u64) -> Self {
+        let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, programs);
+        let lowered = lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
+        let variant = variant.kernel().to_string();
+        Self { variant, lowered }
     }
-    let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, 1);
-    let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
-    let options = CompileOptions::new(architecture.parse().unwrap());
-    let text = compile_ptx(module.text.as_str(), &module.entry, &options);
-    Some(text.unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str())))
+
+    /// CUDA C++, of every architecture.
+    pub fn cuda(&self) -> Module {
+        Module::cuda(&self.lowered)
+    }
+
+    /// PTX of an architecture.
+    pub fn ptx(&self, architecture: Architecture) -> Module {
+        let target = Target::new(architecture.number()).expect("a target");
+        Module::ptx(&self.lowered, target).unwrap_or_else(|error| panic!("{error}\n{}", self.variant))
+    }
+}
+
+/// The PTX of a variant for an architecture, as NVRTC makes it where there is one, and as it is printed: an instruction a
+/// line, without its predicate.
+pub fn ptx(variant: &Variant, architecture: &str) -> Vec<String> {
+    let texts = Texts::new(variant, 1);
+    let architecture: Architecture = architecture.parse().unwrap();
+    let mut found = vec![texts.ptx(architecture).text.as_str().to_owned()];
+    if has_nvrtc() {
+        let (module, options) = (texts.cuda(), CompileOptions::new(architecture));
+        let text = compile_ptx(module.text.as_str(), &module.entry, &options);
+        found.push(text.unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str())));
+    }
+    found.iter().map(|text| instructions(text)).collect()
+}
+
+fn instructions(text: &str) -> String {
+    let instructions = text.lines().flat_map(|line| line.split([';', '{', '}']));
+    let instructions = instructions.map(|instruction| {
+        let instruction = instruction.trim_start();
+        match instruction.strip_prefix('@') {
+            Some(predicated) => predicated.split_once(' ').map_or("", |(_, rest)| rest.trim_start()),
+            None => instruction,
+        }
+    });
+    instructions.collect::<Vec<_>>().join("\n")
 }
 
 fn has_nvrtc() -> bool {
@@ -39,16 +84,22 @@ fn has_nvrtc() -> bool {
 
 /// Prints a variant for few programs and for many, and compiles both texts for every architecture.
 fn compile_everywhere(variant: &Variant) {
-    if !has_nvrtc() {
-        return;
-    }
+    let ptxas = Part::Ptxas.if_there(Ptxas::find());
     for programs in [1, 100_000] {
-        let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, programs);
-        let module = cuda::lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
+        let texts = Texts::new(variant, programs);
         for architecture in ["sm_80", "sm_90", "sm_100"] {
             let architecture: Architecture = architecture.parse().unwrap();
-            compile(module.text.as_str(), &module.entry, &CompileOptions::new(architecture))
-                .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+            if has_nvrtc() {
+                let module = texts.cuda();
+                compile(module.text.as_str(), &module.entry, &CompileOptions::new(architecture))
+                    .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+            }
+            if let Some(ptxas) = &ptxas {
+                let module = texts.ptx(architecture);
+                ptxas
+                    .assemble(module.text.as_str(), &architecture.to_string(), &[])
+                    .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
+            }
             // One text for all of them: the first says whether it compiles, the rest that the instructions exist.
             if programs != 1 {
                 break;

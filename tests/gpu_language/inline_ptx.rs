@@ -122,7 +122,10 @@ fn a_register_can_hold_four_packed_bytes() {
     });
     for (word, &dot) in dot.iter().enumerate() {
         let bytes = 4 * word..4 * word + 4;
-        assert_eq!(dot, bytes.clone().map(|i| u32::from(a[i]) * u32::from(b[i])).sum());
+        assert_eq!(
+            dot,
+            bytes.clone().map(|i| u32::from(a[i]) * u32::from(b[i])).sum::<u32>()
+        );
         assert!(turned[bytes.clone()].iter().eq(a[bytes].iter().rev()));
     }
 }

@@ -204,7 +204,7 @@ fn functions_are_made_of_exactly_rounded_instructions() {
         .unwrap();
     let variants = cpu.variants();
     assert_eq!(variants.len(), 4);
-    for text in variants.iter().filter_map(|variant| ptx(variant, "sm_90")) {
+    for text in variants.iter().flat_map(|variant| ptx(variant, "sm_90")) {
         for inexact in [".approx", ".ftz", "div.full"] {
             assert!(!text.contains(inexact), "{inexact}");
         }

@@ -8,19 +8,18 @@
 use std::sync::Arc;
 
 use tilewright_dp::kernels::*;
-use tilewright_dsl::backend::Module;
 use tilewright_dsl::call::{Argument, Arguments, Call, Exact, Runtime};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::lang::Count;
-use tilewright_dsl::lower::lower;
+use tilewright_dsl::lower::{Lowered, lower};
 use tilewright_dsl::schedule::{self, Machine};
 use tilewright_runtime::{Device, DeviceCount, DeviceTensor, Launch, TensorView, TensorViewMut, Variant, device_count};
 
-/// The text that an H200 would get for a launch of this many programs.
-pub fn module(kernel: &Kernel, programs: u64) -> Module {
+/// What each thread of an H200 would do in a launch of this many programs.
+pub fn lowered(kernel: &Kernel, programs: u64) -> Lowered {
     let schedule = schedule::choose(kernel, &Machine::H200, programs);
-    Module::cuda(&lower(kernel, &schedule).unwrap_or_else(|error| panic!("{error}\n{kernel}")))
+    lower(kernel, &schedule).unwrap_or_else(|error| panic!("{error}\n{kernel}"))
 }
 
 /// The variant that serves a call.

@@ -32,7 +32,7 @@ pub enum KernelArgument {
     },
     /// The address of the error record, six u64: the number of the report that is wanted, from 1, which whoever reads
     /// reports sets; the number of the [`TrapSite`](super::TrapSite), the program, a value and the
-    /// [mark](crate::cuda::MarkedBy) that was met; and the first number again, once all of them are there.
+    /// [mark](super::MarkedBy) that was met; and the first number again, once all of them are there.
     Trap,
 }
 

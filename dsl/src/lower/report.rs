@@ -28,7 +28,7 @@ pub enum TrapFault {
     },
     /// An element, whose row-major position (in a list, counted from the first element of the first tensor) is the
     /// value of the record, was touched before in a way that does not go together with this one: what was met is a
-    /// mark, which [`MarkedBy`](crate::cuda::MarkedBy) reads.
+    /// mark, which [`MarkedBy`](super::MarkedBy) reads.
     Conflict {
         /// The tensor parameter.
         tensor: u32,

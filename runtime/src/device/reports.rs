@@ -5,8 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use tilewright_dsl::backend::Module;
-use tilewright_dsl::cuda::MarkedBy;
-use tilewright_dsl::lower::{TrapFault, TrapSite};
+use tilewright_dsl::lower::{MarkedBy, TrapFault, TrapSite};
 
 use crate::error::{LaunchError, MarkedAccess};
 use crate::specialize::{CudaProgram, Program, Variant};
