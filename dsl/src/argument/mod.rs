@@ -261,21 +261,13 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    pub(super) fn set_counts(&mut self, values: &[u64]) -> Result<(), usize> {
-        let mut rest = values.iter();
-        let mut found = 0;
-        for value in &mut self.values {
-            let ArgumentValue::Count(CountArgument::Exact(count) | CountArgument::Runtime(count)) = value else {
-                continue;
-            };
-            found += 1;
-            if let Some(&value) = rest.next() {
-                *count = saturated(value);
-            }
-        }
-        match found == values.len() {
-            true => Ok(()),
-            false => Err(found),
+    /// Replaces the value of a count that the host knows.
+    #[inline]
+    pub(super) fn set_value(&mut self, position: usize, value: u64) {
+        if let Some(ArgumentValue::Count(CountArgument::Exact(count) | CountArgument::Runtime(count))) =
+            self.values.get_mut(position)
+        {
+            *count = saturated(value);
         }
     }
 

@@ -235,8 +235,13 @@ impl<'a> Call<'a> {
 
     /// Whether the launch has values that may become literals: exact counts, or exact extents.
     pub fn may_have_literals(&self) -> bool {
+        self.extents == ExtentBinding::Exact || self.has_exact_counts()
+    }
+
+    /// Whether it has exact counts.
+    pub fn has_exact_counts(&self) -> bool {
         let is_exact = |argument: &ArgumentValue<'_>| matches!(argument, ArgumentValue::Count(CountArgument::Exact(_)));
-        self.extents == ExtentBinding::Exact || self.arguments().iter().any(is_exact)
+        self.arguments().iter().any(is_exact)
     }
 
     /// The same call with another value of the count at a position, bound as `count` says. Nothing changes where there is
@@ -261,12 +266,23 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Gives the counts that the host knows other values, in their order, each bound as it was.
-    ///
-    /// # Errors
-    /// There are so many such counts, and not as many values.
-    pub fn set_counts(&mut self, values: &[u64]) -> Result<(), usize> {
-        self.arguments.set_counts(values)
+    /// The positions of the counts that the host knows.
+    pub fn host_counts(&self) -> impl Iterator<Item = usize> {
+        let is_known = |argument: &ArgumentValue<'_>| {
+            matches!(
+                argument,
+                ArgumentValue::Count(CountArgument::Exact(_) | CountArgument::Runtime(_))
+            )
+        };
+        let numbered = self.arguments().iter().enumerate();
+        numbered.filter_map(move |(position, argument)| is_known(argument).then_some(position))
+    }
+
+    /// Gives the count at a position another value, bound as it was. Nothing changes where there is no count that the host
+    /// knows.
+    #[inline]
+    pub fn set_count(&mut self, position: usize, value: u64) {
+        self.arguments.set_value(position, value);
     }
 
     /// Ends a call that was launched: what it is made of serves the next one of this thread, which then allocates nothing.

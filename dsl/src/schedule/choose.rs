@@ -1,6 +1,7 @@
 //! The choice of a schedule.
 
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
 use crate::analysis::effects::Effects;
@@ -120,6 +121,22 @@ impl Work {
         }
     }
 
+    /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
+    pub fn regime(&self, machine: &Machine, programs: u64) -> RangeInclusive<u64> {
+        let first_of = |most: u64| most.div_ceil(self.vectors.max(1));
+        // Where programs begin to share a block, as many as may.
+        let shared = (0..=FULL.ilog2()).map(|doubled| (u64::from(machine.multiprocessors) << doubled) + 1);
+        let firsts = shared.chain([first_of(SHORT), first_of(LONG)]);
+        let (mut first, mut beyond) = (0, u64::MAX);
+        for next in firsts {
+            match next <= programs {
+                true => first = first.max(next),
+                false => beyond = beyond.min(next),
+            }
+        }
+        first..=beyond - 1
+    }
+
     /// The share of each thread of `programs` programs: accesses that it has in flight, and how often.
     ///
     /// Measured on an H200 with rows of 14,336 bytes and L2 cold (`benches/readings/schedules-h200.jsonl`). Rows whose
@@ -131,14 +148,14 @@ impl Work {
         match self.indirect_load || self.indirect_store {
             false => share(1, 1),
             true if self.is_short(programs) => share(1, 1),
-            true if self.vectors.saturating_mul(programs) < 2 << 20 => share((4 / self.loads).max(1), 1),
+            true if self.vectors.saturating_mul(programs) < LONG => share((4 / self.loads).max(1), 1),
             true => share(1, 2),
         }
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
     fn is_short(&self, programs: u64) -> bool {
-        self.vectors.saturating_mul(programs) < 32 << 10
+        self.vectors.saturating_mul(programs) < SHORT
     }
 
     /// How loads treat the caches. What is moved is read once and is more than L1 holds; and where latency is all,
@@ -179,6 +196,15 @@ fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
     kernel.is_made_of(value, |_| true, is_load)
 }
 
+/// Accesses of a launch that takes not much longer than the memory's latency are fewer.
+const SHORT: u64 = 32 << 10;
+
+/// Accesses of a launch that is so long that its blocks hide each other's waits are no fewer.
+const LONG: u64 = 2 << 20;
+
+/// Threads of a block that several programs share.
+const FULL: u32 = 256;
+
 /// Threads of a block that does part of a program.
 const BLOCK: u64 = 256;
 
@@ -197,7 +223,7 @@ fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule
         .max(1)
         .next_power_of_two()
         .min(WARP as u64) as u32;
-    let full = 256 / threads;
+    let full = FULL / threads;
     // Few programs are better spread over multiprocessors than packed.
     let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
     let programs_per_block = u64::from(full).min(spread.next_power_of_two()) as u32;
@@ -212,4 +238,37 @@ fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule
 
 fn round_to_warps(threads: u64) -> u32 {
     (threads.max(1).div_ceil(WARP as u64) * WARP as u64).min(MAX_THREADS as u64) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let elements = 1 << random.u32(..20) | random.u64(..1 << 10);
+            let work = Work {
+                vectors: random.u64(1..=elements),
+                elements,
+                independent: random.u8(..8) > 0,
+                indirect_load: random.bool(),
+                indirect_store: random.bool(),
+                loads: random.u64(1..6),
+            };
+            let machine = Machine {
+                multiprocessors: random.u32(1..200),
+            };
+            let programs = random.u64(..1 << random.u32(1..32));
+            let regime = work.regime(&machine, programs);
+            assert!(regime.contains(&programs));
+            let schedule = work.schedule(&machine, programs);
+            let (first, last) = (*regime.start(), *regime.end());
+            let within = (0..8).map(|_| random.u64(first..=last));
+            for other in within.chain([first, last]) {
+                assert_eq!(work.schedule(&machine, other), schedule, "{work:?} {programs} {other}");
+            }
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub use graph::{CapturedLaunch, Graph};
 pub(crate) use graph::{HostCapture, HostLaunch};
 pub use stream::Stream;
 
-pub(crate) use stream::Queue;
+pub(crate) use stream::{Destination, Queue};
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -50,6 +50,7 @@ pub struct Device(Arc<Shared>);
 struct Shared {
     why: Option<String>,
     specializer: Specializer,
+    queue: Queue,
     reports: Reports,
     tables: Tables,
 }
@@ -121,6 +122,7 @@ impl Device {
     fn new(hardware: Hardware, why: Option<String>, compiler: Compiler, offline: Option<Offline>) -> Self {
         Self(Arc::new(Shared {
             why,
+            queue: Queue::own_of(&hardware),
             specializer: Specializer::new(hardware, compiler, offline),
             reports: Reports::default(),
             tables: Tables::default(),
@@ -176,6 +178,20 @@ impl Device {
     /// The device's own stream: what is launched without naming a stream goes there.
     pub fn stream(&self) -> Stream {
         Stream::default_of(self)
+    }
+
+    /// The device's own stream as a destination of launches.
+    #[inline]
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        Destination {
+            device: self,
+            queue: self.own_queue(),
+        }
+    }
+
+    #[inline]
+    fn own_queue(&self) -> &Queue {
+        &self.0.queue
     }
 
     /// Another stream, which runs beside the others. Memory that two streams use is passed from one to the other in the

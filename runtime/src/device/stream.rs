@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Device, HostCapture};
 use crate::error::DeviceError;
-use crate::hardware::Engine;
+use crate::hardware::{Engine, Hardware};
 use crate::hardware::cuda::{CudaEvent, CudaStream};
 
 /// A queue of launches on a device, done in order. Clones are the same stream.
@@ -35,15 +35,48 @@ impl fmt::Debug for Queue {
     }
 }
 
+/// Where a launch goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'s> {
+    pub(crate) device: &'s Device,
+    pub(crate) queue: &'s Queue,
+}
+
+impl Queue {
+    /// The own one of some hardware.
+    pub(super) fn own_of(hardware: &Hardware) -> Self {
+        match hardware.engine() {
+            Engine::Cpu => Self::Immediate,
+            Engine::Cuda(cuda) => Self::Cuda(cuda.stream().clone()),
+        }
+    }
+}
+
+impl Destination<'_> {
+    /// Whether what is launched there goes into a graph at present.
+    pub(crate) fn is_capturing(self) -> Result<bool, DeviceError> {
+        match self.queue {
+            Queue::Immediate => Ok(false),
+            Queue::Captured(capture) => Ok(capture.is_open()),
+            Queue::Cuda(stream) => stream.is_capturing(),
+        }
+    }
+}
+
 impl Stream {
     pub(super) fn default_of(device: &Device) -> Self {
-        let queue = match device.hardware().engine() {
-            Engine::Cpu => Queue::Immediate,
-            Engine::Cuda(cuda) => Queue::Cuda(cuda.stream().clone()),
-        };
         Self {
             device: device.clone(),
-            queue,
+            queue: device.own_queue().clone(),
+        }
+    }
+
+    /// As a destination of launches.
+    #[inline]
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        Destination {
+            device: &self.device,
+            queue: &self.queue,
         }
     }
 
@@ -160,11 +193,7 @@ impl Stream {
 
     /// Whether what is asked of the stream goes into a graph at present.
     pub(crate) fn is_capturing(&self) -> Result<bool, DeviceError> {
-        match &self.queue {
-            Queue::Immediate => Ok(false),
-            Queue::Captured(capture) => Ok(capture.is_open()),
-            Queue::Cuda(stream) => stream.is_capturing(),
-        }
+        self.destination().is_capturing()
     }
 
     fn refuse_captured(&self, what: &'static str) -> Result<(), DeviceError> {
@@ -172,9 +201,5 @@ impl Stream {
             Queue::Captured(capture) if capture.is_open() => Err(DeviceError::Capturing { what }),
             _ => Ok(()),
         }
-    }
-
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
     }
 }

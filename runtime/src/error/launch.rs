@@ -195,15 +195,19 @@ pub enum LaunchError {
         /// The parameter.
         parameter: String,
     },
-    /// A call that is launched through a [`Prepared`](crate::Prepared) of another class.
+    /// A call that is launched through a [`Prepared`](crate::Prepared) or [`Bound`](crate::Bound) of another class.
     #[error(
-        "this call of kernel `{kernel}` is not what was prepared, which is of `{prepared}`: {reason}\n  = help: prepare such a call too, or launch it as it is"
+        "this call of kernel `{kernel}` is not what was {}, which is of `{prepared}`: {reason}\n  = help: {} such a call too, or launch it as it is",
+        if *.is_bound { "bound" } else { "prepared" },
+        if *.is_bound { "bind" } else { "prepare" }
     )]
     OtherClass {
         /// The kernel.
         kernel: &'static str,
-        /// The kernel that was prepared.
+        /// The kernel that was prepared or bound.
         prepared: String,
+        /// Whether it was bound.
+        is_bound: bool,
         /// What differs.
         reason: String,
     },

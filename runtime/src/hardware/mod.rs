@@ -96,8 +96,7 @@ impl Hardware {
         };
         let streams = self.0.streams.lock().clone();
         // A stream that only the list and this copy of it hold will get no more work.
-        let abandoned = |stream: &&CudaStream| Arc::strong_count(stream.stream()) <= 2;
-        let abandoned: Vec<_> = streams.iter().filter(abandoned).collect();
+        let abandoned: Vec<_> = streams.iter().filter(|stream| stream.is_abandoned()).collect();
         device.stream().synchronize()?;
         streams.iter().try_for_each(CudaStream::synchronize)?;
         cuda::release_left();

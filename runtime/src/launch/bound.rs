@@ -9,14 +9,16 @@ use tilewright_dsl::call::{ArgumentValue, Call, MAX_COUNT};
 use super::check::parameter;
 use super::cuda::memories;
 use super::kept::KeptCall;
-use super::{Launched, Prepared};
+use super::prepared::other_device;
+use super::{Launched, check, put_at};
 use crate::device::{Device, Stream};
 use crate::error::LaunchError;
 use crate::hardware::memory::Storage;
+use crate::specialize::Site;
 
 /// A launch that is done again and again over the same tensors, with other counts.
 ///
-/// It is a [`Prepared`] that has its tensors: there is no call to make for each launch, and nothing of the tensors to look at.
+/// It is a [`Prepared`](super::Prepared) that has its tensors: there is no call to make for each launch, and nothing of the tensors to look at.
 /// What is left is to find out which conditions hold for the counts, and one call of the driver. Scalars and counts in
 /// device memory stay what they were in the call.
 ///
@@ -44,8 +46,11 @@ use crate::hardware::memory::Storage;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Bound {
-    prepared: Prepared,
+    device: Device,
+    site: Site,
     call: KeptCall,
+    /// The positions of the counts that the host knows.
+    counts: Vec<usize>,
 }
 
 impl Device {
@@ -75,15 +80,20 @@ impl Device {
     /// # Safety
     /// Such memory stays what it is until the last launch of what is returned has run.
     pub unsafe fn bind_borrowing(&self, call: Call<'_>) -> Result<Bound, LaunchError> {
-        let mut prepared = self.prepare(&call)?;
+        let (device, mut site) = self.prepare(&call)?.into_parts();
         let kernel = call.definition().name();
         // SAFETY: as the caller promises.
         let call = unsafe { KeptCall::of(call) }.ok_or_else(|| LaunchError::WrongArguments {
             kernel,
             reason: format!("some lie in memory that is none of {self}"),
         })?;
-        prepared.settle_shapes(call.call());
-        Ok(Bound { prepared, call })
+        site.settle_shapes(call.call());
+        Ok(Bound {
+            device,
+            site,
+            counts: call.call().host_counts().collect(),
+            call,
+        })
     }
 }
 
@@ -96,7 +106,7 @@ impl Bound {
     pub fn launch(&mut self, counts: &[u64]) -> Result<Launched, LaunchError> {
         let started = Instant::now();
         self.set(counts)?;
-        self.prepared.put(self.call.call(), None, started)
+        put_at(&mut self.site, self.call.call(), self.device.destination(), started)
     }
 
     /// As [`Bound::launch`], on a stream of the same device.
@@ -105,26 +115,45 @@ impl Bound {
     /// As for [`Bound::launch`]; [`LaunchError::OtherClass`] for a stream of another device.
     pub fn launch_on(&mut self, counts: &[u64], stream: &Stream) -> Result<Launched, LaunchError> {
         let started = Instant::now();
-        self.prepared.check_stream(self.call.call(), stream)?;
+        if !stream.device().is(&self.device) {
+            return Err(other_device(self.call.call(), &self.site, &self.device, true));
+        }
         self.set(counts)?;
-        self.prepared.put(self.call.call(), Some(stream), started)
+        put_at(&mut self.site, self.call.call(), stream.destination(), started)
     }
 
+    #[inline]
     fn set(&mut self, counts: &[u64]) -> Result<(), LaunchError> {
-        if let Err(expected) = self.call.set_counts(counts) {
-            return Err(LaunchError::WrongArguments {
-                kernel: self.call.call().definition().name(),
-                reason: format!(
-                    "it has {expected} counts that the host knows, and {} were given",
-                    counts.len()
-                ),
-            });
+        if counts.len() != self.counts.len() {
+            return Err(self.miscounted(counts.len()));
         }
-        let call = self.call.call();
-        match counts.iter().all(|count| *count <= MAX_COUNT) && self.prepared.has_counts_of(call) {
+        let mut most = 0;
+        for (position, count) in self.counts.iter().zip(counts) {
+            self.call.set_count(*position, *count);
+            most = most.max(*count);
+        }
+        match most <= MAX_COUNT && self.site.has_counts_of(self.call.call()) {
             true => Ok(()),
-            // Says what is wrong.
-            false => self.prepared.check(call),
+            false => Err(self.refused()),
+        }
+    }
+
+    #[cold]
+    fn miscounted(&self, given: usize) -> LaunchError {
+        let expected = self.counts.len();
+        LaunchError::WrongArguments {
+            kernel: self.call.call().definition().name(),
+            reason: format!("it has {expected} counts that the host knows, and {given} were given"),
+        }
+    }
+
+    /// What is wrong with the counts.
+    #[cold]
+    fn refused(&mut self) -> LaunchError {
+        let call = self.call.call();
+        match check(call, &self.device) {
+            Err(error) => error,
+            Ok(()) => self.site.other(call, true),
         }
     }
 }

@@ -4,23 +4,23 @@
 
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::ptr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::backend::Module;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::ir::Symbol;
 use tilewright_dsl::lower::KernelArgument;
 
 use super::update::{refused, unknown_place};
-use crate::arguments::{elements, scalar, value_of, words_of};
+use crate::arguments::{elements, word_of, words_of};
 use crate::device::Device;
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::capture::PlaceInGraph;
 use crate::hardware::cuda::{self, CudaGraph, CudaStream};
 use crate::hardware::memory::{InOrder, Storage, put_launch_in_order};
 use crate::hardware::tables::Table;
-use crate::specialize::{CudaProgram, LaunchPlan, Served, Variant};
+use crate::specialize::{CudaProgram, KeptWords, Served};
 
 /// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
 const MAX_ARGUMENTS: usize = 512;
@@ -30,95 +30,20 @@ thread_local! {
     static WORDS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The words of the arguments of a place's last launch, for the next one over the same tensors. It is refilled where it lies.
-#[derive(Default)]
-pub(super) struct KeptWords {
-    /// What they are the arguments of, if they are kept.
-    variant: Option<Arc<Variant>>,
-    words: Vec<u64>,
-    /// Those that differ from launch to launch.
-    changing: Vec<(usize, KernelArgument)>,
-    /// What some of the words are the addresses of; a stream that reads them.
-    tables: Vec<Arc<Table>>,
-    reader: usize,
-    order: InOrder,
-}
-
-impl KeptWords {
-    /// The tensors are others now.
-    pub(super) fn clear(&mut self) {
-        self.variant = None;
-        self.tables.clear();
-        self.order.clear();
-    }
-
-    fn keep(
-        &mut self,
-        variant: &Arc<Variant>,
-        wanted: &[KernelArgument],
-        words: &[u64],
-        tables: impl IntoIterator<Item = Arc<Table>>,
-        reader: &CudaStream,
-    ) {
-        self.clear();
-        self.changing.clear();
-        for (at, &wanted) in wanted.iter().enumerate() {
-            let is_changing = match wanted {
-                KernelArgument::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. }) => false,
-                KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => true,
-                KernelArgument::Pointer(_)
-                | KernelArgument::DeviceCount(_)
-                | KernelArgument::Table(_)
-                | KernelArgument::Trap => false,
-                // New memory at each launch.
-                KernelArgument::Marks { .. } => return,
-            };
-            if is_changing {
-                self.changing.push((at, wanted));
-            }
-        }
-        self.words.clear();
-        self.words.extend(words);
-        self.tables.extend(tables);
-        self.reader = reader.identity();
-        self.variant = Some(variant.clone());
-    }
-
-    /// The words of a launch that a variant serves, if they were kept of another one that it served. Tables have to know of each
-    /// stream and graph that reads them.
-    fn of(
-        &mut self,
-        call: &Call<'_>,
-        plan: &LaunchPlan,
-        variant: &Arc<Variant>,
-        stream: &CudaStream,
-    ) -> Option<(&mut [u64], &mut InOrder)> {
-        let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
-        let is_reader = || self.reader == stream.identity() && stream.is_capturing() == Ok(false);
-        if !is_kept || !self.tables.is_empty() && !is_reader() {
-            return None;
-        }
-        for &(at, wanted) in &self.changing {
-            self.words[at] = word(call, plan, wanted)?;
-        }
-        Some((&mut self.words, &mut self.order))
-    }
-}
-
 /// Puts the plan's kernel into the stream. The call is checked. Returns where it is in a graph that owns what it uses.
+#[inline]
 pub(super) fn launch(
     call: &Call<'_>,
-    plan: &LaunchPlan,
+    grid: [u64; 3],
     served: &Served,
     program: &CudaProgram,
-    kept: Option<&mut KeptWords>,
+    mut kept: Option<&mut KeptWords>,
     device: &Device,
     stream: &CudaStream,
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
-    let mut kept = kept;
     if let Some((words, order)) = kept
         .as_mut()
-        .and_then(|kept| kept.of(call, plan, &served.variant, stream))
+        .and_then(|kept| kept.of(call, grid, &served.variant, stream))
     {
         let ready = Ready {
             words,
@@ -127,8 +52,22 @@ pub(super) fn launch(
         };
         return put(call, program, served.blocks, ready, device, stream);
     }
+    launch_anew(call, grid, served, program, kept, device, stream)
+}
+
+/// As [`launch`], of which no words are kept. Apart, as it takes much of the stack.
+#[inline(never)]
+fn launch_anew(
+    call: &Call<'_>,
+    grid: [u64; 3],
+    served: &Served,
+    program: &CudaProgram,
+    kept: Option<&mut KeptWords>,
+    device: &Device,
+    stream: &CudaStream,
+) -> Result<Option<PlaceInGraph>, LaunchError> {
     let mut made = Made::new();
-    made.fill(call, plan, program, device, Some(stream))?;
+    made.fill(call, grid, program, device, Some(stream))?;
     let Made { words, marks, tables } = &mut made;
     let ready = Ready {
         words,
@@ -151,7 +90,7 @@ pub(super) fn launch(
 /// Lets a launch in a graph be the plan's. The call is checked, and overlaps if the one that was captured did.
 pub(super) fn update(
     call: &Call<'_>,
-    plan: &LaunchPlan,
+    grid: [u64; 3],
     served: &Served,
     program: &CudaProgram,
     device: &Device,
@@ -163,7 +102,7 @@ pub(super) fn update(
         return Err(refused(call, reason));
     }
     let mut made = Made::new();
-    made.fill(call, plan, program, device, None)?;
+    made.fill(call, grid, program, device, None)?;
     let used = memories(call.arguments()).map(Storage::as_used);
     let Module {
         threads,
@@ -171,10 +110,10 @@ pub(super) fn update(
         ..
     } = program.module;
     let kernel = (&program.function, served.blocks, threads, dynamic_shared);
-    let mut pointers = pointers(&mut made.words);
+    let used = used.chain([served.variant.clone() as _]);
     // SAFETY: as for a launch; the graph keeps the memory and the kernel, and orders its launches with other uses. Tables of
     // graphs stay as long as the device.
-    unsafe { graph.update(at, kernel, &mut pointers, used.chain([served.variant.clone() as _])) }?
+    with_pointers(&mut made.words, |pointers| unsafe { graph.update(at, kernel, pointers, used) })?
         .ok_or_else(|| unknown_place(call))
 }
 
@@ -199,7 +138,7 @@ impl Made {
     fn fill(
         &mut self,
         call: &Call<'_>,
-        plan: &LaunchPlan,
+        grid: [u64; 3],
         program: &CudaProgram,
         device: &Device,
         stream: Option<&CudaStream>,
@@ -235,7 +174,7 @@ impl Made {
                     }
                     None => None,
                 },
-                _ => word(call, plan, *wanted),
+                _ => word_of(call, grid, *wanted),
             };
             words.push(word.ok_or_else(missing)?);
         }
@@ -243,11 +182,28 @@ impl Made {
     }
 }
 
-/// To each of the words. Filled where they are: collecting would move all of the room that there is.
-fn pointers(words: &mut [u64]) -> ArrayVec<*mut c_void, MAX_ARGUMENTS> {
-    let mut pointers = ArrayVec::new();
-    pointers.extend(words.iter_mut().map(|word| std::ptr::from_mut(word).cast()));
-    pointers
+/// Most kernels have no more arguments.
+const FEW: usize = 32;
+
+/// Does something with a pointer to each of the words.
+#[inline]
+fn with_pointers<R>(words: &mut [u64], body: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+    if words.len() > FEW {
+        return with_many_pointers(words, body);
+    }
+    let mut few = [ptr::null_mut(); FEW];
+    for (pointer, word) in few.iter_mut().zip(words) {
+        *pointer = ptr::from_mut(word).cast();
+    }
+    body(&mut few)
+}
+
+#[inline(never)]
+fn with_many_pointers<R>(words: &mut [u64], body: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+    // Filled where they are: collecting would move all of the room that there is.
+    let mut pointers = ArrayVec::<_, MAX_ARGUMENTS>::new();
+    pointers.extend(words.iter_mut().map(|word| ptr::from_mut(word).cast()));
+    body(&mut pointers)
 }
 
 /// What the driver is given, but where.
@@ -268,12 +224,11 @@ fn put(
     stream: &CudaStream,
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
     let Ready { words, marks, order } = ready;
-    let mut pointers = pointers(words);
     let launch = match call.is_overlapping() {
         true => cuda::launch_overlapping,
         false => cuda::launch,
     };
-    let used = memories(call.arguments()).chain(marks);
+    let used = || memories(call.arguments()).chain(marks);
     put_launch_in_order(device.hardware(), stream, used, order, || {
         // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
         // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
@@ -281,43 +236,18 @@ fn put(
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
         // `unsafe` block.
         // An overlapping launch was planned for a kernel that begins with waiting only.
-        unsafe {
+        with_pointers(words, |pointers| unsafe {
             launch(
                 &program.function,
                 blocks,
                 program.module.threads,
                 program.module.dynamic_shared,
-                &mut pointers,
+                pointers,
                 stream,
             )
-        }
+        })
     })
     .map_err(|error: DeviceError| error.into())
-}
-
-/// The value of an argument, in the low bytes of a word where it is smaller: the order of bytes is that of the device.
-fn word(call: &Call<'_>, plan: &LaunchPlan, wanted: KernelArgument) -> Option<u64> {
-    let argument = |position: u32| call.arguments().get(position as usize);
-    match wanted {
-        KernelArgument::Pointer(position) => match argument(position)? {
-            ArgumentValue::Tensor(tensor) => Some(Storage::of(tensor.memory)?.address() + tensor.offset),
-            _ => None,
-        },
-        KernelArgument::Symbol(symbol) => value_of(call, plan.grid, symbol).map(i64::cast_unsigned),
-        KernelArgument::Scalar(position) => scalar(call.arguments(), position).map(|literal| literal.bits),
-        KernelArgument::DeviceCount(position) => match argument(position)? {
-            ArgumentValue::Count(CountArgument::Device { memory, offset, .. }) => {
-                Some(Storage::of(*memory)?.address() + offset)
-            }
-            _ => None,
-        },
-        KernelArgument::DeviceCountMaximum(position) => match argument(position)? {
-            ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
-            _ => None,
-        },
-        // They belong to no argument, and are made above.
-        KernelArgument::Trap | KernelArgument::Marks { .. } | KernelArgument::Table(_) => None,
-    }
 }
 
 /// The memory that arguments lie in.

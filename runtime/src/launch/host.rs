@@ -13,28 +13,28 @@ use tilewright_dsl::ir::{Expression, Kernel, Literal, Statement};
 use super::check::parameter;
 use super::cuda::memories;
 use super::kept::KeptCall;
-use crate::device::{Device, HostLaunch, Queue, Stream};
+use crate::device::{Destination, Device, HostLaunch, Queue};
 use crate::error::LaunchError;
 use crate::hardware::capture::PlaceInGraph;
 use crate::hardware::memory::{Place, Storage, refuse_borrowed};
-use crate::specialize::{LaunchPlan, Variant};
+use crate::specialize::Variant;
 
 /// Runs a plan's kernel, the proved one, so that a wrong proof is found; or keeps the launch, in a capture, and says where.
 pub(super) fn launch(
     call: &Call<'_>,
-    plan: &LaunchPlan,
+    grid: [u64; 3],
     variant: &Arc<Variant>,
-    stream: &Stream,
+    to: Destination<'_>,
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
-    let device = stream.device();
-    if let Queue::Captured(capture) = stream.queue()
+    let device = to.device;
+    if let Queue::Captured(capture) = to.queue
         && capture.is_open()
     {
         refuse_borrowed(capture.allows_borrowing(), memories(call.arguments()))?;
-        return Ok(capture.add(kept(call.clone(), plan.grid, variant, device)?));
+        return Ok(capture.add(kept(call.clone(), grid, variant, device)?));
     }
     let bindings = bindings(call.arguments()).map_err(|position| foreign(call, position, device))?;
-    run(variant, &bindings, plan.grid, device).map(|()| None)
+    run(variant, &bindings, grid, device).map(|()| None)
 }
 
 /// A checked launch to be done later. What goes wrong then, the device reports.

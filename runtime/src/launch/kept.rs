@@ -38,11 +38,9 @@ impl KeptCall {
         &self.call
     }
 
-    /// Gives the counts that the host knows other values.
-    ///
-    /// # Errors
-    /// There are so many such counts, and not as many values.
-    pub(super) fn set_counts(&mut self, counts: &[u64]) -> Result<(), usize> {
-        self.call.set_counts(counts)
+    /// Gives the count at a position another value.
+    #[inline]
+    pub(super) fn set_count(&mut self, position: usize, value: u64) {
+        self.call.set_count(position, value);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::device::{Queue, Stream};
+use crate::device::{Destination, Device, Queue};
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::cuda::{CudaEvent, CudaStream};
 use crate::specialize::Reading;
@@ -30,12 +30,12 @@ impl Reading for Done {
 
 /// Puts a launch into a stream, and a measurement around it; without one if the launch goes into a graph.
 pub(super) fn around(
-    stream: &Stream,
+    to: Destination<'_>,
     put: impl FnOnce() -> Result<(), LaunchError>,
 ) -> Result<Option<Box<dyn Reading>>, LaunchError> {
-    let Queue::Cuda(cuda) = stream.queue() else {
+    let Queue::Cuda(cuda) = to.queue else {
         // What is captured is not done now.
-        if stream.is_capturing()? {
+        if to.is_capturing()? {
             return put().map(|()| None);
         }
         let started = Instant::now();
@@ -44,18 +44,17 @@ pub(super) fn around(
     };
     let start = match cuda.is_capturing()? {
         true => None,
-        false => event(stream, cuda).ok(),
+        false => event(to.device, cuda).ok(),
     };
     put()?;
     // What fails about a measurement is no error of the launch.
     let Some(start) = start else { return Ok(None) };
-    let end = event(stream, cuda).ok();
+    let end = event(to.device, cuda).ok();
     Ok(end.map(|end| -> Box<dyn Reading> { Box::new(Between([start, end])) }))
 }
 
-fn event(stream: &Stream, cuda: &CudaStream) -> Result<CudaEvent, DeviceError> {
-    let device = stream
-        .device()
+fn event(device: &Device, cuda: &CudaStream) -> Result<CudaEvent, DeviceError> {
+    let device = device
         .as_cuda()
         .ok_or(DeviceError::NotCuda { what: "an event" })?;
     let event = CudaEvent::timed(device)?;

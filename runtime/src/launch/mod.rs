@@ -35,9 +35,9 @@ pub use prepared::Prepared;
 
 pub(crate) use check::check;
 
-use crate::device::{CapturedLaunch, Device, Queue, Stream};
+use crate::device::{CapturedLaunch, Destination, Device, Queue, Stream};
 use crate::hardware::capture;
-use crate::specialize::{Event, LaunchPlan, Program, Tier, Variant, VariantId};
+use crate::specialize::{Event, KeptWords, LaunchPlan, Place, Program, Site, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
 pub trait Launch: Sized {
@@ -46,9 +46,7 @@ pub trait Launch: Sized {
     /// # Errors
     /// The arguments are refused, the kernel cannot be recorded or compiled for them, or the device fails. What a kernel
     /// reports itself comes later, from [`Device::synchronize`].
-    fn launch(self, device: &Device) -> Result<Launched, LaunchError> {
-        self.launch_on(&device.stream())
-    }
+    fn launch(self, device: &Device) -> Result<Launched, LaunchError>;
 
     /// Launches on a stream.
     ///
@@ -138,76 +136,129 @@ impl Launched {
 }
 
 impl Launch for Call<'_> {
+    fn launch(self, device: &Device) -> Result<Launched, LaunchError> {
+        launch(self, device.destination())
+    }
+
     fn accesses(&self, device: &Device) -> Result<Accesses, LaunchError> {
         check(self, device)?;
         device.specializer().accesses(self)
     }
 
     fn launch_on(self, stream: &Stream) -> Result<Launched, LaunchError> {
-        let started = Instant::now();
-        let device = stream.device();
-        check(&self, device)?;
-        let plan = device.specializer().plan(&self, &|| goes_into_graph(stream))?;
-        let launched = put(&self, plan, stream, None, started)?;
-        self.recycle();
-        Ok(launched)
+        launch(self, stream.destination())
     }
 }
 
-/// Whether what is launched now on a stream goes into a graph.
-fn goes_into_graph(stream: &Stream) -> Result<bool, LaunchError> {
-    Ok(capture::is_within() || stream.is_capturing()?)
+fn launch(call: Call<'_>, to: Destination<'_>) -> Result<Launched, LaunchError> {
+    let started = Instant::now();
+    let place = to.device.specializer().place_of(&call);
+    let mut found = place.find();
+    let site = match &mut found {
+        Some(found) => found.admitting(&call, to.device.hardware(), || check(&call, to.device))?,
+        None => None,
+    };
+    let launched = match site {
+        Some(site) => put_at(site, &call, to, started)?,
+        None => {
+            drop(found);
+            launch_elsewhere(place, &call, to, started)?
+        }
+    };
+    call.recycle();
+    Ok(launched)
 }
 
-/// Does a checked call as it is planned. A place that launches the same again and again keeps the words of its arguments.
-fn put(
+/// As [`launch`], of a call that no site admits.
+#[inline(never)]
+fn launch_elsewhere(
+    place: Place<'_>,
     call: &Call<'_>,
-    mut plan: LaunchPlan,
-    stream: &Stream,
-    kept: Option<&mut cuda::KeptWords>,
+    to: Destination<'_>,
     started: Instant,
 ) -> Result<Launched, LaunchError> {
-    let device = stream.device();
-    let specializer = device.specializer();
-    let measure = plan.served.as_mut().and_then(|served| served.measure.take());
-    let (mut reading, mut place) = (None, None);
-    if let Some(served) = &plan.served {
-        let put = || {
-            place = match (served.variant.program(), stream.queue()) {
-                (Program::Cuda(program), Queue::Cuda(stream)) => {
-                    if !stream.keep(&served.variant) {
-                        served.variant.keep_for_graphs(|| stream.is_capturing())?;
-                    }
-                    cuda::launch(call, &plan, served, program, kept, device, stream)?
+    check(call, to.device)?;
+    let specializer = to.device.specializer();
+    let plan = specializer.plan(call, &|| goes_into_graph(to))?;
+    let launched = put(call, plan, to, None, started)?;
+    specializer.remember(place, call);
+    Ok(launched)
+}
+
+/// Launches a call that a site admits.
+#[inline]
+fn put_at(
+    site: &mut Site,
+    call: &Call<'_>,
+    to: Destination<'_>,
+    started: Instant,
+) -> Result<Launched, LaunchError> {
+    let plan = to.device.specializer().plan_at(site, call, &|| goes_into_graph(to))?;
+    put(call, plan, to, Some(&mut site.words), started)
+}
+
+/// Whether what is launched now goes into a graph.
+fn goes_into_graph(to: Destination<'_>) -> Result<bool, LaunchError> {
+    Ok(capture::is_within() || to.is_capturing()?)
+}
+
+/// Does a checked call as it is planned. A site keeps the words of its arguments.
+fn put(
+    call: &Call<'_>,
+    plan: LaunchPlan,
+    to: Destination<'_>,
+    kept: Option<&mut KeptWords>,
+    started: Instant,
+) -> Result<Launched, LaunchError> {
+    let specializer = to.device.specializer();
+    let Some(mut served) = plan.served else {
+        let host_time = specializer.launched(None, started);
+        specializer.hooks().tell(|| Event::Launched {
+            variant: None,
+            tier: None,
+            host_time,
+        });
+        return Ok(Launched {
+            programs: plan.programs,
+            variant: None,
+            tier: None,
+            built: false,
+            captured: None,
+        });
+    };
+    let mut place = None;
+    let measure = served.measure.take();
+    let put = || {
+        place = match (served.variant.program(), to.queue) {
+            (Program::Cuda(program), Queue::Cuda(stream)) => {
+                if !stream.keep(&served.variant) {
+                    served.variant.keep_for_graphs(|| stream.is_capturing())?;
                 }
-                _ => host::launch(call, &plan, &served.variant, stream)?,
-            };
-            Ok(())
+                cuda::launch(call, plan.grid, &served, program, kept, to.device, stream)?
+            }
+            _ => host::launch(call, plan.grid, &served.variant, to)?,
         };
-        match measure.is_some() {
-            true => reading = measured::around(stream, put)?,
-            false => put()?,
-        }
-    }
-    let captured = place.map(|place| Box::new(CapturedLaunch::new(place, call)));
-    let built = plan.served.as_ref().is_some_and(|served| served.is_new);
-    let tier = plan.served.as_ref().map(|served| served.tier);
-    let variant = plan.served.map(|served| served.variant);
-    let host_time = specializer.launched(variant.as_ref().zip(tier), built, started);
-    if let Some((measure, reading)) = measure.zip(reading) {
+        Ok(())
+    };
+    let measured = match measure {
+        None => put().map(|()| None)?,
+        Some(measure) => measured::around(to, put)?.map(|reading| (measure, reading)),
+    };
+    let host_time = specializer.launched(Some(&served), started);
+    if let Some((measure, reading)) = measured {
         specializer.measured(measure, reading);
     }
     specializer.hooks().tell(|| Event::Launched {
-        variant: variant.as_ref(),
-        tier,
+        variant: Some(&served.variant),
+        tier: Some(served.tier),
         host_time,
     });
     Ok(Launched {
         programs: plan.programs,
-        variant,
-        tier,
-        built,
-        captured,
+        tier: Some(served.tier),
+        built: served.is_new,
+        variant: Some(served.variant),
+        captured: place.map(|place| Box::new(CapturedLaunch::new(place, call))),
     })
 }
 

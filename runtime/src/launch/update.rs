@@ -92,7 +92,7 @@ impl Graph {
         match (&plan.served, self.as_cuda()) {
             (Some(served), Some(graph)) => {
                 if let Program::Cuda(program) = served.variant.program() {
-                    cuda::update(&call, &plan, served, program, &device, (graph, at))?;
+                    cuda::update(&call, plan.grid, served, program, &device, (graph, at))?;
                 }
             }
             (None, Some(graph)) => graph.disable(at)?.ok_or_else(|| unknown_place(&call))?,

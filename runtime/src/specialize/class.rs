@@ -4,6 +4,7 @@
 //! launch; the conditions that hold, and the schedule for so many programs, name the variant. So a count that was never seen
 //! costs what any other costs.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +50,8 @@ pub(super) struct LaunchClass {
     class: Class,
     /// The extents, strides and exact counts that are literals, and their values.
     literals: Vec<(Symbol, i64)>,
+    /// The counts among them.
+    literal_counts: Vec<(Symbol, i64)>,
     /// The inner extents that are none: where one is as long as a tile, it would be a literal too.
     others: Vec<Symbol>,
     is_overlapping: bool,
@@ -127,7 +130,10 @@ impl LaunchClass {
         let bound = bind(&traced.kernel, &bindings);
         let mut bound = if binding.is_checked { checked(bound) } else { bound };
         bound.reports = binding.reports;
+        let is_count = |literal: &&(Symbol, i64)| matches!(literal.0, Symbol::Count(_));
+        let literal_counts = bindings.exact.iter().filter(is_count).copied().collect();
         Self {
+            literal_counts,
             traced,
             class: Class::new(bound),
             literals: bindings.exact,
@@ -212,6 +218,20 @@ impl LaunchClass {
         self.resident.compare_and_swap(&none, Some(variant.clone()));
     }
 
+    /// The conditions as what is evaluated.
+    #[inline]
+    pub(super) fn program(&self) -> &Program {
+        self.class.program()
+    }
+
+    /// Numbers of programs around one that want the same schedule.
+    pub(super) fn regime(&self, staged: &Staged, machine: Option<&Machine>, programs: u64) -> RangeInclusive<u64> {
+        match (machine, self.schedule) {
+            (Some(machine), None) => staged.work.regime(machine, programs),
+            _ => 0..=u64::MAX,
+        }
+    }
+
     /// The schedule that a launch of so many programs wants; none on the CPU device.
     pub(super) fn schedule(&self, staged: &Staged, machine: Option<&Machine>, programs: u64) -> Option<Schedule> {
         let chosen = || Some(staged.work.schedule(machine?, programs));
@@ -275,10 +295,9 @@ impl LaunchClass {
     }
 
     /// Whether the exact counts that are literals have the values of a call.
+    #[inline]
     pub(super) fn has_counts_of(&self, call: &Call<'_>) -> bool {
-        let is_count = |literal: &&(Symbol, i64)| matches!(literal.0, Symbol::Count(_));
-        let mut counts = self.literals.iter().filter(is_count);
-        counts.all(|&literal| has_pinned(call, literal))
+        self.literal_counts.iter().all(|&literal| has_pinned(call, literal))
     }
 
     /// Whether it serves the same calls as another one of the same key.
@@ -411,6 +430,11 @@ impl LaunchClass {
 }
 
 impl Staged {
+    /// The conditions that hold in the launches that it is for.
+    pub(super) fn holding(&self) -> &ConditionBits {
+        &self.holding
+    }
+
     /// Whether it is for launches in which these conditions hold.
     pub(super) fn is_for(&self, holding: &ConditionBits) -> bool {
         self.holding == *holding

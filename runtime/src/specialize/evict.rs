@@ -169,6 +169,7 @@ impl Shared {
         let shared = self.itself.clone();
         COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
+            shared.sites.let_go();
             let own: HashSet<_> = class.variants().iter().map(|variant| variant.id()).collect();
             own.iter().for_each(|id| class.forget(*id, None));
             let classes = shared.classes.all();
@@ -193,6 +194,7 @@ impl Shared {
     }
 
     fn evict(&self) {
+        self.sites.let_go();
         let classes = self.classes.all();
         let residents: HashSet<VariantId> = classes
             .iter()

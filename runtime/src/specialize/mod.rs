@@ -27,10 +27,12 @@ mod recording;
 mod request;
 mod sealed;
 mod site;
+mod sites;
 mod tiers;
 mod trial;
 mod variant;
 mod variants;
+mod words;
 
 pub use evict::CodeLimits;
 pub use hooks::Event;
@@ -39,11 +41,13 @@ pub(crate) use offline::Offline;
 pub use offline::Target;
 pub(crate) use plan::{LaunchPlan, Served, Specializer};
 pub(crate) use site::Site;
+pub(crate) use sites::Place;
 pub use tiers::Tier;
 pub use trial::Measured;
 pub(crate) use trial::Reading;
 pub(crate) use variant::{CudaProgram, Program};
 pub use variant::{Variant, VariantId};
+pub(crate) use words::KeptWords;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! How a launch is done: the grid, the variant, and what both are found by.
 
 use std::any::TypeId;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::key::Literals;
 use super::offline::{Offline, Target};
 use super::recording::{Recordings, check_shared};
 use super::site::Site;
+use super::sites::{Place, Sites};
 use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
 use super::{Event, Hooks, Tier, Variant, VariantId};
@@ -46,7 +47,7 @@ pub(crate) struct Served {
     /// Whether it was built for this launch.
     pub(crate) is_new: bool,
     /// The comparison that the launch is a part of.
-    pub(crate) measure: Option<Measure>,
+    pub(crate) measure: Option<Box<Measure>>,
 }
 
 /// A launch that is a part of a comparison.
@@ -77,6 +78,10 @@ pub(super) struct Shared {
     is_sealed: AtomicBool,
     default: AtomicU8,
     by_kernel: ArcSwap<Vec<(TypeId, Specialize)>>,
+    /// How often it was told what launches do.
+    pub(super) told: AtomicU64,
+    /// Those of ordinary launches.
+    pub(super) sites: Sites,
     #[cfg(test)]
     pub(super) injected: parking_lot::Mutex<Option<super::tests::Injected>>,
 }
@@ -103,6 +108,8 @@ impl Specializer {
             is_sealed: AtomicBool::new(false),
             default: AtomicU8::new(default as u8),
             by_kernel: ArcSwap::default(),
+            told: AtomicU64::new(0),
+            sites: Sites::default(),
             #[cfg(test)]
             injected: parking_lot::Mutex::default(),
         }))
@@ -136,6 +143,7 @@ impl Specializer {
     /// What launches do that do not say so themselves.
     pub(crate) fn set_default(&self, specialize: Specialize) {
         self.0.default.store(specialize as u8, Relaxed);
+        self.0.told.fetch_add(1, Relaxed);
     }
 
     /// What launches of a kernel do that do not say so themselves.
@@ -146,6 +154,7 @@ impl Specializer {
                 others.chain([(kernel, specialize)]).collect::<Vec<_>>()
             });
         }
+        self.0.told.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn seal(&self, is_sealed: bool) {
@@ -168,6 +177,17 @@ impl Specializer {
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
         self.0.plan(call, is_capturing)
+    }
+
+    /// Where a call looks for the site of others like it.
+    #[inline]
+    pub(crate) fn place_of(&self, call: &Call<'_>) -> Place<'_> {
+        self.0.sites.place_of(call)
+    }
+
+    /// Notes that a checked call found no site, and makes one for it if such calls come often.
+    pub(crate) fn remember(&self, place: Place<'_>, call: &Call<'_>) {
+        self.0.sites.remember(place, || self.0.site(call).ok());
     }
 
     /// The class of a checked call, for a place that launches others of it.
@@ -201,34 +221,39 @@ impl Specializer {
         self.0.served_by(call)
     }
 
-    /// A launch has been done, that began at some time. Returns how long it took on the host.
-    pub(crate) fn launched(&self, served: Option<(&Arc<Variant>, Tier)>, built: bool, started: Instant) -> Duration {
+    /// A launch has been done that began at some time, served by a variant or of no programs. Returns how long it took on the
+    /// host.
+    #[inline]
+    pub(crate) fn launched(&self, served: Option<&Served>, started: Instant) -> Duration {
         let tally = &self.0.tally;
-        if built {
-            Tally::add(&tally.built);
-        }
-        if let Some((variant, _)) = served {
-            variant.last_used.store(tally.launches(), Relaxed);
-        }
-        Tally::add(match served.map(|(_, tier)| tier) {
+        let tier = match served {
             None => &tally.served_none,
-            Some(Tier::Resident) => &tally.served_resident,
-            Some(Tier::Proved) => &tally.served_proved,
-            Some(Tier::Literal) => &tally.served_literal,
-        });
+            Some(served) => {
+                if served.is_new {
+                    Tally::add(&tally.built);
+                }
+                served.variant.last_used.store(tally.launches(), Relaxed);
+                match served.tier {
+                    Tier::Resident => &tally.served_resident,
+                    Tier::Proved => &tally.served_proved,
+                    Tier::Literal => &tally.served_literal,
+                }
+            }
+        };
+        Tally::add(tier);
         let took = started.elapsed();
         tally.took(took);
         took
     }
 
     /// A measured launch. What is built behind, and what is dropped, is in another thread.
-    pub(crate) fn measured(&self, measure: Measure, reading: Box<dyn Reading>) {
+    pub(crate) fn measured(&self, measure: Box<Measure>, reading: Box<dyn Reading>) {
         let Measure {
             class,
             side,
             variants,
             with,
-        } = measure;
+        } = *measure;
         let Some(trial) = &class.trial else { return };
         match trial.add(side, reading, variants) {
             Some(Verdict::Kept) => {

@@ -1,48 +1,99 @@
 //! A place that launches calls of one class, and has found it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
-use tilewright_dsl::call::{Call, Specialize};
-use tilewright_dsl::schedule::Schedule;
+use tilewright_dsl::call::{Call, ExtentBinding, Specialize};
 
-use super::Tier;
+use super::{KeptWords, Tier};
 use super::class::{LaunchClass, Staged};
 use super::key::{Key, Literals};
 use super::plan::{LaunchPlan, Served, Shared};
 use super::recording::check_shared;
 use super::tiers::blocks;
 use super::variant::Variant;
-use crate::arguments::HostKnows;
+use crate::arguments::{Alike, HostKnows, SeenArguments};
 use crate::error::LaunchError;
+use crate::hardware::Hardware;
 
 /// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then.
 const SAME_SHAPES: u32 = 4;
 
-/// The class of the launches of one place, which need not look for it.
+/// A place that launches: the class of its launches, which it need not look for, and what it knows of the last one.
 pub(crate) struct Site {
     key: Key,
     /// Of the launch at hand, kept for its memory.
     found: Key,
     class: Arc<LaunchClass>,
+    /// The arguments of the last call that was checked.
+    seen: SeenArguments,
+    /// Whether that call had exact counts.
+    has_exact_counts: bool,
+    pub(crate) words: KeptWords,
     /// So many launches one after the other had the same extents and strides.
     same_shapes: u32,
     /// The conditions with these known.
     conditions: Option<Program>,
     settled: Option<Settled>,
+    asked: Option<Asked>,
 }
 
 /// The variant that was looked up last. Nothing better can be built for the same conditions.
 struct Settled {
     staged: Arc<Staged>,
-    schedule: Option<Schedule>,
+    /// So many programs have its schedule.
+    programs: RangeInclusive<u64>,
     variant: Arc<Variant>,
     tier: Tier,
 }
 
+/// What a launch was to do that said this itself, when the device had been told so much.
+struct Asked {
+    by_call: Option<Specialize>,
+    told: u64,
+    specialize: Specialize,
+}
+
 impl Site {
+    /// Whether a call is of the class, so that it is the next launch. What is not as in the last one is checked: `check` is
+    /// for the arguments, which belong to some hardware.
+    ///
+    /// # Errors
+    /// That of `check`, or the tensors of a list differ.
+    pub(crate) fn admits(
+        &mut self,
+        call: &Call<'_>,
+        hardware: &Hardware,
+        check: impl FnOnce() -> Result<(), LaunchError>,
+    ) -> Result<bool, LaunchError> {
+        let alike = self.seen.alike(call, hardware);
+        if alike == Alike::Places && self.key.asks_as(call) && self.has_counts_of(call) {
+            self.next(call, true);
+            return Ok(true);
+        }
+        check()?;
+        self.found.refill_for_launch(call, Literals::None);
+        if self.found != self.key || !self.class.serves(call) {
+            return Ok(false);
+        }
+        check_shared(call, &self.class.traced().kernel.parameters)?;
+        if alike != Alike::Places {
+            self.see(call);
+        }
+        self.next(call, alike >= Alike::Shapes);
+        Ok(true)
+    }
+
+    fn see(&mut self, call: &Call<'_>) {
+        self.seen.see(call);
+        self.has_exact_counts = call.has_exact_counts();
+        self.words.clear();
+    }
+
     /// Notes that a launch comes, with the extents and strides of the one before or with others.
-    pub(crate) fn next(&mut self, call: &Call<'_>, has_same_shapes: bool) {
+    fn next(&mut self, call: &Call<'_>, has_same_shapes: bool) {
         if !has_same_shapes {
             self.same_shapes = 0;
             self.conditions = None;
@@ -57,6 +108,14 @@ impl Site {
     /// Takes the extents and strides of a call for those of the launches to come.
     pub(crate) fn settle_shapes(&mut self, call: &Call<'_>) {
         self.conditions = self.class.conditions_of_shapes(call);
+        // What is left of the conditions says nothing of other shapes.
+        self.settled = None;
+    }
+
+    /// Lets go of variants.
+    pub(super) fn let_go(&mut self) {
+        self.settled = None;
+        self.words.clear();
     }
 
     fn holding(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
@@ -66,20 +125,22 @@ impl Site {
         }
     }
 
-    /// Checks that a call is of the class. Of one whose arguments are the same as those of a call that was, but for the values of
-    /// counts and scalars, little is looked at.
-    ///
-    /// # Errors
-    /// It is of another one.
-    pub(crate) fn check(&mut self, call: &Call<'_>, are_same: bool) -> Result<(), LaunchError> {
-        if are_same && self.key.asks_as(call) && self.has_counts_of(call) {
-            return Ok(());
+    /// What served the launch before, if the same conditions hold for so many programs.
+    fn settled(&self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Served> {
+        let settled = self.settled.as_ref()?;
+        let conditions = self.conditions.as_ref().unwrap_or_else(|| self.class.program());
+        let is_as_before = settled.programs.contains(&programs)
+            && conditions.agrees(&HostKnows(call), grid, settled.staged.holding());
+        if !is_as_before {
+            return None;
         }
-        self.found.refill_for_launch(call, Literals::None);
-        if self.found != self.key || !self.class.serves(call) {
-            return Err(self.other(call));
-        }
-        check_shared(call, &self.class.traced().kernel.parameters)
+        Some(Served {
+            blocks: blocks(call, &settled.variant, programs).ok()?,
+            variant: settled.variant.clone(),
+            tier: settled.tier,
+            is_new: false,
+            measure: None,
+        })
     }
 
     /// Whether the exact counts that its code is made for have the values of a call.
@@ -87,13 +148,19 @@ impl Site {
         self.class.has_counts_of(call)
     }
 
+    fn may_have_literals(&self, call: &Call<'_>) -> bool {
+        self.has_exact_counts || call.extents() == ExtentBinding::Exact
+    }
+
     /// The name of the kernel.
     pub(crate) fn name(&self) -> &str {
         &self.class.traced().kernel.name
     }
 
+    /// Why a call that it did not admit is of another class.
     #[cold]
-    fn other(&self, call: &Call<'_>) -> LaunchError {
+    pub(crate) fn other(&mut self, call: &Call<'_>, is_bound: bool) -> LaunchError {
+        self.found.refill_for_launch(call, Literals::None);
         let parameters = &self.class.traced().kernel.parameters;
         let differing = || self.key.differing(&self.found, parameters.len());
         let reason = if !self.key.is_of(call) || call.arguments().len() != parameters.len() {
@@ -111,6 +178,7 @@ impl Site {
         LaunchError::OtherClass {
             kernel: call.definition().name(),
             prepared: self.name().to_owned(),
+            is_bound,
             reason,
         }
     }
@@ -122,42 +190,82 @@ impl Shared {
         let class = self.class(call, Literals::None)?;
         let mut key = Key::empty();
         key.refill_for_launch(call, Literals::None);
-        Ok(Site {
+        let mut site = Site {
             found: key.clone(),
             key,
             class,
+            seen: SeenArguments::default(),
+            has_exact_counts: false,
+            words: KeptWords::default(),
             same_shapes: 0,
             conditions: None,
             settled: None,
-        })
+            asked: None,
+        };
+        site.see(call);
+        Ok(site)
     }
 
-    /// The plan of a call that the site has checked.
+    /// The plan of a call that the site admits.
+    #[inline]
     pub(super) fn plan_at(
         &self,
         site: &mut Site,
         call: &Call<'_>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
-        let specialize = self.specialize(call);
-        // Literals that are waited for have classes of their own.
-        if specialize == Specialize::Exact && call.may_have_literals() {
-            return self.plan(call, is_capturing);
-        }
+        let specialize = self.specialize_at(site, call);
         site.class.touch(self.tally.launches());
-        if specialize != Specialize::Tiered || call.may_have_literals() || self.offline.is_some() {
-            return self.plan_in(&site.class, specialize, call, is_capturing);
+        if specialize != Specialize::Tiered || site.may_have_literals(call) || self.offline.is_some() {
+            return self.plan_each(site, specialize, call, is_capturing);
         }
         let (grid, programs) = site.class.programs(call)?;
         let served = match programs {
             0 => None,
-            _ => Some(self.serve_at(site, call, grid, programs, is_capturing)?),
+            _ => Some(match site.settled(call, grid, programs) {
+                Some(served) => served,
+                None => self.settle(site, call, grid, programs, is_capturing)?,
+            }),
         };
         Ok(LaunchPlan { grid, programs, served })
     }
 
-    /// What serves a launch whose counts are no literals: what served the one before, if the same conditions hold.
-    fn serve_at(
+    /// As [`Shared::specialize`], looked up again only where something is told or asked.
+    fn specialize_at(&self, site: &mut Site, call: &Call<'_>) -> Specialize {
+        let (by_call, told) = (call.asked_specialize(), self.told.load(Relaxed));
+        if let Some(asked) = &site.asked
+            && (asked.by_call, asked.told) == (by_call, told)
+        {
+            return asked.specialize;
+        }
+        let specialize = self.specialize(call);
+        site.asked = Some(Asked {
+            by_call,
+            told,
+            specialize,
+        });
+        specialize
+    }
+
+    /// The plan of a launch that may differ from the one before in more than the conditions that hold.
+    #[inline(never)]
+    fn plan_each(
+        &self,
+        site: &Site,
+        specialize: Specialize,
+        call: &Call<'_>,
+        is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
+    ) -> Result<LaunchPlan, LaunchError> {
+        // Literals that are waited for have classes of their own.
+        match specialize == Specialize::Exact && site.may_have_literals(call) {
+            true => self.plan(call, is_capturing),
+            false => self.plan_in(&site.class, specialize, call, is_capturing),
+        }
+    }
+
+    /// What serves a launch whose counts are no literals, and those that follow if nothing better can be built for them.
+    #[inline(never)]
+    fn settle(
         &self,
         site: &mut Site,
         call: &Call<'_>,
@@ -165,29 +273,15 @@ impl Shared {
         programs: u64,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<Served, LaunchError> {
-        let holding = site.holding(call, grid);
-        let machine = self.machine();
-        if let Some(settled) = &site.settled
-            && settled.staged.is_for(&holding)
-            && site.class.schedule(&settled.staged, machine.as_ref(), programs) == settled.schedule
-            && let Ok(blocks) = blocks(call, &settled.variant, programs)
-        {
-            return Ok(Served {
-                variant: settled.variant.clone(),
-                tier: settled.tier,
-                blocks,
-                is_new: false,
-                measure: None,
-            });
-        }
         let served = self.serve(call, Specialize::Tiered, &site.class, grid, is_capturing)?;
-        site.settled = site.class.find(&holding).and_then(|staged| {
+        let machine = self.machine();
+        site.settled = site.class.find(&site.holding(call, grid)).and_then(|staged| {
             let schedule = site.class.schedule(&staged, machine.as_ref(), programs);
             let best = staged.find(schedule.as_ref())?;
             // A resident variant that has the same code serves in its place.
             (best.id() == served.variant.id()).then(|| Settled {
+                programs: site.class.regime(&staged, machine.as_ref(), programs),
                 staged,
-                schedule,
                 variant: served.variant.clone(),
                 tier: served.tier,
             })

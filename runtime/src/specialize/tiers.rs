@@ -144,7 +144,7 @@ impl Shared {
         launch: &Launch<'_, '_>,
         class: &Arc<LaunchClass>,
         resident: &Arc<Variant>,
-    ) -> Result<(Arc<Variant>, Tier, Option<Measure>), LaunchError> {
+    ) -> Result<(Arc<Variant>, Tier, Option<Box<Measure>>), LaunchError> {
         let proved = self.for_conditions(launch, class);
         // A class that is full gets no better variant for these conditions.
         let is_settled = proved.is_some() || !class.has_room();
@@ -188,12 +188,12 @@ impl Shared {
             return Ok((without, tier, None));
         };
         Tally::add(&tally.measured);
-        let measure = Measure {
+        let measure = Box::new(Measure {
             side,
             variants: [without.id(), with.id()],
             with: with.clone(),
             class: exact.clone(),
-        };
+        });
         Ok(match side {
             Side::Without => (without, tier, Some(measure)),
             Side::With => (with, Tier::Literal, Some(measure)),
@@ -225,6 +225,7 @@ impl Shared {
 }
 
 /// The CUDA blocks that so many programs take; 0 on the CPU device.
+#[inline]
 pub(super) fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Result<u32, LaunchError> {
     let Program::Cuda(program) = variant.program() else {
         return Ok(0);

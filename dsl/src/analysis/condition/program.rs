@@ -138,17 +138,55 @@ impl Program {
     /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing once a thread has
     /// evaluated a program as long.
     pub fn evaluate(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
-        let narrow = match self.instructions.len() {
-            0..=FEW => self.run(&mut [0i64; FEW], known, grid),
-            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid)),
+        let mut holding = self.settled;
+        let mut note = |number, holds| {
+            if holds {
+                holding.insert(number);
+            }
+            true
         };
-        narrow.unwrap_or_else(|| self.evaluate_wide(known, grid))
+        if self.each(known, grid, &mut note).is_none() {
+            self.each_wide(known, grid, &mut note);
+        }
+        holding
     }
 
+    /// The same by wide words alone.
+    #[cfg(test)]
     pub(super) fn evaluate_wide(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
-        let wide = WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid));
-        // A wide word is never too narrow: its overflow has no value.
-        wide.unwrap_or(ConditionBits::NONE)
+        let mut holding = self.settled;
+        self.each_wide(known, grid, &mut |number, holds| {
+            if holds {
+                holding.insert(number);
+            }
+            true
+        });
+        holding
+    }
+
+    /// Whether the conditions that hold are those that held in another launch of which this program would have found
+    /// `before`. Allocates nothing, as [`evaluate`](Program::evaluate).
+    pub fn agrees(&self, known: &impl Known, grid: [u64; 3], before: &ConditionBits) -> bool {
+        let mut is_as_before = |number: usize, holds| before.holds(number) == holds;
+        self.each(known, grid, &mut is_as_before)
+            .unwrap_or_else(|| self.each_wide(known, grid, &mut is_as_before))
+    }
+
+    /// Says of each condition whether it holds, until `say` wants no more; whether it wanted all. `None` if the words are too
+    /// narrow, before anything is said.
+    #[inline]
+    fn each(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> Option<bool> {
+        match self.instructions.len() {
+            0..=FEW => self.run(&mut [0i64; FEW], known, grid, say),
+            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid, say)),
+        }
+    }
+
+    /// As [`each`](Program::each), with words that are never too narrow: an overflow of theirs has no value.
+    #[cold]
+    fn each_wide(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> bool {
+        WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid, say))
+            .unwrap_or_default()
     }
 
     /// A place for each result. What is in it is overwritten before it is read.
@@ -160,8 +198,14 @@ impl Program {
         &mut results[..operations]
     }
 
-    /// `None` if the words are too narrow.
-    fn run<W: Word>(&self, results: &mut [W], known: &impl Known, grid: [u64; 3]) -> Option<ConditionBits> {
+    #[inline]
+    fn run<W: Word>(
+        &self,
+        results: &mut [W],
+        known: &impl Known,
+        grid: [u64; 3],
+        say: &mut impl FnMut(usize, bool) -> bool,
+    ) -> Option<bool> {
         let symbol = |symbol| match symbol {
             Symbol::NumPrograms(axis) => grid.get(usize::from(axis)).and_then(|&n| i64::try_from(n).ok()),
             _ => known.symbol(symbol),
@@ -169,13 +213,8 @@ impl Program {
         for (at, instruction) in self.instructions.iter().enumerate() {
             results[at] = self.value(*instruction, |place| results[usize::from(place)], symbol)?;
         }
-        let mut holding = self.settled;
-        for &(number, place) in &self.results {
-            if results[usize::from(place)] != W::ZERO {
-                holding.insert(number.into());
-            }
-        }
-        Some(holding)
+        let mut all = self.results.iter();
+        Some(all.all(|&(number, place)| say(number.into(), results[usize::from(place)] != W::ZERO)))
     }
 
     /// The result of an instruction, of earlier ones; `None` if the words are too narrow.

@@ -184,6 +184,7 @@ impl CudaStream {
     /// # Safety
     /// Nobody but the body asks anything of the stream meanwhile: it would be captured too.
     pub unsafe fn capture<E: From<DeviceError>>(&self, body: impl FnOnce() -> Result<(), E>) -> Result<CudaGraph, E> {
+        self.let_be_captured();
         self.refuse_capture("another capture")?;
         // Other threads, which may load modules meanwhile, are none of this capture's business.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -230,7 +231,7 @@ impl Capture<'_> {
         let mut work = Work {
             graph,
             exec: ptr::null_mut(),
-            context: self.stream.stream().context().clone(),
+            context: self.stream.context().clone(),
         };
         if !graph.is_null() {
             // SAFETY: the graph was captured just now.
@@ -318,14 +319,17 @@ impl CudaGraph {
         let before = launch.used.len();
         launch.used.extend(used);
         // SAFETY: as the caller promises; the node is one of the graph, of a kernel.
-        unsafe { self.work.set(node, (function, blocks, block, shared_bytes), arguments) }?;
-        launch.used.drain(..before);
-        if !launch.is_enabled {
-            self.work.enable(node, true)?;
-            launch.is_enabled = true;
+        let mut result = unsafe { self.work.set(node, (function, blocks, block, shared_bytes), arguments) };
+        if result.is_ok() {
+            launch.used.drain(..before);
+            if !launch.is_enabled {
+                result = self.work.enable(node, true);
+                launch.is_enabled = result.is_ok();
+            }
         }
+        // Whatever went wrong: the graph's launches are to be in order with all that it may use.
         self.keep_once();
-        Ok(Some(()))
+        result.map(Some)
     }
 
     /// Lets a launch of the graph do nothing, until it is updated. `None` as for [`update`](Self::update).

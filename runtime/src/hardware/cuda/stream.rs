@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use cudarc::driver::{
     CudaContext, CudaStream as Stream, result,
@@ -25,19 +26,36 @@ const PER_THREAD: usize = 2;
 /// A queue of work for a GPU, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub struct CudaStream {
-    stream: Arc<Stream>,
+    stream: Arc<Opened>,
     ordinal: u32,
     /// What a graph is to keep, of a stream that is captured into one that owns what it uses.
     kept: Option<Arc<Kept>>,
 }
 
+#[derive(Debug)]
+struct Opened {
+    stream: Arc<Stream>,
+    /// Whether it may be captured: others have its handle, or work of a captured stream has come into it. As long as not,
+    /// the driver need not be asked.
+    may_be_captured: AtomicBool,
+}
+
 impl CudaStream {
     pub(super) fn new(context: &Arc<CudaContext>, ordinal: u32) -> Result<Self, DeviceError> {
-        Ok(Self {
-            stream: context.new_stream().during("cuStreamCreate")?,
+        let stream = context.new_stream().during("cuStreamCreate")?;
+        Ok(Self::over(stream, ordinal, false))
+    }
+
+    fn over(stream: Arc<Stream>, ordinal: u32, may_be_captured: bool) -> Self {
+        let may_be_captured = AtomicBool::new(may_be_captured);
+        Self {
+            stream: Arc::new(Opened {
+                stream,
+                may_be_captured,
+            }),
             ordinal,
             kept: None,
-        })
+        }
     }
 
     /// Uses a stream of cudarc: an engine's own, or one it has borrowed. It must be of the device's context.
@@ -74,11 +92,7 @@ impl CudaStream {
         if stream.cu_stream() as usize == PER_THREAD {
             return Err(DeviceError::PerThreadStream);
         }
-        Ok(Self {
-            stream,
-            ordinal,
-            kept: None,
-        })
+        Ok(Self::over(stream, ordinal, true))
     }
 
     /// The same stream, whose launches a graph keeps what they use of.
@@ -113,9 +127,20 @@ impl CudaStream {
         }
     }
 
-    /// cudarc's stream.
+    /// cudarc's stream. Who has it may capture it, so that from now on launches on it ask the driver whether that goes on.
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
+        self.let_be_captured();
+        &self.stream.stream
+    }
+
+    /// Notes that the stream may be captured from now on.
+    pub(super) fn let_be_captured(&self) {
+        self.stream.may_be_captured.store(true, Relaxed);
+    }
+
+    /// Whether nobody has the stream but this and another handle.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.stream) <= 2 && Arc::strong_count(&self.stream.stream) <= 1
     }
 
     /// The number of its device.
@@ -139,7 +164,12 @@ impl CudaStream {
         self.bind()?;
         let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: stream and event are alive while they are borrowed.
-        unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")
+        unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")?;
+        // Who waits for a stream that is captured is captured with it.
+        if !self.stream.may_be_captured.load(Relaxed) && self.ask_whether_capturing()? {
+            self.let_be_captured();
+        }
+        Ok(())
     }
 
     /// Lets what is asked of this stream from now on wait for all that another was asked so far.
@@ -153,7 +183,15 @@ impl CudaStream {
     }
 
     /// Whether what is asked of the stream goes into a graph at present.
+    #[inline]
     pub fn is_capturing(&self) -> Result<bool, DeviceError> {
+        match self.stream.may_be_captured.load(Relaxed) {
+            true => self.ask_whether_capturing(),
+            false => Ok(false),
+        }
+    }
+
+    fn ask_whether_capturing(&self) -> Result<bool, DeviceError> {
         self.bind()?;
         // SAFETY: the stream is alive while it is borrowed.
         let status = unsafe { result::stream::is_capturing(self.raw()) }.during("cuStreamIsCapturing")?;
@@ -179,11 +217,17 @@ impl CudaStream {
         }
     }
 
-    pub(super) fn bind(&self) -> Result<(), DeviceError> {
-        driver::bind(self.stream.context())
+    pub(super) fn context(&self) -> &Arc<CudaContext> {
+        self.stream.stream.context()
     }
 
+    #[inline]
+    pub(super) fn bind(&self) -> Result<(), DeviceError> {
+        driver::bind(self.context())
+    }
+
+    #[inline]
     pub(super) fn raw(&self) -> CUstream {
-        self.stream.cu_stream()
+        self.stream.stream.cu_stream()
     }
 }

@@ -209,7 +209,7 @@ pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
     used: impl Iterator<Item = &'a Storage> + Clone,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    if let Some((_, mut open)) = in_capture(stream, used.clone())? {
+    if let Some((_, mut open)) = in_capture(stream, || used.clone())? {
         open.keep(used.map(Storage::as_used));
         return put();
     }
@@ -218,16 +218,17 @@ pub(crate) fn put_in_order<'a, R, E: From<DeviceError>>(
 
 /// As [`put_in_order`], of a kernel's launch. `known` is of the same memory, which lives. Returns where the launch is in a graph
 /// that owns what it uses.
-pub(crate) fn put_launch_in_order<'a, E: From<DeviceError>>(
+#[inline]
+pub(crate) fn put_launch_in_order<'a, I: Iterator<Item = &'a Storage> + Clone, E: From<DeviceError>>(
     hardware: &Hardware,
     stream: &CudaStream,
-    used: impl Iterator<Item = &'a Storage> + Clone,
+    used: impl Fn() -> I,
     known: Option<&mut InOrder>,
     put: impl FnOnce() -> Result<(), E>,
 ) -> Result<Option<PlaceInGraph>, E> {
-    if let Some((kept, mut open)) = in_capture(stream, used.clone())? {
+    if let Some((kept, mut open)) = in_capture(stream, &used)? {
         put()?;
-        open.add(stream, used.map(Storage::as_used));
+        open.add(stream, used().map(Storage::as_used));
         return Ok(kept.last(&open));
     }
     if let Some(InOrder(known)) = known {
@@ -237,13 +238,13 @@ pub(crate) fn put_launch_in_order<'a, E: From<DeviceError>>(
             return put().map(|()| None);
         }
         let belongs = |storage: &Storage| storage.as_cuda().is_none_or(|allocation| allocation.belongs_to(stream));
-        if used.clone().all(belongs) {
+        if used().all(belongs) {
             // What another device allocated, that one moves.
-            *known = now.filter(|_| used.clone().all(|storage| storage.hardware().is(hardware)));
+            *known = now.filter(|_| used().all(|storage| storage.hardware().is(hardware)));
             return put().map(|()| None);
         }
     }
-    put_allocations_in_order(hardware, stream, used.filter_map(Storage::as_cuda), put)?;
+    put_allocations_in_order(hardware, stream, used().filter_map(Storage::as_cuda), put)?;
     Ok(None)
 }
 
@@ -256,7 +257,7 @@ pub(crate) fn put_in_order_slowly<R, E: From<DeviceError>>(
     used: &Storage,
     put: impl FnOnce() -> Result<R, E>,
 ) -> Result<R, E> {
-    if let Some((_, mut open)) = in_capture(stream, iter::once(used))? {
+    if let Some((_, mut open)) = in_capture(stream, || iter::once(used))? {
         open.keep(iter::once(used.as_used()));
         return put();
     }
@@ -275,13 +276,14 @@ pub(crate) fn put_in_order_slowly<R, E: From<DeviceError>>(
 
 /// What a graph keeps, if the stream is being captured into one that owns what it uses. The capture goes on at least as long as what
 /// is returned.
-fn in_capture<'s, 'a>(
+#[inline]
+fn in_capture<'s, 'a, I: Iterator<Item = &'a Storage>>(
     stream: &'s CudaStream,
-    used: impl Iterator<Item = &'a Storage>,
+    used: impl FnOnce() -> I,
 ) -> Result<Option<(&'s Kept, MappedMutexGuard<'s, Captured>)>, DeviceError> {
     let Some(kept) = stream.kept() else { return Ok(None) };
     let Some(open) = kept.open() else { return Ok(None) };
-    refuse_borrowed(kept.allows_borrowing(), used)?;
+    refuse_borrowed(kept.allows_borrowing(), used())?;
     Ok(Some((kept, open)))
 }
 

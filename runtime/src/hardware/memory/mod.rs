@@ -9,7 +9,7 @@ mod mapped;
 mod shared;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tilewright_dsl::call::Memory;
 
@@ -27,6 +27,9 @@ pub(crate) use shared::SharedMemory;
 /// An allocation on a device. Clones are the same allocation, which lives as long as the last of them.
 #[derive(Clone)]
 pub(crate) struct Storage(Arc<Allocation>);
+
+/// What tells an allocation from all others: as long as it is kept, also from those that come later.
+pub(crate) struct StorageId(Weak<Allocation>);
 
 struct Allocation {
     hardware: Hardware,
@@ -143,6 +146,17 @@ impl Storage {
         self.0.place.as_cuda()
     }
 
+    /// What tells it from all others. It keeps no memory.
+    pub(crate) fn id(&self) -> StorageId {
+        StorageId(Arc::downgrade(&self.0))
+    }
+
+    /// Whether it is the allocation of a name.
+    #[inline]
+    pub(crate) fn is(&self, id: &StorageId) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.0), id.0.as_ptr())
+    }
+
     /// As something that a graph keeps.
     pub(crate) fn as_used(&self) -> Used {
         self.0.clone()
@@ -154,6 +168,7 @@ impl Storage {
     }
 
     /// The memory of a launch argument as this runtime's own; `None` for that of another runtime.
+    #[inline]
     pub(crate) fn of(memory: &dyn Memory) -> Option<&Self> {
         memory.as_any().downcast_ref()
     }

@@ -1,0 +1,201 @@
+//! What was seen of the arguments of a launch, to tell what is not as it was in the next one.
+
+use arrayvec::ArrayVec;
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, MAX_COUNT, Memory, TensorArgument};
+use tilewright_dsl::element::ElementType;
+
+use crate::hardware::Hardware;
+use crate::hardware::memory::{Storage, StorageId};
+
+/// What is checked of the arguments of a launch, and what its class is told apart by; not the values of scalars, nor those
+/// of counts that are small enough.
+#[derive(Default)]
+pub(crate) struct SeenArguments(Vec<Seen>);
+
+enum Seen {
+    Tensor(SeenTensor),
+    /// Of so many tensors, which follow.
+    List(ElementType, usize, bool, usize),
+    Count {
+        is_exact: bool,
+    },
+    DeviceCount(ElementType, SeenPlace),
+    Scalar(ElementType),
+}
+
+struct SeenTensor {
+    element: ElementType,
+    mutable: bool,
+    place: SeenPlace,
+    extents: ArrayVec<u64, 4>,
+    strides: ArrayVec<i64, 4>,
+}
+
+/// The allocation, whose it is, and the first byte in it.
+struct SeenPlace {
+    /// `None` of memory of another runtime.
+    id: Option<StorageId>,
+    start: u64,
+    len: u64,
+    /// Memory of others may be lent by two streams at once, each to be ordered with its own.
+    owner: Option<usize>,
+    offset: u64,
+}
+
+/// How much of a call is as in the one that was seen, the values of counts and scalars apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alike {
+    Nothing,
+    /// All but where memory lies.
+    Shapes,
+    /// All that is checked.
+    Places,
+}
+
+impl SeenArguments {
+    /// Sees the arguments of a call, and no longer those of another.
+    pub(crate) fn see(&mut self, call: &Call<'_>) {
+        let seen = &mut self.0;
+        seen.clear();
+        for argument in call.arguments() {
+            seen.push(match argument {
+                ArgumentValue::Tensor(tensor) => Seen::Tensor(SeenTensor::of(tensor)),
+                ArgumentValue::List(list) => {
+                    seen.push(Seen::List(list.element, list.rank, list.mutable, list.tensors.len()));
+                    seen.extend(list.tensors.iter().map(|tensor| Seen::Tensor(SeenTensor::of(tensor))));
+                    continue;
+                }
+                ArgumentValue::Count(CountArgument::Exact(_)) => Seen::Count { is_exact: true },
+                ArgumentValue::Count(CountArgument::Runtime(_)) => Seen::Count { is_exact: false },
+                ArgumentValue::Count(CountArgument::Device {
+                    memory,
+                    offset,
+                    element,
+                    ..
+                }) => Seen::DeviceCount(*element, SeenPlace::of(*memory, *offset)),
+                ArgumentValue::Scalar(literal) => Seen::Scalar(literal.element),
+            });
+        }
+    }
+
+    /// How much the arguments of a call for some hardware are as those that were seen.
+    pub(crate) fn alike(&self, call: &Call<'_>, hardware: &Hardware) -> Alike {
+        let mut seen = self.0.iter();
+        let mut alike = Alike::Places;
+        for argument in call.arguments() {
+            let found = match (argument, seen.next()) {
+                (ArgumentValue::Tensor(tensor), Some(Seen::Tensor(seen))) => seen.alike(tensor, hardware),
+                (ArgumentValue::List(list), Some(&Seen::List(element, rank, mutable, tensors)))
+                    if (list.element, list.rank, list.mutable, list.tensors.len())
+                        == (element, rank, mutable, tensors) =>
+                {
+                    let each = list.tensors.iter().map(|tensor| match seen.next() {
+                        Some(Seen::Tensor(seen)) => seen.alike(tensor, hardware),
+                        _ => Alike::Nothing,
+                    });
+                    each.fold(Alike::Places, Alike::min)
+                }
+                (ArgumentValue::Count(CountArgument::Exact(value)), Some(Seen::Count { is_exact: true }))
+                | (ArgumentValue::Count(CountArgument::Runtime(value)), Some(Seen::Count { is_exact: false })) => {
+                    if_count(*value, || Alike::Places)
+                }
+                (
+                    ArgumentValue::Count(CountArgument::Device {
+                        memory,
+                        offset,
+                        element,
+                        maximum,
+                    }),
+                    Some(Seen::DeviceCount(of, place)),
+                ) if of == element => if_count(*maximum, || place.alike(*memory, *offset, hardware)),
+                (ArgumentValue::Scalar(literal), Some(Seen::Scalar(element))) if *element == literal.element => {
+                    Alike::Places
+                }
+                _ => Alike::Nothing,
+            };
+            alike = alike.min(found);
+            if alike == Alike::Nothing {
+                return alike;
+            }
+        }
+        match seen.next() {
+            None => alike,
+            Some(_) => Alike::Nothing,
+        }
+    }
+}
+
+fn if_count(value: i64, alike: impl FnOnce() -> Alike) -> Alike {
+    match u64::try_from(value) {
+        Ok(0..=MAX_COUNT) => alike(),
+        _ => Alike::Nothing,
+    }
+}
+
+impl SeenTensor {
+    fn of(tensor: &TensorArgument<'_>) -> Self {
+        Self {
+            element: tensor.element,
+            mutable: tensor.mutable,
+            place: SeenPlace::of(tensor.memory, tensor.offset),
+            extents: tensor.extents.clone(),
+            strides: tensor.strides.clone(),
+        }
+    }
+
+    #[inline]
+    fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
+        let is_shaped_so = self.element == tensor.element
+            && self.mutable == tensor.mutable
+            && are_equal(&self.extents, &tensor.extents)
+            && are_equal(&self.strides, &tensor.strides);
+        match is_shaped_so {
+            true => self.place.alike(tensor.memory, tensor.offset, hardware),
+            false => Alike::Nothing,
+        }
+    }
+}
+
+/// As `==`, which calls the C library for the few numbers that there are.
+#[inline]
+fn are_equal<T: PartialEq>(left: &[T], right: &[T]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right)
+}
+
+impl SeenPlace {
+    /// Of memory of another runtime, a place that no memory is at.
+    fn of(memory: &dyn Memory, offset: u64) -> Self {
+        let storage = Storage::of(memory);
+        let (start, len, owner) = storage.map_or((u64::MAX, u64::MAX, None), |storage| {
+            (storage.address(), storage.len(), storage.owner())
+        });
+        Self {
+            id: storage.map(Storage::id),
+            start,
+            len,
+            owner,
+            offset,
+        }
+    }
+
+    #[inline]
+    fn alike(&self, memory: &dyn Memory, offset: u64, hardware: &Hardware) -> Alike {
+        let Some(storage) = Storage::of(memory) else {
+            return Alike::Shapes;
+        };
+        let is_the_same = self.id.as_ref().is_some_and(|id| storage.is(id));
+        match self.offset == offset && (is_the_same || self.is_of(storage, hardware)) {
+            true => Alike::Places,
+            false => Alike::Shapes,
+        }
+    }
+
+    /// Whether another allocation is in the same place, as memory of others that is borrowed once more is.
+    #[cold]
+    fn is_of(&self, storage: &Storage, hardware: &Hardware) -> bool {
+        self.start == storage.address()
+            && self.len == storage.len()
+            && self.owner == storage.owner()
+            && storage.hardware().shares_memory_with(hardware)
+    }
+}
