@@ -180,12 +180,14 @@ impl HostProgram {
     }
 
     /// As [`grid`].
+    #[inline]
     pub fn grid(&self, kernel: &Kernel, known: &impl Known) -> Result<[u64; 3], GridError> {
         let quick = self.quick_grid.as_ref().and_then(|grid| grid.evaluate(known));
         quick.map_or_else(|| self.grid.grid(kernel, known), Ok)
     }
 
     /// As [`check_requirements`].
+    #[inline]
     pub fn check_requirements(&self, kernel: &Kernel, known: &impl Known) -> Result<(), RequirementError> {
         let mut all = kernel.requirements.iter().zip(&self.requirements);
         all.try_for_each(|(requirement, steps)| steps.require(kernel, requirement, known))
@@ -236,6 +238,7 @@ impl QuickGrid {
         Some(Self { steps, extents })
     }
 
+    #[inline]
     fn evaluate(&self, known: &impl Known) -> Option<[u64; 3]> {
         let mut values = ArrayVec::<i64, FEW_STEPS>::new();
         for step in &self.steps {

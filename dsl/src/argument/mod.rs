@@ -154,6 +154,8 @@ pub enum ArgumentValue<'a> {
 #[derive(Clone, Default)]
 pub struct Arguments<'a> {
     values: Vec<ArgumentValue<'a>>,
+    /// Whether there are lists among them.
+    has_lists: bool,
 }
 
 /// Room for the arguments of so many calls is kept by each thread: as many as are made before they are fused.
@@ -187,14 +189,17 @@ impl<'a> Arguments<'a> {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         Self {
             values: spare.unwrap_or_default(),
+            has_lists: false,
         }
     }
 
     /// Leaves their room to the next arguments that are made in this thread, so that launching again allocates nothing.
     pub(super) fn recycle(mut self) {
-        for value in self.values.drain(..) {
-            if let ArgumentValue::List(list) = value {
-                leave(list.tensors, &SPARE_LISTS);
+        if self.has_lists {
+            for value in &mut self.values {
+                if let ArgumentValue::List(list) = value {
+                    leave(std::mem::take(&mut list.tensors), &SPARE_LISTS);
+                }
             }
         }
         leave(self.values, &SPARE);
@@ -233,6 +238,7 @@ impl<'a> Arguments<'a> {
     /// borrowed by nobody else, and all elements of a tensor, of those of a list and of a count lie in what was borrowed. A
     /// launch checks that they are within their memory, of whatever else that holds.
     #[allow(unsafe_code)] // Declares a duty of the caller; nothing here is unsafe.
+    #[inline]
     pub unsafe fn push(&mut self, value: ArgumentValue<'a>) {
         self.lend(value);
     }
@@ -240,8 +246,15 @@ impl<'a> Arguments<'a> {
     /// Appends an argument. Of a tensor, strides without meaning become [canonical](canonical_strides).
     #[inline]
     pub(crate) fn lend(&mut self, mut value: ArgumentValue<'a>) {
-        if let ArgumentValue::Tensor(tensor) = &mut value {
-            canonical_strides(&tensor.extents, &mut tensor.strides);
+        match &mut value {
+            ArgumentValue::Tensor(tensor) => {
+                // Others have a meaning.
+                if tensor.extents.iter().any(|extent| *extent < 2) {
+                    canonical_strides(&tensor.extents, &mut tensor.strides);
+                }
+            }
+            ArgumentValue::List(_) => self.has_lists = true,
+            ArgumentValue::Count(_) | ArgumentValue::Scalar(_) => {}
         }
         self.values.push(value);
     }
@@ -249,6 +262,7 @@ impl<'a> Arguments<'a> {
     /// Appends the arguments of another launch.
     pub(super) fn append(&mut self, mut other: Self) {
         self.values.append(&mut other.values);
+        self.has_lists |= std::mem::take(&mut other.has_lists);
         other.recycle();
     }
 
@@ -293,7 +307,10 @@ impl<'a> Arguments<'a> {
                 ArgumentValue::Scalar(literal) => ArgumentValue::Scalar(literal),
             });
         }
-        Some(Arguments { values })
+        Some(Arguments {
+            values,
+            has_lists: self.has_lists,
+        })
     }
 
     /// The arguments in order.

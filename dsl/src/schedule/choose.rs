@@ -248,7 +248,8 @@ mod tests {
     fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..20_000 {
-            let elements = 1 << random.u32(..20) | random.u64(..1 << 10);
+            let digits = random.u32(..20);
+            let elements = 1 << digits | random.u64(..1 << 10);
             let work = Work {
                 vectors: random.u64(1..=elements),
                 elements,
@@ -260,7 +261,8 @@ mod tests {
             let machine = Machine {
                 multiprocessors: random.u32(1..200),
             };
-            let programs = random.u64(..1 << random.u32(1..32));
+            let digits = random.u32(1..32);
+            let programs = random.u64(..1 << digits);
             let regime = work.regime(&machine, programs);
             assert!(regime.contains(&programs));
             let schedule = work.schedule(&machine, programs);

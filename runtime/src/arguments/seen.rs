@@ -147,8 +147,10 @@ impl SeenTensor {
     fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
         let is_shaped_so = self.element == tensor.element
             && self.mutable == tensor.mutable
-            && are_equal(&self.extents, &tensor.extents)
-            && are_equal(&self.strides, &tensor.strides);
+            && are_equal(
+                (&self.extents, &self.strides),
+                (&tensor.extents, &tensor.strides),
+            );
         match is_shaped_so {
             true => self.place.alike(tensor.memory, tensor.offset, hardware),
             false => Alike::Nothing,
@@ -158,8 +160,10 @@ impl SeenTensor {
 
 /// As `==`, which calls the C library for the few numbers that there are.
 #[inline]
-fn are_equal<T: PartialEq>(left: &[T], right: &[T]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left == right)
+fn are_equal((extents, strides): (&[u64], &[i64]), (now, strides_now): (&[u64], &[i64])) -> bool {
+    let rank = extents.len();
+    (strides.len(), now.len(), strides_now.len()) == (rank, rank, rank)
+        && (0..rank).all(|axis| extents[axis] == now[axis] && strides[axis] == strides_now[axis])
 }
 
 impl SeenPlace {

@@ -9,6 +9,7 @@ use super::layout_of;
 
 /// The value of a symbol in this launch; of a count in device memory, the maximum, which sizes the grid. `None` for what
 /// the host does not know.
+#[inline]
 pub(crate) fn value_of(call: &Call<'_>, grid: [u64; 3], symbol: Symbol) -> Option<i64> {
     let argument = |position: u32| call.arguments().get(position as usize);
     match symbol {
@@ -58,6 +59,7 @@ pub(crate) fn scalar(arguments: &[ArgumentValue<'_>], position: u32) -> Option<L
 pub(crate) struct AtMost<'c, 'a>(pub(crate) &'c Call<'a>);
 
 impl Known for AtMost<'_, '_> {
+    #[inline]
     fn symbol(&self, symbol: Symbol) -> Option<i64> {
         value_of(self.0, [0; 3], symbol)
     }
@@ -71,6 +73,7 @@ impl Known for AtMost<'_, '_> {
 pub(crate) struct HostKnows<'c, 'a>(pub(crate) &'c Call<'a>);
 
 impl Known for HostKnows<'_, '_> {
+    #[inline]
     fn symbol(&self, symbol: Symbol) -> Option<i64> {
         match symbol {
             Symbol::Count(position) => match self.0.arguments().get(position as usize)? {

@@ -8,6 +8,7 @@ use crate::hardware::memory::Storage;
 
 /// The value of an argument, in the low bytes of a word where it is smaller: the order of bytes is that of the device. `None`
 /// of what belongs to no argument of the call.
+#[inline]
 pub(crate) fn word_of(call: &Call<'_>, grid: [u64; 3], wanted: KernelArgument) -> Option<u64> {
     let argument = |position: u32| call.arguments().get(position as usize);
     match wanted {

@@ -247,6 +247,7 @@ impl LaunchClass {
     /// # Errors
     /// The arguments are not what the kernel requires, or there is no grid. An error speaks of the kernel as it was recorded, which
     /// has the author's names where the bound one has literals.
+    #[inline]
     pub(super) fn grid(&self, call: &Call<'_>) -> Result<[u64; 3], LaunchError> {
         let recorded = &self.traced.kernel;
         if let Err(error) = self.class.check_requirements(&HostKnows(call)) {
@@ -266,6 +267,7 @@ impl LaunchClass {
     ///
     /// # Errors
     /// As for [`LaunchClass::grid`].
+    #[inline]
     pub(super) fn programs(&self, call: &Call<'_>) -> Result<([u64; 3], u64), LaunchError> {
         let grid = self.grid(call)?;
         let programs = if grid.contains(&0) { 0 } else { grid.iter().product() };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::program::{Instruction, Place, Program, Word};
+use super::program::{Instruction, Place, Plain, Program, Word};
 use crate::host::Known;
 use crate::ir::Symbol;
 
@@ -40,10 +40,76 @@ impl Program {
                 Left::Settled(_) => program.settled = program.settled.with(number.into()),
             }
         }
-        Some(program.without_unused())
+        let mut program = program.with_plain();
+        for plain in &self.plain {
+            program.add_plain_given(plain, self.terms_of(plain), known)?;
+        }
+        program.find_same();
+        for &(number, other) in &self.same {
+            let is_evaluated = |other| {
+                let mut results = program.results.iter().map(|(number, _)| *number);
+                results.any(|number| number == other) || program.plain.iter().any(|plain| plain.number == other)
+            };
+            let first = program.same.iter().find(|(number, _)| *number == other);
+            match first.map(|(_, first)| *first).or_else(|| Some(other).filter(|other| is_evaluated(*other))) {
+                Some(first) => program.same.push((number, first)),
+                None if program.settled.holds(other.into()) => program.settled = program.settled.with(number.into()),
+                None => {}
+            }
+        }
+        Some(program)
     }
 
-    fn without_unused(mut self) -> Self {
+    /// Adds a condition without instructions, of which some symbols are known. `None` if a number is too large.
+    fn add_plain_given(&mut self, plain: &Plain, terms: &[(Symbol, i64)], known: &impl Known) -> Option<()> {
+        let first = self.plain_terms.len();
+        let mut constant = i128::from(plain.constant);
+        for &(symbol, factor) in terms {
+            let value = (!is_of_grid(symbol)).then(|| known.symbol(symbol)).flatten();
+            match value {
+                Some(value) => constant = constant.checked_add(i128::from(value) * i128::from(factor))?,
+                None => self.plain_terms.push((symbol, factor)),
+            }
+        }
+        let terms = self.plain_terms.len() - first;
+        match terms {
+            0 if constant >= 0 => self.settled = self.settled.with(plain.number.into()),
+            0 => {}
+            _ => self.plain.push(Plain {
+                constant: i64::try_from(constant).ok()?,
+                first: first as u32,
+                terms: terms as u32,
+                ..*plain
+            }),
+        }
+        Some(())
+    }
+
+    /// Evaluates equal conditions once.
+    fn find_same(&mut self) {
+        let Self {
+            results,
+            plain,
+            plain_terms,
+            same,
+            ..
+        } = self;
+        let mut first_at = HashMap::new();
+        let mut is_first = |number: u16, first: u16| {
+            if first != number {
+                same.push((number, first));
+            }
+            first == number
+        };
+        results.retain(|&(number, place)| is_first(number, *first_at.entry(place).or_insert(number)));
+        let mut first_of = HashMap::new();
+        plain.retain(|plain| {
+            let terms = &plain_terms[plain.first as usize..(plain.first + plain.terms) as usize];
+            is_first(plain.number, *first_of.entry((plain.constant, terms)).or_insert(plain.number))
+        });
+    }
+
+    pub(super) fn without_unused(mut self) -> Self {
         let mut used = vec![false; self.instructions.len()];
         self.results
             .iter()
@@ -96,7 +162,7 @@ impl Rest {
             Left::Settled(value) => Some(value),
             Left::At(_) => None,
         };
-        let is_known = |symbol: Symbol| !matches!(symbol, Symbol::NumPrograms(_)) && known.symbol(symbol).is_some();
+        let is_known = |symbol: Symbol| !is_of_grid(symbol) && known.symbol(symbol).is_some();
         let mut is_settled = match instruction {
             Instruction::Symbol(symbol) => is_known(symbol),
             _ => true,
@@ -188,6 +254,10 @@ impl Rest {
         self.places.insert(key, place);
         Some(Left::At(place))
     }
+}
+
+fn is_of_grid(symbol: Symbol) -> bool {
+    matches!(symbol, Symbol::NumPrograms(_))
 }
 
 /// A sum whose terms are not yet anywhere.

@@ -113,6 +113,15 @@ pub(super) enum Instruction {
     Either(Place, Place),
 }
 
+/// A condition by its number: that `constant` and the multiples of symbols at `first..first + terms` are not negative together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain {
+    pub(super) number: u16,
+    pub(super) constant: i64,
+    pub(super) first: u32,
+    pub(super) terms: u32,
+}
+
 /// A program that finds which conditions hold.
 #[derive(Debug, Clone, Default)]
 pub struct Program {
@@ -120,6 +129,11 @@ pub struct Program {
     pub(super) terms: Vec<(Place, i64)>,
     /// Where the truth of conditions is, by their numbers.
     pub(super) results: Vec<(u16, Place)>,
+    /// The conditions that need no instructions, as most do not.
+    pub(super) plain: Vec<Plain>,
+    pub(super) plain_terms: Vec<(Symbol, i64)>,
+    /// Further conditions, each of which holds where another one does.
+    pub(super) same: Vec<(u16, u16)>,
     /// The conditions that hold in any case.
     pub(super) settled: ConditionBits,
 }
@@ -127,12 +141,12 @@ pub struct Program {
 impl Program {
     /// How many conditions it evaluates.
     pub fn conditions(&self) -> usize {
-        self.results.len()
+        self.results.len() + self.plain.len() + self.same.len()
     }
 
     /// How many operations that takes.
     pub fn operations(&self) -> usize {
-        self.instructions.len()
+        self.instructions.len() + self.plain_terms.len() + self.plain.len()
     }
 
     /// The conditions that hold for what is `known` of a launch with this grid. Allocates nothing once a thread has
@@ -148,7 +162,7 @@ impl Program {
         if self.each(known, grid, &mut note).is_none() {
             self.each_wide(known, grid, &mut note);
         }
-        holding
+        self.with_same(holding)
     }
 
     /// The same by wide words alone.
@@ -161,6 +175,15 @@ impl Program {
             }
             true
         });
+        self.with_same(holding)
+    }
+
+    fn with_same(&self, mut holding: ConditionBits) -> ConditionBits {
+        for &(number, other) in &self.same {
+            if holding.holds(other.into()) {
+                holding.insert(number.into());
+            }
+        }
         holding
     }
 
@@ -173,20 +196,87 @@ impl Program {
     }
 
     /// Says of each condition whether it holds, until `say` wants no more; whether it wanted all. `None` if the words are too
-    /// narrow, before anything is said.
+    /// narrow for those that are left.
     #[inline]
     fn each(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> Option<bool> {
+        if !self.each_plain::<i64>(known, grid, say)? {
+            return Some(false);
+        }
         match self.instructions.len() {
-            0..=FEW => self.run(&mut [0i64; FEW], known, grid, say),
+            0 => Some(true),
+            1..=FEW => self.run(&mut [0i64; FEW], known, grid, say),
             _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid, say)),
         }
+    }
+
+    /// As [`each`](Program::each), of the conditions without instructions.
+    #[inline]
+    fn each_plain<W: Word>(
+        &self,
+        known: &impl Known,
+        grid: [u64; 3],
+        say: &mut impl FnMut(usize, bool) -> bool,
+    ) -> Option<bool> {
+        for plain in &self.plain {
+            let holds = holds::<W>(plain.constant, self.terms_of(plain), known, grid)?;
+            if !say(plain.number.into(), holds) {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    #[inline]
+    pub(super) fn terms_of(&self, plain: &Plain) -> &[(Symbol, i64)] {
+        &self.plain_terms[plain.first as usize..(plain.first + plain.terms) as usize]
     }
 
     /// As [`each`](Program::each), with words that are never too narrow: an overflow of theirs has no value.
     #[cold]
     fn each_wide(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> bool {
-        WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid, say))
-            .unwrap_or_default()
+        let all = self.each_plain::<i128>(known, grid, say) == Some(true);
+        all && WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid, say)) == Some(true)
+    }
+
+    /// The same, with conditions that need no instructions apart.
+    pub(super) fn with_plain(mut self) -> Self {
+        let Self {
+            instructions,
+            terms,
+            results,
+            plain,
+            plain_terms,
+            ..
+        } = &mut self;
+        results.retain(|&(number, place)| {
+            let Instruction::NotNegative(sum) = instructions[usize::from(place)] else {
+                return true;
+            };
+            let (constant, of) = match instructions[usize::from(sum)] {
+                Instruction::Symbol(_) => (0, &[(sum, 1)][..]),
+                Instruction::Sum { constant, first, terms: count } => {
+                    (constant, &terms[first as usize..(first + count) as usize])
+                }
+                _ => return true,
+            };
+            let symbol = |&(place, factor): &(Place, i64)| match instructions[usize::from(place)] {
+                Instruction::Symbol(symbol) => Some((symbol, factor)),
+                _ => None,
+            };
+            let of: Option<Vec<_>> = of.iter().map(symbol).collect();
+            let Some((constant, of)) = i64::try_from(constant).ok().zip(of) else {
+                return true;
+            };
+            plain.push(Plain {
+                number,
+                constant,
+                first: plain_terms.len() as u32,
+                terms: of.len() as u32,
+            });
+            plain_terms.extend(of);
+            false
+        });
+        self.without_unused()
     }
 
     /// A place for each result. What is in it is overwritten before it is read.
@@ -206,10 +296,7 @@ impl Program {
         grid: [u64; 3],
         say: &mut impl FnMut(usize, bool) -> bool,
     ) -> Option<bool> {
-        let symbol = |symbol| match symbol {
-            Symbol::NumPrograms(axis) => grid.get(usize::from(axis)).and_then(|&n| i64::try_from(n).ok()),
-            _ => known.symbol(symbol),
-        };
+        let symbol = |symbol| symbol_of(symbol, known, grid);
         for (at, instruction) in self.instructions.iter().enumerate() {
             results[at] = self.value(*instruction, |place| results[usize::from(place)], symbol)?;
         }
@@ -226,7 +313,6 @@ impl Program {
         symbol: impl Fn(Symbol) -> Option<i64>,
     ) -> Option<W> {
         let both = |left: Place, right: Place| of(left).value().zip(of(right).value());
-        let whole = |value: Option<W>| value.map_or_else(W::overflow, Some);
         let value = match instruction {
             Instruction::Nothing => None,
             Instruction::Symbol(wanted) => match symbol(wanted) {
@@ -269,6 +355,41 @@ impl Program {
         };
         Some(value.unwrap_or(W::NO_VALUE))
     }
+}
+
+/// A result, or what stands for one that is too large.
+#[inline]
+fn whole<W: Word>(value: Option<W>) -> Option<W> {
+    value.map_or_else(W::overflow, Some)
+}
+
+#[inline]
+fn symbol_of(symbol: Symbol, known: &impl Known, grid: [u64; 3]) -> Option<i64> {
+    match symbol {
+        Symbol::NumPrograms(axis) => grid.get(usize::from(axis)).and_then(|&n| i64::try_from(n).ok()),
+        _ => known.symbol(symbol),
+    }
+}
+
+/// Whether a constant and multiples of symbols are not negative together; `None` if the words are too narrow.
+#[inline]
+fn holds<W: Word>(constant: i64, terms: &[(Symbol, i64)], known: &impl Known, grid: [u64; 3]) -> Option<bool> {
+    let mut sum = whole(W::of(constant))?;
+    for &(symbol, factor) in terms {
+        let Some(value) = symbol_of(symbol, known, grid) else {
+            return Some(false);
+        };
+        let value = whole(W::of(value))?;
+        let value = match factor {
+            1 => Some(value),
+            _ => W::of(factor).and_then(|factor| value.product(factor)),
+        };
+        sum = whole(value.and_then(|value| sum.sum(value)))?;
+        if sum.value().is_none() {
+            return Some(false);
+        }
+    }
+    Some(sum >= W::ZERO)
 }
 
 impl Instruction {
@@ -395,7 +516,7 @@ impl<'a> Compiler<'a> {
     }
 
     pub fn finish(self) -> Program {
-        self.program
+        self.program.with_plain()
     }
 
     fn push(&mut self, instruction: Instruction) -> Option<Place> {
