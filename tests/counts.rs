@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tilewright::dp::kernels::{pad_rows, place_rows};
 use tilewright::prelude::*;
 use tilewright_testing::{Part, turn};
 
@@ -111,61 +112,91 @@ fn middle_and_99th(mut times: Vec<Duration>) -> [f64; 2] {
     [times.len() / 2, times.len() * 99 / 100].map(|at| times[at].as_secs_f64() * 1e6)
 }
 
-/// Host times of launches, for a reading.
+/// One loop of launches by their numbers of rows: the first launch, then numbers that hardly one launch had before, one number
+/// again and again, and new numbers once more, when all that was asked for behind is there.
+fn measure_loop(device: &Device, what: &str, most: u64, launch: &mut dyn FnMut(u64)) {
+    const STEPS: usize = 3000;
+    let mut random = fastrand::Rng::with_seed(1);
+    let started = Instant::now();
+    launch(most / 2);
+    let first = started.elapsed();
+    let before = device.counters();
+    let mut steps = |rows: &mut dyn FnMut() -> u64| {
+        let mut times = Vec::with_capacity(STEPS);
+        for step in 0..STEPS {
+            let rows = rows();
+            let started = Instant::now();
+            launch(rows);
+            times.push(started.elapsed());
+            // A stream that is full would let the host wait.
+            if step % 64 == 0 {
+                device.synchronize().unwrap();
+            }
+        }
+        assert!(Device::settle(Duration::from_secs(120)));
+        middle_and_99th(times)
+    };
+    let early = steps(&mut || random.u64(1..=most));
+    let after = device.counters();
+    let known = steps(&mut || most / 2);
+    let late = steps(&mut || random.u64(1..=most));
+    let waits = device.counters().waits - before.waits;
+    println!(
+        "{what:<44} {:>8.2} {waits:>7} {:>7} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>7.2} x",
+        first.as_secs_f64() * 1e3,
+        after.variants - before.variants,
+        early[0],
+        early[1],
+        known[0],
+        late[0],
+        late[1],
+        late[0] / known[0]
+    );
+    assert_eq!(waits, 0, "{what}: after the first launch none waits for a compiler");
+}
+
+/// What new counts cost the host where they are literals if that pays, where they are arguments, and where a plan says which
+/// rows go where, for a reading.
 #[test]
 #[ignore = "a measurement: run it with --release, --ignored and --nocapture"]
-fn launches_with_new_counts_cost_what_others_cost() {
-    const STEPS: usize = 3000;
-    const LARGE: usize = 8192;
+fn launches_with_new_counts_wait_for_no_compiler_and_cost_what_others_cost() {
     on_every_device(|device| {
         device.set_specialize(Specialize::Tiered);
-        let rows = if device.is_cuda() { LARGE } else { 8 };
-        let columns = if device.is_cuda() { 7168 } else { 8 };
+        let [rows, columns] = if device.is_cuda() { [8192, 7168] } else { [64, 8] };
         let src = device.zeros::<u16, 2>([rows, columns]).unwrap();
         let mut out = device.zeros::<u16, 2>([rows, columns]).unwrap();
-        let index = device.zeros::<i32, 1>([rows]).unwrap();
-        let mut rng = fastrand::Rng::with_seed(1);
-        let mut timed = |what: &str, bind: fn(u64) -> HostCount, count: &mut dyn FnMut(usize) -> u64| {
-            for gathers in [false, true] {
-                let mut times = Vec::with_capacity(STEPS);
-                let before = device.counters();
-                for step in 0..STEPS {
-                    let n = count(step);
-                    let started = Instant::now();
-                    if gathers {
-                        gather(&mut out, &src, &index, bind(n)).launch(device).unwrap();
-                    } else {
-                        place(&mut out, &src, bind(0), bind(n)).launch(device).unwrap();
-                    }
-                    times.push(started.elapsed());
-                    if step % 64 == 0 {
-                        device.synchronize().unwrap();
-                    }
-                }
-                device.synchronize().unwrap();
-                let after = device.counters();
-                let [built, waits] = [after.variants - before.variants, after.waits - before.waits];
-                let kernel = if gathers { "gather" } else { "place" };
-                let [middle, most] = middle_and_99th(times);
-                let how = if matches!(bind(0), HostCount::Exact(_)) {
-                    "exact"
-                } else {
-                    "run time"
-                };
-                println!(
-                    "{device}: {kernel}, {what}, {how}: p50 {middle:.2} us, p99 {most:.2} us, {built} variants built, {waits} \
-                     waited for"
-                );
-            }
-        };
         let most = rows as u64 / 8;
-        for bind in [HostCount::Runtime, HostCount::Exact] {
-            timed("first launches", bind, &mut |step| step as u64 % most);
-            timed("one count", bind, &mut |_| most / 2);
-            timed("random counts", bind, &mut |_| rng.u64(1..=most));
-            timed("one count", bind, &mut |_| most / 2);
-            timed("random counts", bind, &mut |_| rng.u64(1..=most));
-        }
+        // Padded to a bucket, and a part of a buffer for all ranks.
+        let [bucket, part] = [most as usize, 2 * most as usize];
+        println!(
+            "{device}, host times of launches in us, 3,000 steps each; first in ms\n{:<44} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} \
+             {:>8} {:>8} {:>9}",
+            "", "first", "waited", "built", "new p50", "new p99", "known", "new p50", "new p99", "new/known"
+        );
+        let mut pad = |what: &str, bind: fn(u64) -> HostCount| {
+            measure_loop(device, what, most, &mut |rows| {
+                let out = out.view_mut().rows(..bucket).unwrap();
+                pad_rows(out, &src, bind(rows)).launch(device).unwrap();
+            });
+        };
+        pad("pad_rows, random exact counts", HostCount::Exact);
+        pad("pad_rows, random run-time counts", HostCount::Runtime);
+        measure_loop(device, "place_rows, planned places, exact counts", most, &mut |rows| {
+            let out = out.view_mut().rows(..part).unwrap();
+            // Behind the rows of the ranks before it.
+            let start = part as u64 - most - rows / 2;
+            place_rows(out, &src, Exact(start), Exact(0), Exact(rows))
+                .launch(device)
+                .unwrap();
+        });
+        let mut gather_some = |what: &str, bind: fn(u64) -> HostCount| {
+            let index = device.zeros::<i32, 1>([rows]).unwrap();
+            measure_loop(device, what, most, &mut |rows| {
+                gather(&mut out, &src, &index, bind(rows)).launch(device).unwrap();
+            });
+        };
+        gather_some("a gather, random exact counts", HostCount::Exact);
+        gather_some("a gather, random run-time counts", HostCount::Runtime);
         device.measured().iter().for_each(|measured| println!("{measured}"));
     });
 }

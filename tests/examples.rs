@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// Every example, with arguments that make it short.
-const EXAMPLES: [&[&str]; 8] = [
+const EXAMPLES: [&[&str]; 9] = [
     &["quickstart"],
     &["kv_cache"],
     &["moe_permute"],
@@ -16,6 +16,7 @@ const EXAMPLES: [&[&str]; 8] = [
     &["dp_attention", "--counts", "2,1", "--hidden", "8"],
     &["bundle"],
     &["engine_memory"],
+    &["exactness", "--device", "cpu"],
     &["serving_loop", "--device", "cpu", "--steps", "20"],
 ];
 

@@ -27,7 +27,8 @@ mod raw {
     /// An empty kernel of so many words as arguments.
     pub struct RawKernel {
         function: sys::CUfunction,
-        stream: sys::CUstream,
+        /// None of the device: of a stream whose handle others have, its launches ask whether it is captured.
+        stream: Arc<CudaStream>,
         words: Vec<Cell<u64>>,
         /// To each of them.
         pointers: Vec<*mut c_void>,
@@ -99,7 +100,12 @@ mod raw {
             let words = vec![Cell::new(0); words];
             Self {
                 function,
-                stream: device.stream().as_cuda().expect("a stream").stream().cu_stream(),
+                stream: device
+                    .as_cuda()
+                    .expect("a GPU")
+                    .context()
+                    .new_stream()
+                    .expect("a stream"),
                 pointers: words.iter().map(|word| word.as_ptr().cast()).collect(),
                 words,
             }
@@ -120,7 +126,7 @@ mod raw {
                     1,
                     1,
                     0,
-                    self.stream,
+                    self.stream.cu_stream(),
                     self.pointers.as_mut_ptr(),
                     null_mut(),
                 )

@@ -23,6 +23,8 @@ use crate::threads;
 
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.
 const COMPILED: u64 = 10;
+/// Of so many schedules more than a share of all, texts may be refused: those of a few kernels.
+const FEW_REFUSED: usize = 4 * 6;
 
 /// Of so many cases, one is launched on a GPU fused with others too.
 const FUSED: u64 = 4;
@@ -113,8 +115,8 @@ fn random_kernels_leave_the_same_bits_in_every_way() {
         .collect::<Vec<_>>()
         .join("\n");
     assert!(failures.is_empty(), "{} of {count} cases fail\n{shown}", failures.len());
-    // Few may be too large to lower, or the rest says little.
-    assert!(tally.refused * 20 <= tally.lowered, "{tally:?}");
+    // Few may be too large to lower, or the rest says little. Some are under all of their schedules, also of a few cases.
+    assert!(tally.refused <= tally.lowered / 20 + FEW_REFUSED, "{tally:?}");
 }
 
 fn describe(seed: u64, panic: &str) -> String {

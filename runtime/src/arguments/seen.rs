@@ -147,10 +147,7 @@ impl SeenTensor {
     fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
         let is_shaped_so = self.element == tensor.element
             && self.mutable == tensor.mutable
-            && are_equal(
-                (&self.extents, &self.strides),
-                (&tensor.extents, &tensor.strides),
-            );
+            && are_equal((&self.extents, &self.strides), (&tensor.extents, &tensor.strides));
         match is_shaped_so {
             true => self.place.alike(tensor.memory, tensor.offset, hardware),
             false => Alike::Nothing,

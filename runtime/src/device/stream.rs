@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Device, HostCapture};
 use crate::error::DeviceError;
-use crate::hardware::{Engine, Hardware};
 use crate::hardware::cuda::{CudaEvent, CudaStream};
+use crate::hardware::{Engine, Hardware};
 
 /// A queue of launches on a device, done in order. Clones are the same stream.
 #[derive(Clone, Debug)]

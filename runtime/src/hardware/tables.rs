@@ -36,9 +36,9 @@ struct Kept {
 pub(crate) struct Table {
     /// Dropped by `drop` alone.
     table: ManuallyDrop<CudaTable>,
-    /// The streams of launches that read it.
+    /// The streams of launches that read it, but those that are lent.
     readers: Mutex<Vec<CudaStream>>,
-    /// Whether a graph may read it: then it lives as long as the device, as the graph's kernels do.
+    /// Whether a graph may read it, or nobody knows who does: then it lives as long as the device, as the graph's kernels do.
     captured: AtomicBool,
 }
 
@@ -66,6 +66,10 @@ impl Tables {
         table.table.reach(stream)?;
         if stream.is_capturing()? {
             table.captured.store(true, Relaxed);
+        }
+        // Of a lent stream the table is told after each launch instead.
+        if stream.is_lent() {
+            return Ok(table);
         }
         let mut readers = table.readers.lock();
         if !readers.iter().any(|reader| reader.identity() == stream.identity()) {
@@ -102,6 +106,19 @@ impl Kept {
 impl Table {
     pub(crate) fn address(&self) -> u64 {
         self.table.address()
+    }
+
+    /// A launch that reads it is in a stream now. A lent one is waited for at once, as its owner may be done with it when the
+    /// table is given back.
+    pub(crate) fn is_read_by(&self, stream: &CudaStream) {
+        if !stream.is_lent() || self.captured.load(Relaxed) {
+            return;
+        }
+        if let Err(error) = self.table.outlive(stream) {
+            // Whether the launch still reads it will never be known.
+            self.captured.store(true, Relaxed);
+            tracing::debug!(%error, "a table stays as long as its device");
+        }
     }
 
     /// Whether its memory can be given back behind its readers: what a stream has been asked while it is captured is a

@@ -75,6 +75,7 @@ fn launch_anew(
         order: None,
     };
     let place = put(call, program, served.blocks, ready, device, stream)?;
+    tables.iter().for_each(|table| table.is_read_by(stream));
     if let Some(kept) = kept {
         kept.keep(
             &served.variant,
@@ -113,8 +114,10 @@ pub(super) fn update(
     let used = used.chain([served.variant.clone() as _]);
     // SAFETY: as for a launch; the graph keeps the memory and the kernel, and orders its launches with other uses. Tables of
     // graphs stay as long as the device.
-    with_pointers(&mut made.words, |pointers| unsafe { graph.update(at, kernel, pointers, used) })?
-        .ok_or_else(|| unknown_place(call))
+    with_pointers(&mut made.words, |pointers| unsafe {
+        graph.update(at, kernel, pointers, used)
+    })?
+    .ok_or_else(|| unknown_place(call))
 }
 
 /// The arguments of a launch, and what was made for them.

@@ -54,9 +54,7 @@ pub(super) fn around(
 }
 
 fn event(device: &Device, cuda: &CudaStream) -> Result<CudaEvent, DeviceError> {
-    let device = device
-        .as_cuda()
-        .ok_or(DeviceError::NotCuda { what: "an event" })?;
+    let device = device.as_cuda().ok_or(DeviceError::NotCuda { what: "an event" })?;
     let event = CudaEvent::timed(device)?;
     event.record(cuda)?;
     Ok(event)

@@ -187,12 +187,7 @@ fn launch_elsewhere(
 
 /// Launches a call that a site admits.
 #[inline]
-fn put_at(
-    site: &mut Site,
-    call: &Call<'_>,
-    to: Destination<'_>,
-    started: Instant,
-) -> Result<Launched, LaunchError> {
+fn put_at(site: &mut Site, call: &Call<'_>, to: Destination<'_>, started: Instant) -> Result<Launched, LaunchError> {
     let plan = to.device.specializer().plan_at(site, call, &|| goes_into_graph(to))?;
     put(call, plan, to, Some(&mut site.words), started)
 }

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
 use tilewright_dsl::call::{Call, ExtentBinding, Specialize};
 
-use super::{KeptWords, Tier};
 use super::class::{LaunchClass, Staged};
 use super::key::{Key, Literals};
 use super::plan::{LaunchPlan, Served, Shared};
 use super::recording::check_shared;
 use super::tiers::blocks;
 use super::variant::Variant;
+use super::{KeptWords, Tier};
 use crate::arguments::{Alike, HostKnows, SeenArguments};
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
@@ -129,8 +129,8 @@ impl Site {
     fn settled(&self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Served> {
         let settled = self.settled.as_ref()?;
         let conditions = self.conditions.as_ref().unwrap_or_else(|| self.class.program());
-        let is_as_before = settled.programs.contains(&programs)
-            && conditions.agrees(&HostKnows(call), grid, settled.staged.holding());
+        let is_as_before =
+            settled.programs.contains(&programs) && conditions.agrees(&HostKnows(call), grid, settled.staged.holding());
         if !is_as_before {
             return None;
         }

@@ -77,7 +77,7 @@ impl KeptWords {
         stream: &CudaStream,
     ) -> Option<(&mut [u64], &mut InOrder)> {
         let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
-        let is_reader = || self.reader == stream.identity() && stream.is_capturing() == Ok(false);
+        let is_reader = || self.reader == stream.identity() && !stream.is_lent() && stream.is_capturing() == Ok(false);
         if !is_kept || !self.tables.is_empty() && !is_reader() {
             return None;
         }

@@ -51,7 +51,10 @@ impl Program {
                 results.any(|number| number == other) || program.plain.iter().any(|plain| plain.number == other)
             };
             let first = program.same.iter().find(|(number, _)| *number == other);
-            match first.map(|(_, first)| *first).or_else(|| Some(other).filter(|other| is_evaluated(*other))) {
+            match first
+                .map(|(_, first)| *first)
+                .or_else(|| Some(other).filter(|other| is_evaluated(*other)))
+            {
                 Some(first) => program.same.push((number, first)),
                 None if program.settled.holds(other.into()) => program.settled = program.settled.with(number.into()),
                 None => {}
@@ -105,7 +108,10 @@ impl Program {
         let mut first_of = HashMap::new();
         plain.retain(|plain| {
             let terms = &plain_terms[plain.first as usize..(plain.first + plain.terms) as usize];
-            is_first(plain.number, *first_of.entry((plain.constant, terms)).or_insert(plain.number))
+            is_first(
+                plain.number,
+                *first_of.entry((plain.constant, terms)).or_insert(plain.number),
+            )
         });
     }
 

@@ -254,9 +254,11 @@ impl Program {
             };
             let (constant, of) = match instructions[usize::from(sum)] {
                 Instruction::Symbol(_) => (0, &[(sum, 1)][..]),
-                Instruction::Sum { constant, first, terms: count } => {
-                    (constant, &terms[first as usize..(first + count) as usize])
-                }
+                Instruction::Sum {
+                    constant,
+                    first,
+                    terms: count,
+                } => (constant, &terms[first as usize..(first + count) as usize]),
                 _ => return true,
             };
             let symbol = |&(place, factor): &(Place, i64)| match instructions[usize::from(place)] {

@@ -38,20 +38,22 @@ struct Opened {
     /// Whether it may be captured: others have its handle, or work of a captured stream has come into it. As long as not,
     /// the driver need not be asked.
     may_be_captured: AtomicBool,
+    /// Whether it is another's, known by its handle alone: nothing of ours may need it when its owner is done with it.
+    is_lent: bool,
 }
 
 impl CudaStream {
     pub(super) fn new(context: &Arc<CudaContext>, ordinal: u32) -> Result<Self, DeviceError> {
         let stream = context.new_stream().during("cuStreamCreate")?;
-        Ok(Self::over(stream, ordinal, false))
+        Ok(Self::over(stream, ordinal, false, false))
     }
 
-    fn over(stream: Arc<Stream>, ordinal: u32, may_be_captured: bool) -> Self {
-        let may_be_captured = AtomicBool::new(may_be_captured);
+    fn over(stream: Arc<Stream>, ordinal: u32, may_be_captured: bool, is_lent: bool) -> Self {
         Self {
             stream: Arc::new(Opened {
                 stream,
-                may_be_captured,
+                may_be_captured: AtomicBool::new(may_be_captured),
+                is_lent,
             }),
             ordinal,
             kept: None,
@@ -71,7 +73,7 @@ impl CudaStream {
                 expected: device.ordinal(),
             });
         }
-        Self::accept(stream, device.ordinal())
+        Self::accept(stream, device.ordinal(), false)
     }
 
     /// Uses a stream by its handle, and does not own it.
@@ -85,14 +87,14 @@ impl CudaStream {
     pub unsafe fn from_raw(device: &CudaDevice, stream: CUstream) -> Result<Self, DeviceError> {
         // SAFETY: as the caller promises.
         let stream = unsafe { device.context().wrap_borrowed_stream(stream) };
-        Self::accept(stream, device.ordinal())
+        Self::accept(stream, device.ordinal(), true)
     }
 
-    fn accept(stream: Arc<Stream>, ordinal: u32) -> Result<Self, DeviceError> {
+    fn accept(stream: Arc<Stream>, ordinal: u32, is_lent: bool) -> Result<Self, DeviceError> {
         if stream.cu_stream() as usize == PER_THREAD {
             return Err(DeviceError::PerThreadStream);
         }
-        Ok(Self::over(stream, ordinal, true))
+        Ok(Self::over(stream, ordinal, true, is_lent))
     }
 
     /// The same stream, whose launches a graph keeps what they use of.
@@ -136,6 +138,11 @@ impl CudaStream {
     /// Notes that the stream may be captured from now on.
     pub(super) fn let_be_captured(&self) {
         self.stream.may_be_captured.store(true, Relaxed);
+    }
+
+    /// Whether it is another's, who lends its handle.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.stream.is_lent
     }
 
     /// Whether nobody has the stream but this and another handle.
