@@ -218,6 +218,82 @@ fn prepared_launches_do_what_ordinary_ones_do_whatever_they_are_given() -> Resul
     })
 }
 
+/// What a launch that came often is given next: the same, other tensors, other counts, what is refused, another class.
+#[test]
+fn ordinary_launches_that_come_again_and_again_do_what_the_first_did() -> Result<(), Failure> {
+    on_every_device(|device| {
+        let mut random = fastrand::Rng::with_seed(6);
+        for specialize in [Specialize::Tiered, Specialize::Exact, Specialize::Resident] {
+            let wide: Vec<i32> = (0..(ROWS * 2 * COLUMNS) as i32).collect();
+            let narrow: Vec<i32> = wide
+                .chunks(2 * COLUMNS)
+                .flat_map(|row| row[..COLUMNS].to_vec())
+                .collect();
+            let wide = device.upload(&wide, [ROWS, 2 * COLUMNS])?;
+            let zeros = vec![0; ROWS * COLUMNS];
+            // With what is in it.
+            let source = |values: Vec<i32>| Ok::<_, Failure>((device.upload(&values, [ROWS, COLUMNS])?, values));
+            let mut sources = [source(narrow.clone())?, source(zeros)?];
+            let mut out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+            for step in 0..200 {
+                let (start, rows) = (random.u64(..ROWS as u64 + 2), random.u64(..ROWS as u64 + 3));
+                let bind = if random.bool() {
+                    HostCount::Runtime
+                } else {
+                    HostCount::Exact
+                };
+                let by = random.i32(-3..4);
+                out.copy_from(&[-1; ROWS * COLUMNS])?;
+                // The same most of the time, so that it is what came often.
+                let (call, values) = match random.u8(..16) {
+                    0 => {
+                        sources.swap(0, 1);
+                        continue;
+                    }
+                    1 => (
+                        place(&mut out, &sources[1].0, bind(start), bind(rows), by),
+                        &sources[1].1,
+                    ),
+                    2 => (
+                        place(&mut out, wide.columns(..COLUMNS)?, bind(start), bind(rows), by),
+                        &narrow,
+                    ),
+                    3 => {
+                        let call = place(&mut out, &sources[0].0, bind(start), bind(u64::MAX), by);
+                        let refused = call.specialize(specialize).launch(device);
+                        assert!(
+                            matches!(refused, Err(LaunchError::CountOutOfRange { .. })),
+                            "{refused:?}"
+                        );
+                        continue;
+                    }
+                    4 => {
+                        out = device.zeros::<i32, 2>([ROWS, COLUMNS])?;
+                        out.copy_from(&[-1; ROWS * COLUMNS])?;
+                        (
+                            place(&mut out, &sources[0].0, bind(start), bind(rows), by).checked(),
+                            &sources[0].1,
+                        )
+                    }
+                    _ => (
+                        place(&mut out, &sources[0].0, bind(start), bind(rows), by),
+                        &sources[0].1,
+                    ),
+                };
+                let call = call.specialize(specialize);
+                let launched = call.launch(device)?;
+                assert_eq!(launched.programs(), rows);
+                assert_eq!(
+                    out.download()?,
+                    placed(values, start, rows, by),
+                    "step {step}: {rows} rows at {start}"
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn bound_launches_do_what_ordinary_ones_do_whatever_their_counts() -> Result<(), Failure> {
     on_every_device(|device| {

@@ -37,7 +37,7 @@ pub(crate) use check::check;
 
 use crate::device::{CapturedLaunch, Destination, Device, Queue, Stream};
 use crate::hardware::capture;
-use crate::specialize::{Event, KeptWords, LaunchPlan, Place, Program, Site, Tier, Variant, VariantId};
+use crate::specialize::{Event, KeptWords, LaunchPlan, Program, Site, SiteSlot, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
 pub trait Launch: Sized {
@@ -152,8 +152,8 @@ impl Launch for Call<'_> {
 
 fn launch(call: Call<'_>, to: Destination<'_>) -> Result<Launched, LaunchError> {
     let started = Instant::now();
-    let place = to.device.specializer().place_of(&call);
-    let mut found = place.find();
+    let slot = to.device.specializer().slot_of(&call);
+    let mut found = slot.find();
     let site = match &mut found {
         Some(found) => found.admitting(&call, to.device.hardware(), || check(&call, to.device))?,
         None => None,
@@ -162,7 +162,7 @@ fn launch(call: Call<'_>, to: Destination<'_>) -> Result<Launched, LaunchError> 
         Some(site) => put_at(site, &call, to, started)?,
         None => {
             drop(found);
-            launch_elsewhere(place, &call, to, started)?
+            launch_elsewhere(slot, &call, to, started)?
         }
     };
     call.recycle();
@@ -172,7 +172,7 @@ fn launch(call: Call<'_>, to: Destination<'_>) -> Result<Launched, LaunchError> 
 /// As [`launch`], of a call that no site admits.
 #[inline(never)]
 fn launch_elsewhere(
-    place: Place<'_>,
+    slot: SiteSlot<'_>,
     call: &Call<'_>,
     to: Destination<'_>,
     started: Instant,
@@ -181,7 +181,7 @@ fn launch_elsewhere(
     let specializer = to.device.specializer();
     let plan = specializer.plan(call, &|| goes_into_graph(to))?;
     let launched = put(call, plan, to, None, started)?;
-    specializer.remember(place, call);
+    specializer.remember(slot, call);
     Ok(launched)
 }
 

@@ -41,7 +41,7 @@ pub(crate) use offline::Offline;
 pub use offline::Target;
 pub(crate) use plan::{LaunchPlan, Served, Specializer};
 pub(crate) use site::Site;
-pub(crate) use sites::Place;
+pub(crate) use sites::SiteSlot;
 pub use tiers::Tier;
 pub use trial::Measured;
 pub(crate) use trial::Reading;

@@ -18,7 +18,7 @@ use super::key::Literals;
 use super::offline::{Offline, Target};
 use super::recording::{Recordings, check_shared};
 use super::site::Site;
-use super::sites::{Place, Sites};
+use super::sites::{SiteSlot, Sites};
 use super::trial::{Measured, Reading, Side, Trial, Verdict};
 use super::variants::Variants;
 use super::{Event, Hooks, Tier, Variant, VariantId};
@@ -181,13 +181,13 @@ impl Specializer {
 
     /// Where a call looks for the site of others like it.
     #[inline]
-    pub(crate) fn place_of(&self, call: &Call<'_>) -> Place<'_> {
-        self.0.sites.place_of(call)
+    pub(crate) fn slot_of(&self, call: &Call<'_>) -> SiteSlot<'_> {
+        self.0.sites.slot_of(call)
     }
 
     /// Notes that a checked call found no site, and makes one for it if such calls come often.
-    pub(crate) fn remember(&self, place: Place<'_>, call: &Call<'_>) {
-        self.0.sites.remember(place, || self.0.site(call).ok());
+    pub(crate) fn remember(&self, of: SiteSlot<'_>, call: &Call<'_>) {
+        self.0.sites.remember(of, || self.0.site(call).ok());
     }
 
     /// The class of a checked call, for a place that launches others of it.

@@ -34,7 +34,7 @@ struct Slot {
 
 /// Where the site of a call would be.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'s> {
+pub(crate) struct SiteSlot<'s> {
     slot: &'s Mutex<Slot>,
     hash: u64,
 }
@@ -53,7 +53,7 @@ impl Default for Sites {
 
 impl Sites {
     /// That of a call.
-    pub(super) fn place_of(&self, call: &Call<'_>) -> Place<'_> {
+    pub(super) fn slot_of(&self, call: &Call<'_>) -> SiteSlot<'_> {
         let mut hasher = self.hasher.build_hasher();
         call.definition().kernel().hash(&mut hasher);
         let arguments = call.arguments();
@@ -69,22 +69,22 @@ impl Sites {
             }
         }
         let hash = hasher.finish();
-        Place {
+        SiteSlot {
             slot: &self.slots[hash as usize % SLOTS],
             hash,
         }
     }
 
     /// Notes that a call found no site in its place, and has one made if it comes often.
-    pub(super) fn remember(&self, place: Place<'_>, make: impl FnOnce() -> Option<Site>) {
-        let Some(mut slot) = place.slot.try_lock() else { return };
-        if slot.waiting != place.hash {
-            (slot.waiting, slot.times) = (place.hash, 0);
+    pub(super) fn remember(&self, of: SiteSlot<'_>, make: impl FnOnce() -> Option<Site>) {
+        let Some(mut slot) = of.slot.try_lock() else { return };
+        if slot.waiting != of.hash {
+            (slot.waiting, slot.times) = (of.hash, 0);
         }
         slot.times += 1;
         if slot.times >= ENOUGH {
             slot.times = 0;
-            slot.hash = place.hash;
+            slot.hash = of.hash;
             slot.site = make().map(Box::new);
         }
     }
@@ -101,7 +101,7 @@ impl Sites {
     }
 }
 
-impl<'s> Place<'s> {
+impl<'s> SiteSlot<'s> {
     /// The site, if there is one and no other launch has it.
     #[inline]
     pub(crate) fn find(self) -> Option<FoundSite<'s>> {
