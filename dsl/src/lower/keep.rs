@@ -90,15 +90,22 @@ impl Lower<'_> {
             return;
         }
         if later.iter().any(|later| self.uses(later, value)) {
-            // What is made wider is kept as it was.
-            let narrow = match *node {
-                Expression::Cast { value: from, to } if kernel.ty(from).element.size() < to.size() => from,
-                _ => value,
-            };
-            kept.insert(if self.is_there(narrow) { value } else { narrow });
+            let narrow = self.before_widening(value);
+            kept.insert(narrow.unwrap_or(value));
         } else if is_pointwise(node) {
             node.for_each_operand(|operand| room(|| self.find_kept(operand, shape, later, kept, seen)));
         }
+    }
+
+    /// What is made wider, to be kept as it was.
+    fn before_widening(&self, value: Handle<Expression>) -> Option<Handle<Expression>> {
+        let kernel = self.kernel;
+        let from = match kernel.expressions[value] {
+            Expression::Reshape { value: from, .. } => return room(|| self.before_widening(from)),
+            Expression::Cast { value: from, to } if kernel.ty(from).element.size() < to.size() => from,
+            _ => return None,
+        };
+        (!self.is_there(from)).then_some(from)
     }
 
     fn made_of(&self, value: Handle<Expression>, what: Handle<Expression>) -> bool {
@@ -140,9 +147,10 @@ impl Lower<'_> {
                     let lanes = self.layout(shape).lanes;
                     let indexes = access.operands().any(|operand| self.made_of(operand, what));
                     // A row that begins anywhere is stored in other packets.
+                    let packet = u64::from(lanes) * self.size_of(access.tensor);
                     let aligned = |lower: &mut Self| {
                         let divisor = lower.divisor_along(access, shape, lanes);
-                        matches!(divisor, Ok(Ok(divisor)) if divisor >= VECTOR_BYTES.into())
+                        matches!(divisor, Ok(Ok(divisor)) if divisor >= packet.min(VECTOR_BYTES.into()))
                     };
                     !indexes && self.is_where(*value, what) && aligned(self)
                 }

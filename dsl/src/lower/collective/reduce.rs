@@ -102,13 +102,13 @@ impl Lower<'_> {
             let own = self.leaves(line, reduction, share, standing)?;
             if group > Self::warp() {
                 let total = self.across_warps(line, reduction, share, own, standing)?;
-                return Ok(Held::Everywhere(self.from_first(total)));
+                return Ok(Held::Everywhere(self.of_first(total)));
             }
             let total = self.across(reduction, own, standing.lane, share.leaves, group)?;
             let found = match everywhere || threads <= Self::warp() {
                 // One thread may do all of it.
                 true if everywhere && group == 1 => total.found(),
-                true => self.from_first(total),
+                true => self.of_first(total),
                 false => self.handed_on(total)?,
             };
             return Ok(Held::Everywhere(found));
@@ -266,7 +266,7 @@ impl Lower<'_> {
     }
 
     /// What the first thread of the program in a warp has found.
-    fn from_first(&mut self, total: Partial) -> Use {
+    fn of_first(&mut self, total: Partial) -> Use {
         let together = self.together_in_warp();
         match together {
             1 => total.found(),

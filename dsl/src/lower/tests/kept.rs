@@ -249,7 +249,9 @@ fn rows_of_groups_are_reduced_by_those_who_hold_them() {
         b.store(0, &[row, cols], scaled);
         let lowered = case.lowered_by(2, false, &schedule(threads, 4));
         assert_eq!(barriers(&lowered), 1, "{}", lowered.kernel);
+        // Nothing is loaded twice; the results come in packets from where they were combined.
         let packets = (groups * 16).div_ceil(threads) as usize;
-        assert_eq!(loads(&lowered, 16), packets, "{}", lowered.kernel);
+        let combined = usize::from(groups % 4 == 0);
+        assert_eq!(loads(&lowered, 16), packets + combined, "{}", lowered.kernel);
     }
 }
