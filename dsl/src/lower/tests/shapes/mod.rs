@@ -289,22 +289,14 @@ fn the_widths_of_all_shapes_are_those_that_are_kept() {
     super::golden("shapes/widths.txt", &table());
 }
 
-/// What stays narrow: two elements of each row at a time, whose address is a multiple of 4 bytes, and what threads hold
-/// element by element.
-const NARROW: [(&str, ElementType, Begin); 3] = [
-    ("join", ElementType::F32, Begin::Behind),
-    ("quantize", ElementType::F32, Begin::Aligned),
-    ("quantize", ElementType::BF16, Begin::Aligned),
-];
+/// What stays narrow: two elements of each row at a time, whose address is a multiple of 4 bytes.
+const NARROW: (&str, ElementType, Begin) = ("join", ElementType::F32, Begin::Behind);
 
 fn is_wide(element: ElementType, begin: Begin, shapes: Vec<Shape>) {
     for shape in shapes {
         let lowered = shape.lowered();
         let about = format!("{} of {element}, {begin:?}\n{}", shape.name, lowered.accesses);
-        let is_kept_narrow = NARROW.iter().any(|(name, of, at)| {
-            let begins = *at == begin || *name == "quantize";
-            (*name, *of) == (shape.name, element) && begins
-        });
+        let is_kept_narrow = (shape.name, element, begin) == NARROW;
         assert_eq!(lowered.accesses.narrow().count() > 0, is_kept_narrow, "{about}");
         if is_kept_narrow {
             continue;
