@@ -1,4 +1,4 @@
-//! Triton-style tile kernels in Rust, compiled by NVRTC at run time, for the kernels that move tokens.
+//! Triton-style tile kernels in Rust, compiled at run time, for the kernels that move tokens.
 //!
 //! A kernel is a Rust function over tiles, marked [`#[kernel]`](kernel). Calling it gives a [`Call`](dsl::call::Call);
 //! launching that on a [`Device`](runtime::Device) runs it, on a GPU or on the CPU:

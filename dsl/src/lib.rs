@@ -7,9 +7,8 @@
 //! * [`analysis`] proves things about the IR, [`transform`] folds and simplifies it,
 //! * [`class`] is a kernel with what its launches are told apart by,
 //! * [`schedule`] decides how tiles are spread over threads and blocks,
-//! * [`thread`] is the IR of one thread's program, which is to stand between schedules and texts,
-//! * [`backend`] prints that IR,
-//! * [`cuda`] prints CUDA C++ of tiles until then, and [`interpret`] executes the IR on the CPU.
+//! * [`thread`] is the IR of one thread's program, and [`lower`] makes it of tiles,
+//! * [`backend`] prints that IR, and [`interpret`] executes tiles on the CPU.
 //!
 //! A kernel travels through them in that order; `ARCHITECTURE.md` at the project's root draws the whole road.
 

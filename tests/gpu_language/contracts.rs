@@ -281,11 +281,10 @@ fn a_claimed_multiple_makes_rows_aligned_and_is_tested() {
     let mut out = device.zeros::<i32, 1>([64]).unwrap();
     let launched = aligned(&mut out, &src, 12).launch(&device).unwrap();
     for text in ptx(launched.variant().unwrap(), "sm_90") {
-        let loads: Vec<_> = text.lines().filter(|line| line.starts_with("ld.global")).collect();
-        assert!(
-            !loads.is_empty() && loads.iter().all(|load| load.contains(".v4.")),
-            "{text}"
-        );
+        let loads = text.lines().filter(|line| line.starts_with("ld.global"));
+        let (wide, single): (Vec<_>, Vec<_>) = loads.partition(|load| load.contains(".v4."));
+        // Two would be put together to one; single elements are for where a packet is out of bounds in parts.
+        assert_eq!((wide.len(), single.len()), (1, 4), "{text}");
     }
 }
 

@@ -17,8 +17,6 @@
 //!
 //! What is emitted has lanes ([`crate::thread`]): a packet is computed as a whole, and accesses move with the lane.
 //! Whether its elements are neighbours is asked of the index expressions afterwards, by `thread::passes`.
-//!
-//! Code generation does not go through here yet.
 
 mod access;
 mod accesses;

@@ -64,20 +64,29 @@ impl Compiler {
     /// # Errors
     /// It is NVRTC, and there is none.
     pub fn settled(self, architecture: Architecture) -> Result<Settled, CompileError> {
-        let settled = |compiler, why| Ok(Settled { compiler, why });
-        let has_ptx = || Target::new(architecture.number()).is_ok();
+        self.settle(architecture, || Nvrtc::load().map(Nvrtc::supported))
+    }
+
+    /// The same, where NVRTC, if it is there, knows these architectures.
+    fn settle<'n>(
+        self,
+        architecture: Architecture,
+        nvrtc: impl FnOnce() -> Result<&'n [Architecture], CompileError>,
+    ) -> Result<Settled, CompileError> {
+        let settled = |compiler, why| Settled { compiler, why };
+        let has_ptx = Target::new(architecture.number()).is_ok();
         match self {
-            Self::Ptx if has_ptx() => settled(self, "it was chosen"),
-            Self::Ptx => Nvrtc::load().and_then(|_| settled(Self::Nvrtc, "PTX is not printed for this GPU")),
-            Self::Auto => match Nvrtc::load() {
-                Ok(nvrtc) if nvrtc.supported().contains(&architecture) || !has_ptx() => {
-                    settled(Self::Nvrtc, "it was found")
+            Self::Ptx if has_ptx => Ok(settled(self, "it was chosen")),
+            Self::Ptx => nvrtc().map(|_| settled(Self::Nvrtc, "PTX is not printed for this GPU")),
+            Self::Auto => match nvrtc() {
+                Ok(known) if has_ptx && !known.contains(&architecture) => {
+                    Ok(settled(Self::Ptx, "NVRTC does not know this GPU"))
                 }
-                Ok(_) => settled(Self::Ptx, "NVRTC does not know this GPU"),
-                Err(CompileError::NvrtcNotFound { .. }) if has_ptx() => settled(Self::Ptx, "there is no NVRTC"),
+                Ok(_) => Ok(settled(Self::Nvrtc, "it was found")),
+                Err(CompileError::NvrtcNotFound { .. }) if has_ptx => Ok(settled(Self::Ptx, "there is no NVRTC")),
                 Err(error) => Err(error),
             },
-            Self::Nvrtc | Self::Legacy => Nvrtc::load().and_then(|_| settled(self, "it was chosen")),
+            Self::Nvrtc | Self::Legacy => nvrtc().map(|_| settled(self, "it was chosen")),
         }
     }
 }
@@ -121,5 +130,60 @@ impl FromStr for Compiler {
             .into_iter()
             .find(|compiler| compiler.to_string() == text)
             .ok_or_else(|| UnknownCompiler { text: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOPPER: Architecture = Architecture::new(9, 0);
+
+    fn settle(chosen: Compiler, gpu: Architecture, nvrtc: Option<&[Architecture]>) -> Option<(Compiler, &'static str)> {
+        let missing = || CompileError::NvrtcNotFound { searched: Vec::new() };
+        let settled = chosen.settle(gpu, || nvrtc.ok_or_else(missing));
+        settled.ok().map(|Settled { compiler, why }| (compiler, why))
+    }
+
+    #[test]
+    fn nvrtc_compiles_where_it_is_and_the_driver_elsewhere_unless_one_of_them_is_chosen() {
+        let (known, old): (&[_], &[_]) = (&[HOPPER], &[Architecture::new(7, 0)]);
+        let (nvrtc, ptx) = (Compiler::Nvrtc, Compiler::Ptx);
+        let auto = |nvrtc| settle(Compiler::Auto, HOPPER, nvrtc);
+        assert_eq!(auto(Some(known)), Some((nvrtc, "it was found")));
+        assert_eq!(auto(Some(old)), Some((ptx, "NVRTC does not know this GPU")));
+        assert_eq!(auto(None), Some((ptx, "there is no NVRTC")));
+        assert_eq!(settle(nvrtc, HOPPER, Some(known)), Some((nvrtc, "it was chosen")));
+        assert_eq!(settle(nvrtc, HOPPER, None), None);
+        assert_eq!(settle(ptx, HOPPER, None), Some((ptx, "it was chosen")));
+    }
+
+    #[test]
+    fn where_no_ptx_is_printed_nvrtc_is_needed() {
+        let volta = Architecture::new(7, 0);
+        let why = "PTX is not printed for this GPU";
+        assert_eq!(
+            settle(Compiler::Ptx, volta, Some(&[volta])),
+            Some((Compiler::Nvrtc, why))
+        );
+        assert_eq!(
+            settle(Compiler::Auto, volta, Some(&[])),
+            Some((Compiler::Nvrtc, "it was found"))
+        );
+        for chosen in [Compiler::Auto, Compiler::Ptx] {
+            assert_eq!(settle(chosen, volta, None), None);
+        }
+    }
+
+    #[test]
+    fn a_choice_reads_back_as_it_is_written() {
+        for compiler in [Compiler::Auto, Compiler::Nvrtc, Compiler::Ptx] {
+            assert_eq!(compiler.to_string().parse(), Ok(compiler));
+        }
+        let error = "NVRTC".parse::<Compiler>().expect_err("in small letters");
+        assert_eq!(
+            error.to_string(),
+            "`NVRTC` names no compiler: it is `auto`, `nvrtc` or `ptx`"
+        );
     }
 }

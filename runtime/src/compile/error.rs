@@ -182,6 +182,8 @@ fn list(architectures: &[Architecture]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tilewright_dsl::backend::ptx::Target;
+
     use super::*;
 
     #[test]
@@ -198,6 +200,22 @@ mod tests {
             "NVRTC, NVIDIA's run-time compiler, was not found.\n  CUDA_HOME: /opt/cuda: no libnvrtc.so\n\
              To install it: `pip install nvidia-cuda-nvrtc` (it needs no GPU), or install a CUDA toolkit, version 12 or \
              13. To name one: set TILEWRIGHT_NVRTC to libnvrtc.so or to its folder."
+        );
+    }
+
+    #[test]
+    fn what_ptx_cannot_say_says_so_and_why_there_is_no_nvrtc() {
+        let reason = Target::new(70).expect_err("too old");
+        let error = CompileError::NeedsNvrtc {
+            kernel: "copy".to_owned(),
+            reason,
+            missing: Box::new(CompileError::NvrtcNotFound { searched: Vec::new() }),
+        };
+        let shown = error.to_string();
+        assert!(
+            shown.starts_with("kernel `copy` needs NVRTC, as PTX for sm_70 has no ")
+                && shown.contains("pip install nvidia-cuda-nvrtc"),
+            "{shown}"
         );
     }
 
