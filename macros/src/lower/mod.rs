@@ -53,7 +53,7 @@ pub fn takes_list(method: &str) -> bool {
 
 /// Whether the entries of that list are indices.
 fn takes_indices(method: &str) -> bool {
-    ["load", "store", "atomic_", "scatter", "prefetch"]
+    ["load", "store", "atomic_", "wait_until", "scatter", "prefetch"]
         .iter()
         .any(|prefix| method.starts_with(prefix))
 }
