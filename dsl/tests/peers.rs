@@ -1,5 +1,7 @@
 //! Ranks that share memory, as threads of the interpreter: what flags order, and what is reported where they do not.
 
+#![allow(clippy::result_large_err)] // The error is looked at, and nothing else is done with it.
+
 use std::thread;
 use std::time::Duration;
 

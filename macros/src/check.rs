@@ -13,7 +13,7 @@ use crate::span::Errors;
 const MAX_COMPTIME: usize = 8;
 
 /// Methods of tensors that take a value and no mask.
-const ATOMICS: [&str; 7] = [
+const ATOMICS: [&str; 8] = [
     "atomic_add",
     "atomic_min",
     "atomic_max",
@@ -21,6 +21,7 @@ const ATOMICS: [&str; 7] = [
     "atomic_or",
     "atomic_xor",
     "atomic_exchange",
+    "atomic_store",
 ];
 
 /// Checks a function's signature and body.

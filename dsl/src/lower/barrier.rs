@@ -103,7 +103,10 @@ impl Lower<'_> {
             Statement::Let(value) => {
                 match &self.kernel.expressions[*value] {
                     Expression::Load(access) => order.read.insert(access.tensor),
-                    Expression::Atomic(atomic) => order.atomic.insert(atomic.access.tensor),
+                    Expression::Atomic(atomic) => {
+                        order.over |= atomic.waits();
+                        order.atomic.insert(atomic.access.tensor)
+                    }
                     _ => false,
                 };
             }

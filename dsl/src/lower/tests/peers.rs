@@ -191,3 +191,48 @@ fn atomic_loads_and_stores_are_the_same_as_tiles_and_as_threads() {
         assert!(text.contains("acquire"), "{text}");
     }
 }
+
+/// Waits in a loop, and behind it.
+#[kernel(grid = [2])]
+fn waits(out: &mut Tensor<f32, 1>, flags: &mut Tensor<u32, 2>, epoch: u32, limit_ns: u64) {
+    let limit = WaitOptions::new().limit_ns(limit_ns);
+    for place in 0..flags.extent(1) {
+        flags.wait_until_with([program_id(0), place], epoch, limit);
+    }
+    flags.wait_until_with([arange(2), 0], epoch, limit);
+    out.store([program_id(0)], 1.0);
+}
+
+#[test]
+fn waits_follow_each_other() {
+    let parameters = vec![
+        tensor(&[2]),
+        tensor(&[2, 3]),
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+    ];
+    let kernel = recorded(waits::definition(), parameters);
+    let arguments = |late: Option<u64>| {
+        [
+            Argument::tensor(F32, &[2], 0, |_| 0),
+            Argument::tensor(U32, &[2, 3], 0, |at| 9 - u64::from(Some(at) == late)),
+            Argument::Scalar(Literal::new(9u32)),
+            Argument::Scalar(Literal::new(5_000u64)),
+        ]
+    };
+    for schedule in schedules() {
+        let mut kernel = kernel.clone();
+        bind(&mut kernel, &arguments(None), false);
+        check(&kernel, &schedule, &arguments(None));
+        // Of program 1 a flag in the loop; of program 0 the one behind it, which is its own, or the other one's.
+        for (late, reported) in [(5, vec![(1, 1)]), (3, vec![(0, 1), (1, 1)])] {
+            let (_, outcome, _) = lowered_and_run(&kernel, &schedule, &arguments(Some(late)), [2, 1, 1]);
+            let found: Vec<_> = outcome
+                .reports
+                .iter()
+                .map(|report| (report.program, report.met))
+                .collect();
+            assert_eq!(found, reported, "{schedule}");
+        }
+    }
+}
