@@ -18,7 +18,6 @@ pub mod arithmetic;
 pub mod backend;
 pub mod call;
 pub mod class;
-pub mod cuda;
 pub mod element;
 mod host;
 pub mod interpret;

@@ -23,7 +23,6 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "thread",
             "lower",
             "backend",
-            "cuda",
             "interpret",
             "class",
             "lang",

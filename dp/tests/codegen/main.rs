@@ -9,7 +9,6 @@ mod accesses;
 #[path = "../catalogue/mod.rs"]
 mod catalogue;
 mod meeting;
-mod paths;
 mod threads;
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! Every kernel of this package as threads, under many schedules, plain and checked, in both languages.
+//! Every kernel of this package, and kernels in which elements meet, as threads, under many schedules, plain and checked, in both languages.
 
 use half::bf16;
 use tilewright_dsl::backend::{cuda, entry, ptx};
@@ -12,6 +12,7 @@ use tilewright_runtime::compile::{CompileOptions, Nvrtc, compile};
 use tilewright_testing::{Part, Ptxas};
 
 use crate::catalogue::{Binding, Place, movers, others};
+use crate::meeting::meeting;
 use crate::{ARCHITECTURES, PROGRAMS};
 
 /// The kernels as a launch has them, and their checked builds.
@@ -24,7 +25,9 @@ fn kernels() -> Vec<Kernel> {
     let movers = rows.iter().flatten().map(|mover| mover.variant.kernel().clone());
     let others = others();
     let others = others.iter().map(|other| other.variant.kernel().clone());
-    let plain: Vec<Kernel> = movers.chain(others).collect();
+    let meeting = meeting(512);
+    let meeting = meeting.iter().map(|variant| variant.kernel().clone());
+    let plain: Vec<Kernel> = movers.chain(others).chain(meeting).collect();
     plain
         .iter()
         .cloned()

@@ -19,7 +19,6 @@ pub(crate) mod tests;
 pub use combine::combine;
 pub use convert::{bitcast, cast, from_f32, to_f32};
 #[cfg(test)]
-pub(crate) use functions::TWO_OVER_PI;
 
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, UnaryOp};

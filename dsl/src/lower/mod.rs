@@ -126,14 +126,6 @@ pub enum LowerError {
         /// Where it exceeds that.
         span: Span,
     },
-    /// What only the thread IR can say.
-    #[error("kernel `{kernel}`: {what} is printed by way of the thread IR alone")]
-    NotCarried {
-        /// The kernel.
-        kernel: String,
-        /// What it has.
-        what: &'static str,
-    },
     /// What no kernel that the verifier accepts asks for.
     #[error("kernel `{kernel}` cannot be lowered, because it has {what} (a defect of the compiler)\n  --> {span}")]
     Defect {

@@ -33,9 +33,6 @@ pub enum Compiler {
     Nvrtc,
     /// The driver. What PTX cannot say goes to NVRTC.
     Ptx,
-    /// The printer of CUDA C++ that goes without the thread IR.
-    #[doc(hidden)]
-    Legacy,
 }
 
 /// A text that names no compiler.
@@ -86,7 +83,7 @@ impl Compiler {
                 Err(CompileError::NvrtcNotFound { .. }) if has_ptx => Ok(settled(Self::Ptx, "there is no NVRTC")),
                 Err(error) => Err(error),
             },
-            Self::Nvrtc | Self::Legacy => nvrtc().map(|_| settled(self, "it was chosen")),
+            Self::Nvrtc => nvrtc().map(|_| settled(self, "it was chosen")),
         }
     }
 }
@@ -117,7 +114,6 @@ impl fmt::Display for Compiler {
             Self::Auto => "auto",
             Self::Nvrtc => "nvrtc",
             Self::Ptx => "ptx",
-            Self::Legacy => "legacy",
         })
     }
 }
@@ -126,7 +122,7 @@ impl FromStr for Compiler {
     type Err = UnknownCompiler;
 
     fn from_str(text: &str) -> Result<Self, UnknownCompiler> {
-        [Self::Auto, Self::Nvrtc, Self::Ptx, Self::Legacy]
+        [Self::Auto, Self::Nvrtc, Self::Ptx]
             .into_iter()
             .find(|compiler| compiler.to_string() == text)
             .ok_or_else(|| UnknownCompiler { text: text.to_owned() })

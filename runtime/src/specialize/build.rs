@@ -67,7 +67,7 @@ pub(super) fn variant(
         shared.inject(&kernel.name, wait)?;
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {
-                let module = for_nvrtc(kernel, schedule, shared.compiler)?;
+                let module = for_nvrtc(kernel, schedule)?;
                 origin = Some(offline.compile(&module)?);
                 Program::Offline(Box::new(module))
             }

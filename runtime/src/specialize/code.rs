@@ -5,7 +5,7 @@ use std::time::Duration;
 use tilewright_dsl::backend::ptx::{Target, Unsupported};
 use tilewright_dsl::backend::{Module, Text};
 use tilewright_dsl::ir::{Expression, Kernel};
-use tilewright_dsl::lower::{LowerError, Lowered, lower};
+use tilewright_dsl::lower::{LowerError, lower};
 use tilewright_dsl::schedule::Schedule;
 
 use crate::cache::{CubinCache, CubinKey, Origin};
@@ -21,19 +21,8 @@ pub(super) struct Code {
 }
 
 /// The text of a kernel for NVRTC.
-pub(super) fn for_nvrtc(kernel: &Kernel, schedule: &Schedule, compiler: Compiler) -> Result<Module, LowerError> {
-    Ok(match lowered(kernel, schedule, compiler)? {
-        Ok(lowered) => Module::cuda(&lowered),
-        Err(module) => module,
-    })
-}
-
-/// A lowered kernel; or its text, if it goes without the thread IR.
-fn lowered(kernel: &Kernel, schedule: &Schedule, compiler: Compiler) -> Result<Result<Lowered, Module>, LowerError> {
-    match compiler {
-        Compiler::Legacy => tilewright_dsl::cuda::lower(kernel, schedule).map(Err),
-        _ => lower(kernel, schedule).map(Ok),
-    }
+pub(super) fn for_nvrtc(kernel: &Kernel, schedule: &Schedule) -> Result<Module, LowerError> {
+    lower(kernel, schedule).map(|lowered| Module::cuda(&lowered))
 }
 
 /// The code of a kernel for a GPU, by the compiler that was chosen for it.
@@ -46,10 +35,7 @@ pub(super) fn code(
 ) -> Result<Code, LaunchError> {
     let mut options = CompileOptions::new(cuda.properties().architecture);
     options.limit = limit;
-    let lowered = match lowered(kernel, schedule, compiler)? {
-        Ok(lowered) => lowered,
-        Err(module) => return Ok(nvrtc(module, &options)?),
-    };
+    let lowered = lower(kernel, schedule)?;
     let own = has_own_instructions(kernel);
     let ptx = || -> Result<Result<Code, Unsupported>, LaunchError> {
         match target(options.arch, own).and_then(|target| Module::ptx(&lowered, target)) {
@@ -64,7 +50,7 @@ pub(super) fn code(
     };
     let module = || Module::cuda(&lowered);
     match compiler {
-        Compiler::Nvrtc | Compiler::Legacy => Ok(nvrtc(module(), &options)?),
+        Compiler::Nvrtc => Ok(nvrtc(module(), &options)?),
         Compiler::Auto => match nvrtc(module(), &options) {
             Err(missing @ (CompileError::NvrtcNotFound { .. } | CompileError::UnsupportedArchitecture { .. })) => {
                 ptx()?.map_err(|reason| unsaid(reason, missing).into())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tilewright_dsl::call::Call;
-use tilewright_dsl::lower::KernelArgument;
 use tilewright_dsl::ir::Symbol;
+use tilewright_dsl::lower::KernelArgument;
 
 use super::Variant;
 use crate::arguments::word_of;
