@@ -18,7 +18,6 @@ pub(crate) mod tests;
 
 pub use combine::combine;
 pub use convert::{bitcast, cast, from_f32, to_f32};
-#[cfg(test)]
 
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, CompareOp, Expression, Handle, Literal, UnaryOp};

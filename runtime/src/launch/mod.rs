@@ -241,7 +241,7 @@ fn put(
     };
     let host_time = specializer.launched(Some(&served), started);
     if let Some((measure, reading)) = measured {
-        specializer.measured(measure, reading);
+        specializer.measured(*measure, reading);
     }
     specializer.hooks().tell(|| Event::Launched {
         variant: Some(&served.variant),

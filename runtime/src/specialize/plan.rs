@@ -247,13 +247,13 @@ impl Specializer {
     }
 
     /// A measured launch. What is built behind, and what is dropped, is in another thread.
-    pub(crate) fn measured(&self, measure: Box<Measure>, reading: Box<dyn Reading>) {
+    pub(crate) fn measured(&self, measure: Measure, reading: Box<dyn Reading>) {
         let Measure {
             class,
             side,
             variants,
             with,
-        } = *measure;
+        } = measure;
         let Some(trial) = &class.trial else { return };
         match trial.add(side, reading, variants) {
             Some(Verdict::Kept) => {

@@ -28,6 +28,9 @@ pub enum Tier {
     Literal,
 }
 
+/// The best variant for a launch, its tier, and what a launch by it measures.
+type Best = (Arc<Variant>, Tier, Option<Box<Measure>>);
+
 type IsCapturing<'f> = &'f dyn Fn() -> Result<bool, LaunchError>;
 
 /// A launch, as far as it is known.
@@ -144,7 +147,7 @@ impl Shared {
         launch: &Launch<'_, '_>,
         class: &Arc<LaunchClass>,
         resident: &Arc<Variant>,
-    ) -> Result<(Arc<Variant>, Tier, Option<Box<Measure>>), LaunchError> {
+    ) -> Result<Best, LaunchError> {
         let proved = self.for_conditions(launch, class);
         // A class that is full gets no better variant for these conditions.
         let is_settled = proved.is_some() || !class.has_room();
