@@ -129,8 +129,11 @@ const OF_GROUPS: [(&str, Mover); 3] = [
     }),
 ];
 
+/// What a count is bound as.
+type Bind = fn(u64) -> HostCount;
+
 /// How the three variants of a launch are asked for.
-const TIERS: [(Tier, fn(u64) -> HostCount); 3] = [
+const TIERS: [(Tier, Bind); 3] = [
     (Tier::Resident, HostCount::Runtime),
     (Tier::Proved, HostCount::Runtime),
     (Tier::Literal, HostCount::Exact),
