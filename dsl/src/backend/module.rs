@@ -73,7 +73,7 @@ impl Module {
     ///
     /// #[kernel(grid = [1])]
     /// fn ones(out: &mut Tensor<f32, 1>) {
-    ///     out.store([0], full([1024], 1.0f32));
+    ///     out.store([arange(1024)], full([1024], 1.0f32));
     /// }
     ///
     /// let parameters = vec![ParameterFacts::Tensor(TensorFacts::contiguous(&[1024]))];

@@ -42,8 +42,9 @@ use crate::ir::{AtomicUpdate, CompareOp, Expression, ParameterKind, Shape, Span,
 /// ) {
 ///     let cols = arange(row.extent(0));
 ///     let value = row.load([cols]);
+///     let (rank, half) = (buffers.rank(), epoch.half());
 ///     for peer in 0..buffers.len() {
-///         buffers[peer].store([epoch.half(), buffers.rank(), cols], value);
+///         buffers[peer].store([half, rank, cols], value);
 ///     }
 ///     flags.raise(0, epoch.now());
 ///     flags.wait(0, epoch.now());

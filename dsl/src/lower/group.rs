@@ -415,12 +415,14 @@ impl Lower<'_> {
         let Expression::Load(access) = &kernel.expressions[load] else {
             return false;
         };
+        if self.uses.stores_into(access.tensor) != 1 {
+            return false;
+        }
         let made_of = |value| kernel.is_made_of(value, |_| true, |inner| inner == load);
-        let (mut stores, mut changes, mut others) = (0, false, false);
+        let (mut changes, mut others) = (false, false);
         kernel.body.walk(&mut |statement, _| match statement {
             Statement::Store { access: to, value, .. } => {
                 let in_place = to == access && self.is_apart(to) && !to.operands().any(made_of);
-                stores += usize::from(to.tensor == access.tensor);
                 others |= (made_of(*value) || to.operands().any(made_of)) && !in_place;
             }
             Statement::Let(value) => {
@@ -437,7 +439,7 @@ impl Lower<'_> {
             Statement::Store { access: to, .. } => to == access,
             _ => false,
         };
-        stores == 1 && !changes && !others && has_both(&kernel.body, &of)
+        !changes && !others && has_both(&kernel.body, &of)
     }
 
     /// Whether no two elements of an access are in one place: one of its axes has elements, and an index moves with it.

@@ -12,6 +12,7 @@
 //!   `collective` is where elements meet, and `keep` what is kept of them;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
 //!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide;
+//! * `uses` is what the kernel does with its values, found once;
 //! * `barrier` is where threads wait for each other, `wait` where they wait for others, `atomic` atomic operations,
 //!   `effect` what else is done for its effect, `report` what is reported, `mark` what checked builds note of accesses.
 //!
@@ -40,6 +41,7 @@ mod program;
 mod pull;
 mod report;
 mod statement;
+mod uses;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -61,6 +63,7 @@ use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Re
 use barrier::Order;
 use held::{Held, Variable};
 use point::Point;
+use uses::Uses;
 
 /// A kernel as the thread IR has it.
 #[derive(Debug, Clone)]
@@ -203,6 +206,7 @@ struct Lower<'a> {
     kernel: &'a Kernel,
     schedule: &'a Schedule,
     effects: Effects,
+    uses: Uses,
     races: Races,
     /// In checked builds, the number of the program's store.
     stores: Option<Handle<Register>>,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::layout::choose_lanes;
+use super::uses::Uses;
 use super::{Lower, LowerError};
 use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
@@ -24,6 +25,7 @@ impl<'a> Lower<'a> {
             schedule,
             races: Races::of(kernel, &effects),
             effects,
+            uses: Uses::of(kernel),
             stores: None,
             b,
             arguments: Vec::new(),

@@ -62,7 +62,7 @@ impl Lower<'_> {
         node.for_each_operand(|operand| operands.push(operand));
         let held = self.with_others(&operands, |lower| {
             lower.pulled.push(Default::default());
-            let held = lower.collected(node, result);
+            let held = lower.collected(value, result);
             lower.pulled.pop();
             held
         })?;
@@ -76,9 +76,8 @@ impl Lower<'_> {
 
     /// The operation, done to see what it takes.
     pub(super) fn collective_once(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
-        let node = &self.kernel.expressions[value];
-        let result = self.result_of(node, self.kernel.ty(value))?;
-        self.collected(node, result).map(drop)
+        let result = self.result_of(&self.kernel.expressions[value], self.kernel.ty(value))?;
+        self.collected(value, result).map(drop)
     }
 
     /// Shared memory for what becomes of an operation, unless it is one element.
@@ -101,9 +100,15 @@ impl Lower<'_> {
         Ok(Some((buffer, stored)))
     }
 
-    fn collected(&mut self, node: &Expression, result: Option<Kept>) -> Result<Held, LowerError> {
-        match (node, result) {
-            (Expression::Reduce { value, axis, reduction }, _) => {
+    fn collected(&mut self, value: Handle<Expression>, result: Option<Kept>) -> Result<Held, LowerError> {
+        let kernel = self.kernel;
+        match (&kernel.expressions[value], result) {
+            (Expression::Reduce { value: of, axis, reduction }, None) => {
+                let line = self.line(*of, *axis);
+                let decides = self.uses.decides(value);
+                return self.reduce_to_one(&line, reduction, decides);
+            }
+            (Expression::Reduce { value, axis, reduction }, Some(result)) => {
                 let line = self.line(*value, *axis);
                 return self.reduce(&line, reduction, result);
             }

@@ -71,48 +71,61 @@ struct Standing {
 }
 
 impl Lower<'_> {
+    /// The only element of a line. Where it `decides` which way threads go, all of them are told by one: that each warp has
+    /// found the same for itself is not known of it.
+    pub(super) fn reduce_to_one(
+        &mut self,
+        line: &Line,
+        reduction: &Reduction,
+        decides: bool,
+    ) -> Result<Held, LowerError> {
+        let threads = i64::from(self.schedule.threads);
+        let share = Share::of(line, threads);
+        let group = share.group;
+        let zero = self.b.constant(0);
+        // Every group does the line, or one does, whose threads hold its elements.
+        let everywhere = group <= Self::warp() && !self.are_made_of_held(&[line.value]);
+        let standing = match everywhere {
+            true => Standing {
+                place: zero,
+                lane: self.split(self.worker, group).1,
+                here: self.b.indices().always(true),
+            },
+            false => {
+                let end = self.b.constant(group);
+                Standing {
+                    place: zero,
+                    lane: self.worker,
+                    here: self.b.indices().less(self.worker, end),
+                }
+            }
+        };
+        let own = self.leaves(line, reduction, share, standing)?;
+        let total = match group > Self::warp() {
+            true => self.across_warps(line, reduction, share, own, standing)?,
+            false => self.across(reduction, own, standing.lane, share.leaves, group)?,
+        };
+        let has_each_warp = everywhere || group > Self::warp();
+        let found = match threads <= Self::warp() || (has_each_warp && !decides) {
+            // Each thread does all of it.
+            _ if everywhere && group == 1 => total.found(),
+            true => self.of_first(total),
+            false => self.handed_on(total)?,
+        };
+        Ok(Held::Everywhere(match reduction {
+            Reduction::Combine(_) => found,
+            Reduction::ArgMin | Reduction::ArgMax => self.b.index(found).into(),
+        }))
+    }
+
     pub(super) fn reduce(
         &mut self,
         line: &Line,
         reduction: &Reduction,
-        result: Option<Kept>,
+        (result, stored): Kept,
     ) -> Result<Held, LowerError> {
-        let threads = i64::from(self.schedule.threads);
-        let share = Share::of(line, threads);
+        let share = Share::of(line, i64::from(self.schedule.threads));
         let Share { group, lines, .. } = share;
-        let Some((result, stored)) = result else {
-            let zero = self.b.constant(0);
-            // Every group does the line, or one does, whose threads hold its elements.
-            let everywhere = group <= Self::warp() && !self.are_made_of_held(&[line.value]);
-            let standing = match everywhere {
-                true => Standing {
-                    place: zero,
-                    lane: self.split(self.worker, group).1,
-                    here: self.b.indices().always(true),
-                },
-                false => {
-                    let end = self.b.constant(group);
-                    Standing {
-                        place: zero,
-                        lane: self.worker,
-                        here: self.b.indices().less(self.worker, end),
-                    }
-                }
-            };
-            let own = self.leaves(line, reduction, share, standing)?;
-            if group > Self::warp() {
-                let total = self.across_warps(line, reduction, share, own, standing)?;
-                return Ok(Held::Everywhere(self.of_first(total)));
-            }
-            let total = self.across(reduction, own, standing.lane, share.leaves, group)?;
-            let found = match everywhere || threads <= Self::warp() {
-                // One thread may do all of it.
-                true if everywhere && group == 1 => total.found(),
-                true => self.of_first(total),
-                false => self.handed_on(total)?,
-            };
-            return Ok(Held::Everywhere(found));
-        };
         let trips = (line.places + lines - 1) / lines;
         self.so_often(trips, |lower, trip| {
             let first = lower.b.indices().scale(trip, share.active());
