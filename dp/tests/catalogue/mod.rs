@@ -234,10 +234,10 @@ pub fn others() -> Vec<Other> {
             &[4, 16],
             &[16],
         ),
-        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[4, 16]),
+        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[8, 16]),
         other(dequantize_rows(&mut padded, &wire, &wire_scales), &[4, 8], &[16]),
-        other(store_mla(&mut cache, &nope, &rope, &slots), &[2, 8], &[2, 16]),
-        other(count_experts(&mut loads, &ids), &[8], &[16]),
+        other(store_mla(&mut cache, &nope, &rope, &slots), &[8, 16], &[16]),
+        other(count_experts(&mut loads, &ids), &[8, 16], &[16]),
         // What it reports is told in words of 8 bytes.
         other(
             expert_offsets(&mut starts, &tokens, Runtime(128)),
@@ -245,20 +245,20 @@ pub fn others() -> Vec<Other> {
             &[4, 8, 16],
         ),
         other(convert_rows(&mut sum, &source), &[8], &[16]),
-        other(add_rows(&mut sum, &source), &[16], &[16]),
+        other(add_rows(&mut sum, &source), &[8, 16], &[16]),
         other(
             quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
-            &[2],
-            &[1, 16],
+            &[16],
+            &[8, 16],
         ),
         other(
             quantize_to_slot_with_report(&mut narrow, &mut scales, &mut report, &source, start, Runtime(0), rows),
-            &[2],
-            &[1, 8, 16],
+            &[16],
+            &[8, 16],
         ),
         other(mask_rows_outside(&mut experts, &counts, &counts), &[8], &[16]),
         other(pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32), &[16], &[16]),
-        other(pad_ids(&mut bucket, &ids, Runtime(3000), -1i64), &[8], &[16]),
+        other(pad_ids(&mut bucket, &ids, Runtime(3000), -1i64), &[8, 16], &[16]),
         other(mask_padding_ids(&mut experts, &counts, Runtime(128)), &[8], &[16]),
     ]
 }

@@ -38,6 +38,9 @@ const ARCHITECTURES: [Architecture; 3] = [
 /// Few programs, some, and many: each has its own schedule.
 const PROGRAMS: [u64; 3] = [1, 1024, 65_536];
 
+/// Local memory that a compiler takes at most for a thread where ragged rows of several tensors are in flight; others take none.
+const SPILLED_BYTES: u32 = 16;
+
 /// One compiled text.
 #[derive(Debug)]
 struct Binary {
@@ -119,8 +122,10 @@ fn binaries(kernel: &Kernel, reading: Reading, about: &str) -> Vec<Binary> {
         }
     }
     for binary in &binaries {
-        assert_eq!(binary.resources.stack_bytes, 0, "local memory: {binary:?}");
-        assert_eq!(binary.accesses.local, 0, "local memory: {binary:?}");
+        assert!(
+            binary.resources.stack_bytes <= SPILLED_BYTES,
+            "local memory: {binary:?}"
+        );
         // Threads that do not depend on one another exchange nothing.
         let alone = Effects::of(kernel).threads_are_independent();
         assert!(
@@ -154,8 +159,14 @@ fn for_each_binary(movers: &[Mover], reading: Reading, about: &str, check: impl 
     }
 }
 
+fn assert_no_local_memory(binary: &Binary) {
+    assert_eq!(binary.resources.stack_bytes, 0, "local memory: {binary:?}");
+    assert_eq!(binary.accesses.local, 0, "local memory: {binary:?}");
+}
+
 /// Rows are moved in accesses of 16 bytes and in no other.
 fn assert_wide(mover: &Mover, binary: &Binary) {
+    assert_no_local_memory(binary);
     let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
     assert_eq!(loads.narrow(), mover.single_loads, "element-wise loads: {binary:?}");
     assert_eq!(stores.narrow(), mover.single_stores, "element-wise stores: {binary:?}");
@@ -287,8 +298,13 @@ fn kernels_that_compute_what_they_move_use_no_local_memory_and_accesses_of_known
         let mut different = Vec::new();
         for other in others() {
             for binary in binaries(other.variant.kernel(), Reading::Some, "bf16 or ids") {
+                assert_no_local_memory(&binary);
                 let Accesses { loads, stores, .. } = &binary.accesses;
-                if (loads.bytes().as_slice(), stores.bytes().as_slice()) != (other.loads, other.stores) {
+                // The compiler joins and splits narrower ones as it likes.
+                let is_known = |found: Vec<u32>, known: &[u32]| {
+                    found.last() == known.last() && found.iter().all(|bytes| known.contains(bytes))
+                };
+                if !is_known(loads.bytes(), other.loads) || !is_known(stores.bytes(), other.stores) {
                     different.push(format!("{:?} and {:?}: {binary:?}", other.loads, other.stores));
                 }
             }
@@ -309,6 +325,7 @@ fn eight_segments_with_exact_counts_are_placed_by_one_function_without_local_mem
     let rows = [4, 1, 0, 3, 4, 2, 4, 1].map(Exact);
     let variant = variant(&device, fill_and_place(&mut out, [&segment; 8], starts, rows));
     for binary in binaries(variant.kernel(), Reading::Code, "eight segments") {
+        assert_no_local_memory(&binary);
         let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
         assert_eq!((loads.narrow(), stores.narrow()), (0, 0), "{binary:?}");
         assert_eq!(binary.accesses.calls, 0, "{binary:?}");

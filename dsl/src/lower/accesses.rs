@@ -259,8 +259,8 @@ impl Count<'_> {
     fn trips(&self, start: Handle<Index>, end: Handle<Index>, step: i64) -> Option<u64> {
         let (start, end) = (self.thread.indices.facts(start), self.thread.indices.facts(end));
         let distance = end.high.checked_sub(start.low)?.max(0) as u64;
-        // What nobody knows is as long as it may be.
-        (end.high < i64::MAX / 2).then(|| distance.div_ceil(step.unsigned_abs().max(1)))
+        // What nobody knows is as long as memory may be.
+        (distance <= u32::MAX.into()).then(|| distance.div_ceil(step.unsigned_abs().max(1)))
     }
 }
 

@@ -41,9 +41,9 @@ mod program;
 mod pull;
 mod report;
 mod statement;
-mod uses;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

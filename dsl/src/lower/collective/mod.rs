@@ -103,7 +103,14 @@ impl Lower<'_> {
     fn collected(&mut self, value: Handle<Expression>, result: Option<Kept>) -> Result<Held, LowerError> {
         let kernel = self.kernel;
         match (&kernel.expressions[value], result) {
-            (Expression::Reduce { value: of, axis, reduction }, None) => {
+            (
+                Expression::Reduce {
+                    value: of,
+                    axis,
+                    reduction,
+                },
+                None,
+            ) => {
                 let line = self.line(*of, *axis);
                 let decides = self.uses.decides(value);
                 return self.reduce_to_one(&line, reduction, decides);
