@@ -254,7 +254,7 @@ impl Device {
 
     /// How long NVRTC may take for a kernel from now on; unless it is told otherwise,
     /// [two minutes](crate::compile::CompileOptions::LIMIT). What takes longer is given up: a launch that waits for it fails
-    /// with [`CompileError::Unended`](crate::compile::CompileError::Unended), and behind it counts as a failure, so that the
+    /// with [`CompileError::Unended`], and behind it counts as a failure, so that the
     /// resident variant goes on serving. [`unended`](crate::compile::unended) says how many there are.
     pub fn set_compile_limit(&self, limit: Duration) {
         self.0.specializer.limits().set_compilation(limit);
