@@ -9,6 +9,7 @@
 //! * Functions that are not exactly rounded are fixed sequences of IEEE operations, so they too are the same everywhere;
 //!   [`error_bound`] says how far off they can be.
 
+mod atomic;
 mod combine;
 mod convert;
 pub(crate) mod functions;
@@ -16,6 +17,7 @@ pub(crate) mod real;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use atomic::atomic;
 pub use combine::combine;
 pub use convert::{bitcast, cast, from_f32, to_f32};
 

@@ -115,9 +115,25 @@ fn heading(line: &str) -> Option<Diagnostic> {
         };
         return Some(new(file, number, rest));
     }
-    ["nvrtc: ", "ptxas ", ""]
+    // Of an assembler's line only the author of generated text could make anything.
+    if let Some((_, severity, message)) = assembler(line) {
+        return Some(new("", 0, (severity, message)));
+    }
+    ["nvrtc: ", ""]
         .iter()
         .find_map(|tool| Some(new("", 0, Severity::split(line.strip_prefix(tool)?)?)))
+}
+
+/// Reads `ptxas application ptx input, line 37; error   : message`, or the same without a place, whose line is 0.
+pub(super) fn assembler(line: &str) -> Option<(u32, Severity, &str)> {
+    let said = line.strip_prefix("ptxas ")?;
+    let placed = said.match_indices(", line ").find_map(|(at, words)| {
+        let (number, rest) = said[at + words.len()..].split_once(';')?;
+        Some((number.parse::<u32>().ok()?, rest.trim_start()))
+    });
+    let (number, rest) = placed.unwrap_or((0, said));
+    let (severity, message) = Severity::split(rest)?;
+    Some((number, severity, message))
 }
 
 /// Removes the indentation that all lines share.
@@ -164,6 +180,12 @@ mod tests {
         let found = parse("src/a (1): b(2).rs(7): catastrophic error: too deep\n");
         assert_eq!((found[0].file.as_str(), found[0].line), ("src/a (1): b(2).rs", 7));
         assert_eq!(found[0].to_string(), "error: too deep\n  --> src/a (1): b(2).rs:7");
+    }
+
+    #[test]
+    fn what_an_assembler_says_of_a_line_of_generated_text_is_kept() {
+        let found = parse("ptxas application ptx input, line 37; error   : Unknown modifier '.q32'\n");
+        assert_eq!(found[0].to_string(), "error: Unknown modifier '.q32'");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tilewright_dsl::backend::ptx::Text;
 
-use super::diagnostic::Severity;
+use super::diagnostic::assembler;
 use super::unended::{Compilation, UNENDED};
 use super::{CompileError, CompileOptions, Cubin, Diagnostic};
 
@@ -53,15 +53,8 @@ pub fn parse_ptx_log(log: &str, text: &Text) -> Vec<Diagnostic> {
     log.lines().filter_map(|line| finding(line, text)).collect()
 }
 
-/// Reads `ptxas application ptx input, line 37; error   : message`, or the same without a place.
 fn finding(line: &str, source: &Text) -> Option<Diagnostic> {
-    let said = line.strip_prefix("ptxas ")?;
-    let placed = said.match_indices(", line ").find_map(|(at, words)| {
-        let (number, rest) = said[at + words.len()..].split_once(';')?;
-        Some((number.parse::<u32>().ok()?, rest.trim_start()))
-    });
-    let (number, rest) = placed.unwrap_or((0, said));
-    let (severity, message) = Severity::split(rest)?;
+    let (number, severity, message) = assembler(line)?;
     let span = source.span(number);
     let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
     let excerpt = at.and_then(|at| source.text.lines().nth(at));
@@ -76,6 +69,7 @@ fn finding(line: &str, source: &Text) -> Option<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Severity;
     use super::*;
     use tilewright_dsl::backend::ptx::{Target, print};
     use tilewright_dsl::element::ElementType;

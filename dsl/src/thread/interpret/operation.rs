@@ -4,7 +4,7 @@ use super::memory::Touch;
 use super::{Fault, Machine, Packet, Passed};
 use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Literal, UnaryOp};
+use crate::ir::{Literal, UnaryOp};
 use crate::thread::{Load, Operation, Order, Rounding, Shuffle, Type, Use, Vote};
 
 impl Machine<'_> {
@@ -234,11 +234,4 @@ fn toward_zero(value: Literal, nearest: Literal) -> Option<Literal> {
         true => literal(ElementType::F32, nearest.bits - 1),
         false => nearest,
     })
-}
-
-impl Machine<'_> {
-    /// What an atomic sum, or a smaller or larger one, leaves.
-    pub(super) fn combined(&self, op: BinaryOp, element: ElementType, old: u64, value: u64) -> Option<u64> {
-        arithmetic::binary(op, literal(element, old), literal(element, value)).map(|found| found.bits)
-    }
 }

@@ -2,8 +2,9 @@
 
 use super::memory::Touch;
 use super::{Fault, Machine, Packet, Reported};
+use crate::arithmetic;
 use crate::element::ElementType;
-use crate::ir::{AtomicOp, BinaryOp, Literal};
+use crate::ir::{AtomicOp, Literal};
 use crate::stack::room;
 use crate::thread::{Atomic, Block, Label, Order, Place, Statement, Store, Update, Use};
 
@@ -231,17 +232,9 @@ impl Machine<'_> {
     }
 
     fn updated(&self, op: AtomicOp, element: ElementType, old: u64, value: Use, thread: u32) -> u64 {
+        let literal = |bits| Literal { element, bits };
         let value = self.scalar(value, thread);
-        let op = match op {
-            AtomicOp::Add => BinaryOp::Add,
-            AtomicOp::Min => BinaryOp::Min,
-            AtomicOp::Max => BinaryOp::Max,
-            AtomicOp::And => BinaryOp::And,
-            AtomicOp::Or => BinaryOp::Or,
-            AtomicOp::Xor => BinaryOp::Xor,
-            AtomicOp::Exchange => return value,
-        };
-        self.combined(op, element, old, value).unwrap_or(old)
+        arithmetic::atomic(op, literal(old), literal(value)).map_or(old, |new| new.bits)
     }
 
     fn change(&mut self, place: Place, element: ElementType, bits: u64, thread: u32) -> Result<(), Fault> {
