@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-OPS = ("gather", "scatter", "slot", "pad", "place")
+MOVEMENTS = ("gather", "scatter", "slot", "pad", "place")
+COMPUTED = ("store_mla", "quantize_rows", "dequantize_rows", "combine_rows", "abs_in_place")
+OPS = MOVEMENTS + COMPUTED
+ROPE = 64  # elements at the end of a latent row that carry its position
+GROUP = 128  # elements that share a scale
+TOP = 8  # rows that are combined into one
 ELEMENT_BYTES = 2  # bf16
 LEAST_LAUNCHES = 8  # in a graph, so that the cost of launching the graph itself is shared
 MOST_LAUNCHES = 16384
@@ -38,6 +43,16 @@ class Case:
     @property
     def bytes(self) -> int:
         """Bytes that one launch must read and write."""
+        elements = self.rows * self.columns
+        match self.op:
+            case "store_mla":
+                return 2 * elements * ELEMENT_BYTES + self.rows * 8
+            case "quantize_rows" | "dequantize_rows":
+                return elements * (ELEMENT_BYTES + 1) + self.rows * (self.columns // GROUP) * 4
+            case "combine_rows":
+                return (TOP + 1) * elements * ELEMENT_BYTES + self.rows * TOP * 12
+            case "abs_in_place":
+                return 2 * elements * ELEMENT_BYTES
         written = self.output_rows if self.op in ("pad", "place") else self.rows
         return (self.rows + written) * self.columns * ELEMENT_BYTES
 
@@ -54,7 +69,8 @@ class Case:
     @property
     def pool_rows(self) -> int:
         """Rows that indices point into: twice as many as are touched, in random order."""
-        return 2 * self.sets * self.rows
+        touched = self.sets * self.rows * (TOP if self.op == "combine_rows" else 1)
+        return touched if self.op == "combine_rows" else 2 * touched
 
     def request(self) -> dict:
         """The same case for the other side."""

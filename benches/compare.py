@@ -24,7 +24,8 @@ sys.dont_write_bytecode = True
 import torch
 import triton
 
-from cases import OPS, Buffers, Case
+from cases import COMPUTED, MOVEMENTS, OPS, Buffers, Case
+from elements import Elements, element_peers
 from ours import Ours, OursError
 from peers import peers
 from replay import best_of
@@ -71,7 +72,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", help="the library `movement` (crate tilewright-benches); without it only the peers are measured")
     parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
-    parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
+    parser.add_argument("--ops", nargs="+", choices=OPS, default=MOVEMENTS)
     parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
     parser.add_argument("--columns", type=int, default=7168)
     parser.add_argument("--rounds", type=int, default=3)
@@ -121,9 +122,10 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
     def fail(who: str, reason: str) -> None:
         lines.append({"kind": "error", **about, "who": who, "reason": reason})
 
-    buffers = Buffers(case)
+    computed = case.op in COMPUTED
+    buffers = Elements(case) if computed else Buffers(case)
     contestants = []  # name, role, configuration, how to measure
-    for peer in peers(buffers):
+    for peer in element_peers(buffers) if computed else peers(buffers):
         label, replay = best_of(peer.configurations, case.sets, case.launches, options.tuning_replays)
         buffers.poison()
         torch.cuda.synchronize()

@@ -9,9 +9,8 @@ use tilewright_dsl::call::{Call, Exact, Runtime};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, device_count};
 
 use crate::case::{Binding, Case, Op, Way};
-
-/// What an output holds before a launch that is checked: no padding, and no row of random bits.
-const POISON: u16 = 0x5555;
+use crate::random::Random;
+use crate::work::{POISON, Work};
 
 /// Random source rows, an output, an index vector, and the counts in device memory.
 pub struct Buffers {
@@ -54,13 +53,31 @@ impl Buffers {
         })
     }
 
-    /// What the tensors are for.
-    pub fn case(&self) -> &Case {
-        &self.case
+    /// Source and output row of every row that is moved.
+    fn moves(&self) -> impl Iterator<Item = (usize, usize)> {
+        let Case {
+            op,
+            rows,
+            output_rows,
+            offset,
+            ..
+        } = self.case;
+        self.rows_of_index
+            .iter()
+            .enumerate()
+            .map(move |(row, &index)| match op {
+                Op::Gather => (index as usize, row),
+                Op::Scatter => (row, index as usize),
+                Op::Slot | Op::Place => (row, row / rows * output_rows + offset + row % rows),
+                Op::Pad => (row, row / rows * output_rows + row % rows),
+                // What computes is no work of these buffers.
+                _ => (row, row),
+            })
     }
+}
 
-    /// Launches the operation on one set of rows.
-    pub fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
+impl Work for Buffers {
+    fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
         let Case {
             op,
             rows,
@@ -107,26 +124,17 @@ impl Buffers {
                     Binding::Device => pad_rows(output, source, device_count(&self.counts, 0, n)?),
                 }
             }
+            _ => return Err(format!("{op:?} moves no rows").into()),
         };
-        let call = match way.binding {
-            Binding::Exact => call.exact_extents(),
-            Binding::Runtime | Binding::Device => call,
-        };
-        let call = match way.schedule {
-            Some(schedule) => call.with_schedule(schedule.into()),
-            None => call,
-        };
-        Ok(call.launch(device)?)
+        Ok(way.of(call).launch(device)?)
     }
 
-    /// Makes every element of the output wrong.
-    pub fn poison(&mut self) -> Result<(), TensorError> {
+    fn poison(&mut self) -> Result<(), TensorError> {
         let poison = vec![bf16::from_bits(POISON); self.output.len()];
         self.output.copy_from(&poison)
     }
 
-    /// Compares the output, bit for bit, with what the operation leaves after `poison` if every set was launched.
-    pub fn check(&self) -> Result<(), String> {
+    fn check(&mut self) -> Result<(), String> {
         let output = self.output.download().map_err(|error| error.to_string())?;
         let output: &[u16] = bytemuck::cast_slice(&output);
         let columns = self.case.columns;
@@ -149,40 +157,8 @@ impl Buffers {
         }
         Ok(())
     }
-
-    /// Source and output row of every row that is moved.
-    fn moves(&self) -> impl Iterator<Item = (usize, usize)> {
-        let Case {
-            op,
-            rows,
-            output_rows,
-            offset,
-            ..
-        } = self.case;
-        self.rows_of_index
-            .iter()
-            .enumerate()
-            .map(move |(row, &index)| match op {
-                Op::Gather => (index as usize, row),
-                Op::Scatter => (row, index as usize),
-                Op::Slot | Op::Place => (row, row / rows * output_rows + offset + row % rows),
-                Op::Pad => (row, row / rows * output_rows + row % rows),
-            })
-    }
 }
 
 fn part(set: usize, rows: usize) -> Range<usize> {
     set * rows..(set + 1) * rows
-}
-
-/// SplitMix64: enough for data, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }

@@ -1,6 +1,7 @@
 //! What is asked to be measured. The Python side chooses every number, so that both sides do the same.
 
 use serde::Deserialize;
+use tilewright_dsl::call::Call;
 use tilewright_dsl::schedule::{LoadHint, Schedule, StoreHint};
 
 /// An operation on rows of a hidden state.
@@ -17,6 +18,33 @@ pub enum Op {
     Pad,
     /// `out[offset + i] = source[i]`, and zeros everywhere else: a rank's part of a gathered buffer
     Place,
+    /// `out[index[i]] = (source[i], rope[i])`
+    StoreMla,
+    /// `out[i]` in 8 bits, with a scale for each [`GROUP`]
+    QuantizeRows,
+    /// The other way round
+    DequantizeRows,
+    /// `out[i]` is the weighted sum of [`TOP`] rows of the source
+    CombineRows,
+    /// `source[i]` without signs, where it is
+    AbsInPlace,
+}
+
+/// Elements at the end of a latent row that carry its position.
+pub const ROPE: usize = 64;
+/// Elements that share a scale.
+pub const GROUP: usize = 128;
+/// Rows that are combined into one.
+pub const TOP: usize = 8;
+
+impl Op {
+    /// Whether rows are moved, and nothing is computed of them.
+    pub fn moves(self) -> bool {
+        matches!(
+            self,
+            Self::Gather | Self::Scatter | Self::Slot | Self::Pad | Self::Place
+        )
+    }
 }
 
 /// How the counts of a launch (rows, offset) reach the kernel.
@@ -69,13 +97,25 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether the operation can be launched like that: a gather or scatter has no count that could lie on the device.
+    /// Whether the operation can be launched like that: most have no count that could lie on the device.
     pub fn has(&self, binding: Binding) -> bool {
         binding != Binding::Device || matches!(self.op, Op::Slot | Op::Pad | Op::Place)
     }
 
     /// Bytes that one launch must read and write.
     pub fn bytes(&self) -> usize {
+        let elements = self.rows * self.columns;
+        let narrow = elements + self.rows * (self.columns / GROUP) * size_of::<f32>();
+        match self.op {
+            Op::StoreMla => return 2 * elements * size_of::<u16>() + self.rows * size_of::<i64>(),
+            Op::QuantizeRows | Op::DequantizeRows => return elements * size_of::<u16>() + narrow,
+            Op::CombineRows => {
+                let each = size_of::<i64>() + size_of::<f32>();
+                return (TOP + 1) * elements * size_of::<u16>() + self.rows * TOP * each;
+            }
+            Op::AbsInPlace => return 2 * elements * size_of::<u16>(),
+            _ => {}
+        }
         let written = if matches!(self.op, Op::Pad | Op::Place) {
             self.output_rows
         } else {
@@ -91,6 +131,10 @@ impl Case {
             Op::Gather | Op::Scatter => touched <= self.pool_rows && self.output_rows == self.rows,
             Op::Slot | Op::Place => self.offset + self.rows <= self.output_rows,
             Op::Pad => self.rows <= self.output_rows,
+            Op::StoreMla => touched <= self.pool_rows && self.columns > ROPE,
+            Op::QuantizeRows | Op::DequantizeRows => self.columns.is_multiple_of(GROUP),
+            Op::CombineRows => touched * TOP <= self.pool_rows,
+            Op::AbsInPlace => true,
         };
         match () {
             () if self.dtype != "bf16" => Err(format!("dtype {} is not measured, only bf16", self.dtype)),
@@ -114,6 +158,20 @@ pub struct Way {
     pub compiler: Option<String>,
     /// Whether the result is compared with the operation's definition.
     pub check: bool,
+}
+
+impl Way {
+    /// A call that is done like that.
+    pub fn of<'a>(&self, call: Call<'a>) -> Call<'a> {
+        let call = match self.binding {
+            Binding::Exact => call.exact_extents(),
+            Binding::Runtime | Binding::Device => call,
+        };
+        match self.schedule {
+            Some(schedule) => call.with_schedule(schedule.into()),
+            None => call,
+        }
+    }
 }
 
 /// A schedule as it is written in a request.

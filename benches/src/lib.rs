@@ -6,7 +6,10 @@
 mod batch;
 mod buffers;
 mod case;
+mod elements;
+mod random;
 mod replay;
+mod work;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,7 +26,9 @@ use tilewright_runtime::compile::{Compiler, Nvrtc};
 use batch::{Batch, BatchCase};
 use buffers::Buffers;
 use case::{Binding, Case, Way};
+use elements::Elements;
 use replay::Replay;
+use work::Work;
 
 /// What can be asked.
 #[derive(Deserialize)]
@@ -63,7 +68,8 @@ enum Ask {
 /// What is ready. The graphs come first: they are dropped before the memory they use.
 struct Ready {
     replays: Vec<(String, Replay)>,
-    buffers: Buffers,
+    case: Case,
+    work: Box<dyn Work>,
 }
 
 thread_local! {
@@ -125,13 +131,17 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
         }
         Ask::Prepare { name, case, way } => {
             case.check()?;
-            ready.retain(|_, ready| ready.buffers.case() == &case);
+            ready.retain(|_, ready| ready.case == case);
             let device = &open(way.compiler.as_deref())?;
             let ready = match ready.entry(device.compiler()) {
                 Entry::Occupied(ready) => ready.into_mut(),
                 Entry::Vacant(place) => place.insert(Ready {
                     replays: Vec::new(),
-                    buffers: Buffers::new(device, case)?,
+                    work: match case.op.moves() {
+                        true => Box::new(Buffers::new(device, case.clone())?),
+                        false => Box::new(Elements::new(device, case.clone())?),
+                    },
+                    case,
                 }),
             };
             prepare(device, ready, name, &way)?
@@ -169,24 +179,27 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
 
 /// Captures and, if asked to, runs once on an output made wrong before, and compares.
 fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
-    let Ready { replays, buffers } = ready;
+    let Ready { replays, case, work } = ready;
     replays.retain(|(prepared, _)| *prepared != name);
-    // Compiles and loads, which a capture must not.
-    let launched = buffers.launch(device, way, 0)?;
+    // Compiles and loads, which a capture must not: the sets' rows need not be aligned alike.
+    let (sets, launches) = (case.sets, case.launches);
+    let mut launched = work.launch(device, way, 0)?;
+    for set in 1..sets {
+        launched = work.launch(device, way, set)?;
+    }
     device.synchronize()?;
     if way.check {
-        buffers.poison()?;
+        work.poison()?;
     }
-    let (sets, launches) = (buffers.case().sets, buffers.case().launches);
     let mut replay = Replay::capture(device, launches, |launch| {
-        buffers.launch(device, way, launch % sets).map(drop)
+        work.launch(device, way, launch % sets).map(drop)
     })?;
     if way.check {
         replay.measure(1, 0)?;
         device.synchronize()?;
-        buffers.check()?;
+        work.check()?;
     }
-    let bytes = buffers.case().bytes();
+    let bytes = case.bytes();
     replays.push((name, replay));
     let variant = launched.variant_id().map(|id| id.to_string());
     Ok(json!({ "variant": variant, "bytes": bytes, "checked": way.check }))

@@ -1,0 +1,22 @@
+//! What is done over and over.
+
+use std::error::Error;
+
+use tilewright_runtime::{Device, Launched, TensorError};
+
+use crate::case::Way;
+
+/// What an output holds before a launch that is checked: no padding, and nothing that an operation leaves.
+pub const POISON: u16 = 0x5555;
+
+/// An operation on sets of rows of its own.
+pub trait Work {
+    /// Launches the operation on one set of rows.
+    fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>>;
+
+    /// Makes every element of the output wrong.
+    fn poison(&mut self) -> Result<(), TensorError>;
+
+    /// Compares the output, bit for bit, with what the operation leaves after `poison` if every set was launched.
+    fn check(&mut self) -> Result<(), String>;
+}
