@@ -153,9 +153,9 @@ impl Lower<'_> {
         }
         // What is loaded for the ends is under way before anything is stored.
         let worker = self.worker;
-        let Item { point, here } = end_of(self, worker)?;
         // Of one row, what is not of its ends is no item either.
         let is_one = self.b.indices().less(worker, all);
+        let Item { point, here } = self.where_needed(is_one, |lower| end_of(lower, worker))?;
         let here = self
             .b
             .indices()
@@ -343,7 +343,7 @@ impl Lower<'_> {
             if self.b.kernel().indices.is_known(here) == Some(false) {
                 continue;
             }
-            let Item { point, here: own } = item(self, q)?;
+            let Item { point, here: own } = self.where_needed(here, |lower| item(lower, q))?;
             let here = self.b.indices().all([here].into_iter().chain(own));
             let value = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
             loaded.push((q, point, value, here));

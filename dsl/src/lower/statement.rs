@@ -258,7 +258,13 @@ impl Lower<'_> {
         let by = i64::try_from(step.unsigned_abs()).ok()?;
         let (from, to) = if step > 0 { (start, end) } else { (end, start) };
         let (first, last) = (self.b.kernel().indices.facts(from), self.b.kernel().indices.facts(to));
-        i64::try_from(i128::from(last.high) - i128::from(first.low)).ok()?;
+        let far = |to: i64, from: i64| i64::try_from(i128::from(to) - i128::from(from)).ok();
+        far(last.high, first.low)?;
+        // So far the wrong way that it would wrap, it is none.
+        let from = match far(last.low, first.high) {
+            Some(_) => from,
+            None => self.b.indices().minimum(from, to),
+        };
         let distance = self.b.indices().subtract(to, from);
         let (zero, one) = (self.b.constant(0), self.b.constant(1));
         let distance = self.b.indices().maximum(distance, zero);

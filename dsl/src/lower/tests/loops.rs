@@ -95,6 +95,45 @@ fn loops_between_any_two_integers_make_the_trips_that_their_bounds_say() {
     }
 }
 
+/// A loop from a number that is in the code to one that is not.
+fn from_there(start: i64, end: i64, step: i128) {
+    let mut b = Builder::new("from_there");
+    let out = b.tensor("out", I64, 1);
+    let (first, last, zero, one) = (b.index(start), b.scalar("last", I64), b.index(0), b.index(1));
+    let trips = b.variable("trips", zero);
+    b.for_loop(first, last, step, |b, _| {
+        let before = b.read(trips);
+        let after = b.add(before, one);
+        b.assign(trips, after);
+    });
+    let trips = b.read(trips);
+    b.store(out, &[zero], trips);
+    let mut kernel = b.launch(1);
+    let arguments = [
+        Argument::tensor(I64, &[1], 0, |_| 7),
+        Argument::Scalar(Literal::new(end)),
+    ];
+    bind(&mut kernel, &arguments, false);
+    check(&kernel, &schedule(32, 1), &arguments);
+}
+
+#[test]
+fn a_loop_whose_end_lies_far_behind_its_start_makes_no_trip() {
+    for near in [i64::MIN, i64::MIN + 3, -7, -1, 0, 1, 5, i64::MAX - 3, i64::MAX] {
+        for far in [i64::MIN, i64::MIN + 1, -2, 0, 1, i64::MAX - 1, i64::MAX] {
+            for step in [1, 2] {
+                let forwards = i128::from(far) - i128::from(near);
+                if forwards <= 64 {
+                    from_there(near, far, step);
+                }
+                if forwards >= -64 {
+                    from_there(near, far, -step);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_stands_behind_a_jump_that_is_always_made_is_left_out() {
     for jump in [Statement::Return, Statement::Break, Statement::Continue] {

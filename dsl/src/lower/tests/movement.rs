@@ -113,6 +113,37 @@ fn every_element_type_is_moved_at_every_width_and_offset() {
 }
 
 #[test]
+fn where_rows_go_is_looked_up_for_those_that_there_are() {
+    for (rows, columns, threads) in [(3, 5, 384), (3, 40, 64), (5, 131, 96), (3, 33, 1024), (1, 33, 96)] {
+        for scatters in [false, true] {
+            let mut b = Builder::new("rows");
+            let (out, src) = (b.tensor("out", ElementType::U8, 2), b.tensor("src", ElementType::U8, 2));
+            let index = b.tensor("index", ElementType::I32, 1);
+            for tensor in [src, index] {
+                b.tensor_mut(tensor).mutable = false;
+            }
+            let [row, cols] = [b.arange(rows), b.arange(columns)];
+            let named = b.load(index, &[row]);
+            let [row, named] = [row, named].map(|value| b.reshape(value, &[rows, 1]));
+            let cols = b.reshape(cols, &[1, columns]);
+            let (to, from) = if scatters { (named, row) } else { (row, named) };
+            let value = b.load(src, &[from, cols]);
+            b.store(out, &[to, cols], value);
+            let mut kernel = b.launch(1);
+            prove(&mut kernel, scatters);
+            let bytes = |at| at % 251 + 1;
+            let arguments = [
+                Argument::tensor(ElementType::U8, &[8, columns.into()], 3, |_| 0),
+                Argument::tensor(ElementType::U8, &[8, columns.into()], 5, bytes),
+                Argument::tensor(ElementType::I32, &[rows.into()], 0, |at| 6 - at),
+            ];
+            bind(&mut kernel, &arguments, true);
+            check(&kernel, &schedule(threads, 2), &arguments);
+        }
+    }
+}
+
+#[test]
 fn every_schedule_moves_the_same() {
     for (threads, programs_per_block, splits, unroll) in [
         (1, 1, 1, 1),
