@@ -182,7 +182,7 @@ impl Writer<'_> {
         let constraint = parts.constraint;
         let outputs = names.iter().map(|name| format!("\"{access}{constraint}\"({name})"));
         let outputs = outputs.collect::<Vec<_>>().join(", ");
-        let inputs: Vec<String> = [address].into_iter().chain(predicate).collect();
+        let inputs: Vec<String> = [address].into_iter().chain(predicate.clone()).collect();
         // What nobody writes need not be read again because something has been written.
         let clobbers = match self.kernel.buffers[load.place.buffer].sharing() {
             Sharing::ReadOnly => "",
@@ -192,6 +192,11 @@ impl Writer<'_> {
             "asm volatile(\"{instruction}\" : {outputs} : {}{clobbers});",
             inputs.join(", ")
         ));
+        // Or the compiler cuts off what is not there, and so waits for the load where it stands.
+        if let (Some(_), "u8" | "u16") = (&predicate, parts.instruction) {
+            let most = (1u32 << (8 * load.ty.bytes())) - 1;
+            self.line(format!("__builtin_assume({} <= {most}U);", names[0]));
+        }
     }
 
     /// The object of part `at` of a place that has one.
