@@ -22,6 +22,7 @@ mod exchange;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod peer_group;
 mod peers;
 mod rendezvous;
 mod request;
@@ -33,6 +34,7 @@ pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
+pub use peer_group::{PeerGroup, Reduction};
 pub use peers::{Apart, PeerArena, Peers, PeersError};
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};

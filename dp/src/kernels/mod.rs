@@ -34,6 +34,7 @@
 //! * The destination is a `&mut` argument and therefore shares no memory with the sources.
 
 pub mod cache;
+pub mod collective;
 pub mod expert;
 pub mod gather;
 mod integer;

@@ -1,0 +1,325 @@
+//! Collectives through memory that peers reach, each one launch, in place on any buffer.
+//!
+//! They meet in *staging*: memory of every rank that all of them reach, of two halves used by turns, of which
+//! [`Epoch::half`] says which one a launch fills. Who comes past a wait of this epoch knows that all ranks are done with the
+//! one before, so nobody stores where a slower rank still reads.
+//!
+//! What all of them take:
+//!
+//! * `buffer` `[rows, hidden]`, the rank's own, which only this rank reads and writes. A row is moved in pieces, and the
+//!   programs, `places` of them, take the pieces by turns, on every rank alike: so a program waits for the programs of its own
+//!   number alone. All ranks pass the same number.
+//! * `staging` `[2, n]`, `heads` `[2, ranks * m, 3]` and `flags` `[ranks, 2 * m]`, one of each rank, where `m` is at least
+//!   `places`. A row of staging begins at a multiple of 16 bytes, whatever the length of rows. The flags are zero at first.
+//! * `epoch` counts this rank's launches, and `done` `[1]` those that came to their end; both are zero at first. A launch whose
+//!   rank has not come to the end of an earlier one reports that at once, since it is out of step with its peers.
+//! * `request` is a number for what is asked for. Ranks that ask for different things report that, before anything is stored into
+//!   `buffer`. What is beyond staging or a buffer is left out.
+//! * A rank that does not come within `limit_ns` nanoseconds is reported with its number.
+//!
+//! Reports are those of [`Device::synchronize`](tilewright_runtime::Device::synchronize).
+//! [`PeerGroup`](crate::collective::PeerGroup) launches these, and has the memory.
+
+use tilewright_dsl::{device, kernel, lang::*};
+
+/// Elements of a row that a program moves at once, at most.
+const PIECE: usize = 1024;
+
+/// Bytes at whose multiples rows of staging begin.
+const ROW: usize = 16;
+
+/// The most programs of a launch: all of them have to run at the same time, since those of one rank wait for those of others.
+pub const PLACES: usize = 128;
+
+/// Words of a head: what is asked for, and where the rank's rows begin, and how many they are.
+pub const HEAD: usize = 3;
+
+/// In how many pieces a row of so many elements is moved, and the elements of each, which are whole units of 16 bytes.
+pub(crate) fn pieces(columns: usize, element_bytes: usize) -> (usize, usize) {
+    let pieces = columns.div_ceil(PIECE).max(1);
+    let piece = columns.div_ceil(pieces).next_multiple_of(ROW / element_bytes);
+    (pieces, piece.max(1))
+}
+
+/// The elements from the beginning of a row of staging to that of the next.
+pub(crate) fn pitch(columns: usize, element_bytes: usize) -> usize {
+    columns.next_multiple_of(ROW / element_bytes)
+}
+
+/// Begins a launch, unless an earlier one did not come to its end.
+#[device]
+fn begin(done: &Tensor<u64, 1>, epoch: &Epoch) {
+    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
+    let ended = (done.atomic_load_with([0], relaxed) >> 32).cast::<u32>();
+    device_assert(
+        ended + 1 == epoch.now(),
+        "an earlier collective of this rank's group did not come to its end",
+    );
+}
+
+/// Ends it: each program adds its share of one, in the upper half of the word, so that the last one to end makes it whole.
+#[device]
+fn end(done: &mut Tensor<u64, 1>) {
+    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
+    let others = (num_programs(0) - 1).cast::<u64>();
+    let one = (zero::<u64>() + 1) << 32;
+    let share = one / num_programs(0).cast::<u64>();
+    done.atomic_add_with([0], select(program_id(0) == 0, one - share * others, share), relaxed);
+}
+
+/// Tells all ranks what this one asks for and which rows it has stored, and waits until all have told it.
+#[device]
+fn meet(
+    heads: &mut PeerTensors<u64, 3>,
+    flags: &mut PeerTensors<u32, 2>,
+    epoch: &Epoch,
+    head: [Scalar<u64>; 3],
+    limit_ns: Scalar<u64>,
+) {
+    let (program, rank, half, ranks) = (program_id(0), heads.rank(), epoch.half(), comptime(heads.len()));
+    for peer in 0..ranks {
+        for word in 0..HEAD {
+            heads[peer].store([half, rank * PLACES + program, word], head[word]);
+        }
+    }
+    flags.raise(program, epoch.now());
+    flags.wait_with(program, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
+    let asked = heads.own().load([half, arange(ranks) * PLACES + program, 0]);
+    device_assert(asked == head[0], "ranks ask for different collectives");
+}
+
+/// Gathers: every rank's rows `start..start + count` of its buffer become the same rows of all buffers.
+///
+/// * `start` and `count` are this rank's, and no two ranks' rows overlap; rows of no rank keep their values. Elements are moved as
+///   raw bits. See [here](self) for the rest.
+/// * The rank stores its rows into the staging of its peers, waits for theirs, and copies these out of its own.
+/// * Specialised for the type, `hidden` and the number of ranks.
+#[kernel(grid = [places])]
+pub fn gather_parts<T: Element>(
+    buffer: &mut Tensor<T, 2>,
+    staging: &mut PeerTensors<T, 2>,
+    heads: &mut PeerTensors<u64, 3>,
+    flags: &mut PeerTensors<u32, 2>,
+    epoch: &mut Epoch,
+    done: &mut Tensor<u64, 1>,
+    start: Count,
+    count: Count,
+    places: Count,
+    request: u64,
+    limit_ns: u64,
+) {
+    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    begin(done, epoch);
+    let (program, rank, half, ranks) = (program_id(0), staging.rank(), epoch.half(), comptime(staging.len()));
+    let columns = comptime(buffer.extent(1));
+    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
+        let unit = program + trip * num_programs(0);
+        let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
+        let value = buffer.load([row, cols]);
+        // Each begins with its neighbour, so that no rank is everybody's first.
+        for next in 1..ranks {
+            let peer = (rank + next) % ranks;
+            staging[peer].store_where([half, row * pitch + cols], value, cols < pitch);
+        }
+    }
+    meet(
+        heads,
+        flags,
+        epoch,
+        [request, start.cast::<u64>(), count.cast::<u64>()],
+        limit_ns,
+    );
+    for next in 1..ranks {
+        let head = (rank + next) % ranks * PLACES + program;
+        let start = heads.own().load([half, head, 1]).cast::<i64>();
+        let count = heads.own().load([half, head, 2]).cast::<i64>();
+        for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
+            let unit = program + trip * num_programs(0);
+            let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
+            let value = staging.own().load_where([half, row * pitch + cols], cols < pitch);
+            buffer.store([row, cols], value);
+        }
+    }
+    end(done);
+}
+
+/// Sums parts: rows `start..start + count` become the sum of these rows over all ranks' buffers; other rows keep their values.
+///
+/// * `start` and `count` are this rank's, and `total` is the rows of all ranks' parts, from row 0 on, the same on all. See
+///   [here](self) for the rest.
+/// * The rank lays its rows down in its own staging, and its peers come for theirs. Sums are computed in rank order in `S`,
+///   and rounded once.
+/// * Specialised for the types, `hidden` and the number of ranks.
+#[kernel(grid = [places])]
+pub fn sum_parts<T: Number, S: Number>(
+    buffer: &mut Tensor<T, 2>,
+    staging: &mut PeerTensors<T, 2>,
+    heads: &mut PeerTensors<u64, 3>,
+    flags: &mut PeerTensors<u32, 2>,
+    epoch: &mut Epoch,
+    done: &mut Tensor<u64, 1>,
+    start: Count,
+    count: Count,
+    total: Count,
+    places: Count,
+    request: u64,
+    limit_ns: u64,
+) {
+    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    begin(done, epoch);
+    let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
+    let columns = comptime(buffer.extent(1));
+    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    for trip in 0..cdiv(total * pieces - program, programs) {
+        let unit = program + trip * programs;
+        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        let value = buffer.load([row, cols]);
+        staging
+            .own_mut()
+            .store_where([half, row * pitch + cols], value, cols < pitch);
+    }
+    meet(
+        heads,
+        flags,
+        epoch,
+        [request, start.cast::<u64>(), count.cast::<u64>()],
+        limit_ns,
+    );
+    // The pieces of the part whose turn is this program's, as all ranks count them.
+    let first = start * pieces;
+    let skipped = (program + programs - first % programs) % programs;
+    for trip in 0..cdiv(count * pieces - skipped, programs) {
+        let unit = first + skipped + trip * programs;
+        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        let sum = sum_over_ranks::<T, S>(staging, ranks, half, row * pitch + cols, cols < pitch);
+        buffer.store([row, cols], sum);
+    }
+    end(done);
+}
+
+/// The sum in rank order of what all ranks' staging has at a place.
+#[device]
+fn sum_over_ranks<T: Number, S: Number>(
+    staging: &PeerTensors<T, 2>,
+    ranks: usize,
+    half: Scalar<i64>,
+    at: Tile<i64, 1>,
+    mask: Tile<bool, 1>,
+) -> Tile<T, 1> {
+    let first = staging[0].load_where([half, at], mask).cast::<S>();
+    let sum = (1..ranks).fold(first, |sum, rank| {
+        sum + staging[rank].load_where([half, at], mask).cast::<S>()
+    });
+    sum.cast::<T>()
+}
+
+/// Sums all rows over all ranks' buffers, in one shot: every rank stores its rows to every other one, and sums all.
+///
+/// * All ranks' buffers have the same extents. See [here](self) for the rest.
+/// * Sums are computed in rank order in `S`, and rounded once. A half of staging holds the rows of all ranks.
+/// * Specialised for the types, `hidden` and the number of ranks.
+#[kernel(grid = [places])]
+pub fn sum_all<T: Number, S: Number>(
+    buffer: &mut Tensor<T, 2>,
+    staging: &mut PeerTensors<T, 2>,
+    heads: &mut PeerTensors<u64, 3>,
+    flags: &mut PeerTensors<u32, 2>,
+    epoch: &mut Epoch,
+    done: &mut Tensor<u64, 1>,
+    places: Count,
+    request: u64,
+    limit_ns: u64,
+) {
+    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    begin(done, epoch);
+    let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
+    let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
+    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    for trip in 0..cdiv(rows * pieces - program, programs) {
+        let unit = program + trip * programs;
+        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        let value = buffer.load([row, cols]);
+        for next in 0..ranks {
+            let peer = (rank + next) % ranks;
+            staging[peer].store_where([half, (rank * rows + row) * pitch + cols], value, cols < pitch);
+        }
+    }
+    meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
+    for trip in 0..cdiv(rows * pieces - program, programs) {
+        let unit = program + trip * programs;
+        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        let of_rank = |rank: usize| {
+            let at = (rows * rank + row) * pitch + cols;
+            staging.own().load_where([half, at], cols < pitch).cast::<S>()
+        };
+        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank));
+        buffer.store([row, cols], sum.cast::<T>());
+    }
+    end(done);
+}
+
+/// Sums all rows over all ranks' buffers, in two shots: every rank sums a share of the rows, and stores it to every other one.
+///
+/// * As [`sum_all()`], with the same bits; a half of staging holds the rows of the shares twice. A share is the rows over the
+///   ranks, rounded up, so that the last ranks may have less.
+#[kernel(grid = [places])]
+pub fn sum_all_in_shares<T: Number, S: Number>(
+    buffer: &mut Tensor<T, 2>,
+    staging: &mut PeerTensors<T, 2>,
+    heads: &mut PeerTensors<u64, 3>,
+    flags: &mut PeerTensors<u32, 2>,
+    epoch: &mut Epoch,
+    done: &mut Tensor<u64, 1>,
+    places: Count,
+    request: u64,
+    limit_ns: u64,
+) {
+    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    begin(done, epoch);
+    let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
+    let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
+    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    let share = cdiv(rows, ranks);
+    // In staging, what each rank has of this one's share, and then the sums of all shares.
+    let sums = share * ranks;
+    for next in 0..ranks {
+        let peer = (rank + next) % ranks;
+        for trip in 0..cdiv(share.min(rows - peer * share) * pieces - program, programs) {
+            let unit = program + trip * programs;
+            let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+            let value = buffer.load([peer * share + row, cols]);
+            staging[peer].store_where([half, (rank * share + row) * pitch + cols], value, cols < pitch);
+        }
+    }
+    meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
+    for trip in 0..cdiv(share.min(rows - rank * share) * pieces - program, programs) {
+        let unit = program + trip * programs;
+        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        let of_rank = |rank: usize| {
+            let at = (share * rank + row) * pitch + cols;
+            staging.own().load_where([half, at], cols < pitch).cast::<S>()
+        };
+        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank)).cast::<T>();
+        let to = rank * share + row;
+        buffer.store([to, cols], sum);
+        for next in 1..ranks {
+            let peer = (rank + next) % ranks;
+            staging[peer].store_where([half, (sums + to) * pitch + cols], sum, cols < pitch);
+        }
+    }
+    flags.raise(program + PLACES, epoch.now());
+    flags.wait_with(program + PLACES, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
+    for next in 1..ranks {
+        let peer = (rank + next) % ranks;
+        for trip in 0..cdiv(share.min(rows - peer * share) * pieces - program, programs) {
+            let unit = program + trip * programs;
+            let (row, cols) = (peer * share + unit / pieces, arange(piece) + unit % pieces * piece);
+            let value = staging
+                .own()
+                .load_where([half, (sums + row) * pitch + cols], cols < pitch);
+            buffer.store([row, cols], value);
+        }
+    }
+    end(done);
+}
