@@ -9,12 +9,13 @@
 //! * `buffer` `[rows, hidden]`, the rank's own, which only this rank reads and writes. A row is moved in pieces, and the
 //!   programs, `places` of them, take the pieces by turns, on every rank alike: so a program waits for the programs of its own
 //!   number alone. All ranks pass the same number.
-//! * `staging` `[2, n]`, `heads` `[2, ranks * m, 3]` and `flags` `[ranks, 2 * m]`, one of each rank, where `m` is at least
-//!   `places`. A row of staging begins at a multiple of 16 bytes, whatever the length of rows. The flags are zero at first.
-//! * `epoch` counts this rank's launches, and `done` `[1]` those that came to their end; both are zero at first. A launch whose
-//!   rank has not come to the end of an earlier one reports that at once, since it is out of step with its peers.
+//! * `staging` `[2, n, pitch]`, `heads` `[2, ranks * PLACES, 4]` and `flags` `[ranks, 2 * PLACES]`, one of each rank; `pitch` is
+//!   `hidden` rounded up to whole 16 bytes. The flags are zero at first.
+//! * `epoch` counts this rank's launches, and `done` `[PLACES]` those that came to their end; both are zero at first. A launch
+//!   whose rank has not come to the end of an earlier one reports that at once, since it is out of step with its peers.
 //! * `request` is a number for what is asked for. Ranks that ask for different things report that, before anything is stored into
 //!   `buffer`. What is beyond staging or a buffer is left out.
+//! * `piece` is the elements of a piece: whole units of 16 bytes, the fewer the more programs share a row.
 //! * A rank that does not come within `limit_ns` nanoseconds is reported with its number.
 //!
 //! Reports are those of [`Device::synchronize`](tilewright_runtime::Device::synchronize).
@@ -22,23 +23,21 @@
 
 use tilewright_dsl::{device, kernel, lang::*};
 
-/// Elements of a row that a program moves at once, at most.
-const PIECE: usize = 1024;
-
 /// Bytes at whose multiples rows of staging begin.
 const ROW: usize = 16;
 
 /// The most programs of a launch: all of them have to run at the same time, since those of one rank wait for those of others.
 pub const PLACES: usize = 128;
 
-/// Words of a head: what is asked for, and where the rank's rows begin, and how many they are.
-pub const HEAD: usize = 3;
+/// Words of a head: what is asked for, where the rank's rows begin, how many they are, and one that makes it whole.
+pub const HEAD: usize = 4;
 
-/// In how many pieces a row of so many elements is moved, and the elements of each, which are whole units of 16 bytes.
-pub(crate) fn pieces(columns: usize, element_bytes: usize) -> (usize, usize) {
-    let pieces = columns.div_ceil(PIECE).max(1);
+/// The elements of each of the pieces in which rows of so many are moved, at most `bytes` long, as whole units of 16 bytes, and
+/// as alike as can be.
+pub(crate) fn piece(columns: usize, element_bytes: usize, bytes: usize) -> usize {
+    let pieces = (columns * element_bytes).div_ceil(bytes).max(1);
     let piece = columns.div_ceil(pieces).next_multiple_of(ROW / element_bytes);
-    (pieces, piece.max(1))
+    piece.max(1)
 }
 
 /// The elements from the beginning of a row of staging to that of the next.
@@ -46,25 +45,30 @@ pub(crate) fn pitch(columns: usize, element_bytes: usize) -> usize {
     columns.next_multiple_of(ROW / element_bytes)
 }
 
+/// That there is a place for each program.
+#[device]
+fn check(heads: &PeerTensors<u64, 3>, flags: &PeerTensors<u32, 2>, places: Scalar<i64>) {
+    let ranks = comptime(heads.len());
+    require(heads.extent(0) == 2 && heads.extent(1) == ranks * PLACES && heads.extent(2) == HEAD);
+    require(flags.len() == ranks && flags.extent(0) == ranks && flags.extent(1) == 2 * PLACES);
+    require(places <= PLACES);
+}
+
 /// Begins a launch, unless an earlier one did not come to its end.
 #[device]
-fn begin(done: &Tensor<u64, 1>, epoch: &Epoch) {
-    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
-    let ended = (done.atomic_load_with([0], relaxed) >> 32).cast::<u32>();
+fn begin(done: &Tensor<u32, 1>, epoch: &Epoch) {
+    let ended = done.load([program_id(0)]);
     device_assert(
         ended + 1 == epoch.now(),
         "an earlier collective of this rank's group did not come to its end",
     );
 }
 
-/// Ends it: each program adds its share of one, in the upper half of the word, so that the last one to end makes it whole.
+/// Ends it, for the places of this program and those beyond the programs that are its by turns.
 #[device]
-fn end(done: &mut Tensor<u64, 1>) {
-    let relaxed = AtomicOptions::new().order(MemoryOrder::Relaxed);
-    let others = (num_programs(0) - 1).cast::<u64>();
-    let one = (zero::<u64>() + 1) << 32;
-    let share = one / num_programs(0).cast::<u64>();
-    done.atomic_add_with([0], select(program_id(0) == 0, one - share * others, share), relaxed);
+fn end(done: &mut Tensor<u32, 1>, epoch: &Epoch) {
+    let place = arange(PLACES);
+    done.store_where([place], epoch.now(), place % num_programs(0) == program_id(0));
 }
 
 /// Tells all ranks what this one asks for and which rows it has stored, and waits until all have told it.
@@ -73,19 +77,19 @@ fn meet(
     heads: &mut PeerTensors<u64, 3>,
     flags: &mut PeerTensors<u32, 2>,
     epoch: &Epoch,
-    head: [Scalar<u64>; 3],
+    [request, start, count]: [Scalar<u64>; 3],
     limit_ns: Scalar<u64>,
 ) {
     let (program, rank, half, ranks) = (program_id(0), heads.rank(), epoch.half(), comptime(heads.len()));
-    for peer in 0..ranks {
-        for word in 0..HEAD {
-            heads[peer].store([half, rank * PLACES + program, word], head[word]);
-        }
+    let word = arange(HEAD);
+    let head = select(word == 0, request, select(word == 1, start, count));
+    for next in 0..ranks {
+        heads[(rank + next) % ranks].store([half, rank * PLACES + program, word], head);
     }
     flags.raise(program, epoch.now());
     flags.wait_with(program, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
     let asked = heads.own().load([half, arange(ranks) * PLACES + program, 0]);
-    device_assert(asked == head[0], "ranks ask for different collectives");
+    device_assert(asked == request, "ranks ask for different collectives");
 }
 
 /// Gathers: every rank's rows `start..start + count` of its buffer become the same rows of all buffers.
@@ -97,22 +101,25 @@ fn meet(
 #[kernel(grid = [places])]
 pub fn gather_parts<T: Element>(
     buffer: &mut Tensor<T, 2>,
-    staging: &mut PeerTensors<T, 2>,
+    staging: &mut PeerTensors<T, 3>,
     heads: &mut PeerTensors<u64, 3>,
     flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
-    done: &mut Tensor<u64, 1>,
+    done: &mut Tensor<u32, 1>,
     start: Count,
     count: Count,
     places: Count,
     request: u64,
     limit_ns: u64,
+    #[comptime] piece: usize,
 ) {
-    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    check(heads, flags, places);
+    require(staging.extent(0) == 2 && staging.len() == heads.len());
     begin(done, epoch);
     let (program, rank, half, ranks) = (program_id(0), staging.rank(), epoch.half(), comptime(staging.len()));
     let columns = comptime(buffer.extent(1));
-    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
+    require(staging.extent(2) == pitch);
     for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
         let unit = program + trip * num_programs(0);
         let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
@@ -120,7 +127,7 @@ pub fn gather_parts<T: Element>(
         // Each begins with its neighbour, so that no rank is everybody's first.
         for next in 1..ranks {
             let peer = (rank + next) % ranks;
-            staging[peer].store_where([half, row * pitch + cols], value, cols < pitch);
+            staging[peer].store_where([half, row, cols], value, cols < pitch);
         }
     }
     meet(
@@ -137,11 +144,11 @@ pub fn gather_parts<T: Element>(
         for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
             let unit = program + trip * num_programs(0);
             let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
-            let value = staging.own().load_where([half, row * pitch + cols], cols < pitch);
+            let value = staging.own().load_where([half, row, cols], cols < pitch);
             buffer.store([row, cols], value);
         }
     }
-    end(done);
+    end(done, epoch);
 }
 
 /// Sums parts: rows `start..start + count` become the sum of these rows over all ranks' buffers; other rows keep their values.
@@ -154,30 +161,31 @@ pub fn gather_parts<T: Element>(
 #[kernel(grid = [places])]
 pub fn sum_parts<T: Number, S: Number>(
     buffer: &mut Tensor<T, 2>,
-    staging: &mut PeerTensors<T, 2>,
+    staging: &mut PeerTensors<T, 3>,
     heads: &mut PeerTensors<u64, 3>,
     flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
-    done: &mut Tensor<u64, 1>,
+    done: &mut Tensor<u32, 1>,
     start: Count,
     count: Count,
     total: Count,
     places: Count,
     request: u64,
     limit_ns: u64,
+    #[comptime] piece: usize,
 ) {
-    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    check(heads, flags, places);
+    require(staging.extent(0) == 2 && staging.len() == heads.len());
     begin(done, epoch);
     let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
     let columns = comptime(buffer.extent(1));
-    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
+    require(staging.extent(2) == pitch);
     for trip in 0..cdiv(total * pieces - program, programs) {
         let unit = program + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
         let value = buffer.load([row, cols]);
-        staging
-            .own_mut()
-            .store_where([half, row * pitch + cols], value, cols < pitch);
+        staging.own_mut().store_where([half, row, cols], value, cols < pitch);
     }
     meet(
         heads,
@@ -192,26 +200,11 @@ pub fn sum_parts<T: Number, S: Number>(
     for trip in 0..cdiv(count * pieces - skipped, programs) {
         let unit = first + skipped + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
-        let sum = sum_over_ranks::<T, S>(staging, ranks, half, row * pitch + cols, cols < pitch);
-        buffer.store([row, cols], sum);
+        let of_rank = |rank: usize| staging[rank].load_where([half, row, cols], cols < pitch).cast::<S>();
+        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank));
+        buffer.store([row, cols], sum.cast::<T>());
     }
-    end(done);
-}
-
-/// The sum in rank order of what all ranks' staging has at a place.
-#[device]
-fn sum_over_ranks<T: Number, S: Number>(
-    staging: &PeerTensors<T, 2>,
-    ranks: usize,
-    half: Scalar<i64>,
-    at: Tile<i64, 1>,
-    mask: Tile<bool, 1>,
-) -> Tile<T, 1> {
-    let first = staging[0].load_where([half, at], mask).cast::<S>();
-    let sum = (1..ranks).fold(first, |sum, rank| {
-        sum + staging[rank].load_where([half, at], mask).cast::<S>()
-    });
-    sum.cast::<T>()
+    end(done, epoch);
 }
 
 /// Sums all rows over all ranks' buffers, in one shot: every rank stores its rows to every other one, and sums all.
@@ -222,27 +215,30 @@ fn sum_over_ranks<T: Number, S: Number>(
 #[kernel(grid = [places])]
 pub fn sum_all<T: Number, S: Number>(
     buffer: &mut Tensor<T, 2>,
-    staging: &mut PeerTensors<T, 2>,
+    staging: &mut PeerTensors<T, 3>,
     heads: &mut PeerTensors<u64, 3>,
     flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
-    done: &mut Tensor<u64, 1>,
+    done: &mut Tensor<u32, 1>,
     places: Count,
     request: u64,
     limit_ns: u64,
+    #[comptime] piece: usize,
 ) {
-    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    check(heads, flags, places);
+    require(staging.extent(0) == 2 && staging.len() == heads.len());
     begin(done, epoch);
     let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
     let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
-    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
+    require(staging.extent(2) == pitch);
     for trip in 0..cdiv(rows * pieces - program, programs) {
         let unit = program + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
         let value = buffer.load([row, cols]);
         for next in 0..ranks {
             let peer = (rank + next) % ranks;
-            staging[peer].store_where([half, (rank * rows + row) * pitch + cols], value, cols < pitch);
+            staging[peer].store_where([half, rank * rows + row, cols], value, cols < pitch);
         }
     }
     meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
@@ -250,13 +246,13 @@ pub fn sum_all<T: Number, S: Number>(
         let unit = program + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
         let of_rank = |rank: usize| {
-            let at = (rows * rank + row) * pitch + cols;
-            staging.own().load_where([half, at], cols < pitch).cast::<S>()
+            let from = rows * rank + row;
+            staging.own().load_where([half, from, cols], cols < pitch).cast::<S>()
         };
         let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank));
         buffer.store([row, cols], sum.cast::<T>());
     }
-    end(done);
+    end(done, epoch);
 }
 
 /// Sums all rows over all ranks' buffers, in two shots: every rank sums a share of the rows, and stores it to every other one.
@@ -266,20 +262,23 @@ pub fn sum_all<T: Number, S: Number>(
 #[kernel(grid = [places])]
 pub fn sum_all_in_shares<T: Number, S: Number>(
     buffer: &mut Tensor<T, 2>,
-    staging: &mut PeerTensors<T, 2>,
+    staging: &mut PeerTensors<T, 3>,
     heads: &mut PeerTensors<u64, 3>,
     flags: &mut PeerTensors<u32, 2>,
     epoch: &mut Epoch,
-    done: &mut Tensor<u64, 1>,
+    done: &mut Tensor<u32, 1>,
     places: Count,
     request: u64,
     limit_ns: u64,
+    #[comptime] piece: usize,
 ) {
-    require(staging.extent(0) == 2 && heads.len() == staging.len() && flags.len() == staging.len());
+    check(heads, flags, places);
+    require(staging.extent(0) == 2 && staging.len() == heads.len());
     begin(done, epoch);
     let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
     let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
-    let ((pieces, piece), pitch) = (pieces(columns, T::TYPE.size()), pitch(columns, T::TYPE.size()));
+    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
+    require(staging.extent(2) == pitch);
     let share = cdiv(rows, ranks);
     // In staging, what each rank has of this one's share, and then the sums of all shares.
     let sums = share * ranks;
@@ -289,7 +288,7 @@ pub fn sum_all_in_shares<T: Number, S: Number>(
             let unit = program + trip * programs;
             let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
             let value = buffer.load([peer * share + row, cols]);
-            staging[peer].store_where([half, (rank * share + row) * pitch + cols], value, cols < pitch);
+            staging[peer].store_where([half, rank * share + row, cols], value, cols < pitch);
         }
     }
     meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
@@ -297,15 +296,15 @@ pub fn sum_all_in_shares<T: Number, S: Number>(
         let unit = program + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
         let of_rank = |rank: usize| {
-            let at = (share * rank + row) * pitch + cols;
-            staging.own().load_where([half, at], cols < pitch).cast::<S>()
+            let from = share * rank + row;
+            staging.own().load_where([half, from, cols], cols < pitch).cast::<S>()
         };
         let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank)).cast::<T>();
         let to = rank * share + row;
         buffer.store([to, cols], sum);
         for next in 1..ranks {
             let peer = (rank + next) % ranks;
-            staging[peer].store_where([half, (sums + to) * pitch + cols], sum, cols < pitch);
+            staging[peer].store_where([half, sums + to, cols], sum, cols < pitch);
         }
     }
     flags.raise(program + PLACES, epoch.now());
@@ -315,11 +314,9 @@ pub fn sum_all_in_shares<T: Number, S: Number>(
         for trip in 0..cdiv(share.min(rows - peer * share) * pieces - program, programs) {
             let unit = program + trip * programs;
             let (row, cols) = (peer * share + unit / pieces, arange(piece) + unit % pieces * piece);
-            let value = staging
-                .own()
-                .load_where([half, (sums + row) * pitch + cols], cols < pitch);
+            let value = staging.own().load_where([half, sums + row, cols], cols < pitch);
             buffer.store([row, cols], value);
         }
     }
-    end(done);
+    end(done, epoch);
 }

@@ -6,3 +6,4 @@ mod support;
 
 mod computed;
 mod place;
+mod texts;

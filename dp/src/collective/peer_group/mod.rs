@@ -15,11 +15,15 @@ use tilewright_runtime::{DeviceError, Launch, LaunchError, Stream, TensorViewMut
 
 use super::exchange::repeated;
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, RequestedCollective, Summand};
-use crate::kernels::collective::{PLACES, gather_parts, pieces, pitch, sum_all, sum_all_in_shares, sum_parts};
+use crate::kernels::collective::{PLACES, gather_parts, piece, pitch, sum_all, sum_all_in_shares, sum_parts};
 use room::{Lent, Room};
 
 /// The most programs of a launch on the CPU device, where each takes a thread of the host.
 const HOST_PLACES: u64 = 8;
+
+/// Bytes of a row that a program moves at once, of few rows and of many.
+const SHORT_PIECE: usize = 2 << 10;
+const LONG_PIECE: usize = 16 << 10;
 
 /// One rank of a group whose devices reach each other's memory, with a device of its own: GPUs of one host, or CPU devices of one
 /// host, in threads or processes. Each collective is one launch, of a kernel in
@@ -225,20 +229,20 @@ impl PeerGroup {
             mut flags,
             epoch,
             done,
-        } = state.room.lend::<T>()?;
+        } = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
         let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
         let (flags, rows) = (OfRank(rank, &mut flags), buffer.reborrow());
         match reduction {
             Reduction::OneShot => {
-                let places = Runtime(self.places::<T>(request.rows, request.columns));
-                sum_all::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit)
+                let (places, piece) = self.places::<T>(request.rows, request.columns);
+                sum_all::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit, piece)
                     .launch_on(&self.stream)?
             }
             Reduction::TwoShot => {
                 let share = request.rows.div_ceil(self.size() as u64);
-                let places = Runtime(self.places::<T>(share, request.columns));
-                sum_all_in_shares::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit)
+                let (places, piece) = self.places::<T>(share, request.columns);
+                sum_all_in_shares::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit, piece)
                     .launch_on(&self.stream)?
             }
         };
@@ -259,29 +263,38 @@ impl PeerGroup {
             mut flags,
             epoch,
             done,
-        } = state.room.lend::<T>()?;
+        } = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
         let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
         let largest = request.parts.iter().copied().max().unwrap_or(0);
-        let places = Runtime(self.places::<T>(largest, request.columns));
+        let (places, piece) = self.places::<T>(largest, request.columns);
         let asked = request.fingerprint();
         let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
         let flags = OfRank(rank, &mut flags);
         gather_parts::<T>(
-            buffer, staging, heads, flags, epoch, done, start, count, places, asked, limit,
+            buffer, staging, heads, flags, epoch, done, start, count, places, asked, limit, piece,
         )
         .launch_on(&self.stream)?;
         Ok(())
     }
 
-    /// How many programs move so many rows, on every rank alike.
-    fn places<T: Element>(&self, rows: u64, columns: u64) -> u64 {
-        let (pieces, _) = pieces(columns as usize, T::TYPE.size());
+    /// How many programs move so many rows, and the elements of the pieces they move: on every rank alike.
+    fn places<T: Element>(&self, rows: u64, columns: u64) -> (Runtime, usize) {
         let most = match self.stream.device().is_cuda() {
             true => PLACES as u64,
             false => HOST_PLACES,
         };
-        rows.saturating_mul(pieces as u64).clamp(1, most)
+        let columns = columns as usize;
+        let cut = |bytes| {
+            let piece = piece(columns, T::TYPE.size(), bytes);
+            (rows.saturating_mul(columns.div_ceil(piece) as u64), piece)
+        };
+        // Few rows are spread over many programs; of many each program has several accesses in flight.
+        let (units, piece) = match cut(SHORT_PIECE) {
+            (units, piece) if units <= most => (units, piece),
+            _ => cut(LONG_PIECE),
+        };
+        (Runtime(units.clamp(1, most)), piece)
     }
 }
 
@@ -436,10 +449,10 @@ impl Group for PeerGroup {
             mut flags,
             epoch,
             done,
-        } = state.room.lend::<T>()?;
+        } = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
         let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
-        let places = Runtime(self.places::<T>(total, request.columns));
+        let (places, piece) = self.places::<T>(total, request.columns);
         let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
         let (flags, total, asked) = (OfRank(rank, &mut flags), Runtime(total), request.fingerprint());
         sum_parts::<T, T::Sum>(
@@ -455,6 +468,7 @@ impl Group for PeerGroup {
             places,
             asked,
             limit,
+            piece,
         )
         .launch_on(&self.stream)?;
         Ok(())

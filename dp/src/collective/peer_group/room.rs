@@ -6,7 +6,7 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{DeviceTensor, PeerBuffer, TensorError, TensorViewMut};
 
 use crate::collective::{CollectiveError, PeerArena, Peers};
-use crate::kernels::collective::{HEAD, PLACES};
+use crate::kernels::collective::{HEAD, PLACES, pitch};
 
 /// Staging, which grows, and what never changes its place: heads, flags, and the counts of this rank's launches. So a graph
 /// that captured a launch goes on counting whatever has grown since.
@@ -15,16 +15,16 @@ pub(super) struct Room {
     heads: PeerBuffer,
     flags: PeerBuffer,
     epoch: DeviceTensor<u64, 1>,
-    done: DeviceTensor<u64, 1>,
+    done: DeviceTensor<u32, 1>,
 }
 
 /// What a launch takes of it.
 pub(super) struct Lent<'r, T: Element> {
-    pub(super) staging: Vec<TensorViewMut<'r, T, 2>>,
+    pub(super) staging: Vec<TensorViewMut<'r, T, 3>>,
     pub(super) heads: Vec<TensorViewMut<'r, u64, 3>>,
     pub(super) flags: Vec<TensorViewMut<'r, u32, 2>>,
     pub(super) epoch: &'r mut DeviceTensor<u64, 1>,
-    pub(super) done: &'r mut DeviceTensor<u64, 1>,
+    pub(super) done: &'r mut DeviceTensor<u32, 1>,
 }
 
 impl Room {
@@ -35,7 +35,7 @@ impl Room {
         let flags_bytes = ranks * 2 * PLACES * size_of::<u32>();
         let device = peers.device();
         // What can fail here alone comes first.
-        let [epoch, done] = [device.zeros([1])?, device.zeros([1])?];
+        let (epoch, done) = (device.zeros([1])?, device.zeros([PLACES])?);
         let mut heads = peers.buffer(heads_bytes + flags_bytes)?;
         let flags = heads.split_off(heads_bytes)?;
         Ok(Self {
@@ -65,12 +65,15 @@ impl Room {
         self.staging.capacity()
     }
 
-    pub(super) fn lend<T: Element>(&mut self) -> Result<Lent<'_, T>, CollectiveError> {
+    /// For rows of so many columns.
+    pub(super) fn lend<T: Element>(&mut self, columns: u64) -> Result<Lent<'_, T>, CollectiveError> {
         let ranks = self.heads.ranks();
         let staging = self.staging.reserve(0)?;
-        let half = staging.bytes() / 2;
+        let pitch = pitch(columns as usize, T::TYPE.size());
+        // As long as the memory, whatever the rows of a launch, so that a list for rows of one length is always the same.
+        let rows = staging.bytes() / 2 / (pitch * T::TYPE.size()).max(1);
         Ok(Lent {
-            staging: staging.tensors_mut(0, [2, half / T::TYPE.size()])?,
+            staging: staging.tensors_mut(0, [2, rows, pitch])?,
             heads: self.heads.tensors_mut(0, [2, ranks * PLACES, HEAD])?,
             flags: self.flags.tensors_mut(0, [ranks, 2 * PLACES])?,
             epoch: &mut self.epoch,
@@ -80,6 +83,7 @@ impl Room {
 
     /// Whether every launch so far came to its end, of those that the device has been waited for.
     pub(super) fn is_whole(&self) -> Result<bool, TensorError> {
-        Ok(self.epoch.download()?[0] >> u32::BITS == self.done.download()?[0] >> u32::BITS)
+        let begun = self.epoch.download()?[0] >> u32::BITS;
+        Ok(self.done.download()?.iter().all(|&done| u64::from(done) == begun))
     }
 }
