@@ -37,7 +37,7 @@ pub const HEAD: usize = 4;
 pub(crate) fn piece(columns: usize, element_bytes: usize, bytes: usize) -> usize {
     let pieces = (columns * element_bytes).div_ceil(bytes).max(1);
     let piece = columns.div_ceil(pieces).next_multiple_of(ROW / element_bytes);
-    piece.max(1)
+    piece.max(ROW / element_bytes)
 }
 
 /// The elements from the beginning of a row of staging to that of the next.

@@ -5,5 +5,6 @@
 mod support;
 
 mod computed;
+mod faults;
 mod place;
 mod texts;

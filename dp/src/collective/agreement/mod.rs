@@ -137,8 +137,18 @@ impl Agreement {
 
     /// Why a collective has failed or did not come to its end, as far as the others know: what ranks asked for differently, or
     /// which one is gone. That is the end of the group.
+    #[cfg(any(test, feature = "nccl"))]
     pub(super) fn explain(&self, error: CollectiveError) -> CollectiveError {
-        let limit = EXPLAIN.min(self.exchange.limit() / 8);
+        self.explain_within(error, self.soon())
+    }
+
+    /// How long ranks wait for each other that have all waited already.
+    pub(super) fn soon(&self) -> Duration {
+        EXPLAIN.min(self.exchange.limit() / 8)
+    }
+
+    /// As [`explain`](Self::explain), where the others may come to this as late as that.
+    pub(super) fn explain_within(&self, error: CollectiveError, limit: Duration) -> CollectiveError {
         let shown = self.show(&self.state.lock().asked, LATE, &[], &[], limit);
         shown.err().unwrap_or(error)
     }

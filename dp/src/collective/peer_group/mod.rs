@@ -168,21 +168,7 @@ impl PeerGroup {
     /// # Errors
     /// As for [`Peers::buffer`], or staging is [sealed](Self::seal).
     pub fn reserve<T: Element>(&self, rows: u64, columns: u64) -> Result<(), CollectiveError> {
-        let ranks = self.size();
-        let row = row_bytes::<T>(columns);
-        let bytes = bytes_of(rows, row)?;
-        let half = [Reduction::OneShot, Reduction::TwoShot].map(|reduction| {
-            // The largest that is summed at one go.
-            let rows = match reduction {
-                Reduction::OneShot if Reduction::of(ranks, bytes) == Reduction::TwoShot => {
-                    largest_one_shot(ranks, rows, row)
-                }
-                _ => rows,
-            };
-            reduction.half_bytes(ranks, rows, row)
-        });
-        let [one, two] = half;
-        let half = one?.max(two?).max(bytes);
+        let half = most_half_bytes(self.size(), rows, row_bytes::<T>(columns))?;
         let mut state = self.shared.alive()?;
         match state.room.holds(half) {
             true => Ok(()),
@@ -310,18 +296,21 @@ impl Reduction {
     }
 }
 
-/// The most of so many rows that one shot sums.
-fn largest_one_shot(ranks: usize, rows: u64, row: usize) -> u64 {
-    let is_one_shot = |rows: u64| Reduction::of(ranks, (rows as usize).saturating_mul(row)) == Reduction::OneShot;
-    let (mut least, mut most) = (0, rows);
-    while least < most {
-        let middle = most - (most - least) / 2;
+/// What each half of staging needs for every collective of up to so many rows.
+fn most_half_bytes(ranks: usize, rows: u64, row: usize) -> Result<usize, CollectiveError> {
+    bytes_of(rows, row)?;
+    let is_one_shot = |rows: u64| Reduction::of(ranks, rows as usize * row) == Reduction::OneShot;
+    let (mut one_shot, mut more) = (0, rows);
+    while one_shot < more {
+        let middle = more - (more - one_shot) / 2;
         match is_one_shot(middle) {
-            true => least = middle,
-            false => most = middle - 1,
+            true => one_shot = middle,
+            false => more = middle - 1,
         }
     }
-    least
+    let one_shot = Reduction::OneShot.half_bytes(ranks, one_shot, row)?;
+    let two_shot = Reduction::TwoShot.half_bytes(ranks, rows, row)?;
+    Ok(one_shot.max(two_shot))
 }
 
 /// The bytes of a row of staging.
@@ -366,24 +355,22 @@ impl Shared {
 
     /// What a launch that did not come to its end has reported, which is the end of the group.
     fn fail(&self, state: &mut State, reported: Result<(), LaunchError>) -> CollectiveError {
-        let rank = self.peers.rank();
-        let found = match reported {
-            Err(LaunchError::WaitEnded { rank: late, .. }) => CollectiveError::Late {
-                rank,
-                limit: self.limit,
-                missing: vec![late as usize],
-            },
-            Err(error) => CollectiveError::Failed {
-                reason: error.to_string(),
-            },
+        let (rank, limit, soon) = (self.peers.rank(), self.limit, self.agreement.soon());
+        let (found, others_wait) = match reported {
+            Err(LaunchError::WaitEnded { rank: late, .. }) => {
+                let missing = vec![late as usize];
+                (CollectiveError::Late { rank, limit, missing }, soon)
+            }
+            // Who asks for something else may wait for programs that this rank has not launched.
+            Err(error) => {
+                let reason = error.to_string();
+                (CollectiveError::Failed { reason }, limit.saturating_add(soon))
+            }
             // Somebody else has taken the report.
-            Ok(()) => CollectiveError::Unfinished {
-                rank,
-                limit: self.limit,
-            },
+            Ok(()) => (CollectiveError::Unfinished { rank, limit }, soon),
         };
         // The others may know better; of who is merely late, the device has said more.
-        let error = match self.agreement.explain(found.clone()) {
+        let error = match self.agreement.explain_within(found.clone(), others_wait) {
             CollectiveError::Late { .. } | CollectiveError::Failed { .. } => found,
             explained => explained,
         };
