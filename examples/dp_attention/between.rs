@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tilewright::dp::collective::{AnyGroup, Exchange, Group, Rendezvous, ThreadExchange};
+use tilewright::dp::collective::{AnyGroup, CollectiveError, Exchange, Group, Rendezvous, ThreadExchange};
 use tilewright::dp::kernels::{copy_from_slot_padded, place_rows};
 use tilewright::dp::layout::GatheredLayout;
 use tilewright::prelude::*;
@@ -17,6 +17,7 @@ use tilewright::runtime::device::cuda::device_count;
 use crate::Steps;
 use crate::arguments::Arguments;
 use crate::check;
+use crate::exit;
 use crate::place::{self, Place};
 use crate::report::Table;
 use crate::source;
@@ -35,26 +36,57 @@ struct Rank<'a> {
     steps: Steps<'a>,
 }
 
+/// Why a rank did not do its steps.
+enum Failure {
+    /// Another one left, which says why.
+    Gone,
+    /// Nobody takes what it prints.
+    Output(io::Error),
+    Other(String),
+}
+
+impl From<Box<dyn Error>> for Failure {
+    fn from(error: Box<dyn Error>) -> Self {
+        match error.downcast_ref::<CollectiveError>() {
+            Some(CollectiveError::Gone { .. }) => Self::Gone,
+            _ => match error.downcast::<io::Error>() {
+                Ok(error) => Self::Output(*error),
+                Err(error) => Self::Other(error.to_string()),
+            },
+        }
+    }
+}
+
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            // The group is as good as a pipe that somebody has closed.
+            Failure::Gone => io::Error::from(io::ErrorKind::BrokenPipe).into(),
+            Failure::Output(error) => error.into(),
+            Failure::Other(reason) => reason.into(),
+        }
+    }
+}
+
 /// Runs the steps with a thread for each rank. Returns whether this process is to draw.
 pub fn threads(arguments: &Arguments, ranks: usize, steps: Steps<'_>) -> Result<bool, Box<dyn Error>> {
     let exchanges = ThreadExchange::ranks(ranks, LIMIT)?;
-    let done: Vec<Result<(), String>> = thread::scope(|scope| {
-        let start = |exchange: ThreadExchange| {
-            scope.spawn(move || {
-                let rank = exchange.rank();
-                run(arguments, Arc::new(exchange), "threads", steps).map_err(|error| format!("rank {rank}: {error}"))
-            })
-        };
+    let done: Vec<Result<(), Failure>> = thread::scope(|scope| {
+        let start =
+            |exchange: ThreadExchange| scope.spawn(move || Ok(run(arguments, Arc::new(exchange), "threads", steps)?));
         let threads: Vec<_> = exchanges.into_iter().map(start).collect();
-        let ended = |thread: thread::ScopedJoinHandle<'_, Result<(), String>>| {
-            thread.join().unwrap_or_else(|_| Err("a rank panicked".to_owned()))
+        let ended = |thread: thread::ScopedJoinHandle<'_, Result<(), Failure>>| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Failure::Other("a rank panicked".to_owned())))
         };
         threads.into_iter().map(ended).collect()
     });
-    let failed: Vec<String> = done.into_iter().filter_map(Result::err).collect();
-    match failed.is_empty() {
-        true => Ok(true),
-        false => Err(failed.join("\n").into()),
+    let failures = done.into_iter().filter_map(Result::err);
+    // The cause, and not what came of it.
+    match failures.min_by_key(|failure| matches!(failure, Failure::Gone)) {
+        None => Ok(true),
+        Some(cause) => Err(cause.into()),
     }
 }
 
@@ -67,22 +99,29 @@ pub fn processes(arguments: &Arguments, ranks: usize, steps: Steps<'_>) -> Resul
             return Err(format!("--processes {ranks}, and the launcher started {}", exchange.size()).into());
         }
         let draws = exchange.rank() == 0;
-        run(arguments, Arc::new(exchange), "processes", steps)?;
+        run(arguments, Arc::new(exchange), "processes", steps).map_err(Failure::from)?;
         return Ok(draws);
     }
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let started = (0..ranks)
-        .map(|rank| start(rank, ranks, port))
-        .collect::<io::Result<Vec<Child>>>()?;
-    let mut failed = None;
-    for (rank, mut process) in started.into_iter().enumerate() {
+    let started: io::Result<Vec<Child>> = (0..ranks).map(|rank| start(rank, ranks, port)).collect();
+    let mut failed = Vec::new();
+    for (rank, mut process) in started?.into_iter().enumerate() {
         let status = process.wait()?;
-        if !status.success() {
-            failed.get_or_insert(format!("rank {rank} ended with {status}; what it said is above"));
+        match status.code() {
+            Some(0) => {}
+            Some(code) => failed.push(code),
+            None => return Err(format!("rank {rank} was ended: {status}").into()),
         }
     }
+    // They have said why; one that only lost another says nothing.
+    if let Some(code) = failed
+        .into_iter()
+        .min_by_key(|&code| code == i32::from(exit::CLOSED_PIPE))
+    {
+        std::process::exit(code);
+    }
     // Rank 0 has drawn.
-    failed.map_or(Ok(false), |failed| Err(failed.into()))
+    Ok(false)
 }
 
 /// Starts this program again as one rank, as torchrun would.
@@ -142,10 +181,9 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
     let mut table = Table::default();
     if number == 0 {
         place::describe(&rank.device)?;
-        let how = match &rank.group {
-            AnyGroup::Peers(_) => "store into each other's memory".to_owned(),
-            #[cfg(feature = "nccl")]
-            AnyGroup::Nccl { why, .. } => format!("meet through NCCL, because {why}"),
+        let how = match rank.group.why() {
+            None => "store into each other's memory".to_owned(),
+            Some(why) => format!("meet through NCCL, because {why}"),
         };
         writeln!(io::stdout(), "{ranks} ranks, {what} with a device each, {how}\n")?;
     }

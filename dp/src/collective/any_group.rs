@@ -20,7 +20,7 @@ use super::{CollectiveError, Exchange, Group, PeerGroup, PeersError, Summand};
 ///
 /// let exchange = ThreadExchange::ranks(1, Duration::from_secs(10))?.remove(0);
 /// let group = AnyGroup::join(&Device::cpu().stream(), Arc::new(exchange))?;
-/// assert!(matches!(group, AnyGroup::Peers(_)));
+/// assert!(group.why().is_none());
 /// # Ok::<(), CollectiveError>(())
 /// ```
 #[derive(Debug)]
@@ -69,6 +69,15 @@ impl AnyGroup {
     #[cfg(not(feature = "nccl"))]
     fn without_peers(_: &Stream, _: Arc<dyn Exchange>, why: CollectiveError) -> Result<Self, CollectiveError> {
         Err(why)
+    }
+
+    /// Why stores to peers do not serve, if they do not.
+    pub fn why(&self) -> Option<&CollectiveError> {
+        match self {
+            Self::Peers(_) => None,
+            #[cfg(feature = "nccl")]
+            Self::Nccl { why, .. } => Some(why),
+        }
     }
 
     /// The same rank with another stream of its device.

@@ -321,14 +321,7 @@ fn ranks_that_grow_and_ranks_that_do_not_are_told() {
 /// A graph of one gather into `rows`.
 fn captured(group: &PeerGroup, rows: &mut Gathered) -> Graph {
     let device = group.stream().device().clone();
-    let captured = device.capture(|stream| {
-        let group = group.on_stream(stream).unwrap();
-        rows.ask(&group).map_err(|error| match error {
-            CollectiveError::Launch(error) => error,
-            error => panic!("{error}"),
-        })
-    });
-    captured.unwrap()
+    device.capture(|stream| rows.ask(&group.on_stream(stream)?)).unwrap()
 }
 
 #[test]
