@@ -7,4 +7,5 @@ mod support;
 mod computed;
 mod faults;
 mod place;
+mod processes;
 mod texts;
