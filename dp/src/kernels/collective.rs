@@ -20,6 +20,51 @@
 //!
 //! Reports are those of [`Device::synchronize`](tilewright_runtime::Device::synchronize).
 //! [`PeerGroup`](crate::collective::PeerGroup) launches these, and has the memory.
+//!
+//! ```
+//! use tilewright_dp::kernels::collective::*;
+//! use tilewright_dsl::call::{OfRank, Runtime};
+//! use tilewright_runtime::{Device, Launch, PeerBuffer, PeerMemory};
+//!
+//! // Two ranks, each a thread with a device of its own, whose buffers have three rows.
+//! let memory = [(); 2].map(|()| PeerMemory::new(&Device::cpu(), 1 << 16).unwrap());
+//! let collectives = |rank: usize| -> Result<Vec<Vec<i32>>, Box<dyn std::error::Error + Send + Sync>> {
+//!     let device = Device::cpu();
+//!     let mut staging = PeerBuffer::new(&device, rank, &memory)?;
+//!     let mut heads = staging.split_off(4096)?;
+//!     let mut flags = heads.split_off(2 * 2 * PLACES * HEAD * 8)?;
+//!     let mut staging = staging.tensors_mut::<i32, 3>(0, [2, 8, 4])?;
+//!     let mut heads = heads.tensors_mut(0, [2, 2 * PLACES, HEAD])?;
+//!     let mut flags = flags.tensors_mut(0, [2, 2 * PLACES])?;
+//!     let (mut epoch, mut done) = (device.zeros([1])?, device.zeros([PLACES])?);
+//!     // Rank 0 has two rows of them, rank 1 has one. A piece of a row is of four elements.
+//!     let [start, count] = [[0, 2], [2, 1]][rank].map(Runtime);
+//!     let (total, places, piece, limit_ns) = (Runtime(3), Runtime(1), 4, 10_000_000_000);
+//!     let mut all = Vec::new();
+//!     for request in 0..4 {
+//!         let mut buffer = device.upload(&[[1, 2, 3], [10, 20, 30]][rank], [3, 1])?;
+//!         let (s, h) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
+//!         let (f, e, d) = (OfRank(rank, &mut flags), &mut epoch, &mut done);
+//!         let call = match request {
+//!             0 => gather_parts::<i32>(&mut buffer, s, h, f, e, d, start, count, places, request, limit_ns, piece),
+//!             1 => sum_parts::<i32, i32>(
+//!                 &mut buffer, s, h, f, e, d, start, count, total, places, request, limit_ns, piece,
+//!             ),
+//!             2 => sum_all::<i32, i32>(&mut buffer, s, h, f, e, d, places, request, limit_ns, piece),
+//!             _ => sum_all_in_shares::<i32, i32>(&mut buffer, s, h, f, e, d, places, request, limit_ns, piece),
+//!         };
+//!         call.launch(&device)?;
+//!         all.push(buffer.download()?);
+//!     }
+//!     Ok(all)
+//! };
+//! let found = std::thread::scope(|scope| {
+//!     let ranks = [0, 1].map(|rank| scope.spawn(move || collectives(rank)));
+//!     ranks.map(|rank| rank.join().unwrap().unwrap())
+//! });
+//! assert_eq!(found[0], [[1, 2, 30], [11, 22, 3], [11, 22, 33], [11, 22, 33]]);
+//! assert_eq!(found[1], [[1, 2, 30], [10, 20, 33], [11, 22, 33], [11, 22, 33]]);
+//! ```
 
 use tilewright_dsl::{device, kernel, lang::*};
 

@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod any;
 mod computed;
 mod faults;
 mod place;
+mod planted;
 mod processes;
 mod texts;

@@ -140,7 +140,11 @@ fn dies_or_sees_it(role: &str, device: &Device, group: &PeerGroup, exchange: &Ar
             };
             assert!(is_named, "{error}");
             assert!(began.elapsed() < 4 * LIMIT, "{:?}", began.elapsed());
-            assert!(group.all_reduce(&mut device.zeros::<f32, 2>([1, 8]).unwrap().view_mut()).is_err());
+            assert!(
+                group
+                    .all_reduce(&mut device.zeros::<f32, 2>([1, 8]).unwrap().view_mut())
+                    .is_err()
+            );
             // The device goes on.
             assert_eq!(device.upload(&[7u8], [1]).unwrap().download().unwrap(), [7]);
             device.synchronize().unwrap();
@@ -151,7 +155,11 @@ fn dies_or_sees_it(role: &str, device: &Device, group: &PeerGroup, exchange: &Ar
 #[test]
 fn a_process_that_dies_before_during_or_after_its_stores_is_an_error_on_the_others() {
     for_each_place(&[2, 3], |place, ranks| {
-        for dies in ["dies before its stores", "dies during its stores", "dies after its stores"] {
+        for dies in [
+            "dies before its stores",
+            "dies during its stores",
+            "dies after its stores",
+        ] {
             let mut roles = vec!["goes on"; ranks];
             roles[1] = dies;
             let ended = ended(start(place, &roles));
