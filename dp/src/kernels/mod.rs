@@ -8,6 +8,7 @@
 //! | [`place`] | a rank's rows into and out of a whole buffer, in one pass, with a report of what did not fit; padding out of routing |
 //! | [`reduce`] | sums over ranks |
 //! | [`peers`] | a rank's rows into every rank's buffer, padded, with flags that tell when they are there |
+//! | [`collective`] | all ranks' rows into every rank's buffer, and their sums, through memory that peers reach |
 //! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
 //! | [`expert`] | rows to experts and back, and where each expert's begin |

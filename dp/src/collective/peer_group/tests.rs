@@ -106,7 +106,7 @@ fn rows_of_staging_begin_at_whole_sixteen_bytes() {
         for columns in [0, 1, 5, 16, 1000, 1024, 1025, 7168, 30_000] {
             for bytes in [SHORT_PIECE, LONG_PIECE] {
                 let piece = piece(columns, size, bytes);
-                assert!(piece * size % 16 == 0 && piece > 0, "{columns} of {size}");
+                assert!((piece * size).is_multiple_of(16) && piece > 0, "{columns} of {size}");
                 assert!(piece * size < bytes + 16 && piece * columns.div_ceil(piece) >= columns);
             }
         }
