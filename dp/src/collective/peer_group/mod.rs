@@ -16,14 +16,14 @@ use tilewright_runtime::{DeviceError, Launch, LaunchError, Stream, TensorViewMut
 use super::exchange::repeated;
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, RequestedCollective, Summand};
 use crate::kernels::collective::{PLACES, gather_parts, piece, pitch, sum_all, sum_all_in_shares, sum_parts};
-use room::{Lent, Room};
+use room::Room;
 
 /// The most programs of a launch on the CPU device, where each takes a thread of the host.
 const HOST_PLACES: u64 = 8;
 
-/// Bytes of a row that a program moves at once, of few rows and of many.
-const SHORT_PIECE: usize = 2 << 10;
-const LONG_PIECE: usize = 16 << 10;
+/// Bytes of a row that a program moves at once: the fewest of which there are no more than programs, since many programs share
+/// few rows; and of many rows the most, so that each program has several accesses in flight.
+const PIECES: [usize; 4] = [2 << 10, 4 << 10, 8 << 10, 16 << 10];
 
 /// One rank of a group whose devices reach each other's memory, with a device of its own: GPUs of one host, or CPU devices of one
 /// host, in threads or processes. Each collective is one launch, of a kernel in
@@ -209,26 +209,21 @@ impl PeerGroup {
         let half = reduction.half_bytes(self.size(), request.rows, row)?;
         let mut state = self.shared.begin(&request, half)?;
         let asked = request.fingerprint() ^ reduction as u64;
-        let Lent {
-            mut staging,
-            mut heads,
-            mut flags,
-            epoch,
-            done,
-        } = state.room.lend::<T>(request.columns)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
-        let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
-        let (flags, rows) = (OfRank(rank, &mut flags), buffer.reborrow());
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        let buffer = buffer.reborrow();
         match reduction {
             Reduction::OneShot => {
                 let (places, piece) = self.places::<T>(request.rows, request.columns);
-                sum_all::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit, piece)
+                sum_all::<T, T::Sum>(buffer, staging, heads, flags, epoch, done, places, asked, limit, piece)
                     .launch_on(&self.stream)?
             }
             Reduction::TwoShot => {
                 let share = request.rows.div_ceil(self.size() as u64);
                 let (places, piece) = self.places::<T>(share, request.columns);
-                sum_all_in_shares::<T, T::Sum>(rows, staging, heads, flags, epoch, done, places, asked, limit, piece)
+                sum_all_in_shares::<T, T::Sum>(buffer, staging, heads, flags, epoch, done, places, asked, limit, piece)
                     .launch_on(&self.stream)?
             }
         };
@@ -243,20 +238,14 @@ impl PeerGroup {
     ) -> Result<(), CollectiveError> {
         let half = bytes_of(request.parts.iter().sum(), row_bytes::<T>(request.columns))?;
         let mut state = self.shared.begin(request, half)?;
-        let Lent {
-            mut staging,
-            mut heads,
-            mut flags,
-            epoch,
-            done,
-        } = state.room.lend::<T>(request.columns)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
         let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
         let largest = request.parts.iter().copied().max().unwrap_or(0);
         let (places, piece) = self.places::<T>(largest, request.columns);
         let asked = request.fingerprint();
-        let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
-        let flags = OfRank(rank, &mut flags);
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
         gather_parts::<T>(
             buffer, staging, heads, flags, epoch, done, start, count, places, asked, limit, piece,
         )
@@ -271,15 +260,15 @@ impl PeerGroup {
             false => HOST_PLACES,
         };
         let columns = columns as usize;
-        let cut = |bytes| {
+        let mut cut = (rows, 0);
+        for bytes in PIECES {
             let piece = piece(columns, T::TYPE.size(), bytes);
-            (rows.saturating_mul(columns.div_ceil(piece) as u64), piece)
-        };
-        // Few rows are spread over many programs; of many each program has several accesses in flight.
-        let (units, piece) = match cut(SHORT_PIECE) {
-            (units, piece) if units <= most => (units, piece),
-            _ => cut(LONG_PIECE),
-        };
+            cut = (rows.saturating_mul(columns.div_ceil(piece) as u64), piece);
+            if cut.0 <= most {
+                break;
+            }
+        }
+        let (units, piece) = cut;
         (Runtime(units.clamp(1, most)), piece)
     }
 }
@@ -430,18 +419,13 @@ impl Group for PeerGroup {
         let mut state = self
             .shared
             .begin(&request, bytes_of(total, row_bytes::<T>(request.columns))?)?;
-        let Lent {
-            mut staging,
-            mut heads,
-            mut flags,
-            epoch,
-            done,
-        } = state.room.lend::<T>(request.columns)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
         let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
         let (places, piece) = self.places::<T>(total, request.columns);
-        let (staging, heads) = (OfRank(rank, &mut staging), OfRank(rank, &mut heads));
-        let (flags, total, asked) = (OfRank(rank, &mut flags), Runtime(total), request.fingerprint());
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        let (total, asked) = (Runtime(total), request.fingerprint());
         sum_parts::<T, T::Sum>(
             buffer.reborrow(),
             staging,
