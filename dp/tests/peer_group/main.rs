@@ -15,3 +15,4 @@ mod place;
 mod planted;
 mod processes;
 mod texts;
+mod wrap;

@@ -162,8 +162,8 @@ impl PeerGroup {
         }
     }
 
-    /// Room in staging for every collective of up to so many rows, after which none of these grows it, nor allocates anything
-    /// else: so that graphs can be captured. All ranks have to call it, with the same numbers.
+    /// Room in staging for every collective of up to so many rows, after which none of these grows it: a graph cannot. What a graph
+    /// launches has to be built too, as by asking for it once before. All ranks have to call it, with the same numbers.
     ///
     /// # Errors
     /// As for [`Peers::buffer`], or staging is [sealed](Self::seal).

@@ -34,8 +34,8 @@ impl Room {
         let heads_bytes = 2 * ranks * PLACES * HEAD * size_of::<u64>();
         let flags_bytes = ranks * 2 * PLACES * size_of::<u32>();
         let device = peers.device();
-        // What can fail here alone comes first.
-        let (epoch, done) = (device.zeros([1])?, device.zeros([PLACES])?);
+        let counts = || Ok((device.zeros([1])?, device.zeros([PLACES])?));
+        let (epoch, done) = peers.all_have(counts())?;
         let mut heads = peers.buffer(heads_bytes + flags_bytes)?;
         let flags = heads.split_off(heads_bytes)?;
         Ok(Self {
