@@ -54,7 +54,7 @@ fn parts_of_any_length_are_gathered_with_all_their_bits() {
             let (group, parts) = (&group, &all_parts(ranks));
             for (salt, parts) in (1..).zip(parts) {
                 for placement in PLACEMENTS {
-                    for columns in [1, 7, 64, 1500] {
+                    for columns in [0, 1, 7, 64, 1500] {
                         gather::<bf16>(group, parts, columns, placement, salt);
                     }
                 }
@@ -189,6 +189,40 @@ fn ranks_delayed_at_random_find_every_row_right() {
                     .map(|i| (0..ranks).filter_map(|rank| mine(rank).nth(i)).sum())
                     .collect();
                 assert_eq!(buffer.download().unwrap(), sums, "step {step}, rank {rank}");
+            }
+            group.finish().unwrap();
+        });
+    });
+}
+
+/// Rows of one length fill a half of staging to its end while rows of another length begin the other half.
+#[test]
+fn halves_of_staging_lie_apart_whatever_the_length_of_rows() {
+    for_each_place(&[2, 3], |place, ranks| {
+        on_all(place, ranks, AMPLE, |rank, group| {
+            gather::<u8>(&group, &vec![1; ranks], 16, Placement::Contiguous, 0);
+            let full = (group.staging() / 2 / 16) as u64;
+            let parts = |total: u64| -> Vec<u64> {
+                let ranks = ranks as u64;
+                (0..ranks)
+                    .map(|rank| total * (rank + 1) / ranks - total * rank / ranks)
+                    .collect()
+            };
+            let device = group.stream().device();
+            let mut buffer = device
+                .upload(&vec![rank as u8; full as usize * 16], [full as usize, 16])
+                .unwrap();
+            for step in 0..6 {
+                group.all_gather(&mut buffer.view_mut(), &parts(full)).unwrap();
+                gather::<u8>(&group, &parts(5), 48, Placement::Contiguous, step);
+            }
+            let owner = |row: usize| (0..ranks).find(|&rank| (row as u64) < parts(full)[..=rank].iter().sum());
+            let found = buffer.download().unwrap();
+            for (row, bytes) in found.chunks(16).enumerate() {
+                assert!(
+                    bytes.iter().all(|&byte| Some(byte as usize) == owner(row)),
+                    "row {row}, rank {rank}"
+                );
             }
             group.finish().unwrap();
         });

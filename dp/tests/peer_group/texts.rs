@@ -37,7 +37,17 @@ fn launched<T: tilewright_dsl::element::Element>(
     let memory = [(); RANKS].map(|()| PeerMemory::new(&device, 1 << 20).unwrap());
     let mut flags = PeerBuffer::new(&device, 0, &memory).unwrap();
     let mut flags = flags.tensors_mut(0, [RANKS, 2 * PLACES]).unwrap();
-    let mut staging = staging.tensors_mut(0, [2, 32, COLUMNS]).unwrap();
+    // The second half begins behind more than the rows of the first, as a group has it.
+    let halves = staging.tensors_mut::<T, 2>(0, [2, 33 * COLUMNS]).unwrap().into_iter();
+    let mut staging: Vec<_> = halves
+        .map(|halves| {
+            halves
+                .slice(1, ..32 * COLUMNS)
+                .unwrap()
+                .reshape([2, 32, COLUMNS])
+                .unwrap()
+        })
+        .collect();
     let (mut epoch, mut done) = (device.zeros([1]).unwrap(), device.zeros([PLACES]).unwrap());
     let mut buffer = device.zeros::<T, 2>([4, COLUMNS]).unwrap();
     let lists = (&mut staging[..], &mut heads[..], &mut flags[..]);

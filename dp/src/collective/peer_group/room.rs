@@ -66,14 +66,20 @@ impl Room {
     }
 
     /// For rows of so many columns.
-    pub(super) fn lend<T: Element>(&mut self, columns: u64) -> Result<Lent<'_, T>, CollectiveError> {
+    pub(super) fn lend<'r, T: Element>(&'r mut self, columns: u64) -> Result<Lent<'r, T>, CollectiveError> {
         let ranks = self.heads.ranks();
         let staging = self.staging.reserve(0)?;
-        let pitch = pitch(columns as usize, T::TYPE.size());
-        // As long as the memory, whatever the rows of a launch, so that a list for rows of one length is always the same.
-        let rows = staging.bytes() / 2 / (pitch * T::TYPE.size()).max(1);
+        let (pitch, half) = (
+            pitch(columns as usize, T::TYPE.size()),
+            staging.bytes() / 2 / T::TYPE.size(),
+        );
+        // As many as there is memory for, whatever the rows of a launch, so that a list for rows of one length is always the same;
+        // and the second half begins at one place for rows of any length: others may still be in the first.
+        let rows = half / pitch.max(1);
+        let cut = |halves: TensorViewMut<'r, T, 2>| halves.slice(1, ..rows * pitch)?.reshape([2, rows, pitch]);
+        let halves = staging.tensors_mut::<T, 2>(0, [2, half])?;
         Ok(Lent {
-            staging: staging.tensors_mut(0, [2, rows, pitch])?,
+            staging: halves.into_iter().map(cut).collect::<Result<_, _>>()?,
             heads: self.heads.tensors_mut(0, [2, ranks * PLACES, HEAD])?,
             flags: self.flags.tensors_mut(0, [ranks, 2 * PLACES])?,
             epoch: &mut self.epoch,
