@@ -53,7 +53,7 @@ pub use cache::{copy_kv_layers, store_kv, store_mla, zero_pages};
 pub use expert::{claim_slots, combine_rows, count_experts, expert_offsets, invert_permutation, permute_rows};
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, fill_bits, mask_padding_ids, pad_bits, pad_ids, pad_rows, pad_rows_with};
-pub use peers::{await_gather, push_gather};
+pub use peers::{await_gather, push_gather, push_own_rows, push_quantized};
 pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
 pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot, quantize_to_slot_with_report};
 pub use reduce::{add_rows, convert_rows};

@@ -58,12 +58,15 @@ mod check;
 mod error;
 mod gather;
 mod groups;
+mod halves;
+mod push;
 mod scatter;
 mod wire;
 
 pub use check::{Moved, OnMismatch};
 pub use error::MovementError;
 pub use groups::Groups;
+pub use halves::{GatheredHalves, QuantizedHalves, QuantizedRows};
 
 use tilewright_dsl::element::Integer;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};

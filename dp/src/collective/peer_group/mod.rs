@@ -253,12 +253,33 @@ impl PeerGroup {
         Ok(())
     }
 
-    /// How many programs move so many rows, and the elements of the pieces they move: on every rank alike.
-    fn places<T: Element>(&self, rows: u64, columns: u64) -> (Runtime, usize) {
-        let most = match self.stream.device().is_cuda() {
+    /// What gives ranks their memory.
+    pub(crate) fn peers(&self) -> &Arc<Peers> {
+        &self.shared.peers
+    }
+
+    /// How long a launch waits.
+    pub(crate) fn limit_ns(&self) -> u64 {
+        self.shared.limit_ns()
+    }
+
+    /// Notes a gather without staging, unless the group is over.
+    pub(crate) fn note(&self, request: &RequestedCollective) -> Result<(), CollectiveError> {
+        let _state = self.shared.alive()?;
+        self.shared.agreement.on(request)
+    }
+
+    /// The most programs of a launch.
+    pub(crate) fn programs(&self) -> u64 {
+        match self.stream.device().is_cuda() {
             true => PLACES as u64,
             false => HOST_PLACES,
-        };
+        }
+    }
+
+    /// How many programs move so many rows, and the elements of the pieces they move: on every rank alike.
+    fn places<T: Element>(&self, rows: u64, columns: u64) -> (Runtime, usize) {
+        let most = self.programs();
         let columns = columns as usize;
         let mut cut = (rows, 0);
         for bytes in PIECES {
@@ -452,12 +473,11 @@ impl Group for PeerGroup {
     fn finish(&self) -> Result<(), CollectiveError> {
         self.stream.synchronize()?;
         let mut state = self.shared.alive()?;
-        match state.room.is_whole()? {
-            true => Ok(()),
-            false => {
-                let reported = self.stream.device().reported();
-                Err(self.shared.fail(&mut state, reported))
-            }
+        let is_whole = state.room.is_whole()?;
+        // Gathers without staging tell of it by their reports alone.
+        match (is_whole, self.stream.device().reported()) {
+            (true, Ok(())) => Ok(()),
+            (_, reported) => Err(self.shared.fail(&mut state, reported)),
         }
     }
 }

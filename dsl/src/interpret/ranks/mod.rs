@@ -9,7 +9,7 @@
 mod shadow;
 mod stamp;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -138,11 +138,13 @@ impl Participant {
         let mut world = world();
         let world = world.get_or_insert_default();
         IS_SHARED.store(true, Relaxed);
-        let mut own = None;
+        let (mut own, mut listed) = (None, BTreeSet::new());
         for &list in &lists {
             let rank = arguments.symbol(Symbol::Count(list + 1)).unwrap_or(0);
             for member in 0..arguments.members(list) as i64 {
-                let Some(tensor) = arguments.member(list, member).and_then(|place| arguments.tensor(place)) else {
+                let place = arguments.member(list, member);
+                listed.extend(place);
+                let Some(tensor) = place.and_then(|place| arguments.tensor(place)) else {
                     continue;
                 };
                 let Some(bytes) = tensor.bytes() else { continue };
@@ -158,6 +160,18 @@ impl Participant {
         if lists.is_empty() {
             own = places().flatten().find_map(|(_, bytes)| world.owner(bytes));
         }
+        // A rank of several groups has memory in each, and what it gave to one may be a tensor of a launch of another. Memory whose
+        // rank has launched nothing so far, but a peer has, is taken to be this rank's too.
+        let this = thread::current().id();
+        for (place, tensor) in (0..).zip(places()) {
+            let owner = tensor.and_then(|(_, bytes)| world.owner(bytes));
+            let runs_here = |&owner: &u32| world.agents[owner as usize].thread.is_none_or(|thread| thread == this);
+            if let (Some(known), Some(owner)) = (own, owner.filter(runs_here))
+                && !listed.contains(&place)
+            {
+                own = Some(world.unite(known, owner));
+            }
+        }
         let own = world.find(own?);
         let bases = places().map(|tensor| {
             let (tensor, bytes) = tensor?;
@@ -168,7 +182,7 @@ impl Participant {
         let host = world.host.clone();
         let agent = &mut world.agents[own as usize];
         agent.stamp.join(&host);
-        agent.thread = Some(thread::current().id());
+        agent.thread = Some(this);
         Some(Self {
             agent: own,
             launch: world.launches,
