@@ -9,7 +9,7 @@
 mod shadow;
 mod stamp;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,6 +54,8 @@ struct World {
     /// Whose memory is where: from a byte on, to the byte behind.
     owners: BTreeMap<usize, (usize, u32)>,
     agents: Vec<Agent>,
+    /// Who a thread is on a device, by the device's number: its launches come one after the other.
+    devices: HashMap<(usize, ThreadId), u32>,
     shadow: Shadow,
     /// The values that flags were given, each with what was released by then, the latest last.
     flags: HashMap<usize, VecDeque<(u32, Stamp)>>,
@@ -128,8 +130,8 @@ pub(super) struct Sight {
 }
 
 impl Participant {
-    /// Takes part in what ranks do, if the launch does.
-    pub fn begin(kernel: &Kernel, arguments: &Arguments<'_, '_>) -> Option<Self> {
+    /// Takes part in what ranks do, if the launch does; `device` is the number of the one that it runs on.
+    pub fn begin(kernel: &Kernel, arguments: &Arguments<'_, '_>, device: Option<usize>) -> Option<Self> {
         let peers = |position: &u32| kernel.is_of_peers(*position);
         let lists: Vec<u32> = (0..kernel.parameters.len() as u32).filter(peers).collect();
         if lists.is_empty() && !IS_SHARED.load(Relaxed) {
@@ -138,13 +140,11 @@ impl Participant {
         let mut world = world();
         let world = world.get_or_insert_default();
         IS_SHARED.store(true, Relaxed);
-        let (mut own, mut listed) = (None, BTreeSet::new());
+        let mut own = None;
         for &list in &lists {
             let rank = arguments.symbol(Symbol::Count(list + 1)).unwrap_or(0);
             for member in 0..arguments.members(list) as i64 {
-                let place = arguments.member(list, member);
-                listed.extend(place);
-                let Some(tensor) = place.and_then(|place| arguments.tensor(place)) else {
+                let Some(tensor) = arguments.member(list, member).and_then(|place| arguments.tensor(place)) else {
                     continue;
                 };
                 let Some(bytes) = tensor.bytes() else { continue };
@@ -160,17 +160,11 @@ impl Participant {
         if lists.is_empty() {
             own = places().flatten().find_map(|(_, bytes)| world.owner(bytes));
         }
-        // A rank of several groups has memory in each, and what it gave to one may be a tensor of a launch of another. Memory whose
-        // rank has launched nothing so far, but a peer has, is taken to be this rank's too.
         let this = thread::current().id();
-        for (place, tensor) in (0..).zip(places()) {
-            let owner = tensor.and_then(|(_, bytes)| world.owner(bytes));
-            let runs_here = |&owner: &u32| world.agents[owner as usize].thread.is_none_or(|thread| thread == this);
-            if let (Some(known), Some(owner)) = (own, owner.filter(runs_here))
-                && !listed.contains(&place)
-            {
-                own = Some(world.unite(known, owner));
-            }
+        if let (Some(known), Some(device)) = (own, device) {
+            // A rank of several groups has memory in each.
+            let other = *world.devices.entry((device, this)).or_insert(known);
+            own = Some(world.unite(known, other));
         }
         let own = world.find(own?);
         let bases = places().map(|tensor| {
