@@ -385,3 +385,37 @@ fn a_gather_that_was_not_waited_for_is_reported_by_the_next_one() {
         exchange.all_gather(&[]).unwrap();
     });
 }
+
+/// Who fills the half that it filled before, and says that it was the other one, does not wait for slower readers.
+#[test]
+fn one_half_used_again_without_a_meeting_is_reported_on_the_cpu_device() {
+    let _turn = turn();
+    let reported = on_all(2, |rank, exchange| {
+        let mut seat = Seat::new(Device::cpu(), exchange.clone(), 2);
+        let src = seat.device.zeros::<bf16, 2>([1, HIDDEN]).unwrap();
+        let own = [rank as u64, 1, 1];
+        seat.push(&src, own, [1, 1], true).unwrap();
+        // Epoch 1, and half 0.
+        seat.state.copy_from(&[1 << 1; PLACES]).unwrap();
+        // Whoever is first, the read of one and the store of the other have nothing between them.
+        let start = seat.rows * HIDDEN * 2;
+        let mut copy = seat.device.zeros::<bf16, 2>([2, HIDDEN]).unwrap();
+        let view = seat.buffer.tensor::<bf16, 2>(rank, start, [2, HIDDEN]).unwrap();
+        let read = copy_to_slot(&mut copy, view, Runtime(0), Runtime(2)).launch(&seat.device);
+        let read = read.map(drop);
+        let pushed = seat.push(&src, own, [1, 1], false);
+        exchange.all_gather(&[]).unwrap();
+        [read, pushed]
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect::<Vec<_>>()
+    });
+    let reported = reported.concat();
+    assert!(
+        reported
+            .iter()
+            .any(|error| error.contains("push_gather") && error.contains("copy_to_slot")),
+        "{reported:?}"
+    );
+}

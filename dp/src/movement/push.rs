@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use float8::F8E4M3;
-use tilewright_dsl::call::{Argument, Arguments, OfRank, Runtime};
+use tilewright_dsl::call::{Argument, Arguments, Call, OfRank, Runtime};
 
-use tilewright_dsl::element::Element;
+use tilewright_dsl::element::{Element, Number};
 use tilewright_dsl::lang::Count;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
@@ -63,6 +63,12 @@ impl Movement<'_, PeerGroup> {
         contribution: Contribution,
         counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
+        let (summing, gpus) = self.summing(contribution);
+        if gpus.len() == 1 {
+            let (call, moved) = self.push_call(buffer, local, counts)?;
+            call.launch_on(self.gathering.stream())?;
+            return Ok(moved);
+        }
         let (share, columns) = (self.share(), buffer.rows.columns);
         self.check_peers(&buffer.turns.peers)?;
         let moved = self.check(
@@ -73,35 +79,53 @@ impl Movement<'_, PeerGroup> {
         buffer.reserve(share.total)?;
         self.note::<T>(columns)?;
         buffer.turns.half ^= 1;
-        let places = self.gathering.programs();
-        let cut = Cut::in_pieces(share.largest, columns, T::TYPE.size(), places);
-        let (summing, gpus) = self.summing(contribution);
-        if gpus.len() > 1 {
-            // Sums come together in this GPU's own half.
-            let mut half = buffer.rows_mut(share.total)?;
-            let (mut part, first, parts) = self.part_of(&mut half, gpus)?;
-            self.place_share(part.reborrow(), local, first, counts)?;
-            summing.reduce_scatter(&mut part, &parts)?;
-            self.push_own(buffer, &share, cut)?;
-            return Ok(moved);
-        }
-        let mut all = buffer.rows.of_all()?;
-        let rank = self.gathering.rank();
+        // Sums come together in this GPU's own half.
+        let mut half = buffer.rows_mut(share.total)?;
+        let (mut part, first, parts) = self.part_of(&mut half, gpus)?;
+        self.place_share(part.reborrow(), local, first, counts)?;
+        summing.reduce_scatter(&mut part, &parts)?;
+        self.push_own(buffer, &share)?;
+        Ok(moved)
+    }
+
+    /// [`push`](Self::push) of replicated rows, of whatever type, as a call that is still to be launched, on the group's stream.
+    /// Several of them, of buffers of their own, are one launch by [`Call::fuse`]: rows, scales, ids of experts and their weights.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_call<'c, T: Element>(
+        &self,
+        buffer: &'c mut GatheredHalves<T>,
+        local: TensorView<'c, T, 2>,
+        counts: Counts<'c>,
+    ) -> Result<(Call<'c>, Moved), MovementError> {
+        let (share, columns) = (self.share(), buffer.rows.columns);
+        self.check_peers(&buffer.turns.peers)?;
+        let moved = self.check(
+            [share.total as usize, columns],
+            local.extents(),
+            self.strictness(&counts),
+        )?;
+        buffer.reserve(share.total)?;
+        self.note::<T>(columns)?;
+        buffer.turns.half ^= 1;
+        let cut = self.cut::<T>(&share, columns);
+        let all = buffer.rows.of_all()?;
         let Turn {
-            mut flags,
+            flags,
             epoch,
             state,
             report: unread,
             half,
         } = buffer.turns.lend()?;
-        let (all, flags) = (OfRank(rank, &mut all), OfRank(rank, &mut flags));
         let (tokens, report) = self.tokens(&share, counts, unread);
+        let rank = self.gathering.rank();
         let Share { first, start, rows, .. } = share;
         let [first, start, rows, end, total] = [first, start, rows, share.end, share.total].map(Runtime);
         let [half, places] = [half, cut.places].map(Runtime);
-        push_gather::<T>(
-            all,
-            flags,
+        let call = push_gather::<T>(
+            OfRank(rank, all),
+            OfRank(rank, flags),
             epoch,
             state,
             report,
@@ -117,9 +141,8 @@ impl Movement<'_, PeerGroup> {
             self.gathering.limit_ns(),
             cut.piece,
             true,
-        )
-        .launch_on(self.gathering.stream())?;
-        Ok(moved)
+        );
+        Ok((call, moved))
     }
 
     /// As [`push`](Self::push) for replicated tensors, with the rows in 8 bits, as [`gather_quantized`](Self::gather_quantized) has
@@ -128,12 +151,27 @@ impl Movement<'_, PeerGroup> {
     ///
     /// # Errors
     /// As for [`push`](Self::push), or rows have no whole number of groups.
-    pub fn push_quantized<T: Summand>(
+    pub fn push_quantized<T: Number>(
         &self,
         buffer: &mut QuantizedHalves,
         local: TensorView<'_, T, 2>,
         counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
+        let (call, moved) = self.push_quantized_call(buffer, local, counts)?;
+        call.launch_on(self.gathering.stream())?;
+        Ok(moved)
+    }
+
+    /// [`push_quantized`](Self::push_quantized) as a call that is still to be launched: see [`push_call`](Self::push_call).
+    ///
+    /// # Errors
+    /// As for [`push_quantized`](Self::push_quantized).
+    pub fn push_quantized_call<'c, T: Number>(
+        &self,
+        buffer: &'c mut QuantizedHalves,
+        local: TensorView<'c, T, 2>,
+        counts: Counts<'c>,
+    ) -> Result<(Call<'c>, Moved), MovementError> {
         let (share, columns) = (self.share(), buffer.payloads.columns);
         if !columns.is_multiple_of(GROUP) {
             return Err(MovementError::NoGroups {
@@ -152,24 +190,23 @@ impl Movement<'_, PeerGroup> {
         buffer.turns.half ^= 1;
         // A program quantises whole rows.
         let places = self.gathering.programs().min(share.largest.max(1));
-        let (mut payloads, mut scales) = (buffer.payloads.of_all()?, buffer.scales.of_all()?);
-        let rank = self.gathering.rank();
+        let (payloads, scales) = (buffer.payloads.of_all()?, buffer.scales.of_all()?);
         let Turn {
-            mut flags,
+            flags,
             epoch,
             state,
             report: unread,
             half,
         } = buffer.turns.lend()?;
-        let (payloads, scales) = (OfRank(rank, &mut payloads), OfRank(rank, &mut scales));
         let (tokens, report) = self.tokens(&share, counts, unread);
+        let rank = self.gathering.rank();
         let Share { first, start, rows, .. } = share;
         let [first, start, rows, end, total] = [first, start, rows, share.end, share.total].map(Runtime);
         let [half, places] = [half, places].map(Runtime);
-        push_quantized::<T>(
-            payloads,
-            scales,
-            OfRank(rank, &mut flags),
+        let call = push_quantized::<T>(
+            OfRank(rank, payloads),
+            OfRank(rank, scales),
+            OfRank(rank, flags),
             epoch,
             state,
             report,
@@ -183,32 +220,27 @@ impl Movement<'_, PeerGroup> {
             half,
             places,
             self.gathering.limit_ns(),
-        )
-        .launch_on(self.gathering.stream())?;
-        Ok(moved)
+        );
+        Ok((call, moved))
     }
 
     /// Gathers what this GPU has in its own half.
-    fn push_own<T: Summand>(
-        &self,
-        buffer: &mut GatheredHalves<T>,
-        share: &Share,
-        cut: Cut,
-    ) -> Result<(), MovementError> {
-        let mut all = buffer.rows.of_all()?;
-        let rank = self.gathering.rank();
+    fn push_own<T: Element>(&self, buffer: &mut GatheredHalves<T>, share: &Share) -> Result<(), MovementError> {
+        let cut = self.cut::<T>(share, buffer.rows.columns);
+        let all = buffer.rows.of_all()?;
         let Turn {
-            mut flags,
+            flags,
             epoch,
             state,
             half,
             ..
         } = buffer.turns.lend()?;
+        let rank = self.gathering.rank();
         let [start, rows, end, total] = [share.start, share.rows, share.end, share.total].map(Runtime);
         let [half, places] = [half, cut.places].map(Runtime);
         push_own_rows::<T>(
-            OfRank(rank, &mut all),
-            OfRank(rank, &mut flags),
+            OfRank(rank, all),
+            OfRank(rank, flags),
             epoch,
             state,
             start,
@@ -222,6 +254,11 @@ impl Movement<'_, PeerGroup> {
         )
         .launch_on(self.gathering.stream())?;
         Ok(())
+    }
+
+    /// How all GPUs cut their shares.
+    fn cut<T: Element>(&self, share: &Share, columns: usize) -> Cut {
+        Cut::in_pieces(share.largest, columns, T::TYPE.size(), self.gathering.programs())
     }
 
     fn share(&self) -> Share {

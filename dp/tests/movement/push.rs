@@ -12,7 +12,7 @@ use tilewright_dp::movement::{
     Contribution, Counts, GatheredHalves, Groups, Moved, Movement, MovementError, QuantizedHalves,
 };
 use tilewright_dp::plan::{Plan, Profile, Topology};
-use tilewright_dsl::call::Runtime;
+use tilewright_dsl::call::{Call, Runtime};
 use tilewright_dsl::element::Element;
 use tilewright_runtime::device::cuda::{Reach, device_count as gpu_count};
 use tilewright_runtime::{Device, DeviceTensor, Launch, TensorView, device_count};
@@ -574,4 +574,62 @@ fn a_buffer_of_another_group_is_refused_and_so_are_tensors_that_do_not_fit() {
         );
         gpu.meet();
     });
+}
+
+/// Rows, ids of experts, their weights, and rows in 8 bits: one launch.
+#[test]
+fn several_tensors_are_pushed_in_one_launch() {
+    let (_turn, gpus) = (turn(), gpus());
+    for ranks in [2, 4] {
+        let topology = Topology::new(ranks, ranks).unwrap();
+        on_devices(gpus, &topology, |gpu| {
+            let (device, world) = (&gpu.device, gpu.groups.world());
+            let mut rows = GatheredHalves::<bf16>::new(world, 256).unwrap();
+            let mut ids = GatheredHalves::<i32>::new(world, 8).unwrap();
+            let mut weights = GatheredHalves::<f32>::new(world, 8).unwrap();
+            let mut narrow = QuantizedHalves::new(world, 256).unwrap();
+            for step in 0..5 {
+                let counts: Vec<u64> = (0..ranks).map(|rank| (rank * 3 + step) % 6).collect();
+                let plan = plan(&counts, 1, Profile::Main202609, step % 2 == 0);
+                let total = plan.layout().rows();
+                let movement = Movement::new(&plan, &topology, &gpu.groups).unwrap();
+                let tokens = counts[gpu.number] as usize;
+                let own_rows = upload::<bf16>(device, &rows_of_rank::<bf16>(gpu.number, tokens, 256), 256);
+                let own_ids = upload::<i32>(device, &rows_of_rank::<i32>(gpu.number, tokens, 8), 8);
+                let own_weights = upload::<f32>(device, &rows_of_rank::<f32>(gpu.number, tokens, 8), 8);
+                let flat = rows_for::<bf16>(How::Quantized, gpu.number, tokens, 256);
+                let flat = upload::<bf16>(device, &flat, 256);
+                let calls = [
+                    movement
+                        .push_call(&mut rows, own_rows.view(), Counts::Planned)
+                        .unwrap()
+                        .0,
+                    movement.push_call(&mut ids, own_ids.view(), Counts::Planned).unwrap().0,
+                    movement
+                        .push_call(&mut weights, own_weights.view(), Counts::Planned)
+                        .unwrap()
+                        .0,
+                    movement
+                        .push_quantized_call(&mut narrow, flat.view(), Counts::Planned)
+                        .unwrap()
+                        .0,
+                ];
+                Call::fuse(calls).launch(device).unwrap();
+                let what = (gpu.number, step);
+                let found = read(device, rows.rows(total).unwrap());
+                assert_rows(&found, &expected_buffer::<bf16>(&plan, How::Variable, 256), what);
+                let found = read(device, ids.rows(total).unwrap());
+                assert_rows(&found, &expected_buffer::<i32>(&plan, How::Variable, 8), what);
+                let found = read(device, weights.rows(total).unwrap());
+                assert_rows(&found, &expected_buffer::<f32>(&plan, How::Variable, 8), what);
+                let (payload, scales) = narrow.rows(total).unwrap();
+                let mut wide = device.zeros::<bf16, 2>([total as usize, 256]).unwrap();
+                dequantize_rows(&mut wide, payload, scales).launch(device).unwrap();
+                let found = read(device, wide.view());
+                assert_rows(&found, &expected_buffer::<bf16>(&plan, How::Quantized, 256), what);
+            }
+            world.finish().unwrap();
+            gpu.meet();
+        });
+    }
 }
