@@ -18,6 +18,39 @@ use crate::kernels::quantize::GROUP;
 /// group's stream, before the next one is.
 ///
 /// [`Movement::push`](super::Movement::push) fills it. All ranks have to make it, and to ask for the same sizes in the same order.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use tilewright_dp::collective::{Exchange, PeerGroup, ThreadExchange};
+/// use tilewright_dp::movement::{Contribution, Counts, GatheredHalves, Groups, Movement, MovementError};
+/// use tilewright_dp::plan::{Plan, Request, Topology};
+/// use tilewright_runtime::Device;
+///
+/// let topology = Topology::new(2, 2)?;
+/// let plan = Plan::new(&Request { row_bytes: 4, extend: true, ..Request::new(vec![2, 1], 2) })?;
+/// let rank = |exchange: ThreadExchange| -> Result<Vec<i32>, MovementError> {
+///     let (rank, device) = (exchange.rank(), Device::cpu());
+///     let alone = ThreadExchange::ranks(1, Duration::from_secs(10))?.remove(0);
+///     let join = |exchange| PeerGroup::join(&device.stream(), Arc::new(exchange));
+///     let groups = Groups::new(join(exchange)?, join(alone)?);
+///     let movement = Movement::new(&plan, &topology, &groups)?;
+///     let local = match rank {
+///         0 => device.upload(&[10, 11], [2, 1])?,
+///         _ => device.upload(&[20], [1, 1])?,
+///     };
+///     let mut buffer = GatheredHalves::new(groups.world(), 1)?;
+///     movement.push(&mut buffer, local.view(), Contribution::Replicate, Counts::Planned)?;
+///     Ok(buffer.rows(3)?.download()?)
+/// };
+/// let found: Vec<_> = std::thread::scope(|scope| {
+///     let exchanges = ThreadExchange::ranks(2, Duration::from_secs(10))?.into_iter();
+///     let ranks: Vec<_> = exchanges.map(|exchange| scope.spawn(move || rank(exchange))).collect();
+///     ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect::<Result<_, MovementError>>()
+/// })?;
+/// assert_eq!(found, [[10, 11, 20], [10, 11, 20]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct GatheredHalves<T: Element> {
     pub(super) turns: Turns,
     pub(super) rows: Halves<T>,
