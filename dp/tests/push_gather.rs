@@ -10,8 +10,7 @@ use std::time::Duration;
 use half::bf16;
 use support::*;
 use tilewright_dp::collective::{Exchange, Peers, ThreadExchange};
-use tilewright_dp::kernels::collective::PLACES;
-use tilewright_dp::kernels::peers::Cut;
+use tilewright_dp::kernels::peers::{Cut, PLACES};
 use tilewright_dp::kernels::{await_gather, copy_to_slot, push_gather, push_own_rows, push_quantized};
 use tilewright_dsl::backend::Module;
 use tilewright_dsl::backend::ptx::Target;
@@ -171,7 +170,7 @@ fn a_gather_is_one_launch_or_two_into_whatever_half() {
     }
     let gpus = device_count().unwrap_or(0) as usize;
     match gpus > 1 && Reach::between(0, 1).is_ok_and(|reach| reach != Reach::None) {
-        true => drop(test(2, &|rank| Device::cuda(rank as u32).unwrap())),
+        true => test(2, &|rank| Device::cuda(rank as u32).unwrap()),
         false => println!("ran with no two GPUs that reach each other ({gpus} are here)"),
     }
 }

@@ -20,9 +20,13 @@
 use float8::F8E4M3;
 use tilewright_dsl::{device, kernel, lang::*};
 
-use super::collective::{PLACES, piece};
+use super::collective::piece;
 use super::place::report_rows;
 use super::quantize::{GROUP, quantized};
+
+/// The most programs of a launch: two for each place of [collectives in staging](super::collective), since those that quantise
+/// wait for what they load while others store.
+pub const PLACES: usize = 2 * super::collective::PLACES;
 
 /// How rows are cut for the programs of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Cut {
     /// assert_eq!(Cut::of(8192, 7168, 2), Cut { places: 128, piece: 7168 });
     /// ```
     pub fn of(rows: u64, columns: usize, element_bytes: usize) -> Self {
-        Self::in_pieces(rows, columns, element_bytes, PLACES as u64)
+        Self::in_pieces(rows, columns, element_bytes, super::collective::PLACES as u64)
     }
 
     /// The same with at most so many programs.
@@ -124,7 +128,7 @@ fn finish(
 /// * See [here](self) for the rest. Specialised for the type, `hidden`, `piece` and the number of ranks.
 ///
 /// ```
-/// use tilewright_dp::kernels::{collective::PLACES, push_gather};
+/// use tilewright_dp::kernels::{peers::PLACES, push_gather};
 /// use tilewright_dsl::call::{OfRank, Runtime};
 /// use tilewright_runtime::{Device, Launch, PeerBuffer, PeerMemory};
 ///

@@ -9,7 +9,7 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{DeviceTensor, PeerBuffer, TensorView, TensorViewMut};
 
 use crate::collective::{CollectiveError, PeerArena, PeerGroup, Peers};
-use crate::kernels::collective::PLACES;
+use crate::kernels::peers::PLACES;
 use crate::kernels::quantize::GROUP;
 
 /// A gathered buffer that all ranks of a group store into: rows of `columns` elements in memory that peers reach, never more

@@ -188,8 +188,8 @@ impl Movement<'_, PeerGroup> {
         buffer.reserve(share.total)?;
         self.note::<F8E4M3>(columns)?;
         buffer.turns.half ^= 1;
-        // A program quantises whole rows.
-        let places = self.gathering.programs().min(share.largest.max(1));
+        // A program quantises whole rows, and two share a multiprocessor.
+        let places = (2 * self.gathering.programs()).min(share.largest.max(1));
         let (payloads, scales) = (buffer.payloads.of_all()?, buffer.scales.of_all()?);
         let Turn {
             flags,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use float8::F8E4M3;
 use half::bf16;
-use tilewright_dp::collective::{Exchange, Group, PeerGroup, ThreadExchange};
+use tilewright_dp::collective::{CollectiveError, Exchange, Group, PeerGroup, ThreadExchange};
 use tilewright_dp::kernels::{copy_to_slot, dequantize_rows};
 use tilewright_dp::movement::{
     Contribution, Counts, GatheredHalves, Groups, Moved, Movement, MovementError, QuantizedHalves,
@@ -50,9 +50,18 @@ impl Gpu {
 /// Runs every GPU of a topology as a thread with a device of its own: a GPU if there are enough that reach each other and
 /// `on_gpus` says so, or else a CPU device.
 fn on_all<R: Send>(on_gpus: bool, topology: &Topology, run: impl Fn(&Gpu) -> R + Sync) -> Vec<R> {
+    on_all_within(AMPLE, on_gpus, topology, run)
+}
+
+fn on_all_within<R: Send>(
+    limit: Duration,
+    on_gpus: bool,
+    topology: &Topology,
+    run: impl Fn(&Gpu) -> R + Sync,
+) -> Vec<R> {
     let exchanges = |groups: u64| {
         let size = (topology.tp() / groups) as usize;
-        (0..groups).flat_map(move |_| ThreadExchange::ranks(size, AMPLE).unwrap())
+        (0..groups).flat_map(move |_| ThreadExchange::ranks(size, limit).unwrap())
     };
     let attention = exchanges(topology.dp() * topology.context().size());
     let gpus = exchanges(1).zip(exchanges(topology.dp())).zip(attention);
@@ -632,4 +641,35 @@ fn several_tensors_are_pushed_in_one_launch() {
             gpu.meet();
         });
     }
+}
+
+/// A rank that pushes nothing is named by the group's `finish`, and that is the end of the group, not of the device.
+#[test]
+fn a_rank_that_does_not_push_is_named_by_the_others() {
+    let _turn = turn();
+    let topology = Topology::new(3, 3).unwrap();
+    let plan = plan(&[2, 1, 1], 1, Profile::Main202609, true);
+    on_all_within(Duration::from_secs(1), false, &topology, |gpu| {
+        let movement = Movement::new(&plan, &topology, &gpu.groups).unwrap();
+        let tokens = movement.slot().tokens as usize;
+        let local = gpu.device.zeros::<bf16, 2>([tokens, 24]).unwrap();
+        let mut buffer = GatheredHalves::<bf16>::new(gpu.groups.world(), 24).unwrap();
+        buffer.reserve(plan.layout().rows()).unwrap();
+        let mut push = || movement.push(&mut buffer, local.view(), Contribution::Replicate, Counts::Planned);
+        push().unwrap();
+        gpu.groups.world().finish().unwrap();
+        if gpu.number != 1 {
+            push().unwrap();
+            let error = gpu.groups.world().finish().unwrap_err();
+            // It has left, or not yet.
+            let is_named = match &error {
+                CollectiveError::Late { missing, .. } => missing == &[1],
+                CollectiveError::Gone { gone } => *gone == 1,
+                _ => false,
+            };
+            assert!(is_named, "{error}");
+            assert!(matches!(push(), Err(MovementError::Collective(_))));
+        }
+        gpu.device.synchronize().unwrap();
+    });
 }
