@@ -52,6 +52,12 @@ pub struct Arguments {
     /// Where the kernels run
     #[arg(long, value_enum, default_value_t = Place::Best)]
     pub device: Place,
+    /// A GPU for each rank, in threads of this program; without GPUs, a CPU device for each
+    #[arg(long, value_name = "RANKS", conflicts_with_all = ["attention_tp", "processes"])]
+    pub gpus: Option<usize>,
+    /// The same with a process for each rank; one that torchrun or mpirun has started is a rank
+    #[arg(long, value_name = "RANKS", conflicts_with = "attention_tp")]
+    pub processes: Option<usize>,
     /// Writes the layout of the last step as an SVG image; with --mode both, one image for each mode
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -114,6 +120,19 @@ impl Arguments {
             .into());
         }
         Ok(steps)
+    }
+
+    /// Whether every rank has a device of its own: how many ranks there are, and whether each is a process.
+    pub fn between<L>(&self, steps: &[(Vec<u64>, L)]) -> Result<Option<(usize, bool)>, Box<dyn Error>> {
+        let (flag, ranks, is_processes) = match (self.gpus, self.processes) {
+            (Some(ranks), _) => ("--gpus", ranks, false),
+            (None, Some(ranks)) => ("--processes", ranks, true),
+            (None, None) => return Ok(None),
+        };
+        match steps.iter().find(|(counts, _)| counts.len() != ranks) {
+            Some((counts, _)) => Err(format!("{flag} {ranks}: the step has counts of {} ranks", counts.len()).into()),
+            None => Ok(Some((ranks, is_processes))),
+        }
     }
 
     /// Where the drawing of a mode goes.

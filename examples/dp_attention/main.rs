@@ -1,4 +1,4 @@
-//! Data-parallel attention's gathered buffer, from token counts to checked bits, on one device.
+//! Data-parallel attention's gathered buffer, from token counts to checked bits, on one device or with a device for each rank.
 //!
 //! Every data-parallel rank has hidden states of its own. For the MLP they meet in one gathered buffer, padded to the
 //! longest rank (MAX) or packed (SUM); afterwards every rank takes its rows back. This program does all of that for the
@@ -7,9 +7,15 @@
 //! ```text
 //! cargo run --release --example dp_attention -- --counts 20,20,20,20,20,20,20,20
 //! cargo run --release --example dp_attention -- --trace trace.csv --ranks 8 --steps 50 --svg buffer.svg
+//! cargo run --release --example dp_attention -- --counts 20,0,7,31 --gpus 4
+//! cargo run --release --example dp_attention -- --counts 20,0,7,31 --processes 4
 //! ```
+//!
+//! With `--gpus` and `--processes` every rank has a GPU, and rows go from GPU to GPU; with the feature `nccl`, NCCL's gather is
+//! timed beside. Without GPUs the ranks have a CPU device each.
 
 mod arguments;
+mod between;
 mod check;
 #[path = "../support/drawing.rs"]
 mod drawing;
@@ -36,6 +42,9 @@ use tilewright::dp::layout::{GatheredLayout, HiddenState};
 /// Runs of more steps than this show a progress bar.
 const QUIET_STEPS: u64 = 4;
 
+/// The counts of each step, and a layout for each mode.
+type Steps<'a> = &'a [(Vec<u64>, Vec<GatheredLayout>)];
+
 fn main() -> ExitCode {
     exit::code(run(&Arguments::parse()))
 }
@@ -53,12 +62,31 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         steps.push((counts, layouts));
     }
+    let draws = match arguments.between(&steps)? {
+        Some((ranks, false)) => between::threads(arguments, ranks, &steps)?,
+        Some((ranks, true)) => between::processes(arguments, ranks, &steps)?,
+        None => on_one_device(arguments, &steps)?,
+    };
+    if !draws {
+        return Ok(());
+    }
+    for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
+        writeln!(io::stdout(), "\n{}", draw::terminal(layout, columns()).trim_end())?;
+        if let Some(file) = arguments.svg_file(layout.mode()) {
+            drawing::write(&file, &draw::svg(layout))?;
+            writeln!(io::stdout(), "drawn in {}", file.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the steps with all ranks on one device.
+fn on_one_device(arguments: &Arguments, steps: Steps<'_>) -> Result<bool, Box<dyn Error>> {
     let device = arguments.device.open()?;
     place::describe(&device)?;
-
     let mut table = Table::default();
     let progress = progress_bar(steps.len() as u64);
-    for (counts, layouts) in &steps {
+    for (counts, layouts) in steps {
         progress.set_message(format!("{} tokens", counts.iter().sum::<u64>()));
         progress.suspend(|| table.begin_step(counts))?;
         for layout in layouts {
@@ -69,15 +97,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     progress.finish_and_clear();
     table.print_summary(&device)?;
-
-    for layout in steps.last().map_or(&[][..], |(_, layouts)| layouts) {
-        writeln!(io::stdout(), "\n{}", draw::terminal(layout, columns()).trim_end())?;
-        if let Some(file) = arguments.svg_file(layout.mode()) {
-            drawing::write(&file, &draw::svg(layout))?;
-            writeln!(io::stdout(), "drawn in {}", file.display())?;
-        }
-    }
-    Ok(())
+    Ok(true)
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -9,7 +9,7 @@ use tilewright::prelude::*;
 
 use crate::step::{Measured, Phase};
 
-/// A table with three lines for each layout of a step, printed as the steps are done.
+/// A table with a line for each phase of each layout of a step, printed as the steps are done.
 #[derive(Default)]
 pub struct Table {
     steps: usize,
@@ -23,7 +23,7 @@ impl Table {
         if self.steps == 0 {
             writeln!(
                 out,
-                "mode  tokens   rows      buffer  variants  phase  first run   best run   bandwidth"
+                "mode  tokens   rows      buffer  variants  phase   first run   best run   bandwidth"
             )?;
         }
         self.steps += 1;
@@ -45,16 +45,11 @@ impl Table {
             draw::bytes(layout.bytes()),
             measured.compiles
         );
-        let phases = [
-            ("place", &measured.place),
-            ("MLP", &measured.mlp),
-            ("take", &measured.take),
-        ];
-        for (i, (name, phase)) in phases.into_iter().enumerate() {
+        for (i, (name, phase)) in measured.phases.iter().enumerate() {
             let step = if i == 0 { step.as_str() } else { "" };
             let (first, best) = (time(phase.first), time(phase.best));
             let bandwidth = bandwidth(phase);
-            writeln!(out, "{step:<41}  {name:<5}  {first:>9}  {best:>9}  {bandwidth:>10}")?;
+            writeln!(out, "{step:<41}  {name:<6}  {first:>9}  {best:>9}  {bandwidth:>10}")?;
         }
         Ok(())
     }

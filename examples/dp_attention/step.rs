@@ -25,14 +25,11 @@ const REPEATS: usize = 10;
 /// The largest buffer; ranks, results and the host's copies take several times as much.
 const MAX_BYTES: u64 = 4 << 30;
 
-/// What was measured of one step.
+/// What was measured of one step: each phase by its name, and the variants that were built.
 pub struct Measured {
-    /// Placing all ranks' rows in the gathered buffer.
-    pub place: Phase,
-    /// The stand-in for the MLP over the gathered buffer.
-    pub mlp: Phase,
-    /// Taking each rank's rows back.
-    pub take: Phase,
+    /// Placing all ranks' rows in the gathered buffer, the stand-in for the MLP over it, and taking each rank's rows back; between
+    /// devices, gathering too.
+    pub phases: Vec<(&'static str, Phase)>,
     /// Variants that were built for this step.
     pub compiles: u64,
 }
@@ -77,14 +74,17 @@ pub fn run(device: &Device, layout: &GatheredLayout) -> Result<Measured, Box<dyn
         results.push(guarded(device, padded, hidden)?);
     }
 
+    let alone = || Ok(());
     let (rows, real) = (layout.bytes(), layout.real_bytes());
-    let place = measure(device, rows + real, || place(device, layout, &ranks, &mut gathered))?;
-    let mlp = measure(device, 2 * rows, || {
+    let place = measure(device, rows + real, alone, || {
+        place(device, layout, &ranks, &mut gathered)
+    })?;
+    let mlp = measure(device, 2 * rows, alone, || {
         source::mlp(inner_mut(&mut computed)?, inner(&gathered)?).launch(device)?;
         Ok(())
     })?;
     let padded_bytes = layout.padded().iter().sum::<u64>() * layout.hidden().size * layout.hidden().element_bytes;
-    let take = measure(device, real + padded_bytes, || {
+    let take = measure(device, real + padded_bytes, alone, || {
         take_back(device, layout, &computed, &mut results)
     })?;
 
@@ -94,9 +94,7 @@ pub fn run(device: &Device, layout: &GatheredLayout) -> Result<Measured, Box<dyn
         check::result(layout, rank, &result.download()?)?;
     }
     Ok(Measured {
-        place,
-        mlp,
-        take,
+        phases: vec![("place", place), ("MLP", mlp), ("take", take)],
         compiles: device.counters().compiles - before,
     })
 }
@@ -138,33 +136,35 @@ fn take_back(
 }
 
 /// A tensor of `rows` rows between guard rows, all of it sentinels.
-fn guarded(device: &Device, rows: u64, hidden: usize) -> Result<DeviceTensor<bf16, 2>, Box<dyn Error>> {
+pub fn guarded(device: &Device, rows: u64, hidden: usize) -> Result<DeviceTensor<bf16, 2>, Box<dyn Error>> {
     let rows = rows as usize + 2 * GUARD;
     Ok(device.upload(&vec![SENTINEL; rows * hidden], [rows, hidden])?)
 }
 
 /// A guarded tensor without its guard rows.
-fn inner(tensor: &DeviceTensor<bf16, 2>) -> Result<TensorView<'_, bf16, 2>, Box<dyn Error>> {
+pub fn inner(tensor: &DeviceTensor<bf16, 2>) -> Result<TensorView<'_, bf16, 2>, Box<dyn Error>> {
     Ok(tensor.rows(GUARD..tensor.extents()[0] - GUARD)?)
 }
 
-fn inner_mut(tensor: &mut DeviceTensor<bf16, 2>) -> Result<TensorViewMut<'_, bf16, 2>, Box<dyn Error>> {
+pub fn inner_mut(tensor: &mut DeviceTensor<bf16, 2>) -> Result<TensorViewMut<'_, bf16, 2>, Box<dyn Error>> {
     let rows = GUARD..tensor.extents()[0] - GUARD;
     Ok(tensor.view_mut().rows(rows)?)
 }
 
-/// Times a phase until the device has done all of it.
-fn measure(
+/// Times a phase until the device has done all of it, `begin` before each run not included.
+pub fn measure(
     device: &Device,
     bytes: u64,
+    mut begin: impl FnMut() -> Result<(), Box<dyn Error>>,
     mut phase: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<Phase, Box<dyn Error>> {
     device.synchronize()?;
     let mut timed = || -> Result<Duration, Box<dyn Error>> {
-        let begin = Instant::now();
+        begin()?;
+        let begun = Instant::now();
         phase()?;
         device.synchronize()?;
-        Ok(begin.elapsed())
+        Ok(begun.elapsed())
     };
     let first = timed()?;
     let mut best = first;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// How a shell sees a program that SIGPIPE ended: 128 and the signal's number.
-const CLOSED_PIPE: u8 = 128 + 13;
+pub const CLOSED_PIPE: u8 = 128 + 13;
 
 /// The exit code for what was done. A failure is told, unless it is that whoever read has seen enough.
 pub fn code(done: Result<(), Box<dyn Error>>) -> ExitCode {

@@ -6,33 +6,40 @@
 //!
 //! * [`LocalGroup`]: ranks that are threads of one process and share a device, the CPU device or a GPU. Rows really move, and
 //!   every sum is compared with the host's.
+//! * [`PeerGroup`]: one device for each rank, in threads or processes of one host, whose kernels store into each other's memory.
 //! * `NcclGroup`, with the feature `nccl`: one GPU for each rank, through NCCL.
+//!
+//! [`AnyGroup`] is the first of the latter two that the devices allow.
 //!
 //! All ranks of a group have to ask for the same things in the same order. A rank that asks for something else, or nothing,
 //! is an error on every rank, after the group's time limit at the latest: what is asked is compared on the host, through an
-//! [`Exchange`], as [`Agreement`] says.
+//! [`Exchange`], as [`Agreement`] says, and by a [`PeerGroup`] on the devices.
 //!
 //! [`Peers`] gives ranks memory that all of them reach, threads and processes alike, where the devices do.
 //!
 //! Ranks that are processes meet over TCP ([`TcpExchange`]), where their launcher says ([`Rendezvous`]).
 
 mod agreement;
+mod any_group;
 mod error;
 mod exchange;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
+mod peer_group;
 mod peers;
 mod rendezvous;
 mod request;
 mod tcp;
 
 pub use agreement::{Agreement, StepExchangeError};
+pub use any_group::AnyGroup;
 pub use error::{CollectiveError, Refusal};
 pub use exchange::{Exchange, ThreadExchange};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
+pub use peer_group::{PeerGroup, Reduction};
 pub use peers::{Apart, PeerArena, Peers, PeersError};
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub use request::{Operation, RequestedCollective};
@@ -76,8 +83,8 @@ pub trait Group {
     /// The stream that the rows move on, and the device.
     fn stream(&self) -> &Stream;
 
-    /// Every row becomes the sum of that row on all ranks. Floats below 32 bits are summed in f32 by [`LocalGroup`], and as
-    /// NCCL does it by `NcclGroup`. A sum of floats keeps neither the sign of a zero nor the payload of a NaN.
+    /// Every row becomes the sum of that row on all ranks. Floats below 32 bits are summed in f32, in rank order, by
+    /// [`LocalGroup`] and [`PeerGroup`], and as NCCL does it by `NcclGroup`. A sum of floats keeps neither the sign of a zero nor the payload of a NaN.
     ///
     /// # Errors
     /// Ranks disagree, one of them is gone or late, or the device fails.

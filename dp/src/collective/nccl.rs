@@ -1,5 +1,6 @@
 //! Ranks that have a GPU each.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tilewright_dsl::element::Element;
@@ -110,6 +111,12 @@ impl NcclGroup {
 
 fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+impl fmt::Debug for NcclGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NcclGroup(rank {} of {})", self.rank(), self.size())
+    }
 }
 
 impl Group for NcclGroup {

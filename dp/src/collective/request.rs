@@ -84,6 +84,19 @@ impl RequestedCollective {
         Ok(())
     }
 
+    /// A number that other requests do not have, but by chance.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let Self {
+            operation,
+            element,
+            rows,
+            columns,
+            parts,
+        } = self;
+        let sizes = [*operation as u64, *element as u64, *rows, *columns, parts.len() as u64];
+        sizes.iter().chain(parts).fold(0, |hash, &word| mix(hash, word))
+    }
+
     /// As words, for an exchange.
     pub(super) fn words(&self) -> Vec<u64> {
         let mut words = vec![self.operation as u64, self.element as u64, self.rows, self.columns];
@@ -103,6 +116,12 @@ impl RequestedCollective {
             parts: parts.to_vec(),
         })
     }
+}
+
+/// A number for another one and a word.
+pub(super) fn mix(hash: u64, word: u64) -> u64 {
+    let mixed = (hash.rotate_left(17) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 29
 }
 
 impl fmt::Display for RequestedCollective {

@@ -8,6 +8,7 @@
 //! | [`place`] | a rank's rows into and out of a whole buffer, in one pass, with a report of what did not fit; padding out of routing |
 //! | [`reduce`] | sums over ranks |
 //! | [`peers`] | a rank's rows into every rank's buffer, padded, with flags that tell when they are there |
+//! | [`collective`] | all ranks' rows into every rank's buffer, and their sums, through memory that peers reach |
 //! | [`pad`] | a whole padded buffer, written in one pass; padded ids and masks |
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
 //! | [`expert`] | rows to experts and back, and where each expert's begin |
@@ -34,6 +35,7 @@
 //! * The destination is a `&mut` argument and therefore shares no memory with the sources.
 
 pub mod cache;
+pub mod collective;
 pub mod expert;
 pub mod gather;
 mod integer;
@@ -51,7 +53,7 @@ pub use cache::{copy_kv_layers, store_kv, store_mla, zero_pages};
 pub use expert::{claim_slots, combine_rows, count_experts, expert_offsets, invert_permutation, permute_rows};
 pub use gather::{gather_four, gather_rows, gather_rows_of};
 pub use pad::{fill_and_place, fill_bits, mask_padding_ids, pad_bits, pad_ids, pad_rows, pad_rows_with};
-pub use peers::{await_gather, push_gather};
+pub use peers::{await_gather, push_gather, push_own_rows, push_quantized};
 pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
 pub use quantize::{dequantize_rows, quantize_rows, quantize_to_slot, quantize_to_slot_with_report};
 pub use reduce::{add_rows, convert_rows};

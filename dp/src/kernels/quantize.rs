@@ -175,14 +175,20 @@ fn quantize_row<T: Number>(
     let groups = arange(scales.extent(1));
     let cols = groups.expand_dims(1) * GROUP + arange(GROUP).expand_dims(0);
     if local >= 0 && from < rows {
-        let x = src.load([from, cols]).cast::<f32>();
-        let most = x.abs().max_axis(1);
-        scales.store([row, groups], most / LARGEST);
-        // One division for a group. Limited, so that a zero times it is zero whatever the group.
-        let inverse = (full([1], LARGEST) / most).min(f32::MAX);
-        payload.store([row, cols], (x * inverse.expand_dims(1)).cast::<F8E4M3>());
+        let (quantized, scale) = quantized(src.load([from, cols]).cast::<f32>());
+        scales.store([row, groups], scale);
+        payload.store([row, cols], quantized);
     } else {
         scales.store([row, groups], 0.0);
         payload.store([row, cols], zero::<F8E4M3>());
     }
+}
+
+/// Groups of a row for the wire, and their scales.
+#[device]
+pub(super) fn quantized(x: Tile<f32, 2>) -> (Tile<F8E4M3, 2>, Tile<f32, 1>) {
+    let most = x.abs().max_axis(1);
+    // One division for a group. Limited, so that a zero times it is zero whatever the group.
+    let inverse = (full([1], LARGEST) / most).min(f32::MAX);
+    ((x * inverse.expand_dims(1)).cast::<F8E4M3>(), most / LARGEST)
 }

@@ -73,6 +73,9 @@ pub enum MovementError {
         /// Elements that share a scale.
         group: u64,
     },
+    /// A buffer of peers that were made for another group.
+    #[error("the buffer is of another group than the one that gathers: make it of the group that the movement has")]
+    OtherGroup,
     /// The plan has no such rank.
     #[error(transparent)]
     Plan(#[from] PlanError),

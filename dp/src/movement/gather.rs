@@ -1,5 +1,7 @@
 //! All ranks' rows into the gathered buffer.
 
+use std::ops::Range;
+
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Element;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
@@ -60,26 +62,42 @@ impl<G: Group> Movement<'_, G> {
         counts: Counts<'_>,
     ) -> Result<Moved, MovementError> {
         let moved = self.check(buffer.extents(), local.extents(), self.strictness(&counts))?;
-        // Of the rank's GPUs, those that have parts of one sum: each context-parallel part sums the rows that its GPUs bring.
-        let (gpu, shares) = (self.rank.rank(), self.own_shares());
-        let (summing, gpus) = match contribution {
+        let (summing, gpus) = self.summing(contribution);
+        let (mut part, first, parts) = self.part_of(buffer, gpus)?;
+        self.place_share(part.reborrow(), local, first, counts)?;
+        if parts.len() > 1 {
+            summing.reduce_scatter(&mut part, &parts)?;
+        }
+        self.gathering.all_gather(buffer, &self.shares())?;
+        self.zero_tail(buffer)?;
+        Ok(moved)
+    }
+
+    /// Of the rank's GPUs, those that have parts of one sum, as a group and by number: each context-parallel part sums the rows
+    /// that its GPUs bring.
+    pub(super) fn summing(&self, contribution: Contribution) -> (&G, Range<usize>) {
+        let gpu = self.rank.rank();
+        match contribution {
             Contribution::Partial => {
                 let first = gpu - self.attention.rank();
                 (self.attention, first..first + self.attention.size())
             }
             Contribution::PartialOverContext => (self.rank, 0..self.rank.size()),
             Contribution::Replicate => (self.rank, gpu..gpu + 1),
-        };
-        let first = shares[..gpus.start].iter().sum();
-        let parts = &shares[gpus];
-        let mut part = rows_of(buffer, self.slot.start + first, parts.iter().sum())?;
-        self.place_share(part.reborrow(), local, first, counts)?;
-        if parts.len() > 1 {
-            summing.reduce_scatter(&mut part, parts)?;
         }
-        self.gathering.all_gather(buffer, &self.shares())?;
-        self.zero_tail(buffer)?;
-        Ok(moved)
+    }
+
+    /// The rows of the buffer that some of the rank's GPUs bring, which of the rank's is the first, and how many each brings.
+    pub(super) fn part_of<'v, T: Element>(
+        &self,
+        buffer: &'v mut TensorViewMut<'_, T, 2>,
+        gpus: Range<usize>,
+    ) -> Result<(TensorViewMut<'v, T, 2>, u64, Vec<u64>), MovementError> {
+        let shares = self.own_shares();
+        let first = shares[..gpus.start].iter().sum();
+        let parts = shares[gpus].to_vec();
+        let part = rows_of(buffer, self.slot.start + first, parts.iter().sum())?;
+        Ok((part, first, parts))
     }
 
     /// The rows that a captured graph's buffer has behind the last rank belong to nobody, and the MLP reads them.
@@ -126,7 +144,7 @@ impl<G: Group> Movement<'_, G> {
     }
 
     /// Writes a part of the rank's slot, its row 0 from row `first` of the rank's on.
-    fn place_share<T: Element>(
+    pub(super) fn place_share<T: Element>(
         &self,
         out: TensorViewMut<'_, T, 2>,
         local: TensorView<'_, T, 2>,

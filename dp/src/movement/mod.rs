@@ -10,6 +10,7 @@
 //! | [`gather`](Movement::gather) | all ranks' rows into the buffer: all-reduce of partial sums in mode SUM, all-gather otherwise | `dp_gather_partial`, `dp_gather_replicate` |
 //! | [`gather_variable`](Movement::gather_variable) | the same without sums, by an all-gather of parts of any length | gatherv |
 //! | [`gather_quantized`](Movement::gather_quantized) | the same in 8 bits | the fp8 wire |
+//! | [`push`](Movement::push) | as `gather_variable`, into buffers that all ranks reach, in one kernel; [`push_quantized`](Movement::push_quantized) in 8 bits | |
 //! | [`scatter`](Movement::scatter) | the rank's rows back, padding zeroed, in one pass | `dp_scatter` |
 //! | [`reduce_scatter`](Movement::reduce_scatter) | the sum of all ranks' buffers, the rank's rows of it | `dp_reduce_scatter_tensor` |
 //! | [`mask_expert_ids`](Movement::mask_expert_ids) | rows without a token out of routing | `mask_dp_pad_moe_topk_ids` |
@@ -58,12 +59,15 @@ mod check;
 mod error;
 mod gather;
 mod groups;
+mod halves;
+mod push;
 mod scatter;
 mod wire;
 
 pub use check::{Moved, OnMismatch};
 pub use error::MovementError;
 pub use groups::Groups;
+pub use halves::{GatheredHalves, QuantizedHalves, QuantizedRows};
 
 use tilewright_dsl::element::Integer;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};

@@ -2,6 +2,7 @@
 
 mod context;
 mod mismatch;
+mod push;
 mod ranks;
 mod round_trips;
 mod sums;

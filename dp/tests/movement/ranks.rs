@@ -77,8 +77,8 @@ pub enum How {
 }
 
 /// Gathers in one of the ways.
-pub fn gather<T: Summand>(
-    movement: &Movement<'_, LocalGroup>,
+pub fn gather<T: Summand, G: Group>(
+    movement: &Movement<'_, G>,
     how: How,
     buffer: &mut Guarded<T>,
     local: &Guarded<T>,
@@ -113,44 +113,58 @@ pub fn round_trip<T: Summand>(
     padded: bool,
     columns: usize,
 ) {
+    on_all(device, topology, |groups| {
+        round_trip_of::<T, _>(groups, plan, topology, how, contribution, padded, columns);
+    });
+}
+
+/// The round trip of one GPU.
+pub fn round_trip_of<T: Summand, G: Group>(
+    groups: &Groups<G>,
+    plan: &Plan,
+    topology: &Topology,
+    how: How,
+    contribution: Contribution,
+    padded: bool,
+    columns: usize,
+) {
+    let device = groups.world().stream().device();
     let what = (plan.mode(), plan.layout().counts(), topology, how, contribution);
     let expected = expected_buffer::<T>(plan, how, columns);
-    on_all(device, topology, |groups| {
-        let movement = Movement::new(plan, topology, groups).unwrap();
-        let slot = movement.slot();
-        let rank = topology.dp_rank(groups.world().rank() as u64).unwrap() as usize;
-        let tokens = slot.tokens as usize;
-        let mut mine = rows_for::<T>(how, rank, tokens, columns);
-        // Of partial sums each GPU has some rows and zeros for the others: sums are then exact in every type.
-        let (summing, own) = match contribution {
-            Contribution::Partial => (groups.attention().size(), groups.attention().rank()),
-            Contribution::PartialOverContext => (groups.rank().size(), groups.rank().rank()),
-            Contribution::Replicate => (1, 0),
-        };
-        for (_, row) in mine.iter_mut().enumerate().filter(|(i, _)| i % summing != own) {
-            row.fill(0);
-        }
-        if padded {
-            // What an engine's padding holds must not get into the buffer.
-            mine.resize(slot.rows as usize, sentinels::<T>(1, columns).remove(0));
-        }
-        let local = Guarded::<T>::new(device, &mine, columns, Placement::Contiguous);
-        let rows = plan.layout().rows() as usize;
-        let mut buffer = Guarded::<T>::untouched(device, rows, columns, Placement::Contiguous);
-        let gathered = gather(&movement, how, &mut buffer, &local, contribution, Counts::Planned);
-        assert!(gathered.unwrap().is_all());
-        groups.world().finish().unwrap();
-        assert_rows(&buffer.read(), &expected, what);
-        assert_rows(&local.read(), &mine, what);
+    let movement = Movement::new(plan, topology, groups).unwrap();
+    let slot = movement.slot();
+    let rank = topology.dp_rank(groups.world().rank() as u64).unwrap() as usize;
+    let tokens = slot.tokens as usize;
+    let mut mine = rows_for::<T>(how, rank, tokens, columns);
+    // Of partial sums each GPU has some rows and zeros for the others: sums are then exact in every type.
+    let (summing, own) = match contribution {
+        Contribution::Partial => (groups.attention().size(), groups.attention().rank()),
+        Contribution::PartialOverContext => (groups.rank().size(), groups.rank().rank()),
+        Contribution::Replicate => (1, 0),
+    };
+    for (_, row) in mine.iter_mut().enumerate().filter(|(i, _)| i % summing != own) {
+        row.fill(0);
+    }
+    if padded {
+        // What an engine's padding holds must not get into the buffer.
+        mine.resize(slot.rows as usize, sentinels::<T>(1, columns).remove(0));
+    }
+    let local = Guarded::<T>::new(device, &mine, columns, Placement::Contiguous);
+    let rows = plan.layout().rows() as usize;
+    let mut buffer = Guarded::<T>::untouched(device, rows, columns, Placement::Contiguous);
+    let gathered = gather(&movement, how, &mut buffer, &local, contribution, Counts::Planned);
+    assert!(gathered.unwrap().is_all());
+    groups.world().finish().unwrap();
+    assert_rows(&buffer.read(), &expected, what);
+    assert_rows(&local.read(), &mine, what);
 
-        let mut back = Guarded::<T>::untouched(device, slot.rows as usize, columns, Placement::Contiguous);
-        movement
-            .scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)
-            .unwrap();
-        let mut tokens_then_zeros = rows_for::<T>(how, rank, tokens, columns);
-        tokens_then_zeros.resize(slot.rows as usize, vec![0; columns]);
-        assert_rows(&back.read(), &tokens_then_zeros, what);
-    });
+    let mut back = Guarded::<T>::untouched(device, slot.rows as usize, columns, Placement::Contiguous);
+    movement
+        .scatter(&mut back.view_mut(), buffer.view(), Counts::Planned)
+        .unwrap();
+    let mut tokens_then_zeros = rows_for::<T>(how, rank, tokens, columns);
+    tokens_then_zeros.resize(slot.rows as usize, vec![0; columns]);
+    assert_rows(&back.read(), &tokens_then_zeros, what);
 }
 
 pub fn plan(counts: &[u64], attention_tp: u64, profile: Profile, extend: bool) -> Plan {

@@ -27,6 +27,9 @@ pub struct Options {
     pub check_conflicts: bool,
     /// The grid, innermost first, instead of the kernel's own: for a kernel that leaves it to the host.
     pub grid: Option<[u64; 3]>,
+    /// A number for what it runs on: launches of one thread on one device are a rank's, whatever memory they touch. Without, ranks
+    /// are told apart by their memory alone.
+    pub device: Option<usize>,
     /// What becomes of the lines that programs print, from several threads; by default they go nowhere.
     pub print: fn(&str),
 }
@@ -37,6 +40,7 @@ impl Default for Options {
             max_steps: u64::MAX,
             check_conflicts: true,
             grid: None,
+            device: None,
             print: |_| {},
         }
     }
@@ -114,7 +118,7 @@ pub fn run(kernel: &Kernel, arguments: &[HostArgument<'_>], options: &Options) -
     // Between the accesses of one program, only a promise can be broken.
     let log = check_conflicts && (programs > 1 || promises(kernel));
     let ranks = match check_conflicts {
-        true => Participant::begin(kernel, &arguments),
+        true => Participant::begin(kernel, &arguments, options.device),
         false => None,
     };
     let launch = Launch {

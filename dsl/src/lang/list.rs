@@ -157,22 +157,31 @@ lists! {
     [const N: usize] [A; N];
 }
 
-#[diagnostic::do_not_recommend]
-impl<'a, 'p, T: Element, const R: usize, A, const N: usize> Argument<'a, &'p TensorList<T, R>> for [A; N]
-where
-    A: Argument<'a, &'p Tensor<T, R>>,
-{
-    fn pass(self, arguments: &mut Arguments<'a>) {
-        push::<T, R, &'p Tensor<T, R>, _>(self, false, arguments);
-    }
-}
+macro_rules! owned_lists {
+    ($([$($generics:tt)*] $collection:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<'a, 'p, T: Element, const R: usize, A, $($generics)*> Argument<'a, &'p TensorList<T, R>> for $collection
+        where
+            A: Argument<'a, &'p Tensor<T, R>>,
+        {
+            fn pass(self, arguments: &mut Arguments<'a>) {
+                push::<T, R, &'p Tensor<T, R>, _>(self, false, arguments);
+            }
+        }
 
-#[diagnostic::do_not_recommend]
-impl<'a, 'p, T: Element, const R: usize, A, const N: usize> Argument<'a, &'p mut TensorList<T, R>> for [A; N]
-where
-    A: Argument<'a, &'p mut Tensor<T, R>>,
-{
-    fn pass(self, arguments: &mut Arguments<'a>) {
-        push::<T, R, &'p mut Tensor<T, R>, _>(self, true, arguments);
-    }
+        #[diagnostic::do_not_recommend]
+        impl<'a, 'p, T: Element, const R: usize, A, $($generics)*> Argument<'a, &'p mut TensorList<T, R>>
+            for $collection
+        where
+            A: Argument<'a, &'p mut Tensor<T, R>>,
+        {
+            fn pass(self, arguments: &mut Arguments<'a>) {
+                push::<T, R, &'p mut Tensor<T, R>, _>(self, true, arguments);
+            }
+        }
+    )*};
+}
+owned_lists! {
+    [const N: usize] [A; N];
+    [] Vec<A>;
 }

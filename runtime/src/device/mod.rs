@@ -164,6 +164,11 @@ impl Device {
         self.hardware().as_cuda()
     }
 
+    /// A number that no other device has while this one lives.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// What the device is: `CPU`, NVIDIA's name for the GPU, or `offline` where the GPU is not here.
     pub fn name(&self) -> &str {
         let here = if self.target().is_some() { "offline" } else { "CPU" };

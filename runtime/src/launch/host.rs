@@ -72,6 +72,7 @@ fn run(variant: &Variant, bindings: &[HostArgument<'_>], grid: [u64; 3], device:
     // The canonical kernel leaves its grid to the host.
     let options = Options {
         grid: Some(grid),
+        device: Some(device.number()),
         print: |line| println!("{line}"),
         ..Options::default()
     };

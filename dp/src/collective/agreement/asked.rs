@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::RequestedCollective;
+use super::super::request::mix;
 
 /// How many of the latest requests are remembered.
 pub(super) const REMEMBERED: usize = 32;
@@ -18,18 +19,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn push(&mut self, request: &RequestedCollective) {
-        let RequestedCollective {
-            operation,
-            element,
-            rows,
-            columns,
-            parts,
-        } = request;
-        let sizes = [*operation as u64, *element as u64, *rows, *columns, parts.len() as u64];
-        self.fingerprint = sizes
-            .iter()
-            .chain(parts)
-            .fold(self.fingerprint, |hash, &word| mix(hash, word));
+        self.fingerprint = mix(self.fingerprint, request.fingerprint());
         self.count += 1;
         if self.latest.len() == REMEMBERED {
             self.latest.pop_front();
@@ -70,11 +60,6 @@ pub(super) fn first_difference<'m>(all: impl Iterator<Item = &'m [u64]>) -> Opti
     };
     let one = all.first()?;
     (first..first + REMEMBERED as u64).find(|&number| all.iter().any(|other| mark(other, number) != mark(one, number)))
-}
-
-fn mix(hash: u64, word: u64) -> u64 {
-    let mixed = (hash.rotate_left(17) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ mixed >> 29
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ const LEAVE: u64 = 4;
 const LATE: u64 = 5;
 
 /// How long a rank whose collective is late waits for the others to say why.
-#[cfg(any(test, feature = "nccl"))]
 const EXPLAIN: Duration = Duration::from_secs(1);
 
 /// Compares on the host what the ranks of a group ask for. A collective between GPUs whose sizes differ hangs, or mixes up
@@ -93,13 +92,25 @@ impl Agreement {
     pub fn on(&self, request: &RequestedCollective) -> Result<(), CollectiveError> {
         let mut state = self.state.lock();
         if !state.is_in_steps && !state.shapes.contains(request) && self.exchange.size() > 1 {
-            let all = self.meet(&state.asked, REQUEST, &request.words(), &[])?;
-            let all = all.iter().map(|words| RequestedCollective::from_words(words));
-            request.compare(self.exchange.rank(), all)?;
+            self.compare_with(&state.asked, request)?;
             state.shapes.insert(request.clone());
         }
         state.asked.push(request);
         Ok(())
+    }
+
+    /// Makes sure that all ranks are about to ask for this, whatever else is agreed on.
+    ///
+    /// # Errors
+    /// As for [`on`](Self::on).
+    pub(super) fn compare(&self, request: &RequestedCollective) -> Result<(), CollectiveError> {
+        self.compare_with(&self.state.lock().asked, request)
+    }
+
+    fn compare_with(&self, asked: &Asked, request: &RequestedCollective) -> Result<(), CollectiveError> {
+        let all = self.meet(asked, REQUEST, &request.words(), &[])?;
+        let all = all.iter().map(|words| RequestedCollective::from_words(words));
+        request.compare(self.exchange.rank(), all)
     }
 
     /// Shows all ranks what this one plans the step from, and returns what each shows: the one exchange of a step. All that
@@ -128,7 +139,16 @@ impl Agreement {
     /// which one is gone. That is the end of the group.
     #[cfg(any(test, feature = "nccl"))]
     pub(super) fn explain(&self, error: CollectiveError) -> CollectiveError {
-        let limit = EXPLAIN.min(self.exchange.limit() / 8);
+        self.explain_within(error, self.soon())
+    }
+
+    /// How long ranks wait for each other that have all waited already.
+    pub(super) fn soon(&self) -> Duration {
+        EXPLAIN.min(self.exchange.limit() / 8)
+    }
+
+    /// As [`explain`](Self::explain), where the others may come to this as late as that.
+    pub(super) fn explain_within(&self, error: CollectiveError, limit: Duration) -> CollectiveError {
         let shown = self.show(&self.state.lock().asked, LATE, &[], &[], limit);
         shown.err().unwrap_or(error)
     }

@@ -48,13 +48,17 @@ impl PeerArena {
     /// The arena is sealed; or, where it has to grow, the device failed or as for [`Peers::buffer`].
     pub fn reserve(&mut self, bytes: usize) -> Result<&mut PeerBuffer, CollectiveError> {
         let capacity = self.capacity();
-        let kept = self.buffer.take().filter(|buffer| buffer.bytes() >= bytes);
-        let buffer = match kept {
+        if self.buffer.is_none() || capacity < bytes {
+            if self.sealed {
+                return Err(PeersError::Sealed { capacity, bytes }.into());
+            }
+            self.peers.device().synchronize()?;
+            // The old memory goes first, on all ranks, so that there is never twice as much.
+            self.buffer = None;
+        }
+        let buffer = match self.buffer.take() {
             Some(buffer) => buffer,
-            None if self.sealed => return Err(PeersError::Sealed { capacity, bytes }.into()),
             None => {
-                // The old memory goes first, on all ranks, so that there is never twice as much.
-                self.peers.device().synchronize()?;
                 let buffer = self.peers.buffer(bytes)?;
                 self.growths += 1;
                 buffer

@@ -133,8 +133,12 @@ impl Peers {
         let _shown = own.as_ref().ok().map(|own| Shown::new(key, &own.memory));
         let (own, told) = all_have(&*self.exchange, own, |own| vec![own.memory.bytes() as u64])?;
         let buffer = self.reach_all(mailbox, *number, &own, &told);
-        let (buffer, _) = all_have(&*self.exchange, buffer, |_| vec![1])?;
-        Ok(buffer)
+        self.all_have(buffer)
+    }
+
+    /// What this rank has made by itself, if all ranks have made theirs. All ranks have to call it, in the same order.
+    pub(super) fn all_have<T>(&self, mine: Result<T, CollectiveError>) -> Result<T, CollectiveError> {
+        all_have(&*self.exchange, mine, |_| vec![1]).map(|(mine, _)| mine)
     }
 
     /// The ranks of other processes, and where each receives files.

@@ -54,6 +54,8 @@ struct World {
     /// Whose memory is where: from a byte on, to the byte behind.
     owners: BTreeMap<usize, (usize, u32)>,
     agents: Vec<Agent>,
+    /// Who a thread is on a device, by the device's number: its launches come one after the other.
+    devices: HashMap<(usize, ThreadId), u32>,
     shadow: Shadow,
     /// The values that flags were given, each with what was released by then, the latest last.
     flags: HashMap<usize, VecDeque<(u32, Stamp)>>,
@@ -128,8 +130,8 @@ pub(super) struct Sight {
 }
 
 impl Participant {
-    /// Takes part in what ranks do, if the launch does.
-    pub fn begin(kernel: &Kernel, arguments: &Arguments<'_, '_>) -> Option<Self> {
+    /// Takes part in what ranks do, if the launch does; `device` is the number of the one that it runs on.
+    pub fn begin(kernel: &Kernel, arguments: &Arguments<'_, '_>, device: Option<usize>) -> Option<Self> {
         let peers = |position: &u32| kernel.is_of_peers(*position);
         let lists: Vec<u32> = (0..kernel.parameters.len() as u32).filter(peers).collect();
         if lists.is_empty() && !IS_SHARED.load(Relaxed) {
@@ -158,6 +160,12 @@ impl Participant {
         if lists.is_empty() {
             own = places().flatten().find_map(|(_, bytes)| world.owner(bytes));
         }
+        let this = thread::current().id();
+        if let (Some(known), Some(device)) = (own, device) {
+            // A rank of several groups has memory in each.
+            let other = *world.devices.entry((device, this)).or_insert(known);
+            own = Some(world.unite(known, other));
+        }
         let own = world.find(own?);
         let bases = places().map(|tensor| {
             let (tensor, bytes) = tensor?;
@@ -168,7 +176,7 @@ impl Participant {
         let host = world.host.clone();
         let agent = &mut world.agents[own as usize];
         agent.stamp.join(&host);
-        agent.thread = Some(thread::current().id());
+        agent.thread = Some(this);
         Some(Self {
             agent: own,
             launch: world.launches,

@@ -1,0 +1,489 @@
+//! Ranks that store into each other's memory.
+
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tilewright_dsl::call::{OfRank, Runtime};
+use tilewright_dsl::element::Element;
+use tilewright_runtime::{DeviceError, Launch, LaunchError, Stream, TensorViewMut};
+
+use super::exchange::repeated;
+use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, RequestedCollective, Summand};
+use crate::kernels::collective::{PLACES, gather_parts, piece, pitch, sum_all, sum_all_in_shares, sum_parts};
+use room::Room;
+
+/// The most programs of a launch on the CPU device, where each takes a thread of the host.
+const HOST_PLACES: u64 = 8;
+
+/// Bytes of a row that a program moves at once: the fewest of which there are no more than programs, since many programs share
+/// few rows; and of many rows the most, so that each program has several accesses in flight.
+const PIECES: [usize; 4] = [2 << 10, 4 << 10, 8 << 10, 16 << 10];
+
+/// One rank of a group whose devices reach each other's memory, with a device of its own: GPUs of one host, or CPU devices of one
+/// host, in threads or processes. Each collective is one launch, of a kernel in
+/// [`kernels::collective`](crate::kernels::collective), on whatever buffer, and is captured if its stream is.
+///
+/// Ranks meet in [staging](Self::reserve), memory that all of them reach. It grows with what is asked for, on all ranks together;
+/// a graph needs it beforehand.
+///
+/// What ranks ask for is compared on the devices, before anything is stored into a buffer: it costs no exchange on the host.
+/// A rank that does not come within the exchange's limit, or asks for something else, is an error of
+/// [`finish`](Group::finish), which names it. That is the end of the group, not of its devices: what is asked for later ends at
+/// once. Sums are computed in rank order, in f32 for floats below 32 bits, and rounded once: they are equal on all ranks, and
+/// on every device.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use tilewright_dp::collective::{CollectiveError, Exchange, Group, PeerGroup, ThreadExchange};
+/// use tilewright_runtime::Device;
+///
+/// let exchanges = ThreadExchange::ranks(2, Duration::from_secs(10))?;
+/// let rank = |exchange: ThreadExchange| -> Result<Vec<u32>, CollectiveError> {
+///     let (rank, device) = (exchange.rank(), Device::cpu());
+///     let group = PeerGroup::join(&device.stream(), Arc::new(exchange))?;
+///     // Rank 0 has two rows, rank 1 has one.
+///     let mine = [[10, 11, 0], [0, 0, 20]][rank];
+///     let mut buffer = device.upload(&mine, [3, 1])?;
+///     group.all_gather(&mut buffer.view_mut(), &[2, 1])?;
+///     group.finish()?;
+///     Ok(buffer.download()?)
+/// };
+/// let found: Vec<_> = std::thread::scope(|scope| {
+///     let ranks: Vec<_> = exchanges.into_iter().map(|exchange| scope.spawn(move || rank(exchange))).collect();
+///     ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect::<Result<_, _>>()
+/// })?;
+/// assert_eq!(found, [[10, 11, 20], [10, 11, 20]]);
+/// # Ok::<(), CollectiveError>(())
+/// ```
+pub struct PeerGroup {
+    shared: Arc<Shared>,
+    stream: Stream,
+}
+
+struct Shared {
+    peers: Arc<Peers>,
+    agreement: Agreement,
+    limit: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    room: Room,
+    /// What happened first.
+    failure: Option<CollectiveError>,
+}
+
+/// How an all-reduce sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// Every rank stores its rows to every other one, and sums all: the ranks meet once.
+    OneShot,
+    /// Every rank sums a share of the rows and stores the sums to every other one: they meet twice, and fewer bytes move.
+    TwoShot,
+}
+
+impl Reduction {
+    /// What an all-reduce of so many bytes between so many ranks uses by default: one shot while it moves at most 768 KiB more
+    /// out of each rank than two shots do, which is what a link carries in the time of a meeting. So it is always one shot
+    /// for two ranks, up to 512 KiB for four, and up to 146 KiB for eight.
+    ///
+    /// ```
+    /// use tilewright_dp::collective::Reduction;
+    ///
+    /// assert_eq!(Reduction::of(2, 1 << 30), Reduction::OneShot);
+    /// assert_eq!(Reduction::of(4, 512 << 10), Reduction::OneShot);
+    /// assert_eq!(Reduction::of(4, 513 << 10), Reduction::TwoShot);
+    /// ```
+    pub fn of(ranks: usize, bytes: usize) -> Self {
+        const MORE: u128 = 768 << 10;
+        // One shot moves (ranks - 1) times the bytes, two shots 2 * (ranks - 1) / ranks times.
+        let ranks = ranks as u128;
+        let more = bytes as u128 * (ranks.saturating_sub(1) * ranks.saturating_sub(2)) / ranks.max(1);
+        match more <= MORE {
+            true => Self::OneShot,
+            false => Self::TwoShot,
+        }
+    }
+}
+
+impl PeerGroup {
+    /// Joins the group of all ranks of an exchange. `stream` is one of this rank's device, which no other rank has. Waits are as
+    /// long as the exchange's limit at most.
+    ///
+    /// # Errors
+    /// The devices of two ranks do not reach each other ([`CollectiveError::Peers`]), which is an error on all ranks, or not all
+    /// ranks come.
+    pub fn join(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
+        let limit = exchange.limit();
+        let peers = Arc::new(Peers::join(stream.device(), exchange.clone())?);
+        let room = Room::new(peers.clone())?;
+        let agreement = Agreement::new(exchange);
+        // The devices compare what is asked for.
+        agreement.follow_steps();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                peers,
+                agreement,
+                limit,
+                state: Mutex::new(State { room, failure: None }),
+            }),
+            stream: stream.clone(),
+        })
+    }
+
+    /// The same rank with another stream of its device, such as the one that
+    /// [`Device::capture`](tilewright_runtime::Device::capture) captures. What is asked for on both is in one order, which all
+    /// ranks have to keep; [`finish`](Group::finish) waits for its own stream.
+    ///
+    /// # Errors
+    /// The stream is not of the device that joined.
+    pub fn on_stream(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        let (own, theirs) = (self.stream.device(), stream.device());
+        let ordinal = |device: &tilewright_runtime::Device| device.as_cuda().map(|cuda| cuda.ordinal());
+        match (ordinal(own), ordinal(theirs)) {
+            (Some(expected), Some(found)) if expected != found => Err(DeviceError::OtherDevice {
+                what: "a stream",
+                found,
+                expected,
+            }
+            .into()),
+            (Some(_), None) | (None, Some(_)) => Err(DeviceError::MixedPeers.into()),
+            _ => Ok(Self {
+                shared: self.shared.clone(),
+                stream: stream.clone(),
+            }),
+        }
+    }
+
+    /// Room in staging for every collective of up to so many rows, after which none of these grows it: a graph cannot. What a graph
+    /// launches has to be built too, as by asking for it once before. All ranks have to call it, with the same numbers.
+    ///
+    /// # Errors
+    /// As for [`Peers::buffer`], or staging is [sealed](Self::seal).
+    pub fn reserve<T: Element>(&self, rows: u64, columns: u64) -> Result<(), CollectiveError> {
+        let half = most_half_bytes(self.size(), rows, row_bytes::<T>(columns))?;
+        let mut state = self.shared.alive()?;
+        match state.room.holds(half) {
+            true => Ok(()),
+            false => state.room.reserve(half),
+        }
+    }
+
+    /// Refuses to grow staging from now on.
+    pub fn seal(&self) {
+        self.shared.state.lock().room.seal();
+    }
+
+    /// The bytes of staging that each rank has.
+    pub fn staging(&self) -> usize {
+        self.shared.state.lock().room.capacity()
+    }
+
+    /// What the ranks agree on. A step's exchange can go through it, which then also compares what was asked for so far.
+    pub fn agreement(&self) -> &Agreement {
+        &self.shared.agreement
+    }
+
+    /// As [`all_reduce`](Group::all_reduce), summed in a way that is asked for: to measure which is the faster one. All ranks have
+    /// to ask for the same. The sums have the same bits.
+    ///
+    /// # Errors
+    /// As for [`all_reduce`](Group::all_reduce).
+    pub fn all_reduce_by<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        reduction: Reduction,
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::new(Operation::AllReduce, buffer, &[], self.size())?;
+        if self.size() == 1 {
+            return Ok(());
+        }
+        let row = row_bytes::<T>(request.columns);
+        let half = reduction.half_bytes(self.size(), request.rows, row)?;
+        let mut state = self.shared.begin(&request, half)?;
+        let asked = request.fingerprint() ^ reduction as u64;
+        let mut lent = state.room.lend::<T>(request.columns)?;
+        let (rank, limit) = (self.rank(), self.shared.limit_ns());
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        let buffer = buffer.reborrow();
+        match reduction {
+            Reduction::OneShot => {
+                let (places, piece) = self.places::<T>(request.rows, request.columns);
+                sum_all::<T, T::Sum>(buffer, staging, heads, flags, epoch, done, places, asked, limit, piece)
+                    .launch_on(&self.stream)?
+            }
+            Reduction::TwoShot => {
+                let share = request.rows.div_ceil(self.size() as u64);
+                let (places, piece) = self.places::<T>(share, request.columns);
+                sum_all_in_shares::<T, T::Sum>(buffer, staging, heads, flags, epoch, done, places, asked, limit, piece)
+                    .launch_on(&self.stream)?
+            }
+        };
+        Ok(())
+    }
+
+    /// Gathers elements of a type by their bits.
+    fn gather<T: Element>(
+        &self,
+        buffer: TensorViewMut<'_, T, 2>,
+        request: &RequestedCollective,
+    ) -> Result<(), CollectiveError> {
+        let half = bytes_of(request.parts.iter().sum(), row_bytes::<T>(request.columns))?;
+        let mut state = self.shared.begin(request, half)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
+        let (rank, limit) = (self.rank(), self.shared.limit_ns());
+        let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
+        let largest = request.parts.iter().copied().max().unwrap_or(0);
+        let (places, piece) = self.places::<T>(largest, request.columns);
+        let asked = request.fingerprint();
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        gather_parts::<T>(
+            buffer, staging, heads, flags, epoch, done, start, count, places, asked, limit, piece,
+        )
+        .launch_on(&self.stream)?;
+        Ok(())
+    }
+
+    /// What gives ranks their memory.
+    pub(crate) fn peers(&self) -> &Arc<Peers> {
+        &self.shared.peers
+    }
+
+    /// How long a launch waits.
+    pub(crate) fn limit_ns(&self) -> u64 {
+        self.shared.limit_ns()
+    }
+
+    /// Notes a gather without staging, unless the group is over.
+    pub(crate) fn note(&self, request: &RequestedCollective) -> Result<(), CollectiveError> {
+        let _state = self.shared.alive()?;
+        self.shared.agreement.on(request)
+    }
+
+    /// The most programs of a launch.
+    pub(crate) fn programs(&self) -> u64 {
+        match self.stream.device().is_cuda() {
+            true => PLACES as u64,
+            false => HOST_PLACES,
+        }
+    }
+
+    /// How many programs move so many rows, and the elements of the pieces they move: on every rank alike.
+    fn places<T: Element>(&self, rows: u64, columns: u64) -> (Runtime, usize) {
+        let most = self.programs();
+        let columns = columns as usize;
+        let mut cut = (rows, 0);
+        for bytes in PIECES {
+            let piece = piece(columns, T::TYPE.size(), bytes);
+            cut = (rows.saturating_mul(columns.div_ceil(piece) as u64), piece);
+            if cut.0 <= most {
+                break;
+            }
+        }
+        let (units, piece) = cut;
+        (Runtime(units.clamp(1, most)), piece)
+    }
+}
+
+impl Reduction {
+    /// What each half of staging needs, where a row takes so many bytes of it.
+    fn half_bytes(self, ranks: usize, rows: u64, row: usize) -> Result<usize, CollectiveError> {
+        let ranks = ranks as u64;
+        let staged = match self {
+            Self::OneShot => rows.saturating_mul(ranks),
+            Self::TwoShot => rows.div_ceil(ranks).saturating_mul(2 * ranks),
+        };
+        bytes_of(staged, row)
+    }
+}
+
+/// What each half of staging needs for every collective of up to so many rows.
+fn most_half_bytes(ranks: usize, rows: u64, row: usize) -> Result<usize, CollectiveError> {
+    bytes_of(rows, row)?;
+    let is_one_shot = |rows: u64| Reduction::of(ranks, rows as usize * row) == Reduction::OneShot;
+    let (mut one_shot, mut more) = (0, rows);
+    while one_shot < more {
+        let middle = more - (more - one_shot) / 2;
+        match is_one_shot(middle) {
+            true => one_shot = middle,
+            false => more = middle - 1,
+        }
+    }
+    let one_shot = Reduction::OneShot.half_bytes(ranks, one_shot, row)?;
+    let two_shot = Reduction::TwoShot.half_bytes(ranks, rows, row)?;
+    Ok(one_shot.max(two_shot))
+}
+
+/// The bytes of a row of staging.
+fn row_bytes<T: Element>(columns: u64) -> usize {
+    let columns = usize::try_from(columns).unwrap_or(usize::MAX / 16);
+    pitch(columns, T::TYPE.size()).saturating_mul(T::TYPE.size())
+}
+
+fn bytes_of(rows: u64, row: usize) -> Result<usize, CollectiveError> {
+    let bytes = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(row));
+    bytes.ok_or_else(|| DeviceError::OutOfHostMemory { asked: usize::MAX }.into())
+}
+
+impl Shared {
+    /// The state, unless the group is over.
+    fn alive(&self) -> Result<MutexGuard<'_, State>, CollectiveError> {
+        let state = self.state.lock();
+        match &state.failure {
+            Some(failure) => Err(repeated(failure)),
+            None => Ok(state),
+        }
+    }
+
+    /// Notes what is asked for and makes sure that there is staging for it, so many bytes in each half.
+    fn begin(&self, request: &RequestedCollective, half: usize) -> Result<MutexGuard<'_, State>, CollectiveError> {
+        let mut state = self.alive()?;
+        if !state.room.holds(half) {
+            // Nobody grows alone.
+            if let Err(error) = self.agreement.compare(request) {
+                state.failure = Some(error.clone());
+                return Err(error);
+            }
+            state.room.reserve(half)?;
+        }
+        self.agreement.on(request)?;
+        Ok(state)
+    }
+
+    fn limit_ns(&self) -> u64 {
+        u64::try_from(self.limit.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// What a launch that did not come to its end has reported, which is the end of the group.
+    fn fail(&self, state: &mut State, reported: Result<(), LaunchError>) -> CollectiveError {
+        let (rank, limit, soon) = (self.peers.rank(), self.limit, self.agreement.soon());
+        let (found, others_wait) = match reported {
+            Err(LaunchError::WaitEnded { rank: late, .. }) => {
+                let missing = vec![late as usize];
+                (CollectiveError::Late { rank, limit, missing }, soon)
+            }
+            // Who asks for something else may wait for programs that this rank has not launched.
+            Err(error) => {
+                let reason = error.to_string();
+                (CollectiveError::Failed { reason }, limit.saturating_add(soon))
+            }
+            // Somebody else has taken the report.
+            Ok(()) => (CollectiveError::Unfinished { rank, limit }, soon),
+        };
+        // The others may know better; of who is merely late, the device has said more.
+        let error = match self.agreement.explain_within(found.clone(), others_wait) {
+            CollectiveError::Late { .. } | CollectiveError::Failed { .. } => found,
+            explained => explained,
+        };
+        state.failure = Some(error.clone());
+        error
+    }
+}
+
+impl Group for PeerGroup {
+    fn rank(&self) -> usize {
+        self.shared.peers.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.shared.peers.size()
+    }
+
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// In one shot or two, as [`Reduction::of`] says.
+    fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
+        let [rows, columns] = buffer.extents();
+        let bytes = rows.saturating_mul(row_bytes::<T>(columns as u64));
+        self.all_reduce_by(buffer, Reduction::of(self.size(), bytes))
+    }
+
+    fn all_gather<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::new(Operation::AllGather, buffer, parts, self.size())?;
+        if self.size() == 1 {
+            return Ok(());
+        }
+        let buffer = buffer.reborrow();
+        match T::TYPE.size() {
+            1 => self.gather::<u8>(buffer.bits()?, &request),
+            2 => self.gather::<u16>(buffer.bits()?, &request),
+            4 => self.gather::<u32>(buffer.bits()?, &request),
+            _ => self.gather::<u64>(buffer.bits()?, &request),
+        }
+    }
+
+    fn reduce_scatter<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        parts: &[u64],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::new(Operation::ReduceScatter, buffer, parts, self.size())?;
+        if self.size() == 1 {
+            return Ok(());
+        }
+        let total = request.parts.iter().sum();
+        let mut state = self
+            .shared
+            .begin(&request, bytes_of(total, row_bytes::<T>(request.columns))?)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
+        let (rank, limit) = (self.rank(), self.shared.limit_ns());
+        let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
+        let (places, piece) = self.places::<T>(total, request.columns);
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        let (total, asked) = (Runtime(total), request.fingerprint());
+        sum_parts::<T, T::Sum>(
+            buffer.reborrow(),
+            staging,
+            heads,
+            flags,
+            epoch,
+            done,
+            start,
+            count,
+            total,
+            places,
+            asked,
+            limit,
+            piece,
+        )
+        .launch_on(&self.stream)?;
+        Ok(())
+    }
+
+    /// Waits until this rank has what it asked for.
+    ///
+    /// # Errors
+    /// A rank did not come within the limit, is gone, or asked for something else; or the device failed.
+    fn finish(&self) -> Result<(), CollectiveError> {
+        self.stream.synchronize()?;
+        let mut state = self.shared.alive()?;
+        let is_whole = state.room.is_whole()?;
+        // Gathers without staging tell of it by their reports alone.
+        match (is_whole, self.stream.device().reported()) {
+            (true, Ok(())) => Ok(()),
+            (_, reported) => Err(self.shared.fail(&mut state, reported)),
+        }
+    }
+}
+
+impl fmt::Debug for PeerGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerGroup({:?})", self.shared.peers)
+    }
+}
