@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use tilewright_dsl::element::Element;
 use tilewright_runtime::tensor::Hold;
-use tilewright_runtime::{Device, DeviceTensor, TensorViewMut};
+use tilewright_runtime::{Device, DeviceTensor, Stream, TensorError, TensorViewMut};
 
 use super::{BufferError, Role, Usage};
 use crate::plan::Plan;
@@ -39,6 +39,14 @@ impl Pinned {
     /// Its bytes.
     pub fn bytes(&self) -> u64 {
         self.0.bytes()
+    }
+
+    /// Lets another framework use the buffer on a stream, [as for a hold](Hold::pass_to).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pass_to(&self, consumer: &Stream) -> Result<(), TensorError> {
+        self.0.pass_to(consumer)
     }
 }
 

@@ -271,20 +271,7 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// The stream is another device's or being captured, or the driver refuses an event.
     pub fn into_dlpack(self, consumer: &Stream) -> Result<Dlpack, TensorError> {
         let (memory, geometry) = self.into_parts();
-        let hardware = memory.storage.hardware();
-        if !hardware.shares_memory_with(consumer.device().hardware()) {
-            return Err(TensorError::Dlpack {
-                reason: format!("is on {hardware}, and its consumer on {}", consumer.device()),
-            });
-        }
-        if let Some(queue) = consumer.as_cuda() {
-            if queue.is_capturing()? {
-                let what = "handing a tensor over";
-                return Err(DeviceError::Capturing { what }.into());
-            }
-            let used = std::iter::once(&memory.storage);
-            put_in_order(hardware, queue, used, || Ok::<_, DeviceError>(()))?;
-        }
+        pass_to(&memory, consumer)?;
         let device = match memory.device.as_cuda() {
             Some(cuda) => DLDevice {
                 device_type: CUDA,
@@ -346,6 +333,25 @@ impl Drop for Dlpack {
             }
         }
     }
+}
+
+/// Lets another framework use memory on a stream that comes after all that was asked of the memory before.
+pub(super) fn pass_to(memory: &TensorMemory, consumer: &Stream) -> Result<(), TensorError> {
+    let hardware = memory.storage.hardware();
+    if !hardware.shares_memory_with(consumer.device().hardware()) {
+        return Err(TensorError::Dlpack {
+            reason: format!("is on {hardware}, and its consumer on {}", consumer.device()),
+        });
+    }
+    if let Some(queue) = consumer.as_cuda() {
+        if queue.is_capturing()? {
+            let what = "handing a tensor over";
+            return Err(DeviceError::Capturing { what }.into());
+        }
+        let used = std::iter::once(&memory.storage);
+        put_in_order(hardware, queue, used, || Ok::<_, DeviceError>(()))?;
+    }
+    Ok(())
 }
 
 /// Whether a tensor's memory is the stream's device's.
