@@ -1,37 +1,34 @@
 //! Buffers that grow and are reused, shown to other frameworks.
 
-#![allow(unsafe_code)]
-
-use std::ptr::NonNull;
-
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tilewright_dp::buffer::{Arena as Rows, Pinned, Role};
-use tilewright_runtime::tensor::dlpack::{DLDataType, DLDevice, DLManagedTensorVersioned, DLPackVersion, DLTensor};
+use tilewright_dsl::element::ElementType;
 
+use crate::call::by_element;
 use crate::device::Place;
 use crate::error::{Error, work};
 use crate::plan::NativePlan;
 use crate::tensor::hand_out;
 
-/// The types of elements by name, and as DLPack has them.
-const TYPES: [(&str, u8, u8); 15] = [
-    ("bool", 6, 8),
-    ("int8", 0, 8),
-    ("int16", 0, 16),
-    ("int32", 0, 32),
-    ("int64", 0, 64),
-    ("uint8", 1, 8),
-    ("uint16", 1, 16),
-    ("uint32", 1, 32),
-    ("uint64", 1, 64),
-    ("float16", 2, 16),
-    ("bfloat16", 4, 16),
-    ("float32", 2, 32),
-    ("float64", 2, 64),
-    ("float8_e4m3fn", 10, 8),
-    ("float8_e5m2", 12, 8),
+/// The types of elements by the names that numpy and torch give them.
+const TYPES: [(&str, ElementType); 15] = [
+    ("bool", ElementType::Bool),
+    ("int8", ElementType::I8),
+    ("int16", ElementType::I16),
+    ("int32", ElementType::I32),
+    ("int64", ElementType::I64),
+    ("uint8", ElementType::U8),
+    ("uint16", ElementType::U16),
+    ("uint32", ElementType::U32),
+    ("uint64", ElementType::U64),
+    ("float16", ElementType::F16),
+    ("bfloat16", ElementType::BF16),
+    ("float32", ElementType::F32),
+    ("float64", ElementType::F64),
+    ("float8_e4m3fn", ElementType::F8E4M3),
+    ("float8_e5m2", ElementType::F8E5M2),
 ];
 
 /// An arena, whose elements are as wide as these.
@@ -63,7 +60,7 @@ macro_rules! each {
 pub struct Arena {
     rows: Mutex<Sized>,
     columns: usize,
-    dtype: DLDataType,
+    element: ElementType,
     place: Place,
 }
 
@@ -81,7 +78,7 @@ impl Arena {
         // As torch shows its types.
         let name = named.strip_prefix("torch.").unwrap_or(&named);
         let known = TYPES.into_iter().find(|&(known, ..)| known == name);
-        let (_, code, bits) = known.ok_or_else(|| {
+        let (_, element) = known.ok_or_else(|| {
             let known = TYPES.map(|(name, ..)| name).join(", ");
             Error::Argument(format!("there is no type `{name}`: there are {known}"))
         })?;
@@ -94,14 +91,14 @@ impl Arena {
         })?;
         let device = place.device()?;
         Ok(Self {
-            rows: Mutex::new(match bits {
-                8 => Sized::One(Rows::new(device, role, columns)),
-                16 => Sized::Two(Rows::new(device, role, columns)),
-                32 => Sized::Four(Rows::new(device, role, columns)),
+            rows: Mutex::new(match element.size() {
+                1 => Sized::One(Rows::new(device, role, columns)),
+                2 => Sized::Two(Rows::new(device, role, columns)),
+                4 => Sized::Four(Rows::new(device, role, columns)),
                 _ => Sized::Eight(Rows::new(device, role, columns)),
             }),
             columns,
-            dtype: DLDataType { code, bits, lanes: 1 },
+            element,
             place,
         })
     }
@@ -171,7 +168,7 @@ impl Arena {
             pin,
             rows,
             columns: self.columns,
-            dtype: self.dtype,
+            element: self.element,
             place: self.place,
         })
     }
@@ -190,24 +187,8 @@ pub struct Buffer {
     pin: Pinned,
     rows: u64,
     columns: usize,
-    dtype: DLDataType,
+    element: ElementType,
     place: Place,
-}
-
-/// What a managed tensor owns. The managed tensor is its first field and points to the others.
-#[repr(C)]
-struct Exported {
-    managed: DLManagedTensorVersioned,
-    shape: [i64; 2],
-    strides: [i64; 2],
-    pin: Pinned,
-}
-
-unsafe extern "C" fn delete(managed: *mut DLManagedTensorVersioned) {
-    if !managed.is_null() {
-        // SAFETY: it is the first field of what `__dlpack__` made, and is given back once.
-        drop(unsafe { Box::from_raw(managed.cast::<Exported>()) });
-    }
 }
 
 #[pymethods]
@@ -216,12 +197,6 @@ impl Buffer {
     #[getter]
     fn shape(&self) -> (u64, usize) {
         (self.rows, self.columns)
-    }
-
-    /// Where it begins in the device's address space.
-    #[getter]
-    fn address(&self) -> u64 {
-        self.pin.address()
     }
 
     fn __dlpack_device__(&self) -> (i32, i32) {
@@ -244,34 +219,13 @@ impl Buffer {
         if dl_device.is_some_and(|device| device != self.place.to_dlpack()) || copy == Some(true) {
             return Err(refused("a buffer is shown where it is: copy the tensor that is made of it"));
         }
-        if let (Place::Cuda(_), Some(0..) | None) = (self.place, stream) {
-            let handle = stream.and_then(|stream| usize::try_from(stream).ok()).unwrap_or(0);
+        // Who wants no order, -1, gets that of the default stream.
+        let handle = stream.and_then(|stream| usize::try_from(stream).ok()).unwrap_or(0);
+        let (hold, extents) = (self.pin.hold(), [self.rows as usize, self.columns]);
+        let shown = work(py, || {
             let stream = self.place.stream(handle)?;
-            self.pin.pass_to(&stream).map_err(Error::from)?;
-        }
-        let (device_type, device_id) = self.place.to_dlpack();
-        let exported = Box::leak(Box::new(Exported {
-            managed: DLManagedTensorVersioned {
-                version: DLPackVersion { major: 1, minor: 0 },
-                manager_ctx: std::ptr::null_mut(),
-                deleter: Some(delete),
-                flags: 0,
-                dl_tensor: DLTensor {
-                    data: self.pin.address() as *mut _,
-                    device: DLDevice { device_type, device_id },
-                    ndim: 2,
-                    dtype: self.dtype,
-                    shape: std::ptr::null_mut(),
-                    strides: std::ptr::null_mut(),
-                    byte_offset: 0,
-                },
-            },
-            shape: [self.rows as i64, self.columns as i64],
-            strides: [self.columns as i64, 1],
-            pin: self.pin.clone(),
-        }));
-        exported.managed.dl_tensor.shape = exported.shape.as_mut_ptr();
-        exported.managed.dl_tensor.strides = exported.strides.as_mut_ptr();
-        hand_out(py, NonNull::from(exported).cast())
+            Ok(by_element!(self.element, T => hold.to_dlpack::<T, 2>(&stream, extents)?))
+        })?;
+        hand_out(py, shown)
     }
 }

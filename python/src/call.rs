@@ -228,7 +228,26 @@ macro_rules! by_index {
     };
 }
 
-pub(crate) use {by_index, by_width};
+/// Does something with `$T` the type of elements.
+macro_rules! by_element {
+    ($element:expr, $T:ident => $body:expr) => {
+        crate::call::by_element!(
+            @ $element, $T, $body;
+            Bool bool, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, F16 half::f16, BF16 half::bf16,
+            F32 f32, F64 f64, F8E4M3 float8::F8E4M3, F8E5M2 float8::F8E5M2
+        )
+    };
+    (@ $element:expr, $T:ident, $body:expr; $($name:ident $type:ty),*) => {
+        match $element {
+            $(tilewright_dsl::element::ElementType::$name => {
+                type $T = $type;
+                $body
+            })*
+        }
+    };
+}
+
+pub(crate) use {by_element, by_index, by_width};
 
 /// The type of a tensor of indices or counts.
 pub fn index_type(tensor: &Tensor<'_>) -> Result<ElementType, Error> {

@@ -17,8 +17,8 @@ use crate::tensor::{Shaped, Tensor};
 /// `entries` is a sequence of up to 64 `tilewright.Pad(out, src, count=None, fill=0, axis=0)`, or tuples of these. Each `out`
 /// becomes the first `count` elements of `src` on `axis`, and `fill` behind them:
 ///
-/// * `out` and `src` have one type, any number of axes and the same extents on all but `axis`; an `out` that is shorter takes the
-///   first elements, so that padding is cut off again.
+/// * `out` and `src` have one type and the same extents on all axes but `axis`, which is the first or the last one; an `out` that is
+///   shorter takes the first elements, so that padding is cut off again.
 /// * `count` is a number, or a tensor of one int32 or int64 on the same device, read at every replay of a captured graph; `None` is
 ///   the extent of `src`.
 /// * `fill` is a number that the type has; with `None` what is behind the elements keeps its value. With `src=None` the padding of

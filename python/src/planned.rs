@@ -7,7 +7,7 @@ use tilewright_dsl::call::Runtime;
 use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::{BorrowedTensor, BorrowedTensorMut, Stream};
 
-use crate::call::Call;
+use crate::call::{Call, by_element};
 use crate::error::{Error, work};
 use crate::tensor::{Shaped, Tensor};
 
@@ -75,17 +75,7 @@ impl<'a> Planned<'a> {
     }
 
     fn pair(&self, stream: &Stream) -> Result<Box<dyn Join + 'a>, Error> {
-        macro_rules! each {
-            ($($name:ident $T:ty),*) => {
-                match self.element {
-                    $(ElementType::$name => self.typed::<$T>(stream),)*
-                }
-            };
-        }
-        each!(
-            Bool bool, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, F16 half::f16, BF16 half::bf16,
-            F32 f32, F64 f64, F8E4M3 float8::F8E4M3, F8E5M2 float8::F8E5M2
-        )
+        by_element!(self.element, T => self.typed::<T>(stream))
     }
 
     fn typed<T: Element>(&self, stream: &Stream) -> Result<Box<dyn Join + 'a>, Error> {

@@ -93,7 +93,7 @@ class Plan:
     graph: bool
     """Whether a decode graph serves the step."""
     mode: str
-    """``"MAX"``, every rank as long as the longest, or ``"SUM"``, one behind the other."""
+    """``"max"``, every rank as long as the longest, or ``"sum"``, one behind the other."""
     local_start: list[int]
     """Each rank's first row of the buffer."""
     aligned: list[int] | None = None
@@ -230,14 +230,15 @@ def plan(
     :param force_max: whether the experts' all-to-all needs equal ranks.
     :param elastic_join: whether a rank is just joining an elastic group.
     :param prefill_buckets: token counts of captured prefill graphs, if every rank voted for them.
-    :param micro: micro-batches: ``{"tbo": {...}}`` as SGLang, ``{"dbo": {...}}`` as vLLM.
+    :param micro: micro-batches: ``{"kind": "tbo"}`` as SGLang, ``{"kind": "dbo"}`` as vLLM.
     :param shards: real rows of the context-parallel parts of each rank.
     :param wire: how hidden states travel: ``"bf16"``, ``"fp8_128"``, ``"mxfp8"`` or ``"nvfp4"``.
     :param experts_per_token: experts of every row.
-    :param mixed: which ranks prefill in a speculative step, and which of its forwards this is.
-    :param all_to_all: the experts' back end.
+    :param mixed: which ranks prefill in a speculative step, and which of its forwards this is:
+        ``{"prefills": [True, False], "phase": "draft", "draft_width": 1, "verify_width": 4}``.
+    :param all_to_all: the experts' back end: ``{"kind": "deep_ep"}``, for example.
     :param ep: groups that the experts are split over.
-    :param bound: the most rows of a rank, if ranks exchange nothing.
+    :param bound: the most rows of a rank, if ranks exchange nothing: ``{"rows": 96}``.
     :param exchange: what ranks told each other.
     :param symmetric: whether buffers may come from symmetric memory.
     :param padding: when eager forwards pad their ranks.

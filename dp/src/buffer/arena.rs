@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use tilewright_dsl::element::Element;
 use tilewright_runtime::tensor::Hold;
-use tilewright_runtime::{Device, DeviceTensor, Stream, TensorError, TensorViewMut};
+use tilewright_runtime::{Device, DeviceTensor, TensorViewMut};
 
 use super::{BufferError, Role, Usage};
 use crate::plan::Plan;
@@ -41,12 +41,9 @@ impl Pinned {
         self.0.bytes()
     }
 
-    /// Lets another framework use the buffer on a stream, [as for a hold](Hold::pass_to).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pass_to(&self, consumer: &Stream) -> Result<(), TensorError> {
-        self.0.pass_to(consumer)
+    /// The memory, for whoever shows it to others.
+    pub fn hold(&self) -> &Arc<Hold> {
+        &self.0
     }
 }
 

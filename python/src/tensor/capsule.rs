@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
-use tilewright_runtime::tensor::dlpack::{DLManagedTensorVersioned, DLTensor, DLPackVersion};
+use tilewright_runtime::tensor::dlpack::{DLManagedTensorVersioned, DLPackVersion, DLTensor, Dlpack};
 
 const VERSIONED: &CStr = c"dltensor_versioned";
 const USED_VERSIONED: &CStr = c"used_dltensor_versioned";
@@ -120,8 +120,8 @@ impl Drop for Lent {
     }
 }
 
-/// A capsule of a managed tensor, which is given back with the capsule if nobody takes it.
-pub fn hand_out(py: Python<'_>, managed: NonNull<DLManagedTensorVersioned>) -> PyResult<Bound<'_, PyAny>> {
+/// A capsule of a tensor of ours, which is given back with the capsule if nobody takes it.
+pub fn hand_out(py: Python<'_>, tensor: Dlpack) -> PyResult<Bound<'_, PyAny>> {
     unsafe extern "C" fn destroy(capsule: *mut ffi::PyObject) {
         // SAFETY: Python calls it once, with the capsule. A consumer has renamed one that it took.
         unsafe {
@@ -131,9 +131,9 @@ pub fn hand_out(py: Python<'_>, managed: NonNull<DLManagedTensorVersioned>) -> P
             }
         }
     }
-    // SAFETY: the name lives as long as the process, and the pointer as long as nobody gives it back.
+    // SAFETY: the name lives as long as the process, and the tensor until it is given back.
     unsafe {
-        let capsule = ffi::PyCapsule_New(managed.as_ptr().cast(), VERSIONED.as_ptr(), Some(destroy));
+        let capsule = ffi::PyCapsule_New(tensor.into_raw().cast(), VERSIONED.as_ptr(), Some(destroy));
         Bound::from_owned_ptr_or_err(py, capsule)
     }
 }

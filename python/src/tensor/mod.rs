@@ -254,7 +254,7 @@ impl<'py> Tensor<'py> {
             (10, 8, 1) => ElementType::F8E4M3,
             (12, 8, 1) => ElementType::F8E5M2,
             _ => {
-                let reason = format!("has elements of DLPack's type {:?}, which are only moved", self.dtype);
+                let reason = format!("has elements of {}, which are only moved", shown(self.dtype));
                 return Err(Error::unusable(self.name, reason));
             }
         };
@@ -270,7 +270,7 @@ impl<'py> Tensor<'py> {
         match fits {
             true => Ok(()),
             false => {
-                let reason = format!("has elements of DLPack's type {:?} and `{}` of {:?}", self.dtype, out.name, out.dtype);
+                let reason = format!("has elements of {} and `{}` of {}", shown(self.dtype), out.name, shown(out.dtype));
                 Err(Error::unusable(self.name, reason))
             }
         }
@@ -362,6 +362,25 @@ impl<'py> Tensor<'py> {
             stride = next;
         }
         Ok((total, stride))
+    }
+}
+
+/// The type as frameworks name it.
+fn shown(dtype: DLDataType) -> String {
+    let DLDataType { code, bits, lanes } = dtype;
+    let name = match code {
+        0 => "int",
+        1 => "uint",
+        FLOAT => "float",
+        BFLOAT => "bfloat",
+        6 => "bool",
+        10 => "float8_e4m3fn",
+        12 => "float8_e5m2",
+        _ => return format!("DLPack's type {code} of {bits} bits, {lanes} at once"),
+    };
+    match code {
+        6.. => name.to_owned(),
+        _ => format!("{name}{bits}"),
     }
 }
 

@@ -6,11 +6,10 @@ use std::ops::RangeBounds;
 
 use tilewright_dsl::element::Element;
 
-use super::dlpack::pass_to;
 use super::geometry::Geometry;
 use super::memory::TensorMemory;
 use super::{TensorView, TensorViewMut};
-use crate::device::{Device, Stream};
+use crate::device::Device;
 use crate::error::TensorError;
 use crate::hardware::memory::{Storage, as_bytes};
 
@@ -82,13 +81,8 @@ impl Hold {
         self.0.storage.len()
     }
 
-    /// Lets another framework use the memory on a stream from now on: the stream comes after all that was asked of the memory
-    /// before, and what is asked of it later, its being freed included, comes after what the stream has been asked by then.
-    ///
-    /// # Errors
-    /// The stream is another device's or being captured, or the driver refuses an event.
-    pub fn pass_to(&self, consumer: &Stream) -> Result<(), TensorError> {
-        pass_to(&self.0, consumer)
+    pub(super) fn memory(&self) -> &TensorMemory {
+        &self.0
     }
 }
 
