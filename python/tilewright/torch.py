@@ -63,10 +63,10 @@ def _define(name: str, arguments: str, function: Any, written: Sequence[int]) ->
     torch.library.register_fake(f"tilewright::{name}", fake, lib=_library)
 
 
-def _with_counts(name: str, tensors: str, counts: Sequence[str], options: str, function: Any) -> None:
+def _with_counts(name: str, tensors: str, counts: Sequence[str], function: Any) -> None:
     """An operator with counts, as integers and as tensors."""
     for suffix, kind in [("", "SymInt"), ("_device", "Tensor")]:
-        arguments = [tensors, *(f"{kind} {count}" for count in counts), *([options] if options else [])]
+        arguments = [tensors, *(f"{kind} {count}" for count in counts)]
         _define(name + suffix, ", ".join(arguments), function, [0])
 
 
@@ -115,11 +115,11 @@ _define(
     lambda dst, src, index, reserved=None: tilewright.scatter_rows(dst, src, index, reserved=reserved),
     [0],
 )
-_with_counts("copy_to_slot", "Tensor(a!) dst, Tensor src", ["offset", "rows"], "", tilewright.copy_to_slot)
-_with_counts("copy_from_slot", "Tensor(a!) dst, Tensor src", ["offset", "rows"], "", _slot(False))
-_with_counts("copy_from_slot_padded", "Tensor(a!) dst, Tensor src", ["offset", "rows"], "", _slot(True))
-_with_counts("place_rows", "Tensor(a!) out, Tensor src", ["start", "first", "rows"], "", tilewright.place_rows)
-_with_counts("mask_padding_ids", "Tensor(a!) ids, Tensor counts", ["rows_per_rank"], "", tilewright.mask_padding_ids)
+_with_counts("copy_to_slot", "Tensor(a!) dst, Tensor src", ["offset", "rows"], tilewright.copy_to_slot)
+_with_counts("copy_from_slot", "Tensor(a!) dst, Tensor src", ["offset", "rows"], _slot(False))
+_with_counts("copy_from_slot_padded", "Tensor(a!) dst, Tensor src", ["offset", "rows"], _slot(True))
+_with_counts("place_rows", "Tensor(a!) out, Tensor src", ["start", "first", "rows"], tilewright.place_rows)
+_with_counts("mask_padding_ids", "Tensor(a!) ids, Tensor counts", ["rows_per_rank"], tilewright.mask_padding_ids)
 _define("mask_rows_outside", "Tensor(a!) ids, Tensor starts, Tensor counts", tilewright.mask_rows_outside, [0])
 _define("pad_segments", "Tensor(a!) out, Tensor packed, Tensor starts", tilewright.pad_segments, [0])
 _define("pack_segments", "Tensor(a!) out, Tensor padded, Tensor starts", tilewright.pack_segments, [0])
