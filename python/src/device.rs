@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -185,6 +186,12 @@ pub fn unseal(py: Python<'_>, device: &Bound<'_, PyAny>) -> PyResult<()> {
 pub fn settle(py: Python<'_>, seconds: f64) -> PyResult<bool> {
     let limit = limit(seconds)?;
     work(py, || Ok(Device::settle(limit)))
+}
+
+/// Has NVRTC looked for in a folder of Python packages too.
+#[pyfunction]
+pub fn add_packages(folder: PathBuf) {
+    tilewright_runtime::compile::add_packages(folder);
 }
 
 /// A time limit as Python gives it.

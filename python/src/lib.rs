@@ -20,7 +20,7 @@ mod _native {
     #[pymodule_export]
     use crate::arena::{Arena, Buffer};
     #[pymodule_export]
-    use crate::device::{seal, settle, synchronize, unseal};
+    use crate::device::{add_packages, seal, settle, synchronize, unseal};
     #[pymodule_export]
     use crate::group::LocalGroup;
     #[pymodule_export]

@@ -221,12 +221,23 @@ class Package(unittest.TestCase):
                 found = {member for member in vars(getattr(_native, name)) if not member.startswith("__")}
                 self.assertEqual({member for member in members if not member.startswith("__")}, found, name)
 
-    def test_the_page_of_the_package_runs(self):
+    def test_the_page_that_people_read_runs(self):
+        from importlib import metadata
+
+        page = metadata.metadata("tilewright").get_payload()
+        listings = [part.split("```")[0] for part in page.split("```python")[1:]]
+        self.assertTrue(listings)
+        for listing in listings:
+            exec(listing, {})
+
+    def test_examples_of_documentation_run(self):
         import doctest
 
         from tilewright import _plan
 
-        for module in [tilewright, _plan]:
+        import tilewright.sglang
+
+        for module in [tilewright, _plan, tilewright.sglang]:
             result = doctest.testmod(module)
             self.assertEqual(result.failed, 0)
             self.assertGreater(result.attempted, 0)

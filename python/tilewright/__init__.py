@@ -21,6 +21,8 @@ array([[4., 5.],
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, NamedTuple
 
 from tilewright.errors import (
@@ -35,6 +37,7 @@ from tilewright.errors import (
     TensorError,
     TilewrightError,
 )
+from tilewright import _native
 from tilewright._native import (
     Arena,
     Buffer,
@@ -97,6 +100,12 @@ __all__ = [
     "take_rows",
     "unseal",
 ]
+
+
+# Where pip puts NVRTC: beside this package, or wherever else this Python has packages.
+for _folder in [os.path.dirname(os.path.dirname(__file__)), *sys.path]:
+    if _folder and os.path.isdir(os.path.join(_folder, "nvidia")):
+        _native.add_packages(_folder)
 
 
 class Pad(NamedTuple):

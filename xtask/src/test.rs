@@ -1,10 +1,11 @@
 //! `cargo xtask test`.
 
-use std::{env, ffi::OsString};
+use std::ffi::OsString;
 
 use crate::{
     error::TaskError,
     process::{read_lines, shown},
+    python::required,
     tally::Tally,
     toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC, PTXAS},
     workspace::Workspace,
@@ -13,7 +14,7 @@ use crate::{
 /// Every test of the workspace, with what `arguments` add for cargo and, after `--`, for the tests. Returns whether all
 /// passed.
 pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String]) -> Result<bool, TaskError> {
-    let require = require_libraries || env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    let require = require_libraries || required();
     let variables = toolkit(workspace, require)?;
     let mut tally = Tally::default();
     let mut failed = Vec::new();
