@@ -1,7 +1,8 @@
-"""Host time of a call with 3 and with 8 tensors of torch on a GPU, beside Triton, torch and bare conversions, in one run.
+"""Host time of a call with 3 and with 8 tensors of torch on a GPU, beside Triton, torch and bare conversions, in one
+run.
 
-`python host_time.py [--json FILE]`. Times are microseconds of the host for one call: the median and the 99th percentile of bursts
-of calls that the GPU keeps up with, each kind in turn so that all see the same machine.
+`python host_time.py [--json FILE]`. Times are microseconds of the host for one call: the median and the 99th percentile
+of bursts of calls that the GPU keeps up with, each kind in turn so that all see the same machine.
 """
 
 import argparse
@@ -72,7 +73,8 @@ def measured(kinds):
             times[name].append((time.perf_counter_ns() - begun) / BURST / 1000)
     torch.cuda.synchronize()
     return {
-        name: {"p50": statistics.median(found), "p99": sorted(found)[len(found) * 99 // 100]} for name, found in times.items()
+        name: {"p50": statistics.median(found), "p99": sorted(found)[len(found) * 99 // 100]}
+        for name, found in times.items()
     }
 
 
@@ -122,12 +124,20 @@ def main():
         output.fill_(9)
     tilewright.pad_batch(entries)
     assert all(torch.equal(one, other) for one, other in zip(outs, expected)), "the two do not pad alike"
-    print(f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}, Triton {triton.__version__}, tilewright {tilewright.__version__}")
+    print(f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}, Triton {triton.__version__}")
     for name, found in times.items():
         print(f"{name:48} {found['p50']:8.2f} {found['p99']:8.2f}")
     if arguments.json:
         with open(arguments.json, "w") as file:
-            json.dump({"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__, "triton": triton.__version__, "us": times}, file)
+            json.dump(
+                {
+                    "gpu": torch.cuda.get_device_name(0),
+                    "torch": torch.__version__,
+                    "triton": triton.__version__,
+                    "us": times,
+                },
+                file,
+            )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What one rank does in a step of SGLang, written out in torch and Triton as SGLang has it, beside `tilewright.sglang`: equal bits,
-and the time of the host and of the GPU side by side.
+"""What one rank does in a step of SGLang, written out in torch and Triton as SGLang has it, beside `tilewright.sglang`:
+equal bits, and the time of the host and of the GPU side by side.
 
 `python sglang_steps.py [--json FILE]`. The ranks' collectives are left out on both sides.
 """
@@ -94,7 +94,7 @@ def batch_of(requests):
 
 
 def times(run, repeats=300):
-    """Medians for one call: of the host, and of the GPU in a captured graph's replay or, where nothing can be captured, between events."""
+    """Medians for one call: of the host, and of the GPU in replays of a captured graph."""
     for _ in range(20):
         run()
     torch.cuda.synchronize()
@@ -189,13 +189,23 @@ def main():
             readings[f"{name} {requests}"] = found
             print(
                 f"{name:8} {requests:5} rows  "
-                + "  ".join(f"{who}: host {at['host']:7.2f} us, GPU {at['device']:7.2f} us" for who, at in found.items()),
+                + "  ".join(
+                    f"{who}: host {at['host']:7.2f} us, GPU {at['device']:7.2f} us" for who, at in found.items()
+                ),
                 flush=True,
             )
     print(f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}, Triton {triton.__version__}")
     if arguments.json:
         with open(arguments.json, "w") as file:
-            json.dump({"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__, "triton": triton.__version__, "us": readings}, file)
+            json.dump(
+                {
+                    "gpu": torch.cuda.get_device_name(0),
+                    "torch": torch.__version__,
+                    "triton": triton.__version__,
+                    "us": readings,
+                },
+                file,
+            )
 
 
 if __name__ == "__main__":

@@ -53,9 +53,9 @@ macro_rules! each {
 
 /// The memory of gathered buffers: it grows to the largest plan, and is reused for the others.
 ///
-/// `Arena(columns, dtype="bfloat16", device="cpu", role="gathered")`: rows of `columns` elements of the type named, on the device
-/// named. `role` is "gathered", "graph", "local", "logits" or "wire", and only said in errors. What a buffer holds at first is
-/// what its last user left.
+/// `Arena(columns, dtype="bfloat16", device="cpu", role="gathered")`: rows of `columns` elements of the type named, on
+/// the device named. `role` is "gathered", "graph", "local", "logits" or "wire", and only said in errors. What a buffer
+/// holds at first is what its last user left.
 #[pyclass(module = "tilewright", frozen)]
 pub struct Arena {
     rows: Mutex<Sized>,
@@ -74,7 +74,9 @@ impl Arena {
         device: Option<&Bound<'_, PyAny>>,
         role: &str,
     ) -> PyResult<Self> {
-        let named = dtype.map_or(Ok("bfloat16".to_owned()), |dtype| dtype.str().map(|name| name.to_string()))?;
+        let named = dtype.map_or(Ok("bfloat16".to_owned()), |dtype| {
+            dtype.str().map(|name| name.to_string())
+        })?;
         // As torch shows its types.
         let name = named.strip_prefix("torch.").unwrap_or(&named);
         let known = TYPES.into_iter().find(|&(known, ..)| known == name);
@@ -103,8 +105,8 @@ impl Arena {
         })
     }
 
-    /// A buffer of `rows` rows. If the arena has fewer, its memory is replaced by as much as is needed, and what was in it is
-    /// lost; buffers that were given out before keep theirs.
+    /// A buffer of `rows` rows. If the arena has fewer, its memory is replaced by as much as is needed, and what was in
+    /// it is lost; buffers that were given out before keep theirs.
     fn rows(&self, py: Python<'_>, rows: u64) -> PyResult<Buffer> {
         work(py, || {
             let mut sized = self.rows.lock();
@@ -120,7 +122,9 @@ impl Arena {
         work(py, || {
             let mut sized = self.rows.lock();
             let has_rows = each!(&mut *sized, arena => arena.for_plan(plan)?.is_some());
-            has_rows.then(|| self.buffer(&mut sized, plan.layout().rows())).transpose()
+            has_rows
+                .then(|| self.buffer(&mut sized, plan.layout().rows()))
+                .transpose()
         })
     }
 
@@ -180,8 +184,8 @@ fn native<'py>(plan: &Bound<'py, PyAny>) -> PyResult<Bound<'py, NativePlan>> {
     Ok(native.cast_into::<NativePlan>().map_err(|_| wrong())?)
 }
 
-/// Rows of an arena, [rows, columns]: `torch.from_dlpack(buffer)` or `numpy.from_dlpack(buffer)` is a tensor over them, in place.
-/// The memory stays as long as one of these lives. Tilewright's functions take it as it is.
+/// Rows of an arena, [rows, columns]: `torch.from_dlpack(buffer)` or `numpy.from_dlpack(buffer)` is a tensor over them,
+/// in place. The memory stays as long as one of these lives. Tilewright's functions take it as it is.
 #[pyclass(module = "tilewright", frozen)]
 pub struct Buffer {
     pin: Pinned,
@@ -217,7 +221,9 @@ impl Buffer {
             return Err(refused("a buffer is shown by DLPack 1.0 or later"));
         }
         if dl_device.is_some_and(|device| device != self.place.to_dlpack()) || copy == Some(true) {
-            return Err(refused("a buffer is shown where it is: copy the tensor that is made of it"));
+            return Err(refused(
+                "a buffer is shown where it is: copy the tensor that is made of it",
+            ));
         }
         // Who wants no order, -1, gets that of the default stream.
         let handle = stream.and_then(|stream| usize::try_from(stream).ok()).unwrap_or(0);

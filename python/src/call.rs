@@ -74,7 +74,9 @@ impl<'py> Call<'py> {
     pub fn count(&mut self, object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Number<'py>> {
         let wrong = || {
             let shown = object.repr().map(|shown| shown.to_string()).unwrap_or_default();
-            Error::Argument(format!("`{name}` is {shown}: a count is from 0 to 2^40, or a tensor of one of them"))
+            Error::Argument(format!(
+                "`{name}` is {shown}: a count is from 0 to 2^40, or a tensor of one of them"
+            ))
         };
         let given = |object: &Bound<'py, PyAny>| {
             let value = object.extract::<u64>().ok().filter(|&value| value <= MAX_COUNT);
@@ -87,7 +89,10 @@ impl<'py> Call<'py> {
             let tensor = self.read(object, name)?;
             return match tensor.element()? {
                 ElementType::I32 | ElementType::I64 => Ok(Number::Device(tensor)),
-                element => Err(Error::unusable(name, format!("is of {element}, and a count is an i32 or an i64")).into()),
+                element => {
+                    let reason = format!("is of {element}, and a count is an i32 or an i64");
+                    Err(Error::unusable(name, reason).into())
+                }
             };
         }
         // What stands for a number: that of numpy, for example.
@@ -171,8 +176,8 @@ impl Held<'_> {
     }
 }
 
-/// A count as an argument. Those of the host are no literals of the code, so that no call waits for or causes a compilation
-/// because of one.
+/// A count as an argument. Those of the host are no literals of the code, so that no call waits for or causes a
+/// compilation because of one.
 #[derive(Clone, Copy)]
 pub enum AnyCount<'a> {
     Given(u64),
@@ -233,8 +238,8 @@ macro_rules! by_element {
     ($element:expr, $T:ident => $body:expr) => {
         crate::call::by_element!(
             @ $element, $T, $body;
-            Bool bool, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, F16 half::f16, BF16 half::bf16,
-            F32 f32, F64 f64, F8E4M3 float8::F8E4M3, F8E5M2 float8::F8E5M2
+            Bool bool, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, F16 half::f16,
+            BF16 half::bf16, F32 f32, F64 f64, F8E4M3 float8::F8E4M3, F8E5M2 float8::F8E5M2
         )
     };
     (@ $element:expr, $T:ident, $body:expr; $($name:ident $type:ty),*) => {
@@ -253,6 +258,9 @@ pub(crate) use {by_element, by_index, by_width};
 pub fn index_type(tensor: &Tensor<'_>) -> Result<ElementType, Error> {
     match tensor.element()? {
         element @ (ElementType::I32 | ElementType::I64) => Ok(element),
-        element => Err(Error::unusable(tensor.name(), format!("is of {element}, and indices are of int32 or int64"))),
+        element => Err(Error::unusable(
+            tensor.name(),
+            format!("is of {element}, and indices are of int32 or int64"),
+        )),
     }
 }

@@ -16,7 +16,8 @@ use crate::error::{Error, work};
 /// The most GPUs of a host.
 const GPUS: usize = 64;
 
-/// A stream's handles as DLPack and the CUDA array interface write them: 0 would be ambiguous, so the default stream is 1.
+/// A stream's handles as DLPack and the CUDA array interface write them: 0 would be ambiguous, so the default stream is
+/// 1.
 const LEGACY: usize = 1;
 
 static CPU: LazyLock<Device> = LazyLock::new(Device::cpu);
@@ -44,14 +45,22 @@ impl Place {
             (1, _) => Ok(Self::Cpu),
             (3, _) => Ok(Self::Pinned),
             (2 | 13, Ok(number)) if (number as usize) < GPUS => Ok(Self::Cuda(number)),
-            _ => Err(format!("is on DLPack's device ({kind}, {number}), which is neither the CPU nor a GPU of CUDA")),
+            _ => Err(format!(
+                "is on DLPack's device ({kind}, {number}), which is neither the CPU nor a GPU of CUDA"
+            )),
         }
     }
 
     /// By name: `cpu`, `cuda` or `cuda:1`, or an object that shows so.
     pub fn named(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let name = object.str()?.to_string();
-        let gpu = |number: &str| number.parse().ok().filter(|&number: &u32| (number as usize) < GPUS).map(Self::Cuda);
+        let gpu = |number: &str| {
+            number
+                .parse()
+                .ok()
+                .filter(|&number: &u32| (number as usize) < GPUS)
+                .map(Self::Cuda)
+        };
         let place = match name.split_once(':') {
             None if name == "cpu" => Some(Self::Cpu),
             None if name == "cuda" => Some(Self::Cuda(0)),
@@ -85,14 +94,20 @@ impl Place {
     /// A stream of the place by its handle; the CPU has one.
     pub fn stream(self, handle: usize) -> Result<Stream, Error> {
         let device = self.device()?;
-        let Self::Cuda(number) = self else { return Ok(device.stream()) };
+        let Self::Cuda(number) = self else {
+            return Ok(device.stream());
+        };
         let handle = if handle == LEGACY { 0 } else { handle };
         let mut streams = STREAMS.lock();
-        if let Some((.., stream)) = streams.iter().find(|(gpu, known, _)| (*gpu, *known) == (number, handle)) {
+        if let Some((.., stream)) = streams
+            .iter()
+            .find(|(gpu, known, _)| (*gpu, *known) == (number, handle))
+        {
             return Ok(stream.clone());
         }
-        // SAFETY: whoever passes a handle, a framework or the caller, says that its stream lives; frameworks keep theirs. It is
-        // used in calls that are given it, and what it used last of our own memory does not need it afterwards.
+        // SAFETY: whoever passes a handle, a framework or the caller, says that its stream lives; frameworks keep
+        // theirs. It is used in calls that are given it, and what it used last of our own memory does not need it
+        // afterwards.
         let stream = unsafe { Stream::from_raw(device, handle) }?;
         if streams.len() == MOST_STREAMS {
             streams.remove(0);
@@ -130,7 +145,10 @@ pub fn stream_handle(stream: &Bound<'_, PyAny>) -> PyResult<usize> {
 
 fn no_stream(stream: &Bound<'_, PyAny>) -> PyErr {
     let shown = stream.repr().map(|shown| shown.to_string()).unwrap_or_default();
-    Error::Argument(format!("{shown} is no stream: a handle is, or a stream of torch or cupy")).into()
+    Error::Argument(format!(
+        "{shown} is no stream: a handle is, or a stream of torch or cupy"
+    ))
+    .into()
 }
 
 /// The stream that torch works on at present, if the process uses torch.
@@ -146,8 +164,8 @@ pub fn stream_of_torch(py: Python<'_>, number: u32) -> PyResult<Option<usize>> {
     }
 }
 
-/// Waits until a device has done everything that Tilewright has asked of it on streams of its own, and reports what kernels
-/// have found: a check that did not hold, a trap.
+/// Waits until a device has done everything that Tilewright has asked of it on streams of its own, and reports what
+/// kernels have found: a check that did not hold, a trap.
 ///
 /// `device` is `"cpu"`, `"cuda"`, `"cuda:1"`, or a `torch.device`. Streams of torch are torch's to wait for.
 #[pyfunction]
@@ -157,8 +175,8 @@ pub fn synchronize(py: Python<'_>, device: &Bound<'_, PyAny>) -> PyResult<()> {
     work(py, || Ok(place.device()?.synchronize()?))
 }
 
-/// From now on a launch on `device` that would have to wait for a compiler is a `LaunchError`. Launches that a graph captures
-/// are refused in the same way without this.
+/// From now on a launch on `device` that would have to wait for a compiler is a `LaunchError`. Launches that a graph
+/// captures are refused in the same way without this.
 #[pyfunction]
 #[pyo3(signature = (device))]
 pub fn seal(py: Python<'_>, device: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -91,5 +91,8 @@ pub fn work<T: Send>(py: Python<'_>, body: impl FnOnce() -> Result<T, Error> + S
 fn said_by(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let said = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("Tilewright panicked, which is a fault of its own: {}", said.unwrap_or("without a word"))
+    format!(
+        "Tilewright panicked, which is a fault of its own: {}",
+        said.unwrap_or("without a word")
+    )
 }

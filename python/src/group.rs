@@ -9,11 +9,12 @@ use crate::call::Call;
 use crate::device::{Place, limit};
 use crate::error::{Error, work};
 
-/// One rank of a group of threads that share a device: for tests and for bringing an engine up, not for speed. Rows really move,
-/// and every sum is compared with the host's, bit by bit. Sums are computed in rank order, in float32 for narrower floats.
+/// One rank of a group of threads that share a device: for tests and for bringing an engine up, not for speed. Rows
+/// really move, and every sum is compared with the host's, bit by bit. Sums are computed in rank order, in float32 for
+/// narrower floats.
 ///
-/// Made by `LocalGroup.ranks(size)`, one for each thread. All ranks ask for the same things in the same order; a rank that does
-/// not is a `CollectiveError` on all of them, after `timeout` seconds at the latest.
+/// Made by `LocalGroup.ranks(size)`, one for each thread. All ranks ask for the same things in the same order; a rank
+/// that does not is a `CollectiveError` on all of them, after `timeout` seconds at the latest.
 #[pyclass(module = "tilewright", frozen)]
 pub struct LocalGroup(Local);
 
@@ -21,7 +22,8 @@ pub struct LocalGroup(Local);
 macro_rules! summed {
     ($element:expr, $tensor:expr, $stream:expr, $view:ident => $body:expr) => {
         summed!(@ $element, $tensor, $stream, $view, $body;
-            F16 half::f16, BF16 half::bf16, F32 f32, F64 f64, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64)
+            F16 half::f16, BF16 half::bf16, F32 f32, F64 f64, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16,
+            U32 u32, U64 u64)
     };
     (@ $element:expr, $tensor:expr, $stream:expr, $view:ident, $body:expr; $($name:ident $T:ty),*) => {
         match $element {
@@ -69,8 +71,8 @@ impl LocalGroup {
         })
     }
 
-    /// Every rank's part of `buffer` [n, ...] becomes what that rank has in it, in place. `parts` are the rows of each rank, one
-    /// after the other from row 0; they need not be equal.
+    /// Every rank's part of `buffer` [n, ...] becomes what that rank has in it, in place. `parts` are the rows of each
+    /// rank, one after the other from row 0; they need not be equal.
     fn all_gather<'py>(&self, py: Python<'py>, buffer: &Bound<'py, PyAny>, parts: Vec<u64>) -> PyResult<()> {
         let mut call = Call::new(py, None)?;
         let tensor = call.written(buffer, "buffer")?;
@@ -81,8 +83,8 @@ impl LocalGroup {
         })
     }
 
-    /// This rank's part of `buffer` [n, ...] becomes the sum of it on all ranks, in place; the other parts hold anything
-    /// afterwards.
+    /// This rank's part of `buffer` [n, ...] becomes the sum of it on all ranks, in place; the other parts hold
+    /// anything afterwards.
     fn reduce_scatter<'py>(&self, py: Python<'py>, buffer: &Bound<'py, PyAny>, parts: Vec<u64>) -> PyResult<()> {
         let mut call = Call::new(py, None)?;
         let tensor = call.written(buffer, "buffer")?;

@@ -1,7 +1,8 @@
 //! The Python package `tilewright`: plans, movement and padding over the tensors of torch, numpy and others.
 //!
-//! What is written here is what Python needs beside the library: how tensors of other frameworks are found (`tensor`), on which
-//! stream a launch goes (`call`, `device`), and errors as exceptions (`error`). The rest is calls of the library.
+//! What is written here is what Python needs beside the library: how tensors of other frameworks are found (`tensor`),
+//! on which stream a launch goes (`call`, `device`), and errors as exceptions (`error`). The rest is calls of the
+//! library.
 
 mod arena;
 mod call;

@@ -9,11 +9,11 @@ use crate::error::{Error, work};
 
 /// Gathers rows: `out[i] = src[index[i]]`.
 ///
-/// Shapes: `out` [m, ...], `src` [n, ...] of the same type and row, `index` [m] of int32 or int64. A negative index, or one not
-/// below n, gives a row of zeros. If `out` and `index` differ in length, the shorter one counts.
+/// Shapes: `out` [m, ...], `src` [n, ...] of the same type and row, `index` [m] of int32 or int64. A negative index, or
+/// one not below n, gives a row of zeros. If `out` and `index` differ in length, the shorter one counts.
 ///
-/// `out` must share no memory with `src` or `index`. On a GPU the launch goes to `stream`, or else to torch's current stream, and
-/// the call returns at once; on the CPU it is done when the call returns.
+/// `out` must share no memory with `src` or `index`. On a GPU the launch goes to `stream`, or else to torch's current
+/// stream, and the call returns at once; on the CPU it is done when the call returns.
 #[pyfunction]
 #[pyo3(signature = (out, src, index, *, stream=None))]
 pub fn gather_rows<'py>(
@@ -40,9 +40,9 @@ pub fn gather_rows<'py>(
 
 /// Scatters rows: `dst[index[i]] = src[i]`.
 ///
-/// Shapes: `dst` [n, ...], `src` [m, ...] of the same type and row, `index` [m] of int32 or int64. A negative index, or one not
-/// below n, is skipped, and so are all rows whose index is `reserved`; rows of `dst` that no index names keep their values.
-/// Indices that are not skipped must differ: on the CPU a duplicate is an error.
+/// Shapes: `dst` [n, ...], `src` [m, ...] of the same type and row, `index` [m] of int32 or int64. A negative index, or
+/// one not below n, is skipped, and so are all rows whose index is `reserved`; rows of `dst` that no index names keep
+/// their values. Indices that are not skipped must differ: on the CPU a duplicate is an error.
 #[pyfunction]
 #[pyo3(signature = (dst, src, index, *, reserved=None, stream=None))]
 pub fn scatter_rows<'py>(
@@ -73,9 +73,9 @@ pub fn scatter_rows<'py>(
 
 /// Copies a rank's rows into its slot of a buffer: `dst[offset:offset + rows] = src[:rows]`.
 ///
-/// Shapes: `dst` [n, ...], the gathered buffer; `src` [m, ...], the rank's rows, of the same type. `offset` and `rows` count rows:
-/// numbers, or tensors of one int32 or int64 on the device of the others, which a captured graph reads again at every replay.
-/// `rows` is clamped to what both have; every other row of `dst` keeps its value.
+/// Shapes: `dst` [n, ...], the gathered buffer; `src` [m, ...], the rank's rows, of the same type. `offset` and `rows`
+/// count rows: numbers, or tensors of one int32 or int64 on the device of the others, which a captured graph reads
+/// again at every replay. `rows` is clamped to what both have; every other row of `dst` keeps its value.
 #[pyfunction]
 #[pyo3(signature = (dst, src, offset, rows, *, stream=None))]
 pub fn copy_to_slot<'py>(
@@ -104,8 +104,9 @@ pub fn copy_to_slot<'py>(
 
 /// Copies a rank's rows out of its slot of a buffer: `dst[:rows] = src[offset:offset + rows]`.
 ///
-/// Shapes: `dst` [m, ...], the rank's rows; `src` [n, ...], the gathered buffer, of the same type. `offset` and `rows` as for
-/// `copy_to_slot`. The other rows of `dst` keep their values, or with `padded=True` become zeros in the same launch.
+/// Shapes: `dst` [m, ...], the rank's rows; `src` [n, ...], the gathered buffer, of the same type. `offset` and `rows`
+/// as for `copy_to_slot`. The other rows of `dst` keep their values, or with `padded=True` become zeros in the same
+/// launch.
 #[pyfunction]
 #[pyo3(signature = (dst, src, offset, rows, *, padded=false, stream=None))]
 pub fn copy_from_slot<'py>(
@@ -136,12 +137,12 @@ pub fn copy_from_slot<'py>(
     })
 }
 
-/// Writes a rank's rows to where they belong in a buffer and zeros everywhere else, each row once:
-/// `out[start + i] = src[first + i]` for `first + i < rows`, and `out[r] = 0` for every other `r`.
+/// Writes a rank's rows to where they belong in a buffer and zeros everywhere else, each row once: `out[start + i] =
+/// src[first + i]` for `first + i < rows`, and `out[r] = 0` for every other `r`.
 ///
-/// Shapes: `out` [n, ...], the gathered buffer or a part of it; `src` [m, ...] of the same type; `start`, `first` and `rows` are
-/// counts as for `copy_to_slot`. `report`, if given, is [2] of int64 and becomes the rows planned and those of them that both
-/// tensors have: they differ where a plan does not fit.
+/// Shapes: `out` [n, ...], the gathered buffer or a part of it; `src` [m, ...] of the same type; `start`, `first` and
+/// `rows` are counts as for `copy_to_slot`. `report`, if given, is [2] of int64 and becomes the rows planned and those
+/// of them that both tensors have: they differ where a plan does not fit.
 #[pyfunction]
 #[pyo3(signature = (out, src, start, first, rows, *, report=None, stream=None))]
 #[expect(clippy::too_many_arguments, reason = "they are those of the kernel")]
@@ -157,7 +158,11 @@ pub fn place_rows<'py>(
 ) -> PyResult<()> {
     let mut call = Call::new(py, stream)?;
     let (out, src) = (call.written(out, "out")?, call.read(src, "src")?);
-    let (start, first, rows) = (call.count(start, "start")?, call.count(first, "first")?, call.count(rows, "rows")?);
+    let (start, first, rows) = (
+        call.count(start, "start")?,
+        call.count(first, "first")?,
+        call.count(rows, "rows")?,
+    );
     let report = report.map(|report| call.written(report, "report")).transpose()?;
     src.moves_to(&out)?;
     let report = report.as_ref().map(report_of).transpose()?;
@@ -182,8 +187,8 @@ pub fn place_rows<'py>(
     })
 }
 
-/// Takes a rank's rows out of a buffer and says how many of those planned were there: `out[:rows] = src[start:start + rows]`,
-/// zeros behind.
+/// Takes a rank's rows out of a buffer and says how many of those planned were there: `out[:rows] = src[start:start +
+/// rows]`, zeros behind.
 ///
 /// Shapes and counts as for `copy_from_slot`; `report` [2] of int64 becomes the rows planned and those moved.
 #[pyfunction]
@@ -229,8 +234,8 @@ fn report_of<'a>(report: &'a crate::tensor::Tensor<'_>) -> Result<crate::tensor:
 /// Takes the padding rows of equally long ranks out of expert routing, in place: `ids[r * rows_per_rank + p] = -1` for
 /// `p >= counts[r]`.
 ///
-/// Shapes: `ids` [ranks * rows_per_rank, k] of int32 or int64, the experts of every row; `counts` [ranks] of int32 or int64 on the
-/// same device, each rank's tokens. Rows behind the last rank are padding too. `rows_per_rank` is a count.
+/// Shapes: `ids` [ranks * rows_per_rank, k] of int32 or int64, the experts of every row; `counts` [ranks] of int32 or
+/// int64 on the same device, each rank's tokens. Rows behind the last rank are padding too. `rows_per_rank` is a count.
 #[pyfunction]
 #[pyo3(signature = (ids, counts, rows_per_rank, *, stream=None))]
 pub fn mask_padding_ids<'py>(
@@ -255,11 +260,11 @@ pub fn mask_padding_ids<'py>(
     })
 }
 
-/// Takes every row that holds no token out of expert routing, in place: `ids[r] = -1` unless
-/// `starts[s] <= r < starts[s] + counts[s]` for some rank `s`.
+/// Takes every row that holds no token out of expert routing, in place: `ids[r] = -1` unless `starts[s] <= r <
+/// starts[s] + counts[s]` for some rank `s`.
 ///
-/// Shapes: `ids` [rows, k] of int32 or int64; `starts` and `counts` [ranks], both int32 or both int64, on the same device. For any
-/// layout; where ranks are equally long `mask_padding_ids` needs no search.
+/// Shapes: `ids` [rows, k] of int32 or int64; `starts` and `counts` [ranks], both int32 or both int64, on the same
+/// device. For any layout; where ranks are equally long `mask_padding_ids` needs no search.
 #[pyfunction]
 #[pyo3(signature = (ids, starts, counts, *, stream=None))]
 pub fn mask_rows_outside<'py>(
@@ -289,9 +294,9 @@ pub fn mask_rows_outside<'py>(
 
 /// Pads sequences: `out[b, i] = packed[starts[b] + i]` for `i < starts[b + 1] - starts[b]`, zeros behind.
 ///
-/// Shapes: `out` [batch, length, hidden], `packed` [total, hidden] of the same type, `starts` [batch + 1] of int32 or int64, often
-/// called `cu_seqlens`. A sequence longer than `length` is cut. `mask`, if given, is [batch, length] of bool and says which rows
-/// are real.
+/// Shapes: `out` [batch, length, hidden], `packed` [total, hidden] of the same type, `starts` [batch + 1] of int32 or
+/// int64, often called `cu_seqlens`. A sequence longer than `length` is cut. `mask`, if given, is [batch, length] of
+/// bool and says which rows are real.
 #[pyfunction]
 #[pyo3(signature = (out, packed, starts, *, mask=None, stream=None))]
 pub fn pad_segments<'py>(
@@ -334,8 +339,8 @@ pub fn pad_segments<'py>(
 
 /// Packs sequences: `out[starts[b] + i] = padded[b, i]` for `i < starts[b + 1] - starts[b]`.
 ///
-/// Shapes: `out` [total, hidden], `padded` [batch, length, hidden] of the same type, `starts` [batch + 1] of int32 or int64. Rows of
-/// `out` that no sequence covers keep their values.
+/// Shapes: `out` [total, hidden], `padded` [batch, length, hidden] of the same type, `starts` [batch + 1] of int32 or
+/// int64. Rows of `out` that no sequence covers keep their values.
 #[pyfunction]
 #[pyo3(signature = (out, padded, starts, *, stream=None))]
 pub fn pack_segments<'py>(

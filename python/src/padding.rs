@@ -14,15 +14,15 @@ use crate::tensor::{Shaped, Tensor};
 
 /// Pads, cuts or fills the tensors of a batch in one launch.
 ///
-/// `entries` is a sequence of up to 64 `tilewright.Pad(out, src, count=None, fill=0, axis=0)`, or tuples of these. Each `out`
-/// becomes the first `count` elements of `src` on `axis`, and `fill` behind them:
+/// `entries` is a sequence of up to 64 `tilewright.Pad(out, src, count=None, fill=0, axis=0)`, or tuples of these. Each
+/// `out` becomes the first `count` elements of `src` on `axis`, and `fill` behind them:
 ///
-/// * `out` and `src` have one type and the same extents on all axes but `axis`, which is the first or the last one; an `out` that is
-///   shorter takes the first elements, so that padding is cut off again.
-/// * `count` is a number, or a tensor of one int32 or int64 on the same device, read at every replay of a captured graph; `None` is
-///   the extent of `src`.
-/// * `fill` is a number that the type has; with `None` what is behind the elements keeps its value. With `src=None` the padding of
-///   `out` is filled in place.
+/// * `out` and `src` have one type and the same extents on all axes but `axis`, which is the first or the last one; an
+///   `out` that is shorter takes the first elements, so that padding is cut off again.
+/// * `count` is a number, or a tensor of one int32 or int64 on the same device, read at every replay of a captured
+///   graph; `None` is the extent of `src`.
+/// * `fill` is a number that the type has; with `None` what is behind the elements keeps its value. With `src=None` the
+///   padding of `out` is filled in place.
 /// * Types, row lengths, axes and fills may differ from entry to entry.
 #[pyfunction]
 #[pyo3(signature = (entries, *, stream=None))]
@@ -56,7 +56,7 @@ struct Given<'py> {
 
 impl<'py> Given<'py> {
     fn of(call: &mut Call<'py>, entry: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let wrong = || Error::Argument("an entry is `Pad(out, src, count, fill, axis)`, or a tuple of these".to_owned());
+        let wrong = || Error::Argument("an entry is `Pad(out, src, count, fill, axis)`, or such a tuple".to_owned());
         let entry = entry.cast::<PyTuple>().map_err(|_| wrong())?;
         if !(2..=5).contains(&entry.len()) {
             return Err(wrong().into());
@@ -71,7 +71,8 @@ impl<'py> Given<'py> {
         let axes = out.axes() as i64;
         let axis = usize::try_from(if axis < 0 { axis + axes } else { axis });
         let axis = axis.ok().filter(|&axis| (axis as i64) < axes);
-        let axis = axis.ok_or_else(|| Error::Argument(format!("`out` has {axes} axes, and not that which is to be padded")))?;
+        let missing = || Error::Argument(format!("`out` has {axes} axes, and not that which is to be padded"));
+        let axis = axis.ok_or_else(missing)?;
         let count = match (there(2), &src) {
             (Some(count), _) => call.count(&count, "count")?,
             (None, Some(src)) => Number::Given(src.extent(axis).unwrap_or(0) as u64),
@@ -85,7 +86,13 @@ impl<'py> Given<'py> {
         if src.is_none() && fill.is_none() {
             return Err(Error::Argument("without `src` a `fill` is needed".to_owned()).into());
         }
-        Ok(Self { out, src, count, fill, axis })
+        Ok(Self {
+            out,
+            src,
+            count,
+            fill,
+            axis,
+        })
     }
 
     fn detached(&self) -> Result<Entry<'_>, Error> {
@@ -110,7 +117,9 @@ fn bits_of(fill: &Bound<'_, PyAny>, out: &Tensor<'_>) -> PyResult<u64> {
     let element = out.element()?;
     let wrong = || {
         let shown = fill.repr().map(|shown| shown.to_string()).unwrap_or_default();
-        Error::Argument(format!("`out` is padded with {shown}, which is no value of its type {element}"))
+        Error::Argument(format!(
+            "`out` is padded with {shown}, which is no value of its type {element}"
+        ))
     };
     let number = match fill.is_instance_of::<PyFloat>() && !fill.is_instance_of::<PyBool>() {
         true => Literal::new(fill.extract::<f64>()?),

@@ -29,9 +29,15 @@ pub fn pad_planned<'py>(
         given.push((name.as_str(), out, src));
     }
     let stream = call.stream()?;
-    let planned = given.iter().map(|(name, out, src)| Planned::of(name, out, src)).collect::<Result<Vec<_>, _>>()?;
+    let planned = given
+        .iter()
+        .map(|(name, out, src)| Planned::of(name, out, src))
+        .collect::<Result<Vec<_>, _>>()?;
     work(py, || {
-        let mut pairs = planned.iter().map(|planned| planned.pair(&stream)).collect::<Result<Vec<_>, _>>()?;
+        let mut pairs = planned
+            .iter()
+            .map(|planned| planned.pair(&stream))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut padding = plan.padding();
         for (pair, planned) in pairs.iter_mut().zip(&planned) {
             pair.join(planned.name, &mut padding)?;

@@ -1,4 +1,5 @@
-"""Tensors of torch on a GPU: streams, graphs, compiled code. Run as `python -m unittest gpu_torch` where there is one."""
+"""Tensors of torch on a GPU: streams, graphs, compiled code. Run as `python -m unittest gpu_torch` where there is
+one."""
 
 import gc
 import unittest
@@ -333,7 +334,9 @@ class Sglang(unittest.TestCase):
                 "req_pool_indices": torch.arange(bs, device=GPU, dtype=torch.int32),
                 "seq_lens": torch.full((bs,), 7, device=GPU, dtype=torch.int32),
             }
-            forward = SimpleNamespace(**fields, seq_lens_cpu=torch.full((bs,), 7, dtype=torch.int32), seq_lens_sum=7 * bs)
+            forward = SimpleNamespace(
+                **fields, seq_lens_cpu=torch.full((bs,), 7, dtype=torch.int32), seq_lens_sum=7 * bs
+            )
             size = bs + draw(9)
             sglang.pad_inputs_to_size(forward, None, size, size)
             for name, tensor in fields.items():

@@ -16,7 +16,11 @@ REQUESTS = [
     {"raw": [1, 0], "dp": 2, "micro": {"kind": "dbo"}},
     {"raw": [20, 3], "dp": 2, "wire": "fp8_128", "experts_per_token": 8, "ep": 2},
     {"raw": [16, 10], "dp": 2, "shards": [[8, 8], [5, 5]], "profile": "main-2026-11"},
-    {"raw": [600, 3], "dp": 2, "mixed": {"prefills": [True, False], "phase": "draft", "draft_width": 2, "verify_width": 4}},
+    {
+        "raw": [600, 3],
+        "dp": 2,
+        "mixed": {"prefills": [True, False], "phase": "draft", "draft_width": 2, "verify_width": 4},
+    },
     {"raw": [3, 4], "dp": 2, "all_to_all": {"kind": "deep_ep_low_latency", "capacity": 128}, "symmetric": True},
     {"raw": [3], "dp": 8, "bound": {"rows": 96}},
     {"raw": [100, 3], "dp": 2, "extend": True, "prefill_buckets": [128, 256]},
@@ -46,7 +50,14 @@ class Plans(unittest.TestCase):
 
     def test_keywords_and_fields_are_one_request(self):
         plan = tilewright.plan((9, 5), profile="main-2026-09", micro={"kind": "tbo"}, attn_tp=2, row_bytes=16)
-        request = {"raw": [9, 5], "dp": 2, "profile": "main-2026-09", "micro": {"kind": "tbo"}, "attn_tp": 2, "row_bytes": 16}
+        request = {
+            "raw": [9, 5],
+            "dp": 2,
+            "profile": "main-2026-09",
+            "micro": {"kind": "tbo"},
+            "attn_tp": 2,
+            "row_bytes": 16,
+        }
         self.assertEqual(plan, tilewright.planned(request))
         self.assertEqual(plan.to_dict(), tilewright.planned(request).to_dict())
 

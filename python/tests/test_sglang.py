@@ -62,7 +62,10 @@ class Steps(unittest.TestCase):
             before = np.asarray(local).copy()
             gpu_counts = convert(np.array(padded))
             batch = SimpleNamespace(
-                dp_padding_mode=mode, global_num_tokens_gpu=gpu_counts, global_num_tokens_cpu=padded, dp_local_start_pos=None
+                dp_padding_mode=mode,
+                global_num_tokens_gpu=gpu_counts,
+                global_num_tokens_cpu=padded,
+                dp_local_start_pos=None,
             )
             sglang.set_dp_buffer_len(total, padded[rank], mode.is_max_len(), padded, gpu_counts)
             buffer = convert(random((total, HIDDEN), "float32", 5))
@@ -123,7 +126,9 @@ class Steps(unittest.TestCase):
             dp, cp = divmod(gpu, 2)
             sglang.initialize_dp_attention(Parallel(world[gpu], None, attn_cp_size=2, attn_cp_rank=cp), of_thread=True)
             mine = shards if dp == 0 else [1, 1]
-            batch = SimpleNamespace(dp_padding_mode=None, global_num_tokens_gpu=np.array(rows), global_num_tokens_cpu=rows)
+            batch = SimpleNamespace(
+                dp_padding_mode=None, global_num_tokens_gpu=np.array(rows), global_num_tokens_cpu=rows
+            )
             buffer = random((5, HIDDEN), "float32", 5)
             sglang.dp_gather_partial(buffer, whole_numbers(3, gpu), batch, mine)
             back = np.ones((3, HIDDEN), "float32")
@@ -223,7 +228,9 @@ class Alone(unittest.TestCase):
         same(self, drafts.hidden_states, np.concatenate([hidden, np.zeros((3, 4), "float32")]))
         self.assertIs(batch.hidden_states_backup, hidden)
         self.assertIs(batch.output_cache_loc_backup, batch.out_cache_loc)
-        with self.assertRaisesRegex(tilewright.ArgumentError, "`input_ids` has 8 elements on axis 0, and is to be padded to 7"):
+        with self.assertRaisesRegex(
+            tilewright.ArgumentError, "`input_ids` has 8 elements on axis 0, and is to be padded to 7"
+        ):
             sglang.pad_inputs_to_size(batch, None, 7, 4)
         same(self, sglang.pad_tensor_to_size(np.array([1, 2]), 4, value=-1), np.array([1, 2, -1, -1]))
 

@@ -1,15 +1,16 @@
 """Tilewright: plans, movement and padding for data-parallel attention, over the tensors of torch, numpy and others.
 
 * :func:`plan` says how ranks are padded, where their rows lie, and in which buffer and graph they run.
-* :func:`gather_rows`, :func:`scatter_rows`, :func:`place_rows`, ... move rows; :func:`pad_batch` pads all tensors of a batch in one
-  launch. They write into tensors that the caller has, in place, and allocate nothing.
+* :func:`gather_rows`, :func:`scatter_rows`, :func:`place_rows`, ... move rows; :func:`pad_batch` pads all tensors of a
+  batch in one launch. They write into tensors that the caller has, in place, and allocate nothing.
 * :class:`Arena` is the memory of gathered buffers.
-* :mod:`tilewright.torch` has the same as operators that ``torch.compile`` keeps, :mod:`tilewright.sglang` under the names of
-  SGLang's ``dp_attention``.
+* :mod:`tilewright.torch` has the same as operators that ``torch.compile`` keeps, :mod:`tilewright.sglang` under the
+  names of SGLang's ``dp_attention``.
 
-Tensors are found by DLPack (torch, numpy, cupy, jax) or ``__cuda_array_interface__``. On the CPU a call is done when it returns. On
-a GPU it is a launch on torch's current stream, or on ``stream=``, and returns at once; the first call for a kind of tensors compiles.
-Counts may be tensors on the device: a captured graph reads them at every replay. Torch is never loaded by this module.
+Tensors are found by DLPack (torch, numpy, cupy, jax) or ``__cuda_array_interface__``. On the CPU a call is done when it
+returns. On a GPU it is a launch on torch's current stream, or on ``stream=``, and returns at once; the first call for a
+kind of tensors compiles. Counts may be tensors on the device: a captured graph reads them at every replay. Torch is
+never loaded by this module.
 
 >>> import numpy as np, tilewright
 >>> src, out = np.arange(6.0).reshape(3, 2), np.empty((2, 2))
@@ -25,18 +26,6 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from tilewright.errors import (
-    ArenaError,
-    ArgumentError,
-    CollectiveError,
-    DeviceError,
-    InternalError,
-    LaunchError,
-    PaddingError,
-    PlanError,
-    TensorError,
-    TilewrightError,
-)
 from tilewright import _native
 from tilewright._native import (
     Arena,
@@ -60,6 +49,18 @@ from tilewright._native import (
     unseal,
 )
 from tilewright._plan import PROFILES, BatchPlan, Plan, Slot, TensorPadding, plan, planned
+from tilewright.errors import (
+    ArenaError,
+    ArgumentError,
+    CollectiveError,
+    DeviceError,
+    InternalError,
+    LaunchError,
+    PaddingError,
+    PlanError,
+    TensorError,
+    TilewrightError,
+)
 
 __all__ = [
     "PROFILES",
@@ -109,7 +110,8 @@ for _folder in [os.path.dirname(os.path.dirname(__file__)), *sys.path]:
 
 
 class Pad(NamedTuple):
-    """One tensor for :func:`pad_batch`: ``out`` becomes the first ``count`` elements of ``src`` on ``axis``, and ``fill`` behind."""
+    """One tensor for :func:`pad_batch`: ``out`` becomes the first ``count`` elements of ``src`` on ``axis``, and
+    ``fill`` behind."""
 
     out: Any
     """The padded tensor, which is written."""

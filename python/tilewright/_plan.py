@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any
 
 from tilewright import _native
 
@@ -69,8 +70,8 @@ class BatchPlan:
     def pad(self, tensors: Mapping[str, tuple[Any, Any]], *, stream: Any = None) -> None:
         """Pads tensors by name in one launch: ``{"input_ids": (out, src), ...}``.
 
-        Each ``out`` is as long as planned, on the axis that is padded; ``src`` holds the batch's own elements, of the same type.
-        Those whose padding is what an earlier replay left keep it.
+        Each ``out`` is as long as planned, on the axis that is padded; ``src`` holds the batch's own elements, of the
+        same type. Those whose padding is what an earlier replay left keep it.
 
         :raises PaddingError: a name is not planned, or ``out`` is not as long as planned.
         """

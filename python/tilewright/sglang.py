@@ -6,22 +6,24 @@ To try it, import these names from here instead of from ``sglang.srt.layers.dp_a
 >>> group = dp_attention.ThreadGroup.ranks(1)[0]
 >>> dp_attention.initialize_dp_attention(dp_attention.Parallel(tp_group=group))
 
-* What one rank does on its device is Tilewright's: a gather writes its buffer in one pass where SGLang fills it and copies into it,
-  a scatter likewise, and all tensors of a batch are padded by one launch. Counts are read on the device; rows that a plan has and a
-  tensor does not are never touched.
-* Bringing ranks together is the groups' part: SGLang's own ``GroupCoordinator``, or :class:`ThreadGroup`, ranks that are threads.
-  ``Parallel`` has the attributes of SGLang's ``get_parallel()``, which can be passed as it is.
+* What one rank does on its device is Tilewright's: a gather writes its buffer in one pass where SGLang fills it and
+  copies into it, a scatter likewise, and all tensors of a batch are padded by one launch. Counts are read on the
+  device; rows that a plan has and a tensor does not are never touched.
+* Bringing ranks together is the groups' part: SGLang's own ``GroupCoordinator``, or :class:`ThreadGroup`, ranks that
+  are threads. ``Parallel`` has the attributes of SGLang's ``get_parallel()``, which can be passed as it is.
 * The caller's tensors are left as they are. SGLang zeroes those of replicated ranks.
 
-``forward_batch`` is whatever has the attributes of SGLang's that are named at each function. Tensors are of torch or numpy.
+``forward_batch`` is whatever has the attributes of SGLang's that are named at each function. Tensors are of torch or
+numpy.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Sequence
+from typing import Any
 
 import tilewright
 from tilewright import ArgumentError, LocalGroup
@@ -126,7 +128,8 @@ class ThreadGroup:
         return self.reduce_scatterv(input, output, [output.shape[0]] * self.world_size)
 
     def reduce_scatterv(self, input_: Any, output: Any, sizes: Sequence[int]) -> Any:
-        """``output`` [sizes[rank], ...] becomes this rank's part of the sum of ``input_`` [sum(sizes), ...] over all ranks."""
+        """``output`` [sizes[rank], ...] becomes this rank's part of the sum of ``input_`` [sum(sizes), ...] over all
+        ranks."""
         summed = _empty(input_, input_.shape)
         tilewright.copy_to_slot(summed, input_, 0, input_.shape[0])
         self._group.reduce_scatter(summed, list(sizes))
@@ -139,7 +142,8 @@ class ThreadGroup:
 class Parallel:
     """How GPUs are grouped, with the attributes of SGLang's ``get_parallel()``.
 
-    GPUs are numbered by data-parallel rank, then by attention TP. Without ``attn_tp_group`` every rank has an attention of its own.
+    GPUs are numbered by data-parallel rank, then by attention TP. Without ``attn_tp_group`` every rank has an attention
+    of its own.
     """
 
     tp_group: Any
@@ -151,7 +155,8 @@ class Parallel:
     attn_cp_rank: int = 0
     """This GPU's part."""
     use_gatherv: bool = False
-    """Gather and combine packed ranks without padding, where each has its own attention. SGLang: ``SGLANG_DP_USE_GATHERV``."""
+    """Gather and combine packed ranks without padding, where each has its own attention. SGLang:
+    ``SGLANG_DP_USE_GATHERV``."""
 
     @property
     def tp_size(self) -> int:
@@ -228,7 +233,8 @@ def get_parallel() -> Any:
 
 
 def init_dp_gathered_buffer(hidden_size: int, dtype: Any, device: Any) -> None:
-    """The row length, type and device of the buffers that :func:`get_global_dp_buffer` and :func:`get_local_dp_buffer` make."""
+    """The row length, type and device of the buffers that :func:`get_global_dp_buffer` and :func:`get_local_dp_buffer`
+    make."""
     state = _state()
     state.hidden_size, state.dtype, state.device = hidden_size, dtype, device
 
@@ -240,8 +246,8 @@ def set_dp_buffer_len(
     global_num_tokens: Sequence[int] | None = None,
     global_num_tokens_gpu: Any = None,
 ) -> None:
-    """The rows of this step's buffers, whether ranks are padded to the longest, and the padded rows of every rank, on the host and
-    as real tokens [ranks] on the device."""
+    """The rows of this step's buffers, whether ranks are padded to the longest, and the padded rows of every rank, on
+    the host and as real tokens [ranks] on the device."""
     state = _state()
     state.global_len, state.local_len, state.max_padding = global_dp_buffer_len, local_dp_buffer_len, dp_max_padding
     state.global_num_tokens = None if global_num_tokens is None else [int(count) for count in global_num_tokens]
@@ -288,7 +294,8 @@ def is_dp_gatherv_active() -> bool:
 
 def get_dp_local_info(forward_batch: Any) -> tuple[Any, Any]:
     """This rank's first row of the buffer and its rows, as tensors of one number on the device of
-    ``forward_batch.global_num_tokens_gpu`` [ranks] or [1]. They are kept in ``dp_local_start_pos`` and ``dp_local_num_tokens``."""
+    ``forward_batch.global_num_tokens_gpu`` [ranks] or [1]. They are kept in ``dp_local_start_pos`` and
+    ``dp_local_num_tokens``."""
     if getattr(forward_batch, "dp_local_start_pos", None) is None:
         counts = forward_batch.global_num_tokens_gpu
         rank = _slot_in(counts)
@@ -300,8 +307,8 @@ def get_dp_local_info(forward_batch: Any) -> tuple[Any, Any]:
 
 
 def get_dp_local_slice_cpu(forward_batch: Any, can_run_graph: bool, cuda_graph_batch: int | None) -> tuple[int, int]:
-    """This rank's first row and its rows by ``forward_batch.global_num_tokens_cpu``, as numbers; in a graph's buffer every rank has
-    ``cuda_graph_batch`` rows."""
+    """This rank's first row and its rows by ``forward_batch.global_num_tokens_cpu``, as numbers; in a graph's buffer
+    every rank has ``cuda_graph_batch`` rows."""
     counts = forward_batch.global_num_tokens_cpu
     rank = _slot_in(counts)
     start = rank * (cuda_graph_batch or 0) if can_run_graph else sum(counts[:rank])
@@ -311,8 +318,8 @@ def get_dp_local_slice_cpu(forward_batch: Any, can_run_graph: bool, cuda_graph_b
 def memcpy(dst: Any, src: Any, dim: int, offset: Any, sz: Any, offset_src: bool) -> None:
     """``dst[:sz] = src[offset:offset + sz]`` if ``offset_src``, else ``dst[offset:offset + sz] = src[:sz]``.
 
-    ``dst`` and ``src`` have rows of one shape; ``offset`` and ``sz`` are numbers or tensors of one int32 or int64 on their device.
-    Rows that either tensor does not have are not copied.
+    ``dst`` and ``src`` have rows of one shape; ``offset`` and ``sz`` are numbers or tensors of one int32 or int64 on
+    their device. Rows that either tensor does not have are not copied.
     """
     if dim != 0:
         raise ArgumentError(f"rows are copied along axis 0, and `dim` is {dim}")
@@ -330,8 +337,9 @@ def dp_gather_partial(
 ) -> None:
     """Gathers the rows of all ranks, of which every GPU that shares an attention has a part of the sum.
 
-    ``global_tokens`` [rows of all ranks, ...] becomes each rank's rows at their places. ``forward_batch`` has ``dp_padding_mode`` and
-    ``global_num_tokens_gpu``. With ``cp_shard_counts``, the rows of each context-parallel part, every part brings its own.
+    ``global_tokens`` [rows of all ranks, ...] becomes each rank's rows at their places. ``forward_batch`` has
+    ``dp_padding_mode`` and ``global_num_tokens_gpu``. With ``cp_shard_counts``, the rows of each context-parallel part,
+    every part brings its own.
     """
     _gather(global_tokens, local_tokens, forward_batch, True, cp_shard_counts)
 
@@ -339,20 +347,23 @@ def dp_gather_partial(
 def dp_gather_replicate(
     global_tokens: Any, local_tokens: Any, forward_batch: Any, cp_shard_counts: Sequence[int] | None = None
 ) -> None:
-    """Gathers the rows of all ranks, which every GPU that shares an attention has alike. As :func:`dp_gather_partial`."""
+    """Gathers the rows of all ranks, which every GPU that shares an attention has alike. As
+    :func:`dp_gather_partial`."""
     _gather(global_tokens, local_tokens, forward_batch, False, cp_shard_counts)
 
 
 def dp_scatter(
     local_tokens: Any, global_tokens: Any, forward_batch: Any, cp_shard_counts: Sequence[int] | None = None
 ) -> None:
-    """Takes this rank's rows out of the buffer: ``local_tokens`` [n, ...] becomes them, and zeros behind, in one launch."""
+    """Takes this rank's rows out of the buffer: ``local_tokens`` [n, ...] becomes them, and zeros behind, in one
+    launch."""
     start, rows = _own_rows(forward_batch, cp_shard_counts)
     tilewright.copy_from_slot(local_tokens, global_tokens, start, rows, padded=True)
 
 
 def dp_reduce_scatter_tensor(output: Any, input: Any) -> None:
-    """``output`` [rows of this rank, ...] becomes its rows of the sum of ``input`` [rows of all ranks, ...] over all GPUs."""
+    """``output`` [rows of this rank, ...] becomes its rows of the sum of ``input`` [rows of all ranks, ...] over all
+    GPUs."""
     parallel = get_parallel()
     contexts = getattr(parallel, "attn_cp_size", 1)
     if contexts > 1:
@@ -388,8 +399,9 @@ def attn_tp_all_gather_into_tensor(output: Any, input: Any) -> Any:
 
 
 def mask_dp_pad_moe_topk_ids(topk_ids: Any) -> None:
-    """Takes padding out of expert routing: -1 in the rows of ``topk_ids`` [rows, k] that hold no token, if ranks are padded to the
-    longest in this step and ``topk_ids`` has their rows; by the counts that :func:`set_dp_buffer_len` was given."""
+    """Takes padding out of expert routing: -1 in the rows of ``topk_ids`` [rows, k] that hold no token, if ranks are
+    padded to the longest in this step and ``topk_ids`` has their rows; by the counts that :func:`set_dp_buffer_len` was
+    given."""
     state = _state()
     counts = state.global_num_tokens_gpu
     if counts is None or state.local_len <= 0 or topk_ids.shape[0] != counts.shape[0] * state.local_len:
@@ -398,7 +410,8 @@ def mask_dp_pad_moe_topk_ids(topk_ids: Any) -> None:
 
 
 def pad_tensor_to_size(tensor: Any, size: int, *, value: float = 0) -> Any:
-    """A tensor [size, ...] of the rows of ``tensor``, and ``value`` behind them. SGLang: ``ForwardBatch._pad_tensor_to_size``."""
+    """A tensor [size, ...] of the rows of ``tensor``, and ``value`` behind them. SGLang:
+    ``ForwardBatch._pad_tensor_to_size``."""
     _check_size("tensor", tensor, size, 0)
     out = _empty(tensor, (size, *tensor.shape[1:]))
     tilewright.pad_batch([(out, tensor, None, value)])
@@ -433,9 +446,9 @@ _PADDED_OF_DRAFTS = [
 def pad_inputs_to_size(forward_batch: Any, model_runner: Any, num_tokens: int, bs: int) -> None:
     """Pads a batch to ``num_tokens`` rows of tokens and ``bs`` requests, all tensors of a device in one launch.
 
-    SGLang: ``ForwardBatch._pad_inputs_to_size``, with a launch or more for each tensor. The attributes that there are, of the batch
-    and of its draft input, become padded tensors; those that are long enough stay. ``model_runner.attn_backend`` says what lengths
-    of sequences are filled with; without a ``model_runner`` that is 1.
+    SGLang: ``ForwardBatch._pad_inputs_to_size``, with a launch or more for each tensor. The attributes that there are,
+    of the batch and of its draft input, become padded tensors; those that are long enough stay.
+    ``model_runner.attn_backend`` says what lengths of sequences are filled with; without a ``model_runner`` that is 1.
     """
     lengths = 1
     if model_runner is not None:
@@ -466,7 +479,7 @@ def pad_inputs_to_size(forward_batch: Any, model_runner: Any, num_tokens: int, b
     if adapters is not None:
         adapters.extend([None] * (bs - len(adapters)))
     if drafts is not None and drafts.is_draft_input():
-        # What is put back after the forward: of the rows of hidden states those before the padding, of the slots the padded ones.
+        # What is put back after the forward: hidden states as they were before the padding, slots as they are behind it.
         forward_batch.output_cache_loc_backup = forward_batch.out_cache_loc
         before = [tensor for owner, name, tensor, *_ in jobs if owner is drafts and name == "hidden_states"]
         forward_batch.hidden_states_backup = before[0] if before else drafts.hidden_states

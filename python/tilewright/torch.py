@@ -1,9 +1,9 @@
 """The functions of :mod:`tilewright` as operators of torch, which ``torch.compile`` keeps.
 
-Importing this module registers ``torch.ops.tilewright.*``, for tensors on the CPU and on CUDA. Their schemas say what is written, so
-compiled code orders them with other operators, and each moves the version counter of what it writes, so autograd notices. They
-return nothing: they write into tensors that the caller has. Eager loops that need neither call the functions of :mod:`tilewright`,
-which cost the host less.
+Importing this module registers ``torch.ops.tilewright.*``, for tensors on the CPU and on CUDA. Their schemas say what
+is written, so compiled code orders them with other operators, and each moves the version counter of what it writes, so
+autograd notices. They return nothing: they write into tensors that the caller has. Eager loops that need neither call
+the functions of :mod:`tilewright`, which cost the host less.
 
 >>> import torch, tilewright.torch  # doctest: +SKIP
 >>> @torch.compile(fullgraph=True)  # doctest: +SKIP
@@ -17,7 +17,8 @@ Counts are integers, or tensors of one int32 or int64 on the device of the other
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,19 +126,22 @@ _define("pad_segments", "Tensor(a!) out, Tensor packed, Tensor starts", tilewrig
 _define("pack_segments", "Tensor(a!) out, Tensor padded, Tensor starts", tilewright.pack_segments, [0])
 _define(
     "pad_batch",
-    "Tensor(a!)[] outs, Tensor[] srcs, SymInt[] counts, Tensor[] device_counts, float[] fills, int[] axes, bool[] keeps",
+    "Tensor(a!)[] outs, Tensor[] srcs, SymInt[] counts, Tensor[] device_counts, "
+    "float[] fills, int[] axes, bool[] keeps",
     _pad_batch,
     [0],
 )
 
 
 def gather_rows(out: Tensor, src: Tensor, index: Tensor) -> None:
-    """``out[i] = src[index[i]]``, zeros where the index is outside. Shapes: ``out`` [m, ...], ``src`` [n, ...], ``index`` [m]."""
+    """``out[i] = src[index[i]]``, zeros where the index is outside. Shapes: ``out`` [m, ...], ``src`` [n, ...],
+    ``index`` [m]."""
     _ops.gather_rows(out, src, index)
 
 
 def scatter_rows(dst: Tensor, src: Tensor, index: Tensor, reserved: int | None = None) -> None:
-    """``dst[index[i]] = src[i]``, skipped where the index is outside or ``reserved``. Shapes: ``dst`` [n, ...], ``src`` [m, ...]."""
+    """``dst[index[i]] = src[i]``, skipped where the index is outside or ``reserved``. Shapes: ``dst`` [n, ...], ``src``
+    [m, ...]."""
     _ops.scatter_rows(dst, src, index, reserved)
 
 
@@ -148,29 +152,34 @@ def copy_to_slot(dst: Tensor, src: Tensor, offset: int | Tensor, rows: int | Ten
 
 
 def copy_from_slot(dst: Tensor, src: Tensor, offset: int | Tensor, rows: int | Tensor, *, padded: bool = False) -> None:
-    """``dst[:rows] = src[offset:offset + rows]``, clamped to both; with ``padded`` zeros behind. Shapes: [m, ...] and [n, ...]."""
+    """``dst[:rows] = src[offset:offset + rows]``, clamped to both; with ``padded`` zeros behind. Shapes: [m, ...] and
+    [n, ...]."""
     counts = (offset, rows)
     _of("copy_from_slot_padded" if padded else "copy_from_slot", counts)(dst, src, *_alike(counts))
 
 
 def place_rows(out: Tensor, src: Tensor, start: int | Tensor, first: int | Tensor, rows: int | Tensor) -> None:
-    """``out[start + i] = src[first + i]`` for ``first + i < rows``, zeros everywhere else. Shapes: ``out`` [n, ...], ``src`` [m, ...]."""
+    """``out[start + i] = src[first + i]`` for ``first + i < rows``, zeros everywhere else. Shapes: ``out`` [n, ...],
+    ``src`` [m, ...]."""
     counts = (start, first, rows)
     _of("place_rows", counts)(out, src, *_alike(counts))
 
 
 def mask_padding_ids(ids: Tensor, counts: Tensor, rows_per_rank: int | Tensor) -> None:
-    """``ids[r * rows_per_rank + p] = -1`` for ``p >= counts[r]``. Shapes: ``ids`` [ranks * rows_per_rank, k], ``counts`` [ranks]."""
+    """``ids[r * rows_per_rank + p] = -1`` for ``p >= counts[r]``. Shapes: ``ids`` [ranks * rows_per_rank, k],
+    ``counts`` [ranks]."""
     _of("mask_padding_ids", (rows_per_rank,))(ids, counts, rows_per_rank)
 
 
 def mask_rows_outside(ids: Tensor, starts: Tensor, counts: Tensor) -> None:
-    """``ids[r] = -1`` unless ``r`` is one of the ``counts[s]`` rows from ``starts[s]`` on. Shapes: [rows, k], [ranks], [ranks]."""
+    """``ids[r] = -1`` unless ``r`` is one of the ``counts[s]`` rows from ``starts[s]`` on. Shapes: [rows, k], [ranks],
+    [ranks]."""
     _ops.mask_rows_outside(ids, starts, counts)
 
 
 def pad_segments(out: Tensor, packed: Tensor, starts: Tensor) -> None:
-    """``out[b, i] = packed[starts[b] + i]``, zeros behind. Shapes: [batch, length, hidden], [total, hidden], [batch + 1]."""
+    """``out[b, i] = packed[starts[b] + i]``, zeros behind. Shapes: [batch, length, hidden], [total, hidden], [batch +
+    1]."""
     _ops.pad_segments(out, packed, starts)
 
 

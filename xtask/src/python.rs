@@ -28,12 +28,22 @@ pub fn run(workspace: &Workspace, require: bool) -> Result<(), TaskError> {
         fs::remove_dir_all(&dist).at(&dist)?;
     }
     let mut maturin = module(workspace, &python, ["maturin", "build", "--quiet"]);
-    maturin.args(["--manifest-path", "python/Cargo.toml", "--target-dir", "target", "--out"]);
+    maturin.args([
+        "--manifest-path",
+        "python/Cargo.toml",
+        "--target-dir",
+        "target",
+        "--out",
+    ]);
     process::run(maturin.arg(&dist).arg("--interpreter").arg(&python))?;
     let wheels = entries(&dist)?;
     process::run(module(workspace, &python, ["twine", "check", "--strict"]).args(&wheels))?;
     let quiet = ["pip", "install", "--quiet", "--disable-pip-version-check"];
-    process::run(module(workspace, &python, quiet).args(["--force-reinstall", "--no-deps"]).args(&wheels))?;
+    process::run(
+        module(workspace, &python, quiet)
+            .args(["--force-reinstall", "--no-deps"])
+            .args(&wheels),
+    )?;
     let mut tests = module(workspace, &python, ["unittest", "discover"]);
     process::run(tests.arg("--start-directory").arg(workspace.path("python/tests")))
 }

@@ -57,7 +57,11 @@ impl Lent {
     fn take(capsule: &Bound<'_, PyAny>) -> PyResult<Self> {
         let capsule = capsule.cast::<PyCapsule>()?;
         let is_versioned = capsule.is_valid_checked(Some(VERSIONED));
-        let (name, used) = if is_versioned { (VERSIONED, USED_VERSIONED) } else { (OLD, USED_OLD) };
+        let (name, used) = if is_versioned {
+            (VERSIONED, USED_VERSIONED)
+        } else {
+            (OLD, USED_OLD)
+        };
         let pointer = capsule.pointer_checked(Some(name))?;
         // SAFETY: it is a capsule, whose owner leaves the tensor to whoever renames it.
         if unsafe { ffi::PyCapsule_SetName(capsule.as_ptr(), used.as_ptr()) } != 0 {
@@ -75,7 +79,9 @@ impl Lent {
                 // How it is given back is not known.
                 std::mem::forget(lent);
                 let DLPackVersion { major, minor } = version;
-                Err(PyBufferError::new_err(format!("DLPack {major}.{minor} was given where 1.0 was asked for")))
+                Err(PyBufferError::new_err(format!(
+                    "DLPack {major}.{minor} was given where 1.0 was asked for"
+                )))
             }
         }
     }

@@ -55,7 +55,11 @@ impl ExchangeTable {
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static Self>> {
         let kind: *mut PyTypeObject = object.get_type_ptr();
         // Nothing of Python is called while the lock is held.
-        let seen = SEEN.lock().iter().find(|seen| seen.kind.as_ptr() == kind.cast()).map(|seen| seen.table);
+        let seen = SEEN
+            .lock()
+            .iter()
+            .find(|seen| seen.kind.as_ptr() == kind.cast())
+            .map(|seen| seen.table);
         match seen {
             Some(table) => Ok(table),
             None => Self::look(&object.get_type()),
@@ -81,7 +85,12 @@ impl ExchangeTable {
 
     fn in_capsule(capsule: &Bound<'_, PyAny>) -> Option<&'static Self> {
         let capsule = capsule.cast::<PyCapsule>().ok()?;
-        let mut header = capsule.pointer_checked(Some(CAPSULE)).ok()?.as_ptr().cast_const().cast::<Header>();
+        let mut header = capsule
+            .pointer_checked(Some(CAPSULE))
+            .ok()?
+            .as_ptr()
+            .cast_const()
+            .cast::<Header>();
         // SAFETY: a capsule of that name holds a table, which lives as long as the process; each names the one before.
         unsafe {
             while !header.is_null() && (*header).version.major != 1 {

@@ -29,7 +29,12 @@ pub fn described(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Descr
     let interface = interface.cast_into::<PyDict>().map_err(PyErr::from)?;
     let field = |key: &str| {
         let found = interface.get_item(key)?;
-        found.ok_or_else(|| PyErr::from(Error::unusable(name, format!("has a CUDA array interface without `{key}`"))))
+        found.ok_or_else(|| {
+            PyErr::from(Error::unusable(
+                name,
+                format!("has a CUDA array interface without `{key}`"),
+            ))
+        })
     };
     let optional = |key: &str| Ok::<_, PyErr>(interface.get_item(key)?.filter(|value| !value.is_none()));
     let typestr: String = field("typestr")?.extract()?;
@@ -55,7 +60,11 @@ fn data_type(typestr: &str) -> Option<DLDataType> {
         'b' => 6,
         _ => return None,
     };
-    let bytes: u8 = letters.as_str().parse().ok().filter(|bytes| [1, 2, 4, 8].contains(bytes))?;
+    let bytes: u8 = letters
+        .as_str()
+        .parse()
+        .ok()
+        .filter(|bytes| [1, 2, 4, 8].contains(bytes))?;
     (order != '>' || bytes == 1).then_some(DLDataType {
         code,
         bits: bytes * 8,

@@ -86,10 +86,20 @@ impl<'py> Tensor<'py> {
         }
         if object.hasattr(intern!(py, "__dlpack__"))? {
             let place: (i32, i32) = object.call_method0(intern!(py, "__dlpack_device__"))?.extract()?;
-            let lent = Lent::ask(object, stream(Place::of(place).map_err(|why| Error::unusable(name, why))?)?)?;
+            let lent = Lent::ask(
+                object,
+                stream(Place::of(place).map_err(|why| Error::unusable(name, why))?)?,
+            )?;
             let tensor = DLTensor { ..*lent.tensor() };
             let read_only = lent.is_read_only();
-            return Ok(Self::shown(object, name, &tensor, read_only, Origin::Asked, Some(lent))?);
+            return Ok(Self::shown(
+                object,
+                name,
+                &tensor,
+                read_only,
+                Origin::Asked,
+                Some(lent),
+            )?);
         }
         if let Some(described) = interface::described(object, name)? {
             return Ok(Self::described(object, name, described)?);
@@ -191,7 +201,8 @@ impl<'py> Tensor<'py> {
     /// Refuses a tensor that must not be written.
     pub fn to_be_written(self) -> PyResult<Self> {
         if self.read_only {
-            return Err(Error::unusable(self.name, "is read-only: copy it, or ask its owner for one that may be written").into());
+            let reason = "is read-only: copy it, or ask its owner for one that may be written";
+            return Err(Error::unusable(self.name, reason).into());
         }
         // A framework that keeps gradients would not see that it is written.
         if let Origin::Table(_) = self.origin
@@ -261,16 +272,16 @@ impl<'py> Tensor<'py> {
         Ok(element)
     }
 
-    /// Refuses tensors whose elements are not those of another: of one type, or as wide as unsigned numbers that stand for
-    /// any bits.
+    /// Refuses tensors whose elements are not those of another: of one type, or as wide as unsigned numbers that stand
+    /// for any bits.
     pub fn moves_to(&self, out: &Self) -> Result<(), Error> {
         let is_bits = |dtype: DLDataType| dtype.code == 1 && dtype.lanes == 1;
-        let fits = self.dtype == out.dtype
-            || self.width == out.width && (is_bits(self.dtype) || is_bits(out.dtype));
+        let fits = self.dtype == out.dtype || self.width == out.width && (is_bits(self.dtype) || is_bits(out.dtype));
         match fits {
             true => Ok(()),
             false => {
-                let reason = format!("has elements of {} and `{}` of {}", shown(self.dtype), out.name, shown(out.dtype));
+                let (src, dst) = (shown(self.dtype), shown(out.dtype));
+                let reason = format!("has elements of {src} and `{}` of {dst}", out.name);
                 Err(Error::unusable(self.name, reason))
             }
         }
@@ -342,7 +353,9 @@ impl<'py> Tensor<'py> {
 
     /// Axes as one, of elements that follow each other.
     fn joined(&self, extents: &[usize], strides: &[i64]) -> Result<(usize, i64), Error> {
-        let total = extents.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let total = extents
+            .iter()
+            .try_fold(1usize, |product, &extent| product.checked_mul(extent));
         let total = total.ok_or_else(|| Error::unusable(self.name, "has more elements than there is memory"))?;
         // Where there is one index there is no distance.
         let mut axes = extents.iter().zip(strides).filter(|&(&extent, _)| extent != 1);
@@ -391,7 +404,9 @@ fn width(dtype: DLDataType) -> Result<usize, String> {
         // A conjugate that was not computed yet looks like the number that it is of.
         (5, _) => Err("has complex elements: pass `torch.view_as_real` of it".to_owned()),
         (_, 8 | 16 | 32 | 64) => Ok(bits / 8),
-        _ => Err(format!("has elements of {bits} bits: those of 8, 16, 32 and 64 are moved")),
+        _ => Err(format!(
+            "has elements of {bits} bits: those of 8, 16, 32 and 64 are moved"
+        )),
     }
 }
 

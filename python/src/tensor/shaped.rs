@@ -19,9 +19,9 @@ pub struct Shaped<'a, const R: usize> {
 impl<'a, const R: usize> Shaped<'a, R> {
     /// The elements, to be read. `T` is as wide as they are.
     pub fn read<T: Element>(&self, stream: &Stream) -> Result<BorrowedTensor<'a, T, R>, TensorError> {
-        // SAFETY: the object says that its elements are there, and it is kept for `'a`, which is until the launch has been put
-        // into the stream that its framework works on, or is done on the CPU device. Who else writes them meanwhile, from another
-        // thread of Python, has no order with any reader.
+        // SAFETY: the object says that its elements are there, and it is kept for `'a`, which is until the launch has
+        // been put into the stream that its framework works on, or is done on the CPU device. Who else writes them
+        // meanwhile, from another thread of Python, has no order with any reader.
         unsafe { BorrowedTensor::from_raw(stream, self.address, self.extents, self.strides) }
     }
 
