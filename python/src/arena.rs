@@ -110,7 +110,7 @@ impl Arena {
     fn rows(&self, py: Python<'_>, rows: u64) -> PyResult<Buffer> {
         work(py, || {
             let mut sized = self.rows.lock();
-            each!(&mut *sized, arena => drop(arena.rows(rows)?));
+            each!(&mut *sized, arena => arena.rows(rows)?.extents());
             self.buffer(&mut sized, rows)
         })
     }

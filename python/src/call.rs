@@ -67,7 +67,7 @@ impl<'py> Call<'py> {
 
     /// A tensor that is written.
     pub fn written(&mut self, object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Tensor<'py>> {
-        self.read(object, name)?.to_be_written()
+        self.read(object, name)?.writable()
     }
 
     /// A number of the host, or a tensor of one i32 or i64 that the kernel reads when it runs.
@@ -88,7 +88,7 @@ impl<'py> Call<'py> {
         if object.hasattr("__dlpack__")? || object.hasattr("__cuda_array_interface__")? {
             let tensor = self.read(object, name)?;
             return match tensor.element()? {
-                ElementType::I32 | ElementType::I64 => Ok(Number::Device(tensor)),
+                ElementType::I32 | ElementType::I64 => Ok(Number::Device(Box::new(tensor))),
                 element => {
                     let reason = format!("is of {element}, and a count is an i32 or an i64");
                     Err(Error::unusable(name, reason).into())
@@ -126,7 +126,7 @@ impl<'py> Call<'py> {
 /// A count as it was given.
 pub enum Number<'py> {
     Given(u64),
-    Device(Tensor<'py>),
+    Device(Box<Tensor<'py>>),
 }
 
 impl<'py> Number<'py> {

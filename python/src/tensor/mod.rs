@@ -199,7 +199,7 @@ impl<'py> Tensor<'py> {
     }
 
     /// Refuses a tensor that must not be written.
-    pub fn to_be_written(self) -> PyResult<Self> {
+    pub fn writable(self) -> PyResult<Self> {
         if self.read_only {
             let reason = "is read-only: copy it, or ask its owner for one that may be written";
             return Err(Error::unusable(self.name, reason).into());
