@@ -159,7 +159,7 @@ class Plan:
 
     def explain(self) -> str:
         """Why the plan is as it is, in sentences."""
-        return self._native.explain()
+        return str(self._native.explain())
 
     def slot(self, rank: int) -> Slot:
         """Where the rows of ``rank`` lie."""
@@ -178,7 +178,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that apply, as ``tilewright plan --json`` prints them."""
-        return self._native.fields()
+        return dict(self._native.fields())
 
     def __str__(self) -> str:
         return str(self._native)

@@ -161,12 +161,12 @@ class Parallel:
     @property
     def tp_size(self) -> int:
         """All GPUs."""
-        return self.tp_group.world_size
+        return int(self.tp_group.world_size)
 
     @property
     def tp_rank(self) -> int:
         """This GPU among all."""
-        return self.tp_group.rank_in_group
+        return int(self.tp_group.rank_in_group)
 
     @property
     def attn_tp_size(self) -> int:
@@ -479,7 +479,7 @@ def pad_inputs_to_size(forward_batch: Any, model_runner: Any, num_tokens: int, b
     if adapters is not None:
         adapters.extend([None] * (bs - len(adapters)))
     if drafts is not None and drafts.is_draft_input():
-        # What is put back after the forward: hidden states as they were before the padding, slots as they are behind it.
+        # What is put back after the forward: hidden states as before the padding, slots as behind it.
         forward_batch.output_cache_loc_backup = forward_batch.out_cache_loc
         before = [tensor for owner, name, tensor, *_ in jobs if owner is drafts and name == "hidden_states"]
         forward_batch.hidden_states_backup = before[0] if before else drafts.hidden_states
@@ -551,7 +551,7 @@ def _share(tensor: Any, size: int) -> int:
     rows = tensor.shape[0]
     if rows % size:
         raise ArgumentError(f"{rows} rows are not divided by {size} GPUs: plan with `attn_tp`, which aligns them")
-    return rows // size
+    return int(rows // size)
 
 
 def _own_rows(forward_batch: Any, cp_shard_counts: Sequence[int] | None) -> tuple[Any, Any]:
@@ -570,7 +570,7 @@ def _slot_in(counts: Any) -> int:
     parallel = get_parallel()
     if len(counts) != parallel.attn_dp_size:
         raise ArgumentError(f"there are {len(counts)} counts for {parallel.attn_dp_size} data-parallel ranks")
-    return parallel.attn_dp_rank
+    return int(parallel.attn_dp_rank)
 
 
 def _sizes_of(forward_batch: Any, rows: int) -> list[int] | None:
