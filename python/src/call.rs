@@ -7,7 +7,7 @@ use tilewright_dsl::element::ElementType;
 use tilewright_dsl::lang::Count;
 use tilewright_runtime::{BorrowedTensor, DeviceCount, Stream, device_count};
 
-use crate::device::{Place, stream_handle, stream_of_torch};
+use crate::device::{Place, normalized, stream_handle, stream_of_torch};
 use crate::error::Error;
 use crate::tensor::{Origin, Shaped, Tensor};
 
@@ -85,7 +85,7 @@ impl<'py> Call<'py> {
         if object.is_instance_of::<PyInt>() {
             return given(object);
         }
-        if object.hasattr("__dlpack__")? || object.hasattr("__cuda_array_interface__")? {
+        if Tensor::is_one(object)? {
             let tensor = self.read(object, name)?;
             return match tensor.element()? {
                 ElementType::I32 | ElementType::I64 => Ok(Number::Device(Box::new(tensor))),
@@ -105,10 +105,12 @@ impl<'py> Call<'py> {
         if let (Place::Cuda(number), None) = (place, self.stream) {
             self.stream = Some(stream_of_torch(self.py, number)?.unwrap_or(0));
         }
-        let stream = place.stream(self.stream.unwrap_or(0))?;
-        for &producer in &self.producers {
-            let producer = place.stream(producer)?;
-            stream.wait_for(&producer).map_err(Error::from)?;
+        let handle = normalized(self.stream.unwrap_or(0));
+        let stream = place.stream(handle)?;
+        for producer in self.producers.iter().copied().map(normalized) {
+            if producer != handle {
+                stream.wait_for(&place.stream(producer)?).map_err(Error::from)?;
+            }
         }
         Ok(stream)
     }

@@ -97,7 +97,7 @@ impl Place {
         let Self::Cuda(number) = self else {
             return Ok(device.stream());
         };
-        let handle = if handle == LEGACY { 0 } else { handle };
+        let handle = normalized(handle);
         let mut streams = STREAMS.lock();
         if let Some((.., stream)) = streams
             .iter()
@@ -125,6 +125,11 @@ impl std::fmt::Display for Place {
             Self::Cuda(number) => write!(f, "cuda:{number}"),
         }
     }
+}
+
+/// The handle by which the driver knows a stream: that of the default stream has two names.
+pub fn normalized(handle: usize) -> usize {
+    if handle == LEGACY { 0 } else { handle }
 }
 
 /// A stream as callers name it: a handle, or an object of a framework.

@@ -1,7 +1,9 @@
 """The package: what it shows, refuses, and never does."""
 
+import contextlib
 import gc
 import inspect
+import io
 import pathlib
 import subprocess
 import sys
@@ -234,7 +236,8 @@ class Package(unittest.TestCase):
         listings = [part.split("```")[0] for part in page.split("```python")[1:]]
         self.assertTrue(listings)
         for listing in listings:
-            exec(listing, {})
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(listing, {})
 
     def test_examples_of_documentation_run(self):
         import doctest

@@ -77,7 +77,8 @@ impl<'py> Tensor<'py> {
             let tensor = table.tensor(object)?;
             // The table shows a number whose sign is yet to be changed as it is in memory.
             if [FLOAT, BFLOAT].contains(&tensor.dtype.code)
-                && object.call_method0(intern!(py, "is_neg"))?.is_truthy()?
+                && let Some(is_negated) = object.getattr_opt(intern!(py, "is_neg"))?
+                && is_negated.call0()?.is_truthy()?
             {
                 let reason = "is to be negated yet: pass `.resolve_neg()`";
                 return Err(Error::unusable(name, reason).into());
@@ -112,6 +113,14 @@ impl<'py> Tensor<'py> {
         Err(Error::unusable(name, reason).into())
     }
 
+    /// Whether an object shows a tensor at all.
+    pub fn is_one(object: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let py = object.py();
+        Ok(ExchangeTable::of(object)?.is_some()
+            || object.hasattr(intern!(py, "__dlpack__"))?
+            || object.hasattr(intern!(py, "__cuda_array_interface__"))?)
+    }
+
     #[allow(unsafe_code)]
     fn shown(
         object: &Bound<'py, PyAny>,
@@ -124,6 +133,9 @@ impl<'py> Tensor<'py> {
         let refused = |reason: String| Error::unusable(name, reason);
         let axes = usize::try_from(tensor.ndim).ok().filter(|&axes| axes <= MAX_AXES);
         let axes = axes.ok_or_else(|| refused(format!("has {} axes, of at most {MAX_AXES}", tensor.ndim)))?;
+        if axes > 0 && tensor.shape.is_null() {
+            return Err(refused("has no extents".to_owned()));
+        }
         // SAFETY: a tensor with axes has so many extents, and as many strides or none.
         let (shape, strides) = unsafe {
             let list = |start: *mut i64| match axes == 0 || start.is_null() {
