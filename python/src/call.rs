@@ -127,7 +127,9 @@ impl<'py> Call<'py> {
 
 /// A count as it was given.
 pub enum Number<'py> {
+    /// A number of the host.
     Given(u64),
+    /// A tensor of one element.
     Device(Box<Tensor<'py>>),
 }
 
@@ -144,8 +146,9 @@ impl<'py> Number<'py> {
 /// A count where no Python runs.
 #[derive(Clone, Copy)]
 pub enum Detached<'a> {
+    /// A number of the host.
     Given(u64),
-    /// And whether it is an i64.
+    /// Where it is, and whether it is an i64.
     Device(Shaped<'a, 1>, bool),
 }
 
@@ -162,8 +165,11 @@ impl<'a> Detached<'a> {
 
 /// A count that lives as long as the launch.
 pub enum Held<'a> {
+    /// A number of the host.
     Given(u64),
+    /// In memory.
     I32(BorrowedTensor<'a, i32, 1>),
+    /// In memory.
     I64(BorrowedTensor<'a, i64, 1>),
 }
 
@@ -182,7 +188,9 @@ impl Held<'_> {
 /// compilation because of one.
 #[derive(Clone, Copy)]
 pub enum AnyCount<'a> {
+    /// A number of the host.
     Given(u64),
+    /// Read when the kernel runs.
     Device(DeviceCount<'a>),
 }
 

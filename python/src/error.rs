@@ -28,26 +28,42 @@ mod class {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An argument that is no tensor.
     #[error("{0}")]
     Argument(String),
+    /// A tensor that cannot be used.
     #[error("`{name}` {reason}")]
-    Unusable { name: String, reason: String },
+    Unusable {
+        /// The argument.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A request that cannot be read.
     #[error("{0}")]
     Request(String),
+    /// A fault of ours.
     #[error("{0}")]
     Panicked(String),
+    /// As the planner says.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// As the library says of a tensor.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// As the padding of a batch says.
     #[error(transparent)]
     Padding(#[from] PaddingError),
+    /// As an arena says.
     #[error(transparent)]
     Buffer(#[from] BufferError),
+    /// As a launch says.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// As a collective says.
     #[error(transparent)]
     Collective(#[from] CollectiveError),
+    /// As a device says.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

@@ -15,6 +15,10 @@ mod plan;
 mod planned;
 mod tensor;
 
+pub use call::{AnyCount, Call, Detached, Held, Number};
+pub use error::{Error, work};
+pub use tensor::{Shaped, Tensor, Typed};
+
 /// What the package is made of.
 #[pyo3::pymodule]
 mod _native {

@@ -1,6 +1,12 @@
 //! `cargo xtask python`: the Python package, built as a wheel, installed where nothing else is, and tested.
 
-use std::{env, ffi::OsStr, fs, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     error::{At, TaskError},
@@ -23,29 +29,38 @@ pub fn run(workspace: &Workspace, require: bool) -> Result<(), TaskError> {
         }
         made => made?,
     }
+    let wheels = build(workspace, &folder, &python, "python")?;
+    process::run(module(workspace, &python, ["twine", "check", "--strict"]).args(&wheels))?;
+    let mut tests = module(workspace, &python, ["unittest", "discover"]);
+    process::run(tests.arg("--start-directory").arg(workspace.path("python/tests")))?;
+    build(workspace, &folder, &python, EXAMPLE)?;
+    let mut example = Command::new(&python);
+    process::run(example.arg(workspace.path(EXAMPLE).join("test.py")))
+}
+
+/// An author's own module, made as this one is.
+const EXAMPLE: &str = "examples/python_extension";
+
+/// Builds the wheels of a package and installs them.
+fn build(workspace: &Workspace, folder: &Path, python: &Path, package: &str) -> Result<Vec<PathBuf>, TaskError> {
     let dist = folder.join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).at(&dist)?;
     }
-    let mut maturin = module(workspace, &python, ["maturin", "build", "--quiet"]);
-    maturin.args([
-        "--manifest-path",
-        "python/Cargo.toml",
-        "--target-dir",
-        "target",
-        "--out",
-    ]);
-    process::run(maturin.arg(&dist).arg("--interpreter").arg(&python))?;
+    let mut maturin = module(
+        workspace,
+        python,
+        ["maturin", "build", "--quiet", "--target-dir", "target"],
+    );
+    maturin
+        .arg("--manifest-path")
+        .arg(workspace.path(package).join("Cargo.toml"));
+    process::run(maturin.arg("--out").arg(&dist).arg("--interpreter").arg(python))?;
     let wheels = entries(&dist)?;
-    process::run(module(workspace, &python, ["twine", "check", "--strict"]).args(&wheels))?;
     let quiet = ["pip", "install", "--quiet", "--disable-pip-version-check"];
-    process::run(
-        module(workspace, &python, quiet)
-            .args(["--force-reinstall", "--no-deps"])
-            .args(&wheels),
-    )?;
-    let mut tests = module(workspace, &python, ["unittest", "discover"]);
-    process::run(tests.arg("--start-directory").arg(workspace.path("python/tests")))
+    let mut install = module(workspace, python, quiet);
+    process::run(install.args(["--force-reinstall", "--no-deps"]).args(&wheels))?;
+    Ok(wheels)
 }
 
 /// Whether it has to be built, as the environment says.

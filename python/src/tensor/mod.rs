@@ -17,12 +17,12 @@ use std::slice;
 use arrayvec::ArrayVec;
 use pyo3::intern;
 use pyo3::prelude::*;
-use tilewright_dsl::element::ElementType;
+use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::tensor::dlpack::{DLDataType, DLTensor};
 
 pub use capsule::hand_out;
 pub use exchange::ExchangeTable;
-pub use shaped::Shaped;
+pub use shaped::{Shaped, Typed};
 
 use crate::device::Place;
 use crate::error::Error;
@@ -344,6 +344,35 @@ impl<'py> Tensor<'py> {
         Ok(self.shaped([before, extent, after], [outer, strides[axis], inner]))
     }
 
+    /// `[n]` of elements of one type.
+    ///
+    /// # Errors
+    /// It has another type, or more or fewer axes.
+    pub fn list_of<T: Element>(&self) -> Result<Typed<'_, T, 1>, Error> {
+        self.typed(self.list()?)
+    }
+
+    /// `[n, k]` of elements of one type.
+    ///
+    /// # Errors
+    /// As for [`list_of`](Self::list_of).
+    pub fn matrix_of<T: Element>(&self) -> Result<Typed<'_, T, 2>, Error> {
+        self.typed(self.matrix()?)
+    }
+
+    fn typed<'a, T: Element, const R: usize>(&'a self, place: Shaped<'a, R>) -> Result<Typed<'a, T, R>, Error> {
+        match self.element()? {
+            element if element == T::TYPE => Ok(Typed {
+                place,
+                element: PhantomData,
+            }),
+            element => Err(Error::unusable(
+                self.name,
+                format!("is of {element} where {} is needed", T::TYPE),
+            )),
+        }
+    }
+
     fn exactly<const R: usize>(&self, what: &str) -> Result<Shaped<'_, R>, Error> {
         match (self.extents.as_slice().try_into(), self.strides.as_slice().try_into()) {
             (Ok(extents), Ok(strides)) => Ok(self.shaped(extents, strides)),
@@ -359,6 +388,7 @@ impl<'py> Tensor<'py> {
             address: self.address,
             extents,
             strides,
+            width: self.width,
             kept: PhantomData,
         }
     }
