@@ -76,7 +76,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
         Task::BenchReport { file } => report::run(&file)?,
-        Task::Python => python::run(&workspace, python::required())?,
+        Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)

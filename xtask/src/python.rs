@@ -1,7 +1,6 @@
 //! `cargo xtask python`: the Python package, built as a wheel, installed where nothing else is, and tested.
 
 use std::{
-    env,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -61,11 +60,6 @@ fn build(workspace: &Workspace, folder: &Path, python: &Path, package: &str) -> 
     let mut install = module(workspace, python, quiet);
     process::run(install.args(["--force-reinstall", "--no-deps"]).args(&wheels))?;
     Ok(wheels)
-}
-
-/// Whether it has to be built, as the environment says.
-pub fn required() -> bool {
-    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
 /// A Python with the tools and nothing else.

@@ -281,6 +281,22 @@ impl Hold {
     /// Shows the memory to another framework as a tensor without gaps, which uses it on `consumer` from now on: that stream comes
     /// after all that was asked of the memory before. The memory stays until the framework gives the tensor back.
     ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tilewright_runtime::{Device, tensor::dlpack::DlpackTensor};
+    ///
+    /// let device = Device::cpu();
+    /// let rows = device.upload(&[1.0f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// let hold = Arc::new(rows.hold());
+    /// let shown = hold.to_dlpack::<f32, 1>(&device.stream(), [3])?;
+    /// assert!(hold.to_dlpack::<f32, 1>(&device.stream(), [5]).is_err());
+    /// drop((rows, hold));
+    /// // SAFETY: it was made just now, and nobody else has it.
+    /// let back = unsafe { DlpackTensor::<f32, 1>::from_raw(&device.stream(), shown.into_raw()) }?;
+    /// assert_eq!(back.view().download()?, [1.0, 2.0, 3.0]);
+    /// # Ok::<(), tilewright_runtime::TensorError>(())
+    /// ```
+    ///
     /// # Errors
     /// The tensor is larger than the memory; or as for [`DeviceTensor::into_dlpack`].
     pub fn to_dlpack<T: Element, const R: usize>(
