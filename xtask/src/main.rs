@@ -6,6 +6,7 @@ mod error;
 mod layers;
 mod messages;
 mod process;
+mod python;
 mod report;
 mod tally;
 mod test;
@@ -39,6 +40,9 @@ enum Task {
         /// The reading: JSON lines.
         file: PathBuf,
     },
+    /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
+    /// that has `venv` and reaches pip's packages it says so; with CI=true that is an error.
+    Python,
     /// Runs what continuous integration runs.
     Ci,
 }
@@ -72,6 +76,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
         Task::BenchReport { file } => report::run(&file)?,
+        Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)

@@ -1,19 +1,19 @@
 //! `cargo xtask test`.
 
-use std::{env, ffi::OsString};
+use std::ffi::OsString;
 
 use crate::{
     error::TaskError,
     process::{read_lines, shown},
     tally::Tally,
     toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC, PTXAS},
-    workspace::Workspace,
+    workspace::{Workspace, is_ci},
 };
 
 /// Every test of the workspace, with what `arguments` add for cargo and, after `--`, for the tests. Returns whether all
 /// passed.
 pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String]) -> Result<bool, TaskError> {
-    let require = require_libraries || env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    let require = require_libraries || is_ci();
     let variables = toolkit(workspace, require)?;
     let mut tally = Tally::default();
     let mut failed = Vec::new();

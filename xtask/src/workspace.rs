@@ -46,3 +46,8 @@ impl Workspace {
         command
     }
 }
+
+/// Whether this is continuous integration, where nothing is skipped for want of something.
+pub fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}

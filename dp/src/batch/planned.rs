@@ -27,6 +27,14 @@ impl BatchPlan {
 }
 
 impl<'a> PlannedPadding<'_, 'a> {
+    /// The axis on which the tensor of this name is padded.
+    ///
+    /// # Errors
+    /// The plan pads no such tensor.
+    pub fn axis(&self, tensor: &str) -> Result<usize, PaddingError> {
+        Ok(self.find(tensor)?.axis)
+    }
+
     /// Pads the tensor of this name, which is one of the plan's: `out` becomes the first `count` elements of `src`, and
     /// what the plan fills with behind them. If that is what an earlier replay left there, it stays.
     ///

@@ -40,6 +40,11 @@ impl Pinned {
     pub fn bytes(&self) -> u64 {
         self.0.bytes()
     }
+
+    /// The memory, for whoever shows it to others.
+    pub fn hold(&self) -> &Arc<Hold> {
+        &self.0
+    }
 }
 
 impl<T: Element> Arena<T> {

@@ -27,7 +27,7 @@ pub(crate) use ptx::assemble;
 pub use ptx::parse_ptx_log;
 
 pub use crate::elf::ElfError;
-pub use crate::library::Searched;
+pub use crate::library::{Searched, add_packages};
 
 use nvrtc::{Output, Task};
 #[cfg(test)]

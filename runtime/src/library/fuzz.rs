@@ -182,6 +182,7 @@ fn random_surroundings(rng: &mut fastrand::Rng) -> Surroundings {
         },
         cuda_home: rng.bool().then(|| pick(rng, &ROOTS).into()),
         cuda_path: rng.bool().then(|| pick(rng, &ROOTS).into()),
+        packages: roots(rng),
         virtual_env: maybe(rng, "/venv"),
         home: maybe(rng, "/home/u"),
         path: roots(rng),

@@ -27,6 +27,7 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) use loader::{Loaded, build, load};
+pub use places::add_packages;
 
 use disk::Machine;
 use find::Search;

@@ -3,6 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
+
 use super::disk::Disk;
 use super::loader::Loader;
 use super::{Searched, Wanted};
@@ -24,6 +26,8 @@ pub(super) struct Surroundings {
     pub loader: Loader,
     pub cuda_home: Option<PathBuf>,
     pub cuda_path: Option<PathBuf>,
+    /// Folders of Python packages that the process has [named](add_packages).
+    pub packages: Vec<PathBuf>,
     pub virtual_env: Option<PathBuf>,
     pub home: Option<PathBuf>,
     /// The folders of `PATH`.
@@ -31,6 +35,22 @@ pub(super) struct Surroundings {
     pub current_dir: Option<PathBuf>,
     /// Where CUDA toolkits are installed: `/usr/local`.
     pub toolkits: PathBuf,
+}
+
+/// Folders that the process has named.
+static PACKAGES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Has libraries looked for in a folder of Python packages (`site-packages`) too, from the next search on. A process that is a
+/// Python knows its own; others are looked for by the environment.
+///
+/// ```
+/// tilewright_runtime::compile::add_packages("/opt/engine/lib/python3.12/site-packages".into());
+/// ```
+pub fn add_packages(folder: PathBuf) {
+    let mut packages = PACKAGES.lock();
+    if !packages.contains(&folder) {
+        packages.push(folder);
+    }
 }
 
 impl Surroundings {
@@ -42,6 +62,7 @@ impl Surroundings {
             loader: Loader::current(),
             cuda_home: set("CUDA_HOME"),
             cuda_path: set("CUDA_PATH"),
+            packages: PACKAGES.lock().clone(),
             virtual_env: set("VIRTUAL_ENV"),
             home: set("HOME"),
             path: env::var_os("PATH")
@@ -61,6 +82,9 @@ impl Surroundings {
         }
         for toolkit in children(disk, &self.toolkits, "cuda") {
             add("an installed CUDA toolkit", toolkit);
+        }
+        for root in &self.packages {
+            add("the packages of this process", root.clone());
         }
         for root in self.virtual_env.iter().flat_map(|prefix| site_packages(disk, prefix)) {
             add("the packages of VIRTUAL_ENV", root);
@@ -290,6 +314,7 @@ mod tests {
         let at = |path: &str| folder.path().join(path);
         let surroundings = Surroundings {
             cuda_home: Some(at("toolkit")),
+            packages: vec![at("process/site-packages")],
             virtual_env: Some(at("venv")),
             home: Some(at("home")),
             path: vec![at("nowhere"), at("usr/bin")],
@@ -304,6 +329,7 @@ mod tests {
             "toolkit",
             "local/cuda-13.0",
             "local/cuda-12.4",
+            "process/site-packages",
             "venv/lib/python3.12/site-packages",
             "home/.local/lib/python3.11/site-packages",
             "usr/lib/python3.10/site-packages",

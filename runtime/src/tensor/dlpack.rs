@@ -23,13 +23,14 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::Arc;
 
 use tilewright_dsl::element::{Element, ElementType};
 
 use super::borrowed::borrow;
 use super::geometry::Geometry;
 use super::memory::TensorMemory;
-use super::{DeviceTensor, TensorView, TensorViewMut};
+use super::{DeviceTensor, Hold, TensorView, TensorViewMut};
 use crate::device::Stream;
 use crate::error::{DeviceError, TensorError};
 use crate::hardware::memory::put_in_order;
@@ -249,17 +250,17 @@ unsafe impl Send for Dlpack {}
 
 /// What a managed tensor of ours owns. The managed tensor is its first field and points to the others.
 #[repr(C)]
-struct Exported<const R: usize> {
+struct Exported<O, const R: usize> {
     managed: DLManagedTensorVersioned,
     shape: [i64; R],
     strides: [i64; R],
-    memory: TensorMemory,
+    _owner: O,
 }
 
-unsafe extern "C" fn delete<const R: usize>(managed: *mut DLManagedTensorVersioned) {
+unsafe extern "C" fn delete<O, const R: usize>(managed: *mut DLManagedTensorVersioned) {
     if !managed.is_null() {
-        // SAFETY: it is the first field of what `into_dlpack` made, and is given back once.
-        drop(unsafe { Box::from_raw(managed.cast::<Exported<R>>()) });
+        // SAFETY: it is the first field of what `exported` made, and is given back once.
+        drop(unsafe { Box::from_raw(managed.cast::<Exported<O, R>>()) });
     }
 }
 
@@ -271,55 +272,88 @@ impl<T: Element, const R: usize> DeviceTensor<T, R> {
     /// The stream is another device's or being captured, or the driver refuses an event.
     pub fn into_dlpack(self, consumer: &Stream) -> Result<Dlpack, TensorError> {
         let (memory, geometry) = self.into_parts();
-        let hardware = memory.storage.hardware();
-        if !hardware.shares_memory_with(consumer.device().hardware()) {
-            return Err(TensorError::Dlpack {
-                reason: format!("is on {hardware}, and its consumer on {}", consumer.device()),
+        pass_to(&memory, consumer)?;
+        Ok(exported::<T, _, R>(&memory, geometry, memory.clone()))
+    }
+}
+
+impl Hold {
+    /// Shows the memory to another framework as a tensor without gaps, which uses it on `consumer` from now on: that stream comes
+    /// after all that was asked of the memory before. The memory stays until the framework gives the tensor back.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tilewright_runtime::{Device, tensor::dlpack::DlpackTensor};
+    ///
+    /// let device = Device::cpu();
+    /// let rows = device.upload(&[1.0f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// let hold = Arc::new(rows.hold());
+    /// let shown = hold.to_dlpack::<f32, 1>(&device.stream(), [3])?;
+    /// assert!(hold.to_dlpack::<f32, 1>(&device.stream(), [5]).is_err());
+    /// drop((rows, hold));
+    /// // SAFETY: it was made just now, and nobody else has it.
+    /// let back = unsafe { DlpackTensor::<f32, 1>::from_raw(&device.stream(), shown.into_raw()) }?;
+    /// assert_eq!(back.view().download()?, [1.0, 2.0, 3.0]);
+    /// # Ok::<(), tilewright_runtime::TensorError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The tensor is larger than the memory; or as for [`DeviceTensor::into_dlpack`].
+    pub fn to_dlpack<T: Element, const R: usize>(
+        self: &Arc<Self>,
+        consumer: &Stream,
+        extents: [usize; R],
+    ) -> Result<Dlpack, TensorError> {
+        let geometry = Geometry::contiguous(extents, T::TYPE.size())?;
+        if (geometry.len() * T::TYPE.size()) as u64 > self.bytes() {
+            return Err(TensorError::NotWithin {
+                extents: extents.to_vec(),
+                strides: geometry.strides.to_vec(),
+                bytes: self.bytes(),
             });
         }
-        if let Some(queue) = consumer.as_cuda() {
-            if queue.is_capturing()? {
-                let what = "handing a tensor over";
-                return Err(DeviceError::Capturing { what }.into());
-            }
-            let used = std::iter::once(&memory.storage);
-            put_in_order(hardware, queue, used, || Ok::<_, DeviceError>(()))?;
-        }
-        let device = match memory.device.as_cuda() {
-            Some(cuda) => DLDevice {
-                device_type: CUDA,
-                device_id: i32::try_from(cuda.ordinal()).unwrap_or(i32::MAX),
-            },
-            None => DLDevice {
-                device_type: CPU,
-                device_id: 0,
-            },
-        };
-        let data = memory.storage.pointer() as *mut c_void;
-        let exported = Box::leak(Box::new(Exported {
-            managed: DLManagedTensorVersioned {
-                version: VERSION,
-                manager_ctx: std::ptr::null_mut(),
-                deleter: Some(delete::<R>),
-                flags: 0,
-                dl_tensor: DLTensor {
-                    data,
-                    device,
-                    ndim: R as i32,
-                    dtype: data_type(T::TYPE),
-                    shape: std::ptr::null_mut(),
-                    strides: std::ptr::null_mut(),
-                    byte_offset: (geometry.offset * T::TYPE.size()) as u64,
-                },
-            },
-            shape: geometry.extents.map(|extent| extent as i64),
-            strides: geometry.strides,
-            memory,
-        }));
-        exported.managed.dl_tensor.shape = exported.shape.as_mut_ptr();
-        exported.managed.dl_tensor.strides = exported.strides.as_mut_ptr();
-        Ok(Dlpack(NonNull::from(exported).cast()))
+        let memory = self.memory();
+        pass_to(memory, consumer)?;
+        Ok(exported::<T, _, R>(memory, geometry, self.clone()))
     }
+}
+
+/// A managed tensor of some memory, and of who keeps that.
+fn exported<T: Element, O, const R: usize>(memory: &TensorMemory, geometry: Geometry<R>, owner: O) -> Dlpack {
+    let device = match memory.device.as_cuda() {
+        Some(cuda) => DLDevice {
+            device_type: CUDA,
+            device_id: i32::try_from(cuda.ordinal()).unwrap_or(i32::MAX),
+        },
+        None => DLDevice {
+            device_type: CPU,
+            device_id: 0,
+        },
+    };
+    let data = memory.storage.pointer() as *mut c_void;
+    let exported = Box::leak(Box::new(Exported {
+        managed: DLManagedTensorVersioned {
+            version: VERSION,
+            manager_ctx: std::ptr::null_mut(),
+            deleter: Some(delete::<O, R>),
+            flags: 0,
+            dl_tensor: DLTensor {
+                data,
+                device,
+                ndim: R as i32,
+                dtype: data_type(T::TYPE),
+                shape: std::ptr::null_mut(),
+                strides: std::ptr::null_mut(),
+                byte_offset: (geometry.offset * T::TYPE.size()) as u64,
+            },
+        },
+        shape: geometry.extents.map(|extent| extent as i64),
+        strides: geometry.strides,
+        _owner: owner,
+    }));
+    exported.managed.dl_tensor.shape = exported.shape.as_mut_ptr();
+    exported.managed.dl_tensor.strides = exported.strides.as_mut_ptr();
+    Dlpack(NonNull::from(exported).cast())
 }
 
 impl Dlpack {
@@ -346,6 +380,25 @@ impl Drop for Dlpack {
             }
         }
     }
+}
+
+/// Lets another framework use memory on a stream that comes after all that was asked of the memory before.
+fn pass_to(memory: &TensorMemory, consumer: &Stream) -> Result<(), TensorError> {
+    let hardware = memory.storage.hardware();
+    if !hardware.shares_memory_with(consumer.device().hardware()) {
+        return Err(TensorError::Dlpack {
+            reason: format!("is on {hardware}, and its consumer on {}", consumer.device()),
+        });
+    }
+    if let Some(queue) = consumer.as_cuda() {
+        if queue.is_capturing()? {
+            let what = "handing a tensor over";
+            return Err(DeviceError::Capturing { what }.into());
+        }
+        let used = std::iter::once(&memory.storage);
+        put_in_order(hardware, queue, used, || Ok::<_, DeviceError>(()))?;
+    }
+    Ok(())
 }
 
 /// Whether a tensor's memory is the stream's device's.

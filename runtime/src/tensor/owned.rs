@@ -80,6 +80,10 @@ impl Hold {
     pub fn bytes(&self) -> u64 {
         self.0.storage.len()
     }
+
+    pub(super) fn memory(&self) -> &TensorMemory {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Hold {

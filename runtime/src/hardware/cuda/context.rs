@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use cudarc::driver::{
@@ -130,30 +131,21 @@ impl CudaDevice {
             device: format!("CUDA device {}", self.ordinal()),
             reason,
         };
-        // Memory that is mapped piece by piece may have several allocations in it: its ends are asked for.
-        for at in [address, address.saturating_add(bytes.saturating_sub(1) as u64)] {
-            let ask = |attribute| {
-                let mut value = 0u32;
-                // SAFETY: both attributes that are asked for below are of 32 bits.
-                let asked = unsafe { sys::cuPointerGetAttribute((&raw mut value).cast(), attribute, at) };
-                match asked.result() {
-                    Ok(()) => Ok(value),
-                    Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE)) => {
-                        Err(foreign(format!("the driver knows nothing at {at:#x}")))
-                    }
-                    Err(error) => Err(error).during("cuPointerGetAttribute"),
-                }
+        let last = address.saturating_add(bytes.saturating_sub(1) as u64);
+        let mut at = address;
+        loop {
+            let Some(known) = known_at(at)? else {
+                return Err(foreign(format!("the driver knows nothing at {at:#x}")));
             };
-            let kind = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE)?;
-            if kind == CUmemorytype::CU_MEMORYTYPE_HOST as u32 {
-                continue;
+            if known.kind != CUmemorytype::CU_MEMORYTYPE_HOST as u32 && known.owner != self.ordinal() {
+                return Err(foreign(format!("it is memory of CUDA device {}", known.owner)));
             }
-            let owner = ask(CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)?;
-            if owner != self.ordinal() {
-                return Err(foreign(format!("it is memory of CUDA device {owner}")));
+            // Memory that is mapped piece by piece may have several allocations in it: its ends are asked for.
+            if at == last || last < known.end {
+                return Ok(());
             }
+            at = last;
         }
-        Ok(())
     }
 
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
@@ -172,5 +164,51 @@ impl CudaDevice {
 impl std::fmt::Debug for CudaDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CudaDevice({}, {})", self.0.ordinal, self.0.properties.name)
+    }
+}
+
+/// What the driver knows of an address.
+struct Known {
+    kind: u32,
+    /// The GPU, by its number.
+    owner: u32,
+    /// Where the allocation ends.
+    end: u64,
+}
+
+/// Asks the driver about an address, all in one call: it is asked for every tensor of others. `None` if it knows nothing.
+fn known_at(at: u64) -> Result<Option<Known>, DeviceError> {
+    let (mut kind, mut owner, mut start, mut size) = (0u32, 0u32, 0u64, 0usize);
+    let mut attributes = [
+        CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+        CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+        CUpointer_attribute::CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+        CUpointer_attribute::CU_POINTER_ATTRIBUTE_RANGE_SIZE,
+    ];
+    let mut values = [
+        (&raw mut kind).cast::<c_void>(),
+        (&raw mut owner).cast(),
+        (&raw mut start).cast(),
+        (&raw mut size).cast(),
+    ];
+    // SAFETY: there are as many values as attributes, each of the size of its attribute.
+    let asked = unsafe {
+        sys::cuPointerGetAttributes(
+            attributes.len() as u32,
+            attributes.as_mut_ptr(),
+            values.as_mut_ptr(),
+            at,
+        )
+    };
+    match asked.result() {
+        // Of an address that it does not know, everything is zero.
+        Ok(()) if kind == 0 => Ok(None),
+        Ok(()) => Ok(Some(Known {
+            kind,
+            owner,
+            end: start.saturating_add(size as u64),
+        })),
+        Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE | CUresult::CUDA_ERROR_INVALID_CONTEXT)) => Ok(None),
+        Err(error) => Err(error).during("cuPointerGetAttributes"),
     }
 }
