@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::listing::{Line, Place};
-use super::report::Inspection;
+use super::report::{Distribution, Inspection};
 use super::text::{bytes, known_bytes, place};
 use super::{Listing, picture};
 
@@ -230,11 +230,20 @@ impl Inspection {
             escaped(&sentence(&schedule.reason)),
             picture::blocks(self)
         );
+        let mut drawn: Vec<&Distribution> = Vec::new();
         for spread in &self.distributions {
+            let is_alike = |other: &&Distribution| other.text == spread.text;
+            // Stores of two branches are mostly spread alike.
+            if drawn.iter().any(|other| is_alike(other)) {
+                continue;
+            }
+            drawn.push(spread);
+            let places = self.distributions.iter().filter(is_alike);
+            let places: Vec<String> = places.map(|other| self.link(other.at)).collect();
             let _ = write!(
                 body,
                 "<p>{} {}. <span class=\"faint\">{}.</span></p>{}",
-                self.link(spread.at),
+                places.join(", "),
                 escaped(&spread.text),
                 picture::told(spread),
                 picture::tile(self, spread)

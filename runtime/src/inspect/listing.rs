@@ -117,17 +117,14 @@ fn read(file: &Path) -> Option<String> {
     (length <= MOST_BYTES).then(|| fs::read_to_string(file).ok()).flatten()
 }
 
-/// The functions around some lines: from the comments and attributes before them to the brace that closes the last.
+/// The functions around some lines: from the attributes before them to the brace that closes the last.
 fn part(text: &str, first: u32, last: u32) -> (u32, Vec<String>) {
     let lines: Vec<&str> = text.lines().collect();
     let (mut first, mut last) = (first.saturating_sub(1) as usize, last as usize);
     if first >= lines.len() {
         return (1, Vec::new());
     }
-    let is_head = |line: &str| {
-        let line = line.trim_start();
-        line.starts_with("///") || line.starts_with("#[") || line.starts_with("//")
-    };
+    let is_head = |line: &str| line.trim_start().starts_with("#[");
     while first > 0 && is_head(lines[first - 1]) {
         first -= 1;
     }
@@ -300,7 +297,7 @@ mod tests {
             "use x;\n\n/// Doc.\n#[kernel]\npub fn k() {\n    a;\n    if b {\n        c;\n    }\n}\n\nfn other() {}\n";
         for (first, last) in [(5, 8), (5, 5), (4, 9)] {
             let (at, lines) = part(text, first, last);
-            assert_eq!((at, lines.len()), (3, 8), "{lines:?}");
+            assert_eq!((at, lines.len()), (4, 7), "{lines:?}");
         }
         assert_eq!(part("one", 1, 9), (1, vec!["one".to_owned()]));
         assert_eq!(part("one", 7, 9), (1, Vec::new()));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::report::{Distribution, Inspection};
 
 /// Blocks that are drawn.
-const MOST_BLOCKS: u64 = 6;
+const MOST_BLOCKS: u64 = 5;
 /// Items that are drawn.
 const MOST_ITEMS: usize = 1024;
 /// Items of a line.
