@@ -206,14 +206,17 @@ impl fmt::Display for Reason {
                 "a program is no more than a warp does, so programs share blocks where there are more of them than \
                  multiprocessors"
             }
-            Self::Direct => "where elements lie is known at once, so a thread has one access, and a program as many blocks as that takes",
+            Self::Direct => {
+                "where elements lie is known at once, so a thread has one access, and a program as many blocks as that \
+                 takes"
+            }
             Self::Brief => {
                 "where elements lie is loaded first, and the launch takes not much longer than that wait, so a thread \
                  has one access"
             }
             Self::Waiting => {
                 "where elements lie is loaded first, and there are too few blocks to hide each other's waits, so a \
-                 thread has several accesses in flight"
+                 thread has up to four loads in flight"
             }
             Self::Long => {
                 "where elements lie is loaded first, and there are so many blocks that they hide each other's waits, \

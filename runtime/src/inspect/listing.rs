@@ -125,6 +125,11 @@ fn part(text: &str, first: u32, last: u32) -> (u32, Vec<String>) {
         return (1, Vec::new());
     }
     let is_head = |line: &str| line.trim_start().starts_with("#[");
+    // From within a function to its first line.
+    let begins = |line: &str| line.split_whitespace().any(|word| word == "fn");
+    if let Some(own) = lines[..=first].iter().rposition(|line| begins(line)) {
+        first = own;
+    }
     while first > 0 && is_head(lines[first - 1]) {
         first -= 1;
     }

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut launch_all = |stream: &Stream| -> Result<(), LaunchError> {
         for (out, src) in &mut sets {
-            scale_rows(out, src, &factors).specialize(Specialize::Exact).launch_on(stream)?;
+            scale_rows(out, &*src, &factors).specialize(Specialize::Exact).launch_on(stream)?;
         }
         Ok(())
     };
