@@ -189,9 +189,13 @@ pub(super) fn thread_ir(text: &str, sources: &mut Sources) -> Vec<Line> {
 
 /// CUDA C++, with `#line`.
 pub(super) fn cuda(text: &str, sources: &mut Sources) -> Vec<Line> {
+    let mut at = None;
     marked(text, |line| {
-        let (line, file) = line.strip_prefix("#line ")?.split_once(' ')?;
-        Some(sources.told(file.trim_matches('"'), line.parse().ok()?))
+        // A line without a file is the same again, for the compiler to count from.
+        if let Some((line, file)) = line.strip_prefix("#line ")?.split_once(' ') {
+            at = sources.told(file.trim_matches('"'), line.parse().ok()?);
+        }
+        Some(at)
     })
 }
 
@@ -288,6 +292,9 @@ mod tests {
         );
         let text = "a\n#line 3 \"src/gather.rs\"\nb\n#line 4 \"src/gather.rs\"\nc";
         assert_eq!(cuda(text, &mut all), expected);
+        let text = text.replace("\nb", "\nb\n#line 3\nb");
+        let twice = [&expected[..2], &expected[1..]].concat();
+        assert_eq!(cuda(&text, &mut all), twice);
         let text = "a\n\t.loc\t2 3 5\nb\n\t.loc 2 4 1\nc\n\t.file\t2 \"/x/src/gather.rs\"";
         let found = other_ptx(text, &mut all);
         assert_eq!(found[..3], expected);

@@ -25,6 +25,8 @@ use tilewright_dsl::schedule::Machine;
 
 pub use cubin::CubinInspection;
 pub use listing::{Line, Place, Source};
+#[cfg(test)]
+pub(crate) use occupancy::Block;
 pub use occupancy::Occupancy;
 pub use report::*;
 pub use text::{Section, UnknownSection};
@@ -167,3 +169,6 @@ fn usual(architecture: Architecture) -> Target {
     let others = Machine::H200.multiprocessors;
     Target::usual(architecture).unwrap_or(Target::new(architecture, others))
 }
+
+#[cfg(test)]
+mod tests;

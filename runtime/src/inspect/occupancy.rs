@@ -66,7 +66,7 @@ pub struct Occupancy {
 
 /// What a block takes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
+pub(crate) struct Block {
     pub threads: u32,
     /// Registers of a thread.
     pub registers: u32,
@@ -75,7 +75,7 @@ pub(super) struct Block {
 
 impl Occupancy {
     /// That of a kernel on an architecture; `None` if its limits are not known.
-    pub(super) fn of(block: Block, architecture: Architecture) -> Option<Self> {
+    pub(crate) fn of(block: Block, architecture: Architecture) -> Option<Self> {
         let limits = LIMITS.iter().find(|limits| limits.architecture == architecture)?;
         let warps = block.threads.div_ceil(WARP).max(1);
         let of_warp = (block.registers * WARP)
