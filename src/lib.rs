@@ -48,6 +48,7 @@ pub mod prelude {
     pub use tilewright_dsl::call::{Call, Exact, HostCount, OfRank, Runtime, Specialize};
     pub use tilewright_dsl::lang::*;
     pub use tilewright_dsl::{device, kernel};
+    pub use tilewright_runtime::inspect::{Inspect, InspectOptions};
     pub use tilewright_runtime::{
         CountPolicy, Device, DeviceTensor, Launch, LaunchError, Launched, Prepared, Stream, TensorError, TensorView,
         TensorViewMut, device_count,

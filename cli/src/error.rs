@@ -3,13 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use tilewright::dp::catalogue::CatalogueError;
 use tilewright::dp::offline::OfflineError;
 use tilewright::dp::plan::PlanError;
 use tilewright::dp::simulate::SimulationError;
 use tilewright::dp::text;
 use tilewright::dp::trace::TraceError;
 use tilewright::runtime::cache::BundleError;
-use tilewright::runtime::compile::Architecture;
+use tilewright::runtime::compile::{Architecture, CubinError};
+use tilewright::runtime::inspect::InspectError;
 
 use crate::bundle::counted;
 use crate::output::OutputError;
@@ -69,6 +71,67 @@ pub enum CommandError {
         /// The architecture.
         architecture: Architecture,
     },
+    /// The catalogue has no such kernel.
+    #[error(
+        "the catalogue has no kernel `{}`{}; `tilewright inspect --list` shows all",
+        text::shortened(name, text::VALUE),
+        suggested(near)
+    )]
+    UnknownKernel {
+        /// What was asked for.
+        name: String,
+        /// Names that are like it.
+        near: Vec<&'static str>,
+    },
+    /// No kernel was named.
+    #[error(
+        "which kernel? Name one, or several of a bundle with --bundle; `tilewright inspect --list` shows the catalogue"
+    )]
+    NoKernel,
+    /// A bundle has no such kernel.
+    #[error(
+        "{} holds no kernel whose name has `{}` in it; `tilewright bundle --list` shows what it holds",
+        text::shortened(&file.to_string_lossy(), text::VALUE),
+        text::shortened(name, text::VALUE)
+    )]
+    NotInBundle {
+        /// The bundle.
+        file: PathBuf,
+        /// What was asked for.
+        name: String,
+    },
+    /// A kernel of the catalogue is not called with such tensors.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// A launch cannot be looked at.
+    #[error("{}", text::shortened(&_0.to_string(), text::MESSAGE))]
+    Inspect(#[from] InspectError),
+    /// A bundle's kernel is no cubin.
+    #[error(transparent)]
+    Cubin(#[from] CubinError),
+    /// There is no crate of that name.
+    #[error("`{}` is no name for a crate: {why}", text::shortened(name, text::VALUE))]
+    CrateName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// There is something where a crate would be.
+    #[error("{} is there already: choose another name, or remove it", text::shortened(&folder.to_string_lossy(), text::VALUE))]
+    FolderExists {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder of this project is not one.
+    #[error(
+        "{} is not the folder of tilewright: it has no Cargo.toml with that package",
+        text::shortened(&folder.to_string_lossy(), text::VALUE)
+    )]
+    NotTilewright {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The disk cache is turned off.
     #[error("there is no disk cache to take kernels from: TILEWRIGHT_CACHE turns it off; name a folder with --from")]
     NoCache,
@@ -87,6 +150,13 @@ pub enum CommandError {
     /// There is nothing to plan.
     #[error("there are no counts; give them with --raw, or requests with --json")]
     NoCounts,
+}
+
+fn suggested(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(", but {}", names.join(", ")),
+    }
 }
 
 fn unreadable_files(count: u64) -> String {

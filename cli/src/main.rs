@@ -2,6 +2,8 @@
 
 mod bundle;
 mod error;
+mod inspect;
+mod new;
 mod output;
 mod plan;
 
@@ -34,6 +36,11 @@ enum Command {
     Plan(Box<plan::Arguments>),
     /// Compiles an engine's kernels into a bundle, for GPUs that need not be here; or lists those of one.
     Bundle(Box<bundle::Arguments>),
+    /// Shows what is made of a kernel of the catalogue, from tile IR to instructions, and what it costs; or what the kernels of a
+    /// bundle tell of themselves. No GPU is needed.
+    Inspect(Box<inspect::Arguments>),
+    /// Makes a crate with one kernel, its test and its bench.
+    New(new::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +64,8 @@ fn run(command: &Command) -> Result<(), CommandError> {
         Command::Doctor => Ok(output::print(&format!("{}\n", doctor()))?),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bundle(arguments) => bundle::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::New(arguments) => new::run(arguments),
     }
 }
 

@@ -9,6 +9,7 @@
 //! * [`layout`] computes where each rank's rows lie, padded to the longest rank or packed one after the other,
 //! * [`kernels`] move the rows: gather, scatter, slot copies, padding, packing, each written in the tile language,
 //! * [`movement`] moves a step's rows with them, between the ranks of a [`collective`] group,
+//! * [`catalogue`] has each kernel by its name, called with tensors of given shapes,
 //! * [`batch`] pads all tensors of a rank's batch to what was planned in one launch,
 //! * [`offline`] compiles what an engine's steps launch before it runs,
 //! * [`buffer`] has the memory of the buffers, grown once and reused,
@@ -30,6 +31,7 @@
 
 pub mod batch;
 pub mod buffer;
+pub mod catalogue;
 pub mod collective;
 pub mod counts;
 pub mod draw;

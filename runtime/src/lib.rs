@@ -16,6 +16,7 @@
 //!   [`Counters`] and [`Event`]s say what happened, [`Tier`] by what a launch was served.
 //! * [`BundleBuilder::device`](cache::BundleBuilder::device) is a GPU that is not here: what is launched on it goes into a bundle.
 //! * `communicator`, with the feature `nccl`, brings tensors of several GPUs together.
+//! * [`Inspect`](inspect::Inspect) shows what is made of a call: every stage as text, what was proved, registers, bytes.
 //! * [`cache`] keeps what was compiled, in a folder of the user's and in bundles.
 //! * [`compile`] is NVRTC, [`device::cuda`] the driver, both without types; they can be used on their own.
 
@@ -27,6 +28,7 @@ pub mod communicator;
 pub mod compile;
 pub mod device;
 pub mod doctor;
+pub mod inspect;
 pub mod launch;
 pub mod tensor;
 

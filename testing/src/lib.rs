@@ -17,9 +17,11 @@
 //! are. No crate of the project is known here, so that each of them can test itself with it.
 
 mod allocations;
+mod browser;
 mod ptxas;
 
 pub use allocations::{CountingAllocator, allocations};
+pub use browser::{Browser, Page};
 pub use ptxas::Ptxas;
 
 use std::fmt::Display;
@@ -36,6 +38,8 @@ pub enum Part {
     Nccl,
     /// The assembler of PTX.
     Ptxas,
+    /// A browser that needs no screen.
+    Browser,
 }
 
 impl Part {
@@ -46,6 +50,7 @@ impl Part {
             Self::Nvrtc => "NVRTC",
             Self::Nccl => "NCCL",
             Self::Ptxas => "ptxas",
+            Self::Browser => "Chromium",
         }
     }
 
@@ -56,6 +61,7 @@ impl Part {
             Self::Nvrtc => "TILEWRIGHT_REQUIRE_NVRTC",
             Self::Nccl => "TILEWRIGHT_REQUIRE_NCCL",
             Self::Ptxas => "TILEWRIGHT_REQUIRE_PTXAS",
+            Self::Browser => "TILEWRIGHT_REQUIRE_BROWSER",
         }
     }
 
@@ -120,7 +126,7 @@ mod tests {
     fn child(test: &str, required: bool) -> (bool, String) {
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
         child.args(["--exact", test, "--include-ignored", "--nocapture"]);
-        for part in [Part::Gpu, Part::Nvrtc, Part::Nccl, Part::Ptxas] {
+        for part in [Part::Gpu, Part::Nvrtc, Part::Nccl, Part::Ptxas, Part::Browser] {
             child.env(part.variable(), if required { "1" } else { "0" });
         }
         let output = child.output().expect("it runs");

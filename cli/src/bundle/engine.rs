@@ -99,7 +99,8 @@ impl FromStr for Literals {
     }
 }
 
-fn parser<T: Copy + Send + Sync + 'static, const N: usize>(
+/// One of some things, by name.
+pub fn parser<T: Copy + Send + Sync + 'static, const N: usize>(
     all: [T; N],
     name: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {
@@ -130,23 +131,15 @@ impl EngineArguments {
     fn targets(&self, architectures: &[Architecture]) -> Result<Vec<Target>, CommandError> {
         let mut targets = Vec::new();
         for &architecture in architectures {
-            let counts = match (&self.multiprocessors[..], usual_multiprocessors(architecture)) {
-                ([], Some(usual)) => &[usual],
-                ([], None) => return Err(CommandError::UnknownMultiprocessors { architecture }),
-                (given, _) => given,
-            };
-            targets.extend(counts.iter().map(|&count| Target::new(architecture, count)));
+            if self.multiprocessors.is_empty() {
+                let usual = Target::usual(architecture);
+                targets.push(usual.ok_or(CommandError::UnknownMultiprocessors { architecture })?);
+            }
+            let given = self.multiprocessors.iter();
+            targets.extend(given.map(|&count| Target::new(architecture, count)));
         }
         Ok(targets)
     }
-}
-
-/// Of the GPUs that servers have of an architecture: A100, H100 and H200, B200.
-fn usual_multiprocessors(architecture: Architecture) -> Option<u32> {
-    let usual = [(8, 108), (9, 132), (10, 148)].map(|(major, count)| (Architecture::new(major, 0), count));
-    usual
-        .into_iter()
-        .find_map(|(of, count)| (of == architecture).then_some(count))
 }
 
 /// Compiles and writes the bundle, and tells what is in it.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use engine::EngineArguments;
+pub use engine::parser;
 use tilewright::dp::text;
 use tilewright::runtime::cache::{Bundle, StoredCubin};
 use tilewright::runtime::compile::Architecture;

@@ -1,9 +1,9 @@
 //! Why an engine's kernels were not compiled.
 
-use tilewright_dsl::element::ElementType;
 use tilewright_runtime::{LaunchError, TensorError};
 
 use crate::batch::PaddingError;
+use crate::catalogue::CatalogueError;
 use crate::movement::MovementError;
 use crate::plan::PlanError;
 
@@ -28,12 +28,9 @@ pub enum OfflineError {
         /// How many at most.
         most: u64,
     },
-    /// Hidden states of that type are not moved.
-    #[error("hidden states are f16, bf16 or f32, not {element}")]
-    Element {
-        /// The type.
-        element: ElementType,
-    },
+    /// A kernel is not called with such tensors: hidden states of that type are not moved, or there is no tensor of that size.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A step has no plan.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -26,27 +26,6 @@
 //! # Ok::<(), tilewright_dp::offline::OfflineError>(())
 //! ```
 
-/// Does something for the type of hidden states, which are of floats that engines compute with.
-macro_rules! with_element {
-    ($element:expr, $of:ident => $work:expr) => {
-        match $element {
-            tilewright_dsl::element::ElementType::F16 => {
-                type $of = half::f16;
-                $work
-            }
-            tilewright_dsl::element::ElementType::BF16 => {
-                type $of = half::bf16;
-                $work
-            }
-            tilewright_dsl::element::ElementType::F32 => {
-                type $of = f32;
-                $work
-            }
-            element => Err(OfflineError::Element { element }),
-        }
-    };
-}
-
 mod absent;
 mod error;
 mod rows;
@@ -63,6 +42,7 @@ use tilewright_dsl::element::ElementType;
 use tilewright_runtime::cache::BundleBuilder;
 use tilewright_runtime::{CountKey, CountPolicy, Device, Progress, Target};
 
+use crate::catalogue::with_float;
 use crate::plan::{Profile, Topology};
 
 /// The most counts that are compiled as literals.
@@ -197,13 +177,13 @@ impl Engine {
             .collect();
         in_parallel(&work, progress, |(pass, work)| match *work {
             Work::Movement(element, hidden) => {
-                with_element!(element, T => step::movement::<T>(self, &topology, pass, hidden))
+                with_float!(element, T => step::movement::<T>(self, &topology, pass, hidden))
             }
             Work::Masks(chosen) => step::masks(self, &topology, pass, chosen),
             Work::Padding => step::padding(self, pass),
-            Work::Rows(element, hidden) => with_element!(element, T => rows::rows::<T>(self, pass, hidden)),
+            Work::Rows(element, hidden) => with_float!(element, T => rows::rows::<T>(self, pass, hidden)),
             Work::Experts(element, hidden, chosen) => {
-                with_element!(element, T => rows::experts::<T>(self, pass, hidden, chosen))
+                with_float!(element, T => rows::experts::<T>(self, pass, hidden, chosen))
             }
         })
     }

@@ -65,6 +65,40 @@ pub enum Form {
     },
 }
 
+impl Distribution {
+    /// What is shared out: packets, of rows that are shared out together, or one row's; or elements. Without the ends of
+    /// rows.
+    pub fn items(&self) -> u64 {
+        match self.form {
+            Form::Alone => 1,
+            Form::Packets { packets, .. } => packets,
+            Form::Rows {
+                rows,
+                packets,
+                together,
+                ..
+            } => packets * if together { rows } else { 1 },
+            Form::Elements { elements } | Form::InOrder { elements } => elements,
+        }
+    }
+
+    /// The number of the thread, among those that share a program, that does an item.
+    pub fn worker_of(&self, item: u64) -> u64 {
+        match self.form {
+            Form::Alone | Form::InOrder { .. } => 0,
+            Form::Packets { .. } | Form::Rows { .. } | Form::Elements { .. } => item % self.workers.max(1),
+        }
+    }
+
+    /// Elements of an item.
+    pub fn lanes(&self) -> u64 {
+        match self.form {
+            Form::Packets { lanes, .. } | Form::Rows { lanes, .. } => lanes.into(),
+            Form::Alone | Form::Elements { .. } | Form::InOrder { .. } => 1,
+        }
+    }
+}
+
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -11,7 +11,8 @@
 //!   which they exchange what others need; `layout` is which elements a thread holds, `lane` single lanes of packets;
 //!   `collective` is where elements meet, and `keep` what is kept of them;
 //! * `element` is operations on elements, in terms of those that hardware has; `access` is places, bounds and masks,
-//!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide;
+//!   `list` which tensor of a list they are of, [`Accesses`] which ones there are in the end, and how wide, [`asked()`] how
+//!   many bytes tiles ask for;
 //! * `uses` is what the kernel does with its values, found once;
 //! * `barrier` is where threads wait for each other, `wait` where they wait for others, `atomic` atomic operations,
 //!   `effect` what else is done for its effect, `report` what is reported, `mark` what checked builds note of accesses.
@@ -22,6 +23,7 @@
 mod access;
 mod accesses;
 mod argument;
+mod asked;
 mod atomic;
 mod barrier;
 mod collective;
@@ -51,6 +53,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use accesses::{AccessKind, Accesses, GlobalAccess, NarrowError, Repeats};
 pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
+pub use asked::{Asked, asked};
 pub use distribution::{Distribution, Form};
 pub use mark::MarkedBy;
 pub use report::{TrapFault, TrapSite};

@@ -1,6 +1,7 @@
 //! The choice of a schedule.
 
 use std::cell::Cell;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
@@ -78,6 +79,11 @@ impl Work {
 
     /// A schedule for so many programs of this work on `machine`.
     pub fn schedule(&self, machine: &Machine, programs: u64) -> Schedule {
+        self.choice(machine, programs).0
+    }
+
+    /// The same, with what decided it.
+    pub fn choice(&self, machine: &Machine, programs: u64) -> (Schedule, Reason) {
         // What is written once had better not wait in L2 for eviction.
         let (load, store) = (self.load_hint(programs), StoreHint::Streaming);
         let alone = |threads: u32, unroll: u64| Schedule {
@@ -91,23 +97,26 @@ impl Work {
         if !self.independent {
             // One block does all of it, with enough threads that a tile of registers stays small.
             let wanted = if self.elements >= 8192 { 512 } else { BLOCK };
-            return Schedule {
+            let schedule = Schedule {
                 load: LoadHint::Cached,
                 store: StoreHint::Cached,
                 ..alone(round_to_warps(self.vectors.min(wanted)), 4)
             };
+            return (schedule, Reason::Dependent);
         }
-        let Share { in_flight, trips } = self.share(programs);
+        let (Share { in_flight, trips }, reason) = self.share(programs);
         if self.vectors <= WARP as u64 * in_flight {
-            return short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
+            let schedule = short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
+            return (schedule, Reason::Small);
         }
         let lanes = self.vectors.div_ceil(in_flight * trips);
         let splits = lanes.div_ceil(BLOCK);
         if in_flight == 1 {
-            return Schedule {
+            let schedule = Schedule {
                 splits: splits as u32,
                 ..alone(round_to_warps(lanes.div_ceil(splits)), in_flight)
             };
+            return (schedule, reason);
         }
         // Many programs: one block each, or two; a longer program takes more trips.
         let splits = splits.min(2);
@@ -115,10 +124,11 @@ impl Work {
         let threads = lanes.div_ceil(splits * trips);
         let even = threads.div_ceil(EVEN) * EVEN;
         let threads = if even * 7 <= threads * 8 { even } else { threads };
-        Schedule {
+        let schedule = Schedule {
             splits: splits as u32,
             ..alone(round_to_warps(threads), in_flight)
-        }
+        };
+        (schedule, reason)
     }
 
     /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
@@ -143,13 +153,15 @@ impl Work {
     /// place is known at once are fastest with one access per thread at every size. Where a row's place has to be loaded
     /// first, a block that is too small to hide that wait does better with more, until the launch is so long that the
     /// blocks hide each other's; then half as many blocks, each in two trips, wait half as often.
-    fn share(&self, programs: u64) -> Share {
+    fn share(&self, programs: u64) -> (Share, Reason) {
         let share = |in_flight, trips| Share { in_flight, trips };
         match self.indirect_load || self.indirect_store {
-            false => share(1, 1),
-            true if self.is_short(programs) => share(1, 1),
-            true if self.vectors.saturating_mul(programs) < LONG => share((4 / self.loads).max(1), 1),
-            true => share(1, 2),
+            false => (share(1, 1), Reason::Direct),
+            true if self.is_short(programs) => (share(1, 1), Reason::Brief),
+            true if self.vectors.saturating_mul(programs) < LONG => {
+                (share((4 / self.loads).max(1), 1), Reason::Waiting)
+            }
+            true => (share(1, 2), Reason::Long),
         }
     }
 
@@ -166,6 +178,51 @@ impl Work {
         } else {
             LoadHint::Streaming
         }
+    }
+}
+
+/// What decides a [choice](Work::choice).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The threads of a program wait for one another.
+    Dependent,
+    /// A program is no more than a warp does.
+    Small,
+    /// Where elements lie is known at once.
+    Direct,
+    /// Where they lie is loaded first, in a launch that takes not much longer than the memory's latency.
+    Brief,
+    /// Where they lie is loaded first, and there are too few blocks to hide each other's waits.
+    Waiting,
+    /// Where they lie is loaded first, and there are so many blocks that they hide each other's waits.
+    Long,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dependent => "the threads of a program wait for one another, so one block does all of it",
+            Self::Small => {
+                "a program is no more than a warp does, so programs share blocks where there are more of them than \
+                 multiprocessors"
+            }
+            Self::Direct => {
+                "where elements lie is known at once, so a thread has one access, and a program as many blocks as that \
+                 takes"
+            }
+            Self::Brief => {
+                "where elements lie is loaded first, and the launch takes not much longer than that wait, so a thread \
+                 has one access"
+            }
+            Self::Waiting => {
+                "where elements lie is loaded first, and there are too few blocks to hide each other's waits, so a \
+                 thread has up to four loads in flight"
+            }
+            Self::Long => {
+                "where elements lie is loaded first, and there are so many blocks that they hide each other's waits, \
+                 so half as many do two trips each"
+            }
+        })
     }
 }
 

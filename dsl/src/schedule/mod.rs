@@ -7,7 +7,7 @@ mod choose;
 
 use std::fmt;
 
-pub use choose::{Work, choose};
+pub use choose::{Reason, Work, choose};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;

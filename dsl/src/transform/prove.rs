@@ -47,22 +47,32 @@ pub enum ProvedBy {
     Author,
 }
 
+impl fmt::Display for AccessKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Load => "load",
+            Self::Store => "store",
+            Self::Atomic => "atomic",
+        })
+    }
+}
+
+impl fmt::Display for ProvedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Proof => "proved",
+            Self::Host => "host-checked",
+            Self::Guard => "guarded",
+            Self::Author => "unchecked",
+        })
+    }
+}
+
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            AccessKind::Load => "load",
-            AccessKind::Store => "store",
-            AccessKind::Atomic => "atomic",
-        };
-        write!(f, "{kind} {}[", self.tensor)?;
+        write!(f, "{} {}[", self.kind, self.tensor)?;
         for (axis, by) in self.axes.iter().enumerate() {
-            let word = match by {
-                ProvedBy::Proof => "proved",
-                ProvedBy::Host => "host-checked",
-                ProvedBy::Guard => "guarded",
-                ProvedBy::Author => "unchecked",
-            };
-            write!(f, "{}{word}", if axis == 0 { "" } else { ", " })?;
+            write!(f, "{}{by}", if axis == 0 { "" } else { ", " })?;
         }
         write!(f, "] at {}", self.span)
     }

@@ -76,6 +76,26 @@ pub fn resources(cubin: &[u8]) -> Result<Vec<(String, Resources)>, CubinError> {
         .collect())
 }
 
+/// The most threads of a block that each kernel of a cubin was compiled for, of those that say so, in the order of their
+/// names. Tilewright's kernels are launched with so many.
+pub fn block_threads(cubin: &[u8]) -> Result<Vec<(String, u32)>, CubinError> {
+    let cubin = Cubin::read(cubin)?;
+    let mut kernels = BTreeMap::new();
+    for (name, facts) in &cubin.sections {
+        let Some(kernel) = name.strip_prefix(".nv.info.") else {
+            continue;
+        };
+        for attribute in Attributes(cubin.data(facts)) {
+            let Attribute { kind, payload } = attribute?;
+            if matches!(kind, MAX_THREADS | REQUIRED_THREADS) {
+                let axes = [0, 4, 8].map(|at| word_at(payload, at).unwrap_or(1));
+                kernels.insert(kernel.to_owned(), axes.into_iter().fold(1, u32::saturating_mul));
+            }
+        }
+    }
+    Ok(kernels.into_iter().collect())
+}
+
 /// A cubin, and its sections by their names.
 struct Cubin<'a> {
     elf: Elf<'a, &'a [u8]>,
@@ -130,6 +150,8 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+const MAX_THREADS: u8 = 0x05;
+const REQUIRED_THREADS: u8 = 0x10;
 const FRAME_SIZE: u8 = 0x11;
 const MIN_STACK_SIZE: u8 = 0x12;
 const REGISTER_COUNT: u8 = 0x2f;
@@ -170,7 +192,7 @@ mod tests {
     use crate::compile::{Architecture, CompileOptions, compile, tests::nvrtc};
 
     const SOURCE: &str = r#"
-        extern "C" __global__ void plain(float* out) { out[threadIdx.x] = 1.0f; }
+        extern "C" __global__ void __launch_bounds__(96) plain(float* out) { out[threadIdx.x] = 1.0f; }
         extern "C" __global__ void sharing(float* out, int i) {
             __shared__ float tile[256];
             tile[threadIdx.x] = out[threadIdx.x];
@@ -205,6 +227,8 @@ mod tests {
             );
             assert_eq!([0, 1, 2].map(|index: usize| found[index].1.stack_bytes), [64, 0, 0]);
             assert_eq!([0, 1, 2].map(|index: usize| found[index].1.shared_bytes), [0, 0, 1024]);
+            let bounded = block_threads(&cubin.bytes).expect("a cubin");
+            assert_eq!(bounded, [("plain".to_owned(), 96)]);
         }
     }
 
@@ -221,6 +245,7 @@ mod tests {
             let mut damaged = cubin.bytes.to_vec();
             damaged[at] ^= 0xff;
             let _ = resources(&damaged);
+            let _ = block_threads(&damaged);
         }
     }
 }

@@ -20,7 +20,7 @@ pub use architecture::{Architecture, ArchitectureError};
 pub use compiler::{Compiler, Settled, UnknownCompiler};
 pub use diagnostic::{Diagnostic, Severity, parse as parse_log};
 pub use error::CompileError;
-pub use inspect::{CubinError, Resources, check_cubin, resources};
+pub use inspect::{CubinError, Resources, block_threads, check_cubin, resources};
 pub use library::Nvrtc;
 pub use options::CompileOptions;
 pub(crate) use ptx::assemble;

@@ -18,6 +18,11 @@ const MAX_LIST_RANK: usize = 3;
 
 /// Checks the arguments of a call against the device and against each other.
 pub(crate) fn check(call: &Call<'_>, device: &Device) -> Result<(), LaunchError> {
+    check_on(call, Some(device))
+}
+
+/// The same; of a call that is not launched, whatever device the memory is of.
+pub(crate) fn check_on(call: &Call<'_>, device: Option<&Device>) -> Result<(), LaunchError> {
     let arguments = call.arguments();
     if let Some(calls) = call.definition().fused()
         && (calls > MAX_FUSED || arguments.len() > MAX_PARAMETERS)
@@ -53,7 +58,7 @@ thread_local! {
 }
 
 /// Checks each argument for itself, and says which bytes those with elements take.
-fn check_each(call: &Call<'_>, device: &Device, spans: &mut Vec<Span<Place>>) -> Result<(), LaunchError> {
+fn check_each(call: &Call<'_>, device: Option<&Device>, spans: &mut Vec<Span<Place>>) -> Result<(), LaunchError> {
     let mut add = |place, is_written, footprint: &Footprint<'_, '_>| {
         let (start, end) = footprint.range();
         spans.push(Span {
@@ -144,7 +149,7 @@ impl Place {
 /// Returns the bytes of a tensor that has elements.
 fn check_tensor<'c, 'a>(
     call: &Call<'_>,
-    device: &Device,
+    device: Option<&Device>,
     place: Place,
     tensor: &'c TensorArgument<'a>,
 ) -> Result<Option<Footprint<'c, 'a>>, LaunchError> {
@@ -172,7 +177,7 @@ fn check_tensor<'c, 'a>(
 /// Returns the bytes that a count in device memory is read from.
 fn check_count<'c, 'a>(
     call: &Call<'_>,
-    device: &Device,
+    device: Option<&Device>,
     place: Place,
     count: &CountArgument<'_>,
 ) -> Result<Option<Footprint<'c, 'a>>, LaunchError> {
@@ -206,12 +211,12 @@ fn check_count<'c, 'a>(
 
 fn check_memory<'a>(
     call: &Call<'_>,
-    device: &Device,
+    device: Option<&Device>,
     place: Place,
     memory: &'a dyn Memory,
 ) -> Result<&'a Storage, LaunchError> {
     match Storage::of(memory) {
-        Some(storage) if storage.hardware().shares_memory_with(device.hardware()) => Ok(storage),
+        Some(storage) if device.is_none_or(|on| storage.hardware().shares_memory_with(on.hardware())) => Ok(storage),
         found => Err(other_device(call, device, place, found)),
     }
 }
@@ -282,9 +287,9 @@ fn count_out_of_range(call: &Call<'_>, place: Place, value: i64) -> LaunchError 
 }
 
 #[cold]
-fn other_device(call: &Call<'_>, device: &Device, place: Place, found: Option<&Storage>) -> LaunchError {
+fn other_device(call: &Call<'_>, device: Option<&Device>, place: Place, found: Option<&Storage>) -> LaunchError {
     let (kernel, parameter) = (call.definition().name(), place.name(call));
-    let expected = device.to_string();
+    let expected = device.map_or_else(|| "any device".to_owned(), Device::to_string);
     match found {
         Some(found) => LaunchError::OtherDevice {
             kernel,

@@ -33,7 +33,7 @@ pub use crate::error::{LaunchError, MarkedAccess};
 pub use bound::Bound;
 pub use prepared::Prepared;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_on};
 
 use crate::device::{CapturedLaunch, Destination, Device, Queue, Stream};
 use crate::hardware::capture;

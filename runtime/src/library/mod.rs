@@ -10,6 +10,7 @@ mod find;
 mod listed;
 mod loader;
 mod places;
+mod program;
 mod question;
 mod shared_object;
 
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 
 pub(crate) use loader::{Loaded, build, load};
 pub use places::add_packages;
+pub(crate) use program::Tool;
 
 use disk::Machine;
 use find::Search;
@@ -165,10 +167,12 @@ impl Wanted {
 fn ask_python() -> Option<PathBuf> {
     /// Longer than it takes from a cold disk.
     const LIMIT: Duration = Duration::from_secs(5);
+    /// No path is as long.
+    const LONGEST: u64 = 1 << 16;
     static TOLD: OnceLock<Option<PathBuf>> = OnceLock::new();
     let ask = || {
         let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
-        let told = question::ask(Command::new("python3").args(["-c", script]), LIMIT)?;
+        let told = question::ask(Command::new("python3").args(["-c", script]), LIMIT, LONGEST)?;
         let root = String::from_utf8(told).ok()?.trim().to_owned();
         (!root.is_empty()).then(|| root.into())
     };

@@ -190,7 +190,7 @@ fn versions(disk: &impl Disk, folder: &Path, name: &str) -> Vec<PathBuf> {
 }
 
 /// What a folder holds under names with the given beginning, the higher versions first; nothing if there is no folder.
-fn children(disk: &impl Disk, folder: &Path, beginning: &str) -> Vec<PathBuf> {
+pub(super) fn children(disk: &impl Disk, folder: &Path, beginning: &str) -> Vec<PathBuf> {
     let names = disk
         .names(folder)
         .into_iter()

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use crate::deadline::Deadline;
 
-/// More than this is no answer.
-const LONGEST: u64 = 1 << 16;
-
 /// How long to leave a program alone that has said everything and has yet to end.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What a program prints, if it succeeds before the time is over. Otherwise it is ended, with all that it has started.
-pub(super) fn ask(program: &mut Command, limit: Duration) -> Option<Vec<u8>> {
+/// What a program prints, if it succeeds before the time is over and prints no more than so many bytes. Otherwise it is
+/// ended, with all that it has started.
+pub(super) fn ask(program: &mut Command, limit: Duration, longest: u64) -> Option<Vec<u8>> {
     let deadline = Deadline::after(limit);
     program
         .stdin(Stdio::null())
@@ -24,7 +22,7 @@ pub(super) fn ask(program: &mut Command, limit: Duration) -> Option<Vec<u8>> {
         .stderr(Stdio::null())
         .process_group(0);
     let mut child = program.spawn().ok()?;
-    let answer = listen(&mut child, deadline);
+    let answer = listen(&mut child, deadline, longest);
     let status = answer.as_ref().and_then(|_| status(&mut child, deadline));
     match status {
         Some(status) => answer.filter(|_| status.success()),
@@ -35,8 +33,8 @@ pub(super) fn ask(program: &mut Command, limit: Duration) -> Option<Vec<u8>> {
     }
 }
 
-fn listen(child: &mut Child, deadline: Deadline) -> Option<Vec<u8>> {
-    let mut output = child.stdout.take()?.take(LONGEST + 1);
+fn listen(child: &mut Child, deadline: Deadline, longest: u64) -> Option<Vec<u8>> {
+    let mut output = child.stdout.take()?.take(longest + 1);
     let (told, answer) = mpsc::channel();
     // It ends when the last that holds the other end of the pipe has ended.
     let read = move || {
@@ -50,7 +48,7 @@ fn listen(child: &mut Child, deadline: Deadline) -> Option<Vec<u8>> {
         Some(left) => answer.recv_timeout(left).ok(),
         None => answer.recv().ok(),
     };
-    answer.filter(|answer| answer.len() as u64 <= LONGEST)
+    answer.filter(|answer| answer.len() as u64 <= longest)
 }
 
 fn status(child: &mut Child, deadline: Deadline) -> Option<ExitStatus> {
@@ -78,8 +76,11 @@ mod tests {
 
     use super::*;
 
+    /// More than this is no answer.
+    const LONGEST: u64 = 1 << 16;
+
     fn shell(script: &str, limit: Duration) -> Option<Vec<u8>> {
-        ask(Command::new("sh").args(["-c", script]), limit)
+        ask(Command::new("sh").args(["-c", script]), limit, LONGEST)
     }
 
     #[test]
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(shell("echo here", Duration::MAX).as_deref(), Some(b"here\n".as_slice()));
         assert_eq!(shell("echo here; exit 1", limit), None);
         assert_eq!(shell("cat", limit).as_deref(), Some(b"".as_slice()), "it reads nothing");
-        assert_eq!(ask(&mut Command::new("/no/such/program"), limit), None);
+        assert_eq!(ask(&mut Command::new("/no/such/program"), limit, LONGEST), None);
     }
 
     #[test]

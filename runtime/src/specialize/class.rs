@@ -82,7 +82,7 @@ pub(super) struct Staged {
     /// What is known of its accesses.
     pub(super) proofs: Vec<Proof>,
     /// What schedules are chosen by.
-    work: Work,
+    pub(super) work: Work,
     /// By schedule; the CPU device has none.
     variants: ArcSwap<Vec<(Option<Schedule>, Place)>>,
 }
@@ -207,6 +207,13 @@ impl LaunchClass {
             .collect()
     }
 
+    /// The conditions by the author's names, and whether each is among those that hold.
+    pub(super) fn conditions_as_text(&self, holding: &ConditionBits) -> Vec<(String, bool)> {
+        let name = |symbol| self.traced.kernel.text_of_symbol(symbol);
+        let texts = self.class.program().texts(&name).into_iter();
+        texts.map(|(number, text)| (text, holding.holds(number))).collect()
+    }
+
     /// The variant that serves every launch of the class, if there is one.
     pub(super) fn resident(&self) -> Option<Arc<Variant>> {
         self.resident.load_full()
@@ -230,6 +237,11 @@ impl LaunchClass {
             (Some(machine), None) => staged.work.regime(machine, programs),
             _ => 0..=u64::MAX,
         }
+    }
+
+    /// The schedule that all launches of the class ask for, if they do.
+    pub(super) fn asked_schedule(&self) -> Option<Schedule> {
+        self.schedule
     }
 
     /// The schedule that a launch of so many programs wants; none on the CPU device.

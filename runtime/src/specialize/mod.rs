@@ -11,7 +11,8 @@
 //! Only a class that was never seen makes a launch wait, for its resident variant. What would serve better is built behind
 //! (`request`, `ahead`, `build`), once for all that want it, and swapped in when it is there. No lock that is held while something
 //! is compiled is taken by a launch that does not wait for it. What is used least goes when there is too much (`evict`).
-//! For a GPU that is not here (`offline`) all that a launch may be served by is built at once, and nothing launched.
+//! For a GPU that is not here (`offline`) all that a launch may be served by is built at once, and nothing launched; `specimen`
+//! is that without building it, to be looked at.
 
 mod ahead;
 mod build;
@@ -28,6 +29,7 @@ mod request;
 mod sealed;
 mod site;
 mod sites;
+mod specimen;
 mod tiers;
 mod trial;
 mod variant;
@@ -42,6 +44,7 @@ pub use offline::Target;
 pub(crate) use plan::{LaunchPlan, Served, Specializer};
 pub(crate) use site::Site;
 pub(crate) use sites::SiteSlot;
+pub(crate) use specimen::{Candidate, Specimen};
 pub use tiers::Tier;
 pub use trial::Measured;
 pub(crate) use trial::Reading;

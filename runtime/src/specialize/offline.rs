@@ -25,6 +25,23 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The GPU that servers usually have of an architecture: an A100, an H100 or H200, a B200. `None` of others.
+    ///
+    /// ```
+    /// use tilewright_runtime::Target;
+    /// use tilewright_runtime::compile::Architecture;
+    ///
+    /// let h100 = Target::usual(Architecture::new(9, 0)).expect("one is known");
+    /// assert_eq!(h100.multiprocessors, 132);
+    /// assert_eq!(Target::usual(Architecture::new(1, 0)), None);
+    /// ```
+    pub fn usual(architecture: Architecture) -> Option<Self> {
+        let usual = [(8, 108), (9, 132), (10, 148)].map(|(major, count)| Self::new(Architecture::new(major, 0), count));
+        usual.into_iter().find(|target| target.architecture == architecture)
+    }
+}
+
 impl From<&CudaProperties> for Target {
     fn from(properties: &CudaProperties) -> Self {
         Self::new(properties.architecture, properties.multiprocessors)

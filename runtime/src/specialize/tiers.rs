@@ -246,12 +246,22 @@ pub(super) fn blocks(call: &Call<'_>, variant: &Variant, programs: u64) -> Resul
     })
 }
 
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Tier {
+    /// All of them, from the one that knows least.
+    pub const ALL: [Self; 3] = [Self::Resident, Self::Proved, Self::Literal];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Resident => "resident",
             Self::Proved => "proved",
             Self::Literal => "literal",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

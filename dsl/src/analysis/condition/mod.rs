@@ -12,6 +12,7 @@ mod given;
 mod program;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::HashMap;
 

@@ -63,8 +63,10 @@ struct Writer<'a> {
     kernel: &'a Kernel,
     body: String,
     depth: usize,
-    /// Where the line comes from that was written last.
+    /// Where what is written now comes from.
     line: Option<(&'static str, u32)>,
+    /// Whether the compiler has been told that of the next line.
+    is_told: bool,
     /// What numbers and conditions are called, innermost block last.
     named: Vec<HashMap<Key, Number>>,
     /// How many have been named.
@@ -98,6 +100,7 @@ impl<'a> Writer<'a> {
             body: String::new(),
             depth: 1,
             line: None,
+            is_told: false,
             named: vec![HashMap::new()],
             names: 0,
             values: vec![Vec::new(); kernel.values.len()],
@@ -111,6 +114,11 @@ impl<'a> Writer<'a> {
 
     /// Writes one line.
     fn line(&mut self, text: impl AsRef<str>) {
+        // Compilers count on from a line that they are told of.
+        if let Some((_, line)) = self.line.filter(|_| !self.is_told) {
+            self.body.push_str(&format!("#line {line}\n"));
+        }
+        self.is_told = false;
         for _ in 0..self.depth {
             self.body.push_str("  ");
         }
@@ -145,6 +153,7 @@ impl<'a> Writer<'a> {
             self.line = Some((span.file, span.line));
             let file = in_quotes(&span.file.replace('\\', "/"));
             self.body.push_str(&format!("#line {} \"{file}\"\n", span.line));
+            self.is_told = true;
         }
     }
 

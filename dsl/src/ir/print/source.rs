@@ -62,7 +62,7 @@ impl Kernel {
                 Some(value) => text.push_str(&value.to_string()),
                 None => text.push_str(&literal.to_string()),
             },
-            Expression::Symbol(symbol) => text.push_str(&self.symbol(*symbol)),
+            Expression::Symbol(symbol) => text.push_str(&self.text_of_symbol(*symbol)),
             Expression::Argument(position) => text.push_str(self.parameter_name(*position)),
             Expression::Unary { op, value } => match op {
                 UnaryOp::Negate | UnaryOp::Not => {
@@ -117,8 +117,8 @@ impl Kernel {
         text.push(')');
     }
 
-    /// A launch symbol as its author writes it.
-    fn symbol(&self, symbol: Symbol) -> String {
+    /// A launch symbol as its author writes it: `out.extent(1)`.
+    pub fn text_of_symbol(&self, symbol: Symbol) -> String {
         match symbol {
             Symbol::ProgramId(axis) => format!("program_id({axis})"),
             Symbol::NumPrograms(axis) => format!("num_programs({axis})"),

@@ -142,6 +142,17 @@ impl CudaFunction {
         })
     }
 
+    /// How many blocks of so many threads, which ask for so many bytes of shared memory, a multiprocessor holds at once, as the
+    /// driver says.
+    pub fn blocks_at_once(&self, threads: u32, dynamic_shared: u32) -> Result<u32, DeviceError> {
+        self.device().bind()?;
+        let (threads, shared) = (i32::try_from(threads).unwrap_or(i32::MAX), dynamic_shared as usize);
+        // SAFETY: the function's module is loaded.
+        let found = unsafe { result::occupancy::max_active_block_per_multiprocessor(self.function, threads, shared) };
+        let found = found.during("cuOccupancyMaxActiveBlocksPerMultiprocessor")?;
+        Ok(found.unsigned_abs())
+    }
+
     pub(super) fn raw(&self) -> CUfunction {
         self.function
     }

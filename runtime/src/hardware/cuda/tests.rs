@@ -4,6 +4,7 @@
 
 mod ptx;
 
+use crate::inspect::{Block, Occupancy};
 use std::ffi::c_void;
 
 use tilewright_testing::{Part, skip};
@@ -267,6 +268,47 @@ fn the_driver_and_the_cubin_agree_on_resources() {
             .resources()
             .expect("its resources");
         assert_eq!(told, read, "{name}");
+    }
+}
+
+#[test]
+fn the_driver_and_the_limits_of_the_architecture_agree_on_how_many_blocks_there_are_at_once() {
+    let Some(device) = gpu() else { return };
+    let architecture = device.properties().architecture;
+    let options = CompileOptions::new(architecture);
+    // From few registers to many.
+    let busy = |count: usize| {
+        let kept: String = (0..count).map(|i| format!("float v{i} = in[{i} * n];")).collect();
+        let used: String = (0..count)
+            .map(|i| format!("out[{i} * n] = v{i} * v{};", (i + 1) % count))
+            .collect();
+        format!(
+            "extern \"C\" __global__ void busy(const float* in, float* out, int n) {{ {kept} __syncthreads(); {used} }}"
+        )
+    };
+    for count in [1, 10, 20, 33, 47, 64, 90, 120] {
+        let cubin = compile(&busy(count), "busy", &options).expect("it compiles");
+        let function = CudaModule::load(&device, &cubin.bytes)
+            .expect("it loads")
+            .function("busy")
+            .expect("the kernel");
+        function.allow_shared(96 << 10).expect("there is as much");
+        let registers = function.resources().expect("its resources").registers;
+        for threads in [32, 64, 96, 128, 224, 256, 512, 1024] {
+            for shared_bytes in [0, 1, 1000, 4 << 10, 16 << 10, 40 << 10, 96 << 10] {
+                let block = Block {
+                    threads,
+                    registers,
+                    shared_bytes,
+                };
+                let Some(found) = Occupancy::of(block, architecture) else {
+                    println!("the limits of {architecture} are not known");
+                    return;
+                };
+                let told = function.blocks_at_once(threads, shared_bytes).expect("it is told");
+                assert_eq!(found.blocks, told, "{block:?} on {architecture}");
+            }
+        }
     }
 }
 
