@@ -7,7 +7,7 @@ mod choose;
 
 use std::fmt;
 
-pub use choose::{Work, choose};
+pub use choose::{Meets, Work, choose};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;
@@ -101,7 +101,7 @@ pub enum ScheduleError {
     Unroll(u32),
     /// Splitting or sharing where the threads of a program depend on one another.
     #[error(
-        "the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1"
+        "the threads of a program of `{0}` depend on one another, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
     )]
     Dependent(String),
     /// Warps that are not whole where elements meet.
@@ -149,7 +149,6 @@ impl Schedule {
         if self.splits > 1 && self.programs_per_block > 1 {
             return Err(ScheduleError::SplitAndShared);
         }
-        let alone = self.splits == 1 && self.programs_per_block == 1;
         let effects = Effects::of(kernel);
         if effects.has_collectives && !self.threads.is_multiple_of(WARP) {
             return Err(ScheduleError::Warps {
@@ -157,10 +156,17 @@ impl Schedule {
                 threads: self.threads,
             });
         }
-        if !alone && !effects.threads_are_independent() {
+        let shares = self.programs_per_block > 1 && (effects.in_order || !self.groups_meet());
+        if (self.splits > 1 || shares) && !effects.threads_are_independent() {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         Ok(())
+    }
+
+    /// Whether the threads of a program can wait for each other without the other programs of their block: they are whole
+    /// warps, or share one.
+    fn groups_meet(&self) -> bool {
+        self.threads.is_multiple_of(WARP) || (self.threads < WARP && self.threads.is_power_of_two())
     }
 
     /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.

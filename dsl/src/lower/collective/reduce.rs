@@ -403,13 +403,12 @@ impl Lower<'_> {
                 value: self.shuffled(Shuffle::Down, own.value, half, together),
                 at: own.at.map(|at| self.shuffled(Shuffle::Down, at, half, together)),
             };
-            let (end, behind, count) = (
-                self.b.constant(half),
-                self.b.indices().offset(lane, half),
-                self.b.constant(count),
-            );
-            let (first, there) = (self.b.indices().less(lane, end), self.b.indices().less(behind, count));
-            let there = self.b.indices().all([first, there]);
+            // Those behind the first half have no more use for theirs; of the others all have a partner after the first step.
+            let (behind, count) = (self.b.indices().offset(lane, half), self.b.constant(count));
+            let there = match half == group / 2 {
+                true => self.b.indices().less(behind, count),
+                false => self.b.indices().always(true),
+            };
             own = self.better(reduction, own, other, there)?;
             half /= 2;
         }
