@@ -39,7 +39,7 @@ MOST_BYTES = 8 << 30
 LEAST_TRAFFIC = 240_000_000
 # Triton's compiler takes minutes for longer ones.
 LONGEST_TRITON_SORT = 2048
-SPREADS = [(threads, beside) for threads in (32, 64, 128, 256, 512, 1024) for beside in (1, 4, 8) if threads * beside <= 1024]
+SPREADS = [(threads, beside) for threads in (4, 8, 16, 32, 64, 128, 256, 512, 1024) for beside in (1, 4, 8, 32) if 32 <= threads * beside <= 512 or threads == 1024 * beside]
 
 
 @triton.jit

@@ -29,6 +29,8 @@ pub struct Work {
 /// How elements of a tile meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meets {
+    /// They are scanned, by whole warps.
+    Scanned,
     /// They are combined or counted.
     Combined,
     /// They are sorted.
@@ -41,8 +43,9 @@ impl Work {
         let effects = Effects::of(kernel);
         let independent = effects.threads_are_independent();
         let sorts = |(_, node): (_, &Expression)| matches!(node, Expression::ArgSort { .. });
-        let meets = match kernel.expressions.iter().any(sorts) {
-            true => Meets::Sorted,
+        let meets = match effects.has_scans {
+            true => Meets::Scanned,
+            false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
             false => Meets::Combined,
         };
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
@@ -148,21 +151,27 @@ impl Work {
         }
     }
 
-    /// A warp does what it can hold, without a barrier; where there are few programs, several share what is long. What is
+    /// A warp or a part of one does what it can hold, without a barrier; where there are few programs, several share what is long. What is
     /// longer a block does, by a power of two of threads: so each combines what it holds.
     fn where_they_meet(&self, meets: Meets, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
         let few = programs <= u64::from(machine.multiprocessors) << FEW;
         let (in_warp, own) = match meets {
             _ if few => (OWN_IF_FEW, OWN_IF_FEW),
-            Meets::Combined => (OWN_COMBINED, OWN_IN_BLOCK),
+            Meets::Scanned | Meets::Combined => (OWN_COMBINED, OWN_IN_BLOCK),
             Meets::Sorted => (OWN_IN_BLOCK, OWN_IN_BLOCK),
         };
-        let threads = match self.elements <= in_warp * u64::from(WARP) {
-            true => WARP,
-            false => (self.elements.next_power_of_two() / own).clamp(2 * u64::from(WARP), 2 * BLOCK) as u32,
+        let warp = u64::from(WARP);
+        let padded = self.elements.next_power_of_two();
+        let threads = match (meets, self.elements <= in_warp * warp) {
+            (Meets::Scanned, true) => WARP,
+            (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
+            (Meets::Sorted, true) => (padded / own).clamp(1, warp) as u32,
+            (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
         let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
         let beside = (EVEN / u64::from(threads)).max(1).min(spread.next_power_of_two());
+        // A block is at least a warp.
+        let beside = beside.max(warp / u64::from(threads));
         Schedule {
             threads,
             programs_per_block: beside as u32,
@@ -319,7 +328,7 @@ mod tests {
                 indirect_load: random.bool(),
                 indirect_store: random.bool(),
                 loads: random.u64(1..6),
-                meets: [None, Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..3)],
+                meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
             };
             let machine = Machine {
                 multiprocessors: random.u32(1..200),

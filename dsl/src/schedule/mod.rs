@@ -104,9 +104,9 @@ pub enum ScheduleError {
         "the threads of a program of `{0}` depend on one another, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
     )]
     Dependent(String),
-    /// Warps that are not whole where elements meet.
+    /// Threads that cannot meet where elements do.
     #[error(
-        "{threads} threads for a program of `{kernel}`, in which elements meet: it takes whole warps, a multiple of 32"
+        "{threads} threads for a program of `{kernel}`, in which elements meet: it takes whole warps, a multiple of 32, or without a scan a part of one, 1, 2, 4, 8 or 16"
     )]
     Warps {
         /// The kernel.
@@ -150,7 +150,8 @@ impl Schedule {
             return Err(ScheduleError::SplitAndShared);
         }
         let effects = Effects::of(kernel);
-        if effects.has_collectives && !self.threads.is_multiple_of(WARP) {
+        let meet = self.threads.is_multiple_of(WARP) || (!effects.has_scans && self.groups_meet());
+        if effects.has_collectives && !meet {
             return Err(ScheduleError::Warps {
                 kernel: kernel.name.clone(),
                 threads: self.threads,

@@ -108,11 +108,11 @@ impl Lower<'_> {
     }
 
     fn bits_of(&mut self, element: ElementType, value: Use, word: ElementType) -> Use {
-        let unsigned = match element {
-            ElementType::Bool | ElementType::I64 => return self.cast(value, word),
-            _ => unsigned(element),
-        };
-        let bits = self.b.bitcast(value, Type::scalar(unsigned));
+        // What is an index has no bits to be looked at.
+        if element == ElementType::I64 {
+            return self.cast(value, word);
+        }
+        let bits = self.b.bitcast(value, Type::scalar(unsigned(element)));
         self.cast(bits, word)
     }
 
@@ -129,8 +129,7 @@ impl Lower<'_> {
             key = self.b.binary(BinaryOp::Xor, key, number(all));
         }
         match element.kind() {
-            ElementKind::Bool => return self.b.is_not_zero(key),
-            ElementKind::Unsigned => {}
+            ElementKind::Bool | ElementKind::Unsigned => {}
             ElementKind::Signed => key = self.b.binary(BinaryOp::Xor, key, number(top)),
             _ => {
                 let positive = self.b.compare(CompareOp::GreaterEqual, key, number(top));

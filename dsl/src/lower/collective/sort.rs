@@ -80,13 +80,13 @@ impl Team {
         self.threads.min(Lower::warp())
     }
 
-    /// Whether finding so many elements one after the other takes less than sorting all of them. Both are mostly exchanges
-    /// between threads, and what follows in each.
+    /// Whether finding so many elements one after the other, one for each thread, takes less than sorting all of them. Both
+    /// are mostly exchanges between threads, and what follows in each.
     fn finds_sooner(self, first: i64) -> bool {
         let steps = i64::from(self.threads.ilog2());
         let sorts = self.own * (steps * (steps + 1) / 2) * 2 + steps * self.own;
         let finds = first * (2 * i64::from(self.in_warp().ilog2()) + first.min(self.own));
-        finds < sorts
+        first <= self.in_warp() && finds < sorts
     }
 }
 
