@@ -7,11 +7,11 @@
 use super::super::access::memory_type;
 use super::super::held::Held;
 use super::super::{Lower, LowerError};
-use super::keys::{Entry, Kind};
+use super::keys::Kind;
 use super::{Kept, Line};
 use crate::element::ElementType;
 use crate::ir::{Expression, Handle};
-use crate::thread::{Buffer, Index, Predicate, Statement, Use, Vote};
+use crate::thread::{Index, Operation, Place, Predicate, Statement, Use, Vote};
 
 /// Entries that a thread has at most.
 const MOST_OWN: i64 = 32;
@@ -156,22 +156,17 @@ impl Lower<'_> {
                 Wanted::Order => {
                     let entries = lower.entries(line, Kind::Numbered, descending, &elements);
                     let sorted = lower.sort_entries(team, standing, entries)?;
-                    lower.put_sorted(
-                        line,
-                        team,
-                        standing,
-                        result,
-                        ElementType::I32,
-                        &sorted,
-                        |lower, entry| Ok(lower.number_of(entry)),
-                    )
+                    let numbers: Vec<Use> = sorted.iter().map(|entry| lower.number_of(entry)).collect();
+                    lower.put_sorted(line, team, standing, (result, stored), &numbers)
                 }
                 Wanted::Elements(_) => {
                     lower.sort_elements(line, team, standing, descending, &elements, (result, stored))
                 }
-            }
+            }?;
+            // Behind it the result is there, and what was exchanged for it is free.
+            lower.barrier();
+            Ok(())
         })?;
-        self.barrier();
         if let Wanted::Elements(elements) = wanted {
             for element in elements {
                 self.held.insert(element, Held::Shared(result, stored));
@@ -223,9 +218,11 @@ impl Lower<'_> {
         let by_keys = |lower: &mut Self| {
             let entries = lower.entries(line, Kind::Keys, descending, elements);
             let sorted = lower.sort_entries(team, standing, entries)?;
-            lower.put_sorted(line, team, standing, result, stored, &sorted, |lower, entry| {
-                Ok(lower.sorted_element(line, descending, entry))
-            })
+            let sorted: Vec<Use> = sorted
+                .iter()
+                .map(|entry| lower.sorted_element(line, descending, entry))
+                .collect();
+            lower.put_sorted(line, team, standing, (result, stored), &sorted)
         };
         if !line.element.is_float() {
             return by_keys(self);
@@ -241,35 +238,33 @@ impl Lower<'_> {
         let any = self.holds_for_any(any)?;
         let before = self.order.clone();
         let by_numbers = self.inside(|lower| {
-            let top = lower.shared_top;
-            let bits = lower.shared(stored, (team.teams * line.padded()) as u64)?;
-            let own = lower.split(lower.worker, team.threads).0;
-            let first = lower.b.indices().scale(own, line.padded());
+            // Until all have found theirs, elements are where the result will be.
             for (along, element) in elements {
-                let at = lower.b.indices().add(first, *along);
-                let to = lower.element_place(bits, at, stored);
-                let works = lower.in_team(team);
-                lower.where_needed(works, |lower| {
+                let end = lower.b.constant(line.extent);
+                let there = lower.b.indices().less(*along, end);
+                let needed = lower.b.indices().all([standing.here, there]);
+                let to = lower.place_on_line(line, standing, *along, (result, stored));
+                lower.where_needed(needed, |lower| {
                     lower.put(to, *element);
                     Ok(())
                 })?;
             }
             lower.barrier();
             let entries = lower.entries(line, Kind::Numbered, descending, elements);
-            let sorted = lower.sort_entries(team, standing, entries)?;
-            lower.put_sorted(line, team, standing, result, stored, &sorted, |lower, entry| {
+            let entries = lower.sort_entries(team, standing, entries)?;
+            let mut sorted = Vec::with_capacity(entries.len());
+            for entry in &entries {
                 let number = lower.number_of(entry);
                 let number = lower.b.index(number);
-                let last = lower.b.constant(line.padded() - 1);
+                // What fills the line up has no element.
+                let (zero, last) = (lower.b.constant(0), lower.b.constant(line.extent - 1));
+                let number = lower.b.indices().maximum(number, zero);
                 let number = lower.b.indices().minimum(number, last);
-                let at = lower.b.indices().add(first, number);
-                let from = lower.element_place(bits, at, stored);
-                Ok(lower.fetch(from, stored, line.element))
-            })?;
-            lower.reads_shared(bits);
+                let from = lower.place_on_line(line, standing, number, (result, stored));
+                sorted.push(lower.where_needed(standing.here, |lower| Ok(lower.fetch(from, stored, line.element)))?);
+            }
             lower.barrier();
-            lower.shared_top = top;
-            Ok(())
+            lower.put_sorted(line, team, standing, (result, stored), &sorted)
         })?;
         self.order = before;
         let by_keys = self.inside(by_keys)?;
@@ -290,7 +285,7 @@ impl Lower<'_> {
     /// Whether a condition holds for any thread of the program: all are told the same.
     fn holds_for_any(&mut self, condition: Handle<Predicate>) -> Result<Handle<Predicate>, LowerError> {
         let together = self.together_in_warp();
-        let vote = crate::thread::Operation::Vote {
+        let vote = Operation::Vote {
             kind: Vote::Any,
             condition: condition.into(),
             group: together as u32,
@@ -326,17 +321,27 @@ impl Lower<'_> {
         Ok(self.b.indices().any(any))
     }
 
-    /// Writes what a team has sorted: its thread `t` has the entries from `t` times as many on.
-    #[expect(clippy::too_many_arguments, reason = "who, where from, where to and what")]
+    /// The place of an element of the line of a team in what is made of all lines.
+    fn place_on_line(
+        &mut self,
+        line: &Line,
+        standing: Standing,
+        along: Handle<Index>,
+        (buffer, stored): Kept,
+    ) -> Place {
+        let point = self.on_line(line, standing.place, along);
+        let position = self.position(&point, line.shape);
+        self.element_place(buffer, position, stored)
+    }
+
+    /// Writes what a team has sorted: its thread `t` has the elements from `t` times as many on.
     fn put_sorted(
         &mut self,
         line: &Line,
         team: Team,
         standing: Standing,
-        result: Handle<Buffer>,
-        stored: ElementType,
-        sorted: &[Entry],
-        mut of: impl FnMut(&mut Self, &Entry) -> Result<Use, LowerError>,
+        result: Kept,
+        sorted: &[Use],
     ) -> Result<(), LowerError> {
         let is_innermost = line.axis + 1 == line.shape.rank();
         let mut lanes = team.own.min(MOST_LANES);
@@ -344,28 +349,21 @@ impl Lower<'_> {
             lanes /= 2;
         }
         let begin = self.b.indices().scale(standing.number, team.own);
-        for (packet, entries) in sorted.chunks(lanes as usize).enumerate() {
+        for (packet, values) in sorted.chunks(lanes as usize).enumerate() {
             let first = self.b.indices().offset(begin, packet as i64 * lanes);
-            let along = match lanes {
-                1 => first,
-                _ => {
-                    let lane = self.b.lane(lanes as u8);
-                    self.b.indices().add(first, lane)
-                }
+            let lane = if lanes > 1 {
+                self.b.lane(lanes as u8)
+            } else {
+                self.b.constant(0)
             };
+            let along = self.b.indices().add(first, lane);
             let end = self.b.constant(line.extent);
             let there = self.b.indices().less(first, end);
             let needed = self.b.indices().all([standing.here, there]);
-            let point = self.on_line(line, standing.place, along);
-            let position = self.position(&point, line.shape);
-            let to = self.element_place(result, position, stored);
+            let to = self.place_on_line(line, standing, along, result);
+            let values = values.iter().map(|value| self.as_stored(*value)).collect();
+            let packet = self.b.join(values);
             self.where_needed(needed, |lower| {
-                let mut parts = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    let value = of(lower, entry)?;
-                    parts.push(lower.as_stored(value));
-                }
-                let packet = lower.b.join(parts);
                 lower.put(to, packet);
                 Ok(())
             })?;

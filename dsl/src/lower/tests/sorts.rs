@@ -36,8 +36,6 @@ fn elements(element: ElementType, rows: u64, columns: u64) -> Argument {
         ElementType::F32 => &[0x7fc0_0000, 0xffc0_0001, 0x7f80_0001],
         ElementType::F16 => &[0x7e00, 0xfe01],
         ElementType::BF16 => &[0x7fc0, 0xffc1],
-        ElementType::F8E4M3 => &[0x7f, 0xff],
-        ElementType::F8E5M2 => &[0x7e, 0xfd],
         _ => &[],
     };
     Argument::tensor(element, &[rows, columns], 0, |at| {
@@ -152,8 +150,8 @@ fn barriers(lowered: &Lowered) -> usize {
 
 #[test]
 fn every_type_is_sorted_by_those_who_hold_it() {
-    let all = ElementType::ALL.into_iter();
-    for element in all.filter(|element| *element != ElementType::Bool) {
+    let has_order = |element: &ElementType| element.size() > 1 || element.is_integer();
+    for element in ElementType::ALL.into_iter().filter(has_order) {
         for (columns, threads) in [(37, 32), (200, 64), (64, 4)] {
             for wanted in [Wanted::Order, Wanted::Elements, Wanted::First(3)] {
                 for descending in [false, true] {
