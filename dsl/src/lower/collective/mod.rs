@@ -44,6 +44,14 @@ struct Line {
     places: i64,
 }
 
+/// The line that a thread works on, its number among those who do, and whether it does.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    place: Handle<Index>,
+    lane: Handle<Index>,
+    here: Handle<Predicate>,
+}
+
 impl Line {
     /// Chunks of a line.
     fn chunks(&self) -> i64 {

@@ -5,8 +5,9 @@
 //! exchange by shuffles, others through shared memory.
 
 use super::super::{Lower, LowerError};
+use super::Standing;
 use super::keys::{Entry, last_word};
-use super::sort::{Standing, Team};
+use super::sort::Team;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
 use crate::thread::{Buffer, Facts, Index, Operation, Register, Shuffle, Type, Unroll, Use};
@@ -43,7 +44,7 @@ impl Lower<'_> {
             return Ok(entries);
         }
         let cells = self.cells("entry", &entries);
-        let number = self.integer(standing.number, ElementType::U32);
+        let number = self.integer(standing.lane, ElementType::U32);
         let (zero, end) = (self.b.constant(0), self.b.constant(in_warp.into()));
         self.counted(zero, end, 1, Unroll::Never, |lower, level| {
             let partner = lower.mirrored(level, in_warp);

@@ -3,7 +3,7 @@
 use super::super::access::memory_type;
 use super::super::held::Held;
 use super::super::{Lower, LowerError};
-use super::{CHUNK, Kept, Line};
+use super::{CHUNK, Kept, Line, Standing};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Reduction};
 use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
@@ -60,14 +60,6 @@ impl Share {
     fn active(self) -> i64 {
         self.lines * self.group
     }
-}
-
-/// The line that a thread works on, its number among those who do, and whether it does.
-#[derive(Debug, Clone, Copy)]
-struct Standing {
-    place: Handle<Index>,
-    lane: Handle<Index>,
-    here: Handle<Predicate>,
 }
 
 impl Lower<'_> {

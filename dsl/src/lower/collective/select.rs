@@ -2,9 +2,9 @@
 //! is found again and again, which its thread takes away.
 
 use super::super::{Lower, LowerError};
-use super::Line;
 use super::keys::Entry;
-use super::sort::{Standing, Team};
+use super::sort::Team;
+use super::{Line, Standing};
 use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::thread::{Buffer, Shuffle, Unroll};
@@ -21,7 +21,7 @@ impl Lower<'_> {
         result: Handle<Buffer>,
     ) -> Result<(), LowerError> {
         let mut found = self.first_of_warp(team.in_warp(), first, entries)?;
-        let mut lane = standing.number;
+        let mut lane = standing.lane;
         if team.threads > Self::warp() {
             found = self.first_of_warps(team, first, &found)?;
             lane = self.worker;

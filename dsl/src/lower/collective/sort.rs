@@ -8,7 +8,7 @@ use super::super::access::memory_type;
 use super::super::held::Held;
 use super::super::{Lower, LowerError};
 use super::keys::Kind;
-use super::{Kept, Line};
+use super::{Kept, Line, Standing};
 use crate::element::ElementType;
 use crate::ir::{Expression, Handle};
 use crate::thread::{Index, Operation, Place, Predicate, Statement, Use, Vote};
@@ -31,14 +31,6 @@ pub(super) struct Team {
     pub(super) teams: i64,
     /// Entries of each thread, a power of two.
     pub(super) own: i64,
-}
-
-/// Where a thread of a team stands: its line, if there is one for it, and its number in the team.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
-    pub(super) place: Handle<Index>,
-    pub(super) number: Handle<Index>,
-    pub(super) here: Handle<Predicate>,
 }
 
 /// What is wanted of a sort.
@@ -137,7 +129,7 @@ impl Lower<'_> {
         let wanted = self.wanted_of(order, line, team);
         let trips = (line.places + team.teams - 1) / team.teams;
         self.looped(trips, |lower, trip| {
-            let (team_number, number) = lower.split(lower.worker, team.threads);
+            let (team_number, lane) = lower.split(lower.worker, team.threads);
             let first = lower.b.indices().scale(trip, team.teams);
             let place = lower.b.indices().add(first, team_number);
             let (teams, places) = (lower.b.constant(team.teams), lower.b.constant(line.places));
@@ -146,7 +138,7 @@ impl Lower<'_> {
                 lower.b.indices().less(place, places),
             );
             let here = lower.b.indices().all([works, exists]);
-            let standing = Standing { place, number, here };
+            let standing = Standing { place, lane, here };
             let elements = lower.elements_of(line, team, standing)?;
             match &wanted {
                 Wanted::First(first) => {
@@ -185,7 +177,7 @@ impl Lower<'_> {
         let lanes = i64::from(self.layout(line.shape).lanes).min(team.own);
         let mut elements = Vec::with_capacity(team.own as usize);
         for packet in 0..team.own / lanes {
-            let packet = self.b.indices().offset(standing.number, packet * team.threads);
+            let packet = self.b.indices().offset(standing.lane, packet * team.threads);
             let first = self.b.indices().scale(packet, lanes);
             let along = self.packet_at(packet, lanes as u8);
             let end = self.b.constant(line.extent);
@@ -348,7 +340,7 @@ impl Lower<'_> {
         while line.extent % lanes != 0 || (lanes > 1 && !is_innermost) {
             lanes /= 2;
         }
-        let begin = self.b.indices().scale(standing.number, team.own);
+        let begin = self.b.indices().scale(standing.lane, team.own);
         for (packet, values) in sorted.chunks(lanes as usize).enumerate() {
             let first = self.b.indices().offset(begin, packet as i64 * lanes);
             let lane = if lanes > 1 {
