@@ -109,13 +109,13 @@ pub struct MeetingCase {
 }
 
 impl MeetingCase {
-    /// Captures launches that go round the sets, once the first one has run.
+    /// Captures launches that go round the sets, once each has run: a set that lies otherwise is another variant.
     ///
     /// # Safety
     /// All memory is there, as large as it is said to be, until the replay is dropped.
     #[allow(unsafe_code)]
     pub unsafe fn replay(&self, device: &Device) -> Result<Replay, Box<dyn Error>> {
-        self.launch(device, 0)?;
+        (0..self.sets).try_for_each(|set| self.launch(device, set))?;
         device.synchronize()?;
         Replay::capture(device, self.launches, |launch| self.launch(device, launch % self.sets))
     }
