@@ -55,6 +55,14 @@ class Ours:
         """Device microseconds of one launch of what was prepared, one figure per replay."""
         return self.ask(do="measure", name=name, replays=replays, warm_up=warm_up)["us"]
 
+    def prepare_meeting(self, name: str, case: dict, spread: tuple[int, int] | None = None) -> None:
+        """Compiles and captures a graph over rows in which elements meet: in memory of ours, kept until `release`."""
+        self.ask(do="prepare_meeting", name=name, spread=spread, **case)
+
+    def measure_meeting(self, name: str, replays: int, warm_up: int = 2) -> list[float]:
+        """As `measure`, of what `prepare_meeting` made."""
+        return self.ask(do="measure_meeting", name=name, replays=replays, warm_up=warm_up)["us"]
+
     def release(self) -> None:
         """Frees what `prepare` took."""
         self.ask(do="release")

@@ -7,6 +7,7 @@ mod batch;
 mod buffers;
 mod case;
 mod elements;
+mod meeting;
 mod random;
 mod replay;
 mod work;
@@ -27,6 +28,7 @@ use batch::{Batch, BatchCase};
 use buffers::Buffers;
 use case::{Binding, Case, Way};
 use elements::Elements;
+use meeting::MeetingCase;
 use replay::Replay;
 use work::Work;
 
@@ -61,6 +63,18 @@ enum Ask {
         replays: usize,
         warm_up: usize,
     },
+    /// Make rows in which elements meet ready, in memory of who asks. It is there until they are released.
+    PrepareMeeting {
+        name: String,
+        #[serde(flatten)]
+        case: MeetingCase,
+    },
+    /// Time them.
+    MeasureMeeting {
+        name: String,
+        replays: usize,
+        warm_up: usize,
+    },
     /// Free everything.
     Release,
 }
@@ -77,6 +91,8 @@ thread_local! {
     static READY: RefCell<HashMap<Compiler, Ready>> = RefCell::default();
     /// The batch that it has ready.
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
+    /// The rows that it has ready, in which elements meet.
+    static MEETING: RefCell<HashMap<String, Replay>> = RefCell::default();
 }
 
 /// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
@@ -169,8 +185,20 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
             let graph_us = batch.measure_graph(replays, warm_up)?;
             Ok(json!({ "call_us": timed.call_us, "host_us": timed.host_us, "total_us": timed.total_us, "graph_us": graph_us }))
         })?,
+        Ask::PrepareMeeting { name, case } => {
+            // SAFETY: who asks says where its memory is, and keeps it until all is released.
+            #[allow(unsafe_code)]
+            let replay = unsafe { case.replay(device) }?;
+            MEETING.with_borrow_mut(|meeting| drop(meeting.insert(name, replay)));
+            json!({ "prepared": true })
+        }
+        Ask::MeasureMeeting { name, replays, warm_up } => MEETING.with_borrow_mut(|meeting| -> Result<_, Box<dyn Error>> {
+            let replay = meeting.get_mut(&name).ok_or("nothing is prepared under that name")?;
+            Ok(json!({ "us": replay.measure(replays, warm_up)? }))
+        })?,
         Ask::Release => {
             ready.clear();
+            MEETING.take();
             BATCH.set(None);
             json!({ "released": true })
         }

@@ -2,9 +2,12 @@
 //!
 //! `TILEWRIGHT_BLESS=1 cargo test -p tilewright-dp --test golden` writes the files anew. Each kernel has two: `.ir` with
 //! the canonical kernel and the proofs of its accesses, `.thread` with what each thread of an H200 does. `accesses.txt`
-//! says how wide the accesses of all kernels are, for rows of several lengths and places.
+//! says how wide the accesses of all kernels are, for rows of several lengths and places. `meeting.txt` says of kernels in
+//! which elements of a row meet who does a row, how often threads meet and exchange, and what they access.
 
 mod catalogue;
+#[path = "codegen/meeting.rs"]
+mod meeting;
 
 use std::fmt::Write;
 use std::fs;
@@ -13,6 +16,9 @@ use std::path::{Path, PathBuf};
 use catalogue::{Binding, Place, lowered, movers, others};
 use half::bf16;
 use similar::TextDiff;
+use tilewright_dsl::lower::Lowered;
+use tilewright_dsl::schedule::{Schedule, WARP};
+use tilewright_dsl::thread::{Operation, Statement};
 use tilewright_runtime::Variant;
 
 /// The programs of the launches whose texts are kept.
@@ -64,8 +70,13 @@ fn ir_text(variant: &Variant) -> String {
 /// The accesses of a kernel in a line: bytes of each, and how many a thread does.
 fn accesses_text(about: &str, variant: &Variant) -> String {
     let mut text = format!("{} {about}:", variant.name());
+    write_accesses(&mut text, &lowered(variant.kernel(), PROGRAMS));
+    text + "\n"
+}
+
+fn write_accesses(text: &mut String, lowered: &Lowered) {
     let mut before = None;
-    for access in &lowered(variant.kernel(), PROGRAMS).accesses {
+    for access in &lowered.accesses {
         let key = (access.span, access.kind, access.tensor.clone());
         if before.as_ref() != Some(&key) {
             write!(text, " {} {}", access.kind, access.tensor).expect("a string grows");
@@ -76,6 +87,32 @@ fn accesses_text(about: &str, variant: &Variant) -> String {
             write!(text, " ({why})").expect("a string grows");
         }
     }
+}
+
+/// How elements of a row meet, in a line: who does a row, and what stands in the text.
+fn meeting_text(about: &str, programs: u64, variant: &Variant) -> String {
+    let lowered = lowered(variant.kernel(), programs);
+    let (mut barriers, mut warps, mut exchanges) = (0, 0, 0);
+    lowered.kernel.body.walk(&mut |statement, _| match statement {
+        Statement::Barrier { group } if *group > WARP => barriers += 1,
+        Statement::Barrier { .. } => warps += 1,
+        Statement::Let {
+            operation: Operation::Shuffle { .. } | Operation::Vote { .. },
+            ..
+        } => exchanges += 1,
+        _ => {}
+    });
+    let Schedule {
+        threads,
+        programs_per_block,
+        ..
+    } = lowered.schedule;
+    let shared = lowered.kernel.shared_bytes();
+    let mut text = format!(
+        "{} of {about}, {programs} programs: {threads} threads, {programs_per_block} programs of a block; {barriers} barriers, {warps} of warps, {exchanges} exchanges, {shared} bytes shared;",
+        variant.name()
+    );
+    write_accesses(&mut text, &lowered);
     text + "\n"
 }
 
@@ -158,10 +195,24 @@ fn the_accesses_of_every_kernel_are_as_wide_as_reviewed() {
 }
 
 #[test]
+fn elements_meet_as_reviewed() {
+    let mut text = String::new();
+    for columns in [8, 64, 131, 256, 512, 2048, 7168] {
+        for variant in meeting::meeting(columns) {
+            for programs in [64, 4096] {
+                text += &meeting_text(&columns.to_string(), programs, &variant);
+            }
+        }
+    }
+    assert_same(&[("meeting.txt".to_owned(), text)]);
+}
+
+#[test]
 fn no_golden_file_is_left_over_or_names_a_machine() {
     let expected = |name: &str| {
         let stem = name.strip_suffix(".ir").or(name.strip_suffix(".thread"));
-        name == "accesses.txt" || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
+        ["accesses.txt", "meeting.txt"].contains(&name)
+            || stem.is_some_and(|stem| CASES.iter().any(|case| case.0 == stem))
     };
     for entry in fs::read_dir(folder()).expect("the folder is there") {
         let entry = entry.expect("an entry");

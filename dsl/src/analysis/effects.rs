@@ -24,6 +24,8 @@ pub struct Effects {
     pub has_tile_locals: bool,
     /// Whether elements of a tile meet, as in a reduction.
     pub has_collectives: bool,
+    /// Whether they do in a scan.
+    pub has_scans: bool,
     /// Whether programs must run one after the other.
     pub in_order: bool,
     /// Whether programs wait for launches before theirs, which may write what they read.
@@ -49,6 +51,7 @@ impl Effects {
             Statement::Let(value) => {
                 let node = &kernel.expressions[*value];
                 effects.has_collectives |= node.is_collective();
+                effects.has_scans |= matches!(node, Expression::Scan { .. });
                 if let Expression::Load(access) = node {
                     effects.loaded.insert(access.tensor);
                 }

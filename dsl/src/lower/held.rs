@@ -275,10 +275,18 @@ impl Lower<'_> {
         }
         let Layout { lanes, .. } = self.layout(shape);
         let (slot, rest) = self.in_packet(position, lanes);
-        if let Some(packet) = self.own_packet(held, slot, lanes, element)
-            && let Some(own) = self.lanes_at(packet, lanes, rest)
+        // Of an only thread all packets are its own: then each lane may be in another one, if each packet is one element.
+        let in_several = self.b.kernel().ty(slot.into()).lanes > 1;
+        if (!in_several || lanes == 1)
+            && let Some(packet) = self.own_packet(held, slot, lanes, element)
         {
-            return Ok(own);
+            let is_own = self.b.kernel().indices.as_constant(rest) == Some(0);
+            if in_several && is_own {
+                return Ok(packet);
+            }
+            if let Some(own) = self.lanes_at(packet, lanes, rest).filter(|_| !in_several) {
+                return Ok(own);
+            }
         }
         match &mut self.wanted {
             Some(wanted) => {

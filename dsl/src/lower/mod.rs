@@ -61,7 +61,7 @@ pub use report::{TrapFault, TrapSite};
 use crate::analysis::effects::Effects;
 use crate::analysis::races::Races;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
-use crate::schedule::{Schedule, ScheduleError, WARP};
+use crate::schedule::{Schedule, ScheduleError};
 use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
 use barrier::Order;
 use held::{Held, Variable};
@@ -156,11 +156,8 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         message: e.to_string(),
     })?;
     let in_order = Effects::of(kernel).in_order;
-    match schedule.fits(kernel) {
-        // Groups of whole warps, or that share one, meet without the other programs of their block.
-        Err(ScheduleError::Dependent(_)) if !in_order && schedule.splits == 1 && groups_meet(schedule.threads) => {}
-        fits => fits.map_err(|source| LowerError::Schedule { kernel: name(), source })?,
-    }
+    let fits = schedule.fits(kernel);
+    fits.map_err(|source| LowerError::Schedule { kernel: name(), source })?;
     let mut lower = Lower::new(kernel, schedule, 0);
     lower.body()?;
     // Where programs share a block, each has as much shared memory as any of them turns out to take.
@@ -191,11 +188,6 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         in_order,
         accesses,
     })
-}
-
-/// Whether so many neighbouring threads of a block can wait for each other alone.
-fn groups_meet(threads: u32) -> bool {
-    threads.is_multiple_of(WARP) || (threads < WARP && threads.is_power_of_two())
 }
 
 /// An element of a tile at a point, where it is needed under a condition.

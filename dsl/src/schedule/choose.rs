@@ -23,12 +23,33 @@ pub struct Work {
     pub indirect_store: bool,
     /// Loads that an element of what it stores is made of, at most.
     pub loads: u64,
+    /// How elements meet, if that is what its threads depend on one another by.
+    pub meets: Option<Meets>,
+}
+
+/// How elements of a tile meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meets {
+    /// They are scanned, by whole warps.
+    Scanned,
+    /// They are combined or counted.
+    Combined,
+    /// They are sorted.
+    Sorted,
 }
 
 impl Work {
     /// The work of one program of `kernel`.
     pub fn of(kernel: &Kernel) -> Self {
-        let independent = Effects::of(kernel).threads_are_independent();
+        let effects = Effects::of(kernel);
+        let independent = effects.threads_are_independent();
+        let sorts = |(_, node): (_, &Expression)| matches!(node, Expression::ArgSort { .. });
+        let meets = match effects.has_scans {
+            true => Meets::Scanned,
+            false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
+            false => Meets::Combined,
+        };
+        let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
         let mut work = Self {
             vectors: 1,
             elements: 1,
@@ -36,6 +57,7 @@ impl Work {
             indirect_load: false,
             indirect_store: false,
             loads: 1,
+            meets: by_meeting.then_some(meets),
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         kernel.body.walk(&mut |statement, _| {
@@ -94,6 +116,14 @@ impl Work {
             load,
             store,
         };
+        if let Some(meets) = self.meets {
+            let base = Schedule {
+                load: LoadHint::Cached,
+                store: StoreHint::Cached,
+                ..alone(WARP, 4)
+            };
+            return self.where_they_meet(meets, programs, machine, base);
+        }
         if !self.independent {
             // One block does all of it, with enough threads that a tile of registers stays small.
             let wanted = if self.elements >= 8192 { 512 } else { BLOCK };
@@ -129,6 +159,34 @@ impl Work {
             ..alone(round_to_warps(threads), in_flight)
         };
         (schedule, reason)
+    }
+
+    /// A warp or a part of one does what it can hold, without a barrier; where there are few programs, several share what is long. What is
+    /// longer a block does, by a power of two of threads: so each combines what it holds.
+    fn where_they_meet(&self, meets: Meets, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
+        let few = programs <= u64::from(machine.multiprocessors) << FEW;
+        let (in_warp, own) = match meets {
+            _ if few => (OWN_IF_FEW, OWN_IF_FEW),
+            Meets::Scanned | Meets::Combined => (OWN_COMBINED, OWN_IN_BLOCK),
+            Meets::Sorted => (OWN_IN_BLOCK, OWN_IN_BLOCK),
+        };
+        let warp = u64::from(WARP);
+        let padded = self.elements.next_power_of_two();
+        let threads = match (meets, self.elements <= in_warp * warp) {
+            (Meets::Scanned, true) => WARP,
+            (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
+            (Meets::Sorted, true) => (padded / own).clamp(1, warp) as u32,
+            (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
+        };
+        let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
+        let beside = (EVEN / u64::from(threads)).max(1).min(spread.next_power_of_two());
+        // A block is at least a warp.
+        let beside = beside.max(warp / u64::from(threads));
+        Schedule {
+            threads,
+            programs_per_block: beside as u32,
+            ..base
+        }
     }
 
     /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
@@ -268,6 +326,18 @@ const BLOCK: u64 = 256;
 /// Warps come in fours: a multiprocessor has four schedulers.
 const EVEN: u64 = 4 * WARP as u64;
 
+/// Programs are few up to 2^this for each multiprocessor: then what one takes is what all take.
+const FEW: u32 = 2;
+
+/// Elements of a thread where there are few programs: what is combined first.
+const OWN_IF_FEW: u64 = Expression::CHUNK as u64;
+
+/// Elements of a thread up to which a warp combines all: as many as it has registers for.
+const OWN_COMBINED: u64 = 32;
+
+/// Elements of a thread of a block, and of one that sorts: each of these takes up to two registers, and its exchanges.
+const OWN_IN_BLOCK: u64 = 16;
+
 /// A schedule for `programs` programs of `kernel` on `machine`.
 pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
     Work::of(kernel).schedule(machine, programs)
@@ -315,6 +385,7 @@ mod tests {
                 indirect_load: random.bool(),
                 indirect_store: random.bool(),
                 loads: random.u64(1..6),
+                meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
             };
             let machine = Machine {
                 multiprocessors: random.u32(1..200),

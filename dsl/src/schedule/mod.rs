@@ -7,7 +7,7 @@ mod choose;
 
 use std::fmt;
 
-pub use choose::{Reason, Work, choose};
+pub use choose::{Meets, Reason, Work, choose};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;
@@ -101,12 +101,12 @@ pub enum ScheduleError {
     Unroll(u32),
     /// Splitting or sharing where the threads of a program depend on one another.
     #[error(
-        "the threads of a program of `{0}` depend on one another, so it takes exactly one block: splits and programs_per_block are 1"
+        "the threads of a program of `{0}` depend on one another, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
     )]
     Dependent(String),
-    /// Warps that are not whole where elements meet.
+    /// Threads that cannot meet where elements do.
     #[error(
-        "{threads} threads for a program of `{kernel}`, in which elements meet: it takes whole warps, a multiple of 32"
+        "{threads} threads for a program of `{kernel}`, in which elements meet: it takes whole warps, a multiple of 32, or without a scan a part of one, 1, 2, 4, 8 or 16"
     )]
     Warps {
         /// The kernel.
@@ -149,18 +149,25 @@ impl Schedule {
         if self.splits > 1 && self.programs_per_block > 1 {
             return Err(ScheduleError::SplitAndShared);
         }
-        let alone = self.splits == 1 && self.programs_per_block == 1;
         let effects = Effects::of(kernel);
-        if effects.has_collectives && !self.threads.is_multiple_of(WARP) {
+        let meet = self.threads.is_multiple_of(WARP) || (!effects.has_scans && self.groups_meet());
+        if effects.has_collectives && !meet {
             return Err(ScheduleError::Warps {
                 kernel: kernel.name.clone(),
                 threads: self.threads,
             });
         }
-        if !alone && !effects.threads_are_independent() {
+        let shares = self.programs_per_block > 1 && (effects.in_order || !self.groups_meet());
+        if (self.splits > 1 || shares) && !effects.threads_are_independent() {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         Ok(())
+    }
+
+    /// Whether the threads of a program can wait for each other without the other programs of their block: they are whole
+    /// warps, or share one.
+    fn groups_meet(&self) -> bool {
+        self.threads.is_multiple_of(WARP) || (self.threads < WARP && self.threads.is_power_of_two())
     }
 
     /// Blocks on the x axis of the CUDA grid for `programs` programs; `None` beyond what a grid can have.

@@ -4,8 +4,12 @@
 //! Nothing here depends on the number of threads but the time it takes: the order in which elements are combined is the
 //! one that [`Expression::Reduce`] and [`Expression::Scan`] state.
 
+mod keys;
+mod long;
+mod network;
 mod reduce;
 mod scan;
+mod select;
 mod sort;
 
 use super::access::memory_type;
@@ -14,7 +18,7 @@ use super::layout::Layout;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape, Type};
+use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape};
 use crate::schedule::WARP;
 use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, Update, Use};
 
@@ -40,6 +44,14 @@ struct Line {
     places: i64,
 }
 
+/// The line that a thread works on, its number among those who do, and whether it does.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    place: Handle<Index>,
+    lane: Handle<Index>,
+    here: Handle<Predicate>,
+}
+
 impl Line {
     /// Chunks of a line.
     fn chunks(&self) -> i64 {
@@ -53,7 +65,7 @@ impl Lower<'_> {
         self.keep_for(value)?;
         let kernel = self.kernel;
         let (ty, node) = (kernel.ty(value), &kernel.expressions[value]);
-        let result = self.result_of(node, ty)?;
+        let result = self.result_of(value)?;
         let top = self.shared_top;
         if result.is_some() {
             self.before_shared();
@@ -76,25 +88,22 @@ impl Lower<'_> {
 
     /// The operation, done to see what it takes.
     pub(super) fn collective_once(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
-        let result = self.result_of(&self.kernel.expressions[value], self.kernel.ty(value))?;
+        let result = self.result_of(value)?;
         self.collected(value, result).map(drop)
     }
 
-    /// Shared memory for what becomes of an operation, unless it is one element.
-    fn result_of(&mut self, node: &Expression, ty: Type) -> Result<Option<Kept>, LowerError> {
-        let stored = match node {
+    /// Shared memory for what becomes of an operation, unless it is one element or stays with the threads.
+    fn result_of(&mut self, value: Handle<Expression>) -> Result<Option<Kept>, LowerError> {
+        let ty = self.kernel.ty(value);
+        let (stored, elements) = match &self.kernel.expressions[value] {
             Expression::Reduce { .. } if ty.shape.elements() == 1 => return Ok(None),
             Expression::Scan { value, axis, .. } if self.scans_own(&self.line(*value, *axis)) => return Ok(None),
+            Expression::ArgSort { value: of, axis, .. } => self.kept_of_sort(value, &self.line(*of, *axis)),
             Expression::Reduce {
                 reduction: Reduction::ArgMin | Reduction::ArgMax,
                 ..
-            }
-            | Expression::ArgSort { .. } => ElementType::I32,
-            _ => memory_type(ty.element),
-        };
-        let elements = match *node {
-            Expression::ArgSort { value, axis, .. } => sort::places_for(&self.line(value, axis)),
-            _ => ty.shape.elements(),
+            } => (ElementType::I32, ty.shape.elements()),
+            _ => (memory_type(ty.element), ty.shape.elements()),
         };
         let buffer = self.shared(stored, elements)?;
         Ok(Some((buffer, stored)))
@@ -128,14 +137,14 @@ impl Lower<'_> {
             }
             (
                 Expression::ArgSort {
-                    value,
+                    value: of,
                     axis,
                     descending,
                 },
-                Some((buffer, _)),
+                Some(result),
             ) => {
-                let line = self.line(*value, *axis);
-                self.argsort(&line, *descending, buffer)?;
+                let line = self.line(*of, *axis);
+                self.argsort(value, &line, *descending, result)?;
             }
             (Expression::Histogram { value, mask, bins }, Some((buffer, _))) => {
                 self.histogram(*value, *mask, (*bins).into(), buffer)?;

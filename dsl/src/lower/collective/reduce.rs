@@ -3,7 +3,7 @@
 use super::super::access::memory_type;
 use super::super::held::Held;
 use super::super::{Lower, LowerError};
-use super::{CHUNK, Kept, Line};
+use super::{CHUNK, Kept, Line, Standing};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Reduction};
 use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
@@ -60,14 +60,6 @@ impl Share {
     fn active(self) -> i64 {
         self.lines * self.group
     }
-}
-
-/// The line that a thread works on, its number among those who do, and whether it does.
-#[derive(Debug, Clone, Copy)]
-struct Standing {
-    place: Handle<Index>,
-    lane: Handle<Index>,
-    here: Handle<Predicate>,
 }
 
 impl Lower<'_> {
@@ -403,13 +395,12 @@ impl Lower<'_> {
                 value: self.shuffled(Shuffle::Down, own.value, half, together),
                 at: own.at.map(|at| self.shuffled(Shuffle::Down, at, half, together)),
             };
-            let (end, behind, count) = (
-                self.b.constant(half),
-                self.b.indices().offset(lane, half),
-                self.b.constant(count),
-            );
-            let (first, there) = (self.b.indices().less(lane, end), self.b.indices().less(behind, count));
-            let there = self.b.indices().all([first, there]);
+            // Those behind the first half have no more use for theirs; of the others all have a partner after the first step.
+            let (behind, count) = (self.b.indices().offset(lane, half), self.b.constant(count));
+            let there = match half == group / 2 {
+                true => self.b.indices().less(behind, count),
+                false => self.b.indices().always(true),
+            };
             own = self.better(reduction, own, other, there)?;
             half /= 2;
         }

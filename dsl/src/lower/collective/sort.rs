@@ -1,228 +1,365 @@
-//! Sorting: a bitonic network over keys and their indices in shared memory.
+//! Sorts: which elements are wanted of the order, and who sorts them how.
+//!
+//! A line is sorted by a team of threads that has it in registers (`network`), or the first elements are found one after
+//! the other (`select`); one that is too long for that is sorted in shared memory (`long`). All give the same order: that
+//! of the keys, and of equal ones that of the indices.
 
 use super::super::access::memory_type;
+use super::super::held::Held;
 use super::super::{Lower, LowerError};
-use super::Line;
+use super::keys::Kind;
+use super::{Kept, Line, Standing};
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
-use crate::thread::{Buffer, Facts, Index, Operation, Place, Predicate, Unroll, Use};
+use crate::ir::{Expression, Handle};
+use crate::thread::{Index, Operation, Place, Predicate, Statement, Use, Vote};
 
-/// Pairs that a thread reads at once.
-const PAIRS: i64 = 2;
+/// Entries that a thread has at most.
+const MOST_OWN: i64 = 32;
 
-/// Two elements, each with its key and its number.
-struct Pair {
-    places: [(Place, Place); 2],
-    elements: [(Use, Use); 2],
-    /// Not zero if their piece falls.
-    piece: Use,
+/// The most elements that are found one after the other.
+const MOST_FIRST: i64 = 16;
+
+/// Elements of a packet of results.
+const MOST_LANES: i64 = 4;
+
+/// The threads that sort a line in their registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Team {
+    /// How many, a power of two.
+    pub(super) threads: i64,
+    /// Teams of the program, each with a line of its own.
+    pub(super) teams: i64,
+    /// Entries of each thread, a power of two.
+    pub(super) own: i64,
 }
 
-/// Indices that there has to be room for: the only line is sorted where its result is, with what fills it up.
-pub(super) fn places_for(line: &Line) -> u64 {
-    match line.places {
-        1 => (line.extent as u64).next_power_of_two(),
-        places => (places * line.extent) as u64,
+/// What is wanted of a sort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// The indices of the first elements.
+    First(i64),
+    /// The elements in order, as these values, and no index.
+    Elements(Vec<Handle<Expression>>),
+    /// The index of every element.
+    Order,
+}
+
+impl Line {
+    /// The elements of a line, and what fills them up to a power of two.
+    pub(super) fn padded(&self) -> i64 {
+        (self.extent as u64).next_power_of_two() as i64
+    }
+
+    /// The team that sorts a line, of a program of so many threads.
+    pub(super) fn team(&self, threads: i64) -> Option<Team> {
+        let usable = ((threads + 1) as u64).next_power_of_two() as i64 / 2;
+        let padded = self.padded();
+        let most = usable.min(padded);
+        let threads = match self.places {
+            1 => most,
+            // As few as can, each with several entries.
+            _ => (padded / 8).clamp(1, most),
+        };
+        let own = padded / threads;
+        let teams = (usable / threads).min(self.places);
+        (own <= MOST_OWN).then_some(Team { threads, teams, own })
+    }
+}
+
+impl Team {
+    /// Threads of a warp that sort one line.
+    pub(super) fn in_warp(self) -> i64 {
+        self.threads.min(Lower::warp())
+    }
+
+    /// Whether finding so many elements one after the other, one for each thread, takes less than sorting all of them. Both
+    /// are mostly exchanges between threads, and what follows in each.
+    fn finds_sooner(self, first: i64) -> bool {
+        let steps = i64::from(self.threads.ilog2());
+        let sorts = self.own * (steps * (steps + 1) / 2) * 2 + steps * self.own;
+        let finds = first * (2 * i64::from(self.in_warp().ilog2()) + first.min(self.own));
+        first <= self.in_warp() && finds < sorts
     }
 }
 
 impl Lower<'_> {
-    /// The indices that sort each line.
-    pub(super) fn argsort(&mut self, line: &Line, descending: bool, result: Handle<Buffer>) -> Result<(), LowerError> {
-        let padded = (line.extent as u64).next_power_of_two();
-        let stored = memory_type(line.element);
-        let keys = self.shared(stored, padded)?;
-        let order = match line.places {
-            1 => result,
-            _ => self.shared(ElementType::I32, padded)?,
-        };
-        self.looped(line.places, |lower, place| {
-            lower.each(padded, |lower, e| {
-                let number = lower.integer(e, ElementType::I32);
-                let to = lower.element_place(order, e, ElementType::I32);
-                lower.put(to, number);
-                let end = lower.b.constant(line.extent);
-                let there = lower.b.indices().less(e, end);
-                let point = lower.on_line(line, place, e);
-                let to = lower.element_place(keys, e, stored);
-                lower.where_needed(there, |lower| {
-                    let key = lower.pull(line.value, &point)?;
-                    lower.put(to, key);
-                    Ok(())
-                })
-            })?;
-            lower.barrier();
-            // Sorted pieces of two elements, of four, and so on; of each, pairs ever closer together.
-            lower.looped(padded.ilog2().into(), |lower, log| {
-                let (zero, log) = (lower.b.constant(0), lower.b.indices().offset(log, 1));
-                lower.counted(zero, log, 1, Unroll::Never, |lower, closer| {
-                    let apart = lower.b.indices().subtract(log, closer);
-                    let apart = lower.b.indices().offset(apart, -1);
-                    lower.sort_step(line, descending, [keys, order], [log, apart])?;
-                    lower.barrier();
-                    Ok(())
-                })
-            })?;
-            if order == result {
-                return Ok(());
-            }
-            lower.each(line.extent as u64, |lower, e| {
-                let from = lower.element_place(order, e, ElementType::I32);
-                let index = lower.fetch(from, ElementType::I32, ElementType::I32);
-                let point = lower.on_line(line, place, e);
-                let position = lower.position(&point, line.shape);
-                let to = lower.element_place(result, position, ElementType::I32);
-                lower.put(to, index);
-                Ok(())
-            })?;
-            lower.barrier();
-            Ok(())
-        })
+    /// What is wanted of a sort that has a team.
+    fn wanted_of(&self, order: Handle<Expression>, line: &Line, team: Team) -> Wanted {
+        if let Some(first) = self.uses.first_of(self.kernel, order)
+            && i64::from(first) <= MOST_FIRST
+            && (line.places == 1 || team.threads <= Self::warp())
+            && team.finds_sooner(first.into())
+        {
+            return Wanted::First(first.into());
+        }
+        // What a word has room for beside the index is found by it, as fast.
+        let has_room = line.element.is_float() && line.element.size() < 4;
+        match self.uses.as_elements(self.kernel, order) {
+            Some(elements) if !has_room => Wanted::Elements(elements),
+            _ => Wanted::Order,
+        }
     }
 
-    /// Puts pairs of elements into order that are 2^`apart` apart, of pieces of 2^`log`.
-    fn sort_step(
+    /// What becomes of a sort in shared memory: its type, and how many.
+    pub(super) fn kept_of_sort(&self, order: Handle<Expression>, line: &Line) -> (ElementType, u64) {
+        let all = (line.places * line.extent) as u64;
+        let Some(team) = line.team(self.schedule.threads.into()) else {
+            // The only line is sorted where its result is, with what fills it up.
+            let padded = if line.places == 1 { line.padded() as u64 } else { all };
+            return (ElementType::I32, padded);
+        };
+        match self.wanted_of(order, line, team) {
+            Wanted::First(first) if line.places == 1 => (ElementType::I32, first as u64),
+            Wanted::First(_) | Wanted::Order => (ElementType::I32, all),
+            Wanted::Elements(_) => (memory_type(line.element), all),
+        }
+    }
+
+    /// The indices that sort each line, or the elements where they are all that is wanted.
+    pub(super) fn argsort(
         &mut self,
+        order: Handle<Expression>,
         line: &Line,
         descending: bool,
-        [keys, order]: [Handle<Buffer>; 2],
-        [log, apart]: [Handle<Index>; 2],
+        (result, stored): Kept,
     ) -> Result<(), LowerError> {
-        let padded = (line.extent as u64).next_power_of_two() as i64;
-        let word = |number: u32| Use::from(Literal::new(number));
-        let power = |lower: &mut Self, log| {
-            let log = lower.integer(log, ElementType::U32);
-            lower.b.binary(BinaryOp::ShiftLeft, word(1), log)
+        let Some(team) = line.team(self.schedule.threads.into()) else {
+            return self.sort_long(line, descending, result);
         };
-        let (distance, size) = (power(self, apart), power(self, log));
-        let below = self.b.binary(BinaryOp::Subtract, distance, word(1));
-        // Pairs of a thread that are read before the first of them is written.
-        let (threads, pairs) = (i64::from(self.schedule.threads), padded / 2);
-        let own = (pairs + threads - 1) / threads;
-        let batch = own.min(PAIRS);
-        self.looped((own + batch - 1) / batch, |lower, trip| {
-            let first = lower.b.indices().scale(trip, batch * threads);
-            let first = lower.b.indices().add(first, lower.worker);
-            let end = lower.b.constant(pairs);
-            let mut read = Vec::with_capacity(batch as usize);
-            for k in 0..batch {
-                let pair = lower.b.indices().offset(first, k * threads);
-                let here = lower.b.indices().less(pair, end);
-                let step = [distance, below, size];
-                let pair = lower.where_needed(here, |lower| lower.read_pair(line, [keys, order], pair, step))?;
-                read.push((here, pair));
-            }
-            for (here, pair) in read {
-                lower.where_needed(here, |lower| lower.swap_pair(line, descending, pair))?;
-            }
+        let wanted = self.wanted_of(order, line, team);
+        let trips = (line.places + team.teams - 1) / team.teams;
+        self.looped(trips, |lower, trip| {
+            let (team_number, lane) = lower.split(lower.worker, team.threads);
+            let first = lower.b.indices().scale(trip, team.teams);
+            let place = lower.b.indices().add(first, team_number);
+            let (teams, places) = (lower.b.constant(team.teams), lower.b.constant(line.places));
+            let (works, exists) = (
+                lower.b.indices().less(team_number, teams),
+                lower.b.indices().less(place, places),
+            );
+            let here = lower.b.indices().all([works, exists]);
+            let standing = Standing { place, lane, here };
+            let elements = lower.elements_of(line, team, standing)?;
+            match &wanted {
+                Wanted::First(first) => {
+                    let entries = lower.entries(line, Kind::Numbered, descending, &elements);
+                    lower.select(line, team, standing, *first, entries, result)
+                }
+                Wanted::Order => {
+                    let entries = lower.entries(line, Kind::Numbered, descending, &elements);
+                    let sorted = lower.sort_entries(team, standing, entries)?;
+                    let numbers: Vec<Use> = sorted.iter().map(|entry| lower.number_of(entry)).collect();
+                    lower.put_sorted(line, team, standing, (result, stored), &numbers)
+                }
+                Wanted::Elements(_) => {
+                    lower.sort_elements(line, team, standing, descending, &elements, (result, stored))
+                }
+            }?;
+            // Behind it the result is there, and what was exchanged for it is free.
+            lower.barrier();
             Ok(())
-        })
+        })?;
+        if let Wanted::Elements(elements) = wanted {
+            for element in elements {
+                self.held.insert(element, Held::Shared(result, stored));
+            }
+        }
+        Ok(())
     }
 
-    /// A pair by its number: where it is, and what is there.
-    fn read_pair(
+    /// Elements of a line, spread over a team as those are that threads hold: where each is on the line.
+    fn elements_of(
         &mut self,
         line: &Line,
-        [keys, order]: [Handle<Buffer>; 2],
-        pair: Handle<Index>,
-        [distance, below, size]: [Use; 3],
-    ) -> Result<Pair, LowerError> {
-        let padded = (line.extent as u64).next_power_of_two() as i64;
-        let stored = memory_type(line.element);
-        // The first of a pair has no bit of the distance: the pair's number with a gap there.
-        let pair = self.integer(pair, ElementType::U32);
-        let within = self.b.binary(BinaryOp::And, pair, below);
-        let twice = self.b.binary(BinaryOp::Add, pair, pair);
-        let mut known = |op, left, right| {
-            let whole = Facts::between(0, padded - 1);
-            self.b.known(Operation::Binary { op, left, right }, Some(whole))
-        };
-        let left = known(BinaryOp::Subtract, twice, within);
-        let right = known(BinaryOp::Or, left, distance);
-        let piece = self.b.binary(BinaryOp::And, left, size);
-        let places = [left, right].map(|at| {
-            let at = self.b.index(at);
-            (
-                self.element_place(keys, at, stored),
-                self.element_place(order, at, ElementType::I32),
-            )
-        });
-        let elements = places.map(|(key, number)| {
-            (
-                self.fetch(key, stored, line.element),
-                self.fetch(number, ElementType::I32, ElementType::I32),
-            )
-        });
-        Ok(Pair {
-            places,
-            elements,
-            piece,
-        })
+        team: Team,
+        standing: Standing,
+    ) -> Result<Vec<(Handle<Index>, Use)>, LowerError> {
+        let lanes = i64::from(self.layout(line.shape).lanes).min(team.own);
+        let mut elements = Vec::with_capacity(team.own as usize);
+        for packet in 0..team.own / lanes {
+            let packet = self.b.indices().offset(standing.lane, packet * team.threads);
+            let first = self.b.indices().scale(packet, lanes);
+            let along = self.packet_at(packet, lanes as u8);
+            let end = self.b.constant(line.extent);
+            let there = match line.extent % lanes {
+                0 => self.b.indices().less(first, end),
+                _ => self.b.indices().less(along, end),
+            };
+            let needed = self.b.indices().all([standing.here, there]);
+            let point = self.on_line(line, standing.place, along);
+            let value = self.where_needed(needed, |lower| lower.pull(line.value, &point))?;
+            for lane in 0..lanes {
+                let at = self.b.indices().offset(first, lane);
+                elements.push((at, self.lane_of(value, lane as u8)));
+            }
+        }
+        Ok(elements)
     }
 
-    /// Puts a pair into order.
-    fn swap_pair(&mut self, line: &Line, descending: bool, pair: Pair) -> Result<(), LowerError> {
-        let padded = (line.extent as u64).next_power_of_two() as i64;
-        let [(a, l), (b, r)] = pair.elements;
-        let (less, more) = if descending { (b, a) } else { (a, b) };
-        let (before, after) = (self.comes_before(less, more), self.comes_before(more, less));
-        let extent: Use = Literal::new(line.extent as i32).into();
-        let mut holds = |op, left, right| {
-            let holds = self.compared(op, left, right);
-            self.b.condition(holds)
+    /// Sorts elements that nobody wants the indices of. Equal elements are the same but for zeros and NaN: where there may
+    /// be any that differ, it is done by their indices.
+    fn sort_elements(
+        &mut self,
+        line: &Line,
+        team: Team,
+        standing: Standing,
+        descending: bool,
+        elements: &[(Handle<Index>, Use)],
+        (result, stored): Kept,
+    ) -> Result<(), LowerError> {
+        let by_keys = |lower: &mut Self| {
+            let entries = lower.entries(line, Kind::Keys, descending, elements);
+            let sorted = lower.sort_entries(team, standing, entries)?;
+            let sorted: Vec<Use> = sorted
+                .iter()
+                .map(|entry| lower.sorted_element(line, descending, entry))
+                .collect();
+            lower.put_sorted(line, team, standing, (result, stored), &sorted)
         };
-        let later = holds(CompareOp::Greater, l, r);
-        let ascending = holds(CompareOp::Equal, pair.piece, Literal::new(0u32).into());
-        // What fills up to a power of two comes last.
-        let beyond = match line.extent < padded {
-            true => Some([l, r].map(|number| holds(CompareOp::GreaterEqual, number, extent))),
-            false => None,
-        };
-        let indices = self.b.indices();
-        let not_before = indices.not(before);
-        let tie = indices.all([not_before, later]);
-        let mut swapped = indices.any([after, tie]);
-        if let Some(beyond) = beyond {
-            let beyond = indices.any(beyond);
-            let inside = indices.not(beyond);
-            let by_key = indices.all([inside, swapped]);
-            let by_number = indices.all([beyond, later]);
-            swapped = indices.any([by_key, by_number]);
+        if !line.element.is_float() {
+            return by_keys(self);
         }
-        let (not_swapped, falling) = (indices.not(swapped), indices.not(ascending));
-        let up = indices.all([ascending, swapped]);
-        let down = indices.all([falling, not_swapped]);
-        let swap = indices.any([up, down]);
-        self.where_needed(swap, |lower| {
-            let [(key_left, number_left), (key_right, number_right)] = pair.places;
-            lower.put(key_left, b);
-            lower.put(number_left, r);
-            lower.put(key_right, a);
-            lower.put(number_right, l);
+        let mut differing = Vec::with_capacity(elements.len());
+        for (along, element) in elements {
+            let end = self.b.constant(line.extent);
+            let there = self.b.indices().less(*along, end);
+            let differs = self.may_differ(*element);
+            differing.push(self.b.indices().all([standing.here, there, differs]));
+        }
+        let any = self.b.indices().any(differing);
+        let any = self.holds_for_any(any)?;
+        let before = self.order.clone();
+        let by_numbers = self.inside(|lower| {
+            // Until all have found theirs, elements are where the result will be.
+            for (along, element) in elements {
+                let end = lower.b.constant(line.extent);
+                let there = lower.b.indices().less(*along, end);
+                let needed = lower.b.indices().all([standing.here, there]);
+                let to = lower.place_on_line(line, standing, *along, (result, stored));
+                lower.where_needed(needed, |lower| {
+                    lower.put(to, *element);
+                    Ok(())
+                })?;
+            }
+            lower.barrier();
+            let entries = lower.entries(line, Kind::Numbered, descending, elements);
+            let entries = lower.sort_entries(team, standing, entries)?;
+            let mut sorted = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                let number = lower.number_of(entry);
+                let number = lower.b.index(number);
+                // What fills the line up has no element.
+                let (zero, last) = (lower.b.constant(0), lower.b.constant(line.extent - 1));
+                let number = lower.b.indices().maximum(number, zero);
+                let number = lower.b.indices().minimum(number, last);
+                let from = lower.place_on_line(line, standing, number, (result, stored));
+                sorted.push(lower.where_needed(standing.here, |lower| Ok(lower.fetch(from, stored, line.element)))?);
+            }
+            lower.barrier();
+            lower.put_sorted(line, team, standing, (result, stored), &sorted)
+        })?;
+        self.order = before;
+        let by_keys = self.inside(by_keys)?;
+        self.b.push(Statement::If {
+            condition: any,
+            accept: by_numbers,
+            reject: by_keys,
+        });
+        Ok(())
+    }
+
+    /// Whether a thread is one of a team.
+    pub(super) fn in_team(&mut self, team: Team) -> Handle<Predicate> {
+        let all = self.b.constant(team.threads * team.teams);
+        self.b.indices().less(self.worker, all)
+    }
+
+    /// Whether a condition holds for any thread of the program: all are told the same.
+    fn holds_for_any(&mut self, condition: Handle<Predicate>) -> Result<Handle<Predicate>, LowerError> {
+        let together = self.together_in_warp();
+        let vote = Operation::Vote {
+            kind: Vote::Any,
+            condition: condition.into(),
+            group: together as u32,
+        };
+        let found = self.b.emit(vote);
+        let found = self.b.condition(found);
+        let (threads, warp) = (i64::from(self.schedule.threads), Self::warp());
+        if threads <= warp {
+            return Ok(found);
+        }
+        let warps = threads / warp;
+        self.beside_shared();
+        let buffer = self.shared(ElementType::U8, warps as u64)?;
+        let (which, lane) = self.split(self.worker, warp);
+        let zero = self.b.constant(0);
+        let (first, to) = (
+            self.b.indices().equal(lane, zero),
+            self.element_place(buffer, which, ElementType::U8),
+        );
+        self.where_needed(first, |lower| {
+            lower.put(to, found.into());
             Ok(())
-        })
+        })?;
+        self.barrier();
+        self.reads_shared(buffer);
+        let mut any = Vec::with_capacity(warps as usize);
+        for warp in 0..warps {
+            let at = self.b.constant(warp);
+            let from = self.element_place(buffer, at, ElementType::U8);
+            let told = self.fetch(from, ElementType::U8, ElementType::Bool);
+            any.push(self.b.condition(told));
+        }
+        Ok(self.b.indices().any(any))
     }
 
-    /// Whether `left` comes before `right`: smaller, or a number before NaN.
-    fn comes_before(&mut self, left: Use, right: Use) -> Handle<Predicate> {
-        let element = self.b.element(left);
-        if element == ElementType::Bool {
-            let (left, right) = (self.b.condition(left), self.b.condition(right));
-            let not_left = self.b.indices().not(left);
-            return self.b.indices().all([not_left, right]);
+    /// The place of an element of the line of a team in what is made of all lines.
+    fn place_on_line(
+        &mut self,
+        line: &Line,
+        standing: Standing,
+        along: Handle<Index>,
+        (buffer, stored): Kept,
+    ) -> Place {
+        let point = self.on_line(line, standing.place, along);
+        let position = self.position(&point, line.shape);
+        self.element_place(buffer, position, stored)
+    }
+
+    /// Writes what a team has sorted: its thread `t` has the elements from `t` times as many on.
+    fn put_sorted(
+        &mut self,
+        line: &Line,
+        team: Team,
+        standing: Standing,
+        result: Kept,
+        sorted: &[Use],
+    ) -> Result<(), LowerError> {
+        let is_innermost = line.axis + 1 == line.shape.rank();
+        let mut lanes = team.own.min(MOST_LANES);
+        while line.extent % lanes != 0 || (lanes > 1 && !is_innermost) {
+            lanes /= 2;
         }
-        let mut holds = |op, left, right| {
-            let holds = self.compared(op, left, right);
-            self.b.condition(holds)
-        };
-        let less = holds(CompareOp::Less, left, right);
-        if !element.is_float() {
-            return less;
+        let begin = self.b.indices().scale(standing.lane, team.own);
+        for (packet, values) in sorted.chunks(lanes as usize).enumerate() {
+            let first = self.b.indices().offset(begin, packet as i64 * lanes);
+            let lane = if lanes > 1 {
+                self.b.lane(lanes as u8)
+            } else {
+                self.b.constant(0)
+            };
+            let along = self.b.indices().add(first, lane);
+            let end = self.b.constant(line.extent);
+            let there = self.b.indices().less(first, end);
+            let needed = self.b.indices().all([standing.here, there]);
+            let to = self.place_on_line(line, standing, along, result);
+            let values = values.iter().map(|value| self.as_stored(*value)).collect();
+            let packet = self.b.join(values);
+            self.where_needed(needed, |lower| {
+                lower.put(to, packet);
+                Ok(())
+            })?;
         }
-        let nan = holds(CompareOp::NotEqual, right, right);
-        let number = holds(CompareOp::Equal, left, left);
-        let indices = self.b.indices();
-        let before_nan = indices.all([nan, number]);
-        indices.any([less, before_nan])
+        Ok(())
     }
 }

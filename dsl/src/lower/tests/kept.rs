@@ -151,7 +151,7 @@ fn what_is_scanned_stays_with_its_threads() {
 }
 
 #[test]
-fn a_long_sort_is_as_short_a_text_as_a_short_one() {
+fn the_text_of_a_sort_does_not_grow_with_the_threads_that_do_it() {
     let sort = |b: &mut Builder, value| {
         let order = b.emit(Expression::ArgSort {
             value,
@@ -164,11 +164,15 @@ fn a_long_sort_is_as_short_a_text_as_a_short_one() {
             axis: 0,
         })
     };
-    let lengths = [(256, 32), (1000, 128), (1024, 128)].map(|(extent, threads)| {
+    let lengths = [(256, 32), (1000, 128), (2048, 256)].map(|(extent, threads)| {
         let lowered = rows(F32, extent, [threads, 1], sort);
         statements(&lowered)
     });
-    assert!(lengths[2].abs_diff(lengths[0]) <= lengths[0] / 10, "{lengths:?}");
+    // Beyond a warp there is what threads exchange through shared memory, once.
+    assert!(
+        lengths[1] <= 2 * lengths[0] && lengths[2] <= lengths[1] + lengths[0] / 10,
+        "{lengths:?}"
+    );
 }
 
 #[test]

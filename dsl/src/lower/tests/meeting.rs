@@ -89,6 +89,18 @@ fn lopsided() -> Combine {
     })
 }
 
+/// Where a part of a warp does a program.
+const SHORT: [(u32, u32, u32); 8] = [
+    (1, 8, 1),
+    (1, 5, 2),
+    (1, 40, 4),
+    (1, 64, 8),
+    (1, 131, 16),
+    (1, 777, 8),
+    (3, 40, 8),
+    (7, 12, 16),
+];
+
 const EXTENTS: [(u32, u32, u32); 9] = [
     (1, 1, 32),
     (1, 5, 32),
@@ -103,7 +115,7 @@ const EXTENTS: [(u32, u32, u32); 9] = [
 
 #[test]
 fn elements_are_reduced_in_the_stated_order() {
-    for (rows, columns, threads) in EXTENTS {
+    for (rows, columns, threads) in EXTENTS.into_iter().chain(SHORT) {
         for combine in [Combine::Operator(BinaryOp::Add), lopsided()] {
             made(rows, columns, threads, false, |b, value| {
                 let axis = b.shape(value).rank() as u8 - 1;
@@ -125,7 +137,7 @@ fn elements_are_reduced_in_the_stated_order() {
 
 #[test]
 fn the_first_of_the_best_elements_is_found_and_numbers_before_nan() {
-    for (rows, columns, threads) in EXTENTS {
+    for (rows, columns, threads) in EXTENTS.into_iter().chain(SHORT) {
         for reduction in [Reduction::ArgMin, Reduction::ArgMax] {
             made(rows, columns, threads, true, |b, value| {
                 let axis = b.shape(value).rank() as u8 - 1;
@@ -159,7 +171,7 @@ fn elements_are_scanned_in_the_stated_order() {
 
 #[test]
 fn equal_elements_are_sorted_by_index_and_nan_is_the_largest() {
-    for (rows, columns, threads) in EXTENTS.into_iter().take(7) {
+    for (rows, columns, threads) in EXTENTS.into_iter().take(7).chain(SHORT) {
         for descending in [false, true] {
             made(rows, columns, threads, true, |b, value| {
                 let axis = b.shape(value).rank() as u8 - 1;

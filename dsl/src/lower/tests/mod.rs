@@ -14,6 +14,7 @@ mod ptx;
 mod random;
 mod run;
 mod shapes;
+mod sorts;
 mod wide;
 
 /// Compares a text with the file that is kept.

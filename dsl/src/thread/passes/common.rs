@@ -1,7 +1,8 @@
 //! What is computed twice is computed once, and what comes to something simpler is that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::nan::seen_as_bits;
 use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
@@ -11,6 +12,7 @@ use crate::thread::{
 };
 
 pub(super) fn run(kernel: &mut Kernel) {
+    let seen_as_bits = seen_as_bits(kernel);
     let (b, body) = Builder::over(std::mem::take(kernel));
     let mut common = Common {
         b,
@@ -18,6 +20,7 @@ pub(super) fn run(kernel: &mut Kernel) {
         defined: HashMap::new(),
         replaced: Substitution::default(),
         values: HashMap::new(),
+        seen_as_bits,
     };
     common.block(body);
     *kernel = common.b.finish();
@@ -32,6 +35,8 @@ pub(super) struct Common {
     /// What values have become that are another one.
     values: HashMap<Handle<Value>, Use>,
     replaced: Substitution,
+    /// Values of which it matters which NaN they are.
+    seen_as_bits: HashSet<Handle<Value>>,
 }
 
 impl Common {
@@ -222,6 +227,12 @@ impl Common {
         // What is claimed of a value is claimed where it is.
         let claimed = self.b.kernel().values[value].facts.is_some();
         if !claimed {
+            if let Operation::Canonical(any) = operation
+                && !self.seen_as_bits.contains(&value)
+                && self.b.kernel().ty(any).lanes == self.b.kernel().values[value].ty.lanes
+            {
+                return self.replace(value, any);
+            }
             if let Some(simpler) = self.simplified(&operation) {
                 let lanes = self.b.kernel().values[value].ty.lanes;
                 if self.b.kernel().ty(simpler).lanes == lanes {

@@ -2,7 +2,8 @@
 //!
 //! * `widen` takes the lanes out: accesses whose elements are neighbours become wide, everything else is done lane by
 //!   lane;
-//! * `common` computes what is computed twice once, and `simplify` says what is something simpler;
+//! * `common` computes what is computed twice once, and `simplify` says what is something simpler: also that a NaN may be
+//!   any where `nan` finds that nobody can tell;
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
 //! * `name` computes the part of offsets that several accesses share ahead of them.
@@ -11,6 +12,7 @@ mod common;
 mod dead;
 mod hoist;
 mod name;
+mod nan;
 mod narrow;
 mod simplify;
 #[cfg(test)]
