@@ -234,7 +234,7 @@ impl Inspection {
         for spread in &self.distributions {
             let is_alike = |other: &&Distribution| other.text == spread.text;
             // Stores of two branches are mostly spread alike.
-            if drawn.iter().any(|other| is_alike(other)) {
+            if drawn.iter().any(is_alike) {
                 continue;
             }
             drawn.push(spread);

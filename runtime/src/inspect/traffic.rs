@@ -66,23 +66,25 @@ impl Traffic {
                     floor_bytes: asked_bytes.unwrap_or(u64::MAX).min(held),
                     kind: kind.to_string(),
                     asked_bytes,
-                    issued_bytes: issued.fold(Some(0), |sum: Option<u64>, one| Some(sum?.saturating_add(one?))),
+                    issued_bytes: sum(issued),
                     tensor: name,
                 }
             },
         );
         let tensors: Vec<_> = tensors.collect();
-        let sum = |of: fn(&TensorTraffic) -> Option<u64>| {
-            let each = tensors.iter().map(of);
-            each.fold(Some(0u64), |sum, one| Some(sum?.saturating_add(one?)))
-        };
+        let each = |of: fn(&TensorTraffic) -> Option<u64>| sum(tensors.iter().map(of));
         Self {
-            floor_bytes: sum(|one| Some(one.floor_bytes)).unwrap_or(0),
-            asked_bytes: sum(|one| one.asked_bytes),
-            issued_bytes: sum(|one| one.issued_bytes),
+            floor_bytes: each(|one| Some(one.floor_bytes)).unwrap_or(0),
+            asked_bytes: each(|one| one.asked_bytes),
+            issued_bytes: each(|one| one.issued_bytes),
             tensors,
         }
     }
+}
+
+/// The sum, if all are known.
+fn sum(mut bytes: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    bytes.try_fold(0u64, |sum, one| Some(sum.saturating_add(one?)))
 }
 
 /// Bytes that an argument holds.
