@@ -1,6 +1,6 @@
 //! All kernels, by name.
 
-use super::{Entry, batch, experts, hidden};
+use super::{Entry, batch, experts, hidden, peers};
 
 /// An entry: the function that calls the kernel, for whichever types it has.
 macro_rules! entry {
@@ -40,6 +40,10 @@ pub const ENTRIES: &[Entry] = &[
     entry!(hidden::store_mla of T, I),
     entry!(hidden::copy_kv_layers of T, I),
     entry!(hidden::zero_pages of T, I),
+    entry!(peers::gather_parts of T),
+    entry!(peers::sum_parts of T),
+    entry!(peers::sum_all of T),
+    entry!(peers::sum_all_in_shares of T),
     entry!(experts::count_experts of I),
     entry!(experts::expert_offsets of I),
     entry!(experts::claim_slots of I),
@@ -56,8 +60,10 @@ pub const ENTRIES: &[Entry] = &[
     entry!(batch::fill_bits),
     entry!(hidden::fill_and_place of T),
     entry!(experts::mask_padding_ids of I),
-    entry!(hidden::push_gather of T),
-    entry!(hidden::await_gather),
+    entry!(peers::push_gather of T),
+    entry!(peers::await_gather),
+    entry!(peers::push_own_rows of T),
+    entry!(peers::push_quantized of T),
     entry!(hidden::place_rows of T),
     entry!(hidden::place_rows_with_report of T),
     entry!(hidden::take_rows_with_report of T),

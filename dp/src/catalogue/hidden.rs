@@ -1,9 +1,8 @@
 //! Kernels that move hidden states, called.
 
 use float8::F8E4M3;
-use tilewright_dsl::call::{Exact, OfRank};
+use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::{Element, Float, Integer, Number};
-use tilewright_runtime::{PeerBuffer, PeerMemory};
 
 use super::{Act, Done, Sample};
 use crate::kernels;
@@ -237,56 +236,4 @@ pub(super) fn copy_kv_layers<T: Element, I: Integer>(sample: &Sample<'_>, act: A
 pub(super) fn zero_pages<T: Element, I: Integer>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     act(kernels::zero_pages(&mut sample.buffer::<T>()?, &sample.index::<I>()?));
     Ok(())
-}
-
-/// Programs, each with a flag.
-const PLACES: usize = 64;
-
-pub(super) fn push_gather<T: Element>(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let shapes = sample.shapes;
-    let rows = shapes.rows.saturating_mul(shapes.ranks);
-    let bytes = [2, rows, shapes.hidden, T::TYPE.size()];
-    let bytes = bytes
-        .into_iter()
-        .fold(1, usize::saturating_mul)
-        .next_multiple_of(size_of::<u32>());
-    peers(sample, bytes, |buffers, flags| {
-        let mut tensors = buffers.tensors_mut::<T, 3>(0, [2, rows, shapes.hidden])?;
-        let mut flags = flags.tensors_mut::<u32, 2>(0, [shapes.ranks, PLACES])?;
-        let (mut epoch, src) = (sample.list(1)?, sample.local()?);
-        let place = Exact(shapes.rows as u64);
-        act(kernels::push_gather::<T>(
-            OfRank(shapes.rank, &mut tensors),
-            OfRank(shapes.rank, &mut flags),
-            &mut epoch,
-            &src,
-            sample.start(),
-            sample.tokens(),
-            place,
-            true,
-        ));
-        Ok(())
-    })
-}
-
-pub(super) fn await_gather(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let shapes = sample.shapes;
-    peers(sample, 0, |_, flags| {
-        let flags = flags.tensors::<u32, 2>(0, [shapes.ranks, PLACES])?;
-        act(kernels::await_gather(OfRank(shapes.rank, &flags), &sample.list(1)?));
-        Ok(())
-    })
-}
-
-/// Memory of all ranks as the sample's rank has it: so many bytes of each, and flags behind them.
-fn peers(sample: &Sample<'_>, bytes: usize, with: impl FnOnce(&mut PeerBuffer, &mut PeerBuffer) -> Done) -> Done {
-    let shapes = sample.shapes;
-    let flags = shapes.ranks * PLACES * size_of::<u32>();
-    let memory = (0..shapes.ranks).map(|_| PeerMemory::new(sample.device, bytes.saturating_add(flags)));
-    let memory = memory
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(tilewright_runtime::TensorError::from)?;
-    let mut buffers = PeerBuffer::new(sample.device, shapes.rank, &memory)?;
-    let mut flags = buffers.split_off(bytes)?;
-    with(&mut buffers, &mut flags)
 }

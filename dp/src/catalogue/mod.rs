@@ -58,6 +58,7 @@ mod batch;
 mod entries;
 mod experts;
 mod hidden;
+mod peers;
 mod sample;
 
 pub use entries::ENTRIES;
@@ -186,8 +187,9 @@ impl Entry {
 }
 
 /// The texts of the kernels' files, by the ends of their names.
-pub const SOURCES: [(&str, &str); 13] = [
+pub const SOURCES: [(&str, &str); 14] = [
     ("src/kernels/cache.rs", include_str!("../kernels/cache.rs")),
+    ("src/kernels/collective.rs", include_str!("../kernels/collective.rs")),
     ("src/kernels/expert.rs", include_str!("../kernels/expert.rs")),
     ("src/kernels/gather.rs", include_str!("../kernels/gather.rs")),
     ("src/kernels/integer.rs", include_str!("../kernels/integer.rs")),

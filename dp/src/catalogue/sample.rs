@@ -31,9 +31,15 @@ impl Sample<'_> {
 
     /// Scales of so many hidden states.
     pub(super) fn scales(&self, rows: usize) -> Result<DeviceTensor<f32, 2>, CatalogueError> {
+        self.check_groups()?;
+        Ok(self.device.zeros([rows, self.shapes.hidden / GROUP])?)
+    }
+
+    /// Whether hidden states are whole groups, which have a scale each.
+    pub(super) fn check_groups(&self) -> Result<(), CatalogueError> {
         let hidden = self.shapes.hidden;
         match hidden.is_multiple_of(GROUP) {
-            true => Ok(self.device.zeros([rows, hidden / GROUP])?),
+            true => Ok(()),
             false => Err(CatalogueError::Groups { hidden }),
         }
     }

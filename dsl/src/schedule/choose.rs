@@ -122,7 +122,7 @@ impl Work {
                 store: StoreHint::Cached,
                 ..alone(WARP, 4)
             };
-            return self.where_they_meet(meets, programs, machine, base);
+            return (self.where_they_meet(meets, programs, machine, base), Reason::Meeting);
         }
         if !self.independent {
             // One block does all of it, with enough threads that a tile of registers stays small.
@@ -244,6 +244,8 @@ impl Work {
 pub enum Reason {
     /// The threads of a program wait for one another.
     Dependent,
+    /// Elements of a program meet.
+    Meeting,
     /// A program is no more than a warp does.
     Small,
     /// Where elements lie is known at once.
@@ -260,6 +262,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dependent => "the threads of a program wait for one another, so one block does all of it",
+            Self::Meeting => {
+                "elements meet, so a warp or a part of one does what it can hold without a barrier, and a block what is longer"
+            }
             Self::Small => {
                 "a program is no more than a warp does, so programs share blocks where there are more of them than \
                  multiprocessors"
