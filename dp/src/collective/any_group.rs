@@ -38,7 +38,7 @@ pub enum AnyGroup {
 }
 
 impl AnyGroup {
-    /// Joins all ranks of an exchange as [`PeerGroup::join`] does, or as [`NcclGroup`](super::NcclGroup)'s `join` does; a
+    /// Joins all ranks of an exchange as [`PeerGroup::join`] does, or as `NcclGroup`'s `join` does; a
     /// warning says then why.
     ///
     /// # Errors
