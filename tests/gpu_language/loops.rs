@@ -47,3 +47,40 @@ fn what_a_store_depends_on_is_read_right_again_after_the_store() {
         }
     }
 }
+
+/// Elements meet at the first of `out` in every turn, and each turn ends before the next begins.
+#[kernel(grid = [1])]
+fn count_in_turns(out: &mut Tensor<i32, 1>, turns: i64) {
+    let release = AtomicOptions::new()
+        .order(MemoryOrder::Release)
+        .scope(MemoryScope::System);
+    let first = arange(2064) * 0;
+    for turn in 0..turns {
+        out.atomic_add_with([first], 1, release);
+        out.atomic_min_with([first + 1], -turn as i32, release);
+    }
+}
+
+/// Of so many elements the last ones are those of a part of a warp, whose other threads wait at the barrier of a turn.
+#[test]
+fn threads_that_leave_a_loop_at_different_times_meet_behind_it() {
+    for threads in [32, 96, 416, 512, 608, 1024] {
+        let schedule = Schedule {
+            threads,
+            programs_per_block: 1,
+            splits: 1,
+            unroll: 7,
+            load: LoadHint::Cached,
+            store: StoreHint::Cached,
+        };
+        let out = on_every_device(|device| {
+            let mut out = device.zeros::<i32, 1>([2]).unwrap();
+            count_in_turns(&mut out, 5)
+                .with_schedule(schedule)
+                .launch(device)
+                .unwrap();
+            out.download().unwrap()
+        });
+        assert_eq!(out, [5 * 2064, -4], "{threads} threads");
+    }
+}

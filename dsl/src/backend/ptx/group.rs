@@ -91,6 +91,9 @@ impl Writer<'_> {
         }
     }
 
+    /// Threads of a warp meet first, as the CUDA printer says. `bar.sync` would have ptxas take warps to be whole in the
+    /// loops around it: it then leaves out that threads meet behind a loop that they end at different times, and shares
+    /// registers among threads that are apart (13.0: atomic operations at wild addresses on an H200).
     pub(super) fn barrier(&mut self, group: u32) {
         if group == 1 {
             return;
@@ -102,7 +105,7 @@ impl Writer<'_> {
         }
         let first = self.kernel.barriers().get(&group).copied().unwrap_or(0);
         if group == self.kernel.threads {
-            self.line(format!("bar.sync\t{first};"));
+            self.line(format!("barrier.sync\t{first};"));
             return;
         }
         let thread = self.thread();
@@ -110,7 +113,7 @@ impl Writer<'_> {
             let number = w.compute(Class::Word, "div.u32", format_args!("{thread}, {group}"));
             w.compute(Class::Word, "add.u32", format_args!("{number}, {first}"))
         });
-        self.line(format!("bar.sync\t{number}, {group};"));
+        self.line(format!("barrier.sync\t{number}, {group};"));
     }
 
     pub(super) fn fence(&mut self, order: FenceOrder, within: MemoryScope) {
