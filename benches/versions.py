@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""The movement kernels of two builds of this project, side by side in one run on one GPU.
+
+    versions.py --old PATH/libmovement.so --new PATH/libmovement.so --out reading.jsonl
+
+Each build is a library of its own in this process. The new one is measured with each compiler. Contestants take turns as in
+`compare.py`, over the same rotating rows, and each checks what it moved before it is timed.
+"""
+
+import argparse
+import json
+import sys
+from statistics import median
+
+from cases import MOVEMENTS, Case
+from compare import LEAST_TRAFFIC, ROWS, describe
+from ours import Ours, OursError
+
+# Columns, and the rows at which they are measured.
+POINTS = {7168: ROWS, 131: (64, 4096, 32768), 576: (64, 4096, 32768), 7167: (64, 4096, 32768)}
+COMPILERS = ("nvrtc", "ptx")
+
+
+def main() -> int:
+    options = parse()
+    old, new = Ours(options.old), Ours(options.new)
+    machine = describe(new)
+    traffic = max(LEAST_TRAFFIC, 4 * machine["l2_bytes"])
+    contestants = {"old": (old, None)} | {compiler: (new, compiler) for compiler in COMPILERS}
+    failed = 0
+    with open(options.out, "w", encoding="utf-8") as out:
+
+        def write(line: dict) -> None:
+            out.write(json.dumps(line) + "\n")
+            out.flush()
+
+        write({"kind": "machine", **machine, "rounds": options.rounds, "replays": options.replays, "traffic": traffic})
+        for columns in options.columns:
+            for op in options.ops:
+                for rows in POINTS[columns]:
+                    for line in measure(Case(op, rows, columns, traffic), contestants, options):
+                        failed += line["kind"] == "error"
+                        write(line)
+                        print(shown(line), flush=True)
+    return 1 if failed else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--old", required=True, help="the library `movement` of the build to compare with")
+    parser.add_argument("--new", required=True, help="that of this one")
+    parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
+    parser.add_argument("--ops", nargs="+", choices=MOVEMENTS, default=MOVEMENTS)
+    parser.add_argument("--columns", nargs="+", type=int, choices=POINTS, default=list(POINTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--replays", type=int, default=12, help="replays a round (default: %(default)s)")
+    return parser.parse_args()
+
+
+def measure(case: Case, contestants: dict, options: argparse.Namespace) -> list[dict]:
+    """The reading of each variant of a case, or what went wrong with it."""
+    about = {"op": case.op, "rows": case.rows, "columns": case.columns, "dtype": "bf16"}
+    lines = []
+    for variant in contestants["old"][0].hello()["variants"]:
+        try:
+            us = compare(case, variant, contestants, options)
+        except OursError as error:
+            lines.append({"kind": "error", **about, "variant": variant, "reason": str(error)})
+        else:
+            if us:
+                lines.append({"kind": "reading", **about, "variant": variant, "us": us, "bytes": case.bytes})
+    return lines
+
+
+def compare(case: Case, variant: str, contestants: dict, options: argparse.Namespace) -> dict:
+    """Device microseconds of a launch of everyone; nothing where the operation has no such variant."""
+    try:
+        for name, (library, compiler) in contestants.items():
+            if "absent" in library.prepare(name, case.request(), variant, compiler=compiler):
+                return {}
+        rounds: dict[str, list[float]] = {name: [] for name in contestants}
+        for turn in range(options.rounds):
+            first = turn % len(contestants)
+            for name in list(contestants)[first:] + list(contestants)[:first]:
+                rounds[name].append(median(contestants[name][0].measure(name, options.replays)))
+        return {name: round(median(values), 4) for name, values in rounds.items()}
+    finally:
+        for library in {id(library): library for library, _ in contestants.values()}.values():
+            library.release()
+
+
+def shown(line: dict) -> str:
+    begin = f"{line['op']:8} {line['columns']:>5} {line['rows']:>6} {line['variant']:8}"
+    if line["kind"] == "error":
+        return f"{begin} {line['reason']}"
+    old, *new = line["us"].values()
+    return f"{begin} old {old:9.3f}  " + "  ".join(
+        f"{name} {us:9.3f} {us / old:6.3f}" for name, us in zip(COMPILERS, new, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
