@@ -44,8 +44,16 @@ const EXAMPLES: [&[&str]; 11] = [
 
 fn run(example: &[&str], stdout: impl Into<Stdio>) -> Output {
     let (name, arguments) = example.split_first().expect("an example");
+    // As this test was built, so that nothing is built anew.
+    let features: &[&str] = if cfg!(feature = "nccl") {
+        &["--features=nccl"]
+    } else {
+        &[]
+    };
     Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", name, "--"])
+        .args(["run", "--quiet", "--example", name])
+        .args(features)
+        .arg("--")
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())

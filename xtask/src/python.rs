@@ -46,11 +46,7 @@ fn build(workspace: &Workspace, folder: &Path, python: &Path, package: &str) -> 
     if dist.exists() {
         fs::remove_dir_all(&dist).at(&dist)?;
     }
-    let mut maturin = module(
-        workspace,
-        python,
-        ["maturin", "build", "--quiet", "--target-dir", "target"],
-    );
+    let mut maturin = module(workspace, python, ["maturin", "build", "--quiet", "--profile", "dev"]);
     maturin
         .arg("--manifest-path")
         .arg(workspace.path(package).join("Cargo.toml"));
