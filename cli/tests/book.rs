@@ -4,6 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use tilewright::dp::draw;
+use tilewright::dp::layout::{GatheredLayout, HiddenState, PaddingMode};
+
 /// A command of the book, and what stands below it.
 struct Shown {
     page: String,
@@ -79,6 +82,45 @@ fn what_the_book_shows_is_what_the_command_prints() {
             lines.join("\n")
         );
     }
+}
+
+#[test]
+fn the_pictures_are_what_is_drawn() {
+    let picture = |name: &str| fs::read_to_string(repository().join("docs").join(name)).expect("a picture");
+    for (mode, name) in [
+        (PaddingMode::Max, "buffer-max.svg"),
+        (PaddingMode::Sum, "buffer-sum.svg"),
+    ] {
+        let layout = GatheredLayout::new(mode, &[20, 0, 7, 31], 1, HiddenState::bf16(7168)).expect("a layout");
+        assert!(draw::svg(&layout) == picture(name), "docs/{name} is another picture");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("split-step.svg");
+    let split = [
+        "--raw",
+        "196,124,0,9",
+        "--attn-tp",
+        "4",
+        "--extend",
+        "--micro",
+        "tbo",
+        "--prompts",
+        "100,96;64,60;;9",
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tilewright"));
+    let output = command
+        .arg("plan")
+        .args(split)
+        .arg("--svg")
+        .arg(&file)
+        .output()
+        .expect("the command");
+    assert!(output.status.success(), "{output:?}");
+    let drawn = fs::read_to_string(file).expect("a picture");
+    assert!(
+        drawn == picture("split-step.svg"),
+        "docs/split-step.svg is another picture"
+    );
 }
 
 #[test]

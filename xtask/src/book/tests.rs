@@ -138,6 +138,20 @@ fn every_link_leads_to_a_page_and_to_a_heading_of_it() {
 }
 
 #[test]
+fn every_link_of_the_readme_leads_to_a_file() {
+    let workspace = Workspace::find().expect("the workspace");
+    let page = Page {
+        name: "README.md".to_owned(),
+        text: fs::read_to_string(workspace.path("README.md")).expect("the page"),
+    };
+    let links = page.links();
+    assert!(links.len() > 20);
+    for link in links {
+        assert!(workspace.path(link).exists(), "there is no {link}");
+    }
+}
+
+#[test]
 fn every_included_part_is_there_and_has_an_end() {
     for page in pages() {
         for (file, part) in page.includes() {
