@@ -207,13 +207,20 @@ fn every_rust_listing_is_run() {
     }
 }
 
-/// The tables of the errors begin each line with what a message says; `…` stands for what differs.
+/// The tables of the errors begin each line with what a message says; `…` stands for what differs. It is in the text of a
+/// message, or a listing that is run compares it.
 #[test]
 fn every_message_that_is_explained_is_one() {
     let mut sources = String::new();
     for crate_folder in ["macros", "dsl", "runtime", "dp"] {
         let root = Workspace::find().expect("the workspace").path(crate_folder).join("src");
         read_all(&root, &mut sources);
+    }
+    for page in pages() {
+        let listings = page.parts().1.into_iter().filter(|block| block.language == "rust");
+        listings
+            .flat_map(|block| block.lines)
+            .for_each(|line| sources.push_str(line));
     }
     let errors = fs::read_to_string(folder().join("errors.md")).expect("the page");
     let rows = errors
