@@ -63,6 +63,7 @@ def triton_top_k(weights, ids, src, E: tl.constexpr, B: tl.constexpr, K: tl.cons
     tl.store(weights + r * K + k, s / tl.sum(s, 0), mask=k < K)
 
 
+# ANCHOR: softmax
 @triton.jit
 def triton_softmax(out, src, E: tl.constexpr, B: tl.constexpr):
     r = tl.program_id(0).to(tl.int64)
@@ -70,6 +71,7 @@ def triton_softmax(out, src, E: tl.constexpr, B: tl.constexpr):
     v = tl.load(src + r * E + c, mask=c < E, other=float("-inf"))
     e = tl.exp(v - tl.max(v, 0))
     tl.store(out + r * E + c, e / tl.sum(e, 0), mask=c < E)
+# ANCHOR_END: softmax
 
 
 @triton.jit

@@ -24,6 +24,7 @@ def store_mla(cache, nope, rope, slots, LATENT: tl.constexpr, ROPE: tl.constexpr
     tl.store(cache + row + LATENT + o, tl.load(rope + r.to(tl.int64) * ROPE + o))
 
 
+# ANCHOR: quantize_rows
 @triton.jit
 def quantize_rows(out, scales, src, H: tl.constexpr, GROUP: tl.constexpr, LARGEST: tl.constexpr, SMALLEST: tl.constexpr, BLOCK: tl.constexpr):
     r = tl.program_id(0).to(tl.int64)
@@ -37,6 +38,7 @@ def quantize_rows(out, scales, src, H: tl.constexpr, GROUP: tl.constexpr, LARGES
         tl.store(scales + r * (H // GROUP) + g, scale, mask=g < H // GROUP)
         y = tl.reshape(x / scale[:, None], [BLOCK])
         tl.store(out + r * H + o, y.to(tl.float8e4nv), mask=o < H)
+# ANCHOR_END: quantize_rows
 
 
 @triton.jit

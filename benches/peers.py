@@ -28,6 +28,7 @@ class Peer:
     configurations: list[tuple[str, Launch]]
 
 
+# ANCHOR: gather_rows
 @triton.jit
 def move_row(to, source, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
     if SPLIT:
@@ -44,6 +45,7 @@ def gather_rows(dst, src, idx, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.c
     r = tl.program_id(0)
     s = tl.load(idx + r).to(tl.int64)
     move_row(dst + r.to(tl.int64) * H, src + s * H, H, BLOCK, SPLIT)
+# ANCHOR_END: gather_rows
 
 
 @triton.jit
@@ -53,6 +55,7 @@ def scatter_rows(dst, src, idx, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.
     move_row(dst + s * H, src + r.to(tl.int64) * H, H, BLOCK, SPLIT)
 
 
+# ANCHOR: pad_rows
 @triton.jit
 def pad_rows(dst, src, n, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.constexpr):
     r = tl.program_id(0)
@@ -64,8 +67,10 @@ def pad_rows(dst, src, n, H: tl.constexpr, BLOCK: tl.constexpr, SPLIT: tl.conste
         for c in tl.static_range(0, H, BLOCK):
             o = c + tl.arange(0, BLOCK)
             tl.store(dst + row + o, tl.load(src + row + o, mask=(o < H) & (r < n), other=0.0), mask=o < H)
+# ANCHOR_END: pad_rows
 
 
+# ANCHOR: copy_slot
 @triton.jit
 def copy_slot(dst, src, offset_ptr, size_ptr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):
     """As SGLang's data-parallel gather: offset and size are read from the device."""
@@ -73,6 +78,7 @@ def copy_slot(dst, src, offset_ptr, size_ptr, CHUNK: tl.constexpr, BLOCK: tl.con
     off = tl.load(offset_ptr).to(tl.int64) * CHUNK
     n = tl.load(size_ptr).to(tl.int64) * CHUNK
     tl.store(dst + off + i, tl.load(src + i, mask=i < n), mask=i < n)
+# ANCHOR_END: copy_slot
 
 
 def triton_launches(b: Buffers) -> Iterator[tuple[str, Launch]]:

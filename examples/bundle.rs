@@ -31,6 +31,7 @@ fn blend(out: &mut Tensor<f32, 2>, a: &Tensor<f32, 2>, b: &Tensor<f32, 2>, rows:
     out.store([row, cols], a * (1.0 - share) + b * share);
 }
 
+// ANCHOR: register
 /// Registers what servers launch: all counts of rows that there may be, for each width.
 fn register(device: &Device) -> Result<(), Box<dyn Error>> {
     let policy = CountPolicy::Runtime;
@@ -42,6 +43,7 @@ fn register(device: &Device) -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+// ANCHOR_END: register
 
 /// Launches what is registered, as a server does, and compares the results. It has to be given a GPU.
 fn serve(gpu: &Device) -> Result<(), Box<dyn Error>> {
@@ -82,13 +84,16 @@ fn run() -> Result<(), Box<dyn Error>> {
     let properties = gpu.as_ref().and_then(Device::as_cuda).map(|cuda| cuda.properties());
     let target = properties.map_or(Target::new(Architecture::new(9, 0), 132), Target::from);
 
+    // ANCHOR: make
     // Where kernels are compiled: it needs NVRTC and no GPU, and uses every processor.
     let builder = BundleBuilder::new();
     let offline = builder.device(target);
     register(&offline)?;
     builder.write(&file)?;
     writeln!(out, "{}: {} kernels for {offline}", file.display(), builder.len())?;
+    // ANCHOR_END: make
 
+    // ANCHOR: use
     // Where they run: it needs a GPU and no NVRTC.
     let Some(gpu) = gpu else {
         writeln!(out, "There is no GPU here to use them on.")?;
@@ -96,6 +101,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let cache = CubinCache::new().with_bundle(Bundle::open(&file)?).install();
     serve(&gpu)?;
+    // ANCHOR_END: use
     Device::settle(std::time::Duration::from_secs(60));
     let counters = cache.counters();
     writeln!(

@@ -57,6 +57,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+// ANCHOR: serve
 /// One step: all of it is asked of the engine's stream, and nothing is waited for.
 fn serve(device: &Device, stream: &Arc<CudaStream>, engine: &mut Engine) -> Result<(), Box<dyn Error>> {
     let ours = Stream::from_cudarc(device, stream.clone())?;
@@ -73,6 +74,7 @@ fn serve(device: &Device, stream: &Arc<CudaStream>, engine: &mut Engine) -> Resu
     pad_rows(&mut padded, gathered.view(), device_count(&valid, 0, TOKENS as u64)?).launch_on(&ours)?;
     Ok(())
 }
+// ANCHOR_END: serve
 
 /// What an engine owns.
 struct Engine {

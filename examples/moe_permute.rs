@@ -17,6 +17,7 @@ const EXPERTS: usize = 16;
 const K: usize = 4;
 const HIDDEN: usize = 576;
 
+// ANCHOR: route
 /// The experts of each token: those with the largest scores. Their weights have the sum 1.
 #[kernel(grid = [ids.extent(0)])]
 fn route(ids: &mut Tensor<i32, 2>, weights: &mut Tensor<f32, 2>, scores: &Tensor<f32, 2>) {
@@ -26,7 +27,9 @@ fn route(ids: &mut Tensor<i32, 2>, weights: &mut Tensor<f32, 2>, scores: &Tensor
     ids.store([token, choice], expert.cast::<i32>());
     weights.store([token, choice], score / score.sum_axis(0));
 }
+// ANCHOR_END: route
 
+// ANCHOR: place
 /// Where the row of each choice goes: behind the rows of the tokens before it that have the same expert.
 #[kernel(grid = [experts.segments()])]
 fn place(positions: &mut Tensor<i32, 1>, ids: &Tensor<i32, 1>, experts: &Ragged<i32>) {
@@ -36,7 +39,9 @@ fn place(positions: &mut Tensor<i32, 1>, ids: &Tensor<i32, 1>, experts: &Ragged<
     let before = mine.cast::<i32>().cumulative_sum_exclusive(0);
     positions.store_where([i], experts.start(expert).cast::<i32>() + before, mine);
 }
+// ANCHOR_END: place
 
+// ANCHOR: apply
 /// What stands in for the experts here: expert `e` multiplies its rows by `e + 1`.
 #[kernel(grid = [out.extent(0)])]
 fn apply_experts(out: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, experts: &Ragged<i32>) {
@@ -45,6 +50,7 @@ fn apply_experts(out: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, experts: &Ragged<
     let factor = (experts.segment_of(row) + 1).cast::<f32>();
     out.store([row, cols], x.load([row, cols]) * factor);
 }
+// ANCHOR_END: apply
 
 fn main() -> ExitCode {
     exit::code(run())

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use tilewright::prelude::*;
 
+// ANCHOR: kernel
 /// `y[i] = factors[i] * x[i]`, one program for each row. A row of any length is one tile.
 #[kernel(grid = [y.extent(0)])]
 fn scale_rows(y: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, factors: &Tensor<f32, 1>) {
@@ -18,6 +19,7 @@ fn scale_rows(y: &mut Tensor<f32, 2>, x: &Tensor<f32, 2>, factors: &Tensor<f32, 
     let cols = arange(x.extent(1));
     y.store([row, cols], factors.load([row]) * x.load([row, cols]));
 }
+// ANCHOR_END: kernel
 
 fn main() -> ExitCode {
     exit::code(run())
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     const ROWS: usize = 20;
     const COLUMNS: usize = 7168;
+    // ANCHOR: launch
     let device = Device::best();
 
     let x: Vec<f32> = (0..ROWS * COLUMNS).map(|i| i as f32).collect();
@@ -37,6 +40,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         &device.upload(&factors, [ROWS])?,
     )
     .launch(&device)?;
+    // ANCHOR_END: launch
 
     for (i, found) in y.download()?.into_iter().enumerate() {
         let expected = factors[i / COLUMNS] * x[i];

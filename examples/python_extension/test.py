@@ -5,11 +5,13 @@ import numpy as np
 import python_extension
 import tilewright
 
+# ANCHOR: use
 src = np.random.default_rng(0).standard_normal((5, 64), np.float32)
 out, weights = np.empty_like(src), np.arange(5, dtype=np.float32)
 
 python_extension.scale_rows(out, src, weights)
 np.testing.assert_array_equal(out, src * weights[:, None])
+# ANCHOR_END: use
 
 python_extension.normalize_rows(out, src, 1e-6)
 np.testing.assert_allclose(out, src / np.sqrt((src**2).mean(1, keepdims=True) + 1e-6), rtol=1e-5)

@@ -82,6 +82,7 @@ impl Engine {
         })
     }
 
+    // ANCHOR: warm_up
     /// Builds what the launches of any step may be served by: of all sizes that want a schedule of their own, with
     /// counts that may become literals later.
     pub fn warm_up(&mut self, mut progress: impl FnMut(Progress) + Send) -> Result<Vec<WarmedUp>, Box<dyn Error>> {
@@ -104,6 +105,7 @@ impl Engine {
         }
         Ok(done)
     }
+    // ANCHOR_END: warm_up
 
     /// Does all launches of a step, and waits until the device has done them.
     pub fn run(&mut self, step: u64, ranks: &[RankPlan], watch: &mut Watch) -> Result<(), Box<dyn Error>> {

@@ -28,6 +28,7 @@ from typing import Any
 import tilewright
 from tilewright import ArgumentError, LocalGroup
 
+# ANCHOR: names
 __all__ = [
     "DpPaddingMode",
     "Parallel",
@@ -58,6 +59,7 @@ __all__ = [
     "pad_tensor_to_size",
     "set_dp_buffer_len",
 ]
+# ANCHOR_END: names
 
 
 class DpPaddingMode(IntEnum):

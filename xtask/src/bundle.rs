@@ -31,8 +31,9 @@ const LEFT_OUT_TESTS: [&str; 9] = [
 ];
 
 /// Packages with nothing for a GPU in them, or whose tests run the package's own program.
-const LEFT_OUT_PACKAGES: [&str; 5] = [
+const LEFT_OUT_PACKAGES: [&str; 6] = [
     "xtask",
+    "tilewright-book",
     "tilewright-macros",
     "tilewright-dsl",
     "tilewright-cli",

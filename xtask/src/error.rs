@@ -56,13 +56,13 @@ pub enum TaskError {
         /// The file looked for.
         file: PathBuf,
     },
-    /// A tool of the CUDA toolkit that the caller cannot do without.
+    /// A library or program that the caller cannot do without.
     #[error(
         "{name} is required and was not found: {reason}\n\
-         Install a CUDA toolkit, name the file in {variable}, or make `python3 -m pip` work."
+         Install it, name the file in {variable}, or make `python3 -m pip` work."
     )]
     Required {
-        /// The tool.
+        /// What people call it.
         name: &'static str,
         /// The environment variable that can name it.
         variable: &'static str,

@@ -1,5 +1,6 @@
 //! `cargo xtask …`: the project's tasks.
 
+mod book;
 mod bundle;
 mod error;
 #[cfg(test)]
@@ -43,6 +44,8 @@ enum Task {
     /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
     /// that has `venv` and reaches pip's packages it says so; with CI=true that is an error.
     Python,
+    /// Makes the book in `book/` pages in `target/book`, with mdBook, which is fetched where the machine has none.
+    Book,
     /// Runs what continuous integration runs.
     Ci,
 }
@@ -77,6 +80,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::GpuBundle => bundle::run(&workspace)?,
         Task::BenchReport { file } => report::run(&file)?,
         Task::Python => python::run(&workspace, workspace::is_ci())?,
+        Task::Book => book::run(&workspace, workspace::is_ci())?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)

