@@ -1,10 +1,14 @@
 //! `cargo xtask …`: the project's tasks.
 
 mod bundle;
+#[cfg(test)]
+mod dependencies;
 mod error;
 #[cfg(test)]
 mod layers;
 mod messages;
+mod metadata;
+mod package;
 mod process;
 mod python;
 mod report;
@@ -43,6 +47,9 @@ enum Task {
     /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
     /// that has `venv` and reaches pip's packages it says so; with CI=true that is an error.
     Python,
+    /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
+    /// rustup has it or fetches it, and with this one elsewhere.
+    Package,
     /// Runs what continuous integration runs.
     Ci,
 }
@@ -77,6 +84,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::GpuBundle => bundle::run(&workspace)?,
         Task::BenchReport { file } => report::run(&file)?,
         Task::Python => python::run(&workspace, workspace::is_ci())?,
+        Task::Package => package::run(&workspace)?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)
