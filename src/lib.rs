@@ -26,15 +26,26 @@
 //! # }
 //! ```
 //!
-//! This crate only joins the others: [`dsl`] is the language and the code generator, [`runtime`] is devices and launches,
-//! [`dp`] is data-parallel attention.
+//! This crate only joins the others: [`dsl`] is the language and the code generator, [`runtime`] is devices and launches, and
+//! what features add:
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `dp`, a default | `dp`: data-parallel attention, from the planner of a step to the kernels that move its rows |
+//! | `harness` | `testing` and `bench`: how kernels are tested and timed, for dev-dependencies |
+//! | `nccl` | collectives between GPUs through NCCL, which is found when a program runs |
+//! | `cuda-13000`, a default | the bindings of CUDA 13.0 |
+//! | `cuda-version-from-build-system` | instead, those of the toolkit on the machine that builds |
 
 /// The crates whose types are elements: [`bf16`](half::bf16) and [`f16`](half::f16), [`F8E4M3`](float8::F8E4M3) and
 /// [`F8E5M2`](float8::F8E5M2).
 pub use {float8, half};
 
+#[cfg(feature = "dp")]
 pub use tilewright_dp as dp;
 pub use tilewright_dsl as dsl;
+#[cfg(feature = "harness")]
+pub use tilewright_harness::{bench, for_every_element, testing};
 pub use tilewright_runtime as runtime;
 
 #[doc(hidden)]

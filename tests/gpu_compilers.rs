@@ -10,12 +10,8 @@ use tilewright::runtime::cache::CubinCache;
 use tilewright::runtime::compile::{CompileError, Compiler};
 use tilewright::runtime::device::DeviceError;
 use tilewright::runtime::{Device, LaunchError};
+use tilewright_harness::testing::gpus;
 use tilewright_testing::{Part, turn};
-
-#[path = "support/gpus.rs"]
-mod gpus;
-
-use gpus::gpus;
 
 #[kernel(grid = [out.extent(0)])]
 fn scaled(out: &mut Tensor<f32, 2>, src: &Tensor<f16, 2>, rows: &Tensor<i32, 1>) {

@@ -5,10 +5,8 @@
 use tilewright::prelude::*;
 use tilewright::runtime::Target;
 use tilewright::runtime::inspect::Inspection;
+use tilewright_harness::testing::gpus;
 use tilewright_testing::Part;
-
-#[path = "support/gpus.rs"]
-mod gpus;
 
 /// `out[row, column]` is who stores it: the thread, and 1024 times its block.
 #[kernel(grid = [out.extent(0)])]
@@ -36,7 +34,7 @@ fn told(found: &Inspection, row: u64, column: u64) -> u32 {
 
 #[test]
 fn every_element_is_stored_by_the_thread_that_is_told() {
-    for gpu in Part::Gpu.or_skip(gpus::gpus()).into_iter().flatten() {
+    for gpu in Part::Gpu.or_skip(gpus()).into_iter().flatten() {
         let properties = gpu.as_cuda().unwrap().properties();
         let options = InspectOptions::new(Target::from(properties));
         // A program of less than a warp, of a block, of several; and one that takes rounds.

@@ -9,10 +9,10 @@ use tilewright_dp::batch::{Padding, PaddingError};
 use tilewright_dsl::call::{Argument, Exact, Runtime};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::lang::Count;
-use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, TensorView, device_count};
+use tilewright_harness::bench::Replay;
+use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, Stream, TensorError, TensorView, device_count};
 
 use crate::case::Binding;
-use crate::replay::Replay;
 
 /// A batch of `real` requests that is padded to `length`.
 #[derive(Clone, Debug, Deserialize)]
@@ -159,10 +159,9 @@ impl Batch {
             count: device.upload(&[case.real as i64], [1])?,
             case,
         };
-        batch.launch(device, 0)?;
-        device.synchronize()?;
+        let sets = batch.case.sets;
+        let mut replay = Replay::capture(device, sets, sets, |stream, set| batch.launch(stream, set))?;
         batch.sets.iter_mut().try_for_each(Tensors::poison)?;
-        let mut replay = Replay::capture(device, batch.case.sets, |set| batch.launch(device, set).map(drop))?;
         replay.measure(1, 0)?;
         device.synchronize()?;
         for tensors in &batch.sets {
@@ -174,8 +173,8 @@ impl Batch {
         Ok(batch)
     }
 
-    fn launch(&mut self, device: &Device, set: usize) -> Result<Launched, Box<dyn Error>> {
-        Ok(self.padding(set)?.launch_on(&device.stream())?)
+    fn launch(&mut self, stream: &Stream, set: usize) -> Result<Launched, Box<dyn Error>> {
+        Ok(self.padding(set)?.launch_on(stream)?)
     }
 
     fn padding(&mut self, set: usize) -> Result<Padding<'_>, Box<dyn Error>> {
@@ -218,6 +217,6 @@ impl Batch {
     /// Device microseconds of one launch in the graph, one figure per replay.
     pub fn measure_graph(&mut self, replays: usize, warm_up: usize) -> Result<Vec<f64>, Box<dyn Error>> {
         let replay = self.replay.as_mut().ok_or("there is no graph")?;
-        replay.measure(replays, warm_up)
+        Ok(replay.measure(replays, warm_up)?.us().to_vec())
     }
 }

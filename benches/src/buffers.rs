@@ -6,10 +6,10 @@ use std::ops::Range;
 use half::bf16;
 use tilewright_dp::kernels::{copy_to_slot, gather_rows, pad_rows, place_rows, scatter_rows};
 use tilewright_dsl::call::{Call, Exact, Runtime};
-use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError, device_count};
+use tilewright_harness::testing::Random;
+use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, Stream, TensorError, device_count};
 
 use crate::case::{Binding, Case, Op, Way};
-use crate::random::Random;
 use crate::work::{POISON, Work};
 
 /// Random source rows, an output, an index vector, and the counts in device memory.
@@ -37,10 +37,8 @@ impl Buffers {
         let mut random = Random(0x7157);
         // Random bits rather than random numbers: movement must keep NaNs and denormals too.
         let source_bits: Vec<u16> = (0..source_rows * case.columns).map(|_| random.next() as u16).collect();
-        let mut rows_of_index: Vec<i32> = (0..case.pool_rows as i32).collect();
-        for last in (1..rows_of_index.len()).rev() {
-            rows_of_index.swap(last, (random.next() % (last as u64 + 1)) as usize);
-        }
+        let order = random.permutation(case.pool_rows);
+        let mut rows_of_index: Vec<i32> = order.into_iter().map(|row| row as i32).collect();
         rows_of_index.truncate(touched);
         Ok(Self {
             source: device.upload(bytemuck::cast_slice(&source_bits), [source_rows, case.columns])?,
@@ -77,7 +75,7 @@ impl Buffers {
 }
 
 impl Work for Buffers {
-    fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
+    fn launch(&mut self, stream: &Stream, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
         let Case {
             op,
             rows,
@@ -126,7 +124,7 @@ impl Work for Buffers {
             }
             _ => return Err(format!("{op:?} moves no rows").into()),
         };
-        Ok(way.of(call).launch(device)?)
+        Ok(way.of(call).launch_on(stream)?)
     }
 
     fn poison(&mut self) -> Result<(), TensorError> {

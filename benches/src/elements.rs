@@ -8,10 +8,10 @@ use half::bf16;
 use tilewright_dp::kernels::{combine_rows, dequantize_rows, quantize_rows, store_mla};
 use tilewright_dsl::call::Call;
 use tilewright_dsl::{kernel, lang::*};
-use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, TensorError};
+use tilewright_harness::testing::Random;
+use tilewright_runtime::{Device, DeviceTensor, Launch, Launched, Stream, TensorError};
 
 use crate::case::{Case, GROUP, Op, ROPE, TOP, Way};
-use crate::random::Random;
 use crate::work::{POISON, Work};
 
 /// Rows without their signs, where they are. Done twice it is the same, so that it can be replayed.
@@ -39,10 +39,8 @@ impl Tensors {
     fn new(device: &Device, case: &Case) -> Result<Self, TensorError> {
         let (op, columns, rows) = (case.op, case.columns, case.sets * case.rows);
         let mut random = Random(0x7157);
-        let mut permuted: Vec<i64> = (0..case.pool_rows as i64).collect();
-        for last in (1..permuted.len()).rev() {
-            permuted.swap(last, (random.next() % (last as u64 + 1)) as usize);
-        }
+        let order = random.permutation(case.pool_rows);
+        let permuted: Vec<i64> = order.into_iter().map(|row| row as i64).collect();
         let numbers = |random: &mut Random, many: usize| -> Vec<f32> {
             // Between -1 and 1, and never 0, so that nothing that is computed is poison.
             let one = |bits: u64| (bits >> 40 | 1) as f32 / (1 << 23) as f32 - 1.0;
@@ -177,10 +175,10 @@ impl Elements {
 }
 
 impl Work for Elements {
-    fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
+    fn launch(&mut self, stream: &Stream, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>> {
         let rows = self.case.rows;
         let call = self.tensors.call(self.case.op, set * rows..(set + 1) * rows)?;
-        Ok(way.of(call).launch(device)?)
+        Ok(way.of(call).launch_on(stream)?)
     }
 
     fn poison(&mut self) -> Result<(), TensorError> {

@@ -8,8 +8,6 @@ mod buffers;
 mod case;
 mod elements;
 mod meeting;
-mod random;
-mod replay;
 mod work;
 
 use std::cell::RefCell;
@@ -21,6 +19,7 @@ use std::ffi::{CStr, CString, c_char};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tilewright_dsl::call::Specialize;
+use tilewright_harness::bench::Replay;
 use tilewright_runtime::Device;
 use tilewright_runtime::compile::{Compiler, Nvrtc};
 
@@ -29,7 +28,6 @@ use buffers::Buffers;
 use case::{Binding, Case, Way};
 use elements::Elements;
 use meeting::MeetingCase;
-use replay::Replay;
 use work::Work;
 
 /// What can be asked.
@@ -168,7 +166,7 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
                 .flat_map(|ready| &mut ready.replays)
                 .find(|(prepared, _)| *prepared == name);
             let (_, replay) = prepared.ok_or("nothing is prepared under that name")?;
-            json!({ "us": replay.measure(replays, warm_up)? })
+            json!({ "us": replay.measure(replays, warm_up)?.us() })
         }
         Ask::PrepareBatch { case } => {
             let batch = Batch::new(device, case)?;
@@ -194,7 +192,7 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
         }
         Ask::MeasureMeeting { name, replays, warm_up } => MEETING.with_borrow_mut(|meeting| -> Result<_, Box<dyn Error>> {
             let replay = meeting.get_mut(&name).ok_or("nothing is prepared under that name")?;
-            Ok(json!({ "us": replay.measure(replays, warm_up)? }))
+            Ok(json!({ "us": replay.measure(replays, warm_up)?.us() }))
         })?,
         Ask::Release => {
             ready.clear();
@@ -209,26 +207,21 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
 fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
     let Ready { replays, case, work } = ready;
     replays.retain(|(prepared, _)| *prepared != name);
-    // Compiles and loads, which a capture must not: the sets' rows need not be aligned alike.
+    // Each set runs once before: rows of other sets need not be aligned alike.
     let (sets, launches) = (case.sets, case.launches);
-    let mut launched = work.launch(device, way, 0)?;
-    for set in 1..sets {
-        launched = work.launch(device, way, set)?;
-    }
-    device.synchronize()?;
-    if way.check {
-        work.poison()?;
-    }
-    let mut replay = Replay::capture(device, launches, |launch| {
-        work.launch(device, way, launch % sets).map(drop)
+    let mut launched = None;
+    let mut replay = Replay::capture(device, sets, launches, |stream, set| {
+        work.launch(stream, way, set)
+            .inspect(|launch| launched = launch.variant_id())
     })?;
     if way.check {
+        work.poison()?;
         replay.measure(1, 0)?;
         device.synchronize()?;
         work.check()?;
     }
     let bytes = case.bytes();
     replays.push((name, replay));
-    let variant = launched.variant_id().map(|id| id.to_string());
+    let variant = launched.map(|id| id.to_string());
     Ok(json!({ "variant": variant, "bytes": bytes, "checked": way.check }))
 }

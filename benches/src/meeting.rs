@@ -8,9 +8,8 @@ use tilewright_dsl::call::Call;
 use tilewright_dsl::element::Element;
 use tilewright_dsl::schedule::{LoadHint, Schedule, StoreHint};
 use tilewright_dsl::{kernel, lang::*};
-use tilewright_runtime::{BorrowedTensor, BorrowedTensorMut, Device, Launch, TensorError};
-
-use crate::replay::Replay;
+use tilewright_harness::bench::Replay;
+use tilewright_runtime::{BorrowedTensor, BorrowedTensorMut, Device, Launch, Stream, TensorError};
 
 #[kernel(grid = [out.extent(0)])]
 fn sort(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
@@ -115,13 +114,18 @@ impl MeetingCase {
     /// All memory is there, as large as it is said to be, until the replay is dropped.
     #[allow(unsafe_code)]
     pub unsafe fn replay(&self, device: &Device) -> Result<Replay, Box<dyn Error>> {
-        (0..self.sets).try_for_each(|set| self.launch(device, set))?;
+        (0..self.sets).try_for_each(|set| self.launch(&device.stream(), set))?;
         device.synchronize()?;
-        Replay::capture(device, self.launches, |launch| self.launch(device, launch % self.sets))
+        let go_round =
+            |stream: &Stream| (0..self.launches).try_for_each(|launch| self.launch(stream, launch % self.sets));
+        // SAFETY: as the caller promises.
+        let graph = unsafe { device.capture_borrowing(go_round) }?;
+        Ok(Replay::of(graph, self.launches))
     }
 
-    fn launch(&self, device: &Device, set: usize) -> Result<(), Box<dyn Error>> {
+    fn launch(&self, stream: &Stream, set: usize) -> Result<(), Box<dyn Error>> {
         let (rows, columns, results) = (self.rows, self.columns, self.results);
+        let device = stream.device();
         let source = Memory {
             device,
             at: self.source,
@@ -131,15 +135,15 @@ impl MeetingCase {
         match self.op {
             Op::Sort => {
                 let (mut out, src) = (out.result(set, matrix)?, source.operand(set, matrix)?);
-                self.run(device, sort(&mut out, &src))
+                self.run(stream, sort(&mut out, &src))
             }
             Op::TopK => {
                 let (mut out, mut ids) = (out.result(set, [rows, results])?, ids.result(set, [rows, results])?);
-                self.run(device, top_k(&mut out, &mut ids, &source.operand(set, matrix)?))
+                self.run(stream, top_k(&mut out, &mut ids, &source.operand(set, matrix)?))
             }
             Op::Softmax => {
                 let (mut out, src) = (out.result(set, matrix)?, source.operand(set, matrix)?);
-                self.run(device, softmax(&mut out, &src))
+                self.run(stream, softmax(&mut out, &src))
             }
             Op::RmsNorm => {
                 let weights = Memory {
@@ -148,28 +152,28 @@ impl MeetingCase {
                 };
                 let weights = weights.operand(0, [columns])?;
                 let (mut out, src) = (out.result(set, matrix)?, source.operand(set, matrix)?);
-                self.run(device, rms_norm(&mut out, &src, &weights))
+                self.run(stream, rms_norm(&mut out, &src, &weights))
             }
             Op::Sum => {
                 let (mut out, src) = (out.result(set, [rows])?, source.operand(set, matrix)?);
-                self.run(device, sum(&mut out, &src))
+                self.run(stream, sum(&mut out, &src))
             }
             Op::Argmax => {
                 let (mut out, src) = (out.result(set, [rows])?, source.operand(set, matrix)?);
-                self.run(device, argmax(&mut out, &src))
+                self.run(stream, argmax(&mut out, &src))
             }
             Op::CumulativeSum => {
                 let (mut out, src) = (out.result(set, matrix)?, source.operand(set, matrix)?);
-                self.run(device, cumulative_sum(&mut out, &src))
+                self.run(stream, cumulative_sum(&mut out, &src))
             }
             Op::Histogram => {
                 let (mut out, src) = (out.result(set, [rows, results])?, source.operand(set, matrix)?);
-                self.run(device, histogram(&mut out, &src))
+                self.run(stream, histogram(&mut out, &src))
             }
         }
     }
 
-    fn run(&self, device: &Device, call: Call<'_>) -> Result<(), Box<dyn Error>> {
+    fn run(&self, stream: &Stream, call: Call<'_>) -> Result<(), Box<dyn Error>> {
         let call = match self.spread {
             Some((threads, programs_per_block)) => call.with_schedule(Schedule {
                 threads,
@@ -181,7 +185,7 @@ impl MeetingCase {
             }),
             None => call,
         };
-        call.launch(device)?;
+        call.launch_on(stream)?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tilewright_runtime::{Device, Launched, TensorError};
+use tilewright_runtime::{Launched, Stream, TensorError};
 
 use crate::case::Way;
 
@@ -12,7 +12,7 @@ pub const POISON: u16 = 0x5555;
 /// An operation on sets of rows of its own.
 pub trait Work {
     /// Launches the operation on one set of rows.
-    fn launch(&mut self, device: &Device, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>>;
+    fn launch(&mut self, stream: &Stream, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>>;
 
     /// Makes every element of the output wrong.
     fn poison(&mut self) -> Result<(), TensorError>;

@@ -30,7 +30,7 @@ fn a_new_crate_passes_its_test_and_its_bench_at_once() {
     let made = folder.path().join("my-kernels");
     // The versions that are here, and the profile of what is built already.
     fs::copy(root.join("Cargo.lock"), made.join("Cargo.lock")).unwrap();
-    let unoptimised = ["tilewright", "tilewright-runtime", "tilewright-dp", "tilewright-macros"];
+    let unoptimised = ["", "-runtime", "-harness", "-testing", "-macros"].map(|part| format!("tilewright{part}"));
     let profile = unoptimised.map(|package| format!("profile.dev.package.{package}.opt-level=0"));
     let debug = [
         "profile.dev.debug=\"line-tables-only\"".to_owned(),
@@ -69,7 +69,7 @@ fn a_crate_depends_on_the_released_version_if_no_folder_is_named() {
     );
     let made = folder.path().join("elsewhere/kernels");
     let manifest = fs::read_to_string(made.join("Cargo.toml")).unwrap();
-    let line = format!("\ntilewright = {:?}\n", env!("CARGO_PKG_VERSION"));
+    let line = format!("\ntilewright = {{ version = {:?}, ", env!("CARGO_PKG_VERSION"));
     assert!(
         manifest.contains(&line) && manifest.contains("name = \"kernels\""),
         "{manifest}"

@@ -1,12 +1,10 @@
 //! The memory of gathered buffers.
 
-mod support;
-
 use half::bf16;
 use proptest::prelude::*;
-use support::for_each_device;
 use tilewright_dp::buffer::{Arena, BufferError, Role};
 use tilewright_dp::plan::{Plan, Profile, Request, capture_sizes};
+use tilewright_harness::testing::for_each_device;
 use tilewright_runtime::Device;
 
 const COLUMNS: usize = 8;

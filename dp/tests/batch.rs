@@ -1,14 +1,13 @@
 //! Whole batches padded in one launch: every element type, axis and binding of counts, guards around every tensor, and every
 //! batch that a plan pads.
 
-mod support;
-
 use half::bf16;
-use support::*;
 use tilewright_dp::batch::{MAX_TENSORS, Padding, PaddingError, PlannedPadding};
 use tilewright_dp::plan::{BatchPlan, Fill, ForwardMode, Plan, Profile, Request, TensorPadding};
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::Element;
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, LaunchError, TensorError, device_count};
 
 /// `rows` cut or padded to `length`, of which the first `count` are real.

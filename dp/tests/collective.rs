@@ -1,20 +1,19 @@
 //! Groups of ranks: what they compute, and that no rank waits for ever.
 
-mod support;
-
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use support::*;
 use tilewright_dp::collective::{
     Agreement, CollectiveError, Exchange, Group, LocalGroup, Operation, RequestedCollective, Summand, TcpExchange,
     ThreadExchange,
 };
 use tilewright_dp::plan::MAX_RANKS;
 use tilewright_dsl::element::Element;
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 use tilewright_runtime::Device;
 
 /// Long enough for every rank that comes, short enough to wait for one that does not.

@@ -1,15 +1,13 @@
 //! No columns, no rows, no experts, no choices, no requests: there is nothing to do for them, and everything else is done.
 
 mod catalogue;
-mod support;
-
 use catalogue::{Binding, Place, lowered, movers};
 use half::bf16;
-use support::for_each_device;
 use tilewright_dp::batch::Padding;
 use tilewright_dp::buffer::{Arena, Role};
 use tilewright_dp::kernels::*;
 use tilewright_dsl::call::{Exact, Runtime};
+use tilewright_harness::testing::for_each_device;
 use tilewright_runtime::{Device, DeviceTensor, Launch};
 
 fn ones<const R: usize>(device: &Device, extents: [usize; R]) -> DeviceTensor<i32, R> {

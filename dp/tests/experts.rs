@@ -1,16 +1,14 @@
 //! Rows to experts and back, counts and offsets of experts, quantised rows.
 
-mod support;
-
 use float8::F8E4M3;
 use half::bf16;
-use support::*;
 use tilewright_dp::kernels::{
     claim_slots, combine_rows, count_experts, dequantize_rows, expert_offsets, gather_four, invert_permutation,
     permute_rows, quantize_rows,
 };
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::{Element, Integer};
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, DeviceTensor, Launch};
 
 /// The same numbers in every run.

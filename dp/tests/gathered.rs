@@ -1,13 +1,12 @@
 //! Whole gathered buffers: every rank's rows at their places and zeros between, written in one pass.
 
-mod support;
-
 use half::bf16;
-use support::*;
 use tilewright_dp::kernels::{copy_from_slot_padded, fill_and_place};
 use tilewright_dp::layout::{GatheredLayout, HiddenState, PaddingMode};
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Element;
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, Launch};
 
 /// Places `N` ranks and takes their rows back.

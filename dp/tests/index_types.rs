@@ -1,13 +1,11 @@
 //! Every kernel that takes indices, counts or ids, with every integer type: results are those of exact arithmetic, whatever
 //! the type, also at its ends; and what does not fit a result's type is reported.
 
-mod support;
-
-use support::for_each_device;
 use tilewright_dp::kernels::*;
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::Integer;
 use tilewright_dsl::ir::Literal;
+use tilewright_harness::testing::for_each_device;
 use tilewright_runtime::{Device, DeviceTensor, Launch, LaunchError};
 
 /// Calls a function that is generic over an integer type with every one.

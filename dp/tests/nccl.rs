@@ -5,8 +5,6 @@
 #![cfg(feature = "nccl")]
 #![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
 
-mod support;
-
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::{Arc, MutexGuard};
@@ -14,11 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use support::*;
 use tilewright_dp::collective::{CollectiveError, Group, NcclGroup, TcpExchange, ThreadExchange};
 use tilewright_dp::kernels::convert_rows;
 use tilewright_dp::movement::{Contribution, Counts, Groups, Movement};
 use tilewright_dp::plan::{Plan, Request, Topology};
+use tilewright_harness::testing::*;
 use tilewright_runtime::communicator::Communicator;
 use tilewright_runtime::device::cuda::{CudaGraph, Nccl, NcclError, UnequalGather, device_count};
 use tilewright_runtime::{Device, DeviceError, DeviceTensor, Launch};

@@ -1,8 +1,6 @@
 //! Memory that the devices of all ranks reach: threads on the CPU device, on one GPU that they share and on two, and processes
 //! likewise.
 
-mod support;
-
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -11,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use support::*;
 use tilewright_dp::collective::{
     Apart, CollectiveError, Exchange, PeerArena, Peers, PeersError, Rendezvous, ThreadExchange,
 };
@@ -19,6 +16,7 @@ use tilewright_dp::kernels::copy_to_slot;
 use tilewright_dsl::call::Runtime;
 use tilewright_dsl::element::Element;
 use tilewright_dsl::{kernel, lang::*};
+use tilewright_harness::testing::*;
 use tilewright_runtime::device::cuda::{CudaEvent, Reach, device_count};
 use tilewright_runtime::{
     Device, DeviceError, DeviceTensor, Launch, LaunchError, PeerBuffer, TensorError, peers_reach,

@@ -1,14 +1,11 @@
 //! Gathers that store straight into every rank's buffer, launched by hand: in two launches, with late ranks, and what the kernels
 //! become for GPUs.
 
-mod support;
-
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use half::bf16;
-use support::*;
 use tilewright_dp::collective::{Exchange, Peers, ThreadExchange};
 use tilewright_dp::kernels::peers::{Cut, PLACES};
 use tilewright_dp::kernels::{await_gather, copy_to_slot, push_gather, push_own_rows, push_quantized};
@@ -19,6 +16,7 @@ use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::lower::{Lowered, lower};
 use tilewright_dsl::schedule::{Machine, choose};
+use tilewright_harness::testing::*;
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright_runtime::device::cuda::{Reach, device_count};
 use tilewright_runtime::{Device, DeviceTensor, Launch, LaunchError, Launched, PeerBuffer, PeerMemory};

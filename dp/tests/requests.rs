@@ -1,15 +1,13 @@
 //! The key-value cache, and the indices of requests.
 
-mod support;
-
 use half::bf16;
-use support::*;
 use tilewright_dp::kernels::{
     alloc_extend, copy_fields, copy_kv_layers, kv_indices, last_slot, ragged_positions, store_kv, store_mla,
     translate_ids, zero_pages,
 };
 use tilewright_dsl::call::{Exact, Runtime};
 use tilewright_dsl::element::{Element, Integer};
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, DeviceTensor, Launch, device_count};
 
 fn index<I: Integer>(device: &Device, values: &[i64]) -> DeviceTensor<I, 1> {

@@ -1,14 +1,13 @@
 //! Rows gathered and scattered by an index.
 
-mod support;
-
 use half::bf16;
-use support::*;
 use tilewright_dp::kernels::{
     gather_four, gather_rows, gather_rows_of, invert_permutation, scatter_rows, scatter_rows_except,
 };
 use tilewright_dsl::element::{Element, Integer};
 use tilewright_dsl::{kernel, lang::*};
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, DeviceTensor, Launch};
 
 fn upload_index<I: Integer>(device: &Device, index: &[i64]) -> DeviceTensor<I, 1> {
@@ -168,7 +167,7 @@ fn every_element_type_keeps_its_bits() {
 fn long_and_odd_rows_keep_their_tails() {
     for_each_device(|device| {
         for columns in [7167, 7168] {
-            for placement in PLACEMENTS {
+            for placement in Placement::every::<bf16>() {
                 gather::<bf16, i32>(device, &[2, -1, 0], 3, columns, placement);
                 scatter::<bf16, i32>(device, &[2, -1, 0], 3, columns, placement);
             }

@@ -1,11 +1,10 @@
 //! Copies into and out of the slots of a gathered buffer.
 
-mod support;
-
 use half::bf16;
-use support::*;
 use tilewright_dp::kernels::{copy_from_slot, copy_from_slot_padded, copy_to_slot};
 use tilewright_dsl::element::Element;
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 use tilewright_runtime::{Device, Launch, device_count};
 
 /// Rows of source and destination, offset, and rows to copy.

@@ -10,11 +10,11 @@ use tilewright::dsl::ir::{CacheHint, Kernel, verify::verify};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::Device;
 use tilewright::runtime::compile::Nvrtc;
+use tilewright_harness::testing::gpus;
 use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::generate::{self, Size};
-use crate::gpus::gpus;
 use crate::launch::{Shared, difference};
 use crate::oracle::{self, Outcome, launch_grid};
 use crate::schedules;

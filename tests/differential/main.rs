@@ -15,8 +15,6 @@ mod case;
 mod cases;
 mod conditions;
 mod generate;
-#[path = "../support/gpus.rs"]
-mod gpus;
 mod identity;
 mod launch;
 mod mutate;

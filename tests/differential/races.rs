@@ -14,12 +14,12 @@ use tilewright::dsl::lower::{MarkedBy, TrapFault, TrapSite};
 use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::compile::Nvrtc;
 use tilewright::runtime::{Device, LaunchError, Variant};
+use tilewright_harness::testing::gpus;
 use tilewright_testing::{Part, turn};
 
 use crate::case::Case;
 use crate::cases::{THREADS, chosen, in_parallel, panic_of};
 use crate::generate::plant::{Action, Index, Plant, Test, planted};
-use crate::gpus::gpus;
 use crate::{launch, oracle, schedules, threads};
 
 /// Of so many cases, the text of one is compiled where no GPU compiles all of them.

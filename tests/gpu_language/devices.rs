@@ -7,10 +7,8 @@ use tilewright::dsl::lower::{Lowered, lower};
 use tilewright::dsl::schedule;
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
+use tilewright_harness::testing::gpus;
 use tilewright_testing::{Part, Ptxas};
-
-#[path = "../support/gpus.rs"]
-mod gpus;
 
 /// Runs `test` on the CPU device and, if there is one, on a GPU, with each compiler: all must return the same.
 pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
@@ -19,7 +17,7 @@ pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
     for variant in cpu.variants() {
         compile_everywhere(&variant);
     }
-    for gpu in Part::Gpu.if_there(gpus::gpus()).into_iter().flatten() {
+    for gpu in Part::Gpu.if_there(gpus()).into_iter().flatten() {
         let compiler = gpu.compiler();
         assert_eq!(test(&gpu), expected, "{gpu} with {compiler} and the CPU device differ");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The modules of each crate from the lowest up: one may import those before it.
-const LAYERS: [(&str, &[&str]); 3] = [
+const LAYERS: [(&str, &[&str]); 4] = [
     (
         "dsl/src",
         &[
@@ -55,6 +55,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
             "doctor",
         ],
     ),
+    ("harness/src", &["random", "testing", "bench"]),
     (
         "dp/src",
         &[

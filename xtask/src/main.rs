@@ -2,10 +2,14 @@
 
 mod book;
 mod bundle;
+#[cfg(test)]
+mod dependencies;
 mod error;
 #[cfg(test)]
 mod layers;
 mod messages;
+mod metadata;
+mod package;
 mod process;
 mod python;
 mod report;
@@ -46,6 +50,9 @@ enum Task {
     Python,
     /// Makes the book in `book/` pages in `target/book`, with mdBook, which is fetched where the machine has none.
     Book,
+    /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
+    /// rustup has it or fetches it, and with this one elsewhere.
+    Package,
     /// Runs what continuous integration runs.
     Ci,
 }
@@ -81,6 +88,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::BenchReport { file } => report::run(&file)?,
         Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Book => book::run(&workspace, workspace::is_ci())?,
+        Task::Package => package::run(&workspace)?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)

@@ -42,9 +42,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
         name: name.clone(),
         why,
     })?;
-    let dependency = match path {
+    let source = match path {
         Some(path) => of_folder(path)?,
-        None => format!("{:?}", env!("CARGO_PKG_VERSION")),
+        None => format!("version = {:?}", env!("CARGO_PKG_VERSION")),
     };
     let folder = folder.clone().unwrap_or_else(|| name.into());
     if folder.exists() {
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     let manifest = MANIFEST
         .replace("PACKAGE", name)
-        .replace("TILEWRIGHT", &dependency)
+        .replace("SOURCE", &source)
         .replace("BENCH", BENCH);
     write(&folder, "Cargo.toml", &manifest)?;
     for (file, text) in FILES {
@@ -76,7 +76,7 @@ fn write(folder: &Path, file: &str, text: &str) -> Result<(), OutputError> {
     fs::write(&file, text).map_err(failed)
 }
 
-/// The dependency on tilewright in a folder.
+/// Where a dependency finds tilewright that is in a folder.
 fn of_folder(path: &Path) -> Result<String, CommandError> {
     let not_it = || CommandError::NotTilewright {
         folder: path.to_owned(),
@@ -87,7 +87,7 @@ fn of_folder(path: &Path) -> Result<String, CommandError> {
         manifest.lines().any(|line| line == "name = \"tilewright\""),
         whole.to_str(),
     ) {
-        (true, Some(whole)) => Ok(format!("{{ path = {whole:?} }}")),
+        (true, Some(whole)) => Ok(format!("path = {whole:?}")),
         _ => Err(not_it()),
     }
 }

@@ -27,10 +27,10 @@ impl LogitsStage {
             buffer: "logits stage",
             ranks,
         };
-        let layout = match execution {
-            _ if let Some(bound) = request.bound => bound.layout(&counts, request.dp, hidden)?,
+        let layout = match (request.bound, execution) {
+            (Some(bound), _) => bound.layout(&counts, request.dp, hidden)?,
             // A replay fills the counts of equal ranks with what was captured.
-            Execution::Graph(graph) if request.profile >= Profile::Pr8280 => {
+            (None, Execution::Graph(graph)) if request.profile >= Profile::Pr8280 => {
                 let captured = graph.bucket * request.logprob_width();
                 let slot = counts.iter().copied().max().unwrap_or(0).max(captured);
                 let rows = slot.checked_mul(ranks as u64).filter(|&rows| rows <= MAX_ROWS);

@@ -207,14 +207,14 @@ impl Plan {
         };
         let prefill = PrefillGraph::of(request, &scaled, is_mixed, shards.is_some());
         let micro = micro::decide(request, &scaled, told.as_ref(), &mut execution, hidden)?;
-        let (reason, layout) = match (&execution, request.bound) {
-            _ if let Some(rows) = agreed => mode::agreed(rows, scaled, hidden)?,
+        let (reason, layout) = match (agreed, &execution, request.bound) {
+            (Some(rows), ..) => mode::agreed(rows, scaled, hidden)?,
             // A graph has exactly the bound's rows, or none runs.
-            (_, Some(bound)) => {
+            (None, _, Some(bound)) => {
                 let rows = bound.rows;
                 (ModeReason::Bound { rows }, bound.layout(&scaled, request.dp, hidden)?)
             }
-            (Execution::Graph(graph), None) => {
+            (None, Execution::Graph(graph), None) => {
                 let (mode, reason) = match request.profile {
                     Profile::Base8277 | Profile::Pr8277 => (PaddingMode::Sum, ModeReason::OnlyMode),
                     _ => (PaddingMode::Max, ModeReason::Captured),
@@ -224,7 +224,7 @@ impl Plan {
                 }
                 (reason, GatheredLayout::fixed_of(mode, scaled, graph.rows, hidden)?)
             }
-            (Execution::Eager(_), None) => {
+            (None, Execution::Eager(_), None) => {
                 let (mode, reason) = mode::choose(request, &scaled, is_mixed, prefill.as_ref())?;
                 let layout = GatheredLayout::of(mode, scaled, mode::alignment(request), hidden)?;
                 (reason, layout)

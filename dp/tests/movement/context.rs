@@ -7,7 +7,7 @@ use tilewright_dp::movement::{Contribution, Counts, Movement};
 use tilewright_dp::plan::Combine;
 
 use crate::ranks::*;
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 /// In both modes, with contributions of every kind.
 #[test]

@@ -6,6 +6,4 @@ mod push;
 mod ranks;
 mod round_trips;
 mod sums;
-#[path = "../support/mod.rs"]
-mod support;
 mod wire;

@@ -9,7 +9,7 @@ use tilewright_dsl::call::{ArgumentValue, Arguments, Call, CountArgument, Exact,
 use tilewright_runtime::{Device, Launch, LaunchError, device_count};
 
 use crate::ranks::*;
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 /// The steps after a verification in which most requests have finished: 5 requests of 4 tokens are planned, 7 rows are
 /// left. Engines' unclamped copies read 7168 elements past such a tensor, and write as many past its destination.

@@ -20,7 +20,7 @@ use tilewright_testing::turn;
 
 use crate::ranks::How;
 use crate::ranks::{WITH_CONTEXT, expected_buffer, plan, plan_of, rows_for, rows_of_rank, with_context};
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 const CONTRIBUTIONS: [Contribution; 3] = [
     Contribution::Partial,

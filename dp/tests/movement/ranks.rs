@@ -10,7 +10,7 @@ use tilewright_dp::plan::{ContextParallel, Plan, Profile, Request, Topology};
 use tilewright_dsl::element::Element;
 use tilewright_runtime::Device;
 
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 pub const LIMIT: Duration = Duration::from_secs(120);
 

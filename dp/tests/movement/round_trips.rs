@@ -10,7 +10,7 @@ use tilewright_dsl::call::Specialize;
 use tilewright_runtime::Device;
 
 use crate::ranks::*;
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 /// Both modes, with ranks that have none, one and the most.
 #[test]

@@ -11,7 +11,7 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{Stream, TensorViewMut, device_count};
 
 use crate::ranks::*;
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 /// A group that notes what it is asked for.
 struct Noting(LocalGroup, RefCell<Vec<Operation>>);

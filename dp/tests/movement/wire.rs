@@ -7,7 +7,7 @@ use tilewright_dp::movement::{Counts, Movement};
 use tilewright_dp::plan::{Profile, Topology};
 
 use crate::ranks::*;
-use crate::support::*;
+use tilewright_harness::testing::*;
 
 #[test]
 fn eight_bits_on_the_way_keep_zeros_and_most_of_a_value() {

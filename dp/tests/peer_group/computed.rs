@@ -6,8 +6,8 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::Device;
 
 use super::place::{AMPLE, Place, for_each_place, on_all};
-use super::support::*;
-use crate::for_every_element;
+use tilewright_harness::for_every_element;
+use tilewright_harness::testing::*;
 
 /// A rank's rows before a gather: its own, and sentinels where the others' come and behind.
 fn before<T: Element>(all: &Rows, parts: &[u64], rank: usize, columns: usize) -> Rows {

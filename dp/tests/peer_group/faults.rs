@@ -11,7 +11,7 @@ use tilewright_dsl::call::Runtime;
 use tilewright_runtime::{Device, DeviceError, Graph, Launch, LaunchError};
 
 use super::place::{AMPLE, Place, for_each_place, on_all, on_exchanges};
-use super::support::*;
+use tilewright_harness::testing::*;
 
 /// Short enough to wait for a rank that does not come.
 const LIMIT: Duration = Duration::from_millis(1200);

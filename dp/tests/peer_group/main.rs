@@ -4,8 +4,6 @@
 #[path = "../movement/ranks.rs"]
 #[allow(dead_code)] // The suite of movement uses the rest.
 mod ranks;
-#[path = "../support/mod.rs"]
-mod support;
 
 mod any;
 mod computed;

@@ -9,7 +9,7 @@ use tilewright_dp::collective::{CollectiveError, Exchange, Group, PeerGroup, Red
 use tilewright_runtime::Device;
 
 use super::place::{Place, for_each_place};
-use super::support::*;
+use tilewright_harness::testing::*;
 
 /// What a rank that is a process of its own is to do, and where.
 const ROLE: &str = "TILEWRIGHT_TEST_ROLE";

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Call, Definition};
@@ -11,7 +12,7 @@ use tilewright_dsl::call::{Call, Definition};
 use super::{Device, Stream};
 use crate::error::DeviceError;
 use crate::hardware::capture::{self, CaptureId, PlaceInGraph};
-use crate::hardware::cuda::CudaGraph;
+use crate::hardware::cuda::{CudaEvent, CudaGraph};
 use crate::hardware::memory::put_kept_in_order;
 
 /// Launches captured once and launched many times. It keeps the memory that they use, and the kernels.
@@ -180,6 +181,37 @@ impl Graph {
     /// # Errors
     /// The stream is another device's or being captured, or the device failed.
     pub fn launch_on(&mut self, stream: &Stream) -> Result<(), DeviceError> {
+        self.put(stream, |launch| launch())
+    }
+
+    /// Puts the captured launches into the device's own stream, waits for them, and says how long the device was at them. What
+    /// they wait for, and the host's way to the device, is not counted.
+    ///
+    /// # Errors
+    /// As for [`Graph::launch`].
+    pub fn launch_timed(&mut self) -> Result<Duration, DeviceError> {
+        let device = self.device.clone();
+        let stream = device.stream();
+        let (Some(cuda), Some(queue)) = (device.as_cuda(), stream.as_cuda()) else {
+            let begin = Instant::now();
+            self.launch_on(&stream)?;
+            return Ok(begin.elapsed());
+        };
+        let (begin, end) = (CudaEvent::timed(cuda)?, CudaEvent::timed(cuda)?);
+        self.put(&stream, |launch| {
+            begin.record(queue)?;
+            launch()?;
+            end.record(queue)
+        })?;
+        Ok(Duration::from_secs_f64(begin.elapsed_us(&end)? / 1e6))
+    }
+
+    /// Puts into a stream what is `around` the captured launches, with them.
+    fn put(
+        &mut self,
+        stream: &Stream,
+        around: impl FnOnce(&mut dyn FnMut() -> Result<(), DeviceError>) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         let hardware = self.device.hardware();
         if !hardware.shares_memory_with(stream.device().hardware()) {
             return Err(match (self.device.as_cuda(), stream.as_cuda()) {
@@ -205,12 +237,12 @@ impl Graph {
                 // SAFETY: the graph keeps what its launches use, and every launch was checked when it was captured or updated;
                 // memory that it does not own, `capture_borrowing` or `update_borrowing` was promised for. What uses the memory
                 // otherwise is ordered with this.
-                put_kept_in_order(hardware, queue, kept, || unsafe { work.launch(queue) })
+                put_kept_in_order(hardware, queue, kept, || around(&mut || unsafe { work.launch(queue) }))
             }
-            (Work::Host { launches, .. }, _) => {
+            (Work::Host { launches, .. }, _) => around(&mut || {
                 launches.iter().for_each(|launch| launch());
                 Ok(())
-            }
+            }),
             (Work::Cuda(_), None) => Err(DeviceError::NotCuda {
                 what: "a captured graph",
             }),

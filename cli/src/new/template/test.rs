@@ -2,36 +2,35 @@
 
 use CRATE::scale_rows;
 use tilewright::prelude::*;
+use tilewright::testing::{Guarded, Placement, Rows, assert_rows, counts, for_each_device};
 
-/// The CPU device, which checks every access, and the first GPU if there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu()];
-    let best = Device::best();
-    match best.is_cuda() {
-        true => devices.push(best),
-        false => println!("on the CPU device alone: {}", best.why().unwrap_or("there is no GPU")),
-    }
-    devices
+/// A matrix as bits.
+fn matrix(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Rows {
+    let row = |row| (0..columns).map(|column| value(row, column).to_bits().into()).collect();
+    (0..rows).map(row).collect()
 }
 
 #[test]
 fn every_row_is_multiplied_by_its_factor() {
-    for device in devices() {
-        for rows in [0, 1, 2, 33] {
-            // Rows of whole packets, and others.
+    let value = |row: usize, column: usize| (row * 7 + column) as f32 + 0.5;
+    let factor = |row: usize| 1.0 / (row + 1) as f32;
+    // On the CPU device, which checks every access, and on the first GPU if there is one.
+    for_each_device(|device| {
+        for rows in counts(33) {
+            let factors: Vec<f32> = (0..rows).map(factor).collect();
+            let factors = device.upload(&factors, [rows]).unwrap();
             for columns in [1, 3, 64, 1000] {
-                let src: Vec<f32> = (0..rows * columns).map(|i| i as f32 + 0.5).collect();
-                let factors: Vec<f32> = (0..rows).map(|row| 1.0 / (row + 1) as f32).collect();
-                let mut out = device.zeros::<f32, 2>([rows, columns]).unwrap();
-                let of = |values: &[f32]| device.upload(values, [rows, columns]).unwrap();
-                scale_rows(&mut out, &of(&src), &device.upload(&factors, [rows]).unwrap())
-                    .launch(&device)
-                    .unwrap();
-                let expected: Vec<f32> = (0..rows * columns).map(|i| factors[i / columns] * src[i]).collect();
-                assert_eq!(out.download().unwrap(), expected, "{rows} rows of {columns} on {device}");
+                // Rows of the source and of the result that begin at any address, between guards.
+                for placement in Placement::every::<f32>() {
+                    let src = Guarded::<f32>::new(device, &matrix(rows, columns, value), columns, placement);
+                    let mut out = Guarded::<f32>::untouched(device, rows, columns, placement);
+                    scale_rows(out.view_mut(), src.view(), &factors).launch(device).unwrap();
+                    let expected = matrix(rows, columns, |row, column| factor(row) * value(row, column));
+                    assert_rows(&out.read(), &expected, (rows, columns, placement));
+                }
             }
         }
-    }
+    });
 }
 
 #[test]

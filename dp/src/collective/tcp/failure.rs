@@ -32,7 +32,8 @@ pub(super) fn to_words(error: &CollectiveError) -> Vec<u64> {
         },
         other => {
             let text = other.to_string();
-            let bytes = &text.as_bytes()[..text.floor_char_boundary(TEXT_BYTES)];
+            let ends = text.char_indices().map(|(at, letter)| at + letter.len_utf8());
+            let bytes = &text.as_bytes()[..ends.take_while(|&end| end <= TEXT_BYTES).last().unwrap_or(0)];
             let words = bytes.chunks(8).map(|chunk| {
                 let mut word = [0; 8];
                 word[..chunk.len()].copy_from_slice(chunk);

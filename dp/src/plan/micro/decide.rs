@@ -274,9 +274,9 @@ fn dual_batch(
             threshold,
         }));
     }
-    let agreed = match (execution, dual.runner) {
-        _ if let Some(rows) = told => rows,
-        (Execution::Graph(graph), Runner::V1) => graph.attention_rows,
+    let agreed = match (told, execution, dual.runner) {
+        (Some(rows), ..) => rows,
+        (None, Execution::Graph(graph), Runner::V1) => graph.attention_rows,
         _ => longest.next_multiple_of(mode::alignment(request)),
     };
     if told.is_none() && dual.runner == Runner::V1 && last_is_empty(fewest, agreed, dual.batches) {
