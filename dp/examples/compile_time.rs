@@ -30,7 +30,8 @@ fn main() -> Result<()> {
             return Ok(());
         }
     };
-    let (kernels, refused): (Vec<_>, Vec<_>) = ENTRIES.iter().partition(|entry| first_launch(entry, &gpu).is_ok());
+    let (kernels, refused): (Vec<&Entry>, Vec<&Entry>) =
+        ENTRIES.iter().partition(|entry| first_launch(entry, &gpu).is_ok());
     for entry in refused {
         println!("{} needs more than one GPU", entry.name);
     }

@@ -13,12 +13,11 @@ pub fn members(workspace: &Workspace) -> Result<Vec<Value>, TaskError> {
     packages(workspace, &["--no-deps"])
 }
 
-/// The packages of a workspace of the project, by its manifest, with all that they depend on.
+/// The packages of the workspace, with all that they depend on.
 #[cfg(test)]
-pub fn closure(workspace: &Workspace, manifest: &str) -> Result<Vec<Value>, TaskError> {
+pub fn closure(workspace: &Workspace) -> Result<Vec<Value>, TaskError> {
     // What this machine is: packages for others are neither built nor fetched here.
-    let platform = ["--filter-platform", "x86_64-unknown-linux-gnu"];
-    packages(workspace, &[&platform[..], &["--manifest-path", manifest]].concat())
+    packages(workspace, &["--filter-platform", "x86_64-unknown-linux-gnu"])
 }
 
 fn packages(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<Value>, TaskError> {
