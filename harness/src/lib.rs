@@ -1,6 +1,6 @@
 //! How kernels written with Tilewright are tested and timed, as those of Tilewright itself are.
 //!
-//! [`testing`] has tensors between guards, elements that can be told apart, and every device that there is; [`bench`] has
+//! [`testing`] has tensors between guards, elements that can be told apart, and every device that there is; [`mod@bench`] has
 //! buffers that take turns, graphs of launches, and a plain copy to compare with. The facade shows both with the feature
 //! `harness`, which is for dev-dependencies.
 

@@ -50,6 +50,8 @@ enum Task {
     Python,
     /// Makes the book in `book/` pages in `target/book`, with mdBook, which is fetched where the machine has none.
     Book,
+    /// Tests the example that is a package of candle's operations, on the CPU. It takes minutes, for candle itself is built.
+    Candle,
     /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
     /// rustup has it or fetches it, and with this one elsewhere.
     Package,
@@ -88,8 +90,16 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::BenchReport { file } => report::run(&file)?,
         Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Book => book::run(&workspace, workspace::is_ci())?,
+        Task::Candle => candle(&workspace)?,
         Task::Package => package::run(&workspace)?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)
+}
+
+/// Tests `examples/candle`, which is no member of the workspace.
+fn candle(workspace: &Workspace) -> Result<(), TaskError> {
+    let manifest = ["--manifest-path", "examples/candle/Cargo.toml"];
+    let arguments = [&["test", "--locked", "--target-dir", "target/candle"], &manifest[..]].concat();
+    process::run(&mut workspace.cargo(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()))
 }

@@ -46,7 +46,8 @@ pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
     let folders: Vec<_> = published.iter().map(|package| folder(package)).collect();
     for folder in &folders {
         let archive = archives.join(format!("{folder}.crate"));
-        process::run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&unpacked))?;
+        // As new: in archives all files are of one old time, by which cargo would not see that they have changed.
+        process::run(Command::new("tar").arg("-xmzf").arg(archive).arg("-C").arg(&unpacked))?;
     }
     write(&unpacked.join("Cargo.toml"), &manifest(&published, &folders))?;
     let lock = unpacked.join("Cargo.lock");

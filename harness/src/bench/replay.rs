@@ -92,30 +92,48 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::copy::copy_blocks;
+    use crate::bench::copy::{copy, copy_blocks};
+    use crate::testing::for_each_device;
     use tilewright_runtime::Launch;
+    use tilewright_testing::Part;
 
     #[test]
     fn launches_go_round_the_sets_and_each_replay_does_them_again() {
-        let device = Device::cpu();
-        let src = device.upload(&[1.0f32, 2.0, 3.0, 4.0], [4]).unwrap();
-        let mut outs: Vec<_> = (0..3).map(|_| device.zeros::<f32, 1>([4]).unwrap()).collect();
-        let mut turns = Vec::new();
-        let mut replay = Replay::rotating::<LaunchError>(&device, 3, |stream, set| {
-            turns.push(set);
-            copy_blocks(&mut outs[set], &src).launch_on(stream)
-        })
-        .unwrap();
-        assert_eq!(turns, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]);
-        for out in &mut outs {
-            out.copy_from(&[0.0; 4]).unwrap();
-        }
-        let times = replay.measure(4, 1).unwrap();
-        assert_eq!(times.us().len(), 4);
-        assert!(times.least_us() > 0.0);
-        for out in &outs {
-            assert_eq!(out.download().unwrap(), src.download().unwrap());
-        }
+        for_each_device(|device| {
+            let src = device.upload(&[1.0f32, 2.0, 3.0, 4.0], [4]).unwrap();
+            let mut outs: Vec<_> = (0..3).map(|_| device.zeros::<f32, 1>([4]).unwrap()).collect();
+            let mut turns = Vec::new();
+            let mut replay = Replay::rotating::<LaunchError>(device, 3, |stream, set| {
+                turns.push(set);
+                copy_blocks(&mut outs[set], &src).launch_on(stream)
+            })
+            .unwrap();
+            assert_eq!(turns, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]);
+            for out in &mut outs {
+                out.copy_from(&[0.0; 4]).unwrap();
+            }
+            let times = replay.measure(4, 1).unwrap();
+            assert_eq!(times.us().len(), 4);
+            // A microsecond or so on a GPU; a thousand leave room for a machine that does something else too.
+            assert!(times.least_us() > 0.0 && times.least_us() < 1000.0, "{times}");
+            for out in &outs {
+                assert_eq!(out.download().unwrap(), src.download().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn buffers_that_take_turns_are_several_times_the_cache_and_a_copy_is_no_faster_than_memory() {
+        assert_eq!(sets(&Device::cpu(), 1), HOST_SETS);
+        let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+            return;
+        };
+        let (cache, bytes) = (gpu.as_cuda().unwrap().properties().l2_bytes, 64 << 20);
+        assert!(sets(&gpu, bytes) * bytes >= 4 * cache && sets(&gpu, usize::MAX) == 1);
+        assert_eq!(sets(&gpu, 0), MOST_SETS);
+        // From 0.1 to 10 terabytes a second: what is slower or faster was not timed as it should be.
+        let copied = copy(&gpu, bytes).unwrap().gigabytes_per_second(bytes);
+        assert!((100.0..10_000.0).contains(&copied), "{copied} GB/s");
     }
 
     #[test]
