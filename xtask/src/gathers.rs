@@ -103,14 +103,14 @@ pub fn plot(machine: &str, figures: &[Figure]) -> Option<String> {
     if last <= first || most <= least {
         return None;
     }
-    let (floor, ceiling) = (least.log10().floor(), most.log10().ceil());
+    let (floor, ceiling) = (least.log10().floor(), most.log10());
     let across = |rows: u64| {
         let part = (rows as f64 / first as f64).ln() / (last as f64 / first as f64).ln();
         LEFT + part * (RIGHT - LEFT)
     };
     let up = |us: f64| BOTTOM - (us.log10() - floor) / (ceiling - floor) * (BOTTOM - TOP);
     let mut out = String::new();
-    let title = format!("Gathers between GPUs, rows of 7168 bf16: {machine}");
+    let title = "Gathers between GPUs, rows of 7168 bf16";
     let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n\
@@ -119,9 +119,10 @@ pub fn plot(machine: &str, figures: &[Figure]) -> Option<String> {
          .title {{ font-size: 16px; font-weight: 600 }}\n.quiet {{ fill: #5b6474 }}\n.right {{ text-anchor: end }}\n\
          .middle {{ text-anchor: middle }}\n.grid {{ stroke: #dde2ea }}\n.way {{ fill: none; stroke-width: 2 }}\n\
          </style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text class=\"title\" x=\"{LEFT}\" y=\"32\">{title}</text>"
+         <text class=\"title\" x=\"{LEFT}\" y=\"26\">{title}</text>\n\
+         <text class=\"quiet\" x=\"{LEFT}\" y=\"46\">{machine}</text>"
     );
-    for power in floor as i32..=ceiling as i32 {
+    for power in floor as i32..=ceiling.floor() as i32 {
         let y = up(10f64.powi(power));
         let _ = writeln!(
             out,
@@ -208,8 +209,8 @@ mod tests {
     fn a_plot_has_a_line_for_each_way_from_the_first_rows_to_the_last() {
         let svg = plot("two GPUs", &figures()).expect("a plot");
         // 4 and 40 us between 1 and 100.
-        let up = |us: f64| BOTTOM - us.log10() / 2.0 * (BOTTOM - TOP);
-        let line = format!("points=\"{LEFT:.1},{:.1} {RIGHT:.1},{:.1}\"", up(4.0), up(40.0));
+        let y = BOTTOM - 4f64.log10() / 40f64.log10() * (BOTTOM - TOP);
+        let line = format!("points=\"{LEFT:.1},{y:.1} {RIGHT:.1},{TOP:.1}\"");
         assert!(svg.contains(&line), "{line}\n{svg}");
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert!(svg.ends_with("</svg>\n"));
