@@ -1,4 +1,4 @@
-//! Tilewright's side of `benches/compare.py`, which loads this library: [`movement_ask`] answers JSON with JSON. Both sides
+//! Tilewright's side of `benches/compare.py` and its kin, which load this library: [`movement_ask`] answers JSON with JSON. Both sides
 //! run in one process and one CUDA context, because the launches of a process are slower while another one holds a context
 //! on the same GPU. They have the same method (`benches/replay.py`): a CUDA graph of launches over rotating sets of rows,
 //! replayed between two events; and this side compares every result with the operation's definition.
@@ -8,6 +8,7 @@ mod buffers;
 mod case;
 mod elements;
 mod meeting;
+mod ranks;
 mod work;
 
 use std::cell::RefCell;
@@ -28,6 +29,7 @@ use buffers::Buffers;
 use case::{Binding, Case, Way};
 use elements::Elements;
 use meeting::MeetingCase;
+use ranks::Rank;
 use work::Work;
 
 /// What can be asked.
@@ -73,6 +75,11 @@ enum Ask {
         replays: usize,
         warm_up: usize,
     },
+    /// As a rank among several GPUs.
+    Rank {
+        #[serde(flatten)]
+        ask: ranks::Ask,
+    },
     /// Free everything.
     Release,
 }
@@ -91,6 +98,8 @@ thread_local! {
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
     /// The rows that it has ready, in which elements meet.
     static MEETING: RefCell<HashMap<String, Replay>> = RefCell::default();
+    /// The rank that its process is.
+    static RANK: RefCell<Option<Rank>> = const { RefCell::new(None) };
 }
 
 /// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
@@ -131,8 +140,14 @@ fn open(compiler: Option<&str>) -> Result<Device, Box<dyn Error>> {
 }
 
 fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value, Box<dyn Error>> {
+    let ask = serde_json::from_str(request.to_str()?)?;
+    // A rank has a GPU of its own.
+    if let Ask::Rank { ask } = ask {
+        return RANK.with_borrow_mut(|rank| ranks::answer(rank, ask));
+    }
     let device = &open(None)?;
-    Ok(match serde_json::from_str(request.to_str()?)? {
+    Ok(match ask {
+        Ask::Rank { .. } => json!({}),
         Ask::Hello => {
             let nvrtc = Nvrtc::load().map(Nvrtc::version).ok();
             let nvrtc = nvrtc.map(|(major, minor)| format!("{major}.{minor}"));

@@ -289,11 +289,11 @@ fn a_claimed_multiple_makes_rows_aligned_and_is_tested() {
 }
 
 #[kernel(grid = [lengths.extent(0)])]
-fn asserting(out: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>, tiles: &Tensor<i32, 1>) {
+fn asserting(out: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>, tiles: &Tensor<i32, 2>) {
     let row = program_id(0);
     let length = lengths.load([row]);
     device_assert(length <= 100, "a sequence is too long");
-    device_assert(tiles.load([arange(33)]) != -7, "no tile holds -7");
+    device_assert(tiles.load([row, arange(33)]) != -7, "no tile holds -7");
     out.store([row], length);
 }
 
@@ -303,7 +303,10 @@ fn an_assertion_names_the_kernel_the_line_and_the_message() {
         let mut out = device.upload(&[0; 5], [5]).unwrap();
         let mut run = |lengths: &[i32; 5], tile: i32| {
             let lengths = device.upload(lengths, [5]).unwrap();
-            let tiles = device.upload(&[tile; 33], [33]).unwrap();
+            // Of the last program the last element.
+            let mut tiles = vec![0; 5 * 33];
+            tiles[5 * 33 - 1] = tile;
+            let tiles = device.upload(&tiles, [5, 33]).unwrap();
             asserting(&mut out, &lengths, &tiles).launch(device).unwrap();
             let reported = device.synchronize().map_err(|error| error.to_string());
             (reported, out.download().unwrap())
@@ -315,10 +318,49 @@ fn an_assertion_names_the_kernel_the_line_and_the_message() {
         }
         // The program ended there.
         assert_eq!(out, [1, 2, 0, 3, 100]);
-        let error = run(&[1; 5], -7).0.unwrap_err();
-        assert!(error.contains("no tile holds -7"), "{error}");
+        let (reported, out) = run(&[5; 5], -7);
+        let error = reported.unwrap_err();
+        for part in ["no tile holds -7", "program 4"] {
+            assert!(error.contains(part), "{error}");
+        }
+        // Of the program that has it no thread has stored.
+        assert_eq!(out, [5, 5, 5, 5, 100]);
         assert_eq!(run(&[9; 5], 0), (Ok(()), vec![9; 5]));
     });
+}
+
+/// Adds one to rows as long as all of their elements are below a limit.
+#[kernel(grid = [rows.extent(0)])]
+fn count_up(rows: &mut Tensor<i32, 2>, limit: i32, trips: Count) {
+    let (row, cols) = (program_id(0), arange(rows.extent(1)));
+    for _ in 0..trips {
+        let found = rows.load([row, cols]);
+        device_assert(found < limit, "an element has come to the limit");
+        rows.store([row, cols], found + 1);
+    }
+}
+
+#[test]
+fn a_program_in_which_one_element_of_a_tile_fails_ends_whole() {
+    // A row in one thread's hands, in those of a part of a warp, of a warp, and of a block that takes several trips over it.
+    for columns in [1usize, 9, 70, 3000] {
+        let out = on_every_device(|device| {
+            let mut rows = vec![0; 6 * columns];
+            // One element of each row is ahead of the others.
+            (0..6).for_each(|row| rows[row * columns + row * 97 % columns] = row as i32);
+            let mut rows = device.upload(&rows, [6, columns]).unwrap();
+            for _ in 0..3 {
+                let error = failure(device, count_up(&mut rows, 8, Runtime(6))).to_string();
+                assert!(error.contains("an element has come to the limit"), "{error}");
+            }
+            rows.download().unwrap()
+        });
+        let rows = (0..6).flat_map(|row| {
+            let ahead = row * 97 % columns;
+            (0..columns).map(move |column| if column == ahead { 8 } else { 8 - row as i32 })
+        });
+        assert_eq!(out, rows.collect::<Vec<i32>>(), "{columns} columns");
+    }
 }
 
 /// One thread is long at work, storing in order and reporting, when the others have come to a barrier in a branch.

@@ -5,6 +5,7 @@ mod bundle;
 #[cfg(test)]
 mod dependencies;
 mod error;
+mod gathers;
 #[cfg(test)]
 mod layers;
 mod messages;
@@ -40,10 +41,13 @@ enum Task {
     Test(TestArguments),
     /// Builds tests, examples and benches into `gpu-bundle/`, which runs on a GPU host without Rust.
     GpuBundle,
-    /// Prints the Markdown tables of a reading made by `benches/compare.py`.
+    /// Prints the Markdown tables of a reading made by `benches/compare.py` or its kin.
     BenchReport {
         /// The reading: JSON lines.
         file: PathBuf,
+        /// Draws its gathers between GPUs into an SVG file.
+        #[arg(long)]
+        plot: Option<PathBuf>,
     },
     /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
     /// that has `venv` and reaches pip's packages it says so; with CI=true that is an error.
@@ -87,7 +91,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
     match task {
         Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
-        Task::BenchReport { file } => report::run(&file)?,
+        Task::BenchReport { file, plot } => report::run(&file, plot.as_deref())?,
         Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Book => book::run(&workspace, workspace::is_ci())?,
         Task::Candle => candle(&workspace)?,

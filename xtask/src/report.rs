@@ -5,9 +5,10 @@ use std::{fmt::Write, fs, path::Path};
 use serde_json::Value;
 
 use crate::error::{At, TaskError};
+use crate::gathers::{self, Figure as Gather};
 
-/// Prints the tables of a file.
-pub fn run(file: &Path) -> Result<(), TaskError> {
+/// Prints the tables of a file, and draws its gathers between GPUs into another.
+pub fn run(file: &Path, plot: Option<&Path>) -> Result<(), TaskError> {
     let text = fs::read_to_string(file).at(file)?;
     let reading = Reading::parse(&text).map_err(|(line, reason)| TaskError::Reading {
         path: file.into(),
@@ -15,6 +16,9 @@ pub fn run(file: &Path) -> Result<(), TaskError> {
         reason,
     })?;
     print!("{}", reading.markdown());
+    if let Some((plot, svg)) = plot.zip(gathers::plot(&reading.machine, &reading.gathers)) {
+        fs::write(plot, svg).at(plot)?;
+    }
     Ok(())
 }
 
@@ -25,6 +29,7 @@ struct Reading {
     /// In the order of the file.
     figures: Vec<Figure>,
     batches: Vec<BatchFigure>,
+    gathers: Vec<Gather>,
 }
 
 /// How long one way of padding a whole batch takes, in microseconds.
@@ -69,6 +74,9 @@ impl Reading {
                 Some("batch") => reading
                     .batches
                     .push(batch_figure(&value).map_err(|field| at(format!("no `{field}`")))?),
+                Some("peers") => reading
+                    .gathers
+                    .push(Gather::of(&value).map_err(|field| at(format!("no `{field}`")))?),
                 // Later versions may say more.
                 _ => {}
             }
@@ -92,6 +100,7 @@ impl Reading {
         if !self.batches.is_empty() {
             batch_table(&mut out, &self.batches);
         }
+        gathers::tables(&mut out, &self.gathers);
         out
     }
 }
@@ -178,6 +187,10 @@ fn role(value: &Value) -> Result<Role, &'static str> {
 
 fn machine(value: &Value) -> String {
     let text = |field: &str| value[field].as_str().unwrap_or("?").to_owned();
+    if let Some(gpus) = value["gpus"].as_u64() {
+        let [name, torch, nccl, date] = ["name", "torch", "nccl", "date"].map(text);
+        return format!("{gpus} x {name}, torch {torch}, NCCL {nccl}, {date}.");
+    }
     format!(
         "{}, torch {}, Triton {}, {}.",
         text("name"),
@@ -199,7 +212,7 @@ fn figure(value: &Value) -> Result<Figure, &'static str> {
 }
 
 /// Each value once, where it comes first.
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for value in values {
         if !seen.contains(&value) {

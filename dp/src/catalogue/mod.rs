@@ -187,7 +187,7 @@ impl Entry {
 }
 
 /// The texts of the kernels' files, by the ends of their names.
-pub const SOURCES: [(&str, &str); 14] = [
+pub const SOURCES: [(&str, &str); 15] = [
     ("src/kernels/cache.rs", include_str!("../kernels/cache.rs")),
     ("src/kernels/collective.rs", include_str!("../kernels/collective.rs")),
     ("src/kernels/expert.rs", include_str!("../kernels/expert.rs")),
@@ -195,6 +195,7 @@ pub const SOURCES: [(&str, &str); 14] = [
     ("src/kernels/integer.rs", include_str!("../kernels/integer.rs")),
     ("src/kernels/pad.rs", include_str!("../kernels/pad.rs")),
     ("src/kernels/peers.rs", include_str!("../kernels/peers.rs")),
+    ("src/kernels/pieces.rs", include_str!("../kernels/pieces.rs")),
     ("src/kernels/place.rs", include_str!("../kernels/place.rs")),
     ("src/kernels/quantize.rs", include_str!("../kernels/quantize.rs")),
     ("src/kernels/reduce.rs", include_str!("../kernels/reduce.rs")),

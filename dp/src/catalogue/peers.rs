@@ -155,7 +155,7 @@ macro_rules! collective {
         pub(super) fn $name<$($parameter: $bound),*>($sample: &Sample<'_>, act: Act<'_>) -> Done {
             let shapes = $sample.shapes;
             let (rank, ranks) = (shapes.rank, shapes.ranks);
-            let pitch = collective::pitch(shapes.hidden, T::TYPE.size());
+            let pitch = kernels::pieces::pitch(shapes.hidden, T::TYPE.size());
             let rows = all_rows($sample).saturating_add(ranks);
             let staged = [2, rows, pitch];
             let (heads, flags) = ([2, ranks * collective::PLACES, HEAD], [ranks, 2 * collective::PLACES]);

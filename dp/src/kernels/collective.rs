@@ -68,8 +68,7 @@
 
 use tilewright_dsl::{device, kernel, lang::*};
 
-/// Bytes at whose multiples rows of staging begin.
-const ROW: usize = 16;
+use super::pieces::{each_piece, pitch};
 
 /// The most programs of a launch: all of them have to run at the same time, since those of one rank wait for those of others.
 pub const PLACES: usize = 128;
@@ -77,31 +76,25 @@ pub const PLACES: usize = 128;
 /// Words of a head: what is asked for, where the rank's rows begin, how many they are, and one that makes it whole.
 pub const HEAD: usize = 4;
 
-/// The elements of each of the pieces in which rows of so many are moved, at most `bytes` long, as whole units of 16 bytes, and
-/// as alike as can be.
-pub(crate) fn piece(columns: usize, element_bytes: usize, bytes: usize) -> usize {
-    let pieces = (columns * element_bytes).div_ceil(bytes).max(1);
-    let piece = columns.div_ceil(pieces).next_multiple_of(ROW / element_bytes);
-    piece.max(ROW / element_bytes)
-}
-
-/// The elements from the beginning of a row of staging to that of the next.
-pub(crate) fn pitch(columns: usize, element_bytes: usize) -> usize {
-    columns.next_multiple_of(ROW / element_bytes)
-}
-
-/// That there is a place for each program.
+/// Begins a launch, unless an earlier one did not come to its end; there has to be a place for each program, and staging for
+/// the rows of `buffer`.
 #[device]
-fn check(heads: &PeerTensors<u64, 3>, flags: &PeerTensors<u32, 2>, places: Scalar<i64>) {
-    let ranks = comptime(heads.len());
-    require(heads.extent(0) == 2 && heads.extent(1) == ranks * PLACES && heads.extent(2) == HEAD);
+fn begin<T: Element>(
+    buffer: &Tensor<T, 2>,
+    staging: &PeerTensors<T, 3>,
+    heads: &PeerTensors<u64, 3>,
+    flags: &PeerTensors<u32, 2>,
+    epoch: &Epoch,
+    done: &Tensor<u32, 1>,
+    places: Scalar<i64>,
+) {
+    let ranks = comptime(staging.len());
+    require(
+        heads.len() == ranks && heads.extent(0) == 2 && heads.extent(1) == ranks * PLACES && heads.extent(2) == HEAD,
+    );
     require(flags.len() == ranks && flags.extent(0) == ranks && flags.extent(1) == 2 * PLACES);
     require(places <= PLACES);
-}
-
-/// Begins a launch, unless an earlier one did not come to its end.
-#[device]
-fn begin(done: &Tensor<u32, 1>, epoch: &Epoch) {
+    require(staging.extent(0) == 2 && staging.extent(2) == pitch(comptime(buffer.extent(1)), T::TYPE.size()));
     let ended = done.load([program_id(0)]);
     device_assert(
         ended + 1 == epoch.now(),
@@ -137,6 +130,12 @@ fn meet(
     device_assert(asked == request, "ranks ask for different collectives");
 }
 
+/// The sum of what ranks have, in their order.
+#[device]
+fn in_rank_order<S: Number>(ranks: usize, of_rank: impl Fn(usize) -> Tile<S, 1>) -> Tile<S, 1> {
+    (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank))
+}
+
 /// Gathers: every rank's rows `start..start + count` of its buffer become the same rows of all buffers.
 ///
 /// * `start` and `count` are this rank's, and no two ranks' rows overlap; rows of no rank keep their values. Elements are moved as
@@ -158,23 +157,17 @@ pub fn gather_parts<T: Element>(
     limit_ns: u64,
     #[comptime] piece: usize,
 ) {
-    check(heads, flags, places);
-    require(staging.extent(0) == 2 && staging.len() == heads.len());
-    begin(done, epoch);
-    let (program, rank, half, ranks) = (program_id(0), staging.rank(), epoch.half(), comptime(staging.len()));
-    let columns = comptime(buffer.extent(1));
-    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
-    require(staging.extent(2) == pitch);
-    for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
-        let unit = program + trip * num_programs(0);
-        let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
-        let value = buffer.load([row, cols]);
+    begin(buffer, staging, heads, flags, epoch, done, places);
+    let (rank, half, ranks) = (staging.rank(), epoch.half(), comptime(staging.len()));
+    let (columns, pitch) = (comptime(buffer.extent(1)), comptime(staging.extent(2)));
+    each_piece(count, columns, piece, &mut |row, cols| {
+        let value = buffer.load([start + row, cols]);
         // Each begins with its neighbour, so that no rank is everybody's first.
         for next in 1..ranks {
             let peer = (rank + next) % ranks;
-            staging[peer].store_where([half, row, cols], value, cols < pitch);
+            staging[peer].store_where([half, start + row, cols], value, cols < pitch);
         }
-    }
+    });
     meet(
         heads,
         flags,
@@ -183,15 +176,13 @@ pub fn gather_parts<T: Element>(
         limit_ns,
     );
     for next in 1..ranks {
-        let head = (rank + next) % ranks * PLACES + program;
+        let head = (rank + next) % ranks * PLACES + program_id(0);
         let start = heads.own().load([half, head, 1]).cast::<i64>();
         let count = heads.own().load([half, head, 2]).cast::<i64>();
-        for trip in 0..cdiv(count * pieces - program, num_programs(0)) {
-            let unit = program + trip * num_programs(0);
-            let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
-            let value = staging.own().load_where([half, row, cols], cols < pitch);
-            buffer.store([row, cols], value);
-        }
+        each_piece(count, columns, piece, &mut |row, cols| {
+            let value = staging.own().load_where([half, start + row, cols], cols < pitch);
+            buffer.store([start + row, cols], value);
+        });
     }
     end(done, epoch);
 }
@@ -219,19 +210,13 @@ pub fn sum_parts<T: Number, S: Number>(
     limit_ns: u64,
     #[comptime] piece: usize,
 ) {
-    check(heads, flags, places);
-    require(staging.extent(0) == 2 && staging.len() == heads.len());
-    begin(done, epoch);
+    begin(buffer, staging, heads, flags, epoch, done, places);
     let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
-    let columns = comptime(buffer.extent(1));
-    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
-    require(staging.extent(2) == pitch);
-    for trip in 0..cdiv(total * pieces - program, programs) {
-        let unit = program + trip * programs;
-        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+    let (columns, pitch) = (comptime(buffer.extent(1)), comptime(staging.extent(2)));
+    each_piece(total, columns, piece, &mut |row, cols| {
         let value = buffer.load([row, cols]);
         staging.own_mut().store_where([half, row, cols], value, cols < pitch);
-    }
+    });
     meet(
         heads,
         flags,
@@ -240,13 +225,15 @@ pub fn sum_parts<T: Number, S: Number>(
         limit_ns,
     );
     // The pieces of the part whose turn is this program's, as all ranks count them.
+    let pieces = columns.div_ceil(piece);
     let first = start * pieces;
     let skipped = (program + programs - first % programs) % programs;
     for trip in 0..cdiv(count * pieces - skipped, programs) {
         let unit = first + skipped + trip * programs;
         let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
-        let of_rank = |rank: usize| staging[rank].load_where([half, row, cols], cols < pitch).cast::<S>();
-        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank));
+        let sum = in_rank_order(ranks, |rank| {
+            staging[rank].load_where([half, row, cols], cols < pitch).cast::<S>()
+        });
         buffer.store([row, cols], sum.cast::<T>());
     }
     end(done, epoch);
@@ -270,33 +257,28 @@ pub fn sum_all<T: Number, S: Number>(
     limit_ns: u64,
     #[comptime] piece: usize,
 ) {
-    check(heads, flags, places);
-    require(staging.extent(0) == 2 && staging.len() == heads.len());
-    begin(done, epoch);
-    let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
-    let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
-    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
-    require(staging.extent(2) == pitch);
-    for trip in 0..cdiv(rows * pieces - program, programs) {
-        let unit = program + trip * programs;
-        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+    begin(buffer, staging, heads, flags, epoch, done, places);
+    let (rank, half, ranks) = (staging.rank(), epoch.half(), comptime(staging.len()));
+    let (rows, columns, pitch) = (
+        buffer.extent(0),
+        comptime(buffer.extent(1)),
+        comptime(staging.extent(2)),
+    );
+    each_piece(rows, columns, piece, &mut |row, cols| {
         let value = buffer.load([row, cols]);
         for next in 0..ranks {
             let peer = (rank + next) % ranks;
             staging[peer].store_where([half, rank * rows + row, cols], value, cols < pitch);
         }
-    }
+    });
     meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
-    for trip in 0..cdiv(rows * pieces - program, programs) {
-        let unit = program + trip * programs;
-        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
-        let of_rank = |rank: usize| {
+    each_piece(rows, columns, piece, &mut |row, cols| {
+        let sum = in_rank_order(ranks, |rank| {
             let from = rows * rank + row;
             staging.own().load_where([half, from, cols], cols < pitch).cast::<S>()
-        };
-        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank));
+        });
         buffer.store([row, cols], sum.cast::<T>());
-    }
+    });
     end(done, epoch);
 }
 
@@ -317,51 +299,47 @@ pub fn sum_all_in_shares<T: Number, S: Number>(
     limit_ns: u64,
     #[comptime] piece: usize,
 ) {
-    check(heads, flags, places);
-    require(staging.extent(0) == 2 && staging.len() == heads.len());
-    begin(done, epoch);
-    let (program, programs, half, ranks) = (program_id(0), num_programs(0), epoch.half(), comptime(staging.len()));
-    let (rank, rows, columns) = (staging.rank(), buffer.extent(0), comptime(buffer.extent(1)));
-    let (pieces, pitch) = (columns.div_ceil(piece), pitch(columns, T::TYPE.size()));
-    require(staging.extent(2) == pitch);
+    begin(buffer, staging, heads, flags, epoch, done, places);
+    let (rank, half, ranks) = (staging.rank(), epoch.half(), comptime(staging.len()));
+    let (rows, columns, pitch) = (
+        buffer.extent(0),
+        comptime(buffer.extent(1)),
+        comptime(staging.extent(2)),
+    );
     let share = cdiv(rows, ranks);
+    let of_share = |rank: Scalar<i64>| share.min(rows - rank * share);
     // In staging, what each rank has of this one's share, and then the sums of all shares.
     let sums = share * ranks;
     for next in 0..ranks {
         let peer = (rank + next) % ranks;
-        for trip in 0..cdiv(share.min(rows - peer * share) * pieces - program, programs) {
-            let unit = program + trip * programs;
-            let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+        each_piece(of_share(peer), columns, piece, &mut |row, cols| {
             let value = buffer.load([peer * share + row, cols]);
             staging[peer].store_where([half, rank * share + row, cols], value, cols < pitch);
-        }
+        });
     }
     meet(heads, flags, epoch, [request, zero::<u64>(), zero::<u64>()], limit_ns);
-    for trip in 0..cdiv(share.min(rows - rank * share) * pieces - program, programs) {
-        let unit = program + trip * programs;
-        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
-        let of_rank = |rank: usize| {
+    each_piece(of_share(rank), columns, piece, &mut |row, cols| {
+        let sum = in_rank_order(ranks, |rank| {
             let from = share * rank + row;
             staging.own().load_where([half, from, cols], cols < pitch).cast::<S>()
-        };
-        let sum = (1..ranks).fold(of_rank(0), |sum, rank| sum + of_rank(rank)).cast::<T>();
-        let to = rank * share + row;
+        });
+        let (sum, to) = (sum.cast::<T>(), rank * share + row);
         buffer.store([to, cols], sum);
         for next in 1..ranks {
             let peer = (rank + next) % ranks;
             staging[peer].store_where([half, sums + to, cols], sum, cols < pitch);
         }
-    }
-    flags.raise(program + PLACES, epoch.now());
-    flags.wait_with(program + PLACES, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
+    });
+    let place = program_id(0) + PLACES;
+    flags.raise(place, epoch.now());
+    flags.wait_with(place, epoch.now(), WaitOptions::new().limit_ns(limit_ns));
     for next in 1..ranks {
         let peer = (rank + next) % ranks;
-        for trip in 0..cdiv(share.min(rows - peer * share) * pieces - program, programs) {
-            let unit = program + trip * programs;
-            let (row, cols) = (peer * share + unit / pieces, arange(piece) + unit % pieces * piece);
+        each_piece(of_share(peer), columns, piece, &mut |row, cols| {
+            let row = peer * share + row;
             let value = staging.own().load_where([half, sums + row, cols], cols < pitch);
             buffer.store([row, cols], value);
-        }
+        });
     }
     end(done, epoch);
 }

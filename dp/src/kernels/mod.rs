@@ -41,6 +41,7 @@ pub mod gather;
 mod integer;
 pub mod pad;
 pub mod peers;
+pub(crate) mod pieces;
 pub mod place;
 pub mod quantize;
 pub mod reduce;

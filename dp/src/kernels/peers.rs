@@ -20,7 +20,7 @@
 use float8::F8E4M3;
 use tilewright_dsl::{device, kernel, lang::*};
 
-use super::collective::piece;
+use super::pieces::{each_piece, piece};
 use super::place::report_rows;
 use super::quantize::{GROUP, quantized};
 
@@ -185,10 +185,7 @@ pub fn push_gather<T: Element>(
     begin(flags, epoch, state, half, limit_ns);
     let (rank, ranks) = (buffers.rank(), comptime(buffers.len()));
     let columns = comptime(src.extent(1));
-    let pieces = columns.div_ceil(piece);
-    for trip in 0..cdiv(place * pieces - program_id(0), num_programs(0)) {
-        let unit = program_id(0) + trip * num_programs(0);
-        let (row, cols) = (unit / pieces, arange(piece) + unit % pieces * piece);
+    each_piece(place, columns, piece, &mut |row, cols| {
         let from = first + row;
         let value = src.load_where([from, cols], from < count);
         // Each begins with itself, so that no rank is everybody's first.
@@ -196,7 +193,7 @@ pub fn push_gather<T: Element>(
             let peer = (rank + next) % ranks;
             buffers[peer].scatter([half, start + row, cols], value, Conflict::Disjoint);
         }
-    }
+    });
     zero_rows(buffers.own_mut(), half, end, rows, columns, piece);
     flags.raise(program_id(0), epoch.now());
     if program_id(0) == 0 {
@@ -217,12 +214,9 @@ fn zero_rows<T: Element>(
     columns: usize,
     piece: usize,
 ) {
-    let pieces = columns.div_ceil(piece);
-    for trip in 0..cdiv((end - first) * pieces - program_id(0), num_programs(0)) {
-        let unit = program_id(0) + trip * num_programs(0);
-        let (row, cols) = (first + unit / pieces, arange(piece) + unit % pieces * piece);
-        own.scatter([half, row, cols], zero::<T>(), Conflict::Disjoint);
-    }
+    each_piece(end - first, columns, piece, &mut |row, cols| {
+        own.scatter([half, first + row, cols], zero::<T>(), Conflict::Disjoint);
+    });
 }
 
 /// Waits until the rows of all ranks are there that the last [`push_gather()`] has begun to gather: launches behind it find them.
@@ -265,16 +259,14 @@ pub fn push_own_rows<T: Element>(
     begin(flags, epoch, state, half, limit_ns);
     let (rank, ranks) = (buffers.rank(), comptime(buffers.len()));
     let columns = comptime(buffers.extent(2));
-    let pieces = columns.div_ceil(piece);
-    for trip in 0..cdiv(place * pieces - program_id(0), num_programs(0)) {
-        let unit = program_id(0) + trip * num_programs(0);
-        let (row, cols) = (start + unit / pieces, arange(piece) + unit % pieces * piece);
+    each_piece(place, columns, piece, &mut |row, cols| {
+        let row = start + row;
         let value = buffers.own().load([half, row, cols]);
         for next in 1..ranks {
             let peer = (rank + next) % ranks;
             buffers[peer].scatter([half, row, cols], value, Conflict::Disjoint);
         }
-    }
+    });
     zero_rows(buffers.own_mut(), half, end, rows, columns, piece);
     flags.raise(program_id(0), epoch.now());
     finish(flags, epoch, state, half, limit_ns);

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use float8::F8E4M3;
-use tilewright_dsl::element::Element;
+use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::{DeviceTensor, PeerBuffer, TensorView, TensorViewMut};
 
 use crate::collective::{CollectiveError, PeerArena, PeerGroup, Peers};
@@ -172,6 +172,49 @@ impl fmt::Debug for QuantizedHalves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rows, columns) = (self.payloads.capacity(), self.payloads.columns);
         write!(f, "QuantizedHalves({rows} rows of {columns} in each)")
+    }
+}
+
+/// Halves of whatever is in them.
+pub(super) trait InTurns {
+    /// The type by which what is asked for is compared.
+    const ELEMENT: ElementType;
+
+    fn columns(&self) -> usize;
+    fn turns(&mut self) -> &mut Turns;
+    /// Memory for so many rows.
+    fn make_room(&mut self, rows: u64) -> Result<(), CollectiveError>;
+}
+
+impl<T: Element> InTurns for GatheredHalves<T> {
+    const ELEMENT: ElementType = T::TYPE;
+
+    fn columns(&self) -> usize {
+        self.rows.columns
+    }
+
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn make_room(&mut self, rows: u64) -> Result<(), CollectiveError> {
+        self.reserve(rows)
+    }
+}
+
+impl InTurns for QuantizedHalves {
+    const ELEMENT: ElementType = F8E4M3::TYPE;
+
+    fn columns(&self) -> usize {
+        self.payloads.columns
+    }
+
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn make_room(&mut self, rows: u64) -> Result<(), CollectiveError> {
+        self.reserve(rows)
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use float8::F8E4M3;
 use tilewright_dsl::call::{Argument, Arguments, Call, OfRank, Runtime};
 
 use tilewright_dsl::element::{Element, Number};
 use tilewright_dsl::lang::Count;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
-use super::halves::Turn;
+use super::halves::{InTurns, Turn};
 use super::{Contribution, Counts, GatheredHalves, Moved, Movement, MovementError, QuantizedHalves};
-use crate::collective::{Group, Operation, PeerGroup, Peers, RequestedCollective, Summand};
+use crate::collective::{Group, Operation, PeerGroup, RequestedCollective, Summand};
 use crate::kernels::peers::{Cut, push_gather, push_own_rows, push_quantized};
 use crate::kernels::quantize::GROUP;
 
@@ -29,6 +28,13 @@ struct Share {
     total: u64,
     /// Those of the largest share of all.
     largest: u64,
+}
+
+impl Share {
+    /// The first of the rank's rows, where it goes, how many there are, where the last rank's end, and the rows of the buffer.
+    fn places(&self) -> [Runtime; 5] {
+        [self.first, self.start, self.rows, self.end, self.total].map(Runtime)
+    }
 }
 
 /// Tokens, and where they are counted.
@@ -69,16 +75,7 @@ impl Movement<'_, PeerGroup> {
             call.launch_on(self.gathering.stream())?;
             return Ok(moved);
         }
-        let (share, columns) = (self.share(), buffer.rows.columns);
-        self.check_peers(&buffer.turns.peers)?;
-        let moved = self.check(
-            [share.total as usize, columns],
-            local.extents(),
-            self.strictness(&counts),
-        )?;
-        buffer.reserve(share.total)?;
-        self.note::<T>(columns)?;
-        buffer.turns.half ^= 1;
+        let (share, moved) = self.turn(buffer, &local, &counts)?;
         // Sums come together in this GPU's own half.
         let mut half = buffer.rows_mut(share.total)?;
         let (mut part, first, parts) = self.part_of(&mut half, gpus)?;
@@ -99,17 +96,8 @@ impl Movement<'_, PeerGroup> {
         local: TensorView<'c, T, 2>,
         counts: Counts<'c>,
     ) -> Result<(Call<'c>, Moved), MovementError> {
-        let (share, columns) = (self.share(), buffer.rows.columns);
-        self.check_peers(&buffer.turns.peers)?;
-        let moved = self.check(
-            [share.total as usize, columns],
-            local.extents(),
-            self.strictness(&counts),
-        )?;
-        buffer.reserve(share.total)?;
-        self.note::<T>(columns)?;
-        buffer.turns.half ^= 1;
-        let cut = self.cut::<T>(&share, columns);
+        let (share, moved) = self.turn(buffer, &local, &counts)?;
+        let cut = self.cut::<T>(&share, buffer.rows.columns);
         let all = buffer.rows.of_all()?;
         let Turn {
             flags,
@@ -120,8 +108,7 @@ impl Movement<'_, PeerGroup> {
         } = buffer.turns.lend()?;
         let (tokens, report) = self.tokens(&share, counts, unread);
         let rank = self.gathering.rank();
-        let Share { first, start, rows, .. } = share;
-        let [first, start, rows, end, total] = [first, start, rows, share.end, share.total].map(Runtime);
+        let [first, start, rows, end, total] = share.places();
         let [half, places] = [half, cut.places].map(Runtime);
         let call = push_gather::<T>(
             OfRank(rank, all),
@@ -172,22 +159,14 @@ impl Movement<'_, PeerGroup> {
         local: TensorView<'c, T, 2>,
         counts: Counts<'c>,
     ) -> Result<(Call<'c>, Moved), MovementError> {
-        let (share, columns) = (self.share(), buffer.payloads.columns);
+        let columns = buffer.payloads.columns;
         if !columns.is_multiple_of(GROUP) {
             return Err(MovementError::NoGroups {
                 columns: columns as u64,
                 group: GROUP as u64,
             });
         }
-        self.check_peers(&buffer.turns.peers)?;
-        let moved = self.check(
-            [share.total as usize, columns],
-            local.extents(),
-            self.strictness(&counts),
-        )?;
-        buffer.reserve(share.total)?;
-        self.note::<F8E4M3>(columns)?;
-        buffer.turns.half ^= 1;
+        let (share, moved) = self.turn(buffer, &local, &counts)?;
         // A program quantises whole rows, and two share a multiprocessor.
         let places = (2 * self.gathering.programs()).min(share.largest.max(1));
         let (payloads, scales) = (buffer.payloads.of_all()?, buffer.scales.of_all()?);
@@ -200,8 +179,7 @@ impl Movement<'_, PeerGroup> {
         } = buffer.turns.lend()?;
         let (tokens, report) = self.tokens(&share, counts, unread);
         let rank = self.gathering.rank();
-        let Share { first, start, rows, .. } = share;
-        let [first, start, rows, end, total] = [first, start, rows, share.end, share.total].map(Runtime);
+        let [first, start, rows, end, total] = share.places();
         let [half, places] = [half, places].map(Runtime);
         let call = push_quantized::<T>(
             OfRank(rank, payloads),
@@ -236,7 +214,7 @@ impl Movement<'_, PeerGroup> {
             ..
         } = buffer.turns.lend()?;
         let rank = self.gathering.rank();
-        let [start, rows, end, total] = [share.start, share.rows, share.end, share.total].map(Runtime);
+        let [_, start, rows, end, total] = share.places();
         let [half, places] = [half, cut.places].map(Runtime);
         push_own_rows::<T>(
             OfRank(rank, all),
@@ -288,21 +266,29 @@ impl Movement<'_, PeerGroup> {
         }
     }
 
-    fn check_peers(&self, peers: &Arc<Peers>) -> Result<(), MovementError> {
-        match Arc::ptr_eq(peers, self.gathering.peers()) {
-            true => Ok(()),
-            false => Err(MovementError::OtherGroup),
+    /// Takes a turn: makes sure that all is as planned and that there is memory, notes what is asked for, so that the ranks' next
+    /// exchange compares it, and goes to the other half.
+    fn turn<H: InTurns, T: Element>(
+        &self,
+        buffer: &mut H,
+        local: &TensorView<'_, T, 2>,
+        counts: &Counts<'_>,
+    ) -> Result<(Share, Moved), MovementError> {
+        if !Arc::ptr_eq(&buffer.turns().peers, self.gathering.peers()) {
+            return Err(MovementError::OtherGroup);
         }
-    }
-
-    /// Notes what is asked for, so that the ranks' next exchange compares it.
-    fn note<T: Element>(&self, columns: usize) -> Result<(), MovementError> {
-        Ok(self.gathering.note(&RequestedCollective {
+        let (share, columns) = (self.share(), buffer.columns());
+        let extents = [share.total as usize, columns];
+        let moved = self.check(extents, local.extents(), self.strictness(counts))?;
+        buffer.make_room(share.total)?;
+        self.gathering.note(&RequestedCollective {
             operation: Operation::AllGather,
-            element: T::TYPE,
-            rows: self.layout.rows(),
+            element: H::ELEMENT,
+            rows: share.total,
             columns: columns as u64,
             parts: self.shares(),
-        })?)
+        })?;
+        buffer.turns().half ^= 1;
+        Ok((share, moved))
     }
 }

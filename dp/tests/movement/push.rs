@@ -386,9 +386,10 @@ fn push_counted(
 }
 
 /// One captured graph serves every step of up to its plan's rows: counts are in device memory, and change. The graph has one
-/// gather, which always fills the same half, or two; and other gathers go between its replays.
+/// gather, which always fills the same half, or two; and other gathers go between its replays. GPUs are quick enough for all of
+/// the steps, with every buffer read.
 #[test]
-fn a_captured_graph_serves_a_thousand_steps_with_counts_in_device_memory() {
+fn a_captured_graph_serves_ten_thousand_steps_with_counts_in_device_memory() {
     let (_turn, gpus) = (turn(), gpus());
     for (ranks, gathers) in [(2, 1), (2, 2), (4, 1)] {
         let topology = Topology::new(ranks, ranks).unwrap();
@@ -431,7 +432,8 @@ fn a_captured_graph_serves_a_thousand_steps_with_counts_in_device_memory() {
             };
             let mut common = fastrand::Rng::with_seed(23);
             let mut own = fastrand::Rng::with_seed(gpu.number as u64);
-            for step in 0..1000 {
+            let steps = if device.is_cuda() { 10_000 } else { 1_000 };
+            for step in 0..steps {
                 // Some ask for more than there are.
                 let counts: Vec<i32> = (0..ranks).map(|_| common.i32(-1..8)).collect();
                 tokens.copy_from(&[counts[gpu.number]]).unwrap();
@@ -446,7 +448,7 @@ fn a_captured_graph_serves_a_thousand_steps_with_counts_in_device_memory() {
                     expected[start..start + there]
                         .clone_from_slice(&rows_of_rank::<bf16>(rank, MOST as usize, 40)[..there]);
                 }
-                if step % 7 == 0 || step > 990 {
+                if device.is_cuda() || step % 7 == 0 || step + 10 > steps {
                     for copy in &copies[..gathers] {
                         assert_rows(&read(device, copy.view()), &expected, (gpu.number, step));
                     }

@@ -1,11 +1,13 @@
 //! Where ranks are.
 
-use std::sync::{Arc, MutexGuard};
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, Once};
 use std::thread;
 use std::time::Duration;
 
 use tilewright_dp::collective::{Exchange, PeerGroup, ThreadExchange};
 use tilewright_runtime::Device;
+use tilewright_runtime::cache::{CubinCache, DiskCache};
 use tilewright_runtime::device::cuda::{Reach, device_count};
 use tilewright_testing::turn;
 
@@ -23,9 +25,24 @@ impl Place {
     pub fn device(self, rank: usize) -> Device {
         match self {
             Self::Cpu => Device::cpu(),
-            Self::Gpus => Device::cuda(rank as u32).unwrap(),
+            Self::Gpus => {
+                keep_cubins();
+                Device::cuda(rank as u32).unwrap()
+            }
         }
     }
+}
+
+/// What a rank has compiled the others find, also those that are processes: a suite is no test of how long that takes.
+fn keep_cubins() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        CubinCache::new().with_disk(DiskCache::at(cubins())).install();
+    });
+}
+
+fn cubins() -> PathBuf {
+    std::env::temp_dir().join("tilewright-tests-of-peers")
 }
 
 /// The numbers of GPUs from two on that reach each other.

@@ -34,8 +34,6 @@ fn known_divisor(kernel: &Kernel, value: Handle<Expression>, known: &mut HashMap
         | Expression::Permute { value, .. }
         | Expression::Slice { value, .. }
         | Expression::Take { value, .. } => of(value),
-        // That a claim of a tile does not hold, a checked build only reports.
-        Expression::MultipleOf { value, .. } if kernel.checked && !kernel.ty(*value).is_scalar() => of(value),
         Expression::MultipleOf { value, by } => of(value).max(of_integer(i128::from(*by))),
         Expression::Concatenate { left, right, .. } => of(left).min(of(right)),
         Expression::Cast { value, to } | Expression::Bitcast { value, to }

@@ -26,6 +26,8 @@ pub struct Effects {
     pub has_collectives: bool,
     /// Whether they do in a scan.
     pub has_scans: bool,
+    /// Whether elements of a tile are tested, each of which may end the program.
+    pub checks_tiles: bool,
     /// Whether programs must run one after the other.
     pub in_order: bool,
     /// Whether programs wait for launches before theirs, which may write what they read.
@@ -66,7 +68,7 @@ impl Effects {
                 }
             }
             Statement::GridDependency(GridDependency::Wait) => effects.waits = true,
-            _ => {}
+            statement => effects.checks_tiles |= kernel.checks_tile(statement),
         });
         effects.atomics = Atomics::of(kernel, &effects.loaded, &effects.stored);
         effects.ordered = effects.stored.intersection(&effects.loaded).copied().collect();
@@ -98,6 +100,7 @@ impl Effects {
             && self.ordered.is_empty()
             && !self.has_tile_locals
             && !self.has_collectives
+            && !self.checks_tiles
             && self.atomics.threads_are_independent()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Access, Arena, Block, Bounds, Expression, Handle, Span, Statement, Symbol, Type};
+use super::{Access, Arena, Block, Bounds, CheckKind, Expression, Handle, Span, Statement, Symbol, Type};
 use crate::element::ElementType;
 
 /// What one program of a kernel does, and how many programs there are.
@@ -233,6 +233,19 @@ impl Kernel {
     pub fn is_of_peers(&self, tensor: u32) -> bool {
         let list = self.tensor(tensor).and_then(|tensor| tensor.list);
         list.is_some_and(|list| list.peers)
+    }
+
+    /// Whether what somebody says that holds is tested in this build.
+    pub fn tests(&self, kind: CheckKind) -> bool {
+        kind == CheckKind::Assert || self.checked
+    }
+
+    /// Whether a statement tests elements of a tile, each of which may end the program.
+    pub fn checks_tile(&self, statement: &Statement) -> bool {
+        let Statement::Check { condition, kind, .. } = statement else {
+            return false;
+        };
+        self.tests(*kind) && !self.ty(*condition).is_scalar()
     }
 
     /// Whether the extent of this axis differs from tensor to tensor of a list.

@@ -23,7 +23,7 @@ pub enum Statement {
         /// What is said about elements that are written more than once, if anything is.
         conflict: Option<Conflict>,
     },
-    /// Tests a condition that the author claims or demands to hold. Where it does not hold for a scalar, the program ends.
+    /// Tests a condition that the author claims or demands to hold. Where it is tested and does not hold, the program ends.
     Check {
         /// A bool of any shape, which must hold for every element.
         condition: Handle<Expression>,
@@ -106,7 +106,7 @@ pub enum Conflict {
 /// Who says that a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CheckKind {
-    /// The author demands it: it is tested everywhere.
+    /// The author demands it: it is tested everywhere, and a program in which it does not hold ends there.
     Assert,
     /// The author claims it, and what follows from it is used: it is tested on the CPU device and in checked builds.
     Assume,

@@ -41,8 +41,9 @@ pub unsafe fn assume<const R: usize>(condition: Tile<bool, R>) {
 }
 
 /// Demands that `condition` holds, for every element if it is a tile. If it does not, the launch reports an error with the
-/// kernel, this place and `message`, as an access under the policy *trap* does; a program in which a scalar condition does
-/// not hold ends there. Tested on every device and in every build.
+/// kernel, this place and `message`, as an access under the policy *trap* does, and the program ends there: nothing that comes
+/// after it is done by any of its threads. Other programs go on. Tested on every device and in every build. The threads of a
+/// program meet for a tile, so that a program is not spread over several blocks of a GPU.
 ///
 /// ```
 /// use tilewright_dsl::{kernel, lang::*};

@@ -15,7 +15,7 @@ pub(super) struct Order {
     atomic: BTreeSet<u32>,
     /// Up to where shared memory has been read.
     pub(super) shared: u32,
-    /// Whether the word that says that a wait has ended has been touched.
+    /// Whether the word that says that the program ends has been touched.
     pub(super) over: bool,
 }
 
@@ -113,7 +113,7 @@ impl Lower<'_> {
             Statement::Store { access, .. } => {
                 order.written.insert(access.tensor);
             }
-            _ => {}
+            statement => order.over |= self.kernel.checks_tile(statement),
         });
         order
     }

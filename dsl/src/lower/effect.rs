@@ -43,7 +43,7 @@ impl Lower<'_> {
         kind: CheckKind,
         message: &str,
     ) -> Result<(), LowerError> {
-        if kind == CheckKind::Assume && !self.kernel.checked {
+        if !self.kernel.tests(kind) {
             return Ok(());
         }
         let message = message.to_owned();
@@ -70,15 +70,26 @@ impl Lower<'_> {
             });
             return Ok(());
         }
-        self.with_others(&[condition], |lower| {
-            lower.each(shape.elements(), |lower, e| {
-                let point = lower.at_position(e, shape);
-                let holds = lower.pull(condition, &point)?;
-                let holds = lower.b.condition(holds);
-                let fails = lower.b.indices().not(holds);
-                let nothing = lower.nothing();
-                lower.report(site, e.into(), nothing, fails);
-                Ok(())
+        self.end_if_found(|lower, over| {
+            lower.with_others(&[condition], |lower| {
+                lower.each(shape.elements(), |lower, e| {
+                    let point = lower.at_position(e, shape);
+                    let holds = lower.pull(condition, &point)?;
+                    let holds = lower.b.condition(holds);
+                    let fails = lower.b.indices().not(holds);
+                    let accept = lower.inside(|lower| {
+                        let (nothing, always) = (lower.nothing(), lower.b.indices().always(true));
+                        lower.report(site, e.into(), nothing, always);
+                        lower.say_over(over);
+                        Ok(())
+                    })?;
+                    lower.b.push(thread::Statement::If {
+                        condition: fails,
+                        accept,
+                        reject: thread::Block::new(),
+                    });
+                    Ok(())
+                })
             })
         })
     }

@@ -30,6 +30,7 @@ mod collective;
 mod distribution;
 mod effect;
 mod element;
+mod ending;
 mod group;
 mod held;
 mod keep;
@@ -235,7 +236,7 @@ struct Lower<'a> {
     words: Vec<HashMap<Word, Use>>,
     /// Whether nothing is reported that is out of bounds: a place is only looked at.
     quiet: bool,
-    /// The word of the program that says that a wait has ended by its limit, if it waits.
+    /// The word of the program that says that one of its threads has found that it ends, if one may.
     over: Option<thread::Place>,
     /// Where the access is written that is lowered now.
     access_span: Span,

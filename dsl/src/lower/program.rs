@@ -85,7 +85,7 @@ impl<'a> Lower<'a> {
     /// The statements of a program, but for so many waits and triggers at the beginning.
     fn statements(&mut self, mut opening: usize) -> Result<(), LowerError> {
         self.declare()?;
-        self.prepare_waits()?;
+        self.prepare_ending()?;
         let kernel = self.kernel;
         for (statement, span) in &kernel.body {
             match statement {

@@ -86,11 +86,10 @@ impl Lower<'_> {
             }
             Expression::MultipleOf { value: claimed, by } => {
                 let operand = self.pull(*claimed, point)?;
-                // What a checked build only reports is not believed.
-                if kernel.checked && shape.rank() > 0 || self.b.kernel().ty(operand).lanes > 1 {
-                    return Ok(operand);
+                match self.b.kernel().ty(operand).lanes > 1 {
+                    true => Ok(operand),
+                    false => self.claimed(operand, (*by).into()),
                 }
-                self.claimed(operand, (*by).into())
             }
             Expression::Load(access) => {
                 let span = std::mem::replace(&mut self.access_span, kernel.spans[value.index()]);

@@ -20,24 +20,6 @@ struct Awaited {
 }
 
 impl Lower<'_> {
-    /// Before anything is waited for: nothing has ended.
-    pub(super) fn prepare_waits(&mut self) -> Result<(), LowerError> {
-        if !self.effects.atomics.waits {
-            return Ok(());
-        }
-        // The program's, until it ends.
-        let buffer = self.shared(ElementType::U32, 1)?;
-        let start = self.b.constant(0);
-        let over = self.element_place(buffer, start, ElementType::U32);
-        self.once(|lower| {
-            lower.put(over, Literal::new(0u32).into());
-            Ok(())
-        })?;
-        self.order.over = true;
-        self.over = Some(over);
-        Ok(())
-    }
-
     /// Waits for every flag of an operation.
     pub(super) fn wait(
         &mut self,
@@ -48,34 +30,25 @@ impl Lower<'_> {
     ) -> Result<(), LowerError> {
         let ty = self.kernel.ty(value);
         let shape = ty.shape;
-        let Some(over) = self.over else {
-            return self.defect("a wait that was not foreseen");
-        };
-        if self.order.over {
-            self.barrier();
-        }
         self.access_span = self.kernel.spans[value.index()];
         let tensor = atomic.access.tensor;
-        let awaited = Awaited {
-            epoch,
-            limit,
-            site: self.site(self.span, TrapFault::Wait { tensor }),
-            over,
-        };
+        let site = self.site(self.span, TrapFault::Wait { tensor });
         let operands: Vec<_> = atomic.operands().collect();
-        self.with_others(&operands, |lower| {
-            lower.each(shape.elements(), |lower, e| {
-                let point = lower.at_position(e, shape);
-                lower.wait_for(atomic, awaited, &point, shape)
+        // Behind it everybody sees what was released, and whether to go on.
+        self.end_if_found(|lower, over| {
+            let awaited = Awaited {
+                epoch,
+                limit,
+                site,
+                over,
+            };
+            lower.with_others(&operands, |lower| {
+                lower.each(shape.elements(), |lower, e| {
+                    let point = lower.at_position(e, shape);
+                    lower.wait_for(atomic, awaited, &point, shape)
+                })
             })
         })?;
-        // Behind it everybody sees what was released, and whether to go on.
-        self.barrier();
-        let is_over = self.fetch(over, ElementType::U32, ElementType::U32);
-        self.order.over = true;
-        let is_over = self.b.compare(CompareOp::NotEqual, is_over, Literal::new(0u32).into());
-        let is_over = self.b.condition(is_over);
-        self.b.when(is_over, |b| b.push(thread::Statement::Exit));
         let zero: Use = Literal::zero(ty.element).into();
         match ty.is_scalar() {
             true => drop(self.scalars.insert(value, zero)),
@@ -124,7 +97,7 @@ impl Lower<'_> {
         let is_over = self.b.condition(is_over);
         self.b.enter();
         self.report_wait(site, register, epoch, rank);
-        self.put(over, Literal::new(1u32).into());
+        self.say_over(over);
         self.b.push(thread::Statement::Leave(label));
         let accept = self.b.leave();
         self.b.push(thread::Statement::If {

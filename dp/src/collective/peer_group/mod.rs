@@ -15,15 +15,13 @@ use tilewright_runtime::{DeviceError, Launch, LaunchError, Stream, TensorViewMut
 
 use super::exchange::repeated;
 use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, RequestedCollective, Summand};
-use crate::kernels::collective::{PLACES, gather_parts, piece, pitch, sum_all, sum_all_in_shares, sum_parts};
+use crate::kernels::collective::{PLACES, gather_parts, sum_all, sum_all_in_shares, sum_parts};
+use crate::kernels::peers::Cut;
+use crate::kernels::pieces::pitch;
 use room::Room;
 
 /// The most programs of a launch on the CPU device, where each takes a thread of the host.
 const HOST_PLACES: u64 = 8;
-
-/// Bytes of a row that a program moves at once: the fewest of which there are no more than programs, since many programs share
-/// few rows; and of many rows the most, so that each program has several accesses in flight.
-const PIECES: [usize; 4] = [2 << 10, 4 << 10, 8 << 10, 16 << 10];
 
 /// One rank of a group whose devices reach each other's memory, with a device of its own: GPUs of one host, or CPU devices of one
 /// host, in threads or processes. Each collective is one launch, of a kernel in
@@ -279,18 +277,8 @@ impl PeerGroup {
 
     /// How many programs move so many rows, and the elements of the pieces they move: on every rank alike.
     fn places<T: Element>(&self, rows: u64, columns: u64) -> (Runtime, usize) {
-        let most = self.programs();
-        let columns = columns as usize;
-        let mut cut = (rows, 0);
-        for bytes in PIECES {
-            let piece = piece(columns, T::TYPE.size(), bytes);
-            cut = (rows.saturating_mul(columns.div_ceil(piece) as u64), piece);
-            if cut.0 <= most {
-                break;
-            }
-        }
-        let (units, piece) = cut;
-        (Runtime(units.clamp(1, most)), piece)
+        let cut = Cut::in_pieces(rows, columns as usize, T::TYPE.size(), self.programs());
+        (Runtime(cut.places), cut.piece)
     }
 }
 

@@ -6,7 +6,8 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{DeviceTensor, PeerBuffer, TensorError, TensorViewMut};
 
 use crate::collective::{CollectiveError, PeerArena, Peers};
-use crate::kernels::collective::{HEAD, PLACES, pitch};
+use crate::kernels::collective::{HEAD, PLACES};
+use crate::kernels::pieces::pitch;
 
 /// Staging, which grows, and what never changes its place: heads, flags, and the counts of this rank's launches. So a graph
 /// that captured a launch goes on counting whatever has grown since.

@@ -25,9 +25,7 @@ use self::bounds::{Bound, Bounds, Facts, Side, element_range, push_front};
 use super::condition::{LaunchCondition, Terms};
 use super::linear::{Linear, Unknown};
 use crate::element::ElementType;
-use crate::ir::{
-    Access, BinaryOp, Block, CheckKind, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp,
-};
+use crate::ir::{Access, BinaryOp, Block, CompareOp, Expression, Handle, Kernel, Local, Statement, Symbol, UnaryOp};
 use crate::stack::room;
 
 /// What is known at one place of a kernel about the values in scope there.
@@ -397,14 +395,8 @@ impl<'a> Ranges<'a> {
                 self.walk(body, visit);
                 self.take_back(mark);
             }
-            Statement::Check { condition, kind, .. } => {
-                // A program in which a scalar check failed has ended; of a tile a checked build only reports it.
-                let ended = self.kernel.ty(*condition).is_scalar();
-                let trusted = *kind == CheckKind::Assume && !self.kernel.checked;
-                if ended || trusted {
-                    self.assume(*condition, true);
-                }
-            }
+            // A program in which it was tested and does not hold has ended.
+            Statement::Check { condition, .. } => self.assume(*condition, true),
             Statement::Store { .. }
             | Statement::Prefetch(_)
             | Statement::GridDependency(_)

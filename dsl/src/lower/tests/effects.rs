@@ -8,6 +8,7 @@ use crate::ir::{
     MemoryScope, Ptx, Statement, Symbol,
 };
 use crate::lower::TrapFault;
+use crate::schedule::Schedule;
 
 const I64: ElementType = ElementType::I64;
 
@@ -54,7 +55,7 @@ fn an_index_that_is_out_of_bounds_is_reported_once_for_each_element() {
 #[test]
 fn a_check_reports_and_ends_the_program_that_it_fails_in() {
     let mut b = Builder::new("checking");
-    let out = b.tensor("out", I64, 1);
+    let out = b.tensor("out", I64, 2);
     let (program, two) = (b.program(0), b.index(2));
     let condition = b.compare(CompareOp::NotEqual, program, two);
     b.push(Statement::Check {
@@ -62,37 +63,39 @@ fn a_check_reports_and_ends_the_program_that_it_fails_in() {
         kind: CheckKind::Assert,
         message: "not the third".to_owned(),
     });
-    let (cols, limit) = (b.arange(40), b.index(38));
-    let limit = b.stretch(limit, b.shape(cols));
-    let condition = b.compare(CompareOp::Less, cols, limit);
+    // The last elements are too large, as many as the number of the program.
+    let (cols, limit) = (b.arange(40), b.index(40));
+    let (last, limit) = (b.add(cols, program), b.stretch(limit, b.shape(cols)));
+    let condition = b.compare(CompareOp::Less, last, limit);
     b.push(Statement::Check {
         condition,
         kind: CheckKind::Assert,
         message: "short".to_owned(),
     });
-    let one = b.index(1);
-    b.store(out, &[program], one);
+    b.store(out, &[program, cols], cols);
     let mut kernel = b.launch(4);
-    let arguments = [zeros(I64, &[4])];
+    let arguments = [zeros(I64, &[4, 40])];
     bind(&mut kernel, &arguments, false);
-    let (lowered, outcome, memory) = lowered_and_run(&kernel, &schedule(32, 1), &arguments, [4, 1, 1]);
-    let reports: Vec<_> = outcome
-        .reports
-        .iter()
-        .map(|report| (report.site, report.program, report.value))
-        .collect();
-    let expected = [
-        (1, 0, 38),
-        (1, 0, 39),
-        (1, 1, 38),
-        (1, 1, 39),
-        (0, 2, 0),
-        (1, 3, 38),
-        (1, 3, 39),
-    ];
-    assert_eq!(reports, expected, "{}", lowered.kernel);
-    let words: Vec<u8> = memory[0].iter().copied().step_by(8).collect();
-    assert_eq!(words, [1, 1, 0, 1]);
+    // Of threads that have fewer elements and more, in a block for itself and in one that programs share.
+    for (threads, side_by_side) in [(64, 1), (32, 1), (32, 4), (8, 4)] {
+        let schedule = Schedule {
+            programs_per_block: side_by_side,
+            ..schedule(threads, 1)
+        };
+        let (lowered, outcome, memory) = lowered_and_run(&kernel, &schedule, &arguments, [4, 1, 1]);
+        let mut reports: Vec<_> = outcome
+            .reports
+            .iter()
+            .map(|report| (report.site, report.program, report.value))
+            .collect();
+        reports.sort_unstable();
+        let expected = [(0, 2, 0), (1, 1, 39), (1, 3, 37), (1, 3, 38), (1, 3, 39)];
+        assert_eq!(reports, expected, "{}", lowered.kernel);
+        // Not one thread of a program that ended has stored.
+        let words: Vec<u8> = memory[0].iter().copied().step_by(8).collect();
+        let all = (0..40).chain([0; 80 + 40]).collect::<Vec<u8>>();
+        assert_eq!(words, all, "{}", lowered.kernel);
+    }
 }
 
 #[test]

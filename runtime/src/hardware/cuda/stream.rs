@@ -220,7 +220,7 @@ impl CudaStream {
     pub(super) fn refuse_capture(&self, what: &'static str) -> Result<(), DeviceError> {
         match self.is_capturing()? {
             true => Err(DeviceError::Capturing { what }),
-            false => Ok(()),
+            false => self.bind(),
         }
     }
 

@@ -113,6 +113,74 @@ fn what_is_uploaded_is_what_is_downloaded() {
     assert!(copied[102..].iter().all(|value| *value == 0));
 }
 
+/// Calls `with` with two GPUs, by turns as one and the other.
+fn with_two_gpus(with: impl Fn(&CudaDevice, &CudaDevice)) {
+    let Some(one) = gpu() else { return };
+    let two = match CudaDevice::open(1) {
+        Ok(two) => two,
+        Err(error) => return skip(format_args!("a second GPU is needed ({error})")),
+    };
+    with(&one, &two);
+    with(&two, &one);
+}
+
+#[test]
+fn memory_is_used_by_its_own_device_whichever_one_the_thread_has_used_last() {
+    with_two_gpus(|device, other| {
+        let last_used = |device: &CudaDevice| drop(upload(device, &[1]));
+        last_used(other);
+        let memory = upload(device, &[1, 2, 3, 4]);
+        last_used(other);
+        memory.upload(4, bytemuck::cast_slice(&[7u32, 8])).expect("an upload");
+        last_used(other);
+        assert_eq!(download(&memory), [1, 7, 8, 4]);
+        last_used(other);
+        let copy = CudaMemory::zeroed(device, 16).expect("memory");
+        last_used(other);
+        copy.copy_from(4, &memory, 0, 12).expect("a copy");
+        last_used(other);
+        memory.zero().expect("zeros");
+        last_used(other);
+        drop(memory);
+        last_used(other);
+        assert_eq!(download(&copy), [0, 1, 7, 8]);
+    });
+}
+
+#[test]
+fn memory_that_two_devices_reach_is_transferred_by_either() {
+    with_two_gpus(|device, other| {
+        if !matches!(
+            Reach::between(other.ordinal(), device.ordinal()),
+            Ok(Reach::Atomics | Reach::Plain)
+        ) {
+            return skip("two GPUs that reach each other are needed");
+        }
+        let shared = CudaShared::new(device, 4096).expect("memory");
+        let here = CudaMemory::shared(device, shared.clone()).expect("its own");
+        let there = CudaMemory::shared(other, shared).expect("the other's");
+        for (writes, reads, base) in [(&here, &there, 10), (&there, &here, 20)] {
+            let values = [base, base + 1, base + 2, base + 3];
+            writes.upload(8, bytemuck::cast_slice(&values)).expect("an upload");
+            writes.copy_from(64, writes, 12, 8).expect("a copy");
+            // What it was copied from is memory of the reader's device alone.
+            let plain = upload(reads.device(), &values);
+            writes.stream().synchronize().expect("it is done");
+            reads.copy_from(128, &plain, 0, 16).expect("a copy");
+            let found = download(reads);
+            assert_eq!(found[2..6], values);
+            assert_eq!(found[16..18], [base + 1, base + 2]);
+            assert_eq!(found[32..36], values);
+        }
+        there.zero().expect("zeros");
+        there.stream().synchronize().expect("it is done");
+        assert!(download(&here).iter().all(|&word| word == 0));
+        // What is left of the other device's use is let go by this one's next allocation.
+        drop(there);
+        assert_eq!(download(&upload(device, &[5])), [5]);
+    });
+}
+
 #[test]
 fn memory_of_no_bytes_is_memory_like_any_other() {
     let Some(device) = gpu() else { return };
