@@ -7,6 +7,7 @@ mod batch;
 mod buffers;
 mod case;
 mod elements;
+mod meet;
 mod meeting;
 mod random;
 mod replay;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char};
+use std::panic::{self, AssertUnwindSafe};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -95,30 +97,39 @@ thread_local! {
     static MEETING: RefCell<HashMap<String, Replay>> = RefCell::default();
 }
 
-/// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
+/// Answers a request; one that is null, is no JSON or cannot be done with what is wrong. The answer belongs to the caller until
+/// [`movement_free`] takes it.
 ///
 /// # Safety
-/// `request` points to a string that ends with a zero byte.
+/// `request` is null or points to a string that ends with a zero byte.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn movement_ask(request: *const c_char) -> *mut c_char {
     // SAFETY: as the caller promises.
-    let request = unsafe { CStr::from_ptr(request) };
-    let answer = READY.with_borrow_mut(|ready| answer(request, ready));
+    let request = (!request.is_null()).then(|| unsafe { CStr::from_ptr(request) });
+    let answer = || match request {
+        Some(request) => READY.with_borrow_mut(|ready| answer(request, ready)),
+        None => Err("there is no request".into()),
+    };
+    // What is ready after a panic is whole: graphs are made ready last.
+    let answer = panic::catch_unwind(AssertUnwindSafe(answer));
+    let answer = answer.unwrap_or_else(|_| Err("a panic, whose message is in what this process has written".into()));
     let answer = answer.unwrap_or_else(|error| json!({ "error": error.to_string() }));
     // JSON escapes zero bytes.
     CString::new(answer.to_string()).unwrap_or_default().into_raw()
 }
 
-/// Frees an answer.
+/// Frees an answer; null is none.
 ///
 /// # Safety
-/// `answer` comes from [`movement_ask`] and was not freed before.
+/// `answer` is null, or comes from [`movement_ask`] and was not freed before.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn movement_free(answer: *mut c_char) {
-    // SAFETY: as the caller promises.
-    drop(unsafe { CString::from_raw(answer) });
+    if !answer.is_null() {
+        // SAFETY: as the caller promises.
+        drop(unsafe { CString::from_raw(answer) });
+    }
 }
 
 /// The GPU with a compiler, or with that of the environment.

@@ -11,6 +11,8 @@ pub struct Replay {
     launches: usize,
     begin: CudaEvent,
     end: CudaEvent,
+    /// Whose kernels are in the graph: they are unloaded with the last handle of it.
+    _device: Device,
 }
 
 impl Replay {
@@ -29,6 +31,7 @@ impl Replay {
             launches,
             begin: CudaEvent::timed(cuda)?,
             end: CudaEvent::timed(cuda)?,
+            _device: device.clone(),
         })
     }
 
@@ -46,7 +49,7 @@ impl Replay {
 
     #[allow(unsafe_code)]
     fn launch(&mut self) -> Result<(), Box<dyn Error>> {
-        // SAFETY: `Ready` drops its graphs before the tensors they use; the device keeps the modules of its variants.
+        // SAFETY: who has a replay drops it before the memory that it uses; the kernels are kept by their device.
         Ok(unsafe { self.graph.launch() }?)
     }
 }
