@@ -11,6 +11,7 @@ ours is also measured under other numbers of threads and programs.
 """
 
 import argparse
+import gc
 import itertools
 import json
 import multiprocessing
@@ -46,7 +47,9 @@ MOST_BYTES = 8 << 30
 LEAST_TRAFFIC = 240_000_000
 LONGEST_TRITON_SORT = 2048  # Triton's compiler takes minutes for longer ones
 LONG_US = 20_000  # device time that a contestant has in a round, so that what is slow is measured less often
-SPREADS = [(threads, beside) for threads in (4, 8, 16, 32, 64, 128, 256, 512, 1024) for beside in (1, 4, 8, 32) if 32 <= threads * beside <= 512 or threads == 1024 * beside]
+THREADS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+BESIDE = (1, 4, 8, 32)
+SPREADS = [(threads, beside) for threads in THREADS for beside in BESIDE if 32 <= threads * beside <= max(512, threads)]
 
 
 @triton.jit
@@ -63,7 +66,7 @@ def triton_top_k(weights, ids, src, E: tl.constexpr, B: tl.constexpr, K: tl.cons
     c = tl.arange(0, B)
     v = tl.load(src + r * E + c, mask=c < E, other=0.0)
     bits = v.to(tl.int32, bitcast=True).to(tl.int64)  # positive floats order as integers
-    t = tl.topk((bits << 32) | (B - 1 - c).to(tl.int64), P)
+    t = tl.topk((bits << 32) | (B - 1 - c).to(tl.int64), P)  # of two or more
     k = tl.arange(0, P)
     s = tl.where(k < K, (t >> 32).to(tl.int32).to(tl.float32, bitcast=True), 0.0)
     tl.store(ids + r * K + k, (B - 1 - (t & 0xFFFFFFFF)).to(tl.int32), mask=k < K)
@@ -144,6 +147,7 @@ class Case:
     k: int = 0
     sets: int = 0
     launches: int = 0
+    bytes: int = 0  # that a launch must read and write
     source: list = field(default_factory=list)
     outs: list = field(default_factory=list)
     weights: object = None
@@ -175,6 +179,7 @@ class Case:
         self.outs = [
             torch.zeros(shape[:2] if of is None else (*shape[:2], of), dtype=dtype, device="cuda") for of, dtype in results
         ]
+        self.bytes = sum(tensor[0].nbytes for tensor in (self.source, *self.outs))
         if self.op == "rms_norm":
             self.weights = torch.rand(self.columns, device="cuda").bfloat16()
 
@@ -234,7 +239,7 @@ class Case:
                 about = {"E": self.columns, "B": block, "num_warps": warps}
                 match self.op:
                     case "top_k":
-                        power = triton.next_power_of_2(self.k)
+                        power = max(2, triton.next_power_of_2(self.k))
                         triton_top_k[grid](outs[0], outs[1], x, K=self.k, P=power, **about)
                     case "rms_norm":
                         triton_rms_norm[grid](outs[0], x, self.weights, **about)
@@ -294,8 +299,7 @@ def contestants(case: Case, ours: Ours, options: argparse.Namespace, write) -> d
             out.zero_()
         torch.cuda.synchronize()
 
-    spreads = [None, *SPREADS] if options.spreads else [None]
-    for spread in spreads:
+    for spread in [None, *options.spreads]:
         name = "Tilewright" if spread is None else f"Tilewright {spread[0]} x {spread[1]}"
         try:
             ours.prepare_meeting(name, case.request(), [case.source, case.outs, case.weights], spread)
@@ -322,6 +326,11 @@ def contestants(case: Case, ours: Ours, options: argparse.Namespace, write) -> d
     return found
 
 
+def spread(text: str) -> list:
+    """Threads of a program and programs of a block."""
+    return SPREADS if text == "all" else [tuple(int(number) for number in text.split("x"))]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True, help="the library `movement` (crate tilewright-benches)")
@@ -334,9 +343,17 @@ def main() -> int:
     parser.add_argument("--replays", type=int, default=10, help="replays a round (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3600, help="after which nothing more is measured (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that compile ahead (default: %(default)s)")
-    parser.add_argument("--spreads", action="store_true", help="measure ours under other schedules too")
+    parser.add_argument(
+        "--spreads",
+        nargs="+",
+        type=spread,
+        default=(),
+        metavar="THREADSxPROGRAMS",
+        help="schedules that ours is measured under too; `all` for every one that is of use",
+    )
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     options = parser.parse_args()
+    options.spreads = [one for some in options.spreads for one in some]
     torch.manual_seed(7)
     ours = Ours(options.ours)
     machine = describe(ours)
@@ -423,7 +440,11 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace, traffic: int, w
     about = {"op": case.op, "rows": case.rows, "columns": case.columns, "k": case.k}
     figures = {name: round(median(times), 3) for name, times in rounds.items()}
     for name, us in figures.items():
-        write({"kind": "reading", **about, "who": name, "us": us, "rounds_us": [round(us, 3) for us in rounds[name]]})
+        role = "ours" if name.startswith("Tilewright") else "peer"
+        # Of Triton one column, whatever number of warps was best.
+        who, _, configuration = name.partition(", ")
+        about_it = {"who": who, "role": role, "configuration": configuration}
+        write({"kind": "reading", **about, **about_it, "us": us, "bytes": case.bytes, "rounds_us": [round(us, 3) for us in rounds[name]]})
     peers = [us for name, us in figures.items() if not name.startswith("Tilewright")]
     over = f"{figures['Tilewright'] / min(peers):5.2f} x" if peers and "Tilewright" in figures else ""
     shown = "  ".join(f"{name} {us:.2f}" for name, us in sorted(figures.items(), key=lambda item: item[1])[:8])
@@ -431,6 +452,10 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace, traffic: int, w
     label = f"{case.op}{f' {case.k}' if case.k else ''} of {case.columns}, {case.rows} rows"
     print(f"{label:40} ours {mine:>8} us {over}  [{shown}]  {time.monotonic() - began:.1f} s", flush=True)
     ours.release()
+    found.clear()
+    gc.collect()
+    if torch.cuda.memory_reserved() > MOST_BYTES:
+        torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

@@ -46,8 +46,11 @@ class Ours:
         schedule: dict | None = None,
         check: bool = True,
         compiler: str | None = None,
+        memory: object = None,
     ) -> dict:
-        """Allocates, compiles, captures a graph, checks what it does; `absent` where the operation has no such binding."""
+        """Compiles, captures a graph, checks what it does; `absent` where the operation has no such binding. The memory of ours
+        that it uses is kept until `release`."""
+        self._kept.append(memory)
         return self.ask(
             do="prepare", name=name, binding=binding, schedule=schedule, compiler=compiler, check=check, **case
         )

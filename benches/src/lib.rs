@@ -1,14 +1,16 @@
 //! Tilewright's side of `benches/compare.py`, which loads this library: [`movement_ask`] answers JSON with JSON. Both sides
 //! run in one process and one CUDA context, because the launches of a process are slower while another one holds a context
 //! on the same GPU. They have the same method (`benches/replay.py`): a CUDA graph of launches over rotating sets of rows,
-//! replayed between two events; and this side compares every result with the operation's definition.
+//! replayed between two events. Rows that are moved lie in memory of the side that asks, which compares them afterwards; what is
+//! computed of rows this side compares with what the CPU device computes.
 
 mod batch;
-mod buffers;
 mod case;
 mod elements;
 mod meet;
 mod meeting;
+mod memory;
+mod moves;
 mod random;
 mod replay;
 mod work;
@@ -27,10 +29,10 @@ use tilewright_runtime::Device;
 use tilewright_runtime::compile::{Compiler, Nvrtc};
 
 use batch::{Batch, BatchCase};
-use buffers::Buffers;
 use case::{Binding, Case, Way};
 use elements::Elements;
 use meeting::MeetingCase;
+use moves::Moves;
 use replay::Replay;
 use work::Work;
 
@@ -144,8 +146,15 @@ fn open(compiler: Option<&str>) -> Result<Device, Box<dyn Error>> {
 }
 
 fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value, Box<dyn Error>> {
+    let ask = serde_json::from_str(request.to_str()?)?;
+    if let Ask::Release = ask {
+        ready.clear();
+        MEETING.take();
+        BATCH.set(None);
+        return Ok(json!({ "released": true }));
+    }
     let device = &open(None)?;
-    Ok(match serde_json::from_str(request.to_str()?)? {
+    Ok(match ask {
         Ask::Hello => {
             let nvrtc = Nvrtc::load().map(Nvrtc::version).ok();
             let nvrtc = nvrtc.map(|(major, minor)| format!("{major}.{minor}"));
@@ -165,7 +174,9 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
                 Entry::Vacant(place) => place.insert(Ready {
                     replays: Vec::new(),
                     work: match case.op.moves() {
-                        true => Box::new(Buffers::new(device, case.clone())?),
+                        // SAFETY: who asks says where its memory is, and keeps it until all is released.
+                        #[allow(unsafe_code)]
+                        true => Box::new(unsafe { Moves::new(device, case.clone()) }?),
                         false => Box::new(Elements::new(device, case.clone())?),
                     },
                     case,
@@ -207,12 +218,7 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
             let replay = meeting.get_mut(&name).ok_or("nothing is prepared under that name")?;
             Ok(json!({ "us": replay.measure(replays, warm_up)? }))
         })?,
-        Ask::Release => {
-            ready.clear();
-            MEETING.take();
-            BATCH.set(None);
-            json!({ "released": true })
-        }
+        Ask::Release => json!({}),
     })
 }
 

@@ -6,14 +6,12 @@ use half::bf16;
 use serde::Deserialize;
 use tilewright_dp::kernels::quantize_rows;
 use tilewright_dsl::call::Call;
-use tilewright_dsl::element::Element;
 use tilewright_dsl::schedule::{LoadHint, Schedule, StoreHint};
-use tilewright_runtime::{BorrowedTensor, BorrowedTensorMut, Device, Launch, TensorError};
+use tilewright_runtime::{Device, Launch};
 
 use crate::case::GROUP;
-use crate::meet::{
-    argmax_rows, count_rows, cumulate_rows, rms_norm, softmax_rows, sort_rows, sum_rows, top_experts,
-};
+use crate::meet::{argmax_rows, count_rows, cumulate_rows, rms_norm, softmax_rows, sort_rows, sum_rows, top_experts};
+use crate::memory::Memory;
 use crate::replay::Replay;
 
 /// What is done with each row.
@@ -68,17 +66,10 @@ impl MeetingCase {
 
     fn launch(&self, device: &Device, set: usize) -> Result<(), Box<dyn Error>> {
         let (rows, columns, results) = (self.rows, self.columns, self.results);
-        let source = Memory {
-            device,
-            at: self.source,
-        };
-        let (out, beside) = (
-            Memory { device, at: self.out },
-            Memory {
-                device,
-                at: self.beside,
-            },
-        );
+        // SAFETY: as the caller of `replay` promises.
+        #[allow(unsafe_code)]
+        let memory = |at| unsafe { Memory::new(device, at) };
+        let (source, out, beside) = (memory(self.source), memory(self.out), memory(self.beside));
         let matrix = [rows, columns];
         match self.op {
             Op::Sort => {
@@ -94,11 +85,7 @@ impl MeetingCase {
                 self.run(device, softmax_rows(&mut out, &src))
             }
             Op::RmsNorm => {
-                let weights = Memory {
-                    device,
-                    at: self.weights,
-                };
-                let weights = weights.operand(0, [columns])?;
+                let weights = memory(self.weights).operand(0, [columns])?;
                 let (mut out, src) = (out.result(set, matrix)?, source.operand(set, matrix)?);
                 self.run(device, rms_norm(&mut out, &src, &weights))
             }
@@ -141,45 +128,5 @@ impl MeetingCase {
         };
         call.launch(device)?;
         Ok(())
-    }
-}
-
-/// Memory of the side that asks, from an address on.
-struct Memory<'a> {
-    device: &'a Device,
-    at: u64,
-}
-
-impl<'a> Memory<'a> {
-    /// Where a set begins, and how far apart its elements are.
-    fn set<T: Element, const R: usize>(&self, set: usize, extents: [usize; R]) -> (u64, [i64; R]) {
-        let mut strides = [1; R];
-        for axis in (1..R).rev() {
-            strides[axis - 1] = strides[axis] * extents[axis] as i64;
-        }
-        let bytes = extents.iter().product::<usize>() * size_of::<T>();
-        (self.at + (set * bytes) as u64, strides)
-    }
-
-    #[allow(unsafe_code)]
-    fn operand<T: Element, const R: usize>(
-        &self,
-        set: usize,
-        extents: [usize; R],
-    ) -> Result<BorrowedTensor<'a, T, R>, TensorError> {
-        let (address, strides) = self.set::<T, R>(set, extents);
-        // SAFETY: as the caller of `MeetingCase::replay` promises.
-        unsafe { BorrowedTensor::from_raw(&self.device.stream(), address, extents, strides) }
-    }
-
-    #[allow(unsafe_code)]
-    fn result<T: Element, const R: usize>(
-        &self,
-        set: usize,
-        extents: [usize; R],
-    ) -> Result<BorrowedTensorMut<'a, T, R>, TensorError> {
-        let (address, strides) = self.set::<T, R>(set, extents);
-        // SAFETY: as the caller of `MeetingCase::replay` promises.
-        unsafe { BorrowedTensorMut::from_raw(&self.device.stream(), address, extents, strides) }
     }
 }

@@ -35,10 +35,17 @@ enum Task {
     Test(TestArguments),
     /// Builds tests, examples and benches into `gpu-bundle/`, which runs on a GPU host without Rust.
     GpuBundle,
-    /// Prints the Markdown tables of a reading made by `benches/compare.py`.
+    /// Prints the Markdown tables of readings that the scripts in `benches/` made, and fails where they do not meet a bar.
     BenchReport {
-        /// The reading: JSON lines.
-        file: PathBuf,
+        /// The readings: JSON lines.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Writes plots of them into this file too, a page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+        /// What they have to be [default: benches/readings/bars.json]
+        #[arg(long, value_name = "FILE")]
+        bars: Option<PathBuf>,
     },
     /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
     /// that has `venv` and reaches pip's packages it says so; with CI=true that is an error.
@@ -75,7 +82,10 @@ fn run(task: Task) -> Result<bool, TaskError> {
     match task {
         Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
-        Task::BenchReport { file } => report::run(&file)?,
+        Task::BenchReport { files, page, bars } => {
+            let bars = bars.unwrap_or_else(|| workspace.path("benches/readings/bars.json"));
+            return report::run(&files, page.as_deref(), &bars);
+        }
         Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
