@@ -46,6 +46,7 @@ def main() -> int:
         return 2
     traffic = max(LEAST_TRAFFIC, 4 * machine["l2_bytes"])
     method = {"rounds": options.rounds, "replays": options.replays, "traffic": traffic, "seed": options.seed}
+    method["configurations"] = options.configurations or "all"
     lines, wrong = [], 0
     with open(options.out, "w", encoding="utf-8") as out:
 
