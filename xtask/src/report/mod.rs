@@ -117,7 +117,10 @@ impl fmt::Display for Case {
             write!(f, " {}", self.found)?;
         }
         if self.columns > 0 {
-            write!(f, " of {} {}", self.columns, self.element)?;
+            write!(f, " of {}", self.columns)?;
+        }
+        if !self.element.is_empty() {
+            write!(f, " {}", self.element)?;
         }
         match self.misaligned.as_str() {
             "none" => Ok(()),

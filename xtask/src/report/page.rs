@@ -9,7 +9,7 @@ use super::{Figure, Role, best, distinct};
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 260.0;
 /// Left, right, above and below the plot.
-const MARGINS: [f64; 4] = [44.0, 12.0, 12.0, 34.0];
+const MARGINS: [f64; 4] = [44.0, 28.0, 12.0, 34.0];
 /// The least and the most that is shown of a time over another: what is more or less is drawn at the edge.
 const SHOWN: [f64; 2] = [0.25, 8.0];
 
@@ -32,7 +32,12 @@ pub fn html(machines: &[String], figures: &[Figure], unmet: &[Unmet]) -> String 
         let _ = write!(out, "<p>{}</p>", escaped(machine));
     }
     if !unmet.is_empty() {
-        out += "<h2>Bars that are not met</h2><table><tr><th>case</th><th>takes</th><th>at most</th><th>of</th></tr>";
+        let _ = write!(
+            out,
+            "<details><summary>{} cases do not meet their bar</summary>",
+            unmet.len()
+        );
+        out += "<table><tr><th>case</th><th>takes</th><th>at most</th><th>of</th></tr>";
         for Unmet { case, is, most, over } in unmet {
             let case = escaped(case);
             let _ = write!(
@@ -40,7 +45,7 @@ pub fn html(machines: &[String], figures: &[Figure], unmet: &[Unmet]) -> String 
                 "<tr><td>{case}</td><td>{is:.2}</td><td>{most:.2}</td><td>{over}</td></tr>"
             );
         }
-        out += "</table>";
+        out += "</table></details>";
     }
     for operation in distinct(figures.iter().map(|figure| &figure.case.operation)) {
         let _ = write!(out, "<h2>{}</h2>", escaped(operation));
