@@ -14,10 +14,13 @@ OPS = MOVEMENTS + COMPUTED
 ROPE = 64  # elements at the end of a latent row that carry its position
 GROUP = 128  # elements that share a scale
 TOP = 8  # rows that are combined into one
-ELEMENT_BYTES = 2  # bf16
+# 8-bit floats are bytes here: not all of torch takes them, and rows are moved as bits.
+DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "f8": torch.int8}
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # by bytes
+MISALIGNED = ("none", "source", "output", "both")
 LEAST_LAUNCHES = 8  # in a graph, so that the cost of launching the graph itself is shared
 MOST_LAUNCHES = 16384
-POISON = 0x5555  # what an output holds before a launch that is checked
+POISON = 0x55  # each byte of what an output holds before a launch that is checked
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,24 @@ class Case:
     rows: int
     columns: int
     traffic: int  # bytes that one replay must touch
+    dtype: str = "bf16"
+    misaligned: str = "none"  # which rows begin an element behind a multiple of 256 bytes
+
+    @property
+    def element_bytes(self) -> int:
+        return DTYPES[self.dtype].itemsize
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is such a case: what is computed, is computed of aligned bf16."""
+        moves = self.op in MOVEMENTS
+        return moves or (self.dtype == "bf16" and self.misaligned == "none" and self.columns % GROUP == 0)
+
+    @property
+    def about(self) -> dict:
+        """What a reading says of it."""
+        fields = ("op", "rows", "columns", "dtype", "misaligned")
+        return {field: getattr(self, field) for field in fields}
 
     @property
     def output_rows(self) -> int:
@@ -46,15 +67,15 @@ class Case:
         elements = self.rows * self.columns
         match self.op:
             case "store_mla":
-                return 2 * elements * ELEMENT_BYTES + self.rows * 8
+                return 2 * elements * self.element_bytes + self.rows * 8
             case "quantize_rows" | "dequantize_rows":
-                return elements * (ELEMENT_BYTES + 1) + self.rows * (self.columns // GROUP) * 4
+                return elements * (self.element_bytes + 1) + self.rows * (self.columns // GROUP) * 4
             case "combine_rows":
-                return (TOP + 1) * elements * ELEMENT_BYTES + self.rows * TOP * 12
+                return (TOP + 1) * elements * self.element_bytes + self.rows * TOP * 12
             case "abs_in_place":
-                return 2 * elements * ELEMENT_BYTES
+                return 2 * elements * self.element_bytes
         written = self.output_rows if self.op in ("pad", "place") else self.rows
-        return (self.rows + written) * self.columns * ELEMENT_BYTES
+        return (self.rows + written) * self.columns * self.element_bytes
 
     @property
     def sets(self) -> int:
@@ -74,8 +95,8 @@ class Case:
 
     def request(self) -> dict:
         """The same case for the other side."""
-        fields = ("op", "rows", "columns", "sets", "launches", "pool_rows", "output_rows", "offset")
-        return {"dtype": "bf16", **{field: getattr(self, field) for field in fields}}
+        fields = ("op", "dtype", "rows", "columns", "sets", "launches", "pool_rows", "output_rows", "offset")
+        return {field: getattr(self, field) for field in fields}
 
 
 class Buffers:
@@ -86,27 +107,51 @@ class Buffers:
         touched = case.sets * case.rows
         source_rows = case.pool_rows if case.op == "gather" else touched
         output_rows = case.pool_rows if case.op == "scatter" else case.sets * case.output_rows
-        shape = (source_rows, case.columns)
+        bits, dtype = BITS[case.element_bytes], DTYPES[case.dtype]
+        most = 2 ** (8 * case.element_bytes - 1)
+
+        def tensor(rows: int, side: str) -> torch.Tensor:
+            """Rows that begin where they are to."""
+            shift = int(case.misaligned in (side, "both"))
+            elements = torch.empty(shift + rows * case.columns, dtype=bits, device="cuda")
+            return elements[shift:].view(rows, case.columns)
+
+        self._source, self._output = tensor(source_rows, "source"), tensor(output_rows, "output")
         # Random bits rather than random numbers: movement must keep NaNs and denormals too.
-        self._source = torch.randint(-(2**15), 2**15, shape, dtype=torch.int16, device="cuda")
-        self._output = torch.empty((output_rows, case.columns), dtype=torch.int16, device="cuda")
-        source, output = self._source.view(torch.bfloat16), self._output.view(torch.bfloat16)
+        self._source.random_(-most, most)
+        source, output = self._source.view(dtype), self._output.view(dtype)
         whole_source, whole_output = case.op == "gather", case.op == "scatter"
         self.source = [source] * case.sets if whole_source else list(source.split(case.rows))
         self.output = [output] * case.sets if whole_output else list(output.split(case.output_rows))
         if case.op in ("gather", "scatter"):
             self._index = torch.randperm(case.pool_rows, device="cuda")[:touched]
             self.index64 = list(self._index.split(case.rows))
-            self.index32 = list(self._index.int().split(case.rows))
+            self._index32 = self._index.int()
+            self.index32 = list(self._index32.split(case.rows))
         else:
-            self._index = None
+            self._index = self._index32 = None
             self.index64 = self.index32 = []
         self.offset = torch.tensor(case.offset, device="cuda")
         self.count = torch.tensor(case.rows, device="cuda")
 
+    @property
+    def poisoned(self) -> int:
+        """An element of what is poisoned, as an integer."""
+        return int.from_bytes(bytes([POISON] * self.case.element_bytes))
+
+    def request(self) -> dict:
+        """The case for the other side, with where its memory is."""
+        index = self._index32.data_ptr() if self._index32 is not None else 0
+        return {
+            **self.case.request(),
+            "source": self._source.data_ptr(),
+            "output": self._output.data_ptr(),
+            "index": index,
+        }
+
     def poison(self) -> None:
         """Makes every element of the output wrong."""
-        self._output.fill_(POISON)
+        self._output.fill_(self.poisoned)
 
     def is_right(self) -> bool:
         """Whether the output holds, bit for bit, what the operation leaves after `poison`."""
@@ -117,12 +162,12 @@ class Buffers:
             untouched = torch.ones(case.pool_rows, dtype=torch.bool, device="cuda")
             untouched[self._index] = False
             return torch.equal(self._output[self._index], self._source) and bool(
-                (self._output[untouched] == POISON).all()
+                (self._output[untouched] == self.poisoned).all()
             )
         output = self._output.view(case.sets, case.output_rows, case.columns)
         source = self._source.view(case.sets, case.rows, case.columns)
         first = 0 if case.op == "pad" else case.offset
         last = first + case.rows
-        around = POISON if case.op == "slot" else 0
+        around = self.poisoned if case.op == "slot" else 0
         outside = bool((output[:, :first] == around).all()) and bool((output[:, last:] == around).all())
         return outside and torch.equal(output[:, first:last], source)

@@ -9,6 +9,7 @@ take turns: each round measures all of them, and a figure is the median over the
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ sys.dont_write_bytecode = True
 import torch
 import triton
 
-from cases import COMPUTED, MOVEMENTS, OPS, Buffers, Case
+from cases import COMPUTED, DTYPES, MISALIGNED, MOVEMENTS, OPS, Buffers, Case
 from elements import Elements, element_peers
 from ours import Ours, OursError
 from peers import peers
@@ -45,6 +46,7 @@ def main() -> int:
         return 2
     traffic = max(LEAST_TRAFFIC, 4 * machine["l2_bytes"])
     method = {"rounds": options.rounds, "replays": options.replays, "traffic": traffic, "seed": options.seed}
+    method["configurations"] = options.configurations or "all"
     lines, wrong = [], 0
     with open(options.out, "w", encoding="utf-8") as out:
 
@@ -54,13 +56,17 @@ def main() -> int:
             out.flush()
 
         write({"kind": "machine", **machine, **method})
-        for op in options.ops:
-            for rows in options.rows:
-                began = time.monotonic()
-                for line in measure(Case(op, rows, options.columns, traffic), ours, options):
-                    wrong += line["kind"] == "error"
-                    write(line)
-                print(f"{op} {rows}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+        axes = (options.ops, options.columns, options.dtypes, options.misaligned, options.rows)
+        start = time.monotonic()
+        for op, columns, dtype, misaligned, rows in itertools.product(*axes):
+            case, began = Case(op, rows, columns, traffic, dtype, misaligned), time.monotonic()
+            if not case.is_any or began - start > options.seconds:
+                continue
+            for line in measure(case, ours, options):
+                wrong += line["kind"] == "error"
+                write(line)
+            about = " ".join(str(part) for part in case.about.values())
+            print(f"{about}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     print_table([line for line in lines if line["kind"] == "reading"])
     for line in lines:
         if line["kind"] == "error":
@@ -74,7 +80,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=MOVEMENTS)
     parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
-    parser.add_argument("--columns", type=int, default=7168)
+    parser.add_argument("--columns", nargs="+", type=int, default=(7168,))
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=("bf16",))
+    parser.add_argument("--misaligned", nargs="+", choices=MISALIGNED, default=("none",), help="rows that begin one element late")
+    parser.add_argument("--seconds", type=float, default=7200, help="after which nothing more is measured (default: %(default)s)")
+    parser.add_argument("--configurations", type=int, help="the most that are tried of Triton's (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=20, help="replays a round (default: %(default)s)")
     parser.add_argument(
@@ -116,7 +126,7 @@ def driver_version() -> str:
 
 def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[dict]:
     """The readings of one case, and what went wrong with it."""
-    about = {"op": case.op, "rows": case.rows, "columns": case.columns, "dtype": "bf16"}
+    about = case.about
     lines = []
 
     def fail(who: str, reason: str) -> None:
@@ -126,7 +136,8 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
     buffers = Elements(case) if computed else Buffers(case)
     contestants = []  # name, role, configuration, how to measure
     for peer in element_peers(buffers) if computed else peers(buffers):
-        label, replay = best_of(peer.configurations, case.sets, case.launches, options.tuning_replays)
+        some = peer.configurations[:: -(-len(peer.configurations) // (options.configurations or len(peer.configurations)))]
+        label, replay = best_of(some, case.sets, case.launches, options.tuning_replays)
         buffers.poison()
         torch.cuda.synchronize()
         replay.run()
@@ -138,11 +149,18 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
     for variant, compiler in [(v, c) for v in variants for c in options.compilers or [None]]:
         name = variant if compiler is None else f"{variant} {compiler}"
         try:
-            prepared = ours.prepare(name, case.request(), variant, compiler=compiler)
+            prepared = ours.prepare(name, buffers.request(), variant, compiler=compiler, memory=buffers)
+            if "absent" not in prepared and not computed:
+                buffers.poison()
+                torch.cuda.synchronize()
+                ours.measure(name, 1, warm_up=0)
         except OursError as error:
             fail(f"Tilewright {name}", str(error))
             continue
         if "absent" in prepared:
+            continue
+        if not computed and not buffers.is_right():
+            fail(f"Tilewright {name}", "wrong result")
             continue
         if prepared["bytes"] != case.bytes:
             fail(f"Tilewright {name}", f"moves {prepared['bytes']} bytes, not {case.bytes}")
@@ -187,8 +205,12 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
 
 def print_table(readings: list[dict]) -> None:
     """Operation, rows, microseconds of everyone, the best of ours beside the best peer."""
-    for op in dict.fromkeys(line["op"] for line in readings):
-        of_op = [line for line in readings if line["op"] == op]
+
+    def kind(line: dict) -> str:
+        return " ".join(str(line[field]) for field in ("op", "columns", "dtype", "misaligned"))
+
+    for op in dict.fromkeys(kind(line) for line in readings):
+        of_op = [line for line in readings if kind(line) == op]
         names = list(dict.fromkeys(line["who"] for line in of_op))
         print(
             f"\n{op:>8} {'rows':>6} "

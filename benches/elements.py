@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from cases import GROUP, POISON, ROPE, TOP, Case
-from peers import CONFIGURATIONS, Launch, Peer
+from peers import CONFIGURATIONS, Launch, Peer, copy_of
 
 LARGEST, SMALLEST = 448.0, 1e-10  # of an 8-bit float, and of what a scale is made of
 
@@ -106,6 +106,10 @@ class Elements:
         }
         self._fresh = self.all["x"].clone() if op == "abs_in_place" else None
 
+    def request(self) -> dict:
+        """The case for the other side, which has tensors of its own."""
+        return self.case.request()
+
     def poison(self) -> None:
         """Makes every element that is written wrong."""
         if self._fresh is not None:
@@ -114,7 +118,7 @@ class Elements:
             self.all["narrow"].view(torch.int8).fill_(0x7F)
             self.all["scales"].fill_(-1.0)
         else:
-            self.all["out"].view(torch.int16).fill_(POISON)
+            self.all["out"].view(torch.int8).fill_(POISON)
 
     def is_right(self) -> bool:
         """Whether the first and last set hold what the operation leaves, near enough for another order of rounding."""
@@ -167,11 +171,8 @@ def triton_launches(b: Elements) -> Iterator[tuple[str, Launch]]:
 
 
 def element_peers(b: Elements) -> list[Peer]:
-    """Triton, and a copy of half as many bytes, which reads and writes as many."""
-    found = [Peer("Triton (tuned)", "peer", list(triton_launches(b)))]
-    half = b.case.bytes // 2
-    source, output = (torch.empty((b.case.sets, half), dtype=torch.int8, device="cuda") for _ in range(2))
-    found.append(Peer("copy", "floor", [("", lambda i: output[i].copy_(source[i]))]))
+    """Triton, and the copy."""
+    found = [Peer("Triton (tuned)", "peer", list(triton_launches(b))), copy_of(b.case)]
     if b.case.op == "abs_in_place":
         found.append(Peer("torch abs_", "peer", [("", lambda i: b.of["x"][i].abs_())]))
     return found

@@ -18,6 +18,7 @@ class Ours:
 
     def __init__(self, library: str):
         loaded = ctypes.CDLL(library)
+        self._kept = []
         self._ask, self._free = loaded.movement_ask, loaded.movement_free
         self._ask.argtypes, self._ask.restype = [ctypes.c_char_p], ctypes.c_void_p
         self._free.argtypes, self._free.restype = [ctypes.c_void_p], None
@@ -45,8 +46,11 @@ class Ours:
         schedule: dict | None = None,
         check: bool = True,
         compiler: str | None = None,
+        memory: object = None,
     ) -> dict:
-        """Allocates, compiles, captures a graph, checks what it does; `absent` where the operation has no such binding."""
+        """Compiles, captures a graph, checks what it does; `absent` where the operation has no such binding. The memory of ours
+        that it uses is kept until `release`."""
+        self._kept.append(memory)
         return self.ask(
             do="prepare", name=name, binding=binding, schedule=schedule, compiler=compiler, check=check, **case
         )
@@ -55,8 +59,9 @@ class Ours:
         """Device microseconds of one launch of what was prepared, one figure per replay."""
         return self.ask(do="measure", name=name, replays=replays, warm_up=warm_up)["us"]
 
-    def prepare_meeting(self, name: str, case: dict, spread: tuple[int, int] | None = None) -> None:
-        """Compiles and captures a graph over rows in which elements meet: in memory of ours, kept until `release`."""
+    def prepare_meeting(self, name: str, case: dict, memory: list, spread: tuple[int, int] | None = None) -> None:
+        """Compiles and captures a graph over rows in which elements meet, in memory of ours, which is kept until `release`."""
+        self._kept.append(memory)
         self.ask(do="prepare_meeting", name=name, spread=spread, **case)
 
     def measure_meeting(self, name: str, replays: int, warm_up: int = 2) -> list[float]:
@@ -66,3 +71,4 @@ class Ours:
     def release(self) -> None:
         """Frees what `prepare` took."""
         self.ask(do="release")
+        self._kept.clear()

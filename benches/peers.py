@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from cases import Buffers
+from cases import Buffers, Case
 
 BLOCKS = (512, 1024, 2048, 4096, 8192)
 WARPS = (2, 4, 8, 16)
@@ -88,6 +88,8 @@ def triton_launches(b: Buffers) -> Iterator[tuple[str, Launch]]:
     """
     case, h = b.case, b.case.columns
     for block, warps in CONFIGURATIONS:
+        if block >= 2 * h and block > BLOCKS[0]:
+            continue
         if case.op == "slot":
             grid = (triton.cdiv(case.rows * h, block),)
 
@@ -144,18 +146,14 @@ def torch_launch(b: Buffers) -> tuple[str, Launch]:
     return "torch copy_, zero_", pad
 
 
-def contiguous_copy(b: Buffers) -> Launch:
-    """A copy of as many bytes, from rows that lie together to rows that lie together."""
-    n, gather = b.case.rows, b.case.op == "gather"
-    source = b.source[0][: b.case.sets * n].split(n) if gather else b.source
-    output = b.output if gather else b.output[0][: b.case.sets * n].split(n)
-    return lambda i: output[i].copy_(source[i])
+def copy_of(case: Case) -> Peer:
+    """A copy of half the bytes that the case moves, which reads and writes as many as it does."""
+    source, output = (torch.empty((case.sets, case.bytes // 2), dtype=torch.int8, device="cuda") for _ in range(2))
+    return Peer("copy", "floor", [("", lambda i: output[i].copy_(source[i]))])
 
 
 def peers(b: Buffers) -> list[Peer]:
     """All that this case is set beside."""
     name, launch = torch_launch(b)
-    found = [Peer("Triton (tuned)", "peer", list(triton_launches(b))), Peer(name, "peer", [("", launch)])]
-    if b.case.op in ("gather", "scatter"):
-        found.append(Peer("copy", "floor", [("", contiguous_copy(b))]))
-    return found
+    triton = Peer("Triton (tuned)", "peer", list(triton_launches(b)))
+    return [triton, Peer(name, "peer", [("", launch)]), copy_of(b.case)]

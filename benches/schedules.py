@@ -14,7 +14,7 @@ from statistics import median
 
 sys.dont_write_bytecode = True
 
-from cases import ELEMENT_BYTES, OPS, Case
+from cases import OPS, Buffers, Case
 from ours import Ours, OursError
 
 VECTOR_BYTES = 16
@@ -65,7 +65,7 @@ def operation(text: str) -> tuple[str, int]:
 
 def schedules(case: Case, options: argparse.Namespace):
     """Every combination in which no block is idle and no thread's share is exceeded by what it has in flight."""
-    vectors = case.columns * ELEMENT_BYTES // VECTOR_BYTES
+    vectors = case.columns * case.element_bytes // VECTOR_BYTES
     axes = (options.splits, options.threads, options.unrolls, options.loads, options.stores)
     for splits, threads, unroll, load, store in itertools.product(*axes):
         trips = -(-vectors // (splits * threads))
@@ -75,11 +75,11 @@ def schedules(case: Case, options: argparse.Namespace):
 
 def measure(case: Case, ours: Ours, options: argparse.Namespace) -> list[dict]:
     """The readings of one case: all schedules take turns."""
-    prepared = []
+    prepared, buffers = [], Buffers(case)
     for schedule in [None, *schedules(case, options)]:
         name = describe(schedule)
         try:
-            ours.prepare(name, case.request(), "runtime", schedule, check=False)
+            ours.prepare(name, buffers.request(), "runtime", schedule, check=False, memory=buffers)
         except OursError as error:
             print(f"{name}: {error}", file=sys.stderr)
             continue

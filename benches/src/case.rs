@@ -94,12 +94,27 @@ pub struct Case {
     pub output_rows: usize,
     /// Where the slot begins among them.
     pub offset: usize,
+    /// Where the rows begin that are moved, their output, and the index, if there is one: memory of whoever asks.
+    #[serde(default)]
+    pub source: u64,
+    #[serde(default)]
+    pub output: u64,
+    #[serde(default)]
+    pub index: u64,
 }
 
 impl Case {
     /// Whether the operation can be launched like that: most have no count that could lie on the device.
     pub fn has(&self, binding: Binding) -> bool {
         binding != Binding::Device || matches!(self.op, Op::Slot | Op::Pad | Op::Place)
+    }
+
+    fn element_bytes(&self) -> usize {
+        match self.dtype.as_str() {
+            "f32" => 4,
+            "f8" => 1,
+            _ => 2,
+        }
     }
 
     /// Bytes that one launch must read and write.
@@ -121,7 +136,7 @@ impl Case {
         } else {
             self.rows
         };
-        (self.rows + written) * self.columns * size_of::<u16>()
+        (self.rows + written) * self.columns * self.element_bytes()
     }
 
     /// Refuses what cannot be done.
@@ -137,7 +152,9 @@ impl Case {
             Op::AbsInPlace => true,
         };
         match () {
-            () if self.dtype != "bf16" => Err(format!("dtype {} is not measured, only bf16", self.dtype)),
+            () if self.dtype != "bf16" && !(self.op.moves() && matches!(self.dtype.as_str(), "f32" | "f8")) => {
+                Err(format!("{:?} of {} is not measured", self.op, self.dtype))
+            }
             () if touched == 0 || self.columns == 0 || self.launches < self.sets => Err("nothing to launch".to_owned()),
             () if !fits => Err("the rows do not fit the buffers".to_owned()),
             () => Ok(()),

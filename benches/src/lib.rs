@@ -1,13 +1,16 @@
-//! Tilewright's side of `benches/compare.py` and its kin, which load this library: [`movement_ask`] answers JSON with JSON. Both sides
+//! Tilewright's side of `benches/compare.py`, which loads this library: [`movement_ask`] answers JSON with JSON. Both sides
 //! run in one process and one CUDA context, because the launches of a process are slower while another one holds a context
 //! on the same GPU. They have the same method (`benches/replay.py`): a CUDA graph of launches over rotating sets of rows,
-//! replayed between two events; and this side compares every result with the operation's definition.
+//! replayed between two events. Rows that are moved lie in memory of the side that asks, which compares them afterwards; what is
+//! computed of rows this side compares with what the CPU device computes.
 
 mod batch;
-mod buffers;
 mod case;
 mod elements;
+mod meet;
 mod meeting;
+mod memory;
+mod moves;
 mod ranks;
 mod work;
 
@@ -16,19 +19,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char};
+use std::panic::{self, AssertUnwindSafe};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tilewright_dsl::call::Specialize;
 use tilewright_harness::bench::Replay;
-use tilewright_runtime::Device;
 use tilewright_runtime::compile::{Compiler, Nvrtc};
+use tilewright_runtime::{Device, Stream};
 
 use batch::{Batch, BatchCase};
-use buffers::Buffers;
 use case::{Binding, Case, Way};
 use elements::Elements;
 use meeting::MeetingCase;
+use moves::Moves;
 use ranks::Rank;
 use work::Work;
 
@@ -102,30 +106,39 @@ thread_local! {
     static RANK: RefCell<Option<Rank>> = const { RefCell::new(None) };
 }
 
-/// Answers a request. The answer belongs to the caller until [`movement_free`] takes it.
+/// Answers a request; one that is null, is no JSON or cannot be done with what is wrong. The answer belongs to the caller until
+/// [`movement_free`] takes it.
 ///
 /// # Safety
-/// `request` points to a string that ends with a zero byte.
+/// `request` is null or points to a string that ends with a zero byte.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn movement_ask(request: *const c_char) -> *mut c_char {
     // SAFETY: as the caller promises.
-    let request = unsafe { CStr::from_ptr(request) };
-    let answer = READY.with_borrow_mut(|ready| answer(request, ready));
+    let request = (!request.is_null()).then(|| unsafe { CStr::from_ptr(request) });
+    let answer = || match request {
+        Some(request) => READY.with_borrow_mut(|ready| answer(request, ready)),
+        None => Err("there is no request".into()),
+    };
+    // What is ready after a panic is whole: graphs are made ready last.
+    let answer = panic::catch_unwind(AssertUnwindSafe(answer));
+    let answer = answer.unwrap_or_else(|_| Err("a panic, whose message is in what this process has written".into()));
     let answer = answer.unwrap_or_else(|error| json!({ "error": error.to_string() }));
     // JSON escapes zero bytes.
     CString::new(answer.to_string()).unwrap_or_default().into_raw()
 }
 
-/// Frees an answer.
+/// Frees an answer; null is none.
 ///
 /// # Safety
-/// `answer` comes from [`movement_ask`] and was not freed before.
+/// `answer` is null, or comes from [`movement_ask`] and was not freed before.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn movement_free(answer: *mut c_char) {
-    // SAFETY: as the caller promises.
-    drop(unsafe { CString::from_raw(answer) });
+    if !answer.is_null() {
+        // SAFETY: as the caller promises.
+        drop(unsafe { CString::from_raw(answer) });
+    }
 }
 
 /// The GPU with a compiler, or with that of the environment.
@@ -141,13 +154,22 @@ fn open(compiler: Option<&str>) -> Result<Device, Box<dyn Error>> {
 
 fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value, Box<dyn Error>> {
     let ask = serde_json::from_str(request.to_str()?)?;
-    // A rank has a GPU of its own.
-    if let Ask::Rank { ask } = ask {
-        return RANK.with_borrow_mut(|rank| ranks::answer(rank, ask));
+    match ask {
+        // A rank has a GPU of its own.
+        Ask::Rank { ask } => RANK.with_borrow_mut(|rank| ranks::answer(rank, ask)),
+        Ask::Release => {
+            ready.clear();
+            MEETING.take();
+            BATCH.set(None);
+            Ok(json!({ "released": true }))
+        }
+        ask => measure(ask, &open(None)?, ready),
     }
-    let device = &open(None)?;
+}
+
+/// Does what is asked of a GPU.
+fn measure(ask: Ask, device: &Device, ready: &mut HashMap<Compiler, Ready>) -> Result<Value, Box<dyn Error>> {
     Ok(match ask {
-        Ask::Rank { .. } => json!({}),
         Ask::Hello => {
             let nvrtc = Nvrtc::load().map(Nvrtc::version).ok();
             let nvrtc = nvrtc.map(|(major, minor)| format!("{major}.{minor}"));
@@ -167,7 +189,9 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
                 Entry::Vacant(place) => place.insert(Ready {
                     replays: Vec::new(),
                     work: match case.op.moves() {
-                        true => Box::new(Buffers::new(device, case.clone())?),
+                        // SAFETY: who asks says where its memory is, and keeps it until all is released.
+                        #[allow(unsafe_code)]
+                        true => Box::new(unsafe { Moves::new(device, case.clone()) }?),
                         false => Box::new(Elements::new(device, case.clone())?),
                     },
                     case,
@@ -209,12 +233,7 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
             let replay = meeting.get_mut(&name).ok_or("nothing is prepared under that name")?;
             Ok(json!({ "us": replay.measure(replays, warm_up)?.us() }))
         })?,
-        Ask::Release => {
-            ready.clear();
-            MEETING.take();
-            BATCH.set(None);
-            json!({ "released": true })
-        }
+        Ask::Rank { .. } | Ask::Release => return Err("it is answered without a GPU".into()),
     })
 }
 
@@ -222,13 +241,14 @@ fn answer(request: &CStr, ready: &mut HashMap<Compiler, Ready>) -> Result<Value,
 fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
     let Ready { replays, case, work } = ready;
     replays.retain(|(prepared, _)| *prepared != name);
-    // Each set runs once before: rows of other sets need not be aligned alike.
-    let (sets, launches) = (case.sets, case.launches);
     let mut launched = None;
-    let mut replay = Replay::capture(device, sets, launches, |stream, set| {
+    let launch = |stream: &Stream, set| {
         work.launch(stream, way, set)
-            .inspect(|launch| launched = launch.variant_id())
-    })?;
+            .map(|launch| launched = launch.variant_id())
+    };
+    // SAFETY: who asks says where its memory is, and keeps it until all is released; graphs go before ours.
+    #[allow(unsafe_code)]
+    let mut replay = unsafe { memory::capture(device, case.sets, case.launches, launch) }?;
     if way.check {
         work.poison()?;
         replay.measure(1, 0)?;

@@ -14,9 +14,14 @@ pub trait Work {
     /// Launches the operation on one set of rows.
     fn launch(&mut self, stream: &Stream, way: &Way, set: usize) -> Result<Launched, Box<dyn Error>>;
 
-    /// Makes every element of the output wrong.
-    fn poison(&mut self) -> Result<(), TensorError>;
+    /// Makes every element of the output wrong, unless it belongs to whoever asks, who does.
+    fn poison(&mut self) -> Result<(), TensorError> {
+        Ok(())
+    }
 
-    /// Compares the output, bit for bit, with what the operation leaves after `poison` if every set was launched.
-    fn check(&mut self) -> Result<(), String>;
+    /// Compares the output, bit for bit, with what the operation leaves after `poison` if every set was launched; or leaves that
+    /// to whoever asks.
+    fn check(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -83,7 +83,15 @@ pub enum TaskError {
         /// The largest programs, one a line.
         largest: String,
     },
-    /// A line of a reading that is not what `benches/compare.py` writes.
+    /// A file of bars that has none.
+    #[error("{}: {reason}", path.display())]
+    Bars {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A line of a reading that is not what the scripts in `benches/` write.
     #[error("{}:{line}: {reason}", path.display())]
     Reading {
         /// The file.

@@ -41,12 +41,19 @@ enum Task {
     Test(TestArguments),
     /// Builds tests, examples and benches into `gpu-bundle/`, which runs on a GPU host without Rust.
     GpuBundle,
-    /// Prints the Markdown tables of a reading made by `benches/compare.py` or its kin.
+    /// Prints the Markdown tables of readings that the scripts in `benches/` made, and fails where they do not meet a bar.
     BenchReport {
-        /// The reading: JSON lines.
-        file: PathBuf,
-        /// Draws its gathers between GPUs into an SVG file.
-        #[arg(long)]
+        /// The readings: JSON lines.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Writes plots of them into this file too, a page that needs nothing else.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+        /// What they have to be [default: benches/readings/bars.json]
+        #[arg(long, value_name = "FILE")]
+        bars: Option<PathBuf>,
+        /// Draws gathers between GPUs that are in them into an SVG file.
+        #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
     },
     /// Builds the Python package in `python/`, installs it in an environment of its own and tests it there. Without a Python
@@ -91,7 +98,15 @@ fn run(task: Task) -> Result<bool, TaskError> {
     match task {
         Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
         Task::GpuBundle => bundle::run(&workspace)?,
-        Task::BenchReport { file, plot } => report::run(&file, plot.as_deref())?,
+        Task::BenchReport {
+            files,
+            page,
+            plot,
+            bars,
+        } => {
+            let bars = bars.unwrap_or_else(|| workspace.path("benches/readings/bars.json"));
+            return report::run(&files, page.as_deref(), plot.as_deref(), &bars);
+        }
         Task::Python => python::run(&workspace, workspace::is_ci())?,
         Task::Book => book::run(&workspace, workspace::is_ci())?,
         Task::Candle => candle(&workspace)?,

@@ -11,6 +11,7 @@
 #   run.sh races [CASES]    random kernels with accesses planted in them that may be races, in checked builds (default: 10000,
 #                           of which about 3000 have two writes that do not go together), chosen as those of fuzz are
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
+#   run.sh collectives [ARG…] elements that meet, beside Triton and torch; ARGs are benches/collectives.py's
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
 #   run.sh cold [THREADS]   classes that were never launched, beside NVRTC alone, on so many threads (default: 1,2,4,8,16)
@@ -152,6 +153,7 @@ case $task in
         awk -F'[:,]' '{ programs++; passed += $6; failed += $8 } END { printf "%d programs: %d passed, %d failed\n", programs, passed, failed; exit failed > 0 }' "$out/tests.jsonl"
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
+    collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
     serve) "$here/examples/serving_loop" --device cuda --svg "$out/serving_loop.svg" "$@" ;;
     cold)
@@ -159,5 +161,5 @@ case $task in
         "$here/tests/tilewright-runtime.unit" --ignored --nocapture cold_classes_on_threads
         ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, batch, serve, cold or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, serve, cold or schedules" >&2; exit 2 ;;
 esac

@@ -9,38 +9,11 @@ use tilewright_runtime::{Device, Variant};
 
 use crate::catalogue::variant;
 
-#[kernel(grid = [out.extent(0)])]
-fn sort_rows(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
-    let (row, cols) = (program_id(0), arange(out.extent(1)));
-    out.store([row, cols], src.load([row, cols]).sort_axis(0));
-}
+/// Those that are measured.
+#[path = "../../../benches/src/meet.rs"]
+mod meet;
 
-#[kernel(grid = [ids.extent(0)])]
-fn top_experts(ids: &mut Tensor<i32, 2>, weights: &mut Tensor<f32, 2>, scores: &Tensor<f32, 2>) {
-    let row = program_id(0);
-    let scores = scores.load([row, arange(scores.extent(1))]);
-    let (weight, id) = scores.top_k(0, ids.extent(1));
-    let k = arange(ids.extent(1));
-    ids.store([row, k], id.cast::<i32>());
-    weights.store([row, k], weight / weight.sum_axis(0).expand_dims(0));
-}
-
-#[kernel(grid = [out.extent(0)])]
-fn softmax_rows(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
-    let (row, cols) = (program_id(0), arange(out.extent(1)));
-    let x = src.load([row, cols]);
-    let e = (x - x.max_axis(0)).exp();
-    out.store([row, cols], e / e.sum_axis(0));
-}
-
-#[kernel(grid = [out.extent(0)])]
-fn rms_norm(out: &mut Tensor<bf16, 2>, src: &Tensor<bf16, 2>, weights: &Tensor<bf16, 1>) {
-    let (row, cols) = (program_id(0), arange(out.extent(1)));
-    let x = src.load([row, cols]).cast::<f32>();
-    let mean = (x * x).sum_axis(0) / comptime(out.extent(1)) as f32;
-    let scaled = x * (mean + 1e-6).rsqrt() * weights.load([cols]).cast::<f32>();
-    out.store([row, cols], scaled.cast::<bf16>());
-}
+use meet::{argmax_rows, count_rows, cumulate_rows, rms_norm, softmax_rows, sort_rows, sum_rows, top_experts};
 
 /// The row stays in registers between the sum and the store.
 #[kernel(grid = [rows.extent(0)])]
@@ -50,32 +23,6 @@ fn rms_norm_in_place(rows: &mut Tensor<bf16, 2>, weights: &Tensor<bf16, 1>) {
     let mean = (x * x).sum_axis(0) / comptime(rows.extent(1)) as f32;
     let scaled = x * (mean + 1e-6).rsqrt() * weights.load([cols]).cast::<f32>();
     rows.store([row, cols], scaled.cast::<bf16>());
-}
-
-#[kernel(grid = [sums.extent(0)])]
-fn sum_rows(sums: &mut Tensor<f32, 1>, src: &Tensor<bf16, 2>) {
-    let row = program_id(0);
-    let x = src.load([row, arange(src.extent(1))]).cast::<f32>();
-    sums.store([row], x.sum_axis(0));
-}
-
-#[kernel(grid = [first.extent(0)])]
-fn argmax_rows(first: &mut Tensor<i64, 1>, src: &Tensor<f32, 2>) {
-    let row = program_id(0);
-    first.store([row], src.load([row, arange(src.extent(1))]).argmax_axis(0));
-}
-
-#[kernel(grid = [out.extent(0)])]
-fn cumulate_rows(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>) {
-    let (row, cols) = (program_id(0), arange(out.extent(1)));
-    out.store([row, cols], src.load([row, cols]).cumulative_sum(0));
-}
-
-#[kernel(grid = [out.extent(0)])]
-fn count_rows(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>) {
-    let row = program_id(0);
-    let x = src.load([row, arange(src.extent(1))]);
-    out.store([row, arange(out.extent(1))], x.histogram(out.extent(1)));
 }
 
 #[kernel(grid = [rows.extent(0)])]

@@ -174,8 +174,16 @@ impl Work {
         let padded = self.elements.next_power_of_two();
         let threads = match (meets, self.elements <= in_warp * warp) {
             (Meets::Scanned, true) => WARP,
+            // More than half a warp only for what it would hold too much of.
+            (Meets::Combined, true) if !few => {
+                (padded / OWN_IF_FEW).min((padded / own).max(warp / 2)).clamp(1, warp) as u32
+            }
             (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
             (Meets::Sorted, true) => (padded / own).clamp(1, warp) as u32,
+            // A smaller block lets others of its multiprocessor load while it waits.
+            (Meets::Combined, false) if !few && padded > own * BLOCK => {
+                (padded / OWN_COMBINED).clamp(2 * warp, 2 * BLOCK) as u32
+            }
             (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
         let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);

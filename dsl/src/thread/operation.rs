@@ -127,7 +127,7 @@ pub enum Operation {
         /// How many threads, a power of two up to 32: those whose number divided by it is the same.
         group: u32,
     },
-    /// What the threads of the group find together; all of them are here. For [`Vote::Ballot`] a u32, else a bool, of
+    /// What the threads of the group find together; all of them are here that have not ended. For [`Vote::Ballot`] a u32, else a bool, of
     /// one lane.
     Vote {
         /// What is found.

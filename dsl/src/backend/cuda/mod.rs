@@ -82,6 +82,7 @@ struct Writer<'a> {
     jumps: HashSet<Jump>,
     /// The barrier of the first group of each size that meets.
     barriers: BTreeMap<u32, u32>,
+    met_by_warps: BTreeSet<u32>,
 }
 
 /// A jump that C++ has no word for.
@@ -109,6 +110,7 @@ impl<'a> Writer<'a> {
             loops: Vec::new(),
             jumps,
             barriers: kernel.barriers(),
+            met_by_warps: kernel.met_by_warps(),
         }
     }
 

@@ -5,7 +5,8 @@ use super::Writer;
 use super::packet::{Lane, is_packed, shares_words};
 use super::scalar::{self, Text};
 use super::types::{bits_of, of_bits};
-use crate::ir::Handle;
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, Handle};
 use crate::thread::WARP;
 use crate::thread::{Operation, Shuffle, Type, Use, Value, Vote};
 
@@ -27,6 +28,11 @@ impl Writer<'_> {
                 let element = element_of(*of);
                 self.each_lane(value, [*of], |[of]| scalar::unary(*op, element, of));
             }
+            Operation::Binary {
+                op: BinaryOp::Divide,
+                left,
+                right,
+            } if self.divides_several(value, *right) => self.quotients(value, *left, *right),
             Operation::Binary { op, left, right } => {
                 let element = element_of(*left);
                 self.each_lane(value, [*left, *right], |[l, r]| scalar::binary(*op, element, l, r));
@@ -103,6 +109,29 @@ impl Writer<'_> {
         self.define(value, &texts);
     }
 
+    /// Whether floats are divided by one, all of them.
+    fn divides_several(&self, value: Handle<Value>, by: Use) -> bool {
+        let ty = self.kernel.values[value].ty;
+        ty.element == ElementType::F32 && ty.lanes > 1 && self.kernel.ty(by).lanes == 1
+    }
+
+    fn quotients(&mut self, value: Handle<Value>, of: Use, by: Use) {
+        self.need(Need::Quotients);
+        let (number, lanes) = (value.index(), usize::from(self.kernel.values[value].ty.lanes));
+        let dividends: Vec<_> = (0..lanes).map(|lane| self.lane(of, lane)).collect();
+        let divisor = self.lane(by, 0);
+        self.line(format!(
+            "const float dividends{number}[] = {{{}}};",
+            dividends.join(", ")
+        ));
+        self.line(format!("float quotients{number}[{lanes}];"));
+        self.line(format!(
+            "tw_quotients(dividends{number}, {divisor}, quotients{number});"
+        ));
+        let texts: Vec<_> = (0..lanes).map(|lane| format!("quotients{number}[{lane}]")).collect();
+        self.define(value, &texts);
+    }
+
     fn select(&mut self, value: Handle<Value>, condition: Use, accept: Use, reject: Use) {
         let ty = self.kernel.values[value].ty;
         let whole = [accept, reject].iter().all(|side| self.kernel.ty(*side) == ty);
@@ -142,14 +171,18 @@ impl Writer<'_> {
     }
 
     /// The threads of a group that meet, as a mask of their warp's, and the first one's number in the warp.
+    /// Where the whole warp comes by, that of all of it.
     pub(super) fn group_mask(&self, group: u32) -> (String, String) {
-        match group {
-            WARP => ("0xffffffffU".to_owned(), "0".to_owned()),
-            _ => {
-                let first = format!("(thread & {})", WARP - group);
-                (format!("({}U << {first})", (1u32 << group) - 1), first)
-            }
+        let all = || "0xffffffffU".to_owned();
+        if group == WARP {
+            return (all(), "0".to_owned());
         }
+        let first = format!("(thread & {})", WARP - group);
+        let members = match self.met_by_warps.contains(&group) {
+            true => all(),
+            false => format!("({}U << {first})", (1u32 << group) - 1),
+        };
+        (members, first)
     }
 
     fn shuffle(&mut self, value: Handle<Value>, kind: Shuffle, of: Use, by: Use, group: u32) {
@@ -178,10 +211,14 @@ impl Writer<'_> {
     fn vote(&mut self, value: Handle<Value>, kind: Vote, condition: Use, group: u32) {
         let (mask, first) = self.group_mask(group);
         let condition = self.lane(condition, 0);
+        // The bits of the group, of those of the warp.
+        let own = u32::MAX >> (WARP - group);
         let text = match kind {
-            Vote::All => format!("__all_sync({mask}, {condition}) != 0"),
-            Vote::Any => format!("__any_sync({mask}, {condition}) != 0"),
-            Vote::Ballot => format!("__ballot_sync({mask}, {condition}) >> {first}"),
+            Vote::All if group == WARP => format!("__all_sync({mask}, {condition}) != 0"),
+            Vote::Any if group == WARP => format!("__any_sync({mask}, {condition}) != 0"),
+            Vote::All => format!("(__ballot_sync({mask}, !{condition}) >> {first} & {own}U) == 0"),
+            Vote::Any => format!("(__ballot_sync({mask}, {condition}) >> {first} & {own}U) != 0"),
+            Vote::Ballot => format!("__ballot_sync({mask}, {condition}) >> {first} & {own}U"),
         };
         self.define(value, &[text]);
     }

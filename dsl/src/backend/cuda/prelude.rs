@@ -16,6 +16,8 @@ pub(super) enum Need {
     F8,
     /// Minimum and maximum of floats.
     FloatMinMax,
+    /// Floats divided by one of them.
+    Quotients,
     /// Absolute values of integers.
     IntegerAbs,
     /// Minimum and maximum of 8-bit signed integers.
@@ -47,6 +49,7 @@ impl Need {
             Need::BF16 => BF16,
             Need::F8 => F8,
             Need::FloatMinMax => FLOAT_MIN_MAX,
+            Need::Quotients => QUOTIENTS,
             Need::IntegerAbs => INTEGER_ABS,
             Need::MinMaxI8 => MIN_MAX_I8,
             Need::Division => DIVISION,
@@ -133,8 +136,42 @@ template <class T> static __device__ __forceinline__ T tw_fmax(T l, T r) {
   if (l != l) return r;
   return (r != r || l > r || (l == r && !tw_negative(l))) ? l : r;
 }
+// One instruction for these, which knows that -0 is smaller than +0; the compiler's own functions need not.
+template <> __device__ __forceinline__ float tw_fmin(float l, float r) {
+  float least;
+  asm("min.f32 %0, %1, %2;" : "=f"(least) : "f"(l), "f"(r));
+  return least;
+}
+template <> __device__ __forceinline__ float tw_fmax(float l, float r) {
+  float most;
+  asm("max.f32 %0, %1, %2;" : "=f"(most) : "f"(l), "f"(r));
+  return most;
+}
 template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { return l != l || r != r ? l + r : tw_fmin(l, r); }
 template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
+"#;
+
+// The quotients are exactly rounded, as those of `/`. Where neither is very large or small, which all are asked at once, three
+// operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again.
+const QUOTIENTS: &str = r#"template <int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
+  float least = fabsf(x[0]), most = least;
+#pragma unroll
+  for (int i = 1; i < N; ++i) least = fminf(least, fabsf(x[i])), most = fmaxf(most, fabsf(x[i]));
+  const float by = fabsf(y);
+  if (least >= 0x1p-100f && most <= 0x1p100f && by >= 0x1p-24f && by <= 0x1p24f) {
+    float near;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(near) : "f"(y));
+    const float reciprocal = __fmaf_rn(near, __fmaf_rn(-y, near, 1.0f), near);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const float quotient = __fmul_rn(x[i], reciprocal);
+      quotients[i] = __fmaf_rn(reciprocal, __fmaf_rn(-y, quotient, x[i]), quotient);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) quotients[i] = x[i] / y;
+  }
+}
 "#;
 
 // The smallest integer stays itself: the assembler takes what `abs` gives for not negative, so it sees none.

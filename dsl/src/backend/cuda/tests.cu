@@ -114,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(128) tilewright_example(const unsig
 #line 7
   asm volatile("{.reg .pred p; setp.ne.u32 p, %3, 0; @p st.global.cs.v2.u32 [%0], {%1, %2};}" :: "l"(p_target + (unsigned long long)x1), "r"(v17_0), "r"(v17_1), "r"((unsigned int)(100 > thread)) : "memory");
 #line 7
-  const unsigned int v18 = (unsigned int)(__shfl_up_sync((65535U << (thread & 16)), (unsigned int)v14, (int)1U, 16));
+  const unsigned int v18 = (unsigned int)(__shfl_up_sync(0xffffffffU, (unsigned int)v14, (int)1U, 16));
 #line 7
   const bool v19 = (v18 != 0U);
 #line 7

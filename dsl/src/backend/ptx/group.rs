@@ -8,8 +8,11 @@ use crate::ir::MemoryScope;
 use crate::thread::{FenceOrder, Shuffle, Type, Use, Vote, WARP};
 
 impl Writer<'_> {
-    /// The threads of the warp that are in this thread's group, as a mask.
+    /// The threads of the warp that are in this thread's group, as a mask; where the whole warp comes by, all of it.
     fn members(&mut self, group: u32) -> String {
+        if self.met_by_warps.contains(&group) {
+            return format!("{:#x}", u32::MAX);
+        }
         let mask = u32::MAX >> WARP.saturating_sub(group).min(WARP - 1);
         if group >= WARP || group == self.kernel.threads {
             return format!("{mask:#x}");
@@ -67,18 +70,20 @@ impl Writer<'_> {
         let condition = self.register(condition);
         let members = self.members(group);
         let operands = format!("{condition}, {members}");
+        // All that vote, or those of the group among them.
+        let is_alone = group >= WARP || group == self.kernel.threads;
         let register = match kind {
-            Vote::All => self.compute(Class::Predicate, "vote.sync.all.pred", operands),
-            Vote::Any => self.compute(Class::Predicate, "vote.sync.any.pred", operands),
-            Vote::Ballot => {
-                let ballot = self.compute(Class::Word, "vote.sync.ballot.b32", operands);
-                match group >= WARP || group == self.kernel.threads {
-                    true => ballot,
-                    false => {
-                        let first = self.first_of_group(group);
-                        self.compute(Class::Word, "shr.u32", format_args!("{ballot}, {first}"))
-                    }
-                }
+            Vote::All if is_alone => self.compute(Class::Predicate, "vote.sync.all.pred", operands),
+            Vote::Any if is_alone => self.compute(Class::Predicate, "vote.sync.any.pred", operands),
+            Vote::Ballot if is_alone => self.compute(Class::Word, "vote.sync.ballot.b32", operands),
+            Vote::Ballot => self.ballot_of_group(operands, group),
+            Vote::Any => {
+                let ballot = self.ballot_of_group(operands, group);
+                self.compute(Class::Predicate, "setp.ne.u32", format_args!("{ballot}, 0"))
+            }
+            Vote::All => {
+                let ballot = self.ballot_of_group(format!("!{operands}"), group);
+                self.compute(Class::Predicate, "setp.eq.u32", format_args!("{ballot}, 0"))
             }
         };
         let ty = match kind {
@@ -89,6 +94,14 @@ impl Writer<'_> {
             ty,
             registers: vec![register],
         }
+    }
+
+    fn ballot_of_group(&mut self, operands: String, group: u32) -> Reg {
+        let ballot = self.compute(Class::Word, "vote.sync.ballot.b32", operands);
+        let first = self.first_of_group(group);
+        let ballot = self.compute(Class::Word, "shr.u32", format_args!("{ballot}, {first}"));
+        let own = u32::MAX >> (WARP - group);
+        self.compute(Class::Word, "and.b32", format_args!("{ballot}, {own:#x}"))
     }
 
     /// Threads of a warp meet first, as the CUDA printer says. `bar.sync` would have ptxas take warps to be whole in the

@@ -1,6 +1,6 @@
 //! The state of printing one kernel: lines, registers, what is known where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 
 use super::register::{Class, Reg};
@@ -55,6 +55,7 @@ pub(super) struct Lines {
 
 pub(super) struct Writer<'a> {
     pub(super) kernel: &'a Kernel,
+    pub(super) met_by_warps: BTreeSet<u32>,
     pub(super) target: Target,
     pub(super) body: Lines,
     /// What stands before the body.
@@ -85,6 +86,7 @@ impl<'a> Writer<'a> {
     pub(super) fn new(kernel: &'a Kernel, target: Target) -> Self {
         Self {
             kernel,
+            met_by_warps: kernel.met_by_warps(),
             target,
             body: Lines::default(),
             opening: Lines::default(),

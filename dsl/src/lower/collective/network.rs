@@ -295,7 +295,8 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn half_of(
+    /// The smaller one of two, or the larger.
+    pub(super) fn half_of(
         &mut self,
         is_lower: Handle<crate::thread::Predicate>,
         own: &Entry,

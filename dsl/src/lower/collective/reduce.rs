@@ -25,6 +25,24 @@ impl Partial {
     }
 }
 
+/// How the elements of which two partial results were made lie on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// All of the second one behind those of the first.
+    Behind,
+    Any,
+}
+
+impl Order {
+    /// Of a leaf and one behind it: unless each has chunks from everywhere.
+    fn of_leaves(line: &Line) -> Self {
+        match line.chunks() <= LEAVES {
+            true => Self::Behind,
+            false => Self::Any,
+        }
+    }
+}
+
 /// How threads share the lines.
 #[derive(Debug, Clone, Copy)]
 struct Share {
@@ -175,7 +193,7 @@ impl Lower<'_> {
             let part = self.where_needed(needed, |lower| lower.leaf(line, reduction, standing.place, leaf))?;
             parts.push((leaf, part));
         }
-        self.by_halves(reduction, parts, own, leaves)
+        self.by_halves(reduction, parts, own, leaves, Order::of_leaves(line))
     }
 
     /// Combines what the threads of a group of several warps have: each of its warps does, and the first thread of each
@@ -242,7 +260,7 @@ impl Lower<'_> {
             })?;
             parts.push((leaf, part));
         }
-        let own = self.by_halves(reduction, parts, group / warp, leaves)?;
+        let own = self.by_halves(reduction, parts, group / warp, leaves, Order::Any)?;
         self.across(reduction, own, lane, leaves, warp)
     }
 
@@ -253,6 +271,7 @@ impl Lower<'_> {
         mut parts: Vec<(Handle<Index>, Partial)>,
         count: i64,
         end: i64,
+        order: Order,
     ) -> Result<Partial, LowerError> {
         let end = self.b.constant(end);
         let mut half = count as usize / 2;
@@ -260,7 +279,7 @@ impl Lower<'_> {
             for i in 0..half.min(parts.len().saturating_sub(half)) {
                 let (number, other) = parts[i + half];
                 let there = self.b.indices().less(number, end);
-                parts[i].1 = self.better(reduction, parts[i].1, other, there)?;
+                parts[i].1 = self.better(reduction, parts[i].1, other, there, order)?;
             }
             half /= 2;
         }
@@ -339,7 +358,7 @@ impl Lower<'_> {
         let body = self.inside(|lower| {
             let next = lower.halved(line, reduction, place, chunk)?;
             let (before, always) = (now(lower), lower.b.indices().always(true));
-            let total = lower.better(reduction, before, next, always)?;
+            let total = lower.better(reduction, before, next, always, Order::Behind)?;
             lower.b.assign(value, total.value);
             if let (Some(register), Some(at)) = (at, total.at) {
                 lower.b.assign(register, at);
@@ -375,7 +394,7 @@ impl Lower<'_> {
             parts.push((along, Partial { value, at }));
         }
         let count = parts.len() as i64;
-        self.by_halves(reduction, parts, count, line.extent)
+        self.by_halves(reduction, parts, count, line.extent, Order::Behind)
     }
 
     /// Combines what the threads of a group have, of whom `count` have something; the first one has the total.
@@ -401,7 +420,7 @@ impl Lower<'_> {
                 true => self.b.indices().less(behind, count),
                 false => self.b.indices().always(true),
             };
-            own = self.better(reduction, own, other, there)?;
+            own = self.better(reduction, own, other, there, Order::Any)?;
             half /= 2;
         }
         Ok(own)
@@ -414,6 +433,7 @@ impl Lower<'_> {
         to: Partial,
         from: Partial,
         there: Handle<Predicate>,
+        order: Order,
     ) -> Result<Partial, LowerError> {
         if self.b.kernel().indices.is_known(there) == Some(false) {
             return Ok(to);
@@ -434,6 +454,24 @@ impl Lower<'_> {
             let holds = self.compared(op, left, right);
             self.b.condition(holds)
         };
+        if order == Order::Behind {
+            // Of equal ones, and of two NaN, it is the one before.
+            let keeps = match op {
+                CompareOp::Less => CompareOp::LessEqual,
+                _ => CompareOp::GreaterEqual,
+            };
+            let keeps = holds(keeps, to.value, from.value);
+            let mut wins = vec![self.b.indices().not(keeps), there];
+            if self.b.element(from.value).is_float() {
+                let is_number = self.compared(CompareOp::Equal, from.value, from.value);
+                wins.push(self.b.condition(is_number));
+            }
+            let wins = self.b.indices().all(wins);
+            return Ok(Partial {
+                value: self.chosen(wins.into(), from.value, to.value)?,
+                at: Some(self.chosen(wins.into(), from_at, to_at)?),
+            });
+        }
         let beats = holds(op, from.value, to.value);
         let equal = holds(CompareOp::Equal, to.value, from.value);
         let first = holds(CompareOp::Less, from_at, to_at);

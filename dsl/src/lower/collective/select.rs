@@ -1,13 +1,22 @@
-//! The first few elements of an order, without the rest of it: each thread sorts its own entries, and then the first of all
-//! is found again and again, which its thread takes away.
+//! The first few elements of an order, without the rest of it: each thread sorts its own entries and keeps the first ones, and
+//! then those of neighbouring threads become one list, of which each has a smaller part.
+//!
+//! Of two sorted lists of one length the first half of both together is, of each pair of an entry and the one at the mirrored
+//! place of the other list, the first one; it rises and then falls, or the other way round, so that comparing ever closer pairs
+//! sorts it. Both threads, or groups of them, find that half, and each goes on with one half of it, until it is one entry.
 
 use super::super::{Lower, LowerError};
 use super::keys::Entry;
 use super::sort::Team;
 use super::{Line, Standing};
 use crate::element::ElementType;
-use crate::ir::Handle;
-use crate::thread::{Buffer, Shuffle, Unroll};
+use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
+use crate::thread::{Buffer, Index, Predicate, Shuffle, Use};
+
+/// Entries of a list of the first ones: what fills it up comes last.
+fn padded(first: i64) -> i64 {
+    (first as u64).next_power_of_two() as i64
+}
 
 impl Lower<'_> {
     /// The indices of so many first elements of a line.
@@ -26,59 +35,98 @@ impl Lower<'_> {
             found = self.first_of_warps(team, first, &found)?;
             lane = self.worker;
         }
-        let end = self.b.constant(first);
-        let has = self.b.indices().less(lane, end);
-        let needed = self.b.indices().all([standing.here, has]);
-        let point = self.on_line(line, standing.place, lane);
-        let position = self.position(&point, line.shape);
-        let to = self.element_place(result, position, ElementType::I32);
-        let number = self.number_of(&found);
-        self.where_needed(needed, |lower| {
-            lower.put(to, number);
-            Ok(())
-        })
+        for (at, needed, entry) in self.places_of_first(team.in_warp(), first, lane, found) {
+            let needed = self.b.indices().all([standing.here, needed]);
+            let point = self.on_line(line, standing.place, at);
+            let position = self.position(&point, line.shape);
+            let to = self.element_place(result, position, ElementType::I32);
+            let number = self.number_of(&entry);
+            self.where_needed(needed, |lower| {
+                lower.put(to, number);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
-    /// The first entries of each group of threads of a warp, one in each thread.
-    fn first_of_warp(&mut self, group: i64, first: i64, mut entries: Vec<Entry>) -> Result<Entry, LowerError> {
-        let rows = self.first_own(&mut entries, first as usize)?;
-        let queue = self.cells("first", &rows);
-        let nothing = self.last_entry(&rows[0]);
-        let found = self.cells("found", std::slice::from_ref(&nothing));
-        let together = self.together_in_warp();
+    /// Where each of a thread's entries is among the first ones of its group, and whether it is one of them that no other thread
+    /// has: the lowest bit of the thread's number says in which half of the list they are, the next one in which half of that.
+    fn places_of_first(
+        &mut self,
+        group: i64,
+        first: i64,
+        lane: Handle<Index>,
+        found: Vec<Entry>,
+    ) -> Vec<(Handle<Index>, Handle<Predicate>, Entry)> {
+        let all = padded(first);
+        let mut begin = self.b.constant(0);
+        for bit in 0..group.min(all).ilog2() {
+            let (_, rest) = self.split(lane, 2 << bit);
+            let (half, _) = self.split(rest, 1 << bit);
+            let half = self.b.indices().scale(half, all >> (bit + 1));
+            begin = self.b.indices().add(begin, half);
+        }
+        let (threads, end) = (self.b.constant(group.min(all)), self.b.constant(first));
+        let alone = self.b.indices().less(lane, threads);
+        let place = |(i, entry)| {
+            let at = self.b.indices().offset(begin, i as i64);
+            let within = self.b.indices().less(at, end);
+            (at, self.b.indices().all([alone, within]), entry)
+        };
+        found.into_iter().enumerate().map(place).collect()
+    }
+
+    /// The first entries of each group of threads of a warp, in order: each thread has some of them.
+    fn first_of_warp(&mut self, group: i64, first: i64, mut entries: Vec<Entry>) -> Result<Vec<Entry>, LowerError> {
+        let (all, together) = (padded(first), self.together_in_warp());
+        let mut own = self.first_own(&mut entries, all as usize)?;
+        own.resize(all as usize, self.last_entry(&own[0]));
         let (_, lane) = self.split(self.worker, group);
-        let (zero, end) = (self.b.constant(0), self.b.constant(first));
-        self.counted(zero, end, 1, Unroll::Never, |lower, trip| {
-            let mut rows = lower.entries_in(&queue);
-            let head = rows[0].clone();
-            let mut best = head.clone();
-            let mut apart = group / 2;
-            while apart > 0 {
-                let words = best.words.iter();
-                let words = words.map(|word| lower.shuffled(Shuffle::Exchange, *word, apart, together));
-                let other = Entry { words: words.collect() };
-                let [before, _] = lower.in_order_pair(&best, &other)?;
-                best = before;
-                apart /= 2;
+        let number = self.integer(lane, ElementType::U32);
+        for level in 0..group.ilog2() {
+            let block = 1i64 << level;
+            let mut others = self.of_thread_apart(&own, (block.min(all) - 1) | block, together);
+            others.reverse();
+            for (own, other) in own.iter_mut().zip(&others) {
+                let [first, _] = self.in_order_pair(own, other)?;
+                *own = first;
             }
-            let before = lower.entries_in(&found);
-            let is_own = lower.b.indices().equal(lane, trip);
-            let now = lower.chosen_entry(is_own, &best, &before[0])?;
-            lower.set_cells(&found, &[now]);
-            // No two entries are equal.
-            let is_taken = {
-                let behind = lower.is_before(&best, &head);
-                lower.b.indices().not(behind)
-            };
-            rows.push(nothing);
-            let mut moved = Vec::with_capacity(rows.len());
-            for pair in rows.windows(2) {
-                moved.push(lower.chosen_entry(is_taken, &pair[1], &pair[0])?);
+            // Halves of the list, halves of these, and so on: first those of other threads.
+            for bit in 0..level.min(all.ilog2()) {
+                let others = self.of_thread_apart(&own, 1 << bit, together);
+                let is_first = self.has_not(number, 1 << bit);
+                for (own, other) in own.iter_mut().zip(&others) {
+                    *own = self.half_of(is_first, own, other)?;
+                }
             }
-            lower.set_cells(&queue, &moved);
-            Ok(())
-        })?;
-        Ok(self.entries_in(&found).swap_remove(0))
+            if own.len() > 1 {
+                let is_first = self.has_not(number, 1 << level);
+                let (low, high) = own.split_at(own.len() / 2);
+                let pairs = low.iter().zip(high);
+                own = pairs
+                    .map(|(low, high)| self.half_of(is_first, low, high))
+                    .collect::<Result<_, _>>()?;
+                self.merge_entries(&mut own)?;
+            }
+        }
+        Ok(own)
+    }
+
+    /// What the thread has whose number differs in these bits.
+    fn of_thread_apart(&mut self, own: &[Entry], bits: i64, together: i64) -> Vec<Entry> {
+        let entry = |entry: &Entry| {
+            let words = entry.words.iter();
+            let words = words.map(|word| self.shuffled(Shuffle::Exchange, *word, bits, together));
+            Entry { words: words.collect() }
+        };
+        own.iter().map(entry).collect()
+    }
+
+    /// Whether a number does not have a bit.
+    fn has_not(&mut self, number: Use, bit: u32) -> Handle<Predicate> {
+        let bit = self.b.binary(BinaryOp::And, number, Literal::new(bit).into());
+        let has_not = self.b.compare(CompareOp::Equal, bit, Literal::new(0u32).into());
+        self.b.condition(has_not)
     }
 
     /// The first ones of a thread's entries, in order: groups are sorted, and of two the first ones kept.
@@ -121,33 +169,33 @@ impl Lower<'_> {
         Ok(half)
     }
 
-    /// The first entries of all warps of a program, one in each thread of each warp: of those that every warp has found.
-    fn first_of_warps(&mut self, team: Team, first: i64, found: &Entry) -> Result<Entry, LowerError> {
+    /// The first entries of all warps of a program, in each warp: of those that every warp has found.
+    fn first_of_warps(&mut self, team: Team, first: i64, found: &[Entry]) -> Result<Vec<Entry>, LowerError> {
         let warp = Self::warp();
         let all = team.threads / warp * first;
         let own = (all + warp - 1) / warp;
-        let elements: Vec<ElementType> = found.words.iter().map(|word| self.b.element(*word)).collect();
+        let elements: Vec<ElementType> = found[0].words.iter().map(|word| self.b.element(*word)).collect();
         self.beside_shared();
         let mut memory = Vec::with_capacity(elements.len());
         for &element in &elements {
             memory.push((self.shared(element, all as u64)?, element));
         }
         let (which, lane) = self.split(self.worker, warp);
-        let at = self.b.indices().scale(which, first);
-        let at = self.b.indices().add(at, lane);
-        let (end, works) = (self.b.constant(first), self.in_team(team));
-        let has = self.b.indices().less(lane, end);
-        let has = self.b.indices().all([works, has]);
-        self.where_needed(has, |lower| {
-            for (&word, &(buffer, stored)) in found.words.iter().zip(&memory) {
-                let to = lower.element_place(buffer, at, stored);
-                lower.put(to, word);
-            }
-            Ok(())
-        })?;
+        let (begin, works) = (self.b.indices().scale(which, first), self.in_team(team));
+        for (at, has, entry) in self.places_of_first(warp, first, lane, found.to_vec()) {
+            let has = self.b.indices().all([works, has]);
+            let at = self.b.indices().add(begin, at);
+            self.where_needed(has, |lower| {
+                for (&word, &(buffer, stored)) in entry.words.iter().zip(&memory) {
+                    let to = lower.element_place(buffer, at, stored);
+                    lower.put(to, word);
+                }
+                Ok(())
+            })?;
+        }
         self.barrier();
         memory.iter().for_each(|(buffer, _)| self.reads_shared(*buffer));
-        let nothing = self.last_entry(found);
+        let nothing = self.last_entry(&found[0]);
         let mut entries = Vec::with_capacity(own as usize);
         for k in 0..own {
             let at = self.b.indices().offset(lane, k * warp);

@@ -16,7 +16,7 @@ use crate::thread::{Index, Operation, Place, Predicate, Statement, Use, Vote};
 /// Entries that a thread has at most.
 const MOST_OWN: i64 = 32;
 
-/// The most elements that are found one after the other.
+/// The most elements that are found without a sort.
 const MOST_FIRST: i64 = 16;
 
 /// Elements of a packet of results.
@@ -72,13 +72,10 @@ impl Team {
         self.threads.min(Lower::warp())
     }
 
-    /// Whether finding so many elements one after the other, one for each thread, takes less than sorting all of them. Both
-    /// are mostly exchanges between threads, and what follows in each.
+    /// Whether finding so many first elements takes less than sorting all of them.
     fn finds_sooner(self, first: i64) -> bool {
-        let steps = i64::from(self.threads.ilog2());
-        let sorts = self.own * (steps * (steps + 1) / 2) * 2 + steps * self.own;
-        let finds = first * (2 * i64::from(self.in_warp().ilog2()) + first.min(self.own));
-        first <= self.in_warp() && finds < sorts
+        let kept = (first as u64).next_power_of_two() as i64;
+        2 * kept <= self.own * self.threads && kept <= self.own.max(1) * self.in_warp()
     }
 }
 
@@ -274,9 +271,15 @@ impl Lower<'_> {
         self.b.indices().less(self.worker, all)
     }
 
-    /// Whether a condition holds for any thread of the program: all are told the same.
+    /// Whether a condition holds for any thread of the program, or of those that share its warp: all are told the same, so that
+    /// warps stay together.
     fn holds_for_any(&mut self, condition: Handle<Predicate>) -> Result<Handle<Predicate>, LowerError> {
-        let together = self.together_in_warp();
+        let block = i64::from(self.schedule.threads * self.schedule.programs_per_block);
+        let together = if block < Self::warp() {
+            self.together_in_warp()
+        } else {
+            Self::warp()
+        };
         let vote = Operation::Vote {
             kind: Vote::Any,
             condition: condition.into(),

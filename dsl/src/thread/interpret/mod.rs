@@ -13,7 +13,7 @@ mod memory;
 mod operation;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrayvec::ArrayVec;
 
@@ -116,6 +116,7 @@ struct Machine<'a> {
     /// By buffer and thread.
     local: BTreeMap<(usize, u32), Vec<u8>>,
     touched: Touched,
+    ended: BTreeSet<u32>,
     /// The threads that have left a loop or scope, or gone on to its next trip.
     left: BTreeMap<Label, Vec<u32>>,
     next: BTreeMap<Label, Vec<u32>>,
@@ -146,6 +147,7 @@ impl<'a> Machine<'a> {
             shared: vec![0xa5; kernel.shared_bytes() as usize],
             local: BTreeMap::new(),
             touched: Touched::default(),
+            ended: BTreeSet::new(),
             left: BTreeMap::new(),
             next: BTreeMap::new(),
             steps: 0,

@@ -130,13 +130,19 @@ impl Machine<'_> {
                 Ok(self.operand(*value, first + from))
             }
             Operation::Vote { kind, condition, group } => {
-                self.are_all_here(*group, thread, active)?;
                 let first = thread / group * group;
+                let mut voters = (0..*group).filter(|number| !self.ended.contains(&(first + number)));
+                let here = voters
+                    .clone()
+                    .all(|number| active.binary_search(&(first + number)).is_ok());
+                if !here {
+                    return self.fault(thread, format!("not all of {group} threads vote"));
+                }
                 let holds = |number: u32| self.scalar(*condition, first + number) != 0;
                 let found = match kind {
-                    Vote::All => u64::from((0..*group).all(holds)),
-                    Vote::Any => u64::from((0..*group).any(holds)),
-                    Vote::Ballot => (0..*group).map(|number| u64::from(holds(number)) << number).sum(),
+                    Vote::All => u64::from(voters.all(holds)),
+                    Vote::Any => u64::from(voters.any(holds)),
+                    Vote::Ballot => voters.map(|number| u64::from(holds(number)) << number).sum(),
                 };
                 Ok(std::iter::once(found).collect())
             }

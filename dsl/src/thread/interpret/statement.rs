@@ -170,7 +170,10 @@ impl Machine<'_> {
                 self.next.insert(*label, together(next, active));
                 return Ok(Active::new());
             }
-            Statement::Exit => return Ok(Active::new()),
+            Statement::Exit => {
+                self.ended.extend(active);
+                return Ok(Active::new());
+            }
             Statement::AsyncCommit
             | Statement::AsyncWait(_)
             | Statement::Prefetch { .. }

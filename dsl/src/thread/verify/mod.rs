@@ -15,6 +15,8 @@ pub(crate) mod tests;
 pub(super) mod typing;
 mod uniform;
 
+pub(super) use uniform::met_by_warps;
+
 use std::fmt;
 
 use super::Kernel;

@@ -3,13 +3,15 @@
 //! Everything has a *breadth*: a number of threads such that all threads whose number divided by it is the same have
 //! the same value, or come by together. The thread's own number has breadth 1, `thread / 64` and `thread < 64` have 64,
 //! and what does not depend on the thread has 0, which stands for all. What depends on several things has the greatest
-//! common divisor of their breadths, and threads of a group come by together if the group divides the breadth.
+//! common divisor of their breadths, and threads of a group come by together if the group divides the breadth. Those that have
+//! ended are missed by barriers and shuffles, and by nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fault, Rule, fault};
 use crate::ir::{Handle, Span};
 use crate::stack::room;
+use crate::thread::barriers::WARP;
 use crate::thread::{Atom, Block, Index, Kernel, Label, Operation, Place, Predicate, Shuffle, Space, Statement, Use};
 
 /// How many threads have one value, or come by together; 0 for all.
@@ -26,26 +28,50 @@ fn narrower(left: Breadth, right: Breadth) -> Breadth {
 }
 
 pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
-    let mut flow = Flow {
-        kernel,
-        values: vec![ALL; kernel.values.len()],
-        variables: vec![ALL; kernel.variables.len()],
-        registers: vec![ALL; kernel.registers.len()],
-        left: BTreeMap::new(),
-        around: Vec::new(),
-        exited: ALL,
-        changed: true,
-        checks: false,
-    };
-    // Loops hand things on: until nothing gets narrower, of which there are few steps.
-    while flow.changed {
-        flow.changed = false;
-        flow.exited = ALL;
-        flow.block(&kernel.body, ALL)?;
+    Flow::of(kernel)?.pass(true)
+}
+
+/// The sizes of groups of less than a warp that meet somewhere, and wherever they do, all threads of their warp come by together
+/// that have not ended.
+pub(in crate::thread) fn met_by_warps(kernel: &Kernel) -> BTreeSet<u32> {
+    let warp = Breadth::from(WARP);
+    let met = Flow::of(kernel).map(|mut flow| flow.pass(false).map(|()| flow.met));
+    let met = met.and_then(|met| met).unwrap_or_default();
+    let by_warps = |breadth: Breadth| breadth == ALL || breadth.is_multiple_of(warp);
+    met.into_iter()
+        .filter_map(|(group, breadth)| by_warps(breadth).then_some(group))
+        .collect()
+}
+
+impl<'a> Flow<'a> {
+    /// How broad everything in a kernel is.
+    fn of(kernel: &'a Kernel) -> Result<Self, Fault> {
+        let mut flow = Self {
+            kernel,
+            values: vec![ALL; kernel.values.len()],
+            variables: vec![ALL; kernel.variables.len()],
+            registers: vec![ALL; kernel.registers.len()],
+            left: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            around: Vec::new(),
+            exited: ALL,
+            changed: true,
+            checks: false,
+            met: BTreeMap::new(),
+        };
+        // Loops hand things on: until nothing gets narrower, of which there are few steps.
+        while flow.changed {
+            flow.changed = false;
+            flow.pass(false)?;
+        }
+        Ok(flow)
     }
-    flow.checks = true;
-    flow.exited = ALL;
-    flow.block(&kernel.body, ALL)
+
+    fn pass(&mut self, checks: bool) -> Result<(), Fault> {
+        (self.checks, self.exited) = (checks, ALL);
+        self.met.clear();
+        self.block(&self.kernel.body, ALL)
+    }
 }
 
 struct Flow<'a> {
@@ -56,12 +82,25 @@ struct Flow<'a> {
     /// How the threads are that leave or continue a loop or scope: until its end the others are without them, in a loop
     /// from its beginning on.
     left: BTreeMap<Label, Breadth>,
+    /// The same of those that end in a loop.
+    ended: BTreeMap<Label, Breadth>,
     /// The loops and scopes around, and whether each is a loop.
     around: Vec<(Label, bool)>,
     /// How those are that have ended before here, which the others are without for ever.
     exited: Breadth,
     changed: bool,
     checks: bool,
+    /// Of each size of groups that meet in a warp, how all are that come by and have not ended.
+    met: BTreeMap<u32, Breadth>,
+}
+
+/// How those are that come by.
+#[derive(Clone, Copy)]
+struct Here {
+    /// Of all that have not ended.
+    left: Breadth,
+    /// Of all.
+    all: Breadth,
 }
 
 impl Flow<'_> {
@@ -74,10 +113,15 @@ impl Flow<'_> {
     fn statement(&mut self, statement: &Statement, span: Span, control: Breadth) -> Result<(), Fault> {
         // All that have been left behind.
         let left = self.around.iter().filter_map(|(label, _)| self.left.get(label));
-        let control = left.fold(narrower(control, self.exited), |all, left| narrower(all, *left));
+        let control = left.fold(control, |all, left| narrower(all, *left));
+        let ended = self.around.iter().filter_map(|(label, _)| self.ended.get(label));
+        let here = Here {
+            left: control,
+            all: ended.fold(narrower(control, self.exited), |all, ended| narrower(all, *ended)),
+        };
         match statement {
             Statement::Let { value, operation } => {
-                let breadth = self.operation(operation, control, span)?;
+                let breadth = self.operation(operation, here, span)?;
                 narrow(&mut self.values[value.index()], breadth, &mut self.changed);
             }
             Statement::Name { variable, index } => {
@@ -105,7 +149,7 @@ impl Flow<'_> {
                     narrow(&mut self.values[output.index()], breadth, &mut self.changed);
                 }
             }
-            Statement::Barrier { group } => self.meet(*group, control, span)?,
+            Statement::Barrier { group } => self.meet(*group, here, here.all, span)?,
             Statement::If {
                 condition,
                 accept,
@@ -142,7 +186,7 @@ impl Flow<'_> {
                 self.exited = narrower(self.exited, control);
                 // The next trips are without them from the beginning on.
                 for (label, _) in self.around.iter().filter(|(_, is_loop)| *is_loop) {
-                    narrow(self.left.entry(*label).or_insert(ALL), control, &mut self.changed);
+                    narrow(self.ended.entry(*label).or_insert(ALL), control, &mut self.changed);
                 }
             }
             Statement::Store(_)
@@ -166,7 +210,12 @@ impl Flow<'_> {
         result
     }
 
-    fn meet(&self, group: u32, control: Breadth, span: Span) -> Result<(), Fault> {
+    /// Threads of a group meet, of which those have to be there that come by so.
+    fn meet(&mut self, group: u32, here: Here, control: Breadth, span: Span) -> Result<(), Fault> {
+        if group < WARP {
+            let met = self.met.entry(group).or_insert(ALL);
+            *met = narrower(*met, here.left);
+        }
         let all = u64::from(self.kernel.threads);
         let together = control == ALL || control.is_multiple_of(group.into()) || control.is_multiple_of(all);
         match together || !self.checks || group == 1 {
@@ -179,7 +228,7 @@ impl Flow<'_> {
         }
     }
 
-    fn operation(&mut self, operation: &Operation, control: Breadth, span: Span) -> Result<Breadth, Fault> {
+    fn operation(&mut self, operation: &Operation, here: Here, span: Span) -> Result<Breadth, Fault> {
         Ok(match operation {
             Operation::Argument(_) => ALL,
             Operation::Read(register) => self.registers[register.index()],
@@ -190,7 +239,7 @@ impl Flow<'_> {
                 narrower(self.place(load.place), predicate)
             }
             Operation::Shuffle { kind, by, group, .. } => {
-                self.meet(*group, control, span)?;
+                self.meet(*group, here, here.all, span)?;
                 match kind {
                     // All of them ask for the same one.
                     Shuffle::From => narrower(self.operand(*by), (*group).into()),
@@ -198,7 +247,7 @@ impl Flow<'_> {
                 }
             }
             Operation::Vote { group, .. } => {
-                self.meet(*group, control, span)?;
+                self.meet(*group, here, here.left, span)?;
                 (*group).into()
             }
             operation => {

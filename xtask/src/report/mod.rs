@@ -1,25 +1,60 @@
-//! `cargo xtask bench-report`: the tables of a reading that `benches/compare.py` made.
+//! `cargo xtask bench-report`: readings that the scripts in `benches/` made, as tables and as a page, and whether they meet the
+//! bars.
 
-use std::{fmt::Write, fs, path::Path};
+mod bars;
+mod page;
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::error::{At, TaskError};
 use crate::gathers::{self, Figure as Gather};
+use bars::{Bar, Unmet};
 
-/// Prints the tables of a file, and draws its gathers between GPUs into another.
-pub fn run(file: &Path, plot: Option<&Path>) -> Result<(), TaskError> {
-    let text = fs::read_to_string(file).at(file)?;
-    let reading = Reading::parse(&text).map_err(|(line, reason)| TaskError::Reading {
-        path: file.into(),
-        line,
+/// Prints the tables of files, writes them as a page and draws gathers between GPUs if that is wanted, and says whether all bars
+/// of a file are met.
+pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &Path) -> Result<bool, TaskError> {
+    let mut all = Reading::default();
+    let mut machines = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).at(file)?;
+        let reading = Reading::parse(&text).map_err(|(line, reason)| TaskError::Reading {
+            path: file.into(),
+            line,
+            reason,
+        })?;
+        print!("{}", reading.markdown());
+        if let Some((plot, svg)) = plot.zip(gathers::plot(&reading.machine, &reading.gathers)) {
+            fs::write(plot, svg).at(plot)?;
+        }
+        machines.push(reading.machine);
+        all.figures.extend(reading.figures);
+    }
+    let text = fs::read_to_string(bars).at(bars)?;
+    let wanted = Bar::parse(&text).map_err(|reason| TaskError::Bars {
+        path: bars.into(),
         reason,
     })?;
-    print!("{}", reading.markdown());
-    if let Some((plot, svg)) = plot.zip(gathers::plot(&reading.machine, &reading.gathers)) {
-        fs::write(plot, svg).at(plot)?;
+    let (mut judged, mut unmet) = (0, Vec::new());
+    for bar in &wanted {
+        let (cases, missed) = bar.judge(&all.figures);
+        judged += cases;
+        unmet.extend(missed);
     }
-    Ok(())
+    for Unmet { case, is, most, over } in &unmet {
+        println!("not met: {case} takes {is:.2} of {over}, and may take {most:.2}");
+    }
+    println!(
+        "{} of {judged} cases that bars are about meet them",
+        judged - unmet.len()
+    );
+    if let Some(page) = page {
+        fs::write(page, page::html(&machines, &all.figures, &unmet)).at(page)?;
+    }
+    Ok(unmet.is_empty())
 }
 
 /// A run of the comparison.
@@ -42,14 +77,25 @@ struct BatchFigure {
 }
 
 /// How long one way of doing one thing takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Figure {
-    operation: String,
+    case: Case,
     rows: u64,
     who: String,
     role: Role,
     microseconds: f64,
     bytes: f64,
+}
+
+/// What is done, but for the number of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Case {
+    operation: String,
+    columns: u64,
+    element: String,
+    misaligned: String,
+    /// Elements that are found of each row, if some are.
+    found: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +104,42 @@ enum Role {
     Floor,
     Peer,
     Ours,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "a copy",
+            Self::Peer => "the best peer",
+            Self::Ours => "ours",
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.operation)?;
+        if self.found > 0 {
+            write!(f, " {}", self.found)?;
+        }
+        if self.columns > 0 {
+            write!(f, " of {}", self.columns)?;
+        }
+        if !self.element.is_empty() {
+            write!(f, " {}", self.element)?;
+        }
+        match self.misaligned.as_str() {
+            "none" => Ok(()),
+            which => write!(f, ", {which} misaligned"),
+        }
+    }
+}
+
+/// The least time of a role on a case.
+fn best(figures: &[Figure], case: &Case, rows: u64, role: Role) -> Option<f64> {
+    let of_it = |figure: &&Figure| figure.role == role && figure.rows == rows && figure.case == *case;
+    let times = figures.iter().filter(of_it).map(|figure| figure.microseconds);
+    times.min_by(f64::total_cmp)
 }
 
 impl Reading {
@@ -89,13 +171,9 @@ impl Reading {
         if !self.machine.is_empty() {
             let _ = writeln!(out, "{}\n", self.machine);
         }
-        for operation in distinct(self.figures.iter().map(|figure| figure.operation.as_str())) {
-            let figures: Vec<_> = self
-                .figures
-                .iter()
-                .filter(|figure| figure.operation == operation)
-                .collect();
-            table(&mut out, operation, &figures);
+        for case in distinct(self.figures.iter().map(|figure| &figure.case)) {
+            let figures: Vec<_> = self.figures.iter().filter(|figure| figure.case == *case).collect();
+            table(&mut out, &case.to_string(), &figures);
         }
         if !self.batches.is_empty() {
             batch_table(&mut out, &self.batches);
@@ -105,7 +183,7 @@ impl Reading {
     }
 }
 
-fn table(out: &mut String, operation: &str, figures: &[&Figure]) {
+fn table(out: &mut String, case: &str, figures: &[&Figure]) {
     let mut columns = distinct(figures.iter().map(|figure| figure.who.as_str()));
     let role = |who: &str| {
         figures
@@ -114,18 +192,18 @@ fn table(out: &mut String, operation: &str, figures: &[&Figure]) {
             .map_or(Role::Peer, |figure| figure.role)
     };
     columns.sort_by_key(|who| role(who) as u8);
-    let _ = writeln!(out, "**{operation}**, microseconds\n");
+    let _ = writeln!(out, "**{case}**, microseconds\n");
     let _ = writeln!(out, "| rows | {} | ours / best peer | GB/s |", columns.join(" | "));
     let _ = writeln!(out, "|---:{}|---:|---:|", "|---:".repeat(columns.len()));
     for rows in distinct(figures.iter().map(|figure| figure.rows)) {
-        let case: Vec<_> = figures.iter().filter(|figure| figure.rows == rows).collect();
+        let on_rows: Vec<_> = figures.iter().filter(|figure| figure.rows == rows).collect();
         let cell = |who: &&str| {
-            let found = case.iter().find(|figure| figure.who == **who);
+            let found = on_rows.iter().find(|figure| figure.who == **who);
             found.map_or_else(|| "-".to_owned(), |figure| format!("{:.2}", figure.microseconds))
         };
         let cells: Vec<_> = columns.iter().map(cell).collect();
         let best = |role: Role| {
-            let times = case.iter().filter(|figure| figure.role == role);
+            let times = on_rows.iter().filter(|figure| figure.role == role);
             times.min_by(|one, other| one.microseconds.total_cmp(&other.microseconds))
         };
         let ours = best(Role::Ours);
@@ -201,8 +279,15 @@ fn machine(value: &Value) -> String {
 }
 
 fn figure(value: &Value) -> Result<Figure, &'static str> {
+    let text = |field: &str, otherwise: &str| value[field].as_str().unwrap_or(otherwise).to_owned();
     Ok(Figure {
-        operation: value["op"].as_str().ok_or("op")?.to_owned(),
+        case: Case {
+            operation: value["op"].as_str().ok_or("op")?.to_owned(),
+            columns: value["columns"].as_u64().unwrap_or(0),
+            element: text("dtype", ""),
+            misaligned: text("misaligned", "none"),
+            found: value["k"].as_u64().unwrap_or(0),
+        },
         rows: value["rows"].as_u64().ok_or("rows")?,
         who: value["who"].as_str().ok_or("who")?.to_owned(),
         role: role(value)?,
@@ -243,6 +328,51 @@ mod tests {
             | 8 | 1.50 | 2.50 | 2.00 | 0.800 | 4000 |\n\
             | 64 | - | 3.00 | - | - | - |\n\n";
         assert_eq!(Reading::parse(LINES).expect("a reading").markdown(), expected);
+    }
+
+    #[test]
+    fn a_bar_is_about_the_cases_that_it_names_and_says_which_of_them_are_slower() {
+        let reading = Reading::parse(LINES).expect("a reading");
+        let judged = |bars: &str| {
+            let bars = Bar::parse(bars).expect("bars");
+            bars.iter().map(|bar| bar.judge(&reading.figures)).collect::<Vec<_>>()
+        };
+        let of_copy = judged(r#"[{"operations": ["gather"], "over": "copy", "most": 1.3}]"#);
+        assert_eq!(of_copy.len(), 1);
+        let (cases, unmet) = &of_copy[0];
+        assert_eq!((*cases, unmet.len()), (1, 1));
+        assert_eq!((unmet[0].case.as_str(), unmet[0].over), ("gather on 8 rows", "a copy"));
+        assert!((unmet[0].is - 2.0 / 1.5).abs() < 1e-9);
+        let others = judged(
+            r#"[{"operations": ["gather"], "over": "best peer", "most": 0.8},
+                {"operations": ["gather"], "rows": [9, null], "over": "copy", "most": 0.1},
+                {"operations": ["gather"], "misaligned": ["both"], "over": "copy", "most": 0.1},
+                {"operations": ["scatter"], "over": "copy", "most": 0.1}]"#,
+        );
+        let found: Vec<_> = others.iter().map(|(cases, unmet)| (*cases, unmet.len())).collect();
+        assert_eq!(found, [(1, 0), (0, 0), (0, 0), (0, 0)]);
+        assert_eq!(
+            Bar::parse(r#"[{"operations": ["gather"], "over": "all", "most": 1}]"#).expect_err("no such peer"),
+            "bar 0 has no `over`"
+        );
+    }
+
+    #[test]
+    fn a_page_has_a_plot_for_each_operation_and_width_and_needs_nothing_else() {
+        let wide = LINES.replace("\"rows\"", "\"columns\":7168,\"dtype\":\"bf16\",\"rows\"");
+        let narrow = wide.replace("7168", "131");
+        let figures = [wide, narrow].map(|lines| Reading::parse(&lines).expect("a reading").figures);
+        let html = page::html(&["a <GPU>".to_owned()], &figures.concat(), &[]);
+        assert_eq!(html.matches("<svg").count(), 2);
+        assert!(
+            html.contains("gather of 131 bf16") && html.contains("a &lt;GPU&gt;"),
+            "{html}"
+        );
+        assert!(
+            html.contains("tilewright, 8 rows: 1.33 x") && html.contains("over a copy"),
+            "{html}"
+        );
+        assert!(!html.contains("src=") && !html.contains("href="), "{html}");
     }
 
     #[test]
