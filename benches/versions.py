@@ -4,7 +4,8 @@
     versions.py --old PATH/libmovement.so --new PATH/libmovement.so --out reading.jsonl
 
 Each build is a library of its own in this process. The new one is measured with each compiler. Contestants take turns as in
-`compare.py`, over the same rotating rows, and each checks what it moved before it is timed.
+`compare.py`, over rotating rows, and what the new one moves is compared with what it has to be. An old build may have
+rows of its own.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import json
 import sys
 from statistics import median
 
-from cases import MOVEMENTS, Case
+import torch
+
+from cases import MOVEMENTS, Buffers, Case
 from compare import LEAST_TRAFFIC, ROWS, describe
 from ours import Ours, OursError
 
@@ -59,34 +62,37 @@ def parse() -> argparse.Namespace:
 
 def measure(case: Case, contestants: dict, options: argparse.Namespace) -> list[dict]:
     """The reading of each variant of a case, or what went wrong with it."""
-    about = {"op": case.op, "rows": case.rows, "columns": case.columns, "dtype": "bf16"}
-    lines = []
+    lines, buffers = [], Buffers(case)
     for variant in contestants["old"][0].hello()["variants"]:
         try:
-            us = compare(case, variant, contestants, options)
+            us = compare(buffers, variant, contestants, options)
         except OursError as error:
-            lines.append({"kind": "error", **about, "variant": variant, "reason": str(error)})
+            lines.append({"kind": "error", **case.about, "variant": variant, "reason": str(error)})
         else:
             if us:
-                lines.append({"kind": "reading", **about, "variant": variant, "us": us, "bytes": case.bytes})
+                lines.append({"kind": "reading", **case.about, "variant": variant, "us": us, "bytes": case.bytes})
+    for library, _ in contestants.values():
+        library.release()
     return lines
 
 
-def compare(case: Case, variant: str, contestants: dict, options: argparse.Namespace) -> dict:
+def compare(buffers: Buffers, variant: str, contestants: dict, options: argparse.Namespace) -> dict:
     """Device microseconds of a launch of everyone; nothing where the operation has no such variant."""
-    try:
-        for name, (library, compiler) in contestants.items():
-            if "absent" in library.prepare(name, case.request(), variant, compiler=compiler):
-                return {}
-        rounds: dict[str, list[float]] = {name: [] for name in contestants}
-        for turn in range(options.rounds):
-            first = turn % len(contestants)
-            for name in list(contestants)[first:] + list(contestants)[:first]:
-                rounds[name].append(median(contestants[name][0].measure(name, options.replays)))
-        return {name: round(median(values), 4) for name, values in rounds.items()}
-    finally:
-        for library in {id(library): library for library, _ in contestants.values()}.values():
-            library.release()
+    for name, (library, compiler) in contestants.items():
+        prepared = library.prepare(name, buffers.request(), variant, check=False, compiler=compiler, memory=buffers)
+        if "absent" in prepared:
+            return {}
+        buffers.poison()
+        torch.cuda.synchronize()
+        library.measure(name, 1, warm_up=0)
+        if compiler and not buffers.is_right():
+            raise OursError(f"wrong result ({compiler})")
+    rounds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(options.rounds):
+        first = turn % len(contestants)
+        for name in list(contestants)[first:] + list(contestants)[:first]:
+            rounds[name].append(median(contestants[name][0].measure(name, options.replays)))
+    return {name: round(median(values), 4) for name, values in rounds.items()}
 
 
 def shown(line: dict) -> str:
