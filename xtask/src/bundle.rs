@@ -73,7 +73,7 @@ fn compiled(workspace: &Workspace, arguments: &[&str]) -> Result<Vec<Program>, T
     let common = [
         "--workspace",
         "--release",
-        "--features=tilewright/nccl,tilewright-dp/nccl",
+        "--features=tilewright/nccl,tilewright-dp/nccl,tilewright-benches/nccl",
         "--message-format=json-render-diagnostics",
     ];
     let excluded = LEFT_OUT_PACKAGES.iter().flat_map(|package| ["--exclude", package]);

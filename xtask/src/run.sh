@@ -13,6 +13,7 @@
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh collectives [ARG…] elements that meet, beside Triton and torch; ARGs are benches/collectives.py's
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
+#   run.sh peers [ARG…]     gathers and sums between GPUs, beside NCCL and torch; ARGs are benches/peers_gather.py's
 #   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
 #   run.sh cold [THREADS]   classes that were never launched, beside NVRTC alone, on so many threads (default: 1,2,4,8,16)
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
@@ -155,11 +156,12 @@ case $task in
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
+    peers) python3 "$here/bench/peers_gather.py" --ours "$here/bench/libmovement.so" --out "$out/peers-gather.jsonl" "$@" ;;
     serve) "$here/examples/serving_loop" --device cuda --svg "$out/serving_loop.svg" "$@" ;;
     cold)
         export TILEWRIGHT_THREADS=${1:-1,2,4,8,16}
         "$here/tests/tilewright-runtime.unit" --ignored --nocapture cold_classes_on_threads
         ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, serve, cold or schedules" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, peers, serve, cold or schedules" >&2; exit 2 ;;
 esac
