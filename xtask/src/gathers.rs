@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::report::distinct;
+use crate::report::{distinct, escaped};
 
 /// How long one way of one collective takes, on the rank where it is the longest.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ pub fn plot(machine: &str, figures: &[Figure]) -> Option<String> {
         LEFT + part * (RIGHT - LEFT)
     };
     let up = |us: f64| BOTTOM - (us.log10() - floor) / (ceiling - floor) * (BOTTOM - TOP);
-    let mut out = String::new();
+    let (mut out, machine) = (String::new(), escaped(machine));
     let title = "Gathers between GPUs, rows of 7168 bf16";
     let _ = writeln!(
         out,
@@ -167,7 +167,8 @@ pub fn plot(machine: &str, figures: &[Figure]) -> Option<String> {
             RIGHT + 20.0,
             RIGHT + 44.0,
             RIGHT + 52.0,
-            y + 4.0
+            y + 4.0,
+            who = escaped(who)
         );
     }
     out.push_str("</svg>\n");

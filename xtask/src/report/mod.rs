@@ -57,6 +57,14 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
     Ok(unmet.is_empty())
 }
 
+/// A text that is no markup.
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
 /// A run of the comparison.
 #[derive(Debug, Default)]
 struct Reading {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::bars::Unmet;
-use super::{Figure, Role, best, distinct};
+use super::{Figure, Role, best, distinct, escaped};
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 260.0;
@@ -152,11 +152,4 @@ fn plot(out: &mut String, title: &str, figures: &[&Figure]) {
         "</svg><div class=\"legend\">{legend}<br>over {}</div></figure>",
         over.name()
     );
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
