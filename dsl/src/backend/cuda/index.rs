@@ -340,40 +340,12 @@ impl Writer<'_> {
 
     /// `index > 0`, with what is taken away on the other side where nothing wraps.
     fn positive(&mut self, index: Handle<Index>) -> String {
-        let indices = &self.kernel.indices;
-        let sides = match indices.get(index) {
-            Index::Sum(sum) => both_sides(sum),
-            _ => None,
-        };
-        let exact = |sum: &Sum| indices.exact_range(sum).is_some();
-        match sides.filter(|(sum, left, right)| exact(sum) && exact(left) && exact(right)) {
-            Some((_, left, right)) => {
-                let (left, right) = (self.sum(&left), self.sum(&right));
-                format!("({} > {})", left.text, right.text)
+        match self.kernel.indices.both_sides(index) {
+            Some((more, less)) => {
+                let (more, less) = (self.sum(&more), self.sum(&less));
+                format!("({} > {})", more.text, less.text)
             }
             None => format!("({} > 0)", self.index(index).text),
         }
     }
-}
-
-/// A sum, what is added in it, and what is taken away.
-fn both_sides(sum: &Sum) -> Option<(&Sum, Sum, Sum)> {
-    let (added, taken): (Vec<Term>, Vec<Term>) = sum.terms.iter().cloned().partition(|term| term.coefficient > 0);
-    let opposite = |term: Term| {
-        Some(Term {
-            coefficient: term.coefficient.checked_neg()?,
-            ..term
-        })
-    };
-    let taken: Option<Vec<Term>> = taken.into_iter().map(opposite).collect();
-    let (added, taken) = (added.into(), taken?.into());
-    let left = Sum {
-        constant: sum.constant.max(0),
-        terms: added,
-    };
-    let right = Sum {
-        constant: sum.constant.checked_neg()?.max(0),
-        terms: taken,
-    };
-    Some((sum, left, right))
 }

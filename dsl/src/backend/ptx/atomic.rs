@@ -57,10 +57,11 @@ impl Writer<'_> {
         self.line(format!("{guard}atom.{qualifiers}\t{before}, {address}{values};"));
         if let Some(result) = atomic.result {
             let register = if is_half { self.of_half(element, before) } else { before };
-            self.values[result.index()] = Some(Held {
+            let held = Held {
                 ty: Type::scalar(element),
                 registers: vec![register],
-            });
+            };
+            self.define(result, held);
         }
     }
 }

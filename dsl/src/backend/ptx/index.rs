@@ -48,7 +48,7 @@ impl Writer<'_> {
                     _ => register,
                 }
             }
-            Index::Sum(sum) => self.narrow_sum(None, sum.constant, &sum.terms),
+            Index::Sum(sum) => self.sum(Class::Word, sum.constant, &sum.terms),
             _ if self.is_narrow(index) => self.compute_in(index, Class::Word),
             _ => {
                 let wide = self.wide(index);
@@ -71,7 +71,7 @@ impl Writer<'_> {
             return self.compute(Class::Double, "cvt.s64.s32", narrow);
         }
         match self.kernel.indices.get(index) {
-            Index::Sum(sum) => self.wide_sum(None, sum.constant, &sum.terms),
+            Index::Sum(sum) => self.sum(Class::Double, sum.constant, &sum.terms),
             _ => self.compute_in(index, Class::Double),
         }
     }
@@ -181,11 +181,30 @@ impl Writer<'_> {
         product.unwrap_or_else(|| self.compute(Class::Word, "mov.b32", 1))
     }
 
-    /// A sum in 32 bits, on top of a register if there is one.
-    pub(super) fn narrow_sum(&mut self, base: Option<Reg>, constant: i64, terms: &[Term]) -> Reg {
+    /// A sum in 32 or 64 bits. Those that differ by a constant share the rest.
+    fn sum(&mut self, class: Class, constant: i64, terms: &[Term]) -> Reg {
+        let bits = class.bits();
+        let number = |constant: i64| match class {
+            Class::Word => i64::from(constant as i32),
+            _ => constant,
+        };
+        if terms.is_empty() {
+            return self.compute(class, format_args!("mov.b{bits}"), number(constant));
+        }
+        let sum = self.known(Known::Terms(class, terms.into()), |w| match class {
+            Class::Word => w.narrow_sum(None, terms),
+            _ => w.wide_sum(None, terms),
+        });
+        match number(constant) {
+            0 => sum,
+            constant => self.compute(class, format_args!("add.s{bits}"), format_args!("{sum}, {constant}")),
+        }
+    }
+
+    /// The sum of terms in 32 bits, on top of a register if there is one.
+    pub(super) fn narrow_sum(&mut self, base: Option<Reg>, terms: &[Term]) -> Reg {
         let mut sum = base;
-        // What is added comes before what is taken away, which then needs no sign of its own.
-        for term in positive_first(terms) {
+        for term in self.order.sorted(&self.kernel.indices, terms) {
             let product = self.narrow_product(term);
             let coefficient = term.coefficient as i32;
             sum = Some(match (sum, coefficient) {
@@ -201,24 +220,17 @@ impl Writer<'_> {
                 ),
             });
         }
-        match (sum, constant as i32) {
-            (None, constant) => self.compute(Class::Word, "mov.b32", constant),
-            (Some(sum), 0) => sum,
-            (Some(sum), constant) => self.compute(Class::Word, "add.s32", format_args!("{sum}, {constant}")),
-        }
+        // There is one.
+        sum.unwrap_or_else(|| self.compute(Class::Word, "mov.b32", 0))
     }
 
-    /// A sum in 64 bits, on top of a register if there is one.
-    pub(super) fn wide_sum(&mut self, base: Option<Reg>, constant: i64, terms: &[Term]) -> Reg {
+    /// The sum of terms in 64 bits, on top of a register if there is one.
+    pub(super) fn wide_sum(&mut self, base: Option<Reg>, terms: &[Term]) -> Reg {
         let mut sum = base;
-        for term in positive_first(terms) {
+        for term in self.order.sorted(&self.kernel.indices, terms) {
             sum = Some(self.add_wide(sum, term));
         }
-        match (sum, constant) {
-            (None, constant) => self.compute(Class::Double, "mov.b64", constant),
-            (Some(sum), 0) => sum,
-            (Some(sum), constant) => self.compute(Class::Double, "add.s64", format_args!("{sum}, {constant}")),
-        }
+        sum.unwrap_or_else(|| self.compute(Class::Double, "mov.b64", 0))
     }
 
     fn add_wide(&mut self, sum: Option<Reg>, term: &Term) -> Reg {
@@ -319,7 +331,10 @@ impl Writer<'_> {
         match self.kernel.indices.condition(condition) {
             Predicate::Constant(holds) => self.compute(Class::Predicate, "mov.pred", u32::from(*holds)),
             Predicate::Value(value) => self.register_of(*value),
-            Predicate::Positive(index) => self.against_zero("gt", *index),
+            Predicate::Positive(index) => match self.kernel.indices.both_sides(*index) {
+                Some((more, less)) => self.compare_sums(&more, &less),
+                None => self.against_zero("gt", *index),
+            },
             Predicate::Zero(index) => self.against_zero("eq", *index),
             Predicate::Less(left, right) => self.compare_indices("s", *left, *right),
             Predicate::Within(value, limit) => self.compare_indices("u", *value, *limit),
@@ -355,6 +370,33 @@ impl Writer<'_> {
         )
     }
 
+    /// Whether one sum is more than another, both of which are exact.
+    fn compare_sums(&mut self, more: &Sum, less: &Sum) -> Reg {
+        let is_narrow = |sum: &Sum| {
+            let range = self.kernel.indices.exact_range(sum);
+            range.is_some_and(|(low, high)| i32::try_from(low).is_ok() && i32::try_from(high).is_ok())
+        };
+        let class = match is_narrow(more) && is_narrow(less) {
+            true => Class::Word,
+            false => Class::Double,
+        };
+        // A constant is the second operand.
+        let (comparison, first, second) = match more.terms.is_empty() {
+            true => ("lt", less, more),
+            false => ("gt", more, less),
+        };
+        let first = self.sum(class, first.constant, &first.terms);
+        let second = match second.terms.is_empty() {
+            true => second.constant.to_string(),
+            false => self.sum(class, second.constant, &second.terms).to_string(),
+        };
+        self.compute(
+            Class::Predicate,
+            format_args!("setp.{comparison}.s{}", class.bits()),
+            format_args!("{first}, {second}"),
+        )
+    }
+
     fn compare_indices(&mut self, sign: &str, left: Handle<Index>, right: Handle<Index>) -> Reg {
         let class = self.width_of(&[left, right]);
         let (left, right) = (self.in_class(left, class), self.index_operand(right, class));
@@ -382,17 +424,4 @@ impl Writer<'_> {
             _ => false,
         }
     }
-
-    /// The sum that an index is.
-    pub(super) fn sum_of(&self, index: Handle<Index>) -> Option<&Sum> {
-        match self.kernel.indices.get(index) {
-            Index::Sum(sum) => Some(sum),
-            _ => None,
-        }
-    }
-}
-
-fn positive_first(terms: &[Term]) -> impl Iterator<Item = &Term> {
-    let of_sign = |negative: bool| terms.iter().filter(move |term| (term.coefficient < 0) == negative);
-    of_sign(false).chain(of_sign(true))
 }

@@ -7,7 +7,8 @@ use super::writer::{Base, Known, Once, Writer};
 use crate::element::ElementType;
 use crate::ir::{CacheHint, Handle, MemoryScope};
 use crate::thread::{
-    Argument, ArgumentKind, AsyncCopy, Buffer, BufferKind, Load, Order, Place, Space, Store, Term, Type,
+    Argument, ArgumentKind, AsyncCopy, Atom, Buffer, BufferKind, Index, Load, Order, Place, Space, Store, Sum, Term,
+    Type,
 };
 
 /// The name of all of shared memory.
@@ -83,12 +84,9 @@ impl Writer<'_> {
             (_, Some(pointer)) => (Base::Pointer(pointer), 0),
             _ => (Base::Buffer(place.buffer), 0),
         };
-        let (constant, terms, whole): (i64, Box<[Term]>, _) = match self.sum_of(place.offset) {
-            Some(sum) => (sum.constant, sum.terms.clone(), None),
-            None => (0, Box::default(), Some(place.offset)),
-        };
+        let Sum { constant, terms } = self.spelled_out(place.offset);
         let mut displacement = constant.wrapping_add(first);
-        let is_constant = whole.is_none() && terms.is_empty();
+        let is_constant = terms.is_empty();
         if is_constant && base == Base::Shared {
             return format!("[{SHARED}+{displacement}]");
         }
@@ -98,8 +96,8 @@ impl Writer<'_> {
         };
         let mut address = match is_constant {
             true => start,
-            false => self.known(Known::Address(base, whole, terms.clone()), |w| {
-                w.counted_from(start, place, constant, &terms, whole.is_some())
+            false => self.known(Known::Address(base, terms.clone()), |w| {
+                w.counted_from(start, place.offset, constant, &terms)
             }),
         };
         // What does not fit an instruction is added.
@@ -113,26 +111,53 @@ impl Writer<'_> {
         }
     }
 
-    /// A place's address but for a constant.
-    fn counted_from(&mut self, start: Reg, place: Place, constant: i64, terms: &[Term], is_whole: bool) -> Reg {
-        let offset = place.offset;
-        match (start.class, is_whole) {
-            (Class::Word, true) => {
-                let offset = self.narrow(offset);
-                self.compute(Class::Word, "add.s32", format_args!("{start}, {offset}"))
-            }
+    /// An offset as a sum. Names in it are spelled out where that computes more of an address early, and no more in all.
+    fn spelled_out(&self, offset: Handle<Index>) -> Sum {
+        let indices = &self.kernel.indices;
+        let mut spelled = indices.as_sum(offset);
+        let named = |term: &Term| match (term.coefficient, &*term.factors) {
+            (1, [factor]) => match indices.get(*factor) {
+                Index::Atom(Atom::Variable(variable)) => self.named[variable.index()],
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((at, meant)) = spelled
+            .terms
+            .iter()
+            .enumerate()
+            .find_map(|(at, term)| Some((at, named(term)?)))
+        else {
+            return spelled;
+        };
+        let meant = indices.as_sum(meant);
+        let is_few = meant.terms.len() <= 2;
+        if is_few || self.order.is_partly_of_loop(indices, &meant.terms) {
+            let rest = spelled.terms.iter().enumerate().filter(|(other, _)| *other != at);
+            let rest = rest.map(|(_, term)| term.clone());
+            spelled = Sum {
+                constant: spelled.constant.wrapping_add(meant.constant),
+                terms: meant.terms.iter().cloned().chain(rest).collect(),
+            };
+        }
+        spelled
+    }
+
+    /// The address of an offset but for its constant, which has these terms.
+    fn counted_from(&mut self, start: Reg, offset: Handle<Index>, constant: i64, terms: &[Term]) -> Reg {
+        match start.class {
             // Addresses of 32 bits need the low bits only.
-            (Class::Word, false) => self.narrow_sum(Some(start), 0, terms),
-            (_, true) => {
-                let offset = self.wide(offset);
-                self.compute(Class::Double, "add.s64", format_args!("{start}, {offset}"))
-            }
-            (_, false) if terms.len() > 1 && self.is_narrow_without(offset, constant) => {
-                let sum = self.narrow_sum(None, 0, terms);
+            Class::Word => self.narrow_sum(Some(start), terms),
+            // In one step from what is there first, or from what other addresses are counted by too.
+            _ if terms.len() > 1
+                && self.is_narrow_without(offset, constant)
+                && !self.order.is_staggered(&self.kernel.indices, terms) =>
+            {
+                let sum = self.narrow_sum(None, terms);
                 let wide = self.compute(Class::Double, "cvt.s64.s32", sum);
                 self.compute(Class::Double, "add.s64", format_args!("{start}, {wide}"))
             }
-            (_, false) => self.wide_sum(Some(start), 0, terms),
+            _ => self.wide_sum(Some(start), terms),
         }
     }
 

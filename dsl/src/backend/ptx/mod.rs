@@ -18,6 +18,7 @@ mod index;
 mod memory;
 mod module;
 mod number;
+mod order;
 mod register;
 mod special;
 mod statement;

@@ -209,7 +209,7 @@ impl Writer<'_> {
         self.line("}");
         debug_assert!(results.iter().all(|held| class_of(held.ty.element) != Class::Predicate));
         for (output, held) in ptx.outputs.iter().zip(results) {
-            self.values[output.index()] = Some(held);
+            self.define(*output, held);
         }
     }
 }

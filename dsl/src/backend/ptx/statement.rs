@@ -50,7 +50,7 @@ impl Writer<'_> {
             Statement::Let { value, operation } => {
                 let ty = self.kernel.values[*value].ty;
                 let held = self.operation(ty, operation);
-                self.values[value.index()] = Some(held);
+                self.define(*value, held);
             }
             Statement::Name { variable, index } => self.name(*variable, *index),
             Statement::Assign { register, value } => self.assign(*register, *value),
@@ -108,7 +108,9 @@ impl Writer<'_> {
             Statement::Loop { label, unroll, body } => {
                 self.label(&next(*label));
                 self.unroll(*unroll);
+                self.order.enter_loop();
                 self.block(body);
+                self.order.leave_loop();
                 if !body.diverges() {
                     self.line(format!("bra\t{};", next(*label)));
                 }
@@ -138,6 +140,8 @@ impl Writer<'_> {
             false => self.wide(index),
         };
         self.variables[variable.index()] = Some(register);
+        self.named[variable.index()] = Some(index);
+        self.order.variable(variable);
     }
 
     /// A counted loop, which is tested before its first trip and after each.
@@ -162,6 +166,8 @@ impl Writer<'_> {
         let (start, end) = (self.index_operand(start, class), self.index_operand(end, class));
         let counted = self.compute(class, format_args!("mov.b{bits}"), start);
         self.variables[variable.index()] = Some(counted);
+        self.order.enter_loop();
+        self.order.variable(variable);
         let none = self.compute(
             Class::Predicate,
             format_args!("setp.ge.s{bits}"),
@@ -172,6 +178,7 @@ impl Writer<'_> {
         self.label(&top);
         self.unroll(unroll);
         self.block(body);
+        self.order.leave_loop();
         self.label(&next(label));
         self.line(format!("add.s{bits}\t{counted}, {counted}, {step};"));
         let more = self.compute(

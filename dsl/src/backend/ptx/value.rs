@@ -59,6 +59,12 @@ fn selector(element: ElementType, lane: usize) -> String {
 }
 
 impl Writer<'_> {
+    /// From here on a value is held.
+    pub(super) fn define(&mut self, value: Handle<Value>, held: Held) {
+        self.values[value.index()] = Some(held);
+        self.order.value(value);
+    }
+
     // Operands.
 
     pub(super) fn held(&mut self, operand: Use) -> Held {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 
+use super::order::Order;
 use super::register::{Class, Reg};
 use super::special::Strings;
 use super::target::{Target, Unsupported};
@@ -19,8 +20,10 @@ pub(super) enum Known {
     Wide(Handle<Index>),
     /// A condition.
     Holds(Handle<Predicate>),
+    /// A sum without its constant, in 32 or 64 bits.
+    Terms(Class, Box<[Term]>),
     /// The address of a place, but for a constant.
-    Address(Base, Option<Handle<Index>>, Box<[Term]>),
+    Address(Base, Box<[Term]>),
 }
 
 /// What an address is counted from.
@@ -66,6 +69,9 @@ pub(super) struct Writer<'a> {
     /// Those of the IR, which change.
     pub(super) changing: Vec<Option<Held>>,
     pub(super) variables: Vec<Option<Reg>>,
+    /// What variables are names of.
+    pub(super) named: Vec<Option<Handle<Index>>>,
+    pub(super) order: Order,
     known: HashMap<Known, Reg>,
     /// What is known, in the order it was found, so that the end of a block can forget it.
     found: Vec<Known>,
@@ -94,6 +100,8 @@ impl<'a> Writer<'a> {
             values: vec![None; kernel.values.len()],
             changing: vec![None; kernel.registers.len()],
             variables: vec![None; kernel.variables.len()],
+            named: vec![None; kernel.variables.len()],
+            order: Order::new(kernel),
             known: HashMap::new(),
             found: Vec::new(),
             once: HashMap::new(),

@@ -153,7 +153,7 @@ impl IndexArena {
     }
 
     /// An index as a sum: itself, once, if it is none.
-    pub(super) fn as_sum(&self, index: Handle<Index>) -> Sum {
+    pub fn as_sum(&self, index: Handle<Index>) -> Sum {
         match self.get(index) {
             Index::Sum(sum) => sum.clone(),
             _ => Sum::of(index),

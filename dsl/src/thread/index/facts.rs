@@ -1,7 +1,7 @@
 //! What is known of an index: its range, and which power of two divides it.
 
 use super::arithmetic::Terms;
-use super::{Index, IndexArena, Predicate, Sum};
+use super::{Index, IndexArena, Predicate, Sum, Term};
 use crate::element::ElementType;
 use crate::ir::Handle;
 
@@ -302,6 +302,29 @@ impl IndexArena {
             high = high.checked_add(most)?;
         }
         Some((i64::try_from(low).ok()?, i64::try_from(high).ok()?))
+    }
+
+    /// What is added in a sum, and what is taken away, if none of this wraps: the sum is positive where the first is more than
+    /// the second.
+    pub fn both_sides(&self, index: Handle<Index>) -> Option<(Sum, Sum)> {
+        let Index::Sum(sum) = self.get(index) else { return None };
+        let (added, taken): (Vec<Term>, Vec<Term>) = sum.terms.iter().cloned().partition(|term| term.coefficient > 0);
+        let opposite = |term: Term| {
+            Some(Term {
+                coefficient: term.coefficient.checked_neg()?,
+                ..term
+            })
+        };
+        let more = Sum {
+            constant: sum.constant.max(0),
+            terms: added.into(),
+        };
+        let less = Sum {
+            constant: sum.constant.checked_neg()?.max(0),
+            terms: taken.into_iter().map(opposite).collect::<Option<Vec<_>>>()?.into(),
+        };
+        let is_exact = |sum: &Sum| self.exact_range(sum).is_some();
+        (is_exact(sum) && is_exact(&more) && is_exact(&less)).then_some((more, less))
     }
 }
 
