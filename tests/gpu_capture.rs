@@ -70,6 +70,8 @@ fn a_graph_follows_a_thousand_counts_in_device_memory() -> Outcome {
         };
         step(&device.stream())?;
         let mut graph = captured(device, step)?;
+        // What other launches have asked for is built behind.
+        assert!(Device::settle(Duration::from_secs(120)));
         let before = device.counters();
         let mut seen = HashSet::new();
         for round in 0..1000usize {

@@ -243,7 +243,9 @@ fn in_every_way(
         if number >= 3 && u64::from(lowered.kernel.threads) * blocks <= THREADS {
             let found = threads::run(&lowered, case).outcome;
             let found = found.unwrap_or_else(|fault| panic!("threads, {schedule}: {fault}\n{}", lowered.kernel));
-            same(&format!("threads, {schedule}"), &found, kernel);
+            if let Some(difference) = difference(case, expected, &found) {
+                panic!("threads, {schedule}: {difference}\n{kernel}\n{}", lowered.kernel);
+            }
             tally.as_threads += 1;
         }
     }

@@ -46,7 +46,8 @@ pub struct Counters {
     pub failures: u64,
     /// Bytes of the cubins that are loaded.
     pub code_bytes: u64,
-    /// How long launches took on the host, those that waited included.
+    /// How long launches took on the host, those that waited included: of one in thirteen, and the first, or of all on a device
+    /// with [hooks](crate::Device::on_event).
     pub host_time: Histogram,
 }
 

@@ -2,8 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use std::time::Instant;
-
 use tilewright_dsl::call::{ArgumentValue, Call, MAX_COUNT};
 
 use super::check::parameter;
@@ -104,7 +102,7 @@ impl Bound {
     /// [`LaunchError::WrongArguments`] if there are more or fewer counts that the host knows, [`LaunchError::OtherClass`] for
     /// another value of an exact count that shapes a tile; else as [`Launch::launch`](super::Launch::launch).
     pub fn launch(&mut self, counts: &[u64]) -> Result<Launched, LaunchError> {
-        let started = Instant::now();
+        let started = self.device.specializer().started();
         self.set(counts)?;
         put_at(&mut self.site, self.call.call(), self.device.destination(), started)
     }
@@ -114,7 +112,7 @@ impl Bound {
     /// # Errors
     /// As for [`Bound::launch`]; [`LaunchError::OtherClass`] for a stream of another device.
     pub fn launch_on(&mut self, counts: &[u64], stream: &Stream) -> Result<Launched, LaunchError> {
-        let started = Instant::now();
+        let started = self.device.specializer().started();
         if !stream.device().is(&self.device) {
             return Err(other_device(self.call.call(), &self.site, &self.device, true));
         }

@@ -37,7 +37,7 @@ pub(crate) use check::{check, check_on};
 
 use crate::device::{CapturedLaunch, Destination, Device, Queue, Stream};
 use crate::hardware::capture;
-use crate::specialize::{Event, KeptWords, LaunchPlan, Program, Site, SiteSlot, Tier, Variant, VariantId};
+use crate::specialize::{KeptWords, LaunchPlan, Program, Site, SiteSlot, Tier, Variant, VariantId};
 
 /// What can be launched: a call of a kernel.
 pub trait Launch: Sized {
@@ -151,7 +151,7 @@ impl Launch for Call<'_> {
 }
 
 fn launch(call: Call<'_>, to: Destination<'_>) -> Result<Launched, LaunchError> {
-    let started = Instant::now();
+    let started = to.device.specializer().started();
     let slot = to.device.specializer().slot_of(&call);
     let mut found = slot.find();
     let site = match &mut found {
@@ -175,7 +175,7 @@ fn launch_elsewhere(
     slot: SiteSlot<'_>,
     call: &Call<'_>,
     to: Destination<'_>,
-    started: Instant,
+    started: Option<Instant>,
 ) -> Result<Launched, LaunchError> {
     check(call, to.device)?;
     let specializer = to.device.specializer();
@@ -187,7 +187,12 @@ fn launch_elsewhere(
 
 /// Launches a call that a site admits.
 #[inline]
-fn put_at(site: &mut Site, call: &Call<'_>, to: Destination<'_>, started: Instant) -> Result<Launched, LaunchError> {
+fn put_at(
+    site: &mut Site,
+    call: &Call<'_>,
+    to: Destination<'_>,
+    started: Option<Instant>,
+) -> Result<Launched, LaunchError> {
     let plan = to.device.specializer().plan_at(site, call, &|| goes_into_graph(to))?;
     put(call, plan, to, Some(&mut site.words), started)
 }
@@ -203,16 +208,11 @@ fn put(
     plan: LaunchPlan,
     to: Destination<'_>,
     kept: Option<&mut KeptWords>,
-    started: Instant,
+    started: Option<Instant>,
 ) -> Result<Launched, LaunchError> {
     let specializer = to.device.specializer();
     let Some(mut served) = plan.served else {
-        let host_time = specializer.launched(None, started);
-        specializer.hooks().tell(|| Event::Launched {
-            variant: None,
-            tier: None,
-            host_time,
-        });
+        specializer.launched(None, started);
         return Ok(Launched {
             programs: plan.programs,
             variant: None,
@@ -239,15 +239,10 @@ fn put(
         None => put().map(|()| None)?,
         Some(measure) => measured::around(to, put)?.map(|reading| (measure, reading)),
     };
-    let host_time = specializer.launched(Some(&served), started);
+    specializer.launched(Some(&served), started);
     if let Some((measure, reading)) = measured {
         specializer.measured(*measure, reading);
     }
-    specializer.hooks().tell(|| Event::Launched {
-        variant: Some(&served.variant),
-        tier: Some(served.tier),
-        host_time,
-    });
     Ok(Launched {
         programs: plan.programs,
         tier: Some(served.tier),

@@ -1,7 +1,5 @@
 //! Launches that were prepared: what does not change from one to the next is found and checked once.
 
-use std::time::Instant;
-
 use tilewright_dsl::call::Call;
 
 use super::{Launched, check, put_at};
@@ -70,7 +68,7 @@ impl Prepared {
     /// # Errors
     /// [`LaunchError::OtherClass`] if it is of another class; else as [`Launch::launch`](super::Launch::launch).
     pub fn launch(&mut self, call: Call<'_>) -> Result<Launched, LaunchError> {
-        let started = Instant::now();
+        let started = self.device.specializer().started();
         self.check(&call)?;
         let launched = put_at(&mut self.site, &call, self.device.destination(), started)?;
         call.recycle();
@@ -82,7 +80,7 @@ impl Prepared {
     /// # Errors
     /// As for [`Prepared::launch`]; [`LaunchError::OtherClass`] also for a stream of another device.
     pub fn launch_on(&mut self, call: Call<'_>, stream: &Stream) -> Result<Launched, LaunchError> {
-        let started = Instant::now();
+        let started = self.device.specializer().started();
         self.check_stream(&call, stream)?;
         self.check(&call)?;
         let launched = put_at(&mut self.site, &call, stream.destination(), started)?;

@@ -76,9 +76,13 @@ impl Hooks {
         self.are_there.store(true, Relaxed);
     }
 
+    pub(super) fn are_there(&self) -> bool {
+        self.are_there.load(Relaxed)
+    }
+
     /// Tells all hooks; without any, the event is not even made.
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        if self.are_there.load(Relaxed)
+        if self.are_there()
             && let Some(hooks) = &*self.all.load()
         {
             let event = event();

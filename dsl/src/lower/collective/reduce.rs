@@ -193,7 +193,7 @@ impl Lower<'_> {
             let part = self.where_needed(needed, |lower| lower.leaf(line, reduction, standing.place, leaf))?;
             parts.push((leaf, part));
         }
-        self.by_halves(reduction, parts, own, leaves, Order::of_leaves(line))
+        self.joined(reduction, parts, own, leaves, Order::of_leaves(line))
     }
 
     /// Combines what the threads of a group of several warps have: each of its warps does, and the first thread of each
@@ -260,12 +260,14 @@ impl Lower<'_> {
             })?;
             parts.push((leaf, part));
         }
-        let own = self.by_halves(reduction, parts, group / warp, leaves, Order::Any)?;
+        let own = self.joined(reduction, parts, group / warp, leaves, Order::Any)?;
         self.across(reduction, own, lane, leaves, warp)
     }
 
-    /// Parts and their numbers, of which those below `end` are something: `count`, a power of two, combined by halves.
-    fn by_halves(
+    /// Parts and their numbers, of which those below `end` are something: `count`, a power of two, combined by halves. Where the
+    /// first of equal ones is told by its place, neighbours are combined instead: halves have each other's elements between
+    /// theirs.
+    fn joined(
         &mut self,
         reduction: &Reduction,
         mut parts: Vec<(Handle<Index>, Partial)>,
@@ -274,10 +276,17 @@ impl Lower<'_> {
         order: Order,
     ) -> Result<Partial, LowerError> {
         let end = self.b.constant(end);
+        let by_place = order == Order::Behind && !matches!(reduction, Reduction::Combine(_));
         let mut half = count as usize / 2;
         while half > 0 {
-            for i in 0..half.min(parts.len().saturating_sub(half)) {
-                let (number, other) = parts[i + half];
+            let (apart, step, pairs) = match by_place {
+                true => (count as usize / (2 * half), count as usize / half, half),
+                false => (half, 1, half),
+            };
+            for i in (0..pairs).map(|pair| pair * step) {
+                let Some(&(number, other)) = parts.get(i + apart) else {
+                    break;
+                };
                 let there = self.b.indices().less(number, end);
                 parts[i].1 = self.better(reduction, parts[i].1, other, there, order)?;
             }
@@ -394,7 +403,7 @@ impl Lower<'_> {
             parts.push((along, Partial { value, at }));
         }
         let count = parts.len() as i64;
-        self.by_halves(reduction, parts, count, line.extent, Order::Behind)
+        self.joined(reduction, parts, count, line.extent, Order::Behind)
     }
 
     /// Combines what the threads of a group have, of whom `count` have something; the first one has the total.

@@ -3,6 +3,7 @@
 mod apart;
 mod barriers;
 mod effects;
+mod firsts;
 mod in_order;
 mod kept;
 mod loops;

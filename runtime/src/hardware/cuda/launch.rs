@@ -4,7 +4,10 @@
 
 use std::{ffi::c_void, ptr};
 
-use cudarc::driver::sys;
+use cudarc::driver::{
+    DriverError,
+    sys::{self, CUresult},
+};
 
 use super::{CudaFunction, CudaStream, driver::During};
 use crate::error::DeviceError;
@@ -31,27 +34,36 @@ pub unsafe fn launch(
     if grid == 0 {
         return Ok(());
     }
-    stream.bind()?;
     let [x, y, z] = block;
-    let (function, stream, args) = (function.raw(), stream.raw(), args.as_mut_ptr());
-    // SAFETY: function and stream are alive while they are borrowed; the rest is the caller's promise.
-    unsafe {
-        sys::cuLaunchKernel(
-            function,
-            grid,
-            1,
-            1,
-            x,
-            y,
-            z,
-            shared_bytes,
-            stream,
-            args,
-            ptr::null_mut(),
-        )
+    let (handle, args) = (stream.raw(), args.as_mut_ptr());
+    let put = || {
+        // SAFETY: function and stream are alive while they are borrowed; the rest is the caller's promise.
+        unsafe {
+            sys::cuLaunchKernel(
+                function.raw(),
+                grid,
+                1,
+                1,
+                x,
+                y,
+                z,
+                shared_bytes,
+                handle,
+                args,
+                ptr::null_mut(),
+            )
+        }
+        .result()
+    };
+    if stream.names_its_context() {
+        match put() {
+            // Another context is current in this thread, or none.
+            Err(DriverError(CUresult::CUDA_ERROR_INVALID_CONTEXT | CUresult::CUDA_ERROR_INVALID_HANDLE)) => {}
+            other => return other.during("cuLaunchKernel"),
+        }
     }
-    .result()
-    .during("cuLaunchKernel")
+    stream.bind()?;
+    put().during("cuLaunchKernel")
 }
 
 /// As [`launch`], of a kernel that may begin once all blocks of the kernel before it in the stream have triggered or ended.

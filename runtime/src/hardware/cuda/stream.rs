@@ -224,6 +224,13 @@ impl CudaStream {
         }
     }
 
+    /// Whether its handle alone says what it is, and nothing is lost by a call of the driver that fails: the legacy stream is
+    /// that of the current context, and what fails in a capture ends it.
+    #[inline]
+    pub(super) fn names_its_context(&self) -> bool {
+        self.identity() != 0 && self.kept.is_none() && !self.stream.may_be_captured.load(Relaxed)
+    }
+
     pub(super) fn context(&self) -> &Arc<CudaContext> {
         self.stream.stream.context()
     }

@@ -10,7 +10,7 @@ use tilewright_testing::Part;
 
 use super::*;
 use crate::cache::{BundleBuilder, CubinCache, DiskCache};
-use crate::compile::{Architecture, CompileOptions, Nvrtc, compile};
+use crate::compile::{Architecture, CompileOptions, Compiler, Nvrtc, compile};
 use crate::{LaunchError, Target};
 
 const PLACED: usize = 64;
@@ -97,7 +97,8 @@ fn a_class_is_made_in_far_less_time_than_it_is_compiled() {
 ///
 /// * `alone`: NVRTC with the sources that the classes have. `resident`: the launch, down to NVRTC. `tiered`: what serves
 ///   better is compiled behind meanwhile. `disk`: and all of it is kept in a disk cache that was empty.
-/// * `GPU`: launches on the GPU, if there is one, which load what they compile.
+/// * `nvrtc` and `ptx`: launches on the GPU, if there is one, by each compiler, which load what they compile. `ptx` is compiled by
+///   the driver, whose own cache `CUDA_CACHE_DISABLE=1` turns off.
 #[test]
 #[ignore = "a measurement: run it by itself, with --release, --ignored and --nocapture"]
 fn cold_classes_on_threads_beside_nvrtc_alone() {
@@ -122,9 +123,9 @@ fn cold_classes_on_threads_beside_nvrtc_alone() {
         "NVRTC {:?}, {cores} cores; ms for each of {CLASSES} classes a thread, in wall time",
         nvrtc.version()
     );
-    println!("threads    alone resident   tiered     disk      GPU");
+    println!("threads    alone resident   tiered     disk    nvrtc      ptx");
     for threads in threads {
-        let mut least = [Duration::MAX; 5];
+        let mut least = [Duration::MAX; 6];
         for _ in 0..ROUNDS {
             let mut measure = |at: usize, act: &(dyn Fn(usize) + Sync)| {
                 least[at] = least[at].min(timed(threads, CLASSES, act));
@@ -146,8 +147,11 @@ fn cold_classes_on_threads_beside_nvrtc_alone() {
             let device = offline(&BundleBuilder::new(), Specialize::Tiered);
             measure(3, &|number| serve(&device, number));
             CubinCache::new().install();
-            if let Ok(gpu) = Device::fresh_cuda() {
-                measure(4, &|number| placing(&gpu, number, |call| call.launch(&gpu).map(drop)));
+            for (at, compiler) in [(4, Compiler::Nvrtc), (5, Compiler::Ptx)] {
+                if let Ok(gpu) = Device::cuda_with(0, compiler) {
+                    gpu.set_specialize(Specialize::Resident);
+                    measure(at, &|number| placing(&gpu, number, |call| call.launch(&gpu).map(drop)));
+                }
             }
         }
         let per_class = |wall: Duration| wall.as_secs_f64() * 1e3 / (threads * CLASSES) as f64;
