@@ -40,7 +40,10 @@ pub fn pad_batch<'py>(
         given.push(Given::of(&mut call, &entry?)?);
     }
     let stream = call.stream()?;
-    let entries = given.iter().map(Given::detached).collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::with_capacity(given.len());
+    for given in &given {
+        entries.push(given.detached()?);
+    }
     work(py, || launch(&entries, &stream))
 }
 
@@ -95,6 +98,7 @@ impl<'py> Given<'py> {
         })
     }
 
+    #[inline]
     fn detached(&self) -> Result<Entry<'_>, Error> {
         if let Some(src) = &self.src
             && src.axes() != self.out.axes()
@@ -150,6 +154,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// The memory of its tensors and of its count.
+    #[inline]
     fn held(&self, stream: &Stream) -> Result<(Bits<'a>, Held<'a>), Error> {
         let bits = match self.width {
             1 => Bits::One(Pair::of(self, stream)?),
@@ -190,8 +195,10 @@ impl<'a, T: Element> Pair<'a, T> {
 }
 
 fn launch(entries: &[Entry<'_>], stream: &Stream) -> Result<(), Error> {
-    let held = entries.iter().map(|entry| entry.held(stream));
-    let mut held = held.collect::<Result<Vec<_>, _>>()?;
+    let mut held = Vec::with_capacity(entries.len());
+    for entry in entries {
+        held.push(entry.held(stream)?);
+    }
     let mut padding = Padding::new();
     for ((bits, count), entry) in held.iter_mut().zip(entries) {
         match bits {
