@@ -64,8 +64,9 @@ impl<'py> Given<'py> {
         if !(2..=5).contains(&entry.len()) {
             return Err(wrong().into());
         }
-        let there = |at: usize| entry.get_item(at).ok().filter(|value| !value.is_none());
-        let out = call.written(&entry.get_item(0)?, "out")?;
+        let there = |at: usize| entry.get_borrowed_item(at).ok().filter(|value| !value.is_none());
+        let out = entry.get_borrowed_item(0)?;
+        let out = call.written(&out, "out")?;
         let src = there(1).map(|src| call.read(&src, "src")).transpose()?;
         if let Some(src) = &src {
             src.moves_to(&out)?;
@@ -130,6 +131,10 @@ fn bits_of(fill: &Bound<'_, PyAny>, out: &Tensor<'_>) -> PyResult<u64> {
         false if element == ElementType::U64 => Literal::new(fill.extract::<u64>().map_err(|_| wrong())?),
         false => Literal::new(fill.extract::<i64>().map_err(|_| wrong())?),
     };
+    // Zero is one in every type, and the usual fill.
+    if number.bits == 0 {
+        return Ok(0);
+    }
     let cast = |value: Literal, to| arithmetic::cast(value, to);
     let found = cast(number, element);
     // What comes back as another number was no value of the type; floats are rounded.
