@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)] // Instructions that read registers of the machine and nothing else.
 
+use tilewright::dp::kernels;
 use tilewright::prelude::*;
-use tilewright::runtime::Target;
 use tilewright::runtime::inspect::Inspection;
+use tilewright::runtime::{Launched, Target};
 use tilewright_harness::testing::gpus;
 use tilewright_testing::Part;
 
@@ -57,5 +58,72 @@ fn every_element_is_stored_by_the_thread_that_is_told() {
                 }
             }
         }
+    }
+}
+
+/// What is told of a launch is what was launched; the figures are printed for `benches/inspected.py`, which asks a profiler.
+fn compare(found: &Inspection, launched: &Launched) {
+    let variant = launched.variant().unwrap();
+    let module = variant.module().unwrap();
+    let [x, y, z] = module.threads;
+    assert_eq!(found.launch.threads, x * y * z, "{}", found.kernel);
+    assert_eq!(found.launch.programs, launched.programs(), "{}", found.kernel);
+    let code = found.code.as_ref().expect("there is NVRTC where this runs");
+    let occupancy = code.occupancy.as_ref().unwrap();
+    let name = &module.entry;
+    println!(
+        "inspected {name} threads={} blocks={} registers={} shared={} warps={} read={} written={}",
+        found.launch.threads,
+        found.launch.blocks.unwrap(),
+        code.registers,
+        code.shared_bytes,
+        occupancy.warps,
+        bytes(found, "load"),
+        bytes(found, "store"),
+    );
+}
+
+/// The fewest bytes that are read or written.
+fn bytes(found: &Inspection, kind: &str) -> u64 {
+    let tensors = found.traffic.tensors.iter().filter(|tensor| tensor.kind == kind);
+    tensors.map(|tensor| tensor.floor_bytes).sum()
+}
+
+/// Launches a call until its variant is the best, then once more, and looks at the same.
+macro_rules! look_at {
+    ($gpu:expr, $call:expr) => {{
+        $call.launch($gpu).unwrap();
+        Device::settle(std::time::Duration::from_secs(60));
+        let launched = $call.launch($gpu).unwrap();
+        let mut options = InspectOptions::new(Target::from($gpu.as_cuda().unwrap().properties()));
+        options.tier = launched.tier();
+        compare(&$call.inspect(&options).unwrap(), &launched);
+    }};
+}
+
+#[test]
+fn what_is_told_of_five_kernels_is_what_is_launched() {
+    const ROWS: usize = 16384;
+    const COLUMNS: usize = 7168;
+    for gpu in Part::Gpu.or_skip(gpus()).into_iter().flatten() {
+        let gpu = &gpu;
+        let src = gpu.zeros::<u16, 2>([ROWS, COLUMNS]).unwrap();
+        let mut out = gpu.zeros::<u16, 2>([ROWS, COLUMNS]).unwrap();
+        let order: Vec<i64> = (0..ROWS as i64).map(|row| row * 77 % ROWS as i64).collect();
+        let index = gpu.upload(&order, [ROWS]).unwrap();
+        look_at!(gpu, kernels::gather_rows(&mut out, &src, &index));
+        look_at!(gpu, kernels::scatter_rows(&mut out, &src, &index));
+        let (start, rows) = (Runtime(100), Runtime(ROWS as u64 - 100));
+        look_at!(gpu, kernels::place_rows(&mut out, &src, start, Runtime(0), rows));
+        let counts = gpu.upload(&[1000i32; 8], [8]).unwrap();
+        let mut ids = gpu.zeros::<i32, 2>([ROWS, 8]).unwrap();
+        look_at!(
+            gpu,
+            kernels::mask_padding_ids(&mut ids, &counts, Runtime(ROWS as u64 / 8))
+        );
+        let floats = gpu.zeros::<f32, 2>([ROWS / 2, COLUMNS]).unwrap();
+        let mut small = gpu.zeros::<F8E4M3, 2>([ROWS / 2, COLUMNS]).unwrap();
+        let mut scales = gpu.zeros::<f32, 2>([ROWS / 2, COLUMNS / 128]).unwrap();
+        look_at!(gpu, kernels::quantize_rows(&mut small, &mut scales, &floats));
     }
 }

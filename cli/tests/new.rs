@@ -32,9 +32,11 @@ fn a_new_crate_passes_its_test_and_its_bench_at_once() {
     fs::copy(root.join("Cargo.lock"), made.join("Cargo.lock")).unwrap();
     let unoptimised = ["", "-runtime", "-harness", "-testing", "-macros"].map(|part| format!("tilewright{part}"));
     let profile = unoptimised.map(|package| format!("profile.dev.package.{package}.opt-level=0"));
-    let debug = [
+    let others = [
         "profile.dev.debug=\"line-tables-only\"".to_owned(),
         "profile.dev.package.\"*\".debug=false".to_owned(),
+        "profile.dev.package.\"*\".opt-level=2".to_owned(),
+        "profile.dev.package.tilewright-dsl.opt-level=2".to_owned(),
     ];
     for (what, needle) in [
         ("test", "test every_row_is_multiplied_by_its_factor ... ok"),
@@ -50,7 +52,7 @@ fn a_new_crate_passes_its_test_and_its_bench_at_once() {
             // Optimised builds of everything would take minutes.
             cargo.args(["--profile", "dev"]);
         }
-        profile.iter().chain(&debug).for_each(|line| {
+        profile.iter().chain(&others).for_each(|line| {
             cargo.args(["--config", line]);
         });
         let output = cargo.output().unwrap();

@@ -37,6 +37,7 @@ impl<'py> Call<'py> {
     }
 
     /// A tensor that is read.
+    #[inline]
     pub fn read(&mut self, object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Tensor<'py>> {
         let tensor = Tensor::of(object, name, |place| self.told_to(place))?;
         let place = tensor.place();
@@ -66,8 +67,11 @@ impl<'py> Call<'py> {
     }
 
     /// A tensor that is written.
+    #[inline]
     pub fn written(&mut self, object: &Bound<'py, PyAny>, name: &'static str) -> PyResult<Tensor<'py>> {
-        self.read(object, name)?.writable()
+        let tensor = self.read(object, name)?;
+        tensor.check_writable()?;
+        Ok(tensor)
     }
 
     /// A number of the host, or a tensor of one i32 or i64 that the kernel reads when it runs.

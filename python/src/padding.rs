@@ -40,7 +40,10 @@ pub fn pad_batch<'py>(
         given.push(Given::of(&mut call, &entry?)?);
     }
     let stream = call.stream()?;
-    let entries = given.iter().map(Given::detached).collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::with_capacity(given.len());
+    for given in &given {
+        entries.push(given.detached()?);
+    }
     work(py, || launch(&entries, &stream))
 }
 
@@ -61,8 +64,9 @@ impl<'py> Given<'py> {
         if !(2..=5).contains(&entry.len()) {
             return Err(wrong().into());
         }
-        let there = |at: usize| entry.get_item(at).ok().filter(|value| !value.is_none());
-        let out = call.written(&entry.get_item(0)?, "out")?;
+        let there = |at: usize| entry.get_borrowed_item(at).ok().filter(|value| !value.is_none());
+        let out = entry.get_borrowed_item(0)?;
+        let out = call.written(&out, "out")?;
         let src = there(1).map(|src| call.read(&src, "src")).transpose()?;
         if let Some(src) = &src {
             src.moves_to(&out)?;
@@ -95,6 +99,7 @@ impl<'py> Given<'py> {
         })
     }
 
+    #[inline]
     fn detached(&self) -> Result<Entry<'_>, Error> {
         if let Some(src) = &self.src
             && src.axes() != self.out.axes()
@@ -126,6 +131,10 @@ fn bits_of(fill: &Bound<'_, PyAny>, out: &Tensor<'_>) -> PyResult<u64> {
         false if element == ElementType::U64 => Literal::new(fill.extract::<u64>().map_err(|_| wrong())?),
         false => Literal::new(fill.extract::<i64>().map_err(|_| wrong())?),
     };
+    // Zero is one in every type, and the usual fill.
+    if number.bits == 0 {
+        return Ok(0);
+    }
     let cast = |value: Literal, to| arithmetic::cast(value, to);
     let found = cast(number, element);
     // What comes back as another number was no value of the type; floats are rounded.
@@ -150,6 +159,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// The memory of its tensors and of its count.
+    #[inline]
     fn held(&self, stream: &Stream) -> Result<(Bits<'a>, Held<'a>), Error> {
         let bits = match self.width {
             1 => Bits::One(Pair::of(self, stream)?),
@@ -190,8 +200,10 @@ impl<'a, T: Element> Pair<'a, T> {
 }
 
 fn launch(entries: &[Entry<'_>], stream: &Stream) -> Result<(), Error> {
-    let held = entries.iter().map(|entry| entry.held(stream));
-    let mut held = held.collect::<Result<Vec<_>, _>>()?;
+    let mut held = Vec::with_capacity(entries.len());
+    for entry in entries {
+        held.push(entry.held(stream)?);
+    }
     let mut padding = Padding::new();
     for ((bits, count), entry) in held.iter_mut().zip(entries) {
         match bits {

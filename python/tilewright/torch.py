@@ -193,7 +193,8 @@ def pad_batch(entries: Sequence[tilewright.Pad]) -> None:
     entries = [tilewright.Pad(*entry) for entry in entries]
     counts = [entry.src.shape[entry.axis] if entry.count is None else entry.count for entry in entries]
     alike = _alike(counts)
-    on_device = bool(alike) and isinstance(alike[0], Tensor)
+    # torch 2.11 compiles no `bool` of a list.
+    on_device = len(alike) > 0 and isinstance(alike[0], Tensor)
     _ops.pad_batch(
         [entry.out for entry in entries],
         [entry.src for entry in entries],

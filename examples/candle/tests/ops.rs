@@ -102,13 +102,15 @@ fn rows_are_scattered_in_place_into_every_view_and_nothing_around_them_changes()
         for dtype in TYPES {
             // Sixes everywhere; the view that is written is a part of it, a transposed one, or all.
             let six = |rows, columns| {
-                numbers(rows, columns, dtype, device).and_then(|all| {
+                // On a GPU candle makes no view of every type contiguous.
+                numbers(rows, columns, dtype, &Device::Cpu).and_then(|all| {
                     let one = values(&all.narrow(0, 0, 1)?.narrow(1, 5, 1)?)?[0];
                     assert_eq!(one, 6.0);
                     all.narrow(0, 0, 1)?
                         .narrow(1, 5, 1)?
                         .broadcast_as((rows, columns))?
-                        .contiguous()
+                        .contiguous()?
+                        .to_device(device)
                 })
             };
             let src = numbers(3, 10, dtype, device)?;

@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
 
 use parking_lot::Mutex;
-use pyo3::ffi::{PyObject, PyTypeObject};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyType};
 use tilewright_runtime::tensor::dlpack::{DLDataType, DLDevice, DLPackVersion, DLTensor};
@@ -41,8 +42,19 @@ unsafe impl Send for ExchangeTable {}
 /// A type that was seen, and its table if it has one. The type is kept, so that no other one has its address.
 struct Seen {
     kind: Py<PyType>,
-    table: Option<&'static ExchangeTable>,
+    shower: Option<Shower>,
 }
+
+/// How objects of a type are shown.
+#[derive(Clone, Copy)]
+pub struct Shower {
+    table: &'static ExchangeTable,
+    /// What the type calls `is_neg`, found once: it is asked of every tensor of floats. The type lends it, and is kept.
+    is_negated: Option<NonNull<PyObject>>,
+}
+
+// SAFETY: the object is only used by threads that are attached to Python.
+unsafe impl Send for Shower {}
 
 /// Types are few: subclasses of a framework's tensor have its table each.
 static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
@@ -50,39 +62,84 @@ static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
 /// The most types that are remembered.
 const MOST_SEEN: usize = 256;
 
-impl ExchangeTable {
-    /// The table of an object's type.
-    pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static Self>> {
-        let kind: *mut PyTypeObject = object.get_type_ptr();
+thread_local! {
+    /// The type that this thread saw last, of those that are kept: most calls have tensors of one.
+    static LAST: Cell<Option<(NonNull<PyTypeObject>, Option<Shower>)>> = const { Cell::new(None) };
+}
+
+impl Shower {
+    /// That of an object's type.
+    pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let kind = NonNull::new(object.get_type_ptr());
+        if let Some((last, shower)) = LAST.get()
+            && Some(last) == kind
+        {
+            return Ok(shower);
+        }
+        Self::find(kind, object)
+    }
+
+    #[inline(never)]
+    fn find(kind: Option<NonNull<PyTypeObject>>, object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         // Nothing of Python is called while the lock is held.
         let seen = SEEN
             .lock()
             .iter()
-            .find(|seen| seen.kind.as_ptr() == kind.cast())
-            .map(|seen| seen.table);
+            .find(|seen| Some(seen.kind.as_ptr().cast()) == kind.map(NonNull::as_ptr))
+            .map(|seen| seen.shower);
         match seen {
-            Some(table) => Ok(table),
+            Some(shower) => {
+                LAST.set(kind.map(|kind| (kind, shower)));
+                Ok(shower)
+            }
             None => Self::look(&object.get_type()),
         }
     }
 
     #[cold]
-    fn look(kind: &Bound<'_, PyType>) -> PyResult<Option<&'static Self>> {
+    fn look(kind: &Bound<'_, PyType>) -> PyResult<Option<Self>> {
         let table = match kind.getattr_opt(ATTRIBUTE)? {
-            Some(capsule) => Self::in_capsule(&capsule),
+            Some(capsule) => ExchangeTable::in_capsule(&capsule),
             None => None,
         };
+        // Kept for ever, as the type is.
+        let is_negated = match table {
+            Some(_) => kind.getattr_opt("is_neg")?.map(Bound::into_ptr),
+            None => None,
+        };
+        let shower = table.map(|table| Self {
+            table,
+            is_negated: is_negated.and_then(NonNull::new),
+        });
         let seen = Seen {
             kind: kind.clone().unbind(),
-            table,
+            shower,
         };
         let mut all = SEEN.lock();
         if all.len() < MOST_SEEN {
             all.push(seen);
         }
-        Ok(table)
+        Ok(shower)
     }
 
+    /// The table of the type.
+    pub fn table(self) -> &'static ExchangeTable {
+        self.table
+    }
+
+    /// Whether a number of the tensor is the negative of what is in memory.
+    pub fn is_negated(self, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(ask) = self.is_negated else { return Ok(false) };
+        // SAFETY: the function is kept for ever, and the thread is attached to Python.
+        let answer = unsafe {
+            let answer = ffi::PyObject_CallFunctionObjArgs(ask.as_ptr(), object.as_ptr(), ptr::null_mut::<PyObject>());
+            Bound::from_owned_ptr_or_err(object.py(), answer)?
+        };
+        answer.is_truthy()
+    }
+}
+
+impl ExchangeTable {
     fn in_capsule(capsule: &Bound<'_, PyAny>) -> Option<&'static Self> {
         let capsule = capsule.cast::<PyCapsule>().ok()?;
         let mut header = capsule

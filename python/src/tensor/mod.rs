@@ -21,7 +21,7 @@ use tilewright_dsl::element::{Element, ElementType};
 use tilewright_runtime::tensor::dlpack::{DLDataType, DLTensor};
 
 pub use capsule::hand_out;
-pub use exchange::ExchangeTable;
+pub use exchange::{ExchangeTable, Shower};
 pub use shaped::{Shaped, Typed};
 
 use crate::device::Place;
@@ -30,11 +30,14 @@ use capsule::Lent;
 use interface::Described;
 
 /// The most axes of a tensor, before those that follow each other are joined.
-const MAX_AXES: usize = 16;
+const MAX_AXES: usize = 8;
 
-/// DLPack's codes of floats.
+/// DLPack's codes of types.
+const INT: u8 = 0;
+const UINT: u8 = 1;
 const FLOAT: u8 = 2;
 const BFLOAT: u8 = 4;
+const BOOL: u8 = 6;
 
 /// A tensor that a call was given.
 pub struct Tensor<'py> {
@@ -73,17 +76,15 @@ impl<'py> Tensor<'py> {
         stream: impl FnOnce(Place) -> PyResult<Option<usize>>,
     ) -> PyResult<Self> {
         let py = object.py();
-        if let Some(table) = ExchangeTable::of(object)? {
+        if let Some(shower) = Shower::of(object)? {
+            let table = shower.table();
             let tensor = table.tensor(object)?;
             // The table shows a number whose sign is yet to be changed as it is in memory.
-            if [FLOAT, BFLOAT].contains(&tensor.dtype.code)
-                && let Some(is_negated) = object.getattr_opt(intern!(py, "is_neg"))?
-                && is_negated.call0()?.is_truthy()?
-            {
+            if [FLOAT, BFLOAT].contains(&tensor.dtype.code) && shower.is_negated(object)? {
                 let reason = "is to be negated yet: pass `.resolve_neg()`";
                 return Err(Error::unusable(name, reason).into());
             }
-            return Ok(Self::shown(object, name, &tensor, false, Origin::Table(table), None)?);
+            return Self::shown(object, name, &tensor, false, Origin::Table(table), None);
         }
         if object.hasattr(intern!(py, "__dlpack__"))? {
             let place: (i32, i32) = object.call_method0(intern!(py, "__dlpack_device__"))?.extract()?;
@@ -93,14 +94,7 @@ impl<'py> Tensor<'py> {
             )?;
             let tensor = DLTensor { ..*lent.tensor() };
             let read_only = lent.is_read_only();
-            return Ok(Self::shown(
-                object,
-                name,
-                &tensor,
-                read_only,
-                Origin::Asked,
-                Some(lent),
-            )?);
+            return Self::shown(object, name, &tensor, read_only, Origin::Asked, Some(lent));
         }
         if let Some(described) = interface::described(object, name)? {
             return Ok(Self::described(object, name, described)?);
@@ -116,7 +110,7 @@ impl<'py> Tensor<'py> {
     /// Whether an object shows a tensor at all.
     pub fn is_one(object: &Bound<'py, PyAny>) -> PyResult<bool> {
         let py = object.py();
-        Ok(ExchangeTable::of(object)?.is_some()
+        Ok(Shower::of(object)?.is_some()
             || object.hasattr(intern!(py, "__dlpack__"))?
             || object.hasattr(intern!(py, "__cuda_array_interface__"))?)
     }
@@ -129,8 +123,8 @@ impl<'py> Tensor<'py> {
         read_only: bool,
         origin: Origin,
         lent: Option<Lent>,
-    ) -> Result<Self, Error> {
-        let refused = |reason: String| Error::unusable(name, reason);
+    ) -> PyResult<Self> {
+        let refused = |reason: String| PyErr::from(Error::unusable(name, reason));
         let axes = usize::try_from(tensor.ndim).ok().filter(|&axes| axes <= MAX_AXES);
         let axes = axes.ok_or_else(|| refused(format!("has {} axes, of at most {MAX_AXES}", tensor.ndim)))?;
         if axes > 0 && tensor.shape.is_null() {
@@ -145,7 +139,10 @@ impl<'py> Tensor<'py> {
             (list(tensor.shape), list(tensor.strides))
         };
         let extent = |&extent: &i64| usize::try_from(extent).map_err(|_| refused(format!("has an extent of {extent}")));
-        let extents = shape.iter().map(extent).collect::<Result<ArrayVec<_, MAX_AXES>, _>>()?;
+        let mut extents = ArrayVec::new();
+        for each in shape {
+            extents.push(extent(each)?);
+        }
         let strides = match strides {
             [] => without_gaps(&extents),
             strides => strides.iter().copied().collect(),
@@ -211,20 +208,21 @@ impl<'py> Tensor<'py> {
     }
 
     /// Refuses a tensor that must not be written.
-    pub fn writable(self) -> PyResult<Self> {
+    pub fn check_writable(&self) -> PyResult<()> {
         if self.read_only {
             let reason = "is read-only: copy it, or ask its owner for one that may be written";
             return Err(Error::unusable(self.name, reason).into());
         }
-        // A framework that keeps gradients would not see that it is written.
+        // A framework that keeps gradients, which integers have none of, would not see that it is written.
         if let Origin::Table(_) = self.origin
+            && ![INT, UINT, BOOL].contains(&self.dtype.code)
             && let Some(required) = self.object.getattr_opt(intern!(self.object.py(), "requires_grad"))?
             && required.is_truthy()?
         {
             let reason = "requires a gradient, and what is written here is not recorded: pass `.detach()`";
             return Err(Error::unusable(self.name, reason).into());
         }
-        Ok(self)
+        Ok(())
     }
 
     /// What its argument is called.
@@ -389,6 +387,7 @@ impl<'py> Tensor<'py> {
             extents,
             strides,
             width: self.width,
+            is_known: matches!(self.origin, Origin::Table(_)),
             kept: PhantomData,
         }
     }
@@ -424,11 +423,11 @@ impl<'py> Tensor<'py> {
 fn shown(dtype: DLDataType) -> String {
     let DLDataType { code, bits, lanes } = dtype;
     let name = match code {
-        0 => "int",
-        1 => "uint",
+        INT => "int",
+        UINT => "uint",
         FLOAT => "float",
         BFLOAT => "bfloat",
-        6 => "bool",
+        BOOL => "bool",
         10 => "float8_e4m3fn",
         12 => "float8_e5m2",
         _ => return format!("DLPack's type {code} of {bits} bits, {lanes} at once"),

@@ -40,6 +40,8 @@ pub struct Shaped<'a, const R: usize> {
     pub(super) strides: [i64; R],
     /// Bytes of an element.
     pub(super) width: usize,
+    /// Whether a framework says itself where its tensors are, so that the driver need not be asked.
+    pub(super) is_known: bool,
     pub(super) kept: PhantomData<&'a ()>,
 }
 
@@ -50,10 +52,14 @@ impl<'a, const R: usize> Shaped<'a, R> {
     /// It is not, or the memory cannot be what it is said to be.
     pub fn read<T: Element>(&self, stream: &Stream) -> Result<BorrowedTensor<'a, T, R>, TensorError> {
         self.check::<T>()?;
+        let of = match self.is_known {
+            true => BorrowedTensor::from_raw_unasked,
+            false => BorrowedTensor::from_raw,
+        };
         // SAFETY: the object says that its elements are there, and it is kept for `'a`, which is until the launch has been
         // put into the stream that its framework works on, or is done on the CPU device. Who else writes them meanwhile, from
         // another thread of Python, has no order with any reader.
-        unsafe { BorrowedTensor::from_raw(stream, self.address, self.extents, self.strides) }
+        unsafe { of(stream, self.address, self.extents, self.strides) }
     }
 
     /// The elements, to be written too.
@@ -62,8 +68,12 @@ impl<'a, const R: usize> Shaped<'a, R> {
     /// As for [`read`](Self::read).
     pub fn write<T: Element>(&self, stream: &Stream) -> Result<BorrowedTensorMut<'a, T, R>, TensorError> {
         self.check::<T>()?;
+        let of = match self.is_known {
+            true => BorrowedTensorMut::from_raw_unasked,
+            false => BorrowedTensorMut::from_raw,
+        };
         // SAFETY: as above; that two arguments of a launch share none that is written, the launch checks.
-        unsafe { BorrowedTensorMut::from_raw(stream, self.address, self.extents, self.strides) }
+        unsafe { of(stream, self.address, self.extents, self.strides) }
     }
 
     fn check<T: Element>(&self) -> Result<(), TensorError> {

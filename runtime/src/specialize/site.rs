@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
-use tilewright_dsl::call::{Call, ExtentBinding, Specialize};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Specialize};
 
 use super::class::{LaunchClass, Staged};
 use super::key::{Key, Literals};
@@ -37,6 +37,7 @@ pub(crate) struct Site {
     /// The conditions with these known.
     conditions: Option<Program>,
     settled: Option<Settled>,
+    repeated: Repeated,
     asked: Option<Asked>,
 }
 
@@ -47,6 +48,31 @@ struct Settled {
     programs: RangeInclusive<u64>,
     variant: Arc<Variant>,
     tier: Tier,
+}
+
+/// The launch before, which `settled` served: with the same counts and scalars, over the same extents and strides, the next
+/// one is the same.
+#[derive(Default)]
+struct Repeated {
+    /// Whether there was one, with the extents and strides of now.
+    is_known: bool,
+    /// Kept for their memory.
+    numbers: Vec<u64>,
+    grid: [u64; 3],
+    programs: u64,
+    blocks: u32,
+}
+
+/// The counts and scalars of a call. Those in device memory count as the most that they may be.
+fn numbers<'c>(call: &'c Call<'_>) -> impl Iterator<Item = u64> + 'c {
+    call.arguments().iter().filter_map(|argument| match argument {
+        ArgumentValue::Count(CountArgument::Exact(value) | CountArgument::Runtime(value)) => {
+            Some(value.cast_unsigned())
+        }
+        ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
+        ArgumentValue::Scalar(literal) => Some(literal.bits),
+        ArgumentValue::Tensor(_) | ArgumentValue::List(_) => None,
+    })
 }
 
 /// What a launch was to do that said this itself, when the device had been told so much.
@@ -97,6 +123,7 @@ impl Site {
         if !has_same_shapes {
             self.same_shapes = 0;
             self.conditions = None;
+            self.repeated.is_known = false;
         } else if self.same_shapes < SAME_SHAPES {
             self.same_shapes += 1;
             if self.same_shapes == SAME_SHAPES {
@@ -110,11 +137,13 @@ impl Site {
         self.conditions = self.class.conditions_of_shapes(call);
         // What is left of the conditions says nothing of other shapes.
         self.settled = None;
+        self.repeated.is_known = false;
     }
 
     /// Lets go of variants.
     pub(super) fn let_go(&mut self) {
         self.settled = None;
+        self.repeated.is_known = false;
         self.words.clear();
     }
 
@@ -141,6 +170,41 @@ impl Site {
             is_new: false,
             measure: None,
         })
+    }
+
+    /// The plan of a call whose extents and strides are those of the launch before, if it is that launch once more.
+    #[inline]
+    fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
+        let (repeated, settled) = (&self.repeated, self.settled.as_ref()?);
+        let is_same = repeated.is_known && numbers(call).eq(repeated.numbers.iter().copied());
+        is_same.then(|| LaunchPlan {
+            grid: repeated.grid,
+            programs: repeated.programs,
+            served: Some(Served {
+                blocks: repeated.blocks,
+                variant: settled.variant.clone(),
+                tier: settled.tier,
+                is_new: false,
+                measure: None,
+            }),
+        })
+    }
+
+    /// Notes a launch for the next one, if that would be served alike.
+    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan) {
+        let is_settled = |served: &&Served| {
+            let settled = self.settled.as_ref();
+            settled.is_some_and(|settled| Arc::ptr_eq(&settled.variant, &served.variant))
+        };
+        let served = plan.served.as_ref().filter(is_settled);
+        let repeated = &mut self.repeated;
+        repeated.is_known = served.is_some();
+        if let Some(served) = served {
+            repeated.numbers.clear();
+            repeated.numbers.extend(numbers(call));
+            (repeated.grid, repeated.programs) = (plan.grid, plan.programs);
+            repeated.blocks = served.blocks;
+        }
     }
 
     /// Whether the exact counts that its code is made for have the values of a call.
@@ -200,6 +264,7 @@ impl Shared {
             same_shapes: 0,
             conditions: None,
             settled: None,
+            repeated: Repeated::default(),
             asked: None,
         };
         site.see(call);
@@ -219,6 +284,9 @@ impl Shared {
         if specialize != Specialize::Tiered || site.may_have_literals(call) || self.offline.is_some() {
             return self.plan_each(site, specialize, call, is_capturing);
         }
+        if let Some(plan) = site.repeated(call) {
+            return Ok(plan);
+        }
         let (grid, programs) = site.class.programs(call)?;
         let served = match programs {
             0 => None,
@@ -227,7 +295,9 @@ impl Shared {
                 None => self.settle(site, call, grid, programs, is_capturing)?,
             }),
         };
-        Ok(LaunchPlan { grid, programs, served })
+        let plan = LaunchPlan { grid, programs, served };
+        site.repeat(call, &plan);
+        Ok(plan)
     }
 
     /// As [`Shared::specialize`], looked up again only where something is told or asked.

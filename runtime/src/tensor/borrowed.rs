@@ -55,6 +55,15 @@ struct Part<'a, const R: usize> {
     _turn: Option<Turn<'a>>,
 }
 
+/// Who says that memory is the GPU's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The driver, which is asked.
+    Asked,
+    /// The caller, who is believed.
+    Taken,
+}
+
 /// cudarc's word that a slice is in use, given on the slice's own stream: what other streams of its context wait for, where
 /// that tracks events.
 struct Turn<'a> {
@@ -106,7 +115,29 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, None) }?;
+        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }?;
+        Ok(Self {
+            part,
+            element: PhantomData,
+        })
+    }
+
+    /// As [`from_raw`](Self::from_raw), of memory that the driver is not asked about, which takes longer than all else here: a
+    /// framework that says which GPU its tensors are on knows.
+    ///
+    /// # Errors
+    /// As there, but for what the driver knows.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn from_raw_unasked(
+        stream: &Stream,
+        pointer: u64,
+        extents: [usize; R],
+        strides: [i64; R],
+    ) -> Result<Self, TensorError> {
+        // SAFETY: as the caller promises.
+        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }?;
         Ok(Self {
             part,
             element: PhantomData,
@@ -126,7 +157,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr(own))?;
         // SAFETY: the slice is borrowed for `'a` and holds as many elements. It is freed on its own stream, which comes after every
         // use at once, even if this is never dropped.
-        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Some(turn)) }?;
+        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }?;
         Ok(Self {
             part,
             element: PhantomData,
@@ -159,7 +190,28 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, None) }?;
+        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }?;
+        Ok(Self {
+            part,
+            element: PhantomData,
+        })
+    }
+
+    /// As [`BorrowedTensor::from_raw_unasked`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// As for [`from_raw`](Self::from_raw).
+    pub unsafe fn from_raw_unasked(
+        stream: &Stream,
+        pointer: u64,
+        extents: [usize; R],
+        strides: [i64; R],
+    ) -> Result<Self, TensorError> {
+        // SAFETY: as the caller promises.
+        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }?;
         Ok(Self {
             part,
             element: PhantomData,
@@ -175,7 +227,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
         let own = slice.stream().clone();
         let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr_mut(own))?;
         // SAFETY: as for `BorrowedTensor`, and the slice is borrowed mutably.
-        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Some(turn)) }?;
+        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }?;
         Ok(Self {
             part,
             element: PhantomData,
@@ -244,6 +296,7 @@ pub(super) unsafe fn borrow<T: Element, const R: usize>(
     pointer: u64,
     extents: [usize; R],
     strides: [i64; R],
+    word: Word,
 ) -> Result<(TensorMemory, Geometry<R>), TensorError> {
     let size = T::TYPE.size();
     let (geometry, bytes) = Geometry::strided(extents, strides, size)?;
@@ -273,7 +326,7 @@ pub(super) unsafe fn borrow<T: Element, const R: usize>(
     let (device, hardware) = (stream.device().clone(), stream.device().hardware());
     let storage = match (stream.as_cuda(), hardware.as_cuda()) {
         (Some(queue), Some(cuda)) => {
-            if bytes > 0 {
+            if bytes > 0 && word == Word::Asked {
                 cuda.check_memory(lowest, bytes)?;
             }
             // SAFETY: as the caller promises.
@@ -293,10 +346,11 @@ impl<'a, const R: usize> Part<'a, R> {
         pointer: u64,
         extents: [usize; R],
         strides: [i64; R],
+        word: Word,
         turn: Option<Turn<'a>>,
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let (memory, geometry) = unsafe { borrow::<T, R>(stream, pointer, extents, strides) }?;
+        let (memory, geometry) = unsafe { borrow::<T, R>(stream, pointer, extents, strides, word) }?;
         Ok(Self {
             memory,
             geometry,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tilewright_dsl::element::{Element, ElementType};
 
-use super::borrowed::borrow;
+use super::borrowed::{Word, borrow};
 use super::geometry::Geometry;
 use super::memory::TensorMemory;
 use super::{DeviceTensor, Hold, TensorView, TensorViewMut};
@@ -185,7 +185,7 @@ impl<T: Element, const R: usize> DlpackTensor<T, R> {
         };
         let data = data.ok_or_else(|| refused("begins behind the address space".to_owned()))?;
         // SAFETY: as the caller promises.
-        let (memory, geometry) = unsafe { borrow::<T, R>(stream, data, extents, laid_out) }?;
+        let (memory, geometry) = unsafe { borrow::<T, R>(stream, data, extents, laid_out, Word::Asked) }?;
         Ok(Self {
             memory,
             geometry,
