@@ -3,7 +3,7 @@
 use tilewright_dsl::backend::{cuda, entry, ptx};
 use tilewright_dsl::thread::testing::{every, random};
 use tilewright_dsl::thread::verify::verify;
-use tilewright_dsl::thread::{Kernel, legalize};
+use tilewright_dsl::thread::{Kernel, legalize, passes::name_invariants};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright_testing::{Part, Ptxas};
 
@@ -25,7 +25,7 @@ fn compile_cuda(kernel: &Kernel, architecture: Architecture) {
 /// Assembles the PTX of a kernel.
 fn assemble_ptx(kernel: &Kernel, architecture: Architecture, ptxas: &Ptxas) {
     let target = ptx::Target::new(10 * architecture.major + architecture.minor).expect("a target");
-    let legal = legalize(kernel.clone(), target.features());
+    let legal = name_invariants(legalize(kernel.clone(), target.features()));
     let module = ptx::print(&legal, target).unwrap_or_else(|error| panic!("{architecture}: {error}\n{legal}"));
     if let Err(error) = ptxas.assemble(&module.text, &target.to_string(), &[]) {
         panic!("{architecture}: {error}\n{}", module.text);

@@ -7,12 +7,12 @@ use super::run::schedule;
 use crate::backend::cuda;
 use crate::backend::ptx::{Target, print};
 use crate::element::ElementType;
-use crate::thread::{Kernel, legalize};
+use crate::thread::{Kernel, legalize, passes::name_invariants};
 
 const CAPABILITIES: [u32; 3] = [80, 90, 100];
 
 fn printed(kernel: &Kernel, target: Target) -> String {
-    let legal = legalize(kernel.clone(), target.features());
+    let legal = name_invariants(legalize(kernel.clone(), target.features()));
     let module = print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"));
     module.text
 }

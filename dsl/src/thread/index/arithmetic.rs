@@ -160,6 +160,35 @@ impl IndexArena {
         }
     }
 
+    /// An index as the sum of two others: of those terms, two or more or what is a product, all whose atoms are fixed, and of the
+    /// rest. `None` if there are none of one kind.
+    pub fn split(
+        &mut self,
+        index: Handle<Index>,
+        is_fixed: impl Fn(&Atom) -> bool,
+    ) -> Option<(Handle<Index>, Handle<Index>)> {
+        let Index::Sum(sum) = self.get(index) else { return None };
+        let is_fixed = |term: &Term| {
+            let mut atoms = term.factors.iter().flat_map(|factor| self.atoms(*factor));
+            atoms.all(&is_fixed)
+        };
+        let (fixed, moving): (Vec<Term>, Vec<Term>) = sum.terms.iter().cloned().partition(is_fixed);
+        let constant = sum.constant;
+        let is_work = matches!(&*fixed, [one] if one.coefficient != 1 || one.factors.len() > 1) || fixed.len() > 1;
+        if !is_work || moving.is_empty() {
+            return None;
+        }
+        let fixed = self.of_sum(Sum {
+            constant: 0,
+            terms: fixed.into(),
+        });
+        let moving = self.of_sum(Sum {
+            constant,
+            terms: moving.into(),
+        });
+        Some((fixed, moving))
+    }
+
     /// The index of a sum whose terms are in order.
     pub(super) fn of_sum(&mut self, sum: Sum) -> Handle<Index> {
         match &*sum.terms {

@@ -24,9 +24,35 @@ struct Hoist<'a> {
 
 /// What a loop defines: whatever mentions none of it is the same in every trip.
 #[derive(Default)]
-struct Defined {
+pub(super) struct Defined {
     values: HashSet<Handle<Value>>,
     variables: HashSet<Handle<Variable>>,
+}
+
+impl Defined {
+    /// Of a loop.
+    pub(super) fn of(statement: &Statement) -> Self {
+        let mut defined = Self::default();
+        defined.note(statement);
+        statement.for_each_block(|block| block.walk(&mut |statement, _| defined.note(statement)));
+        defined
+    }
+
+    fn note(&mut self, statement: &Statement) {
+        statement.for_each_mention(|mention| match mention {
+            Mention::Defines(value) => drop(self.values.insert(value)),
+            Mention::Names(variable) => drop(self.variables.insert(variable)),
+            _ => {}
+        });
+    }
+
+    pub(super) fn has(&self, atom: &Atom) -> bool {
+        match atom {
+            Atom::Value(value) => self.values.contains(value),
+            Atom::Variable(variable) => self.variables.contains(variable),
+            _ => false,
+        }
+    }
 }
 
 impl Hoist<'_> {
@@ -97,13 +123,7 @@ impl Hoist<'_> {
     fn split(&self, body: Block, variable: Option<Handle<Variable>>, has_trip: bool) -> (Block, Block) {
         let mut defined = Defined::default();
         defined.variables.extend(variable);
-        body.walk(&mut |statement, _| {
-            statement.for_each_mention(|mention| match mention {
-                Mention::Defines(value) => drop(defined.values.insert(value)),
-                Mention::Names(variable) => drop(defined.variables.insert(variable)),
-                _ => {}
-            });
-        });
+        body.walk(&mut |statement, _| defined.note(statement));
         let (mut ahead, mut stays) = (Block::new(), Block::new());
         // Whether control comes here in every first trip.
         let mut certain = has_trip;
@@ -141,11 +161,7 @@ impl Hoist<'_> {
     /// Whether what a statement takes is defined there.
     fn mentions(&self, statement: &Statement, defined: &Defined) -> bool {
         let indices = &self.kernel.indices;
-        let is_defined = |atom: &Atom| match atom {
-            Atom::Value(value) => defined.values.contains(value),
-            Atom::Variable(variable) => defined.variables.contains(variable),
-            _ => false,
-        };
+        let is_defined = |atom: &Atom| defined.has(atom);
         let mut found = false;
         let mut of = |operand: Use| {
             found |= match operand {

@@ -6,11 +6,13 @@
 //!   any where `nan` finds that nobody can tell;
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
-//! * `name` computes the part of offsets that several accesses share ahead of them.
+//! * `name` computes the part of offsets that several accesses share ahead of them;
+//! * `invariant`, for what assembles instructions as they are, does so with what does not change in a loop.
 
 mod common;
 mod dead;
 mod hoist;
+mod invariant;
 mod name;
 mod nan;
 mod narrow;
@@ -19,6 +21,7 @@ mod simplify;
 mod tests;
 mod widen;
 
+pub use invariant::name_invariants;
 pub(crate) use narrow::why_unknown;
 pub use narrow::{Narrow, Why};
 

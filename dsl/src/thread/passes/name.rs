@@ -58,7 +58,9 @@ impl Name {
         let counts = self.count(&block);
         for (mut statement, span) in block {
             self.b.at(span);
-            self.places(&mut statement, &counts);
+            if let Some((place, bytes)) = accessed(&mut statement, self.b.kernel()) {
+                *place = self.place(*place, bytes, &counts);
+            }
             room(|| self.statement(statement));
         }
     }
@@ -74,27 +76,6 @@ impl Name {
     fn statement(&mut self, statement: Statement) {
         let statement = statement.map_blocks(|block| self.inside(block));
         self.b.push(statement);
-    }
-
-    fn places(&mut self, statement: &mut Statement, counts: &HashMap<Handle<Index>, usize>) {
-        match statement {
-            Statement::Let {
-                operation: Operation::Load(load),
-                ..
-            } => {
-                let bytes = load.ty.bytes();
-                load.place = self.place(load.place, bytes, counts);
-            }
-            Statement::Store(store) => {
-                let bytes = self.b.kernel().ty(store.value).bytes();
-                store.place = self.place(store.place, bytes, counts);
-            }
-            Statement::Atomic(atomic) => {
-                let bytes = atomic.element.size() as u32;
-                atomic.place = self.place(atomic.place, bytes, counts);
-            }
-            _ => {}
-        }
     }
 
     fn place(&mut self, place: Place, bytes: u32, counts: &HashMap<Handle<Index>, usize>) -> Place {
@@ -123,5 +104,18 @@ impl Name {
             true => renamed,
             false => place,
         }
+    }
+}
+
+/// The place that a statement accesses, whose offset may be named, and the bytes of the access.
+pub(super) fn accessed<'s>(statement: &'s mut Statement, kernel: &Kernel) -> Option<(&'s mut Place, u32)> {
+    match statement {
+        Statement::Let {
+            operation: Operation::Load(load),
+            ..
+        } => Some((&mut load.place, load.ty.bytes())),
+        Statement::Store(store) => Some((&mut store.place, kernel.ty(store.value).bytes())),
+        Statement::Atomic(atomic) => Some((&mut atomic.place, atomic.element.size() as u32)),
+        _ => None,
     }
 }

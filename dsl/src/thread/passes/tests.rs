@@ -4,7 +4,7 @@ use super::super::interpret::{self, Memory, Passed};
 use super::super::verify::tests::{Example, example};
 use super::super::verify::verify;
 use super::super::*;
-use super::{common, dead, hoist, name, widen};
+use super::{common, dead, hoist, name, name_invariants, widen};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Literal};
 
@@ -223,6 +223,56 @@ fn what_does_not_change_in_a_loop_is_computed_before_it() {
     };
     // The cast, the sum and the store stay.
     assert_eq!(inside(&kernel(4)), 3, "{}", kernel(4));
+}
+
+/// An offset of a thread's row and a trip, all of it in one sum.
+#[test]
+fn the_part_of_an_offset_that_no_trip_changes_is_computed_before_the_loop() {
+    let kernel = changed(
+        |e| {
+            let (zero, end) = (e.b.constant(0), e.b.constant(3));
+            let (load, store) = (e.load(U32), e.store(Literal::new(0u32).into()));
+            e.b.count(zero, end, 1, Unroll::Never, |b, i, _| {
+                let value = b.load(load);
+                // What is named in the loop is counted from what is named ahead of it too.
+                let by = b.indices().scale(i, 512);
+                let rest = b.indices().offset(store.place.offset, 4096);
+                let offset = b.indices().add(rest, by);
+                let named = b.name(offset);
+                for (offset, value) in [(offset, value), (b.indices().offset(named, -4096), value)] {
+                    b.store(Store {
+                        place: Place { offset, ..store.place },
+                        value,
+                        ..store
+                    });
+                }
+            });
+        },
+        |kernel| *kernel = name_invariants(std::mem::take(kernel)),
+    );
+    let mut ahead = Vec::new();
+    for (statement, _) in &kernel.body {
+        match statement {
+            Statement::Name { variable, .. } => ahead.push(*variable),
+            Statement::For { variable, body, .. } => body.walk(&mut |statement, _| {
+                let index = match statement {
+                    Statement::Name { index, .. } => *index,
+                    Statement::Store(store) => store.place.offset,
+                    _ => return,
+                };
+                // Nothing is left of the thread: what was named, and the trip.
+                for atom in kernel.indices.atoms(index) {
+                    let Atom::Variable(named) = atom else {
+                        panic!("{atom:?}\n{kernel}")
+                    };
+                    let is_named_inside = !ahead.contains(named) && named != variable;
+                    assert!(!is_named_inside || matches!(statement, Statement::Store(_)), "{kernel}");
+                }
+            }),
+            _ => {}
+        }
+    }
+    assert_eq!(ahead.len(), 1, "{kernel}");
 }
 
 #[test]
