@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 use tilewright::dp::kernels::{copy_to_slot, gather_rows, pad_rows};
 use tilewright::prelude::*;

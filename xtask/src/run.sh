@@ -26,9 +26,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
 cd - >/dev/null
 # The programs travel packed, and those of an earlier bundle must not run.
-if [ -f "$here/programs.tar.gz" ]; then
+if [ -f "$here/programs.tar.xz" ]; then
     rm -rf "$here"/{tests,examples,bench}
-    tar -C "$here" -xzf "$here/programs.tar.gz" || exit 1
+    tar -C "$here" -xJf "$here/programs.tar.xz" || exit 1
 fi
 out=${OUT:-out}
 mkdir -p "$out"

@@ -54,6 +54,9 @@ fn every_stage_says_which_lines_it_comes_from() {
         panic!("{:?}", found.sources)
     };
     assert!(source.file.ends_with("runtime/src/inspect/tests.rs"), "{}", source.file);
+    if !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).exists() {
+        return println!("skipped: the sources are not on this machine");
+    }
     assert_eq!(source.lines[0], "#[kernel(grid = [out.extent(0)])]");
     assert_eq!(source.lines.last().map(String::as_str), Some("}"));
     let load = source
