@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::pipe;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 /// A shell's status of a program that SIGPIPE ended.
 const CLOSED_PIPE: i32 = 128 + 13;
@@ -42,24 +44,37 @@ const EXAMPLES: [&[&str]; 11] = [
     &["serving_loop", "--device", "cpu", "--steps", "20"],
 ];
 
+/// The folder with all examples, which are there already where every test is run: these packages and features are then the
+/// same, and with them those of all dependencies.
+fn examples() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let features: &[&str] = if cfg!(feature = "nccl") {
+            &["--features=nccl"]
+        } else {
+            &[]
+        };
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--workspace", "--examples"])
+            .args(features)
+            .args((!cfg!(debug_assertions)).then_some("--release"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(status.expect("cargo").success(), "the examples do not build");
+        let test = std::env::current_exe().expect("this program");
+        test.ancestors().nth(2).expect("a folder").join("examples")
+    });
+    &BUILT
+}
+
 fn run(example: &[&str], stdout: impl Into<Stdio>) -> Output {
     let (name, arguments) = example.split_first().expect("an example");
-    // As this test was built, so that nothing is built anew.
-    let features: &[&str] = if cfg!(feature = "nccl") {
-        &["--features=nccl"]
-    } else {
-        &[]
-    };
-    Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", name])
-        .args(features)
-        .arg("--")
+    Command::new(examples().join(name))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stdout(stdout)
         .output()
-        .expect("cargo")
+        .expect("the example")
 }
 
 fn error_of(output: &Output) -> (Option<i32>, String) {

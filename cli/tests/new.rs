@@ -28,16 +28,10 @@ fn a_new_crate_passes_its_test_and_its_bench_at_once() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("cargo test"), "{text}");
     let made = folder.path().join("my-kernels");
-    // The versions that are here, and the profile of what is built already.
+    // The versions that are here, and the profile of most that is built already. Of tilewright's own crates none serves: what
+    // the workspace's other members ask of `syn` is in all of them.
     fs::copy(root.join("Cargo.lock"), made.join("Cargo.lock")).unwrap();
-    let unoptimised = ["", "-runtime", "-harness", "-testing", "-macros"].map(|part| format!("tilewright{part}"));
-    let profile = unoptimised.map(|package| format!("profile.dev.package.{package}.opt-level=0"));
-    let others = [
-        "profile.dev.debug=\"line-tables-only\"".to_owned(),
-        "profile.dev.package.\"*\".debug=false".to_owned(),
-        "profile.dev.package.\"*\".opt-level=2".to_owned(),
-        "profile.dev.package.tilewright-dsl.opt-level=2".to_owned(),
-    ];
+    let profile = ["tilewright-dsl.opt-level=0", "\"*\".debug=false"].map(|key| format!("profile.dev.package.{key}"));
     for (what, needle) in [
         ("test", "test every_row_is_multiplied_by_its_factor ... ok"),
         ("bench", "scale_rows of "),
@@ -52,9 +46,9 @@ fn a_new_crate_passes_its_test_and_its_bench_at_once() {
             // Optimised builds of everything would take minutes.
             cargo.args(["--profile", "dev"]);
         }
-        profile.iter().chain(&others).for_each(|line| {
+        for line in &profile {
             cargo.args(["--config", line]);
-        });
+        }
         let output = cargo.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && said.contains(needle), "cargo {what}: {said}");

@@ -1,11 +1,17 @@
 //! What the verifier of the thread IR accepts, printers print, and compilers compile.
 
 use tilewright_dsl::backend::{cuda, entry, ptx};
-use tilewright_dsl::thread::testing::{every, random};
 use tilewright_dsl::thread::verify::verify;
 use tilewright_dsl::thread::{Kernel, legalize, passes::name_invariants};
+use tilewright_dsl::{element, ir, thread};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright_testing::{Part, Ptxas};
+
+#[path = "../../dsl/src/thread/testing/mod.rs"]
+mod testing;
+
+use testing::{every, random};
+use thread::{Kernel, legalize};
 
 const ARCHITECTURES: [Architecture; 3] = [
     Architecture::new(8, 0),

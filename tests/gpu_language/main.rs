@@ -1,5 +1,6 @@
 //! The language on every device: each kernel runs on the CPU device, where the host checks it, and on a GPU if there is
-//! one, which must give the same bits. Every variant is also compiled for all architectures, wherever NVRTC is.
+//! one, which must give the same bits. The first variants of each kernel are also compiled, the very first for all
+//! architectures, by what compilers there are; `TILEWRIGHT_COMPILED_VARIANTS` says how many, 6 by default.
 
 mod atomics;
 mod caches;

@@ -1,6 +1,11 @@
 //! `cargo xtask test`.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    panic::resume_unwind,
+    process::{Command, ExitStatus},
+    thread,
+};
 
 use crate::{
     error::TaskError,
@@ -15,20 +20,18 @@ use crate::{
 pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String]) -> Result<bool, TaskError> {
     let require = require_libraries || is_ci();
     let variables = toolkit(workspace, require)?;
-    let mut tally = Tally::default();
-    let mut failed = Vec::new();
-    for arguments in runs(arguments) {
-        let mut cargo = workspace.cargo(&arguments);
+    let mut commands: Vec<_> = runs(arguments).iter().map(|run| workspace.cargo(run)).collect();
+    for cargo in &mut commands {
         cargo.envs(variables.iter().map(|(name, value)| (name, value)));
-        let status = read_lines(&mut cargo, |line| {
-            if tally.line(line) {
-                println!("{line}");
-            }
-        })?;
-        if !status.success() {
-            failed.push(shown(&cargo));
-        }
     }
+    let mut tally = Tally::default();
+    let ended = together(&mut commands, |line| {
+        if tally.line(line) {
+            println!("{line}");
+        }
+    })?;
+    let failed = commands.iter().zip(ended).filter(|(_, status)| !status.success());
+    let failed: Vec<_> = failed.map(|(command, _)| shown(command)).collect();
     for (reason, tests) in &tally.reasons {
         println!("{tests} {reason}");
     }
@@ -38,6 +41,32 @@ pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String])
     // Alone on the last line, where a reader and a machine look first.
     println!("{tally}");
     Ok(failed.is_empty())
+}
+
+/// Runs commands at once, and hands over the lines of each after those of the one before: while tests wait, others that are
+/// mostly compiled go on.
+fn together(commands: &mut [Command], mut line: impl FnMut(&str)) -> Result<Vec<ExitStatus>, TaskError> {
+    let Some((first, others)) = commands.split_first_mut() else {
+        return Ok(Vec::new());
+    };
+    thread::scope(|scope| {
+        let collected = |command| {
+            let mut lines = Vec::new();
+            let ended = read_lines(command, |line| lines.push(line.to_owned()));
+            ended.map(|status| (lines, status))
+        };
+        let others: Vec<_> = others
+            .iter_mut()
+            .map(|command| scope.spawn(move || collected(command)))
+            .collect();
+        let mut ended = vec![read_lines(first, &mut line)?];
+        for other in others {
+            let (lines, status) = other.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            lines.iter().for_each(|text| line(text));
+            ended.push(status);
+        }
+        Ok(ended)
+    })
 }
 
 /// The environment that tells the tests where the toolkit's parts are.
@@ -75,7 +104,7 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
 /// What compiles without what it needs when it runs.
 const FEATURES: &str = "--features=nccl";
 
-/// The cargo commands: tests of every kind, and then those in the documentation. All features are on: they only add.
+/// The cargo commands: tests of every kind, and those in the documentation. All features are on: they only add.
 ///
 /// Arguments that choose packages or kinds of tests take the place of that choice.
 fn runs(arguments: &[String]) -> Vec<Vec<String>> {
@@ -136,6 +165,23 @@ fn runs(arguments: &[String]) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_commands_that_run_together_come_one_command_after_the_other() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let mut lines = Vec::new();
+        let mut commands = [shell("sleep 0.2; echo a; echo b"), shell("echo c; exit 3")];
+        let ended = together(&mut commands, |line| lines.push(line.to_owned())).expect("they run");
+        assert_eq!(lines, ["a", "b", "c"]);
+        assert_eq!(
+            ended.iter().map(ExitStatus::code).collect::<Vec<_>>(),
+            [Some(0), Some(3)]
+        );
+    }
 
     fn lines(arguments: &[&str]) -> Vec<String> {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();

@@ -1,6 +1,6 @@
 //! The memory accesses of a binary, read from its machine code or its PTX.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
@@ -8,6 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ObjectSection};
+use tilewright_runtime::compile::Architecture;
 
 /// The bytes of one access at full width.
 const WIDE: u32 = 16;
@@ -21,8 +25,8 @@ pub struct Accesses {
     pub stores: Widths,
     /// Loads and stores of local memory.
     pub local: usize,
-    /// Calls of functions that were not inlined.
-    pub calls: usize,
+    /// Functions that were not inlined: in machine code their returns, in PTX their calls.
+    pub functions: usize,
 }
 
 /// Accesses by their bytes, and how many of each stand in the text.
@@ -77,9 +81,56 @@ pub fn nvdisasm() -> Option<&'static OsString> {
 }
 
 impl Accesses {
-    /// Those in machine code, as `nvdisasm` prints it.
-    pub fn of_code(program: &OsString, cubin: &[u8]) -> Self {
-        Code::read(program, cubin).accesses
+    /// Those in the machine code of each cubin of an architecture. One run of `nvdisasm` reads them all: it takes half a
+    /// second to begin.
+    pub fn of_code<'a>(
+        program: &OsString,
+        architecture: Architecture,
+        cubins: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<Self> {
+        let (mut code, mut ends) = (Vec::new(), Vec::new());
+        for cubin in cubins {
+            code.extend_from_slice(machine_code(cubin));
+            ends.push(code.len());
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("code");
+        fs::write(&file, code).expect("a temporary file");
+        let raw = format!("--binary=SM{}", architecture.number());
+        let output = Command::new(program)
+            .arg(raw)
+            .arg(&file)
+            .output()
+            .expect("nvdisasm runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::of_listing(&String::from_utf8_lossy(&output.stdout), &ends)
+    }
+
+    /// Those of every piece of a listing of machine code, whose pieces end at these addresses.
+    fn of_listing(text: &str, ends: &[usize]) -> Vec<Self> {
+        let mut found = vec![Self::default(); ends.len()];
+        for line in text.lines() {
+            // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
+            let mut words = line.split_whitespace();
+            let address = words
+                .next()
+                .and_then(|word| word.strip_prefix("/*")?.strip_suffix("*/"));
+            let Some(address) = address else { continue };
+            let address = usize::from_str_radix(address, 16).expect("an address");
+            let accesses = &mut found[ends.partition_point(|end| *end <= address)];
+            let operation = words
+                .find(|word| word.starts_with(char::is_uppercase))
+                .expect("an operation");
+            match operation.split(['.', ';']).next().unwrap_or_default() {
+                "LDG" | "LD" => accesses.loads.add(bytes_of_code(operation)),
+                "STG" | "ST" => accesses.stores.add(bytes_of_code(operation)),
+                "LDL" | "STL" => accesses.local += 1,
+                // Not `CALL`, by which code for sm_80 also jumps to its end.
+                "RET" => accesses.functions += 1,
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Those in PTX.
@@ -96,7 +147,7 @@ impl Accesses {
                 _ if operation.starts_with("st.global") => found.stores.add(bytes_of_ptx(operation)),
                 ".local" => found.local += 1,
                 _ if operation.starts_with("ld.local") || operation.starts_with("st.local") => found.local += 1,
-                _ if operation.starts_with("call") => found.calls += 1,
+                _ if operation.starts_with("call") => found.functions += 1,
                 _ => {}
             }
         }
@@ -104,85 +155,15 @@ impl Accesses {
     }
 }
 
-/// What stands in the text of a kernel's machine code.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Code {
-    pub accesses: Accesses,
-    /// Loads and stores of shared memory.
-    pub shared: [usize; 2],
-    /// Barriers of blocks.
-    pub barriers: usize,
-    /// Exchanges between the lanes of a warp.
-    pub shuffles: usize,
-    /// Calls and reciprocals: what divisions are made of.
-    pub divisions: usize,
-    pub instructions: usize,
-    /// Those between a jump back and where it leads.
-    pub in_loops: usize,
-}
-
-impl Code {
-    /// What `nvdisasm` prints of a cubin.
-    pub fn read(program: &OsString, cubin: &[u8]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("kernel.cubin");
-        fs::write(&file, cubin).expect("a temporary file");
-        let output = Command::new(program)
-            .arg("-c")
-            .arg(&file)
-            .output()
-            .expect("nvdisasm runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self::of_text(&String::from_utf8_lossy(&output.stdout))
-    }
-
-    fn of_text(text: &str) -> Self {
-        let mut found = Self::default();
-        let mut labels = HashMap::new();
-        let mut repeated: Vec<bool> = Vec::new();
-        for line in text.lines() {
-            if let Some(label) = line.trim().strip_suffix(':') {
-                labels.insert(label, repeated.len());
-                continue;
-            }
-            // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
-            let words = line.split_whitespace().skip_while(|word| !word.starts_with("/*"));
-            let mut words = words.skip(1).skip_while(|word| word.starts_with('@'));
-            let Some(operation) = words.next().filter(|word| word.starts_with(char::is_uppercase)) else {
-                continue;
-            };
-            let at = repeated.len();
-            repeated.push(false);
-            let accesses = &mut found.accesses;
-            match operation.split('.').next().unwrap_or_default() {
-                "LDG" | "LD" => accesses.loads.add(bytes_of_code(operation)),
-                "STG" | "ST" => accesses.stores.add(bytes_of_code(operation)),
-                "LDL" | "STL" => accesses.local += 1,
-                "CALL" => {
-                    accesses.calls += 1;
-                    found.divisions += 1;
-                }
-                "MUFU" => found.divisions += usize::from(operation.contains("RCP")),
-                "LDS" => found.shared[0] += 1,
-                "STS" => found.shared[1] += 1,
-                "BAR" => found.barriers += 1,
-                "SHFL" => found.shuffles += 1,
-                "BRA" => {
-                    let label = line.split_once("`(").and_then(|(_, rest)| rest.split_once(')'));
-                    // Code ends in a jump to itself, which nobody reaches.
-                    if let Some(&start) = label.and_then(|(label, _)| labels.get(label))
-                        && start < at
-                    {
-                        repeated[start..=at].fill(true);
-                    }
-                }
-                _ => {}
-            }
-        }
-        found.instructions = repeated.len();
-        found.in_loops = repeated.iter().filter(|repeated| **repeated).count();
-        found
-    }
+/// The instructions of a cubin's only function.
+fn machine_code(cubin: &[u8]) -> &[u8] {
+    let file = ElfFile64::<LittleEndian>::parse(cubin).expect("a cubin");
+    let mut texts = file
+        .sections()
+        .filter(|section| section.name().is_ok_and(|name| name.starts_with(".text.")));
+    let code = texts.next().expect("a function").data().expect("instructions");
+    assert!(texts.next().is_none(), "several functions");
+    code
 }
 
 /// The bytes of an access in machine code: those of `LDG.E.U8.CONSTANT` are 1, and 4 where nothing is said.
@@ -229,4 +210,21 @@ fn the_bytes_of_accesses_are_read_from_machine_code_and_ptx() {
     for (operation, bytes) in ptx {
         assert_eq!(bytes_of_ptx(operation), bytes, "{operation}");
     }
+}
+
+#[test]
+fn a_listing_of_several_functions_is_read_as_each_of_them() {
+    let listing = "\t.headerflags @\"EF_CUDA_SM90\"
+        /*0000*/                   LDG.E.128 R4, desc[UR4][R2.64] ;
+        /*0010*/              @!P0 STG.E desc[UR4][R2.64], R5 ;
+        /*0020*/                   EXIT ;
+        /*0030*/                   STL [R1], R0 ;
+        /*0040*/                   RET.REL.NODEC R2 0x0 ;
+";
+    let [first, second] = Accesses::of_listing(listing, &[0x30, 0x50]).try_into().expect("two");
+    assert_eq!((first.loads.bytes(), first.stores.bytes()), (vec![16], vec![4]));
+    assert_eq!(
+        (first.local, first.functions, second.local, second.functions),
+        (0, 0, 1, 1)
+    );
 }

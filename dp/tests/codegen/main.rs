@@ -1,9 +1,8 @@
 //! What the compiler makes of the kernels' texts: facts about registers, local memory and the width of accesses.
 //!
 //! Both texts of a kernel, CUDA C++ and PTX, are compiled for three architectures without a GPU, by NVRTC and `ptxas`, as
-//! far as they are there. Registers and local memory are read from every cubin. Accesses are counted in the PTX, and where
-//! it says so in the machine code, if `nvdisasm` is there (where `TILEWRIGHT_NVDISASM` says, in `PATH`, or unpacked below
-//! `target`): it takes ten times as long as the compiler.
+//! far as they are there. Registers and local memory are read from every cubin. Accesses are counted in the machine code, if
+//! `nvdisasm` is there (where `TILEWRIGHT_NVDISASM` says, in `PATH`, or unpacked below `target`), and else in the PTX.
 
 mod accesses;
 #[path = "../catalogue/mod.rs"]
@@ -55,107 +54,131 @@ fn has_nvrtc() -> bool {
     Part::Nvrtc.or_skip(Nvrtc::load()).is_some()
 }
 
-/// What accesses are counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    Ptx,
-    /// The machine code for 1024 programs on an H200, and the PTX of what else there is.
-    Some,
-    /// All machine code.
-    Code,
+/// What a compiler made of a text.
+struct Compiled {
+    what: String,
+    resources: Resources,
+    cubin: Vec<u8>,
+    ptx: String,
 }
 
-/// What NVRTC makes of the CUDA C++, and the assembler of the PTX.
-fn build(lowered: &Lowered, architecture: Architecture, disassemble: bool, what: &str) -> Vec<Binary> {
+/// What NVRTC makes of the CUDA C++, and the assembler of the PTX. The PTX of the former is asked for where accesses are
+/// counted in it.
+fn compiled(lowered: &Lowered, architecture: Architecture, needs_ptx: bool, what: &str) -> Vec<Compiled> {
     let (options, cuda) = (CompileOptions::new(architecture), Module::cuda(lowered));
     let failed = |error| panic!("{what}: {error}\n{}", cuda.text.as_str());
     let cubin = compile(cuda.text.as_str(), &cuda.entry, &options).unwrap_or_else(failed);
     assert_eq!(cubin.log, "", "{what}: the compiler has something to say");
     let text = || compile_ptx(cuda.text.as_str(), &cuda.entry, &options).expect("it compiled before");
-    let what_of = |module: &Module| format!("{what} in {}", module.text.language());
-    let mut binaries = vec![read(&cuda, &cubin.bytes, text, disassemble, what_of(&cuda))];
+    let text = needs_ptx.then(text).unwrap_or_default();
+    let mut all = vec![Compiled::new(&cuda, cubin.bytes, text, what)];
     if let Some(ptxas) = Part::Ptxas.if_there(Ptxas::find()) {
         let target = Target::new(architecture.number()).expect("a target");
         let ptx = Module::ptx(lowered, target).unwrap_or_else(|error| panic!("{what}: {error}"));
         let cubin = ptxas.cubin(ptx.text.as_str(), &architecture.to_string());
         let cubin = cubin.unwrap_or_else(|error| panic!("{what}: {error}\n{}", ptx.text.as_str()));
-        let text = || ptx.text.as_str().to_owned();
-        binaries.push(read(&ptx, &cubin, text, disassemble, what_of(&ptx)));
+        all.push(Compiled::new(&ptx, cubin, ptx.text.as_str().to_owned(), what));
     }
-    binaries
+    all
 }
 
-fn read(module: &Module, cubin: &[u8], ptx: impl Fn() -> String, disassemble: bool, what: String) -> Binary {
-    let kernels = resources(cubin).expect("a cubin");
-    let [(name, resources)] = kernels.as_slice() else {
-        panic!("{what}: one kernel and no other function: {kernels:?}")
-    };
-    assert_eq!(*name, module.entry);
-    let accesses = match nvdisasm().filter(|_| disassemble) {
-        Some(program) => Accesses::of_code(program, cubin),
-        None => Accesses::of_ptx(&ptx()),
-    };
-    Binary {
-        what,
-        resources: *resources,
-        accesses,
+impl Compiled {
+    fn new(module: &Module, cubin: impl AsRef<[u8]>, ptx: String, what: &str) -> Self {
+        let cubin = cubin.as_ref().to_vec();
+        let what = format!("{what} in {}", module.text.language());
+        let kernels = resources(&cubin).expect("a cubin");
+        let [(name, resources)] = kernels.as_slice() else {
+            panic!("{what}: one kernel and no other function: {kernels:?}")
+        };
+        assert_eq!(*name, module.entry);
+        Self {
+            what,
+            resources: *resources,
+            cubin,
+            ptx,
+        }
     }
 }
 
-/// A kernel compiled for every architecture, for few programs and for many. What holds for every kernel is asserted here.
-fn binaries(kernel: &Kernel, reading: Reading, about: &str) -> Vec<Binary> {
-    let mut all: Vec<(Lowered, Vec<u64>)> = Vec::new();
-    for programs in PROGRAMS {
-        let lowered = lowered(kernel, programs);
-        match all.iter_mut().find(|(other, _)| other.schedule == lowered.schedule) {
-            Some((_, numbers)) => numbers.push(programs),
-            None => all.push((lowered, vec![programs])),
+/// Kernels compiled for every architecture, for few programs and for many; the number of its kernel is with each binary.
+/// What holds for every kernel is asserted here.
+fn binaries(kernels: &[&Kernel], about: &str) -> Vec<(usize, Binary)> {
+    let mut all: Vec<(usize, Lowered, Vec<u64>)> = Vec::new();
+    for (number, kernel) in kernels.iter().enumerate() {
+        for programs in PROGRAMS {
+            let lowered = lowered(kernel, programs);
+            let same = |other: &&mut (usize, Lowered, _)| other.0 == number && other.1.schedule == lowered.schedule;
+            match all.iter_mut().find(same) {
+                Some((.., numbers)) => numbers.push(programs),
+                None => all.push((number, lowered, vec![programs])),
+            }
         }
     }
     let mut binaries = Vec::new();
-    for (lowered, programs) in &all {
-        for architecture in ARCHITECTURES {
-            let usual = programs.contains(&1024) && architecture == Architecture::new(9, 0);
-            let disassemble = reading == Reading::Code || (reading == Reading::Some && usual);
-            let what = format!("{} of {about} for {programs:?} programs on {architecture}", kernel.name);
-            binaries.extend(build(lowered, architecture, disassemble, &what));
+    for architecture in ARCHITECTURES {
+        let (mut numbers, mut built) = (Vec::new(), Vec::new());
+        for (number, lowered, programs) in &all {
+            let name = &kernels[*number].name;
+            let what = format!("{name} of {about} for {programs:?} programs on {architecture}");
+            let compiled = compiled(lowered, architecture, nvdisasm().is_none(), &what);
+            numbers.extend(compiled.iter().map(|_| *number));
+            built.extend(compiled);
         }
-    }
-    for binary in &binaries {
-        assert!(
-            binary.resources.stack_bytes <= SPILLED_BYTES,
-            "local memory: {binary:?}"
-        );
-        // Threads that do not depend on one another exchange nothing.
-        let alone = Effects::of(kernel).threads_are_independent();
-        assert!(
-            !alone || binary.resources.shared_bytes == 0,
-            "shared memory: {binary:?}"
-        );
-        assert!(binary.resources.registers <= 64, "many registers: {binary:?}");
-        // The compiler calls functions of its own for 64-bit division and for the rare cases of division of floats.
-        let divides = kernel.expressions.iter().any(|(_, node)| {
-            matches!(
-                node,
-                Expression::Binary {
-                    op: BinaryOp::Divide | BinaryOp::Remainder,
-                    ..
-                }
-            )
-        });
-        assert!(
-            divides || binary.accesses.calls == 0,
-            "a function is not inlined: {binary:?}"
-        );
+        let accesses = match nvdisasm() {
+            Some(program) => Accesses::of_code(
+                program,
+                architecture,
+                built.iter().map(|compiled| compiled.cubin.as_slice()),
+            ),
+            None => built.iter().map(|compiled| Accesses::of_ptx(&compiled.ptx)).collect(),
+        };
+        for ((number, compiled), accesses) in numbers.into_iter().zip(built).zip(accesses) {
+            let Compiled { what, resources, .. } = compiled;
+            let binary = Binary {
+                what,
+                resources,
+                accesses,
+            };
+            assert_as_any(kernels[number], &binary);
+            binaries.push((number, binary));
+        }
     }
     binaries
 }
 
-fn for_each_binary(movers: &[Mover], reading: Reading, about: &str, check: impl Fn(&Mover, &Binary)) {
-    for mover in movers {
-        for binary in binaries(mover.variant.kernel(), reading, about) {
-            check(mover, &binary);
-        }
+/// What holds for every kernel.
+fn assert_as_any(kernel: &Kernel, binary: &Binary) {
+    assert!(
+        binary.resources.stack_bytes <= SPILLED_BYTES,
+        "local memory: {binary:?}"
+    );
+    // Threads that do not depend on one another exchange nothing.
+    let alone = Effects::of(kernel).threads_are_independent();
+    assert!(
+        !alone || binary.resources.shared_bytes == 0,
+        "shared memory: {binary:?}"
+    );
+    assert!(binary.resources.registers <= 64, "many registers: {binary:?}");
+    // The compiler calls functions of its own for 64-bit division and for the rare cases of division of floats.
+    let divides = kernel.expressions.iter().any(|(_, node)| {
+        matches!(
+            node,
+            Expression::Binary {
+                op: BinaryOp::Divide | BinaryOp::Remainder,
+                ..
+            }
+        )
+    });
+    assert!(
+        divides || binary.accesses.functions == 0,
+        "a function is not inlined: {binary:?}"
+    );
+}
+
+fn for_each_binary(movers: &[Mover], about: &str, check: impl Fn(&Mover, &Binary)) {
+    let kernels: Vec<_> = movers.iter().map(|mover| mover.variant.kernel()).collect();
+    for (number, binary) in binaries(&kernels, about) {
+        check(&movers[number], &binary);
     }
 }
 
@@ -193,54 +216,40 @@ fn assert_peeled(mover: &Mover, binary: &Binary) {
     assert!(stores.wide() > 0, "no wide stores: {binary:?}");
 }
 
-fn whole_rows_are_wide<T: Element>(columns: usize, reading: Reading) {
+fn whole_rows_are_wide<T: Element>(columns: usize) {
     if has_nvrtc() {
         let movers = movers::<T>(columns, Place::Whole, Place::Whole, Binding::Runtime);
         let about = format!("rows of {columns} {}", T::TYPE);
-        for_each_binary(&movers, reading, &about, assert_wide);
+        for_each_binary(&movers, &about, assert_wide);
     }
 }
 
 #[test]
 fn rows_of_7168_are_moved_in_accesses_of_16_bytes() {
-    whole_rows_are_wide::<bf16>(7168, Reading::Some);
+    whole_rows_are_wide::<bf16>(7168);
 }
 
 #[test]
 fn rows_of_4096_are_moved_in_accesses_of_16_bytes() {
-    whole_rows_are_wide::<bf16>(4096, Reading::Some);
+    whole_rows_are_wide::<bf16>(4096);
 }
 
 #[test]
 fn rows_of_2880_are_moved_in_accesses_of_16_bytes() {
-    whole_rows_are_wide::<bf16>(2880, Reading::Some);
+    whole_rows_are_wide::<bf16>(2880);
 }
 
 #[test]
 fn rows_of_576_are_moved_in_accesses_of_16_bytes() {
-    whole_rows_are_wide::<bf16>(576, Reading::Some);
+    whole_rows_are_wide::<bf16>(576);
 }
 
 #[test]
 fn elements_of_1_2_4_and_8_bytes_are_moved_in_accesses_of_16_bytes() {
-    whole_rows_are_wide::<F8E4M3>(1152, Reading::Ptx);
-    whole_rows_are_wide::<i16>(1152, Reading::Ptx);
-    whole_rows_are_wide::<f32>(1152, Reading::Ptx);
-    whole_rows_are_wide::<i64>(1152, Reading::Ptx);
-}
-
-#[test]
-fn every_architecture_has_the_same_accesses_in_its_machine_code() {
-    if !has_nvrtc() {
-        return;
-    }
-    let gather = |columns| {
-        let mut movers = movers::<bf16>(columns, Place::Whole, Place::Whole, Binding::Runtime);
-        movers.retain(|mover| mover.name == "gather_rows");
-        movers
-    };
-    for_each_binary(&gather(7168), Reading::Code, "rows of 7168", assert_wide);
-    for_each_binary(&gather(7167), Reading::Code, "rows of 7167", assert_peeled);
+    whole_rows_are_wide::<F8E4M3>(1152);
+    whole_rows_are_wide::<i16>(1152);
+    whole_rows_are_wide::<f32>(1152);
+    whole_rows_are_wide::<i64>(1152);
 }
 
 #[test]
@@ -256,7 +265,7 @@ fn the_binding_of_counts_does_not_change_how_rows_are_moved() {
                 "fill_and_place",
             ];
             movers.retain(|mover| counted.contains(&mover.name));
-            for_each_binary(&movers, Reading::Some, &format!("{binding:?} counts"), assert_wide);
+            for_each_binary(&movers, &format!("{binding:?} counts"), assert_wide);
         }
     }
 }
@@ -265,7 +274,7 @@ fn the_binding_of_counts_does_not_change_how_rows_are_moved() {
 fn rows_of_7167_are_moved_in_accesses_of_16_bytes_but_for_their_ends() {
     if has_nvrtc() {
         let movers = movers::<bf16>(7167, Place::Whole, Place::Whole, Binding::Runtime);
-        for_each_binary(&movers, Reading::Some, "rows of 7167", assert_peeled);
+        for_each_binary(&movers, "rows of 7167", assert_peeled);
     }
 }
 
@@ -274,12 +283,7 @@ fn rows_that_are_written_2_bytes_off_are_peeled() {
     if has_nvrtc() {
         for from in [Place::Whole, Place::Shifted] {
             let movers = movers::<bf16>(7168, Place::Shifted, from, Binding::Runtime);
-            for_each_binary(
-                &movers,
-                Reading::Some,
-                &format!("rows off by 2, from {from:?}"),
-                assert_peeled,
-            );
+            for_each_binary(&movers, &format!("rows off by 2, from {from:?}"), assert_peeled);
         }
     }
 }
@@ -288,7 +292,7 @@ fn rows_that_are_written_2_bytes_off_are_peeled() {
 fn rows_that_are_read_2_bytes_off_are_realigned_and_not_peeled() {
     if has_nvrtc() {
         let movers = movers::<bf16>(7168, Place::Whole, Place::Shifted, Binding::Runtime);
-        for_each_binary(&movers, Reading::Some, "rows from off by 2", assert_wide);
+        for_each_binary(&movers, "rows from off by 2", assert_wide);
     }
 }
 
@@ -296,17 +300,18 @@ fn rows_that_are_read_2_bytes_off_are_realigned_and_not_peeled() {
 fn kernels_that_compute_what_they_move_use_no_local_memory_and_accesses_of_known_widths() {
     if has_nvrtc() {
         let mut different = Vec::new();
-        for other in others() {
-            for binary in binaries(other.variant.kernel(), Reading::Some, "bf16 or ids") {
-                assert_no_local_memory(&binary);
-                let Accesses { loads, stores, .. } = &binary.accesses;
-                // The compiler joins and splits narrower ones as it likes.
-                let is_known = |found: Vec<u32>, known: &[u32]| {
-                    found.last() == known.last() && found.iter().all(|bytes| known.contains(bytes))
-                };
-                if !is_known(loads.bytes(), other.loads) || !is_known(stores.bytes(), other.stores) {
-                    different.push(format!("{:?} and {:?}: {binary:?}", other.loads, other.stores));
-                }
+        let others = others();
+        let kernels: Vec<_> = others.iter().map(|other| other.variant.kernel()).collect();
+        for (number, binary) in binaries(&kernels, "bf16 or ids") {
+            let other = &others[number];
+            assert_no_local_memory(&binary);
+            let Accesses { loads, stores, .. } = &binary.accesses;
+            // The compiler joins and splits narrower ones as it likes.
+            let is_known = |found: Vec<u32>, known: &[u32]| {
+                found.last() == known.last() && found.iter().all(|bytes| known.contains(bytes))
+            };
+            if !is_known(loads.bytes(), other.loads) || !is_known(stores.bytes(), other.stores) {
+                different.push(format!("{:?} and {:?}: {binary:?}", other.loads, other.stores));
             }
         }
         assert!(different.is_empty(), "{}", different.join("\n"));
@@ -324,11 +329,11 @@ fn eight_segments_with_exact_counts_are_placed_by_one_function_without_local_mem
     let starts = [0, 4, 8, 12, 16, 20, 24, 28].map(Exact);
     let rows = [4, 1, 0, 3, 4, 2, 4, 1].map(Exact);
     let variant = variant(&device, fill_and_place(&mut out, [&segment; 8], starts, rows));
-    for binary in binaries(variant.kernel(), Reading::Code, "eight segments") {
+    for (_, binary) in binaries(&[variant.kernel()], "eight segments") {
         assert_no_local_memory(&binary);
         let (loads, stores) = (&binary.accesses.loads, &binary.accesses.stores);
         assert_eq!((loads.narrow(), stores.narrow()), (0, 0), "{binary:?}");
-        assert_eq!(binary.accesses.calls, 0, "{binary:?}");
+        assert_eq!(binary.accesses.functions, 0, "{binary:?}");
         // A copy for each segment, and the zeros; the segment without rows may be left out.
         assert!((7..=8).contains(&loads.wide()), "{binary:?}");
         assert!((1..=9).contains(&stores.wide()), "{binary:?}");

@@ -36,8 +36,8 @@ mod operation;
 pub mod passes;
 mod print;
 mod statement;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
+#[cfg(test)]
+pub(crate) mod testing;
 mod value;
 pub mod verify;
 

@@ -1,5 +1,8 @@
 //! Kernels of the thread IR for the tests of whoever takes them: each operation and statement on each type that it is
 //! for, and random ones.
+//!
+//! `runtime/tests/thread_ir.rs` has these files too. A feature of this crate would have it compiled once with them and once
+//! without.
 
 mod every;
 mod random;
@@ -7,10 +10,11 @@ mod random;
 pub use every::every;
 pub use random::random;
 
-use super::{Argument, ArgumentKind, Buffer, BufferKind, Builder, Operation, Rounding, Sharing, Store, Type, Use};
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal};
-use crate::thread::Order;
+use crate::thread::{
+    Argument, ArgumentKind, Buffer, BufferKind, Builder, Operation, Order, Rounding, Sharing, Store, Type, Use,
+};
 
 /// The memory of a kernel of each kind.
 #[derive(Clone, Copy)]

@@ -44,7 +44,11 @@ impl Kernel {
         }
     }
 
-    pub(in crate::thread) fn verify_load(&self, load: &Load, span: Span) -> Result<(), Fault> {
+    /// Tests a load by the rules of accesses, before it is part of the kernel.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn verify_load(&self, load: &Load, span: Span) -> Result<(), Fault> {
         let all = [
             Space::Global,
             Space::Shared,
@@ -64,7 +68,11 @@ impl Kernel {
         self.verify_cache(load.place, load.cache, load.order, CacheHint::is_for_loads, span)
     }
 
-    pub(in crate::thread) fn verify_store(&self, store: &Store, span: Span) -> Result<(), Fault> {
+    /// Tests a store by the rules of accesses, before it is part of the kernel.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn verify_store(&self, store: &Store, span: Span) -> Result<(), Fault> {
         let ty = self.ty(store.value);
         self.verify_place(store.place, &[Space::Global, Space::Shared, Space::Local], span)?;
         self.verify_written(store.place, span)?;
@@ -125,7 +133,11 @@ impl Kernel {
         }
     }
 
-    pub(in crate::thread) fn verify_atomic(&self, atomic: &Atomic, span: Span) -> Result<(), Fault> {
+    /// Tests an atomic operation by the rules of accesses, before it is part of the kernel.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn verify_atomic(&self, atomic: &Atomic, span: Span) -> Result<(), Fault> {
         let element = atomic.element;
         self.verify_place(atomic.place, &[Space::Global, Space::Shared], span)?;
         self.verify_written(atomic.place, span)?;
