@@ -2,7 +2,6 @@
 
 use tilewright_dsl::backend::{cuda, entry, ptx};
 use tilewright_dsl::thread::verify::verify;
-use tilewright_dsl::thread::{Kernel, legalize, passes::name_invariants};
 use tilewright_dsl::{element, ir, thread};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Nvrtc, compile};
 use tilewright_testing::{Part, Ptxas};
@@ -11,7 +10,7 @@ use tilewright_testing::{Part, Ptxas};
 mod testing;
 
 use testing::{every, random};
-use thread::{Kernel, legalize};
+use thread::{Kernel, legalize, passes::name_invariants};
 
 const ARCHITECTURES: [Architecture; 3] = [
     Architecture::new(8, 0),
