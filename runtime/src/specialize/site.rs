@@ -18,7 +18,8 @@ use crate::arguments::{Alike, HostKnows, SeenArguments};
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 
-/// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then.
+/// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then, which
+/// takes as long as a few launches. Each time that others come, it takes so many times as many until it is done again.
 const SAME_SHAPES: u32 = 4;
 
 /// A place that launches: the class of its launches, which it need not look for, and what it knows of the last one.
@@ -34,6 +35,8 @@ pub(crate) struct Site {
     pub(crate) words: KeptWords,
     /// So many launches one after the other had the same extents and strides.
     same_shapes: u32,
+    /// So many have to have them until the conditions are made of what is left.
+    enough_same: u32,
     /// The conditions with these known.
     conditions: Option<Program>,
     settled: Option<Settled>,
@@ -122,11 +125,14 @@ impl Site {
     fn next(&mut self, call: &Call<'_>, has_same_shapes: bool) {
         if !has_same_shapes {
             self.same_shapes = 0;
-            self.conditions = None;
+            if self.conditions.take().is_some() {
+                self.enough_same = self.enough_same.saturating_mul(SAME_SHAPES);
+            }
             self.repeated.is_known = false;
-        } else if self.same_shapes < SAME_SHAPES {
+        } else if self.same_shapes < self.enough_same {
             self.same_shapes += 1;
-            if self.same_shapes == SAME_SHAPES {
+            // What may have literals is looked for by its values, each time.
+            if self.same_shapes == self.enough_same && !self.may_have_literals(call) {
                 self.settle_shapes(call);
             }
         }
@@ -262,6 +268,7 @@ impl Shared {
             has_exact_counts: false,
             words: KeptWords::default(),
             same_shapes: 0,
+            enough_same: SAME_SHAPES,
             conditions: None,
             settled: None,
             repeated: Repeated::default(),

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 use tilewright_dsl::call::{ArgumentValue, Call};
@@ -10,8 +11,10 @@ use super::site::Site;
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 
-/// How many sites there are. Calls that meet in one slot take turns in having it.
+/// How many sites there are.
 const SLOTS: usize = 256;
+/// The neighbouring slots in which a call may have its site. Calls that meet in one all the same take turns in having it.
+const WAYS: usize = 4;
 /// How often a call has to come before it has a site, with none in between that had the slot.
 const ENOUGH: u32 = 4;
 /// The arguments by which calls of one kernel are told apart before anything is compared.
@@ -19,13 +22,19 @@ const TOLD_APART_BY: usize = 4;
 
 /// Sites by hash. A launch waits for no other one: what another thread uses at the moment is not found.
 pub(super) struct Sites {
-    slots: Box<[Mutex<Slot>]>,
+    slots: Box<[Slot]>,
     hasher: foldhash::fast::FixedState,
 }
 
 #[derive(Default)]
 struct Slot {
-    hash: u64,
+    /// Whose site it has; 0 of none. It is changed by who holds the lock.
+    hash: AtomicU64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
     site: Option<Box<Site>>,
     /// The call that came last and found no site, and how often it did.
     waiting: u64,
@@ -35,17 +44,17 @@ struct Slot {
 /// Where the site of a call would be.
 #[derive(Clone, Copy)]
 pub(crate) struct SiteSlot<'s> {
-    slot: &'s Mutex<Slot>,
+    slot: &'s Slot,
     hash: u64,
 }
 
 /// A site that a launch has for itself.
-pub(crate) struct FoundSite<'s>(MutexGuard<'s, Slot>);
+pub(crate) struct FoundSite<'s>(MutexGuard<'s, Kept>);
 
 impl Default for Sites {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             hasher: foldhash::fast::FixedState::default(),
         }
     }
@@ -68,32 +77,36 @@ impl Sites {
                 hasher.write_usize(ptr::from_ref(memory).addr());
             }
         }
-        let hash = hasher.finish();
-        SiteSlot {
-            slot: &self.slots[hash as usize % SLOTS],
-            hash,
-        }
+        // No call has that of a slot without a site.
+        let hash = hasher.finish().max(1);
+        let ways = (0..WAYS).map(|way| &self.slots[(hash as usize).wrapping_add(way) % SLOTS]);
+        let of = |wanted: u64| ways.clone().find(|slot| slot.hash.load(Relaxed) == wanted);
+        let slot = of(hash).or_else(|| of(0)).unwrap_or(&self.slots[hash as usize % SLOTS]);
+        SiteSlot { slot, hash }
     }
 
     /// Notes that a call found no site in its place, and has one made if it comes often.
     pub(super) fn remember(&self, of: SiteSlot<'_>, make: impl FnOnce() -> Option<Site>) {
-        let Some(mut slot) = of.slot.try_lock() else { return };
-        if slot.waiting != of.hash {
-            (slot.waiting, slot.times) = (of.hash, 0);
+        let Some(mut kept) = of.slot.kept.try_lock() else {
+            return;
+        };
+        if kept.waiting != of.hash {
+            (kept.waiting, kept.times) = (of.hash, 0);
         }
-        slot.times += 1;
-        if slot.times >= ENOUGH {
-            slot.times = 0;
-            slot.hash = of.hash;
-            slot.site = make().map(Box::new);
+        kept.times += 1;
+        if kept.times >= ENOUGH {
+            kept.times = 0;
+            kept.site = make().map(Box::new);
+            let hash = if kept.site.is_some() { of.hash } else { 0 };
+            of.slot.hash.store(hash, Relaxed);
         }
     }
 
     /// Lets go of the variants that sites hold. Those that launch at the moment keep theirs.
     pub(super) fn let_go(&self) {
         for slot in &self.slots {
-            if let Some(mut slot) = slot.try_lock()
-                && let Some(site) = &mut slot.site
+            if let Some(mut kept) = slot.kept.try_lock()
+                && let Some(site) = &mut kept.site
             {
                 site.let_go();
             }
@@ -105,8 +118,8 @@ impl<'s> SiteSlot<'s> {
     /// The site, if there is one and no other launch has it.
     #[inline]
     pub(crate) fn find(self) -> Option<FoundSite<'s>> {
-        let slot = self.slot.try_lock()?;
-        (slot.hash == self.hash && slot.site.is_some()).then_some(FoundSite(slot))
+        let kept = self.slot.kept.try_lock()?;
+        (self.slot.hash.load(Relaxed) == self.hash && kept.site.is_some()).then_some(FoundSite(kept))
     }
 }
 
@@ -122,7 +135,7 @@ impl FoundSite<'_> {
         hardware: &Hardware,
         check: impl FnOnce() -> Result<(), LaunchError>,
     ) -> Result<Option<&mut Site>, LaunchError> {
-        let Slot { site, times, .. } = &mut *self.0;
+        let Kept { site, times, .. } = &mut *self.0;
         let Some(site) = site else { return Ok(None) };
         let is_admitted = site.admits(call, hardware, check)?;
         if is_admitted {
