@@ -14,8 +14,9 @@ use crate::deadline::Deadline;
 
 pub(crate) use pool::Pool;
 
-/// How long the end of a process waits for work of each kind. What takes longer is not worth it.
-const AT_EXIT: Duration = Duration::from_secs(1);
+/// How long the end of a process waits for work of each kind: far longer than any of it takes, also on a machine whose cores are all
+/// busy, as what goes on while the libraries are taken down ends in a crash.
+const AT_EXIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// One kind of work.

@@ -54,7 +54,7 @@ fn every_stage_says_which_lines_it_comes_from() {
         panic!("{:?}", found.sources)
     };
     assert!(source.file.ends_with("runtime/src/inspect/tests.rs"), "{}", source.file);
-    if !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).exists() {
+    if std::env::var_os("CARGO_MANIFEST_DIR").is_none() {
         return println!("skipped: the sources are not on this machine");
     }
     assert_eq!(source.lines[0], "#[kernel(grid = [out.extent(0)])]");

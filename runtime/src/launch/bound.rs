@@ -85,7 +85,7 @@ impl Device {
             kernel,
             reason: format!("some lie in memory that is none of {self}"),
         })?;
-        site.settle_shapes(call.call());
+        site.settle_for_counts(call.call());
         Ok(Bound {
             device,
             site,

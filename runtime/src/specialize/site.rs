@@ -41,6 +41,8 @@ pub(crate) struct Site {
     conditions: Option<Program>,
     settled: Option<Settled>,
     repeated: Repeated,
+    /// Whether a launch is looked for that is the one before once more.
+    may_repeat: bool,
     asked: Option<Asked>,
 }
 
@@ -138,8 +140,14 @@ impl Site {
         }
     }
 
+    /// Takes the extents and strides of a call for those of all launches to come, whose counts are others each time.
+    pub(crate) fn settle_for_counts(&mut self, call: &Call<'_>) {
+        self.may_repeat = false;
+        self.settle_shapes(call);
+    }
+
     /// Takes the extents and strides of a call for those of the launches to come.
-    pub(crate) fn settle_shapes(&mut self, call: &Call<'_>) {
+    fn settle_shapes(&mut self, call: &Call<'_>) {
         self.conditions = self.class.conditions_of_shapes(call);
         // What is left of the conditions says nothing of other shapes.
         self.settled = None;
@@ -272,6 +280,7 @@ impl Shared {
             conditions: None,
             settled: None,
             repeated: Repeated::default(),
+            may_repeat: true,
             asked: None,
         };
         site.see(call);
@@ -291,7 +300,9 @@ impl Shared {
         if specialize != Specialize::Tiered || site.may_have_literals(call) || self.offline.is_some() {
             return self.plan_each(site, specialize, call, is_capturing);
         }
-        if let Some(plan) = site.repeated(call) {
+        if site.may_repeat
+            && let Some(plan) = site.repeated(call)
+        {
             return Ok(plan);
         }
         let (grid, programs) = site.class.programs(call)?;
@@ -303,7 +314,9 @@ impl Shared {
             }),
         };
         let plan = LaunchPlan { grid, programs, served };
-        site.repeat(call, &plan);
+        if site.may_repeat {
+            site.repeat(call, &plan);
+        }
         Ok(plan)
     }
 
