@@ -6,9 +6,9 @@ use tilewright::dp::kernels::{copy_from_slot_padded, gather_rows, place_rows};
 use tilewright::dp::offline::{Engine, Kernels};
 use tilewright::dsl::element::ElementType;
 use tilewright::prelude::*;
-use tilewright::runtime::Target;
 use tilewright::runtime::cache::{Bundle, BundleBuilder, CubinCache};
-use tilewright::runtime::compile::{Architecture, Nvrtc, check_cubin};
+use tilewright::runtime::compile::{Architecture, Compiler, Nvrtc, check_cubin};
+use tilewright::runtime::{DeviceError, Target};
 use tilewright_testing::{Part, turn};
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(60);
@@ -17,6 +17,11 @@ const H100: Target = Target::new(Architecture::new(9, 0), 132);
 
 /// The extents and counts of some launches: (rows, columns, gathered).
 const CASES: [(usize, usize, usize); 4] = [(40, 64, 7), (40, 63, 40), (1000, 7168, 256), (3, 1, 2000)];
+
+/// A GPU that takes what a bundle has, which NVRTC compiled: one that was told to compile PTX takes none of it.
+fn of_bundles() -> Result<Device, DeviceError> {
+    Device::cuda_with(0, Compiler::Auto)
+}
 
 /// Gathers on a device.
 fn launch(device: &Device, (rows, columns, gathered): (usize, usize, usize)) -> Vec<u16> {
@@ -88,7 +93,7 @@ fn what_a_launch_refuses_is_in_no_bundle() {
 #[test]
 fn a_gpu_launches_from_a_bundle_without_compiling() {
     let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+    let Some(gpu) = Part::Gpu.or_skip(of_bundles()) else {
         return;
     };
     let properties = gpu.as_cuda().expect("a GPU").properties();
@@ -114,7 +119,7 @@ fn steps_of_random_counts_are_served_from_the_bundle_of_an_engine() {
     const HIDDEN: usize = 256;
     const ROWS: u64 = 200;
     let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+    let Some(gpu) = Part::Gpu.or_skip(of_bundles()) else {
         return;
     };
     let properties = gpu.as_cuda().expect("a GPU").properties();
@@ -171,7 +176,7 @@ fn steps_of_random_counts_are_served_from_the_bundle_of_an_engine() {
 #[test]
 fn a_capture_takes_nothing_from_a_bundle_and_says_what_to_do_before() {
     let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
+    let Some(gpu) = Part::Gpu.or_skip(of_bundles()) else {
         return;
     };
     let properties = gpu.as_cuda().expect("a GPU").properties();
