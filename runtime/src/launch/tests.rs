@@ -519,6 +519,7 @@ fn threads_that_want_the_same_variant_build_it_once() -> Outcome {
                     scope.spawn(move || -> Outcome {
                         let mut out = device.zeros([8])?;
                         ones(&mut out, Exact(count)).launch(device)?;
+                        assert_eq!(out.download()?.iter().sum::<i64>(), count as i64);
                         Ok(())
                     })
                 })
