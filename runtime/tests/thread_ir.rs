@@ -10,7 +10,7 @@ use tilewright_testing::{Part, Ptxas};
 mod testing;
 
 use testing::{every, random};
-use thread::{Kernel, legalize, passes::name_invariants};
+use thread::Kernel;
 
 const ARCHITECTURES: [Architecture; 3] = [
     Architecture::new(8, 0),
@@ -30,7 +30,7 @@ fn compile_cuda(kernel: &Kernel, architecture: Architecture) {
 /// Assembles the PTX of a kernel.
 fn assemble_ptx(kernel: &Kernel, architecture: Architecture, ptxas: &Ptxas) {
     let target = ptx::Target::new(10 * architecture.major + architecture.minor).expect("a target");
-    let legal = name_invariants(legalize(kernel.clone(), target.features()));
+    let legal = ptx::prepare(kernel.clone(), target.features());
     let module = ptx::print(&legal, target).unwrap_or_else(|error| panic!("{architecture}: {error}\n{legal}"));
     if let Err(error) = ptxas.assemble(&module.text, &target.to_string(), &[]) {
         panic!("{architecture}: {error}\n{}", module.text);

@@ -4,7 +4,6 @@ use super::{cuda, entry, ptx};
 use crate::ir::Span;
 use crate::lower::{KernelArgument, Lowered, TrapSite};
 use crate::schedule::Schedule;
-use crate::thread::{legalize, passes::name_invariants};
 
 /// A text of one kernel, in the language of one compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +90,7 @@ impl Module {
     /// # Errors
     /// What PTX for this target cannot say, and where it is wanted.
     pub fn ptx(lowered: &Lowered, target: ptx::Target) -> Result<Self, ptx::Unsupported> {
-        let legal = name_invariants(legalize(lowered.kernel.clone(), target.features()));
+        let legal = ptx::prepare(lowered.kernel.clone(), target.features());
         Ok(Self::of(lowered, Text::Ptx(ptx::print(&legal, target)?)))
     }
 

@@ -4,9 +4,9 @@ mod goldens;
 mod kinds;
 mod random;
 
-use tilewright_dsl::backend::ptx::{Target, Text, print};
+use tilewright_dsl::backend::ptx::{Target, Text, prepare, print};
 use tilewright_dsl::thread::verify::verify;
-use tilewright_dsl::thread::{Features, Kernel, legalize, passes::name_invariants};
+use tilewright_dsl::thread::{Features, Kernel};
 use tilewright_testing::{Part, Ptxas};
 
 /// Every target that is told apart.
@@ -18,7 +18,7 @@ fn targets() -> [Target; 4] {
 /// The text of a kernel that is verified, also after it is made legal.
 fn printed(kernel: &Kernel, target: Target) -> Text {
     assert_eq!(verify(kernel), Ok(()), "{kernel}");
-    let legal = name_invariants(legalize(kernel.clone(), target.features()));
+    let legal = prepare(kernel.clone(), target.features());
     assert_eq!(verify(&legal), Ok(()), "{legal}");
     print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"))
 }
@@ -67,7 +67,7 @@ fn what_is_made_legal_computes_the_same() {
         };
         let kernel = random::kernel(seed, extent);
         let (arguments, memory) = random::launch(seed, &kernel);
-        let legal = name_invariants(legalize(kernel.clone(), none));
+        let legal = prepare(kernel.clone(), none);
         assert_eq!(verify(&legal), Ok(()), "{legal}");
         let expected = random::interpreted(&kernel, &arguments, &memory);
         assert_ne!(expected, memory, "{kernel}");

@@ -300,9 +300,7 @@ impl Shared {
         if specialize != Specialize::Tiered || site.may_have_literals(call) || self.offline.is_some() {
             return self.plan_each(site, specialize, call, is_capturing);
         }
-        if site.may_repeat
-            && let Some(plan) = site.repeated(call)
-        {
+        if let Some(plan) = site.repeated(call) {
             return Ok(plan);
         }
         let (grid, programs) = site.class.programs(call)?;

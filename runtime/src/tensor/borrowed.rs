@@ -97,6 +97,14 @@ impl<'a> Turn<'a> {
 }
 
 impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
+    /// Of a part whose elements are of the type.
+    fn of(part: Part<'a, R>) -> Self {
+        Self {
+            part,
+            element: PhantomData,
+        }
+    }
+
     /// A tensor whose element `[0, ...]` is at `pointer`, with the distances in elements between neighbours on each axis, which
     /// may be negative or zero. Whatever the pointer is of no elements. Its uses are ordered by `stream`.
     ///
@@ -115,11 +123,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }.map(Self::of)
     }
 
     /// As [`from_raw`](Self::from_raw), of memory that the driver is not asked about, which takes longer than all else here: a
@@ -137,11 +141,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }.map(Self::of)
     }
 
     /// A tensor without gaps over the first elements of a slice of cudarc, borrowed like it. Its uses are ordered by the slice's
@@ -157,11 +157,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
         let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr(own))?;
         // SAFETY: the slice is borrowed for `'a` and holds as many elements. It is freed on its own stream, which comes after every
         // use at once, even if this is never dropped.
-        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }.map(Self::of)
     }
 
     /// All of it.
@@ -176,6 +172,14 @@ impl<'a, T: Element, const R: usize> BorrowedTensor<'a, T, R> {
 }
 
 impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
+    /// Of a part whose elements are of the type.
+    fn of(part: Part<'a, R>) -> Self {
+        Self {
+            part,
+            element: PhantomData,
+        }
+    }
+
     /// As [`BorrowedTensor::from_raw`].
     ///
     /// # Errors
@@ -190,11 +194,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Asked, None) }.map(Self::of)
     }
 
     /// As [`BorrowedTensor::from_raw_unasked`].
@@ -211,11 +211,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
         strides: [i64; R],
     ) -> Result<Self, TensorError> {
         // SAFETY: as the caller promises.
-        let part = unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(stream, pointer, extents, strides, Word::Taken, None) }.map(Self::of)
     }
 
     /// As [`BorrowedTensor::from_cudarc`].
@@ -227,11 +223,7 @@ impl<'a, T: Element, const R: usize> BorrowedTensorMut<'a, T, R> {
         let own = slice.stream().clone();
         let (pointer, stream, turn) = Turn::new(device, own, |own| slice.view_ptr_mut(own))?;
         // SAFETY: as for `BorrowedTensor`, and the slice is borrowed mutably.
-        let part = unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }?;
-        Ok(Self {
-            part,
-            element: PhantomData,
-        })
+        unsafe { Part::new::<T>(&stream, pointer, extents, geometry.strides, Word::Asked, Some(turn)) }.map(Self::of)
     }
 
     /// All of it, to be read.

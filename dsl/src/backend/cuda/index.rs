@@ -204,7 +204,7 @@ impl Writer<'_> {
         if sum.constant == 0 {
             return terms;
         }
-        let is_narrow = terms.narrow && self.fits(sum);
+        let is_narrow = terms.narrow && self.kernel.indices.is_narrow_sum(sum);
         let constant = match is_narrow {
             true => format!("{}U", sum.constant as u32),
             false => format!("{}ULL", sum.constant as u64),
@@ -214,12 +214,6 @@ impl Writer<'_> {
             text: format!("({ty})({} + {constant})", terms.unsigned(is_narrow)),
             narrow: is_narrow,
         }
-    }
-
-    /// Whether a sum fits 32 bits with its sign.
-    fn fits(&self, sum: &Sum) -> bool {
-        let range = self.kernel.indices.exact_range(sum);
-        range.is_some_and(|(low, high)| i32::try_from(low).is_ok() && i32::try_from(high).is_ok())
     }
 
     /// The sum of all terms, if there are any.
@@ -238,7 +232,7 @@ impl Writer<'_> {
         if let Some(known) = self.known(&key) {
             return Some(known);
         }
-        let is_narrow = self.fits(&Sum {
+        let is_narrow = self.kernel.indices.is_narrow_sum(&Sum {
             constant: 0,
             terms: terms.into(),
         });

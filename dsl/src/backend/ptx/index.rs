@@ -372,11 +372,8 @@ impl Writer<'_> {
 
     /// Whether one sum is more than another, both of which are exact.
     fn compare_sums(&mut self, more: &Sum, less: &Sum) -> Reg {
-        let is_narrow = |sum: &Sum| {
-            let range = self.kernel.indices.exact_range(sum);
-            range.is_some_and(|(low, high)| i32::try_from(low).is_ok() && i32::try_from(high).is_ok())
-        };
-        let class = match is_narrow(more) && is_narrow(less) {
+        let indices = &self.kernel.indices;
+        let class = match indices.is_narrow_sum(more) && indices.is_narrow_sum(less) {
             true => Class::Word,
             false => Class::Double,
         };

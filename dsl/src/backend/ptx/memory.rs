@@ -114,7 +114,7 @@ impl Writer<'_> {
     /// An offset as a sum. Names in it are spelled out where that computes more of an address early, and no more in all.
     fn spelled_out(&self, offset: Handle<Index>) -> Sum {
         let indices = &self.kernel.indices;
-        let mut spelled = indices.as_sum(offset);
+        let sum = indices.as_sum(offset);
         let named = |term: &Term| match (term.coefficient, &*term.factors) {
             (1, [factor]) => match indices.get(*factor) {
                 Index::Atom(Atom::Variable(variable)) => self.named[variable.index()],
@@ -122,25 +122,19 @@ impl Writer<'_> {
             },
             _ => None,
         };
-        let Some((at, meant)) = spelled
-            .terms
-            .iter()
-            .enumerate()
-            .find_map(|(at, term)| Some((at, named(term)?)))
-        else {
-            return spelled;
+        let mut names = sum.terms.iter().enumerate();
+        let Some((at, meant)) = names.find_map(|(at, term)| Some((at, named(term)?))) else {
+            return sum;
         };
         let meant = indices.as_sum(meant);
-        let is_few = meant.terms.len() <= 2;
-        if is_few || self.order.is_partly_of_loop(indices, &meant.terms) {
-            let rest = spelled.terms.iter().enumerate().filter(|(other, _)| *other != at);
-            let rest = rest.map(|(_, term)| term.clone());
-            spelled = Sum {
-                constant: spelled.constant.wrapping_add(meant.constant),
-                terms: meant.terms.iter().cloned().chain(rest).collect(),
-            };
+        if meant.terms.len() > 2 && !self.order.is_partly_of_loop(indices, &meant.terms) {
+            return sum;
         }
-        spelled
+        let rest = sum.terms.iter().enumerate().filter(|(other, _)| *other != at);
+        Sum {
+            constant: sum.constant.wrapping_add(meant.constant),
+            terms: meant.terms.iter().chain(rest.map(|(_, term)| term)).cloned().collect(),
+        }
     }
 
     /// The address of an offset but for its constant, which has these terms.

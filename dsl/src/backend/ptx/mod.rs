@@ -28,5 +28,5 @@ mod tests;
 mod value;
 mod writer;
 
-pub use module::{Text, print};
+pub use module::{Text, prepare, print};
 pub use target::{Target, Unsupported};

@@ -10,7 +10,7 @@ use super::target::{Target, Unsupported};
 use super::writer::Writer;
 use crate::backend::entry;
 use crate::ir::Span;
-use crate::thread::{ArgumentKind, BufferKind, Kernel};
+use crate::thread::{ArgumentKind, BufferKind, Features, Kernel, legalize, passes::name_invariants};
 
 /// A text with one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,14 @@ impl Text {
     }
 }
 
+/// A kernel as it is to be printed for a target with these features: [legal](crate::thread::legalize), with ahead of loops what
+/// the assembler would not take out of them. What it computes stays the same, and so does whether it is verified.
+pub fn prepare(kernel: Kernel, features: Features) -> Kernel {
+    name_invariants(legalize(kernel, features))
+}
+
 /// Prints a kernel that is verified, and [legal](crate::thread::legalize) for the target's
-/// [features](Target::features).
+/// [features](Target::features); [`prepare`] makes it so.
 ///
 /// # Errors
 /// What PTX for this target cannot say, and where it is wanted.

@@ -58,7 +58,7 @@ impl Order {
     /// away, which then need no sign of their own.
     pub(super) fn sorted<'t>(&self, indices: &IndexArena, terms: &'t [Term]) -> Vec<&'t Term> {
         let mut sorted: Vec<_> = terms.iter().collect();
-        sorted.sort_by_key(|term| (self.of(indices, term), term.coefficient < 0));
+        sorted.sort_by_cached_key(|term| (self.of(indices, term), term.coefficient < 0));
         sorted
     }
 

@@ -279,11 +279,11 @@ impl Lower<'_> {
         let by_place = order == Order::Behind && !matches!(reduction, Reduction::Combine(_));
         let mut half = count as usize / 2;
         while half > 0 {
-            let (apart, step, pairs) = match by_place {
-                true => (count as usize / (2 * half), count as usize / half, half),
-                false => (half, 1, half),
+            let (apart, step) = match by_place {
+                true => (count as usize / (2 * half), count as usize / half),
+                false => (half, 1),
             };
-            for i in (0..pairs).map(|pair| pair * step) {
+            for i in (0..half).map(|pair| pair * step) {
                 let Some(&(number, other)) = parts.get(i + apart) else {
                     break;
                 };

@@ -5,14 +5,14 @@ use tilewright_testing::{Part, Ptxas};
 use super::movement::moved;
 use super::run::schedule;
 use crate::backend::cuda;
-use crate::backend::ptx::{Target, print};
+use crate::backend::ptx::{Target, prepare, print};
 use crate::element::ElementType;
-use crate::thread::{Kernel, legalize, passes::name_invariants};
+use crate::thread::Kernel;
 
 const CAPABILITIES: [u32; 3] = [80, 90, 100];
 
 fn printed(kernel: &Kernel, target: Target) -> String {
-    let legal = name_invariants(legalize(kernel.clone(), target.features()));
+    let legal = prepare(kernel.clone(), target.features());
     let module = print(&legal, target).unwrap_or_else(|error| panic!("{error}\n{legal}"));
     module.text
 }

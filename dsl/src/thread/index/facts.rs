@@ -304,6 +304,12 @@ impl IndexArena {
         Some((i64::try_from(low).ok()?, i64::try_from(high).ok()?))
     }
 
+    /// Whether a sum is exact, and fits 32 bits with its sign.
+    pub fn is_narrow_sum(&self, sum: &Sum) -> bool {
+        let range = self.exact_range(sum);
+        range.is_some_and(|(low, high)| i32::try_from(low).is_ok() && i32::try_from(high).is_ok())
+    }
+
     /// What is added in a sum, and what is taken away, if none of this wraps: the sum is positive where the first is more than
     /// the second.
     pub fn both_sides(&self, index: Handle<Index>) -> Option<(Sum, Sum)> {

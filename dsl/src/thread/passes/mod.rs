@@ -21,7 +21,7 @@ mod simplify;
 mod tests;
 mod widen;
 
-pub use invariant::name_invariants;
+pub(crate) use invariant::name_invariants;
 pub(crate) use narrow::why_unknown;
 pub use narrow::{Narrow, Why};
 

@@ -2,13 +2,13 @@
 
 use fastrand::Rng;
 use tilewright_dsl::backend::entry;
-use tilewright_dsl::backend::ptx::{Target, print};
+use tilewright_dsl::backend::ptx::{Target, prepare, print};
 use tilewright_dsl::element::ElementType;
 use tilewright_dsl::ir::{AtomicOp, Literal, MemoryOrder, MemoryScope};
 use tilewright_dsl::thread::interpret::Passed;
 use tilewright_dsl::thread::{
     ArgumentKind, Atomic, BufferKind, Builder, Features, Kernel, Load, Operation, Order, Report, Rounding, Sharing,
-    Statement, Store, Type, Update, legalize, passes::name_invariants,
+    Statement, Store, Type, Update,
 };
 
 use super::{CudaDevice, CudaMemory, CudaModule, gpu, launch, pointer};
@@ -32,7 +32,7 @@ fn launched(
     arguments: &[Passed],
     memory: &[Vec<u8>],
 ) -> Vec<Vec<u8>> {
-    let legal = name_invariants(legalize(kernel.clone(), features));
+    let legal = prepare(kernel.clone(), features);
     let ptx = print(&legal, target(device)).unwrap_or_else(|error| panic!("{error}\n{legal}"));
     let loaded = CudaModule::load_ptx(device, &ptx.text).unwrap_or_else(|error| panic!("{error}\n{}", ptx.text));
     let function = loaded.function(&entry(&legal)).expect("the kernel");
@@ -97,7 +97,7 @@ fn same_as_interpreted(device: &CudaDevice, kernel: &Kernel, arguments: &[Passed
                 .position(|(found, expected)| found != expected);
             if let Some(at) = at {
                 let target = target(device);
-                let text = print(&name_invariants(legalize(kernel.clone(), features)), target)
+                let text = print(&prepare(kernel.clone(), features), target)
                     .expect("it prints")
                     .text;
                 panic!(
