@@ -18,6 +18,8 @@ from cases import OPS, Buffers, Case
 from ours import Ours, OursError
 
 VECTOR_BYTES = 16
+WARP = 32
+MAX_THREADS = 1024
 
 
 def main() -> int:
@@ -45,10 +47,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", type=operation, required=True, metavar="OP:ROWS")
     parser.add_argument("--columns", type=int, default=7168)
     parser.add_argument("--threads", nargs="+", type=int, default=(128, 224, 256, 448, 512))
+    parser.add_argument("--beside", nargs="+", type=int, default=(1,), help="programs that share a block")
     parser.add_argument("--splits", nargs="+", type=int, default=(1, 2, 4))
     parser.add_argument("--unrolls", nargs="+", type=int, default=(1, 2, 4))
     parser.add_argument("--loads", nargs="+", default=("cached", "streaming"))
     parser.add_argument("--stores", nargs="+", default=("cached", "streaming"))
+    parser.add_argument("--widths", nargs="+", choices=("wide", "narrow"), default=("wide",), help="16 bytes at once, or elements")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=3, help="replays a round (default: %(default)s)")
     parser.add_argument("--traffic", type=int, default=240_000_000, help="bytes that a replay touches at least")
@@ -64,13 +68,19 @@ def operation(text: str) -> tuple[str, int]:
 
 
 def schedules(case: Case, options: argparse.Namespace):
-    """Every combination in which no block is idle and no thread's share is exceeded by what it has in flight."""
-    vectors = case.columns * case.element_bytes // VECTOR_BYTES
-    axes = (options.splits, options.threads, options.unrolls, options.loads, options.stores)
-    for splits, threads, unroll, load, store in itertools.product(*axes):
-        trips = -(-vectors // (splits * threads))
-        if unroll <= trips and (splits - 1) * threads < vectors:
-            yield {"threads": threads, "splits": splits, "unroll": unroll, "load": load, "store": store}
+    """Every combination in which no block is idle or too small, no thread's share is exceeded by what it has in flight, and a
+    program that shares its block is not split."""
+    # A row that begins anywhere has a piece before and one behind its vectors.
+    row = case.columns * case.element_bytes
+    vectors = -(-row // VECTOR_BYTES) + (row % VECTOR_BYTES != 0)
+    axes = (options.widths, options.splits, options.threads, options.beside, options.unrolls, options.loads, options.stores)
+    for width, splits, threads, beside, unroll, load, store in itertools.product(*axes):
+        accesses = vectors if width == "wide" else case.columns
+        trips = -(-accesses // (splits * threads))
+        whole = WARP <= threads * beside <= MAX_THREADS and (splits == 1 or beside == 1)
+        if whole and unroll <= trips and (splits - 1) * threads < accesses:
+            spread = {"threads": threads, "programs_per_block": beside, "splits": splits, "wide": width == "wide"}
+            yield {**spread, "unroll": unroll, "load": load, "store": store}
 
 
 def measure(case: Case, ours: Ours, options: argparse.Namespace) -> list[dict]:
@@ -99,7 +109,8 @@ def describe(schedule: dict | None) -> str:
     if schedule is None:
         return "as chosen"
     s = schedule
-    return f"{s['splits']} x {s['threads']} threads, {s['unroll']} in flight, {s['load']} loads, {s['store']} stores"
+    shape = f"{s['programs_per_block']} programs x {s['splits']} x {s['threads']} threads"
+    return f"{shape}, {s['unroll']} {'packets' if s['wide'] else 'elements'} in flight, {s['load']} loads, {s['store']} stores"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from compare import LEAST_TRAFFIC, ROWS, describe
 from ours import Ours, OursError
 
 # Columns, and the rows at which they are measured.
-POINTS = {7168: ROWS, 131: (64, 4096, 32768), 576: (64, 4096, 32768), 7167: (64, 4096, 32768)}
+POINTS = {7168: ROWS, 128: (1, 8, 64, 4096), 131: (64, 4096, 32768), 576: (64, 4096, 32768), 7167: (64, 4096, 32768)}
 COMPILERS = ("nvrtc", "ptx")
 
 

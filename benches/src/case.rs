@@ -195,10 +195,12 @@ impl Way {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Spread {
     threads: u32,
+    programs_per_block: u32,
     splits: u32,
     unroll: u32,
     load: Load,
     store: Store,
+    wide: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -220,7 +222,7 @@ impl From<Spread> for Schedule {
     fn from(spread: Spread) -> Self {
         Self {
             threads: spread.threads,
-            programs_per_block: 1,
+            programs_per_block: spread.programs_per_block,
             splits: spread.splits,
             unroll: spread.unroll,
             load: match spread.load {
@@ -232,6 +234,7 @@ impl From<Spread> for Schedule {
                 Store::Cached => StoreHint::Cached,
                 Store::Streaming => StoreHint::Streaming,
             },
+            wide: spread.wide,
         }
     }
 }

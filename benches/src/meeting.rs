@@ -122,6 +122,7 @@ impl MeetingCase {
                 unroll: 4,
                 load: LoadHint::Cached,
                 store: StoreHint::Cached,
+                wide: true,
             }),
             None => call,
         };

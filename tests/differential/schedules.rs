@@ -43,5 +43,6 @@ pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
         store: rng
             .choice([StoreHint::Cached, StoreHint::Streaming])
             .unwrap_or(StoreHint::Cached),
+        wide: rng.u8(..4) > 0,
     }
 }

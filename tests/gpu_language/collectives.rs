@@ -160,6 +160,7 @@ fn many_lines_are_reduced_by_any_number_of_warps() {
                         unroll: 1,
                         load: LoadHint::Cached,
                         store: StoreHint::Cached,
+                        wide: true,
                     })
                     .launch(device)
                     .unwrap();
@@ -200,6 +201,7 @@ fn rounded_sums_are_the_same_bits_on_every_device_and_with_every_schedule() {
                     unroll: 1,
                     load: LoadHint::Cached,
                     store: StoreHint::Cached,
+                    wide: true,
                 };
                 reduce_inexactly(&mut floats, &mut halves, &src)
                     .with_schedule(schedule)

@@ -136,6 +136,7 @@ fn a_fused_call_can_be_fused_again_and_has_a_schedule_of_its_own() {
             unroll: 1,
             load: LoadHint::Cached,
             store: StoreHint::Cached,
+            wide: true,
         };
         let launched = Call::fuse([pair, copy(c, &src)])
             .with_schedule(schedule)

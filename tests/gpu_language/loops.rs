@@ -27,6 +27,7 @@ fn what_a_store_depends_on_is_read_right_again_after_the_store() {
             unroll,
             load: LoadHint::Cached,
             store: StoreHint::Cached,
+            wide: true,
         };
         let (out, places) = on_every_device(|device| {
             let src = device.upload(&src, [COLUMNS]).unwrap();
@@ -72,6 +73,7 @@ fn threads_that_leave_a_loop_at_different_times_meet_behind_it() {
             unroll: 7,
             load: LoadHint::Cached,
             store: StoreHint::Cached,
+            wide: true,
         };
         let out = on_every_device(|device| {
             let mut out = device.zeros::<i32, 1>([2]).unwrap();

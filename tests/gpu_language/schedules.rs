@@ -10,12 +10,14 @@ fn schedules() -> Vec<Schedule> {
     let mut schedules = Vec::new();
     for load in [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early] {
         for store in [StoreHint::Cached, StoreHint::Streaming] {
-            for (threads, programs_per_block, splits, unroll) in [
-                (32, 1, 1, 1),
-                (96, 1, 3, 2),
-                (16, 8, 1, 4),
-                (1024, 1, 1, 16),
-                (128, 1, 7, 1),
+            for (threads, programs_per_block, splits, unroll, wide) in [
+                (32, 1, 1, 1, true),
+                (96, 1, 3, 2, true),
+                (16, 8, 1, 4, true),
+                (1024, 1, 1, 16, true),
+                (128, 1, 7, 1, true),
+                (32, 2, 1, 5, false),
+                (64, 1, 3, 2, false),
             ] {
                 schedules.push(Schedule {
                     threads,
@@ -24,6 +26,7 @@ fn schedules() -> Vec<Schedule> {
                     unroll,
                     load,
                     store,
+                    wide,
                 });
             }
         }
@@ -84,6 +87,7 @@ fn every_number_of_warps_up_to_32_gives_the_same_and_more_are_refused() {
                 unroll: 1,
                 load: LoadHint::Cached,
                 store: StoreHint::Cached,
+                wide: true,
             };
             let launched = exchanging(&mut out, &src).with_schedule(schedule).launch(device);
             launched.map_err(|error| error.to_string())?;

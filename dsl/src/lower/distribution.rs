@@ -162,6 +162,9 @@ impl Lower<'_> {
         let lanes = u64::from(VECTOR_BYTES) / size;
         let (columns, rows) = (u64::from(shape.innermost()), elements / u64::from(shape.innermost()));
         let alone = spread(Form::Elements { elements }, elements);
+        if !self.schedule.wide {
+            return Ok((alone, Some(Why::Scheduled)));
+        }
         let packets = |packets| {
             let form = Form::Packets {
                 lanes: lanes as u8,

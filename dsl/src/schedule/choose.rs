@@ -5,13 +5,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
+use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
 use crate::ir::{Access, Expression, Handle, Kernel, Statement};
 
 /// How much one program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
-    /// 16-byte accesses of its largest tile.
+    /// 16-byte accesses of its largest tile: whole ones, where its rows begin anywhere.
     pub vectors: u64,
     /// Elements of its largest tile.
     pub elements: u64,
@@ -23,6 +24,11 @@ pub struct Work {
     pub indirect_store: bool,
     /// Loads that an element of what it stores is made of, at most.
     pub loads: u64,
+    /// Whether rows are not known to begin at multiples of 16 bytes, so that what is loaded is put together of two accesses and
+    /// rows have ends of single elements.
+    pub ragged: bool,
+    /// Whether its author denies that an access is narrow.
+    pub denies_narrow: bool,
     /// How elements meet, if that is what its threads depend on one another by.
     pub meets: Option<Meets>,
 }
@@ -57,12 +63,16 @@ impl Work {
             indirect_load: false,
             indirect_store: false,
             loads: 1,
+            ragged: false,
+            denies_narrow: kernel.denies_narrow(),
             meets: by_meeting.then_some(meets),
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
+        let mut bytes = 0;
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
+                    work.ragged |= is_ragged(kernel, access, *value);
                     work.indirect_store |= loaded(access);
                     work.loads = work.loads.max(tile_loads(kernel, *value));
                     *value
@@ -70,6 +80,7 @@ impl Work {
                 Statement::Assign { value, .. } => *value,
                 Statement::Let(value) => match &kernel.expressions[*value] {
                     Expression::Load(access) => {
+                        work.ragged |= is_ragged(kernel, access, *value);
                         work.indirect_load |= loaded(access);
                         return;
                     }
@@ -92,10 +103,13 @@ impl Work {
             let ty = kernel.ty(value);
             let elements = ty.shape.elements();
             work.elements = work.elements.max(elements);
-            work.vectors = work
-                .vectors
-                .max((elements * ty.element.size() as u64).div_ceil(VECTOR_BYTES as u64));
+            bytes = bytes.max(elements * ty.element.size() as u64);
         });
+        let vectors = match work.ragged {
+            true => bytes / u64::from(VECTOR_BYTES),
+            false => bytes.div_ceil(VECTOR_BYTES.into()),
+        };
+        work.vectors = work.vectors.max(vectors);
         work
     }
 
@@ -115,6 +129,7 @@ impl Work {
             unroll: unroll as u32,
             load,
             store,
+            wide: true,
         };
         if let Some(meets) = self.meets {
             let base = Schedule {
@@ -133,6 +148,10 @@ impl Work {
                 ..alone(round_to_warps(self.vectors.min(wanted)), 4)
             };
             return (schedule, Reason::Dependent);
+        }
+        if self.ragged && self.elements <= SHORT_ROW {
+            let (base, reason) = self.short_ragged_rows(programs, &alone);
+            return (side_by_side(base, programs, machine), reason);
         }
         let (Share { in_flight, trips }, reason) = self.share(programs);
         if self.vectors <= WARP as u64 * in_flight {
@@ -225,10 +244,37 @@ impl Work {
             false => (share(1, 1), Reason::Direct),
             true if self.is_short(programs) => (share(1, 1), Reason::Brief),
             true if self.vectors.saturating_mul(programs) < LONG => {
-                (share((4 / self.loads).max(1), 1), Reason::Waiting)
+                let accesses = self.loads * if self.ragged { 2 } else { 1 };
+                (share((4 / accesses).max(1), 1), Reason::Waiting)
             }
             true => (share(1, 2), Reason::Long),
         }
+    }
+
+    /// How the rows of one program are moved that are short and begin anywhere.
+    ///
+    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes: finding out how they are aligned costs a brief launch more
+    /// than wide accesses save. In a longer one, threads have no more than two packets, and there are enough for the ends of a row,
+    /// which are fewer elements than two packets have.
+    fn short_ragged_rows(&self, programs: u64, alone: &dyn Fn(u32, u64) -> Schedule) -> (Schedule, Reason) {
+        if self.is_short(programs) && !self.denies_narrow {
+            let threads = round_to_warps(self.elements.div_ceil(ALONE));
+            let schedule = Schedule {
+                wide: false,
+                ..alone(threads, self.elements.div_ceil(threads.into()))
+            };
+            return (schedule, Reason::Alone);
+        }
+        let warp = u64::from(WARP);
+        let schedule = match self.vectors <= warp {
+            // The ends of neighbouring rows, much of what there is, meet in L2.
+            true => Schedule {
+                store: StoreHint::Cached,
+                ..alone(self.vectors.next_power_of_two().clamp(warp / 2, warp) as u32, 1)
+            },
+            false => alone(round_to_warps(self.vectors.div_ceil(2)), 2),
+        };
+        (schedule, Reason::Ragged)
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
@@ -256,6 +302,10 @@ pub enum Reason {
     Meeting,
     /// A program is no more than a warp does.
     Small,
+    /// Rows are short and begin anywhere, in a launch that takes not much longer than the memory's latency.
+    Alone,
+    /// Rows are short and begin anywhere.
+    Ragged,
     /// Where elements lie is known at once.
     Direct,
     /// Where they lie is loaded first, in a launch that takes not much longer than the memory's latency.
@@ -276,6 +326,14 @@ impl fmt::Display for Reason {
             Self::Small => {
                 "a program is no more than a warp does, so programs share blocks where there are more of them than \
                  multiprocessors"
+            }
+            Self::Alone => {
+                "rows are short and begin anywhere, and the launch takes not much longer than the memory's latency, so a \
+                 thread has single elements, of which nothing has to be found out first"
+            }
+            Self::Ragged => {
+                "rows are short and begin anywhere, so a program has threads enough for the ends of its row, and each has \
+                 at most two accesses in flight"
             }
             Self::Direct => {
                 "where elements lie is known at once, so a thread has one access, and a program as many blocks as that \
@@ -319,6 +377,24 @@ fn tile_loads(kernel: &Kernel, value: Handle<Expression>) -> u64 {
     loads.get()
 }
 
+/// Whether the rows of a tile that is loaded or stored are not known to begin at multiples of 16 bytes.
+fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
+    let Some(parameter) = kernel.tensor(access.tensor).filter(|_| !kernel.ty(tile).is_scalar()) else {
+        return false;
+    };
+    let size = parameter.element.size() as u64;
+    let rows = access
+        .indices
+        .iter()
+        .zip(0u8..)
+        .take(usize::from(parameter.rank).saturating_sub(1));
+    let mut starts = rows.map(|(&index, axis)| {
+        let by = divisor(kernel, index).saturating_mul(stride_divisor(kernel, access.tensor, axis));
+        by.saturating_mul(size)
+    });
+    !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
+}
+
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
     let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_) | Expression::Atomic(_));
     kernel.is_made_of(value, |_| true, is_load)
@@ -329,6 +405,12 @@ const SHORT: u64 = 32 << 10;
 
 /// Accesses of a launch that is so long that its blocks hide each other's waits are no fewer.
 const LONG: u64 = 2 << 20;
+
+/// Elements of a row that is short.
+const SHORT_ROW: u64 = 1024;
+
+/// Single elements that a thread has in flight.
+const ALONE: u64 = 5;
 
 /// Threads of a block that several programs share.
 const FULL: u32 = 256;
@@ -356,24 +438,32 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
     Work::of(kernel).schedule(machine, programs)
 }
 
-/// Programs that a warp or less can do: several share a block where there are many.
+/// Programs that take part of a block: several share one where there are more of them than multiprocessors.
+fn side_by_side(base: Schedule, programs: u64, machine: &Machine) -> Schedule {
+    if programs <= u64::from(machine.multiprocessors) {
+        // Lanes are there; and what all threads of a block know, they need not find out.
+        let threads = base.threads.max(WARP);
+        return Schedule { threads, ..base };
+    }
+    let full = (FULL / base.threads).max(1);
+    // Few programs are better spread over multiprocessors than packed.
+    let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
+    let programs_per_block = u64::from(full).min(spread.next_power_of_two()) as u32;
+    // A block is at least a warp, or it leaves lanes idle.
+    Schedule {
+        programs_per_block: programs_per_block.max(WARP / base.threads),
+        ..base
+    }
+}
+
+/// Programs that a warp or less can do.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
     let threads = vectors
         .div_ceil(base.unroll as u64)
         .max(1)
         .next_power_of_two()
         .min(WARP as u64) as u32;
-    let full = FULL / threads;
-    // Few programs are better spread over multiprocessors than packed.
-    let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
-    let programs_per_block = u64::from(full).min(spread.next_power_of_two()) as u32;
-    // A block is at least a warp, or it leaves lanes idle.
-    let programs_per_block = programs_per_block.max(WARP / threads);
-    Schedule {
-        threads,
-        programs_per_block,
-        ..base
-    }
+    side_by_side(Schedule { threads, ..base }, programs, machine)
 }
 
 fn round_to_warps(threads: u64) -> u32 {
@@ -384,6 +474,34 @@ fn round_to_warps(threads: u64) -> u32 {
 mod tests {
     use super::*;
     use crate::host::MAX_PROGRAMS;
+
+    #[test]
+    fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
+        let rows = |elements: u64, ragged, denies_narrow, programs| {
+            let work = Work {
+                vectors: elements / 8,
+                elements,
+                independent: true,
+                indirect_load: true,
+                indirect_store: false,
+                loads: 1,
+                ragged,
+                denies_narrow,
+                meets: None,
+            };
+            work.schedule(&Machine::H200, programs)
+        };
+        let alone = rows(131, true, false, 64);
+        assert_eq!((alone.threads, alone.unroll, alone.wide), (32, 5, false));
+        for wide in [
+            rows(131, true, true, 64),
+            rows(136, false, false, 64),
+            rows(131, true, false, 4096),
+            rows(7167, true, false, 4),
+        ] {
+            assert!(wide.wide, "{wide}");
+        }
+    }
 
     #[test]
     fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
@@ -398,6 +516,8 @@ mod tests {
                 indirect_load: random.bool(),
                 indirect_store: random.bool(),
                 loads: random.u64(1..6),
+                ragged: random.bool(),
+                denies_narrow: random.bool(),
                 meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
             };
             let machine = Machine {

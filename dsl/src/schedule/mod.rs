@@ -50,12 +50,15 @@ pub struct Schedule {
     pub programs_per_block: u32,
     /// Blocks that share a program, each doing a part of every tile.
     pub splits: u32,
-    /// Accesses of 16 bytes that a thread has in flight before its first store.
+    /// Accesses that a thread has in flight before its first store.
     pub unroll: u32,
     /// Cache hint of loads from tensors that the kernel does not write.
     pub load: LoadHint,
     /// Cache hint of stores.
     pub store: StoreHint,
+    /// Whether neighbours are accessed together, 16 bytes at once where they may be. One by one is sooner done where rows
+    /// begin anywhere and are short, as there is nothing to find out about where they begin.
+    pub wide: bool,
 }
 
 /// What a load asks of the caches.
@@ -210,10 +213,12 @@ impl fmt::Display for Schedule {
             unroll,
             load,
             store,
+            wide,
         } = self;
+        let alone = if *wide { "" } else { ", one element each" };
         write!(
             f,
-            "{threads} threads per program, {programs_per_block} programs per block, {splits} blocks per program, {unroll} accesses in flight, {} loads, {} stores",
+            "{threads} threads per program, {programs_per_block} programs per block, {splits} blocks per program, {unroll} accesses in flight{alone}, {} loads, {} stores",
             load.name(),
             store.name()
         )

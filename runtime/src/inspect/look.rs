@@ -223,6 +223,7 @@ impl<'c, 'a> Look<'c, 'a> {
             unroll: schedule.unroll,
             load: schedule.load.name(),
             store: schedule.store.name(),
+            wide: schedule.wide,
             in_order: self.lowered.in_order,
             reason: match self.shown.reason {
                 Some(reason) => reason.to_string(),

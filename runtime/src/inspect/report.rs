@@ -117,6 +117,8 @@ pub struct Schedule {
     pub load: &'static str,
     /// The cache hint of stores.
     pub store: &'static str,
+    /// Whether neighbours are accessed together.
+    pub wide: bool,
     /// Whether one block runs all programs, one after the other.
     pub in_order: bool,
     /// What decided it.

@@ -252,12 +252,13 @@ impl Inspection {
         let schedule = &self.schedule;
         let _ = writeln!(
             out,
-            "schedule\n  {} threads of a program, {} programs of a block, {} blocks of a program, {} accesses in flight, {} \
+            "schedule\n  {} threads of a program, {} programs of a block, {} blocks of a program, {} accesses in flight{}, {} \
              loads, {} stores",
             schedule.threads,
             schedule.programs_per_block,
             schedule.splits,
             schedule.unroll,
+            if schedule.wide { "" } else { ", one element each" },
             schedule.load,
             schedule.store
         );

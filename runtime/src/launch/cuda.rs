@@ -41,12 +41,12 @@ pub(super) fn launch(
     device: &Device,
     stream: &CudaStream,
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
-    if let Some((words, order)) = kept
+    if let Some((pointers, order)) = kept
         .as_mut()
         .and_then(|kept| kept.of(call, grid, &served.variant, stream))
     {
         let ready = Ready {
-            words,
+            pointers,
             marks: &[],
             order: Some(order),
         };
@@ -69,12 +69,14 @@ fn launch_anew(
     let mut made = Made::new();
     made.fill(call, grid, program, device, Some(stream))?;
     let Made { words, marks, tables } = &mut made;
-    let ready = Ready {
-        words,
-        marks,
-        order: None,
-    };
-    let place = put(call, program, served.blocks, ready, device, stream)?;
+    let place = with_pointers(words, |pointers| {
+        let ready = Ready {
+            pointers,
+            marks,
+            order: None,
+        };
+        put(call, program, served.blocks, ready, device, stream)
+    })?;
     tables.iter().for_each(|table| table.is_read_by(stream));
     if let Some(kept) = kept {
         kept.keep(
@@ -211,7 +213,8 @@ fn with_many_pointers<R>(words: &mut [u64], body: impl FnOnce(&mut [*mut c_void]
 
 /// What the driver is given, but where.
 struct Ready<'r> {
-    words: &'r mut [u64],
+    /// To the word of each argument.
+    pointers: &'r mut [*mut c_void],
     /// Memory that only this launch uses.
     marks: &'r [Storage],
     order: Option<&'r mut InOrder>,
@@ -226,7 +229,7 @@ fn put(
     device: &Device,
     stream: &CudaStream,
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
-    let Ready { words, marks, order } = ready;
+    let Ready { pointers, marks, order } = ready;
     let launch = match call.is_overlapping() {
         true => cuda::launch_overlapping,
         false => cuda::launch,
@@ -239,7 +242,7 @@ fn put(
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
         // `unsafe` block.
         // An overlapping launch was planned for a kernel that begins with waiting only.
-        with_pointers(words, |pointers| unsafe {
+        unsafe {
             launch(
                 &program.function,
                 blocks,
@@ -248,7 +251,7 @@ fn put(
                 pointers,
                 stream,
             )
-        })
+        }
     })
     .map_err(|error: DeviceError| error.into())
 }

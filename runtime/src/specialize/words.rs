@@ -1,6 +1,11 @@
 //! The arguments of a launch on a GPU as words, kept for the next one.
 
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use tilewright_dsl::call::Call;
 use tilewright_dsl::ir::Symbol;
@@ -17,7 +22,9 @@ use crate::hardware::tables::Table;
 pub(crate) struct KeptWords {
     /// What they are the arguments of, if they are kept.
     variant: Option<Arc<Variant>>,
-    words: Vec<u64>,
+    words: Vec<AtomicU64>,
+    /// Where each of them is.
+    pointers: Vec<AtomicPtr<c_void>>,
     /// Those that differ from launch to launch.
     changing: Vec<(usize, KernelArgument)>,
     /// What some of the words are the addresses of; a stream that reads them.
@@ -61,13 +68,17 @@ impl KeptWords {
             }
         }
         self.words.clear();
-        self.words.extend(words);
+        self.words.extend(words.iter().copied().map(AtomicU64::new));
+        self.pointers.clear();
+        // Words stay where they are until they are kept anew.
+        self.pointers
+            .extend(self.words.iter().map(|word| AtomicPtr::new(word.as_ptr().cast())));
         self.tables.extend(tables);
         self.reader = reader.identity();
         self.variant = Some(variant.clone());
     }
 
-    /// The words of a launch that a variant serves, if they were kept of another one that it served. Tables have to know of each
+    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have to know of each
     /// stream and graph that reads them.
     pub(crate) fn of(
         &mut self,
@@ -75,15 +86,17 @@ impl KeptWords {
         grid: [u64; 3],
         variant: &Arc<Variant>,
         stream: &CudaStream,
-    ) -> Option<(&mut [u64], &mut InOrder)> {
+    ) -> Option<(&mut [*mut c_void], &mut InOrder)> {
         let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
         let is_reader = || self.reader == stream.identity() && !stream.is_lent() && stream.is_capturing() == Ok(false);
         if !is_kept || !self.tables.is_empty() && !is_reader() {
             return None;
         }
         for &(at, wanted) in &self.changing {
-            self.words[at] = word_of(call, grid, wanted)?;
+            self.words[at].store(word_of(call, grid, wanted)?, Relaxed);
         }
-        Some((&mut self.words, &mut self.order))
+        // SAFETY: an `AtomicPtr` has the layout of a pointer, and nobody else has these while they are borrowed.
+        let pointers = unsafe { slice::from_raw_parts_mut(self.pointers.as_mut_ptr().cast(), self.pointers.len()) };
+        Some((pointers, &mut self.order))
     }
 }

@@ -543,6 +543,7 @@ fn any_schedule(rng: &mut Rng) -> Schedule {
         unroll: rng.u32(1..5),
         load: [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early][rng.usize(0..3)],
         store: [StoreHint::Cached, StoreHint::Streaming][rng.usize(0..2)],
+        wide: rng.u8(0..4) > 0,
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn schedule(threads: u32, unroll: u32) -> Schedule {
         unroll,
         load: LoadHint::Streaming,
         store: StoreHint::Streaming,
+        wide: true,
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Why {
     Held,
     /// The store that it is for is done element by element.
     Beside,
+    /// The schedule has it so.
+    Scheduled,
     /// Elements are stored one after the other, as the last one wins that is in a place.
     InOrder,
     /// It is an atomic operation, which is of one element.
@@ -80,6 +82,7 @@ impl fmt::Display for Why {
             Self::Masked => f.write_str("the mask changes along the vector"),
             Self::Short(bytes) => write!(f, "a row has only {bytes} bytes"),
             Self::Held => f.write_str("threads keep the tile element by element, and each stores its own"),
+            Self::Scheduled => f.write_str("rows are short and begin anywhere, so that each element by itself is sooner done"),
             Self::Beside => f.write_str("what is stored with it goes element by element"),
             Self::InOrder => f.write_str("elements are stored in order, as the last one in a place stays"),
             Self::Atomic => f.write_str("an atomic operation is of one element"),

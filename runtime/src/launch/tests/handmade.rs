@@ -89,6 +89,7 @@ fn a_schedule_of_more_threads_than_there_is_work_is_refused() -> Outcome {
             unroll: 1,
             load: LoadHint::Cached,
             store: StoreHint::Cached,
+            wide: true,
         };
         for (schedule, text) in [
             (

@@ -15,7 +15,7 @@ use crate::element::{Element, ElementType};
 use crate::ir::{Bindings, Layout, Symbol};
 use crate::lang::Float;
 use crate::lower::{AccessKind, Lowered};
-use crate::schedule::{Machine, choose};
+use crate::schedule::{Machine, Work};
 
 /// A kernel and what it is launched with.
 struct Shape {
@@ -235,7 +235,12 @@ impl Shape {
         };
         let grid = class.grid(&known).unwrap();
         let (kernel, _) = class.proved(class.conditions(&known, grid));
-        let schedule = choose(&kernel, &Machine::H200, grid.iter().product());
+        // What can be wide is asked here, and not what is sooner done element by element.
+        let work = Work {
+            denies_narrow: true,
+            ..Work::of(&kernel)
+        };
+        let schedule = work.schedule(&Machine::H200, grid.iter().product());
         check(&kernel, &schedule, &self.arguments)
     }
 }
