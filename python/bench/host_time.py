@@ -7,6 +7,7 @@ of bursts of calls that the GPU keeps up with, each kind in turn so that all see
 
 import argparse
 import ctypes
+import itertools
 import json
 import statistics
 import time
@@ -89,6 +90,14 @@ def main():
     outs = [torch.empty(32, device=gpu, dtype=source.dtype) for source in srcs]
     entries = [tilewright.Pad(out, src, 24, fill) for out, src, fill in zip(outs, srcs, [0, 0, 0, 1])]
     eight = [*outs, *srcs]
+    # So many that no launch of one of them is kept.
+    places = torch.zeros(2000, 4, 64, device=gpu, dtype=torch.int32)
+    others = itertools.cycle(
+        [
+            [(out, place.view(out.dtype)[:24], 24, fill) for out, place, fill in zip(outs, four, [0, 0, 0, 1])]
+            for four in places
+        ]
+    )
     pads = [([32], 0), ([32], 0), ([32], 0), ([32], 1)]
 
     def torch_pads():
@@ -111,6 +120,7 @@ def main():
         "3 tensors: tilewright, nothing to launch": lambda: tilewright.gather_rows(out[:0], src, index[:0]),
         "3 tensors: __dlpack__": lambda: [tensor.__dlpack__() for tensor in (out, src, index)],
         "8 tensors: tilewright.pad_batch": lambda: tilewright.pad_batch(entries),
+        "8 tensors: tilewright.pad_batch, other sources": lambda: tilewright.pad_batch(next(others)),
         "8 tensors: torch.ops.tilewright.pad_batch": lambda: ops.pad_batch(entries),
         "8 tensors: Triton kernel[grid]": triton_pad,
         "8 tensors: torch, as SGLang pads": torch_pads,

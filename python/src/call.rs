@@ -1,5 +1,7 @@
 //! The arguments of one call: its tensors are on one device, and its launch goes where their framework works.
 
+use std::panic::Location;
+
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 use tilewright_dsl::call::{Argument, Arguments, Runtime};
@@ -8,7 +10,8 @@ use tilewright_dsl::lang::Count;
 use tilewright_runtime::{BorrowedTensor, DeviceCount, Stream, device_count};
 
 use crate::device::{Place, normalized, stream_handle, stream_of_torch};
-use crate::error::Error;
+use crate::error::{Error, work};
+use crate::kept::{Launcher, Shown};
 use crate::tensor::{Origin, Shaped, Tensor};
 
 /// The most a count may be.
@@ -23,7 +26,13 @@ pub struct Call<'py> {
     stream: Option<usize>,
     /// Streams on which tensors may still be written.
     producers: Vec<usize>,
+    shown: Shown,
+    /// Whether the driver, which says each time what memory is, need not be asked.
+    is_known: bool,
 }
+
+/// What a count of the host is noted as; tensors are noted otherwise.
+const COUNT: u64 = 0;
 
 impl<'py> Call<'py> {
     /// A call on the stream that the caller names, or on that of the tensors' framework.
@@ -33,6 +42,8 @@ impl<'py> Call<'py> {
             first: None,
             stream: stream.map(stream_handle).transpose()?,
             producers: Vec::new(),
+            shown: Shown::nothing(),
+            is_known: true,
         })
     }
 
@@ -63,6 +74,8 @@ impl<'py> Call<'py> {
             (Origin::Producer(stream), _) => self.producers.push(stream),
             _ => {}
         }
+        self.is_known &= !matches!(place, Place::Cuda(_)) || matches!(tensor.origin(), Origin::Table(_));
+        tensor.note(&mut self.shown);
         Ok(tensor)
     }
 
@@ -82,9 +95,9 @@ impl<'py> Call<'py> {
                 "`{name}` is {shown}: a count is from 0 to 2^40, or a tensor of one of them"
             ))
         };
-        let given = |object: &Bound<'py, PyAny>| {
+        let mut given = |object: &Bound<'py, PyAny>| {
             let value = object.extract::<u64>().ok().filter(|&value| value <= MAX_COUNT);
-            value.map(Number::Given).ok_or_else(|| PyErr::from(wrong()))
+            Ok(self.given(value.ok_or_else(wrong)?))
         };
         if object.is_instance_of::<PyInt>() {
             return given(object);
@@ -103,13 +116,51 @@ impl<'py> Call<'py> {
         given(&object.call_method0("__index__").map_err(|_| wrong())?)
     }
 
-    /// Where the launch goes.
-    pub fn stream(&mut self) -> PyResult<Stream> {
+    /// A number of the host.
+    #[inline]
+    pub fn given(&mut self, value: u64) -> Number<'py> {
+        self.shown.note([COUNT]);
+        self.shown.count(value);
+        Number::Given(value)
+    }
+
+    /// Notes what decides what is launched beside the tensors and counts: a scalar, or which of several kernels it is.
+    #[inline]
+    pub fn note(&mut self, word: u64) {
+        self.shown.note([word]);
+    }
+
+    /// Launches what was launched here before for the same tensors and [notes](Self::note), with the counts of now. If nothing is
+    /// kept of such a launch, it returns what launches the call, which has one kernel, with its counts in the order in which they
+    /// were read.
+    #[track_caller]
+    pub fn again(mut self) -> PyResult<Option<Launcher>> {
+        let site = std::ptr::from_ref(Location::caller()).addr() as u64;
+        let (place, handle) = self.place()?;
+        if !self.is_known || !self.producers.is_empty() {
+            return Ok(Some(Launcher::new(self.stream()?, None)));
+        }
+        let shown = &mut self.shown;
+        shown.note([site, place.word(), handle as u64]);
+        let hash = shown.hash();
+        if Shown::may_be_kept(hash) && work(self.py, || shown.launch_kept(hash))? {
+            return Ok(None);
+        }
+        Ok(Some(Launcher::new(place.stream(handle)?, Some((self.shown, hash)))))
+    }
+
+    /// Where the launch goes: the device, and the stream as the driver knows it.
+    fn place(&mut self) -> PyResult<(Place, usize)> {
         let place = self.first.map_or(Place::Cpu, |(_, place)| place);
         if let (Place::Cuda(number), None) = (place, self.stream) {
             self.stream = Some(stream_of_torch(self.py, number)?.unwrap_or(0));
         }
-        let handle = normalized(self.stream.unwrap_or(0));
+        Ok((place, normalized(self.stream.unwrap_or(0))))
+    }
+
+    /// Where the launch goes.
+    pub fn stream(&mut self) -> PyResult<Stream> {
+        let (place, handle) = self.place()?;
         let stream = place.stream(handle)?;
         for producer in self.producers.iter().copied().map(normalized) {
             if producer != handle {

@@ -71,6 +71,12 @@ impl Place {
         Ok(place.ok_or_else(wrong)?)
     }
 
+    /// As a word that tells it from other places.
+    pub fn word(self) -> u64 {
+        let (kind, number) = self.to_dlpack();
+        (kind as u64) << 8 | number as u64
+    }
+
     /// By DLPack's numbers.
     pub fn to_dlpack(self) -> (i32, i32) {
         match self {

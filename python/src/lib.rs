@@ -9,6 +9,7 @@ mod call;
 mod device;
 mod error;
 mod group;
+mod kept;
 mod movement;
 mod padding;
 mod plan;
@@ -17,6 +18,7 @@ mod tensor;
 
 pub use call::{AnyCount, Call, Detached, Held, Number};
 pub use error::{Error, work};
+pub use kept::Launcher;
 pub use tensor::{Shaped, Tensor, Typed};
 
 /// What the package is made of.

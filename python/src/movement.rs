@@ -2,7 +2,6 @@
 
 use pyo3::prelude::*;
 use tilewright_dp::kernels;
-use tilewright_runtime::Launch;
 
 use crate::call::{Call, by_index, by_width, index_type};
 use crate::error::{Error, work};
@@ -26,13 +25,15 @@ pub fn gather_rows<'py>(
     let mut call = Call::new(py, stream)?;
     let (out, src) = (call.written(out, "out")?, call.read(src, "src")?);
     let index = call.read(index, "index")?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&out)?;
-    let (stream, width, indices) = (call.stream()?, out.width(), index_type(&index)?);
+    let (width, indices) = (out.width(), index_type(&index)?);
     let (out, src, index) = (out.rows()?, src.rows()?, index.list()?);
     work(py, || {
         by_width!(width, T => by_index!(indices, I => {
-            let (mut out, src, index) = (out.write::<T>(&stream)?, src.read::<T>(&stream)?, index.read::<I>(&stream)?);
-            kernels::gather_rows(&mut out, &src, &index).launch_on(&stream)?;
+            let (mut out, src, index) = (out.write::<T>(stream)?, src.read::<T>(stream)?, index.read::<I>(stream)?);
+            launcher.launch(kernels::gather_rows(&mut out, &src, &index))?;
         }));
         Ok(())
     })
@@ -56,15 +57,19 @@ pub fn scatter_rows<'py>(
     let mut call = Call::new(py, stream)?;
     let (dst, src) = (call.written(dst, "dst")?, call.read(src, "src")?);
     let index = call.read(index, "index")?;
+    call.note(u64::from(reserved.is_some()));
+    call.note(reserved.unwrap_or(0).cast_unsigned());
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&dst)?;
-    let (stream, width, indices) = (call.stream()?, dst.width(), index_type(&index)?);
+    let (width, indices) = (dst.width(), index_type(&index)?);
     let (dst, src, index) = (dst.rows()?, src.rows()?, index.list()?);
     work(py, || {
         by_width!(width, T => by_index!(indices, I => {
-            let (mut dst, src, index) = (dst.write::<T>(&stream)?, src.read::<T>(&stream)?, index.read::<I>(&stream)?);
+            let (mut dst, src, index) = (dst.write::<T>(stream)?, src.read::<T>(stream)?, index.read::<I>(stream)?);
             match reserved {
-                None => kernels::scatter_rows(&mut dst, &src, &index).launch_on(&stream)?,
-                Some(reserved) => kernels::scatter_rows_except(&mut dst, &src, &index, reserved).launch_on(&stream)?,
+                None => launcher.launch(kernels::scatter_rows(&mut dst, &src, &index))?,
+                Some(reserved) => launcher.launch(kernels::scatter_rows_except(&mut dst, &src, &index, reserved))?,
             };
         }));
         Ok(())
@@ -89,14 +94,16 @@ pub fn copy_to_slot<'py>(
     let mut call = Call::new(py, stream)?;
     let (dst, src) = (call.written(dst, "dst")?, call.read(src, "src")?);
     let (offset, rows) = (call.count(offset, "offset")?, call.count(rows, "rows")?);
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&dst)?;
-    let (stream, width) = (call.stream()?, dst.width());
+    let width = dst.width();
     let (dst, src, offset, rows) = (dst.rows()?, src.rows()?, offset.detached()?, rows.detached()?);
     work(py, || {
-        let (offset, rows) = (offset.held(&stream)?, rows.held(&stream)?);
+        let (offset, rows) = (offset.held(stream)?, rows.held(stream)?);
         by_width!(width, T => {
-            let (mut dst, src) = (dst.write::<T>(&stream)?, src.read::<T>(&stream)?);
-            kernels::copy_to_slot(&mut dst, &src, offset.get()?, rows.get()?).launch_on(&stream)?;
+            let (mut dst, src) = (dst.write::<T>(stream)?, src.read::<T>(stream)?);
+            launcher.launch(kernels::copy_to_slot(&mut dst, &src, offset.get()?, rows.get()?))?;
         });
         Ok(())
     })
@@ -121,16 +128,19 @@ pub fn copy_from_slot<'py>(
     let mut call = Call::new(py, stream)?;
     let (dst, src) = (call.written(dst, "dst")?, call.read(src, "src")?);
     let (offset, rows) = (call.count(offset, "offset")?, call.count(rows, "rows")?);
+    call.note(padded.into());
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&dst)?;
-    let (stream, width) = (call.stream()?, dst.width());
+    let width = dst.width();
     let (dst, src, offset, rows) = (dst.rows()?, src.rows()?, offset.detached()?, rows.detached()?);
     work(py, || {
-        let (offset, rows) = (offset.held(&stream)?, rows.held(&stream)?);
+        let (offset, rows) = (offset.held(stream)?, rows.held(stream)?);
         by_width!(width, T => {
-            let (mut dst, src) = (dst.write::<T>(&stream)?, src.read::<T>(&stream)?);
+            let (mut dst, src) = (dst.write::<T>(stream)?, src.read::<T>(stream)?);
             match padded {
-                true => kernels::copy_from_slot_padded(&mut dst, &src, offset.get()?, rows.get()?).launch_on(&stream)?,
-                false => kernels::copy_from_slot(&mut dst, &src, offset.get()?, rows.get()?).launch_on(&stream)?,
+                true => launcher.launch(kernels::copy_from_slot_padded(&mut dst, &src, offset.get()?, rows.get()?))?,
+                false => launcher.launch(kernels::copy_from_slot(&mut dst, &src, offset.get()?, rows.get()?))?,
             };
         });
         Ok(())
@@ -164,22 +174,24 @@ pub fn place_rows<'py>(
         call.count(rows, "rows")?,
     );
     let report = report.map(|report| call.written(report, "report")).transpose()?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&out)?;
     let report = report.as_ref().map(report_of).transpose()?;
-    let (stream, width) = (call.stream()?, out.width());
+    let width = out.width();
     let (out, src) = (out.rows()?, src.rows()?);
     let (start, first, rows) = (start.detached()?, first.detached()?, rows.detached()?);
     work(py, || {
-        let (start, first, rows) = (start.held(&stream)?, first.held(&stream)?, rows.held(&stream)?);
+        let (start, first, rows) = (start.held(stream)?, first.held(stream)?, rows.held(stream)?);
         let (start, first, rows) = (start.get()?, first.get()?, rows.get()?);
         by_width!(width, T => {
-            let (mut out, src) = (out.write::<T>(&stream)?, src.read::<T>(&stream)?);
+            let (mut out, src) = (out.write::<T>(stream)?, src.read::<T>(stream)?);
             match report {
-                None => kernels::place_rows(&mut out, &src, start, first, rows).launch_on(&stream)?,
+                None => launcher.launch(kernels::place_rows(&mut out, &src, start, first, rows))?,
                 Some(report) => {
-                    let mut report = report.write::<i64>(&stream)?;
+                    let mut report = report.write::<i64>(stream)?;
                     let call = kernels::place_rows_with_report(&mut out, &mut report, &src, start, first, rows);
-                    call.launch_on(&stream)?
+                    launcher.launch(call)?
                 }
             };
         });
@@ -206,17 +218,19 @@ pub fn take_rows<'py>(
     let (out, src) = (call.written(out, "out")?, call.read(src, "src")?);
     let (start, rows) = (call.count(start, "start")?, call.count(rows, "rows")?);
     let report = call.written(report, "report")?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     src.moves_to(&out)?;
     let report = report_of(&report)?;
-    let (stream, width) = (call.stream()?, out.width());
+    let width = out.width();
     let (out, src, start, rows) = (out.rows()?, src.rows()?, start.detached()?, rows.detached()?);
     work(py, || {
-        let (start, rows) = (start.held(&stream)?, rows.held(&stream)?);
+        let (start, rows) = (start.held(stream)?, rows.held(stream)?);
         by_width!(width, T => {
-            let (mut out, src) = (out.write::<T>(&stream)?, src.read::<T>(&stream)?);
-            let mut report = report.write::<i64>(&stream)?;
+            let (mut out, src) = (out.write::<T>(stream)?, src.read::<T>(stream)?);
+            let mut report = report.write::<i64>(stream)?;
             let call = kernels::take_rows_with_report(&mut out, &mut report, &src, start.get()?, rows.get()?);
-            call.launch_on(&stream)?;
+            launcher.launch(call)?;
         });
         Ok(())
     })
@@ -248,13 +262,15 @@ pub fn mask_padding_ids<'py>(
     let mut call = Call::new(py, stream)?;
     let (ids, counts) = (call.written(ids, "ids")?, call.read(counts, "counts")?);
     let rows_per_rank = call.count(rows_per_rank, "rows_per_rank")?;
-    let (stream, of_ids, of_counts) = (call.stream()?, index_type(&ids)?, index_type(&counts)?);
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
+    let (of_ids, of_counts) = (index_type(&ids)?, index_type(&counts)?);
     let (ids, counts, rows_per_rank) = (ids.matrix()?, counts.list()?, rows_per_rank.detached()?);
     work(py, || {
-        let rows_per_rank = rows_per_rank.held(&stream)?;
+        let rows_per_rank = rows_per_rank.held(stream)?;
         by_index!(of_ids, I => by_index!(of_counts, C => {
-            let (mut ids, counts) = (ids.write::<I>(&stream)?, counts.read::<C>(&stream)?);
-            kernels::mask_padding_ids(&mut ids, &counts, rows_per_rank.get()?).launch_on(&stream)?;
+            let (mut ids, counts) = (ids.write::<I>(stream)?, counts.read::<C>(stream)?);
+            launcher.launch(kernels::mask_padding_ids(&mut ids, &counts, rows_per_rank.get()?))?;
         }));
         Ok(())
     })
@@ -277,16 +293,18 @@ pub fn mask_rows_outside<'py>(
     let mut call = Call::new(py, stream)?;
     let (ids, starts) = (call.written(ids, "ids")?, call.read(starts, "starts")?);
     let counts = call.read(counts, "counts")?;
-    let (stream, of_ids, of_counts) = (call.stream()?, index_type(&ids)?, index_type(&counts)?);
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
+    let (of_ids, of_counts) = (index_type(&ids)?, index_type(&counts)?);
     if index_type(&starts)? != of_counts {
         return Err(Error::unusable("starts", "is of another type than `counts`").into());
     }
     let (ids, starts, counts) = (ids.matrix()?, starts.list()?, counts.list()?);
     work(py, || {
         by_index!(of_ids, I => by_index!(of_counts, C => {
-            let mut ids = ids.write::<I>(&stream)?;
-            let (starts, counts) = (starts.read::<C>(&stream)?, counts.read::<C>(&stream)?);
-            kernels::mask_rows_outside(&mut ids, &starts, &counts).launch_on(&stream)?;
+            let mut ids = ids.write::<I>(stream)?;
+            let (starts, counts) = (starts.read::<C>(stream)?, counts.read::<C>(stream)?);
+            launcher.launch(kernels::mask_rows_outside(&mut ids, &starts, &counts))?;
         }));
         Ok(())
     })
@@ -311,6 +329,8 @@ pub fn pad_segments<'py>(
     let (out, packed) = (call.written(out, "out")?, call.read(packed, "packed")?);
     let starts = call.read(starts, "starts")?;
     let mask = mask.map(|mask| call.written(mask, "mask")).transpose()?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     packed.moves_to(&out)?;
     let mask = match &mask {
         Some(mask) if mask.element()? != tilewright_dsl::element::ElementType::Bool => {
@@ -318,18 +338,18 @@ pub fn pad_segments<'py>(
         }
         mask => mask.as_ref().map(|mask| mask.matrix()).transpose()?,
     };
-    let (stream, width, indices) = (call.stream()?, out.width(), index_type(&starts)?);
+    let (width, indices) = (out.width(), index_type(&starts)?);
     let (out, packed, starts) = (out.cube()?, packed.rows()?, starts.list()?);
     work(py, || {
         by_width!(width, T => by_index!(indices, I => {
-            let (mut out, packed) = (out.write::<T>(&stream)?, packed.read::<T>(&stream)?);
-            let starts = starts.read::<I>(&stream)?;
+            let (mut out, packed) = (out.write::<T>(stream)?, packed.read::<T>(stream)?);
+            let starts = starts.read::<I>(stream)?;
             match mask {
-                None => kernels::pad_segments::<T, I>(&mut out, &packed, &starts).launch_on(&stream)?,
+                None => launcher.launch(kernels::pad_segments::<T, I>(&mut out, &packed, &starts))?,
                 Some(mask) => {
-                    let mut mask = mask.write::<bool>(&stream)?;
+                    let mut mask = mask.write::<bool>(stream)?;
                     let call = kernels::pad_segments_with_mask::<T, I>(&mut out, &mut mask, &packed, &starts);
-                    call.launch_on(&stream)?
+                    launcher.launch(call)?
                 }
             };
         }));
@@ -353,14 +373,16 @@ pub fn pack_segments<'py>(
     let mut call = Call::new(py, stream)?;
     let (out, padded) = (call.written(out, "out")?, call.read(padded, "padded")?);
     let starts = call.read(starts, "starts")?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
+    let stream = launcher.stream();
     padded.moves_to(&out)?;
-    let (stream, width, indices) = (call.stream()?, out.width(), index_type(&starts)?);
+    let (width, indices) = (out.width(), index_type(&starts)?);
     let (out, padded, starts) = (out.rows()?, padded.cube()?, starts.list()?);
     work(py, || {
         by_width!(width, T => by_index!(indices, I => {
-            let (mut out, padded) = (out.write::<T>(&stream)?, padded.read::<T>(&stream)?);
-            let starts = starts.read::<I>(&stream)?;
-            kernels::pack_segments::<T, I>(&mut out, &padded, &starts).launch_on(&stream)?;
+            let (mut out, padded) = (out.write::<T>(stream)?, padded.read::<T>(stream)?);
+            let starts = starts.read::<I>(stream)?;
+            launcher.launch(kernels::pack_segments::<T, I>(&mut out, &padded, &starts))?;
         }));
         Ok(())
     })

@@ -10,6 +10,7 @@ use tilewright_runtime::{BorrowedTensor, BorrowedTensorMut, Stream, TensorError}
 
 use crate::call::{Call, Detached, Held, Number};
 use crate::error::{Error, work};
+use crate::kept::Launcher;
 use crate::tensor::{Shaped, Tensor};
 
 /// Pads, cuts or fills the tensors of a batch in one launch.
@@ -39,12 +40,12 @@ pub fn pad_batch<'py>(
         }
         given.push(Given::of(&mut call, &entry?)?);
     }
-    let stream = call.stream()?;
+    let Some(launcher) = call.again()? else { return Ok(()) };
     let mut entries = Vec::with_capacity(given.len());
     for given in &given {
         entries.push(given.detached()?);
     }
-    work(py, || launch(&entries, &stream))
+    work(py, || launch(&entries, &launcher))
 }
 
 /// What one entry asks for.
@@ -79,7 +80,7 @@ impl<'py> Given<'py> {
         let axis = axis.ok_or_else(missing)?;
         let count = match (there(2), &src) {
             (Some(count), _) => call.count(&count, "count")?,
-            (None, Some(src)) => Number::Given(src.extent(axis).unwrap_or(0) as u64),
+            (None, Some(src)) => call.given(src.extent(axis).unwrap_or(0) as u64),
             (None, None) => return Err(Error::Argument("without `src` a `count` is needed".to_owned()).into()),
         };
         let fill = match entry.len() {
@@ -90,6 +91,10 @@ impl<'py> Given<'py> {
         if src.is_none() && fill.is_none() {
             return Err(Error::Argument("without `src` a `fill` is needed".to_owned()).into());
         }
+        // Together with the fill, what is there of the entry.
+        let there = u64::from(src.is_some()) | u64::from(fill.is_some()) << 1;
+        call.note((axis as u64) << 2 | there);
+        call.note(fill.unwrap_or(0));
         Ok(Self {
             out,
             src,
@@ -199,7 +204,8 @@ impl<'a, T: Element> Pair<'a, T> {
     }
 }
 
-fn launch(entries: &[Entry<'_>], stream: &Stream) -> Result<(), Error> {
+fn launch(entries: &[Entry<'_>], launcher: &Launcher) -> Result<(), Error> {
+    let stream = launcher.stream();
     let mut held = Vec::with_capacity(entries.len());
     for entry in entries {
         held.push(entry.held(stream)?);
@@ -214,7 +220,7 @@ fn launch(entries: &[Entry<'_>], stream: &Stream) -> Result<(), Error> {
         }
     }
     if !padding.is_empty() {
-        padding.launch_on(stream)?;
+        launcher.launch(padding.into_call())?;
     }
     Ok(())
 }

@@ -177,6 +177,17 @@ class Streams(unittest.TestCase):
         out = self.after_a_slow_producer(lambda stream: ops.gather_rows(self.out, self.src, self.index))
         same(self, out, self.new.flip(0))
 
+    def test_a_kept_launch_goes_to_the_stream_of_now(self):
+        for _ in range(12):
+            tilewright.gather_rows(self.out, self.src, self.index)
+
+        def consume(stream):
+            for _ in range(12):
+                tilewright.gather_rows(self.out, self.src, self.index)
+
+        for _ in range(2):
+            same(self, self.after_a_slow_producer(consume), self.new.flip(0))
+
     def test_many_streams_come_and_go(self):
         for _ in range(200):
             with torch.cuda.stream(torch.cuda.Stream()):
@@ -244,6 +255,27 @@ class Graphs(unittest.TestCase):
         torch.cuda.synchronize()
         tilewright.gather_rows(out, src, index)
         same(self, out, src)
+
+    def test_kept_launches_are_captured(self):
+        index = torch.arange(63, -1, -1, device=GPU)
+        src, out = on_gpu((64, 512), torch.float32), torch.zeros(64, 512, device=GPU)
+        stream = torch.cuda.Stream()
+        for warm in [1, 12]:
+            with torch.cuda.stream(stream):
+                for _ in range(warm):
+                    tilewright.gather_rows(out, src, index)
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
+                for _ in range(8):
+                    tilewright.gather_rows(out, src, index)
+            for seed in [1, 2]:
+                src.copy_(on_gpu((64, 512), torch.float32, seed))
+                out.zero_()
+                torch.cuda.synchronize()
+                graph.replay()
+                torch.cuda.synchronize()
+                same(self, out, src.flip(0))
 
     def test_graphs_outlive_what_else_is_launched(self):
         src, out = on_gpu((64, 512), torch.float32), torch.empty(64, 512, device=GPU)

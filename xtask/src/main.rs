@@ -61,7 +61,7 @@ enum Task {
     Python,
     /// Makes the book in `book/` pages in `target/book`, with mdBook, which is fetched where the machine has none.
     Book,
-    /// Tests the example that is a package of candle's operations, on the CPU. It takes minutes, for candle itself is built.
+    /// Tests the example that is a package of candle's operations, on the CPU. It takes a minute, for candle itself is built.
     Candle,
     /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
     /// rustup has it or fetches it, and with this one elsewhere.
@@ -119,6 +119,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
 /// Tests `examples/candle`, which is no member of the workspace.
 fn candle(workspace: &Workspace) -> Result<(), TaskError> {
     let manifest = ["--manifest-path", "examples/candle/Cargo.toml"];
-    let arguments = [&["test", "--locked", "--target-dir", "target/candle"], &manifest[..]].concat();
+    // Beside the workspace's, so that what both need is built once.
+    let arguments = [&["test", "--locked", "--target-dir", "target"], &manifest[..]].concat();
     process::run(&mut workspace.cargo(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()))
 }

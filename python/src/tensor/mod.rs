@@ -26,6 +26,7 @@ pub use shaped::{Shaped, Typed};
 
 use crate::device::Place;
 use crate::error::Error;
+use crate::kept::Shown;
 use capsule::Lent;
 use interface::Described;
 
@@ -205,6 +206,17 @@ impl<'py> Tensor<'py> {
             object: object.clone(),
             _lent: None,
         })
+    }
+
+    /// Notes all that it shows, beginning with a word that is not 0.
+    #[inline]
+    pub fn note(&self, shown: &mut Shown) {
+        let DLDataType { code, bits, lanes } = self.dtype;
+        let axes = self.extents.len() as u64;
+        let kind = u64::from(code) << 56 | u64::from(bits) << 48 | u64::from(lanes) << 32;
+        shown.note([kind | self.place.word() << 8 | axes << 1 | 1, self.address]);
+        shown.note(self.extents.iter().map(|&extent| extent as u64));
+        shown.note(self.strides.iter().map(|stride| stride.cast_unsigned()));
     }
 
     /// Refuses a tensor that must not be written.

@@ -20,7 +20,7 @@ use arrayvec::ArrayVec;
 pub use memory::Memory;
 
 use super::index::Assignment;
-use super::{Atom, BufferKind, Index, Kernel, Label, MAX_LANES, Predicate, Use, Value};
+use super::{Atom, BufferKind, Index, Kernel, Label, MAX_LANES, Predicate, Type, Use, Value};
 use crate::element::ElementType;
 use crate::ir::{Handle, Literal, Span};
 use memory::Touched;
@@ -99,6 +99,35 @@ pub fn run(kernel: &Kernel, blocks: u32, arguments: &[Passed], memory: &mut Memo
     Ok(outcome)
 }
 
+/// What each thread has of a value or register: as many lanes as that has, or none before it is set.
+struct Column {
+    most: usize,
+    lanes: Vec<u8>,
+    bits: Vec<u64>,
+}
+
+impl Column {
+    fn new(ty: Type, threads: usize) -> Self {
+        let most = usize::from(ty.lanes);
+        Self {
+            most,
+            lanes: vec![0; threads],
+            bits: vec![0; most * threads],
+        }
+    }
+
+    fn of(&self, thread: u32) -> &[u64] {
+        let (thread, most) = (thread as usize, self.most);
+        &self.bits[thread * most..][..usize::from(self.lanes[thread])]
+    }
+
+    fn set(&mut self, thread: u32, packet: &[u64]) {
+        let (thread, most) = (thread as usize, self.most);
+        self.bits[thread * most..][..packet.len()].copy_from_slice(packet);
+        self.lanes[thread] = packet.len() as u8;
+    }
+}
+
 /// One block at work.
 struct Machine<'a> {
     kernel: &'a Kernel,
@@ -106,10 +135,10 @@ struct Machine<'a> {
     arguments: &'a [Passed],
     memory: &'a mut Memory,
     outcome: &'a mut Outcome,
-    /// By value and thread.
-    values: Vec<Vec<Packet>>,
-    /// By register and thread.
-    registers: Vec<Vec<Packet>>,
+    /// By value.
+    values: Vec<Column>,
+    /// By register.
+    registers: Vec<Column>,
     /// By variable and thread.
     variables: Vec<Vec<i64>>,
     shared: Vec<u8>,
@@ -141,8 +170,16 @@ impl<'a> Machine<'a> {
             arguments,
             memory,
             outcome,
-            values: vec![vec![Packet::new(); threads]; kernel.values.len()],
-            registers: vec![vec![Packet::new(); threads]; kernel.registers.len()],
+            values: kernel
+                .values
+                .iter()
+                .map(|(_, value)| Column::new(value.ty, threads))
+                .collect(),
+            registers: kernel
+                .registers
+                .iter()
+                .map(|(_, register)| Column::new(register.ty, threads))
+                .collect(),
             variables: vec![vec![0; threads]; kernel.variables.len()],
             shared: vec![0xa5; kernel.shared_bytes() as usize],
             local: BTreeMap::new(),
@@ -186,7 +223,7 @@ impl<'a> Machine<'a> {
 
     fn operand(&self, operand: Use, thread: u32) -> Packet {
         match operand {
-            Use::Value(value) => self.values[value.index()][thread as usize].clone(),
+            Use::Value(value) => self.values[value.index()].of(thread).iter().copied().collect(),
             Use::Literal(literal) => std::iter::once(literal.bits).collect(),
             Use::Index(index) => {
                 let lanes = usize::from(self.kernel.ty(operand).lanes);
@@ -201,8 +238,28 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// One lane of an operand; of one that has a single lane, that. `None` of a value that the thread has not.
+    fn lane(&self, operand: Use, thread: u32, lane: usize) -> Option<u64> {
+        let own = |lanes: usize| if lanes == 1 { 0 } else { lane };
+        match operand {
+            Use::Value(value) => {
+                let packet = self.values[value.index()].of(thread);
+                packet.get(own(packet.len())).copied()
+            }
+            Use::Literal(literal) => Some(literal.bits),
+            Use::Index(index) => {
+                let lanes = usize::from(self.kernel.ty(operand).lanes);
+                Some(self.index(index, thread, own(lanes)) as u64)
+            }
+            Use::Predicate(condition) => {
+                let lanes = usize::from(self.kernel.ty(operand).lanes);
+                Some(u64::from(self.condition(condition, thread, own(lanes))))
+            }
+        }
+    }
+
     fn scalar(&self, operand: Use, thread: u32) -> u64 {
-        self.operand(operand, thread).first().copied().unwrap_or_default()
+        self.lane(operand, thread, 0).unwrap_or_default()
     }
 
     fn address_of(&self, kind: BufferKind) -> u64 {
@@ -243,7 +300,7 @@ impl Assignment for At<'_, '_> {
             Atom::Address(buffer) => machine.address_of(machine.kernel.buffers[buffer].kind) as i64,
             Atom::Variable(variable) => machine.variables[variable.index()][thread],
             Atom::Value(value) => {
-                let packet = &machine.values[value.index()][thread];
+                let packet = machine.values[value.index()].of(self.thread);
                 // Of several lanes each has its own.
                 let lane = if packet.len() > 1 { self.lane } else { 0 };
                 let bits = packet.get(lane).copied().unwrap_or_default();
@@ -253,7 +310,7 @@ impl Assignment for At<'_, '_> {
     }
 
     fn holds(&self, value: Handle<Value>) -> bool {
-        let packet = &self.machine.values[value.index()][self.thread as usize];
+        let packet = self.machine.values[value.index()].of(self.thread);
         // Of several lanes each has its own.
         let lane = if packet.len() > 1 { self.lane } else { 0 };
         packet.get(lane).is_some_and(|bits| *bits != 0)

@@ -1,5 +1,7 @@
 //! What operations compute.
 
+use arrayvec::ArrayVec;
+
 use super::memory::Touch;
 use super::{Fault, Machine, Packet, Passed};
 use crate::arithmetic;
@@ -24,7 +26,7 @@ impl Machine<'_> {
                 Passed::Scalar(bits) => Ok(std::iter::once(*bits).collect()),
                 Passed::Pointer(_) | Passed::Bytes(_) => panic!("argument {} is a scalar", argument.index()),
             },
-            Operation::Read(register) => Ok(self.registers[register.index()][thread as usize].clone()),
+            Operation::Read(register) => Ok(self.registers[register.index()].of(thread).iter().copied().collect()),
             Operation::Timer => {
                 self.time += super::STEP_NS;
                 Ok(std::iter::once(self.time).collect())
@@ -33,29 +35,29 @@ impl Machine<'_> {
             Operation::Unary { op, value } => {
                 let element = element_of(value);
                 let touches_sign = matches!(op, UnaryOp::Negate | UnaryOp::Abs);
-                self.each(lanes, &[of(self, value)], thread, |x| {
+                self.each(lanes, [value], thread, |x| {
                     let found = arithmetic::unary(*op, literal(element, x[0]))?;
                     Some(if touches_sign { found } else { any_nan(found) })
                 })
             }
             Operation::Binary { op, left, right } => {
                 let element = element_of(left);
-                self.each(lanes, &[of(self, left), of(self, right)], thread, |x| {
+                self.each(lanes, [left, right], thread, |x| {
                     let found = arithmetic::binary(*op, literal(element, x[0]), literal(element, x[1]))?;
                     Some(any_nan(found))
                 })
             }
             Operation::MulAdd { left, right, addend } => {
                 let element = element_of(left);
-                let operands = [of(self, left), of(self, right), of(self, addend)];
-                self.each(lanes, &operands, thread, |x| {
+                let operands = [left, right, addend];
+                self.each(lanes, operands, thread, |x| {
                     let [l, r, a] = [x[0], x[1], x[2]].map(|bits| literal(element, bits));
                     arithmetic::mul_add(l, r, a).map(any_nan)
                 })
             }
             Operation::Compare { op, left, right } => {
                 let element = element_of(left);
-                self.each(lanes, &[of(self, left), of(self, right)], thread, |x| {
+                self.each(lanes, [left, right], thread, |x| {
                     arithmetic::compare(*op, literal(element, x[0]), literal(element, x[1])).map(Literal::new)
                 })
             }
@@ -65,14 +67,14 @@ impl Machine<'_> {
                 reject,
             } => {
                 let element = element_of(accept);
-                let operands = [of(self, condition), of(self, accept), of(self, reject)];
-                self.each(lanes, &operands, thread, |x| {
+                let operands = [condition, accept, reject];
+                self.each(lanes, operands, thread, |x| {
                     Some(literal(element, if x[0] != 0 { x[1] } else { x[2] }))
                 })
             }
             Operation::Cast { value, to, rounding } => {
                 let element = element_of(value);
-                self.each(lanes, &[of(self, value)], thread, |x| {
+                self.each(lanes, [value], thread, |x| {
                     let found = arithmetic::cast(literal(element, x[0]), *to)?;
                     match rounding {
                         Rounding::NearestEven => Some(found),
@@ -95,14 +97,14 @@ impl Machine<'_> {
             }
             Operation::Canonical(value) => {
                 let element = element_of(value);
-                self.each(lanes, &[of(self, value)], thread, |x| {
+                self.each(lanes, [value], thread, |x| {
                     let value = literal(element, x[0]);
                     Some(if is_nan(value) { canonical(element) } else { value })
                 })
             }
             Operation::Funnel { low, high, by } => {
-                let operands = [of(self, low), of(self, high), of(self, by)];
-                self.each(lanes, &operands, thread, |x| {
+                let operands = [low, high, by];
+                self.each(lanes, operands, thread, |x| {
                     let word = (x[1] << 32 | x[0]) >> (x[2] % 32);
                     Some(Literal::new(word as u32))
                 })
@@ -150,18 +152,19 @@ impl Machine<'_> {
     }
 
     /// Each lane of operands that have one lane or as many.
-    fn each(
+    fn each<const N: usize>(
         &self,
         lanes: usize,
-        operands: &[Packet],
+        operands: [&Use; N],
         thread: u32,
-        compute: impl Fn(&[u64]) -> Option<Literal>,
+        compute: impl Fn([u64; N]) -> Option<Literal>,
     ) -> Result<Packet, Fault> {
         let mut packet = Packet::new();
         for lane in 0..lanes {
-            let of = |operand: &Packet| operand.get(if operand.len() == 1 { 0 } else { lane }).copied();
-            let operands: Option<Vec<u64>> = operands.iter().map(of).collect();
-            let Some(found) = operands.and_then(|operands| compute(&operands)) else {
+            let values = operands.iter().map(|operand| self.lane(**operand, thread, lane));
+            let values: Option<ArrayVec<u64, N>> = values.collect();
+            let values = values.and_then(|values| values.into_inner().ok());
+            let Some(found) = values.and_then(&compute) else {
                 return self.fault(thread, "an operation that its operands do not have");
             };
             packet.push(found.bits);
@@ -170,9 +173,11 @@ impl Machine<'_> {
     }
 
     pub(super) fn are_all_here(&self, group: u32, thread: u32, active: &[u32]) -> Result<(), Fault> {
+        // They are in the order of their numbers, each once.
         let first = thread / group * group;
-        let all = (first..first + group).all(|other| active.binary_search(&other).is_ok());
-        match all {
+        let here =
+            active.partition_point(|&other| other < first + group) - active.partition_point(|&other| other < first);
+        match here == group as usize {
             true => Ok(()),
             false => self.fault(thread, format!("not all of {group} threads meet")),
         }

@@ -1,7 +1,7 @@
 //! What statements do: all threads that are at one do it before the next one.
 
 use super::memory::Touch;
-use super::{Fault, Machine, Packet, Reported};
+use super::{Fault, Machine, Reported};
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, Literal};
@@ -35,7 +35,7 @@ impl Machine<'_> {
                 let ty = kernel.values[*value].ty;
                 for &thread in &active {
                     let packet = self.compute(operation, ty, thread, &active)?;
-                    self.values[value.index()][thread as usize] = packet;
+                    self.values[value.index()].set(thread, &packet);
                 }
             }
             Statement::Name { variable, index } => {
@@ -45,7 +45,8 @@ impl Machine<'_> {
             }
             Statement::Assign { register, value } => {
                 for &thread in &active {
-                    self.registers[register.index()][thread as usize] = self.operand(*value, thread);
+                    let packet = self.operand(*value, thread);
+                    self.registers[register.index()].set(thread, &packet);
                 }
             }
             Statement::Store(store) => active.iter().try_for_each(|&thread| self.store(store, thread))?,
@@ -96,7 +97,7 @@ impl Machine<'_> {
                         None => return self.fault(thread, "instructions without a meaning"),
                     }
                     for (output, bits) in ptx.outputs.iter().zip(outputs) {
-                        self.values[output.index()][thread as usize] = std::iter::once(bits).collect();
+                        self.values[output.index()].set(thread, &[bits]);
                     }
                 }
             }
@@ -229,7 +230,7 @@ impl Machine<'_> {
             self.change(atomic.place, element, new, thread)?;
         }
         if let Some(result) = atomic.result {
-            self.values[result.index()][thread as usize] = std::iter::once(old).collect::<Packet>();
+            self.values[result.index()].set(thread, &[old]);
         }
         Ok(())
     }
