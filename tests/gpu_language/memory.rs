@@ -176,7 +176,7 @@ fn a_copy_by_blocks_is_exact_at_every_length_and_alignment() {
     }
 }
 
-#[kernel(grid = [out.extent(0)])]
+#[kernel(grid = [out.extent(0)], deny_narrow)]
 fn copy_whole_rows(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
     let (row, cols) = (program_id(0), arange(out.extent(1)));
     out.store([row, cols], src.load([row, cols]));

@@ -253,12 +253,15 @@ impl Work {
 
     /// How the rows of one program are moved that are short and begin anywhere.
     ///
-    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes: finding out how they are aligned costs a brief launch more
+    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/schedules-ragged-h200.jsonl`): finding out how they are aligned costs a brief launch more
     /// than wide accesses save. In a longer one, threads have no more than two packets, and there are enough for the ends of a row,
     /// which are fewer elements than two packets have.
     fn short_ragged_rows(&self, programs: u64, alone: &dyn Fn(u32, u64) -> Schedule) -> (Schedule, Reason) {
         if self.is_short(programs) && !self.denies_narrow {
-            let threads = round_to_warps(self.elements.div_ceil(ALONE));
+            let threads = match self.elements.div_ceil(ALONE) {
+                few if few <= u64::from(WARP) => few.next_power_of_two() as u32,
+                many => round_to_warps(many),
+            };
             let schedule = Schedule {
                 wide: false,
                 ..alone(threads, self.elements.div_ceil(threads.into()))
@@ -268,10 +271,13 @@ impl Work {
         let warp = u64::from(WARP);
         let schedule = match self.vectors <= warp {
             // The ends of neighbouring rows, much of what there is, meet in L2.
-            true => Schedule {
-                store: StoreHint::Cached,
-                ..alone(self.vectors.next_power_of_two().clamp(warp / 2, warp) as u32, 1)
-            },
+            true => {
+                let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
+                Schedule {
+                    store: StoreHint::Cached,
+                    ..alone(threads.min(self.elements.next_power_of_two()) as u32, 1)
+                }
+            }
             false => alone(round_to_warps(self.vectors.div_ceil(2)), 2),
         };
         (schedule, Reason::Ragged)
@@ -440,11 +446,6 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
 
 /// Programs that take part of a block: several share one where there are more of them than multiprocessors.
 fn side_by_side(base: Schedule, programs: u64, machine: &Machine) -> Schedule {
-    if programs <= u64::from(machine.multiprocessors) {
-        // Lanes are there; and what all threads of a block know, they need not find out.
-        let threads = base.threads.max(WARP);
-        return Schedule { threads, ..base };
-    }
     let full = (FULL / base.threads).max(1);
     // Few programs are better spread over multiprocessors than packed.
     let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
@@ -479,7 +480,7 @@ mod tests {
     fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
         let rows = |elements: u64, ragged, denies_narrow, programs| {
             let work = Work {
-                vectors: elements / 8,
+                vectors: (elements / 8).max(1),
                 elements,
                 independent: true,
                 indirect_load: true,
@@ -493,6 +494,9 @@ mod tests {
         };
         let alone = rows(131, true, false, 64);
         assert_eq!((alone.threads, alone.unroll, alone.wide), (32, 5, false));
+        for few in [rows(3, true, false, 4096), rows(3, true, true, 100_000)] {
+            assert!(few.threads <= 4 && few.programs_per_block >= 32, "{few}");
+        }
         for wide in [
             rows(131, true, true, 64),
             rows(136, false, false, 64),
