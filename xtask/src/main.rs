@@ -11,6 +11,7 @@ mod layers;
 mod messages;
 mod metadata;
 mod package;
+mod plot;
 mod process;
 mod python;
 mod report;
@@ -52,7 +53,7 @@ enum Task {
         /// What they have to be [default: benches/readings/bars.json]
         #[arg(long, value_name = "FILE")]
         bars: Option<PathBuf>,
-        /// Draws gathers between GPUs that are in them into an SVG file.
+        /// Draws the last of them into an SVG file: gathers between GPUs, or the times of everyone over a copy.
         #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
     },

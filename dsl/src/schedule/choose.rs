@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
-use crate::ir::{Access, Expression, Handle, Kernel, Statement};
+use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement};
 
 /// How much one program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -385,9 +385,13 @@ fn tile_loads(kernel: &Kernel, value: Handle<Expression>) -> u64 {
 
 /// Whether the rows of a tile that is loaded or stored are not known to begin at multiples of 16 bytes.
 fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
-    let Some(parameter) = kernel.tensor(access.tensor).filter(|_| !kernel.ty(tile).is_scalar()) else {
+    let Some(parameter) = kernel.tensor(access.tensor) else {
         return false;
     };
+    // Neighbours of others are not accessed together anyway.
+    if parameter.layout == Layout::Strided || kernel.ty(tile).is_scalar() {
+        return false;
+    }
     let size = parameter.element.size() as u64;
     let rows = access
         .indices

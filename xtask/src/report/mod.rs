@@ -14,7 +14,7 @@ use crate::error::{At, TaskError};
 use crate::gathers::{self, Figure as Gather};
 use bars::{Bar, Unmet};
 
-/// Prints the tables of files, writes them as a page and draws gathers between GPUs if that is wanted, and says whether all bars
+/// Prints the tables of files, writes them as a page and draws the last of them if that is wanted, and says whether all bars
 /// of a file are met.
 pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &Path) -> Result<bool, TaskError> {
     let mut all = Reading::default();
@@ -27,7 +27,11 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
             reason,
         })?;
         print!("{}", reading.markdown());
-        if let Some((plot, svg)) = plot.zip(gathers::plot(&reading.machine, &reading.gathers)) {
+        let drawn = || {
+            gathers::plot(&reading.machine, &reading.gathers)
+                .or_else(|| page::sheet(&reading.machine, &reading.figures))
+        };
+        if let Some((plot, svg)) = plot.and_then(|plot| Some((plot, drawn()?))) {
             fs::write(plot, svg).at(plot)?;
         }
         machines.push(reading.machine);
@@ -377,7 +381,7 @@ mod tests {
             "{html}"
         );
         assert!(
-            html.contains("tilewright, 8 rows: 1.33 x") && html.contains("over a copy"),
+            html.contains("tilewright, 8 rows: 1.33<") && html.contains("over a copy"),
             "{html}"
         );
         assert!(!html.contains("src=") && !html.contains("href="), "{html}");
