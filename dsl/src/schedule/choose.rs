@@ -280,7 +280,7 @@ impl Work {
             }
             false => alone(round_to_warps(self.vectors.div_ceil(2)), 2),
         };
-        (schedule, Reason::Ragged)
+        (schedule, Reason::Ends)
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
@@ -311,7 +311,7 @@ pub enum Reason {
     /// Rows are short and begin anywhere, in a launch that takes not much longer than the memory's latency.
     Alone,
     /// Rows are short and begin anywhere.
-    Ragged,
+    Ends,
     /// Where elements lie is known at once.
     Direct,
     /// Where they lie is loaded first, in a launch that takes not much longer than the memory's latency.
@@ -337,7 +337,7 @@ impl fmt::Display for Reason {
                 "rows are short and begin anywhere, and the launch takes not much longer than the memory's latency, so a \
                  thread has single elements, of which nothing has to be found out first"
             }
-            Self::Ragged => {
+            Self::Ends => {
                 "rows are short and begin anywhere, so a program has threads enough for the ends of its row, and each has \
                  at most two accesses in flight"
             }
