@@ -7,12 +7,13 @@ anything that both know differs.
 """
 
 import argparse
-import csv
-import io
 import os
 import re
-import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+
+from ncu import profiled
 
 TEST = "what_is_told_of_five_kernels_is_what_is_launched"
 METRICS = {
@@ -30,22 +31,12 @@ MOST_WARPS = 64
 UNITS = {"byte": 1, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
 
 
-def profiled(program, ncu):
+def launched(program, ncu):
     """What the test prints, and the values of each launch."""
-    command = [ncu, "--csv", "--page", "raw", "--print-units", "base", "--metrics", ",".join(METRICS.values())]
     # Registers are what NVRTC says, and a test program launches what the driver compiles from PTX too.
     environment = {**os.environ, "TILEWRIGHT_COMPILER": "nvrtc"}
-    command += [program, TEST, "--exact", "--nocapture"]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    text = run.stdout + run.stderr
-    if "ERR_NVGPUCTRPERM" in text:
-        print("counters of this GPU may not be read: nothing was compared")
-        sys.exit(3)
-    start = run.stdout.find('"ID"')
-    if run.returncode or start < 0:
-        sys.exit(text[-3000:])
-    table = list(csv.DictReader(io.StringIO(run.stdout[start:])))
-    units, launches = table[0], table[1:]
+    command = [program, TEST, "--exact", "--nocapture"]
+    printed, units, launches = profiled(ncu, list(METRICS.values()), command, environment=environment)
     found = []
     for launch in launches:
         if not launch.get("Kernel Name"):
@@ -55,7 +46,7 @@ def profiled(program, ncu):
             factor = UNITS.get(units[metric].split("/")[0], 1)
             values[name] = float(launch[metric].replace(",", "")) * factor
         found.append(values)
-    return run.stdout, found
+    return printed, found
 
 
 def main():
@@ -63,7 +54,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--ncu", default="ncu")
     arguments = parser.parse_args()
-    printed, launches = profiled(arguments.program, arguments.ncu)
+    printed, launches = launched(arguments.program, arguments.ncu)
     told = {}
     for name, rest in re.findall(r"inspected (\S+) (.*)", printed):
         told[name] = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", rest)}

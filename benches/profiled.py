@@ -9,13 +9,12 @@ reading.
 """
 
 import argparse
-import csv
-import io
 import json
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True
+
+from ncu import profiled
 
 TIME = "gpu__time_duration.sum"
 DRAM = "dram__throughput.avg.pct_of_peak_sustained_elapsed"
@@ -36,19 +35,11 @@ def main() -> int:
     if options.launch:
         launch(options)
         return 0
-    command = [options.ncu, "--csv", "--page", "raw", "--print-units", "base", "--kernel-name", KERNELS]
-    command += ["--metrics", ",".join(METRICS), sys.executable, __file__, "--launch", "--ours", options.ours]
+    command = [sys.executable, __file__, "--launch", "--ours", options.ours]
     command += ["--op", options.op, "--rows", str(options.rows), "--columns", str(options.columns)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "ERR_NVGPUCTRPERM" in run.stdout + run.stderr:
-        print("counters of this GPU may not be read", file=sys.stderr)
-        return 3
-    start = run.stdout.find('"ID"')
-    if run.returncode or start < 0:
-        print((run.stdout + run.stderr)[-3000:], file=sys.stderr)
-        return 1
-    # The first row is the units. Of a kernel that is launched again and again the last launch is shown.
-    launches = {row["Kernel Name"]: row for row in list(csv.DictReader(io.StringIO(run.stdout[start:])))[1:]}
+    _, _, rows = profiled(options.ncu, METRICS, command, ("--kernel-name", KERNELS))
+    # Of a kernel that is launched again and again the last launch is shown.
+    launches = {row["Kernel Name"]: row for row in rows}
     print(f"{options.op} of {options.rows} rows of {options.columns}")
     for name, row in launches.items():
         print(json.dumps({"kernel": name.split("(")[0][:60], **told(row)}))

@@ -150,8 +150,7 @@ impl Work {
             return (schedule, Reason::Dependent);
         }
         if self.ragged && self.elements <= SHORT_ROW {
-            let (base, reason) = self.short_ragged_rows(programs, &alone);
-            return (side_by_side(base, programs, machine), reason);
+            return self.short_ragged_rows(programs, machine, alone(WARP, 1));
         }
         let (Share { in_flight, trips }, reason) = self.share(programs);
         if self.vectors <= WARP as u64 * in_flight {
@@ -205,15 +204,7 @@ impl Work {
             }
             (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
-        let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
-        let beside = (EVEN / u64::from(threads)).max(1).min(spread.next_power_of_two());
-        // A block is at least a warp.
-        let beside = beside.max(warp / u64::from(threads));
-        Schedule {
-            threads,
-            programs_per_block: beside as u32,
-            ..base
-        }
+        side_by_side(Schedule { threads, ..base }, EVEN as u32, programs, machine)
     }
 
     /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
@@ -253,34 +244,41 @@ impl Work {
 
     /// How the rows of one program are moved that are short and begin anywhere.
     ///
-    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/schedules-ragged-h200.jsonl`): finding out how they are aligned costs a brief launch more
-    /// than wide accesses save. In a longer one, threads have no more than two packets, and there are enough for the ends of a row,
-    /// which are fewer elements than two packets have.
-    fn short_ragged_rows(&self, programs: u64, alone: &dyn Fn(u32, u64) -> Schedule) -> (Schedule, Reason) {
-        if self.is_short(programs) && !self.denies_narrow {
+    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/schedules-ragged-h200.jsonl`):
+    /// finding out how they are aligned costs a brief launch more than wide accesses save. In a longer one, threads have no
+    /// more than two packets, and there are enough for the ends of a row, which are fewer elements than two packets have.
+    fn short_ragged_rows(&self, programs: u64, machine: &Machine, base: Schedule) -> (Schedule, Reason) {
+        let warp = u64::from(WARP);
+        let (schedule, reason) = if self.is_short(programs) && !self.denies_narrow {
             let threads = match self.elements.div_ceil(ALONE) {
-                few if few <= u64::from(WARP) => few.next_power_of_two() as u32,
+                few if few <= warp => few.next_power_of_two() as u32,
                 many => round_to_warps(many),
             };
             let schedule = Schedule {
+                threads,
+                unroll: self.elements.div_ceil(threads.into()) as u32,
                 wide: false,
-                ..alone(threads, self.elements.div_ceil(threads.into()))
+                ..base
             };
-            return (schedule, Reason::Alone);
-        }
-        let warp = u64::from(WARP);
-        let schedule = match self.vectors <= warp {
-            // The ends of neighbouring rows, much of what there is, meet in L2.
-            true => {
-                let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
-                Schedule {
-                    store: StoreHint::Cached,
-                    ..alone(threads.min(self.elements.next_power_of_two()) as u32, 1)
-                }
-            }
-            false => alone(round_to_warps(self.vectors.div_ceil(2)), 2),
+            (schedule, Reason::Alone)
+        } else if self.vectors <= warp {
+            let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
+            let schedule = Schedule {
+                threads: threads.min(self.elements.next_power_of_two()) as u32,
+                // The ends of neighbouring rows, much of what there is, meet in L2.
+                store: StoreHint::Cached,
+                ..base
+            };
+            (schedule, Reason::Ends)
+        } else {
+            let schedule = Schedule {
+                threads: round_to_warps(self.vectors.div_ceil(2)),
+                unroll: 2,
+                ..base
+            };
+            (schedule, Reason::Ends)
         };
-        (schedule, Reason::Ends)
+        (side_by_side(schedule, FULL, programs, machine), reason)
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
@@ -448,15 +446,15 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
     Work::of(kernel).schedule(machine, programs)
 }
 
-/// Programs that take part of a block: several share one where there are more of them than multiprocessors.
-fn side_by_side(base: Schedule, programs: u64, machine: &Machine) -> Schedule {
-    let full = (FULL / base.threads).max(1);
+/// Programs that take part of a block of `full` threads: several share one where there are more of them than
+/// multiprocessors.
+fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &Machine) -> Schedule {
     // Few programs are better spread over multiprocessors than packed.
-    let spread = programs.div_ceil(machine.multiprocessors as u64).max(1);
-    let programs_per_block = u64::from(full).min(spread.next_power_of_two()) as u32;
+    let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
+    let beside = u64::from(full / base.threads).max(1).min(spread.next_power_of_two()) as u32;
     // A block is at least a warp, or it leaves lanes idle.
     Schedule {
-        programs_per_block: programs_per_block.max(WARP / base.threads),
+        programs_per_block: beside.max(WARP / base.threads),
         ..base
     }
 }
@@ -468,7 +466,7 @@ fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule
         .max(1)
         .next_power_of_two()
         .min(WARP as u64) as u32;
-    side_by_side(Schedule { threads, ..base }, programs, machine)
+    side_by_side(Schedule { threads, ..base }, FULL, programs, machine)
 }
 
 fn round_to_warps(threads: u64) -> u32 {

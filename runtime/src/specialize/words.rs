@@ -78,7 +78,8 @@ impl KeptWords {
         self.variant = Some(variant.clone());
     }
 
-    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have to know of each
+    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have
+    /// to know of each
     /// stream and graph that reads them.
     pub(crate) fn of(
         &mut self,
