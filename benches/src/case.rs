@@ -1,6 +1,6 @@
 //! What is asked to be measured. The Python side chooses every number, so that both sides do the same.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tilewright_dsl::call::Call;
 use tilewright_dsl::schedule::{LoadHint, Schedule, StoreHint};
 
@@ -192,7 +192,7 @@ impl Way {
 }
 
 /// A schedule as it is written in a request.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Spread {
     threads: u32,
     programs_per_block: u32,
@@ -203,7 +203,7 @@ pub struct Spread {
     wide: bool,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Load {
     Cached,
@@ -211,7 +211,7 @@ enum Load {
     Early,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Store {
     Cached,
@@ -235,6 +235,36 @@ impl From<Spread> for Schedule {
                 Store::Streaming => StoreHint::Streaming,
             },
             wide: spread.wide,
+        }
+    }
+}
+
+impl From<Schedule> for Spread {
+    fn from(schedule: Schedule) -> Self {
+        let Schedule {
+            threads,
+            programs_per_block,
+            splits,
+            unroll,
+            load,
+            store,
+            wide,
+        } = schedule;
+        Self {
+            threads,
+            programs_per_block,
+            splits,
+            unroll,
+            load: match load {
+                LoadHint::Cached => Load::Cached,
+                LoadHint::Streaming => Load::Streaming,
+                LoadHint::Early => Load::Early,
+            },
+            store: match store {
+                StoreHint::Cached => Store::Cached,
+                StoreHint::Streaming => Store::Streaming,
+            },
+            wide,
         }
     }
 }

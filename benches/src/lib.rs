@@ -12,6 +12,7 @@ mod meeting;
 mod memory;
 mod moves;
 mod ranks;
+mod tuning;
 mod work;
 
 use std::cell::RefCell;
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 use tilewright_dsl::call::Specialize;
 use tilewright_harness::bench::Replay;
 use tilewright_runtime::compile::{Compiler, Nvrtc};
-use tilewright_runtime::{Device, Stream};
+use tilewright_runtime::{Device, Launched, Stream};
 
 use batch::{Batch, BatchCase};
 use case::{Binding, Case, Way};
@@ -50,6 +51,8 @@ enum Ask {
         #[serde(flatten)]
         way: Way,
     },
+    /// Which schedules other tunings would choose for what was made ready last.
+    Candidates,
     /// Time what was made ready.
     Measure {
         name: String,
@@ -93,6 +96,8 @@ struct Ready {
     replays: Vec<(String, Replay)>,
     case: Case,
     work: Box<dyn Work>,
+    /// The launch that was captured last.
+    last: Option<Launched>,
 }
 
 thread_local! {
@@ -195,9 +200,15 @@ fn measure(ask: Ask, device: &Device, ready: &mut HashMap<Compiler, Ready>) -> R
                         false => Box::new(Elements::new(device, case.clone())?),
                     },
                     case,
+                    last: None,
                 }),
             };
             prepare(device, ready, name, &way)?
+        }
+        Ask::Candidates => {
+            let last = ready.get(&device.compiler()).and_then(|ready| ready.last.as_ref());
+            let candidates = last.and_then(|launched| tuning::candidates(device, launched));
+            candidates.ok_or("nothing is prepared with the compiler of the environment")?
         }
         Ask::Measure { name, replays, warm_up } => {
             let prepared = ready
@@ -239,13 +250,14 @@ fn measure(ask: Ask, device: &Device, ready: &mut HashMap<Compiler, Ready>) -> R
 
 /// Captures and, if asked to, runs once on an output made wrong before, and compares.
 fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Result<Value, Box<dyn Error>> {
-    let Ready { replays, case, work } = ready;
+    let Ready {
+        replays,
+        case,
+        work,
+        last,
+    } = ready;
     replays.retain(|(prepared, _)| *prepared != name);
-    let mut launched = None;
-    let launch = |stream: &Stream, set| {
-        work.launch(stream, way, set)
-            .map(|launch| launched = launch.variant_id())
-    };
+    let launch = |stream: &Stream, set| work.launch(stream, way, set).map(|launched| *last = Some(launched));
     // SAFETY: who asks says where its memory is, and keeps it until all is released; graphs go before ours.
     #[allow(unsafe_code)]
     let mut replay = unsafe { memory::capture(device, case.sets, case.launches, launch) }?;
@@ -257,6 +269,6 @@ fn prepare(device: &Device, ready: &mut Ready, name: String, way: &Way) -> Resul
     }
     let bytes = case.bytes();
     replays.push((name, replay));
-    let variant = launched.map(|id| id.to_string());
+    let variant = last.as_ref().and_then(Launched::variant_id).map(|id| id.to_string());
     Ok(json!({ "variant": variant, "bytes": bytes, "checked": way.check }))
 }

@@ -18,6 +18,7 @@ mod report;
 mod tally;
 mod test;
 mod toolkit;
+mod tune;
 mod wheel;
 mod workspace;
 
@@ -67,6 +68,12 @@ enum Task {
     /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
     /// rustup has it or fetches it, and with this one elsewhere.
     Package,
+    /// Measures what suits the GPU at hand and writes it into the table of its architecture, which schedules are chosen by. Takes
+    /// Python with torch and Triton.
+    Tune {
+        /// Readings that `benches/tune.py` made, instead of one made now: of several GPUs, if they are to share a table.
+        readings: Vec<PathBuf>,
+    },
     /// Runs what continuous integration runs.
     Ci,
 }
@@ -112,6 +119,7 @@ fn run(task: Task) -> Result<bool, TaskError> {
         Task::Book => book::run(&workspace, workspace::is_ci())?,
         Task::Candle => candle(&workspace)?,
         Task::Package => package::run(&workspace)?,
+        Task::Tune { readings } => tune::run(&workspace, &readings)?,
         Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
     }
     Ok(true)

@@ -34,7 +34,12 @@ impl Lower<'_> {
         self.distributions.push((self.span, distribution.clone()));
         let is_alone = matches!(distribution.form, Form::Elements { .. } | Form::InOrder { .. });
         let before = std::mem::replace(&mut self.alone, why.filter(|_| is_alone));
-        self.hinted = matches!(distribution.form, Form::Packets { .. } | Form::Rows { .. });
+        self.hinted = match distribution.form {
+            Form::Packets { .. } | Form::Rows { .. } => true,
+            // The schedule knows of single elements where it is what wants them.
+            Form::Elements { .. } => !self.schedule.wide,
+            Form::Alone | Form::InOrder { .. } => false,
+        };
         let group = Group {
             access,
             value,

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, VECTOR_BYTES, WARP};
+use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, Tuning, VECTOR_BYTES, WARP};
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
-use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement};
+use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol};
 
 /// How much one program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Work {
     pub ragged: bool,
     /// Whether its author denies that an access is narrow.
     pub denies_narrow: bool,
+    /// Whether the extents are literals that a loaded index is compared with where it stores.
+    pub literal_bounds: bool,
     /// How elements meet, if that is what its threads depend on one another by.
     pub meets: Option<Meets>,
 }
@@ -65,6 +67,7 @@ impl Work {
             loads: 1,
             ragged: false,
             denies_narrow: kernel.denies_narrow(),
+            literal_bounds: false,
             meets: by_meeting.then_some(meets),
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
@@ -74,6 +77,7 @@ impl Work {
                 Statement::Store { access, value, .. } => {
                     work.ragged |= is_ragged(kernel, access, *value);
                     work.indirect_store |= loaded(access);
+                    work.literal_bounds |= is_bounded_by_literals(kernel, access);
                     work.loads = work.loads.max(tile_loads(kernel, *value));
                     *value
                 }
@@ -120,8 +124,9 @@ impl Work {
 
     /// The same, with what decided it.
     pub fn choice(&self, machine: &Machine, programs: u64) -> (Schedule, Reason) {
-        // What is written once had better not wait in L2 for eviction.
-        let (load, store) = (self.load_hint(programs), StoreHint::Streaming);
+        let tuning = &machine.tuning;
+        let block = u64::from(tuning.block);
+        let (load, store) = (self.load_hint(programs, machine), tuning.store);
         let alone = |threads: u32, unroll: u64| Schedule {
             threads,
             programs_per_block: 1,
@@ -149,16 +154,23 @@ impl Work {
             };
             return (schedule, Reason::Dependent);
         }
-        if self.ragged && self.elements <= SHORT_ROW {
-            return self.short_ragged_rows(programs, machine, alone(WARP, 1));
+        if self.ragged && self.elements <= u64::from(tuning.short_row) {
+            if self.is_alone(programs, machine) {
+                return (self.single_elements(programs, machine, alone(WARP, 1)), Reason::Alone);
+            }
+            // A brief launch that waits for nothing does well with an access a thread, if rows are not the shortest.
+            let is_shortest = self.elements <= u64::from(tuning.shortest_row);
+            if is_shortest || self.is_indirect() || !self.is_brief(programs, machine) {
+                return (self.rows_with_ends(programs, machine, alone(WARP, 1)), Reason::Ends);
+            }
         }
-        let (Share { in_flight, trips }, reason) = self.share(programs);
+        let (Share { in_flight, trips }, reason) = self.share(programs, machine);
         if self.vectors <= WARP as u64 * in_flight {
             let schedule = short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
             return (schedule, Reason::Small);
         }
         let lanes = self.vectors.div_ceil(in_flight * trips);
-        let splits = lanes.div_ceil(BLOCK);
+        let splits = lanes.div_ceil(block);
         if in_flight == 1 {
             let schedule = Schedule {
                 splits: splits as u32,
@@ -168,7 +180,7 @@ impl Work {
         }
         // Many programs: one block each, or two; a longer program takes more trips.
         let splits = splits.min(2);
-        let trips = lanes.div_ceil(splits * BLOCK);
+        let trips = lanes.div_ceil(splits * block);
         let threads = lanes.div_ceil(splits * trips);
         let even = threads.div_ceil(EVEN) * EVEN;
         let threads = if even * 7 <= threads * 8 { even } else { threads };
@@ -211,8 +223,11 @@ impl Work {
     pub fn regime(&self, machine: &Machine, programs: u64) -> RangeInclusive<u64> {
         let first_of = |most: u64| most.div_ceil(self.vectors.max(1));
         // Where programs begin to share a block, as many as may.
-        let shared = (0..=FULL.ilog2()).map(|doubled| (u64::from(machine.multiprocessors) << doubled) + 1);
-        let firsts = shared.chain([first_of(SHORT), first_of(LONG)]);
+        let most = u64::from(machine.tuning.shared_block).max(EVEN);
+        let shared = (0..=most.ilog2()).map(|doubled| (u64::from(machine.multiprocessors) << doubled) + 1);
+        let Tuning { brief, long, alone, .. } = machine.tuning;
+        let turning = [brief, long, alone].map(|of_each| first_of(machine.accesses(of_each)));
+        let firsts = shared.chain(turning);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {
@@ -229,70 +244,99 @@ impl Work {
     /// place is known at once are fastest with one access per thread at every size. Where a row's place has to be loaded
     /// first, a block that is too small to hide that wait does better with more, until the launch is so long that the
     /// blocks hide each other's; then half as many blocks, each in two trips, wait half as often.
-    fn share(&self, programs: u64) -> (Share, Reason) {
+    fn share(&self, programs: u64, machine: &Machine) -> (Share, Reason) {
         let share = |in_flight, trips| Share { in_flight, trips };
-        match self.indirect_load || self.indirect_store {
+        let tuning = &machine.tuning;
+        match self.is_indirect() {
             false => (share(1, 1), Reason::Direct),
-            true if self.is_short(programs) => (share(1, 1), Reason::Brief),
-            true if self.vectors.saturating_mul(programs) < LONG => {
+            true if self.is_brief(programs, machine) => (share(1, 1), Reason::Brief),
+            true if self.vectors.saturating_mul(programs) < machine.accesses(tuning.long) => {
                 let accesses = self.loads * if self.ragged { 2 } else { 1 };
-                (share((4 / accesses).max(1), 1), Reason::Waiting)
+                (
+                    share((u64::from(tuning.in_flight) / accesses).max(1), 1),
+                    Reason::Waiting,
+                )
             }
-            true => (share(1, 2), Reason::Long),
+            true => (share(1, tuning.trips.into()), Reason::Long),
         }
     }
 
-    /// How the rows of one program are moved that are short and begin anywhere.
+    /// Whether rows that are short and begin anywhere are moved element by element.
     ///
-    /// Measured on an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/schedules-ragged-h200.jsonl`):
-    /// finding out how they are aligned costs a brief launch more than wide accesses save. In a longer one, threads have no
-    /// more than two packets, and there are enough for the ends of a row, which are fewer elements than two packets have.
-    fn short_ragged_rows(&self, programs: u64, machine: &Machine, base: Schedule) -> (Schedule, Reason) {
+    /// Measured on an H100 and an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/tuning-h100.jsonl` and
+    /// `tuning-h200.jsonl`): finding out how they are aligned costs a brief launch more than wide accesses save, where rows are
+    /// hardly longer than their ends a longer launch too, and less where their place is known at once.
+    fn is_alone(&self, programs: u64, machine: &Machine) -> bool {
+        let tuning = &machine.tuning;
+        let until = match (self.elements <= u64::from(tuning.shortest_row), self.is_indirect()) {
+            (true, true) => tuning.alone,
+            (true, false) | (false, true) => tuning.brief,
+            (false, false) => 0,
+        };
+        !self.denies_narrow && self.vectors.saturating_mul(programs) < machine.accesses(until)
+    }
+
+    /// Of such rows, a thread has single elements.
+    fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
         let warp = u64::from(WARP);
-        let (schedule, reason) = if self.is_short(programs) && !self.denies_narrow {
-            let threads = match self.elements.div_ceil(ALONE) {
-                few if few <= warp => few.next_power_of_two() as u32,
-                many => round_to_warps(many),
-            };
-            let schedule = Schedule {
-                threads,
-                unroll: self.elements.div_ceil(threads.into()) as u32,
-                wide: false,
-                ..base
-            };
-            (schedule, Reason::Alone)
-        } else if self.vectors <= warp {
+        let threads = match self.elements.div_ceil(machine.tuning.single_elements.into()) {
+            few if few <= warp => few.next_power_of_two() as u32,
+            many => round_to_warps(many),
+        };
+        let schedule = Schedule {
+            threads,
+            unroll: self.elements.div_ceil(threads.into()) as u32,
+            wide: false,
+            load: match base.load {
+                // Compilers put no load behind conditions that differ.
+                LoadHint::Early if self.literal_bounds => LoadHint::Early,
+                // Neighbours in a sector are those of other threads.
+                LoadHint::Early | LoadHint::Cached | LoadHint::Streaming => LoadHint::Cached,
+            },
+            store: StoreHint::Cached,
+            ..base
+        };
+        side_by_side(schedule, machine.tuning.shared_block, programs, machine)
+    }
+
+    /// In longer launches, threads have no more than two packets of them, and there are enough for the ends of a row, which are
+    /// fewer elements than two packets have.
+    fn rows_with_ends(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
+        let warp = u64::from(WARP);
+        let schedule = if self.vectors <= warp {
             let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
-            let schedule = Schedule {
+            Schedule {
                 threads: threads.min(self.elements.next_power_of_two()) as u32,
                 // The ends of neighbouring rows, much of what there is, meet in L2.
                 store: StoreHint::Cached,
                 ..base
-            };
-            (schedule, Reason::Ends)
+            }
         } else {
-            let schedule = Schedule {
+            Schedule {
                 threads: round_to_warps(self.vectors.div_ceil(2)),
                 unroll: 2,
                 ..base
-            };
-            (schedule, Reason::Ends)
+            }
         };
-        (side_by_side(schedule, FULL, programs, machine), reason)
+        side_by_side(schedule, machine.tuning.shared_block, programs, machine)
+    }
+
+    /// Whether where elements lie has to be loaded first.
+    fn is_indirect(&self) -> bool {
+        self.indirect_load || self.indirect_store
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
-    fn is_short(&self, programs: u64) -> bool {
-        self.vectors.saturating_mul(programs) < SHORT
+    fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
+        self.vectors.saturating_mul(programs) < machine.accesses(machine.tuning.brief)
     }
 
-    /// How loads treat the caches. What is moved is read once and is more than L1 holds; and where latency is all,
-    /// a store's condition that has to be loaded must not hold up what is stored.
-    fn load_hint(&self, programs: u64) -> LoadHint {
-        if self.indirect_store && !self.indirect_load && self.is_short(programs) {
-            LoadHint::Early
-        } else {
-            LoadHint::Streaming
+    /// How loads treat the caches. Where latency is all, a store's condition that has to be loaded must not hold up what is
+    /// stored.
+    fn load_hint(&self, programs: u64, machine: &Machine) -> LoadHint {
+        match self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) {
+            true => LoadHint::Early,
+            false => machine.tuning.load,
         }
     }
 }
@@ -306,7 +350,7 @@ pub enum Reason {
     Meeting,
     /// A program is no more than a warp does.
     Small,
-    /// Rows are short and begin anywhere, in a launch that takes not much longer than the memory's latency.
+    /// Rows are short and begin anywhere, in a launch that is brief for such rows.
     Alone,
     /// Rows are short and begin anywhere.
     Ends,
@@ -332,8 +376,8 @@ impl fmt::Display for Reason {
                  multiprocessors"
             }
             Self::Alone => {
-                "rows are short and begin anywhere, and the launch takes not much longer than the memory's latency, so a \
-                 thread has single elements, of which nothing has to be found out first"
+                "rows are short and begin anywhere, and the launch is so brief, or they are so short, that a thread has single \
+                 elements, of which nothing has to be found out first"
             }
             Self::Ends => {
                 "rows are short and begin anywhere, so a program has threads enough for the ends of its row, and each has \
@@ -403,27 +447,23 @@ fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool
     !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
 }
 
+/// Whether a loaded index of an access is compared with literals only.
+fn is_bounded_by_literals(kernel: &Kernel, access: &Access) -> bool {
+    let loaded = |(index, _): &(&Handle<Expression>, u8)| depends_on_load(kernel, **index);
+    let is_literal = |(_, axis): (_, u8)| {
+        let tensor = access.tensor;
+        kernel.bindings.exact(Symbol::Extent { tensor, axis }).is_some()
+    };
+    let mut axes = access.indices.iter().zip(0u8..).filter(loaded).peekable();
+    axes.peek().is_some() && axes.all(is_literal)
+}
+
 fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
     let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_) | Expression::Atomic(_));
     kernel.is_made_of(value, |_| true, is_load)
 }
 
-/// Accesses of a launch that takes not much longer than the memory's latency are fewer.
-const SHORT: u64 = 32 << 10;
-
-/// Accesses of a launch that is so long that its blocks hide each other's waits are no fewer.
-const LONG: u64 = 2 << 20;
-
-/// Elements of a row that is short.
-const SHORT_ROW: u64 = 1024;
-
-/// Single elements that a thread has in flight.
-const ALONE: u64 = 5;
-
-/// Threads of a block that several programs share.
-const FULL: u32 = 256;
-
-/// Threads of a block that does part of a program.
+/// Threads of the one block of a program whose threads wait for one another.
 const BLOCK: u64 = 256;
 
 /// Warps come in fours: a multiprocessor has four schedulers.
@@ -466,7 +506,12 @@ fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule
         .max(1)
         .next_power_of_two()
         .min(WARP as u64) as u32;
-    side_by_side(Schedule { threads, ..base }, FULL, programs, machine)
+    side_by_side(
+        Schedule { threads, ..base },
+        machine.tuning.shared_block,
+        programs,
+        machine,
+    )
 }
 
 fn round_to_warps(threads: u64) -> u32 {
@@ -490,19 +535,22 @@ mod tests {
                 loads: 1,
                 ragged,
                 denies_narrow,
+                literal_bounds: false,
                 meets: None,
             };
             work.schedule(&Machine::H200, programs)
         };
         let alone = rows(131, true, false, 64);
         assert_eq!((alone.threads, alone.unroll, alone.wide), (32, 5, false));
+        assert!(!rows(131, true, false, 4096).wide && !rows(1023, true, false, 64).wide);
         for few in [rows(3, true, false, 4096), rows(3, true, true, 100_000)] {
             assert!(few.threads <= 4 && few.programs_per_block >= 32, "{few}");
         }
         for wide in [
             rows(131, true, true, 64),
             rows(136, false, false, 64),
-            rows(131, true, false, 4096),
+            rows(131, true, false, 16_384),
+            rows(1023, true, false, 4096),
             rows(7167, true, false, 4),
         ] {
             assert!(wide.wide, "{wide}");
@@ -524,11 +572,14 @@ mod tests {
                 loads: random.u64(1..6),
                 ragged: random.bool(),
                 denies_narrow: random.bool(),
+                literal_bounds: random.bool(),
                 meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
             };
-            let machine = Machine {
-                multiprocessors: random.u32(1..200),
-            };
+            let mut machine = Machine::new(90, random.u32(1..200));
+            if random.bool() {
+                let others = machine.tuning.neighbours();
+                machine.tuning = others[random.usize(..others.len())].2;
+            }
             let digits = random.u32(1..31);
             let programs = random.u64(..1 << digits);
             let regime = work.regime(&machine, programs);

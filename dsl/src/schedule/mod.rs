@@ -4,10 +4,13 @@
 //! the number of programs; any other schedule that [`Schedule::fits`] the kernel gives the same result.
 
 mod choose;
+mod machine;
+mod tables;
 
 use std::fmt;
 
 pub use choose::{Meets, Reason, Work, choose};
+pub use machine::{Machine, Tuning};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;
@@ -28,18 +31,6 @@ pub const MAX_UNROLL: u32 = 64;
 
 /// The bytes of one access at full width.
 pub const VECTOR_BYTES: u32 = 16;
-
-/// The machine that a schedule is chosen for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Machine {
-    /// Streaming multiprocessors.
-    pub multiprocessors: u32,
-}
-
-impl Machine {
-    /// An H200, for texts that are generated without a GPU at hand.
-    pub const H200: Machine = Machine { multiprocessors: 132 };
-}
 
 /// How programs and tiles are spread over the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! Variants for a GPU that is not here: they go into a bundle, and nothing is launched.
 
 use tilewright_dsl::backend::Module;
+use tilewright_dsl::schedule::Machine;
 
 use crate::cache::{BundleBuilder, Origin};
 use crate::compile::{Architecture, CompileError, CompileOptions};
@@ -23,9 +24,12 @@ impl Target {
             multiprocessors,
         }
     }
-}
 
-impl Target {
+    /// What schedules are chosen for.
+    pub fn machine(self) -> Machine {
+        Machine::new(self.architecture.number(), self.multiprocessors)
+    }
+
     /// The GPU that servers usually have of an architecture: an A100, an H100 or H200, a B200. `None` of others.
     ///
     /// ```

@@ -414,9 +414,7 @@ impl Shared {
     }
 
     pub(super) fn machine(&self) -> Option<Machine> {
-        self.target().map(|target| Machine {
-            multiprocessors: target.multiprocessors,
-        })
+        self.target().map(Target::machine)
     }
 
     #[cfg(test)]

@@ -54,9 +54,7 @@ impl Specimen {
         let base = class(Literals::None);
         let (grid, programs) = base.programs(call)?;
         let holding = base.conditions(call, grid);
-        let machine = Machine {
-            multiprocessors: target.multiprocessors,
-        };
+        let machine = target.machine();
         let candidate = |class: &LaunchClass, holding| Candidate::of(class, holding, &machine, programs);
         let mut candidates = vec![
             (Tier::Resident, candidate(&base, ConditionBits::NONE)),

@@ -1,0 +1,18 @@
+//! What was measured of `sm_90`. `cargo xtask tune` writes this file.
+
+use crate::schedule::{LoadHint, StoreHint, Tuning};
+
+pub(super) const TUNING: Tuning = Tuning {
+    alone: 992,
+    block: 256,
+    brief: 248,
+    in_flight: 4,
+    load: LoadHint::Streaming,
+    long: 15888,
+    shared_block: 256,
+    short_row: 1024,
+    shortest_row: 256,
+    single_elements: 5,
+    store: StoreHint::Streaming,
+    trips: 2,
+};
