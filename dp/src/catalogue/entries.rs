@@ -1,6 +1,6 @@
 //! All kernels, by name.
 
-use super::{Entry, batch, experts, hidden, peers};
+use super::{Entry, batch, experts, hidden, peers, wire};
 
 /// An entry: the function that calls the kernel, for whichever types it has.
 macro_rules! entry {
@@ -53,6 +53,10 @@ pub const ENTRIES: &[Entry] = &[
     entry!(hidden::gather_rows of T, I),
     entry!(hidden::gather_rows_of of T, I),
     entry!(hidden::gather_four of T, I),
+    entry!(wire::quantize_nvfp4_to_slot of T),
+    entry!(wire::quantize_nvfp4_to_slot_with_report of T),
+    entry!(wire::dequantize_nvfp4 of T),
+    entry!(wire::swizzle_scales),
     entry!(hidden::pad_rows of T),
     entry!(hidden::pad_rows_with of T),
     entry!(batch::pad_ids of I),
@@ -68,10 +72,10 @@ pub const ENTRIES: &[Entry] = &[
     entry!(hidden::place_rows_with_report of T),
     entry!(hidden::take_rows_with_report of T),
     entry!(experts::mask_rows_outside of I),
-    entry!(hidden::quantize_rows of T),
-    entry!(hidden::dequantize_rows of T),
-    entry!(hidden::quantize_to_slot of T),
-    entry!(hidden::quantize_to_slot_with_report of T),
+    entry!(wire::quantize_rows of T),
+    entry!(wire::dequantize_rows of T),
+    entry!(wire::quantize_to_slot of T),
+    entry!(wire::quantize_to_slot_with_report of T),
     entry!(hidden::convert_rows of T),
     entry!(hidden::add_rows of T),
     entry!(batch::ragged_positions of I),

@@ -1,6 +1,5 @@
 //! Kernels that move hidden states, called.
 
-use float8::F8E4M3;
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::{Element, Float, Integer, Number};
 
@@ -156,51 +155,6 @@ pub(super) fn convert_rows<T: Float>(sample: &Sample<'_>, act: Act<'_>) -> Done 
 pub(super) fn add_rows<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     let (mut sum, src) = (sample.local::<f32>()?, sample.local::<T>()?);
     act(kernels::add_rows(&mut sum, &src));
-    Ok(())
-}
-
-pub(super) fn quantize_rows<T: Float>(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let rows = sample.shapes.rows;
-    let (mut out, mut scales) = (sample.local::<F8E4M3>()?, sample.scales(rows)?);
-    act(kernels::quantize_rows(&mut out, &mut scales, &sample.local::<T>()?));
-    Ok(())
-}
-
-pub(super) fn dequantize_rows<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let rows = sample.shapes.rows;
-    let (src, scales) = (sample.local::<F8E4M3>()?, sample.scales(rows)?);
-    act(kernels::dequantize_rows(&mut sample.local::<T>()?, &src, &scales));
-    Ok(())
-}
-
-pub(super) fn quantize_to_slot<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let mut payload = sample.buffer::<F8E4M3>()?;
-    let (mut scales, src) = (sample.scales(payload.extents()[0])?, sample.local::<T>()?);
-    let (start, tokens) = (sample.start(), sample.tokens());
-    act(kernels::quantize_to_slot(
-        &mut payload,
-        &mut scales,
-        &src,
-        start,
-        Exact(0),
-        tokens,
-    ));
-    Ok(())
-}
-
-pub(super) fn quantize_to_slot_with_report<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
-    let mut payload = sample.buffer::<F8E4M3>()?;
-    let (mut scales, src) = (sample.scales(payload.extents()[0])?, sample.local::<T>()?);
-    let (start, tokens) = (sample.start(), sample.tokens());
-    act(kernels::quantize_to_slot_with_report(
-        &mut payload,
-        &mut scales,
-        &mut sample.list(2)?,
-        &src,
-        start,
-        Exact(0),
-        tokens,
-    ));
     Ok(())
 }
 

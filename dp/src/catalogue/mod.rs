@@ -60,6 +60,7 @@ mod experts;
 mod hidden;
 mod peers;
 mod sample;
+mod wire;
 
 pub use entries::ENTRIES;
 pub(crate) use {experts::*, hidden::*, sample::Sample};
@@ -67,8 +68,6 @@ pub(crate) use {experts::*, hidden::*, sample::Sample};
 use tilewright_dsl::call::Call;
 use tilewright_dsl::element::ElementType;
 use tilewright_runtime::{Device, TensorError};
-
-use crate::kernels::quantize::GROUP;
 
 /// A kernel of the catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -141,11 +140,13 @@ pub enum CatalogueError {
     },
     /// Scales are those of whole groups.
     #[error(
-        "{hidden} elements of a hidden state: scales are those of {GROUP} each, so that it is a multiple of {GROUP}"
+        "{hidden} elements of a hidden state: scales are those of {group} each, so that it is a multiple of {group}"
     )]
     Groups {
         /// The elements.
         hidden: usize,
+        /// Those that share a scale.
+        group: usize,
     },
     /// There is no such rank.
     #[error("rank {rank} of {ranks}: ranks are counted from 0, and there is 1 at least")]
@@ -187,12 +188,13 @@ impl Entry {
 }
 
 /// The texts of the kernels' files, by the ends of their names.
-pub const SOURCES: [(&str, &str); 15] = [
+pub const SOURCES: [(&str, &str); 16] = [
     ("src/kernels/cache.rs", include_str!("../kernels/cache.rs")),
     ("src/kernels/collective.rs", include_str!("../kernels/collective.rs")),
     ("src/kernels/expert.rs", include_str!("../kernels/expert.rs")),
     ("src/kernels/gather.rs", include_str!("../kernels/gather.rs")),
     ("src/kernels/integer.rs", include_str!("../kernels/integer.rs")),
+    ("src/kernels/nvfp4.rs", include_str!("../kernels/nvfp4.rs")),
     ("src/kernels/pad.rs", include_str!("../kernels/pad.rs")),
     ("src/kernels/peers.rs", include_str!("../kernels/peers.rs")),
     ("src/kernels/pieces.rs", include_str!("../kernels/pieces.rs")),

@@ -112,7 +112,7 @@ pub(super) fn push_own_rows<T: Element>(sample: &Sample<'_>, act: Act<'_>) -> Do
 
 pub(super) fn push_quantized<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     let (rank, ranks, hidden) = (sample.shapes.rank, sample.shapes.ranks, sample.shapes.hidden);
-    sample.check_groups()?;
+    sample.check_groups(GROUP)?;
     let (rows, places) = (all_rows(sample), [ranks, 2 * peers::PLACES]);
     let (extents, groups) = ([2, rows, hidden], [2, rows, hidden / GROUP]);
     let mut payloads = memory(sample, &extents, size_of::<F8E4M3>())?;

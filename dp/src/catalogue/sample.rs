@@ -5,7 +5,6 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{Device, DeviceTensor, TensorError};
 
 use super::{CatalogueError, Shapes};
-use crate::kernels::quantize::GROUP;
 
 /// Shapes, and where tensors of them are made.
 pub(crate) struct Sample<'s> {
@@ -26,21 +25,20 @@ impl Sample<'_> {
 
     /// Those of all ranks.
     pub(super) fn buffer<T: Element>(&self) -> Result<DeviceTensor<T, 2>, TensorError> {
-        self.states(self.shapes.rows.saturating_mul(self.shapes.ranks))
+        self.states(self.all())
     }
 
-    /// Scales of so many hidden states.
-    pub(super) fn scales(&self, rows: usize) -> Result<DeviceTensor<f32, 2>, CatalogueError> {
-        self.check_groups()?;
-        Ok(self.device.zeros([rows, self.shapes.hidden / GROUP])?)
+    /// The rows of all ranks.
+    pub(super) fn all(&self) -> usize {
+        self.shapes.rows.saturating_mul(self.shapes.ranks)
     }
 
-    /// Whether hidden states are whole groups, which have a scale each.
-    pub(super) fn check_groups(&self) -> Result<(), CatalogueError> {
+    /// Whether hidden states are whole groups of so many elements, which have a scale each.
+    pub(super) fn check_groups(&self, group: usize) -> Result<(), CatalogueError> {
         let hidden = self.shapes.hidden;
-        match hidden.is_multiple_of(GROUP) {
+        match hidden.is_multiple_of(group) {
             true => Ok(()),
-            false => Err(CatalogueError::Groups { hidden }),
+            false => Err(CatalogueError::Groups { hidden, group }),
         }
     }
 

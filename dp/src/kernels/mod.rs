@@ -13,6 +13,7 @@
 //! | [`segment`] | sequences of different lengths between a packed and a padded buffer |
 //! | [`expert`] | rows to experts and back, and where each expert's begin |
 //! | [`quantize`] | rows to 8-bit floats with scales, and back |
+//! | [`nvfp4`] | rows to 4-bit floats with scales, and back; scales as tensor cores read them |
 //! | [`cache`] | rows of the key-value cache |
 //! | [`request`] | positions, slots and pages of requests; the fields of a batch |
 //!
@@ -39,6 +40,7 @@ pub mod collective;
 pub mod expert;
 pub mod gather;
 mod integer;
+pub mod nvfp4;
 pub mod pad;
 pub mod peers;
 pub(crate) mod pieces;
@@ -53,6 +55,7 @@ pub mod slot;
 pub use cache::{copy_kv_layers, store_kv, store_mla, zero_pages};
 pub use expert::{claim_slots, combine_rows, count_experts, expert_offsets, invert_permutation, permute_rows};
 pub use gather::{gather_four, gather_rows, gather_rows_of};
+pub use nvfp4::{dequantize_nvfp4, quantize_nvfp4_to_slot, quantize_nvfp4_to_slot_with_report, swizzle_scales};
 pub use pad::{fill_and_place, fill_bits, mask_padding_ids, pad_bits, pad_ids, pad_rows, pad_rows_with};
 pub use peers::{await_gather, push_gather, push_own_rows, push_quantized};
 pub use place::{mask_rows_outside, place_rows, place_rows_with_report, take_rows_with_report};
