@@ -226,42 +226,41 @@ fn quantize_row<T: Float>(
     let from = local + first;
     let (groups, bytes) = (arange(columns / NVFP4_GROUP), arange(columns / 2));
     if local >= 0 && from < rows {
+        // Of a group 8 even columns and 8 odd ones: a byte has one of each.
         let x = src.load([from, arange(columns)]).cast::<f32>();
-        let (elements, scale) = quantized(x.reshape([columns / NVFP4_GROUP, NVFP4_GROUP]), global);
+        let (even, odd) = x.reshape([columns / NVFP4_GROUP, NVFP4_GROUP / 2, 2]).split();
+        let (scale, inverse) = scale(even.abs().max(odd.abs()).max_axis(1), global);
         scales.store([row, groups], scale);
-        let (low, high) = elements.reshape([columns / 2, 2]).split();
-        payload.store([row, bytes], (low | high << 4).cast::<u8>());
+        let (low, high) = (nearest(even * inverse.expand_dims(1)), nearest(odd * inverse.expand_dims(1)));
+        payload.store([row, bytes], (low | high << 4).cast::<u8>().reshape([columns / 2]));
     } else {
         scales.store([row, groups], zero::<F8E4M3>());
         payload.store([row, bytes], 0);
     }
 }
 
-/// Groups of a row as the bits of e2m1, and their scales.
+/// The scales of groups whose largest magnitudes are these, and what their elements are multiplied by.
 #[device]
-fn quantized(x: Tile<f32, 2>, global: Scalar<f32>) -> (Tile<u32, 2>, Tile<F8E4M3, 1>) {
-    let most = x.abs().max_axis(1);
+fn scale(most: Tile<f32, 1>, global: Scalar<f32>) -> (Tile<F8E4M3, 1>, Tile<f32, 1>) {
     let scale = (most * (1.0 / LARGEST) * global).cast::<F8E4M3>();
     let step = scale.cast::<f32>();
     // Limited, so that a zero times it is zero whatever the group.
     let inverse = select(step == 0.0, 0.0, (1.0 / (step * (1.0 / global))).min(f32::MAX));
-    (nearest(x * inverse.expand_dims(1)), scale)
+    (scale, inverse)
 }
 
 /// The bits of the nearest e2m1, of two that are as near the even one, and of NaN those of 6.
 #[device]
 fn nearest(x: Tile<f32, 2>) -> Tile<u32, 2> {
-    let limited = x.min(LARGEST).max(-LARGEST);
+    // As integers magnitudes have the order that they have as floats, and NaN, whose sign is clear, is the largest.
+    let bits = x.bitcast::<u32>();
+    let magnitude = (bits & 0x7fff_ffff).min(LARGEST.to_bits());
     // The power of two below, 1 at least: an e2m1 of that exponent is a multiple of half of it, as is an f32 of 2^22 times it.
-    let power = limited.abs().max(1.0).bitcast::<u32>() & 0x7f80_0000;
-    let rounded = power
-        .bitcast::<f32>()
-        .mul_add(4_194_304.0, limited.abs())
-        .bitcast::<u32>();
+    let power = magnitude.max(1f32.to_bits()) & 0x7f80_0000;
+    let rounded = power.bitcast::<f32>().mul_add(4_194_304.0, magnitude.bitcast::<f32>());
     // The multiples are told by the last bits, and two of each exponent were there before.
-    let multiples = rounded - power - (22 << 23);
-    let magnitude = multiples + (power >> 22) - (127 << 1);
-    magnitude | limited.bitcast::<u32>() >> 28 & 8
+    let multiples = rounded.bitcast::<u32>() - power - (22 << 23);
+    multiples + (power >> 22) - (127 << 1) | bits >> 28 & 8
 }
 
 /// What the bits of an e2m1 mean.
