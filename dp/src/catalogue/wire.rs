@@ -72,7 +72,7 @@ fn nvfp4(sample: &Sample<'_>, rows: usize) -> Result<(DeviceTensor<u8, 2>, Devic
     Ok((payload, sample.device.zeros([rows, hidden / NVFP4_GROUP])?))
 }
 
-pub(super) fn quantize_nvfp4_to_slot<T: Float>(sample: &Sample<'_>, act: Act<'_>) -> Done {
+pub(super) fn quantize_nvfp4_to_slot<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     let (mut payload, mut scales) = nvfp4(sample, sample.all())?;
     let (src, start, tokens) = (sample.local::<T>()?, sample.start(), sample.tokens());
     act(kernels::quantize_nvfp4_to_slot(
@@ -87,7 +87,7 @@ pub(super) fn quantize_nvfp4_to_slot<T: Float>(sample: &Sample<'_>, act: Act<'_>
     Ok(())
 }
 
-pub(super) fn quantize_nvfp4_to_slot_with_report<T: Float>(sample: &Sample<'_>, act: Act<'_>) -> Done {
+pub(super) fn quantize_nvfp4_to_slot_with_report<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     let (mut payload, mut scales) = nvfp4(sample, sample.all())?;
     let (src, start, tokens) = (sample.local::<T>()?, sample.start(), sample.tokens());
     act(kernels::quantize_nvfp4_to_slot_with_report(
@@ -103,7 +103,7 @@ pub(super) fn quantize_nvfp4_to_slot_with_report<T: Float>(sample: &Sample<'_>, 
     Ok(())
 }
 
-pub(super) fn dequantize_nvfp4<T: Float>(sample: &Sample<'_>, act: Act<'_>) -> Done {
+pub(super) fn dequantize_nvfp4<T: Number>(sample: &Sample<'_>, act: Act<'_>) -> Done {
     let (payload, scales) = nvfp4(sample, sample.shapes.rows)?;
     act(kernels::dequantize_nvfp4(
         &mut sample.local::<T>()?,

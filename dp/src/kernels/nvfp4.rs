@@ -22,8 +22,8 @@ const BLOCK: [usize; 2] = [128, 4];
 /// Rows of a block whose scales of a column are next to each other.
 const LANES: usize = 32;
 
-/// Those of them that a program swizzles: 8 pieces of 16 bytes, as many as a cache line has.
-const PART: usize = 8;
+/// Those of them that a program swizzles: so each warp reads and writes whole sectors of 32 bytes.
+const PART: usize = 4;
 
 /// Quantises a rank's rows into its slot of a buffer for the wire, as [`quantize_to_slot()`](super::quantize_to_slot()) does,
 /// in 4 bits.
@@ -59,7 +59,7 @@ const PART: usize = 8;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [payload.extent(0)])]
-pub fn quantize_nvfp4_to_slot<T: Float>(
+pub fn quantize_nvfp4_to_slot<T: Number>(
     payload: &mut Tensor<u8, 2>,
     scales: &mut Tensor<F8E4M3, 2>,
     src: &Tensor<T, 2>,
@@ -94,7 +94,7 @@ pub fn quantize_nvfp4_to_slot<T: Float>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [payload.extent(0).max(1)])]
-pub fn quantize_nvfp4_to_slot_with_report<T: Float>(
+pub fn quantize_nvfp4_to_slot_with_report<T: Number>(
     payload: &mut Tensor<u8, 2>,
     scales: &mut Tensor<F8E4M3, 2>,
     report: &mut Tensor<i64, 1>,
@@ -137,7 +137,7 @@ pub fn quantize_nvfp4_to_slot_with_report<T: Float>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[kernel(grid = [out.extent(0)])]
-pub fn dequantize_nvfp4<T: Float>(
+pub fn dequantize_nvfp4<T: Number>(
     out: &mut Tensor<T, 2>,
     payload: &Tensor<u8, 2>,
     scales: &Tensor<F8E4M3, 2>,
@@ -164,7 +164,7 @@ pub fn dequantize_nvfp4<T: Float>(
 ///   each, of which row `r` and column `c` is at `(r % 32) * 16 + (r / 32) * 4 + c`. Rows and columns that `src` does not have
 ///   are zeros. Its memory is what engines have as `[rows, groups]`, each rounded up to whole blocks.
 /// * Parts swizzled by themselves could not be gathered, since each is padded to 128 rows: they are gathered first.
-/// * One program for a quarter of the rows of a block of rows, each byte written once. Specialised for the number of groups.
+/// * One program for 16 rows of a block of rows, each byte written once. Specialised for the number of groups.
 /// * The layout of cuBLAS's and CUTLASS's block scales of 16 elements; FlashInfer's `nvfp4_block_scale_interleave`.
 ///
 /// ```
@@ -182,12 +182,14 @@ pub fn dequantize_nvfp4<T: Float>(
 /// assert_eq!(swizzled[..20], [1, 2, 3, 0, 97, 98, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 5, 6, 0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[kernel(grid = [out.extent(0), LANES / PART])]
+#[kernel(grid = [out.extent(0) * (LANES / PART)])]
 pub fn swizzle_scales(out: &mut Tensor<F8E4M3, 4>, src: &Tensor<F8E4M3, 2>) {
+    let blocks = comptime(src.extent(1)).div_ceil(BLOCK[1]);
     require(out.extent(2) == LANES && out.extent(3) == BLOCK[0] / LANES * BLOCK[1]);
-    require(out.extent(0) * BLOCK[0] >= src.extent(0) && out.extent(1) == cdiv(src.extent(1), BLOCK[1]));
-    let (block, blocks) = (program_id(0), arange(out.extent(1)).expand_dims(1).expand_dims(2));
-    let lanes = (arange(PART) + program_id(1) * PART).expand_dims(0).expand_dims(2);
+    require(out.extent(1) == blocks && out.extent(0) == cdiv(src.extent(0), BLOCK[0]));
+    let (block, part) = (program_id(0) / (LANES / PART), program_id(0) % (LANES / PART));
+    let blocks = arange(blocks).expand_dims(1).expand_dims(2);
+    let lanes = (arange(PART) + part * PART).expand_dims(0).expand_dims(2);
     let byte = arange(BLOCK[0] / LANES * BLOCK[1]).expand_dims(0).expand_dims(1);
     let row = lanes + byte / BLOCK[1] * LANES + block * BLOCK[0];
     let column = blocks * BLOCK[1] + byte % BLOCK[1];
@@ -207,7 +209,7 @@ pub const fn swizzled_extents(rows: usize, groups: usize) -> [usize; 4] {
 
 /// A program's row of a slot.
 #[device]
-fn quantize_row<T: Float>(
+fn quantize_row<T: Number>(
     payload: &mut Tensor<u8, 2>,
     scales: &mut Tensor<F8E4M3, 2>,
     src: &Tensor<T, 2>,
@@ -231,7 +233,10 @@ fn quantize_row<T: Float>(
         let (even, odd) = x.reshape([columns / NVFP4_GROUP, NVFP4_GROUP / 2, 2]).split();
         let (scale, inverse) = scale(even.abs().max(odd.abs()).max_axis(1), global);
         scales.store([row, groups], scale);
-        let (low, high) = (nearest(even * inverse.expand_dims(1)), nearest(odd * inverse.expand_dims(1)));
+        let (low, high) = (
+            nearest(even * inverse.expand_dims(1)),
+            nearest(odd * inverse.expand_dims(1)),
+        );
         payload.store([row, bytes], (low | high << 4).cast::<u8>().reshape([columns / 2]));
     } else {
         scales.store([row, groups], zero::<F8E4M3>());

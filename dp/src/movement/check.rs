@@ -64,7 +64,7 @@ impl<G: Group> Movement<'_, G> {
         }
     }
 
-    /// Checks the buffer, and a rank's tensor of so many rows: at least the tokens planned, at most the rows planned.
+    /// Checks the buffer, and a rank's tensor.
     pub(super) fn check(
         &self,
         buffer: [usize; 2],
@@ -73,7 +73,12 @@ impl<G: Group> Movement<'_, G> {
     ) -> Result<Moved, MovementError> {
         self.check_buffer("the gathered buffer", buffer[0])?;
         check_columns("the rank's tensor", local[1], buffer[1])?;
-        let (found, slot) = (local[0] as u64, self.slot);
+        self.check_rows(local[0], on_mismatch)
+    }
+
+    /// Checks the rows of a rank's tensor: at least the tokens planned, at most the rows planned.
+    fn check_rows(&self, local: usize, on_mismatch: OnMismatch) -> Result<Moved, MovementError> {
+        let (found, slot) = (local as u64, self.slot);
         if on_mismatch == OnMismatch::Refuse && !(slot.tokens..=slot.rows).contains(&found) {
             return Err(MovementError::Uncovered {
                 rank: self.position,
@@ -86,6 +91,30 @@ impl<G: Group> Movement<'_, G> {
             planned: slot.tokens,
             moved: slot.tokens.min(found),
         })
+    }
+
+    /// Checks the tensors of a wire, of which a row of a rank's tensor has so many elements for a scale, and `packed` of them
+    /// in an element of the payload; and that tensor.
+    pub(super) fn check_wire(
+        &self,
+        payload: [usize; 2],
+        scales: [usize; 2],
+        local: [usize; 2],
+        (group, packed): (usize, usize),
+        on_mismatch: OnMismatch,
+    ) -> Result<Moved, MovementError> {
+        let [rows, columns] = local;
+        if !columns.is_multiple_of(group) {
+            return Err(MovementError::NoGroups {
+                columns: columns as u64,
+                group: group as u64,
+            });
+        }
+        self.check_buffer("the payload", payload[0])?;
+        self.check_buffer("the tensor of scales", scales[0])?;
+        check_columns("the payload", payload[1], columns / packed)?;
+        check_columns("the tensor of scales", scales[1], columns / group)?;
+        self.check_rows(rows, on_mismatch)
     }
 }
 

@@ -73,6 +73,14 @@ pub enum MovementError {
         /// Elements that share a scale.
         group: u64,
     },
+    /// A scale of all rows that scales nothing.
+    #[error(
+        "the global scale is {global}, and has to be finite and above zero: 2688 over the largest magnitude expected"
+    )]
+    GlobalScale {
+        /// The scale.
+        global: f32,
+    },
     /// A buffer of peers that were made for another group.
     #[error("the buffer is of another group than the one that gathers: make it of the group that the movement has")]
     OtherGroup,

@@ -10,6 +10,7 @@
 //! | [`gather`](Movement::gather) | all ranks' rows into the buffer: all-reduce of partial sums in mode SUM, all-gather otherwise | `dp_gather_partial`, `dp_gather_replicate` |
 //! | [`gather_variable`](Movement::gather_variable) | the same without sums, by an all-gather of parts of any length | gatherv |
 //! | [`gather_quantized`](Movement::gather_quantized) | the same in 8 bits | the fp8 wire |
+//! | [`gather_nvfp4`](Movement::gather_nvfp4) | the same in 4 bits, left to the experts as they are | the FP4 all-gather before FlashInfer's CUTLASS experts |
 //! | [`push`](Movement::push) | as `gather_variable`, into buffers that all ranks reach, in one kernel; [`push_quantized`](Movement::push_quantized) in 8 bits | |
 //! | [`scatter`](Movement::scatter) | the rank's rows back, padding zeroed, in one pass | `dp_scatter` |
 //! | [`reduce_scatter`](Movement::reduce_scatter) | the sum of all ranks' buffers, the rank's rows of it | `dp_reduce_scatter_tensor` |
