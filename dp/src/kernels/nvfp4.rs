@@ -143,17 +143,12 @@ pub fn dequantize_nvfp4<T: Number>(
     scales: &Tensor<F8E4M3, 2>,
     global: f32,
 ) {
-    require(
-        out.extent(1) % NVFP4_GROUP == 0
-            && scales.extent(1) == out.extent(1) / NVFP4_GROUP
-            && payload.extent(1) == out.extent(1) / 2,
-    );
-    let (row, columns) = (program_id(0), comptime(out.extent(1)));
+    require(payload.extent(1) == scales.extent(1) * (NVFP4_GROUP / 2) && out.extent(1) == payload.extent(1) * 2);
+    let (row, groups) = (program_id(0), comptime(scales.extent(1)));
+    let columns = groups * NVFP4_GROUP;
     let bytes = payload.load([row, arange(columns / 2)]).cast::<u32>();
-    let elements = (bytes & 15)
-        .join(bytes >> 4)
-        .reshape([columns / NVFP4_GROUP, NVFP4_GROUP]);
-    let scale = scales.load([row, arange(columns / NVFP4_GROUP)]).cast::<f32>() / global;
+    let elements = (bytes & 15).join(bytes >> 4).reshape([groups, NVFP4_GROUP]);
+    let scale = scales.load([row, arange(groups)]).cast::<f32>() / global;
     let wide = (value(elements) * scale.expand_dims(1)).cast::<T>();
     out.store([row, arange(columns)], wide.reshape([columns]));
 }
@@ -218,28 +213,25 @@ fn quantize_row<T: Number>(
     first: Scalar<i64>,
     rows: Scalar<i64>,
 ) {
-    require(
-        src.extent(1) % NVFP4_GROUP == 0
-            && scales.extent(1) == src.extent(1) / NVFP4_GROUP
-            && payload.extent(1) == src.extent(1) / 2,
-    );
-    let (row, columns) = (program_id(0), comptime(src.extent(1)));
+    require(payload.extent(1) == scales.extent(1) * (NVFP4_GROUP / 2) && src.extent(1) == payload.extent(1) * 2);
+    let (row, groups) = (program_id(0), comptime(scales.extent(1)));
+    let columns = groups * NVFP4_GROUP;
     let local = row - start;
     let from = local + first;
-    let (groups, bytes) = (arange(columns / NVFP4_GROUP), arange(columns / 2));
+    let bytes = arange(columns / 2);
     if local >= 0 && from < rows {
         // Of a group 8 even columns and 8 odd ones: a byte has one of each.
         let x = src.load([from, arange(columns)]).cast::<f32>();
-        let (even, odd) = x.reshape([columns / NVFP4_GROUP, NVFP4_GROUP / 2, 2]).split();
+        let (even, odd) = x.reshape([groups, NVFP4_GROUP / 2, 2]).split();
         let (scale, inverse) = scale(even.abs().max(odd.abs()).max_axis(1), global);
-        scales.store([row, groups], scale);
+        scales.store([row, arange(groups)], scale);
         let (low, high) = (
             nearest(even * inverse.expand_dims(1)),
             nearest(odd * inverse.expand_dims(1)),
         );
         payload.store([row, bytes], (low | high << 4).cast::<u8>().reshape([columns / 2]));
     } else {
-        scales.store([row, groups], zero::<F8E4M3>());
+        scales.store([row, arange(groups)], zero::<F8E4M3>());
         payload.store([row, bytes], 0);
     }
 }
