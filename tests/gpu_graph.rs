@@ -6,7 +6,7 @@
 //! | 9, offset and rows of a copy to a slot | `a_captured_copy_*` |
 //! | 9, counts of padding, placing and taking back, on a stream of its own | `a_whole_step_*` |
 //! | 9, a whole batch padded by one launch | `a_captured_batch_*` |
-//! | 9, a movement in an arena's pinned buffer, and one in 8 bits | `a_captured_movement_*` |
+//! | 9, a movement in an arena's pinned buffer, and those in 8 and 4 bits | `a_captured_movement_*` |
 //! | 89, no load, allocation or wait inside a capture | all: the device's own stream refuses them while it is captured |
 //! | 95, an index out of range in a replay | `an_index_*` |
 //! | launches that overlap in a replay | `a_captured_chain_*` |
@@ -23,7 +23,9 @@ use std::time::Duration;
 use tilewright::dp::batch::Padding;
 use tilewright::dp::buffer::{Arena, Role};
 use tilewright::dp::collective::LocalGroup;
-use tilewright::dp::kernels::{copy_from_slot, copy_from_slot_padded, copy_to_slot, fill_and_place, pad_ids, pad_rows};
+use tilewright::dp::kernels::{
+    copy_from_slot, copy_from_slot_padded, copy_to_slot, dequantize_nvfp4, fill_and_place, pad_ids, pad_rows,
+};
 use tilewright::dp::movement::{Contribution, Counts, Groups, Moved, Movement, MovementError};
 use tilewright::dp::plan::{Plan, Profile, Request, Topology};
 use tilewright::prelude::*;
@@ -460,6 +462,52 @@ fn a_captured_movement_in_8_bits_follows_counts() -> Outcome {
                 on_device,
             )
             .map(|_| ())
+    };
+    gather()?;
+    let mut graph = captured(&stream, gather)?;
+    for (tokens, planned, moved) in [(4, 4, 4), (1, 1, 1), (0, 0, 0), (5, 5, 4), (40, 40, 4), (-2, 0, 0)] {
+        counts.copy_from(&[0, tokens])?;
+        buffer.copy_from(&[7.0; 16 * 256])?;
+        replay(&mut graph)?;
+        let mut expected: Vec<f32> = (0..moved).flat_map(even_row).collect();
+        expected.resize(16 * 256, 0.0);
+        assert!(buffer.download()? == expected, "{tokens} tokens");
+        let moved = moved as u64;
+        assert_eq!(Moved::read(&report)?, Moved { planned, moved }, "{tokens} tokens");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_captured_movement_in_4_bits_follows_counts() -> Outcome {
+    let Some((device, _turn)) = gpu() else { return Ok(()) };
+    let stream = device.stream();
+    let topology = Topology::new(1, 1)?;
+    let plan = Plan::new(&Request {
+        profile: Profile::Pr8277,
+        graph_ok: true,
+        graph_buckets: Some(vec![16]),
+        ..Request::new(vec![5], 1)
+    })?;
+    let groups = Groups::local(&device, &topology, Duration::from_secs(10)).remove(0);
+    let movement = Movement::new(&plan, &topology, &groups)?;
+    let rows: Vec<f32> = (0..4).flat_map(even_row).collect();
+    let local = device.upload(&rows, [4, 256])?;
+    let mut buffer = device.zeros::<f32, 2>([16, 256])?;
+    let (mut payload, mut scales) = (device.zeros([16, 128])?, device.zeros([16, 16])?);
+    let (mut counts, mut report) = (device.zeros::<i64, 1>([2])?, device.zeros([2])?);
+    // Of halves of small numbers that makes scales that are small numbers, and elements of 6.
+    let global = 12.0;
+    let mut gather = || {
+        let on_device = Counts::OnDevice {
+            start: count(&counts, 0, 16),
+            tokens: count(&counts, 1, 64),
+            report: report.view_mut(),
+        };
+        let (mut bytes, mut sizes) = (payload.view_mut(), scales.view_mut());
+        movement.gather_nvfp4(&mut bytes, &mut sizes, local.view(), global, on_device)?;
+        dequantize_nvfp4(&mut buffer, &payload, &scales, global).launch_on(&stream)?;
+        Ok::<(), MovementError>(())
     };
     gather()?;
     let mut graph = captured(&stream, gather)?;

@@ -112,7 +112,8 @@ fn shapes_that_a_kernel_does_not_have_are_refused() {
         hidden: 100,
         ..Shapes::default()
     };
-    assert!(refused("quantize_rows", odd).contains("a multiple of 128"));
+    assert!(refused("quantize_rows", odd.clone()).contains("a multiple of 128"));
+    assert!(refused("swizzle_scales", odd).contains("a multiple of 16"));
     let absent = Shapes {
         rank: 8,
         ..Shapes::default()

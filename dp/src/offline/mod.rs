@@ -77,7 +77,7 @@ pub struct Engine {
 /// Kernels that an engine uses together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kernels {
-    /// Rows into the gathered buffer and back, also in 8 bits; padding out of routing.
+    /// Rows into the gathered buffer and back, also in 8 and in 4 bits; padding out of routing.
     Movement,
     /// The ids, positions, cache locations and lengths of a batch, padded in one launch.
     Padding,

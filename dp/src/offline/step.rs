@@ -4,11 +4,12 @@ use float8::F8E4M3;
 use tilewright_dsl::call::Exact;
 use tilewright_dsl::element::Integer;
 use tilewright_runtime::tensor::CountElement;
-use tilewright_runtime::{Device, DeviceCount, DeviceTensor, TensorError, TensorViewMut, device_count};
+use tilewright_runtime::{Device, DeviceCount, DeviceTensor, Launch, TensorError, TensorViewMut, device_count};
 
 use super::absent::{Absent, groups};
 use super::{Engine, OfflineError, Pass, Sizes};
 use crate::collective::Summand;
+use crate::kernels::nvfp4::{NVFP4_GROUP, dequantize_nvfp4, swizzle_scales, swizzled_extents};
 use crate::kernels::quantize::GROUP;
 use crate::movement::{Contribution, Counts, Movement, MovementError};
 use crate::plan::{Fill, ForwardMode, Plan, PlanError, Request, Topology, capture_sizes};
@@ -20,6 +21,8 @@ struct Tensors<T: Summand> {
     buffer: DeviceTensor<T, 2>,
     payload: DeviceTensor<F8E4M3, 2>,
     scales: DeviceTensor<f32, 2>,
+    bytes: DeviceTensor<u8, 2>,
+    steps: DeviceTensor<F8E4M3, 2>,
     report: DeviceTensor<i64, 1>,
 }
 
@@ -55,12 +58,14 @@ impl<T: Summand> Tensors<T> {
             buffer: device.zeros([all, hidden])?,
             payload: device.zeros([all, hidden])?,
             scales: device.zeros([all, hidden / GROUP])?,
+            bytes: device.zeros([all, hidden / 2])?,
+            steps: device.zeros([all, hidden / NVFP4_GROUP])?,
             report: device.zeros([2])?,
         })
     }
 
-    fn has_groups(&self) -> bool {
-        self.buffer.extents()[1].is_multiple_of(GROUP)
+    fn has_groups(&self, group: usize) -> bool {
+        self.buffer.extents()[1].is_multiple_of(group)
     }
 
     fn planned(&mut self, movement: &Movement<'_, Absent>, plan: &Plan) -> Result<(), MovementError> {
@@ -74,11 +79,23 @@ impl<T: Summand> Tensors<T> {
         }
         let mut result = self.result.view_mut().rows(..of_rank)?;
         movement.scatter(&mut result, buffer.view(), Counts::Planned)?;
-        if self.has_groups() {
+        if self.has_groups(GROUP) {
             let mut buffer = self.buffer.view_mut().rows(..rows)?;
             let mut payload = self.payload.view_mut().rows(..rows)?;
             let mut scales = self.scales.view_mut().rows(..rows)?;
             movement.gather_quantized(&mut buffer, &mut payload, &mut scales, local, Counts::Planned)?;
+        }
+        if self.has_groups(NVFP4_GROUP) {
+            let mut payload = self.bytes.view_mut().rows(..rows)?;
+            let mut scales = self.steps.view_mut().rows(..rows)?;
+            movement.gather_nvfp4(&mut payload, &mut scales, local, 1.0, Counts::Planned)?;
+            // What reads them.
+            let device = self.buffer.device().clone();
+            let (payload, scales) = (payload.view(), scales.view());
+            let buffer = self.buffer.view_mut().rows(..rows)?;
+            dequantize_nvfp4(buffer, payload, scales, 1.0).launch(&device)?;
+            let mut swizzled = device.zeros(swizzled_extents(rows, scales.extents()[1]))?;
+            swizzle_scales(&mut swizzled, scales).launch(&device)?;
         }
         Ok(())
     }
@@ -90,7 +107,7 @@ impl<T: Summand> Tensors<T> {
     ) -> Result<(), MovementError> {
         let (slot, rows) = (movement.slot(), plan.layout().rows());
         let (of_rank, all) = (slot.rows as usize, rows as usize);
-        let has_groups = self.has_groups();
+        let (has_groups, has_nvfp4_groups) = (self.has_groups(GROUP), self.has_groups(NVFP4_GROUP));
         let numbers = self.buffer.device().zeros::<C, 1>([2])?;
         let start = device_count(&numbers, 0, rows)?;
         let tokens = device_count(&numbers, 1, slot.rows)?;
@@ -109,6 +126,11 @@ impl<T: Summand> Tensors<T> {
             let mut payload = self.payload.view_mut().rows(..all)?;
             let mut scales = self.scales.view_mut().rows(..all)?;
             movement.gather_quantized(&mut buffer, &mut payload, &mut scales, local, counts.get())?;
+        }
+        if has_nvfp4_groups {
+            let mut payload = self.bytes.view_mut().rows(..all)?;
+            let mut scales = self.steps.view_mut().rows(..all)?;
+            movement.gather_nvfp4(&mut payload, &mut scales, local, 1.0, counts.get())?;
         }
         Ok(())
     }

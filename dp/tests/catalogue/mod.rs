@@ -216,6 +216,11 @@ pub fn others() -> Vec<Other> {
     let mut scales = device.zeros::<f32, 2>([3, 56]).expect("host memory");
     let wire = device.zeros::<float8::F8E4M3, 2>([3, 7168]).expect("host memory");
     let wire_scales = device.zeros::<f32, 2>([3, 56]).expect("host memory");
+    let mut bytes = device.zeros::<u8, 2>([3, 3584]).expect("host memory");
+    let mut steps = device.zeros::<float8::F8E4M3, 2>([3, 448]).expect("host memory");
+    let wire_bytes = device.zeros::<u8, 2>([3, 3584]).expect("host memory");
+    let wire_steps = device.zeros::<float8::F8E4M3, 2>([3, 448]).expect("host memory");
+    let mut blocks = device.zeros(nvfp4::swizzled_extents(3, 448)).expect("host memory");
     let mut cache = device.zeros::<half::bf16, 2>([9, 576]).expect("host memory");
     let nope = device.zeros::<half::bf16, 2>([3, 512]).expect("host memory");
     let rope = device.zeros::<half::bf16, 2>([3, 64]).expect("host memory");
@@ -256,6 +261,34 @@ pub fn others() -> Vec<Other> {
             &[16],
             &[8, 16],
         ),
+        // A thread has a group: two packets of the source, and 8 bytes.
+        other(
+            quantize_nvfp4_to_slot(&mut bytes, &mut steps, &source, 1.0, start, Runtime(0), rows),
+            &[16],
+            &[8, 16],
+        ),
+        other(
+            quantize_nvfp4_to_slot_with_report(
+                &mut bytes,
+                &mut steps,
+                &mut report,
+                &source,
+                1.0,
+                start,
+                Runtime(0),
+                rows,
+            ),
+            &[16],
+            &[8, 16],
+        ),
+        // Half a group, and its scale.
+        other(
+            dequantize_nvfp4(&mut padded, &wire_bytes, &wire_steps, 1.0),
+            &[1, 4],
+            &[16],
+        ),
+        // The four columns of four rows, to where they are side by side.
+        other(swizzle_scales(&mut blocks, &wire_steps), &[4], &[16]),
         other(mask_rows_outside(&mut experts, &counts, &counts), &[8], &[16]),
         other(pad_rows_with(&mut padded, &source, Runtime(2), 0.5f32), &[16], &[16]),
         other(pad_ids(&mut bucket, &ids, Runtime(3000), -1i64), &[8, 16], &[16]),

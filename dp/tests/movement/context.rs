@@ -33,7 +33,9 @@ fn context_parallel_parts_make_the_round_trip_bit_for_bit() {
                     }
                 }
                 let replicate = Contribution::Replicate;
-                round_trip::<bf16>(device, &plan, &topology, How::Quantized, replicate, false, 128);
+                for how in [How::Quantized, How::Nvfp4] {
+                    round_trip::<bf16>(device, &plan, &topology, how, replicate, false, 128);
+                }
             }
         }
         assert!(modes.iter().all(|&plans| plans > 20), "{modes:?}");

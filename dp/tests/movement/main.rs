@@ -4,6 +4,8 @@ mod context;
 mod mismatch;
 mod push;
 mod ranks;
+#[path = "../nvfp4/reference.rs"]
+mod reference;
 mod round_trips;
 mod sums;
 mod wire;

@@ -81,6 +81,8 @@ fn counts_in_device_memory_are_clamped_and_reported() {
                 (true, How::Variable),
                 (false, How::Quantized),
                 (true, How::Quantized),
+                (false, How::Nvfp4),
+                (true, How::Nvfp4),
             ] {
                 let plan = plan_of(Profile::Main202611, &[4, 4], &topology, extend);
                 // Tokens that the device counts, and rows that the tensor has.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use float8::F8E4M3;
 use tilewright_dp::collective::{Group, LocalGroup, Summand};
+use tilewright_dp::kernels::dequantize_nvfp4;
 use tilewright_dp::movement::{Contribution, Counts, Groups, Moved, Movement, MovementError};
 use tilewright_dp::plan::{ContextParallel, Plan, Profile, Request, Topology};
-use tilewright_dsl::element::Element;
-use tilewright_runtime::Device;
+use tilewright_dsl::element::{Element, ElementType};
+use tilewright_runtime::{Device, Launch};
 
 use tilewright_harness::testing::*;
 
@@ -54,7 +55,23 @@ pub fn rows_for<T: Element>(how: How, rank: usize, rows: usize, columns: usize) 
             let each = rows_of_rank::<T>(rank, rows, 1).into_iter();
             each.map(|row| vec![row[0]; columns]).collect()
         }
+        // And by 4 bits and a scale, if they are six times what a scale can be.
+        How::Nvfp4 => {
+            let bits = |row: usize| 1 + ((rank * 1009 + row * 31) % 126) as u8;
+            let row = |row| bits_of::<T>(6.0 * F8E4M3::from_bits(bits(row)).to_f32());
+            (0..rows).map(|number| vec![row(number); columns]).collect()
+        }
         How::Gather | How::Variable => rows_of_rank::<T>(rank, rows, columns),
+    }
+}
+
+/// The bits of a number that the type has.
+fn bits_of<T: Element>(x: f32) -> u64 {
+    match T::TYPE {
+        ElementType::F32 => x.to_bits().into(),
+        ElementType::BF16 => half::bf16::from_f32(x).to_bits().into(),
+        ElementType::F16 => half::f16::from_f32(x).to_bits().into(),
+        other => panic!("{other} is not made narrower"),
     }
 }
 
@@ -74,6 +91,7 @@ pub enum How {
     Gather,
     Variable,
     Quantized,
+    Nvfp4,
 }
 
 /// Gathers in one of the ways.
@@ -99,6 +117,17 @@ pub fn gather<T: Summand, G: Group>(
             payload.read();
             scales.read();
             moved
+        }
+        How::Nvfp4 => {
+            let [rows, columns] = buffer.extents();
+            let device = buffer.device().clone();
+            let mut payload = Guarded::<u8>::untouched(&device, rows, columns / 2, Placement::Contiguous);
+            let mut scales = Guarded::<F8E4M3>::untouched(&device, rows, columns / 16, Placement::Contiguous);
+            let moved = movement.gather_nvfp4(&mut payload.view_mut(), &mut scales.view_mut(), local, 1.0, counts)?;
+            dequantize_nvfp4(&mut buffer, payload.view(), scales.view(), 1.0).launch(&device)?;
+            payload.read();
+            scales.read();
+            Ok(moved)
         }
     }
 }

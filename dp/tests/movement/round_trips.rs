@@ -95,7 +95,7 @@ fn rows_without_columns_make_the_round_trip_in_every_way() {
         let topology = Topology::new(4, 2).unwrap();
         for counts in [[3, 1], [0, 0]] {
             let plan = plan(&counts, 2, Profile::Main202609, true);
-            for how in [How::Gather, How::Variable, How::Quantized] {
+            for how in [How::Gather, How::Variable, How::Quantized, How::Nvfp4] {
                 for contribution in [Contribution::Partial, Contribution::Replicate] {
                     round_trip::<bf16>(device, &plan, &topology, how, contribution, true, 0);
                 }
@@ -180,6 +180,9 @@ fn the_rows_of_a_graph_behind_the_last_rank_are_zero() {
         let topology = Topology::new(3, 3).unwrap();
         for how in [How::Gather, How::Variable] {
             round_trip::<bf16>(device, &plan, &topology, how, Contribution::Replicate, false, 6);
+        }
+        for how in [How::Quantized, How::Nvfp4] {
+            round_trip::<bf16>(device, &plan, &topology, how, Contribution::Replicate, false, 128);
         }
     });
 }

@@ -57,6 +57,23 @@ fn noise(count: usize) -> impl Iterator<Item = u32> {
 }
 
 #[test]
+fn the_values_of_e4m3_are_those_of_the_crate() {
+    for bits in 0..=255u8 {
+        let (ours, theirs) = (scale(bits), F8E4M3::from_bits(bits).to_f32());
+        assert!(ours == theirs || (ours.is_nan() && theirs.is_nan()), "{bits:#x}");
+    }
+}
+
+#[test]
+fn ties_go_to_the_even_neighbour() {
+    let ties = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0].map(rounded);
+    assert_eq!(ties, [0, 2, 2, 4, 4, 6, 6]);
+    let above = [0.25f32, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 6.0, f32::INFINITY].map(|x| rounded(-x.next_up()));
+    assert_eq!(above, [9, 10, 11, 12, 13, 14, 15, 15, 15]);
+    assert_eq!([0.0f32, -0.0, f32::NAN].map(rounded), [0, 8, 7]);
+}
+
+#[test]
 fn every_element_means_with_every_scale_what_the_tables_say() {
     fn all<T: Hidden>(device: &Device) {
         // A group for each scale, whose elements are all patterns, moved on by one from row to row.

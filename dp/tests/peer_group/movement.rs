@@ -60,8 +60,10 @@ fn every_mode_contribution_wire_and_topology_makes_the_round_trip() {
                             round_trip_of::<f32, _>(groups, &plan, &topology, how, contribution, !extend, columns);
                         }
                     }
-                    let (how, contribution) = (How::Quantized, Contribution::Replicate);
-                    round_trip_of::<bf16, _>(groups, &plan, &topology, how, contribution, true, 256);
+                    for how in [How::Quantized, How::Nvfp4] {
+                        let contribution = Contribution::Replicate;
+                        round_trip_of::<bf16, _>(groups, &plan, &topology, how, contribution, true, 256);
+                    }
                 }
             });
         }
