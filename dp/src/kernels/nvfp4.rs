@@ -54,7 +54,7 @@ const PART: usize = 4;
 /// let (mut payload, mut scales) = (device.zeros::<u8, 2>([2, 8])?, device.zeros::<F8E4M3, 2>([2, 1])?);
 /// quantize_nvfp4_to_slot(&mut payload, &mut scales, &src, 2.0, Exact(1), Exact(0), Exact(1)).launch(&device)?;
 /// // 3 is the largest, and 6 with a scale of 1/2, which 2 makes 1.
-/// assert_eq!(scales.download()?.map(F8E4M3::to_f32), [0.0, 1.0]);
+/// assert_eq!(scales.download()?, [0.0, 1.0].map(F8E4M3::from_f32));
 /// assert_eq!(payload.download()?[8..], [0xff, 0xff, 0xff, 0xff, 0x44, 0x44, 0x44, 0x44]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

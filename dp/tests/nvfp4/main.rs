@@ -4,3 +4,4 @@ mod reference;
 mod rounding;
 mod slots;
 mod swizzle;
+mod threads;
