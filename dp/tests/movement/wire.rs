@@ -5,7 +5,7 @@ use half::bf16;
 use tilewright_dp::collective::Group;
 use tilewright_dp::kernels::nvfp4::{swizzle_scales, swizzled_extents};
 use tilewright_dp::movement::{Counts, Movement, MovementError};
-use tilewright_dp::plan::{Profile, Topology, WireFormat};
+use tilewright_dp::plan::{Plan, Profile, Request, Topology, WireFormat};
 use tilewright_runtime::{Device, Launch};
 
 use crate::ranks::*;
@@ -76,10 +76,22 @@ fn eight_bits_on_the_way_keep_zeros_and_most_of_a_value() {
 fn four_bits_on_the_way_are_those_of_each_row_and_are_swizzled_behind_it() {
     for_each_device(|device| {
         let (columns, global) = (7168, 2688.0 / 20.0);
-        for (counts, attention_tp, extend) in [([5u64, 0, 3], 1, false), ([5, 0, 3], 2, true), ([1, 0, 0], 1, true)] {
+        // A graph's buffer has rows behind the last rank's.
+        let of_graph = Request {
+            profile: Profile::Pr8277,
+            graph_ok: true,
+            graph_buckets: Some(vec![16]),
+            ..Request::new(vec![3, 0, 4], 3)
+        };
+        let plans = [
+            (1, plan(&[5, 0, 3], 1, Profile::Main202609, false)),
+            (2, plan(&[5, 0, 3], 2, Profile::Main202609, true)),
+            (1, plan(&[1, 0, 0], 1, Profile::Main202609, true)),
+            (1, Plan::new(&of_graph).unwrap()),
+        ];
+        for (attention_tp, plan) in plans {
             let topology = Topology::new(3 * attention_tp, 3).unwrap();
-            let plan = plan(&counts, attention_tp, Profile::Main202609, extend);
-            let rows = plan.layout().rows() as usize;
+            let (counts, rows) = (plan.layout().counts(), plan.layout().rows() as usize);
             let value = |rank: usize, i: usize| bf16::from_f32(((rank * 5003 + i * 37) % 1009) as f32 / 26.0 - 19.0);
             let mine = |rank: usize| (0..counts[rank] as usize * columns).map(move |i| value(rank, i));
             let found = on_all(device, &topology, |groups| {

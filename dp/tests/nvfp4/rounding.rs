@@ -133,7 +133,7 @@ fn every_number_of_16_bits_is_rounded_to_the_nearest() {
     fn all<T: Hidden>(device: &Device) {
         // Beside its neighbours, which share its magnitude; and beside numbers from everywhere.
         for step in [1, 40_503u64] {
-            let patterns = (0..1u64 << 16).map(|i| T::from_bits64(i * step & 0xffff));
+            let patterns = (0..1u64 << 16).map(|i| T::from_bits64((i * step) & 0xffff));
             check(device, &patterns.collect::<Vec<_>>(), 4096, &GLOBALS[..3]);
         }
     }
