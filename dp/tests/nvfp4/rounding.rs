@@ -165,6 +165,29 @@ fn numbers_of_32_bits_and_those_beside_a_tie_are_rounded_to_the_nearest() {
     });
 }
 
+/// Which of two neighbours a scale is, where it is between them, hangs on the last bit of each operation before.
+#[test]
+fn scales_beside_a_tie_are_those_of_the_stated_order_of_operations() {
+    for_each_device(|device| {
+        let mut differing = 0;
+        for global in GLOBALS {
+            let ties = (1..126).map(|bits| (scale(bits) + scale(bits + 1)) / 2.0);
+            let largest = ties.flat_map(|tie| {
+                let most = tie * 6.0 / global;
+                (0..9).map(move |ulps| f32::from_bits(most.to_bits() + ulps - 4))
+            });
+            let values: Vec<f32> = largest.flat_map(|most| [most; GROUP]).collect();
+            check(device, &values, GROUP, &[global]);
+            let others = values.chunks(GROUP).filter(|group| {
+                let scaled = F8E4M3::from_f32(group[0] * global * (1.0f32 / 6.0));
+                scaled.to_bits() != quantized(group, global).1
+            });
+            differing += others.count();
+        }
+        assert!(differing > 10, "{differing} would be others in another order");
+    });
+}
+
 #[test]
 fn groups_of_zeros_of_nan_and_with_infinities_become_what_is_said_of_them() {
     for_each_device(|device| {
@@ -188,6 +211,8 @@ fn groups_of_zeros_of_nan_and_with_infinities_become_what_is_said_of_them() {
         ];
         let values: Vec<f32> = groups.iter().flat_map(|(group, ..)| group.clone()).collect();
         check(device, &values, GROUP, &[1.0]);
+        // What its elements would be multiplied by is more than an f32 can be, and its zeros are zeros.
+        check(device, &group(3.9e-41, 0.0), GROUP, &[3.0e38]);
         let rows = groups.len();
         let src = device.upload(&values, [rows, GROUP]).unwrap();
         let (mut payload, mut scales) = (
