@@ -32,9 +32,8 @@ const PART: usize = 4;
 ///   [`place_rows()`](super::place_rows()); `global` is finite and above zero.
 /// * A scale is `most * (1 / 6) * global` rounded to nearest even to e4m3, at most 448, where `most` is the largest magnitude of
 ///   its 16 columns; each of these is multiplied by `1 / (scale * (1 / global))`, the largest f32 at most, and rounded to
-///   nearest even to e2m1, at most 6. All in f32, each operation rounded: the reference of vLLM's and FlashInfer's tests
-///   (`ref_nvfp4_quant`). Their kernels take reciprocals that are off by a last bit or two, and now and then round to the
-///   neighbour.
+///   nearest even to e2m1, at most 6. All in f32, each operation rounded: the reference of vLLM's tests (`ref_nvfp4_quant`).
+///   Kernels of vLLM and FlashInfer take reciprocals that are off by a last bit or two, and now and then round to the neighbour.
 /// * Rows without a token are zero bytes. Groups of zeros, and of what is too small for a scale, are zeros with a scale of
 ///   zero. Zeros, and what rounds to zero, keep their sign.
 /// * Infinities count as such: the scale is 448, and they become 6, with their sign. NaN becomes +6, as the hardware's
