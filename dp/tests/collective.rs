@@ -233,6 +233,7 @@ fn request(rows: u64) -> RequestedCollective {
         rows,
         columns: 7168,
         parts: vec![4, 0, 5],
+        starts: Vec::new(),
     }
 }
 

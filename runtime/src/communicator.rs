@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,8 +107,7 @@ impl Communicator {
     /// # Errors
     /// The parts do not fit, the elements have gaps, or NCCL fails.
     pub fn all_gather<T: Element>(&self, tensor: &mut TensorViewMut<'_, T, 2>, parts: &[u64]) -> Result<(), NcclError> {
-        let bytes = self.elements(tensor, parts, T::TYPE.size() as u64)?;
-        self.gather(tensor, &bytes, UnequalGather::of(&bytes))
+        self.gather(tensor, &self.in_a_row(tensor, parts)?, None)
     }
 
     /// The same in a certain way, if the parts are not equal. All ranks have to say the same.
@@ -120,19 +120,33 @@ impl Communicator {
         parts: &[u64],
         unequal: UnequalGather,
     ) -> Result<(), NcclError> {
-        let bytes = self.elements(tensor, parts, T::TYPE.size() as u64)?;
-        self.gather(tensor, &bytes, unequal)
+        self.gather(tensor, &self.in_a_row(tensor, parts)?, Some(unequal))
+    }
+
+    /// The same for parts that lie anywhere: `places` are the rows of each rank, of which no two overlap.
+    ///
+    /// # Errors
+    /// As for [`all_gather`](Self::all_gather).
+    pub fn all_gather_at<T: Element>(
+        &self,
+        tensor: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), NcclError> {
+        self.check_places(tensor, places)?;
+        self.gather(tensor, places, None)
     }
 
     fn gather<T: Element>(
         &self,
         tensor: &mut TensorViewMut<'_, T, 2>,
-        bytes: &[u64],
-        unequal: UnequalGather,
+        places: &[Range<u64>],
+        unequal: Option<UnequalGather>,
     ) -> Result<(), NcclError> {
+        let bytes = elements(tensor, places, T::TYPE.size() as u64);
+        let unequal = unequal.unwrap_or_else(|| UnequalGather::of(bytes.iter().map(|part| part.end - part.start)));
         self.put(tensor, |stream, address| {
-            // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor.
-            unsafe { self.nccl.all_gather(stream, address, bytes, unequal) }
+            // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor, apart.
+            unsafe { self.nccl.all_gather(stream, address, &bytes, unequal) }
         })
     }
 
@@ -145,10 +159,32 @@ impl Communicator {
         tensor: &mut TensorViewMut<'_, T, 2>,
         parts: &[u64],
     ) -> Result<(), NcclError> {
-        let counts = self.elements(tensor, parts, 1)?;
-        // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor.
+        self.sum_scattered(tensor, &self.in_a_row(tensor, parts)?)
+    }
+
+    /// The same for parts that lie anywhere: `places` are the rows of each rank, of which no two overlap. Rows between them keep
+    /// their values.
+    ///
+    /// # Errors
+    /// As for [`reduce_scatter`](Self::reduce_scatter).
+    pub fn reduce_scatter_at<T: Element>(
+        &self,
+        tensor: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), NcclError> {
+        self.check_places(tensor, places)?;
+        self.sum_scattered(tensor, places)
+    }
+
+    fn sum_scattered<T: Element>(
+        &self,
+        tensor: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), NcclError> {
+        let parts = elements(tensor, places, 1);
+        // SAFETY: as in `all_reduce`; the parts were checked to lie in the tensor, apart.
         self.put(tensor, |stream, address| unsafe {
-            self.nccl.reduce_scatter(stream, address, &counts, T::TYPE)
+            self.nccl.reduce_scatter(stream, address, &parts, T::TYPE)
         })
     }
 
@@ -160,14 +196,13 @@ impl Communicator {
         self.nccl.finish(self.queue()?)
     }
 
-    /// The elements of parts, `unit` for each.
-    fn elements<T: Element>(
+    /// The rows of parts that lie one after the other.
+    fn in_a_row<T: Element>(
         &self,
         tensor: &TensorViewMut<'_, T, 2>,
         parts: &[u64],
-        unit: u64,
-    ) -> Result<Vec<u64>, NcclError> {
-        let [rows, columns] = tensor.extents().map(|extent| extent as u64);
+    ) -> Result<Vec<Range<u64>>, NcclError> {
+        let rows = tensor.extents()[0] as u64;
         let sum = parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));
         if parts.len() != self.size() || sum.is_none_or(|sum| sum > rows) {
             return Err(NcclError::WrongParts {
@@ -176,8 +211,33 @@ impl Communicator {
                 ranks: self.size(),
             });
         }
-        // They are no more than the tensor has, whose bytes were counted when it was made.
-        Ok(parts.iter().map(|part| part * columns * unit).collect())
+        let place = |start: &mut u64, &part: &u64| {
+            let place = *start..*start + part;
+            *start = place.end;
+            Some(place)
+        };
+        Ok(parts.iter().scan(0, place).collect())
+    }
+
+    /// Makes sure that parts lie in the tensor, no two in one place.
+    fn check_places<T: Element>(
+        &self,
+        tensor: &TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), NcclError> {
+        let rows = tensor.extents()[0] as u64;
+        let mut in_order: Vec<_> = places.iter().filter(|place| !place.is_empty()).collect();
+        in_order.sort_by_key(|place| place.start);
+        let are_apart = in_order.is_sorted_by(|one, next| one.end <= next.start);
+        let is_within = |place: &Range<u64>| place.start <= place.end && place.end <= rows;
+        match places.len() == self.size() && are_apart && places.iter().all(is_within) {
+            true => Ok(()),
+            false => Err(NcclError::WrongPlaces {
+                places: places.to_vec(),
+                rows,
+                ranks: self.size(),
+            }),
+        }
     }
 
     fn queue(&self) -> Result<&CudaStream, NcclError> {
@@ -205,4 +265,11 @@ impl Communicator {
             Place::Host(_) => Err(NOT_CUDA.into()),
         }
     }
+}
+
+/// The elements of rows, `unit` for each. They are no more than the tensor has, whose bytes were counted when it was made.
+fn elements<T: Element>(tensor: &TensorViewMut<'_, T, 2>, places: &[Range<u64>], unit: u64) -> Vec<Range<u64>> {
+    let row = tensor.extents()[1] as u64 * unit;
+    let elements = |place: &Range<u64>| place.start * row..place.end * row;
+    places.iter().map(elements).collect()
 }

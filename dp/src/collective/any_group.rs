@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tilewright_dsl::element::Element;
 use tilewright_runtime::{Stream, TensorViewMut};
 
+use super::{CollectiveError, Exchange, Group, PeerGroup, Summand};
 #[cfg(feature = "nccl")]
-use super::NcclGroup;
-use super::{CollectiveError, Exchange, Group, PeerGroup, PeersError, Summand};
+use super::{Hosts, HostsGroup, NcclGroup};
 
-/// One rank of a group through stores to peers where all devices reach each other, and through NCCL where they do not and the
-/// feature `nccl` is on. All ranks have the same.
+/// One rank of a group through stores to peers where all devices reach each other; through both these and NCCL where ranks are on
+/// several hosts, equally many on each, and reach each other there; and through NCCL otherwise. What takes NCCL needs the feature
+/// `nccl`. All ranks have the same.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -27,6 +28,9 @@ use super::{CollectiveError, Exchange, Group, PeerGroup, PeersError, Summand};
 pub enum AnyGroup {
     /// Stores to peers.
     Peers(PeerGroup),
+    /// Stores to peers within hosts, and NCCL between them.
+    #[cfg(feature = "nccl")]
+    Hosts(HostsGroup<PeerGroup, NcclGroup>),
     /// NCCL.
     #[cfg(feature = "nccl")]
     Nccl {
@@ -38,17 +42,36 @@ pub enum AnyGroup {
 }
 
 impl AnyGroup {
-    /// Joins all ranks of an exchange as [`PeerGroup::join`] does, or as `NcclGroup`'s `join` does; a
-    /// warning says then why.
+    /// Joins all ranks of an exchange as [`PeerGroup::join`] does; as [`HostsGroup`]'s `join` does, which a message tells; or as
+    /// `NcclGroup`'s does, and a warning says then why.
     ///
     /// # Errors
     /// The devices do not reach each other and there is no NCCL either, or not all ranks come.
     pub fn join(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
-        match PeerGroup::join(stream, exchange.clone()) {
-            Ok(group) => Ok(Self::Peers(group)),
-            Err(why) if is_of_devices(&why) => Self::without_peers(stream, exchange, why),
-            Err(error) => Err(error),
+        match Self::with_peers(stream, exchange.clone()) {
+            Err(why) if why.allows_nccl() => Self::without_peers(stream, exchange, why),
+            joined => joined,
         }
+    }
+
+    #[cfg(feature = "nccl")]
+    fn with_peers(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
+        let hosts = Hosts::find(&*exchange)?;
+        if hosts.hosts() == 1 || hosts.places() == 1 {
+            return Ok(Self::Peers(PeerGroup::join(stream, exchange)?));
+        }
+        let group = HostsGroup::join_on(&hosts, stream, exchange)?;
+        tracing::info!(
+            rank = group.rank(),
+            hosts = hosts.hosts(),
+            "ranks meet through stores to peers within hosts, and through NCCL between them"
+        );
+        Ok(Self::Hosts(group))
+    }
+
+    #[cfg(not(feature = "nccl"))]
+    fn with_peers(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
+        Ok(Self::Peers(PeerGroup::join(stream, exchange)?))
     }
 
     #[cfg(feature = "nccl")]
@@ -71,10 +94,12 @@ impl AnyGroup {
         Err(why)
     }
 
-    /// Why stores to peers do not serve, if they do not.
+    /// Why stores to peers do not serve, not even within hosts, if they do not.
     pub fn why(&self) -> Option<&CollectiveError> {
         match self {
             Self::Peers(_) => None,
+            #[cfg(feature = "nccl")]
+            Self::Hosts(_) => None,
             #[cfg(feature = "nccl")]
             Self::Nccl { why, .. } => Some(why),
         }
@@ -88,6 +113,8 @@ impl AnyGroup {
         Ok(match self {
             Self::Peers(group) => Self::Peers(group.on_stream(stream)?),
             #[cfg(feature = "nccl")]
+            Self::Hosts(group) => Self::Hosts(group.on_stream(stream)?),
+            #[cfg(feature = "nccl")]
             Self::Nccl { group, why } => Self::Nccl {
                 group: group.on_stream(stream)?,
                 why: why.clone(),
@@ -96,19 +123,12 @@ impl AnyGroup {
     }
 }
 
-/// Whether it says, on every rank alike, that devices have no memory that all of them reach.
-fn is_of_devices(error: &CollectiveError) -> bool {
-    match error {
-        CollectiveError::Peers(PeersError::Mixed { .. }) => false,
-        CollectiveError::Peers(_) | CollectiveError::Device(_) | CollectiveError::Tensor(_) => true,
-        _ => false,
-    }
-}
-
 macro_rules! served {
     ($this:ident, $group:ident => $done:expr) => {
         match $this {
             Self::Peers($group) => $done,
+            #[cfg(feature = "nccl")]
+            Self::Hosts($group) => $done,
             #[cfg(feature = "nccl")]
             Self::Nccl { group: $group, .. } => $done,
         }

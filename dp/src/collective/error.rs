@@ -1,11 +1,12 @@
 //! What can go wrong between ranks.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use tilewright_runtime::{DeviceError, LaunchError, TensorError};
 
-use super::{PeersError, RequestedCollective};
+use super::{HostsError, PeersError, RequestedCollective};
 use crate::plan::MAX_RANKS;
 
 /// Why a collective did not happen. All ranks of a group get an error, if not the same one.
@@ -99,6 +100,16 @@ pub enum CollectiveError {
         /// Rows of the buffer.
         rows: u64,
     },
+    /// Parts that begin anywhere overlap, or are not in the buffer.
+    #[error(
+        "parts of rows {places:?} overlap or do not lie in a buffer of {rows} rows: give each rank rows of its own"
+    )]
+    WrongPlaces {
+        /// The rows of each part.
+        places: Vec<Range<u64>>,
+        /// Rows of the buffer.
+        rows: u64,
+    },
     /// A sum is not what the host computes.
     #[error(
         "{collective}: row {row}, column {column} is {found:#x} and the host computes {expected:#x}; this is a bug"
@@ -147,6 +158,9 @@ pub enum CollectiveError {
         /// What the system says.
         reason: String,
     },
+    /// Ranks do not lie on their hosts as a group of several hosts needs it.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
     /// Ranks cannot have memory that all of them reach.
     #[error(transparent)]
     Peers(#[from] PeersError),
@@ -163,6 +177,54 @@ pub enum CollectiveError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+impl CollectiveError {
+    /// Whether it says, on every rank alike, that devices have no memory that all of them reach: they may have NCCL.
+    pub(super) fn allows_nccl(&self) -> bool {
+        match self {
+            Self::Peers(PeersError::Mixed { .. }) | Self::Hosts(HostsError::NoGpu { .. }) => false,
+            Self::Peers(_) | Self::Hosts(_) | Self::Device(_) | Self::Tensor(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The same, where the ranks that it names have other numbers in a larger group.
+    pub(super) fn renumbered(self, number: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Self::Disagreement {
+                rank,
+                mine,
+                other,
+                theirs,
+            } => Self::Disagreement {
+                rank: number(rank),
+                mine,
+                other: number(other),
+                theirs,
+            },
+            Self::Diverged { rank, remembered } => Self::Diverged {
+                rank: number(rank),
+                remembered,
+            },
+            Self::Late { rank, limit, missing } => Self::Late {
+                rank: number(rank),
+                limit,
+                missing: missing.into_iter().map(number).collect(),
+            },
+            Self::Gone { gone } => Self::Gone { gone: number(gone) },
+            Self::Unfinished { rank, limit } => Self::Unfinished {
+                rank: number(rank),
+                limit,
+            },
+            Self::Malformed { from } => Self::Malformed { from: number(from) },
+            Self::Connection { rank, reason } => Self::Connection {
+                rank: number(rank),
+                reason,
+            },
+            others => others,
+        }
+    }
 }
 
 /// Why a process cannot be a rank of a group.

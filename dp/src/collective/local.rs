@@ -1,6 +1,7 @@
 //! Ranks that are threads of one process and share a device.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tilewright_dsl::ir::{BinaryOp, Literal};
 use tilewright_runtime::{Device, DeviceTensor, Launch, Stream, TensorView, TensorViewMut};
 
 use super::exchange::Seat;
-use super::{CollectiveError, Group, Operation, RequestedCollective, Summand, check_ranks, even_parts};
+use super::{CollectiveError, Group, Operation, Rail, RequestedCollective, Summand, check_ranks, even_parts};
 use crate::kernels::{add_rows, convert_rows, copy_to_slot};
 
 /// One rank of a group of threads that share a device. What a rank gives is copied, as to another GPU, and every sum is
@@ -106,7 +107,7 @@ impl LocalGroup {
         &self,
         request: &RequestedCollective,
         all: &[Arc<DeviceTensor<T, 2>>],
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         result: &DeviceTensor<T, 2>,
     ) -> Result<(), CollectiveError> {
         let download = |contribution: &Arc<DeviceTensor<T, 2>>| contribution.rows(rows.clone())?.download();
@@ -126,6 +127,47 @@ impl LocalGroup {
             }
         }
         Ok(())
+    }
+
+    /// Brings every rank's part here.
+    fn gather<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        request: &RequestedCollective,
+    ) -> Result<(), CollectiveError> {
+        if self.size == 1 {
+            return Ok(());
+        }
+        self.together(|| {
+            let (rank, parts) = (self.seat.rank, &request.parts);
+            let start = request.start(rank) as usize;
+            let mine = buffer.view().rows(start..start + parts[rank] as usize)?;
+            let all = self.meet(request, self.copy(mine)?)?;
+            for (other, rows) in all.iter().enumerate().filter(|&(other, _)| other != rank) {
+                let (start, part) = (Runtime(request.start(other)), Runtime(parts[other]));
+                copy_to_slot(buffer.reborrow(), rows.view(), start, part).launch_on(&self.stream)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sums this rank's part.
+    fn sum_own<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        request: &RequestedCollective,
+    ) -> Result<(), CollectiveError> {
+        if self.size == 1 {
+            return Ok(());
+        }
+        self.together(|| {
+            let rank = self.seat.rank;
+            let all = self.meet(request, self.copy(buffer.view())?)?;
+            let (start, part) = (request.start(rank), request.parts[rank]);
+            let sum = self.sum(request, &all, start, part)?;
+            copy_to_slot(buffer.reborrow(), &sum, Runtime(start), Runtime(part)).launch_on(&self.stream)?;
+            Ok(())
+        })
     }
 
     /// What a collective does, and that its failure is the end of the group.
@@ -187,20 +229,7 @@ impl Group for LocalGroup {
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
         let request = RequestedCollective::new(Operation::AllGather, buffer, parts, self.size)?;
-        if self.size == 1 {
-            return Ok(());
-        }
-        self.together(|| {
-            let rank = self.seat.rank;
-            let start = request.start(rank) as usize;
-            let mine = buffer.view().rows(start..start + parts[rank] as usize)?;
-            let all = self.meet(&request, self.copy(mine)?)?;
-            for (other, rows) in all.iter().enumerate().filter(|&(other, _)| other != rank) {
-                let (start, part) = (Runtime(request.start(other)), Runtime(parts[other]));
-                copy_to_slot(buffer.reborrow(), rows.view(), start, part).launch_on(&self.stream)?;
-            }
-            Ok(())
-        })
+        self.gather(buffer, &request)
     }
 
     fn reduce_scatter<T: Summand>(
@@ -209,21 +238,31 @@ impl Group for LocalGroup {
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
         let request = RequestedCollective::new(Operation::ReduceScatter, buffer, parts, self.size)?;
-        if self.size == 1 {
-            return Ok(());
-        }
-        self.together(|| {
-            let rank = self.seat.rank;
-            let all = self.meet(&request, self.copy(buffer.view())?)?;
-            let (start, part) = (request.start(rank), parts[rank]);
-            let sum = self.sum(&request, &all, start, part)?;
-            copy_to_slot(buffer.reborrow(), &sum, Runtime(start), Runtime(part)).launch_on(&self.stream)?;
-            Ok(())
-        })
+        self.sum_own(buffer, &request)
     }
 
     fn finish(&self) -> Result<(), CollectiveError> {
         Ok(self.stream.synchronize()?)
+    }
+}
+
+impl Rail for LocalGroup {
+    fn all_gather_at<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::AllGather, buffer, places, self.size)?;
+        self.gather(buffer, &request)
+    }
+
+    fn reduce_scatter_at<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::ReduceScatter, buffer, places, self.size)?;
+        self.sum_own(buffer, &request)
     }
 }
 

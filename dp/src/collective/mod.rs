@@ -8,8 +8,9 @@
 //!   every sum is compared with the host's.
 //! * [`PeerGroup`]: one device for each rank, in threads or processes of one host, whose kernels store into each other's memory.
 //! * `NcclGroup`, with the feature `nccl`: one GPU for each rank, through NCCL.
+//! * [`HostsGroup`]: ranks of several hosts, by one of these within each host and by another between them, each row crossing once.
 //!
-//! [`AnyGroup`] is the first of the latter two that the devices allow.
+//! [`AnyGroup`] is the one that devices and hosts allow: peers on one host, peers and NCCL on several, or NCCL alone.
 //!
 //! All ranks of a group have to ask for the same things in the same order. A rank that asks for something else, or nothing,
 //! is an error on every rank, after the group's time limit at the latest: what is asked is compared on the host, through an
@@ -23,6 +24,7 @@ mod agreement;
 mod any_group;
 mod error;
 mod exchange;
+mod hosts;
 mod local;
 #[cfg(feature = "nccl")]
 mod nccl;
@@ -36,6 +38,7 @@ pub use agreement::{Agreement, StepExchangeError};
 pub use any_group::AnyGroup;
 pub use error::{CollectiveError, Refusal};
 pub use exchange::{Exchange, ThreadExchange};
+pub use hosts::{Hosts, HostsError, HostsGroup, Rail};
 pub use local::LocalGroup;
 #[cfg(feature = "nccl")]
 pub use nccl::NcclGroup;
@@ -84,7 +87,8 @@ pub trait Group {
     fn stream(&self) -> &Stream;
 
     /// Every row becomes the sum of that row on all ranks. Floats below 32 bits are summed in f32, in rank order, by
-    /// [`LocalGroup`] and [`PeerGroup`], and as NCCL does it by `NcclGroup`. A sum of floats keeps neither the sign of a zero nor the payload of a NaN.
+    /// [`LocalGroup`] and [`PeerGroup`], and as NCCL does it by `NcclGroup`; a [`HostsGroup`] sums within hosts first, and rounds
+    /// there too. A sum of floats keeps neither the sign of a zero nor the payload of a NaN.
     ///
     /// # Errors
     /// Ranks disagree, one of them is gone or late, or the device fails.
@@ -112,7 +116,7 @@ pub trait Group {
         parts: &[u64],
     ) -> Result<(), CollectiveError>;
 
-    /// Waits until this rank has what it asked for.
+    /// Waits until this rank has what it asked for. Of a [`HostsGroup`] all ranks have to call it.
     ///
     /// # Errors
     /// A rank is gone, the group's time is over, or the device failed.

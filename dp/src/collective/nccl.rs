@@ -1,14 +1,18 @@
 //! Ranks that have a GPU each.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tilewright_dsl::element::Element;
 use tilewright_runtime::communicator::Communicator;
-use tilewright_runtime::device::cuda::{NcclError, UnequalGather};
+use tilewright_runtime::device::cuda::{NcclError, NcclId, UnequalGather};
 use tilewright_runtime::{Stream, TensorViewMut};
 
-use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand};
+use super::{
+    Agreement, CollectiveError, Exchange, Group, Operation, Rail, RequestedCollective, Summand, ThreadExchange,
+};
 
 /// One rank of a group of GPUs that NCCL connects. Collectives are put into a stream, and captured if it is; a graph keeps
 /// what it needs of the group.
@@ -30,26 +34,32 @@ impl NcclGroup {
     /// NCCL is missing or fails, or not all ranks come.
     pub fn join(stream: &Stream, exchange: Arc<dyn Exchange>) -> Result<Self, CollectiveError> {
         // Rank 0 names the group. If it cannot, the others must hear of that too.
-        let id = (exchange.rank() == 0).then(Communicator::new_id).transpose();
-        let words: Vec<u64> = match &id {
-            Ok(Some(id)) => id.chunks_exact(8).map(word).collect(),
-            _ => Vec::new(),
-        };
-        let all = exchange.all_gather(&words)?;
-        id?;
-        let bytes: Vec<u8> = all
-            .first()
-            .into_iter()
-            .flatten()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
-        let id = bytes.try_into().map_err(|_| CollectiveError::Failed {
-            reason: "rank 0 could not name the group; its error says why".to_owned(),
-        })?;
+        let named = (exchange.rank() == 0).then(new_name).transpose();
+        let words = named
+            .as_ref()
+            .map_or(&[][..], |words| words.as_deref().unwrap_or_default());
+        let all = exchange.all_gather(words)?;
+        named?;
+        let id = id_of(all.first().map_or(&[], Vec::as_slice))?;
         let (rank, size, limit) = (exchange.rank(), exchange.size(), exchange.limit());
         Ok(Self {
             communicator: Communicator::join(stream, &id, rank, size, limit)?,
             agreement: Arc::new(Agreement::new(exchange)),
+        })
+    }
+
+    /// A group within a larger one, which compares what is asked for and explains what goes wrong: it exchanges nothing.
+    pub(super) fn join_within(
+        stream: &Stream,
+        name: &[u64],
+        rank: usize,
+        size: usize,
+        limit: Duration,
+    ) -> Result<Self, CollectiveError> {
+        let alone = ThreadExchange::ranks(1, limit)?.remove(0);
+        Ok(Self {
+            communicator: Communicator::join(stream, &id_of(name)?, rank, size, limit)?,
+            agreement: Arc::new(Agreement::new(Arc::new(alone))),
         })
     }
 
@@ -109,8 +119,17 @@ impl NcclGroup {
     }
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+/// A new group's name, as words that its ranks are told.
+pub(super) fn new_name() -> Result<Vec<u64>, NcclError> {
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    Ok(Communicator::new_id()?.chunks_exact(8).map(word).collect())
+}
+
+fn id_of(name: &[u64]) -> Result<NcclId, CollectiveError> {
+    let bytes: Vec<u8> = name.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.try_into().map_err(|_| CollectiveError::Failed {
+        reason: "rank 0 could not name the group; its error says why".to_owned(),
+    })
 }
 
 impl fmt::Debug for NcclGroup {
@@ -164,5 +183,27 @@ impl Group for NcclGroup {
             NcclError::Failed { .. } => self.agreement.explain(error.into()),
             other => other.into(),
         })
+    }
+}
+
+impl Rail for NcclGroup {
+    fn all_gather_at<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::AllGather, buffer, places, self.size())?;
+        self.agreement.on(&request)?;
+        Ok(self.communicator.all_gather_at(buffer, places)?)
+    }
+
+    fn reduce_scatter_at<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::ReduceScatter, buffer, places, self.size())?;
+        self.agreement.on(&request)?;
+        Ok(self.communicator.reduce_scatter_at(buffer, places)?)
     }
 }

@@ -287,6 +287,7 @@ impl Movement<'_, PeerGroup> {
             rows: share.total,
             columns: columns as u64,
             parts: self.shares(),
+            starts: Vec::new(),
         })?;
         buffer.turns().half ^= 1;
         Ok((share, moved))

@@ -76,6 +76,7 @@ mod tests {
             rows,
             columns: 7,
             parts: vec![rows, 0],
+            starts: Vec::new(),
         }
     }
 

@@ -21,6 +21,7 @@ const STEP: u64 = 2;
 const HISTORY: u64 = 3;
 const LEAVE: u64 = 4;
 const LATE: u64 = 5;
+const FINISH: u64 = 6;
 
 /// How long a rank whose collective is late waits for the others to say why.
 const EXPLAIN: Duration = Duration::from_secs(1);
@@ -77,6 +78,7 @@ impl Agreement {
     ///         rows,
     ///         columns: 7168,
     ///         parts: vec![8, 8],
+    ///         starts: Vec::new(),
     ///     })
     /// };
     /// let mut ranks = ThreadExchange::ranks(2, Duration::from_secs(10)).unwrap().into_iter();
@@ -151,6 +153,21 @@ impl Agreement {
     pub(super) fn explain_within(&self, error: CollectiveError, limit: Duration) -> CollectiveError {
         let shown = self.show(&self.state.lock().asked, LATE, &[], &[], limit);
         shown.err().unwrap_or(error)
+    }
+
+    /// Ends what was asked for, well or with an error: well on all ranks or on none. What ranks of a part of the group found may
+    /// have come of what went wrong in another.
+    pub(super) fn conclude(&self, done: Result<(), CollectiveError>) -> Result<(), CollectiveError> {
+        let Err(found) = done else {
+            return self.meet(&self.state.lock().asked, FINISH, &[], &[]).map(drop);
+        };
+        // Others may be as late again as this rank was in its part of the group.
+        let limit = self.soon().saturating_mul(2);
+        Err(match self.explain_within(found.clone(), limit) {
+            // Of who is merely late, the part has said more.
+            CollectiveError::Late { .. } | CollectiveError::Failed { .. } => found,
+            explained => explained,
+        })
     }
 
     /// What is asked for from now on follows from the steps of a larger group, which this one's ranks are all of: the GPUs of
@@ -247,6 +264,7 @@ fn name_of(kind: u64, words: &[u64]) -> String {
         (REQUEST, Some(request)) => request.to_string(),
         (STEP, _) => "the exchange of a step".to_owned(),
         (LEAVE, _) => "leaving".to_owned(),
+        (FINISH, _) => "the end of what was asked for".to_owned(),
         (LATE, _) => "the end of a collective that is late".to_owned(),
         _ => "something else".to_owned(),
     }
@@ -269,6 +287,7 @@ mod tests {
             rows,
             columns: 7168,
             parts: vec![rows],
+            starts: Vec::new(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Shapes {
 
 /// The room that a shape takes, in both places.
 fn words(shape: &RequestedCollective) -> usize {
-    size_of::<RequestedCollective>() / 8 + 4 + shape.parts.len()
+    size_of::<RequestedCollective>() / 8 + 4 + shape.parts.len() + shape.starts.len()
 }
 
 #[cfg(test)]
@@ -57,6 +57,7 @@ mod tests {
             rows,
             columns: 7168,
             parts: vec![rows; ranks],
+            starts: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ mod room;
 mod tests;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tilewright_dsl::element::Element;
 use tilewright_runtime::{DeviceError, Launch, LaunchError, Stream, TensorViewMut};
 
 use super::exchange::repeated;
-use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, RequestedCollective, Summand};
+use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, Rail, RequestedCollective, Summand};
 use crate::kernels::collective::{PLACES, gather_parts, sum_all, sum_all_in_shares, sum_parts};
 use crate::kernels::peers::Cut;
 use crate::kernels::pieces::pitch;
@@ -228,13 +229,31 @@ impl PeerGroup {
         Ok(())
     }
 
-    /// Gathers elements of a type by their bits.
+    /// Gathers elements by their bits.
+    fn gather_bits<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        request: &RequestedCollective,
+    ) -> Result<(), CollectiveError> {
+        if self.size() == 1 {
+            return Ok(());
+        }
+        let buffer = buffer.reborrow();
+        match T::TYPE.size() {
+            1 => self.gather::<u8>(buffer.bits()?, request),
+            2 => self.gather::<u16>(buffer.bits()?, request),
+            4 => self.gather::<u32>(buffer.bits()?, request),
+            _ => self.gather::<u64>(buffer.bits()?, request),
+        }
+    }
+
+    /// Gathers elements of a type.
     fn gather<T: Element>(
         &self,
         buffer: TensorViewMut<'_, T, 2>,
         request: &RequestedCollective,
     ) -> Result<(), CollectiveError> {
-        let half = bytes_of(request.parts.iter().sum(), row_bytes::<T>(request.columns))?;
+        let half = bytes_of(request.end(), row_bytes::<T>(request.columns))?;
         let mut state = self.shared.begin(request, half)?;
         let mut lent = state.room.lend::<T>(request.columns)?;
         let (rank, limit) = (self.rank(), self.shared.limit_ns());
@@ -246,6 +265,44 @@ impl PeerGroup {
         let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
         gather_parts::<T>(
             buffer, staging, heads, flags, epoch, done, start, count, places, asked, limit, piece,
+        )
+        .launch_on(&self.stream)?;
+        Ok(())
+    }
+
+    /// Sums this rank's part.
+    fn sum_own<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        request: &RequestedCollective,
+    ) -> Result<(), CollectiveError> {
+        if self.size() == 1 {
+            return Ok(());
+        }
+        let end = request.end();
+        let half = bytes_of(end, row_bytes::<T>(request.columns))?;
+        let mut state = self.shared.begin(request, half)?;
+        let mut lent = state.room.lend::<T>(request.columns)?;
+        let (rank, limit) = (self.rank(), self.shared.limit_ns());
+        let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
+        let (places, piece) = self.places::<T>(end, request.columns);
+        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
+        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
+        let (end, asked) = (Runtime(end), request.fingerprint());
+        sum_parts::<T, T::Sum>(
+            buffer.reborrow(),
+            staging,
+            heads,
+            flags,
+            epoch,
+            done,
+            start,
+            count,
+            end,
+            places,
+            asked,
+            limit,
+            piece,
         )
         .launch_on(&self.stream)?;
         Ok(())
@@ -403,16 +460,7 @@ impl Group for PeerGroup {
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
         let request = RequestedCollective::new(Operation::AllGather, buffer, parts, self.size())?;
-        if self.size() == 1 {
-            return Ok(());
-        }
-        let buffer = buffer.reborrow();
-        match T::TYPE.size() {
-            1 => self.gather::<u8>(buffer.bits()?, &request),
-            2 => self.gather::<u16>(buffer.bits()?, &request),
-            4 => self.gather::<u32>(buffer.bits()?, &request),
-            _ => self.gather::<u64>(buffer.bits()?, &request),
-        }
+        self.gather_bits(buffer, &request)
     }
 
     fn reduce_scatter<T: Summand>(
@@ -421,37 +469,7 @@ impl Group for PeerGroup {
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
         let request = RequestedCollective::new(Operation::ReduceScatter, buffer, parts, self.size())?;
-        if self.size() == 1 {
-            return Ok(());
-        }
-        let total = request.parts.iter().sum();
-        let mut state = self
-            .shared
-            .begin(&request, bytes_of(total, row_bytes::<T>(request.columns))?)?;
-        let mut lent = state.room.lend::<T>(request.columns)?;
-        let (rank, limit) = (self.rank(), self.shared.limit_ns());
-        let (start, count) = (Runtime(request.start(rank)), Runtime(request.parts[rank]));
-        let (places, piece) = self.places::<T>(total, request.columns);
-        let (staging, heads) = (OfRank(rank, &mut lent.staging), OfRank(rank, &mut lent.heads));
-        let (flags, epoch, done) = (OfRank(rank, &mut lent.flags), lent.epoch, lent.done);
-        let (total, asked) = (Runtime(total), request.fingerprint());
-        sum_parts::<T, T::Sum>(
-            buffer.reborrow(),
-            staging,
-            heads,
-            flags,
-            epoch,
-            done,
-            start,
-            count,
-            total,
-            places,
-            asked,
-            limit,
-            piece,
-        )
-        .launch_on(&self.stream)?;
-        Ok(())
+        self.sum_own(buffer, &request)
     }
 
     /// Waits until this rank has what it asked for.
@@ -467,6 +485,27 @@ impl Group for PeerGroup {
             (true, Ok(())) => Ok(()),
             (_, reported) => Err(self.shared.fail(&mut state, reported)),
         }
+    }
+}
+
+/// Staging has room for all rows up to the end of the last part, those between parts among them.
+impl Rail for PeerGroup {
+    fn all_gather_at<T: Element>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::AllGather, buffer, places, self.size())?;
+        self.gather_bits(buffer, &request)
+    }
+
+    fn reduce_scatter_at<T: Summand>(
+        &self,
+        buffer: &mut TensorViewMut<'_, T, 2>,
+        places: &[Range<u64>],
+    ) -> Result<(), CollectiveError> {
+        let request = RequestedCollective::at(Operation::ReduceScatter, buffer, places, self.size())?;
+        self.sum_own(buffer, &request)
     }
 }
 

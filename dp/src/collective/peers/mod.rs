@@ -23,6 +23,7 @@ pub use arena::PeerArena;
 pub use error::{Apart, PeersError};
 use mailbox::{Mailbox, TradeError};
 use seat::{Address, Seat};
+pub(super) use seat::{host, network};
 
 /// One rank of a group whose devices reach each other's memory.
 ///

@@ -161,14 +161,14 @@ fn reach(from: [u8; 16], to: [u8; 16]) -> Result<Option<Reach>, DeviceError> {
 }
 
 /// The host's name for the time since it was started. Containers of one host share it.
-fn host() -> u128 {
+pub(in crate::collective) fn host() -> u128 {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
 /// The network namespace: `net:[4026531992]`.
-fn network() -> u64 {
+pub(in crate::collective) fn network() -> u64 {
     let link = fs::read_link("/proc/self/ns/net").unwrap_or_default();
     let digits: String = link.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)

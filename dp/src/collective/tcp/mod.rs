@@ -7,7 +7,7 @@ mod greeting;
 mod tests;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -102,6 +102,57 @@ impl TcpExchange {
             Frame::Words(_) => Err(CollectiveError::Malformed { from: 0 }),
             Frame::Failure(words) => Err(failure::from_words(&words, rank, limit)),
         }
+    }
+
+    /// An exchange between those ranks of one machine that give one number, in their order, which goes on by itself. They meet at
+    /// the machine's own address, 127.0.0.1. All ranks of `exchange` have to call it, those of other machines too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tilewright_dp::collective::{CollectiveError, Exchange, TcpExchange, ThreadExchange};
+    ///
+    /// let exchanges = ThreadExchange::ranks(3, Duration::from_secs(10))?;
+    /// let rank = |exchange: &ThreadExchange| {
+    ///     let odd = TcpExchange::among(exchange, exchange.rank() as u64 % 2)?;
+    ///     odd.all_gather(&[exchange.rank() as u64])
+    /// };
+    /// let found = std::thread::scope(|scope| {
+    ///     let ranks: Vec<_> = exchanges.iter().map(|exchange| scope.spawn(move || rank(exchange))).collect();
+    ///     ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect::<Result<Vec<_>, CollectiveError>>()
+    /// })?;
+    /// assert_eq!(found[0], [[0], [2]]);
+    /// assert_eq!(found[1], [[1]]);
+    /// # Ok::<(), CollectiveError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A rank is gone or late, or the system gives the first rank of a group no port, which is an error on all ranks.
+    pub fn among(exchange: &dyn Exchange, group: u64) -> Result<Self, CollectiveError> {
+        let (rank, limit) = (exchange.rank(), exchange.limit());
+        let groups = exchange.all_gather(&[group])?;
+        let ranks: Vec<usize> = (0..groups.len()).filter(|&rank| groups[rank] == [group]).collect();
+        let place = ranks.iter().position(|&other| other == rank).unwrap_or(0);
+        let listener = (place == 0).then(listen_at_home).transpose();
+        let told = exchange.all_gather(&match &listener {
+            Ok(Some((_, port))) => vec![u64::from(*port)],
+            Ok(None) => vec![0],
+            Err(_) => vec![],
+        })?;
+        let listener = listener.map_err(|error| connection(rank, &error))?;
+        if let Some(rank) = told.iter().position(Vec::is_empty) {
+            let reason = "the system gives it no port to listen at; its own error says why".to_owned();
+            return Err(CollectiveError::Connection { rank, reason });
+        }
+        let met = match listener {
+            Some((listener, _)) => Self::host(listener, ranks.len(), limit),
+            None => {
+                let first = ranks[0];
+                let port = told[first].first().and_then(|&port| u16::try_from(port).ok());
+                let port = port.ok_or(CollectiveError::Malformed { from: first })?;
+                Self::join(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), place, ranks.len(), limit)
+            }
+        };
+        met.map_err(|error| error.renumbered(|place| ranks.get(place).copied().unwrap_or(place)))
     }
 
     fn of(rank: usize, size: usize, limit: Duration, peers: Vec<Peer>) -> Self {
@@ -205,6 +256,13 @@ impl Exchange for TcpExchange {
         }
         all
     }
+}
+
+/// Listens at a port of this machine that only it reaches.
+fn listen_at_home() -> io::Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
 }
 
 /// A connection to rank 0 at one of its addresses, as soon as it listens.

@@ -364,6 +364,7 @@ fn gather_of(parts: &[u64]) -> RequestedCollective {
         rows: parts.iter().sum(),
         columns: 7168,
         parts: parts.to_vec(),
+        starts: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::nccl::sys::{ncclComm_t, ncclDataType_t, ncclRedOp_t};
@@ -25,8 +26,8 @@ pub enum UnequalGather {
 
 impl UnequalGather {
     /// The way for parts of so many bytes: that depends on nothing but their sum, so all ranks take the same.
-    pub fn of(bytes: &[u64]) -> Self {
-        match bytes.iter().fold(0u64, |sum, &part| sum.saturating_add(part)) {
+    pub fn of(bytes: impl IntoIterator<Item = u64>) -> Self {
+        match bytes.into_iter().fold(0, u64::saturating_add) {
             BROADCAST_FROM.. => Self::Broadcasts,
             _ => Self::Sends,
         }
@@ -54,25 +55,26 @@ impl CudaCommunicator {
         })
     }
 
-    /// Brings the bytes of each rank's part to all ranks, in place: parts lie one after the other from `address` on. `unequal`
-    /// is how, if they are not equal.
+    /// Brings the bytes of each rank's part to all ranks, in place: `parts` are where they lie from `address` on. `unequal` is how,
+    /// if they are not equal or do not follow each other.
     ///
     /// # Safety
-    /// As for [`all_reduce`](Self::all_reduce); there are as many parts as ranks, and every rank says the same way.
+    /// As for [`all_reduce`](Self::all_reduce); there are as many parts as ranks, no two share a byte, and every rank says the same
+    /// way.
     pub unsafe fn all_gather(
         self: &Arc<Self>,
         stream: &CudaStream,
         address: u64,
-        bytes: &[u64],
+        parts: &[Range<u64>],
         unequal: UnequalGather,
     ) -> Result<(), NcclError> {
-        let places = places(address, bytes, 1);
+        let places = places(address, parts, 1);
         let ty = ncclDataType_t::ncclUint8;
         let queue = stream.raw().cast();
         let Some(&(mine, own)) = places.get(self.rank) else {
             return Ok(());
         };
-        if bytes.iter().all(|&other| other == bytes[0]) {
+        if are_equal_in_a_row(parts) {
             return self.call("ncclAllGather", stream, |nccl, comm| {
                 // SAFETY: as the caller promises; a rank's own part is where an all-gather in place wants it.
                 unsafe { (nccl.ncclAllGather)(mine as *const _, address as *mut _, own, ty, comm, queue) }
@@ -102,24 +104,24 @@ impl CudaCommunicator {
         }
     }
 
-    /// Adds up each rank's part on that rank, in place; `counts` are the elements of each part.
+    /// Adds up each rank's part on that rank, in place; `parts` are the elements of each, from `address` on.
     ///
     /// # Safety
-    /// As for [`all_reduce`](Self::all_reduce); there are as many parts as ranks.
+    /// As for [`all_reduce`](Self::all_reduce); there are as many parts as ranks, and no two share an element.
     pub unsafe fn reduce_scatter(
         self: &Arc<Self>,
         stream: &CudaStream,
         address: u64,
-        counts: &[u64],
+        parts: &[Range<u64>],
         element: ElementType,
     ) -> Result<(), NcclError> {
-        let places = places(address, counts, element.size() as u64);
+        let places = places(address, parts, element.size() as u64);
         let (ty, sum) = (sum_type(element)?, ncclRedOp_t::ncclSum);
         let queue = stream.raw().cast();
         let Some(&(mine, own)) = places.get(self.rank) else {
             return Ok(());
         };
-        if counts.iter().all(|&other| other == counts[0]) {
+        if are_equal_in_a_row(parts) {
             return self.call("ncclReduceScatter", stream, |nccl, comm| {
                 // SAFETY: as the caller promises; a rank's own part is where a reduce-scatter in place wants it.
                 unsafe { (nccl.ncclReduceScatter)(address as *const _, mine as *mut _, own, ty, sum, comm, queue) }
@@ -153,14 +155,17 @@ impl CudaCommunicator {
     }
 }
 
-/// Where each part begins, and its elements.
-fn places(address: u64, counts: &[u64], element_bytes: u64) -> Vec<(u64, usize)> {
-    let begin = |at: &mut u64, &count: &u64| {
-        let place = (*at, count as usize);
-        *at += count * element_bytes;
-        Some(place)
-    };
-    counts.iter().scan(address, begin).collect()
+/// The address of each part, and its elements.
+fn places(address: u64, parts: &[Range<u64>], element_bytes: u64) -> Vec<(u64, usize)> {
+    let place = |part: &Range<u64>| (address + part.start * element_bytes, (part.end - part.start) as usize);
+    parts.iter().map(place).collect()
+}
+
+/// Whether parts are as NCCL's own collectives have them: as long as each other, one after the other from the first element on.
+fn are_equal_in_a_row(parts: &[Range<u64>]) -> bool {
+    let length = parts.first().map_or(0, |part| part.end - part.start);
+    let in_a_row = (0..).map(|rank| rank * length..(rank + 1) * length);
+    parts.iter().zip(in_a_row).all(|(part, expected)| *part == expected)
 }
 
 pub(super) fn as_int(number: usize) -> std::ffi::c_int {
@@ -196,9 +201,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_lie_one_after_the_other() {
-        assert_eq!(places(100, &[3, 0, 5], 4), [(100, 3), (112, 0), (112, 5)]);
+    fn parts_lie_where_they_begin() {
+        assert_eq!(places(100, &[0..3, 3..3, 7..12], 4), [(100, 3), (112, 0), (128, 5)]);
         assert_eq!(places(100, &[], 4), []);
+    }
+
+    #[test]
+    fn only_equal_parts_in_a_row_are_for_nccls_own_collectives() {
+        for parts in [&[][..], &[0..3], &[0..3, 3..6, 6..9], &[0..0, 0..0]] {
+            assert!(are_equal_in_a_row(parts), "{parts:?}");
+        }
+        for parts in [&[1..4][..], &[0..3, 4..7], &[0..3, 3..5], &[3..6, 0..3]] {
+            assert!(!are_equal_in_a_row(parts), "{parts:?}");
+        }
     }
 
     #[test]
@@ -211,7 +226,7 @@ mod tests {
             (&[most / 2, most / 2 + 1], UnequalGather::Broadcasts),
             (&[u64::MAX, u64::MAX], UnequalGather::Broadcasts),
         ] {
-            assert_eq!(UnequalGather::of(bytes), way, "{bytes:?}");
+            assert_eq!(UnequalGather::of(bytes.iter().copied()), way, "{bytes:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between GPUs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use tilewright_dsl::element::ElementType;
 
@@ -76,6 +76,18 @@ pub enum NcclError {
     WrongParts {
         /// The parts.
         parts: Vec<u64>,
+        /// Rows of the tensor.
+        rows: u64,
+        /// The ranks.
+        ranks: usize,
+    },
+    /// Parts that begin anywhere do not fit the communicator or the tensor.
+    #[error(
+        "rows {places:?} are no parts of a tensor of {rows} rows for {ranks} ranks: give one for each, within it and apart"
+    )]
+    WrongPlaces {
+        /// The rows of each part.
+        places: Vec<Range<u64>>,
         /// Rows of the tensor.
         rows: u64,
         /// The ranks.

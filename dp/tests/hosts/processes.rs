@@ -1,0 +1,262 @@
+//! Ranks that are processes of one machine which stand for hosts: with a CPU device each, and with a GPU each where there are
+//! four GPUs, NCCL between hosts and stores to peers within them.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use half::bf16;
+use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, Rendezvous, TcpExchange};
+use tilewright_dp::movement::Groups;
+use tilewright_dp::plan::Topology;
+use tilewright_harness::testing::*;
+use tilewright_runtime::Device;
+use tilewright_testing::turn;
+
+use super::computed::gathers;
+use super::movement::{round_trips, topologies};
+use super::sums::sums;
+
+/// What a rank that is a process of its own is to do, and how many ranks each host has.
+const ROLE: &str = "TILEWRIGHT_TEST_ROLE";
+const PLACES: &str = "TILEWRIGHT_TEST_PLACES";
+/// Whether it has a GPU.
+const ON_GPU: &str = "TILEWRIGHT_TEST_ON_GPU";
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Starts ranks, so many for each host, between which NCCL finds neither NVLink nor shared memory.
+fn start(on_gpus: bool, places: usize, roles: &[&str]) -> Vec<Child> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let rank = |(rank, role): (usize, &&str)| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "processes::a_rank", "--include-ignored", "--nocapture"])
+            .envs([(ROLE, *role), ("MASTER_ADDR", "127.0.0.1")])
+            .env("MASTER_PORT", port.to_string())
+            .env(ON_GPU, u8::from(on_gpus).to_string())
+            .env(PLACES, places.to_string())
+            .env("NCCL_HOSTID", format!("tilewright-test-{}", rank / places));
+        for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
+            command.env(name, number.to_string());
+        }
+        command.spawn().unwrap()
+    };
+    roles.iter().enumerate().map(rank).collect()
+}
+
+fn ended(ranks: Vec<Child>) -> Vec<ExitStatus> {
+    ranks.into_iter().map(|mut rank| rank.wait().unwrap()).collect()
+}
+
+/// A rank, and how it joins other groups of hosts.
+struct Rank<J> {
+    device: Device,
+    exchange: Arc<dyn Exchange>,
+    hosts: [usize; 2],
+    join: J,
+}
+
+#[test]
+#[ignore = "run by the tests of this file"]
+fn a_rank() {
+    let (role, number) = (std::env::var(ROLE).unwrap(), |name| {
+        std::env::var(name).unwrap().parse().unwrap()
+    });
+    let exchange: Arc<dyn Exchange> = Arc::new(Rendezvous::from_env().unwrap().meet(LIMIT).unwrap());
+    let (rank, ranks, places): (usize, usize, usize) = (exchange.rank(), exchange.size(), number(PLACES));
+    let (hosts, host) = ([ranks / places, places], (rank / places) as u64);
+    if number(ON_GPU) == 0 {
+        let device = Device::cpu();
+        let join = |device: &Device, exchange| HostsGroup::rehearse(&device.stream(), exchange, host);
+        return Rank {
+            device,
+            exchange,
+            hosts,
+            join,
+        }
+        .run(&role);
+    }
+    #[cfg(feature = "nccl")]
+    {
+        use tilewright_dp::collective::AnyGroup;
+        let join = |device: &Device, exchange| AnyGroup::join(&device.stream(), exchange);
+        let device = Device::cuda(rank as u32).unwrap();
+        Rank {
+            device,
+            exchange,
+            hosts,
+            join,
+        }
+        .run(&role);
+    }
+}
+
+impl<G: Group + fmt::Debug, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>> Rank<J> {
+    fn run(&self, role: &str) {
+        match role {
+            "computes" => self.computes(),
+            "moves" => self.moves(),
+            "dies" => self.dies_or_sees_it(true),
+            _ => self.dies_or_sees_it(false),
+        }
+    }
+
+    fn group(&self, exchange: Arc<dyn Exchange>) -> G {
+        (self.join)(&self.device, exchange).unwrap()
+    }
+
+    fn world(&self) -> G {
+        let world = self.group(self.exchange.clone());
+        let text = format!("{world:?}");
+        assert!(
+            text.contains(&format!("host {} of {}", world.rank() / self.hosts[1], self.hosts[0])),
+            "{text}"
+        );
+        world
+    }
+
+    fn computes(&self) {
+        let (world, device) = (self.world(), &self.device);
+        for step in 0..6 {
+            let parts: Vec<u64> = (0..world.size() as u64)
+                .map(|rank| [0, 3, 1, 70][(rank + step) as usize % 4])
+                .collect();
+            // NCCL takes no rows with gaps.
+            for placement in [Placement::Contiguous, Placement::Offset(1)] {
+                gathers::<bf16>(&world, device, &parts, 64, placement);
+            }
+            gathers::<u8>(&world, device, &parts, 37, Placement::Contiguous);
+            gathers::<f32>(&world, device, &vec![9; world.size()], 129, Placement::Contiguous);
+            sums::<bf16>(&world, device, self.hosts, &parts, 64);
+            sums::<f32>(&world, device, self.hosts, &parts, 33);
+            sums::<i32>(&world, device, self.hosts, &parts, 7);
+        }
+        // As many rows as are broadcast.
+        gathers::<bf16>(
+            &world,
+            device,
+            &[900, 0, 300, 1100][..world.size()],
+            1024,
+            Placement::Contiguous,
+        );
+    }
+
+    fn moves(&self) {
+        let gpu = self.exchange.rank() as u64;
+        for topology in topologies(self.exchange.size() as u64) {
+            let groups = self.groups(&topology, gpu);
+            round_trips(&groups, &topology);
+        }
+    }
+
+    fn groups(&self, topology: &Topology, gpu: u64) -> Groups<G> {
+        let group = |groups: u64| {
+            let size = topology.tp() / groups;
+            self.group(Arc::new(TcpExchange::among(&*self.exchange, gpu / size).unwrap()))
+        };
+        let attention = topology.dp() * topology.context().size();
+        Groups::with_context(group(1), group(topology.dp()), group(attention))
+    }
+
+    /// Gathers and sums over and over until a rank dies: what is gathered is right until then, and what is not is an error.
+    fn dies_or_sees_it(&self, dies: bool) {
+        let (world, device) = (self.world(), &self.device);
+        let parts = vec![40; world.size()];
+        let gathers = |step: u64| -> Result<(), CollectiveError> {
+            let rank = world.rank();
+            let expected = unique::<u16>(40 * world.size(), 64, step);
+            let mut mine = sentinels::<u16>(40 * world.size(), 64);
+            mine[40 * rank..40 * (rank + 1)].clone_from_slice(&expected[40 * rank..40 * (rank + 1)]);
+            let mut buffer = Guarded::<u16>::new(device, &mine, 64, Placement::Contiguous);
+            world.all_gather(&mut buffer.view_mut(), &parts)?;
+            world.finish()?;
+            assert_rows(&buffer.read(), &expected, (step, rank));
+            let mut sums = device.upload(&vec![rank as u32 + 1; 60], [6, 10]).unwrap();
+            world.all_reduce(&mut sums.view_mut())?;
+            world.finish()?;
+            assert_eq!(sums.download().unwrap(), [10; 60]);
+            Ok(())
+        };
+        gathers(0).unwrap();
+        self.exchange.all_gather(&[]).unwrap();
+        if dies {
+            let us = u64::from(std::process::id()) % 7 * 700;
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_micros(us));
+                std::process::abort();
+            });
+            (1..).try_for_each(gathers).unwrap();
+        }
+        let mut began = Instant::now();
+        let error = (1..).try_for_each(|step| {
+            began = Instant::now();
+            gathers(step)
+        });
+        let (error, took) = (error.unwrap_err(), began.elapsed());
+        assert!(took < 4 * LIMIT, "{took:?}: {error}");
+        println!("rank {} sees it after {took:?}: {error}", world.rank());
+        let mut none = device.zeros::<f32, 2>([1, 8]).unwrap();
+        assert!(
+            world
+                .all_reduce(&mut none.view_mut())
+                .and_then(|()| world.finish())
+                .is_err()
+        );
+    }
+}
+
+/// Runs a test on CPU devices, and on GPUs where there are four and NCCL.
+fn for_each_place(test: impl Fn(bool)) {
+    let _turn = turn();
+    test(false);
+    #[cfg(feature = "nccl")]
+    {
+        use tilewright_runtime::device::cuda::{Nccl, device_count};
+        use tilewright_testing::{Part, skip};
+        match device_count().unwrap_or(0) {
+            gpus @ 0..4 => skip(format_args!("two hosts of two ranks take 4 GPUs, and there are {gpus}")),
+            _ => {
+                if Part::Nccl.or_skip(Nccl::load()).is_some() {
+                    test(true);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn processes_of_two_hosts_gather_and_sum() {
+    for_each_place(|on_gpus| {
+        let ended = ended(start(on_gpus, 2, &["computes"; 4]));
+        assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
+    });
+}
+
+#[test]
+fn processes_of_two_hosts_make_the_round_trip_in_every_topology() {
+    for_each_place(|on_gpus| {
+        let ended = ended(start(on_gpus, 2, &["moves"; 4]));
+        assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
+    });
+}
+
+#[test]
+fn a_process_that_dies_is_an_error_on_all_hosts() {
+    for_each_place(|on_gpus| {
+        for dead in [1, 2] {
+            let mut roles = ["goes on"; 4];
+            roles[dead] = "dies";
+            let ended = ended(start(on_gpus, 2, &roles));
+            for (rank, status) in ended.iter().enumerate() {
+                assert_eq!(
+                    status.success(),
+                    rank != dead,
+                    "on GPUs {on_gpus}: rank {rank}: {status}"
+                );
+            }
+        }
+    });
+}
