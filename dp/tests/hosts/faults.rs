@@ -44,15 +44,15 @@ fn is_an_error_on_all_others<W: Part, R: Part>(stays: Duration) {
                 let began = Instant::now();
                 let error = asks(&group, asked).unwrap_err();
                 assert!(began.elapsed() < 6 * LIMIT, "{:?} {asked:?}: {error}", began.elapsed());
-                let is_named = match &error {
-                    CollectiveError::Gone { gone } => *gone == dead,
-                    // Who waits for one that waits for it is late as well; and another may have left with its error by now.
-                    CollectiveError::Late { rank: own, missing, .. } => *own == rank && !missing.contains(&rank),
-                    CollectiveError::Failed { .. } | CollectiveError::Unfinished { .. } => true,
-                    CollectiveError::Disagreement { .. } => true,
+                // One that has seen it first may have left since, and who waits for one that waits for it is late as well.
+                let is_of_others = match &error {
+                    CollectiveError::Gone { gone } => *gone != rank,
+                    CollectiveError::Late { missing, .. } => !missing.contains(&rank),
+                    CollectiveError::Disagreement { .. } | CollectiveError::Unfinished { .. } => true,
+                    CollectiveError::Failed { .. } => true,
                     _ => false,
                 };
-                assert!(is_named, "{rank} {asked:?}: {error}");
+                assert!(is_of_others, "{rank} {asked:?}: {error}");
                 // That is the end of the group.
                 assert!(asks(&group, asked).is_err());
                 group.stream().device().synchronize().unwrap();

@@ -7,12 +7,17 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tilewright_dsl::element::Element;
 use tilewright_runtime::{Stream, TensorViewMut};
 
-use super::{Agreement, CollectiveError, Exchange, Group, Operation, RequestedCollective, Summand, even_parts};
+use super::exchange::repeated;
+use super::{
+    Agreement, CollectiveError, Exchange, Group, Operation, PeerGroup, RequestedCollective, Summand, TcpExchange,
+    even_parts,
+};
 #[cfg(feature = "nccl")]
-use super::{NcclGroup, PeerGroup, PeersError, TcpExchange};
+use super::{NcclGroup, PeersError};
 pub use layout::{Hosts, HostsError};
 pub use rail::Rail;
 
@@ -35,7 +40,8 @@ pub use rail::Rail;
 ///
 /// What ranks ask for is compared between all of them through the exchange, as [`Agreement`] says, and on the way once more as the two
 /// groups do. All ranks have to call [`finish`](Group::finish), which exchanges a word: it is well on all of them or an
-/// error on all, within the exchange's limit, since rows that came whole over the rail may be another host's failed sums.
+/// error on all, since rows that came whole over the rail may be another host's failed sums. A rank that does not come is an error
+/// within the limits of the rail, of the host and of the exchange, one after the other, and that is the end of the group.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -73,7 +79,14 @@ pub use rail::Rail;
 pub struct HostsGroup<W, R> {
     within: W,
     rail: R,
-    agreement: Arc<Agreement>,
+    shared: Arc<Shared>,
+}
+
+/// What all handles of one rank have in common.
+struct Shared {
+    agreement: Agreement,
+    /// What happened first.
+    failure: Mutex<Option<CollectiveError>>,
 }
 
 impl<W: Group, R: Rail> HostsGroup<W, R> {
@@ -89,7 +102,10 @@ impl<W: Group, R: Rail> HostsGroup<W, R> {
         Ok(Self {
             within,
             rail,
-            agreement: Arc::new(Agreement::new(exchange)),
+            shared: Arc::new(Shared {
+                agreement: Agreement::new(exchange),
+                failure: Mutex::default(),
+            }),
         })
     }
 
@@ -106,19 +122,37 @@ impl<W: Group, R: Rail> HostsGroup<W, R> {
     /// What the ranks agreed on. A step's exchange goes through it, so that the collectives that follow from it need none of
     /// their own.
     pub fn agreement(&self) -> &Agreement {
-        &self.agreement
+        &self.shared.agreement
     }
 
-    /// Makes sure that all ranks ask for the same. Whether there is anything to be done.
-    fn agree<T: Element>(
+    /// Does what is asked for, if all ranks ask for the same. A part of it that fails is the end of the group.
+    fn together<T: Element>(
         &self,
         operation: Operation,
-        buffer: &TensorViewMut<'_, T, 2>,
+        buffer: &mut TensorViewMut<'_, T, 2>,
         parts: &[u64],
-    ) -> Result<bool, CollectiveError> {
+        act: impl FnOnce(&mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError>,
+    ) -> Result<(), CollectiveError> {
         let request = RequestedCollective::new(operation, buffer, parts, self.size())?;
-        self.agreement.on(&request)?;
-        Ok(self.size() > 1)
+        self.alive()?;
+        self.shared.agreement.on(&request)?;
+        if self.size() == 1 {
+            return Ok(());
+        }
+        act(buffer).inspect_err(|error| {
+            self.shared.failure.lock().get_or_insert_with(|| error.clone());
+            // What the other part still does ends with the group, and what the device reports of it.
+            let _ = self.rail.finish();
+            let _ = self.within.finish();
+        })
+    }
+
+    /// Refuses what comes after a failure.
+    fn alive(&self) -> Result<(), CollectiveError> {
+        match &*self.shared.failure.lock() {
+            Some(failure) => Err(repeated(failure)),
+            None => Ok(()),
+        }
     }
 
     /// The parts of this rank's rail.
@@ -180,22 +214,18 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
     }
 
     fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
-        if !self.agree(Operation::AllReduce, buffer, &[])? {
-            return Ok(());
-        }
-        let shares = even_parts(buffer.extents()[0] as u64, self.within.size());
-        let start = shares[..self.within.rank()].iter().sum::<u64>() as usize;
-        let own = start..start + shares[self.within.rank()] as usize;
-        self.within
-            .reduce_scatter(buffer, &shares)
-            .map_err(|error| self.from_within(error))?;
-        if !own.is_empty() {
-            let mut own = buffer.reborrow().rows(own)?;
-            self.rail.all_reduce(&mut own).map_err(|error| self.from_rail(error))?;
-        }
-        self.within
-            .all_gather(buffer, &shares)
-            .map_err(|error| self.from_within(error))
+        self.together(Operation::AllReduce, buffer, &[], |buffer| {
+            let from_within = |error| self.from_within(error);
+            let shares = even_parts(buffer.extents()[0] as u64, self.within.size());
+            let start = shares[..self.within.rank()].iter().sum::<u64>() as usize;
+            let own = start..start + shares[self.within.rank()] as usize;
+            self.within.reduce_scatter(buffer, &shares).map_err(from_within)?;
+            if !own.is_empty() {
+                let mut own = buffer.reborrow().rows(own)?;
+                self.rail.all_reduce(&mut own).map_err(|error| self.from_rail(error))?;
+            }
+            self.within.all_gather(buffer, &shares).map_err(from_within)
+        })
     }
 
     fn all_gather<T: Element>(
@@ -203,13 +233,11 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
         buffer: &mut TensorViewMut<'_, T, 2>,
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
-        if !self.agree(Operation::AllGather, buffer, parts)? {
-            return Ok(());
-        }
-        self.rail
-            .all_gather_at(buffer, &self.of_rail(parts))
-            .map_err(|error| self.from_rail(error))?;
-        self.each_host(buffer, parts, |rows, parts| self.within.all_gather(rows, parts))
+        self.together(Operation::AllGather, buffer, parts, |buffer| {
+            let crossed = self.rail.all_gather_at(buffer, &self.of_rail(parts));
+            crossed.map_err(|error| self.from_rail(error))?;
+            self.each_host(buffer, parts, |rows, parts| self.within.all_gather(rows, parts))
+        })
     }
 
     fn reduce_scatter<T: Summand>(
@@ -217,13 +245,11 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
         buffer: &mut TensorViewMut<'_, T, 2>,
         parts: &[u64],
     ) -> Result<(), CollectiveError> {
-        if !self.agree(Operation::ReduceScatter, buffer, parts)? {
-            return Ok(());
-        }
-        self.each_host(buffer, parts, |rows, parts| self.within.reduce_scatter(rows, parts))?;
-        self.rail
-            .reduce_scatter_at(buffer, &self.of_rail(parts))
-            .map_err(|error| self.from_rail(error))
+        self.together(Operation::ReduceScatter, buffer, parts, |buffer| {
+            self.each_host(buffer, parts, |rows, parts| self.within.reduce_scatter(rows, parts))?;
+            let summed = self.rail.reduce_scatter_at(buffer, &self.of_rail(parts));
+            summed.map_err(|error| self.from_rail(error))
+        })
     }
 
     /// Waits until all ranks have what they asked for. All of them have to call it.
@@ -231,10 +257,16 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
     /// # Errors
     /// A rank is gone, the group's time is over, or the device of any rank failed.
     fn finish(&self) -> Result<(), CollectiveError> {
-        // Behind a rail that is stuck, the host would wait without a limit.
+        self.alive()?;
+        // The rail first: NCCL breaks off what is stuck, behind which the host would wait without a limit.
         let over_rail = self.rail.finish().map_err(|error| self.from_rail(error));
-        let done = over_rail.and_then(|()| self.within.finish().map_err(|error| self.from_within(error)));
-        self.agreement.conclude(done)
+        let within = self.within.finish().map_err(|error| self.from_within(error));
+        self.shared
+            .agreement
+            .conclude(over_rail.and(within))
+            .inspect_err(|error| {
+                self.shared.failure.lock().get_or_insert_with(|| error.clone());
+            })
     }
 }
 
@@ -323,7 +355,7 @@ impl HostsGroup<PeerGroup, NcclGroup> {
         Ok(Self {
             within: self.within.on_stream(stream)?,
             rail: self.rail.on_stream(stream)?,
-            agreement: self.agreement.clone(),
+            shared: self.shared.clone(),
         })
     }
 }
