@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const CLOSED_PIPE: i32 = 128 + 13;
 
 /// Every example, with arguments that make it short.
-const EXAMPLES: [&[&str]; 11] = [
+const EXAMPLES: [&[&str]; 12] = [
     &["quickstart"],
     &["kv_cache"],
     &["moe_permute"],
@@ -34,6 +34,19 @@ const EXAMPLES: [&[&str]; 11] = [
         "--hidden",
         "8",
         "--processes",
+        "2",
+        "--device",
+        "cpu",
+    ],
+    &[
+        "dp_attention",
+        "--counts",
+        "2,1,0,3",
+        "--hidden",
+        "8",
+        "--processes",
+        "4",
+        "--hosts",
         "2",
         "--device",
         "cpu",

@@ -58,6 +58,9 @@ pub struct Arguments {
     /// The same with a process for each rank; one that torchrun or mpirun has started is a rank
     #[arg(long, value_name = "RANKS", conflicts_with = "attention_tp")]
     pub processes: Option<usize>,
+    /// The ranks stand for so many hosts, as many on each: rows go through NCCL between them, which needs `--processes` on GPUs
+    #[arg(long, value_name = "HOSTS", value_parser = value_parser!(u16).range(1..))]
+    pub hosts: Option<u16>,
     /// Writes the layout of the last step as an SVG image; with --mode both, one image for each mode
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -127,12 +130,28 @@ impl Arguments {
         let (flag, ranks, is_processes) = match (self.gpus, self.processes) {
             (Some(ranks), _) => ("--gpus", ranks, false),
             (None, Some(ranks)) => ("--processes", ranks, true),
-            (None, None) => return Ok(None),
+            (None, None) => {
+                return match self.hosts {
+                    None => Ok(None),
+                    Some(hosts) => Err(format!(
+                        "--hosts {hosts}: say with `--gpus` or `--processes` how many ranks there are"
+                    )
+                    .into()),
+                };
+            }
         };
+        if let Some(hosts) = self.hosts.filter(|&hosts| !ranks.is_multiple_of(hosts.into())) {
+            return Err(format!("--hosts {hosts}: {ranks} ranks are not as many on each").into());
+        }
         match steps.iter().find(|(counts, _)| counts.len() != ranks) {
             Some((counts, _)) => Err(format!("{flag} {ranks}: the step has counts of {} ranks", counts.len()).into()),
             None => Ok(Some((ranks, is_processes))),
         }
+    }
+
+    /// The host that a rank stands for, if ranks do.
+    pub fn host(&self, rank: usize, ranks: usize) -> Option<usize> {
+        self.hosts.map(|hosts| rank * usize::from(hosts) / ranks)
     }
 
     /// Where the drawing of a mode goes.

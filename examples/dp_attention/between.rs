@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tilewright::dp::collective::{AnyGroup, CollectiveError, Exchange, Group, Rendezvous, ThreadExchange};
+use tilewright::dp::collective::{AnyGroup, CollectiveError, Exchange, Group, HostsGroup, Rendezvous, ThreadExchange};
 use tilewright::dp::kernels::{copy_from_slot_padded, place_rows};
 use tilewright::dp::layout::GatheredLayout;
 use tilewright::prelude::*;
@@ -27,10 +27,10 @@ use crate::step::{Measured, Phase, guarded, inner, inner_mut, measure};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a step of one rank needs of the others.
-struct Rank<'a> {
+struct Rank<'a, G> {
     device: Device,
     exchange: Arc<dyn Exchange>,
-    group: AnyGroup,
+    group: G,
     #[cfg(feature = "nccl")]
     nccl: Option<tilewright::dp::collective::NcclGroup>,
     steps: Steps<'a>,
@@ -103,7 +103,8 @@ pub fn processes(arguments: &Arguments, ranks: usize, steps: Steps<'_>) -> Resul
         return Ok(draws);
     }
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let started: io::Result<Vec<Child>> = (0..ranks).map(|rank| start(rank, ranks, port)).collect();
+    let start = |rank| start(rank, ranks, arguments.host(rank, ranks), port);
+    let started: io::Result<Vec<Child>> = (0..ranks).map(start).collect();
     let mut failed = Vec::new();
     for (rank, mut process) in started?.into_iter().enumerate() {
         let status = process.wait()?;
@@ -124,9 +125,17 @@ pub fn processes(arguments: &Arguments, ranks: usize, steps: Steps<'_>) -> Resul
     Ok(false)
 }
 
-/// Starts this program again as one rank, as torchrun would.
-fn start(rank: usize, ranks: usize, port: u16) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+/// Starts this program again as one rank, as torchrun would. Between ranks of what are different hosts to it, NCCL takes neither
+/// NVLink nor shared memory.
+fn start(rank: usize, ranks: usize, host: Option<usize>, port: u16) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(host) = host {
+        command.envs([
+            ("NCCL_HOSTID", format!("host-{host}")),
+            ("NCCL_MNNVL_ENABLE", "0".to_owned()),
+        ]);
+    }
+    command
         .args(std::env::args_os().skip(1))
         .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())])
         .envs([("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", ranks)].map(|(name, n)| (name, n.to_string())))
@@ -161,7 +170,53 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
     if let Some(without) = has_one.iter().position(|words| words != &[1]) {
         return Err(format!("rank {without} has no device").into());
     }
+    if let Some(host) = arguments.host(number, ranks).filter(|_| !device.is_cuda()) {
+        let group = HostsGroup::rehearse(&device.stream(), exchange.clone(), host as u64)?;
+        let how = format!(
+            "{}, store into each other's memory within them and between them",
+            on_hosts(group.rail().size())
+        );
+        return run_on(device, exchange, group, what, &how, steps);
+    }
+    if arguments.hosts.is_some() && arguments.processes.is_none() {
+        return Err(
+            "NCCL tells hosts apart by a variable of the process: with `--hosts`, give GPUs to `--processes`".into(),
+        );
+    }
     let group = AnyGroup::join(&device.stream(), exchange.clone())?;
+    let how = match &group {
+        AnyGroup::Peers(_) if arguments.hosts.is_some_and(|hosts| hosts > 1) => {
+            return Err(
+                "between hosts rows go through NCCL: `--hosts` needs the feature `nccl`, and several ranks on each"
+                    .into(),
+            );
+        }
+        AnyGroup::Peers(_) => "store into each other's memory".to_owned(),
+        #[cfg(feature = "nccl")]
+        AnyGroup::Hosts(group) => format!(
+            "{}, store into each other's memory within them and meet through NCCL between them",
+            on_hosts(group.rail().size())
+        ),
+        #[cfg(feature = "nccl")]
+        AnyGroup::Nccl { why, .. } => format!("meet through NCCL, because {why}"),
+    };
+    run_on(device, exchange, group, what, &how, steps)
+}
+
+fn on_hosts(hosts: usize) -> String {
+    format!("on {hosts} host{}", if hosts == 1 { "" } else { "s" })
+}
+
+/// All steps of one rank of a group.
+fn run_on<G: Group>(
+    device: Device,
+    exchange: Arc<dyn Exchange>,
+    group: G,
+    what: &str,
+    how: &str,
+    steps: Steps<'_>,
+) -> Result<(), Box<dyn Error>> {
+    let (number, ranks) = (exchange.rank(), exchange.size());
     #[cfg(feature = "nccl")]
     let nccl = match device.is_cuda() {
         true => Some(tilewright::dp::collective::NcclGroup::join(
@@ -181,10 +236,6 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
     let mut table = Table::default();
     if number == 0 {
         place::describe(&rank.device)?;
-        let how = match rank.group.why() {
-            None => "store into each other's memory".to_owned(),
-            Some(why) => format!("meet through NCCL, because {why}"),
-        };
         writeln!(io::stdout(), "{ranks} ranks, {what} with a device each, {how}\n")?;
     }
     for (counts, layouts) in rank.steps {
@@ -208,7 +259,7 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
     Ok(())
 }
 
-impl Rank<'_> {
+impl<G: Group> Rank<'_, G> {
     /// Places this rank's rows, gathers all ranks', runs the MLP over them and takes its own back; every bit is checked.
     fn step(&self, layout: &GatheredLayout) -> Result<Vec<(&'static str, Phase)>, Box<dyn Error>> {
         let (device, rank) = (&self.device, self.group.rank());

@@ -9,10 +9,12 @@
 //! cargo run --release --example dp_attention -- --trace trace.csv --ranks 8 --steps 50 --svg buffer.svg
 //! cargo run --release --example dp_attention -- --counts 20,0,7,31 --gpus 4
 //! cargo run --release --example dp_attention -- --counts 20,0,7,31 --processes 4
+//! cargo run --release --example dp_attention -- --counts 20,0,7,31 --processes 4 --hosts 2
 //! ```
 //!
 //! With `--gpus` and `--processes` every rank has a GPU, and rows go from GPU to GPU; with the feature `nccl`, NCCL's gather is
-//! timed beside. Without GPUs the ranks have a CPU device each.
+//! timed beside. Without GPUs the ranks have a CPU device each. With `--hosts`, ranks of this machine stand for several hosts: within
+//! one they store into each other's memory, and each row crosses between hosts once.
 
 mod arguments;
 mod between;

@@ -7,7 +7,8 @@ use tilewright_dp::collective::{Group, LocalGroup, PeerGroup};
 use tilewright_dsl::element::Element;
 use tilewright_runtime::Device;
 
-use super::groups::{AMPLE, Part, SIZES, on_all};
+use super::groups::{Part, SIZES, on_all};
+use super::place::AMPLE;
 use tilewright_harness::testing::*;
 
 /// Rows of each rank: as many each, some none, all none, one alone.

@@ -4,13 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tilewright_dp::collective::{
-    CollectiveError, Exchange, Group, HostsGroup, LocalGroup, PeerGroup, Rail, ThreadExchange,
-};
+use tilewright_dp::collective::{CollectiveError, Group, HostsGroup, LocalGroup, PeerGroup, Rail, ThreadExchange};
 use tilewright_runtime::Device;
-
-/// Long enough for every rank that comes.
-pub const AMPLE: Duration = Duration::from_secs(60);
 
 /// Hosts, and ranks of each.
 pub const SIZES: [[usize; 2]; 5] = [[2, 2], [3, 2], [2, 3], [1, 3], [3, 1]];
@@ -91,21 +86,5 @@ pub fn on_all<W: Part, R: Part, A: Send>(
         };
         let ranks: Vec<_> = seats.map(rank).collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
-    })
-}
-
-/// Runs every rank in a thread, with its exchange.
-pub fn on_exchanges<A: Send>(
-    ranks: usize,
-    limit: Duration,
-    run: impl Fn(usize, Arc<dyn Exchange>) -> A + Sync,
-) -> Vec<A> {
-    let run = &run;
-    thread::scope(|scope| {
-        let exchanges = ThreadExchange::ranks(ranks, limit).unwrap().into_iter().enumerate();
-        let threads: Vec<_> = exchanges
-            .map(|(rank, exchange)| scope.spawn(move || run(rank, Arc::new(exchange))))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tilewright_dp::collective::{CollectiveError, Group, Hosts, HostsError, HostsGroup, LocalGroup, Rail};
 use tilewright_runtime::Device;
 
-use super::groups::{AMPLE, on_all, on_exchanges};
+use super::groups::on_all;
+use super::place::{AMPLE, on_exchanges};
 
 fn found(hosts: &[u64]) -> Vec<Result<Hosts, CollectiveError>> {
     on_exchanges(hosts.len(), AMPLE, |rank, exchange| Hosts::of(&*exchange, hosts[rank]))

@@ -5,6 +5,10 @@
 #[allow(dead_code)] // The suite of movement uses the rest.
 mod ranks;
 
+#[path = "../peer_group/place.rs"]
+#[allow(dead_code)] // The suite of peers uses the rest.
+mod place;
+
 mod computed;
 mod faults;
 mod groups;

@@ -8,7 +8,8 @@ use tilewright_dp::collective::{Group, HostsGroup, LocalGroup, PeerGroup};
 use tilewright_dp::movement::{Contribution, Groups};
 use tilewright_dp::plan::{Plan, Profile, Topology};
 
-use super::groups::{AMPLE, Part, Seats};
+use super::groups::{Part, Seats};
+use super::place::AMPLE;
 use super::ranks::{How, plan_of, round_trip_of, with_context};
 
 /// Hosts, and ranks of each, of GPUs that follow each other; where hosts have different numbers of them, each is a host.

@@ -7,7 +7,8 @@ use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::{BinaryOp, Literal};
 use tilewright_runtime::Device;
 
-use super::groups::{AMPLE, Part, SIZES, on_all};
+use super::groups::{Part, SIZES, on_all};
+use super::place::AMPLE;
 
 /// The elements of a rank: numbers whose sum depends on its order, unless they are integers.
 fn element<T: Element>(rank: usize, i: usize) -> T {

@@ -182,7 +182,7 @@ impl<W: Group, R: Rail> HostsGroup<W, R> {
             let rows = parts.iter().sum::<u64>() as usize;
             if rows > 0 {
                 let mut rows_of_host = buffer.reborrow().rows(start..start + rows)?;
-                act(&mut rows_of_host, parts).map_err(|error| self.from_within(error))?;
+                act(&mut rows_of_host, parts).map_err(|error| self.within_error(error))?;
             }
             start += rows;
         }
@@ -190,12 +190,12 @@ impl<W: Group, R: Rail> HostsGroup<W, R> {
     }
 
     /// An error of the group within the host, whose ranks have other numbers among all.
-    fn from_within(&self, error: CollectiveError) -> CollectiveError {
+    fn within_error(&self, error: CollectiveError) -> CollectiveError {
         error.renumbered(|place| self.rail.rank() * self.within.size() + place)
     }
 
     /// The same of the rail.
-    fn from_rail(&self, error: CollectiveError) -> CollectiveError {
+    fn rail_error(&self, error: CollectiveError) -> CollectiveError {
         error.renumbered(|host| host * self.within.size() + self.within.rank())
     }
 }
@@ -215,16 +215,16 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
 
     fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
         self.together(Operation::AllReduce, buffer, &[], |buffer| {
-            let from_within = |error| self.from_within(error);
+            let within_error = |error| self.within_error(error);
             let shares = even_parts(buffer.extents()[0] as u64, self.within.size());
             let start = shares[..self.within.rank()].iter().sum::<u64>() as usize;
             let own = start..start + shares[self.within.rank()] as usize;
-            self.within.reduce_scatter(buffer, &shares).map_err(from_within)?;
+            self.within.reduce_scatter(buffer, &shares).map_err(within_error)?;
             if !own.is_empty() {
                 let mut own = buffer.reborrow().rows(own)?;
-                self.rail.all_reduce(&mut own).map_err(|error| self.from_rail(error))?;
+                self.rail.all_reduce(&mut own).map_err(|error| self.rail_error(error))?;
             }
-            self.within.all_gather(buffer, &shares).map_err(from_within)
+            self.within.all_gather(buffer, &shares).map_err(within_error)
         })
     }
 
@@ -235,7 +235,7 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
     ) -> Result<(), CollectiveError> {
         self.together(Operation::AllGather, buffer, parts, |buffer| {
             let crossed = self.rail.all_gather_at(buffer, &self.of_rail(parts));
-            crossed.map_err(|error| self.from_rail(error))?;
+            crossed.map_err(|error| self.rail_error(error))?;
             self.each_host(buffer, parts, |rows, parts| self.within.all_gather(rows, parts))
         })
     }
@@ -248,7 +248,7 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
         self.together(Operation::ReduceScatter, buffer, parts, |buffer| {
             self.each_host(buffer, parts, |rows, parts| self.within.reduce_scatter(rows, parts))?;
             let summed = self.rail.reduce_scatter_at(buffer, &self.of_rail(parts));
-            summed.map_err(|error| self.from_rail(error))
+            summed.map_err(|error| self.rail_error(error))
         })
     }
 
@@ -259,8 +259,8 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
     fn finish(&self) -> Result<(), CollectiveError> {
         self.alive()?;
         // The rail first: NCCL breaks off what is stuck, behind which the host would wait without a limit.
-        let over_rail = self.rail.finish().map_err(|error| self.from_rail(error));
-        let within = self.within.finish().map_err(|error| self.from_within(error));
+        let over_rail = self.rail.finish().map_err(|error| self.rail_error(error));
+        let within = self.within.finish().map_err(|error| self.within_error(error));
         self.shared
             .agreement
             .conclude(over_rail.and(within))
