@@ -1,5 +1,6 @@
 //! Ranks that store into each other's memory.
 
+mod reduction;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use super::{Agreement, CollectiveError, Exchange, Group, Operation, Peers, Rail,
 use crate::kernels::collective::{PLACES, gather_parts, sum_all, sum_all_in_shares, sum_parts};
 use crate::kernels::peers::Cut;
 use crate::kernels::pieces::pitch;
+pub use reduction::Reduction;
+use reduction::{bytes_of, most_half_bytes};
 use room::Room;
 
 /// The most programs of a launch on the CPU device, where each takes a thread of the host.
@@ -77,39 +80,6 @@ struct State {
     room: Room,
     /// What happened first.
     failure: Option<CollectiveError>,
-}
-
-/// How an all-reduce sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reduction {
-    /// Every rank stores its rows to every other one, and sums all: the ranks meet once.
-    OneShot,
-    /// Every rank sums a share of the rows and stores the sums to every other one: they meet twice, and fewer bytes move.
-    TwoShot,
-}
-
-impl Reduction {
-    /// What an all-reduce of so many bytes between so many ranks uses by default: one shot while it moves at most 768 KiB more
-    /// out of each rank than two shots do, which is what a link carries in the time of a meeting. So it is always one shot
-    /// for two ranks, up to 512 KiB for four, and up to 146 KiB for eight.
-    ///
-    /// ```
-    /// use tilewright_dp::collective::Reduction;
-    ///
-    /// assert_eq!(Reduction::of(2, 1 << 30), Reduction::OneShot);
-    /// assert_eq!(Reduction::of(4, 512 << 10), Reduction::OneShot);
-    /// assert_eq!(Reduction::of(4, 513 << 10), Reduction::TwoShot);
-    /// ```
-    pub fn of(ranks: usize, bytes: usize) -> Self {
-        const MORE: u128 = 768 << 10;
-        // One shot moves (ranks - 1) times the bytes, two shots 2 * (ranks - 1) / ranks times.
-        let ranks = ranks as u128;
-        let more = bytes as u128 * (ranks.saturating_sub(1) * ranks.saturating_sub(2)) / ranks.max(1);
-        match more <= MORE {
-            true => Self::OneShot,
-            false => Self::TwoShot,
-        }
-    }
 }
 
 impl PeerGroup {
@@ -339,44 +309,10 @@ impl PeerGroup {
     }
 }
 
-impl Reduction {
-    /// What each half of staging needs, where a row takes so many bytes of it.
-    fn half_bytes(self, ranks: usize, rows: u64, row: usize) -> Result<usize, CollectiveError> {
-        let ranks = ranks as u64;
-        let staged = match self {
-            Self::OneShot => rows.saturating_mul(ranks),
-            Self::TwoShot => rows.div_ceil(ranks).saturating_mul(2 * ranks),
-        };
-        bytes_of(staged, row)
-    }
-}
-
-/// What each half of staging needs for every collective of up to so many rows.
-fn most_half_bytes(ranks: usize, rows: u64, row: usize) -> Result<usize, CollectiveError> {
-    bytes_of(rows, row)?;
-    let is_one_shot = |rows: u64| Reduction::of(ranks, rows as usize * row) == Reduction::OneShot;
-    let (mut one_shot, mut more) = (0, rows);
-    while one_shot < more {
-        let middle = more - (more - one_shot) / 2;
-        match is_one_shot(middle) {
-            true => one_shot = middle,
-            false => more = middle - 1,
-        }
-    }
-    let one_shot = Reduction::OneShot.half_bytes(ranks, one_shot, row)?;
-    let two_shot = Reduction::TwoShot.half_bytes(ranks, rows, row)?;
-    Ok(one_shot.max(two_shot))
-}
-
 /// The bytes of a row of staging.
 fn row_bytes<T: Element>(columns: u64) -> usize {
     let columns = usize::try_from(columns).unwrap_or(usize::MAX / 16);
     pitch(columns, T::TYPE.size()).saturating_mul(T::TYPE.size())
-}
-
-fn bytes_of(rows: u64, row: usize) -> Result<usize, CollectiveError> {
-    let bytes = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(row));
-    bytes.ok_or_else(|| DeviceError::OutOfHostMemory { asked: usize::MAX }.into())
 }
 
 impl Shared {
