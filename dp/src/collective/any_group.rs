@@ -42,7 +42,7 @@ pub enum AnyGroup {
 }
 
 impl AnyGroup {
-    /// Joins all ranks of an exchange as [`PeerGroup::join`] does; as [`HostsGroup`]'s `join` does, which a message tells; or as
+    /// Joins all ranks of an exchange as [`PeerGroup::join`] does; as `HostsGroup`'s `join` does, which a message tells; or as
     /// `NcclGroup`'s does, and a warning says then why.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub use rail::Rail;
 
 /// One rank of a group of several hosts: a group `within` its host, and a *rail* between hosts, the ranks that have the same place
 /// each on theirs. Ranks are numbered host by host: of hosts of `L` ranks each, rank `host * L + place`. On GPUs, `W` is a
-/// [`PeerGroup`] and `R` an `NcclGroup`, and [`join`](HostsGroup::join) makes both.
+/// [`PeerGroup`] and `R` an `NcclGroup`, and with the feature `nccl` `HostsGroup::join` makes both.
 ///
 /// Each row crosses between two hosts once:
 ///
@@ -41,25 +41,20 @@ pub use rail::Rail;
 /// What ranks ask for is compared between all of them through the exchange, as [`Agreement`] says, and on the way once more as the two
 /// groups do. All ranks have to call [`finish`](Group::finish), which exchanges a word: it is well on all of them or an
 /// error on all, since rows that came whole over the rail may be another host's failed sums. A rank that does not come is an error
-/// within the limits of the rail, of the host and of the exchange, one after the other, and that is the end of the group.
+/// within the limits of the rail, of the host and of the exchange, one after the other, and that is the end of the group. So is what
+/// either part refuses, such as rows with gaps by an `NcclGroup`.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, LocalGroup, ThreadExchange};
+/// use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, ThreadExchange};
 /// use tilewright_runtime::Device;
 ///
-/// // Two hosts of two ranks, as threads that share a device: two groups within hosts, and two rails.
-/// let (device, limit) = (Device::cpu(), Duration::from_secs(10));
-/// let pairs = || LocalGroup::ranks(&device, 2, limit);
-/// let [within, rails] = [[pairs()?, pairs()?], [pairs()?, pairs()?]];
-/// let within = within.into_iter().flatten();
-/// // Ranks 0 and 2 are one rail, 1 and 3 the other.
-/// let [[a, c], [b, d]] = rails.map(|rail| <[LocalGroup; 2]>::try_from(rail).expect("two"));
-/// let exchanges = ThreadExchange::ranks(4, limit)?.into_iter();
-/// let rank = |exchange: ThreadExchange, within: LocalGroup, rail: LocalGroup| -> Result<Vec<u32>, CollectiveError> {
-///     let rank = exchange.rank();
-///     let group = HostsGroup::new(within, rail, Arc::new(exchange))?;
+/// let exchanges = ThreadExchange::ranks(4, Duration::from_secs(10))?;
+/// let rank = |exchange: ThreadExchange| -> Result<Vec<u32>, CollectiveError> {
+///     let (rank, device) = (exchange.rank(), Device::cpu());
+///     // Ranks 0 and 1 stand for one host, 2 and 3 for another.
+///     let group = HostsGroup::rehearse(&device.stream(), Arc::new(exchange), rank as u64 / 2)?;
 ///     let mut rows = [0; 4];
 ///     rows[rank] = 10 + rank as u32;
 ///     let mut buffer = device.upload(&rows, [4, 1])?;
@@ -68,10 +63,9 @@ pub use rail::Rail;
 ///     group.finish()?;
 ///     Ok(buffer.download()?)
 /// };
-/// let found = std::thread::scope(|scope| {
-///     let ranks = exchanges.zip(within.zip([a, b, c, d]));
-///     let ranks: Vec<_> = ranks.map(|(exchange, (within, rail))| scope.spawn(|| rank(exchange, within, rail))).collect();
-///     ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect::<Result<Vec<_>, _>>()
+/// let found: Vec<_> = std::thread::scope(|scope| {
+///     let ranks: Vec<_> = exchanges.into_iter().map(|exchange| scope.spawn(move || rank(exchange))).collect();
+///     ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect::<Result<_, _>>()
 /// })?;
 /// assert!(found.iter().all(|rows| rows == &[40, 44, 48, 52]));
 /// # Ok::<(), CollectiveError>(())
