@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use tilewright_dp::collective::{CollectiveError, Group, NcclGroup, TcpExchange, ThreadExchange};
+use tilewright_dp::collective::{CollectiveError, Group, NcclGroup, Rail, TcpExchange, ThreadExchange};
 use tilewright_dp::kernels::convert_rows;
 use tilewright_dp::movement::{Contribution, Counts, Groups, Movement};
 use tilewright_dp::plan::{Plan, Request, Topology};
@@ -178,6 +178,54 @@ fn unequal_parts_arrive_by_sends_and_by_broadcasts() {
                 assert!(rest.iter().all(|&found| found == -1), "{way:?} {parts:?}");
             }
         }
+        group.leave().unwrap();
+    });
+}
+
+/// Parts may lie anywhere, those of later ranks first, with rows between them that keep their values.
+#[test]
+fn parts_that_lie_anywhere_are_gathered_and_summed() {
+    on_all_gpus(|device, group| {
+        let (rank, size) = (group.rank(), group.size());
+        for part in [2u64, 700] {
+            let places: Vec<_> = (0..size as u64)
+                .map(|rank| {
+                    let start = (size as u64 - 1 - rank) * (part + 1);
+                    start..start + part * (1 - rank / 3)
+                })
+                .collect();
+            let all = size * (part as usize + 1);
+            let rank_of = |row: usize| places.iter().position(|place| place.contains(&(row as u64)));
+            let word = |row: usize, column: usize| (row * 1024 + column) as i32;
+            let filled = |known: &dyn Fn(Option<usize>) -> bool| -> Vec<i32> {
+                let row = |row: usize| {
+                    let is_known = known(rank_of(row));
+                    (0..1024).map(move |column| if is_known { word(row, column) } else { -1 })
+                };
+                (0..all).flat_map(row).collect()
+            };
+            let mut buffer = device.upload(&filled(&|of| of == Some(rank)), [all, 1024]).unwrap();
+            group.all_gather_at(&mut buffer.view_mut(), &places).unwrap();
+            group.finish().unwrap();
+            assert!(buffer.download().unwrap() == filled(&|of| of.is_some()), "{places:?}");
+            group.reduce_scatter_at(&mut buffer.view_mut(), &places).unwrap();
+            group.finish().unwrap();
+            let found = buffer.download().unwrap();
+            for row in (0..all).filter(|&row| rank_of(row).is_none_or(|of| of == rank)) {
+                let expected = |column| match rank_of(row) {
+                    Some(_) => size as i32 * word(row, column),
+                    None => -1,
+                };
+                assert!(
+                    (0..1024).all(|column| found[row * 1024 + column] == expected(column)),
+                    "{places:?} {row}"
+                );
+            }
+        }
+        let mut buffer = device.zeros::<i32, 2>([2, 4]).unwrap();
+        let overlapping = vec![0..2; size];
+        let refused = group.all_gather_at(&mut buffer.view_mut(), &overlapping);
+        assert_eq!(refused.is_err(), size > 1);
         group.leave().unwrap();
     });
 }

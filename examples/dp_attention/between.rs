@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tilewright::dp::collective::{AnyGroup, CollectiveError, Exchange, Group, HostsGroup, Rendezvous, ThreadExchange};
+use tilewright::dp::collective::{
+    AnyGroup, CollectiveError, Exchange, Group, HostsGroup, Rail, Rendezvous, ThreadExchange,
+};
 use tilewright::dp::kernels::{copy_from_slot_padded, place_rows};
 use tilewright::dp::layout::GatheredLayout;
 use tilewright::prelude::*;
@@ -31,10 +33,14 @@ struct Rank<'a, G> {
     device: Device,
     exchange: Arc<dyn Exchange>,
     group: G,
+    arrived: Arrived<G>,
     #[cfg(feature = "nccl")]
     nccl: Option<tilewright::dp::collective::NcclGroup>,
     steps: Steps<'a>,
 }
+
+/// Waits until a rank has its rows, within the limit, and tells nobody: what is timed.
+type Arrived<G> = fn(&G) -> Result<(), CollectiveError>;
 
 /// Why a rank did not do its steps.
 enum Failure {
@@ -176,7 +182,7 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
             "{}, store into each other's memory within them and between them",
             on_hosts(group.rail().size())
         );
-        return run_on(device, exchange, group, what, &how, steps);
+        return run_on(device, exchange, group, on_its_own, what, &how, steps);
     }
     if arguments.hosts.is_some() && arguments.processes.is_none() {
         return Err(
@@ -200,7 +206,18 @@ fn run(arguments: &Arguments, exchange: Arc<dyn Exchange>, what: &str, steps: St
         #[cfg(feature = "nccl")]
         AnyGroup::Nccl { why, .. } => format!("meet through NCCL, because {why}"),
     };
-    run_on(device, exchange, group, what, &how, steps)
+    let arrived = |group: &AnyGroup| match group {
+        #[cfg(feature = "nccl")]
+        AnyGroup::Hosts(group) => on_its_own(group),
+        group => group.finish(),
+    };
+    run_on(device, exchange, group, arrived, what, &how, steps)
+}
+
+/// Of ranks on several hosts, what [`Group::finish`] does but that all of them hear of it.
+fn on_its_own<W: Group, R: Rail>(group: &HostsGroup<W, R>) -> Result<(), CollectiveError> {
+    group.rail().finish()?;
+    group.within().finish()
 }
 
 fn on_hosts(hosts: usize) -> String {
@@ -212,6 +229,7 @@ fn run_on<G: Group>(
     device: Device,
     exchange: Arc<dyn Exchange>,
     group: G,
+    arrived: Arrived<G>,
     what: &str,
     how: &str,
     steps: Steps<'_>,
@@ -229,6 +247,7 @@ fn run_on<G: Group>(
         device,
         exchange,
         group,
+        arrived,
         #[cfg(feature = "nccl")]
         nccl,
         steps,
@@ -284,8 +303,9 @@ impl<G: Group> Rank<'_, G> {
         phases.push(("place", place));
         let gather = self.slowest(layout.bytes(), || {
             self.group.all_gather(&mut inner_mut(&mut gathered)?, layout.padded())?;
-            Ok(self.group.finish()?)
+            Ok((self.arrived)(&self.group)?)
         })?;
+        self.group.finish()?;
         phases.push(("gather", gather));
         check::gathered(layout, &gathered.download()?)?;
         #[cfg(feature = "nccl")]

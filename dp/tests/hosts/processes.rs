@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, Rendezvous, TcpExchange};
+#[cfg(feature = "nccl")]
+use tilewright_dp::collective::{AnyGroup, HostsError};
+use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, PeerGroup, Rendezvous, TcpExchange};
 use tilewright_dp::movement::Groups;
 use tilewright_dp::plan::Topology;
 use tilewright_harness::testing::*;
-use tilewright_runtime::Device;
+use tilewright_runtime::{Device, Stream};
 use tilewright_testing::turn;
 
 use super::computed::gathers;
@@ -68,7 +70,7 @@ fn a_rank() {
         std::env::var(name).unwrap().parse().unwrap()
     });
     let limit = match role.as_str() {
-        "computes" | "moves" => AMPLE,
+        "computes" | "moves" | "captures" => AMPLE,
         _ => LIMITS[number(ON_GPU)],
     };
     let exchange: Arc<dyn Exchange> = Arc::new(Rendezvous::from_env().unwrap().meet(limit).unwrap());
@@ -76,6 +78,15 @@ fn a_rank() {
     let (hosts, host) = ([ranks / places, places], (rank / places) as u64);
     if number(ON_GPU) == 0 {
         let device = Place::Cpu.device(rank);
+        // NCCL has no CPU devices, and every rank hears which of them has one.
+        #[cfg(feature = "nccl")]
+        {
+            let error = AnyGroup::join(&device.stream(), exchange.clone()).unwrap_err();
+            assert!(
+                matches!(error, CollectiveError::Hosts(HostsError::NoGpu { rank: 0 })),
+                "{error}"
+            );
+        }
         let join = |device: &Device, exchange| HostsGroup::rehearse(&device.stream(), exchange, host);
         return Rank {
             device,
@@ -87,7 +98,6 @@ fn a_rank() {
     }
     #[cfg(feature = "nccl")]
     {
-        use tilewright_dp::collective::AnyGroup;
         let join = |device: &Device, exchange| AnyGroup::join(&device.stream(), exchange);
         let device = Place::Gpus.device(rank);
         Rank {
@@ -100,11 +110,30 @@ fn a_rank() {
     }
 }
 
-impl<G: Group + fmt::Debug, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>> Rank<J> {
+/// A group that a graph can capture.
+trait OnStream: Group + fmt::Debug + Sized {
+    fn on(&self, stream: &Stream) -> Result<Self, CollectiveError>;
+}
+
+impl OnStream for HostsGroup<PeerGroup, PeerGroup> {
+    fn on(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        self.on_stream(stream)
+    }
+}
+
+#[cfg(feature = "nccl")]
+impl OnStream for AnyGroup {
+    fn on(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        self.on_stream(stream)
+    }
+}
+
+impl<G: OnStream, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>> Rank<J> {
     fn run(&self, role: &str) {
         match role {
             "computes" => self.computes(),
             "moves" => self.moves(),
+            "captures" => self.captures(),
             "dies" => self.dies_or_sees_it(true),
             _ => self.dies_or_sees_it(false),
         }
@@ -163,6 +192,46 @@ impl<G: Group + fmt::Debug, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, Colle
         };
         let attention = topology.dp() * topology.context().size();
         Groups::with_context(group(1), group(topology.dp()), group(attention))
+    }
+
+    /// A graph of a gather and a sum follows what is in their buffers.
+    fn captures(&self) {
+        let (world, device) = (self.world(), &self.device);
+        let (rank, parts) = (world.rank(), [3, 0, 2, 4]);
+        let start = parts[..rank].iter().sum::<u64>() as usize * 64;
+        let own = start..start + parts[rank] as usize * 64;
+        let mut rows = device.zeros::<u16, 2>([9, 64]).unwrap();
+        let mut sums = device.zeros::<u32, 2>([5, 16]).unwrap();
+        // What a graph launches is built before, and there is room for it.
+        world.all_gather(&mut rows.view_mut(), &parts).unwrap();
+        world.all_reduce(&mut sums.view_mut()).unwrap();
+        world.finish().unwrap();
+        let mut graph = device
+            .capture(|stream| {
+                let world = world.on(stream)?;
+                world.all_gather(&mut rows.view_mut(), &parts)?;
+                world.all_reduce(&mut sums.view_mut())
+            })
+            .unwrap();
+        for round in 1..5 {
+            let element = |i: usize| (1000 * round + i) as u16;
+            let mine: Vec<u16> = (0..576)
+                .map(|i| if own.contains(&i) { element(i) } else { 0 })
+                .collect();
+            rows.copy_from(&mine).unwrap();
+            sums.copy_from(&[(round * 10 + rank) as u32; 80]).unwrap();
+            graph.launch().unwrap();
+            world.finish().unwrap();
+            assert!(
+                rows.download()
+                    .unwrap()
+                    .into_iter()
+                    .enumerate()
+                    .all(|(i, found)| found == element(i))
+            );
+            assert_eq!(sums.download().unwrap(), [(round * 40 + 6) as u32; 80]);
+        }
+        drop(graph);
     }
 
     /// Gathers and sums over and over until a rank dies: what is gathered is right until then, and what is not is an error.
@@ -243,6 +312,14 @@ fn processes_of_two_hosts_gather_and_sum() {
 fn processes_of_two_hosts_make_the_round_trip_in_every_topology() {
     for_each_place(|on_gpus| {
         let ended = ended(start(on_gpus, 2, &["moves"; 4]));
+        assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
+    });
+}
+
+#[test]
+fn processes_of_two_hosts_gather_and_sum_in_graphs() {
+    for_each_place(|on_gpus| {
+        let ended = ended(start(on_gpus, 2, &["captures"; 4]));
         assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
     });
 }

@@ -267,7 +267,7 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
 impl HostsGroup<PeerGroup, PeerGroup> {
     /// Joins ranks of one machine that stand for several hosts, to try out what a group of several hosts does: rows between these go
     /// through memory that peers reach, too. `host` is a number for this rank's host, whatever it is. `stream` is one of this rank's
-    /// device.
+    /// device. Both groups find what its launches report, so that of a late rank an error may say the number in the other one.
     ///
     /// # Errors
     /// As for [`Hosts::of`] and [`PeerGroup::join`].
@@ -277,6 +277,18 @@ impl HostsGroup<PeerGroup, PeerGroup> {
         let (within, rail) = (among(hosts.host())?, among(hosts.place())?);
         let join = |exchange| PeerGroup::join(stream, Arc::new(exchange));
         Self::new(join(within)?, join(rail)?, exchange)
+    }
+
+    /// The same rank with another stream of its device; see [`PeerGroup::on_stream`].
+    ///
+    /// # Errors
+    /// The stream is not of the device that joined.
+    pub fn on_stream(&self, stream: &Stream) -> Result<Self, CollectiveError> {
+        Ok(Self {
+            within: self.within.on_stream(stream)?,
+            rail: self.rail.on_stream(stream)?,
+            shared: self.shared.clone(),
+        })
     }
 }
 
