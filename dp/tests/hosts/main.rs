@@ -16,3 +16,4 @@ mod layout;
 mod movement;
 mod processes;
 mod sums;
+mod times;

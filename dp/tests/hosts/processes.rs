@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 #[cfg(feature = "nccl")]
-use tilewright_dp::collective::{AnyGroup, HostsError};
+use tilewright_dp::collective::{AnyGroup, HostsError, NcclGroup};
 use tilewright_dp::collective::{CollectiveError, Exchange, Group, HostsGroup, PeerGroup, Rendezvous, TcpExchange};
 use tilewright_dp::movement::Groups;
 use tilewright_dp::plan::Topology;
@@ -21,6 +21,7 @@ use super::computed::gathers;
 use super::movement::{round_trips, topologies};
 use super::place::{AMPLE, Place};
 use super::sums::sums;
+use super::times::{medians, print};
 
 /// What a rank that is a process of its own is to do, and how many ranks each host has.
 const ROLE: &str = "TILEWRIGHT_TEST_ROLE";
@@ -42,7 +43,8 @@ fn start(on_gpus: bool, places: usize, roles: &[&str]) -> Vec<Child> {
             .env("MASTER_PORT", port.to_string())
             .env(ON_GPU, u8::from(on_gpus).to_string())
             .env(PLACES, places.to_string())
-            .env("NCCL_HOSTID", format!("tilewright-test-{}", rank / places));
+            .env("NCCL_HOSTID", format!("tilewright-test-{}", rank / places))
+            .env("NCCL_MNNVL_ENABLE", "0");
         for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
             command.env(name, number.to_string());
         }
@@ -70,7 +72,7 @@ fn a_rank() {
         std::env::var(name).unwrap().parse().unwrap()
     });
     let limit = match role.as_str() {
-        "computes" | "moves" | "captures" => AMPLE,
+        "computes" | "moves" | "captures" | "times" => AMPLE,
         _ => LIMITS[number(ON_GPU)],
     };
     let exchange: Arc<dyn Exchange> = Arc::new(Rendezvous::from_env().unwrap().meet(limit).unwrap());
@@ -110,30 +112,49 @@ fn a_rank() {
     }
 }
 
-/// A group that a graph can capture.
-trait OnStream: Group + fmt::Debug + Sized {
+/// A group of several hosts.
+trait OfHosts: Group + fmt::Debug + Sized {
     fn on(&self, stream: &Stream) -> Result<Self, CollectiveError>;
+
+    /// Waits for this rank's rows alone.
+    fn arrived(&self) -> Result<(), CollectiveError>;
 }
 
-impl OnStream for HostsGroup<PeerGroup, PeerGroup> {
+impl OfHosts for HostsGroup<PeerGroup, PeerGroup> {
     fn on(&self, stream: &Stream) -> Result<Self, CollectiveError> {
         self.on_stream(stream)
+    }
+
+    fn arrived(&self) -> Result<(), CollectiveError> {
+        self.rail().finish()?;
+        self.within().finish()
     }
 }
 
 #[cfg(feature = "nccl")]
-impl OnStream for AnyGroup {
+impl OfHosts for AnyGroup {
     fn on(&self, stream: &Stream) -> Result<Self, CollectiveError> {
         self.on_stream(stream)
     }
+
+    fn arrived(&self) -> Result<(), CollectiveError> {
+        match self {
+            Self::Hosts(group) => {
+                group.rail().finish()?;
+                group.within().finish()
+            }
+            group => group.finish(),
+        }
+    }
 }
 
-impl<G: OnStream, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>> Rank<J> {
+impl<G: OfHosts, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>> Rank<J> {
     fn run(&self, role: &str) {
         match role {
             "computes" => self.computes(),
             "moves" => self.moves(),
             "captures" => self.captures(),
+            "times" => self.times(),
             "dies" => self.dies_or_sees_it(true),
             _ => self.dies_or_sees_it(false),
         }
@@ -234,6 +255,31 @@ impl<G: OnStream, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError
         drop(graph);
     }
 
+    fn times(&self) {
+        let (world, device, exchange) = (self.world(), &self.device, &self.exchange);
+        let sizes = match device.is_cuda() {
+            true => &[(1, 7168), (8, 7168), (128, 7168), (1024, 7168), (4096, 7168)][..],
+            false => &[(2, 64)],
+        };
+        #[cfg(feature = "nccl")]
+        let alone = device
+            .is_cuda()
+            .then(|| NcclGroup::join(&device.stream(), exchange.clone()).unwrap());
+        for &(rows, columns) in sizes {
+            let ours = medians(device, &**exchange, &world, G::arrived, rows, columns);
+            if world.rank() == 0 {
+                print(rows, columns, "two hosts of two", ours);
+            }
+            #[cfg(feature = "nccl")]
+            if let Some(alone) = &alone {
+                let theirs = medians(device, &**exchange, alone, NcclGroup::finish, rows, columns);
+                if world.rank() == 0 {
+                    print(rows, columns, "NCCL alone over all four", theirs);
+                }
+            }
+        }
+    }
+
     /// Gathers and sums over and over until a rank dies: what is gathered is right until then, and what is not is an error.
     fn dies_or_sees_it(&self, dies: bool) {
         let (world, device) = (self.world(), &self.device);
@@ -320,6 +366,16 @@ fn processes_of_two_hosts_make_the_round_trip_in_every_topology() {
 fn processes_of_two_hosts_gather_and_sum_in_graphs() {
     for_each_place(|on_gpus| {
         let ended = ended(start(on_gpus, 2, &["captures"; 4]));
+        assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
+    });
+}
+
+/// Run with `--ignored --exact --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn gathers_and_sums_are_timed_beside_nccl_alone() {
+    for_each_place(|on_gpus| {
+        let ended = ended(start(on_gpus, 2, &["times"; 4]));
         assert!(ended.iter().all(ExitStatus::success), "on GPUs {on_gpus}: {ended:?}");
     });
 }
