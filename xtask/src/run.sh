@@ -15,8 +15,9 @@
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh peers [ARG…]     gathers and sums between GPUs, beside NCCL and torch; ARGs are benches/peers_gather.py's
 #   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
-#   run.sh cold [THREADS]   classes that were never launched, beside NVRTC alone, on so many threads (default: 1,2,4,8,16)
+#   run.sh cold [THREADS]   classes that were never launched, beside NVRTC alone: one at a time, and on so many threads (default: 1,2,4,8,16)
 #   run.sh schedules ARG…   one schedule against another; ARGs are benches/schedules.py's
+#   run.sh tune [ARG…]      what `cargo xtask tune` writes a table from, elsewhere; ARGs are benches/tune.py's
 #
 # Results go to the folder $OUT (default: out): one line of JSON per program in tests.jsonl, what they printed in
 # tests.log. A program that fails does not stop the others; the exit status says whether any did.
@@ -160,8 +161,9 @@ case $task in
     serve) "$here/examples/serving_loop" --device cuda --svg "$out/serving_loop.svg" "$@" ;;
     cold)
         export TILEWRIGHT_THREADS=${1:-1,2,4,8,16}
-        "$here/tests/tilewright-runtime.unit" --ignored --nocapture cold_classes_on_threads
+        "$here/tests/tilewright-runtime.unit" --ignored --nocapture --test-threads 1 cold_class
         ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, peers, serve, cold or schedules" >&2; exit 2 ;;
+    tune) python3 "$here/bench/tune.py" --ours "$here/bench/libmovement.so" --out "$out/tuning.jsonl" "$@" ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, peers, serve, cold, schedules or tune" >&2; exit 2 ;;
 esac

@@ -1,5 +1,5 @@
 //! What classes that were never launched cost, beside NVRTC alone. Only `a_class_is_made_in_far_less_time_than_it_is_compiled`
-//! decides anything; the other one prints what it measured.
+//! decides anything; the others print what they measured.
 
 use std::sync::Barrier;
 use std::thread;
@@ -91,6 +91,81 @@ fn a_class_is_made_in_far_less_time_than_it_is_compiled() {
     let most = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
     assert!(p50 < most, "{p50:?}");
     assert_eq!(bundle.len(), compiled);
+}
+
+/// One class after the other, each waited for with nothing else going on, beside NVRTC alone with the source that the class has.
+/// * `nvrtc`, `ptx`: a launch on the GPU, if there is one, by each compiler, which loads what it compiles; `tiered` is the launch of
+///   a device that nothing was said to.
+#[test]
+#[ignore = "a measurement: run it by itself, with --release, --ignored and --nocapture"]
+fn one_cold_class_at_a_time_beside_nvrtc_alone() {
+    const CLASSES: usize = 40;
+    if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
+        return;
+    }
+    let Ok(gpu) = Device::cuda_with(0, Compiler::Nvrtc) else {
+        println!("there is no GPU");
+        return;
+    };
+    let architecture = gpu.as_cuda().expect("a GPU").properties().architecture;
+    let options = CompileOptions::new(architecture);
+    CubinCache::new().install();
+    let mut columns = vec![("nvrtc", gpu)];
+    let others = [("ptx", Compiler::Ptx), ("tiered", Compiler::default())];
+    columns.extend(others.map(|(name, compiler)| (name, Device::cuda_with(0, compiler).expect("a GPU"))));
+    for (_, device) in &columns[..2] {
+        device.set_specialize(Specialize::Resident);
+    }
+    // What is made once in a process, and what a launch costs that is served.
+    for (_, device) in &columns {
+        placing(device, CLASSES, |call| call.launch(device).map(drop));
+    }
+    let mut alone = Vec::new();
+    let mut times = vec![Vec::new(); columns.len()];
+    for number in 0..CLASSES {
+        let known = BundleBuilder::new();
+        let offline = known.device(Target::new(architecture, 132));
+        offline.set_specialize(Specialize::Resident);
+        serve(&offline, number);
+        let variants = offline.variants();
+        let module = variants
+            .iter()
+            .find_map(|variant| variant.module())
+            .expect("it was built");
+        assert!(Device::settle(LONG), "nothing is left to be done");
+        let begin = Instant::now();
+        compile(module.text.as_str(), &module.entry, &options).expect("it compiles");
+        alone.push(begin.elapsed());
+        for ((_, device), times) in columns.iter().zip(&mut times) {
+            placing(device, number, |call| {
+                let begin = Instant::now();
+                call.launch(device)?;
+                times.push(begin.elapsed());
+                Ok(())
+            });
+            assert!(Device::settle(LONG), "nothing is left to be done");
+        }
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let quantiles = |mut values: Vec<f64>| {
+        values.sort_unstable_by(f64::total_cmp);
+        [0.5, 0.9].map(|share| values[(values.len() as f64 * share) as usize])
+    };
+    println!("ms for each of {CLASSES} classes that were never launched, one at a time");
+    println!("              p50      p90  over NVRTC with the same class: p50");
+    let [p50, p90] = quantiles(alone.iter().copied().map(ms).collect());
+    println!("   alone {p50:>8.2} {p90:>8.2}");
+    for ((name, _), times) in columns.iter().zip(&times) {
+        let [p50, p90] = quantiles(times.iter().copied().map(ms).collect());
+        let [over, _] = quantiles(
+            times
+                .iter()
+                .zip(&alone)
+                .map(|(time, alone)| ms(*time) - ms(*alone))
+                .collect(),
+        );
+        println!("{name:>8} {p50:>8.2} {p90:>8.2} {over:>8.2}");
+    }
 }
 
 /// Cold classes on threads, each of which waits for its own. `TILEWRIGHT_THREADS=1,4,16` says on how many.
