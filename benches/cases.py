@@ -1,7 +1,7 @@
 """What is measured: an operation on so many rows, and the buffers that it rotates over.
 
 Buffers rotate by bytes: one replay of a graph touches several times the L2 cache, so that no launch finds its rows there
-because an earlier one of the same replay, or of the replay before, left them.
+because an earlier one of the same replay, or of the replay before, left them; unless that is what is measured.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ TOP = 8  # rows that are combined into one
 DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32, "f8": torch.int8}
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32}  # by bytes
 MISALIGNED = ("none", "source", "output", "both")
+L2 = ("cold", "warm")
 LEAST_LAUNCHES = 8  # in a graph, so that the cost of launching the graph itself is shared
+WARM_LAUNCHES = 64
 MOST_LAUNCHES = 16384
 POISON = 0x55  # each byte of what an output holds before a launch that is checked
 
@@ -33,6 +35,7 @@ class Case:
     traffic: int  # bytes that one replay must touch
     dtype: str = "bf16"
     misaligned: str = "none"  # which rows begin an element behind a multiple of 256 bytes
+    l2: str = "cold"  # or warm: every launch is of the same rows, which L2 holds
 
     @property
     def element_bytes(self) -> int:
@@ -40,14 +43,17 @@ class Case:
 
     @property
     def is_any(self) -> bool:
-        """Whether there is such a case: what is computed, is computed of aligned bf16."""
+        """Whether there is such a case: what is computed, is computed of aligned bf16; and what L2 does not hold is never warm."""
         moves = self.op in MOVEMENTS
+        # Traffic is several times what L2 holds.
+        if self.l2 == "warm" and (not moves or 8 * self.bytes > self.traffic):
+            return False
         return moves or (self.dtype == "bf16" and self.misaligned == "none" and self.columns % GROUP == 0)
 
     @property
     def about(self) -> dict:
         """What a reading says of it."""
-        fields = ("op", "rows", "columns", "dtype", "misaligned")
+        fields = ("op", "rows", "columns", "dtype", "misaligned", "l2")
         return {field: getattr(self, field) for field in fields}
 
     @property
@@ -80,12 +86,12 @@ class Case:
     @property
     def sets(self) -> int:
         """Distinct sets of rows."""
-        return min(-(-self.traffic // self.bytes), MOST_LAUNCHES)
+        return 1 if self.l2 == "warm" else min(-(-self.traffic // self.bytes), MOST_LAUNCHES)
 
     @property
     def launches(self) -> int:
         """Launches in a graph: every set equally often."""
-        return self.sets * -(-LEAST_LAUNCHES // self.sets)
+        return WARM_LAUNCHES if self.l2 == "warm" else self.sets * -(-LEAST_LAUNCHES // self.sets)
 
     @property
     def pool_rows(self) -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Row movement in Tilewright, Triton and torch, side by side in one run on one GPU.
+"""Row movement in Tilewright, Triton, torch and CUDA C++ by hand, side by side in one run on one GPU.
 
     compare.py --ours PATH/libmovement.so --out reading.jsonl
 
@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 import torch
 import triton
 
-from cases import COMPUTED, DTYPES, MISALIGNED, MOVEMENTS, OPS, Buffers, Case
+from cases import COMPUTED, DTYPES, L2, MISALIGNED, MOVEMENTS, OPS, Buffers, Case
 from elements import Elements, element_peers
 from ours import Ours, OursError
 from peers import peers
@@ -56,10 +56,10 @@ def main() -> int:
             out.flush()
 
         write({"kind": "machine", **machine, **method})
-        axes = (options.ops, options.columns, options.dtypes, options.misaligned, options.rows)
+        axes = (options.ops, options.columns, options.dtypes, options.misaligned, options.l2, options.rows)
         start = time.monotonic()
-        for op, columns, dtype, misaligned, rows in itertools.product(*axes):
-            case, began = Case(op, rows, columns, traffic, dtype, misaligned), time.monotonic()
+        for op, columns, dtype, misaligned, l2, rows in itertools.product(*axes):
+            case, began = Case(op, rows, columns, traffic, dtype, misaligned, l2), time.monotonic()
             if not case.is_any or began - start > options.seconds:
                 continue
             for line in measure(case, ours, options):
@@ -83,6 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--columns", nargs="+", type=int, default=(7168,))
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=("bf16",))
     parser.add_argument("--misaligned", nargs="+", choices=MISALIGNED, default=("none",), help="rows that begin one element late")
+    parser.add_argument("--l2", nargs="+", choices=L2, default=("cold",), help="whether L2 holds the rows: where it can, if so")
     parser.add_argument("--seconds", type=float, default=7200, help="after which nothing more is measured (default: %(default)s)")
     parser.add_argument("--configurations", type=int, help="the most that are tried of Triton's (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -141,7 +142,7 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
         buffers.poison()
         torch.cuda.synchronize()
         replay.run()
-        if peer.role == "peer" and not buffers.is_right():
+        if peer.role != "floor" and not buffers.is_right():
             fail(peer.name, f"wrong result ({label})")
             continue
         contestants.append((peer.name, peer.role, label, replay.measure))
@@ -207,7 +208,7 @@ def print_table(readings: list[dict]) -> None:
     """Operation, rows, microseconds of everyone, the best of ours beside the best peer."""
 
     def kind(line: dict) -> str:
-        return " ".join(str(line[field]) for field in ("op", "columns", "dtype", "misaligned"))
+        return " ".join(str(line[field]) for field in ("op", "columns", "dtype", "misaligned", "l2"))
 
     for op in dict.fromkeys(kind(line) for line in readings):
         of_op = [line for line in readings if kind(line) == op]

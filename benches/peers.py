@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+import by_hand
 from cases import Buffers, Case
 
 BLOCKS = (512, 1024, 2048, 4096, 8192)
@@ -24,7 +25,7 @@ class Peer:
     """A way of doing the work, in one or many configurations."""
 
     name: str
-    role: str  # "peer", or "floor": a copy of as many bytes, for orientation only
+    role: str  # "peer", "hand": written by hand for this width, or "floor": a copy of as many bytes, for orientation only
     configurations: list[tuple[str, Launch]]
 
 
@@ -156,4 +157,5 @@ def peers(b: Buffers) -> list[Peer]:
     """All that this case is set beside."""
     name, launch = torch_launch(b)
     triton = Peer("Triton (tuned)", "peer", list(triton_launches(b)))
-    return [triton, Peer(name, "peer", [("", launch)]), copy_of(b.case)]
+    hand = [Peer("by hand", "hand", configurations)] if (configurations := list(by_hand.launches(b))) else []
+    return [triton, Peer(name, "peer", [("", launch)]), *hand, copy_of(b.case)]

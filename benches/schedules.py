@@ -14,7 +14,7 @@ from statistics import median
 
 sys.dont_write_bytecode = True
 
-from cases import OPS, Buffers, Case
+from cases import L2, OPS, Buffers, Case
 from ours import Ours, OursError
 
 VECTOR_BYTES = 16
@@ -28,7 +28,7 @@ def main() -> int:
     with open(options.out, "w", encoding="utf-8") as out:
         out.write(json.dumps({"kind": "machine", **ours.hello(), "traffic": options.traffic}) + "\n")
         for op, rows in options.cases:
-            case = Case(op, rows, options.columns, options.traffic)
+            case = Case(op, rows, options.columns, options.traffic, l2=options.l2)
             readings = measure(case, ours, options)
             for reading in readings:
                 out.write(json.dumps(reading) + "\n")
@@ -56,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=3, help="replays a round (default: %(default)s)")
     parser.add_argument("--traffic", type=int, default=240_000_000, help="bytes that a replay touches at least")
+    parser.add_argument("--l2", choices=L2, default="cold", help="whether L2 holds the rows (default: %(default)s)")
     parser.add_argument("--top", type=int, default=12, help="schedules that are printed (default: %(default)s)")
     return parser.parse_args()
 
@@ -98,7 +99,7 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace) -> list[dict]:
         for name, _, times in prepared:
             times.append(median(ours.measure(name, options.replays, warm_up=1)))
     ours.release()
-    about = {"kind": "reading", "op": case.op, "rows": case.rows, "columns": case.columns}
+    about = {"kind": "reading", **case.about}
     return [
         {**about, "schedule": schedule, "us": round(median(times), 4), "rounds_us": [round(us, 4) for us in times]}
         for _, schedule, times in prepared

@@ -37,6 +37,9 @@ fn numbers(tuning: &Tuning) -> Value {
         single_elements,
         shared_block,
         block,
+        kept_from,
+        kept_until,
+        written_until,
         load,
         store,
     } = tuning;
@@ -51,6 +54,9 @@ fn numbers(tuning: &Tuning) -> Value {
         "single_elements": single_elements,
         "shared_block": shared_block,
         "block": block,
+        "kept_from": kept_from,
+        "kept_until": kept_until,
+        "written_until": written_until,
         "load": load.name(),
         "store": store.name(),
     })

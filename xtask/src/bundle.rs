@@ -63,6 +63,13 @@ pub fn run(workspace: &Workspace) -> Result<(), TaskError> {
             &folder.join("bench").join(script.file_name().unwrap_or_default()),
         )?;
     }
+    // What reports on a race, and what it is to be.
+    let this = std::env::current_exe().at("xtask")?;
+    copy(&this, &folder.join("bench/xtask"))?;
+    copy(
+        &workspace.path("benches/readings/bars.json"),
+        &folder.join("bench/bars.json"),
+    )?;
     copy(&workspace.path("xtask/src/run.sh"), &folder.join("run.sh"))?;
     let programs = pack(&folder)?;
     weigh(&folder, &programs)

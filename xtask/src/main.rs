@@ -102,25 +102,27 @@ fn main() -> ExitCode {
 
 /// Does the task. Returns whether what it checks is well.
 fn run(task: Task) -> Result<bool, TaskError> {
-    let workspace = Workspace::find()?;
+    // A bundle has this program for its reports, and not the project.
+    let workspace = Workspace::find;
     match task {
-        Task::Test(arguments) => return test::run(&workspace, arguments.require_libraries, &arguments.cargo),
-        Task::GpuBundle => bundle::run(&workspace)?,
+        Task::Test(arguments) => return test::run(&workspace()?, arguments.require_libraries, &arguments.cargo),
+        Task::GpuBundle => bundle::run(&workspace()?)?,
         Task::BenchReport {
             files,
             page,
             plot,
             bars,
         } => {
-            let bars = bars.unwrap_or_else(|| workspace.path("benches/readings/bars.json"));
+            let committed = || workspace().map(|workspace| workspace.path("benches/readings/bars.json"));
+            let bars = bars.map_or_else(committed, Ok)?;
             return report::run(&files, page.as_deref(), plot.as_deref(), &bars);
         }
-        Task::Python => python::run(&workspace, workspace::is_ci())?,
-        Task::Book => book::run(&workspace, workspace::is_ci())?,
-        Task::Candle => candle(&workspace)?,
-        Task::Package => package::run(&workspace)?,
-        Task::Tune { readings } => tune::run(&workspace, &readings)?,
-        Task::Ci => process::run(&mut workspace.command("bash", &[".ci/run"]))?,
+        Task::Python => python::run(&workspace()?, workspace::is_ci())?,
+        Task::Book => book::run(&workspace()?, workspace::is_ci())?,
+        Task::Candle => candle(&workspace()?)?,
+        Task::Package => package::run(&workspace()?)?,
+        Task::Tune { readings } => tune::run(&workspace()?, &readings)?,
+        Task::Ci => process::run(&mut workspace()?.command("bash", &[".ci/run"]))?,
     }
     Ok(true)
 }

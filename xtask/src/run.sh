@@ -12,6 +12,8 @@
 #                           of which about 3000 have two writes that do not go together), chosen as those of fuzz are
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh collectives [ARG…] elements that meet, beside Triton and torch; ARGs are benches/collectives.py's
+#   run.sh race [SECONDS]   all of it, movement with L2 cold and warm, computed rows and collectives, beside Triton, torch, a copy and CUDA
+#                           C++ by hand; each part begins no case after SECONDS (default: 1200). Drawn in race.html; fails on a bar
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh peers [ARG…]     gathers and sums between GPUs, beside NCCL and torch; ARGs are benches/peers_gather.py's
 #   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
@@ -156,6 +158,16 @@ case $task in
         ;;
     bench) python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/reading.jsonl" "$@" ;;
     collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
+    race)
+        limit=${1:-1200}
+        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race.jsonl" --seconds "$limit" \
+            --l2 cold warm --columns 128 131 576 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
+        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-computed.jsonl" --seconds "$limit" \
+            --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096 || exit 2
+        python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/race-collectives.jsonl" \
+            --seconds "$limit" || exit 2
+        "$here/bench/xtask" bench-report "$out"/race{,-computed,-collectives}.jsonl --bars "$here/bench/bars.json" --page "$out/race.html"
+        ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
     peers) python3 "$here/bench/peers_gather.py" --ours "$here/bench/libmovement.so" --out "$out/peers-gather.jsonl" "$@" ;;
     serve) "$here/examples/serving_loop" --device cuda --svg "$out/serving_loop.svg" "$@" ;;
@@ -165,5 +177,5 @@ case $task in
         ;;
     schedules) python3 "$here/bench/schedules.py" --ours "$here/bench/libmovement.so" --out "$out/schedules.jsonl" "$@" ;;
     tune) python3 "$here/bench/tune.py" --ours "$here/bench/libmovement.so" --out "$out/tuning.jsonl" "$@" ;;
-    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, peers, serve, cold, schedules or tune" >&2; exit 2 ;;
+    *) echo "unknown task '$task': tests, sanitize, fuzz, races, bench, collectives, batch, race, peers, serve, cold, schedules or tune" >&2; exit 2 ;;
 esac

@@ -126,7 +126,7 @@ impl Work {
     pub fn choice(&self, machine: &Machine, programs: u64) -> (Schedule, Reason) {
         let tuning = &machine.tuning;
         let block = u64::from(tuning.block);
-        let (load, store) = (self.load_hint(programs, machine), tuning.store);
+        let (load, store) = self.hints(programs, machine);
         let alone = |threads: u32, unroll: u64| Schedule {
             threads,
             programs_per_block: 1,
@@ -225,8 +225,17 @@ impl Work {
         // Where programs begin to share a block, as many as may.
         let most = u64::from(machine.tuning.shared_block).max(EVEN);
         let shared = (0..=most.ilog2()).map(|doubled| (u64::from(machine.multiprocessors) << doubled) + 1);
-        let Tuning { brief, long, alone, .. } = machine.tuning;
-        let turning = [brief, long, alone].map(|of_each| first_of(machine.accesses(of_each)));
+        let Tuning {
+            brief,
+            long,
+            alone,
+            kept_from,
+            kept_until,
+            written_until,
+            ..
+        } = machine.tuning;
+        let turning = [brief, long, alone, kept_from, kept_until, written_until];
+        let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
         let firsts = shared.chain(turning);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
@@ -331,13 +340,26 @@ impl Work {
         self.vectors.saturating_mul(programs) < machine.accesses(machine.tuning.brief)
     }
 
-    /// How loads treat the caches. Where latency is all, a store's condition that has to be loaded must not hold up what is
-    /// stored.
-    fn load_hint(&self, programs: u64, machine: &Machine) -> LoadHint {
-        match self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) {
-            true => LoadHint::Early,
-            false => machine.tuning.load,
-        }
+    /// How loads and stores treat the caches.
+    ///
+    /// By itself, with rows that L2 does not hold, a launch is fastest if it leaves the caches alone. But kernels before it have
+    /// just written its rows, and those behind it read them: what L2 can hold from one to the next is left there, unless it
+    /// is so little that it is there anyway. Measured on an H100 and an H200 (`benches/pipeline.py`).
+    fn hints(&self, programs: u64, machine: &Machine) -> (LoadHint, StoreHint) {
+        let tuning = &machine.tuning;
+        let accesses = self.vectors.saturating_mul(programs);
+        let is_within = |until| (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses);
+        let load = match () {
+            // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
+            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
+            () if is_within(tuning.kept_until) => LoadHint::Cached,
+            () => tuning.load,
+        };
+        let store = match is_within(tuning.written_until) {
+            true => StoreHint::Cached,
+            false => tuning.store,
+        };
+        (load, store)
     }
 }
 

@@ -65,9 +65,15 @@ pub struct Tuning {
     pub shared_block: u32,
     /// Threads of a block that does part of a program.
     pub block: u32,
-    /// How loads of what is moved treat the caches.
+    /// A launch of no fewer leaves in L2 what it reads and writes, where that is what kernels around it find there.
+    pub kept_from: u32,
+    /// One of no fewer does not leave what it reads: L2 does not hold both.
+    pub kept_until: u32,
+    /// One of no fewer does not leave what it writes either.
+    pub written_until: u32,
+    /// How other loads of what is moved treat the caches.
     pub load: LoadHint,
-    /// How stores of it do.
+    /// How other stores of it do.
     pub store: StoreHint,
 }
 
@@ -84,6 +90,9 @@ impl Tuning {
         single_elements: 5,
         shared_block: 256,
         block: 256,
+        kept_from: 3_200,
+        kept_until: 8_000,
+        written_until: 15_888,
         // What is moved is read once, and is more than L1 holds.
         load: LoadHint::Streaming,
         // What is written once had better not wait in L2 for eviction.
@@ -102,7 +111,8 @@ impl Tuning {
         Self::UNTUNED
     }
 
-    /// Every tuning that differs from this one in one number, with the number's name and value: what a search tries next.
+    /// Every tuning that differs from this one in one number, with the number's name and value: what a search tries next. A launch by
+    /// itself does not tell what the kernels around it find in L2, so that is not among them.
     pub fn neighbours(&self) -> Vec<(&'static str, String, Self)> {
         type Set = fn(&mut Tuning, u32);
         const AXES: [(&str, &[u32], Set); 10] = [

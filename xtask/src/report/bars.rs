@@ -12,6 +12,8 @@ pub struct Bar {
     rows: [u64; 2],
     elements: Vec<String>,
     misaligned: Vec<String>,
+    /// Cold alone, if it does not say.
+    l2: Vec<String>,
     over: Role,
     most: f64,
 }
@@ -58,8 +60,13 @@ impl Bar {
                 rows: between("rows"),
                 elements: words("elements"),
                 misaligned: words("misaligned"),
+                l2: match words("l2") {
+                    none if none.is_empty() => vec!["cold".to_owned()],
+                    some => some,
+                },
                 over: match value["over"].as_str() {
                     Some("copy") => Role::Floor,
+                    Some("by hand") => Role::Hand,
                     Some("best peer") => Role::Peer,
                     _ => return Err("over"),
                 },
@@ -76,6 +83,7 @@ impl Bar {
             && within(self.rows, rows)
             && names(&self.elements, &case.element)
             && names(&self.misaligned, &case.misaligned)
+            && names(&self.l2, &case.l2)
     }
 
     /// How many cases it is about that have been measured, and which of them it is not met by.

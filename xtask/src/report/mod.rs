@@ -106,6 +106,8 @@ struct Case {
     columns: u64,
     element: String,
     misaligned: String,
+    /// Whether L2 holds what is moved: `cold` or `warm`.
+    l2: String,
     /// Elements that are found of each row, if some are.
     found: u64,
 }
@@ -114,6 +116,8 @@ struct Case {
 enum Role {
     /// Shown only: a contiguous copy of as many bytes, which no movement of rows is quicker than.
     Floor,
+    /// Shown, too: what somebody has written for just this.
+    Hand,
     Peer,
     Ours,
 }
@@ -122,6 +126,7 @@ impl Role {
     fn name(self) -> &'static str {
         match self {
             Self::Floor => "a copy",
+            Self::Hand => "CUDA C++ by hand",
             Self::Peer => "the best peer",
             Self::Ours => "ours",
         }
@@ -141,8 +146,12 @@ impl fmt::Display for Case {
             write!(f, " {}", self.element)?;
         }
         match self.misaligned.as_str() {
-            "none" => Ok(()),
-            which => write!(f, ", {which} misaligned"),
+            "none" => {}
+            which => write!(f, ", {which} misaligned")?,
+        }
+        match self.l2.as_str() {
+            "cold" => Ok(()),
+            which => write!(f, ", L2 {which}"),
         }
     }
 }
@@ -269,9 +278,10 @@ fn batch_figure(value: &Value) -> Result<BatchFigure, &'static str> {
 fn role(value: &Value) -> Result<Role, &'static str> {
     match value["role"].as_str().ok_or("role")? {
         "floor" => Ok(Role::Floor),
+        "hand" => Ok(Role::Hand),
         "peer" => Ok(Role::Peer),
         "ours" => Ok(Role::Ours),
-        _ => Err("role that is floor, peer or ours"),
+        _ => Err("role that is floor, hand, peer or ours"),
     }
 }
 
@@ -298,6 +308,7 @@ fn figure(value: &Value) -> Result<Figure, &'static str> {
             columns: value["columns"].as_u64().unwrap_or(0),
             element: text("dtype", ""),
             misaligned: text("misaligned", "none"),
+            l2: text("l2", "cold"),
             found: value["k"].as_u64().unwrap_or(0),
         },
         rows: value["rows"].as_u64().ok_or("rows")?,
@@ -367,6 +378,22 @@ mod tests {
             Bar::parse(r#"[{"operations": ["gather"], "over": "all", "most": 1}]"#).expect_err("no such peer"),
             "bar 0 has no `over`"
         );
+    }
+
+    #[test]
+    fn what_l2_holds_is_a_case_of_its_own_and_what_is_written_by_hand_is_no_peer() {
+        let by_hand = LINES.replace("\"Triton\",\"role\":\"peer\"", "\"by hand\",\"role\":\"hand\"");
+        let warm = LINES.replace("\"rows\"", "\"l2\":\"warm\",\"rows\"");
+        let reading = Reading::parse(&format!("{by_hand}{warm}")).expect("a reading");
+        let judged = |bar: &str| Bar::parse(bar).expect("bars")[0].judge(&reading.figures);
+        let (cases, unmet) = judged(r#"[{"operations": ["gather"], "over": "by hand", "most": 0.7}]"#);
+        assert_eq!((cases, unmet.len(), unmet[0].over), (1, 1, "CUDA C++ by hand"));
+        let (cases, _) = judged(r#"[{"operations": ["gather"], "over": "best peer", "most": 0.7}]"#);
+        assert_eq!(cases, 0, "the cold one has no peer, and bars are about cold ones");
+        let (cases, unmet) =
+            judged(r#"[{"operations": ["gather"], "l2": ["warm"], "over": "best peer", "most": 0.7}]"#);
+        assert_eq!((cases, unmet[0].case.as_str()), (1, "gather, L2 warm on 8 rows"));
+        assert!(reading.markdown().contains("| rows | copy | by hand | tilewright |"));
     }
 
     #[test]

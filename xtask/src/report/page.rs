@@ -93,7 +93,7 @@ fn drawn(figures: &[&Figure]) -> Plot {
     let all: Vec<Figure> = figures.iter().map(|figure| (*figure).clone()).collect();
     let has = |role| all.iter().any(|figure| figure.role == role);
     let over = if has(Role::Floor) { Role::Floor } else { Role::Peer };
-    let mut drawn = [0; 3];
+    let mut drawn = [0; 4];
     let way = |(who, role): (&String, Role)| {
         let number = &mut drawn[role as usize];
         *number += 1;
@@ -105,6 +105,7 @@ fn drawn(figures: &[&Figure]) -> Plot {
             who: who.clone(),
             colour: match role {
                 Role::Floor => "#999",
+                Role::Hand => "#333",
                 Role::Peer => PEERS[(*number - 1) % PEERS.len()],
                 Role::Ours => OURS[(*number - 1) % OURS.len()],
             },

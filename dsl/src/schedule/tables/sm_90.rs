@@ -7,6 +7,8 @@ pub(super) const TUNING: Tuning = Tuning {
     block: 256,
     brief: 248,
     in_flight: 4,
+    kept_from: 3200,
+    kept_until: 8000,
     load: LoadHint::Streaming,
     long: 15888,
     shared_block: 256,
@@ -15,4 +17,5 @@ pub(super) const TUNING: Tuning = Tuning {
     single_elements: 5,
     store: StoreHint::Streaming,
     trips: 2,
+    written_until: 15888,
 };
