@@ -155,13 +155,22 @@ impl Work {
             return (schedule, Reason::Dependent);
         }
         if self.ragged && self.elements <= u64::from(tuning.short_row) {
+            // Their ends make cached stores dearer than what the next kernel finds by them is worth.
+            let base = Schedule {
+                load: match load {
+                    LoadHint::Early => load,
+                    LoadHint::Cached | LoadHint::Streaming => tuning.load,
+                },
+                store: tuning.store,
+                ..alone(WARP, 1)
+            };
             if self.is_alone(programs, machine) {
-                return (self.single_elements(programs, machine, alone(WARP, 1)), Reason::Alone);
+                return (self.single_elements(programs, machine, base), Reason::Alone);
             }
             // A brief launch that waits for nothing does well with an access a thread, if rows are not the shortest.
             let is_shortest = self.elements <= u64::from(tuning.shortest_row);
             if is_shortest || self.is_indirect() || !self.is_brief(programs, machine) {
-                return (self.rows_with_ends(programs, machine, alone(WARP, 1)), Reason::Ends);
+                return (self.rows_with_ends(programs, machine, base), Reason::Ends);
             }
         }
         let (Share { in_flight, trips }, reason) = self.share(programs, machine);
@@ -344,7 +353,7 @@ impl Work {
     ///
     /// By itself, with rows that L2 does not hold, a launch is fastest if it leaves the caches alone. But kernels before it have
     /// just written its rows, and those behind it read them: what L2 can hold from one to the next is left there, unless it
-    /// is so little that it is there anyway. Measured on an H100 and an H200 (`benches/pipeline.py`).
+    /// is so little that it is there anyway. Measured on an H200 (`benches/readings/pipeline-h200.jsonl`).
     fn hints(&self, programs: u64, machine: &Machine) -> (LoadHint, StoreHint) {
         let tuning = &machine.tuning;
         let accesses = self.vectors.saturating_mul(programs);

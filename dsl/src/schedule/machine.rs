@@ -90,7 +90,7 @@ impl Tuning {
         single_elements: 5,
         shared_block: 256,
         block: 256,
-        kept_from: 3_200,
+        kept_from: 4_000,
         kept_until: 8_000,
         written_until: 15_888,
         // What is moved is read once, and is more than L1 holds.

@@ -7,7 +7,7 @@ pub(super) const TUNING: Tuning = Tuning {
     block: 256,
     brief: 248,
     in_flight: 4,
-    kept_from: 3200,
+    kept_from: 4000,
     kept_until: 8000,
     load: LoadHint::Streaming,
     long: 15888,
