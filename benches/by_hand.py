@@ -15,7 +15,7 @@ except ImportError:
 from cases import Buffers
 
 VECTOR_BYTES = 16
-OPS = ("gather", "scatter", "slot")
+INDEXED = {"slot": 0, "gather": 1, "scatter": 2}  # by operation: whose rows an index names, the source's or the output's
 THREADS = (64, 128, 224, 256, 448)
 SPLITS = (1, 2, 4, 7)
 
@@ -50,16 +50,16 @@ def launches(b: Buffers) -> Iterator[tuple[str, Callable[[int], None]]]:
     """Every configuration, if somebody can write this by hand."""
     case = b.case
     row = case.columns * case.element_bytes
-    if cupy is None or case.op not in OPS or row % VECTOR_BYTES or case.misaligned != "none":
+    if cupy is None or case.op not in INDEXED or row % VECTOR_BYTES or case.misaligned != "none":
         return
     vectors = row // VECTOR_BYTES
-    indexed = OPS.index(case.op) + 1 if case.op != "slot" else 0
+    indexed = INDEXED[case.op]
     index = b.index32 if indexed else [b.offset] * case.sets
     first = case.offset * row if case.op == "slot" else 0
     few = 1 << (vectors - 1).bit_length()
-    for threads in (few,) if few < THREADS[0] else THREADS:
+    side = 256 // few if few < THREADS[0] else 1
+    for threads in (few,) if side > 1 else THREADS:
         for split, hints in ((split, hints) for split in SPLITS for hints in (0, 1)):
-            side = max(1, 256 // threads) if few < THREADS[0] else 1
             # No block without work, and no thread with more than 16 vectors.
             if (split > 1 and vectors <= (split - 1) * threads) or -(-vectors // (split * threads)) > 16 or (split > 1 and side > 1):
                 continue

@@ -21,6 +21,7 @@ import cupy
 import torch
 
 from compare import describe
+from replay import Replay
 
 COLUMNS = 7168
 LAYERS = 24
@@ -48,10 +49,12 @@ def main() -> int:
         for rows in options.rows:
             for around, steps in around_a_gather(rows, weights).items():
                 us = {name: [] for name in steps}
-                graphs = {name: captured(step) for name, step in steps.items()}
+                graphs = {name: Replay(step, LAYERS, LAYERS) for name, step in steps.items()}
                 for _ in range(options.rounds):
-                    for name, (stream, graph) in graphs.items():
-                        us[name].append(timed(stream, graph, stale))
+                    for name, graph in graphs.items():
+                        stale.add_(1)
+                        torch.cuda.synchronize()
+                        us[name] += graph.measure(1, warm_up=1)
                 line = {"kind": "pipeline", "rows": rows, "columns": COLUMNS, "around": around}
                 line["us"] = {name: round(median(times), 3) for name, times in us.items()}
                 out.write(json.dumps(line) + "\n")
@@ -98,33 +101,6 @@ def around_a_gather(rows: int, weights: torch.Tensor) -> dict[str, dict[str, Cal
         for store in STORES
     }
     return {around: {name: step(kernel, read) for name, kernel in kernels.items()} for around, read in readers.items()}
-
-
-def captured(step: Callable[[int], None]) -> tuple[torch.cuda.Stream, torch.cuda.CUDAGraph]:
-    """A graph of all layers."""
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        step(0)
-        stream.synchronize()
-        graph.capture_begin()
-        for layer in range(LAYERS):
-            step(layer)
-        graph.capture_end()
-    return stream, graph
-
-
-def timed(stream: torch.cuda.Stream, graph: torch.cuda.CUDAGraph, stale: torch.Tensor) -> float:
-    """Device microseconds of a layer, after one replay that is not counted."""
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    with torch.cuda.stream(stream):
-        stale.add_(1)
-        graph.replay()
-        begin.record(stream)
-        graph.replay()
-        end.record(stream)
-        end.synchronize()
-    return begin.elapsed_time(end) * 1e3 / LAYERS
 
 
 if __name__ == "__main__":

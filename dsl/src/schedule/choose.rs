@@ -154,23 +154,14 @@ impl Work {
             };
             return (schedule, Reason::Dependent);
         }
-        if self.ragged && self.elements <= u64::from(tuning.short_row) {
-            // Their ends make cached stores dearer than what the next kernel finds by them is worth.
-            let base = Schedule {
-                load: match load {
-                    LoadHint::Early => load,
-                    LoadHint::Cached | LoadHint::Streaming => tuning.load,
-                },
-                store: tuning.store,
-                ..alone(WARP, 1)
-            };
+        if self.is_short_and_ragged(machine) {
             if self.is_alone(programs, machine) {
-                return (self.single_elements(programs, machine, base), Reason::Alone);
+                return (self.single_elements(programs, machine, alone(WARP, 1)), Reason::Alone);
             }
             // A brief launch that waits for nothing does well with an access a thread, if rows are not the shortest.
             let is_shortest = self.elements <= u64::from(tuning.shortest_row);
             if is_shortest || self.is_indirect() || !self.is_brief(programs, machine) {
-                return (self.rows_with_ends(programs, machine, base), Reason::Ends);
+                return (self.rows_with_ends(programs, machine, alone(WARP, 1)), Reason::Ends);
             }
         }
         let (Share { in_flight, trips }, reason) = self.share(programs, machine);
@@ -339,6 +330,11 @@ impl Work {
         side_by_side(schedule, machine.tuning.shared_block, programs, machine)
     }
 
+    /// Whether rows are short and begin anywhere.
+    fn is_short_and_ragged(&self, machine: &Machine) -> bool {
+        self.ragged && self.elements <= u64::from(machine.tuning.short_row)
+    }
+
     /// Whether where elements lie has to be loaded first.
     fn is_indirect(&self) -> bool {
         self.indirect_load || self.indirect_store
@@ -357,7 +353,11 @@ impl Work {
     fn hints(&self, programs: u64, machine: &Machine) -> (LoadHint, StoreHint) {
         let tuning = &machine.tuning;
         let accesses = self.vectors.saturating_mul(programs);
-        let is_within = |until| (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses);
+        let is_within = |until| {
+            // The ends of short rows make cached stores dearer than what the next kernel finds by them is worth.
+            !self.is_short_and_ragged(machine)
+                && (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses)
+        };
         let load = match () {
             // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
             () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
