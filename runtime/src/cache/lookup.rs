@@ -169,13 +169,9 @@ impl CubinCache {
         options: &CompileOptions,
     ) -> Result<(StoredCubin, Origin), CompileError> {
         let key = CubinKey::of(source, name, options);
-        if let Some(stored) = self.in_bundles(&key) {
-            return Ok((stored, Origin::Bundle));
-        }
-        // Without loading anything. If it finds none, loading says what is missing.
-        let expected = self.disk.as_ref().and_then(|_| Nvrtc::identity_at_hand().ok());
-        if let Some(stored) = self.on_disk(&key, expected) {
-            return Ok((stored, Origin::Disk));
+        let expected = self.expected();
+        if let Some(found) = self.found(&key, expected) {
+            return Ok(found);
         }
         let compiler = match Nvrtc::load() {
             Ok(nvrtc) => nvrtc.identity(),
@@ -195,6 +191,23 @@ impl CubinCache {
         Ok((self.keep(key, name, compiler, cubin), Origin::Nvrtc))
     }
 
+    /// The cubin of a source, if one is found without compiling or loading anything.
+    pub(crate) fn at_hand(&self, source: &str, name: &str, options: &CompileOptions) -> Option<(Cubin, Origin)> {
+        let found = self.found(&CubinKey::of(source, name, options), self.expected());
+        found.map(|(stored, origin)| (stored.cubin, origin))
+    }
+
+    /// Whose cubins on the disk count, as far as that is known without loading anything. If it finds none, loading says what is
+    /// missing.
+    fn expected(&self) -> Option<&'static str> {
+        self.disk.as_ref().and_then(|_| Nvrtc::identity_at_hand().ok())
+    }
+
+    fn found(&self, key: &CubinKey, compiler: Option<&str>) -> Option<(StoredCubin, Origin)> {
+        let bundled = self.in_bundles(key).map(|stored| (stored, Origin::Bundle));
+        bundled.or_else(|| self.on_disk(key, compiler).map(|stored| (stored, Origin::Disk)))
+    }
+
     /// The cubin of a key: found, or made by a driver and kept.
     ///
     /// # Errors
@@ -206,11 +219,8 @@ impl CubinCache {
         driver: &str,
         make: impl FnOnce() -> Result<Cubin, E>,
     ) -> Result<(Cubin, Origin), E> {
-        if let Some(stored) = self.in_bundles(&key) {
-            return Ok((stored.cubin, Origin::Bundle));
-        }
-        if let Some(stored) = self.on_disk(&key, Some(driver)) {
-            return Ok((stored.cubin, Origin::Disk));
+        if let Some((stored, origin)) = self.found(&key, Some(driver)) {
+            return Ok((stored.cubin, origin));
         }
         Ok((self.keep(key, name, driver, make()?).cubin, Origin::Driver))
     }

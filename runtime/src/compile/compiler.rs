@@ -28,7 +28,10 @@ pub enum Compiler {
     /// NVRTC where there is one that knows the GPU, and the driver elsewhere: NVRTC's code is the faster one by up to 1.15 where rows
     /// are narrow and counts are in device memory, and the same within a hundredth almost everywhere else; the driver is ready in
     /// less than half the time (12 ms a kernel against 29 on one thread, 1.7 against 8.3 on sixteen; H200, CUDA 13.0, the readings
-    /// `compilers-h200.jsonl` and `cold-h200.txt`). What a bundle or the disk cache has of NVRTC's is used in both cases.
+    /// `compilers-h200.jsonl` and `cold-h200.txt`). So a launch that has to wait is served by the driver's code until NVRTC's,
+    /// compiled behind, takes its place ([`Variant::is_provisional`](crate::Variant::is_provisional)); one that is to be
+    /// [`Exact`](tilewright_dsl::call::Specialize::Exact) waits for NVRTC, and so does a warm-up. What a bundle or the disk cache
+    /// has of NVRTC's is used at once.
     #[default]
     Auto,
     /// NVRTC: without one, a kernel that is in no bundle and not on the disk is an error.

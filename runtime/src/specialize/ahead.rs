@@ -9,12 +9,12 @@ use tilewright_dsl::call::{Call, Specialize};
 use tilewright_dsl::panic;
 use tilewright_dsl::schedule::Schedule;
 
-use super::build::{self, Found, Wait};
+use super::build::{self, Wait};
 use super::class::{Binding, LaunchClass};
 use super::key::{Key, Literals};
 use super::plan::Shared;
 use super::request::{End, MAX_ATTEMPTS, Wanted};
-use super::{Event, Tier};
+use super::{Event, Tier, Variant};
 use crate::behind::COMPILERS;
 use crate::counters::Tally;
 use crate::error::LaunchError;
@@ -35,40 +35,44 @@ impl Shared {
         let (shared, asked) = (self.itself.clone(), class.clone());
         let job = move || {
             let Some(shared) = shared.upgrade() else { return };
-            let built = catch_unwind(AssertUnwindSafe(|| shared.build_behind(&asked, wanted.0, programs)));
+            let built = catch_unwind(AssertUnwindSafe(|| shared.build_behind(&asked, wanted, programs)));
             let how = match built {
                 Ok(Ok(())) => End::Built,
                 Ok(Err(error)) => shared.failed(&asked, &error.to_string()),
                 Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic::message(&*panic))),
             };
-            asked.requests.end(wanted, how);
+            if asked.requests.end(wanted, how) {
+                asked.keep_provisional(wanted);
+            }
         };
         if !COMPILERS.submit(job) {
             class.requests.end(wanted, End::NotTried);
         }
     }
 
-    fn build_behind(&self, class: &Arc<LaunchClass>, holding: ConditionBits, programs: u64) -> Result<(), LaunchError> {
+    fn build_behind(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) -> Result<(), LaunchError> {
+        let (holding, schedule) = wanted;
         let staged = class.staged(holding)?;
-        let schedule: Option<Schedule> = class.schedule(&staged, self.machine().as_ref(), programs);
-        let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
-            Found::Built(variant) => {
-                // Those with literals have yet to show that they are better.
-                if class.trial.is_none() {
-                    Tally::add(&self.tally.promotions);
-                    let tier = Tier::Proved;
-                    self.hooks.tell(|| Event::Promoted {
-                        variant: &variant,
-                        tier,
-                    });
-                }
-                variant
-            }
-            Found::There(variant) => variant,
-            Found::Missing => return Ok(()),
-        };
+        let chosen = || class.schedule(&staged, self.machine().as_ref(), programs);
+        let schedule: Option<Schedule> = schedule.or_else(chosen);
+        let (variant, is_new) = build::variant(self, &staged, schedule.as_ref(), Wait::Behind)?;
         staged.keep(schedule, &variant);
+        let is_for_all = holding == ConditionBits::NONE && class.trial.is_none();
+        if is_for_all {
+            class.set_resident(&variant);
+        }
+        // Those with literals have yet to show that they are better.
+        if is_new && class.trial.is_none() {
+            Tally::add(&self.tally.promotions);
+            let tier = if is_for_all { Tier::Resident } else { Tier::Proved };
+            self.hooks.tell(|| Event::Promoted {
+                variant: &variant,
+                tier,
+            });
+        }
+        let id = variant.id();
         drop(variant);
+        self.drop_superseded(id);
         self.make_room();
         Ok(())
     }
@@ -128,23 +132,21 @@ impl Shared {
         let mut build = |class: &Arc<LaunchClass>, holding| {
             let staged = class.staged(holding)?;
             let schedule = class.schedule(&staged, self.machine().as_ref(), programs);
-            if staged.find(schedule.as_ref()).is_some()
-                && (holding != ConditionBits::NONE || class.resident().is_some())
+            let is_there = |variant: Option<Arc<Variant>>| variant.is_some_and(|variant| !variant.is_provisional());
+            if is_there(staged.find(schedule.as_ref()))
+                && (holding != ConditionBits::NONE || is_there(class.resident()))
             {
                 return Ok(());
             }
-            let variant = match build::variant(self, &staged, schedule.as_ref(), Wait::Behind)? {
-                Found::Built(variant) => {
-                    built += 1;
-                    variant
-                }
-                Found::There(variant) => variant,
-                Found::Missing => return Ok(()),
-            };
+            let (variant, is_new) = build::variant(self, &staged, schedule.as_ref(), Wait::Behind)?;
+            built += u64::from(is_new);
             staged.keep(schedule, &variant);
             if holding == ConditionBits::NONE {
                 class.set_resident(&variant);
             }
+            let id = variant.id();
+            drop(variant);
+            self.drop_superseded(id);
             Ok::<_, LaunchError>(())
         };
         let has_resident = match specialize {

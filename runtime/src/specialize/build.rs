@@ -17,7 +17,6 @@ use super::plan::Shared;
 use super::variant::{CudaProgram, Program, Variant, VariantId};
 use crate::behind::Waiting;
 use crate::cache::Origin;
-use crate::compile::Architecture;
 use crate::counters::Tally;
 use crate::error::LaunchError;
 use crate::hardware::cuda::{CudaDevice, CudaModule};
@@ -28,43 +27,42 @@ use crate::hardware::record::TrapRecord;
 pub(super) enum Wait {
     /// A launch, which waits for it.
     Launch,
-    /// A launch that must not wait: it takes one that is there.
-    Never,
+    /// A launch that takes what is ready first: a provisional one will do.
+    InHaste,
     /// Nobody waits.
     Behind,
 }
 
-/// A variant, and how it came.
-pub(super) enum Found {
-    There(Arc<Variant>),
-    Built(Arc<Variant>),
-    /// It would have to be built or waited for.
-    Missing,
+/// The variant of a staged kernel with a schedule, if it is there.
+pub(super) fn find(shared: &Shared, staged: &Staged, schedule: Option<&Schedule>, wait: Wait) -> Option<Arc<Variant>> {
+    let id = identify(shared, &staged.kernel, schedule);
+    shared.variants.find(id, wait == Wait::InHaste)
 }
 
-/// The variant of a staged kernel with a schedule, which the CPU device does without.
+/// The variant of a staged kernel with a schedule, which the CPU device does without; and whether it was built now.
 pub(super) fn variant(
     shared: &Shared,
     staged: &Staged,
     schedule: Option<&Schedule>,
     wait: Wait,
-) -> Result<Found, LaunchError> {
+) -> Result<(Arc<Variant>, bool), LaunchError> {
     let Shared { hardware, tally, .. } = shared;
     let Staged { kernel, proofs, .. } = staged;
     let started = Instant::now();
     if let Some(schedule) = schedule {
         check_schedule(kernel, schedule)?;
     }
-    let target = shared.target().zip(schedule);
-    let id = identify(kernel, target.map(|(target, schedule)| (target.architecture, schedule)));
-    if wait == Wait::Never {
-        return Ok(shared.variants.find(id).map_or(Found::Missing, Found::There));
-    }
+    let id = identify(shared, kernel, schedule);
+    let (waits, in_haste) = (wait != Wait::Behind, wait == Wait::InHaste);
     let mut origin = None;
-    let waiting = (wait == Wait::Launch).then(Waiting::begin);
-    let (variant, is_new) = shared.variants.get_or_build(id, || {
+    let waiting = waits.then(Waiting::begin);
+    let (variant, is_new) = shared.variants.get_or_build(id, in_haste, || {
         #[cfg(test)]
         shared.inject(&kernel.name, wait)?;
+        #[cfg(not(test))]
+        let mut is_provisional = false;
+        #[cfg(test)]
+        let mut is_provisional = in_haste && shared.hastens.load(Relaxed);
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {
                 let module = for_nvrtc(kernel, schedule)?;
@@ -72,8 +70,9 @@ pub(super) fn variant(
                 Program::Offline(Box::new(module))
             }
             (None, Some(cuda), Some(schedule)) => {
-                let code = code(cuda, shared.compiler, shared.limits.compilation(), kernel, schedule)?;
-                origin = Some(code.origin);
+                let limit = shared.limits.compilation();
+                let code = code(cuda, shared.compiler, limit, kernel, schedule, in_haste)?;
+                (origin, is_provisional) = (Some(code.origin), code.is_provisional);
                 let program = load(cuda, kernel, code)?;
                 Program::Cuda(Box::new(program))
             }
@@ -88,14 +87,15 @@ pub(super) fn variant(
             returns: staged.dropped(schedule).map_or(0, Dropped::times),
             last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),
+            is_provisional: AtomicBool::new(is_provisional),
         })
     })?;
     drop(waiting);
-    if wait == Wait::Launch {
+    if waits {
         tally.waited(started.elapsed());
     }
     if !is_new {
-        return Ok(Found::There(variant));
+        return Ok((variant, false));
     }
     let elapsed = variant.build_time;
     tracing::debug!(kernel = kernel.name, variant = %id, ?origin, ?elapsed, "built a variant for {hardware}");
@@ -104,13 +104,12 @@ pub(super) fn variant(
     }
     Tally::add(&tally.variants);
     tally.code_bytes.fetch_add(variant.code_bytes(), Relaxed);
-    let waited = wait == Wait::Launch;
     shared.hooks.tell(|| Event::Built {
         variant: &variant,
-        waited,
+        waited: waits,
         origin,
     });
-    Ok(Found::Built(variant))
+    Ok((variant, true))
 }
 
 /// Whether a kernel can have a schedule.
@@ -148,11 +147,11 @@ fn load(cuda: &CudaDevice, kernel: &Kernel, Code { module, cubin, .. }: Code) ->
 }
 
 /// The name of a variant within one process, where the compiler, its options and the author's own functions do not change.
-fn identify(kernel: &Kernel, target: Option<(Architecture, &Schedule)>) -> VariantId {
+fn identify(shared: &Shared, kernel: &Kernel, schedule: Option<&Schedule>) -> VariantId {
     let mut hash = blake3::Hasher::new();
     hash.update(kernel.identity().as_bytes());
-    if let Some((architecture, schedule)) = target {
-        hash.update(format!("for {architecture}, {schedule}").as_bytes());
+    if let Some((target, schedule)) = shared.target().zip(schedule) {
+        hash.update(format!("for {}, {schedule}", target.architecture).as_bytes());
     }
     VariantId(*hash.finalize().as_bytes())
 }

@@ -21,9 +21,9 @@ use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::evict::Dropped;
 use super::key::Literals;
-use super::request::{Repeats, Requests};
+use super::request::{Repeats, Requests, Wanted};
 use super::trial::Trial;
-use super::variant::{Variant, VariantId};
+use super::variant::Variant;
 use crate::arguments::{AtMost, HostKnows, has_pinned, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
 
@@ -219,10 +219,21 @@ impl LaunchClass {
         self.resident.load_full()
     }
 
-    /// Lets a variant for no conditions serve every launch of the class from now on, unless one does already.
+    /// Lets a variant for no conditions serve every launch of the class from now on, unless one does already that is not provisional.
     pub(super) fn set_resident(&self, variant: &Arc<Variant>) {
-        let none: Option<Arc<Variant>> = None;
-        self.resident.compare_and_swap(&none, Some(variant.clone()));
+        let before = self.resident.load();
+        if before.as_ref().is_none_or(|before| before.is_provisional()) {
+            self.resident.compare_and_swap(&before, Some(variant.clone()));
+        }
+    }
+
+    /// Lets a provisional variant stay, as nothing that would take its place can be built.
+    pub(super) fn keep_provisional(&self, (holding, schedule): Wanted) {
+        let staged = self.find(&holding).and_then(|staged| staged.find(schedule.as_ref()));
+        let resident = self.resident().filter(|_| holding == ConditionBits::NONE);
+        for variant in staged.iter().chain(&resident) {
+            variant.is_provisional.store(false, Relaxed);
+        }
     }
 
     /// The conditions as what is evaluated.
@@ -426,8 +437,8 @@ impl LaunchClass {
     }
 
     /// Forgets a variant; but not that it made room, if it did.
-    pub(super) fn forget(&self, id: VariantId, dropped: Option<Dropped>) {
-        let is_it = |place: &Place| place.variant().is_some_and(|variant| variant.id() == id);
+    pub(super) fn forget(&self, variant: &Arc<Variant>, dropped: Option<Dropped>) {
+        let is_it = |place: &Place| place.variant().is_some_and(|other| Arc::ptr_eq(other, variant));
         for staged in self.staged.load().iter() {
             if !staged.variants.load().iter().any(|(_, place)| is_it(place)) {
                 continue;

@@ -9,7 +9,7 @@ use tilewright_dsl::lower::{LowerError, lower};
 use tilewright_dsl::schedule::Schedule;
 
 use crate::cache::{CubinCache, CubinKey, Origin};
-use crate::compile::{Architecture, CompileError, CompileOptions, Compiler, Cubin, assemble};
+use crate::compile::{Architecture, CompileError, CompileOptions, Compiler, Cubin, Nvrtc, assemble};
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::cuda::{self, CudaDevice};
 
@@ -18,6 +18,19 @@ pub(super) struct Code {
     pub(super) module: Module,
     pub(super) cubin: Cubin,
     pub(super) origin: Origin,
+    /// Whether it was made in haste, where other code is to take its place.
+    pub(super) is_provisional: bool,
+}
+
+impl Code {
+    fn new(module: Module, cubin: Cubin, origin: Origin) -> Self {
+        Self {
+            module,
+            cubin,
+            origin,
+            is_provisional: false,
+        }
+    }
 }
 
 /// The text of a kernel for NVRTC.
@@ -25,13 +38,15 @@ pub(super) fn for_nvrtc(kernel: &Kernel, schedule: &Schedule) -> Result<Module, 
     lower(kernel, schedule).map(|lowered| Module::cuda(&lowered))
 }
 
-/// The code of a kernel for a GPU, by the compiler that was chosen for it.
+/// The code of a kernel for a GPU, by the compiler that was chosen for it. In haste, the driver's will do for now, which is ready in
+/// less than half the time of NVRTC's.
 pub(super) fn code(
     cuda: &CudaDevice,
     compiler: Compiler,
     limit: Duration,
     kernel: &Kernel,
     schedule: &Schedule,
+    in_haste: bool,
 ) -> Result<Code, LaunchError> {
     let mut options = CompileOptions::new(cuda.properties().architecture);
     options.limit = limit;
@@ -49,6 +64,25 @@ pub(super) fn code(
         missing: Box::new(missing),
     };
     let module = || Module::cuda(&lowered);
+    if in_haste && compiler == Compiler::Auto {
+        let cuda = module();
+        if let Some((cubin, origin)) = CubinCache::current().at_hand(cuda.text.as_str(), &cuda.entry, &options) {
+            return Ok(Code::new(cuda, cubin, origin));
+        }
+        match ptx() {
+            Ok(Ok(code)) => {
+                // Without an NVRTC it is the best that there is.
+                let is_provisional = Nvrtc::identity_at_hand().is_ok();
+                return Ok(Code { is_provisional, ..code });
+            }
+            // What has taken too long already is not waited for twice.
+            Err(error @ LaunchError::Compile(CompileError::Unended { .. } | CompileError::TooManyUnended { .. })) => {
+                return Err(error);
+            }
+            Err(error) => tracing::debug!(kernel = kernel.name, %error, "the driver cannot compile it: NVRTC is asked"),
+            Ok(Err(unsupported)) => tracing::debug!(kernel = kernel.name, %unsupported, "NVRTC is asked"),
+        }
+    }
     match compiler {
         Compiler::Nvrtc => Ok(nvrtc(module(), &options)?),
         Compiler::Auto => match nvrtc(module(), &options) {
@@ -71,7 +105,7 @@ pub(super) fn code(
 
 fn nvrtc(module: Module, options: &CompileOptions) -> Result<Code, CompileError> {
     let (cubin, origin) = CubinCache::current().cubin(module.text.as_str(), &module.entry, options)?;
-    Ok(Code { module, cubin, origin })
+    Ok(Code::new(module, cubin, origin))
 }
 
 /// By the driver, on a thread of its own.
@@ -91,7 +125,7 @@ fn driver(cuda: &CudaDevice, module: Module, options: &CompileOptions) -> Result
         })
     };
     let (cubin, origin) = CubinCache::current().made(key, &module.entry, cuda::assembler()?, make)?;
-    Ok(Code { module, cubin, origin })
+    Ok(Code::new(module, cubin, origin))
 }
 
 /// What PTX is printed for: the first version of the language that will do, so that its cubins are found again by other

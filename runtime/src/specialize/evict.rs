@@ -169,9 +169,8 @@ impl Shared {
         let shared = self.itself.clone();
         COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
-            shared.sites.let_go();
             let own: HashSet<_> = class.variants().iter().map(|variant| variant.id()).collect();
-            own.iter().for_each(|id| class.forget(*id, None));
+            class.variants().iter().for_each(|variant| class.forget(variant, None));
             let classes = shared.classes.all();
             let others: HashSet<_> = classes
                 .iter()
@@ -181,31 +180,46 @@ impl Shared {
             let unused = |variant: &Arc<Variant>| own.contains(&variant.id()) && !others.contains(&variant.id());
             let mut rest = shared.variants.all();
             rest.retain(unused);
-            // The launch that has brought this about is about to return, and whoever launched to let go of what it tells.
-            let deadline = Deadline::after(LETTING_GO);
-            loop {
-                rest.retain(|variant| !shared.drop_variant(variant, &classes, 0, None));
-                if rest.is_empty() || deadline.is_past() {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(1));
-            }
+            shared.drop_soon(rest, &classes);
         });
+    }
+
+    /// Drops provisional variants of a name, if another has taken their place.
+    pub(super) fn drop_superseded(&self, id: VariantId) {
+        let superseded = self.variants.superseded(id);
+        if !superseded.is_empty() {
+            self.drop_soon(superseded, &self.classes.all());
+        }
+    }
+
+    /// Drops variants that no class holds as soon as nobody else does, unless that takes too long: for threads behind.
+    fn drop_soon(&self, mut variants: Vec<Arc<Variant>>, classes: &[Arc<LaunchClass>]) {
+        self.sites.let_go();
+        variants.retain(|variant| variant.may_go());
+        // The launch that has brought this about is about to return, and whoever launched to let go of what it tells.
+        let deadline = Deadline::after(LETTING_GO);
+        loop {
+            variants.retain(|variant| !self.drop_variant(variant, classes, 0, None));
+            if variants.is_empty() || deadline.is_past() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn evict(&self) {
         self.sites.let_go();
         let classes = self.classes.all();
-        let residents: HashSet<VariantId> = classes
+        let residents: HashSet<*const Variant> = classes
             .iter()
-            .filter_map(|class| Some(class.resident()?.id()))
+            .filter_map(|class| class.resident().as_ref().map(Arc::as_ptr))
             .collect();
-        let mut holders: HashMap<VariantId, usize> = HashMap::new();
+        let mut holders: HashMap<*const Variant, usize> = HashMap::new();
         for variant in classes.iter().flat_map(|class| class.variants()) {
-            *holders.entry(variant.id()).or_default() += 1;
+            *holders.entry(Arc::as_ptr(&variant)).or_default() += 1;
         }
         let mut candidates = self.variants.all();
-        candidates.retain(|variant| !residents.contains(&variant.id()) && !variant.reports());
+        candidates.retain(|variant| !residents.contains(&Arc::as_ptr(variant)) && variant.may_go());
         // What has made room before counts as used that much earlier.
         candidates.sort_by_cached_key(|variant| {
             let used = variant.last_used.load(Relaxed);
@@ -215,7 +229,7 @@ impl Shared {
             if self.is_within_limits() {
                 return;
             }
-            let holders = holders.get(&variant.id()).copied().unwrap_or_default();
+            let holders = holders.get(&Arc::as_ptr(&variant)).copied().unwrap_or_default();
             let dropped = Dropped::of(&variant, self.tally.launches());
             if self.drop_variant(&variant, &classes, holders, Some(dropped)) {
                 Tally::add(&self.tally.evictions);
@@ -233,10 +247,9 @@ impl Shared {
         holders: usize,
         dropped: Option<Dropped>,
     ) -> bool {
-        let id = variant.id();
-        let is_dropped = !variant.is_in_graph() && self.variants.forget(id, holders + 1);
+        let is_dropped = variant.may_go() && self.variants.forget(variant, holders + 1);
         if is_dropped {
-            classes.iter().for_each(|class| class.forget(id, dropped));
+            classes.iter().for_each(|class| class.forget(variant, dropped));
             self.tally.variants.fetch_sub(1, Relaxed);
             self.tally.code_bytes.fetch_sub(variant.code_bytes(), Relaxed);
         }

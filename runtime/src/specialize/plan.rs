@@ -88,6 +88,9 @@ pub(super) struct Shared {
     pub(super) sites: Sites,
     #[cfg(test)]
     pub(super) injected: parking_lot::Mutex<Option<super::tests::Injected>>,
+    /// Whether what is made in haste is provisional on the CPU device too.
+    #[cfg(test)]
+    pub(super) hastens: AtomicBool,
 }
 
 impl Specializer {
@@ -116,6 +119,8 @@ impl Specializer {
             sites: Sites::default(),
             #[cfg(test)]
             injected: parking_lot::Mutex::default(),
+            #[cfg(test)]
+            hastens: AtomicBool::new(false),
         }))
     }
 
@@ -323,6 +328,11 @@ impl Specializer {
     #[cfg(test)]
     pub(super) fn classes(&self) -> usize {
         self.0.classes.all().len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn hasten(&self) {
+        self.0.hastens.store(true, Relaxed);
     }
 
     #[cfg(test)]

@@ -45,22 +45,24 @@ impl Requests {
         has_room
     }
 
-    /// It is there, or an attempt has failed, or it was not tried at all.
-    pub(super) fn end(&self, wanted: Wanted, how: End) {
+    /// It is there, or an attempt has failed, or it was not tried at all. Returns whether it is given up.
+    pub(super) fn end(&self, wanted: Wanted, how: End) -> bool {
         let mut all = self.0.lock();
         let Some(at) = all.iter().position(|request| request.wanted == wanted) else {
-            return;
+            return false;
         };
         match how {
             End::Failed => {
                 all[at].attempts += 1;
                 all[at].is_under_way = false;
+                return all[at].attempts >= MAX_ATTEMPTS;
             }
             End::NotTried if all[at].attempts > 0 => all[at].is_under_way = false,
             End::Built | End::NotTried => {
                 all.swap_remove(at);
             }
         }
+        false
     }
 }
 
@@ -121,10 +123,9 @@ mod tests {
         requests.end(one, End::NotTried);
         assert!(requests.begin(one), "there was no room, which is no attempt");
         for _ in 1..MAX_ATTEMPTS {
-            requests.end(one, End::Failed);
-            assert!(requests.begin(one));
+            assert!(!requests.end(one, End::Failed) && requests.begin(one));
         }
-        requests.end(one, End::Failed);
+        assert!(requests.end(one, End::Failed));
         assert!(!requests.begin(one), "it has been tried often enough");
         requests.end(other, End::Built);
         assert!(requests.begin(other), "it may have been dropped since");

@@ -367,7 +367,8 @@ impl Shared {
             let schedule = site.class.schedule(&staged, machine.as_ref(), programs);
             let best = staged.find(schedule.as_ref())?;
             // A resident variant that has the same code serves in its place.
-            (best.id() == served.variant.id()).then(|| Settled {
+            let is_best = best.id() == served.variant.id() && !served.variant.is_provisional();
+            is_best.then(|| Settled {
                 programs: site.class.regime(&staged, machine.as_ref(), programs),
                 staged,
                 variant: served.variant.clone(),

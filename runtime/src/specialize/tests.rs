@@ -3,6 +3,7 @@
 mod allocations;
 mod cold;
 mod ending;
+mod haste;
 mod limits;
 mod offline;
 mod panics;

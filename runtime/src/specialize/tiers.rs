@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tilewright_dsl::analysis::condition::ConditionBits;
 use tilewright_dsl::call::{Call, Specialize};
 
-use super::build::{self, Found, Wait};
+use super::build::{self, Wait};
 use super::class::LaunchClass;
 use super::key::Literals;
 use super::plan::{Measure, Served, Shared};
@@ -68,6 +68,10 @@ impl Shared {
             }
             Err(error) => return Err(error),
         };
+        if resident.is_provisional() {
+            let schedule = resident.module().map(|module| module.schedule);
+            self.ask_for(class, (ConditionBits::NONE, schedule), launch.programs);
+        }
         let (variant, tier, measure) = match specialize {
             Specialize::Tiered => self.best(&launch, class, &resident)?,
             Specialize::Exact | Specialize::Resident => (resident, Tier::Resident, None),
@@ -88,7 +92,7 @@ impl Shared {
     /// The variant for all that is known of the launch, waited for.
     fn exact(&self, launch: &Launch<'_, '_>, class: &Arc<LaunchClass>) -> Result<Served, LaunchError> {
         let holding = class.conditions(launch.call, launch.grid);
-        let (variant, is_new) = self.waited(launch, class, holding)?;
+        let (variant, is_new) = self.waited(launch, class, holding, Wait::Launch)?;
         let has_literals = class.trial.is_some() && launch.call.may_have_literals();
         Ok(Served {
             blocks: blocks(launch.call, &variant, launch.programs)?,
@@ -107,7 +111,7 @@ impl Shared {
         if let Some(resident) = class.resident() {
             return Ok((resident, false));
         }
-        let (resident, is_new) = self.waited(launch, class, ConditionBits::NONE)?;
+        let (resident, is_new) = self.waited(launch, class, ConditionBits::NONE, Wait::InHaste)?;
         class.set_resident(&resident);
         Ok((class.resident().unwrap_or(resident), is_new))
     }
@@ -118,23 +122,22 @@ impl Shared {
         launch: &Launch<'_, '_>,
         class: &Arc<LaunchClass>,
         holding: ConditionBits,
+        wait: Wait,
     ) -> Result<(Arc<Variant>, bool), LaunchError> {
         let staged = class.staged(holding)?;
         let schedule = class.schedule(&staged, self.machine().as_ref(), launch.programs);
-        if let Some(variant) = staged.find(schedule.as_ref()) {
+        let will_do = |variant: &Arc<Variant>| wait == Wait::InHaste || !variant.is_provisional();
+        if let Some(variant) = staged.find(schedule.as_ref()).filter(will_do) {
             return Ok((variant, false));
         }
-        let mut found = build::variant(self, &staged, schedule.as_ref(), Wait::Never)?;
-        if matches!(found, Found::Missing) {
-            if !self.may_wait(launch.is_capturing)? {
-                return Err(sealed::error(self, launch.call, class, schedule));
-            }
-            found = build::variant(self, &staged, schedule.as_ref(), Wait::Launch)?;
-        }
-        let (variant, is_new) = match found {
-            Found::Built(variant) => (variant, true),
-            Found::There(variant) => (variant, false),
-            Found::Missing => return Err(sealed::error(self, launch.call, class, schedule)),
+        let (variant, is_new) = match build::find(self, &staged, schedule.as_ref(), wait) {
+            Some(variant) => (variant, false),
+            None if self.may_wait(launch.is_capturing)? => build::variant(self, &staged, schedule.as_ref(), wait)?,
+            // Rather a provisional one than none.
+            None => match build::find(self, &staged, schedule.as_ref(), Wait::InHaste) {
+                Some(variant) => (variant, false),
+                None => return Err(sealed::error(self, launch.call, class, schedule)),
+            },
         };
         staged.keep(schedule, &variant);
         self.make_room();
@@ -156,7 +159,7 @@ impl Shared {
             _ => (resident.clone(), Tier::Resident),
         };
         // Literals are compared with the best that there is without.
-        if !is_settled || !launch.call.may_have_literals() {
+        if !is_settled || without.is_provisional() || !launch.call.may_have_literals() {
             return Ok((without, tier, None));
         }
         let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
@@ -210,6 +213,9 @@ impl Shared {
         if let Some(staged) = class.find(&holding) {
             let schedule = class.schedule(&staged, self.machine().as_ref(), launch.programs);
             if let Some(variant) = staged.find(schedule.as_ref()) {
+                if variant.is_provisional() {
+                    self.ask_for(class, (holding, schedule), launch.programs);
+                }
                 return Some(variant);
             }
             if staged

@@ -25,6 +25,7 @@ pub struct Variant {
     pub(super) returns: u32,
     /// Whether it may be part of a captured graph, of which nobody says when it goes.
     pub(super) is_in_graph: AtomicBool,
+    pub(super) is_provisional: AtomicBool,
 }
 
 /// The name of a variant: a hash of everything that decides its code.
@@ -95,8 +96,10 @@ impl Variant {
         }
     }
 
-    pub(super) fn is_in_graph(&self) -> bool {
-        self.is_in_graph.load(Relaxed)
+    /// Whether it was made in haste, for a launch that waited: another one of the same bits, whose code took longer to make, is
+    /// built behind and takes its place.
+    pub fn is_provisional(&self) -> bool {
+        self.is_provisional.load(Relaxed)
     }
 
     /// Keeps it as long as its device, if the launch that it serves goes into a graph.
@@ -104,15 +107,16 @@ impl Variant {
         &self,
         is_capturing: impl FnOnce() -> Result<bool, DeviceError>,
     ) -> Result<(), DeviceError> {
-        if !self.is_in_graph() && is_capturing()? {
+        if !self.is_in_graph.load(Relaxed) && is_capturing()? {
             self.is_in_graph.store(true, Relaxed);
         }
         Ok(())
     }
 
-    /// Whether it may have reports that nobody has read.
-    pub(super) fn reports(&self) -> bool {
-        matches!(&self.program, Program::Cuda(program) if program.traps.is_some())
+    /// Whether it may be dropped when nobody holds it: no graph may launch it, and it has no reports that nobody has read.
+    pub(super) fn may_go(&self) -> bool {
+        let reports = matches!(&self.program, Program::Cuda(program) if program.traps.is_some());
+        !reports && !self.is_in_graph.load(Relaxed)
     }
 
     pub(crate) fn program(&self) -> &Program {

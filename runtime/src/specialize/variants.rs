@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::{Variant, VariantId};
@@ -16,57 +17,101 @@ pub(crate) struct Variants {
 #[derive(Default)]
 struct Table {
     places: HashMap<VariantId, Arc<Place>>,
-    /// Those that are built, in order.
+    /// Those that are built, in order; also provisional ones whose place another has taken, as long as they are held.
     built: Vec<Arc<Variant>>,
 }
 
-/// Where a variant will be. Locked while it is built; the table is not.
-type Place = Mutex<Option<Arc<Variant>>>;
+/// Where a variant is, or will be.
+#[derive(Default)]
+struct Place {
+    ready: ArcSwapOption<Variant>,
+    /// Held while it is built. What is there can be taken meanwhile.
+    building: Mutex<()>,
+}
+
+impl Place {
+    fn get(&self, in_haste: bool) -> Option<Arc<Variant>> {
+        let ready = self.ready.load_full();
+        ready.filter(|variant| in_haste || !variant.is_provisional())
+    }
+
+    fn holds(&self, variant: &Arc<Variant>) -> bool {
+        self.ready
+            .load()
+            .as_ref()
+            .is_some_and(|ready| Arc::ptr_eq(ready, variant))
+    }
+}
 
 impl Variants {
-    /// The variant of a name, and whether it was built by this call.
+    /// The variant of a name, and whether it was built by this call. Only who is in haste gets one that is provisional; what is
+    /// built for others takes its place.
     ///
     /// # Errors
     /// That of `build`. The next call tries again.
     pub(crate) fn get_or_build<E>(
         &self,
         id: VariantId,
+        in_haste: bool,
         build: impl FnOnce() -> Result<Variant, E>,
     ) -> Result<(Arc<Variant>, bool), E> {
         let place = self.table.lock().places.entry(id).or_default().clone();
-        let mut place = place.lock();
-        if let Some(variant) = &*place {
-            return Ok((variant.clone(), false));
+        if let Some(variant) = place.get(in_haste) {
+            return Ok((variant, false));
+        }
+        let _building = place.building.lock();
+        if let Some(variant) = place.get(in_haste) {
+            return Ok((variant, false));
         }
         let variant = Arc::new(build()?);
-        *place = Some(variant.clone());
-        self.table.lock().built.push(variant.clone());
+        place.ready.store(Some(variant.clone()));
+        let mut table = self.table.lock();
+        table.built.push(variant.clone());
+        // What was there before may have been forgotten meanwhile.
+        table.places.insert(id, place.clone());
         Ok((variant, true))
     }
 
     /// The variant of a name, if it is built. One that is being built is not waited for.
-    pub(crate) fn find(&self, id: VariantId) -> Option<Arc<Variant>> {
+    pub(crate) fn find(&self, id: VariantId, in_haste: bool) -> Option<Arc<Variant>> {
         let place = self.table.lock().places.get(&id).cloned()?;
-        place.try_lock()?.clone()
+        place.get(in_haste)
     }
 
     /// Forgets a variant, unless somebody else than this table and `holders` others holds it. Returns whether it did.
-    pub(crate) fn forget(&self, id: VariantId, holders: usize) -> bool {
+    pub(crate) fn forget(&self, variant: &Arc<Variant>, holders: usize) -> bool {
         let mut table = self.table.lock();
-        let Some(at) = table.built.iter().position(|variant| variant.id() == id) else {
+        let Some(at) = table.built.iter().position(|built| Arc::ptr_eq(built, variant)) else {
             return false;
         };
-        // The table holds it twice: where it is built, and in order.
-        if Arc::strong_count(&table.built[at]) > 2 + holders {
+        let is_in_place = table
+            .places
+            .get(&variant.id())
+            .is_some_and(|place| place.holds(variant));
+        // The table holds it once or twice: in order, and where it is found.
+        if Arc::strong_count(variant) > 1 + usize::from(is_in_place) + holders {
             return false;
         }
         table.built.remove(at);
-        table.places.remove(&id);
+        if is_in_place {
+            table.places.remove(&variant.id());
+        }
         true
     }
 
     /// All that are built, in order.
     pub(crate) fn all(&self) -> Vec<Arc<Variant>> {
         self.table.lock().built.clone()
+    }
+
+    /// Those of a name whose place another has taken.
+    pub(crate) fn superseded(&self, id: VariantId) -> Vec<Arc<Variant>> {
+        let table = self.table.lock();
+        let place = table.places.get(&id);
+        let is_in_place = |variant: &Arc<Variant>| place.is_some_and(|place| place.holds(variant));
+        let all = table.built.iter();
+        all.filter(|variant| variant.id() == id && !is_in_place(variant))
+            .cloned()
+            .collect()
     }
 }
