@@ -28,6 +28,8 @@ METRICS = {
     "written": "dram__bytes_write.sum",
 }
 MOST_WARPS = 64
+# The profiler counts so many for a kernel that needs fewer, also for an empty one, of which the driver says 4.
+LEAST_REGISTERS = 16
 UNITS = {"byte": 1, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
 
 
@@ -77,7 +79,8 @@ def main():
             "shared": last["shared"] + last["dynamic"],
             "warps": last["warps"] * MOST_WARPS / 100,
         }
-        differing = [key for key, value in measured.items() if round(value) != inspected[key]]
+        expected = {**inspected, "registers": max(inspected["registers"], LEAST_REGISTERS)}
+        differing = [key for key, value in measured.items() if round(value) != expected[key]]
         failed |= bool(differing)
         print(
             f"{name}: "

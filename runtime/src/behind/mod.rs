@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+mod first_use;
 mod pool;
 
 use std::sync::Once;
@@ -12,6 +13,7 @@ use std::{io, process, thread};
 
 use crate::deadline::Deadline;
 
+pub(crate) use first_use::{FirstUse, registering};
 pub(crate) use pool::Pool;
 
 /// How long the end of a process waits for work of each kind: far longer than any of it takes, also on a machine whose cores are all
@@ -43,6 +45,10 @@ pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
 
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
+
+/// The first compilation by NVRTC, and by the driver.
+pub(crate) static NVRTC: FirstUse = FirstUse::new();
+pub(crate) static ASSEMBLER: FirstUse = FirstUse::new();
 
 /// How many launches wait for a compiler.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -134,6 +140,7 @@ impl Behind {
     /// Work on another thread, as long as what is returned is kept.
     pub(crate) fn begin(&'static self) -> Counted {
         self.begun.call_once(wait_at_exit);
+        wait_at_end_of_main();
         self.under_way();
         self.under_way.fetch_add(1, SeqCst);
         Counted(self)
@@ -150,19 +157,44 @@ impl Drop for Counted {
     }
 }
 
+extern "C" fn at_exit() {
+    if IS_ENDING.swap(true, SeqCst) {
+        return;
+    }
+    COMPILES.settle(AT_EXIT);
+    CALLS.settle(AT_EXIT);
+    STORES.settle(AT_EXIT);
+    #[cfg(feature = "nccl")]
+    ENDINGS.settle(AT_EXIT);
+}
+
+/// Lets the end of the main thread wait for work that is under way: where it ends the process, its own variables go before anything
+/// of a library does.
+fn wait_at_end_of_main() {
+    struct Main(bool);
+
+    impl Drop for Main {
+        fn drop(&mut self) {
+            if self.0 {
+                at_exit();
+            }
+        }
+    }
+
+    /// Whether this is the main thread.
+    fn is_main() -> bool {
+        // SAFETY: it has no conditions.
+        unsafe { libc::gettid() == libc::getpid() }
+    }
+
+    thread_local!(static MAIN: Main = Main(is_main()));
+    // A thread that is ending has none any more.
+    let _ = MAIN.try_with(|_| ());
+}
+
 /// Lets the end of the process wait for work that is under way. What is registered last is done first: before the
 /// libraries are taken down that are there by now.
 fn wait_at_exit() {
-    extern "C" fn at_exit() {
-        if IS_ENDING.swap(true, SeqCst) {
-            return;
-        }
-        COMPILES.settle(AT_EXIT);
-        CALLS.settle(AT_EXIT);
-        STORES.settle(AT_EXIT);
-        #[cfg(feature = "nccl")]
-        ENDINGS.settle(AT_EXIT);
-    }
     // SAFETY: the function has the type that is wanted, and uses nothing that has ended when it is called. If it cannot be
     // registered, a process that ends soon loses what it was storing.
     let _ = unsafe { libc::atexit(at_exit) };

@@ -12,6 +12,7 @@ use std::{
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
 
 use super::{Architecture, CompileError, Searched};
+use crate::behind::registering;
 use crate::library::{self, Absent, Found, Loaded, Once, Wanted, entry_points};
 
 const NVRTC: Wanted = Wanted {
@@ -73,7 +74,8 @@ impl Nvrtc {
     /// There is none, with the places that were searched and what was wrong with each.
     pub fn load() -> Result<&'static Self, CompileError> {
         LOADED.get_or_load(|| {
-            let Found { library, passed_over } = NVRTC.find(Self::open).map_err(absent)?;
+            let found = registering(|| NVRTC.find(Self::open));
+            let Found { library, passed_over } = found.map_err(absent)?;
             tracing::debug!(path = %library.path.display(), version = ?library.version, ?passed_over, "loaded NVRTC");
             Ok(Self { passed_over, ..library })
         })

@@ -29,6 +29,7 @@ pub use ptx::parse_ptx_log;
 pub use crate::elf::ElfError;
 pub use crate::library::{Searched, add_packages};
 
+use crate::behind::NVRTC;
 use nvrtc::{Output, Task};
 #[cfg(test)]
 pub(crate) use unended::{Compilation, Unended};
@@ -98,7 +99,7 @@ fn run(
                 source: &source,
                 architecture,
             };
-            nvrtc::run(nvrtc, &task, arguments, output)
+            NVRTC.or_later(|| nvrtc::run(nvrtc, &task, arguments, output))
         }
     };
     let result = unended::UNENDED.within(compilation, options.limit, compile)??;

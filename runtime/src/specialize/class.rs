@@ -222,7 +222,8 @@ impl LaunchClass {
     /// Lets a variant for no conditions serve every launch of the class from now on, unless one does already that is not provisional.
     pub(super) fn set_resident(&self, variant: &Arc<Variant>) {
         let before = self.resident.load();
-        if before.as_ref().is_none_or(|before| before.is_provisional()) {
+        let is_better = |before: &Arc<Variant>| before.is_provisional() && !variant.is_provisional();
+        if before.as_ref().is_none_or(is_better) {
             self.resident.compare_and_swap(&before, Some(variant.clone()));
         }
     }

@@ -10,7 +10,7 @@ use cudarc::driver::sys::{self, CUjit_option, CUjitInputType, CUlinkState};
 
 use super::CudaDevice;
 use super::driver::{self, During};
-use crate::{error::DeviceError, library};
+use crate::{behind::ASSEMBLER, error::DeviceError, library};
 
 /// What the driver may say about a text.
 const LOG_BYTES: usize = 16 << 10;
@@ -24,7 +24,7 @@ pub fn assemble(device: &CudaDevice, text: &str) -> Result<Vec<u8>, DeviceError>
         offset: error.nul_position(),
     })?;
     device.bind()?;
-    driver::beside_captures(|| {
+    let linked = || {
         let mut link = Link::new()?;
         let result = link.cubin(&text);
         let log = link.log();
@@ -32,7 +32,8 @@ pub fn assemble(device: &CudaDevice, text: &str) -> Result<Vec<u8>, DeviceError>
             Err(DeviceError::Driver { name, .. }) if !log.is_empty() => Err(DeviceError::RejectedPtx { name, log }),
             other => other,
         }
-    })
+    };
+    driver::beside_captures(|| ASSEMBLER.or_later(linked))
 }
 
 /// What tells this driver's assembler from others: its version, and the build of its library.

@@ -13,7 +13,7 @@ use cudarc::driver::{
 use libloading::Library;
 
 use super::super::capture;
-use crate::{error::DeviceError, library};
+use crate::{behind::registering, error::DeviceError, library};
 
 /// The oldest CUDA whose driver has every call made here.
 const NEEDED: (u32, u32) = (12, 0);
@@ -66,7 +66,7 @@ pub(super) fn start() -> Result<(), DeviceError> {
     if found < NEEDED {
         return Err(DeviceError::OldDriver { found, needed: NEEDED });
     }
-    match result::init() {
+    match registering(result::init) {
         Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Err(DeviceError::NoDevice),
         other => other.during("cuInit"),
     }?;

@@ -14,19 +14,24 @@ use crate::behind::COMPILERS;
 use crate::cache::BundleBuilder;
 use crate::compile::{Architecture, CompileOptions, Nvrtc, compile};
 
+/// How many milliseconds after the first compilation has begun a process ends.
+const AFTER: &str = "TILEWRIGHT_TEST_ENDS_AFTER";
+
 #[test]
 fn a_process_that_ends_while_something_is_compiled_behind_ends_well() {
     if Part::Nvrtc.or_skip(Nvrtc::load()).is_none() {
         return;
     }
-    for round in 0..5 {
+    // At once, while NVRTC is loaded, and while it compiles for the first time.
+    for after in (0..60).step_by(4) {
         let started = Instant::now();
         let name = "specialize::tests::ending::a_process_that_ends";
         let child = Command::new(std::env::current_exe().expect("this program"))
             .args([name, "--exact", "--ignored", "--nocapture"])
+            .env(AFTER, after.to_string())
             .output()
             .expect("it runs");
-        assert_eq!(child.status.code(), Some(77), "round {round}: {child:?}");
+        assert_eq!(child.status.code(), Some(77), "after {after} ms: {child:?}");
         assert!(started.elapsed() < LONG, "nobody waits for what has not begun");
     }
 }
@@ -91,6 +96,8 @@ fn a_process_that_ends() {
     while begun.load(SeqCst) == 0 {
         std::thread::yield_now();
     }
+    let after = std::env::var(AFTER).map_or(0, |after| after.parse().expect("a number"));
+    std::thread::sleep(Duration::from_millis(after));
     exit(77);
 }
 

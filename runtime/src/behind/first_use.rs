@@ -1,0 +1,79 @@
+//! The first use of a library.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use super::wait_at_exit;
+
+/// What a library registers in its first use for the end of the process would be done there before the wait for that use. As long as
+/// it lasts, the wait is registered again so often.
+const AGAIN: Duration = Duration::from_micros(200);
+
+/// Whether a library has been used.
+pub(crate) struct FirstUse(AtomicBool);
+
+impl FirstUse {
+    pub(super) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// What `act` gives, which uses the library.
+    pub(crate) fn or_later<R>(&self, act: impl FnOnce() -> R) -> R {
+        if self.0.load(SeqCst) {
+            return act();
+        }
+        let result = registering(act);
+        self.0.store(true, SeqCst);
+        result
+    }
+}
+
+/// What `act` gives, which loads a library or uses one for the first time.
+pub(crate) fn registering<R>(act: impl FnOnce() -> R) -> R {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let registers = || {
+            while !is_over.load(SeqCst) {
+                wait_at_exit();
+                thread::park_timeout(AGAIN);
+            }
+        };
+        // Without a thread it is registered afterwards.
+        let thread = thread::Builder::new().spawn_scoped(scope, registers).ok();
+        let _over = Over(|| {
+            is_over.store(true, SeqCst);
+            if let Some(thread) = &thread {
+                thread.thread().unpark();
+            }
+            wait_at_exit();
+        });
+        act()
+    })
+}
+
+/// Does something when it is dropped, also in a panic.
+struct Over<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Over<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_use_gives_what_it_gives_and_ends_if_it_panics() {
+        let library = FirstUse::new();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            library.or_later(|| panic!("a panic that the test wants"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((library.or_later(|| 1), FirstUse::new().or_later(|| 2)), (1, 2));
+    }
+}
