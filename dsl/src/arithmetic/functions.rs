@@ -56,9 +56,20 @@ fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
 
 pub(crate) fn exp<R: Real>(x: R) -> R {
     let Format { log2e, exp_range, .. } = x.format();
-    let n = (x * x.of(log2e[0])).round_ties_even();
+    // Beyond this range the sequence has what it has at its ends: 0, or infinity.
+    let (infinite, zero) = exp_range[0];
+    let x = x.clamp(x.of(zero), x.of(infinite));
+    let (n, exponent) = nearest_integer(x * x.of(log2e[0]));
     let (high, low) = without_powers(x, n);
-    in_range(x, scaled_exp(high, low, n.to_integer()), exp_range[0])
+    scaled_exp(high, low, exponent)
+}
+
+/// The integer that is nearest to a number which is not large, of two the even one: as a number, and as an integer. What has
+/// an instruction for neither does both at the speed of sums.
+fn nearest_integer<R: Real>(x: R) -> (R, R::Integer) {
+    let anchor = x.of(x.format().anchor);
+    let sum = x + anchor;
+    (sum - anchor, sum.to_bits().minus(anchor.to_bits()))
 }
 
 pub(crate) fn exp2<R: Real>(x: R) -> R {

@@ -20,6 +20,8 @@ pub(crate) struct Format {
     pub(crate) log2e: [f64; 2],
     pub(crate) half_pi: [f64; 2],
     pub(crate) third: [f64; 2],
+    /// A number so large that none around it is between integers, and whose low bits count them.
+    pub(crate) anchor: f64,
     /// From where on 1 is nearest to the hyperbolic tangent.
     pub(crate) tanh_one: f64,
     /// How many terms of its power series each of e^x, the logarithm, the sine and the cosine needs.
@@ -35,6 +37,7 @@ pub(crate) static SINGLE: Format = Format {
     log2e: [std::f32::consts::LOG2_E as f64, 1.925_963e-8_f32 as f64],
     half_pi: [std::f32::consts::FRAC_PI_2 as f64, -4.371_139e-8_f32 as f64],
     third: [0.333_333_34_f32 as f64, -9.934_108e-9_f32 as f64],
+    anchor: 12_582_912.0,
     tanh_one: 9.25,
     terms: [8, 5, 5, 6],
 };
@@ -48,6 +51,7 @@ pub(crate) static DOUBLE: Format = Format {
     log2e: [std::f64::consts::LOG2_E, 2.035_527_374_093_103_3e-17],
     half_pi: [std::f64::consts::FRAC_PI_2, 6.123_233_995_736_766e-17],
     third: [1.0 / 3.0, 1.850_371_707_708_594e-17],
+    anchor: 6_755_399_441_055_744.0,
     tanh_one: 20.0,
     terms: [14, 11, 9, 9],
 };
@@ -97,6 +101,8 @@ pub(crate) trait Real:
     /// The nearest float of this type to a constant.
     fn of(self, value: f64) -> Self;
     fn abs(self) -> Self;
+    /// The nearest number from `low` to `high`; of NaN, NaN.
+    fn clamp(self, low: Self, high: Self) -> Self;
     fn round_ties_even(self) -> Self;
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     fn less(self, other: Self) -> Self::Truth;
@@ -206,6 +212,9 @@ macro_rules! real {
             }
             fn abs(self) -> Self {
                 self.abs()
+            }
+            fn clamp(self, low: Self, high: Self) -> Self {
+                self.clamp(low, high)
             }
             fn round_ties_even(self) -> Self {
                 self.round_ties_even()

@@ -11,6 +11,9 @@ use crate::ir::{Access, Block, Expression, Handle, Kernel, Shape, Statement};
 use crate::schedule::{VECTOR_BYTES, WARP};
 use crate::stack::room;
 
+/// Bytes that a thread loads at most before it needs them.
+const MOST_EARLY_BYTES: u64 = 32;
+
 /// Later uses that are looked at.
 const MOST_LATER: usize = 64;
 
@@ -19,6 +22,8 @@ enum Later {
     Store(Access, Handle<Expression>),
     Combined(Handle<Expression>),
     Other(Handle<Expression>),
+    /// Behind this a program may not come.
+    Elsewhere,
 }
 
 impl Lower<'_> {
@@ -46,14 +51,61 @@ impl Lower<'_> {
         }
         let mut kept = BTreeSet::new();
         self.find_kept(value, shape, &later, &mut kept, &mut BTreeSet::new());
+        let before = self.kept.len();
         for value in kept {
             if self.stays(value, &later)? && self.is_combined_at_home(value, combined)? {
-                let held = self.hold(kernel.ty(value), |lower, _, point| lower.pull(value, point))?;
-                self.held.insert(value, held);
-                self.kept.push(value);
+                self.keep_tile(value)?;
             }
         }
+        for value in self.found_early(&later, shape, before) {
+            self.keep_tile(value)?;
+        }
         Ok(())
+    }
+
+    /// Each thread holds its own elements of a tile from here to the end of the block.
+    fn keep_tile(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
+        let held = self.hold(self.kernel.ty(value), |lower, _, point| lower.pull(value, point))?;
+        self.held.insert(value, held);
+        self.kept.push(value);
+        Ok(())
+    }
+
+    /// What the next store, one of kept tiles, loads besides that waits for nothing: it is on its way while elements meet, if it is
+    /// little.
+    fn found_early(&self, later: &[Later], shape: Shape, kept_from: usize) -> BTreeSet<Handle<Expression>> {
+        let kernel = self.kernel;
+        let next = later
+            .iter()
+            .find(|later| matches!(later, Later::Store(..) | Later::Elsewhere));
+        let Some(store @ Later::Store(_, value)) = next else {
+            return BTreeSet::new();
+        };
+        if !self.kept[kept_from..].iter().any(|kept| self.uses(store, *kept)) {
+            return BTreeSet::new();
+        }
+        let own = self.layout(shape).elements();
+        let waits = |inner: Handle<Expression>| {
+            let node = &kernel.expressions[inner];
+            node.is_collective() || matches!(node, Expression::Load(_) | Expression::Local(_) | Expression::Atomic(_))
+        };
+        let is_early = |load: Handle<Expression>, access: &Access| {
+            let ty = kernel.ty(load);
+            ty.shape.elements() == shape.elements()
+                && own * ty.element.size() as u64 <= MOST_EARLY_BYTES
+                && !self.is_there(load)
+                && !self.effects.is_changing(access.tensor)
+                && !access
+                    .operands()
+                    .any(|operand| kernel.is_made_of(operand, |_| true, waits))
+                && self.made_of(*value, load)
+                && self.is_where(*value, load)
+        };
+        let loads = kernel.expressions.iter().filter_map(|(load, node)| match node {
+            Expression::Load(access) => is_early(load, access).then_some(load),
+            _ => None,
+        });
+        loads.collect()
     }
 
     /// What is kept ends with the block where it is computed.
@@ -124,6 +176,7 @@ impl Lower<'_> {
                 uses
             }
             Later::Other(value) => self.made_of(*value, what),
+            Later::Elsewhere => false,
         }
     }
 
@@ -135,7 +188,7 @@ impl Lower<'_> {
                 continue;
             }
             let stays = match later {
-                Later::Other(_) => false,
+                Later::Other(_) | Later::Elsewhere => false,
                 Later::Combined(value) => match kernel.expressions[*value] {
                     Expression::Reduce { value, axis, .. } | Expression::Scan { value, axis, .. } => {
                         usize::from(axis) + 1 == kernel.ty(value).shape.rank() && self.is_where(value, what)
@@ -231,7 +284,12 @@ fn uses_of(statement: &Statement, kernel: &Kernel, later: &mut Vec<Later>) {
     match statement {
         Statement::Store { access, value, .. } => later.push(Later::Store(access.clone(), *value)),
         Statement::Let(value) if kernel.expressions[*value].is_collective() => later.push(Later::Combined(*value)),
-        other => other_uses(other, kernel, later),
+        other => {
+            if !matches!(other, Statement::Let(_) | Statement::Assign { .. }) {
+                later.push(Later::Elsewhere);
+            }
+            other_uses(other, kernel, later);
+        }
     }
     statement.for_each_block(|inner| inner.walk(&mut |statement, _| other_uses(statement, kernel, later)));
 }

@@ -59,7 +59,16 @@ impl Builder {
             return value;
         }
         let value = self.widened(value);
-        if is_computed(to) || self.element(value) == ElementType::F32 {
+        if is_computed(to) {
+            let found = self.cast(value, to);
+            // An integer is no NaN.
+            let has_nan = !from.is_integer() && from != ElementType::Bool;
+            return match has_nan && to.is_float() {
+                true => self.rounded(found, to),
+                false => found,
+            };
+        }
+        if self.element(value) == ElementType::F32 {
             return self.cast(value, to);
         }
         // What an f32 holds anyway is not rounded on the way.

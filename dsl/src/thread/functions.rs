@@ -306,6 +306,9 @@ impl Real for Number<'_> {
     fn abs(self) -> Self {
         self.unary(UnaryOp::Abs)
     }
+    fn clamp(self, low: Self, high: Self) -> Self {
+        self.binary(BinaryOp::Maximum, low).binary(BinaryOp::Minimum, high)
+    }
     fn round_ties_even(self) -> Self {
         self.unary(UnaryOp::Round)
     }

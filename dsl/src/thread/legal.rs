@@ -283,11 +283,14 @@ mod tests {
                 read_only: true,
                 predicate: None,
             });
-            let value = b.emit(Operation::Cast {
+            let mut value = b.emit(Operation::Cast {
                 value,
                 to,
                 rounding: Rounding::NearestEven,
             });
+            if to == ElementType::F32 {
+                value = b.emit(Operation::Canonical(value));
+            }
             b.store(Store {
                 place: b.place(target, written),
                 value,

@@ -68,7 +68,8 @@ pub enum Operation {
         reject: Use,
     },
     /// Another element type: [`accepts_cast`]. As [`crate::arithmetic::cast`] says, except that with [`Rounding::Zero`]
-    /// what is rounded is rounded toward zero. A NaN becomes the canonical one. Lane by lane; the element type `to`.
+    /// what is rounded is rounded toward zero. As a float of less than 32 bits a NaN is the canonical one. Lane by lane; the
+    /// element type `to`.
     Cast {
         /// Of what.
         value: Use,

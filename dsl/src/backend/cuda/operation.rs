@@ -56,7 +56,12 @@ impl Writer<'_> {
                 rounding,
             } => {
                 let from = element_of(*of);
-                self.each_lane(value, [*of], |[of]| scalar::cast(from, *to, *rounding, of));
+                match scalar::narrows_pairs(from, *to) {
+                    Some((function, need)) if is_packed(self.kernel.values[value].ty) => {
+                        self.narrowed(value, *of, function, need);
+                    }
+                    _ => self.each_lane(value, [*of], |[of]| scalar::cast(from, *to, *rounding, of)),
+                }
             }
             Operation::Bitcast { value: of, to } => self.bitcast(value, *of, *to),
             Operation::Canonical(of) => self.each_lane(value, [*of], |[of]| scalar::canonical(of)),
@@ -107,6 +112,25 @@ impl Writer<'_> {
             texts.push(text.text);
         }
         self.define(value, &texts);
+    }
+
+    /// Lanes of f32 as narrower floats, of which `function` makes two at once.
+    fn narrowed(&mut self, value: Handle<Value>, of: Use, function: &str, need: Need) {
+        self.need(need);
+        let ty = self.kernel.values[value].ty;
+        let lanes: Vec<_> = (0..usize::from(ty.lanes)).map(|lane| self.lane(of, lane)).collect();
+        let pair = |pair: &[String]| {
+            let high = pair.get(1).map_or("0.0f", String::as_str);
+            format!("{function}({}, {high})", pair[0])
+        };
+        let pairs: Vec<_> = lanes.chunks(2).map(pair).collect();
+        let in_word = 2 / ty.element.size();
+        let word = |pairs: &[String]| match pairs {
+            [low, high] => format!("({low} | {high} << 16)"),
+            _ => pairs.concat(),
+        };
+        let words: Vec<_> = pairs.chunks(in_word).map(word).collect();
+        self.define_words(value, &words);
     }
 
     /// Whether floats are divided by one, all of them.

@@ -74,23 +74,27 @@ const CANONICAL: &str = r#"static __device__ __forceinline__ float tw_canonical(
 static __device__ __forceinline__ double tw_canonical(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
 "#;
 
+// What converts to narrow floats makes of every NaN the canonical one.
 const F16: &str = r#"static __device__ __forceinline__ float tw_f16_to_f32(unsigned short h) {
   float f;
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
   return f;
 }
-static __device__ __forceinline__ unsigned short tw_f32_to_f16(float f) {
-  unsigned short h;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
-  return f != f ? (unsigned short)0x7fffU : h;
+static __device__ __forceinline__ unsigned int tw_f32s_to_f16s(float low, float high) {
+  unsigned int pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
+static __device__ __forceinline__ unsigned short tw_f32_to_f16(float f) { return (unsigned short)tw_f32s_to_f16s(f, 0.0f); }
 "#;
 
 const BF16: &str = r#"static __device__ __forceinline__ float tw_bf16_to_f32(unsigned short h) { return __int_as_float((int)((unsigned int)h << 16)); }
-static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) {
-  const unsigned int bits = __float_as_uint(f);
-  return f != f ? (unsigned short)0x7fffU : (unsigned short)((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+static __device__ __forceinline__ unsigned int tw_f32s_to_bf16s(float low, float high) {
+  unsigned int pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
+static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) { return (unsigned short)tw_f32s_to_bf16s(f, 0.0f); }
 "#;
 
 // Where the architecture has no instruction, what `arithmetic` does. E4M3 is one byte of 4 exponent bits and 3 of
@@ -100,14 +104,17 @@ const F8: &str = r#"static __device__ __forceinline__ float tw_e4m3_to_f32(unsig
   return (b & 0x7fU) == 0x7fU ? __int_as_float(0x7fffffff) : f;
 }
 static __device__ __forceinline__ float tw_e5m2_to_f32(unsigned char b) { return tw_f16_to_f32((unsigned short)(b << 8)); }
+#if __CUDA_ARCH__ >= 890
+template <int MANTISSA> static __device__ __forceinline__ unsigned int tw_f32s_to_f8s(float low, float high) {
+  unsigned short pair;
+  if constexpr (MANTISSA == 3) asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  else asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+template <int MANTISSA> static __device__ __forceinline__ unsigned char tw_f32_to_f8(float f) { return (unsigned char)tw_f32s_to_f8s<MANTISSA>(f, 0.0f); }
+#else
 template <int MANTISSA> static __device__ __forceinline__ unsigned char tw_f32_to_f8(float f) {
   if (f != f) return 0x7fU;
-#if __CUDA_ARCH__ >= 890
-  unsigned short pair;
-  if constexpr (MANTISSA == 3) asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(f));
-  else asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(f));
-  return (unsigned char)pair;
-#else
   constexpr unsigned int bias = (1U << (6 - MANTISSA)) - 1U, cut = 23U - MANTISSA;
   const unsigned int largest = MANTISSA == 3 ? 0x43e00000U : 0x47600000U;
   const unsigned int sign = __float_as_uint(f) >> 24 & 0x80U;
@@ -120,8 +127,11 @@ template <int MANTISSA> static __device__ __forceinline__ unsigned char tw_f32_t
     bits = __float_as_uint(__uint_as_float(bits) + __uint_as_float(anchor)) - anchor;
   }
   return (unsigned char)(bits | sign);
-#endif
 }
+template <int MANTISSA> static __device__ __forceinline__ unsigned int tw_f32s_to_f8s(float low, float high) {
+  return (unsigned int)tw_f32_to_f8<MANTISSA>(low) | (unsigned int)tw_f32_to_f8<MANTISSA>(high) << 8;
+}
+#endif
 "#;
 
 const FLOAT_MIN_MAX: &str = r#"template <class T> static __device__ __forceinline__ bool tw_negative(T x) {
@@ -149,27 +159,46 @@ template <> __device__ __forceinline__ float tw_fmax(float l, float r) {
 }
 template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { return l != l || r != r ? l + r : tw_fmin(l, r); }
 template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
+template <> __device__ __forceinline__ float tw_fminimum(float l, float r) {
+  float least;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(l), "f"(r));
+  return least;
+}
+template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
+  float most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(l), "f"(r));
+  return most;
+}
 "#;
 
 // The quotients are exactly rounded, as those of `/`. Where neither is very large or small, which all are asked at once, three
-// operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again.
+// operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again. Of
+// zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Elsewhere
+// one division stands in a loop, so that what is hardly ever done is short.
 const QUOTIENTS: &str = r#"template <int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
-  float least = fabsf(x[0]), most = least;
+  unsigned int least = 2U * __float_as_uint(x[0]) - 2U;
+  float most = fabsf(x[0]);
 #pragma unroll
-  for (int i = 1; i < N; ++i) least = fminf(least, fabsf(x[i])), most = fmaxf(most, fabsf(x[i]));
-  const float by = fabsf(y);
-  if (least >= 0x1p-100f && most <= 0x1p100f && by >= 0x1p-24f && by <= 0x1p24f) {
+  for (int i = 1; i < N; ++i) least = min(least, 2U * __float_as_uint(x[i]) - 2U), most = fmaxf(most, fabsf(x[i]));
+  if (__builtin_expect(least >= 0x2f000000U && most <= 0x1p80f && y >= 0x1p-44f && y <= 0x1p44f, 1)) {
     float near;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(near) : "f"(y));
     const float reciprocal = __fmaf_rn(near, __fmaf_rn(-y, near, 1.0f), near);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       const float quotient = __fmul_rn(x[i], reciprocal);
-      quotients[i] = __fmaf_rn(reciprocal, __fmaf_rn(-y, quotient, x[i]), quotient);
+      quotients[i] = __fmaf_rn(-reciprocal, __fmaf_rn(y, quotient, -x[i]), quotient);
     }
   } else {
 #pragma unroll
-    for (int i = 0; i < N; ++i) quotients[i] = x[i] / y;
+    for (int i = 0; i < N; ++i) quotients[i] = x[i];
+#pragma unroll 1
+    for (int done = 0; done < N; ++done) {
+      const float quotient = quotients[0] / y;
+#pragma unroll
+      for (int i = 1; i < N; ++i) quotients[i - 1] = quotients[i];
+      quotients[N - 1] = quotient;
+    }
   }
 }
 "#;

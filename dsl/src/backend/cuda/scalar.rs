@@ -211,8 +211,8 @@ pub(super) fn cast(from: ElementType, to: ElementType, rounding: Rounding, value
         (_, ElementType::Bool) => Text::plain(format!("({value} != 0)")),
         _ if is_integral(from) => Text::plain(format!("({}){value}", c_type(to))),
         _ if is_integral(to) => Text::plain(float_to_integer(from, to, value)),
-        (_, ElementType::F64) => canonical(&format!("(double){value}")),
-        (_, ElementType::F32) if from == ElementType::F64 => canonical(&format!("(float){value}")),
+        (_, ElementType::F64) => Text::plain(format!("(double){value}")),
+        (_, ElementType::F32) if from == ElementType::F64 => Text::plain(format!("(float){value}")),
         _ => narrow_float(from, to, value),
     }
 }
@@ -229,21 +229,24 @@ fn narrow_float(from: ElementType, to: ElementType, value: &str) -> Text {
         (ElementType::F8E5M2, _) => ("tw_e5m2_to_f32", Need::F8),
         (_, _) => ("tw_f32_to_f8<2>", Need::F8),
     };
-    let text = format!("{function}({value})");
-    match to {
-        // A narrow NaN is any.
-        ElementType::F32 => Text {
-            needs: vec![need, Need::Canonical],
-            ..canonical(&text)
-        },
-        _ => Text::with(text, need),
+    Text::with(format!("{function}({value})"), need)
+}
+
+/// What makes two narrower floats of f32 at once.
+pub(super) fn narrows_pairs(from: ElementType, to: ElementType) -> Option<(&'static str, Need)> {
+    match (from, to) {
+        (ElementType::F32, ElementType::F16) => Some(("tw_f32s_to_f16s", Need::F16)),
+        (ElementType::F32, ElementType::BF16) => Some(("tw_f32s_to_bf16s", Need::BF16)),
+        (ElementType::F32, ElementType::F8E4M3) => Some(("tw_f32s_to_f8s<3>", Need::F8)),
+        (ElementType::F32, ElementType::F8E5M2) => Some(("tw_f32s_to_f8s<2>", Need::F8)),
+        _ => None,
     }
 }
 
 /// To f32.
 fn toward_zero(from: ElementType, value: &str) -> Text {
     match from {
-        ElementType::F64 => canonical(&format!("__double2float_rz({value})")),
+        ElementType::F64 => Text::plain(format!("__double2float_rz({value})")),
         ElementType::I64 => Text::plain(format!("__ll2float_rz({value})")),
         ElementType::U64 => Text::plain(format!("__ull2float_rz({value})")),
         ElementType::U32 => Text::plain(format!("__uint2float_rz({value})")),

@@ -4,10 +4,12 @@ template <int BYTES, int ALIGNMENT> struct alignas(ALIGNMENT) tw_bytes { unsigne
 static __device__ __forceinline__ float tw_canonical(float x) { return x != x ? __int_as_float(0x7fffffff) : x; }
 static __device__ __forceinline__ double tw_canonical(double x) { return x != x ? __longlong_as_double(0x7fffffffffffffffLL) : x; }
 static __device__ __forceinline__ float tw_bf16_to_f32(unsigned short h) { return __int_as_float((int)((unsigned int)h << 16)); }
-static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) {
-  const unsigned int bits = __float_as_uint(f);
-  return f != f ? (unsigned short)0x7fffU : (unsigned short)((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+static __device__ __forceinline__ unsigned int tw_f32s_to_bf16s(float low, float high) {
+  unsigned int pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
+static __device__ __forceinline__ unsigned short tw_f32_to_bf16(float f) { return (unsigned short)tw_f32s_to_bf16s(f, 0.0f); }
 extern "C" __device__ int vprintf(const char*, void*);
 static __device__ unsigned long long tw_begun = 0ULL;
 static __device__ __noinline__ void tw_report(unsigned long long record, unsigned long long site, long long program, long long value, unsigned long long met) {
@@ -92,17 +94,13 @@ extern "C" __global__ void __launch_bounds__(128) tilewright_example(const unsig
 #line 7
   const float v9_3 = tw_canonical(v8_3);
 #line 7
-  const unsigned short v10_0 = tw_f32_to_bf16(v9_0);
+  const unsigned int v10_0 = tw_f32s_to_bf16s(v9_0, v9_1);
 #line 7
-  const unsigned short v10_1 = tw_f32_to_bf16(v9_1);
+  const unsigned int v10_1 = tw_f32s_to_bf16s(v9_2, v9_3);
 #line 7
-  const unsigned short v10_2 = tw_f32_to_bf16(v9_2);
+  const unsigned int v11_0 = (unsigned int)(v10_0);
 #line 7
-  const unsigned short v10_3 = tw_f32_to_bf16(v9_3);
-#line 7
-  const unsigned int v11_0 = (unsigned int)(((unsigned int)(unsigned short)v10_0 | (unsigned int)(unsigned short)v10_1 << 16));
-#line 7
-  const unsigned int v11_1 = (unsigned int)(((unsigned int)(unsigned short)v10_2 | (unsigned int)(unsigned short)v10_3 << 16));
+  const unsigned int v11_1 = (unsigned int)(v10_1);
 #line 7
   const unsigned int v14 = __funnelshift_r(v11_0, v11_1, 8U);
 #line 7

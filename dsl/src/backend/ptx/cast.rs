@@ -20,6 +20,10 @@ impl Writer<'_> {
             self.refuse(format_args!("conversion of {from} to {to}"));
             return self.fresh_held(ty);
         }
+        let is_narrow = f8(to) || matches!(to, ElementType::F16 | ElementType::BF16);
+        if is_narrow && from == ElementType::F32 && is_packed(ty) && held.ty.lanes == ty.lanes {
+            return self.narrowed(ty, &held.registers);
+        }
         let lanes = match from {
             ElementType::BF16 => self.bf16_lanes(&held),
             ElementType::F16 => self.f16_lanes(&held),
@@ -115,51 +119,55 @@ impl Writer<'_> {
 
     /// A float of 4 or 8 bytes as another float.
     fn float_of_float(&mut self, from: ElementType, to: ElementType, rounding: &str, x: Reg) -> Reg {
-        let nan = |w: &mut Self| {
-            let source = arithmetic_type(from);
-            w.compute(
-                Class::Predicate,
-                format_args!("setp.nan.{source}"),
-                format_args!("{x}, {x}"),
-            )
-        };
-        let (result, canonical) = match to {
-            ElementType::F64 => (self.compute(Class::Double, "cvt.f64.f32", x), "0x7fffffffffffffff"),
-            ElementType::F32 => (
-                self.compute(Class::Word, format_args!("cvt.{rounding}.f32.f64"), x),
-                "0x7fffffff",
+        match to {
+            ElementType::F64 => self.compute(Class::Double, "cvt.f64.f32", x),
+            ElementType::F32 => self.compute(
+                Class::Word,
+                format_args!("cvt.{rounding}.f32.{}", arithmetic_type(from)),
+                x,
             ),
+            _ => self.narrow_pair(to, x, None),
+        }
+    }
+
+    /// One or two f32 as narrower floats, the first one in the low bits. Of every NaN instructions make the canonical one.
+    fn narrow_pair(&mut self, to: ElementType, low: Reg, high: Option<Reg>) -> Reg {
+        let high = high.map_or("0f00000000".to_owned(), |high| high.to_string());
+        let operands = format!("{high}, {low}");
+        match to {
             ElementType::F16 | ElementType::BF16 => {
-                let instruction = format!("cvt.rn.{}x2.f32", to.name());
-                (
-                    self.compute(Class::Word, instruction, format_args!("0f00000000, {x}")),
-                    "0x7fff",
-                )
+                self.compute(Class::Word, format_args!("cvt.rn.{}x2.f32", to.name()), operands)
             }
             _ => {
                 let name = if to == ElementType::F8E4M3 { "e4m3x2" } else { "e5m2x2" };
-                let instruction = format!("cvt.rn.satfinite.{name}.f32");
-                let pair = self.compute(Class::Half, instruction, format_args!("0f00000000, {x}"));
-                (self.compute(Class::Word, "cvt.u32.u16", pair), "0x7f")
+                let pair = self.compute(Class::Half, format_args!("cvt.rn.satfinite.{name}.f32"), operands);
+                self.compute(Class::Word, "cvt.u32.u16", pair)
             }
+        }
+    }
+
+    /// Lanes of f32 as narrower floats, two at once.
+    fn narrowed(&mut self, ty: Type, lanes: &[Reg]) -> Held {
+        let pairs: Vec<Reg> = lanes
+            .chunks(2)
+            .map(|pair| self.narrow_pair(ty.element, pair[0], pair.get(1).copied()))
+            .collect();
+        let word = |pairs: &[Reg]| match *pairs {
+            [low, high] => self.compute(Class::Word, "prmt.b32", format_args!("{low}, {high}, 0x5410")),
+            _ => pairs[0],
         };
-        let nan = nan(self);
-        self.compute(
-            class_of(to),
-            format_args!("selp.{}", bit_type(to)),
-            format_args!("{canonical}, {result}, {nan}"),
-        )
+        let registers = pairs.chunks(2 / ty.element.size()).map(word).collect();
+        Held { ty, registers }
     }
 
     /// The lanes of a bf16, which is the upper half of an f32.
     fn bf16_lanes(&mut self, held: &Held) -> Vec<Reg> {
         let lanes = (0..usize::from(held.ty.lanes)).map(|lane| {
             let word = held.registers[lane / 2];
-            let float = match lane % 2 {
+            match lane % 2 {
                 0 => self.compute(Class::Word, "shl.b32", format_args!("{word}, 16")),
                 _ => self.compute(Class::Word, "and.b32", format_args!("{word}, 0xffff0000")),
-            };
-            self.canonical_lane(ElementType::F32, float, float)
+            }
         });
         lanes.collect()
     }
@@ -171,8 +179,7 @@ impl Writer<'_> {
     }
 
     fn of_f16(&mut self, half: Reg) -> Reg {
-        let float = self.compute(Class::Word, "cvt.f32.f16", half);
-        self.canonical_lane(ElementType::F32, float, float)
+        self.compute(Class::Word, "cvt.f32.f16", half)
     }
 
     fn f8_lanes(&mut self, held: &Held) -> Vec<Reg> {

@@ -288,9 +288,10 @@ impl Writer<'_> {
         let smaller = matches!(op, BinaryOp::Min | BinaryOp::Minimum);
         let by_number = matches!(op, BinaryOp::Min | BinaryOp::Max);
         // One instruction, which knows that -0 is smaller than +0.
-        if by_number && element == ElementType::F32 {
-            let name = if smaller { "min.f32" } else { "max.f32" };
-            return self.compute(class, name, format_args!("{l}, {r}"));
+        if element == ElementType::F32 {
+            let name = if smaller { "min" } else { "max" };
+            let nan = if by_number { "" } else { ".NaN" };
+            return self.compute(class, format_args!("{name}{nan}.f32"), format_args!("{l}, {r}"));
         }
         let test = |w: &mut Self, comparison: &str, left: Reg, right: Reg| {
             w.compute(

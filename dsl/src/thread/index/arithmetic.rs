@@ -224,16 +224,16 @@ impl IndexArena {
                     _ => continue,
                 };
                 let wanted = coefficient.wrapping_mul(by);
-                let Some(quotient) = self.known_quotient(value, by) else {
-                    continue;
-                };
                 let mut rest = factors.to_vec();
                 rest.remove(at);
                 // What the quotient became when it was made may be any sum; only a single factor is looked for.
-                let beside = factors_of(&rest, &[quotient]);
-                if terms.terms.get(&beside) == Some(&wanted) {
-                    found = Some((factors.clone(), coefficient, beside, wanted, rest, value));
-                    break 'search;
+                let quotients = self.known_quotient(value, by).map(|quotient| (value, quotient));
+                for (value, quotient) in quotients.into_iter().chain(self.quotients_of_low(terms, value, by)) {
+                    let beside = factors_of(&rest, &[quotient]);
+                    if terms.terms.get(&beside) == Some(&wanted) {
+                        found = Some((factors.clone(), coefficient, beside, wanted, rest, value));
+                        break 'search;
+                    }
                 }
             }
         }
@@ -244,6 +244,23 @@ impl IndexArena {
         terms.add(wanted.wrapping_neg(), &other);
         terms.add_product(&self.as_sum(value), coefficient, &rest);
         true
+    }
+
+    /// What more low bits of an index are, and their quotient, of those in a sum: fewer low bits of them are those of the index.
+    fn quotients_of_low(
+        &self,
+        terms: &Terms,
+        of: Handle<Index>,
+        by: i64,
+    ) -> impl Iterator<Item = (Handle<Index>, Handle<Index>)> {
+        let factors = terms.terms.keys().flat_map(|factors| factors.iter().copied());
+        factors.filter_map(move |factor| {
+            let Index::Quotient { value, by: own } = *self.get(factor) else {
+                return None;
+            };
+            let is_low = matches!(*self.get(value), Index::Low { value, .. } if value == of);
+            (is_low && by.count_ones() == 1 && self.as_constant(own) == Some(by)).then_some((value, factor))
+        })
     }
 
     /// Makes `x` of one `d * (x / d)` where `d` divides `x`; returns whether there was one.

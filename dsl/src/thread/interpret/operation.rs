@@ -77,8 +77,8 @@ impl Machine<'_> {
                 self.each(lanes, [value], thread, |x| {
                     let found = arithmetic::cast(literal(element, x[0]), *to)?;
                     match rounding {
-                        Rounding::NearestEven => Some(found),
-                        Rounding::Zero => toward_zero(literal(element, x[0]), found),
+                        Rounding::NearestEven => Some(any_nan(found)),
+                        Rounding::Zero => toward_zero(literal(element, x[0]), found).map(any_nan),
                     }
                 })
             }

@@ -65,7 +65,7 @@ impl Common {
             }
             // Once is enough.
             Operation::Canonical(value) => match self.definition(*value)? {
-                Operation::Canonical(_) | Operation::Cast { .. } => Some(*value),
+                Operation::Canonical(_) => Some(*value),
                 _ => None,
             },
             Operation::Part { value, first, lanes } => {
