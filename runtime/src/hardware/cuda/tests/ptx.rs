@@ -151,7 +151,11 @@ fn converts(from: ElementType, to: ElementType, rounding: Rounding) -> Kernel {
         read_only: true,
         predicate: None,
     });
-    let value = b.emit(Operation::Cast { value, to, rounding });
+    let mut value = b.emit(Operation::Cast { value, to, rounding });
+    // Wide floats may have any NaN.
+    if [ElementType::F32, ElementType::F64].contains(&to) {
+        value = b.emit(Operation::Canonical(value));
+    }
     let at = b.indices().scale(number, i64::from(lanes) * to.size() as i64);
     b.store(Store {
         place: b.place(target, at),
