@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, PipeReader, pipe},
     path::Path,
     process::{Command, ExitStatus, Stdio},
 };
@@ -25,24 +25,37 @@ pub fn run(command: &mut Command) -> Result<(), TaskError> {
 }
 
 /// Runs it and hands over every line of its standard output. What is not UTF-8 is replaced.
-pub fn read_lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus, TaskError> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|source| not_started(command, source))?;
-    let unreadable = |source| TaskError::Output {
-        command: shown(command),
-        source,
-    };
-    if let Some(output) = child.stdout.take() {
-        let mut output = BufReader::new(output);
-        let mut bytes = Vec::new();
-        while output.read_until(b'\n', &mut bytes).map_err(unreadable)? > 0 {
-            line(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
-            bytes.clear();
-        }
+pub fn read_lines(command: &mut Command, line: impl FnMut(&str)) -> Result<ExitStatus, TaskError> {
+    let (output, input) = pipe().map_err(|source| unreadable(command, source))?;
+    command.stdout(input);
+    read_from(command, output, line)
+}
+
+/// The same with the lines of its standard error among them, in the order in which it wrote them.
+pub fn read_all_lines(command: &mut Command, line: impl FnMut(&str)) -> Result<ExitStatus, TaskError> {
+    let (output, input) = pipe().map_err(|source| unreadable(command, source))?;
+    let errors = input.try_clone().map_err(|source| unreadable(command, source))?;
+    command.stdout(input).stderr(errors);
+    read_from(command, output, line)
+}
+
+/// Runs it and hands over every line from the pipe that it writes to.
+fn read_from(command: &mut Command, output: PipeReader, mut line: impl FnMut(&str)) -> Result<ExitStatus, TaskError> {
+    let started = command.spawn();
+    // The command holds ends to write to, and while one is open there may be more to read.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = started.map_err(|source| not_started(command, source))?;
+    let mut output = BufReader::new(output);
+    let mut bytes = Vec::new();
+    while output
+        .read_until(b'\n', &mut bytes)
+        .map_err(|source| unreadable(command, source))?
+        > 0
+    {
+        line(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
+        bytes.clear();
     }
-    child.wait().map_err(unreadable)
+    child.wait().map_err(|source| unreadable(command, source))
 }
 
 /// An error unless it ended well.
@@ -54,6 +67,13 @@ pub fn succeeded(command: &Command, status: ExitStatus) -> Result<(), TaskError>
             command: shown(command),
             status,
         })
+    }
+}
+
+fn unreadable(command: &Command, source: std::io::Error) -> TaskError {
+    TaskError::Output {
+        command: shown(command),
+        source,
     }
 }
 

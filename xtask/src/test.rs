@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     error::TaskError,
-    process::{read_lines, shown},
+    process::{read_all_lines, read_lines, shown},
     tally::Tally,
     toolkit::{CUOBJDUMP, NCCL, NVDISASM, NVRTC, PTXAS},
     workspace::{Workspace, is_ci},
@@ -43,8 +43,11 @@ pub fn run(workspace: &Workspace, require_libraries: bool, arguments: &[String])
     Ok(failed.is_empty())
 }
 
-/// Runs commands at once, and hands over the lines of each after those of the one before: while tests wait, others that are
-/// mostly compiled go on.
+/// Runs commands at once, and hands over the lines of each after those of the one before: while tests of one wait, those of
+/// another compute or are compiled.
+///
+/// What the first reports of itself goes where this program's own errors go, as it comes; that of others stands among their
+/// lines, or headings would be with the results of another.
 fn together(commands: &mut [Command], mut line: impl FnMut(&str)) -> Result<Vec<ExitStatus>, TaskError> {
     let Some((first, others)) = commands.split_first_mut() else {
         return Ok(Vec::new());
@@ -52,7 +55,7 @@ fn together(commands: &mut [Command], mut line: impl FnMut(&str)) -> Result<Vec<
     thread::scope(|scope| {
         let collected = |command| {
             let mut lines = Vec::new();
-            let ended = read_lines(command, |line| lines.push(line.to_owned()));
+            let ended = read_all_lines(command, |line| lines.push(line.to_owned()));
             ended.map(|status| (lines, status))
         };
         let others: Vec<_> = others
@@ -104,7 +107,11 @@ fn toolkit(workspace: &Workspace, require: bool) -> Result<Vec<(&'static str, Os
 /// What compiles without what it needs when it runs.
 const FEATURES: &str = "--features=nccl";
 
-/// The cargo commands: tests of every kind, and those in the documentation. All features are on: they only add.
+/// The integration tests by their first letters, in two parts that take about as long: the first computes from beginning to
+/// end, in the second suites of several processes wait for one another.
+const PARTS: [&str; 2] = ["--test=[a-g]*", "--test=[!a-g]*"];
+
+/// The cargo commands: tests in two parts, and those in the documentation. All features are on: they only add.
 ///
 /// Arguments that choose packages or kinds of tests take the place of that choice.
 fn runs(arguments: &[String]) -> Vec<Vec<String>> {
@@ -141,7 +148,8 @@ fn runs(arguments: &[String]) -> Vec<Vec<String>> {
         &[&["--no-fail-fast"]]
     } else {
         &[
-            &["--no-fail-fast", FEATURES, "--lib", "--bins", "--tests", "--examples"],
+            &["--no-fail-fast", FEATURES, PARTS[0]],
+            &["--no-fail-fast", FEATURES, "--lib", "--bins", "--examples", PARTS[1]],
             &["--no-fail-fast", FEATURES, "--doc"],
         ]
     };
@@ -174,9 +182,12 @@ mod tests {
             command
         };
         let mut lines = Vec::new();
-        let mut commands = [shell("sleep 0.2; echo a; echo b"), shell("echo c; exit 3")];
+        let mut commands = [
+            shell("sleep 0.2; echo a; echo b"),
+            shell("echo heading >&2; echo c; exit 3"),
+        ];
         let ended = together(&mut commands, |line| lines.push(line.to_owned())).expect("they run");
-        assert_eq!(lines, ["a", "b", "c"]);
+        assert_eq!(lines, ["a", "b", "heading", "c"]);
         assert_eq!(
             ended.iter().map(ExitStatus::code).collect::<Vec<_>>(),
             [Some(0), Some(3)]
@@ -191,7 +202,8 @@ mod tests {
     #[test]
     fn without_arguments_everything_is_tested() {
         let expected = [
-            "test --workspace --no-fail-fast --features=nccl --lib --bins --tests --examples -- --show-output",
+            "test --workspace --no-fail-fast --features=nccl --test=[a-g]* -- --show-output",
+            "test --workspace --no-fail-fast --features=nccl --lib --bins --examples --test=[!a-g]* -- --show-output",
             "test --workspace --no-fail-fast --features=nccl --doc -- --show-output",
         ];
         assert_eq!(lines(&[]), expected);
@@ -210,7 +222,7 @@ mod tests {
     #[test]
     fn arguments_after_the_second_dashes_go_to_the_tests() {
         assert_eq!(
-            lines(&["--release", "--", "a_name"])[1],
+            lines(&["--release", "--", "a_name"])[2],
             "test --workspace --no-fail-fast --features=nccl --doc --release -- --show-output a_name"
         );
     }
