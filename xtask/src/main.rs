@@ -127,10 +127,22 @@ fn run(task: Task) -> Result<bool, TaskError> {
     Ok(true)
 }
 
-/// Tests `examples/candle`, which is no member of the workspace.
+/// Looks at and tests `examples/candle`, which is no member of the workspace. It is built in a folder of its own, so that it waits
+/// for no other build.
 fn candle(workspace: &Workspace) -> Result<(), TaskError> {
-    let manifest = ["--manifest-path", "examples/candle/Cargo.toml"];
-    // Beside the workspace's, so that what both need is built once.
-    let arguments = [&["test", "--locked", "--target-dir", "target"], &manifest[..]].concat();
-    process::run(&mut workspace.cargo(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()))
+    const BUILD: [&str; 5] = [
+        "--locked",
+        "--target-dir",
+        "target/candle",
+        "--manifest-path",
+        "examples/candle/Cargo.toml",
+    ];
+    for (task, after) in [
+        ("clippy", &["--all-targets", "--", "-D", "warnings"][..]),
+        ("test", &[]),
+    ] {
+        let arguments = [&[task], &BUILD[..], after].concat();
+        process::run(&mut workspace.cargo(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()))?;
+    }
+    Ok(())
 }
