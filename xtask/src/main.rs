@@ -63,7 +63,7 @@ enum Task {
     Python,
     /// Makes the book in `book/` pages in `target/book`, with mdBook, which is fetched where the machine has none.
     Book,
-    /// Tests the example that is a package of candle's operations, on the CPU. It takes a minute, for candle itself is built.
+    /// Looks at and tests the example that is a package of candle's operations, on the CPU. Building candle takes two minutes.
     Candle,
     /// Packs every package that is for others and checks what is in the archives with the oldest Rust that they name, where
     /// rustup has it or fetches it, and with this one elsewhere.
