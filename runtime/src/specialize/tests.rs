@@ -11,8 +11,9 @@ mod sealing;
 mod serving;
 mod unended;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -93,6 +94,22 @@ impl Rows {
             assert_eq!(row, expected, "row {at} of {rows} at {start}");
         }
         launched
+    }
+
+    /// As [`Rows::place`], from so many threads at once.
+    fn place_from_two_hundred_threads<C>(&self, device: &Device, bind: fn(u64) -> C)
+    where
+        C: for<'a> tilewright_dsl::call::Argument<'a, Count>,
+    {
+        let start = Barrier::new(200);
+        thread::scope(|scope| {
+            for _ in 0..200 {
+                scope.spawn(|| {
+                    start.wait();
+                    self.place(device, 1, 7, bind, as_it_is);
+                });
+            }
+        });
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::thread;
 
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Runtime, Specialize};
@@ -87,15 +86,7 @@ fn what_is_waited_for_in_haste_is_made_once_for_two_hundred_threads() {
     let device = hasty();
     let gate = Gate::before(&device);
     let rows = Rows::on(&device);
-    let start = std::sync::Barrier::new(200);
-    thread::scope(|scope| {
-        for _ in 0..200 {
-            scope.spawn(|| {
-                start.wait();
-                rows.place(&device, 1, 7, Runtime, as_it_is);
-            });
-        }
-    });
+    rows.place_from_two_hundred_threads(&device, Runtime);
     assert_eq!(gate.waited.load(SeqCst), 1);
     gate.open();
     settle();

@@ -124,15 +124,7 @@ fn two_hundred_threads_launch_one_cold_kernel_and_it_is_built_once() {
         let gate = Gate::before(&device);
         gate.open();
         let rows = Rows::on(&device);
-        let start = std::sync::Barrier::new(200);
-        thread::scope(|scope| {
-            for _ in 0..200 {
-                scope.spawn(|| {
-                    start.wait();
-                    rows.place(&device, 1, 7, Exact, as_it_is);
-                });
-            }
-        });
+        rows.place_from_two_hundred_threads(&device, Exact);
         settle();
         assert_eq!(gate.waited.load(SeqCst), 1, "{specialize:?}");
         assert!(gate.behind.load(SeqCst) <= 2, "{specialize:?}");
