@@ -42,14 +42,38 @@ struct SeenPlace {
     offset: u64,
 }
 
-/// How much of a call is as in the one that was seen, the values of counts and scalars apart.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Alike {
-    Nothing,
-    /// All but where memory lies.
-    Shapes,
+/// What of a call is as in the one that was seen, the values of counts and scalars apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alike {
+    /// What its arguments are, extents and strides among that.
+    pub(crate) shapes: bool,
+    /// The memory that they lie in.
+    pub(crate) memory: bool,
+    /// Where they begin in it.
+    pub(crate) offsets: bool,
+}
+
+impl Alike {
     /// All that is checked.
-    Places,
+    pub(crate) const ALL: Self = Self {
+        shapes: true,
+        memory: true,
+        offsets: true,
+    };
+    const NOTHING: Self = Self {
+        shapes: false,
+        memory: false,
+        offsets: false,
+    };
+
+    #[inline]
+    fn and(self, other: Self) -> Self {
+        Self {
+            shapes: self.shapes & other.shapes,
+            memory: self.memory & other.memory,
+            offsets: self.offsets & other.offsets,
+        }
+    }
 }
 
 impl SeenArguments {
@@ -78,10 +102,10 @@ impl SeenArguments {
         }
     }
 
-    /// How much the arguments of a call for some hardware are as those that were seen.
+    /// What of the arguments of a call for some hardware is as in those that were seen.
     pub(crate) fn alike(&self, call: &Call<'_>, hardware: &Hardware) -> Alike {
         let mut seen = self.0.iter();
-        let mut alike = Alike::Places;
+        let mut alike = Alike::ALL;
         for argument in call.arguments() {
             let found = match (argument, seen.next()) {
                 (ArgumentValue::Tensor(tensor), Some(Seen::Tensor(seen))) => seen.alike(tensor, hardware),
@@ -91,13 +115,13 @@ impl SeenArguments {
                 {
                     let each = list.tensors.iter().map(|tensor| match seen.next() {
                         Some(Seen::Tensor(seen)) => seen.alike(tensor, hardware),
-                        _ => Alike::Nothing,
+                        _ => Alike::NOTHING,
                     });
-                    each.fold(Alike::Places, Alike::min)
+                    each.fold(Alike::ALL, Alike::and)
                 }
                 (ArgumentValue::Count(CountArgument::Exact(value)), Some(Seen::Count { is_exact: true }))
                 | (ArgumentValue::Count(CountArgument::Runtime(value)), Some(Seen::Count { is_exact: false })) => {
-                    if_count(*value, || Alike::Places)
+                    if_count(*value, || Alike::ALL)
                 }
                 (
                     ArgumentValue::Count(CountArgument::Device {
@@ -109,18 +133,18 @@ impl SeenArguments {
                     Some(Seen::DeviceCount(of, place)),
                 ) if of == element => if_count(*maximum, || place.alike(*memory, *offset, hardware)),
                 (ArgumentValue::Scalar(literal), Some(Seen::Scalar(element))) if *element == literal.element => {
-                    Alike::Places
+                    Alike::ALL
                 }
-                _ => Alike::Nothing,
+                _ => Alike::NOTHING,
             };
-            alike = alike.min(found);
-            if alike == Alike::Nothing {
+            alike = alike.and(found);
+            if alike == Alike::NOTHING {
                 return alike;
             }
         }
         match seen.next() {
             None => alike,
-            Some(_) => Alike::Nothing,
+            Some(_) => Alike::NOTHING,
         }
     }
 }
@@ -128,7 +152,7 @@ impl SeenArguments {
 fn if_count(value: i64, alike: impl FnOnce() -> Alike) -> Alike {
     match u64::try_from(value) {
         Ok(0..=MAX_COUNT) => alike(),
-        _ => Alike::Nothing,
+        _ => Alike::NOTHING,
     }
 }
 
@@ -145,12 +169,11 @@ impl SeenTensor {
 
     #[inline]
     fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
-        let is_shaped_so = self.element == tensor.element
-            && self.mutable == tensor.mutable
-            && are_equal((&self.extents, &self.strides), (&tensor.extents, &tensor.strides));
-        match is_shaped_so {
-            true => self.place.alike(tensor.memory, tensor.offset, hardware),
-            false => Alike::Nothing,
+        Alike {
+            shapes: self.element == tensor.element
+                && self.mutable == tensor.mutable
+                && are_equal((&self.extents, &self.strides), (&tensor.extents, &tensor.strides)),
+            ..self.place.alike(tensor.memory, tensor.offset, hardware)
         }
     }
 }
@@ -181,13 +204,14 @@ impl SeenPlace {
 
     #[inline]
     fn alike(&self, memory: &dyn Memory, offset: u64, hardware: &Hardware) -> Alike {
-        let Some(storage) = Storage::of(memory) else {
-            return Alike::Shapes;
+        let is_it = |storage: &Storage| {
+            let is_the_same = self.id.as_ref().is_some_and(|id| storage.is(id));
+            is_the_same || self.is_of(storage, hardware)
         };
-        let is_the_same = self.id.as_ref().is_some_and(|id| storage.is(id));
-        match self.offset == offset && (is_the_same || self.is_of(storage, hardware)) {
-            true => Alike::Places,
-            false => Alike::Shapes,
+        Alike {
+            shapes: true,
+            memory: Storage::of(memory).is_some_and(is_it),
+            offsets: self.offset == offset,
         }
     }
 

@@ -14,6 +14,7 @@ use super::class::{Binding, LaunchClass};
 use super::key::{Key, Literals};
 use super::plan::Shared;
 use super::request::{End, MAX_ATTEMPTS, Wanted};
+use super::trial::Verdict;
 use super::{Event, Tier, Variant};
 use crate::behind::COMPILERS;
 use crate::counters::Tally;
@@ -91,12 +92,19 @@ impl Shared {
 
     /// Has the class with a call's literals made behind. Its variants are asked for by the launches that find it.
     pub(super) fn ask_for_literals(&self, call: &Call<'_>, class: &Arc<LaunchClass>, hash: u64) {
+        if let Some(made) = self.classes.find(call, Literals::AllThatMay) {
+            class.seen.judge(hash, made.verdict());
+            return;
+        }
         if class.failed_literals.load(Relaxed) >= MAX_ATTEMPTS {
+            class.seen.judge(hash, Verdict::Rejected);
             return;
         }
         // There is always more that may be worth it, and asking costs the launch.
-        if !COMPILERS.is_quick() {
-            class.repeats.forget(hash);
+        let launches = self.tally.launches();
+        if !self.tried.has_room(launches) || !COMPILERS.is_quick() {
+            self.tried.wait(launches);
+            class.seen.forget(hash);
             return;
         }
         let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
@@ -106,15 +114,21 @@ impl Shared {
         let is_handed_over = COMPILERS.submit(move || {
             let Some(shared) = shared.upgrade() else { return };
             match catch_unwind(AssertUnwindSafe(|| LaunchClass::new(binding))) {
-                Ok(class) => shared.classes.add_made(key, class),
+                Ok(class) => {
+                    class.touch(shared.tally.launches());
+                    let class = shared.classes.add_made(key, class);
+                    shared.tried.add(&class);
+                    without.seen.judge(hash, class.verdict());
+                }
                 Err(panic) => {
                     without.failed_literals.fetch_add(1, Relaxed);
+                    without.seen.forget(hash);
                     shared.failed(&without, &format!("it panicked: {}", panic::message(&*panic)));
                 }
             }
         });
         if !is_handed_over {
-            class.repeats.forget(hash);
+            class.seen.forget(hash);
         }
     }
 

@@ -21,8 +21,9 @@ use tilewright_dsl::transform::{Proof, ProvedBy, bind, canonical, checked};
 
 use super::evict::Dropped;
 use super::key::Literals;
-use super::request::{Repeats, Requests, Wanted};
-use super::trial::Trial;
+use super::literals::SeenLiterals;
+use super::request::{Requests, Wanted};
+use super::trial::{Trial, Verdict};
 use super::variant::Variant;
 use crate::arguments::{AtMost, HostKnows, has_pinned, tensor_symbols, trace_request, value_of};
 use crate::error::LaunchError;
@@ -64,8 +65,8 @@ pub(super) struct LaunchClass {
     resident: ArcSwapOption<Variant>,
     /// What is compiled behind for it, or could not be.
     pub(super) requests: Requests,
-    /// Which literals come again and again.
-    pub(super) repeats: Repeats,
+    /// Which values of its launches come again and again, as long as they are no literals.
+    pub(super) seen: SeenLiterals,
     /// How often the class with literals could not be made behind.
     pub(super) failed_literals: AtomicU8,
     /// Whether the literals pay; `None` where there are none but those that shape tiles.
@@ -144,7 +145,7 @@ impl LaunchClass {
             refused: OnceLock::new(),
             resident: ArcSwapOption::empty(),
             requests: Requests::default(),
-            repeats: Repeats::default(),
+            seen: SeenLiterals::default(),
             failed_literals: AtomicU8::new(0),
             trial: (binding.literals == Literals::AllThatMay).then(Trial::default),
             last_used: AtomicU64::new(0),
@@ -167,6 +168,11 @@ impl LaunchClass {
         asked
             .into_iter()
             .filter_map(|(is_asked, what)| is_asked.then_some(what))
+    }
+
+    /// Whether its literals pay; where there are none but those that shape tiles, there is nothing to be had.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.trial.as_ref().map_or(Verdict::Rejected, Trial::verdict)
     }
 
     /// Notes that it was looked up.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -42,14 +41,6 @@ impl Classes {
         })
     }
 
-    /// A number for what a call would have as literals, and its key otherwise.
-    pub(super) fn hash(&self, call: &Call<'_>) -> u64 {
-        KEY.with_borrow_mut(|key| {
-            key.refill_for_launch(call, Literals::AllThatMay);
-            self.0.read().by_key.hasher().hash_one(&*key)
-        })
-    }
-
     /// Adds the class of a call, unless there is one that serves it. Returns the one that there is then.
     pub(super) fn add(&self, call: &Call<'_>, literals: Literals, class: LaunchClass) -> Arc<LaunchClass> {
         let mut key = Key::empty();
@@ -61,13 +52,12 @@ impl Classes {
         table.insert(key, Arc::new(class))
     }
 
-    /// Adds a class that was made for a call which is gone, unless there is the same already.
-    pub(super) fn add_made(&self, key: Key, class: LaunchClass) {
+    /// Adds a class that was made for a call which is gone, unless there is the same already. Returns the one that there is then.
+    pub(super) fn add_made(&self, key: Key, class: LaunchClass) -> Arc<LaunchClass> {
         let mut table = self.0.write();
-        let is_there = |made: &Vec<Arc<LaunchClass>>| made.iter().any(|made| made.is_as(&class));
-        if !table.by_key.get(&key).is_some_and(is_there) {
-            table.insert(key, Arc::new(class));
-        }
+        let same = |made: &Vec<Arc<LaunchClass>>| made.iter().find(|made| made.is_as(&class)).cloned();
+        let there = table.by_key.get(&key).and_then(same);
+        there.unwrap_or_else(|| table.insert(key, Arc::new(class)))
     }
 
     /// All classes.

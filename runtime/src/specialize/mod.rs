@@ -4,7 +4,7 @@
 //! launch -> class       what its facts say: a recording, bound, with the conditions that its proofs want (`class`),
 //!                       found again by a key without counts and extents, or made of a recording (`recording`, `classes`)
 //!        -> conditions  requirements, grid, and which conditions hold: some integer operations
-//!        -> tier        literal, if they pay (`trial`); proved, for the conditions; or resident, which serves all (`tiers`)
+//!        -> tier        literal, if they come often and pay (`literals`, `trial`); proved, for the conditions; or resident, which serves all (`tiers`)
 //!        -> variant     for the schedule that so many programs want (`variants`)
 //! ```
 //!
@@ -22,6 +22,7 @@ mod code;
 mod evict;
 mod hooks;
 mod key;
+mod literals;
 mod offline;
 mod plan;
 mod recording;

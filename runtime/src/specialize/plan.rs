@@ -15,6 +15,7 @@ use super::class::{Binding, LaunchClass};
 use super::classes::Classes;
 use super::evict::Limits;
 use super::key::Literals;
+use super::literals::{Standing, Tried, hash_of};
 use super::offline::{Offline, Target};
 use super::recording::{Recordings, check_shared};
 use super::site::Site;
@@ -56,7 +57,10 @@ pub(crate) struct Served {
 
 /// A launch that is a part of a comparison.
 pub(crate) struct Measure {
+    /// That with literals, and the one without, which knows them by a hash.
     pub(super) class: Arc<LaunchClass>,
+    pub(super) without: Arc<LaunchClass>,
+    pub(super) hash: u64,
     pub(super) side: Side,
     pub(super) variants: [VariantId; 2],
     pub(super) with: Arc<Variant>,
@@ -78,6 +82,8 @@ pub(super) struct Shared {
     pub(super) recordings: Recordings,
     pub(super) classes: Classes,
     pub(super) variants: Variants,
+    /// The classes with literals that are tried.
+    pub(super) tried: Tried,
     pub(super) limits: Limits,
     is_sealed: AtomicBool,
     default: AtomicU8,
@@ -111,6 +117,7 @@ impl Specializer {
             recordings: Recordings::default(),
             classes: Classes::default(),
             variants: Variants::default(),
+            tried: Tried::default(),
             limits: Limits::default(),
             is_sealed: AtomicBool::new(false),
             default: AtomicU8::new(default as u8),
@@ -272,12 +279,18 @@ impl Specializer {
     pub(crate) fn measured(&self, measure: Measure, reading: Box<dyn Reading>) {
         let Measure {
             class,
+            without,
+            hash,
             side,
             variants,
             with,
         } = measure;
         let Some(trial) = &class.trial else { return };
-        match trial.add(side, reading, variants) {
+        let verdict = trial.add(side, reading, variants);
+        if let Some(verdict) = verdict {
+            without.seen.judge(hash, verdict);
+        }
+        match verdict {
             Some(Verdict::Kept) => {
                 Tally::add(&self.0.tally.promotions);
                 tracing::info!(kernel = with.name(), variant = %with.id(), "literals measured as faster");
@@ -322,7 +335,7 @@ impl Specializer {
         };
         let class = self.0.class(call, literals)?;
         let grid = class.grid(call)?;
-        self.0.serve(call, specialize, &class, grid, &|| Ok(false))
+        self.0.serve(call, specialize, &class, grid, None, &|| Ok(false))
     }
 
     #[cfg(test)]
@@ -352,15 +365,16 @@ impl Shared {
             Specialize::Exact => Literals::AllThatMay,
             Specialize::Tiered | Specialize::Resident => Literals::None,
         };
-        self.plan_in(&self.class(call, literals)?, specialize, call, is_capturing)
+        self.plan_in(&self.class(call, literals)?, specialize, call, None, is_capturing)
     }
 
-    /// The plan of a call of a class.
+    /// The plan of a call of a class; how the values that may be literals stand there, if somebody has looked.
     pub(super) fn plan_in(
         &self,
         class: &Arc<LaunchClass>,
         specialize: Specialize,
         call: &Call<'_>,
+        standing: Option<Standing>,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
         let (grid, programs) = class.programs(call)?;
@@ -371,7 +385,7 @@ impl Shared {
         }
         let served = match programs {
             0 => None,
-            _ => Some(self.serve(call, specialize, class, grid, is_capturing)?),
+            _ => Some(self.serve(call, specialize, class, grid, standing, is_capturing)?),
         };
         Ok(LaunchPlan { grid, programs, served })
     }
@@ -405,7 +419,13 @@ impl Shared {
             None => {
                 let traced = self.recordings.serve(call, &self.tally)?;
                 let class = LaunchClass::new(Binding::new(traced, call, literals));
-                self.classes.add(call, literals, class)
+                let class = self.classes.add(call, literals, class);
+                if literals == Literals::AllThatMay
+                    && let Some(without) = self.classes.find(call, Literals::None)
+                {
+                    without.seen.judge(hash_of(call), class.verdict());
+                }
+                class
             }
         };
         class.touch(self.tally.launches());

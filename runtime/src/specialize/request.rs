@@ -1,6 +1,4 @@
-//! What is asked to be compiled behind, each once, and which literals are worth asking for.
-
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//! What is asked to be compiled behind, each once.
 
 use parking_lot::Mutex;
 use tilewright_dsl::analysis::condition::ConditionBits;
@@ -74,42 +72,6 @@ pub(super) enum End {
     NotTried,
 }
 
-const PLACES: usize = 64;
-/// How often literals have to come before they are asked for.
-pub(super) const ENOUGH: u64 = 16;
-/// How often more before they are asked for again: what was asked for may have been dropped.
-const AGAIN: u64 = 256;
-const COUNT: u64 = 0xff;
-
-/// How often literals came, by hash: each place remembers who came last. So counts that come once leave nothing behind.
-pub(super) struct Repeats([AtomicU64; PLACES]);
-
-impl Default for Repeats {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; PLACES])
-    }
-}
-
-impl Repeats {
-    /// Notes that literals of this hash came, and says whether they have come often enough to be asked for.
-    pub(super) fn saw(&self, hash: u64) -> bool {
-        let place = &self.0[(hash % PLACES as u64) as usize];
-        let seen = place.load(Relaxed);
-        let count = match seen & !COUNT == hash & !COUNT {
-            true => (seen & COUNT) + 1,
-            false => 1,
-        };
-        // Of two threads one count may be lost.
-        place.store((hash & !COUNT) | (count % AGAIN), Relaxed);
-        count == ENOUGH
-    }
-
-    /// What was asked for found no room: it is asked for again as soon as it has come often enough once more.
-    pub(super) fn forget(&self, hash: u64) {
-        self.0[(hash % PLACES as u64) as usize].store(0, Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,21 +91,5 @@ mod tests {
         assert!(!requests.begin(one), "it has been tried often enough");
         requests.end(other, End::Built);
         assert!(requests.begin(other), "it may have been dropped since");
-    }
-
-    #[test]
-    fn literals_are_worth_it_when_they_repeat() {
-        let repeats = Repeats::default();
-        let hashes = |seed| {
-            let mut random = fastrand::Rng::with_seed(seed);
-            std::iter::repeat_with(move || random.u64(..))
-        };
-        assert!(!hashes(1).take(10_000).any(|hash| repeats.saw(hash)), "all differ");
-        let asked = |times| (0..times).filter(|_| repeats.saw(77 << 8)).count() as u64;
-        assert_eq!(asked(ENOUGH - 1), 0);
-        assert_eq!(asked(1), 1);
-        assert_eq!((asked(AGAIN - 1), asked(1)), (0, 1), "it may have been dropped since");
-        repeats.forget(77 << 8);
-        assert_eq!((asked(ENOUGH - 1), asked(1)), (0, 1), "there was no room for it");
     }
 }

@@ -4,11 +4,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arrayvec::ArrayVec;
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ExtentBinding, Specialize};
 
 use super::class::{LaunchClass, Staged};
 use super::key::{Key, Literals};
+use super::literals::{Standing, hash_of};
 use super::plan::{LaunchPlan, Served, Shared};
 use super::recording::check_shared;
 use super::tiers::blocks;
@@ -21,6 +23,8 @@ use crate::hardware::Hardware;
 /// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then, which
 /// takes as long as a few launches. Each time that others come, it takes so many times as many until it is done again.
 const SAME_SHAPES: u32 = 4;
+/// So many sets of conditions, each with a schedule, are looked for among those of the launches before.
+const MAX_SETTLED: usize = 8;
 
 /// A place that launches: the class of its launches, which it need not look for, and what it knows of the last one.
 pub(crate) struct Site {
@@ -39,14 +43,14 @@ pub(crate) struct Site {
     enough_same: u32,
     /// The conditions with these known.
     conditions: Option<Program>,
-    settled: Option<Settled>,
+    settled: ArrayVec<Settled, MAX_SETTLED>,
     repeated: Repeated,
     /// Whether a launch is looked for that is the one before once more.
     may_repeat: bool,
     asked: Option<Asked>,
 }
 
-/// The variant that was looked up last. Nothing better can be built for the same conditions.
+/// A variant that was looked up. Nothing better without literals can be built for the same conditions.
 struct Settled {
     staged: Arc<Staged>,
     /// So many programs have its schedule.
@@ -55,12 +59,14 @@ struct Settled {
     tier: Tier,
 }
 
-/// The launch before, which `settled` served: with the same counts and scalars, over the same extents and strides, the next
+/// The launch before, which one of `settled` served: with the same counts and scalars, over the same extents and strides, the next
 /// one is the same.
 #[derive(Default)]
 struct Repeated {
     /// Whether there was one, with the extents and strides of now.
     is_known: bool,
+    /// Which of them.
+    settled: usize,
     /// Kept for their memory.
     numbers: Vec<u64>,
     grid: [u64; 3],
@@ -100,7 +106,7 @@ impl Site {
         check: impl FnOnce() -> Result<(), LaunchError>,
     ) -> Result<bool, LaunchError> {
         let alike = self.seen.alike(call, hardware);
-        if alike == Alike::Places && self.key.asks_as(call) && self.has_counts_of(call) {
+        if alike == Alike::ALL && self.key.asks_as(call) && self.has_counts_of(call) {
             self.next(call, true);
             return Ok(true);
         }
@@ -110,17 +116,17 @@ impl Site {
             return Ok(false);
         }
         check_shared(call, &self.class.traced().kernel.parameters)?;
-        if alike != Alike::Places {
+        if alike != Alike::ALL {
             self.see(call);
+            self.words.moved(alike.memory);
         }
-        self.next(call, alike >= Alike::Shapes);
+        self.next(call, alike.shapes);
         Ok(true)
     }
 
     fn see(&mut self, call: &Call<'_>) {
         self.seen.see(call);
         self.has_exact_counts = call.has_exact_counts();
-        self.words.clear();
     }
 
     /// Notes that a launch comes, with the extents and strides of the one before or with others.
@@ -133,8 +139,7 @@ impl Site {
             self.repeated.is_known = false;
         } else if self.same_shapes < self.enough_same {
             self.same_shapes += 1;
-            // What may have literals is looked for by its values, each time.
-            if self.same_shapes == self.enough_same && !self.may_have_literals(call) {
+            if self.same_shapes == self.enough_same {
                 self.settle_shapes(call);
             }
         }
@@ -150,14 +155,17 @@ impl Site {
     fn settle_shapes(&mut self, call: &Call<'_>) {
         self.conditions = self.class.conditions_of_shapes(call);
         // What is left of the conditions says nothing of other shapes.
-        self.settled = None;
+        self.forget_settled();
+    }
+
+    fn forget_settled(&mut self) {
+        self.settled.clear();
         self.repeated.is_known = false;
     }
 
     /// Lets go of variants.
     pub(super) fn let_go(&mut self) {
-        self.settled = None;
-        self.repeated.is_known = false;
+        self.forget_settled();
         self.words.clear();
     }
 
@@ -168,28 +176,29 @@ impl Site {
         }
     }
 
-    /// What served the launch before, if the same conditions hold for so many programs.
-    fn settled(&self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Served> {
-        let settled = self.settled.as_ref()?;
+    /// What served a launch before, if the same conditions hold for so many programs; and its place.
+    fn settled(&self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<(usize, Served)> {
         let conditions = self.conditions.as_ref().unwrap_or_else(|| self.class.program());
-        let is_as_before =
-            settled.programs.contains(&programs) && conditions.agrees(&HostKnows(call), grid, settled.staged.holding());
-        if !is_as_before {
-            return None;
-        }
-        Some(Served {
+        let is_as_before = |settled: &Settled| {
+            settled.programs.contains(&programs) && conditions.agrees(&HostKnows(call), grid, settled.staged.holding())
+        };
+        let at = self.settled.iter().position(is_as_before)?;
+        let settled = &self.settled[at];
+        let served = Served {
             blocks: blocks(call, &settled.variant, programs).ok()?,
             variant: settled.variant.clone(),
             tier: settled.tier,
             is_new: false,
             measure: None,
-        })
+        };
+        Some((at, served))
     }
 
     /// The plan of a call whose extents and strides are those of the launch before, if it is that launch once more.
     #[inline]
     fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
-        let (repeated, settled) = (&self.repeated, self.settled.as_ref()?);
+        let repeated = &self.repeated;
+        let settled = self.settled.get(repeated.settled)?;
         let is_same = repeated.is_known && numbers(call).eq(repeated.numbers.iter().copied());
         is_same.then(|| LaunchPlan {
             grid: repeated.grid,
@@ -204,16 +213,12 @@ impl Site {
         })
     }
 
-    /// Notes a launch for the next one, if that would be served alike.
-    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan) {
-        let is_settled = |served: &&Served| {
-            let settled = self.settled.as_ref();
-            settled.is_some_and(|settled| Arc::ptr_eq(&settled.variant, &served.variant))
-        };
-        let served = plan.served.as_ref().filter(is_settled);
+    /// Notes a launch for the next one, if one of `settled` served it.
+    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan, settled: Option<usize>) {
         let repeated = &mut self.repeated;
-        repeated.is_known = served.is_some();
-        if let Some(served) = served {
+        repeated.is_known = settled.is_some();
+        if let (Some(settled), Some(served)) = (settled, &plan.served) {
+            repeated.settled = settled;
             repeated.numbers.clear();
             repeated.numbers.extend(numbers(call));
             (repeated.grid, repeated.programs) = (plan.grid, plan.programs);
@@ -278,7 +283,7 @@ impl Shared {
             same_shapes: 0,
             enough_same: SAME_SHAPES,
             conditions: None,
-            settled: None,
+            settled: ArrayVec::new(),
             repeated: Repeated::default(),
             may_repeat: true,
             asked: None,
@@ -297,23 +302,24 @@ impl Shared {
     ) -> Result<LaunchPlan, LaunchError> {
         let specialize = self.specialize_at(site, call);
         site.class.touch(self.tally.launches());
-        if specialize != Specialize::Tiered || site.may_have_literals(call) || self.offline.is_some() {
-            return self.plan_each(site, specialize, call, is_capturing);
+        let standing = self.standing_at(site, specialize, call);
+        if standing != Standing::Nothing || specialize != Specialize::Tiered || self.offline.is_some() {
+            return self.plan_each(site, specialize, call, standing, is_capturing);
         }
         if let Some(plan) = site.repeated(call) {
             return Ok(plan);
         }
         let (grid, programs) = site.class.programs(call)?;
-        let served = match programs {
-            0 => None,
-            _ => Some(match site.settled(call, grid, programs) {
-                Some(served) => served,
-                None => self.settle(site, call, grid, programs, is_capturing)?,
-            }),
+        let (settled, served) = match programs {
+            0 => (None, None),
+            _ => match site.settled(call, grid, programs) {
+                Some((at, served)) => (Some(at), Some(served)),
+                None => (None, Some(self.settle(site, call, grid, programs, is_capturing)?)),
+            },
         };
         let plan = LaunchPlan { grid, programs, served };
         if site.may_repeat {
-            site.repeat(call, &plan);
+            site.repeat(call, &plan, settled);
         }
         Ok(plan)
     }
@@ -335,6 +341,15 @@ impl Shared {
         specialize
     }
 
+    /// How the values of a launch that may be literals stand, as far as that decides what serves it.
+    #[inline]
+    fn standing_at(&self, site: &Site, specialize: Specialize, call: &Call<'_>) -> Standing {
+        if specialize != Specialize::Tiered || !site.may_have_literals(call) {
+            return Standing::Nothing;
+        }
+        self.standing(&site.class, hash_of(call))
+    }
+
     /// The plan of a launch that may differ from the one before in more than the conditions that hold.
     #[inline(never)]
     fn plan_each(
@@ -342,16 +357,17 @@ impl Shared {
         site: &Site,
         specialize: Specialize,
         call: &Call<'_>,
+        standing: Standing,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<LaunchPlan, LaunchError> {
         // Literals that are waited for have classes of their own.
         match specialize == Specialize::Exact && site.may_have_literals(call) {
             true => self.plan(call, is_capturing),
-            false => self.plan_in(&site.class, specialize, call, is_capturing),
+            false => self.plan_in(&site.class, specialize, call, Some(standing), is_capturing),
         }
     }
 
-    /// What serves a launch whose counts are no literals, and those that follow if nothing better can be built for them.
+    /// What serves a launch without literals, and those that follow if nothing better can be built for them.
     #[inline(never)]
     fn settle(
         &self,
@@ -361,20 +377,44 @@ impl Shared {
         programs: u64,
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<Served, LaunchError> {
-        let served = self.serve(call, Specialize::Tiered, &site.class, grid, is_capturing)?;
+        if let Some(best) = self.best_at(site, call, grid, programs)
+            && let Ok(blocks) = blocks(call, &best.variant, programs)
+        {
+            let served = Served {
+                blocks,
+                variant: best.variant.clone(),
+                tier: best.tier,
+                is_new: false,
+                measure: None,
+            };
+            if site.settled.is_full() {
+                site.settled.remove(0);
+                site.repeated.is_known = false;
+            }
+            site.settled.push(best);
+            return Ok(served);
+        }
+        let standing = Some(Standing::Nothing);
+        self.serve(call, Specialize::Tiered, &site.class, grid, standing, is_capturing)
+    }
+
+    /// The best variant for the conditions that hold, if it is there and will not be replaced.
+    fn best_at(&self, site: &Site, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Settled> {
+        let resident = site.class.resident().filter(|resident| !resident.is_provisional())?;
+        let staged = site.class.find(&site.holding(call, grid))?;
         let machine = self.machine();
-        site.settled = site.class.find(&site.holding(call, grid)).and_then(|staged| {
-            let schedule = site.class.schedule(&staged, machine.as_ref(), programs);
-            let best = staged.find(schedule.as_ref())?;
-            // A resident variant that has the same code serves in its place.
-            let is_best = best.id() == served.variant.id() && !served.variant.is_provisional();
-            is_best.then(|| Settled {
-                programs: site.class.regime(&staged, machine.as_ref(), programs),
-                staged,
-                variant: served.variant.clone(),
-                tier: served.tier,
-            })
-        });
-        Ok(served)
+        let best = staged.find(site.class.schedule(&staged, machine.as_ref(), programs).as_ref())?;
+        // A resident variant that has the same code serves in its place.
+        let (variant, tier) = match best.id() == resident.id() {
+            true => (resident, Tier::Resident),
+            false => (best, Tier::Proved),
+        };
+        let is_final = !variant.is_provisional();
+        is_final.then(|| Settled {
+            programs: site.class.regime(&staged, machine.as_ref(), programs),
+            staged,
+            variant,
+            tier,
+        })
     }
 }

@@ -10,6 +10,7 @@ use tilewright_dsl::call::{Call, Specialize};
 use super::build::{self, Wait};
 use super::class::LaunchClass;
 use super::key::Literals;
+use super::literals::{Standing, hash_of};
 use super::plan::{Measure, Served, Shared};
 use super::sealed;
 use super::trial::{Side, Verdict, may_measure};
@@ -38,6 +39,8 @@ struct Launch<'l, 'a> {
     call: &'l Call<'a>,
     grid: [u64; 3],
     programs: u64,
+    /// How its values that may be literals stand, if somebody has looked.
+    standing: Option<Standing>,
     is_capturing: IsCapturing<'l>,
 }
 
@@ -49,12 +52,14 @@ impl Shared {
         specialize: Specialize,
         class: &Arc<LaunchClass>,
         grid: [u64; 3],
+        standing: Option<Standing>,
         is_capturing: IsCapturing<'_>,
     ) -> Result<Served, LaunchError> {
         let launch = Launch {
             call,
             grid,
             programs: grid.iter().product(),
+            standing,
             is_capturing,
         };
         if specialize == Specialize::Exact {
@@ -158,52 +163,74 @@ impl Shared {
             Some(variant) if variant.id() != resident.id() => (variant, Tier::Proved),
             _ => (resident.clone(), Tier::Resident),
         };
-        // Literals are compared with the best that there is without.
-        if !is_settled || without.is_provisional() || !launch.call.may_have_literals() {
+        if launch.standing == Some(Standing::Nothing) || !launch.call.may_have_literals() {
             return Ok((without, tier, None));
         }
-        let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
-            let hash = self.classes.hash(launch.call);
-            if class.repeats.saw(hash) {
-                self.ask_for_literals(launch.call, class, hash);
+        let hash = hash_of(launch.call);
+        // Literals are compared with the best that there is without.
+        if !is_settled || without.is_provisional() {
+            if launch.standing == Some(Standing::Wanted) {
+                class.seen.forget(hash);
             }
+            return Ok((without, tier, None));
+        }
+        match launch.standing.unwrap_or_else(|| self.standing(class, hash)) {
+            Standing::Nothing => return Ok((without, tier, None)),
+            Standing::Wanted => {
+                self.ask_for_literals(launch.call, class, hash);
+                return Ok((without, tier, None));
+            }
+            Standing::Tried | Standing::Kept => {}
+        }
+        let Some(exact) = self.classes.find(launch.call, Literals::AllThatMay) else {
+            class.seen.forget(hash);
             return Ok((without, tier, None));
         };
         exact.touch(self.tally.launches());
-        let verdict = exact.trial.as_ref().map(|trial| trial.verdict());
-        if verdict == Some(Verdict::Rejected) {
+        let verdict = exact.verdict();
+        if verdict == Verdict::Rejected {
+            class.seen.judge(hash, verdict);
             return Ok((without, tier, None));
         }
-        let Some(with) = self
-            .for_conditions(launch, &exact)
-            .filter(|with| with.id() != without.id())
-        else {
+        let Some(with) = self.for_conditions(launch, &exact) else {
             return Ok((without, tier, None));
         };
+        if with.id() == without.id() {
+            class.seen.judge(hash, Verdict::Rejected);
+            return Ok((without, tier, None));
+        }
         if blocks(launch.call, &with, launch.programs).is_err() {
             return Ok((without, tier, None));
         }
-        let (Some(Verdict::Measuring), Some(trial)) = (verdict, &exact.trial) else {
+        let (Verdict::Measuring, Some(trial)) = (verdict, &exact.trial) else {
             return Ok((with, Tier::Literal, None));
         };
-        let tally = &self.tally;
-        if !may_measure(tally.measured.load(Relaxed), tally.launches()) {
-            return Ok((without, tier, None));
-        }
         let Some(side) = trial.turn() else {
             return Ok((without, tier, None));
         };
-        Tally::add(&tally.measured);
+        Tally::add(&self.tally.measured);
         let measure = Box::new(Measure {
             side,
             variants: [without.id(), with.id()],
             with: with.clone(),
             class: exact.clone(),
+            without: class.clone(),
+            hash,
         });
         Ok(match side {
             Side::Without => (without, tier, Some(measure)),
             Side::With => (with, Tier::Literal, Some(measure)),
         })
+    }
+
+    /// How values that may be literals stand in a class, as far as that decides what serves the launch that has them.
+    #[inline]
+    pub(super) fn standing(&self, class: &LaunchClass, hash: u64) -> Standing {
+        let launches = self.tally.launches();
+        match class.seen.saw(hash, || self.tried.may_have_room(launches)) {
+            Standing::Tried if !may_measure(self.tally.measured.load(Relaxed), launches) => Standing::Nothing,
+            standing => standing,
+        }
     }
 
     /// The variant of a class for the conditions that hold; asked for if it is not there.

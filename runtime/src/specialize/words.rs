@@ -17,7 +17,7 @@ use crate::hardware::cuda::CudaStream;
 use crate::hardware::memory::InOrder;
 use crate::hardware::tables::Table;
 
-/// The words of the arguments of a site's last launch, for the next one over the same tensors. It is refilled where it lies.
+/// The words of the arguments of a site's last launch, for the next one. Those that are others then are refilled where they lie.
 #[derive(Default)]
 pub(crate) struct KeptWords {
     /// What they are the arguments of, if they are kept.
@@ -25,8 +25,11 @@ pub(crate) struct KeptWords {
     words: Vec<AtomicU64>,
     /// Where each of them is.
     pointers: Vec<AtomicPtr<c_void>>,
-    /// Those that differ from launch to launch.
+    /// Those that differ from launch to launch, and those that the tensors say.
     changing: Vec<(usize, KernelArgument)>,
+    of_tensors: Vec<(usize, KernelArgument)>,
+    /// Whether the tensors are others than in that launch.
+    have_moved: bool,
     /// What some of the words are the addresses of; a stream that reads them.
     tables: Vec<Arc<Table>>,
     reader: usize,
@@ -34,7 +37,19 @@ pub(crate) struct KeptWords {
 }
 
 impl KeptWords {
-    /// The tensors are others now, or the variant is to be let go.
+    /// The tensors are others now, or lie elsewhere; in the same memory or not.
+    pub(super) fn moved(&mut self, is_same_memory: bool) {
+        self.have_moved = true;
+        if !is_same_memory {
+            self.order.clear();
+        }
+        // Tables are found by what they say.
+        if !self.tables.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// The variant is to be let go.
     pub(super) fn clear(&mut self) {
         self.variant = None;
         self.tables.clear();
@@ -52,19 +67,19 @@ impl KeptWords {
     ) {
         self.clear();
         self.changing.clear();
+        self.of_tensors.clear();
+        self.have_moved = false;
         for (at, &wanted) in wanted.iter().enumerate() {
-            let is_changing = match wanted {
-                KernelArgument::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. }) => false,
-                KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => true,
-                KernelArgument::Pointer(_)
-                | KernelArgument::DeviceCount(_)
-                | KernelArgument::Table(_)
-                | KernelArgument::Trap => false,
+            match wanted {
+                KernelArgument::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. })
+                | KernelArgument::Pointer(_)
+                | KernelArgument::DeviceCount(_) => self.of_tensors.push((at, wanted)),
+                KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => {
+                    self.changing.push((at, wanted));
+                }
+                KernelArgument::Table(_) | KernelArgument::Trap => {}
                 // New memory at each launch.
                 KernelArgument::Marks { .. } => return,
-            };
-            if is_changing {
-                self.changing.push((at, wanted));
             }
         }
         self.words.clear();
@@ -93,9 +108,11 @@ impl KeptWords {
         if !is_kept || !self.tables.is_empty() && !is_reader() {
             return None;
         }
-        for &(at, wanted) in &self.changing {
+        let of_tensors = self.of_tensors.iter().filter(|_| self.have_moved);
+        for &(at, wanted) in self.changing.iter().chain(of_tensors) {
             self.words[at].store(word_of(call, grid, wanted)?, Relaxed);
         }
+        self.have_moved = false;
         // SAFETY: an `AtomicPtr` has the layout of a pointer, and nobody else has these while they are borrowed.
         let pointers = unsafe { slice::from_raw_parts_mut(self.pointers.as_mut_ptr().cast(), self.pointers.len()) };
         Some((pointers, &mut self.order))

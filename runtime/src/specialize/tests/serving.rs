@@ -8,7 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Exact, Runtime, Specialize};
 
-use super::super::request::ENOUGH;
+use super::super::literals::ENOUGH;
 use super::*;
 use crate::{Event, Tier};
 
