@@ -47,6 +47,8 @@ struct SeenPlace {
 pub(crate) struct Alike {
     /// What its arguments are, extents and strides among that.
     pub(crate) shapes: bool,
+    /// As `shapes`, but for the outermost extents.
+    pub(crate) inner: bool,
     /// The memory that they lie in.
     pub(crate) memory: bool,
     /// Where they begin in it.
@@ -57,11 +59,13 @@ impl Alike {
     /// All that is checked.
     pub(crate) const ALL: Self = Self {
         shapes: true,
+        inner: true,
         memory: true,
         offsets: true,
     };
     const NOTHING: Self = Self {
         shapes: false,
+        inner: false,
         memory: false,
         offsets: false,
     };
@@ -70,6 +74,7 @@ impl Alike {
     fn and(self, other: Self) -> Self {
         Self {
             shapes: self.shapes & other.shapes,
+            inner: self.inner & other.inner,
             memory: self.memory & other.memory,
             offsets: self.offsets & other.offsets,
         }
@@ -169,21 +174,24 @@ impl SeenTensor {
 
     #[inline]
     fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
+        let inner = self.element == tensor.element
+            && self.mutable == tensor.mutable
+            && are_alike((&self.extents, &self.strides), (&tensor.extents, &tensor.strides));
         Alike {
-            shapes: self.element == tensor.element
-                && self.mutable == tensor.mutable
-                && are_equal((&self.extents, &self.strides), (&tensor.extents, &tensor.strides)),
+            shapes: inner && self.extents.first() == tensor.extents.first(),
+            inner,
             ..self.place.alike(tensor.memory, tensor.offset, hardware)
         }
     }
 }
 
-/// As `==`, which calls the C library for the few numbers that there are.
+/// Whether two shapes differ in the outermost extents at most. `==` calls the C library for the few numbers that there are.
 #[inline]
-fn are_equal((extents, strides): (&[u64], &[i64]), (now, strides_now): (&[u64], &[i64])) -> bool {
+fn are_alike((extents, strides): (&[u64], &[i64]), (now, strides_now): (&[u64], &[i64])) -> bool {
     let rank = extents.len();
     (strides.len(), now.len(), strides_now.len()) == (rank, rank, rank)
-        && (0..rank).all(|axis| extents[axis] == now[axis] && strides[axis] == strides_now[axis])
+        && (1..rank).all(|axis| extents[axis] == now[axis])
+        && (0..rank).all(|axis| strides[axis] == strides_now[axis])
 }
 
 impl SeenPlace {
@@ -210,6 +218,7 @@ impl SeenPlace {
         };
         Alike {
             shapes: true,
+            inner: true,
             memory: Storage::of(memory).is_some_and(is_it),
             offsets: self.offset == offset,
         }

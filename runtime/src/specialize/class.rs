@@ -309,10 +309,12 @@ impl LaunchClass {
         self.class.conditions(&HostKnows(call), grid)
     }
 
-    /// The conditions of launches with the extents and strides of this one; `None` where they are no simpler.
-    pub(super) fn conditions_of_shapes(&self, call: &Call<'_>) -> Option<Program> {
+    /// The conditions of launches with the extents and strides of this one, or with those but the outermost extents; `None`
+    /// where they are no simpler.
+    pub(super) fn conditions_of_shapes(&self, call: &Call<'_>, are_rows_known: bool) -> Option<Program> {
         let known = HostKnows(call);
         self.class.program().given(&|symbol| match symbol {
+            Symbol::Extent { axis: 0, .. } if !are_rows_known => None,
             Symbol::Extent { .. } | Symbol::Stride { .. } => known.symbol(symbol),
             Symbol::Count(_) | Symbol::ProgramId(_) | Symbol::NumPrograms(_) => None,
         })

@@ -20,11 +20,12 @@ use crate::arguments::{Alike, HostKnows, SeenArguments};
 use crate::error::LaunchError;
 use crate::hardware::Hardware;
 
-/// After so many launches in a row with the same extents and strides, the conditions are made of what is left of them then, which
-/// takes as long as a few launches. Each time that others come, it takes so many times as many until it is done again.
+/// After so many launches in a row with the same extents and strides but the outermost extents, the conditions are made of what
+/// is left of them then, which takes as long as a few launches. Each time that others come, it takes so many times as many
+/// until it is done again.
 const SAME_SHAPES: u32 = 4;
 /// So many sets of conditions, each with a schedule, are looked for among those of the launches before.
-const MAX_SETTLED: usize = 8;
+const MAX_SETTLED: usize = 16;
 
 /// A place that launches: the class of its launches, which it need not look for, and what it knows of the last one.
 pub(crate) struct Site {
@@ -37,12 +38,13 @@ pub(crate) struct Site {
     /// Whether that call had exact counts.
     has_exact_counts: bool,
     pub(crate) words: KeptWords,
-    /// So many launches one after the other had the same extents and strides.
+    /// So many launches one after the other had the same extents and strides but the outermost extents.
     same_shapes: u32,
     /// So many have to have them until the conditions are made of what is left.
     enough_same: u32,
     /// The conditions with these known.
     conditions: Option<Program>,
+    /// That of the last launch first.
     settled: ArrayVec<Settled, MAX_SETTLED>,
     repeated: Repeated,
     /// Whether a launch is looked for that is the one before once more.
@@ -59,14 +61,12 @@ struct Settled {
     tier: Tier,
 }
 
-/// The launch before, which one of `settled` served: with the same counts and scalars, over the same extents and strides, the next
+/// The launch before, which the first of `settled` served: with the same counts and scalars, over the same extents and strides, the next
 /// one is the same.
 #[derive(Default)]
 struct Repeated {
     /// Whether there was one, with the extents and strides of now.
     is_known: bool,
-    /// Which of them.
-    settled: usize,
     /// Kept for their memory.
     numbers: Vec<u64>,
     grid: [u64; 3],
@@ -107,7 +107,7 @@ impl Site {
     ) -> Result<bool, LaunchError> {
         let alike = self.seen.alike(call, hardware);
         if alike == Alike::ALL && self.key.asks_as(call) && self.has_counts_of(call) {
-            self.next(call, true);
+            self.next(call, alike);
             return Ok(true);
         }
         check()?;
@@ -120,7 +120,7 @@ impl Site {
             self.see(call);
             self.words.moved(alike.memory);
         }
-        self.next(call, alike.shapes);
+        self.next(call, alike);
         Ok(true)
     }
 
@@ -129,18 +129,18 @@ impl Site {
         self.has_exact_counts = call.has_exact_counts();
     }
 
-    /// Notes that a launch comes, with the extents and strides of the one before or with others.
-    fn next(&mut self, call: &Call<'_>, has_same_shapes: bool) {
-        if !has_same_shapes {
+    /// Notes that a launch comes, as much alike the one before.
+    fn next(&mut self, call: &Call<'_>, alike: Alike) {
+        self.repeated.is_known &= alike.shapes;
+        if !alike.inner {
             self.same_shapes = 0;
             if self.conditions.take().is_some() {
                 self.enough_same = self.enough_same.saturating_mul(SAME_SHAPES);
             }
-            self.repeated.is_known = false;
         } else if self.same_shapes < self.enough_same {
             self.same_shapes += 1;
             if self.same_shapes == self.enough_same {
-                self.settle_shapes(call);
+                self.settle_shapes(call, false);
             }
         }
     }
@@ -148,12 +148,12 @@ impl Site {
     /// Takes the extents and strides of a call for those of all launches to come, whose counts are others each time.
     pub(crate) fn settle_for_counts(&mut self, call: &Call<'_>) {
         self.may_repeat = false;
-        self.settle_shapes(call);
+        self.settle_shapes(call, true);
     }
 
-    /// Takes the extents and strides of a call for those of the launches to come.
-    fn settle_shapes(&mut self, call: &Call<'_>) {
-        self.conditions = self.class.conditions_of_shapes(call);
+    /// Takes the extents and strides of a call for those of the launches to come, or those but the outermost extents.
+    fn settle_shapes(&mut self, call: &Call<'_>, are_rows_known: bool) {
+        self.conditions = self.class.conditions_of_shapes(call, are_rows_known);
         // What is left of the conditions says nothing of other shapes.
         self.forget_settled();
     }
@@ -176,29 +176,38 @@ impl Site {
         }
     }
 
-    /// What served a launch before, if the same conditions hold for so many programs; and its place.
-    fn settled(&self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<(usize, Served)> {
+    /// What served a launch before, if the same conditions hold for so many programs.
+    fn settled(&mut self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Served> {
         let conditions = self.conditions.as_ref().unwrap_or_else(|| self.class.program());
         let is_as_before = |settled: &Settled| {
             settled.programs.contains(&programs) && conditions.agrees(&HostKnows(call), grid, settled.staged.holding())
         };
-        let at = self.settled.iter().position(is_as_before)?;
-        let settled = &self.settled[at];
-        let served = Served {
+        let (first, others) = self.settled.split_first()?;
+        let at = if is_as_before(first) {
+            0
+        } else if others.is_empty() {
+            return None;
+        } else {
+            let holding = self.holding(call, grid);
+            let is_for = |settled: &Settled| settled.programs.contains(&programs) && settled.staged.is_for(&holding);
+            1 + others.iter().position(is_for)?
+        };
+        self.settled.swap(0, at);
+        let settled = self.settled.first()?;
+        Some(Served {
             blocks: blocks(call, &settled.variant, programs).ok()?,
             variant: settled.variant.clone(),
             tier: settled.tier,
             is_new: false,
             measure: None,
-        };
-        Some((at, served))
+        })
     }
 
     /// The plan of a call whose extents and strides are those of the launch before, if it is that launch once more.
     #[inline]
     fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
         let repeated = &self.repeated;
-        let settled = self.settled.get(repeated.settled)?;
+        let settled = self.settled.first()?;
         let is_same = repeated.is_known && numbers(call).eq(repeated.numbers.iter().copied());
         is_same.then(|| LaunchPlan {
             grid: repeated.grid,
@@ -213,12 +222,12 @@ impl Site {
         })
     }
 
-    /// Notes a launch for the next one, if one of `settled` served it.
-    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan, settled: Option<usize>) {
+    /// Notes a launch for the next one, if `settled` served it.
+    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan, is_settled: bool) {
         let repeated = &mut self.repeated;
-        repeated.is_known = settled.is_some();
-        if let (Some(settled), Some(served)) = (settled, &plan.served) {
-            repeated.settled = settled;
+        let served = plan.served.as_ref().filter(|_| is_settled);
+        repeated.is_known = served.is_some();
+        if let Some(served) = served {
             repeated.numbers.clear();
             repeated.numbers.extend(numbers(call));
             (repeated.grid, repeated.programs) = (plan.grid, plan.programs);
@@ -310,16 +319,18 @@ impl Shared {
             return Ok(plan);
         }
         let (grid, programs) = site.class.programs(call)?;
-        let (settled, served) = match programs {
-            0 => (None, None),
-            _ => match site.settled(call, grid, programs) {
-                Some((at, served)) => (Some(at), Some(served)),
-                None => (None, Some(self.settle(site, call, grid, programs, is_capturing)?)),
-            },
+        let settled = match programs {
+            0 => None,
+            _ => site.settled(call, grid, programs),
+        };
+        let is_settled = settled.is_some();
+        let served = match settled {
+            None if programs > 0 => Some(self.settle(site, call, grid, programs, is_capturing)?),
+            settled => settled,
         };
         let plan = LaunchPlan { grid, programs, served };
         if site.may_repeat {
-            site.repeat(call, &plan, settled);
+            site.repeat(call, &plan, is_settled);
         }
         Ok(plan)
     }
@@ -388,10 +399,9 @@ impl Shared {
                 measure: None,
             };
             if site.settled.is_full() {
-                site.settled.remove(0);
-                site.repeated.is_known = false;
+                site.settled.pop();
             }
-            site.settled.push(best);
+            site.settled.insert(0, best);
             return Ok(served);
         }
         let standing = Some(Standing::Nothing);

@@ -7,6 +7,7 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
+use arrayvec::ArrayVec;
 use tilewright_dsl::call::Call;
 use tilewright_dsl::ir::Symbol;
 use tilewright_dsl::lower::KernelArgument;
@@ -17,9 +18,20 @@ use crate::hardware::cuda::CudaStream;
 use crate::hardware::memory::InOrder;
 use crate::hardware::tables::Table;
 
-/// The words of the arguments of a site's last launch, for the next one. Those that are others then are refilled where they lie.
+/// A site has those of so many variants.
+const MAX_VARIANTS: usize = 4;
+
+/// The words of the arguments of a site's launches, for the next one that the same variant serves.
 #[derive(Default)]
 pub(crate) struct KeptWords {
+    variants: ArrayVec<VariantWords, MAX_VARIANTS>,
+    /// Whose place is taken next.
+    next: usize,
+}
+
+/// The words of a variant's last launch. Those that are others in the next one are refilled where they lie.
+#[derive(Default)]
+struct VariantWords {
     /// What they are the arguments of, if they are kept.
     variant: Option<Arc<Variant>>,
     words: Vec<AtomicU64>,
@@ -39,6 +51,55 @@ pub(crate) struct KeptWords {
 impl KeptWords {
     /// The tensors are others now, or lie elsewhere; in the same memory or not.
     pub(super) fn moved(&mut self, is_same_memory: bool) {
+        self.variants.iter_mut().for_each(|words| words.moved(is_same_memory));
+    }
+
+    /// The variants are to be let go.
+    pub(super) fn clear(&mut self) {
+        self.variants.iter_mut().for_each(VariantWords::clear);
+    }
+
+    /// Keeps the words of a launch that a variant serves.
+    pub(crate) fn keep(
+        &mut self,
+        variant: &Arc<Variant>,
+        wanted: &[KernelArgument],
+        words: &[u64],
+        tables: impl IntoIterator<Item = Arc<Table>>,
+        reader: &CudaStream,
+    ) {
+        let at = self.place_of(variant).unwrap_or_else(|| {
+            self.next = (self.next + 1) % MAX_VARIANTS;
+            if !self.variants.is_full() {
+                self.variants.push(VariantWords::default());
+                self.next = self.variants.len() - 1;
+            }
+            self.next
+        });
+        self.variants[at].keep(variant, wanted, words, tables, reader);
+    }
+
+    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have
+    /// to know of each stream and graph that reads them.
+    pub(crate) fn of(
+        &mut self,
+        call: &Call<'_>,
+        grid: [u64; 3],
+        variant: &Arc<Variant>,
+        stream: &CudaStream,
+    ) -> Option<(&mut [*mut c_void], &mut InOrder)> {
+        let at = self.place_of(variant)?;
+        self.variants[at].of(call, grid, stream)
+    }
+
+    fn place_of(&self, variant: &Arc<Variant>) -> Option<usize> {
+        let is_its = |words: &VariantWords| words.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
+        self.variants.iter().position(is_its)
+    }
+}
+
+impl VariantWords {
+    fn moved(&mut self, is_same_memory: bool) {
         self.have_moved = true;
         if !is_same_memory {
             self.order.clear();
@@ -49,15 +110,13 @@ impl KeptWords {
         }
     }
 
-    /// The variant is to be let go.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.variant = None;
         self.tables.clear();
         self.order.clear();
     }
 
-    /// Keeps the words of a launch that a variant serves.
-    pub(crate) fn keep(
+    fn keep(
         &mut self,
         variant: &Arc<Variant>,
         wanted: &[KernelArgument],
@@ -93,19 +152,14 @@ impl KeptWords {
         self.variant = Some(variant.clone());
     }
 
-    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have
-    /// to know of each
-    /// stream and graph that reads them.
-    pub(crate) fn of(
+    fn of(
         &mut self,
         call: &Call<'_>,
         grid: [u64; 3],
-        variant: &Arc<Variant>,
         stream: &CudaStream,
     ) -> Option<(&mut [*mut c_void], &mut InOrder)> {
-        let is_kept = self.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
         let is_reader = || self.reader == stream.identity() && !stream.is_lent() && stream.is_capturing() == Ok(false);
-        if !is_kept || !self.tables.is_empty() && !is_reader() {
+        if !self.tables.is_empty() && !is_reader() {
             return None;
         }
         let of_tensors = self.of_tensors.iter().filter(|_| self.have_moved);
