@@ -294,6 +294,64 @@ fn ordinary_launches_that_come_again_and_again_do_what_the_first_did() -> Result
     })
 }
 
+/// What an engine does: slots and rows of the same buffers, of which each step has other ones or the same again.
+#[test]
+fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failure> {
+    on_every_device(|device| {
+        const BUFFER: usize = 40;
+        let mut random = fastrand::Rng::with_seed(11);
+        let streams = [device.stream(), device.new_stream()?];
+        for specialize in [Specialize::Tiered, Specialize::Resident] {
+            let values: Vec<Vec<i32>> = (1..3)
+                .map(|seed| (0..(BUFFER * COLUMNS) as i32).map(|at| at * 2 + seed).collect())
+                .collect();
+            let upload = |values: &Vec<i32>| device.upload(values, [BUFFER, COLUMNS]);
+            let sources = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
+            let mut buffer = device.zeros::<i32, 2>([BUFFER, COLUMNS])?;
+            let mut expected = vec![0; BUFFER * COLUMNS];
+            let (mut from, mut slot, mut rows_of_source, mut count) = (0, 0..6, 0..6, 6);
+            for step in 0..400 {
+                // Most steps change one thing.
+                match random.u8(..8) {
+                    0 => from = 1 - from,
+                    1 => {
+                        let first = random.usize(..BUFFER);
+                        slot = first..random.usize(first..=BUFFER.min(first + 8));
+                    }
+                    2 | 3 => {
+                        let first = random.usize(..BUFFER - rows_of_source.len());
+                        rows_of_source = first..first + rows_of_source.len();
+                    }
+                    4 => rows_of_source.end = random.usize(rows_of_source.start..=BUFFER.min(rows_of_source.start + 8)),
+                    5 | 6 => count = random.usize(..10),
+                    _ => {}
+                }
+                let by = random.i32(1..4);
+                let (out, src) = (
+                    buffer.view_mut().rows(slot.clone())?,
+                    sources[from].rows(rows_of_source.clone())?,
+                );
+                let bind = if step < 200 { HostCount::Exact } else { HostCount::Runtime };
+                let call = place(out, src, bind(0), bind(count as u64), by).specialize(specialize);
+                call.launch_on(&streams[random.usize(..8) / 7])?;
+                for row in 0..count.min(slot.len()) {
+                    let source = rows_of_source.start + row;
+                    let (to, is_there) = (slot.start + row, row < rows_of_source.len());
+                    for column in 0..COLUMNS {
+                        let value = values[from][(source % BUFFER) * COLUMNS + column] * by;
+                        expected[to * COLUMNS + column] = if is_there { value } else { 0 };
+                    }
+                }
+                if step % 8 == 0 {
+                    assert_eq!(buffer.download()?, expected, "step {step}");
+                }
+            }
+            assert_eq!(buffer.download()?, expected);
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn bound_launches_do_what_ordinary_ones_do_whatever_their_counts() -> Result<(), Failure> {
     on_every_device(|device| {
