@@ -331,7 +331,11 @@ fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failu
                     buffer.view_mut().rows(slot.clone())?,
                     sources[from].rows(rows_of_source.clone())?,
                 );
-                let bind = if step < 200 { HostCount::Exact } else { HostCount::Runtime };
+                let bind = if step < 200 {
+                    HostCount::Exact
+                } else {
+                    HostCount::Runtime
+                };
                 let call = place(out, src, bind(0), bind(count as u64), by).specialize(specialize);
                 call.launch_on(&streams[random.usize(..8) / 7])?;
                 for row in 0..count.min(slot.len()) {
@@ -347,6 +351,50 @@ fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failu
                 }
             }
             assert_eq!(buffer.download()?, expected);
+        }
+        Ok(())
+    })
+}
+
+/// As `place`, of all tensors of a list, which have as many rows; times as many.
+#[kernel(grid = [rows, outs.len()])]
+fn place_each(outs: &mut TensorList<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Count) {
+    let (row, cols) = (program_id(0), arange(outs.extent(1)));
+    let by = outs.extent(0).cast::<i32>();
+    outs[program_id(1)].store([row + start, cols], src.load([row, cols]) * by);
+}
+
+#[test]
+fn launches_over_lists_of_other_rows_write_to_no_others() -> Result<(), Failure> {
+    on_every_device(|device| {
+        const BUFFER: usize = 40;
+        let mut random = fastrand::Rng::with_seed(12);
+        let values: Vec<i32> = (1..=(BUFFER * COLUMNS) as i32).collect();
+        let src = device.upload(&values, [BUFFER, COLUMNS])?;
+        let mut buffers = [(); 2].map(|()| device.zeros::<i32, 2>([BUFFER, COLUMNS]).expect("memory"));
+        let mut expected = vec![0; BUFFER * COLUMNS];
+        // So often in a row that what a place knows of them is made use of, and then fewer rows of the same.
+        for rows in [16, 8, 12, 4, 16, 2] {
+            for step in 0..40 {
+                let (start, count) = (random.usize(..3), if step < 30 { 10 } else { random.usize(..18) });
+                {
+                    let mut outs = Vec::new();
+                    for buffer in &mut buffers {
+                        outs.push(buffer.view_mut().rows(..rows)?);
+                    }
+                    let call = place_each(&mut outs, &src, Exact(start as u64), Runtime(count as u64));
+                    call.specialize(Specialize::Tiered).launch(device)?;
+                }
+                for row in 0..count.min(rows.saturating_sub(start)) {
+                    for column in 0..COLUMNS {
+                        expected[(row + start) * COLUMNS + column] = values[row * COLUMNS + column] * rows as i32;
+                    }
+                }
+            }
+            Device::settle(Duration::from_secs(60));
+            for buffer in &buffers {
+                assert_eq!(buffer.download()?, expected, "after launches over {rows} rows");
+            }
         }
         Ok(())
     })

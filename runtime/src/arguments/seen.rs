@@ -47,7 +47,7 @@ struct SeenPlace {
 pub(crate) struct Alike {
     /// What its arguments are, extents and strides among that.
     pub(crate) shapes: bool,
-    /// As `shapes`, but for the outermost extents.
+    /// As `shapes`, but for the outermost extents of tensors by themselves.
     pub(crate) inner: bool,
     /// The memory that they lie in.
     pub(crate) memory: bool,
@@ -69,6 +69,14 @@ impl Alike {
         memory: false,
         offsets: false,
     };
+
+    #[inline]
+    fn as_of_list(self) -> Self {
+        Self {
+            inner: self.shapes,
+            ..self
+        }
+    }
 
     #[inline]
     fn and(self, other: Self) -> Self {
@@ -119,7 +127,8 @@ impl SeenArguments {
                         == (element, rank, mutable, tensors) =>
                 {
                     let each = list.tensors.iter().map(|tensor| match seen.next() {
-                        Some(Seen::Tensor(seen)) => seen.alike(tensor, hardware),
+                        // Their rows are no outermost extents: that is how many they are.
+                        Some(Seen::Tensor(seen)) => seen.alike(tensor, hardware).as_of_list(),
                         _ => Alike::NOTHING,
                     });
                     each.fold(Alike::ALL, Alike::and)

@@ -104,9 +104,9 @@ impl Shared {
         let launches = self.tally.launches();
         if !self.tried.has_room(launches) || !COMPILERS.is_quick() {
             self.tried.wait(launches);
-            class.seen.forget(hash);
             return;
         }
+        class.seen.asked(hash);
         let binding = Binding::new(class.recording(), call, Literals::AllThatMay);
         let mut key = Key::empty();
         key.refill_for_launch(call, Literals::AllThatMay);
@@ -117,7 +117,7 @@ impl Shared {
                 Ok(class) => {
                     class.touch(shared.tally.launches());
                     let class = shared.classes.add_made(key, class);
-                    shared.tried.add(&class);
+                    shared.tried.add(&class, shared.tally.launches());
                     without.seen.judge(hash, class.verdict());
                 }
                 Err(panic) => {

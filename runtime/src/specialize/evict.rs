@@ -194,7 +194,6 @@ impl Shared {
 
     /// Drops variants that no class holds as soon as nobody else does, unless that takes too long: for threads behind.
     fn drop_soon(&self, mut variants: Vec<Arc<Variant>>, classes: &[Arc<LaunchClass>]) {
-        self.sites.let_go();
         variants.retain(|variant| variant.may_go());
         // The launch that has brought this about is about to return, and whoever launched to let go of what it tells.
         let deadline = Deadline::after(LETTING_GO);
@@ -208,7 +207,6 @@ impl Shared {
     }
 
     fn evict(&self) {
-        self.sites.let_go();
         let classes = self.classes.all();
         let residents: HashSet<*const Variant> = classes
             .iter()

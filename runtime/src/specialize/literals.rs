@@ -25,8 +25,8 @@ const REJECTED: u64 = 0xff;
 /// So many classes with literals are tried at a time: measuring one takes thousands of launches, and what waits for its turn is
 /// compiled for nothing.
 const MAX_TRIED: usize = 16;
-/// One that no launch has looked up for so many launches gives up its place.
-const FORGOTTEN: u64 = 1 << 17;
+/// After so many launches without a verdict one gives up its place: it may be one that cannot be compiled, or does not come again.
+const LONGEST: u64 = 1 << 18;
 /// After so many launches room is looked for again.
 const PAUSE: u64 = 1 << 12;
 
@@ -58,7 +58,12 @@ pub(super) fn hash_of(call: &Call<'_>) -> u64 {
     let is_exact = call.extents() == ExtentBinding::Exact;
     for argument in call.arguments() {
         match argument {
-            ArgumentValue::Count(CountArgument::Exact(value)) => hasher.write_i64(*value),
+            ArgumentValue::Count(CountArgument::Exact(value)) => {
+                hasher.write_u64(1);
+                hasher.write_i64(*value);
+            }
+            // Which counts are exact may differ between launches of a class.
+            ArgumentValue::Count(CountArgument::Runtime(_) | CountArgument::Device { .. }) => hasher.write_u64(0),
             ArgumentValue::Tensor(tensor) if is_exact => {
                 tensor.extents.iter().for_each(|&extent| hasher.write_u64(extent));
                 tensor.strides.iter().for_each(|&stride| hasher.write_i64(stride));
@@ -66,10 +71,7 @@ pub(super) fn hash_of(call: &Call<'_>) -> u64 {
             ArgumentValue::List(list) if is_exact => {
                 list_extents(list).iter().for_each(|&extent| hasher.write_u64(extent));
             }
-            ArgumentValue::Count(_)
-            | ArgumentValue::Scalar(_)
-            | ArgumentValue::Tensor(_)
-            | ArgumentValue::List(_) => {}
+            ArgumentValue::Scalar(_) | ArgumentValue::Tensor(_) | ArgumentValue::List(_) => {}
         }
     }
     hasher.finish()
@@ -80,8 +82,8 @@ impl SeenLiterals {
         &self.0[(hash >> 8) as usize % SETS]
     }
 
-    /// Notes that values of this hash came. If they came often enough, they are wanted as soon as they `may_be`. Of two threads
-    /// one count may be lost.
+    /// Notes that values of this hash came. If they came often enough, they are wanted whenever they `may_be`, until it is noted
+    /// that they were [asked](Self::asked) for. Of two threads one count may be lost.
     #[inline]
     pub(super) fn saw(&self, hash: u64, may_be: impl FnOnce() -> bool) -> Standing {
         let set = self.set(hash);
@@ -96,12 +98,21 @@ impl SeenLiterals {
             TRIED => Standing::Tried,
             KEPT => Standing::Kept,
             count => {
-                let is_wanted = count + 1 >= ENOUGH && may_be();
-                let state = if is_wanted { ASKED } else { (count + 1).min(ENOUGH - 1) };
-                way.store(hash & !STATE | state, Relaxed);
-                if is_wanted { Standing::Wanted } else { Standing::Nothing }
+                let is_enough = count + 1 >= ENOUGH;
+                if !is_enough {
+                    way.store(hash & !STATE | (count + 1), Relaxed);
+                }
+                match is_enough && may_be() {
+                    true => Standing::Wanted,
+                    false => Standing::Nothing,
+                }
             }
         }
+    }
+
+    /// Values of this hash were asked for.
+    pub(super) fn asked(&self, hash: u64) {
+        self.set(hash).put(hash, ASKED);
     }
 
     /// What was asked for is not there: values of this hash are counted anew.
@@ -113,15 +124,12 @@ impl SeenLiterals {
 
     /// How it stands with what has values of this hash as literals.
     pub(super) fn judge(&self, hash: u64, verdict: Verdict) {
-        let set = self.set(hash);
         let state = match verdict {
             Verdict::Measuring => TRIED,
             Verdict::Kept => KEPT,
             Verdict::Rejected => REJECTED,
         };
-        if let Some(way) = set.find(hash).map(|(way, _)| way).or_else(|| set.room(hash)) {
-            way.store(hash & !STATE | state, Relaxed);
-        }
+        self.set(hash).put(hash, state);
     }
 }
 
@@ -132,7 +140,14 @@ impl Set {
             .find(|(_, word)| word & !STATE == hash & !STATE)
     }
 
-    /// A way for what has none: an empty one, one that counts, or one of what is found again when it has come often enough.
+    fn put(&self, hash: u64, state: u64) {
+        if let Some(way) = self.find(hash).map(|(way, _)| way).or_else(|| self.room(hash)) {
+            way.store(hash & !STATE | state, Relaxed);
+        }
+    }
+
+    /// A way for what has none: an empty one, one that counts, or one of what is found again when it has come often enough, if it
+    /// is still there: what is no better, or is being tried.
     fn room(&self, hash: u64) -> Option<&AtomicU64> {
         // Which of those that count has to go is left to chance.
         let first = (hash >> 32) as usize;
@@ -150,7 +165,8 @@ impl Set {
 /// The classes with literals that are tried.
 #[derive(Default)]
 pub(super) struct Tried {
-    classes: Mutex<Vec<Weak<LaunchClass>>>,
+    /// With the launches after which they were added.
+    classes: Mutex<Vec<(Weak<LaunchClass>, u64)>>,
     /// There is no room before so many launches.
     full_until: AtomicU64,
 }
@@ -172,17 +188,18 @@ impl Tried {
         let Some(mut tried) = self.classes.try_lock() else {
             return false;
         };
-        tried.retain(|class| {
-            let class = class.upgrade();
-            class.is_some_and(|class| {
-                class.verdict() == Verdict::Measuring && launches < class.last_used.load(Relaxed) + FORGOTTEN
-            })
+        tried.retain(|(class, since)| {
+            let is_measured = |class: Arc<LaunchClass>| class.verdict() == Verdict::Measuring;
+            launches < since + LONGEST && class.upgrade().is_some_and(is_measured)
         });
         tried.len() < MAX_TRIED
     }
 
-    pub(super) fn add(&self, class: &Arc<LaunchClass>) {
-        self.classes.lock().push(Arc::downgrade(class));
+    pub(super) fn add(&self, class: &Arc<LaunchClass>, launches: u64) {
+        let mut tried = self.classes.lock();
+        if !tried.iter().any(|(there, _)| there.as_ptr() == Arc::as_ptr(class)) {
+            tried.push((Arc::downgrade(class), launches));
+        }
     }
 }
 
@@ -198,20 +215,24 @@ mod tests {
     const ONE: u64 = 77 << 8;
 
     #[test]
-    fn literals_are_wanted_once_when_values_repeat() {
+    fn literals_are_wanted_when_values_repeat_until_they_are_asked_for() {
         let seen = SeenLiterals::default();
-        let all_differ = hashes(1).take(10_000).all(|hash| seen.saw(hash, || true) == Standing::Nothing);
+        let all_differ = hashes(1)
+            .take(10_000)
+            .all(|hash| seen.saw(hash, || true) == Standing::Nothing);
         assert!(all_differ, "no values came twice");
-        let wanted = |times| (0..times).filter(|_| seen.saw(ONE, || true) == Standing::Wanted).count();
-        assert_eq!((wanted(ENOUGH - 1), wanted(1), wanted(1000)), (0, 1, 0));
-        let refused = (0..1000).all(|_| seen.saw(2 * ONE, || false) == Standing::Nothing);
-        assert!(refused && seen.saw(2 * ONE, || true) == Standing::Wanted, "as soon as there is room");
+        let wanted = |times| {
+            (0..times)
+                .filter(|_| seen.saw(ONE, || true) == Standing::Wanted)
+                .count()
+        };
+        assert_eq!((wanted(ENOUGH - 1), wanted(1), wanted(10)), (0, 1, 10));
+        let refused = (0..1000).all(|_| seen.saw(ONE, || false) == Standing::Nothing);
+        assert!(refused && wanted(1) == 1, "as soon as there is room");
+        seen.asked(ONE);
+        assert_eq!(wanted(1000), 0);
         seen.forget(ONE);
-        assert_eq!(
-            (wanted(ENOUGH - 1), wanted(1)),
-            (0, 1),
-            "they are again, if there was no room"
-        );
+        assert_eq!((wanted(ENOUGH - 1), wanted(1)), (0, 1), "it was not made");
     }
 
     #[test]
@@ -225,7 +246,10 @@ mod tests {
         hashes(3).take(10_000).for_each(|hash| _ = seen.saw(hash, || true));
         assert_eq!(seen.saw(ONE, || true), Standing::Kept);
         seen.judge(ONE, Verdict::Rejected);
-        assert!((0..1000).all(|_| seen.saw(ONE, || true) == Standing::Nothing), "it is not asked for again");
+        assert!(
+            (0..1000).all(|_| seen.saw(ONE, || true) == Standing::Nothing),
+            "it is not asked for again"
+        );
     }
 
     #[test]
@@ -233,8 +257,15 @@ mod tests {
         let seen = SeenLiterals::default();
         let kept: Vec<_> = hashes(4).take(4 * SETS * WAYS).collect();
         kept.iter().for_each(|&hash| seen.judge(hash, Verdict::Kept));
-        let still = kept.iter().filter(|&&hash| seen.saw(hash, || true) == Standing::Kept).count();
+        let still = kept
+            .iter()
+            .filter(|&&hash| seen.saw(hash, || true) == Standing::Kept)
+            .count();
         assert_eq!(still, SETS * WAYS);
-        assert!(hashes(5).take(100).all(|hash| seen.saw(hash, || true) == Standing::Nothing));
+        assert!(
+            hashes(5)
+                .take(100)
+                .all(|hash| seen.saw(hash, || true) == Standing::Nothing)
+        );
     }
 }

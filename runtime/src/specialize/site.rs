@@ -1,8 +1,8 @@
 //! A place that launches calls of one class, and has found it.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::analysis::condition::{ConditionBits, Program};
@@ -57,8 +57,24 @@ struct Settled {
     staged: Arc<Staged>,
     /// So many programs have its schedule.
     programs: RangeInclusive<u64>,
-    variant: Arc<Variant>,
+    /// It may make room.
+    variant: Weak<Variant>,
     tier: Tier,
+}
+
+impl Settled {
+    /// What serves a launch by it, if it is still there and has so many blocks.
+    #[inline]
+    fn serve(&self, blocks: impl FnOnce(&Variant) -> Option<u32>) -> Option<Served> {
+        let variant = self.variant.upgrade()?;
+        Some(Served {
+            blocks: blocks(&variant)?,
+            variant,
+            tier: self.tier,
+            is_new: false,
+            measure: None,
+        })
+    }
 }
 
 /// The launch before, which the first of `settled` served: with the same counts and scalars, over the same extents and strides, the next
@@ -155,18 +171,8 @@ impl Site {
     fn settle_shapes(&mut self, call: &Call<'_>, are_rows_known: bool) {
         self.conditions = self.class.conditions_of_shapes(call, are_rows_known);
         // What is left of the conditions says nothing of other shapes.
-        self.forget_settled();
-    }
-
-    fn forget_settled(&mut self) {
         self.settled.clear();
         self.repeated.is_known = false;
-    }
-
-    /// Lets go of variants.
-    pub(super) fn let_go(&mut self) {
-        self.forget_settled();
-        self.words.clear();
     }
 
     fn holding(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
@@ -192,15 +198,9 @@ impl Site {
             let is_for = |settled: &Settled| settled.programs.contains(&programs) && settled.staged.is_for(&holding);
             1 + others.iter().position(is_for)?
         };
+        let served = self.settled[at].serve(|variant| blocks(call, variant, programs).ok())?;
         self.settled.swap(0, at);
-        let settled = self.settled.first()?;
-        Some(Served {
-            blocks: blocks(call, &settled.variant, programs).ok()?,
-            variant: settled.variant.clone(),
-            tier: settled.tier,
-            is_new: false,
-            measure: None,
-        })
+        Some(served)
     }
 
     /// The plan of a call whose extents and strides are those of the launch before, if it is that launch once more.
@@ -208,17 +208,13 @@ impl Site {
     fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
         let repeated = &self.repeated;
         let settled = self.settled.first()?;
-        let is_same = repeated.is_known && numbers(call).eq(repeated.numbers.iter().copied());
-        is_same.then(|| LaunchPlan {
+        if !repeated.is_known || !numbers(call).eq(repeated.numbers.iter().copied()) {
+            return None;
+        }
+        Some(LaunchPlan {
             grid: repeated.grid,
             programs: repeated.programs,
-            served: Some(Served {
-                blocks: repeated.blocks,
-                variant: settled.variant.clone(),
-                tier: settled.tier,
-                is_new: false,
-                measure: None,
-            }),
+            served: Some(settled.serve(|_| Some(repeated.blocks))?),
         })
     }
 
@@ -389,15 +385,8 @@ impl Shared {
         is_capturing: &dyn Fn() -> Result<bool, LaunchError>,
     ) -> Result<Served, LaunchError> {
         if let Some(best) = self.best_at(site, call, grid, programs)
-            && let Ok(blocks) = blocks(call, &best.variant, programs)
+            && let Some(served) = best.serve(|variant| blocks(call, variant, programs).ok())
         {
-            let served = Served {
-                blocks,
-                variant: best.variant.clone(),
-                tier: best.tier,
-                is_new: false,
-                measure: None,
-            };
             if site.settled.is_full() {
                 site.settled.pop();
             }
@@ -423,7 +412,7 @@ impl Shared {
         is_final.then(|| Settled {
             programs: site.class.regime(&staged, machine.as_ref(), programs),
             staged,
-            variant,
+            variant: Arc::downgrade(&variant),
             tier,
         })
     }

@@ -101,17 +101,6 @@ impl Sites {
             of.slot.hash.store(hash, Relaxed);
         }
     }
-
-    /// Lets go of the variants that sites hold. Those that launch at the moment keep theirs.
-    pub(super) fn let_go(&self) {
-        for slot in &self.slots {
-            if let Some(mut kept) = slot.kept.try_lock()
-                && let Some(site) = &mut kept.site
-            {
-                site.let_go();
-            }
-        }
-    }
 }
 
 impl<'s> SiteSlot<'s> {

@@ -169,9 +169,6 @@ impl Shared {
         let hash = hash_of(launch.call);
         // Literals are compared with the best that there is without.
         if !is_settled || without.is_provisional() {
-            if launch.standing == Some(Standing::Wanted) {
-                class.seen.forget(hash);
-            }
             return Ok((without, tier, None));
         }
         match launch.standing.unwrap_or_else(|| self.standing(class, hash)) {
@@ -192,13 +189,12 @@ impl Shared {
             class.seen.judge(hash, verdict);
             return Ok((without, tier, None));
         }
-        let Some(with) = self.for_conditions(launch, &exact) else {
+        let Some(with) = self
+            .for_conditions(launch, &exact)
+            .filter(|with| with.id() != without.id())
+        else {
             return Ok((without, tier, None));
         };
-        if with.id() == without.id() {
-            class.seen.judge(hash, Verdict::Rejected);
-            return Ok((without, tier, None));
-        }
         if blocks(launch.call, &with, launch.programs).is_err() {
             return Ok((without, tier, None));
         }

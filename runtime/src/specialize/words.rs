@@ -4,8 +4,8 @@
 
 use std::ffi::c_void;
 use std::slice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::call::Call;
@@ -32,8 +32,8 @@ pub(crate) struct KeptWords {
 /// The words of a variant's last launch. Those that are others in the next one are refilled where they lie.
 #[derive(Default)]
 struct VariantWords {
-    /// What they are the arguments of, if they are kept.
-    variant: Option<Arc<Variant>>,
+    /// What they are the arguments of; it may make room.
+    variant: Weak<Variant>,
     words: Vec<AtomicU64>,
     /// Where each of them is.
     pointers: Vec<AtomicPtr<c_void>>,
@@ -54,11 +54,6 @@ impl KeptWords {
         self.variants.iter_mut().for_each(|words| words.moved(is_same_memory));
     }
 
-    /// The variants are to be let go.
-    pub(super) fn clear(&mut self) {
-        self.variants.iter_mut().for_each(VariantWords::clear);
-    }
-
     /// Keeps the words of a launch that a variant serves.
     pub(crate) fn keep(
         &mut self,
@@ -68,7 +63,9 @@ impl KeptWords {
         tables: impl IntoIterator<Item = Arc<Table>>,
         reader: &CudaStream,
     ) {
-        let at = self.place_of(variant).unwrap_or_else(|| {
+        let is_free = |words: &VariantWords| words.variant.strong_count() == 0;
+        let free = || self.variants.iter().position(is_free);
+        let at = self.place_of(variant).or_else(free).unwrap_or_else(|| {
             self.next = (self.next + 1) % MAX_VARIANTS;
             if !self.variants.is_full() {
                 self.variants.push(VariantWords::default());
@@ -93,7 +90,7 @@ impl KeptWords {
     }
 
     fn place_of(&self, variant: &Arc<Variant>) -> Option<usize> {
-        let is_its = |words: &VariantWords| words.variant.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, variant));
+        let is_its = |words: &VariantWords| words.variant.as_ptr() == Arc::as_ptr(variant);
         self.variants.iter().position(is_its)
     }
 }
@@ -111,7 +108,7 @@ impl VariantWords {
     }
 
     fn clear(&mut self) {
-        self.variant = None;
+        self.variant = Weak::new();
         self.tables.clear();
         self.order.clear();
     }
@@ -149,7 +146,7 @@ impl VariantWords {
             .extend(self.words.iter().map(|word| AtomicPtr::new(word.as_ptr().cast())));
         self.tables.extend(tables);
         self.reader = reader.identity();
-        self.variant = Some(variant.clone());
+        self.variant = Arc::downgrade(variant);
     }
 
     fn of(
