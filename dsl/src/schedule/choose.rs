@@ -33,6 +33,8 @@ pub struct Work {
     pub literal_bounds: bool,
     /// How elements meet, if that is what its threads depend on one another by.
     pub meets: Option<Meets>,
+    /// Whether all elements of a program are combined to one.
+    pub to_one: bool,
 }
 
 /// How elements of a tile meet.
@@ -57,6 +59,9 @@ impl Work {
             false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
             false => Meets::Combined,
         };
+        let is_one = |(value, node): (_, &Expression)| {
+            matches!(node, Expression::Reduce { .. }) && kernel.ty(value).shape.elements() == 1
+        };
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
         let mut work = Self {
             vectors: 1,
@@ -69,6 +74,7 @@ impl Work {
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
+            to_one: kernel.expressions.iter().any(is_one),
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         let mut bytes = 0;
@@ -213,6 +219,10 @@ impl Work {
             // A smaller block lets others of its multiprocessor load while it waits.
             (Meets::Combined, false) if !few && padded > own * BLOCK => {
                 (padded / OWN_COMBINED).clamp(2 * warp, 2 * BLOCK) as u32
+            }
+            // Each warp combines what all have found, so that more of them take longer; unless they have more to load.
+            (Meets::Combined, false) if few && self.to_one && self.loads == 1 => {
+                (padded / own).clamp(2 * warp, BLOCK) as u32
             }
             (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
@@ -568,6 +578,7 @@ mod tests {
                 denies_narrow,
                 literal_bounds: false,
                 meets: None,
+                to_one: false,
             };
             work.schedule(&Machine::H200, programs)
         };
@@ -589,6 +600,31 @@ mod tests {
     }
 
     #[test]
+    fn a_long_row_that_is_combined_to_one_has_fewer_threads_where_there_are_few_and_one_tile_is_loaded() {
+        let threads = |to_one, loads, programs| {
+            let work = Work {
+                vectors: 896,
+                elements: 7168,
+                independent: false,
+                indirect_load: false,
+                indirect_store: false,
+                loads,
+                ragged: false,
+                denies_narrow: false,
+                literal_bounds: false,
+                meets: Some(Meets::Combined),
+                to_one,
+            };
+            work.schedule(&Machine::H200, programs).threads
+        };
+        assert_eq!(
+            [threads(true, 1, 1), threads(true, 2, 1), threads(false, 1, 1)],
+            [256, 512, 512]
+        );
+        assert_eq!(threads(true, 1, 4096), threads(true, 2, 4096));
+    }
+
+    #[test]
     fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..20_000 {
@@ -605,6 +641,7 @@ mod tests {
                 denies_narrow: random.bool(),
                 literal_bounds: random.bool(),
                 meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
+                to_one: random.bool(),
             };
             let mut machine = Machine::new(90, random.u32(1..200));
             if random.bool() {
