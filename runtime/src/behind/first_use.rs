@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::wait_at_exit;
 
-/// What a library registers in its first use for the end of the process would be done there before the wait for that use. As long as
-/// it lasts, the wait is registered again so often.
-const AGAIN: Duration = Duration::from_micros(200);
+/// What a library registers in its first use for the end of the process would be done there before the wait for that use, and take
+/// away what it needs: a process that ends between such a registration and the next wait's may crash. As long as the use lasts, the
+/// wait is registered again so often; each time takes some 32 bytes.
+const AGAIN: Duration = Duration::from_micros(2);
 
 /// Whether a library has been used.
 pub(crate) struct FirstUse(AtomicBool);
@@ -36,16 +37,17 @@ pub(crate) fn registering<R>(act: impl FnOnce() -> R) -> R {
         let registers = || {
             while !is_over.load(SeqCst) {
                 wait_at_exit();
-                thread::park_timeout(AGAIN);
+                // Timers come many times as late.
+                let registered = Instant::now();
+                while registered.elapsed() < AGAIN {
+                    thread::yield_now();
+                }
             }
         };
         // Without a thread it is registered afterwards.
-        let thread = thread::Builder::new().spawn_scoped(scope, registers).ok();
+        let _thread = thread::Builder::new().spawn_scoped(scope, registers).ok();
         let _over = Over(|| {
             is_over.store(true, SeqCst);
-            if let Some(thread) = &thread {
-                thread.thread().unpark();
-            }
             wait_at_exit();
         });
         act()
