@@ -43,7 +43,7 @@ pub(super) fn launch(
 ) -> Result<Option<PlaceInGraph>, LaunchError> {
     if let Some((pointers, order)) = kept
         .as_mut()
-        .and_then(|kept| kept.of(call, grid, &served.variant, stream))
+        .and_then(|kept| kept.of(&served.variant)?.refilled(call, grid, stream))
     {
         let ready = Ready {
             pointers,
@@ -79,7 +79,7 @@ fn launch_anew(
     })?;
     tables.iter().for_each(|table| table.is_read_by(stream));
     if let Some(kept) = kept {
-        kept.keep(
+        kept.place_for(&served.variant).keep(
             &served.variant,
             &program.module.arguments,
             words,

@@ -16,10 +16,11 @@ use crate::specialize::Site;
 /// nothing alive and borrows nothing: each launch is given its tensors.
 ///
 /// Launching allocates nothing on the heap, hashes nothing but exact counts, which may be literals some time, and takes no lock
-/// but, for reading, the one that keeps memory in order between streams. Now and then one asks for literals, or is measured. A list of tensors that no launch had before, of other places,
-/// extents or strides, is an exception on a GPU, of ordinary launches too: its table is made and copied. Another one than in
-/// the launch before is hashed and looked up under a lock. And once several launches in a row had the same extents and strides but the outermost
-/// extents, what these leave of the conditions is worked out, which allocates.
+/// but, for reading, the one that keeps memory in order between streams. Now and then one asks for literals, or is measured. A
+/// list of tensors that no launch had before, of other places, extents or strides, is an exception on a GPU, of ordinary
+/// launches too: its table is made and copied. Another one than in the launch before is hashed and looked up under a lock. And
+/// once several launches in a row had the same extents and strides but the outermost extents, what these leave of the
+/// conditions is worked out, which allocates.
 ///
 /// ```
 /// use tilewright_dsl::call::Runtime;

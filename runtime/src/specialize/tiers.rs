@@ -163,14 +163,11 @@ impl Shared {
             Some(variant) if variant.id() != resident.id() => (variant, Tier::Proved),
             _ => (resident.clone(), Tier::Resident),
         };
-        if launch.standing == Some(Standing::Nothing) || !launch.call.may_have_literals() {
+        // Literals are compared with the best that there is without.
+        if !is_settled || without.is_provisional() || !launch.call.may_have_literals() {
             return Ok((without, tier, None));
         }
         let hash = hash_of(launch.call);
-        // Literals are compared with the best that there is without.
-        if !is_settled || without.is_provisional() {
-            return Ok((without, tier, None));
-        }
         match launch.standing.unwrap_or_else(|| self.standing(class, hash)) {
             Standing::Nothing => return Ok((without, tier, None)),
             Standing::Wanted => {

@@ -7,7 +7,6 @@ use std::slice;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
-use arrayvec::ArrayVec;
 use tilewright_dsl::call::Call;
 use tilewright_dsl::ir::Symbol;
 use tilewright_dsl::lower::KernelArgument;
@@ -24,14 +23,14 @@ const MAX_VARIANTS: usize = 4;
 /// The words of the arguments of a site's launches, for the next one that the same variant serves.
 #[derive(Default)]
 pub(crate) struct KeptWords {
-    variants: ArrayVec<VariantWords, MAX_VARIANTS>,
+    variants: [VariantWords; MAX_VARIANTS],
     /// Whose place is taken next.
     next: usize,
 }
 
 /// The words of a variant's last launch. Those that are others in the next one are refilled where they lie.
 #[derive(Default)]
-struct VariantWords {
+pub(crate) struct VariantWords {
     /// What they are the arguments of; it may make room.
     variant: Weak<Variant>,
     words: Vec<AtomicU64>,
@@ -54,48 +53,28 @@ impl KeptWords {
         self.variants.iter_mut().for_each(|words| words.moved(is_same_memory));
     }
 
-    /// Keeps the words of a launch that a variant serves.
-    pub(crate) fn keep(
-        &mut self,
-        variant: &Arc<Variant>,
-        wanted: &[KernelArgument],
-        words: &[u64],
-        tables: impl IntoIterator<Item = Arc<Table>>,
-        reader: &CudaStream,
-    ) {
-        let is_free = |words: &VariantWords| words.variant.strong_count() == 0;
-        let free = || self.variants.iter().position(is_free);
-        let at = self.place_of(variant).or_else(free).unwrap_or_else(|| {
+    /// Those of a variant's last launch, if they were kept.
+    pub(crate) fn of(&mut self, variant: &Arc<Variant>) -> Option<&mut VariantWords> {
+        self.variants.iter_mut().find(|words| words.are_of(variant))
+    }
+
+    /// A place for those of a variant's launch: its own, one that is free, or that of another.
+    pub(crate) fn place_for(&mut self, variant: &Arc<Variant>) -> &mut VariantWords {
+        let find = |may_be: &dyn Fn(&VariantWords) -> bool| self.variants.iter().position(may_be);
+        let found = find(&|words| words.are_of(variant)).or_else(|| find(&|words| words.variant.strong_count() == 0));
+        let at = found.unwrap_or_else(|| {
             self.next = (self.next + 1) % MAX_VARIANTS;
-            if !self.variants.is_full() {
-                self.variants.push(VariantWords::default());
-                self.next = self.variants.len() - 1;
-            }
             self.next
         });
-        self.variants[at].keep(variant, wanted, words, tables, reader);
-    }
-
-    /// Pointers to the words of a launch that a variant serves, if they were kept of another one that it served. Tables have
-    /// to know of each stream and graph that reads them.
-    pub(crate) fn of(
-        &mut self,
-        call: &Call<'_>,
-        grid: [u64; 3],
-        variant: &Arc<Variant>,
-        stream: &CudaStream,
-    ) -> Option<(&mut [*mut c_void], &mut InOrder)> {
-        let at = self.place_of(variant)?;
-        self.variants[at].of(call, grid, stream)
-    }
-
-    fn place_of(&self, variant: &Arc<Variant>) -> Option<usize> {
-        let is_its = |words: &VariantWords| words.variant.as_ptr() == Arc::as_ptr(variant);
-        self.variants.iter().position(is_its)
+        &mut self.variants[at]
     }
 }
 
 impl VariantWords {
+    fn are_of(&self, variant: &Arc<Variant>) -> bool {
+        self.variant.as_ptr() == Arc::as_ptr(variant)
+    }
+
     fn moved(&mut self, is_same_memory: bool) {
         self.have_moved = true;
         if !is_same_memory {
@@ -113,7 +92,8 @@ impl VariantWords {
         self.order.clear();
     }
 
-    fn keep(
+    /// Keeps the words of a launch that a variant serves.
+    pub(crate) fn keep(
         &mut self,
         variant: &Arc<Variant>,
         wanted: &[KernelArgument],
@@ -149,7 +129,9 @@ impl VariantWords {
         self.variant = Arc::downgrade(variant);
     }
 
-    fn of(
+    /// Pointers to the words of another launch that the variant serves. Tables have to know of each stream and graph that reads
+    /// them.
+    pub(crate) fn refilled(
         &mut self,
         call: &Call<'_>,
         grid: [u64; 3],
