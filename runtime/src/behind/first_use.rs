@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::wait_at_exit;
 
-/// What a library registers in its first use for the end of the process would be done there before the wait for that use, and take
-/// away what it needs: a process that ends between such a registration and the next wait's may crash. As long as the use lasts, the
-/// wait is registered again so often; each time takes some 32 bytes.
+/// What a library registers for the end of the process while it is loaded would be done there before the wait for that loading, and
+/// take away what it needs: a process that ends between such a registration and the next wait's may crash. As long as the loading
+/// lasts, the wait is registered again so often; each time takes some 32 bytes. A library that is at hand needs none of it:
+/// [`let_wait`](super::let_wait).
 const AGAIN: Duration = Duration::from_micros(2);
 
 /// Whether a library has been used.
@@ -30,7 +31,7 @@ impl FirstUse {
     }
 }
 
-/// What `act` gives, which loads a library or uses one for the first time.
+/// What `act` gives, which loads a library, or uses for the first time one that loads others.
 pub(crate) fn registering<R>(act: impl FnOnce() -> R) -> R {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod first_use;
+mod handlers;
 mod pool;
 
 use std::sync::Once;
@@ -14,6 +15,7 @@ use std::{io, process, thread};
 use crate::deadline::Deadline;
 
 pub(crate) use first_use::{FirstUse, registering};
+pub(crate) use handlers::let_wait;
 pub(crate) use pool::Pool;
 
 /// How long the end of a process waits for work of each kind: far longer than any of it takes, also on a machine whose cores are all
@@ -46,8 +48,7 @@ pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
 
-/// The first compilation by NVRTC, and by the driver.
-pub(crate) static NVRTC: FirstUse = FirstUse::new();
+/// The first compilation by the driver.
 pub(crate) static ASSEMBLER: FirstUse = FirstUse::new();
 
 /// How many launches wait for a compiler.
@@ -76,13 +77,17 @@ impl Drop for Waiting {
 /// Waits as long as launches do, for so long at most.
 fn give_way() {
     let deadline = Deadline::after(GIVE_WAY);
-    while WAITING.load(SeqCst) > 0 && !IS_ENDING.load(SeqCst) && !deadline.is_past() {
+    while WAITING.load(SeqCst) > 0 && !is_ending() && !deadline.is_past() {
         thread::sleep(PAUSE);
     }
 }
 
-/// Whether the process ends: what has not begun is not begun.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process ends: what has not begun is not begun.
+pub(crate) fn is_ending() -> bool {
+    IS_ENDING.load(SeqCst)
+}
 
 /// Ending communicators of NCCL.
 #[cfg(feature = "nccl")]

@@ -9,7 +9,7 @@ use std::{process, thread};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{Behind, Counted, IS_ENDING, give_way};
+use super::{Behind, Counted, give_way, is_ending};
 
 /// How many threads there are at most: a compilation keeps one core busy, and the cores are the program's.
 const MAX_THREADS: usize = 4;
@@ -62,7 +62,7 @@ impl Pool {
             return false;
         }
         let mut queue = self.queue.lock();
-        if queue.jobs.len() >= MAX_JOBS || IS_ENDING.load(SeqCst) {
+        if queue.jobs.len() >= MAX_JOBS || is_ending() {
             return false;
         }
         if queue.idle <= queue.jobs.len() && queue.threads < most_threads() {
@@ -110,7 +110,7 @@ impl Pool {
                 return;
             }
             MutexGuard::unlocked(&mut queue, give_way);
-            if IS_ENDING.load(SeqCst) {
+            if is_ending() {
                 queue.jobs.clear();
             }
             // Another thread may have taken it meanwhile.

@@ -123,6 +123,12 @@ pub enum CompileError {
         /// Why there is no NVRTC.
         missing: Box<CompileError>,
     },
+    /// The process ends: it takes its libraries down, the compiler among them.
+    #[error("kernel `{kernel}` is not compiled: the process is ending. Let its threads end before it does")]
+    Ending {
+        /// The kernel.
+        kernel: String,
+    },
     /// The system gives no thread to compile on.
     #[error("there is no thread to compile kernel `{kernel}` on: {reason}")]
     NoThread {

@@ -12,7 +12,7 @@ use std::{
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
 
 use super::{Architecture, CompileError, Searched};
-use crate::behind::registering;
+use crate::behind::{let_wait, registering};
 use crate::library::{self, Absent, Found, Loaded, Once, Wanted, entry_points};
 
 const NVRTC: Wanted = Wanted {
@@ -129,6 +129,9 @@ impl Nvrtc {
         let nvrtc = library::load(path, None).map_err(|error| error.to_string())?;
         // SAFETY: a library of this name that has these symbols is NVRTC; it is kept in the same struct.
         let entry = unsafe { EntryPoints::of(&nvrtc) }?;
+        // It registers more when it compiles for the first time.
+        // SAFETY: they are words of this library, which is never unloaded, and by which it calls that function.
+        unsafe { let_wait(&nvrtc.registers) };
         let version = version_of(&entry)?;
         // NVRTC asks the loader for these by name alone when it compiles. Loading them first spares the user an
         // LD_LIBRARY_PATH, and tells now whether they are there.
@@ -202,6 +205,8 @@ fn identity_of(path: &Path) -> Result<String, String> {
 mod tests {
     use std::fs;
 
+    use tilewright_testing::Part;
+
     use super::*;
     use crate::elf::image::{BUILD_ID, library};
 
@@ -214,6 +219,17 @@ mod tests {
             fs::write(at(name), bytes).expect("a file");
         }
         identity_of(&at("libnvrtc.so.13")).expect("a library")
+    }
+
+    #[test]
+    fn what_nvrtc_registers_waits_for_its_compilations() {
+        if let Some(nvrtc) = Part::Nvrtc.or_skip(Nvrtc::load()) {
+            assert_ne!(
+                nvrtc._libraries[0].registers,
+                [],
+                "the word by which it registers was not found"
+            );
+        }
     }
 
     #[test]

@@ -29,7 +29,6 @@ pub use ptx::parse_ptx_log;
 pub use crate::elf::ElfError;
 pub use crate::library::{Searched, add_packages};
 
-use crate::behind::NVRTC;
 use nvrtc::{Output, Task};
 #[cfg(test)]
 pub(crate) use unended::{Compilation, Unended};
@@ -99,7 +98,7 @@ fn run(
                 source: &source,
                 architecture,
             };
-            NVRTC.or_later(|| nvrtc::run(nvrtc, &task, arguments, output))
+            nvrtc::run(nvrtc, &task, arguments, output)
         }
     };
     let result = unended::UNENDED.within(compilation, options.limit, compile)??;

@@ -12,7 +12,7 @@ use std::{process, thread};
 use parking_lot::Mutex;
 
 use super::CompileError;
-use crate::behind::CALLS;
+use crate::behind::{CALLS, is_ending};
 use crate::deadline::Deadline;
 
 /// With so many that were given up and have not ended, no other is begun.
@@ -66,7 +66,7 @@ impl Unended {
     ///
     /// # Errors
     /// It does not, or the same was given up before and is still under way; or too many are; or there is no thread to
-    /// be had.
+    /// be had; or the process is ending.
     pub(crate) fn within<R: Send + 'static>(
         &'static self,
         compilation: Compilation,
@@ -75,6 +75,11 @@ impl Unended {
     ) -> Result<R, CompileError> {
         let number = self.begin(&compilation, limit)?;
         let _under_way = CALLS.begin();
+        // The end of the process waits for what is under way by now, and for nothing that begins later.
+        if is_ending() {
+            let kernel = compilation.kernel;
+            return Err(CompileError::Ending { kernel });
+        }
         let (send, result) = sync_channel(1);
         let run = move || {
             // Nobody may be there to take it.

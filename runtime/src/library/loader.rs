@@ -17,6 +17,8 @@ use crate::elf::{Elf, ElfError};
 pub(crate) struct Loaded {
     pub library: Library,
     pub file: PathBuf,
+    /// The words by which it calls `__cxa_atexit`, as far as they are known: addresses that may be written.
+    pub registers: Vec<usize>,
 }
 
 /// Why a file is not loaded.
@@ -73,7 +75,8 @@ pub(crate) fn load(path: &Path, soname: Option<&str>) -> Result<Loaded, LoadErro
         let reason = std::error::Error::source(&error).map(ToString::to_string);
         LoadError::Refused(reason.unwrap_or_else(|| error.to_string()))
     })?;
-    let (library, file) = system::file_of(library);
+    let (library, place) = system::place_of(library);
+    let (start, file) = place.unzip();
     let file = file.unwrap_or_else(|| path.to_owned());
     if fs::metadata(&file)
         .ok()
@@ -81,9 +84,11 @@ pub(crate) fn load(path: &Path, soname: Option<&str>) -> Result<Loaded, LoadErro
     {
         return Err(LoadError::Other(file));
     }
+    let registers = start.map(|start| object.registers.iter().map(|at| start + *at as usize).collect());
     Ok(Loaded {
         library,
         file: path.to_owned(),
+        registers: registers.unwrap_or_default(),
     })
 }
 
@@ -286,16 +291,16 @@ mod system {
         files
     }
 
-    /// The file of a library, as the loader knows it.
-    pub fn file_of(library: Library) -> (Library, Option<PathBuf>) {
+    /// Where in memory a library begins, and its file as the loader knows it.
+    pub fn place_of(library: Library) -> (Library, Option<(usize, PathBuf)>) {
         let handle = library.into_raw();
         let mut map: *const LinkMap = ptr::null();
         // SAFETY: the handle is that of a library that is loaded, and the pointer to a pointer.
         let result = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, ptr::from_mut(&mut map).cast()) };
         // SAFETY: if the call succeeds, the map is that of the library, and its name ends in NUL.
-        let file = (result == 0).then(|| path(unsafe { CStr::from_ptr((*map).name) }));
+        let place = (result == 0).then(|| unsafe { ((*map).address, path(CStr::from_ptr((*map).name))) });
         // SAFETY: the handle comes from a library, which is gone.
-        (unsafe { Library::from_raw(handle) }, file)
+        (unsafe { Library::from_raw(handle) }, place)
     }
 
     fn path(text: &CStr) -> PathBuf {
@@ -317,7 +322,7 @@ mod system {
         Vec::new()
     }
 
-    pub fn file_of(library: Library) -> (Library, Option<PathBuf>) {
+    pub fn place_of(library: Library) -> (Library, Option<(usize, PathBuf)>) {
         (library, None)
     }
 }

@@ -16,6 +16,9 @@ use crate::elf::{ENDIAN, Elf, ElfError, Segment, text_at};
 pub(crate) struct SharedObject {
     /// The name under which others ask for it.
     pub soname: Option<String>,
+    /// Where it holds the address of `__cxa_atexit`, by which it registers what is done at the end of the process: words that stay
+    /// writable, after its own start.
+    pub registers: Vec<u64>,
 }
 
 impl SharedObject {
@@ -42,6 +45,7 @@ impl SharedObject {
         dynamic.check_names()?;
         Ok(Self {
             soname: dynamic.value(elf::DT_SONAME).and_then(|offset| dynamic.text(offset)),
+            registers: dynamic.calls_of("__cxa_atexit", elf.segments),
         })
     }
 }
@@ -348,6 +352,37 @@ impl<'data, R: ReadRef<'data>> Dynamic<R> {
             next = first.saturating_add(if is_address { WORD } else { 63 * WORD });
         }
         self.check_symbols(symbols + 1)
+    }
+
+    /// Where it holds the address of a function that it calls, in words that stay writable.
+    fn calls_of(&self, function: &str, segments: &[Segment]) -> Vec<u64> {
+        let kind = match cfg!(target_arch = "aarch64") {
+            true => elf::R_AARCH64_JUMP_SLOT,
+            false => elf::R_X86_64_JUMP_SLOT,
+        };
+        let names = self.value(elf::DT_STRTAB).zip(self.value(elf::DT_STRSZ));
+        let names = names
+            .and_then(|(start, size)| self.bytes(start, size))
+            .unwrap_or_default();
+        let is_it = |symbol: u32| {
+            let at = self.value(elf::DT_SYMTAB)?.checked_add(u64::from(symbol) * SYMBOL)?;
+            let name = self.at::<elf::Sym64<LittleEndian>>(at)?.st_name(ENDIAN);
+            let rest = names.get(name as usize..)?.strip_prefix(function.as_bytes())?;
+            (rest.first() == Some(&0)).then_some(())
+        };
+        let is_sealed = |address: u64| {
+            let mut sealed = segments
+                .iter()
+                .filter(|segment| segment.p_type(ENDIAN) == elf::PT_GNU_RELRO);
+            sealed.any(|segment| address.wrapping_sub(segment.p_vaddr(ENDIAN)) < segment.p_memsz(ENDIAN))
+        };
+        let calls = self.table::<elf::Rela64<LittleEndian>>(elf::DT_JMPREL, elf::DT_PLTRELSZ);
+        let its = calls.unwrap_or_default().iter().filter(|call| {
+            call.r_type(ENDIAN, false) == kind
+                && is_it(call.r_sym(ENDIAN, false)).is_some()
+                && !is_sealed(call.r_offset(ENDIAN))
+        });
+        its.map(|call| call.r_offset(ENDIAN)).collect()
     }
 
     /// The entries of a table; none if there is no table, and `None` if it is not in the file or ends within an entry, which the
