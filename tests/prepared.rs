@@ -301,11 +301,13 @@ fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failu
         const BUFFER: usize = 40;
         let mut random = fastrand::Rng::with_seed(11);
         let streams = [device.stream(), device.new_stream()?];
-        for specialize in [Specialize::Tiered, Specialize::Resident] {
+        // One row of a wider buffer is contiguous, several are not.
+        let tiers = [Specialize::Tiered, Specialize::Resident].map(|tier| [(tier, COLUMNS), (tier, COLUMNS + 4)]);
+        for (specialize, width) in tiers.into_iter().flatten() {
             let values: Vec<Vec<i32>> = (1..3)
-                .map(|seed| (0..(BUFFER * COLUMNS) as i32).map(|at| at * 2 + seed).collect())
+                .map(|seed| (0..(BUFFER * width) as i32).map(|at| at * 2 + seed).collect())
                 .collect();
-            let upload = |values: &Vec<i32>| device.upload(values, [BUFFER, COLUMNS]);
+            let upload = |values: &Vec<i32>| device.upload(values, [BUFFER, width]);
             let sources = values.iter().map(upload).collect::<Result<Vec<_>, _>>()?;
             let mut buffer = device.zeros::<i32, 2>([BUFFER, COLUMNS])?;
             let mut expected = vec![0; BUFFER * COLUMNS];
@@ -329,7 +331,7 @@ fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failu
                 let by = random.i32(1..4);
                 let (out, src) = (
                     buffer.view_mut().rows(slot.clone())?,
-                    sources[from].rows(rows_of_source.clone())?,
+                    sources[from].columns(..COLUMNS)?.rows(rows_of_source.clone())?,
                 );
                 let bind = if step < 200 {
                     HostCount::Exact
@@ -342,7 +344,7 @@ fn launches_over_other_rows_of_the_same_buffers_move_those() -> Result<(), Failu
                     let source = rows_of_source.start + row;
                     let (to, is_there) = (slot.start + row, row < rows_of_source.len());
                     for column in 0..COLUMNS {
-                        let value = values[from][(source % BUFFER) * COLUMNS + column] * by;
+                        let value = values[from][(source % BUFFER) * width + column] * by;
                         expected[to * COLUMNS + column] = if is_there { value } else { 0 };
                     }
                 }

@@ -9,7 +9,7 @@ use super::list_extents;
 use crate::hardware::memory::Storage;
 
 /// The widest access of a thread, in bytes: no alignment beyond it is of use.
-const WIDEST: u64 = 16;
+pub(super) const WIDEST: u64 = 16;
 
 /// How the strides of a tensor relate to its extents. The stride of an axis of one element is never used.
 pub(crate) fn layout_of(tensor: &TensorArgument<'_>) -> Layout {

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, MAX_COUNT, Memory, TensorArgument};
 use tilewright_dsl::element::ElementType;
 
+use super::facts::WIDEST;
 use crate::hardware::Hardware;
 use crate::hardware::memory::{Storage, StorageId};
 
@@ -53,6 +54,8 @@ pub(crate) struct Alike {
     pub(crate) memory: bool,
     /// Where they begin in it.
     pub(crate) offsets: bool,
+    /// What tells its class apart, extents that are literals apart. Another outermost extent or offset need not change that.
+    pub(crate) facts: bool,
 }
 
 impl Alike {
@@ -62,18 +65,21 @@ impl Alike {
         inner: true,
         memory: true,
         offsets: true,
+        facts: true,
     };
     const NOTHING: Self = Self {
         shapes: false,
         inner: false,
         memory: false,
         offsets: false,
+        facts: false,
     };
 
     #[inline]
     fn as_of_list(self) -> Self {
         Self {
             inner: self.shapes,
+            facts: self.shapes & self.facts,
             ..self
         }
     }
@@ -85,6 +91,7 @@ impl Alike {
             inner: self.inner & other.inner,
             memory: self.memory & other.memory,
             offsets: self.offsets & other.offsets,
+            facts: self.facts & other.facts,
         }
     }
 }
@@ -112,6 +119,27 @@ impl SeenArguments {
                 }) => Seen::DeviceCount(*element, SeenPlace::of(*memory, *offset)),
                 ArgumentValue::Scalar(literal) => Seen::Scalar(literal.element),
             });
+        }
+    }
+
+    /// Sees the arguments of a call that differ from those that were seen in outermost extents and offsets at most.
+    pub(crate) fn see_rows(&mut self, call: &Call<'_>) {
+        let mut seen = self.0.iter_mut();
+        for argument in call.arguments() {
+            match (argument, seen.next()) {
+                (ArgumentValue::Tensor(tensor), Some(Seen::Tensor(seen))) => seen.see_rows(tensor),
+                (ArgumentValue::List(list), Some(Seen::List(..))) => {
+                    for (tensor, seen) in list.tensors.iter().zip(&mut seen) {
+                        if let Seen::Tensor(seen) = seen {
+                            seen.see_rows(tensor);
+                        }
+                    }
+                }
+                (ArgumentValue::Count(CountArgument::Device { offset, .. }), Some(Seen::DeviceCount(_, place))) => {
+                    place.offset = *offset;
+                }
+                _ => {}
+            }
         }
     }
 
@@ -181,15 +209,26 @@ impl SeenTensor {
         }
     }
 
+    fn see_rows(&mut self, tensor: &TensorArgument<'_>) {
+        self.place.offset = tensor.offset;
+        if let (Some(rows), Some(now)) = (self.extents.first_mut(), tensor.extents.first()) {
+            *rows = *now;
+        }
+    }
+
     #[inline]
     fn alike(&self, tensor: &TensorArgument<'_>, hardware: &Hardware) -> Alike {
         let inner = self.element == tensor.element
             && self.mutable == tensor.mutable
             && are_alike((&self.extents, &self.strides), (&tensor.extents, &tensor.strides));
+        let (rows, now) = (self.extents.first(), tensor.extents.first());
+        let place = self.place.alike(tensor.memory, tensor.offset, hardware);
         Alike {
-            shapes: inner && self.extents.first() == tensor.extents.first(),
+            shapes: inner && rows == now,
             inner,
-            ..self.place.alike(tensor.memory, tensor.offset, hardware)
+            // The layout of no element or one on an axis is not that of several; of several it is by the strides.
+            facts: inner && place.facts && (rows == now || rows.min(now) >= Some(&2)),
+            ..place
         }
     }
 }
@@ -225,11 +264,13 @@ impl SeenPlace {
             let is_the_same = self.id.as_ref().is_some_and(|id| storage.is(id));
             is_the_same || self.is_of(storage, hardware)
         };
+        let memory = Storage::of(memory).is_some_and(is_it);
         Alike {
             shapes: true,
             inner: true,
-            memory: Storage::of(memory).is_some_and(is_it),
+            memory,
             offsets: self.offset == offset,
+            facts: memory && (self.offset ^ offset).is_multiple_of(WIDEST),
         }
     }
 

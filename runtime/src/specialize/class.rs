@@ -242,13 +242,6 @@ impl LaunchClass {
             variant.is_provisional.store(false, Relaxed);
         }
     }
-
-    /// The conditions as what is evaluated.
-    #[inline]
-    pub(super) fn program(&self) -> &Program {
-        self.class.program()
-    }
-
     /// Numbers of programs around one that want the same schedule.
     pub(super) fn regime(&self, staged: &Staged, machine: Option<&Machine>, programs: u64) -> RangeInclusive<u64> {
         match (machine, self.schedule) {
@@ -464,11 +457,6 @@ impl LaunchClass {
 }
 
 impl Staged {
-    /// The conditions that hold in the launches that it is for.
-    pub(super) fn holding(&self) -> &ConditionBits {
-        &self.holding
-    }
-
     /// Whether it is for launches in which these conditions hold.
     pub(super) fn is_for(&self, holding: &ConditionBits) -> bool {
         self.holding == *holding

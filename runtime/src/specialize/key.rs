@@ -154,3 +154,62 @@ fn place(alignment: u32, layout: Layout) -> u64 {
 fn code(element: ElementType) -> u64 {
     element as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use tilewright_dsl::call::Exact;
+    use tilewright_dsl::kernel;
+    use tilewright_dsl::lang::*;
+
+    use super::*;
+    use crate::arguments::{Alike, SeenArguments};
+    use crate::{Device, TensorError};
+
+    #[kernel(grid = [rows])]
+    fn copy(out: &mut TensorList<u16, 2>, src: &Tensor<u16, 2>, rows: Count) {
+        let (row, cols) = (program_id(0), arange(src.extent(1)));
+        out[0].store([row, cols], src.load([row, cols]));
+    }
+
+    #[test]
+    fn launches_whose_facts_are_alike_have_one_key() -> Result<(), TensorError> {
+        const ROWS: usize = 12;
+        let device = Device::cpu();
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut alike = 0;
+        for columns in [5, 8, 12, 16] {
+            let mut outs = [(); 2].map(|()| device.zeros::<u16, 2>([ROWS, columns]).expect("memory"));
+            let src = device.zeros::<u16, 2>([ROWS, columns])?;
+            let mut seen = (SeenArguments::default(), Key::empty());
+            for step in 0..4000 {
+                let mut some = |most: usize| {
+                    let first = random.usize(..=most);
+                    first..random.usize(first..=most.min(first + 4))
+                };
+                let (rows, of_outs, part) = (some(ROWS), some(ROWS), some(columns));
+                let part = if step % 8 < 6 { 0..columns / 2 } else { part };
+                let src = src.columns(part)?.rows(rows)?;
+                let outs: Vec<_> = outs
+                    .iter_mut()
+                    .map(|out| out.view_mut().rows(of_outs.clone()))
+                    .collect::<Result<_, _>>()?;
+                let call = copy(outs, src, Exact(1));
+                let found = seen.0.alike(&call, device.hardware());
+                let mut key = Key::empty();
+                key.refill_for_launch(&call, Literals::None);
+                if found.facts {
+                    assert!(seen.1 == key, "step {step} of {columns} columns");
+                    alike += usize::from(!found.shapes);
+                }
+                match found.inner && found.memory {
+                    true => seen.0.see_rows(&call),
+                    false => seen.0.see(&call),
+                }
+                assert!(seen.0.alike(&call, device.hardware()) == Alike::ALL);
+                seen.1 = key;
+            }
+        }
+        assert!(alike > 100, "{alike} of other rows");
+        Ok(())
+    }
+}

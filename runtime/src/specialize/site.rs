@@ -122,18 +122,27 @@ impl Site {
         check: impl FnOnce() -> Result<(), LaunchError>,
     ) -> Result<bool, LaunchError> {
         let alike = self.seen.alike(call, hardware);
-        if alike == Alike::ALL && self.key.asks_as(call) && self.has_counts_of(call) {
+        let asks_as_before = alike.facts && self.key.asks_as(call);
+        if alike == Alike::ALL && asks_as_before && self.has_counts_of(call) {
             self.next(call, alike);
             return Ok(true);
         }
         check()?;
-        self.found.refill_for_launch(call, Literals::None);
-        if self.found != self.key || !self.class.serves(call) {
+        if !asks_as_before {
+            self.found.refill_for_launch(call, Literals::None);
+            if self.found != self.key {
+                return Ok(false);
+            }
+        }
+        if !self.class.serves(call) {
             return Ok(false);
         }
         check_shared(call, &self.class.traced().kernel.parameters)?;
         if alike != Alike::ALL {
-            self.see(call);
+            match alike.inner && alike.memory {
+                true => self.seen.see_rows(call),
+                false => self.see(call),
+            }
             self.words.moved(alike.memory);
         }
         self.next(call, alike);
@@ -184,20 +193,12 @@ impl Site {
 
     /// What served a launch before, if the same conditions hold for so many programs.
     fn settled(&mut self, call: &Call<'_>, grid: [u64; 3], programs: u64) -> Option<Served> {
-        let conditions = self.conditions.as_ref().unwrap_or_else(|| self.class.program());
-        let is_as_before = |settled: &Settled| {
-            settled.programs.contains(&programs) && conditions.agrees(&HostKnows(call), grid, settled.staged.holding())
-        };
-        let (first, others) = self.settled.split_first()?;
-        let at = if is_as_before(first) {
-            0
-        } else if others.is_empty() {
+        if self.settled.is_empty() {
             return None;
-        } else {
-            let holding = self.holding(call, grid);
-            let is_for = |settled: &Settled| settled.programs.contains(&programs) && settled.staged.is_for(&holding);
-            1 + others.iter().position(is_for)?
-        };
+        }
+        let holding = self.holding(call, grid);
+        let is_for = |settled: &Settled| settled.programs.contains(&programs) && settled.staged.is_for(&holding);
+        let at = self.settled.iter().position(is_for)?;
         let served = self.settled[at].serve(|variant| blocks(call, variant, programs).ok())?;
         self.settled.swap(0, at);
         Some(served)

@@ -64,14 +64,22 @@ impl Program {
     }
 
     /// Adds a condition without instructions, of which some symbols are known. `None` if a number is too large.
-    fn add_plain_given(&mut self, plain: &Plain, terms: &[(Symbol, i64)], known: &impl Known) -> Option<()> {
+    fn add_plain_given(
+        &mut self,
+        plain: &Plain,
+        terms: impl Iterator<Item = (Symbol, i64)>,
+        known: &impl Known,
+    ) -> Option<()> {
         let first = self.plain_terms.len();
         let mut constant = i128::from(plain.constant);
-        for &(symbol, factor) in terms {
+        for (symbol, factor) in terms {
             let value = (!is_of_grid(symbol)).then(|| known.symbol(symbol)).flatten();
             match value {
                 Some(value) => constant = constant.checked_add(i128::from(value) * i128::from(factor))?,
-                None => self.plain_terms.push((symbol, factor)),
+                None => {
+                    let place = self.place_of(symbol)?;
+                    self.plain_terms.push((place, factor));
+                }
             }
         }
         let terms = self.plain_terms.len() - first;

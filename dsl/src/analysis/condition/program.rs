@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use arrayvec::ArrayVec;
+
 use super::{Computed, LaunchCondition, Operation, Terms, Test};
 use crate::analysis::linear::{Linear, Unknown};
 use crate::host::Known;
@@ -16,8 +18,8 @@ pub const MAX_CONDITIONS: usize = 1024;
 /// How many operations a program has at most; conditions that would need more are taken not to hold.
 const MAX_OPERATIONS: usize = 4096;
 
-/// A program of no more operations has its results where launches have their locals.
-const FEW: usize = 16;
+/// A program of no more operations, or symbols, has its results where launches have their locals.
+pub(super) const FEW: usize = 16;
 
 thread_local! {
     /// The results of the program at hand, kept for their memory.
@@ -113,7 +115,7 @@ pub(super) enum Instruction {
     Either(Place, Place),
 }
 
-/// A condition by its number: that `constant` and the multiples of symbols at `first..first + terms` are not negative together.
+/// A condition by its number: that `constant` and the multiples of symbols in `plain_terms` at `first..first + terms` are not negative together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plain {
     pub(super) number: u16,
@@ -131,7 +133,10 @@ pub struct Program {
     pub(super) results: Vec<(u16, Place)>,
     /// The conditions that need no instructions, as most do not.
     pub(super) plain: Vec<Plain>,
-    pub(super) plain_terms: Vec<(Symbol, i64)>,
+    /// Of what is at a place of `symbols`.
+    pub(super) plain_terms: Vec<(Place, i64)>,
+    /// What the plain conditions are about, each once.
+    pub(super) symbols: Vec<Symbol>,
     /// Further conditions, each of which holds where another one does.
     pub(super) same: Vec<(u16, u16)>,
     /// The conditions that hold in any case.
@@ -153,14 +158,8 @@ impl Program {
     /// evaluated a program as long.
     pub fn evaluate(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
         let mut holding = self.settled;
-        let mut note = |number, holds| {
-            if holds {
-                holding.insert(number);
-            }
-            true
-        };
-        if self.each(known, grid, &mut note).is_none() {
-            self.each_wide(known, grid, &mut note);
+        if self.narrow(known, grid, &mut holding).is_none() {
+            self.wide(known, grid, &mut holding);
         }
         self.with_same(holding)
     }
@@ -169,12 +168,7 @@ impl Program {
     #[cfg(test)]
     pub(super) fn evaluate_wide(&self, known: &impl Known, grid: [u64; 3]) -> ConditionBits {
         let mut holding = self.settled;
-        self.each_wide(known, grid, &mut |number, holds| {
-            if holds {
-                holding.insert(number);
-            }
-            true
-        });
+        self.wide(known, grid, &mut holding);
         self.with_same(holding)
     }
 
@@ -187,98 +181,103 @@ impl Program {
         holding
     }
 
-    /// Whether the conditions that hold are those that held in another launch of which this program would have found
-    /// `before`. Allocates nothing, as [`evaluate`](Program::evaluate).
-    pub fn agrees(&self, known: &impl Known, grid: [u64; 3], before: &ConditionBits) -> bool {
-        let mut is_as_before = |number: usize, holds| before.holds(number) == holds;
-        self.each(known, grid, &mut is_as_before)
-            .unwrap_or_else(|| self.each_wide(known, grid, &mut is_as_before))
-    }
-
-    /// Says of each condition whether it holds, until `say` wants no more; whether it wanted all. `None` if the words are too
-    /// narrow for those that are left.
+    /// Adds the conditions that hold. `None` if the words are too narrow for those that are left.
     #[inline]
-    fn each(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> Option<bool> {
-        if !self.each_plain::<i64>(known, grid, say)? {
-            return Some(false);
-        }
+    fn narrow(&self, known: &impl Known, grid: [u64; 3], holding: &mut ConditionBits) -> Option<()> {
+        self.each_plain::<i64>(known, grid, holding)?;
         match self.instructions.len() {
-            0 => Some(true),
-            1..=FEW => self.run(&mut [0i64; FEW], known, grid, say),
-            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid, say)),
+            0 => Some(()),
+            1..=FEW => self.run(&mut [0i64; FEW], known, grid, holding),
+            _ => NARROW.with_borrow_mut(|results| self.run(self.room(results), known, grid, holding)),
         }
     }
 
-    /// As [`each`](Program::each), of the conditions without instructions.
+    /// As [`narrow`](Program::narrow), with words that are never too narrow: an overflow of theirs has no value.
+    #[cold]
+    fn wide(&self, known: &impl Known, grid: [u64; 3], holding: &mut ConditionBits) {
+        self.each_plain::<i128>(known, grid, holding);
+        WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid, holding));
+    }
+
+    /// Adds those of the conditions without instructions that hold. `None` if the words are too narrow.
     #[inline]
-    fn each_plain<W: Word>(
-        &self,
-        known: &impl Known,
-        grid: [u64; 3],
-        say: &mut impl FnMut(usize, bool) -> bool,
-    ) -> Option<bool> {
+    fn each_plain<W: Word>(&self, known: &impl Known, grid: [u64; 3], holding: &mut ConditionBits) -> Option<()> {
+        // Most symbols stand in several conditions.
+        let mut values = ArrayVec::<W, FEW>::new();
+        for &symbol in self.symbols.iter().take(FEW) {
+            values.push(value_of(symbol, known, grid)?);
+        }
+        let value = |place: Place| match values.get(usize::from(place)) {
+            Some(value) => Some(*value),
+            None => value_of(self.symbols[usize::from(place)], known, grid),
+        };
         for plain in &self.plain {
-            let holds = holds::<W>(plain.constant, self.terms_of(plain), known, grid)?;
-            if !say(plain.number.into(), holds) {
-                return Some(false);
+            if holds(plain.constant, self.places_of(plain), value)? {
+                holding.insert(plain.number.into());
             }
         }
-        Some(true)
+        Some(())
     }
 
     #[inline]
-    pub(super) fn terms_of(&self, plain: &Plain) -> &[(Symbol, i64)] {
+    pub(super) fn places_of(&self, plain: &Plain) -> &[(Place, i64)] {
         &self.plain_terms[plain.first as usize..(plain.first + plain.terms) as usize]
     }
 
-    /// As [`each`](Program::each), with words that are never too narrow: an overflow of theirs has no value.
-    #[cold]
-    fn each_wide(&self, known: &impl Known, grid: [u64; 3], say: &mut impl FnMut(usize, bool) -> bool) -> bool {
-        let all = self.each_plain::<i128>(known, grid, say) == Some(true);
-        all && WIDE.with_borrow_mut(|results| self.run(self.room(results), known, grid, say)) == Some(true)
+    /// The multiples of symbols that a plain condition is about.
+    pub(super) fn terms_of(&self, plain: &Plain) -> impl Iterator<Item = (Symbol, i64)> {
+        let places = self.places_of(plain).iter();
+        places.map(|&(place, factor)| (self.symbols[usize::from(place)], factor))
+    }
+
+    /// The place of a symbol of plain conditions; `None` if there are too many.
+    pub(super) fn place_of(&mut self, symbol: Symbol) -> Option<Place> {
+        let known = self.symbols.iter().position(|other| *other == symbol);
+        let place = Place::try_from(known.unwrap_or(self.symbols.len())).ok()?;
+        if known.is_none() {
+            self.symbols.push(symbol);
+        }
+        Some(place)
     }
 
     /// The same, with conditions that need no instructions apart.
     pub(super) fn with_plain(mut self) -> Self {
-        let Self {
-            instructions,
-            terms,
-            results,
-            plain,
-            plain_terms,
-            ..
-        } = &mut self;
-        results.retain(|&(number, place)| {
-            let Instruction::NotNegative(sum) = instructions[usize::from(place)] else {
-                return true;
-            };
-            let (constant, of) = match instructions[usize::from(sum)] {
-                Instruction::Symbol(_) => (0, &[(sum, 1)][..]),
-                Instruction::Sum {
-                    constant,
-                    first,
-                    terms: count,
-                } => (constant, &terms[first as usize..(first + count) as usize]),
-                _ => return true,
-            };
-            let symbol = |&(place, factor): &(Place, i64)| match instructions[usize::from(place)] {
-                Instruction::Symbol(symbol) => Some((symbol, factor)),
-                _ => None,
-            };
-            let of: Option<Vec<_>> = of.iter().map(symbol).collect();
-            let Some((constant, of)) = i64::try_from(constant).ok().zip(of) else {
-                return true;
-            };
-            plain.push(Plain {
-                number,
-                constant,
-                first: plain_terms.len() as u32,
-                terms: of.len() as u32,
-            });
-            plain_terms.extend(of);
-            false
-        });
+        let mut results = std::mem::take(&mut self.results);
+        results.retain(|&(number, place)| self.add_plain(number, place).is_none());
+        self.results = results;
         self.without_unused()
+    }
+
+    /// Takes a condition for one without instructions, if it is one.
+    fn add_plain(&mut self, number: u16, place: Place) -> Option<()> {
+        let Instruction::NotNegative(sum) = self.instructions[usize::from(place)] else {
+            return None;
+        };
+        let (constant, of) = match self.instructions[usize::from(sum)] {
+            Instruction::Symbol(_) => (0, vec![(sum, 1)]),
+            Instruction::Sum { constant, first, terms } => {
+                (constant, self.terms[first as usize..(first + terms) as usize].to_vec())
+            }
+            _ => return None,
+        };
+        let constant = i64::try_from(constant).ok()?;
+        let symbol = |(place, factor): (Place, i64)| match self.instructions[usize::from(place)] {
+            Instruction::Symbol(symbol) => Some((symbol, factor)),
+            _ => None,
+        };
+        let of: Vec<_> = of.into_iter().map(symbol).collect::<Option<_>>()?;
+        let of: Vec<_> = of
+            .into_iter()
+            .map(|(symbol, factor)| Some((self.place_of(symbol)?, factor)))
+            .collect::<Option<_>>()?;
+        self.plain.push(Plain {
+            number,
+            constant,
+            first: self.plain_terms.len() as u32,
+            terms: of.len() as u32,
+        });
+        self.plain_terms.extend(of);
+        Some(())
     }
 
     /// A place for each result. What is in it is overwritten before it is read.
@@ -290,20 +289,25 @@ impl Program {
         &mut results[..operations]
     }
 
+    /// Adds those of the conditions with instructions that hold. `None` if the words are too narrow.
     #[inline]
     fn run<W: Word>(
         &self,
         results: &mut [W],
         known: &impl Known,
         grid: [u64; 3],
-        say: &mut impl FnMut(usize, bool) -> bool,
-    ) -> Option<bool> {
+        holding: &mut ConditionBits,
+    ) -> Option<()> {
         let symbol = |symbol| symbol_of(symbol, known, grid);
         for (at, instruction) in self.instructions.iter().enumerate() {
             results[at] = self.value(*instruction, |place| results[usize::from(place)], symbol)?;
         }
-        let mut all = self.results.iter();
-        Some(all.all(|&(number, place)| say(number.into(), results[usize::from(place)] != W::ZERO)))
+        for &(number, place) in &self.results {
+            if results[usize::from(place)] != W::ZERO {
+                holding.insert(number.into());
+            }
+        }
+        Some(())
     }
 
     /// The result of an instruction, of earlier ones; `None` if the words are too narrow.
@@ -373,15 +377,23 @@ fn symbol_of(symbol: Symbol, known: &impl Known, grid: [u64; 3]) -> Option<i64> 
     }
 }
 
-/// Whether a constant and multiples of symbols are not negative together; `None` if the words are too narrow.
+/// The value of a symbol, where it has one; `None` if the words are too narrow.
 #[inline]
-fn holds<W: Word>(constant: i64, terms: &[(Symbol, i64)], known: &impl Known, grid: [u64; 3]) -> Option<bool> {
+fn value_of<W: Word>(symbol: Symbol, known: &impl Known, grid: [u64; 3]) -> Option<W> {
+    match symbol_of(symbol, known, grid) {
+        Some(value) => whole(W::of(value)),
+        None => Some(W::NO_VALUE),
+    }
+}
+
+/// Whether a constant and multiples of values are not negative together; `None` if the words are too narrow.
+#[inline]
+fn holds<W: Word>(constant: i64, terms: &[(Place, i64)], value: impl Fn(Place) -> Option<W>) -> Option<bool> {
     let mut sum = whole(W::of(constant))?;
-    for &(symbol, factor) in terms {
-        let Some(value) = symbol_of(symbol, known, grid) else {
+    for &(place, factor) in terms {
+        let Some(value) = value(place)?.value() else {
             return Some(false);
         };
-        let value = whole(W::of(value))?;
         let value = match factor {
             1 => Some(value),
             _ => W::of(factor).and_then(|factor| value.product(factor)),

@@ -1,5 +1,6 @@
 //! What a program of conditions gives, where numbers have a value and where they have none.
 
+use super::program::FEW;
 use super::{Compiler, ConditionBits, LaunchCondition, Terms};
 use crate::analysis::linear::{Linear, Unknown};
 use crate::ir::Symbol;
@@ -89,16 +90,19 @@ fn conditions_beyond_the_most_are_not_chosen() {
     assert!(!some.holds(super::MAX_CONDITIONS), "there is no such condition");
 }
 
-/// Random numbers and conditions of eight counts, all of which a program is made of.
+/// More than a program has places for whose values are at hand.
+const COUNTS: usize = 24;
+
+/// Random numbers and conditions of so many counts, all of which a program is made of.
 fn random_program(random: &mut fastrand::Rng) -> super::Program {
     let wide = |_: Unknown| (i64::MIN.into(), i64::MAX.into());
     let mut terms = Terms::default();
-    let mut numbers: Vec<_> = (0..8).map(count).collect();
+    let mut numbers: Vec<_> = (0..COUNTS as u32).map(count).collect();
     numbers.push(Linear::unknown(Unknown::Symbol(Symbol::NumPrograms(0))));
     let mut conditions = Vec::new();
-    for _ in 0..random.usize(1..30) {
+    for _ in 0..random.usize(1..60) {
         let one = numbers[random.usize(..numbers.len())].clone();
-        let other = numbers[random.usize(..numbers.len())].clone();
+        let other = numbers[random.usize(..=COUNTS)].clone();
         let number = match random.u32(..9) {
             0 => terms.product(&one, &other, &wide),
             1 => terms.quotient(&one, &other, &wide),
@@ -133,17 +137,18 @@ fn random_program(random: &mut fastrand::Rng) -> super::Program {
 #[test]
 fn a_program_of_which_some_symbols_are_known_finds_the_same_conditions() {
     let mut random = fastrand::Rng::with_seed(11);
-    let mut shorter = 0;
+    let (mut shorter, mut with_many) = (0, 0);
     for _ in 0..4000 {
         let program = random_program(&mut random);
-        let kinds: [u32; 8] = [(); 8].map(|()| random.u32(..3));
+        with_many += usize::from(program.symbols.len() > FEW);
+        let kinds: [u32; COUNTS] = [(); COUNTS].map(|()| random.u32(..3));
         let mut number = |is_small: bool| match is_small {
             true => random.i64(-30..30),
             false => random.i64(..),
         };
         // What is known, what differs from launch to launch, and what the host does not know.
         let known = kinds.map(|kind| (kind == 0).then(|| number(true)));
-        let of = |values: [Option<i64>; 8]| {
+        let of = |values: [Option<i64>; COUNTS]| {
             move |symbol| match symbol {
                 Symbol::Count(position) => values[position as usize],
                 _ => None,
@@ -168,6 +173,7 @@ fn a_program_of_which_some_symbols_are_known_finds_the_same_conditions() {
         }
     }
     assert!(shorter > 2000, "{shorter} were shorter");
+    assert!(with_many > 10, "{with_many} had many symbols");
 }
 
 #[test]
@@ -186,7 +192,7 @@ fn numbers_that_64_bits_do_not_hold_are_compared_as_they_are() {
     ];
     for _ in 0..4000 {
         let program = random_program(&mut random);
-        let values = [(); 8].map(|()| match random.bool() {
+        let values = [(); COUNTS].map(|()| match random.bool() {
             true => edges[random.usize(..edges.len())],
             false => random.i64(..),
         });

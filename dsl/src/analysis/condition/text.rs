@@ -62,8 +62,8 @@ impl Program {
         let computed = self.results.iter();
         let computed = computed.map(|&(number, place)| (usize::from(number), values[usize::from(place)].clone()));
         let plain = self.plain.iter().map(|plain| {
-            let terms = self.terms_of(plain).iter();
-            let terms = terms.map(|&(symbol, factor)| (name(symbol), factor.into()));
+            let terms = self.terms_of(plain);
+            let terms = terms.map(|(symbol, factor)| (name(symbol), factor.into()));
             (plain.number.into(), cut(not_negative(plain.constant.into(), terms)))
         });
         let mut texts: Vec<_> = computed.chain(plain).collect();
