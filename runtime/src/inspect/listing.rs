@@ -202,7 +202,7 @@ pub(super) fn cuda(text: &str, sources: &mut Sources) -> Vec<Line> {
 /// The PTX of this project.
 pub(super) fn own_ptx(text: &ptx::Text, sources: &mut Sources) -> Vec<Line> {
     let numbered = (1..).zip(text.text.lines());
-    let own = numbered.filter(|(_, line)| !line.trim_start().starts_with(".loc"));
+    let own = numbered.filter(|(_, line)| !line.starts_with("\t.loc\t"));
     own.map(|(number, line)| Line {
         text: line.to_owned(),
         at: text.span(number).and_then(|span| sources.place(span)),

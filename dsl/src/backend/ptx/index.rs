@@ -233,24 +233,31 @@ impl Writer<'_> {
         sum.unwrap_or_else(|| self.compute(Class::Double, "mov.b64", 0))
     }
 
+    /// Multiplies and adds one after the other; the assembler makes one instruction of both where that is good. Of `mad.wide`
+    /// ptxas (13.0) keeps products that all threads have in common in uniform registers, from which addresses are longer in coming.
     fn add_wide(&mut self, sum: Option<Reg>, term: &Term) -> Reg {
         let coefficient = term.coefficient;
-        // One factor of 32 bits and one that is known: a product of 64 bits in one step.
-        if let [factor] = *term.factors
-            && self.is_narrow(factor)
-            && coefficient.unsigned_abs() > 1
-            && i32::try_from(coefficient).is_ok()
-        {
-            let factor = self.narrow(factor);
-            return match sum {
-                None => self.compute(Class::Double, "mul.wide.s32", format_args!("{factor}, {coefficient}")),
-                Some(sum) => self.compute(
-                    Class::Double,
-                    "mad.wide.s32",
-                    format_args!("{factor}, {coefficient}, {sum}"),
-                ),
-            };
+        let (product, is_negative) = match *term.factors {
+            // One factor of 32 bits and one that is known: a product of 64 bits in one step.
+            [factor]
+                if self.is_narrow(factor) && coefficient.unsigned_abs() > 1 && i32::try_from(coefficient).is_ok() =>
+            {
+                let factor = self.narrow(factor);
+                let operands = format_args!("{factor}, {coefficient}");
+                (self.compute(Class::Double, "mul.wide.s32", operands), false)
+            }
+            _ => self.wide_product(term),
+        };
+        match (sum, is_negative) {
+            (None, false) => product,
+            (None, true) => self.compute(Class::Double, "neg.s64", product),
+            (Some(sum), false) => self.compute(Class::Double, "add.s64", format_args!("{sum}, {product}")),
+            (Some(sum), true) => self.compute(Class::Double, "sub.s64", format_args!("{sum}, {product}")),
         }
+    }
+
+    /// The product of a term in 64 bits, and whether its sign is still to be changed.
+    fn wide_product(&mut self, term: &Term) -> (Reg, bool) {
         let mut factors = term.factors.iter();
         let first = factors.next().map(|factor| self.wide(*factor));
         let product = factors.fold(first, |product, factor| {
@@ -258,17 +265,13 @@ impl Writer<'_> {
             product.map(|product| self.compute(Class::Double, "mul.lo.s64", format_args!("{product}, {factor}")))
         });
         let product = product.unwrap_or_else(|| self.compute(Class::Double, "mov.b64", 1));
-        match (sum, coefficient) {
-            (None, 1) => product,
-            (None, -1) => self.compute(Class::Double, "neg.s64", product),
-            (None, _) => self.compute(Class::Double, "mul.lo.s64", format_args!("{product}, {coefficient}")),
-            (Some(sum), 1) => self.compute(Class::Double, "add.s64", format_args!("{sum}, {product}")),
-            (Some(sum), -1) => self.compute(Class::Double, "sub.s64", format_args!("{sum}, {product}")),
-            (Some(sum), _) => self.compute(
-                Class::Double,
-                "mad.lo.s64",
-                format_args!("{product}, {coefficient}, {sum}"),
-            ),
+        match term.coefficient {
+            1 => (product, false),
+            -1 => (product, true),
+            coefficient => {
+                let operands = format_args!("{product}, {coefficient}");
+                (self.compute(Class::Double, "mul.lo.s64", operands), false)
+            }
         }
     }
 

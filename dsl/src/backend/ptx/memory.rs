@@ -168,6 +168,11 @@ impl Writer<'_> {
 
     pub(super) fn load(&mut self, load: &Load) -> Held {
         let held = self.fresh_held(load.ty);
+        self.load_into(&held, load);
+        held
+    }
+
+    pub(super) fn load_into(&mut self, held: &Held, load: &Load) {
         let instruction = format!(
             "ld{}.{}{}.{}",
             order(load.order),
@@ -186,7 +191,6 @@ impl Writer<'_> {
         };
         let address = self.address(load.place);
         self.line(format!("{guard}{instruction}\t{}, {address};", list(&held.registers)));
-        held
     }
 
     /// The way that a load takes, and what it asks of the caches.

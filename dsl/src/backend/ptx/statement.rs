@@ -3,9 +3,9 @@
 use super::register::Class;
 use super::value::Held;
 use super::writer::Writer;
-use crate::ir::{GridDependency, Handle};
+use crate::ir::{GridDependency, Handle, Span};
 use crate::stack::room;
-use crate::thread::{Block, Index, Label, Register, Statement, Unroll, Use, Variable};
+use crate::thread::{Block, Index, Label, Load, Operation, Register, Statement, Unroll, Use, Variable};
 
 /// Where control goes on behind a loop or scope.
 fn behind(label: Label) -> String {
@@ -34,13 +34,40 @@ fn jump(block: &Block) -> Option<String> {
     jump_of(first).filter(|_| statements.next().is_none())
 }
 
+/// The register that a block's last statements load, as for the ends of rows. Nothing else can mention the loaded value. Where the
+/// load has a predicate, the register is zeroed ahead of it, which the predicate or the address may be made of.
+fn loaded_last(block: &Block) -> Option<(Handle<Register>, &Load, Span)> {
+    let mut backwards = block.iter().rev();
+    match (backwards.next()?, backwards.next()?) {
+        (
+            (Statement::Assign { register, value }, _),
+            (
+                Statement::Let {
+                    value: loaded,
+                    operation: Operation::Load(load),
+                },
+                span,
+            ),
+        ) if *value == Use::Value(*loaded) && load.predicate.is_none() => Some((*register, load, *span)),
+        _ => None,
+    }
+}
+
 impl Writer<'_> {
     /// The statements of a block, and what is known in it.
     pub(super) fn block(&mut self, block: &Block) {
         self.scoped(|w| {
-            for (statement, span) in block {
+            let last = loaded_last(block);
+            let before = block.len() - if last.is_some() { 2 } else { 0 };
+            for (statement, span) in block.iter().take(before) {
                 w.at(*span);
                 room(|| w.statement(statement));
+            }
+            // Without a copy, which would wait for the load, and what comes behind with it.
+            if let Some((register, load, span)) = last {
+                w.at(span);
+                let held = w.changing(register);
+                w.load_into(&held, load);
             }
         });
     }
