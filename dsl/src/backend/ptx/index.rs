@@ -226,8 +226,17 @@ impl Writer<'_> {
 
     /// The sum of terms in 64 bits, on top of a register if there is one.
     pub(super) fn wide_sum(&mut self, base: Option<Reg>, terms: &[Term]) -> Reg {
-        let mut sum = base;
-        for term in self.order.sorted(&self.kernel.indices, terms) {
+        let sorted = self.order.sorted(&self.kernel.indices, terms);
+        let ahead = base.map_or(0, |_| self.order.ahead_of_branch(&self.kernel.indices, &sorted));
+        let (ahead, others) = sorted.split_at(ahead);
+        let before = ahead.iter().fold(None, |sum, term| Some(self.add_wide(sum, term)));
+        let mut sum = match (before, base) {
+            (Some(before), Some(base)) => {
+                Some(self.compute(Class::Double, "add.s64", format_args!("{base}, {before}")))
+            }
+            (before, base) => before.or(base),
+        };
+        for term in others {
             sum = Some(self.add_wide(sum, term));
         }
         sum.unwrap_or_else(|| self.compute(Class::Double, "mov.b64", 0))

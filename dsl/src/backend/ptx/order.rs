@@ -12,6 +12,8 @@ pub(super) struct Order {
     now: u32,
     /// When the loops began that are being printed, the innermost last.
     loops: Vec<u32>,
+    /// So many branches are being printed, one in the other.
+    branches: u32,
 }
 
 impl Order {
@@ -21,6 +23,7 @@ impl Order {
             variables: vec![0; kernel.variables.len()],
             now: 0,
             loops: Vec::new(),
+            branches: 0,
         }
     }
 
@@ -41,6 +44,22 @@ impl Order {
 
     pub(super) fn leave_loop(&mut self) {
         self.loops.pop();
+    }
+
+    pub(super) fn enter_branch(&mut self) {
+        self.branches += 1;
+    }
+
+    pub(super) fn leave_branch(&mut self) {
+        self.branches -= 1;
+    }
+
+    /// How many of some sorted terms are computed ahead of the branch that is being printed, where ptxas fetches arguments behind it.
+    pub(super) fn ahead_of_branch(&self, indices: &IndexArena, sorted: &[&Term]) -> usize {
+        match self.branches {
+            0 => 0,
+            _ => sorted.iter().take_while(|term| self.of(indices, term) == 0).count(),
+        }
     }
 
     /// When a term is there; 0 from the beginning.
