@@ -122,8 +122,16 @@ impl SeenArguments {
         }
     }
 
+    /// Sees the arguments of a call that are so much alike those that were seen.
+    pub(crate) fn see_next(&mut self, call: &Call<'_>, alike: Alike) {
+        match alike.inner && alike.memory {
+            true => self.see_rows(call),
+            false => self.see(call),
+        }
+    }
+
     /// Sees the arguments of a call that differ from those that were seen in outermost extents and offsets at most.
-    pub(crate) fn see_rows(&mut self, call: &Call<'_>) {
+    fn see_rows(&mut self, call: &Call<'_>) {
         let mut seen = self.0.iter_mut();
         for argument in call.arguments() {
             match (argument, seen.next()) {

@@ -242,6 +242,7 @@ impl LaunchClass {
             variant.is_provisional.store(false, Relaxed);
         }
     }
+
     /// Numbers of programs around one that want the same schedule.
     pub(super) fn regime(&self, staged: &Staged, machine: Option<&Machine>, programs: u64) -> RangeInclusive<u64> {
         match (machine, self.schedule) {

@@ -201,10 +201,7 @@ mod tests {
                     assert!(seen.1 == key, "step {step} of {columns} columns");
                     alike += usize::from(!found.shapes);
                 }
-                match found.inner && found.memory {
-                    true => seen.0.see_rows(&call),
-                    false => seen.0.see(&call),
-                }
+                seen.0.see_next(&call, found);
                 assert!(seen.0.alike(&call, device.hardware()) == Alike::ALL);
                 seen.1 = key;
             }

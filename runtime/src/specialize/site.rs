@@ -139,19 +139,12 @@ impl Site {
         }
         check_shared(call, &self.class.traced().kernel.parameters)?;
         if alike != Alike::ALL {
-            match alike.inner && alike.memory {
-                true => self.seen.see_rows(call),
-                false => self.see(call),
-            }
+            self.seen.see_next(call, alike);
+            self.has_exact_counts = call.has_exact_counts();
             self.words.moved(alike.memory);
         }
         self.next(call, alike);
         Ok(true)
-    }
-
-    fn see(&mut self, call: &Call<'_>) {
-        self.seen.see(call);
-        self.has_exact_counts = call.has_exact_counts();
     }
 
     /// Notes that a launch comes, as much alike the one before.
@@ -284,7 +277,7 @@ impl Shared {
             key,
             class,
             seen: SeenArguments::default(),
-            has_exact_counts: false,
+            has_exact_counts: call.has_exact_counts(),
             words: KeptWords::default(),
             same_shapes: 0,
             enough_same: SAME_SHAPES,
@@ -294,7 +287,7 @@ impl Shared {
             may_repeat: true,
             asked: None,
         };
-        site.see(call);
+        site.seen.see(call);
         Ok(site)
     }
 

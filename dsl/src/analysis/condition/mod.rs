@@ -8,6 +8,7 @@
 //! A number may have no value in a launch: its arithmetic overflows, a divisor is not positive, or it is a bound that holds
 //! only under a condition. A comparison with it fails. So conditions know no negation, and one that fails says nothing.
 
+mod compiler;
 mod given;
 mod program;
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod text;
 
 use std::collections::HashMap;
 
-pub(crate) use self::program::Compiler;
+pub(crate) use self::compiler::Compiler;
 pub use self::program::{ConditionBits, MAX_CONDITIONS, Program};
 use super::linear::{Linear, Unknown};
 
