@@ -78,10 +78,9 @@ pub fn run(lowered: &Lowered, case: &Case) -> Ran {
         passed.push(match *argument {
             KernelArgument::Pointer(position) => Passed::Pointer(addresses[&position] + tensor(case, position).offset),
             KernelArgument::Table(position) => {
-                let words = table(tensor(case, position), addresses[&position]);
-                let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                Passed::Pointer(memory.allocate(bytes, 0))
+                Passed::Pointer(memory.allocate(table(tensor(case, position), addresses[&position]), 0))
             }
+            KernelArgument::Entries { list, .. } => Passed::Bytes(table(tensor(case, list), addresses[&list])),
             KernelArgument::DeviceCount(position) => Passed::Pointer(addresses[&position]),
             KernelArgument::DeviceCountMaximum(position) => Passed::Scalar(count(case, position).maximum() as u64),
             KernelArgument::Symbol(Symbol::NumPrograms(axis)) => Passed::Scalar(grid[axis as usize]),
@@ -141,8 +140,8 @@ fn elements(tensor: &Tensor) -> u64 {
     tensor.extents.iter().product()
 }
 
-/// The words of a list's table: an entry for each of its tensors, and one of a tensor without elements if there is none.
-fn table(list: &Tensor, address: u64) -> Vec<u64> {
+/// A list's table: an entry for each of its tensors, and one of a tensor without elements if there is none.
+fn table(list: &Tensor, address: u64) -> Vec<u8> {
     let (mut words, mut before) = (Vec::new(), 0);
     for member in members(list) {
         words.extend([address + member.offset, before]);
@@ -153,5 +152,5 @@ fn table(list: &Tensor, address: u64) -> Vec<u64> {
     if words.is_empty() {
         words = vec![0; KernelArgument::table_words(list.extents.len() - 1)];
     }
-    words
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
 }

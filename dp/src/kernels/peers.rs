@@ -20,7 +20,7 @@
 use float8::F8E4M3;
 use tilewright_dsl::{device, kernel, lang::*};
 
-use super::pieces::{each_piece, piece};
+use super::pieces::{each_piece, each_piece_from, piece, place_of};
 use super::place::report_rows;
 use super::quantize::{GROUP, quantized};
 
@@ -182,13 +182,21 @@ pub fn push_gather<T: Element>(
 ) {
     check(flags, state, places);
     require(buffers.extent(0) == 2 && buffers.extent(2) == src.extent(1) && buffers.len() == flags.len());
-    begin(flags, epoch, state, half, limit_ns);
     let (rank, ranks) = (buffers.rank(), comptime(buffers.len()));
     let columns = comptime(src.extent(1));
-    each_piece(place, columns, piece, &mut |row, cols| {
+    // The first piece is on its way while the program looks how far the others are.
+    let (row, cols) = place_of(program_id(0), columns, piece);
+    let value = src.load_where([first + row, cols], first + row < count.min(first + place));
+    begin(flags, epoch, state, half, limit_ns);
+    // Each begins with itself, so that no rank is everybody's first.
+    for next in 0..ranks {
+        let peer = (rank + next) % ranks;
+        buffers[peer].scatter_where([half, start + row, cols], value, row < place, Conflict::Disjoint);
+    }
+    let others = program_id(0) + num_programs(0);
+    each_piece_from(others, place, columns, piece, &mut |row, cols| {
         let from = first + row;
         let value = src.load_where([from, cols], from < count);
-        // Each begins with itself, so that no rank is everybody's first.
         for next in 0..ranks {
             let peer = (rank + next) % ranks;
             buffers[peer].scatter([half, start + row, cols], value, Conflict::Disjoint);

@@ -27,11 +27,29 @@ pub(super) fn each_piece(
     piece: usize,
     done: &mut impl FnMut(Scalar<i64>, Tile<i64, 1>),
 ) {
-    let pieces = columns.div_ceil(piece);
-    for trip in 0..cdiv(rows * pieces - program_id(0), num_programs(0)) {
-        let unit = program_id(0) + trip * num_programs(0);
-        done(unit / pieces, arange(piece) + unit % pieces * piece);
+    each_piece_from(program_id(0), rows, columns, piece, done);
+}
+
+/// The same with the pieces from `first` on, which is one of the program's.
+#[device]
+pub(super) fn each_piece_from(
+    first: Scalar<i64>,
+    rows: Scalar<i64>,
+    columns: usize,
+    piece: usize,
+    done: &mut impl FnMut(Scalar<i64>, Tile<i64, 1>),
+) {
+    for trip in 0..cdiv(rows * columns.div_ceil(piece) - first, num_programs(0)) {
+        let (row, cols) = place_of(first + trip * num_programs(0), columns, piece);
+        done(row, cols);
     }
+}
+
+/// The row and the columns of a piece.
+#[device]
+pub(super) fn place_of(number: Scalar<i64>, columns: usize, piece: usize) -> (Scalar<i64>, Tile<i64, 1>) {
+    let pieces = columns.div_ceil(piece);
+    (number / pieces, arange(piece) + number % pieces * piece)
 }
 
 #[cfg(test)]

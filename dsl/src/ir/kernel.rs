@@ -120,6 +120,9 @@ pub struct List {
     pub peers: bool,
 }
 
+/// The most tensors of a short list. What is passed with every launch is to be little beside the launch itself.
+const SHORT_LIST: usize = 16;
+
 /// How the strides of a tensor relate to its extents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
@@ -252,6 +255,13 @@ impl Kernel {
     pub fn differs(&self, tensor: u32, axis: u8) -> bool {
         let list = self.tensor(tensor).and_then(|tensor| tensor.list);
         list.is_some_and(|list| axis > 0 && !list.shared.get(usize::from(axis)).is_some_and(|&shared| shared))
+    }
+
+    /// How many tensors there are in a list, if that is a literal, and few enough for a launch to pass where they are.
+    pub(crate) fn short_list(&self, tensor: u32) -> Option<usize> {
+        self.tensor(tensor)?.list?;
+        let length = self.bindings.exact(Symbol::Extent { tensor, axis: 0 })?;
+        usize::try_from(length).ok().filter(|length| *length <= SHORT_LIST)
     }
 
     /// Forgets the expressions from position `length` on, which nothing refers to any more.

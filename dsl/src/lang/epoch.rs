@@ -30,8 +30,8 @@ use crate::ir::MemoryOrder;
 /// ```
 ///
 /// A kernel that counts does not [overlap](crate::call::Call::overlapping) the launch before it, which it counts on.
-// The word is the epoch in its upper half and, in its lower one, the part of the present launch's programs that have begun:
-// each adds its share of one when it has read the epoch, so that the last one to read still reads the same.
+// The word is the epoch in its upper half and, in its lower one, which of the present launch's programs have begun: each adds one
+// when it has read the epoch, and the first program what is missing to 2^32, so that the last one to read still reads the same.
 pub struct Epoch {
     word: Tensor<u64, 1>,
     now: Option<Scalar<u32>>,
@@ -79,10 +79,11 @@ impl<'p> Parameter<'p> for &'p mut Epoch {
         let programs = [0, 1, 2].map(num_programs).into_iter().reduce(|all, axis| all * axis);
         let number = [0, 1, 2].map(program_id).into_iter().reduce(|all, axis| all + axis);
         if let (Some(programs), Some(number)) = (programs, number) {
-            let others = programs - 1i64;
-            let share = full_of(ONE) / programs.cast::<u64>();
-            let rest = full_of(ONE) - share * others.cast::<u64>();
-            let share = select(super::staging::equal(number, 0i64), rest, share);
+            let others = (programs - 1i64).cast::<u64>();
+            // With more programs than that the first one adds all.
+            let few = super::staging::less(others, full_of(ONE));
+            let rest = full_of(ONE) - select(few, others, full_of(0));
+            let share = select(super::staging::equal(number, 0i64), rest, few.cast::<u64>());
             epoch.word.atomic_add_with(One(0), share, relaxed);
         }
         epoch

@@ -15,6 +15,14 @@ pub enum KernelArgument {
     /// the tensor's first element, the number of elements that the tensors before it have together, its extents, and
     /// its strides in elements.
     Table(u32),
+    /// The same words as [`Table`](KernelArgument::Table) is the address of, themselves, so many of them: of a list whose length
+    /// is known when its kernel is compiled, if they are few. Nobody waits for them.
+    Entries {
+        /// The position of the parameter.
+        list: u32,
+        /// How many words there are.
+        words: u32,
+    },
     /// The value of a launch symbol, as i64.
     Symbol(Symbol),
     /// The scalar parameter at this position, in its element type (bool as one byte).
@@ -44,7 +52,18 @@ impl KernelArgument {
     pub const fn table_words(rank: usize) -> usize {
         TABLE_EXTENTS + 2 * rank
     }
+
+    /// How many words of 8 bytes it takes among the arguments of a launch.
+    pub const fn words(self) -> usize {
+        match self {
+            Self::Entries { words, .. } => words as usize,
+            _ => 1,
+        }
+    }
 }
+
+/// Words that CUDA passes to a kernel on every architecture and driver: 4 KiB.
+pub const MAX_ARGUMENT_WORDS: usize = 512;
 
 /// What is known of extents and counts: they are not negative.
 pub(super) const EXTENT: Facts = Facts::between(0, i64::MAX);
@@ -64,6 +83,10 @@ impl Lower<'_> {
             | KernelArgument::DeviceCount(_)
             | KernelArgument::Marks { .. }
             | KernelArgument::Trap => ArgumentKind::Pointer,
+            KernelArgument::Entries { words, .. } => ArgumentKind::Bytes {
+                bytes: 8 * words,
+                alignment: 8,
+            },
             KernelArgument::Symbol(_) | KernelArgument::DeviceCountMaximum(_) => ArgumentKind::Scalar(ElementType::I64),
             KernelArgument::Scalar(position) => match self.kernel.parameters[position as usize].kind {
                 ParameterKind::Scalar(element) => ArgumentKind::Scalar(element),
@@ -97,6 +120,7 @@ impl Lower<'_> {
         match argument {
             KernelArgument::Pointer(position) => name(position),
             KernelArgument::Table(position) => format!("table_{}", name(position)),
+            KernelArgument::Entries { list, .. } => format!("entries_{}", name(list)),
             KernelArgument::Marks { tensor, .. } => format!("marks_{}", name(tensor)),
             KernelArgument::Trap => "record".to_owned(),
             KernelArgument::DeviceCount(position) => format!("at_{}", name(position)),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::held::MOST_REGISTERS;
 use super::{Lower, LowerError};
-use crate::ir::{Access, Block, Expression, Handle, Kernel, Shape, Statement};
+use crate::ir::{Access, AtomicUpdate, Block, Expression, Handle, Kernel, Shape, Statement};
 use crate::schedule::{VECTOR_BYTES, WARP};
 use crate::stack::room;
 
@@ -63,8 +63,25 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether a value is a little tile that is loaded ahead of a wait and stored behind it as it is: on its way while the program
+    /// waits.
+    pub(super) fn is_ahead_of_wait(&mut self, value: Handle<Expression>) -> Result<bool, LowerError> {
+        let kernel = self.kernel;
+        let ty = kernel.ty(value);
+        let is_load = matches!(kernel.expressions[value], Expression::Load(_));
+        if !self.effects.atomics.waits || !is_load || ty.is_scalar() {
+            return Ok(false);
+        }
+        let bytes = self.layout(ty.shape).elements() * ty.element.size() as u64;
+        if bytes > MOST_EARLY_BYTES || !waits_before_use(&kernel.body, kernel, value) {
+            return Ok(false);
+        }
+        let later = following(&kernel.body, kernel, value).unwrap_or_default();
+        self.stays(value, &later)
+    }
+
     /// Each thread holds its own elements of a tile from here to the end of the block.
-    fn keep_tile(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
+    pub(super) fn keep_tile(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
         let held = self.hold(self.kernel.ty(value), |lower, _, point| lower.pull(value, point))?;
         self.held.insert(value, held);
         self.kept.push(value);
@@ -260,6 +277,29 @@ fn is_pointwise(node: &Expression) -> bool {
             | Expression::Bitcast { .. }
             | Expression::Reshape { .. }
     )
+}
+
+/// Whether a kernel waits for flags between the definition of a value, which is in its outermost block, and the first store of it.
+fn waits_before_use(block: &Block, kernel: &Kernel, value: Handle<Expression>) -> bool {
+    let defines = |statement: &Statement| matches!(statement, Statement::Let(own) if *own == value);
+    let is_wait = |statement: &Statement| match statement {
+        Statement::Let(own) => matches!(
+            &kernel.expressions[*own],
+            Expression::Atomic(atomic) if matches!(atomic.update, AtomicUpdate::Wait { .. })
+        ),
+        _ => false,
+    };
+    let mut behind = block.iter().map(|(statement, _)| statement);
+    if !behind.any(defines) {
+        return false;
+    }
+    let mut until_use =
+        behind.take_while(|statement| !matches!(statement, Statement::Store { value: stored, .. } if *stored == value));
+    until_use.any(|statement| {
+        let mut found = is_wait(statement);
+        statement.for_each_block(|inner| inner.walk(&mut |inner, _| found |= is_wait(inner)));
+        found
+    })
 }
 
 /// What the statements behind a definition use that are in its block.

@@ -1,10 +1,10 @@
 //! Which tensor an access is to: a parameter, or one of a list, which is looked up in the list's table.
 
-use super::argument::EXTENT;
+use super::argument::{EXTENT, MAX_ARGUMENT_WORDS};
 use super::point::Point;
 use super::{KernelArgument, Lower, LowerError, TABLE_EXTENTS};
 use crate::element::ElementType;
-use crate::ir::{Access, Handle, Layout, Shape, Symbol};
+use crate::ir::{Access, Handle, Layout, Parameter, ParameterKind, Shape, Symbol};
 use crate::thread::{Buffer, BufferKind, Facts, Index, Load, Operation, Order, Place, Predicate, Sharing, Type, Use};
 
 /// The tensor of an access.
@@ -141,6 +141,47 @@ impl Lower<'_> {
         buffer
     }
 
+    /// How the words of a list are passed: as an argument if it is known to be short, and that leaves room for all others.
+    fn table(&self, tensor: u32) -> KernelArgument {
+        let of = |argument: KernelArgument, tensor: u32| match argument {
+            KernelArgument::Table(list) | KernelArgument::Entries { list, .. } => list == tensor,
+            _ => false,
+        };
+        let known = self.arguments.iter().map(|(argument, _)| *argument);
+        if let Some(known) = known.clone().find(|argument| of(*argument, tensor)) {
+            return known;
+        }
+        let entries = known.filter(|argument| matches!(argument, KernelArgument::Entries { .. }));
+        let taken: usize = entries.map(KernelArgument::words).sum();
+        let room = MAX_ARGUMENT_WORDS.saturating_sub(self.most_other_words() + taken);
+        match self.entry_words(tensor) {
+            Some(words) if words <= room => KernelArgument::Entries {
+                list: tensor,
+                words: words as u32,
+            },
+            _ => KernelArgument::Table(tensor),
+        }
+    }
+
+    /// The words of a list that is known to be short; one entry there always is.
+    fn entry_words(&self, tensor: u32) -> Option<usize> {
+        let length = self.kernel.short_list(tensor)?.max(1);
+        let rank = usize::from(self.kernel.tensor(tensor)?.rank) - 1;
+        Some(length * KernelArgument::table_words(rank))
+    }
+
+    /// At least as many words as the arguments take that are no entries of lists.
+    fn most_other_words(&self) -> usize {
+        let most = |parameter: &Parameter| match &parameter.kind {
+            // Where it is, its extents, its strides and its marks.
+            ParameterKind::Tensor(tensor) => 2 + 2 * usize::from(tensor.rank),
+            ParameterKind::Count => 2,
+            ParameterKind::Scalar(_) => 1,
+        };
+        let programs_and_record = self.kernel.grid.len() + 1;
+        self.kernel.parameters.iter().map(most).sum::<usize>() + programs_and_record
+    }
+
     /// A word of an entry of a list's table, which nothing writes while a kernel runs that has it.
     fn word(
         &mut self,
@@ -154,16 +195,20 @@ impl Lower<'_> {
         if let Some(known) = self.words.iter().rev().find_map(|scope| scope.get(&key)) {
             return *known;
         }
-        let table = KernelArgument::Table(tensor);
+        let table = self.table(tensor);
         let argument = self.argument(table);
         let name = self.name_of(table);
         let known = self.b.kernel().buffers.iter().find(|(_, buffer)| buffer.name == name);
+        let kind = match table {
+            KernelArgument::Entries { .. } => BufferKind::Parameter { argument },
+            _ => BufferKind::Global {
+                argument,
+                sharing: Sharing::ReadOnly,
+            },
+        };
         let buffer = match known.map(|(buffer, _)| buffer) {
             Some(buffer) => buffer,
-            None => {
-                let sharing = Sharing::ReadOnly;
-                self.b.buffer(name, 8, BufferKind::Global { argument, sharing })
-            }
+            None => self.b.buffer(name, 8, kind),
         };
         let offset = self.b.indices().offset(entry, 8 * word as i64);
         let load = Load {
@@ -171,7 +216,7 @@ impl Lower<'_> {
             ty: Type::scalar(element),
             order: Order::Weak,
             cache: None,
-            read_only: true,
+            read_only: matches!(kind, BufferKind::Global { .. }),
             predicate: None,
         };
         let value = self.b.known(Operation::Load(load), facts);

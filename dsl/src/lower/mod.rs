@@ -52,8 +52,8 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use accesses::{AccessKind, Accesses, GlobalAccess, NarrowError, Repeats};
-pub use argument::KernelArgument;
 pub(crate) use argument::TABLE_EXTENTS;
+pub use argument::{KernelArgument, MAX_ARGUMENT_WORDS};
 pub use asked::{Asked, asked};
 pub use distribution::{Distribution, Form};
 pub use mark::MarkedBy;

@@ -302,6 +302,9 @@ impl Lower<'_> {
             Expression::Load(access) => self.before_read(access.tensor),
             _ => {}
         }
+        if self.is_ahead_of_wait(value)? {
+            self.keep_tile(value)?;
+        }
         if kernel.ty(value).is_scalar() {
             let operand = self.with_others(&[value], |lower| lower.scalar_here(value))?;
             self.scalars.insert(value, operand);

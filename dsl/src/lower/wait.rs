@@ -6,7 +6,10 @@ use super::report::TrapFault;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{Access, Atomic, BinaryOp, CompareOp, Expression, Handle, Literal, Shape};
-use crate::thread::{self, Load, Operation, Order, Place, Register, Type, Unroll, Use};
+use crate::thread::{self, Label, Load, Operation, Order, Place, Register, Type, Unroll, Use};
+
+/// How often a thread looks at a flag before it looks at the time again.
+const LOOKS: u32 = 4;
 
 /// What a program waits for.
 #[derive(Clone, Copy)]
@@ -72,10 +75,6 @@ impl Lower<'_> {
         let placed = self.place(&atomic.access, point, shape)?;
         let rank = self.first_index(&atomic.access, point, shape)?;
         let register = self.b.register("seen", Type::scalar(ElementType::U32));
-        self.b.enter();
-        let start = self.b.emit(Operation::Timer);
-        let label = self.b.label();
-        self.b.enter();
         let flag = Load {
             place: placed.place,
             ty: Type::scalar(ElementType::U32),
@@ -84,13 +83,12 @@ impl Lower<'_> {
             read_only: false,
             predicate: None,
         };
-        let seen = self.b.load(flag);
-        self.b.assign(register, seen);
-        let behind = self.b.binary(BinaryOp::Subtract, seen, epoch);
-        let half = Literal::new(1u32 << 31).into();
-        let reached = self.b.compare(CompareOp::Less, behind, half);
-        let reached = self.b.condition(reached);
-        self.b.when(reached, |b| b.push(thread::Statement::Leave(label)));
+        self.b.enter();
+        let label = self.b.label();
+        let start = self.b.emit(Operation::Timer);
+        self.b.enter();
+        // Looks are many for each time that is read.
+        (0..LOOKS).for_each(|_| self.look(flag, epoch, register, label));
         let now = self.b.emit(Operation::Timer);
         let waited = self.b.binary(BinaryOp::Subtract, now, start);
         let is_over = self.b.compare(CompareOp::GreaterEqual, waited, limit);
@@ -115,6 +113,17 @@ impl Lower<'_> {
             reject: thread::Block::new(),
         });
         Ok(())
+    }
+
+    /// Looks at a flag, and leaves if it has come so far.
+    fn look(&mut self, flag: Load, epoch: Use, register: Handle<Register>, label: Label) {
+        let seen = self.b.load(flag);
+        self.b.assign(register, seen);
+        let behind = self.b.binary(BinaryOp::Subtract, seen, epoch);
+        let half = Literal::new(1u32 << 31).into();
+        let reached = self.b.compare(CompareOp::Less, behind, half);
+        let reached = self.b.condition(reached);
+        self.b.when(reached, |b| b.push(thread::Statement::Leave(label)));
     }
 
     /// Reports what was seen, above what was waited for, and whose flag it is.

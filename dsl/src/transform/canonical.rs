@@ -47,6 +47,13 @@ fn relevant(kernel: &Kernel) -> BTreeSet<Symbol> {
         let Some(tensor) = kernel.tensor(access.tensor) else {
             return;
         };
+        // How it is passed.
+        if kernel.short_list(access.tensor).is_some() {
+            relevant.insert(Symbol::Extent {
+                tensor: access.tensor,
+                axis: 0,
+            });
+        }
         for axis in 0..tensor.rank {
             let guarded = access.guards.get(axis as usize).is_some_and(|g| g.any());
             // A stride is multiplied by the index, unless that is always 0.

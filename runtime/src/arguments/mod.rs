@@ -12,4 +12,4 @@ pub(crate) use facts::{alignment_of, alignment_of_list, layout_of, layout_of_lis
 pub(crate) use seen::{Alike, SeenArguments};
 pub(crate) use table::{elements, words_of};
 pub(crate) use values::{AtMost, HostKnows, differing, has_pinned, list_extents, scalar, tensor_symbols, value_of};
-pub(crate) use word::word_of;
+pub(crate) use word::{list_of, word_of};

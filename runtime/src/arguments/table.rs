@@ -5,20 +5,20 @@ use tilewright_dsl::lower::KernelArgument;
 
 use crate::hardware::memory::Storage;
 
-/// Fills in the words of a list's table; `None` where a tensor is memory of another runtime.
-pub(crate) fn words_of(list: &ListArgument<'_>, words: &mut Vec<u64>) -> Option<()> {
-    let size = KernelArgument::table_words(list.rank);
-    words.clear();
+/// Hands over the words of a list's table, in order; `None` where a tensor is memory of another runtime.
+pub(crate) fn words_of(list: &ListArgument<'_>, mut word: impl FnMut(u64)) -> Option<()> {
     let mut before = 0u64;
     for tensor in &list.tensors {
-        words.push(Storage::of(tensor.memory)?.address() + tensor.offset);
-        words.push(before);
-        words.extend(&tensor.extents);
-        words.extend(tensor.strides.iter().map(|stride| stride.cast_unsigned()));
+        word(Storage::of(tensor.memory)?.address() + tensor.offset);
+        word(before);
+        tensor.extents.iter().for_each(|&extent| word(extent));
+        tensor.strides.iter().for_each(|stride| word(stride.cast_unsigned()));
         before = before.saturating_add(elements(&tensor.extents));
     }
-    // An entry that there always is: that of a tensor without elements.
-    words.resize(words.len().max(size), 0);
+    if list.tensors.is_empty() {
+        // An entry that there always is: that of a tensor without elements.
+        (0..KernelArgument::table_words(list.rank)).for_each(|_| word(0));
+    }
     Some(())
 }
 

@@ -1,12 +1,12 @@
 //! The arguments of kernels on a GPU, each as a word.
 
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ListArgument};
 use tilewright_dsl::lower::KernelArgument;
 
 use super::{scalar, value_of};
 use crate::hardware::memory::Storage;
 
-/// The value of an argument, in the low bytes of a word where it is smaller: the order of bytes is that of the device. `None`
+/// The value of an argument of one word, in the low bytes where it is smaller: the order of bytes is that of the device. `None`
 /// of what belongs to no argument of the call.
 #[inline]
 pub(crate) fn word_of(call: &Call<'_>, grid: [u64; 3], wanted: KernelArgument) -> Option<u64> {
@@ -28,6 +28,17 @@ pub(crate) fn word_of(call: &Call<'_>, grid: [u64; 3], wanted: KernelArgument) -
             ArgumentValue::Count(CountArgument::Device { maximum, .. }) => Some(maximum.cast_unsigned()),
             _ => None,
         },
-        KernelArgument::Trap | KernelArgument::Marks { .. } | KernelArgument::Table(_) => None,
+        KernelArgument::Trap
+        | KernelArgument::Marks { .. }
+        | KernelArgument::Table(_)
+        | KernelArgument::Entries { .. } => None,
+    }
+}
+
+/// The list parameter at a position.
+pub(crate) fn list_of<'c, 'a>(call: &'c Call<'a>, position: u32) -> Option<&'c ListArgument<'a>> {
+    match call.arguments().get(position as usize)? {
+        ArgumentValue::List(list) => Some(list),
+        _ => None,
     }
 }

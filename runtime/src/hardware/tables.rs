@@ -4,7 +4,8 @@
 //! drivers, and so a variant for each capacity; every launch would carry all of it. In device memory one variant serves every
 //! length, and the lists that an engine launches with are the same ones most of the time: a table is copied once, found again
 //! by its content, and read by any stream. Nothing is waited for. Memory of the GPU and of the host is allocated only for a
-//! content that is new.
+//! content that is new. Lists that are known to be short when a kernel is compiled need no table: see
+//! [`KernelArgument::Entries`](tilewright_dsl::lower::KernelArgument::Entries).
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;

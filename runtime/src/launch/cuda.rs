@@ -10,10 +10,10 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use tilewright_dsl::backend::Module;
 use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
-use tilewright_dsl::lower::KernelArgument;
+use tilewright_dsl::lower::{KernelArgument, MAX_ARGUMENT_WORDS};
 
 use super::update::{refused, unknown_place};
-use crate::arguments::{elements, word_of, words_of};
+use crate::arguments::{elements, list_of, word_of, words_of};
 use crate::device::Device;
 use crate::error::{DeviceError, LaunchError};
 use crate::hardware::capture::PlaceInGraph;
@@ -21,9 +21,6 @@ use crate::hardware::cuda::{self, CudaGraph, CudaStream};
 use crate::hardware::memory::{InOrder, Storage, put_launch_in_order};
 use crate::hardware::tables::Table;
 use crate::specialize::{CudaProgram, KeptWords, Served};
-
-/// What CUDA passes to a kernel on every architecture and driver: 4096 bytes, and every argument takes up to 8.
-const MAX_ARGUMENTS: usize = 512;
 
 thread_local! {
     /// The words of the table at hand, kept for their memory.
@@ -69,7 +66,8 @@ fn launch_anew(
     let mut made = Made::new();
     made.fill(call, grid, program, device, Some(stream))?;
     let Made { words, marks, tables } = &mut made;
-    let place = with_pointers(words, |pointers| {
+    let wanted = &program.module.arguments;
+    let place = with_pointers(words, wanted, |pointers| {
         let ready = Ready {
             pointers,
             marks,
@@ -79,13 +77,8 @@ fn launch_anew(
     })?;
     tables.iter().for_each(|table| table.is_read_by(stream));
     if let Some(kept) = kept {
-        kept.place_for(&served.variant).keep(
-            &served.variant,
-            &program.module.arguments,
-            words,
-            tables.drain(..),
-            stream,
-        );
+        kept.place_for(&served.variant)
+            .keep(&served.variant, wanted, words, tables.drain(..), stream);
     }
     Ok(place)
 }
@@ -116,7 +109,7 @@ pub(super) fn update(
     let used = used.chain([served.variant.clone() as _]);
     // SAFETY: as for a launch; the graph keeps the memory and the kernel, and orders its launches with other uses. Tables of
     // graphs stay as long as the device.
-    with_pointers(&mut made.words, |pointers| unsafe {
+    with_pointers(&mut made.words, &program.module.arguments, |pointers| unsafe {
         graph.update(at, kernel, pointers, used)
     })?
     .ok_or_else(|| unknown_place(call))
@@ -124,10 +117,10 @@ pub(super) fn update(
 
 /// The arguments of a launch, and what was made for them.
 struct Made {
-    words: ArrayVec<u64, MAX_ARGUMENTS>,
+    words: ArrayVec<u64, MAX_ARGUMENT_WORDS>,
     /// Freed when they are dropped, which the stream does after the launch.
     marks: Vec<Storage>,
-    tables: ArrayVec<Arc<Table>, MAX_ARGUMENTS>,
+    tables: ArrayVec<Arc<Table>, MAX_ARGUMENT_WORDS>,
 }
 
 impl Made {
@@ -150,19 +143,36 @@ impl Made {
     ) -> Result<(), LaunchError> {
         let Self { words, marks, tables } = self;
         let kernel = call.definition().name();
-        let found = program.module.arguments.len();
-        if found > MAX_ARGUMENTS {
+        let wanted = &program.module.arguments;
+        let found = wanted.iter().map(|wanted| wanted.words()).sum();
+        if found > MAX_ARGUMENT_WORDS {
             return Err(LaunchError::TooManyCudaArguments {
                 kernel,
                 found,
-                most: MAX_ARGUMENTS,
+                most: MAX_ARGUMENT_WORDS,
             });
         }
-        for wanted in &program.module.arguments {
+        for wanted in wanted {
             let missing = || LaunchError::WrongArguments {
                 kernel,
                 reason: format!("nothing fits {wanted:?}"),
             };
+            if let KernelArgument::Entries { list, .. } = *wanted {
+                let mut left = wanted.words();
+                let mut fits = true;
+                let word = |word| match left.checked_sub(1) {
+                    Some(rest) => {
+                        left = rest;
+                        words.push(word);
+                    }
+                    None => fits = false,
+                };
+                list_of(call, list)
+                    .and_then(|list| words_of(list, word))
+                    .filter(|()| fits && left == 0)
+                    .ok_or_else(missing)?;
+                continue;
+            }
             let word = match (wanted, &program.traps) {
                 (KernelArgument::Trap, Some(record)) => Some(record.address()),
                 (KernelArgument::Marks { tensor, words }, _) => match marks_for(call, *tensor, *words, device)? {
@@ -190,25 +200,38 @@ impl Made {
 /// Most kernels have no more arguments.
 const FEW: usize = 32;
 
-/// Does something with a pointer to each of the words.
+/// Does something with a pointer to the first word of each of the arguments, which the words are those of.
 #[inline]
-fn with_pointers<R>(words: &mut [u64], body: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
-    if words.len() > FEW {
-        return with_many_pointers(words, body);
+fn with_pointers<R>(words: &mut [u64], arguments: &[KernelArgument], body: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+    if arguments.len() > FEW {
+        return with_many_pointers(words, arguments, body);
     }
     let mut few = [ptr::null_mut(); FEW];
-    for (pointer, word) in few.iter_mut().zip(words) {
-        *pointer = ptr::from_mut(word).cast();
+    for (pointer, first) in few.iter_mut().zip(first_words(words, arguments)) {
+        *pointer = first;
     }
     body(&mut few)
 }
 
 #[inline(never)]
-fn with_many_pointers<R>(words: &mut [u64], body: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+fn with_many_pointers<R>(
+    words: &mut [u64],
+    arguments: &[KernelArgument],
+    body: impl FnOnce(&mut [*mut c_void]) -> R,
+) -> R {
     // Filled where they are: collecting would move all of the room that there is.
-    let mut pointers = ArrayVec::<_, MAX_ARGUMENTS>::new();
-    pointers.extend(words.iter_mut().map(|word| ptr::from_mut(word).cast()));
+    let mut pointers = ArrayVec::<_, MAX_ARGUMENT_WORDS>::new();
+    pointers.extend(first_words(words, arguments));
     body(&mut pointers)
+}
+
+fn first_words(words: &mut [u64], arguments: &[KernelArgument]) -> impl Iterator<Item = *mut c_void> {
+    let mut rest = words;
+    arguments.iter().map(move |argument| {
+        let (own, behind) = std::mem::take(&mut rest).split_at_mut(argument.words());
+        rest = behind;
+        own.as_mut_ptr().cast()
+    })
 }
 
 /// What the driver is given, but where.
@@ -280,13 +303,15 @@ fn table_for(
     device: &Device,
     stream: Option<&CudaStream>,
 ) -> Result<Option<Arc<Table>>, DeviceError> {
-    let (Some(ArgumentValue::List(list)), Some(cuda)) = (call.arguments().get(position as usize), device.as_cuda())
-    else {
+    let (Some(list), Some(cuda)) = (list_of(call, position), device.as_cuda()) else {
         return Ok(None);
     };
-    WORDS.with_borrow_mut(|words| match words_of(list, words) {
-        Some(()) => device.tables().find(cuda, words, stream).map(Some),
-        None => Ok(None),
+    WORDS.with_borrow_mut(|words| {
+        words.clear();
+        match words_of(list, |word| words.push(word)) {
+            Some(()) => device.tables().find(cuda, words, stream).map(Some),
+            None => Ok(None),
+        }
     })
 }
 

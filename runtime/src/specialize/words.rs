@@ -12,7 +12,7 @@ use tilewright_dsl::ir::Symbol;
 use tilewright_dsl::lower::KernelArgument;
 
 use super::Variant;
-use crate::arguments::word_of;
+use crate::arguments::{list_of, word_of, words_of};
 use crate::hardware::cuda::CudaStream;
 use crate::hardware::memory::InOrder;
 use crate::hardware::tables::Table;
@@ -34,11 +34,13 @@ pub(crate) struct VariantWords {
     /// What they are the arguments of; it may make room.
     variant: Weak<Variant>,
     words: Vec<AtomicU64>,
-    /// Where each of them is.
+    /// Where each argument's are.
     pointers: Vec<AtomicPtr<c_void>>,
     /// Those that differ from launch to launch, and those that the tensors say.
     changing: Vec<(usize, KernelArgument)>,
     of_tensors: Vec<(usize, KernelArgument)>,
+    /// Where the words of lists begin, and of which, by their positions.
+    of_lists: Vec<(usize, u32)>,
     /// Whether the tensors are others than in that launch.
     have_moved: bool,
     /// What some of the words are the addresses of; a stream that reads them.
@@ -104,8 +106,14 @@ impl VariantWords {
         self.clear();
         self.changing.clear();
         self.of_tensors.clear();
+        self.of_lists.clear();
         self.have_moved = false;
-        for (at, &wanted) in wanted.iter().enumerate() {
+        let starts = wanted.iter().scan(0, |next, argument| {
+            let start = *next;
+            *next += argument.words();
+            Some(start)
+        });
+        for (at, &wanted) in starts.clone().zip(wanted) {
             match wanted {
                 KernelArgument::Symbol(Symbol::Extent { .. } | Symbol::Stride { .. })
                 | KernelArgument::Pointer(_)
@@ -113,6 +121,7 @@ impl VariantWords {
                 KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => {
                     self.changing.push((at, wanted));
                 }
+                KernelArgument::Entries { list, .. } => self.of_lists.push((at, list)),
                 KernelArgument::Table(_) | KernelArgument::Trap => {}
                 // New memory at each launch.
                 KernelArgument::Marks { .. } => return,
@@ -123,7 +132,7 @@ impl VariantWords {
         self.pointers.clear();
         // Words stay where they are until they are kept anew.
         self.pointers
-            .extend(self.words.iter().map(|word| AtomicPtr::new(word.as_ptr().cast())));
+            .extend(starts.map(|start| AtomicPtr::new(self.words[start].as_ptr().cast())));
         self.tables.extend(tables);
         self.reader = reader.identity();
         self.variant = Arc::downgrade(variant);
@@ -144,6 +153,12 @@ impl VariantWords {
         let of_tensors = self.of_tensors.iter().filter(|_| self.have_moved);
         for &(at, wanted) in self.changing.iter().chain(of_tensors) {
             self.words[at].store(word_of(call, grid, wanted)?, Relaxed);
+        }
+        for &(at, list) in self.of_lists.iter().filter(|_| self.have_moved) {
+            let mut places = self.words[at..].iter();
+            words_of(list_of(call, list)?, |word| {
+                places.next().into_iter().for_each(|place| place.store(word, Relaxed));
+            })?;
         }
         self.have_moved = false;
         // SAFETY: an `AtomicPtr` has the layout of a pointer, and nobody else has these while they are borrowed.

@@ -236,3 +236,80 @@ fn waits_follow_each_other() {
         }
     }
 }
+
+/// Rows that are loaded before anybody is waited for.
+#[kernel(grid = [programs])]
+fn wait_and_store(
+    buffers: &mut PeerTensors<f32, 2>,
+    flags: &mut PeerTensors<u32, 2>,
+    row: &Tensor<f32, 2>,
+    programs: Count,
+    epoch: u32,
+    limit_ns: u64,
+    rows: Count,
+) {
+    let (program, cols) = (program_id(0), arange(comptime(buffers.extent(1))));
+    let value = row.load_where([program, cols], program < rows);
+    flags.wait_with(program, epoch, WaitOptions::new().limit_ns(limit_ns));
+    require(flags.len() == comptime(flags.len()));
+    for peer in 0..comptime(buffers.len()) {
+        buffers[peer].store([program, cols], value);
+    }
+}
+
+fn waiting(ranks: u64) -> (Kernel, Vec<Argument>) {
+    let programs = 2;
+    let parameters = vec![
+        list(&[ranks, programs, COLUMNS]),
+        ParameterFacts::Value,
+        list(&[ranks, ranks, programs]),
+        ParameterFacts::Value,
+        tensor(&[programs, COLUMNS]),
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+    ];
+    let of = |extents: &[u64], seed: u64| Argument::tensor(F32, extents, 0, move |at| at + seed);
+    let buffers = (0..ranks).map(|rank| of(&[programs, COLUMNS], 1000 * rank));
+    let flags = (0..ranks).map(|_| Argument::tensor(U32, &[ranks, programs], 0, |_| 1));
+    let arguments = vec![
+        Argument::List(buffers.collect()),
+        Argument::Count(1),
+        Argument::List(flags.collect()),
+        Argument::Count(1),
+        of(&[programs, COLUMNS], 500_000),
+        Argument::Count(programs as i64),
+        Argument::Scalar(Literal::new(1u32)),
+        Argument::Scalar(Literal::new(1u64 << 40)),
+        Argument::Count(1),
+    ];
+    let mut kernel = recorded(wait_and_store::definition(), parameters);
+    bind(&mut kernel, &arguments, false);
+    (kernel, arguments)
+}
+
+#[test]
+fn what_is_loaded_before_a_wait_is_on_its_way_meanwhile() {
+    let (kernel, arguments) = waiting(RANKS);
+    for schedule in schedules() {
+        let text = check(&kernel, &schedule, &arguments).kernel.to_string();
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(at(" row[") < at("timer"), "{text}");
+        // Once, and not where it is stored.
+        assert_eq!(text.rfind(" row[").filter(|last| *last > at("timer")), None, "{text}");
+    }
+}
+
+#[test]
+fn short_lists_are_arguments_and_long_ones_are_in_memory() {
+    for (ranks, name) in [(2, "entries"), (16, "entries"), (17, "table")] {
+        let (kernel, arguments) = waiting(ranks);
+        let lowered = check(&kernel, &schedule(64, 1), &arguments);
+        let text = lowered.kernel.to_string();
+        let found = ["buffers", "flags"].map(|list| text.contains(&format!("argument {name}_{list}: ")));
+        assert_eq!(found, [true; 2], "{ranks} ranks: {text}");
+        let words: usize = lowered.arguments.iter().map(|argument| argument.words()).sum();
+        assert!(words <= crate::lower::MAX_ARGUMENT_WORDS, "{words}");
+    }
+}

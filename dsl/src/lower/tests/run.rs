@@ -216,19 +216,11 @@ pub(super) fn launched(
         passed.push(match *argument {
             KernelArgument::Pointer(position) => Passed::Pointer(addresses[position as usize][0]),
             KernelArgument::Table(position) => {
-                let tensors = arguments[position as usize].tensors().iter();
-                let mut before = 0;
-                let words: Vec<u64> = tensors
-                    .zip(&addresses[position as usize])
-                    .flat_map(|(tensor, address)| {
-                        let (extents, strides) = tensor.axes();
-                        let strides = strides.iter().map(|stride| *stride as u64);
-                        let head = [*address, before];
-                        before += tensor.elements();
-                        head.into_iter().chain(extents.iter().copied()).chain(strides)
-                    })
-                    .collect();
-                Passed::Pointer(memory.allocate(words.iter().flat_map(|word| word.to_le_bytes()).collect(), 0))
+                let table = table(&arguments[position as usize], &addresses[position as usize]);
+                Passed::Pointer(memory.allocate(table, 0))
+            }
+            KernelArgument::Entries { list, .. } => {
+                Passed::Bytes(table(&arguments[list as usize], &addresses[list as usize]))
             }
             KernelArgument::Symbol(Symbol::NumPrograms(axis)) => Passed::Scalar(grid[axis as usize]),
             KernelArgument::Symbol(symbol) => {
@@ -260,6 +252,19 @@ pub(super) fn launched(
         .map(|address| memory.bytes(*address).to_vec())
         .collect();
     (outcome, bytes)
+}
+
+/// A list's table: an entry for each of its tensors.
+fn table(list: &Argument, addresses: &[u64]) -> Vec<u8> {
+    let (mut words, mut before) = (Vec::new(), 0);
+    for (tensor, address) in list.tensors().iter().zip(addresses) {
+        let (extents, strides) = tensor.axes();
+        words.extend([*address, before]);
+        words.extend(extents);
+        words.extend(strides.iter().map(|stride| *stride as u64));
+        before += tensor.elements();
+    }
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
 /// Lowers a kernel that reports nothing, and runs it both ways; returns it as threads have it.

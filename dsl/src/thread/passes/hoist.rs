@@ -186,7 +186,7 @@ impl Hoist<'_> {
 }
 
 /// Whether control may leave at or inside a statement.
-fn may_end(statement: &Statement) -> bool {
+pub(super) fn may_end(statement: &Statement) -> bool {
     let own = |statement: &Statement| matches!(statement, Statement::Leave(_) | Statement::Next(_) | Statement::Exit);
     let mut found = own(statement);
     statement.for_each_block(|block| block.walk(&mut |inner, _| found |= own(inner)));

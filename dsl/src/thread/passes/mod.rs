@@ -6,11 +6,13 @@
 //!   any where `nan` finds that nobody can tell;
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
+//! * `early` loads what waits for nothing before threads first meet;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
 //! * `invariant`, for what assembles instructions as they are, does so with what does not change in a loop.
 
 mod common;
 mod dead;
+mod early;
 mod hoist;
 mod invariant;
 mod name;
@@ -33,6 +35,7 @@ pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     common::run(kernel);
     hoist::run(kernel);
     dead::run(kernel);
+    early::run(kernel);
     name::run(kernel);
     narrow
 }

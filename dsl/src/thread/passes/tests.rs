@@ -4,9 +4,9 @@ use super::super::interpret::{self, Memory, Passed};
 use super::super::verify::tests::{Example, example};
 use super::super::verify::verify;
 use super::super::*;
-use super::{common, dead, hoist, name, name_invariants, widen};
+use super::{common, dead, early, hoist, name, name_invariants, widen};
 use crate::element::ElementType;
-use crate::ir::{BinaryOp, Literal};
+use crate::ir::{AtomicOp, BinaryOp, Literal, MemoryOrder, MemoryScope};
 
 const U32: Type = Type::scalar(ElementType::U32);
 
@@ -319,4 +319,137 @@ fn offsets_that_differ_by_a_constant_share_a_name() {
         1,
         "{kernel}"
     );
+}
+
+/// How many loads come before the first barrier, once those that may do.
+fn loads_ahead(fill: impl Fn(&mut Example)) -> usize {
+    let meet = |e: &mut Example| e.b.push(Statement::Barrier { group: 64 });
+    let kernel = changed(
+        |e| {
+            meet(e);
+            fill(e);
+        },
+        early::run,
+    );
+    let before: Block = kernel
+        .body
+        .iter()
+        .take_while(|(statement, _)| !matches!(statement, Statement::Barrier { .. }))
+        .cloned()
+        .collect();
+    loads(&Kernel { body: before, ..kernel })
+}
+
+#[test]
+fn what_waits_for_nothing_is_loaded_before_threads_meet() {
+    let stored = |e: &mut Example, value: Use| {
+        let store = e.store(value);
+        e.b.store(store);
+    };
+    let alone = |e: &mut Example| {
+        let load = e.load(U32);
+        let value = e.b.load(load);
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(alone), 1);
+    // With what its place is made of.
+    let by_another = |e: &mut Example| {
+        let load = e.load(U32);
+        let place = e.b.load(load);
+        let place = e.b.binary(BinaryOp::And, place, Literal::new(127u32).into());
+        let place = e.b.index(place);
+        let offset = e.b.indices().scale(place, 4);
+        let value = e.b.load(Load {
+            place: Place { offset, ..load.place },
+            ..load
+        });
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(by_another), 2);
+    // But not what cannot come along.
+    let by_what_stays = |e: &mut Example| {
+        let store = e.store(Literal::new(1u32).into());
+        let update = Update::Combine {
+            op: AtomicOp::Add,
+            value: Literal::new(1u32).into(),
+        };
+        let atomic = Atomic {
+            place: store.place,
+            element: ElementType::U32,
+            update,
+            order: MemoryOrder::Relaxed,
+            scope: MemoryScope::Device,
+            result: None,
+            predicate: None,
+        };
+        let place = e.b.atomic(atomic, true).expect("its result is wanted");
+        let place = e.b.index(place);
+        let load = e.load(U32);
+        let offset = e.b.indices().scale(place, 4);
+        let offset = e.b.indices().low(offset, 9);
+        let value = e.b.load(Load {
+            place: Place { offset, ..load.place },
+            ..load
+        });
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(by_what_stays), 0);
+    // Little of it.
+    let much = |e: &mut Example| {
+        for step in 0..30 {
+            let load = e.load(U32);
+            let offset = e.b.indices().offset(load.place.offset, 4 * step);
+            let value = e.b.load(Load {
+                place: Place { offset, ..load.place },
+                ..load
+            });
+            stored(e, value);
+        }
+    };
+    assert_eq!(loads_ahead(much), 16);
+}
+
+#[test]
+fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
+    let stored = |e: &mut Example, value: Use| {
+        let store = e.store(value);
+        e.b.store(store);
+    };
+    let again = |store: Store, load: Load| Load {
+        place: store.place,
+        read_only: false,
+        ..load
+    };
+    // Memory that is written.
+    let written = |e: &mut Example| {
+        let load = e.load(U32);
+        let store = e.store(Literal::new(7u32).into());
+        e.b.store(store);
+        let value = e.b.load(again(store, load));
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(written), 0);
+    // Behind what may end the thread.
+    let ended = |e: &mut Example| {
+        let first = e.first_warp();
+        e.b.when(first, |b| b.push(Statement::Exit));
+        let load = e.load(U32);
+        let value = e.b.load(load);
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(ended), 0);
+    // Behind what others are asked about.
+    let acquired = |e: &mut Example| {
+        let load = e.load(U32);
+        let store = e.store(Literal::new(7u32).into());
+        let order = Order::Strong(MemoryOrder::Acquire, MemoryScope::Device);
+        let seen = e.b.load(Load {
+            order,
+            ..again(store, load)
+        });
+        let value = e.b.load(load);
+        let value = e.b.binary(BinaryOp::Add, value, seen);
+        stored(e, value);
+    };
+    assert_eq!(loads_ahead(acquired), 0);
 }
