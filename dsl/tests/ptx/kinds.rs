@@ -504,6 +504,47 @@ fn every_way_for_threads_to_meet() {
 }
 
 #[test]
+fn what_a_block_loads_last_for_a_register_is_loaded_into_it() {
+    for is_conditional in [false, true] {
+        let mut kit = kit("loaded", 64);
+        let register = kit.b.register("end", Type::scalar(ElementType::U32));
+        kit.b.assign(register, Literal::new(7u32).into());
+        // The condition is made of what the register held before.
+        let before = kit.b.read(register);
+        let before = kit.b.index(before);
+        let (thread, eight) = (kit.b.thread(), kit.b.constant(8));
+        let (first, holds) = (
+            kit.b.indices().less(thread, eight),
+            kit.b.indices().less(thread, before),
+        );
+        let load = Load {
+            predicate: is_conditional.then_some(holds),
+            ..kit.load_of(kit.source, Type::scalar(ElementType::U32))
+        };
+        kit.b.when(first, |b| {
+            let loaded = b.load(load);
+            b.assign(register, loaded);
+        });
+        let end = kit.b.read(register);
+        kit.keep(end);
+        let kernel = kit.finish();
+        let text = super::printed(&kernel, super::targets()[1]).text.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let at = lines
+            .iter()
+            .position(|line| line.contains("ld.global.b32"))
+            .expect("a load");
+        let label = lines[at..]
+            .iter()
+            .position(|line| line.starts_with('$'))
+            .expect("the end of the block");
+        // Nothing in the block waits for it.
+        assert_eq!(label, 1, "{text}");
+        assembles(&kernel);
+    }
+}
+
+#[test]
 fn copies_prefetches_and_dynamic_shared_memory() {
     let mut kit = kit("copies", 64);
     let bytes = 200 << 10;

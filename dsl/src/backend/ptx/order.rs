@@ -55,9 +55,11 @@ impl Order {
     }
 
     /// How many of some sorted terms are computed ahead of the branch that is being printed, where ptxas fetches arguments behind it.
+    /// In a loop they would be kept for all of its trips.
     pub(super) fn ahead_of_branch(&self, indices: &IndexArena, sorted: &[&Term]) -> usize {
         match self.branches {
             0 => 0,
+            _ if !self.loops.is_empty() => 0,
             _ => sorted.iter().take_while(|term| self.of(indices, term) == 0).count(),
         }
     }

@@ -34,8 +34,8 @@ fn jump(block: &Block) -> Option<String> {
     jump_of(first).filter(|_| statements.next().is_none())
 }
 
-/// The register that a block's last statements load, as for the ends of rows. Nothing else can mention the loaded value. Where the
-/// load has a predicate, the register is zeroed ahead of it, which the predicate or the address may be made of.
+/// The register that a block's last statements load, as for the ends of rows. Nothing else can mention the loaded value, and what was
+/// read of the register before was copied.
 fn loaded_last(block: &Block) -> Option<(Handle<Register>, &Load, Span)> {
     let mut backwards = block.iter().rev();
     match (backwards.next()?, backwards.next()?) {
@@ -48,7 +48,7 @@ fn loaded_last(block: &Block) -> Option<(Handle<Register>, &Load, Span)> {
                 },
                 span,
             ),
-        ) if *value == Use::Value(*loaded) && load.predicate.is_none() => Some((*register, load, *span)),
+        ) if *value == Use::Value(*loaded) => Some((*register, load, *span)),
         _ => None,
     }
 }
