@@ -227,7 +227,7 @@ impl Writer<'_> {
     /// The sum of terms in 64 bits, on top of a register if there is one.
     pub(super) fn wide_sum(&mut self, base: Option<Reg>, terms: &[Term]) -> Reg {
         let sorted = self.order.sorted(&self.kernel.indices, terms);
-        let ahead = base.map_or(0, |_| self.order.ahead_of_branch(&self.kernel.indices, &sorted));
+        let ahead = base.map_or(0, |_| self.order.ahead_of_argument(&self.kernel.indices, &sorted));
         let (ahead, others) = sorted.split_at(ahead);
         let before = ahead.iter().fold(None, |sum, term| Some(self.add_wide(sum, term)));
         let mut sum = match (before, base) {

@@ -12,8 +12,6 @@ pub(super) struct Order {
     now: u32,
     /// When the loops began that are being printed, the innermost last.
     loops: Vec<u32>,
-    /// So many branches are being printed, one in the other.
-    branches: u32,
 }
 
 impl Order {
@@ -23,7 +21,6 @@ impl Order {
             variables: vec![0; kernel.variables.len()],
             now: 0,
             loops: Vec::new(),
-            branches: 0,
         }
     }
 
@@ -46,21 +43,12 @@ impl Order {
         self.loops.pop();
     }
 
-    pub(super) fn enter_branch(&mut self) {
-        self.branches += 1;
-    }
-
-    pub(super) fn leave_branch(&mut self) {
-        self.branches -= 1;
-    }
-
-    /// How many of some sorted terms are computed ahead of the branch that is being printed, where ptxas fetches arguments behind it.
-    /// In a loop they would be kept for all of its trips.
-    pub(super) fn ahead_of_branch(&self, indices: &IndexArena, sorted: &[&Term]) -> usize {
-        match self.branches {
-            0 => 0,
-            _ if !self.loops.is_empty() => 0,
-            _ => sorted.iter().take_while(|term| self.of(indices, term) == 0).count(),
+    /// How many of some sorted terms are added ahead of an argument: those that are there from the start, since an argument is fetched
+    /// where it is added first, and waited for. In a loop they would be kept for all of its trips.
+    pub(super) fn ahead_of_argument(&self, indices: &IndexArena, sorted: &[&Term]) -> usize {
+        match self.loops.is_empty() {
+            true => sorted.iter().take_while(|term| self.of(indices, term) == 0).count(),
+            false => 0,
         }
     }
 

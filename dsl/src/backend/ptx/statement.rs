@@ -110,9 +110,7 @@ impl Writer<'_> {
                 let guard = self.guard(*condition, wanted);
                 let other = self.fresh_label();
                 self.line(format!("{guard} bra\t{other};"));
-                self.order.enter_branch();
                 self.block(first);
-                self.order.leave_branch();
                 if second.is_empty() {
                     self.label(&other);
                     return;
@@ -122,9 +120,7 @@ impl Writer<'_> {
                     self.line(format!("bra\t{end};"));
                 }
                 self.label(&other);
-                self.order.enter_branch();
                 self.block(second);
-                self.order.leave_branch();
                 self.label(&end);
             }
             Statement::For {
