@@ -73,11 +73,30 @@ impl Lower<'_> {
             return Ok(false);
         }
         let bytes = self.layout(ty.shape).elements() * ty.element.size() as u64;
-        if bytes > MOST_EARLY_BYTES || !waits_before_use(&kernel.body, kernel, value) {
+        if bytes > MOST_EARLY_BYTES || !self.waits_before_store(value) {
             return Ok(false);
         }
         let later = following(&kernel.body, kernel, value).unwrap_or_default();
         self.stays(value, &later)
+    }
+
+    /// Whether the kernel waits for flags between the definition of a value, in its outermost block, and the first store of it.
+    fn waits_before_store(&self, value: Handle<Expression>) -> bool {
+        let kernel = self.kernel;
+        let is_wait = |statement: &Statement| {
+            let Statement::Let(own) = statement else { return false };
+            let node = &kernel.expressions[*own];
+            matches!(node, Expression::Atomic(atomic) if matches!(atomic.update, AtomicUpdate::Wait { .. }))
+        };
+        let waits = |statement: &Statement| {
+            let mut found = is_wait(statement);
+            statement.for_each_block(|inner| inner.walk(&mut |inner, _| found |= is_wait(inner)));
+            found
+        };
+        let stores = |statement: &Statement| matches!(statement, Statement::Store { value: stored, .. } if self.made_of(*stored, value));
+        let statements = kernel.body.iter().map(|(statement, _)| statement);
+        let behind = statements.skip_while(|statement| !matches!(statement, Statement::Let(own) if *own == value));
+        behind.take_while(|statement| !stores(statement)).any(waits)
     }
 
     /// Each thread holds its own elements of a tile from here to the end of the block.
@@ -277,29 +296,6 @@ fn is_pointwise(node: &Expression) -> bool {
             | Expression::Bitcast { .. }
             | Expression::Reshape { .. }
     )
-}
-
-/// Whether a kernel waits for flags between the definition of a value, which is in its outermost block, and the first store of it.
-fn waits_before_use(block: &Block, kernel: &Kernel, value: Handle<Expression>) -> bool {
-    let defines = |statement: &Statement| matches!(statement, Statement::Let(own) if *own == value);
-    let is_wait = |statement: &Statement| match statement {
-        Statement::Let(own) => matches!(
-            &kernel.expressions[*own],
-            Expression::Atomic(atomic) if matches!(atomic.update, AtomicUpdate::Wait { .. })
-        ),
-        _ => false,
-    };
-    let mut behind = block.iter().map(|(statement, _)| statement);
-    if !behind.any(defines) {
-        return false;
-    }
-    let mut until_use =
-        behind.take_while(|statement| !matches!(statement, Statement::Store { value: stored, .. } if *stored == value));
-    until_use.any(|statement| {
-        let mut found = is_wait(statement);
-        statement.for_each_block(|inner| inner.walk(&mut |inner, _| found |= is_wait(inner)));
-        found
-    })
 }
 
 /// What the statements behind a definition use that are in its block.

@@ -6,11 +6,13 @@
 mod choose;
 mod machine;
 mod tables;
+mod work;
 
 use std::fmt;
 
-pub use choose::{Meets, Reason, Work, choose};
+pub use choose::{Reason, choose};
 pub use machine::{Machine, Tuning};
+pub use work::{Meets, Work};
 
 use crate::analysis::effects::Effects;
 use crate::ir::Kernel;

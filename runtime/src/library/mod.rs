@@ -9,6 +9,7 @@ mod disk;
 mod find;
 mod listed;
 mod loader;
+mod mapped;
 mod places;
 mod program;
 mod question;

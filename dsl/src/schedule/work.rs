@@ -1,0 +1,174 @@
+//! What a program does, as far as its schedule depends on it.
+
+use std::cell::Cell;
+
+use super::VECTOR_BYTES;
+use crate::analysis::divisibility::{divisor, stride_divisor};
+use crate::analysis::effects::Effects;
+use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol};
+
+/// How much one program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// 16-byte accesses of its largest tile: whole ones, where its rows begin anywhere.
+    pub vectors: u64,
+    /// Elements of its largest tile.
+    pub elements: u64,
+    /// Whether its threads can work without waiting for one another.
+    pub independent: bool,
+    /// Whether it loads from where a loaded index says, so that it waits for memory twice.
+    pub indirect_load: bool,
+    /// Whether it stores to where a loaded index says.
+    pub indirect_store: bool,
+    /// Loads that an element of what it stores is made of, at most.
+    pub loads: u64,
+    /// Whether rows are not known to begin at multiples of 16 bytes, so that what is loaded is put together of two accesses and
+    /// rows have ends of single elements.
+    pub ragged: bool,
+    /// Whether its author denies that an access is narrow.
+    pub denies_narrow: bool,
+    /// Whether the extents are literals that a loaded index is compared with where it stores.
+    pub literal_bounds: bool,
+    /// How elements meet, if that is what its threads depend on one another by.
+    pub meets: Option<Meets>,
+    /// Whether all elements of a program are combined to one.
+    pub to_one: bool,
+}
+
+/// How elements of a tile meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meets {
+    /// They are scanned, by whole warps.
+    Scanned,
+    /// They are combined or counted.
+    Combined,
+    /// They are sorted.
+    Sorted,
+}
+
+impl Work {
+    /// The work of one program of `kernel`.
+    pub fn of(kernel: &Kernel) -> Self {
+        let effects = Effects::of(kernel);
+        let independent = effects.threads_are_independent();
+        let sorts = |(_, node): (_, &Expression)| matches!(node, Expression::ArgSort { .. });
+        let meets = match effects.has_scans {
+            true => Meets::Scanned,
+            false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
+            false => Meets::Combined,
+        };
+        let is_one = |(value, node): (_, &Expression)| {
+            matches!(node, Expression::Reduce { .. }) && kernel.ty(value).shape.elements() == 1
+        };
+        let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
+        let mut work = Self {
+            vectors: 1,
+            elements: 1,
+            independent,
+            indirect_load: false,
+            indirect_store: false,
+            loads: 1,
+            ragged: false,
+            denies_narrow: kernel.denies_narrow(),
+            literal_bounds: false,
+            meets: by_meeting.then_some(meets),
+            to_one: kernel.expressions.iter().any(is_one),
+        };
+        let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
+        let mut bytes = 0;
+        kernel.body.walk(&mut |statement, _| {
+            let value = match statement {
+                Statement::Store { access, value, .. } => {
+                    work.ragged |= is_ragged(kernel, access, *value);
+                    work.indirect_store |= loaded(access);
+                    work.literal_bounds |= is_bounded_by_literals(kernel, access);
+                    work.loads = work.loads.max(tile_loads(kernel, *value));
+                    *value
+                }
+                Statement::Assign { value, .. } => *value,
+                Statement::Let(value) => match &kernel.expressions[*value] {
+                    Expression::Load(access) => {
+                        work.ragged |= is_ragged(kernel, access, *value);
+                        work.indirect_load |= loaded(access);
+                        return;
+                    }
+                    Expression::Atomic(atomic) => {
+                        work.indirect_store |= loaded(&atomic.access);
+                        // Each element is an access of its own.
+                        let elements = kernel.ty(*value).shape.elements();
+                        work.elements = work.elements.max(elements);
+                        work.vectors = work.vectors.max(elements);
+                        return;
+                    }
+                    Expression::Reduce { value, .. }
+                    | Expression::Scan { value, .. }
+                    | Expression::ArgSort { value, .. }
+                    | Expression::Histogram { value, .. } => *value,
+                    _ => return,
+                },
+                _ => return,
+            };
+            let ty = kernel.ty(value);
+            let elements = ty.shape.elements();
+            work.elements = work.elements.max(elements);
+            bytes = bytes.max(elements * ty.element.size() as u64);
+        });
+        let vectors = match work.ragged {
+            true => bytes / u64::from(VECTOR_BYTES),
+            false => bytes.div_ceil(VECTOR_BYTES.into()),
+        };
+        work.vectors = work.vectors.max(vectors);
+        work
+    }
+}
+
+/// How many loads of tiles `value` is made of.
+fn tile_loads(kernel: &Kernel, value: Handle<Expression>) -> u64 {
+    let loads = Cell::new(0);
+    let is_tile = |value| !kernel.ty(value).is_scalar();
+    let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_));
+    let within = |value| {
+        loads.set(loads.get() + u64::from(is_tile(value) && is_load(value)));
+        is_tile(value) && !is_load(value)
+    };
+    kernel.is_made_of(value, within, |_| false);
+    loads.get()
+}
+
+/// Whether the rows of a tile that is loaded or stored are not known to begin at multiples of 16 bytes.
+fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
+    let Some(parameter) = kernel.tensor(access.tensor) else {
+        return false;
+    };
+    // Neighbours of others are not accessed together anyway.
+    if parameter.layout == Layout::Strided || kernel.ty(tile).is_scalar() {
+        return false;
+    }
+    let size = parameter.element.size() as u64;
+    let rows = access
+        .indices
+        .iter()
+        .zip(0u8..)
+        .take(usize::from(parameter.rank).saturating_sub(1));
+    let mut starts = rows.map(|(&index, axis)| {
+        let by = divisor(kernel, index).saturating_mul(stride_divisor(kernel, access.tensor, axis));
+        by.saturating_mul(size)
+    });
+    !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
+}
+
+/// Whether a loaded index of an access is compared with literals only.
+fn is_bounded_by_literals(kernel: &Kernel, access: &Access) -> bool {
+    let loaded = |(index, _): &(&Handle<Expression>, u8)| depends_on_load(kernel, **index);
+    let is_literal = |(_, axis): (_, u8)| {
+        let tensor = access.tensor;
+        kernel.bindings.exact(Symbol::Extent { tensor, axis }).is_some()
+    };
+    let mut axes = access.indices.iter().zip(0u8..).filter(loaded).peekable();
+    axes.peek().is_some() && axes.all(is_literal)
+}
+
+fn depends_on_load(kernel: &Kernel, value: Handle<Expression>) -> bool {
+    let is_load = |value| matches!(kernel.expressions[value], Expression::Load(_) | Expression::Atomic(_));
+    kernel.is_made_of(value, |_| true, is_load)
+}
