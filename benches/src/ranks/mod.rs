@@ -94,8 +94,34 @@ pub struct Rank {
     quantized: QuantizedHalves,
     local: DeviceTensor<bf16, 2>,
     buffer: DeviceTensor<bf16, 2>,
+    /// The last step that was planned: an engine plans once for all that it gathers.
+    step: Option<Step>,
     graphs: HashMap<String, (Graph, usize)>,
     events: [CudaEvent; 2],
+}
+
+/// Where the rows of a step belong.
+struct Step {
+    counts: Vec<u64>,
+    plan: Plan,
+    topology: Topology,
+}
+
+impl Step {
+    fn new(counts: &[u64], columns: usize) -> Result<Self, Box<dyn Error>> {
+        let ranks = counts.len() as u64;
+        let request = Request {
+            // The rows of each where those before it end, whether they are as many or not.
+            extend: true,
+            row_bytes: 2 * columns as u64,
+            ..Request::new(counts.to_vec(), ranks)
+        };
+        Ok(Self {
+            counts: counts.to_vec(),
+            plan: Plan::new(&request)?,
+            topology: Topology::new(ranks, ranks)?,
+        })
+    }
 }
 
 /// Answers a request of the rank that this process is.
@@ -189,6 +215,7 @@ impl Rank {
             nccl: NcclGroup::join(&stream, meet(rank, ranks, port + 2)?)?,
             limit: Limit::new(&peers, total, columns)?,
             buffer: device.zeros([total, columns])?,
+            step: None,
             graphs: HashMap::new(),
             events: [CudaEvent::timed(cuda)?, CudaEvent::timed(cuda)?],
             device,
@@ -207,16 +234,13 @@ impl Rank {
         let buffer = &mut self.buffer.view_mut().rows(..total)?;
         match way {
             Way::Push | Way::PushQuantized => {
-                let ranks = counts.len() as u64;
-                let request = Request {
-                    // The rows of each where those before it end, whether they are as many or not.
-                    extend: true,
-                    row_bytes: 2 * self.local.extents()[1] as u64,
-                    ..Request::new(counts.to_vec(), ranks)
+                let step = match self.step.take().filter(|step| step.counts == counts) {
+                    Some(step) => step,
+                    None => Step::new(counts, self.local.extents()[1])?,
                 };
-                let (plan, topology) = (Plan::new(&request)?, Topology::new(ranks, ranks)?);
+                let step = self.step.insert(step);
                 let groups = Groups::new(group, self.own.on_stream(stream)?);
-                let movement = Movement::new(&plan, &topology, &groups)?;
+                let movement = Movement::new(&step.plan, &step.topology, &groups)?;
                 let local = self.local.rows(..counts[rank] as usize)?;
                 match way {
                     Way::Push => {

@@ -16,8 +16,10 @@ use crate::ir::{Expression, Shape, Span, Symbol};
 ///
 /// As a kernel parameter it is written `&TensorList<T, R>` or `&mut TensorList<T, R>`, and takes slices, arrays and vectors
 /// of tensors or views at a launch. One variant of the kernel serves every number of them; the most unfavourable alignment
-/// and strides among them decide the code. The tensors of a mutable list share no memory, with each other or with
-/// anything else; each is checked like any argument, and an error names it, as in `layers[3]`.
+/// and strides among them decide the code. Of a kernel that asks for their number as a constant (`comptime(list.len())`) there
+/// is one for each number, and where each of up to 16 tensors is, is passed with the launch itself. The tensors of a mutable
+/// list share no memory, with each other or with anything else; each is checked like any argument, and an error names it, as
+/// in `layers[3]`.
 ///
 /// `list[i]` is one of them: a [`Tensor`] for loads, stores and all else, with an extent and a stride of its own. `i` is any
 /// integer or scalar; no tensor of that number is an index out of bounds, as any other: by default its elements are zero,

@@ -60,6 +60,9 @@ impl<const R: usize> Tensor<u32, R> {
     ///
     /// A flag outside of the tensor is not waited for, unless the policy of the kernel says otherwise.
     ///
+    /// A tile of a tensor that the kernel does not change, loaded before a wait and stored behind it, is on its way meanwhile, if it is
+    /// little (32 bytes of a thread).
+    ///
     /// ```
     /// use tilewright_dsl::{kernel, lang::*};
     ///
