@@ -402,6 +402,63 @@ fn launches_over_lists_of_other_rows_write_to_no_others() -> Result<(), Failure>
     })
 }
 
+/// As `place`, into each tensor of a list whose number is a constant of the kernel; times its place in the list.
+#[kernel(grid = [rows])]
+fn place_in_all(outs: &mut TensorList<i32, 2>, src: &Tensor<i32, 2>, start: Count, rows: Count) {
+    let (row, cols) = (program_id(0), arange(outs.extent(1)));
+    for which in 0..comptime(outs.len()) {
+        outs[which].store([row + start, cols], src.load([row, cols]) * (which as i32 + 1));
+    }
+}
+
+#[test]
+fn launches_of_short_lists_find_their_tensors_wherever_they_are() -> Result<(), Failure> {
+    on_every_device(|device| {
+        const BUFFER: usize = 12;
+        let mut random = fastrand::Rng::with_seed(31);
+        let values: Vec<i32> = (1..=(BUFFER * COLUMNS) as i32).collect();
+        let src = device.upload(&values, [BUFFER, COLUMNS])?;
+        let mut buffers = [(); 4].map(|()| device.zeros::<i32, 2>([BUFFER, COLUMNS]).expect("memory"));
+        let mut expected = [(); 4].map(|()| vec![0; BUFFER * COLUMNS]);
+        for step in 0..160 {
+            // Often the same tensors, now and then others, other rows of theirs, fewer or in another order.
+            let mut order: Vec<usize> = (0..4).collect();
+            if step % 3 == 2 {
+                random.shuffle(&mut order);
+            }
+            order.truncate(if step % 20 < 12 { 3 } else { random.usize(1..4) });
+            let first = if step % 4 == 3 { random.usize(..6) } else { 0 };
+            let (start, count) = (random.usize(..3), random.usize(..8));
+            {
+                let mut views = Vec::new();
+                for (number, buffer) in buffers.iter_mut().enumerate() {
+                    if let Some(which) = order.iter().position(|at| *at == number) {
+                        views.push((which, buffer.view_mut().rows(first..BUFFER)?));
+                    }
+                }
+                views.sort_by_key(|(which, _)| *which);
+                let mut outs: Vec<_> = views.into_iter().map(|(_, view)| view).collect();
+                let call = place_in_all(&mut outs, &src, Runtime(start as u64), Runtime(count as u64));
+                call.launch(device)?;
+            }
+            for (which, number) in order.iter().enumerate() {
+                for row in 0..count.min(BUFFER - first - start) {
+                    for column in 0..COLUMNS {
+                        expected[*number][(first + start + row) * COLUMNS + column] =
+                            values[row * COLUMNS + column] * (which as i32 + 1);
+                    }
+                }
+            }
+            if step % 8 == 7 {
+                for (buffer, expected) in buffers.iter().zip(&expected) {
+                    assert_eq!(&buffer.download()?, expected, "step {step}");
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn bound_launches_do_what_ordinary_ones_do_whatever_their_counts() -> Result<(), Failure> {
     on_every_device(|device| {

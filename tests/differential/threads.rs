@@ -43,19 +43,17 @@ pub fn lowered(kernel: &Kernel, schedule: &Schedule) -> Option<Texts> {
 }
 
 impl Texts {
-    /// Has the compilers that are there compile both. They only have to accept them: making their code good takes most of the
-    /// time.
+    /// Has the compilers that are there compile both.
     pub fn compile(&self) {
         let [cuda, ptx] = &self.texts;
         if Nvrtc::load().is_ok() {
-            let mut options = CompileOptions::new(Architecture::new(9, 0));
-            options.extra.push("--Ofast-compile=max".to_owned());
+            let options = CompileOptions::new(Architecture::new(9, 0));
             compile(cuda.text.as_str(), &cuda.entry, &options)
                 .unwrap_or_else(|error| panic!("{error}\n{}", cuda.text.as_str()));
         }
         if let Ok(ptxas) = Ptxas::find() {
             ptxas
-                .assemble(ptx.text.as_str(), "sm_90", &["-O0"])
+                .assemble(ptx.text.as_str(), "sm_90", &[])
                 .unwrap_or_else(|error| panic!("{error}\n{}", ptx.text.as_str()));
         }
     }

@@ -115,18 +115,15 @@ fn compile_texts(variant: &Variant, architectures: &[&str]) {
         let texts = Texts::new(variant, programs);
         for architecture in architectures {
             let architecture: Architecture = architecture.parse().unwrap();
-            // They only have to accept it: making its code good takes most of their time.
             if has_nvrtc() {
                 let module = texts.cuda();
-                let mut options = CompileOptions::new(architecture);
-                options.extra.push("--Ofast-compile=max".to_owned());
-                compile(module.text.as_str(), &module.entry, &options)
+                compile(module.text.as_str(), &module.entry, &CompileOptions::new(architecture))
                     .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
             }
             if let Some(ptxas) = &ptxas {
                 let module = texts.ptx(architecture);
                 ptxas
-                    .assemble(module.text.as_str(), &architecture.to_string(), &["-O0"])
+                    .assemble(module.text.as_str(), &architecture.to_string(), &[])
                     .unwrap_or_else(|error| panic!("{error}\n{}", module.text.as_str()));
             }
             // One text for all of them: the first says whether it compiles, the rest that the instructions exist.

@@ -63,21 +63,38 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Whether a value is a little tile that is loaded ahead of a wait and stored behind it as it is: on its way while the program
-    /// waits.
+    /// Whether a value is a little tile that is loaded ahead of a wait, of what nobody waits for, and stored behind it as it is: on its
+    /// way while the program waits. Threads hold the elements that they would store in any case: others may be stored in the same
+    /// places, with no barrier between.
     pub(super) fn is_ahead_of_wait(&mut self, value: Handle<Expression>) -> Result<bool, LowerError> {
         let kernel = self.kernel;
         let ty = kernel.ty(value);
-        let is_load = matches!(kernel.expressions[value], Expression::Load(_));
-        if !self.effects.atomics.waits || !is_load || ty.is_scalar() {
+        let Expression::Load(access) = &kernel.expressions[value] else {
+            return Ok(false);
+        };
+        if !self.effects.atomics.waits || ty.is_scalar() || !self.schedule.wide {
             return Ok(false);
         }
-        let bytes = self.layout(ty.shape).elements() * ty.element.size() as u64;
-        if bytes > MOST_EARLY_BYTES || !self.waits_before_store(value) {
+        let (layout, size) = (self.layout(ty.shape), ty.element.size() as u64);
+        let is_vector = u64::from(layout.lanes) * size == u64::from(VECTOR_BYTES);
+        let is_little = layout.elements() * size <= MOST_EARLY_BYTES;
+        let waits = |inner| self.waits_for_others(inner);
+        let waits = access
+            .operands()
+            .any(|operand| kernel.is_made_of(operand, |_| true, waits));
+        if !is_vector || !is_little || waits || !self.waits_before_store(value) {
             return Ok(false);
         }
         let later = following(&kernel.body, kernel, value).unwrap_or_default();
-        self.stays(value, &later)
+        let as_it_is = |later: &Later| matches!(later, Later::Store(_, stored) if *stored == value);
+        let is_only_stored = later.iter().all(|later| as_it_is(later) || !self.uses(later, value));
+        Ok(is_only_stored && self.stays(value, &later)?)
+    }
+
+    /// Whether an element takes others, or memory.
+    fn waits_for_others(&self, value: Handle<Expression>) -> bool {
+        let node = &self.kernel.expressions[value];
+        node.is_collective() || matches!(node, Expression::Load(_) | Expression::Local(_) | Expression::Atomic(_))
     }
 
     /// Whether the kernel waits for flags between the definition of a value, in its outermost block, and the first store of it.
@@ -121,10 +138,7 @@ impl Lower<'_> {
             return BTreeSet::new();
         }
         let own = self.layout(shape).elements();
-        let waits = |inner: Handle<Expression>| {
-            let node = &kernel.expressions[inner];
-            node.is_collective() || matches!(node, Expression::Load(_) | Expression::Local(_) | Expression::Atomic(_))
-        };
+        let waits = |inner| self.waits_for_others(inner);
         let is_early = |load: Handle<Expression>, access: &Access| {
             let ty = kernel.ty(load);
             ty.shape.elements() == shape.elements()

@@ -178,8 +178,8 @@ impl Lower<'_> {
             ParameterKind::Count => 2,
             ParameterKind::Scalar(_) => 1,
         };
-        let programs_and_record = self.kernel.grid.len() + 1;
-        self.kernel.parameters.iter().map(most).sum::<usize>() + programs_and_record
+        // Besides, the programs on each axis, and the record.
+        self.kernel.parameters.iter().map(most).sum::<usize>() + 3 + 1
     }
 
     /// A word of an entry of a list's table, which nothing writes while a kernel runs that has it.

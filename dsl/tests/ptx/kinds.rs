@@ -540,6 +540,16 @@ fn what_a_block_loads_last_for_a_register_is_loaded_into_it() {
             .expect("the end of the block");
         // Nothing in the block waits for it.
         assert_eq!(label, 1, "{text}");
+        // Whether it is loaded was found out from a copy: the register is zero by then.
+        let (_, register) = lines[at].split_once("b32").expect("a register");
+        let register = register.trim().split(',').next().expect("a register");
+        let zeroed = lines
+            .iter()
+            .rposition(|line| *line == format!("mov.b32\t{register}, 0;"));
+        assert_eq!(zeroed.is_some(), is_conditional, "{text}");
+        let names = |line: &&str| line.split([' ', ',', '\t', ';']).any(|word| word == register);
+        let reads = lines[zeroed.unwrap_or(at)..at].iter().skip(1).any(names);
+        assert!(!reads, "{text}");
         assembles(&kernel);
     }
 }

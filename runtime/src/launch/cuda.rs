@@ -259,8 +259,8 @@ fn put(
     };
     let used = || memories(call.arguments()).chain(marks);
     put_launch_in_order(device.hardware(), stream, used, order, || {
-        // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, and a word
-        // is as large and as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
+        // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, one or as many
+        // as an argument has, and a word is as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
         // freeing among them, are ordered after this one by `put_launch_in_order`. The kernel stays within the extents and
         // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
         // `unsafe` block.

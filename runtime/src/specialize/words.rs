@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
+use std::ops::Range;
 use std::slice;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -39,8 +40,8 @@ pub(crate) struct VariantWords {
     /// Those that differ from launch to launch, and those that the tensors say.
     changing: Vec<(usize, KernelArgument)>,
     of_tensors: Vec<(usize, KernelArgument)>,
-    /// Where the words of lists begin, and of which, by their positions.
-    of_lists: Vec<(usize, u32)>,
+    /// Which words are those of lists, and of which, by their positions.
+    of_lists: Vec<(Range<usize>, u32)>,
     /// Whether the tensors are others than in that launch.
     have_moved: bool,
     /// What some of the words are the addresses of; a stream that reads them.
@@ -121,7 +122,7 @@ impl VariantWords {
                 KernelArgument::Symbol(_) | KernelArgument::Scalar(_) | KernelArgument::DeviceCountMaximum(_) => {
                     self.changing.push((at, wanted));
                 }
-                KernelArgument::Entries { list, .. } => self.of_lists.push((at, list)),
+                KernelArgument::Entries { list, .. } => self.of_lists.push((at..at + wanted.words(), list)),
                 KernelArgument::Table(_) | KernelArgument::Trap => {}
                 // New memory at each launch.
                 KernelArgument::Marks { .. } => return,
@@ -132,7 +133,7 @@ impl VariantWords {
         self.pointers.clear();
         // Words stay where they are until they are kept anew.
         self.pointers
-            .extend(starts.map(|start| AtomicPtr::new(self.words[start].as_ptr().cast())));
+            .extend(starts.map(|start| AtomicPtr::new(self.words[start..].as_ptr().cast_mut().cast())));
         self.tables.extend(tables);
         self.reader = reader.identity();
         self.variant = Arc::downgrade(variant);
@@ -154,9 +155,9 @@ impl VariantWords {
         for &(at, wanted) in self.changing.iter().chain(of_tensors) {
             self.words[at].store(word_of(call, grid, wanted)?, Relaxed);
         }
-        for &(at, list) in self.of_lists.iter().filter(|_| self.have_moved) {
-            let mut places = self.words[at..].iter();
-            words_of(list_of(call, list)?, |word| {
+        for (places, list) in self.of_lists.iter().filter(|_| self.have_moved) {
+            let mut places = self.words[places.clone()].iter();
+            words_of(list_of(call, *list)?, |word| {
                 places.next().into_iter().for_each(|place| place.store(word, Relaxed));
             })?;
         }

@@ -3,7 +3,7 @@
 
 use super::run::{Argument, bind, check, lowered_and_run, schedule};
 use crate::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
-use crate::element::ElementType::{F32, U32, U64};
+use crate::element::ElementType::{self, F32, U32, U64};
 use crate::ir::{self, Kernel, Literal};
 use crate::kernel;
 use crate::lang::*;
@@ -312,4 +312,96 @@ fn short_lists_are_arguments_and_long_ones_are_in_memory() {
         let words: usize = lowered.arguments.iter().map(|argument| argument.words()).sum();
         assert!(words <= crate::lower::MAX_ARGUMENT_WORDS, "{words}");
     }
+}
+
+/// What is loaded ahead of a wait is stored behind it, and then something else in the same places.
+#[kernel(grid = [2])]
+fn wait_and_store_twice<T: Number>(
+    out: &mut Tensor<T, 2>,
+    flags: &mut Tensor<u32, 1>,
+    row: &Tensor<T, 2>,
+    other: &Tensor<T, 2>,
+    epoch: u32,
+    limit_ns: u64,
+) {
+    let (program, cols) = (program_id(0), arange(comptime(out.extent(1))));
+    let value = row.load([program, cols]);
+    flags.wait_until_with([arange(2)], epoch, WaitOptions::new().limit_ns(limit_ns));
+    out.store([program, cols], value);
+    if program == 1 {
+        out.store([program, cols], other.load([program, cols]));
+    }
+}
+
+/// Which rows are loaded only other threads know.
+#[kernel(grid = [2])]
+fn wait_and_store_some(
+    out: &mut Tensor<f32, 3>,
+    flags: &mut Tensor<u32, 1>,
+    rows: &Tensor<f32, 2>,
+    which: &mut Tensor<u32, 1>,
+    epoch: u32,
+    limit_ns: u64,
+) {
+    let (program, cols) = (program_id(0), arange(comptime(out.extent(2))));
+    let which = which.atomic_load([arange(2)]).cast::<i32>();
+    let value = rows.load([which.expand_dims(1), cols.expand_dims(0)]);
+    flags.wait_until_with([program], epoch, WaitOptions::new().limit_ns(limit_ns));
+    out.store([program, arange(2).expand_dims(1), cols.expand_dims(0)], value);
+}
+
+#[test]
+fn threads_store_what_they_hold_over_a_wait_as_they_would_store_anything_else() {
+    let definitions = [
+        (ElementType::U8, wait_and_store_twice::<u8>::definition()),
+        (ElementType::I64, wait_and_store_twice::<i64>::definition()),
+        (ElementType::F32, wait_and_store_twice::<f32>::definition()),
+        (ElementType::F64, wait_and_store_twice::<f64>::definition()),
+    ];
+    let [epoch, limit] = [Literal::new(1u32), Literal::new(1u64 << 40)].map(Argument::Scalar);
+    let flags = Argument::tensor(U32, &[2], 0, |_| 1);
+    for (element, definition) in definitions {
+        let of = |seed: u64| Argument::tensor(element, &[2, 320], 0, move |at| (at + seed) % 100);
+        let matrix = || tensor(&[2, 320]);
+        let parameters = vec![
+            matrix(),
+            tensor(&[2]),
+            matrix(),
+            matrix(),
+            ParameterFacts::Value,
+            ParameterFacts::Value,
+        ];
+        let mut kernel = recorded(definition, parameters);
+        let arguments = [of(0), flags.clone(), of(3), of(50), epoch.clone(), limit.clone()];
+        bind_all(&mut kernel, &arguments);
+        for schedule in schedules().chain([Schedule {
+            wide: false,
+            ..schedule(64, 1)
+        }]) {
+            check(&kernel, &schedule, &arguments);
+        }
+    }
+    let parameters = vec![
+        tensor(&[2, 2, 40]),
+        tensor(&[2]),
+        tensor(&[4, 40]),
+        tensor(&[2]),
+        ParameterFacts::Value,
+        ParameterFacts::Value,
+    ];
+    let mut kernel = recorded(wait_and_store_some::definition(), parameters);
+    let f32s = |extents: &[u64]| Argument::tensor(F32, extents, 0, |at| at + 7);
+    let which = Argument::tensor(U32, &[2], 0, |at| 3 - 2 * at);
+    let arguments = [f32s(&[2, 2, 40]), flags, f32s(&[4, 40]), which, epoch, limit];
+    bind_all(&mut kernel, &arguments);
+    for schedule in schedules() {
+        check(&kernel, &schedule, &arguments);
+    }
+}
+
+/// Literals for all extents, those that are pinned already among them.
+fn bind_all(kernel: &mut Kernel, arguments: &[Argument]) {
+    bind(kernel, arguments, true);
+    kernel.bindings.exact.sort_unstable();
+    kernel.bindings.exact.dedup();
 }

@@ -24,14 +24,17 @@ pub(super) fn run(kernel: &mut Kernel) {
 
 /// The statements, with loads ahead of the first that meets.
 fn moved(kernel: &Kernel, statements: Vec<(Statement, Span)>, first: usize) -> Block {
+    // What one thread has been told of before, the others learn there.
+    let tells = |statement: &Statement| orders(statement) && !matches!(statement, Statement::GridDependency(_));
+    if statements[..first].iter().any(|(statement, _)| tells(statement)) {
+        return statements.into_iter().collect();
+    }
     let stops = |statement: &Statement| {
         let is_long = matches!(
             statement,
             Statement::For { .. } | Statement::Loop { .. } | Statement::Scope { .. }
         );
-        let mut orders = orders(statement);
-        statement.for_each_block(|block| block.walk(&mut |inner, _| orders |= self::orders(inner)));
-        is_long || orders || may_end(statement)
+        is_long || orders(statement) || may_end(statement)
     };
     let passed = statements[first..]
         .iter()
@@ -75,13 +78,9 @@ impl Segment<'_> {
         let mut left = MOST_BYTES;
         for at in 0..self.statements.len() {
             let statement = self.statements[at];
-            if let Statement::Let {
-                operation: Operation::Load(load),
-                ..
-            } = statement
-                && let Some(rest) = left.checked_sub(load.ty.bytes())
-                && self.kernel.buffers[load.place.buffer].space() == Space::Global
+            if self.loaded(at) > 0
                 && let Some(needed) = self.needed(at)
+                && let Some(rest) = left.checked_sub(needed.iter().map(|at| self.loaded(*at)).sum())
             {
                 left = rest;
                 self.ahead.extend(needed);
@@ -92,6 +91,17 @@ impl Segment<'_> {
                 }
             });
             self.note_written(statement);
+        }
+    }
+
+    /// How many bytes of the GPU's memory a statement loads.
+    fn loaded(&self, at: usize) -> u32 {
+        match self.statements[at] {
+            Statement::Let {
+                operation: Operation::Load(load),
+                ..
+            } if self.kernel.buffers[load.place.buffer].space() == Space::Global => load.ty.bytes(),
+            _ => 0,
         }
     }
 
@@ -166,9 +176,9 @@ impl Segment<'_> {
     }
 }
 
-/// Whether what others have written is seen behind a statement and not before it.
+/// Whether what others have written is seen behind a statement, or in it, and not before it.
 fn orders(statement: &Statement) -> bool {
-    match statement {
+    let own = |statement: &Statement| match statement {
         Statement::Let {
             operation: Operation::Load(load),
             ..
@@ -176,5 +186,8 @@ fn orders(statement: &Statement) -> bool {
         Statement::Atomic(atomic) => atomic.order != MemoryOrder::Relaxed,
         Statement::Fence { .. } | Statement::AsyncWait(_) | Statement::GridDependency(_) => true,
         _ => false,
-    }
+    };
+    let mut found = own(statement);
+    statement.for_each_block(|block| block.walk(&mut |inner, _| found |= own(inner)));
+    found
 }

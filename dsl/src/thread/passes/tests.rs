@@ -452,4 +452,27 @@ fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
         stored(e, value);
     };
     assert_eq!(loads_ahead(acquired), 0);
+    // Behind what one thread was told of before.
+    let kernel = changed(
+        |e| {
+            let load = e.load(U32);
+            let store = e.store(Literal::new(7u32).into());
+            let order = Order::Strong(MemoryOrder::Acquire, MemoryScope::Device);
+            let seen = e.b.load(Load {
+                order,
+                ..again(store, load)
+            });
+            e.b.push(Statement::Barrier { group: 64 });
+            let value = e.b.load(load);
+            let value = e.b.binary(BinaryOp::Add, value, seen);
+            stored(e, value);
+        },
+        early::run,
+    );
+    let order: Vec<bool> = kernel
+        .body
+        .iter()
+        .map(|(statement, _)| matches!(statement, Statement::Barrier { .. }))
+        .collect();
+    assert_eq!(order.iter().position(|is_barrier| *is_barrier), Some(1), "{kernel}");
 }
