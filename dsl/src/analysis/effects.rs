@@ -82,6 +82,7 @@ impl Effects {
             has_registers: effects.has_tile_locals
                 || effects.has_collectives
                 || !effects.ordered.is_empty()
+                || !effects.of_peers.is_empty()
                 || effects.atomics.used.iter().any(|&found| !kernel.ty(found).is_scalar()),
             loops: Vec::new(),
             ordered: BTreeSet::new(),

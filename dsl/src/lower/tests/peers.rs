@@ -333,6 +333,37 @@ fn wait_and_store_twice<T: Number>(
     }
 }
 
+/// What is in a peer's memory is held where it is loaded, and then something else is stored in the same places.
+#[kernel(grid = [2])]
+fn store_twice_from_peers<T: Number>(out: &mut Tensor<T, 2>, buffers: &mut PeerTensors<T, 2>, other: &Tensor<T, 2>) {
+    let (program, cols) = (program_id(0), arange(comptime(out.extent(1))));
+    let value = buffers.own().load([program, cols]);
+    out.store([program, cols], value);
+    if program == 1 {
+        out.store([program, cols], other.load([program, cols]));
+    }
+}
+
+#[test]
+fn what_is_held_of_peers_is_stored_behind_a_barrier_where_others_store_too() {
+    let definitions = [
+        (ElementType::U8, store_twice_from_peers::<u8>::definition()),
+        (ElementType::I64, store_twice_from_peers::<i64>::definition()),
+        (F32, store_twice_from_peers::<f32>::definition()),
+    ];
+    for (element, definition) in definitions {
+        let of = |seed: u64| Argument::tensor(element, &[2, 320], 0, move |at| (at + seed) % 100);
+        let (matrix, ranks) = (|| tensor(&[2, 320]), 2);
+        let parameters = vec![matrix(), list(&[ranks, 2, 320]), ParameterFacts::Value, matrix()];
+        let mut kernel = recorded(definition, parameters);
+        let arguments = [of(0), Argument::List(vec![of(1), of(2)]), Argument::Count(1), of(50)];
+        bind_all(&mut kernel, &arguments);
+        for schedule in schedules() {
+            check(&kernel, &schedule, &arguments);
+        }
+    }
+}
+
 /// Which rows are loaded only other threads know.
 #[kernel(grid = [2])]
 fn wait_and_store_some(
