@@ -53,6 +53,12 @@ impl KernelArgument {
         TABLE_EXTENTS + 2 * rank
     }
 
+    /// How many words a list of so many tensors of this rank has: those of one entry there always are.
+    pub const fn list_words(length: usize, rank: usize) -> usize {
+        let entries = if length == 0 { 1 } else { length };
+        entries * Self::table_words(rank)
+    }
+
     /// How many words of 8 bytes it takes among the arguments of a launch.
     pub const fn words(self) -> usize {
         match self {

@@ -163,11 +163,10 @@ impl Lower<'_> {
         }
     }
 
-    /// The words of a list that is known to be short; one entry there always is.
+    /// The words of a list that is known to be short.
     fn entry_words(&self, tensor: u32) -> Option<usize> {
-        let length = self.kernel.short_list(tensor)?.max(1);
         let rank = usize::from(self.kernel.tensor(tensor)?.rank) - 1;
-        Some(length * KernelArgument::table_words(rank))
+        Some(KernelArgument::list_words(self.kernel.short_list(tensor)?, rank))
     }
 
     /// At least as many words as the arguments take that are no entries of lists.

@@ -239,6 +239,15 @@ const fn is_integral(element: ElementType) -> bool {
 }
 
 impl Operation {
+    /// Whether it may give something else of the same operands elsewhere: by what a register holds, when it is, or which threads
+    /// come by. A load does by the memory, which others know.
+    pub(super) fn depends_on_its_place(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(_) | Self::Timer | Self::Shuffle { .. } | Self::Vote { .. }
+        )
+    }
+
     /// Calls `visit` with every operand, in order.
     pub fn for_each_operand(&self, mut visit: impl FnMut(Use)) {
         match self {

@@ -1,7 +1,8 @@
 //! What a thread does, in order.
 
 use super::{
-    Argument, AsyncCopy, Atomic, Index, Operation, Place, Predicate, Register, Store, Update, Use, Value, Variable,
+    Argument, AsyncCopy, Atom, Atomic, Index, IndexArena, Operation, Place, Predicate, Register, Store, Update, Use,
+    Value, Variable,
 };
 use crate::ir::{GridDependency, Handle, Meaning, MemoryScope, Span};
 use crate::stack::room;
@@ -341,6 +342,26 @@ pub(super) enum Mention {
     Defines(Handle<Value>),
     /// A variable that it names or counts.
     Names(Handle<Variable>),
+}
+
+impl Mention {
+    /// Calls `visit` with the atoms of what is taken, which indices and conditions are looked into for.
+    pub(super) fn for_each_atom(self, indices: &IndexArena, mut visit: impl FnMut(Atom)) {
+        let mut all = |atoms: &[Atom]| atoms.iter().for_each(|atom| visit(*atom));
+        match self {
+            Self::Use(Use::Value(value)) => all(&[Atom::Value(value)]),
+            Self::Use(Use::Index(index)) => all(indices.atoms(index)),
+            Self::Use(Use::Predicate(condition)) => all(indices.condition_atoms(condition)),
+            Self::Place(place) => {
+                place
+                    .pointer
+                    .into_iter()
+                    .for_each(|pointer| all(&[Atom::Value(pointer)]));
+                all(indices.atoms(place.offset));
+            }
+            Self::Use(Use::Literal(_)) | Self::Argument(_) | Self::Register(_) | Self::Defines(_) | Self::Names(_) => {}
+        }
+    }
 }
 
 impl Statement {

@@ -250,7 +250,7 @@ pub enum LaunchError {
     TooManyCudaArguments {
         /// The kernel.
         kernel: &'static str,
-        /// How many it needs.
+        /// How many it needs: one each, and for a short list as many as there are words of it.
         found: usize,
         /// How many there can be.
         most: usize,

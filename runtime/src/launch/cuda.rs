@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use tilewright_dsl::backend::Module;
-use tilewright_dsl::call::{ArgumentValue, Call, CountArgument};
+use tilewright_dsl::call::{ArgumentValue, Call, CountArgument, ListArgument};
 use tilewright_dsl::lower::{KernelArgument, MAX_ARGUMENT_WORDS};
 
 use super::update::{refused, unknown_place};
@@ -158,18 +158,12 @@ impl Made {
                 reason: format!("nothing fits {wanted:?}"),
             };
             if let KernelArgument::Entries { list, .. } = *wanted {
-                let mut left = wanted.words();
-                let mut fits = true;
-                let word = |word| match left.checked_sub(1) {
-                    Some(rest) => {
-                        left = rest;
-                        words.push(word);
-                    }
-                    None => fits = false,
+                let is_as_long = |list: &&ListArgument<'_>| {
+                    KernelArgument::list_words(list.tensors.len(), list.rank) == wanted.words()
                 };
                 list_of(call, list)
-                    .and_then(|list| words_of(list, word))
-                    .filter(|()| fits && left == 0)
+                    .filter(is_as_long)
+                    .and_then(|list| words_of(list, |word| words.push(word)))
                     .ok_or_else(missing)?;
                 continue;
             }
@@ -259,11 +253,11 @@ fn put(
     };
     let used = || memories(call.arguments()).chain(marks);
     put_launch_in_order(device.hardware(), stream, used, order, || {
-        // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, one or as many
-        // as an argument has, and a word is as aligned as any of them. Every address is of an allocation that the call borrows; later uses,
-        // freeing among them, are ordered after this one by `put_launch_in_order`. The kernel stays within the extents and
-        // strides that were checked to lie in the allocations, as far as its author has not taken that over in an
-        // `unsafe` block.
+        // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, one or as
+        // many as an argument has, and a word is as aligned as any of them. Every address is of an allocation that the call
+        // borrows; later uses, freeing among them, are ordered after this one by `put_launch_in_order`. The kernel stays
+        // within the extents and strides that were checked to lie in the allocations, as far as its author has not taken
+        // that over in an `unsafe` block.
         // An overlapping launch was planned for a kernel that begins with waiting only.
         unsafe {
             launch(

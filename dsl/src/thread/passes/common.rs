@@ -275,8 +275,7 @@ impl Common {
                 let buffer = &self.b.kernel().buffers[place.buffer];
                 buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
             }
-            Operation::Read(_) | Operation::Timer | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
-            _ => true,
+            other => !other.depends_on_its_place(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Operation, Register, Statement, Use, Value, Variable};
+use crate::thread::{Atom, Block, Kernel, Operation, Register, Statement, Value, Variable};
 
 pub(super) fn run(kernel: &mut Kernel) {
     let mut live = Live {
@@ -116,37 +116,16 @@ impl Live<'_> {
 
     fn mention(&mut self, mention: Mention, by: &Statement) {
         match mention {
-            Mention::Use(operand) => self.operand(operand),
-            Mention::Place(place) => {
-                self.values.extend(place.pointer);
-                self.operand(Use::Index(place.offset));
-            }
             Mention::Register(register) => {
                 if !matches!(by, Statement::Assign { .. }) {
                     self.registers.insert(register);
                 }
             }
-            Mention::Argument(_) | Mention::Defines(_) | Mention::Names(_) => {}
-        }
-    }
-
-    fn operand(&mut self, operand: Use) {
-        let indices = &self.kernel.indices;
-        let atoms = match operand {
-            Use::Value(value) => {
-                self.values.insert(value);
-                return;
-            }
-            Use::Literal(_) => return,
-            Use::Index(index) => indices.atoms(index),
-            Use::Predicate(condition) => indices.condition_atoms(condition),
-        };
-        for atom in atoms {
-            match atom {
-                Atom::Value(value) => drop(self.values.insert(*value)),
-                Atom::Variable(variable) => drop(self.variables.insert(*variable)),
+            mention => mention.for_each_atom(&self.kernel.indices, |atom| match atom {
+                Atom::Value(value) => drop(self.values.insert(value)),
+                Atom::Variable(variable) => drop(self.variables.insert(variable)),
                 _ => {}
-            }
+            }),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::hoist::may_end;
 use crate::ir::{Handle, MemoryOrder, Span};
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Buffer, Kernel, Load, Operation, Order, Space, Statement, Use, Value};
+use crate::thread::{Atom, Block, Buffer, Kernel, Load, Operation, Order, Space, Statement, Value};
 
 /// Bytes that a thread loads at most before it needs them.
 const MOST_BYTES: u32 = 64;
@@ -133,12 +133,13 @@ impl Segment<'_> {
                 return None;
             }
             let mut moves = true;
-            self.for_each_atom(self.statements[at], |atom| match atom {
+            let mut needs = |atom| match atom {
                 Atom::Value(value) => open.extend(self.defined.get(&value)),
                 // Of a loop around, and there is none.
                 Atom::Variable(_) => moves = false,
                 Atom::Thread | Atom::Block | Atom::Argument(_) | Atom::Address(_) | Atom::Lane(_) => {}
-            });
+            };
+            self.statements[at].for_each_mention(|mention| mention.for_each_atom(&self.kernel.indices, &mut needs));
             if !moves {
                 return None;
             }
@@ -152,27 +153,8 @@ impl Segment<'_> {
                 // What others write they have not been asked about yet.
                 *order == Order::Weak && !self.written.contains(&place.buffer)
             }
-            Operation::Read(_) | Operation::Timer | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
-            _ => true,
+            other => !other.depends_on_its_place(),
         }
-    }
-
-    /// Everything that a statement mentions but what it defines.
-    fn for_each_atom(&self, statement: &Statement, mut visit: impl FnMut(Atom)) {
-        let indices = &self.kernel.indices;
-        statement.for_each_mention(|mention| match mention {
-            Mention::Use(Use::Value(value)) => visit(Atom::Value(value)),
-            Mention::Use(Use::Index(index)) => indices.atoms(index).iter().for_each(|atom| visit(*atom)),
-            Mention::Use(Use::Predicate(holds)) => indices.condition_atoms(holds).iter().for_each(|atom| visit(*atom)),
-            Mention::Place(place) => {
-                place
-                    .pointer
-                    .into_iter()
-                    .for_each(|pointer| visit(Atom::Value(pointer)));
-                indices.atoms(place.offset).iter().for_each(|atom| visit(*atom));
-            }
-            _ => {}
-        });
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::ir::{Handle, Span};
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Load, Operation, Order, Sharing, Statement, Use, Value, Variable};
+use crate::thread::{Atom, Block, Kernel, Load, Operation, Order, Sharing, Statement, Value, Variable};
 
 pub(super) fn run(kernel: &mut Kernel) {
     let body = std::mem::take(&mut kernel.body);
@@ -153,33 +153,15 @@ impl Hoist<'_> {
                 let buffer = &self.kernel.buffers[place.buffer];
                 certain && buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
             }
-            Operation::Read(_) | Operation::Timer | Operation::Shuffle { .. } | Operation::Vote { .. } => false,
-            _ => true,
+            other => !other.depends_on_its_place(),
         }
     }
 
     /// Whether what a statement takes is defined there.
     fn mentions(&self, statement: &Statement, defined: &Defined) -> bool {
-        let indices = &self.kernel.indices;
-        let is_defined = |atom: &Atom| defined.has(atom);
         let mut found = false;
-        let mut of = |operand: Use| {
-            found |= match operand {
-                Use::Value(value) => defined.values.contains(&value),
-                Use::Literal(_) => false,
-                Use::Index(index) => indices.atoms(index).iter().any(is_defined),
-                Use::Predicate(condition) => indices.condition_atoms(condition).iter().any(is_defined),
-            }
-        };
-        statement.for_each_mention(|mention| match mention {
-            Mention::Use(operand) => of(operand),
-            Mention::Place(place) => {
-                if let Some(pointer) = place.pointer {
-                    of(pointer.into());
-                }
-                of(place.offset.into());
-            }
-            _ => {}
+        statement.for_each_mention(|mention| {
+            mention.for_each_atom(&self.kernel.indices, |atom| found |= defined.has(&atom));
         });
         found
     }

@@ -321,6 +321,11 @@ fn offsets_that_differ_by_a_constant_share_a_name() {
     );
 }
 
+fn stored(e: &mut Example, value: Use) {
+    let store = e.store(value);
+    e.b.store(store);
+}
+
 /// How many loads come before the first barrier, once those that may do.
 fn loads_ahead(fill: impl Fn(&mut Example)) -> usize {
     let meet = |e: &mut Example| e.b.push(Statement::Barrier { group: 64 });
@@ -342,10 +347,6 @@ fn loads_ahead(fill: impl Fn(&mut Example)) -> usize {
 
 #[test]
 fn what_waits_for_nothing_is_loaded_before_threads_meet() {
-    let stored = |e: &mut Example, value: Use| {
-        let store = e.store(value);
-        e.b.store(store);
-    };
     let alone = |e: &mut Example| {
         let load = e.load(U32);
         let value = e.b.load(load);
@@ -411,10 +412,6 @@ fn what_waits_for_nothing_is_loaded_before_threads_meet() {
 
 #[test]
 fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
-    let stored = |e: &mut Example, value: Use| {
-        let store = e.store(value);
-        e.b.store(store);
-    };
     let again = |store: Store, load: Load| Load {
         place: store.place,
         read_only: false,
