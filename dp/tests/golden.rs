@@ -208,6 +208,29 @@ fn elements_meet_as_reviewed() {
 }
 
 #[test]
+fn counts_in_device_memory_are_loaded_together_before_anything_else() {
+    let mut most = 0;
+    for mover in movers::<bf16>(7168, Place::Whole, Place::Whole, Binding::Device) {
+        let kernel = lowered(mover.variant.kernel(), PROGRAMS).kernel;
+        let is_count = |statement: &Statement| match statement {
+            Statement::Let {
+                operation: Operation::Load(load),
+                ..
+            } => kernel.buffers[load.place.buffer].name.starts_with("at_"),
+            _ => false,
+        };
+        let mut counts = 0;
+        kernel
+            .body
+            .walk(&mut |statement, _| counts += usize::from(is_count(statement)));
+        let first = kernel.body.iter().take_while(|(statement, _)| is_count(statement));
+        assert_eq!(first.count(), counts, "{kernel}");
+        most = most.max(counts);
+    }
+    assert!(most >= 3, "`place_rows` has three");
+}
+
+#[test]
 fn no_golden_file_is_left_over_or_names_a_machine() {
     let expected = |name: &str| {
         let stem = name.strip_suffix(".ir").or(name.strip_suffix(".thread"));

@@ -137,6 +137,34 @@ fn loop_variables_are_between_their_bounds_and_assigned_ones_are_not() {
     assert_eq!(found[4], "load src[guarded]");
 }
 
+#[kernel(grid = [1])]
+fn made_before_they_are_tested(out: &mut Tensor<f32, 1>, src: &Tensor<f32, 1>, start: Count, first: Count) {
+    let at = start - 3;
+    let (from, before) = (at + first, 4 - at);
+    if at >= 0 && from < src.extent(0) {
+        out.store([0], src.load([from]));
+    }
+    if at <= 4 && before < src.extent(0) {
+        out.store([1], src.load([before]));
+    }
+    // What was tested there is not known here.
+    if from < src.extent(0) && before < src.extent(0) {
+        out.store([2], src.load([from]) + src.load([before]));
+    }
+}
+
+#[test]
+fn what_is_tested_bounds_what_was_made_of_it_before() {
+    let kernel = trace(
+        &made_before_they_are_tested::definition(),
+        &[Some(&[3]), Some(&[9]), None, None],
+    );
+    let found = proofs(kernel, &[]);
+    let loads: Vec<_> = found.iter().filter(|proof| proof.starts_with("load src")).collect();
+    let [proved, guarded] = ["load src[proved]", "load src[guarded]"];
+    assert_eq!(loads, [proved, proved, guarded, guarded]);
+}
+
 #[kernel(grid = [cdiv(out.extent(0), 64)])]
 fn blocks(out: &mut Tensor<u8, 1>, src: &Tensor<u8, 1>) {
     let i = program_id(0) * 64 + arange(64);

@@ -3,7 +3,10 @@
 use super::Lower;
 use crate::element::ElementType;
 use crate::ir::{Handle, Layout, ParameterKind, Symbol};
-use crate::thread::{Argument, ArgumentKind, Buffer, BufferKind, Facts, Index, Load, Order, Sharing, Type, Use};
+use crate::thread::{
+    self, Argument, ArgumentKind, Block, Buffer, BufferKind, Facts, Index, Load, Operation, Order, Sharing, Statement,
+    Type, Use,
+};
 
 /// One argument of a kernel as it is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -249,4 +252,47 @@ impl Lower<'_> {
             _ => self.b.emit(crate::thread::Operation::Argument(argument)),
         }
     }
+}
+
+/// Loads counts of device memory at the start of a program. They are there whatever the program finds out, and where one waits for
+/// another, a program takes as many times as long to know where its rows lie.
+pub(super) fn load_counts_first(thread: &mut thread::Kernel, arguments: &[(KernelArgument, Handle<Argument>)]) {
+    let is_count = |of: Handle<Argument>| {
+        let mut counts = arguments
+            .iter()
+            .filter(|(argument, _)| matches!(argument, KernelArgument::DeviceCount(_)));
+        counts.any(|(_, argument)| *argument == of)
+    };
+    // What other kernels write until they are waited for is loaded behind that.
+    let kept = thread
+        .buffers
+        .iter()
+        .filter_map(|(buffer, Buffer { kind, .. })| match *kind {
+            BufferKind::Global {
+                argument,
+                sharing: Sharing::ReadOnly,
+            } if is_count(argument) => Some(buffer),
+            _ => None,
+        });
+    let counts: Vec<_> = kept.collect();
+    if !counts.is_empty() {
+        let mut first = Block::new();
+        let rest = without_loads(std::mem::take(&mut thread.body), &counts, &mut first);
+        thread.body = first.into_iter().chain(rest).collect();
+    }
+}
+
+/// A block without the loads from these buffers, which are appended to `loads`.
+fn without_loads(block: Block, buffers: &[Handle<Buffer>], loads: &mut Block) -> Block {
+    let mut rest = Block::new();
+    for (statement, span) in block {
+        match statement {
+            Statement::Let {
+                operation: Operation::Load(load),
+                ..
+            } if buffers.contains(&load.place.buffer) => loads.push(statement, span),
+            statement => rest.push(statement.map_blocks(|block| without_loads(block, buffers, loads)), span),
+        }
+    }
+    rest
 }

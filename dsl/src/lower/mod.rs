@@ -64,6 +64,7 @@ use crate::analysis::races::Races;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
+use argument::load_counts_first;
 use barrier::Order;
 use held::{Held, Variable};
 use point::Point;
@@ -177,6 +178,7 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         ..
     } = lower;
     let mut thread = b.finish();
+    load_counts_first(&mut thread, &arguments);
     narrow.extend(passes::run(&mut thread));
     let accesses = Accesses::of(kernel, &thread, &buffers, &narrow);
     Ok(Lowered {

@@ -61,6 +61,8 @@ pub struct Tuning {
     pub alone: u32,
     /// Single elements that a thread has in flight.
     pub single_elements: u32,
+    /// A launch of no fewer has two programs in a block, if they are short and where their elements lie is known at once.
+    pub paired: u32,
     /// Threads of a block that several programs share.
     pub shared_block: u32,
     /// Threads of a block that does part of a program.
@@ -88,6 +90,7 @@ impl Tuning {
         shortest_row: 256,
         alone: 992,
         single_elements: 5,
+        paired: 1_500,
         shared_block: 256,
         block: 256,
         kept_from: 4_000,
@@ -115,7 +118,7 @@ impl Tuning {
     /// itself does not tell what the kernels around it find in L2, so that is not among them.
     pub fn neighbours(&self) -> Vec<(&'static str, String, Self)> {
         type Set = fn(&mut Tuning, u32);
-        const AXES: [(&str, &[u32], Set); 10] = [
+        const AXES: [(&str, &[u32], Set); 11] = [
             ("brief", &[62, 124, 248, 496, 992], |tuning, value| tuning.brief = value),
             ("long", &[3_972, 7_944, 15_888, 31_776, 63_552], |tuning, value| {
                 tuning.long = value;
@@ -133,6 +136,9 @@ impl Tuning {
             }),
             ("single_elements", &[2, 3, 5, 8], |tuning, value| {
                 tuning.single_elements = value;
+            }),
+            ("paired", &[375, 750, 1_500, 3_000, 6_000], |tuning, value| {
+                tuning.paired = value;
             }),
             ("shared_block", &[128, 256, 512], |tuning, value| {
                 tuning.shared_block = value

@@ -88,7 +88,20 @@ impl Ranges<'_> {
         }
     }
 
-    /// The smallest and largest value of an unknown, in numbers of the launch.
+    /// The smallest and largest value that an unknown has where this is, in any launch. A value may have been tested since others
+    /// were made of it.
+    fn here(&self, unknown: Unknown) -> (i128, i128) {
+        let (low, high) = self.in_every_launch(unknown);
+        match unknown {
+            Unknown::Value(value) => match &self.facts[value.index()] {
+                Some(facts) => (facts.least(low), facts.most(high)),
+                None => (low, high),
+            },
+            _ => (low, high),
+        }
+    }
+
+    /// The smallest and largest value of an unknown where this is, in numbers of the launch.
     fn range(&self, unknown: Unknown) -> (Linear, Linear) {
         let itself = || (Linear::unknown(unknown), Linear::unknown(unknown));
         let from_zero = |most: Linear| (Linear::constant(0), most);
@@ -105,16 +118,14 @@ impl Ranges<'_> {
             }
             _ => {}
         }
-        let (low, high) = self.in_every_launch(unknown);
+        let (low, high) = self.here(unknown);
         (Linear::constant(low), Linear::constant(high))
     }
 
     /// The smallest value of a form, in numbers of the launch.
     pub(super) fn minimum(&self, form: &Linear) -> Option<Linear> {
         if !self.of_launch {
-            return form
-                .minimum(|unknown| self.in_every_launch(unknown))
-                .map(Linear::constant);
+            return form.minimum(|unknown| self.here(unknown)).map(Linear::constant);
         }
         let mut terms = form.iter();
         terms.try_fold(Linear::constant(form.constant), |sum, (unknown, factor)| {

@@ -11,6 +11,7 @@ pub(super) const TUNING: Tuning = Tuning {
     kept_until: 8000,
     load: LoadHint::Streaming,
     long: 15888,
+    paired: 1500,
     shared_block: 256,
     short_row: 1024,
     shortest_row: 256,
