@@ -1,7 +1,6 @@
 //! Ranks that are late, gone, or ask for something else: an error on the others within the limit, no row where none belongs, and
 //! devices that go on.
 
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +12,6 @@ use tilewright_runtime::{Device, DeviceError, Graph, Launch, LaunchError};
 
 use super::place::{AMPLE, Place, for_each_place, on_all, on_exchanges};
 use tilewright_harness::testing::*;
-use tilewright_testing::turn;
 
 /// Short enough to wait for a rank that does not come.
 const LIMIT: Duration = Duration::from_millis(1200);
@@ -459,28 +457,11 @@ fn growth_on_one_rank_while_another_replays_an_older_graph_is_an_error_on_both()
     });
 }
 
-/// A stream that waits must not hold up another one, so the ranks' process has a queue of the device for each stream.
-#[test]
-fn two_groups_of_the_same_devices_gather_at_once() {
-    let _turn = turn();
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child
-        .args([
-            "--exact",
-            "faults::two_groups_of_a_process",
-            "--include-ignored",
-            "--nocapture",
-        ])
-        .env("CUDA_DEVICE_MAX_CONNECTIONS", "32");
-    assert!(child.status().unwrap().success());
-}
-
 /// Each rank has two groups, in threads of their own, whose steps meet as they come.
 #[test]
-#[ignore = "run by `two_groups_of_the_same_devices_gather_at_once`"]
-fn two_groups_of_a_process() {
+fn two_groups_of_the_same_devices_gather_at_once() {
     for_each_place(&[2, 3], |place, ranks| {
-        let second = spare(ranks);
+        let (second, loaded) = (spare(ranks), Barrier::new(ranks));
         on_exchanges(ranks, AMPLE, |rank, exchange| {
             let second = second[rank].lock().unwrap().take().unwrap();
             let device = place.device(rank);
@@ -492,9 +473,13 @@ fn two_groups_of_a_process() {
                 .zip(&streams)
                 .map(|(exchange, stream)| PeerGroup::join(stream, exchange).unwrap())
                 .collect();
-            groups
-                .iter()
-                .for_each(|group| group.reserve::<u16>(64, COLUMNS as u64).unwrap());
+            for group in &groups {
+                group.reserve::<u16>(64, COLUMNS as u64).unwrap();
+                gathers(group, 1000);
+            }
+            // Nothing is loaded while a launch waits: both would wait for the other's end.
+            Device::settle(AMPLE);
+            loaded.wait();
             thread::scope(|scope| {
                 for (salt, group) in groups.into_iter().enumerate() {
                     scope.spawn(move || {

@@ -40,10 +40,12 @@ const HOST_PLACES: u64 = 8;
 /// once. Sums are computed in rank order, in f32 for floats below 32 bits, and rounded once: they are equal on all ranks, and
 /// on every device.
 ///
-/// A launch that waits for other ranks takes its stream, and a GPU has queues for eight streams unless
-/// `CUDA_DEVICE_MAX_CONNECTIONS` says otherwise (up to 32): streams that share a queue hold each other up. So ranks that have several
-/// groups on the same devices either launch what these are asked for in one order, the same on all ranks, as NCCL wants it too, or have
-/// a queue for each stream. Else two groups may wait for each other until the limit, which is an error.
+/// A launch that waits for other ranks runs until they come. The driver loads a kernel when nothing runs on its device, and launches
+/// there wait until it has (measured on an H200). So where several threads ask several groups of the same devices, in no order that
+/// all ranks keep, load first what they launch: ask each group once, and call [`Device::settle`]. Otherwise two groups may wait for
+/// each other until the limit, which is an error.
+///
+/// [`Device::settle`]: tilewright_runtime::Device::settle
 ///
 /// ```
 /// use std::sync::Arc;
