@@ -170,8 +170,10 @@ impl Work {
         }
     }
 
-    /// Whether short programs share blocks. Where there are many, beginning a block takes longer than what it does; measured on an
-    /// H200 with rows of 512 to 1024 elements of 2 bytes and L2 cold: 0.82-0.98 of the time from 4096 programs on, and 1.01 at 1024.
+    /// Whether short programs share blocks: where there are many, beginning a block takes longer than what it does.
+    ///
+    /// Measured on an H200 with rows of 512 to 1024 elements of 2 bytes and L2 cold (`benches/readings/schedules-paired-h200.jsonl`):
+    /// two programs in a block take 0.82 to 1.00 of the time of one at 4096 programs, 0.87 to 1.01 at 16,384, and 1.01 at 1024.
     fn shares_blocks(&self, programs: u64, machine: &Machine) -> bool {
         let accesses = self.vectors.saturating_mul(programs);
         !self.ragged && self.vectors <= 2 * PAIRED && accesses >= machine.accesses(machine.tuning.paired)
