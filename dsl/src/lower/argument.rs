@@ -1,6 +1,9 @@
 //! What the kernel takes, and what it is called.
 
+use std::collections::BTreeSet;
+
 use super::Lower;
+use crate::analysis::effects::Effects;
 use crate::element::ElementType;
 use crate::ir::{Handle, Layout, ParameterKind, Symbol};
 use crate::thread::{
@@ -254,31 +257,72 @@ impl Lower<'_> {
     }
 }
 
-/// Loads counts of device memory at the start of a program. They are there whatever the program finds out, and where one waits for
-/// another, a program takes as many times as long to know where its rows lie.
-pub(super) fn load_counts_first(thread: &mut thread::Kernel, arguments: &[(KernelArgument, Handle<Argument>)]) {
+/// Loads counts of device memory together, where the first of them is loaded: they are there whatever a program finds out, and where one
+/// waits for another, it takes a program as many times as long to know where its rows lie.
+///
+/// Not in a kernel that waits: what others write until then is loaded behind that.
+pub(super) fn load_counts_together(
+    thread: &mut thread::Kernel,
+    arguments: &[(KernelArgument, Handle<Argument>)],
+    effects: &Effects,
+) {
+    if effects.waits || effects.atomics.waits {
+        return;
+    }
     let is_count = |of: Handle<Argument>| {
         let mut counts = arguments
             .iter()
             .filter(|(argument, _)| matches!(argument, KernelArgument::DeviceCount(_)));
         counts.any(|(_, argument)| *argument == of)
     };
-    // What other kernels write until they are waited for is loaded behind that.
-    let kept = thread
+    let counts = thread
         .buffers
         .iter()
         .filter_map(|(buffer, Buffer { kind, .. })| match *kind {
-            BufferKind::Global {
-                argument,
-                sharing: Sharing::ReadOnly,
-            } if is_count(argument) => Some(buffer),
+            BufferKind::Global { argument, .. } if is_count(argument) => Some(buffer),
             _ => None,
         });
-    let counts: Vec<_> = kept.collect();
-    if !counts.is_empty() {
-        let mut first = Block::new();
-        let rest = without_loads(std::mem::take(&mut thread.body), &counts, &mut first);
-        thread.body = first.into_iter().chain(rest).collect();
+    let counts: Vec<_> = counts.collect();
+    if counts.len() > 1 {
+        thread.body = together(std::mem::take(&mut thread.body), &counts);
+    }
+}
+
+/// How many counts wait in registers at most: a fused call has those of every part.
+const MOST_COUNTS: usize = 4;
+
+/// A block with what it loads of these buffers behind the first such load that is not in a block within it.
+fn together(block: Block, counts: &[Handle<Buffer>]) -> Block {
+    let block: Block = block
+        .into_iter()
+        .map(|(statement, span)| (statement.map_blocks(|inner| together(inner, counts)), span))
+        .collect();
+    let Some(first) = block
+        .iter()
+        .position(|(statement, _)| loaded(statement, counts).is_some())
+    else {
+        return block;
+    };
+    let mut found = BTreeSet::new();
+    block.walk(&mut |statement, _| found.extend(loaded(statement, counts)));
+    if found.len() > MOST_COUNTS {
+        return block;
+    }
+    let mut statements = block.into_iter();
+    let before: Vec<_> = statements.by_ref().take(first).collect();
+    let mut loads = Block::new();
+    let rest = without_loads(statements.collect(), counts, &mut loads);
+    before.into_iter().chain(loads).chain(rest).collect()
+}
+
+/// The buffer among these that a statement loads from.
+fn loaded(statement: &Statement, buffers: &[Handle<Buffer>]) -> Option<Handle<Buffer>> {
+    match statement {
+        Statement::Let {
+            operation: Operation::Load(load),
+            ..
+        } => Some(load.place.buffer).filter(|buffer| buffers.contains(buffer)),
+        _ => None,
     }
 }
 
@@ -286,12 +330,9 @@ pub(super) fn load_counts_first(thread: &mut thread::Kernel, arguments: &[(Kerne
 fn without_loads(block: Block, buffers: &[Handle<Buffer>], loads: &mut Block) -> Block {
     let mut rest = Block::new();
     for (statement, span) in block {
-        match statement {
-            Statement::Let {
-                operation: Operation::Load(load),
-                ..
-            } if buffers.contains(&load.place.buffer) => loads.push(statement, span),
-            statement => rest.push(statement.map_blocks(|block| without_loads(block, buffers, loads)), span),
+        match loaded(&statement, buffers) {
+            Some(_) => loads.push(statement, span),
+            None => rest.push(statement.map_blocks(|block| without_loads(block, buffers, loads)), span),
         }
     }
     rest

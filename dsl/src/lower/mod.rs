@@ -64,7 +64,7 @@ use crate::analysis::races::Races;
 use crate::ir::{Expression, Handle, Kernel, Local, Span, verify};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::thread::{self, Argument, Buffer, Builder, Index, Label, Predicate, Register, Use, passes};
-use argument::load_counts_first;
+use argument::load_counts_together;
 use barrier::Order;
 use held::{Held, Variable};
 use point::Point;
@@ -174,11 +174,12 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
         sites,
         distributions,
         buffers,
+        effects,
         mut narrow,
         ..
     } = lower;
     let mut thread = b.finish();
-    load_counts_first(&mut thread, &arguments);
+    load_counts_together(&mut thread, &arguments, &effects);
     narrow.extend(passes::run(&mut thread));
     let accesses = Accesses::of(kernel, &thread, &buffers, &narrow);
     Ok(Lowered {

@@ -173,10 +173,11 @@ impl Work {
     /// Whether short programs share blocks: where there are many, beginning a block takes longer than what it does.
     ///
     /// Measured on an H200 with rows of 512 to 1024 elements of 2 bytes and L2 cold (`benches/readings/schedules-paired-h200.jsonl`):
-    /// two programs in a block take 0.82 to 1.00 of the time of one at 4096 programs, 0.87 to 1.01 at 16,384, and 1.01 at 1024.
+    /// two programs in a block take 0.82 to 1.00 of the time of one at 4096 programs, 0.87 to 1.01 at 16,384, and 1.01 to 1.02 at 1024.
     fn shares_blocks(&self, programs: u64, machine: &Machine) -> bool {
         let accesses = self.vectors.saturating_mul(programs);
-        !self.ragged && self.vectors <= 2 * PAIRED && accesses >= machine.accesses(machine.tuning.paired)
+        let is_short = self.vectors <= 2 * PAIRED && self.loads <= 1;
+        !self.ragged && is_short && accesses >= machine.accesses(machine.tuning.paired)
     }
 
     /// Whether rows that are short and begin anywhere are moved element by element.

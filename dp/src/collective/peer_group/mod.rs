@@ -42,8 +42,9 @@ const HOST_PLACES: u64 = 8;
 ///
 /// A launch that waits for other ranks runs until they come. The driver loads a kernel when nothing runs on its device, and launches
 /// there wait until it has (measured on an H200). So where several threads ask several groups of the same devices, in no order that
-/// all ranks keep, load first what they launch: ask each group once, and call [`Device::settle`]. Otherwise two groups may wait for
-/// each other until the limit, which is an error.
+/// all ranks keep, load first what they launch: ask each group once for each kind of what it will be asked for (element type, columns,
+/// rows), call [`Device::settle`], and begin when all ranks have. Otherwise two groups may wait for each other until the limit, which
+/// is an error.
 ///
 /// [`Device::settle`]: tilewright_runtime::Device::settle
 ///
