@@ -40,11 +40,11 @@ const HOST_PLACES: u64 = 8;
 /// once. Sums are computed in rank order, in f32 for floats below 32 bits, and rounded once: they are equal on all ranks, and
 /// on every device.
 ///
-/// A launch that waits for other ranks runs until they come. The driver loads a kernel when nothing runs on its device, and launches
-/// there wait until it has (measured on an H200). So where several threads ask several groups of the same devices, in no order that
-/// all ranks keep, load first what they launch: ask each group once for each kind of what it will be asked for (element type, columns,
-/// rows), call [`Device::settle`], and begin when all ranks have. Otherwise two groups may wait for each other until the limit, which
-/// is an error.
+/// A launch that waits for other ranks runs until they come. The driver loads a kernel when nothing runs on its device any more, and
+/// launches there wait until it has (`benches/readings/loading-h200.txt`). So where several threads ask several groups of the same
+/// devices, in no order that all ranks keep, load first what they launch: ask each group once for each kind of what it will be asked
+/// for (element type, columns, rows), call [`Device::settle`], and begin when all ranks have. Otherwise two groups may wait for each
+/// other until the limit, which is an error.
 ///
 /// [`Device::settle`]: tilewright_runtime::Device::settle
 ///
