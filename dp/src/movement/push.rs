@@ -239,7 +239,8 @@ impl Movement<'_, PeerGroup> {
         Cut::in_pieces(share.largest, columns, T::TYPE.size(), self.gathering.programs())
     }
 
-    fn share(&self) -> Share {
+    /// This GPU's share among those of all.
+    fn share(&self, shares: &[u64]) -> Share {
         let (first, rows) = self.own_share();
         Share {
             first,
@@ -247,7 +248,7 @@ impl Movement<'_, PeerGroup> {
             rows,
             end: self.layout.padded().iter().sum(),
             total: self.layout.rows(),
-            largest: self.shares().into_iter().max().unwrap_or(0),
+            largest: shares.iter().copied().max().unwrap_or(0),
         }
     }
 
@@ -277,7 +278,8 @@ impl Movement<'_, PeerGroup> {
         if !Arc::ptr_eq(&buffer.turns().peers, self.gathering.peers()) {
             return Err(MovementError::OtherGroup);
         }
-        let (share, columns) = (self.share(), buffer.columns());
+        let (parts, columns) = (self.shares(), buffer.columns());
+        let share = self.share(&parts);
         let extents = [share.total as usize, columns];
         let moved = self.check(extents, local.extents(), self.strictness(counts))?;
         buffer.make_room(share.total)?;
@@ -286,7 +288,7 @@ impl Movement<'_, PeerGroup> {
             element: H::ELEMENT,
             rows: share.total,
             columns: columns as u64,
-            parts: self.shares(),
+            parts,
             starts: Vec::new(),
         })?;
         buffer.turns().half ^= 1;
