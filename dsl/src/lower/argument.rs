@@ -269,20 +269,15 @@ pub(super) fn load_counts_together(
     if effects.waits || effects.atomics.waits {
         return;
     }
-    let is_count = |of: Handle<Argument>| {
-        let mut counts = arguments
-            .iter()
-            .filter(|(argument, _)| matches!(argument, KernelArgument::DeviceCount(_)));
-        counts.any(|(_, argument)| *argument == of)
+    let is_count = |argument| {
+        let of = arguments.iter().find(|(_, handle)| *handle == argument);
+        matches!(of, Some((KernelArgument::DeviceCount(_), _)))
     };
-    let counts = thread
-        .buffers
-        .iter()
-        .filter_map(|(buffer, Buffer { kind, .. })| match *kind {
-            BufferKind::Global { argument, .. } if is_count(argument) => Some(buffer),
-            _ => None,
-        });
-    let counts: Vec<_> = counts.collect();
+    let buffers = thread.buffers.iter();
+    let counts: Vec<_> = buffers
+        .filter(|(_, buffer)| matches!(buffer.kind, BufferKind::Global { argument, .. } if is_count(argument)))
+        .map(|(handle, _)| handle)
+        .collect();
     if counts.len() > 1 {
         thread.body = together(std::mem::take(&mut thread.body), &counts);
     }

@@ -421,21 +421,31 @@ mod tests {
     use super::*;
     use crate::host::MAX_PROGRAMS;
 
+    /// One tile that is moved, from and to places that are known at once.
+    fn moved(vectors: u64, elements: u64) -> Work {
+        Work {
+            vectors,
+            elements,
+            independent: true,
+            indirect_load: false,
+            indirect_store: false,
+            loads: 1,
+            ragged: false,
+            denies_narrow: false,
+            literal_bounds: false,
+            meets: None,
+            to_one: false,
+        }
+    }
+
     #[test]
     fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
         let rows = |elements: u64, ragged, denies_narrow, programs| {
             let work = Work {
-                vectors: (elements / 8).max(1),
-                elements,
-                independent: true,
                 indirect_load: true,
-                indirect_store: false,
-                loads: 1,
                 ragged,
                 denies_narrow,
-                literal_bounds: false,
-                meets: None,
-                to_one: false,
+                ..moved((elements / 8).max(1), elements)
             };
             work.schedule(&Machine::H200, programs)
         };
@@ -460,17 +470,9 @@ mod tests {
     fn two_short_programs_share_a_block_where_there_are_many_and_their_places_are_known() {
         let schedule = |vectors, ragged, indirect_load, programs| {
             let work = Work {
-                vectors,
-                elements: 8 * vectors,
-                independent: true,
                 indirect_load,
-                indirect_store: false,
-                loads: 1,
                 ragged,
-                denies_narrow: false,
-                literal_bounds: false,
-                meets: None,
-                to_one: false,
+                ..moved(vectors, 8 * vectors)
             };
             work.schedule(&Machine::H200, programs)
         };
@@ -497,17 +499,11 @@ mod tests {
     fn a_long_row_that_is_combined_to_one_has_fewer_threads_where_there_are_few_and_one_tile_is_loaded() {
         let threads = |to_one, loads, programs| {
             let work = Work {
-                vectors: 896,
-                elements: 7168,
                 independent: false,
-                indirect_load: false,
-                indirect_store: false,
                 loads,
-                ragged: false,
-                denies_narrow: false,
-                literal_bounds: false,
                 meets: Some(Meets::Combined),
                 to_one,
+                ..moved(896, 7168)
             };
             work.schedule(&Machine::H200, programs).threads
         };

@@ -436,7 +436,7 @@ fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
     };
     assert_eq!(loads_ahead(ended), 0);
     // Behind what others are asked about.
-    let acquired = |e: &mut Example| {
+    let acquire = |e: &mut Example| {
         let load = e.load(U32);
         let store = e.store(Literal::new(7u32).into());
         let order = Order::Strong(MemoryOrder::Acquire, MemoryScope::Device);
@@ -444,6 +444,10 @@ fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
             order,
             ..again(store, load)
         });
+        (load, seen)
+    };
+    let acquired = |e: &mut Example| {
+        let (load, seen) = acquire(e);
         let value = e.b.load(load);
         let value = e.b.binary(BinaryOp::Add, value, seen);
         stored(e, value);
@@ -452,13 +456,7 @@ fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
     // Behind what one thread was told of before.
     let kernel = changed(
         |e| {
-            let load = e.load(U32);
-            let store = e.store(Literal::new(7u32).into());
-            let order = Order::Strong(MemoryOrder::Acquire, MemoryScope::Device);
-            let seen = e.b.load(Load {
-                order,
-                ..again(store, load)
-            });
+            let (load, seen) = acquire(e);
             e.b.push(Statement::Barrier { group: 64 });
             let value = e.b.load(load);
             let value = e.b.binary(BinaryOp::Add, value, seen);
