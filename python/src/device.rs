@@ -209,7 +209,21 @@ pub fn unseal(py: Python<'_>, device: &Bound<'_, PyAny>) -> PyResult<()> {
     })
 }
 
-/// Waits up to `seconds` until nothing is being compiled behind, in the whole process, and says whether nothing is.
+/// Lets what was compiled behind for `device` wait up to `seconds` until there is nothing to do, and then be loaded all the same, which
+/// holds up launches; for as long as it takes if that is `None`, as it is unless something else is said.
+#[pyfunction]
+#[pyo3(signature = (device, seconds))]
+pub fn set_patience(py: Python<'_>, device: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
+    let place = Place::named(device)?;
+    let patience = seconds.map_or(Ok(Duration::MAX), limit)?;
+    work(py, || {
+        place.device()?.set_patience(patience);
+        Ok(())
+    })
+}
+
+/// Waits up to `seconds` until nothing is being compiled behind, nor waits to be loaded, in the whole process, and says whether that
+/// is so.
 #[pyfunction]
 #[pyo3(signature = (seconds))]
 pub fn settle(py: Python<'_>, seconds: f64) -> PyResult<bool> {

@@ -27,7 +27,7 @@ mod _native {
     #[pymodule_export]
     use crate::arena::{Arena, Buffer};
     #[pymodule_export]
-    use crate::device::{add_packages, seal, settle, synchronize, unseal};
+    use crate::device::{add_packages, seal, set_patience, settle, synchronize, unseal};
     #[pymodule_export]
     use crate::group::LocalGroup;
     #[pymodule_export]

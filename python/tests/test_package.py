@@ -63,6 +63,8 @@ class Errors(unittest.TestCase):
             (lambda: tilewright.gather_rows(out, src, index, stream="x"), tilewright.ArgumentError),
             (lambda: tilewright.gather_rows(out, src, index, stream=-1), tilewright.ArgumentError),
             (lambda: tilewright.settle(-1), tilewright.ArgumentError),
+            (lambda: tilewright.set_patience("cpu", -1.0), tilewright.ArgumentError),
+            (lambda: tilewright.set_patience("cuda:99", None), tilewright.ArgumentError),
             (lambda: tilewright.synchronize("tpu"), tilewright.ArgumentError),
             (lambda: tilewright.synchronize("cuda:99"), tilewright.ArgumentError),
         ]

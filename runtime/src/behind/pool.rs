@@ -88,11 +88,6 @@ impl Pool {
         self.is_of_this_process() && self.queue.lock().jobs.len() < MAX_THREADS
     }
 
-    /// Waits until there are no jobs, for so long at most. Returns whether there are none.
-    pub(crate) fn settle(&self, limit: Duration) -> bool {
-        self.behind.settle(limit)
-    }
-
     fn work(&self) {
         loop {
             let mut queue = self.queue.lock();
@@ -157,7 +152,7 @@ mod tests {
             };
             assert!(POOL.submit(job));
         }
-        assert!(POOL.settle(LONG));
+        assert!(BEHIND.settle(LONG));
         assert_eq!(done.load(SeqCst), 66);
     }
 
@@ -172,7 +167,7 @@ mod tests {
             .count();
         assert!((MAX_JOBS..=MAX_JOBS + MAX_THREADS).contains(&accepted), "{accepted}");
         drop(gate);
-        assert!(POOL.settle(LONG));
+        assert!(BEHIND.settle(LONG));
         assert!(POOL.submit(|| {}), "there is room again");
     }
 }

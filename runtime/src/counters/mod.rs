@@ -44,6 +44,9 @@ pub struct Counters {
     pub held_back: u64,
     /// Attempts to build a variant behind that failed.
     pub failures: u64,
+    /// Variants loaded behind while the device had work, as its [patience](crate::Device::set_patience) was over: launches may have
+    /// been held up.
+    pub busy_loads: u64,
     /// Bytes of the cubins that are loaded.
     pub code_bytes: u64,
     /// How long launches took on the host, those that waited included: of one in thirteen, and the first, or of all on a device
@@ -108,6 +111,7 @@ tally!(
     evictions,
     held_back,
     failures,
+    busy_loads,
     code_bytes
 );
 

@@ -55,6 +55,11 @@ pub(super) fn text(counters: &Counters, labels: &str) -> String {
             "Attempts to build a variant behind that failed.",
             c.failures,
         ),
+        (
+            "busy_loads",
+            "Variants loaded behind while the device had work.",
+            c.busy_loads,
+        ),
     ] {
         let name = format!("tilewright_{name}_total");
         one(&name, "counter", help, &simple(value.to_string()));

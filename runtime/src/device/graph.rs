@@ -237,7 +237,9 @@ impl Graph {
                 // SAFETY: the graph keeps what its launches use, and every launch was checked when it was captured or updated;
                 // memory that it does not own, `capture_borrowing` or `update_borrowing` was promised for. What uses the memory
                 // otherwise is ordered with this.
-                put_kept_in_order(hardware, queue, kept, || around(&mut || unsafe { work.launch(queue) }))
+                put_kept_in_order(hardware, queue, kept, || around(&mut || unsafe { work.launch(queue) }))?;
+                hardware.mark(queue);
+                Ok(())
             }
             (Work::Host { launches, .. }, _) => around(&mut || {
                 launches.iter().for_each(|launch| launch());

@@ -24,7 +24,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Definition, Specialize};
 
-use crate::behind::COMPILERS;
+use crate::behind::settle_variants;
 use crate::cache::BundleBuilder;
 use crate::compile::{CompileError, Compiler, Settled};
 use crate::error::LaunchError;
@@ -278,9 +278,30 @@ impl Device {
         self.0.specializer.seal(false);
     }
 
-    /// Waits until nothing is being compiled behind, in the whole process, for so long at most. Returns whether nothing is.
+    /// How long a variant that was compiled behind may wait from now on until the device has nothing to do; unless it is told
+    /// otherwise, for as long as it takes.
+    ///
+    /// To load it, the driver waits until all that is queued on the GPU is done, and holds up every launch there meanwhile. Who would
+    /// rather have better variants soon, where the GPU is never without work, sets a limit: then launches are held up once for all
+    /// that has waited as long ([`Counters::busy_loads`]), as often as there is something. [`Duration::ZERO`] waits for nothing.
+    ///
+    /// What a launch waits for itself, and what is [warmed up](crate::warm_up), is loaded at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tilewright_runtime::Device;
+    ///
+    /// let device = Device::cpu();
+    /// device.set_patience(Duration::from_secs(10));
+    /// ```
+    pub fn set_patience(&self, patience: Duration) {
+        self.hardware().set_patience(patience);
+    }
+
+    /// Waits until nothing is being compiled behind, nor waits to be loaded, in the whole process, for so long at most. Returns
+    /// whether nothing is.
     pub fn settle(limit: Duration) -> bool {
-        COMPILERS.settle(limit)
+        settle_variants(limit)
     }
 
     /// Calls `hook` with each event on this device from now on, in the thread in which it happens: it had better be quick.

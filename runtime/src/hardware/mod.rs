@@ -6,6 +6,7 @@ pub mod cuda;
 
 pub(crate) mod capture;
 pub(crate) mod memory;
+mod quiet;
 pub(crate) mod record;
 pub(crate) mod tables;
 
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::DeviceError;
 use cuda::{CudaDevice, CudaStream};
+use quiet::Quiet;
 
 /// A CPU or a GPU, with the order of the work that is asked of it. Clones are the same.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ struct Shared {
     order: RwLock<()>,
     /// How often memory moved so, or others' memory came.
     moves: AtomicU64,
+    quiet: Quiet,
 }
 
 /// What does the work.
@@ -57,6 +60,7 @@ impl Hardware {
             streams: Mutex::default(),
             order: RwLock::new(()),
             moves: AtomicU64::new(0),
+            quiet: Quiet::default(),
         }))
     }
 

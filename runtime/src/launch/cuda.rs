@@ -252,7 +252,7 @@ fn put(
         false => cuda::launch,
     };
     let used = || memories(call.arguments()).chain(marks);
-    put_launch_in_order(device.hardware(), stream, used, order, || {
+    let place = put_launch_in_order(device.hardware(), stream, used, order, || {
         // SAFETY: the pointers are to the words of the arguments that the kernel was printed with, in their order, one or as
         // many as an argument has, and a word is as aligned as any of them. Every address is of an allocation that the call
         // borrows; later uses, freeing among them, are ordered after this one by `put_launch_in_order`. The kernel stays
@@ -270,7 +270,9 @@ fn put(
             )
         }
     })
-    .map_err(|error: DeviceError| error.into())
+    .map_err(LaunchError::from)?;
+    device.hardware().mark(stream);
+    Ok(place)
 }
 
 /// The memory that arguments lie in.

@@ -10,7 +10,7 @@ use tilewright_dsl::panic;
 use tilewright_dsl::schedule::Schedule;
 
 use super::build::{self, Wait};
-use super::class::{Binding, LaunchClass};
+use super::class::{Binding, LaunchClass, Staged};
 use super::key::{Key, Literals};
 use super::plan::Shared;
 use super::request::{End, MAX_ATTEMPTS, Wanted};
@@ -28,35 +28,79 @@ pub(crate) struct ServedBy {
 }
 
 impl Shared {
-    /// Has a variant built behind, unless it has been asked for.
+    /// Has a variant built behind, unless it has been asked for: compiled at once, and loaded when that holds up no launch.
     pub(super) fn ask_for(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) {
         if !class.requests.begin(wanted) {
             return;
         }
         let (shared, asked) = (self.itself.clone(), class.clone());
         let job = move || {
-            let Some(shared) = shared.upgrade() else { return };
-            let built = catch_unwind(AssertUnwindSafe(|| shared.build_behind(&asked, wanted, programs)));
-            let how = match built {
-                Ok(Ok(())) => End::Built,
-                Ok(Err(error)) => shared.failed(&asked, &error.to_string()),
-                Err(panic) => shared.failed(&asked, &format!("it panicked: {}", panic::message(&*panic))),
+            let Some(here) = shared.upgrade() else { return };
+            let Some(prepared) = here.attempt(&asked, wanted, || here.prepare(&asked, wanted, programs)) else {
+                return;
             };
-            if asked.requests.end(wanted, how) {
-                asked.keep_provisional(wanted);
-            }
+            let hardware = here.hardware.clone();
+            drop(here);
+            hardware.when_quiet(move |is_quiet| {
+                let Some(shared) = shared.upgrade() else { return };
+                let built = shared.attempt(&asked, wanted, || {
+                    shared.build_behind(&asked, wanted, prepared, is_quiet)
+                });
+                if built.is_some() {
+                    asked.requests.end(wanted, End::Built);
+                }
+            });
         };
-        if !COMPILERS.submit(job) {
+        if self.hardware.has_enough_waiting() || !COMPILERS.submit(job) {
             class.requests.end(wanted, End::NotTried);
         }
     }
 
-    fn build_behind(&self, class: &Arc<LaunchClass>, wanted: Wanted, programs: u64) -> Result<(), LaunchError> {
-        let (holding, schedule) = wanted;
+    /// A step on the way to a variant that is built behind; `None` if it failed, which ends the request.
+    fn attempt<T>(
+        &self,
+        class: &LaunchClass,
+        wanted: Wanted,
+        step: impl FnOnce() -> Result<T, LaunchError>,
+    ) -> Option<T> {
+        let how = match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(error)) => self.failed(class, &error.to_string()),
+            Err(panic) => self.failed(class, &format!("it panicked: {}", panic::message(&*panic))),
+        };
+        if class.requests.end(wanted, how) {
+            class.keep_provisional(wanted);
+        }
+        None
+    }
+
+    /// Has the code of a wanted variant made.
+    fn prepare(
+        &self,
+        class: &Arc<LaunchClass>,
+        (holding, schedule): Wanted,
+        programs: u64,
+    ) -> Result<(Arc<Staged>, Option<Schedule>), LaunchError> {
         let staged = class.staged(holding)?;
         let chosen = || class.schedule(&staged, self.machine().as_ref(), programs);
         let schedule: Option<Schedule> = schedule.or_else(chosen);
+        if let Some(schedule) = &schedule {
+            build::prepare(self, &staged, schedule)?;
+        }
+        Ok((staged, schedule))
+    }
+
+    fn build_behind(
+        &self,
+        class: &Arc<LaunchClass>,
+        (holding, _): Wanted,
+        (staged, schedule): (Arc<Staged>, Option<Schedule>),
+        is_quiet: bool,
+    ) -> Result<(), LaunchError> {
         let (variant, is_new) = build::variant(self, &staged, schedule.as_ref(), Wait::Behind)?;
+        if is_new && !is_quiet {
+            Tally::add(&self.tally.busy_loads);
+        }
         staged.keep(schedule, &variant);
         let is_for_all = holding == ConditionBits::NONE && class.trial.is_none();
         if is_for_all {
@@ -102,7 +146,7 @@ impl Shared {
         }
         // There is always more that may be worth it, and asking costs the launch.
         let launches = self.tally.launches();
-        if !self.tried.has_room(launches) || !COMPILERS.is_quick() {
+        if !self.tried.has_room(launches) || !COMPILERS.is_quick() || self.hardware.has_enough_waiting() {
             self.tried.wait(launches);
             return;
         }

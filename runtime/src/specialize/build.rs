@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::lower::{KernelArgument, LowerError};
@@ -39,6 +39,30 @@ pub(super) fn find(shared: &Shared, staged: &Staged, schedule: Option<&Schedule>
     shared.variants.find(id, wait == Wait::InHaste)
 }
 
+/// Has the code of a variant made that nobody waits for, so that building it is to load it.
+pub(super) fn prepare(shared: &Shared, staged: &Staged, schedule: &Schedule) -> Result<(), LaunchError> {
+    let kernel = &staged.kernel;
+    let (None, Some(cuda)) = (&shared.offline, shared.hardware.as_cuda()) else {
+        return Ok(());
+    };
+    check_schedule(kernel, schedule)?;
+    let id = identify(shared, kernel, Some(schedule));
+    shared
+        .variants
+        .prepare(id, || code_for(shared, cuda, kernel, schedule, false))
+}
+
+fn code_for(
+    shared: &Shared,
+    cuda: &CudaDevice,
+    kernel: &Kernel,
+    schedule: &Schedule,
+    in_haste: bool,
+) -> Result<Code, LaunchError> {
+    let limit = shared.limits.compilation();
+    code(cuda, shared.compiler, limit, kernel, schedule, in_haste)
+}
+
 /// The variant of a staged kernel with a schedule, which the CPU device does without; and whether it was built now.
 pub(super) fn variant(
     shared: &Shared,
@@ -56,13 +80,14 @@ pub(super) fn variant(
     let (waits, in_haste) = (wait != Wait::Behind, wait == Wait::InHaste);
     let mut origin = None;
     let waiting = waits.then(Waiting::begin);
-    let (variant, is_new) = shared.variants.get_or_build(id, in_haste, || {
+    let (variant, is_new) = shared.variants.get_or_build(id, in_haste, |prepared| {
         #[cfg(test)]
         shared.inject(&kernel.name, wait)?;
         #[cfg(not(test))]
         let mut is_provisional = false;
         #[cfg(test)]
         let mut is_provisional = in_haste && shared.hastens.load(Relaxed);
+        let mut took = Duration::ZERO;
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {
                 let module = for_nvrtc(kernel, schedule)?;
@@ -70,8 +95,13 @@ pub(super) fn variant(
                 Program::Offline(Box::new(module))
             }
             (None, Some(cuda), Some(schedule)) => {
-                let limit = shared.limits.compilation();
-                let code = code(cuda, shared.compiler, limit, kernel, schedule, in_haste)?;
+                let code = match prepared {
+                    Some(prepared) => {
+                        took = prepared.took;
+                        prepared.code
+                    }
+                    None => code_for(shared, cuda, kernel, schedule, in_haste)?,
+                };
                 (origin, is_provisional) = (Some(code.origin), code.is_provisional);
                 let program = load(cuda, kernel, code)?;
                 Program::Cuda(Box::new(program))
@@ -83,7 +113,7 @@ pub(super) fn variant(
             kernel: kernel.clone(),
             proofs: proofs.clone(),
             program,
-            build_time: started.elapsed(),
+            build_time: took + started.elapsed(),
             returns: staged.dropped(schedule).map_or(0, Dropped::times),
             last_used: AtomicU64::new(tally.launches()),
             is_in_graph: AtomicBool::new(false),

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
+use super::code::Code;
 use super::{Variant, VariantId};
 
 /// Variants by name. Each is built once, by the first thread that asks for it; others that ask for the same wait.
@@ -25,8 +27,15 @@ struct Table {
 #[derive(Default)]
 struct Place {
     ready: ArcSwapOption<Variant>,
-    /// Held while it is built. What is there can be taken meanwhile.
-    building: Mutex<()>,
+    /// Held while it is built, or its code is made, which is here until it is built. What is there can be taken meanwhile.
+    building: Mutex<Option<Prepared>>,
+}
+
+/// Code that is not loaded yet.
+pub(super) struct Prepared {
+    pub(super) code: Code,
+    /// How long it took to make.
+    pub(super) took: Duration,
 }
 
 impl Place {
@@ -44,26 +53,46 @@ impl Place {
 }
 
 impl Variants {
+    /// Has the code of a variant made, unless it is there, or the variant. What is built by that name takes it.
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub(super) fn prepare<E>(&self, id: VariantId, make: impl FnOnce() -> Result<Code, E>) -> Result<(), E> {
+        let place = self.place(id);
+        let mut prepared = place.building.lock();
+        if place.get(false).is_none() && prepared.is_none() {
+            let started = Instant::now();
+            let code = make()?;
+            let took = started.elapsed();
+            *prepared = Some(Prepared { code, took });
+        }
+        Ok(())
+    }
+
+    fn place(&self, id: VariantId) -> Arc<Place> {
+        self.table.lock().places.entry(id).or_default().clone()
+    }
+
     /// The variant of a name, and whether it was built by this call. Only who is in haste gets one that is provisional; what is
     /// built for others takes its place.
     ///
     /// # Errors
     /// That of `build`. The next call tries again.
-    pub(crate) fn get_or_build<E>(
+    pub(super) fn get_or_build<E>(
         &self,
         id: VariantId,
         in_haste: bool,
-        build: impl FnOnce() -> Result<Variant, E>,
+        build: impl FnOnce(Option<Prepared>) -> Result<Variant, E>,
     ) -> Result<(Arc<Variant>, bool), E> {
-        let place = self.table.lock().places.entry(id).or_default().clone();
+        let place = self.place(id);
         if let Some(variant) = place.get(in_haste) {
             return Ok((variant, false));
         }
-        let _building = place.building.lock();
+        let mut prepared = place.building.lock();
         if let Some(variant) = place.get(in_haste) {
             return Ok((variant, false));
         }
-        let variant = Arc::new(build()?);
+        let variant = Arc::new(build(prepared.take())?);
         place.ready.store(Some(variant.clone()));
         let mut table = self.table.lock();
         table.built.push(variant.clone());

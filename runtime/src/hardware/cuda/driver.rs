@@ -118,7 +118,7 @@ pub(super) fn bind(context: &CudaContext) -> Result<(), DeviceError> {
 
 /// Does something that a graph captured elsewhere would forbid, such as loading a module on a background thread, without
 /// breaking that capture.
-pub(super) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+pub(in crate::hardware) fn beside_captures<T>(body: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     let before = exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
     let result = capture::outside(body);
     exchange(before)?;

@@ -27,6 +27,7 @@ mod table;
 pub use assemble::assemble;
 pub(crate) use assemble::identity as assembler;
 pub use context::CudaDevice;
+pub(super) use driver::beside_captures;
 pub use driver::{device_count, driver_version};
 pub use event::CudaEvent;
 pub use graph::CudaGraph;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use cudarc::driver::{
-    CudaContext, CudaStream as Stream, result,
-    sys::{CUevent_wait_flags, CUstream, CUstreamCaptureStatus},
+    CudaContext, CudaStream as Stream, DriverError, result,
+    sys::{self, CUevent_wait_flags, CUresult, CUstream, CUstreamCaptureStatus},
 };
 
 use super::{
@@ -160,6 +160,20 @@ impl CudaStream {
         self.refuse_capture("waiting for the stream")?;
         // SAFETY: the stream is alive while it is borrowed.
         unsafe { result::stream::synchronize(self.raw()) }.during("cuStreamSynchronize")
+    }
+
+    /// Whether everything in the stream is done, without waiting for it; `None` of one that may be captured, as asking would break
+    /// that off.
+    pub(in crate::hardware) fn is_done(&self) -> Result<Option<bool>, DeviceError> {
+        if self.kept.is_some() || self.stream.may_be_captured.load(Relaxed) {
+            return Ok(None);
+        }
+        self.bind()?;
+        // SAFETY: the stream is alive while it is borrowed.
+        match unsafe { sys::cuStreamQuery(self.raw()) }.result() {
+            Err(DriverError(CUresult::CUDA_ERROR_NOT_READY)) => Ok(Some(false)),
+            other => other.during("cuStreamQuery").map(|()| Some(true)),
+        }
     }
 
     /// Lets what is asked of the stream from now on wait for an event, also one of another stream.
