@@ -309,19 +309,24 @@ pub fn push_quantized<T: Number>(
     check(flags, state, places);
     require(payloads.extent(0) == 2 && payloads.extent(2) == src.extent(1) && payloads.len() == flags.len());
     require(scales.extent(0) == 2 && scales.extent(2) * GROUP == src.extent(1) && scales.len() == flags.len());
-    begin(flags, epoch, state, half, limit_ns);
     let (rank, ranks) = (payloads.rank(), comptime(payloads.len()));
+    require(comptime(scales.len()) == ranks);
     let groups = arange(scales.extent(2));
     let cols = groups.expand_dims(1) * GROUP + arange(GROUP).expand_dims(0);
-    for trip in 0..cdiv(place - program_id(0), num_programs(0)) {
-        let row = program_id(0) + trip * num_programs(0);
-        let from = first + row;
-        let x = src.load_where([from, cols], from < count).cast::<f32>();
-        let (payload, scale) = quantized(x);
+    // Each row is on its way while the one before is stored, and the first one while the program looks how far the others are.
+    let last = count.min(first + place);
+    let mut row = program_id(0);
+    let mut x = src.load_where([first + row, cols], first + row < last);
+    begin(flags, epoch, state, half, limit_ns);
+    for _ in 0..cdiv(place - program_id(0), num_programs(0)) {
+        let (to, now) = (start + row, x);
+        row += num_programs(0);
+        x = src.load_where([first + row, cols], first + row < last);
+        let (payload, scale) = quantized(now.cast::<f32>());
         for next in 0..ranks {
             let peer = (rank + next) % ranks;
-            payloads[peer].scatter([half, start + row, cols], payload, Conflict::Disjoint);
-            scales[peer].scatter([half, start + row, groups], scale, Conflict::Disjoint);
+            payloads[peer].scatter([half, to, cols], payload, Conflict::Disjoint);
+            scales[peer].scatter([half, to, groups], scale, Conflict::Disjoint);
         }
     }
     let columns = comptime(src.extent(1));

@@ -7,8 +7,8 @@ use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::{
-    Atom, Block, Builder, Index, Kernel, Load, Operation, Order, Place, Predicate, Sharing, Statement, Substitution,
-    Update, Use, Value,
+    Atom, Block, Builder, Index, Kernel, Load, Operation, Order, Place, Predicate, Sharing, Space, Statement,
+    Substitution, Update, Use, Value,
 };
 
 pub(super) fn run(kernel: &mut Kernel) {
@@ -17,6 +17,7 @@ pub(super) fn run(kernel: &mut Kernel) {
     let mut common = Common {
         b,
         known: vec![HashMap::new()],
+        changes: 1,
         defined: HashMap::new(),
         replaced: Substitution::default(),
         values: HashMap::new(),
@@ -28,8 +29,10 @@ pub(super) fn run(kernel: &mut Kernel) {
 
 pub(super) struct Common {
     pub(super) b: Builder,
-    /// Values by what computes them, innermost block last.
-    known: Vec<HashMap<Operation, Use>>,
+    /// Values by what computes them, innermost block last; what is loaded from shared memory, with since when that is as it is.
+    known: Vec<HashMap<(Operation, u32), Use>>,
+    /// How often shared memory may have changed.
+    changes: u32,
     /// What computes each value.
     pub(super) defined: HashMap<Handle<Value>, Operation>,
     /// What values have become that are another one.
@@ -53,6 +56,12 @@ impl Common {
         self.block(block);
         self.known.pop();
         self.b.leave()
+    }
+
+    /// The body of a loop, which begins again after it has changed what it changes.
+    fn repeated(&mut self, body: Block) -> Block {
+        self.changes += 1;
+        self.inside(body)
     }
 
     fn operand(&mut self, operand: Use) -> Use {
@@ -108,6 +117,7 @@ impl Common {
                 store.place = self.place(store.place);
                 store.value = self.operand(store.value);
                 if !self.never(store.predicate) {
+                    self.changes(store.place);
                     self.b.push(Statement::Store(store));
                 }
             }
@@ -124,12 +134,14 @@ impl Common {
                         new: self.operand(new),
                     },
                 };
+                self.changes(atomic.place);
                 self.b.push(Statement::Atomic(atomic));
             }
             Statement::AsyncCopy(mut copy) => {
                 copy.predicate = self.predicate(copy.predicate);
                 copy.to = self.place(copy.to);
                 copy.from = self.place(copy.from);
+                self.changes(copy.to);
                 self.b.push(Statement::AsyncCopy(copy));
             }
             Statement::Prefetch { place, predicate } => {
@@ -151,6 +163,7 @@ impl Common {
             }
             Statement::Ptx(mut ptx) => {
                 ptx.inputs = ptx.inputs.into_iter().map(|input| self.operand(input)).collect();
+                self.changes += 1;
                 self.b.push(Statement::Ptx(ptx));
             }
             Statement::If {
@@ -182,7 +195,7 @@ impl Common {
                 body,
             } => {
                 let (start, end) = (self.index(start), self.index(end));
-                let body = self.inside(body);
+                let body = self.repeated(body);
                 self.b.push(Statement::For {
                     label,
                     variable,
@@ -194,17 +207,18 @@ impl Common {
                 });
             }
             Statement::Loop { label, unroll, body } => {
-                let body = self.inside(body);
+                let body = self.repeated(body);
                 self.b.push(Statement::Loop { label, unroll, body });
             }
             Statement::Scope { label, body } => {
                 let body = self.inside(body);
                 self.b.push(Statement::Scope { label, body });
             }
+            other @ (Statement::AsyncWait(_) | Statement::Barrier { .. } | Statement::Fence { .. }) => {
+                self.changes += 1;
+                self.b.push(other);
+            }
             other @ (Statement::AsyncCommit
-            | Statement::AsyncWait(_)
-            | Statement::Barrier { .. }
-            | Statement::Fence { .. }
             | Statement::GridDependency(_)
             | Statement::Leave(_)
             | Statement::Next(_)
@@ -241,12 +255,14 @@ impl Common {
                 // One element stands for all lanes.
                 operation = Operation::Repeat { value: simpler, lanes };
             }
-            let known = self.known.iter().rev().find_map(|scope| scope.get(&operation)).copied();
-            if let Some(known) = known.filter(|_| self.is_pure(&operation)) {
-                return self.replace(value, known);
-            }
-            if let Some(scope) = self.known.last_mut() {
-                scope.insert(operation.clone(), value.into());
+            if let Some(since) = self.since(&operation) {
+                let key = (operation.clone(), since);
+                if let Some(known) = self.known.iter().rev().find_map(|scope| scope.get(&key)) {
+                    return self.replace(value, *known);
+                }
+                if let Some(scope) = self.known.last_mut() {
+                    scope.insert(key, value.into());
+                }
             }
         }
         self.defined.insert(value, operation.clone());
@@ -268,14 +284,26 @@ impl Common {
         }
     }
 
-    /// Whether an operation gives the same wherever it stands in its scope.
-    fn is_pure(&self, operation: &Operation) -> bool {
+    /// Since how many changes an operation gives the same wherever it stands in its scope, if there is anything that it does so
+    /// since: zero if it always does.
+    fn since(&self, operation: &Operation) -> Option<u32> {
         match operation {
-            Operation::Load(Load { place, order, .. }) => {
+            Operation::Load(Load { order, .. }) if *order != Order::Weak => None,
+            Operation::Load(Load { place, .. }) => {
                 let buffer = &self.b.kernel().buffers[place.buffer];
-                buffer.sharing() == Sharing::ReadOnly && *order == Order::Weak
+                match buffer.space() {
+                    Space::Shared => Some(self.changes),
+                    _ => (buffer.sharing() == Sharing::ReadOnly).then_some(0),
+                }
             }
-            other => !other.depends_on_its_place(),
+            other => (!other.depends_on_its_place()).then_some(0),
+        }
+    }
+
+    /// Notes that something is written.
+    fn changes(&mut self, place: Place) {
+        if self.b.kernel().buffers[place.buffer].space() == Space::Shared {
+            self.changes += 1;
         }
     }
 }
