@@ -261,7 +261,11 @@ impl Communicator {
         }
         let address = storage.address() + offset;
         match storage.place() {
-            Place::Cuda(_) => put_in_order_slowly(hardware, queue, storage, || ask(queue, address)),
+            Place::Cuda(_) => {
+                put_in_order_slowly(hardware, queue, storage, || ask(queue, address))?;
+                hardware.mark(queue);
+                Ok(())
+            }
             Place::Host(_) => Err(NOT_CUDA.into()),
         }
     }

@@ -54,7 +54,8 @@ impl Device {
     /// resident variant, and better ones are compiled behind. So after it, and [`seal`](Self::seal), no launch of these
     /// classes waits.
     ///
-    /// Nothing is launched. What was built is loaded at once, which holds up the launches of other threads. `progress` is called after each key, in one thread at a time.
+    /// Nothing is launched. What was built is loaded at once, which holds up the launches of other threads. `progress` is called
+    /// after each key, in one thread at a time.
     ///
     /// ```
     /// use tilewright_dsl::call::{Exact, Specialize};

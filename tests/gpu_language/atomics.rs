@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, where_kernels_report};
 
 /// For each kernel: 300 programs combine scalars, then 64 programs tiles of 8, with the 7 elements of a tensor.
 macro_rules! combining {
@@ -556,7 +556,7 @@ fn trapping(out: &mut Tensor<i32, 1>) {
 
 #[test]
 fn an_index_out_of_bounds_follows_the_policy() {
-    let counts = on_every_device(|device| {
+    let counts = where_kernels_report(|device| {
         let mut out = device.zeros::<i32, 1>([4]).unwrap();
         clamped(&mut out).launch(device).unwrap();
         device.synchronize().unwrap();

@@ -2,7 +2,7 @@
 
 use tilewright::prelude::*;
 
-use crate::devices::{on_every_device, ptx};
+use crate::devices::{on_every_device, ptx, where_kernels_report};
 
 #[kernel(grid = [slots.extent(0)])]
 fn assign(owner: &mut Tensor<i32, 1>, slots: &Tensor<i32, 1>) {
@@ -112,7 +112,7 @@ fn permuted(device: &Device, index: &[i32], checked: bool) -> Result<Vec<i32>, L
 fn a_disjoint_scatter_is_tested_by_the_cpu_device_and_in_checked_builds() {
     let permutation: Vec<i32> = (0..256).map(|i| (i * 77) % 256 + 20).collect();
     for checked in [false, true] {
-        let out = on_every_device(|device| permuted(device, &permutation, checked).unwrap());
+        let out = where_kernels_report(|device| permuted(device, &permutation, checked).unwrap());
         for (i, &at) in permutation.iter().enumerate() {
             assert_eq!(out[at as usize], i as i32);
         }
@@ -122,7 +122,7 @@ fn a_disjoint_scatter_is_tested_by_the_cpu_device_and_in_checked_builds() {
         let mut index = permutation.clone();
         index[other] = index[one];
         let element = index[one];
-        on_every_device(|device| {
+        where_kernels_report(|device| {
             let error = permuted(device, &index, true).unwrap_err().to_string();
             for part in ["permute", "`out`", &element.to_string(), "disjoint", "contracts.rs"] {
                 assert!(error.contains(part), "{error}");
@@ -165,7 +165,7 @@ fn unchecked(out: &mut Tensor<i32, 1>, index: &Tensor<i32, 1>, src: &Tensor<i32,
 
 #[test]
 fn an_unchecked_access_is_checked_in_a_checked_build() {
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let src = device.upload(&(100..140).collect::<Vec<i32>>(), [40]).unwrap();
         let mut out = device.zeros::<i32, 1>([40]).unwrap();
         let mut run = |bad: i32| {
@@ -236,7 +236,7 @@ fn failure(device: &Device, call: impl Launch) -> LaunchError {
 
 #[test]
 fn assumptions_are_used_and_tested() {
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let src = device.upload(&(0..6 * 40).collect::<Vec<i32>>(), [6, 40]).unwrap();
         let mut out = device.zeros::<i32, 2>([3, 40]).unwrap();
         let index = device.upload(&[5, 0, 3], [3]).unwrap();
@@ -267,7 +267,7 @@ fn assumptions_are_used_and_tested() {
 
 #[test]
 fn a_claimed_multiple_makes_rows_aligned_and_is_tested() {
-    let out = on_every_device(|device| {
+    let out = where_kernels_report(|device| {
         let src = device.upload(&(0..200).collect::<Vec<i32>>(), [200]).unwrap();
         let mut out = device.zeros::<i32, 1>([64]).unwrap();
         aligned(&mut out, &src, 12).launch(device).unwrap();
@@ -299,7 +299,7 @@ fn asserting(out: &mut Tensor<i32, 1>, lengths: &Tensor<i32, 1>, tiles: &Tensor<
 
 #[test]
 fn an_assertion_names_the_kernel_the_line_and_the_message() {
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let mut out = device.upload(&[0; 5], [5]).unwrap();
         let mut run = |lengths: &[i32; 5], tile: i32| {
             let lengths = device.upload(lengths, [5]).unwrap();
@@ -344,7 +344,7 @@ fn count_up(rows: &mut Tensor<i32, 2>, limit: i32, trips: Count) {
 fn a_program_in_which_one_element_of_a_tile_fails_ends_whole() {
     // A row in one thread's hands, in those of a part of a warp, of a warp, and of a block that takes several trips over it.
     for columns in [1usize, 9, 70, 3000] {
-        let out = on_every_device(|device| {
+        let out = where_kernels_report(|device| {
             let mut rows = vec![0; 6 * columns];
             // One element of each row is ahead of the others.
             (0..6).for_each(|row| rows[row * columns + row * 97 % columns] = row as i32);
@@ -383,7 +383,7 @@ fn a_barrier_waits_for_a_thread_that_reports_again_and_again() {
     const COLUMNS: usize = 2112;
     // Another warp's column.
     let index: Vec<i64> = (0..COLUMNS as i64).map(|column| column ^ 64).collect();
-    let out = on_every_device(|device| {
+    let out = where_kernels_report(|device| {
         let index = device.upload(&index, [COLUMNS]).unwrap();
         let mut out = device.zeros::<i64, 2>([2, COLUMNS]).unwrap();
         let mut slow = device.zeros::<u8, 1>([3]).unwrap();
@@ -416,7 +416,7 @@ fn wait_in_a_loop(bytes: &mut Tensor<u8, 1>, slow: &mut Tensor<u8, 1>, index: &T
 #[test]
 fn a_barrier_in_a_loop_waits_for_a_thread_that_reports_again_and_again() {
     let index: Vec<i64> = (0..635).map(|i| if i % 3 == 0 { i % 9 } else { 1000 + i }).collect();
-    let bytes = on_every_device(|device| {
+    let bytes = where_kernels_report(|device| {
         let index = device.upload(&index, [635]).unwrap();
         let from = device.upload(&[1, 2, 3, 4, 5, 6, 7], [7]).unwrap();
         let mut bytes = device.zeros::<u8, 1>([4 * 1905]).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tilewright::dsl::backend::{Module, ptx::Target};
 use tilewright::dsl::lower::{Lowered, lower};
 use tilewright::dsl::schedule;
@@ -22,8 +22,20 @@ fn compiled() -> usize {
 /// The oldest comes first.
 const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
 
+/// Held for reading while a test uses a GPU, and for writing by those whose kernels report: whoever synchronises the device is told.
+static REPORTS: RwLock<()> = RwLock::new(());
+
 /// Runs `test` on the CPU device and, if there is one, on a GPU, with each compiler: all must return the same.
 pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
+    run(test, || REPORTS.read())
+}
+
+/// The same, and no other test uses a GPU meanwhile.
+pub fn where_kernels_report<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
+    run(test, || REPORTS.write())
+}
+
+fn run<R: PartialEq + Debug, G>(test: impl Fn(&Device) -> R, turn: impl Fn() -> G) -> R {
     let cpu = Device::cpu();
     let expected = test(&cpu);
     for variant in cpu.variants() {
@@ -36,6 +48,7 @@ pub fn on_every_device<R: PartialEq + Debug>(test: impl Fn(&Device) -> R) -> R {
     }
     for gpu in Part::Gpu.if_there(gpus()).into_iter().flatten() {
         let compiler = gpu.compiler();
+        let _turn = turn();
         assert_eq!(test(&gpu), expected, "{gpu} with {compiler} and the CPU device differ");
     }
     expected

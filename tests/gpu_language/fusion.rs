@@ -5,7 +5,7 @@ use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
 use tilewright::dsl::transform::ProvedBy;
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, where_kernels_report};
 
 #[kernel(grid = [out.extent(0)])]
 fn copy<T: Element>(out: &mut Tensor<T, 2>, src: &Tensor<T, 2>) {
@@ -227,7 +227,7 @@ fn a_trap_names_the_line_and_the_part() {
     fn trapping(out: &mut Tensor<i32, 1>, at: i64) {
         out.store([at], 1);
     }
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let mut outs = [0; 3].map(|_| device.zeros::<i32, 1>([4]).unwrap());
         let [a, b, c] = &mut outs;
         Call::fuse([trapping(a, 3), trapping(b, 4), trapping(c, 0)])

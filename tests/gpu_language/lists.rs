@@ -8,7 +8,7 @@ use tilewright::dsl::call::Call;
 use tilewright::dsl::transform::ProvedBy;
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, where_kernels_report};
 
 /// Pieces one behind the other. The programs of axis 0 share the rows of a piece.
 #[kernel(grid = [pieces.max_extent(0), pieces.len()])]
@@ -399,32 +399,32 @@ fn an_index_of_no_tensor_does_what_the_policy_says_and_no_more() {
     );
     let lengths = [4, 6];
     for (missing, nearest) in [(2i64, 1usize), (-1, 0), (i64::MAX, 1), (i64::MIN, 0), (1 << 32, 1)] {
-        let read = on_every_device(|device| copied(device, zero, &lengths, [missing, 0, 0, 0]));
+        let read = where_kernels_report(|device| copied(device, zero, &lengths, [missing, 0, 0, 0]));
         assert_eq!(read, (vec![vec![0; 4], vec![-1; 6]], None));
-        let written = on_every_device(|device| copied(device, zero, &lengths, [0, 0, missing, 0]));
+        let written = where_kernels_report(|device| copied(device, zero, &lengths, [0, 0, missing, 0]));
         assert_eq!(written, (vec![vec![-1; 4], vec![-1; 6]], None));
 
         let first = 100 * (nearest as i32 + 1);
-        let read = on_every_device(|device| copied(device, clamping, &lengths, [missing, 0, 0, 0]));
+        let read = where_kernels_report(|device| copied(device, clamping, &lengths, [missing, 0, 0, 0]));
         assert_eq!(read, (vec![(first..first + 4).collect(), vec![-1; 6]], None));
-        let written = on_every_device(|device| copied(device, clamping, &lengths, [0, 0, missing, 0]));
+        let written = where_kernels_report(|device| copied(device, clamping, &lengths, [0, 0, missing, 0]));
         let mut expected = vec![vec![-1; 4], vec![-1; 6]];
         expected[nearest][..4].copy_from_slice(&[100, 101, 102, 103]);
         assert_eq!(written, (expected, None));
 
-        let read = on_every_device(|device| copied(device, trapping, &lengths, [missing, 0, 0, 0]));
+        let read = where_kernels_report(|device| copied(device, trapping, &lengths, [missing, 0, 0, 0]));
         assert_eq!(
             read,
             (vec![vec![0; 4], vec![-1; 6]], Some(("from".to_owned(), 0, missing)))
         );
-        let written = on_every_device(|device| copied(device, trapping, &lengths, [0, 0, missing, 0]));
+        let written = where_kernels_report(|device| copied(device, trapping, &lengths, [0, 0, missing, 0]));
         assert_eq!(
             written,
             (vec![vec![-1; 4], vec![-1; 6]], Some(("to".to_owned(), 0, missing)))
         );
     }
     // Indices in a tensor are judged by that tensor: the other one has six elements.
-    let read = on_every_device(|device| copied(device, trapping, &lengths, [1, 4, 0, 0]));
+    let read = where_kernels_report(|device| copied(device, trapping, &lengths, [1, 4, 0, 0]));
     assert_eq!(
         read,
         (
@@ -432,16 +432,16 @@ fn an_index_of_no_tensor_does_what_the_policy_says_and_no_more() {
             Some(("from[1]".to_owned(), 0, 6))
         )
     );
-    let read = on_every_device(|device| copied(device, clamping, &lengths, [0, 2, 1, 2]));
+    let read = where_kernels_report(|device| copied(device, clamping, &lengths, [0, 2, 1, 2]));
     assert_eq!(read.0[1], [-1, -1, 102, 103, 103, 103]);
     // Lists of no tensors, and of tensors without elements.
     for call in [zero, clamping] {
         for lengths in [&[][..], &[0, 0]] {
-            let nothing = on_every_device(|device| copied(device, call, lengths, [0, 0, 1, 0]));
+            let nothing = where_kernels_report(|device| copied(device, call, lengths, [0, 0, 1, 0]));
             assert_eq!(nothing, (vec![vec![]; lengths.len()], None));
         }
     }
-    let nothing = on_every_device(|device| copied(device, trapping, &[], [0, 0, 0, 0]));
+    let nothing = where_kernels_report(|device| copied(device, trapping, &[], [0, 0, 0, 0]));
     assert_eq!(nothing.1, Some(("from".to_owned(), 0, 0)));
 }
 
@@ -558,9 +558,15 @@ fn a_disjoint_scatter_to_tensors_of_a_list_is_tested() {
         Ok::<_, LaunchError>(list.map(|one| one.download().unwrap()[30]).to_vec())
     };
     // One place of two tensors is two places.
-    assert_eq!(on_every_device(|device| run(device, &[30, 3], 0).unwrap()), [0, 7, 0]);
-    assert_eq!(on_every_device(|device| run(device, &[3, 30], 1).unwrap()), [0, 1, 0]);
-    on_every_device(|device| {
+    assert_eq!(
+        where_kernels_report(|device| run(device, &[30, 3], 0).unwrap()),
+        [0, 7, 0]
+    );
+    assert_eq!(
+        where_kernels_report(|device| run(device, &[3, 30], 1).unwrap()),
+        [0, 1, 0]
+    );
+    where_kernels_report(|device| {
         let error = run(device, &[3, 30, 4, 30], 1).unwrap_err().to_string();
         for part in ["scatter_to", "list", "disjoint", "lists.rs"] {
             assert!(error.contains(part), "{error}");

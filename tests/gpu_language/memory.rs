@@ -3,7 +3,7 @@
 use tilewright::prelude::*;
 use tilewright::runtime::device_count;
 
-use crate::devices::{on_every_device, ptx};
+use crate::devices::{on_every_device, ptx, where_kernels_report};
 
 #[kernel(grid = [1], bounds = "clamp")]
 fn clamped(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 1>) {
@@ -73,7 +73,7 @@ fn trapping(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, index: &Tensor<i64, 
 
 #[test]
 fn a_trap_is_an_error_and_the_next_launch_is_right() {
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let src = device.upload(&[10, 11, 12, 13, 14], [5]).unwrap();
         let index = device.upload(&[3i64, 9, 1], [3]).unwrap();
         let mut out = device.zeros::<i32, 1>([3]).unwrap();

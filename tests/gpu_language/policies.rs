@@ -3,7 +3,7 @@
 use tilewright::dsl::transform::ProvedBy;
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, where_kernels_report};
 
 #[kernel(grid = [index.extent(0)])]
 fn skipping(out: &mut Tensor<i32, 2>, src: &Tensor<i32, 2>, index: &Tensor<i32, 1>) {
@@ -19,7 +19,7 @@ fn clamping(out: &mut Tensor<i32, 1>, src: &Tensor<i32, 1>, first: i64) {
 
 #[test]
 fn a_launch_can_ask_for_reports_of_skipped_and_clamped_accesses() {
-    let results = on_every_device(|device| {
+    let results = where_kernels_report(|device| {
         let src = device.upload(&(0..4 * 33).collect::<Vec<i32>>(), [4, 33]).unwrap();
         let index = device.upload(&[3, 9, 0], [3]).unwrap();
         let mut out = device.upload(&[-1; 99], [3, 33]).unwrap();
@@ -69,7 +69,7 @@ fn trapping(out: &mut Tensor<i32, 1>, index: &Tensor<i64, 1>) {
 
 #[test]
 fn a_report_is_read_without_synchronising_the_device() {
-    on_every_device(|device| {
+    where_kernels_report(|device| {
         let mut out = device.zeros::<i32, 1>([8]).unwrap();
         for bad in [8i64, -3] {
             let index = device.upload(&[bad], [1]).unwrap();

@@ -4,7 +4,7 @@
 use tilewright::dsl::call::Call;
 use tilewright::prelude::*;
 
-use crate::devices::on_every_device;
+use crate::devices::{on_every_device, where_kernels_report};
 
 /// What a call reports, of a checked build.
 fn reported(device: &Device, call: Call<'_>) -> Result<(), String> {
@@ -17,7 +17,7 @@ fn reported(device: &Device, call: Call<'_>) -> Result<(), String> {
 /// Launches a call on every device: what is reported has these parts, and those of the CPU device too.
 macro_rules! is_reported {
     ($call:expr, $parts:expr, $of_cpu:expr) => {
-        on_every_device(|device| {
+        where_kernels_report(|device| {
             let error = $call(device).expect_err("it is reported");
             let of_cpu: &[&str] = if device.is_cuda() { &[] } else { &$of_cpu };
             for part in $parts.iter().chain(of_cpu) {

@@ -39,11 +39,8 @@ pub(crate) struct Behind {
 /// Storing what was compiled.
 pub(crate) static STORES: Behind = Behind::new("tilewright-store");
 
-/// Compiling what no launch waits for.
-static COMPILES: Behind = Behind::new("tilewright-compile");
-
-/// Loading what no launch waits for onto GPUs.
-pub(crate) static LOADS: Behind = Behind::new("tilewright-load");
+/// Compiling what no launch waits for, and loading it.
+pub(crate) static COMPILES: Behind = Behind::new("tilewright-compile");
 
 /// Calls of a compiler, whoever waits for them; those that were given up are none.
 pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
@@ -83,19 +80,6 @@ fn give_way() {
     while WAITING.load(SeqCst) > 0 && !is_ending() && !deadline.is_past() {
         thread::sleep(PAUSE);
     }
-}
-
-/// Waits until nothing is compiled that no launch waits for, nor waits to be loaded, for so long at most. Returns whether that is so.
-pub(crate) fn settle_variants(limit: Duration) -> bool {
-    let deadline = Deadline::after(limit);
-    let left = || deadline.left().unwrap_or(Duration::MAX);
-    // What is loaded may have more compiled.
-    while COMPILES.under_way() + LOADS.under_way() > 0 {
-        if !COMPILES.settle(left()) || !LOADS.settle(left()) {
-            return false;
-        }
-    }
-    true
 }
 
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
@@ -183,7 +167,6 @@ extern "C" fn at_exit() {
         return;
     }
     COMPILES.settle(AT_EXIT);
-    LOADS.settle(AT_EXIT);
     CALLS.settle(AT_EXIT);
     STORES.settle(AT_EXIT);
     #[cfg(feature = "nccl")]

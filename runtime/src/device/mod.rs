@@ -24,7 +24,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tilewright_dsl::call::{Definition, Specialize};
 
-use crate::behind::settle_variants;
+use crate::behind::COMPILES;
 use crate::cache::BundleBuilder;
 use crate::compile::{CompileError, Compiler, Settled};
 use crate::error::LaunchError;
@@ -282,8 +282,8 @@ impl Device {
     /// otherwise, for as long as it takes.
     ///
     /// To load it, the driver waits until all that is queued on the GPU is done, and holds up every launch there meanwhile. Who would
-    /// rather have better variants soon, where the GPU is never without work, sets a limit: then launches are held up once for all
-    /// that has waited as long ([`Counters::busy_loads`]), as often as there is something. [`Duration::ZERO`] waits for nothing.
+    /// rather have better variants soon, where the GPU is never without work, sets a limit: then each that has waited as long holds
+    /// them up ([`Counters::busy_loads`]). With [`Duration::ZERO`] none waits.
     ///
     /// What a launch waits for itself, and what is [warmed up](crate::warm_up), is loaded at once.
     ///
@@ -301,7 +301,7 @@ impl Device {
     /// Waits until nothing is being compiled behind, nor waits to be loaded, in the whole process, for so long at most. Returns
     /// whether nothing is.
     pub fn settle(limit: Duration) -> bool {
-        settle_variants(limit)
+        COMPILES.settle(limit)
     }
 
     /// Calls `hook` with each event on this device from now on, in the thread in which it happens: it had better be quick.

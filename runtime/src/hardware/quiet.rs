@@ -3,10 +3,12 @@
 //! The driver loads a kernel when all that is queued on the GPU is done, and holds up launches until it has, whatever thread asks for
 //! it (`benches/loading.py`). So what no launch waits for is loaded when there is nothing to wait for.
 //!
-//! Whether that is so, no call of the driver says that would not break off a capture of somebody else. So as long as something waits
-//! for such a moment, launches leave a mark behind them in their stream, whoever's it is.
+//! Whether that is so, no call of the driver says that would not break off a capture of somebody else. Streams that nobody can capture
+//! are asked; in others, launches leave a mark behind them as long as something waits for such a moment.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,15 +17,16 @@ use parking_lot::Mutex;
 
 use super::Hardware;
 use super::cuda::{CudaDevice, CudaEvent, CudaStream, beside_captures};
-use crate::behind::{LOADS, is_ending};
+use crate::behind::{COMPILES, is_ending};
 use crate::error::DeviceError;
 
-/// What waits is dropped beyond so many.
-const MAX_JOBS: usize = 64;
-/// How long it takes until streams that cannot be asked count as empty, if nothing is launched.
-const UNSEEN: Duration = Duration::from_millis(20);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_micros(200);
+/// While so many wait, no more are to be asked for.
+const ENOUGH: usize = 64;
+/// How long it takes until streams that cannot be asked have shown, by a launch, whether they have work.
+const UNSEEN: Duration = Duration::from_millis(50);
+/// Between two looks; longer, the longer something has waited.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Something to be done, which is told whether the GPU has nothing to do.
 type Job = Box<dyn FnOnce(bool) + Send>;
@@ -33,7 +36,7 @@ pub(super) struct Quiet {
     jobs: Mutex<Jobs>,
     /// Whether something waits, so that launches leave marks.
     is_awaited: AtomicBool,
-    /// Behind the last launch in each stream since then.
+    /// Behind the last launch in each stream since then that cannot be asked. Nothing is asked of the driver while this is held.
     marks: Mutex<Vec<Mark>>,
     /// For how many nanoseconds something waits; the most there are are for ever.
     patience: AtomicU64,
@@ -47,17 +50,18 @@ struct Jobs {
     served_since: Option<Instant>,
 }
 
+#[derive(Clone)]
 struct Mark {
     stream: usize,
-    event: CudaEvent,
+    event: Arc<CudaEvent>,
 }
 
 /// Why jobs are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// There is nothing to do.
+    /// The GPU has nothing to do.
     Quiet,
-    /// The first has waited long enough.
+    /// They have waited long enough.
     Late,
 }
 
@@ -87,7 +91,7 @@ impl Quiet {
     }
 
     fn is_full(&self) -> bool {
-        self.is_awaited.load(Relaxed) && self.jobs.lock().waiting.len() >= MAX_JOBS
+        self.is_awaited.load(Relaxed) && self.jobs.lock().waiting.len() >= ENOUGH
     }
 
     /// Lets a job wait. Returns whether there is no thread that sees to it yet.
@@ -104,65 +108,88 @@ impl Quiet {
     fn serve(&self, look: impl Fn(Instant) -> bool) {
         while let Some((why, jobs)) = self.next(&look) {
             for (job, _) in jobs {
-                job(why == Why::Quiet);
+                // Others wait behind it.
+                if !is_ending() && catch_unwind(AssertUnwindSafe(|| job(why == Why::Quiet))).is_err() {
+                    tracing::error!("a job that waited until a GPU had nothing to do panicked");
+                }
             }
         }
     }
 
-    /// Waits until something is to be done: one job if there is a moment for it, else all of them. `None` once there are none; then
-    /// nobody sees to those that come.
+    /// Waits until something is to be done: one job if there is a moment for it, else those that are late. `None` once there are none;
+    /// then nobody sees to those that come.
     fn next(&self, look: impl Fn(Instant) -> bool) -> Option<(Why, Vec<(Job, Instant)>)> {
         loop {
-            let since = {
-                let mut jobs = self.jobs.lock();
-                let late = |(_, came): &(Job, Instant)| came.elapsed() >= self.patience();
-                match jobs.waiting.front() {
-                    Some(_) if is_ending() => jobs.waiting.clear(),
-                    Some(job) if late(job) => return Some((Why::Late, jobs.waiting.drain(..).collect())),
-                    _ => {}
-                }
-                if jobs.waiting.is_empty() {
-                    jobs.served_since = None;
-                    self.is_awaited.store(false, Relaxed);
-                    self.marks.lock().clear();
-                    return None;
-                }
-                *jobs.served_since.get_or_insert_with(Instant::now)
-            };
+            let since = self.still_waits()?;
             if look(since) {
                 let first = self.jobs.lock().waiting.pop_front();
                 return Some((Why::Quiet, first.into_iter().collect()));
             }
-            thread::sleep(PAUSE);
+            let late = self.late();
+            if !late.is_empty() {
+                return Some((Why::Late, late));
+            }
+            thread::sleep((since.elapsed() / 100).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         }
     }
 
-    /// Leaves a mark in a stream. Without one, a launch is not seen.
+    /// Since when something waits, if anything does.
+    fn still_waits(&self) -> Option<Instant> {
+        let mut jobs = self.jobs.lock();
+        if is_ending() {
+            jobs.waiting.clear();
+        }
+        if !jobs.waiting.is_empty() {
+            return jobs.served_since;
+        }
+        jobs.served_since = None;
+        self.is_awaited.store(false, Relaxed);
+        let marks = std::mem::take(&mut *self.marks.lock());
+        drop(jobs);
+        // Which asks the driver.
+        drop(marks);
+        None
+    }
+
+    /// Those that have waited long enough.
+    fn late(&self) -> Vec<(Job, Instant)> {
+        let patience = self.patience();
+        let mut jobs = self.jobs.lock();
+        let late = jobs.waiting.iter().take_while(|(_, came)| came.elapsed() >= patience);
+        let late = late.count();
+        jobs.waiting.drain(..late).collect()
+    }
+
+    /// Leaves a mark in a stream, unless that can be asked. Without one, a launch is not seen.
     #[cold]
     fn mark(&self, cuda: &CudaDevice, stream: &CudaStream) {
         // What goes into a graph is not done now, and an event would become a part of it.
-        if stream.kept().is_some() || stream.is_capturing().unwrap_or(true) {
+        if stream.kept().is_some() || !stream.may_be_captured() || stream.is_capturing().unwrap_or(true) {
+            return;
+        }
+        let identity = stream.identity();
+        let known = |marks: &[Mark]| {
+            let mark = marks.iter().find(|mark| mark.stream == identity);
+            mark.map(|mark| mark.event.clone())
+        };
+        let found = known(&self.marks.lock());
+        let Some(event) = found.or_else(|| CudaEvent::new(cuda).ok().map(Arc::new)) else {
+            return;
+        };
+        // That may wait for room in the stream.
+        if event.record(stream).is_err() {
             return;
         }
         let mut marks = self.marks.lock();
-        if let Some(mark) = marks.iter().find(|mark| mark.stream == stream.identity()) {
-            let _ = mark.event.record(stream);
-            return;
-        }
-        if let Ok(event) = CudaEvent::new(cuda)
-            && event.record(stream).is_ok()
-        {
-            let stream = stream.identity();
+        if self.is_awaited.load(Relaxed) && known(&marks).is_none() {
+            let stream = identity;
             marks.push(Mark { stream, event });
         }
     }
 
-    fn are_marks_passed(&self, since: Instant) -> Result<bool, DeviceError> {
-        let marks = self.marks.lock();
-        if marks.is_empty() {
-            return Ok(since.elapsed() >= UNSEEN);
-        }
-        for mark in marks.iter() {
+    fn are_marks_passed(&self) -> Result<bool, DeviceError> {
+        let marks = self.marks.lock().clone();
+        for mark in marks {
             if !mark.event.is_passed()? {
                 return Ok(false);
             }
@@ -182,7 +209,7 @@ impl Hardware {
         self.0.quiet.is_full()
     }
 
-    /// Does a job on a thread behind when the GPU has nothing to do of what was launched through this, or when it has waited
+    /// Does a job on a thread behind when the GPU has nothing to do of what is launched through this, or when it has waited
     /// [long enough](Self::set_patience); it is told which. Where nothing is held up, which is on the CPU, it is done at once.
     pub(crate) fn when_quiet(&self, job: impl FnOnce(bool) + Send + 'static) {
         let quiet = &self.0.quiet;
@@ -192,7 +219,7 @@ impl Hardware {
         if quiet.add(Box::new(job)) {
             let hardware = self.clone();
             let serve = move || hardware.0.quiet.serve(|since| hardware.is_quiet(since));
-            if LOADS.spawn(serve).is_err() {
+            if COMPILES.spawn(serve).is_err() {
                 quiet.serve(|_| true);
             }
         }
@@ -211,9 +238,12 @@ impl Hardware {
     /// Whether there is nothing to do, as far as can be seen.
     fn is_quiet(&self, since: Instant) -> bool {
         let Some(cuda) = self.as_cuda() else { return true };
+        if since.elapsed() < UNSEEN {
+            return false;
+        }
         let streams = self.0.streams.lock().clone();
         let look = || {
-            if !self.0.quiet.are_marks_passed(since)? {
+            if !self.0.quiet.are_marks_passed()? {
                 return Ok(false);
             }
             for stream in streams.iter().chain([cuda.stream()]) {
@@ -288,9 +318,34 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_panics_is_no_end_for_the_others() {
+        let (quiet, told) = (Quiet::default(), Told::default());
+        quiet.add(Box::new(|_| panic!("a panic that the test wants")));
+        quiet.add(told.job(1));
+        quiet.serve(|_| true);
+        assert_eq!(*told.0.lock(), [(1, true)]);
+        assert!(quiet.add(told.job(2)), "the next one gets a thread");
+    }
+
+    #[test]
+    fn only_those_are_late_that_have_waited_long_enough() {
+        let (quiet, told) = (Quiet::default(), Told::default());
+        quiet.set_patience(Duration::from_millis(40));
+        quiet.add(told.job(0));
+        thread::sleep(Duration::from_millis(20));
+        quiet.add(told.job(1));
+        let (why, late) = quiet.next(|_| false).expect("one is late");
+        assert_eq!((why, late.len()), (Why::Late, 1));
+        // As long as there is a moment for it, none is.
+        thread::sleep(Duration::from_millis(40));
+        let (why, jobs) = quiet.next(|_| true).expect("there is another");
+        assert_eq!((why, jobs.len()), (Why::Quiet, 1));
+    }
+
+    #[test]
     fn there_is_an_end_to_what_may_wait() {
         let (quiet, told) = (Quiet::default(), Told::default());
-        for number in 0..MAX_JOBS {
+        for number in 0..ENOUGH {
             assert!(!quiet.is_full(), "{number}");
             quiet.add(told.job(number));
         }

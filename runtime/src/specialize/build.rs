@@ -87,6 +87,7 @@ pub(super) fn variant(
         let mut is_provisional = false;
         #[cfg(test)]
         let mut is_provisional = in_haste && shared.hastens.load(Relaxed);
+        let started = Instant::now();
         let mut took = Duration::ZERO;
         let program = match (&shared.offline, hardware.as_cuda(), schedule) {
             (Some(offline), _, Some(schedule)) => {

@@ -43,9 +43,10 @@ const HOST_PLACES: u64 = 8;
 /// A launch that waits for other ranks runs until they come. The driver loads a kernel when nothing runs on its device any more, and
 /// launches there wait until it has (`benches/readings/loading-h200.txt`). What is compiled behind waits for such a moment; what a
 /// launch needs itself cannot. So where several threads ask several groups of the same devices, in no order that all ranks keep, load
-/// first what they launch: ask each group once for each kind of what it will be asked for (element type, columns, rows), and begin when
-/// all ranks have. Otherwise two groups may wait for each other until the limit, which is an error. With a limited
-/// [patience](tilewright_runtime::Device::set_patience) that can happen at any time.
+/// first what they launch: ask each group once for each kind of what it will be asked for (element type, columns, rows), call
+/// [`Device::settle`], and begin when all ranks have. Otherwise two groups may wait for each other until the limit, which is an error.
+///
+/// [`Device::settle`]: tilewright_runtime::Device::settle
 ///
 /// ```
 /// use std::sync::Arc;

@@ -184,6 +184,70 @@ fn memory_that_is_written_is_read_again() {
     assert_eq!(loads(&kernel), 3, "{kernel}");
 }
 
+/// Something between two loads, given a store to the place that they load.
+type Between<'b> = &'b dyn Fn(&mut Example, Store);
+
+/// How often a thread loads a word of shared memory that it loads before and after something, and in both trips of a loop.
+fn shared_loads(between: Between<'_>) -> usize {
+    let kernel = changed(
+        |e| {
+            let source = e.load(U32);
+            let load = Load {
+                place: e.own(e.shared, 4),
+                ..source
+            };
+            let value = e.b.load(source);
+            let store = e.store(value);
+            let kept = Store {
+                place: load.place,
+                ..store
+            };
+            e.b.store(kept);
+            let before = e.b.load(load);
+            between(e, kept);
+            let after = e.b.load(load);
+            let sum = e.b.binary(BinaryOp::Add, before, after);
+            e.b.store(Store { value: sum, ..store });
+            let (zero, two) = (e.b.constant(0), e.b.constant(2));
+            e.b.count(zero, two, 1, Unroll::Free, |b, _, _| {
+                let (one, other) = (b.load(load), b.load(load));
+                let sum = b.binary(BinaryOp::Add, one, other);
+                b.store(Store { value: sum, ..kept });
+                b.store(Store { value: sum, ..store });
+            });
+        },
+        |kernel| {
+            common::run(kernel);
+            dead::run(kernel);
+        },
+    );
+    // That of the source.
+    loads(&kernel) - 1
+}
+
+#[test]
+fn shared_memory_is_loaded_once_as_long_as_nobody_may_have_written_it() {
+    let global = |e: &mut Example, kept: Store| {
+        let mut place = e.own(e.target, 4);
+        place.offset = e.b.indices().offset(place.offset, 512);
+        e.b.store(Store { place, ..kept });
+    };
+    let shared = |e: &mut Example, kept: Store| {
+        let value = Literal::new(7u32).into();
+        e.b.store(Store { value, ..kept });
+    };
+    let meeting = |e: &mut Example, _: Store| e.b.push(Statement::Barrier { group: 128 });
+    let cases: [(Between<'_>, usize); 4] = [
+        (&|_: &mut Example, _: Store| {}, 2),
+        (&global, 2),
+        (&shared, 3),
+        (&meeting, 3),
+    ];
+    for (between, expected) in cases {
+        assert_eq!(shared_loads(between), expected);
+    }
+}
+
 #[test]
 fn what_does_not_change_in_a_loop_is_computed_before_it() {
     let kernel = |trips: i64| {

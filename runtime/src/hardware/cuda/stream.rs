@@ -10,6 +10,7 @@ use cudarc::driver::{
     CudaContext, CudaStream as Stream, DriverError, result,
     sys::{self, CUevent_wait_flags, CUresult, CUstream, CUstreamCaptureStatus},
 };
+use parking_lot::Mutex;
 
 use super::{
     CudaDevice, CudaEvent,
@@ -38,6 +39,8 @@ struct Opened {
     /// Whether it may be captured: others have its handle, or work of a captured stream has come into it. As long as not,
     /// the driver need not be asked.
     may_be_captured: AtomicBool,
+    /// Held while it is asked what breaks off a capture, so that none begins.
+    asking: Mutex<()>,
     /// Whether it is another's, known by its handle alone: nothing of ours may need it when its owner is done with it.
     is_lent: bool,
 }
@@ -53,6 +56,7 @@ impl CudaStream {
             stream: Arc::new(Opened {
                 stream,
                 may_be_captured: AtomicBool::new(may_be_captured),
+                asking: Mutex::default(),
                 is_lent,
             }),
             ordinal,
@@ -137,7 +141,15 @@ impl CudaStream {
 
     /// Notes that the stream may be captured from now on.
     pub(super) fn let_be_captured(&self) {
-        self.stream.may_be_captured.store(true, Relaxed);
+        if !self.may_be_captured() {
+            let _asking = self.stream.asking.lock();
+            self.stream.may_be_captured.store(true, Relaxed);
+        }
+    }
+
+    /// Whether others have its handle, or work of a captured stream has come into it.
+    pub(in crate::hardware) fn may_be_captured(&self) -> bool {
+        self.stream.may_be_captured.load(Relaxed)
     }
 
     /// Whether it is another's, who lends its handle.
@@ -165,10 +177,11 @@ impl CudaStream {
     /// Whether everything in the stream is done, without waiting for it; `None` of one that may be captured, as asking would break
     /// that off.
     pub(in crate::hardware) fn is_done(&self) -> Result<Option<bool>, DeviceError> {
-        if self.kept.is_some() || self.stream.may_be_captured.load(Relaxed) {
+        self.bind()?;
+        let _asking = self.stream.asking.lock();
+        if self.kept.is_some() || self.may_be_captured() {
             return Ok(None);
         }
-        self.bind()?;
         // SAFETY: the stream is alive while it is borrowed.
         match unsafe { sys::cuStreamQuery(self.raw()) }.result() {
             Err(DriverError(CUresult::CUDA_ERROR_NOT_READY)) => Ok(Some(false)),
@@ -184,11 +197,12 @@ impl CudaStream {
         self.refuse_order()?;
         self.bind()?;
         let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        let _asking = self.stream.asking.lock();
         // SAFETY: stream and event are alive while they are borrowed.
         unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")?;
         // Who waits for a stream that is captured is captured with it.
-        if !self.stream.may_be_captured.load(Relaxed) && self.ask_whether_capturing()? {
-            self.let_be_captured();
+        if !self.may_be_captured() && self.ask_whether_capturing()? {
+            self.stream.may_be_captured.store(true, Relaxed);
         }
         Ok(())
     }
@@ -206,7 +220,7 @@ impl CudaStream {
     /// Whether what is asked of the stream goes into a graph at present.
     #[inline]
     pub fn is_capturing(&self) -> Result<bool, DeviceError> {
-        match self.stream.may_be_captured.load(Relaxed) {
+        match self.may_be_captured() {
             true => self.ask_whether_capturing(),
             false => Ok(false),
         }
@@ -242,7 +256,7 @@ impl CudaStream {
     /// that of the current context, and what fails in a capture ends it.
     #[inline]
     pub(super) fn names_its_context(&self) -> bool {
-        self.identity() != 0 && self.kept.is_none() && !self.stream.may_be_captured.load(Relaxed)
+        self.identity() != 0 && self.kept.is_none() && !self.may_be_captured()
     }
 
     pub(super) fn context(&self) -> &Arc<CudaContext> {
