@@ -285,7 +285,7 @@ impl Device {
     /// rather have better variants soon, where the GPU is never without work, sets a limit: then each that has waited as long holds
     /// them up ([`Counters::busy_loads`]). With [`Duration::ZERO`] none waits.
     ///
-    /// What a launch waits for itself, and what is [warmed up](crate::warm_up), is loaded at once.
+    /// What a launch waits for itself, and what is [warmed up](Self::warm_up), is loaded at once.
     ///
     /// ```
     /// use std::time::Duration;
