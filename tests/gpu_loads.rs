@@ -10,6 +10,7 @@ use tilewright::dp::kernels::copy_to_slot;
 use tilewright::prelude::*;
 use tilewright::runtime::Tier;
 use tilewright::runtime::cache::CubinCache;
+use tilewright::runtime::device::cuda::CudaEvent;
 use tilewright::runtime::device::cuda::cudarc::driver::{CudaContext, sys};
 use tilewright_testing::{Part, turn};
 
@@ -80,17 +81,9 @@ fn launch_behind_work(device: &Device, stream: &Stream, rounds: u64, columns: us
     let began = Instant::now();
     busy(&mut state, Runtime(rounds)).launch_on(stream).expect("a launch");
     let (mut longest, mut is_promoted) = (Duration::ZERO, false);
-    let event = device.as_cuda().map(|cuda| {
-        let event = tilewright::runtime::device::cuda::CudaEvent::new(cuda).expect("an event");
-        event.record(stream.as_cuda().expect("a GPU's")).expect("recorded");
-        event
-    });
-    let is_over = || {
-        event
-            .as_ref()
-            .is_none_or(|event| event.is_passed().expect("it is known"))
-    };
-    while !is_over() {
+    let over = CudaEvent::new(device.as_cuda().expect("a GPU")).expect("an event");
+    over.record(stream.as_cuda().expect("a GPU's")).expect("recorded");
+    while !over.is_passed().expect("it is known") {
         let launched = Instant::now();
         is_promoted |= rows.step(stream, 2) == Some(Tier::Proved);
         longest = longest.max(launched.elapsed());

@@ -305,6 +305,22 @@ fn rows_are_loaded_once_and_stored_to_every_rank_in_whole_vectors_without_barrie
 }
 
 #[test]
+fn a_row_is_quantised_once_for_all_ranks() {
+    let [two, four] = [2, 4].map(|ranks| {
+        let [_, _, quantized, _] = &kernels(ranks, 8)[..] else {
+            panic!("a kernel is missing")
+        };
+        let text = lowered(quantized, 8).kernel.to_string();
+        let count = |part: &str| text.matches(part).count();
+        let stores = count("store payloads@");
+        assert!(!text.contains("table_"), "no pointer comes from memory: {text}");
+        (count(" to f8e4m3"), stores)
+    });
+    assert!(two.0 > 0 && two.0 == four.0, "{two:?}, {four:?}");
+    assert!(two.1 < four.1, "{two:?}, {four:?}");
+}
+
+#[test]
 fn both_texts_of_the_kernels_have_the_orders_of_the_system_and_whole_vectors() {
     let nvrtc = Part::Nvrtc.or_skip(Nvrtc::load());
     let ptxas = Part::Ptxas.or_skip(Ptxas::find());

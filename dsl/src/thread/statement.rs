@@ -1,10 +1,10 @@
 //! What a thread does, in order.
 
 use super::{
-    Argument, AsyncCopy, Atom, Atomic, Index, IndexArena, Operation, Place, Predicate, Register, Store, Update, Use,
-    Value, Variable,
+    Argument, AsyncCopy, Atom, Atomic, Index, IndexArena, Operation, Order, Place, Predicate, Register, Store, Update,
+    Use, Value, Variable,
 };
-use crate::ir::{GridDependency, Handle, Meaning, MemoryScope, Span};
+use crate::ir::{GridDependency, Handle, Meaning, MemoryOrder, MemoryScope, Span};
 use crate::stack::room;
 
 /// Statements in the order they run, each with the line of Rust it comes from.
@@ -295,6 +295,19 @@ impl Statement {
             | Self::Exit => {}
         }
         self
+    }
+
+    /// Whether what others have written is seen behind this statement, or in it, and not before it; barriers are not among these.
+    pub(super) fn orders(&self) -> bool {
+        match self {
+            Self::Let {
+                operation: Operation::Load(load),
+                ..
+            } => !matches!(load.order, Order::Weak | Order::Strong(MemoryOrder::Relaxed, _)),
+            Self::Atomic(atomic) => atomic.order != MemoryOrder::Relaxed,
+            Self::Fence { .. } | Self::AsyncWait(_) | Self::GridDependency(_) => true,
+            _ => false,
+        }
     }
 
     /// Calls `visit` with each block directly inside this statement.

@@ -40,6 +40,8 @@ pub(super) struct Quiet {
     marks: Mutex<Vec<Mark>>,
     /// For how many nanoseconds something waits; the most there are are for ever.
     patience: AtomicU64,
+    /// See [`UNSEEN`].
+    unseen: Duration,
 }
 
 #[derive(Default)]
@@ -56,15 +58,6 @@ struct Mark {
     event: Arc<CudaEvent>,
 }
 
-/// Why jobs are done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// The GPU has nothing to do.
-    Quiet,
-    /// They have waited long enough.
-    Late,
-}
-
 impl Default for Quiet {
     fn default() -> Self {
         Self {
@@ -72,6 +65,7 @@ impl Default for Quiet {
             is_awaited: AtomicBool::new(false),
             marks: Mutex::default(),
             patience: AtomicU64::new(u64::MAX),
+            unseen: UNSEEN,
         }
     }
 }
@@ -104,30 +98,34 @@ impl Quiet {
         is_first
     }
 
-    /// Does all jobs, each when `look` says that there is nothing to do, given since when that is wanted.
-    fn serve(&self, look: impl Fn(Instant) -> bool) {
-        while let Some((why, jobs)) = self.next(&look) {
-            for (job, _) in jobs {
-                // Others wait behind it.
-                if !is_ending() && catch_unwind(AssertUnwindSafe(|| job(why == Why::Quiet))).is_err() {
-                    tracing::error!("a job that waited until a GPU had nothing to do panicked");
-                }
-            }
+    /// Does all jobs, each when `look` says that there is nothing to do, or when it is late.
+    fn serve(&self, look: impl Fn() -> bool) {
+        while let Some((is_quiet, jobs)) = self.next(&look) {
+            do_all(jobs, is_quiet);
         }
     }
 
-    /// Waits until something is to be done: one job if there is a moment for it, else those that are late. `None` once there are none;
-    /// then nobody sees to those that come.
-    fn next(&self, look: impl Fn(Instant) -> bool) -> Option<(Why, Vec<(Job, Instant)>)> {
+    /// Does all jobs at once.
+    fn serve_at_once(&self) {
+        while self.still_waits().is_some() {
+            let jobs = self.jobs.lock().waiting.drain(..).collect();
+            do_all(jobs, false);
+        }
+    }
+
+    /// Waits until something is to be done: one job if there is a moment for it, else those that are late; and whether there is nothing
+    /// to do. `None` once there are none; then nobody sees to those that come.
+    fn next(&self, look: impl Fn() -> bool) -> Option<(bool, Vec<(Job, Instant)>)> {
         loop {
             let since = self.still_waits()?;
-            if look(since) {
+            let is_quiet = look();
+            if is_quiet && since.elapsed() >= self.unseen {
                 let first = self.jobs.lock().waiting.pop_front();
-                return Some((Why::Quiet, first.into_iter().collect()));
+                return Some((true, first.into_iter().collect()));
             }
             let late = self.late();
             if !late.is_empty() {
-                return Some((Why::Late, late));
+                return Some((is_quiet, late));
             }
             thread::sleep((since.elapsed() / 100).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         }
@@ -181,9 +179,15 @@ impl Quiet {
             return;
         }
         let mut marks = self.marks.lock();
+        let other = known(&marks).filter(|other| !Arc::ptr_eq(other, &event));
         if self.is_awaited.load(Relaxed) && known(&marks).is_none() {
             let stream = identity;
             marks.push(Mark { stream, event });
+        }
+        drop(marks);
+        // Another thread's mark may lie before this launch.
+        if let Some(other) = other {
+            let _ = other.record(stream);
         }
     }
 
@@ -198,6 +202,15 @@ impl Quiet {
     }
 }
 
+fn do_all(jobs: Vec<(Job, Instant)>, is_quiet: bool) {
+    for (job, _) in jobs {
+        // Others wait behind it.
+        if !is_ending() && catch_unwind(AssertUnwindSafe(|| job(is_quiet))).is_err() {
+            tracing::error!("a job that waited until a GPU had nothing to do panicked");
+        }
+    }
+}
+
 impl Hardware {
     /// For how long from now on what may [wait](Self::when_quiet) does so.
     pub(crate) fn set_patience(&self, patience: Duration) {
@@ -209,8 +222,8 @@ impl Hardware {
         self.0.quiet.is_full()
     }
 
-    /// Does a job on a thread behind when the GPU has nothing to do of what is launched through this, or when it has waited
-    /// [long enough](Self::set_patience); it is told which. Where nothing is held up, which is on the CPU, it is done at once.
+    /// Does a job on a thread behind when the GPU has nothing to do, [as far as is seen](Self::is_quiet), or when it has waited
+    /// [long enough](Self::set_patience); it is told whether there is nothing to do. Where nothing is held up, which is on the CPU, it is done at once.
     pub(crate) fn when_quiet(&self, job: impl FnOnce(bool) + Send + 'static) {
         let quiet = &self.0.quiet;
         if self.as_cuda().is_none() {
@@ -218,9 +231,9 @@ impl Hardware {
         }
         if quiet.add(Box::new(job)) {
             let hardware = self.clone();
-            let serve = move || hardware.0.quiet.serve(|since| hardware.is_quiet(since));
+            let serve = move || hardware.0.quiet.serve(|| hardware.is_quiet());
             if COMPILES.spawn(serve).is_err() {
-                quiet.serve(|_| true);
+                quiet.serve_at_once();
             }
         }
     }
@@ -235,12 +248,10 @@ impl Hardware {
         }
     }
 
-    /// Whether there is nothing to do, as far as can be seen.
-    fn is_quiet(&self, since: Instant) -> bool {
+    /// Whether there is nothing to do, as far as can be seen: in streams that cannot be asked, of what was launched since somebody
+    /// waits.
+    fn is_quiet(&self) -> bool {
         let Some(cuda) = self.as_cuda() else { return true };
-        if since.elapsed() < UNSEEN {
-            return false;
-        }
         let streams = self.0.streams.lock().clone();
         let look = || {
             if !self.0.quiet.are_marks_passed()? {
@@ -276,14 +287,22 @@ mod tests {
         }
     }
 
+    /// One that sees all streams.
+    fn quiet() -> Quiet {
+        Quiet {
+            unseen: Duration::ZERO,
+            ..Quiet::default()
+        }
+    }
+
     #[test]
     fn jobs_wait_for_a_moment_each_and_are_done_in_order() {
-        let (quiet, told) = (Quiet::default(), Told::default());
+        let (quiet, told) = (quiet(), Told::default());
         let is_first: Vec<_> = (0..3).map(|number| quiet.add(told.job(number))).collect();
         assert_eq!(is_first, [true, false, false], "one thread sees to them");
         assert!(quiet.is_awaited.load(Relaxed));
         let looks = AtomicUsize::new(0);
-        quiet.serve(|_| looks.fetch_add(1, Relaxed) % 4 == 3);
+        quiet.serve(|| looks.fetch_add(1, Relaxed) % 4 == 3);
         assert_eq!(*told.0.lock(), [(0, true), (1, true), (2, true)]);
         assert_eq!(looks.load(Relaxed), 12, "before each one it was looked again");
         assert!(!quiet.is_awaited.load(Relaxed), "launches leave no marks any more");
@@ -292,14 +311,14 @@ mod tests {
 
     #[test]
     fn who_has_waited_long_enough_waits_for_no_moment() {
-        let (quiet, told) = (Quiet::default(), Told::default());
+        let (quiet, told) = (quiet(), Told::default());
         assert_eq!(quiet.patience(), Duration::MAX);
         for patience in [Duration::ZERO, Duration::from_millis(5)] {
             quiet.set_patience(patience);
             assert_eq!(quiet.patience(), patience);
             (0..2).for_each(|number| assert_eq!(quiet.add(told.job(number)), number == 0));
             let began = Instant::now();
-            quiet.serve(|_| false);
+            quiet.serve(|| false);
             assert!(began.elapsed() >= patience);
             assert_eq!(*told.0.lock(), [(0, false), (1, false)]);
             told.0.lock().clear();
@@ -310,47 +329,62 @@ mod tests {
 
     #[test]
     fn what_comes_while_another_is_done_is_seen_to_as_well() {
-        let (quiet, told) = (Arc::new(Quiet::default()), Told::default());
+        let (quiet, told) = (Arc::new(quiet()), Told::default());
         let (again, more) = (quiet.clone(), told.clone());
         quiet.add(Box::new(move |_| assert!(!again.add(more.job(7)))));
-        quiet.serve(|_| true);
+        quiet.serve(|| true);
         assert_eq!(*told.0.lock(), [(7, true)]);
     }
 
     #[test]
     fn a_job_that_panics_is_no_end_for_the_others() {
-        let (quiet, told) = (Quiet::default(), Told::default());
+        let (quiet, told) = (quiet(), Told::default());
         quiet.add(Box::new(|_| panic!("a panic that the test wants")));
         quiet.add(told.job(1));
-        quiet.serve(|_| true);
+        quiet.serve(|| true);
         assert_eq!(*told.0.lock(), [(1, true)]);
         assert!(quiet.add(told.job(2)), "the next one gets a thread");
     }
 
     #[test]
     fn only_those_are_late_that_have_waited_long_enough() {
-        let (quiet, told) = (Quiet::default(), Told::default());
-        quiet.set_patience(Duration::from_millis(40));
+        let (quiet, told) = (quiet(), Told::default());
+        quiet.set_patience(Duration::from_millis(300));
         quiet.add(told.job(0));
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(250));
         quiet.add(told.job(1));
-        let (why, late) = quiet.next(|_| false).expect("one is late");
-        assert_eq!((why, late.len()), (Why::Late, 1));
+        let (is_quiet, late) = quiet.next(|| false).expect("one is late");
+        assert_eq!((is_quiet, late.len()), (false, 1));
         // As long as there is a moment for it, none is.
-        thread::sleep(Duration::from_millis(40));
-        let (why, jobs) = quiet.next(|_| true).expect("there is another");
-        assert_eq!((why, jobs.len()), (Why::Quiet, 1));
+        thread::sleep(Duration::from_millis(300));
+        let (is_quiet, jobs) = quiet.next(|| true).expect("there is another");
+        assert_eq!((is_quiet, jobs.len()), (true, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_gets_time_to_show_unless_there_is_no_patience() {
+        let (waiting, told) = (Quiet::default(), Told::default());
+        waiting.add(told.job(0));
+        let began = Instant::now();
+        waiting.serve(|| true);
+        assert!(began.elapsed() >= UNSEEN);
+        waiting.set_patience(Duration::ZERO);
+        waiting.add(told.job(1));
+        waiting.serve(|| true);
+        waiting.add(told.job(2));
+        waiting.serve_at_once();
+        assert_eq!(*told.0.lock(), [(0, true), (1, true), (2, false)]);
     }
 
     #[test]
     fn there_is_an_end_to_what_may_wait() {
-        let (quiet, told) = (Quiet::default(), Told::default());
+        let (quiet, told) = (quiet(), Told::default());
         for number in 0..ENOUGH {
             assert!(!quiet.is_full(), "{number}");
             quiet.add(told.job(number));
         }
         assert!(quiet.is_full());
-        quiet.serve(|_| true);
+        quiet.serve(|| true);
         assert!(!quiet.is_full());
     }
 

@@ -102,6 +102,9 @@ impl Common {
     }
 
     fn statement(&mut self, statement: Statement) {
+        if statement.orders() || matches!(statement, Statement::Barrier { .. }) {
+            self.changes += 1;
+        }
         match statement {
             Statement::Let { value, operation } => self.define(value, operation),
             Statement::Name { variable, index } => {
@@ -214,11 +217,10 @@ impl Common {
                 let body = self.inside(body);
                 self.b.push(Statement::Scope { label, body });
             }
-            other @ (Statement::AsyncWait(_) | Statement::Barrier { .. } | Statement::Fence { .. }) => {
-                self.changes += 1;
-                self.b.push(other);
-            }
             other @ (Statement::AsyncCommit
+            | Statement::AsyncWait(_)
+            | Statement::Barrier { .. }
+            | Statement::Fence { .. }
             | Statement::GridDependency(_)
             | Statement::Leave(_)
             | Statement::Next(_)

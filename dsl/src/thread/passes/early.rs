@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::hoist::may_end;
-use crate::ir::{Handle, MemoryOrder, Span};
+use crate::ir::{Handle, Span};
 use crate::thread::statement::Mention;
 use crate::thread::{Atom, Block, Buffer, Kernel, Load, Operation, Order, Space, Statement, Value};
 
@@ -158,18 +158,9 @@ impl Segment<'_> {
     }
 }
 
-/// Whether what others have written is seen behind a statement, or in it, and not before it.
+/// Whether a statement, or one in it, [orders](Statement::orders) memory.
 fn orders(statement: &Statement) -> bool {
-    let own = |statement: &Statement| match statement {
-        Statement::Let {
-            operation: Operation::Load(load),
-            ..
-        } => !matches!(load.order, Order::Weak | Order::Strong(MemoryOrder::Relaxed, _)),
-        Statement::Atomic(atomic) => atomic.order != MemoryOrder::Relaxed,
-        Statement::Fence { .. } | Statement::AsyncWait(_) | Statement::GridDependency(_) => true,
-        _ => false,
-    };
-    let mut found = own(statement);
-    statement.for_each_block(|block| block.walk(&mut |inner, _| found |= own(inner)));
+    let mut found = statement.orders();
+    statement.for_each_block(|block| block.walk(&mut |inner, _| found |= inner.orders()));
     found
 }

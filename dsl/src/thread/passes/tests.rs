@@ -236,11 +236,40 @@ fn shared_memory_is_loaded_once_as_long_as_nobody_may_have_written_it() {
         let value = Literal::new(7u32).into();
         e.b.store(Store { value, ..kept });
     };
+    let sometimes = |e: &mut Example, kept: Store| {
+        let first = e.first_warp();
+        e.b.when(first, |b| b.store(kept));
+    };
+    let added = |e: &mut Example, kept: Store| {
+        let update = Update::Combine {
+            op: AtomicOp::Add,
+            value: Literal::new(1u32).into(),
+        };
+        let atomic = Atomic {
+            place: kept.place,
+            element: ElementType::U32,
+            update,
+            order: MemoryOrder::Relaxed,
+            scope: MemoryScope::Device,
+            result: None,
+            predicate: None,
+        };
+        e.b.atomic(atomic, false);
+    };
+    let fenced = |e: &mut Example, _: Store| {
+        e.b.push(Statement::Fence {
+            order: FenceOrder::AcquireRelease,
+            scope: MemoryScope::Block,
+        });
+    };
     let meeting = |e: &mut Example, _: Store| e.b.push(Statement::Barrier { group: 128 });
-    let cases: [(Between<'_>, usize); 4] = [
+    let cases: [(Between<'_>, usize); 7] = [
         (&|_: &mut Example, _: Store| {}, 2),
         (&global, 2),
         (&shared, 3),
+        (&sometimes, 3),
+        (&added, 3),
+        (&fenced, 3),
         (&meeting, 3),
     ];
     for (between, expected) in cases {

@@ -178,7 +178,10 @@ impl CudaStream {
     /// that off.
     pub(in crate::hardware) fn is_done(&self) -> Result<Option<bool>, DeviceError> {
         self.bind()?;
-        let _asking = self.stream.asking.lock();
+        // Who waits there may wait for room in the stream.
+        let Some(_asking) = self.stream.asking.try_lock() else {
+            return Ok(Some(false));
+        };
         if self.kept.is_some() || self.may_be_captured() {
             return Ok(None);
         }
@@ -197,7 +200,7 @@ impl CudaStream {
         self.refuse_order()?;
         self.bind()?;
         let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        let _asking = self.stream.asking.lock();
+        let _asking = (!self.may_be_captured()).then(|| self.stream.asking.lock());
         // SAFETY: stream and event are alive while they are borrowed.
         unsafe { result::stream::wait_event(self.raw(), event.raw(), flags) }.during("cuStreamWaitEvent")?;
         // Who waits for a stream that is captured is captured with it.
