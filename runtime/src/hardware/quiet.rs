@@ -223,7 +223,8 @@ impl Hardware {
     }
 
     /// Does a job on a thread behind when the GPU has nothing to do, [as far as is seen](Self::is_quiet), or when it has waited
-    /// [long enough](Self::set_patience); it is told whether there is nothing to do. Where nothing is held up, which is on the CPU, it is done at once.
+    /// [long enough](Self::set_patience); it is told whether there is nothing to do. Where nothing is held up, which is on the CPU, it
+    /// is done at once.
     pub(crate) fn when_quiet(&self, job: impl FnOnce(bool) + Send + 'static) {
         let quiet = &self.0.quiet;
         if self.as_cuda().is_none() {
@@ -331,9 +332,9 @@ mod tests {
     fn what_comes_while_another_is_done_is_seen_to_as_well() {
         let (quiet, told) = (Arc::new(quiet()), Told::default());
         let (again, more) = (quiet.clone(), told.clone());
-        quiet.add(Box::new(move |_| assert!(!again.add(more.job(7)))));
+        quiet.add(Box::new(move |_| more.job(usize::from(again.add(more.job(7))))(true)));
         quiet.serve(|| true);
-        assert_eq!(*told.0.lock(), [(7, true)]);
+        assert_eq!(*told.0.lock(), [(0, true), (7, true)], "nobody else has to see to it");
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Common {
                 store.place = self.place(store.place);
                 store.value = self.operand(store.value);
                 if !self.never(store.predicate) {
-                    self.changes(store.place);
+                    self.writes(store.place);
                     self.b.push(Statement::Store(store));
                 }
             }
@@ -137,14 +137,14 @@ impl Common {
                         new: self.operand(new),
                     },
                 };
-                self.changes(atomic.place);
+                self.writes(atomic.place);
                 self.b.push(Statement::Atomic(atomic));
             }
             Statement::AsyncCopy(mut copy) => {
                 copy.predicate = self.predicate(copy.predicate);
                 copy.to = self.place(copy.to);
                 copy.from = self.place(copy.from);
-                self.changes(copy.to);
+                self.writes(copy.to);
                 self.b.push(Statement::AsyncCopy(copy));
             }
             Statement::Prefetch { place, predicate } => {
@@ -303,7 +303,7 @@ impl Common {
     }
 
     /// Notes that something is written.
-    fn changes(&mut self, place: Place) {
+    fn writes(&mut self, place: Place) {
         if self.b.kernel().buffers[place.buffer].space() == Space::Shared {
             self.changes += 1;
         }
