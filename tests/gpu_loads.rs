@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // Whoever lends a stream promises that it lives.
 
+use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,15 @@ fn busy(out: &mut Tensor<u32, 1>, rounds: Count) {
         round += 1;
     }
     out.store([0], state);
+}
+
+/// The GPU for one test at a time, and how many rounds keep it busy for about two seconds. No cubin comes from a disk.
+fn gpu() -> Option<(Device, u64, MutexGuard<'static, ()>)> {
+    let turn = turn();
+    let gpu = Part::Gpu.or_skip(Device::cuda(0))?;
+    CubinCache::new().install();
+    let rounds = rounds_of_two_seconds(&gpu);
+    Some((gpu, rounds, turn))
 }
 
 struct Rows {
@@ -121,12 +131,7 @@ fn rounds_of_two_seconds(device: &Device) -> u64 {
 
 #[test]
 fn what_is_compiled_behind_holds_up_no_launch_however_much_is_queued() {
-    let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
-        return;
-    };
-    CubinCache::new().install();
-    let rounds = rounds_of_two_seconds(&gpu);
+    let Some((gpu, rounds, _turn)) = gpu() else { return };
     let context = gpu.as_cuda().expect("a GPU").context().clone();
     let theirs = context.new_stream().expect("a stream");
     // SAFETY: the stream lives until the end of the test, after all that uses it.
@@ -151,18 +156,13 @@ fn what_is_compiled_behind_holds_up_no_launch_however_much_is_queued() {
         assert!(after.promotions > before.promotions);
         assert_eq!((after.busy_loads, after.failures), (before.busy_loads, before.failures));
     }
+    // The lent one before its owner's.
     drop(streams);
-    drop(theirs);
 }
 
 #[test]
 fn who_has_no_patience_has_it_loaded_while_there_is_work() {
-    let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
-        return;
-    };
-    CubinCache::new().install();
-    let rounds = rounds_of_two_seconds(&gpu);
+    let Some((gpu, rounds, _turn)) = gpu() else { return };
     let before = gpu.counters();
     gpu.set_patience(Duration::from_millis(50));
     let (rows, seen) = launch_behind_work(&gpu, &gpu.stream(), rounds, 1006);
@@ -176,12 +176,7 @@ fn who_has_no_patience_has_it_loaded_while_there_is_work() {
 
 #[test]
 fn a_capture_goes_on_while_something_waits_to_be_loaded() {
-    let _turn = turn();
-    let Some(gpu) = Part::Gpu.or_skip(Device::cuda(0)) else {
-        return;
-    };
-    CubinCache::new().install();
-    let rounds = rounds_of_two_seconds(&gpu);
+    let Some((gpu, rounds, _turn)) = gpu() else { return };
     let stream = gpu.new_stream().expect("a stream");
     let mut state = gpu.upload(&[1u32], [1]).expect("an upload");
     let mut rows = Rows::on(&gpu, 1007);

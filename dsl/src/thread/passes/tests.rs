@@ -184,6 +184,22 @@ fn memory_that_is_written_is_read_again() {
     assert_eq!(loads(&kernel), 3, "{kernel}");
 }
 
+/// Adds one to a number, in no order with anything else.
+fn one_more(place: Place) -> Atomic {
+    Atomic {
+        place,
+        element: ElementType::U32,
+        update: Update::Combine {
+            op: AtomicOp::Add,
+            value: Literal::new(1u32).into(),
+        },
+        order: MemoryOrder::Relaxed,
+        scope: MemoryScope::Device,
+        result: None,
+        predicate: None,
+    }
+}
+
 /// Something between two loads, given a store to the place that they load.
 type Between<'b> = &'b dyn Fn(&mut Example, Store);
 
@@ -241,20 +257,7 @@ fn shared_memory_is_loaded_once_as_long_as_nobody_may_have_written_it() {
         e.b.when(first, |b| b.store(kept));
     };
     let added = |e: &mut Example, kept: Store| {
-        let update = Update::Combine {
-            op: AtomicOp::Add,
-            value: Literal::new(1u32).into(),
-        };
-        let atomic = Atomic {
-            place: kept.place,
-            element: ElementType::U32,
-            update,
-            order: MemoryOrder::Relaxed,
-            scope: MemoryScope::Device,
-            result: None,
-            predicate: None,
-        };
-        e.b.atomic(atomic, false);
+        e.b.atomic(one_more(kept.place), false);
     };
     let fenced = |e: &mut Example, _: Store| {
         e.b.push(Statement::Fence {
@@ -463,20 +466,7 @@ fn what_waits_for_nothing_is_loaded_before_threads_meet() {
     // But not what cannot come along.
     let by_what_stays = |e: &mut Example| {
         let store = e.store(Literal::new(1u32).into());
-        let update = Update::Combine {
-            op: AtomicOp::Add,
-            value: Literal::new(1u32).into(),
-        };
-        let atomic = Atomic {
-            place: store.place,
-            element: ElementType::U32,
-            update,
-            order: MemoryOrder::Relaxed,
-            scope: MemoryScope::Device,
-            result: None,
-            predicate: None,
-        };
-        let place = e.b.atomic(atomic, true).expect("its result is wanted");
+        let place = e.b.atomic(one_more(store.place), true).expect("its result is wanted");
         let place = e.b.index(place);
         let load = e.load(U32);
         let offset = e.b.indices().scale(place, 4);
