@@ -1,5 +1,6 @@
 //! Operators and functions on every element type, several in one kernel, on values where devices are most likely to differ.
 
+use float8::{F8E4M3, F8E5M2};
 use half::{bf16, f16};
 use tilewright::prelude::*;
 
@@ -111,6 +112,13 @@ fn fused<T: Float>(out: &mut Tensor<T, 2>, l: &Tensor<T, 1>, r: &Tensor<T, 1>) {
     out.store([0, i], a.mul_add(b, a));
     out.store([1, i], a.mul_add(b, -(a * b)));
     out.store([2, i], b.mul_add(a, b));
+}
+
+/// All elements over one, a row for each.
+#[kernel(grid = [r.extent(0)])]
+fn quotients<T: Element>(out: &mut Tensor<T, 2>, l: &Tensor<f32, 1>, r: &Tensor<f32, 1>) {
+    let (row, i) = (program_id(0), arange(l.extent(0)));
+    out.store([row, i], (l.load([i]) / r.load([row])).cast::<T>());
 }
 
 /// Runs a kernel of `$rows` results on what `$values` are.
@@ -301,4 +309,28 @@ fn a_shift_is_by_the_amount_modulo_the_width() {
             assert_eq!(out[80 * k + 40 + i], x.wrapping_shr(*by as u32), "{x} >> {by}");
         }
     }
+}
+
+#[test]
+fn quotients_by_one_divisor_are_what_each_is_by_itself_also_where_only_narrower_floats_are_made_of_them() {
+    fn check<T: Element>() {
+        let mut dividends = patterns::<f32>();
+        dividends.truncate(dividends.len() / 8 * 8);
+        // Small ones and large ones are by themselves too, as their neighbours decide how they are divided.
+        dividends.sort_by(|one, other| one.abs().total_cmp(&other.abs()));
+        let divisors = edges::<f32>(96);
+        let extents = [divisors.len(), dividends.len()];
+        on_every_device(|device| {
+            let l = device.upload(&dividends, [extents[1]]).unwrap();
+            let r = device.upload(&divisors, [extents[0]]).unwrap();
+            let mut out = device.zeros::<T, 2>(extents).unwrap();
+            quotients(&mut out, &l, &r).launch(device).unwrap();
+            bits(out.download().unwrap())
+        });
+    }
+    check::<f32>();
+    check::<bf16>();
+    check::<f16>();
+    check::<F8E4M3>();
+    check::<F8E5M2>();
 }

@@ -223,12 +223,12 @@ fn quantize_row<T: Number>(
         let x = src.load([from, arange(columns)]).cast::<f32>();
         let (even, odd) = x.reshape([groups, NVFP4_GROUP / 2, 2]).split();
         let (scale, inverse) = scale(even.abs().max(odd.abs()).max_axis(1), global);
-        scales.store([row, arange(groups)], scale);
         let (low, high) = (
             nearest(even * inverse.expand_dims(1)),
             nearest(odd * inverse.expand_dims(1)),
         );
         payload.store([row, bytes], (low | high << 4).cast::<u8>().reshape([columns / 2]));
+        scales.store([row, arange(groups)], scale);
     } else {
         scales.store([row, arange(groups)], zero::<F8E4M3>());
         payload.store([row, bytes], 0);

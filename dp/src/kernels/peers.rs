@@ -327,6 +327,9 @@ pub fn push_quantized<T: Number>(
         for next in 0..ranks {
             let peer = (rank + next) % ranks;
             payloads[peer].scatter([half, to, cols], payload, Conflict::Disjoint);
+        }
+        for next in 0..ranks {
+            let peer = (rank + next) % ranks;
             scales[peer].scatter([half, to, groups], scale, Conflict::Disjoint);
         }
     }

@@ -43,9 +43,10 @@ pub fn quantize_rows<T: Float>(out: &mut Tensor<F8E4M3, 2>, scales: &mut Tensor<
     let (cols, groups) = (arange(src.extent(1)), comptime(src.extent(1)) / GROUP);
     let x = src.load([row, cols]).cast::<f32>().reshape([groups, GROUP]);
     let scale = x.abs().max_axis(1).max(SMALLEST) / LARGEST;
-    scales.store([row, arange(groups)], scale);
     let quantized = (x / scale.expand_dims(1)).cast::<F8E4M3>();
     out.store([row, cols], quantized.reshape([src.extent(1)]));
+    // Threads meet for what few of them store: last, when nobody waits for it.
+    scales.store([row, arange(groups)], scale);
 }
 
 /// The rows that [`quantize_rows()`] or [`quantize_to_slot()`] has quantised: `out = src * scale` of the group, in f32, rounded to the type of `out`.
@@ -176,8 +177,8 @@ fn quantize_row<T: Number>(
     let cols = groups.expand_dims(1) * GROUP + arange(GROUP).expand_dims(0);
     if local >= 0 && from < rows {
         let (quantized, scale) = quantized(src.load([from, cols]).cast::<f32>());
-        scales.store([row, groups], scale);
         payload.store([row, cols], quantized);
+        scales.store([row, groups], scale);
     } else {
         scales.store([row, groups], 0.0);
         payload.store([row, cols], zero::<F8E4M3>());

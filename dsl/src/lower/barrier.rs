@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Lower;
-use crate::ir::{Block, Expression, Statement};
+use crate::ir::{Block, Expression, Handle, Statement};
 use crate::thread;
 
 /// Tensors on which order matters that have been touched since the last barrier.
@@ -15,6 +15,8 @@ pub(super) struct Order {
     atomic: BTreeSet<u32>,
     /// Up to where shared memory has been read.
     pub(super) shared: u32,
+    /// Tiles in shared memory that some threads have written since, and others may not read yet.
+    pub(super) unmet: BTreeSet<Handle<Expression>>,
     /// Whether the word that says that the program ends has been touched.
     pub(super) over: bool,
 }
@@ -25,6 +27,7 @@ impl Order {
         self.written.extend(&other.written);
         self.atomic.extend(&other.atomic);
         self.shared = self.shared.max(other.shared);
+        self.unmet.extend(&other.unmet);
         self.over |= other.over;
     }
 }

@@ -305,6 +305,8 @@ impl Lower<'_> {
     /// What `look` finds; what it emits for it is left out again.
     fn tried<R>(&mut self, look: impl FnOnce(&mut Self) -> Result<R, LowerError>) -> Result<R, LowerError> {
         let (mark, sites) = (self.b.mark(), self.sites.len());
+        // Whatever other threads have is some value.
+        let before = self.wanted.replace(Default::default());
         let mut found = None;
         let done = self.inside(|lower| {
             found = Some(look(lower)?);
@@ -312,6 +314,7 @@ impl Lower<'_> {
         });
         self.b.forget(mark);
         self.sites.truncate(sites);
+        self.wanted = before;
         done?;
         match found {
             Some(found) => Ok(found),

@@ -34,6 +34,22 @@ pub(super) enum Held {
     Shared(Handle<Buffer>, ElementType),
     /// The only one, which every thread has.
     Everywhere(Use),
+    /// What lines were reduced to.
+    Lines(Lines),
+}
+
+/// One element for each line of a tile. Each thread of the group that worked on a line has it, and it is in shared memory,
+/// where others find it once all have [met](super::barrier::Order::unmet).
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    /// Of the lines that a thread worked on, in order.
+    pub(super) values: Vec<Use>,
+    /// Threads that worked on a line.
+    pub(super) group: i64,
+    /// Lines at a time.
+    pub(super) at_a_time: i64,
+    pub(super) buffer: Handle<Buffer>,
+    pub(super) stored: ElementType,
 }
 
 /// Where a variable keeps a tile: each thread its own elements.
@@ -266,6 +282,11 @@ impl Lower<'_> {
         let shared = match held {
             Held::Everywhere(only) => return Ok(*only),
             Held::Shared(buffer, stored) => Some((*buffer, *stored)),
+            Held::Lines(lines) => match self.own_line(lines, position) {
+                Some(own) => return Ok(own),
+                None if self.order.unmet.contains(&value) => None,
+                None => Some((lines.buffer, lines.stored)),
+            },
             _ => self.brought.get(&value).map(|buffer| (*buffer, memory_type(element))),
         };
         if let Some((buffer, stored)) = shared {
@@ -324,19 +345,40 @@ impl Lower<'_> {
                 let place = self.element_place(*buffer, at, memory_type(element));
                 Some(self.fetch(place, memory_type(element), element))
             }
-            Held::Shared(..) | Held::Everywhere(_) => None,
+            Held::Shared(..) | Held::Everywhere(_) | Held::Lines(_) => None,
+        }
+    }
+
+    /// What a line was reduced to, if the thread is known to have worked on it.
+    fn own_line(&mut self, lines: &Lines, position: Handle<Index>) -> Option<Use> {
+        let (line, _) = self.split(self.worker, lines.group);
+        let beyond = self.b.indices().subtract(position, line);
+        let beyond = self.b.kernel().indices.as_constant(beyond)?;
+        match beyond % lines.at_a_time {
+            0 => lines
+                .values
+                .get(usize::try_from(beyond / lines.at_a_time).ok()?)
+                .copied(),
+            _ => None,
         }
     }
 
     /// Whether any of these is computed from a tile of which each thread has its own elements.
     pub(super) fn are_made_of_held(&self, values: &[Handle<Expression>]) -> bool {
-        let is_own = |held: &Held| matches!(held, Held::Values(_) | Held::Own(_));
-        let made = |&value: &Handle<Expression>| {
-            let through = |inner| !self.scalars.contains_key(&inner) && !self.held.contains_key(&inner);
-            self.kernel
-                .is_made_of(value, through, |inner| self.held.get(&inner).is_some_and(is_own))
-        };
-        values.iter().any(made)
+        let is_own = |value| matches!(self.held.get(&value), Some(Held::Values(_) | Held::Own(_)));
+        self.are_made_of(values, is_own)
+    }
+
+    /// Whether any of these may take elements that only other threads have.
+    fn may_take_others(&self, values: &[Handle<Expression>]) -> bool {
+        self.are_made_of_held(values) || self.are_made_of(values, |value| self.order.unmet.contains(&value))
+    }
+
+    fn are_made_of(&self, values: &[Handle<Expression>], what: impl Fn(Handle<Expression>) -> bool) -> bool {
+        let through = |inner| !self.scalars.contains_key(&inner) && !self.held.contains_key(&inner);
+        values
+            .iter()
+            .any(|value| self.kernel.is_made_of(*value, through, &what))
     }
 
     /// Does `body`, which uses these values, once the elements are in shared memory that it needs of other threads.
@@ -345,7 +387,7 @@ impl Lower<'_> {
         values: &[Handle<Expression>],
         mut body: impl FnMut(&mut Self) -> Result<R, LowerError>,
     ) -> Result<R, LowerError> {
-        if self.wanted.is_some() || !self.are_made_of_held(values) {
+        if self.wanted.is_some() || !self.may_take_others(values) {
             return body(self);
         }
         let top = self.shared_top;
@@ -364,12 +406,20 @@ impl Lower<'_> {
         if wanted.is_empty() {
             return Ok(wanted);
         }
+        let is_there = |value: &Handle<Expression>| matches!(self.held.get(value), Some(Held::Lines(_)));
+        if wanted.iter().all(is_there) {
+            self.barrier();
+            return Ok(wanted);
+        }
         self.before_shared();
         let mut brought = Vec::new();
         for &value in &wanted {
             let (Some(held), ty) = (self.held.get(&value).cloned(), self.kernel.ty(value)) else {
                 continue;
             };
+            if matches!(held, Held::Lines(_)) {
+                continue;
+            }
             let buffer = self.shared(memory_type(ty.element), ty.shape.elements())?;
             let Layout { lanes, .. } = self.layout(ty.shape);
             self.each_packet(ty, |lower, slot, point| {

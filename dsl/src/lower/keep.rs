@@ -63,6 +63,15 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether the threads of a program that have a value in shared memory between them have to meet for it once at most, if they
+    /// do so where it is used: nothing in a loop or behind a condition uses it.
+    pub(super) fn meets_once(&self, value: Handle<Expression>) -> bool {
+        let later = following(&self.kernel.body, self.kernel, value).unwrap_or_default();
+        let is_here =
+            |later: &Later| matches!(later, Later::Store(..) | Later::Combined(_)) || !self.uses(later, value);
+        later.len() <= MOST_LATER && later.iter().all(is_here)
+    }
+
     /// Whether a value is a little tile that is loaded ahead of a wait, of what nobody waits for, and stored behind it as it is: on its
     /// way while the program waits. Threads hold the elements that they would store in any case: others may be stored in the same
     /// places, with no barrier between.

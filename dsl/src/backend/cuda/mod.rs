@@ -29,7 +29,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::entry;
 use crate::ir::{Handle, Span};
-use crate::thread::{Argument, ArgumentKind, BufferKind, Kernel, Label};
+use crate::thread::passes::{only_rounded, seen_as_bits};
+use crate::thread::{Argument, ArgumentKind, BufferKind, Kernel, Label, Value};
 use index::{Key, Number};
 use packet::Lane;
 use prelude::Need;
@@ -83,6 +84,10 @@ struct Writer<'a> {
     /// The barrier of the first group of each size that meets.
     barriers: BTreeMap<u32, u32>,
     met_by_warps: BTreeSet<u32>,
+    /// Whose NaN somebody sees the bits of.
+    seen_as_bits: HashSet<Handle<Value>>,
+    /// What only becomes narrower floats.
+    only_rounded: HashSet<Handle<Value>>,
 }
 
 /// A jump that C++ has no word for.
@@ -111,6 +116,8 @@ impl<'a> Writer<'a> {
             jumps,
             barriers: kernel.barriers(),
             met_by_warps: kernel.met_by_warps(),
+            seen_as_bits: seen_as_bits(kernel),
+            only_rounded: only_rounded(kernel),
         }
     }
 

@@ -25,8 +25,8 @@ impl Writer<'_> {
             }
             Operation::Load(load) => self.load(value, load),
             Operation::Unary { op, value: of } => {
-                let element = element_of(*of);
-                self.each_lane(value, [*of], |[of]| scalar::unary(*op, element, of));
+                let (element, is_seen) = (element_of(*of), self.seen_as_bits.contains(&value));
+                self.each_lane(value, [*of], |[of]| scalar::unary(*op, element, is_seen, of));
             }
             Operation::Binary {
                 op: BinaryOp::Divide,
@@ -149,8 +149,9 @@ impl Writer<'_> {
             dividends.join(", ")
         ));
         self.line(format!("float quotients{number}[{lanes}];"));
+        let exact_if_tiny = !self.only_rounded.contains(&value);
         self.line(format!(
-            "tw_quotients(dividends{number}, {divisor}, quotients{number});"
+            "tw_quotients<{exact_if_tiny}>(dividends{number}, {divisor}, quotients{number});"
         ));
         let texts: Vec<_> = (0..lanes).map(|lane| format!("quotients{number}[{lane}]")).collect();
         self.define(value, &texts);

@@ -173,14 +173,23 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 
 // The quotients are exactly rounded, as those of `/`. Where neither is very large or small, which all are asked at once, three
 // operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again. Of
-// zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Elsewhere
-// one division stands in a loop, so that what is hardly ever done is short.
-const QUOTIENTS: &str = r#"template <int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
-  unsigned int least = 2U * __float_as_uint(x[0]) - 2U;
-  float most = fabsf(x[0]);
+// zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Of dividends below
+// 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
+// one division stands in a loop, so that what is hardly ever done is short. There is a power of two of dividends.
+const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
+  unsigned int least = 0xffffffffU;
+  float most[N];
 #pragma unroll
-  for (int i = 1; i < N; ++i) least = min(least, 2U * __float_as_uint(x[i]) - 2U), most = fmaxf(most, fabsf(x[i]));
-  if (__builtin_expect(least >= 0x2f000000U && most <= 0x1p80f && y >= 0x1p-44f && y <= 0x1p44f, 1)) {
+  for (int i = 0; i < N; ++i) {
+    if (EXACT_IF_TINY) least = min(least, 2U * __float_as_uint(x[i]) - 2U);
+    most[i] = fabsf(x[i]);
+  }
+#pragma unroll
+  for (int half = N / 2; half > 0; half /= 2) {
+#pragma unroll
+    for (int i = 0; i < half; ++i) most[i] = fmaxf(most[i], most[i + half]);
+  }
+  if (__builtin_expect(least >= 0x2f000000U && most[0] <= 0x1p80f && y >= 0x1p-44f && y <= 0x1p44f, 1)) {
     float near;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(near) : "f"(y));
     const float reciprocal = __fmaf_rn(near, __fmaf_rn(-y, near, 1.0f), near);

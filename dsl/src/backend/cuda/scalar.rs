@@ -28,9 +28,10 @@ impl Text {
     }
 }
 
-pub(super) fn unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
+/// Whether the bits of a NaN are seen is said of the result.
+pub(super) fn unary(op: UnaryOp, element: ElementType, is_seen: bool, value: &str) -> Text {
     match element.kind() {
-        ElementKind::Float | ElementKind::Storage => Text::plain(float_unary(op, element, value)),
+        ElementKind::Float | ElementKind::Storage => Text::plain(float_unary(op, element, is_seen, value)),
         ElementKind::Bool => Text::plain(format!("!{value}")),
         ElementKind::Signed | ElementKind::Unsigned => integer_unary(op, element, value),
     }
@@ -76,10 +77,13 @@ fn integer_unary(op: UnaryOp, element: ElementType, value: &str) -> Text {
     })
 }
 
-fn float_unary(op: UnaryOp, element: ElementType, value: &str) -> String {
+fn float_unary(op: UnaryOp, element: ElementType, is_seen: bool, value: &str) -> String {
     let is_double = element == ElementType::F64;
     let library = |name: &str| format!("{name}{}({value})", if is_double { "" } else { "f" });
     match op {
+        // What takes the result does this on the way, but to any NaN.
+        UnaryOp::Abs if !is_seen => library("fabs"),
+        UnaryOp::Negate if !is_seen => format!("(-({value}))"),
         // The sign alone, of NaN as well.
         UnaryOp::Negate if is_double => {
             format!("__longlong_as_double(__double_as_longlong({value}) ^ (long long)0x8000000000000000ULL)")

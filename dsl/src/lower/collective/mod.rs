@@ -81,7 +81,15 @@ impl Lower<'_> {
         self.shared_top = top;
         match held {
             Held::Everywhere(only) if ty.is_scalar() => drop(self.scalars.insert(value, only)),
-            held => drop(self.held.insert(value, held)),
+            held => {
+                if matches!(held, Held::Lines(_)) {
+                    self.order.unmet.insert(value);
+                    if !self.meets_once(value) {
+                        self.barrier();
+                    }
+                }
+                self.held.insert(value, held);
+            }
         }
         Ok(())
     }

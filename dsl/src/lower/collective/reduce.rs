@@ -1,11 +1,11 @@
 //! Reductions: chunks in a thread, then the partial results of a line in a warp, each of the warps that need them.
 
 use super::super::access::memory_type;
-use super::super::held::Held;
+use super::super::held::{Held, Lines};
 use super::super::{Lower, LowerError};
-use super::{CHUNK, Kept, Line, Standing};
+use super::{CHUNK, Kept, Line, MOST_TRIPS, Standing};
 use crate::element::ElementType;
-use crate::ir::{CompareOp, Expression, Handle, Reduction};
+use crate::ir::{Combine, CompareOp, Expression, Handle, Reduction};
 use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
 
 /// Partial results that are combined by halves.
@@ -23,6 +23,14 @@ impl Partial {
     fn found(self) -> Use {
         self.at.unwrap_or(self.value)
     }
+}
+
+/// What the threads of a group have found.
+#[derive(Debug, Clone, Copy)]
+struct Total {
+    total: Partial,
+    /// Whether each of them has it, and not only the first.
+    in_group: bool,
 }
 
 /// How the elements of which two partial results were made lie on the line.
@@ -111,14 +119,15 @@ impl Lower<'_> {
             }
         };
         let own = self.leaves(line, reduction, share, standing)?;
-        let total = match group > Self::warp() {
+        let Total { total, in_group } = match group > Self::warp() {
             true => self.across_warps(line, reduction, share, own, standing)?,
             false => self.across(reduction, own, standing.lane, share.leaves, group)?,
         };
         let has_each_warp = everywhere || group > Self::warp();
+        let has_each_thread = in_group && (has_each_warp || group == threads) && !decides;
         let found = match threads <= Self::warp() || (has_each_warp && !decides) {
             // Each thread does all of it.
-            _ if everywhere && group == 1 => total.found(),
+            _ if has_each_thread || (everywhere && group == 1) => total.found(),
             true => self.of_first(total),
             false => self.handed_on(total)?,
         };
@@ -137,6 +146,9 @@ impl Lower<'_> {
         let share = Share::of(line, i64::from(self.schedule.threads));
         let Share { group, lines, .. } = share;
         let trips = (line.places + lines - 1) / lines;
+        // Where some threads have no line while others have several, whose line is whose differs from what is spread over all.
+        let has_each_thread = trips == 1 || share.active() == i64::from(self.schedule.threads);
+        let mut own_lines = (group <= Self::warp() && trips <= MOST_TRIPS && has_each_thread).then(Vec::new);
         self.so_often(trips, |lower, trip| {
             let first = lower.b.indices().scale(trip, share.active());
             let item = lower.b.indices().add(first, lower.worker);
@@ -147,7 +159,7 @@ impl Lower<'_> {
             let here = lower.b.indices().all([works, exists]);
             let standing = Standing { place, lane, here };
             let own = lower.leaves(line, reduction, share, standing)?;
-            let total = match group > Self::warp() {
+            let Total { total, in_group } = match group > Self::warp() {
                 true => lower.across_warps(line, reduction, share, own, standing)?,
                 false => lower.across(reduction, own, lane, share.leaves, group)?,
             };
@@ -159,12 +171,33 @@ impl Lower<'_> {
                 lower.put(to, total.found());
                 Ok(())
             })?;
+            if let Some(own) = &mut own_lines {
+                let found = match in_group || group == 1 {
+                    true => total.found(),
+                    false => lower.shuffled(Shuffle::From, total.found(), 0, group),
+                };
+                own.push(match reduction {
+                    Reduction::Combine(_) => found,
+                    Reduction::ArgMin | Reduction::ArgMax => lower.b.index(found).into(),
+                });
+            }
             // What the next lines exchange has been read by then.
             if group > Self::warp() && trips > 1 {
                 lower.barrier();
             }
             Ok(())
         })?;
+        if let Some(values) = own_lines {
+            // Nothing else may be written there until all have met.
+            self.reads_shared(result);
+            return Ok(Held::Lines(Lines {
+                values,
+                group,
+                at_a_time: lines,
+                buffer: result,
+                stored,
+            }));
+        }
         if group <= Self::warp() || trips == 1 {
             self.barrier();
         }
@@ -197,7 +230,7 @@ impl Lower<'_> {
     }
 
     /// Combines what the threads of a group of several warps have: each of its warps does, and the first thread of each
-    /// has the total.
+    /// has the total at least.
     fn across_warps(
         &mut self,
         line: &Line,
@@ -205,7 +238,7 @@ impl Lower<'_> {
         share: Share,
         own: Partial,
         standing: Standing,
-    ) -> Result<Partial, LowerError> {
+    ) -> Result<Total, LowerError> {
         let Share { group, leaves, .. } = share;
         let (warp, stored) = (Self::warp(), memory_type(line.element));
         let (_, lane) = self.split(self.worker, warp);
@@ -329,7 +362,7 @@ impl Lower<'_> {
     }
 
     /// The number of an item's group, and its number in it.
-    pub(super) fn split(&mut self, item: Handle<Index>, group: i64) -> (Handle<Index>, Handle<Index>) {
+    pub(in crate::lower) fn split(&mut self, item: Handle<Index>, group: i64) -> (Handle<Index>, Handle<Index>) {
         let by = self.b.constant(group);
         let which = self.b.indices().quotient(item, by);
         (which, self.b.indices().remainder(item, by))
@@ -406,7 +439,7 @@ impl Lower<'_> {
         self.joined(reduction, parts, count, line.extent, Order::Behind)
     }
 
-    /// Combines what the threads of a group have, of whom `count` have something; the first one has the total.
+    /// Combines what the threads of a group have, of whom `count` have something; the first one has the total at least.
     fn across(
         &mut self,
         reduction: &Reduction,
@@ -414,25 +447,29 @@ impl Lower<'_> {
         lane: Handle<Index>,
         count: i64,
         group: i64,
-    ) -> Result<Partial, LowerError> {
+    ) -> Result<Total, LowerError> {
+        // Both of a pair find the same: no operator that lines are reduced by tells left from right.
+        let is_operator = matches!(reduction, Reduction::Combine(Combine::Operator(_)));
+        let in_group = is_operator && count >= group;
+        let kind = if in_group { Shuffle::Exchange } else { Shuffle::Down };
         // All of a warp's threads of the program take part, so that it is known which do; who is told of another group's
         // has no use for it.
         let (mut half, together) = (group / 2, self.together_in_warp());
         while half > 0 {
             let other = Partial {
-                value: self.shuffled(Shuffle::Down, own.value, half, together),
-                at: own.at.map(|at| self.shuffled(Shuffle::Down, at, half, together)),
+                value: self.shuffled(kind, own.value, half, together),
+                at: own.at.map(|at| self.shuffled(kind, at, half, together)),
             };
             // Those behind the first half have no more use for theirs; of the others all have a partner after the first step.
-            let (behind, count) = (self.b.indices().offset(lane, half), self.b.constant(count));
-            let there = match half == group / 2 {
-                true => self.b.indices().less(behind, count),
+            let (behind, end) = (self.b.indices().offset(lane, half), self.b.constant(count));
+            let there = match half == group / 2 && count < group {
+                true => self.b.indices().less(behind, end),
                 false => self.b.indices().always(true),
             };
             own = self.better(reduction, own, other, there, Order::Any)?;
             half /= 2;
         }
-        Ok(own)
+        Ok(Total { total: own, in_group })
     }
 
     /// `to` combined with `from` where that is there.

@@ -6,6 +6,7 @@ mod effects;
 mod firsts;
 mod in_order;
 mod kept;
+mod lines;
 mod loops;
 mod marks;
 mod meeting;

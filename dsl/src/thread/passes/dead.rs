@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::ir::Handle;
 use crate::stack::room;
 use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Operation, Register, Statement, Value, Variable};
+use crate::thread::{Atom, Block, Buffer, BufferKind, Kernel, Order, Register, Statement, Store, Value, Variable};
 
 pub(super) fn run(kernel: &mut Kernel) {
     let mut live = Live {
@@ -13,14 +13,15 @@ pub(super) fn run(kernel: &mut Kernel) {
         values: HashSet::new(),
         variables: HashSet::new(),
         registers: HashSet::new(),
+        buffers: HashSet::new(),
     };
-    // What a register holds is needed if it is read anywhere: until nothing more is.
+    // What a register or a block's memory holds is needed if it is read anywhere: until nothing more is.
     let mut body = live.kernel.body.clone();
     loop {
-        let before = live.registers.len();
+        let before = (live.registers.len(), live.buffers.len());
         (live.values, live.variables) = (HashSet::new(), HashSet::new());
         let kept = live.block(&body);
-        if live.registers.len() == before {
+        if (live.registers.len(), live.buffers.len()) == before {
             body = kept;
             break;
         }
@@ -33,6 +34,8 @@ struct Live<'a> {
     values: HashSet<Handle<Value>>,
     variables: HashSet<Handle<Variable>>,
     registers: HashSet<Handle<Register>>,
+    /// What is read of memory.
+    buffers: HashSet<Handle<Buffer>>,
 }
 
 impl Live<'_> {
@@ -49,11 +52,7 @@ impl Live<'_> {
 
     fn statement(&mut self, statement: &Statement) -> Option<Statement> {
         let kept = match statement {
-            Statement::Let { value, operation } => {
-                // All threads of a group come by, whether they want to know or not.
-                let meets = matches!(operation, Operation::Shuffle { .. } | Operation::Vote { .. });
-                (self.values.contains(value) || meets).then(|| statement.clone())
-            }
+            Statement::Let { value, .. } => self.values.contains(value).then(|| statement.clone()),
             Statement::Name { variable, .. } => self.variables.contains(variable).then(|| statement.clone()),
             Statement::Assign { register, .. } => self.registers.contains(register).then(|| statement.clone()),
             Statement::If {
@@ -101,6 +100,7 @@ impl Live<'_> {
                 let body = self.block(body);
                 (!body.is_empty()).then_some(Statement::Scope { label: *label, body })
             }
+            Statement::Store(store) => self.is_read(store).then(|| statement.clone()),
             // Instructions of the author's compute and do nothing else.
             Statement::Ptx(ptx) => {
                 let wanted = ptx.outputs.iter().any(|output| self.values.contains(output));
@@ -114,7 +114,22 @@ impl Live<'_> {
         kept
     }
 
+    /// Whether somebody may read what is stored.
+    fn is_read(&self, store: &Store) -> bool {
+        let buffer = store.place.buffer;
+        let is_own = matches!(
+            self.kernel.buffers[buffer].kind,
+            BufferKind::Shared { .. } | BufferKind::Local { .. }
+        );
+        !is_own || store.order != Order::Weak || self.buffers.contains(&buffer)
+    }
+
     fn mention(&mut self, mention: Mention, by: &Statement) {
+        if let Mention::Place(place) = mention
+            && !matches!(by, Statement::Store(_))
+        {
+            self.buffers.insert(place.buffer);
+        }
         match mention {
             Mention::Register(register) => {
                 if !matches!(by, Statement::Assign { .. }) {

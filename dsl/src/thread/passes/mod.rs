@@ -8,6 +8,7 @@
 //! * `dead` leaves out what nothing needs;
 //! * `early` loads what waits for nothing before threads first meet;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
+//! * `rounded` finds what is seen only as something narrower, for printers, as `nan` does;
 //! * `invariant`, for what assembles instructions as they are, does so with what does not change in a loop.
 
 mod common;
@@ -18,14 +19,17 @@ mod invariant;
 mod name;
 mod nan;
 mod narrow;
+mod rounded;
 mod simplify;
 #[cfg(test)]
 mod tests;
 mod widen;
 
 pub(crate) use invariant::name_invariants;
+pub(crate) use nan::seen_as_bits;
 pub(crate) use narrow::why_unknown;
 pub use narrow::{Narrow, Why};
+pub(crate) use rounded::only_rounded;
 
 use super::Kernel;
 

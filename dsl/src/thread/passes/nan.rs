@@ -19,7 +19,7 @@ struct Seen {
 
 /// The values of `kernel` of which the bits of a NaN are seen: they are stored, or looked at as an integer, or are made
 /// what is. Arithmetic, comparisons and casts tell no NaN from another.
-pub(super) fn seen_as_bits(kernel: &Kernel) -> HashSet<Handle<Value>> {
+pub(crate) fn seen_as_bits(kernel: &Kernel) -> HashSet<Handle<Value>> {
     let mut seen = Seen::default();
     kernel.body.walk(&mut |statement, _| seen.statement(statement));
     let mut registers = HashSet::new();
