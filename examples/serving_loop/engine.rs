@@ -116,7 +116,7 @@ impl Engine {
             for (rank, plan) in ranks.iter().enumerate() {
                 let values = match operation {
                     Operation::Gather => [plan.tokens, plan.rows, 0, 0],
-                    Operation::Scatter => [plan.start, plan.tokens, plan.rows, 0],
+                    Operation::Scatter => [plan.tokens, plan.start, plan.rows, 0],
                     Operation::Pad => [plan.tokens, plan.batch_rows, plan.requests, plan.batch_requests],
                     Operation::Driver => continue,
                 };

@@ -38,6 +38,8 @@ impl Operation {
 pub struct Sample {
     pub step: u64,
     pub operation: Operation,
+    /// Bits of its number of tokens: what is launched for many is another kernel, or runs longer, than for few.
+    pub size: u32,
     /// How long it took on the host, the making of its call included.
     pub time: Duration,
     /// Whether no launch before had its counts and rows.
@@ -88,7 +90,7 @@ impl Watch {
         self.step.store(step, Relaxed);
     }
 
-    /// Does a launch and notes how long it took. `values` are its counts and rows.
+    /// Does a launch and notes how long it took. `values` are its counts and rows, its tokens first.
     pub fn time(
         &mut self,
         operation: Operation,
@@ -103,6 +105,7 @@ impl Watch {
         self.samples.push(Sample {
             step: self.step.load(Relaxed),
             operation,
+            size: u64::BITS - values[0].leading_zeros(),
             time,
             is_first,
             is_busy,

@@ -133,6 +133,9 @@ impl fmt::Display for Distribution {
     }
 }
 
+/// Packets of full width that a row may be of and have no ends.
+const SHORT_ROW: u64 = 4;
+
 impl Lower<'_> {
     /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to
     /// find that out is left out again. If it is element by element, also returns why.
@@ -209,6 +212,14 @@ impl Lower<'_> {
             Ok(divisor) => divisor,
             Err(why) => return Ok((alone, Some(why))),
         };
+        // A short row that is aligned to less is less work in narrower packets than by ends.
+        let narrow = (divisor & divisor.wrapping_neg()) / size;
+        if divisor < VECTOR_BYTES.into() && narrow > 1 && columns.is_multiple_of(narrow) && columns < SHORT_ROW * lanes
+        {
+            let packets = elements / narrow;
+            let lanes = narrow as u8;
+            return Ok((spread(Form::Packets { lanes, packets }, packets), None));
+        }
         let spread = match (divisor >= VECTOR_BYTES.into(), are_rows_whole) {
             (true, true) => whole,
             (true, false) => aligned,

@@ -46,13 +46,13 @@ extern "C" __global__ void __launch_bounds__(128) tilewright_example(const unsig
 #line 7
   const unsigned long long v3 = *(const unsigned long long*)((const char*)tw_table0 + 0);
 #line 7
-  const float v4_0 = __int_as_float(__float_as_int(v1_0) ^ (int)0x80000000);
+  const float v4_0 = (-(v1_0));
 #line 7
-  const float v4_1 = __int_as_float(__float_as_int(v1_1) ^ (int)0x80000000);
+  const float v4_1 = (-(v1_1));
 #line 7
-  const float v4_2 = __int_as_float(__float_as_int(v1_2) ^ (int)0x80000000);
+  const float v4_2 = (-(v1_2));
 #line 7
-  const float v4_3 = __int_as_float(__float_as_int(v1_3) ^ (int)0x80000000);
+  const float v4_3 = (-(v1_3));
 #line 7
   const float v5_0 = (v4_0 + p_scale);
 #line 7

@@ -13,13 +13,12 @@ mod select;
 mod sort;
 
 use super::access::memory_type;
-use super::held::Held;
-use super::layout::Layout;
+use super::held::{Held, MOST_REGISTERS};
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, Combine, Expression, Handle, Literal, MemoryOrder, MemoryScope, Reduction, Shape};
-use crate::schedule::WARP;
+use crate::schedule::{VECTOR_BYTES, WARP};
 use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, Update, Use};
 
 /// Elements that are combined first.
@@ -185,48 +184,83 @@ impl Lower<'_> {
         bins: i64,
         result: Handle<Buffer>,
     ) -> Result<(), LowerError> {
-        let shape = self.kernel.ty(value).shape;
-        self.each(bins as u64, |lower, bin| {
-            let place = lower.element_place(result, bin, ElementType::I32);
-            lower.put(place, Literal::new(0i32).into());
-            Ok(())
-        })?;
+        let ty = self.kernel.ty(value);
+        // A short tile is on its way while the bins are emptied.
+        let layout = self.layout(ty.shape);
+        let is_short = layout.elements() <= MOST_REGISTERS;
+        let mut ahead = Vec::new();
+        if is_short {
+            self.each_packet(ty, |lower, _, point| {
+                ahead.push(lower.to_count(value, mask, point)?);
+                Ok(())
+            })?;
+        }
+        self.empty_bins(bins, result)?;
         self.barrier();
-        let Layout { lanes, packets, .. } = self.layout(shape);
-        self.each(packets, |lower, packet| {
-            let e = lower.packet_at(packet, lanes);
-            let point = lower.at_position(e, shape);
-            let counted = lower.pull(value, &point)?;
-            let mask = mask.map(|mask| lower.pull(mask, &point)).transpose()?;
-            for lane in 0..lanes {
-                let bin = lower.lane_of(counted, lane);
-                let bin = lower.b.index(bin);
-                let end = lower.b.constant(bins);
-                let mut conditions = vec![lower.b.indices().within(bin, end)];
-                if let Some(mask) = mask {
-                    let mask = lower.lane_of(mask, lane);
-                    conditions.push(lower.b.condition(mask));
-                }
-                let here = lower.b.indices().all(conditions);
-                let place = lower.element_place(result, bin, ElementType::I32);
-                let atomic = thread::Atomic {
-                    place,
-                    element: ElementType::I32,
-                    update: Update::Combine {
-                        op: AtomicOp::Add,
-                        value: Literal::new(1i32).into(),
-                    },
-                    order: MemoryOrder::Relaxed,
-                    scope: MemoryScope::Block,
-                    result: None,
-                    predicate: Some(here),
-                };
-                lower.b.atomic(atomic, false);
+        let mut ahead = ahead.into_iter();
+        self.each_packet(ty, |lower, _, point| {
+            let (counted, mask) = match ahead.next() {
+                Some(packet) => packet,
+                None => lower.to_count(value, mask, point)?,
+            };
+            for lane in 0..layout.lanes {
+                let element = lower.lane_of(counted, lane);
+                let counts = mask.map(|mask| lower.lane_of(mask, lane));
+                lower.count(element, counts, bins, result);
             }
             Ok(())
         })?;
         self.barrier();
         Ok(())
+    }
+
+    /// A packet, and which of its elements count.
+    fn to_count(
+        &mut self,
+        value: Handle<Expression>,
+        mask: Option<Handle<Expression>>,
+        point: &Point,
+    ) -> Result<(Use, Option<Use>), LowerError> {
+        let counted = self.pull(value, point)?;
+        let mask = mask.map(|mask| self.pull(mask, point)).transpose()?;
+        Ok((counted, mask))
+    }
+
+    fn empty_bins(&mut self, bins: i64, result: Handle<Buffer>) -> Result<(), LowerError> {
+        let most = i64::from(VECTOR_BYTES) / ElementType::I32.size() as i64;
+        let lanes = if bins % most == 0 { most } else { 1 };
+        self.together(bins / lanes, |lower, packet, here| {
+            let at = lower.packet_at(packet, lanes as u8);
+            let place = lower.element_place(result, at, ElementType::I32);
+            let none = lower.in_lanes(Literal::new(0i32).into(), lanes as u8);
+            lower.where_needed(here, |lower| {
+                lower.put(place, none);
+                Ok(())
+            })
+        })
+    }
+
+    /// Counts an element where it is needed and, if that is said, counts.
+    fn count(&mut self, element: Use, counts: Option<Use>, bins: i64, result: Handle<Buffer>) {
+        let (bin, end) = (self.b.index(element), self.b.constant(bins));
+        let mut conditions = vec![self.b.indices().within(bin, end)];
+        conditions.extend(counts.map(|counts| self.b.condition(counts)));
+        conditions.extend(self.needed);
+        let here = self.b.indices().all(conditions);
+        let place = self.element_place(result, bin, ElementType::I32);
+        let atomic = thread::Atomic {
+            place,
+            element: ElementType::I32,
+            update: Update::Combine {
+                op: AtomicOp::Add,
+                value: Literal::new(1i32).into(),
+            },
+            order: MemoryOrder::Relaxed,
+            scope: MemoryScope::Block,
+            result: None,
+            predicate: Some(here),
+        };
+        self.b.atomic(atomic, false);
     }
 
     /// `body` for each of so many items, by some thread each, all threads as often: they may meet in it. It is told

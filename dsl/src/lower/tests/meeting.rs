@@ -1,6 +1,7 @@
 //! Tiles that threads hold, and operations in which elements meet.
 
 use super::run::{Argument, bind, check, schedule};
+use super::wide::Case;
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{
@@ -403,5 +404,28 @@ fn each_thread_keeps_what_its_atomic_operations_find() {
         let lowered = run(b.launch(1), &[first, zeros(element, &extents)], 32);
         let local = |space| lowered.kernel.buffers.iter().any(|(_, buffer)| buffer.space() == space);
         assert!(local(Space::Local) && local(Space::Shared), "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn lanes_under_a_condition_of_their_own_are_each_where_they_say() {
+    // Of a chunk of 8 elements the last 4 are beyond the end, and of the first 4 the outermost are one element.
+    for (extent, period) in [(12u32, 3), (20, 3), (12, 5), (15, 7), (44, 9)] {
+        for threads in [32, 64, 128] {
+            let mut case = Case::new(&[(F32, &[3, u64::from(extent)]), (F32, &[u64::from(extent)])]);
+            let b = &mut case.b;
+            let (row, cols, period) = (b.program(0), b.arange(extent), b.index(period));
+            let shape = b.shape(cols);
+            let period = b.stretch(period, shape);
+            let places = b.binary(BinaryOp::Remainder, cols, period);
+            let value = b.load(1, &[places]);
+            let sums = b.emit(Expression::Scan {
+                value,
+                axis: 0,
+                combine: Combine::Operator(BinaryOp::Add),
+            });
+            b.store(0, &[row, cols], sums);
+            case.lowered_by(3, false, &schedule(threads, 4));
+        }
     }
 }

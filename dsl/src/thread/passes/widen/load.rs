@@ -137,7 +137,9 @@ impl Widen {
         let Load { ty, .. } = *load;
         let size = ty.element.size() as i64;
         let Some(distances) = self.distances(offsets) else {
-            if self.is_mostly_still(load.place.offset, ty.lanes) {
+            // These may be some lanes of those that the offset moves with.
+            let lanes = self.b.kernel().lanes_of(load.place.offset);
+            if lanes.is_some_and(|lanes| self.is_mostly_still(load.place.offset, lanes)) {
                 return self.still_or_not(load, offsets);
             }
             let why = self.why_unknown(load.place.offset);
