@@ -191,7 +191,7 @@ impl Lower<'_> {
         let mut ahead = Vec::new();
         if is_short {
             self.each_packet(ty, |lower, _, point| {
-                ahead.push(lower.to_count(value, mask, point)?);
+                ahead.push(lower.packet_to_count(value, mask, point)?);
                 Ok(())
             })?;
         }
@@ -201,7 +201,7 @@ impl Lower<'_> {
         self.each_packet(ty, |lower, _, point| {
             let (counted, mask) = match ahead.next() {
                 Some(packet) => packet,
-                None => lower.to_count(value, mask, point)?,
+                None => lower.packet_to_count(value, mask, point)?,
             };
             for lane in 0..layout.lanes {
                 let element = lower.lane_of(counted, lane);
@@ -215,7 +215,7 @@ impl Lower<'_> {
     }
 
     /// A packet, and which of its elements count.
-    fn to_count(
+    fn packet_to_count(
         &mut self,
         value: Handle<Expression>,
         mask: Option<Handle<Expression>>,
