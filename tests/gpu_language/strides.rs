@@ -194,3 +194,29 @@ fn strides_that_mean_nothing_are_those_of_a_tensor_without_gaps() {
     assert_eq!(tensor.transpose(0, 1).unwrap().columns(1..2).unwrap().strides(), [1, 1]);
     assert_eq!(device.zeros::<u8, 3>([2, 0, 3]).unwrap().strides(), [0, 3, 1]);
 }
+
+/// Counts of a row's places, stored in one of several planes.
+#[kernel(grid = [out.extent(0)])]
+fn store_counts(out: &mut Tensor<i32, 3>, places: &Tensor<i32, 1>, plane: &Tensor<i64, 1>) {
+    let counts = places.load([arange(places.extent(0))]).histogram(out.extent(2));
+    out.store([program_id(0), plane.load([0]), arange(out.extent(2))], counts);
+}
+
+#[test]
+fn an_index_beyond_an_axis_of_one_element_is_skipped_however_rows_are_aligned_there() {
+    // Rows are aligned where they are; the only plane's stride, which nothing is at, is odd.
+    const BINS: usize = 131;
+    for plane in [0i64, 1, 3, -1] {
+        let out = on_every_device(|device| {
+            let places = device.upload(&[0, 5, 5, 130], [4]).unwrap();
+            let plane = device.upload(&[plane], [1]).unwrap();
+            let mut all = device.upload(&vec![-1; 2 * 4 * 144], [2, 4, 144]).unwrap();
+            let out = all.view_mut().slice(1, 0..1).unwrap().columns(..BINS).unwrap();
+            store_counts(out, &places, &plane).launch(device).unwrap();
+            device.synchronize().unwrap();
+            all.download().unwrap()
+        });
+        let stored = out.iter().filter(|&&element| element != -1).count();
+        assert_eq!(stored, if plane == 0 { 2 * BINS } else { 0 }, "plane {plane}");
+    }
+}

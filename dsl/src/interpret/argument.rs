@@ -385,24 +385,22 @@ fn tensor<'a>(
     })
 }
 
-/// Checks that strides are what the variant was compiled for. The stride of an axis without neighbours is free.
+/// Checks that strides are what the variant was compiled for. That of an axis without neighbours is free, but what is made of it, an
+/// index beyond the axis is multiplied by.
 fn layout(layout: Layout, extents: &[u64], strides: &mut ArrayVec<i64, 4>) -> Result<(), ArgumentFault> {
     let implied = row_major(extents);
     let last = extents.len().saturating_sub(1);
     let empty = extents.contains(&0);
-    let allowed = |axis: usize, stride: i64| {
-        empty
-            || extents[axis] == 1
-            || match layout {
-                Layout::Contiguous => stride == implied[axis],
-                Layout::Rows { .. } if axis == last => stride == 1,
-                Layout::Rows { multiple } => stride % i64::from(multiple) == 0,
-                Layout::Strided => true,
-            }
+    let allowed = |axis: usize, stride: i64| match layout {
+        Layout::Rows { multiple } if axis < last => stride % i64::from(multiple) == 0,
+        _ if empty || extents[axis] == 1 => true,
+        Layout::Contiguous => stride == implied[axis],
+        Layout::Rows { .. } => stride == 1,
+        Layout::Strided => true,
     };
-    if !strides.iter().enumerate().all(|(axis, &stride)| allowed(axis, stride)) {
-        return Err(ArgumentFault::Layout(layout));
-    }
     canonical_strides(extents, strides);
-    Ok(())
+    match strides.iter().enumerate().all(|(axis, &stride)| allowed(axis, stride)) {
+        true => Ok(()),
+        false => Err(ArgumentFault::Layout(layout)),
+    }
 }

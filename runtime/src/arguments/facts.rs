@@ -11,7 +11,7 @@ use crate::hardware::memory::Storage;
 /// The widest access of a thread, in bytes: no alignment beyond it is of use.
 pub(super) const WIDEST: u64 = 16;
 
-/// How the strides of a tensor relate to its extents. The stride of an axis of one element is never used.
+/// How the strides of a tensor relate to its extents.
 pub(crate) fn layout_of(tensor: &TensorArgument<'_>) -> Layout {
     let axes = || tensor.extents.iter().zip(&tensor.strides).rev();
     let mut expected = 1i128;
@@ -26,19 +26,18 @@ pub(crate) fn layout_of(tensor: &TensorArgument<'_>) -> Layout {
     rows_of(tensor).map_or(Layout::Strided, |multiple| Layout::Rows { multiple })
 }
 
-/// What divides the strides of a tensor whose neighbours on the innermost axis are adjacent; `None` of another one.
+/// What divides the strides of a tensor whose neighbours on the innermost axis are adjacent; `None` of another one. That of an axis of
+/// one element counts too: it is what an index beyond the axis is multiplied by, before it is found to be that.
 fn rows_of(tensor: &TensorArgument<'_>) -> Option<u32> {
     let most = WIDEST / tensor.element.size() as u64;
-    if tensor.extents.contains(&0) {
+    let Some((innermost, outer)) = tensor.strides.split_last() else {
         return Some(most as u32);
-    }
-    let axes = tensor.extents.iter().zip(&tensor.strides).rev();
-    let mut axes = axes.filter(|(extent, _)| **extent != 1);
-    let innermost = tensor.extents.last().is_some_and(|&extent| extent != 1);
-    if innermost && axes.next().is_some_and(|(_, &stride)| stride != 1) {
+    };
+    let has_neighbours = tensor.extents.last().is_some_and(|&extent| extent > 1);
+    if has_neighbours && *innermost != 1 {
         return None;
     }
-    let multiple = axes.fold(most, |multiple, (_, stride)| {
+    let multiple = outer.iter().fold(most, |multiple, stride| {
         multiple.min(power_of_two_in(stride.unsigned_abs()))
     });
     Some(multiple as u32)
@@ -141,6 +140,25 @@ mod tests {
             (Layout::Rows { multiple: 1 }, 16)
         );
         assert_eq!(facts(tensor.slice(1, 2..2)?), (Layout::Contiguous, 16));
+        Ok(())
+    }
+
+    #[test]
+    fn a_stride_counts_that_only_an_index_beyond_its_axis_is_multiplied_by() -> Result<(), crate::TensorError> {
+        let tensor = Device::cpu().zeros::<f32, 3>([3, 5, 8])?;
+        let rows = |columns| facts(tensor.columns(..columns).expect("columns"));
+        assert_eq!(rows(7), (Layout::Rows { multiple: 4 }, 16));
+        let first_row = |columns| {
+            facts(
+                tensor
+                    .slice(1, 0..1)
+                    .and_then(|row| row.columns(..columns))
+                    .expect("a row"),
+            )
+        };
+        for (columns, multiple) in [(4, 4), (6, 2), (7, 1)] {
+            assert_eq!(first_row(columns), (Layout::Rows { multiple }, 16), "{columns} columns");
+        }
         Ok(())
     }
 }
