@@ -27,6 +27,9 @@ const CHUNK: i64 = Expression::CHUNK as i64;
 /// Trips of a loop that are written one after the other.
 const MOST_TRIPS: i64 = 4;
 
+/// Bytes that a thread loads at most before it counts what they are; with more its registers are too few for blocks beside each other.
+const MOST_AHEAD_BYTES: u64 = 112;
+
 /// Elements in shared memory, and the type that they have there.
 type Kept = (Handle<Buffer>, ElementType);
 
@@ -187,7 +190,8 @@ impl Lower<'_> {
         let ty = self.kernel.ty(value);
         // A short tile is on its way while the bins are emptied.
         let layout = self.layout(ty.shape);
-        let is_short = layout.elements() <= MOST_REGISTERS;
+        let bytes = layout.elements() * ty.element.size() as u64;
+        let is_short = layout.elements() <= MOST_REGISTERS && bytes <= MOST_AHEAD_BYTES;
         let mut ahead = Vec::new();
         if is_short {
             self.each_packet(ty, |lower, _, point| {
