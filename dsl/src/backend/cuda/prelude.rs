@@ -175,7 +175,7 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 // operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again. Of
 // zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Of dividends below
 // 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
-// one division stands in a loop, so that what is hardly ever done is short. There is a power of two of dividends.
+// one division stands in a loop, so that what is hardly ever done is short.
 const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
   unsigned int least = 0xffffffffU;
   float most[N];
@@ -185,9 +185,9 @@ const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device_
     most[i] = fabsf(x[i]);
   }
 #pragma unroll
-  for (int half = N / 2; half > 0; half /= 2) {
+  for (int left = N; left > 1; left = (left + 1) / 2) {
 #pragma unroll
-    for (int i = 0; i < half; ++i) most[i] = fmaxf(most[i], most[i + half]);
+    for (int i = 0; i < left / 2; ++i) most[i] = fmaxf(most[i], most[left - 1 - i]);
   }
   if (__builtin_expect(least >= 0x2f000000U && most[0] <= 0x1p80f && y >= 0x1p-44f && y <= 0x1p44f, 1)) {
     float near;

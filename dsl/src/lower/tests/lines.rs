@@ -181,3 +181,36 @@ fn memory_is_taken_by_others_only_when_all_have_met() {
         });
     }
 }
+
+#[test]
+fn what_is_loaded_by_what_lines_came_to_is_kept_only_where_no_other_thread_has_that() {
+    for (across, shape) in [
+        (true, [32, 16, 64]),
+        (true, [16, 16, 128]),
+        (false, [32, 16, 64]),
+        (true, [64, 8, 32]),
+    ] {
+        lines(shape, sum, |b, row, _, sums| {
+            let [lines, extent] = [shape[0], shape[1]];
+            let places = b.cast(sums, ElementType::I64);
+            // As many rows of as many elements, or the other way round: then each row takes what all lines came to.
+            let (places, extents) = match across {
+                true => (b.reshape(places, &[1, lines]), [extent, lines]),
+                false => (b.reshape(places, &[lines, 1]), [lines, extent]),
+            };
+            let shape = crate::ir::Shape::new(&extents).expect("a shape");
+            let places = b.stretch(places, shape);
+            let (all, zero) = (b.index(i64::from(lines * extent)), b.index(0));
+            let [all, zero] = [all, zero].map(|value| b.stretch(value, shape));
+            let places = b.binary(BinaryOp::Remainder, places, all);
+            let places = b.binary(BinaryOp::Max, places, zero);
+            let found = b.load(1, &[row, places]);
+            let of_rows = sum(b, found);
+            let of_rows = b.reshape(of_rows, &[extents[0], 1]);
+            let of_rows = b.stretch(of_rows, shape);
+            let less = b.binary(BinaryOp::Subtract, found, of_rows);
+            let (less, cols) = (b.reshape(less, &[lines * extent]), b.arange(lines * extent));
+            b.store(0, &[row, cols], less);
+        });
+    }
+}
