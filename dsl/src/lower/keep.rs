@@ -125,9 +125,12 @@ impl Lower<'_> {
         behind.take_while(|statement| !stores(statement)).any(waits)
     }
 
-    /// Each thread holds its own elements of a tile from here to the end of the block.
+    /// Each thread holds its own elements of a tile from here to the end of the block. What they are made of others may have.
     pub(super) fn keep_tile(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
-        let held = self.hold(self.kernel.ty(value), |lower, _, point| lower.pull(value, point))?;
+        let ty = self.kernel.ty(value);
+        let held = self.with_others(&[value], |lower| {
+            lower.hold(ty, |lower, _, point| lower.pull(value, point))
+        })?;
         self.held.insert(value, held);
         self.kept.push(value);
         Ok(())

@@ -214,3 +214,32 @@ fn what_is_loaded_by_what_lines_came_to_is_kept_only_where_no_other_thread_has_t
         });
     }
 }
+
+#[test]
+fn what_is_kept_takes_what_lines_of_others_came_to() {
+    // Columns are brought to a sum of one, and then rows.
+    for (rows, columns, threads) in [(8, 128, 128), (16, 64, 64), (3, 256, 96), (4, 24, 32)] {
+        let all = [3, u64::from(rows * columns)];
+        let mut case = Case::new(&[(F32, &all), (F32, &all)]);
+        let b = &mut case.b;
+        let (row, cols) = (b.program(0), b.arange(rows * columns));
+        let x = b.load(1, &[row, cols]);
+        let x = b.reshape(x, &[rows, columns]);
+        let shape = b.shape(x);
+        let of_columns = b.emit(Expression::Reduce {
+            value: x,
+            axis: 0,
+            reduction: Reduction::Combine(Combine::Operator(BinaryOp::Add)),
+        });
+        let of_columns = b.reshape(of_columns, &[1, columns]);
+        let of_columns = b.stretch(of_columns, shape);
+        let y = b.binary(BinaryOp::Divide, x, of_columns);
+        let of_rows = sum(b, y);
+        let of_rows = b.reshape(of_rows, &[rows, 1]);
+        let of_rows = b.stretch(of_rows, shape);
+        let y = b.binary(BinaryOp::Divide, y, of_rows);
+        let y = b.reshape(y, &[rows * columns]);
+        b.store(0, &[row, cols], y);
+        case.lowered_by(3, false, &schedule(threads, 4));
+    }
+}
