@@ -313,20 +313,13 @@ impl Lower<'_> {
         })
     }
 
-    /// What `look` finds; what it emits for it is left out again.
+    /// What `look` finds; what it emits for it is left out again. Whatever other threads have is some value.
     fn tried<R>(&mut self, look: impl FnOnce(&mut Self) -> Result<R, LowerError>) -> Result<R, LowerError> {
-        let (mark, sites) = (self.b.mark(), self.sites.len());
-        // Whatever other threads have is some value.
-        let before = self.wanted.replace(Default::default());
         let mut found = None;
-        let done = self.inside(|lower| {
+        self.wanted_by(|lower| {
             found = Some(look(lower)?);
             Ok(())
-        });
-        self.b.forget(mark);
-        self.sites.truncate(sites);
-        self.wanted = before;
-        done?;
+        })?;
         match found {
             Some(found) => Ok(found),
             None => self.defect("an access that is nowhere"),

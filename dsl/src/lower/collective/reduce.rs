@@ -147,8 +147,8 @@ impl Lower<'_> {
         let Share { group, lines, .. } = share;
         let trips = (line.places + lines - 1) / lines;
         // Where some threads have no line while others have several, whose line is whose differs from what is spread over all.
-        let has_each_thread = trips == 1 || share.active() == i64::from(self.schedule.threads);
-        let mut own_lines = (group <= Self::warp() && trips <= MOST_TRIPS && has_each_thread).then(Vec::new);
+        let is_spread_alike = trips == 1 || share.active() == i64::from(self.schedule.threads);
+        let mut own_lines = (group <= Self::warp() && trips <= MOST_TRIPS && is_spread_alike).then(Vec::new);
         self.so_often(trips, |lower, trip| {
             let first = lower.b.indices().scale(trip, share.active());
             let item = lower.b.indices().add(first, lower.worker);
@@ -172,7 +172,7 @@ impl Lower<'_> {
                 Ok(())
             })?;
             if let Some(own) = &mut own_lines {
-                let found = match in_group || group == 1 {
+                let found = match in_group {
                     true => total.found(),
                     false => lower.shuffled(Shuffle::From, total.found(), 0, group),
                 };
@@ -450,7 +450,7 @@ impl Lower<'_> {
     ) -> Result<Total, LowerError> {
         // Both of a pair find the same: no operator that lines are reduced by tells left from right.
         let is_operator = matches!(reduction, Reduction::Combine(Combine::Operator(_)));
-        let in_group = is_operator && count >= group;
+        let in_group = group == 1 || (is_operator && count >= group);
         let kind = if in_group { Shuffle::Exchange } else { Shuffle::Down };
         // All of a warp's threads of the program take part, so that it is known which do; who is told of another group's
         // has no use for it.
