@@ -210,7 +210,7 @@ impl Group for LocalGroup {
         self.together(|| {
             // Every rank sums its part of the rows, and then all parts are gathered.
             let all = self.meet(&request, self.copy(buffer.view())?)?;
-            let parts = even_parts(request.rows, self.size);
+            let parts: Vec<_> = even_parts(request.rows, self.size).collect();
             let first = parts[..self.seat.rank].iter().sum();
             let sum = self.sum(&request, &all, first, parts[self.seat.rank])?;
             let sums = self.meet(&request, sum)?;

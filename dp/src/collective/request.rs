@@ -140,6 +140,14 @@ impl RequestedCollective {
         words.fold(0, |hash, &word| mix(hash, word))
     }
 
+    /// Becomes the same as another, in the memory of its own.
+    pub(super) fn become_like(&mut self, other: &Self) {
+        let [mut parts, mut starts] = [&mut self.parts, &mut self.starts].map(std::mem::take);
+        parts.clone_from(&other.parts);
+        starts.clone_from(&other.starts);
+        *self = Self { parts, starts, ..*other };
+    }
+
     /// As words, for an exchange.
     pub(super) fn words(&self) -> Vec<u64> {
         let count = self.parts.len() as u64;

@@ -224,14 +224,14 @@ impl<'a, G: Group> Movement<'a, G> {
 
     /// The rank's rows as its GPUs share them.
     fn own_shares(&self) -> Vec<u64> {
-        even_parts(self.slot.rows, self.rank.size())
+        even_parts(self.slot.rows, self.rank.size()).collect()
     }
 
     /// The first of the rank's rows that this GPU brings, and how many.
     fn own_share(&self) -> (u64, u64) {
-        let shares = self.own_shares();
-        let gpu = self.rank.rank();
-        (shares[..gpu].iter().sum(), shares[gpu])
+        let mut shares = even_parts(self.slot.rows, self.rank.size());
+        let first = shares.by_ref().take(self.rank.rank()).sum();
+        (first, shares.next().unwrap_or(0))
     }
 }
 

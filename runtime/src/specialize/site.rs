@@ -26,6 +26,8 @@ use crate::hardware::Hardware;
 const SAME_SHAPES: u32 = 4;
 /// So many sets of conditions, each with a schedule, are looked for among those of the launches before.
 const MAX_SETTLED: usize = 16;
+/// So many launches are known to come again: those that take turns, such as into one half of a buffer and the other.
+const MAX_REPEATED: usize = 4;
 
 /// A place that launches: the class of its launches, which it need not look for, and what it knows of the last one.
 pub(crate) struct Site {
@@ -46,8 +48,10 @@ pub(crate) struct Site {
     conditions: Option<Program>,
     /// That of the last launch first.
     settled: ArrayVec<Settled, MAX_SETTLED>,
-    repeated: Repeated,
-    /// Whether a launch is looked for that is the one before once more.
+    /// The last launches, those to be forgotten next at `next_repeated`.
+    repeated: [Repeated; MAX_REPEATED],
+    next_repeated: usize,
+    /// Whether a launch is looked for that was there before.
     may_repeat: bool,
     asked: Option<Asked>,
 }
@@ -67,27 +71,46 @@ impl Settled {
     #[inline]
     fn serve(&self, blocks: impl FnOnce(&Variant) -> Option<u32>) -> Option<Served> {
         let variant = self.variant.upgrade()?;
-        Some(Served {
-            blocks: blocks(&variant)?,
-            variant,
-            tier: self.tier,
-            is_new: false,
-            measure: None,
-        })
+        Some(served(blocks(&variant)?, variant, self.tier))
     }
 }
 
-/// The launch before, which the first of `settled` served: with the same counts and scalars, over the same extents and strides, the next
-/// one is the same.
+/// A variant that was there.
+fn served(blocks: u32, variant: Arc<Variant>, tier: Tier) -> Served {
+    Served {
+        blocks,
+        variant,
+        tier,
+        is_new: false,
+        measure: None,
+    }
+}
+
+/// A launch that `settled` served: with the same counts and scalars, over the same extents and strides, another one is the same.
 #[derive(Default)]
 struct Repeated {
-    /// Whether there was one, with the extents and strides of now.
-    is_known: bool,
     /// Kept for their memory.
     numbers: Vec<u64>,
     grid: [u64; 3],
     programs: u64,
     blocks: u32,
+    /// None if no such launch is known with the extents and strides of now.
+    served: Option<(Weak<Variant>, Tier)>,
+}
+
+impl Repeated {
+    #[inline]
+    fn plan(&self, call: &Call<'_>) -> Option<LaunchPlan> {
+        let (variant, tier) = self.served.as_ref()?;
+        if !numbers(call).eq(self.numbers.iter().copied()) {
+            return None;
+        }
+        Some(LaunchPlan {
+            grid: self.grid,
+            programs: self.programs,
+            served: Some(served(self.blocks, variant.upgrade()?, *tier)),
+        })
+    }
 }
 
 /// The counts and scalars of a call. Those in device memory count as the most that they may be.
@@ -149,7 +172,9 @@ impl Site {
 
     /// Notes that a launch comes, as much alike the one before.
     fn next(&mut self, call: &Call<'_>, alike: Alike) {
-        self.repeated.is_known &= alike.shapes;
+        if !alike.shapes {
+            self.forget_repeated();
+        }
         if !alike.inner {
             self.same_shapes = 0;
             if self.conditions.take().is_some() {
@@ -174,7 +199,7 @@ impl Site {
         self.conditions = self.class.conditions_of_shapes(call, are_rows_known);
         // What is left of the conditions says nothing of other shapes.
         self.settled.clear();
-        self.repeated.is_known = false;
+        self.forget_repeated();
     }
 
     fn holding(&self, call: &Call<'_>, grid: [u64; 3]) -> ConditionBits {
@@ -197,32 +222,26 @@ impl Site {
         Some(served)
     }
 
-    /// The plan of a call whose extents and strides are those of the launch before, if it is that launch once more.
+    /// The plan of a call whose extents and strides are those of the launch before, if it is one of the last launches once more.
     #[inline]
     fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
-        let repeated = &self.repeated;
-        let settled = self.settled.first()?;
-        if !repeated.is_known || !numbers(call).eq(repeated.numbers.iter().copied()) {
-            return None;
-        }
-        Some(LaunchPlan {
-            grid: repeated.grid,
-            programs: repeated.programs,
-            served: Some(settled.serve(|_| Some(repeated.blocks))?),
-        })
+        self.repeated.iter().find_map(|repeated| repeated.plan(call))
     }
 
-    /// Notes a launch for the next one, if `settled` served it.
-    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan, is_settled: bool) {
-        let repeated = &mut self.repeated;
-        let served = plan.served.as_ref().filter(|_| is_settled);
-        repeated.is_known = served.is_some();
-        if let Some(served) = served {
-            repeated.numbers.clear();
-            repeated.numbers.extend(numbers(call));
-            (repeated.grid, repeated.programs) = (plan.grid, plan.programs);
-            repeated.blocks = served.blocks;
-        }
+    /// Notes a launch that `settled` served for when it comes again.
+    fn repeat(&mut self, call: &Call<'_>, plan: &LaunchPlan) {
+        let Some(served) = &plan.served else { return };
+        let repeated = &mut self.repeated[self.next_repeated];
+        self.next_repeated = (self.next_repeated + 1) % MAX_REPEATED;
+        repeated.numbers.clear();
+        repeated.numbers.extend(numbers(call));
+        (repeated.grid, repeated.programs) = (plan.grid, plan.programs);
+        repeated.blocks = served.blocks;
+        repeated.served = Some((Arc::downgrade(&served.variant), served.tier));
+    }
+
+    fn forget_repeated(&mut self) {
+        self.repeated.iter_mut().for_each(|repeated| repeated.served = None);
     }
 
     /// Whether the exact counts that its code is made for have the values of a call.
@@ -283,7 +302,8 @@ impl Shared {
             enough_same: SAME_SHAPES,
             conditions: None,
             settled: ArrayVec::new(),
-            repeated: Repeated::default(),
+            repeated: Default::default(),
+            next_repeated: 0,
             may_repeat: true,
             asked: None,
         };
@@ -319,8 +339,8 @@ impl Shared {
             settled => settled,
         };
         let plan = LaunchPlan { grid, programs, served };
-        if site.may_repeat {
-            site.repeat(call, &plan, is_settled);
+        if site.may_repeat && is_settled {
+            site.repeat(call, &plan);
         }
         Ok(plan)
     }

@@ -21,10 +21,19 @@ impl Asked {
     pub(super) fn push(&mut self, request: &RequestedCollective) {
         self.fingerprint = mix(self.fingerprint, request.fingerprint());
         self.count += 1;
-        if self.latest.len() == REMEMBERED {
-            self.latest.pop_front();
-        }
-        self.latest.push_back((self.fingerprint, request.clone()));
+        let oldest = match self.latest.len() {
+            REMEMBERED => self.latest.pop_front(),
+            _ => None,
+        };
+        // In the memory of what is forgotten.
+        let kept = match oldest {
+            Some((_, mut kept)) => {
+                kept.become_like(request);
+                kept
+            }
+            None => request.clone(),
+        };
+        self.latest.push_back((self.fingerprint, kept));
     }
 
     /// Of all requests and their order.

@@ -210,7 +210,7 @@ impl<W: Group, R: Rail> Group for HostsGroup<W, R> {
     fn all_reduce<T: Summand>(&self, buffer: &mut TensorViewMut<'_, T, 2>) -> Result<(), CollectiveError> {
         self.together(Operation::AllReduce, buffer, &[], |buffer| {
             let within_error = |error| self.within_error(error);
-            let shares = even_parts(buffer.extents()[0] as u64, self.within.size());
+            let shares: Vec<_> = even_parts(buffer.extents()[0] as u64, self.within.size()).collect();
             let start = shares[..self.within.rank()].iter().sum::<u64>() as usize;
             let own = start..start + shares[self.within.rank()] as usize;
             self.within.reduce_scatter(buffer, &shares).map_err(within_error)?;

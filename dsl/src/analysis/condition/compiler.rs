@@ -113,7 +113,7 @@ impl<'a> Compiler<'a> {
         }
         let instruction = match unknown {
             Unknown::Symbol(symbol) => Instruction::Symbol(symbol),
-            Unknown::Computed(Computed(place)) => match self.terms.numbers[place as usize].0.clone() {
+            Unknown::Computed(Computed(place)) => match self.terms.numbers[place as usize].operation.clone() {
                 Operation::Sum(sum) => {
                     let place = self.number(&sum)?;
                     self.symbols.insert(unknown, place);

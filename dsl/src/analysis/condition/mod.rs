@@ -90,18 +90,18 @@ impl Extremes {
         self.total && self.low >= least
     }
 
-    const NOTHING: Self = Self {
+    /// `None` where it may be too far from zero to have a value.
+    fn of(low: Option<i128>, high: Option<i128>, total: bool) -> Option<Self> {
+        let (low, high) = low.zip(high).filter(|&(low, high)| low >= -FAR && high <= FAR)?;
+        Some(Self { low, high, total })
+    }
+
+    /// Of what may be too far from zero.
+    const FAR: Self = Self {
         low: -FAR,
         high: FAR,
         total: false,
     };
-
-    fn of(low: Option<i128>, high: Option<i128>, total: bool) -> Self {
-        match low.zip(high).filter(|&(low, high)| low >= -FAR && high <= FAR) {
-            Some((low, high)) => Self { low, high, total },
-            None => Self::NOTHING,
-        }
-    }
 }
 
 /// No number of a launch that has a value is farther from zero: a larger one is taken for an overflow.
@@ -110,10 +110,18 @@ const FAR: i128 = 1 << 120;
 /// How many numbers and conditions are kept. What more there would be has no value, and never holds.
 const MAX_TERMS: usize = 1 << 13;
 
+#[derive(Debug)]
+struct Number {
+    operation: Operation,
+    extremes: Extremes,
+    /// Whether it has a value; `None` if it may be too far from zero for one, which no other condition tells.
+    has_value: Option<LaunchCondition>,
+}
+
 /// Numbers and conditions of launches, each one once.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    numbers: Vec<(Operation, Extremes)>,
+    numbers: Vec<Number>,
     places: HashMap<Operation, Computed>,
     tests: Vec<Test>,
     conditions: HashMap<Test, LaunchCondition>,
@@ -142,41 +150,85 @@ impl Terms {
         let mut total = true;
         for unknown in number.unknowns() {
             if let Unknown::Computed(computed) = unknown {
-                total &= self.numbers[computed.0 as usize].1.total;
+                total &= self.numbers[computed.0 as usize].extremes.total;
             }
         }
         let range = |unknown| match unknown {
             Unknown::Computed(Computed(place)) => {
-                let extremes = self.numbers[place as usize].1;
+                let extremes = self.numbers[place as usize].extremes;
                 (extremes.low, extremes.high)
             }
             other => known(other),
         };
-        Extremes::of(number.minimum(range), number.maximum(range), total)
+        Extremes::of(number.minimum(range), number.maximum(range), total).unwrap_or(Extremes::FAR)
     }
 
-    fn number(&mut self, operation: Operation, extremes: Extremes) -> Option<Linear> {
+    /// What an operation gives, which is between two values, or may be too far from zero.
+    fn number(&mut self, operation: Operation, between: [Option<i128>; 2], known: Known<'_>) -> Option<Linear> {
         if let Some(&place) = self.places.get(&operation) {
             return Some(Linear::unknown(Unknown::Computed(place)));
         }
         if self.numbers.len() >= MAX_TERMS {
             return None;
         }
+        let [low, high] = between;
+        let near = Extremes::of(low, high, false);
+        let has_value = near.and_then(|_| self.operation_has_value(&operation, known));
+        let total = has_value == Some(LaunchCondition::ALWAYS);
         let place = Computed(self.numbers.len() as u32);
-        self.numbers.push((operation.clone(), extremes));
+        self.numbers.push(Number {
+            operation: operation.clone(),
+            extremes: Extremes {
+                total,
+                ..near.unwrap_or(Extremes::FAR)
+            },
+            has_value,
+        });
         self.places.insert(operation, place);
         Some(Linear::unknown(Unknown::Computed(place)))
     }
 
+    /// Whether what an operation gives has a value, if it is not too far from zero.
+    fn operation_has_value(&mut self, operation: &Operation, known: Known<'_>) -> Option<LaunchCondition> {
+        let (left, right) = match operation {
+            Operation::Sum(number) | Operation::Shifted(number, _) => return self.has_value(number),
+            Operation::Under(number, condition) => (self.has_value(number)?, *condition),
+            Operation::Tightest(left, right) => {
+                let (left, right) = (self.has_value(left)?, self.has_value(right)?);
+                return Some(self.either(left, right));
+            }
+            Operation::Quotient(left, right) => {
+                let operands = (self.has_value(left)?, self.has_value(right)?);
+                let operands = self.both(operands.0, operands.1);
+                (operands, self.not_negative(&right.offset(-1)?, known))
+            }
+            Operation::Product(left, right) | Operation::Smaller(left, right) | Operation::Larger(left, right) => {
+                (self.has_value(left)?, self.has_value(right)?)
+            }
+        };
+        Some(self.both(left, right))
+    }
+
+    /// Whether what a sum is made of has a value; `None` if another condition does not tell.
+    fn has_value(&mut self, number: &Linear) -> Option<LaunchCondition> {
+        let mut all = LaunchCondition::ALWAYS;
+        for unknown in number.unknowns() {
+            if let Unknown::Computed(computed) = unknown {
+                all = self.both(all, self.numbers[computed.0 as usize].has_value?);
+            }
+        }
+        Some(all)
+    }
+
     /// Whether it is the name of a sum.
     pub fn is_sum(&self, number: Computed) -> bool {
-        matches!(self.numbers.get(number.0 as usize), Some((Operation::Sum(_), _)))
+        matches!(self.numbers.get(number.0 as usize), Some(Number { operation: Operation::Sum(_), .. }))
     }
 
     /// The same number, as one unknown.
     pub fn named(&mut self, sum: &Linear, known: Known<'_>) -> Option<Linear> {
-        let extremes = self.extremes(sum, known);
-        self.number(Operation::Sum(sum.clone()), extremes)
+        let Extremes { low, high, .. } = self.extremes(sum, known);
+        self.number(Operation::Sum(sum.clone()), [Some(low), Some(high)], known)
     }
 
     pub fn product(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
@@ -189,12 +241,11 @@ impl Terms {
         let corners =
             [(l.low, r.low), (l.low, r.high), (l.high, r.low), (l.high, r.high)].map(|(a, b)| a.checked_mul(b));
         let all: Option<Vec<i128>> = corners.into_iter().collect();
-        let (low, high) = match &all {
-            Some(all) => (all.iter().min().copied(), all.iter().max().copied()),
-            None => (None, None),
+        let between = match &all {
+            Some(all) => [all.iter().min().copied(), all.iter().max().copied()],
+            None => [None, None],
         };
-        let extremes = Extremes::of(low, high, l.total && r.total);
-        self.number(Operation::Product(left.clone(), right.clone()), extremes)
+        self.number(Operation::Product(left.clone(), right.clone()), between, known)
     }
 
     pub fn quotient(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
@@ -205,8 +256,8 @@ impl Terms {
         let (least, most) = (r.low.max(1), r.high.max(1));
         let low = if l.low >= 0 { l.low / most } else { l.low / least };
         let high = if l.high >= 0 { l.high / least } else { l.high / most };
-        let extremes = Extremes::of(Some(low), Some(high), l.total && r.total && r.low > 0);
-        self.number(Operation::Quotient(left.clone(), right.clone()), extremes)
+        let operation = Operation::Quotient(left.clone(), right.clone());
+        self.number(operation, [Some(low), Some(high)], known)
     }
 
     pub fn shifted(&mut self, number: &Linear, by: u32, known: Known<'_>) -> Option<Linear> {
@@ -214,28 +265,34 @@ impl Terms {
         match number.as_constant() {
             Some(value) => Some(Linear::constant(value >> by)),
             None => {
-                let extremes = Extremes::of(Some(n.low >> by), Some(n.high >> by), n.total);
-                self.number(Operation::Shifted(number.clone(), by), extremes)
+                let between = [n.low >> by, n.high >> by].map(Some);
+                self.number(Operation::Shifted(number.clone(), by), between, known)
             }
         }
     }
 
     pub fn smaller(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        if left == right {
+            return Some(left.clone());
+        }
         let (l, r) = (self.extremes(left, known), self.extremes(right, known));
         if let Some((smaller, _)) = self.ordered(left, right, known) {
             return Some(smaller.clone());
         }
-        let extremes = Extremes::of(Some(l.low.min(r.low)), Some(l.high.min(r.high)), l.total && r.total);
-        self.number(Operation::Smaller(left.clone(), right.clone()), extremes)
+        let between = [l.low.min(r.low), l.high.min(r.high)].map(Some);
+        self.number(Operation::Smaller(left.clone(), right.clone()), between, known)
     }
 
     pub fn larger(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        if left == right {
+            return Some(left.clone());
+        }
         let (l, r) = (self.extremes(left, known), self.extremes(right, known));
         if let Some((_, larger)) = self.ordered(left, right, known) {
             return Some(larger.clone());
         }
-        let extremes = Extremes::of(Some(l.low.max(r.low)), Some(l.high.max(r.high)), l.total && r.total);
-        self.number(Operation::Larger(left.clone(), right.clone()), extremes)
+        let between = [l.low.max(r.low), l.high.max(r.high)].map(Some);
+        self.number(Operation::Larger(left.clone(), right.clone()), between, known)
     }
 
     /// The smaller and the larger of two numbers, if both have a value in every launch and one is never more than the other.
@@ -251,6 +308,9 @@ impl Terms {
 
     /// The smaller of two upper bounds, of those that there are.
     pub fn tightest(&mut self, left: &Linear, right: &Linear, known: Known<'_>) -> Option<Linear> {
+        if left == right {
+            return Some(left.clone());
+        }
         let (l, r) = (self.extremes(left, known), self.extremes(right, known));
         if l.total && self.is_always_at_most(left, right, known) {
             return Some(left.clone());
@@ -264,8 +324,8 @@ impl Terms {
             (true, true) => l.high.min(r.high),
             (false, false) => l.high.max(r.high),
         };
-        let extremes = Extremes::of(Some(l.low.min(r.low)), Some(high), l.total || r.total);
-        self.number(Operation::Tightest(left.clone(), right.clone()), extremes)
+        let between = [l.low.min(r.low), high].map(Some);
+        self.number(Operation::Tightest(left.clone(), right.clone()), between, known)
     }
 
     /// A number that has a value only if `condition` holds.
@@ -274,15 +334,9 @@ impl Terms {
             LaunchCondition::ALWAYS => Some(number.clone()),
             LaunchCondition::NEVER => None,
             _ => {
-                let extremes = self.extremes(number, known);
+                let Extremes { low, high, .. } = self.extremes(number, known);
                 let operation = Operation::Under(number.clone(), condition);
-                self.number(
-                    operation,
-                    Extremes {
-                        total: false,
-                        ..extremes
-                    },
-                )
+                self.number(operation, [Some(low), Some(high)], known)
             }
         }
     }
@@ -308,20 +362,20 @@ impl Terms {
 
     pub fn not_negative(&mut self, number: &Linear, known: Known<'_>) -> LaunchCondition {
         let extremes = self.extremes(number, known);
-        if extremes.total && extremes.low >= 0 {
-            LaunchCondition::ALWAYS
-        } else if extremes.high < 0 {
-            LaunchCondition::NEVER
-        } else {
-            self.condition(Test::NotNegative(number.clone().into()))
+        if extremes.high < 0 {
+            return LaunchCondition::NEVER;
         }
+        // What is never negative is only asked whether it has a value.
+        let has_value = (extremes.low >= 0).then(|| self.has_value(number)).flatten();
+        has_value.unwrap_or_else(|| self.condition(Test::NotNegative(number.clone().into())))
     }
 
     pub fn both(&mut self, left: LaunchCondition, right: LaunchCondition) -> LaunchCondition {
         match (left, right) {
             (LaunchCondition::NEVER, _) | (_, LaunchCondition::NEVER) => LaunchCondition::NEVER,
             (LaunchCondition::ALWAYS, other) | (other, LaunchCondition::ALWAYS) => other,
-            (left, right) if left == right => left,
+            (left, right) if self.implies(left, right) => left,
+            (left, right) if self.implies(right, left) => right,
             (left, right) => self.condition(Test::Both(left.min(right), left.max(right))),
         }
     }
@@ -330,8 +384,17 @@ impl Terms {
         match (left, right) {
             (LaunchCondition::ALWAYS, _) | (_, LaunchCondition::ALWAYS) => LaunchCondition::ALWAYS,
             (LaunchCondition::NEVER, other) | (other, LaunchCondition::NEVER) => other,
-            (left, right) if left == right => left,
+            (left, right) if self.implies(left, right) => right,
+            (left, right) if self.implies(right, left) => left,
             (left, right) => self.condition(Test::Either(left.min(right), left.max(right))),
         }
+    }
+
+    /// Whether one condition is seen to hold wherever another one does: it is the other, a part of it, or it is a part of this.
+    fn implies(&self, condition: LaunchCondition, other: LaunchCondition) -> bool {
+        let test = |condition: LaunchCondition| &self.tests[condition.0 as usize];
+        condition == other
+            || matches!(test(condition), Test::Both(one, another) if *one == other || *another == other)
+            || matches!(test(other), Test::Either(one, another) if *one == condition || *another == condition)
     }
 }

@@ -470,12 +470,21 @@ impl Word for i128 {
         self.checked_add(other)
     }
 
+    #[inline]
     fn product(self, other: Self) -> Option<Self> {
-        self.checked_mul(other)
+        match narrow_both(self, other) {
+            Some((one, other)) => Some(i128::from(one) * i128::from(other)),
+            None => self.checked_mul(other),
+        }
     }
 
+    #[inline]
     fn quotient(self, other: Self) -> Self {
-        self / other
+        match narrow_both(self, other) {
+            // The divisor is positive.
+            Some((one, by)) => (one / by).into(),
+            None => self / other,
+        }
     }
 
     fn shifted(self, by: u32) -> Self {
@@ -485,4 +494,10 @@ impl Word for i128 {
     fn overflow() -> Option<Self> {
         Some(Self::NO_VALUE)
     }
+}
+
+/// Two numbers that 64 bits hold, as almost all are: what is wide takes a call to multiply and to divide.
+#[inline]
+fn narrow_both(one: i128, other: i128) -> Option<(i64, i64)> {
+    i64::try_from(one).ok().zip(i64::try_from(other).ok())
 }

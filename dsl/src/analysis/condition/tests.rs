@@ -56,6 +56,33 @@ fn an_overflow_an_unknown_value_and_a_divisor_of_zero_fail_their_conditions() {
 }
 
 #[test]
+fn what_is_never_negative_is_asked_only_whether_it_has_a_value() {
+    let mut terms = Terms::default();
+    let one_at_least = terms.not_negative(&count(1).offset(-1).unwrap(), &known);
+    let quotient = terms.quotient(&count(0), &count(1), &known).unwrap();
+    assert_eq!(terms.not_negative(&quotient, &known), one_at_least);
+    let sum = terms
+        .named(&quotient.add(&count(2)).unwrap(), &known)
+        .and_then(|sum| terms.larger(&sum, &quotient, &known));
+    // No 64 bits hold the constant.
+    let below = Linear::constant(1 << 63).subtract(&sum.unwrap()).unwrap();
+    assert_eq!(terms.not_negative(&below, &known), one_at_least);
+    // Of two bounds one is enough.
+    let other = terms.quotient(&count(0), &count(3), &known).unwrap();
+    let tightest = terms.tightest(&quotient, &other, &known).unwrap();
+    let either = terms.not_negative(&tightest, &known);
+    assert!(holds(&terms, either, &[5, 0, 0, 1]) && !holds(&terms, either, &[5, 0, 0, 0]));
+    // A power may be too large.
+    let mut power = count(0);
+    for _ in 0..3 {
+        power = terms.product(&power, &power.clone(), &known).unwrap();
+    }
+    let larger = terms.larger(&power, &Linear::constant(0), &known).unwrap();
+    let condition = terms.not_negative(&larger, &known);
+    assert!(holds(&terms, condition, &[2]) && !holds(&terms, condition, &[i64::MAX]));
+}
+
+#[test]
 fn a_bound_counts_where_its_condition_holds_and_the_tightest_of_those_that_do() {
     let mut terms = Terms::default();
     let first_is_less = terms.not_negative(&count(1).subtract(&count(0)).unwrap(), &known);
