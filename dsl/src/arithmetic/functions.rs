@@ -1,13 +1,14 @@
 //! Exponential functions, logarithms, sine and cosine as fixed sequences of IEEE operations, so that they have the same
 //! bits wherever they are computed: on the CPU, or by a kernel that the same text [makes](crate::thread) of them.
 //!
-//! Each function reduces its argument to a short interval around 0 and sums the power series there. What has no place
+//! Each function reduces its argument to a short interval around 0 and sums the power series there, or one that is made for that
+//! interval and needs fewer terms. What has no place
 //! there is computed as well, and then something else selected.
 
 use super::real::{Format, Integer, Real};
 
 /// 1/k! for k = 0, 1, …
-const INVERSE_FACTORIALS: [f64; 18] = {
+pub(super) const INVERSE_FACTORIALS: [f64; 18] = {
     let mut table = [1.0; 18];
     let mut factorial = 1u64;
     let mut k = 1;
@@ -34,16 +35,14 @@ fn exp_tail<R: Real>(x: R) -> R {
 /// `e^(high + low) * 2^exponent` for |high| up to ln(2)/2 and a tiny `low`.
 fn scaled_exp<R: Real>(high: R, low: R, exponent: R::Integer) -> R {
     let value = high.of(1.0) + (high + (high * high).mul_add(exp_tail(high), low));
-    // In two steps, each by a normal number: only the second can round, where the result is subnormal.
-    let half = exponent.down(exponent.of(1));
-    value * high.power_of_two(half) * high.power_of_two(exponent.minus(half))
+    scaled(value, exponent)
 }
 
-/// `value`, which an exponential function has at x, or what it has where that is out of range.
-fn in_range<R: Real>(x: R, value: R, (infinite, zero): (f64, f64)) -> R {
-    let value = R::select(x.at_most(x.of(zero)), x.of(0.0), value);
-    // What is not less is more, or NaN.
-    R::select(x.less(x.of(infinite)), value, x + x.of(f64::INFINITY))
+/// `value * 2^exponent`, of which only the low bits count.
+fn scaled<R: Real>(value: R, exponent: R::Integer) -> R {
+    // In two steps, each by a normal number: only the second can round, where the result is subnormal.
+    let half = exponent.down(exponent.of(1));
+    value * value.power_of_two(half) * value.power_of_two(exponent.minus(half))
 }
 
 /// `x - n * ln(2)`, as the nearest number and what that lacks.
@@ -55,30 +54,37 @@ fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
 }
 
 pub(crate) fn exp<R: Real>(x: R) -> R {
-    let Format { log2e, exp_range, .. } = x.format();
-    // Beyond this range the sequence has what it has at its ends: 0, or infinity.
-    let (infinite, zero) = exp_range[0];
-    let x = x.clamp(x.of(zero), x.of(infinite));
-    let (n, exponent) = nearest_integer(x * x.of(log2e[0]));
-    let (high, low) = without_powers(x, n);
-    scaled_exp(high, low, exponent)
-}
-
-/// The integer that is nearest to a number which is not large, of two the even one: as a number, and as an integer. What has
-/// an instruction for neither does both at the speed of sums.
-fn nearest_integer<R: Real>(x: R) -> (R, R::Integer) {
-    let anchor = x.of(x.format().anchor);
-    let sum = x + anchor;
-    (sum - anchor, sum.to_bits().minus(anchor.to_bits()))
+    let Format {
+        log2e,
+        ln2,
+        exp_range,
+        exp,
+        anchor,
+        ..
+    } = *x.format();
+    let x = within(x, exp_range[0]);
+    let anchor = x.of(anchor);
+    // The integer that is nearest to `x * log2(e)`, in the low bits.
+    let sum = x.mul_add(x.of(log2e[0]), anchor);
+    let n = sum - anchor;
+    let rest = n.mul_add(x.of(-ln2[1]), n.mul_add(x.of(-ln2[0]), x));
+    scaled(polynomial(rest, exp[0].len(), |k| exp[0][k]), sum.to_bits())
 }
 
 pub(crate) fn exp2<R: Real>(x: R) -> R {
-    let [ln2, ln2_low] = x.format().ln2.map(|part| x.of(part));
-    let n = x.round_ties_even();
-    let rest = x - n;
-    let high = rest.mul_add(ln2, rest * ln2_low);
-    let low = rest.mul_add(ln2, -high) + rest * ln2_low;
-    in_range(x, scaled_exp(high, low, n.to_integer()), x.format().exp_range[1])
+    let Format {
+        exp_range, exp, anchor, ..
+    } = *x.format();
+    let x = within(x, exp_range[1]);
+    let anchor = x.of(anchor);
+    let sum = x + anchor;
+    let rest = x - (sum - anchor);
+    scaled(polynomial(rest, exp[1].len(), |k| exp[1][k]), sum.to_bits())
+}
+
+/// The nearest number in a range beyond which an exponential function has what it has at its ends: infinity, or 0.
+fn within<R: Real>(x: R, (infinite, zero): (f64, f64)) -> R {
+    x.clamp(x.of(zero), x.of(infinite))
 }
 
 /// A positive finite x as `2^n * m` with m between sqrt(1/2) and sqrt(2): n and m.

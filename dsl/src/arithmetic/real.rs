@@ -3,6 +3,8 @@
 
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
+use super::functions::INVERSE_FACTORIALS;
+
 /// What functions need to know of a float. A pair of numbers is one of more bits than a float has: the first of the
 /// pair, and what that lacks.
 #[derive(Debug)]
@@ -26,6 +28,42 @@ pub(crate) struct Format {
     pub(crate) tanh_one: f64,
     /// How many terms of its power series each of e^x, the logarithm, the sine and the cosine needs.
     pub(crate) terms: [usize; 4],
+    /// The coefficients of polynomials for e^x where |x| is up to ln(2)/2, and for 2^x where it is up to a half.
+    pub(crate) exp: [&'static [f64]; 2],
+}
+
+/// Of all polynomials that begin with `1 + x` the one of degree 6 that is nearest to e^x for |x| up to ln(2)/2, by the ratio of the two: as
+/// good as the power series up to degree 7.
+const NEAR_EXP: [f64; 7] = [
+    1.0,
+    1.0,
+    0.499_999_934_514_62,
+    0.166_665_206_875_574_8,
+    0.041_668_387_411_273_13,
+    0.008_368_710_035_842_351,
+    0.001_381_461_084_344_291,
+];
+
+/// The first terms of the power series of e^x.
+const EXP_SERIES: [f64; 14] = {
+    let mut series = [0.0; 14];
+    let mut k = 0;
+    while k < 14 {
+        series[k] = INVERSE_FACTORIALS[k];
+        k += 1;
+    }
+    series
+};
+
+/// For 2^x, of those for e^x.
+const fn of_base_2<const N: usize>(mut coefficients: [f64; N]) -> [f64; N] {
+    let (mut power, mut k) = (1.0, 0);
+    while k < N {
+        coefficients[k] *= power;
+        power *= std::f64::consts::LN_2;
+        k += 1;
+    }
+    coefficients
 }
 
 pub(crate) static SINGLE: Format = Format {
@@ -40,6 +78,7 @@ pub(crate) static SINGLE: Format = Format {
     anchor: 12_582_912.0,
     tanh_one: 9.25,
     terms: [8, 5, 5, 6],
+    exp: [&NEAR_EXP, &const { of_base_2(NEAR_EXP) }],
 };
 
 pub(crate) static DOUBLE: Format = Format {
@@ -54,6 +93,7 @@ pub(crate) static DOUBLE: Format = Format {
     anchor: 6_755_399_441_055_744.0,
     tanh_one: 20.0,
     terms: [14, 11, 9, 9],
+    exp: [&EXP_SERIES, &const { of_base_2(EXP_SERIES) }],
 };
 
 /// Whether something holds.
@@ -131,8 +171,8 @@ pub(crate) trait Real:
     /// 2^exponent, if it is a normal number; else whatever.
     fn power_of_two(self, exponent: Self::Integer) -> Self {
         let Format { mantissa, bias, .. } = *self.format();
-        let biased = exponent.plus(exponent.of(bias as u64));
-        Self::from_bits(biased.up(biased.of(mantissa.into())))
+        let (place, one) = (exponent.of(mantissa.into()), exponent.of((bias as u64) << mantissa));
+        Self::from_bits(exponent.up(place).plus(one))
     }
 
     fn is_sign_negative(self) -> Self::Truth {

@@ -33,6 +33,10 @@ pub struct Work {
     pub meets: Option<Meets>,
     /// Whether all elements of a program are combined to one.
     pub to_one: bool,
+    /// Whether elements of a tile are combined to several.
+    pub to_several: bool,
+    /// Bytes of the tiles that it loads and stores.
+    pub bytes: u64,
 }
 
 /// How elements of a tile meet.
@@ -57,8 +61,10 @@ impl Work {
             false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
             false => Meets::Combined,
         };
-        let is_one = |(value, node): (_, &Expression)| {
-            matches!(node, Expression::Reduce { .. }) && kernel.ty(value).shape.elements() == 1
+        let combines_to = |is_so: &dyn Fn(u64) -> bool| {
+            kernel.expressions.iter().any(|(value, node)| {
+                matches!(node, Expression::Reduce { .. }) && is_so(kernel.ty(value).shape.elements())
+            })
         };
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
         let mut work = Self {
@@ -72,13 +78,20 @@ impl Work {
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
-            to_one: kernel.expressions.iter().any(is_one),
+            to_one: combines_to(&|elements| elements == 1),
+            to_several: combines_to(&|elements| elements > 1),
+            bytes: 0,
+        };
+        let bytes_of = |access: &Access, value| {
+            let size = kernel.tensor(access.tensor).map_or(0, |tensor| tensor.element.size());
+            kernel.ty(value).shape.elements() * size as u64
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         let mut bytes = 0;
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
+                    work.bytes += bytes_of(access, *value);
                     work.ragged |= is_ragged(kernel, access, *value);
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
@@ -88,6 +101,7 @@ impl Work {
                 Statement::Assign { value, .. } => *value,
                 Statement::Let(value) => match &kernel.expressions[*value] {
                     Expression::Load(access) => {
+                        work.bytes += bytes_of(access, *value);
                         work.ragged |= is_ragged(kernel, access, *value);
                         work.indirect_load |= loaded(access);
                         return;
