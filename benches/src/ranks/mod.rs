@@ -23,6 +23,8 @@ use tilewright_runtime::{Device, DeviceTensor, Graph, Launch, Stream};
 use limit::Limit;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Calls before those whose host time is taken: launches that come often cost less.
+const WARM_UP: usize = 20;
 
 /// What a rank can be asked for.
 #[derive(Deserialize)]
@@ -297,18 +299,20 @@ impl Rank {
         calls: usize,
     ) -> Result<f64, Box<dyn Error>> {
         let (device, stream) = (self.device.clone(), self.device.stream());
+        // What is measured is the best variant, which is built behind.
+        self.ask(&stream, way, counts)?;
+        device.synchronize()?;
+        Device::settle(LIMIT);
         let mut host = Vec::new();
-        for _ in 0..calls {
+        for call in 0..WARM_UP + calls {
             self.exchange.all_gather(&[])?;
             let began = Instant::now();
             self.ask(&stream, way, counts)?;
-            host.push(began.elapsed().as_secs_f64() * 1e6);
+            if call >= WARM_UP {
+                host.push(began.elapsed().as_secs_f64() * 1e6);
+            }
             device.synchronize()?;
         }
-        // What is measured of the GPU is the best variant.
-        Device::settle(LIMIT);
-        self.ask(&stream, way, counts)?;
-        device.synchronize()?;
         let graph =
             device.capture(|stream| (0..batch).try_for_each(|_| self.ask(stream, way, counts).map_err(Captured)));
         let graph = graph.map_err(|Captured(error)| error)?;
@@ -381,11 +385,18 @@ impl Rank {
 
     fn launch_time(&mut self, calls: usize) -> Result<f64, Box<dyn Error>> {
         let mut out = self.device.zeros::<bf16, 2>([1, self.local.extents()[1]])?;
+        convert_rows(&mut out, self.local.rows(..1)?).launch(&self.device)?;
+        self.device.synchronize()?;
+        Device::settle(LIMIT);
         let mut times = Vec::new();
-        for _ in 0..calls {
+        for call in 0..WARM_UP + calls {
+            // As before a collective.
+            self.exchange.all_gather(&[])?;
             let began = Instant::now();
             convert_rows(&mut out, self.local.rows(..1)?).launch(&self.device)?;
-            times.push(began.elapsed().as_secs_f64() * 1e6);
+            if call >= WARM_UP {
+                times.push(began.elapsed().as_secs_f64() * 1e6);
+            }
             self.device.synchronize()?;
         }
         times.sort_by(f64::total_cmp);

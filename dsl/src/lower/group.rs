@@ -23,7 +23,7 @@ impl Lower<'_> {
         self.mark_store(access, shape, conflict)?;
         self.access_span = self.span;
         let operands: Vec<_> = access.operands().chain([value]).collect();
-        let held = self.are_made_of_held(&operands);
+        let held = self.are_made_of_held(&operands) && !self.is_handed_over(access, value);
         let (distribution, why) = match held {
             _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => {
                 (self.distribute_in_order(shape), Some(Why::InOrder))

@@ -95,7 +95,14 @@ impl Lower<'_> {
         self.each_number(layout, |lower, slot, number| {
             let e = lower.packet_at(number, layout.lanes);
             let point = lower.at_position(e, ty.shape);
-            body(lower, slot, &point)
+            let here = match layout.has_rest(ty.shape) {
+                true => {
+                    let end = lower.b.constant(ty.shape.elements() as i64);
+                    lower.b.indices().less(e, end)
+                }
+                false => lower.b.indices().always(true),
+            };
+            lower.where_needed(here, |lower| body(lower, slot, &point))
         })
     }
 

@@ -1,11 +1,12 @@
 //! What elements are made of that are combined and used again, each thread keeps: it is neither loaded nor computed twice.
 //!
-//! It is kept where it costs no exchange: each thread combines the elements that it holds, and whatever uses them later in
-//! the same block uses each where it is.
+//! It is kept where each thread combines the elements that it holds, and whatever uses them later in the same block uses each where it
+//! is; or where other threads store it, if handing it to them takes less than computing it again.
 
 use std::collections::BTreeSet;
 
 use super::held::MOST_REGISTERS;
+use super::layout::{is_costly, only_reduces};
 use super::{Lower, LowerError};
 use crate::ir::{Access, AtomicUpdate, Block, Expression, Handle, Kernel, Shape, Statement};
 use crate::schedule::{VECTOR_BYTES, WARP};
@@ -13,6 +14,9 @@ use crate::stack::room;
 
 /// Bytes that a thread loads at most before it needs them.
 const MOST_EARLY_BYTES: u64 = 32;
+
+/// Bytes of all tiles that the threads of a block hand each other at once, at most.
+const MOST_HANDED_BYTES: u64 = 64 << 10;
 
 /// Later uses that are looked at.
 const MOST_LATER: usize = 64;
@@ -138,15 +142,16 @@ impl Lower<'_> {
 
     /// What the next store, one of kept tiles, loads besides that waits for nothing: it is on its way while elements meet, if it is
     /// little.
-    fn found_early(&self, later: &[Later], shape: Shape, kept_from: usize) -> BTreeSet<Handle<Expression>> {
+    fn found_early(&mut self, later: &[Later], shape: Shape, kept_from: usize) -> BTreeSet<Handle<Expression>> {
         let kernel = self.kernel;
         let next = later
             .iter()
             .find(|later| matches!(later, Later::Store(..) | Later::Elsewhere));
-        let Some(store @ Later::Store(_, value)) = next else {
+        let Some(store @ Later::Store(access, value)) = next else {
             return BTreeSet::new();
         };
-        if !self.kept[kept_from..].iter().any(|kept| self.uses(store, *kept)) {
+        let is_of_kept = self.kept[kept_from..].iter().any(|kept| self.uses(store, *kept));
+        if !is_of_kept || !self.stores_as_held(access, kernel.ty(*value).shape) {
             return BTreeSet::new();
         }
         let own = self.layout(shape).elements();
@@ -245,7 +250,8 @@ impl Lower<'_> {
     /// Whether whatever uses a value later uses each element where a thread holds it.
     fn stays(&mut self, what: Handle<Expression>, later: &[Later]) -> Result<bool, LowerError> {
         let kernel = self.kernel;
-        for later in later {
+        let all = later;
+        for later in all {
             if !self.uses(later, what) {
                 continue;
             }
@@ -259,15 +265,11 @@ impl Lower<'_> {
                 },
                 Later::Store(access, value) => {
                     let shape = kernel.ty(*value).shape;
-                    let lanes = self.layout(shape).lanes;
                     let indexes = access.operands().any(|operand| self.made_of(operand, what));
-                    // A row that begins anywhere is stored in other packets.
-                    let packet = u64::from(lanes) * self.size_of(access.tensor);
-                    let aligned = |lower: &mut Self| {
-                        let divisor = lower.divisor_along(access, shape, lanes);
-                        matches!(divisor, Ok(Ok(divisor)) if divisor >= packet.min(VECTOR_BYTES.into()))
-                    };
-                    !indexes && self.is_where(*value, what) && aligned(self)
+                    let by_others = self.is_made_of_handed_over(*value, what, all) && self.has_room_to_hand(what);
+                    !indexes
+                        && self.is_where(*value, what)
+                        && (by_others || self.stores_as_held(access, shape) || self.may_be_handed_over(what))
                 }
             };
             if !stays {
@@ -275,6 +277,59 @@ impl Lower<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether threads store the elements of a tile that they hold: a row that begins anywhere is stored in other packets.
+    pub(super) fn stores_as_held(&mut self, access: &Access, shape: Shape) -> bool {
+        let lanes = self.layout(shape).lanes;
+        let packet = u64::from(lanes) * self.size_of(access.tensor);
+        let divisor = self.divisor_along(access, shape, lanes);
+        let is_aligned = matches!(divisor, Ok(Ok(divisor)) if divisor >= packet.min(VECTOR_BYTES.into()));
+        is_aligned && !self.layout(shape).has_rest(shape)
+    }
+
+    /// Whether a store takes kept elements from the threads that have them, to store others than these.
+    pub(super) fn is_handed_over(&mut self, access: &Access, value: Handle<Expression>) -> bool {
+        let shape = self.kernel.ty(value).shape;
+        if self.layout(shape).has_rest(shape) {
+            return true;
+        }
+        let is_of_kept = self.kept.iter().any(|kept| {
+            let through = |inner: Handle<Expression>| inner == *kept || !self.is_there(inner);
+            self.kernel.is_made_of(value, through, |inner| inner == *kept)
+        });
+        is_of_kept && !self.stores_as_held(access, shape)
+    }
+
+    /// Whether elements are handed to the threads that store them, rather than computed again: those of a line, which take long.
+    fn may_be_handed_over(&self, what: Handle<Expression>) -> bool {
+        self.kernel.ty(what).shape.rank() == 1
+            && self.has_room_to_hand(what)
+            && is_costly(self.kernel, what)
+            && only_reduces(self.kernel)
+    }
+
+    /// Whether there is shared memory for a tile beside all that is kept.
+    fn has_room_to_hand(&self, what: Handle<Expression>) -> bool {
+        let bytes = |value: Handle<Expression>| {
+            let ty = self.kernel.ty(value);
+            ty.shape.elements() * ty.element.size() as u64
+        };
+        let kept: u64 = self.kept.iter().copied().map(bytes).sum();
+        (kept + bytes(what)) * u64::from(self.schedule.programs_per_block) <= MOST_HANDED_BYTES
+    }
+
+    /// Whether a value is made of `what` by nothing but what is kept when that is combined, and handed over.
+    fn is_made_of_handed_over(&self, value: Handle<Expression>, what: Handle<Expression>, later: &[Later]) -> bool {
+        let kernel = self.kernel;
+        let handed = |inner: Handle<Expression>| {
+            let combines = |later: &Later| {
+                matches!(later, Later::Combined(combined)
+                    if matches!(kernel.expressions[*combined], Expression::Reduce { value, .. } if value == inner))
+            };
+            inner != what && self.may_be_handed_over(inner) && later.iter().any(combines)
+        };
+        !kernel.is_made_of(value, |inner| !self.is_there(inner) && !handed(inner), |inner| inner == what)
     }
 
     /// Whether each element of a value is made of the same one of `what`.

@@ -2,12 +2,13 @@
 //!
 //! Packets of neighbours go round the threads: packet `k` of a thread is the tile's number `k * threads + thread`. Tiles
 //! of as many elements have one layout, so that what is computed from several meets in a thread. A packet is as wide as an
-//! access, or as a chunk of what is combined: then a thread holds what it combines first.
+//! access, or as a chunk of what is combined: then a thread holds what it combines first. Only of a line that threads hand each
+//! other the last packet may be of fewer elements.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Lower;
-use crate::ir::{Expression, Handle, Kernel, Shape};
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Shape, UnaryOp};
 use crate::schedule::VECTOR_BYTES;
 use crate::thread::Index;
 
@@ -26,6 +27,11 @@ impl Layout {
     /// Elements that a thread holds at most.
     pub(super) fn elements(self) -> u64 {
         self.own * u64::from(self.lanes)
+    }
+
+    /// Whether the last packet has no element in some of its lanes.
+    pub(super) fn has_rest(self, shape: Shape) -> bool {
+        self.packets * u64::from(self.lanes) > shape.elements()
     }
 }
 
@@ -48,6 +54,7 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
         .filter(|(value, axis)| usize::from(*axis) + 1 == kernel.ty(*value).shape.rank())
         .map(|(value, _)| kernel.ty(value).shape.elements())
         .collect();
+    let in_chunks = handed_over(kernel);
     let mut chosen: BTreeMap<u64, u8> = BTreeMap::new();
     for shape in tiles().map(|ty| ty.shape) {
         // An axis of extent 1 says nothing about how the elements lie.
@@ -55,6 +62,10 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
             continue;
         }
         let elements = shape.elements();
+        if in_chunks.contains(&elements) {
+            chosen.insert(elements, chunk as u8);
+            continue;
+        }
         let mut lanes = match combined.contains(&elements) && shape.innermost().is_multiple_of(chunk) {
             true => chunk,
             false => widest,
@@ -68,12 +79,68 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
     chosen
 }
 
+/// The elements of lines that are held in chunks although they are no whole number of them: those that take long to compute, which
+/// threads hand each other when these are stored. All tiles of as many elements are lines, and nothing is loaded as one that the
+/// kernel writes: aligned packets of these have elements of others' lines.
+fn handed_over(kernel: &Kernel) -> BTreeSet<u64> {
+    if !only_reduces(kernel) || kernel.locals.iter().any(|(_, local)| !local.ty.is_scalar()) {
+        return BTreeSet::new();
+    }
+    let is_line = |shape: Shape| shape.rank() == 1 && !shape.innermost().is_multiple_of(Expression::CHUNK as u32);
+    let costly = kernel.expressions.iter().filter_map(|(_, node)| match node {
+        Expression::Reduce { value, .. } if is_costly(kernel, *value) => Some(kernel.ty(*value).shape),
+        _ => None,
+    });
+    let mut lines: BTreeSet<u64> = costly.filter(|shape| is_line(*shape)).map(|shape| shape.elements()).collect();
+    let shapes = kernel.expressions.iter().map(|(handle, _)| kernel.ty(handle).shape);
+    shapes.filter(|shape| shape.rank() != 1).for_each(|shape| {
+        lines.remove(&shape.elements());
+    });
+    for (value, node) in kernel.expressions.iter() {
+        if let Expression::Load(access) = node
+            && kernel.tensor(access.tensor).is_none_or(|tensor| tensor.mutable)
+        {
+            lines.remove(&kernel.ty(value).shape.elements());
+        }
+    }
+    lines
+}
+
+/// Whether elements of a kernel meet in reductions and nowhere else.
+pub(super) fn only_reduces(kernel: &Kernel) -> bool {
+    kernel.expressions.iter().all(|(_, node)| match node {
+        Expression::Reduce { .. } => true,
+        Expression::Atomic(_) => false,
+        _ => !node.is_collective(),
+    })
+}
+
+/// Whether elements take longer to compute than to hand to another thread.
+pub(super) fn is_costly(kernel: &Kernel, value: Handle<Expression>) -> bool {
+    let is_function = |inner| match &kernel.expressions[inner] {
+        Expression::Unary { op, .. } => matches!(
+            op,
+            UnaryOp::Exp
+                | UnaryOp::Exp2
+                | UnaryOp::Ln
+                | UnaryOp::Log2
+                | UnaryOp::Sin
+                | UnaryOp::Cos
+                | UnaryOp::Tanh
+        ),
+        Expression::Binary { op, .. } => *op == BinaryOp::Power,
+        _ => false,
+    };
+    let is_tile = |inner| !kernel.ty(inner).is_scalar() && !kernel.expressions[inner].is_collective();
+    kernel.is_made_of(value, is_tile, |inner| is_tile(inner) && is_function(inner))
+}
+
 impl Lower<'_> {
     /// How a tile of this shape is held.
     pub(super) fn layout(&self, shape: Shape) -> Layout {
         let elements = shape.elements();
         let lanes = self.lanes.get(&elements).copied().unwrap_or(1);
-        let packets = elements / u64::from(lanes);
+        let packets = elements.div_ceil(lanes.into());
         Layout {
             lanes,
             packets,

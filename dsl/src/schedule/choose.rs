@@ -97,6 +97,10 @@ impl Work {
         };
         let warp = u64::from(WARP);
         let padded = self.elements.next_power_of_two();
+        // A little more than a power of two is no work for as many threads again.
+        let rest = self.elements.saturating_sub(padded / 2);
+        let is_little = meets == Meets::Combined && rest <= OWN_IF_FEW.min(padded / 32);
+        let padded = if is_little { padded / 2 } else { padded };
         let threads = match (meets, self.elements <= in_warp * warp) {
             (Meets::Scanned, true) => WARP,
             // More than half a warp only for what it would hold too much of.
@@ -104,7 +108,8 @@ impl Work {
                 (padded / OWN_IF_FEW).min((padded / own).max(warp / 2)).clamp(1, warp) as u32
             }
             (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
-            (Meets::Sorted, true) => (padded / own).clamp(1, warp) as u32,
+            // Fewer than four threads have too much to do one after the other.
+            (Meets::Sorted, true) => (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, warp) as u32,
             // A smaller block lets others of its multiprocessor load while it waits.
             (Meets::Combined, false) if !few && padded > own * BLOCK => {
                 (padded / OWN_COMBINED).clamp(2 * warp, 2 * BLOCK) as u32
@@ -114,10 +119,11 @@ impl Work {
             (Meets::Combined, false) if few && self.to_one && self.loads == 1 => {
                 (padded / own).clamp(2 * warp, BLOCK) as u32
             }
+            (Meets::Sorted, false) if few => (padded / OWN_COMBINED).clamp(EVEN, 2 * BLOCK) as u32,
             (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
-        let full = match threads == WARP && self.bytes >= ALONE_BYTES {
-            true => WARP,
+        let full = match threads >= WARP && self.bytes >= ALONE_BYTES {
+            true => threads,
             false => EVEN as u32,
         };
         side_by_side(Schedule { threads, ..base }, full, programs, machine)
@@ -385,9 +391,10 @@ const OWN_COMBINED: u64 = 32;
 /// Elements of a thread of a block.
 const OWN_IN_BLOCK: u64 = 16;
 
-/// A warp that loads and stores so many bytes has a block for itself: what takes longer than beginning a block does is over
+/// Whole warps that load and store so many bytes for a program have a block for themselves: what takes longer than beginning a block does is over
 /// at different times, so that some warps load while others compute. Measured on an H200, softmax of 512 elements takes 0.85 of
-/// the time in 4096 programs; where it is half as much, beginning so many blocks takes longer.
+/// the time in 4096 programs, quantised rows of 2048 in 65,536 take 0.73; where it is half as much, beginning so many blocks takes
+/// longer.
 const ALONE_BYTES: u64 = 4096;
 
 /// A schedule for `programs` programs of `kernel` on `machine`.

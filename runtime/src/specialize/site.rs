@@ -46,9 +46,9 @@ pub(crate) struct Site {
     enough_same: u32,
     /// The conditions with these known.
     conditions: Option<Program>,
-    /// That of the last launch first.
+    /// That of the last launch that was not noted yet first.
     settled: ArrayVec<Settled, MAX_SETTLED>,
-    /// The last launches, those to be forgotten next at `next_repeated`.
+    /// Launches that were new last, the next one instead of that at `next_repeated`.
     repeated: [Repeated; MAX_REPEATED],
     next_repeated: usize,
     /// Whether a launch is looked for that was there before.
@@ -222,7 +222,7 @@ impl Site {
         Some(served)
     }
 
-    /// The plan of a call whose extents and strides are those of the launch before, if it is one of the last launches once more.
+    /// The plan of a call whose extents and strides are those of the launch before, if it is one that was noted once more.
     #[inline]
     fn repeated(&self, call: &Call<'_>) -> Option<LaunchPlan> {
         self.repeated.iter().find_map(|repeated| repeated.plan(call))

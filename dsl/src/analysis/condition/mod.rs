@@ -144,8 +144,13 @@ type Known<'a> = &'a dyn Fn(Unknown) -> (i128, i128);
 impl Terms {
     /// What is known of a number of a launch.
     pub fn extremes(&self, number: &Linear, known: Known<'_>) -> Extremes {
+        self.near(number, known).unwrap_or(Extremes::FAR)
+    }
+
+    /// As [`extremes`](Self::extremes), of a number that is not too far from zero, however large what it is made of.
+    fn near(&self, number: &Linear, known: Known<'_>) -> Option<Extremes> {
         if let Some(value) = number.as_constant() {
-            return Extremes::between((value, value));
+            return Some(Extremes::between((value, value)));
         }
         let mut total = true;
         for unknown in number.unknowns() {
@@ -160,7 +165,7 @@ impl Terms {
             }
             other => known(other),
         };
-        Extremes::of(number.minimum(range), number.maximum(range), total).unwrap_or(Extremes::FAR)
+        Extremes::of(number.minimum(range), number.maximum(range), total)
     }
 
     /// What an operation gives, which is between two values, or may be too far from zero.
@@ -191,26 +196,32 @@ impl Terms {
     /// Whether what an operation gives has a value, if it is not too far from zero.
     fn operation_has_value(&mut self, operation: &Operation, known: Known<'_>) -> Option<LaunchCondition> {
         let (left, right) = match operation {
-            Operation::Sum(number) | Operation::Shifted(number, _) => return self.has_value(number),
-            Operation::Under(number, condition) => (self.has_value(number)?, *condition),
+            Operation::Sum(number) | Operation::Shifted(number, _) => return self.has_value(number, known),
+            Operation::Under(number, condition) => (self.has_value(number, known)?, *condition),
             Operation::Tightest(left, right) => {
-                let (left, right) = (self.has_value(left)?, self.has_value(right)?);
-                return Some(self.either(left, right));
+                let (left, right) = (self.has_value(left, known), self.has_value(right, known));
+                let always = Some(LaunchCondition::ALWAYS);
+                // One is enough.
+                return match left == always || right == always {
+                    true => always,
+                    false => Some(self.either(left?, right?)),
+                };
             }
             Operation::Quotient(left, right) => {
-                let operands = (self.has_value(left)?, self.has_value(right)?);
+                let operands = (self.has_value(left, known)?, self.has_value(right, known)?);
                 let operands = self.both(operands.0, operands.1);
                 (operands, self.not_negative(&right.offset(-1)?, known))
             }
             Operation::Product(left, right) | Operation::Smaller(left, right) | Operation::Larger(left, right) => {
-                (self.has_value(left)?, self.has_value(right)?)
+                (self.has_value(left, known)?, self.has_value(right, known)?)
             }
         };
         Some(self.both(left, right))
     }
 
-    /// Whether what a sum is made of has a value; `None` if another condition does not tell.
-    fn has_value(&mut self, number: &Linear) -> Option<LaunchCondition> {
+    /// Whether a number has a value; `None` if it, or what it is made of, may be too far from zero for one.
+    fn has_value(&mut self, number: &Linear, known: Known<'_>) -> Option<LaunchCondition> {
+        self.near(number, known)?;
         let mut all = LaunchCondition::ALWAYS;
         for unknown in number.unknowns() {
             if let Unknown::Computed(computed) = unknown {
@@ -366,7 +377,7 @@ impl Terms {
             return LaunchCondition::NEVER;
         }
         // What is never negative is only asked whether it has a value.
-        let has_value = (extremes.low >= 0).then(|| self.has_value(number)).flatten();
+        let has_value = (extremes.low >= 0).then(|| self.has_value(number, known)).flatten();
         has_value.unwrap_or_else(|| self.condition(Test::NotNegative(number.clone().into())))
     }
 

@@ -80,6 +80,14 @@ fn what_is_never_negative_is_asked_only_whether_it_has_a_value() {
     let larger = terms.larger(&power, &Linear::constant(0), &known).unwrap();
     let condition = terms.not_negative(&larger, &known);
     assert!(holds(&terms, condition, &[2]) && !holds(&terms, condition, &[i64::MAX]));
+    // A bound that always has a value is enough, whatever the other one may be.
+    let tightest = terms.tightest(&power, &count(1), &known).unwrap();
+    assert!(terms.extremes(&tightest, &known).total);
+    // Neither factor is too far from zero, nor their product, but eight times that.
+    let large = |_: Unknown| (0, 1 << 59);
+    let eight = terms.product(&count(4), &count(5), &large).and_then(|product| product.scale(8));
+    let shifted = terms.shifted(&eight.unwrap(), 80, &large).unwrap();
+    assert!(!terms.extremes(&shifted, &large).total);
 }
 
 #[test]

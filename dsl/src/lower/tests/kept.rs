@@ -7,10 +7,11 @@ use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Reduction, UnaryOp};
 use crate::lower::Lowered;
 use crate::schedule::Schedule;
-use crate::thread::Statement;
+use crate::thread::{Operation, Statement};
 
 const F32: ElementType = ElementType::F32;
 const BF16: ElementType = ElementType::BF16;
+const F16: ElementType = ElementType::F16;
 const I32: ElementType = ElementType::I32;
 
 fn barriers(lowered: &Lowered) -> usize {
@@ -258,4 +259,134 @@ fn rows_of_groups_are_reduced_by_those_who_hold_them() {
         let combined = usize::from(groups % 4 == 0);
         assert_eq!(loads(&lowered, 16), packets + combined, "{}", lowered.kernel);
     }
+}
+
+#[test]
+fn what_takes_long_is_computed_once_of_rows_that_begin_anywhere_and_handed_to_the_threads_that_store_it() {
+    let powers = |lowered: &Lowered| {
+        let mut count = 0;
+        lowered.kernel.body.walk(&mut |statement, _| {
+            let is_power = |operation: &Operation| matches!(operation, Operation::MulAdd { .. });
+            count += usize::from(matches!(statement, Statement::Let { operation, .. } if is_power(operation)));
+        });
+        count
+    };
+    for (extent, spread) in [
+        (131, [16, 8]),
+        (131, [16, 2]),
+        (131, [32, 1]),
+        (9, [1, 32]),
+        (1003, [128, 1]),
+        (7167, [256, 1]),
+    ] {
+        for element in [F32, F16] {
+            let lowered = rows(element, extent, spread, softmax);
+            let chunks = extent.div_ceil(8).div_ceil(spread[0]) as usize;
+            // A polynomial of degree 6 for each chunk that a thread has.
+            assert_eq!(powers(&lowered), 6 * chunks, "{}", lowered.kernel);
+            let bytes = extent * element.size() as u32 * spread[1];
+            assert!(lowered.kernel.shared_bytes() >= bytes, "{}", lowered.kernel);
+            assert!(stores(&lowered, 16) > 0 || extent < 16, "{}", lowered.kernel);
+        }
+    }
+    // What is soon loaded and computed again is not.
+    let doubled = |b: &mut Builder, value: Value| {
+        let shape = b.shape(value);
+        let sum = reduced(b, value, BinaryOp::Add);
+        let sum = b.stretch(sum, shape);
+        b.binary(BinaryOp::Add, value, sum)
+    };
+    let lowered = rows(F32, 131, [16, 8], doubled);
+    assert_eq!(lowered.kernel.shared_bytes(), 0, "{}", lowered.kernel);
+}
+
+#[test]
+fn lines_of_any_extent_are_handed_over_as_they_are() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let function = |b: &mut Builder, op, value| b.emit(Expression::Unary { op, value });
+    let stretched = |b: &mut Builder, value: Value, op| {
+        let shape = b.shape(value);
+        let one = reduced(b, value, op);
+        b.stretch(one, shape)
+    };
+    // Functions of what is combined, of what functions are combined to, and combined once more.
+    let centred = |b: &mut Builder, value: Value| {
+        let tanh = function(b, UnaryOp::Tanh, value);
+        let sum = stretched(b, tanh, BinaryOp::Add);
+        b.binary(BinaryOp::Subtract, tanh, sum)
+    };
+    let often = |b: &mut Builder, value: Value| {
+        let (once, twice) = (softmax(b, value), centred(b, value));
+        let both = b.binary(BinaryOp::Multiply, once, twice);
+        let least = stretched(b, both, BinaryOp::Min);
+        let sine = function(b, UnaryOp::Sin, both);
+        b.binary(BinaryOp::Subtract, sine, least)
+    };
+    for _ in 0..60 {
+        let extent = random.u32(9..700);
+        let threads = 1 << random.u32(0..9);
+        let beside = if threads < 32 { 32 / threads } else { 1 } * random.u32(1..3);
+        let element = [F32, F16, BF16, ElementType::F64][random.usize(0..4)];
+        match random.u8(0..3) {
+            0 => rows(element, extent, [threads, beside], softmax),
+            1 => rows(element, extent, [threads, beside], centred),
+            _ => rows(element, extent, [threads, beside], often),
+        };
+    }
+}
+
+#[test]
+fn rows_that_are_changed_in_place_or_loaded_again_are_stored_by_those_who_loaded_them() {
+    for (extent, spread) in [(131, [16, 2]), (131, [64, 1]), (131, [1, 32]), (131, [32, 1]), (1003, [128, 1])] {
+        let extents = [5, u64::from(extent)];
+        let [threads, programs_per_block] = spread;
+        let schedule = Schedule {
+            programs_per_block,
+            ..schedule(threads, 4)
+        };
+        // What is stored is the function, or what it is a function of, over the sum.
+        for is_function in [true, false] {
+            let mut case = Case::new(&[(F32, &extents)]);
+            let b = &mut case.b;
+            let (row, cols) = (b.program(0), b.arange(extent));
+            let value = b.load(0, &[row, cols]);
+            let shape = b.shape(value);
+            let op = UnaryOp::Exp2;
+            let function = b.emit(Expression::Unary { op, value });
+            let sum = reduced(b, function, BinaryOp::Add);
+            let sum = b.stretch(sum, shape);
+            let over = b.binary(BinaryOp::Divide, if is_function { function } else { value }, sum);
+            b.store(0, &[row, cols], over);
+            case.lowered_by(5, false, &schedule);
+        }
+        let mut case = Case::new(&[(F32, &extents), (F32, &extents)]);
+        let b = &mut case.b;
+        let (row, cols) = (b.program(0), b.arange(extent));
+        let value = b.load(1, &[row, cols]);
+        let once = softmax(b, value);
+        b.store(0, &[row, cols], once);
+        let again = b.load(0, &[row, cols]);
+        let twice = softmax(b, again);
+        b.store(0, &[row, cols], twice);
+        case.lowered_by(5, false, &schedule);
+    }
+}
+
+#[test]
+fn many_long_lines_are_not_all_handed_over_at_once() {
+    let extents = [2, 8191];
+    let tensors: Vec<(ElementType, &[u64])> = vec![(F32, &extents); 9];
+    let mut case = Case::new(&tensors);
+    let b = &mut case.b;
+    let (row, cols) = (b.program(0), b.arange(8191));
+    let each: Vec<Value> = (1..9)
+        .map(|tensor| {
+            let value = b.load(tensor, &[row, cols]);
+            softmax(b, value)
+        })
+        .collect();
+    let all = each.into_iter().reduce(|sum, value| b.add(sum, value)).expect("some");
+    b.store(0, &[row, cols], all);
+    let lowered = case.lowered_by(2, false, &schedule(256, 4));
+    assert!(lowered.kernel.shared_bytes() < 70 << 10);
 }
