@@ -145,7 +145,11 @@ impl RequestedCollective {
         let [mut parts, mut starts] = [&mut self.parts, &mut self.starts].map(std::mem::take);
         parts.clone_from(&other.parts);
         starts.clone_from(&other.starts);
-        *self = Self { parts, starts, ..*other };
+        *self = Self {
+            parts,
+            starts,
+            ..*other
+        };
     }
 
     /// As words, for an exchange.

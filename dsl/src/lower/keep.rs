@@ -329,7 +329,11 @@ impl Lower<'_> {
             };
             inner != what && self.may_be_handed_over(inner) && later.iter().any(combines)
         };
-        !kernel.is_made_of(value, |inner| !self.is_there(inner) && !handed(inner), |inner| inner == what)
+        !kernel.is_made_of(
+            value,
+            |inner| !self.is_there(inner) && !handed(inner),
+            |inner| inner == what,
+        )
     }
 
     /// Whether each element of a value is made of the same one of `what`.

@@ -91,7 +91,10 @@ fn handed_over(kernel: &Kernel) -> BTreeSet<u64> {
         Expression::Reduce { value, .. } if is_costly(kernel, *value) => Some(kernel.ty(*value).shape),
         _ => None,
     });
-    let mut lines: BTreeSet<u64> = costly.filter(|shape| is_line(*shape)).map(|shape| shape.elements()).collect();
+    let mut lines: BTreeSet<u64> = costly
+        .filter(|shape| is_line(*shape))
+        .map(|shape| shape.elements())
+        .collect();
     let shapes = kernel.expressions.iter().map(|(handle, _)| kernel.ty(handle).shape);
     shapes.filter(|shape| shape.rank() != 1).for_each(|shape| {
         lines.remove(&shape.elements());
@@ -120,13 +123,7 @@ pub(super) fn is_costly(kernel: &Kernel, value: Handle<Expression>) -> bool {
     let is_function = |inner| match &kernel.expressions[inner] {
         Expression::Unary { op, .. } => matches!(
             op,
-            UnaryOp::Exp
-                | UnaryOp::Exp2
-                | UnaryOp::Ln
-                | UnaryOp::Log2
-                | UnaryOp::Sin
-                | UnaryOp::Cos
-                | UnaryOp::Tanh
+            UnaryOp::Exp | UnaryOp::Exp2 | UnaryOp::Ln | UnaryOp::Log2 | UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Tanh
         ),
         Expression::Binary { op, .. } => *op == BinaryOp::Power,
         _ => false,

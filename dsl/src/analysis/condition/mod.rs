@@ -233,7 +233,13 @@ impl Terms {
 
     /// Whether it is the name of a sum.
     pub fn is_sum(&self, number: Computed) -> bool {
-        matches!(self.numbers.get(number.0 as usize), Some(Number { operation: Operation::Sum(_), .. }))
+        matches!(
+            self.numbers.get(number.0 as usize),
+            Some(Number {
+                operation: Operation::Sum(_),
+                ..
+            })
+        )
     }
 
     /// The same number, as one unknown.

@@ -85,7 +85,9 @@ fn what_is_never_negative_is_asked_only_whether_it_has_a_value() {
     assert!(terms.extremes(&tightest, &known).total);
     // Neither factor is too far from zero, nor their product, but eight times that.
     let large = |_: Unknown| (0, 1 << 59);
-    let eight = terms.product(&count(4), &count(5), &large).and_then(|product| product.scale(8));
+    let eight = terms
+        .product(&count(4), &count(5), &large)
+        .and_then(|product| product.scale(8));
     let shifted = terms.shifted(&eight.unwrap(), 80, &large).unwrap();
     assert!(!terms.extremes(&shifted, &large).total);
 }

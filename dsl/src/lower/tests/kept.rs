@@ -337,7 +337,13 @@ fn lines_of_any_extent_are_handed_over_as_they_are() {
 
 #[test]
 fn rows_that_are_changed_in_place_or_loaded_again_are_stored_by_those_who_loaded_them() {
-    for (extent, spread) in [(131, [16, 2]), (131, [64, 1]), (131, [1, 32]), (131, [32, 1]), (1003, [128, 1])] {
+    for (extent, spread) in [
+        (131, [16, 2]),
+        (131, [64, 1]),
+        (131, [1, 32]),
+        (131, [32, 1]),
+        (1003, [128, 1]),
+    ] {
         let extents = [5, u64::from(extent)];
         let [threads, programs_per_block] = spread;
         let schedule = Schedule {
