@@ -248,9 +248,8 @@ impl Lower<'_> {
     }
 
     /// Whether whatever uses a value later uses each element where a thread holds it.
-    fn stays(&mut self, what: Handle<Expression>, later: &[Later]) -> Result<bool, LowerError> {
+    fn stays(&mut self, what: Handle<Expression>, all: &[Later]) -> Result<bool, LowerError> {
         let kernel = self.kernel;
-        let all = later;
         for later in all {
             if !self.uses(later, what) {
                 continue;

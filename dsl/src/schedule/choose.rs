@@ -91,7 +91,7 @@ impl Work {
         let few = programs <= u64::from(machine.multiprocessors) << FEW;
         let (in_warp, own) = match meets {
             _ if few => (OWN_IF_FEW, OWN_IF_FEW),
-            Meets::Sorted => (OWN_COMBINED, OWN_COMBINED),
+            Meets::Sorted | Meets::Selected => (OWN_COMBINED, OWN_COMBINED),
             Meets::Combined if self.to_several => (OWN_COMBINED, OWN_COMBINED),
             Meets::Scanned | Meets::Combined => (OWN_COMBINED, OWN_IN_BLOCK),
         };
@@ -108,8 +108,14 @@ impl Work {
                 (padded / OWN_IF_FEW).min((padded / own).max(warp / 2)).clamp(1, warp) as u32
             }
             (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
+            // Measured on an H200 where programs are few: 64 threads sort 131 to 256 elements in 0.90 to 0.95 of the time of 32, and 16
+            // find the largest of 64 in 0.93 to 0.97 of that of 8.
+            (Meets::Sorted, true) if few && padded == OWN_IF_FEW * warp => 2 * WARP,
+            (Meets::Selected, true) if few && padded == 2 * warp => WARP / 2,
             // Fewer than four threads have too much to do one after the other.
-            (Meets::Sorted, true) => (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, warp) as u32,
+            (Meets::Sorted | Meets::Selected, true) => {
+                (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, warp) as u32
+            }
             // A smaller block lets others of its multiprocessor load while it waits.
             (Meets::Combined, false) if !few && padded > own * BLOCK => {
                 (padded / OWN_COMBINED).clamp(2 * warp, 2 * BLOCK) as u32
@@ -119,7 +125,7 @@ impl Work {
             (Meets::Combined, false) if few && self.to_one && self.loads == 1 => {
                 (padded / own).clamp(2 * warp, BLOCK) as u32
             }
-            (Meets::Sorted, false) if few => (padded / OWN_COMBINED).clamp(EVEN, 2 * BLOCK) as u32,
+            (Meets::Sorted | Meets::Selected, false) if few => (padded / OWN_COMBINED).clamp(EVEN, 2 * BLOCK) as u32,
             (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
         };
         let full = match threads >= WARP && self.bytes >= ALONE_BYTES {
@@ -385,16 +391,17 @@ const FEW: u32 = 2;
 const OWN_IF_FEW: u64 = Expression::CHUNK as u64;
 
 /// Elements of a thread up to which a warp combines all: as many as it has registers for. As many has one that sorts or combines
-/// to several: measured on an H200, 16 take 1.00 to 1.31 of the time but for sorts of 256 elements in 4096 programs.
+/// long lines of a tile where programs are many: measured on an H200, 16 take 1.00 to 1.31 of the time but for sorts of 256
+/// elements in 4096 programs, which take 0.93.
 const OWN_COMBINED: u64 = 32;
 
 /// Elements of a thread of a block.
 const OWN_IN_BLOCK: u64 = 16;
 
-/// Whole warps that load and store so many bytes for a program have a block for themselves: what takes longer than beginning a block does is over
-/// at different times, so that some warps load while others compute. Measured on an H200, softmax of 512 elements takes 0.85 of
-/// the time in 4096 programs, quantised rows of 2048 in 65,536 take 0.73; where it is half as much, beginning so many blocks takes
-/// longer.
+/// Whole warps that load and store so many bytes for a program have a block for themselves: what takes longer than beginning a
+/// block does is over at different times, so that some warps load while others compute. Measured on an H200, softmax of 512
+/// elements takes 0.85 of the time in 4096 programs, quantised rows of 2048 in 65,536 take 0.73; where it is half as much,
+/// beginning so many blocks takes longer.
 const ALONE_BYTES: u64 = 4096;
 
 /// A schedule for `programs` programs of `kernel` on `machine`.
@@ -574,7 +581,13 @@ mod tests {
                 ragged: random.bool(),
                 denies_narrow: random.bool(),
                 literal_bounds: random.bool(),
-                meets: [None, Some(Meets::Scanned), Some(Meets::Combined), Some(Meets::Sorted)][random.usize(0..4)],
+                meets: [
+                    None,
+                    Some(Meets::Scanned),
+                    Some(Meets::Combined),
+                    Some(Meets::Sorted),
+                    Some(Meets::Selected),
+                ][random.usize(0..5)],
                 to_one: random.bool(),
                 to_several: random.bool(),
                 bytes: random.u64(..1 << 14),

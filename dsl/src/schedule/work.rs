@@ -33,7 +33,7 @@ pub struct Work {
     pub meets: Option<Meets>,
     /// Whether all elements of a program are combined to one.
     pub to_one: bool,
-    /// Whether elements of a tile are combined to several.
+    /// Whether elements of a tile are combined to several, of long lines each.
     pub to_several: bool,
     /// Bytes of the tiles that it loads and stores.
     pub bytes: u64,
@@ -48,7 +48,12 @@ pub enum Meets {
     Combined,
     /// They are sorted.
     Sorted,
+    /// They are sorted, and less than half of them wanted.
+    Selected,
 }
+
+/// Elements of a line that is long.
+const LONG_LINE: u64 = 64;
 
 impl Work {
     /// The work of one program of `kernel`.
@@ -61,9 +66,14 @@ impl Work {
             false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
             false => Meets::Combined,
         };
-        let combines_to = |is_so: &dyn Fn(u64) -> bool| {
-            kernel.expressions.iter().any(|(value, node)| {
-                matches!(node, Expression::Reduce { .. }) && is_so(kernel.ty(value).shape.elements())
+        // From how many elements to how many.
+        let combines = |is_so: &dyn Fn(u64, u64) -> bool| {
+            kernel.expressions.iter().any(|(result, node)| match node {
+                Expression::Reduce { value, .. } => {
+                    let [from, to] = [*value, result].map(|tile| kernel.ty(tile).shape.elements());
+                    is_so(from, to)
+                }
+                _ => false,
             })
         };
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
@@ -78,8 +88,8 @@ impl Work {
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
-            to_one: combines_to(&|elements| elements == 1),
-            to_several: combines_to(&|elements| elements > 1),
+            to_one: combines(&|_, to| to == 1),
+            to_several: combines(&|from, to| to > 1 && from / to >= LONG_LINE),
             bytes: 0,
         };
         let bytes_of = |access: &Access, value| {
@@ -87,11 +97,12 @@ impl Work {
             kernel.ty(value).shape.elements() * size as u64
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
-        let mut bytes = 0;
+        let (mut bytes, mut stored) = (0, 0);
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
                     work.bytes += bytes_of(access, *value);
+                    stored = stored.max(kernel.ty(*value).shape.elements());
                     work.ragged |= is_ragged(kernel, access, *value);
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
@@ -132,6 +143,9 @@ impl Work {
             false => bytes.div_ceil(VECTOR_BYTES.into()),
         };
         work.vectors = work.vectors.max(vectors);
+        if work.meets == Some(Meets::Sorted) && 2 * stored < work.elements {
+            work.meets = Some(Meets::Selected);
+        }
         work
     }
 }
