@@ -299,27 +299,36 @@ impl Rank {
         calls: usize,
     ) -> Result<f64, Box<dyn Error>> {
         let (device, stream) = (self.device.clone(), self.device.stream());
-        // What is measured is the best variant, which is built behind.
-        self.ask(&stream, way, counts)?;
-        device.synchronize()?;
-        Device::settle(LIMIT);
-        let mut host = Vec::new();
-        for call in 0..WARM_UP + calls {
-            self.exchange.all_gather(&[])?;
-            let began = Instant::now();
-            self.ask(&stream, way, counts)?;
-            if call >= WARM_UP {
-                host.push(began.elapsed().as_secs_f64() * 1e6);
-            }
-            device.synchronize()?;
-        }
+        let host_us = self.host_time(calls, |rank| rank.ask(&stream, way, counts))?;
         let graph =
             device.capture(|stream| (0..batch).try_for_each(|_| self.ask(stream, way, counts).map_err(Captured)));
         let graph = graph.map_err(|Captured(error)| error)?;
         self.graphs.insert(name, (graph, batch));
         self.exchange.all_gather(&[])?;
-        host.sort_by(f64::total_cmp);
-        Ok(host.get(host.len() / 2).copied().unwrap_or(0.0))
+        Ok(host_us)
+    }
+
+    /// What a call takes of the host, the median of so many behind an exchange each: of the best variant, which is built behind.
+    fn host_time(
+        &mut self,
+        calls: usize,
+        mut call: impl FnMut(&mut Self) -> Result<(), Box<dyn Error>>,
+    ) -> Result<f64, Box<dyn Error>> {
+        call(self)?;
+        self.device.synchronize()?;
+        Device::settle(LIMIT);
+        let mut times = Vec::new();
+        for number in 0..WARM_UP + calls {
+            self.exchange.all_gather(&[])?;
+            let began = Instant::now();
+            call(self)?;
+            if number >= WARM_UP {
+                times.push(began.elapsed().as_secs_f64() * 1e6);
+            }
+            self.device.synchronize()?;
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
     }
 
     /// Lays this rank's rows down for what works in place: its part of a gather, or all rows of a sum.
@@ -385,22 +394,10 @@ impl Rank {
 
     fn launch_time(&mut self, calls: usize) -> Result<f64, Box<dyn Error>> {
         let mut out = self.device.zeros::<bf16, 2>([1, self.local.extents()[1]])?;
-        convert_rows(&mut out, self.local.rows(..1)?).launch(&self.device)?;
-        self.device.synchronize()?;
-        Device::settle(LIMIT);
-        let mut times = Vec::new();
-        for call in 0..WARM_UP + calls {
-            // As before a collective.
-            self.exchange.all_gather(&[])?;
-            let began = Instant::now();
-            convert_rows(&mut out, self.local.rows(..1)?).launch(&self.device)?;
-            if call >= WARM_UP {
-                times.push(began.elapsed().as_secs_f64() * 1e6);
-            }
-            self.device.synchronize()?;
-        }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        self.host_time(calls, |rank| {
+            convert_rows(&mut out, rank.local.rows(..1)?).launch(&rank.device)?;
+            Ok(())
+        })
     }
 }
 

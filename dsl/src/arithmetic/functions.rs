@@ -1,24 +1,11 @@
 //! Exponential functions, logarithms, sine and cosine as fixed sequences of IEEE operations, so that they have the same
 //! bits wherever they are computed: on the CPU, or by a kernel that the same text [makes](crate::thread) of them.
 //!
-//! Each function reduces its argument to a short interval around 0 and sums the power series there, or one that is made for that
-//! interval and needs fewer terms. What has no place
+//! Each function reduces its argument to a short interval around 0 and sums a [series](super::series) there. What has no place
 //! there is computed as well, and then something else selected.
 
 use super::real::{Format, Integer, Real};
-
-/// 1/k! for k = 0, 1, …
-pub(super) const INVERSE_FACTORIALS: [f64; 18] = {
-    let mut table = [1.0; 18];
-    let mut factorial = 1u64;
-    let mut k = 1;
-    while k < 18 {
-        factorial *= k as u64;
-        table[k] = 1.0 / factorial as f64;
-        k += 1;
-    }
-    table
-};
+use super::series::INVERSE_FACTORIALS;
 
 /// `sum of coefficient(k) * x^k` for k below `terms`.
 fn polynomial<R: Real>(x: R, terms: usize, coefficient: impl Fn(usize) -> f64) -> R {
@@ -56,7 +43,6 @@ fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
 pub(crate) fn exp<R: Real>(x: R) -> R {
     let Format {
         log2e,
-        ln2,
         exp_range,
         exp,
         anchor,
@@ -66,8 +52,7 @@ pub(crate) fn exp<R: Real>(x: R) -> R {
     let anchor = x.of(anchor);
     // The integer that is nearest to `x * log2(e)`, in the low bits.
     let sum = x.mul_add(x.of(log2e[0]), anchor);
-    let n = sum - anchor;
-    let rest = n.mul_add(x.of(-ln2[1]), n.mul_add(x.of(-ln2[0]), x));
+    let (rest, _) = without_powers(x, sum - anchor);
     scaled(polynomial(rest, exp[0].len(), |k| exp[0][k]), sum.to_bits())
 }
 

@@ -14,6 +14,7 @@ mod combine;
 mod convert;
 pub(crate) mod functions;
 pub(crate) mod real;
+mod series;
 #[cfg(test)]
 pub(crate) mod tests;
 

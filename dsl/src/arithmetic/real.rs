@@ -3,7 +3,7 @@
 
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Sub};
 
-use super::functions::INVERSE_FACTORIALS;
+use super::series::{EXP_SERIES, NEAR_EXP, of_base_2};
 
 /// What functions need to know of a float. A pair of numbers is one of more bits than a float has: the first of the
 /// pair, and what that lacks.
@@ -30,40 +30,6 @@ pub(crate) struct Format {
     pub(crate) terms: [usize; 4],
     /// The coefficients of polynomials for e^x where |x| is up to ln(2)/2, and for 2^x where it is up to a half.
     pub(crate) exp: [&'static [f64]; 2],
-}
-
-/// Of all polynomials that begin with `1 + x` the one of degree 6 that is nearest to e^x for |x| up to ln(2)/2, by the ratio of the two: as
-/// good as the power series up to degree 7.
-const NEAR_EXP: [f64; 7] = [
-    1.0,
-    1.0,
-    0.499_999_934_514_62,
-    0.166_665_206_875_574_8,
-    0.041_668_387_411_273_13,
-    0.008_368_710_035_842_351,
-    0.001_381_461_084_344_291,
-];
-
-/// The first terms of the power series of e^x.
-const EXP_SERIES: [f64; 14] = {
-    let mut series = [0.0; 14];
-    let mut k = 0;
-    while k < 14 {
-        series[k] = INVERSE_FACTORIALS[k];
-        k += 1;
-    }
-    series
-};
-
-/// For 2^x, of those for e^x.
-const fn of_base_2<const N: usize>(mut coefficients: [f64; N]) -> [f64; N] {
-    let (mut power, mut k) = (1.0, 0);
-    while k < N {
-        coefficients[k] *= power;
-        power *= std::f64::consts::LN_2;
-        k += 1;
-    }
-    coefficients
 }
 
 pub(crate) static SINGLE: Format = Format {

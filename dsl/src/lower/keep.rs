@@ -293,10 +293,7 @@ impl Lower<'_> {
         if self.layout(shape).has_rest(shape) {
             return true;
         }
-        let is_of_kept = self.kept.iter().any(|kept| {
-            let through = |inner: Handle<Expression>| inner == *kept || !self.is_there(inner);
-            self.kernel.is_made_of(value, through, |inner| inner == *kept)
-        });
+        let is_of_kept = self.kept.iter().any(|kept| self.made_of(value, *kept));
         is_of_kept && !self.stores_as_held(access, shape)
     }
 

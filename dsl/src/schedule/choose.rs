@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{LoadHint, MAX_THREADS, Machine, Meets, Schedule, StoreHint, Tuning, WARP, Work};
-use crate::ir::{Expression, Kernel};
+use super::{LoadHint, MAX_THREADS, Machine, Schedule, StoreHint, Tuning, WARP, Work};
+use crate::ir::Kernel;
 
 impl Work {
     /// A schedule for so many programs of this work on `machine`.
@@ -83,56 +83,6 @@ impl Work {
             ..alone(round_to_warps(threads), in_flight)
         };
         (schedule, reason)
-    }
-
-    /// A warp or a part of one does what it can hold, without a barrier; where there are few programs, several share what is long. What is
-    /// longer a block does, by a power of two of threads: so each combines what it holds.
-    fn where_they_meet(&self, meets: Meets, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
-        let few = programs <= u64::from(machine.multiprocessors) << FEW;
-        let (in_warp, own) = match meets {
-            _ if few => (OWN_IF_FEW, OWN_IF_FEW),
-            Meets::Sorted | Meets::Selected => (OWN_COMBINED, OWN_COMBINED),
-            Meets::Combined if self.to_several => (OWN_COMBINED, OWN_COMBINED),
-            Meets::Scanned | Meets::Combined => (OWN_COMBINED, OWN_IN_BLOCK),
-        };
-        let warp = u64::from(WARP);
-        let padded = self.elements.next_power_of_two();
-        // A little more than a power of two is no work for as many threads again.
-        let rest = self.elements.saturating_sub(padded / 2);
-        let is_little = meets == Meets::Combined && rest <= OWN_IF_FEW.min(padded / 32);
-        let padded = if is_little { padded / 2 } else { padded };
-        let threads = match (meets, self.elements <= in_warp * warp) {
-            (Meets::Scanned, true) => WARP,
-            // More than half a warp only for what it would hold too much of.
-            (Meets::Combined, true) if !few => {
-                (padded / OWN_IF_FEW).min((padded / own).max(warp / 2)).clamp(1, warp) as u32
-            }
-            (Meets::Combined, true) => (padded / OWN_IF_FEW).clamp(1, warp) as u32,
-            // Measured on an H200 where programs are few: 64 threads sort 131 to 256 elements in 0.90 to 0.95 of the time of 32, and 16
-            // find the largest of 64 in 0.93 to 0.97 of that of 8.
-            (Meets::Sorted, true) if few && padded == OWN_IF_FEW * warp => 2 * WARP,
-            (Meets::Selected, true) if few && padded == 2 * warp => WARP / 2,
-            // Fewer than four threads have too much to do one after the other.
-            (Meets::Sorted | Meets::Selected, true) => {
-                (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, warp) as u32
-            }
-            // A smaller block lets others of its multiprocessor load while it waits.
-            (Meets::Combined, false) if !few && padded > own * BLOCK => {
-                (padded / OWN_COMBINED).clamp(2 * warp, 2 * BLOCK) as u32
-            }
-            // Measured on an H200 with rows of 7168: more threads take longer to combine what they have found, unless each has
-            // several tiles to load.
-            (Meets::Combined, false) if few && self.to_one && self.loads == 1 => {
-                (padded / own).clamp(2 * warp, BLOCK) as u32
-            }
-            (Meets::Sorted | Meets::Selected, false) if few => (padded / OWN_COMBINED).clamp(EVEN, 2 * BLOCK) as u32,
-            (_, false) => (padded / own).clamp(2 * warp, 2 * BLOCK) as u32,
-        };
-        let full = match threads >= WARP && self.bytes >= ALONE_BYTES {
-            true => threads,
-            false => EVEN as u32,
-        };
-        side_by_side(Schedule { threads, ..base }, full, programs, machine)
     }
 
     /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
@@ -376,33 +326,13 @@ struct Share {
 }
 
 /// Threads of the one block of a program whose threads wait for one another.
-const BLOCK: u64 = 256;
+pub(super) const BLOCK: u64 = 256;
 
 /// Warps come in fours: a multiprocessor has four schedulers.
-const EVEN: u64 = 4 * WARP as u64;
+pub(super) const EVEN: u64 = 4 * WARP as u64;
 
 /// Threads of a program of which two share a block.
 const PAIRED: u64 = 2 * WARP as u64;
-
-/// Programs are few up to 2^this for each multiprocessor: then what one takes is what all take.
-const FEW: u32 = 2;
-
-/// Elements of a thread where there are few programs: what is combined first.
-const OWN_IF_FEW: u64 = Expression::CHUNK as u64;
-
-/// Elements of a thread up to which a warp combines all: as many as it has registers for. As many has one that sorts or combines
-/// long lines of a tile where programs are many: measured on an H200, 16 take 1.00 to 1.31 of the time but for sorts of 256
-/// elements in 4096 programs, which take 0.93.
-const OWN_COMBINED: u64 = 32;
-
-/// Elements of a thread of a block.
-const OWN_IN_BLOCK: u64 = 16;
-
-/// Whole warps that load and store so many bytes for a program have a block for themselves: what takes longer than beginning a
-/// block does is over at different times, so that some warps load while others compute. Measured on an H200, softmax of 512
-/// elements takes 0.85 of the time in 4096 programs, quantised rows of 2048 in 65,536 take 0.73; where it is half as much,
-/// beginning so many blocks takes longer.
-const ALONE_BYTES: u64 = 4096;
 
 /// A schedule for `programs` programs of `kernel` on `machine`.
 pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
@@ -411,7 +341,7 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
 
 /// Programs that take part of a block of `full` threads: several share one where there are more of them than
 /// multiprocessors.
-fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &Machine) -> Schedule {
+pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &Machine) -> Schedule {
     // Few programs are better spread over multiprocessors than packed.
     let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
     let beside = u64::from(full / base.threads).max(1).min(spread.next_power_of_two()) as u32;
@@ -442,13 +372,13 @@ fn round_to_warps(threads: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::VECTOR_BYTES;
+pub(super) mod tests {
+    use super::super::{Meets, VECTOR_BYTES};
     use super::*;
     use crate::host::MAX_PROGRAMS;
 
     /// One tile that is moved, from and to places that are known at once.
-    fn moved(vectors: u64, elements: u64) -> Work {
+    pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         Work {
             vectors,
             elements,
@@ -464,29 +394,6 @@ mod tests {
             to_several: false,
             bytes: 2 * VECTOR_BYTES as u64 * vectors,
         }
-    }
-
-    #[test]
-    fn a_warp_that_moves_much_has_a_block_for_itself_unless_programs_are_few() {
-        let work = Work {
-            meets: Some(Meets::Combined),
-            to_one: true,
-            ..moved(128, 512)
-        };
-        let of = |work: Work, programs| {
-            let schedule = work.schedule(&Machine::H200, programs);
-            (schedule.threads, schedule.programs_per_block)
-        };
-        assert_eq!(of(work, 4096), (32, 1));
-        let half = Work { bytes: 2048, ..work };
-        assert_eq!(of(half, 4096), (32, 4));
-        // Half a warp holds what is combined to several.
-        let lines = Work {
-            to_one: false,
-            to_several: true,
-            ..work
-        };
-        assert_eq!(of(lines, 4096), (16, 8));
     }
 
     #[test]
@@ -544,25 +451,6 @@ mod tests {
             schedule(896, false, true, 16_384),
         ];
         assert!(alone.iter().all(|schedule| schedule.programs_per_block == 1));
-    }
-
-    #[test]
-    fn a_long_row_that_is_combined_to_one_has_fewer_threads_where_there_are_few_and_one_tile_is_loaded() {
-        let threads = |to_one, loads, programs| {
-            let work = Work {
-                independent: false,
-                loads,
-                meets: Some(Meets::Combined),
-                to_one,
-                ..moved(896, 7168)
-            };
-            work.schedule(&Machine::H200, programs).threads
-        };
-        assert_eq!(
-            [threads(true, 1, 1), threads(true, 2, 1), threads(false, 1, 1)],
-            [256, 512, 512]
-        );
-        assert_eq!(threads(true, 1, 4096), threads(true, 2, 4096));
     }
 
     #[test]

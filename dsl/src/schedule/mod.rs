@@ -5,6 +5,7 @@
 
 mod choose;
 mod machine;
+mod meeting;
 mod tables;
 mod work;
 

@@ -34,18 +34,23 @@ fn reduced(b: &mut Builder, value: Value, op: BinaryOp) -> Value {
     b.emit(Expression::Reduce { value, axis, reduction })
 }
 
+/// What a row is reduced to, for each of its elements.
+fn stretched(b: &mut Builder, value: Value, op: BinaryOp) -> Value {
+    let shape = b.shape(value);
+    let one = reduced(b, value, op);
+    b.stretch(one, shape)
+}
+
+fn function(b: &mut Builder, op: UnaryOp, value: Value) -> Value {
+    b.emit(Expression::Unary { op, value })
+}
+
 /// Of each row what is exponential in it, over the sum.
 fn softmax(b: &mut Builder, value: Value) -> Value {
-    let shape = b.shape(value);
-    let most = reduced(b, value, BinaryOp::Max);
-    let most = b.stretch(most, shape);
+    let most = stretched(b, value, BinaryOp::Max);
     let less = b.binary(BinaryOp::Subtract, value, most);
-    let exponential = b.emit(Expression::Unary {
-        op: UnaryOp::Exp2,
-        value: less,
-    });
-    let sum = reduced(b, exponential, BinaryOp::Add);
-    let sum = b.stretch(sum, shape);
+    let exponential = function(b, UnaryOp::Exp2, less);
+    let sum = stretched(b, exponential, BinaryOp::Add);
     b.binary(BinaryOp::Divide, exponential, sum)
 }
 
@@ -291,9 +296,7 @@ fn what_takes_long_is_computed_once_of_rows_that_begin_anywhere_and_handed_to_th
     }
     // What is soon loaded and computed again is not.
     let doubled = |b: &mut Builder, value: Value| {
-        let shape = b.shape(value);
-        let sum = reduced(b, value, BinaryOp::Add);
-        let sum = b.stretch(sum, shape);
+        let sum = stretched(b, value, BinaryOp::Add);
         b.binary(BinaryOp::Add, value, sum)
     };
     let lowered = rows(F32, 131, [16, 8], doubled);
@@ -303,12 +306,6 @@ fn what_takes_long_is_computed_once_of_rows_that_begin_anywhere_and_handed_to_th
 #[test]
 fn lines_of_any_extent_are_handed_over_as_they_are() {
     let mut random = fastrand::Rng::with_seed(7);
-    let function = |b: &mut Builder, op, value| b.emit(Expression::Unary { op, value });
-    let stretched = |b: &mut Builder, value: Value, op| {
-        let shape = b.shape(value);
-        let one = reduced(b, value, op);
-        b.stretch(one, shape)
-    };
     // Functions of what is combined, of what functions are combined to, and combined once more.
     let centred = |b: &mut Builder, value: Value| {
         let tanh = function(b, UnaryOp::Tanh, value);
@@ -356,12 +353,9 @@ fn rows_that_are_changed_in_place_or_loaded_again_are_stored_by_those_who_loaded
             let b = &mut case.b;
             let (row, cols) = (b.program(0), b.arange(extent));
             let value = b.load(0, &[row, cols]);
-            let shape = b.shape(value);
-            let op = UnaryOp::Exp2;
-            let function = b.emit(Expression::Unary { op, value });
-            let sum = reduced(b, function, BinaryOp::Add);
-            let sum = b.stretch(sum, shape);
-            let over = b.binary(BinaryOp::Divide, if is_function { function } else { value }, sum);
+            let power = function(b, UnaryOp::Exp2, value);
+            let sum = stretched(b, power, BinaryOp::Add);
+            let over = b.binary(BinaryOp::Divide, if is_function { power } else { value }, sum);
             b.store(0, &[row, cols], over);
             case.lowered_by(5, false, &schedule);
         }
