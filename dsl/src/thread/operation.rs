@@ -242,10 +242,12 @@ impl Operation {
     /// Whether it may give something else of the same operands elsewhere: by what a register holds, when it is, or which threads
     /// come by. A load does by the memory, which others know.
     pub(super) fn depends_on_its_place(&self) -> bool {
-        matches!(
-            self,
-            Self::Read(_) | Self::Timer | Self::Shuffle { .. } | Self::Vote { .. }
-        )
+        self.meets() || matches!(self, Self::Read(_) | Self::Timer)
+    }
+
+    /// Whether threads find it together, so that each waits for the others.
+    pub(super) fn meets(&self) -> bool {
+        matches!(self, Self::Shuffle { .. } | Self::Vote { .. })
     }
 
     /// Calls `visit` with every operand, in order.

@@ -6,7 +6,7 @@
 //!   any where `nan` finds that nobody can tell;
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
-//! * `early` loads what waits for nothing before threads first meet;
+//! * `early` loads what waits for nothing before threads first meet, at a barrier or to hand one another something;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
 //! * `rounded` finds what is seen only as something narrower, for printers, as `nan` does;
 //! * `invariant`, for what assembles instructions as they are, does so with what does not change in a loop.
