@@ -67,6 +67,45 @@ pub(crate) fn exp2<R: Real>(x: R) -> R {
     scaled(polynomial(rest, exp[1].len(), |k| exp[1][k]), sum.to_bits())
 }
 
+/// [`exp`] of an x that is at most 0 or NaN, in fewer operations: the powers of two of results are in half the range.
+pub(crate) fn exp_of_negative<R: Real>(x: R) -> R {
+    let Format {
+        log2e, exp_range, exp, ..
+    } = *x.format();
+    let x = x.maximum(x.of(exp_range[0].1));
+    let (anchor, lift) = lifted(x);
+    let sum = x.mul_add(x.of(log2e[0]), anchor);
+    let (rest, _) = without_powers(x, sum - anchor);
+    polynomial(rest, exp[0].len(), |k| exp[0][k]) * power_in_place(sum) * lift
+}
+
+/// [`exp2`] of an x that is at most 0 or NaN.
+pub(crate) fn exp2_of_negative<R: Real>(x: R) -> R {
+    let Format { exp_range, exp, .. } = *x.format();
+    let x = x.maximum(x.of(exp_range[1].1));
+    let (anchor, lift) = lifted(x);
+    let sum = x + anchor;
+    let rest = x - (sum - anchor);
+    polynomial(rest, exp[1].len(), |k| exp[1][k]) * power_in_place(sum) * lift
+}
+
+/// The anchor by which the low bits of a sum are the exponent's of a normal number, as much larger as the second number makes up for.
+/// It is even where the other one is: of two integers that are equally near the sum has the same one.
+fn lifted<R: Real>(x: R) -> (R, R) {
+    let Format { anchor, bias, .. } = *x.format();
+    let lift = bias / 2;
+    (
+        x.of(anchor + (bias + lift) as f64),
+        x.of(f64::from_bits(((1023 - lift) as u64) << 52)),
+    )
+}
+
+/// The power of two whose exponent is in a sum's low bits, as it stands in a number.
+fn power_in_place<R: Real>(sum: R) -> R {
+    let bits = sum.to_bits();
+    R::from_bits(bits.up(bits.of(sum.format().mantissa.into())))
+}
+
 /// The nearest number in a range beyond which an exponential function has what it has at its ends: infinity, or 0.
 fn within<R: Real>(x: R, (infinite, zero): (f64, f64)) -> R {
     x.clamp(x.of(zero), x.of(infinite))

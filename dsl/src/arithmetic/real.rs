@@ -109,6 +109,8 @@ pub(crate) trait Real:
     fn abs(self) -> Self;
     /// The nearest number from `low` to `high`; of NaN, NaN.
     fn clamp(self, low: Self, high: Self) -> Self;
+    /// The larger of two numbers; NaN if one is.
+    fn maximum(self, other: Self) -> Self;
     fn round_ties_even(self) -> Self;
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     fn less(self, other: Self) -> Self::Truth;
@@ -221,6 +223,13 @@ macro_rules! real {
             }
             fn clamp(self, low: Self, high: Self) -> Self {
                 self.clamp(low, high)
+            }
+            fn maximum(self, other: Self) -> Self {
+                if other < self || self.is_nan() {
+                    self
+                } else {
+                    other
+                }
             }
             fn round_ties_even(self) -> Self {
                 self.round_ties_even()

@@ -114,6 +114,19 @@ pub enum Reduction {
     ArgMax,
 }
 
+impl Reduction {
+    /// Whether elements of this type may be combined in any order: it comes to the same.
+    pub(crate) fn takes_any_order(&self, element: ElementType) -> bool {
+        match self {
+            Self::Combine(Combine::Operator(op)) => {
+                !element.is_float() || !matches!(op, BinaryOp::Add | BinaryOp::Multiply)
+            }
+            Self::Combine(Combine::Function(_)) => false,
+            Self::ArgMin | Self::ArgMax => true,
+        }
+    }
+}
+
 impl fmt::Display for Combine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

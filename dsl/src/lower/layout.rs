@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Lower;
-use crate::ir::{BinaryOp, Expression, Handle, Kernel, Shape, UnaryOp};
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Reduction, Shape, Statement, UnaryOp};
 use crate::schedule::VECTOR_BYTES;
 use crate::thread::Index;
 
@@ -44,11 +44,22 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
     let sizes = tiles().map(|ty| ty.element.size() as u32).filter(|size| *size > 1);
     let widest = VECTOR_BYTES / sizes.min().unwrap_or(4).clamp(2, VECTOR_BYTES);
     let chunk = Expression::CHUNK as u32;
+    let stored = stored(kernel);
+    // What is stored besides stays with those who combined it.
+    let in_order = |value: Handle<Expression>, reduction: &Reduction| {
+        let ty = kernel.ty(value);
+        !reduction.takes_any_order(ty.element) || stored.contains(&ty.shape.elements())
+    };
     let combined: BTreeSet<u64> = kernel
         .expressions
         .iter()
         .filter_map(|(_, node)| match *node {
-            Expression::Reduce { value, axis, .. } | Expression::Scan { value, axis, .. } => Some((value, axis)),
+            Expression::Reduce {
+                value,
+                axis,
+                ref reduction,
+            } => in_order(value, reduction).then_some((value, axis)),
+            Expression::Scan { value, axis, .. } => Some((value, axis)),
             _ => None,
         })
         .filter(|(value, axis)| usize::from(*axis) + 1 == kernel.ty(*value).shape.rank())
@@ -77,6 +88,17 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
         *all = (*all).min(lanes as u8);
     }
     chosen
+}
+
+/// The elements of tiles that are stored.
+fn stored(kernel: &Kernel) -> BTreeSet<u64> {
+    let mut stored = BTreeSet::new();
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::Store { value, .. } = statement {
+            stored.insert(kernel.ty(*value).shape.elements());
+        }
+    });
+    stored
 }
 
 /// The elements of lines that are held in chunks although they are no whole number of them: those that take long to compute, which

@@ -24,6 +24,13 @@ impl Builder {
         self.rounded(result, element)
     }
 
+    /// [`UnaryOp::Exp`] or [`UnaryOp::Exp2`] of floats that are at most 0 or NaN.
+    pub fn element_exponential_of_negative(&mut self, op: UnaryOp, value: Use) -> Use {
+        let (element, wide) = (self.element(value), self.widened(value));
+        let result = self.exponential_of_negative(op, wide);
+        self.rounded(result, element)
+    }
+
     /// As [`crate::arithmetic::binary`], lane by lane, of an element type that has the operation.
     pub fn element_binary(&mut self, op: BinaryOp, left: Use, right: Use) -> Use {
         let element = self.element(left);

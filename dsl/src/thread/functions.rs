@@ -44,6 +44,14 @@ impl Builder {
         })
     }
 
+    /// The exponential function, or that of base 2, of values of f32 or f64 that are at most 0 or NaN.
+    pub(super) fn exponential_of_negative(&mut self, op: UnaryOp, value: Use) -> Use {
+        self.with_numbers([value], |[x]| match op {
+            UnaryOp::Exp2 => functions::exp2_of_negative(x),
+            _ => functions::exp_of_negative(x),
+        })
+    }
+
     /// A power of values of f32 or f64, but for which NaN a NaN is.
     pub(super) fn power(&mut self, base: Use, exponent: Use) -> Use {
         self.with_numbers([base, exponent], |[x, y]| functions::power(x, y))
@@ -307,7 +315,10 @@ impl Real for Number<'_> {
         self.unary(UnaryOp::Abs)
     }
     fn clamp(self, low: Self, high: Self) -> Self {
-        self.binary(BinaryOp::Maximum, low).binary(BinaryOp::Minimum, high)
+        self.maximum(low).binary(BinaryOp::Minimum, high)
+    }
+    fn maximum(self, other: Self) -> Self {
+        self.binary(BinaryOp::Maximum, other)
     }
     fn round_ties_even(self) -> Self {
         self.unary(UnaryOp::Round)

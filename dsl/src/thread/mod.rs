@@ -50,6 +50,8 @@ pub use memory::{
     Argument, ArgumentKind, AsyncCopy, Atomic, Buffer, BufferKind, Load, Order, Place, STATIC_SHARED_BYTES, Sharing,
     Space, Store, Table, Update,
 };
-pub use operation::{Operation, Rounding, Shuffle, Vote, accepts_binary, accepts_cast, accepts_unary, is_computed};
+pub use operation::{
+    Operation, Rounding, Shuffle, Vote, accepts_binary, accepts_cast, accepts_unary, accepts_warp_reduce, is_computed,
+};
 pub use statement::{Block, FenceOrder, Label, Ptx, Report, Statement, Unroll};
 pub use value::{MAX_LANES, Register, Type, Use, Value, Variable};

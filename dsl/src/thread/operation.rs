@@ -138,6 +138,14 @@ pub enum Operation {
         /// How many threads, as with [`Operation::Shuffle`].
         group: u32,
     },
+    /// What the threads of a warp have, combined: each of them has it, and all of them are here. The operand's type, of one lane,
+    /// which [`accepts_warp_reduce`] with the operator.
+    WarpReduce {
+        /// By what.
+        op: BinaryOp,
+        /// What each of them has.
+        value: Use,
+    },
 }
 
 /// Which way a cast rounds.
@@ -206,6 +214,16 @@ pub const fn accepts_binary(op: BinaryOp, element: ElementType) -> bool {
     exact && is_computed(element) && op.accepts(element)
 }
 
+/// Whether a warp combines elements of this type by the operator in one step.
+pub const fn accepts_warp_reduce(op: BinaryOp, element: ElementType) -> bool {
+    let is_word = matches!(element, ElementType::I32 | ElementType::U32);
+    let is_any_order = matches!(
+        op,
+        BinaryOp::Add | BinaryOp::Min | BinaryOp::Max | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor
+    );
+    is_word && is_any_order
+}
+
 /// Whether an element type is converted to another so, in one step:
 ///
 /// * bool and integers to one another, to f32 and to f64;
@@ -247,7 +265,7 @@ impl Operation {
 
     /// Whether threads find it together, so that each waits for the others.
     pub(super) fn meets(&self) -> bool {
-        matches!(self, Self::Shuffle { .. } | Self::Vote { .. })
+        matches!(self, Self::Shuffle { .. } | Self::Vote { .. } | Self::WarpReduce { .. })
     }
 
     /// Calls `visit` with every operand, in order.
@@ -259,7 +277,8 @@ impl Operation {
             | Self::Bitcast { value, .. }
             | Self::Canonical(value)
             | Self::Part { value, .. }
-            | Self::Repeat { value, .. } => visit(*value),
+            | Self::Repeat { value, .. }
+            | Self::WarpReduce { value, .. } => visit(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 visit(*left);
                 visit(*right);
@@ -289,7 +308,8 @@ impl Operation {
             | Self::Bitcast { value, .. }
             | Self::Canonical(value)
             | Self::Part { value, .. }
-            | Self::Repeat { value, .. } => *value = map(*value),
+            | Self::Repeat { value, .. }
+            | Self::WarpReduce { value, .. } => *value = map(*value),
             Self::Binary { left, right, .. } | Self::Compare { left, right, .. } => {
                 *left = map(*left);
                 *right = map(*right);

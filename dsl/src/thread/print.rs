@@ -184,6 +184,7 @@ impl Kernel {
                 format!("shuffle {} {}, {} of {group}", kind.name(), of(value), of(by))
             }
             Operation::Vote { kind, condition, group } => format!("vote {} {} of {group}", kind.name(), of(condition)),
+            Operation::WarpReduce { op, value } => format!("warp reduce {} {}", op.name(), of(value)),
         }
     }
 

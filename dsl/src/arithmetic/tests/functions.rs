@@ -3,7 +3,8 @@
 use half::f16;
 
 use super::{reference, values};
-use crate::arithmetic::{POWER_ERROR_BOUND, binary, error_bound, from_f32, to_f32, unary};
+use crate::arithmetic::real::Real;
+use crate::arithmetic::{POWER_ERROR_BOUND, binary, error_bound, from_f32, functions, to_f32, unary};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Literal, UnaryOp};
 
@@ -58,6 +59,35 @@ fn f32_functions_keep_their_bounds_on_values_of_every_exponent() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn exponentials_of_what_is_not_positive_have_the_bits_that_those_of_everything_have() {
+    // Those that are halves of integers have two that are equally near.
+    let halves = (0..4400u32).map(|number| -(f64::from(number) / 2.0));
+    let spread = (1u32 << 31..=u32::MAX).step_by(251);
+    let singles = spread.map(f32::from_bits).chain(halves.clone().map(|x| x as f32));
+    for x in singles.chain([0.0, f32::NAN]) {
+        assert_exponentials_agree(x);
+    }
+    let spread = (1u64 << 63..=u64::MAX).step_by(0x0007_ffff_ffff_fff1);
+    for x in spread.map(f64::from_bits).chain(halves).chain([0.0, f64::NAN]) {
+        assert_exponentials_agree(x);
+    }
+}
+
+fn assert_exponentials_agree<R: Real + PartialOrd + std::fmt::LowerExp>(x: R)
+where
+    R::Integer: PartialEq,
+{
+    for (full, short) in [
+        (functions::exp(x), functions::exp_of_negative(x)),
+        (functions::exp2(x), functions::exp2_of_negative(x)),
+    ] {
+        let is_nan = |x: R| x.partial_cmp(&x).is_none();
+        let agree = full.to_bits() == short.to_bits() || is_nan(full) && is_nan(short);
+        assert!(agree, "of {x:e}: {full:e} and {short:e}");
     }
 }
 

@@ -88,6 +88,8 @@ struct Writer<'a> {
     seen_as_bits: HashSet<Handle<Value>>,
     /// What only becomes narrower floats.
     only_rounded: HashSet<Handle<Value>>,
+    /// Whose NaN are canonical as they are made.
+    canonical: HashSet<Handle<Value>>,
 }
 
 /// A jump that C++ has no word for.
@@ -118,6 +120,7 @@ impl<'a> Writer<'a> {
             met_by_warps: kernel.met_by_warps(),
             seen_as_bits: seen_as_bits(kernel),
             only_rounded: only_rounded(kernel),
+            canonical: HashSet::new(),
         }
     }
 

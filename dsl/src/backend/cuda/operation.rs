@@ -64,6 +64,10 @@ impl Writer<'_> {
                 }
             }
             Operation::Bitcast { value: of, to } => self.bitcast(value, *of, *to),
+            Operation::Canonical(Use::Value(of)) if self.canonical.contains(of) => {
+                let lanes = self.values[of.index()].clone();
+                self.alias(value, lanes);
+            }
             Operation::Canonical(of) => self.each_lane(value, [*of], |[of]| scalar::canonical(of)),
             Operation::Funnel { low, high, by } => self.each_lane(value, [*low, *high, *by], |[low, high, by]| {
                 Text::plain(format!("__funnelshift_r({low}, {high}, {by})"))
@@ -93,6 +97,7 @@ impl Writer<'_> {
                 group,
             } => self.shuffle(value, *kind, *of, *by, *group),
             Operation::Vote { kind, condition, group } => self.vote(value, *kind, *condition, *group),
+            Operation::WarpReduce { op, value: of } => self.warp_reduce(value, *op, *of),
         }
     }
 
@@ -141,6 +146,7 @@ impl Writer<'_> {
 
     fn quotients(&mut self, value: Handle<Value>, of: Use, by: Use) {
         self.need(Need::Quotients);
+        self.canonical.insert(value);
         let (number, lanes) = (value.index(), usize::from(self.kernel.values[value].ty.lanes));
         let dividends: Vec<_> = (0..lanes).map(|lane| self.lane(of, lane)).collect();
         let divisor = self.lane(by, 0);
@@ -231,6 +237,27 @@ impl Writer<'_> {
                 self.define(value, &[of_bits(element, &moved(&bits))]);
             }
         }
+    }
+
+    fn warp_reduce(&mut self, value: Handle<Value>, op: BinaryOp, of: Use) {
+        let (mask, _) = self.group_mask(WARP);
+        let name = match op {
+            BinaryOp::Min => "min",
+            BinaryOp::Max => "max",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Xor => "xor",
+            _ => "add",
+        };
+        // Of bits there is one for unsigned words alone.
+        let (element, own) = (self.kernel.ty(of).element, self.lane(of, 0));
+        let text = match element {
+            ElementType::I32 if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor) => {
+                format!("(int)__reduce_{name}_sync({mask}, (unsigned){own})")
+            }
+            _ => format!("__reduce_{name}_sync({mask}, {own})"),
+        };
+        self.define(value, &[text]);
     }
 
     fn vote(&mut self, value: Handle<Value>, kind: Vote, condition: Use, group: u32) {

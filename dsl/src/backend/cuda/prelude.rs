@@ -37,6 +37,7 @@ impl Need {
     pub(super) const fn requires(self) -> Option<Need> {
         match self {
             Need::F8 => Some(Need::F16),
+            Need::Quotients => Some(Need::Canonical),
             _ => None,
         }
     }
@@ -175,7 +176,8 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 // operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again. Of
 // zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Of dividends below
 // 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
-// one division stands in a loop, so that what is hardly ever done is short.
+// one division stands in a loop, so that what is hardly ever done is short. What multiplies and adds f32 makes the canonical NaN of
+// any (CUDA C++ Programming Guide, floating-point standard).
 const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
   unsigned int least = 0xffffffffU;
   float most[N];
@@ -203,7 +205,7 @@ const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device_
     for (int i = 0; i < N; ++i) quotients[i] = x[i];
 #pragma unroll 1
     for (int done = 0; done < N; ++done) {
-      const float quotient = quotients[0] / y;
+      const float quotient = tw_canonical(quotients[0] / y);
 #pragma unroll
       for (int i = 1; i < N; ++i) quotients[i - 1] = quotients[i];
       quotients[N - 1] = quotient;

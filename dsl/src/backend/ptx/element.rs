@@ -468,6 +468,7 @@ impl Writer<'_> {
             Operation::Repeat { value, lanes } => self.repeat(*value, *lanes),
             Operation::Shuffle { kind, value, by, group } => self.shuffle(*kind, *value, *by, *group),
             Operation::Vote { kind, condition, group } => self.vote(*kind, *condition, *group),
+            Operation::WarpReduce { op, value } => self.warp_reduce(*op, *value),
         }
     }
 }

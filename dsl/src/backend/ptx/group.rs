@@ -4,7 +4,8 @@ use super::memory::scope;
 use super::register::{Class, Reg};
 use super::value::{Held, class_of};
 use super::writer::{Once, Writer};
-use crate::ir::MemoryScope;
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, MemoryScope};
 use crate::thread::{FenceOrder, Shuffle, Type, Use, Vote, WARP};
 
 impl Writer<'_> {
@@ -66,6 +67,30 @@ impl Writer<'_> {
         Held { registers, ..held }
     }
 
+    pub(super) fn warp_reduce(&mut self, op: BinaryOp, value: Use) -> Held {
+        let held = self.held(value);
+        let members = self.members(WARP);
+        let number = if held.ty.element == ElementType::I32 {
+            "s32"
+        } else {
+            "u32"
+        };
+        let combined = match op {
+            BinaryOp::Min => format!("min.{number}"),
+            BinaryOp::Max => format!("max.{number}"),
+            BinaryOp::And => "and.b32".to_owned(),
+            BinaryOp::Or => "or.b32".to_owned(),
+            BinaryOp::Xor => "xor.b32".to_owned(),
+            _ => format!("add.{number}"),
+        };
+        let word = |register: &Reg| {
+            let operands = format_args!("{register}, {members}");
+            self.compute(Class::Word, format_args!("redux.sync.{combined}"), operands)
+        };
+        let registers = held.registers.iter().map(word).collect();
+        Held { registers, ..held }
+    }
+
     pub(super) fn vote(&mut self, kind: Vote, condition: Use, group: u32) -> Held {
         let condition = self.register(condition);
         let members = self.members(group);
@@ -88,7 +113,7 @@ impl Writer<'_> {
         };
         let ty = match kind {
             Vote::All | Vote::Any => Type::CONDITION,
-            Vote::Ballot => Type::scalar(crate::element::ElementType::U32),
+            Vote::Ballot => Type::scalar(ElementType::U32),
         };
         Held {
             ty,

@@ -11,6 +11,7 @@ mod reduce;
 mod scan;
 mod select;
 mod sort;
+mod warp;
 
 use super::access::memory_type;
 use super::held::{Held, MOST_REGISTERS};
@@ -23,6 +24,9 @@ use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, 
 
 /// Elements that are combined first.
 const CHUNK: i64 = Expression::CHUNK as i64;
+
+/// Elements of a packet that are worth combining first.
+const LEAST_CHUNK: i64 = 4;
 
 /// Trips of a loop that are written one after the other.
 const MOST_TRIPS: i64 = 4;
@@ -44,6 +48,8 @@ struct Line {
     extent: i64,
     /// How many lines.
     places: i64,
+    /// Elements that are combined first: as many as [`Expression::Reduce`] says, or those of a packet where any order will do.
+    chunk: i64,
 }
 
 /// The line that a thread works on, its number among those who do, and whether it does.
@@ -57,7 +63,12 @@ struct Standing {
 impl Line {
     /// Chunks of a line.
     fn chunks(&self) -> i64 {
-        (self.extent + CHUNK - 1) / CHUNK
+        (self.extent + self.chunk - 1) / self.chunk
+    }
+
+    /// Partial results that are combined by halves, at most.
+    fn most_leaves(&self) -> i64 {
+        Expression::LEAVES as i64 * CHUNK / self.chunk
     }
 }
 
@@ -130,12 +141,12 @@ impl Lower<'_> {
                 },
                 None,
             ) => {
-                let line = self.line(*of, *axis);
+                let line = self.line_to_reduce(*of, *axis, reduction);
                 let decides = self.uses.decides(value);
                 return self.reduce_to_one(&line, reduction, decides);
             }
             (Expression::Reduce { value, axis, reduction }, Some(result)) => {
-                let line = self.line(*value, *axis);
+                let line = self.line_to_reduce(*value, *axis, reduction);
                 return self.reduce(&line, reduction, result);
             }
             (Expression::Scan { value, axis, combine }, result) => {
@@ -177,6 +188,17 @@ impl Lower<'_> {
             axis: axis.into(),
             extent,
             places: ty.shape.elements() as i64 / extent,
+            chunk: CHUNK,
+        }
+    }
+
+    fn line_to_reduce(&self, value: Handle<Expression>, axis: u8, reduction: &Reduction) -> Line {
+        let line = self.line(value, axis);
+        let lanes = i64::from(self.layout(line.shape).lanes);
+        let is_innermost = line.axis + 1 == line.shape.rank();
+        match is_innermost && reduction.takes_any_order(line.element) && (LEAST_CHUNK..CHUNK).contains(&lanes) {
+            true => Line { chunk: lanes, ..line },
+            false => line,
         }
     }
 
@@ -333,8 +355,8 @@ impl Lower<'_> {
         place: Handle<Index>,
         chunk: Handle<Index>,
     ) -> Result<Vec<(Handle<Index>, Use)>, LowerError> {
-        let first = self.b.indices().scale(chunk, CHUNK);
-        let lanes = (line.extent as u64).next_power_of_two().min(CHUNK as u64) as u8;
+        let first = self.b.indices().scale(chunk, line.chunk);
+        let lanes = (line.extent as u64).next_power_of_two().min(line.chunk as u64) as u8;
         let lane = self.b.lane(lanes);
         let along = self.b.indices().add(first, lane);
         let there = match line.extent % i64::from(lanes) {

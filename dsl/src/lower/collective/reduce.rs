@@ -3,19 +3,19 @@
 use super::super::access::memory_type;
 use super::super::held::{Held, Lines};
 use super::super::{Lower, LowerError};
-use super::{CHUNK, Kept, Line, MOST_TRIPS, Standing};
+use super::{Kept, Line, MOST_TRIPS, Standing};
 use crate::element::ElementType;
-use crate::ir::{Combine, CompareOp, Expression, Handle, Reduction};
+use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Reduction};
 use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
 
-/// Partial results that are combined by halves.
-const LEAVES: i64 = Expression::LEAVES as i64;
+/// Threads whose exchanges take longer than what a warp does at once.
+const LEAST_AT_ONCE: i64 = 8;
 
 /// A partial result: the element, and for an index where it is on the line.
 #[derive(Debug, Clone, Copy)]
-struct Partial {
-    value: Use,
-    at: Option<Use>,
+pub(super) struct Partial {
+    pub(super) value: Use,
+    pub(super) at: Option<Use>,
 }
 
 impl Partial {
@@ -44,7 +44,7 @@ enum Order {
 impl Order {
     /// Of a leaf and one behind it: unless each has chunks from everywhere.
     fn of_leaves(line: &Line) -> Self {
-        match line.chunks() <= LEAVES {
+        match line.chunks() <= line.most_leaves() {
             true => Self::Behind,
             false => Self::Any,
         }
@@ -67,7 +67,7 @@ impl Share {
     fn of(line: &Line, threads: i64) -> Self {
         let power = |number: i64| (number as u64).next_power_of_two() as i64;
         let usable = power(threads + 1) / 2;
-        let leaves = line.chunks().min(LEAVES);
+        let leaves = line.chunks().min(line.most_leaves());
         match line.places == 1 && leaves <= threads {
             true => Self {
                 group: power(leaves),
@@ -121,6 +121,7 @@ impl Lower<'_> {
         let own = self.leaves(line, reduction, share, standing)?;
         let Total { total, in_group } = match group > Self::warp() {
             true => self.across_warps(line, reduction, share, own, standing)?,
+            false if everywhere => self.across_alike(reduction, own, standing.lane, share.leaves, group)?,
             false => self.across(reduction, own, standing.lane, share.leaves, group)?,
         };
         let has_each_warp = everywhere || group > Self::warp();
@@ -377,7 +378,7 @@ impl Lower<'_> {
         leaf: Handle<Index>,
     ) -> Result<Partial, LowerError> {
         let first = self.halved(line, reduction, place, leaf)?;
-        if line.chunks() <= LEAVES {
+        if line.chunks() <= line.most_leaves() {
             return Ok(first);
         }
         let value = self.b.register("total", Type::scalar(line.element));
@@ -394,9 +395,9 @@ impl Lower<'_> {
                 at: at.map(|at| lower.b.read(at)),
             }
         };
-        let start = self.b.indices().offset(leaf, LEAVES);
+        let start = self.b.indices().offset(leaf, line.most_leaves());
         let (end, label) = (self.b.constant(line.chunks()), self.b.label());
-        let (chunk, variable) = self.b.counter(start, end, LEAVES);
+        let (chunk, variable) = self.b.counter(start, end, line.most_leaves());
         let body = self.inside(|lower| {
             let next = lower.halved(line, reduction, place, chunk)?;
             let (before, always) = (now(lower), lower.b.indices().always(true));
@@ -412,7 +413,7 @@ impl Lower<'_> {
             variable,
             start,
             end,
-            step: LEAVES,
+            step: line.most_leaves(),
             unroll: Unroll::Never,
             body,
         });
@@ -427,7 +428,7 @@ impl Lower<'_> {
         place: Handle<Index>,
         chunk: Handle<Index>,
     ) -> Result<Partial, LowerError> {
-        let mut parts = Vec::with_capacity(CHUNK as usize);
+        let mut parts = Vec::with_capacity(line.chunk as usize);
         for (along, value) in self.chunk(line, place, chunk)? {
             let at = match reduction {
                 Reduction::Combine(_) => None,
@@ -439,6 +440,27 @@ impl Lower<'_> {
         self.joined(reduction, parts, count, line.extent, Order::Behind)
     }
 
+    /// The same, where all groups of a warp have the same: a warp may find at once what does not change by being taken twice.
+    fn across_alike(
+        &mut self,
+        reduction: &Reduction,
+        own: Partial,
+        lane: Handle<Index>,
+        count: i64,
+        group: i64,
+    ) -> Result<Total, LowerError> {
+        let takes_again = match reduction {
+            Reduction::Combine(Combine::Operator(op)) => !matches!(op, BinaryOp::Add | BinaryOp::Xor),
+            Reduction::Combine(Combine::Function(_)) => false,
+            Reduction::ArgMin | Reduction::ArgMax => true,
+        };
+        let is_sooner = group >= LEAST_AT_ONCE && takes_again && self.together_in_warp() == Self::warp();
+        if is_sooner && let Some(total) = self.reduced_by_warp(reduction, own, lane, count)? {
+            return Ok(Total { total, in_group: true });
+        }
+        self.across(reduction, own, lane, count, group)
+    }
+
     /// Combines what the threads of a group have, of whom `count` have something; the first one has the total at least.
     fn across(
         &mut self,
@@ -448,6 +470,12 @@ impl Lower<'_> {
         count: i64,
         group: i64,
     ) -> Result<Total, LowerError> {
+        if group == Self::warp()
+            && self.together_in_warp() == group
+            && let Some(total) = self.reduced_by_warp(reduction, own, lane, count)?
+        {
+            return Ok(Total { total, in_group: true });
+        }
         // Both of a pair find the same: no operator that lines are reduced by tells left from right.
         let is_operator = matches!(reduction, Reduction::Combine(Combine::Operator(_)));
         let in_group = group == 1 || (is_operator && count >= group);

@@ -13,6 +13,16 @@ use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
 use crate::thread::{Buffer, Index, Predicate, Shuffle, Use};
 
+/// The most entries that a warp finds one after the other.
+const MOST_STEPS: i64 = 8;
+
+/// One of the first entries, which one it is, and whether this thread is the one to say so.
+struct Found {
+    at: Handle<Index>,
+    needed: Handle<Predicate>,
+    entry: Entry,
+}
+
 /// Entries of a list of the first ones: what fills it up comes last.
 fn padded(first: i64) -> i64 {
     (first as u64).next_power_of_two() as i64
@@ -29,13 +39,11 @@ impl Lower<'_> {
         entries: Vec<Entry>,
         result: Handle<Buffer>,
     ) -> Result<(), LowerError> {
-        let mut found = self.first_of_warp(team.in_warp(), first, entries)?;
-        let mut lane = standing.lane;
-        if team.threads > Self::warp() {
-            found = self.first_of_warps(team, first, &found)?;
-            lane = self.worker;
-        }
-        for (at, needed, entry) in self.places_of_first(team.in_warp(), first, lane, found) {
+        let found = match team.threads > Self::warp() {
+            true => self.first_of_warps(team, first, entries)?,
+            false => self.first_of_warp(team.threads, first, standing.lane, entries)?,
+        };
+        for Found { at, needed, entry } in found {
             let needed = self.b.indices().all([standing.here, needed]);
             let point = self.on_line(line, standing.place, at);
             let position = self.position(&point, line.shape);
@@ -51,13 +59,7 @@ impl Lower<'_> {
 
     /// Where each of a thread's entries is among the first ones of its group, and whether it is one of them that no other thread
     /// has: the lowest bit of the thread's number says in which half of the list they are, the next one in which half of that.
-    fn places_of_first(
-        &mut self,
-        group: i64,
-        first: i64,
-        lane: Handle<Index>,
-        found: Vec<Entry>,
-    ) -> Vec<(Handle<Index>, Handle<Predicate>, Entry)> {
+    fn places_of_first(&mut self, group: i64, first: i64, lane: Handle<Index>, found: Vec<Entry>) -> Vec<Found> {
         let all = padded(first);
         let mut begin = self.b.constant(0);
         for bit in 0..group.min(all).ilog2() {
@@ -71,15 +73,67 @@ impl Lower<'_> {
         let place = |(i, entry)| {
             let at = self.b.indices().offset(begin, i as i64);
             let within = self.b.indices().less(at, end);
-            (at, self.b.indices().all([alone, within]), entry)
+            let needed = self.b.indices().all([alone, within]);
+            Found { at, needed, entry }
         };
         found.into_iter().enumerate().map(place).collect()
     }
 
-    /// The first entries of each group of threads of a warp, in order: each thread has some of them.
-    fn first_of_warp(&mut self, group: i64, first: i64, mut entries: Vec<Entry>) -> Result<Vec<Entry>, LowerError> {
+    /// The first entries of each group of threads of a warp, in order: each thread has some of them, as its number `lane` says.
+    fn first_of_warp(
+        &mut self,
+        group: i64,
+        first: i64,
+        lane: Handle<Index>,
+        mut entries: Vec<Entry>,
+    ) -> Result<Vec<Found>, LowerError> {
+        let own = self.first_own(&mut entries, padded(first) as usize)?;
+        let is_whole = group == Self::warp() && self.together_in_warp() == group;
+        match is_whole && first <= MOST_STEPS && own[0].words.len() == 1 {
+            true => self.first_in_steps(first, lane, own),
+            false => {
+                let found = self.first_by_halves(group, first, own)?;
+                Ok(self.places_of_first(group, first, lane, found))
+            }
+        }
+    }
+
+    /// The first entries of a warp, one after the other, each by what its threads have as their own first one.
+    fn first_in_steps(
+        &mut self,
+        first: i64,
+        lane: Handle<Index>,
+        mut own: Vec<Entry>,
+    ) -> Result<Vec<Found>, LowerError> {
+        let mut found: Option<Entry> = None;
+        for step in 0..first {
+            let (next, is_own) = self.first_in_warp(&own[0]);
+            let number = self.b.constant(step);
+            let here = self.b.indices().equal(lane, number);
+            found = Some(match &found {
+                None => next,
+                Some(found) => self.chosen_entry(here, &next, found)?,
+            });
+            // Whose it was goes on with the one behind it.
+            let left = (first - step - 1) as usize;
+            own.push(self.last_entry(&own[0]));
+            for at in 0..left.min(own.len() - 1) {
+                own[at] = self.chosen_entry(is_own, &own[at + 1], &own[at])?;
+            }
+            own.truncate(left);
+        }
+        let end = self.b.constant(first);
+        let needed = self.b.indices().less(lane, end);
+        let place = |entry| Found {
+            at: lane,
+            needed,
+            entry,
+        };
+        Ok(found.into_iter().map(place).collect())
+    }
+
+    fn first_by_halves(&mut self, group: i64, first: i64, mut own: Vec<Entry>) -> Result<Vec<Entry>, LowerError> {
         let (all, together) = (padded(first), self.together_in_warp());
-        let mut own = self.first_own(&mut entries, all as usize)?;
         own.resize(all as usize, self.last_entry(&own[0]));
         let (_, lane) = self.split(self.worker, group);
         let number = self.integer(lane, ElementType::U32);
@@ -170,20 +224,22 @@ impl Lower<'_> {
     }
 
     /// The first entries of all warps of a program, in each warp: of those that every warp has found.
-    fn first_of_warps(&mut self, team: Team, first: i64, found: &[Entry]) -> Result<Vec<Entry>, LowerError> {
+    fn first_of_warps(&mut self, team: Team, first: i64, entries: Vec<Entry>) -> Result<Vec<Found>, LowerError> {
         let warp = Self::warp();
+        let (which, lane) = self.split(self.worker, warp);
+        let found = self.first_of_warp(warp, first, lane, entries)?;
         let all = team.threads / warp * first;
         let own = (all + warp - 1) / warp;
-        let elements: Vec<ElementType> = found[0].words.iter().map(|word| self.b.element(*word)).collect();
+        let elements: Vec<ElementType> = found[0].entry.words.iter().map(|word| self.b.element(*word)).collect();
         self.beside_shared();
         let mut memory = Vec::with_capacity(elements.len());
         for &element in &elements {
             memory.push((self.shared(element, all as u64)?, element));
         }
-        let (which, lane) = self.split(self.worker, warp);
         let (begin, works) = (self.b.indices().scale(which, first), self.in_team(team));
-        for (at, has, entry) in self.places_of_first(warp, first, lane, found.to_vec()) {
-            let has = self.b.indices().all([works, has]);
+        let nothing = self.last_entry(&found[0].entry);
+        for Found { at, needed, entry } in found {
+            let has = self.b.indices().all([works, needed]);
             let at = self.b.indices().add(begin, at);
             self.where_needed(has, |lower| {
                 for (&word, &(buffer, stored)) in entry.words.iter().zip(&memory) {
@@ -195,7 +251,6 @@ impl Lower<'_> {
         }
         self.barrier();
         memory.iter().for_each(|(buffer, _)| self.reads_shared(*buffer));
-        let nothing = self.last_entry(&found[0]);
         let mut entries = Vec::with_capacity(own as usize);
         for k in 0..own {
             let at = self.b.indices().offset(lane, k * warp);
@@ -210,6 +265,6 @@ impl Lower<'_> {
             })?;
             entries.push(self.chosen_entry(there, &entry, &nothing)?);
         }
-        self.first_of_warp(warp, first, entries)
+        self.first_of_warp(warp, first, self.worker, entries)
     }
 }

@@ -238,17 +238,24 @@ fn a_warp_sorts_without_a_barrier_and_a_block_meets_where_warps_exchange() {
 
 #[test]
 fn what_is_not_wanted_of_an_order_is_not_sorted() {
-    let shuffles = |wanted| {
-        let lowered = sorted(ElementType::F32, [1, 256], &schedule(32, 2), true, wanted);
-        count(&lowered, |statement| {
-            let Statement::Let { operation, .. } = statement else {
-                return false;
-            };
-            matches!(operation, Operation::Shuffle { .. })
-        })
+    let meetings = |threads, wanted| {
+        let lowered = sorted(ElementType::F32, [1, 256], &schedule(threads, 2), true, wanted);
+        let of = |is: fn(&Operation) -> bool| {
+            count(
+                &lowered,
+                |statement| matches!(statement, Statement::Let { operation, .. } if is(operation)),
+            )
+        };
+        let shuffles = of(|operation| matches!(operation, Operation::Shuffle { .. }));
+        (
+            shuffles,
+            of(|operation| matches!(operation, Operation::WarpReduce { .. })),
+        )
     };
     // Eight entries are exchanged at mirrored places and at closer ones, each in a loop over fifteen distances in all.
-    assert_eq!(shuffles(Wanted::Order), 16);
-    // Of the first ones each thread has ever fewer: eight, four at two distances, two at three, and twice one at four.
-    assert_eq!(shuffles(Wanted::First(8)), 8 + 2 * 4 + 3 * 2 + 2 * 4);
+    assert_eq!(meetings(32, Wanted::Order), (16, 0));
+    // Of the first ones a warp finds one after the other, each by its key and then by its index.
+    assert_eq!(meetings(32, Wanted::First(8)), (0, 16));
+    // Of a part of one each thread has ever fewer: eight, four at two distances, two at three, and one at four.
+    assert_eq!(meetings(16, Wanted::First(8)), (8 + 2 * 4 + 3 * 2 + 4, 0));
 }

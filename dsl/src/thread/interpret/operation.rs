@@ -7,6 +7,7 @@ use super::{Fault, Machine, Packet, Passed};
 use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{Literal, UnaryOp};
+use crate::thread::barriers::WARP;
 use crate::thread::{Load, Operation, Order, Rounding, Shuffle, Type, Use, Vote};
 
 impl Machine<'_> {
@@ -147,6 +148,17 @@ impl Machine<'_> {
                     Vote::Ballot => voters.map(|number| u64::from(holds(number)) << number).sum(),
                 };
                 Ok(std::iter::once(found).collect())
+            }
+            Operation::WarpReduce { op, value } => {
+                self.are_all_here(WARP, thread, active)?;
+                let (first, element) = (thread / WARP * WARP, self.kernel.ty(*value).element);
+                let of = |thread| literal(element, self.scalar(*value, thread));
+                let mut others = (first + 1..first + WARP).map(of);
+                let combined = others.try_fold(of(first), |all, next| arithmetic::binary(*op, all, next));
+                match combined {
+                    Some(found) => Ok(std::iter::once(found.bits).collect()),
+                    None => self.fault(thread, "an operation that its operands do not have"),
+                }
             }
         }
     }

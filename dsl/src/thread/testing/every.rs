@@ -8,7 +8,7 @@ use crate::ir::{
 use crate::thread::{
     Argument, AsyncCopy, Atomic, Buffer, Builder, FenceOrder, Kernel, Load, Operation, Order, Place, Predicate, Ptx,
     Report, Rounding, Shuffle, Statement, Store, Type, Unroll, Update, Use, Vote, accepts_binary, accepts_cast,
-    accepts_unary, is_computed,
+    accepts_unary, accepts_warp_reduce, is_computed,
 };
 
 const SCOPES: [MemoryScope; 3] = [MemoryScope::Block, MemoryScope::Device, MemoryScope::System];
@@ -278,6 +278,14 @@ fn meetings(e: &mut Every) {
             e.keep(Operation::Vote { kind, condition, group });
         }
         e.b.push(Statement::Barrier { group });
+    }
+    for op in BinaryOp::ALL {
+        for element in ElementType::ALL {
+            if accepts_warp_reduce(op, element) {
+                let value = e.value(Type::scalar(element));
+                e.keep(Operation::WarpReduce { op, value });
+            }
+        }
     }
     e.b.push(Statement::Barrier { group: 64 });
 }

@@ -10,7 +10,7 @@ use crate::ir::{
 use crate::thread::{
     Argument, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Label, Load, Operation,
     Order, Place, Predicate, Register, Report, Rounding, Shuffle, Space, Statement, Store, Type, Unroll, Update, Use,
-    Vote, accepts_binary, accepts_cast, accepts_unary, is_computed,
+    Vote, WARP, accepts_binary, accepts_cast, accepts_unary, accepts_warp_reduce, is_computed,
 };
 
 /// A kernel of about `statements` statements. The same for the same numbers.
@@ -291,7 +291,7 @@ impl Random<'_> {
 
     fn operation(&mut self) -> Option<Operation> {
         let lanes = self.lanes();
-        Some(match self.rng.u32(..16) {
+        Some(match self.rng.u32(..17) {
             0 => self.load()?,
             1 => {
                 let (op, ty) = (pick(self.rng, &UnaryOp::ALL), self.computed());
@@ -373,6 +373,13 @@ impl Random<'_> {
                     &[Shuffle::Up, Shuffle::Down, Shuffle::Exchange, Shuffle::From],
                 );
                 Operation::Shuffle { kind, value, by, group }
+            }
+            15 => {
+                let element = pick(self.rng, &[ElementType::I32, ElementType::U32]);
+                let op = pick(self.rng, &BinaryOp::ALL);
+                let is_possible = self.group()? == WARP && accepts_warp_reduce(op, element);
+                let value = self.operand(Type::scalar(element));
+                is_possible.then_some(Operation::WarpReduce { op, value })?
             }
             _ => {
                 let group = self.group()?;

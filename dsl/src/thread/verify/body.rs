@@ -6,6 +6,7 @@ use super::{Fault, MAX_GROUPS, Rule, fault, typing};
 use crate::element::ElementType;
 use crate::ir::{Handle, Span};
 use crate::stack::room;
+use crate::thread::barriers::WARP;
 use crate::thread::statement::Mention;
 use crate::thread::{Atom, Block, Facts, Kernel, Label, Operation, Ptx, Report, Statement, Type, Use, Value, Variable};
 
@@ -221,6 +222,9 @@ impl Body<'_> {
                         1 | 2 | 4 | 8 | 16 | 32 if kernel.threads.is_multiple_of(*group) => Ok(()),
                         _ => fault(Rule::Group, span, format!("{group} threads of {}", kernel.threads)),
                     },
+                    Operation::WarpReduce { .. } if !kernel.threads.is_multiple_of(WARP) => {
+                        fault(Rule::Group, span, format!("a warp of {} threads", kernel.threads))
+                    }
                     _ => Ok(()),
                 }
             }

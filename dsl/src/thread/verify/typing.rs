@@ -2,7 +2,7 @@
 
 use crate::element::ElementType;
 use crate::ir::CompareOp;
-use crate::thread::operation::is_computed;
+use crate::thread::operation::{accepts_warp_reduce, is_computed};
 use crate::thread::{
     ArgumentKind, Kernel, MAX_LANES, Operation, Type, Use, Vote, accepts_binary, accepts_cast, accepts_unary,
 };
@@ -123,6 +123,12 @@ pub(in crate::thread) fn type_of(kernel: &Kernel, operation: &Operation) -> Resu
                 Vote::All | Vote::Any => Type::CONDITION,
                 Vote::Ballot => Type::scalar(ElementType::U32),
             })
+        }
+        Operation::WarpReduce { op, value } => {
+            let ty = ty(value);
+            let fits = ty.lanes == 1 && accepts_warp_reduce(*op, ty.element);
+            is(fits, || format!("{} of {ty} by a warp", op.name()))?;
+            Ok(ty)
         }
     }
 }

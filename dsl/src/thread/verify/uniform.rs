@@ -250,6 +250,10 @@ impl Flow<'_> {
                 self.meet(*group, here, here.left, span)?;
                 (*group).into()
             }
+            Operation::WarpReduce { .. } => {
+                self.meet(WARP, here, here.all, span)?;
+                WARP.into()
+            }
             operation => {
                 let mut all = ALL;
                 operation.for_each_operand(|operand| all = narrower(all, self.operand(operand)));

@@ -1,0 +1,180 @@
+//! What a warp finds in one step: the smallest or largest of 32-bit words, their sum or their bits together.
+//!
+//! In which order elements are combined is all the same to these. Floats are made words of the same order, as which NaN and both
+//! zeros stand where the operation has them.
+
+use super::super::{Lower, LowerError};
+use super::keys::{Entry, last_word};
+use super::reduce::Partial;
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Literal, Reduction};
+use crate::thread::{Index, Operation, Predicate, Type, Use, accepts_warp_reduce};
+
+/// What is as good as nothing where the smallest or the largest word is sought.
+const fn nothing(op: BinaryOp) -> i32 {
+    match op {
+        BinaryOp::Min => i32::MAX,
+        _ => i32::MIN,
+    }
+}
+
+impl Lower<'_> {
+    /// What the threads of a warp have, of whom `count` have something, combined, if a warp does that: each of them has it.
+    pub(super) fn reduced_by_warp(
+        &mut self,
+        reduction: &Reduction,
+        own: Partial,
+        lane: Handle<Index>,
+        count: i64,
+    ) -> Result<Option<Partial>, LowerError> {
+        let end = self.b.constant(count);
+        let there = self.b.indices().less(lane, end);
+        let element = self.b.element(own.value);
+        let is_float = element.is_float() && element.size() <= 4;
+        match (reduction, own.at) {
+            (Reduction::Combine(Combine::Operator(op)), _) if is_float => self.end_of_floats(*op, own.value, there),
+            (Reduction::Combine(Combine::Operator(op)), _) if accepts_warp_reduce(*op, element) => {
+                let neutral = neutral(*op, element);
+                let value = self.chosen(there.into(), own.value, neutral.into())?;
+                let value = self.warp_reduce(*op, value);
+                Ok(Some(Partial { value, at: None }))
+            }
+            (Reduction::ArgMin | Reduction::ArgMax, Some(at)) if is_float || element == ElementType::I32 => {
+                let op = match reduction {
+                    Reduction::ArgMin => BinaryOp::Min,
+                    _ => BinaryOp::Max,
+                };
+                self.place_of_end(op, own.value, at, there).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The smallest or largest float: of some operators it is a NaN if there is one, of others a number.
+    fn end_of_floats(
+        &mut self,
+        op: BinaryOp,
+        value: Use,
+        there: Handle<Predicate>,
+    ) -> Result<Option<Partial>, LowerError> {
+        let (word_op, nan) = match op {
+            BinaryOp::Min => (op, nothing(op)),
+            BinaryOp::Max => (op, nothing(op)),
+            BinaryOp::Minimum => (BinaryOp::Min, i32::MIN),
+            BinaryOp::Maximum => (BinaryOp::Max, i32::MAX),
+            _ => return Ok(None),
+        };
+        let element = self.b.element(value);
+        let value = self.cast(value, ElementType::F32);
+        let word = self.ordered_word(value, nan);
+        let word = self.chosen(there.into(), word, Literal::new(nothing(word_op)).into())?;
+        let found = self.warp_reduce(word_op, word);
+        let found = self.of_ordered_word(found);
+        let found = self.b.emit(Operation::Canonical(found));
+        let value = self.cast(found, element);
+        Ok(Some(Partial { value, at: None }))
+    }
+
+    /// The smallest or largest element and the first place that has it; numbers before NaN.
+    fn place_of_end(
+        &mut self,
+        op: BinaryOp,
+        value: Use,
+        at: Use,
+        there: Handle<Predicate>,
+    ) -> Result<Partial, LowerError> {
+        let element = self.b.element(value);
+        let word = match element {
+            ElementType::I32 => value,
+            _ => {
+                // Both zeros are one.
+                let zero = Literal::new(0f32).into();
+                let value = self.cast(value, ElementType::F32);
+                let value = self.b.binary(BinaryOp::Add, value, zero);
+                self.ordered_word(value, nothing(op))
+            }
+        };
+        let word = self.chosen(there.into(), word, Literal::new(nothing(op)).into())?;
+        let found = self.warp_reduce(op, word);
+        let has_it = self.b.compare(CompareOp::Equal, word, found);
+        let has_it = self.b.condition(has_it);
+        let has_it = self.b.indices().all([has_it, there]);
+        let at = self.chosen(has_it.into(), at, Literal::new(i32::MAX).into())?;
+        let at = self.warp_reduce(BinaryOp::Min, at);
+        let value = match element {
+            ElementType::I32 => found,
+            _ => {
+                let found = self.of_ordered_word(found);
+                self.cast(found, element)
+            }
+        };
+        Ok(Partial { value, at: Some(at) })
+    }
+
+    /// The first of what the threads of a warp have, each an entry of one word, and whether it is this thread's.
+    pub(super) fn first_in_warp(&mut self, own: &Entry) -> (Entry, Handle<Predicate>) {
+        let word = own.words[0];
+        if self.b.element(word) == ElementType::U32 {
+            let first = self.warp_reduce(BinaryOp::Min, word);
+            let is_own = self.b.compare(CompareOp::Equal, word, first);
+            return (Entry { words: vec![first] }, self.b.condition(is_own));
+        }
+        // The high words decide, of equal ones the low ones.
+        let half = Literal::new(32u64).into();
+        let high = self.b.binary(BinaryOp::ShiftRight, word, half);
+        let (high, low) = (self.cast(high, ElementType::U32), self.cast(word, ElementType::U32));
+        let first_high = self.warp_reduce(BinaryOp::Min, high);
+        let is_first = self.b.compare(CompareOp::Equal, high, first_high);
+        let low = self.b.select(is_first, low, last_word(ElementType::U32));
+        let first_low = self.warp_reduce(BinaryOp::Min, low);
+        let is_own = self.b.compare(CompareOp::Equal, low, first_low);
+        let (first, low) = (
+            self.cast(first_high, ElementType::U64),
+            self.cast(first_low, ElementType::U64),
+        );
+        let first = self.b.binary(BinaryOp::ShiftLeft, first, half);
+        let first = self.b.binary(BinaryOp::Or, first, low);
+        (Entry { words: vec![first] }, self.b.condition(is_own))
+    }
+
+    fn warp_reduce(&mut self, op: BinaryOp, value: Use) -> Use {
+        self.b.emit(Operation::WarpReduce { op, value })
+    }
+
+    /// The i32 whose order is that of f32, -0 before +0; `nan` for every NaN.
+    fn ordered_word(&mut self, value: Use, nan: i32) -> Use {
+        let is_nan = self.b.compare(CompareOp::NotEqual, value, value);
+        let bits = self.b.bitcast(value, Type::scalar(ElementType::I32));
+        let word = self.turned(bits);
+        self.b.select(is_nan, Literal::new(nan).into(), word)
+    }
+
+    /// The f32 of such a word: a NaN of words that no number has.
+    fn of_ordered_word(&mut self, word: Use) -> Use {
+        let bits = self.turned(word);
+        self.b.bitcast(bits, Type::scalar(ElementType::F32))
+    }
+
+    /// Of negative ones all bits but the sign turned over: done twice it is undone.
+    fn turned(&mut self, word: Use) -> Use {
+        let sign = self.b.binary(BinaryOp::ShiftRight, word, Literal::new(31i32).into());
+        let turned = self.b.binary(BinaryOp::And, sign, Literal::new(i32::MAX).into());
+        self.b.binary(BinaryOp::Xor, word, turned)
+    }
+}
+
+/// The word that changes nothing.
+fn neutral(op: BinaryOp, element: ElementType) -> Literal {
+    let is_signed = element == ElementType::I32;
+    let bits = match op {
+        BinaryOp::And => u32::MAX,
+        BinaryOp::Min if is_signed => i32::MAX as u32,
+        BinaryOp::Max if is_signed => i32::MIN as u32,
+        BinaryOp::Min => u32::MAX,
+        _ => 0,
+    };
+    Literal {
+        element,
+        bits: bits.into(),
+    }
+}
