@@ -106,6 +106,15 @@ fn power_in_place<R: Real>(sum: R) -> R {
     R::from_bits(bits.up(bits.of(sum.format().mantissa.into())))
 }
 
+/// `x / divisor` of an x from 2⁻⁸⁰ on, by a divisor from 1 to 2⁴⁴ whose mantissa is not all ones: exactly rounded, as a quotient near
+/// enough becomes by what it lacks and the nearest reciprocal (Markstein, IBM Journal of Research and Development 34, 1990).
+pub(crate) fn quotient_of_large<R: Real>(x: R, divisor: f32) -> R {
+    let (reciprocal, negative) = (x.of((1.0 / divisor).into()), x.of((-divisor).into()));
+    let near = x * reciprocal;
+    let quotient = near.mul_add(negative, x).mul_add(reciprocal, near);
+    R::select(x.equals(x.of(f64::INFINITY)), x, quotient)
+}
+
 /// The nearest number in a range beyond which an exponential function has what it has at its ends: infinity, or 0.
 fn within<R: Real>(x: R, (infinite, zero): (f64, f64)) -> R {
     x.clamp(x.of(zero), x.of(infinite))

@@ -3,7 +3,7 @@
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Handle, Reduction, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Expression, Handle, UnaryOp};
 use crate::thread::{Index, Use};
 
 /// Terms of an index that is still one: longer sums are numbers like others.
@@ -13,40 +13,6 @@ impl Lower<'_> {
     /// An operation on elements of tiles at a point.
     pub(super) fn operation(&mut self, operation: &Expression, point: &Point) -> Result<Use, LowerError> {
         self.applied(operation, |lower, operand| lower.pull(operand, point))
-    }
-
-    /// Whether no element of a tile is positive: what is left of each when the largest of its line is taken away.
-    pub(super) fn is_never_positive(&self, value: Handle<Expression>) -> bool {
-        let kernel = self.kernel;
-        let Expression::Binary {
-            op: BinaryOp::Subtract,
-            left,
-            right,
-        } = kernel.expressions[value]
-        else {
-            return false;
-        };
-        let line = match kernel.expressions[right] {
-            Expression::Broadcast { value, .. } => value,
-            _ => right,
-        };
-        let reduced = match kernel.expressions[line] {
-            Expression::Reshape { value, .. } => value,
-            _ => line,
-        };
-        let Expression::Reduce {
-            value: of,
-            axis,
-            reduction: Reduction::Combine(Combine::Operator(BinaryOp::Max | BinaryOp::Maximum)),
-        } = kernel.expressions[reduced]
-        else {
-            return false;
-        };
-        // Each element meets what its own line was reduced to.
-        let (own, line) = (kernel.ty(left).shape, kernel.ty(line).shape);
-        let mut kept = own.extents().to_vec();
-        kept[usize::from(axis)] = 1;
-        of == left && (line.elements() == 1 || line.extents() == kept)
     }
 
     /// An operation on what `of` gives for each operand.

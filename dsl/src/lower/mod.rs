@@ -34,6 +34,7 @@ mod ending;
 mod group;
 mod held;
 mod keep;
+mod known;
 mod lane;
 mod layout;
 mod list;

@@ -2,7 +2,7 @@
 
 use super::point::Point;
 use super::{Lower, LowerError};
-use crate::ir::{Expression, Handle, Type, UnaryOp};
+use crate::ir::{Expression, Handle, Type};
 use crate::stack::room;
 use crate::thread::{Facts, Operation, Rounding, Use};
 
@@ -108,20 +108,16 @@ impl Lower<'_> {
                 }
                 None => self.defect("a variable that is read where it is not defined"),
             },
-            Expression::Unary {
-                op: op @ (UnaryOp::Exp | UnaryOp::Exp2),
-                value: of,
-            } if self.is_never_positive(*of) => {
-                let of = self.pull(*of, point)?;
-                Ok(self.b.element_exponential_of_negative(*op, of))
-            }
             operation @ (Expression::Unary { .. }
             | Expression::Binary { .. }
             | Expression::MulAdd { .. }
             | Expression::Compare { .. }
             | Expression::Select { .. }
             | Expression::Cast { .. }
-            | Expression::Bitcast { .. }) => self.operation(operation, point),
+            | Expression::Bitcast { .. }) => match self.shortened(operation, point)? {
+                Some(found) => Ok(found),
+                None => self.operation(operation, point),
+            },
             Expression::Ptx(code) => self.ptx(code, point),
             Expression::Member { symbol, access } => self.member(*symbol, access),
             Expression::Atomic(_) => self.defect("an atomic operation"),

@@ -474,7 +474,7 @@ pub(super) mod tests {
                     Some(Meets::Scanned),
                     Some(Meets::Combined),
                     Some(Meets::Sorted),
-                    Some(Meets::Selected),
+                    Some(Meets::Selected(random.u64(1..20))),
                 ][random.usize(0..5)],
                 to_one: random.bool(),
                 to_several: random.bool(),

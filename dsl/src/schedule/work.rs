@@ -48,8 +48,8 @@ pub enum Meets {
     Combined,
     /// They are sorted.
     Sorted,
-    /// They are sorted, and less than half of them wanted.
-    Selected,
+    /// They are sorted, and so many of them wanted: less than half.
+    Selected(u64),
 }
 
 /// Elements of a line that is long.
@@ -144,7 +144,7 @@ impl Work {
         };
         work.vectors = work.vectors.max(vectors);
         if work.meets == Some(Meets::Sorted) && 2 * stored < work.elements {
-            work.meets = Some(Meets::Selected);
+            work.meets = Some(Meets::Selected(stored));
         }
         work
     }

@@ -57,6 +57,11 @@ impl Builder {
         self.with_numbers([base, exponent], |[x, y]| functions::power(x, y))
     }
 
+    /// f32 that are no NaN and not very small, divided by a number that is not less than 1 and not very large: exactly rounded.
+    pub fn quotient_of_large(&mut self, value: Use, divisor: f32) -> Use {
+        self.with_numbers([value], |[x]| functions::quotient_of_large(x, divisor))
+    }
+
     fn with_numbers<const N: usize>(
         &mut self,
         operands: [Use; N],

@@ -77,6 +77,21 @@ fn exponentials_of_what_is_not_positive_have_the_bits_that_those_of_everything_h
     }
 }
 
+#[test]
+fn quotients_that_are_multiplied_are_those_of_division() {
+    // Each mantissa with exponents at the ends and between; of a few divisors all, of others some.
+    let divisors = [448.0f32, 6.0, 127.0, 57344.0, 131.0, 1.0, 3.0e12, 1.999_999_6, 7168.0];
+    for (divisor, step) in divisors.into_iter().zip([1, 5, 7, 11, 13].into_iter().cycle()) {
+        for mantissa in (0..1u32 << 23).step_by(step) {
+            let exponent = [127u32, 47, 254][mantissa as usize % 3];
+            let x = f32::from_bits(exponent << 23 | mantissa);
+            let found = functions::quotient_of_large(x, divisor);
+            assert_eq!(found.to_bits(), (x / divisor).to_bits(), "{x:e} / {divisor:e}");
+        }
+        assert_eq!(functions::quotient_of_large(f32::INFINITY, divisor), f32::INFINITY);
+    }
+}
+
 fn assert_exponentials_agree<R: Real + PartialOrd + std::fmt::LowerExp>(x: R)
 where
     R::Integer: PartialEq,

@@ -19,6 +19,7 @@ mod memory;
 mod operation;
 mod packet;
 mod prelude;
+mod quotients;
 mod scalar;
 mod statement;
 #[cfg(test)]

@@ -28,11 +28,6 @@ impl Writer<'_> {
                 let (element, is_seen) = (element_of(*of), self.seen_as_bits.contains(&value));
                 self.each_lane(value, [*of], |[of]| scalar::unary(*op, element, is_seen, of));
             }
-            Operation::Binary {
-                op: BinaryOp::Divide,
-                left,
-                right,
-            } if self.divides_several(value, *right) => self.quotients(value, *left, *right),
             Operation::Binary { op, left, right } => {
                 let element = element_of(*left);
                 self.each_lane(value, [*left, *right], |[l, r]| scalar::binary(*op, element, l, r));
@@ -136,31 +131,6 @@ impl Writer<'_> {
         };
         let words: Vec<_> = pairs.chunks(in_word).map(word).collect();
         self.define_words(value, &words);
-    }
-
-    /// Whether floats are divided by one, all of them.
-    fn divides_several(&self, value: Handle<Value>, by: Use) -> bool {
-        let ty = self.kernel.values[value].ty;
-        ty.element == ElementType::F32 && ty.lanes > 1 && self.kernel.ty(by).lanes == 1
-    }
-
-    fn quotients(&mut self, value: Handle<Value>, of: Use, by: Use) {
-        self.need(Need::Quotients);
-        self.canonical.insert(value);
-        let (number, lanes) = (value.index(), usize::from(self.kernel.values[value].ty.lanes));
-        let dividends: Vec<_> = (0..lanes).map(|lane| self.lane(of, lane)).collect();
-        let divisor = self.lane(by, 0);
-        self.line(format!(
-            "const float dividends{number}[] = {{{}}};",
-            dividends.join(", ")
-        ));
-        self.line(format!("float quotients{number}[{lanes}];"));
-        let exact_if_tiny = !self.only_rounded.contains(&value);
-        self.line(format!(
-            "tw_quotients<{exact_if_tiny}>(dividends{number}, {divisor}, quotients{number});"
-        ));
-        let texts: Vec<_> = (0..lanes).map(|lane| format!("quotients{number}[{lane}]")).collect();
-        self.define(value, &texts);
     }
 
     fn select(&mut self, value: Handle<Value>, condition: Use, accept: Use, reject: Use) {

@@ -178,7 +178,7 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 // 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
 // one division stands in a loop, so that what is hardly ever done is short. What multiplies and adds f32 makes the canonical NaN of
 // any (CUDA C++ Programming Guide, floating-point standard).
-const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ void tw_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
+const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ bool tw_is_near(const float (&x)[N], float y) {
   unsigned int least = 0xffffffffU;
   float most[N];
 #pragma unroll
@@ -191,25 +191,27 @@ const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device_
 #pragma unroll
     for (int i = 0; i < left / 2; ++i) most[i] = fmaxf(most[i], most[left - 1 - i]);
   }
-  if (__builtin_expect(least >= 0x2f000000U && most[0] <= 0x1p80f && y >= 0x1p-44f && y <= 0x1p44f, 1)) {
-    float near;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(near) : "f"(y));
-    const float reciprocal = __fmaf_rn(near, __fmaf_rn(-y, near, 1.0f), near);
+  return (least >= 0x2f000000U) & (most[0] <= 0x1p80f) & (y >= 0x1p-44f) & (y <= 0x1p44f);
+}
+template <int N> static __device__ __forceinline__ void tw_near_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
+  float near;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(near) : "f"(y));
+  const float reciprocal = __fmaf_rn(near, __fmaf_rn(-y, near, 1.0f), near);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const float quotient = __fmul_rn(x[i], reciprocal);
-      quotients[i] = __fmaf_rn(-reciprocal, __fmaf_rn(y, quotient, -x[i]), quotient);
-    }
-  } else {
+  for (int i = 0; i < N; ++i) {
+    const float quotient = __fmul_rn(x[i], reciprocal);
+    quotients[i] = __fmaf_rn(-reciprocal, __fmaf_rn(y, quotient, -x[i]), quotient);
+  }
+}
+template <int N> static __device__ __forceinline__ void tw_far_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) quotients[i] = x[i];
+  for (int i = 0; i < N; ++i) quotients[i] = x[i];
 #pragma unroll 1
-    for (int done = 0; done < N; ++done) {
-      const float quotient = tw_canonical(quotients[0] / y);
+  for (int done = 0; done < N; ++done) {
+    const float quotient = tw_canonical(quotients[0] / y);
 #pragma unroll
-      for (int i = 1; i < N; ++i) quotients[i - 1] = quotients[i];
-      quotients[N - 1] = quotient;
-    }
+    for (int i = 1; i < N; ++i) quotients[i - 1] = quotients[i];
+    quotients[N - 1] = quotient;
   }
 }
 "#;

@@ -28,9 +28,20 @@ pub(super) fn find_jumps(block: &Block, inner: Option<Label>, jumps: &mut HashSe
 
 impl Writer<'_> {
     pub(super) fn block(&mut self, block: &Block) {
-        for (statement, span) in block {
+        let mut left = block.iter().as_slice();
+        while let [(statement, span), rest @ ..] = left {
             self.at(*span);
-            room(|| self.statement(statement));
+            let quotients = self.divided_at_once(left);
+            left = match quotients.len() {
+                0 => {
+                    room(|| self.statement(statement));
+                    rest
+                }
+                several => {
+                    self.quotients(&quotients);
+                    &left[several..]
+                }
+            };
         }
     }
 

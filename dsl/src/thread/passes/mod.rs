@@ -7,6 +7,7 @@
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
 //! * `early` loads what waits for nothing before threads first meet, at a barrier or to hand one another something;
+//! * `quotients` divides packets one after the other;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
 //! * `rounded` finds what is seen only as something narrower, for printers, as `nan` does;
 //! * `invariant`, for what assembles instructions as they are, does so with what does not change in a loop.
@@ -19,6 +20,7 @@ mod invariant;
 mod name;
 mod nan;
 mod narrow;
+mod quotients;
 mod rounded;
 mod simplify;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     hoist::run(kernel);
     dead::run(kernel);
     early::run(kernel);
+    quotients::run(kernel);
     name::run(kernel);
     narrow
 }
