@@ -68,7 +68,7 @@ pub(crate) fn exp2<R: Real>(x: R) -> R {
 }
 
 /// [`exp`] of an x that is at most 0 or NaN, in fewer operations: the powers of two of results are in half the range.
-pub(crate) fn exp_of_negative<R: Real>(x: R) -> R {
+pub(crate) fn exp_of_nonpositive<R: Real>(x: R) -> R {
     let Format {
         log2e, exp_range, exp, ..
     } = *x.format();
@@ -80,7 +80,7 @@ pub(crate) fn exp_of_negative<R: Real>(x: R) -> R {
 }
 
 /// [`exp2`] of an x that is at most 0 or NaN.
-pub(crate) fn exp2_of_negative<R: Real>(x: R) -> R {
+pub(crate) fn exp2_of_nonpositive<R: Real>(x: R) -> R {
     let Format { exp_range, exp, .. } = *x.format();
     let x = x.maximum(x.of(exp_range[1].1));
     let (anchor, lift) = lifted(x);

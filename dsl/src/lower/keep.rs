@@ -34,15 +34,17 @@ impl Lower<'_> {
     /// Before elements of `value` are combined, as `combined` says: keeps what they are made of.
     pub(super) fn keep_for(&mut self, combined: Handle<Expression>) -> Result<(), LowerError> {
         let kernel = self.kernel;
-        let (Expression::Reduce { value, axis, .. } | Expression::Scan { value, axis, .. }) =
-            kernel.expressions[combined]
-        else {
-            return Ok(());
+        let (value, axis, chunk) = match &kernel.expressions[combined] {
+            Expression::Reduce { value, axis, reduction } => {
+                (*value, *axis, self.line_to_reduce(*value, *axis, reduction).chunk())
+            }
+            Expression::Scan { value, axis, .. } => (*value, *axis, Expression::CHUNK as u8),
+            _ => return Ok(()),
         };
         let shape = kernel.ty(value).shape;
         let layout = self.layout(shape);
         let is_innermost = usize::from(axis) + 1 == shape.rank();
-        let in_chunks = usize::from(layout.lanes) == Expression::CHUNK;
+        let in_chunks = layout.lanes == chunk;
         // A short line every warp has for itself, and none waits for another one.
         let chunks = shape.innermost().div_ceil(u32::from(layout.lanes));
         let by_warps = layout.packets == u64::from(chunks) && chunks <= WARP && self.schedule.threads > WARP;

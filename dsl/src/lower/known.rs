@@ -17,9 +17,9 @@ impl Lower<'_> {
             Expression::Unary {
                 op: op @ (UnaryOp::Exp | UnaryOp::Exp2),
                 value,
-            } if self.is_never_positive(value) => {
+            } if self.is_nonpositive(value) => {
                 let value = self.pull(value, point)?;
-                Ok(Some(self.b.element_exponential_of_negative(op, value)))
+                Ok(Some(self.b.element_exponential_of_nonpositive(op, value)))
             }
             Expression::Binary {
                 op: BinaryOp::Divide,
@@ -37,7 +37,7 @@ impl Lower<'_> {
     }
 
     /// Whether no element of a tile is positive: what is left of each when the largest of its line is taken away.
-    fn is_never_positive(&self, value: Handle<Expression>) -> bool {
+    fn is_nonpositive(&self, value: Handle<Expression>) -> bool {
         let kernel = self.kernel;
         let Expression::Binary {
             op: BinaryOp::Subtract,

@@ -12,6 +12,9 @@ use crate::ir::{BinaryOp, Expression, Handle, Kernel, Reduction, Shape, Statemen
 use crate::schedule::VECTOR_BYTES;
 use crate::thread::Index;
 
+/// Elements of a packet that are worth combining first, where any order will do.
+pub(super) const LEAST_CHUNK: u32 = 4;
+
 /// How the elements of a tile are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -48,7 +51,8 @@ pub(super) fn choose_lanes(kernel: &Kernel) -> BTreeMap<u64, u8> {
     // What is stored besides stays with those who combined it.
     let in_order = |value: Handle<Expression>, reduction: &Reduction| {
         let ty = kernel.ty(value);
-        !reduction.takes_any_order(ty.element) || stored.contains(&ty.shape.elements())
+        let takes_packets = (LEAST_CHUNK..chunk).contains(&widest) && ty.shape.innermost().is_multiple_of(widest);
+        !takes_packets || !reduction.takes_any_order(ty.element) || stored.contains(&ty.shape.elements())
     };
     let combined: BTreeSet<u64> = kernel
         .expressions

@@ -25,9 +25,9 @@ impl Builder {
     }
 
     /// [`UnaryOp::Exp`] or [`UnaryOp::Exp2`] of floats that are at most 0 or NaN.
-    pub fn element_exponential_of_negative(&mut self, op: UnaryOp, value: Use) -> Use {
+    pub fn element_exponential_of_nonpositive(&mut self, op: UnaryOp, value: Use) -> Use {
         let (element, wide) = (self.element(value), self.widened(value));
-        let result = self.exponential_of_negative(op, wide);
+        let result = self.exponential_of_nonpositive(op, wide);
         self.rounded(result, element)
     }
 

@@ -45,10 +45,10 @@ impl Builder {
     }
 
     /// The exponential function, or that of base 2, of values of f32 or f64 that are at most 0 or NaN.
-    pub(super) fn exponential_of_negative(&mut self, op: UnaryOp, value: Use) -> Use {
+    pub(super) fn exponential_of_nonpositive(&mut self, op: UnaryOp, value: Use) -> Use {
         self.with_numbers([value], |[x]| match op {
-            UnaryOp::Exp2 => functions::exp2_of_negative(x),
-            _ => functions::exp_of_negative(x),
+            UnaryOp::Exp2 => functions::exp2_of_nonpositive(x),
+            _ => functions::exp_of_nonpositive(x),
         })
     }
 

@@ -97,8 +97,8 @@ where
     R::Integer: PartialEq,
 {
     for (full, short) in [
-        (functions::exp(x), functions::exp_of_negative(x)),
-        (functions::exp2(x), functions::exp2_of_negative(x)),
+        (functions::exp(x), functions::exp_of_nonpositive(x)),
+        (functions::exp2(x), functions::exp2_of_nonpositive(x)),
     ] {
         let is_nan = |x: R| x.partial_cmp(&x).is_none();
         let agree = full.to_bits() == short.to_bits() || is_nan(full) && is_nan(short);

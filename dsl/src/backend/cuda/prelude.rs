@@ -177,7 +177,7 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 // zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Of dividends below
 // 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
 // one division stands in a loop, so that what is hardly ever done is short. What multiplies and adds f32 makes the canonical NaN of
-// any (CUDA C++ Programming Guide, floating-point standard).
+// any (CUDA C++ Programming Guide, floating-point standard), and of operations with a divisor compilers leave none out.
 const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ bool tw_is_near(const float (&x)[N], float y) {
   unsigned int least = 0xffffffffU;
   float most[N];

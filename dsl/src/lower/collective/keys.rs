@@ -203,6 +203,11 @@ impl Lower<'_> {
         })
     }
 
+    /// Whether an entry is one word of 32 bits, of which two are put in order by two operations.
+    pub(super) fn is_word(&self, entry: &Entry) -> bool {
+        matches!(entry.words.as_slice(), [word] if self.b.element(*word) == ElementType::U32)
+    }
+
     /// The one that comes first, and the other one.
     pub(super) fn in_order_pair(&mut self, left: &Entry, right: &Entry) -> Result<[Entry; 2], LowerError> {
         if let ([l], [r]) = (left.words.as_slice(), right.words.as_slice())

@@ -15,6 +15,7 @@ mod warp;
 
 use super::access::memory_type;
 use super::held::{Held, MOST_REGISTERS};
+use super::layout::LEAST_CHUNK;
 use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
@@ -24,9 +25,6 @@ use crate::thread::{self, Buffer, Index, Operation, Predicate, Shuffle, Unroll, 
 
 /// Elements that are combined first.
 const CHUNK: i64 = Expression::CHUNK as i64;
-
-/// Elements of a packet that are worth combining first.
-const LEAST_CHUNK: i64 = 4;
 
 /// Trips of a loop that are written one after the other.
 const MOST_TRIPS: i64 = 4;
@@ -39,7 +37,7 @@ type Kept = (Handle<Buffer>, ElementType);
 
 /// A tile, seen as lines along one axis: one for each *place* on the others.
 #[derive(Debug, Clone, Copy)]
-struct Line {
+pub(super) struct Line {
     value: Handle<Expression>,
     element: ElementType,
     shape: Shape,
@@ -61,6 +59,11 @@ struct Standing {
 }
 
 impl Line {
+    /// Elements that are combined first.
+    pub(super) fn chunk(&self) -> u8 {
+        self.chunk as u8
+    }
+
     /// Chunks of a line.
     fn chunks(&self) -> i64 {
         (self.extent + self.chunk - 1) / self.chunk
@@ -192,11 +195,12 @@ impl Lower<'_> {
         }
     }
 
-    fn line_to_reduce(&self, value: Handle<Expression>, axis: u8, reduction: &Reduction) -> Line {
+    /// A line that is reduced.
+    pub(super) fn line_to_reduce(&self, value: Handle<Expression>, axis: u8, reduction: &Reduction) -> Line {
         let line = self.line(value, axis);
         let lanes = i64::from(self.layout(line.shape).lanes);
         let is_innermost = line.axis + 1 == line.shape.rank();
-        match is_innermost && reduction.takes_any_order(line.element) && (LEAST_CHUNK..CHUNK).contains(&lanes) {
+        match is_innermost && reduction.takes_any_order(line.element) && (LEAST_CHUNK.into()..CHUNK).contains(&lanes) {
             true => Line { chunk: lanes, ..line },
             false => line,
         }

@@ -12,6 +12,10 @@ use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
 use crate::thread::{Buffer, Facts, Index, Operation, Register, Shuffle, Type, Unroll, Use};
 
+/// Comparisons of a thread's entries, of one word each, with those of others in its warp that are written one after the other, rather
+/// than in a loop: so few that they take no longer to compile, and threads need not find out with whom they compare.
+const MOST_WRITTEN: u32 = 64;
+
 /// Registers that hold entries.
 type Cells = Vec<Vec<Handle<Register>>>;
 
@@ -45,13 +49,29 @@ impl Lower<'_> {
         }
         let cells = self.cells("entry", &entries);
         let number = self.integer(standing.lane, ElementType::U32);
-        let (zero, end) = (self.b.constant(0), self.b.constant(in_warp.into()));
-        self.counted(zero, end, 1, Unroll::Never, |lower, level| {
-            let partner = lower.mirrored(level, in_warp);
-            lower.compare_in_warp(&cells, number, partner)?;
-            lower.closer_in_warp(&cells, number, level)?;
-            lower.merge_own(&cells)
-        })?;
+        let comparisons = entries.len() as u32 * in_warp * (in_warp + 1) / 2;
+        if comparisons <= MOST_WRITTEN && entries.iter().all(|entry| self.is_word(entry)) {
+            for level in 0..in_warp {
+                let at = |lower: &mut Self, level: u32| lower.b.constant(level.into());
+                let partner = at(self, level);
+                let partner = self.mirrored(partner, in_warp);
+                self.compare_in_warp(&cells, number, partner)?;
+                for closer in (0..level).rev() {
+                    let partner = at(self, closer);
+                    let partner = self.apart(partner, in_warp);
+                    self.compare_in_warp(&cells, number, partner)?;
+                }
+                self.merge_own(&cells)?;
+            }
+        } else {
+            let (zero, end) = (self.b.constant(0), self.b.constant(in_warp.into()));
+            self.counted(zero, end, 1, Unroll::Never, |lower, level| {
+                let partner = lower.mirrored(level, in_warp);
+                lower.compare_in_warp(&cells, number, partner)?;
+                lower.closer_in_warp(&cells, number, level)?;
+                lower.merge_own(&cells)
+            })?;
+        }
         if levels > in_warp {
             let through = self.memory_between(&entries)?;
             let (start, end) = (self.b.constant(in_warp.into()), self.b.constant(levels.into()));

@@ -3,6 +3,7 @@
 use super::super::access::memory_type;
 use super::super::held::{Held, Lines};
 use super::super::{Lower, LowerError};
+use super::warp::neutral;
 use super::{Kept, Line, MOST_TRIPS, Standing};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Reduction};
@@ -467,7 +468,7 @@ impl Lower<'_> {
         reduction: &Reduction,
         mut own: Partial,
         lane: Handle<Index>,
-        count: i64,
+        mut count: i64,
         group: i64,
     ) -> Result<Total, LowerError> {
         if group == Self::warp()
@@ -477,7 +478,19 @@ impl Lower<'_> {
             return Ok(Total { total, in_group: true });
         }
         // Both of a pair find the same: no operator that lines are reduced by tells left from right.
-        let is_operator = matches!(reduction, Reduction::Combine(Combine::Operator(_)));
+        let operator = match reduction {
+            Reduction::Combine(Combine::Operator(op)) => Some(*op),
+            _ => None,
+        };
+        if count < group
+            && let Some(neutral) = operator.and_then(|op| neutral(op, self.b.element(own.value)))
+        {
+            let end = self.b.constant(count);
+            let there = self.b.indices().less(lane, end);
+            own.value = self.chosen(there.into(), own.value, neutral.into())?;
+            count = group;
+        }
+        let is_operator = operator.is_some();
         let in_group = group == 1 || (is_operator && count >= group);
         let kind = if in_group { Shuffle::Exchange } else { Shuffle::Down };
         // All of a warp's threads of the program take part, so that it is known which do; who is told of another group's

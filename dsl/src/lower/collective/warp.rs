@@ -6,7 +6,8 @@
 use super::super::{Lower, LowerError};
 use super::keys::{Entry, last_word};
 use super::reduce::Partial;
-use crate::element::ElementType;
+use crate::arithmetic;
+use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Literal, Reduction};
 use crate::thread::{Index, Operation, Predicate, Type, Use, accepts_warp_reduce};
 
@@ -34,7 +35,9 @@ impl Lower<'_> {
         match (reduction, own.at) {
             (Reduction::Combine(Combine::Operator(op)), _) if is_float => self.end_of_floats(*op, own.value, there),
             (Reduction::Combine(Combine::Operator(op)), _) if accepts_warp_reduce(*op, element) => {
-                let neutral = neutral(*op, element);
+                let Some(neutral) = neutral(*op, element) else {
+                    return Ok(None);
+                };
                 let value = self.chosen(there.into(), own.value, neutral.into())?;
                 let value = self.warp_reduce(*op, value);
                 Ok(Some(Partial { value, at: None }))
@@ -163,18 +166,28 @@ impl Lower<'_> {
     }
 }
 
-/// The word that changes nothing.
-fn neutral(op: BinaryOp, element: ElementType) -> Literal {
-    let is_signed = element == ElementType::I32;
-    let bits = match op {
-        BinaryOp::And => u32::MAX,
-        BinaryOp::Min if is_signed => i32::MAX as u32,
-        BinaryOp::Max if is_signed => i32::MIN as u32,
-        BinaryOp::Min => u32::MAX,
-        _ => 0,
-    };
-    Literal {
-        element,
-        bits: bits.into(),
+/// The element with which any other one is combined to that one.
+pub(super) fn neutral(op: BinaryOp, element: ElementType) -> Option<Literal> {
+    let zero = Literal::zero(element);
+    let most = u64::MAX >> (64 - 8 * element.size());
+    let sign = most / 2 + 1;
+    let of = |bits| Some(Literal { element, bits });
+    match (element.kind(), op) {
+        (ElementKind::Bool, BinaryOp::And) => of(1),
+        (ElementKind::Bool, _) => of(0),
+        (ElementKind::Signed | ElementKind::Unsigned, BinaryOp::And) => of(most),
+        (ElementKind::Signed, BinaryOp::Min) => of(sign - 1),
+        (ElementKind::Signed, BinaryOp::Max) => of(sign),
+        (ElementKind::Unsigned, BinaryOp::Min) => of(most),
+        (ElementKind::Signed | ElementKind::Unsigned, BinaryOp::Max | BinaryOp::Add | BinaryOp::Or | BinaryOp::Xor) => {
+            Some(zero)
+        }
+        // -0 leaves +0 as it is, and itself.
+        (ElementKind::Float, BinaryOp::Add) => of(sign),
+        // Of a number and a NaN it is the number.
+        (ElementKind::Float, BinaryOp::Min | BinaryOp::Max) => Some(arithmetic::from_f32(element, f32::NAN)),
+        (ElementKind::Float, BinaryOp::Minimum) => Some(arithmetic::from_f32(element, f32::INFINITY)),
+        (ElementKind::Float, BinaryOp::Maximum) => Some(arithmetic::from_f32(element, f32::NEG_INFINITY)),
+        _ => None,
     }
 }

@@ -113,6 +113,46 @@ fn a_line_that_a_warp_can_have_every_warp_combines_for_itself() {
 }
 
 #[test]
+fn what_is_combined_in_any_order_stays_with_its_threads_whatever_its_elements() {
+    for element in [
+        F32,
+        ElementType::F64,
+        BF16,
+        I32,
+        ElementType::I64,
+        ElementType::U8,
+        ElementType::I8,
+    ] {
+        let mut case = Case::new(&[(element, &[5]), (element, &[5, 256])]);
+        let b = &mut case.b;
+        let (row, cols) = (b.program(0), b.arange(256));
+        let mut value = b.load(1, &[row, cols]);
+        if element.is_float() {
+            value = function(b, UnaryOp::Tanh, value);
+        }
+        let most = stretched(b, value, BinaryOp::Max);
+        let less = b.binary(BinaryOp::Subtract, most, value);
+        let spread = reduced(b, less, BinaryOp::Max);
+        b.store(0, &[row], spread);
+        let lowered = case.lowered_by(5, false, &schedule(32, 4));
+        assert_eq!(lowered.kernel.shared_bytes(), 0, "{}", lowered.kernel);
+        assert_eq!(barriers(&lowered), 0, "{}", lowered.kernel);
+        // Each element is loaded once, and its function found once.
+        let mut bytes = 0;
+        lowered.kernel.body.walk(&mut |statement, _| {
+            if let Statement::Let {
+                operation: Operation::Load(load),
+                ..
+            } = statement
+            {
+                bytes += load.ty.bytes();
+            }
+        });
+        assert_eq!(bytes, 256 / 32 * element.size() as u32, "{}", lowered.kernel);
+    }
+}
+
+#[test]
 fn a_row_is_changed_in_place_by_what_it_adds_up_to() {
     for (extent, threads) in [(1024, 128), (2048, 256), (7168, 256), (700, 96), (701, 96)] {
         let extents = [3, u64::from(extent)];

@@ -2,8 +2,8 @@
 //!
 //! Behind a barrier, or where threads hand one another something, they would begin when the last thread has come, and with them
 //! everything that needs them. Ahead of it they are on their way meanwhile. What is loaded under a condition is loaded ahead under
-//! the same one, if nobody writes it. They pass nothing else: what a program finds out before may be why an address is one of
-//! memory.
+//! the same one, if nobody writes it. They pass no loop, nothing that orders memory and nothing that ends a program, which may be
+//! why an address is one of memory.
 
 use std::collections::{BTreeSet, HashMap};
 
