@@ -47,7 +47,7 @@ impl Work {
 
     fn scanned_by(&self, few: bool) -> u64 {
         let (in_warp, own) = if few {
-            (OWN_IF_FEW, OWN_IF_FEW)
+            (OWN_IN_BLOCK, OWN_IF_FEW)
         } else {
             (OWN_COMBINED, OWN_IN_BLOCK)
         };
@@ -75,6 +75,9 @@ impl Work {
             // Half a warp would share a block with another program; a whole one combines as fast. Measured on an H200, RMS norm of 131
             // elements takes 0.95 of the time, and of 8, with weights that one thread would wait for, 0.84 to 0.90.
             (true, true) if 2 * padded >= OWN_IF_FEW * LANES || (padded <= OWN_IF_FEW && self.loads > 1) => LANES,
+            // Two warps combine 64 elements in 0.91 to 0.98 of the time of a quarter of one where there is one program, and in 0.98 to 1.03
+            // where there are 64.
+            (true, true) if padded == 2 * LANES => 2 * LANES,
             (true, true) => (padded / OWN_IF_FEW).clamp(1, LANES),
             // More than half a warp only for what it would hold too much of.
             (true, false) => (padded / OWN_IF_FEW).min((padded / own).max(LANES / 2)).clamp(1, LANES),

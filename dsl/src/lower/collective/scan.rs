@@ -44,14 +44,19 @@ impl Lower<'_> {
             let always = self.b.indices().always(true);
             own.push((chunk, self.scan_group(line, combine, [place, chunk], always)?));
         }
-        let totals = match groups {
-            1 => None,
-            _ => Some(self.all_totals(line, combine, groups, &own)?),
+        let before = match groups {
+            1 => vec![None; own.len()],
+            _ if threads == warp => self.before_slots(combine, &own)?,
+            _ => {
+                let totals = self.all_totals(line, combine, groups, &own)?;
+                own.iter()
+                    .map(|(chunk, _)| Some(self.before_group(totals, *chunk)))
+                    .collect()
+            }
         };
         let (_, lane) = self.split(self.worker, warp);
         let mut values = Vec::with_capacity(own.len());
-        for (chunk, scanned) in own {
-            let before = totals.map(|totals| self.before_group(totals, chunk));
+        for ((_, scanned), before) in own.iter().zip(before) {
             let mut parts = Vec::with_capacity(scanned.elements.len());
             for (_, own) in &scanned.elements {
                 let mut value = self.behind(combine, scanned.before, *own, lane)?;
@@ -65,6 +70,28 @@ impl Lower<'_> {
             values.push(self.as_index(packet));
         }
         Ok(Held::Values(values))
+    }
+
+    /// What the groups before that of each slot come to, where one warp has them all: it has them one after the other.
+    fn before_slots(
+        &mut self,
+        combine: &Combine,
+        own: &[(Handle<Index>, Scanned)],
+    ) -> Result<Vec<Option<(Use, Handle<Predicate>)>>, LowerError> {
+        let (warp, always) = (Self::warp(), self.b.indices().always(true));
+        let mut totals: Vec<Use> = own[..own.len() - 1]
+            .iter()
+            .map(|(_, scanned)| self.shuffled(Shuffle::From, scanned.total, warp - 1, warp))
+            .collect();
+        let mut distance = 1;
+        while distance < totals.len() {
+            for at in (distance..totals.len()).rev() {
+                totals[at] = self.combined(combine, totals[at - distance], totals[at])?;
+            }
+            distance *= 2;
+        }
+        let before = totals.into_iter().map(|total| Some((total, always)));
+        Ok(std::iter::once(None).chain(before).collect())
     }
 
     /// What all groups come to with those before them, each in the lane of its number, in every warp.
@@ -89,7 +116,7 @@ impl Lower<'_> {
         let within = self.b.indices().less(lane, end);
         let place = self.element_place(totals, lane, stored);
         let sum = self.where_needed(within, |lower| Ok(lower.fetch(place, stored, line.element)))?;
-        self.doubled(combine, sum, lane)
+        self.doubled(combine, sum, lane, groups)
     }
 
     /// What the groups before that of a chunk come to, and whether there are any.
@@ -172,7 +199,7 @@ impl Lower<'_> {
             elements.push((along, next));
         }
         let (_, lane) = self.split(chunk, Self::warp());
-        let total = self.doubled(combine, total, lane)?;
+        let total = self.doubled(combine, total, lane, line.chunks())?;
         let before = self.shuffled(Shuffle::Up, total, 1, Self::warp());
         Ok(Scanned {
             elements,
@@ -234,7 +261,7 @@ impl Lower<'_> {
                 let at = lower.b.indices().add(first, group);
                 let place = lower.element_place(totals, at, stored);
                 let sum = lower.where_needed(needed, |lower| Ok(lower.fetch(place, stored, line.element)))?;
-                let sum = lower.doubled(combine, sum, lane)?;
+                let sum = lower.doubled(combine, sum, lane, groups)?;
                 let before = lower.b.read(carry);
                 let before = lower.as_index(before);
                 let both = lower.combined(combine, before, sum)?;
@@ -280,10 +307,16 @@ impl Lower<'_> {
         })
     }
 
-    /// Each thread's value combined with those of the threads before it in the warp, by doubling distances.
-    fn doubled(&mut self, combine: &Combine, mut total: Use, lane: Handle<Index>) -> Result<Use, LowerError> {
+    /// Each thread's value combined with those of the threads before it in the warp, by doubling distances; so many have one.
+    fn doubled(
+        &mut self,
+        combine: &Combine,
+        mut total: Use,
+        lane: Handle<Index>,
+        count: i64,
+    ) -> Result<Use, LowerError> {
         let (warp, mut distance) = (Self::warp(), 1);
-        while distance < warp {
+        while distance < count.min(warp) {
             let other = self.shuffled(Shuffle::Up, total, distance, warp);
             let both = self.combined(combine, other, total)?;
             let from = self.b.constant(distance);
