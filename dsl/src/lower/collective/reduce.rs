@@ -232,7 +232,7 @@ impl Lower<'_> {
     }
 
     /// Combines what the threads of a group of several warps have: each of its warps does, and the first thread of each
-    /// has the total at least.
+    /// has the total at least. They hand each other what each thread has, or each warp, if a warp finds that at once.
     fn across_warps(
         &mut self,
         line: &Line,
@@ -243,25 +243,32 @@ impl Lower<'_> {
     ) -> Result<Total, LowerError> {
         let Share { group, leaves, .. } = share;
         let (warp, stored) = (Self::warp(), memory_type(line.element));
+        let (own, each) = match self.reduced_by_warp(reduction, own, standing.lane, leaves)? {
+            Some(of_warp) => (of_warp, warp),
+            None => (own, 1),
+        };
         let (_, lane) = self.split(self.worker, warp);
         // Of the only line every warp finds the total, also one that has no part of it.
         let (first, reads) = match share.lines {
             1 => (self.b.constant(0), self.b.indices().always(true)),
             _ => {
                 let (which, _) = self.split(self.worker, group);
-                (self.b.indices().scale(which, group), standing.here)
+                (self.b.indices().scale(which, group / each), standing.here)
             }
         };
-        let (leaves, count) = (leaves.min(group), self.b.constant(leaves));
+        let count = self.b.constant(leaves);
         let within = self.b.indices().less(standing.lane, count);
-        let kept = self.b.indices().all([standing.here, within]);
+        let (mine, rest) = self.split(self.worker, each);
+        let zero = self.b.constant(0);
+        let is_first = self.b.indices().equal(rest, zero);
+        let kept = self.b.indices().all([standing.here, within, is_first]);
+        let parts = (share.active() / each) as u64;
         self.beside_shared();
-        let values = self.shared(stored, share.active() as u64)?;
+        let values = self.shared(stored, parts)?;
         let at = match own.at {
-            Some(_) => Some(self.shared(ElementType::I32, share.active() as u64)?),
+            Some(_) => Some(self.shared(ElementType::I32, parts)?),
             None => None,
         };
-        let mine = self.worker;
         self.where_needed(kept, |lower| {
             let to = lower.element_place(values, mine, stored);
             lower.put(to, own.value);
@@ -274,9 +281,11 @@ impl Lower<'_> {
         self.barrier();
         self.reads_shared(values);
         at.into_iter().for_each(|at| self.reads_shared(at));
+        let leaves = (leaves.min(group) + each - 1) / each;
         let count = self.b.constant(leaves);
-        let mut parts = Vec::with_capacity((group / warp) as usize);
-        for row in 0..group / warp {
+        let rows = (group / each + warp - 1) / warp;
+        let mut parts = Vec::with_capacity(rows as usize);
+        for row in 0..rows {
             let leaf = self.b.indices().offset(lane, row * warp);
             let within = self.b.indices().less(leaf, count);
             if self.b.kernel().indices.is_known(within) == Some(false) {
@@ -295,7 +304,7 @@ impl Lower<'_> {
             })?;
             parts.push((leaf, part));
         }
-        let own = self.joined(reduction, parts, group / warp, leaves, Order::Any)?;
+        let own = self.joined(reduction, parts, rows, leaves, Order::Any)?;
         self.across(reduction, own, lane, leaves, warp)
     }
 
