@@ -15,7 +15,7 @@ pub(super) struct Quotients {
 
 impl Writer<'_> {
     /// The packets that are divided by one number each, from the first of some statements on, none of them made of another.
-    pub(super) fn divided_at_once<'s>(&self, statements: &'s [(Statement, Span)]) -> Vec<Quotients> {
+    pub(super) fn divided_at_once(&self, statements: &[(Statement, Span)]) -> Vec<Quotients> {
         let mut run: Vec<Quotients> = Vec::new();
         for (statement, _) in statements {
             let Statement::Let { value, operation } = statement else {

@@ -12,6 +12,9 @@ use crate::thread::{Buffer, Index, Predicate, Shuffle, Type, Use};
 /// Chunks whose groups one warp has the totals of.
 const GROUPED: i64 = (WARP * WARP) as i64;
 
+/// What comes before a group, and whether there is something.
+type Before = (Use, Handle<Predicate>);
+
 /// What a thread has of a line: its chunk, and what it comes to with all before it in its group of 32 chunks.
 struct Scanned {
     /// Where each element is on the line, and the element with all before it in the chunk.
@@ -77,7 +80,7 @@ impl Lower<'_> {
         &mut self,
         combine: &Combine,
         own: &[(Handle<Index>, Scanned)],
-    ) -> Result<Vec<Option<(Use, Handle<Predicate>)>>, LowerError> {
+    ) -> Result<Vec<Option<Before>>, LowerError> {
         let (warp, always) = (Self::warp(), self.b.indices().always(true));
         let mut totals: Vec<Use> = own[..own.len() - 1]
             .iter()
@@ -120,7 +123,7 @@ impl Lower<'_> {
     }
 
     /// What the groups before that of a chunk come to, and whether there are any.
-    fn before_group(&mut self, totals: Use, chunk: Handle<Index>) -> (Use, Handle<Predicate>) {
+    fn before_group(&mut self, totals: Use, chunk: Handle<Index>) -> Before {
         let (group, _) = self.split(chunk, Self::warp());
         let zero = self.b.constant(0);
         let later = self.b.indices().less(zero, group);

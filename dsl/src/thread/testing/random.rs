@@ -10,7 +10,7 @@ use crate::ir::{
 use crate::thread::{
     Argument, AsyncCopy, Atomic, Buffer, BufferKind, Builder, Facts, FenceOrder, Index, Kernel, Label, Load, Operation,
     Order, Place, Predicate, Register, Report, Rounding, Shuffle, Space, Statement, Store, Type, Unroll, Update, Use,
-    Vote, WARP, accepts_binary, accepts_cast, accepts_unary, accepts_warp_reduce, is_computed,
+    Vote, accepts_binary, accepts_cast, accepts_unary, accepts_warp_reduce, is_computed,
 };
 
 /// A kernel of about `statements` statements. The same for the same numbers.
@@ -377,7 +377,7 @@ impl Random<'_> {
             15 => {
                 let element = pick(self.rng, &[ElementType::I32, ElementType::U32]);
                 let op = pick(self.rng, &BinaryOp::ALL);
-                let is_possible = self.group()? == WARP && accepts_warp_reduce(op, element);
+                let is_possible = self.group()? == 32 && accepts_warp_reduce(op, element);
                 let value = self.operand(Type::scalar(element));
                 is_possible.then_some(Operation::WarpReduce { op, value })?
             }
