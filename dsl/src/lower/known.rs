@@ -90,13 +90,17 @@ impl Lower<'_> {
     }
 
     /// The f32 that is all elements of a tile.
-    fn literal_of(&self, value: Handle<Expression>) -> Option<f32> {
+    fn literal_of(&self, mut value: Handle<Expression>) -> Option<f32> {
+        while let Expression::Broadcast { value: of, .. } | Expression::Reshape { value: of, .. } =
+            self.kernel.expressions[value]
+        {
+            value = of;
+        }
         match self.kernel.expressions[value] {
             Expression::Literal(Literal {
                 element: ElementType::F32,
                 bits,
             }) => Some(f32::from_bits(bits as u32)),
-            Expression::Broadcast { value, .. } | Expression::Reshape { value, .. } => self.literal_of(value),
             _ => None,
         }
     }

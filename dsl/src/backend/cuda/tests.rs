@@ -1,8 +1,12 @@
 //! Texts of kernels made by hand. That they compile, tests of the runtime say, which knows the compiler.
 
 use super::print;
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, Literal};
 use crate::thread::testing::{every, random};
-use crate::thread::verify::{tests::everything, verify};
+use crate::thread::verify::tests::{everything, example};
+use crate::thread::verify::verify;
+use crate::thread::{Load, Type};
 
 #[test]
 fn a_kernel_with_everything_prints_as_it_always_has() {
@@ -30,4 +34,25 @@ fn random_kernels_are_accepted_and_print_the_same_each_time() {
         assert_eq!(print(&kernel), print(&kernel), "{seed}");
     }
     assert!(accepted > 1_500, "{accepted}");
+}
+
+#[test]
+fn packets_that_are_divided_one_after_the_other_are_asked_about_at_once() {
+    let questions = |chained: bool| {
+        let mut e = example();
+        let ty = Type::packet(ElementType::F32, 4);
+        let load = e.load(ty);
+        let packet = e.b.load(Load { ty, ..load });
+        let first = e.b.binary(BinaryOp::Divide, packet, Literal::new(3f32).into());
+        let dividend = if chained { first } else { packet };
+        let second = e.b.binary(BinaryOp::Divide, dividend, Literal::new(7f32).into());
+        let sum = e.b.binary(BinaryOp::Add, first, second);
+        let store = e.store(sum);
+        e.b.store(store);
+        let kernel = e.b.finish();
+        assert_eq!(verify(&kernel), Ok(()), "{kernel}");
+        print(&kernel).matches("if (__builtin_expect(").count()
+    };
+    assert_eq!(questions(false), 1);
+    assert_eq!(questions(true), 2);
 }

@@ -3,7 +3,8 @@
 //!
 //! Of two sorted lists of one length the first half of both together is, of each pair of an entry and the one at the mirrored
 //! place of the other list, the first one; it rises and then falls, or the other way round, so that comparing ever closer pairs
-//! sorts it. Both threads, or groups of them, find that half, and each goes on with one half of it, until it is one entry.
+//! sorts it. Both threads, or groups of them, find that half, and each goes on with one half of it, until it is one entry. A whole warp
+//! finds a few one after the other: the first of what its threads have, as often as one is wanted.
 
 use super::super::{Lower, LowerError};
 use super::keys::Entry;

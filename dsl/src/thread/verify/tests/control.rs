@@ -88,6 +88,16 @@ fn groups_are_such_as_hardware_has() {
         });
     });
     assert_eq!(vote, Some(Rule::Group));
+    let by_warp = |threads| {
+        broken(|e| {
+            e.b.kernel_mut().threads = threads;
+            e.b.emit(Operation::WarpReduce {
+                op: BinaryOp::Max,
+                value: zero(ElementType::U32),
+            });
+        })
+    };
+    assert_eq!([96, 128, 16].map(by_warp), [None, None, Some(Rule::Group)]);
     let many = changed(|kernel| {
         kernel.threads = 1024;
         kernel.body.push(Statement::Barrier { group: 64 }, Span::UNKNOWN);

@@ -96,7 +96,7 @@ fn operations_have_the_types_that_are_said() {
             e.b.emit(operation);
         })
     };
-    let pairs: [fn(&mut Example) -> Operation; 14] = [
+    let pairs: [fn(&mut Example) -> Operation; 16] = [
         // Only approximated.
         |e| Operation::Unary {
             op: UnaryOp::Exp,
@@ -161,6 +161,14 @@ fn operations_have_the_types_that_are_said() {
             value: value(e, F32),
             by: zero(ElementType::I32),
             group: 32,
+        },
+        |e| Operation::WarpReduce {
+            op: BinaryOp::Max,
+            value: value(e, F32),
+        },
+        |_| Operation::WarpReduce {
+            op: BinaryOp::Multiply,
+            value: zero(ElementType::U32),
         },
     ];
     for (number, operation) in pairs.into_iter().enumerate() {
