@@ -90,6 +90,15 @@ fn quotients_that_are_multiplied_are_those_of_division() {
         }
         assert_eq!(functions::quotient_of_large(f32::INFINITY, divisor), f32::INFINITY);
     }
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..2_000_000 {
+        let divisor = f32::from_bits(random.u32(127 << 23..(127 + 44) << 23));
+        let x = f32::from_bits(random.u32((127 - 80) << 23..255 << 23));
+        if divisor.to_bits() & 0x7f_ffff != 0x7f_ffff {
+            let found = functions::quotient_of_large(x, divisor);
+            assert_eq!(found.to_bits(), (x / divisor).to_bits(), "{x:e} / {divisor:e}");
+        }
+    }
 }
 
 fn assert_exponentials_agree<R: Real + PartialOrd + std::fmt::LowerExp>(x: R)
