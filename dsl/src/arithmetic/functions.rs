@@ -41,52 +41,48 @@ fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
 }
 
 pub(crate) fn exp<R: Real>(x: R) -> R {
-    let Format {
-        log2e,
-        exp_range,
-        exp,
-        anchor,
-        ..
-    } = *x.format();
-    let x = within(x, exp_range[0]);
-    let anchor = x.of(anchor);
-    // The integer that is nearest to `x * log2(e)`, in the low bits.
-    let sum = x.mul_add(x.of(log2e[0]), anchor);
-    let (rest, _) = without_powers(x, sum - anchor);
-    scaled(polynomial(rest, exp[0].len(), |k| exp[0][k]), sum.to_bits())
+    let Format { exp_range, anchor, .. } = *x.format();
+    exp_from(within(x, exp_range[0]), x.of(anchor), |value, sum| {
+        scaled(value, sum.to_bits())
+    })
 }
 
 pub(crate) fn exp2<R: Real>(x: R) -> R {
-    let Format {
-        exp_range, exp, anchor, ..
-    } = *x.format();
-    let x = within(x, exp_range[1]);
-    let anchor = x.of(anchor);
-    let sum = x + anchor;
-    let rest = x - (sum - anchor);
-    scaled(polynomial(rest, exp[1].len(), |k| exp[1][k]), sum.to_bits())
+    let Format { exp_range, anchor, .. } = *x.format();
+    exp2_from(within(x, exp_range[1]), x.of(anchor), |value, sum| {
+        scaled(value, sum.to_bits())
+    })
 }
 
 /// [`exp`] of an x that is at most 0 or NaN, in fewer operations: the powers of two of results are in half the range.
 pub(crate) fn exp_of_nonpositive<R: Real>(x: R) -> R {
-    let Format {
-        log2e, exp_range, exp, ..
-    } = *x.format();
-    let x = x.maximum(x.of(exp_range[0].1));
     let (anchor, lift) = lifted(x);
-    let sum = x.mul_add(x.of(log2e[0]), anchor);
-    let (rest, _) = without_powers(x, sum - anchor);
-    polynomial(rest, exp[0].len(), |k| exp[0][k]) * power_in_place(sum) * lift
+    let x = x.maximum(x.of(x.format().exp_range[0].1));
+    exp_from(x, anchor, |value, sum| value * power_in_place(sum) * lift)
 }
 
 /// [`exp2`] of an x that is at most 0 or NaN.
 pub(crate) fn exp2_of_nonpositive<R: Real>(x: R) -> R {
-    let Format { exp_range, exp, .. } = *x.format();
-    let x = x.maximum(x.of(exp_range[1].1));
     let (anchor, lift) = lifted(x);
+    let x = x.maximum(x.of(x.format().exp_range[1].1));
+    exp2_from(x, anchor, |value, sum| value * power_in_place(sum) * lift)
+}
+
+/// e^x of an x in its range: the integer that is nearest to `x * log2(e)` stands in the low bits of its sum with `anchor`, by which `scaled`
+/// makes of e to what is left the result.
+fn exp_from<R: Real>(x: R, anchor: R, scaled: impl FnOnce(R, R) -> R) -> R {
+    let Format { log2e, exp, .. } = *x.format();
+    let sum = x.mul_add(x.of(log2e[0]), anchor);
+    let (rest, _) = without_powers(x, sum - anchor);
+    scaled(polynomial(rest, exp[0].len(), |k| exp[0][k]), sum)
+}
+
+/// 2^x, likewise.
+fn exp2_from<R: Real>(x: R, anchor: R, scaled: impl FnOnce(R, R) -> R) -> R {
+    let Format { exp, .. } = *x.format();
     let sum = x + anchor;
     let rest = x - (sum - anchor);
-    polynomial(rest, exp[1].len(), |k| exp[1][k]) * power_in_place(sum) * lift
+    scaled(polynomial(rest, exp[1].len(), |k| exp[1][k]), sum)
 }
 
 /// The anchor by which the low bits of a sum are the exponent's of a normal number, as much larger as the second number makes up for.

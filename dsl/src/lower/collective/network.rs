@@ -53,13 +53,12 @@ impl Lower<'_> {
         let comparisons = entries.len() as u32 * in_warp * (in_warp + 1) / 2;
         if comparisons <= MOST_WRITTEN && entries.iter().all(|entry| self.is_word(entry)) {
             for level in 0..in_warp {
-                let at = |lower: &mut Self, level: u32| lower.b.constant(level.into());
-                let partner = at(self, level);
-                let partner = self.mirrored(partner, in_warp);
+                let place = self.b.constant(level.into());
+                let partner = self.mirrored(place, in_warp);
                 self.compare_in_warp(&cells, number, partner)?;
                 for closer in (0..level).rev() {
-                    let partner = at(self, closer);
-                    let partner = self.apart(partner, in_warp);
+                    let place = self.b.constant(closer.into());
+                    let partner = self.apart(place, in_warp);
                     self.compare_in_warp(&cells, number, partner)?;
                 }
                 self.merge_own(&cells)?;
