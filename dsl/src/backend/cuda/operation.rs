@@ -5,7 +5,6 @@ use super::Writer;
 use super::packet::{Lane, is_packed, shares_words};
 use super::scalar::{self, Text};
 use super::types::{bits_of, of_bits};
-use crate::element::ElementType;
 use crate::ir::{BinaryOp, Handle};
 use crate::thread::WARP;
 use crate::thread::{Operation, Shuffle, Type, Use, Value, Vote};
@@ -210,7 +209,7 @@ impl Writer<'_> {
     }
 
     fn warp_reduce(&mut self, value: Handle<Value>, op: BinaryOp, of: Use) {
-        let (mask, _) = self.group_mask(WARP);
+        self.need(Need::WarpReduce);
         let name = match op {
             BinaryOp::Min => "min",
             BinaryOp::Max => "max",
@@ -219,15 +218,8 @@ impl Writer<'_> {
             BinaryOp::Xor => "xor",
             _ => "add",
         };
-        // Of bits there is one for unsigned words alone.
-        let (element, own) = (self.kernel.ty(of).element, self.lane(of, 0));
-        let text = match element {
-            ElementType::I32 if matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor) => {
-                format!("(int)__reduce_{name}_sync({mask}, (unsigned){own})")
-            }
-            _ => format!("__reduce_{name}_sync({mask}, {own})"),
-        };
-        self.define(value, &[text]);
+        let own = self.lane(of, 0);
+        self.define(value, &[format!("tw_warp_{name}({own})")]);
     }
 
     fn vote(&mut self, value: Handle<Value>, kind: Vote, condition: Use, group: u32) {

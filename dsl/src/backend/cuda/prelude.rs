@@ -24,6 +24,8 @@ pub(super) enum Need {
     MinMaxI8,
     /// Integer division by zero gives zero.
     Division,
+    /// What the threads of a warp have, combined.
+    WarpReduce,
     /// The time.
     Timer,
     /// Printing.
@@ -54,6 +56,7 @@ impl Need {
             Need::IntegerAbs => INTEGER_ABS,
             Need::MinMaxI8 => MIN_MAX_I8,
             Need::Division => DIVISION,
+            Need::WarpReduce => WARP_REDUCE,
             Need::Timer => TIMER,
             Need::Print => PRINT,
             Need::Report => REPORT,
@@ -62,6 +65,29 @@ impl Need {
 }
 
 const BYTES: &str = r#"template <int BYTES, int ALIGNMENT> struct alignas(ALIGNMENT) tw_bytes { unsigned char at[BYTES]; };
+"#;
+
+// One instruction from compute capability 8.0 on.
+const WARP_REDUCE: &str = r#"#if __CUDA_ARCH__ >= 800
+#define TW_WARP(NAME, T, OF, BOTH) static __device__ __forceinline__ T tw_warp_##NAME(T x) { return (T)__reduce_##NAME##_sync(0xffffffffU, (OF)x); }
+#else
+#define TW_WARP(NAME, T, OF, BOTH) static __device__ __forceinline__ T tw_warp_##NAME(T x) { \
+  for (int apart = 16; apart > 0; apart /= 2) { const T y = __shfl_xor_sync(0xffffffffU, x, apart); x = BOTH; } \
+  return x; \
+}
+#endif
+TW_WARP(add, int, int, (int)((unsigned int)x + (unsigned int)y))
+TW_WARP(add, unsigned int, unsigned int, x + y)
+TW_WARP(min, int, int, y < x ? y : x)
+TW_WARP(min, unsigned int, unsigned int, y < x ? y : x)
+TW_WARP(max, int, int, x < y ? y : x)
+TW_WARP(max, unsigned int, unsigned int, x < y ? y : x)
+TW_WARP(and, int, unsigned int, x & y)
+TW_WARP(and, unsigned int, unsigned int, x & y)
+TW_WARP(or, int, unsigned int, x | y)
+TW_WARP(or, unsigned int, unsigned int, x | y)
+TW_WARP(xor, int, unsigned int, x ^ y)
+TW_WARP(xor, unsigned int, unsigned int, x ^ y)
 "#;
 
 const TIMER: &str = r#"static __device__ __forceinline__ unsigned long long tw_timer() {
@@ -160,6 +186,7 @@ template <> __device__ __forceinline__ float tw_fmax(float l, float r) {
 }
 template <class T> static __device__ __forceinline__ T tw_fminimum(T l, T r) { return l != l || r != r ? l + r : tw_fmin(l, r); }
 template <class T> static __device__ __forceinline__ T tw_fmaximum(T l, T r) { return l != l || r != r ? l + r : tw_fmax(l, r); }
+#if __CUDA_ARCH__ >= 800
 template <> __device__ __forceinline__ float tw_fminimum(float l, float r) {
   float least;
   asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(l), "f"(r));
@@ -170,6 +197,7 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(l), "f"(r));
   return most;
 }
+#endif
 "#;
 
 // The quotients are exactly rounded, as those of `/`. Where neither is very large or small, which all are asked at once, three
