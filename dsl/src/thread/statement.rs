@@ -297,6 +297,14 @@ impl Statement {
         self
     }
 
+    /// Whether threads wait for others at this statement itself.
+    pub(super) fn meets(&self) -> bool {
+        match self {
+            Self::Let { operation, .. } => operation.meets(),
+            other => matches!(other, Self::Barrier { .. }),
+        }
+    }
+
     /// Whether what others have written is seen behind this statement, or in it, and not before it; barriers are not among these.
     pub(super) fn orders(&self) -> bool {
         match self {

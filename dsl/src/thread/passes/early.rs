@@ -24,7 +24,7 @@ type When = Option<Handle<Predicate>>;
 pub(super) fn run(kernel: &mut Kernel) {
     let mut left = MOST_BYTES;
     // Loads may stand behind a loop that parts the first barrier from what meets before.
-    let meetings: [fn(&Statement) -> bool; 2] = [meets, is_barrier];
+    let meetings: [fn(&Statement) -> bool; 2] = [Statement::meets, is_barrier];
     for is_meeting in meetings {
         let body = std::mem::take(&mut kernel.body);
         kernel.body = match body.iter().position(|(statement, _)| is_meeting(statement)) {
@@ -220,14 +220,6 @@ impl<'s> Segment<'s> {
             }
             other => !other.depends_on_its_place(),
         }
-    }
-}
-
-/// Whether threads wait for others at a statement.
-fn meets(statement: &Statement) -> bool {
-    match statement {
-        Statement::Let { operation, .. } => operation.meets(),
-        other => is_barrier(other),
     }
 }
 

@@ -49,8 +49,7 @@ fn block(kernel: &Kernel, block: Block) -> Block {
 fn parts(statement: &Statement) -> bool {
     let mut has_block = false;
     statement.for_each_block(|_| has_block = true);
-    let meets = matches!(statement, Statement::Let { operation, .. } if operation.meets());
-    has_block || meets || statement.orders() || may_end(statement) || matches!(statement, Statement::Barrier { .. })
+    has_block || statement.meets() || statement.orders() || may_end(statement)
 }
 
 /// Statements with quotients behind the first ones, as far as these need nothing of them.
