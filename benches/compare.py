@@ -11,6 +11,7 @@ take turns: each round measures all of them, and a figure is the median over the
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def main() -> int:
 
         write({"kind": "machine", **machine, **method})
         axes = (options.ops, options.columns, options.dtypes, options.misaligned, options.l2, options.rows)
+        compile_ahead(options)
         start = time.monotonic()
         for op, columns, dtype, misaligned, l2, rows in itertools.product(*axes):
             case, began = Case(op, rows, columns, traffic, dtype, misaligned, l2), time.monotonic()
@@ -97,8 +99,40 @@ def parse() -> argparse.Namespace:
         metavar="COMPILER",
         help="who compiles ours, each a contestant of its own: nvrtc, ptx (default: what TILEWRIGHT_COMPILER chooses)",
     )
+    parser.add_argument("--jobs", type=int, default=0, help="processes that compile what the peers will need ahead (default: none)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+def compile_ahead(options: argparse.Namespace) -> None:
+    """Has every configuration of the peers launched once in other processes, which leave what they compile in the peers' caches."""
+    if options.jobs:
+        kinds = itertools.product(options.ops, options.columns, options.dtypes, options.misaligned)
+        tasks = [(kind, tuple(options.rows)) for kind in kinds]
+        with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+            for _ in pool.imap_unordered(compile_peers, tasks):
+                pass
+
+
+def compile_peers(task: tuple) -> None:
+    """What the peers compile for cases of one kind."""
+    (op, columns, dtype, misaligned), every = task
+    for rows in every:
+        case = Case(op, rows, columns, 1, dtype, misaligned)
+        if case.is_any:
+            for peer in peers_of(case)[1]:
+                for _, launch in peer.configurations:
+                    launch(0)
+            torch.cuda.synchronize()
+
+
+def peers_of(case: Case) -> tuple[Buffers | Elements, list]:
+    """The memory of a case, and what it is set beside."""
+    if case.op in COMPUTED:
+        buffers = Elements(case)
+        return buffers, element_peers(buffers)
+    buffers = Buffers(case)
+    return buffers, peers(buffers)
 
 
 def describe(ours: Ours | None) -> dict:
@@ -134,9 +168,9 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
         lines.append({"kind": "error", **about, "who": who, "reason": reason})
 
     computed = case.op in COMPUTED
-    buffers = Elements(case) if computed else Buffers(case)
+    buffers, beside = peers_of(case)
     contestants = []  # name, role, configuration, how to measure
-    for peer in element_peers(buffers) if computed else peers(buffers):
+    for peer in beside:
         some = peer.configurations[:: -(-len(peer.configurations) // (options.configurations or len(peer.configurations)))]
         label, replay = best_of(some, case.sets, case.launches, options.tuning_replays)
         buffers.poison()
@@ -199,7 +233,7 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
             ours.release()
         except OursError as error:
             fail("Tilewright", str(error))
-    del buffers, contestants
+    del buffers, beside, contestants
     torch.cuda.empty_cache()
     return lines
 

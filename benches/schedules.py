@@ -14,7 +14,7 @@ from statistics import median
 
 sys.dont_write_bytecode = True
 
-from cases import L2, OPS, Buffers, Case
+from cases import L2, MISALIGNED, OPS, Buffers, Case
 from ours import Ours, OursError
 
 VECTOR_BYTES = 16
@@ -28,7 +28,7 @@ def main() -> int:
     with open(options.out, "w", encoding="utf-8") as out:
         out.write(json.dumps({"kind": "machine", **ours.hello(), "traffic": options.traffic}) + "\n")
         for op, rows in options.cases:
-            case = Case(op, rows, options.columns, options.traffic, l2=options.l2)
+            case = Case(op, rows, options.columns, options.traffic, misaligned=options.misaligned, l2=options.l2)
             readings = measure(case, ours, options)
             for reading in readings:
                 out.write(json.dumps(reading) + "\n")
@@ -57,6 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--replays", type=int, default=3, help="replays a round (default: %(default)s)")
     parser.add_argument("--traffic", type=int, default=240_000_000, help="bytes that a replay touches at least")
     parser.add_argument("--l2", choices=L2, default="cold", help="whether L2 holds the rows (default: %(default)s)")
+    parser.add_argument("--misaligned", choices=MISALIGNED, default="none", help="rows that begin one element late")
     parser.add_argument("--top", type=int, default=12, help="schedules that are printed (default: %(default)s)")
     return parser.parse_args()
 

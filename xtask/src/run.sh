@@ -161,7 +161,7 @@ case $task in
     race)
         limit=${1:-1200}
         python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race.jsonl" --seconds "$limit" \
-            --l2 cold warm --columns 128 131 576 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
+            --jobs "$(($(nproc) / 2))" --l2 cold warm --columns 128 131 576 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
         python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-computed.jsonl" --seconds "$limit" \
             --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096 || exit 2
         python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/race-collectives.jsonl" \

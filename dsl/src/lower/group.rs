@@ -4,6 +4,7 @@
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
+use crate::schedule::WARP;
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -165,6 +166,15 @@ impl Lower<'_> {
             .b
             .indices()
             .all(here.into_iter().chain((rows > 1).then_some(is_one)));
+        // A branch would have what is loaded for the ends arrive before packets are asked for. But of several warps most have no
+        // ends, and what is computed for them is only needed there.
+        let is_moved = matches!(self.kernel.expressions[group.value], Expression::Load(_));
+        if is_moved && workers <= u64::from(WARP) {
+            let pull = |lower: &mut Self| lower.where_needed(here, |lower| lower.pull(group.value, &point));
+            let end = self.without_hints(pull)?;
+            in_packets(self)?;
+            return self.without_hints(|lower| lower.store_at(group, &point, end, here));
+        }
         let mut register = None;
         let block = self.without_hints(|lower| {
             lower.inside(|lower| {

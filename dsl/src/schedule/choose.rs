@@ -55,13 +55,13 @@ impl Work {
             }
         }
         let (Share { in_flight, trips }, reason) = self.share(programs, machine);
+        if self.shares_blocks(programs, machine, reason) {
+            let schedule = alone(PAIRED as u32, self.vectors.div_ceil(PAIRED));
+            return (side_by_side(schedule, EVEN as u32, programs, machine), Reason::Paired);
+        }
         if self.vectors <= WARP as u64 * in_flight {
             let schedule = short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
             return (schedule, Reason::Small);
-        }
-        if reason == Reason::Direct && self.shares_blocks(programs, machine) {
-            let schedule = alone(PAIRED as u32, self.vectors.div_ceil(PAIRED));
-            return (side_by_side(schedule, EVEN as u32, programs, machine), Reason::Paired);
         }
         let lanes = self.vectors.div_ceil(in_flight * trips);
         let splits = lanes.div_ceil(block);
@@ -119,7 +119,8 @@ impl Work {
     /// Measured on an H200 with rows of 14,336 bytes and L2 cold (`benches/readings/schedules-h200.jsonl`). Rows whose
     /// place is known at once are fastest with one access per thread at every size. Where a row's place has to be loaded
     /// first, a block that is too small to hide that wait does better with more, until the launch is so long that the
-    /// blocks hide each other's; then half as many blocks, each in two trips, wait half as often.
+    /// blocks hide each other's; then half as many blocks, whose threads have two, wait half as often: one after the other, or
+    /// together, in rows that begin anywhere (`benches/readings/schedules-long-h200.jsonl`).
     fn share(&self, programs: u64, machine: &Machine) -> (Share, Reason) {
         let share = |in_flight, trips| Share { in_flight, trips };
         let tuning = &machine.tuning;
@@ -128,12 +129,13 @@ impl Work {
             true if self.is_brief(programs, machine) => (share(1, 1), Reason::Brief),
             true if self.vectors.saturating_mul(programs) < machine.accesses(tuning.long) => {
                 let accesses = self.loads * if self.ragged { 2 } else { 1 };
-                (
-                    share((u64::from(tuning.in_flight) / accesses).max(1), 1),
-                    Reason::Waiting,
-                )
+                // A warp has no lane idle for it.
+                let most = u64::from(tuning.in_flight).min(self.vectors.div_ceil(WARP.into()));
+                (share((most / accesses).max(1), 1), Reason::Waiting)
             }
-            true => (share(1, tuning.trips.into()), Reason::Long),
+            // What is put together of two accesses takes so long that they had better be under way together.
+            true if self.ragged && self.loads == 1 => (share(tuning.share.into(), 1), Reason::Long),
+            true => (share(1, tuning.share.into()), Reason::Long),
         }
     }
 
@@ -141,10 +143,29 @@ impl Work {
     ///
     /// Measured on an H200 with rows of 512 to 1024 elements of 2 bytes and L2 cold (`benches/readings/schedules-paired-h200.jsonl`):
     /// two programs in a block take 0.82 to 1.00 of the time of one at 4096 programs, 0.87 to 1.01 at 16,384, and 1.01 to 1.02 at 1024.
-    fn shares_blocks(&self, programs: u64, machine: &Machine) -> bool {
+    /// Where a row's place is loaded first, those of 576 elements take 0.91 to 0.92 of the time at 65,536 programs
+    /// (`benches/readings/schedules-long-h200.jsonl`).
+    fn shares_blocks(&self, programs: u64, machine: &Machine, reason: Reason) -> bool {
         let accesses = self.vectors.saturating_mul(programs);
-        let is_short = self.vectors <= 2 * PAIRED && self.loads <= 1;
-        !self.ragged && is_short && accesses >= machine.accesses(machine.tuning.paired)
+        let are_many = match reason {
+            Reason::Direct => accesses >= machine.accesses(machine.tuning.paired),
+            reason => reason == Reason::Long,
+        };
+        let is_short = (u64::from(WARP) + 1..=2 * PAIRED).contains(&self.vectors) && self.loads <= 1;
+        !self.ragged && is_short && are_many
+    }
+
+    /// Whether the packets of which rows that begin anywhere are put together stay in L1, where the neighbours that need them too
+    /// find them, and what is written in L2, where the ends of rows meet. In launches that are not long, streaming is as fast or
+    /// faster, in all that scatter rows which are short, but not the shortest, and where only what is loaded begins anywhere.
+    ///
+    /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`).
+    fn keeps_neighbours(&self, programs: u64, machine: &Machine) -> bool {
+        let tuning = &machine.tuning;
+        let is_short = self.is_short_and_ragged(machine);
+        let from = if is_short { tuning.alone } else { tuning.kept_from };
+        let is_scattered = is_short && self.indirect_store && self.elements > u64::from(tuning.shortest_row);
+        self.ragged_store && !is_scattered && self.vectors.saturating_mul(programs) >= machine.accesses(from)
     }
 
     /// Whether rows that are short and begin anywhere are moved element by element.
@@ -204,7 +225,7 @@ impl Work {
                 ..base
             }
         };
-        side_by_side(schedule, machine.tuning.shared_block, programs, machine)
+        side_by_side(schedule, EVEN as u32, programs, machine)
     }
 
     /// Whether rows are short and begin anywhere.
@@ -238,10 +259,10 @@ impl Work {
         let load = match () {
             // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
             () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
-            () if is_within(tuning.kept_until) => LoadHint::Cached,
+            () if is_within(tuning.kept_until) || self.keeps_neighbours(programs, machine) => LoadHint::Cached,
             () => tuning.load,
         };
-        let store = match is_within(tuning.written_until) {
+        let store = match is_within(tuning.written_until) || self.keeps_neighbours(programs, machine) {
             true => StoreHint::Cached,
             false => tuning.store,
         };
@@ -264,7 +285,7 @@ pub enum Reason {
     Ends,
     /// Where elements lie is known at once.
     Direct,
-    /// The same, of many programs that are short.
+    /// Programs are short, and many.
     Paired,
     /// Where they lie is loaded first, in a launch that takes not much longer than the memory's latency.
     Brief,
@@ -298,7 +319,7 @@ impl fmt::Display for Reason {
                  takes"
             }
             Self::Paired => {
-                "where elements lie is known at once, and there are so many programs, which are short, that two share a block"
+                "programs are short, and there are so many of them that two share a block"
             }
             Self::Brief => {
                 "where elements lie is loaded first, and the launch takes not much longer than that wait, so a thread \
@@ -310,7 +331,7 @@ impl fmt::Display for Reason {
             }
             Self::Long => {
                 "where elements lie is loaded first, and there are so many blocks that they hide each other's waits, \
-                 so half as many do two trips each"
+                 so half as many do twice as much each"
             }
         })
     }
@@ -387,6 +408,7 @@ pub(super) mod tests {
             indirect_store: false,
             loads: 1,
             ragged: false,
+            ragged_store: false,
             denies_narrow: false,
             literal_bounds: false,
             meets: None,
@@ -454,6 +476,51 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_unless_they_scatter_short_ones() {
+        let schedule = |elements: u64, ragged_store, scatters: bool, programs| {
+            let work = Work {
+                indirect_load: !scatters,
+                indirect_store: scatters,
+                ragged: true,
+                ragged_store,
+                ..moved(elements / 8, elements)
+            };
+            let found = work.schedule(&Machine::H200, programs);
+            let (load, store) = (LoadHint::Cached, StoreHint::Cached);
+            let is_kept = (found.load == load, found.store == store);
+            assert_eq!(is_kept.0, is_kept.1, "{found}");
+            (found.unroll, is_kept.0)
+        };
+        for scatters in [false, true] {
+            assert_eq!(schedule(7167, true, scatters, 16_384), (2, true));
+            assert_eq!(schedule(131, true, scatters, 65_536), (1, true));
+            // Only what is loaded begins anywhere.
+            assert_eq!(schedule(7168, false, scatters, 16_384), (2, false));
+        }
+        assert_eq!(schedule(575, true, false, 16_384), (2, true));
+        assert_eq!(schedule(575, true, true, 16_384), (2, false));
+        // Too few.
+        assert!(!schedule(7167, true, false, 64).1 && !schedule(575, true, false, 1024).1);
+    }
+
+    #[test]
+    fn rows_whose_places_are_loaded_leave_no_lane_idle_and_share_blocks_where_they_are_short_and_many() {
+        let schedule = |vectors, programs| {
+            let work = Work {
+                indirect_store: true,
+                ..moved(vectors, 8 * vectors)
+            };
+            let found = work.schedule(&Machine::H200, programs);
+            (found.threads, found.programs_per_block, found.unroll)
+        };
+        assert_eq!(schedule(16, 65_536), (16, 16, 1));
+        assert_eq!(schedule(32, 4096), (32, 8, 1));
+        assert_eq!(schedule(72, 4096), (32, 8, 3));
+        assert_eq!(schedule(72, 65_536), (64, 2, 2));
+        assert_eq!(schedule(129, 65_536).1, 1);
+    }
+
+    #[test]
     fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..20_000 {
@@ -467,6 +534,7 @@ pub(super) mod tests {
                 indirect_store: random.bool(),
                 loads: random.u64(1..6),
                 ragged: random.bool(),
+                ragged_store: random.bool(),
                 denies_narrow: random.bool(),
                 literal_bounds: random.bool(),
                 meets: [

@@ -51,8 +51,8 @@ pub struct Tuning {
     pub long: u32,
     /// Accesses that a thread has in flight where blocks do not hide each other's waits for where rows lie.
     pub in_flight: u32,
-    /// How often the threads of a long launch go through what they have in flight.
-    pub trips: u32,
+    /// Accesses of each thread of a long launch.
+    pub share: u32,
     /// Elements up to which a row that begins anywhere is short.
     pub short_row: u32,
     /// Elements up to which it is hardly longer than its ends.
@@ -85,7 +85,7 @@ impl Tuning {
         brief: 248,
         long: 15_888,
         in_flight: 4,
-        trips: 2,
+        share: 2,
         short_row: 1024,
         shortest_row: 256,
         alone: 992,
@@ -124,7 +124,7 @@ impl Tuning {
                 tuning.long = value;
             }),
             ("in_flight", &[1, 2, 4, 8], |tuning, value| tuning.in_flight = value),
-            ("trips", &[1, 2, 4], |tuning, value| tuning.trips = value),
+            ("share", &[1, 2, 4], |tuning, value| tuning.share = value),
             ("short_row", &[256, 512, 1024, 2048], |tuning, value| {
                 tuning.short_row = value
             }),
@@ -191,7 +191,7 @@ mod tests {
                 );
             }
             assert!(
-                tuning.single_elements > 0 && tuning.trips > 0 && tuning.in_flight > 0,
+                tuning.single_elements > 0 && tuning.share > 0 && tuning.in_flight > 0,
                 "{architecture}"
             );
         }

@@ -25,6 +25,8 @@ pub struct Work {
     /// Whether rows are not known to begin at multiples of 16 bytes, so that what is loaded is put together of two accesses and
     /// rows have ends of single elements.
     pub ragged: bool,
+    /// Whether rows that are stored are not.
+    pub ragged_store: bool,
     /// Whether its author denies that an access is narrow.
     pub denies_narrow: bool,
     /// Whether the extents are literals that a loaded index is compared with where it stores.
@@ -85,6 +87,7 @@ impl Work {
             indirect_store: false,
             loads: 1,
             ragged: false,
+            ragged_store: false,
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
@@ -103,7 +106,8 @@ impl Work {
                 Statement::Store { access, value, .. } => {
                     work.bytes += bytes_of(access, *value);
                     stored = stored.max(kernel.ty(*value).shape.elements());
-                    work.ragged |= is_ragged(kernel, access, *value);
+                    work.ragged_store |= is_ragged(kernel, access, *value);
+                    work.ragged |= work.ragged_store;
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
                     work.loads = work.loads.max(tile_loads(kernel, *value));

@@ -12,11 +12,11 @@ pub(super) const TUNING: Tuning = Tuning {
     load: LoadHint::Streaming,
     long: 15888,
     paired: 1500,
+    share: 2,
     shared_block: 256,
     short_row: 1024,
     shortest_row: 256,
     single_elements: 5,
     store: StoreHint::Streaming,
-    trips: 2,
     written_until: 15888,
 };
