@@ -21,7 +21,7 @@ import torch
 
 from compare import describe
 from ours import Ours, OursError
-from replay import Replay
+from replay import Replay, in_turn
 
 
 def main() -> int:
@@ -52,9 +52,8 @@ def main() -> int:
         contestants[f"Tilewright {binding}"] = ("ours", our_side(ours, binding, sets, about, options))
 
     rounds: dict[str, list[dict]] = {name: [] for name in contestants}
-    names = list(contestants)
     for turn in range(options.rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in in_turn(contestants, turn):
             torch.cuda.synchronize()
             rounds[name].append(contestants[name][1]())
     with open(options.out, "w", encoding="utf-8") as out:

@@ -33,7 +33,7 @@ import triton.language as tl
 
 from compare import describe
 from ours import Ours, OursError
-from replay import Replay, best_of
+from replay import Replay, best_of, in_turn
 
 OPS = ("sort", "top_k", "softmax", "rms_norm", "sum", "argmax", "cumulative_sum", "histogram", "quantize")
 COLUMNS = (8, 64, 131, 256, 512, 2048, 7168)
@@ -433,9 +433,9 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace, traffic: int, w
     case.make(traffic)
     torch.cuda.synchronize()
     found = contestants(case, ours, options, write)
-    names, rounds, replays = list(found), {name: [] for name in found}, {}
+    rounds, replays = {name: [] for name in found}, {}
     for turn in range(options.rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in in_turn(found, turn):
             times = found[name](replays.get(name, 2))
             replays[name] = max(2, min(options.replays, round(LONG_US / (median(times) * case.launches))))
             rounds[name].append(median(times))

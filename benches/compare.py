@@ -30,7 +30,7 @@ from cases import COMPUTED, DTYPES, L2, MISALIGNED, MOVEMENTS, OPS, Buffers, Cas
 from elements import Elements, element_peers
 from ours import Ours, OursError
 from peers import peers
-from replay import best_of
+from replay import best_of, in_turn
 
 ROWS = (1, 8, 64, 256, 1024, 4096, 16384, 65536)
 LEAST_TRAFFIC = 240_000_000  # bytes, and at least four times the L2
@@ -207,10 +207,8 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
         contestants.append((f"Tilewright {name}", "ours", prepared["variant"], ours_measure))
 
     rounds: dict[str, list[list[float]]] = {name: [] for name, *_ in contestants}
-    for turn in range(options.rounds if contestants else 0):
-        # Another one begins each round, so that none always follows the same neighbour's leftovers.
-        first = turn % len(contestants)
-        for name, _, _, time_it in contestants[first:] + contestants[:first]:
+    for turn in range(options.rounds):
+        for name, _, _, time_it in in_turn(contestants, turn):
             torch.cuda.synchronize()
             try:
                 rounds[name].append(time_it(options.replays))

@@ -26,6 +26,7 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 
 from ours import Ours, OursError
+from replay import in_turn
 
 WARM_UP = 20  # eager calls before those that are timed, as those of the library are
 ROWS = (1, 4, 8, 32, 128, 512, 1024, 2048, 8192)
@@ -205,8 +206,7 @@ class Rank:
                 ready.append(found)
         times: dict[str, list[float]] = {found.who: [] for found in ready}
         for turn in range(self.options.rounds):
-            first = turn % max(len(ready), 1)
-            for found in ready[first:] + ready[:first]:
+            for found in in_turn(ready, turn):
                 found.replay()
                 times[found.who] += [found.replay() for _ in range(self.options.replays)]
         mine = {found.who: (median(times[found.who]), found.host_us) for found in ready}

@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 
 from cases import L2, MISALIGNED, OPS, Buffers, Case
 from ours import Ours, OursError
+from replay import in_turn
 
 VECTOR_BYTES = 16
 WARP = 32
@@ -96,8 +97,8 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace) -> list[dict]:
             print(f"{name}: {error}", file=sys.stderr)
             continue
         prepared.append((name, schedule, []))
-    for _ in range(options.rounds):
-        for name, _, times in prepared:
+    for turn in range(options.rounds):
+        for name, _, times in in_turn(prepared, turn):
             times.append(median(ours.measure(name, options.replays, warm_up=1)))
     ours.release()
     about = {"kind": "reading", **case.about}

@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 from cases import MOVEMENTS, Buffers, Case
 from compare import LEAST_TRAFFIC, describe
 from ours import Ours, OursError
+from replay import in_turn
 
 OPS = ("gather", "scatter", "slot")
 COLUMNS = (131, 576, 1023, 7167, 7168)
@@ -85,8 +86,7 @@ def measure(case: Case, ours: Ours, options: argparse.Namespace) -> dict:
             print(f"{schedule}: {error}", file=sys.stderr)
             del times[schedule]
     for turn in range(options.rounds):
-        order = list(times)
-        for schedule in order[turn % len(order) :] + order[: turn % len(order)]:
+        for schedule in in_turn(times, turn):
             times[schedule].append(median(ours.measure(schedule, options.replays, warm_up=1)))
     ours.release()
     us = {schedule: round(median(each), 4) for schedule, each in times.items()}

@@ -24,6 +24,7 @@ import torch
 from cases import MOVEMENTS, Buffers, Case
 from compare import LEAST_TRAFFIC, ROWS, describe
 from ours import Ours, OursError
+from replay import in_turn
 
 # Columns, and the rows at which they are measured.
 POINTS = {7168: ROWS, 128: (1, 8, 64, 4096), 131: (64, 4096, 32768), 576: (64, 4096, 32768), 7167: (64, 4096, 32768)}
@@ -95,8 +96,7 @@ def compare(buffers: Buffers, variant: str, contestants: dict, options: argparse
             raise OursError(f"wrong result ({compiler})")
     rounds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(options.rounds):
-        first = turn % len(contestants)
-        for name in list(contestants)[first:] + list(contestants)[:first]:
+        for name in in_turn(contestants, turn):
             rounds[name].append(median(contestants[name][0].measure(name, options.replays)))
     return {name: round(median(values), 4) for name, values in rounds.items()}
 
