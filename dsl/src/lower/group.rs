@@ -4,7 +4,6 @@
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
-use crate::schedule::WARP;
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -166,10 +165,9 @@ impl Lower<'_> {
             .b
             .indices()
             .all(here.into_iter().chain((rows > 1).then_some(is_one)));
-        // A branch would have what is loaded for the ends arrive before packets are asked for. But of several warps most have no
-        // ends, and what is computed for them is only needed there.
-        let is_moved = matches!(self.kernel.expressions[group.value], Expression::Load(_));
-        if is_moved && workers <= u64::from(WARP) {
+        // Behind a branch, compilers have what is loaded for the ends arrive before packets are asked for. But what is computed for
+        // them would be computed by all threads.
+        if matches!(self.kernel.expressions[group.value], Expression::Load(_)) {
             let pull = |lower: &mut Self| lower.where_needed(here, |lower| lower.pull(group.value, &point));
             let end = self.without_hints(pull)?;
             in_packets(self)?;
