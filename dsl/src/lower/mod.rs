@@ -195,8 +195,8 @@ pub fn lower(kernel: &Kernel, schedule: &Schedule) -> Result<Lowered, LowerError
     })
 }
 
-/// An element of a tile at a point, where it is needed under a condition.
-type Pulled = (Handle<Expression>, Point, Option<Handle<Predicate>>);
+/// An element of a tile at a point, where it is needed under a condition, and whether nothing was reported on the way.
+type Pulled = (Handle<Expression>, Point, Option<Handle<Predicate>>, bool);
 
 /// A word of a list's table: of which list, where the entry begins, and which word of it.
 type Word = (u32, Handle<Index>, usize);

@@ -12,7 +12,7 @@ impl Lower<'_> {
         if self.kernel.ty(value).is_scalar() {
             return self.scalar(value);
         }
-        let key = (value, point.clone(), self.needed);
+        let key = (value, point.clone(), self.needed, self.quiet);
         if let Some(known) = self.pulled.iter().rev().find_map(|scope| scope.get(&key)) {
             return Ok(*known);
         }

@@ -55,13 +55,13 @@ impl Work {
             }
         }
         let (Share { in_flight, trips }, reason) = self.share(programs, machine);
-        if self.shares_blocks(programs, machine, reason) {
-            let schedule = alone(PAIRED as u32, self.vectors.div_ceil(PAIRED));
-            return (side_by_side(schedule, EVEN as u32, programs, machine), Reason::Paired);
-        }
         if self.vectors <= WARP as u64 * in_flight {
             let schedule = short_programs(self.vectors, programs, machine, alone(WARP, in_flight));
             return (schedule, Reason::Small);
+        }
+        if self.shares_blocks(programs, machine, reason) {
+            let schedule = alone(PAIRED as u32, self.vectors.div_ceil(PAIRED));
+            return (side_by_side(schedule, EVEN as u32, programs, machine), Reason::Paired);
         }
         let lanes = self.vectors.div_ceil(in_flight * trips);
         let splits = lanes.div_ceil(block);
@@ -72,8 +72,8 @@ impl Work {
             };
             return (schedule, reason);
         }
-        // Many programs: one block each, or two; a longer program takes more trips.
-        let splits = splits.min(2);
+        // Where blocks wait, one each or two, and a longer program takes more trips; in a long launch as many as that takes.
+        let splits = if reason == Reason::Long { splits } else { splits.min(2) };
         let trips = lanes.div_ceil(splits * block);
         let threads = lanes.div_ceil(splits * trips);
         let even = threads.div_ceil(EVEN) * EVEN;
@@ -129,9 +129,10 @@ impl Work {
             true if self.is_brief(programs, machine) => (share(1, 1), Reason::Brief),
             true if self.vectors.saturating_mul(programs) < machine.accesses(tuning.long) => {
                 let accesses = self.loads * if self.ragged { 2 } else { 1 };
-                // A warp has no lane idle for it.
-                let most = u64::from(tuning.in_flight).min(self.vectors.div_ceil(WARP.into()));
-                (share((most / accesses).max(1), 1), Reason::Waiting)
+                // No more than a warp has to have of the whole row: with more, lanes would be idle.
+                let most = self.vectors.div_ceil(WARP.into());
+                let in_flight = (u64::from(tuning.in_flight) / accesses).max(1).min(most);
+                (share(in_flight, 1), Reason::Waiting)
             }
             // What is put together of two accesses takes so long that they had better be under way together.
             true if self.ragged && self.loads == 1 => (share(tuning.share.into(), 1), Reason::Long),
@@ -151,13 +152,13 @@ impl Work {
             Reason::Direct => accesses >= machine.accesses(machine.tuning.paired),
             reason => reason == Reason::Long,
         };
-        let is_short = (u64::from(WARP) + 1..=2 * PAIRED).contains(&self.vectors) && self.loads <= 1;
-        !self.ragged && is_short && are_many
+        !self.ragged && self.vectors <= 2 * PAIRED && self.loads == 1 && are_many
     }
 
     /// Whether the packets of which rows that begin anywhere are put together stay in L1, where the neighbours that need them too
-    /// find them, and what is written in L2, where the ends of rows meet. In launches that are not long, streaming is as fast or
-    /// faster, in all that scatter rows which are short, but not the shortest, and where only what is loaded begins anywhere.
+    /// find them, and what is written in L2, where the ends of rows meet. Streaming is as fast or faster in smaller launches, where
+    /// only what is loaded begins anywhere, and where rows are scattered that are short, unless they are hardly longer than their
+    /// ends.
     ///
     /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`).
     fn keeps_neighbours(&self, programs: u64, machine: &Machine) -> bool {
@@ -256,13 +257,14 @@ impl Work {
             !self.is_short_and_ragged(machine)
                 && (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses)
         };
+        let keeps_neighbours = self.keeps_neighbours(programs, machine);
         let load = match () {
             // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
             () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
-            () if is_within(tuning.kept_until) || self.keeps_neighbours(programs, machine) => LoadHint::Cached,
+            () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
             () => tuning.load,
         };
-        let store = match is_within(tuning.written_until) || self.keeps_neighbours(programs, machine) {
+        let store = match is_within(tuning.written_until) || keeps_neighbours {
             true => StoreHint::Cached,
             false => tuning.store,
         };
@@ -499,6 +501,14 @@ pub(super) mod tests {
         }
         assert_eq!(schedule(575, true, false, 16_384), (2, true));
         assert_eq!(schedule(575, true, true, 16_384), (2, false));
+        // A row that is longer than what few blocks do in one trip has more of them.
+        let long = Work {
+            indirect_load: true,
+            ragged: true,
+            ragged_store: true,
+            ..moved(1 << 15, (1 << 18) + 1)
+        };
+        assert_eq!(long.schedule(&Machine::H200, 65).splits, 64);
         // Too few.
         assert!(!schedule(7167, true, false, 64).1 && !schedule(575, true, false, 1024).1);
     }

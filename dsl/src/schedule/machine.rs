@@ -57,17 +57,19 @@ pub struct Tuning {
     pub short_row: u32,
     /// Elements up to which it is hardly longer than its ends.
     pub shortest_row: u32,
-    /// A launch of fewer accesses for each multiprocessor moves such rows element by element.
+    /// A launch of fewer accesses for each multiprocessor moves such rows element by element; in one of no fewer, rows that are short
+    /// leave in L1 and L2 what their neighbours need too.
     pub alone: u32,
     /// Single elements that a thread has in flight.
     pub single_elements: u32,
     /// A launch of no fewer has two programs in a block, if they are short and where their elements lie is known at once.
     pub paired: u32,
-    /// Threads of a block that several programs share.
+    /// Threads of a block that several programs share, which are no more than a warp's each.
     pub shared_block: u32,
     /// Threads of a block that does part of a program.
     pub block: u32,
-    /// A launch of no fewer leaves in L2 what it reads and writes, where that is what kernels around it find there.
+    /// A launch of no fewer leaves in L2 what it reads and writes, where that is what kernels around it find there, and, of rows that
+    /// begin anywhere, what their neighbours need too.
     pub kept_from: u32,
     /// One of no fewer does not leave what it reads: L2 does not hold both.
     pub kept_until: u32,

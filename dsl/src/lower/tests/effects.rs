@@ -4,7 +4,7 @@ use super::run::{Argument, bind, check, lowered_and_run, schedule};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{
-    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Bounds, CheckKind, CompareOp, Expression, Meaning, MemoryOrder,
+    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Bounds, CheckKind, CompareOp, Conflict, Expression, Meaning, MemoryOrder,
     MemoryScope, Ptx, Statement, Symbol,
 };
 use crate::lower::TrapFault;
@@ -49,6 +49,44 @@ fn an_index_that_is_out_of_bounds_is_reported_once_for_each_element() {
             .collect();
         let there = |at: u64| if at + 1 < extent { at as u16 + 8 } else { 0 };
         assert_eq!(row, (0..64).map(there).collect::<Vec<u16>>(), "{}", lowered.kernel);
+    }
+}
+
+#[test]
+fn an_index_of_rows_that_begin_anywhere_is_reported_though_how_they_begin_is_found_out_by_it() {
+    for (computed, threads) in [false, true].into_iter().flat_map(|c| [16, 32, 64].map(|t| (c, t))) {
+        // As many ends as there are threads, so that whoever stores packets has an end too.
+        let rows = threads / 8;
+        let mut b = Builder::new("trapping");
+        let out = b.tensor("out", ElementType::F32, 2);
+        let src = b.tensor("src", ElementType::F32, 2);
+        let index = b.tensor("index", ElementType::I32, 1);
+        b.tensor_mut(src).mutable = false;
+        b.tensor_mut(index).mutable = false;
+        let (row, cols) = (b.arange(rows), b.arange(7));
+        b.bounds = Bounds::Trap;
+        let named = b.load(index, &[row]);
+        b.bounds = Bounds::default();
+        let [row, named] = [row, named].map(|tile| b.reshape(tile, &[rows, 1]));
+        let cols = b.reshape(cols, &[1, 7]);
+        let mut value = b.load(src, &[row, cols]);
+        if computed {
+            value = b.add(value, value);
+        }
+        b.conflict = Some(Conflict::Disjoint);
+        b.store(out, &[named, cols], value);
+        let mut kernel = b.launch(1);
+        let there = u64::from(rows) - 1;
+        let arguments = [
+            zeros(ElementType::F32, &[there + 4, 7]),
+            Argument::tensor(ElementType::F32, &[there + 1, 7], 0, |at| at),
+            Argument::tensor(ElementType::I32, &[there], 0, |at| at + 1),
+        ];
+        bind(&mut kernel, &arguments, true);
+        let (lowered, outcome, _) = lowered_and_run(&kernel, &schedule(threads, 1), &arguments, [1, 1, 1]);
+        let mut reported: Vec<i64> = outcome.reports.iter().map(|report| report.value).collect();
+        reported.dedup();
+        assert_eq!(reported, [there as i64], "{threads} threads, {}", lowered.kernel);
     }
 }
 
