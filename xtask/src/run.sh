@@ -12,8 +12,9 @@
 #                           of which about 3000 have two writes that do not go together), chosen as those of fuzz are
 #   run.sh bench [ARG…]     the measurement against Triton and torch; ARGs are benches/compare.py's
 #   run.sh collectives [ARG…] elements that meet, beside Triton and torch; ARGs are benches/collectives.py's
-#   run.sh race [SECONDS]   all of it, movement with L2 cold and warm, computed rows and collectives, beside Triton, torch, a copy and CUDA
-#                           C++ by hand; each part begins no case after SECONDS (default: 1200). Drawn in race.html; fails on a bar
+#   run.sh race [SECONDS]   all of it, movement of every width, alignment and type, with L2 cold and warm, computed rows and collectives,
+#                           beside Triton, torch, a copy and CUDA C++ by hand; each part begins no case after SECONDS (default: 1200).
+#                           Drawn in race.html; fails on a bar
 #   run.sh batch [ARG…]     padding a whole batch, beside torch; ARGs are benches/batch.py's
 #   run.sh peers [ARG…]     gathers and sums between GPUs, beside NCCL and torch; ARGs are benches/peers_gather.py's
 #   run.sh serve [ARG…]     the serving loop, sealed, drawn in serving_loop.svg; ARGs are those of the example `serving_loop`
@@ -160,13 +161,18 @@ case $task in
     collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
     race)
         limit=${1:-1200}
-        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race.jsonl" --seconds "$limit" \
-            --jobs "$(($(nproc) / 2))" --l2 cold warm --columns 128 131 576 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
+        jobs=$(($(nproc) / 2))
+        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race.jsonl" --seconds "$limit" --jobs "$jobs" \
+            --l2 cold warm --columns 128 131 576 2880 4096 5120 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
+        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-alignments.jsonl" --seconds "$limit" \
+            --jobs "$jobs" --ops gather scatter slot --misaligned source output both --rows 1000 4096 16384 || exit 2
+        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-types.jsonl" --seconds "$limit" \
+            --jobs "$jobs" --ops gather scatter slot --dtypes f32 f8 --columns 576 7168 --rows 1000 16384 || exit 2
         python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-computed.jsonl" --seconds "$limit" \
             --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096 || exit 2
         python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/race-collectives.jsonl" \
             --seconds "$limit" || exit 2
-        "$here/bench/xtask" bench-report "$out"/race{,-computed,-collectives}.jsonl --bars "$here/bench/bars.json" --page "$out/race.html"
+        "$here/bench/xtask" bench-report "$out"/race{,-alignments,-types,-computed,-collectives}.jsonl --bars "$here/bench/bars.json" --page "$out/race.html"
         ;;
     batch) python3 "$here/bench/batch.py" --ours "$here/bench/libmovement.so" --out "$out/batch.jsonl" "$@" ;;
     peers) python3 "$here/bench/peers_gather.py" --ours "$here/bench/libmovement.so" --out "$out/peers-gather.jsonl" "$@" ;;
