@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::wait_at_exit;
+use super::{LOADS, wait_at_exit};
 
 /// What a library registers for the end of the process while it is loaded would be done there before the wait for that loading, and
 /// take away what it needs: a process that ends between such a registration and the next wait's may crash. As long as the loading
-/// lasts, the wait is registered again so often; each time takes some 32 bytes. A library that is at hand needs none of it:
+/// lasts, the wait is registered again so often; each time takes some 32 bytes. On a machine whose cores are all busy that comes late:
+/// threads that have had work done behind wait for the loading themselves, as they end. A library that is at hand needs none of it:
 /// [`let_wait`](super::let_wait).
 const AGAIN: Duration = Duration::from_micros(2);
 
@@ -34,6 +35,7 @@ impl FirstUse {
 /// What `act` gives, which loads a library, or uses for the first time one that loads others.
 pub(crate) fn registering<R>(act: impl FnOnce() -> R) -> R {
     let is_over = AtomicBool::new(false);
+    let _loading = LOADS.begin();
     thread::scope(|scope| {
         let registers = || {
             while !is_over.load(SeqCst) {
@@ -67,7 +69,9 @@ impl<F: Fn()> Drop for Over<F> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::process::{Command, exit};
 
+    use super::super::COMPILES;
     use super::*;
 
     #[test]
@@ -78,5 +82,37 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert_eq!((library.or_later(|| 1), FirstUse::new().or_later(|| 2)), (1, 2));
+    }
+
+    #[test]
+    fn what_a_library_registers_while_it_is_loaded_is_called_after_that_by_threads_that_have_had_work_done() {
+        let name = "behind::first_use::tests::a_process_that_ends_while_a_library_is_loaded";
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args([name, "--exact", "--ignored", "--nocapture"])
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && text.contains("called with 0 loaded"),
+            "{child:?}"
+        );
+    }
+
+    #[test]
+    #[ignore = "run by `what_a_library_registers_while_it_is_loaded_is_called_after_that_by_threads_that_have_had_work_done`"]
+    #[allow(unsafe_code)]
+    fn a_process_that_ends_while_a_library_is_loaded() {
+        extern "C" fn handler() {
+            println!("called with {} loaded", LOADS.under_way());
+        }
+        drop(COMPILES.begin());
+        let loading = LOADS.begin();
+        // SAFETY: the handler has the type that is wanted, and is of this program.
+        assert_eq!(unsafe { libc::atexit(handler) }, 0);
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(loading);
+        });
+        exit(0);
     }
 }

@@ -45,6 +45,9 @@ pub(crate) static COMPILES: Behind = Behind::new("tilewright-compile");
 /// Calls of a compiler, whoever waits for them; those that were given up are none.
 pub(crate) static CALLS: Behind = Behind::new("tilewright-nvrtc");
 
+/// Loading a library, or using for the first time one that loads others.
+static LOADS: Behind = Behind::new("tilewright-load");
+
 /// The threads that compile what no launch waits for.
 pub(crate) static COMPILERS: Pool = Pool::new(&COMPILES);
 
@@ -145,7 +148,7 @@ impl Behind {
     /// Work on another thread, as long as what is returned is kept.
     pub(crate) fn begin(&'static self) -> Counted {
         self.begun.call_once(wait_at_exit);
-        wait_at_end_of_main();
+        wait_at_end_of_thread();
         self.under_way();
         self.under_way.fetch_add(1, SeqCst);
         Counted(self)
@@ -166,6 +169,7 @@ extern "C" fn at_exit() {
     if IS_ENDING.swap(true, SeqCst) {
         return;
     }
+    LOADS.settle(AT_EXIT);
     COMPILES.settle(AT_EXIT);
     CALLS.settle(AT_EXIT);
     STORES.settle(AT_EXIT);
@@ -174,14 +178,18 @@ extern "C" fn at_exit() {
 }
 
 /// Lets the end of the main thread wait for work that is under way: where it ends the process, its own variables go before anything
-/// of a library does.
-fn wait_at_end_of_main() {
-    struct Main(bool);
+/// of a library does. So do those of any other thread that ends the process, which cannot be told from one that only ends: it waits
+/// for libraries that are being loaded, some tens of milliseconds once, as these have handlers that would be called first.
+fn wait_at_end_of_thread() {
+    struct End {
+        is_main: bool,
+    }
 
-    impl Drop for Main {
+    impl Drop for End {
         fn drop(&mut self) {
-            if self.0 {
-                at_exit();
+            match self.is_main {
+                true => at_exit(),
+                false => _ = LOADS.settle(AT_EXIT),
             }
         }
     }
@@ -192,9 +200,9 @@ fn wait_at_end_of_main() {
         unsafe { libc::gettid() == libc::getpid() }
     }
 
-    thread_local!(static MAIN: Main = Main(is_main()));
+    thread_local!(static END: End = End { is_main: is_main() });
     // A thread that is ending has none any more.
-    let _ = MAIN.try_with(|_| ());
+    let _ = END.try_with(|_| ());
 }
 
 /// Lets the end of the process wait for work that is under way. What is registered last is done first: before the
