@@ -99,7 +99,7 @@ def launches(b: Buffers) -> Iterator[tuple[str, Callable[[int], None]]]:
     """Every configuration, if somebody can write this by hand."""
     case = b.case
     row = case.columns * case.element_bytes
-    if cupy is None or case.op not in INDEXED or case.columns * case.element_bytes < VECTOR_BYTES:
+    if cupy is None or case.op not in INDEXED or row < VECTOR_BYTES:
         return
     anywhere = bool(row % VECTOR_BYTES) or case.misaligned != "none"
     vectors = row // VECTOR_BYTES

@@ -69,9 +69,9 @@ impl<F: Fn()> Drop for Over<F> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::process::{Command, exit};
+    use std::process::exit;
 
-    use super::super::COMPILES;
+    use super::super::{COMPILES, process_of};
     use super::*;
 
     #[test]
@@ -87,10 +87,7 @@ mod tests {
     #[test]
     fn what_a_library_registers_while_it_is_loaded_is_called_after_that_by_threads_that_have_had_work_done() {
         let name = "behind::first_use::tests::a_process_that_ends_while_a_library_is_loaded";
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([name, "--exact", "--ignored", "--nocapture"])
-            .output()
-            .expect("it runs");
+        let child = process_of(name).output().expect("it runs");
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(
             child.status.success() && text.contains("called with 0 loaded"),

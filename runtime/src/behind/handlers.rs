@@ -60,11 +60,11 @@ unsafe extern "C" fn call(waits: *mut c_void) {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, exit};
+    use std::process::exit;
     use std::thread;
     use std::time::Duration;
 
-    use super::super::CALLS;
+    use super::super::{CALLS, process_of};
     use super::*;
 
     unsafe extern "C" {
@@ -74,10 +74,7 @@ mod tests {
     #[test]
     fn what_a_library_registers_during_work_is_called_after_it() {
         let name = "behind::handlers::tests::a_process_that_ends_during_work";
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([name, "--exact", "--ignored", "--nocapture"])
-            .output()
-            .expect("it runs");
+        let child = process_of(name).output().expect("it runs");
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(
             child.status.success() && text.contains("called after 0 of 7"),

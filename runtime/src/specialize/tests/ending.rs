@@ -3,14 +3,14 @@
 #![allow(unsafe_code)] // A process that forks has to say so.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, exit};
+use std::process::exit;
 use std::time::Instant;
 
 use tilewright_dsl::call::Exact;
 use tilewright_testing::Part;
 
 use super::*;
-use crate::behind::COMPILERS;
+use crate::behind::{COMPILERS, process_of};
 use crate::cache::BundleBuilder;
 use crate::compile::{Architecture, CompileError, CompileOptions, Nvrtc, compile};
 
@@ -26,8 +26,7 @@ fn a_process_that_ends_while_something_is_compiled_behind_ends_well() {
     for after in (0..60).step_by(4) {
         let started = Instant::now();
         let name = "specialize::tests::ending::a_process_that_ends";
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args([name, "--exact", "--ignored", "--nocapture"])
+        let child = process_of(name)
             .env(AFTER, after.to_string())
             .output()
             .expect("it runs");
@@ -43,10 +42,7 @@ fn a_process_ends_well_while_a_compilation_that_was_given_up_goes_on() {
     }
     let started = Instant::now();
     let name = "specialize::tests::ending::a_process_that_gives_up";
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--ignored", "--nocapture"])
-        .output()
-        .expect("it runs");
+    let child = process_of(name).output().expect("it runs");
     assert_eq!(child.status.code(), Some(77), "{child:?}");
     assert!(started.elapsed() < LONG, "nobody waits for what does not end");
 }
@@ -107,10 +103,7 @@ fn a_process_that_ends() {
 #[test]
 fn a_child_of_a_fork_launches_and_compiles_and_has_nothing_built_behind() {
     let name = "specialize::tests::ending::a_process_that_forks";
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .output()
-        .expect("it runs");
+    let child = process_of(name).arg("--test-threads=1").output().expect("it runs");
     assert!(child.status.success(), "{child:?}");
 }
 
