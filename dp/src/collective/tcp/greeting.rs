@@ -197,17 +197,10 @@ impl Reception {
             .map_err(|error| super::connection(0, &error))?;
         let mut looked = Instant::now();
         while self.seats.iter().any(Option::is_none) {
-            // That one connection fails, or that there is no room for it now, is none of the ranks' business.
-            let came = listener.accept().ok().map(|(stream, _)| stream);
-            let is_quiet = came.is_none();
-            if let Some(stream) = came.filter(|stream| stream.set_nonblocking(true).is_ok()) {
-                let heard = Vec::with_capacity(Greeting::BYTES);
-                self.newcomers.push(Newcomer { stream, heard });
-            }
+            let is_quiet = !self.accept(listener);
             self.listen()?;
-            if self.newcomers.len() > self.size.saturating_add(STRANGERS) {
-                self.newcomers.remove(0);
-            }
+            let beyond = self.newcomers.len().saturating_sub(self.room());
+            self.newcomers.drain(..beyond);
             if looked.elapsed() > LOOK {
                 looked = Instant::now();
                 self.look()?;
@@ -221,6 +214,28 @@ impl Reception {
             }
         }
         Ok(())
+    }
+
+    /// How many may be silent at a time.
+    fn room(&self) -> usize {
+        self.size.saturating_add(STRANGERS)
+    }
+
+    /// Lets in those that have connected, and says whether there were any. A rank may stand behind many strangers, and where the
+    /// system has no room left for those that wait, it is a second before the rank tries again: so as many as there is room
+    /// for come in before anybody is heard.
+    fn accept(&mut self, listener: &TcpListener) -> bool {
+        for count in 0..self.room() {
+            // That one connection fails, or that there is no room for it now, is none of the ranks' business.
+            let Ok((stream, _)) = listener.accept() else {
+                return count > 0;
+            };
+            if stream.set_nonblocking(true).is_ok() {
+                let heard = Vec::with_capacity(Greeting::BYTES);
+                self.newcomers.push(Newcomer { stream, heard });
+            }
+        }
+        true
     }
 
     /// Hears all that were not heard to the end.

@@ -21,8 +21,9 @@ use greeting::{Greeting, Reception};
 
 /// How long a rank waits before it tries again to reach rank 0, which may not be there yet.
 const RETRY: Duration = Duration::from_millis(20);
-/// How long one address of several is tried.
-const TRY: Duration = Duration::from_secs(1);
+/// How long an address is tried at first, and at last. Where many connect, the system may have no room for one more, and would
+/// try again by itself only after seconds.
+const TRIES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 /// How long it may take to tell a rank that the group is over.
 const TELL: Duration = Duration::from_millis(100);
 
@@ -268,13 +269,11 @@ fn listen_at_home() -> io::Result<(TcpListener, u16)> {
 /// A connection to rank 0 at one of its addresses, as soon as it listens.
 fn connect(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let [mut patience, most] = TRIES;
     loop {
         for address in addresses {
-            let left = or_grace(deadline).left();
-            let connected = match left.map(|left| if addresses.len() > 1 { left.min(TRY) } else { left }) {
-                Some(left) => TcpStream::connect_timeout(address, left),
-                None => TcpStream::connect(address),
-            };
+            let left = or_grace(deadline).left().unwrap_or(Duration::MAX);
+            let connected = TcpStream::connect_timeout(address, left.min(patience));
             match connected {
                 // A port that the system gives out may be given to this very connection, which then has itself for a peer.
                 Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {}
@@ -284,6 +283,9 @@ fn connect(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream
         }
         if deadline.is_past() {
             return Err(refused);
+        }
+        if refused.kind() == io::ErrorKind::TimedOut {
+            patience = most.min(patience * 2);
         }
         thread::sleep(RETRY);
     }
