@@ -146,6 +146,14 @@ seeds() {
     done
 }
 
+# movement NAME ARG…: a part of the race.
+movement() {
+    local name=$1
+    shift
+    python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/$name.jsonl" --seconds "$limit" \
+        --jobs $(($(nproc) / 2)) "$@" || exit 2
+}
+
 task=${1:-tests}
 [ $# -gt 0 ] && shift
 case $task in
@@ -161,15 +169,10 @@ case $task in
     collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
     race)
         limit=${1:-1200}
-        jobs=$(($(nproc) / 2))
-        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race.jsonl" --seconds "$limit" --jobs "$jobs" \
-            --l2 cold warm --columns 128 131 576 2880 4096 5120 7167 7168 --rows 1 64 1000 4096 16384 || exit 2
-        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-alignments.jsonl" --seconds "$limit" \
-            --jobs "$jobs" --ops gather scatter slot --misaligned source output both --rows 1000 4096 16384 || exit 2
-        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-types.jsonl" --seconds "$limit" \
-            --jobs "$jobs" --ops gather scatter slot --dtypes f32 f8 --columns 576 7168 --rows 1000 16384 || exit 2
-        python3 "$here/bench/compare.py" --ours "$here/bench/libmovement.so" --out "$out/race-computed.jsonl" --seconds "$limit" \
-            --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096 || exit 2
+        movement race --l2 cold warm --columns 128 131 576 2880 4096 5120 7167 7168 --rows 1 64 1000 4096 16384
+        movement race-alignments --ops gather scatter slot --misaligned source output both --rows 1000 4096 16384
+        movement race-types --ops gather scatter slot --dtypes f32 f8 --columns 576 7168 --rows 1000 16384
+        movement race-computed --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096
         python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/race-collectives.jsonl" \
             --seconds "$limit" || exit 2
         "$here/bench/xtask" bench-report "$out"/race{,-alignments,-types,-computed,-collectives}.jsonl --bars "$here/bench/bars.json" --page "$out/race.html"

@@ -332,6 +332,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::behind::process_of;
     use crate::elf::image;
     use crate::fuzz::variable;
 
@@ -424,9 +425,7 @@ mod tests {
     /// It takes another process, which runs the ignored test below.
     #[test]
     fn what_is_let_through_does_not_end_the_process() {
-        let child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "library::loader::tests::damaged_libraries_are_loaded"])
-            .args(["--include-ignored", "--nocapture"])
+        let child = process_of("library::loader::tests::damaged_libraries_are_loaded")
             .output()
             .expect("a process");
         let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);

@@ -64,7 +64,8 @@ impl Sites {
     /// That of a call.
     pub(super) fn slot_of(&self, call: &Call<'_>) -> SiteSlot<'_> {
         let mut hasher = self.hasher.build_hasher();
-        call.definition().kernel().hash(&mut hasher);
+        // Of one with other compile-time arguments it is another one: these may differ from step to step.
+        call.definition().identity().for_each(|part| part.hash(&mut hasher));
         let arguments = call.arguments();
         hasher.write_usize(arguments.len());
         for argument in arguments.iter().take(TOLD_APART_BY) {
@@ -131,5 +132,34 @@ impl FoundSite<'_> {
             *times = 0;
         }
         Ok(is_admitted.then_some(site))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tilewright_dsl::call::Exact;
+    use tilewright_dsl::kernel;
+    use tilewright_dsl::lang::*;
+
+    use super::*;
+    use crate::{Device, TensorError};
+
+    #[kernel(grid = [rows])]
+    fn fill(out: &mut Tensor<u32, 1>, rows: Count, #[comptime] value: usize) {
+        out.store([program_id(0)], value as u32);
+    }
+
+    /// A gather between ranks cuts its rows in other pieces from step to step.
+    #[test]
+    fn calls_that_differ_in_a_compile_time_argument_or_in_their_tensors_have_sites_of_their_own()
+    -> Result<(), TensorError> {
+        let device = Device::cpu();
+        let sites = Sites::default();
+        let [mut one, mut other] = [device.zeros::<u32, 1>([4])?, device.zeros::<u32, 1>([4])?];
+        let first = sites.slot_of(&fill(&mut one, Exact(1), 7)).hash;
+        assert_eq!(first, sites.slot_of(&fill(&mut one, Exact(3), 7)).hash);
+        assert_ne!(first, sites.slot_of(&fill(&mut one, Exact(1), 8)).hash);
+        assert_ne!(first, sites.slot_of(&fill(&mut other, Exact(1), 7)).hash);
+        Ok(())
     }
 }
