@@ -3,24 +3,23 @@
 //! The recorder is found through a thread-local, so that tiles are plain `Copy` values and operators work on them.
 //! The first mistake is kept and recording goes on, so that a body needs no `?`.
 
+mod declare;
+mod known;
+
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::TraceError;
-use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{
-    Arena, BinaryOp, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Layout, List, Literal, Local,
-    Parameter, ParameterKind, Requirement, Shape, Span, Statement, Symbol, TensorParameter, Type, verify,
+    Arena, Bindings, Block, Bounds, Expression, Function, Handle, Kernel, Literal, Local, Shape, Span, Statement,
+    Symbol, Type, verify,
 };
 use crate::panic;
-use crate::trace::{ParameterFacts, TensorFacts, TraceRequest, Traced};
+use crate::trace::{TraceRequest, Traced};
 use crate::transform::{hopeless, without_empty_tiles};
-
-/// The most axes that a tensor has.
-const MAX_AXES: usize = 4;
 
 /// The most trips of all loops of a kernel that are unrolled.
 pub const MAX_TRIPS: usize = 1 << 13;
@@ -453,139 +452,6 @@ impl Recorder {
         self.kernel.locals.get(local).map_or(Type::INDEX, |l| l.ty)
     }
 
-    /// Declares the next parameter, a tensor.
-    pub(crate) fn declare_tensor(&mut self, name: String, element: ElementType, rank: usize, mutable: bool) -> u32 {
-        let facts = match self.request.parameters.get(self.kernel.parameters.len()) {
-            Some(ParameterFacts::Tensor(facts)) if facts.extents.len() == rank => Some(facts.clone()),
-            _ => None,
-        };
-        if facts.is_none() {
-            let message =
-                format!("parameter `{name}` is a tensor of rank {rank}, and the trace request does not describe one");
-            self.fail(self.kernel.span, message, None);
-        }
-        self.declare_memory(name, element, rank, None, mutable, facts)
-    }
-
-    /// Declares the next parameter, a list of tensors of this rank, be it of peers.
-    pub(crate) fn declare_list(
-        &mut self,
-        name: String,
-        element: ElementType,
-        rank: usize,
-        mutable: bool,
-        peers: bool,
-    ) -> u32 {
-        let facts = match self.request.parameters.get(self.kernel.parameters.len()) {
-            Some(ParameterFacts::List(facts)) if facts.extents.len() == rank + 1 => Some(facts.clone()),
-            _ => None,
-        };
-        if !(1..MAX_AXES).contains(&rank) {
-            let message = format!("`{name}` is a list of tensors of rank {rank}; lists are of rank 1 to 3");
-            self.fail(self.kernel.span, message, None);
-        } else if facts.is_none() {
-            let message = format!(
-                "parameter `{name}` is a list of tensors of rank {rank}, and the trace request does not describe one"
-            );
-            self.fail(self.kernel.span, message, None);
-        }
-        let list = Some(List {
-            shared: [false; 4],
-            peers,
-        });
-        self.declare_memory(name, element, (rank + 1).min(MAX_AXES), list, mutable, facts)
-    }
-
-    fn declare_memory(
-        &mut self,
-        name: String,
-        element: ElementType,
-        rank: usize,
-        list: Option<List>,
-        mutable: bool,
-        facts: Option<TensorFacts>,
-    ) -> u32 {
-        let position = self.kernel.parameters.len();
-        let (layout, alignment) = facts.map_or((Layout::Strided, 1), |facts| (facts.layout, facts.alignment));
-        let alignment = alignment.max(element.size() as u32);
-        let tensor = TensorParameter {
-            element,
-            rank: rank as u8,
-            list,
-            mutable,
-            layout,
-            alignment,
-        };
-        self.kernel.parameters.push(Parameter {
-            name,
-            kind: ParameterKind::Tensor(tensor),
-        });
-        position as u32
-    }
-
-    /// Needs all tensors of a list to have one extent on `axis`.
-    pub(crate) fn share(&mut self, parameter: u32, axis: u8) {
-        let parameter = self.kernel.parameters.get_mut(parameter as usize);
-        if let Some(ParameterKind::Tensor(tensor)) = parameter.map(|parameter| &mut parameter.kind)
-            && let Some(list) = &mut tensor.list
-        {
-            list.shared[usize::from(axis)] = true;
-        }
-    }
-
-    /// Where the kernel stands.
-    pub(crate) fn kernel_span(&self) -> Span {
-        self.kernel.span
-    }
-
-    /// Whether other ranks read and write the tensors of this parameter.
-    pub(crate) fn is_of_peers(&self, parameter: u32) -> bool {
-        self.kernel.is_of_peers(parameter)
-    }
-
-    /// Declares the next parameter, a count or scalar.
-    pub(crate) fn declare_value(&mut self, name: String, kind: ParameterKind) -> u32 {
-        self.kernel.parameters.push(Parameter { name, kind });
-        self.kernel.parameters.len() as u32 - 1
-    }
-
-    /// The grid of the kernel.
-    pub(crate) fn set_grid(&mut self, grid: Vec<Handle<Expression>>) {
-        self.kernel.grid = grid;
-    }
-
-    /// Has the host test a condition before every launch: of several joined by "and" each on its own, for its own values.
-    pub(crate) fn require(&mut self, condition: Handle<Expression>, span: Span) {
-        if self.error.is_some() {
-            return;
-        }
-        if let Some(Expression::Binary {
-            op: BinaryOp::And,
-            left,
-            right,
-        }) = self.kernel.expressions.get(condition)
-        {
-            let (left, right) = (*left, *right);
-            self.require(left, span);
-            return self.require(right, span);
-        }
-        if self.depth() > 1 {
-            let message =
-                "`require` inside recorded control flow: it is tested before the launch, whatever the kernel does";
-            let advice = "write it before the `if` or loop, or use `device_assert`";
-            return self.fail(span, message, Some(advice));
-        }
-        if condition.index() < self.kernel.expressions.len()
-            && let Some((value, what)) = verify::unknown_to_host(&self.kernel, condition)
-        {
-            let place = self.kernel.spans.get(value.index()).copied().filter(Span::is_known);
-            let message = format!("`require` is tested before the launch, and this depends on {what}");
-            let advice = "use `device_assert` for what only the device knows";
-            return self.fail(place.unwrap_or(span), message, Some(advice));
-        }
-        self.kernel.requirements.push(Requirement { condition, span });
-    }
-
     /// The policy of accesses that name none.
     pub(crate) fn bounds(&self) -> Bounds {
         self.bounds
@@ -609,105 +475,5 @@ impl Recorder {
     /// Refuses launches in which an access is narrow that does not say that it may be.
     pub(crate) fn deny_narrow(&mut self) {
         self.denies_narrow = true;
-    }
-
-    /// The value of `expression` while recording; an extent it depends on becomes part of the variant's class.
-    pub(crate) fn constant(&mut self, expression: Handle<Expression>, span: Span) -> Option<i64> {
-        let advice =
-            "a tile's extents are literals, tensor extents, exact counts, const generics, or `#[comptime]` parameters";
-        let pinned = self.pinned.len();
-        let value = self.evaluate(expression).and_then(|value| {
-            let integer = value.as_integer().and_then(|v| i64::try_from(v).ok());
-            integer.ok_or_else(|| "a float".into())
-        });
-        match value {
-            Ok(value) => {
-                self.lengths.extend((self.pinned.len() > pinned).then_some(value));
-                Some(value)
-            }
-            Err(what) => {
-                self.fail(
-                    span,
-                    format!("a compile-time integer is needed here, but this depends on {what}"),
-                    Some(advice),
-                );
-                None
-            }
-        }
-    }
-
-    fn evaluate(&mut self, expression: Handle<Expression>) -> Result<Literal, String> {
-        let mut needed = BTreeSet::new();
-        let mut open = vec![expression];
-        while let Some(value) = open.pop() {
-            if !needed.insert(value) {
-                continue;
-            }
-            match self.kernel.expressions.get(value) {
-                Some(
-                    node @ (Expression::Literal(_)
-                    | Expression::Symbol(_)
-                    | Expression::Binary { .. }
-                    | Expression::Unary { .. }
-                    | Expression::Cast { .. }
-                    | Expression::MultipleOf { .. }),
-                ) => node.for_each_operand(|operand| open.push(operand)),
-                Some(Expression::Argument(_)) => return Err("a run-time argument".into()),
-                Some(Expression::Local(_)) => return Err("a mutable variable".into()),
-                Some(Expression::Load(_) | Expression::Atomic(_)) => return Err("a value loaded from memory".into()),
-                Some(Expression::Member { .. }) => {
-                    return Err(
-                        "the extent of one tensor of a list, which may differ from the others': say `list.extent(axis)` \
-                         of what all of them share, or `list.max_extent(axis)`"
-                            .into(),
-                    );
-                }
-                Some(_) => return Err("a run-time value".into()),
-                None => return Err("a value from outside the kernel".into()),
-            }
-        }
-        // Operands come before their users.
-        let mut values = HashMap::new();
-        for value in needed {
-            let found = match self.kernel.expressions[value].clone() {
-                Expression::Symbol(symbol) => Some(Literal::index(self.pin(symbol)?)),
-                node => arithmetic::evaluate(&node, |operand| values.get(&operand).copied()),
-            };
-            values.insert(value, found.ok_or("a run-time value")?);
-        }
-        values
-            .get(&expression)
-            .copied()
-            .ok_or_else(|| "a run-time value".into())
-    }
-
-    /// The value of a launch symbol, which becomes part of the variant's class.
-    fn pin(&mut self, symbol: Symbol) -> Result<i64, String> {
-        let facts = |position: u32| self.request.parameters.get(position as usize);
-        let value = match symbol {
-            Symbol::Extent { tensor, axis } => match facts(tensor) {
-                Some(ParameterFacts::Tensor(facts) | ParameterFacts::List(facts)) => {
-                    match facts.extents.get(axis as usize) {
-                        Some(&extent) => extent.min(i64::MAX as u64) as i64,
-                        None => return Err("the extent of an axis that the tensor does not have".into()),
-                    }
-                }
-                _ => return Err("the extent of an undescribed tensor".into()),
-            },
-            Symbol::Count(position) => match facts(position) {
-                Some(ParameterFacts::Exact(count)) => *count,
-                _ => {
-                    let name = self.kernel.parameters.get(position as usize).map_or("", |p| &p.name);
-                    return Err(format!(
-                        "the count `{name}`, which this launch does not bind as `Exact`"
-                    ));
-                }
-            },
-            Symbol::ProgramId(_) => return Err("the program's id".into()),
-            Symbol::NumPrograms(_) => return Err("the number of programs".into()),
-            Symbol::Stride { .. } => return Err("a stride".into()),
-        };
-        self.pinned.push((symbol, value));
-        Ok(value)
     }
 }

@@ -1,10 +1,13 @@
 //! What passes make of kernels that are written by hand.
 
+mod early;
+mod quotients;
+
 use super::super::interpret::{self, Memory, Passed};
 use super::super::verify::tests::{Example, example};
 use super::super::verify::verify;
 use super::super::*;
-use super::{common, dead, early, hoist, name, name_invariants, quotients as passes_quotients, widen};
+use super::{common, dead, hoist, name, name_invariants, widen};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, BinaryOp, Literal, MemoryOrder, MemoryScope};
 
@@ -50,6 +53,29 @@ fn loads(kernel: &Kernel) -> usize {
             }
         )
     })
+}
+
+fn stored(e: &mut Example, value: Use) {
+    let store = e.store(value);
+    e.b.store(store);
+}
+
+/// What another thread has found, a number less than 128.
+fn handed(e: &mut Example) -> Use {
+    let value = Literal::new(5u32).into();
+    let by = Literal::new(1u32).into();
+    e.b.emit(Operation::Shuffle {
+        kind: Shuffle::Exchange,
+        value,
+        by,
+        group: 32,
+    })
+}
+
+/// A load of so many bytes for each thread.
+fn strided(e: &mut Example, bytes: i64) -> Load {
+    let place = e.own(e.source, bytes);
+    Load { place, ..e.load(U32) }
 }
 
 #[test]
@@ -415,409 +441,4 @@ fn offsets_that_differ_by_a_constant_share_a_name() {
         1,
         "{kernel}"
     );
-}
-
-fn stored(e: &mut Example, value: Use) {
-    let store = e.store(value);
-    e.b.store(store);
-}
-
-/// What comes before threads first meet, once what may is done ahead.
-fn ahead(fill: impl Fn(&mut Example)) -> Kernel {
-    let kernel = changed(fill, early::run);
-    let before = kernel.body.iter().take_while(|(statement, _)| !statement.meets());
-    let body = before.cloned().collect();
-    Kernel { body, ..kernel }
-}
-
-/// How many loads come before the first barrier, once those that may do.
-fn loads_ahead(fill: impl Fn(&mut Example)) -> usize {
-    loads(&ahead(|e| {
-        e.b.push(Statement::Barrier { group: 64 });
-        fill(e);
-    }))
-}
-
-/// What another thread has found, a number less than 128.
-fn handed(e: &mut Example) -> Use {
-    let value = Literal::new(5u32).into();
-    let by = Literal::new(1u32).into();
-    e.b.emit(Operation::Shuffle {
-        kind: Shuffle::Exchange,
-        value,
-        by,
-        group: 32,
-    })
-}
-
-/// How many loads come before threads first hand one another something, which `fill` gets.
-fn loads_ahead_of_handing(fill: impl Fn(&mut Example, Use)) -> usize {
-    loads(&ahead(|e| {
-        let found = handed(e);
-        fill(e, found);
-    }))
-}
-
-/// A load of so many bytes for each thread.
-fn strided(e: &mut Example, bytes: i64) -> Load {
-    let place = e.own(e.source, bytes);
-    Load { place, ..e.load(U32) }
-}
-
-#[test]
-fn what_waits_for_nothing_is_loaded_before_threads_meet() {
-    let alone = |e: &mut Example| {
-        let load = e.load(U32);
-        let value = e.b.load(load);
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(alone), 1);
-    // With what its place is made of.
-    let by_another = |e: &mut Example| {
-        let load = e.load(U32);
-        let place = e.b.load(load);
-        let place = e.b.binary(BinaryOp::And, place, Literal::new(127u32).into());
-        let place = e.b.index(place);
-        let offset = e.b.indices().scale(place, 4);
-        let value = e.b.load(Load {
-            place: Place { offset, ..load.place },
-            ..load
-        });
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(by_another), 2);
-    // But not what cannot come along.
-    let by_what_stays = |e: &mut Example| {
-        let store = e.store(Literal::new(1u32).into());
-        let place = e.b.atomic(one_more(store.place), true).expect("its result is wanted");
-        let place = e.b.index(place);
-        let load = e.load(U32);
-        let offset = e.b.indices().scale(place, 4);
-        let offset = e.b.indices().low(offset, 9);
-        let value = e.b.load(Load {
-            place: Place { offset, ..load.place },
-            ..load
-        });
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(by_what_stays), 0);
-    // Little of it.
-    let much = |e: &mut Example| {
-        for step in 0..30 {
-            let load = e.load(U32);
-            let offset = e.b.indices().offset(load.place.offset, 4 * step);
-            let value = e.b.load(Load {
-                place: Place { offset, ..load.place },
-                ..load
-            });
-            stored(e, value);
-        }
-    };
-    assert_eq!(loads_ahead(much), 16);
-}
-
-#[test]
-fn what_may_be_another_value_or_no_memory_is_loaded_where_it_stands() {
-    let again = |store: Store, load: Load| Load {
-        place: store.place,
-        read_only: false,
-        ..load
-    };
-    // Memory that is written.
-    let written = |e: &mut Example| {
-        let load = e.load(U32);
-        let store = e.store(Literal::new(7u32).into());
-        e.b.store(store);
-        let value = e.b.load(again(store, load));
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(written), 0);
-    // Behind what may end the thread.
-    let ended = |e: &mut Example| {
-        let first = e.first_warp();
-        e.b.when(first, |b| b.push(Statement::Exit));
-        let load = e.load(U32);
-        let value = e.b.load(load);
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(ended), 0);
-    // Behind what others are asked about.
-    let acquire = |e: &mut Example| {
-        let load = e.load(U32);
-        let store = e.store(Literal::new(7u32).into());
-        let order = Order::Strong(MemoryOrder::Acquire, MemoryScope::Device);
-        let seen = e.b.load(Load {
-            order,
-            ..again(store, load)
-        });
-        (load, seen)
-    };
-    let acquired = |e: &mut Example| {
-        let (load, seen) = acquire(e);
-        let value = e.b.load(load);
-        let value = e.b.binary(BinaryOp::Add, value, seen);
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead(acquired), 0);
-    // Behind what one thread was told of before.
-    let kernel = changed(
-        |e| {
-            let (load, seen) = acquire(e);
-            e.b.push(Statement::Barrier { group: 64 });
-            let value = e.b.load(load);
-            let value = e.b.binary(BinaryOp::Add, value, seen);
-            stored(e, value);
-        },
-        early::run,
-    );
-    let order: Vec<bool> = kernel
-        .body
-        .iter()
-        .map(|(statement, _)| matches!(statement, Statement::Barrier { .. }))
-        .collect();
-    assert_eq!(order.iter().position(|is_barrier| *is_barrier), Some(1), "{kernel}");
-}
-
-#[test]
-fn what_waits_for_nothing_is_loaded_before_threads_hand_one_another_something() {
-    let alone = |e: &mut Example, found: Use| {
-        let load = e.load(U32);
-        let value = e.b.load(load);
-        let value = e.b.binary(BinaryOp::Add, value, found);
-        stored(e, value);
-    };
-    assert_eq!(loads_ahead_of_handing(alone), 1);
-    let voted = ahead(|e| {
-        let condition = e.first_warp().into();
-        let (kind, group) = (Vote::Ballot, 32);
-        let found = e.b.emit(Operation::Vote { kind, condition, group });
-        alone(e, found);
-    });
-    assert_eq!(loads(&voted), 1);
-    // Where a loop follows, still before all meet.
-    let kernel = changed(
-        |e| {
-            let found = handed(e);
-            let (zero, two) = (e.b.constant(0), e.b.constant(2));
-            let store = e.store(found);
-            e.b.count(zero, two, 1, Unroll::Free, |b, _, _| b.store(store));
-            e.b.push(Statement::Barrier { group: 128 });
-            alone(e, found);
-        },
-        early::run,
-    );
-    let kinds: Vec<_> = kernel.body.iter().map(|(statement, _)| statement).collect();
-    assert!(
-        matches!(
-            kinds[1..4],
-            [Statement::For { .. }, Statement::Let { .. }, Statement::Barrier { .. }]
-        ),
-        "{kernel}"
-    );
-}
-
-#[test]
-fn what_some_threads_load_is_loaded_ahead_by_the_same_ones() {
-    // The others have no memory there.
-    let condition = |e: &mut Example| {
-        let (thread, limit) = (e.b.thread(), e.b.constant(16));
-        e.b.indices().less(thread, limit)
-    };
-    let accepted = |e: &mut Example, found: Use| {
-        let (some, load, store) = (condition(e), strided(e, 512), e.store(found));
-        e.b.when(some, |b| {
-            let value = b.load(load);
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(accepted), 1);
-    let rejected = |e: &mut Example, found: Use| {
-        let (some, load, store) = (condition(e), strided(e, 512), e.store(found));
-        let others = e.b.indices().not(some);
-        let reject = |b: &mut Builder| {
-            let value = b.load(load);
-            b.store(Store { value, ..store });
-        };
-        e.b.choose(others, |b| b.store(store), reject);
-    };
-    assert_eq!(loads_ahead_of_handing(rejected), 1);
-    // With what its place is made of, and its own condition.
-    let by_another = |e: &mut Example, found: Use| {
-        let (some, load, store) = (condition(e), strided(e, 512), e.store(found));
-        let (thread, limit) = (e.b.thread(), e.b.constant(5));
-        let (most, few) = (e.first_warp(), e.b.indices().less(limit, thread));
-        e.b.when(most, |b| {
-            b.when(some, |b| {
-                let place = b.load(load);
-                let place = b.binary(BinaryOp::And, place, Literal::new(127u32).into());
-                let place = b.index(place);
-                let offset = b.indices().scale(place, 4);
-                let value = b.load(Load {
-                    place: Place { offset, ..load.place },
-                    predicate: Some(few),
-                    ..load
-                });
-                b.store(Store { value, ..store });
-            });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(by_another), 2);
-    // Little of it.
-    let much = |e: &mut Example, found: Use| {
-        let (some, load, store) = (condition(e), strided(e, 4), e.store(found));
-        for step in 0..10 {
-            let offset = e.b.indices().offset(load.place.offset, 4 * step);
-            let place = Place { offset, ..load.place };
-            let value = e.b.load(Load { place, ..load });
-            e.b.store(Store { value, ..store });
-            let offset = e.b.indices().offset(offset, 1024);
-            let place = Place { offset, ..load.place };
-            e.b.when(some, |b| {
-                let value = b.load(Load { place, ..load });
-                b.store(Store { value, ..store });
-            });
-        }
-    };
-    assert_eq!(loads_ahead_of_handing(much), 16);
-}
-
-#[test]
-fn what_some_threads_load_by_what_is_found_there_or_written_is_loaded_where_it_stands() {
-    let by_condition = |e: &mut Example, found: Use| {
-        let (place, limit) = (e.b.index(found), e.b.constant(7));
-        let (some, load, store) = (e.b.indices().less(place, limit), e.load(U32), e.store(found));
-        e.b.when(some, |b| {
-            let value = b.load(load);
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(by_condition), 0);
-    let by_place = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        e.b.when(some, |b| {
-            let place = b.index(found);
-            let offset = b.indices().scale(place, 4);
-            let place = Place { offset, ..load.place };
-            let value = b.load(Load { place, ..load });
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(by_place), 0);
-    let by_register = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        let register = e.b.register("place", U32);
-        e.b.assign(register, Literal::new(3u32).into());
-        e.b.when(some, |b| {
-            let place = b.read(register);
-            let place = b.index(place);
-            let offset = b.indices().scale(place, 4);
-            let place = Place { offset, ..load.place };
-            let value = b.load(Load { place, ..load });
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(by_register), 0);
-    // Memory that somebody may write, though nobody has.
-    let written = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        let load = Load {
-            place: store.place,
-            ..load
-        };
-        e.b.when(some, |b| {
-            let value = b.load(load);
-            let value = b.binary(BinaryOp::Add, value, found);
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(written), 0);
-    // What a value is known to be only there.
-    let claimed = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        e.b.when(some, |b| {
-            let value = b.known(Operation::Load(load), Some(Facts::between(1, 255)));
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(claimed), 0);
-    // Behind a loop in the block, and where the thread may end.
-    let behind_a_loop = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        let (zero, two) = (e.b.constant(0), e.b.constant(2));
-        e.b.when(some, |b| {
-            b.count(zero, two, 1, Unroll::Free, |b, _, _| b.store(store));
-            let value = b.load(load);
-            b.store(Store { value, ..store });
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(behind_a_loop), 0);
-    let ended = |e: &mut Example, found: Use| {
-        let (some, load, store) = (e.first_warp(), e.load(U32), e.store(found));
-        e.b.when(some, |b| {
-            let value = b.load(load);
-            b.store(Store { value, ..store });
-            b.push(Statement::Exit);
-        });
-    };
-    assert_eq!(loads_ahead_of_handing(ended), 0);
-}
-
-/// Packets of two divisors, the second of which `between` makes, and what is stored of both: where each quotient stands.
-fn quotients(between: impl Fn(&mut Example, Use) -> Use) -> Vec<usize> {
-    let kernel = changed(
-        |e| {
-            let packet = Type::packet(ElementType::F32, 4);
-            let load = strided(e, 16);
-            let dividends = e.b.load(Load { ty: packet, ..load });
-            let divide = |e: &mut Example, by| e.b.binary(BinaryOp::Divide, dividends, by);
-            let first = divide(e, Literal::new(3f32).into());
-            let place = e.own(e.target, 32);
-            let store = |e: &mut Example, value, place| {
-                let store = e.store(value);
-                e.b.store(Store { place, ..store });
-            };
-            store(e, first, place);
-            let by = between(e, first);
-            let second = divide(e, by);
-            let offset = e.b.indices().offset(place.offset, 16);
-            store(e, second, Place { offset, ..place });
-        },
-        passes_quotients::run,
-    );
-    let statements = kernel.body.iter().enumerate();
-    let divides = statements.filter(|(_, (statement, _))| match statement {
-        Statement::Let { value, operation } => kernel.divides_several(*value, operation),
-        _ => false,
-    });
-    divides.map(|(at, _)| at).collect()
-}
-
-#[test]
-fn packets_are_divided_one_after_the_other_unless_one_needs_what_comes_of_another() {
-    let together = |between: fn(&mut Example, Use) -> Use| {
-        let found = quotients(between);
-        found[1] == found[0] + 1
-    };
-    // What the second divisor is made of is computed ahead.
-    assert!(together(|e, _| {
-        let load = strided(e, 4);
-        let ty = Type::scalar(ElementType::F32);
-        e.b.load(Load { ty, ..load });
-        e.b.binary(BinaryOp::Add, Literal::new(1f32).into(), Literal::new(4f32).into())
-    }));
-    assert!(together(|e, _| {
-        let two = Literal::new(2f32).into();
-        e.b.binary(BinaryOp::Multiply, two, two)
-    }));
-    // Not what is found of the first quotients, loaded behind them, or found together.
-    assert!(!together(|e, first| e.b.part(first, 1, 1)));
-    assert!(!together(|e, _| {
-        let load = strided(e, 4);
-        let ty = Type::scalar(ElementType::F32);
-        e.b.load(Load { ty, ..load })
-    }));
-    assert!(!together(|e, _| {
-        handed(e);
-        Literal::new(7f32).into()
-    }));
 }
