@@ -271,6 +271,7 @@ fn connect(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream
     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let [mut patience, most] = TRIES;
     loop {
+        let mut is_late = false;
         for address in addresses {
             let left = or_grace(deadline).left().unwrap_or(Duration::MAX);
             let connected = TcpStream::connect_timeout(address, left.min(patience));
@@ -278,13 +279,16 @@ fn connect(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream
                 // A port that the system gives out may be given to this very connection, which then has itself for a peer.
                 Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {}
                 Ok(stream) => return Ok(stream),
-                Err(error) => refused = error,
+                Err(error) => {
+                    is_late |= error.kind() == io::ErrorKind::TimedOut;
+                    refused = error;
+                }
             }
         }
         if deadline.is_past() {
             return Err(refused);
         }
-        if refused.kind() == io::ErrorKind::TimedOut {
+        if is_late {
             patience = most.min(patience * 2);
         }
         thread::sleep(RETRY);
