@@ -139,10 +139,9 @@ fn a_flood_of_strangers_takes_no_more_time_than_the_limit() {
 fn a_rank_comes_in_soon_after_there_is_room_for_it() {
     let (listener, address) = listener();
     rustix::net::listen(&listener, 0).unwrap();
-    let strangers: Vec<_> = (0..2)
-        .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(100)))
-        .collect();
-    assert!(strangers[0].is_ok() && strangers[1].is_err(), "{strangers:?}");
+    let stranger = |_| TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+    let strangers: Vec<_> = (0..100).map_while(stranger).collect();
+    assert!(strangers.len() < 100, "there is room for everybody");
     let rank = thread::spawn(move || {
         let rank = TcpExchange::join(address, 1, 2, AMPLE);
         (rank, Instant::now())
