@@ -85,31 +85,36 @@ impl Bar {
             && names(&self.misaligned, &case.misaligned)
             && names(&self.l2, &case.l2)
     }
+}
 
-    /// How many cases it is about that have been measured, and which of them it is not met by.
-    pub fn judge(&self, figures: &[Figure]) -> (usize, Vec<Unmet>) {
-        let ours = figures.iter().filter(|figure| figure.role == Role::Ours);
-        let mut judged: Vec<(&Case, u64)> = Vec::new();
-        let mut unmet = Vec::new();
-        for figure in ours {
-            let at = (&figure.case, figure.rows);
-            if judged.contains(&at) || !self.is_about(&figure.case, figure.rows) {
-                continue;
-            }
-            let best = |role| super::best(figures, &figure.case, figure.rows, role);
-            let Some((ours, other)) = best(Role::Ours).zip(best(self.over)) else {
+/// How many cases bars are about that have been measured, each over what it is to be compared with, and which of them are slower. Of
+/// several bars for one of these the strictest counts.
+pub fn judge(bars: &[Bar], figures: &[Figure]) -> (usize, Vec<Unmet>) {
+    let mut judged: Vec<(&Case, u64)> = Vec::new();
+    let (mut cases, mut unmet) = (0, Vec::new());
+    for figure in figures.iter().filter(|figure| figure.role == Role::Ours) {
+        let at = (&figure.case, figure.rows);
+        if judged.contains(&at) {
+            continue;
+        }
+        judged.push(at);
+        for over in [Role::Floor, Role::Hand, Role::Peer] {
+            let about = bars.iter().filter(|bar| bar.over == over && bar.is_about(at.0, at.1));
+            let strictest = about.map(|bar| bar.most).min_by(f64::total_cmp);
+            let best = |role| super::best(figures, at.0, at.1, role);
+            let Some((most, (ours, other))) = strictest.zip(best(Role::Ours).zip(best(over))) else {
                 continue;
             };
-            judged.push(at);
-            if ours / other > self.most {
+            cases += 1;
+            if ours / other > most {
                 unmet.push(Unmet {
-                    case: format!("{} on {} rows", figure.case, figure.rows),
+                    case: format!("{} on {} rows", at.0, at.1),
                     is: ours / other,
-                    most: self.most,
-                    over: self.over.name(),
+                    most,
+                    over: over.name(),
                 });
             }
         }
-        (judged.len(), unmet)
     }
+    (cases, unmet)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::{At, TaskError};
 use crate::gathers::{self, Figure as Gather};
-use bars::{Bar, Unmet};
+use bars::{Bar, Unmet, judge};
 
 /// Prints the tables of files, writes them as a page and draws the last of them if that is wanted, and says whether all bars
 /// of a file are met.
@@ -42,14 +42,9 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
         path: bars.into(),
         reason,
     })?;
-    let (mut judged, mut unmet) = (0, Vec::new());
-    for bar in &wanted {
-        let (cases, missed) = bar.judge(&all.figures);
-        judged += cases;
-        unmet.extend(missed);
-    }
+    let (judged, unmet) = judge(&wanted, &all.figures);
     for Unmet { case, is, most, over } in &unmet {
-        println!("not met: {case} takes {is:.2} of {over}, and may take {most:.2}");
+        println!("not met: {case} takes {is:.3} of {over}, and may take {most:.3}");
     }
     println!(
         "{} of {judged} cases that bars are about meet them",
@@ -356,24 +351,23 @@ mod tests {
     #[test]
     fn a_bar_is_about_the_cases_that_it_names_and_says_which_of_them_are_slower() {
         let reading = Reading::parse(LINES).expect("a reading");
-        let judged = |bars: &str| {
-            let bars = Bar::parse(bars).expect("bars");
-            bars.iter().map(|bar| bar.judge(&reading.figures)).collect::<Vec<_>>()
-        };
-        let of_copy = judged(r#"[{"operations": ["gather"], "over": "copy", "most": 1.3}]"#);
-        assert_eq!(of_copy.len(), 1);
-        let (cases, unmet) = &of_copy[0];
-        assert_eq!((*cases, unmet.len()), (1, 1));
+        let judged = |bars: &str| judge(&Bar::parse(bars).expect("bars"), &reading.figures);
+        let (cases, unmet) = judged(r#"[{"operations": ["gather"], "over": "copy", "most": 1.3}]"#);
+        assert_eq!((cases, unmet.len()), (1, 1));
         assert_eq!((unmet[0].case.as_str(), unmet[0].over), ("gather on 8 rows", "a copy"));
         assert!((unmet[0].is - 2.0 / 1.5).abs() < 1e-9);
-        let others = judged(
-            r#"[{"operations": ["gather"], "over": "best peer", "most": 0.8},
+        let others = r#"[{"operations": ["gather"], "over": "best peer", "most": 0.8},
                 {"operations": ["gather"], "rows": [9, null], "over": "copy", "most": 0.1},
                 {"operations": ["gather"], "misaligned": ["both"], "over": "copy", "most": 0.1},
-                {"operations": ["scatter"], "over": "copy", "most": 0.1}]"#,
-        );
-        let found: Vec<_> = others.iter().map(|(cases, unmet)| (*cases, unmet.len())).collect();
-        assert_eq!(found, [(1, 0), (0, 0), (0, 0), (0, 0)]);
+                {"operations": ["scatter"], "over": "copy", "most": 0.1}]"#;
+        assert_eq!(judged(others), (1, Vec::new()));
+        // Of several the strictest, once.
+        let several = r#"[{"operations": ["gather"], "over": "copy", "most": 1.4},
+                {"operations": ["gather"], "rows": [1, 8], "over": "copy", "most": 1.2},
+                {"operations": ["gather"], "over": "copy", "most": 1.3},
+                {"operations": ["gather"], "over": "best peer", "most": 1}]"#;
+        let (cases, unmet) = judged(several);
+        assert_eq!((cases, unmet.len(), unmet[0].most), (2, 1, 1.2));
         assert_eq!(
             Bar::parse(r#"[{"operations": ["gather"], "over": "all", "most": 1}]"#).expect_err("no such peer"),
             "bar 0 has no `over`"
@@ -385,7 +379,7 @@ mod tests {
         let by_hand = LINES.replace("\"Triton\",\"role\":\"peer\"", "\"by hand\",\"role\":\"hand\"");
         let warm = LINES.replace("\"rows\"", "\"l2\":\"warm\",\"rows\"");
         let reading = Reading::parse(&format!("{by_hand}{warm}")).expect("a reading");
-        let judged = |bar: &str| Bar::parse(bar).expect("bars")[0].judge(&reading.figures);
+        let judged = |bar: &str| judge(&Bar::parse(bar).expect("bars"), &reading.figures);
         let (cases, unmet) = judged(r#"[{"operations": ["gather"], "over": "by hand", "most": 0.7}]"#);
         assert_eq!((cases, unmet.len(), unmet[0].over), (1, 1, "CUDA C++ by hand"));
         let (cases, _) = judged(r#"[{"operations": ["gather"], "over": "best peer", "most": 0.7}]"#);

@@ -39,7 +39,7 @@ pub fn html(machines: &[String], figures: &[Figure], unmet: &[Unmet]) -> String 
             let case = escaped(case);
             let _ = write!(
                 out,
-                "<tr><td>{case}</td><td>{is:.2}</td><td>{most:.2}</td><td>{over}</td></tr>"
+                "<tr><td>{case}</td><td>{is:.3}</td><td>{most:.3}</td><td>{over}</td></tr>"
             );
         }
         out += "</table></details>";
