@@ -221,9 +221,8 @@ impl Reception {
         self.size.saturating_add(STRANGERS)
     }
 
-    /// Lets in those that have connected, and says whether there were any. A rank may stand behind many strangers, and where the
-    /// system has no room left for those that wait, it is a second before the rank tries again: so as many as there is room
-    /// for come in before anybody is heard.
+    /// Lets in those that have connected, and says whether there were any. A rank may stand behind many strangers, or find no room
+    /// among those that wait for that, and come again later: so as many as there is room for here come in before anybody is heard.
     fn accept(&mut self, listener: &TcpListener) -> bool {
         for count in 0..self.room() {
             // That one connection fails, or that there is no room for it now, is none of the ranks' business.
