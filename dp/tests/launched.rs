@@ -1,7 +1,7 @@
 //! Ranks as processes, started as launchers start them.
 
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ impl Launcher {
             let mut command = Command::new(std::env::current_exe().unwrap());
             command
                 .args(["--exact", "a_rank", "--include-ignored", "--nocapture"])
+                // What its runner sums up is no result of this one.
+                .stdout(Stdio::null())
                 .env(ROLE, role);
             for name in [Self::Torch, Self::Mpi].into_iter().flat_map(Self::names) {
                 command.env_remove(name);

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -473,6 +473,8 @@ fn ranks_of_one_process_do_not_share_tensors() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child
             .args(["--exact", test, "--include-ignored", "--nocapture"])
+            // What its runner sums up is no result of this one.
+            .stdout(Stdio::null())
             .env("NCCL_CUMEM_ENABLE", "0");
         child.envs(variables.iter().copied()).status().unwrap().success()
     };
@@ -535,6 +537,7 @@ fn a_process_that_dies_beside_a_graph_is_an_error_within_the_limit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_rank_that_dies", "--include-ignored", "--nocapture"])
+        .stdout(Stdio::null())
         .env(ADDRESS, listener.local_addr().unwrap().to_string())
         .spawn()
         .unwrap();

@@ -2,7 +2,7 @@
 //! likewise.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
@@ -205,6 +205,8 @@ fn start_with(place: Place, roles: &[&str], change: impl Fn(usize, &mut Command)
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "a_rank", "--include-ignored", "--nocapture"])
+            // What its runner sums up is no result of this one.
+            .stdout(Stdio::null())
             .envs([(ROLE, *role), (PLACE, &place.word())])
             .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())]);
         for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
@@ -235,7 +237,7 @@ fn a_rank() {
             match peers.and_then(|peers| peers.buffer(64)) {
                 Ok(_) => exchange_all_rows(place, rank, exchange),
                 Err(CollectiveError::Peers(PeersError::NotThere { .. }) | CollectiveError::Device(_)) => {
-                    println!("GPUs that are hidden from each other's processes do not reach each other here");
+                    eprintln!("GPUs that are hidden from each other's processes do not reach each other here");
                 }
                 Err(error) => panic!("{error}"),
             }

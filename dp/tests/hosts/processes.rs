@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ fn start(on_gpus: bool, places: usize, roles: &[&str]) -> Vec<Child> {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "processes::a_rank", "--include-ignored", "--nocapture"])
+            // What its runner sums up is no result of this one.
+            .stdout(Stdio::null())
             .envs([(ROLE, *role), ("MASTER_ADDR", "127.0.0.1")])
             .env("MASTER_PORT", port.to_string())
             .env(ON_GPU, u8::from(on_gpus).to_string())
@@ -320,7 +322,7 @@ impl<G: OfHosts, J: Fn(&Device, Arc<dyn Exchange>) -> Result<G, CollectiveError>
         });
         let (error, took) = (error.unwrap_err(), began.elapsed());
         assert!(took < 4 * self.exchange.limit(), "{took:?}: {error}");
-        println!("rank {} sees it after {took:?}: {error}", world.rank());
+        eprintln!("rank {} sees it after {took:?}: {error}", world.rank());
         let mut none = device.zeros::<f32, 2>([1, 8]).unwrap();
         assert!(
             world

@@ -49,6 +49,6 @@ pub fn medians<G: Group>(
 /// Prints a line for each collective.
 pub fn print(rows: u64, columns: usize, who: &str, medians: [f64; 3]) {
     for (collective, median) in ["all-gather", "reduce-scatter", "all-reduce"].into_iter().zip(medians) {
-        println!("{rows:>6} rows of {columns} each, {collective:<14} {who:<28} {median:>10.1} us");
+        eprintln!("{rows:>6} rows of {columns} each, {collective:<14} {who:<28} {median:>10.1} us");
     }
 }

@@ -1,7 +1,7 @@
 //! Ranks that are processes, and processes that die.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ fn start(place: Place, roles: &[&str]) -> Vec<Child> {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "processes::a_rank", "--include-ignored", "--nocapture"])
+            // What its runner sums up is no result of this one.
+            .stdout(Stdio::null())
             .envs([(ROLE, *role), (PLACE, if place == Place::Cpu { "cpu" } else { "gpus" })])
             .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())]);
         for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
