@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)] // Instructions are the author's to answer for: these are refused.
 
-use std::process::Command;
 use std::time::Duration;
 
 use tilewright::prelude::*;
@@ -11,7 +10,7 @@ use tilewright::runtime::compile::{CompileError, Compiler};
 use tilewright::runtime::device::DeviceError;
 use tilewright::runtime::{Device, LaunchError};
 use tilewright_harness::testing::gpus;
-use tilewright_testing::{Part, turn};
+use tilewright_testing::{Part, process_of, turn};
 
 #[kernel(grid = [out.extent(0)])]
 fn scaled(out: &mut Tensor<f32, 2>, src: &Tensor<f16, 2>, rows: &Tensor<i32, 1>) {
@@ -110,9 +109,7 @@ fn a_compiler_that_takes_longer_than_it_may_is_given_up_whoever_it_is() {
 
 /// A test of this file in a process of its own, where NVRTC is named as one that there is not.
 fn child(test: &str, compiler: &str, cache: &str) -> (bool, String) {
-    let mut child = Command::new(std::env::current_exe().expect("this program"));
-    let output = child
-        .args(["--exact", test, "--include-ignored", "--nocapture"])
+    let output = process_of(test)
         .env("TILEWRIGHT_NVRTC", "/no/such/file")
         .env("TILEWRIGHT_COMPILER", compiler)
         .env("TILEWRIGHT_CACHE", cache)

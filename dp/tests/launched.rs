@@ -1,11 +1,12 @@
 //! Ranks as processes, started as launchers start them.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tilewright_dp::collective::{Agreement, CollectiveError, Rendezvous};
+use tilewright_testing::{ended, silent_process_of};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What a rank that is a process of its own is to do.
@@ -34,12 +35,8 @@ impl Launcher {
     fn start(self, roles: &[&str]) -> Vec<Child> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let rank = |(rank, role): (usize, &&str)| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command
-                .args(["--exact", "a_rank", "--include-ignored", "--nocapture"])
-                // What its runner sums up is no result of this one.
-                .stdout(Stdio::null())
-                .env(ROLE, role);
+            let mut command = silent_process_of("a_rank");
+            command.env(ROLE, role);
             for name in [Self::Torch, Self::Mpi].into_iter().flat_map(Self::names) {
                 command.env_remove(name);
             }
@@ -55,8 +52,8 @@ impl Launcher {
 }
 
 fn all_succeed(ranks: Vec<Child>) {
-    for (rank, mut child) in ranks.into_iter().enumerate() {
-        assert!(child.wait().unwrap().success(), "rank {rank}");
+    for (rank, status) in ended(ranks).into_iter().enumerate() {
+        assert!(status.success(), "rank {rank}");
     }
 }
 

@@ -6,7 +6,6 @@
 #![allow(unsafe_code)] // Replaying a graph is unsafe: it owns nothing of what its work uses.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use tilewright_harness::testing::*;
 use tilewright_runtime::communicator::Communicator;
 use tilewright_runtime::device::cuda::{CudaGraph, Nccl, NcclError, UnequalGather, device_count};
 use tilewright_runtime::{Device, DeviceError, DeviceTensor, Launch};
-use tilewright_testing::{Part, skip, turn};
+use tilewright_testing::{Part, silent_process_of, skip, turn};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -470,12 +469,8 @@ fn a_rank_that_waits_in_nccl_holds_nobody_else_up() {
 fn ranks_of_one_process_do_not_share_tensors() {
     let Some((_, _turn)) = gpus(2) else { return };
     let run = |test: &str, variables: &[(&str, &str)]| {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child
-            .args(["--exact", test, "--include-ignored", "--nocapture"])
-            // What its runner sums up is no result of this one.
-            .stdout(Stdio::null())
-            .env("NCCL_CUMEM_ENABLE", "0");
+        let mut child = silent_process_of(test);
+        child.env("NCCL_CUMEM_ENABLE", "0");
         child.envs(variables.iter().copied()).status().unwrap().success()
     };
     assert!(run("ranks_that_would_share_tensors", &[]));
@@ -535,9 +530,7 @@ fn summed_and_captured(group: &NcclGroup, buffer: &mut DeviceTensor<f32, 2>) -> 
 fn a_process_that_dies_beside_a_graph_is_an_error_within_the_limit() {
     let Some((_, _turn)) = gpus(2) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_rank_that_dies", "--include-ignored", "--nocapture"])
-        .stdout(Stdio::null())
+    let mut child = silent_process_of("a_rank_that_dies")
         .env(ADDRESS, listener.local_addr().unwrap().to_string())
         .spawn()
         .unwrap();

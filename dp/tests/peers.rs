@@ -1,8 +1,7 @@
 //! Memory that the devices of all ranks reach: threads on the CPU device, on one GPU that they share and on two, and processes
 //! likewise.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
@@ -21,7 +20,7 @@ use tilewright_runtime::device::cuda::{CudaEvent, Reach, device_count};
 use tilewright_runtime::{
     Device, DeviceError, DeviceTensor, Launch, LaunchError, PeerBuffer, TensorError, peers_reach,
 };
-use tilewright_testing::{Part, skip, turn};
+use tilewright_testing::{Part, ended, skip, start_ranks, turn};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Rows before and after those that ranks store, which nobody writes.
@@ -200,26 +199,10 @@ fn start(place: Place, roles: &[&str]) -> Vec<Child> {
 
 /// Starts a rank for each role, of which `change` changes something.
 fn start_with(place: Place, roles: &[&str], change: impl Fn(usize, &mut Command)) -> Vec<Child> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rank = |(rank, role): (usize, &&str)| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "a_rank", "--include-ignored", "--nocapture"])
-            // What its runner sums up is no result of this one.
-            .stdout(Stdio::null())
-            .envs([(ROLE, *role), (PLACE, &place.word())])
-            .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())]);
-        for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
-            command.env(name, number.to_string());
-        }
-        change(rank, &mut command);
-        command.spawn().unwrap()
-    };
-    roles.iter().enumerate().map(rank).collect()
-}
-
-fn ended(ranks: Vec<Child>) -> Vec<ExitStatus> {
-    ranks.into_iter().map(|mut rank| rank.wait().unwrap()).collect()
+    start_ranks("a_rank", roles.len(), |rank, command| {
+        command.envs([(ROLE, roles[rank]), (PLACE, &place.word())]);
+        change(rank, command);
+    })
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tilewright_runtime::cache::{Bundle, BundleBuilder, CubinCache, CubinKey, DiskCache, Origin, StoredCubin};
 use tilewright_runtime::compile::{Architecture, CompileOptions, Cubin, Nvrtc};
-use tilewright_testing::{Part, skip};
+use tilewright_testing::{Part, process_of, skip};
 
 /// How many cubins the processes ask for. A fifth of them has no room.
 const CUBINS: u64 = 100;
@@ -54,9 +54,8 @@ fn cubin(number: u64) -> StoredCubin {
 
 /// This program, to run one of its ignored tests on a folder.
 fn child(test: &str, folder: &Path) -> Command {
-    let mut child = Command::new(env::current_exe().expect("this program"));
+    let mut child = process_of(test);
     child
-        .args(["--exact", test, "--include-ignored", "--nocapture"])
         .env("TILEWRIGHT_CACHE", folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -18,10 +18,12 @@
 
 mod allocations;
 mod browser;
+mod process;
 mod ptxas;
 
 pub use allocations::{CountingAllocator, allocations};
 pub use browser::{Browser, Page};
+pub use process::{ended, process_of, silent_process_of, start_ranks};
 pub use ptxas::Ptxas;
 
 use std::fmt::Display;
@@ -124,8 +126,7 @@ mod tests {
 
     /// Runs an ignored test in a process of its own, where every part is required or none is. Returns what it prints.
     fn child(test: &str, required: bool) -> (bool, String) {
-        let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
-        child.args(["--exact", test, "--include-ignored", "--nocapture"]);
+        let mut child = process_of(test);
         for part in [Part::Gpu, Part::Nvrtc, Part::Nccl, Part::Ptxas, Part::Browser] {
             child.env(part.variable(), if required { "1" } else { "0" });
         }

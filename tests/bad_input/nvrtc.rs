@@ -1,11 +1,10 @@
 //! Kernels that NVRTC refuses, and an NVRTC that is none.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use tilewright::prelude::*;
 use tilewright::runtime::compile::{Architecture, CompileError, CompileOptions, Nvrtc, compile};
-use tilewright_testing::Part;
+use tilewright_testing::{Part, process_of};
 
 use crate::kernels::copy_rows;
 use crate::support::{COLUMNS, Outcome, ROWS, SENTINEL, Tensors, fails};
@@ -54,13 +53,7 @@ fn an_nvrtc_that_is_none_is_named() -> Outcome {
     let file = scratch.path().join("libnvrtc.so.13");
     std::fs::write(&file, "no library")?;
     for named in [file, PathBuf::from("/no/such/libnvrtc.so")] {
-        let child = Command::new(std::env::current_exe()?)
-            .args([
-                "--exact",
-                "nvrtc::with_an_nvrtc_that_is_none",
-                "--include-ignored",
-                "--nocapture",
-            ])
+        let child = process_of("nvrtc::with_an_nvrtc_that_is_none")
             .env("TILEWRIGHT_NVRTC", &named)
             .output()?;
         let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);

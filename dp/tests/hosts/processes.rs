@@ -2,8 +2,7 @@
 //! between hosts and stores to peers within them.
 
 use std::fmt;
-use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,9 @@ use tilewright_harness::testing::*;
 #[cfg(feature = "nccl")]
 use tilewright_runtime::device::cuda::{Nccl, device_count};
 use tilewright_runtime::{Device, Stream};
-use tilewright_testing::turn;
 #[cfg(feature = "nccl")]
 use tilewright_testing::{Part, skip};
+use tilewright_testing::{ended, start_ranks, turn};
 
 use super::computed::gathers;
 use super::movement::{round_trips, topologies};
@@ -38,29 +37,14 @@ const LIMITS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(8)];
 
 /// Starts ranks, so many for each host, between which NCCL finds neither NVLink nor shared memory.
 fn start(on_gpus: bool, places: usize, roles: &[&str]) -> Vec<Child> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rank = |(rank, role): (usize, &&str)| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+    start_ranks("processes::a_rank", roles.len(), |rank, command| {
         command
-            .args(["--exact", "processes::a_rank", "--include-ignored", "--nocapture"])
-            // What its runner sums up is no result of this one.
-            .stdout(Stdio::null())
-            .envs([(ROLE, *role), ("MASTER_ADDR", "127.0.0.1")])
-            .env("MASTER_PORT", port.to_string())
+            .env(ROLE, roles[rank])
             .env(ON_GPU, u8::from(on_gpus).to_string())
             .env(PLACES, places.to_string())
             .env("NCCL_HOSTID", format!("tilewright-test-{}", rank / places))
             .env("NCCL_MNNVL_ENABLE", "0");
-        for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
-            command.env(name, number.to_string());
-        }
-        command.spawn().unwrap()
-    };
-    roles.iter().enumerate().map(rank).collect()
-}
-
-fn ended(ranks: Vec<Child>) -> Vec<ExitStatus> {
-    ranks.into_iter().map(|mut rank| rank.wait().unwrap()).collect()
+    })
 }
 
 /// A rank, and how it joins other groups of hosts.

@@ -1,7 +1,6 @@
 //! Ranks that are processes, and processes that die.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use tilewright_runtime::Device;
 
 use super::place::{Place, for_each_place};
 use tilewright_harness::testing::*;
+use tilewright_testing::{ended, start_ranks};
 
 /// What a rank that is a process of its own is to do, and where.
 const ROLE: &str = "TILEWRIGHT_TEST_ROLE";
@@ -20,25 +20,12 @@ const ROWS: usize = 96;
 const COLUMNS: usize = 520;
 
 fn start(place: Place, roles: &[&str]) -> Vec<Child> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rank = |(rank, role): (usize, &&str)| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "processes::a_rank", "--include-ignored", "--nocapture"])
-            // What its runner sums up is no result of this one.
-            .stdout(Stdio::null())
-            .envs([(ROLE, *role), (PLACE, if place == Place::Cpu { "cpu" } else { "gpus" })])
-            .envs([("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port.to_string())]);
-        for (name, number) in [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", roles.len())] {
-            command.env(name, number.to_string());
-        }
-        command.spawn().unwrap()
-    };
-    roles.iter().enumerate().map(rank).collect()
-}
-
-fn ended(ranks: Vec<Child>) -> Vec<ExitStatus> {
-    ranks.into_iter().map(|mut rank| rank.wait().unwrap()).collect()
+    start_ranks("processes::a_rank", roles.len(), |rank, command| {
+        command.envs([
+            (ROLE, roles[rank]),
+            (PLACE, if place == Place::Cpu { "cpu" } else { "gpus" }),
+        ]);
+    })
 }
 
 #[test]

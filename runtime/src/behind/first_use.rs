@@ -71,7 +71,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::process::exit;
 
-    use super::super::{COMPILES, process_of};
+    use tilewright_testing::process_of;
+
+    use super::super::COMPILES;
     use super::*;
 
     #[test]

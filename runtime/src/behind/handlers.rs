@@ -64,7 +64,9 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::super::{CALLS, process_of};
+    use tilewright_testing::process_of;
+
+    use super::super::CALLS;
     use super::*;
 
     unsafe extern "C" {

@@ -212,11 +212,3 @@ fn wait_at_exit() {
     // registered, a process that ends soon loses what it was storing.
     let _ = unsafe { libc::atexit(at_exit) };
 }
-
-/// A process of its own that runs an ignored test: one that ends the process, or what it does to a process.
-#[cfg(test)]
-pub(crate) fn process_of(test: &str) -> process::Command {
-    let mut command = process::Command::new(std::env::current_exe().expect("this program"));
-    command.args([test, "--exact", "--ignored", "--nocapture"]);
-    command
-}

@@ -331,8 +331,9 @@ mod system {
 mod tests {
     use std::process::Command;
 
+    use tilewright_testing::process_of;
+
     use super::*;
-    use crate::behind::process_of;
     use crate::elf::image;
     use crate::fuzz::variable;
 

@@ -7,10 +7,10 @@ use std::process::exit;
 use std::time::Instant;
 
 use tilewright_dsl::call::Exact;
-use tilewright_testing::Part;
+use tilewright_testing::{Part, process_of};
 
 use super::*;
-use crate::behind::{COMPILERS, process_of};
+use crate::behind::COMPILERS;
 use crate::cache::BundleBuilder;
 use crate::compile::{Architecture, CompileError, CompileOptions, Nvrtc, compile};
 

@@ -1,6 +1,6 @@
 //! Where packets are divided.
 
-use super::super::quotients as passes_quotients;
+use super::super::quotients;
 use super::*;
 
 /// Packets of two divisors, the second of which `between` makes, and what is stored of both: where each quotient stands.
@@ -23,7 +23,7 @@ fn quotients(between: impl Fn(&mut Example, Use) -> Use) -> Vec<usize> {
             let offset = e.b.indices().offset(place.offset, 16);
             store(e, second, Place { offset, ..place });
         },
-        passes_quotients::run,
+        quotients::run,
     );
     let statements = kernel.body.iter().enumerate();
     let divides = statements.filter(|(_, (statement, _))| match statement {
