@@ -77,8 +77,18 @@ impl Lower<'_> {
             }),
             Form::Packets { lanes, packets } => {
                 let count = self.b.constant(packets as i64);
+                let has_rest = u64::from(lanes) * packets > group.shape.elements();
                 self.rounds(group, count, |lower, q| {
-                    Ok(Item::of(lower.packet_point(group.shape, lanes, q)))
+                    let point = lower.packet_point(group.shape, lanes, q);
+                    // Of what threads hold the last packet may be of fewer elements.
+                    let here = has_rest.then(|| {
+                        let (e, end) = (
+                            lower.packet_at(q, lanes),
+                            lower.b.constant(group.shape.elements() as i64),
+                        );
+                        lower.b.indices().less(e, end)
+                    });
+                    Ok(Item { point, here })
                 })
             }
             Form::Elements { elements } => {
@@ -147,13 +157,11 @@ impl Lower<'_> {
         if rows * ends > workers {
             in_packets(self)?;
             let (start, step) = (self.worker, workers as i64);
-            return self.without_hints(|lower| {
-                lower.counted(start, all, step, Unroll::Never, |lower, item| {
-                    let Item { point, here } = end_of(lower, item)?;
-                    let block = lower.inside(|lower| lower.element(group, point))?;
-                    here.into_iter().for_each(|here| lower.when(here, block.clone()));
-                    Ok(())
-                })
+            return self.counted(start, all, step, Unroll::Never, |lower, item| {
+                let Item { point, here } = end_of(lower, item)?;
+                let block = lower.inside(|lower| lower.element(group, point))?;
+                here.into_iter().for_each(|here| lower.when(here, block.clone()));
+                Ok(())
             });
         }
         // What is loaded for the ends is under way before anything is stored.
@@ -168,22 +176,19 @@ impl Lower<'_> {
         // Behind a branch, compilers have what is loaded for the ends arrive before packets are asked for. But what is computed for
         // them would be computed by all threads.
         if matches!(self.kernel.expressions[group.value], Expression::Load(_)) {
-            let pull = |lower: &mut Self| lower.where_needed(here, |lower| lower.pull(group.value, &point));
-            let end = self.without_hints(pull)?;
+            let end = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
             in_packets(self)?;
-            return self.without_hints(|lower| lower.store_at(group, &point, end, here));
+            return self.store_at(group, &point, end, here);
         }
         let mut register = None;
-        let block = self.without_hints(|lower| {
-            lower.inside(|lower| {
-                let value = lower.pull(group.value, &point)?;
-                let value = lower.as_stored(value);
-                let ty = lower.b.kernel().ty(value);
-                let end = lower.b.register("end", ty);
-                lower.b.assign(end, value);
-                register = Some(end);
-                Ok(())
-            })
+        let block = self.inside(|lower| {
+            let value = lower.pull(group.value, &point)?;
+            let value = lower.as_stored(value);
+            let ty = lower.b.kernel().ty(value);
+            let end = lower.b.register("end", ty);
+            lower.b.assign(end, value);
+            register = Some(end);
+            Ok(())
         })?;
         if let Some(end) = register {
             let zero = Literal::zero(self.b.kernel().registers[end].ty.element);
@@ -191,15 +196,13 @@ impl Lower<'_> {
         }
         self.when(here, block);
         in_packets(self)?;
-        let block = self.without_hints(|lower| {
-            lower.inside(|lower| match register {
-                Some(end) => {
-                    let value = lower.b.read(end);
-                    let always = lower.b.indices().always(true);
-                    lower.store_at(group, &point, value, always)
-                }
-                None => Ok(()),
-            })
+        let block = self.inside(|lower| match register {
+            Some(end) => {
+                let value = lower.b.read(end);
+                let always = lower.b.indices().always(true);
+                lower.store_at(group, &point, value, always)
+            }
+            None => Ok(()),
         })?;
         self.when(here, block);
         Ok(())
@@ -212,11 +215,9 @@ impl Lower<'_> {
             Ok(Item::of(lower.packet_of_row(group, peeled, &row, q)))
         })?;
         let (start, step) = (self.worker, group.distribution.workers as i64);
-        self.without_hints(|lower| {
-            lower.counted(start, row.rest, step, Unroll::Never, |lower, e| {
-                let point = lower.end_of_row(group, peeled, &row, e);
-                lower.element(group, point)
-            })
+        self.counted(start, row.rest, step, Unroll::Never, |lower, e| {
+            let point = lower.end_of_row(group, peeled, &row, e);
+            lower.element(group, point)
         })
     }
 
@@ -297,14 +298,6 @@ impl Lower<'_> {
         self.in_row(group, peeled, row.row, at)
     }
 
-    /// What is not done in packets has none of the schedule's hints.
-    fn without_hints<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
-        let hinted = std::mem::replace(&mut self.hinted, false);
-        let result = body(self);
-        self.hinted = hinted;
-        result
-    }
-
     /// One element, by whoever is here.
     fn element(&mut self, group: &Group<'_>, point: Point) -> Result<(), LowerError> {
         let value = self.pull(group.value, &point)?;
@@ -345,10 +338,12 @@ impl Lower<'_> {
         item: &impl Fn(&mut Self, Handle<Index>) -> Result<Item, LowerError>,
     ) -> Result<(), LowerError> {
         let first = self.b.indices().add(base, self.worker);
-        let by_pairs = match group.distribution.form {
-            Form::Packets { lanes, .. } if group.held && self.stores_by_pairs(group, lanes) => Some(lanes),
+        let held = match group.distribution.form {
+            Form::Packets { lanes, .. } if group.held => Some(lanes),
             _ => None,
         };
+        let by_pairs = held.filter(|lanes| self.stores_by_pairs(group, *lanes));
+        let apart = held.filter(|_| !self.schedule.wide);
         let mut loaded: Vec<(Handle<Index>, Point, Use, Handle<Predicate>)> = Vec::new();
         for u in 0..group.distribution.in_flight {
             let q = self.b.indices().offset(first, (u * group.distribution.workers) as i64);
@@ -362,9 +357,16 @@ impl Lower<'_> {
             loaded.push((q, point, value, here));
         }
         for (q, point, value, here) in loaded {
-            match by_pairs {
-                Some(lanes) => self.store_pair(group, q, count, value, lanes)?,
-                None => self.store_at(group, &point, value, here)?,
+            match (by_pairs, apart) {
+                (Some(lanes), _) => self.store_pair(group, q, count, value, lanes)?,
+                (_, Some(lanes)) => {
+                    for lane in 0..lanes {
+                        let point = self.point_at_lane(&point, lanes, lane);
+                        let (value, here) = (self.lane_of(value, lane), self.condition_at_lane(here, lanes, lane));
+                        self.store_at(group, &point, value, here)?;
+                    }
+                }
+                (None, None) => self.store_at(group, &point, value, here)?,
             }
         }
         Ok(())

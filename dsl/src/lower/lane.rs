@@ -1,9 +1,10 @@
 //! Single lanes of packets.
 
-use super::Lower;
+use super::point::Point;
+use super::{Lower, LowerError};
 use crate::element::ElementType;
-use crate::ir::Handle;
-use crate::thread::{Atom, Index, Operation, Rounding, Use};
+use crate::ir::{Expression, Handle};
+use crate::thread::{Atom, Index, Operation, Predicate, Rounding, Use};
 
 impl Lower<'_> {
     /// One lane of what may have several.
@@ -63,6 +64,40 @@ impl Lower<'_> {
         }
         let parts = all.into_iter().map(|at| self.lane_of(packet, at)).collect();
         Some(self.b.join(parts))
+    }
+
+    /// Where one lane of a packet is, of `lanes` that `point` says the places of.
+    pub(super) fn point_at_lane(&mut self, point: &Point, lanes: u8, lane: u8) -> Point {
+        let lane = self.b.constant(lane.into());
+        let indices = self.b.indices();
+        let at_lane = |&index| indices.substitute(index, Atom::Lane(lanes), lane);
+        point.iter().map(at_lane).collect()
+    }
+
+    /// What must hold for one lane of a packet, of what must hold for each of them.
+    pub(super) fn condition_at_lane(&mut self, condition: Handle<Predicate>, lanes: u8, lane: u8) -> Handle<Predicate> {
+        let lane = self.b.constant(lane.into());
+        self.b
+            .indices()
+            .substitute_condition(condition, Atom::Lane(lanes), lane)
+    }
+
+    /// The elements of a packet, each as if it were alone.
+    pub(super) fn pull_apart(
+        &mut self,
+        value: Handle<Expression>,
+        point: &Point,
+        lanes: u8,
+    ) -> Result<Use, LowerError> {
+        let needed = self.needed;
+        let one = |lower: &mut Self, lane: u8| {
+            let point = lower.point_at_lane(point, lanes, lane);
+            lower.needed = needed.map(|needed| lower.condition_at_lane(needed, lanes, lane));
+            lower.pull(value, &point)
+        };
+        let parts: Result<Vec<Use>, LowerError> = (0..lanes).map(|lane| one(self, lane)).collect();
+        self.needed = needed;
+        Ok(self.b.join(parts?))
     }
 
     fn cast_as(&mut self, value: Use, to: ElementType) -> Use {

@@ -103,7 +103,8 @@ impl Work {
         } = machine.tuning;
         let turning = [brief, long, alone, kept_from, kept_until, written_until, paired];
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
-        let firsts = shared.chain(turning);
+        let little = [1, FEW].map(|warps| first_of(warps * u64::from(WARP) + 1));
+        let firsts = shared.chain(turning).chain(little);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {
@@ -157,16 +158,20 @@ impl Work {
 
     /// Whether the packets of which rows that begin anywhere are put together stay in L1, where the neighbours that need them too
     /// find them, and what is written in L2, where the ends of rows meet. Streaming is as fast or faster in smaller launches, where
-    /// only what is loaded begins anywhere, and where rows are scattered that are short, unless they are hardly longer than their
-    /// ends.
+    /// only what is loaded begins anywhere, and where rows are short: of those that are hardly longer than their ends, where these
+    /// meet at once, as they do unless rows are scattered.
     ///
-    /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`).
+    /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`, and `schedules-short-h200.jsonl` of rows of 131).
     fn keeps_neighbours(&self, programs: u64, machine: &Machine) -> bool {
         let tuning = &machine.tuning;
-        let is_short = self.is_short_and_ragged(machine);
-        let from = if is_short { tuning.alone } else { tuning.kept_from };
-        let is_scattered = is_short && self.indirect_store && self.elements > u64::from(tuning.shortest_row);
-        self.ragged_store && !is_scattered && self.vectors.saturating_mul(programs) >= machine.accesses(from)
+        let (from, keeps) = match self.is_short_and_ragged(machine) {
+            true => (
+                tuning.alone,
+                self.indirect_store && self.elements <= u64::from(tuning.shortest_row),
+            ),
+            false => (tuning.kept_from, true),
+        };
+        self.ragged_store && keeps && self.vectors.saturating_mul(programs) >= machine.accesses(from)
     }
 
     /// Whether rows that are short and begin anywhere are moved element by element.
@@ -187,7 +192,11 @@ impl Work {
     /// Of such rows, a thread has single elements.
     fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
         let warp = u64::from(WARP);
-        let threads = match self.elements.div_ceil(machine.tuning.single_elements.into()) {
+        let each = match self.is_tiny(programs) {
+            true => 1,
+            false => machine.tuning.single_elements.into(),
+        };
+        let threads = match self.elements.div_ceil(each) {
             few if few <= warp => few.next_power_of_two() as u32,
             many => round_to_warps(many),
         };
@@ -198,10 +207,12 @@ impl Work {
             load: match base.load {
                 // Compilers put no load behind conditions that differ.
                 LoadHint::Early if self.literal_bounds => LoadHint::Early,
-                // Neighbours in a sector are those of other threads.
-                LoadHint::Early | LoadHint::Cached | LoadHint::Streaming => LoadHint::Cached,
+                LoadHint::Early => LoadHint::Cached,
+                // What is scattered has its neighbours in a sector stored by others.
+                LoadHint::Cached | LoadHint::Streaming if self.indirect_store => LoadHint::Cached,
+                hint => hint,
             },
-            store: StoreHint::Cached,
+            store: self.store_of_ends(base),
             ..base
         };
         side_by_side(schedule, machine.tuning.shared_block, programs, machine)
@@ -215,8 +226,7 @@ impl Work {
             let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
             Schedule {
                 threads: threads.min(self.elements.next_power_of_two()) as u32,
-                // The ends of neighbouring rows, much of what there is, meet in L2.
-                store: StoreHint::Cached,
+                store: self.store_of_ends(base),
                 ..base
             }
         } else {
@@ -227,6 +237,19 @@ impl Work {
             }
         };
         side_by_side(schedule, EVEN as u32, programs, machine)
+    }
+
+    /// How rows are stored that are hardly more than their ends: those of scattered ones meet in L2, of others at once.
+    fn store_of_ends(&self, base: Schedule) -> StoreHint {
+        match self.indirect_store {
+            true => StoreHint::Cached,
+            false => base.store,
+        }
+    }
+
+    /// Whether a launch is no more than a warp loads at once: so little is in L2.
+    fn is_tiny(&self, programs: u64) -> bool {
+        self.vectors.saturating_mul(programs) <= u64::from(WARP)
     }
 
     /// Whether rows are short and begin anywhere.
@@ -258,9 +281,14 @@ impl Work {
                 && (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses)
         };
         let keeps_neighbours = self.keeps_neighbours(programs, machine);
+        // A whole warp that scatters had better know what it stores before it knows where.
+        let is_tiny = self.is_tiny(programs) && (!self.indirect_store || self.vectors < WARP.into());
         let load = match () {
             // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
-            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
+            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) && !is_tiny => {
+                LoadHint::Early
+            }
+            () if is_tiny => LoadHint::Cached,
             () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
             () => tuning.load,
         };
@@ -354,6 +382,10 @@ pub(super) const BLOCK: u64 = 256;
 /// Warps come in fours: a multiprocessor has four schedulers.
 pub(super) const EVEN: u64 = 4 * WARP as u64;
 
+/// Accesses of a launch, in those of a warp, of which each program has a whole one: measured on an H200, 4 rows of 128 elements take
+/// 0.97 to 0.98 of the time, and 17 rows 1.01 (`benches/readings/schedules-short-h200.jsonl`).
+const FEW: u64 = 4;
+
 /// Threads of a program of which two share a block.
 const PAIRED: u64 = 2 * WARP as u64;
 
@@ -377,11 +409,16 @@ pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &M
 
 /// Programs that a warp or less can do.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
-    let threads = vectors
-        .div_ceil(base.unroll as u64)
-        .max(1)
-        .next_power_of_two()
-        .min(WARP as u64) as u32;
+    let warp = u64::from(WARP);
+    let threads = match vectors.saturating_mul(programs) <= FEW * warp {
+        // A whole warp has no other's work to tell from its own.
+        true => warp,
+        false => vectors
+            .div_ceil(base.unroll as u64)
+            .max(1)
+            .next_power_of_two()
+            .min(warp),
+    } as u32;
     side_by_side(
         Schedule { threads, ..base },
         machine.tuning.shared_block,
@@ -415,7 +452,9 @@ pub(super) mod tests {
             literal_bounds: false,
             meets: None,
             to_one: false,
-            to_several: false,
+            longest_line: 0,
+            costly: false,
+            held_as_combined: false,
             bytes: 2 * VECTOR_BYTES as u64 * vectors,
         }
     }
@@ -478,7 +517,52 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_unless_they_scatter_short_ones() {
+    fn what_is_no_more_than_a_warp_loads_at_once_is_loaded_through_the_caches_by_whole_warps() {
+        let schedule = |vectors: u64, scatters: bool, programs| {
+            let work = Work {
+                indirect_load: !scatters,
+                indirect_store: scatters,
+                ..moved(vectors, 8 * vectors)
+            };
+            let found = work.schedule(&Machine::H200, programs);
+            (found.threads, found.programs_per_block, found.load)
+        };
+        assert_eq!(schedule(16, false, 1), (32, 1, LoadHint::Cached));
+        assert_eq!(schedule(16, false, 4), (32, 1, LoadHint::Streaming));
+        assert_eq!(schedule(16, false, 17), (16, 2, LoadHint::Streaming));
+        // A scatter whose rows are a warp's work had better load them before it knows where they go.
+        assert_eq!(schedule(16, true, 2), (32, 1, LoadHint::Cached));
+        assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Early));
+    }
+
+    #[test]
+    fn short_rows_that_begin_anywhere_are_stored_past_the_caches_unless_they_are_scattered() {
+        let hints = |scatters: bool, programs| {
+            let work = Work {
+                indirect_load: !scatters,
+                indirect_store: scatters,
+                ragged: true,
+                ragged_store: true,
+                ..moved(16, 131)
+            };
+            let found = work.schedule(&Machine::H200, programs);
+            (found.wide, found.load, found.store)
+        };
+        let [streaming, cached] = [
+            (LoadHint::Streaming, StoreHint::Streaming),
+            (LoadHint::Cached, StoreHint::Cached),
+        ];
+        for (programs, wide) in [(64, false), (4096, false), (16_384, true)] {
+            assert_eq!(hints(false, programs), (wide, streaming.0, streaming.1));
+        }
+        for (programs, wide) in [(64, false), (16_384, true)] {
+            assert_eq!(hints(true, programs), (wide, cached.0, cached.1));
+        }
+    }
+
+    #[test]
+    fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_and_of_short_ones_only_the_shortest_if_scattered()
+     {
         let schedule = |elements: u64, ragged_store, scatters: bool, programs| {
             let work = Work {
                 indirect_load: !scatters,
@@ -495,12 +579,13 @@ pub(super) mod tests {
         };
         for scatters in [false, true] {
             assert_eq!(schedule(7167, true, scatters, 16_384), (2, true));
-            assert_eq!(schedule(131, true, scatters, 65_536), (1, true));
+            assert_eq!(schedule(131, true, scatters, 65_536), (1, scatters));
             // Only what is loaded begins anywhere.
             assert_eq!(schedule(7168, false, scatters, 16_384), (2, false));
         }
-        assert_eq!(schedule(575, true, false, 16_384), (2, true));
-        assert_eq!(schedule(575, true, true, 16_384), (2, false));
+        for scatters in [false, true] {
+            assert_eq!(schedule(575, true, scatters, 16_384), (2, false));
+        }
         // A row that is longer than what few blocks do in one trip has more of them.
         let long = Work {
             indirect_load: true,
@@ -555,7 +640,9 @@ pub(super) mod tests {
                     Some(Meets::Selected(random.u64(1..20))),
                 ][random.usize(0..5)],
                 to_one: random.bool(),
-                to_several: random.bool(),
+                longest_line: if random.bool() { 1 << random.u32(..12) } else { 0 },
+                costly: random.bool(),
+                held_as_combined: random.bool(),
                 bytes: random.u64(..1 << 14),
             };
             let mut machine = Machine::new(90, random.u32(1..200));

@@ -27,6 +27,9 @@ const ALONE_BYTES: u64 = 4096;
 /// Elements that are found as soon by threads that share a block.
 const FIRST_TWO: u64 = 2;
 
+/// Elements of a line that are put in order sooner by a thread each, where there are few lines.
+const COUNTED: u64 = 16;
+
 /// Threads of a warp.
 const LANES: u64 = WARP as u64;
 
@@ -46,7 +49,11 @@ impl Work {
             true => threads,
             false => EVEN as u32,
         };
-        side_by_side(Schedule { threads, ..base }, full, programs, machine)
+        // Handing a row that begins anywhere to those who would store packets of it takes longer than storing it as it is held, where
+        // each thread has little.
+        let is_little = self.held_as_combined && self.elements <= OWN_IF_FEW * LANES;
+        let wide = !(few && is_little && self.ragged_store);
+        side_by_side(Schedule { threads, wide, ..base }, full, programs, machine)
     }
 
     fn scanned_by(&self, few: bool) -> u64 {
@@ -62,7 +69,7 @@ impl Work {
     }
 
     fn combined_by(&self, few: bool) -> u64 {
-        let (in_warp, own) = match self.to_several {
+        let (in_warp, own) = match self.longest_line > 0 {
             _ if few => (OWN_IF_FEW, OWN_IF_FEW),
             true => (OWN_COMBINED, OWN_COMBINED),
             false => (OWN_COMBINED, OWN_IN_BLOCK),
@@ -75,6 +82,9 @@ impl Work {
         } else {
             padded
         };
+        if self.elements > in_warp * LANES && (1..=OWN_IF_FEW * LANES).contains(&self.longest_line) {
+            return self.shared_out(own);
+        }
         match (self.elements <= in_warp * LANES, few) {
             // Half a warp would share a block with another program; a whole one combines as fast. Measured on an H200, RMS norm of 131
             // elements takes 0.95 of the time, and of 8, with weights that one thread would wait for, 0.84 to 0.90.
@@ -89,9 +99,22 @@ impl Work {
             (false, false) if padded > own * BLOCK => in_block(padded / OWN_COMBINED),
             // Measured on an H200 with rows of 7168: more threads take longer to combine what they have found, unless each has
             // several tiles to load.
-            (false, true) if self.to_one && self.loads == 1 => (padded / own).clamp(2 * LANES, BLOCK),
+            (false, true) if self.to_one && self.loads == 1 && !self.costly => (padded / own).clamp(2 * LANES, BLOCK),
             (false, _) => in_block(padded / own),
         }
+    }
+
+    /// Threads of a block for lines that a warp or less combines, with so many elements each or as often twice as many as it takes: if
+    /// there can be, as many as none is without work. Measured on an H200, rows of 7168 are quantised in 0.94 to 0.95 of the time of
+    /// 256 threads by 224 where there are many, and in 0.98 of that of 512 by 448 where there are few.
+    fn shared_out(&self, own: u64) -> u64 {
+        let mut owns = [own, 2 * own, 4 * own].into_iter();
+        let threads = owns.find_map(|own| {
+            let threads = self.elements / own;
+            let is_even = self.elements.is_multiple_of(own * LANES) && (2 * LANES..=2 * BLOCK).contains(&threads);
+            is_even.then_some(threads)
+        });
+        threads.unwrap_or_else(|| in_block(self.elements.next_power_of_two() / own))
     }
 
     fn sorted_by(&self, few: bool) -> u64 {
@@ -105,7 +128,9 @@ impl Work {
     /// A whole warp finds the first few one after the other: measured on an H200, up to 6 of 64 in 0.93 to 0.97 of the time where
     /// programs are few, and 6 to 8 of 512, where they are many and have a block each, in 0.88 to 0.98.
     fn selected_by(&self, first: u64, few: bool) -> u64 {
-        match (self.elements.next_power_of_two() / LANES, few) {
+        let padded = self.elements.next_power_of_two();
+        match (padded / LANES, few) {
+            (0, _) if first <= FIRST_TWO => in_part_of_warp(padded, OWN_IF_FEW),
             (2, true) if first <= 6 => LANES,
             (2, true) => LANES / 2,
             (16, false) if first > FIRST_TWO => LANES,
@@ -117,12 +142,18 @@ impl Work {
         let own = if few { OWN_IF_FEW } else { OWN_COMBINED };
         let padded = self.elements.next_power_of_two();
         match (self.elements <= own * LANES, few) {
-            // Fewer than four threads have too much to do one after the other.
-            (true, _) => (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, LANES),
+            // Each finds the place of one element by counting those before it.
+            (true, true) if padded <= COUNTED => padded,
+            (true, _) => in_part_of_warp(padded, own),
             (false, true) => (padded / OWN_COMBINED).clamp(EVEN, 2 * BLOCK),
             (false, false) => in_block(padded / own),
         }
     }
+}
+
+/// Threads that have so many of the elements of a line each: fewer than four would have too much to do one after the other.
+fn in_part_of_warp(padded: u64, own: u64) -> u64 {
+    (padded / own).max((padded / OWN_IN_BLOCK).min(4)).clamp(1, LANES)
 }
 
 /// So many threads, as far as a block of several warps has as many.
@@ -152,7 +183,7 @@ mod tests {
         // Half a warp holds what is combined to several.
         let lines = Work {
             to_one: false,
-            to_several: true,
+            longest_line: 128,
             ..work
         };
         assert_eq!(of(lines, 4096), (16, 8));
@@ -175,5 +206,60 @@ mod tests {
             [256, 512, 512]
         );
         assert_eq!(threads(true, 1, 4096), threads(true, 2, 4096));
+    }
+
+    #[test]
+    fn lines_that_a_warp_combines_are_shared_out_to_threads_of_which_each_has_as_much() {
+        let threads = |lines: u64, line, programs| {
+            let work = Work {
+                independent: false,
+                meets: Some(Meets::Combined),
+                longest_line: line,
+                ..moved(lines * line / 8, lines * line)
+            };
+            work.schedule(&Machine::H200, programs).threads
+        };
+        assert_eq!([threads(56, 128, 1), threads(56, 128, 4096)], [448, 224]);
+        assert_eq!([threads(32, 128, 1), threads(32, 128, 4096)], [512, 128]);
+        // Three of 1000 elements are combined by more than a warp each.
+        assert_eq!(threads(3, 1000, 4096), 128);
+    }
+
+    #[test]
+    fn few_short_lines_are_put_in_order_by_a_thread_for_each_element_unless_one_or_two_are_wanted() {
+        let threads = |elements, meets, programs| {
+            let work = Work {
+                independent: false,
+                meets: Some(meets),
+                ..moved(elements / 4, elements)
+            };
+            work.schedule(&Machine::H200, programs).threads
+        };
+        for meets in [Meets::Sorted, Meets::Selected(6)] {
+            assert_eq!([8, 16, 32].map(|elements| threads(elements, meets, 1)), [8, 16, 4]);
+            assert_eq!(threads(8, meets, 4096), 1);
+        }
+        assert_eq!(threads(8, Meets::Selected(2), 1), 1);
+    }
+
+    #[test]
+    fn few_short_rows_that_begin_anywhere_are_stored_as_they_are_combined() {
+        let is_wide = |held_as_combined, programs| {
+            let work = Work {
+                independent: false,
+                meets: Some(Meets::Combined),
+                ragged: true,
+                ragged_store: true,
+                to_one: true,
+                costly: true,
+                held_as_combined,
+                ..moved(32, 131)
+            };
+            work.schedule(&Machine::H200, programs).wide
+        };
+        assert_eq!(
+            [is_wide(true, 1), is_wide(true, 4096), is_wide(false, 1)],
+            [false, true, true]
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use super::VECTOR_BYTES;
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
+use crate::analysis::lines::{handed_over, is_costly};
 use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol};
 
 /// How much one program does.
@@ -35,8 +36,12 @@ pub struct Work {
     pub meets: Option<Meets>,
     /// Whether all elements of a program are combined to one.
     pub to_one: bool,
-    /// Whether elements of a tile are combined to several, of long lines each.
-    pub to_several: bool,
+    /// Elements of the longest line, where those of a tile are combined to several, of long lines each; else 0.
+    pub longest_line: u64,
+    /// Whether what is combined takes long to compute.
+    pub costly: bool,
+    /// Whether the largest tile is a line that threads hold as they combine it, although it is no whole number of chunks.
+    pub held_as_combined: bool,
     /// Bytes of the tiles that it loads and stores.
     pub bytes: u64,
 }
@@ -68,16 +73,15 @@ impl Work {
             false if kernel.expressions.iter().any(sorts) => Meets::Sorted,
             false => Meets::Combined,
         };
-        // From how many elements to how many.
-        let combines = |is_so: &dyn Fn(u64, u64) -> bool| {
-            kernel.expressions.iter().any(|(result, node)| match node {
-                Expression::Reduce { value, .. } => {
-                    let [from, to] = [*value, result].map(|tile| kernel.ty(tile).shape.elements());
-                    is_so(from, to)
-                }
-                _ => false,
+        let combined = || {
+            kernel.expressions.iter().filter_map(|(result, node)| match node {
+                Expression::Reduce { value, .. } => Some((*value, result)),
+                _ => None,
             })
         };
+        // From how many elements to how many.
+        let extents = || combined().map(|both| <[_; 2]>::from(both).map(|tile| kernel.ty(tile).shape.elements()));
+        let lines = extents().filter(|[_, to]| *to > 1).map(|[from, to]| from / to);
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
         let mut work = Self {
             vectors: 1,
@@ -91,8 +95,10 @@ impl Work {
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
-            to_one: combines(&|_, to| to == 1),
-            to_several: combines(&|from, to| to > 1 && from / to >= LONG_LINE),
+            to_one: extents().any(|[_, to]| to == 1),
+            longest_line: lines.filter(|line| *line >= LONG_LINE).max().unwrap_or(0),
+            costly: combined().any(|(value, _)| is_costly(kernel, value)),
+            held_as_combined: false,
             bytes: 0,
         };
         let bytes_of = |access: &Access, value| {
@@ -147,6 +153,7 @@ impl Work {
             false => bytes.div_ceil(VECTOR_BYTES.into()),
         };
         work.vectors = work.vectors.max(vectors);
+        work.held_as_combined = handed_over(kernel).contains(&work.elements);
         if work.meets == Some(Meets::Sorted) && 2 * stored < work.elements {
             work.meets = Some(Meets::Selected(stored));
         }

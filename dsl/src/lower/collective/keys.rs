@@ -75,7 +75,7 @@ impl Lower<'_> {
 
     /// A word, of u32 or u64, whose order is that of elements. Of numbered ones all NaN have one, which is the last, and
     /// both zeros.
-    fn key(&mut self, element: ElementType, kind: Kind, descending: bool, value: Use) -> Use {
+    pub(super) fn key(&mut self, element: ElementType, kind: Kind, descending: bool, value: Use) -> Use {
         let bits = 8 * element.size() as u32;
         let word = if bits == 64 { ElementType::U64 } else { ElementType::U32 };
         let number = |bits: u64| Use::from(Literal { element: word, bits });

@@ -4,6 +4,7 @@
 //! Nothing here depends on the number of threads but the time it takes: the order in which elements are combined is the
 //! one that [`Expression::Reduce`] and [`Expression::Scan`] state.
 
+mod count;
 mod keys;
 mod long;
 mod network;

@@ -64,7 +64,8 @@ struct Share {
 }
 
 impl Share {
-    /// A power of two of threads for each line, or as many for the only one as it has chunks.
+    /// A power of two of threads for each line, or as many for the only one as it has chunks. Lines that less than a warp combines share
+    /// out all threads, of however many.
     fn of(line: &Line, threads: i64) -> Self {
         let power = |number: i64| (number as u64).next_power_of_two() as i64;
         let usable = power(threads + 1) / 2;
@@ -77,7 +78,8 @@ impl Share {
             },
             false => {
                 let group = power(leaves).min(usable);
-                let lines = (usable / group).min(line.places);
+                let shared = if group <= Lower::warp() { threads } else { usable };
+                let lines = (shared / group).min(line.places);
                 Self { group, lines, leaves }
             }
         }

@@ -178,7 +178,7 @@ impl Lower<'_> {
     }
 
     /// Whether a number does not have a bit.
-    fn has_not(&mut self, number: Use, bit: u32) -> Handle<Predicate> {
+    pub(super) fn has_not(&mut self, number: Use, bit: u32) -> Handle<Predicate> {
         let bit = self.b.binary(BinaryOp::And, number, Literal::new(bit).into());
         let has_not = self.b.compare(CompareOp::Equal, bit, Literal::new(0u32).into());
         self.b.condition(has_not)

@@ -138,6 +138,14 @@ impl Lower<'_> {
             let standing = Standing { place, lane, here };
             let elements = lower.elements_of(line, team, standing)?;
             match &wanted {
+                _ if team.counts() => {
+                    let first = match wanted {
+                        Wanted::First(first) => first,
+                        Wanted::Order | Wanted::Elements(_) => line.extent,
+                    };
+                    let put = (first, matches!(wanted, Wanted::Elements(_)));
+                    lower.put_by_counting(line, team, standing, descending, elements[0], put, (result, stored))
+                }
                 Wanted::First(first) => {
                     let entries = lower.entries(line, Kind::Numbered, descending, &elements);
                     lower.select(line, team, standing, *first, entries, result)
@@ -317,7 +325,7 @@ impl Lower<'_> {
     }
 
     /// The place of an element of the line of a team in what is made of all lines.
-    fn place_on_line(
+    pub(super) fn place_on_line(
         &mut self,
         line: &Line,
         standing: Standing,

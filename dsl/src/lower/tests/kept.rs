@@ -61,6 +61,20 @@ fn rows(
     [threads, beside]: [u32; 2],
     made: impl Fn(&mut Builder, Value) -> Value,
 ) -> Lowered {
+    let schedule = Schedule {
+        programs_per_block: beside,
+        ..schedule(threads, 4)
+    };
+    rows_by(element, extent, &schedule, made)
+}
+
+/// The same, by a schedule.
+fn rows_by(
+    element: ElementType,
+    extent: u32,
+    schedule: &Schedule,
+    made: impl Fn(&mut Builder, Value) -> Value,
+) -> Lowered {
     let extents = [5, u64::from(extent)];
     let mut case = Case::new(&[(element, &extents), (element, &extents)]);
     let b = &mut case.b;
@@ -68,11 +82,7 @@ fn rows(
     let value = b.load(1, &[row, cols]);
     let value = made(b, value);
     b.store(0, &[row, cols], value);
-    let schedule = Schedule {
-        programs_per_block: beside,
-        ..schedule(threads, 4)
-    };
-    case.lowered_by(5, false, &schedule)
+    case.lowered_by(5, false, schedule)
 }
 
 #[test]
@@ -274,7 +284,7 @@ fn what_is_kept_is_kept_to_the_end_of_its_block() {
 #[test]
 fn rows_of_groups_are_reduced_by_those_who_hold_them() {
     // As rows are quantised: the largest of each group of 128 elements is stored, and divides them.
-    for (groups, threads) in [(56, 256), (8, 128), (3, 64)] {
+    for (groups, threads) in [(56, 256), (56, 448), (56, 224), (10, 96), (8, 128), (3, 64)] {
         let extents = [2, u64::from(groups) * 128];
         let scales = [2, u64::from(groups)];
         let mut case = Case::new(&[(ElementType::F8E4M3, &extents), (BF16, &extents), (F32, &scales)]);
@@ -364,11 +374,38 @@ fn lines_of_any_extent_are_handed_over_as_they_are() {
         let threads = 1 << random.u32(0..9);
         let beside = if threads < 32 { 32 / threads } else { 1 } * random.u32(1..3);
         let element = [F32, F16, BF16, ElementType::F64][random.usize(0..4)];
-        match random.u8(0..3) {
-            0 => rows(element, extent, [threads, beside], softmax),
-            1 => rows(element, extent, [threads, beside], centred),
-            _ => rows(element, extent, [threads, beside], often),
+        let schedule = Schedule {
+            programs_per_block: beside,
+            wide: random.bool(),
+            ..schedule(threads, 4)
         };
+        match random.u8(0..3) {
+            0 => rows_by(element, extent, &schedule, softmax),
+            1 => rows_by(element, extent, &schedule, centred),
+            _ => rows_by(element, extent, &schedule, often),
+        };
+    }
+}
+
+#[test]
+fn rows_that_begin_anywhere_are_stored_as_they_are_held_where_each_element_is_accessed_alone() {
+    for element in [F32, BF16, ElementType::F64] {
+        for extent in (9..70).chain([131, 255, 256, 257, 300, 1003]) {
+            for (threads, programs_per_block) in [(32, 1), (32, 3), (16, 2), (64, 1), (1, 32)] {
+                let schedule = Schedule {
+                    programs_per_block,
+                    wide: false,
+                    ..schedule(threads, 4)
+                };
+                let lowered = rows_by(element, extent, &schedule, softmax);
+                let has_one_chunk = extent.div_ceil(8) <= threads;
+                assert!(
+                    !has_one_chunk || threads > 32 || lowered.kernel.shared_bytes() == 0,
+                    "{extent} by {threads}: {}",
+                    lowered.kernel
+                );
+            }
+        }
     }
 }
 

@@ -571,8 +571,9 @@ fn run_random(meets: bool) {
         let programs = rng.u64(1..4);
         let mut by = any_schedule(&mut rng);
         if meets {
-            by.threads = [32, 32, 64, 96, 128][rng.usize(0..5)];
-            (by.programs_per_block, by.splits) = (rng.u32(1..4), 1);
+            by.threads = [8, 16, 32, 32, 64, 96, 128][rng.usize(0..7)];
+            let warps = rng.u32(1..4);
+            (by.programs_per_block, by.splits) = (warps * (32 / by.threads).max(1), 1);
         }
         let generator = Generator {
             rng: &mut rng,

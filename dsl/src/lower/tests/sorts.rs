@@ -148,6 +148,50 @@ fn barriers(lowered: &Lowered) -> usize {
     )
 }
 
+/// Each thread has an element of a short line, and tells its place from those that come before it.
+#[test]
+fn a_thread_for_each_element_of_a_short_line_counts_those_before_it() {
+    let is_shuffle = |statement: &Statement| {
+        matches!(
+            statement,
+            Statement::Let {
+                operation: Operation::Shuffle { .. },
+                ..
+            }
+        )
+    };
+    for element in [
+        ElementType::F32,
+        ElementType::F64,
+        ElementType::BF16,
+        ElementType::I32,
+        ElementType::U8,
+        I64,
+    ] {
+        for columns in 2..=16u32 {
+            let threads = columns.next_power_of_two();
+            for (wanted, descending) in ALL.into_iter().zip([true, false].into_iter().cycle()) {
+                if matches!(wanted, Wanted::First(first) if first > columns) {
+                    continue;
+                }
+                for (lines, threads, programs_per_block) in
+                    [(1, threads, 32 / threads), (1, 32, 2), (3, 4 * threads, 1)]
+                {
+                    let by = Schedule {
+                        programs_per_block,
+                        ..schedule(threads, 2)
+                    };
+                    let lowered = sorted(element, [lines, columns], &by, descending, wanted);
+                    if lines == 1 {
+                        let each = u64::from(columns.next_power_of_two()) - 1;
+                        assert_eq!(count(&lowered, is_shuffle) as u64, each, "{}", lowered.kernel);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_type_is_sorted_by_those_who_hold_it() {
     let has_order = |element: &ElementType| element.size() > 1 || element.is_integer();

@@ -1,0 +1,90 @@
+//! Short lines: each thread has an element, and finds its place by counting those that come before it.
+
+use super::super::{Lower, LowerError};
+use super::keys::{Kind, last_word};
+use super::sort::Team;
+use super::{Kept, Line, Standing};
+use crate::element::ElementType;
+use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
+use crate::thread::{Facts, Index, Operation, Shuffle, Use};
+
+/// Threads of a team that compare with each other, each with all: more sort sooner.
+const MOST_COUNTED: i64 = 16;
+
+impl Team {
+    /// Whether each thread has one entry and compares it with all others.
+    pub(super) fn counts(self) -> bool {
+        self.own == 1 && (2..=MOST_COUNTED).contains(&self.threads)
+    }
+}
+
+impl Lower<'_> {
+    /// Puts the first elements of a line where they come in order, or their indices; each thread has one of all elements.
+    pub(super) fn put_by_counting(
+        &mut self,
+        line: &Line,
+        team: Team,
+        standing: Standing,
+        descending: bool,
+        (along, element): (Handle<Index>, Use),
+        (first, are_elements): (i64, bool),
+        result: Kept,
+    ) -> Result<(), LowerError> {
+        let place = self.place_in_order(line, team, standing, descending, (along, element));
+        let [end, first] = [line.extent, first].map(|end| self.b.constant(end));
+        let (there, wanted) = (self.b.indices().less(along, end), self.b.indices().less(place, first));
+        let needed = self.b.indices().all([standing.here, there, wanted]);
+        let to = self.place_on_line(line, standing, place, result);
+        let found = match are_elements {
+            true => element,
+            false => self.integer(along, ElementType::I32),
+        };
+        self.where_needed(needed, |lower| {
+            lower.put(to, found);
+            Ok(())
+        })
+    }
+
+    /// How many elements of its line come before that of a thread; what fills the line up comes last.
+    fn place_in_order(
+        &mut self,
+        line: &Line,
+        team: Team,
+        standing: Standing,
+        descending: bool,
+        (along, element): (Handle<Index>, Use),
+    ) -> Handle<Index> {
+        let (end, together) = (self.b.constant(line.extent), self.together_in_warp());
+        let there = self.b.indices().less(along, end);
+        let key = self.key(line.element, Kind::Numbered, descending, element);
+        let last = last_word(self.b.element(key));
+        let key = match self.b.kernel().indices.is_known(there) {
+            Some(true) => key,
+            _ => self.b.select(there.into(), key, last),
+        };
+        let number = self.integer(standing.lane, ElementType::U32);
+        let [none, one] = [0u32, 1].map(|number| Use::from(Literal::new(number)));
+        let mut before = none;
+        for apart in 1..team.threads {
+            let other = self.shuffled(Shuffle::Exchange, key, apart, together);
+            // Of equal ones the first comes first: that of the thread without the highest bit in which both numbers differ.
+            let is_behind = self.has_not(number, 1 << apart.ilog2());
+            let (less, equal) = (
+                self.b.compare(CompareOp::Less, other, key),
+                self.b.compare(CompareOp::Equal, other, key),
+            );
+            let (less, equal) = (self.b.condition(less), self.b.condition(equal));
+            let is_before = self.b.indices().not(is_behind);
+            let tie = self.b.indices().all([equal, is_before]);
+            let comes = self.b.indices().any([less, tie]);
+            let counted = self.b.select(comes.into(), one, none);
+            let sum = Operation::Binary {
+                op: BinaryOp::Add,
+                left: before,
+                right: counted,
+            };
+            before = self.b.known(sum, Some(Facts::between(0, apart)));
+        }
+        self.b.index(before)
+    }
+}
