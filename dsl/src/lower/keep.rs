@@ -310,8 +310,7 @@ impl Lower<'_> {
         if self.layout(shape).has_rest(shape) {
             return true;
         }
-        let is_of_kept = self.kept.iter().any(|kept| self.made_of(value, *kept));
-        is_of_kept
+        self.kept.iter().any(|kept| self.made_of(value, *kept))
     }
 
     /// Whether elements are handed to the threads that store them, rather than computed again: those of a line, which take long.

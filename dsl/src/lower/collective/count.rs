@@ -19,18 +19,16 @@ impl Team {
 }
 
 impl Lower<'_> {
-    /// Puts the first elements of a line where they come in order, or their indices; each thread has one of all elements.
-    pub(super) fn put_by_counting(
+    /// Puts the element of a thread where it comes in order, or its index, if it is one of so many first ones.
+    pub(super) fn put_in_order_at(
         &mut self,
         line: &Line,
-        team: Team,
         standing: Standing,
-        descending: bool,
+        place: Handle<Index>,
         (along, element): (Handle<Index>, Use),
         (first, are_elements): (i64, bool),
         result: Kept,
     ) -> Result<(), LowerError> {
-        let place = self.place_in_order(line, team, standing, descending, (along, element));
         let [end, first] = [line.extent, first].map(|end| self.b.constant(end));
         let (there, wanted) = (self.b.indices().less(along, end), self.b.indices().less(place, first));
         let needed = self.b.indices().all([standing.here, there, wanted]);
@@ -46,7 +44,7 @@ impl Lower<'_> {
     }
 
     /// How many elements of its line come before that of a thread; what fills the line up comes last.
-    fn place_in_order(
+    pub(super) fn place_in_order(
         &mut self,
         line: &Line,
         team: Team,

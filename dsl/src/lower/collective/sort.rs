@@ -144,7 +144,8 @@ impl Lower<'_> {
                         Wanted::Order | Wanted::Elements(_) => line.extent,
                     };
                     let put = (first, matches!(wanted, Wanted::Elements(_)));
-                    lower.put_by_counting(line, team, standing, descending, elements[0], put, (result, stored))
+                    let place = lower.place_in_order(line, team, standing, descending, elements[0]);
+                    lower.put_in_order_at(line, standing, place, elements[0], put, (result, stored))
                 }
                 Wanted::First(first) => {
                     let entries = lower.entries(line, Kind::Numbered, descending, &elements);

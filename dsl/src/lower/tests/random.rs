@@ -593,6 +593,9 @@ fn run_random(meets: bool) {
         }
         bind(&mut kernel, &arguments, pinned);
         let effects = Effects::of(&kernel);
+        if effects.has_scans && by.threads < 32 {
+            (by.threads, by.programs_per_block) = (32, 1);
+        }
         if effects.in_order {
             by.programs_per_block = 1;
         }
