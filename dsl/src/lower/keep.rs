@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use super::held::MOST_REGISTERS;
-use super::layout::Layout;
 use super::{Lower, LowerError};
 use crate::analysis::lines::{is_costly, only_reduces};
 use crate::element::ElementType;
@@ -136,9 +135,9 @@ impl Lower<'_> {
     /// Each thread holds its own elements of a tile from here to the end of the block. What they are made of others may have.
     pub(super) fn keep_tile(&mut self, value: Handle<Expression>) -> Result<(), LowerError> {
         let ty = self.kernel.ty(value);
-        let Layout { lanes, own, .. } = self.layout(ty.shape);
+        let lanes = self.layout(ty.shape).lanes;
         let is_index = matches!(ty.element, ElementType::I64 | ElementType::Bool);
-        let apart = !self.schedule.wide && own == 1 && lanes > 1 && !is_index;
+        let apart = self.stores_one_by_one(ty.shape) && lanes > 1 && !is_index;
         let held = self.with_others(&[value], |lower| {
             lower.hold(ty, |lower, _, point| match apart {
                 true => lower.pull_apart(value, point, lanes),
@@ -289,28 +288,34 @@ impl Lower<'_> {
     }
 
     /// Whether threads store the elements of a tile that they hold: a row that begins anywhere is stored in other packets, unless
-    /// the schedule has elements one by one and each thread few of them.
+    /// elements are stored one by one.
     pub(super) fn stores_as_held(&mut self, access: &Access, shape: Shape) -> bool {
-        let Layout { lanes, own, .. } = self.layout(shape);
-        if !self.schedule.wide && own == 1 {
+        if self.stores_one_by_one(shape) {
             return true;
         }
+        let lanes = self.layout(shape).lanes;
         let packet = u64::from(lanes) * self.size_of(access.tensor);
         let divisor = self.divisor_along(access, shape, lanes);
         let is_aligned = matches!(divisor, Ok(Ok(divisor)) if divisor >= packet.min(VECTOR_BYTES.into()));
         is_aligned && !self.layout(shape).has_rest(shape)
     }
 
+    /// Whether each thread has one packet of a tile, of which the schedule has each element alone.
+    fn stores_one_by_one(&self, shape: Shape) -> bool {
+        !self.schedule.wide && self.layout(shape).own == 1
+    }
+
     /// Whether a store takes kept elements from the threads that have them, to store others than these.
     pub(super) fn is_handed_over(&mut self, access: &Access, value: Handle<Expression>) -> bool {
         let shape = self.kernel.ty(value).shape;
-        if self.stores_as_held(access, shape) {
+        if self.stores_one_by_one(shape) {
             return false;
         }
         if self.layout(shape).has_rest(shape) {
             return true;
         }
-        self.kept.iter().any(|kept| self.made_of(value, *kept))
+        let is_of_kept = self.kept.iter().any(|kept| self.made_of(value, *kept));
+        is_of_kept && !self.stores_as_held(access, shape)
     }
 
     /// Whether elements are handed to the threads that store them, rather than computed again: those of a line, which take long.
