@@ -70,14 +70,15 @@ pub fn to_f32(value: Literal) -> Option<f32> {
     })
 }
 
-/// `value` rounded to nearest even to a float of at most 32 bits, as [`cast`] does it; NaN becomes the canonical one.
+/// `value` rounded to nearest even to a float, as [`cast`] does it; NaN becomes the canonical one.
 pub fn from_f32(element: ElementType, value: f32) -> Literal {
     let bits = match element {
-        _ if value.is_nan() && element.size() <= 4 => (1 << (element.bits() - 1)) - 1,
+        _ if value.is_nan() => (1 << (element.bits() - 1)) - 1,
         ElementType::F16 => f16::from_f32(value).to_bits() as u64,
         ElementType::BF16 => bf16::from_f32(value).to_bits() as u64,
         ElementType::F8E4M3 => to_f8::<3>(value) as u64,
         ElementType::F8E5M2 => to_f8::<2>(value) as u64,
+        ElementType::F64 => f64::from(value).to_bits(),
         _ => value.to_bits() as u64,
     };
     Literal { element, bits }

@@ -28,11 +28,16 @@ impl Lower<'_> {
             _ if conflict == Some(Conflict::LastWins) && !self.is_apart(access) => {
                 (self.distribute_in_order(shape), Some(Why::InOrder))
             }
+            true if !self.schedule.wide => (self.distribute_held(shape), Some(Why::Scheduled)),
             true => (self.distribute_held(shape), Some(Why::Held)),
             false => self.distribute(access, value)?,
         };
         self.distributions.push((self.span, distribution.clone()));
-        let is_alone = matches!(distribution.form, Form::Elements { .. } | Form::InOrder { .. });
+        let is_alone = match distribution.form {
+            Form::Elements { .. } | Form::InOrder { .. } => true,
+            Form::Packets { .. } => held && !self.schedule.wide,
+            Form::Alone | Form::Rows { .. } => false,
+        };
         let before = std::mem::replace(&mut self.alone, why.filter(|_| is_alone));
         self.hinted = match distribution.form {
             Form::Packets { .. } | Form::Rows { .. } => true,
@@ -342,8 +347,7 @@ impl Lower<'_> {
             Form::Packets { lanes, .. } if group.held => Some(lanes),
             _ => None,
         };
-        let by_pairs = held.filter(|lanes| self.stores_by_pairs(group, *lanes));
-        let apart = held.filter(|_| !self.schedule.wide);
+        let by_pairs = held.is_some_and(|lanes| self.stores_by_pairs(group, lanes));
         let mut loaded: Vec<(Handle<Index>, Point, Use, Handle<Predicate>)> = Vec::new();
         for u in 0..group.distribution.in_flight {
             let q = self.b.indices().offset(first, (u * group.distribution.workers) as i64);
@@ -357,16 +361,16 @@ impl Lower<'_> {
             loaded.push((q, point, value, here));
         }
         for (q, point, value, here) in loaded {
-            match (by_pairs, apart) {
-                (Some(lanes), _) => self.store_pair(group, q, count, value, lanes)?,
-                (_, Some(lanes)) => {
+            match held {
+                Some(lanes) if !self.schedule.wide => {
                     for lane in 0..lanes {
                         let point = self.point_at_lane(&point, lanes, lane);
                         let (value, here) = (self.lane_of(value, lane), self.condition_at_lane(here, lanes, lane));
                         self.store_at(group, &point, value, here)?;
                     }
                 }
-                (None, None) => self.store_at(group, &point, value, here)?,
+                Some(lanes) if by_pairs => self.store_pair(group, q, count, value, lanes)?,
+                _ => self.store_at(group, &point, value, here)?,
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::element::ElementType;
 use crate::ir::{Access, AtomicUpdate, Block, Expression, Handle, Kernel, Shape, Statement};
 use crate::schedule::{VECTOR_BYTES, WARP};
 use crate::stack::room;
+use crate::thread::passes::Why;
 
 /// Bytes that a thread loads at most before it needs them.
 const MOST_EARLY_BYTES: u64 = 32;
@@ -138,12 +139,16 @@ impl Lower<'_> {
         let lanes = self.layout(ty.shape).lanes;
         let is_index = matches!(ty.element, ElementType::I64 | ElementType::Bool);
         let apart = self.stores_one_by_one(ty.shape) && lanes > 1 && !is_index;
+        let why = if apart { Some(Why::Scheduled) } else { self.alone };
+        let before = std::mem::replace(&mut self.alone, why);
         let held = self.with_others(&[value], |lower| {
             lower.hold(ty, |lower, _, point| match apart {
                 true => lower.pull_apart(value, point, lanes),
                 false => lower.pull(value, point),
             })
-        })?;
+        });
+        self.alone = before;
+        let held = held?;
         self.held.insert(value, held);
         self.kept.push(value);
         Ok(())

@@ -247,7 +247,7 @@ struct Lower<'a> {
     sites: Vec<TrapSite>,
     /// Where this holds what is computed now is needed; `None` if everywhere.
     needed: Option<Handle<Predicate>>,
-    /// Whether loads are those of packets, which the schedule has hints for.
+    /// Whether what is accessed is what the schedule has hints for.
     hinted: bool,
     /// The thread's number among those that work on its program.
     worker: Handle<Index>,

@@ -14,7 +14,7 @@ impl Lower<'_> {
         let bytes = u64::from(lanes) * self.size_of(group.access.tensor);
         let twice = bytes == 2 * u64::from(VECTOR_BYTES);
         let is_row = group.shape.elements() == u64::from(group.shape.innermost());
-        self.schedule.wide && twice && is_row && self.schedule.threads.is_multiple_of(2)
+        twice && is_row && self.schedule.threads.is_multiple_of(2)
     }
 
     /// Stores packet `q` of `packets` together with the neighbour's.

@@ -103,7 +103,7 @@ impl Work {
         } = machine.tuning;
         let turning = [brief, long, alone, kept_from, kept_until, written_until, paired];
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
-        let little = [1, FEW].map(|warps| first_of(warps * u64::from(WARP) + 1));
+        let little = [1, LITTLE].map(|warps| first_of(warps * u64::from(WARP) + 1));
         let firsts = shared.chain(turning).chain(little);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
@@ -384,7 +384,7 @@ pub(super) const EVEN: u64 = 4 * WARP as u64;
 
 /// Accesses of a launch, in those of a warp, of which each program has a whole one: measured on an H200, 4 rows of 128 elements take
 /// 0.97 to 0.98 of the time, and 17 rows 1.01 (`benches/readings/schedules-short-h200.jsonl`).
-const FEW: u64 = 4;
+const LITTLE: u64 = 4;
 
 /// Threads of a program of which two share a block.
 const PAIRED: u64 = 2 * WARP as u64;
@@ -410,7 +410,7 @@ pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &M
 /// Programs that a warp or less can do.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
     let warp = u64::from(WARP);
-    let threads = match vectors.saturating_mul(programs) <= FEW * warp {
+    let threads = match vectors.saturating_mul(programs) <= LITTLE * warp {
         // A whole warp has no other's work to tell from its own.
         true => warp,
         false => vectors

@@ -27,8 +27,8 @@ const ALONE_BYTES: u64 = 4096;
 /// Elements that are found as soon by threads that share a block.
 const FIRST_TWO: u64 = 2;
 
-/// Elements of a line that are put in order sooner by a thread each, where there are few lines.
-const COUNTED: u64 = 16;
+/// Elements of a line that are put in order sooner by a thread each, where there are few lines: each compares its own with all others.
+pub(crate) const COUNTED: u64 = 16;
 
 /// Threads of a warp.
 const LANES: u64 = WARP as u64;
@@ -52,7 +52,7 @@ impl Work {
         // Handing a row that begins anywhere to those who would store packets of it takes longer than storing it as it is held, where
         // each thread has little.
         let is_little = self.held_as_combined && self.elements <= OWN_IF_FEW * LANES;
-        let wide = !(few && is_little && self.ragged_store);
+        let wide = !(few && is_little && self.ragged_store && !self.denies_narrow);
         side_by_side(Schedule { threads, wide, ..base }, full, programs, machine)
     }
 
@@ -82,7 +82,8 @@ impl Work {
         } else {
             padded
         };
-        if self.elements > in_warp * LANES && (1..=OWN_IF_FEW * LANES).contains(&self.longest_line) {
+        let has_lines_of_warps = self.longest_line > 0 && self.longest_line <= OWN_IF_FEW * LANES;
+        if self.elements > in_warp * LANES && has_lines_of_warps {
             return self.shared_out(own);
         }
         match (self.elements <= in_warp * LANES, few) {
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn few_short_rows_that_begin_anywhere_are_stored_as_they_are_combined() {
-        let is_wide = |held_as_combined, programs| {
+        let is_wide = |held_as_combined, denies_narrow, programs| {
             let work = Work {
                 independent: false,
                 meets: Some(Meets::Combined),
@@ -253,13 +254,14 @@ mod tests {
                 to_one: true,
                 costly: true,
                 held_as_combined,
+                denies_narrow,
                 ..moved(32, 131)
             };
             work.schedule(&Machine::H200, programs).wide
         };
-        assert_eq!(
-            [is_wide(true, 1), is_wide(true, 4096), is_wide(false, 1)],
-            [false, true, true]
-        );
+        assert_eq!([1, 4096].map(|programs| is_wide(true, false, programs)), [false, true]);
+        assert!(is_wide(false, false, 1));
+        // Its author denies that an access is narrow.
+        assert!(is_wide(true, true, 1));
     }
 }

@@ -13,6 +13,7 @@ use std::fmt;
 
 pub use choose::{Reason, choose};
 pub use machine::{Machine, Tuning};
+pub(crate) use meeting::COUNTED;
 pub use work::{Meets, Work};
 
 use crate::analysis::effects::Effects;

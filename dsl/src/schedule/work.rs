@@ -34,9 +34,9 @@ pub struct Work {
     pub literal_bounds: bool,
     /// How elements meet, if that is what its threads depend on one another by.
     pub meets: Option<Meets>,
-    /// Whether all elements of a program are combined to one.
+    /// Whether elements are combined to one.
     pub to_one: bool,
-    /// Elements of the longest line, where those of a tile are combined to several, of long lines each; else 0.
+    /// Elements of the longest line of a tile whose lines are combined to one element each, if that is a long one; else 0.
     pub longest_line: u64,
     /// Whether what is combined takes long to compute.
     pub costly: bool,

@@ -6,15 +6,13 @@ use super::sort::Team;
 use super::{Kept, Line, Standing};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, CompareOp, Handle, Literal};
+use crate::schedule::COUNTED;
 use crate::thread::{Facts, Index, Operation, Shuffle, Use};
-
-/// Threads of a team that compare with each other, each with all: more sort sooner.
-const MOST_COUNTED: i64 = 16;
 
 impl Team {
     /// Whether each thread has one entry and compares it with all others.
     pub(super) fn counts(self) -> bool {
-        self.own == 1 && (2..=MOST_COUNTED).contains(&self.threads)
+        self.own == 1 && (2..=COUNTED as i64).contains(&self.threads)
     }
 }
 
@@ -29,9 +27,10 @@ impl Lower<'_> {
         (first, are_elements): (i64, bool),
         result: Kept,
     ) -> Result<(), LowerError> {
-        let [end, first] = [line.extent, first].map(|end| self.b.constant(end));
-        let (there, wanted) = (self.b.indices().less(along, end), self.b.indices().less(place, first));
-        let needed = self.b.indices().all([standing.here, there, wanted]);
+        // What fills the line up has a place behind its end.
+        let first = self.b.constant(first);
+        let is_one_of_first = self.b.indices().less(place, first);
+        let needed = self.b.indices().all([standing.here, is_one_of_first]);
         let to = self.place_on_line(line, standing, place, result);
         let found = match are_elements {
             true => element,

@@ -64,7 +64,7 @@ struct Share {
 }
 
 impl Share {
-    /// A power of two of threads for each line, or as many for the only one as it has chunks. Lines that less than a warp combines share
+    /// A power of two of threads for each line, or as many for the only one as it has chunks. Lines that a warp combines, or less, share
     /// out all threads, of however many.
     fn of(line: &Line, threads: i64) -> Self {
         let power = |number: i64| (number as u64).next_power_of_two() as i64;

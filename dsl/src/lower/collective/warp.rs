@@ -191,3 +191,50 @@ pub(super) fn neutral(op: BinaryOp, element: ElementType) -> Option<Literal> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also of f64, whose numbers are not those of f32.
+    #[test]
+    fn what_is_combined_with_the_neutral_element_stays_as_it_is() {
+        let ops = [
+            BinaryOp::Add,
+            BinaryOp::Min,
+            BinaryOp::Max,
+            BinaryOp::Minimum,
+            BinaryOp::Maximum,
+            BinaryOp::And,
+            BinaryOp::Or,
+            BinaryOp::Xor,
+        ];
+        let mut found = 0;
+        for element in ElementType::ALL {
+            let numbers = [-3.0f32, -0.0, 0.0, 1.0, f32::INFINITY, f32::NEG_INFINITY];
+            let some: Vec<Literal> = match element.kind() {
+                ElementKind::Float => numbers.map(|number| arithmetic::from_f32(element, number)).to_vec(),
+                ElementKind::Bool => [0, 1].map(|bits| Literal { element, bits }).to_vec(),
+                ElementKind::Signed | ElementKind::Unsigned => {
+                    let all = u64::MAX >> (64 - 8 * element.size());
+                    let bits = [0, 1, all / 2, all / 2 + 1, all];
+                    bits.map(|bits| Literal { element, bits }).to_vec()
+                }
+                ElementKind::Storage => continue,
+            };
+            for op in ops {
+                let Some(neutral) = neutral(op, element) else { continue };
+                for &one in &some {
+                    for (left, right) in [(neutral, one), (one, neutral)] {
+                        let Some(both) = arithmetic::binary(op, left, right) else {
+                            continue;
+                        };
+                        assert_eq!(both, one, "{op:?} of {left:?} and {right:?}");
+                        found += 1;
+                    }
+                }
+            }
+        }
+        assert!(found > 500, "{found}");
+    }
+}

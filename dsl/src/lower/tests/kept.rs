@@ -122,6 +122,37 @@ fn a_line_that_a_warp_can_have_every_warp_combines_for_itself() {
     }
 }
 
+/// Lines of fewer chunks than threads, of numbers that all lie on one side of zero.
+#[test]
+fn threads_without_a_chunk_add_nothing_to_the_least_and_the_largest() {
+    for element in [F32, ElementType::F64, F16, BF16] {
+        for extent in [3, 17, 24, 40, 131] {
+            for op in [BinaryOp::Min, BinaryOp::Max, BinaryOp::Minimum, BinaryOp::Maximum] {
+                let is_most = matches!(op, BinaryOp::Max | BinaryOp::Maximum);
+                for threads in [32, 64] {
+                    // Of magnitudes, or of what is as far below zero.
+                    rows(element, extent, [threads, 1], |b, value| {
+                        let shape = b.shape(value);
+                        let positive = b.emit(Expression::Unary {
+                            op: UnaryOp::Abs,
+                            value,
+                        });
+                        let signed = match is_most {
+                            true => b.emit(Expression::Unary {
+                                op: UnaryOp::Negate,
+                                value: positive,
+                            }),
+                            false => positive,
+                        };
+                        let found = reduced(b, signed, op);
+                        b.stretch(found, shape)
+                    });
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_combined_in_any_order_stays_with_its_threads_whatever_its_elements() {
     for element in [
