@@ -103,8 +103,8 @@ impl Work {
         } = machine.tuning;
         let turning = [brief, long, alone, kept_from, kept_until, written_until, paired];
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
-        let little = [1, LITTLE].map(|warps| first_of(warps * u64::from(WARP) + 1));
-        let firsts = shared.chain(turning).chain(little);
+        let beyond_tiny = first_of(u64::from(WARP) + 1);
+        let firsts = shared.chain(turning).chain([beyond_tiny]);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {
@@ -192,7 +192,7 @@ impl Work {
     /// Of such rows, a thread has single elements.
     fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
         let warp = u64::from(WARP);
-        let each = match self.is_tiny(programs) {
+        let each = match is_tiny(self.vectors, programs) {
             true => 1,
             false => machine.tuning.single_elements.into(),
         };
@@ -247,11 +247,6 @@ impl Work {
         }
     }
 
-    /// Whether a launch is no more than a warp loads at once: so little is in L2.
-    fn is_tiny(&self, programs: u64) -> bool {
-        self.vectors.saturating_mul(programs) <= u64::from(WARP)
-    }
-
     /// Whether rows are short and begin anywhere.
     fn is_short_and_ragged(&self, machine: &Machine) -> bool {
         self.ragged && self.elements <= u64::from(machine.tuning.short_row)
@@ -282,13 +277,11 @@ impl Work {
         };
         let keeps_neighbours = self.keeps_neighbours(programs, machine);
         // A whole warp that scatters had better know what it stores before it knows where.
-        let is_tiny = self.is_tiny(programs) && (!self.indirect_store || self.vectors < WARP.into());
+        let is_tiny = is_tiny(self.vectors, programs) && (!self.indirect_store || self.vectors < WARP.into());
         let load = match () {
-            // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
-            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) && !is_tiny => {
-                LoadHint::Early
-            }
             () if is_tiny => LoadHint::Cached,
+            // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
+            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
             () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
             () => tuning.load,
         };
@@ -382,10 +375,6 @@ pub(super) const BLOCK: u64 = 256;
 /// Warps come in fours: a multiprocessor has four schedulers.
 pub(super) const EVEN: u64 = 4 * WARP as u64;
 
-/// Accesses of a launch, in those of a warp, of which each program has a whole one: measured on an H200, 4 rows of 128 elements take
-/// 0.97 to 0.98 of the time, and 17 rows 1.01 (`benches/readings/schedules-short-h200.jsonl`).
-const LITTLE: u64 = 4;
-
 /// Threads of a program of which two share a block.
 const PAIRED: u64 = 2 * WARP as u64;
 
@@ -407,10 +396,16 @@ pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &M
     }
 }
 
+/// Whether a launch is no more than a warp loads at once: so little is in L2. Measured on an H200, one row of 128 elements takes 0.87 of
+/// the time if it is loaded through the caches, and by a warp of its own (`benches/readings/schedules-short-h200.jsonl`).
+fn is_tiny(vectors: u64, programs: u64) -> bool {
+    vectors.saturating_mul(programs) <= u64::from(WARP)
+}
+
 /// Programs that a warp or less can do.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
     let warp = u64::from(WARP);
-    let threads = match vectors.saturating_mul(programs) <= LITTLE * warp {
+    let threads = match 2 * vectors >= warp && is_tiny(vectors, programs) {
         // A whole warp has no other's work to tell from its own.
         true => warp,
         false => vectors
@@ -528,8 +523,9 @@ pub(super) mod tests {
             (found.threads, found.programs_per_block, found.load)
         };
         assert_eq!(schedule(16, false, 1), (32, 1, LoadHint::Cached));
-        assert_eq!(schedule(16, false, 4), (32, 1, LoadHint::Streaming));
-        assert_eq!(schedule(16, false, 17), (16, 2, LoadHint::Streaming));
+        assert_eq!(schedule(16, false, 3), (16, 2, LoadHint::Streaming));
+        // Programs that are less than half a warp's work share one.
+        assert_eq!(schedule(4, false, 8), (4, 8, LoadHint::Cached));
         // A scatter whose rows are a warp's work had better load them before it knows where they go.
         assert_eq!(schedule(16, true, 2), (32, 1, LoadHint::Cached));
         assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Early));
