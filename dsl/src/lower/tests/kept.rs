@@ -7,7 +7,7 @@ use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Reduction, UnaryOp};
 use crate::lower::Lowered;
 use crate::schedule::Schedule;
-use crate::thread::{Operation, Statement};
+use crate::thread::{Operation, Statement, passes::Why};
 
 const F32: ElementType = ElementType::F32;
 const BF16: ElementType = ElementType::BF16;
@@ -437,6 +437,19 @@ fn rows_that_begin_anywhere_are_stored_as_they_are_held_where_each_element_is_ac
                 );
             }
         }
+    }
+}
+
+/// Their author is told why, and of the store too.
+#[test]
+fn what_is_accessed_one_by_one_as_the_schedule_has_it_is_told_of() {
+    let schedule = Schedule {
+        wide: false,
+        ..schedule(32, 4)
+    };
+    let told = rows_by(F32, 131, &schedule, softmax).accesses.to_string();
+    for why in [Why::Scheduled, Why::Beside] {
+        assert!(told.contains(&why.to_string()), "{why}: {told}");
     }
 }
 
