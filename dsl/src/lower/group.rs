@@ -82,16 +82,11 @@ impl Lower<'_> {
             }),
             Form::Packets { lanes, packets } => {
                 let count = self.b.constant(packets as i64);
-                let has_rest = u64::from(lanes) * packets > group.shape.elements();
                 self.rounds(group, count, |lower, q| {
                     let point = lower.packet_point(group.shape, lanes, q);
-                    // Of what threads hold the last packet may be of fewer elements.
-                    let here = has_rest.then(|| {
-                        let (e, end) = (
-                            lower.packet_at(q, lanes),
-                            lower.b.constant(group.shape.elements() as i64),
-                        );
-                        lower.b.indices().less(e, end)
+                    let here = group.held.then(|| {
+                        let e = lower.packet_at(q, lanes);
+                        lower.is_in_tile(e, group.shape)
                     });
                     Ok(Item { point, here })
                 })

@@ -95,13 +95,7 @@ impl Lower<'_> {
         self.each_number(layout, |lower, slot, number| {
             let e = lower.packet_at(number, layout.lanes);
             let point = lower.at_position(e, ty.shape);
-            let here = match layout.has_rest(ty.shape) {
-                true => {
-                    let end = lower.b.constant(ty.shape.elements() as i64);
-                    lower.b.indices().less(e, end)
-                }
-                false => lower.b.indices().always(true),
-            };
+            let here = lower.is_in_tile(e, ty.shape);
             lower.where_needed(here, |lower| body(lower, slot, &point))
         })
     }

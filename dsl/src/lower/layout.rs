@@ -11,7 +11,7 @@ use super::Lower;
 use crate::analysis::lines::handed_over;
 use crate::ir::{Expression, Handle, Kernel, Reduction, Shape, Statement};
 use crate::schedule::VECTOR_BYTES;
-use crate::thread::Index;
+use crate::thread::{Index, Predicate};
 
 /// Elements of a packet that are worth combining first, where any order will do.
 pub(super) const LEAST_CHUNK: u32 = 4;
@@ -116,6 +116,17 @@ impl Lower<'_> {
             lanes,
             packets,
             own: packets.div_ceil(self.schedule.threads.into()),
+        }
+    }
+
+    /// Whether an element of a packet, by its number, is one of the tile's: the last packet may be of fewer.
+    pub(super) fn is_in_tile(&mut self, e: Handle<Index>, shape: Shape) -> Handle<Predicate> {
+        match self.layout(shape).has_rest(shape) {
+            true => {
+                let end = self.b.constant(shape.elements() as i64);
+                self.b.indices().less(e, end)
+            }
+            false => self.b.indices().always(true),
         }
     }
 

@@ -6,14 +6,16 @@
 mod choose;
 mod machine;
 mod meeting;
+mod reason;
 mod tables;
 mod work;
 
 use std::fmt;
 
-pub use choose::{Reason, choose};
+pub use choose::choose;
 pub use machine::{Machine, Tuning};
 pub(crate) use meeting::COUNTED;
+pub use reason::Reason;
 pub use work::{Meets, Work};
 
 use crate::analysis::effects::Effects;

@@ -153,7 +153,7 @@ impl Work {
             false => bytes.div_ceil(VECTOR_BYTES.into()),
         };
         work.vectors = work.vectors.max(vectors);
-        work.held_as_combined = handed_over(kernel).contains(&work.elements);
+        work.held_as_combined = work.meets == Some(Meets::Combined) && handed_over(kernel).contains(&work.elements);
         if work.meets == Some(Meets::Sorted) && 2 * stored < work.elements {
             work.meets = Some(Meets::Selected(stored));
         }

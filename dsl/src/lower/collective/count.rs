@@ -1,7 +1,7 @@
 //! Short lines: each thread has an element, and finds its place by counting those that come before it.
 
 use super::super::{Lower, LowerError};
-use super::keys::{Kind, last_word};
+use super::keys::Kind;
 use super::sort::Team;
 use super::{Kept, Line, Standing};
 use crate::element::ElementType;
@@ -49,16 +49,10 @@ impl Lower<'_> {
         team: Team,
         standing: Standing,
         descending: bool,
-        (along, element): (Handle<Index>, Use),
+        element: (Handle<Index>, Use),
     ) -> Handle<Index> {
-        let (end, together) = (self.b.constant(line.extent), self.together_in_warp());
-        let there = self.b.indices().less(along, end);
-        let key = self.key(line.element, Kind::Numbered, descending, element);
-        let last = last_word(self.b.element(key));
-        let key = match self.b.kernel().indices.is_known(there) {
-            Some(true) => key,
-            _ => self.b.select(there.into(), key, last),
-        };
+        let together = self.together_in_warp();
+        let key = self.entries(line, Kind::Alike, descending, &[element])[0].words[0];
         let number = self.integer(standing.lane, ElementType::U32);
         let [none, one] = [0u32, 1].map(|number| Use::from(Literal::new(number)));
         let mut before = none;

@@ -14,6 +14,8 @@ const SHORT_INDEX: u32 = 16;
 pub(super) enum Kind {
     /// The element alone.
     Keys,
+    /// The element, of which those that are equal are one.
+    Alike,
     /// The element, and its index on the line.
     Numbered,
 }
@@ -53,7 +55,7 @@ impl Lower<'_> {
 
     fn words_of(&mut self, line: &Line, kind: Kind, descending: bool, along: Handle<Index>, element: Use) -> Vec<Use> {
         let key = self.key(line.element, kind, descending, element);
-        if kind == Kind::Keys {
+        if kind != Kind::Numbered {
             return vec![key];
         }
         let number = self.integer(along, ElementType::U32);
@@ -73,9 +75,9 @@ impl Lower<'_> {
         }
     }
 
-    /// A word, of u32 or u64, whose order is that of elements. Of numbered ones all NaN have one, which is the last, and
-    /// both zeros.
-    pub(super) fn key(&mut self, element: ElementType, kind: Kind, descending: bool, value: Use) -> Use {
+    /// A word, of u32 or u64, whose order is that of elements. Unless they are [`Kind::Keys`], all NaN have one, which is the last,
+    /// and both zeros.
+    fn key(&mut self, element: ElementType, kind: Kind, descending: bool, value: Use) -> Use {
         let bits = 8 * element.size() as u32;
         let word = if bits == 64 { ElementType::U64 } else { ElementType::U32 };
         let number = |bits: u64| Use::from(Literal { element: word, bits });
@@ -86,7 +88,7 @@ impl Lower<'_> {
             ElementKind::Bool | ElementKind::Unsigned => {}
             ElementKind::Signed => key = self.b.binary(BinaryOp::Xor, key, number(top)),
             _ => {
-                if kind == Kind::Numbered {
+                if kind != Kind::Keys {
                     let zero = Literal::zero(element).into();
                     let is_zero = self.b.element_compare(CompareOp::Equal, value, zero);
                     key = self.b.select(is_zero, number(0), key);
@@ -95,7 +97,7 @@ impl Lower<'_> {
                 let negative = self.b.compare(CompareOp::GreaterEqual, key, number(top));
                 let turned = self.b.select(negative, number(all), number(top));
                 key = self.b.binary(BinaryOp::Xor, key, turned);
-                if kind == Kind::Numbered {
+                if kind != Kind::Keys {
                     let is_nan = self.b.element_compare(CompareOp::NotEqual, value, value);
                     key = self.b.select(is_nan, number(all), key);
                 }
