@@ -463,6 +463,43 @@ fn a_rank_that_waits_in_nccl_holds_nobody_else_up() {
     });
 }
 
+/// The first collective connects the ranks: one that does not come to it keeps the others in the call, no longer than the limit.
+#[test]
+fn a_rank_that_makes_no_call_is_an_error_on_the_others_within_the_limit() {
+    let Some((_, _turn)) = gpus(2) else { return };
+    let (id, limit) = (Communicator::new_id().unwrap(), Duration::from_secs(8));
+    let (done, is_done) = std::sync::mpsc::channel();
+    let join = |gpu: usize| {
+        let device = Device::cuda(gpu as u32).unwrap();
+        let rank = Communicator::join(&device.stream(), &id, gpu, 2, limit).unwrap();
+        (device, rank)
+    };
+    let join = &join;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let absent = join(1);
+            is_done.recv().unwrap();
+            drop(absent);
+        });
+        let (device, rank) = join(0);
+        let mut buffer = device.upload(&[1.0f32; 16], [4, 4]).unwrap();
+        let began = Instant::now();
+        let error = rank.all_reduce(&mut buffer.view_mut()).unwrap_err();
+        assert!(matches!(error, NcclError::Late { .. }), "{error}");
+        assert!(
+            (limit..limit + limit / 2).contains(&began.elapsed()),
+            "{:?}",
+            began.elapsed()
+        );
+        let error = rank.all_reduce(&mut buffer.view_mut()).unwrap_err();
+        assert!(matches!(error, NcclError::GivenUp), "{error}");
+        drop(rank);
+        done.send(()).unwrap();
+        // The GPU goes on.
+        assert_eq!(buffer.download().unwrap(), [1.0; 16]);
+    });
+}
+
 /// What NCCL shares between ranks of one process where it is told to: they are refused if it is their tensors, and else may
 /// leave in any order.
 #[test]

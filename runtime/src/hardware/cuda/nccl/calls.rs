@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::handle::Handle;
 use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
+use super::watch::{UnderWatch, Watch};
 use super::{NcclError, failed, wait};
 use crate::behind::ENDINGS;
 use crate::deadline::Deadline;
@@ -24,19 +25,38 @@ pub(super) struct Calls<U> {
     /// Whether a graph was given work of it, and may be there still: NCCL ends nothing before it is destroyed.
     is_captured: AtomicBool,
     limit: Duration,
+    /// Of one whose calls block.
+    watch: Option<Watch>,
 }
 
 impl<U: Clone + Send + 'static> Calls<U> {
-    /// `limit` is how long anything may take.
-    pub(super) fn new(nccl: &'static EntryPoints, handle: Handle, used: U, limit: Duration) -> Self {
-        Self {
+    /// `limit` is how long anything may take. Calls of a communicator that was split off another one block until NCCL has taken
+    /// them: a thread breaks the other one off if one does not return within the limit.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn new(nccl: &'static EntryPoints, handle: Handle, used: U, limit: Duration) -> Result<Self, NcclError> {
+        let watch = handle
+            .origin()
+            .map(|origin| Watch::over(limit, move || origin.break_off()));
+        let watch = watch.transpose().map_err(|error| NcclError::Failed {
+            call: "a thread that watches calls",
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
             nccl,
             turn: Mutex::new(()),
             handle: Mutex::new(Some(handle)),
             used: Mutex::new(used),
             is_captured: AtomicBool::new(false),
             limit,
-        }
+            watch,
+        })
+    }
+
+    /// The communicator, unless it was given up.
+    pub(super) fn into_handle(self) -> Option<Handle> {
+        self.handle.lock().take()
     }
 
     pub(super) fn limit(&self) -> Duration {
@@ -52,62 +72,77 @@ impl<U: Clone + Send + 'static> Calls<U> {
         self.is_captured.store(true, Relaxed);
     }
 
-    /// Makes a call, after those that others have made, and waits until NCCL has taken it.
+    /// Makes a call, after those that others have made, and waits until NCCL has taken it. `using` is told what it uses from
+    /// here on.
     pub(super) fn ask(
         &self,
         call: &'static str,
-        ask: impl FnOnce(&EntryPoints, &mut U, ncclComm_t) -> Code,
+        using: impl FnOnce(&mut U),
+        ask: impl FnOnce(&EntryPoints, ncclComm_t) -> Code,
     ) -> Result<(), NcclError> {
         let _turn = self.turn.lock();
-        let asked = {
-            let handle = self.handle.lock();
-            let comm = handle.as_ref().ok_or(NcclError::GivenUp)?.comm();
-            ask(self.nccl, &mut self.used.lock(), comm)
-        };
-        self.taken(call, asked)
-    }
-
-    /// Waits until NCCL has taken what it was asked.
-    pub(super) fn taken(&self, call: &'static str, asked: Code) -> Result<(), NcclError> {
-        match asked {
-            SUCCESS => Ok(()),
-            IN_PROGRESS => self.wait(call, || self.has_taken(call)),
-            error => {
+        let comm = self.handle.lock().as_ref().ok_or(NcclError::GivenUp)?.comm();
+        using(&mut self.used.lock());
+        let under_watch = self.watch.as_ref().map(Watch::begin);
+        let asked = ask(self.nccl, comm);
+        match under_watch.is_some_and(UnderWatch::end) {
+            false => self.taken(call, asked),
+            true => {
                 self.give_up();
-                Err(failed(self.nccl, call, error))
+                Err(self.late(call))
             }
         }
     }
 
-    /// Waits until something is so. Where that takes too long, it ends the communicator.
+    /// Waits until NCCL has taken what it was asked. An error, and what takes too long, ends the communicator.
+    pub(super) fn taken(&self, call: &'static str, asked: Code) -> Result<(), NcclError> {
+        let taken = match asked {
+            SUCCESS => return Ok(()),
+            IN_PROGRESS => self.until(call, || self.has_taken(call)),
+            error => Err(failed(self.nccl, call, error)),
+        };
+        if taken.is_err() {
+            self.give_up();
+        }
+        taken
+    }
+
+    /// Waits until something is so. An error of NCCL's, and what takes too long, ends the communicator, when it is not in a call.
     pub(super) fn wait(
         &self,
         call: &'static str,
         is_so: impl FnMut() -> Result<bool, NcclError>,
     ) -> Result<(), NcclError> {
-        let limit = self.limit;
-        match wait::until(Deadline::after(limit), is_so)? {
+        let waited = self.until(call, is_so);
+        if matches!(waited, Err(NcclError::Failed { .. } | NcclError::Late { .. })) {
+            let _turn = self.turn.lock();
+            self.give_up();
+        }
+        waited
+    }
+
+    fn until(&self, call: &'static str, is_so: impl FnMut() -> Result<bool, NcclError>) -> Result<(), NcclError> {
+        match wait::until(Deadline::after(self.limit), is_so)? {
             true => Ok(()),
-            false => {
-                self.give_up();
-                Err(NcclError::Late { call, limit })
-            }
+            false => Err(self.late(call)),
         }
     }
 
-    /// Whether NCCL has taken all calls. An error ends the communicator.
+    fn late(&self, call: &'static str) -> NcclError {
+        let limit = self.limit;
+        NcclError::Late { call, limit }
+    }
+
+    /// Whether NCCL has taken all calls.
     pub(super) fn has_taken(&self, call: &'static str) -> Result<bool, NcclError> {
-        let state = self.handle.lock().as_ref().ok_or(NcclError::GivenUp)?.state()?;
-        match state {
-            SUCCESS | IN_PROGRESS => Ok(state == SUCCESS),
-            error => {
-                self.give_up();
-                Err(failed(self.nccl, call, error))
-            }
+        let handle = self.handle.lock();
+        match handle.as_ref().ok_or(NcclError::GivenUp)?.state()? {
+            state @ (SUCCESS | IN_PROGRESS) => Ok(state == SUCCESS),
+            error => Err(failed(self.nccl, call, error)),
         }
     }
 
-    /// Breaks off whatever goes on, on this rank.
+    /// Breaks off whatever goes on, on this rank. No call may be in NCCL.
     fn give_up(&self) {
         self.end(Handle::abort, !self.is_captured.load(Relaxed));
     }
@@ -151,14 +186,19 @@ mod tests {
 
     fn calls_of(fake: &Arc<Fake>, limit: Duration) -> Calls<Arc<Fake>> {
         // What the communicator uses outlives it, here the fake itself.
-        Calls::new(fake.functions(), fake.handle(), fake.clone(), limit)
+        Calls::new(fake.functions(), fake.handle(), fake.clone(), limit).unwrap()
+    }
+
+    /// Those of one that was split off, and blocks.
+    fn blocking_of(fake: &Arc<Fake>, limit: Duration) -> Calls<Arc<Fake>> {
+        Calls::new(fake.functions(), fake.split_off(), fake.clone(), limit).unwrap()
     }
 
     #[test]
     fn what_is_taken_at_once_is_not_looked_for() {
         let fake = Fake::answering(&[BROKEN]);
         let calls = calls_of(&fake, AMPLE);
-        calls.ask("a call", |_, _, _| SUCCESS).unwrap();
+        calls.ask("a call", |_| (), |_, _| SUCCESS).unwrap();
         assert!(fake.calls().is_empty());
     }
 
@@ -166,7 +206,7 @@ mod tests {
     fn a_call_returns_when_it_is_taken_and_not_before() {
         let fake = Fake::answering(&[IN_PROGRESS, IN_PROGRESS, IN_PROGRESS, SUCCESS]);
         let calls = calls_of(&fake, AMPLE);
-        calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap();
+        calls.ask("a call", |_| (), |_, _| IN_PROGRESS).unwrap();
         assert_eq!(fake.answered(), 4);
         assert!(fake.calls().is_empty());
     }
@@ -176,10 +216,10 @@ mod tests {
         for (now, answers) in [(BROKEN, &[SUCCESS][..]), (IN_PROGRESS, &[IN_PROGRESS, BROKEN])] {
             let fake = Fake::answering(answers);
             let calls = calls_of(&fake, AMPLE);
-            let error = calls.ask("a call", |_, _, _| now).unwrap_err();
+            let error = calls.ask("a call", |_| (), |_, _| now).unwrap_err();
             assert!(matches!(error, NcclError::Failed { call: "a call", .. }), "{error}");
             assert_eq!(fake.calls(), ["abort"]);
-            let error = calls.ask("another", |_, _, _| SUCCESS).unwrap_err();
+            let error = calls.ask("another", |_| (), |_, _| SUCCESS).unwrap_err();
             assert_eq!(error, NcclError::GivenUp);
         }
     }
@@ -188,7 +228,7 @@ mod tests {
     fn a_call_that_is_never_taken_is_late_and_broken_off() {
         let fake = Fake::answering(&[IN_PROGRESS]);
         let (calls, began) = (calls_of(&fake, SHORT), Instant::now());
-        let error = calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap_err();
+        let error = calls.ask("a call", |_| (), |_, _| IN_PROGRESS).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -214,7 +254,7 @@ mod tests {
         let (calls, began) = (calls_of(&fake, AMPLE), Instant::now());
         calls.capture();
         let held = fake.hold_back();
-        calls.ask("a call", |_, _, _| IN_PROGRESS).unwrap_err();
+        calls.ask("a call", |_| (), |_, _| IN_PROGRESS).unwrap_err();
         assert!(began.elapsed() < AMPLE / 4);
         drop(held);
     }
@@ -224,16 +264,87 @@ mod tests {
     fn calls_of_several_threads_take_turns() {
         let fake = Fake::answering(&[IN_PROGRESS, IN_PROGRESS, IN_PROGRESS, SUCCESS]);
         fake.repeat();
-        let calls = &calls_of(&fake, AMPLE);
+        let (calls, fake) = (&calls_of(&fake, AMPLE), &fake);
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        calls.ask("a call", |_, fake, _| fake.begin()).unwrap();
+                        calls.ask("a call", |_| (), |_, _| fake.begin()).unwrap();
                     }
                 });
             }
         });
         assert!(fake.calls().is_empty());
+    }
+
+    /// A call of one that blocks, which a rank that is missing keeps from returning until it is broken off.
+    fn blocked(fake: &Fake) -> Code {
+        let began = Instant::now();
+        while fake.calls().is_empty() && began.elapsed() < AMPLE {
+            thread::yield_now();
+        }
+        BROKEN
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_is_late_and_broken_off_by_another_thread() {
+        let fake = Fake::answering(&[SUCCESS]);
+        let (calls, began) = (blocking_of(&fake, SHORT), Instant::now());
+        let error = calls.ask("a call", |_| (), |_, _| blocked(&fake)).unwrap_err();
+        let late = NcclError::Late {
+            call: "a call",
+            limit: SHORT,
+        };
+        assert_eq!(error, late);
+        assert!((SHORT..AMPLE / 4).contains(&began.elapsed()));
+        // What it was split off, and itself when the call had come back.
+        assert_eq!(fake.calls(), ["abort", "abort"]);
+        let error = calls.ask("another", |_| (), |_, _| SUCCESS).unwrap_err();
+        assert_eq!(error, NcclError::GivenUp);
+    }
+
+    /// However often: each has the limit for itself.
+    #[test]
+    fn calls_that_return_in_time_are_left_alone() {
+        let fake = Fake::answering(&[SUCCESS]);
+        let (calls, began) = (blocking_of(&fake, SHORT), Instant::now());
+        while began.elapsed() < 3 * SHORT {
+            calls
+                .ask(
+                    "a call",
+                    |_| (),
+                    |_, _| {
+                        thread::sleep(SHORT / 8);
+                        SUCCESS
+                    },
+                )
+                .unwrap();
+        }
+        assert!(fake.calls().is_empty());
+    }
+
+    /// Who finds out that something went wrong while another thread is in a call lets that come back first.
+    #[test]
+    fn nothing_is_broken_off_by_others_while_a_call_is_in_nccl() {
+        let fake = Fake::answering(&[BROKEN]);
+        let calls = &blocking_of(&fake, AMPLE);
+        let is_in = &AtomicBool::new(false);
+        thread::scope(|scope| {
+            let fake = &fake;
+            scope.spawn(move || {
+                let in_nccl = |_: &EntryPoints, _: ncclComm_t| {
+                    is_in.store(true, Relaxed);
+                    thread::sleep(SHORT);
+                    assert!(fake.calls().is_empty());
+                    SUCCESS
+                };
+                calls.ask("a call", |_| (), in_nccl).unwrap();
+            });
+            while !is_in.load(Relaxed) {
+                thread::yield_now();
+            }
+            calls.wait("a wait", || calls.has_taken("a wait")).unwrap_err();
+        });
+        assert_eq!(fake.calls(), ["abort", "abort"]);
     }
 }

@@ -2,12 +2,15 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cudarc::nccl::sys::ncclComm_t;
+use cudarc::nccl::sys::{ncclComm_t, ncclResult_t};
+use parking_lot::Mutex;
 
 use super::error::NcclError;
 use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
+use super::watch::{UnderWatch, Watch};
 use super::{done, wait};
 use crate::deadline::Deadline;
 
@@ -15,16 +18,49 @@ use crate::deadline::Deadline;
 pub(super) struct Handle {
     nccl: &'static EntryPoints,
     comm: ncclComm_t,
+    origin: Option<Origin>,
 }
 
 // SAFETY: a communicator may be used from any thread, one at a time, which the mutex around it sees to.
 unsafe impl Send for Handle {}
 
+/// The communicator that another one was split off, which nothing is asked of. Both have one flag, so that breaking it off lets a call
+/// come back that waits in the other, whose memory is untouched.
+#[derive(Clone)]
+pub(super) struct Origin(Arc<Mutex<Option<Handle>>>);
+
+impl Origin {
+    /// Whoever does this later waits until it is done: one at a time is in what both have.
+    pub(super) fn break_off(&self) {
+        self.0.lock().take().map(Handle::abort);
+    }
+
+    fn leave(&self, limit: Duration) {
+        self.0.lock().take().map(|handle| handle.leave(limit));
+    }
+}
+
 impl Handle {
     /// # Safety
     /// NCCL has made the communicator, and nobody else uses or ends it.
     pub(super) unsafe fn own(nccl: &'static EntryPoints, comm: ncclComm_t) -> Self {
-        Self { nccl, comm }
+        Self {
+            nccl,
+            comm,
+            origin: None,
+        }
+    }
+
+    /// The same, which was split off another one, with the flag of that.
+    pub(super) fn split_off(self, origin: Self) -> Self {
+        Self {
+            origin: Some(Origin(Arc::new(Mutex::new(Some(origin))))),
+            ..self
+        }
+    }
+
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.origin.clone()
     }
 
     /// For calls that do not end it.
@@ -40,40 +76,56 @@ impl Handle {
         done(self.nccl, "ncclCommGetAsyncError", asked).map(|()| state)
     }
 
-    /// Breaks off whatever goes on, on this rank.
+    /// Breaks off whatever goes on, on this rank. No call may be in it.
     pub(super) fn abort(self) -> Code {
+        self.origin.iter().for_each(Origin::break_off);
         // SAFETY: the communicator is alive, and gone with this.
         unsafe { (self.nccl.ncclCommAbort)(self.comm) }
     }
 
     /// Ends it when its work is done on this rank: NCCL passes on what other ranks have not read yet, as long as the limit.
     pub(super) fn leave(self, limit: Duration) -> Code {
-        // SAFETY: the communicator is alive.
-        let mut state = Ok(unsafe { (self.nccl.ncclCommFinalize)(self.comm) });
+        let deadline = Deadline::after(limit);
+        let mut state = Ok(self.finalized(limit));
         if state == Ok(IN_PROGRESS) {
-            let ended = wait::until(Deadline::after(limit), || {
+            let ended = wait::until(deadline, || {
                 state = self.state();
                 Ok::<_, NcclError>(state != Ok(IN_PROGRESS))
             });
             debug_assert!(ended.is_ok(), "looking does not fail");
         }
-        match state {
-            // SAFETY: the communicator is alive, and gone with this. Unlike breaking off it waits for what others have still to
-            // be sent.
-            Ok(SUCCESS) => unsafe { (self.nccl.ncclCommDestroy)(self.comm) },
-            _ => self.abort(),
+        if state != Ok(SUCCESS) {
+            return self.abort();
+        }
+        // SAFETY: the communicator is alive, and gone with this. Unlike breaking off it waits for what others have still to be sent.
+        let ended = unsafe { (self.nccl.ncclCommDestroy)(self.comm) };
+        self.origin.iter().for_each(|origin| origin.leave(limit));
+        ended
+    }
+
+    /// Asks NCCL to pass on what others have not read yet. A communicator that blocks waits for that here, no longer than the limit.
+    fn finalized(&self, limit: Duration) -> Code {
+        let watch = self
+            .origin()
+            .map(|origin| Watch::over(limit, move || origin.break_off()));
+        let under_watch = watch.as_ref().and_then(|watch| watch.as_ref().ok()).map(Watch::begin);
+        // SAFETY: the communicator is alive.
+        let code = unsafe { (self.nccl.ncclCommFinalize)(self.comm) };
+        match under_watch.is_some_and(UnderWatch::end) {
+            true => LATE,
+            false => code,
         }
     }
 }
 
+/// What is made of a call that took too long.
+const LATE: Code = ncclResult_t::ncclSystemError as Code;
+
 /// What stands for a communicator in tests.
 #[cfg(test)]
 pub(super) mod fake {
+    use parking_lot::MutexGuard;
     use std::ffi::c_char;
-    use std::sync::Arc;
-
-    use cudarc::nccl::sys::ncclResult_t;
-    use parking_lot::{Mutex, MutexGuard};
 
     use super::*;
 
@@ -87,6 +139,8 @@ pub(super) mod fake {
         state: Mutex<State>,
         /// Held by a test that does not let it end.
         ending: Mutex<()>,
+        /// Whether it waits where it is asked to pass on what others have not read, until it is broken off.
+        waits: bool,
     }
 
     #[derive(Default)]
@@ -107,6 +161,15 @@ pub(super) mod fake {
             })
         }
 
+        /// One that waits for others that are gone.
+        pub(super) fn waiting() -> Arc<Self> {
+            Arc::new(Self {
+                answers: vec![BROKEN],
+                waits: true,
+                ..Self::default()
+            })
+        }
+
         pub(in super::super) fn functions(&self) -> &'static EntryPoints {
             Box::leak(Box::new(EntryPoints {
                 ncclCommFinalize: finalize,
@@ -122,6 +185,11 @@ pub(super) mod fake {
         pub(in super::super) fn handle(self: &Arc<Self>) -> Handle {
             // SAFETY: the tests keep the fake as long as the handle.
             unsafe { Handle::own(self.functions(), Arc::as_ptr(self).cast_mut().cast()) }
+        }
+
+        /// One that was split off another, which does as the other does.
+        pub(in super::super) fn split_off(self: &Arc<Self>) -> Handle {
+            self.handle().split_off(self.handle())
         }
 
         pub(in super::super) fn answered(&self) -> usize {
@@ -178,6 +246,9 @@ pub(super) mod fake {
         // SAFETY: the tests' handles are of fakes.
         let fake = unsafe { fake(comm) };
         fake.note("finalize");
+        while fake.waits && !fake.calls().contains(&"abort") {
+            std::thread::yield_now();
+        }
         fake.answer()
     }
 
@@ -245,5 +316,21 @@ mod tests {
         let (began, limit) = (Instant::now(), Duration::from_millis(30));
         assert_eq!(asked_to_leave(&[IN_PROGRESS], limit), ["finalize", "abort"]);
         assert!((limit..AMPLE / 4).contains(&began.elapsed()));
+    }
+
+    #[test]
+    fn what_waits_for_ranks_that_are_gone_is_broken_off_by_another_thread() {
+        let (began, limit, fake) = (Instant::now(), Duration::from_millis(30), Fake::waiting());
+        fake.split_off().leave(limit);
+        // First what it was split off, so that it comes back.
+        assert_eq!(fake.calls(), ["finalize", "abort", "abort"]);
+        assert!((limit..AMPLE / 4).contains(&began.elapsed()));
+    }
+
+    #[test]
+    fn what_was_split_off_ends_before_what_it_was_split_off() {
+        let fake = Fake::answering(&[SUCCESS]);
+        fake.split_off().leave(AMPLE);
+        assert_eq!(fake.calls(), ["finalize", "destroy", "finalize", "destroy"]);
     }
 }

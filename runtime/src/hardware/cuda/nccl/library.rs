@@ -31,6 +31,7 @@ entry_points! { "NCCL", ncclResult_t as Code where {
     ncclGetVersion(*mut c_int);
     ncclGetUniqueId(*mut ncclUniqueId);
     ncclCommInitRankConfig(*mut ncclComm_t, c_int, ncclUniqueId, c_int, *mut ncclConfig_t);
+    ncclCommSplit(ncclComm_t, c_int, c_int, *mut ncclComm_t, *mut ncclConfig_t);
     ncclCommFinalize(ncclComm_t);
     ncclCommDestroy(ncclComm_t);
     ncclCommAbort(ncclComm_t);
@@ -154,8 +155,8 @@ mod tests {
                 println!("{} {:?}", nccl.path().display(), nccl.version());
                 assert!(nccl.path().is_file());
                 assert!(
-                    nccl.version() >= (2, 14, 0),
-                    "older ones cannot be asked without blocking"
+                    nccl.version() >= (2, 18, 0),
+                    "communicators of older ones cannot be split"
                 );
             }
             Err(error) => assert!(error.to_string().contains("libnccl.so.2"), "{error}"),

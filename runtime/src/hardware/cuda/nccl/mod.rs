@@ -1,8 +1,10 @@
 //! Collectives between GPUs, through NCCL: a thin layer that knows addresses and counts.
 //!
-//! Communicators do not block: NCCL does what a call asks for on a thread of its own, and is asked again and again until it
-//! has put it into the stream or the time is over. Then the communicator is given up, so that a rank that died is an error and
-//! no hang.
+//! Ranks join without blocking: NCCL does it on threads of its own, and is asked again and again until all have come or the time is
+//! over. Of the communicator that comes of it one is split off that blocks: NCCL takes its calls on the thread that makes them,
+//! where one that does not block begins a thread for each, which takes six times as long. Both share a flag, by which another thread
+//! breaks off what takes too long: a call that waits comes back, and then the communicator is given up, so that a rank that died is
+//! an error and no hang.
 
 #![allow(unsafe_code)]
 
@@ -13,6 +15,7 @@ mod handle;
 mod library;
 mod members;
 mod wait;
+mod watch;
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -23,7 +26,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use cudarc::nccl::sys::{ncclComm_t, ncclConfig_t, ncclUniqueId};
+use cudarc::nccl::sys::{ncclComm, ncclComm_t, ncclConfig_t, ncclUniqueId};
 
 use super::{CudaDevice, CudaEvent, CudaStream, graph};
 use crate::error::DeviceError;
@@ -91,27 +94,36 @@ impl CudaCommunicator {
             internal: id.map(|byte| byte as std::ffi::c_char),
         };
         let (ranks, number) = (as_int(size), as_int(rank));
-        let mut config = configuration();
-        // NCCL writes there again when all have joined, which may be after this has given up: it is never freed.
-        let place: &AtomicPtr<_> = Box::leak(Box::default());
-        // SAFETY: the pointers are to a communicator, for ever, and to a configuration, which NCCL has copied when the call
-        // returns.
+        let used = (device.clone(), device.stream().clone());
+        let mut config = configuration(false);
+        let place = new_place();
+        // SAFETY: the pointers are to a communicator, for ever, and to a configuration, which NCCL has copied when the call returns.
         let asked = unsafe { (nccl.ncclCommInitRankConfig)(place.as_ptr(), ranks, id, number, &mut config) };
-        let comm: ncclComm_t = place.load(Acquire);
-        if !matches!(asked, SUCCESS | IN_PROGRESS) || comm.is_null() {
-            return Err(failed(nccl, "ncclCommInitRankConfig", asked));
-        }
-        // SAFETY: NCCL has made it just now.
-        let handle = unsafe { Handle::own(nccl, comm) };
+        let handle = own(nccl, "ncclCommInitRankConfig", asked, place)?;
+        let all = Calls::new(nccl, handle, used.clone(), limit)?;
+        all.taken("ncclCommInitRankConfig", asked)?;
+        let mut config = configuration(true);
+        let place = new_place();
+        all.ask(
+            "ncclCommSplit",
+            |_| (),
+            // It is said to be done when it has only begun.
+            // SAFETY: as above; the communicator is alive, and all ranks are of one colour.
+            |nccl, comm| match unsafe { (nccl.ncclCommSplit)(comm, 0, number, place.as_ptr(), &mut config) } {
+                SUCCESS => IN_PROGRESS,
+                code => code,
+            },
+        )?;
+        let origin = all.into_handle().ok_or(NcclError::GivenUp)?;
+        let handle = own(nccl, "ncclCommSplit", SUCCESS, place)?.split_off(origin);
         let joined = Self {
-            calls: Calls::new(nccl, handle, (device.clone(), device.stream().clone()), limit),
+            calls: Calls::new(nccl, handle, used, limit)?,
             device: device.clone(),
             outlived: AtomicBool::new(false),
             member: Some(member),
             rank,
             size,
         };
-        joined.calls.taken("ncclCommInitRankConfig", asked)?;
         // Every rank of this process comes to the same, and they end together.
         match joined.member.as_ref().is_some_and(Member::is_one_of_several) && tensors_are_shared() {
             true => Err(NcclError::TensorsAreShared),
@@ -161,12 +173,12 @@ impl CudaCommunicator {
             let what = "a collective on another stream than the captured one";
             return Err(DeviceError::Capturing { what }.into());
         }
-        self.calls.ask(call, |nccl, (_, last), comm| {
+        let using = |(_, last): &mut (CudaDevice, CudaStream)| {
             if !is_captured {
                 *last = stream.clone();
             }
-            ask(nccl, comm)
-        })
+        };
+        self.calls.ask(call, using, ask)
     }
 }
 
@@ -197,18 +209,40 @@ fn tensors_are_shared() -> bool {
     (is_old || is("NCCL_CUMEM_ENABLE", "0")) && !is("NCCL_P2P_DIRECT_DISABLE", "1") && !is("NCCL_P2P_DISABLE", "1")
 }
 
-/// Everything as NCCL likes it, but that calls return at once.
-fn configuration() -> ncclConfig_t {
+/// Where NCCL puts a communicator. It writes there again when all ranks have come, which may be after this one has given up: it is
+/// never freed.
+fn new_place() -> &'static AtomicPtr<ncclComm> {
+    Box::leak(Box::default())
+}
+
+/// The communicator that a call has put there.
+fn own(
+    nccl: &'static EntryPoints,
+    call: &'static str,
+    asked: Code,
+    place: &AtomicPtr<ncclComm>,
+) -> Result<Handle, NcclError> {
+    let comm: ncclComm_t = place.load(Acquire);
+    if !matches!(asked, SUCCESS | IN_PROGRESS) || comm.is_null() {
+        return Err(failed(nccl, call, asked));
+    }
+    // SAFETY: NCCL has made it just now.
+    Ok(unsafe { Handle::own(nccl, comm) })
+}
+
+/// Everything as NCCL likes it, but that calls return at once; those of one that is split off block. It has the flag and the memory of what
+/// it is split off, which is for that one to allow.
+fn configuration(split_off: bool) -> ncclConfig_t {
     ncclConfig_t {
         size: size_of::<ncclConfig_t>(),
         magic: MAGIC,
         version: HEADER,
-        blocking: 0,
+        blocking: split_off.into(),
         cgaClusterSize: UNSET,
         minCTAs: UNSET,
         maxCTAs: UNSET,
         netName: std::ptr::null(),
-        splitShare: UNSET,
+        splitShare: 1,
         trafficClass: UNSET,
         commName: std::ptr::null(),
         collnetEnable: UNSET,
