@@ -172,6 +172,7 @@ class Rank:
         bytes_of_all = 2 * COLUMNS * sum(case)
         if collective == "all_gather":
             yield "Tilewright push", lambda: self.ours_of("Tilewright push", "push", case)
+            yield "Tilewright push, bound", lambda: self.ours_of("Tilewright push, bound", "push_bound", case)
             yield "by hand", lambda: self.by_hand(case)
             if parts == "largest":
                 return

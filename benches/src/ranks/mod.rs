@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tilewright_dp::collective::NcclGroup;
 use tilewright_dp::collective::{Exchange, Group, PeerGroup, Peers, Reduction, Rendezvous, ThreadExchange};
 use tilewright_dp::kernels::convert_rows;
-use tilewright_dp::movement::{Contribution, Counts, GatheredHalves, Groups, Movement, QuantizedHalves};
+use tilewright_dp::movement::{BoundGather, Contribution, Counts, GatheredHalves, Groups, Movement, QuantizedHalves};
 use tilewright_dp::plan::{Plan, Request, Topology};
 use tilewright_runtime::device::cuda::{CudaEvent, CudaStream};
 use tilewright_runtime::{Device, DeviceTensor, Graph, Launch, Stream};
@@ -65,6 +65,8 @@ pub enum Ask {
 pub enum Way {
     /// The fused gather, into every rank's gathered buffer.
     Push,
+    /// The same, bound to the tensor that the rows are in.
+    PushBound,
     /// The same in 8 bits, left to the reader.
     PushQuantized,
     /// Collectives through stores to peers, in place.
@@ -93,6 +95,7 @@ pub struct Rank {
     exchange: Arc<dyn Exchange>,
     limit: Limit,
     halves: GatheredHalves<bf16>,
+    bound: BoundGather<bf16>,
     quantized: QuantizedHalves,
     local: DeviceTensor<bf16, 2>,
     buffer: DeviceTensor<bf16, 2>,
@@ -209,8 +212,11 @@ impl Rank {
         halves.reserve(total as u64)?;
         let mut quantized = QuantizedHalves::new(&group, columns)?;
         quantized.reserve(total as u64)?;
-        let mut local = device.zeros::<bf16, 2>([total, columns])?;
-        local.copy_from(&vec![value(rank); total * columns])?;
+        let mut of_bound = GatheredHalves::new(&group, columns)?;
+        of_bound.reserve(total as u64)?;
+        let rows = vec![value(rank); total * columns];
+        let local = || device.upload(&rows, [total, columns]);
+        let bound = BoundGather::new(of_bound, local()?);
         Ok(Self {
             own: PeerGroup::join(&stream, Arc::new(alone))?,
             #[cfg(feature = "nccl")]
@@ -220,12 +226,13 @@ impl Rank {
             step: None,
             graphs: HashMap::new(),
             events: [CudaEvent::timed(cuda)?, CudaEvent::timed(cuda)?],
+            local: local()?,
             device,
             group,
             exchange,
             halves,
+            bound,
             quantized,
-            local,
         })
     }
 
@@ -235,7 +242,7 @@ impl Rank {
         let group = self.group.on_stream(stream)?;
         let buffer = &mut self.buffer.view_mut().rows(..total)?;
         match way {
-            Way::Push | Way::PushQuantized => {
+            Way::Push | Way::PushBound | Way::PushQuantized => {
                 let step = match self.step.take().filter(|step| step.counts == counts) {
                     Some(step) => step,
                     None => Step::new(counts, self.local.extents()[1])?,
@@ -243,13 +250,12 @@ impl Rank {
                 let step = self.step.insert(step);
                 let groups = Groups::new(group, self.own.on_stream(stream)?);
                 let movement = Movement::new(&step.plan, &step.topology, &groups)?;
-                let local = self.local.rows(..counts[rank] as usize)?;
+                let local = || self.local.rows(..counts[rank] as usize);
                 match way {
-                    Way::Push => {
-                        movement.push(&mut self.halves, local, Contribution::Replicate, Counts::Planned)?;
-                    }
-                    _ => drop(movement.push_quantized(&mut self.quantized, local, Counts::Planned)?),
-                }
+                    Way::Push => movement.push(&mut self.halves, local()?, Contribution::Replicate, Counts::Planned)?,
+                    Way::PushBound => movement.push_bound(&mut self.bound)?,
+                    _ => movement.push_quantized(&mut self.quantized, local()?, Counts::Planned)?,
+                };
             }
             Way::PeersGather => group.all_gather(buffer, counts)?,
             Way::PeersScatter => group.reduce_scatter(buffer, counts)?,
@@ -353,6 +359,7 @@ impl Rank {
         let start = counts[..rank].iter().sum::<u64>() as usize;
         let (found, rows) = match way {
             Way::Push => (self.halves.rows(total)?.download()?, all),
+            Way::PushBound => (self.bound.rows(total)?.download()?, all),
             Way::Limit { .. } => (self.limit.gathered(&self.device, 1, total)?, all),
             // What the wire carries is compared by the tests.
             Way::PushQuantized => return Ok(()),
@@ -368,7 +375,7 @@ impl Rank {
             .flat_map(|(rank, &rows)| std::iter::repeat_n(value(rank), rows as usize))
             .collect();
         let expected = |row: usize| match way {
-            Way::Push | Way::PeersGather | Way::NcclGather | Way::Limit { .. } => gathered[row],
+            Way::Push | Way::PushBound | Way::PeersGather | Way::NcclGather | Way::Limit { .. } => gathered[row],
             _ => sum,
         };
         let columns = self.local.extents()[1];

@@ -17,7 +17,7 @@ use crate::kernels::quantize::GROUP;
 /// what was gathered before: what is in a half stays until the one after next is filled, and must have been asked for, on the
 /// group's stream, before the next one is.
 ///
-/// [`Movement::push`](super::Movement::push) fills it. All ranks have to make it, and to ask for the same sizes in the same order.
+/// [`Movement::push`](super::Movement::push) fills it; a [`BoundGather`](super::BoundGather) has one. All ranks have to make it, and to ask for the same sizes in the same order.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -74,6 +74,11 @@ impl<T: Element> GatheredHalves<T> {
     /// As for [`PeerArena::reserve`].
     pub fn reserve(&mut self, rows: u64) -> Result<(), CollectiveError> {
         self.rows.reserve(rows)
+    }
+
+    /// Whether there is memory for so many rows in each half.
+    pub(super) fn has_room(&self, rows: u64) -> bool {
+        self.rows.has_room(rows)
     }
 
     /// Refuses to grow from now on.
@@ -289,20 +294,22 @@ impl<T: Element> Halves<T> {
         self.columns.saturating_mul(T::TYPE.size()).max(1)
     }
 
+    fn has_room(&self, rows: u64) -> bool {
+        self.capacity() as u64 >= rows.max(1)
+    }
+
     /// The rows of each half.
     fn capacity(&self) -> usize {
         self.arena.capacity() / 2 / self.row_bytes()
     }
 
     pub(super) fn reserve(&mut self, rows: u64) -> Result<(), CollectiveError> {
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(1);
-        match self.capacity() >= rows {
-            true => Ok(()),
-            false => self
-                .arena
-                .reserve(rows.saturating_mul(2).saturating_mul(self.row_bytes()))
-                .map(drop),
+        if self.has_room(rows) {
+            return Ok(());
         }
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX).max(1);
+        let bytes = rows.saturating_mul(2).saturating_mul(self.row_bytes());
+        self.arena.reserve(bytes).map(drop)
     }
 
     /// Those of every rank, of as many rows as there is memory for, so that the list is the same for every plan.

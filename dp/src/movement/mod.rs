@@ -11,7 +11,7 @@
 //! | [`gather_variable`](Movement::gather_variable) | the same without sums, by an all-gather of parts of any length | gatherv |
 //! | [`gather_quantized`](Movement::gather_quantized) | the same in 8 bits | the fp8 wire |
 //! | [`gather_nvfp4`](Movement::gather_nvfp4) | the same in 4 bits, left to the experts as they are | the FP4 all-gather before FlashInfer's CUTLASS experts |
-//! | [`push`](Movement::push) | as `gather_variable`, into buffers that all ranks reach, in one kernel; [`push_quantized`](Movement::push_quantized) in 8 bits | |
+//! | [`push`](Movement::push) | as `gather_variable`, into buffers that all ranks reach, in one kernel; [`push_bound`](Movement::push_bound) out of the same tensor at each step, [`push_quantized`](Movement::push_quantized) in 8 bits | |
 //! | [`scatter`](Movement::scatter) | the rank's rows back, padding zeroed, in one pass | `dp_scatter` |
 //! | [`reduce_scatter`](Movement::reduce_scatter) | the sum of all ranks' buffers, the rank's rows of it | `dp_reduce_scatter_tensor` |
 //! | [`mask_expert_ids`](Movement::mask_expert_ids) | rows without a token out of routing | `mask_dp_pad_moe_topk_ids` |
@@ -56,6 +56,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bound;
 mod check;
 mod error;
 mod gather;
@@ -65,6 +66,7 @@ mod push;
 mod scatter;
 mod wire;
 
+pub use bound::BoundGather;
 pub use check::{Moved, OnMismatch};
 pub use error::MovementError;
 pub use groups::Groups;

@@ -9,7 +9,7 @@ use tilewright_dsl::lang::Count;
 use tilewright_runtime::{DeviceCount, Launch, TensorView, TensorViewMut};
 
 use super::halves::{InTurns, Turn};
-use super::{Contribution, Counts, GatheredHalves, Moved, Movement, MovementError, QuantizedHalves};
+use super::{BoundGather, Contribution, Counts, GatheredHalves, Moved, Movement, MovementError, QuantizedHalves};
 use crate::collective::{Group, Operation, PeerGroup, RequestedCollective, Summand};
 use crate::kernels::peers::{Cut, push_gather, push_own_rows, push_quantized};
 use crate::kernels::quantize::GROUP;
@@ -75,7 +75,7 @@ impl Movement<'_, PeerGroup> {
             call.launch_on(self.gathering.stream())?;
             return Ok(moved);
         }
-        let (share, moved) = self.turn(buffer, &local, &counts)?;
+        let (share, moved) = self.turn(buffer, local.extents(), &counts)?;
         // Sums come together in this GPU's own half.
         let mut half = buffer.rows_mut(share.total)?;
         let (mut part, first, parts) = self.part_of(&mut half, gpus)?;
@@ -96,8 +96,20 @@ impl Movement<'_, PeerGroup> {
         local: TensorView<'c, T, 2>,
         counts: Counts<'c>,
     ) -> Result<(Call<'c>, Moved), MovementError> {
-        let (share, moved) = self.turn(buffer, &local, &counts)?;
+        let (share, moved) = self.turn(buffer, local.extents(), &counts)?;
         let cut = self.cut::<T>(&share, buffer.rows.columns);
+        Ok((self.pushing(buffer, local, counts, &share, cut)?, moved))
+    }
+
+    /// What stores a share, cut so, into the half whose turn it is.
+    fn pushing<'c, T: Element>(
+        &self,
+        buffer: &'c mut GatheredHalves<T>,
+        local: TensorView<'c, T, 2>,
+        counts: Counts<'c>,
+        share: &Share,
+        cut: Cut,
+    ) -> Result<Call<'c>, MovementError> {
         let all = buffer.rows.of_all()?;
         let Turn {
             flags,
@@ -106,11 +118,11 @@ impl Movement<'_, PeerGroup> {
             report: unread,
             half,
         } = buffer.turns.lend()?;
-        let (tokens, report) = self.tokens(&share, counts, unread);
+        let (tokens, report) = self.tokens(share, counts, unread);
         let rank = self.gathering.rank();
         let [first, start, rows, end, total] = share.places();
         let [half, places] = [half, cut.places].map(Runtime);
-        let call = push_gather::<T>(
+        Ok(push_gather::<T>(
             OfRank(rank, all),
             OfRank(rank, flags),
             epoch,
@@ -128,8 +140,52 @@ impl Movement<'_, PeerGroup> {
             self.gathering.limit_ns(),
             cut.piece,
             true,
-        );
-        Ok((call, moved))
+        ))
+    }
+
+    /// As [`push_call`](Self::push_call), launched, out of a tensor and into a buffer that a gather is bound to, with the plan's counts.
+    /// The tensor may have more rows than the plan, which are not moved.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_bound<T: Element>(&self, gather: &mut BoundGather<T>) -> Result<Moved, MovementError> {
+        let total = self.layout.rows();
+        gather.forget_if_more(total);
+        let [rows, columns] = gather.local.extents();
+        let rows = rows.min(self.slot.rows as usize);
+        let (share, moved) = self.turn(&mut gather.buffer, [rows, columns], &Counts::Planned)?;
+        let cut = self.cut::<T>(&share, columns);
+        let stream = self.gathering.stream();
+        let BoundGather {
+            buffer,
+            local,
+            launches,
+        } = gather;
+        let launch = match launches.iter_mut().position(|(piece, _)| *piece == cut.piece) {
+            Some(known) => &mut launches[known].1,
+            None => {
+                let call = self.pushing(buffer, local.view(), Counts::Planned, &share, cut)?;
+                launches.push((cut.piece, stream.device().bind(call)?));
+                let last = launches.len() - 1;
+                &mut launches[last].1
+            }
+        };
+        let Share {
+            first,
+            start,
+            rows,
+            end,
+            ..
+        } = share;
+        let (rank, half) = (self.gathering.rank() as u64, buffer.turns.half as u64);
+        // In the order of the kernel's parameters; each list has the rank in front.
+        let [of_buffers, of_flags] = [rank; 2];
+        let tokens = self.slot.tokens;
+        let counts = [
+            of_buffers, of_flags, first, start, tokens, rows, end, total, half, cut.places,
+        ];
+        launch.launch_on(&counts, stream)?;
+        Ok(moved)
     }
 
     /// As [`push`](Self::push) for replicated tensors, with the rows in 8 bits, as [`gather_quantized`](Self::gather_quantized) has
@@ -166,7 +222,7 @@ impl Movement<'_, PeerGroup> {
                 group: GROUP as u64,
             });
         }
-        let (share, moved) = self.turn(buffer, &local, &counts)?;
+        let (share, moved) = self.turn(buffer, local.extents(), &counts)?;
         // A program quantises whole rows, and two share a multiprocessor.
         let places = (2 * self.gathering.programs()).min(share.largest.max(1));
         let (payloads, scales) = (buffer.payloads.of_all()?, buffer.scales.of_all()?);
@@ -269,10 +325,10 @@ impl Movement<'_, PeerGroup> {
 
     /// Takes a turn: makes sure that all is as planned and that there is memory, notes what is asked for, so that the ranks' next
     /// exchange compares it, and goes to the other half.
-    fn turn<H: InTurns, T: Element>(
+    fn turn<H: InTurns>(
         &self,
         buffer: &mut H,
-        local: &TensorView<'_, T, 2>,
+        local: [usize; 2],
         counts: &Counts<'_>,
     ) -> Result<(Share, Moved), MovementError> {
         if !Arc::ptr_eq(&buffer.turns().peers, self.gathering.peers()) {
@@ -281,7 +337,7 @@ impl Movement<'_, PeerGroup> {
         let (parts, columns) = (self.shares(), buffer.columns());
         let share = self.share(&parts);
         let extents = [share.total as usize, columns];
-        let moved = self.check(extents, local.extents(), self.strictness(counts))?;
+        let moved = self.check(extents, local, self.strictness(counts))?;
         buffer.make_room(share.total)?;
         self.gathering.note(&RequestedCollective {
             operation: Operation::AllGather,

@@ -1,6 +1,8 @@
 //! Rows through the gathered buffer and back, between ranks that are threads.
 
+mod bound;
 mod context;
+mod devices;
 mod mismatch;
 mod push;
 mod ranks;

@@ -1,12 +1,11 @@
 //! Rows pushed into every rank's gathered buffer, by ranks with a device each.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use float8::F8E4M3;
 use half::bf16;
-use tilewright_dp::collective::{CollectiveError, Exchange, Group, PeerGroup, ThreadExchange};
+use tilewright_dp::collective::{CollectiveError, Group, PeerGroup};
 use tilewright_dp::kernels::{copy_to_slot, dequantize_rows};
 use tilewright_dp::movement::{
     Contribution, Counts, GatheredHalves, Groups, Moved, Movement, MovementError, QuantizedHalves,
@@ -14,10 +13,10 @@ use tilewright_dp::movement::{
 use tilewright_dp::plan::{Plan, Profile, Topology};
 use tilewright_dsl::call::{Call, Runtime};
 use tilewright_dsl::element::Element;
-use tilewright_runtime::device::cuda::{Reach, device_count as gpu_count};
 use tilewright_runtime::{Device, DeviceTensor, Launch, TensorView, device_count};
 use tilewright_testing::turn;
 
+use crate::devices::{Gpu, gpus, on_all, on_all_within, on_devices, read, upload};
 use crate::ranks::How;
 use crate::ranks::{WITH_CONTEXT, expected_buffer, plan, plan_of, rows_for, rows_of_rank, with_context};
 use tilewright_harness::testing::*;
@@ -27,114 +26,6 @@ const CONTRIBUTIONS: [Contribution; 3] = [
     Contribution::PartialOverContext,
     Contribution::Replicate,
 ];
-
-/// Long enough for every rank that comes.
-const AMPLE: Duration = Duration::from_secs(20);
-
-/// One GPU of a topology.
-struct Gpu {
-    groups: Groups<PeerGroup>,
-    device: Device,
-    number: usize,
-    exchange: Arc<dyn Exchange>,
-}
-
-impl Gpu {
-    /// Until all ranks are here.
-    fn meet(&self) {
-        self.device.synchronize().unwrap();
-        self.exchange.all_gather(&[]).unwrap();
-    }
-}
-
-/// Runs every GPU of a topology as a thread with a device of its own: a GPU if there are enough that reach each other and
-/// `on_gpus` says so, or else a CPU device.
-fn on_all<R: Send>(on_gpus: bool, topology: &Topology, run: impl Fn(&Gpu) -> R + Sync) -> Vec<R> {
-    on_all_within(AMPLE, on_gpus, topology, run)
-}
-
-fn on_all_within<R: Send>(
-    limit: Duration,
-    on_gpus: bool,
-    topology: &Topology,
-    run: impl Fn(&Gpu) -> R + Sync,
-) -> Vec<R> {
-    let exchanges = |groups: u64| {
-        let size = (topology.tp() / groups) as usize;
-        (0..groups).flat_map(move |_| ThreadExchange::ranks(size, limit).unwrap())
-    };
-    let attention = exchanges(topology.dp() * topology.context().size());
-    let gpus = exchanges(1).zip(exchanges(topology.dp())).zip(attention);
-    let run = &run;
-    thread::scope(|scope| {
-        let start = |(number, ((world, rank), attention)): (usize, _)| {
-            let join = move || {
-                let device = match on_gpus {
-                    true => Device::cuda(number as u32).unwrap(),
-                    false => Device::cpu(),
-                };
-                let join = |exchange: ThreadExchange| PeerGroup::join(&device.stream(), Arc::new(exchange)).unwrap();
-                let world: Arc<dyn Exchange> = Arc::new(world);
-                let gpu = Gpu {
-                    groups: Groups::with_context(
-                        PeerGroup::join(&device.stream(), world.clone()).unwrap(),
-                        join(rank),
-                        join(attention),
-                    ),
-                    exchange: world,
-                    device,
-                    number,
-                };
-                run(&gpu)
-            };
-            scope.spawn(join)
-        };
-        let threads: Vec<_> = gpus.enumerate().map(start).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
-
-/// How many GPUs there are that reach each other.
-fn gpus() -> u64 {
-    let found = gpu_count().unwrap_or(0);
-    let reach = |from, to| from == to || Reach::between(from, to).is_ok_and(|reach| reach != Reach::None);
-    let all = |count: &u32| (0..*count).all(|from| (0..*count).all(|to| reach(from, to)));
-    match (2..=found).rev().find(all) {
-        Some(count) => count.into(),
-        None => {
-            println!("ran with no two GPUs that reach each other ({found} are here)");
-            0
-        }
-    }
-}
-
-/// Runs a test of a topology with CPU devices, and with GPUs if there are so many.
-fn on_devices(gpus: u64, topology: &Topology, test: impl Fn(&Gpu) + Sync) {
-    on_all(false, topology, &test);
-    if topology.tp() <= gpus {
-        on_all(true, topology, &test);
-    }
-}
-
-/// Rows that a launch finds in this rank's memory.
-fn read<T: Element>(device: &Device, rows: TensorView<'_, T, 2>) -> Rows {
-    let extents = rows.extents();
-    let mut copy = device.zeros::<T, 2>(extents).unwrap();
-    copy_to_slot(&mut copy, rows, Runtime(0), Runtime(extents[0] as u64))
-        .launch(device)
-        .unwrap();
-    let found = copy.download().unwrap();
-    let row = |row: &[T]| row.iter().map(|x| x.to_bits64()).collect();
-    match extents[1] {
-        0 => vec![Vec::new(); extents[0]],
-        columns => found.chunks(columns).map(row).collect(),
-    }
-}
-
-fn upload<T: Element>(device: &Device, rows: &Rows, columns: usize) -> DeviceTensor<T, 2> {
-    let all: Vec<T> = rows.iter().flatten().map(|&bits| T::from_bits64(bits)).collect();
-    device.upload(&all, [rows.len(), columns]).unwrap()
-}
 
 /// Rows behind those of a plan that nobody writes.
 const GUARDS: u64 = 2;

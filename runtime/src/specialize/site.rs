@@ -26,6 +26,9 @@ use crate::hardware::Hardware;
 const SAME_SHAPES: u32 = 4;
 /// So many sets of conditions, each with a schedule, are looked for among those of the launches before.
 const MAX_SETTLED: usize = 16;
+/// Launches whose counts are others each time are looked for among those that were there if their conditions take more operations
+/// than this, each of some ten instructions: looking for them, and noting each, takes as long.
+const WORTH_REPEATING: usize = 64;
 /// So many launches are known to come again: those that take turns, such as into one half of a buffer and the other.
 const MAX_REPEATED: usize = 4;
 
@@ -190,8 +193,9 @@ impl Site {
 
     /// Takes the extents and strides of a call for those of all launches to come, whose counts are others each time.
     pub(crate) fn settle_for_counts(&mut self, call: &Call<'_>) {
-        self.may_repeat = false;
         self.settle_shapes(call, true);
+        let conditions = self.conditions.as_ref();
+        self.may_repeat = conditions.is_none_or(|conditions| conditions.operations() > WORTH_REPEATING);
     }
 
     /// Takes the extents and strides of a call for those of the launches to come, or those but the outermost extents.
