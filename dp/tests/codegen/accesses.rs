@@ -23,6 +23,8 @@ pub struct Accesses {
     pub loads: Widths,
     /// Stores to global memory.
     pub stores: Widths,
+    /// Loads behind a condition that stands behind another load, or behind a store; in PTX they are not counted.
+    pub late_loads: usize,
     /// Loads and stores of local memory.
     pub local: usize,
     /// Functions that were not inlined: in machine code their returns, in PTX their calls.
@@ -109,6 +111,8 @@ impl Accesses {
     /// Those of every piece of a listing of machine code, whose pieces end at these addresses.
     fn of_listing(text: &str, ends: &[usize]) -> Vec<Self> {
         let mut found = vec![Self::default(); ends.len()];
+        // The piece in which a load was followed by a condition.
+        let mut late = None;
         for line in text.lines() {
             // `/*0070*/  @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;`
             let mut words = line.split_whitespace();
@@ -117,13 +121,21 @@ impl Accesses {
                 .and_then(|word| word.strip_prefix("/*")?.strip_suffix("*/"));
             let Some(address) = address else { continue };
             let address = usize::from_str_radix(address, 16).expect("an address");
-            let accesses = &mut found[ends.partition_point(|end| *end <= address)];
+            let number = ends.partition_point(|end| *end <= address);
+            let accesses = &mut found[number];
+            let mut words = words.peekable();
+            let is_conditional = words.peek().is_some_and(|word| word.starts_with('@'));
             let operation = words
                 .find(|word| word.starts_with(char::is_uppercase))
                 .expect("an operation");
+            let is_late = late == Some(number) || accesses.stores != Widths::default();
             match operation.split(['.', ';']).next().unwrap_or_default() {
-                "LDG" | "LD" => accesses.loads.add(bytes_of_code(operation)),
+                "LDG" | "LD" => {
+                    accesses.loads.add(bytes_of_code(operation));
+                    accesses.late_loads += usize::from(is_late);
+                }
                 "STG" | "ST" => accesses.stores.add(bytes_of_code(operation)),
+                "BRA" | "EXIT" if is_conditional && accesses.loads != Widths::default() => late = Some(number),
                 "LDL" | "STL" => accesses.local += 1,
                 // Not `CALL`, by which code for sm_80 also jumps to its end.
                 "RET" => accesses.functions += 1,

@@ -16,11 +16,11 @@ use accesses::{Accesses, nvdisasm};
 use catalogue::{Binding, Mover, Place, lowered, movers, others, variant};
 use float8::F8E4M3;
 use half::bf16;
-use tilewright_dp::kernels::{copy_from_slot, copy_to_slot, fill_and_place, gather_rows, pad_rows};
+use tilewright_dp::kernels::{copy_from_slot, copy_to_slot, fill_and_place, gather_rows, pad_rows, scatter_rows};
 use tilewright_dsl::analysis::effects::Effects;
 use tilewright_dsl::backend::Module;
 use tilewright_dsl::backend::ptx::Target;
-use tilewright_dsl::call::Exact;
+use tilewright_dsl::call::{Call, Exact};
 use tilewright_dsl::element::Element;
 use tilewright_dsl::ir::{BinaryOp, Expression, Kernel};
 use tilewright_dsl::lower::Lowered;
@@ -242,6 +242,51 @@ fn rows_of_2880_are_moved_in_accesses_of_16_bytes() {
 #[test]
 fn rows_of_576_are_moved_in_accesses_of_16_bytes() {
     whole_rows_are_wide::<bf16>(576);
+}
+
+/// A thread of few programs has all that it moves in flight at once: nothing of it waits for where it goes, which is loaded too.
+#[test]
+fn rows_are_loaded_before_it_is_known_where_they_are_stored() {
+    let Some(disassembler) = nvdisasm().filter(|_| has_nvrtc()) else {
+        println!("there is no nvdisasm, which says in which order a GPU does what it is told");
+        return;
+    };
+    let device = Device::cpu();
+    for columns in [128, 131, 576, 4096, 7168] {
+        let src = device.zeros::<bf16, 2>([4, columns]).expect("host memory");
+        let mut dst = device.zeros::<bf16, 2>([8, columns]).expect("host memory");
+        let narrow = device.upload(&[3i32, 0, 1, 2], [4]).expect("host memory");
+        let wide = device.upload(&[3i64, 0, 1, 2], [4]).expect("host memory");
+        let mut variants = Vec::new();
+        for exactly in [false, true] {
+            let mut add = |call: Call<'_>| {
+                variants.push(variant(&device, if exactly { call.exact_extents() } else { call }));
+            };
+            add(scatter_rows(&mut dst, &src, &narrow));
+            add(scatter_rows(&mut dst, &src, &wide));
+        }
+        for (variant, programs) in variants
+            .iter()
+            .flat_map(|variant| [1, 8, 64, 600].map(|few| (variant, few)))
+        {
+            let lowered = lowered(variant.kernel(), programs);
+            // Ends of rows are moved by themselves.
+            if columns == 131 && lowered.schedule.wide {
+                continue;
+            }
+            let what = format!("rows of {columns} in {programs} programs");
+            let built = compiled(&lowered, ARCHITECTURES[1], false, &what);
+            let cubins = built.iter().map(|compiled| compiled.cubin.as_slice());
+            for (accesses, compiled) in Accesses::of_code(disassembler, ARCHITECTURES[1], cubins)
+                .iter()
+                .zip(&built)
+            {
+                let cuda = Module::cuda(&lowered);
+                let text = cuda.text.as_str();
+                assert_eq!(accesses.late_loads, 0, "{}: {accesses:?}\n{text}", compiled.what);
+            }
+        }
+    }
 }
 
 #[test]

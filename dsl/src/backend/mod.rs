@@ -16,3 +16,9 @@ pub fn entry(kernel: &Kernel) -> String {
     // With a beginning of its own it is no word of any language, whatever the kernel is called.
     format!("tilewright_{}", kernel.name)
 }
+
+/// Whether the threads of a warp are to meet once more where a kernel ends. ptxas (13.0) has threads end ahead of a last store that they
+/// leave out, and moves what the store alone needs behind that: a scattered row would be loaded only once it is known where it goes.
+fn meets_at_its_end(kernel: &Kernel) -> bool {
+    kernel.body.ends_in_predicated_store()
+}

@@ -204,11 +204,10 @@ impl Work {
             unroll: self.elements.div_ceil(threads.into()) as u32,
             wide: false,
             load: match base.load {
-                // Compilers put no load behind conditions that differ.
-                LoadHint::Early if self.literal_bounds => LoadHint::Early,
+                LoadHint::Early => LoadHint::Early,
                 // What is scattered has its neighbours in a sector stored by others.
                 LoadHint::Streaming if !self.indirect_store => LoadHint::Streaming,
-                LoadHint::Early | LoadHint::Cached | LoadHint::Streaming => LoadHint::Cached,
+                LoadHint::Cached | LoadHint::Streaming => LoadHint::Cached,
             },
             store: self.store_of_ends(base),
             ..base
@@ -274,12 +273,12 @@ impl Work {
                 && (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses)
         };
         let keeps_neighbours = self.keeps_neighbours(programs, machine);
-        // A whole warp that scatters had better know what it stores before it knows where.
+        // Rows that are a warp's work each are scattered sooner past the caches.
         let is_there = is_tiny(self.vectors, programs) && (!self.indirect_store || self.vectors < WARP.into());
         let load = match () {
             () if is_there => LoadHint::Cached,
-            // Where latency is all, a store's condition that has to be loaded must not hold up what is stored.
-            () if self.indirect_store && !self.indirect_load && self.is_brief(programs, machine) => LoadHint::Early,
+            // A store's condition that has to be loaded must not hold up what is stored.
+            () if self.indirect_store && !self.indirect_load && self.literal_bounds => LoadHint::Early,
             () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
             () => tuning.load,
         };
@@ -457,9 +456,23 @@ pub(super) mod tests {
         assert_eq!(schedule(16, false, 3), (16, 2, LoadHint::Streaming));
         // Programs that are less than half a warp's work share one.
         assert_eq!(schedule(4, false, 8), (4, 8, LoadHint::Cached));
-        // A scatter whose rows are a warp's work had better load them before it knows where they go.
         assert_eq!(schedule(16, true, 2), (32, 1, LoadHint::Cached));
-        assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Early));
+        assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Streaming));
+    }
+
+    #[test]
+    fn what_is_scattered_within_literals_is_loaded_before_it_is_known_whether_it_is_stored() {
+        for (vectors, programs) in [(8, 64), (72, 1), (512, 64), (896, 4096)] {
+            let load = |literal_bounds| {
+                let work = Work {
+                    indirect_store: true,
+                    literal_bounds,
+                    ..moved(vectors, 8 * vectors)
+                };
+                work.schedule(&Machine::H200, programs).load
+            };
+            assert_eq!((load(true), load(false)), (LoadHint::Early, LoadHint::Streaming));
+        }
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub enum LoadHint {
     Cached,
     /// Read once: leave L1 alone.
     Streaming,
-    /// As streaming, and issued before a condition on the store is known. A compiler would rather not load what may not
-    /// be stored; but then the load waits for the index that decides it.
+    /// As streaming, and issued before a condition on the store is known. ptxas (13.0) puts loads behind a condition that several
+    /// stores have and that compares a loaded index with a literal; but then they wait for that index.
     Early,
 }
 

@@ -232,6 +232,18 @@ impl Block {
         )
     }
 
+    /// Whether the last thing that a thread does here is a store that it may leave out.
+    pub(crate) fn ends_in_predicated_store(&self) -> bool {
+        match self.items.last() {
+            Some((Statement::Store(store), _)) => store.predicate.is_some(),
+            Some((Statement::If { accept, reject, .. }, _)) => {
+                room(|| accept.ends_in_predicated_store() || reject.ends_in_predicated_store())
+            }
+            Some((Statement::Scope { body, .. }, _)) => room(|| body.ends_in_predicated_store()),
+            _ => false,
+        }
+    }
+
     /// Whether nothing after the block's place runs.
     pub fn diverges(&self) -> bool {
         match self.items.last() {

@@ -57,6 +57,9 @@ pub fn print(kernel: &Kernel) -> String {
     let mut writer = Writer::new(kernel);
     writer.declare();
     writer.block(&kernel.body);
+    if super::meets_at_its_end(kernel) {
+        writer.line("__syncwarp();");
+    }
     writer.finish()
 }
 

@@ -8,7 +8,7 @@ use super::register::Class;
 use super::special::{PRINT, PRINTED, REPORT};
 use super::target::{Target, Unsupported};
 use super::writer::Writer;
-use crate::backend::entry;
+use crate::backend::{entry, meets_at_its_end};
 use crate::ir::Span;
 use crate::thread::{ArgumentKind, BufferKind, Features, Kernel, legalize, passes::name_invariants};
 
@@ -55,6 +55,9 @@ pub fn prepare(kernel: Kernel, features: Features) -> Kernel {
 pub fn print(kernel: &Kernel, target: Target) -> Result<Text, Unsupported> {
     let mut writer = Writer::new(kernel, target);
     writer.block(&kernel.body);
+    if meets_at_its_end(kernel) {
+        writer.line("bar.warp.sync\t0xffffffff;");
+    }
     writer.check()?;
     let mut text = String::new();
     // Writing to a string does not fail.
