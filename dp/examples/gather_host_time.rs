@@ -5,8 +5,7 @@
 //! cargo run --release -p tilewright-dp --features nccl --example gather_host_time -- --gpus 2
 //! ```
 //!
-//! `NCCL_COMM_BLOCKING=1` makes NCCL's calls return when they are taken, without a thread of NCCL's for each, for
-//! comparison: a rank that dies is then no error within the limit.
+//! `NCCL_COMM_BLOCKING=0` makes NCCL begin a thread for each call, for comparison.
 
 use std::error::Error;
 use std::sync::{Arc, Barrier};

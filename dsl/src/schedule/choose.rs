@@ -277,7 +277,8 @@ impl Work {
         let is_there = is_tiny(self.vectors, programs) && (!self.indirect_store || self.vectors < WARP.into());
         let load = match () {
             () if is_there => LoadHint::Cached,
-            // A store's condition that has to be loaded must not hold up what is stored.
+            // A store's condition that has to be loaded must not hold up what is stored. Streaming loads that are not held up take as
+            // long (`benches/readings/schedules-scattered-h200.jsonl`).
             () if self.indirect_store && !self.indirect_load && self.literal_bounds => LoadHint::Early,
             () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
             () => tuning.load,
