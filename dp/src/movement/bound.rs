@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tilewright_dsl::element::Element;
-use tilewright_runtime::{Bound, DeviceTensor, TensorView, TensorViewMut};
+use tilewright_runtime::{Bound, Device, DeviceTensor, TensorView, TensorViewMut};
 
 use super::GatheredHalves;
 use crate::collective::CollectiveError;
@@ -12,7 +12,7 @@ use crate::collective::CollectiveError;
 ///
 /// [`Movement::push_bound`](super::Movement::push_bound) gathers as [`Movement::push`](super::Movement::push) does rows that are the same on
 /// all GPUs of a rank. Its launches are bound to both, as a [`Bound`] is, so that of a step only its counts are looked at: for an engine
-/// that launches step by step, without a graph, out of a tensor of its own.
+/// that launches step by step, without a graph, and keeps rows in a [`DeviceTensor`] from step to step.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -41,7 +41,7 @@ use crate::collective::CollectiveError;
 pub struct BoundGather<T: Element> {
     pub(super) buffer: GatheredHalves<T>,
     pub(super) local: DeviceTensor<T, 2>,
-    /// Those for rows that are cut into pieces of so many elements.
+    /// Those for rows that are cut into pieces of so many elements, all on one device.
     pub(super) launches: Vec<(usize, Bound)>,
 }
 
@@ -93,6 +93,11 @@ impl<T: Element> BoundGather<T> {
     /// The buffer and the tensor, as they were given.
     pub fn into_parts(self) -> (GatheredHalves<T>, DeviceTensor<T, 2>) {
         (self.buffer, self.local)
+    }
+
+    /// Forgets launches by another device, as of a rank's stream that was made of the same GPU once more.
+    pub(super) fn forget_others(&mut self, device: &Device) {
+        self.launches.retain(|(_, launch)| launch.device().is(device));
     }
 
     /// Forgets launches into memory that is about to be replaced by more.

@@ -17,7 +17,8 @@ use crate::kernels::quantize::GROUP;
 /// what was gathered before: what is in a half stays until the one after next is filled, and must have been asked for, on the
 /// group's stream, before the next one is.
 ///
-/// [`Movement::push`](super::Movement::push) fills it; a [`BoundGather`](super::BoundGather) has one. All ranks have to make it, and to ask for the same sizes in the same order.
+/// [`Movement::push`](super::Movement::push) fills it; a [`BoundGather`](super::BoundGather) has one. All ranks have to make it, and to
+/// ask for the same sizes in the same order.
 ///
 /// ```
 /// use std::sync::Arc;

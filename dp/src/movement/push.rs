@@ -150,12 +150,13 @@ impl Movement<'_, PeerGroup> {
     /// As for [`push`](Self::push).
     pub fn push_bound<T: Element>(&self, gather: &mut BoundGather<T>) -> Result<Moved, MovementError> {
         let total = self.layout.rows();
+        let stream = self.gathering.stream();
         gather.forget_if_more(total);
+        gather.forget_others(stream.device());
         let [rows, columns] = gather.local.extents();
         let rows = rows.min(self.slot.rows as usize);
         let (share, moved) = self.turn(&mut gather.buffer, [rows, columns], &Counts::Planned)?;
         let cut = self.cut::<T>(&share, columns);
-        let stream = self.gathering.stream();
         let BoundGather {
             buffer,
             local,

@@ -1,19 +1,19 @@
 //! Gathers that are bound to the tensor that the rows are in.
 
 use half::bf16;
-use tilewright_dp::collective::Group;
+use tilewright_dp::collective::{Group, PeerGroup};
 use tilewright_dp::kernels::copy_to_slot;
-use tilewright_dp::movement::{BoundGather, GatheredHalves, Moved, Movement, MovementError, OnMismatch};
+use tilewright_dp::movement::{BoundGather, GatheredHalves, Groups, Moved, Movement, MovementError, OnMismatch};
 use tilewright_dp::plan::{Profile, Topology};
 use tilewright_dsl::call::Runtime;
 use tilewright_harness::testing::*;
-use tilewright_runtime::Launch;
+use tilewright_runtime::{Device, Launch, Stream};
 use tilewright_testing::turn;
 
 use crate::devices::{gpus, on_all, on_devices, read, upload};
 use crate::ranks::{plan, rows_of_rank};
 
-/// Steps out of one tensor into a buffer that grows, cut into pieces of every length, and a graph of one of them.
+/// Steps out of one tensor into a buffer that grows, cut into pieces of every length.
 #[test]
 fn bound_gathers_move_what_each_step_has_of_their_tensor() {
     let (_turn, gpus) = (turn(), gpus());
@@ -50,6 +50,67 @@ fn bound_gathers_move_what_each_step_has_of_their_tensor() {
             gpu.meet();
         });
     }
+}
+
+/// A graph moves what is in the tensor when it is replayed, between steps outside of it; and streams of the same device that was made once
+/// more are no others.
+#[test]
+fn a_bound_gather_is_captured_and_goes_on_by_whatever_handle_of_its_device() {
+    let (_turn, gpus) = (turn(), gpus());
+    let topology = Topology::new(2, 2).unwrap();
+    on_devices(gpus, &topology, |gpu| {
+        let plan = plan(&[3, 2], 1, Profile::Main202609, true);
+        let mut gather = BoundGather::new(
+            GatheredHalves::<f32>::new(gpu.groups.world(), 6).unwrap(),
+            gpu.device.zeros::<f32, 2>([4, 6]).unwrap(),
+        );
+        gather.reserve(9).unwrap();
+        let fill = |gather: &mut BoundGather<f32>, step: usize| {
+            let mine = upload::<f32>(&gpu.device, &unique::<f32>(4, 6, (gpu.number + 2 * step) as u64), 6);
+            copy_to_slot(gather.local_mut(), &mine, Runtime(0), Runtime(4))
+                .launch(&gpu.device)
+                .unwrap();
+        };
+        let check = |gather: &mut BoundGather<f32>, step: usize| {
+            let rows_of = |rank: usize, rows: usize| unique::<f32>(4, 6, (rank + 2 * step) as u64)[..rows].to_vec();
+            let expected = [rows_of(0, 3), rows_of(1, 2)].concat();
+            assert_rows(
+                &read(&gpu.device, gather.rows(5).unwrap()),
+                &expected,
+                (gpu.number, step),
+            );
+        };
+        let push = |stream: &Stream, gather: &mut BoundGather<f32>| -> Result<(), MovementError> {
+            let on = |group: &PeerGroup| group.on_stream(stream);
+            let groups = Groups::new(on(gpu.groups.world())?, on(gpu.groups.rank())?);
+            Movement::new(&plan, &topology, &groups)?.push_bound(gather).map(drop)
+        };
+        fill(&mut gather, 0);
+        push(&gpu.device.stream(), &mut gather).unwrap();
+        check(&mut gather, 0);
+        gpu.meet();
+        let mut graph = gpu.device.capture(|stream| push(stream, &mut gather)).unwrap();
+        for step in 1..4 {
+            fill(&mut gather, step);
+            graph.launch().unwrap();
+            check(&mut gather, step);
+        }
+        // As an engine has it that makes a device of the same GPU once more.
+        let again = if gpu.device.is_cuda() {
+            gpu.device.clone()
+        } else {
+            Device::cpu()
+        };
+        for (step, device) in [&again, &gpu.device, &again].into_iter().enumerate() {
+            fill(&mut gather, 4 + step);
+            gpu.device.synchronize().unwrap();
+            push(&device.stream(), &mut gather).unwrap();
+            device.synchronize().unwrap();
+            check(&mut gather, 4 + step);
+        }
+        gpu.groups.world().finish().unwrap();
+        gpu.meet();
+    });
 }
 
 /// Everybody is told at once, and the next step finds both halves as they were.

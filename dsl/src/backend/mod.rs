@@ -9,7 +9,7 @@ pub mod ptx;
 
 pub use module::{Module, Text};
 
-use crate::thread::Kernel;
+use crate::thread::{Atom, Kernel};
 
 /// The name that a kernel has in its text, by which it is launched.
 pub fn entry(kernel: &Kernel) -> String {
@@ -18,8 +18,13 @@ pub fn entry(kernel: &Kernel) -> String {
 }
 
 /// Whether the threads of a warp are to meet once more where a kernel ends. ptxas (13.0) has threads end ahead of a last store that they
-/// leave out, and moves what the store alone needs behind that: a scattered row would be loaded only once it is known where it goes.
-/// Measured on an H200, 64 rows of 4096 are scattered in 0.79 of the time (`benches/readings/versions-scattered-h200.jsonl`).
+/// leave out, and moves what the store alone needs behind that: where a value decides it, a scattered row would be loaded only once it
+/// is known where it goes. Measured on an H200, 64 rows of 4096 are scattered in 0.79 of the time
+/// (`benches/readings/versions-scattered-h200.jsonl`).
 fn meets_at_its_end(kernel: &Kernel) -> bool {
-    kernel.body.ends_in_predicated_store()
+    let is_a_value = |atom: &Atom| matches!(atom, Atom::Value(_));
+    let is_of_values = |predicate| kernel.indices.condition_atoms(predicate).iter().any(is_a_value);
+    kernel
+        .body
+        .ends_in_store(&|store| store.predicate.is_some_and(is_of_values))
 }

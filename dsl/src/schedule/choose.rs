@@ -277,10 +277,10 @@ impl Work {
         let is_there = is_tiny(self.vectors, programs) && (!self.indirect_store || self.vectors < WARP.into());
         let load = match () {
             () if is_there => LoadHint::Cached,
-            // A store's condition that has to be loaded must not hold up what is stored. Streaming loads that are not held up take as
-            // long (`benches/readings/schedules-scattered-h200.jsonl`).
-            () if self.indirect_store && !self.indirect_load && self.literal_bounds => LoadHint::Early,
             () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
+            // A store's condition that has to be loaded must not hold up what is stored, as it does with literals where rows are kept
+            // in the caches. Streaming loads that are not held up take as long (`benches/readings/schedules-scattered-h200.jsonl`).
+            () if self.indirect_store && !self.indirect_load && self.literal_bounds => LoadHint::Early,
             () => tuning.load,
         };
         let store = match is_within(tuning.written_until) || keeps_neighbours {
@@ -474,6 +474,15 @@ pub(super) mod tests {
             };
             assert_eq!((load(true), load(false)), (LoadHint::Early, LoadHint::Streaming));
         }
+        // What L1 is to keep for neighbours is left there.
+        let ragged = Work {
+            indirect_store: true,
+            literal_bounds: true,
+            ragged: true,
+            ragged_store: true,
+            ..moved(896, 7167)
+        };
+        assert_eq!(ragged.schedule(&Machine::H200, 4096).load, LoadHint::Cached);
     }
 
     #[test]

@@ -232,14 +232,14 @@ impl Block {
         )
     }
 
-    /// Whether the last thing that a thread does here is a store that it may leave out.
-    pub(crate) fn ends_in_predicated_store(&self) -> bool {
+    /// Whether the last thing that a thread does here is, or may be, a store that `is_so` says this of; loops apart.
+    pub(crate) fn ends_in_store(&self, is_so: &impl Fn(&Store) -> bool) -> bool {
         match self.items.last() {
-            Some((Statement::Store(store), _)) => store.predicate.is_some(),
+            Some((Statement::Store(store), _)) => is_so(store),
             Some((Statement::If { accept, reject, .. }, _)) => {
-                room(|| accept.ends_in_predicated_store() || reject.ends_in_predicated_store())
+                room(|| accept.ends_in_store(is_so) || reject.ends_in_store(is_so))
             }
-            Some((Statement::Scope { body, .. }, _)) => room(|| body.ends_in_predicated_store()),
+            Some((Statement::Scope { body, .. }, _)) => room(|| body.ends_in_store(is_so)),
             _ => false,
         }
     }

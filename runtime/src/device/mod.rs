@@ -335,8 +335,14 @@ impl Device {
         self.0.specializer.variants()
     }
 
-    /// Whether it is the same device, with the same variants.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Whether it is the same device, with the same variants: a clone is, and another one that was made of the same hardware need not be.
+    ///
+    /// ```
+    /// let device = tilewright_runtime::Device::cpu();
+    /// assert!(device.is(&device.clone()));
+    /// assert!(!device.is(&tilewright_runtime::Device::cpu()));
+    /// ```
+    pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

@@ -96,6 +96,11 @@ impl Device {
 }
 
 impl Bound {
+    /// The device that it was bound by, which its streams have to be of.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Launches with these counts, in the order of the kernel's parameters, on the device's own stream.
     ///
     /// # Errors
@@ -152,6 +157,32 @@ impl Bound {
         match check(call, &self.device) {
             Err(error) => error,
             Ok(()) => self.site.other(call, true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tilewright_dsl::call::{Call, Runtime};
+    use tilewright_dsl::{kernel, lang::*};
+
+    use crate::device::Device;
+
+    #[kernel(grid = [rows])]
+    fn copy(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>, start: Count, rows: Count) {
+        let (row, cols) = (program_id(0), arange(8));
+        out.store([row + start, cols], src.load([row, cols]));
+    }
+
+    #[test]
+    fn launches_with_other_counts_each_time_are_looked_for_only_where_their_conditions_take_longer() {
+        let device = Device::cpu();
+        let src = device.zeros::<f32, 2>([4, 8]).unwrap();
+        for (calls, looked_for) in [(1, false), (32, true)] {
+            let mut outs: Vec<_> = (0..calls).map(|_| device.zeros::<f32, 2>([9, 8]).unwrap()).collect();
+            let copies = outs.iter_mut().map(|out| copy(out, &src, Runtime(1), Runtime(2)));
+            let bound = device.bind(Call::fuse(copies)).unwrap();
+            assert_eq!(bound.site.may_repeat(), looked_for, "{calls} calls");
         }
     }
 }

@@ -198,6 +198,12 @@ impl Site {
         self.may_repeat = conditions.is_none_or(|conditions| conditions.operations() > WORTH_REPEATING);
     }
 
+    /// Whether launches are looked for among those that were there before.
+    #[cfg(test)]
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.may_repeat
+    }
+
     /// Takes the extents and strides of a call for those of the launches to come, or those but the outermost extents.
     fn settle_shapes(&mut self, call: &Call<'_>, are_rows_known: bool) {
         self.conditions = self.class.conditions_of_shapes(call, are_rows_known);

@@ -1,12 +1,13 @@
 //! Texts of kernels made by hand. That they compile, tests of the runtime say, which knows the compiler.
 
 use super::print;
+use crate::backend::ptx;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Literal};
 use crate::thread::testing::{every, random};
-use crate::thread::verify::tests::{everything, example};
+use crate::thread::verify::tests::{Example, everything, example};
 use crate::thread::verify::verify;
-use crate::thread::{Load, Type};
+use crate::thread::{Load, Store, Type};
 
 #[test]
 fn a_kernel_with_everything_prints_as_it_always_has() {
@@ -34,6 +35,55 @@ fn random_kernels_are_accepted_and_print_the_same_each_time() {
         assert_eq!(print(&kernel), print(&kernel), "{seed}");
     }
     assert!(accepted > 1_500, "{accepted}");
+}
+
+#[test]
+fn threads_meet_behind_a_last_store_that_a_value_decides_and_behind_no_other() {
+    let meets = |build: &dyn Fn(&mut Example, Store)| {
+        let mut e = example();
+        let load = e.load(Type::scalar(ElementType::F32));
+        let value = e.b.load(load);
+        let store = e.store(value);
+        build(&mut e, store);
+        let kernel = e.b.finish();
+        assert_eq!(verify(&kernel), Ok(()), "{kernel}");
+        let ptx = ptx::print(&kernel, ptx::Target::new(90).expect("a target")).expect("PTX says it");
+        let found = [
+            print(&kernel).contains("__syncwarp();"),
+            ptx.text.contains("bar.warp.sync"),
+        ];
+        assert_eq!(found[0], found[1], "{kernel}");
+        found[0]
+    };
+    let loaded = |e: &mut Example| {
+        let load = e.load(Type::scalar(ElementType::I32));
+        let index = e.b.load(load);
+        let (index, limit) = (e.b.index(index), e.b.constant(9));
+        Some(e.b.indices().less(index, limit))
+    };
+    let decided = |e: &mut Example, store: Store| {
+        let predicate = loaded(e);
+        e.b.store(Store { predicate, ..store });
+    };
+    assert!(meets(&decided));
+    assert!(!meets(&|e, store| e.b.store(store)));
+    assert!(!meets(&|e, store| {
+        let predicate = Some(e.first_warp());
+        e.b.store(Store { predicate, ..store });
+    }));
+    assert!(!meets(&|e, store| {
+        decided(e, store);
+        e.b.store(store);
+    }));
+    // Also where only some threads come to it.
+    assert!(meets(&|e, store| {
+        let (condition, predicate) = (e.first_warp(), loaded(e));
+        e.b.when(condition, |b| b.store(Store { predicate, ..store }));
+    }));
+    assert!(!meets(&|e, store| {
+        let condition = e.first_warp();
+        e.b.when(condition, |b| b.store(store));
+    }));
 }
 
 #[test]

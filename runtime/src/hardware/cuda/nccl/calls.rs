@@ -7,7 +7,7 @@ use std::time::Duration;
 use cudarc::nccl::sys::ncclComm_t;
 use parking_lot::Mutex;
 
-use super::handle::Handle;
+use super::handle::{Handle, Origin};
 use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 use super::watch::{UnderWatch, Watch};
 use super::{NcclError, failed, wait};
@@ -36,13 +36,16 @@ impl<U: Clone + Send + 'static> Calls<U> {
     /// # Errors
     /// There is no thread to be had.
     pub(super) fn new(nccl: &'static EntryPoints, handle: Handle, used: U, limit: Duration) -> Result<Self, NcclError> {
-        let watch = handle
-            .origin()
-            .map(|origin| Watch::over(limit, move || origin.break_off()));
-        let watch = watch.transpose().map_err(|error| NcclError::Failed {
-            call: "a thread that watches calls",
-            reason: error.to_string(),
-        })?;
+        let watch = match handle.origin().map(|origin| origin.watch(limit)).transpose() {
+            Ok(watch) => watch,
+            Err(error) => {
+                handle.abort();
+                return Err(NcclError::Failed {
+                    call: "a thread that watches calls",
+                    reason: error.to_string(),
+                });
+            }
+        };
         Ok(Self {
             nccl,
             turn: Mutex::new(()),
@@ -52,6 +55,11 @@ impl<U: Clone + Send + 'static> Calls<U> {
             limit,
             watch,
         })
+    }
+
+    /// The same with another limit.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// The communicator, unless it was given up.
@@ -107,7 +115,7 @@ impl<U: Clone + Send + 'static> Calls<U> {
         taken
     }
 
-    /// Waits until something is so. An error of NCCL's, and what takes too long, ends the communicator, when it is not in a call.
+    /// Waits until something is so. An error of NCCL's, and what takes too long, ends the communicator, and whatever call it is in.
     pub(super) fn wait(
         &self,
         call: &'static str,
@@ -115,6 +123,9 @@ impl<U: Clone + Send + 'static> Calls<U> {
     ) -> Result<(), NcclError> {
         let waited = self.until(call, is_so);
         if matches!(waited, Err(NcclError::Failed { .. } | NcclError::Late { .. })) {
+            // A call that somebody waits in comes back.
+            let origin = self.handle.lock().as_ref().and_then(Handle::origin);
+            origin.iter().for_each(Origin::break_off);
             let _turn = self.turn.lock();
             self.give_up();
         }
@@ -325,7 +336,7 @@ mod tests {
 
     /// Who finds out that something went wrong while another thread is in a call lets that come back first.
     #[test]
-    fn nothing_is_broken_off_by_others_while_a_call_is_in_nccl() {
+    fn a_call_of_others_comes_back_before_its_communicator_is_broken_off() {
         let fake = Fake::answering(&[BROKEN]);
         let calls = &blocking_of(&fake, AMPLE);
         let is_in = &AtomicBool::new(false);
@@ -334,8 +345,12 @@ mod tests {
             scope.spawn(move || {
                 let in_nccl = |_: &EntryPoints, _: ncclComm_t| {
                     is_in.store(true, Relaxed);
+                    // It waits for a rank that is gone.
+                    while fake.calls().is_empty() {
+                        thread::yield_now();
+                    }
                     thread::sleep(SHORT);
-                    assert!(fake.calls().is_empty());
+                    assert_eq!(fake.calls(), ["abort"], "of what nothing is asked of");
                     SUCCESS
                 };
                 calls.ask("a call", |_| (), in_nccl).unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::error::NcclError;
 use super::library::{Code, EntryPoints, IN_PROGRESS, SUCCESS};
 use super::watch::{UnderWatch, Watch};
 use super::{done, wait};
+use crate::behind::ENDINGS;
 use crate::deadline::Deadline;
 
 /// A communicator that is alive and that nobody else has. What ends it takes it.
@@ -24,15 +26,24 @@ pub(super) struct Handle {
 // SAFETY: a communicator may be used from any thread, one at a time, which the mutex around it sees to.
 unsafe impl Send for Handle {}
 
-/// The communicator that another one was split off, which nothing is asked of. Both have one flag, so that breaking it off lets a call
-/// come back that waits in the other, whose memory is untouched.
+/// The communicator that another one was split off, which nothing is asked of. Both have one flag, so that breaking it off lets a
+/// call come back that waits in the other, whose memory is untouched.
 #[derive(Clone)]
 pub(super) struct Origin(Arc<Mutex<Option<Handle>>>);
 
 impl Origin {
     /// Whoever does this later waits until it is done: one at a time is in what both have.
     pub(super) fn break_off(&self) {
+        let _counted = ENDINGS.begin();
         self.0.lock().take().map(Handle::abort);
+    }
+
+    /// Breaks it off once a call that is watched takes longer than the limit.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn watch(self, limit: Duration) -> io::Result<Watch> {
+        Watch::over(limit, move || self.break_off())
     }
 
     fn leave(&self, limit: Duration) {
@@ -103,12 +114,13 @@ impl Handle {
         ended
     }
 
-    /// Asks NCCL to pass on what others have not read yet. A communicator that blocks waits for that here, no longer than the limit.
+    /// Asks NCCL to pass on what others have not read yet. A communicator that blocks waits for that here, no longer than the limit,
+    /// and is not asked where nobody can watch it.
     fn finalized(&self, limit: Duration) -> Code {
-        let watch = self
-            .origin()
-            .map(|origin| Watch::over(limit, move || origin.break_off()));
-        let under_watch = watch.as_ref().and_then(|watch| watch.as_ref().ok()).map(Watch::begin);
+        let Ok(watch) = self.origin().map(|origin| origin.watch(limit)).transpose() else {
+            return LATE;
+        };
+        let under_watch = watch.as_ref().map(Watch::begin);
         // SAFETY: the communicator is alive.
         let code = unsafe { (self.nccl.ncclCommFinalize)(self.comm) };
         match under_watch.is_some_and(UnderWatch::end) {
@@ -118,7 +130,7 @@ impl Handle {
     }
 }
 
-/// What is made of a call that took too long.
+/// What is made of a call that took too long, or might.
 const LATE: Code = ncclResult_t::ncclSystemError as Code;
 
 /// What stands for a communicator in tests.

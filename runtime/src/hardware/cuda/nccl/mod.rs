@@ -29,6 +29,7 @@ use std::time::Duration;
 use cudarc::nccl::sys::{ncclComm, ncclComm_t, ncclConfig_t, ncclUniqueId};
 
 use super::{CudaDevice, CudaEvent, CudaStream, graph};
+use crate::deadline::Deadline;
 use crate::error::DeviceError;
 use calls::Calls;
 use collectives::as_int;
@@ -79,7 +80,8 @@ impl CudaCommunicator {
         Ok(id.internal.map(|byte| byte as u8))
     }
 
-    /// Joins a group of `size` ranks, and waits until all have joined or `limit` is over.
+    /// Joins a group of `size` ranks, and waits until all have joined or `limit` is over. NCCL makes a communicator of all, and
+    /// another one of that, which is used.
     pub fn join(
         device: &CudaDevice,
         id: &NcclId,
@@ -89,6 +91,7 @@ impl CudaCommunicator {
     ) -> Result<Self, NcclError> {
         let nccl = &Nccl::load()?.entry;
         device.bind()?;
+        let deadline = Deadline::after(limit);
         let member = Member::of(id);
         let id = ncclUniqueId {
             internal: id.map(|byte| byte as std::ffi::c_char),
@@ -102,9 +105,10 @@ impl CudaCommunicator {
         let handle = own(nccl, "ncclCommInitRankConfig", asked, place)?;
         let all = Calls::new(nccl, handle, used.clone(), limit)?;
         all.taken("ncclCommInitRankConfig", asked)?;
+        let all = all.within(deadline.left().unwrap_or(Duration::MAX));
         let mut config = configuration(true);
         let place = new_place();
-        all.ask(
+        let split = all.ask(
             "ncclCommSplit",
             |_| (),
             // It is said to be done when it has only begun.
@@ -113,9 +117,19 @@ impl CudaCommunicator {
                 SUCCESS => IN_PROGRESS,
                 code => code,
             },
-        )?;
+        );
+        split.map_err(|error| match error {
+            NcclError::Late { call, .. } => NcclError::Late { call, limit },
+            other => other,
+        })?;
         let origin = all.into_handle().ok_or(NcclError::GivenUp)?;
-        let handle = own(nccl, "ncclCommSplit", SUCCESS, place)?.split_off(origin);
+        let handle = match own(nccl, "ncclCommSplit", SUCCESS, place) {
+            Ok(handle) => handle.split_off(origin),
+            Err(error) => {
+                origin.abort();
+                return Err(error);
+            }
+        };
         let joined = Self {
             calls: Calls::new(nccl, handle, used, limit)?,
             device: device.clone(),
@@ -230,8 +244,8 @@ fn own(
     Ok(unsafe { Handle::own(nccl, comm) })
 }
 
-/// Everything as NCCL likes it, but that calls return at once; those of one that is split off block. It has the flag and the memory of what
-/// it is split off, which is for that one to allow.
+/// Everything as NCCL likes it, but that calls return at once; those of one that is split off block. It has the flag and the memory
+/// of what it is split off, which is for that one to allow.
 fn configuration(split_off: bool) -> ncclConfig_t {
     ncclConfig_t {
         size: size_of::<ncclConfig_t>(),

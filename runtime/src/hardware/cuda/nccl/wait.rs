@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 
-/// So long it is looked for without a pause: NCCL takes a call in less. Asleep, a thread would find out after a multiple of it.
+/// So long it is looked for without a pause: short work is done in less. Asleep, a thread would find out after a multiple of it.
 const SPIN: Duration = Duration::from_micros(50);
 /// So long others may have the processor in between,
 const YIELD: Duration = Duration::from_millis(2);

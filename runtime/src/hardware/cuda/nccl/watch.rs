@@ -91,10 +91,10 @@ impl Watched {
             // It may come back before, and the next one be late a moment later.
             let left = limit.saturating_sub(since).min(period);
             // Either this says that it is late, or the call that it came back.
-            if left.is_zero() && self.began.compare_exchange(began, LATE, AcqRel, Acquire).is_ok() {
+            if began != NONE && left.is_zero() && self.began.compare_exchange(began, LATE, AcqRel, Acquire).is_ok() {
                 return true;
             }
-            self.ends.wait_for(&mut has_ended, left);
+            self.ends.wait_for(&mut has_ended, left.max(SHORTEST));
         }
         false
     }
