@@ -2,9 +2,8 @@
 //!
 //! Ranks join without blocking: NCCL does it on threads of its own, and is asked again and again until all have come or the time is
 //! over. Of the communicator that comes of it one is split off that blocks: NCCL takes its calls on the thread that makes them,
-//! where one that does not block begins a thread for each, which takes six times as long. Both share a flag, by which another thread
-//! breaks off what takes too long: a call that waits comes back, and then the communicator is given up, so that a rank that died is
-//! an error and no hang.
+//! where one that does not block begins a thread for each. Both share a flag, by which another thread breaks off what takes too long:
+//! a call that waits comes back, and then the communicator is given up, so that a rank that died is an error and no hang.
 
 #![allow(unsafe_code)]
 
