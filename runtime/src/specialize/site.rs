@@ -27,7 +27,7 @@ const SAME_SHAPES: u32 = 4;
 /// So many sets of conditions, each with a schedule, are looked for among those of the launches before.
 const MAX_SETTLED: usize = 16;
 /// Launches whose counts are others each time are looked for among those that were there if their conditions take more operations
-/// than this, each of some ten instructions: looking for them, and noting each, takes as long.
+/// than this, each of tens of instructions: looking for them, and noting each, takes no longer then.
 const WORTH_REPEATING: usize = 64;
 /// So many launches are known to come again: those that take turns, such as into one half of a buffer and the other.
 const MAX_REPEATED: usize = 4;
