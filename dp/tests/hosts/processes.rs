@@ -332,6 +332,8 @@ fn gpu_of(rank: usize, places: usize) -> u32 {
 fn for_each_place(least_gpus: u32, test: impl Fn(bool)) {
     let _turn = turn();
     test(false);
+    #[cfg(not(feature = "nccl"))]
+    tilewright_testing::skip(format_args!("it takes {least_gpus} GPUs and the feature `nccl`"));
     #[cfg(feature = "nccl")]
     {
         match device_count().unwrap_or(0) {
