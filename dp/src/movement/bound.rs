@@ -102,7 +102,7 @@ impl<T: Element> BoundGather<T> {
 
     /// Forgets launches into memory that is about to be replaced by more.
     pub(super) fn forget_if_more(&mut self, rows: u64) {
-        if !self.buffer.has_room(rows) {
+        if !self.buffer.rows.has_room(rows) {
             self.launches.clear();
         }
     }

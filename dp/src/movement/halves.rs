@@ -77,11 +77,6 @@ impl<T: Element> GatheredHalves<T> {
         self.rows.reserve(rows)
     }
 
-    /// Whether there is memory for so many rows in each half.
-    pub(super) fn has_room(&self, rows: u64) -> bool {
-        self.rows.has_room(rows)
-    }
-
     /// Refuses to grow from now on.
     pub fn seal(&mut self) {
         self.rows.arena.seal();
@@ -295,7 +290,8 @@ impl<T: Element> Halves<T> {
         self.columns.saturating_mul(T::TYPE.size()).max(1)
     }
 
-    fn has_room(&self, rows: u64) -> bool {
+    /// Whether there is memory for so many rows in each half.
+    pub(super) fn has_room(&self, rows: u64) -> bool {
         self.capacity() as u64 >= rows.max(1)
     }
 

@@ -162,15 +162,12 @@ impl Movement<'_, PeerGroup> {
             local,
             launches,
         } = gather;
-        let launch = match launches.iter_mut().position(|(piece, _)| *piece == cut.piece) {
-            Some(known) => &mut launches[known].1,
-            None => {
-                let call = self.pushing(buffer, local.view(), Counts::Planned, &share, cut)?;
-                launches.push((cut.piece, stream.device().bind(call)?));
-                let last = launches.len() - 1;
-                &mut launches[last].1
-            }
-        };
+        let known = launches.iter().position(|(piece, _)| *piece == cut.piece);
+        if known.is_none() {
+            let call = self.pushing(buffer, local.view(), Counts::Planned, &share, cut)?;
+            launches.push((cut.piece, stream.device().bind(call)?));
+        }
+        let at = known.unwrap_or(launches.len() - 1);
         let Share {
             first,
             start,
@@ -185,7 +182,7 @@ impl Movement<'_, PeerGroup> {
         let counts = [
             of_buffers, of_flags, first, start, tokens, rows, end, total, half, cut.places,
         ];
-        launch.launch_on(&counts, stream)?;
+        launches[at].1.launch_on(&counts, stream)?;
         Ok(moved)
     }
 

@@ -1,0 +1,255 @@
+//! Which schedules are chosen for which work.
+
+use super::super::{Meets, VECTOR_BYTES};
+use super::*;
+use crate::host::MAX_PROGRAMS;
+
+/// One tile that is moved, from and to places that are known at once.
+pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
+    Work {
+        vectors,
+        elements,
+        independent: true,
+        indirect_load: false,
+        indirect_store: false,
+        loads: 1,
+        ragged: false,
+        ragged_store: false,
+        denies_narrow: false,
+        literal_bounds: false,
+        meets: None,
+        to_one: false,
+        longest_line: 0,
+        costly: false,
+        held_as_combined: false,
+        bytes: 2 * VECTOR_BYTES as u64 * vectors,
+    }
+}
+
+#[test]
+fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
+    let rows = |elements: u64, ragged, denies_narrow, programs| {
+        let work = Work {
+            indirect_load: true,
+            ragged,
+            denies_narrow,
+            ..moved((elements / 8).max(1), elements)
+        };
+        work.schedule(&Machine::H200, programs)
+    };
+    let alone = rows(131, true, false, 64);
+    assert_eq!((alone.threads, alone.unroll, alone.wide), (32, 5, false));
+    assert!(!rows(131, true, false, 4096).wide && !rows(1023, true, false, 64).wide);
+    for few in [rows(3, true, false, 4096), rows(3, true, true, 100_000)] {
+        assert!(few.threads <= 4 && few.programs_per_block >= 32, "{few}");
+    }
+    for wide in [
+        rows(131, true, true, 64),
+        rows(136, false, false, 64),
+        rows(131, true, false, 16_384),
+        rows(1023, true, false, 4096),
+        rows(7167, true, false, 4),
+    ] {
+        assert!(wide.wide, "{wide}");
+    }
+}
+
+#[test]
+fn two_short_programs_share_a_block_where_there_are_many_and_their_places_are_known() {
+    let schedule = |vectors, ragged, indirect_load, programs| {
+        let work = Work {
+            indirect_load,
+            ragged,
+            ..moved(vectors, 8 * vectors)
+        };
+        work.schedule(&Machine::H200, programs)
+    };
+    for (vectors, unroll) in [(33, 1), (64, 1), (72, 2), (128, 2)] {
+        let paired = schedule(vectors, false, false, 16_384);
+        assert_eq!(
+            (paired.threads, paired.programs_per_block, paired.unroll),
+            (64, 2, unroll)
+        );
+        assert_eq!(paired.splits, 1);
+    }
+    let alone = [
+        schedule(72, false, false, 1024),
+        schedule(129, false, false, 16_384),
+        schedule(896, false, false, 16_384),
+        schedule(129, true, false, 16_384),
+        schedule(1024, true, false, 16_384),
+        schedule(896, false, true, 16_384),
+    ];
+    assert!(alone.iter().all(|schedule| schedule.programs_per_block == 1));
+}
+
+#[test]
+fn what_is_no_more_than_a_warp_loads_at_once_is_loaded_through_the_caches_by_whole_warps() {
+    let schedule = |vectors: u64, scatters: bool, programs| {
+        let work = Work {
+            indirect_load: !scatters,
+            indirect_store: scatters,
+            ..moved(vectors, 8 * vectors)
+        };
+        let found = work.schedule(&Machine::H200, programs);
+        (found.threads, found.programs_per_block, found.load)
+    };
+    assert_eq!(schedule(16, false, 1), (32, 1, LoadHint::Cached));
+    assert_eq!(schedule(16, false, 3), (16, 2, LoadHint::Streaming));
+    // Programs that are less than half a warp's work share one.
+    assert_eq!(schedule(4, false, 8), (4, 8, LoadHint::Cached));
+    assert_eq!(schedule(16, true, 2), (32, 1, LoadHint::Cached));
+    assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Streaming));
+}
+
+#[test]
+fn what_is_scattered_within_literals_is_loaded_before_it_is_known_whether_it_is_stored() {
+    for (vectors, programs) in [(8, 64), (72, 1), (512, 64), (896, 4096)] {
+        let load = |literal_bounds| {
+            let work = Work {
+                indirect_store: true,
+                literal_bounds,
+                ..moved(vectors, 8 * vectors)
+            };
+            work.schedule(&Machine::H200, programs).load
+        };
+        assert_eq!((load(true), load(false)), (LoadHint::Early, LoadHint::Streaming));
+    }
+    // What L1 is to keep for neighbours is left there.
+    let ragged = Work {
+        indirect_store: true,
+        literal_bounds: true,
+        ragged: true,
+        ragged_store: true,
+        ..moved(896, 7167)
+    };
+    assert_eq!(ragged.schedule(&Machine::H200, 4096).load, LoadHint::Cached);
+}
+
+#[test]
+fn short_rows_that_begin_anywhere_are_stored_past_the_caches_unless_they_are_scattered() {
+    let hints = |scatters: bool, programs| {
+        let work = Work {
+            indirect_load: !scatters,
+            indirect_store: scatters,
+            ragged: true,
+            ragged_store: true,
+            ..moved(16, 131)
+        };
+        let found = work.schedule(&Machine::H200, programs);
+        (found.wide, found.load, found.store)
+    };
+    let [streaming, cached] = [
+        (LoadHint::Streaming, StoreHint::Streaming),
+        (LoadHint::Cached, StoreHint::Cached),
+    ];
+    for (programs, wide) in [(64, false), (4096, false), (16_384, true)] {
+        assert_eq!(hints(false, programs), (wide, streaming.0, streaming.1));
+    }
+    for (programs, wide) in [(64, false), (16_384, true)] {
+        assert_eq!(hints(true, programs), (wide, cached.0, cached.1));
+    }
+}
+
+#[test]
+fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_and_of_short_ones_only_the_shortest_if_scattered()
+ {
+    let schedule = |elements: u64, ragged_store, scatters: bool, programs| {
+        let work = Work {
+            indirect_load: !scatters,
+            indirect_store: scatters,
+            ragged: true,
+            ragged_store,
+            ..moved(elements / 8, elements)
+        };
+        let found = work.schedule(&Machine::H200, programs);
+        let (load, store) = (LoadHint::Cached, StoreHint::Cached);
+        let is_kept = (found.load == load, found.store == store);
+        assert_eq!(is_kept.0, is_kept.1, "{found}");
+        (found.unroll, is_kept.0)
+    };
+    for scatters in [false, true] {
+        assert_eq!(schedule(7167, true, scatters, 16_384), (2, true));
+        assert_eq!(schedule(131, true, scatters, 65_536), (1, scatters));
+        // Only what is loaded begins anywhere.
+        assert_eq!(schedule(7168, false, scatters, 16_384), (2, false));
+    }
+    for scatters in [false, true] {
+        assert_eq!(schedule(575, true, scatters, 16_384), (2, false));
+    }
+    // A row that is longer than what few blocks do in one trip has more of them.
+    let long = Work {
+        indirect_load: true,
+        ragged: true,
+        ragged_store: true,
+        ..moved(1 << 15, (1 << 18) + 1)
+    };
+    assert_eq!(long.schedule(&Machine::H200, 65).splits, 64);
+    // Too few.
+    assert!(!schedule(7167, true, false, 64).1 && !schedule(575, true, false, 1024).1);
+}
+
+#[test]
+fn rows_whose_places_are_loaded_leave_no_lane_idle_and_share_blocks_where_they_are_short_and_many() {
+    let schedule = |vectors, programs| {
+        let work = Work {
+            indirect_store: true,
+            ..moved(vectors, 8 * vectors)
+        };
+        let found = work.schedule(&Machine::H200, programs);
+        (found.threads, found.programs_per_block, found.unroll)
+    };
+    assert_eq!(schedule(16, 65_536), (16, 16, 1));
+    assert_eq!(schedule(32, 4096), (32, 8, 1));
+    assert_eq!(schedule(72, 4096), (32, 8, 3));
+    assert_eq!(schedule(72, 65_536), (64, 2, 2));
+    assert_eq!(schedule(129, 65_536).1, 1);
+}
+
+#[test]
+fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..20_000 {
+        let digits = random.u32(..20);
+        let elements = 1 << digits | random.u64(..1 << 10);
+        let work = Work {
+            vectors: random.u64(1..=elements),
+            elements,
+            independent: random.u8(..8) > 0,
+            indirect_load: random.bool(),
+            indirect_store: random.bool(),
+            loads: random.u64(1..6),
+            ragged: random.bool(),
+            ragged_store: random.bool(),
+            denies_narrow: random.bool(),
+            literal_bounds: random.bool(),
+            meets: [
+                None,
+                Some(Meets::Scanned),
+                Some(Meets::Combined),
+                Some(Meets::Sorted),
+                Some(Meets::Selected(random.u64(1..20))),
+            ][random.usize(0..5)],
+            to_one: random.bool(),
+            longest_line: if random.bool() { 1 << random.u32(..12) } else { 0 },
+            costly: random.bool(),
+            held_as_combined: random.bool(),
+            bytes: random.u64(..1 << 14),
+        };
+        let mut machine = Machine::new(90, random.u32(1..200));
+        if random.bool() {
+            let others = machine.tuning.neighbours();
+            machine.tuning = others[random.usize(..others.len())].2;
+        }
+        let digits = random.u32(1..31);
+        let programs = random.u64(..1 << digits);
+        let regime = work.regime(&machine, programs);
+        assert!(regime.contains(&programs));
+        let schedule = work.schedule(&machine, programs);
+        let (first, last) = (*regime.start(), *regime.end().min(&MAX_PROGRAMS));
+        let within = (0..8).map(|_| random.u64(first..=last));
+        for other in within.chain([first, last]) {
+            assert_eq!(work.schedule(&machine, other), schedule, "{work:?} {programs} {other}");
+        }
+    }
+}
