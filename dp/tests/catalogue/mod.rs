@@ -239,7 +239,8 @@ pub fn others() -> Vec<Other> {
             &[4, 16],
             &[16],
         ),
-        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[8, 16]),
+        // Who finds the only scale that it has of a group stores it; of several, others store them in packets.
+        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[4, 8, 16]),
         other(dequantize_rows(&mut padded, &wire, &wire_scales), &[4, 8], &[16]),
         other(store_mla(&mut cache, &nope, &rope, &slots), &[8, 16], &[16]),
         other(count_experts(&mut loads, &ids), &[8, 16], &[16]),
@@ -254,18 +255,18 @@ pub fn others() -> Vec<Other> {
         other(
             quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
             &[16],
-            &[8, 16],
+            &[4, 8, 16],
         ),
         other(
             quantize_to_slot_with_report(&mut narrow, &mut scales, &mut report, &source, start, Runtime(0), rows),
             &[16],
-            &[8, 16],
+            &[4, 8, 16],
         ),
-        // A thread has a group: two packets of the source, and 8 bytes.
+        // A thread has a group: two packets of the source, 8 bytes, and a scale of one.
         other(
             quantize_nvfp4_to_slot(&mut bytes, &mut steps, &source, 1.0, start, Runtime(0), rows),
             &[16],
-            &[8, 16],
+            &[1, 8, 16],
         ),
         other(
             quantize_nvfp4_to_slot_with_report(
@@ -279,7 +280,7 @@ pub fn others() -> Vec<Other> {
                 rows,
             ),
             &[16],
-            &[8, 16],
+            &[1, 8, 16],
         ),
         // Half a group, and its scale.
         other(

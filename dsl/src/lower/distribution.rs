@@ -58,6 +58,13 @@ pub enum Form {
         /// How many there are.
         elements: u64,
     },
+    /// Each element by the first of the threads that reduced a line to it.
+    Lines {
+        /// How many there are.
+        lines: u64,
+        /// Threads that reduced a line.
+        group: u64,
+    },
     /// One thread does all, in row-major order.
     InOrder {
         /// How many there are.
@@ -79,6 +86,7 @@ impl Distribution {
                 ..
             } => packets * if together { rows } else { 1 },
             Form::Elements { elements } | Form::InOrder { elements } => elements,
+            Form::Lines { lines, .. } => lines,
         }
     }
 
@@ -87,6 +95,7 @@ impl Distribution {
         match self.form {
             Form::Alone | Form::InOrder { .. } => 0,
             Form::Packets { .. } | Form::Rows { .. } | Form::Elements { .. } => item % self.workers.max(1),
+            Form::Lines { group, .. } => item * group,
         }
     }
 
@@ -94,7 +103,7 @@ impl Distribution {
     pub fn lanes(&self) -> u64 {
         match self.form {
             Form::Packets { lanes, .. } | Form::Rows { lanes, .. } => lanes.into(),
-            Form::Alone | Form::Elements { .. } | Form::InOrder { .. } => 1,
+            Form::Alone | Form::Elements { .. } | Form::Lines { .. } | Form::InOrder { .. } => 1,
         }
     }
 }
@@ -112,6 +121,12 @@ impl fmt::Display for Distribution {
         match form {
             Form::Alone => return f.write_str("one thread"),
             Form::InOrder { elements } => return write!(f, "{elements} elements in order, one thread"),
+            Form::Lines { lines, group } => {
+                return write!(
+                    f,
+                    "{lines} elements, each by the first of {group} threads that found it"
+                );
+            }
             Form::Packets { lanes, packets } => write!(f, "{packets} packets of {lanes}")?,
             Form::Rows {
                 lanes,
@@ -238,6 +253,30 @@ impl Lower<'_> {
             in_flight: 1,
             rounds: elements,
         }
+    }
+
+    /// How a store is spread of what lines were reduced to, if threads have one each at most and have not met since: then no thread
+    /// waits for others.
+    ///
+    /// Measured on an H200, rows of 7168 are quantised so in 0.92 of the time where there is one, and in 0.94 to 0.95 where there are 64 to
+    /// 256; with four lines for each thread it takes 1.01 where there are 4096.
+    pub(super) fn distribute_lines(&self, access: &Access, value: Handle<Expression>) -> Option<Distribution> {
+        let lines = self.own_lines(value)?;
+        let is_index = access.operands().any(|operand| self.own_lines(operand).is_some());
+        let shape = self.kernel.ty(value).shape;
+        let has_one = lines.values.len() == 1 && !is_index;
+        // What goes to another device goes in packets.
+        let is_far = self.effects.of_peers.contains(&access.tensor);
+        (has_one && !is_far && !access.must_be_wide).then(|| Distribution {
+            shape,
+            workers: self.workers(),
+            form: Form::Lines {
+                lines: shape.elements(),
+                group: lines.group as u64,
+            },
+            in_flight: 1,
+            rounds: 1,
+        })
     }
 
     /// How a store is spread that uses tiles which threads hold: each stores the elements that it would hold.

@@ -30,11 +30,14 @@ impl Lower<'_> {
             }
             true if !self.schedule.wide => (self.distribute_held(shape), Some(Why::Scheduled)),
             true => (self.distribute_held(shape), Some(Why::Held)),
-            false => self.distribute(access, value)?,
+            false => match self.distribute_lines(access, value) {
+                Some(distribution) => (distribution, Some(Why::Found)),
+                None => self.distribute(access, value)?,
+            },
         };
         self.distributions.push((self.span, distribution.clone()));
         let is_alone = match distribution.form {
-            Form::Elements { .. } | Form::InOrder { .. } => true,
+            Form::Elements { .. } | Form::Lines { .. } | Form::InOrder { .. } => true,
             Form::Packets { .. } => held && !self.schedule.wide,
             Form::Alone | Form::Rows { .. } => false,
         };
@@ -43,7 +46,7 @@ impl Lower<'_> {
             Form::Packets { .. } | Form::Rows { .. } => true,
             // The schedule knows of single elements where it is what wants them.
             Form::Elements { .. } => !self.schedule.wide,
-            Form::Alone | Form::InOrder { .. } => false,
+            Form::Alone | Form::Lines { .. } | Form::InOrder { .. } => false,
         };
         let group = Group {
             access,
@@ -90,6 +93,15 @@ impl Lower<'_> {
                     });
                     Ok(Item { point, here })
                 })
+            }
+            Form::Lines { lines, group: threads } => {
+                let (line, lane) = self.split(self.worker, threads as i64);
+                let (zero, end) = (self.b.constant(0), self.b.constant(lines as i64));
+                let (first, exists) = (self.b.indices().equal(lane, zero), self.b.indices().less(line, end));
+                let here = self.b.indices().all([first, exists]);
+                let point = self.at_position(line, group.shape);
+                let value = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
+                self.store_at(group, &point, value, here)
             }
             Form::Elements { elements } => {
                 let count = self.b.constant(elements as i64);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::held::MOST_REGISTERS;
+use super::held::{Held, Lines, MOST_REGISTERS};
 use super::{Lower, LowerError};
 use crate::analysis::lines::{is_costly, only_reduces};
 use crate::element::ElementType;
@@ -239,6 +239,19 @@ impl Lower<'_> {
             _ => return None,
         };
         (!self.is_there(from)).then_some(from)
+    }
+
+    /// What lines were reduced to of which a value is made, each element of the same one: of several, all by the same threads. None if
+    /// threads have met since.
+    pub(super) fn own_lines(&self, value: Handle<Expression>) -> Option<&Lines> {
+        let unmet = self.order.unmet.iter().filter(|what| self.made_of(value, **what));
+        let mut all = unmet.map(|what| match self.held.get(what) {
+            Some(Held::Lines(lines)) if self.is_where(value, *what) => Some(lines),
+            _ => None,
+        });
+        let first = all.next()??;
+        let is_alike = |lines: &Lines| (lines.group, lines.at_a_time) == (first.group, first.at_a_time);
+        all.all(|lines| lines.is_some_and(is_alike)).then_some(first)
     }
 
     fn made_of(&self, value: Handle<Expression>, what: Handle<Expression>) -> bool {

@@ -328,7 +328,7 @@ pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &M
 
 /// Whether a launch is no more than a warp loads at once: so little is in L2. Measured on an H200, one row of 128 elements takes 0.87 of
 /// the time if it is loaded through the caches, and by a warp of its own (`benches/readings/schedules-short-h200.jsonl`).
-fn is_tiny(vectors: u64, programs: u64) -> bool {
+pub(super) fn is_tiny(vectors: u64, programs: u64) -> bool {
     vectors.saturating_mul(programs) <= u64::from(WARP)
 }
 

@@ -28,6 +28,12 @@ pub struct Work {
     pub ragged: bool,
     /// Whether rows that are stored are not.
     pub ragged_store: bool,
+    /// Whether the largest tile is stored.
+    pub stores_all: bool,
+    /// Whether it is stored in such rows.
+    pub ragged_result: bool,
+    /// Whether it reads what it writes.
+    pub in_place: bool,
     /// Whether its author denies that an access is narrow.
     pub denies_narrow: bool,
     /// Whether the extents are literals that a loaded index is compared with where it stores.
@@ -44,6 +50,8 @@ pub struct Work {
     pub held_as_combined: bool,
     /// Bytes of the tiles that it loads and stores.
     pub bytes: u64,
+    /// Bytes of the largest tile that it loads.
+    pub loaded: u64,
 }
 
 /// How elements of a tile meet.
@@ -92,6 +100,9 @@ impl Work {
             loads: 1,
             ragged: false,
             ragged_store: false,
+            stores_all: false,
+            ragged_result: false,
+            in_place: !effects.stored.is_disjoint(&effects.loaded),
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
@@ -100,19 +111,24 @@ impl Work {
             costly: combined().any(|(value, _)| is_costly(kernel, value)),
             held_as_combined: false,
             bytes: 0,
+            loaded: 0,
         };
         let bytes_of = |access: &Access, value| {
             let size = kernel.tensor(access.tensor).map_or(0, |tensor| tensor.element.size());
             kernel.ty(value).shape.elements() * size as u64
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
-        let (mut bytes, mut stored) = (0, 0);
+        let (mut bytes, mut stored, mut ragged) = (0, 0, 0);
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
                     work.bytes += bytes_of(access, *value);
-                    stored = stored.max(kernel.ty(*value).shape.elements());
-                    work.ragged_store |= is_ragged(kernel, access, *value);
+                    let elements = kernel.ty(*value).shape.elements();
+                    stored = stored.max(elements);
+                    if is_ragged(kernel, access, *value) {
+                        work.ragged_store = true;
+                        ragged = ragged.max(elements);
+                    }
                     work.ragged |= work.ragged_store;
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
@@ -122,7 +138,9 @@ impl Work {
                 Statement::Assign { value, .. } => *value,
                 Statement::Let(value) => match &kernel.expressions[*value] {
                     Expression::Load(access) => {
-                        work.bytes += bytes_of(access, *value);
+                        let bytes = bytes_of(access, *value);
+                        work.bytes += bytes;
+                        work.loaded = work.loaded.max(bytes);
                         work.ragged |= is_ragged(kernel, access, *value);
                         work.indirect_load |= loaded(access);
                         return;
@@ -148,6 +166,8 @@ impl Work {
             work.elements = work.elements.max(elements);
             bytes = bytes.max(elements * ty.element.size() as u64);
         });
+        work.stores_all = stored == work.elements;
+        work.ragged_result = ragged == work.elements;
         let vectors = match work.ragged {
             true => bytes / u64::from(VECTOR_BYTES),
             false => bytes.div_ceil(VECTOR_BYTES.into()),

@@ -15,6 +15,9 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         loads: 1,
         ragged: false,
         ragged_store: false,
+        stores_all: true,
+        ragged_result: false,
+        in_place: false,
         denies_narrow: false,
         literal_bounds: false,
         meets: None,
@@ -23,6 +26,7 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         costly: false,
         held_as_combined: false,
         bytes: 2 * VECTOR_BYTES as u64 * vectors,
+        loaded: VECTOR_BYTES as u64 * vectors,
     }
 }
 
@@ -221,6 +225,9 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             loads: random.u64(1..6),
             ragged: random.bool(),
             ragged_store: random.bool(),
+            stores_all: random.bool(),
+            ragged_result: random.bool(),
+            in_place: random.bool(),
             denies_narrow: random.bool(),
             literal_bounds: random.bool(),
             meets: [
@@ -235,6 +242,7 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             costly: random.bool(),
             held_as_combined: random.bool(),
             bytes: random.u64(..1 << 14),
+            loaded: random.u64(..1 << 14),
         };
         let mut machine = Machine::new(90, random.u32(1..200));
         if random.bool() {

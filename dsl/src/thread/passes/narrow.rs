@@ -45,6 +45,8 @@ pub enum Why {
     Short(u64),
     /// Threads hold the tile element by element, so that each stores its own.
     Held,
+    /// Each thread stores what it has found, and hands nothing to others.
+    Found,
     /// The store that it is for is done element by element.
     Beside,
     /// The schedule has it so.
@@ -82,6 +84,7 @@ impl fmt::Display for Why {
             Self::Masked => f.write_str("the mask changes along the vector"),
             Self::Short(bytes) => write!(f, "a row has only {bytes} bytes"),
             Self::Held => f.write_str("threads keep the tile element by element, and each stores its own"),
+            Self::Found => f.write_str("who found an element stores it, sooner than it is handed to others"),
             Self::Scheduled => f.write_str("rows are short and begin anywhere, so that each element by itself is sooner done"),
             Self::Beside => f.write_str("what is stored with it goes element by element"),
             Self::InOrder => f.write_str("elements are stored in order, as the last one in a place stays"),
