@@ -78,10 +78,18 @@ def around_a_gather(rows: int, weights: torch.Tensor) -> dict[str, dict[str, Cal
     norms = torch.empty(rows, device="cuda")
     index = torch.randperm(rows, device="cuda").int()
     arguments = (gathered.data_ptr(), source.data_ptr(), index.data_ptr())
+    def norms_of(rows: torch.Tensor) -> None:
+        torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32, out=norms)
+
+    def norms_of_both(_: int) -> None:
+        norms_of(gathered)
+        norms_of(source)
+
     readers = {
         "nothing": None,
         "written, then a product": lambda layer: torch.mm(gathered, weights[layer % WEIGHTS], out=product),
-        "written, then norms of rows": lambda _: torch.linalg.vector_norm(gathered, dim=1, dtype=torch.float32, out=norms),
+        "written, then norms of rows": lambda _: norms_of(gathered),
+        "written, then norms of rows and of the source": norms_of_both,
     }
 
     def step(kernel, read) -> Callable[[int], None]:

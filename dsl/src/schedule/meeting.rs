@@ -84,15 +84,15 @@ impl Work {
     fn is_stored_one_by_one(&self, meets: Meets, programs: u64, machine: &Machine) -> bool {
         let is_one_line = match meets {
             Meets::Scanned => true,
-            Meets::Combined => self.to_one && self.longest_line == 0,
+            Meets::Combined => self.to_one,
             Meets::Sorted | Meets::Selected(_) => false,
         };
         let pays = match self.costly && !self.in_place {
-            true => self.elements <= ONE_BY_ONE || (self.ragged_result && is_tiny(self.vectors, programs)),
-            false => self.ragged_result,
+            true => self.elements <= ONE_BY_ONE || (self.ragged_line && is_tiny(self.vectors, programs)),
+            false => self.ragged_line,
         };
         let is_short = self.elements > LANES && self.elements <= OWN_IF_FEW * LANES;
-        is_one_line && is_short && pays && self.stores_all && !self.denies_narrow && are_at_once(programs, machine)
+        is_one_line && is_short && pays && self.stores_line && !self.denies_narrow && are_at_once(programs, machine)
     }
 
     fn scanned_by(&self, few: bool) -> u64 {
@@ -139,7 +139,8 @@ impl Work {
             (false, false) if padded > own * BLOCK => in_block(padded / OWN_COMBINED),
             // More threads take longer to combine what they have found.
             (false, true) if self.to_one => {
-                let loading = self.loaded * padded / self.elements / (IN_FLIGHT * u64::from(VECTOR_BYTES));
+                let bytes = (self.loaded / self.elements).clamp(1, 8).next_power_of_two();
+                let loading = padded * bytes / (IN_FLIGHT * u64::from(VECTOR_BYTES));
                 (padded / own)
                     .min(BLOCK)
                     .max(loading)
@@ -264,6 +265,15 @@ mod tests {
         let of_four_bytes = [2048, 7168, 12_288, 32_768].map(|elements| threads(true, elements, 4, 64));
         assert_eq!(of_four_bytes, [256, 512, 1024, 1024]);
         assert_eq!(threads(false, 7168, 2, 64), 512);
+        // A part of what is loaded is combined.
+        let work = Work {
+            independent: false,
+            meets: Some(Meets::Combined),
+            to_one: true,
+            loaded: 20_000,
+            ..moved(128, 512)
+        };
+        assert_eq!(work.schedule(&Machine::H200, 2).threads, 64);
         // Not all blocks of as many threads are there at once.
         assert_eq!(
             [264, 265].map(|programs| threads(true, 32_768, 4, programs)),
@@ -341,13 +351,13 @@ mod tests {
 
     #[test]
     fn each_warp_of_a_block_combines_all_of_a_short_row_of_few_that_its_threads_store_one_by_one() {
-        let of = |meets, costly, ragged_result, elements: u64, programs| {
+        let of = |meets, costly, ragged_line, elements: u64, programs| {
             let work = Work {
                 independent: false,
                 meets: Some(meets),
-                ragged: ragged_result,
+                ragged: ragged_line,
                 ragged_store: true,
-                ragged_result,
+                ragged_line,
                 to_one: meets == Meets::Combined,
                 costly,
                 ..moved(elements / 4, elements)
@@ -373,11 +383,11 @@ mod tests {
         for meets in [Meets::Sorted, Meets::Selected(6)] {
             assert_ne!(of(meets, false, true, 131, 1), ONE_BY_ONE, "{meets:?}");
         }
-        let in_place = |ragged_result| {
+        let in_place = |ragged_line| {
             let work = Work {
                 independent: false,
                 meets: Some(Meets::Combined),
-                ragged_result,
+                ragged_line,
                 to_one: true,
                 costly: true,
                 in_place: true,
@@ -390,13 +400,13 @@ mod tests {
 
     #[test]
     fn a_short_row_that_is_not_stored_is_combined_by_as_few_threads_as_ever() {
-        let threads = |stores_all| {
+        let threads = |stores_line| {
             let work = Work {
                 independent: false,
                 meets: Some(Meets::Combined),
                 to_one: true,
                 costly: true,
-                stores_all,
+                stores_line,
                 ..moved(32, 128)
             };
             work.schedule(&Machine::H200, 1).threads

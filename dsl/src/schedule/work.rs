@@ -28,10 +28,10 @@ pub struct Work {
     pub ragged: bool,
     /// Whether rows that are stored are not.
     pub ragged_store: bool,
-    /// Whether the largest tile is stored.
-    pub stores_all: bool,
-    /// Whether it is stored in such rows.
-    pub ragged_result: bool,
+    /// Whether its largest tiles are lines, and one is stored on the device itself.
+    pub stores_line: bool,
+    /// Whether such a line begins anywhere.
+    pub ragged_line: bool,
     /// Whether it reads what it writes.
     pub in_place: bool,
     /// Whether its author denies that an access is narrow.
@@ -100,8 +100,8 @@ impl Work {
             loads: 1,
             ragged: false,
             ragged_store: false,
-            stores_all: false,
-            ragged_result: false,
+            stores_line: false,
+            ragged_line: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
@@ -166,8 +166,11 @@ impl Work {
             work.elements = work.elements.max(elements);
             bytes = bytes.max(elements * ty.element.size() as u64);
         });
-        work.stores_all = stored == work.elements;
-        work.ragged_result = ragged == work.elements;
+        let mut shapes = kernel.expressions.iter().map(|(value, _)| kernel.ty(value).shape);
+        let are_lines =
+            shapes.all(|shape| shape.elements() != work.elements || u64::from(shape.innermost()) == work.elements);
+        work.stores_line = are_lines && stored == work.elements && effects.of_peers.is_empty();
+        work.ragged_line = work.stores_line && ragged == work.elements;
         let vectors = match work.ragged {
             true => bytes / u64::from(VECTOR_BYTES),
             false => bytes.div_ceil(VECTOR_BYTES.into()),

@@ -152,6 +152,25 @@ fn who_found_the_only_line_of_each_thread_stores_it_and_nobody_waits() {
 }
 
 #[test]
+fn who_found_a_line_loads_nothing_for_it_that_its_author_wants_in_packets() {
+    let scaled = |must_be_wide| {
+        let lowered = lines([32, 16, 64], sum, |b, row, _, sums| {
+            let each = b.arange(32);
+            let access = Access {
+                must_be_wide,
+                ..b.access(1, &[row, each])
+            };
+            let weights = b.emit(Expression::Load(access));
+            let scaled = b.mul(sums, weights);
+            store_sums(b, row, scaled);
+        });
+        assert!(lowered.accesses.check().is_ok(), "{}", lowered.accesses);
+        exchanges(&lowered)
+    };
+    assert_eq!([false, true].map(scaled), ["g", "s|g"]);
+}
+
+#[test]
 fn whoever_has_a_line_has_what_it_came_to_however_many_threads_there_are() {
     for extent in [2, 3, 7, 16, 100] {
         for count in [2, 5, 40, 150, 333] {

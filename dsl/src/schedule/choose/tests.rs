@@ -15,8 +15,8 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         loads: 1,
         ragged: false,
         ragged_store: false,
-        stores_all: true,
-        ragged_result: false,
+        stores_line: true,
+        ragged_line: false,
         in_place: false,
         denies_narrow: false,
         literal_bounds: false,
@@ -68,7 +68,7 @@ fn two_short_programs_share_a_block_where_there_are_many_and_their_places_are_kn
         };
         work.schedule(&Machine::H200, programs)
     };
-    for (vectors, unroll) in [(33, 1), (64, 1), (72, 2), (128, 2)] {
+    for (vectors, unroll) in [(49, 1), (64, 1), (72, 2), (128, 2)] {
         let paired = schedule(vectors, false, false, 16_384);
         assert_eq!(
             (paired.threads, paired.programs_per_block, paired.unroll),
@@ -211,6 +211,39 @@ fn rows_whose_places_are_loaded_leave_no_lane_idle_and_share_blocks_where_they_a
 }
 
 #[test]
+fn a_warp_moves_a_row_of_a_little_more_than_its_lanes_load_at_once_unless_the_launch_is_brief() {
+    let spread = |work: Work, programs| {
+        let schedule = work.schedule(&Machine::H200, programs);
+        (schedule.threads, schedule.programs_per_block, schedule.unroll)
+    };
+    for vectors in [33, 36, 48] {
+        let row = moved(vectors, 8 * vectors);
+        for work in [
+            row,
+            Work {
+                indirect_load: true,
+                ..row
+            },
+            Work {
+                indirect_store: true,
+                ..row
+            },
+        ] {
+            for programs in [2000, 4096, 65_536] {
+                assert_eq!(spread(work, programs), (32, 8, 2), "{work:?}");
+            }
+        }
+        assert_eq!(spread(row, 64), (64, 1, 1));
+    }
+    assert_eq!(spread(moved(49, 392), 4096), (64, 2, 1));
+    let ragged = Work {
+        ragged: true,
+        ..moved(36, 291)
+    };
+    assert_ne!(spread(ragged, 65_536), (32, 8, 2));
+}
+
+#[test]
 fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
     let mut random = fastrand::Rng::with_seed(3);
     for _ in 0..20_000 {
@@ -225,8 +258,8 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             loads: random.u64(1..6),
             ragged: random.bool(),
             ragged_store: random.bool(),
-            stores_all: random.bool(),
-            ragged_result: random.bool(),
+            stores_line: random.bool(),
+            ragged_line: random.bool(),
             in_place: random.bool(),
             denies_narrow: random.bool(),
             literal_bounds: random.bool(),
@@ -254,6 +287,12 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
         let regime = work.regime(&machine, programs);
         assert!(regime.contains(&programs));
         let schedule = work.schedule(&machine, programs);
+        let (threads, block) = (schedule.threads, schedule.threads * schedule.programs_per_block);
+        let meet = work.meets.is_none() || threads.is_multiple_of(WARP) || threads.is_power_of_two();
+        assert!(
+            meet && block <= MAX_THREADS && block.is_multiple_of(WARP.min(block)),
+            "{work:?} {schedule}"
+        );
         let (first, last) = (*regime.start(), *regime.end().min(&MAX_PROGRAMS));
         let within = (0..8).map(|_| random.u64(first..=last));
         for other in within.chain([first, last]) {
