@@ -144,7 +144,7 @@ impl Work {
         }
     }
 
-    /// Whether a second warp of a program would have less than half of its lanes at work: then one does it, if the launch is not brief.
+    /// Whether a second warp of a program would have no more than half of its lanes at work: then one does it, unless the launch is brief.
     ///
     /// Measured on an H200 with rows of 34 to 48 accesses and L2 cold, a warp with two accesses takes 0.78 to 0.86 of the time of two
     /// warps at 4096 programs where a row's place is known at once, and 0.86 to 1.00 at 65,536, wherever rows lie; from 56 accesses on it

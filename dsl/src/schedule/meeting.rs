@@ -139,7 +139,9 @@ impl Work {
             (false, false) if padded > own * BLOCK => in_block(padded / OWN_COMBINED),
             // More threads take longer to combine what they have found.
             (false, true) if self.to_one => {
-                let bytes = (self.loaded / self.elements).clamp(1, 8).next_power_of_two();
+                // What takes long to compute leaves no time to load more.
+                let least = if self.costly { 4 } else { 1 };
+                let bytes = (self.loaded / self.elements).clamp(least, 8).next_power_of_two();
                 let loading = padded * bytes / (IN_FLIGHT * u64::from(VECTOR_BYTES));
                 (padded / own)
                     .min(BLOCK)
@@ -265,6 +267,14 @@ mod tests {
         let of_four_bytes = [2048, 7168, 12_288, 32_768].map(|elements| threads(true, elements, 4, 64));
         assert_eq!(of_four_bytes, [256, 512, 1024, 1024]);
         assert_eq!(threads(false, 7168, 2, 64), 512);
+        let costly = Work {
+            independent: false,
+            meets: Some(Meets::Combined),
+            to_one: true,
+            costly: true,
+            ..moved(896, 7168)
+        };
+        assert_eq!(costly.schedule(&Machine::H200, 64).threads, 512);
         // A part of what is loaded is combined.
         let work = Work {
             independent: false,
