@@ -1,10 +1,10 @@
 //! What lines are reduced to stays with the threads that did it: they meet only where others want it.
 
-use super::run::schedule;
+use super::run::{Argument, bind, lowered_and_run, schedule};
 use super::wide::Case;
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{Access, BinaryOp, Combine, CompareOp, Expression, Reduction, Shape, Statement};
+use crate::ir::{Access, BinaryOp, Bounds, Combine, CompareOp, Expression, Reduction, Shape, Statement};
 use crate::lower::Lowered;
 use crate::thread::{self, BufferKind, Order};
 
@@ -168,6 +168,36 @@ fn who_found_a_line_loads_nothing_for_it_that_its_author_wants_in_packets() {
         exchanges(&lowered)
     };
     assert_eq!([false, true].map(scaled), ["g", "s|g"]);
+}
+
+#[test]
+fn who_stores_what_it_found_reports_once_that_it_is_out_of_bounds() {
+    let mut b = Builder::new("trapping");
+    let out = b.tensor("out", F32, 1);
+    let src = b.tensor("src", F32, 1);
+    b.tensor_mut(src).mutable = false;
+    let (cols, each) = (b.arange(16 * 64), b.arange(16));
+    let x = b.load(src, &[cols]);
+    let x = b.reshape(x, &[16, 64]);
+    let sums = sum(&mut b, x);
+    b.bounds = Bounds::Trap;
+    b.store(out, &[each], sums);
+    let mut kernel = b.launch(1);
+    let arguments = [
+        Argument::tensor(F32, &[13], 0, |_| 0),
+        Argument::tensor(F32, &[16 * 64], 0, |at| (at as f32).to_bits().into()),
+    ];
+    bind(&mut kernel, &arguments, false);
+    let (lowered, outcome, memory) = lowered_and_run(&kernel, &schedule(128, 4), &arguments, [1, 1, 1]);
+    assert!(!exchanges(&lowered).contains(['s', '|']), "{}", lowered.kernel);
+    let mut reported: Vec<i64> = outcome.reports.iter().map(|report| report.value).collect();
+    reported.sort_unstable();
+    assert_eq!(reported, [13, 14, 15], "{}", lowered.kernel);
+    let stored = memory[0]
+        .chunks(4)
+        .map(|four| f32::from_le_bytes(four.try_into().unwrap()));
+    let line = |number: u32| (number * 64..number * 64 + 64).sum::<u32>() as f32;
+    assert_eq!(stored.collect::<Vec<_>>(), (0..13).map(line).collect::<Vec<_>>());
 }
 
 #[test]
