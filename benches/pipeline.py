@@ -78,8 +78,9 @@ def around_a_gather(rows: int, weights: torch.Tensor) -> dict[str, dict[str, Cal
     norms = torch.empty(rows, device="cuda")
     index = torch.randperm(rows, device="cuda").int()
     arguments = (gathered.data_ptr(), source.data_ptr(), index.data_ptr())
-    def norms_of(rows: torch.Tensor) -> None:
-        torch.linalg.vector_norm(rows, dim=1, dtype=torch.float32, out=norms)
+
+    def norms_of(tensor: torch.Tensor) -> None:
+        torch.linalg.vector_norm(tensor, dim=1, dtype=torch.float32, out=norms)
 
     def norms_of_both(_: int) -> None:
         norms_of(gathered)

@@ -193,6 +193,8 @@ pub struct Other {
     pub variant: Arc<Variant>,
     pub loads: &'static [u32],
     pub stores: &'static [u32],
+    /// Those of its stores where who finds the only scale that it has of a group stores it: of several, others store them in packets.
+    pub stores_of_finders: &'static [u32],
 }
 
 /// The kernels that do arithmetic with what they move, and those that move ids.
@@ -228,19 +230,25 @@ pub fn others() -> Vec<Other> {
     let mut loads = device.zeros::<i32, 1>([256]).expect("host memory");
     let mut starts = device.zeros::<i32, 1>([257]).expect("host memory");
     let tokens = device.zeros::<i32, 1>([256]).expect("host memory");
-    let other = |call: Call<'_>, loads, stores| Other {
+    let finder = |call: Call<'_>, loads, stores, stores_of_finders| Other {
         variant: variant(&device, call),
         loads,
         stores,
+        stores_of_finders,
     };
+    let other = |call: Call<'_>, loads, stores| finder(call, loads, stores, stores);
     vec![
         other(
             combine_rows(&mut padded, &source, &positions, &weights),
             &[4, 16],
             &[16],
         ),
-        // Who finds the only scale that it has of a group stores it; of several, others store them in packets.
-        other(quantize_rows(&mut narrow, &mut scales, &source), &[16], &[4, 8, 16]),
+        finder(
+            quantize_rows(&mut narrow, &mut scales, &source),
+            &[16],
+            &[8, 16],
+            &[4, 8],
+        ),
         other(dequantize_rows(&mut padded, &wire, &wire_scales), &[4, 8], &[16]),
         other(store_mla(&mut cache, &nope, &rope, &slots), &[8, 16], &[16]),
         other(count_experts(&mut loads, &ids), &[8, 16], &[16]),
@@ -252,23 +260,26 @@ pub fn others() -> Vec<Other> {
         ),
         other(convert_rows(&mut sum, &source), &[8], &[16]),
         other(add_rows(&mut sum, &source), &[8, 16], &[16]),
-        other(
+        finder(
             quantize_to_slot(&mut narrow, &mut scales, &source, start, Runtime(0), rows),
             &[16],
+            &[8, 16],
             &[4, 8, 16],
         ),
-        other(
+        finder(
             quantize_to_slot_with_report(&mut narrow, &mut scales, &mut report, &source, start, Runtime(0), rows),
             &[16],
+            &[8, 16],
             &[4, 8, 16],
         ),
         // A thread has a group: two packets of the source, 8 bytes, and a scale of one.
-        other(
+        finder(
             quantize_nvfp4_to_slot(&mut bytes, &mut steps, &source, 1.0, start, Runtime(0), rows),
             &[16],
+            &[8, 16],
             &[1, 8, 16],
         ),
-        other(
+        finder(
             quantize_nvfp4_to_slot_with_report(
                 &mut bytes,
                 &mut steps,
@@ -280,6 +291,7 @@ pub fn others() -> Vec<Other> {
                 rows,
             ),
             &[16],
+            &[8, 16],
             &[1, 8, 16],
         ),
         // Half a group, and its scale.

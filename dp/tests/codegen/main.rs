@@ -352,16 +352,12 @@ fn kernels_that_compute_what_they_move_use_no_local_memory_and_accesses_of_known
             assert_no_local_memory(&binary);
             let Accesses { loads, stores, .. } = &binary.accesses;
             // The compiler joins and splits narrower ones as it likes.
-            let is_known = |found: Vec<u32>, known: &[u32], widest: u32| {
-                found.last() == Some(&widest) && found.iter().all(|bytes| known.contains(bytes))
+            let is_known = |found: Vec<u32>, known: &[u32]| {
+                found.last() == known.last() && found.iter().all(|bytes| known.contains(bytes))
             };
-            let widest = |known: &[u32]| known.last().copied().unwrap_or(0);
-            // Where who found an element stores it, nothing but 8 bytes at once is stored beside.
-            let stores_found = stores.bytes()[0] < 8 && other.stores[0] < 8 && stores.bytes().last() == Some(&8);
-            let widest_store = if stores_found { 8 } else { widest(other.stores) };
-            if !is_known(loads.bytes(), other.loads, widest(other.loads))
-                || !is_known(stores.bytes(), other.stores, widest_store)
-            {
+            let stores_are_known =
+                is_known(stores.bytes(), other.stores) || is_known(stores.bytes(), other.stores_of_finders);
+            if !is_known(loads.bytes(), other.loads) || !stores_are_known {
                 different.push(format!("{:?} and {:?}: {binary:?}", other.loads, other.stores));
             }
         }

@@ -49,7 +49,9 @@ impl Work {
     /// longer a block does, by a power of two of threads: so each combines what it holds.
     pub(super) fn where_they_meet(&self, meets: Meets, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
         let few = programs <= u64::from(machine.multiprocessors) << FEW;
+        let one_by_one = self.is_stored_one_by_one(meets, programs, machine);
         let threads = match meets {
+            _ if one_by_one => ONE_BY_ONE,
             Meets::Scanned => self.scanned_by(few),
             Meets::Combined => self.combined_by(few, are_at_once(programs, machine)),
             Meets::Sorted => self.sorted_by(few),
@@ -63,16 +65,9 @@ impl Work {
         // Handing a row that begins anywhere to those who would store packets of it takes longer than storing it as it is held, where
         // each thread has little.
         let is_little = self.held_as_combined && self.elements <= OWN_IF_FEW * LANES;
-        let wide = !(few && is_little && self.ragged_store && !self.denies_narrow);
-        let schedule = match self.is_stored_one_by_one(meets, programs, machine) {
-            true => Schedule {
-                threads: ONE_BY_ONE as u32,
-                wide: false,
-                ..base
-            },
-            false => Schedule { threads, wide, ..base },
-        };
-        side_by_side(schedule, full, programs, machine)
+        let as_held = few && is_little && self.ragged_store && !self.denies_narrow;
+        let wide = !(one_by_one || as_held);
+        side_by_side(Schedule { threads, wide, ..base }, full, programs, machine)
     }
 
     /// Whether a short row is over sooner where each warp of a block combines all of it and each thread stores an element or two.

@@ -119,7 +119,7 @@ fn threads_meet_where_others_want_what_lines_came_to() {
             "{found}\n{}",
             lowered.kernel
         );
-        assert_eq!(behind.replace('g', ""), "", "{}", lowered.kernel);
+        assert_eq!(behind, "gg", "{}", lowered.kernel);
     }
 }
 
