@@ -1,9 +1,11 @@
 //! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its
 //! first store.
 
+use super::distribution::LINE_BYTES;
 use super::point::Point;
 use super::{Distribution, Form, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
+use crate::schedule::VECTOR_BYTES;
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -111,6 +113,7 @@ impl Lower<'_> {
                 lanes,
                 rows,
                 packets,
+                by_lines,
                 aligned,
                 together,
             } => {
@@ -118,6 +121,7 @@ impl Lower<'_> {
                     lanes: lanes.into(),
                     rows,
                     packets,
+                    by_lines,
                     aligned,
                 };
                 if rows == 1 || together {
@@ -148,10 +152,10 @@ impl Lower<'_> {
         let in_packets = |lower: &mut Self| {
             let count = lower.b.constant((rows * packets) as i64);
             lower.rounds(group, count, |lower, item| {
-                let (row, q) = lower.row_and_rest(item, rows, most);
+                let (row, nth) = lower.row_and_rest(item, rows, most);
                 let row = lower.peeled_row(group, peeled, row)?;
-                let here = Some(lower.b.indices().less(q, row.packets));
-                let point = lower.packet_of_row(group, peeled, &row, q);
+                let here = Some(lower.b.indices().less(nth, row.packets));
+                let point = lower.packet_of_row(group, peeled, &row, nth);
                 Ok(Item { point, here })
             })
         };
@@ -223,8 +227,8 @@ impl Lower<'_> {
     /// One row whose ends are no multiples of 16 bytes, by all threads.
     fn row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<(), LowerError> {
         let row = self.peeled_row(group, peeled, row)?;
-        self.rounds(group, row.packets, |lower, q| {
-            Ok(Item::of(lower.packet_of_row(group, peeled, &row, q)))
+        self.rounds(group, row.packets, |lower, nth| {
+            Ok(Item::of(lower.packet_of_row(group, peeled, &row, nth)))
         })?;
         let (start, step) = (self.worker, group.distribution.workers as i64);
         self.counted(start, row.rest, step, Unroll::Never, |lower, e| {
@@ -247,8 +251,8 @@ impl Lower<'_> {
     /// Where a row begins, and how much of it is in packets.
     fn peeled_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<PeeledRow, LowerError> {
         let zero = self.b.constant(0);
-        let head = match peeled.aligned {
-            true => zero,
+        let (head, lead) = match peeled.aligned {
+            true => (zero, None),
             // An element's address is a multiple of its size, so a whole number of elements precedes the boundary.
             false => {
                 let start = self.in_row(group, peeled, row, zero);
@@ -262,9 +266,16 @@ impl Lower<'_> {
                 };
                 let at = self.b.indices().add(address, place.offset);
                 let negative = self.b.indices().scale(at, -1);
-                let bytes = self.b.indices().low(negative, 4);
+                let bytes = self.b.indices().low(negative, VECTOR_BYTES.ilog2() as u8);
                 let size = self.b.constant(self.size_of(group.access.tensor) as i64);
-                self.b.indices().quotient(bytes, size)
+                let head = self.b.indices().quotient(bytes, size);
+                let lead = peeled.by_lines.then(|| {
+                    let first = self.b.indices().add(at, bytes);
+                    let in_line = self.b.indices().low(first, LINE_BYTES.ilog2() as u8);
+                    let packet = self.b.constant(VECTOR_BYTES.into());
+                    self.b.indices().quotient(in_line, packet)
+                });
+                (head, lead)
             }
         };
         let columns = group.shape.elements() / peeled.rows;
@@ -277,6 +288,7 @@ impl Lower<'_> {
         Ok(PeeledRow {
             row,
             head,
+            lead,
             packets,
             whole,
             rest,
@@ -293,8 +305,18 @@ impl Lower<'_> {
         point
     }
 
-    /// The point of a packet of a row.
-    fn packet_of_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: &PeeledRow, q: Handle<Index>) -> Point {
+    /// The point of the nth packet of a row that is done. By lines, the line that its first one is in begins with the first thread,
+    /// and those threads that have nothing in it do the last of the row.
+    fn packet_of_row(&mut self, group: &Group<'_>, peeled: &Peeled, row: &PeeledRow, nth: Handle<Index>) -> Point {
+        let q = match row.lead {
+            Some(lead) => {
+                let in_line = self.b.indices().subtract(nth, lead);
+                let is_before = self.b.indices().less(nth, lead);
+                let last = self.b.indices().add(in_line, row.packets);
+                self.b.indices().select(is_before, last, in_line)
+            }
+            None => nth,
+        };
         let first = self.b.indices().scale(q, peeled.lanes);
         let lane = self.b.lane(peeled.lanes as u8);
         let inner = self.b.indices().add(first, lane);
@@ -522,6 +544,8 @@ struct Peeled {
     rows: u64,
     /// Packets of a row at most.
     packets: u64,
+    /// Whether the line of the caches that its first one is in begins with the first thread.
+    by_lines: bool,
     /// Whether rows are known to begin at a multiple of 16 bytes.
     aligned: bool,
 }
@@ -531,6 +555,8 @@ struct PeeledRow {
     row: Handle<Index>,
     /// Elements before its first packet,
     head: Handle<Index>,
+    /// packets by which that one is behind the beginning of a line of the caches, if it is done by lines,
+    lead: Option<Handle<Index>>,
     /// packets,
     packets: Handle<Index>,
     /// elements in these,

@@ -1,11 +1,15 @@
 //! Rows that are moved by an index.
 
+use std::collections::HashMap;
+
 use super::run::{Argument, bind, check, schedule};
 use crate::element::ElementType;
-use crate::ir::Kernel;
 use crate::ir::verify::build::Builder;
+use crate::ir::{Handle, Kernel};
 use crate::lower::{Form, Lowered};
 use crate::schedule::{LoadHint, Schedule};
+use crate::thread::index::Assignment;
+use crate::thread::{Atom, Statement, Value, Variable};
 
 /// out[i] = src[index[i]], or out[index[i]] = src[i].
 fn moves(element: ElementType, columns: u32, scatters: bool) -> Kernel {
@@ -165,6 +169,133 @@ fn every_schedule_moves_the_same() {
             for columns in [64, 67] {
                 moved(ElementType::F16, columns, false, [2, 4], &by);
                 moved(ElementType::F16, columns, true, [0, 2], &by);
+            }
+        }
+    }
+}
+
+/// A thread of a block, in a kernel that looks up one row.
+struct Moment {
+    thread: i64,
+    block: i64,
+    row: i64,
+    /// Where buffers begin, behind a line.
+    address: i64,
+    named: HashMap<Handle<Variable>, i64>,
+}
+
+impl Assignment for Moment {
+    fn atom(&self, atom: Atom) -> i64 {
+        match atom {
+            Atom::Thread => self.thread,
+            Atom::Block => self.block,
+            Atom::Address(_) => self.address,
+            Atom::Variable(variable) => self.named[&variable],
+            Atom::Value(_) => self.row,
+            Atom::Argument(_) => i64::from(u32::MAX),
+            Atom::Lane(_) => panic!("a lane is left in {atom:?}"),
+        }
+    }
+
+    fn holds(&self, _: Handle<Value>) -> bool {
+        true
+    }
+}
+
+/// Where each thread of a block stores packets of 16 bytes: a list of addresses for each such store.
+fn stores(lowered: &Lowered, moment: &mut Moment, threads: i64) -> Vec<Vec<i64>> {
+    let (kernel, mut stores) = (&lowered.kernel, Vec::new());
+    for thread in 0..threads {
+        moment.thread = thread;
+        let mut nth = 0;
+        for (statement, _) in &kernel.body {
+            match statement {
+                Statement::Name { variable, index } => {
+                    let value = kernel.indices.evaluate(*index, moment);
+                    moment.named.insert(*variable, value);
+                }
+                Statement::Store(store) if kernel.ty(store.value).bytes() == 16 => {
+                    stores.resize(stores.len().max(nth + 1), Vec::new());
+                    let is_here = |condition| kernel.indices.evaluate_condition(condition, moment);
+                    if store.predicate.is_none_or(is_here) {
+                        let offset = kernel.indices.evaluate(store.place.offset, moment);
+                        stores[nth].push(moment.address + offset);
+                    }
+                    nth += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    stores
+}
+
+#[test]
+fn warps_store_whole_lines_of_long_rows_that_begin_anywhere() {
+    const LINE: i64 = 128;
+    let (columns, threads) = (1100, 96);
+    for scatters in [false, true] {
+        let lowered = moved(ElementType::BF16, columns, scatters, [2, 0], &schedule(threads, 2));
+        let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+        assert!(matches!(forms[..], [Form::Rows { by_lines: true, .. }]), "{forms:?}");
+        for (row, behind) in (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind))) {
+            let mut moment = Moment {
+                thread: 0,
+                block: row,
+                row,
+                address: 4 * LINE + behind,
+                named: HashMap::new(),
+            };
+            let stores = stores(&lowered, &mut moment, threads.into());
+            let first = moment.address + row * columns as i64 * 2;
+            let end = first + columns as i64 * 2;
+            // Every whole packet of the row, once.
+            let mut all: Vec<_> = stores.iter().flatten().copied().collect();
+            all.sort_unstable();
+            let packets = (first + 15) / 16..end / 16;
+            assert!(
+                all.iter().copied().eq(packets.map(|packet| packet * 16)),
+                "{row} {behind} {all:?}"
+            );
+            // Whoever has none in the first line has the last ones.
+            let [ref one, ref other] = stores[..] else {
+                panic!("{} stores", stores.len());
+            };
+            let last = one.iter().take_while(|address| **address > first + LINE).count();
+            assert_eq!(last as i64, (first + 15) / 16 * 16 % LINE / 16);
+            assert!(
+                one[..last]
+                    .iter()
+                    .copied()
+                    .eq((1..=last as i64).rev().map(|nth| end / 16 * 16 - 16 * nth))
+            );
+            for warp in one.chunks(32).skip(1).chain(other.chunks(32)) {
+                assert_eq!(warp[0] % LINE, 0, "{row} {behind}: {warp:?}");
+                assert!(warp.windows(2).all(|pair| pair[1] == pair[0] + 16), "{warp:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_rows_are_moved_by_lines_from_every_offset_to_every_offset() {
+    for (element, columns) in [
+        (ElementType::U8, 2081),
+        (ElementType::BF16, 1049),
+        (ElementType::F32, 523),
+        (ElementType::I64, 263),
+    ] {
+        let size = element.size() as u64;
+        for offset in (0..128).step_by(size as usize) {
+            let other = offset * 5 % 32 / size * size;
+            for scatters in [false, true] {
+                let by = schedule(if scatters { 64 } else { 96 }, 2);
+                let lowered = moved(element, columns, scatters, [offset, other], &by);
+                let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+                assert!(
+                    matches!(forms[..], [Form::Rows { by_lines: true, .. }]),
+                    "{offset}: {forms:?}"
+                );
             }
         }
     }

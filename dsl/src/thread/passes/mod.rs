@@ -7,6 +7,7 @@
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
 //! * `early` loads what waits for nothing before threads first meet, at a barrier or to hand one another something;
+//! * `flight` issues loads that are in flight together before anything waits for one of them;
 //! * `quotients` divides packets one after the other;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
 //! * `rounded` finds what is seen only as something narrower, for printers, as `nan` does;
@@ -15,6 +16,7 @@
 mod common;
 mod dead;
 mod early;
+mod flight;
 mod hoist;
 mod invariant;
 mod name;
@@ -42,6 +44,7 @@ pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     hoist::run(kernel);
     dead::run(kernel);
     early::run(kernel);
+    flight::run(kernel);
     quotients::run(kernel);
     name::run(kernel);
     narrow

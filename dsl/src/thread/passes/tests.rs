@@ -1,6 +1,7 @@
 //! What passes make of kernels that are written by hand.
 
 mod early;
+mod flight;
 mod quotients;
 
 use super::super::interpret::{self, Memory, Passed};

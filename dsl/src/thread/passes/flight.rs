@@ -1,0 +1,140 @@
+//! Loads that a thread has in flight together are issued before it waits for one of them.
+//!
+//! What is put together of two accesses stands right behind them, and loads that need neither behind that. Assemblers (ptxas 13.0) leave
+//! them there now and then, and load into registers that are waited for.
+
+use std::collections::HashSet;
+
+use crate::ir::{CacheHint, Handle, Span};
+use crate::stack::room;
+use crate::thread::statement::Mention;
+use crate::thread::{Atom, Block, Kernel, Load, Operation, Order, Space, Statement, Value};
+
+/// Bytes that a thread has in flight at most before something waits for them: as many as a schedule wants of rows that begin anywhere.
+const MOST_BYTES: u32 = 160;
+
+pub(super) fn run(kernel: &mut Kernel) {
+    let body = std::mem::take(&mut kernel.body);
+    kernel.body = block(kernel, body);
+}
+
+fn block(kernel: &Kernel, block: Block) -> Block {
+    let mut flight = Flight {
+        kernel,
+        done: Block::new(),
+        bytes: 0,
+        unfinished: HashSet::new(),
+        waiting: Vec::new(),
+    };
+    for (statement, span) in block {
+        match &statement {
+            Statement::Let { value, operation } if has_no_place(operation) => flight.add(*value, statement, span),
+            _ => {
+                flight.land();
+                let statement = statement.map_blocks(|inner| room(|| self::block(kernel, inner)));
+                flight.done.push(statement, span);
+            }
+        }
+    }
+    flight.land();
+    flight.done
+}
+
+/// Whether an operation gives the same wherever it stands between others of which this holds.
+fn has_no_place(operation: &Operation) -> bool {
+    match operation {
+        Operation::Load(load) => load.order == Order::Weak && load.cache != Some(CacheHint::Volatile),
+        other => !other.meets() && !matches!(other, Operation::Timer),
+    }
+}
+
+/// What is in flight at a point of a block.
+struct Flight<'a> {
+    kernel: &'a Kernel,
+    /// What comes before.
+    done: Block,
+    /// What is loaded.
+    bytes: u32,
+    /// What is loaded, and what is made of that.
+    unfinished: HashSet<Handle<Value>>,
+    /// What makes it, in order.
+    waiting: Vec<(Statement, Span)>,
+}
+
+impl Flight<'_> {
+    fn add(&mut self, value: Handle<Value>, statement: Statement, span: Span) {
+        let Some(bytes) = self.loaded(&statement) else {
+            match self.needs(&statement).is_empty() {
+                true => self.done.push(statement, span),
+                false => {
+                    self.unfinished.insert(value);
+                    self.waiting.push((statement, span));
+                }
+            }
+            return;
+        };
+        if self.bytes + bytes > MOST_BYTES {
+            self.land();
+        }
+        self.finish(self.needs(&statement));
+        self.bytes += bytes;
+        self.unfinished.insert(value);
+        self.done.push(statement, span);
+    }
+
+    /// How many bytes of the GPU's memory a statement loads, if it does.
+    fn loaded(&self, statement: &Statement) -> Option<u32> {
+        match statement {
+            Statement::Let {
+                operation: Operation::Load(Load { place, ty, .. }),
+                ..
+            } if self.kernel.buffers[place.buffer].space() == Space::Global => Some(ty.bytes()),
+            _ => None,
+        }
+    }
+
+    /// What a statement takes of what is in flight.
+    fn needs(&self, statement: &Statement) -> HashSet<Handle<Value>> {
+        let mut needs = HashSet::new();
+        statement.for_each_mention(|mention| {
+            if !matches!(mention, Mention::Defines(_)) {
+                mention.for_each_atom(&self.kernel.indices, |atom| match atom {
+                    Atom::Value(value) if self.unfinished.contains(&value) => drop(needs.insert(value)),
+                    _ => {}
+                });
+            }
+        });
+        needs
+    }
+
+    /// Has these values made, with all that they are made of.
+    fn finish(&mut self, mut needed: HashSet<Handle<Value>>) {
+        if needed.is_empty() {
+            return;
+        }
+        let (mut made, mut waiting) = (Vec::new(), Vec::new());
+        for (statement, span) in std::mem::take(&mut self.waiting).into_iter().rev() {
+            match &statement {
+                Statement::Let { value, .. } if needed.contains(value) => {
+                    needed.extend(self.needs(&statement));
+                    self.unfinished.remove(value);
+                    made.push((statement, span));
+                }
+                _ => waiting.push((statement, span)),
+            }
+        }
+        self.waiting = waiting.into_iter().rev().collect();
+        for (statement, span) in made.into_iter().rev() {
+            self.done.push(statement, span);
+        }
+    }
+
+    /// Has everything made.
+    fn land(&mut self) {
+        for (statement, span) in std::mem::take(&mut self.waiting) {
+            self.done.push(statement, span);
+        }
+        self.unfinished.clear();
+        self.bytes = 0;
+    }
+}

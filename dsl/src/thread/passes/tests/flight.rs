@@ -1,0 +1,157 @@
+//! Where loads are issued.
+
+use super::super::flight;
+use super::*;
+
+/// What is done in which order: `L` for a load of the GPU's memory, `l` for another, `S` for a store, `|` for a meeting and `.` for what
+/// computes.
+fn order(fill: impl Fn(&mut Example)) -> String {
+    let kernel = changed(fill, flight::run);
+    let step = |(statement, _): &(Statement, _)| match statement {
+        Statement::Let {
+            operation: Operation::Load(load),
+            ..
+        } => match kernel.buffers[load.place.buffer].space() {
+            Space::Global => 'L',
+            _ => 'l',
+        },
+        Statement::Let { operation, .. } if operation.meets() => '|',
+        Statement::Let { .. } => '.',
+        Statement::Barrier { .. } => '|',
+        _ => 'S',
+    };
+    kernel.body.iter().map(step).collect()
+}
+
+/// The nth of the numbers of a thread.
+fn loaded(e: &mut Example, nth: i64) -> Use {
+    let load = strided(e, 64);
+    let offset = e.b.indices().offset(load.place.offset, 4 * nth);
+    e.b.load(Load {
+        place: Place { offset, ..load.place },
+        ..load
+    })
+}
+
+fn more(e: &mut Example, value: Use) -> Use {
+    e.b.binary(BinaryOp::Add, value, Literal::new(1u32).into())
+}
+
+fn stored_at(e: &mut Example, value: Use, nth: i64) {
+    let store = e.store(value);
+    let place = e.own(e.target, 64);
+    let offset = e.b.indices().offset(place.offset, 4 * nth);
+    e.b.store(Store {
+        place: Place { offset, ..place },
+        ..store
+    });
+}
+
+#[test]
+fn loads_that_need_nothing_of_one_another_are_issued_before_what_waits_for_one() {
+    assert_eq!(
+        order(|e| {
+            let sums = [0, 1, 2].map(|nth| {
+                let value = loaded(e, nth);
+                more(e, value)
+            });
+            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "LLL...SSS"
+    );
+    // What waits for nothing stays where it is.
+    assert_eq!(
+        order(|e| {
+            loaded(e, 0);
+            let other = more(e, Literal::new(5u32).into());
+            loaded(e, 1);
+            stored(e, other);
+        }),
+        "L.LS"
+    );
+}
+
+#[test]
+fn a_load_waits_for_what_its_place_is_made_of_and_for_nothing_else() {
+    assert_eq!(
+        order(|e| {
+            let (first, place) = (loaded(e, 0), loaded(e, 1));
+            let first = more(e, first);
+            let place = e.b.binary(BinaryOp::And, place, Literal::new(127u32).into());
+            let at = e.b.index(place);
+            let offset = e.b.indices().scale(at, 4);
+            let load = e.load(U32);
+            let found = e.b.load(Load {
+                place: Place { offset, ..load.place },
+                ..load
+            });
+            let found = more(e, found);
+            let last = loaded(e, 2);
+            [first, found, last]
+                .into_iter()
+                .zip(0..)
+                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "LL.LL..SSS"
+    );
+}
+
+#[test]
+fn no_more_is_in_flight_than_registers_hold() {
+    let packets = |count: i64| {
+        order(move |e| {
+            for nth in 0..count {
+                let load = strided(e, 64);
+                let offset = e.b.indices().offset(load.place.offset, nth % 4 * 16);
+                let packet = e.b.load(Load {
+                    place: Place { offset, ..load.place },
+                    ty: Type::packet(ElementType::U32, 4),
+                    ..load
+                });
+                more(e, packet);
+            }
+        })
+    };
+    assert_eq!(packets(10), "L".repeat(10) + &".".repeat(10));
+    assert_eq!(packets(12), "L".repeat(10) + &".".repeat(10) + "LL..");
+}
+
+#[test]
+fn loads_pass_nothing_that_others_may_notice() {
+    // Not what is stored, which may be what is loaded, nor a meeting; and what is not loaded from afar need not.
+    assert_eq!(
+        order(|e| {
+            let first = loaded(e, 0);
+            let first = more(e, first);
+            stored_at(e, first, 0);
+            let second = loaded(e, 1);
+            let second = more(e, second);
+            e.b.push(Statement::Barrier { group: 128 });
+            let third = loaded(e, 2);
+            let third = more(e, third);
+            let given = handed(e);
+            let fourth = loaded(e, 3);
+            [second, third, given, fourth]
+                .into_iter()
+                .zip(1..)
+                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "L.SL.|L.|LSSSS"
+    );
+    assert_eq!(
+        order(|e| {
+            let store = e.store(Literal::new(3u32).into());
+            let place = e.own(e.shared, 4);
+            e.b.store(Store { place, ..store });
+            let sums = [0, 1].map(|nth| {
+                let far = loaded(e, nth);
+                let far = more(e, far);
+                let load = e.load(U32);
+                let near = e.b.load(Load { place, ..load });
+                e.b.binary(BinaryOp::Add, far, near)
+            });
+            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "SLlLl....SS"
+    );
+}
