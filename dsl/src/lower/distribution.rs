@@ -92,7 +92,8 @@ impl Distribution {
         }
     }
 
-    /// The number of the thread, among those that share a program, that does an item.
+    /// The number of the thread, among those that share a program, that does an item. Of rows by lines, where a row begins with one:
+    /// elsewhere its packets move on by up to 7 threads, and its last ones are the first threads'.
     pub fn worker_of(&self, item: u64) -> u64 {
         match self.form {
             Form::Alone | Form::InOrder { .. } => 0,
@@ -206,6 +207,7 @@ impl Lower<'_> {
         };
         let (whole, one_run) = (packets(rows * (columns / lanes)), packets(elements / lanes));
         let is_moved = matches!(self.kernel.expressions[value], Expression::Load(_));
+        let are_warps = workers.is_multiple_of(WARP.into());
         let peeled = |rows: u64, aligned: bool| {
             let packets = elements / rows / lanes;
             // Where one row has something to do for every thread it is one row after the other.
@@ -214,7 +216,7 @@ impl Lower<'_> {
                 lanes: lanes as u8,
                 rows,
                 packets,
-                by_lines: !aligned && is_moved && packets > BY_LINES && packets > workers,
+                by_lines: !aligned && is_moved && are_warps && packets > BY_LINES && packets > workers,
                 aligned,
                 together,
             };

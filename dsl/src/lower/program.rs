@@ -9,8 +9,14 @@ use crate::analysis::effects::Effects;
 use crate::analysis::opening::opening;
 use crate::analysis::races::Races;
 use crate::ir::{GridDependency, Handle, Kernel, Span, Statement, Symbol};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, most_loads};
 use crate::thread::{self, Builder, Index, Unroll, passes::Why};
+
+/// Loads of an element from which on a thread takes registers for all of them.
+///
+/// Measured on an H200 with L2 cold, eight rows are combined into one in 0.57 to 0.75 of the time where there are up to 8 results, 0.79
+/// to 0.86 where there are 64, 0.98 to 1.01 from 256 to 2048, and 0.93 to 1.01 at 4096.
+const MANY_LOADS: u64 = 4;
 
 impl<'a> Lower<'a> {
     pub(super) fn new(kernel: &'a Kernel, schedule: &'a Schedule, shared_stride: u32) -> Self {
@@ -20,6 +26,8 @@ impl<'a> Lower<'a> {
         let mut b = Builder::new(name.clone(), threads);
         b.kernel_mut().comment = format!("{name}: {schedule}");
         let (zero, effects) = (b.constant(0), Effects::of(kernel));
+        // Blocks that wait for peers have to be there together.
+        b.kernel_mut().many_registers = most_loads(kernel) >= MANY_LOADS && effects.of_peers.is_empty();
         Self {
             kernel,
             schedule,

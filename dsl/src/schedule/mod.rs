@@ -16,6 +16,7 @@ pub use choose::choose;
 pub use machine::{Machine, Tuning};
 pub(crate) use meeting::COUNTED;
 pub use reason::Reason;
+pub(crate) use work::most_loads;
 pub use work::{Meets, Work};
 
 use crate::analysis::effects::Effects;

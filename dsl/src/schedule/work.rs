@@ -97,7 +97,7 @@ impl Work {
             independent,
             indirect_load: false,
             indirect_store: false,
-            loads: 1,
+            loads: most_loads(kernel).max(1),
             ragged: false,
             ragged_store: false,
             stores_line: false,
@@ -132,7 +132,6 @@ impl Work {
                     work.ragged |= work.ragged_store;
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
-                    work.loads = work.loads.max(tile_loads(kernel, *value));
                     *value
                 }
                 Statement::Assign { value, .. } => *value,
@@ -182,6 +181,17 @@ impl Work {
         }
         work
     }
+}
+
+/// How many loads of tiles an element of what a kernel stores is made of, at most.
+pub(crate) fn most_loads(kernel: &Kernel) -> u64 {
+    let mut most = 0;
+    kernel.body.walk(&mut |statement, _| {
+        if let Statement::Store { value, .. } = statement {
+            most = most.max(tile_loads(kernel, *value));
+        }
+    });
+    most
 }
 
 /// How many loads of tiles `value` is made of.

@@ -15,6 +15,9 @@ pub struct Kernel {
     pub comment: String,
     /// Threads of a block, all in one row: 1 to 1024.
     pub threads: u32,
+    /// Whether a thread may have as many registers as there are. Else assemblers keep it to few, so that more blocks are there at once,
+    /// and have it wait for some loads before they issue others (ptxas 13.0).
+    pub many_registers: bool,
     /// What it takes, in order.
     pub arguments: Arena<Argument>,
     /// The memory that it reads and writes.

@@ -270,8 +270,14 @@ impl<W: Write> Printer<'_, W> {
         let kernel = self.kernel;
         writeln!(
             self.out,
-            "kernel {}, {} threads of a block",
-            kernel.name, kernel.threads
+            "kernel {}, {} threads of a block{}",
+            kernel.name,
+            kernel.threads,
+            if kernel.many_registers {
+                " with many registers"
+            } else {
+                ""
+            }
         )?;
         if !kernel.comment.is_empty() {
             self.text(format_args!("// {}", kernel.comment))?;

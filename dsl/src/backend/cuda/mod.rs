@@ -229,8 +229,9 @@ impl<'a> Writer<'a> {
         let arguments = kernel.arguments.iter();
         let arguments: Vec<String> = arguments.map(|(_, argument)| declaration(argument)).collect();
         text.push_str(&format!(
-            "extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{\n",
+            "extern \"C\" __global__ void __launch_bounds__({}{}) {}({}) {{\n",
             kernel.threads,
+            if kernel.many_registers { ", 1" } else { "" },
             entry(kernel),
             arguments.join(", ")
         ));

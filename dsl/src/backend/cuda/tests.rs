@@ -16,6 +16,21 @@ fn a_kernel_with_everything_prints_as_it_always_has() {
 }
 
 #[test]
+fn both_languages_say_that_a_thread_may_have_many_registers() {
+    let says = |many_registers| {
+        let mut kernel = example().b.finish();
+        kernel.many_registers = many_registers;
+        let ptx = ptx::print(&kernel, ptx::Target::new(90).expect("a target")).expect("it prints");
+        (
+            print(&kernel).contains("__launch_bounds__(128, 1)"),
+            ptx.text.contains(".minnctapersm 1"),
+        )
+    };
+    assert_eq!(says(true), (true, true));
+    assert_eq!(says(false), (false, false));
+}
+
+#[test]
 fn every_operation_is_one_that_the_verifier_accepts() {
     for kernel in every() {
         assert_eq!(verify(&kernel), Ok(()), "{}", kernel.name);

@@ -111,7 +111,11 @@ impl Writer<'_> {
                 }
             }
         }
-        writeln!(out, ")\n.reqntid {}, 1, 1\n{{", kernel.threads)?;
+        writeln!(out, ")\n.reqntid {}, 1, 1", kernel.threads)?;
+        if kernel.many_registers {
+            writeln!(out, ".minnctapersm 1")?;
+        }
+        writeln!(out, "{{")?;
         for class in Class::ALL {
             let count = self.registers[class as usize];
             if count > 0 {

@@ -300,3 +300,36 @@ fn long_rows_are_moved_by_lines_from_every_offset_to_every_offset() {
         }
     }
 }
+
+#[test]
+fn tiles_of_several_long_rows_are_moved_by_lines() {
+    // Of so many rows of a tensor whose rows are longer, one after the other, also in a loop.
+    for (rows, columns, threads, splits) in [(2, 1049, 64, 1), (3, 1040, 32, 2), (6, 1101, 128, 1)] {
+        for offset in [0, 1, 7, 8, 9, 63] {
+            let mut b = Builder::new("tiles");
+            let (out, src) = (
+                b.tensor("out", ElementType::BF16, 2),
+                b.tensor("src", ElementType::BF16, 2),
+            );
+            b.tensor_mut(src).mutable = false;
+            let (row, cols) = (b.arange(rows), b.arange(columns));
+            let (row, cols) = (b.reshape(row, &[rows, 1]), b.reshape(cols, &[1, columns]));
+            let value = b.load(src, &[row, cols]);
+            b.store(out, &[row, cols], value);
+            let mut kernel = b.launch(1);
+            let extents = [u64::from(rows), u64::from(columns) + 2];
+            let arguments = [
+                Argument::tensor(ElementType::BF16, &extents, 2 * offset, |_| 0),
+                Argument::tensor(ElementType::BF16, &extents, 6, |at| at + 1),
+            ];
+            bind(&mut kernel, &arguments, true);
+            let by = Schedule {
+                splits,
+                ..schedule(threads, 2)
+            };
+            let lowered = check(&kernel, &by, &arguments);
+            let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+            assert!(matches!(forms[..], [Form::Rows { by_lines: true, .. }]), "{forms:?}");
+        }
+    }
+}

@@ -1,7 +1,8 @@
-//! Loads that a thread has in flight together are issued before it waits for one of them.
+//! Loads of rows that begin anywhere are issued before what is put together of the first ones.
 //!
-//! What is put together of two accesses stands right behind them, and loads that need neither behind that. Assemblers (ptxas 13.0) leave
-//! them there now and then, and load into registers that are waited for.
+//! A packet is put together right behind the two accesses that have it, and loads that need neither stand behind that. Assemblers
+//! (ptxas 13.0) leave them there now and then, and load into registers that are waited for. What computes stays where it is: in which
+//! order much is loaded matters to memory too.
 
 use std::collections::HashSet;
 
@@ -40,12 +41,28 @@ fn block(kernel: &Kernel, block: Block) -> Block {
     flight.done
 }
 
-/// Whether an operation gives the same wherever it stands between others of which this holds.
+/// Whether an operation gives the same wherever it stands between others of which this holds. No register is set between them, so
+/// what reads one does.
 fn has_no_place(operation: &Operation) -> bool {
     match operation {
         Operation::Load(load) => load.order == Order::Weak && load.cache != Some(CacheHint::Volatile),
         other => !other.meets() && !matches!(other, Operation::Timer),
     }
+}
+
+/// Whether a statement computes nothing of bits but where they are.
+fn arranges(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Let {
+            operation: Operation::Part { .. }
+                | Operation::Join(_)
+                | Operation::Bitcast { .. }
+                | Operation::Select { .. }
+                | Operation::Funnel { .. },
+            ..
+        }
+    )
 }
 
 /// What is in flight at a point of a block.
@@ -64,13 +81,16 @@ struct Flight<'a> {
 impl Flight<'_> {
     fn add(&mut self, value: Handle<Value>, statement: Statement, span: Span) {
         let Some(bytes) = self.loaded(&statement) else {
-            match self.needs(&statement).is_empty() {
-                true => self.done.push(statement, span),
-                false => {
-                    self.unfinished.insert(value);
-                    self.waiting.push((statement, span));
-                }
+            let waits = !self.needs(&statement).is_empty();
+            if waits && arranges(&statement) {
+                self.unfinished.insert(value);
+                self.waiting.push((statement, span));
+                return;
             }
+            if waits {
+                self.land();
+            }
+            self.done.push(statement, span);
             return;
         };
         if self.bytes + bytes > MOST_BYTES {
@@ -107,7 +127,7 @@ impl Flight<'_> {
         needs
     }
 
-    /// Has these values made, with all that they are made of.
+    /// Has these values made, with all that they are made of: who has waited for them once need not again.
     fn finish(&mut self, mut needed: HashSet<Handle<Value>>) {
         if needed.is_empty() {
             return;
@@ -117,13 +137,13 @@ impl Flight<'_> {
             match &statement {
                 Statement::Let { value, .. } if needed.contains(value) => {
                     needed.extend(self.needs(&statement));
-                    self.unfinished.remove(value);
                     made.push((statement, span));
                 }
                 _ => waiting.push((statement, span)),
             }
         }
         self.waiting = waiting.into_iter().rev().collect();
+        self.unfinished.retain(|value| !needed.contains(value));
         for (statement, span) in made.into_iter().rev() {
             self.done.push(statement, span);
         }

@@ -7,7 +7,7 @@
 //! * `hoist` takes out of loops what does not change in them;
 //! * `dead` leaves out what nothing needs;
 //! * `early` loads what waits for nothing before threads first meet, at a barrier or to hand one another something;
-//! * `flight` issues loads that are in flight together before anything waits for one of them;
+//! * `flight` issues loads of rows that begin anywhere before what is put together of the first ones;
 //! * `quotients` divides packets one after the other;
 //! * `name` computes the part of offsets that several accesses share ahead of them;
 //! * `rounded` finds what is seen only as something narrower, for printers, as `nan` does;

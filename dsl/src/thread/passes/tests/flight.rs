@@ -2,9 +2,10 @@
 
 use super::super::flight;
 use super::*;
+use crate::ir::CacheHint;
 
-/// What is done in which order: `L` for a load of the GPU's memory, `l` for another, `S` for a store, `|` for a meeting and `.` for what
-/// computes.
+/// What is done in which order: `L` for a load of the GPU's memory, `l` for another, `S` for a store, `|` for a meeting, `.` for what
+/// arranges bits and `+` for what computes.
 fn order(fill: impl Fn(&mut Example)) -> String {
     let kernel = changed(fill, flight::run);
     let step = |(statement, _): &(Statement, _)| match statement {
@@ -16,7 +17,11 @@ fn order(fill: impl Fn(&mut Example)) -> String {
             _ => 'l',
         },
         Statement::Let { operation, .. } if operation.meets() => '|',
-        Statement::Let { .. } => '.',
+        Statement::Let {
+            operation: Operation::Funnel { .. },
+            ..
+        } => '.',
+        Statement::Let { .. } => '+',
         Statement::Barrier { .. } => '|',
         _ => 'S',
     };
@@ -30,6 +35,15 @@ fn loaded(e: &mut Example, nth: i64) -> Use {
     e.b.load(Load {
         place: Place { offset, ..load.place },
         ..load
+    })
+}
+
+fn turned(e: &mut Example, value: Use) -> Use {
+    let by = Literal::new(7u32).into();
+    e.b.emit(Operation::Funnel {
+        low: value,
+        high: value,
+        by,
     })
 }
 
@@ -53,7 +67,7 @@ fn loads_that_need_nothing_of_one_another_are_issued_before_what_waits_for_one()
         order(|e| {
             let sums = [0, 1, 2].map(|nth| {
                 let value = loaded(e, nth);
-                more(e, value)
+                turned(e, value)
             });
             sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
         }),
@@ -67,7 +81,7 @@ fn loads_that_need_nothing_of_one_another_are_issued_before_what_waits_for_one()
             loaded(e, 1);
             stored(e, other);
         }),
-        "L.LS"
+        "L+LS"
     );
 }
 
@@ -76,16 +90,17 @@ fn a_load_waits_for_what_its_place_is_made_of_and_for_nothing_else() {
     assert_eq!(
         order(|e| {
             let (first, place) = (loaded(e, 0), loaded(e, 1));
-            let first = more(e, first);
-            let place = e.b.binary(BinaryOp::And, place, Literal::new(127u32).into());
+            let first = turned(e, first);
+            let place = turned(e, place);
             let at = e.b.index(place);
+            let at = e.b.indices().low(at, 7);
             let offset = e.b.indices().scale(at, 4);
             let load = e.load(U32);
             let found = e.b.load(Load {
                 place: Place { offset, ..load.place },
                 ..load
             });
-            let found = more(e, found);
+            let found = turned(e, found);
             let last = loaded(e, 2);
             [first, found, last]
                 .into_iter()
@@ -108,7 +123,7 @@ fn no_more_is_in_flight_than_registers_hold() {
                     ty: Type::packet(ElementType::U32, 4),
                     ..load
                 });
-                more(e, packet);
+                turned(e, packet);
             }
         })
     };
@@ -122,13 +137,13 @@ fn loads_pass_nothing_that_others_may_notice() {
     assert_eq!(
         order(|e| {
             let first = loaded(e, 0);
-            let first = more(e, first);
+            let first = turned(e, first);
             stored_at(e, first, 0);
             let second = loaded(e, 1);
-            let second = more(e, second);
+            let second = turned(e, second);
             e.b.push(Statement::Barrier { group: 128 });
             let third = loaded(e, 2);
-            let third = more(e, third);
+            let third = turned(e, third);
             let given = handed(e);
             let fourth = loaded(e, 3);
             [second, third, given, fourth]
@@ -145,13 +160,75 @@ fn loads_pass_nothing_that_others_may_notice() {
             e.b.store(Store { place, ..store });
             let sums = [0, 1].map(|nth| {
                 let far = loaded(e, nth);
-                let far = more(e, far);
+                let far = turned(e, far);
                 let load = e.load(U32);
                 let near = e.b.load(Load { place, ..load });
-                e.b.binary(BinaryOp::Add, far, near)
+                let by = Literal::new(9u32).into();
+                e.b.emit(Operation::Funnel {
+                    low: far,
+                    high: near,
+                    by,
+                })
             });
             sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
         }),
         "SLlLl....SS"
+    );
+}
+
+#[test]
+fn what_computes_stays_where_it_is_and_so_do_loads_behind_it() {
+    assert_eq!(
+        order(|e| {
+            let sums = [0, 1].map(|nth| {
+                let value = loaded(e, nth);
+                let value = turned(e, value);
+                more(e, value)
+            });
+            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "L.+L.+SS"
+    );
+}
+
+#[test]
+fn loads_that_order_memory_or_time_pass_nothing() {
+    let volatile: fn(Load) -> Load = |load| Load {
+        cache: Some(CacheHint::Volatile),
+        ..load
+    };
+    let strong: fn(Load) -> Load = |load| Load {
+        order: Order::Strong(MemoryOrder::Relaxed, MemoryScope::Device),
+        ..load
+    };
+    for changed in [volatile, strong] {
+        assert_eq!(
+            order(|e| {
+                let first = loaded(e, 0);
+                let first = turned(e, first);
+                let load = e.load(U32);
+                let second = e.b.load(changed(load));
+                let second = turned(e, second);
+                let third = loaded(e, 2);
+                [first, second, third]
+                    .into_iter()
+                    .zip(0..)
+                    .for_each(|(sum, nth)| stored_at(e, sum, nth));
+            }),
+            "L.L.LSSS"
+        );
+    }
+    assert_eq!(
+        order(|e| {
+            let first = loaded(e, 0);
+            let first = turned(e, first);
+            e.b.emit(Operation::Timer);
+            let second = loaded(e, 1);
+            [first, second]
+                .into_iter()
+                .zip(0..)
+                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+        }),
+        "L.+LSS"
     );
 }
