@@ -6,13 +6,14 @@ use super::nan::seen_as_bits;
 use crate::element::ElementType;
 use crate::ir::Handle;
 use crate::stack::room;
+use crate::thread::statement::Mention;
 use crate::thread::{
     Atom, Block, Builder, Index, Kernel, Load, Operation, Order, Place, Predicate, Sharing, Space, Statement,
     Substitution, Update, Use, Value,
 };
 
 pub(super) fn run(kernel: &mut Kernel) {
-    let seen_as_bits = seen_as_bits(kernel);
+    let (seen_as_bits, pointers) = (seen_as_bits(kernel), pointers(kernel));
     let (b, body) = Builder::over(std::mem::take(kernel));
     let mut common = Common {
         b,
@@ -22,6 +23,7 @@ pub(super) fn run(kernel: &mut Kernel) {
         replaced: Substitution::default(),
         values: HashMap::new(),
         seen_as_bits,
+        pointers,
     };
     common.block(body);
     *kernel = common.b.finish();
@@ -40,6 +42,21 @@ pub(super) struct Common {
     replaced: Substitution,
     /// Values of which it matters which NaN they are.
     seen_as_bits: HashSet<Handle<Value>>,
+    /// Values that memory is reached by, which nothing but another value can be instead.
+    pointers: HashSet<Handle<Value>>,
+}
+
+/// The values by which a kernel reaches memory.
+fn pointers(kernel: &Kernel) -> HashSet<Handle<Value>> {
+    let mut pointers = HashSet::new();
+    kernel.body.walk(&mut |statement, _| {
+        statement.for_each_mention(|mention| {
+            if let Mention::Place(place) = mention {
+                pointers.extend(place.pointer);
+            }
+        });
+    });
+    pointers
 }
 
 impl Common {
@@ -249,7 +266,9 @@ impl Common {
             {
                 return self.replace(value, any);
             }
-            if let Some(simpler) = self.simplified(&operation) {
+            if let Some(simpler) = self.simplified(&operation)
+                && (matches!(simpler, Use::Value(_)) || !self.pointers.contains(&value))
+            {
                 let lanes = self.b.kernel().values[value].ty.lanes;
                 if self.b.kernel().ty(simpler).lanes == lanes {
                     return self.replace(value, simpler);

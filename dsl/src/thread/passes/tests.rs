@@ -5,8 +5,9 @@ mod flight;
 mod quotients;
 
 use super::super::interpret::{self, Memory, Passed};
+use super::super::testing::random;
 use super::super::verify::tests::{Example, example};
-use super::super::verify::verify;
+use super::super::verify::{Rule, verify};
 use super::super::*;
 use super::{common, dead, hoist, name, name_invariants, widen};
 use crate::element::ElementType;
@@ -442,4 +443,33 @@ fn offsets_that_differ_by_a_constant_share_a_name() {
         1,
         "{kernel}"
     );
+}
+
+#[test]
+fn what_becomes_of_random_kernels_is_accepted() {
+    let passes: [fn(&mut Kernel); 7] = [
+        common::run,
+        hoist::run,
+        dead::run,
+        super::early::run,
+        super::flight::run,
+        super::quotients::run,
+        name::run,
+    ];
+    let mut accepted = 0;
+    for seed in 0..500 {
+        let mut kernel = random(&mut fastrand::Rng::with_seed(seed), 150);
+        widen::run(&mut kernel);
+        if verify(&kernel).is_err() {
+            continue;
+        }
+        let before = kernel.clone();
+        passes.iter().for_each(|pass| pass(&mut kernel));
+        match verify(&kernel) {
+            Ok(()) => accepted += 1,
+            // What is claimed of a loop's variable at random is seen not to hold where its bounds become literals.
+            Err(fault) => assert_eq!(fault.rule, Rule::Loop, "{seed}: {fault}\n{before}\n{kernel}"),
+        }
+    }
+    assert!(accepted > 400, "{accepted}");
 }
