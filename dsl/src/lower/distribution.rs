@@ -49,6 +49,7 @@ pub enum Form {
         /// Packets of a row at most.
         packets: u64,
         /// Whether the line of the caches that a row's first packet is in begins with the first thread, so that each warp stores whole lines.
+        /// Not of rows that are shared out together.
         by_lines: bool,
         /// Whether every row is known to begin at such an address.
         aligned: bool,
@@ -159,7 +160,7 @@ const SHORT_ROW: u64 = 4;
 /// Packets of a row that begins anywhere from which on threads that move several begin with a line.
 ///
 /// Measured on an H200 with L2 cold, scattered rows of 2880 to 7168 elements of 2 bytes take 0.95 to 0.98 of the time where there are 4096
-/// and more, as there are fewer stores that are parts of lines, and 0.91 to 1.01 where there are 300; gathered ones 0.98 to 1.00. Rows
+/// and more, as there are fewer stores that are parts of lines, and 0.98 to 1.01 where there are 300; gathered ones 0.98 to 1.00. Rows
 /// of 127 packets take 1.01 to 1.25, and those of which a thread has one packet, where there are up to 300, up to 1.03.
 const BY_LINES: u64 = 4 * WARP as u64;
 
