@@ -232,3 +232,52 @@ fn loads_that_order_memory_or_time_pass_nothing() {
         "L.+LSS"
     );
 }
+
+#[test]
+fn whatever_is_loaded_and_put_together_comes_to_the_same() {
+    let mut moved = 0;
+    for seed in 0..300 {
+        let fill = |e: &mut Example| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut values = vec![loaded(e, 0)];
+            for _ in 0..40 {
+                let pick = |random: &mut fastrand::Rng| values[random.usize(..values.len())];
+                let (one, other) = (pick(&mut random), pick(&mut random));
+                let value = match random.u8(..6) {
+                    0 | 1 => loaded(e, random.i64(0..16)),
+                    // Where something that was found says.
+                    2 => {
+                        let at = e.b.index(one);
+                        let at = e.b.indices().low(at, 10);
+                        let offset = e.b.indices().scale(at, 4);
+                        let load = e.load(U32);
+                        let place = Place { offset, ..load.place };
+                        e.b.load(Load { place, ..load })
+                    }
+                    3 => e.b.emit(Operation::Funnel {
+                        low: one,
+                        high: other,
+                        by: Literal::new(random.u32(..32)).into(),
+                    }),
+                    4 => {
+                        let condition = e.first_warp().into();
+                        e.b.emit(Operation::Select {
+                            condition,
+                            accept: one,
+                            reject: other,
+                        })
+                    }
+                    _ => e.b.binary(BinaryOp::Add, one, other),
+                };
+                values.push(value);
+            }
+            (0..16).for_each(|nth| stored_at(e, values[values.len() - 16 + nth as usize], nth));
+        };
+        let mut e = example();
+        fill(&mut e);
+        let before = e.b.finish();
+        let after = changed(fill, flight::run);
+        moved += usize::from(before.body != after.body);
+    }
+    assert!(moved > 200, "{moved}");
+}
