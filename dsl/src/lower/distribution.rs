@@ -157,15 +157,12 @@ impl fmt::Display for Distribution {
 /// Packets of full width that a row may be of and have no ends.
 const SHORT_ROW: u64 = 4;
 
-/// Packets of a row that begins anywhere from which on threads that move several begin with a line.
+/// Packets of a row that begins anywhere beyond which threads that move several begin with a line.
 ///
 /// Measured on an H200 with L2 cold, scattered rows of 2880 to 7168 elements of 2 bytes take 0.95 to 0.98 of the time where there are 4096
 /// and more, as there are fewer stores that are parts of lines, and 0.98 to 1.01 where there are 300; gathered ones 0.98 to 1.00. Rows
 /// of 127 packets take 1.01 to 1.25, and those of which a thread has one packet, where there are up to 300, up to 1.03.
 const BY_LINES: u64 = 4 * WARP as u64;
-
-/// Bytes of a line of the caches.
-pub(super) const LINE_BYTES: u64 = 128;
 
 impl Lower<'_> {
     /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to

@@ -1,14 +1,11 @@
 //! What is done for its effect: checks, prefetches, lines that are printed; and instructions of the author's.
 
 use super::point::Point;
-use super::{Lower, LowerError, TrapFault};
+use super::{LINE_BYTES, Lower, LowerError, TrapFault};
 use crate::analysis::contiguity::access_shape;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Ptx, Shape};
 use crate::thread::{self, Type, Unroll, Use, Value, is_computed};
-
-/// Bytes that one prefetch brings.
-const LINE_BYTES: u32 = 128;
 
 impl Lower<'_> {
     /// What `done` does with each of so many items, each by some thread, one after the other.

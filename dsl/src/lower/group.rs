@@ -1,9 +1,8 @@
 //! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its
 //! first store.
 
-use super::distribution::LINE_BYTES;
 use super::point::Point;
-use super::{Distribution, Form, Lower, LowerError};
+use super::{Distribution, Form, LINE_BYTES, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
 use crate::schedule::VECTOR_BYTES;
 use crate::stack::room;
@@ -260,11 +259,7 @@ impl Lower<'_> {
                 let place = self.place(group.access, &start, group.shape);
                 self.quiet = quiet;
                 let place = place?.place;
-                let address = match place.pointer {
-                    Some(pointer) => self.b.index(pointer.into()),
-                    None => self.b.address(place.buffer),
-                };
-                let at = self.b.indices().add(address, place.offset);
+                let at = self.b.address_of(place);
                 let negative = self.b.indices().scale(at, -1);
                 let bytes = self.b.indices().low(negative, VECTOR_BYTES.ilog2() as u8);
                 let size = self.b.constant(self.size_of(group.access.tensor) as i64);

@@ -71,6 +71,9 @@ use held::{Held, Variable};
 use point::Point;
 use uses::Uses;
 
+/// Bytes of a line of the caches, which a prefetch brings.
+const LINE_BYTES: u32 = 128;
+
 /// A kernel as the thread IR has it.
 #[derive(Debug, Clone)]
 pub struct Lowered {

@@ -185,6 +185,15 @@ impl Builder {
         self.indices().atom(Atom::Address(buffer), facts)
     }
 
+    /// The address of a place in global memory.
+    pub(crate) fn address_of(&mut self, place: Place) -> Handle<Index> {
+        let base = match place.pointer {
+            Some(pointer) => self.index(pointer.into()),
+            None => self.address(place.buffer),
+        };
+        self.indices().add(base, place.offset)
+    }
+
     /// An integer operand as an index: a value is extended to 64 bits by its sign.
     pub fn index(&mut self, operand: Use) -> Handle<Index> {
         match operand {

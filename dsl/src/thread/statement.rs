@@ -398,6 +398,11 @@ impl Mention {
 }
 
 impl Statement {
+    /// Calls `visit` with the atoms of all that the statement itself takes.
+    pub(super) fn for_each_atom(&self, indices: &IndexArena, mut visit: impl FnMut(Atom)) {
+        self.for_each_mention(|mention| mention.for_each_atom(indices, &mut visit));
+    }
+
     /// Calls `visit` with all that the statement itself mentions, what it defines last; not with what blocks inside it
     /// do.
     pub(super) fn for_each_mention(&self, mut visit: impl FnMut(Mention)) {

@@ -74,11 +74,15 @@ pub(super) fn moved(element: ElementType, columns: u64, scatters: bool, offsets:
     check(&kernel, by, &arguments)
 }
 
+fn forms(lowered: &Lowered) -> Vec<Form> {
+    lowered.distributions.iter().map(|(_, spread)| spread.form).collect()
+}
+
 #[test]
 fn rows_of_7168_are_moved_in_packets_of_16_bytes() {
     for scatters in [false, true] {
         let lowered = moved(ElementType::BF16, 7168, scatters, [0, 0], &schedule(256, 4));
-        let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+        let forms = forms(&lowered);
         assert_eq!(forms, [Form::Packets { lanes: 8, packets: 896 }]);
         assert_eq!(lowered.narrow, []);
     }
@@ -236,7 +240,7 @@ fn warps_store_whole_lines_of_long_rows_that_begin_anywhere() {
     let (columns, threads) = (1100, 96);
     for scatters in [false, true] {
         let lowered = moved(ElementType::BF16, columns, scatters, [2, 0], &schedule(threads, 2));
-        let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+        let forms = forms(&lowered);
         assert!(matches!(forms[..], [Form::Rows { by_lines: true, .. }]), "{forms:?}");
         for (row, behind) in (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind))) {
             let mut moment = Moment {
@@ -291,7 +295,7 @@ fn long_rows_are_moved_by_lines_from_every_offset_to_every_offset() {
             for scatters in [false, true] {
                 let by = schedule(if scatters { 64 } else { 96 }, 2);
                 let lowered = moved(element, columns, scatters, [offset, other], &by);
-                let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+                let forms = forms(&lowered);
                 assert!(
                     matches!(forms[..], [Form::Rows { by_lines: true, .. }]),
                     "{offset}: {forms:?}"
@@ -328,7 +332,7 @@ fn tiles_of_several_long_rows_are_moved_by_lines() {
                 ..schedule(threads, 2)
             };
             let lowered = check(&kernel, &by, &arguments);
-            let forms: Vec<_> = lowered.distributions.iter().map(|(_, spread)| spread.form).collect();
+            let forms = forms(&lowered);
             assert!(matches!(forms[..], [Form::Rows { by_lines: true, .. }]), "{forms:?}");
         }
     }

@@ -8,11 +8,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::hoist::may_end;
+use super::loaded;
 use crate::ir::{CacheHint, Handle};
 use crate::stack::room;
 use crate::thread::statement::Mention;
 use crate::thread::{
-    Atom, Block, Buffer, IndexArena, Kernel, Load, Operation, Order, Predicate, Sharing, Space, Statement, Use, Value,
+    Atom, Block, Buffer, IndexArena, Kernel, Load, Operation, Order, Predicate, Sharing, Statement, Use, Value,
 };
 
 /// Bytes that a thread loads at most before it needs them.
@@ -144,13 +145,7 @@ impl<'s> Segment<'s> {
 
     /// How many bytes of the GPU's memory are loaded for a value itself.
     fn loaded(&self, value: Handle<Value>) -> u32 {
-        match self.defined[&value].0 {
-            Statement::Let {
-                operation: Operation::Load(load),
-                ..
-            } if self.kernel.buffers[load.place.buffer].space() == Space::Global => load.ty.bytes(),
-            _ => 0,
-        }
+        loaded(self.kernel, self.defined[&value].0)
     }
 
     /// Notes which memory a statement writes.
@@ -191,7 +186,7 @@ impl<'s> Segment<'s> {
                 Atom::Thread | Atom::Block | Atom::Argument(_) | Atom::Address(_) | Atom::Lane(_) => {}
             };
             let indices = &self.kernel.indices;
-            statement.for_each_mention(|mention| mention.for_each_atom(indices, &mut needs));
+            statement.for_each_atom(indices, &mut needs);
             if let (Operation::Load(_), Some(when)) = (operation, *when) {
                 Mention::Use(Use::Predicate(when)).for_each_atom(indices, &mut needs);
             }

@@ -6,10 +6,10 @@
 
 use std::collections::HashSet;
 
+use super::loaded;
 use crate::ir::{CacheHint, Handle, Span};
 use crate::stack::room;
-use crate::thread::statement::Mention;
-use crate::thread::{Atom, Block, Kernel, Load, Operation, Order, Space, Statement, Value};
+use crate::thread::{Atom, Block, Kernel, Operation, Order, Statement, Value};
 
 /// Bytes that a thread has in flight at most before something waits for them: as many as a schedule wants of rows that begin anywhere.
 const MOST_BYTES: u32 = 160;
@@ -80,49 +80,31 @@ struct Flight<'a> {
 
 impl Flight<'_> {
     fn add(&mut self, value: Handle<Value>, statement: Statement, span: Span) {
-        let Some(bytes) = self.loaded(&statement) else {
-            let waits = !self.needs(&statement).is_empty();
-            if waits && arranges(&statement) {
+        let bytes = loaded(self.kernel, &statement);
+        if bytes > 0 {
+            if self.bytes + bytes > MOST_BYTES {
+                self.land();
+            }
+            self.finish(self.needs(&statement));
+            self.bytes += bytes;
+            self.unfinished.insert(value);
+        } else if !self.needs(&statement).is_empty() {
+            if arranges(&statement) {
                 self.unfinished.insert(value);
                 self.waiting.push((statement, span));
                 return;
             }
-            if waits {
-                self.land();
-            }
-            self.done.push(statement, span);
-            return;
-        };
-        if self.bytes + bytes > MOST_BYTES {
             self.land();
         }
-        self.finish(self.needs(&statement));
-        self.bytes += bytes;
-        self.unfinished.insert(value);
         self.done.push(statement, span);
-    }
-
-    /// How many bytes of the GPU's memory a statement loads, if it does.
-    fn loaded(&self, statement: &Statement) -> Option<u32> {
-        match statement {
-            Statement::Let {
-                operation: Operation::Load(Load { place, ty, .. }),
-                ..
-            } if self.kernel.buffers[place.buffer].space() == Space::Global => Some(ty.bytes()),
-            _ => None,
-        }
     }
 
     /// What a statement takes of what is in flight.
     fn needs(&self, statement: &Statement) -> HashSet<Handle<Value>> {
         let mut needs = HashSet::new();
-        statement.for_each_mention(|mention| {
-            if !matches!(mention, Mention::Defines(_)) {
-                mention.for_each_atom(&self.kernel.indices, |atom| match atom {
-                    Atom::Value(value) if self.unfinished.contains(&value) => drop(needs.insert(value)),
-                    _ => {}
-                });
-            }
+        statement.for_each_atom(&self.kernel.indices, |atom| match atom {
+            Atom::Value(value) if self.unfinished.contains(&value) => drop(needs.insert(value)),
+            _ => {}
         });
         needs
     }

@@ -160,9 +160,7 @@ impl Hoist<'_> {
     /// Whether what a statement takes is defined there.
     fn mentions(&self, statement: &Statement, defined: &Defined) -> bool {
         let mut found = false;
-        statement.for_each_mention(|mention| {
-            mention.for_each_atom(&self.kernel.indices, |atom| found |= defined.has(&atom));
-        });
+        statement.for_each_atom(&self.kernel.indices, |atom| found |= defined.has(&atom));
         found
     }
 }

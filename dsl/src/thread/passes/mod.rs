@@ -35,7 +35,7 @@ pub(crate) use narrow::why_unknown;
 pub use narrow::{Narrow, Why};
 pub(crate) use rounded::only_rounded;
 
-use super::Kernel;
+use super::{Kernel, Operation, Space, Statement};
 
 /// All of them. Returns the accesses that stayed narrow.
 pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
@@ -48,4 +48,15 @@ pub fn run(kernel: &mut Kernel) -> Vec<Narrow> {
     quotients::run(kernel);
     name::run(kernel);
     narrow
+}
+
+/// How many bytes of the GPU's memory a statement loads, itself.
+fn loaded(kernel: &Kernel, statement: &Statement) -> u32 {
+    match statement {
+        Statement::Let {
+            operation: Operation::Load(load),
+            ..
+        } if kernel.buffers[load.place.buffer].space() == Space::Global => load.ty.bytes(),
+        _ => 0,
+    }
 }

@@ -8,7 +8,6 @@ use super::hoist::may_end;
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Handle, Span};
 use crate::stack::room;
-use crate::thread::statement::Mention;
 use crate::thread::{Atom, Block, Kernel, Operation, Statement, Value};
 
 /// Quotients that are found at once, at most: a thread has them in registers.
@@ -149,16 +148,11 @@ impl<'a> Run<'a> {
                 return None;
             }
             let mut is_named = false;
-            statement.for_each_mention(|mention| {
-                if matches!(mention, Mention::Defines(_)) {
-                    return;
-                }
-                mention.for_each_atom(&self.kernel.indices, |atom| match atom {
-                    Atom::Value(value) => open.extend(self.defined.get(&value).filter(|at| needed.insert(**at))),
-                    // It may be named behind the first ones.
-                    Atom::Variable(_) => is_named = true,
-                    _ => {}
-                });
+            statement.for_each_atom(&self.kernel.indices, |atom| match atom {
+                Atom::Value(value) => open.extend(self.defined.get(&value).filter(|at| needed.insert(**at))),
+                // It may be named behind the first ones.
+                Atom::Variable(_) => is_named = true,
+                _ => {}
             });
             if is_named {
                 return None;

@@ -61,6 +61,14 @@ fn stored_at(e: &mut Example, value: Use, nth: i64) {
     });
 }
 
+/// Stores these where the thread's results go, the first of them the nth.
+fn stored_from(e: &mut Example, nth: i64, values: impl IntoIterator<Item = Use>) {
+    values
+        .into_iter()
+        .zip(nth..)
+        .for_each(|(value, nth)| stored_at(e, value, nth));
+}
+
 #[test]
 fn loads_that_need_nothing_of_one_another_are_issued_before_what_waits_for_one() {
     assert_eq!(
@@ -69,7 +77,7 @@ fn loads_that_need_nothing_of_one_another_are_issued_before_what_waits_for_one()
                 let value = loaded(e, nth);
                 turned(e, value)
             });
-            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 0, sums);
         }),
         "LLL...SSS"
     );
@@ -102,10 +110,7 @@ fn a_load_waits_for_what_its_place_is_made_of_and_for_nothing_else() {
             });
             let found = turned(e, found);
             let last = loaded(e, 2);
-            [first, found, last]
-                .into_iter()
-                .zip(0..)
-                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 0, [first, found, last]);
         }),
         "LL.LL..SSS"
     );
@@ -146,10 +151,7 @@ fn loads_pass_nothing_that_others_may_notice() {
             let third = turned(e, third);
             let given = handed(e);
             let fourth = loaded(e, 3);
-            [second, third, given, fourth]
-                .into_iter()
-                .zip(1..)
-                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 1, [second, third, given, fourth]);
         }),
         "L.SL.|L.|LSSSS"
     );
@@ -170,7 +172,7 @@ fn loads_pass_nothing_that_others_may_notice() {
                     by,
                 })
             });
-            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 0, sums);
         }),
         "SLlLl....SS"
     );
@@ -185,7 +187,7 @@ fn what_computes_stays_where_it_is_and_so_do_loads_behind_it() {
                 let value = turned(e, value);
                 more(e, value)
             });
-            sums.into_iter().zip(0..).for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 0, sums);
         }),
         "L.+L.+SS"
     );
@@ -210,10 +212,7 @@ fn loads_that_order_memory_or_time_pass_nothing() {
                 let second = e.b.load(changed(load));
                 let second = turned(e, second);
                 let third = loaded(e, 2);
-                [first, second, third]
-                    .into_iter()
-                    .zip(0..)
-                    .for_each(|(sum, nth)| stored_at(e, sum, nth));
+                stored_from(e, 0, [first, second, third]);
             }),
             "L.L.LSSS"
         );
@@ -224,10 +223,7 @@ fn loads_that_order_memory_or_time_pass_nothing() {
             let first = turned(e, first);
             e.b.emit(Operation::Timer);
             let second = loaded(e, 1);
-            [first, second]
-                .into_iter()
-                .zip(0..)
-                .for_each(|(sum, nth)| stored_at(e, sum, nth));
+            stored_from(e, 0, [first, second]);
         }),
         "L.+LSS"
     );
@@ -271,7 +267,7 @@ fn whatever_is_loaded_and_put_together_comes_to_the_same() {
                 };
                 values.push(value);
             }
-            (0..16).for_each(|nth| stored_at(e, values[values.len() - 16 + nth as usize], nth));
+            stored_from(e, 0, values.split_off(values.len() - 16));
         };
         let mut e = example();
         fill(&mut e);

@@ -14,11 +14,7 @@ impl Widen {
     /// So many bytes at any address, from the aligned packets that hold them, shifted together: packets of 16 bytes, of
     /// the last of which only the beginning is what was asked for.
     pub(super) fn realigned(&mut self, load: &Load, place: Place, bytes: i64) -> Vec<Use> {
-        let base = match place.pointer {
-            Some(pointer) => self.b.index(pointer.into()),
-            None => self.b.address(place.buffer),
-        };
-        let address = self.b.indices().add(base, place.offset);
+        let address = self.b.address_of(place);
         let behind = self.b.indices().low(address, 4);
         let first = self.b.indices().subtract(place.offset, behind);
         let end = self.b.indices().offset(behind, bytes);
