@@ -42,57 +42,56 @@ fn without_powers<R: Real>(x: R, n: R) -> (R, R) {
 
 pub(crate) fn exp<R: Real>(x: R) -> R {
     let Format { exp_range, anchor, .. } = *x.format();
-    exp_from(within(x, exp_range[0]), x.of(anchor), |value, sum| {
-        scaled(value, sum.to_bits())
-    })
+    let x = within(x, exp_range[0]);
+    exp_from(x, (anchor, 1.0), |value, sum| scaled(value, sum.to_bits()))
 }
 
 pub(crate) fn exp2<R: Real>(x: R) -> R {
     let Format { exp_range, anchor, .. } = *x.format();
-    exp2_from(within(x, exp_range[1]), x.of(anchor), |value, sum| {
-        scaled(value, sum.to_bits())
-    })
+    let x = within(x, exp_range[1]);
+    exp2_from(x, (anchor, 1.0), |value, sum| scaled(value, sum.to_bits()))
 }
 
 /// [`exp`] of an x that is at most 0 or NaN, in fewer operations: the powers of two of results are in half the range.
 pub(crate) fn exp_of_nonpositive<R: Real>(x: R) -> R {
-    let (anchor, lift) = lifted(x);
     let x = x.maximum(x.of(x.format().exp_range[0].1));
-    exp_from(x, anchor, |value, sum| value * power_in_place(sum) * lift)
+    exp_from(x, lifted(x), |value, sum| value * power_in_place(sum))
 }
 
 /// [`exp2`] of an x that is at most 0 or NaN.
 pub(crate) fn exp2_of_nonpositive<R: Real>(x: R) -> R {
-    let (anchor, lift) = lifted(x);
     let x = x.maximum(x.of(x.format().exp_range[1].1));
-    exp2_from(x, anchor, |value, sum| value * power_in_place(sum) * lift)
+    exp2_from(x, lifted(x), |value, sum| value * power_in_place(sum))
 }
 
 /// e^x of an x in its range: the integer that is nearest to `x * log2(e)` stands in the low bits of its sum with `anchor`, by which `scaled`
-/// makes of e to what is left the result.
-fn exp_from<R: Real>(x: R, anchor: R, scaled: impl FnOnce(R, R) -> R) -> R {
+/// makes the result of `factor`, a power of two, times e to what is left.
+fn exp_from<R: Real>(x: R, (anchor, factor): (f64, f64), scaled: impl FnOnce(R, R) -> R) -> R {
     let Format { log2e, exp, .. } = *x.format();
+    let anchor = x.of(anchor);
     let sum = x.mul_add(x.of(log2e[0]), anchor);
     let (rest, _) = without_powers(x, sum - anchor);
-    scaled(polynomial(rest, exp[0].len(), |k| exp[0][k]), sum)
+    scaled(polynomial(rest, exp[0].len(), |k| factor * exp[0][k]), sum)
 }
 
 /// 2^x, likewise.
-fn exp2_from<R: Real>(x: R, anchor: R, scaled: impl FnOnce(R, R) -> R) -> R {
+fn exp2_from<R: Real>(x: R, (anchor, factor): (f64, f64), scaled: impl FnOnce(R, R) -> R) -> R {
     let Format { exp, .. } = *x.format();
+    let anchor = x.of(anchor);
     let sum = x + anchor;
     let rest = x - (sum - anchor);
-    scaled(polynomial(rest, exp[1].len(), |k| exp[1][k]), sum)
+    scaled(polynomial(rest, exp[1].len(), |k| factor * exp[1][k]), sum)
 }
 
-/// The anchor by which the low bits of a sum are the exponent's of a normal number, as much larger as the second number makes up for.
+/// The anchor by which the low bits of a sum are the exponent's of a normal number, as much larger as the second number, a power of two,
+/// makes up for: multiplied by it the terms that a result is made of are normal numbers, so that all have the same bits but for the exponent.
 /// It is even where the other one is: of two integers that are equally near the sum has the same one.
-fn lifted<R: Real>(x: R) -> (R, R) {
+fn lifted<R: Real>(x: R) -> (f64, f64) {
     let Format { anchor, bias, .. } = *x.format();
     let lift = bias / 2;
     (
-        x.of(anchor + (bias + lift) as f64),
-        x.of(f64::from_bits(((1023 - lift) as u64) << 52)),
+        anchor + (bias + lift) as f64,
+        f64::from_bits(((1023 - lift) as u64) << 52),
     )
 }
 

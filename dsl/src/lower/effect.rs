@@ -181,7 +181,7 @@ impl Lower<'_> {
         let mut outputs = Vec::with_capacity(code.outputs.len());
         for &element in &code.outputs {
             let ty = Type::packet(element, lanes);
-            outputs.push(self.b.kernel_mut().values.append(Value { ty, facts: None }));
+            outputs.push(self.b.kernel_mut().values.append(Value::of(ty)));
         }
         let wanted = outputs.get(code.output).copied();
         self.b.push(thread::Statement::Ptx(thread::Ptx {

@@ -253,7 +253,7 @@ impl Builder {
     pub fn known(&mut self, operation: Operation, facts: Option<Facts>) -> Use {
         // What is wrong with it the verifier says.
         let ty = type_of(&self.kernel, &operation).unwrap_or(Type::INDEX);
-        let value = self.kernel.values.append(Value { ty, facts });
+        let value = self.kernel.values.append(Value { facts, ..Value::of(ty) });
         self.push(Statement::Let { value, operation });
         Use::Value(value)
     }
@@ -336,7 +336,7 @@ impl Builder {
     /// Reads and changes memory; returns what was there before, if the element's type is one that is wanted.
     pub fn atomic(&mut self, atomic: Atomic, wanted: bool) -> Option<Use> {
         let ty = Type::scalar(atomic.element);
-        let result = wanted.then(|| self.kernel.values.append(Value { ty, facts: None }));
+        let result = wanted.then(|| self.kernel.values.append(Value::of(ty)));
         self.push(Statement::Atomic(Atomic { result, ..atomic }));
         result.map(Use::Value)
     }

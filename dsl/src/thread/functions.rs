@@ -46,10 +46,16 @@ impl Builder {
 
     /// The exponential function, or that of base 2, of values of f32 or f64 that are at most 0 or NaN.
     pub(super) fn exponential_of_nonpositive(&mut self, op: UnaryOp, value: Use) -> Use {
-        self.with_numbers([value], |[x]| match op {
+        let result = self.with_numbers([value], |[x]| match op {
             UnaryOp::Exp2 => functions::exp2_of_nonpositive(x),
             _ => functions::exp_of_nonpositive(x),
-        })
+        });
+        if let Use::Value(result) = result
+            && self.kernel().values[result].ty.element == ElementType::F32
+        {
+            self.kernel_mut().values[result].is_fraction = true;
+        }
+        result
     }
 
     /// A power of values of f32 or f64, but for which NaN a NaN is.

@@ -12,7 +12,7 @@ use std::fmt::{self, Display, Write};
 
 use super::{
     ArgumentKind, Atom, Atomic, Block, BufferKind, FenceOrder, Index, Kernel, Load, Operation, Order, Place, Predicate,
-    Report, Statement, Store, Term, Unroll, Update, Use,
+    Report, Statement, Store, Term, Unroll, Update, Use, Value,
 };
 use crate::ir::{CacheHint, Handle, MemoryOrder, MemoryScope, Span};
 use crate::stack::room;
@@ -361,9 +361,10 @@ impl<W: Write> Printer<'_, W> {
         let index = |index: Handle<Index>| kernel.index_text(index);
         match statement {
             Statement::Let { value, operation } => {
-                let ty = kernel.values[*value].ty;
+                let Value { ty, is_fraction, .. } = kernel.values[*value];
+                let known = if is_fraction { " of 0 to 1" } else { "" };
                 self.text(format_args!(
-                    "v{}: {ty} = {}",
+                    "v{}: {ty}{known} = {}",
                     value.index(),
                     kernel.operation_text(operation)
                 ))

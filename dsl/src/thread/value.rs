@@ -28,6 +28,19 @@ pub struct Value {
     pub ty: Type,
     /// What is known of it beside its type, if it is an integer of one lane: proved, or claimed by the author.
     pub facts: Option<Facts>,
+    /// Whether it is f32 of which each lane is proved to be from 0 to 1, or NaN.
+    pub is_fraction: bool,
+}
+
+impl Value {
+    /// A value of which nothing is known beside its type.
+    pub const fn of(ty: Type) -> Self {
+        Self {
+            ty,
+            facts: None,
+            is_fraction: false,
+        }
+    }
 }
 
 /// The only thing of a thread's own that changes: set by [`Assign`](super::Statement::Assign), and read by

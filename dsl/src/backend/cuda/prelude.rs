@@ -202,24 +202,26 @@ template <> __device__ __forceinline__ float tw_fmaximum(float l, float r) {
 
 // The quotients are exactly rounded, as those of `/`. Where neither is very large or small, which all are asked at once, three
 // operations make one of the reciprocal, which is found once: the compiler asks for each whether it may, and finds it again. Of
-// zeros, which are twice their bits less than any other number, they keep the sign, as a positive divisor does. Of dividends below
+// zeros, of which twice their bits less two are more than of any other number, they keep the sign, as a positive divisor does. What is known
+// to be from 0 to 1 or NaN has no sign, and nobody asks whether it is large. Of dividends below
 // 2⁻⁸⁰ those below 2⁻³⁶ come, rounded somehow, of the right sign: where these become zeros in any case nobody asks. Elsewhere
 // one division stands in a loop, so that what is hardly ever done is short. What multiplies and adds f32 makes the canonical NaN of
 // any (CUDA C++ Programming Guide, floating-point standard), and of operations with a divisor compilers leave none out.
-const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, int N> static __device__ __forceinline__ bool tw_is_near(const float (&x)[N], float y) {
+const QUOTIENTS: &str = r#"template <bool EXACT_IF_TINY, bool FRACTIONS, int N> static __device__ __forceinline__ bool tw_is_near(const float (&x)[N], float y) {
   unsigned int least = 0xffffffffU;
   float most[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    if (EXACT_IF_TINY) least = min(least, 2U * __float_as_uint(x[i]) - 2U);
-    most[i] = fabsf(x[i]);
+    if (EXACT_IF_TINY && FRACTIONS) least = min(least, __float_as_uint(x[i]) - 1U);
+    if (EXACT_IF_TINY && !FRACTIONS) least = min(least, 2U * __float_as_uint(x[i]) - 2U);
+    most[i] = FRACTIONS ? 0.0f : fabsf(x[i]);
   }
 #pragma unroll
   for (int left = N; left > 1; left = (left + 1) / 2) {
 #pragma unroll
     for (int i = 0; i < left / 2; ++i) most[i] = fmaxf(most[i], most[left - 1 - i]);
   }
-  return (least >= 0x2f000000U) & (most[0] <= 0x1p80f) & (y >= 0x1p-44f) & (y <= 0x1p44f);
+  return (least >= (FRACTIONS ? 0x17800000U : 0x2f000000U)) & (most[0] <= 0x1p80f) & (y >= 0x1p-44f) & (y <= 0x1p44f);
 }
 template <int N> static __device__ __forceinline__ void tw_near_quotients(const float (&x)[N], float y, float (&quotients)[N]) {
   float near;

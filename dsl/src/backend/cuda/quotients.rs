@@ -50,7 +50,10 @@ impl Writer<'_> {
             self.line(format!("const float dividends{number}[] = {{{dividends}}};"));
             self.line(format!("float quotients{number}[{lanes}];"));
             let exact_if_tiny = !self.only_rounded.contains(&value);
-            near.push(format!("tw_is_near<{exact_if_tiny}>(dividends{number}, {divisor})"));
+            let are_fractions = matches!(of, Use::Value(of) if self.kernel.values[of].is_fraction);
+            near.push(format!(
+                "tw_is_near<{exact_if_tiny}, {are_fractions}>(dividends{number}, {divisor})"
+            ));
             short.push(format!(
                 "tw_near_quotients(dividends{number}, {divisor}, quotients{number});"
             ));

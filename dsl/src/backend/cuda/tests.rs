@@ -7,7 +7,7 @@ use crate::ir::{BinaryOp, Literal};
 use crate::thread::testing::{every, random};
 use crate::thread::verify::tests::{Example, everything, example};
 use crate::thread::verify::verify;
-use crate::thread::{Load, Store, Type};
+use crate::thread::{Load, Store, Type, Use};
 
 #[test]
 fn a_kernel_with_everything_prints_as_it_always_has() {
@@ -28,6 +28,30 @@ fn both_languages_say_that_a_thread_may_have_many_registers() {
     };
     assert_eq!(says(true), (true, true));
     assert_eq!(says(false), (false, false));
+}
+
+#[test]
+fn nobody_asks_whether_a_fraction_is_large() {
+    let asks = |is_fraction| {
+        let mut e = example();
+        let packet = Type::packet(ElementType::F32, 4);
+        let [whole, one] = [packet, Type::scalar(ElementType::F32)].map(|ty| {
+            let load = e.load(ty);
+            e.b.load(load)
+        });
+        if let Use::Value(value) = whole {
+            e.b.kernel_mut().values[value].is_fraction = is_fraction;
+        }
+        let quotients = e.b.binary(BinaryOp::Divide, whole, one);
+        let store = e.store(quotients);
+        e.b.store(store);
+        let kernel = e.b.finish();
+        assert_eq!(verify(&kernel), Ok(()), "{kernel}");
+        let text = print(&kernel);
+        [false, true].map(|fractions| text.contains(&format!("tw_is_near<true, {fractions}>(")))
+    };
+    assert_eq!(asks(false), [true, false]);
+    assert_eq!(asks(true), [false, true]);
 }
 
 #[test]

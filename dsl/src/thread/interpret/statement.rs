@@ -6,7 +6,7 @@ use crate::arithmetic;
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, Literal};
 use crate::stack::room;
-use crate::thread::{Atomic, Block, Label, Order, Place, Statement, Store, Update, Use};
+use crate::thread::{Atomic, Block, Label, Order, Place, Statement, Store, Update, Use, Value};
 
 /// The threads that are at a statement, by number.
 type Active = Vec<u32>;
@@ -32,9 +32,13 @@ impl Machine<'_> {
         let kernel = self.kernel;
         match statement {
             Statement::Let { value, operation } => {
-                let ty = kernel.values[*value].ty;
+                let Value { ty, is_fraction, .. } = kernel.values[*value];
                 for &thread in &active {
                     let packet = self.compute(operation, ty, thread, &active)?;
+                    let mut floats = packet.iter().map(|bits| f32::from_bits(*bits as u32));
+                    if is_fraction && floats.any(|float| float < 0.0 || float > 1.0) {
+                        return self.fault(thread, format!("v{} is not from 0 to 1", value.index()));
+                    }
                     self.values[value.index()].set(thread, &packet);
                 }
             }

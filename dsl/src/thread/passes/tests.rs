@@ -11,7 +11,7 @@ use super::super::verify::{Rule, verify};
 use super::super::*;
 use super::{common, dead, hoist, name, name_invariants, widen};
 use crate::element::ElementType;
-use crate::ir::{AtomicOp, BinaryOp, Literal, MemoryOrder, MemoryScope};
+use crate::ir::{AtomicOp, BinaryOp, Literal, MemoryOrder, MemoryScope, UnaryOp};
 
 const U32: Type = Type::scalar(ElementType::U32);
 
@@ -24,6 +24,25 @@ fn run(kernel: &Kernel) -> Vec<u8> {
     let arguments = [source, target, record].map(Passed::Pointer);
     interpret::run(kernel, 1, &arguments, &mut memory).unwrap_or_else(|fault| panic!("{fault}\n{kernel}"));
     memory.bytes(target).to_vec()
+}
+
+#[test]
+fn what_is_no_fraction_is_found_where_it_is_taken_for_one() {
+    let of = |number: f32| {
+        let mut e = example();
+        let literal = Use::Literal(Literal::new(number));
+        let negative = e.b.unary(UnaryOp::Negate, literal);
+        if let Use::Value(value) = negative {
+            e.b.kernel_mut().values[value].is_fraction = true;
+        }
+        let kernel = e.b.finish();
+        assert_eq!(verify(&kernel), Ok(()), "{kernel}");
+        let mut memory = Memory::new();
+        let arguments = [0; 3].map(Passed::Pointer);
+        interpret::run(&kernel, 1, &arguments, &mut memory).is_ok()
+    };
+    assert_eq!([-0.5, -1.0, f32::NAN, 0.0].map(of), [true; 4]);
+    assert_eq!([0.5, -1.5, f32::NEG_INFINITY].map(of), [false; 3]);
 }
 
 fn changed(fill: impl Fn(&mut Example), pass: impl Fn(&mut Kernel)) -> Kernel {

@@ -513,7 +513,7 @@ fn instructions(e: &mut Every) {
             };
             let ty = Type::scalar(element);
             let outputs: Vec<_> = (0..outputs)
-                .map(|_| e.b.kernel_mut().values.append(crate::thread::Value { ty, facts: None }))
+                .map(|_| e.b.kernel_mut().values.append(crate::thread::Value::of(ty)))
                 .collect();
             e.b.push(Statement::Ptx(Ptx {
                 text,

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Fault, MAX_ARGUMENT_BYTES, MAX_SHARED_BYTES, MAX_THREADS, Rule, fault};
+use crate::element::ElementType;
 use crate::ir::Span;
-use crate::thread::{ArgumentKind, Buffer, BufferKind, Kernel, MAX_LANES, Type};
+use crate::thread::{ArgumentKind, Buffer, BufferKind, Kernel, MAX_LANES, Type, Value};
 
 pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
     let threads = kernel.threads;
@@ -23,6 +24,10 @@ pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
         return fault(Rule::SharedMemory, Span::UNKNOWN, format!("{shared} bytes"));
     }
     record(kernel)?;
+    let wrong = |value: &Value| value.is_fraction && value.ty.element != ElementType::F32;
+    if let Some((_, value)) = kernel.values.iter().find(|(_, value)| wrong(value)) {
+        return fault(Rule::Type, Span::UNKNOWN, format!("{} of 0 to 1", value.ty));
+    }
     let registers = kernel.registers.iter().map(|(_, register)| register.ty);
     let mut types = kernel.values.iter().map(|(_, value)| value.ty).chain(registers);
     match types.find(|ty| !has_lanes(*ty)) {

@@ -79,7 +79,7 @@ impl Widen {
             let mut outputs = Vec::with_capacity(ptx.outputs.len());
             for (output, parts) in ptx.outputs.iter().zip(&mut parts) {
                 let ty = self.b.kernel().values[*output].ty.with_lanes(1);
-                let own = self.b.kernel_mut().values.append(Value { ty, facts: None });
+                let own = self.b.kernel_mut().values.append(Value::of(ty));
                 outputs.push(own);
                 parts.push(own.into());
             }

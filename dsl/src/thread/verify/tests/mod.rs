@@ -280,10 +280,7 @@ pub(crate) fn everything() -> Kernel {
         format: "{} of {}".to_owned(),
         values: vec![thread.into(), first_warp.into()],
     });
-    let output =
-        e.b.kernel_mut()
-            .values
-            .append(crate::thread::Value { ty: U32, facts: None });
+    let output = e.b.kernel_mut().values.append(crate::thread::Value::of(U32));
     e.b.push(Statement::Ptx(Ptx {
         text: "add.u32 %0, %1, 1;".to_owned(),
         outputs: vec![output],

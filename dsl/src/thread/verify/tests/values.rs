@@ -220,6 +220,21 @@ fn indices_are_made_of_what_is_what_it_seems() {
 }
 
 #[test]
+fn only_floats_of_32_bits_are_known_as_fractions() {
+    let marked = |ty: Type| {
+        broken(|e| {
+            let load = e.load(ty);
+            if let Use::Value(value) = e.b.load(load) {
+                e.b.kernel_mut().values[value].is_fraction = true;
+            }
+        })
+    };
+    assert_eq!(marked(F32), None);
+    assert_eq!(marked(U32), Some(Rule::Type));
+    assert_eq!(marked(Type::scalar(ElementType::F16)), Some(Rule::Type));
+}
+
+#[test]
 fn texts_fit_what_they_are_about() {
     let printed = broken(|e| {
         let values = vec![zero(ElementType::U32)];
@@ -231,7 +246,7 @@ fn texts_fit_what_they_are_about() {
     assert_eq!(printed, Some(Rule::Text));
     let instructions = |text: &str| {
         broken(|e| {
-            let value = crate::thread::Value { ty: U32, facts: None };
+            let value = crate::thread::Value::of(U32);
             let outputs = vec![e.b.kernel_mut().values.append(value)];
             let inputs = vec![zero(ElementType::U32)];
             let (text, meaning) = (text.to_owned(), None);
