@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ir::{BinaryOp, Expression, Handle, Kernel, Shape, UnaryOp};
+use crate::ir::{BinaryOp, Expression, Handle, Kernel, Shape, Statement, UnaryOp};
 
 /// The elements of lines that are held in chunks although they are no whole number of them: those that take long to compute, which
 /// threads hand each other when these are stored. All tiles of as many elements are lines, and nothing is loaded as one that the
@@ -41,6 +41,39 @@ pub(crate) fn only_reduces(kernel: &Kernel) -> bool {
         Expression::Atomic(_) => false,
         _ => !node.is_collective(),
     })
+}
+
+/// Whether all tiles of a kernel are lines of so many elements as one another, of which no element goes to another place, and some are
+/// reduced to one element, which decides nothing.
+pub(crate) fn reduces_lines(kernel: &Kernel) -> bool {
+    let mut lines = kernel.expressions.iter().map(|(value, _)| kernel.ty(value).shape);
+    let Some(line) = lines.find(|shape| shape.elements() > 1) else {
+        return false;
+    };
+    let are_lines = kernel.expressions.iter().all(|(value, node)| {
+        let shape = kernel.ty(value).shape;
+        let is_line = shape.elements() == 1
+            || (shape.elements() == line.elements() && u64::from(shape.innermost()) == line.elements());
+        let stays = match node {
+            Expression::Permute { .. }
+            | Expression::Slice { .. }
+            | Expression::Concatenate { .. }
+            | Expression::Take { .. }
+            | Expression::Ptx(_)
+            | Expression::Local(_)
+            | Expression::Atomic(_) => false,
+            Expression::Reduce { .. } => shape.elements() == 1,
+            _ => !node.is_collective(),
+        };
+        is_line && stays
+    });
+    let is_straight = |statement: &Statement| {
+        matches!(
+            statement,
+            Statement::Let(_) | Statement::Store { .. } | Statement::GridDependency(_)
+        )
+    };
+    are_lines && kernel.body.iter().all(|(statement, _)| is_straight(statement))
 }
 
 /// Whether elements take longer to compute than to hand to another thread.

@@ -9,12 +9,20 @@ pub mod ptx;
 
 pub use module::{Module, Text};
 
-use crate::thread::{Atom, Kernel};
+use crate::ir::Span;
+use crate::thread::{Atom, Kernel, Statement};
 
 /// The name that a kernel has in its text, by which it is launched.
 pub fn entry(kernel: &Kernel) -> String {
     // With a beginning of its own it is no word of any language, whatever the kernel is called.
     format!("tilewright_{}", kernel.name)
+}
+
+/// The statements ahead of the first that may store to another block's shared memory, which is there once that block has begun, and the
+/// others. `None` if none does.
+fn parted_at_first_told(kernel: &Kernel) -> Option<[&[(Statement, Span)]; 2]> {
+    let (before, behind) = kernel.body.iter().as_slice().split_at(kernel.first_told()?);
+    Some([before, behind])
 }
 
 /// Whether the threads of a warp are to meet once more where a kernel ends. ptxas (13.0) has threads end ahead of a last store that they

@@ -282,6 +282,7 @@ impl Lower<'_> {
         }
         self.b.store(Store {
             place,
+            block: None,
             value,
             order: Order::Weak,
             cache,

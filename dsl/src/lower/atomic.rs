@@ -97,6 +97,7 @@ impl Lower<'_> {
         if let Some(place) = kept {
             self.b.store(Store {
                 place,
+                block: None,
                 value,
                 order: Order::Weak,
                 cache: None,
@@ -144,6 +145,7 @@ impl Lower<'_> {
         if let AtomicUpdate::Store { .. } = atomic.update {
             self.b.store(Store {
                 place: placed.place,
+                block: None,
                 value: first,
                 order: Order::Strong(order, atomic.scope),
                 cache: None,

@@ -35,7 +35,10 @@ impl Order {
 impl Lower<'_> {
     /// Lets the threads of the program meet.
     pub(super) fn barrier(&mut self) {
-        let group = self.schedule.threads;
+        let group = match self.b.kernel().cluster {
+            1 => self.schedule.threads,
+            _ => self.b.kernel().cluster_threads(),
+        };
         self.b.push(thread::Statement::Barrier { group });
         self.order = Order::default();
     }

@@ -58,6 +58,7 @@ impl Lower<'_> {
     pub(super) fn say_over(&mut self, over: Place) {
         self.b.store(Store {
             place: over,
+            block: None,
             value: Literal::new(1u32).into(),
             order: Order::Strong(MemoryOrder::Relaxed, MemoryScope::Block),
             cache: None,

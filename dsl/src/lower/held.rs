@@ -12,7 +12,7 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Literal, Local, Type};
-use crate::schedule::VECTOR_BYTES;
+use crate::schedule::{ScheduleError, VECTOR_BYTES};
 use crate::thread::verify::MAX_SHARED_BYTES;
 use crate::thread::{self, Buffer, BufferKind, Index, Load, Operation, Order, Place, Register, Rounding, Use};
 use crate::thread::{Store, Unroll};
@@ -124,7 +124,7 @@ impl Lower<'_> {
         layout: Layout,
         mut body: impl FnMut(&mut Self, Handle<Index>, Handle<Index>) -> Result<(), LowerError>,
     ) -> Result<(), LowerError> {
-        let threads = i64::from(self.schedule.threads);
+        let threads = self.workers() as i64;
         let packets = self.b.constant(layout.packets as i64);
         let mut one = |lower: &mut Self, slot: Handle<Index>| {
             let first = lower.b.indices().scale(slot, threads);
@@ -227,9 +227,15 @@ impl Lower<'_> {
 
     /// Writes an element to memory of the block or thread, where it is needed.
     pub(super) fn put(&mut self, place: Place, value: Use) {
+        self.put_in(None, place, value);
+    }
+
+    /// The same, to shared memory of a block of the cluster.
+    pub(super) fn put_in(&mut self, block: Option<Handle<Index>>, place: Place, value: Use) {
         let value = self.as_stored(value);
         self.b.store(Store {
             place,
+            block,
             value,
             order: Order::Weak,
             cache: None,
@@ -460,8 +466,19 @@ impl Lower<'_> {
         self.shared_top = top;
     }
 
-    /// Shared memory for so many elements, from where it is free.
+    /// Shared memory for so many elements, from where it is free, for threads that are all of one block.
     pub(super) fn shared(&mut self, element: ElementType, elements: u64) -> Result<Handle<Buffer>, LowerError> {
+        match self.b.kernel().cluster {
+            1 => self.shared_in_each(element, elements),
+            _ => Err(LowerError::Schedule {
+                kernel: self.kernel.name.clone(),
+                source: ScheduleError::Dependent(self.kernel.name.clone()),
+            }),
+        }
+    }
+
+    /// Shared memory for so many elements in each block that works on the program.
+    pub(super) fn shared_in_each(&mut self, element: ElementType, elements: u64) -> Result<Handle<Buffer>, LowerError> {
         let offset = self.shared_top.next_multiple_of(16);
         let others = u64::from(self.schedule.programs_per_block - 1) * u64::from(self.shared_stride);
         let own = elements * element.size() as u64;

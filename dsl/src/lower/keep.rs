@@ -49,7 +49,7 @@ impl Lower<'_> {
         let in_chunks = layout.lanes == chunk;
         // A short line every warp has for itself, and none waits for another one.
         let chunks = shape.innermost().div_ceil(u32::from(layout.lanes));
-        let by_warps = layout.packets == u64::from(chunks) && chunks <= WARP && self.schedule.threads > WARP;
+        let by_warps = layout.packets == u64::from(chunks) && chunks <= WARP && self.workers() > WARP.into();
         if !is_innermost || !in_chunks || layout.elements() > MOST_REGISTERS || by_warps {
             return Ok(());
         }

@@ -115,7 +115,7 @@ impl Lower<'_> {
         Layout {
             lanes,
             packets,
-            own: packets.div_ceil(self.schedule.threads.into()),
+            own: packets.div_ceil(self.workers()),
         }
     }
 
@@ -146,7 +146,7 @@ impl Lower<'_> {
     /// another thread holds it, no place in a packet.
     pub(super) fn in_packet(&mut self, element: Handle<Index>, lanes: u8) -> (Handle<Index>, Handle<Index>) {
         let first = self.b.indices().scale(self.worker, lanes.into());
-        let all = i64::from(self.schedule.threads) * i64::from(lanes);
+        let all = self.workers() as i64 * i64::from(lanes);
         let (beyond, all) = (self.b.indices().subtract(element, first), self.b.constant(all));
         let slot = self.b.indices().quotient(beyond, all);
         (slot, self.b.indices().remainder(beyond, all))

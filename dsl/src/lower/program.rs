@@ -26,6 +26,9 @@ impl<'a> Lower<'a> {
         let mut b = Builder::new(name.clone(), threads);
         b.kernel_mut().comment = format!("{name}: {schedule}");
         let (zero, effects) = (b.constant(0), Effects::of(kernel));
+        if effects.has_collectives {
+            b.kernel_mut().cluster = schedule.splits;
+        }
         // Blocks that wait for peers have to be there together.
         b.kernel_mut().many_registers = most_loads(kernel) >= MANY_LOADS && effects.of_peers.is_empty();
         Self {

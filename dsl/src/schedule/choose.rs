@@ -107,7 +107,9 @@ impl Work {
         let turning = [brief, long, alone, kept_from, kept_until, written_until, paired];
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
         let beyond_tiny = first_of(u64::from(WARP) + 1);
-        let firsts = shared.chain(turning).chain([beyond_tiny]);
+        // Where a row of few is no more for a cluster of four blocks or eight.
+        let clusters = [4, 8].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
+        let firsts = shared.chain(turning).chain(clusters).chain([beyond_tiny]);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {

@@ -16,6 +16,8 @@ use super::{LoadHint, StoreHint};
 pub struct Machine {
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
+    /// Whether blocks can be of a cluster, whose threads can meet.
+    pub has_clusters: bool,
     /// What suits its architecture.
     pub tuning: Tuning,
 }
@@ -28,6 +30,7 @@ impl Machine {
     pub const fn new(architecture: u32, multiprocessors: u32) -> Self {
         Self {
             multiprocessors,
+            has_clusters: architecture >= 90,
             tuning: Tuning::of(architecture),
         }
     }

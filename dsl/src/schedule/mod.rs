@@ -29,6 +29,9 @@ pub const WARP: u32 = 32;
 /// The most threads of a block.
 pub const MAX_THREADS: u32 = 1024;
 
+/// The most blocks of a program in which elements meet: as many as a cluster has on every GPU that has clusters.
+pub const MAX_CLUSTER: u32 = 8;
+
 /// The most threads of all blocks that share a program: no tile has more elements, and a thread's place is 32 bits
 /// wide.
 pub const MAX_WORKERS: u64 = MAX_ELEMENTS;
@@ -46,7 +49,8 @@ pub struct Schedule {
     pub threads: u32,
     /// Programs that share a block; more than one only where [`Schedule::splits`] is 1.
     pub programs_per_block: u32,
-    /// Blocks that share a program, each doing a part of every tile.
+    /// Blocks that share a program, each doing a part of every tile. Where elements meet they are a cluster, which GPUs have from compute
+    /// capability 9.0 on.
     pub splits: u32,
     /// Accesses that a thread has in flight before its first store.
     pub unroll: u32,
@@ -102,7 +106,7 @@ pub enum ScheduleError {
     Unroll(u32),
     /// Splitting or sharing where the threads of a program depend on one another.
     #[error(
-        "the threads of a program of `{0}` depend on one another, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
+        "the threads of a program of `{0}` depend on one another, and not only where a long tile is reduced to one element, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
     )]
     Dependent(String),
     /// Threads that cannot meet where elements do.
@@ -113,6 +117,16 @@ pub enum ScheduleError {
         /// The kernel.
         kernel: String,
         /// The threads asked for.
+        threads: u32,
+    },
+    /// Blocks whose threads cannot meet where elements do.
+    #[error(
+        "{blocks} blocks of {threads} threads for a program in which elements meet: they are a cluster, of at most {MAX_CLUSTER} blocks of whole warps, a multiple of 32 threads"
+    )]
+    Cluster {
+        /// The blocks asked for.
+        blocks: u32,
+        /// The threads of each.
         threads: u32,
     },
     /// Both at once.
@@ -158,11 +172,28 @@ impl Schedule {
                 threads: self.threads,
             });
         }
+        if self.splits > 1 && effects.has_collectives {
+            return self.fits_cluster(kernel, &effects);
+        }
         let shares = self.programs_per_block > 1 && (effects.in_order || !self.groups_meet());
         if (self.splits > 1 || shares) && !effects.threads_are_independent() {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         Ok(())
+    }
+
+    /// Whether the blocks of a program can meet, as those of a cluster can.
+    fn fits_cluster(&self, kernel: &Kernel, effects: &Effects) -> Result<(), ScheduleError> {
+        if !effects.threads_meet_in_reductions() || !effects.of_peers.is_empty() {
+            return Err(ScheduleError::Dependent(kernel.name.clone()));
+        }
+        match self.splits <= MAX_CLUSTER && self.threads.is_multiple_of(WARP) {
+            true => Ok(()),
+            false => Err(ScheduleError::Cluster {
+                blocks: self.splits,
+                threads: self.threads,
+            }),
+        }
     }
 
     /// Whether the threads of a program can wait for each other without the other programs of their block: they are whole

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::VECTOR_BYTES;
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
-use crate::analysis::lines::{handed_over, is_costly};
+use crate::analysis::lines::{handed_over, is_costly, reduces_lines};
 use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol};
 
 /// How much one program does.
@@ -42,6 +42,9 @@ pub struct Work {
     pub meets: Option<Meets>,
     /// Whether elements are combined to one.
     pub to_one: bool,
+    /// Whether its threads wait for one another only where lines, which are all of its tiles, are reduced to one element: then they may be of
+    /// several blocks.
+    pub reduces_lines: bool,
     /// Elements of the longest line of a tile whose lines are combined to one element each, if that is a long one; else 0.
     pub longest_line: u64,
     /// Whether what is combined takes long to compute.
@@ -107,6 +110,7 @@ impl Work {
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
             to_one: extents().any(|[_, to]| to == 1),
+            reduces_lines: effects.threads_meet_in_reductions() && effects.of_peers.is_empty() && reduces_lines(kernel),
             longest_line: lines.filter(|line| *line >= LONG_LINE).max().unwrap_or(0),
             costly: combined().any(|(value, _)| is_costly(kernel, value)),
             held_as_combined: false,

@@ -22,6 +22,7 @@ impl Kernel {
         self.body.walk(&mut |statement, _| {
             if let Statement::Barrier { group } = statement
                 && *group > WARP
+                && *group <= self.threads
             {
                 first.insert(*group, 0);
             }

@@ -32,6 +32,7 @@ impl Builder {
         let kernel = Kernel {
             name: name.into(),
             threads,
+            cluster: 1,
             ..Kernel::default()
         };
         Self {

@@ -1,8 +1,8 @@
 //! A whole kernel.
 
 use super::{
-    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, IndexArena, Place, Register, STATIC_SHARED_BYTES, Table,
-    Type, Use, Value, Variable,
+    Argument, Atom, Block, Buffer, BufferKind, Facts, Index, IndexArena, Place, Register, STATIC_SHARED_BYTES,
+    Statement, Table, Type, Use, Value, Variable,
 };
 use crate::ir::{Arena, Handle};
 
@@ -15,6 +15,9 @@ pub struct Kernel {
     pub comment: String,
     /// Threads of a block, all in one row: 1 to 1024.
     pub threads: u32,
+    /// Blocks of a cluster: those whose number divided by it is the same are there together, and their threads can meet and store to each
+    /// other's shared memory. 1 where each block is on its own, at most [`MAX_CLUSTER`](super::verify::MAX_CLUSTER).
+    pub cluster: u32,
     /// Whether a thread may have as many registers as there are. Else assemblers keep it to few, so that more blocks are there at once,
     /// and have it wait for some loads before they issue others (ptxas 13.0).
     pub many_registers: bool,
@@ -43,6 +46,21 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Threads of all blocks of a cluster. Those of the second block are counted on from those of the first.
+    pub const fn cluster_threads(&self) -> u32 {
+        self.threads.saturating_mul(self.cluster)
+    }
+
+    /// Where the first statement stands in the body that may store to another block's shared memory.
+    pub(crate) fn first_told(&self) -> Option<usize> {
+        let tells = |statement: &Statement| matches!(statement, Statement::Store(store) if store.block.is_some());
+        self.body.iter().position(|(statement, _)| {
+            let mut found = tells(statement);
+            statement.for_each_block(|block| block.walk(&mut |inner, _| found |= tells(inner)));
+            found
+        })
+    }
+
     /// The type of what an operand stands for. What moves with a lane has as many lanes.
     ///
     /// # Panics

@@ -293,6 +293,7 @@ mod tests {
             }
             b.store(Store {
                 place: b.place(target, written),
+                block: None,
                 value,
                 order: Order::Weak,
                 cache: None,
@@ -377,6 +378,7 @@ mod tests {
                 let offset = b.indices().offset(offset, 2);
                 b.store(Store {
                     place: b.place(target, offset),
+                    block: None,
                     value,
                     order: Order::Weak,
                     cache: None,

@@ -160,6 +160,9 @@ pub struct Load {
 pub struct Store {
     /// To where: a multiple of the bytes of the value.
     pub place: Place,
+    /// Of which block of the cluster the shared memory is, by its number in it; without one it is the thread's own block's. Threads of the
+    /// cluster meet behind it.
+    pub block: Option<Handle<Index>>,
     /// What: 1, 2, 4, 8 or 16 bytes, of no bool.
     pub value: Use,
     /// How it is ordered.

@@ -200,11 +200,14 @@ impl Kernel {
     }
 
     fn store_text(&self, store: &Store) -> String {
+        let of_block = store
+            .block
+            .map_or_else(String::new, |block| format!(" of block {}", self.index_text(block)));
         format!(
             "store{}{} {} = {}{}",
             order_text(store.order),
             cache_text(store.cache),
-            self.place_text(store.place),
+            self.place_text(store.place) + &of_block,
             self.operand_text(store.value),
             self.when_text(store.predicate)
         )

@@ -62,7 +62,7 @@ pub enum Statement {
     /// warp the threads of each warp meet first, since barriers go wrong in warps that have diverged (NVRTC 13.0).
     Barrier {
         /// How many threads: those whose number divided by it is the same. A power of two up to 32, or a multiple of 32
-        /// that divides the block's threads, into 16 groups at most.
+        /// that divides the block's threads, into 16 groups at most; or all of a cluster.
         group: u32,
     },
     /// Orders what the thread did before with what it does after, for whoever is in the scope.
@@ -430,6 +430,10 @@ impl Statement {
             }
             Self::Store(store) => {
                 visit(Mention::Place(store.place));
+                store
+                    .block
+                    .into_iter()
+                    .for_each(|block| visit(Mention::Use(Use::Index(block))));
                 visit(Mention::Use(store.value));
                 predicate(store.predicate, visit);
             }

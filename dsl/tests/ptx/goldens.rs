@@ -78,6 +78,7 @@ fn gather_rows() -> Kernel {
         });
         b.store(Store {
             place: b.place(dst, to),
+            block: None,
             value: words,
             order: Order::Weak,
             cache: Some(CacheHint::Streaming),
@@ -132,6 +133,7 @@ fn sum_rows() -> Kernel {
     let to = b.indices().scale(block, 4);
     b.store(Store {
         place: b.place(dst, to),
+        block: None,
         value: sum,
         order: Order::Weak,
         cache: None,
@@ -168,6 +170,7 @@ fn quantize() -> Kernel {
     });
     b.store(Store {
         place: b.place(dst, to),
+        block: None,
         value: bytes,
         order: Order::Weak,
         cache: None,

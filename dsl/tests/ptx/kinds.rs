@@ -149,6 +149,7 @@ impl Kit {
 fn store(place: Place, value: Use) -> Store {
     Store {
         place,
+        block: None,
         value,
         order: Order::Weak,
         cache: None,

@@ -157,6 +157,7 @@ pub fn bytes(rng: &mut Rng, count: usize) -> Vec<u8> {
 fn store(place: Place, value: Use) -> Store {
     Store {
         place,
+        block: None,
         value,
         order: Order::Weak,
         cache: None,
@@ -863,7 +864,7 @@ impl Random {
             _ => {
                 let u32 = Type::scalar(ElementType::U32);
                 let inputs = vec![self.value(u32), self.value(Type::scalar(ElementType::I16))];
-                let value = tilewright_dsl::thread::Value { ty: u32, facts: None };
+                let value = tilewright_dsl::thread::Value::of(u32);
                 let output = self.b.kernel_mut().values.append(value);
                 self.b.push(Statement::Ptx(tilewright_dsl::thread::Ptx {
                     text: ".reg .b32 %%r1;\ncvt.s32.s16 %%r1, %2;\nadd.u32 %0, %1, %%r1;".to_owned(),

@@ -86,7 +86,7 @@ mod tests {
             column: 9,
         });
         let ty = Type::scalar(ElementType::U32);
-        let output = b.kernel_mut().values.append(Value { ty, facts: None });
+        let output = b.kernel_mut().values.append(Value::of(ty));
         b.push(Statement::Ptx(Ptx {
             text: "add.q32 %0, %1, 1;".to_owned(),
             outputs: vec![output],

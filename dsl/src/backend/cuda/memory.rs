@@ -247,11 +247,21 @@ impl Writer<'_> {
             return;
         }
         let predicate = self.predicate(store.predicate);
-        let (space, address) = self.address(store.place);
+        let (space, mut address) = self.address(store.place);
+        if let Some(block) = store.block {
+            let block = self.index(block).wide();
+            self.open("{");
+            self.line("unsigned int told;");
+            self.line(format!(
+                "asm(\"mapa.shared::cluster.u32 %0, %1, %2;\" : \"=r\"(told) : {address}, \"r\"((unsigned int){block}));"
+            ));
+            address = "\"r\"(told)".to_owned();
+        }
         let instruction = format!(
-            "st{}.{}{}{} [%0], {};",
+            "st{}.{}{}{}{} [%0], {};",
             order_name(store.order),
             space.name(),
+            store.block.map_or("", |_| "::cluster"),
             qualifiers(false, store.cache),
             parts.suffix(),
             parts.operands(1)
@@ -263,6 +273,9 @@ impl Writer<'_> {
         let values = texts.iter().map(|text| format!("\"{}\"({text})", parts.constraint));
         let inputs: Vec<String> = [address].into_iter().chain(values).chain(predicate).collect();
         self.instruction(&instruction, &inputs);
+        if store.block.is_some() {
+            self.close("}");
+        }
     }
 
     /// An instruction that gives nothing.

@@ -56,7 +56,15 @@ use types::{c_type, in_comment, in_quotes};
 pub fn print(kernel: &Kernel) -> String {
     let mut writer = Writer::new(kernel);
     writer.declare();
-    writer.block(&kernel.body);
+    match super::parted_at_first_told(kernel) {
+        Some([before, behind]) => {
+            writer.simple("barrier.cluster.arrive.relaxed;");
+            writer.statements(before);
+            writer.simple("barrier.cluster.wait;");
+            writer.statements(behind);
+        }
+        None => writer.block(&kernel.body),
+    }
     if super::meets_at_its_end(kernel) {
         writer.line("__syncwarp();");
     }
@@ -229,7 +237,11 @@ impl<'a> Writer<'a> {
         let arguments = kernel.arguments.iter();
         let arguments: Vec<String> = arguments.map(|(_, argument)| declaration(argument)).collect();
         text.push_str(&format!(
-            "extern \"C\" __global__ void __launch_bounds__({}{}) {}({}) {{\n",
+            "extern \"C\" __global__ void {}__launch_bounds__({}{}) {}({}) {{\n",
+            match kernel.cluster {
+                1 => String::new(),
+                blocks => format!("__cluster_dims__({blocks}, 1, 1) "),
+            },
             kernel.threads,
             if kernel.many_registers { ", 1" } else { "" },
             entry(kernel),

@@ -7,7 +7,7 @@ use super::prelude::Need;
 use super::types::{c_type, constraint, in_quotes};
 use super::{Jump, Writer};
 use crate::element::{ElementKind, ElementType};
-use crate::ir::{GridDependency, Handle};
+use crate::ir::{GridDependency, Handle, Span};
 use crate::stack::room;
 use crate::thread::WARP;
 use crate::thread::{Block, FenceOrder, Index, Label, Predicate, Ptx, Report, Statement, Unroll, Use, Variable};
@@ -28,7 +28,10 @@ pub(super) fn find_jumps(block: &Block, inner: Option<Label>, jumps: &mut HashSe
 
 impl Writer<'_> {
     pub(super) fn block(&mut self, block: &Block) {
-        let mut left = block.iter().as_slice();
+        self.statements(block.iter().as_slice());
+    }
+
+    pub(super) fn statements(&mut self, mut left: &[(Statement, Span)]) {
         while let [(statement, span), rest @ ..] = left {
             self.at(*span);
             let quotients = self.divided_at_once(left);
@@ -108,7 +111,7 @@ impl Writer<'_> {
     }
 
     /// An instruction without operands.
-    fn simple(&mut self, instruction: &str) {
+    pub(super) fn simple(&mut self, instruction: &str) {
         self.line(format!("asm volatile(\"{instruction}\" ::: \"memory\");"));
     }
 
@@ -125,6 +128,10 @@ impl Writer<'_> {
                 }
                 false => self.line("__syncwarp();"),
             };
+        }
+        if group > self.kernel.threads {
+            self.line("__syncwarp();");
+            return self.simple("barrier.cluster.arrive; barrier.cluster.wait;");
         }
         let first = self.barriers.get(&group).copied().unwrap_or_default();
         match group == self.kernel.threads {

@@ -141,6 +141,10 @@ impl Writer<'_> {
         if group <= WARP {
             return;
         }
+        if group > self.kernel.threads {
+            self.line("barrier.cluster.arrive;");
+            return self.line("barrier.cluster.wait;");
+        }
         let first = self.kernel.barriers().get(&group).copied().unwrap_or(0);
         if group == self.kernel.threads {
             self.line(format!("barrier.sync\t{first};"));

@@ -77,6 +77,17 @@ impl Writer<'_> {
         }
     }
 
+    /// The address of a place in the shared memory of a block of the cluster.
+    fn address_in_block(&mut self, place: Place, block: Handle<Index>) -> String {
+        let own = self.address(place);
+        let own = own.trim_matches(['[', ']']);
+        let (base, displacement) = own.split_once('+').unwrap_or((own, "0"));
+        let base = self.compute(Class::Word, "mov.b32", base);
+        let block = self.narrow(block);
+        let base = self.compute(Class::Word, "mapa.shared::cluster.u32", format_args!("{base}, {block}"));
+        format!("[{base}+{displacement}]")
+    }
+
     /// An address, as it stands in an instruction.
     pub(super) fn address(&mut self, place: Place) -> String {
         let (base, first) = match (self.kernel.buffers[place.buffer].kind, place.pointer) {
@@ -210,9 +221,10 @@ impl Writer<'_> {
     pub(super) fn store(&mut self, store: &Store) {
         let held = self.held(store.value);
         let instruction = format!(
-            "st{}.{}{}.{}",
+            "st{}.{}{}{}.{}",
             order(store.order),
             self.space(store.place),
+            store.block.map_or("", |_| "::cluster"),
             store
                 .cache
                 .map_or_else(String::new, |hint| format!(".{}", hint.qualifier())),
@@ -223,7 +235,10 @@ impl Writer<'_> {
             })
         );
         let guard = self.guarded(store.predicate);
-        let address = self.address(store.place);
+        let address = match store.block {
+            Some(block) => self.address_in_block(store.place, block),
+            None => self.address(store.place),
+        };
         self.line(format!("{guard}{instruction}\t{address}, {};", list(&held.registers)));
     }
 

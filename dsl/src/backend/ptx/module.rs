@@ -8,7 +8,7 @@ use super::register::Class;
 use super::special::{PRINT, PRINTED, REPORT};
 use super::target::{Target, Unsupported};
 use super::writer::Writer;
-use crate::backend::{entry, meets_at_its_end};
+use crate::backend::{entry, meets_at_its_end, parted_at_first_told};
 use crate::ir::Span;
 use crate::thread::{ArgumentKind, BufferKind, Features, Kernel, legalize, passes::name_invariants};
 
@@ -54,7 +54,20 @@ pub fn prepare(kernel: Kernel, features: Features) -> Kernel {
 /// ```
 pub fn print(kernel: &Kernel, target: Target) -> Result<Text, Unsupported> {
     let mut writer = Writer::new(kernel, target);
-    writer.block(&kernel.body);
+    if kernel.cluster > 1 {
+        if target.capability() < 90 {
+            writer.refuse("clusters of blocks");
+        }
+    }
+    match parted_at_first_told(kernel) {
+        Some([before, behind]) => {
+            writer.line("barrier.cluster.arrive.relaxed;");
+            writer.statements(before);
+            writer.line("barrier.cluster.wait;");
+            writer.statements(behind);
+        }
+        None => writer.block(&kernel.body),
+    }
     if meets_at_its_end(kernel) {
         writer.line("bar.warp.sync\t0xffffffff;");
     }
@@ -112,6 +125,9 @@ impl Writer<'_> {
             }
         }
         writeln!(out, ")\n.reqntid {}, 1, 1", kernel.threads)?;
+        if kernel.cluster > 1 {
+            writeln!(out, ".explicitcluster\n.reqnctapercluster {}, 1, 1", kernel.cluster)?;
+        }
         if kernel.many_registers {
             writeln!(out, ".minnctapersm 1")?;
         }

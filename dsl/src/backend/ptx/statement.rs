@@ -59,10 +59,7 @@ impl Writer<'_> {
         self.scoped(|w| {
             let last = loaded_last(block);
             let before = block.len() - if last.is_some() { 2 } else { 0 };
-            for (statement, span) in block.iter().take(before) {
-                w.at(*span);
-                room(|| w.statement(statement));
-            }
+            w.statements(&block.iter().as_slice()[..before]);
             // Without a copy, which would wait for the load, and what comes behind with it.
             if let Some((register, load, span)) = last {
                 w.at(span);
@@ -70,6 +67,13 @@ impl Writer<'_> {
                 w.load_into(&held, load);
             }
         });
+    }
+
+    pub(super) fn statements(&mut self, statements: &[(Statement, Span)]) {
+        for (statement, span) in statements {
+            self.at(*span);
+            room(|| self.statement(statement));
+        }
     }
 
     fn statement(&mut self, statement: &Statement) {

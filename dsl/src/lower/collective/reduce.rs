@@ -9,6 +9,13 @@ use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Reduction};
 use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
 
+/// Chunks that a thread has on their way at once where it combines one after the other, and their bytes.
+///
+/// Measured on an H200 with L2 cold against one at a time: up to 64 rows of 16,384 to 131,072 elements are combined in 0.51 to 0.84 of
+/// the time, 264 and more in 0.89 to 0.97.
+const MOST_AHEAD: i64 = 8;
+const AHEAD_BYTES: i64 = 128;
+
 /// Threads whose exchanges take longer than what a warp does at once.
 const LEAST_AT_ONCE: i64 = 8;
 
@@ -100,7 +107,7 @@ impl Lower<'_> {
         reduction: &Reduction,
         decides: bool,
     ) -> Result<Held, LowerError> {
-        let threads = i64::from(self.schedule.threads);
+        let threads = self.workers() as i64;
         let share = Share::of(line, threads);
         let group = share.group;
         let zero = self.b.constant(0);
@@ -147,11 +154,11 @@ impl Lower<'_> {
         reduction: &Reduction,
         (result, stored): Kept,
     ) -> Result<Held, LowerError> {
-        let share = Share::of(line, i64::from(self.schedule.threads));
+        let share = Share::of(line, self.workers() as i64);
         let Share { group, lines, .. } = share;
         let trips = (line.places + lines - 1) / lines;
         // Where some threads have no line while others have several, whose line is whose differs from what is spread over all.
-        let is_spread_alike = trips == 1 || share.active() == i64::from(self.schedule.threads);
+        let is_spread_alike = trips == 1 || share.active() == self.workers() as i64;
         let mut own_lines = (group <= Self::warp() && trips <= MOST_TRIPS && is_spread_alike).then(Vec::new);
         self.so_often(trips, |lower, trip| {
             let first = lower.b.indices().scale(trip, share.active());
@@ -259,27 +266,42 @@ impl Lower<'_> {
             }
         };
         let count = self.b.constant(leaves);
-        let within = self.b.indices().less(standing.lane, count);
         let (mine, rest) = self.split(self.worker, each);
+        let first_of_own = self.b.indices().subtract(standing.lane, rest);
+        let within = self.b.indices().less(first_of_own, count);
         let zero = self.b.constant(0);
         let is_first = self.b.indices().equal(rest, zero);
-        let kept = self.b.indices().all([standing.here, within, is_first]);
         let parts = (share.active() / each) as u64;
         self.beside_shared();
-        let values = self.shared(stored, parts)?;
+        let values = self.shared_in_each(stored, parts)?;
         let at = match own.at {
-            Some(_) => Some(self.shared(ElementType::I32, parts)?),
+            Some(_) => Some(self.shared_in_each(ElementType::I32, parts)?),
             None => None,
         };
-        self.where_needed(kept, |lower| {
-            let to = lower.element_place(values, mine, stored);
-            lower.put(to, own.value);
-            if let (Some(buffer), Some(at)) = (at, own.at) {
-                let to = lower.element_place(buffer, mine, ElementType::I32);
-                lower.put(to, at);
+        // Who tells which block: each thread all of them what is its own, or what is of a warp each block another thread of it.
+        let blocks = i64::from(self.b.kernel().cluster);
+        let tells = match (blocks, each) {
+            (1, _) => vec![(None, is_first)],
+            (_, 1) => (0..blocks)
+                .map(|block| (Some(self.b.constant(block)), is_first))
+                .collect(),
+            _ => {
+                let end = self.b.constant(blocks);
+                vec![(Some(self.split(rest, blocks).1), self.b.indices().less(rest, end))]
             }
-            Ok(())
-        })?;
+        };
+        for (block, is_told) in tells {
+            let kept = self.b.indices().all([standing.here, within, is_told]);
+            self.where_needed(kept, |lower| {
+                let to = lower.element_place(values, mine, stored);
+                lower.put_in(block, to, own.value);
+                if let (Some(buffer), Some(at)) = (at, own.at) {
+                    let to = lower.element_place(buffer, mine, ElementType::I32);
+                    lower.put_in(block, to, at);
+                }
+                Ok(())
+            })?;
+        }
         self.barrier();
         self.reads_shared(values);
         at.into_iter().for_each(|at| self.reads_shared(at));
@@ -407,28 +429,53 @@ impl Lower<'_> {
                 at: at.map(|at| lower.b.read(at)),
             }
         };
-        let start = self.b.indices().offset(leaf, line.most_leaves());
-        let (end, label) = (self.b.constant(line.chunks()), self.b.label());
-        let (chunk, variable) = self.b.counter(start, end, line.most_leaves());
-        let body = self.inside(|lower| {
-            let next = lower.halved(line, reduction, place, chunk)?;
-            let (before, always) = (now(lower), lower.b.indices().always(true));
-            let total = lower.better(reduction, before, next, always, Order::Behind)?;
+        let leaves = line.most_leaves();
+        let ahead = (AHEAD_BYTES / (line.chunk * line.element.size() as i64)).clamp(1, MOST_AHEAD);
+        let take = |lower: &mut Self, chunk: Handle<Index>, several: i64| {
+            // All of them are loaded before the first one is combined.
+            let mut next = Vec::with_capacity(several as usize);
+            for number in 0..several {
+                let chunk = lower.b.indices().offset(chunk, number * leaves);
+                let end = lower.b.constant(line.chunks());
+                let there = lower.b.indices().less(chunk, end);
+                let packet = lower.where_needed(there, |lower| lower.chunk(line, place, chunk))?;
+                next.push((there, packet));
+            }
+            let mut total = now(lower);
+            for (there, packet) in next {
+                let chunk = lower.halves(line, reduction, packet)?;
+                total = lower.better(reduction, total, chunk, there, Order::Behind)?;
+            }
             lower.b.assign(value, total.value);
             if let (Some(register), Some(at)) = (at, total.at) {
                 lower.b.assign(register, at);
             }
             Ok(())
-        })?;
-        self.b.push(thread::Statement::For {
-            label,
-            variable,
-            start,
-            end,
-            step: line.most_leaves(),
-            unroll: Unroll::Never,
-            body,
-        });
+        };
+        // Of the rest some leaves have one less.
+        let others = line.chunks() / leaves - 1;
+        let trips = others / ahead;
+        let mut start = self.b.indices().offset(leaf, leaves);
+        if trips > 0 {
+            let (label, step) = (self.b.label(), leaves * ahead);
+            let end = self.b.constant(leaves + trips * step);
+            let (chunk, variable) = self.b.counter(start, end, step);
+            let body = self.inside(|lower| take(lower, chunk, ahead))?;
+            self.b.push(thread::Statement::For {
+                label,
+                variable,
+                start,
+                end,
+                step,
+                unroll: Unroll::Never,
+                body,
+            });
+            start = self.b.indices().offset(start, trips * step);
+        }
+        let rest = (line.chunks() + leaves - 1) / leaves - 1 - trips * ahead;
+        if rest > 0 {
+            take(self, start, rest)?;
+        }
         Ok(now(self))
     }
 
@@ -440,8 +487,19 @@ impl Lower<'_> {
         place: Handle<Index>,
         chunk: Handle<Index>,
     ) -> Result<Partial, LowerError> {
-        let mut parts = Vec::with_capacity(line.chunk as usize);
-        for (along, value) in self.chunk(line, place, chunk)? {
+        let packet = self.chunk(line, place, chunk)?;
+        self.halves(line, reduction, packet)
+    }
+
+    /// Elements and where they are on the line, combined by halves.
+    fn halves(
+        &mut self,
+        line: &Line,
+        reduction: &Reduction,
+        packet: Vec<(Handle<Index>, Use)>,
+    ) -> Result<Partial, LowerError> {
+        let mut parts = Vec::with_capacity(packet.len());
+        for (along, value) in packet {
             let at = match reduction {
                 Reduction::Combine(_) => None,
                 Reduction::ArgMin | Reduction::ArgMax => Some(self.integer(along, ElementType::I32)),

@@ -2,6 +2,7 @@
 
 mod apart;
 mod barriers;
+mod clusters;
 mod effects;
 mod firsts;
 mod in_order;

@@ -27,6 +27,10 @@ fn assembled(ptxas: &Ptxas, text: &str, target: Target) -> String {
 pub(super) fn check(kernel: &Kernel) {
     assert!(cuda::print(kernel).contains("__global__"));
     for target in CAPABILITIES.map(|capability| Target::new(capability).expect("a target")) {
+        if kernel.cluster > 1 && target.capability() < 90 {
+            assert!(print(&prepare(kernel.clone(), target.features()), target).is_err());
+            continue;
+        }
         let text = printed(kernel, target);
         if text.len() % 64 == 7
             && let Some(ptxas) = Part::Ptxas.if_there(Ptxas::find())

@@ -63,6 +63,7 @@ fn computed<const N: usize>(
         let offset = b.indices().offset(target.offset, i64::from(part) * 16);
         b.store(Store {
             place: Place { offset, ..target },
+            block: None,
             value,
             order: Order::Weak,
             cache: None,

@@ -144,16 +144,16 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<u64, Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch, false)?;
+        let bytes = self.bytes((place, None), size, thread, lane, touch, false)?;
         let mut word = [0; 8];
         word[..size].copy_from_slice(bytes);
         Ok(u64::from_le_bytes(word))
     }
 
-    /// Writes one lane.
+    /// Writes one lane, of shared memory that of the thread's own block unless another one of the cluster is said.
     pub(super) fn write(
         &mut self,
-        place: Place,
+        (place, block): (Place, Option<u32>),
         element: ElementType,
         bits: u64,
         thread: u32,
@@ -161,7 +161,7 @@ impl Machine<'_> {
         touch: Touch,
     ) -> Result<(), Fault> {
         let size = element.size();
-        let bytes = self.bytes(place, size, thread, lane, touch, true)?;
+        let bytes = self.bytes((place, block), size, thread, lane, touch, true)?;
         bytes.copy_from_slice(&bits.to_le_bytes()[..size]);
         Ok(())
     }
@@ -177,7 +177,7 @@ impl Machine<'_> {
 
     fn bytes(
         &mut self,
-        place: Place,
+        (place, block): (Place, Option<u32>),
         size: usize,
         thread: u32,
         lane: usize,
@@ -212,7 +212,8 @@ impl Machine<'_> {
                 if from + size > bytes as usize {
                     return lacks(self);
                 }
-                let from = start as usize + from;
+                let block = block.unwrap_or(thread / self.kernel.threads);
+                let from = (block * self.kernel.shared_bytes() + start) as usize + from;
                 self.touch(
                     Space::Shared,
                     from as u64,

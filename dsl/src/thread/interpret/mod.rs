@@ -1,8 +1,8 @@
 //! What a kernel of the thread IR computes, on the CPU: for tests, so that lowering and passes are compared with the
 //! tile interpreter without a GPU.
 //!
-//! All threads of a block do each statement together before the next one, in the order of their numbers, and blocks
-//! come one after the other. So a result is one of those that a GPU may have; what would make it another one is a
+//! All threads of a block, or of the blocks of a cluster, do each statement together before the next one, in the order of their numbers,
+//! and blocks or clusters come one after the other. So a result is one of those that a GPU may have; what would make it another one is a
 //! [`Fault`]: a byte that another thread of the block wrote, or read, with no barrier in between
 //! ([`Sharing`](super::Sharing)), a barrier that not all threads of the group come to, an address that is no
 //! allocation's or that the access does not divide.
@@ -91,9 +91,9 @@ type Packet = ArrayVec<u64, { MAX_LANES as usize }>;
 /// # Panics If an argument is missing or of another kind, or a handle is of another kernel.
 pub fn run(kernel: &Kernel, blocks: u32, arguments: &[Passed], memory: &mut Memory) -> Result<Outcome, Fault> {
     let mut outcome = Outcome::default();
-    for block in 0..blocks {
+    for block in (0..blocks).step_by(kernel.cluster as usize) {
         let mut machine = Machine::new(kernel, block, arguments, memory, &mut outcome);
-        let all = (0..kernel.threads).collect::<Vec<u32>>();
+        let all = (0..kernel.cluster_threads()).collect::<Vec<u32>>();
         machine.block(&kernel.body, all)?;
     }
     Ok(outcome)
@@ -128,9 +128,10 @@ impl Column {
     }
 }
 
-/// One block at work.
+/// One block at work, or those of a cluster: its threads are counted on from block to block.
 struct Machine<'a> {
     kernel: &'a Kernel,
+    /// The first one.
     block: u32,
     arguments: &'a [Passed],
     memory: &'a mut Memory,
@@ -141,6 +142,7 @@ struct Machine<'a> {
     registers: Vec<Column>,
     /// By variable and thread.
     variables: Vec<Vec<i64>>,
+    /// That of one block after the other.
     shared: Vec<u8>,
     /// By buffer and thread.
     local: BTreeMap<(usize, u32), Vec<u8>>,
@@ -163,7 +165,7 @@ impl<'a> Machine<'a> {
         memory: &'a mut Memory,
         outcome: &'a mut Outcome,
     ) -> Self {
-        let threads = kernel.threads as usize;
+        let threads = kernel.cluster_threads() as usize;
         Self {
             kernel,
             block,
@@ -181,7 +183,7 @@ impl<'a> Machine<'a> {
                 .map(|(_, register)| Column::new(register.ty, threads))
                 .collect(),
             variables: vec![vec![0; threads]; kernel.variables.len()],
-            shared: vec![0xa5; kernel.shared_bytes() as usize],
+            shared: vec![0xa5; (kernel.cluster * kernel.shared_bytes()) as usize],
             local: BTreeMap::new(),
             touched: Touched::default(),
             ended: BTreeSet::new(),
@@ -196,8 +198,8 @@ impl<'a> Machine<'a> {
     fn fault<T>(&self, thread: u32, what: impl Into<String>) -> Result<T, Fault> {
         Err(Fault {
             what: what.into(),
-            block: self.block,
-            thread,
+            block: self.block + thread / self.kernel.threads,
+            thread: thread % self.kernel.threads,
             span: self.span,
             reports: self.outcome.reports.clone(),
         })
@@ -284,8 +286,8 @@ impl Assignment for At<'_, '_> {
     fn atom(&self, atom: Atom) -> i64 {
         let (machine, thread) = (self.machine, self.thread as usize);
         match atom {
-            Atom::Thread => self.thread.into(),
-            Atom::Block => machine.block.into(),
+            Atom::Thread => (self.thread % machine.kernel.threads).into(),
+            Atom::Block => (machine.block + self.thread / machine.kernel.threads).into(),
             Atom::Lane(_) => self.lane as i64,
             Atom::Argument(argument) => {
                 let element = match machine.kernel.arguments[argument].kind {

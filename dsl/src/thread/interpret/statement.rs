@@ -63,7 +63,7 @@ impl Machine<'_> {
                             true => self.read(copy.from, ElementType::U8, thread, byte, Touch::Read)?,
                             false => 0,
                         };
-                        self.write(copy.to, ElementType::U8, bits, thread, byte, Touch::Write)?;
+                        self.write((copy.to, None), ElementType::U8, bits, thread, byte, Touch::Write)?;
                     }
                 }
             }
@@ -127,7 +127,7 @@ impl Machine<'_> {
                 ..
             } => {
                 let number = variable.index();
-                let mut ends = vec![0; kernel.threads as usize];
+                let mut ends = vec![0; kernel.cluster_threads() as usize];
                 for &thread in &active {
                     self.variables[number][thread as usize] = self.index(*start, thread, 0);
                     ends[thread as usize] = self.index(*end, thread, 0);
@@ -213,7 +213,8 @@ impl Machine<'_> {
                 return self.fault(thread, format!("{ty} is stored to where it cannot be"));
             }
             let bits = packet[if packet.len() == 1 { 0 } else { lane }];
-            self.write(store.place, ty.element, bits, thread, lane, touch)?;
+            let block = store.block.map(|block| self.index(block, thread, 0) as u32);
+            self.write((store.place, block), ty.element, bits, thread, lane, touch)?;
         }
         Ok(())
     }
@@ -246,7 +247,7 @@ impl Machine<'_> {
     }
 
     fn change(&mut self, place: Place, element: ElementType, bits: u64, thread: u32) -> Result<(), Fault> {
-        self.write(place, element, bits, thread, 0, Touch::Atomic)
+        self.write((place, None), element, bits, thread, 0, Touch::Atomic)
     }
 
     fn line(&self, format: &str, values: &[Use], thread: u32) -> String {

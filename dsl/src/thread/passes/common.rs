@@ -135,6 +135,7 @@ impl Common {
             Statement::Store(mut store) => {
                 store.predicate = self.predicate(store.predicate);
                 store.place = self.place(store.place);
+                store.block = store.block.map(|block| self.index(block));
                 store.value = self.operand(store.value);
                 if !self.never(store.predicate) {
                     self.writes(store.place);

@@ -185,6 +185,7 @@ fn what_is_computed_twice_is_computed_once_where_both_can_see_it() {
             place.offset = e.b.indices().offset(place.offset, 512);
             e.b.store(Store {
                 place,
+                block: None,
                 value: again,
                 ..store
             });
@@ -347,6 +348,7 @@ fn what_does_not_change_in_a_loop_is_computed_before_it() {
                     let value = b.binary(BinaryOp::Add, twice, i);
                     b.store(Store {
                         place: Place { offset, ..store.place },
+                        block: None,
                         value,
                         ..store
                     });
@@ -385,6 +387,7 @@ fn the_part_of_an_offset_that_no_trip_changes_is_computed_before_the_loop() {
                 for (offset, value) in [(offset, value), (b.indices().offset(named, -4096), value)] {
                     b.store(Store {
                         place: Place { offset, ..store.place },
+                        block: None,
                         value,
                         ..store
                     });

@@ -345,6 +345,7 @@ fn strong(e: &mut Every) {
                     let value = e.value(ty);
                     e.store(Store {
                         place,
+                        block: None,
                         value,
                         order,
                         cache,
@@ -371,6 +372,7 @@ fn stores(e: &mut Every) {
                     let (place, value) = (e.own(buffer, ty.bytes()), e.value(ty));
                     e.store(Store {
                         place,
+                        block: None,
                         value,
                         order: Order::Weak,
                         cache,

@@ -114,6 +114,7 @@ fn keep(b: &mut Builder, common: Handle<Buffer>, value: Use) {
     let place = b.place(common, offset);
     b.store(Store {
         place,
+        block: None,
         value,
         order: Order::Weak,
         cache: None,

@@ -549,6 +549,7 @@ impl Random<'_> {
         let (ty, buffer) = (self.stored(), self.buffer());
         let store = Store {
             place: self.place(buffer, ty.bytes()),
+            block: None,
             value: self.operand(ty),
             order: self.order(),
             cache: self.cache(),

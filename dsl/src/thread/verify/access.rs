@@ -3,7 +3,9 @@
 use super::{Fault, Rule, fault};
 use crate::element::ElementType;
 use crate::ir::{AtomicOp, CacheHint, MemoryOrder, Span};
-use crate::thread::{AsyncCopy, Atomic, BufferKind, Kernel, Load, Order, Place, Sharing, Space, Store, Type, Update};
+use crate::thread::{
+    AsyncCopy, Atomic, BufferKind, Facts, Kernel, Load, Order, Place, Sharing, Space, Store, Type, Update,
+};
 
 impl Kernel {
     fn verify_place(&self, place: Place, spaces: &[Space], span: Span) -> Result<(), Fault> {
@@ -75,6 +77,14 @@ impl Kernel {
     pub fn verify_store(&self, store: &Store, span: Span) -> Result<(), Fault> {
         let ty = self.ty(store.value);
         self.verify_place(store.place, &[Space::Global, Space::Shared, Space::Local], span)?;
+        if let Some(block) = store.block {
+            let is_shared = self.buffers[store.place.buffer].space() == Space::Shared;
+            let (known, all) = (self.indices.facts(block), i64::from(self.cluster));
+            let is_one = known.implies(&Facts::between(0, all - 1)) && self.lanes_of(block).is_none();
+            if !is_shared || all == 1 || !is_one || store.order != Order::Weak {
+                return fault(Rule::Cluster, span, format!("block {known:?} of {all}"));
+            }
+        }
         self.verify_written(store.place, span)?;
         self.verify_bytes(store.place, ty, span)?;
         let orders = [MemoryOrder::Relaxed, MemoryOrder::Release];

@@ -304,7 +304,10 @@ impl Body<'_> {
         let in_warp = group.is_power_of_two() && group <= 32;
         let of_warps = group > 0 && group.is_multiple_of(32);
         // A block of less than a warp meets as a whole.
-        match group == threads || ((in_warp || of_warps) && threads.is_multiple_of(group)) {
+        match group == threads
+            || group == self.kernel.cluster_threads()
+            || ((in_warp || of_warps) && threads.is_multiple_of(group))
+        {
             true => Ok(()),
             false => fault(Rule::Group, span, format!("{group} threads of {threads}")),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fault, MAX_ARGUMENT_BYTES, MAX_SHARED_BYTES, MAX_THREADS, Rule, fault};
+use super::{Fault, MAX_ARGUMENT_BYTES, MAX_CLUSTER, MAX_SHARED_BYTES, MAX_THREADS, Rule, fault};
 use crate::element::ElementType;
 use crate::ir::Span;
 use crate::thread::{ArgumentKind, Buffer, BufferKind, Kernel, MAX_LANES, Type, Value};
@@ -11,6 +11,14 @@ pub(super) fn verify(kernel: &Kernel) -> Result<(), Fault> {
     let threads = kernel.threads;
     if threads == 0 || threads > MAX_THREADS || (threads > 32 && !threads.is_multiple_of(32)) {
         return fault(Rule::Threads, Span::UNKNOWN, format!("{threads} threads"));
+    }
+    let cluster = kernel.cluster;
+    if cluster == 0 || cluster > MAX_CLUSTER || (cluster > 1 && !threads.is_multiple_of(32)) {
+        return fault(
+            Rule::Threads,
+            Span::UNKNOWN,
+            format!("{threads} threads in {cluster} blocks"),
+        );
     }
     names(kernel)?;
     arguments(kernel)?;

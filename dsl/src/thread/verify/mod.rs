@@ -25,6 +25,9 @@ use crate::ir::Span;
 /// The most threads of a block.
 pub const MAX_THREADS: u32 = 1024;
 
+/// The most blocks of a cluster on every GPU that has clusters.
+pub const MAX_CLUSTER: u32 = 8;
+
 /// The most shared memory of a block that any GPU has, with what it has to be asked for.
 pub const MAX_SHARED_BYTES: u32 = 227 << 10;
 
@@ -39,7 +42,8 @@ pub const MAX_GROUPS: u32 = 16;
 pub enum Rule {
     /// Every handle is of something that the kernel has, in operands, indices and conditions as well.
     Handle,
-    /// A block has 1 to [`MAX_THREADS`] threads, and over 32 a multiple of 32.
+    /// A block has 1 to [`MAX_THREADS`] threads, and over 32 a multiple of 32. A cluster has 1 to [`MAX_CLUSTER`] blocks; the threads of
+    /// several are a multiple of 32.
     Threads,
     /// Names of the kernel, of arguments and of buffers are letters, digits and `_`, at least one; no two arguments
     /// have one name, and no two buffers. The comment has one line.
@@ -79,6 +83,8 @@ pub enum Rule {
     /// and stores relaxed or release, and what is not relaxed has one lane. What may go the read-only way is weak, in
     /// global memory, and written by nobody.
     Order,
+    /// Another block that is stored to is one of the cluster, of several, and what is stored to its shared memory.
+    Cluster,
     /// Cache hints are of accesses to global memory that they are for, which are weak, except
     /// [`NoAllocate`](crate::ir::CacheHint::NoAllocate), [`EvictFirst`](crate::ir::CacheHint::EvictFirst) and
     /// [`EvictLast`](crate::ir::CacheHint::EvictLast), which relaxed ones may have too.
@@ -89,7 +95,8 @@ pub enum Rule {
     /// index or its loop.
     Loop,
     /// A group of threads that meet is a power of two up to 32, or a multiple of 32, of which the block is a multiple, with
-    /// [`MAX_GROUPS`] groups of more than a warp at most, those of all sizes together; shuffles and votes have groups up to 32.
+    /// [`MAX_GROUPS`] groups of more than a warp at most, those of all sizes together; or all of a cluster. Shuffles and votes have groups
+    /// up to 32.
     Group,
     /// Where threads of a group meet, all of them are: what control depends on is the same in the whole group. A load
     /// gives the threads that read one place together one value; what atomic operations give, and the author's

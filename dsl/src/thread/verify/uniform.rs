@@ -216,7 +216,7 @@ impl Flow<'_> {
             let met = self.met.entry(group).or_insert(ALL);
             *met = narrower(*met, here.left);
         }
-        let all = u64::from(self.kernel.threads);
+        let all = u64::from(group.max(self.kernel.threads));
         let together = control == ALL || control.is_multiple_of(group.into()) || control.is_multiple_of(all);
         match together || !self.checks || group == 1 {
             true => Ok(()),
@@ -266,6 +266,7 @@ impl Flow<'_> {
         let buffer = &self.kernel.buffers[place.buffer];
         let own = match buffer.space() {
             Space::Local => 1,
+            Space::Shared => self.of_block(ALL),
             _ => ALL,
         };
         let pointer = place.pointer.map_or(ALL, |pointer| self.values[pointer.index()]);
@@ -281,10 +282,26 @@ impl Flow<'_> {
         }
     }
 
+    /// The breadth of what is as broad in a block, and something else in every block of a cluster.
+    fn of_block(&self, breadth: Breadth) -> Breadth {
+        match self.kernel.cluster {
+            1 => breadth,
+            _ => narrower(breadth, self.kernel.threads.into()),
+        }
+    }
+
+    /// Whether it is the number of the cluster, of which all of its blocks have the same.
+    fn counts_clusters(&self, value: Handle<Index>, by: Handle<Index>) -> bool {
+        let (indices, cluster) = (&self.kernel.indices, i64::from(self.kernel.cluster));
+        matches!(indices.get(value), Index::Atom(Atom::Block))
+            && indices.as_constant(by).is_some_and(|by| by > 0 && by % cluster == 0)
+    }
+
     fn atom(&self, atom: Atom) -> Breadth {
         match atom {
             Atom::Thread | Atom::Lane(_) => 1,
-            Atom::Block | Atom::Argument(_) | Atom::Address(_) => ALL,
+            Atom::Block => self.of_block(ALL),
+            Atom::Argument(_) | Atom::Address(_) => ALL,
             Atom::Variable(variable) => self.variables[variable.index()],
             Atom::Value(value) => self.values[value.index()],
         }
@@ -304,13 +321,14 @@ impl Flow<'_> {
         // Most have nothing to do with the thread.
         let atoms = indices.atoms(index);
         let broad = atoms.iter().fold(ALL, |all, atom| narrower(all, self.atom(*atom)));
-        if broad != 1 {
+        if broad == ALL || (broad != 1 && self.kernel.cluster == 1) {
             return broad;
         }
         match indices.get(index) {
             Index::Atom(atom) => self.atom(*atom),
+            Index::Quotient { value, by } if self.counts_clusters(*value, *by) => ALL,
             Index::Quotient { value, by } if self.counts_threads(*value).is_some() => match indices.as_constant(*by) {
-                Some(by) if by > 0 => by.unsigned_abs(),
+                Some(by) if by > 0 => self.of_block(by.unsigned_abs()),
                 _ => 1,
             },
             Index::Select { condition, .. } => {
@@ -364,7 +382,7 @@ impl Flow<'_> {
             _ => return None,
         };
         let period: Breadth = if bits < 63 { 1 << bits } else { ALL };
-        Some(narrower(u64::try_from(limit).ok()?, period))
+        Some(self.of_block(narrower(u64::try_from(limit).ok()?, period)))
     }
 }
 

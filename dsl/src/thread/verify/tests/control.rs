@@ -189,6 +189,78 @@ fn where_threads_meet_all_of_them_are() {
 }
 
 #[test]
+fn blocks_tell_others_of_their_cluster_what_is_in_shared_memory() {
+    let told = |cluster: u32, block: i64, is_shared: bool| {
+        broken(|e| {
+            e.b.kernel_mut().cluster = cluster;
+            let mut store = e.store(zero(ElementType::U32));
+            if is_shared {
+                let kind = BufferKind::Shared { offset: 0, bytes: 64 };
+                let (buffer, start) = (e.b.buffer("told", 16, kind), e.b.constant(0));
+                store.place = e.b.place(buffer, start);
+            }
+            store.block = Some(e.b.constant(block));
+            e.b.store(store);
+        })
+    };
+    assert_eq!(told(4, 3, true), None);
+    for (cluster, block, is_shared) in [(4, 4, true), (4, -1, true), (1, 0, true), (4, 0, false)] {
+        assert_eq!(
+            told(cluster, block, is_shared),
+            Some(Rule::Cluster),
+            "{cluster} {block}"
+        );
+    }
+    assert_eq!(told(9, 0, true), Some(Rule::Threads));
+    assert_eq!(told(0, 0, true), Some(Rule::Threads));
+}
+
+#[test]
+fn all_blocks_of_a_cluster_come_to_where_it_meets() {
+    // 128 threads of each of four blocks.
+    let meets_if = |group: u32, condition: fn(&mut Example) -> Handle<crate::thread::Predicate>| {
+        broken(|e| {
+            e.b.kernel_mut().cluster = 4;
+            let condition = condition(e);
+            e.b.when(condition, |b| b.push(Statement::Barrier { group }));
+        })
+    };
+    let of_first = |e: &mut Example| {
+        let (block, four, one) = (e.b.block(), e.b.constant(4), e.b.constant(1));
+        let number = e.b.indices().remainder(block, four);
+        e.b.indices().less(number, one)
+    };
+    let of_cluster = |e: &mut Example| {
+        let (block, four, one) = (e.b.block(), e.b.constant(4), e.b.constant(1));
+        let number = e.b.indices().quotient(block, four);
+        e.b.indices().less(number, one)
+    };
+    let always = |e: &mut Example| e.b.indices().always(true);
+    assert_eq!(meets_if(512, always), None);
+    assert_eq!(meets_if(512, of_cluster), None);
+    assert_eq!(meets_if(512, of_first), Some(Rule::Uniform));
+    assert_eq!(meets_if(128, of_first), None);
+    assert_eq!(meets_if(512, |e| e.first_warp()), Some(Rule::Uniform));
+    assert_eq!(meets_if(32, |e| e.first_warp()), None);
+    assert_eq!(meets_if(256, always), Some(Rule::Group));
+    // What a block has in its shared memory is its own.
+    let own = |e: &mut Example| {
+        let kind = BufferKind::Shared { offset: 0, bytes: 64 };
+        let (buffer, start) = (e.b.buffer("own", 16, kind), e.b.constant(0));
+        let place = e.b.place(buffer, start);
+        let load = Load {
+            place,
+            ..e.load(Type::scalar(ElementType::I32))
+        };
+        let found = e.b.load(load);
+        let (found, one) = (e.b.index(found), e.b.constant(1));
+        e.b.indices().less(found, one)
+    };
+    assert_eq!(meets_if(128, own), None);
+    assert_eq!(meets_if(512, own), Some(Rule::Uniform));
+}
+
+#[test]
 fn groups_of_all_sizes_have_barriers_of_their_own() {
     let meet = |sizes: &[u32]| {
         changed(|kernel| {

@@ -67,6 +67,7 @@ impl Example {
         let bytes = self.b.kernel().ty(value).bytes();
         Store {
             place: self.own(self.target, bytes.into()),
+            block: None,
             value,
             order: Order::Weak,
             cache: None,

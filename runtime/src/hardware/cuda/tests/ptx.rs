@@ -159,6 +159,7 @@ fn converts(from: ElementType, to: ElementType, rounding: Rounding) -> Kernel {
     let at = b.indices().scale(number, i64::from(lanes) * to.size() as i64);
     b.store(Store {
         place: b.place(target, at),
+        block: None,
         value,
         order: Order::Weak,
         cache: None,

@@ -1,0 +1,260 @@
+//! Rows that the blocks of a cluster combine together.
+
+use fastrand::Rng;
+
+use super::run::{Argument, bind, check, launched, schedule};
+use super::wide::Case;
+use crate::element::ElementType;
+use crate::ir::verify::build::{Builder, Value};
+use crate::ir::{BinaryOp, Combine, Expression, Kernel, Reduction, Shape, UnaryOp};
+use crate::lower::{LowerError, Lowered, lower};
+use crate::schedule::{Machine, Schedule, ScheduleError, choose};
+use crate::thread::verify::verify;
+use crate::thread::{Block, Statement};
+
+const F32: ElementType = ElementType::F32;
+
+fn in_cluster(threads: u32, blocks: u32) -> Schedule {
+    Schedule {
+        splits: blocks,
+        ..schedule(threads, 4)
+    }
+}
+
+fn reduced(b: &mut Builder, value: Value, reduction: Reduction) -> Value {
+    b.emit(Expression::Reduce {
+        value,
+        axis: 0,
+        reduction,
+    })
+}
+
+/// A row of what random operations and reductions make of rows, and a number of each.
+fn random(rng: &mut Rng, extent: u32) -> (Kernel, Vec<Argument>) {
+    let element = [F32, F32, ElementType::BF16, ElementType::I32][rng.usize(0..4)];
+    let computed = if element == ElementType::BF16 { F32 } else { element };
+    let programs = 3;
+    let line = [u64::from(extent)];
+    let rows = [programs, line[0]];
+    let mut b = Builder::new("lines");
+    let bits = |at: u64| match element {
+        ElementType::I32 => at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52,
+        _ => {
+            let float = (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as f32 / 4096.0 - 7.0;
+            u64::from(float.to_bits()) >> (32 - 8 * element.size())
+        }
+    };
+    let arguments = vec![
+        Argument::tensor(computed, &rows, 0, |_| 0),
+        Argument::tensor(element, &rows, 0, bits),
+        Argument::tensor(element, &line, 0, |at| bits(at + 99)),
+        Argument::tensor(computed, &[programs], 0, |_| 0),
+    ];
+    for (number, (rank, element)) in [(2, computed), (2, element), (1, element), (1, computed)]
+        .into_iter()
+        .enumerate()
+    {
+        let tensor = b.tensor(&format!("t{number}"), element, rank);
+        b.tensor_mut(tensor).mutable = matches!(number, 0 | 3);
+    }
+    let (row, columns) = (b.program(0), b.arange(extent));
+    let (own, weights) = (b.load(1, &[row, columns]), b.load(2, &[columns]));
+    let mut tiles = [own, weights].map(|tile| b.cast(tile, computed)).to_vec();
+    let shape = b.shape(tiles[0]);
+    let mut numbers = Vec::new();
+    for _ in 0..rng.u32(2..6) {
+        let one = tiles[rng.usize(..tiles.len())];
+        let other = tiles[rng.usize(..tiles.len())];
+        let op = [BinaryOp::Add, BinaryOp::Max, BinaryOp::Min, BinaryOp::Multiply][rng.usize(0..4)];
+        let made = match rng.u8(0..4) {
+            0 if computed == F32 => b.emit(Expression::Unary {
+                op: UnaryOp::Exp2,
+                value: one,
+            }),
+            0 | 1 => b.binary(op, one, other),
+            2 => {
+                let op = [BinaryOp::Add, BinaryOp::Max, BinaryOp::Min][rng.usize(0..3)];
+                let number = reduced(&mut b, one, Reduction::Combine(Combine::Operator(op)));
+                numbers.push(number);
+                let number = b.stretch(number, shape);
+                b.binary(BinaryOp::Subtract, other, number)
+            }
+            _ => {
+                let reduction = [Reduction::ArgMax, Reduction::ArgMin][rng.usize(0..2)].clone();
+                let number = reduced(&mut b, one, reduction);
+                let number = b.cast(number, computed);
+                numbers.push(number);
+                let number = b.stretch(number, shape);
+                b.binary(BinaryOp::Add, other, number)
+            }
+        };
+        tiles.push(made);
+    }
+    let last = tiles[tiles.len() - 1];
+    let number = match numbers.last() {
+        Some(number) => *number,
+        None => reduced(&mut b, last, Reduction::Combine(Combine::Operator(BinaryOp::Max))),
+    };
+    if rng.bool() {
+        b.store(0, &[row, columns], last);
+    }
+    let number = b.reshape(number, &[1]);
+    let row = b.stretch(row, Shape::new(&[1]).expect("a shape"));
+    b.store(3, &[row], number);
+    let mut kernel = b.launch(programs as i64);
+    bind(&mut kernel, &arguments, true);
+    (kernel, arguments)
+}
+
+#[test]
+fn blocks_of_a_cluster_find_what_one_block_finds() {
+    let mut met = 0;
+    for seed in 0..150 {
+        let mut rng = Rng::with_seed(seed);
+        let extent = [264, 320, 1000, 1024, 2048, 2504][rng.usize(0..6)];
+        let (kernel, arguments) = random(&mut rng, extent);
+        let by = in_cluster([32, 64, 96][rng.usize(0..3)], rng.u32(2..=8));
+        // Short lines need no more than a warp, and then blocks have nothing to tell each other.
+        let lowered = match lower(&kernel, &by) {
+            Err(LowerError::Schedule { .. }) => continue,
+            _ => check(&kernel, &by, &arguments),
+        };
+        assert_eq!(lowered.kernel.cluster, by.splits);
+        met += usize::from(lowered.kernel.first_told().is_some());
+    }
+    assert!(met > 100, "{met}");
+}
+
+#[test]
+fn what_is_chosen_for_a_cluster_is_lowered() {
+    let mut clusters = 0;
+    for seed in 0..120 {
+        let mut rng = Rng::with_seed(seed);
+        let extent = [1024, 4096, 4104, 7168, 7172, 16_384, 20_480, 32_768, 65_536][rng.usize(0..9)];
+        let (kernel, _) = random(&mut rng, extent);
+        for programs in [1, 16, 17, 33, 34] {
+            let by = choose(&kernel, &Machine::H200, programs);
+            let lowered = lower(&kernel, &by).unwrap_or_else(|error| panic!("{seed}, {by}: {error}"));
+            assert_eq!(verify(&lowered.kernel), Ok(()), "{seed}, {by}");
+            clusters += usize::from(by.splits > 1);
+            assert!(choose(&kernel, &Machine::new(80, 108), programs).splits == 1);
+        }
+    }
+    assert!(clusters > 100, "{clusters}");
+}
+
+fn softmax(extent: u32, by: &Schedule) -> Lowered {
+    let extents = [3, u64::from(extent)];
+    let mut case = Case::new(&[(F32, &extents), (F32, &extents)]);
+    let b = &mut case.b;
+    let (row, columns) = (b.program(0), b.arange(extent));
+    let value = b.load(1, &[row, columns]);
+    let shape = b.shape(value);
+    let most = reduced(b, value, Reduction::Combine(Combine::Operator(BinaryOp::Max)));
+    let most = b.stretch(most, shape);
+    let less = b.binary(BinaryOp::Subtract, value, most);
+    let exponential = b.emit(Expression::Unary {
+        op: UnaryOp::Exp,
+        value: less,
+    });
+    let sum = reduced(b, exponential, Reduction::Combine(Combine::Operator(BinaryOp::Add)));
+    let sum = b.stretch(sum, shape);
+    let value = b.binary(BinaryOp::Divide, exponential, sum);
+    b.store(0, &[row, columns], value);
+    case.lowered_by(3, false, by)
+}
+
+#[test]
+fn blocks_of_a_cluster_meet_once_for_each_result_and_load_nothing_twice() {
+    let lowered = softmax(2048, &in_cluster(64, 4));
+    let (mut barriers, mut loads) = (0, 0);
+    lowered.kernel.body.walk(&mut |statement, _| match statement {
+        Statement::Barrier { group } => {
+            assert_eq!(*group, 256);
+            barriers += 1;
+        }
+        Statement::Let {
+            operation: crate::thread::Operation::Load(load),
+            ..
+        } => {
+            let space = lowered.kernel.buffers[load.place.buffer].space();
+            loads += usize::from(space == crate::thread::Space::Global);
+        }
+        _ => {}
+    });
+    assert_eq!((barriers, loads), (2, 2), "{}", lowered.kernel);
+}
+
+/// Without one of its barriers some thread reads what another may not have told it yet, or tells what is still read.
+#[test]
+fn a_barrier_that_is_left_out_is_found() {
+    let by = in_cluster(32, 4);
+    let mut lowered = softmax(1024, &by);
+    let bits = |at: u64| u64::from((at as f32 / 512.0).to_bits());
+    let arguments = [
+        Argument::tensor(F32, &[3, 1024], 0, |_| 0),
+        Argument::tensor(F32, &[3, 1024], 0, bits),
+    ];
+    assert!(launched(&lowered, &arguments, [3, 1, 1]).0.is_ok());
+    let body = std::mem::take(&mut lowered.kernel.body);
+    let is_barrier = |statement: &Statement| matches!(statement, Statement::Barrier { .. });
+    let barriers = body.iter().filter(|(statement, _)| is_barrier(statement)).count();
+    assert_eq!(barriers, 2);
+    for left_out in 0..barriers {
+        let (mut without, mut at) = (Block::new(), 0);
+        for (statement, span) in &body {
+            let is_left_out = is_barrier(statement) && at == left_out;
+            at += usize::from(is_barrier(statement));
+            if !is_left_out {
+                without.push(statement.clone(), *span);
+            }
+        }
+        lowered.kernel.body = without;
+        let fault = launched(&lowered, &arguments, [3, 1, 1]).0.expect_err("a race");
+        assert!(fault.what.contains("with no barrier in between"), "{fault}");
+    }
+}
+
+#[test]
+fn what_blocks_cannot_tell_each_other_is_refused() {
+    let refused = |by: Schedule, made: &dyn Fn(&mut Builder, Value) -> Value| {
+        let mut b = Builder::new("refused");
+        let src = b.tensor("src", F32, 1);
+        b.tensor_mut(src).mutable = false;
+        let out = b.tensor("out", F32, 1);
+        let columns = b.arange(1024);
+        let value = b.load(src, &[columns]);
+        let value = made(&mut b, value);
+        b.store(out, &[columns], value);
+        match lower(&b.launch(1), &by) {
+            Err(LowerError::Schedule { source, .. }) => Some(source),
+            _ => None,
+        }
+    };
+    let centred = |b: &mut Builder, value: Value| {
+        let shape = b.shape(value);
+        let most = reduced(b, value, Reduction::Combine(Combine::Operator(BinaryOp::Max)));
+        let most = b.stretch(most, shape);
+        b.binary(BinaryOp::Subtract, value, most)
+    };
+    let scanned = |b: &mut Builder, value: Value| {
+        b.emit(Expression::Scan {
+            value,
+            axis: 0,
+            combine: Combine::Operator(BinaryOp::Add),
+        })
+    };
+    assert_eq!(refused(in_cluster(64, 4), &centred), None);
+    let (blocks, threads) = (9, 32);
+    assert_eq!(
+        refused(in_cluster(threads, blocks), &centred),
+        Some(ScheduleError::Cluster { blocks, threads })
+    );
+    let (blocks, threads) = (2, 16);
+    assert_eq!(
+        refused(in_cluster(threads, blocks), &centred),
+        Some(ScheduleError::Cluster { blocks, threads })
+    );
+    let dependent = Some(ScheduleError::Dependent("refused".to_owned()));
+    assert_eq!(refused(in_cluster(32, 2), &scanned), dependent);
+}
