@@ -72,7 +72,7 @@ fn every_hint_moves_the_same_bits_at_every_width() {
 /// Both texts of the variant that serves a call.
 fn sources(call: impl Launch) -> [Module; 2] {
     let launched = call.launch(&Device::cpu()).unwrap();
-    let texts = Texts::new(launched.variant().unwrap(), 100_000);
+    let texts = Texts::new(launched.variant().unwrap(), 100_000, Architecture::new(9, 0));
     [texts.cuda(), texts.ptx(Architecture::new(9, 0))]
 }
 

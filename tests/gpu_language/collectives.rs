@@ -191,13 +191,17 @@ fn rounded_sums_are_the_same_bits_on_every_device_and_with_every_schedule() {
         on_every_device(|device| {
             let src = device.upload(&values, [2, columns]).unwrap();
             let mut results = Vec::new();
-            for threads in [32, 96, 256, 1024] {
+            // Blocks of a cluster share a long row.
+            let clusters = [(96, 8), (128, 4), (256, 2), (256, 8), (1024, 3)];
+            let alone = [32, 96, 256, 1024].map(|threads| (threads, 1));
+            let clusters = clusters.into_iter().filter(|_| columns > 1000);
+            for (threads, splits) in alone.into_iter().chain(clusters) {
                 let mut floats = device.zeros::<f32, 1>([2]).unwrap();
                 let mut halves = device.zeros::<bf16, 1>([2]).unwrap();
                 let schedule = Schedule {
                     threads,
                     programs_per_block: 1,
-                    splits: 1,
+                    splits,
                     unroll: 1,
                     load: LoadHint::Cached,
                     store: StoreHint::Cached,
@@ -211,6 +215,59 @@ fn rounded_sums_are_the_same_bits_on_every_device_and_with_every_schedule() {
                 results.push((bits, halves.download().unwrap()));
             }
             assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
+            results.swap_remove(0)
+        });
+    }
+}
+
+#[kernel(grid = [out.extent(0)])]
+fn spread(out: &mut Tensor<f32, 2>, most: &mut Tensor<i64, 1>, src: &Tensor<f32, 2>) {
+    let (row, cols) = (program_id(0), arange(src.extent(1)));
+    let x = src.load([row, cols]);
+    let e = (x - x.max_axis(0)).exp();
+    out.store([row, cols], e / e.sum_axis(0));
+    most.store([row], x.argmax_axis(0));
+}
+
+#[kernel(grid = [most.extent(0)])]
+fn largest(most: &mut Tensor<i64, 1>, src: &Tensor<f32, 2>) {
+    let row = program_id(0);
+    most.store([row], src.load([row, arange(src.extent(1))]).argmax_axis(0));
+}
+
+/// Of as few rows as clusters share, of more, and again and again: whoever tells another block something too early or too late is found.
+#[test]
+fn few_long_rows_are_the_same_bits_whoever_combines_them() {
+    for (rows, columns) in [
+        (1, 7168),
+        (16, 7168),
+        (33, 5120),
+        (34, 7168),
+        (3, 16_384),
+        (1, 7172),
+        (2, 32_768),
+        (17, 32_768),
+    ] {
+        let values: Vec<f32> = noise(rows * columns)
+            .iter()
+            .map(|&v| (v % 4001) as f32 / 64.0)
+            .collect();
+        on_every_device(|device| {
+            let src = device.upload(&values, [rows, columns]).unwrap();
+            let (mut out, mut most) = (
+                device.zeros::<f32, 2>([rows, columns]).unwrap(),
+                device.zeros::<i64, 1>([rows]).unwrap(),
+            );
+            let mut first = device.zeros::<i64, 1>([rows]).unwrap();
+            let mut results = Vec::new();
+            for _ in 0..4 {
+                spread(&mut out, &mut most, &src).launch(device).unwrap();
+                largest(&mut first, &src).launch(device).unwrap();
+                assert_eq!(first.download().unwrap(), most.download().unwrap(), "{rows} {columns}");
+                let bits: Vec<u32> = out.download().unwrap().iter().map(|v| v.to_bits()).collect();
+                results.push((bits, most.download().unwrap()));
+            }
+            assert!(results.iter().all(|result| *result == results[0]), "{rows} {columns}");
             results.swap_remove(0)
         });
     }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use parking_lot::{Mutex, RwLock};
 use tilewright::dsl::backend::{Module, ptx::Target};
 use tilewright::dsl::lower::{Lowered, lower};
-use tilewright::dsl::schedule;
+use tilewright::dsl::schedule::{Machine, choose};
 use tilewright::runtime::compile::{Architecture, CompileOptions, Nvrtc, compile, compile_ptx};
 use tilewright::runtime::{Device, Variant};
 use tilewright_harness::testing::gpus;
@@ -72,8 +72,9 @@ pub struct Texts {
 }
 
 impl Texts {
-    pub fn new(variant: &Variant, programs: u64) -> Self {
-        let schedule = schedule::choose(variant.kernel(), &schedule::Machine::H200, programs);
+    pub fn new(variant: &Variant, programs: u64, architecture: Architecture) -> Self {
+        let machine = Machine::new(architecture.number(), Machine::H200.multiprocessors);
+        let schedule = choose(variant.kernel(), &machine, programs);
         let lowered = lower(variant.kernel(), &schedule).unwrap_or_else(|e| panic!("{e}\n{}", variant.kernel()));
         let variant = variant.kernel().to_string();
         Self { variant, lowered }
@@ -94,8 +95,8 @@ impl Texts {
 /// The PTX of a variant for an architecture, as NVRTC makes it where there is one, and as it is printed: an instruction a
 /// line, without its predicate.
 pub fn ptx(variant: &Variant, architecture: &str) -> Vec<String> {
-    let texts = Texts::new(variant, 1);
     let architecture: Architecture = architecture.parse().unwrap();
+    let texts = Texts::new(variant, 1, architecture);
     let mut found = vec![texts.ptx(architecture).text.as_str().to_owned()];
     if has_nvrtc() {
         let (module, options) = (texts.cuda(), CompileOptions::new(architecture));
@@ -125,9 +126,9 @@ fn has_nvrtc() -> bool {
 fn compile_texts(variant: &Variant, architectures: &[&str]) {
     let ptxas = Part::Ptxas.if_there(Ptxas::find());
     for programs in [1, 100_000] {
-        let texts = Texts::new(variant, programs);
         for architecture in architectures {
             let architecture: Architecture = architecture.parse().unwrap();
+            let texts = Texts::new(variant, programs, architecture);
             if has_nvrtc() {
                 let module = texts.cuda();
                 compile(module.text.as_str(), &module.entry, &CompileOptions::new(architecture))

@@ -86,6 +86,13 @@ impl Work {
         side_by_side(Schedule { threads, wide, ..base }, full, programs, machine)
     }
 
+    /// Whether threads of several blocks can do a program: they tell each other what they have combined, and nothing else. Those of one hand
+    /// each other packets of rows that begin anywhere or are no whole number of chunks, and what one warp has found of a short row.
+    pub(super) fn may_be_in_cluster(&self) -> bool {
+        let chunks = self.elements / OWN_IF_FEW;
+        self.reduces_lines && !self.ragged && self.elements.is_multiple_of(OWN_IF_FEW) && chunks > LANES
+    }
+
     /// Blocks of a cluster, and threads of each, that combine a long row of few sooner than one block.
     ///
     /// Measured on an H200 with L2 cold, up to 16 rows of softmax of 7168 f32 take 0.85 to 0.87 of the time with as many threads as there are
@@ -94,10 +101,7 @@ impl Work {
     /// 0.79 to 0.87 and of 131,072 in 0.55 to 0.60 by eight.
     fn in_cluster(&self, meets: Meets, programs: u64, machine: &Machine) -> Option<(u32, u32)> {
         let of_each = |blocks: u64| programs.saturating_mul(blocks) <= machine.multiprocessors.into();
-        let is_apart = meets == Meets::Combined && self.reduces_lines && !self.ragged;
-        // Threads hand each other packets of what is no whole number of chunks.
-        let is_apart = is_apart && self.elements.is_multiple_of(OWN_IF_FEW);
-        if !machine.has_clusters || !is_apart || !of_each(CLUSTER) {
+        if !machine.has_clusters || meets != Meets::Combined || !self.may_be_in_cluster() || !of_each(CLUSTER) {
             return None;
         }
         if self.costly {

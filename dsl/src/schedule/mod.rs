@@ -106,7 +106,7 @@ pub enum ScheduleError {
     Unroll(u32),
     /// Splitting or sharing where the threads of a program depend on one another.
     #[error(
-        "the threads of a program of `{0}` depend on one another, and not only where a long tile is reduced to one element, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
+        "the threads of a program of `{0}` depend on one another, and not only where long lines that begin at multiples of 16 bytes, of a multiple of 8 elements, are reduced to one, so it takes one block: splits is 1, and programs_per_block too unless programs may run side by side and each has whole warps, or a part of one"
     )]
     Dependent(String),
     /// Threads that cannot meet where elements do.
@@ -173,7 +173,7 @@ impl Schedule {
             });
         }
         if self.splits > 1 && effects.has_collectives {
-            return self.fits_cluster(kernel, &effects);
+            return self.fits_cluster(kernel);
         }
         let shares = self.programs_per_block > 1 && (effects.in_order || !self.groups_meet());
         if (self.splits > 1 || shares) && !effects.threads_are_independent() {
@@ -183,8 +183,8 @@ impl Schedule {
     }
 
     /// Whether the blocks of a program can meet, as those of a cluster can.
-    fn fits_cluster(&self, kernel: &Kernel, effects: &Effects) -> Result<(), ScheduleError> {
-        if !effects.threads_meet_in_reductions() || !effects.of_peers.is_empty() {
+    fn fits_cluster(&self, kernel: &Kernel) -> Result<(), ScheduleError> {
+        if !Work::of(kernel).may_be_in_cluster() {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         match self.splits <= MAX_CLUSTER && self.threads.is_multiple_of(WARP) {

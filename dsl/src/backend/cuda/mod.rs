@@ -58,7 +58,7 @@ pub fn print(kernel: &Kernel) -> String {
     writer.declare();
     match super::parted_at_first_told(kernel) {
         Some([before, behind]) => {
-            writer.simple("barrier.cluster.arrive.relaxed;");
+            writer.simple("barrier.cluster.arrive;");
             writer.statements(before);
             writer.simple("barrier.cluster.wait;");
             writer.statements(behind);

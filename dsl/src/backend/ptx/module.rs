@@ -54,14 +54,12 @@ pub fn prepare(kernel: Kernel, features: Features) -> Kernel {
 /// ```
 pub fn print(kernel: &Kernel, target: Target) -> Result<Text, Unsupported> {
     let mut writer = Writer::new(kernel, target);
-    if kernel.cluster > 1 {
-        if target.capability() < 90 {
-            writer.refuse("clusters of blocks");
-        }
+    if kernel.cluster > 1 && target.capability() < 90 {
+        writer.refuse("clusters of blocks");
     }
     match parted_at_first_told(kernel) {
         Some([before, behind]) => {
-            writer.line("barrier.cluster.arrive.relaxed;");
+            writer.line("barrier.cluster.arrive;");
             writer.statements(before);
             writer.line("barrier.cluster.wait;");
             writer.statements(behind);

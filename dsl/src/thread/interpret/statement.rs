@@ -36,7 +36,7 @@ impl Machine<'_> {
                 for &thread in &active {
                     let packet = self.compute(operation, ty, thread, &active)?;
                     let mut floats = packet.iter().map(|bits| f32::from_bits(*bits as u32));
-                    if is_fraction && floats.any(|float| float < 0.0 || float > 1.0) {
+                    if is_fraction && floats.any(|float| !float.is_nan() && !(0.0..=1.0).contains(&float)) {
                         return self.fault(thread, format!("v{} is not from 0 to 1", value.index()));
                     }
                     self.values[value.index()].set(thread, &packet);
