@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::meeting::CLUSTER;
 use super::{LoadHint, MAX_THREADS, Machine, Reason, Schedule, StoreHint, Tuning, WARP, Work};
 use crate::ir::Kernel;
 
@@ -108,7 +109,8 @@ impl Work {
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
         let beyond_tiny = first_of(u64::from(WARP) + 1);
         // Where a row of few is no more for a cluster of four blocks or eight.
-        let clusters = [4, 8].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
+        let clusters = [CLUSTER, 2 * CLUSTER].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
+        let clusters = clusters.into_iter().filter(|_| self.may_be_in_cluster());
         let firsts = shared.chain(turning).chain(clusters).chain([beyond_tiny]);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {

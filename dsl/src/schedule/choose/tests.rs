@@ -272,12 +272,12 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
                 Some(Meets::Selected(random.u64(1..20))),
             ][random.usize(0..5)],
             to_one: random.bool(),
-            reduces_lines: false,
+            reduces_lines: random.bool(),
             longest_line: if random.bool() { 1 << random.u32(..12) } else { 0 },
             costly: random.bool(),
             held_as_combined: random.bool(),
             bytes: random.u64(..1 << 14),
-            loaded: random.u64(..1 << 14),
+            loaded: random.u64(..1 << 18),
         };
         let mut machine = Machine::new(90, random.u32(1..200));
         if random.bool() {
