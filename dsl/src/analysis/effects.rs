@@ -24,8 +24,6 @@ pub struct Effects {
     pub has_tile_locals: bool,
     /// Whether elements of a tile meet, as in a reduction.
     pub has_collectives: bool,
-    /// Whether they do in anything but reductions to one element.
-    pub meet_otherwise: bool,
     /// Whether they do in a scan.
     pub has_scans: bool,
     /// Whether elements of a tile are tested, each of which may end the program.
@@ -55,8 +53,6 @@ impl Effects {
             Statement::Let(value) => {
                 let node = &kernel.expressions[*value];
                 effects.has_collectives |= node.is_collective();
-                let to_one = matches!(node, Expression::Reduce { .. }) && kernel.ty(*value).shape.elements() == 1;
-                effects.meet_otherwise |= node.is_collective() && !to_one;
                 effects.has_scans |= matches!(node, Expression::Scan { .. });
                 if let Expression::Load(access) = node {
                     effects.loaded.insert(access.tensor);
@@ -101,15 +97,14 @@ impl Effects {
     /// Whether each thread of a program can do its share without waiting for another: the program may then be split over
     /// blocks, and several programs may share one.
     pub fn threads_are_independent(&self) -> bool {
-        self.threads_meet_in_reductions() && !self.has_collectives
+        self.threads_wait_where_elements_meet() && !self.has_collectives
     }
 
-    /// Whether it does not wait for another but where a tile is reduced to one element.
-    pub fn threads_meet_in_reductions(&self) -> bool {
+    /// Whether it waits for another where elements of a tile meet, if they do, and nowhere else.
+    pub fn threads_wait_where_elements_meet(&self) -> bool {
         !self.in_order
             && self.ordered.is_empty()
             && !self.has_tile_locals
-            && !self.meet_otherwise
             && !self.checks_tiles
             && self.atomics.threads_are_independent()
     }

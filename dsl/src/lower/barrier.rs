@@ -35,10 +35,7 @@ impl Order {
 impl Lower<'_> {
     /// Lets the threads of the program meet.
     pub(super) fn barrier(&mut self) {
-        let group = match self.b.kernel().cluster {
-            1 => self.schedule.threads,
-            _ => self.b.kernel().cluster_threads(),
-        };
+        let group = self.schedule.threads * self.b.kernel().cluster;
         self.b.push(thread::Statement::Barrier { group });
         self.order = Order::default();
     }

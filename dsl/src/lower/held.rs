@@ -12,7 +12,7 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{CompareOp, Expression, Handle, Literal, Local, Type};
-use crate::schedule::{ScheduleError, VECTOR_BYTES};
+use crate::schedule::VECTOR_BYTES;
 use crate::thread::verify::MAX_SHARED_BYTES;
 use crate::thread::{self, Buffer, BufferKind, Index, Load, Operation, Order, Place, Register, Rounding, Use};
 use crate::thread::{Store, Unroll};
@@ -470,10 +470,7 @@ impl Lower<'_> {
     pub(super) fn shared(&mut self, element: ElementType, elements: u64) -> Result<Handle<Buffer>, LowerError> {
         match self.b.kernel().cluster {
             1 => self.shared_in_each(element, elements),
-            _ => Err(LowerError::Schedule {
-                kernel: self.kernel.name.clone(),
-                source: ScheduleError::Dependent(self.kernel.name.clone()),
-            }),
+            _ => self.defect("what blocks of a cluster have no memory for"),
         }
     }
 

@@ -110,7 +110,9 @@ impl Work {
             literal_bounds: false,
             meets: by_meeting.then_some(meets),
             to_one: extents().any(|[_, to]| to == 1),
-            reduces_lines: effects.threads_meet_in_reductions() && effects.of_peers.is_empty() && reduces_lines(kernel),
+            reduces_lines: effects.threads_wait_where_elements_meet()
+                && effects.of_peers.is_empty()
+                && reduces_lines(kernel),
             longest_line: lines.filter(|line| *line >= LONG_LINE).max().unwrap_or(0),
             costly: combined().any(|(value, _)| is_costly(kernel, value)),
             held_as_combined: false,

@@ -7,7 +7,7 @@ use super::warp::neutral;
 use super::{Kept, Line, MOST_TRIPS, Standing};
 use crate::element::ElementType;
 use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Reduction};
-use crate::thread::{self, Index, Predicate, Shuffle, Type, Unroll, Use};
+use crate::thread::{Index, Predicate, Shuffle, Type, Unroll, Use};
 
 /// Chunks that a thread has on their way at once where it combines one after the other, and their bytes.
 ///
@@ -457,19 +457,11 @@ impl Lower<'_> {
         let trips = others / ahead;
         let mut start = self.b.indices().offset(leaf, leaves);
         if trips > 0 {
-            let (label, step) = (self.b.label(), leaves * ahead);
+            let step = leaves * ahead;
             let end = self.b.constant(leaves + trips * step);
-            let (chunk, variable) = self.b.counter(start, end, step);
-            let body = self.inside(|lower| take(lower, chunk, ahead))?;
-            self.b.push(thread::Statement::For {
-                label,
-                variable,
-                start,
-                end,
-                step,
-                unroll: Unroll::Never,
-                body,
-            });
+            self.counted(start, end, step, Unroll::Never, |lower, chunk| {
+                take(lower, chunk, ahead)
+            })?;
             start = self.b.indices().offset(start, trips * step);
         }
         let rest = (line.chunks() + leaves - 1) / leaves - 1 - trips * ahead;
