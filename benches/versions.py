@@ -49,7 +49,7 @@ def main() -> int:
         write({"kind": "machine", **machine, "rounds": options.rounds, "replays": options.replays, "traffic": traffic})
         for columns in options.columns:
             for op in options.ops:
-                for rows in POINTS[columns]:
+                for rows in options.rows or POINTS[columns]:
                     for line in measure(Case(op, rows, columns, traffic), contestants, options):
                         failed += line["kind"] == "error"
                         write(line)
@@ -63,10 +63,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--new", required=True, help="that of this one")
     parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
     parser.add_argument("--ops", nargs="+", choices=MOVEMENTS, default=MOVEMENTS)
-    parser.add_argument("--columns", nargs="+", type=int, choices=POINTS, default=list(POINTS))
+    parser.add_argument("--columns", nargs="+", type=int, default=list(POINTS))
+    parser.add_argument("--rows", nargs="+", type=int, help="at which every width is measured, instead of its own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=12, help="replays a round (default: %(default)s)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.rows and (unknown := set(options.columns) - set(POINTS)):
+        parser.error(f"--columns {' '.join(map(str, sorted(unknown)))}: say at which --rows")
+    return options
 
 
 def measure(case: Case, contestants: dict, options: argparse.Namespace) -> list[dict]:

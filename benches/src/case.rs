@@ -209,6 +209,7 @@ enum Load {
     Cached,
     Streaming,
     Early,
+    EarlyCached,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -229,6 +230,7 @@ impl From<Spread> for Schedule {
                 Load::Cached => LoadHint::Cached,
                 Load::Streaming => LoadHint::Streaming,
                 Load::Early => LoadHint::Early,
+                Load::EarlyCached => LoadHint::EarlyCached,
             },
             store: match spread.store {
                 Store::Cached => StoreHint::Cached,
@@ -259,6 +261,7 @@ impl From<Schedule> for Spread {
                 LoadHint::Cached => Load::Cached,
                 LoadHint::Streaming => Load::Streaming,
                 LoadHint::Early => Load::Early,
+                LoadHint::EarlyCached => Load::EarlyCached,
             },
             store: match store {
                 StoreHint::Cached => Store::Cached,

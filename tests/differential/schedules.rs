@@ -37,9 +37,7 @@ pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
         programs_per_block,
         splits,
         unroll: rng.u32(1..=9),
-        load: rng
-            .choice([LoadHint::Cached, LoadHint::Streaming, LoadHint::Early])
-            .unwrap_or(LoadHint::Cached),
+        load: rng.choice(LoadHint::ALL).unwrap_or(LoadHint::Cached),
         store: rng
             .choice([StoreHint::Cached, StoreHint::Streaming])
             .unwrap_or(StoreHint::Cached),

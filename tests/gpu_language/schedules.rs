@@ -8,7 +8,7 @@ use crate::devices::on_every_device;
 
 fn schedules() -> Vec<Schedule> {
     let mut schedules = Vec::new();
-    for load in [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early] {
+    for load in LoadHint::ALL {
         for store in [StoreHint::Cached, StoreHint::Streaming] {
             for (threads, programs_per_block, splits, unroll, wide) in [
                 (32, 1, 1, 1, true),

@@ -251,9 +251,9 @@ impl Lower<'_> {
                 load.cache = Some(CacheHint::NoAllocate);
             }
             // A strong load is not moved below a condition that only the store has.
-            (None, LoadHint::Early) => {
+            (None, hint @ (LoadHint::Early | LoadHint::EarlyCached)) => {
                 load.order = Order::Strong(MemoryOrder::Relaxed, MemoryScope::Device);
-                load.cache = Some(CacheHint::NoAllocate);
+                load.cache = (hint == LoadHint::Early).then_some(CacheHint::NoAllocate);
             }
         }
     }

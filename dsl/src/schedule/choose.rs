@@ -44,10 +44,10 @@ impl Work {
             };
             return (schedule, Reason::Dependent);
         }
+        if self.is_alone(programs, machine) {
+            return (self.single_elements(programs, machine, alone(WARP, 1)), Reason::Alone);
+        }
         if self.is_short_and_ragged(machine) {
-            if self.is_alone(programs, machine) {
-                return (self.single_elements(programs, machine, alone(WARP, 1)), Reason::Alone);
-            }
             // A brief launch that waits for nothing does well with an access a thread, if rows are not the shortest.
             let is_shortest = self.elements <= u64::from(tuning.shortest_row);
             if is_shortest || self.is_indirect() || !self.is_brief(programs, machine) {
@@ -105,7 +105,8 @@ impl Work {
             paired,
             ..
         } = machine.tuning;
-        let turning = [brief, long, alone, kept_from, kept_until, written_until, paired];
+        let kept = [brief / ENDS, kept_from, kept_until, written_until];
+        let turning = [brief, long, alone, paired].into_iter().chain(kept);
         let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
         let beyond_tiny = first_of(u64::from(WARP) + 1);
         // Where a row of few is no more for a cluster of four blocks or eight.
@@ -171,25 +172,25 @@ impl Work {
             Reason::Direct => accesses >= machine.accesses(machine.tuning.paired),
             reason => reason == Reason::Long,
         };
-        !self.ragged && self.vectors <= 2 * PAIRED && self.loads == 1 && are_many
+        !self.ragged && self.vectors <= SHORT && self.loads == 1 && are_many
     }
 
     /// Whether the packets of which rows that begin anywhere are put together stay in L1, where the neighbours that need them too
     /// find them, and what is written in L2, where the ends of rows meet. Streaming is as fast or faster in smaller launches, where
-    /// only what is loaded begins anywhere, and where rows are short: of those that are hardly longer than their ends, where these
-    /// meet at once, as they do unless rows are scattered.
+    /// only what is loaded begins anywhere, and where rows are short, unless they are scattered: then ends meet late, and of those that
+    /// are hardly longer than their ends in launches of nearly any size.
     ///
-    /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`, and `schedules-short-h200.jsonl` of rows of 131).
+    /// Measured on an H200 with L2 cold (`benches/readings/schedules-long-h200.jsonl`, `schedules-short-h200.jsonl` of rows of 131, and
+    /// `versions-hints-h200.jsonl` of rows of 131 to 1023).
     fn keeps_neighbours(&self, programs: u64, machine: &Machine) -> bool {
         let tuning = &machine.tuning;
-        let (from, keeps) = match self.is_short_and_ragged(machine) {
-            true => (
-                tuning.alone,
-                self.indirect_store && self.elements <= u64::from(tuning.shortest_row),
-            ),
-            false => (tuning.kept_from, true),
+        let is_shortest = self.elements <= u64::from(tuning.shortest_row);
+        let from = match (self.is_short_and_ragged(machine), self.indirect_store) {
+            (true, false) => return false,
+            (true, true) if is_shortest => tuning.brief / ENDS,
+            _ => tuning.kept_from,
         };
-        self.ragged_store && keeps && self.vectors.saturating_mul(programs) >= machine.accesses(from)
+        self.ragged_store && self.vectors.saturating_mul(programs) >= machine.accesses(from)
     }
 
     /// Whether rows that are short and begin anywhere are moved element by element.
@@ -204,7 +205,8 @@ impl Work {
             (true, false) | (false, true) => tuning.brief,
             (false, false) => 0,
         };
-        !self.denies_narrow && self.vectors.saturating_mul(programs) < machine.accesses(until)
+        let is_brief_enough = self.vectors.saturating_mul(programs) < machine.accesses(until);
+        self.is_short_and_ragged(machine) && !self.denies_narrow && is_brief_enough
     }
 
     /// Of such rows, a thread has single elements.
@@ -222,12 +224,6 @@ impl Work {
             threads,
             unroll: self.elements.div_ceil(threads.into()) as u32,
             wide: false,
-            load: match base.load {
-                // What is scattered has its neighbours in a sector stored by others.
-                LoadHint::Streaming if self.indirect_store => LoadHint::Cached,
-                load => load,
-            },
-            store: self.store_of_ends(base),
             ..base
         };
         side_by_side(schedule, machine.tuning.shared_block, programs, machine)
@@ -241,7 +237,6 @@ impl Work {
             let threads = self.vectors.next_power_of_two().clamp(warp / 2, warp);
             Schedule {
                 threads: threads.min(self.elements.next_power_of_two()) as u32,
-                store: self.store_of_ends(base),
                 ..base
             }
         } else {
@@ -252,14 +247,6 @@ impl Work {
             }
         };
         side_by_side(schedule, EVEN as u32, programs, machine)
-    }
-
-    /// How rows are stored that are hardly more than their ends: those of scattered ones meet in L2, of others at once.
-    fn store_of_ends(&self, base: Schedule) -> StoreHint {
-        match self.indirect_store {
-            true => StoreHint::Cached,
-            false => base.store,
-        }
     }
 
     /// Whether rows are short and begin anywhere.
@@ -283,29 +270,45 @@ impl Work {
     /// just written its rows, and those behind it read them: what L2 can hold from one to the next is left there, unless it
     /// is so little that it is there anyway. Measured on an H200 (`benches/readings/pipeline-h200.jsonl`).
     fn hints(&self, programs: u64, machine: &Machine) -> (LoadHint, StoreHint) {
-        let tuning = &machine.tuning;
-        let accesses = self.vectors.saturating_mul(programs);
-        let is_within = |until| {
-            // The ends of short rows make cached stores dearer than what the next kernel finds by them is worth.
-            !self.is_short_and_ragged(machine)
-                && (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses)
-        };
-        let keeps_neighbours = self.keeps_neighbours(programs, machine);
+        let (is_read_again, is_written_again) = self.keeps(programs, machine);
+        // A store's condition that has to be loaded must not hold up what is stored, as it does with literals. Rows that are put
+        // together are not held up (`benches/readings/schedules-scattered-h200.jsonl`).
+        let is_held_up = self.indirect_store && !self.indirect_load && self.literal_bounds;
+        let is_put_together = self.ragged && is_read_again && !self.is_alone(programs, machine);
         // Rows that are a warp's work each are scattered sooner past the caches.
         let is_there = is_tiny(self.vectors, programs) && (!self.indirect_store || self.vectors < WARP.into());
-        let load = match () {
-            () if is_there => LoadHint::Cached,
-            () if is_within(tuning.kept_until) || keeps_neighbours => LoadHint::Cached,
-            // A store's condition that has to be loaded must not hold up what is stored, as it does with literals where rows are kept
-            // in the caches. Streaming loads that are not held up take as long (`benches/readings/schedules-scattered-h200.jsonl`).
-            () if self.indirect_store && !self.indirect_load && self.literal_bounds => LoadHint::Early,
-            () => tuning.load,
+        let load = match is_held_up && !is_put_together && !is_there {
+            true if is_read_again => LoadHint::EarlyCached,
+            true => LoadHint::Early,
+            false if is_read_again || is_there => LoadHint::Cached,
+            false => machine.tuning.load,
         };
-        let store = match is_within(tuning.written_until) || keeps_neighbours {
+        let store = match is_written_again {
             true => StoreHint::Cached,
-            false => tuning.store,
+            false => machine.tuning.store,
         };
         (load, store)
+    }
+
+    /// Whether the caches are to keep what is read, and what is written.
+    fn keeps(&self, programs: u64, machine: &Machine) -> (bool, bool) {
+        let tuning = &machine.tuning;
+        if self.keeps_neighbours(programs, machine) {
+            return (true, true);
+        }
+        // The ends of short rows make cached stores dearer than what the next kernel finds by them is worth.
+        if self.is_short_and_ragged(machine) {
+            return (false, false);
+        }
+        let accesses = self.vectors.saturating_mul(programs);
+        let is_within = |until| (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses);
+        // Measured on an H200 (`benches/readings/versions-hints-h200.jsonl`): short rows that are written to L2, and read past L1, take
+        // 1.01 to 1.03 of the time.
+        let read_until = match self.vectors <= SHORT {
+            true => tuning.written_until,
+            false => tuning.kept_until,
+        };
+        (is_within(read_until), is_within(tuning.written_until))
     }
 }
 
@@ -326,6 +329,12 @@ pub(super) const EVEN: u64 = 4 * WARP as u64;
 
 /// Threads of a program of which two share a block.
 const PAIRED: u64 = 2 * WARP as u64;
+
+/// Accesses of a short program: no more than two for each of so many threads.
+const SHORT: u64 = 2 * PAIRED;
+
+/// Rows that are hardly longer than their ends are scattered past the caches in launches of less than this part of a brief one.
+const ENDS: u32 = 4;
 
 /// A schedule for `programs` programs of `kernel` on `machine`.
 pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {

@@ -60,8 +60,7 @@ pub struct Tuning {
     pub short_row: u32,
     /// Elements up to which it is hardly longer than its ends.
     pub shortest_row: u32,
-    /// A launch of fewer accesses for each multiprocessor moves such rows element by element; in one of no fewer, rows that are short
-    /// leave in L1 and L2 what their neighbours need too.
+    /// A launch of fewer accesses for each multiprocessor moves such rows element by element.
     pub alone: u32,
     /// Single elements that a thread has in flight.
     pub single_elements: u32,

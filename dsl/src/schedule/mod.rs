@@ -73,6 +73,8 @@ pub enum LoadHint {
     /// As streaming, and issued before a condition on the store is known. ptxas (13.0) puts loads behind a condition that several
     /// stores have and that compares a loaded index with a literal; but then they wait for that index.
     Early,
+    /// As early, and left in the caches.
+    EarlyCached,
 }
 
 /// What a store asks of the caches.
@@ -212,12 +214,16 @@ impl Schedule {
 }
 
 impl LoadHint {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cached, Self::Streaming, Self::Early, Self::EarlyCached];
+
     /// Its name in texts.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cached => "Cached",
             Self::Streaming => "Streaming",
             Self::Early => "Early",
+            Self::EarlyCached => "Early cached",
         }
     }
 }

@@ -163,7 +163,7 @@ fn every_schedule_moves_the_same() {
         (64, 1, 3, 1),
         (1024, 1, 2, 1),
     ] {
-        for load in [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early] {
+        for load in LoadHint::ALL {
             let by = Schedule {
                 programs_per_block,
                 splits,

@@ -541,7 +541,7 @@ fn any_schedule(rng: &mut Rng) -> Schedule {
         programs_per_block,
         splits,
         unroll: rng.u32(1..5),
-        load: [LoadHint::Cached, LoadHint::Streaming, LoadHint::Early][rng.usize(0..3)],
+        load: LoadHint::ALL[rng.usize(0..4)],
         store: [StoreHint::Cached, StoreHint::Streaming][rng.usize(0..2)],
         wide: rng.u8(0..4) > 0,
     }

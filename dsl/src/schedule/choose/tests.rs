@@ -120,46 +120,33 @@ fn what_is_scattered_within_literals_is_loaded_before_it_is_known_whether_it_is_
         };
         assert_eq!((load(true), load(false)), (LoadHint::Early, LoadHint::Streaming));
     }
-    // What L1 is to keep for neighbours is left there.
-    let ragged = Work {
+    // So it is where the caches keep it, unless it is put together of what L1 keeps for neighbours.
+    let ragged = |vectors, elements| Work {
         indirect_store: true,
         literal_bounds: true,
         ragged: true,
         ragged_store: true,
-        ..moved(896, 7167)
+        ..moved(vectors, elements)
     };
-    assert_eq!(ragged.schedule(&Machine::H200, 4096).load, LoadHint::Cached);
+    for (work, programs, load) in [
+        (ragged(896, 7167), 4096, LoadHint::Cached),
+        (ragged(17, 131), 4096, LoadHint::EarlyCached),
+        (ragged(17, 131), 16_384, LoadHint::Cached),
+    ] {
+        assert_eq!(work.schedule(&Machine::H200, programs).load, load, "{work:?}");
+    }
+    let short = Work {
+        indirect_store: true,
+        literal_bounds: true,
+        ..moved(72, 576)
+    };
+    assert_eq!(short.schedule(&Machine::H200, 8192).load, LoadHint::EarlyCached);
 }
 
 #[test]
-fn short_rows_that_begin_anywhere_are_stored_past_the_caches_unless_they_are_scattered() {
-    let hints = |scatters: bool, programs| {
-        let work = Work {
-            indirect_load: !scatters,
-            indirect_store: scatters,
-            ragged: true,
-            ragged_store: true,
-            ..moved(16, 131)
-        };
-        let found = work.schedule(&Machine::H200, programs);
-        (found.wide, found.load, found.store)
-    };
-    let [streaming, cached] = [
-        (LoadHint::Streaming, StoreHint::Streaming),
-        (LoadHint::Cached, StoreHint::Cached),
-    ];
-    for (programs, wide) in [(64, false), (4096, false), (16_384, true)] {
-        assert_eq!(hints(false, programs), (wide, streaming.0, streaming.1));
-    }
-    for (programs, wide) in [(64, false), (16_384, true)] {
-        assert_eq!(hints(true, programs), (wide, cached.0, cached.1));
-    }
-}
-
-#[test]
-fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_and_of_short_ones_only_the_shortest_if_scattered()
- {
-    let schedule = |elements: u64, ragged_store, scatters: bool, programs| {
+fn what_neighbours_need_of_rows_that_begin_anywhere_is_kept_unless_launches_are_small_or_rows_short_and_not_scattered()
+{
+    let kept = |elements: u64, ragged_store, scatters: bool, programs| {
         let work = Work {
             indirect_load: !scatters,
             indirect_store: scatters,
@@ -168,19 +155,67 @@ fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_and_of_sh
             ..moved(elements / 8, elements)
         };
         let found = work.schedule(&Machine::H200, programs);
-        let (load, store) = (LoadHint::Cached, StoreHint::Cached);
-        let is_kept = (found.load == load, found.store == store);
-        assert_eq!(is_kept.0, is_kept.1, "{found}");
-        (found.unroll, is_kept.0)
+        let is_kept = found.store == StoreHint::Cached;
+        assert_eq!(found.load == LoadHint::Cached, is_kept, "{found}");
+        is_kept
     };
-    for scatters in [false, true] {
-        assert_eq!(schedule(7167, true, scatters, 16_384), (2, true));
-        assert_eq!(schedule(131, true, scatters, 65_536), (1, scatters));
-        // Only what is loaded begins anywhere.
-        assert_eq!(schedule(7168, false, scatters, 16_384), (2, false));
+    // Rows whose launches are kept from some number of programs on. Ends of scattered ones meet late.
+    for (elements, scatters, programs) in [
+        (131, true, 512),
+        (575, true, 7437),
+        (7167, false, 590),
+        (7167, true, 590),
+    ] {
+        assert!(kept(elements, true, scatters, programs), "{elements} {scatters}");
+        assert!(kept(elements, true, scatters, 100 * programs), "{elements} {scatters}");
+        assert!(!kept(elements, true, scatters, programs - 1), "{elements} {scatters}");
     }
+    for programs in [64, 4096, 65_536] {
+        for elements in [131, 575] {
+            assert!(!kept(elements, true, false, programs), "{elements} {programs}");
+        }
+        // Where only what is loaded begins anywhere, no ends are shared.
+        assert!(!kept(576, false, true, programs), "{programs}");
+    }
+    assert!(!kept(7168, false, true, 16_384));
+}
+
+#[test]
+fn short_rows_leave_in_the_caches_both_of_what_they_read_and_write_or_neither() {
+    let kept = |vectors, scatters: bool, programs| {
+        let work = Work {
+            indirect_load: !scatters,
+            indirect_store: scatters,
+            ..moved(vectors, 8 * vectors)
+        };
+        let found = work.schedule(&Machine::H200, programs);
+        (found.load == LoadHint::Cached, found.store == StoreHint::Cached)
+    };
+    let [neither, written, both] = [(false, false), (false, true), (true, true)];
     for scatters in [false, true] {
-        assert_eq!(schedule(575, true, scatters, 16_384), (2, false));
+        for (programs, found) in [(7300, neither), (7400, both), (16_384, both), (29_200, neither)] {
+            assert_eq!(kept(72, scatters, programs), found, "{programs}");
+        }
+        // Of long ones L2 had better hold what the next kernel reads.
+        for (programs, found) in [(500, neither), (600, both), (1500, written), (2400, neither)] {
+            assert_eq!(kept(896, scatters, programs), found, "{programs}");
+        }
+    }
+}
+
+#[test]
+fn long_launches_of_rows_that_begin_anywhere_have_two_accesses_of_a_thread_under_way() {
+    for (elements, ragged_store) in [(7167, true), (7168, false)] {
+        for scatters in [false, true] {
+            let work = Work {
+                indirect_load: !scatters,
+                indirect_store: scatters,
+                ragged: true,
+                ragged_store,
+                ..moved(elements / 8, elements)
+            };
+            assert_eq!(work.schedule(&Machine::H200, 16_384).unroll, 2);
+        }
     }
     // A row that is longer than what few blocks do in one trip has more of them.
     let long = Work {
@@ -190,8 +225,6 @@ fn long_launches_of_rows_that_begin_anywhere_keep_what_neighbours_need_and_of_sh
         ..moved(1 << 15, (1 << 18) + 1)
     };
     assert_eq!(long.schedule(&Machine::H200, 65).splits, 64);
-    // Too few.
-    assert!(!schedule(7167, true, false, 64).1 && !schedule(575, true, false, 1024).1);
 }
 
 #[test]
