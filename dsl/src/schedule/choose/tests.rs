@@ -193,7 +193,7 @@ fn short_rows_leave_in_the_caches_both_of_what_they_read_and_write_or_neither() 
     };
     let [neither, written, both] = [(false, false), (false, true), (true, true)];
     for scatters in [false, true] {
-        for (programs, found) in [(7300, neither), (7400, both), (16_384, both), (29_200, neither)] {
+        for (programs, found) in [(7300, neither), (7400, both), (14_600, both), (14_700, neither)] {
             assert_eq!(kept(72, scatters, programs), found, "{programs}");
         }
         // Of long ones L2 had better hold what the next kernel reads.
