@@ -11,9 +11,10 @@ rows, at points of their own, between 3a4222d and the build that brought tables 
 and others that L2 can hold, at points of their own, between 3a4222d and the build that left them there (from 512 rows of 7168 on;
 now from 589 on, and no short rows that begin anywhere); `versions-widths-h200.jsonl` all but 7168 columns between 3740194 and the
 build that keeps in the caches what rows that begin anywhere share, those of 128 in a run of their own; `versions-scattered-h200.jsonl` rows
-of 128, 4096 and 5120, at points of their own, between 6235e53 and f20be6b but for loads within literal bounds; and `versions-h200.jsonl` sets the build
-before there was a thread IR beside this one: that build captured launches of single rows which it had not warmed up, so that four of
-its cases are errors.
+of 128, 4096 and 5120, at points of their own, between 6235e53 and f20be6b but for loads within literal bounds; `versions-hints-h200.jsonl`
+short rows, at points of their own, between 7dfdad1 and 90af563, which still keeps of aligned ones what L2 does not hold twice; and
+`versions-h200.jsonl` sets the build before there was a thread IR beside this one: that build captured launches of single rows which
+it had not warmed up, so that four of its cases are errors.
 """
 
 import argparse
