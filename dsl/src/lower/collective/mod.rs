@@ -4,10 +4,12 @@
 //! Nothing here depends on the number of threads but the time it takes: the order in which elements are combined is the
 //! one that [`Expression::Reduce`] and [`Expression::Scan`] state.
 
+mod across;
 mod count;
 mod keys;
 mod long;
 mod network;
+mod partial;
 mod reduce;
 mod scan;
 mod select;

@@ -5,7 +5,7 @@
 
 use super::super::{Lower, LowerError};
 use super::keys::{Entry, last_word};
-use super::reduce::Partial;
+use super::partial::Partial;
 use crate::arithmetic;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{BinaryOp, Combine, CompareOp, Handle, Literal, Reduction};
