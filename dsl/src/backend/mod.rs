@@ -19,7 +19,7 @@ pub fn entry(kernel: &Kernel) -> String {
 }
 
 /// The statements ahead of the first that may store to another block's shared memory, which is there once that block has begun, and the
-/// others. `None` if none does.
+/// others. `None` if none does, or all blocks have met before.
 fn parted_at_first_told(kernel: &Kernel) -> Option<[&[(Statement, Span)]; 2]> {
     let (before, behind) = kernel.body.iter().as_slice().split_at(kernel.first_told()?);
     Some([before, behind])

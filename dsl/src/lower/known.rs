@@ -63,11 +63,14 @@ impl Lower<'_> {
         else {
             return false;
         };
+        if of != left {
+            return false;
+        }
         // Each element meets what its own line was reduced to.
         let (own, line) = (kernel.ty(left).shape, kernel.ty(line).shape);
         let mut kept = own.extents().to_vec();
         kept[usize::from(axis)] = 1;
-        of == left && (line.elements() == 1 || line.extents() == kept)
+        line.elements() == 1 || line.extents() == kept
     }
 
     /// The divisor of a quotient that multiplying makes: a positive literal, of what is large enough and no NaN.

@@ -75,7 +75,7 @@ pub struct Tuning {
     pub kept_from: u32,
     /// One of no fewer does not leave what it reads: L2 does not hold both.
     pub kept_until: u32,
-    /// One of no fewer does not leave what it writes either.
+    /// One of no fewer does not leave what it writes either; of short rows, one that does not leave what it reads.
     pub written_until: u32,
     /// How other loads of what is moved treat the caches.
     pub load: LoadHint,

@@ -73,7 +73,7 @@ pub enum LoadHint {
     /// As streaming, and issued before a condition on the store is known. ptxas (13.0) puts loads behind a condition that several
     /// stores have and that compares a loaded index with a literal; but then they wait for that index.
     Early,
-    /// As early, and left in the caches.
+    /// As early, and left in L2; past L1, which loads that come that early do not use.
     EarlyCached,
 }
 

@@ -51,14 +51,26 @@ impl Kernel {
         self.threads.saturating_mul(self.cluster)
     }
 
-    /// Where the first statement stands in the body that may store to another block's shared memory.
+    /// Where the first statement stands in the body ahead of which the blocks of a cluster have to meet, or do not know of each other that
+    /// they have begun: it may store to another block's shared memory, or has them meet only somewhere in it. `None` if none does, or
+    /// they have met before.
     pub(crate) fn first_told(&self) -> Option<usize> {
+        let meet = |statement: &Statement| {
+            let all = self.cluster_threads();
+            matches!(statement, Statement::Barrier { group } if self.cluster > 1 && *group == all)
+        };
         let tells = |statement: &Statement| matches!(statement, Statement::Store(store) if store.block.is_some());
-        self.body.iter().position(|(statement, _)| {
+        for (at, (statement, _)) in self.body.iter().enumerate() {
+            if meet(statement) {
+                return None;
+            }
             let mut found = tells(statement);
-            statement.for_each_block(|block| block.walk(&mut |inner, _| found |= tells(inner)));
-            found
-        })
+            statement.for_each_block(|block| block.walk(&mut |inner, _| found |= tells(inner) || meet(inner)));
+            if found {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// The type of what an operand stands for. What moves with a lane has as many lanes.

@@ -4,9 +4,10 @@ use fastrand::Rng;
 
 use super::run::{Argument, bind, check, launched, schedule};
 use super::wide::Case;
+use crate::backend::{cuda, ptx};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{BinaryOp, Combine, Expression, Kernel, Reduction, Shape, UnaryOp};
+use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Kernel, Layout, ParameterKind, Reduction, Shape, UnaryOp};
 use crate::lower::{LowerError, Lowered, lower};
 use crate::schedule::{Machine, Schedule, ScheduleError, choose};
 use crate::thread::verify::verify;
@@ -30,12 +31,29 @@ fn reduced(b: &mut Builder, value: Value, reduction: Reduction) -> Value {
     })
 }
 
+/// Places on a line: most often each element's own, or some behind it, the other way round, or as an index says.
+fn places(b: &mut Builder, rng: &mut Rng, columns: Value, extent: u32) -> Value {
+    let way = rng.u8(0..12);
+    match way {
+        0 | 1 => {
+            let by = b.index([1, 8][usize::from(way)]);
+            b.add(columns, by)
+        }
+        2 => {
+            let last = b.index(i64::from(extent) - 1);
+            b.binary(BinaryOp::Subtract, last, columns)
+        }
+        3 => b.load(4, &[columns]),
+        _ => columns,
+    }
+}
+
 /// A row of what random operations and reductions make of rows, and a number of each.
 fn random(rng: &mut Rng, extent: u32) -> (Kernel, Vec<Argument>) {
     let element = [F32, F32, ElementType::BF16, ElementType::I32][rng.usize(0..4)];
     let computed = if element == ElementType::BF16 { F32 } else { element };
     let programs = 3;
-    let line = [u64::from(extent)];
+    let line = [u64::from(extent) + 16];
     let rows = [programs, line[0]];
     let mut b = Builder::new("lines");
     let bits = |at: u64| match element {
@@ -50,16 +68,23 @@ fn random(rng: &mut Rng, extent: u32) -> (Kernel, Vec<Argument>) {
         Argument::tensor(element, &rows, 0, bits),
         Argument::tensor(element, &line, 0, |at| bits(at + 99)),
         Argument::tensor(computed, &[programs], 0, |_| 0),
+        // No place twice, where the extent is no multiple of 7.
+        Argument::tensor(ElementType::I64, &line, 0, |at| (at * 7 + 3) % u64::from(extent)),
     ];
-    for (number, (rank, element)) in [(2, computed), (2, element), (1, element), (1, computed)]
-        .into_iter()
-        .enumerate()
-    {
+    let types = [
+        (2, computed),
+        (2, element),
+        (1, element),
+        (1, computed),
+        (1, ElementType::I64),
+    ];
+    for (number, (rank, element)) in types.into_iter().enumerate() {
         let tensor = b.tensor(&format!("t{number}"), element, rank);
         b.tensor_mut(tensor).mutable = matches!(number, 0 | 3);
     }
     let (row, columns) = (b.program(0), b.arange(extent));
-    let (own, weights) = (b.load(1, &[row, columns]), b.load(2, &[columns]));
+    let [own, weights, stored] = [(); 3].map(|()| places(&mut b, rng, columns, extent));
+    let (own, weights) = (b.load(1, &[row, own]), b.load(2, &[weights]));
     let mut tiles = [own, weights].map(|tile| b.cast(tile, computed)).to_vec();
     let shape = b.shape(tiles[0]);
     let mut numbers = Vec::new();
@@ -97,13 +122,18 @@ fn random(rng: &mut Rng, extent: u32) -> (Kernel, Vec<Argument>) {
         None => reduced(&mut b, last, Reduction::Combine(Combine::Operator(BinaryOp::Max))),
     };
     if rng.bool() {
-        b.store(0, &[row, columns], last);
+        b.store(0, &[row, stored], last);
     }
     let number = b.reshape(number, &[1]);
     let row = b.stretch(row, Shape::new(&[1]).expect("a shape"));
     b.store(3, &[row], number);
     let mut kernel = b.launch(programs as i64);
     bind(&mut kernel, &arguments, true);
+    if rng.u8(0..8) == 0
+        && let ParameterKind::Tensor(out) = &mut kernel.parameters[0].kind
+    {
+        out.layout = Layout::Strided;
+    }
     (kernel, arguments)
 }
 
@@ -127,8 +157,7 @@ fn blocks_of_a_cluster_find_what_one_block_finds() {
         if fits.is_ok() {
             let lowered = check(&kernel, &by, &arguments);
             assert_eq!(lowered.kernel.cluster, by.splits);
-            assert!(lowered.kernel.first_told().is_some(), "{}", lowered.kernel);
-            met += 1;
+            met += usize::from(tells_in_order(&lowered) > 0);
         }
     }
     assert!(met > 80, "{met}");
@@ -156,11 +185,17 @@ fn what_is_chosen_for_a_cluster_is_lowered() {
 }
 
 fn softmax(extent: u32, by: &Schedule) -> Lowered {
+    softmax_of(extent, by, |_, _, value| value)
+}
+
+/// Softmax of rows of what is made of a row, its columns and its elements.
+fn softmax_of(extent: u32, by: &Schedule, made: impl Fn(&mut Builder, [Value; 2], Value) -> Value) -> Lowered {
     let extents = [3, u64::from(extent)];
     let mut case = Case::new(&[(F32, &extents), (F32, &extents)]);
     let b = &mut case.b;
     let (row, columns) = (b.program(0), b.arange(extent));
     let value = b.load(1, &[row, columns]);
+    let value = made(b, [row, columns], value);
     let shape = b.shape(value);
     let most = reduced(b, value, Reduction::Combine(Combine::Operator(BinaryOp::Max)));
     let most = b.stretch(most, shape);
@@ -173,7 +208,95 @@ fn softmax(extent: u32, by: &Schedule) -> Lowered {
     let sum = b.stretch(sum, shape);
     let value = b.binary(BinaryOp::Divide, exponential, sum);
     b.store(0, &[row, columns], value);
-    case.lowered_by(3, false, by)
+    case.lowered_by(3, true, by)
+}
+
+/// Where threads arrive at meetings of all blocks, wait for them and store to other blocks, in both texts: no block arrives twice at once,
+/// none is told anything before all have begun, nor after it may have ended.
+fn tells_in_order(lowered: &Lowered) -> usize {
+    let told = lowered.kernel.first_told().is_some();
+    let ptx = ptx::print(&lowered.kernel, ptx::Target::new(90).expect("a target")).expect("a text");
+    let texts = [cuda::print(&lowered.kernel), ptx.text];
+    let stores = texts.map(|text| {
+        let marks = ["barrier.cluster.arrive", "barrier.cluster.wait", "st.shared::cluster"];
+        let found = |(mark, number): (&str, usize)| {
+            text.match_indices(mark)
+                .map(move |(at, _)| (at, number))
+                .collect::<Vec<_>>()
+        };
+        let mut order: Vec<_> = marks.into_iter().zip(0..).flat_map(found).collect();
+        order.sort_unstable();
+        let (mut is_between, mut have_met, mut untaken, mut stores) = (false, false, false, 0);
+        for (_, mark) in order {
+            match mark {
+                0 => {
+                    assert!(!is_between, "{text}");
+                    (is_between, untaken) = (true, false);
+                }
+                1 => {
+                    assert!(is_between, "{text}");
+                    (is_between, have_met) = (false, true);
+                }
+                _ => {
+                    assert!(have_met && !is_between, "{text}");
+                    untaken = true;
+                    stores += 1;
+                }
+            }
+        }
+        assert!(!is_between && !untaken, "{text}");
+        stores
+    });
+    assert!(!told || stores[0] > 0);
+    assert_eq!(stores[0] > 0, stores[1] > 0);
+    stores[0]
+}
+
+/// What nobody reads is no longer told, but its barrier is still there: then blocks have met before they tell anything.
+#[test]
+fn blocks_of_a_cluster_arrive_once_for_each_meeting_and_tell_each_other_only_while_all_are_there() {
+    let by = in_cluster(64, 4);
+    let mean = |b: &mut Builder, value: Value| {
+        let shape = b.shape(value);
+        let mean = reduced(b, value, Reduction::Combine(Combine::Operator(BinaryOp::Add)));
+        b.stretch(mean, shape)
+    };
+    let of_none = softmax_of(2048, &by, |b, [_, columns], value| {
+        let mean = mean(b, value);
+        let end = b.index(2048);
+        let inside = b.compare(CompareOp::Less, columns, end);
+        b.emit(Expression::Select {
+            condition: inside,
+            accept: value,
+            reject: mean,
+        })
+    });
+    let stored_nowhere = softmax_of(2048, &by, |b, [row, columns], value| {
+        let mean = mean(b, value);
+        let by = b.index(2048);
+        let beyond = b.add(columns, by);
+        b.store(0, &[row, beyond], mean);
+        value
+    });
+    for dead in [of_none, stored_nowhere] {
+        let mut barriers = 0;
+        dead.kernel
+            .body
+            .walk(&mut |statement, _| barriers += usize::from(matches!(statement, Statement::Barrier { .. })));
+        assert_eq!(barriers, 3, "{}", dead.kernel);
+        assert!(tells_in_order(&dead) > 0);
+    }
+    assert!(tells_in_order(&softmax(2048, &by)) > 0);
+    let mut told = 0;
+    for seed in 0..60 {
+        let mut rng = Rng::with_seed(seed);
+        let extent = [1024, 2504][rng.usize(0..2)];
+        let (kernel, _) = random(&mut rng, extent);
+        let kernel = if rng.bool() { checked(kernel) } else { kernel };
+        let lowered = lower(&kernel, &in_cluster(32, rng.u32(2..=8))).expect("a schedule that fits");
+        told += usize::from(tells_in_order(&lowered) > 0);
+    }
+    assert!(told > 50, "{told}");
 }
 
 #[test]

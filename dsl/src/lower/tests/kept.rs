@@ -4,7 +4,7 @@ use super::run::schedule;
 use super::wide::{Case, is_wide, loads, stores};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Reduction, UnaryOp};
+use crate::ir::{BinaryOp, Combine, CompareOp, Expression, Reduction, Shape, UnaryOp};
 use crate::lower::Lowered;
 use crate::schedule::Schedule;
 use crate::thread::{Operation, Statement, passes::Why};
@@ -512,4 +512,40 @@ fn many_long_lines_are_not_all_handed_over_at_once() {
     b.store(0, &[row, cols], all);
     let lowered = case.lowered_by(2, false, &schedule(256, 4));
     assert!(lowered.kernel.shared_bytes() < 70 << 10);
+}
+
+/// What is subtracted from is no row of what the largest is of: a number, or a column.
+#[test]
+fn exponentials_of_anything_less_the_largest_of_rows_are_computed() {
+    for wide in [false, true] {
+        let mut case = Case::new(&[(F32, &[8]), (F32, &[8, 128]), (F32, &[8])]);
+        let b = &mut case.b;
+        let (rows, columns) = (b.arange(8), b.arange(128));
+        let both = Shape::new(&[8, 128]).expect("a shape");
+        let [row, column] = [(rows, [8, 1]), (columns, [1, 128])].map(|(index, extents)| {
+            let index = b.reshape(index, &extents);
+            b.stretch(index, both)
+        });
+        let tile = b.load(1, &[row, column]);
+        let most = match wide {
+            true => reduced(b, tile, BinaryOp::Max),
+            false => {
+                let zero = b.index(0);
+                let row = b.load(1, &[zero, columns]);
+                reduced(b, row, BinaryOp::Max)
+            }
+        };
+        let (old, place) = match wide {
+            true => (b.load(2, &[rows]), rows),
+            false => {
+                let zero = b.index(0);
+                (b.load(2, &[zero]), zero)
+            }
+        };
+        let most = if wide { b.reshape(most, &[8]) } else { most };
+        let less = b.binary(BinaryOp::Subtract, old, most);
+        let exponential = function(b, UnaryOp::Exp, less);
+        b.store(0, &[place], exponential);
+        case.lowered_by(1, false, &schedule(32, 1));
+    }
 }

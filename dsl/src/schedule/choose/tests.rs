@@ -317,6 +317,12 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             let others = machine.tuning.neighbours();
             machine.tuning = others[random.usize(..others.len())].2;
         }
+        if random.bool() {
+            let tuning = &mut machine.tuning;
+            for number in [&mut tuning.kept_from, &mut tuning.kept_until, &mut tuning.written_until] {
+                *number = random.u32(..20_000);
+            }
+        }
         let digits = random.u32(1..31);
         let programs = random.u64(..1 << digits);
         let regime = work.regime(&machine, programs);
