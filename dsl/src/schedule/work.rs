@@ -6,7 +6,7 @@ use super::VECTOR_BYTES;
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
 use crate::analysis::lines::{handed_over, is_costly, reduces_lines};
-use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol};
+use crate::ir::{Access, Expression, Handle, Kernel, Layout, Statement, Symbol, TensorParameter};
 
 /// How much one program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Work {
     pub stores_line: bool,
     /// Whether such a line begins anywhere.
     pub ragged_line: bool,
+    /// Whether elements are stored in another order than they have on their line, or further apart.
+    pub reorders: bool,
     /// Whether it reads what it writes.
     pub in_place: bool,
     /// Whether its author denies that an access is narrow.
@@ -105,6 +107,7 @@ impl Work {
             ragged_store: false,
             stores_line: false,
             ragged_line: false,
+            reorders: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
@@ -136,6 +139,7 @@ impl Work {
                         ragged = ragged.max(elements);
                     }
                     work.ragged |= work.ragged_store;
+                    work.reorders |= reorders(kernel, access, *value);
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
                     *value
@@ -233,6 +237,22 @@ fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool
         by.saturating_mul(size)
     });
     !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
+}
+
+/// Whether the elements of a tile are stored in another order than they have on their line, or further apart.
+fn reorders(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
+    if kernel.ty(tile).shape.elements() == 1 {
+        return false;
+    }
+    let mut along = access.indices.last().copied();
+    while let Some(Expression::Reshape { value, .. } | Expression::Broadcast { value, .. }) =
+        along.map(|index| &kernel.expressions[index])
+    {
+        along = Some(*value);
+    }
+    let counts = along.is_some_and(|index| matches!(kernel.expressions[index], Expression::Arange(_)));
+    let is_strided = |parameter: &TensorParameter| parameter.layout == Layout::Strided;
+    !counts || kernel.tensor(access.tensor).is_some_and(is_strided)
 }
 
 /// Whether a loaded index of an access is compared with literals only.

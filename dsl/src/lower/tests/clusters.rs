@@ -184,6 +184,55 @@ fn what_is_chosen_for_a_cluster_is_lowered() {
     assert!(clusters > 100, "{clusters}");
 }
 
+/// What one block's threads hand each other, those of a cluster compute again: so it is left to one block, but for who asks.
+#[test]
+fn rows_that_are_stored_in_another_order_are_left_to_one_block() {
+    let stored = |by: i64, layout: Layout| {
+        let mut b = Builder::new("stored");
+        for number in 0..2 {
+            let tensor = b.tensor(&format!("t{number}"), F32, 2);
+            b.tensor_mut(tensor).mutable = number == 0;
+        }
+        let (row, columns) = (b.program(0), b.arange(7168));
+        let value = b.load(1, &[row, columns]);
+        let exponential = b.emit(Expression::Unary {
+            op: UnaryOp::Exp,
+            value,
+        });
+        let shape = b.shape(value);
+        let sum = reduced(
+            &mut b,
+            exponential,
+            Reduction::Combine(Combine::Operator(BinaryOp::Add)),
+        );
+        let sum = b.stretch(sum, shape);
+        let value = b.binary(BinaryOp::Divide, exponential, sum);
+        let columns = match by {
+            0 => columns,
+            _ => {
+                let by = b.index(by);
+                b.add(columns, by)
+            }
+        };
+        b.store(0, &[row, columns], value);
+        let mut kernel = b.launch(3);
+        let tensor = Argument::tensor(F32, &[3, 7184], 0, |_| 0);
+        bind(&mut kernel, &[tensor.clone(), tensor], true);
+        if let ParameterKind::Tensor(out) = &mut kernel.parameters[0].kind {
+            out.layout = layout;
+        }
+        for by in [in_cluster(224, 4), choose(&kernel, &Machine::H200, 3)] {
+            let lowered = lower(&kernel, &by).expect("a schedule that fits");
+            assert_eq!(verify(&lowered.kernel), Ok(()));
+        }
+        choose(&kernel, &Machine::H200, 3).splits
+    };
+    assert_eq!(stored(0, Layout::Contiguous), 4);
+    for (by, layout) in [(0, Layout::Strided), (1, Layout::Contiguous), (8, Layout::Contiguous)] {
+        assert_eq!(stored(by, layout), 1, "{by} {layout:?}");
+    }
+}
+
 fn softmax(extent: u32, by: &Schedule) -> Lowered {
     softmax_of(extent, by, |_, _, value| value)
 }
