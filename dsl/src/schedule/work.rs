@@ -32,8 +32,8 @@ pub struct Work {
     pub stores_line: bool,
     /// Whether such a line begins anywhere.
     pub ragged_line: bool,
-    /// Whether elements are stored in another order than they have on their line, or further apart.
-    pub reorders: bool,
+    /// Whether elements are stored at other places of a row than they have on their line, or further apart.
+    pub stores_elsewhere: bool,
     /// Whether it reads what it writes.
     pub in_place: bool,
     /// Whether its author denies that an access is narrow.
@@ -107,7 +107,7 @@ impl Work {
             ragged_store: false,
             stores_line: false,
             ragged_line: false,
-            reorders: false,
+            stores_elsewhere: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
@@ -139,7 +139,7 @@ impl Work {
                         ragged = ragged.max(elements);
                     }
                     work.ragged |= work.ragged_store;
-                    work.reorders |= reorders(kernel, access, *value);
+                    work.stores_elsewhere |= is_elsewhere(kernel, access, *value);
                     work.indirect_store |= loaded(access);
                     work.literal_bounds |= is_bounded_by_literals(kernel, access);
                     *value
@@ -239,8 +239,8 @@ fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool
     !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
 }
 
-/// Whether the elements of a tile are stored in another order than they have on their line, or further apart.
-fn reorders(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
+/// Whether an access puts the elements of a tile at other places of a row than they have on their line, or further apart.
+fn is_elsewhere(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
     if kernel.ty(tile).shape.elements() == 1 {
         return false;
     }

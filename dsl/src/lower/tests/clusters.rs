@@ -186,7 +186,7 @@ fn what_is_chosen_for_a_cluster_is_lowered() {
 
 /// What one block's threads hand each other, those of a cluster compute again: so it is left to one block, but for who asks.
 #[test]
-fn rows_that_are_stored_in_another_order_are_left_to_one_block() {
+fn rows_whose_elements_are_stored_elsewhere_than_in_their_places_are_left_to_one_block() {
     let stored = |by: i64, layout: Layout| {
         let mut b = Builder::new("stored");
         for number in 0..2 {
