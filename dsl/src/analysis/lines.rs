@@ -43,8 +43,8 @@ pub(crate) fn only_reduces(kernel: &Kernel) -> bool {
     })
 }
 
-/// Whether all tiles of a kernel are lines of so many elements as one another, of which no element goes to another place, and some are
-/// reduced to one element, which decides nothing.
+/// Whether all tiles of a kernel are lines of so many elements as one another, whose elements keep their places until they are
+/// stored, and some are reduced to one element, which decides nothing.
 pub(crate) fn reduces_lines(kernel: &Kernel) -> bool {
     let mut lines = kernel.expressions.iter().map(|(value, _)| kernel.ty(value).shape);
     let Some(line) = lines.find(|shape| shape.elements() > 1) else {

@@ -294,7 +294,7 @@ impl Lower<'_> {
                     let indexes = access.operands().any(|operand| self.made_of(operand, what));
                     let is_made_of = self.is_made_of_handed_over(*value, what, all) && self.has_room_to_hand(what);
                     // Blocks of a cluster hand each other nothing.
-                    let by_others = self.schedule.splits == 1 && (is_made_of || self.may_be_handed_over(what));
+                    let by_others = self.b.kernel().cluster == 1 && (is_made_of || self.may_be_handed_over(what));
                     !indexes && self.is_where(*value, what) && (by_others || self.stores_as_held(access, shape))
                 }
             };

@@ -136,7 +136,7 @@ impl Work {
         match self.is_indirect() {
             false => (share(1, 1), Reason::Direct),
             true if self.is_brief(programs, machine) => (share(1, 1), Reason::Brief),
-            true if self.vectors.saturating_mul(programs) < machine.accesses(tuning.long) => {
+            true if !self.takes(tuning.long, programs, machine) => {
                 let accesses = self.loads * if self.ragged { 2 } else { 1 };
                 // No more than a warp has to have of the whole row: with more, lanes would be idle.
                 let most = self.vectors.div_ceil(WARP.into());
@@ -167,9 +167,8 @@ impl Work {
     /// Where a row's place is loaded first, those of 576 elements take 0.91 to 0.92 of the time at 65,536 programs
     /// (`benches/readings/schedules-long-h200.jsonl`).
     fn shares_blocks(&self, programs: u64, machine: &Machine, reason: Reason) -> bool {
-        let accesses = self.vectors.saturating_mul(programs);
         let are_many = match reason {
-            Reason::Direct => accesses >= machine.accesses(machine.tuning.paired),
+            Reason::Direct => self.takes(machine.tuning.paired, programs, machine),
             reason => reason == Reason::Long,
         };
         !self.ragged && self.vectors <= SHORT && self.loads == 1 && are_many
@@ -190,7 +189,7 @@ impl Work {
             (true, true) if is_shortest => tuning.brief / ENDS,
             _ => tuning.kept_from,
         };
-        self.ragged_store && self.vectors.saturating_mul(programs) >= machine.accesses(from)
+        self.ragged_store && self.takes(from, programs, machine)
     }
 
     /// Whether rows that are short and begin anywhere are moved element by element.
@@ -205,8 +204,7 @@ impl Work {
             (true, false) | (false, true) => tuning.brief,
             (false, false) => 0,
         };
-        let is_brief_enough = self.vectors.saturating_mul(programs) < machine.accesses(until);
-        self.is_short_and_ragged(machine) && !self.denies_narrow && is_brief_enough
+        self.is_short_and_ragged(machine) && !self.denies_narrow && !self.takes(until, programs, machine)
     }
 
     /// Of such rows, a thread has single elements.
@@ -261,7 +259,12 @@ impl Work {
 
     /// Whether the launch takes not much longer than the memory's latency.
     fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
-        self.vectors.saturating_mul(programs) < machine.accesses(machine.tuning.brief)
+        !self.takes(machine.tuning.brief, programs, machine)
+    }
+
+    /// Whether a launch takes no fewer accesses than so many for each multiprocessor.
+    fn takes(&self, of_each: u32, programs: u64, machine: &Machine) -> bool {
+        self.vectors.saturating_mul(programs) >= machine.accesses(of_each)
     }
 
     /// How loads and stores treat the caches.
@@ -300,8 +303,8 @@ impl Work {
         if self.is_short_and_ragged(machine) {
             return (false, false);
         }
-        let accesses = self.vectors.saturating_mul(programs);
-        let is_within = |until| (machine.accesses(tuning.kept_from)..machine.accesses(until)).contains(&accesses);
+        let takes = |of_each| self.takes(of_each, programs, machine);
+        let is_within = |until| takes(tuning.kept_from) && !takes(until);
         // Measured on an H200 with L2 cold, short rows that are read past L1 but left in L2 where they are written take 1.03 to 1.07 of the
         // time of those that pass both.
         let written_until = match self.vectors <= SHORT {

@@ -51,14 +51,17 @@ impl Kernel {
         self.threads.saturating_mul(self.cluster)
     }
 
+    /// Whether a barrier of so many threads is one of all blocks of a cluster.
+    pub(crate) const fn is_of_cluster(&self, group: u32) -> bool {
+        group > self.threads
+    }
+
     /// Where the first statement stands in the body ahead of which the blocks of a cluster have to meet, or do not know of each other that
     /// they have begun: it may store to another block's shared memory, or has them meet only somewhere in it. `None` if none does, or
     /// they have met before.
     pub(crate) fn first_told(&self) -> Option<usize> {
-        let meet = |statement: &Statement| {
-            let all = self.cluster_threads();
-            matches!(statement, Statement::Barrier { group } if self.cluster > 1 && *group == all)
-        };
+        let meet =
+            |statement: &Statement| matches!(statement, Statement::Barrier { group } if self.is_of_cluster(*group));
         let tells = |statement: &Statement| matches!(statement, Statement::Store(store) if store.block.is_some());
         for (at, (statement, _)) in self.body.iter().enumerate() {
             if meet(statement) {

@@ -129,7 +129,7 @@ impl Writer<'_> {
                 false => self.line("__syncwarp();"),
             };
         }
-        if group > self.kernel.threads {
+        if self.kernel.is_of_cluster(group) {
             self.line("__syncwarp();");
             return self.simple("barrier.cluster.arrive; barrier.cluster.wait;");
         }

@@ -141,7 +141,7 @@ impl Writer<'_> {
         if group <= WARP {
             return;
         }
-        if group > self.kernel.threads {
+        if self.kernel.is_of_cluster(group) {
             self.line("barrier.cluster.arrive;");
             return self.line("barrier.cluster.wait;");
         }

@@ -32,6 +32,17 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
     }
 }
 
+/// A row that begins anywhere, or is loaded from anywhere, and is scattered or gathered.
+fn begins_anywhere(elements: u64, ragged_store: bool, scatters: bool) -> Work {
+    Work {
+        indirect_load: !scatters,
+        indirect_store: scatters,
+        ragged: true,
+        ragged_store,
+        ..moved(elements / 8, elements)
+    }
+}
+
 #[test]
 fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
     let rows = |elements: u64, ragged, denies_narrow, programs| {
@@ -148,13 +159,7 @@ fn what_is_scattered_within_literals_is_loaded_before_it_is_known_whether_it_is_
 fn what_neighbours_need_of_rows_that_begin_anywhere_is_kept_unless_launches_are_small_or_rows_short_and_not_scattered()
 {
     let kept = |elements: u64, ragged_store, scatters: bool, programs| {
-        let work = Work {
-            indirect_load: !scatters,
-            indirect_store: scatters,
-            ragged: true,
-            ragged_store,
-            ..moved(elements / 8, elements)
-        };
+        let work = begins_anywhere(elements, ragged_store, scatters);
         let found = work.schedule(&Machine::H200, programs);
         let is_kept = found.store == StoreHint::Cached;
         assert_eq!(found.load == LoadHint::Cached, is_kept, "{found}");
@@ -208,13 +213,7 @@ fn short_rows_leave_in_the_caches_both_of_what_they_read_and_write_or_neither() 
 fn long_launches_of_rows_that_begin_anywhere_have_two_accesses_of_a_thread_under_way() {
     for (elements, ragged_store) in [(7167, true), (7168, false)] {
         for scatters in [false, true] {
-            let work = Work {
-                indirect_load: !scatters,
-                indirect_store: scatters,
-                ragged: true,
-                ragged_store,
-                ..moved(elements / 8, elements)
-            };
+            let work = begins_anywhere(elements, ragged_store, scatters);
             assert_eq!(work.schedule(&Machine::H200, 16_384).unroll, 2);
         }
     }
