@@ -12,19 +12,22 @@ and others that L2 can hold, at points of their own, between 3a4222d and the bui
 now from 589 on, and no short rows that begin anywhere); `versions-widths-h200.jsonl` all but 7168 columns between 3740194 and the
 build that keeps in the caches what rows that begin anywhere share, those of 128 in a run of their own; `versions-scattered-h200.jsonl` rows
 of 128, 4096 and 5120, at points of their own, between 6235e53 and f20be6b but for loads within literal bounds; `versions-hints-h200.jsonl`
-short rows, at points of their own, between 7dfdad1 and 90af563, which still keeps of aligned ones what L2 does not hold twice; and
+short rows, at points of their own, between 7dfdad1 and 90af563, which still keeps of aligned ones what L2 does not hold twice;
+`versions-single-h200.jsonl` short rows, at points of their own, L2 cold and warm, between d88784d and the build that gave few of them more
+threads; and
 `versions-h200.jsonl` sets the build before there was a thread IR beside this one: that build captured launches of single rows which
 it had not warmed up, so that four of its cases are errors.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from statistics import median
 
 import torch
 
-from cases import MOVEMENTS, Buffers, Case
+from cases import DTYPES, L2, MISALIGNED, MOVEMENTS, Buffers, Case
 from compare import LEAST_TRAFFIC, ROWS, describe
 from ours import Ours, OursError
 from replay import in_turn
@@ -48,13 +51,14 @@ def main() -> int:
             out.flush()
 
         write({"kind": "machine", **machine, "rounds": options.rounds, "replays": options.replays, "traffic": traffic})
-        for columns in options.columns:
-            for op in options.ops:
-                for rows in options.rows or POINTS[columns]:
-                    for line in measure(Case(op, rows, columns, traffic), contestants, options):
-                        failed += line["kind"] == "error"
-                        write(line)
-                        print(shown(line), flush=True)
+        axes = (options.dtypes, options.misaligned, options.l2, options.columns, options.ops)
+        for dtype, misaligned, l2, columns, op in itertools.product(*axes):
+            for rows in options.rows or POINTS[columns]:
+                case = Case(op, rows, columns, traffic, dtype, misaligned, l2)
+                for line in measure(case, contestants, options) if case.is_any else ():
+                    failed += line["kind"] == "error"
+                    write(line)
+                    print(shown(line), flush=True)
     return 1 if failed else 0
 
 
@@ -65,6 +69,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", default="reading.jsonl", help="the file for the reading (default: %(default)s)")
     parser.add_argument("--ops", nargs="+", choices=MOVEMENTS, default=MOVEMENTS)
     parser.add_argument("--columns", nargs="+", type=int, default=list(POINTS))
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=("bf16",))
+    parser.add_argument("--misaligned", nargs="+", choices=MISALIGNED, default=("none",))
+    parser.add_argument("--l2", nargs="+", choices=L2, default=("cold",), help="whether L2 holds the rows: where it can, if so")
     parser.add_argument("--rows", nargs="+", type=int, help="at which every width is measured, instead of its own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replays", type=int, default=12, help="replays a round (default: %(default)s)")

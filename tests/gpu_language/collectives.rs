@@ -273,6 +273,60 @@ fn few_long_rows_are_the_same_bits_whoever_combines_them() {
     }
 }
 
+/// Weights of a row, stored behind a head, and what an older largest element weighs beside the row's.
+#[kernel(grid = [weights.extent(0)])]
+fn shift(out: &mut Tensor<f32, 2>, weights: &mut Tensor<f32, 1>, older: &Tensor<f32, 1>, src: &Tensor<f32, 2>) {
+    let (row, cols) = (program_id(0), arange(src.extent(1)));
+    let x = src.load([row, cols]);
+    // What nobody reads, as no column lies beyond the last.
+    let x = select(cols < src.extent(1), x, x.sum_axis(0));
+    let most = x.max_axis(0);
+    let e = (x - most).exp();
+    out.store([row, cols + 8], e / e.sum_axis(0));
+    weights.store([row], (older.load([row]) - most).exp());
+}
+
+/// Blocks of a cluster hand each other no elements, and arrive once before what they tell each other.
+#[test]
+fn rows_that_are_stored_elsewhere_are_the_same_bits_whoever_combines_them() {
+    for (rows, columns) in [(1, 7168), (3, 5120), (5, 2504)] {
+        let values: Vec<f32> = noise(rows * columns)
+            .iter()
+            .map(|&v| (v % 4001) as f32 / 64.0)
+            .collect();
+        on_every_device(|device| {
+            let src = device.upload(&values, [rows, columns]).unwrap();
+            let older = device.zeros::<f32, 1>([rows]).unwrap();
+            let shifted = |schedule: Option<Schedule>| {
+                let mut out = device.zeros::<f32, 2>([rows, columns + 8]).unwrap();
+                let mut weights = device.zeros::<f32, 1>([rows]).unwrap();
+                let call = shift(&mut out, &mut weights, &older, &src).exact_extents();
+                let call = match schedule {
+                    Some(schedule) => call.with_schedule(schedule),
+                    None => call,
+                };
+                call.launch(device).unwrap();
+                let bits = |values: Vec<f32>| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                (bits(out.download().unwrap()), bits(weights.download().unwrap()))
+            };
+            let chosen = shifted(None);
+            for (threads, splits) in [(224, 4), (96, 8), (256, 2)] {
+                let schedule = Schedule {
+                    threads,
+                    programs_per_block: 1,
+                    splits,
+                    unroll: 1,
+                    load: LoadHint::Cached,
+                    store: StoreHint::Cached,
+                    wide: true,
+                };
+                assert_eq!(shifted(Some(schedule)), chosen, "{rows} {columns} {splits}");
+            }
+            chosen
+        });
+    }
+}
+
 #[kernel(grid = [out.extent(0)])]
 fn reduce_words(out: &mut Tensor<i64, 2>, before: &mut Tensor<u32, 2>, src: &Tensor<u32, 2>) {
     let row = program_id(0);

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::alone::is_tiny;
 use super::meeting::CLUSTER;
 use super::{LoadHint, MAX_THREADS, Machine, Reason, Schedule, StoreHint, Tuning, WARP, Work};
 use crate::ir::Kernel;
@@ -107,12 +108,16 @@ impl Work {
         } = machine.tuning;
         let kept = [brief / ENDS, kept_from, kept_until, written_until];
         let turning = [brief, long, alone, paired].into_iter().chain(kept);
-        let turning = turning.map(|of_each| first_of(machine.accesses(of_each)));
+        let turning = turning.map(|of_each| first_of(machine.of_all(of_each)));
         let beyond_tiny = first_of(u64::from(WARP) + 1);
         // Where a row of few is no more for a cluster of four blocks or eight.
         let clusters = [CLUSTER, 2 * CLUSTER].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
         let clusters = clusters.into_iter().filter(|_| self.may_be_in_cluster());
-        let firsts = shared.chain(turning).chain(clusters).chain([beyond_tiny]);
+        let firsts = shared
+            .chain(turning)
+            .chain(clusters)
+            .chain(self.alone_from(machine))
+            .chain([beyond_tiny]);
         let (mut first, mut beyond) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {
@@ -192,41 +197,6 @@ impl Work {
         self.ragged_store && self.takes(from, programs, machine)
     }
 
-    /// Whether rows that are short and begin anywhere are moved element by element.
-    ///
-    /// Measured on an H100 and an H200 with rows of 131 to 1023 elements of 2 bytes (`benches/readings/tuning-h100.jsonl` and
-    /// `tuning-h200.jsonl`): finding out how they are aligned costs a brief launch more than wide accesses save, where rows are
-    /// hardly longer than their ends a longer launch too, and less where their place is known at once.
-    fn is_alone(&self, programs: u64, machine: &Machine) -> bool {
-        let tuning = &machine.tuning;
-        let until = match (self.elements <= u64::from(tuning.shortest_row), self.is_indirect()) {
-            (true, true) => tuning.alone,
-            (true, false) | (false, true) => tuning.brief,
-            (false, false) => 0,
-        };
-        self.is_short_and_ragged(machine) && !self.denies_narrow && !self.takes(until, programs, machine)
-    }
-
-    /// Of such rows, a thread has single elements.
-    fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
-        let warp = u64::from(WARP);
-        let each = match is_tiny(self.vectors, programs) {
-            true => 1,
-            false => machine.tuning.single_elements.into(),
-        };
-        let threads = match self.elements.div_ceil(each) {
-            few if few <= warp => few.next_power_of_two() as u32,
-            many => round_to_warps(many),
-        };
-        let schedule = Schedule {
-            threads,
-            unroll: self.elements.div_ceil(threads.into()) as u32,
-            wide: false,
-            ..base
-        };
-        side_by_side(schedule, machine.tuning.shared_block, programs, machine)
-    }
-
     /// In longer launches, threads have no more than two packets of them, and there are enough for the ends of a row, which are
     /// fewer elements than two packets have.
     fn rows_with_ends(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
@@ -248,23 +218,23 @@ impl Work {
     }
 
     /// Whether rows are short and begin anywhere.
-    fn is_short_and_ragged(&self, machine: &Machine) -> bool {
+    pub(super) fn is_short_and_ragged(&self, machine: &Machine) -> bool {
         self.ragged && self.elements <= u64::from(machine.tuning.short_row)
     }
 
     /// Whether where elements lie has to be loaded first.
-    fn is_indirect(&self) -> bool {
+    pub(super) fn is_indirect(&self) -> bool {
         self.indirect_load || self.indirect_store
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
-    fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
+    pub(super) fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
         !self.takes(machine.tuning.brief, programs, machine)
     }
 
     /// Whether a launch takes no fewer accesses than so many for each multiprocessor.
-    fn takes(&self, of_each: u32, programs: u64, machine: &Machine) -> bool {
-        self.vectors.saturating_mul(programs) >= machine.accesses(of_each)
+    pub(super) fn takes(&self, of_each: u32, programs: u64, machine: &Machine) -> bool {
+        self.vectors.saturating_mul(programs) >= machine.of_all(of_each)
     }
 
     /// How loads and stores treat the caches.
@@ -357,12 +327,6 @@ pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &M
     }
 }
 
-/// Whether a launch is no more than a warp loads at once: so little is in L2. Measured on an H200, one row of 128 elements takes 0.87 of
-/// the time if it is loaded through the caches, and by a warp of its own (`benches/readings/schedules-short-h200.jsonl`).
-pub(super) fn is_tiny(vectors: u64, programs: u64) -> bool {
-    vectors.saturating_mul(programs) <= u64::from(WARP)
-}
-
 /// Programs that a warp or less can do.
 fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
     let warp = u64::from(WARP);
@@ -383,7 +347,7 @@ fn short_programs(vectors: u64, programs: u64, machine: &Machine, base: Schedule
     )
 }
 
-fn round_to_warps(threads: u64) -> u32 {
+pub(super) fn round_to_warps(threads: u64) -> u32 {
     (threads.max(1).div_ceil(WARP as u64) * WARP as u64).min(MAX_THREADS as u64) as u32
 }
 

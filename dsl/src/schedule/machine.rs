@@ -35,8 +35,8 @@ impl Machine {
         }
     }
 
-    /// So many accesses for each multiprocessor.
-    pub(super) fn accesses(&self, of_each: u32) -> u64 {
+    /// So many of each multiprocessor, of all of them.
+    pub(super) fn of_all(&self, of_each: u32) -> u64 {
         u64::from(self.multiprocessors) * u64::from(of_each)
     }
 }
@@ -62,8 +62,8 @@ pub struct Tuning {
     pub shortest_row: u32,
     /// A launch of fewer accesses for each multiprocessor moves such rows element by element.
     pub alone: u32,
-    /// Single elements that a thread has in flight.
-    pub single_elements: u32,
+    /// Warps for each multiprocessor up to which threads that move single elements have few each: then all are there at once.
+    pub at_once: u32,
     /// A launch of no fewer has two programs in a block, if they are short and where their elements lie is known at once.
     pub paired: u32,
     /// Threads of a block that several programs share, which are no more than a warp's each.
@@ -93,7 +93,7 @@ impl Tuning {
         short_row: 1024,
         shortest_row: 256,
         alone: 992,
-        single_elements: 5,
+        at_once: 32,
         paired: 1_500,
         shared_block: 256,
         block: 256,
@@ -138,8 +138,8 @@ impl Tuning {
             ("alone", &[124, 248, 496, 992, 1_984], |tuning, value| {
                 tuning.alone = value
             }),
-            ("single_elements", &[2, 3, 5, 8], |tuning, value| {
-                tuning.single_elements = value;
+            ("at_once", &[16, 24, 32, 48], |tuning, value| {
+                tuning.at_once = value;
             }),
             ("paired", &[375, 750, 1_500, 3_000, 6_000], |tuning, value| {
                 tuning.paired = value;
@@ -195,7 +195,7 @@ mod tests {
                 );
             }
             assert!(
-                tuning.single_elements > 0 && tuning.share > 0 && tuning.in_flight > 0,
+                tuning.at_once > 0 && tuning.share > 0 && tuning.in_flight > 0,
                 "{architecture}"
             );
         }

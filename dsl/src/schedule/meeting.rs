@@ -1,6 +1,7 @@
 //! Where elements meet: the threads of a program, and the programs of a block.
 
-use super::choose::{BLOCK, EVEN, is_tiny, side_by_side};
+use super::alone::is_tiny;
+use super::choose::{BLOCK, EVEN, side_by_side};
 use super::{MAX_THREADS, Machine, Meets, Schedule, VECTOR_BYTES, WARP, Work};
 use crate::ir::Expression;
 

@@ -3,6 +3,7 @@
 //! A schedule never changes what a kernel computes, only how fast. [`choose`] makes one from the kernel, the machine and
 //! the number of programs; any other schedule that [`Schedule::fits`] the kernel gives the same result.
 
+mod alone;
 mod choose;
 mod machine;
 mod meeting;

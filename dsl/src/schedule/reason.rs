@@ -11,7 +11,7 @@ pub enum Reason {
     Meeting,
     /// A program is no more than a warp does.
     Small,
-    /// Rows are short and begin anywhere, in a launch that is brief for such rows.
+    /// Rows are short, in a launch that is brief for such rows.
     Alone,
     /// Rows are short and begin anywhere.
     Ends,
@@ -39,8 +39,8 @@ impl fmt::Display for Reason {
                  multiprocessors"
             }
             Self::Alone => {
-                "rows are short and begin anywhere, and the launch is so brief, or they are so short, that a thread has single \
-                 elements, of which nothing has to be found out first"
+                "rows are short, and the launch is so brief, or they are so short, that a thread has single elements, of which \
+                 nothing has to be found out first"
             }
             Self::Ends => {
                 "rows are short and begin anywhere, so a program has threads enough for the ends of its row, and each has \

@@ -44,7 +44,7 @@ fn begins_anywhere(elements: u64, ragged_store: bool, scatters: bool) -> Work {
 }
 
 #[test]
-fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_brief_launches() {
+fn only_short_rows_are_moved_element_by_element_and_only_in_brief_launches() {
     let rows = |elements: u64, ragged, denies_narrow, programs| {
         let work = Work {
             indirect_load: true,
@@ -55,14 +55,17 @@ fn only_short_rows_that_begin_anywhere_are_moved_element_by_element_and_only_in_
         work.schedule(&Machine::H200, programs)
     };
     let alone = rows(131, true, false, 64);
-    assert_eq!((alone.threads, alone.unroll, alone.wide), (32, 5, false));
+    assert_eq!((alone.threads, alone.unroll, alone.wide), (64, 3, false));
     assert!(!rows(131, true, false, 4096).wide && !rows(1023, true, false, 64).wide);
     for few in [rows(3, true, false, 4096), rows(3, true, true, 100_000)] {
         assert!(few.threads <= 4 && few.programs_per_block >= 32, "{few}");
     }
     for wide in [
         rows(131, true, true, 64),
-        rows(136, false, false, 64),
+        rows(136, false, true, 64),
+        rows(136, false, false, 4),
+        rows(136, false, false, 1057),
+        rows(64, false, false, 64),
         rows(131, true, false, 16_384),
         rows(1023, true, false, 4096),
         rows(7167, true, false, 4),
@@ -101,7 +104,55 @@ fn two_short_programs_share_a_block_where_there_are_many_and_their_places_are_kn
 }
 
 #[test]
-fn what_is_no_more_than_a_warp_loads_at_once_is_loaded_through_the_caches_by_whole_warps() {
+fn a_thread_has_few_single_elements_unless_not_all_are_there_at_once_and_few_programs_share_a_block() {
+    let spread = |work: Work, programs| {
+        let schedule = work.schedule(&Machine::H200, programs);
+        assert!(!schedule.wide, "{work:?} {programs}");
+        (schedule.threads, schedule.unroll, schedule.programs_per_block)
+    };
+    let gathered = begins_anywhere(131, true, false);
+    let scattered = |elements| begins_anywhere(elements, true, true);
+    assert_eq!(spread(gathered, 8), (64, 3, 1));
+    assert_eq!(spread(gathered, 64), (64, 3, 4));
+    assert_eq!(spread(gathered, 2112), (64, 3, 4));
+    assert_eq!(spread(gathered, 2113), (32, 5, 8));
+    assert_eq!(spread(scattered(321), 64), (96, 4, 1));
+    assert_eq!(spread(scattered(577), 1000), (128, 5, 2));
+    assert_eq!(spread(scattered(321), 2000), (64, 6, 4));
+    let direct = Work {
+        ragged: true,
+        ..moved(16, 131)
+    };
+    assert_eq!(spread(direct, 528), (96, 2, 1));
+    assert_eq!(spread(direct, 529), (32, 5, 8));
+    for (vectors, programs, of) in [
+        (16, 64, (64, 2, 1)),
+        (16, 1000, (64, 2, 4)),
+        (32, 1000, (128, 2, 2)),
+        (72, 300, (288, 2, 1)),
+        (128, 300, (352, 3, 1)),
+        (128, 528, (256, 4, 1)),
+    ] {
+        assert_eq!(spread(moved(vectors, 8 * vectors), programs), of);
+    }
+    // Packets of four or two elements are hardly slower by themselves, and what is stored to others is no row of this device.
+    let row = moved(64, 512);
+    let others = [
+        moved(64, 256),
+        Work { loads: 2, ..row },
+        Work {
+            stores_line: false,
+            ..row
+        },
+        row,
+    ];
+    for (work, programs) in others.into_iter().zip([300, 300, 300, 1000]) {
+        assert!(work.schedule(&Machine::H200, programs).wide, "{work:?}");
+    }
+}
+
+#[test]
+fn what_is_no_more_than_a_warp_loads_at_once_is_loaded_through_the_caches_by_a_thread_for_each_element() {
     let schedule = |vectors: u64, scatters: bool, programs| {
         let work = Work {
             indirect_load: !scatters,
@@ -111,12 +162,32 @@ fn what_is_no_more_than_a_warp_loads_at_once_is_loaded_through_the_caches_by_who
         let found = work.schedule(&Machine::H200, programs);
         (found.threads, found.programs_per_block, found.load)
     };
-    assert_eq!(schedule(16, false, 1), (32, 1, LoadHint::Cached));
+    assert_eq!(schedule(16, false, 1), (128, 1, LoadHint::Cached));
     assert_eq!(schedule(16, false, 3), (16, 2, LoadHint::Streaming));
-    // Programs that are less than half a warp's work share one.
-    assert_eq!(schedule(4, false, 8), (4, 8, LoadHint::Cached));
-    assert_eq!(schedule(16, true, 2), (32, 1, LoadHint::Cached));
-    assert_eq!(schedule(32, true, 1), (32, 1, LoadHint::Streaming));
+    // Up to four warps are a block.
+    assert_eq!(schedule(4, false, 8), (32, 4, LoadHint::Cached));
+    assert_eq!(schedule(4, false, 2), (32, 2, LoadHint::Cached));
+    assert_eq!(schedule(8, true, 4), (64, 2, LoadHint::Cached));
+    assert_eq!(schedule(32, true, 1), (256, 1, LoadHint::Streaming));
+    // What has no narrow access is a warp's, or less.
+    let packets = Work {
+        denies_narrow: true,
+        indirect_load: true,
+        ..moved(16, 128)
+    };
+    let threads = |work: Work, programs| work.schedule(&Machine::H200, programs).threads;
+    assert_eq!(threads(packets, 1), 32);
+    assert_eq!(
+        threads(
+            Work {
+                vectors: 4,
+                elements: 32,
+                ..packets
+            },
+            8
+        ),
+        4
+    );
 }
 
 #[test]
@@ -267,7 +338,11 @@ fn a_warp_moves_a_row_of_a_little_more_than_its_lanes_load_at_once_unless_the_la
                 assert_eq!(spread(work, programs), (32, 8, 2), "{work:?}");
             }
         }
-        assert_eq!(spread(row, 64), (64, 1, 1));
+        let packets = Work {
+            denies_narrow: true,
+            ..row
+        };
+        assert_eq!(spread(packets, 64), (64, 1, 1));
     }
     assert_eq!(spread(moved(49, 392), 4096), (64, 2, 1));
     let ragged = Work {

@@ -4,6 +4,7 @@ use crate::schedule::{LoadHint, StoreHint, Tuning};
 
 pub(super) const TUNING: Tuning = Tuning {
     alone: 992,
+    at_once: 32,
     block: 256,
     brief: 248,
     in_flight: 4,
@@ -16,7 +17,6 @@ pub(super) const TUNING: Tuning = Tuning {
     shared_block: 256,
     short_row: 1024,
     shortest_row: 256,
-    single_elements: 5,
     store: StoreHint::Streaming,
     written_until: 15888,
 };

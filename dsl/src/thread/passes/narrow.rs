@@ -85,7 +85,7 @@ impl fmt::Display for Why {
             Self::Short(bytes) => write!(f, "a row has only {bytes} bytes"),
             Self::Held => f.write_str("threads keep the tile element by element, and each stores its own"),
             Self::Found => f.write_str("who found an element stores it, sooner than it is handed to others"),
-            Self::Scheduled => f.write_str("rows are short and begin anywhere, so that each element by itself is sooner done"),
+            Self::Scheduled => f.write_str("rows are short, so that each element by itself is sooner done"),
             Self::Beside => f.write_str("what is stored with it goes element by element"),
             Self::InOrder => f.write_str("elements are stored in order, as the last one in a place stays"),
             Self::Atomic => f.write_str("an atomic operation is of one element"),

@@ -1,0 +1,147 @@
+//! Rows that are moved element by element.
+
+use super::choose::{EVEN, round_to_warps, side_by_side};
+use super::{Machine, Schedule, WARP, Work};
+
+/// Programs for each multiprocessor up to which one has a block to itself where nothing is waited for: beginning more blocks takes longer
+/// than what they do, if L2 holds it.
+const OWN: u32 = 4;
+
+/// Programs that share a block where their places are loaded, as soon as there is one for so many multiprocessors.
+const BESIDE: u32 = 4;
+
+/// Elements up to which rows that begin at multiples of 16 bytes are accessed by packets, but in the least of launches.
+const FEW: u64 = 64;
+
+/// Elements of an access of 16 bytes from which on they are small.
+const SMALL: u64 = 8;
+
+/// Most single elements of a thread, of rows that begin at multiples of 16 bytes.
+const MOST_EVEN: u64 = 4;
+
+/// The same, of rows that begin anywhere, and of longer ones that are scattered.
+const MOST_RAGGED: u64 = 5;
+const MOST_SCATTERED: u64 = 8;
+
+/// Accesses of 16 bytes for each multiprocessor from which on packets are faster where a row's place is known at once, but begins anywhere.
+const DIRECT_UNTIL: u32 = 400;
+
+impl Work {
+    /// Whether rows are moved element by element.
+    ///
+    /// Of rows that begin anywhere: finding out how they are aligned costs a brief launch more than wide accesses save, where rows are
+    /// hardly longer than their ends a longer launch too, and where they are scattered, as ends meet late. Measured on an H100 and an H200
+    /// with rows of 131 to 1023 elements of 2 bytes (`benches/readings/tuning-h100.jsonl`, `tuning-h200.jsonl` and
+    /// `versions-single-h200.jsonl`).
+    ///
+    /// Of few others: if elements have one or two bytes, accesses of half a line or less by more threads are done sooner than packets, by
+    /// 0.93 to 1.00 with L2 cold on an H200, 0.95 to 1.04 with L2 warm (`versions-single-h200.jsonl`). Those of four bytes are a whole
+    /// line of a warp, and hardly faster.
+    pub(super) fn is_alone(&self, programs: u64, machine: &Machine) -> bool {
+        let tuning = &machine.tuning;
+        if self.denies_narrow || self.elements > u64::from(tuning.short_row) {
+            return false;
+        }
+        let until = |of_each| !self.takes(of_each, programs, machine);
+        let are_own = programs <= machine.of_all(OWN);
+        if self.ragged {
+            let is_shortest = self.elements <= u64::from(tuning.shortest_row);
+            return match (is_shortest, self.is_indirect()) {
+                (true, true) => until(tuning.alone),
+                (false, true) if self.indirect_store => until(tuning.alone),
+                (true, false) | (false, true) => until(tuning.brief),
+                (false, false) => self.loads == 1 && are_own && until(DIRECT_UNTIL),
+            };
+        }
+        let moves_small = self.stores_line && self.loads == 1 && self.elements >= SMALL * self.vectors;
+        if !moves_small || is_tiny(self.vectors, programs) {
+            return moves_small;
+        }
+        let is_shortest = self.elements <= u64::from(tuning.shortest_row);
+        let are_few = are_own || (is_shortest && programs <= machine.of_all(2 * OWN));
+        self.elements > FEW && are_some(programs, machine) && are_few
+    }
+
+    /// The first numbers of programs that [`is_alone`](Self::is_alone) and [`single_elements`](Self::single_elements) tell from those before.
+    pub(super) fn alone_from(&self, machine: &Machine) -> impl Iterator<Item = u64> {
+        let until = machine.of_all(DIRECT_UNTIL).div_ceil(self.vectors.max(1));
+        let some = machine.of_all(1).div_ceil(BESIDE.into());
+        let own = [OWN, 2 * OWN].map(|of_each| machine.of_all(of_each) + 1);
+        let there = (1..=MOST_SCATTERED).map(|each| self.too_many(each, machine));
+        let is_short = self.elements <= machine.tuning.short_row.into();
+        // Where two programs or four are a block's, if they are tiny.
+        let all = [2, 3, until, some]
+            .into_iter()
+            .chain(own)
+            .chain(there.collect::<Vec<_>>());
+        all.filter(move |_| is_short)
+    }
+
+    /// Of such rows, a thread has single elements: few, unless there are so many rows that not all threads were there at once.
+    ///
+    /// Measured on an H200, L2 cold and warm (`benches/readings/versions-single-h200.jsonl`).
+    pub(super) fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
+        let threads = self.of_single_elements(programs, machine);
+        let schedule = Schedule {
+            threads,
+            unroll: self.elements.div_ceil(threads.into()) as u32,
+            wide: false,
+            ..base
+        };
+        let shared = machine.tuning.shared_block;
+        let schedule = side_by_side(schedule, shared, programs, machine);
+        let programs_per_block = match self.is_indirect() {
+            _ if is_tiny(self.vectors, programs) => {
+                let of_four_warps = EVEN as u32 / threads;
+                of_four_warps.min(programs.next_power_of_two() as u32).max(1)
+            }
+            true if are_some(programs, machine) && threads * BESIDE <= shared => {
+                schedule.programs_per_block.max(BESIDE)
+            }
+            false if programs <= machine.of_all(OWN) => 1.max(WARP / threads),
+            _ => schedule.programs_per_block,
+        };
+        Schedule {
+            programs_per_block,
+            ..schedule
+        }
+    }
+
+    /// The threads of a program that have its single elements.
+    fn of_single_elements(&self, programs: u64, machine: &Machine) -> u32 {
+        if is_tiny(self.vectors, programs) {
+            return round_to_warps(self.elements);
+        }
+        let is_shortest = self.elements <= u64::from(machine.tuning.shortest_row);
+        let (least, most) = match (self.ragged, self.is_indirect()) {
+            (false, _) => (2, MOST_EVEN),
+            (true, false) if programs <= machine.of_all(OWN) => (2, MOST_RAGGED),
+            (true, true) if is_shortest => (3, MOST_RAGGED),
+            (true, true) if self.indirect_store => (MOST_RAGGED, MOST_SCATTERED),
+            (true, _) => (MOST_RAGGED, MOST_RAGGED),
+        };
+        let are_there = |each: &u64| programs < self.too_many(*each, machine);
+        let each = (least..most).find(are_there).unwrap_or(most);
+        match self.elements.div_ceil(each) {
+            few if few <= u64::from(WARP) => few.next_power_of_two() as u32,
+            many => round_to_warps(many),
+        }
+    }
+
+    /// The first number of programs whose warps are not there at once, if a thread has so many single elements.
+    fn too_many(&self, each: u64, machine: &Machine) -> u64 {
+        let warps = round_to_warps(self.elements.div_ceil(each)) / WARP;
+        machine.of_all(machine.tuning.at_once) / u64::from(warps) + 1
+    }
+}
+
+/// Whether there are enough programs that a few of them share a block.
+fn are_some(programs: u64, machine: &Machine) -> bool {
+    programs.saturating_mul(BESIDE.into()) >= machine.of_all(1)
+}
+
+/// Whether a launch is no more than a warp loads at once: so little is in L2. Measured on an H200, one row of 128 elements takes 0.87 of
+/// the time if it is loaded through the caches, and by a warp of its own (`benches/readings/schedules-short-h200.jsonl`).
+pub(super) fn is_tiny(vectors: u64, programs: u64) -> bool {
+    vectors.saturating_mul(programs) <= u64::from(WARP)
+}
