@@ -16,13 +16,6 @@ const FEW: u64 = 64;
 /// Elements of an access of 16 bytes from which on they are small.
 const SMALL: u64 = 8;
 
-/// Most single elements of a thread, of rows that begin at multiples of 16 bytes.
-const MOST_EVEN: u64 = 4;
-
-/// The same, of rows that begin anywhere, and of longer ones that are scattered.
-const MOST_RAGGED: u64 = 5;
-const MOST_SCATTERED: u64 = 8;
-
 /// Accesses of 16 bytes for each multiprocessor from which on packets are faster where a row's place is known at once, but begins anywhere.
 const DIRECT_UNTIL: u32 = 400;
 
@@ -67,17 +60,14 @@ impl Work {
         let until = machine.of_all(DIRECT_UNTIL).div_ceil(self.vectors.max(1));
         let some = machine.of_all(1).div_ceil(BESIDE.into());
         let own = [OWN, 2 * OWN].map(|of_each| machine.of_all(of_each) + 1);
-        let there = (1..=MOST_SCATTERED).map(|each| self.too_many(each, machine));
+        let too_many = [1, own[0]].map(|programs| self.too_many(self.each(programs, machine).0, machine));
         let is_short = self.elements <= machine.tuning.short_row.into();
-        // Where two programs or four are a block's, if they are tiny.
-        let all = [2, 3, until, some]
-            .into_iter()
-            .chain(own)
-            .chain(there.collect::<Vec<_>>());
+        // From 2 and 3 on, two programs or four are a block's, if they are tiny.
+        let all = [2, 3, until, some].into_iter().chain(own).chain(too_many);
         all.filter(move |_| is_short)
     }
 
-    /// Of such rows, a thread has single elements: few, unless there are so many rows that not all threads were there at once.
+    /// Of such rows, a thread has single elements: few, unless there are so many rows that not all warps were there at once.
     ///
     /// Measured on an H200, L2 cold and warm (`benches/readings/versions-single-h200.jsonl`).
     pub(super) fn single_elements(&self, programs: u64, machine: &Machine, base: Schedule) -> Schedule {
@@ -112,19 +102,26 @@ impl Work {
         if is_tiny(self.vectors, programs) {
             return round_to_warps(self.elements);
         }
-        let is_shortest = self.elements <= u64::from(machine.tuning.shortest_row);
-        let (least, most) = match (self.ragged, self.is_indirect()) {
-            (false, _) => (2, MOST_EVEN),
-            (true, false) if programs <= machine.of_all(OWN) => (2, MOST_RAGGED),
-            (true, true) if is_shortest => (3, MOST_RAGGED),
-            (true, true) if self.indirect_store => (MOST_RAGGED, MOST_SCATTERED),
-            (true, _) => (MOST_RAGGED, MOST_RAGGED),
+        let (few, many) = self.each(programs, machine);
+        let each = match programs < self.too_many(few, machine) {
+            true => few,
+            false => many,
         };
-        let are_there = |each: &u64| programs < self.too_many(*each, machine);
-        let each = (least..most).find(are_there).unwrap_or(most);
         match self.elements.div_ceil(each) {
-            few if few <= u64::from(WARP) => few.next_power_of_two() as u32,
-            many => round_to_warps(many),
+            part if part <= u64::from(WARP) => part.next_power_of_two() as u32,
+            warps => round_to_warps(warps),
+        }
+    }
+
+    /// Single elements of a thread where all warps of a launch are there at once, and where they are not.
+    fn each(&self, programs: u64, machine: &Machine) -> (u64, u64) {
+        let is_shortest = self.elements <= u64::from(machine.tuning.shortest_row);
+        match (self.ragged, self.is_indirect()) {
+            (false, _) => (2, 4),
+            (true, false) if programs <= machine.of_all(OWN) => (2, 5),
+            (true, true) if is_shortest => (3, 5),
+            (true, true) if self.indirect_store => (5, 8),
+            (true, _) => (5, 5),
         }
     }
 

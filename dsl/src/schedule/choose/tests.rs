@@ -130,7 +130,7 @@ fn a_thread_has_few_single_elements_unless_not_all_are_there_at_once_and_few_pro
         (16, 1000, (64, 2, 4)),
         (32, 1000, (128, 2, 2)),
         (72, 300, (288, 2, 1)),
-        (128, 300, (352, 3, 1)),
+        (128, 264, (512, 2, 1)),
         (128, 528, (256, 4, 1)),
     ] {
         assert_eq!(spread(moved(vectors, 8 * vectors), programs), of);
