@@ -218,7 +218,7 @@ impl Work {
     }
 
     /// Whether rows are short and begin anywhere.
-    pub(super) fn is_short_and_ragged(&self, machine: &Machine) -> bool {
+    fn is_short_and_ragged(&self, machine: &Machine) -> bool {
         self.ragged && self.elements <= u64::from(machine.tuning.short_row)
     }
 
@@ -228,7 +228,7 @@ impl Work {
     }
 
     /// Whether the launch takes not much longer than the memory's latency.
-    pub(super) fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
+    fn is_brief(&self, programs: u64, machine: &Machine) -> bool {
         !self.takes(machine.tuning.brief, programs, machine)
     }
 

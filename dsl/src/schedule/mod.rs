@@ -132,6 +132,16 @@ pub enum ScheduleError {
         /// The threads of each.
         threads: u32,
     },
+    /// Blocks that would be a cluster, on a GPU that has none.
+    #[error(
+        "{blocks} blocks for a program of `{kernel}`, in which elements meet: they are a cluster, which GPUs have from compute capability 9.0 on, so here splits is 1"
+    )]
+    NoClusters {
+        /// The kernel.
+        kernel: String,
+        /// The blocks asked for.
+        blocks: u32,
+    },
     /// Both at once.
     #[error("a program that is split over blocks cannot share them: one of splits and programs_per_block is 1")]
     SplitAndShared,
@@ -183,6 +193,21 @@ impl Schedule {
             return Err(ScheduleError::Dependent(kernel.name.clone()));
         }
         Ok(())
+    }
+
+    /// The same, on `machine`: blocks whose threads meet are a cluster, which not every GPU has.
+    ///
+    /// # Errors
+    /// Says which choice is impossible.
+    pub fn fits_on(&self, kernel: &Kernel, machine: &Machine) -> Result<(), ScheduleError> {
+        self.fits(kernel)?;
+        match self.splits > 1 && !machine.has_clusters && Effects::of(kernel).has_collectives {
+            true => Err(ScheduleError::NoClusters {
+                kernel: kernel.name.clone(),
+                blocks: self.splits,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Whether the blocks of a program can meet, as those of a cluster can.

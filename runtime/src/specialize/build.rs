@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::lower::{KernelArgument, LowerError};
-use tilewright_dsl::schedule::Schedule;
+use tilewright_dsl::schedule::{Machine, Schedule};
 
 use super::class::Staged;
 use super::code::{Code, code, for_nvrtc};
@@ -45,7 +45,7 @@ pub(super) fn prepare(shared: &Shared, staged: &Staged, schedule: &Schedule) -> 
     let (None, Some(cuda)) = (&shared.offline, shared.hardware.as_cuda()) else {
         return Ok(());
     };
-    check_schedule(kernel, schedule)?;
+    check_schedule(kernel, schedule, shared.machine().as_ref())?;
     let id = identify(shared, kernel, Some(schedule));
     shared
         .variants
@@ -74,7 +74,7 @@ pub(super) fn variant(
     let Staged { kernel, proofs, .. } = staged;
     let started = Instant::now();
     if let Some(schedule) = schedule {
-        check_schedule(kernel, schedule)?;
+        check_schedule(kernel, schedule, shared.machine().as_ref())?;
     }
     let id = identify(shared, kernel, schedule);
     let (waits, in_haste) = (wait != Wait::Behind, wait == Wait::InHaste);
@@ -143,9 +143,17 @@ pub(super) fn variant(
     Ok((variant, true))
 }
 
-/// Whether a kernel can have a schedule.
-pub(super) fn check_schedule(kernel: &Kernel, schedule: &Schedule) -> Result<(), LowerError> {
-    schedule.fits(kernel).map_err(|source| LowerError::Schedule {
+/// Whether a kernel can have a schedule, on a machine if there is one.
+pub(super) fn check_schedule(
+    kernel: &Kernel,
+    schedule: &Schedule,
+    machine: Option<&Machine>,
+) -> Result<(), LowerError> {
+    let fits = match machine {
+        Some(machine) => schedule.fits_on(kernel, machine),
+        None => schedule.fits(kernel),
+    };
+    fits.map_err(|source| LowerError::Schedule {
         kernel: kernel.name.clone(),
         source,
     })

@@ -9,6 +9,7 @@ use tilewright_dsl::ir::Kernel;
 use tilewright_dsl::schedule::{Machine, Reason, Schedule};
 use tilewright_dsl::transform::Proof;
 
+use super::build::check_schedule;
 use super::class::{Binding, LaunchClass};
 use super::key::Literals;
 use super::recording::Recordings;
@@ -81,6 +82,9 @@ impl Candidate {
         let staged = class.staged(holding)?;
         let (chosen, reason) = staged.work.choice(machine, programs);
         let asked = class.asked_schedule();
+        if let Some(asked) = &asked {
+            check_schedule(&staged.kernel, asked, Some(machine))?;
+        }
         Ok(Self {
             literals: class.literals(),
             kernel: staged.kernel.clone(),

@@ -401,7 +401,7 @@ fn a_barrier_that_is_left_out_is_found() {
 
 #[test]
 fn what_blocks_cannot_tell_each_other_is_refused() {
-    let refused = |by: Schedule, made: &dyn Fn(&mut Builder, Value) -> Value| {
+    let kernel = |made: &dyn Fn(&mut Builder, Value) -> Value| {
         let mut b = Builder::new("refused");
         let src = b.tensor("src", F32, 1);
         b.tensor_mut(src).mutable = false;
@@ -410,10 +410,11 @@ fn what_blocks_cannot_tell_each_other_is_refused() {
         let value = b.load(src, &[columns]);
         let value = made(&mut b, value);
         b.store(out, &[columns], value);
-        match lower(&b.launch(1), &by) {
-            Err(LowerError::Schedule { source, .. }) => Some(source),
-            _ => None,
-        }
+        b.launch(1)
+    };
+    let refused = |by: Schedule, made: &dyn Fn(&mut Builder, Value) -> Value| match lower(&kernel(made), &by) {
+        Err(LowerError::Schedule { source, .. }) => Some(source),
+        _ => None,
     };
     let centred = |b: &mut Builder, value: Value| {
         let shape = b.shape(value);
@@ -441,4 +442,19 @@ fn what_blocks_cannot_tell_each_other_is_refused() {
     );
     let dependent = Some(ScheduleError::Dependent("refused".to_owned()));
     assert_eq!(refused(in_cluster(32, 2), &scanned), dependent);
+
+    // A GPU that has no clusters can split what does not meet, and nothing else.
+    let on = |machine, splits| in_cluster(64, splits).fits_on(&kernel(&centred), &machine);
+    let old = Machine::new(80, 108);
+    let (kernel_name, blocks) = ("refused".to_owned(), 4);
+    assert_eq!((on(Machine::H200, blocks), on(old, 1)), (Ok(()), Ok(())));
+    assert_eq!(
+        on(old, blocks),
+        Err(ScheduleError::NoClusters {
+            kernel: kernel_name,
+            blocks
+        })
+    );
+    let copied = kernel(&|_, value| value);
+    assert_eq!(in_cluster(64, blocks).fits_on(&copied, &old), Ok(()));
 }
