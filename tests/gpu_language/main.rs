@@ -5,6 +5,7 @@
 mod atomics;
 mod caches;
 mod casts;
+mod clusters;
 mod collectives;
 mod contracts;
 mod control_flow;

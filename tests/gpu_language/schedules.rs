@@ -3,7 +3,6 @@
 use tilewright::dp::kernels::{gather_rows, scatter_rows};
 use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
 use tilewright::prelude::*;
-use tilewright::runtime::compile::Architecture;
 
 use crate::devices::on_every_device;
 
@@ -150,42 +149,4 @@ fn a_schedule_that_does_not_fit_is_refused_and_says_why() {
         running_total(&mut out).with_schedule(good).launch(device).unwrap();
         (messages, out.download().unwrap())
     });
-}
-
-/// Weights of the elements of a row.
-#[kernel(grid = [out.extent(0)])]
-fn weigh(out: &mut Tensor<f32, 2>, src: &Tensor<f32, 2>) {
-    let (row, cols) = (program_id(0), arange(src.extent(1)));
-    let x = src.load([row, cols]);
-    let e = (x - x.max_axis(0)).exp();
-    out.store([row, cols], e / e.sum_axis(0));
-}
-
-#[test]
-fn blocks_whose_threads_meet_are_refused_for_a_gpu_that_has_no_clusters() {
-    let device = Device::cpu();
-    let src = device.zeros::<f32, 2>([1, 7168]).unwrap();
-    let mut out = device.zeros::<f32, 2>([1, 7168]).unwrap();
-    let mut inspected = |major, splits| {
-        let schedule = Schedule {
-            threads: 224,
-            programs_per_block: 1,
-            splits,
-            unroll: 1,
-            load: LoadHint::Cached,
-            store: StoreHint::Cached,
-            wide: true,
-        };
-        let call = weigh(&mut out, &src).exact_extents().with_schedule(schedule);
-        let found = call.inspect(&InspectOptions::of(Architecture::new(major, 0)));
-        found
-            .map(|found| found.schedule.splits)
-            .map_err(|error| error.to_string())
-    };
-    assert_eq!(inspected(9, 4), Ok(4));
-    assert_eq!(inspected(8, 1), Ok(1));
-    let message = inspected(8, 4).expect_err("no clusters");
-    for part in ["weigh", "4 blocks", "from compute capability 9.0 on", "splits is 1"] {
-        assert!(message.contains(part), "{message}");
-    }
 }
