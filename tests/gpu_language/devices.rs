@@ -54,6 +54,12 @@ fn run<R: PartialEq + Debug, G>(test: impl Fn(&Device) -> R, turn: impl Fn() -> 
     expected
 }
 
+/// Whether blocks can share a program in which elements meet.
+pub fn has_clusters(device: &Device) -> bool {
+    let architecture = device.as_cuda().map(|cuda| cuda.properties().architecture);
+    architecture.is_none_or(|architecture| architecture.number() >= 90)
+}
+
 /// How many variants of the same kernel, over elements of the same types, were asked for before.
 fn seen_before(variant: &Variant) -> usize {
     static SEEN: Mutex<BTreeMap<(String, BTreeSet<&str>), usize>> = Mutex::new(BTreeMap::new());

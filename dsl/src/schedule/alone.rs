@@ -7,14 +7,14 @@ use super::{Machine, Schedule, WARP, Work};
 /// than what they do, if L2 holds it.
 const OWN: u32 = 4;
 
-/// Programs that share a block where their places are loaded, as soon as there is one for so many multiprocessors.
+/// Programs that share a block where their places are loaded, if they are not the fewest.
 const BESIDE: u32 = 4;
+
+/// Multiprocessors to a program, where programs are some and not the fewest.
+const SOME: u64 = 4;
 
 /// Elements up to which rows that begin at multiples of 16 bytes are accessed by packets, but in the least of launches.
 const FEW: u64 = 64;
-
-/// Elements of an access of 16 bytes from which on they are small.
-const SMALL: u64 = 8;
 
 /// Accesses of 16 bytes for each multiprocessor from which on packets are faster where a row's place is known at once, but begins anywhere.
 const DIRECT_UNTIL: u32 = 400;
@@ -27,44 +27,42 @@ impl Work {
     /// with rows of 131 to 1023 elements of 2 bytes (`benches/readings/tuning-h100.jsonl`, `tuning-h200.jsonl` and
     /// `versions-single-h200.jsonl`).
     ///
-    /// Of few others: if elements have one or two bytes, accesses of half a line or less by more threads are done sooner than packets, by
-    /// 0.93 to 1.00 with L2 cold on an H200, 0.95 to 1.04 with L2 warm (`versions-single-h200.jsonl`). Those of four bytes are a whole
-    /// line of a warp, and hardly faster.
+    /// Of others, some hundreds: if elements have one or two bytes, accesses of half a line or less by more threads are done sooner than
+    /// packets, in 0.93 to 1.00 of the time with L2 cold on an H200, 0.95 to 1.04 with L2 warm (`versions-single-h200.jsonl`). Those of four
+    /// bytes are a whole line of a warp, and hardly faster; of less than one program to [`SOME`] multiprocessors packets are as fast, unless
+    /// all is a warp's.
     pub(super) fn is_alone(&self, programs: u64, machine: &Machine) -> bool {
         let tuning = &machine.tuning;
         if self.denies_narrow || self.elements > u64::from(tuning.short_row) {
             return false;
         }
         let until = |of_each| !self.takes(of_each, programs, machine);
+        let is_shortest = self.elements <= u64::from(tuning.shortest_row);
         let are_own = programs <= machine.of_all(OWN);
         if self.ragged {
-            let is_shortest = self.elements <= u64::from(tuning.shortest_row);
             return match (is_shortest, self.is_indirect()) {
                 (true, true) => until(tuning.alone),
-                (false, true) if self.indirect_store => until(tuning.alone),
+                (false, true) if self.indirect_store && self.moves_row => until(tuning.alone),
                 (true, false) | (false, true) => until(tuning.brief),
-                (false, false) => self.loads == 1 && are_own && until(DIRECT_UNTIL),
+                (false, false) => self.moves_row && are_own && until(DIRECT_UNTIL),
             };
         }
-        let moves_small = self.stores_line && self.loads == 1 && self.elements >= SMALL * self.vectors;
-        if !moves_small || is_tiny(self.vectors, programs) {
-            return moves_small;
+        if !self.moves_row || is_tiny(self.vectors, programs) {
+            return self.moves_row;
         }
-        let is_shortest = self.elements <= u64::from(tuning.shortest_row);
         let are_few = are_own || (is_shortest && programs <= machine.of_all(2 * OWN));
         self.elements > FEW && are_some(programs, machine) && are_few
     }
 
     /// The first numbers of programs that [`is_alone`](Self::is_alone) and [`single_elements`](Self::single_elements) tell from those before.
-    pub(super) fn alone_from(&self, machine: &Machine) -> impl Iterator<Item = u64> {
+    pub(super) fn alone_from(&self, machine: &Machine) -> impl Iterator<Item = u64> + use<> {
         let until = machine.of_all(DIRECT_UNTIL).div_ceil(self.vectors.max(1));
-        let some = machine.of_all(1).div_ceil(BESIDE.into());
-        let own = [OWN, 2 * OWN].map(|of_each| machine.of_all(of_each) + 1);
-        let too_many = [1, own[0]].map(|programs| self.too_many(self.each(programs, machine).0, machine));
+        let some = machine.of_all(1).div_ceil(SOME);
+        let too_many = self.too_many(self.each(1, machine).0, machine);
         let is_short = self.elements <= machine.tuning.short_row.into();
-        // From 2 and 3 on, two programs or four are a block's, if they are tiny.
-        let all = [2, 3, until, some].into_iter().chain(own).chain(too_many);
-        all.filter(move |_| is_short)
+        // From 2 and 3 on, two programs or four are a block's, if they are tiny. What begins at [`OWN`] for each multiprocessor begins where
+        // twice as many programs may share a block.
+        [2, 3, until, some, too_many].into_iter().filter(move |_| is_short)
     }
 
     /// Of such rows, a thread has single elements: few, unless there are so many rows that not all warps were there at once.
@@ -107,6 +105,11 @@ impl Work {
             true => few,
             false => many,
         };
+        self.threads_with(each)
+    }
+
+    /// The threads of a program, if each has so many single elements.
+    fn threads_with(&self, each: u64) -> u32 {
         match self.elements.div_ceil(each) {
             part if part <= u64::from(WARP) => part.next_power_of_two() as u32,
             warps => round_to_warps(warps),
@@ -127,18 +130,17 @@ impl Work {
 
     /// The first number of programs whose warps are not there at once, if a thread has so many single elements.
     fn too_many(&self, each: u64, machine: &Machine) -> u64 {
-        let warps = round_to_warps(self.elements.div_ceil(each)) / WARP;
-        machine.of_all(machine.tuning.at_once) / u64::from(warps) + 1
+        machine.of_all(WARP * machine.tuning.at_once) / u64::from(self.threads_with(each)) + 1
     }
 }
 
 /// Whether there are enough programs that a few of them share a block.
 fn are_some(programs: u64, machine: &Machine) -> bool {
-    programs.saturating_mul(BESIDE.into()) >= machine.of_all(1)
+    programs.saturating_mul(SOME) >= machine.of_all(1)
 }
 
 /// Whether a launch is no more than a warp loads at once: so little is in L2. Measured on an H200, one row of 128 elements takes 0.87 of
-/// the time if it is loaded through the caches, and by a warp of its own (`benches/readings/schedules-short-h200.jsonl`).
+/// the time if it is loaded through the caches, and by whole warps of its own (`benches/readings/schedules-short-h200.jsonl`).
 pub(super) fn is_tiny(vectors: u64, programs: u64) -> bool {
     vectors.saturating_mul(programs) <= u64::from(WARP)
 }

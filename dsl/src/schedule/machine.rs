@@ -56,17 +56,17 @@ pub struct Tuning {
     pub in_flight: u32,
     /// Accesses of each thread of a long launch.
     pub share: u32,
-    /// Elements up to which a row that begins anywhere is short.
+    /// Elements up to which a row is short.
     pub short_row: u32,
-    /// Elements up to which it is hardly longer than its ends.
+    /// Elements up to which one that begins anywhere is hardly longer than its ends.
     pub shortest_row: u32,
-    /// A launch of fewer accesses for each multiprocessor moves such rows element by element.
+    /// A launch of fewer accesses for each multiprocessor moves such rows element by element, and longer short ones that are scattered.
     pub alone: u32,
     /// Warps for each multiprocessor up to which threads that move single elements have few each: then all are there at once.
     pub at_once: u32,
     /// A launch of no fewer has two programs in a block, if they are short and where their elements lie is known at once.
     pub paired: u32,
-    /// Threads of a block that several programs share, which are no more than a warp's each.
+    /// Threads of a block that several programs share, which are no more than a few warps' each.
     pub shared_block: u32,
     /// Threads of a block that does part of a program.
     pub block: u32,

@@ -59,8 +59,8 @@ pub struct Schedule {
     pub load: LoadHint,
     /// Cache hint of stores.
     pub store: StoreHint,
-    /// Whether neighbours are accessed together, 16 bytes at once where they may be. One by one is sooner done where rows
-    /// begin anywhere and are short, as there is nothing to find out about where they begin.
+    /// Whether neighbours are accessed together, 16 bytes at once where they may be. One by one is sooner done where rows are short and
+    /// programs few, or rows begin anywhere, as there is nothing to find out about where they begin.
     pub wide: bool,
 }
 

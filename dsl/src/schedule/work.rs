@@ -34,6 +34,9 @@ pub struct Work {
     pub ragged_line: bool,
     /// Whether elements are stored at other places of a row than they have on their line, or further apart.
     pub stores_elsewhere: bool,
+    /// Whether it moves one row of elements of one or two bytes, from memory of the device to memory of the device, and does nothing again
+    /// and again.
+    pub moves_row: bool,
     /// Whether it reads what it writes.
     pub in_place: bool,
     /// Whether its author denies that an access is narrow.
@@ -72,6 +75,9 @@ pub enum Meets {
     Selected(u64),
 }
 
+/// Bytes of a small element, at most.
+const SMALL: usize = 2;
+
 /// Elements of a line that is long.
 const LONG_LINE: u64 = 64;
 
@@ -108,6 +114,7 @@ impl Work {
             stores_line: false,
             ragged_line: false,
             stores_elsewhere: false,
+            moves_row: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
             denies_narrow: kernel.denies_narrow(),
             literal_bounds: false,
@@ -128,10 +135,19 @@ impl Work {
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         let (mut bytes, mut stored, mut ragged) = (0, 0, 0);
+        // Whether a tile is of large elements or lies elsewhere than in a row, or a statement is done again.
+        let (mut is_apart, mut repeats) = (false, false);
+        let moves = |access: &Access, value| {
+            let is_small = kernel
+                .tensor(access.tensor)
+                .is_some_and(|tensor| tensor.element.size() <= SMALL);
+            kernel.ty(value).is_scalar() || (is_small && !is_elsewhere(kernel, access, value))
+        };
         kernel.body.walk(&mut |statement, _| {
             let value = match statement {
                 Statement::Store { access, value, .. } => {
                     work.bytes += bytes_of(access, *value);
+                    is_apart |= !moves(access, *value);
                     let elements = kernel.ty(*value).shape.elements();
                     stored = stored.max(elements);
                     if is_ragged(kernel, access, *value) {
@@ -150,6 +166,7 @@ impl Work {
                         let bytes = bytes_of(access, *value);
                         work.bytes += bytes;
                         work.loaded = work.loaded.max(bytes);
+                        is_apart |= !moves(access, *value);
                         work.ragged |= is_ragged(kernel, access, *value);
                         work.indirect_load |= loaded(access);
                         return;
@@ -168,6 +185,10 @@ impl Work {
                     | Expression::Histogram { value, .. } => *value,
                     _ => return,
                 },
+                Statement::For { .. } | Statement::While { .. } => {
+                    repeats = true;
+                    return;
+                }
                 _ => return,
             };
             let ty = kernel.ty(value);
@@ -180,6 +201,9 @@ impl Work {
             shapes.all(|shape| shape.elements() != work.elements || u64::from(shape.innermost()) == work.elements);
         work.stores_line = are_lines && stored == work.elements && effects.of_peers.is_empty();
         work.ragged_line = work.stores_line && ragged == work.elements;
+        // Loaded, stored, and perhaps zeros stored in its place.
+        let is_one = work.bytes < 4 * bytes && most_loads(kernel) == 1;
+        work.moves_row = work.stores_line && is_one && !is_apart && !repeats && effects.atomics.used.is_empty();
         let vectors = match work.ragged {
             true => bytes / u64::from(VECTOR_BYTES),
             false => bytes.div_ceil(VECTOR_BYTES.into()),

@@ -1,5 +1,6 @@
 //! Kernels that are lowered, and do the same as the tile interpreter says.
 
+mod alone;
 mod apart;
 mod barriers;
 mod clusters;

@@ -18,6 +18,7 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         stores_line: true,
         ragged_line: false,
         stores_elsewhere: false,
+        moves_row: true,
         in_place: false,
         denies_narrow: false,
         literal_bounds: false,
@@ -135,18 +136,15 @@ fn a_thread_has_few_single_elements_unless_not_all_are_there_at_once_and_few_pro
     ] {
         assert_eq!(spread(moved(vectors, 8 * vectors), programs), of);
     }
-    // Packets of four or two elements are hardly slower by themselves, and what is stored to others is no row of this device.
+    // Half a warp has all of a row of 40: there is room for twice as many.
+    assert_eq!(spread(begins_anywhere(40, true, false), 8448), (16, 3, 16));
+    assert_eq!(spread(begins_anywhere(40, true, false), 8449), (8, 5, 32));
     let row = moved(64, 512);
-    let others = [
-        moved(64, 256),
-        Work { loads: 2, ..row },
-        Work {
-            stores_line: false,
-            ..row
-        },
-        row,
-    ];
-    for (work, programs) in others.into_iter().zip([300, 300, 300, 1000]) {
+    let other = Work {
+        moves_row: false,
+        ..row
+    };
+    for (work, programs) in [(other, 300), (other, 1), (row, 1000), (row, 32)] {
         assert!(work.schedule(&Machine::H200, programs).wide, "{work:?}");
     }
 }
@@ -370,6 +368,7 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             stores_line: random.bool(),
             ragged_line: random.bool(),
             stores_elsewhere: random.bool(),
+            moves_row: random.bool(),
             in_place: random.bool(),
             denies_narrow: random.bool(),
             literal_bounds: random.bool(),
@@ -416,4 +415,64 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             assert_eq!(work.schedule(&machine, other), schedule, "{work:?} {programs} {other}");
         }
     }
+}
+
+/// Short rows, as many as are moved element by element and somewhat more, on machines of all sizes.
+#[test]
+fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
+    const MOST: u64 = 4000;
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut pick = |of: &[u64]| of[random.usize(..of.len())];
+    let mut alone = 0;
+    for _ in 0..800 {
+        let edge = pick(&[
+            1, 15, 16, 17, 40, 63, 64, 65, 128, 255, 256, 257, 512, 1023, 1024, 1025, 2048,
+        ]);
+        let elements = edge + pick(&[0, 0, 1, 5, 8, 60]);
+        let ragged = pick(&[0, 1]) > 0;
+        let bytes = elements * pick(&[1, 2, 4, 8]);
+        let vectors = if ragged { bytes / 16 } else { bytes.div_ceil(16) };
+        let work = Work {
+            ragged,
+            ragged_store: ragged && pick(&[0, 1]) > 0,
+            indirect_load: pick(&[0, 1]) > 0,
+            indirect_store: pick(&[0, 1]) > 0,
+            literal_bounds: pick(&[0, 1]) > 0,
+            moves_row: pick(&[0, 1, 1]) > 0,
+            denies_narrow: pick(&[0, 0, 0, 1]) > 0,
+            loads: pick(&[1, 1, 2]),
+            ..moved(vectors.max(1), elements)
+        };
+        let mut machine = Machine::new(90, pick(&[1, 2, 7, 40, 108, 132, 144]) as u32);
+        let tuning = &mut machine.tuning;
+        for (number, values) in [
+            (&mut tuning.shared_block, [32, 128, 256, 512]),
+            (&mut tuning.short_row, [256, 1024, 1024, 2048]),
+            (&mut tuning.at_once, [1, 16, 32, 48]),
+            (&mut tuning.alone, [62, 248, 992, 992]),
+            (&mut tuning.brief, [62, 248, 248, 496]),
+        ] {
+            *number = pick(&values) as u32;
+        }
+        let all: Vec<_> = (0..MOST).map(|programs| work.choice(&machine, programs)).collect();
+        for (programs, (schedule, reason)) in (0u64..).zip(&all) {
+            let regime = work.regime(&machine, programs);
+            let (first, last) = (*regime.start(), *regime.end().min(&(MOST - 1)));
+            assert!(regime.contains(&programs));
+            // Neighbours have one schedule, so all have.
+            if programs > first {
+                assert_eq!(
+                    all[programs as usize - 1].0,
+                    *schedule,
+                    "{work:?} {machine:?} {programs}"
+                );
+            }
+            assert!(first <= programs && programs <= last);
+            assert_eq!(*reason == Reason::Alone, !schedule.wide);
+            let covered = u64::from(schedule.threads) * u64::from(schedule.unroll);
+            assert!(schedule.wide || covered >= elements, "{work:?} {schedule}");
+            alone += usize::from(!schedule.wide);
+        }
+    }
+    assert!(alone > 200_000, "{alone}");
 }
