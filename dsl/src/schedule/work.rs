@@ -34,8 +34,8 @@ pub struct Work {
     pub ragged_line: bool,
     /// Whether elements are stored at other places of a row than they have on their line, or further apart.
     pub stores_elsewhere: bool,
-    /// Whether it moves one row of elements of one or two bytes, from memory of the device to memory of the device, and does nothing again
-    /// and again.
+    /// Whether it moves one row of elements of one or two bytes, in no loop, from memory of the device to memory of the device, and does no
+    /// atomic operation.
     pub moves_row: bool,
     /// Whether it reads what it writes.
     pub in_place: bool,
@@ -102,13 +102,14 @@ impl Work {
         let extents = || combined().map(|both| <[_; 2]>::from(both).map(|tile| kernel.ty(tile).shape.elements()));
         let lines = extents().filter(|[_, to]| *to > 1).map(|[from, to]| from / to);
         let by_meeting = effects.has_collectives && !effects.in_order && effects.atomics.used.is_empty();
+        let loads = most_loads(kernel);
         let mut work = Self {
             vectors: 1,
             elements: 1,
             independent,
             indirect_load: false,
             indirect_store: false,
-            loads: most_loads(kernel).max(1),
+            loads: loads.max(1),
             ragged: false,
             ragged_store: false,
             stores_line: false,
@@ -135,7 +136,7 @@ impl Work {
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
         let (mut bytes, mut stored, mut ragged) = (0, 0, 0);
-        // Whether a tile is of large elements or lies elsewhere than in a row, or a statement is done again.
+        // Whether a tile is of large elements or lies elsewhere than in a row, and whether there is a loop.
         let (mut is_apart, mut repeats) = (false, false);
         let moves = |access: &Access, value| {
             let is_small = kernel
@@ -202,8 +203,8 @@ impl Work {
         work.stores_line = are_lines && stored == work.elements && effects.of_peers.is_empty();
         work.ragged_line = work.stores_line && ragged == work.elements;
         // Loaded, stored, and perhaps zeros stored in its place.
-        let is_one = work.bytes < 4 * bytes && most_loads(kernel) == 1;
-        work.moves_row = work.stores_line && is_one && !is_apart && !repeats && effects.atomics.used.is_empty();
+        let is_one = work.bytes < 4 * bytes && loads == 1;
+        work.moves_row = work.stores_line && is_one && !is_apart && !repeats && effects.atomics.tensors.is_empty();
         let vectors = match work.ragged {
             true => bytes / u64::from(VECTOR_BYTES),
             false => bytes.div_ceil(VECTOR_BYTES.into()),

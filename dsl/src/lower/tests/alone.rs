@@ -4,7 +4,7 @@ use super::run::{Argument, bind};
 use crate::call::{Definition, ParameterFacts, TensorFacts, TraceRequest};
 use crate::element::ElementType::{self, BF16, F32, I64, U8};
 use crate::ir::verify::build::Builder;
-use crate::ir::{Bindings, CompareOp, Expression, Handle, Kernel, Layout, ParameterKind, Shape};
+use crate::ir::*;
 use crate::kernel;
 use crate::lang::{PeerTensors, Tensor, arange, program_id};
 use crate::schedule::{Machine, choose};
@@ -129,6 +129,31 @@ fn what_is_large_or_apart_or_several_rows_or_of_peers_is_moved_by_packets() {
             copied(b, tensors, [row, columns]);
         }
     });
+    let counted = {
+        let mut b = Builder::new("counted");
+        let [out, src] = ["out", "src"].map(|name| b.tensor(name, BF16, 2));
+        let counter = b.tensor("counter", I64, 1);
+        b.tensor_mut(src).mutable = false;
+        let (place, zero, one) = ([b.program(0), b.arange(512)], b.index(0), b.index(1));
+        b.emit(Expression::Atomic(Atomic {
+            access: b.access(counter, &[zero]),
+            update: AtomicUpdate::Combine {
+                op: AtomicOp::Add,
+                value: one,
+            },
+            order: MemoryOrder::Relaxed,
+            scope: MemoryScope::Device,
+        }));
+        copied(&mut b, [out, src], place);
+        let mut kernel = b.launch(4);
+        let row = Argument::tensor(BF16, &[4, 512], 0, |_| 0);
+        bind(
+            &mut kernel,
+            &[row.clone(), row, Argument::tensor(I64, &[1], 0, |_| 0)],
+            true,
+        );
+        kernel
+    };
     let strided = [0, 1].map(|parameter| {
         let mut kernel = of_rows(both, 512, copied);
         if let ParameterKind::Tensor(tensor) = &mut kernel.parameters[parameter].kind {
@@ -136,7 +161,7 @@ fn what_is_large_or_apart_or_several_rows_or_of_peers_is_moved_by_packets() {
         }
         kernel
     });
-    for kernel in [apart, filled, looped, several].iter().chain(&strided) {
+    for kernel in [apart, filled, looped, several, counted].iter().chain(&strided) {
         assert!(!is_narrow(kernel), "{kernel}");
     }
     for columns in [64, 67] {
