@@ -1,24 +1,12 @@
 //! Blocks of a cluster, which share a long row.
 
-use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
+use tilewright::dsl::schedule::Schedule;
 use tilewright::prelude::*;
 use tilewright::runtime::compile::Architecture;
 
 use crate::collectives::noise;
 use crate::devices::{has_clusters, on_every_device};
-
-/// So many blocks of so many threads for a program.
-fn shared_by(splits: u32, threads: u32) -> Schedule {
-    Schedule {
-        threads,
-        programs_per_block: 1,
-        splits,
-        unroll: 1,
-        load: LoadHint::Cached,
-        store: StoreHint::Cached,
-        wide: true,
-    }
-}
+use crate::schedules::blocks_of;
 
 /// Small numbers, some of them more than once.
 fn values(count: usize) -> Vec<f32> {
@@ -111,7 +99,7 @@ fn rows_that_are_stored_elsewhere_are_the_same_bits_whoever_combines_them() {
             let chosen = shifted(None);
             let clusters = [(4, 224), (8, 96), (2, 256)].into_iter();
             for (splits, threads) in clusters.filter(|_| has_clusters(device)) {
-                let schedule = shared_by(splits, threads);
+                let schedule = blocks_of(splits, threads);
                 assert_eq!(shifted(Some(schedule)), chosen, "{rows} {columns} {splits}");
             }
             chosen
@@ -126,7 +114,7 @@ fn blocks_whose_threads_meet_are_refused_for_a_gpu_that_has_no_clusters() {
     let mut out = device.zeros::<f32, 2>([1, 7168]).unwrap();
     let mut most = device.zeros::<i64, 1>([1]).unwrap();
     let mut inspected = |major, splits| {
-        let schedule = shared_by(splits, 224);
+        let schedule = blocks_of(splits, 224);
         let call = spread(&mut out, &mut most, &src)
             .exact_extents()
             .with_schedule(schedule);

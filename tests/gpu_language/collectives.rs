@@ -2,10 +2,10 @@
 
 use float8::F8E4M3;
 use half::bf16;
-use tilewright::dsl::schedule::{LoadHint, Schedule, StoreHint};
 use tilewright::prelude::*;
 
 use crate::devices::{has_clusters, on_every_device};
+use crate::schedules::blocks_of;
 
 /// One chunk, several, one warp, several; whole and ragged.
 const EXTENTS: [usize; 14] = [1, 2, 7, 8, 31, 33, 129, 255, 576, 1000, 1024, 2049, 4097, 5000];
@@ -153,15 +153,7 @@ fn many_lines_are_reduced_by_any_number_of_warps() {
                 let mut rows = device.zeros::<i32, 1>([a]).unwrap();
                 let mut columns = device.zeros::<i32, 1>([b]).unwrap();
                 reduce_lines(&mut rows, &mut columns, &src)
-                    .with_schedule(Schedule {
-                        threads,
-                        programs_per_block: 1,
-                        splits: 1,
-                        unroll: 1,
-                        load: LoadHint::Cached,
-                        store: StoreHint::Cached,
-                        wide: true,
-                    })
+                    .with_schedule(blocks_of(1, threads))
                     .launch(device)
                     .unwrap();
                 (rows.download().unwrap(), columns.download().unwrap())
@@ -198,17 +190,8 @@ fn rounded_sums_are_the_same_bits_on_every_device_and_with_every_schedule() {
             for (threads, splits) in alone.into_iter().chain(clusters) {
                 let mut floats = device.zeros::<f32, 1>([2]).unwrap();
                 let mut halves = device.zeros::<bf16, 1>([2]).unwrap();
-                let schedule = Schedule {
-                    threads,
-                    programs_per_block: 1,
-                    splits,
-                    unroll: 1,
-                    load: LoadHint::Cached,
-                    store: StoreHint::Cached,
-                    wide: true,
-                };
                 reduce_inexactly(&mut floats, &mut halves, &src)
-                    .with_schedule(schedule)
+                    .with_schedule(blocks_of(splits, threads))
                     .launch(device)
                     .unwrap();
                 let bits: Vec<u32> = floats.download().unwrap().iter().map(|v| v.to_bits()).collect();

@@ -6,6 +6,19 @@ use tilewright::prelude::*;
 
 use crate::devices::on_every_device;
 
+/// So many blocks of so many threads for a program, which leave all in the caches.
+pub fn blocks_of(splits: u32, threads: u32) -> Schedule {
+    Schedule {
+        threads,
+        programs_per_block: 1,
+        splits,
+        unroll: 1,
+        load: LoadHint::Cached,
+        store: StoreHint::Cached,
+        wide: true,
+    }
+}
+
 fn schedules() -> Vec<Schedule> {
     let mut schedules = Vec::new();
     for load in LoadHint::ALL {

@@ -3,8 +3,9 @@
 use super::{VerifyError, values, verify};
 use crate::element::{Element, ElementType};
 use crate::ir::{
-    Access, Arena, BinaryOp, Bindings, Block, Bounds, CompareOp, Conflict, Expression, Guard, Handle, Kernel, Layout,
-    List, Literal, Local, Parameter, ParameterKind, Shape, Span, Statement, Symbol, TensorParameter, Type,
+    Access, Arena, Atomic, AtomicOp, AtomicUpdate, BinaryOp, Bindings, Block, Bounds, CompareOp, Conflict, Expression,
+    Guard, Handle, Kernel, Layout, List, Literal, Local, MemoryOrder, MemoryScope, Parameter, ParameterKind, Shape,
+    Span, Statement, Symbol, TensorParameter, Type,
 };
 
 pub(crate) type Value = Handle<Expression>;
@@ -205,6 +206,20 @@ impl Builder {
 
     pub fn cast(&mut self, value: Value, to: ElementType) -> Value {
         self.emit(Expression::Cast { value, to })
+    }
+
+    /// Adds to elements by a relaxed atomic operation, and returns what they were.
+    pub fn atomic_add(&mut self, tensor: u32, indices: &[Value], value: Value, scope: MemoryScope) -> Value {
+        let access = self.access(tensor, indices);
+        self.emit(Expression::Atomic(Atomic {
+            access,
+            update: AtomicUpdate::Combine {
+                op: AtomicOp::Add,
+                value,
+            },
+            order: MemoryOrder::Relaxed,
+            scope,
+        }))
     }
 
     pub fn access(&self, tensor: u32, indices: &[Value]) -> Access {

@@ -135,15 +135,7 @@ fn what_is_large_or_apart_or_several_rows_or_of_peers_is_moved_by_packets() {
         let counter = b.tensor("counter", I64, 1);
         b.tensor_mut(src).mutable = false;
         let (place, zero, one) = ([b.program(0), b.arange(512)], b.index(0), b.index(1));
-        b.emit(Expression::Atomic(Atomic {
-            access: b.access(counter, &[zero]),
-            update: AtomicUpdate::Combine {
-                op: AtomicOp::Add,
-                value: one,
-            },
-            order: MemoryOrder::Relaxed,
-            scope: MemoryScope::Device,
-        }));
+        b.atomic_add(counter, &[zero], one, MemoryScope::Device);
         copied(&mut b, [out, src], place);
         let mut kernel = b.launch(4);
         let row = Argument::tensor(BF16, &[4, 512], 0, |_| 0);

@@ -4,8 +4,7 @@ use super::run::{Argument, bind, check, schedule};
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
 use crate::ir::{
-    Atomic, AtomicOp, AtomicUpdate, BinaryOp, Bounds, CheckKind, Combine, CompareOp, Conflict, Expression, Kernel,
-    MemoryOrder, MemoryScope, Reduction, Statement,
+    BinaryOp, Bounds, CheckKind, Combine, CompareOp, Conflict, Expression, Kernel, MemoryScope, Reduction, Statement,
 };
 use crate::lower::{Form, LowerError, Lowered, lower};
 use crate::schedule::{Schedule, ScheduleError};
@@ -207,15 +206,7 @@ fn grids_of_several_axes_and_atomic_operations_are_done_in_order() {
     let mut b = Builder::new("grid");
     let (out, counter) = (b.tensor("out", I64, 1), b.tensor("counter", I64, 1));
     let (zero, one, cols) = (b.index(0), b.index(1), b.arange(33));
-    let found = b.emit(Expression::Atomic(Atomic {
-        access: b.access(counter, &[zero]),
-        update: AtomicUpdate::Combine {
-            op: AtomicOp::Add,
-            value: one,
-        },
-        order: MemoryOrder::Relaxed,
-        scope: MemoryScope::Device,
-    }));
+    let found = b.atomic_add(counter, &[zero], one, MemoryScope::Device);
     let (x, y) = (b.program(0), b.program(1));
     let value = b.mul(found, found);
     let value = b.add(value, cols);

@@ -5,9 +5,7 @@ use crate::analysis::races::Touch;
 use crate::element::ElementType;
 use crate::interpret::InterpretError;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{
-    Atomic, AtomicOp, AtomicUpdate, BinaryOp, CompareOp, Conflict, Expression, Kernel, MemoryOrder, MemoryScope,
-};
+use crate::ir::{BinaryOp, CompareOp, Conflict, Expression, Kernel, MemoryScope};
 use crate::lower::{KernelArgument, Lowered, MarkedBy, TrapFault};
 use crate::schedule::Schedule;
 use crate::transform::checked;
@@ -115,16 +113,7 @@ fn count(b: &mut Builder, tensor: u32, at: Value, scope: MemoryScope) -> Value {
     let one = b.index(1);
     let shape = b.shape(at);
     let value = b.stretch(one, shape);
-    let access = b.access(tensor, &[at]);
-    b.emit(Expression::Atomic(Atomic {
-        access,
-        update: AtomicUpdate::Combine {
-            op: AtomicOp::Add,
-            value,
-        },
-        order: MemoryOrder::Relaxed,
-        scope,
-    }))
+    b.atomic_add(tensor, &[at], value, scope)
 }
 
 #[test]

@@ -4,10 +4,7 @@ use super::run::{Argument, bind, check, schedule};
 use super::wide::Case;
 use crate::element::ElementType;
 use crate::ir::verify::build::{Builder, Value};
-use crate::ir::{
-    Arena, Atomic, AtomicOp, AtomicUpdate, BinaryOp, Combine, CompareOp, Expression, Function, Kernel, MemoryOrder,
-    MemoryScope, Reduction, Type,
-};
+use crate::ir::{Arena, BinaryOp, Combine, CompareOp, Expression, Function, Kernel, MemoryScope, Reduction, Type};
 use crate::schedule::Schedule;
 use crate::thread::{Space, Statement};
 
@@ -378,15 +375,7 @@ fn each_thread_keeps_what_its_atomic_operations_find() {
         let out = b.tensor("out", element, 1);
         let range = b.arange(elements);
         let value = b.cast(range, element);
-        let found = b.emit(Expression::Atomic(Atomic {
-            access: b.access(count, &[range]),
-            update: AtomicUpdate::Combine {
-                op: AtomicOp::Add,
-                value,
-            },
-            order: MemoryOrder::Relaxed,
-            scope: MemoryScope::Device,
-        }));
+        let found = b.atomic_add(count, &[range], value, MemoryScope::Device);
         let turned = b.emit(Expression::Slice {
             value: found,
             axis: 0,
