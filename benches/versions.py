@@ -14,7 +14,8 @@ build that keeps in the caches what rows that begin anywhere share, those of 128
 of 128, 4096 and 5120, at points of their own, between 6235e53 and f20be6b but for loads within literal bounds; `versions-hints-h200.jsonl`
 short rows, at points of their own, between 7dfdad1 and 90af563, which still keeps of aligned ones what L2 does not hold twice;
 `versions-single-h200.jsonl` short rows, at points of their own, L2 cold and warm, between d88784d and the build that gave few of them more
-threads; and
+threads; `versions-fetched-h200.jsonl` scattered ones that are no whole sectors, at points of their own, L2 cold and warm, between bd0b8de
+and the build that asks L2 for their ends; and
 `versions-h200.jsonl` sets the build before there was a thread IR beside this one: that build captured launches of single rows which
 it had not warmed up, so that four of its cases are errors.
 """

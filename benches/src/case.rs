@@ -217,6 +217,7 @@ enum Load {
 enum Store {
     Cached,
     Streaming,
+    Fetched,
 }
 
 impl From<Spread> for Schedule {
@@ -235,6 +236,7 @@ impl From<Spread> for Schedule {
             store: match spread.store {
                 Store::Cached => StoreHint::Cached,
                 Store::Streaming => StoreHint::Streaming,
+                Store::Fetched => StoreHint::Fetched,
             },
             wide: spread.wide,
         }
@@ -266,6 +268,7 @@ impl From<Schedule> for Spread {
             store: match store {
                 StoreHint::Cached => Store::Cached,
                 StoreHint::Streaming => Store::Streaming,
+                StoreHint::Fetched => Store::Fetched,
             },
             wide,
         }

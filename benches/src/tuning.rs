@@ -41,6 +41,8 @@ fn numbers(tuning: &Tuning) -> Value {
         kept_from,
         kept_until,
         written_until,
+        fetched_from,
+        fetched_long,
         load,
         store,
     } = tuning;
@@ -59,6 +61,8 @@ fn numbers(tuning: &Tuning) -> Value {
         "kept_from": kept_from,
         "kept_until": kept_until,
         "written_until": written_until,
+        "fetched_from": fetched_from,
+        "fetched_long": fetched_long,
         "load": load.name(),
         "store": store.name(),
     })

@@ -38,9 +38,7 @@ pub fn random(rng: &mut fastrand::Rng, kernel: &Kernel) -> Schedule {
         splits,
         unroll: rng.u32(1..=9),
         load: rng.choice(LoadHint::ALL).unwrap_or(LoadHint::Cached),
-        store: rng
-            .choice([StoreHint::Cached, StoreHint::Streaming])
-            .unwrap_or(StoreHint::Cached),
+        store: rng.choice(StoreHint::ALL).unwrap_or(StoreHint::Cached),
         wide: rng.u8(..4) > 0,
     }
 }

@@ -22,7 +22,7 @@ pub fn blocks_of(splits: u32, threads: u32) -> Schedule {
 fn schedules() -> Vec<Schedule> {
     let mut schedules = Vec::new();
     for load in LoadHint::ALL {
-        for store in [StoreHint::Cached, StoreHint::Streaming] {
+        for store in StoreHint::ALL {
             for (threads, programs_per_block, splits, unroll, wide) in [
                 (32, 1, 1, 1, true),
                 (96, 1, 3, 2, true),

@@ -274,7 +274,7 @@ impl Lower<'_> {
         let cache = match (access.cache, self.schedule.store) {
             (Some(hint), _) => Some(hint),
             (None, StoreHint::Streaming) if self.hinted => Some(CacheHint::Streaming),
-            (None, StoreHint::Streaming | StoreHint::Cached) => None,
+            (None, StoreHint::Streaming | StoreHint::Cached | StoreHint::Fetched) => None,
         };
         let predicate = self.predicate(condition);
         if !point.iter().any(|&index| self.b.kernel().lanes_of(index).is_some()) {

@@ -8,7 +8,7 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{Access, Expression, Handle, Shape};
-use crate::schedule::{VECTOR_BYTES, WARP};
+use crate::schedule::{SECTOR_BYTES, StoreHint, VECTOR_BYTES, WARP};
 use crate::thread::passes::{self, Why};
 use crate::thread::{self, Atom, Index};
 
@@ -39,7 +39,7 @@ pub enum Form {
         /// How many packets there are.
         packets: u64,
     },
-    /// Packets of each row from the first address that 16 divides on, and what is before and behind one by one. One row may
+    /// Packets of each row from the first address that 16 divides on, or 32, and what is before and behind one by one. One row may
     /// be all rows of the tile, end to end.
     Rows {
         /// Elements of a packet.
@@ -51,6 +51,9 @@ pub enum Form {
         /// Whether the line of the caches that a row's first packet is in begins with the first thread, so that each warp stores whole lines.
         /// Not of rows that are shared out together.
         by_lines: bool,
+        /// Whether what is in packets is whole sectors of the caches, so that each sector is written at once, or by the ends alone. Only of
+        /// one row, whose ends its threads do at once.
+        by_sectors: bool,
         /// Whether every row is known to begin at such an address.
         aligned: bool,
         /// Whether the packets of all rows are shared out together, and not those of one row after the other.
@@ -137,15 +140,17 @@ impl fmt::Display for Distribution {
                 rows,
                 packets,
                 by_lines,
+                by_sectors,
                 aligned,
                 together,
             } => {
                 let ends = if *aligned { "tail" } else { "head and tail" };
                 let together = if *together { " together" } else { "" };
                 let lines = if *by_lines { " by lines" } else { "" };
+                let sectors = if *by_sectors { " by sectors" } else { "" };
                 write!(
                     f,
-                    "{rows} rows{together} of up to {packets} packets of {lanes}{lines}, {ends} one by one"
+                    "{rows} rows{together} of up to {packets} packets of {lanes}{lines}{sectors}, {ends} one by one"
                 )?;
             }
             Form::Elements { elements } => write!(f, "{elements} elements one by one")?,
@@ -163,6 +168,9 @@ const SHORT_ROW: u64 = 4;
 /// and more, as there are fewer stores that are parts of lines, and 0.98 to 1.01 where there are 300; gathered ones 0.98 to 1.00. Rows
 /// of 127 packets take 1.01 to 1.25, and those of which a thread has one packet, where there are up to 300, up to 1.03.
 const BY_LINES: u64 = 4 * WARP as u64;
+
+/// Packets of a sector.
+pub(super) const SECTOR: u64 = (SECTOR_BYTES / VECTOR_BYTES) as u64;
 
 impl Lower<'_> {
     /// Decides how a store is spread, by what the index expressions say of where its elements are. What is emitted to
@@ -205,6 +213,7 @@ impl Lower<'_> {
         };
         let (whole, one_run) = (packets(rows * (columns / lanes)), packets(elements / lanes));
         let is_moved = matches!(self.kernel.expressions[value], Expression::Load(_));
+        let is_fetched = self.schedule.store == StoreHint::Fetched;
         let are_warps = workers.is_multiple_of(WARP.into());
         let peeled = |rows: u64, aligned: bool| {
             let packets = elements / rows / lanes;
@@ -215,6 +224,7 @@ impl Lower<'_> {
                 rows,
                 packets,
                 by_lines: !aligned && is_moved && are_warps && packets > BY_LINES && packets > workers,
+                by_sectors: !aligned && is_moved && is_fetched && rows == 1 && 2 * SECTOR * lanes <= workers,
                 aligned,
                 together,
             };

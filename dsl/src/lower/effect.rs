@@ -1,10 +1,12 @@
 //! What is done for its effect: checks, prefetches, lines that are printed; and instructions of the author's.
 
+use super::access::Placed;
 use super::point::Point;
 use super::{LINE_BYTES, Lower, LowerError, TrapFault};
 use crate::analysis::contiguity::access_shape;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Ptx, Shape};
+use crate::schedule::SECTOR_BYTES;
 use crate::thread::{self, Type, Unroll, Use, Value, is_computed};
 
 impl Lower<'_> {
@@ -94,14 +96,7 @@ impl Lower<'_> {
     /// Asks for the elements of an access, one for each line of the cache where they lie side by side.
     pub(super) fn prefetch(&mut self, access: &Access) -> Result<(), LowerError> {
         let shape = access_shape(self.kernel, access).unwrap_or(Shape::SCALAR);
-        // Out of bounds nothing happens, whatever the policy: nothing is reported, and nothing else is fetched.
-        let silent = Access {
-            bounds: match access.bounds {
-                Bounds::Unchecked => Bounds::Unchecked,
-                _ => Bounds::ReadZeroSkipWrite,
-            },
-            ..access.clone()
-        };
+        let silent = silent(access);
         let quiet = std::mem::replace(&mut self.quiet, true);
         let operands: Vec<_> = silent.operands().collect();
         let result = self.with_others(&operands, |lower| lower.prefetch_lines(&silent, shape));
@@ -133,15 +128,39 @@ impl Lower<'_> {
 
     fn prefetch_element(&mut self, access: &Access, point: &Point, shape: Shape) -> Result<(), LowerError> {
         let placed = self.place(access, point, shape)?;
-        let predicate = match self.b.kernel().indices.is_known(placed.condition) {
+        self.prefetch_placed(placed);
+        Ok(())
+    }
+
+    fn prefetch_placed(&mut self, Placed { place, condition }: Placed) {
+        let predicate = match self.b.kernel().indices.is_known(condition) {
             Some(true) => None,
-            Some(false) => return Ok(()),
-            None => Some(placed.condition),
+            Some(false) => return,
+            None => Some(condition),
         };
-        self.b.push(thread::Statement::Prefetch {
-            place: placed.place,
-            predicate,
-        });
+        self.b.push(thread::Statement::Prefetch { place, predicate });
+    }
+
+    /// Asks for the sectors that a row which is about to be stored has a part of: those that its first and its last element are in. Two
+    /// threads do that.
+    pub(super) fn prefetch_ends(&mut self, access: &Access, shape: Shape) -> Result<(), LowerError> {
+        let quiet = std::mem::replace(&mut self.quiet, true);
+        let (zero, two) = (self.b.constant(0), self.b.constant(2));
+        let is_end = self.b.indices().less(self.worker, two);
+        let end = self.b.indices().scale(self.worker, shape.elements() as i64 - 1);
+        let point = self.at_position(end, shape);
+        let placed = self.where_needed(is_end, |lower| lower.place(&silent(access), &point, shape));
+        self.quiet = quiet;
+        let placed = placed?;
+        // Where the row begins, and where what is behind it does.
+        let at = self.b.address_of(placed.place);
+        let size = self.size_of(access.tensor) as i64;
+        let behind = self.b.indices().scale(self.worker, size);
+        let boundary = self.b.indices().add(at, behind);
+        let in_sector = self.b.indices().low(boundary, SECTOR_BYTES.ilog2() as u8);
+        let is_shared = self.b.indices().less(zero, in_sector);
+        let condition = self.b.indices().all([placed.condition, is_shared]);
+        self.prefetch_placed(Placed { condition, ..placed });
         Ok(())
     }
 
@@ -194,5 +213,16 @@ impl Lower<'_> {
             Some(wanted) => Ok(wanted.into()),
             None => self.defect("instructions without this output"),
         }
+    }
+}
+
+/// The same access, of which out of bounds nothing happens, whatever its policy: nothing is reported, and nothing else is fetched.
+fn silent(access: &Access) -> Access {
+    Access {
+        bounds: match access.bounds {
+            Bounds::Unchecked => Bounds::Unchecked,
+            _ => Bounds::ReadZeroSkipWrite,
+        },
+        ..access.clone()
     }
 }

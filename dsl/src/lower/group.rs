@@ -1,10 +1,11 @@
 //! The elements of a store, emitted as its distribution says: all loads of a thread's accesses in flight before its
 //! first store.
 
+use super::distribution::SECTOR;
 use super::point::Point;
 use super::{Distribution, Form, LINE_BYTES, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
-use crate::schedule::VECTOR_BYTES;
+use crate::schedule::{StoreHint, VECTOR_BYTES};
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -113,6 +114,7 @@ impl Lower<'_> {
                 rows,
                 packets,
                 by_lines,
+                by_sectors,
                 aligned,
                 together,
             } => {
@@ -121,6 +123,7 @@ impl Lower<'_> {
                     rows,
                     packets,
                     by_lines,
+                    unit: if by_sectors { SECTOR as i64 } else { 1 },
                     aligned,
                 };
                 if rows == 1 || together {
@@ -145,7 +148,11 @@ impl Lower<'_> {
     /// Packets of all rows, shared out together, and then all that is before and behind them.
     fn rows_together(&mut self, group: &Group<'_>, peeled: &Peeled) -> Result<(), LowerError> {
         let Peeled {
-            lanes, rows, packets, ..
+            lanes,
+            rows,
+            packets,
+            unit,
+            ..
         } = *peeled;
         let most = self.b.constant(packets as i64);
         let in_packets = |lower: &mut Self| {
@@ -159,7 +166,7 @@ impl Lower<'_> {
             })
         };
         // As many of each row as there can be, a power of two.
-        let ends = 2 * lanes as u64;
+        let ends = 2 * (unit * lanes) as u64;
         let end_of = |lower: &mut Self, item: Handle<Index>| {
             let width = lower.b.constant(ends as i64);
             let (row, e) = lower.row_and_rest(item, rows, width);
@@ -223,6 +230,14 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether the schedule wants the lines asked for that the ends of what is stored are in: of one row, which is moved.
+    fn fetches_ends(&self, group: &Group<'_>) -> bool {
+        let is_row = group.shape.rank() > 0 && u64::from(group.shape.innermost()) == group.shape.elements();
+        let is_moved = matches!(self.kernel.expressions[group.value], Expression::Load(_)) && !group.held;
+        let is_far = self.effects.of_peers.contains(&group.access.tensor);
+        self.schedule.store == StoreHint::Fetched && is_row && is_moved && !is_far
+    }
+
     /// One row whose ends are no multiples of 16 bytes, by all threads.
     fn row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<(), LowerError> {
         let row = self.peeled_row(group, peeled, row)?;
@@ -261,7 +276,8 @@ impl Lower<'_> {
                 let place = place?.place;
                 let at = self.b.address_of(place);
                 let negative = self.b.indices().scale(at, -1);
-                let bytes = self.b.indices().low(negative, VECTOR_BYTES.ilog2() as u8);
+                let boundary = VECTOR_BYTES * peeled.unit as u32;
+                let bytes = self.b.indices().low(negative, boundary.ilog2() as u8);
                 let size = self.b.constant(self.size_of(group.access.tensor) as i64);
                 let head = self.b.indices().quotient(bytes, size);
                 let lead = peeled.by_lines.then(|| {
@@ -274,10 +290,12 @@ impl Lower<'_> {
             }
         };
         let columns = group.shape.elements() / peeled.rows;
-        let (all, width) = (self.b.constant(columns as i64), self.b.constant(peeled.lanes));
+        let width = self.b.constant(peeled.lanes * peeled.unit);
+        let all = self.b.constant(columns as i64);
         let behind = self.b.indices().subtract(all, head);
-        let packets = self.b.indices().quotient(behind, width);
-        // The ends, which are fewer than two packets.
+        let units = self.b.indices().quotient(behind, width);
+        let packets = self.b.indices().scale(units, peeled.unit);
+        // The ends, which are fewer than two packets, or two sectors.
         let whole = self.b.indices().scale(packets, peeled.lanes);
         let rest = self.b.indices().subtract(all, whole);
         Ok(PeeledRow {
@@ -352,6 +370,9 @@ impl Lower<'_> {
         if rounds == 1 {
             return self.round(group, count, zero, &item);
         }
+        if self.fetches_ends(group) {
+            self.prefetch_ends(group.access, group.shape)?;
+        }
         let end = self.b.constant(rounds as i64);
         self.counted(zero, end, 1, Unroll::Never, |lower, round| {
             let base = lower.b.indices().scale(round, (in_flight * workers) as i64);
@@ -383,6 +404,10 @@ impl Lower<'_> {
             let here = self.b.indices().all([here].into_iter().chain(own));
             let value = self.where_needed(here, |lower| lower.pull(group.value, &point))?;
             loaded.push((q, point, value, here));
+        }
+        // Behind the loads, which need not wait for where the row goes.
+        if group.distribution.rounds == 1 && self.fetches_ends(group) {
+            self.prefetch_ends(group.access, group.shape)?;
         }
         for (q, point, value, here) in loaded {
             match held {
@@ -541,6 +566,8 @@ struct Peeled {
     packets: u64,
     /// Whether the line of the caches that its first one is in begins with the first thread.
     by_lines: bool,
+    /// Packets of which all are done or none: one, or those of a sector.
+    unit: i64,
     /// Whether rows are known to begin at a multiple of 16 bytes.
     aligned: bool,
 }

@@ -77,6 +77,11 @@ pub struct Tuning {
     pub kept_until: u32,
     /// One of no fewer does not leave what it writes either; of short rows, one that does not leave what it reads.
     pub written_until: u32,
+    /// Programs for each multiprocessor from which on L2 is asked for the ends of the shortest rows that they scatter; of longer ones from
+    /// twice or seven times as many on.
+    pub fetched_from: u32,
+    /// A launch of fewer accesses for each multiprocessor does not so with the longest of these.
+    pub fetched_long: u32,
     /// How other loads of what is moved treat the caches.
     pub load: LoadHint,
     /// How other stores of it do.
@@ -100,6 +105,8 @@ impl Tuning {
         kept_from: 4_000,
         kept_until: 8_000,
         written_until: 15_888,
+        fetched_from: 7,
+        fetched_long: 3_700,
         // What is moved is read once, and is more than L1 holds.
         load: LoadHint::Streaming,
         // What is written once had better not wait in L2 for eviction.
@@ -122,7 +129,7 @@ impl Tuning {
     /// itself does not tell what the kernels around it find in L2, so that is not among them.
     pub fn neighbours(&self) -> Vec<(&'static str, String, Self)> {
         type Set = fn(&mut Tuning, u32);
-        const AXES: [(&str, &[u32], Set); 11] = [
+        const AXES: [(&str, &[u32], Set); 13] = [
             ("brief", &[62, 124, 248, 496, 992], |tuning, value| tuning.brief = value),
             ("long", &[3_972, 7_944, 15_888, 31_776, 63_552], |tuning, value| {
                 tuning.long = value;
@@ -148,6 +155,12 @@ impl Tuning {
                 tuning.shared_block = value
             }),
             ("block", &[128, 256, 512], |tuning, value| tuning.block = value),
+            ("fetched_from", &[3, 7, 14, 28, 56], |tuning, value| {
+                tuning.fetched_from = value;
+            }),
+            ("fetched_long", &[1_850, 3_700, 7_400, 14_800], |tuning, value| {
+                tuning.fetched_long = value;
+            }),
         ];
         let mut all = Vec::new();
         for (name, values, set) in AXES {

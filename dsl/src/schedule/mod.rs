@@ -43,6 +43,9 @@ pub const MAX_UNROLL: u32 = 64;
 /// The bytes of one access at full width.
 pub const VECTOR_BYTES: u32 = 16;
 
+/// Bytes of a sector: what of a line of the caches is read and written at least.
+pub const SECTOR_BYTES: u32 = 32;
+
 /// How programs and tiles are spread over the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Schedule {
@@ -85,6 +88,9 @@ pub enum StoreHint {
     Cached,
     /// Written once and more than the cache holds: leave it early.
     Streaming,
+    /// As cached, and the lines of L2 that the ends of a row are in are asked for ahead. What is written of a sector in part has to be
+    /// read before it leaves L2, and then at a place of its own.
+    Fetched,
 }
 
 /// A schedule that a kernel cannot have.
@@ -255,11 +261,15 @@ impl LoadHint {
 }
 
 impl StoreHint {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cached, Self::Streaming, Self::Fetched];
+
     /// Its name in texts.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cached => "Cached",
             Self::Streaming => "Streaming",
+            Self::Fetched => "Fetched",
         }
     }
 }

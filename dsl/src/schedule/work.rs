@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::VECTOR_BYTES;
+use super::{SECTOR_BYTES, VECTOR_BYTES};
 use crate::analysis::divisibility::{divisor, stride_divisor};
 use crate::analysis::effects::Effects;
 use crate::analysis::lines::{handed_over, is_costly, reduces_lines};
@@ -32,6 +32,9 @@ pub struct Work {
     pub stores_line: bool,
     /// Whether such a line begins anywhere.
     pub ragged_line: bool,
+    /// Whether such a line is stored as it was loaded, and not known to begin at a multiple of a sector's 32 bytes, so that it shares sectors
+    /// with what lies before and behind it.
+    pub shares_sectors: bool,
     /// Whether elements are stored at other places of a row than they have on their line, or further apart.
     pub stores_elsewhere: bool,
     /// Whether it moves one row of elements of one or two bytes, in no loop, from memory of the device to memory of the device, and does no
@@ -114,6 +117,7 @@ impl Work {
             ragged_store: false,
             stores_line: false,
             ragged_line: false,
+            shares_sectors: false,
             stores_elsewhere: false,
             moves_row: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
@@ -135,7 +139,7 @@ impl Work {
             kernel.ty(value).shape.elements() * size as u64
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
-        let (mut bytes, mut stored, mut ragged) = (0, 0, 0);
+        let (mut bytes, mut stored, mut ragged, mut shared) = (0, 0, 0, 0);
         // Whether a tile is of large elements or lies elsewhere than in a row, and whether there is a loop.
         let (mut is_apart, mut repeats) = (false, false);
         let moves = |access: &Access, value| {
@@ -151,9 +155,13 @@ impl Work {
                     is_apart |= !moves(access, *value);
                     let elements = kernel.ty(*value).shape.elements();
                     stored = stored.max(elements);
-                    if is_ragged(kernel, access, *value) {
+                    if is_ragged(kernel, access, *value, VECTOR_BYTES) {
                         work.ragged_store = true;
                         ragged = ragged.max(elements);
+                    }
+                    let is_moved = matches!(kernel.expressions[*value], Expression::Load(_));
+                    if is_moved && is_ragged(kernel, access, *value, SECTOR_BYTES) {
+                        shared = shared.max(elements);
                     }
                     work.ragged |= work.ragged_store;
                     work.stores_elsewhere |= is_elsewhere(kernel, access, *value);
@@ -168,7 +176,7 @@ impl Work {
                         work.bytes += bytes;
                         work.loaded = work.loaded.max(bytes);
                         is_apart |= !moves(access, *value);
-                        work.ragged |= is_ragged(kernel, access, *value);
+                        work.ragged |= is_ragged(kernel, access, *value, VECTOR_BYTES);
                         work.indirect_load |= loaded(access);
                         return;
                     }
@@ -202,6 +210,7 @@ impl Work {
             shapes.all(|shape| shape.elements() != work.elements || u64::from(shape.innermost()) == work.elements);
         work.stores_line = are_lines && stored == work.elements && effects.of_peers.is_empty();
         work.ragged_line = work.stores_line && ragged == work.elements;
+        work.shares_sectors = work.stores_line && shared == work.elements;
         // Loaded, stored, and perhaps zeros stored in its place.
         let is_one = work.bytes < 4 * bytes && loads == 1;
         work.moves_row = work.stores_line && is_one && !is_apart && !repeats && effects.atomics.tensors.is_empty();
@@ -242,8 +251,9 @@ fn tile_loads(kernel: &Kernel, value: Handle<Expression>) -> u64 {
     loads.get()
 }
 
-/// Whether the rows of a tile that is loaded or stored are not known to begin at multiples of 16 bytes.
-fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool {
+/// Whether the rows of a tile that is loaded or stored are not known to begin at multiples of so many bytes. Of where the tensor begins no
+/// more than 16 bytes are asked for: more is not known, and there is only one beginning.
+fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>, bytes: u32) -> bool {
     let Some(parameter) = kernel.tensor(access.tensor) else {
         return false;
     };
@@ -261,7 +271,7 @@ fn is_ragged(kernel: &Kernel, access: &Access, tile: Handle<Expression>) -> bool
         let by = divisor(kernel, index).saturating_mul(stride_divisor(kernel, access.tensor, axis));
         by.saturating_mul(size)
     });
-    !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(VECTOR_BYTES.into()))
+    !parameter.alignment.is_multiple_of(VECTOR_BYTES) || starts.any(|by| !by.is_multiple_of(bytes.into()))
 }
 
 /// Whether an access puts the elements of a tile at other places of a row than they have on their line, or further apart.

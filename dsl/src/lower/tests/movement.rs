@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::run::{Argument, bind, check, schedule};
 use crate::element::ElementType;
 use crate::ir::verify::build::Builder;
-use crate::ir::{Handle, Kernel};
+use crate::ir::{BinaryOp, Handle, Kernel};
 use crate::lower::{Form, Lowered};
-use crate::schedule::{LoadHint, Schedule};
+use crate::schedule::{LoadHint, Schedule, StoreHint, Work};
 use crate::thread::index::Assignment;
 use crate::thread::{Atom, Statement, Value, Variable};
 
@@ -303,6 +303,137 @@ fn long_rows_are_moved_by_lines_from_every_offset_to_every_offset() {
             }
         }
     }
+}
+
+#[test]
+fn rows_whose_ends_are_asked_for_are_moved_by_sectors_from_every_offset_to_every_offset() {
+    for (element, columns, threads) in [
+        (ElementType::U8, 1041, 64),
+        (ElementType::BF16, 199, 32),
+        (ElementType::BF16, 1049, 96),
+        (ElementType::F32, 131, 32),
+        (ElementType::I64, 67, 16),
+    ] {
+        let size = element.size() as u64;
+        for offset in (0..64).step_by(size as usize) {
+            let other = offset * 5 % 32 / size * size;
+            for (scatters, unroll) in [(false, 2), (true, 1), (true, 2), (true, 4)] {
+                let lowered = moved(element, columns, scatters, [offset, other], &fetching(threads, unroll));
+                let forms = forms(&lowered);
+                assert!(
+                    matches!(forms[..], [Form::Rows { by_sectors: true, .. }]),
+                    "{offset}: {forms:?}"
+                );
+                let text = lowered.kernel.to_string();
+                assert_eq!(text.matches("prefetch out").count(), 1, "{text}");
+            }
+        }
+    }
+    // Ends of which a thread would have several stay as short as they can be.
+    let lowered = moved(ElementType::BF16, 131, true, [2, 0], &fetching(16, 1));
+    assert!(matches!(forms(&lowered)[..], [Form::Rows { by_sectors: false, .. }]));
+}
+
+fn fetching(threads: u32, unroll: u32) -> Schedule {
+    Schedule {
+        store: StoreHint::Fetched,
+        ..schedule(threads, unroll)
+    }
+}
+
+#[test]
+fn whole_sectors_of_a_row_are_stored_by_one_warp_at_once_and_its_ends_by_themselves() {
+    let (columns, threads) = (1100, 96);
+    let lowered = moved(ElementType::BF16, columns, true, [2, 0], &fetching(threads, 2));
+    for (row, behind) in (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind))) {
+        let mut moment = Moment {
+            thread: 0,
+            block: row,
+            row,
+            address: 512 + behind,
+            named: HashMap::new(),
+        };
+        let stores = stores(&lowered, &mut moment, threads.into());
+        let first = moment.address + row * columns as i64 * 2;
+        let end = first + columns as i64 * 2;
+        let mut all: Vec<_> = stores.iter().flatten().copied().collect();
+        all.sort_unstable();
+        let packets = (first + 31) / 32 * 2..end / 32 * 2;
+        assert!(
+            all.iter().copied().eq(packets.map(|packet| packet * 16)),
+            "{row} {behind} {all:?}"
+        );
+        for warp in stores.iter().flat_map(|store| store.chunks(32)) {
+            let sectors: Vec<_> = warp.iter().map(|address| address / 32).collect();
+            for sector in &sectors {
+                assert_eq!(sectors.iter().filter(|other| *other == sector).count(), 2, "{warp:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ends_of_rows_are_asked_for_behind_what_is_loaded_and_ahead_of_what_is_stored_however_that_is() {
+    let single = |threads, unroll| Schedule {
+        wide: false,
+        ..fetching(threads, unroll)
+    };
+    for (element, columns, by) in [
+        (ElementType::U8, 656, fetching(64, 1)),
+        (ElementType::F32, 6, fetching(8, 1)),
+        (ElementType::BF16, 767, fetching(64, 2)),
+        (ElementType::BF16, 131, single(64, 3)),
+        (ElementType::BF16, 1, fetching(1, 1)),
+    ] {
+        // Rows that there are not are no place to ask for: `check` runs what is stored, and where.
+        let lowered = moved(element, columns, true, [0, 0], &by);
+        let text = lowered.kernel.to_string();
+        let at = |what: &str| {
+            let lines = text.lines().enumerate().filter(|(_, line)| line.contains(what));
+            lines.map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let (loads, asked, stores) = (at("load src"), at("prefetch out"), at("store out"));
+        let [asked] = asked[..] else { panic!("{text}") };
+        assert!(
+            loads.iter().all(|at| *at < asked) && stores.iter().all(|at| *at > asked),
+            "{text}"
+        );
+        assert!(
+            text.lines().nth(asked).is_some_and(|line| line.contains(" if ")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_moved_share_sectors_if_they_are_no_whole_ones() {
+    for (element, columns, shares) in [
+        (ElementType::U8, 656, true),
+        (ElementType::U8, 640, false),
+        (ElementType::BF16, 131, true),
+        (ElementType::BF16, 48, false),
+        (ElementType::F32, 6, true),
+        (ElementType::F32, 8, false),
+    ] {
+        for (scatters, late) in [(false, false), (true, false), (true, true)] {
+            let mut kernel = moves(element, columns, scatters);
+            let late = if late { element.size() as u64 } else { 0 };
+            bind(&mut kernel, &arguments(element, columns.into(), [late, 0]), true);
+            let work = Work::of(&kernel);
+            assert_eq!(work.shares_sectors, shares || late > 0, "{element} {columns} {late}");
+            assert_eq!(work.indirect_store, scatters);
+        }
+    }
+    let mut b = Builder::new("twice");
+    let (out, src) = (
+        b.tensor("out", ElementType::F32, 2),
+        b.tensor("src", ElementType::F32, 2),
+    );
+    let (row, cols) = (b.program(0), b.arange(6));
+    let value = b.load(src, &[row, cols]);
+    let value = b.binary(BinaryOp::Add, value, value);
+    b.store(out, &[row, cols], value);
+    assert!(!Work::of(&b.launch(1)).shares_sectors);
 }
 
 #[test]

@@ -542,7 +542,7 @@ fn any_schedule(rng: &mut Rng) -> Schedule {
         splits,
         unroll: rng.u32(1..5),
         load: LoadHint::ALL[rng.usize(0..4)],
-        store: [StoreHint::Cached, StoreHint::Streaming][rng.usize(0..2)],
+        store: StoreHint::ALL[rng.usize(0..3)],
         wide: rng.u8(0..4) > 0,
     }
 }

@@ -17,6 +17,7 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         ragged_store: false,
         stores_line: true,
         ragged_line: false,
+        shares_sectors: false,
         stores_elsewhere: false,
         moves_row: true,
         in_place: false,
@@ -351,6 +352,56 @@ fn a_warp_moves_a_row_of_a_little_more_than_its_lanes_load_at_once_unless_the_la
 }
 
 #[test]
+fn l2_is_asked_for_the_ends_of_many_short_rows_that_are_scattered_and_share_sectors() {
+    let scattered = |vectors, elements| Work {
+        indirect_store: true,
+        shares_sectors: true,
+        ..moved(vectors, elements)
+    };
+    let fetches = |work: Work, programs| work.schedule(&Machine::H200, programs).store == StoreHint::Fetched;
+    for (vectors, elements, first) in [
+        (2, 6, 924),
+        (9, 144, 924),
+        (15, 120, 924),
+        (16, 131, 1848),
+        (25, 400, 1848),
+        // Of 524 and of 1534 bytes.
+        (32, 131, 15_263),
+        (95, 767, 6468),
+        (128, 1024, 6468),
+    ] {
+        let work = scattered(vectors, elements);
+        for ragged in [false, true] {
+            let work = Work {
+                ragged,
+                ragged_store: ragged,
+                ..work
+            };
+            assert!(!fetches(work, first - 1), "{work:?}");
+            assert!(fetches(work, first) && fetches(work, 1 << 20), "{work:?}");
+        }
+        for other in [
+            Work {
+                indirect_store: false,
+                indirect_load: true,
+                ..work
+            },
+            Work {
+                shares_sectors: false,
+                ..work
+            },
+            Work { loads: 2, ..work },
+            scattered(129, 1032),
+        ] {
+            assert!(
+                [1, first, 1 << 20].iter().all(|programs| !fetches(other, *programs)),
+                "{other:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
     let mut random = fastrand::Rng::with_seed(3);
     for _ in 0..20_000 {
@@ -367,6 +418,7 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             ragged_store: random.bool(),
             stores_line: random.bool(),
             ragged_line: random.bool(),
+            shares_sectors: random.bool(),
             stores_elsewhere: random.bool(),
             moves_row: random.bool(),
             in_place: random.bool(),
@@ -423,7 +475,7 @@ fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
     const MOST: u64 = 4000;
     let mut random = fastrand::Rng::with_seed(5);
     let mut pick = |of: &[u64]| of[random.usize(..of.len())];
-    let mut alone = 0;
+    let (mut alone, mut fetched) = (0, 0);
     for _ in 0..800 {
         let edge = pick(&[
             1, 15, 16, 17, 40, 63, 64, 65, 128, 255, 256, 257, 512, 1023, 1024, 1025, 2048,
@@ -438,6 +490,7 @@ fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
             indirect_load: pick(&[0, 1]) > 0,
             indirect_store: pick(&[0, 1]) > 0,
             literal_bounds: pick(&[0, 1]) > 0,
+            shares_sectors: ragged || pick(&[0, 1]) > 0,
             moves_row: pick(&[0, 1, 1]) > 0,
             denies_narrow: pick(&[0, 0, 0, 1]) > 0,
             loads: pick(&[1, 1, 2]),
@@ -451,6 +504,8 @@ fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
             (&mut tuning.at_once, [1, 16, 32, 48]),
             (&mut tuning.alone, [62, 248, 992, 992]),
             (&mut tuning.brief, [62, 248, 248, 496]),
+            (&mut tuning.fetched_from, [1, 3, 7, 7]),
+            (&mut tuning.fetched_long, [50, 400, 3_700, 3_700]),
         ] {
             *number = pick(&values) as u32;
         }
@@ -472,7 +527,8 @@ fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
             let covered = u64::from(schedule.threads) * u64::from(schedule.unroll);
             assert!(schedule.wide || covered >= elements, "{work:?} {schedule}");
             alone += usize::from(!schedule.wide);
+            fetched += usize::from(schedule.store == StoreHint::Fetched);
         }
     }
-    assert!(alone > 200_000, "{alone}");
+    assert!(alone > 200_000 && fetched > 50_000, "{alone} {fetched}");
 }

@@ -7,6 +7,8 @@ pub(super) const TUNING: Tuning = Tuning {
     at_once: 32,
     block: 256,
     brief: 248,
+    fetched_from: 7,
+    fetched_long: 3700,
     in_flight: 4,
     kept_from: 4000,
     kept_until: 8000,

@@ -1,5 +1,6 @@
 //! Quotients, remainders, low bits, and the smaller and larger of two.
 
+use super::arithmetic::Terms;
 use super::{Index, IndexArena, Predicate, Sum, Term};
 use crate::ir::Handle;
 
@@ -204,28 +205,17 @@ impl IndexArena {
         if let Index::Low { value, bits: first } = *self.get(value) {
             return self.low(value, bits.min(first));
         }
-        // Multiples of 2^bits leave nothing, and coefficients count up to them: whatever wraps, that is right.
         let sum = self.as_sum(value);
-        let mut terms = Vec::new();
-        for term in &sum.terms {
-            let coefficient = term.coefficient.rem_euclid(modulus);
-            let divisor = |index: &Handle<Index>| self.facts(*index).divisor.trailing_zeros();
-            let zeros = term.factors.iter().map(divisor).sum::<u32>() + coefficient.trailing_zeros();
-            if coefficient != 0 && zeros < u32::from(bits) {
-                let factors = term.factors.clone();
-                terms.push(Term { coefficient, factors });
-            }
+        let smaller = self.modulo(&sum, bits);
+        if smaller != sum {
+            let smaller = self.of_sum(smaller);
+            return self.low(smaller, bits);
         }
-        let smaller = Sum {
-            constant: sum.constant.rem_euclid(modulus),
-            terms: terms.into(),
-        };
-        let smaller = self.of_sum(smaller);
-        if smaller != value {
+        if let Some(smaller) = self.without_low(&sum, bits) {
+            let smaller = self.of_sum(smaller);
             return self.low(smaller, bits);
         }
         // Whatever the whole part wraps to, its own low bits are right.
-        let sum = self.as_sum(value);
         if let Some((unit, Parts { whole, rest })) = self.low_parts(&sum, modulus) {
             let whole = self.of_sum(whole);
             let low = self.low(whole, bits - unit.trailing_zeros() as u8);
@@ -233,6 +223,51 @@ impl IndexArena {
             return self.add(low, rest);
         }
         self.intern(Index::Low { value, bits })
+    }
+
+    /// A sum of which the low `bits` bits are those of `sum`: multiples of 2^bits leave nothing, and coefficients count up to them. Whatever
+    /// wraps, that is right.
+    fn modulo(&self, sum: &Sum, bits: u8) -> Sum {
+        let modulus = 1i64 << bits;
+        let terms = sum.terms.iter().filter_map(|term| {
+            let coefficient = term.coefficient.rem_euclid(modulus);
+            let is_left = coefficient != 0 && self.zeros(coefficient, &term.factors) < u32::from(bits);
+            let factors = term.factors.clone();
+            is_left.then_some(Term { coefficient, factors })
+        });
+        Sum {
+            constant: sum.constant.rem_euclid(modulus),
+            terms: terms.collect(),
+        }
+    }
+
+    /// How many low bits of a product are known to be 0, at least.
+    fn zeros(&self, coefficient: i64, factors: &[Handle<Index>]) -> u32 {
+        let of = |factor: &Handle<Index>| self.facts(*factor).divisor.trailing_zeros();
+        factors.iter().map(of).sum::<u32>() + coefficient.trailing_zeros()
+    }
+
+    /// The same of a sum in which low bits are what they are the low bits of, where no others count and that leaves fewer terms.
+    fn without_low(&self, sum: &Sum, bits: u8) -> Option<Sum> {
+        sum.terms.iter().enumerate().find_map(|(at, term)| {
+            term.factors.iter().enumerate().find_map(|(nth, factor)| {
+                let Index::Low { value, bits: own } = *self.get(*factor) else {
+                    return None;
+                };
+                let mut beside = term.factors.to_vec();
+                beside.remove(nth);
+                if u32::from(own) + self.zeros(term.coefficient, &beside) < u32::from(bits) {
+                    return None;
+                }
+                let mut terms = Terms::new();
+                terms.add(sum.constant, &[]);
+                let others = sum.terms.iter().enumerate().filter(|(other, _)| *other != at);
+                others.for_each(|(_, other)| terms.add(other.coefficient, &other.factors));
+                terms.add_product(&self.as_sum(value), term.coefficient, &beside);
+                let smaller = self.modulo(&terms.into_sum(), bits);
+                (smaller.terms.len() < sum.terms.len()).then_some(smaller)
+            })
+        })
     }
 
     /// As [`IndexArena::fine_parts`] by a power of two, but the whole part may wrap, and the rest may be 0.

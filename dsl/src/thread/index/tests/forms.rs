@@ -209,3 +209,26 @@ fn rounding_up_to_a_multiple_is_known_to_give_one() {
     let down = s.indices.subtract(row, low);
     assert_eq!(s.indices.facts(down).divisor, 16);
 }
+
+#[test]
+fn how_two_places_lie_to_one_another_does_not_move_with_what_both_do() {
+    let mut s = example();
+    // Rows of 1534 bytes, from the beginning of one tensor and from `far` bytes behind that of another, from the first multiple of 32 on.
+    let far = s.row;
+    let i = &mut s.indices;
+    let (from, row) = (i.scale(s.q, 1534), i.scale(s.q, 1534));
+    let to = i.add(row, far);
+    let negative = i.scale(to, -1);
+    let head = i.low(negative, 5);
+    let start = i.add(from, head);
+    let negative = i.scale(far, -1);
+    let beside = i.low(negative, 4);
+    assert_eq!(i.low(start, 4), beside);
+    // Of more bits it does.
+    assert_ne!(i.low(start, 6), i.low(negative, 6));
+    // Multiples count for so much more.
+    let (four, from) = (i.scale(head, 4), i.scale(from, 4));
+    let (start, beside) = (i.add(four, from), i.scale(negative, 4));
+    assert_eq!(i.low(start, 7), i.low(beside, 7));
+    assert_ne!(i.low(start, 8), i.low(beside, 8));
+}
