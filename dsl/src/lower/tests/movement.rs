@@ -1,6 +1,7 @@
 //! Rows that are moved by an index.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::run::{Argument, bind, check, schedule};
 use crate::element::ElementType;
@@ -234,6 +235,29 @@ fn stores(lowered: &Lowered, moment: &mut Moment, threads: i64) -> Vec<Vec<i64>>
     stores
 }
 
+/// Rows of bf16 that begin in many ways: where each begins and ends, and where a block of so many threads stores packets of it.
+fn stored_rows(lowered: &Lowered, columns: i64, threads: i64) -> impl Iterator<Item = (i64, i64, Vec<Vec<i64>>)> {
+    let all = (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind)));
+    all.map(move |(row, behind)| {
+        let mut moment = Moment {
+            thread: 0,
+            block: row,
+            row,
+            address: 512 + behind,
+            named: HashMap::new(),
+        };
+        let first = moment.address + row * columns * 2;
+        (first, first + columns * 2, stores(lowered, &mut moment, threads))
+    })
+}
+
+/// Whether each of the packets, which are numbered by their addresses, is stored once, and nothing else.
+fn store_once(stores: &[Vec<i64>], packets: Range<i64>) -> bool {
+    let mut all: Vec<_> = stores.iter().flatten().copied().collect();
+    all.sort_unstable();
+    all.into_iter().eq(packets.map(|packet| packet * 16))
+}
+
 #[test]
 fn warps_store_whole_lines_of_long_rows_that_begin_anywhere() {
     const LINE: i64 = 128;
@@ -242,25 +266,8 @@ fn warps_store_whole_lines_of_long_rows_that_begin_anywhere() {
         let lowered = moved(ElementType::BF16, columns, scatters, [2, 0], &schedule(threads, 2));
         let forms = forms(&lowered);
         assert!(matches!(forms[..], [Form::Rows { by_lines: true, .. }]), "{forms:?}");
-        for (row, behind) in (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind))) {
-            let mut moment = Moment {
-                thread: 0,
-                block: row,
-                row,
-                address: 4 * LINE + behind,
-                named: HashMap::new(),
-            };
-            let stores = stores(&lowered, &mut moment, threads.into());
-            let first = moment.address + row * columns as i64 * 2;
-            let end = first + columns as i64 * 2;
-            // Every whole packet of the row, once.
-            let mut all: Vec<_> = stores.iter().flatten().copied().collect();
-            all.sort_unstable();
-            let packets = (first + 15) / 16..end / 16;
-            assert!(
-                all.iter().copied().eq(packets.map(|packet| packet * 16)),
-                "{row} {behind} {all:?}"
-            );
+        for (first, end, stores) in stored_rows(&lowered, columns as i64, threads.into()) {
+            assert!(store_once(&stores, (first + 15) / 16..end / 16), "{first}: {stores:?}");
             // Whoever has none in the first line has the last ones.
             let [ref one, ref other] = stores[..] else {
                 panic!("{} stores", stores.len());
@@ -274,7 +281,7 @@ fn warps_store_whole_lines_of_long_rows_that_begin_anywhere() {
                     .eq((1..=last as i64).rev().map(|nth| end / 16 * 16 - 16 * nth))
             );
             for warp in one.chunks(32).skip(1).chain(other.chunks(32)) {
-                assert_eq!(warp[0] % LINE, 0, "{row} {behind}: {warp:?}");
+                assert_eq!(warp[0] % LINE, 0, "{first}: {warp:?}");
                 assert!(warp.windows(2).all(|pair| pair[1] == pair[0] + 16), "{warp:?}");
             }
         }
@@ -345,23 +352,10 @@ fn fetching(threads: u32, unroll: u32) -> Schedule {
 fn whole_sectors_of_a_row_are_stored_by_one_warp_at_once_and_its_ends_by_themselves() {
     let (columns, threads) = (1100, 96);
     let lowered = moved(ElementType::BF16, columns, true, [2, 0], &fetching(threads, 2));
-    for (row, behind) in (0..8).flat_map(|row| [2, 14, 16, 18, 126].map(|behind| (row, behind))) {
-        let mut moment = Moment {
-            thread: 0,
-            block: row,
-            row,
-            address: 512 + behind,
-            named: HashMap::new(),
-        };
-        let stores = stores(&lowered, &mut moment, threads.into());
-        let first = moment.address + row * columns as i64 * 2;
-        let end = first + columns as i64 * 2;
-        let mut all: Vec<_> = stores.iter().flatten().copied().collect();
-        all.sort_unstable();
-        let packets = (first + 31) / 32 * 2..end / 32 * 2;
+    for (first, end, stores) in stored_rows(&lowered, columns as i64, threads.into()) {
         assert!(
-            all.iter().copied().eq(packets.map(|packet| packet * 16)),
-            "{row} {behind} {all:?}"
+            store_once(&stores, (first + 31) / 32 * 2..end / 32 * 2),
+            "{first}: {stores:?}"
         );
         for warp in stores.iter().flat_map(|store| store.chunks(32)) {
             let sectors: Vec<_> = warp.iter().map(|address| address / 32).collect();
