@@ -8,7 +8,7 @@ use super::point::Point;
 use super::{Lower, LowerError};
 use crate::element::ElementType;
 use crate::ir::{Access, Expression, Handle, Shape};
-use crate::schedule::{SECTOR_BYTES, StoreHint, VECTOR_BYTES, WARP};
+use crate::schedule::{SECTOR_BYTES, VECTOR_BYTES, WARP};
 use crate::thread::passes::{self, Why};
 use crate::thread::{self, Atom, Index};
 
@@ -52,7 +52,7 @@ pub enum Form {
         /// Not of rows that are shared out together.
         by_lines: bool,
         /// Whether what is in packets is whole sectors of the caches, so that each sector is written at once, or by the ends alone. Only of
-        /// one row, whose ends its threads do at once.
+        /// one row, whose ends its threads do at once, and L2 is asked for.
         by_sectors: bool,
         /// Whether every row is known to begin at such an address.
         aligned: bool,
@@ -213,7 +213,7 @@ impl Lower<'_> {
         };
         let (whole, one_run) = (packets(rows * (columns / lanes)), packets(elements / lanes));
         let is_moved = matches!(self.kernel.expressions[value], Expression::Load(_));
-        let is_fetched = self.schedule.store == StoreHint::Fetched;
+        let fetches_ends = self.fetches_ends(access, value);
         let are_warps = workers.is_multiple_of(WARP.into());
         let peeled = |rows: u64, aligned: bool| {
             let packets = elements / rows / lanes;
@@ -224,7 +224,7 @@ impl Lower<'_> {
                 rows,
                 packets,
                 by_lines: !aligned && is_moved && are_warps && packets > BY_LINES && packets > workers,
-                by_sectors: !aligned && is_moved && is_fetched && rows == 1 && 2 * SECTOR * lanes <= workers,
+                by_sectors: !aligned && fetches_ends && 2 * SECTOR * lanes <= workers,
                 aligned,
                 together,
             };

@@ -6,7 +6,7 @@ use super::{LINE_BYTES, Lower, LowerError, TrapFault};
 use crate::analysis::contiguity::access_shape;
 use crate::element::{ElementKind, ElementType};
 use crate::ir::{Access, Bounds, CheckKind, Expression, Handle, Ptx, Shape};
-use crate::schedule::SECTOR_BYTES;
+use crate::schedule::{SECTOR_BYTES, StoreHint};
 use crate::thread::{self, Type, Unroll, Use, Value, is_computed};
 
 impl Lower<'_> {
@@ -141,13 +141,33 @@ impl Lower<'_> {
         self.b.push(thread::Statement::Prefetch { place, predicate });
     }
 
-    /// Asks for the sectors that a row which is about to be stored has a part of: those that its first and its last element are in. Two
-    /// threads do that.
+    /// Whether the schedule wants L2 asked for what the ends of what is stored share with others: of one row, which is moved.
+    pub(super) fn fetches_ends(&self, access: &Access, value: Handle<Expression>) -> bool {
+        let shape = self.kernel.ty(value).shape;
+        let is_row = shape.rank() > 0 && u64::from(shape.innermost()) == shape.elements();
+        let is_moved = matches!(self.kernel.expressions[value], Expression::Load(_));
+        let is_far = self.effects.of_peers.contains(&access.tensor);
+        self.schedule.store == StoreHint::Fetched && is_row && is_moved && !is_far
+    }
+
+    /// Asks for the sectors of which a row that is about to be stored has a part, if its first and its last element are stored: those that
+    /// these two are in. Two threads do that, or one.
     pub(super) fn prefetch_ends(&mut self, access: &Access, shape: Shape) -> Result<(), LowerError> {
+        if self.workers() > 1 {
+            return self.prefetch_end(access, shape, self.worker);
+        }
+        (0..2).try_for_each(|which| {
+            let which = self.b.constant(which);
+            self.prefetch_end(access, shape, which)
+        })
+    }
+
+    /// Asks for the sector of which a row has a part where it begins, if `which` is 0, or where it ends, if it is 1; else for nothing.
+    fn prefetch_end(&mut self, access: &Access, shape: Shape, which: Handle<thread::Index>) -> Result<(), LowerError> {
         let quiet = std::mem::replace(&mut self.quiet, true);
         let (zero, two) = (self.b.constant(0), self.b.constant(2));
-        let is_end = self.b.indices().less(self.worker, two);
-        let end = self.b.indices().scale(self.worker, shape.elements() as i64 - 1);
+        let is_end = self.b.indices().less(which, two);
+        let end = self.b.indices().scale(which, shape.elements() as i64 - 1);
         let point = self.at_position(end, shape);
         let placed = self.where_needed(is_end, |lower| lower.place(&silent(access), &point, shape));
         self.quiet = quiet;
@@ -155,7 +175,7 @@ impl Lower<'_> {
         // Where the row begins, and where what is behind it does.
         let at = self.b.address_of(placed.place);
         let size = self.size_of(access.tensor) as i64;
-        let behind = self.b.indices().scale(self.worker, size);
+        let behind = self.b.indices().scale(which, size);
         let boundary = self.b.indices().add(at, behind);
         let in_sector = self.b.indices().low(boundary, SECTOR_BYTES.ilog2() as u8);
         let is_shared = self.b.indices().less(zero, in_sector);

@@ -5,7 +5,7 @@ use super::distribution::SECTOR;
 use super::point::Point;
 use super::{Distribution, Form, LINE_BYTES, Lower, LowerError};
 use crate::ir::{Access, Block, Conflict, Expression, Handle, Literal, Shape, Statement};
-use crate::schedule::{StoreHint, VECTOR_BYTES};
+use crate::schedule::VECTOR_BYTES;
 use crate::stack::room;
 use crate::thread::{self, Index, Predicate, Unroll, Use, passes::Why};
 
@@ -230,14 +230,6 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Whether the schedule wants the lines asked for that the ends of what is stored are in: of one row, which is moved.
-    fn fetches_ends(&self, group: &Group<'_>) -> bool {
-        let is_row = group.shape.rank() > 0 && u64::from(group.shape.innermost()) == group.shape.elements();
-        let is_moved = matches!(self.kernel.expressions[group.value], Expression::Load(_)) && !group.held;
-        let is_far = self.effects.of_peers.contains(&group.access.tensor);
-        self.schedule.store == StoreHint::Fetched && is_row && is_moved && !is_far
-    }
-
     /// One row whose ends are no multiples of 16 bytes, by all threads.
     fn row(&mut self, group: &Group<'_>, peeled: &Peeled, row: Handle<Index>) -> Result<(), LowerError> {
         let row = self.peeled_row(group, peeled, row)?;
@@ -367,16 +359,17 @@ impl Lower<'_> {
             ..
         } = *group.distribution;
         let zero = self.b.constant(0);
+        let fetches_ends = !group.held && self.fetches_ends(group.access, group.value);
         if rounds == 1 {
-            return self.round(group, count, zero, &item);
+            return self.round(group, count, zero, fetches_ends, &item);
         }
-        if self.fetches_ends(group) {
+        if fetches_ends {
             self.prefetch_ends(group.access, group.shape)?;
         }
         let end = self.b.constant(rounds as i64);
         self.counted(zero, end, 1, Unroll::Never, |lower, round| {
             let base = lower.b.indices().scale(round, (in_flight * workers) as i64);
-            lower.round(group, count, base, &item)
+            lower.round(group, count, base, false, &item)
         })
     }
 
@@ -385,6 +378,7 @@ impl Lower<'_> {
         group: &Group<'_>,
         count: Handle<Index>,
         base: Handle<Index>,
+        fetches_ends: bool,
         item: &impl Fn(&mut Self, Handle<Index>) -> Result<Item, LowerError>,
     ) -> Result<(), LowerError> {
         let first = self.b.indices().add(base, self.worker);
@@ -406,7 +400,7 @@ impl Lower<'_> {
             loaded.push((q, point, value, here));
         }
         // Behind the loads, which need not wait for where the row goes.
-        if group.distribution.rounds == 1 && self.fetches_ends(group) {
+        if fetches_ends {
             self.prefetch_ends(group.access, group.shape)?;
         }
         for (q, point, value, here) in loaded {

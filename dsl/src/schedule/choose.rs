@@ -113,7 +113,7 @@ impl Work {
         // Where a row of few is no more for a cluster of four blocks or eight.
         let clusters = [CLUSTER, 2 * CLUSTER].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
         let clusters = clusters.into_iter().filter(|_| self.may_be_in_cluster());
-        let fetched = self.fetched_from(machine).into_iter().filter(|_| self.scatters_ends());
+        let fetched = self.fetched_from(machine).into_iter().filter(|_| self.scatters_ends);
         let firsts = shared
             .chain(turning)
             .chain(clusters)
@@ -266,11 +266,6 @@ impl Work {
         (load, store)
     }
 
-    /// Whether each program scatters a row that shares its first or last sector with what it does not write, and is not long.
-    fn scatters_ends(&self) -> bool {
-        self.indirect_store && self.shares_sectors && self.loads == 1 && self.vectors <= SHORT
-    }
-
     /// Whether L2 is asked ahead for the sectors that scattered rows have a part of. It has to have read such a sector when it lets it go;
     /// if it is told while rows are on their way, it reads it with them.
     ///
@@ -278,13 +273,15 @@ impl Work {
     /// the time, 65,536 of them 0.55 to 0.93, and 16,384 rows of 262 to 1534 bytes 0.90 to 1.00. Where L2 holds all that is written there
     /// is nothing to read: up to 16,384 rows take 0.98 to 1.13, and 65,536 1.05 to 1.21, of much less time.
     fn fetches_ends(&self, programs: u64, machine: &Machine) -> bool {
-        self.scatters_ends() && self.fetched_from(machine).iter().all(|from| programs >= *from)
+        let is_short = self.scatters_ends && self.loads == 1 && self.vectors <= SHORT;
+        // Of a row of one element there is only one end.
+        is_short && self.elements > 1 && self.fetched_from(machine).iter().all(|from| programs >= *from)
     }
 
     /// The numbers of programs from which on that is so, if it ever is.
     fn fetched_from(&self, machine: &Machine) -> [u64; 2] {
         let tuning = &machine.tuning;
-        let programs = |times| machine.of_all(times * tuning.fetched_from);
+        let programs = |times| machine.of_all(tuning.fetched_from).saturating_mul(times);
         match self.vectors {
             0..FETCHED => [programs(1); 2],
             FETCHED..=MOST_FETCHED => [programs(2); 2],

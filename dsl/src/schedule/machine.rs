@@ -80,7 +80,7 @@ pub struct Tuning {
     /// Programs for each multiprocessor from which on L2 is asked for the ends of the shortest rows that they scatter; of longer ones from
     /// twice or seven times as many on.
     pub fetched_from: u32,
-    /// A launch of fewer accesses for each multiprocessor does not so with the longest of these.
+    /// A launch of fewer accesses for each multiprocessor does not ask for the ends of the longest of these.
     pub fetched_long: u32,
     /// How other loads of what is moved treat the caches.
     pub load: LoadHint,

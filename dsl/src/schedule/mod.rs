@@ -88,8 +88,8 @@ pub enum StoreHint {
     Cached,
     /// Written once and more than the cache holds: leave it early.
     Streaming,
-    /// As cached, and the lines of L2 that the ends of a row are in are asked for ahead. What is written of a sector in part has to be
-    /// read before it leaves L2, and then at a place of its own.
+    /// As cached, and L2 is asked ahead for the sectors that the ends of a row share with others. What is written of a sector in part has to
+    /// be read before it leaves L2, and then between the writes.
     Fetched,
 }
 

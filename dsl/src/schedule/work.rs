@@ -32,9 +32,9 @@ pub struct Work {
     pub stores_line: bool,
     /// Whether such a line begins anywhere.
     pub ragged_line: bool,
-    /// Whether such a line is stored as it was loaded, and not known to begin at a multiple of a sector's 32 bytes, so that it shares sectors
-    /// with what lies before and behind it.
-    pub shares_sectors: bool,
+    /// Whether such a line is stored as it was loaded, to where a loaded index says, and not known to begin at a multiple of a sector's 32
+    /// bytes: then it shares sectors with what lies before and behind it. What lines share only where they end is not looked for.
+    pub scatters_ends: bool,
     /// Whether elements are stored at other places of a row than they have on their line, or further apart.
     pub stores_elsewhere: bool,
     /// Whether it moves one row of elements of one or two bytes, in no loop, from memory of the device to memory of the device, and does no
@@ -117,7 +117,7 @@ impl Work {
             ragged_store: false,
             stores_line: false,
             ragged_line: false,
-            shares_sectors: false,
+            scatters_ends: false,
             stores_elsewhere: false,
             moves_row: false,
             in_place: !effects.stored.is_disjoint(&effects.loaded),
@@ -139,7 +139,7 @@ impl Work {
             kernel.ty(value).shape.elements() * size as u64
         };
         let loaded = |access: &Access| access.indices.iter().any(|&index| depends_on_load(kernel, index));
-        let (mut bytes, mut stored, mut ragged, mut shared) = (0, 0, 0, 0);
+        let (mut bytes, mut stored, mut ragged, mut scattered) = (0, 0, 0, 0);
         // Whether a tile is of large elements or lies elsewhere than in a row, and whether there is a loop.
         let (mut is_apart, mut repeats) = (false, false);
         let moves = |access: &Access, value| {
@@ -160,8 +160,8 @@ impl Work {
                         ragged = ragged.max(elements);
                     }
                     let is_moved = matches!(kernel.expressions[*value], Expression::Load(_));
-                    if is_moved && is_ragged(kernel, access, *value, SECTOR_BYTES) {
-                        shared = shared.max(elements);
+                    if is_moved && loaded(access) && is_ragged(kernel, access, *value, SECTOR_BYTES) {
+                        scattered = scattered.max(elements);
                     }
                     work.ragged |= work.ragged_store;
                     work.stores_elsewhere |= is_elsewhere(kernel, access, *value);
@@ -210,7 +210,7 @@ impl Work {
             shapes.all(|shape| shape.elements() != work.elements || u64::from(shape.innermost()) == work.elements);
         work.stores_line = are_lines && stored == work.elements && effects.of_peers.is_empty();
         work.ragged_line = work.stores_line && ragged == work.elements;
-        work.shares_sectors = work.stores_line && shared == work.elements;
+        work.scatters_ends = work.stores_line && scattered == work.elements;
         // Loaded, stored, and perhaps zeros stored in its place.
         let is_one = work.bytes < 4 * bytes && loads == 1;
         work.moves_row = work.stores_line && is_one && !is_apart && !repeats && effects.atomics.tensors.is_empty();

@@ -1,15 +1,16 @@
 //! Rows that are moved by an index.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use super::run::{Argument, bind, check, schedule};
+use super::run::{Argument, bind, check, checked, schedule};
 use crate::element::ElementType;
 use crate::ir::verify::build::Builder;
 use crate::ir::{BinaryOp, Handle, Kernel};
 use crate::lower::{Form, Lowered};
 use crate::schedule::{LoadHint, Schedule, StoreHint, Work};
 use crate::thread::index::Assignment;
+use crate::thread::interpret::Memory;
 use crate::thread::{Atom, Statement, Value, Variable};
 
 /// out[i] = src[index[i]], or out[index[i]] = src[i].
@@ -350,57 +351,88 @@ fn fetching(threads: u32, unroll: u32) -> Schedule {
 
 #[test]
 fn whole_sectors_of_a_row_are_stored_by_one_warp_at_once_and_its_ends_by_themselves() {
-    let (columns, threads) = (1100, 96);
-    let lowered = moved(ElementType::BF16, columns, true, [2, 0], &fetching(threads, 2));
-    for (first, end, stores) in stored_rows(&lowered, columns as i64, threads.into()) {
-        assert!(
-            store_once(&stores, (first + 31) / 32 * 2..end / 32 * 2),
-            "{first}: {stores:?}"
-        );
-        for warp in stores.iter().flat_map(|store| store.chunks(32)) {
-            let sectors: Vec<_> = warp.iter().map(|address| address / 32).collect();
-            for sector in &sectors {
-                assert_eq!(sectors.iter().filter(|other| *other == sector).count(), 2, "{warp:?}");
+    // By lines, and of what is short enough to be chosen.
+    for (columns, threads) in [(1100, 96), (767, 64), (321, 32)] {
+        let lowered = moved(ElementType::BF16, columns, true, [2, 0], &fetching(threads, 2));
+        for (first, end, stores) in stored_rows(&lowered, columns as i64, threads.into()) {
+            assert!(
+                store_once(&stores, (first + 31) / 32 * 2..end / 32 * 2),
+                "{first}: {stores:?}"
+            );
+            for warp in stores.iter().flat_map(|store| store.chunks(32)) {
+                let sectors: Vec<_> = warp.iter().map(|address| address / 32).collect();
+                for sector in &sectors {
+                    assert_eq!(sectors.iter().filter(|other| *other == sector).count(), 2, "{warp:?}");
+                }
             }
         }
     }
 }
 
+/// The sectors of which rows that are scattered have a part, by their numbers.
+fn shared_sectors(size: u64, columns: u64, offset: u64) -> BTreeSet<u64> {
+    // The first tensor is where it would be if it were the only one.
+    let out = Memory::new().allocate(vec![0; 6 * (size * columns) as usize], offset);
+    // Where rows go, as `arguments` says, if there is such a one.
+    let starts = [3, 0, 4, 1].map(|row| out + row * columns * size);
+    let ends = starts.iter().flat_map(|start| [*start, start + columns * size]);
+    ends.filter(|end| !end.is_multiple_of(32)).map(|end| end / 32).collect()
+}
+
 #[test]
-fn the_ends_of_rows_are_asked_for_behind_what_is_loaded_and_ahead_of_what_is_stored_however_that_is() {
+fn l2_is_asked_for_the_sectors_that_ends_share_behind_what_is_loaded_and_ahead_of_what_is_stored() {
     let single = |threads, unroll| Schedule {
         wide: false,
         ..fetching(threads, unroll)
     };
+    let split = Schedule {
+        splits: 3,
+        ..fetching(32, 1)
+    };
+    let beside = Schedule {
+        programs_per_block: 4,
+        ..fetching(16, 1)
+    };
     for (element, columns, by) in [
         (ElementType::U8, 656, fetching(64, 1)),
+        (ElementType::U8, 640, fetching(64, 1)),
+        (ElementType::U8, 3, fetching(4, 1)),
         (ElementType::F32, 6, fetching(8, 1)),
+        (ElementType::F32, 2, fetching(1, 1)),
+        (ElementType::I64, 67, beside),
+        (ElementType::BF16, 131, beside),
         (ElementType::BF16, 767, fetching(64, 2)),
+        (ElementType::BF16, 1100, split),
         (ElementType::BF16, 131, single(64, 3)),
-        (ElementType::BF16, 1, fetching(1, 1)),
+        (ElementType::BF16, 3000, single(64, 3)),
     ] {
-        // Rows that there are not are no place to ask for: `check` runs what is stored, and where.
-        let lowered = moved(element, columns, true, [0, 0], &by);
-        let text = lowered.kernel.to_string();
-        let at = |what: &str| {
-            let lines = text.lines().enumerate().filter(|(_, line)| line.contains(what));
-            lines.map(|(at, _)| at).collect::<Vec<_>>()
-        };
-        let (loads, asked, stores) = (at("load src"), at("prefetch out"), at("store out"));
-        let [asked] = asked[..] else { panic!("{text}") };
-        assert!(
-            loads.iter().all(|at| *at < asked) && stores.iter().all(|at| *at > asked),
-            "{text}"
-        );
-        assert!(
-            text.lines().nth(asked).is_some_and(|line| line.contains(" if ")),
-            "{text}"
-        );
+        let size = element.size() as u64;
+        for late in (0..32).step_by(size as usize) {
+            let arguments = arguments(element, columns, [late, 0]);
+            let mut kernel = moves(element, columns as u32, true);
+            bind(&mut kernel, &arguments, true);
+            let (lowered, outcome) = checked(&kernel, &by, &arguments);
+            let text = lowered.kernel.to_string();
+            let asked: BTreeSet<_> = outcome.prefetched.iter().map(|at| at / 32).collect();
+            assert_eq!(asked, shared_sectors(size, columns, late), "{late}\n{text}");
+            let at = |what: &str| {
+                let lines = text.lines().enumerate().filter(|(_, line)| line.contains(what));
+                lines.map(|(at, _)| at).collect::<Vec<_>>()
+            };
+            let (loads, asked, stores) = (at("load src"), at("prefetch out"), at("store out"));
+            assert!(
+                asked.iter().all(|asked| stores.iter().all(|store| store > asked)),
+                "{text}"
+            );
+            // A loop of loads and stores has all of them ahead.
+            let is_behind = asked.iter().all(|asked| loads.iter().all(|load| load < asked));
+            assert!(is_behind || text.contains("for "), "{text}");
+        }
     }
 }
 
 #[test]
-fn rows_that_are_moved_share_sectors_if_they_are_no_whole_ones() {
+fn rows_scatter_ends_if_they_are_moved_to_where_an_index_says_and_are_no_whole_sectors() {
     for (element, columns, shares) in [
         (ElementType::U8, 656, true),
         (ElementType::U8, 640, false),
@@ -409,25 +441,37 @@ fn rows_that_are_moved_share_sectors_if_they_are_no_whole_ones() {
         (ElementType::F32, 6, true),
         (ElementType::F32, 8, false),
     ] {
-        for (scatters, late) in [(false, false), (true, false), (true, true)] {
+        for (scatters, late) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut kernel = moves(element, columns, scatters);
             let late = if late { element.size() as u64 } else { 0 };
             bind(&mut kernel, &arguments(element, columns.into(), [late, 0]), true);
-            let work = Work::of(&kernel);
-            assert_eq!(work.shares_sectors, shares || late > 0, "{element} {columns} {late}");
-            assert_eq!(work.indirect_store, scatters);
+            let found = Work::of(&kernel).scatters_ends;
+            assert_eq!(found, scatters && (shares || late > 0), "{element} {columns} {late}");
         }
     }
-    let mut b = Builder::new("twice");
-    let (out, src) = (
-        b.tensor("out", ElementType::F32, 2),
-        b.tensor("src", ElementType::F32, 2),
-    );
-    let (row, cols) = (b.program(0), b.arange(6));
-    let value = b.load(src, &[row, cols]);
-    let value = b.binary(BinaryOp::Add, value, value);
-    b.store(out, &[row, cols], value);
-    assert!(!Work::of(&b.launch(1)).shares_sectors);
+    // What is computed, and rows one after the other beside something else that an index says the place of.
+    for computes in [true, false] {
+        let mut b = Builder::new("others");
+        let tensor = |b: &mut Builder, name: &str| b.tensor(name, ElementType::F32, 2);
+        let (out, src, other) = (tensor(&mut b, "out"), tensor(&mut b, "src"), tensor(&mut b, "other"));
+        let index = b.tensor("index", ElementType::I32, 1);
+        let (row, cols, zero) = (b.program(0), b.arange(6), b.index(0));
+        let named = b.load(index, &[row]);
+        let value = b.load(src, &[row, cols]);
+        match computes {
+            true => {
+                let twice = b.binary(BinaryOp::Add, value, value);
+                b.store(out, &[named, cols], twice);
+            }
+            false => {
+                b.store(out, &[row, cols], value);
+                let first = b.load(src, &[row, zero]);
+                b.store(other, &[named, zero], first);
+            }
+        }
+        let work = Work::of(&b.launch(1));
+        assert!(work.indirect_store && !work.scatters_ends, "{computes}");
+    }
 }
 
 #[test]

@@ -269,6 +269,11 @@ fn table(list: &Argument, addresses: &[u64]) -> Vec<u8> {
 
 /// Lowers a kernel that reports nothing, and runs it both ways; returns it as threads have it.
 pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]) -> Lowered {
+    checked(kernel, schedule, arguments).0
+}
+
+/// The same, and what it had to say.
+pub(super) fn checked(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]) -> (Lowered, Outcome) {
     let (grid, tiles) = as_tiles(kernel, arguments);
     let (lowered, outcome, threads) = lowered_and_run(kernel, schedule, arguments, grid);
     for (position, (tiles, threads)) in tiles.iter().zip(&threads).enumerate() {
@@ -276,5 +281,5 @@ pub(super) fn check(kernel: &Kernel, schedule: &Schedule, arguments: &[Argument]
         assert_eq!(first, None, "tensor {position}, {schedule}\n{}", lowered.kernel);
     }
     assert_eq!(outcome.reports, [], "{schedule}\n{}", lowered.kernel);
-    lowered
+    (lowered, outcome)
 }

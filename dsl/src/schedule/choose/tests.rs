@@ -17,7 +17,7 @@ pub(in super::super) fn moved(vectors: u64, elements: u64) -> Work {
         ragged_store: false,
         stores_line: true,
         ragged_line: false,
-        shares_sectors: false,
+        scatters_ends: false,
         stores_elsewhere: false,
         moves_row: true,
         in_place: false,
@@ -355,7 +355,7 @@ fn a_warp_moves_a_row_of_a_little_more_than_its_lanes_load_at_once_unless_the_la
 fn l2_is_asked_for_the_ends_of_many_short_rows_that_are_scattered_and_share_sectors() {
     let scattered = |vectors, elements| Work {
         indirect_store: true,
-        shares_sectors: true,
+        scatters_ends: true,
         ..moved(vectors, elements)
     };
     let fetches = |work: Work, programs| work.schedule(&Machine::H200, programs).store == StoreHint::Fetched;
@@ -381,13 +381,9 @@ fn l2_is_asked_for_the_ends_of_many_short_rows_that_are_scattered_and_share_sect
             assert!(fetches(work, first) && fetches(work, 1 << 20), "{work:?}");
         }
         for other in [
+            Work { elements: 1, ..work },
             Work {
-                indirect_store: false,
-                indirect_load: true,
-                ..work
-            },
-            Work {
-                shares_sectors: false,
+                scatters_ends: false,
                 ..work
             },
             Work { loads: 2, ..work },
@@ -418,7 +414,7 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
             ragged_store: random.bool(),
             stores_line: random.bool(),
             ragged_line: random.bool(),
-            shares_sectors: random.bool(),
+            scatters_ends: random.bool(),
             stores_elsewhere: random.bool(),
             moves_row: random.bool(),
             in_place: random.bool(),
@@ -490,7 +486,7 @@ fn all_numbers_of_programs_of_a_regime_of_short_rows_have_one_schedule() {
             indirect_load: pick(&[0, 1]) > 0,
             indirect_store: pick(&[0, 1]) > 0,
             literal_bounds: pick(&[0, 1]) > 0,
-            shares_sectors: ragged || pick(&[0, 1]) > 0,
+            scatters_ends: ragged || pick(&[0, 1]) > 0,
             moves_row: pick(&[0, 1, 1]) > 0,
             denies_narrow: pick(&[0, 0, 0, 1]) > 0,
             loads: pick(&[1, 1, 2]),

@@ -296,15 +296,29 @@ impl Machine<'_> {
 
     /// Whether the bytes of a whole access divide its address, and one of them at least is there.
     pub(super) fn is_aligned(&self, place: Place, bytes: u32, thread: u32) -> bool {
-        let buffer = &self.kernel.buffers[place.buffer];
-        let base = match (buffer.kind, place.pointer) {
+        let at = self.address_in(place, thread);
+        let is_global = self.kernel.buffers[place.buffer].space() == Space::Global;
+        let is_there = !is_global || self.memory.has_some(at, bytes.into());
+        self.kernel.lanes_of(place.offset).is_some() || (at.is_multiple_of(bytes.into()) && is_there)
+    }
+
+    /// Asks L2 for what is at a place, which has to be a tensor's.
+    pub(super) fn prefetch(&mut self, place: Place, thread: u32) -> Result<(), Fault> {
+        let at = self.address_in(place, thread);
+        if !self.memory.has_some(at, 1) {
+            return self.fault(thread, "what is no tensor's is asked for");
+        }
+        self.outcome.prefetched.push(at);
+        Ok(())
+    }
+
+    /// The address of a place, of its first lane; of shared memory its position.
+    fn address_in(&self, place: Place, thread: u32) -> u64 {
+        let base = match (self.kernel.buffers[place.buffer].kind, place.pointer) {
             (_, Some(pointer)) => self.scalar(pointer.into(), thread),
             (BufferKind::Shared { offset, .. }, _) => offset.into(),
             (kind, None) => self.address_of(kind),
         };
-        let at = base.wrapping_add(self.index(place.offset, thread, 0) as u64);
-        let is_global = buffer.space() == Space::Global;
-        let is_there = !is_global || self.memory.has_some(at, bytes.into());
-        self.kernel.lanes_of(place.offset).is_some() || (at.is_multiple_of(bytes.into()) && is_there)
+        base.wrapping_add(self.index(place.offset, thread, 0) as u64)
     }
 }

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub reports: Vec<Reported>,
     /// Lines that were printed, in order.
     pub lines: Vec<String>,
+    /// Addresses of global memory whose lines L2 was asked for, in order.
+    pub prefetched: Vec<u64>,
 }
 
 /// A report.

@@ -179,9 +179,15 @@ impl Machine<'_> {
                 self.ended.extend(active);
                 return Ok(Active::new());
             }
+            Statement::Prefetch { place, predicate } => {
+                for &thread in &active {
+                    if predicate.is_none_or(|holds| self.condition(holds, thread, 0)) {
+                        self.prefetch(*place, thread)?;
+                    }
+                }
+            }
             Statement::AsyncCommit
             | Statement::AsyncWait(_)
-            | Statement::Prefetch { .. }
             | Statement::Fence { .. }
             | Statement::GridDependency(_) => {}
         }
