@@ -16,8 +16,8 @@ short rows, at points of their own, between 7dfdad1 and 90af563, which still kee
 `versions-single-h200.jsonl` short rows, at points of their own, L2 cold and warm, between d88784d and the build that gave few of them more
 threads; `versions-fetched-h200.jsonl` scattered ones that are no whole sectors, at points of their own, L2 cold and warm, between bd0b8de
 and the build that asks L2 for their ends; and
-`versions-h200.jsonl` sets the build before there was a thread IR beside this one: that build captured launches of single rows which
-it had not warmed up, so that four of its cases are errors.
+`versions-h200.jsonl` sets d926c26, before there was a thread IR, beside the build of the readings of widths and collectives, at points of
+its own too: that build captured launches of single rows which it had not warmed up, so that eight of its cases are errors.
 """
 
 import argparse
