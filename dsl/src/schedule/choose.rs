@@ -95,7 +95,7 @@ impl Work {
         let first_of = |most: u64| most.div_ceil(self.vectors.max(1));
         // Where programs begin to share a block, as many as may.
         let most = u64::from(machine.tuning.shared_block).max(EVEN);
-        let shared = (0..=most.ilog2()).map(|doubled| (u64::from(machine.multiprocessors) << doubled) + 1);
+        let shared = (0..=most.ilog2()).map(|doubled| (machine.of_all(1) << doubled) + 1);
         let Tuning {
             brief,
             long,
@@ -111,7 +111,7 @@ impl Work {
         let turning = turning.map(|of_each| first_of(machine.of_all(of_each)));
         let beyond_tiny = first_of(u64::from(WARP) + 1);
         // Where a row of few is no more for a cluster of four blocks or eight.
-        let clusters = [CLUSTER, 2 * CLUSTER].map(|blocks| u64::from(machine.multiprocessors) / blocks + 1);
+        let clusters = [CLUSTER, 2 * CLUSTER].map(|blocks| machine.of_all(1) / blocks + 1);
         let clusters = clusters.into_iter().filter(|_| self.may_be_in_cluster());
         let fetched = self.fetched_from(machine).into_iter().filter(|_| self.scatters_ends);
         let firsts = shared
@@ -120,14 +120,14 @@ impl Work {
             .chain(self.alone_from(machine))
             .chain(fetched)
             .chain([beyond_tiny]);
-        let (mut first, mut beyond) = (0, u64::MAX);
+        let (mut first, mut last) = (0, u64::MAX);
         for next in firsts {
             match next <= programs {
                 true => first = first.max(next),
-                false => beyond = beyond.min(next),
+                false => last = last.min(next - 1),
             }
         }
-        first..=beyond - 1
+        first..=last
     }
 
     /// The share of each thread of `programs` programs: accesses that it has in flight, and how often.
@@ -350,8 +350,9 @@ pub fn choose(kernel: &Kernel, machine: &Machine, programs: u64) -> Schedule {
 /// multiprocessors.
 pub(super) fn side_by_side(base: Schedule, full: u32, programs: u64, machine: &Machine) -> Schedule {
     // Few programs are better spread over multiprocessors than packed.
-    let spread = programs.div_ceil(u64::from(machine.multiprocessors)).max(1);
-    let beside = u64::from(full / base.threads).max(1).min(spread.next_power_of_two()) as u32;
+    let of_each = programs.div_ceil(machine.of_all(1));
+    let most = (full / base.threads).max(1);
+    let beside = of_each.clamp(1, most.into()).next_power_of_two().min(most.into()) as u32;
     // A block is at least a warp, or it leaves lanes idle.
     Schedule {
         programs_per_block: beside.max(WARP / base.threads),

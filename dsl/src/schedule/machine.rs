@@ -35,9 +35,9 @@ impl Machine {
         }
     }
 
-    /// So many of each multiprocessor, of all of them.
+    /// So many of each multiprocessor, of all of them: there is one at least.
     pub(super) fn of_all(&self, of_each: u32) -> u64 {
-        u64::from(self.multiprocessors) * u64::from(of_each)
+        u64::from(self.multiprocessors.max(1)) * u64::from(of_each)
     }
 }
 

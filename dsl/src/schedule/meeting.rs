@@ -9,7 +9,7 @@ use crate::ir::Expression;
 const FEW: u32 = 2;
 
 /// Programs whose blocks are all there at once, however many threads they have: up to so many for each multiprocessor.
-const AT_ONCE: u64 = 2;
+const AT_ONCE: u32 = 2;
 
 /// Elements of a thread where there are few programs: what is combined first.
 const OWN_IF_FEW: u64 = Expression::CHUNK as u64;
@@ -65,7 +65,7 @@ impl Work {
                 ..base
             };
         }
-        let few = programs <= u64::from(machine.multiprocessors) << FEW;
+        let few = programs <= machine.of_all(1 << FEW);
         let one_by_one = self.is_stored_one_by_one(meets, programs, machine);
         let threads = match meets {
             _ if one_by_one => ONE_BY_ONE,
@@ -102,7 +102,7 @@ impl Work {
     /// 0.79 to 0.87 and of 131,072 in 0.56 to 0.64 by eight. Elements that are stored elsewhere than in their own places were not measured:
     /// the threads of one block hand each other what takes long to compute of them.
     fn in_cluster(&self, meets: Meets, programs: u64, machine: &Machine) -> Option<(u32, u32)> {
-        let of_each = |blocks: u64| programs.saturating_mul(blocks) <= machine.multiprocessors.into();
+        let of_each = |blocks: u64| programs.saturating_mul(blocks) <= machine.of_all(1);
         let may_be = self.may_be_in_cluster() && !self.stores_elsewhere && meets == Meets::Combined;
         if !machine.has_clusters || !may_be || !of_each(CLUSTER) {
             return None;
@@ -255,7 +255,7 @@ fn in_part_of_warp(padded: u64, own: u64) -> u64 {
 
 /// Whether all programs are under way at once.
 fn are_at_once(programs: u64, machine: &Machine) -> bool {
-    programs <= AT_ONCE * u64::from(machine.multiprocessors)
+    programs <= machine.of_all(AT_ONCE)
 }
 
 /// Threads of the largest block of several warps: others wait for one that is larger, unless all are there at once.
