@@ -1,7 +1,8 @@
 """What is measured: an operation on so many rows, and the buffers that it rotates over.
 
 Buffers rotate by bytes: one replay of a graph touches several times the L2 cache, so that no launch finds its rows there
-because an earlier one of the same replay, or of the replay before, left them; unless that is what is measured.
+because an earlier one of the same replay, or of the replay before, left them; unless that is what is measured, or rows are so few and
+short that as many launches as a graph may have (`MOST_LAUNCHES`) touch no more than L2 holds.
 """
 
 from dataclasses import dataclass

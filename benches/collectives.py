@@ -313,7 +313,7 @@ def contestants(case: Case, ours: Ours, options: argparse.Namespace, write) -> d
         configurations = case.triton_side()
         if configurations:
             try:
-                label, replay = best_of(configurations, case.sets, case.launches, 2)
+                label, replay = best_of(configurations, case.sets, case.launches, 2, case.bytes)
                 checked(f"Triton, {label}", replay.measure)
             except Exception as error:
                 write({"kind": "error", **about, "who": "Triton", "reason": repr(error)[:200]})

@@ -34,6 +34,8 @@ from replay import best_of, in_turn
 
 ROWS = (1, 8, 64, 256, 1024, 4096, 16384, 65536)
 LEAST_TRAFFIC = 240_000_000  # bytes, and at least four times the L2
+LAUNCHES = 40_000  # in a round, up to which a graph is replayed as often as asked for; a longer one at least LEAST_REPLAYS times
+LEAST_REPLAYS = 5
 
 
 def main() -> int:
@@ -89,7 +91,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=7200, help="after which nothing more is measured (default: %(default)s)")
     parser.add_argument("--configurations", type=int, help="the most that are tried of Triton's (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--replays", type=int, default=20, help="replays a round (default: %(default)s)")
+    parser.add_argument("--replays", type=int, default=20, help="replays a round, but of long graphs (default: %(default)s)")
     parser.add_argument(
         "--tuning-replays", type=int, default=5, help="replays per Triton configuration (default: %(default)s)"
     )
@@ -172,7 +174,7 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
     contestants = []  # name, role, configuration, how to measure
     for peer in beside:
         some = peer.configurations[:: -(-len(peer.configurations) // (options.configurations or len(peer.configurations)))]
-        label, replay = best_of(some, case.sets, case.launches, options.tuning_replays)
+        label, replay = best_of(some, case.sets, case.launches, options.tuning_replays, case.bytes)
         buffers.poison()
         torch.cuda.synchronize()
         replay.run()
@@ -206,12 +208,13 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
 
         contestants.append((f"Tilewright {name}", "ours", prepared["variant"], ours_measure))
 
+    replays = min(options.replays, max(LEAST_REPLAYS, LAUNCHES // case.launches))
     rounds: dict[str, list[list[float]]] = {name: [] for name, *_ in contestants}
     for turn in range(options.rounds):
         for name, _, _, time_it in in_turn(contestants, turn):
             torch.cuda.synchronize()
             try:
-                rounds[name].append(time_it(options.replays))
+                rounds[name].append(time_it(replays))
             except OursError as error:
                 fail(name, str(error))
     for name, role, label, _ in contestants:
@@ -224,7 +227,7 @@ def measure(case: Case, ours: Ours | None, options: argparse.Namespace) -> list[
             "kind": "reading", **about, "who": name, "role": role, "configuration": label,
             "us": round(us, 4), "rounds_us": [round(value, 4) for value in medians],
             "least_us": round(every[0], 4), "most_us": round(every[-1], 4),
-            "bytes": case.bytes, "gb_per_s": round(case.bytes / us / 1e3, 1), "sets": case.sets, "launches": case.launches,
+            "bytes": case.bytes, "gb_per_s": round(case.bytes / us / 1e3, 1), "sets": case.sets, "launches": case.launches, "replays": replays,
         })  # fmt: skip
     if ours:
         try:

@@ -169,7 +169,7 @@ case $task in
     collectives) python3 "$here/bench/collectives.py" --ours "$here/bench/libmovement.so" --out "$out/collectives.jsonl" "$@" ;;
     race)
         limit=${1:-1200}
-        movement race --l2 cold warm --columns 128 131 576 2880 4096 5120 7167 7168 --rows 1 64 1000 4096 16384
+        movement race --l2 cold warm --columns 128 131 576 2880 4096 5120 7167 7168 --rows 1 3 17 64 100 333 1000 4096 5000 16384
         movement race-alignments --ops gather scatter slot --misaligned source output both --rows 1000 4096 16384
         movement race-types --ops gather scatter slot --dtypes f32 f8 --columns 576 7168 --rows 1000 16384
         movement race-computed --ops store_mla quantize_rows dequantize_rows combine_rows --rows 64 4096

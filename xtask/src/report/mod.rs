@@ -18,7 +18,6 @@ use bars::{Bar, Unmet, judge};
 /// of a file are met.
 pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &Path) -> Result<bool, TaskError> {
     let mut all = Reading::default();
-    let mut machines = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).at(file)?;
         let reading = Reading::parse(&text).map_err(|(line, reason)| TaskError::Reading {
@@ -28,13 +27,13 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
         })?;
         print!("{}", reading.markdown());
         let drawn = || {
-            gathers::plot(&reading.machine, &reading.gathers)
-                .or_else(|| page::sheet(&reading.machine, &reading.figures))
+            let machines = reading.machines.join(" ");
+            gathers::plot(&machines, &reading.gathers).or_else(|| page::sheet(&machines, &reading.figures))
         };
         if let Some((plot, svg)) = plot.and_then(|plot| Some((plot, drawn()?))) {
             fs::write(plot, svg).at(plot)?;
         }
-        machines.push(reading.machine);
+        reading.machines.into_iter().for_each(|machine| all.made_on(machine));
         all.figures.extend(reading.figures);
     }
     let text = fs::read_to_string(bars).at(bars)?;
@@ -51,7 +50,7 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
         judged - unmet.len()
     );
     if let Some(page) = page {
-        fs::write(page, page::html(&machines, &all.figures, &unmet)).at(page)?;
+        fs::write(page, page::html(&all.machines, &all.figures, &unmet)).at(page)?;
     }
     Ok(unmet.is_empty())
 }
@@ -64,10 +63,11 @@ pub fn escaped(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// A run of the comparison.
+/// Runs of the comparison.
 #[derive(Debug, Default)]
 struct Reading {
-    machine: String,
+    /// What they were made on and when, each once.
+    machines: Vec<String>,
     /// In the order of the file.
     figures: Vec<Figure>,
     batches: Vec<BatchFigure>,
@@ -165,7 +165,7 @@ impl Reading {
             let at = |reason: String| (number + 1, reason);
             let value: Value = serde_json::from_str(line).map_err(|error| at(format!("no JSON: {error}")))?;
             match value["kind"].as_str() {
-                Some("machine") => reading.machine = machine(&value),
+                Some("machine") => reading.made_on(machine(&value)),
                 Some("reading") => reading
                     .figures
                     .push(figure(&value).map_err(|field| at(format!("no `{field}`")))?),
@@ -182,10 +182,16 @@ impl Reading {
         Ok(reading)
     }
 
+    fn made_on(&mut self, machine: String) {
+        if !self.machines.contains(&machine) {
+            self.machines.push(machine);
+        }
+    }
+
     fn markdown(&self) -> String {
         let mut out = String::new();
-        if !self.machine.is_empty() {
-            let _ = writeln!(out, "{}\n", self.machine);
+        if !self.machines.is_empty() {
+            let _ = writeln!(out, "{}\n", self.machines.join(" "));
         }
         for case in distinct(self.figures.iter().map(|figure| &figure.case)) {
             let figures: Vec<_> = self.figures.iter().filter(|figure| figure.case == *case).collect();
@@ -346,6 +352,16 @@ mod tests {
             | 8 | 1.50 | 2.50 | 2.00 | 0.800 | 4000 |\n\
             | 64 | - | 3.00 | - | - | - |\n\n";
         assert_eq!(Reading::parse(LINES).expect("a reading").markdown(), expected);
+    }
+
+    #[test]
+    fn a_reading_of_several_runs_says_when_each_of_them_was() {
+        let later = LINES.replace("11-24", "11-25");
+        let text = Reading::parse(&format!("{LINES}{later}{LINES}"))
+            .expect("a reading")
+            .markdown();
+        let told = "a GPU, torch 2.11, Triton 3.6, 2026-11-24. a GPU, torch 2.11, Triton 3.6, 2026-11-25.\n";
+        assert!(text.starts_with(told), "{text}");
     }
 
     #[test]
