@@ -123,6 +123,7 @@ fn what_is_asked_for_wrongly_says_what_there_is() {
         &["no variant with literals", "Exact"],
     );
     refused(&["gather_rows", "--dp", "0"], &["rank 0 of 0"]);
+    refused(&["place_rows", "--dp", "4", "--rank", "4"], &["rank 4 of 4: ranks are counted from 0"]);
     refused(
         &["gather_rows", "--rows", "1099511627776000"],
         &["is too long: at most 2^40"],

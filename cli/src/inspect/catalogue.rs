@@ -43,9 +43,9 @@ pub struct LaunchArguments {
     /// Data-parallel ranks
     #[arg(long, value_name = "RANKS", default_value_t = Shapes::default().ranks)]
     dp: usize,
-    /// Which rank is meant, from 0
-    #[arg(long, default_value_t = Shapes::default().rank)]
-    rank: usize,
+    /// Which rank is meant, from 0 [default: 1, or the only one]
+    #[arg(long)]
+    rank: Option<usize>,
     /// Experts
     #[arg(long, default_value_t = Shapes::default().experts)]
     experts: usize,
@@ -69,7 +69,7 @@ impl LaunchArguments {
             tokens: self.tokens.unwrap_or(self.rows),
             hidden: self.hidden,
             ranks: self.dp,
-            rank: self.rank.min(self.dp.saturating_sub(1)),
+            rank: self.rank.unwrap_or(Shapes::default().rank.min(self.dp.saturating_sub(1))),
             experts: self.experts,
             experts_per_token: self.experts_per_token,
         }
