@@ -90,15 +90,18 @@ pub enum CommandError {
     NoKernel,
     /// A bundle has no such kernel.
     #[error(
-        "{} holds no kernel whose name has `{}` in it; `tilewright bundle --list` shows what it holds",
+        "{} holds no kernel{}{}; `tilewright bundle --list` shows what it holds",
         text::shortened(&file.to_string_lossy(), text::VALUE),
-        text::shortened(name, text::VALUE)
+        name.as_deref().map_or_else(String::new, |name| format!(" whose name has `{}` in it", text::shortened(name, text::VALUE))),
+        architecture.map_or_else(String::new, |architecture| format!(" for {architecture}"))
     )]
     NotInBundle {
         /// The bundle.
         file: PathBuf,
-        /// What was asked for.
-        name: String,
+        /// What its name was to have in it.
+        name: Option<String>,
+        /// For which GPUs it was to be.
+        architecture: Option<Architecture>,
     },
     /// A kernel of the catalogue is not called with such tensors.
     #[error(transparent)]

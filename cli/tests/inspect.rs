@@ -123,7 +123,10 @@ fn what_is_asked_for_wrongly_says_what_there_is() {
         &["no variant with literals", "Exact"],
     );
     refused(&["gather_rows", "--dp", "0"], &["rank 0 of 0"]);
-    refused(&["place_rows", "--dp", "4", "--rank", "4"], &["rank 4 of 4: ranks are counted from 0"]);
+    refused(
+        &["place_rows", "--dp", "4", "--rank", "4"],
+        &["rank 4 of 4: ranks are counted from 0"],
+    );
     refused(
         &["gather_rows", "--rows", "1099511627776000"],
         &["is too long: at most 2^40"],
@@ -239,7 +242,7 @@ fn the_kernels_of_a_bundle_tell_what_their_code_says() {
     );
     let error = fail(&["--bundle", path, "--kernel", "nothing"]);
     assert!(error.contains("no kernel whose name has `nothing` in it"), "{error}");
-    assert!(fail(&["--bundle", path, "--arch", "sm_80"]).contains("holds no kernel"));
+    assert!(fail(&["--bundle", path, "--arch", "sm_80"]).contains("holds no kernel for sm_80;"));
 }
 
 /// What a reader of the page does, and what comes of it: in the end `<pre id="told">` says so.

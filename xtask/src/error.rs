@@ -91,6 +91,12 @@ pub enum TaskError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that nothing was measured in.
+    #[error("{} has no reading: it is to be what a script in `benches/` wrote", path.display())]
+    NoReading {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line of a reading that is not what the scripts in `benches/` write.
     #[error("{}:{line}: {reason}", path.display())]
     Reading {

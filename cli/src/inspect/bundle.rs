@@ -11,13 +11,14 @@ use crate::error::CommandError;
 /// Shows the kernels that are asked for.
 pub fn show(arguments: &Arguments, file: &Path) -> Result<String, CommandError> {
     let mut cubins = Bundle::open(file)?.cubins()?;
-    let wanted = arguments.kernel.as_deref().unwrap_or_default();
-    cubins.retain(|stored| stored.name.contains(wanted));
+    let is_wanted = |name: &str| arguments.kernel.as_deref().is_none_or(|wanted| name.contains(wanted));
+    cubins.retain(|stored| is_wanted(&stored.name));
     cubins.retain(|stored| arguments.arch.is_none_or(|arch| stored.cubin.architecture == arch));
     if cubins.is_empty() {
         return Err(CommandError::NotInBundle {
             file: file.to_owned(),
-            name: wanted.to_owned(),
+            name: arguments.kernel.clone(),
+            architecture: arguments.arch,
         });
     }
     cubins.sort_by(|one, other| (&one.name, one.key).cmp(&(&other.name, other.key)));

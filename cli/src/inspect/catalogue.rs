@@ -69,7 +69,9 @@ impl LaunchArguments {
             tokens: self.tokens.unwrap_or(self.rows),
             hidden: self.hidden,
             ranks: self.dp,
-            rank: self.rank.unwrap_or(Shapes::default().rank.min(self.dp.saturating_sub(1))),
+            rank: self
+                .rank
+                .unwrap_or(Shapes::default().rank.min(self.dp.saturating_sub(1))),
             experts: self.experts,
             experts_per_token: self.experts_per_token,
         }

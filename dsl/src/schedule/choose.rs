@@ -15,6 +15,7 @@ impl Work {
 
     /// The same, with what decided it.
     pub fn choice(&self, machine: &Machine, programs: u64) -> (Schedule, Reason) {
+        let machine = &machine.usable();
         let tuning = &machine.tuning;
         let block = u64::from(tuning.block);
         let (load, store) = self.hints(programs, machine);
@@ -92,6 +93,7 @@ impl Work {
 
     /// The numbers of programs around `programs` that have the same [schedule](Work::schedule) on `machine`, perhaps not all.
     pub fn regime(&self, machine: &Machine, programs: u64) -> RangeInclusive<u64> {
+        let machine = &machine.usable();
         let first_of = |most: u64| most.div_ceil(self.vectors.max(1));
         // Where programs begin to share a block, as many as may.
         let most = u64::from(machine.tuning.shared_block).max(EVEN);

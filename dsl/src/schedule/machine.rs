@@ -1,7 +1,10 @@
 //! What a schedule is chosen for.
 
 use super::tables::TABLES;
-use super::{LoadHint, StoreHint};
+use super::{LoadHint, MAX_THREADS, MAX_UNROLL, StoreHint, WARP};
+
+/// Warps that a multiprocessor has at once, at most.
+const MAX_WARPS: u32 = 64;
 
 /// The machine that a schedule is chosen for.
 ///
@@ -33,6 +36,18 @@ impl Machine {
             has_clusters: architecture >= 90,
             tuning: Tuning::of(architecture),
         }
+    }
+
+    /// The same, with numbers that schedules can be made of, whatever was written into them.
+    pub(super) fn usable(mut self) -> Self {
+        let whole_warps = |threads: u32| threads.clamp(WARP, MAX_THREADS) / WARP * WARP;
+        let tuning = &mut self.tuning;
+        (tuning.block, tuning.shared_block) = (whole_warps(tuning.block), whole_warps(tuning.shared_block));
+        (tuning.in_flight, tuning.share) = (tuning.in_flight.clamp(1, MAX_UNROLL), tuning.share.clamp(1, MAX_UNROLL));
+        tuning.at_once = tuning.at_once.clamp(1, MAX_WARPS);
+        // So many are moved element by element.
+        tuning.short_row = tuning.short_row.min(MAX_THREADS * MAX_UNROLL);
+        self
     }
 
     /// So many of each multiprocessor, of all of them: there is one at least.

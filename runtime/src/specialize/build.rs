@@ -35,7 +35,13 @@ pub(super) enum Wait {
 
 /// The variant of a staged kernel with a schedule, if it is there.
 pub(super) fn find(shared: &Shared, staged: &Staged, schedule: Option<&Schedule>, wait: Wait) -> Option<Arc<Variant>> {
-    let id = identify(shared, &staged.kernel, schedule);
+    let kernel = &staged.kernel;
+    // The CPU device has one variant for all schedules, those that do not fit too.
+    let is_asked = shared.machine().is_none();
+    if is_asked && schedule.is_some_and(|schedule| check_schedule(kernel, schedule, None).is_err()) {
+        return None;
+    }
+    let id = identify(shared, kernel, schedule);
     shared.variants.find(id, wait == Wait::InHaste)
 }
 

@@ -25,6 +25,9 @@ pub fn run(files: &[PathBuf], page: Option<&Path>, plot: Option<&Path>, bars: &P
             line,
             reason,
         })?;
+        if reading.is_empty() {
+            return Err(TaskError::NoReading { path: file.into() });
+        }
         print!("{}", reading.markdown());
         let drawn = || {
             let machines = reading.machines.join(" ");
@@ -182,6 +185,10 @@ impl Reading {
         Ok(reading)
     }
 
+    fn is_empty(&self) -> bool {
+        self.figures.is_empty() && self.batches.is_empty() && self.gathers.is_empty()
+    }
+
     fn made_on(&mut self, machine: String) {
         if !self.machines.contains(&machine) {
             self.machines.push(machine);
@@ -315,7 +322,7 @@ fn figure(value: &Value) -> Result<Figure, &'static str> {
         rows: value["rows"].as_u64().ok_or("rows")?,
         who: value["who"].as_str().ok_or("who")?.to_owned(),
         role: role(value)?,
-        microseconds: value["us"].as_f64().ok_or("us")?,
+        microseconds: value["us"].as_f64().filter(|us| *us > 0.0).ok_or("us")?,
         bytes: value["bytes"].as_f64().ok_or("bytes")?,
     })
 }
@@ -455,5 +462,10 @@ mod tests {
             (4, "no `us`".to_owned())
         );
         assert_eq!(Reading::parse("\n{").expect_err("damaged").0, 2);
+        let never = LINES.replace("\"us\":2.5", "\"us\":0");
+        assert_eq!(Reading::parse(&never).expect_err("no time").0, 4);
+        for nothing in ["", "{}", "[]", "null"] {
+            assert!(Reading::parse(nothing).expect("lines of something else").is_empty());
+        }
     }
 }

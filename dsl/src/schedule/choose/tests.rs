@@ -1,6 +1,6 @@
 //! Which schedules are chosen for which work.
 
-use super::super::{Meets, VECTOR_BYTES};
+use super::super::{MAX_UNROLL, Meets, VECTOR_BYTES};
 use super::*;
 use crate::host::MAX_PROGRAMS;
 
@@ -447,6 +447,24 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
                 *number = random.u32(..20_000);
             }
         }
+        if random.u8(..8) == 0 {
+            // Of what no table has.
+            let tuning = &mut machine.tuning;
+            for number in [
+                &mut tuning.brief,
+                &mut tuning.in_flight,
+                &mut tuning.share,
+                &mut tuning.short_row,
+                &mut tuning.alone,
+                &mut tuning.at_once,
+                &mut tuning.paired,
+                &mut tuning.shared_block,
+                &mut tuning.block,
+                &mut tuning.fetched_from,
+            ] {
+                *number = [0, 1, 33, 1000, 1025, u32::MAX][random.usize(..6)];
+            }
+        }
         // No launch has more than so many, and no GPU none or all of these; who asks is answered.
         let most = if random.u8(..8) > 0 { MAX_PROGRAMS } else { u64::MAX };
         let programs = random.u64(..=most) >> random.u32(..most.ilog2());
@@ -454,6 +472,10 @@ fn all_numbers_of_programs_of_a_regime_have_one_schedule() {
         assert!(regime.contains(&programs));
         let schedule = work.schedule(&machine, programs);
         let (threads, block) = (schedule.threads, schedule.threads * schedule.programs_per_block);
+        assert!(
+            block > 0 && schedule.splits > 0 && (1..=MAX_UNROLL).contains(&schedule.unroll),
+            "{work:?} {schedule}"
+        );
         let meet = work.meets.is_none() || threads.is_multiple_of(WARP) || threads.is_power_of_two();
         assert!(
             meet && block <= MAX_THREADS && block.is_multiple_of(WARP.min(block)),
