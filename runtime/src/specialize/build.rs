@@ -36,9 +36,9 @@ pub(super) enum Wait {
 /// The variant of a staged kernel with a schedule, if it is there.
 pub(super) fn find(shared: &Shared, staged: &Staged, schedule: Option<&Schedule>, wait: Wait) -> Option<Arc<Variant>> {
     let kernel = &staged.kernel;
-    // The CPU device has one variant for all schedules, those that do not fit too.
-    let is_asked = shared.machine().is_none();
-    if is_asked && schedule.is_some_and(|schedule| check_schedule(kernel, schedule, None).is_err()) {
+    // The CPU device has one variant for all schedules: that it is there does not say that this one fits.
+    let has_one = shared.machine().is_none();
+    if has_one && schedule.is_some_and(|schedule| check_schedule(kernel, schedule, None).is_err()) {
         return None;
     }
     let id = identify(shared, kernel, schedule);
